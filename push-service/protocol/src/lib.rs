@@ -1,0 +1,27 @@
+//! The Web Push protocols, without I/O.
+//!
+//! Everything here is told what happened, what time it is and which random bits to use, and answers with values.
+//! No socket, no clock, no randomness, no runtime: the service, the user agent and the tests drive the same code.
+//!
+//! In the order in which a push message meets them:
+//!
+//! - [`headers`]: the header fields of a push (`TTL`, `Urgency`, `Topic`, content codings) become types, once.
+//! - [`vapid`]: who sends (RFC 8292): parse, verify, sign.
+//! - [`capability`]: resource URLs as sealed, unforgeable tokens.
+//! - [`message`], [`identifiers`], [`ttl`], [`urgency`], [`topic`]: the words of RFC 8030 as types.
+//! - [`session`]: the state machines of a channel, what is offered when.
+//! - [`wire`]: how a session speaks on a WebSocket.
+
+pub mod identifiers;
+pub mod message;
+pub mod topic;
+pub mod ttl;
+pub mod urgency;
+
+pub use identifiers::{
+    KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId, UserAgentIdentity,
+};
+pub use message::{Coding, Content, PushMessage};
+pub use topic::Topic;
+pub use ttl::Ttl;
+pub use urgency::Urgency;

@@ -1,0 +1,59 @@
+//! How much a push message may cost the user agent's battery (RFC 8030 §5.3).
+
+/// The urgency of a push message, or the least urgency that a user agent is willing to take.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[repr(u8)]
+pub enum Urgency {
+    /// On power and Wi-Fi: advertisements.
+    VeryLow = 0,
+    /// On either power or Wi-Fi: topic updates.
+    Low = 1,
+    /// On neither: chat or calendar messages. What a message without the header has.
+    #[default]
+    Normal = 2,
+    /// Low battery: an incoming call, a time-sensitive alert.
+    High = 3,
+}
+
+impl Urgency {
+    /// From the least to the most urgent.
+    pub const ALL: [Self; 4] = [Self::VeryLow, Self::Low, Self::Normal, Self::High];
+
+    /// Reads one of the RFC's four names, by the letter.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|urgency| urgency.as_str() == text)
+    }
+
+    /// The RFC's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::VeryLow => "very-low",
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+
+    /// The reverse of `urgency as u8`.
+    pub fn from_u8(value: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(value)).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R30-URG-1, R30-URG-3: the four names in the RFC's order, and nothing else.
+    #[test]
+    fn four_names_in_order() {
+        assert!(Urgency::ALL.is_sorted());
+        for urgency in Urgency::ALL {
+            assert_eq!(Urgency::parse(urgency.as_str()), Some(urgency));
+            assert_eq!(Urgency::from_u8(urgency as u8), Some(urgency));
+        }
+        for wrong in ["", "High", "urgent", "high,low", "very low"] {
+            assert_eq!(Urgency::parse(wrong), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Service.
+
+pub mod defaults;
+pub mod storage;

@@ -1,0 +1,390 @@
+//! Where accepted push messages and subscriptions live: the guarantees, whatever stands behind them.
+//!
+//! Storage is the truth and a wake-up is a hint. Each step below is atomic: it either happened whole or not at all, and
+//! two steps on one user agent never mix. The contract suite holds every storage to the sentences written here.
+//!
+//! What it deliberately does not know: HTTP, WebSockets, tokens, VAPID, and who holds which connection. It knows seats:
+//! opaque pairs that say which session of which process takes delivery for a user agent.
+//!
+//! # Durability
+//!
+//! A step that confirms a change (`subscribe`, `unsubscribe`, `enqueue` of a stored message, `acknowledge` with
+//! [`Confirm::Durably`]) resolves when the change is as durable as the storage's row in the promise says. A failed write
+//! or sync is [`StorageError::Failed`] for every step of its batch, and for every later one (PR-5).
+//!
+//! # Cancel safety
+//!
+//! Dropping a step's future before its first poll means that it did not happen. Dropping it later loses the answer, not
+//! the change: it may or may not have happened, as after a lost connection (PR-2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use push_protocol::{
+    Content, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic, Ttl,
+    Urgency, UserAgentId,
+};
+
+/// Which session of which process takes delivery for a user agent.
+///
+/// Both halves are random and compared for equality, never for order (PR-10).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Seat {
+    /// One run of one process.
+    pub incarnation: u64,
+    /// One session in it.
+    pub session: u64,
+}
+
+/// What a seat is told, from inside the step that caused it. Each is a hint: it may be lost, come twice or out of order.
+#[derive(Clone, Debug)]
+pub enum WakeUp {
+    /// A message was stored.
+    Stored {
+        /// The message.
+        message: Arc<PushMessage>,
+        /// The number of the one accepted before it: a session whose cursor is elsewhere has missed something (PR-7).
+        previous: MessageNumber,
+    },
+    /// A message with TTL 0 passes by: offer it now or never (PR-21). Its number is 0.
+    Passing(Arc<PushMessage>),
+    /// Messages left storage by other means than this seat's acknowledgement; their places in the window are free.
+    Removed(Vec<MessageId>),
+}
+
+/// Who is told. Called inside a step: must return at once and never call back into storage.
+pub trait Announce: Send + Sync + 'static {
+    /// Hands a wake-up to the session that holds `seat`, if this process has it.
+    fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp);
+}
+
+/// A subscription to be made, or to be found again by its name.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    /// Whose.
+    pub user_agent: UserAgentId,
+    /// The user agent's name for it.
+    pub name: SubscriptionName,
+    /// The id that it gets if the name is new: fresh random bits.
+    pub fresh_id: SubscriptionId,
+    /// The application server that it is restricted to. Kept for operators; the push URL is what enforces it.
+    pub key: Option<KeyDigest>,
+    /// Taken in the same step when it creates the user agent's record (PR-12).
+    pub seat: Option<Seat>,
+    /// How many subscriptions the user agent may have.
+    pub limit: usize,
+}
+
+/// What came of [`Storage::subscribe`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Subscribed {
+    /// The name was new.
+    Created(SubscriptionId),
+    /// The name was known; its subscription goes on, with its id, and its old push URLs go on working (PR-9).
+    Kept(SubscriptionId),
+    /// The user agent has as many subscriptions as it may.
+    TooMany,
+}
+
+/// A push message to be stored, or passed on if its TTL is 0.
+#[derive(Clone, Debug)]
+pub struct Enqueue {
+    /// Whose queue.
+    pub user_agent: UserAgentId,
+    /// For which subscription.
+    pub subscription: SubscriptionId,
+    /// The random half of its id, drawn before the first try.
+    pub nonce: u64,
+    /// For how long. Already clamped.
+    pub ttl: Ttl,
+    /// How urgent.
+    pub urgency: Urgency,
+    /// What it replaces.
+    pub topic: Option<Topic>,
+    /// What is in it.
+    pub content: Content,
+    /// The sealing key under which its message URLs stand, so that one message has one URL for as long as it waits.
+    pub sealed_by: u8,
+    /// The queue's budget.
+    pub budget: Budget,
+    /// How many messages a second the subscription may get.
+    pub rate: Option<Rate>,
+}
+
+/// What one user agent may have waiting (PR-23).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// Messages.
+    pub messages: u32,
+    /// Bytes of their bodies, each counted with [`crate::defaults::MESSAGE_OVERHEAD_BYTES`].
+    pub bytes: u64,
+}
+
+/// A token bucket (PR-24).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Rate {
+    /// Tokens that come back each second.
+    pub per_second: f64,
+    /// Tokens in a full bucket.
+    pub burst: f64,
+}
+
+/// What came of [`Storage::enqueue`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Enqueued {
+    /// Stored, durably, under this id; the seat, if there is one, was told.
+    Stored {
+        /// Its identity.
+        id: MessageId,
+        /// Whether a waiting message of its topic left for it.
+        replaced: bool,
+        /// How many messages were given up to make room.
+        evicted: u32,
+        /// How many expired messages were dropped on the way.
+        expired: u32,
+    },
+    /// TTL 0: not stored. Whether a seat was told.
+    Passed {
+        /// A number of 0, and the nonce.
+        id: MessageId,
+        /// Whether a user agent was there to be told.
+        seated: bool,
+    },
+    /// There is no such subscription, said by a healthy store.
+    NoSubscription,
+    /// The subscription gets more messages than its rate allows.
+    RateLimited {
+        /// When the next one will be let in.
+        retry_after: Duration,
+    },
+    /// The queue is full and by the eviction rule this message would be the one to go.
+    QueueFull,
+}
+
+/// What a session wants to read of its queue.
+#[derive(Clone, Debug)]
+pub struct PageRequest {
+    /// Messages with a number above this one.
+    pub after: MessageNumber,
+    /// Of which subscriptions.
+    pub scope: Scope,
+    /// Messages below this urgency stay.
+    pub minimum: Urgency,
+    /// At most so many messages.
+    pub messages: usize,
+    /// At most so many bytes of bodies, but always one message.
+    pub bytes: usize,
+}
+
+/// Which subscriptions a page is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// All but these.
+    AllBut(Vec<SubscriptionId>),
+    /// This one.
+    Only(SubscriptionId),
+}
+
+/// A piece of a queue, in the order of acceptance.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The messages, with their remaining time to live. Expired ones are never among them (PR-30).
+    pub messages: Vec<Arc<PushMessage>>,
+    /// Where the next page starts: the number of the last message, or, when there is no more in scope, the last number
+    /// of the whole queue at that moment.
+    pub upto: MessageNumber,
+    /// Whether there is more in scope behind it.
+    pub more: bool,
+}
+
+/// What came of [`Storage::attach`].
+#[derive(Clone, Debug)]
+pub enum Attached {
+    /// A healthy, fully loaded store knows nothing of this user agent. Nothing was written (PR-3).
+    Unknown,
+    /// The seat is taken, and this is the head of the queue, read in the same step.
+    Known {
+        /// The head.
+        page: Page,
+        /// Who held the seat before.
+        displaced: Option<Seat>,
+    },
+}
+
+/// What came of [`Storage::page`].
+#[derive(Clone, Debug)]
+pub enum Paged {
+    /// The page. If nobody held the seat, the caller holds it now.
+    Page(Page),
+    /// Another session holds the seat: close.
+    Displaced,
+    /// The user agent's record is gone.
+    Unknown,
+}
+
+/// Why messages are removed by name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Removal {
+    /// The user agent has them.
+    Acknowledged,
+    /// The application server took them back.
+    Cancelled,
+}
+
+/// When [`Storage::acknowledge`] resolves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Confirm {
+    /// When the removal is as durable as a 201: for whoever gets an answer.
+    Durably,
+    /// When the storage has it; durable within 100 ms (PR-4): for the WebSocket, which answers nothing.
+    Soon,
+}
+
+/// What the admin API shows of a user agent. No content, no topic, no secret.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct UserAgentReport {
+    /// Messages that wait.
+    pub messages: u32,
+    /// Bytes that count against the budget.
+    pub bytes: u64,
+    /// The number of the last message accepted.
+    pub last_number: u64,
+    /// Whether a session of this process or another holds the seat.
+    pub seated: bool,
+    /// Seconds until an abandoned record vanishes (PR-29).
+    pub retained_for_secs: u64,
+    /// Its subscriptions.
+    pub subscriptions: Vec<SubscriptionReport>,
+}
+
+/// What the admin API shows of a subscription.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct SubscriptionReport {
+    /// Its id, in hexadecimal.
+    pub id: String,
+    /// The user agent's name for it.
+    pub name: String,
+    /// Whether it is restricted to one application server.
+    pub restricted: bool,
+    /// Messages that wait.
+    pub messages: u32,
+    /// Bytes that count against the budget.
+    pub bytes: u64,
+    /// When it was made, in seconds since 1970.
+    pub created_at: u64,
+}
+
+/// What the store holds, for gauges. May lag by a second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Usage {
+    /// Messages that wait, expired ones included until they are swept.
+    pub messages: u64,
+    /// Bytes that count against budgets.
+    pub bytes: u64,
+    /// User agents with a record.
+    pub user_agents: u64,
+}
+
+/// Why a step could not be done, or may not have been. Never says that something is unknown (PR-3).
+#[derive(Clone, Debug)]
+pub enum StorageError {
+    /// The store is in trouble, overloaded, or does not answer in time. May heal.
+    Unavailable(String),
+    /// Less than the reserve of free disk is left: new messages and subscriptions are refused, the rest works (PR-5).
+    Full,
+    /// A write or sync failed. The store takes nothing more; the process has to end (PR-5).
+    Failed(String),
+}
+
+impl std::fmt::Display for StorageError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unavailable(why) => write!(f, "storage is unavailable: {why}"),
+            Self::Full => f.write_str("less than the reserve of free disk is left"),
+            Self::Failed(why) => write!(f, "storage failed and takes nothing more: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StorageError {}
+
+/// Durable queues and subscriptions. See the module for what every step guarantees.
+#[async_trait]
+pub trait Storage: Send + Sync + 'static {
+    /// Makes a subscription, or finds the one of that name.
+    ///
+    /// Creates the user agent's record with its first subscription, taking the seat in the same step; renews the
+    /// record's retention. A record that exists keeps its seat as it is.
+    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StorageError>;
+
+    /// Ends the subscription of that name and returns its id, or `None` if there was none. Its messages are never
+    /// delivered again and are freed in bounded steps. The record stays while a session holds the seat (PR-12).
+    async fn unsubscribe(
+        &self,
+        user_agent: UserAgentId,
+        name: SubscriptionName,
+    ) -> Result<Option<SubscriptionId>, StorageError>;
+
+    /// Accepts a push message: checks that its subscription is there, its rate, frees the message of its topic and
+    /// expired ones, checks the budget and evicts by rule, numbers, stores, and tells the seat, all in one step.
+    ///
+    /// The number is `max(last + 1, storage clock in µs)`. A connected user agent is told at once, before the message is
+    /// durable. A refusal changes nothing but the rate bucket. With TTL 0 nothing is stored and no number is taken, but
+    /// rate and topic count.
+    async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError>;
+
+    /// Takes the seat and reads the head of the queue in one step; renews the record's retention.
+    async fn attach(
+        &self,
+        user_agent: UserAgentId,
+        seat: Seat,
+        head: PageRequest,
+    ) -> Result<Attached, StorageError>;
+
+    /// Reads on, if the caller holds the seat or nobody does.
+    async fn page(
+        &self,
+        user_agent: UserAgentId,
+        seat: Seat,
+        page: PageRequest,
+    ) -> Result<Paged, StorageError>;
+
+    /// Gives the seat up, if the caller holds it.
+    async fn release(&self, user_agent: UserAgentId, seat: Seat) -> Result<(), StorageError>;
+
+    /// Removes messages by whole id and tells for each whether it was there. Idempotent, from any session (PR-18).
+    ///
+    /// `by` is the seat of the session that asks, if one does: the holder of another seat is told that its window has
+    /// room.
+    async fn acknowledge(
+        &self,
+        user_agent: UserAgentId,
+        messages: &[MessageId],
+        removal: Removal,
+        confirm: Confirm,
+        by: Option<Seat>,
+    ) -> Result<Vec<bool>, StorageError>;
+
+    /// Drops up to `limit` expired messages and abandoned records, and returns how many messages went. Fewer than
+    /// `limit` means that nothing more is due. Costs in proportion to what is due, not to what is stored.
+    async fn expire(&self, limit: usize) -> Result<usize, StorageError>;
+
+    /// What support asks for.
+    async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError>;
+
+    /// Gauges.
+    fn usage(&self) -> Usage;
+
+    /// Whether steps can be expected to work now; a sentence for the operator if not.
+    async fn health(&self) -> Result<(), StorageError>;
+
+    /// Resolves when the store has failed for good (PR-5), with the sentence to say. Never resolves otherwise.
+    async fn failed(&self) -> String;
+
+    /// Refuses a set of sealing keys (by fingerprint) that lacks one which is in use, and remembers them (PR-28).
+    async fn admit_sealing_keys(&self, fingerprints: &[[u8; 8]]) -> Result<(), StorageError>;
+
+    /// Ends it: everything confirmed or under way is on disk when this resolves. No step may be under way or follow.
+    async fn close(&self) -> Result<(), StorageError>;
+}
