@@ -17,6 +17,7 @@ pub mod message;
 pub mod topic;
 pub mod ttl;
 pub mod urgency;
+pub mod wire;
 
 pub use identifiers::{
     KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId, UserAgentIdentity,
