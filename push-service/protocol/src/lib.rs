@@ -14,6 +14,7 @@
 
 pub mod identifiers;
 pub mod message;
+pub mod session;
 pub mod topic;
 pub mod ttl;
 pub mod urgency;

@@ -272,14 +272,14 @@ pub fn write_text(out: &mut Vec<u8>, mask: Option<[u8; 4]>, fill: impl FnOnce(&m
 /// Appends a ping.
 pub fn write_ping(out: &mut Vec<u8>, mask: Option<[u8; 4]>, payload: &[u8]) {
     write_frame(out, PING, mask, |out| {
-        out.extend_from_slice(&payload[..payload.len().min(CONTROL_PAYLOAD_BYTES)])
+        out.extend_from_slice(&payload[..payload.len().min(CONTROL_PAYLOAD_BYTES)]);
     });
 }
 
 /// Appends a pong with the payload of the ping that it answers.
 pub fn write_pong(out: &mut Vec<u8>, mask: Option<[u8; 4]>, payload: &[u8]) {
     write_frame(out, PONG, mask, |out| {
-        out.extend_from_slice(&payload[..payload.len().min(CONTROL_PAYLOAD_BYTES)])
+        out.extend_from_slice(&payload[..payload.len().min(CONTROL_PAYLOAD_BYTES)]);
     });
 }
 

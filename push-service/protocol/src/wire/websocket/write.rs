@@ -82,7 +82,7 @@ pub fn write_pong(out: &mut Vec<u8>) {
 /// The answer to a subscription to broadcasts: there are none (WS-BRD-3).
 pub fn write_broadcasts(out: &mut Vec<u8>) {
     write_text(out, None, |out| {
-        out.extend_from_slice(br#"{"messageType":"broadcast","broadcasts":{}}"#)
+        out.extend_from_slice(br#"{"messageType":"broadcast","broadcasts":{}}"#);
     });
 }
 
