@@ -1,4 +1,16 @@
 //! Every limit of the service, with its unit, its reason and its source.
+//!
+//! A source is a section of an RFC, a rule of `docs` (PR-…, WS-…), a measurement, or "chosen, because". What can be
+//! configured takes its default from here; what cannot is a constant that the code uses directly.
+
+use std::time::Duration;
+
+/// Units, so that a default reads as it is said.
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+// Storage and queues.
 
 use std::time::Duration;
 
@@ -21,3 +33,165 @@ pub const RETENTION_GRAINS: u64 = 400;
 /// The longest that a rate-limited sender is told to wait. Chosen: a rate so low that a token takes longer is looked at
 /// again after an hour.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
+/// How long an abandoned user agent's record and subscriptions are kept. Source: PR-29. Longer than a year, because a
+/// machine that is switched on once a year should find its subscriptions: Firefox drops all of them when its identity
+/// is gone (WS-HEL-6).
+pub const RETENTION: Duration = DAY.saturating_mul(400);
+
+/// Where the embedded store keeps its data, relative to the working directory. Chosen, because a first try should need
+/// no rights and no thought, and leave everything in one visible place.
+pub const STORAGE_PATH: &str = "push-service-data";
+
+/// Redis replicas that must have a message before 201. Chosen: 0, because a single Redis is the common start, and with
+/// it any other number would refuse every message.
+pub const WAIT_REPLICAS: u32 = 0;
+
+/// Sealing keys at a time, the one that seals included. Chosen, because a rotation needs two, and a closed set of key
+/// indexes keeps the metric of opens by key closed.
+pub const SEALING_KEYS: usize = 16;
+
+/// Messages that may wait for one user agent. Chosen, because a phone that was off for a week in a busy chat has
+/// hundreds; the deployed peer gives a user agent up at 150 (WS-ACK-7), ours never does.
+pub const QUEUE_MESSAGES: u32 = 1_000;
+
+/// Bytes that may wait for one user agent: a thousand messages of the size that nobody may refuse (RFC 8030 §7.2),
+/// with their overhead, rounded.
+pub const QUEUE_BYTES: u64 = 4 * 1024 * 1024;
+
+// Listeners.
+
+/// The public listener. Loopback, because a service that nobody configured must not be reachable from outside.
+pub const LISTEN_HTTP: &str = "127.0.0.1:8080";
+
+/// The admin listener: loopback, because it answers whoever can reach it.
+pub const LISTEN_ADMIN: &str = "127.0.0.1:9090";
+
+// What one peer may take.
+
+/// Body of a push message. RFC 8030 §7.2 forbids refusing 4,096; `aesgcm` bodies that carry as much text, base64 and
+/// padding included, reach 5,624 in the deployed libraries.
+pub const BODY_BYTES: usize = 5_632;
+
+/// Header fields of one request. Chosen, because a VAPID token, a `Crypto-Key` and a sealed URL stay under 3 KB, and
+/// proxies in front add some of theirs.
+pub const HEADER_BYTES: usize = 16 * 1024;
+
+/// Connections at a time, on all public listeners. Chosen, because at 6 KB each over TLS they take 600 MB; the limit of
+/// open files must be as high.
+pub const CONNECTIONS: usize = 100_000;
+
+/// Connections at a time from one address, or from one IPv6 network of 64 bits. Chosen, because a large office behind
+/// one address stays below it, and one machine cannot take all of [`CONNECTIONS`].
+pub const CONNECTIONS_PER_ADDRESS: u32 = 1_000;
+
+/// Subscriptions of one user agent. Chosen, because a browser has one per site that may notify, a phone one per app:
+/// dozens; and one record has to stay small enough to be read whole.
+pub const SUBSCRIPTIONS_PER_USER_AGENT: usize = 1_000;
+
+/// Push messages a second to one subscription, over time. Chosen, because nobody reads ten notifications a second, and
+/// RFC 8030 §8.4 wants such senders slowed down.
+pub const PUSHES_PER_SECOND: f64 = 10.0;
+
+/// Push messages to one subscription at once, before [`PUSHES_PER_SECOND`] counts. Chosen, because a server that was
+/// down catches up in a burst.
+pub const PUSHES_BURST: u32 = 100;
+
+/// The longest time to live; longer ones are clamped and answered so (RFC 8030 §5.2). Source: the deployed peer, whose
+/// 30 days senders know (WP-3), and PR-29.
+pub const TTL: Duration = DAY.saturating_mul(30);
+
+/// Streams of one HTTP/2 connection at a time. RFC 9113 §6.5.2 recommends at least 100. Chosen, because 256 bodies of
+/// [`BODY_BYTES`] are 1.4 MB, which one connection may cost at worst.
+pub const HTTP2_STREAMS: u32 = 256;
+
+// How long a peer may take.
+
+/// From upgrade to `hello`. Source: the deployed peer (WS-CON-5).
+pub const HELLO_WITHIN: Duration = SECOND.saturating_mul(5);
+
+/// From the first byte of a request, or the accepted connection, to the end of its header. Source: Firefox gives up a
+/// request after 10 s (WS-CLS-2), so a slower one is answered to nobody.
+pub const HEADER_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// From the end of the header to the end of the body. Chosen, because 5,632 bytes in 10 s are 4.5 kbit/s: slower than
+/// any network that an application server stands in.
+pub const BODY_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// From the accepted connection to the end of the TLS handshake. Chosen: as [`HEADER_WITHIN`], for the same reason.
+pub const TLS_HANDSHAKE_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// An HTTP connection without a request under way is closed after so long. Chosen, because the pools of common HTTP
+/// libraries keep connections for 90 s at most: so they close first, and no request meets a connection that is going.
+pub const IDLE_FOR: Duration = SECOND.saturating_mul(120);
+
+// Channels.
+
+/// Unacknowledged messages on the wire of one channel. Chosen, because at 100 ms of round trip it still delivers 320
+/// messages a second; the deployed peer waits for batches of ten (WS-ACK-6).
+pub const IN_FLIGHT: usize = 32;
+
+/// After so long without an acknowledgement a message leaves the window; it stays stored. Source: PR-17.
+pub const ACKNOWLEDGE_WITHIN: Duration = SECOND.saturating_mul(60);
+
+/// A channel that was silent for so long is asked for a sign of life. Source: the deployed peer (WS-CON-8), whose
+/// rhythm the networks of its clients are known to bear.
+pub const PING_EVERY: Duration = MINUTE.saturating_mul(5);
+
+/// Time to answer that. Chosen: what Firefox grants us for the same (WS-PNG-1). The deployed peer grants 4 s, which a
+/// phone that has to wake its radio misses.
+pub const PONG_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// A channel that takes no byte for so long is closed as a slow reader. Chosen, because TCP retries a lost segment
+/// about five times in it; its messages stay stored.
+pub const WRITE_WITHIN: Duration = SECOND.saturating_mul(30);
+
+/// Bodies that were read from storage and wait to be written, over all channels of the node (PR-16). Chosen, because
+/// it is a thousand full pages of [`PAGE_BYTES`], and small beside what the connections themselves take.
+pub const DELIVERY_BYTES: usize = 64 * 1024 * 1024;
+
+/// Messages in one page of a queue. As many as [`IN_FLIGHT`], because more could not be offered; PR-31 allows 100.
+pub const PAGE_MESSAGES: usize = 32;
+
+/// Bytes of bodies in one page. Chosen, because 32 messages of 2,000 bytes fit, twice the usual size.
+pub const PAGE_BYTES: usize = 64 * 1024;
+
+/// The shortest time between a user agent's own pings, `{}` on the WebSocket. Chosen, because no known user agent pings
+/// oftener than once a minute (SU-1), and the peer's 45 s close those that are merely nervous (WS-PNG-3).
+pub const MIN_PING_INTERVAL: Duration = SECOND.saturating_mul(5);
+
+/// Attaches under way at a time; further hellos wait their turn (PR-16). Chosen, because 128 keep storage busy, and
+/// at a millisecond each nobody waits for Firefox's 10 s while less than a million come back at once.
+pub const ATTACHING: usize = 128;
+
+// Leaving. The three together end before the 30 s after which Kubernetes kills (terminationGracePeriodSeconds).
+
+/// Serving on after `/readyz` fails (PR-36). Chosen, because load balancers need a probe or two to notice.
+pub const DRAIN_DELAY: Duration = SECOND.saturating_mul(5);
+
+/// Channels are closed spread over so long (PR-36). Chosen, because all of them come back elsewhere 5 s after their
+/// close (WS-CLS-1), and a second spread is a second of rest for the nodes that stay.
+pub const DRAIN_SPREAD: Duration = SECOND.saturating_mul(15);
+
+/// From the signal to the end, whatever is still under way. Chosen: 5 s before Kubernetes would kill.
+pub const DRAIN_DEADLINE: Duration = SECOND.saturating_mul(25);
+
+// The admin listener.
+
+/// Connections of the admin listener at a time. Chosen, because a few scrapers and probes use it, and an operator must
+/// still come in beside them.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// From the accepted connection, or the answer before, to the end of a request's header. Chosen: long enough that a
+/// scraper keeps its connection between two scrapes.
+pub const ADMIN_HEADER_WITHIN: Duration = SECOND.saturating_mul(75);
+
+/// How long the admin listener waits for storage. Chosen, because probes give up after a few seconds, and an answer
+/// that says "storage does not answer" is worth more than none.
+pub const ADMIN_STORAGE_WITHIN: Duration = SECOND.saturating_mul(2);
+
+/// How long admin answers under way may take once the service ends.
+pub const ADMIN_END_WITHIN: Duration = SECOND.saturating_mul(2);
+
+/// How long `healthcheck` waits for the connection and for each read. Chosen: under the 5 s at which container
+/// runtimes' probes are usually set.
+pub const HEALTHCHECK_WITHIN: Duration = SECOND.saturating_mul(4);

@@ -1,4 +1,5 @@
 //! Service.
 
+pub mod config;
 pub mod defaults;
 pub mod storage;
