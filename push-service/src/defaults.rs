@@ -12,8 +12,6 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 // Storage and queues.
 
-use std::time::Duration;
-
 /// What a waiting message counts beside its body, so that empty bodies are not free: about what its index entry, its
 /// key and its header fields take in memory and on disk. In bytes.
 pub const MESSAGE_OVERHEAD_BYTES: u64 = 128;
@@ -22,10 +20,6 @@ pub const MESSAGE_OVERHEAD_BYTES: u64 = 128;
 /// the time for which one step holds its queue.
 pub const EVICTIONS_PER_STEP: usize = 16;
 
-/// How long a user agent's record outlives its last hello, registration or refresh. Source: PR-29; more than a year, so
-/// that a device that is used once a year keeps its subscriptions.
-pub const RETENTION: Duration = Duration::from_secs(400 * 24 * 60 * 60);
-
 /// A record's retention is renewed in steps of this part of it, a day by default, so that a user agent that comes back
 /// every minute costs one write a day. Chosen: the record lasts for at most 0.25 % longer than promised.
 pub const RETENTION_GRAINS: u64 = 400;
@@ -33,6 +27,7 @@ pub const RETENTION_GRAINS: u64 = 400;
 /// The longest that a rate-limited sender is told to wait. Chosen: a rate so low that a token takes longer is looked at
 /// again after an hour.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
+
 /// How long an abandoned user agent's record and subscriptions are kept. Source: PR-29. Longer than a year, because a
 /// machine that is switched on once a year should find its subscriptions: Firefox drops all of them when its identity
 /// is gone (WS-HEL-6).
@@ -195,3 +190,118 @@ pub const ADMIN_END_WITHIN: Duration = SECOND.saturating_mul(2);
 /// How long `healthcheck` waits for the connection and for each read. Chosen: under the 5 s at which container
 /// runtimes' probes are usually set.
 pub const HEALTHCHECK_WITHIN: Duration = SECOND.saturating_mul(4);
+// Listeners: what a stranger may cost before it has shown anything.
+
+/// First pause of an accept loop after an error that would come again at once, such as "too many open files". Doubles
+/// up to [`ACCEPT_PAUSE_LONGEST`]. Chosen: short enough that a single failure is not noticed.
+pub const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
+
+/// Longest pause of an accept loop: one line of log a second while descriptors are short.
+pub const ACCEPT_PAUSE_LONGEST: Duration = Duration::from_secs(1);
+
+/// For the PROXY header, the TLS handshake and the first bytes of the first request, together. Chosen: three round
+/// trips over a satellite, with room for lost packets.
+pub const CONNECTION_SETUP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Longest PROXY header: 16 bytes, an address block of at most 216, and what load balancers add about themselves. In
+/// bytes. The text form ends at 107 by its specification.
+pub const PROXY_HEADER_BYTES: usize = 1024;
+
+/// For the head of a request, and between two requests of one HTTP/1.1 connection. Chosen: common HTTP clients keep an
+/// idle connection for up to 90 s, and lose a request if the service closes first.
+pub const REQUEST_HEAD_WITHIN: Duration = Duration::from_secs(95);
+
+/// Longest head of a request, in bytes: a VAPID header of 4 KiB (V-CLM-8), legacy encryption headers, and what proxies
+/// add.
+pub const REQUEST_HEAD_BYTES: usize = 16 * 1024;
+
+/// For the body of a request. Chosen: 5 KiB over a line of 4 kbit/s.
+pub const REQUEST_BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// For a peer that takes no byte of what is written to it. Chosen: answers are a few hundred bytes, so nobody who is
+/// there needs it.
+pub const WRITE_STALL_WITHIN: Duration = Duration::from_secs(30);
+
+/// Requests at a time on one HTTP/2 connection. Source: RFC 9113 §6.5.2 recommends no fewer than 100.
+pub const HTTP2_CONCURRENT_STREAMS: u32 = 100;
+
+/// Bytes of one request's body that an HTTP/2 peer may send before they are read. Chosen: a message and its frames
+/// come without waiting.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 16 * 1024;
+
+/// The same for all requests of a connection together. Chosen: twice the protocol's start value, so that two dozen
+/// full-sized messages come without waiting; bounds what one connection can make the node hold.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
+
+/// Streams that an HTTP/2 peer may open and reset before we saw them, and streams that it may break, before the
+/// connection is closed: the bound of the "rapid reset" attack.
+pub const HTTP2_RESET_STREAMS: usize = 64;
+
+/// An HTTP/2 connection without a request is told to go after this. Chosen: longer than the 90 s for which common
+/// clients keep one.
+pub const HTTP2_IDLE: Duration = Duration::from_secs(180);
+
+/// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
+pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
+
+// Resources and broker.
+
+/// Longest token that is looked at. In characters; every sealed token is shorter, and a longer path segment is
+/// answered like an unknown one without being decoded.
+pub const TOKEN_BYTES: usize = 256;
+
+/// VAPID tokens that are remembered as verified (V-SEC-3). Chosen: a token lives a day at most and a verification
+/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry is a few hundred bytes.
+pub const VERIFIED_TOKENS: usize = 16 * 1024;
+
+/// What a sender is told to wait when the service cannot store its message (WP-10), and when the queue is full and
+/// nobody knows when it will drain.
+pub const RETRY_AFTER: Duration = Duration::from_secs(120);
+
+/// Wake-ups that wait for a channel to look at them. Chosen: a burst that a channel takes in one write; what doesn't fit
+/// is read from storage instead (PR-11), so a larger inbox would only hold more memory for slow readers.
+pub const INBOX_MESSAGES: usize = 16;
+
+/// The longest message that a user agent may send (WS-CON-6). Source: a register of Firefox has under 300 bytes, an ack
+/// of a full window about 5,000.
+pub const FRAME_BYTES: u32 = 16 * 1024;
+
+/// How often deadlines are looked at; a deadline is kept to this precision. Chosen: half a second is nothing to any of
+/// them, and a look at 100,000 channels takes a millisecond.
+pub const CHANNEL_TICK: Duration = Duration::from_millis(500);
+
+/// How long a channel that is being closed may take to flush acknowledgements and to let the peer read why.
+pub const CLOSE_WITHIN: Duration = SECOND.saturating_mul(2);
+
+/// Acknowledgements that a channel keeps while storage has trouble. Beyond them they are dropped, and their messages
+/// come again. Chosen: many windows of [`IN_FLIGHT`].
+pub const PENDING_ACKNOWLEDGEMENTS: usize = 1_000;
+
+/// Attaches that may take so long before the hello is answered by "try again later": Firefox gives up after 10 s
+/// (WS-REG-9), and an answer is better than none.
+pub const ATTACH_WITHIN: Duration = SECOND.saturating_mul(8);
+
+/// Before storage is asked for a page again after it failed. Chosen: a second, so that a store in trouble isn't asked by
+/// all its channels at once all the time.
+pub const PAGE_RETRY_AFTER: Duration = SECOND;
+
+/// Pings at once, before their pace counts. Chosen: a user agent whose network changes pings a few times.
+pub const PING_BURST: u32 = 6;
+
+/// How long a drained channel waits for acknowledgements. Source: PR-36.
+pub const DRAIN_ACKNOWLEDGE_WITHIN: Duration = SECOND;
+
+/// Steps in which a drain closes the channels. Chosen: with 15 s of spread, one each 0.15 s.
+pub const DRAIN_STEPS: usize = 100;
+
+/// What a thread reads into, lent to one channel at a time. Chosen: the largest TLS record.
+pub const READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// What a thread keeps of the buffer that it writes from. Chosen: a full page, base64 included.
+pub const SCRATCH_KEEP_BYTES: usize = 128 * 1024;
+
+/// What is expired or abandoned is dropped in steps of so many, so that no step holds up others for long.
+pub const EXPIRE_STEP: usize = 500;
+
+/// How often storage is asked whether something is due.
+pub const EXPIRE_EVERY: Duration = SECOND;

@@ -24,13 +24,12 @@ pub mod memory;
 #[allow(dead_code)] // What only a journal asks for comes with it.
 mod queue;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use push_protocol::session::{Page, PageRequest, Scope, WakeUp};
 use push_protocol::{
-    Content, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic, Ttl,
-    Urgency, UserAgentId,
+    Content, KeyDigest, MessageId, SubscriptionId, SubscriptionName, Topic, Ttl, Urgency, UserAgentId,
 };
 
 /// Which session of which process takes delivery for a user agent.
@@ -42,22 +41,6 @@ pub struct Seat {
     pub incarnation: u64,
     /// One session in it.
     pub session: u64,
-}
-
-/// What a seat is told, from inside the step that caused it. Each is a hint: it may be lost, come twice or out of order.
-#[derive(Clone, Debug)]
-pub enum WakeUp {
-    /// A message was stored.
-    Stored {
-        /// The message.
-        message: Arc<PushMessage>,
-        /// The number of the one accepted before it: a session whose cursor is elsewhere has missed something (PR-7).
-        previous: MessageNumber,
-    },
-    /// A message with TTL 0 passes by: offer it now or never (PR-21). Its number is 0.
-    Passing(Arc<PushMessage>),
-    /// Messages left storage by other means than this seat's acknowledgement; their places in the window are free.
-    Removed(Vec<MessageId>),
 }
 
 /// Who is told. Called inside a step: must return at once and never call back into storage.
@@ -167,42 +150,6 @@ pub enum Enqueued {
     },
     /// The queue is full and by the eviction rule this message would be the one to go.
     QueueFull,
-}
-
-/// What a session wants to read of its queue.
-#[derive(Clone, Debug)]
-pub struct PageRequest {
-    /// Messages with a number above this one.
-    pub after: MessageNumber,
-    /// Of which subscriptions.
-    pub scope: Scope,
-    /// Messages below this urgency stay.
-    pub minimum: Urgency,
-    /// At most so many messages.
-    pub messages: usize,
-    /// At most so many bytes of bodies, but always one message.
-    pub bytes: usize,
-}
-
-/// Which subscriptions a page is about.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Scope {
-    /// All but these.
-    AllBut(Vec<SubscriptionId>),
-    /// This one.
-    Only(SubscriptionId),
-}
-
-/// A piece of a queue, in the order of acceptance.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// The messages, with their remaining time to live. Expired ones are never among them (PR-30).
-    pub messages: Vec<Arc<PushMessage>>,
-    /// Where the next page starts: the number of the last message, or, when there is no more in scope, the last number
-    /// of the whole queue at that moment.
-    pub upto: MessageNumber,
-    /// Whether there is more in scope behind it.
-    pub more: bool,
 }
 
 /// What came of [`Storage::attach`].

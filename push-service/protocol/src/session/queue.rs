@@ -46,6 +46,16 @@ pub enum Scope {
     Only(SubscriptionId),
 }
 
+impl Scope {
+    /// Whether a subscription's messages are asked for.
+    pub fn covers(&self, subscription: SubscriptionId) -> bool {
+        match self {
+            Self::AllBut(these) => !these.contains(&subscription),
+            Self::Only(one) => *one == subscription,
+        }
+    }
+}
+
 /// A piece of a queue, in the order of acceptance.
 #[derive(Clone, Debug, Default)]
 pub struct Page {

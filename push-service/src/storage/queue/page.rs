@@ -94,12 +94,3 @@ impl UserAgent {
         })
     }
 }
-
-impl Scope {
-    fn covers(&self, subscription: SubscriptionId) -> bool {
-        match self {
-            Self::AllBut(these) => !these.contains(&subscription),
-            Self::Only(this) => *this == subscription,
-        }
-    }
-}
