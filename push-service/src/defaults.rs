@@ -182,3 +182,7 @@ pub const ADMIN_END_WITHIN: Duration = SECOND.saturating_mul(2);
 /// How long `healthcheck` waits for the connection and for each read. Chosen: under the 5 s at which container
 /// runtimes' probes are usually set.
 pub const HEALTHCHECK_WITHIN: Duration = SECOND.saturating_mul(4);
+
+/// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
+/// files, lasts longer, and ten lines of log a second are enough.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

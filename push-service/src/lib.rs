@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod defaults;
+pub mod metrics;
 pub mod storage;
