@@ -1,5 +1,6 @@
 //! Service.
 
+pub mod admin;
 pub mod config;
 pub mod defaults;
 pub mod metrics;
