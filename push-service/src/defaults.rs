@@ -305,3 +305,7 @@ pub const EXPIRE_STEP: usize = 500;
 
 /// How often storage is asked whether something is due.
 pub const EXPIRE_EVERY: Duration = SECOND;
+
+/// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
+/// files, lasts longer, and ten lines of log a second are enough.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
