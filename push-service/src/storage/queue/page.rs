@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName};
+use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionName};
 
 use super::index::Waiting;
 use super::{Now, Step, UserAgent};
-use crate::storage::{PageRequest, Scope, Seat};
+use crate::storage::{PageRequest, Seat};
 
 /// A message chosen for a page, its body still to be found if it is not here.
 #[derive(Clone, Debug)]
