@@ -12,12 +12,16 @@
 //! - [`session`]: the state machines of a channel, what is offered when.
 //! - [`wire`]: how a session speaks on a WebSocket.
 
+mod base64url;
+mod parameters;
+
 pub mod identifiers;
 pub mod message;
 pub mod origin;
 pub mod topic;
 pub mod ttl;
 pub mod urgency;
+pub mod vapid;
 
 pub use identifiers::{
     KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId, UserAgentIdentity,
