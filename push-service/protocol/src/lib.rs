@@ -15,6 +15,7 @@
 mod base64url;
 mod parameters;
 
+pub mod capability;
 pub mod identifiers;
 pub mod message;
 pub mod origin;
