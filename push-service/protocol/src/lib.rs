@@ -16,6 +16,7 @@ mod base64url;
 mod parameters;
 
 pub mod capability;
+pub mod headers;
 pub mod identifiers;
 pub mod message;
 pub mod origin;
