@@ -14,6 +14,8 @@
 
 mod base64url;
 mod parameters;
+#[cfg(test)]
+mod robustness;
 
 pub mod capability;
 pub mod headers;
