@@ -9,3 +9,4 @@ pub mod metrics;
 pub mod random;
 pub mod service;
 pub mod storage;
+pub mod tls;
