@@ -182,3 +182,11 @@ pub const ADMIN_END_WITHIN: Duration = SECOND.saturating_mul(2);
 /// How long `healthcheck` waits for the connection and for each read. Chosen: under the 5 s at which container
 /// runtimes' probes are usually set.
 pub const HEALTHCHECK_WITHIN: Duration = SECOND.saturating_mul(4);
+
+/// A record's retention is renewed in steps of this part of it, a day by default, so that a user agent that comes back
+/// every minute costs one write a day. Chosen: the record lasts for at most 0.25 % longer than promised.
+pub const RETENTION_GRAINS: u64 = 400;
+
+/// The longest that a rate-limited sender is told to wait. Chosen: a rate so low that a token takes longer is looked at
+/// again after an hour.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);

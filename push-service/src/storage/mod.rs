@@ -17,6 +17,13 @@
 //! Dropping a step's future before its first poll means that it did not happen. Dropping it later loses the answer, not
 //! the change: it may or may not have happened, as after a lost connection (PR-2).
 
+pub mod clock;
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod memory;
+#[allow(dead_code)] // What only a journal asks for comes with it.
+mod queue;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -286,6 +293,14 @@ pub struct Usage {
     pub user_agents: u64,
 }
 
+impl Usage {
+    fn change(&mut self, by: queue::UsageChange) {
+        self.messages = self.messages.saturating_add_signed(by.messages);
+        self.bytes = self.bytes.saturating_add_signed(by.bytes);
+        self.user_agents = self.user_agents.saturating_add_signed(by.user_agents);
+    }
+}
+
 /// Why a step could not be done, or may not have been. Never says that something is unknown (PR-3).
 #[derive(Clone, Debug)]
 pub enum StorageError {
@@ -366,8 +381,9 @@ pub trait Storage: Send + Sync + 'static {
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError>;
 
-    /// Drops up to `limit` expired messages and abandoned records, and returns how many messages went. Fewer than
-    /// `limit` means that nothing more is due. Costs in proportion to what is due, not to what is stored.
+    /// Drops up to `limit` of what is due: expired messages, messages of ended subscriptions, abandoned records. Returns
+    /// how many went; fewer than `limit` means that nothing more is due. Costs in proportion to what is due, not to
+    /// what is stored.
     async fn expire(&self, limit: usize) -> Result<usize, StorageError>;
 
     /// What support asks for.
@@ -387,4 +403,19 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Ends it: everything confirmed or under way is on disk when this resolves. No step may be under way or follow.
     async fn close(&self) -> Result<(), StorageError>;
+}
+
+/// PR-28: the key that seals now must stay known, or every URL that it sealed dies. A key that only opens may be dropped;
+/// that ends what it sealed, and is the operator's decision.
+fn refuse_missing_key(sealing_now: Option<[u8; 8]>, offered: &[[u8; 8]]) -> Result<(), StorageError> {
+    match sealing_now {
+        Some(fingerprint) if !offered.contains(&fingerprint) => {
+            let fingerprint = u64::from_be_bytes(fingerprint);
+            Err(StorageError::Unavailable(format!(
+                "the sealing key {fingerprint:016x} is in use and is not among the configured ones; \
+                 add it to security.sealing_keys, behind the new one"
+            )))
+        }
+        _ => Ok(()),
+    }
 }
