@@ -3,3 +3,4 @@
 pub mod config;
 pub mod defaults;
 pub mod storage;
+pub mod tls;
