@@ -14,8 +14,11 @@
 
 mod base64url;
 mod parameters;
+#[cfg(test)]
+mod robustness;
 
 pub mod capability;
+pub mod headers;
 pub mod identifiers;
 pub mod message;
 pub mod origin;

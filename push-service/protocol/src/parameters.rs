@@ -36,6 +36,11 @@ pub(crate) fn trim(text: &str) -> &str {
 }
 
 fn find_unquoted(text: &str, separator: u8) -> Option<usize> {
+    // Every push comes this way, hardly ever with quotes.
+    let first = text.find(char::from(separator))?;
+    if !text[..first].contains('"') {
+        return Some(first);
+    }
     let mut at = 0;
     while let Some(&byte) = text.as_bytes().get(at) {
         match byte {
