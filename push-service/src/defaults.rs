@@ -227,3 +227,6 @@ pub const SELF_SIGNED_BACKDATED: Duration = Duration::from_secs(DAY_SECONDS);
 pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
+/// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
+/// files, lasts longer, and ten lines of log a second are enough.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

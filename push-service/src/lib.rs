@@ -1,6 +1,11 @@
 //! Service.
 
+pub mod admin;
+pub mod cli;
 pub mod config;
 pub mod defaults;
+pub mod logging;
+pub mod metrics;
+pub mod service;
 pub mod storage;
 pub mod tls;

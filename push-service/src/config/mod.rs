@@ -5,8 +5,8 @@
 //! that names key, value and what is accepted. All faults are told at once. Secrets are never printed: neither by
 //! `Debug`, nor in a fault.
 //!
-//! Every key stands once, in [`schema`](self): its documentation, default and range make the struct, the reader and
-//! [`template`].
+//! Every key stands once, in `schema.rs`: its documentation, default and range make the struct, the reader and
+//! [`template()`].
 //!
 //! What it deliberately does not know: files that it names are opened by whoever uses them.
 

@@ -163,7 +163,7 @@ section! {
         /// A channel that takes no byte for so long is closed.
         write_within: Duration = defaults::WRITE_WITHIN, in SECOND..=HOUR;
         /// Bytes of messages that were read from storage and wait to be written, over all channels.
-        delivery_bytes: usize = defaults::DELIVERY_BYTES, in 1_048_576..=68_719_476_736;
+        delivery_bytes: usize = defaults::DELIVERY_BYTES, in 1_048_576..=2_147_483_647;
         /// Messages that are read from storage at once for one channel.
         page_messages: usize = defaults::PAGE_MESSAGES, in 1..=100;
         /// Bytes that are read from storage at once for one channel; always at least one message.

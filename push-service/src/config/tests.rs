@@ -293,6 +293,7 @@ fn secrets_are_never_printed() {
         "[security]\nsealing_keys = ['hunter2]",
         "[storage]\nurl = 'rediss://user:hunter2@host'",
         "[storage]\nurl = 'redis://user:hunter2@host'",
+        "[storage]\nurl = 'redis://host?password=hunter2'",
         "public_url = 'https://user:hunter2@host'",
     ];
     for text in faults {

@@ -181,12 +181,12 @@ impl ApplicationServerKey {
     }
 }
 
-/// A word that opens something. Made of the characters that need no escape in a URL (RFC 3986 §2.3).
+/// Text that opens something: a word in a path, or a URL with a password in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Reads one path segment.
+    /// Reads a word for a path segment, made of the characters that need no escape in a URL (RFC 3986 §2.3).
     pub fn parse(text: &str) -> Option<Self> {
         let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
         (!text.is_empty() && text.bytes().all(unreserved)).then(|| Self(text.to_owned()))
@@ -209,8 +209,9 @@ fn decode(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()
 }
 
-/// A URL without what stands before its `@`.
+/// A URL without what may be secret: what stands before its `@`, and its query.
 fn without_credentials(url: &str) -> String {
+    let url = url.split_once('?').map_or(url, |(url, _)| url);
     match (url.split_once("://"), url.rsplit_once('@')) {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://…@{host}"),
         (None, Some(_)) => "…".to_owned(),
