@@ -1,6 +1,7 @@
 //! Service.
 
 pub mod admin;
+pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod defaults;
