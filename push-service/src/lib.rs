@@ -7,6 +7,7 @@ pub mod config;
 pub mod defaults;
 pub mod logging;
 pub mod metrics;
+pub mod resources;
 pub mod service;
 pub mod storage;
 pub mod tls;
