@@ -5,6 +5,7 @@ pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod defaults;
+pub mod listeners;
 pub mod logging;
 pub mod metrics;
 pub mod resources;
