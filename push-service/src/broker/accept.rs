@@ -5,6 +5,7 @@ use push_protocol::{Content, MessageId, Topic, Ttl, Urgency};
 use ring::rand::SecureRandom as _;
 
 use super::{Broker, PushResource, Refusal};
+use crate::metrics::{Accepted as How, Removed, Step};
 use crate::storage::{Enqueue, Enqueued};
 
 /// A push message, as its application server sent it.
@@ -48,13 +49,16 @@ impl Broker {
             budget: self.policy.budget,
             rate: self.policy.rate,
         };
-        let id = accepted_id(self.storage.enqueue(enqueue).await?)?;
+        let enqueued = self.step(Step::Enqueue, self.storage.enqueue(enqueue)).await?;
+        let id = self.accepted_id(enqueued)?;
         let message = MessageCapability {
             user_agent: push.capability.user_agent,
             id,
             dialect: push.dialect,
         };
-        let token = self.capabilities.seal_message(MessageKind::Message, sealed_by, &message);
+        let token = self
+            .capabilities
+            .seal_message(MessageKind::Message, sealed_by, &message);
         Ok(Accepted { token, ttl })
     }
 
@@ -78,13 +82,30 @@ impl Broker {
         filled.map_err(|_| Refusal::StorageUnavailable)?;
         Ok(u64::from_ne_bytes(nonce))
     }
-}
 
-fn accepted_id(enqueued: Enqueued) -> Result<MessageId, Refusal> {
-    match enqueued {
-        Enqueued::Stored { id, .. } | Enqueued::Passed { id, .. } => Ok(id),
-        Enqueued::NoSubscription => Err(Refusal::SubscriptionGone),
-        Enqueued::RateLimited { retry_after } => Err(Refusal::TooFast { retry_after }),
-        Enqueued::QueueFull => Err(Refusal::QueueFull),
+    /// Counts what came of a message.
+    fn accepted_id(&self, enqueued: Enqueued) -> Result<MessageId, Refusal> {
+        match enqueued {
+            Enqueued::Stored {
+                id,
+                replaced,
+                evicted,
+                expired,
+            } => {
+                self.metrics.accepted(How::Stored);
+                self.metrics.removed(Removed::Replaced, replaced.into());
+                self.metrics.removed(Removed::Evicted, evicted.into());
+                self.metrics.removed(Removed::Expired, expired.into());
+                Ok(id)
+            }
+            Enqueued::Passed { id, seated } => {
+                self.metrics.accepted(How::Passed);
+                self.metrics.removed(Removed::Unheard, (!seated).into());
+                Ok(id)
+            }
+            Enqueued::NoSubscription => Err(Refusal::SubscriptionGone),
+            Enqueued::RateLimited { retry_after } => Err(Refusal::TooFast { retry_after }),
+            Enqueued::QueueFull => Err(Refusal::QueueFull),
+        }
     }
 }

@@ -39,7 +39,9 @@ impl Broker {
         let Some(credentials) = credentials else {
             return self.admit_unknown(push);
         };
-        let sender = self.verified.sender(credentials, &self.origin, now_secs)?;
+        let sender = self
+            .verified
+            .sender(credentials, &self.origin, now_secs, &self.metrics)?;
         if push.capability.key.is_some_and(|owner| !is_same(owner, sender)) {
             return Err(Refusal::OtherApplicationServer);
         }

@@ -3,6 +3,7 @@
 use push_protocol::capability::{MessageCapability, MessageKind};
 
 use super::{Broker, Refusal};
+use crate::metrics::{Removed, Step};
 use crate::storage::{Confirm, Removal};
 
 impl Broker {
@@ -17,20 +18,13 @@ impl Broker {
     /// [`Refusal::MessageGone`] if it had been delivered, replaced, given up or taken back before.
     pub async fn cancel(&self, message: &MessageCapability) -> Result<(), Refusal> {
         let ids = [message.id];
-        let removed = self
-            .storage
-            .acknowledge(
-                message.user_agent,
-                &ids,
-                Removal::Cancelled,
-                Confirm::Durably,
-                None,
-            )
-            .await?;
-        if removed.contains(&true) {
-            Ok(())
-        } else {
-            Err(Refusal::MessageGone)
+        let (who, how) = (message.user_agent, Removal::Cancelled);
+        let cancel = self.storage.acknowledge(who, &ids, how, Confirm::Durably, None);
+        let removed = self.step(Step::Acknowledge, cancel).await?;
+        if !removed.contains(&true) {
+            return Err(Refusal::MessageGone);
         }
+        self.metrics.removed(Removed::Cancelled, 1);
+        Ok(())
     }
 }

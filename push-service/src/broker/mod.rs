@@ -14,6 +14,7 @@ mod verified;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use push_protocol::capability::Capabilities;
 use push_protocol::origin::Origin;
@@ -25,7 +26,8 @@ pub use self::admit::PushResource;
 pub use self::refusal::Refusal;
 use self::verified::VerifiedTokens;
 use crate::defaults::VERIFIED_TOKENS;
-use crate::storage::{Budget, Rate, Storage};
+use crate::metrics::{Metrics, Step};
+use crate::storage::{Budget, Rate, Storage, StorageError};
 
 /// Who may send, and how much.
 #[derive(Clone, Debug)]
@@ -50,6 +52,7 @@ pub struct Broker {
     policy: Policy,
     verified: VerifiedTokens,
     random: SystemRandom,
+    metrics: Arc<Metrics>,
 }
 
 impl Broker {
@@ -59,6 +62,7 @@ impl Broker {
         capabilities: Arc<Capabilities>,
         origin: Origin,
         policy: Policy,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             storage,
@@ -67,7 +71,23 @@ impl Broker {
             policy,
             verified: VerifiedTokens::new(VERIFIED_TOKENS),
             random: SystemRandom::new(),
+            metrics,
         }
+    }
+
+    /// A step of storage, timed and counted.
+    async fn step<T>(
+        &self,
+        step: Step,
+        work: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, Refusal> {
+        let started = Instant::now();
+        let outcome = work.await;
+        self.metrics.storage_step(step, started.elapsed());
+        outcome.map_err(|error| {
+            self.metrics.storage_error(&error);
+            error.into()
+        })
     }
 
     /// The public origin of every resource URL.

@@ -11,6 +11,8 @@ use push_protocol::KeyDigest;
 use push_protocol::origin::Origin;
 use push_protocol::vapid::{Claims, Credentials, VapidError};
 
+use crate::metrics::{Cache, Metrics};
+
 type CacheKey = [u8; 32];
 
 /// A verified token, and who signed it.
@@ -47,12 +49,15 @@ impl VerifiedTokens {
         credentials: &Credentials<'_>,
         origin: &Origin,
         now_secs: u64,
+        metrics: &Metrics,
     ) -> Result<KeyDigest, VapidError> {
         let cache_key = credentials.cache_key();
         if let Some(known) = self.find(&cache_key) {
+            metrics.vapid_cache(Cache::Hit);
             known.claims.check(origin, now_secs)?;
             return Ok(known.key);
         }
+        metrics.vapid_cache(Cache::Miss);
         let claims = credentials.verify()?;
         claims.check(origin, now_secs)?;
         let key = credentials.key.digest();

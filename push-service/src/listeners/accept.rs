@@ -13,7 +13,8 @@ use super::opening::Opening;
 use super::permits::Permit;
 use super::stream::{HttpStream, Stream};
 use super::{Context, Listener, Peer, http1, http2, proxy_protocol};
-use crate::defaults::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LONGEST, CONNECTION_SETUP_WITHIN};
+use crate::defaults::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LONGEST};
+use crate::metrics::{self, Refused};
 use crate::tls::Acceptor;
 
 /// Accepts until told to leave.
@@ -37,7 +38,7 @@ async fn accept_all(
         match listener.socket.accept().await {
             Ok((socket, address)) => {
                 pause = ACCEPT_PAUSE_FIRST;
-                if let Some(connection) = admit(socket, address, context) {
+                if let Some(connection) = admit(socket, address, listener.label(), context) {
                     tasks.spawn(connection.serve(listener.tls.clone(), Arc::clone(context)));
                 }
             }
@@ -68,23 +69,37 @@ struct Connection {
 }
 
 /// Finds a place for a connection; without one it is closed at once.
-fn admit(socket: TcpStream, address: SocketAddr, context: &Context) -> Option<Connection> {
-    let mut permit = context.limits.admit()?;
+fn admit(
+    socket: TcpStream,
+    address: SocketAddr,
+    listener: metrics::Listener,
+    context: &Context,
+) -> Option<Connection> {
+    let permit = context.places.admit(listener);
+    let Some(mut permit) = permit else {
+        context.metrics.refused(Refused::TooManyConnections);
+        return None;
+    };
     let peer = if context.trusted_proxies.contain(address.ip()) {
         Peer::Proxy
     } else {
         Peer::Client
     };
     if peer == Peer::Client && !permit.count_for(address.ip()) {
+        context.metrics.refused(Refused::TooManyConnections);
         return None;
     }
     Some(Connection { socket, permit, peer })
 }
 
 impl Connection {
-    async fn serve(self, tls: Option<Arc<Acceptor>>, context: Arc<Context>) {
+    async fn serve(self, tls: Option<Acceptor>, context: Arc<Context>) {
+        let within = match tls {
+            Some(_) => context.limits.tls_handshake_within,
+            None => context.limits.header_within,
+        };
         let set_up = tokio::select! {
-            set_up = timeout(CONNECTION_SETUP_WITHIN, self.set_up(tls.as_deref())) => set_up,
+            set_up = timeout(within, self.set_up(tls.as_ref(), &context)) => set_up,
             () = context.leave.cancelled() => return,
         };
         match set_up {
@@ -95,7 +110,7 @@ impl Connection {
         }
     }
 
-    async fn set_up(mut self, tls: Option<&Acceptor>) -> io::Result<Ready> {
+    async fn set_up(mut self, tls: Option<&Acceptor>, context: &Context) -> io::Result<Ready> {
         // A pushed message is one small write: it must not wait for the acknowledgement of the one before.
         self.socket.set_nodelay(true)?;
         let mut opening = Opening::default();
@@ -104,6 +119,7 @@ impl Connection {
         {
             self.peer = Peer::Client;
             if !self.permit.count_for(client) {
+                context.metrics.refused(Refused::TooManyConnections);
                 return Err(io::Error::other("its address has too many connections"));
             }
         }

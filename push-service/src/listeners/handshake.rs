@@ -53,7 +53,7 @@ pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
 
 /// The answer to a request that wants to become a WebSocket: 101 if it does.
 pub(super) fn answer(head: &Parts) -> Response<Bytes> {
-    accept(head).unwrap_or_else(|refusal| refusal.response())
+    accept(head).unwrap_or_else(Refusal::response)
 }
 
 /// What is wrong with a handshake.
@@ -80,7 +80,10 @@ fn accept(head: &Parts) -> Result<Response<Bytes>, Refusal> {
     if !headers.contains_key(HOST) {
         return Err(Refusal::Host);
     }
-    if headers.get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    if headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
         return Err(Refusal::Version);
     }
     let mut response = Response::new(Bytes::new());

@@ -21,8 +21,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use super::permits::Permit;
 use super::stream::HttpStream;
 use super::{Context, Peer, UpgradedConnection, handshake};
-use crate::defaults::{REQUEST_HEAD_BYTES, REQUEST_HEAD_WITHIN};
-use crate::resources::{self, RequestBody};
+use crate::metrics::Refused;
+use crate::resources::{self, BrokenBody, RequestBody};
 
 /// Serves the connection to its end. Draining, it ends after the request under way.
 pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: Permit, context: &Context) {
@@ -34,8 +34,9 @@ pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: Permit, contex
     };
     let mut connection = Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_HEAD_WITHIN)
-        .max_buf_size(REQUEST_HEAD_BYTES)
+        // Counts from the answer before: for being idle and for the head, whichever may take longer.
+        .header_read_timeout(context.limits.idle_for.max(context.limits.header_within))
+        .max_buf_size(context.limits.header_bytes)
         // Work that was accepted is finished and answered, even if the sender has closed its half.
         .half_close(true)
         .serve_connection(
@@ -63,7 +64,10 @@ pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: Permit, contex
         (context.handlers.open_channel)(UpgradedConnection {
             stream,
             leftover: joined(parts.read_buf, unread),
-            permit: exchange.permit.into_inner().unwrap_or_else(PoisonError::into_inner),
+            permit: exchange
+                .permit
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
         });
     }
 }
@@ -107,9 +111,11 @@ impl Exchange<'_> {
             return None;
         }
         if !self.context.handlers.channel_path.admits(path) {
+            self.context.metrics.refused(Refused::Forbidden);
             return Some(resources::not_found());
         }
         if !self.count_for_client(head) {
+            self.context.metrics.refused(Refused::TooManyConnections);
             return Some(resources::too_many_connections());
         }
         let response = handshake::answer(head);
@@ -132,11 +138,11 @@ impl Exchange<'_> {
 }
 
 impl RequestBody for Incoming {
-    fn poll_chunk(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Bytes, ()>>> {
+    fn poll_chunk(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Bytes, BrokenBody>>> {
         self.poll_frame(cx).map(|frame| match frame? {
             // Trailers are no content.
             Ok(frame) => Some(Ok(frame.into_data().unwrap_or_default())),
-            Err(_) => Some(Err(())),
+            Err(_) => Some(Err(BrokenBody)),
         })
     }
 }

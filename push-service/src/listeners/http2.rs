@@ -5,7 +5,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -17,16 +17,17 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Context;
 use super::stream::HttpStream;
+use crate::config::Limits;
 use crate::defaults::{
-    CONNECTION_SETUP_WITHIN, HTTP2_CONCURRENT_STREAMS, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_GOODBYE_WITHIN,
-    HTTP2_IDLE, HTTP2_RESET_STREAMS, HTTP2_STREAM_WINDOW_BYTES, REQUEST_HEAD_BYTES,
+    HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_GOODBYE_WITHIN, HTTP2_RESET_STREAMS, HTTP2_STREAM_WINDOW_BYTES,
 };
-use crate::resources::RequestBody;
+use crate::resources::{BrokenBody, RequestBody};
 
 /// Serves the connection to its end. Draining, it says GOAWAY twice (R30-LB-3) and finishes the requests under way.
 pub(super) async fn serve(stream: HttpStream, context: &Arc<Context>) {
-    let handshake = builder().handshake::<_, Bytes>(stream);
-    let ended = match timeout(CONNECTION_SETUP_WITHIN, handshake).await {
+    let limits = &context.limits;
+    let handshake = builder(limits).handshake::<_, Bytes>(stream);
+    let ended = match timeout(limits.header_within, handshake).await {
         Ok(Ok(connection)) => run(connection, context).await,
         Ok(Err(error)) => Err(error),
         Err(_elapsed) => return,
@@ -36,13 +37,13 @@ pub(super) async fn serve(stream: HttpStream, context: &Arc<Context>) {
     }
 }
 
-fn builder() -> Builder {
+fn builder(limits: &Limits) -> Builder {
     let mut builder = Builder::new();
     builder
-        .max_concurrent_streams(HTTP2_CONCURRENT_STREAMS)
+        .max_concurrent_streams(limits.http2_streams)
         .initial_window_size(HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
-        .max_header_list_size(REQUEST_HEAD_BYTES as u32)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(HTTP2_RESET_STREAMS)
         .max_local_error_reset_streams(Some(HTTP2_RESET_STREAMS));
     builder
@@ -51,10 +52,11 @@ fn builder() -> Builder {
 async fn run(mut connection: Connection<HttpStream, Bytes>, context: &Arc<Context>) -> Result<(), h2::Error> {
     // Dropping the set ends the requests of a connection that is gone: nobody is left to answer.
     let mut requests = JoinSet::new();
-    let idle = sleep(HTTP2_IDLE);
+    let idle = sleep(context.limits.idle_for);
     tokio::pin!(idle);
     let mut leaving = false;
     loop {
+        let was_leaving = leaving;
         tokio::select! {
             accepted = connection.accept() => match accepted {
                 Some(Ok((request, respond))) => {
@@ -65,29 +67,23 @@ async fn run(mut connection: Connection<HttpStream, Bytes>, context: &Arc<Contex
                 None => return Ok(()),
             },
             Some(_) = requests.join_next() => {
-                idle.as_mut().reset(Instant::now() + patience(leaving));
-            }
-            () = context.leave.cancelled(), if !leaving => {
-                leaving = true;
-                connection.graceful_shutdown();
-                idle.as_mut().reset(Instant::now() + patience(leaving));
+                let patience = if leaving { HTTP2_GOODBYE_WITHIN } else { context.limits.idle_for };
+                idle.as_mut().reset(Instant::now() + patience);
             }
             () = &mut idle, if requests.is_empty() => {
                 if leaving {
                     return Ok(());
                 }
                 leaving = true;
-                connection.graceful_shutdown();
-                idle.as_mut().reset(Instant::now() + patience(leaving));
             }
+            () = context.leave.cancelled(), if !leaving => leaving = true,
             () = context.end.cancelled() => return Ok(()),
         }
+        if leaving && !was_leaving {
+            connection.graceful_shutdown();
+            idle.as_mut().reset(Instant::now() + HTTP2_GOODBYE_WITHIN);
+        }
     }
-}
-
-/// How long a connection may be without a request.
-fn patience(leaving: bool) -> Duration {
-    if leaving { HTTP2_GOODBYE_WITHIN } else { HTTP2_IDLE }
 }
 
 async fn answer(request: Request<RecvStream>, respond: SendResponse<Bytes>, context: &Context) {
@@ -99,7 +95,11 @@ async fn answer(request: Request<RecvStream>, respond: SendResponse<Bytes>, cont
     }
 }
 
-fn send(response: Response<Bytes>, head_only: bool, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
+fn send(
+    response: Response<Bytes>,
+    head_only: bool,
+    mut respond: SendResponse<Bytes>,
+) -> Result<(), h2::Error> {
     let (mut head, body) = response.into_parts();
     let now = httpdate::fmt_http_date(SystemTime::now());
     if let Ok(date) = HeaderValue::try_from(now) {
@@ -121,9 +121,12 @@ fn send(response: Response<Bytes>, head_only: bool, mut respond: SendResponse<By
 struct Http2Body(RecvStream);
 
 impl RequestBody for Http2Body {
-    fn poll_chunk(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Bytes, ()>>> {
+    fn poll_chunk(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Bytes, BrokenBody>>> {
         self.0.poll_data(cx).map(|chunk| {
-            let chunk = chunk?.map_err(|_| ());
+            let chunk = chunk?.map_err(|_| BrokenBody);
             if let Ok(data) = &chunk {
                 // Fails only when the stream is gone, and then there is no window to give back.
                 let _ = self.0.flow_control().release_capacity(data.len());

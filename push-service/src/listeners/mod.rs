@@ -35,13 +35,15 @@ use tokio_util::task::TaskTracker;
 
 pub use self::client_address::TrustedProxies;
 pub use self::handshake::ChannelPath;
-pub use self::permits::{ConnectionLimits, Permit};
+use self::permits::ConnectionLimits;
+pub use self::permits::Permit;
 pub use self::stream::Stream;
+use crate::config::Limits;
+use crate::metrics::{self, Metrics};
 use crate::resources::Resources;
 use crate::tls::Acceptor;
 
 /// A connection that has become a WebSocket: the 101 is written.
-#[derive(Debug)]
 pub struct UpgradedConnection {
     /// What it lives on.
     pub stream: Stream,
@@ -67,12 +69,12 @@ pub struct Handlers {
 /// An open port.
 pub struct Listener {
     socket: TcpListener,
-    tls: Option<Arc<Acceptor>>,
+    tls: Option<Acceptor>,
 }
 
 impl Listener {
     /// Opens a port, in clear or for TLS. In clear, HTTP/2 is told from HTTP/1.1 by its preface, over TLS by ALPN.
-    pub async fn bind(address: SocketAddr, tls: Option<Arc<Acceptor>>) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, tls: Option<Acceptor>) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         Ok(Self { socket, tls })
     }
@@ -80,6 +82,13 @@ impl Listener {
     /// Where it listens: the port that was given if 0 was asked for.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+
+    fn label(&self) -> metrics::Listener {
+        match self.tls {
+            Some(_) => metrics::Listener::Tls,
+            None => metrics::Listener::Http,
+        }
     }
 }
 
@@ -95,8 +104,9 @@ impl Listeners {
     pub fn start(
         listeners: Vec<Listener>,
         handlers: Handlers,
-        limits: Arc<ConnectionLimits>,
+        limits: Limits,
         trusted_proxies: TrustedProxies,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let started = Self {
             tasks: TaskTracker::new(),
@@ -105,6 +115,12 @@ impl Listeners {
         };
         let context = Arc::new(Context {
             handlers,
+            places: ConnectionLimits::new(
+                limits.connections,
+                limits.connections_per_address,
+                Arc::clone(&metrics),
+            ),
+            metrics,
             limits,
             trusted_proxies,
             leave: started.leave.clone(),
@@ -125,7 +141,10 @@ impl Listeners {
         self.leave.cancel();
         self.tasks.close();
         if timeout(within, self.tasks.wait()).await.is_err() {
-            tracing::warn!(connections = self.tasks.len(), "cutting off requests that are still under way");
+            tracing::warn!(
+                connections = self.tasks.len(),
+                "cutting off requests that are still under way"
+            );
             self.end.cancel();
             self.tasks.wait().await;
         }
@@ -142,7 +161,9 @@ impl Drop for Listeners {
 /// What every connection needs to know.
 struct Context {
     handlers: Handlers,
-    limits: Arc<ConnectionLimits>,
+    limits: Limits,
+    places: Arc<ConnectionLimits>,
+    metrics: Arc<Metrics>,
     trusted_proxies: TrustedProxies,
     /// Finish what is under way and go.
     leave: CancellationToken,

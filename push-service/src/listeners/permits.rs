@@ -9,50 +9,49 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::metrics::{Connection, Listener, Metrics};
+
 /// Who is connected, by number.
-#[derive(Debug)]
-pub struct ConnectionLimits {
+pub(super) struct ConnectionLimits {
     total: usize,
-    per_address: usize,
+    per_address: u32,
+    metrics: Arc<Metrics>,
     open: AtomicUsize,
     /// Bounded by `total`: an address without a connection has no entry.
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    by_address: Mutex<HashMap<IpAddr, u32>>,
 }
 
 impl ConnectionLimits {
-    /// At most `total` connections, of which `per_address` from one address; 0 means no limit.
-    pub fn new(total: usize, per_address: usize) -> Arc<Self> {
-        let or_unlimited = |limit: usize| if limit == 0 { usize::MAX } else { limit };
+    /// At most `total` connections, of which `per_address` from one address; 0 of those means no limit.
+    pub(super) fn new(total: usize, per_address: u32, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
-            total: or_unlimited(total),
-            per_address: or_unlimited(per_address),
+            total,
+            per_address: if per_address == 0 { u32::MAX } else { per_address },
+            metrics,
             open: AtomicUsize::new(0),
             by_address: Mutex::default(),
         })
     }
 
-    /// A place for one more connection, or `None` if there is none.
-    pub fn admit(self: &Arc<Self>) -> Option<Permit> {
+    /// A place for one more connection of `listener`, or `None` if there is none.
+    pub(super) fn admit(self: &Arc<Self>, listener: Listener) -> Option<Permit> {
         let one_more = |open| (open < self.total).then_some(open + 1);
         self.open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .ok()?;
+        self.metrics.connection(listener, Connection::Opened);
         Some(Permit {
             limits: Arc::clone(self),
+            listener,
             address: None,
         })
-    }
-
-    /// Connections that hold a permit.
-    pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
     }
 
     fn enter(&self, address: IpAddr) -> bool {
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_address.entry(address).or_default();
         let admitted = *count < self.per_address;
-        *count += usize::from(admitted);
+        *count += u32::from(admitted);
         admitted
     }
 
@@ -68,9 +67,9 @@ impl ConnectionLimits {
 }
 
 /// A connection's place. Dropping it gives the place back.
-#[derive(Debug)]
 pub struct Permit {
     limits: Arc<ConnectionLimits>,
+    listener: Listener,
     address: Option<IpAddr>,
 }
 
@@ -78,7 +77,7 @@ impl Permit {
     /// Counts the connection as one of `address`, and no longer as one of another. False if that address has as many
     /// as it may: then nothing changed.
     #[must_use]
-    pub fn count_for(&mut self, address: IpAddr) -> bool {
+    pub(super) fn count_for(&mut self, address: IpAddr) -> bool {
         let address = counted_as(address);
         if self.address == Some(address) {
             return true;
@@ -99,6 +98,7 @@ impl Drop for Permit {
             self.limits.leave(address);
         }
         self.limits.open.fetch_sub(1, Ordering::Relaxed);
+        self.limits.metrics.connection(self.listener, Connection::Closed);
     }
 }
 
@@ -113,6 +113,10 @@ fn counted_as(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn limits(total: usize, per_address: u32) -> Arc<ConnectionLimits> {
+        ConnectionLimits::new(total, per_address, Arc::default())
+    }
+
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
@@ -120,14 +124,14 @@ mod tests {
     /// A place is given back when its permit is dropped, wherever that happens, and never twice.
     #[test]
     fn a_permit_is_a_place() {
-        let limits = ConnectionLimits::new(2, 0);
-        let first = limits.admit().unwrap();
-        let _second = limits.admit().unwrap();
-        assert!(limits.admit().is_none());
+        let limits = limits(2, 0);
+        let first = limits.admit(Listener::Http).unwrap();
+        let _second = limits.admit(Listener::Http).unwrap();
+        assert!(limits.admit(Listener::Http).is_none());
         drop(first);
-        let _third = limits.admit().unwrap();
-        assert!(limits.admit().is_none());
-        assert_eq!(limits.open(), 2);
+        let _third = limits.admit(Listener::Http).unwrap();
+        assert!(limits.admit(Listener::Http).is_none());
+        assert_eq!(limits.open.load(Ordering::Relaxed), 2);
     }
 
     /// One address gets its share and no more: IPv6 by /64, an IPv4 address also when it comes mapped into IPv6.
@@ -141,8 +145,11 @@ mod tests {
             ("2001:db8:0:1::1", "2001:db8:0:2::1", true),
         ];
         for (one, other, admitted) in rows {
-            let limits = ConnectionLimits::new(0, 1);
-            let (mut first, mut second) = (limits.admit().unwrap(), limits.admit().unwrap());
+            let limits = limits(9, 1);
+            let (mut first, mut second) = (
+                limits.admit(Listener::Http).unwrap(),
+                limits.admit(Listener::Http).unwrap(),
+            );
             assert!(first.count_for(address(one)));
             assert_eq!(second.count_for(address(other)), admitted, "{one} and {other}");
             drop(first);
@@ -153,14 +160,14 @@ mod tests {
     /// The table of addresses holds only those that are connected.
     #[test]
     fn who_left_is_forgotten() {
-        let limits = ConnectionLimits::new(0, 1);
-        let mut permit = limits.admit().unwrap();
+        let limits = limits(9, 1);
+        let mut permit = limits.admit(Listener::Http).unwrap();
         assert!(permit.count_for(address("192.0.2.1")));
         assert!(permit.count_for(address("192.0.2.1")));
         assert!(permit.count_for(address("192.0.2.2")));
         assert_eq!(limits.by_address.lock().unwrap().len(), 1);
         drop(permit);
         assert!(limits.by_address.lock().unwrap().is_empty());
-        assert_eq!(limits.open(), 0);
+        assert_eq!(limits.open.load(Ordering::Relaxed), 0);
     }
 }

@@ -150,11 +150,20 @@ mod tests {
         let four = [192, 0, 2, 1, 192, 0, 2, 9, 200, 0, 1, 187];
         let six = [[0x20; 32].as_slice(), &[0; 4], b"\x04\0\x02ab"].concat();
         let rows: [(Vec<u8>, Option<&str>); 7] = [
-            (b"PROXY TCP4 192.0.2.1 192.0.2.9 51234 443\r\n".to_vec(), Some("192.0.2.1")),
-            (b"PROXY TCP6 2001:db8::1 2001:db8::9 51234 443\r\n".to_vec(), Some("2001:db8::1")),
+            (
+                b"PROXY TCP4 192.0.2.1 192.0.2.9 51234 443\r\n".to_vec(),
+                Some("192.0.2.1"),
+            ),
+            (
+                b"PROXY TCP6 2001:db8::1 2001:db8::9 51234 443\r\n".to_vec(),
+                Some("2001:db8::1"),
+            ),
             (b"PROXY UNKNOWN and whatever\r\n".to_vec(), None),
             (binary(0x21, 0x11, &four), Some("192.0.2.1")),
-            (binary(0x21, 0x21, &six), Some("2020:2020:2020:2020:2020:2020:2020:2020")),
+            (
+                binary(0x21, 0x21, &six),
+                Some("2020:2020:2020:2020:2020:2020:2020:2020"),
+            ),
             (binary(0x20, 0x11, &four), None),
             (binary(0x21, 0x31, &[0; 216]), None),
         ];
@@ -177,10 +186,22 @@ mod tests {
             (b"PRI * HTTP/2.0\r\n".to_vec(), Judgement::NoHeader),
             (vec![0x16, 3, 1], Judgement::NoHeader),
             (b"PROXY TCP4 192.0.2.1 ::1 1 2\r\n".to_vec(), Judgement::Broken),
-            (b"PROXY TCP4 192.0.2.1 192.0.2.9 1\r\n".to_vec(), Judgement::Broken),
-            (b"PROXY TCP4 192.0.2.1 192.0.2.9 1 2 3\r\n".to_vec(), Judgement::Broken),
-            (b"PROXY TCP4 192.0.2.1 192.0.2.9 1 65536\r\n".to_vec(), Judgement::Broken),
-            ([b"PROXY UNKNOWN ".as_slice(), &[b'a'; 200]].concat(), Judgement::Broken),
+            (
+                b"PROXY TCP4 192.0.2.1 192.0.2.9 1\r\n".to_vec(),
+                Judgement::Broken,
+            ),
+            (
+                b"PROXY TCP4 192.0.2.1 192.0.2.9 1 2 3\r\n".to_vec(),
+                Judgement::Broken,
+            ),
+            (
+                b"PROXY TCP4 192.0.2.1 192.0.2.9 1 65536\r\n".to_vec(),
+                Judgement::Broken,
+            ),
+            (
+                [b"PROXY UNKNOWN ".as_slice(), &[b'a'; 200]].concat(),
+                Judgement::Broken,
+            ),
             (binary(0x31, 0x11, &four), Judgement::Broken),
             (binary(0x21, 0x11, &four[1..]), Judgement::Broken),
             (binary(0x21, 0x11, &[0; 2000]), Judgement::Broken),

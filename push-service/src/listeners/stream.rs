@@ -16,12 +16,11 @@ use crate::defaults::WRITE_STALL_WITHIN;
 use crate::tls::TlsStream;
 
 /// A connection in clear or over TLS.
-#[derive(Debug)]
 pub enum Stream {
     /// In clear: loopback, or behind a proxy that ends TLS.
     Tcp(TcpStream),
     /// Over TLS.
-    Tls(TlsStream),
+    Tls(TlsStream<TcpStream>),
 }
 
 /// Does the same on whichever stream it is.
@@ -76,7 +75,6 @@ impl AsyncWrite for Stream {
 }
 
 /// A stream while HTTP is spoken on it.
-#[derive(Debug)]
 pub(super) struct HttpStream {
     stream: Stream,
     /// Bytes that were taken from the stream to see what is spoken on it; read before all others.
@@ -152,10 +150,10 @@ impl AsyncWrite for HttpStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.unless_stalled(cx, |stream, cx| stream.poll_flush(cx))
+        self.unless_stalled(cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.unless_stalled(cx, |stream, cx| stream.poll_shutdown(cx))
+        self.unless_stalled(cx, AsyncWrite::poll_shutdown)
     }
 }

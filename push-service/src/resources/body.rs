@@ -13,10 +13,7 @@ use tokio::time::timeout;
 /// A body on its way in, whatever carries it.
 pub trait RequestBody: Unpin + Send {
     /// The next bytes of it; `None` at its end.
-    fn poll_chunk(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, BrokenBody>>>;
+    fn poll_chunk(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenBody>>>;
 }
 
 /// The body broke off.
@@ -110,8 +107,14 @@ mod tests {
         let rows: [(Pieces, Result<&[u8], Fault>); 7] = [
             (Pieces(vec![], End::Good), Ok(b"")),
             (Pieces(vec![b"abcde"], End::Good), Ok(b"abcde")),
-            (Pieces(vec![b"", b"ab", b"", b"cd", b"e"], End::Good), Ok(b"abcde")),
-            (Pieces(vec![b"ab", b"cd", b"ef"], End::Silent), Err(Fault::TooLarge)),
+            (
+                Pieces(vec![b"", b"ab", b"", b"cd", b"e"], End::Good),
+                Ok(b"abcde"),
+            ),
+            (
+                Pieces(vec![b"ab", b"cd", b"ef"], End::Silent),
+                Err(Fault::TooLarge),
+            ),
             (Pieces(vec![b"abcdef"], End::Silent), Err(Fault::TooLarge)),
             (Pieces(vec![b"ab"], End::Silent), Err(Fault::TooSlow)),
             (Pieces(vec![b"ab"], End::Broken), Err(Fault::Broken)),

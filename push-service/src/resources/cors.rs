@@ -21,7 +21,9 @@ pub(super) fn preflight() -> Response<Bytes> {
         (ACCESS_CONTROL_MAX_AGE, "3600"),
     ];
     for (name, value) in fields {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     response
 }

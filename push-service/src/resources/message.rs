@@ -5,7 +5,6 @@ use http::{Response, StatusCode};
 use push_protocol::capability::Dialect;
 
 use super::Resources;
-use super::answer::problem;
 use crate::broker::Refusal;
 
 impl Resources {
@@ -14,12 +13,12 @@ impl Resources {
     pub(super) async fn cancel(&self, token: &str) -> Response<Bytes> {
         let message = match self.broker.open_message(token) {
             Ok(message) => message,
-            Err(refusal) => return problem(&refusal.into(), Dialect::Rfc8030),
+            Err(refusal) => return self.refuse(&refusal.into(), Dialect::Rfc8030),
         };
         match self.broker.cancel(&message).await {
             Ok(()) => gone(),
             Err(Refusal::MessageGone) if message.dialect == Dialect::Webpush => gone(),
-            Err(refusal) => problem(&refusal.into(), message.dialect),
+            Err(refusal) => self.refuse(&refusal.into(), message.dialect),
         }
     }
 }

@@ -8,6 +8,7 @@
 mod answer;
 mod body;
 mod cors;
+mod counted;
 mod message;
 mod push;
 mod routes;
@@ -15,22 +16,27 @@ mod routes;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
+use push_protocol::capability::Dialect;
 
+use self::answer::Problem;
 pub use self::answer::{not_found, too_many_connections};
 pub use self::body::{BrokenBody, RequestBody};
 pub use self::routes::is_resource;
 use self::routes::{Resource, Route};
-use crate::broker::Broker;
+use crate::broker::{Broker, Refusal};
+use crate::config::Limits;
+use crate::metrics::Metrics;
 
 /// Every public resource.
 pub struct Resources {
     broker: Arc<Broker>,
+    metrics: Arc<Metrics>,
     /// What stands before the token in the URL of a message.
     message_url: String,
     body_bytes: usize,
@@ -38,22 +44,27 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Bodies have at most `body_bytes` and must be there after `body_within`.
-    pub fn new(broker: Arc<Broker>, body_bytes: usize, body_within: Duration) -> Self {
+    /// Of `limits`, those of bodies.
+    pub fn new(broker: Arc<Broker>, limits: &Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             message_url: format!("{}{}", broker.origin(), routes::MESSAGE),
             broker,
-            body_bytes,
-            body_within,
+            metrics,
+            body_bytes: limits.body_bytes,
+            body_within: limits.body_within,
         }
     }
 
     /// Answers a request. Reads no more of the body than it needs, and none of a body that is refused without it.
     pub async fn answer<B: RequestBody>(&self, head: &Parts, body: &mut B) -> Response<Bytes> {
-        let mut response = match routes::find(head.uri.path()) {
+        let started = Instant::now();
+        let route = routes::find(head.uri.path());
+        let mut response = match route {
             Some(route) => self.answer_resource(route, head, body).await,
             None => answer_elsewhere(head),
         };
+        let counted = counted::resource(route.map(|route| route.resource));
+        self.metrics.request(counted, started.elapsed());
         if head.headers.contains_key(ORIGIN) {
             cors::allow(&mut response);
         }
@@ -75,12 +86,20 @@ impl Resources {
         if let Some(method) = method.filter(|method| **method != head.method) {
             return answer::method_not_allowed(dialect, method);
         }
-        let answered = match resource {
-            Resource::Push(kind) => self.push(kind, token, head, body).await,
-            Resource::Message => return self.cancel(token).await,
-            Resource::Reserved => Err(crate::broker::Refusal::UnknownResource.into()),
-        };
-        answered.unwrap_or_else(|problem| answer::problem(&problem, dialect))
+        match resource {
+            Resource::Push(kind) => {
+                let pushed = self.push(kind, token, head, body).await;
+                pushed.unwrap_or_else(|problem| self.refuse(&problem, dialect))
+            }
+            Resource::Message => self.cancel(token).await,
+            Resource::Reserved => self.refuse(&Refusal::UnknownResource.into(), dialect),
+        }
+    }
+
+    /// Tells a sender what is wrong, and counts it.
+    fn refuse(&self, problem: &Problem, dialect: Dialect) -> Response<Bytes> {
+        self.metrics.refused(counted::refusal(problem));
+        answer::problem(problem, dialect)
     }
 }
 
