@@ -26,7 +26,7 @@ const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// Does the handshakes of a listener. A clone is another handle to the same certificate and ticket keys.
 #[derive(Clone)]
 pub struct Acceptor {
-    config: Arc<ServerConfig>,
+    pub(super) config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
 }
 

@@ -1,7 +1,9 @@
 //! TLS for hundreds of thousands of connections that mostly say nothing.
 //!
 //! Idle connections are the product, and most of what one costs is TLS. So the stream here is our own, on rustls's
-//! unbuffered interface: a connection that waits owns its keys and rustls's state, but no read or write buffer.
+//! unbuffered interface: a connection that waits owns its keys and rustls's state, but no read or write buffer. That is
+//! 3.4 KB of resident memory over a socket in a task, by the test in `tests/memory.rs`. Of it 1.1 KB are rustls's
+//! connection, 1.1 KB the expanded keys of both directions, and 0.6 KB its secrets and queues.
 //!
 //! ```text
 //! Acceptor ──accept──► TlsStream    a socket and the rules of waking           stream

@@ -175,6 +175,11 @@ impl Records {
         self.outgoing.take(count);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.incoming, Incoming::Open)
+    }
+
     /// What an idle connection must not have: buffers, full or empty, in bytes.
     #[cfg(test)]
     pub(super) fn owned_bytes(&self) -> usize {

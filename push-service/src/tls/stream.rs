@@ -10,9 +10,10 @@
 //!
 //! Reading can produce ciphertext (an alert), and sends whatever is waiting to be sent, but never waits for that:
 //! `poll_read` is pending on the socket's readability alone. A socket remembers one waker for writing, and so reading may
-//! replace that of a pending write. Therefore the stream remembers it as well, and wakes it, to be registered again. So
-//! nobody waits for a waker that somebody else has replaced, when two tasks share the stream by `tokio::io::split`; and
-//! what a write left behind goes out even if it was cancelled and from then on only reads are polled.
+//! replace that of a pending write. Therefore the stream remembers it as well, and wakes it when reading has replaced it,
+//! so that it is registered again, or has sent what it waits for. So nobody waits for a waker that somebody else has
+//! replaced, when two tasks share the stream by `tokio::io::split`; and what a write left behind goes out even if it was
+//! cancelled and from then on only reads are polled.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -127,8 +128,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         }
         // Pending: the socket knows this task now. Failed: there may still be something to read, and the next write
         // fails as well.
-        let _ = self.poll_send(cx);
-        if let Some(writer) = self.writer.take() {
+        let done = self.poll_send(cx).is_ready();
+        // A write of this same task need not be woken to wait on: that would make a task that polls both spin.
+        if let Some(writer) = self
+            .writer
+            .take_if(|writer| done || !writer.will_wake(cx.waker()))
+        {
             writer.wake();
         }
     }

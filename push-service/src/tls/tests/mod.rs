@@ -55,7 +55,6 @@ impl Directory {
         self.0.join("self-signed-certificate.pem")
     }
 
-    #[allow(dead_code)]
     fn key(&self) -> PathBuf {
         self.0.join("self-signed-key.pem")
     }
