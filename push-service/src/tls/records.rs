@@ -9,8 +9,8 @@
 //!
 //! * `held`, ciphertext that is not a whole record yet: [`TLS_RECORD_BYTES`], during the handshake as after it.
 //! * `plaintext`, decrypted and not yet read: what one read of the socket brought, [`TLS_READ_BYTES`].
-//! * `outgoing`, ciphertext that the socket has not taken: the caller encrypts only when it is empty, so one record, and
-//!   the alerts and key updates that rustls adds (it limits how many of those a peer can provoke).
+//! * `outgoing`, ciphertext that the socket has not taken: the caller encrypts only when it is empty, so one record,
+//!   and the alerts and key updates that rustls adds (it limits how many of those a peer can provoke).
 
 use std::sync::Arc;
 

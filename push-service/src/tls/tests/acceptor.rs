@@ -15,7 +15,8 @@ use crate::tls::records::Records;
 
 #[tokio::test]
 async fn the_protocol_is_agreed_on() {
-    // Of what the peer offers HTTP/2 is preferred; a peer that offers nothing gets no protocol and is served all the same.
+    // Of what the peer offers HTTP/2 is preferred; a peer that offers nothing gets no protocol and is served all the
+    // same.
     let directory = Directory::new();
     let acceptor = acceptor(&directory);
     let cases: [(&[&str], Option<&str>); 4] = [

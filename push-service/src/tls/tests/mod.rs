@@ -4,6 +4,7 @@ mod acceptor;
 mod certificates;
 mod chopped;
 mod hostile;
+#[cfg(target_os = "linux")]
 mod memory;
 mod stream;
 mod waking;

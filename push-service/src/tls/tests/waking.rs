@@ -29,7 +29,8 @@ impl Woken {
 
 #[tokio::test]
 async fn a_stalled_peer_costs_one_record() {
-    // While the peer does not read, writes are pending and one record is all that is kept; when it reads on, all arrives.
+    // While the peer does not read, writes are pending and one record is all that is kept; when it reads on, all
+    // arrives.
     for version in VERSIONS {
         let (mut ours, mut theirs) = connected(version, 4_096).await;
         let sent = varied(200_000);
