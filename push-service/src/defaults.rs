@@ -193,6 +193,10 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// The largest TLS record that is accepted, in bytes: a header of 5, and 2^14 of content grown by at most 2,048. Source:
 /// RFC 5246 §6.2.3 (RFC 8446 §5.2 allows less). It is also all that a peer can make a connection hold before it has sent
 /// a whole record or handshake message; ClientHellos are under 2 KB, with post-quantum key shares and a ticket.
+/// The largest TLS record that is accepted, in bytes: a header of 5, and 2^14 of content grown by at most 2,048.
+/// Source: RFC 5246 §6.2.3 (RFC 8446 §5.2 allows less). It is also all that a peer can make a connection hold before it
+/// has sent a whole record or handshake message; ClientHellos are under 2 KB, with post-quantum key shares and a
+/// ticket.
 pub const TLS_RECORD_BYTES: usize = 5 + (1 << 14) + 2_048;
 
 /// The plaintext that one TLS record can carry, in bytes. Source: RFC 8446 §5.1.
