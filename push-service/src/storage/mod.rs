@@ -20,8 +20,8 @@
 pub mod clock;
 #[cfg(test)]
 pub(crate) mod contract;
+pub mod embedded;
 pub mod memory;
-#[allow(dead_code)] // What only a journal asks for comes with it.
 mod queue;
 
 use std::sync::Arc;

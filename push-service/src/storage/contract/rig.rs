@@ -75,7 +75,6 @@ impl Rig {
     }
 
     /// Keeps something alive as long as the rig.
-    #[allow(dead_code)]
     pub(crate) fn keeping(self, keep: impl Any + Send + Sync) -> Self {
         Self {
             _keep: Some(Box::new(keep)),

@@ -58,10 +58,6 @@ impl Index {
         self.lanes().iter().map(VecDeque::len).sum()
     }
 
-    pub(in crate::storage) fn is_empty(&self) -> bool {
-        self.0.is_none()
-    }
-
     /// Adds an entry; its number need not be the highest, so that an index can be loaded in any order.
     pub(in crate::storage) fn insert(&mut self, waiting: Waiting) {
         let lanes = self.0.get_or_insert_with(|| {

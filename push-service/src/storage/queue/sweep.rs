@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Now, Step, UserAgent};
+use super::{Changes, Now, Step, SweepMove, UserAgent};
 
 impl UserAgent {
     /// Drops at most `limit` messages that are due and tells how many went, an abandoned record counted as one.
@@ -36,5 +36,20 @@ impl UserAgent {
         }
         step.outcome += usize::from(was_recorded && !self.recorded);
         step
+    }
+
+    /// An entry of the sweep index that is not this user agent's one: gone, and nothing else.
+    pub(in crate::storage) fn disown_sweep(&self, entry_ms: u64) -> Step<usize> {
+        let sweep = Some(SweepMove {
+            from_ms: Some(entry_ms),
+            to_ms: None,
+        });
+        Step {
+            outcome: 0,
+            changes: Changes {
+                sweep,
+                ..Changes::default()
+            },
+        }
     }
 }
