@@ -306,9 +306,6 @@ pub const EXPIRE_STEP: usize = 500;
 /// How often storage is asked whether something is due.
 pub const EXPIRE_EVERY: Duration = SECOND;
 
-/// The longest that a rate-limited sender is told to wait. Chosen: a rate so low that a token takes longer is looked at
-/// again after an hour.
-pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// The largest TLS record that is accepted, in bytes: a header of 5, and 2^14 of content grown by at most 2,048. Source:
 /// RFC 5246 §6.2.3 (RFC 8446 §5.2 allows less). It is also all that a peer can make a connection hold before it has sent
 /// a whole record or handshake message; ClientHellos are under 2 KB, with post-quantum key shares and a ticket.
@@ -334,20 +331,18 @@ const _: () = assert!(TLS_READ_BYTES > TLS_RECORD_BYTES);
 
 /// How long a self-signed certificate is valid. Source: Apple's systems accept no server certificate that is valid for
 /// longer than 825 days, even one that the user trusts.
-pub const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(825 * DAY_SECONDS - 2 * DAY_SECONDS);
+pub const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(825 * 24 * 60 * 60 - 2 * 24 * 60 * 60);
 
 /// How long before its end a self-signed certificate is made anew. Chosen, because whoever trusts it should have it as
 /// long as possible, but nobody should meet an expired one.
-pub const SELF_SIGNED_RENEWAL: Duration = Duration::from_secs(DAY_SECONDS);
+pub const SELF_SIGNED_RENEWAL: Duration = DAY;
 
 /// How long before it was made a self-signed certificate starts to be valid. Chosen, for peers whose clocks are late.
-pub const SELF_SIGNED_BACKDATED: Duration = Duration::from_secs(DAY_SECONDS);
+pub const SELF_SIGNED_BACKDATED: Duration = DAY;
 
 /// How often the certificate's files are looked at. Chosen, because a renewed certificate has days to be picked up, and
 /// a revoked one should not be presented for long.
 pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
-
-const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 /// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
 /// files, lasts longer, and ten lines of log a second are enough.
@@ -421,154 +416,7 @@ pub const FREE_DISK_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How far behind the last complete sweep the next one starts to look. Chosen: longer than any step takes from reading
 /// the clock to its commit; what is skipped is only the remains of entries deleted before.
 pub const SWEEP_LOOK_BACK: Duration = Duration::from_secs(60);
-
-/// How often the certificate's files are looked at. Chosen: a renewed certificate is in use long before the old one
-/// expires, and a look costs two system calls.
-pub const CERTIFICATE_CHECK_EVERY: Duration = SECOND.saturating_mul(60);
 
 /// How long storage may take to close, and channels to go when it failed. Chosen: stalls of the embedded store stay
 /// under a second.
 pub const STORAGE_CLOSE_WITHIN: Duration = SECOND.saturating_mul(5);
-/// What encryption adds to a write, in bytes: at most 37 for a record (header, explicit nonce or padding, tag; RFC 5246
-/// §6.2.3.3, RFC 8446 §5.2), and about as much for each of the key updates and alerts that may stand before it. Only a
-/// first guess: when it is too small, more is taken.
-pub const TLS_RECORD_OVERHEAD_BYTES: usize = 128;
-
-/// What one read of a TLS socket can bring, in bytes, of buffer per thread. Chosen, because it must hold
-/// [`TLS_RECORD_BYTES`] that came before and leave room for a useful read.
-pub const TLS_READ_BYTES: usize = 32 * 1024;
-
-const _: () = assert!(TLS_READ_BYTES > TLS_RECORD_BYTES);
-
-/// How long a self-signed certificate is valid. Source: Apple's systems accept no server certificate that is valid for
-/// longer than 825 days, even one that the user trusts.
-pub const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(825 * DAY_SECONDS - 2 * DAY_SECONDS);
-
-/// How long before its end a self-signed certificate is made anew. Chosen, because whoever trusts it should have it as
-/// long as possible, but nobody should meet an expired one.
-pub const SELF_SIGNED_RENEWAL: Duration = Duration::from_secs(DAY_SECONDS);
-
-/// How long before it was made a self-signed certificate starts to be valid. Chosen, for peers whose clocks are late.
-pub const SELF_SIGNED_BACKDATED: Duration = Duration::from_secs(DAY_SECONDS);
-
-/// How often the certificate's files are looked at. Chosen, because a renewed certificate has days to be picked up, and
-/// a revoked one should not be presented for long.
-pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
-
-const DAY_SECONDS: u64 = 24 * 60 * 60;
-/// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
-/// files, lasts longer, and ten lines of log a second are enough.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-// Listeners: what a stranger may cost before it has shown anything.
-
-/// First pause of an accept loop after an error that would come again at once, such as "too many open files". Doubles
-/// up to [`ACCEPT_PAUSE_LONGEST`]. Chosen: short enough that a single failure is not noticed.
-pub const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
-
-/// Longest pause of an accept loop: one line of log a second while descriptors are short.
-pub const ACCEPT_PAUSE_LONGEST: Duration = Duration::from_secs(1);
-
-/// Longest PROXY header: 16 bytes, an address block of at most 216, and what load balancers add about themselves. In
-/// bytes. The text form ends at 107 by its specification.
-pub const PROXY_HEADER_BYTES: usize = 1024;
-
-/// For a peer that takes no byte of what is written to it. Chosen: answers are a few hundred bytes, so nobody who is
-/// there needs it.
-pub const WRITE_STALL_WITHIN: Duration = Duration::from_secs(30);
-
-/// Bytes of one request's body that an HTTP/2 peer may send before they are read. Chosen: a message and its frames
-/// come without waiting.
-pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 16 * 1024;
-
-/// The same for all requests of a connection together. Chosen: twice the protocol's start value, so that two dozen
-/// full-sized messages come without waiting; bounds what one connection can make the node hold.
-pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
-
-/// Streams that an HTTP/2 peer may open and reset before we saw them, and streams that it may break, before the
-/// connection is closed: the bound of the "rapid reset" attack.
-pub const HTTP2_RESET_STREAMS: usize = 64;
-
-/// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
-pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
-
-// Resources and broker.
-
-/// Longest token that is looked at. In characters; every sealed token is shorter, and a longer path segment is
-/// answered like an unknown one without being decoded.
-pub const TOKEN_BYTES: usize = 256;
-
-/// VAPID tokens that are remembered as verified (V-SEC-3). Chosen: a token lives a day at most and a verification
-/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry is a few hundred bytes.
-pub const VERIFIED_TOKENS: usize = 16 * 1024;
-
-/// What a sender is told to wait when the service cannot store its message (WP-10), and when the queue is full and
-/// nobody knows when it will drain.
-pub const RETRY_AFTER: Duration = Duration::from_secs(120);
-
-/// Block cache of the embedded store, in bytes. Chosen: a returning user agent's index and bodies are read one after the
-/// other, so only what is between those two reads has to fit; the operating system caches the files as well.
-pub const STORE_CACHE_BYTES: u64 = 8 << 20;
-
-/// Writes of the embedded store that are sorted in memory before they become a table, in bytes. Chosen: a message that is
-/// acknowledged before its memtable is full never reaches a table, and flushes, which stall commits, come some seconds
-/// apart at 1,000 messages a second; empty when nothing was written.
-pub const STORE_MEMTABLE_BYTES: u64 = 16 << 20;
-
-/// Journals of the embedded store, in bytes of disk; the least that the store accepts, because it bounds the time of a
-/// start after a crash.
-pub const STORE_JOURNAL_BYTES: u64 = 64 << 20;
-
-/// Table files that the embedded store keeps open. Chosen: far below the usual limit of 1,024 descriptors, which
-/// connections need.
-pub const STORE_OPEN_FILES: usize = 128;
-
-/// Background threads of the embedded store: one flushes while the other compacts, so that a long compaction does not
-/// stall commits.
-pub const STORE_THREADS: usize = 2;
-
-/// Threads that read for cold user agents and pages. Chosen: one read of a cold block must not delay all others, and more
-/// would only compete for one disk.
-pub const STORE_READERS: usize = 2;
-
-/// Reads that may wait for a reader; one more is answered "unavailable". Chosen: twice the 2,000 user agents that come
-/// back at once in the budget.
-pub const STORE_READS_WAITING: usize = 4_096;
-
-/// Steps that one commit takes at most. Source: measured; beyond, a batch costs no less per step and its last step waits
-/// longer.
-pub const STORE_BATCH_STEPS: usize = 512;
-
-/// Steps decided and not yet committed, for all user agents together. Chosen: eight batches, so that the writer never
-/// runs dry, and at most 4,096 bodies wait in memory for the disk.
-pub const STORE_STEPS_WAITING: usize = 8 * STORE_BATCH_STEPS;
-
-/// The longest that a step waits for a place among those; then it is answered "unavailable". Chosen: above the stalls of
-/// 150 ms that were measured, below the patience of an application server.
-pub const STORE_STEP_WAIT: Duration = Duration::from_secs(5);
-
-/// How long an acknowledgement that nobody waits for may stay unsynced. Source: PR-4 promises 100 ms.
-pub const STORE_SYNC_WITHIN: Duration = Duration::from_millis(50);
-
-/// User agents that embedded storage keeps at hand, in bytes of records and index. Chosen: about 50,000 idle ones; the
-/// others are loaded when something happens to them.
-pub const USER_AGENT_CACHE_BYTES: usize = 16 << 20;
-
-/// Locks over which the user agents at hand are spread. Chosen: eight times the cores of a small machine, so that two
-/// steps rarely meet.
-pub const USER_AGENT_CACHE_SHARDS: usize = 16;
-
-/// User agents that are looked at when one has to leave the cache. Chosen: bounds the time under the lock; if all of them
-/// are in use the cache grows by one until the next time.
-pub const USER_AGENT_CACHE_LOOKS: usize = 8;
-
-/// Free disk below which embedded storage refuses new messages and subscriptions, in bytes. Source: PR-5; chosen to hold
-/// a journal, a flush and a compaction, so that deletes go on and give space back.
-pub const FREE_DISK_RESERVE_BYTES: u64 = 256 << 20;
-
-/// How often free disk is looked at, at most. Chosen: at 100 MB a second the reserve outlasts two looks.
-pub const FREE_DISK_CHECK_EVERY: Duration = Duration::from_secs(1);
-
-/// How far behind the last complete sweep the next one starts to look. Chosen: longer than any step takes from reading
-/// the clock to its commit; what is skipped is only the remains of entries deleted before.
-pub const SWEEP_LOOK_BACK: Duration = Duration::from_secs(60);
