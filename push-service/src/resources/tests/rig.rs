@@ -57,6 +57,7 @@ impl Service {
     pub(crate) fn on(storage: Arc<dyn Storage>, change: impl FnOnce(&mut Policy, &mut Limits)) -> Self {
         let mut limits = Limits::default();
         let mut policy = Policy {
+            subscriptions_per_user_agent: 10,
             require_vapid: false,
             application_servers: Default::default(),
             ttl: Ttl::from_secs(limits.ttl.as_secs()),
