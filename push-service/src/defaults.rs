@@ -258,8 +258,9 @@ pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 16 * 1024;
 /// full-sized messages come without waiting; bounds what one connection can make the node hold.
 pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
 
-/// Streams that an HTTP/2 peer may open and reset before we saw them, and streams that it may break, before the
-/// connection is closed: the bound of the "rapid reset" attack.
+/// Streams that an HTTP/2 peer may open and reset before we saw them, or break, before the connection is closed; and
+/// how many requests that it took back may still be under way. Chosen: the bound of the "rapid reset" attack, which
+/// opens streams without end because those that are reset count against no limit.
 pub const HTTP2_RESET_STREAMS: usize = 64;
 
 /// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
