@@ -350,51 +350,6 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 // Listeners: what a stranger may cost before it has shown anything.
 
-/// First pause of an accept loop after an error that would come again at once, such as "too many open files". Doubles
-/// up to [`ACCEPT_PAUSE_LONGEST`]. Chosen: short enough that a single failure is not noticed.
-pub const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
-
-/// Longest pause of an accept loop: one line of log a second while descriptors are short.
-pub const ACCEPT_PAUSE_LONGEST: Duration = Duration::from_secs(1);
-
-/// Longest PROXY header: 16 bytes, an address block of at most 216, and what load balancers add about themselves. In
-/// bytes. The text form ends at 107 by its specification.
-pub const PROXY_HEADER_BYTES: usize = 1024;
-
-/// For a peer that takes no byte of what is written to it. Chosen: answers are a few hundred bytes, so nobody who is
-/// there needs it.
-pub const WRITE_STALL_WITHIN: Duration = Duration::from_secs(30);
-
-/// Bytes of one request's body that an HTTP/2 peer may send before they are read. Chosen: a message and its frames
-/// come without waiting.
-pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 16 * 1024;
-
-/// The same for all requests of a connection together. Chosen: twice the protocol's start value, so that two dozen
-/// full-sized messages come without waiting; bounds what one connection can make the node hold.
-pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
-
-/// Streams that an HTTP/2 peer may open and reset before we saw them, or break, before the connection is closed; and
-/// how many requests that it took back may still be under way. Chosen: the bound of the "rapid reset" attack, which
-/// opens streams without end because those that are reset count against no limit.
-pub const HTTP2_RESET_STREAMS: usize = 64;
-
-/// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
-pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
-
-// Resources and broker.
-
-/// Longest token that is looked at. In characters; every sealed token is shorter, and a longer path segment is
-/// answered like an unknown one without being decoded.
-pub const TOKEN_BYTES: usize = 256;
-
-/// VAPID tokens that are remembered as verified (V-SEC-3). Chosen: a token lives a day at most and a verification
-/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry is a few hundred bytes.
-pub const VERIFIED_TOKENS: usize = 16 * 1024;
-
-/// What a sender is told to wait when the service cannot store its message (WP-10), and when the queue is full and
-/// nobody knows when it will drain.
-pub const RETRY_AFTER: Duration = Duration::from_secs(120);
-
 /// Block cache of the embedded store, in bytes. Chosen: a returning user agent's index and bodies are read one after the
 /// other, so only what is between those two reads has to fit; the operating system caches the files as well.
 pub const STORE_CACHE_BYTES: u64 = 8 << 20;

@@ -253,7 +253,7 @@ impl UserAgent {
         let mut out = Vec::new();
         for message in messages {
             write_text(&mut out, Some([1, 2, 3, 4]), |out| {
-                out.extend_from_slice(message.to_string().as_bytes())
+                out.extend_from_slice(message.to_string().as_bytes());
             });
         }
         self.send_bytes(&out).await;
