@@ -162,7 +162,7 @@ pub async fn run(plan: Plan) -> String {
 fn settings() -> Settings {
     Settings::new()
         .set("limits.queue_messages", 1_000_000)
-        .set("limits.queue_bytes", 2_000_000_000_u64)
+        .set("limits.queue_bytes", 1_073_741_824_u64)
 }
 
 /// Waits for a state of the books, and fails when it is not reached in time.
