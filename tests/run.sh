@@ -38,7 +38,7 @@ binary=$target/release/push-service
 venv=$target/senders
 
 # Kinds of crates that would carry I/O or a runtime into the protocol crate.
-RUNTIMES='tokio|mio|async-std|smol|async-io|socket2|hyper|h2|quinn|rustls|rustix|libc-sockets|futures-executor'
+RUNTIMES='tokio|mio|async-std|smol|async-io|socket2|hyper|h2|quinn|rustls|rustix|futures-executor'
 
 step_format() { cargo fmt --all --check; }
 
@@ -66,15 +66,27 @@ step_unit() {
     cargo test --package push-tests --lib --quiet
 }
 
-step_black_box() { build_binary && cargo test --package push-tests --test black_box --quiet; }
+step_black_box() {
+    build_binary
+    cargo test --package push-tests --test black_box --quiet
+}
 
 # The figures are part of the result, so they are shown.
-step_memory() { build_binary && cargo test --package push-tests --test memory --quiet -- --nocapture; }
+step_memory() {
+    build_binary
+    cargo test --package push-tests --test memory --quiet -- --nocapture
+}
 
-step_nothing_lost() { build_binary && cargo test --package push-tests --test nothing_lost --quiet -- --nocapture; }
+step_nothing_lost() {
+    build_binary
+    cargo test --package push-tests --test nothing_lost --quiet -- --nocapture
+}
 
 step_firefox() {
-    build_binary && install_firefox && install_node && install_python
+    build_binary
+    install_firefox
+    install_node
+    install_python
     PYTHON=$venv/bin/python node tests/firefox/run.mjs
 }
 
@@ -100,7 +112,7 @@ install_node() {
 
 install_python() {
     if ! cmp --silent tests/senders/requirements.txt "$venv/installed.txt"; then
-        command -v python3 >/dev/null && python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+        python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
         python3 -m venv --clear "$venv"
         "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/senders/requirements.txt
         cp tests/senders/requirements.txt "$venv/installed.txt"
@@ -135,15 +147,20 @@ main() {
     done
     command -v cargo >/dev/null || { echo "Missing: Rust. Please install it, for example with rustup." >&2 && exit 1; }
 
-    local results=() passed=0 failed=0 started
+    local results=() passed=0 failed=0 started status
     for step in "${STEPS[@]%% *}"; do
         if [ ${#chosen[@]} -gt 0 ] && [[ " ${chosen[*]} " != *" $step "* ]]; then
             continue
         fi
         printf '\n=== %s\n' "$step"
         started=$SECONDS
-        # A subshell of its own, so that `set -e` ends the step and not the run.
-        if (set -e; "step_${step//-/_}"); then
+        # A subshell of its own, so that `set -e` ends the step and not the run. Not in the `if`, where it would end
+        # nothing.
+        set +e
+        (set -e; "step_${step//-/_}")
+        status=$?
+        set -e
+        if [ "$status" = 0 ]; then
             passed=$((passed + 1)) && results+=("passed  $step  $((SECONDS - started)) s")
         else
             failed=$((failed + 1)) && results+=("FAILED  $step  $((SECONDS - started)) s")
