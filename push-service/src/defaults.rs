@@ -1,4 +1,18 @@
 //! Every limit of the service, with its unit, its reason and its source.
+//!
+//! A source is a section of an RFC, a rule of `docs` (PR-…, WS-…), a measurement, or "chosen, because". What can be
+//! configured takes its default from here; what cannot is a constant that the code uses directly.
+
+use std::time::Duration;
+
+/// Units, so that a default reads as it is said.
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+// Storage and queues.
+
+use std::time::Duration;
 
 /// What a waiting message counts beside its body, so that empty bodies are not free: about what its index entry, its
 /// key and its header fields take in memory and on disk. In bytes.
@@ -7,3 +21,448 @@ pub const MESSAGE_OVERHEAD_BYTES: u64 = 128;
 /// Victims of the eviction rule in one step; a message that would need more is refused. Source: PR-23, which bounds
 /// the time for which one step holds its queue.
 pub const EVICTIONS_PER_STEP: usize = 16;
+
+/// A record's retention is renewed in steps of this part of it, a day by default, so that a user agent that comes back
+/// every minute costs one write a day. Chosen: the record lasts for at most 0.25 % longer than promised.
+pub const RETENTION_GRAINS: u64 = 400;
+
+/// The longest that a rate-limited sender is told to wait. Chosen: a rate so low that a token takes longer is looked at
+/// again after an hour.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
+
+/// How long an abandoned user agent's record and subscriptions are kept. Source: PR-29. Longer than a year, because a
+/// machine that is switched on once a year should find its subscriptions: Firefox drops all of them when its identity
+/// is gone (WS-HEL-6).
+pub const RETENTION: Duration = DAY.saturating_mul(400);
+
+/// Where the embedded store keeps its data, relative to the working directory. Chosen, because a first try should need
+/// no rights and no thought, and leave everything in one visible place.
+pub const STORAGE_PATH: &str = "push-service-data";
+
+/// Redis replicas that must have a message before 201. Chosen: 0, because a single Redis is the common start, and with
+/// it any other number would refuse every message.
+pub const WAIT_REPLICAS: u32 = 0;
+
+/// Sealing keys at a time, the one that seals included. Chosen, because a rotation needs two, and a closed set of key
+/// indexes keeps the metric of opens by key closed.
+pub const SEALING_KEYS: usize = 16;
+
+/// Messages that may wait for one user agent. Chosen, because a phone that was off for a week in a busy chat has
+/// hundreds; the deployed peer gives a user agent up at 150 (WS-ACK-7), ours never does.
+pub const QUEUE_MESSAGES: u32 = 1_000;
+
+/// Bytes that may wait for one user agent: a thousand messages of the size that nobody may refuse (RFC 8030 §7.2),
+/// with their overhead, rounded.
+pub const QUEUE_BYTES: u64 = 4 * 1024 * 1024;
+
+// Listeners.
+
+/// The public listener. Loopback, because a service that nobody configured must not be reachable from outside.
+pub const LISTEN_HTTP: &str = "127.0.0.1:8080";
+
+/// The admin listener: loopback, because it answers whoever can reach it.
+pub const LISTEN_ADMIN: &str = "127.0.0.1:9090";
+
+// What one peer may take.
+
+/// Body of a push message. RFC 8030 §7.2 forbids refusing 4,096; `aesgcm` bodies that carry as much text, base64 and
+/// padding included, reach 5,624 in the deployed libraries.
+pub const BODY_BYTES: usize = 5_632;
+
+/// Header fields of one request. Chosen, because a VAPID token, a `Crypto-Key` and a sealed URL stay under 3 KB, and
+/// proxies in front add some of theirs.
+pub const HEADER_BYTES: usize = 16 * 1024;
+
+/// Connections at a time, on all public listeners. Chosen, because at 6 KB each over TLS they take 600 MB; the limit of
+/// open files must be as high.
+pub const CONNECTIONS: usize = 100_000;
+
+/// Connections at a time from one address, or from one IPv6 network of 64 bits. Chosen, because a large office behind
+/// one address stays below it, and one machine cannot take all of [`CONNECTIONS`].
+pub const CONNECTIONS_PER_ADDRESS: u32 = 1_000;
+
+/// Subscriptions of one user agent. Chosen, because a browser has one per site that may notify, a phone one per app:
+/// dozens; and one record has to stay small enough to be read whole.
+pub const SUBSCRIPTIONS_PER_USER_AGENT: usize = 1_000;
+
+/// Push messages a second to one subscription, over time. Chosen, because nobody reads ten notifications a second, and
+/// RFC 8030 §8.4 wants such senders slowed down.
+pub const PUSHES_PER_SECOND: f64 = 10.0;
+
+/// Push messages to one subscription at once, before [`PUSHES_PER_SECOND`] counts. Chosen, because a server that was
+/// down catches up in a burst.
+pub const PUSHES_BURST: u32 = 100;
+
+/// The longest time to live; longer ones are clamped and answered so (RFC 8030 §5.2). Source: the deployed peer, whose
+/// 30 days senders know (WP-3), and PR-29.
+pub const TTL: Duration = DAY.saturating_mul(30);
+
+/// Streams of one HTTP/2 connection at a time. RFC 9113 §6.5.2 recommends at least 100. Chosen, because 256 bodies of
+/// [`BODY_BYTES`] are 1.4 MB, which one connection may cost at worst.
+pub const HTTP2_STREAMS: u32 = 256;
+
+// How long a peer may take.
+
+/// From upgrade to `hello`. Source: the deployed peer (WS-CON-5).
+pub const HELLO_WITHIN: Duration = SECOND.saturating_mul(5);
+
+/// From the first byte of a request, or the accepted connection, to the end of its header. Source: Firefox gives up a
+/// request after 10 s (WS-CLS-2), so a slower one is answered to nobody.
+pub const HEADER_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// From the end of the header to the end of the body. Chosen, because 5,632 bytes in 10 s are 4.5 kbit/s: slower than
+/// any network that an application server stands in.
+pub const BODY_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// From the accepted connection to the end of the TLS handshake. Chosen: as [`HEADER_WITHIN`], for the same reason.
+pub const TLS_HANDSHAKE_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// An HTTP connection without a request under way is closed after so long. Chosen, because the pools of common HTTP
+/// libraries keep connections for 90 s at most: so they close first, and no request meets a connection that is going.
+pub const IDLE_FOR: Duration = SECOND.saturating_mul(120);
+
+// Channels.
+
+/// Unacknowledged messages on the wire of one channel. Chosen, because at 100 ms of round trip it still delivers 320
+/// messages a second; the deployed peer waits for batches of ten (WS-ACK-6).
+pub const IN_FLIGHT: usize = 32;
+
+/// After so long without an acknowledgement a message leaves the window; it stays stored. Source: PR-17.
+pub const ACKNOWLEDGE_WITHIN: Duration = SECOND.saturating_mul(60);
+
+/// A channel that was silent for so long is asked for a sign of life. Source: the deployed peer (WS-CON-8), whose
+/// rhythm the networks of its clients are known to bear.
+pub const PING_EVERY: Duration = MINUTE.saturating_mul(5);
+
+/// Time to answer that. Chosen: what Firefox grants us for the same (WS-PNG-1). The deployed peer grants 4 s, which a
+/// phone that has to wake its radio misses.
+pub const PONG_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// A channel that takes no byte for so long is closed as a slow reader. Chosen, because TCP retries a lost segment
+/// about five times in it; its messages stay stored.
+pub const WRITE_WITHIN: Duration = SECOND.saturating_mul(30);
+
+/// Bodies that were read from storage and wait to be written, over all channels of the node (PR-16). Chosen, because
+/// it is a thousand full pages of [`PAGE_BYTES`], and small beside what the connections themselves take.
+pub const DELIVERY_BYTES: usize = 64 * 1024 * 1024;
+
+/// Messages in one page of a queue. As many as [`IN_FLIGHT`], because more could not be offered; PR-31 allows 100.
+pub const PAGE_MESSAGES: usize = 32;
+
+/// Bytes of bodies in one page. Chosen, because 32 messages of 2,000 bytes fit, twice the usual size.
+pub const PAGE_BYTES: usize = 64 * 1024;
+
+/// The shortest time between a user agent's own pings, `{}` on the WebSocket. Chosen, because no known user agent pings
+/// oftener than once a minute (SU-1), and the peer's 45 s close those that are merely nervous (WS-PNG-3).
+pub const MIN_PING_INTERVAL: Duration = SECOND.saturating_mul(5);
+
+/// Attaches under way at a time; further hellos wait their turn (PR-16). Chosen, because 128 keep storage busy, and
+/// at a millisecond each nobody waits for Firefox's 10 s while less than a million come back at once.
+pub const ATTACHING: usize = 128;
+
+// Leaving. The three together end before the 30 s after which Kubernetes kills (terminationGracePeriodSeconds).
+
+/// Serving on after `/readyz` fails (PR-36). Chosen, because load balancers need a probe or two to notice.
+pub const DRAIN_DELAY: Duration = SECOND.saturating_mul(5);
+
+/// Channels are closed spread over so long (PR-36). Chosen, because all of them come back elsewhere 5 s after their
+/// close (WS-CLS-1), and a second spread is a second of rest for the nodes that stay.
+pub const DRAIN_SPREAD: Duration = SECOND.saturating_mul(15);
+
+/// From the signal to the end, whatever is still under way. Chosen: 5 s before Kubernetes would kill.
+pub const DRAIN_DEADLINE: Duration = SECOND.saturating_mul(25);
+
+// The admin listener.
+
+/// Connections of the admin listener at a time. Chosen, because a few scrapers and probes use it, and an operator must
+/// still come in beside them.
+pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// From the accepted connection, or the answer before, to the end of a request's header. Chosen: long enough that a
+/// scraper keeps its connection between two scrapes.
+pub const ADMIN_HEADER_WITHIN: Duration = SECOND.saturating_mul(75);
+
+/// How long the admin listener waits for storage. Chosen, because probes give up after a few seconds, and an answer
+/// that says "storage does not answer" is worth more than none.
+pub const ADMIN_STORAGE_WITHIN: Duration = SECOND.saturating_mul(2);
+
+/// How long admin answers under way may take once the service ends.
+pub const ADMIN_END_WITHIN: Duration = SECOND.saturating_mul(2);
+
+/// How long `healthcheck` waits for the connection and for each read. Chosen: under the 5 s at which container
+/// runtimes' probes are usually set.
+pub const HEALTHCHECK_WITHIN: Duration = SECOND.saturating_mul(4);
+// Listeners: what a stranger may cost before it has shown anything.
+
+/// First pause of an accept loop after an error that would come again at once, such as "too many open files". Doubles
+/// up to [`ACCEPT_PAUSE_LONGEST`]. Chosen: short enough that a single failure is not noticed.
+pub const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
+
+/// Longest pause of an accept loop: one line of log a second while descriptors are short.
+pub const ACCEPT_PAUSE_LONGEST: Duration = Duration::from_secs(1);
+
+/// For the PROXY header, the TLS handshake and the first bytes of the first request, together. Chosen: three round
+/// trips over a satellite, with room for lost packets.
+pub const CONNECTION_SETUP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Longest PROXY header: 16 bytes, an address block of at most 216, and what load balancers add about themselves. In
+/// bytes. The text form ends at 107 by its specification.
+pub const PROXY_HEADER_BYTES: usize = 1024;
+
+/// For the head of a request, and between two requests of one HTTP/1.1 connection. Chosen: common HTTP clients keep an
+/// idle connection for up to 90 s, and lose a request if the service closes first.
+pub const REQUEST_HEAD_WITHIN: Duration = Duration::from_secs(95);
+
+/// Longest head of a request, in bytes: a VAPID header of 4 KiB (V-CLM-8), legacy encryption headers, and what proxies
+/// add.
+pub const REQUEST_HEAD_BYTES: usize = 16 * 1024;
+
+/// For the body of a request. Chosen: 5 KiB over a line of 4 kbit/s.
+pub const REQUEST_BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// For a peer that takes no byte of what is written to it. Chosen: answers are a few hundred bytes, so nobody who is
+/// there needs it.
+pub const WRITE_STALL_WITHIN: Duration = Duration::from_secs(30);
+
+/// Requests at a time on one HTTP/2 connection. Source: RFC 9113 §6.5.2 recommends no fewer than 100.
+pub const HTTP2_CONCURRENT_STREAMS: u32 = 100;
+
+/// Bytes of one request's body that an HTTP/2 peer may send before they are read. Chosen: a message and its frames
+/// come without waiting.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 16 * 1024;
+
+/// The same for all requests of a connection together. Chosen: twice the protocol's start value, so that two dozen
+/// full-sized messages come without waiting; bounds what one connection can make the node hold.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
+
+/// Streams that an HTTP/2 peer may open and reset before we saw them, and streams that it may break, before the
+/// connection is closed: the bound of the "rapid reset" attack.
+pub const HTTP2_RESET_STREAMS: usize = 64;
+
+/// An HTTP/2 connection without a request is told to go after this. Chosen: longer than the 90 s for which common
+/// clients keep one.
+pub const HTTP2_IDLE: Duration = Duration::from_secs(180);
+
+/// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
+pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
+
+// Resources and broker.
+
+/// Longest token that is looked at. In characters; every sealed token is shorter, and a longer path segment is
+/// answered like an unknown one without being decoded.
+pub const TOKEN_BYTES: usize = 256;
+
+/// VAPID tokens that are remembered as verified (V-SEC-3). Chosen: a token lives a day at most and a verification
+/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry is a few hundred bytes.
+pub const VERIFIED_TOKENS: usize = 16 * 1024;
+
+/// What a sender is told to wait when the service cannot store its message (WP-10), and when the queue is full and
+/// nobody knows when it will drain.
+pub const RETRY_AFTER: Duration = Duration::from_secs(120);
+
+/// Wake-ups that wait for a channel to look at them. Chosen: a burst that a channel takes in one write; what doesn't fit
+/// is read from storage instead (PR-11), so a larger inbox would only hold more memory for slow readers.
+pub const INBOX_MESSAGES: usize = 16;
+
+/// The longest message that a user agent may send (WS-CON-6). Source: a register of Firefox has under 300 bytes, an ack
+/// of a full window about 5,000.
+pub const FRAME_BYTES: u32 = 16 * 1024;
+
+/// How often deadlines are looked at; a deadline is kept to this precision. Chosen: half a second is nothing to any of
+/// them, and a look at 100,000 channels takes a millisecond.
+pub const CHANNEL_TICK: Duration = Duration::from_millis(500);
+
+/// How long a channel that is being closed may take to flush acknowledgements and to let the peer read why.
+pub const CLOSE_WITHIN: Duration = SECOND.saturating_mul(2);
+
+/// Acknowledgements that a channel keeps while storage has trouble. Beyond them they are dropped, and their messages
+/// come again. Chosen: many windows of [`IN_FLIGHT`].
+pub const PENDING_ACKNOWLEDGEMENTS: usize = 1_000;
+
+/// Attaches that may take so long before the hello is answered by "try again later": Firefox gives up after 10 s
+/// (WS-REG-9), and an answer is better than none.
+pub const ATTACH_WITHIN: Duration = SECOND.saturating_mul(8);
+
+/// Before storage is asked for a page again after it failed. Chosen: a second, so that a store in trouble isn't asked by
+/// all its channels at once all the time.
+pub const PAGE_RETRY_AFTER: Duration = SECOND;
+
+/// Pings at once, before their pace counts. Chosen: a user agent whose network changes pings a few times.
+pub const PING_BURST: u32 = 6;
+
+/// How long a drained channel waits for acknowledgements. Source: PR-36.
+pub const DRAIN_ACKNOWLEDGE_WITHIN: Duration = SECOND;
+
+/// Steps in which a drain closes the channels. Chosen: with 15 s of spread, one each 0.15 s.
+pub const DRAIN_STEPS: usize = 100;
+
+/// What a thread reads into, lent to one channel at a time. Chosen: the largest TLS record.
+pub const READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// What a thread keeps of the buffer that it writes from. Chosen: a full page, base64 included.
+pub const SCRATCH_KEEP_BYTES: usize = 128 * 1024;
+
+/// What is expired or abandoned is dropped in steps of so many, so that no step holds up others for long.
+pub const EXPIRE_STEP: usize = 500;
+
+/// How often storage is asked whether something is due.
+pub const EXPIRE_EVERY: Duration = SECOND;
+
+/// A record's retention is renewed in steps of this part of it, a day by default, so that a user agent that comes back
+/// every minute costs one write a day. Chosen: the record lasts for at most 0.25 % longer than promised.
+pub const RETENTION_GRAINS: u64 = 400;
+
+/// The longest that a rate-limited sender is told to wait. Chosen: a rate so low that a token takes longer is looked at
+/// again after an hour.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
+/// The largest TLS record that is accepted, in bytes: a header of 5, and 2^14 of content grown by at most 2,048. Source:
+/// RFC 5246 §6.2.3 (RFC 8446 §5.2 allows less). It is also all that a peer can make a connection hold before it has sent
+/// a whole record or handshake message; ClientHellos are under 2 KB, with post-quantum key shares and a ticket.
+pub const TLS_RECORD_BYTES: usize = 5 + (1 << 14) + 2_048;
+
+/// The plaintext that one TLS record can carry, in bytes. Source: RFC 8446 §5.1.
+pub const TLS_PLAINTEXT_BYTES: usize = 1 << 14;
+
+/// What encryption adds to a write, in bytes: at most 37 for a record (header, explicit nonce or padding, tag; RFC 5246
+/// §6.2.3.3, RFC 8446 §5.2), and about as much for each of the key updates and alerts that may stand before it. Only a
+/// first guess: when it is too small, more is taken.
+pub const TLS_RECORD_OVERHEAD_BYTES: usize = 128;
+
+/// What one read of a TLS socket can bring, in bytes, of buffer per thread. Chosen, because it must hold
+/// [`TLS_RECORD_BYTES`] that came before and leave room for a useful read.
+pub const TLS_READ_BYTES: usize = 32 * 1024;
+
+const _: () = assert!(TLS_READ_BYTES > TLS_RECORD_BYTES);
+
+/// How long a self-signed certificate is valid. Source: Apple's systems accept no server certificate that is valid for
+/// longer than 825 days, even one that the user trusts.
+pub const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(825 * DAY_SECONDS - 2 * DAY_SECONDS);
+
+/// How long before its end a self-signed certificate is made anew. Chosen, because whoever trusts it should have it as
+/// long as possible, but nobody should meet an expired one.
+pub const SELF_SIGNED_RENEWAL: Duration = Duration::from_secs(DAY_SECONDS);
+
+/// How long before it was made a self-signed certificate starts to be valid. Chosen, for peers whose clocks are late.
+pub const SELF_SIGNED_BACKDATED: Duration = Duration::from_secs(DAY_SECONDS);
+
+/// How often the certificate's files are looked at. Chosen, because a renewed certificate has days to be picked up, and
+/// a revoked one should not be presented for long.
+pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
+
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+/// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
+/// files, lasts longer, and ten lines of log a second are enough.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+// Listeners: what a stranger may cost before it has shown anything.
+
+/// First pause of an accept loop after an error that would come again at once, such as "too many open files". Doubles
+/// up to [`ACCEPT_PAUSE_LONGEST`]. Chosen: short enough that a single failure is not noticed.
+pub const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
+
+/// Longest pause of an accept loop: one line of log a second while descriptors are short.
+pub const ACCEPT_PAUSE_LONGEST: Duration = Duration::from_secs(1);
+
+/// Longest PROXY header: 16 bytes, an address block of at most 216, and what load balancers add about themselves. In
+/// bytes. The text form ends at 107 by its specification.
+pub const PROXY_HEADER_BYTES: usize = 1024;
+
+/// For a peer that takes no byte of what is written to it. Chosen: answers are a few hundred bytes, so nobody who is
+/// there needs it.
+pub const WRITE_STALL_WITHIN: Duration = Duration::from_secs(30);
+
+/// Bytes of one request's body that an HTTP/2 peer may send before they are read. Chosen: a message and its frames
+/// come without waiting.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 16 * 1024;
+
+/// The same for all requests of a connection together. Chosen: twice the protocol's start value, so that two dozen
+/// full-sized messages come without waiting; bounds what one connection can make the node hold.
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
+
+/// Streams that an HTTP/2 peer may open and reset before we saw them, and streams that it may break, before the
+/// connection is closed: the bound of the "rapid reset" attack.
+pub const HTTP2_RESET_STREAMS: usize = 64;
+
+/// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
+pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
+
+// Resources and broker.
+
+/// Longest token that is looked at. In characters; every sealed token is shorter, and a longer path segment is
+/// answered like an unknown one without being decoded.
+pub const TOKEN_BYTES: usize = 256;
+
+/// VAPID tokens that are remembered as verified (V-SEC-3). Chosen: a token lives a day at most and a verification
+/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry is a few hundred bytes.
+pub const VERIFIED_TOKENS: usize = 16 * 1024;
+
+/// What a sender is told to wait when the service cannot store its message (WP-10), and when the queue is full and
+/// nobody knows when it will drain.
+pub const RETRY_AFTER: Duration = Duration::from_secs(120);
+
+/// Block cache of the embedded store, in bytes. Chosen: a returning user agent's index and bodies are read one after the
+/// other, so only what is between those two reads has to fit; the operating system caches the files as well.
+pub const STORE_CACHE_BYTES: u64 = 8 << 20;
+
+/// Writes of the embedded store that are sorted in memory before they become a table, in bytes. Chosen: a message that is
+/// acknowledged before its memtable is full never reaches a table, and flushes, which stall commits, come some seconds
+/// apart at 1,000 messages a second; empty when nothing was written.
+pub const STORE_MEMTABLE_BYTES: u64 = 16 << 20;
+
+/// Journals of the embedded store, in bytes of disk; the least that the store accepts, because it bounds the time of a
+/// start after a crash.
+pub const STORE_JOURNAL_BYTES: u64 = 64 << 20;
+
+/// Table files that the embedded store keeps open. Chosen: far below the usual limit of 1,024 descriptors, which
+/// connections need.
+pub const STORE_OPEN_FILES: usize = 128;
+
+/// Background threads of the embedded store: one flushes while the other compacts, so that a long compaction does not
+/// stall commits.
+pub const STORE_THREADS: usize = 2;
+
+/// Threads that read for cold user agents and pages. Chosen: one read of a cold block must not delay all others, and more
+/// would only compete for one disk.
+pub const STORE_READERS: usize = 2;
+
+/// Reads that may wait for a reader; one more is answered "unavailable". Chosen: twice the 2,000 user agents that come
+/// back at once in the budget.
+pub const STORE_READS_WAITING: usize = 4_096;
+
+/// Steps that one commit takes at most. Source: measured; beyond, a batch costs no less per step and its last step waits
+/// longer.
+pub const STORE_BATCH_STEPS: usize = 512;
+
+/// Steps decided and not yet committed, for all user agents together. Chosen: eight batches, so that the writer never
+/// runs dry, and at most 4,096 bodies wait in memory for the disk.
+pub const STORE_STEPS_WAITING: usize = 8 * STORE_BATCH_STEPS;
+
+/// The longest that a step waits for a place among those; then it is answered "unavailable". Chosen: above the stalls of
+/// 150 ms that were measured, below the patience of an application server.
+pub const STORE_STEP_WAIT: Duration = Duration::from_secs(5);
+
+/// How long an acknowledgement that nobody waits for may stay unsynced. Source: PR-4 promises 100 ms.
+pub const STORE_SYNC_WITHIN: Duration = Duration::from_millis(50);
+
+/// User agents that embedded storage keeps at hand, in bytes of records and index. Chosen: about 50,000 idle ones; the
+/// others are loaded when something happens to them.
+pub const USER_AGENT_CACHE_BYTES: usize = 16 << 20;
+
+/// Locks over which the user agents at hand are spread. Chosen: eight times the cores of a small machine, so that two
+/// steps rarely meet.
+pub const USER_AGENT_CACHE_SHARDS: usize = 16;
+
+/// User agents that are looked at when one has to leave the cache. Chosen: bounds the time under the lock; if all of them
+/// are in use the cache grows by one until the next time.
+pub const USER_AGENT_CACHE_LOOKS: usize = 8;
+
+/// Free disk below which embedded storage refuses new messages and subscriptions, in bytes. Source: PR-5; chosen to hold
+/// a journal, a flush and a compaction, so that deletes go on and give space back.
+pub const FREE_DISK_RESERVE_BYTES: u64 = 256 << 20;
+
+/// How often free disk is looked at, at most. Chosen: at 100 MB a second the reserve outlasts two looks.
+pub const FREE_DISK_CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// How far behind the last complete sweep the next one starts to look. Chosen: longer than any step takes from reading
+/// the clock to its commit; what is skipped is only the remains of entries deleted before.
+pub const SWEEP_LOOK_BACK: Duration = Duration::from_secs(60);

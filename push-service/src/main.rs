@@ -1,2 +1,5 @@
-//! The service.
-fn main() {}
+//! The service's command.
+
+fn main() -> std::process::ExitCode {
+    push_service::cli::main()
+}

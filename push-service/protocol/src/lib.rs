@@ -6,17 +6,28 @@
 //! In the order in which a push message meets them:
 //!
 //! - [`headers`]: the header fields of a push (`TTL`, `Urgency`, `Topic`, content codings) become types, once.
-//! - [`vapid`]: who sends (RFC 8292): parse, verify, sign.
+//! - [`vapid`]: who sends (RFC 8292): parse, verify, sign. [`origin`]: for whom its tokens must be.
 //! - [`capability`]: resource URLs as sealed, unforgeable tokens.
 //! - [`message`], [`identifiers`], [`ttl`], [`urgency`], [`topic`]: the words of RFC 8030 as types.
 //! - [`session`]: the state machines of a channel, what is offered when.
 //! - [`wire`]: how a session speaks on a WebSocket.
 
+mod base64url;
+mod parameters;
+#[cfg(test)]
+mod robustness;
+
+pub mod capability;
+pub mod headers;
 pub mod identifiers;
 pub mod message;
+pub mod origin;
+pub mod session;
 pub mod topic;
 pub mod ttl;
 pub mod urgency;
+pub mod vapid;
+pub mod wire;
 
 pub use identifiers::{
     KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId, UserAgentIdentity,

@@ -17,13 +17,19 @@
 //! Dropping a step's future before its first poll means that it did not happen. Dropping it later loses the answer, not
 //! the change: it may or may not have happened, as after a lost connection (PR-2).
 
-use std::sync::Arc;
+pub mod clock;
+#[cfg(test)]
+pub(crate) mod contract;
+pub mod embedded;
+pub mod memory;
+mod queue;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use push_protocol::session::{Page, PageRequest, Scope, WakeUp};
 use push_protocol::{
-    Content, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic, Ttl,
-    Urgency, UserAgentId,
+    Content, KeyDigest, MessageId, SubscriptionId, SubscriptionName, Topic, Ttl, Urgency, UserAgentId,
 };
 
 /// Which session of which process takes delivery for a user agent.
@@ -35,22 +41,6 @@ pub struct Seat {
     pub incarnation: u64,
     /// One session in it.
     pub session: u64,
-}
-
-/// What a seat is told, from inside the step that caused it. Each is a hint: it may be lost, come twice or out of order.
-#[derive(Clone, Debug)]
-pub enum WakeUp {
-    /// A message was stored.
-    Stored {
-        /// The message.
-        message: Arc<PushMessage>,
-        /// The number of the one accepted before it: a session whose cursor is elsewhere has missed something (PR-7).
-        previous: MessageNumber,
-    },
-    /// A message with TTL 0 passes by: offer it now or never (PR-21). Its number is 0.
-    Passing(Arc<PushMessage>),
-    /// Messages left storage by other means than this seat's acknowledgement; their places in the window are free.
-    Removed(Vec<MessageId>),
 }
 
 /// Who is told. Called inside a step: must return at once and never call back into storage.
@@ -162,42 +152,6 @@ pub enum Enqueued {
     QueueFull,
 }
 
-/// What a session wants to read of its queue.
-#[derive(Clone, Debug)]
-pub struct PageRequest {
-    /// Messages with a number above this one.
-    pub after: MessageNumber,
-    /// Of which subscriptions.
-    pub scope: Scope,
-    /// Messages below this urgency stay.
-    pub minimum: Urgency,
-    /// At most so many messages.
-    pub messages: usize,
-    /// At most so many bytes of bodies, but always one message.
-    pub bytes: usize,
-}
-
-/// Which subscriptions a page is about.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Scope {
-    /// All but these.
-    AllBut(Vec<SubscriptionId>),
-    /// This one.
-    Only(SubscriptionId),
-}
-
-/// A piece of a queue, in the order of acceptance.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// The messages, with their remaining time to live. Expired ones are never among them (PR-30).
-    pub messages: Vec<Arc<PushMessage>>,
-    /// Where the next page starts: the number of the last message, or, when there is no more in scope, the last number
-    /// of the whole queue at that moment.
-    pub upto: MessageNumber,
-    /// Whether there is more in scope behind it.
-    pub more: bool,
-}
-
 /// What came of [`Storage::attach`].
 #[derive(Clone, Debug)]
 pub enum Attached {
@@ -286,6 +240,14 @@ pub struct Usage {
     pub user_agents: u64,
 }
 
+impl Usage {
+    fn change(&mut self, by: queue::UsageChange) {
+        self.messages = self.messages.saturating_add_signed(by.messages);
+        self.bytes = self.bytes.saturating_add_signed(by.bytes);
+        self.user_agents = self.user_agents.saturating_add_signed(by.user_agents);
+    }
+}
+
 /// Why a step could not be done, or may not have been. Never says that something is unknown (PR-3).
 #[derive(Clone, Debug)]
 pub enum StorageError {
@@ -366,8 +328,9 @@ pub trait Storage: Send + Sync + 'static {
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError>;
 
-    /// Drops up to `limit` expired messages and abandoned records, and returns how many messages went. Fewer than
-    /// `limit` means that nothing more is due. Costs in proportion to what is due, not to what is stored.
+    /// Drops up to `limit` of what is due: expired messages, messages of ended subscriptions, abandoned records. Returns
+    /// how many went; fewer than `limit` means that nothing more is due. Costs in proportion to what is due, not to
+    /// what is stored.
     async fn expire(&self, limit: usize) -> Result<usize, StorageError>;
 
     /// What support asks for.
@@ -387,4 +350,19 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Ends it: everything confirmed or under way is on disk when this resolves. No step may be under way or follow.
     async fn close(&self) -> Result<(), StorageError>;
+}
+
+/// PR-28: the key that seals now must stay known, or every URL that it sealed dies. A key that only opens may be dropped;
+/// that ends what it sealed, and is the operator's decision.
+fn refuse_missing_key(sealing_now: Option<[u8; 8]>, offered: &[[u8; 8]]) -> Result<(), StorageError> {
+    match sealing_now {
+        Some(fingerprint) if !offered.contains(&fingerprint) => {
+            let fingerprint = u64::from_be_bytes(fingerprint);
+            Err(StorageError::Unavailable(format!(
+                "the sealing key {fingerprint:016x} is in use and is not among the configured ones; \
+                 add it to security.sealing_keys, behind the new one"
+            )))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,0 +1,93 @@
+//! The header fields of a push become types, once (RFC 8030 §5): what comes after never sees a string that it has to
+//! doubt.
+//!
+//! Each function reads its own fields, in any order, and keeps nothing. Field values that are not visible ASCII are
+//! malformed. White space around a value is never part of it (RFC 9110 §5.5).
+
+mod content;
+mod error;
+#[cfg(test)]
+mod tests;
+
+use http::header::HeaderName;
+use http::{HeaderMap, HeaderValue};
+
+pub use self::content::{MAX_CONTENT_TYPE_BYTES, MAX_PARAMETERS_BYTES, Strictness, content, dh_key};
+pub use self::error::HeaderError;
+use crate::parameters::{parameter, split, trim};
+use crate::topic::Topic;
+use crate::ttl::Ttl;
+use crate::urgency::Urgency;
+
+const TTL: HeaderName = HeaderName::from_static("ttl");
+const URGENCY: HeaderName = HeaderName::from_static("urgency");
+const TOPIC: HeaderName = HeaderName::from_static("topic");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// How long the message may wait (RFC 8030 §5.2). The same line twice is one line.
+///
+/// # Errors
+///
+/// [`HeaderError::MissingTtl`], [`HeaderError::NegativeTtl`] or [`HeaderError::MalformedTtl`], which senders of the
+/// `/wpush` resources know apart.
+pub fn ttl(headers: &HeaderMap) -> Result<Ttl, HeaderError> {
+    let mut lines = headers.get_all(TTL).iter();
+    let first = lines.next().ok_or(HeaderError::MissingTtl)?;
+    if lines.any(|line| line != first) {
+        return Err(HeaderError::MalformedTtl);
+    }
+    let text = text(first).ok_or(HeaderError::MalformedTtl)?;
+    match text.strip_prefix('-') {
+        Some(digits) if Ttl::parse(digits).is_some() => Err(HeaderError::NegativeTtl),
+        _ => Ttl::parse(text).ok_or(HeaderError::MalformedTtl),
+    }
+}
+
+/// How urgent a message is, or the least urgency that a user agent takes (RFC 8030 §5.3). `None` when nothing is said:
+/// [`Urgency::Normal`] for a message, and for a user agent all of them.
+///
+/// # Errors
+///
+/// [`HeaderError::RepeatedUrgency`] for more than one value, [`HeaderError::UnknownUrgency`] for a fifth one.
+pub fn urgency(headers: &HeaderMap) -> Result<Option<Urgency>, HeaderError> {
+    let mut lines = headers.get_all(URGENCY).iter();
+    let Some(line) = lines.next() else {
+        return Ok(None);
+    };
+    let text = text(line).ok_or(HeaderError::UnknownUrgency)?;
+    if lines.next().is_some() || text.contains(',') {
+        return Err(HeaderError::RepeatedUrgency);
+    }
+    Urgency::parse(text).map(Some).ok_or(HeaderError::UnknownUrgency)
+}
+
+/// Which waiting message is replaced (RFC 8030 §5.4).
+///
+/// # Errors
+///
+/// [`HeaderError::MalformedTopic`] for more than one value too.
+pub fn topic(headers: &HeaderMap) -> Result<Option<Topic>, HeaderError> {
+    let mut lines = headers.get_all(TOPIC).iter();
+    let Some(line) = lines.next() else {
+        return Ok(None);
+    };
+    if lines.next().is_some() {
+        return Err(HeaderError::MalformedTopic);
+    }
+    let topic = text(line).and_then(Topic::parse);
+    topic.map(Some).ok_or(HeaderError::MalformedTopic)
+}
+
+/// Whether a receipt is asked for: `Prefer: respond-async`, among any other preferences (RFC 8030 §5.1, RFC 7240).
+pub fn prefers_async(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all(PREFER).iter().filter_map(text);
+    preferences
+        .flat_map(|line| split(line, b','))
+        .filter_map(|preference| split(preference, b';').next().and_then(parameter))
+        .any(|(name, value)| name.eq_ignore_ascii_case("respond-async") && value.is_empty())
+}
+
+/// A line as text, without white space around it; `None` unless it is visible ASCII.
+fn text(line: &HeaderValue) -> Option<&str> {
+    line.to_str().ok().map(trim)
+}

@@ -1,0 +1,280 @@
+//! What is offered, and in which order.
+//!
+//! Storage is the truth and a wake-up is a hint: a wake-up whose message follows the cursor is offered as it comes, any
+//! other only says that there is something to read. So wake-ups may be lost, repeated or reordered.
+//!
+//! **Invariants.** First offers of one subscription come in the order of acceptance (PR-4). Nothing is offered beyond
+//! the window (PR-16). A subscription that fills its half of the window stops nobody else (PR-17): the cursor passes
+//! over its messages, and a *lag*, a cursor of its own, remembers where it has to go on.
+
+use std::sync::Arc;
+
+use super::queue::{Page, PageRequest, Scope};
+use super::window::Window;
+use super::{Action, Limits, Moment};
+use crate::identifiers::{MessageId, MessageNumber, SubscriptionId};
+use crate::message::PushMessage;
+use crate::urgency::Urgency;
+
+/// A channel's place in its user agent's queue.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) window: Window,
+    /// Everything up to this number was offered, was refused by the filter, or is behind a lag.
+    cursor: MessageNumber,
+    /// The highest number heard of while a page was under way.
+    heard_of: MessageNumber,
+    minimum: Urgency,
+    /// There may be something above the cursor that no wake-up will bring.
+    behind: bool,
+    /// Start over when the page that is under way has come.
+    restart: bool,
+    /// Whose turn it is to be paged, so that neither the cursor nor the lags starve.
+    lags_turn: bool,
+    paging: Option<Paging>,
+    lags: Vec<Lag>,
+}
+
+/// The page that is under way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Paging {
+    Cursor,
+    Lag(SubscriptionId),
+}
+
+/// A subscription whose messages above `cursor` wait for room in its half of the window.
+#[derive(Debug)]
+struct Lag {
+    subscription: SubscriptionId,
+    cursor: MessageNumber,
+}
+
+impl Delivery {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            window: Window::new(limits.in_flight),
+            cursor: MessageNumber::START,
+            heard_of: MessageNumber::START,
+            minimum: Urgency::VeryLow,
+            behind: false,
+            restart: false,
+            lags_turn: false,
+            paging: None,
+            lags: Vec::new(),
+        }
+    }
+
+    /// The head of the queue, which comes with the seat.
+    pub(super) fn head(&mut self, limits: &Limits) -> PageRequest {
+        self.paging = Some(Paging::Cursor);
+        self.request(Scope::AllBut(Vec::new()), self.cursor, self.window.room(), limits)
+    }
+
+    /// The user agent is new: its queue is empty.
+    pub(super) fn nothing_stored(&mut self) {
+        self.paging = None;
+    }
+
+    /// Takes messages of this urgency and above from now on, those that waited below the old one included (PR-22).
+    pub(super) fn set_minimum(&mut self, minimum: Urgency) {
+        self.minimum = minimum;
+        self.start_over();
+    }
+
+    /// Something was announced that this session was not told.
+    pub(super) fn read_again(&mut self) {
+        self.behind = true;
+        if self.paging.is_some() {
+            self.heard_of = MessageNumber(u64::MAX);
+        }
+    }
+
+    /// A message was stored. Offers it if it is the next one and `open` says that the channel takes it now.
+    pub(super) fn stored(
+        &mut self,
+        message: Arc<PushMessage>,
+        previous: MessageNumber,
+        open: bool,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        let (id, subscription) = (message.id, message.subscription);
+        if id.number <= self.cursor {
+            if !self.window.contains(id) {
+                self.start_over();
+            }
+            return;
+        }
+        if self.paging.is_some() {
+            self.heard_of = self.heard_of.max(id.number);
+            return;
+        }
+        if self.behind || previous != self.cursor {
+            self.behind = true;
+            return;
+        }
+        if message.urgency < self.minimum || self.lags(subscription) {
+            self.cursor = id.number;
+            return;
+        }
+        if !open || self.window.room() == 0 {
+            self.behind = true;
+            return;
+        }
+        self.offer_or_lag(message, now, out);
+    }
+
+    /// A message passes by, now or never. It takes no place in the window.
+    pub(super) fn passing(&self, message: Arc<PushMessage>, open: bool, out: &mut Vec<Action>) {
+        if open && message.urgency >= self.minimum {
+            out.push(Action::Offer(message));
+        }
+    }
+
+    /// The next page to read, if one is wanted and none is under way.
+    pub(super) fn next_page(&mut self, limits: &Limits) -> Option<PageRequest> {
+        if self.paging.is_some() {
+            return None;
+        }
+        let lag = self
+            .lags
+            .iter()
+            .position(|lag| self.window.room_for(lag.subscription) > 0);
+        let cursor = self.behind && self.window.room() > 0;
+        match lag {
+            Some(at) if self.lags_turn || !cursor => Some(self.page_of_lag(at, limits)),
+            _ if cursor => Some(self.page_of_cursor(limits)),
+            _ => None,
+        }
+    }
+
+    fn page_of_cursor(&mut self, limits: &Limits) -> PageRequest {
+        self.behind = false;
+        self.lags_turn = true;
+        self.heard_of = MessageNumber::START;
+        self.paging = Some(Paging::Cursor);
+        let except = self.lags.iter().map(|lag| lag.subscription).collect();
+        self.request(Scope::AllBut(except), self.cursor, self.window.room(), limits)
+    }
+
+    fn page_of_lag(&mut self, at: usize, limits: &Limits) -> PageRequest {
+        let Lag { subscription, cursor } = self.lags[at];
+        self.lags_turn = false;
+        self.paging = Some(Paging::Lag(subscription));
+        self.request(
+            Scope::Only(subscription),
+            cursor,
+            self.window.room_for(subscription),
+            limits,
+        )
+    }
+
+    fn request(&self, scope: Scope, after: MessageNumber, room: usize, limits: &Limits) -> PageRequest {
+        let messages = room.min(limits.page_messages);
+        PageRequest {
+            after,
+            scope,
+            minimum: self.minimum,
+            messages,
+            bytes: limits.page_bytes,
+        }
+    }
+
+    /// The page that was under way.
+    pub(super) fn paged(&mut self, page: Page, now: Moment, out: &mut Vec<Action>) {
+        match self.paging.take() {
+            Some(Paging::Cursor) => self.cursor_paged(page, now, out),
+            Some(Paging::Lag(subscription)) => self.lag_paged(subscription, page, now, out),
+            None => {}
+        }
+        if std::mem::take(&mut self.restart) {
+            self.start_over();
+        }
+    }
+
+    /// The page that was under way could not be read: it is wanted still.
+    pub(super) fn page_failed(&mut self) {
+        if self.paging.take() == Some(Paging::Cursor) {
+            self.behind = true;
+        }
+        if std::mem::take(&mut self.restart) {
+            self.start_over();
+        }
+    }
+
+    fn cursor_paged(&mut self, page: Page, now: Moment, out: &mut Vec<Action>) {
+        for message in page.messages {
+            let id = message.id;
+            if self.window.contains(id) || self.lags(message.subscription) {
+                self.cursor = self.cursor.max(id.number);
+            } else if self.window.room() == 0 {
+                self.behind = true;
+                return;
+            } else {
+                self.offer_or_lag(message, now, out);
+            }
+        }
+        self.cursor = self.cursor.max(page.upto);
+        self.behind |= page.more || self.heard_of > self.cursor;
+    }
+
+    fn lag_paged(&mut self, subscription: SubscriptionId, page: Page, now: Moment, out: &mut Vec<Action>) {
+        let Some(at) = self.lags.iter().position(|lag| lag.subscription == subscription) else {
+            return;
+        };
+        for message in page.messages {
+            if self.window.room_for(subscription) == 0 {
+                self.behind |= self.heard_of > self.cursor;
+                return;
+            }
+            self.lags[at].cursor = message.id.number;
+            if !self.window.contains(message.id) {
+                self.offer(message, now, out);
+            }
+        }
+        self.lags[at].cursor = self.lags[at].cursor.max(page.upto);
+        if !page.more && page.upto >= self.cursor {
+            self.lags.swap_remove(at);
+        }
+        self.behind |= self.heard_of > self.cursor;
+    }
+
+    /// The message follows the cursor and there is room in the window; in its subscription's half there may be none.
+    fn offer_or_lag(&mut self, message: Arc<PushMessage>, now: Moment, out: &mut Vec<Action>) {
+        let (number, subscription) = (message.id.number, message.subscription);
+        if self.window.room_for(subscription) == 0 {
+            self.lags.push(Lag {
+                subscription,
+                cursor: MessageNumber(number.0 - 1),
+            });
+        } else {
+            self.offer(message, now, out);
+        }
+        self.cursor = number;
+    }
+
+    fn offer(&mut self, message: Arc<PushMessage>, now: Moment, out: &mut Vec<Action>) {
+        self.window.offer(message.id, message.subscription, now);
+        out.push(Action::Offer(message));
+    }
+
+    fn lags(&self, subscription: SubscriptionId) -> bool {
+        self.lags.iter().any(|lag| lag.subscription == subscription)
+    }
+
+    /// Reads from the start, skipping what is on the wire (PR-7, PR-22).
+    fn start_over(&mut self) {
+        if self.paging.is_some() {
+            self.restart = true;
+            return;
+        }
+        self.cursor = MessageNumber::START;
+        self.lags = Vec::new();
+        self.behind = true;
+    }
+
+    /// A message left the wire: acknowledged, or gone from storage.
+    pub(super) fn left(&mut self, id: MessageId) -> bool {
+        self.window.remove(id)
+    }
+}

@@ -1,0 +1,34 @@
+//! What a channel's two ends decide, without a channel.
+//!
+//! A session is told what happened and what time it is, and answers with what to do. It owns no socket, no timer and no
+//! storage, so that it can be run against its counterpart on a simulated network with virtual time.
+//!
+//! - [`Session`]: the service's end: what is offered, when, within which window.
+//! - [`Window`]: the messages on the wire of one channel.
+//! - [`queue`]: what a session reads of its user agent's queue, and what it is told of it.
+
+mod delivery;
+pub mod queue;
+mod service;
+#[cfg(test)]
+mod tests;
+mod window;
+
+pub use queue::{Page, PageRequest, Scope, WakeUp};
+pub use service::{Action, AttachOutcome, CloseReason, Limits, PageOutcome, Session};
+pub use window::Window;
+
+/// A moment, in milliseconds of a clock that never goes back and whose start means nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// Later than every moment: never.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// So much later.
+    #[must_use]
+    pub fn after(self, wait: std::time::Duration) -> Self {
+        Self(self.0.saturating_add(wait.as_millis() as u64))
+    }
+}

@@ -1,0 +1,69 @@
+//! What a session reads of its user agent's queue, and what it is told of it.
+
+use std::sync::Arc;
+
+use crate::identifiers::{MessageId, MessageNumber, SubscriptionId};
+use crate::message::PushMessage;
+use crate::urgency::Urgency;
+
+/// What a seat is told, from inside the step that caused it. Each is a hint: it may be lost, come twice or out of order.
+#[derive(Clone, Debug)]
+pub enum WakeUp {
+    /// A message was stored.
+    Stored {
+        /// The message.
+        message: Arc<PushMessage>,
+        /// The number of the one accepted before it: a session whose cursor is elsewhere has missed something (PR-7).
+        previous: MessageNumber,
+    },
+    /// A message with TTL 0 passes by: offer it now or never (PR-21). Its number is 0.
+    Passing(Arc<PushMessage>),
+    /// Messages left storage by other means than this seat's acknowledgement; their places in the window are free.
+    Removed(Vec<MessageId>),
+}
+
+/// What a session wants to read of its queue.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PageRequest {
+    /// Messages with a number above this one.
+    pub after: MessageNumber,
+    /// Of which subscriptions.
+    pub scope: Scope,
+    /// Messages below this urgency stay.
+    pub minimum: Urgency,
+    /// At most so many messages.
+    pub messages: usize,
+    /// At most so many bytes of bodies, but always one message.
+    pub bytes: usize,
+}
+
+/// Which subscriptions a page is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Scope {
+    /// All but these.
+    AllBut(Vec<SubscriptionId>),
+    /// This one.
+    Only(SubscriptionId),
+}
+
+impl Scope {
+    /// Whether a subscription's messages are asked for.
+    pub fn covers(&self, subscription: SubscriptionId) -> bool {
+        match self {
+            Self::AllBut(these) => !these.contains(&subscription),
+            Self::Only(one) => *one == subscription,
+        }
+    }
+}
+
+/// A piece of a queue, in the order of acceptance.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The messages, with their remaining time to live. Expired ones are never among them (PR-30).
+    pub messages: Vec<Arc<PushMessage>>,
+    /// Where the next page starts: the number of the last message, or, when there is no more in scope, the last number
+    /// of the whole queue at that moment.
+    pub upto: MessageNumber,
+    /// Whether there is more in scope behind it.
+    pub more: bool,
+}

@@ -1,0 +1,479 @@
+//! The service's end of a channel: from hello to close.
+//!
+//! ```text
+//!                    hello of nobody known
+//!  AwaitingHello ─────────────────────────────► Live ──drain──► Draining ──┐
+//!        │  hello with an identity               ▲                         │ acknowledged, or 1 s
+//!        └──────────────► Attaching ─────────────┘                         ▼
+//!        deadlines, errors, displacement, from any state ──────────────► Closed
+//! ```
+//!
+//! It decides what a channel does, in the words of RFC 8030. How requests and answers are spelled is the wire's matter,
+//! what a step of storage costs is the driver's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Moment;
+use super::delivery::Delivery;
+use super::queue::{Page, PageRequest, WakeUp};
+use crate::identifiers::{MessageId, UserAgentId, UserAgentIdentity};
+use crate::message::PushMessage;
+use crate::urgency::Urgency;
+
+/// The bounds of every session of a service.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// How long a channel may stay silent before its hello (WS-CON-5).
+    pub hello_within: Duration,
+    /// How long storage may take over a hello; the user agent gives up after 10 s (WS-REG-9).
+    pub attach_within: Duration,
+    /// Unacknowledged messages on the wire (PR-16).
+    pub in_flight: u16,
+    /// How long a message may stay unacknowledged on the wire (PR-17).
+    pub acknowledge_within: Duration,
+    /// Messages in one page.
+    pub page_messages: usize,
+    /// Bytes of bodies in one page.
+    pub page_bytes: usize,
+    /// How long to wait before storage is asked again after it failed.
+    pub retry_after: Duration,
+    /// Silence after which the service asks whether the user agent is there (WS-CON-8).
+    pub ping_every: Duration,
+    /// How long the answer may take.
+    pub pong_within: Duration,
+    /// How long a channel may take nothing of what is written to it (PR-16).
+    pub write_within: Duration,
+    /// The pace at which a user agent may ask for answers that need no storage: one in so long (WS-PNG-3) …
+    pub answer_every: Duration,
+    /// … and so many at once.
+    pub answer_burst: u32,
+    /// How long a drained channel waits for acknowledgements (PR-36).
+    pub drain_within: Duration,
+}
+
+/// What the driver of a channel has to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Enter the registry as this user agent; then take the seat and read the head of the queue. Answered by
+    /// [`Session::attached`].
+    Attach {
+        /// Who says hello.
+        user_agent: UserAgentId,
+        /// What to read with the seat.
+        head: PageRequest,
+    },
+    /// Answer the hello with this identity. If it's a fresh one, enter the registry first.
+    Welcome {
+        /// Known, or fresh.
+        identity: UserAgentIdentity,
+        /// Nothing of this user agent is stored yet.
+        fresh: bool,
+    },
+    /// Read on. Answered by [`Session::paged`].
+    Page(PageRequest),
+    /// Write this message.
+    Offer(Arc<PushMessage>),
+    /// Remove these messages from storage.
+    Acknowledge(Vec<MessageId>),
+    /// Ask the user agent whether it's there.
+    Ping,
+    /// So many messages went unacknowledged for too long.
+    Unacknowledged(usize),
+    /// Say why and close. Nothing follows.
+    Close(CloseReason),
+}
+
+/// What came of [`Action::Attach`].
+#[derive(Debug)]
+pub enum AttachOutcome {
+    /// The seat is taken; the head of the queue.
+    Known(Page),
+    /// A healthy store doesn't know this user agent (PR-3).
+    Unknown,
+    /// Storage has trouble, which says nothing about the user agent.
+    Trouble,
+}
+
+/// What came of [`Action::Page`].
+#[derive(Debug)]
+pub enum PageOutcome {
+    /// The page.
+    Page(Page),
+    /// Another session holds the seat.
+    Displaced,
+    /// Storage has trouble; ask again later.
+    Trouble,
+}
+
+/// Why the service closes a channel.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CloseReason {
+    /// No hello in time.
+    HelloTimeout,
+    /// The first message was no hello.
+    NotHello,
+    /// A second hello.
+    SecondHello,
+    /// A message that is none.
+    Malformed(&'static str),
+    /// A binary message.
+    Binary,
+    /// Not a WebSocket frame.
+    Protocol(&'static str),
+    /// A text that is not UTF-8.
+    NotUtf8,
+    /// A message over the limit.
+    TooLarge,
+    /// The user agent asks for answers faster than it may.
+    TooManyRequests,
+    /// The same user agent has a newer channel.
+    Displaced,
+    /// No answer to a ping.
+    PongTimeout,
+    /// The user agent doesn't read.
+    SlowReader,
+    /// Storage has trouble: come back later, nothing is lost (PR-3).
+    TryAgainLater,
+    /// The node leaves (PR-36).
+    GoingAway,
+    /// Storage failed and the node stops (PR-5).
+    ServiceRestart,
+}
+
+/// One channel, as the service sees it.
+#[derive(Debug)]
+pub struct Session {
+    limits: Arc<Limits>,
+    phase: Phase,
+    user_agent: Option<UserAgentId>,
+    delivery: Delivery,
+    heard: Moment,
+    pinged: Option<Moment>,
+    /// Since when the channel takes nothing.
+    stalled: Option<Moment>,
+    /// Storage is not asked for a page before this.
+    page_from: Moment,
+    /// When the requests for answers so far will have been paid for.
+    answers_paid: Moment,
+}
+
+#[derive(Debug)]
+enum Phase {
+    AwaitingHello {
+        until: Moment,
+    },
+    Attaching {
+        known: UserAgentIdentity,
+        fresh: UserAgentIdentity,
+        until: Moment,
+    },
+    Live,
+    Draining {
+        until: Moment,
+    },
+    Closed,
+}
+
+impl Session {
+    /// A channel that was just opened.
+    pub fn new(limits: Arc<Limits>, now: Moment) -> Self {
+        Self {
+            phase: Phase::AwaitingHello {
+                until: now.after(limits.hello_within),
+            },
+            user_agent: None,
+            delivery: Delivery::new(&limits),
+            heard: now,
+            pinged: None,
+            stalled: None,
+            page_from: Moment::default(),
+            answers_paid: Moment::default(),
+            limits,
+        }
+    }
+
+    /// Whose channel it is, since its hello.
+    pub fn user_agent(&self) -> Option<UserAgentId> {
+        self.user_agent
+    }
+
+    /// Whether the hello was answered and the channel is not closing.
+    pub fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live | Phase::Draining { .. })
+    }
+
+    /// Whether [`Action::Close`] was given.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// Messages on the wire.
+    pub fn has_unacknowledged(&self) -> bool {
+        !self.delivery.window.is_empty()
+    }
+
+    /// The first message. `fresh` is the identity to give to a user agent that is not known.
+    pub fn hello(
+        &mut self,
+        identity: Option<UserAgentIdentity>,
+        fresh: UserAgentIdentity,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        if !matches!(self.phase, Phase::AwaitingHello { .. }) {
+            return self.close(CloseReason::SecondHello, out);
+        }
+        let Some(known) = identity else {
+            return self.welcome_fresh(fresh, out);
+        };
+        let user_agent = known.id();
+        self.user_agent = Some(user_agent);
+        self.phase = Phase::Attaching {
+            known,
+            fresh,
+            until: now.after(self.limits.attach_within),
+        };
+        out.push(Action::Attach {
+            user_agent,
+            head: self.delivery.head(&self.limits),
+        });
+    }
+
+    /// Storage's answer to [`Action::Attach`]: the welcome, with the head of the queue right behind it (WS-HEL-12).
+    pub fn attached(&mut self, outcome: AttachOutcome, now: Moment, out: &mut Vec<Action>) {
+        let Phase::Attaching { known, fresh, .. } = std::mem::replace(&mut self.phase, Phase::Live) else {
+            // Closed meanwhile: the driver gives the seat up again.
+            self.phase = Phase::Closed;
+            return;
+        };
+        match outcome {
+            AttachOutcome::Known(page) => {
+                out.push(Action::Welcome {
+                    identity: known,
+                    fresh: false,
+                });
+                self.delivery.paged(page, now, out);
+                self.read_on(now, out);
+            }
+            AttachOutcome::Unknown => self.welcome_fresh(fresh, out),
+            AttachOutcome::Trouble => self.close(CloseReason::TryAgainLater, out),
+        }
+    }
+
+    fn welcome_fresh(&mut self, fresh: UserAgentIdentity, out: &mut Vec<Action>) {
+        self.phase = Phase::Live;
+        self.user_agent = Some(fresh.id());
+        self.delivery.nothing_stored();
+        out.push(Action::Welcome {
+            identity: fresh,
+            fresh: true,
+        });
+    }
+
+    /// Whether a request other than hello may be served now. Before the hello it may not, and closes the channel.
+    pub fn may_request(&mut self, out: &mut Vec<Action>) -> bool {
+        match self.phase {
+            Phase::AwaitingHello { .. } | Phase::Attaching { .. } => self.close(CloseReason::NotHello, out),
+            Phase::Live | Phase::Draining { .. } => return true,
+            Phase::Closed => {}
+        }
+        false
+    }
+
+    /// Whether a request whose answer needs no storage may be answered now; closes the channel of whoever asks too often.
+    pub fn may_answer(&mut self, now: Moment, out: &mut Vec<Action>) -> bool {
+        let every = self.limits.answer_every;
+        let paid = self.answers_paid.max(now).after(every);
+        if paid > now.after(every * self.limits.answer_burst) {
+            self.close(CloseReason::TooManyRequests, out);
+            return false;
+        }
+        self.answers_paid = paid;
+        true
+    }
+
+    /// The user agent said something, be it a pong.
+    pub fn heard(&mut self, now: Moment) {
+        self.heard = now;
+        self.pinged = None;
+    }
+
+    /// The user agent has these messages. Taken whether they are on this channel's wire or not (PR-18).
+    pub fn acknowledge(&mut self, messages: Vec<MessageId>, now: Moment, out: &mut Vec<Action>) {
+        let stored: Vec<_> = messages.into_iter().filter(|id| id.number.0 != 0).collect();
+        for id in &stored {
+            self.delivery.left(*id);
+        }
+        if !stored.is_empty() {
+            out.push(Action::Acknowledge(stored));
+        }
+        self.drained(out);
+        self.read_on(now, out);
+    }
+
+    /// The user agent wants messages of this urgency and above (R30-URG-5 to R30-URG-7).
+    pub fn set_minimum(&mut self, minimum: Urgency, now: Moment, out: &mut Vec<Action>) {
+        self.delivery.set_minimum(minimum);
+        self.read_on(now, out);
+    }
+
+    /// A hint about the queue.
+    pub fn woken(&mut self, wake_up: WakeUp, now: Moment, out: &mut Vec<Action>) {
+        let open = self.is_open();
+        match wake_up {
+            WakeUp::Stored { message, previous } => self.delivery.stored(message, previous, open, now, out),
+            WakeUp::Passing(message) => self.delivery.passing(message, open, out),
+            WakeUp::Removed(messages) => {
+                for id in messages {
+                    self.delivery.left(id);
+                }
+                self.drained(out);
+            }
+        }
+        self.read_on(now, out);
+    }
+
+    /// Hints were lost (PR-11).
+    pub fn read_again(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.delivery.read_again();
+        self.read_on(now, out);
+    }
+
+    /// Storage's answer to [`Action::Page`].
+    pub fn paged(&mut self, outcome: PageOutcome, now: Moment, out: &mut Vec<Action>) {
+        match outcome {
+            PageOutcome::Page(_) if !self.is_live() => {}
+            PageOutcome::Page(page) => self.delivery.paged(page, now, out),
+            PageOutcome::Displaced => return self.close(CloseReason::Displaced, out),
+            PageOutcome::Trouble => {
+                self.delivery.page_failed();
+                self.page_from = now.after(self.limits.retry_after);
+            }
+        }
+        self.read_on(now, out);
+    }
+
+    /// Whether the channel takes what is written to it.
+    pub fn set_writable(&mut self, writable: bool, now: Moment, out: &mut Vec<Action>) {
+        match (writable, self.stalled) {
+            (true, Some(_)) => {
+                self.stalled = None;
+                self.read_on(now, out);
+            }
+            (false, None) => self.stalled = Some(now),
+            _ => {}
+        }
+    }
+
+    /// Time has passed: everything whose deadline is at `now` or before happens.
+    pub fn tick(&mut self, now: Moment, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::AwaitingHello { until } if until <= now => {
+                return self.close(CloseReason::HelloTimeout, out);
+            }
+            Phase::Attaching { until, .. } if until <= now => {
+                return self.close(CloseReason::TryAgainLater, out);
+            }
+            Phase::Draining { until } if until <= now => return self.close(CloseReason::GoingAway, out),
+            Phase::Closed => return,
+            _ => {}
+        }
+        if self
+            .stalled
+            .is_some_and(|since| since.after(self.limits.write_within) <= now)
+        {
+            return self.close(CloseReason::SlowReader, out);
+        }
+        let forgotten = self
+            .delivery
+            .window
+            .forget_unacknowledged(now, self.limits.acknowledge_within);
+        if forgotten > 0 {
+            out.push(Action::Unacknowledged(forgotten));
+            self.drained(out);
+        }
+        if self.is_live() {
+            self.keep_alive(now, out);
+        }
+        self.read_on(now, out);
+    }
+
+    fn keep_alive(&mut self, now: Moment, out: &mut Vec<Action>) {
+        match self.pinged {
+            Some(at) if at.after(self.limits.pong_within) <= now => self.close(CloseReason::PongTimeout, out),
+            None if self.heard.after(self.limits.ping_every) <= now => {
+                self.pinged = Some(now);
+                out.push(Action::Ping);
+            }
+            _ => {}
+        }
+    }
+
+    /// When [`Session::tick`] has to be called next.
+    pub fn next_due(&self) -> Moment {
+        let limits = &self.limits;
+        let phase = match self.phase {
+            Phase::AwaitingHello { until } | Phase::Attaching { until, .. } | Phase::Draining { until } => {
+                until
+            }
+            Phase::Closed => return Moment::NEVER,
+            Phase::Live => self.pinged.map_or(self.heard.after(limits.ping_every), |at| {
+                at.after(limits.pong_within)
+            }),
+        };
+        let stalled = self
+            .stalled
+            .map_or(Moment::NEVER, |since| since.after(limits.write_within));
+        let page = if self.page_from == Moment::default() {
+            Moment::NEVER
+        } else {
+            self.page_from
+        };
+        phase
+            .min(stalled)
+            .min(page)
+            .min(self.delivery.window.next_due(limits.acknowledge_within))
+    }
+
+    /// The node leaves: nothing more is offered, and what is on the wire gets a moment to be acknowledged (PR-36).
+    pub fn drain(&mut self, now: Moment, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Live => {
+                self.phase = Phase::Draining {
+                    until: now.after(self.limits.drain_within),
+                };
+                self.drained(out);
+            }
+            Phase::AwaitingHello { .. } | Phase::Attaching { .. } => self.close(CloseReason::GoingAway, out),
+            Phase::Draining { .. } | Phase::Closed => {}
+        }
+    }
+
+    /// Closes for a reason that the session could not see.
+    pub fn close(&mut self, reason: CloseReason, out: &mut Vec<Action>) {
+        if !self.is_closed() {
+            self.phase = Phase::Closed;
+            out.push(Action::Close(reason));
+        }
+    }
+
+    fn drained(&mut self, out: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Draining { .. }) && self.delivery.window.is_empty() {
+            self.close(CloseReason::GoingAway, out);
+        }
+    }
+
+    /// Whether something may be offered now.
+    fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Live) && self.stalled.is_none()
+    }
+
+    fn read_on(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if !self.is_open() || now < self.page_from {
+            return;
+        }
+        self.page_from = Moment::default();
+        out.extend(self.delivery.next_page(&self.limits).map(Action::Page));
+    }
+}

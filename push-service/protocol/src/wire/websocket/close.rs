@@ -1,0 +1,76 @@
+//! Which code and which sentence each end of a channel gets.
+
+use crate::session::CloseReason;
+
+/// The WebSocket close code for a reason (RFC 6455 §7.4.1). Firefox comes back after every one of them, with back-off
+/// (WS-CLS-1); 4774, which would keep it away, is never sent.
+pub fn close_code(reason: CloseReason) -> u16 {
+    match reason {
+        CloseReason::GoingAway => 1001,
+        CloseReason::Protocol(_) => 1002,
+        CloseReason::Binary => 1003,
+        CloseReason::NotUtf8 => 1007,
+        CloseReason::TooManyRequests | CloseReason::SlowReader => 1008,
+        CloseReason::TooLarge => 1009,
+        CloseReason::HelloTimeout
+        | CloseReason::NotHello
+        | CloseReason::SecondHello
+        | CloseReason::Malformed(_)
+        | CloseReason::Displaced
+        | CloseReason::PongTimeout => 1011,
+        CloseReason::ServiceRestart => 1012,
+        CloseReason::TryAgainLater => 1013,
+    }
+}
+
+/// What is said with the code: a sentence for whoever debugs the user agent.
+pub fn close_text(reason: CloseReason) -> &'static str {
+    match reason {
+        CloseReason::GoingAway => "this node is leaving: connect again",
+        CloseReason::Protocol(what) | CloseReason::Malformed(what) => what,
+        CloseReason::Binary => "messages are text: JSON objects",
+        CloseReason::NotUtf8 => "a text message is not UTF-8",
+        CloseReason::TooManyRequests => "too many pings",
+        CloseReason::SlowReader => "nothing was read for too long; waiting messages stay stored",
+        CloseReason::TooLarge => "a message is too large",
+        CloseReason::HelloTimeout => "no hello in time",
+        CloseReason::NotHello => "the first message must be hello",
+        CloseReason::SecondHello => "hello comes once",
+        CloseReason::Displaced => "this user agent has a newer connection",
+        CloseReason::PongTimeout => "a ping was not answered",
+        CloseReason::ServiceRestart => "the service restarts: connect again",
+        CloseReason::TryAgainLater => "storage has trouble, nothing is lost: connect again later",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// WS-CON-3, WS-CON-5, WS-CON-6, WS-CON-8, WS-HEL-9, WS-HEL-11, WS-TYP-2, WS-CLS-1: each reason has its code, its
+    /// sentence fits a close frame, and no code keeps Firefox away.
+    #[test]
+    fn codes() {
+        let rows = [
+            (CloseReason::GoingAway, 1001),
+            (CloseReason::Protocol("x"), 1002),
+            (CloseReason::Binary, 1003),
+            (CloseReason::NotUtf8, 1007),
+            (CloseReason::TooManyRequests, 1008),
+            (CloseReason::SlowReader, 1008),
+            (CloseReason::TooLarge, 1009),
+            (CloseReason::HelloTimeout, 1011),
+            (CloseReason::NotHello, 1011),
+            (CloseReason::SecondHello, 1011),
+            (CloseReason::Malformed("x"), 1011),
+            (CloseReason::Displaced, 1011),
+            (CloseReason::PongTimeout, 1011),
+            (CloseReason::ServiceRestart, 1012),
+            (CloseReason::TryAgainLater, 1013),
+        ];
+        for (reason, code) in rows {
+            assert_eq!(close_code(reason), code, "{reason:?}");
+            assert!((1..=123).contains(&close_text(reason).len()));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What each admin path answers. Paths and members of the health answers are those that probes of the deployed peer
+//! already know.
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use push_protocol::{SubscriptionId, UserAgentId};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Admin, State};
+use crate::defaults;
+use crate::storage::{StorageError, UserAgentReport};
+
+/// An answer, ready to be sent.
+type Answer = Response<Full<Bytes>>;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+const CONTENTS: &str = "\
+push-service, admin listener
+
+/metrics                                     for Prometheus
+/healthz                                     200 while the process is up
+/readyz                                      200 while traffic should come, else 503 and why
+/user-agents/ID                              what waits for a user agent, and its subscriptions
+/user-agents/ID/subscriptions/SUBSCRIPTION   one of them
+/status  /health  /__heartbeat__  /__lbheartbeat__  /__version__
+
+ID is the SHA-256 of the user agent's identity, cut to 32 hexadecimal digits, as logs name it.
+";
+
+impl Admin {
+    /// Answers one request. Never waits for storage longer than [`defaults::ADMIN_STORAGE_WITHIN`].
+    pub(super) async fn answer<B>(&self, request: &Request<B>) -> Answer {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "there is only GET here\n");
+            answer
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return answer;
+        }
+        let path: Vec<_> = request.uri().path().trim_matches('/').split('/').collect();
+        match path[..] {
+            [""] => text(StatusCode::OK, CONTENTS),
+            ["metrics"] => self.metrics(),
+            ["healthz"] => text(StatusCode::OK, "up\n"),
+            ["__lbheartbeat__"] => text(StatusCode::OK, ""),
+            ["readyz"] => self.ready().await,
+            ["health" | "__heartbeat__"] => self.heartbeat().await,
+            ["status"] => self.status().await,
+            ["__version__"] => version(),
+            ["user-agents", id] => self.user_agent(id).await,
+            ["user-agents", id, "subscriptions", subscription] => self.subscription(id, subscription).await,
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "there is nothing of that name; GET / lists what there is\n",
+            ),
+        }
+    }
+
+    fn metrics(&self) -> Answer {
+        self.metrics.usage(self.storage.usage());
+        body(StatusCode::OK, EXPOSITION, self.metrics.render())
+    }
+
+    async fn ready(&self) -> Answer {
+        match self.trouble().await {
+            None => text(StatusCode::OK, "ready\n"),
+            Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+        }
+    }
+
+    /// Why no traffic should come, if so.
+    async fn trouble(&self) -> Option<String> {
+        match self.readiness.state() {
+            State::Ready => self.storage_trouble().await,
+            state => Some(state.to_string()),
+        }
+    }
+
+    /// The deployed peer answers 200 even when its database is down, and says ERROR in the body. Ours answers 503,
+    /// which orchestrators understand; the body is the same.
+    async fn heartbeat(&self) -> Answer {
+        let connections = self.metrics.open_channels();
+        match self.storage_trouble().await {
+            None => json(
+                StatusCode::OK,
+                &json!({"status": "OK", "version": VERSION, "connections": connections}),
+            ),
+            Some(why) => json(
+                StatusCode::SERVICE_UNAVAILABLE,
+                &json!({"status": "ERROR", "version": VERSION, "connections": connections, "error": why}),
+            ),
+        }
+    }
+
+    /// For people and dashboards: always 200, as the deployed peer.
+    async fn status(&self) -> Answer {
+        let status = match self.storage_trouble().await {
+            None => json!({"status": "OK", "version": VERSION}),
+            Some(why) => json!({"status": "ERROR", "version": VERSION, "error": why}),
+        };
+        json(StatusCode::OK, &status)
+    }
+
+    async fn storage_trouble(&self) -> Option<String> {
+        match tokio::time::timeout(defaults::ADMIN_STORAGE_WITHIN, self.storage.health()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some("storage does not answer".to_owned()),
+        }
+    }
+
+    async fn user_agent(&self, id: &str) -> Answer {
+        match self.report(id).await {
+            Ok(report) => json(StatusCode::OK, &report),
+            Err(answer) => *answer,
+        }
+    }
+
+    async fn subscription(&self, id: &str, subscription: &str) -> Answer {
+        let Some(subscription) = SubscriptionId::parse(subscription) else {
+            return error(
+                StatusCode::BAD_REQUEST,
+                "a subscription's id is 16 hexadecimal digits",
+            );
+        };
+        let subscription = subscription.to_string();
+        match self.report(id).await {
+            Ok(report) => match report.subscriptions.iter().find(|one| one.id == subscription) {
+                Some(found) => json(StatusCode::OK, found),
+                None => error(StatusCode::NOT_FOUND, "this user agent has no such subscription"),
+            },
+            Err(answer) => *answer,
+        }
+    }
+
+    async fn report(&self, id: &str) -> Result<UserAgentReport, Box<Answer>> {
+        let refuse = |status, why: &str| Err(Box::new(error(status, why)));
+        let Some(id) = UserAgentId::parse(id) else {
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                "a user agent's id is 32 hexadecimal digits",
+            );
+        };
+        let inspected = tokio::time::timeout(defaults::ADMIN_STORAGE_WITHIN, self.storage.inspect(id)).await;
+        match inspected.unwrap_or_else(|_| Err(StorageError::Unavailable("it does not answer".to_owned()))) {
+            Ok(Some(report)) => Ok(report),
+            Ok(None) => refuse(StatusCode::NOT_FOUND, "storage knows no such user agent"),
+            Err(trouble) => refuse(StatusCode::SERVICE_UNAVAILABLE, &trouble.to_string()),
+        }
+    }
+}
+
+/// Which build this is. `commit` and `build` are told to the compiler by whoever builds a release.
+fn version() -> Answer {
+    let version = json!({
+        "source": env!("CARGO_PKG_REPOSITORY"),
+        "version": VERSION,
+        "commit": option_env!("PUSH_SERVICE_COMMIT").unwrap_or_default(),
+        "build": option_env!("PUSH_SERVICE_BUILD").unwrap_or_default(),
+    });
+    json(StatusCode::OK, &version)
+}
+
+fn text(status: StatusCode, words: impl Into<Bytes>) -> Answer {
+    body(status, TEXT, words)
+}
+
+fn error(status: StatusCode, why: &str) -> Answer {
+    json(status, &json!({ "error": why }))
+}
+
+fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let mut text = serde_json::to_vec(value).expect("reports have only text, numbers and truth values");
+    text.push(b'\n');
+    body(status, JSON, text)
+}
+
+fn body(status: StatusCode, kind: &'static str, content: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(content.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}

@@ -1,0 +1,105 @@
+//! The admin listener: metrics, health, and what support asks for. Never on a public port.
+//!
+//! Guarantees bounded connections and a bounded end. It authenticates nobody: who reaches the port may read.
+//!
+//! What it deliberately does not know: contents, topics, tokens and user agents' secrets; storage's reports hold none.
+
+mod answers;
+mod readiness;
+#[cfg(test)]
+mod tests;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub use readiness::{Readiness, State};
+
+use crate::defaults;
+use crate::metrics::Metrics;
+use crate::storage::Storage;
+
+/// What the admin listener answers from.
+pub struct Admin {
+    /// Exported on `/metrics`.
+    pub metrics: Arc<Metrics>,
+    /// Asked for its health and its reports.
+    pub storage: Arc<dyn Storage>,
+    /// Decides `/readyz`.
+    pub readiness: Arc<Readiness>,
+}
+
+impl Admin {
+    /// Serves until `shutdown` resolves, then lets answers under way end, for at most
+    /// [`defaults::ADMIN_END_WITHIN`].
+    ///
+    /// Dropping the future closes the listener and every connection at once.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let admin = Arc::new(self);
+        let (end, ending) = watch::channel(());
+        let mut connections = JoinSet::new();
+        let mut shutdown = pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(_) = connections.join_next() => {}
+                stream = accept(&listener), if connections.len() < defaults::ADMIN_CONNECTIONS => {
+                    connections.spawn(converse(Arc::clone(&admin), stream, ending.clone()));
+                }
+            }
+        }
+        drop(listener);
+        end.send_replace(());
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(defaults::ADMIN_END_WITHIN, ended)
+            .await
+            .is_err()
+        {
+            tracing::warn!("admin answers under way were cut off");
+        }
+    }
+}
+
+/// The next connection. A failure, such as too many open files, is waited out: the listener itself stays good.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::warn!(%error, "the admin listener could not accept a connection");
+                tokio::time::sleep(defaults::ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One connection, to its end or to the service's.
+async fn converse(admin: Arc<Admin>, stream: TcpStream, mut ending: watch::Receiver<()>) {
+    let answer = service_fn(move |request| {
+        let admin = Arc::clone(&admin);
+        async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(defaults::ADMIN_HEADER_WITHIN)
+        .serve_connection(TokioIo::new(stream), answer);
+    let mut connection = pin!(connection);
+    let outcome = tokio::select! {
+        outcome = &mut connection => outcome,
+        _ = ending.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "an admin connection ended");
+    }
+}

@@ -1,0 +1,312 @@
+//! The admin listener as probes and operators meet it, on a stub that answers as a store would.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use http::Request;
+use http_body_util::BodyExt as _;
+use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::storage::{
+    Attached, Confirm, Enqueue, Enqueued, PageRequest, Paged, Removal, Seat, StorageError, Subscribe,
+    Subscribed, SubscriptionReport, Usage, UserAgentReport,
+};
+
+/// The one user agent that the stub knows.
+const KNOWN: UserAgentId = UserAgentId([0xab; 16]);
+/// Its one subscription.
+const SUBSCRIPTION: &str = "0123456789abcdef";
+
+/// How the stub answers.
+#[derive(Clone, Copy, Default)]
+enum Mood {
+    #[default]
+    Well,
+    Down,
+    Silent,
+}
+
+#[derive(Default)]
+struct Stub(Mutex<Mood>);
+
+impl Stub {
+    async fn outcome(&self) -> Result<(), StorageError> {
+        let mood = *self.0.lock().unwrap();
+        match mood {
+            Mood::Well => Ok(()),
+            Mood::Down => Err(StorageError::Unavailable("the disk is gone".to_owned())),
+            Mood::Silent => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Storage for Stub {
+    async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
+        self.outcome().await?;
+        Ok((user_agent == KNOWN).then(|| UserAgentReport {
+            messages: 2,
+            bytes: 700,
+            last_number: 9,
+            seated: true,
+            retained_for_secs: 60,
+            subscriptions: vec![SubscriptionReport {
+                id: SUBSCRIPTION.to_owned(),
+                name: "b1e4aa0c-4e4b-4b4e-9d2a-0a0a0a0a0a0a".to_owned(),
+                restricted: true,
+                messages: 2,
+                bytes: 700,
+                created_at: 1,
+            }],
+        }))
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            messages: 2,
+            bytes: 700,
+            user_agents: 1,
+        }
+    }
+
+    async fn health(&self) -> Result<(), StorageError> {
+        self.outcome().await
+    }
+
+    async fn subscribe(&self, _: Subscribe) -> Result<Subscribed, StorageError> {
+        unreachable!()
+    }
+
+    async fn unsubscribe(
+        &self,
+        _: UserAgentId,
+        _: SubscriptionName,
+    ) -> Result<Option<SubscriptionId>, StorageError> {
+        unreachable!()
+    }
+
+    async fn enqueue(&self, _: Enqueue) -> Result<Enqueued, StorageError> {
+        unreachable!()
+    }
+
+    async fn attach(&self, _: UserAgentId, _: Seat, _: PageRequest) -> Result<Attached, StorageError> {
+        unreachable!()
+    }
+
+    async fn page(&self, _: UserAgentId, _: Seat, _: PageRequest) -> Result<Paged, StorageError> {
+        unreachable!()
+    }
+
+    async fn release(&self, _: UserAgentId, _: Seat) -> Result<(), StorageError> {
+        unreachable!()
+    }
+
+    async fn acknowledge(
+        &self,
+        _: UserAgentId,
+        _: &[MessageId],
+        _: Removal,
+        _: Confirm,
+        _: Option<Seat>,
+    ) -> Result<Vec<bool>, StorageError> {
+        unreachable!()
+    }
+
+    async fn expire(&self, _: usize) -> Result<usize, StorageError> {
+        unreachable!()
+    }
+
+    async fn failed(&self) -> String {
+        std::future::pending().await
+    }
+
+    async fn admit_sealing_keys(&self, _: &[[u8; 8]]) -> Result<(), StorageError> {
+        unreachable!()
+    }
+
+    async fn close(&self) -> Result<(), StorageError> {
+        unreachable!()
+    }
+}
+
+fn admin() -> (Admin, Arc<Stub>, Arc<Readiness>) {
+    let (storage, readiness) = (Arc::new(Stub::default()), Arc::new(Readiness::new()));
+    let admin = Admin {
+        metrics: Arc::new(Metrics::new()),
+        storage: Arc::<Stub>::clone(&storage),
+        readiness: Arc::clone(&readiness),
+    };
+    (admin, storage, readiness)
+}
+
+async fn get(admin: &Admin, path: &str) -> (u16, String) {
+    ask(admin, "GET", path).await
+}
+
+async fn ask(admin: &Admin, method: &str, path: &str) -> (u16, String) {
+    let request = Request::builder().method(method).uri(path).body(()).unwrap();
+    let (head, body) = admin.answer(&request).await.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// Every path answers what its readers expect of a healthy node.
+#[tokio::test]
+async fn a_healthy_node_answers_every_path() {
+    let (admin, _, readiness) = admin();
+    readiness.ready();
+    let known = format!("/user-agents/{KNOWN}");
+    let rows = [
+        ("/", 200, "/metrics"),
+        ("/metrics", 200, "\npush_service_queue_messages 2\n"),
+        ("/healthz", 200, "up"),
+        ("/readyz", 200, "ready"),
+        ("/__lbheartbeat__", 200, ""),
+        ("/__heartbeat__", 200, "\"status\":\"OK\""),
+        ("/health", 200, "\"connections\":0"),
+        ("/status", 200, "\"status\":\"OK\""),
+        ("/__version__", 200, env!("CARGO_PKG_VERSION")),
+        (&known, 200, "\"messages\":2"),
+        ("/user-agents/abc", 400, "32 hexadecimal digits"),
+        (
+            "/user-agents/00000000000000000000000000000000",
+            404,
+            "no such user agent",
+        ),
+        ("/favicon.ico", 404, "GET / lists"),
+        ("/push/token", 404, "GET / lists"),
+    ];
+    for (path, status, content) in rows {
+        let (got, body) = get(&admin, path).await;
+        assert_eq!(got, status, "{path}: {body}");
+        assert!(body.contains(content), "{path}: {body}");
+    }
+    assert_eq!(ask(&admin, "POST", "/metrics").await.0, 405);
+}
+
+/// One subscription is found by its id, in any case; a malformed one is told from an unknown one.
+#[tokio::test]
+async fn a_subscription_is_found_by_its_id() {
+    let (admin, _, _) = admin();
+    let rows = [
+        (SUBSCRIPTION, 200, "\"restricted\":true"),
+        ("0123456789ABCDEF", 200, "\"restricted\":true"),
+        ("0000000000000000", 404, "no such subscription"),
+        ("nonsense", 400, "16 hexadecimal digits"),
+    ];
+    for (subscription, status, content) in rows {
+        let path = format!("/user-agents/{KNOWN}/subscriptions/{subscription}");
+        let (got, body) = get(&admin, &path).await;
+        assert_eq!(got, status, "{path}: {body}");
+        assert!(body.contains(content), "{path}: {body}");
+    }
+}
+
+/// Traffic is sent away while the node starts and when it leaves, with the reason; the process itself is up.
+#[tokio::test]
+async fn readiness_follows_the_service() {
+    let (admin, _, readiness) = admin();
+    assert_eq!(
+        get(&admin, "/readyz").await,
+        (503, "not ready: starting\n".to_owned())
+    );
+    readiness.ready();
+    assert_eq!(get(&admin, "/readyz").await.0, 200);
+    readiness.draining();
+    assert_eq!(
+        get(&admin, "/readyz").await,
+        (503, "not ready: draining\n".to_owned())
+    );
+    readiness.failed("no disk");
+    assert_eq!(
+        get(&admin, "/readyz").await,
+        (503, "not ready: failed: no disk\n".to_owned())
+    );
+    assert_eq!(get(&admin, "/healthz").await.0, 200);
+}
+
+/// A store in trouble is said so everywhere, and never as "unknown" (PR-3).
+#[tokio::test(start_paused = true)]
+async fn trouble_with_storage_is_told() {
+    let (admin, storage, readiness) = admin();
+    readiness.ready();
+    for (mood, why) in [
+        (Mood::Down, "the disk is gone"),
+        (Mood::Silent, "does not answer"),
+    ] {
+        *storage.0.lock().unwrap() = mood;
+        let known = format!("/user-agents/{KNOWN}");
+        for path in ["/readyz", "/health", "/__heartbeat__", &known] {
+            let (status, body) = get(&admin, path).await;
+            assert_eq!(status, 503, "{path}: {body}");
+            assert!(body.contains(why), "{path}: {body}");
+        }
+        let (status, body) = get(&admin, "/status").await;
+        assert_eq!(status, 200);
+        assert!(body.contains("\"status\":\"ERROR\""), "{body}");
+        assert_eq!(get(&admin, "/healthz").await.0, 200);
+        assert_eq!(get(&admin, "/__lbheartbeat__").await.0, 200);
+    }
+}
+
+/// The listener serves over TCP, and ends when told to even while a peer keeps its connection open.
+#[tokio::test]
+async fn the_listener_ends_when_told_to() {
+    let (admin, _, readiness) = admin();
+    readiness.ready();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (end, ended) = oneshot::channel::<()>();
+    let serving = tokio::spawn(admin.serve(listener, async move {
+        ended.await.unwrap();
+    }));
+
+    let mut peer = TcpStream::connect(address).await.unwrap();
+    peer.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"ready\n") {
+        assert_ne!(peer.read_buf(&mut answer).await.unwrap(), 0);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+
+    end.send(()).unwrap();
+    serving.await.unwrap();
+    assert_eq!(peer.read(&mut [0]).await.unwrap(), 0);
+    assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// No more peers are let in than the listener may have, and one that leaves makes room for the next.
+#[tokio::test]
+async fn connections_are_bounded() {
+    let (admin, _, _) = admin();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(admin.serve(listener, std::future::pending()));
+
+    let mut peers = Vec::new();
+    for _ in 0..defaults::ADMIN_CONNECTIONS {
+        peers.push(connect_and_ask(address).await);
+    }
+    for peer in &mut peers {
+        assert_ne!(peer.read(&mut [0]).await.unwrap(), 0, "it is served");
+    }
+    let mut late = connect_and_ask(address).await;
+    tokio::task::yield_now().await;
+    assert!(late.try_read(&mut [0]).is_err(), "it waits in the backlog");
+    drop(peers);
+    assert_ne!(late.read(&mut [0]).await.unwrap(), 0, "it is served now");
+    serving.abort();
+}
+
+async fn connect_and_ask(address: std::net::SocketAddr) -> TcpStream {
+    let mut peer = TcpStream::connect(address).await.unwrap();
+    peer.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        .await
+        .unwrap();
+    peer
+}

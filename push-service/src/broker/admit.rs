@@ -1,0 +1,66 @@
+//! Who may send to a push resource: the capability, and who the sender says that it is (RFC 8292 §4).
+
+use push_protocol::KeyDigest;
+use push_protocol::capability::{Dialect, PushCapability, PushKind};
+use push_protocol::vapid::Credentials;
+use subtle::ConstantTimeEq as _;
+
+use super::{Broker, Refusal};
+
+/// A push resource that is one: its token was sealed here. Whether its subscription still exists, storage knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PushResource {
+    /// What its URL allows.
+    pub(super) capability: PushCapability,
+    /// How its senders are spoken to.
+    pub(super) dialect: Dialect,
+}
+
+impl Broker {
+    /// What the token of a push resource stands for. Costs no storage.
+    pub fn open_push(&self, kind: PushKind, token: &str) -> Result<PushResource, Refusal> {
+        let opened = self.capabilities.open_push(kind, token);
+        Ok(PushResource {
+            capability: opened.ok_or(Refusal::UnknownResource)?.capability,
+            dialect: match kind {
+                PushKind::Push => Dialect::Rfc8030,
+                PushKind::WpushV1 | PushKind::WpushV2 => Dialect::Webpush,
+            },
+        })
+    }
+
+    /// Lets a sender through that may send here. Costs no storage; at most one verification.
+    pub fn admit(
+        &self,
+        push: &PushResource,
+        credentials: Option<&Credentials<'_>>,
+        now_secs: u64,
+    ) -> Result<(), Refusal> {
+        let Some(credentials) = credentials else {
+            return self.admit_unknown(push);
+        };
+        let sender = self
+            .verified
+            .sender(credentials, &self.origin, now_secs, &self.metrics)?;
+        if push.capability.key.is_some_and(|owner| !is_same(owner, sender)) {
+            return Err(Refusal::OtherApplicationServer);
+        }
+        let listed = &self.policy.application_servers;
+        if !listed.is_empty() && !listed.contains(&sender) {
+            return Err(Refusal::ApplicationServerNotListed);
+        }
+        Ok(())
+    }
+
+    fn admit_unknown(&self, push: &PushResource) -> Result<(), Refusal> {
+        let policy = &self.policy;
+        if push.capability.key.is_some() || policy.require_vapid || !policy.application_servers.is_empty() {
+            return Err(Refusal::CredentialsMissing);
+        }
+        Ok(())
+    }
+}
+
+fn is_same(one: KeyDigest, other: KeyDigest) -> bool {
+    one.0.ct_eq(&other.0).into()
+}

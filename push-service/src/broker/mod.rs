@@ -1,0 +1,97 @@
+//! The life of a push message, between whoever sends it and storage: admit, accept, cancel.
+//!
+//! Decides who may send what to whom, and what a refusal means. Guarantees that what [`Broker::accept`] returns for a TTL
+//! above 0 is stored as the promise says.
+//!
+//! What it deliberately does not know: HTTP, its status codes, and how anything is spelled on a wire. Header fields
+//! arrive as types; refusals leave as [`Refusal`].
+
+mod accept;
+mod admit;
+mod cancel;
+mod refusal;
+mod verified;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use push_protocol::capability::Capabilities;
+use push_protocol::origin::Origin;
+use push_protocol::{KeyDigest, Ttl};
+use ring::rand::SystemRandom;
+
+pub use self::accept::{Accepted, Submission};
+pub use self::admit::PushResource;
+pub use self::refusal::Refusal;
+use self::verified::VerifiedTokens;
+use crate::defaults::VERIFIED_TOKENS;
+use crate::metrics::{Metrics, Step};
+use crate::storage::{Budget, Rate, Storage, StorageError};
+
+/// Who may send, and how much.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Whether every sender must say who it is.
+    pub require_vapid: bool,
+    /// The only application servers that may send; empty: any may.
+    pub application_servers: HashSet<KeyDigest>,
+    /// The longest time to live.
+    pub ttl: Ttl,
+    /// What may wait for one user agent.
+    pub budget: Budget,
+    /// How fast one subscription may be pushed to.
+    pub rate: Option<Rate>,
+}
+
+/// Takes push messages in. One for the process; shared by all requests.
+pub struct Broker {
+    storage: Arc<dyn Storage>,
+    capabilities: Arc<Capabilities>,
+    origin: Origin,
+    policy: Policy,
+    verified: VerifiedTokens,
+    random: SystemRandom,
+    metrics: Arc<Metrics>,
+}
+
+impl Broker {
+    /// `origin` is the public one: what VAPID tokens must name as their audience.
+    pub fn new(
+        storage: Arc<dyn Storage>,
+        capabilities: Arc<Capabilities>,
+        origin: Origin,
+        policy: Policy,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            storage,
+            capabilities,
+            origin,
+            policy,
+            verified: VerifiedTokens::new(VERIFIED_TOKENS),
+            random: SystemRandom::new(),
+            metrics,
+        }
+    }
+
+    /// A step of storage, timed and counted.
+    async fn step<T>(
+        &self,
+        step: Step,
+        work: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, Refusal> {
+        let started = Instant::now();
+        let outcome = work.await;
+        self.metrics.storage_step(step, started.elapsed());
+        outcome.map_err(|error| {
+            self.metrics.storage_error(&error);
+            error.into()
+        })
+    }
+
+    /// The public origin of every resource URL.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}

@@ -1,0 +1,60 @@
+//! Why something is not done, sorted by who must act.
+
+use std::time::Duration;
+
+use push_protocol::vapid::VapidError;
+
+use crate::storage::StorageError;
+
+/// Why the broker refuses. What the edge makes of it, the edge knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    // The application server must send something else.
+    /// The token opens nothing: forged, cut off, of another kind, or sealed with a key that is no longer there.
+    UnknownResource,
+    /// Whoever sends here must say who it is.
+    CredentialsMissing,
+    /// What it said of itself is wrong.
+    CredentialsInvalid(VapidError),
+    /// The subscription is restricted to another application server.
+    OtherApplicationServer,
+    /// The operator lets other application servers send, and not this one.
+    ApplicationServerNotListed,
+
+    // The application server must forget the resource.
+    /// There is no such subscription, and there will be none again.
+    SubscriptionGone,
+    /// There is no such message any more.
+    MessageGone,
+
+    // The application server must wait.
+    /// It sends faster than the subscription may be pushed to.
+    TooFast {
+        /// When the next message will be let in.
+        retry_after: Duration,
+    },
+    /// Too much waits for the user agent, and this message is worth the least of it (PR-23).
+    QueueFull,
+
+    // The operator must act, or will have.
+    /// Storage is in trouble or does not answer. It may have done what it was asked (PR-2).
+    StorageUnavailable,
+    /// Storage is full up to its reserve.
+    StorageFull,
+}
+
+impl From<StorageError> for Refusal {
+    fn from(error: StorageError) -> Self {
+        tracing::debug!(%error, "a request could not be done");
+        match error {
+            StorageError::Full => Self::StorageFull,
+            StorageError::Unavailable(_) | StorageError::Failed(_) => Self::StorageUnavailable,
+        }
+    }
+}
+
+impl From<VapidError> for Refusal {
+    fn from(error: VapidError) -> Self {
+        Self::CredentialsInvalid(error)
+    }
+}

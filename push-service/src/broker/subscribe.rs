@@ -1,0 +1,103 @@
+//! A user agent's subscriptions: made, found again, ended.
+
+use std::time::Instant;
+
+use push_protocol::capability::{Dialect, PushCapability, PushKind};
+use push_protocol::vapid::PublicKey;
+use push_protocol::{KeyDigest, SubscriptionId, SubscriptionName, UserAgentId};
+
+use super::Broker;
+use crate::metrics::{Refused, Step};
+use crate::random;
+use crate::storage::{Seat, StorageError, Subscribe, Subscribed};
+
+/// A subscription that stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subscription {
+    /// Its id in storage.
+    pub id: SubscriptionId,
+    /// Its push resource, to be given to the application server.
+    pub push_url: String,
+}
+
+/// Why there is no subscription.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SubscribeRefusal {
+    /// The user agent asked for what can't be had; a sentence that helps it.
+    Refused(&'static str),
+    /// Storage has trouble. The subscription may have been made: asking again finds it.
+    Trouble,
+}
+
+impl Broker {
+    /// Makes the subscription of that name, or finds it: its old push URLs go on working, and another key gives another
+    /// URL (PR-9). Durable when it resolves (PR-1). `key` is as the user agent spelled it (WS-REG-3).
+    pub async fn subscribe(
+        &self,
+        user_agent: UserAgentId,
+        name: SubscriptionName,
+        key: Option<&str>,
+        seat: Option<Seat>,
+    ) -> Result<Subscription, SubscribeRefusal> {
+        let key = key.map(parse_key).transpose()?;
+        let subscribe = Subscribe {
+            user_agent,
+            name,
+            fresh_id: SubscriptionId(random::bytes()),
+            key,
+            seat,
+            limit: self.policy.subscriptions_per_user_agent,
+        };
+        let started = Instant::now();
+        let subscribed = self.storage.subscribe(subscribe).await;
+        self.metrics.storage_step(Step::Subscribe, started.elapsed());
+        let id = match subscribed.inspect_err(|error| self.metrics.storage_error(error)) {
+            Ok(Subscribed::Created(id)) => {
+                self.metrics.subscription_created();
+                id
+            }
+            Ok(Subscribed::Kept(id)) => id,
+            Ok(Subscribed::TooMany) => {
+                self.metrics.refused(Refused::TooManySubscriptions);
+                return Err(SubscribeRefusal::Refused("this user agent has as many subscriptions as it may"));
+            }
+            Err(_) => return Err(SubscribeRefusal::Trouble),
+        };
+        Ok(Subscription { id, push_url: self.push_url(user_agent, id, key) })
+    }
+
+    /// Ends the subscription of that name, and says whether there was one. Durable when it resolves (PR-1).
+    pub async fn unsubscribe(
+        &self,
+        user_agent: UserAgentId,
+        name: SubscriptionName,
+    ) -> Result<bool, StorageError> {
+        let started = Instant::now();
+        let ended = self.storage.unsubscribe(user_agent, name).await;
+        self.metrics.storage_step(Step::Unsubscribe, started.elapsed());
+        let ended = ended.inspect_err(|error| self.metrics.storage_error(error))?.is_some();
+        if ended {
+            self.metrics.subscription_ended();
+        }
+        Ok(ended)
+    }
+
+    /// The push resource of a WebSocket's subscription (WS-REG-4).
+    fn push_url(&self, user_agent: UserAgentId, subscription: SubscriptionId, key: Option<KeyDigest>) -> String {
+        let capability = PushCapability { user_agent, subscription, key };
+        let sealed = self.capabilities.seal_push(Dialect::Webpush, &capability, random::bytes());
+        let path = match sealed.kind {
+            PushKind::Push => "/push/",
+            PushKind::WpushV1 => "/wpush/v1/",
+            PushKind::WpushV2 => "/wpush/v2/",
+        };
+        format!("{}{path}{}", self.origin, sealed.token)
+    }
+}
+
+fn parse_key(text: &str) -> Result<KeyDigest, SubscribeRefusal> {
+    let key = PublicKey::parse(text).ok_or(SubscribeRefusal::Refused(
+        "key must be an uncompressed P-256 public key of 65 bytes, in base64url",
+    ))?;
+    Ok(key.digest())
+}

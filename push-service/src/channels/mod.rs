@@ -1,0 +1,110 @@
+//! Live connections to user agents: one task each, and what they share.
+//!
+//! A channel's task owns its connection, its session and its place in the registry; the session decides, the task does.
+//! Guarantees: an idle channel owns no read or write buffer and no timer of its own; what one channel may make the node
+//! hold is bounded by the window, a page and an inbox; no channel outlives [`Channels::drain`]. What it deliberately
+//! doesn't know: how messages are stored or accepted.
+
+mod handle;
+mod registry;
+mod websocket;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use push_protocol::session::{Limits, Moment};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, MissedTickBehavior};
+
+pub use self::registry::Registry;
+use self::handle::Mark;
+use self::websocket::WebSocketChannel;
+use crate::broker::Broker;
+use crate::defaults::{CHANNEL_TICK, DRAIN_STEPS};
+use crate::listeners::UpgradedConnection;
+
+/// What the channels of a node share.
+pub struct Channels {
+    broker: Arc<Broker>,
+    registry: Arc<Registry>,
+    limits: Arc<Limits>,
+    /// Attaches under way; a hello beyond them waits its turn (PR-16).
+    attaching: Arc<Semaphore>,
+    /// KiB of bodies that were read and wait to be written (PR-16).
+    delivering: Arc<Semaphore>,
+    start: Instant,
+}
+
+/// Bounds that all channels of a node share.
+#[derive(Clone, Copy, Debug)]
+pub struct Shares {
+    /// Attaches under way.
+    pub attaching: usize,
+    /// Bytes of bodies that were read and wait to be written.
+    pub delivery_bytes: usize,
+}
+
+impl Channels {
+    /// The channels of a node, none yet.
+    pub fn new(broker: Arc<Broker>, registry: Arc<Registry>, limits: Limits, shares: Shares) -> Arc<Self> {
+        let page_kib = limits.page_bytes.div_ceil(1024);
+        Arc::new(Self {
+            broker,
+            registry,
+            limits: Arc::new(limits),
+            attaching: Arc::new(Semaphore::new(shares.attaching)),
+            delivering: Arc::new(Semaphore::new((shares.delivery_bytes / 1024).max(page_kib))),
+            start: Instant::now(),
+        })
+    }
+
+    /// Makes a channel of a connection whose upgrade was answered.
+    pub fn open(self: &Arc<Self>, connection: UpgradedConnection) {
+        let UpgradedConnection { stream, leftover, permit } = connection;
+        tokio::spawn(WebSocketChannel::new(stream, leftover, permit, Arc::clone(self)));
+    }
+
+    /// Keeps every channel's deadlines, until it is dropped. One task for all of them: no channel has a timer.
+    pub async fn keep_time(&self) {
+        let mut ticks = tokio::time::interval(CHANNEL_TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.registry.tick(self.now());
+        }
+    }
+
+    /// Closes all channels, spread over `spread`, and resolves when the last one is gone (PR-36).
+    pub async fn drain(&self, spread: Duration) {
+        let channels = self.registry.all();
+        let steps = DRAIN_STEPS.min(channels.len().max(1));
+        for step in channels.chunks(channels.len().div_ceil(steps).max(1)) {
+            for channel in step {
+                channel.mark(Mark::Drain);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(spread / steps as u32) => {}
+                () = self.registry.emptied() => {}
+            }
+        }
+        // Those that came in meanwhile.
+        self.registry.mark_all(Mark::Drain);
+        self.registry.emptied().await;
+    }
+
+    /// Closes all channels at once because storage failed (PR-5). Resolves when the last one is gone.
+    pub async fn stop(&self) {
+        self.registry.mark_all(Mark::Stop);
+        self.registry.emptied().await;
+    }
+
+    /// Waits for the node to have room for so many bytes of bodies. `None` never happens: the semaphore is not closed.
+    async fn share_of_delivery(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        Arc::clone(&self.delivering).acquire_many_owned(kib).await.ok()
+    }
+
+    fn now(&self) -> Moment {
+        Moment(self.start.elapsed().as_millis() as u64)
+    }
+}

@@ -1,0 +1,186 @@
+//! What a user agent asks for, and the answers that have to wait for storage.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use push_protocol::session::{AttachOutcome, Moment, PageRequest};
+use push_protocol::wire::websocket::{
+    AckCode, Acknowledgement, Name, Registered, Request, parse, write_broadcasts, write_pong, write_registered,
+    write_unregistered, write_urgency,
+};
+use push_protocol::{MessageId, SubscriptionName, UserAgentId, UserAgentIdentity};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::WebSocketChannel;
+use super::scratch::Scratch;
+use crate::broker::{Subscription, SubscribeRefusal};
+use crate::random;
+
+/// Storage's answer to a request, with what the reply has to repeat.
+pub(super) enum Answer {
+    Attached(AttachOutcome, Option<OwnedSemaphorePermit>),
+    Registered(Box<str>, Result<Subscription, SubscribeRefusal>),
+    Unregistered(Box<str>, u16),
+}
+
+impl<Io, Guard> WebSocketChannel<Io, Guard> {
+    pub(super) fn take_text(&mut self, text: &str, now: Moment, scratch: &mut Scratch) {
+        let request = match parse(text) {
+            Ok(request) => request,
+            Err(malformed) => {
+                let reason = push_protocol::session::CloseReason::Malformed(malformed.0);
+                return self.session.close(reason, &mut scratch.actions);
+            }
+        };
+        if let Request::Hello(identity) = request {
+            let fresh = UserAgentIdentity::from_random(random::bytes());
+            return self.session.hello(identity, fresh, now, &mut scratch.actions);
+        }
+        if self.session.may_request(&mut scratch.actions) {
+            self.serve(request, now, scratch);
+        }
+    }
+
+    fn serve(&mut self, request: Request<'_>, now: Moment, scratch: &mut Scratch) {
+        match request {
+            Request::Hello(_) => {}
+            Request::Register { name, key } => self.register(&name, key.as_deref(), scratch),
+            Request::Unregister { name, code } => self.unregister(&name, code, scratch),
+            Request::Ack(updates) => self.acknowledge(&updates, now, scratch),
+            Request::Nack(code) => self.shared.broker.metrics().not_handled(code),
+            request => self.answer_at_once(&request, now, scratch),
+        }
+    }
+
+    /// Requests that need no storage have a pace instead.
+    fn answer_at_once(&mut self, request: &Request<'_>, now: Moment, scratch: &mut Scratch) {
+        if !self.session.may_answer(now, &mut scratch.actions) {
+            return;
+        }
+        match request {
+            Request::Ping => write_pong(&mut scratch.out),
+            Request::BroadcastSubscribe => write_broadcasts(&mut scratch.out),
+            Request::Urgency(Some(minimum)) => {
+                write_urgency(&mut scratch.out, 200);
+                self.session.set_minimum(*minimum, now, &mut scratch.actions);
+            }
+            Request::Urgency(None) => write_urgency(&mut scratch.out, 400),
+            _ => {}
+        }
+    }
+
+    fn acknowledge(&mut self, updates: &[Acknowledgement], now: Moment, scratch: &mut Scratch) {
+        let metrics = self.shared.broker.metrics();
+        for update in updates {
+            match update.code {
+                AckCode::Delivered => {}
+                AckCode::NotDecrypted => metrics.not_decrypted(),
+                AckCode::NotDelivered => metrics.not_delivered(),
+            }
+        }
+        let messages: Vec<MessageId> = updates.iter().filter_map(|update| update.message).collect();
+        self.session.acknowledge(messages, now, &mut scratch.actions);
+    }
+
+    fn register(&mut self, name: &Name<'_>, key: Option<&str>, scratch: &mut Scratch) {
+        let Some(user_agent) = self.session.user_agent() else { return };
+        let Some(parsed) = name.parsed else {
+            let refused = Registered::Refused("channelID must be a lower-case, dashed UUID");
+            return write_registered(&mut scratch.out, &name.text, refused);
+        };
+        let key = key.map(str::to_owned);
+        let (broker, seat) = (Arc::clone(&self.shared.broker), self.place.handle().seat());
+        let text: Box<str> = name.text.as_ref().into();
+        self.request = Some(Box::pin(async move {
+            let subscribed = broker.subscribe(user_agent, parsed, key.as_deref(), Some(seat)).await;
+            Answer::Registered(text, subscribed)
+        }));
+    }
+
+    fn unregister(&mut self, name: &Name<'_>, code: Option<u16>, scratch: &mut Scratch) {
+        let Some(user_agent) = self.session.user_agent() else { return };
+        let Some(parsed) = name.parsed else {
+            // Nothing can have that name: it's as gone as any other that was never there.
+            return write_unregistered(&mut scratch.out, &name.text, 200);
+        };
+        self.request = Some(self.unsubscribe(user_agent, parsed, name.text.as_ref().into(), code));
+    }
+
+    fn unsubscribe(
+        &self,
+        user_agent: UserAgentId,
+        name: SubscriptionName,
+        text: Box<str>,
+        code: Option<u16>,
+    ) -> BoxFuture<'static, Answer> {
+        let broker = Arc::clone(&self.shared.broker);
+        Box::pin(async move {
+            let status = match broker.unsubscribe(user_agent, name, code).await {
+                Ok(_) => 200,
+                Err(_) => 500,
+            };
+            Answer::Unregistered(text, status)
+        })
+    }
+
+    /// Enters the registry, then takes the seat: a wake-up between the two is not lost (PR-11).
+    pub(super) fn attach(&mut self, user_agent: UserAgentId, head: PageRequest) {
+        self.place.claim(user_agent);
+        let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
+        self.request = Some(Box::pin(async move {
+            let turn = shared.attaching.acquire().await;
+            let share = shared.share_of_delivery(head.bytes).await;
+            let outcome = shared.broker.attach(user_agent, seat, head).await;
+            drop(turn);
+            Answer::Attached(outcome, share)
+        }));
+    }
+
+    pub(super) fn read_page(&mut self, request: PageRequest) {
+        let Some(user_agent) = self.session.user_agent() else { return };
+        let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
+        self.page = Some(Box::pin(async move {
+            let share = shared.share_of_delivery(request.bytes).await;
+            (shared.broker.page(user_agent, seat, request).await, share)
+        }));
+    }
+
+    pub(super) fn answered(&mut self, answer: Answer, now: Moment, scratch: &mut Scratch) {
+        match answer {
+            Answer::Attached(outcome, share) => {
+                self.delivering = share;
+                self.session.attached(outcome, now, &mut scratch.actions);
+            }
+            Answer::Registered(name, subscribed) => {
+                let registered = match &subscribed {
+                    Ok(subscription) => Registered::Endpoint(&subscription.push_url),
+                    Err(SubscribeRefusal::Refused(why)) => Registered::Refused(why),
+                    Err(SubscribeRefusal::Trouble) => Registered::Trouble,
+                };
+                write_registered(&mut scratch.out, &name, registered);
+            }
+            Answer::Unregistered(name, status) => write_unregistered(&mut scratch.out, &name, status),
+        }
+    }
+
+    /// What remains to be done for a channel that is over, in order: the request under way ends, acknowledgements are
+    /// flushed (PR-18), and the seat is given up if it is still this channel's.
+    pub(super) fn leave(&mut self, user_agent: UserAgentId) -> BoxFuture<'static, ()> {
+        let (request, acknowledging) = (self.request.take(), self.acknowledging.take());
+        let mut messages = std::mem::take(&mut self.acknowledged);
+        let (broker, seat) = (Arc::clone(&self.shared.broker), self.place.handle().seat());
+        Box::pin(async move {
+            if let Some(request) = request {
+                request.await;
+            }
+            if let Some(acknowledging) = acknowledging {
+                messages.extend(acknowledging.await);
+            }
+            // What storage doesn't take now is offered again at the next attach: nothing is lost.
+            if !messages.is_empty() {
+                let _ = broker.acknowledge(user_agent, &messages, seat).await;
+            }
+            broker.release(user_agent, seat).await;
+        })
+    }
+}

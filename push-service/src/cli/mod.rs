@@ -1,0 +1,183 @@
+//! The command line: what an operator types, and what the exit codes mean.
+//!
+//! Knows words and exit codes; everything else is the service's.
+
+pub mod banner;
+mod healthcheck;
+mod serve;
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use crate::config::{self, Config, SealingKey};
+
+/// Everything went as asked.
+const OK: u8 = 0;
+/// It was started well and then failed, or a health check found trouble.
+const FAILED: u8 = 1;
+/// The configuration or the command line has to be changed. clap exits with the same code.
+const MISCONFIGURED: u8 = 2;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 all went well; 1 it failed while running; 2 the configuration or the command line has to be changed.
+
+Start with `push-service serve`: without any configuration it serves on loopback and says what to do next.";
+
+/// A Web Push service (RFC 8030) that anyone can run.
+#[derive(Parser)]
+#[command(name = "push-service", version, after_help = EXIT_CODES)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service until SIGTERM or Ctrl-C, then let user agents go one by one; a second signal ends it at once
+    Serve(Source),
+    /// Check or print the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Ask a running service whether it is ready: exit code 0 if so, 1 if not. For containers without curl
+    Healthcheck(Healthcheck),
+}
+
+/// Where the configuration comes from.
+#[derive(Args)]
+struct Source {
+    /// TOML file; `config print-default` prints one. Environment variables, `PUSH_SERVICE__SECTION__KEY`, override it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Read the file and the environment as `serve` would, and say what comes of it. Opens no port
+    Check(Source),
+    /// Print every key with its meaning and its default, as TOML
+    PrintDefault,
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    /// Print a new sealing key for `security.sealing_keys`
+    Generate,
+}
+
+#[derive(Args)]
+struct Healthcheck {
+    #[command(flatten)]
+    source: Source,
+    /// Ask this URL instead of the configuration's first admin listener
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    url: Option<String>,
+}
+
+/// Does what the command line says.
+pub fn main() -> ExitCode {
+    let code = match CommandLine::parse().command {
+        Command::Serve(source) => with_config(&source, serve::serve),
+        Command::Config(ConfigCommand::Check(source)) => with_config(&source, |config| {
+            println!("ok\n\n{config}");
+            OK
+        }),
+        Command::Config(ConfigCommand::PrintDefault) => {
+            print!("{}", config::template());
+            OK
+        }
+        Command::Keys(KeysCommand::Generate) => generate_key(),
+        Command::Healthcheck(Healthcheck { url: Some(url), .. }) => healthcheck::ask_url(&url),
+        Command::Healthcheck(Healthcheck { source, .. }) => {
+            with_config(&source, |config| healthcheck::ask_admin(&config.listen.admin))
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// Reads the configuration and goes on with it, or says what to mend.
+fn with_config(source: &Source, then: impl FnOnce(Config) -> u8) -> u8 {
+    match Config::load(source.config.as_deref()) {
+        Ok(config) => then(config),
+        Err(error) => complain("the configuration is refused", &error, MISCONFIGURED),
+    }
+}
+
+/// The key alone on standard output, so that a script can take it; how to use it on standard error.
+fn generate_key() -> u8 {
+    let mut bits = [0; 32];
+    if let Err(error) = SystemRandom::new().fill(&mut bits) {
+        return complain("the system gives no random bits", &error, FAILED);
+    }
+    println!("{}", SealingKey::from_random(bits).to_base64url());
+    eprintln!(
+        "\nKeep it secret, and set it on every node:\n\
+         \n    [security]\n    sealing_keys = [\"THE KEY\"]\n\
+         \nor PUSH_SERVICE__SECURITY__SEALING_KEYS, with commas between keys. The first key seals new URLs, all of them\n\
+         open old ones. To rotate with several nodes, give all of them the new key behind the old one, then put it in\n\
+         front. Dropping a key ends the subscriptions that were sealed with it."
+    );
+    OK
+}
+
+/// Says on standard error what went wrong, and passes the exit code on.
+fn complain(what: &str, why: &dyn Display, code: u8) -> u8 {
+    let why = why.to_string().replace('\n', "\n  ");
+    eprintln!("push-service: {what}:\n  {why}");
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// The command line is well-formed, and the commands that the documentation names are there.
+    #[test]
+    fn the_documented_commands_are_understood() {
+        CommandLine::command().debug_assert();
+        let lines = [
+            "push-service serve",
+            "push-service serve --config a.toml",
+            "push-service config check --config a.toml",
+            "push-service config print-default",
+            "push-service keys generate",
+            "push-service healthcheck",
+            "push-service healthcheck --config a.toml",
+            "push-service healthcheck --url http://127.0.0.1:9090",
+        ];
+        for line in lines {
+            assert!(CommandLine::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+    }
+
+    /// A configuration that is refused has an exit code of its own, and nothing is done with it.
+    #[test]
+    fn a_refused_configuration_has_its_own_exit_code() {
+        let source = Source {
+            config: Some("/there/is/no/such/file".into()),
+        };
+        assert_eq!(with_config(&source, |_| unreachable!()), MISCONFIGURED);
+    }
+
+    /// What cannot be meant is refused.
+    #[test]
+    fn other_command_lines_are_refused() {
+        let lines = [
+            "push-service",
+            "push-service start",
+            "push-service serve --port 1",
+            "push-service healthcheck --config a.toml --url http://a",
+        ];
+        for line in lines {
+            assert!(CommandLine::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What no single value can show: keys that contradict each other, and what this build cannot do.
+//!
+//! Each rule gives a sentence that says what to change. All of them run before a port opens.
+
+use std::net::SocketAddr;
+
+use super::values::StorageUrl;
+use super::{Config, SealingKey};
+use crate::defaults;
+
+/// The faults of a configuration whose values are good one by one.
+pub(super) fn faults(config: &Config) -> Vec<String> {
+    let rules: [fn(&Config, &mut Vec<String>); 6] = [listeners, tls, storage, sealing_keys, sizes, times];
+    let mut faults = Vec::new();
+    for rule in rules {
+        rule(config, &mut faults);
+    }
+    faults
+}
+
+fn listeners(config: &Config, faults: &mut Vec<String>) {
+    let listen = &config.listen;
+    let public: Vec<_> = listen.http.iter().chain(&listen.tls).copied().collect();
+    if public.is_empty() {
+        faults.push("listen.http and listen.tls are both empty: nobody could reach the service".to_owned());
+    }
+    if !listen.quic.is_empty() {
+        faults.push("listen.quic is not available yet: leave it empty".to_owned());
+    }
+    for admin in &listen.admin {
+        if let Some(other) = public.iter().find(|public| collide(**public, *admin)) {
+            faults.push(format!(
+                "listen.admin {admin} is also a public listener ({other}): give it a port of its own"
+            ));
+        }
+    }
+    for (i, one) in public.iter().enumerate() {
+        if let Some(other) = public[i + 1..].iter().find(|other| collide(*one, **other)) {
+            faults.push(format!(
+                "listen.http and listen.tls name {one} and {other}: the port is taken twice"
+            ));
+        }
+    }
+    let first = listen.http.first().or(listen.tls.first());
+    if let Some(first) = first.filter(|first| first.ip().is_unspecified() && config.public_url.is_none()) {
+        faults.push(format!(
+            "public_url is not set, and {first} is no address that application servers could reach: set public_url"
+        ));
+    }
+}
+
+/// Whether both cannot be bound: the same port, on the same address or on all of them.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (one.ip() == other.ip() || any)
+}
+
+fn tls(config: &Config, faults: &mut Vec<String>) {
+    let tls = &config.tls;
+    let fault = match (&tls.certificate, &tls.key) {
+        (Some(_), None) => "tls.certificate is set without tls.key: set both or neither",
+        (None, Some(_)) => "tls.key is set without tls.certificate: set both or neither",
+        (Some(_), Some(_)) if tls.self_signed => {
+            "tls.self_signed and tls.certificate are both set: choose one"
+        }
+        (None, None) if !tls.self_signed && !config.listen.tls.is_empty() => {
+            "listen.tls needs a certificate: set tls.certificate and tls.key, or tls.self_signed for trying"
+        }
+        _ => return,
+    };
+    faults.push(fault.to_owned());
+}
+
+fn storage(config: &Config, faults: &mut Vec<String>) {
+    if let StorageUrl::Redis(_) = &config.storage.url {
+        faults.push(format!(
+            "storage.url {}: Redis is not available yet in this build; use embedded:DIRECTORY",
+            config.storage.url
+        ));
+        if config.security.sealing_keys.is_empty() {
+            faults.push(
+                "security.sealing_keys must be set with Redis, the same on every node: make one with \
+                 `push-service keys generate`"
+                    .to_owned(),
+            );
+        }
+    }
+    if config.storage.redis.wait_replicas > 0 && !matches!(config.storage.url, StorageUrl::Redis(_)) {
+        faults.push("storage.redis.wait_replicas is set, but storage.url is not a Redis".to_owned());
+    }
+}
+
+fn sealing_keys(config: &Config, faults: &mut Vec<String>) {
+    let keys: &[SealingKey] = &config.security.sealing_keys;
+    if keys.len() > defaults::SEALING_KEYS {
+        faults.push(format!(
+            "security.sealing_keys has {} keys; {} is the most",
+            keys.len(),
+            defaults::SEALING_KEYS
+        ));
+    }
+    if keys
+        .iter()
+        .enumerate()
+        .any(|(i, key)| keys[i + 1..].contains(key))
+    {
+        faults.push("security.sealing_keys has the same key twice".to_owned());
+    }
+}
+
+fn sizes(config: &Config, faults: &mut Vec<String>) {
+    let largest = config.limits.body_bytes as u64 + defaults::MESSAGE_OVERHEAD_BYTES;
+    if config.limits.queue_bytes < largest {
+        faults.push(format!(
+            "limits.queue_bytes {} cannot hold one message of limits.body_bytes {}: {largest} is the least",
+            config.limits.queue_bytes, config.limits.body_bytes
+        ));
+    }
+}
+
+fn times(config: &Config, faults: &mut Vec<String>) {
+    let (channels, drain) = (&config.channels, &config.drain);
+    if channels.pong_within >= channels.ping_every {
+        faults.push("channels.pong_within must be shorter than channels.ping_every".to_owned());
+    }
+    if config.limits.ttl > config.storage.retention {
+        faults.push("limits.ttl must not be longer than storage.retention".to_owned());
+    }
+    if drain.delay + drain.spread > drain.deadline {
+        faults
+            .push("drain.deadline must not be shorter than drain.delay and drain.spread together".to_owned());
+    }
+}

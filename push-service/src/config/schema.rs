@@ -1,0 +1,193 @@
+//! Every key: what it means, its default, its range. What this page says, `config print-default` prints.
+//!
+//! The reasons and sources of the defaults stand in [`crate::defaults`]; here is what an operator has to know.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::sections::section;
+use super::values::{ApplicationServerKey, IpNetwork, Origin, SealingKey, Secret, StorageUrl};
+use crate::defaults;
+
+const INSTANT: Duration = Duration::ZERO;
+const SOON: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+section! {
+    /// How the service runs.
+    "" Config {
+        /// Origin of every resource URL that is handed out, and the audience that VAPID tokens must name.
+        /// Not set: derived from the first public listener, which is right for trying on one machine.
+        /// Subscriptions live as long as this address reaches the service: choose one that can stay.
+        public_url: Option<Origin> = None;
+    } sections {
+        /// Where it listens.
+        listen: Listen;
+        /// How it proves its name.
+        tls: Tls;
+        /// Where it keeps messages and subscriptions.
+        storage: Storage;
+        /// Who may use it.
+        security: Security;
+        /// What one peer may take.
+        limits: Limits;
+        /// How messages go out.
+        channels: Channels;
+        /// How it leaves.
+        drain: Drain;
+    }
+}
+
+section! {
+    /// Where the service listens. Each listener is an IP address and a port; port 0 takes a free one.
+    "listen" Listen {
+        /// Plain HTTP/1.1, WebSocket, and HTTP/2 with prior knowledge: for loopback, or behind a proxy that ends TLS.
+        http: Vec<SocketAddr> = address(defaults::LISTEN_HTTP);
+        /// The same over TLS.
+        tls: Vec<SocketAddr> = Vec::new();
+        /// QUIC, on UDP. Not available yet: leave it empty.
+        quic: Vec<SocketAddr> = Vec::new();
+        /// Metrics, health and the admin API. Whoever reaches it may read it: keep it off the public network.
+        admin: Vec<SocketAddr> = address(defaults::LISTEN_ADMIN);
+        /// Proxies whose word about a peer's address is taken (PROXY protocol or `Forwarded`): addresses or networks.
+        /// Limits per address do not apply to the proxies themselves.
+        trusted_proxies: Vec<IpNetwork> = Vec::new();
+    }
+}
+
+section! {
+    /// The certificate of the TLS listeners.
+    "tls" Tls {
+        /// PEM file with the certificate chain, the service's own first. Read again when it changes.
+        certificate: Option<PathBuf> = None;
+        /// PEM file with its private key.
+        key: Option<PathBuf> = None;
+        /// Make a certificate at start that nobody trusts: for trying.
+        self_signed: bool = false;
+    }
+}
+
+section! {
+    /// Where messages and subscriptions are kept.
+    "storage" Storage {
+        /// `embedded:DIRECTORY` (durable, on this machine), `memory:` (gone at the end: for tests), or Redis for several
+        /// nodes: `redis://…`, `redis+cluster://…`, `redis+sentinel://…`.
+        url: StorageUrl = StorageUrl::Embedded { path: defaults::STORAGE_PATH.into() };
+        /// A user agent that does not show up for so long is forgotten, with its subscriptions.
+        retention: Duration = defaults::RETENTION, in DAY..=DAY * 3_660;
+    } sections {
+        /// What only Redis knows.
+        redis: Redis;
+    }
+}
+
+section! {
+    /// What only Redis knows.
+    "storage.redis" Redis {
+        /// How many replicas must have a message before it is answered 201. 0: the primary alone.
+        wait_replicas: u32 = defaults::WAIT_REPLICAS, in 0..=16;
+    }
+}
+
+section! {
+    /// Who may use the service.
+    "security" Security {
+        /// Keys that seal resource URLs, from `push-service keys generate`. The first seals, all open: put a new key in
+        /// front to rotate. Dropping a key ends every subscription that was sealed with it.
+        /// Empty: the embedded store makes and keeps one.
+        sealing_keys: Vec<SealingKey> = Vec::new();
+        /// Refuse push messages that are not signed (VAPID, RFC 8292).
+        require_vapid: bool = false;
+        /// Public VAPID keys of the only application servers that may send. Empty: any may. Given: unsigned messages
+        /// are refused as well.
+        application_servers: Vec<ApplicationServerKey> = Vec::new();
+        /// A word that user agents must know: it stands in the path of the WebSocket, `wss://host/WORD`, and in
+        /// `/subscribe/WORD`. Not set: whoever reaches the service may subscribe.
+        user_agent_secret: Option<Secret> = None;
+    }
+}
+
+section! {
+    /// What one peer may take, and how long. Who asks for more is answered so; nobody else pays for it.
+    "limits" Limits {
+        /// Bytes of a push message's body.
+        body_bytes: usize = defaults::BODY_BYTES, in 4_096..=1_048_576;
+        /// Bytes of one request's header.
+        header_bytes: usize = defaults::HEADER_BYTES, in 8_192..=1_048_576;
+        /// Connections at a time, over all public listeners. The limit of open files must be higher.
+        connections: usize = defaults::CONNECTIONS, in 1..=10_000_000;
+        /// Connections at a time from one address (IPv6: from one network of 64 bits). 0: no limit.
+        connections_per_address: u32 = defaults::CONNECTIONS_PER_ADDRESS;
+        /// Subscriptions of one user agent.
+        subscriptions_per_user_agent: usize = defaults::SUBSCRIPTIONS_PER_USER_AGENT, in 1..=100_000;
+        /// Push messages a second to one subscription, over time. 0: no limit.
+        pushes_per_second: f64 = defaults::PUSHES_PER_SECOND, in 0.0..=1_000_000.0;
+        /// Push messages to one subscription that may come at once, before the rate counts.
+        pushes_burst: u32 = defaults::PUSHES_BURST, in 1..=1_000_000;
+        /// Messages that may wait for one user agent.
+        queue_messages: u32 = defaults::QUEUE_MESSAGES, in 1..=1_000_000;
+        /// Bytes that may wait for one user agent: bodies, and 128 for each message.
+        queue_bytes: u64 = defaults::QUEUE_BYTES, in 8_192..=1_073_741_824;
+        /// The longest time to live. Longer ones are clamped, and the sender is told.
+        ttl: Duration = defaults::TTL, in SECOND..=DAY * 365;
+        /// From the start of a WebSocket to its hello.
+        hello_within: Duration = defaults::HELLO_WITHIN, in SOON..=HOUR;
+        /// From the first byte of a request to the end of its header.
+        header_within: Duration = defaults::HEADER_WITHIN, in SOON..=HOUR;
+        /// From there to the end of its body.
+        body_within: Duration = defaults::BODY_WITHIN, in SOON..=HOUR;
+        /// From a connection's start to the end of its TLS handshake.
+        tls_handshake_within: Duration = defaults::TLS_HANDSHAKE_WITHIN, in SOON..=HOUR;
+        /// An HTTP connection without a request is closed after so long.
+        idle_for: Duration = defaults::IDLE_FOR, in SECOND..=HOUR;
+        /// Streams of one HTTP/2 connection at a time.
+        http2_streams: u32 = defaults::HTTP2_STREAMS, in 1..=65_536;
+    }
+}
+
+section! {
+    /// How messages go out to the user agents that are connected.
+    "channels" Channels {
+        /// Unacknowledged messages on the wire of one channel. The rest wait in storage.
+        in_flight: usize = defaults::IN_FLIGHT, in 2..=1_024;
+        /// A message that is not acknowledged for so long gives its place up. It stays stored, and is offered again
+        /// when the user agent comes back.
+        acknowledge_within: Duration = defaults::ACKNOWLEDGE_WITHIN, in SECOND..=HOUR;
+        /// A channel that was silent for so long is asked for a sign of life.
+        ping_every: Duration = defaults::PING_EVERY, in SECOND..=DAY;
+        /// It is closed if none comes within this time.
+        pong_within: Duration = defaults::PONG_WITHIN, in SECOND..=HOUR;
+        /// A channel that takes no byte for so long is closed.
+        write_within: Duration = defaults::WRITE_WITHIN, in SECOND..=HOUR;
+        /// Bytes of messages that were read from storage and wait to be written, over all channels.
+        delivery_bytes: usize = defaults::DELIVERY_BYTES, in 1_048_576..=2_147_483_647;
+        /// Messages that are read from storage at once for one channel.
+        page_messages: usize = defaults::PAGE_MESSAGES, in 1..=100;
+        /// Bytes that are read from storage at once for one channel; always at least one message.
+        page_bytes: usize = defaults::PAGE_BYTES, in 4_096..=16_777_216;
+        /// The shortest time between pings of a user agent. One that keeps pinging faster is closed.
+        min_ping_interval: Duration = defaults::MIN_PING_INTERVAL, in INSTANT..=HOUR;
+        /// User agents that may be coming back at the same moment; further ones wait their turn.
+        attaching: usize = defaults::ATTACHING, in 1..=65_536;
+    }
+}
+
+section! {
+    /// How the service leaves after SIGTERM. A second SIGTERM ends it at once.
+    "drain" Drain {
+        /// It goes on serving for so long after `/readyz` fails, so that load balancers notice.
+        delay: Duration = defaults::DRAIN_DELAY, in INSTANT..=HOUR;
+        /// Channels are then closed spread over so long, so that they do not all come back elsewhere at once.
+        spread: Duration = defaults::DRAIN_SPREAD, in INSTANT..=HOUR;
+        /// It ends at the latest so long after the signal. On Kubernetes, keep it below terminationGracePeriodSeconds.
+        deadline: Duration = defaults::DRAIN_DEADLINE, in INSTANT..=HOUR * 3;
+    }
+}
+
+/// A list of one address that is a constant.
+fn address(constant: &str) -> Vec<SocketAddr> {
+    constant.parse().into_iter().collect()
+}

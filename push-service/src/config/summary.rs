@@ -1,0 +1,41 @@
+//! A configuration in a few lines, for `config check` and the log: what an operator looks at first. No secrets.
+
+use std::fmt;
+use std::fmt::Display;
+
+use super::Config;
+
+impl Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let listen = &self.listen;
+        let security = &self.security;
+        match &self.public_url {
+            Some(url) => writeln!(f, "public URL    {url}")?,
+            None => writeln!(f, "public URL    from the first public listener")?,
+        }
+        writeln!(f, "HTTP          {}", joined(&listen.http))?;
+        writeln!(f, "TLS           {}", joined(&listen.tls))?;
+        writeln!(f, "admin         {}", joined(&listen.admin))?;
+        writeln!(f, "storage       {}", self.storage.url)?;
+        match security.sealing_keys.len() {
+            0 => writeln!(f, "sealing keys  made and kept by the storage")?,
+            keys => writeln!(f, "sealing keys  {keys}")?,
+        }
+        match (security.application_servers.len(), security.require_vapid) {
+            (0, false) => writeln!(f, "senders       any")?,
+            (0, true) => writeln!(f, "senders       any that sign (VAPID)")?,
+            (keys, _) => writeln!(f, "senders       {keys} application servers, by their keys")?,
+        }
+        match security.user_agent_secret {
+            Some(_) => write!(f, "user agents   those that know the secret"),
+            None => write!(f, "user agents   any"),
+        }
+    }
+}
+
+fn joined<T: Display>(list: &[T]) -> String {
+    if list.is_empty() {
+        return "none".to_owned();
+    }
+    list.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,55 @@
+//! The whole configuration as TOML with its documentation, for `config print-default`.
+
+use std::fmt::Write as _;
+
+use super::Config;
+use super::sections::{Item, Section as _, dotted};
+use super::sources::variable;
+
+const HEAD: &str = "\
+# The configuration of push-service: every key, with its default.
+# Keep the lines that you change and drop the rest. An empty text means that a key is not set.
+# The environment overrides this file: the name of a key's variable stands above it.
+";
+
+/// A TOML document that says what the defaults say, and explains every key.
+pub fn template() -> String {
+    let mut items = Vec::new();
+    Config::describe(&mut items);
+    let mut text = HEAD.to_owned();
+    let mut section = "";
+    for item in items {
+        match item {
+            Item::Section { path: "", .. } => {}
+            Item::Section { path, about } => {
+                section = path;
+                text.push('\n');
+                comment(&mut text, about);
+                push_line(&mut text, format_args!("[{path}]"));
+            }
+            Item::Key {
+                name,
+                about,
+                default,
+                takes,
+            } => {
+                text.push('\n');
+                comment(&mut text, about);
+                push_line(&mut text, format_args!("# It takes {takes}."));
+                push_line(&mut text, format_args!("# {}", variable(&dotted(section, name))));
+                push_line(&mut text, format_args!("{name} = {default}"));
+            }
+        }
+    }
+    text
+}
+
+fn comment(text: &mut String, lines: &[&str]) {
+    for line in lines {
+        push_line(text, format_args!("#{line}"));
+    }
+}
+
+fn push_line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("writing to a string cannot fail");
+}

@@ -1,0 +1,159 @@
+//! From an accepted socket to the first byte of HTTP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use super::opening::Opening;
+use super::permits::Permit;
+use super::stream::{HttpStream, Stream};
+use super::{Context, Listener, Peer, http1, http2, proxy_protocol};
+use crate::defaults::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LONGEST};
+use crate::metrics::{self, Refused};
+use crate::tls::Acceptor;
+
+/// Accepts until told to leave.
+pub(super) async fn run(listener: Listener, context: Arc<Context>, tasks: TaskTracker) {
+    let leave = context.leave.clone();
+    let accept = accept_all(&listener, &context, &tasks);
+    tokio::select! {
+        biased;
+        () = leave.cancelled() => {}
+        never = accept => match never {},
+    }
+}
+
+async fn accept_all(
+    listener: &Listener,
+    context: &Arc<Context>,
+    tasks: &TaskTracker,
+) -> std::convert::Infallible {
+    let mut pause = ACCEPT_PAUSE_FIRST;
+    loop {
+        match listener.socket.accept().await {
+            Ok((socket, address)) => {
+                pause = ACCEPT_PAUSE_FIRST;
+                if let Some(connection) = admit(socket, address, listener.label(), context) {
+                    tasks.spawn(connection.serve(listener.tls.clone(), Arc::clone(context)));
+                }
+            }
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => pause = wait_out(&error, pause).await,
+        }
+    }
+}
+
+/// Whether the connection broke before it was accepted: then it is gone, and the next one may be fine.
+fn is_of_the_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
+}
+
+/// Pauses after an error that would come again at once, and returns how long to pause next time.
+async fn wait_out(error: &io::Error, pause: Duration) -> Duration {
+    tracing::warn!(%error, ?pause, "cannot accept connections");
+    tokio::time::sleep(pause).await;
+    (pause * 2).min(ACCEPT_PAUSE_LONGEST)
+}
+
+/// A connection that found a place.
+struct Connection {
+    socket: TcpStream,
+    permit: Permit,
+    peer: Peer,
+}
+
+/// Finds a place for a connection; without one it is closed at once.
+fn admit(
+    socket: TcpStream,
+    address: SocketAddr,
+    listener: metrics::Listener,
+    context: &Context,
+) -> Option<Connection> {
+    let permit = context.places.admit(listener);
+    let Some(mut permit) = permit else {
+        context.metrics.refused(Refused::TooManyConnections);
+        return None;
+    };
+    let peer = if context.trusted_proxies.contain(address.ip()) {
+        Peer::Proxy
+    } else {
+        Peer::Client
+    };
+    if peer == Peer::Client && !permit.count_for(address.ip()) {
+        context.metrics.refused(Refused::TooManyConnections);
+        return None;
+    }
+    Some(Connection { socket, permit, peer })
+}
+
+impl Connection {
+    async fn serve(self, tls: Option<Acceptor>, context: Arc<Context>) {
+        let within = match tls {
+            Some(_) => context.limits.tls_handshake_within,
+            None => context.limits.header_within,
+        };
+        let set_up = tokio::select! {
+            set_up = timeout(within, self.set_up(tls.as_ref(), &context)) => set_up,
+            () = context.leave.cancelled() => return,
+        };
+        match set_up {
+            Ok(Ok(ready)) if ready.http2 => http2::serve(ready.stream, &context).await,
+            Ok(Ok(ready)) => http1::serve(ready.stream, ready.peer, ready.permit, &context).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a connection ended before its first request"),
+            Err(_elapsed) => tracing::debug!("a connection said too little for too long"),
+        }
+    }
+
+    async fn set_up(mut self, tls: Option<&Acceptor>, context: &Context) -> io::Result<Ready> {
+        // A pushed message is one small write: it must not wait for the acknowledgement of the one before.
+        self.socket.set_nodelay(true)?;
+        let mut opening = Opening::default();
+        if self.peer == Peer::Proxy
+            && let Some(client) = proxy_protocol::read(&mut self.socket, &mut opening).await?
+        {
+            self.peer = Peer::Client;
+            if !self.permit.count_for(client) {
+                context.metrics.refused(Refused::TooManyConnections);
+                return Err(io::Error::other("its address has too many connections"));
+            }
+        }
+        let (stream, http2) = match tls {
+            Some(acceptor) => secure(self.socket, opening, acceptor).await?,
+            None => {
+                let http2 = opening.is_http2(&mut self.socket).await?;
+                let stream = HttpStream::new(Stream::Tcp(self.socket), opening.into_taken().into());
+                (stream, http2)
+            }
+        };
+        Ok(Ready {
+            stream,
+            http2,
+            permit: self.permit,
+            peer: self.peer,
+        })
+    }
+}
+
+async fn secure(socket: TcpStream, opening: Opening, acceptor: &Acceptor) -> io::Result<(HttpStream, bool)> {
+    if !opening.into_taken().is_empty() {
+        // It began like a PROXY header and is none, so it is no TLS record either.
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let stream = acceptor.accept(socket).await?;
+    let http2 = stream.alpn_protocol() == Some(b"h2");
+    Ok((HttpStream::new(Stream::Tls(stream), Default::default()), http2))
+}
+
+/// A connection on which HTTP begins.
+struct Ready {
+    stream: HttpStream,
+    http2: bool,
+    permit: Permit,
+    peer: Peer,
+}

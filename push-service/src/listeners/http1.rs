@@ -1,0 +1,148 @@
+//! HTTP/1.1 on one connection, until it ends or becomes a channel.
+//!
+//! After a 101, hyper gives the raw stream back and is gone: an idle channel keeps nothing of it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll};
+
+use bytes::Bytes;
+use http::header::CONNECTION;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1::Builder;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+
+use super::permits::Permit;
+use super::stream::HttpStream;
+use super::{Context, Peer, UpgradedConnection, handshake};
+use crate::metrics::Refused;
+use crate::resources::{self, BrokenBody, RequestBody};
+
+/// Serves the connection to its end. Draining, it ends after the request under way.
+pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: Permit, context: &Context) {
+    let exchange = Exchange {
+        context,
+        peer,
+        permit: Mutex::new(permit),
+        upgraded: AtomicBool::new(false),
+    };
+    let mut connection = Builder::new()
+        .timer(TokioTimer::new())
+        // Counts from the answer before: for being idle and for the head, whichever may take longer.
+        .header_read_timeout(context.limits.idle_for.max(context.limits.header_within))
+        .max_buf_size(context.limits.header_bytes)
+        // Work that was accepted is finished and answered, even if the sender has closed its half.
+        .half_close(true)
+        .serve_connection(
+            TokioIo::new(stream),
+            service_fn(|request| exchange.answer(request)),
+        );
+    let mut leaving = false;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut connection => break ended,
+            () = context.leave.cancelled(), if !leaving => {
+                leaving = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            () = context.end.cancelled() => return,
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP/1.1 connection ended early");
+        return;
+    }
+    if exchange.upgraded.load(Ordering::Relaxed) {
+        let parts = connection.into_parts();
+        let (stream, unread) = parts.io.into_inner().into_parts();
+        (context.handlers.open_channel)(UpgradedConnection {
+            stream,
+            leftover: joined(parts.read_buf, unread),
+            permit: exchange
+                .permit
+                .into_inner()
+                .unwrap_or_else(PoisonError::into_inner),
+        });
+    }
+}
+
+/// What hyper read too much, and what it did not come to read.
+fn joined(read: Bytes, unread: Bytes) -> Bytes {
+    if unread.is_empty() {
+        return read;
+    }
+    [read, unread].concat().into()
+}
+
+/// One connection's requests.
+struct Exchange<'a> {
+    context: &'a Context,
+    peer: Peer,
+    permit: Mutex<Permit>,
+    upgraded: AtomicBool,
+}
+
+impl Exchange<'_> {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let (head, mut body) = request.into_parts();
+        let mut response = match self.upgrade(&head) {
+            Some(response) => response,
+            None => self.context.handlers.resources.answer(&head, &mut body).await,
+        };
+        if !body.is_end_stream() {
+            // What is still to come of the body would be read as the next request.
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response.map(Full::new))
+    }
+
+    /// The answer to a request that wants to become a channel, at a path where that can be.
+    fn upgrade(&self, head: &Parts) -> Option<Response<Bytes>> {
+        let path = head.uri.path();
+        if !handshake::is_asked_for(&head.headers) || resources::is_resource(path) {
+            return None;
+        }
+        if !self.context.handlers.channel_path.admits(path) {
+            self.context.metrics.refused(Refused::Forbidden);
+            return Some(resources::not_found());
+        }
+        if !self.count_for_client(head) {
+            self.context.metrics.refused(Refused::TooManyConnections);
+            return Some(resources::too_many_connections());
+        }
+        let response = handshake::answer(head);
+        let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        self.upgraded.store(upgraded, Ordering::Relaxed);
+        Some(response)
+    }
+
+    /// A trusted proxy's connection becomes its client's own when it becomes a channel.
+    fn count_for_client(&self, head: &Parts) -> bool {
+        let client = match self.peer {
+            Peer::Client => None,
+            Peer::Proxy => self.context.trusted_proxies.client_of(&head.headers),
+        };
+        client.is_none_or(|client| {
+            let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
+            permit.count_for(client)
+        })
+    }
+}
+
+impl RequestBody for Incoming {
+    fn poll_chunk(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Option<Result<Bytes, BrokenBody>>> {
+        self.poll_frame(cx).map(|frame| match frame? {
+            // Trailers are no content.
+            Ok(frame) => Some(Ok(frame.into_data().unwrap_or_default())),
+            Err(_) => Some(Err(BrokenBody)),
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! Where connections come in: from a socket's accept to a request or a channel.
+//!
+//! ```text
+//! accept ─► permit ─► PROXY header ─► TLS ─► HTTP/1.1 or HTTP/2? ─► request ─► resources
+//!                                                    └── upgrade ─► channel
+//! ```
+//!
+//! Guarantees: a stranger costs a bounded amount of memory for a bounded time ([`crate::defaults`] has the bounds), a
+//! trusted proxy's word about its client is believed and nobody else's, and no task outlives [`Listeners`].
+//!
+//! What it deliberately does not know: what any path means, beyond whether a channel can be opened there.
+
+mod accept;
+mod client_address;
+mod handshake;
+mod http1;
+mod http2;
+mod opening;
+mod permits;
+mod proxy_protocol;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::client_address::TrustedProxies;
+pub use self::handshake::ChannelPath;
+use self::permits::ConnectionLimits;
+pub use self::permits::Permit;
+pub use self::stream::Stream;
+use crate::config::Limits;
+use crate::metrics::{self, Metrics};
+use crate::resources::Resources;
+use crate::tls::Acceptor;
+
+/// A connection that has become a WebSocket: the 101 is written.
+pub struct UpgradedConnection {
+    /// What it lives on.
+    pub stream: Stream,
+    /// Bytes of the first frames that came with the request. Read these before the stream.
+    pub leftover: Bytes,
+    /// Its place among the connections: to be dropped when it ends.
+    pub permit: Permit,
+}
+
+/// Takes an upgraded connection over. Must return at once: the caller is the connection's own task, which ends then.
+pub type OpenChannel = Arc<dyn Fn(UpgradedConnection) + Send + Sync>;
+
+/// What comes of connections.
+pub struct Handlers {
+    /// Answers requests.
+    pub resources: Resources,
+    /// Takes WebSockets over.
+    pub open_channel: OpenChannel,
+    /// Where WebSockets are opened.
+    pub channel_path: ChannelPath,
+}
+
+/// An open port.
+pub struct Listener {
+    socket: TcpListener,
+    tls: Option<Acceptor>,
+}
+
+impl Listener {
+    /// Opens a port, in clear or for TLS. In clear, HTTP/2 is told from HTTP/1.1 by its preface, over TLS by ALPN.
+    pub async fn bind(address: SocketAddr, tls: Option<Acceptor>) -> io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        Ok(Self { socket, tls })
+    }
+
+    /// Where it listens: the port that was given if 0 was asked for.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn label(&self) -> metrics::Listener {
+        match self.tls {
+            Some(_) => metrics::Listener::Tls,
+            None => metrics::Listener::Http,
+        }
+    }
+}
+
+/// All listeners and the connections that came in by them. Dropping it ends them all at once.
+pub struct Listeners {
+    tasks: TaskTracker,
+    leave: CancellationToken,
+    end: CancellationToken,
+}
+
+impl Listeners {
+    /// Starts to accept.
+    pub fn start(
+        listeners: Vec<Listener>,
+        handlers: Handlers,
+        limits: Limits,
+        trusted_proxies: TrustedProxies,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let started = Self {
+            tasks: TaskTracker::new(),
+            leave: CancellationToken::new(),
+            end: CancellationToken::new(),
+        };
+        let context = Arc::new(Context {
+            handlers,
+            places: ConnectionLimits::new(
+                limits.connections,
+                limits.connections_per_address,
+                Arc::clone(&metrics),
+            ),
+            metrics,
+            limits,
+            trusted_proxies,
+            leave: started.leave.clone(),
+            end: started.end.clone(),
+        });
+        for listener in listeners {
+            let run = accept::run(listener, Arc::clone(&context), started.tasks.clone());
+            started.tasks.spawn(run);
+        }
+        started
+    }
+
+    /// Leaves (PR-36): ports close, requests under way are answered, peers are told to connect elsewhere. What is not
+    /// done after `within` is cut off. Resolves when no task is left; a channel is no longer ours.
+    ///
+    /// Dropping the future cuts everything off at once.
+    pub async fn drain(self, within: Duration) {
+        self.leave.cancel();
+        self.tasks.close();
+        if timeout(within, self.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                connections = self.tasks.len(),
+                "cutting off requests that are still under way"
+            );
+            self.end.cancel();
+            self.tasks.wait().await;
+        }
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        self.leave.cancel();
+        self.end.cancel();
+    }
+}
+
+/// What every connection needs to know.
+struct Context {
+    handlers: Handlers,
+    limits: Limits,
+    places: Arc<ConnectionLimits>,
+    metrics: Arc<Metrics>,
+    trusted_proxies: TrustedProxies,
+    /// Finish what is under way and go.
+    leave: CancellationToken,
+    /// Go.
+    end: CancellationToken,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Peer {
+    /// The client itself, or one for whom a trusted proxy has spoken in a PROXY header: its connection is counted.
+    Client,
+    /// A trusted proxy; whom it speaks for is in each request, if anywhere.
+    Proxy,
+}

@@ -1,0 +1,173 @@
+//! How many connections there may be, in all and from one address.
+//!
+//! A [`Permit`] travels with its connection, also after that became a channel; dropping it gives the place back.
+//! Addresses are counted as what one customer of a provider gets: an IPv4 address, or a /64 of IPv6.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::metrics::{Connection, Listener, Metrics};
+
+/// Who is connected, by number.
+pub(super) struct ConnectionLimits {
+    total: usize,
+    per_address: u32,
+    metrics: Arc<Metrics>,
+    open: AtomicUsize,
+    /// Bounded by `total`: an address without a connection has no entry.
+    by_address: Mutex<HashMap<IpAddr, u32>>,
+}
+
+impl ConnectionLimits {
+    /// At most `total` connections, of which `per_address` from one address; 0 of those means no limit.
+    pub(super) fn new(total: usize, per_address: u32, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            total,
+            per_address: if per_address == 0 { u32::MAX } else { per_address },
+            metrics,
+            open: AtomicUsize::new(0),
+            by_address: Mutex::default(),
+        })
+    }
+
+    /// A place for one more connection of `listener`, or `None` if there is none.
+    pub(super) fn admit(self: &Arc<Self>, listener: Listener) -> Option<Permit> {
+        let one_more = |open| (open < self.total).then_some(open + 1);
+        self.open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()?;
+        self.metrics.connection(listener, Connection::Opened);
+        Some(Permit {
+            limits: Arc::clone(self),
+            listener,
+            address: None,
+        })
+    }
+
+    fn enter(&self, address: IpAddr) -> bool {
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = by_address.entry(address).or_default();
+        let admitted = *count < self.per_address;
+        *count += u32::from(admitted);
+        admitted
+    }
+
+    fn leave(&self, address: IpAddr) {
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut entry) = by_address.entry(address) {
+            *entry.get_mut() -= 1;
+            if *entry.get() == 0 {
+                entry.remove();
+            }
+        }
+    }
+}
+
+/// A connection's place. Dropping it gives the place back.
+pub struct Permit {
+    limits: Arc<ConnectionLimits>,
+    listener: Listener,
+    address: Option<IpAddr>,
+}
+
+impl Permit {
+    /// Counts the connection as one of `address`, and no longer as one of another. False if that address has as many
+    /// as it may: then nothing changed.
+    #[must_use]
+    pub(super) fn count_for(&mut self, address: IpAddr) -> bool {
+        let address = counted_as(address);
+        if self.address == Some(address) {
+            return true;
+        }
+        if !self.limits.enter(address) {
+            return false;
+        }
+        if let Some(before) = self.address.replace(address) {
+            self.limits.leave(before);
+        }
+        true
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            self.limits.leave(address);
+        }
+        self.limits.open.fetch_sub(1, Ordering::Relaxed);
+        self.limits.metrics.connection(self.listener, Connection::Closed);
+    }
+}
+
+fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(total: usize, per_address: u32) -> Arc<ConnectionLimits> {
+        ConnectionLimits::new(total, per_address, Arc::default())
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// A place is given back when its permit is dropped, wherever that happens, and never twice.
+    #[test]
+    fn a_permit_is_a_place() {
+        let limits = limits(2, 0);
+        let first = limits.admit(Listener::Http).unwrap();
+        let _second = limits.admit(Listener::Http).unwrap();
+        assert!(limits.admit(Listener::Http).is_none());
+        drop(first);
+        let _third = limits.admit(Listener::Http).unwrap();
+        assert!(limits.admit(Listener::Http).is_none());
+        assert_eq!(limits.open.load(Ordering::Relaxed), 2);
+    }
+
+    /// One address gets its share and no more: IPv6 by /64, an IPv4 address also when it comes mapped into IPv6.
+    #[test]
+    fn addresses_are_counted_by_customer() {
+        let rows = [
+            ("192.0.2.1", "192.0.2.1", false),
+            ("192.0.2.1", "::ffff:192.0.2.1", false),
+            ("192.0.2.1", "192.0.2.2", true),
+            ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", false),
+            ("2001:db8:0:1::1", "2001:db8:0:2::1", true),
+        ];
+        for (one, other, admitted) in rows {
+            let limits = limits(9, 1);
+            let (mut first, mut second) = (
+                limits.admit(Listener::Http).unwrap(),
+                limits.admit(Listener::Http).unwrap(),
+            );
+            assert!(first.count_for(address(one)));
+            assert_eq!(second.count_for(address(other)), admitted, "{one} and {other}");
+            drop(first);
+            assert!(second.count_for(address(one)), "{one} has left");
+        }
+    }
+
+    /// The table of addresses holds only those that are connected.
+    #[test]
+    fn who_left_is_forgotten() {
+        let limits = limits(9, 1);
+        let mut permit = limits.admit(Listener::Http).unwrap();
+        assert!(permit.count_for(address("192.0.2.1")));
+        assert!(permit.count_for(address("192.0.2.1")));
+        assert!(permit.count_for(address("192.0.2.2")));
+        assert_eq!(limits.by_address.lock().unwrap().len(), 1);
+        drop(permit);
+        assert!(limits.by_address.lock().unwrap().is_empty());
+        assert_eq!(limits.open.load(Ordering::Relaxed), 0);
+    }
+}

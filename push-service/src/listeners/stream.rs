@@ -1,0 +1,159 @@
+//! The bytes of a connection, whatever carries them.
+//!
+//! [`Stream`] is what a WebSocket channel lives on. [`HttpStream`] is the same while HTTP is spoken on it: it gives back
+//! what was read too early, and ends a peer that does not take what is written to it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use crate::defaults::WRITE_STALL_WITHIN;
+use crate::tls::TlsStream;
+
+/// A connection in clear or over TLS.
+pub enum Stream {
+    /// In clear: loopback, or behind a proxy that ends TLS.
+    Tcp(TcpStream),
+    /// Over TLS.
+    Tls(TlsStream<TcpStream>),
+}
+
+/// Does the same on whichever stream it is.
+macro_rules! on_either {
+    ($stream:expr, $inner:ident => $call:expr) => {
+        match $stream.get_mut() {
+            Stream::Tcp($inner) => {
+                let $inner = Pin::new($inner);
+                $call
+            }
+            Stream::Tls($inner) => {
+                let $inner = Pin::new($inner);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        on_either!(self, inner => inner.poll_read(cx, into))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        on_either!(self, inner => inner.poll_write(cx, from))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        on_either!(self, inner => inner.poll_write_vectored(cx, from))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Tcp(tcp) => tcp.is_write_vectored(),
+            Self::Tls(tls) => tls.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_either!(self, inner => inner.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_either!(self, inner => inner.poll_shutdown(cx))
+    }
+}
+
+/// A stream while HTTP is spoken on it.
+pub(super) struct HttpStream {
+    stream: Stream,
+    /// Bytes that were taken from the stream to see what is spoken on it; read before all others.
+    first: Bytes,
+    /// Runs while the peer takes nothing. Made when that happens, so that most connections never have one.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl HttpStream {
+    /// `first` are the bytes that were already taken from `stream`.
+    pub(super) fn new(stream: Stream, first: Bytes) -> Self {
+        Self {
+            stream,
+            first,
+            stalled: None,
+        }
+    }
+
+    /// The stream, and the taken bytes that nobody has read.
+    pub(super) fn into_parts(self) -> (Stream, Bytes) {
+        (self.stream, self.first)
+    }
+
+    /// Passes on what the stream said of writing, unless it has said "not now" for too long.
+    fn unless_stalled<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if let Poll::Ready(result) = write(Pin::new(&mut self.stream), cx) {
+            self.stalled = None;
+            return Poll::Ready(result);
+        }
+        let deadline = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL_WITHIN)));
+        ready!(deadline.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for HttpStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, into);
+        }
+        let length = self.first.len().min(into.remaining());
+        into.put_slice(&self.first[..length]);
+        self.first.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for HttpStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        self.unless_stalled(cx, |stream, cx| stream.poll_write(cx, from))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.unless_stalled(cx, |stream, cx| stream.poll_write_vectored(cx, from))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.unless_stalled(cx, AsyncWrite::poll_flush)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.unless_stalled(cx, AsyncWrite::poll_shutdown)
+    }
+}

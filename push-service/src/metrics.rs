@@ -1,0 +1,218 @@
+//! What the service counts, for operators.
+//!
+//! Every drop is counted, with its reason; every pair (connected, disconnected) in one function; every label comes from
+//! a closed set. Each metric is looked up once, at the start, so that counting costs an atomic addition and no look-up.
+//!
+//! What it deliberately does not know: who calls, and how the text is served.
+
+mod labels;
+mod registration;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
+
+use crate::storage::{StorageError, Usage};
+use labels::Family;
+pub use labels::{
+    Accepted, Cache, ChannelKind, Closed, Label, Listener, Nack, Refused, Removed, Resource, Step, Trouble,
+    Undelivered,
+};
+
+/// Something that is open for a while.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Connection {
+    /// A peer was let in.
+    Opened,
+    /// It is gone.
+    Closed,
+}
+
+/// What happens to a channel. **Invariant:** each opening is followed by exactly one end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Channel {
+    /// It is up; hello may still have to come.
+    Opened,
+    /// Its channel ended.
+    Closed(Closed),
+}
+
+/// Every metric of the process, in a registry of its own.
+pub struct Metrics {
+    registry: Registry,
+    accepted: Family<Accepted, IntCounter>,
+    delivered: IntCounter,
+    acknowledged: IntCounter,
+    undelivered: Family<Undelivered, IntCounter>,
+    nacked: Family<Nack, IntCounter>,
+    removed: Family<Removed, IntCounter>,
+    refused: Family<Refused, IntCounter>,
+    connections: Family<Listener, IntGauge>,
+    connected: Family<Listener, IntCounter>,
+    disconnected: Family<Listener, IntCounter>,
+    channels: Family<ChannelKind, IntGauge>,
+    channels_opened: Family<ChannelKind, IntCounter>,
+    channels_closed: Family<Closed, IntCounter>,
+    subscriptions_created: IntCounter,
+    subscriptions_ended: IntCounter,
+    queue_messages: IntGauge,
+    queue_bytes: IntGauge,
+    user_agents: IntGauge,
+    delivery: Histogram,
+    acknowledgement: Histogram,
+    requests: Family<Resource, Histogram>,
+    steps: Family<Step, Histogram>,
+    troubles: Family<Trouble, IntCounter>,
+    capability_opens: Vec<IntCounter>,
+    vapid_cache: Family<Cache, IntCounter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Push messages.
+impl Metrics {
+    /// A push message was answered 201 or 202.
+    pub fn accepted(&self, how: Accepted) {
+        self.accepted.of(how).inc();
+    }
+
+    /// A push message was written to a channel, for the first time or again. `waited` since its acceptance, if that is
+    /// known.
+    pub fn delivered(&self, waited: Option<Duration>) {
+        self.delivered.inc();
+        if let Some(waited) = waited {
+            self.delivery.observe(waited.as_secs_f64());
+        }
+    }
+
+    /// A user agent acknowledged a push message. `waited` since its acceptance, if that is known.
+    pub fn acknowledged(&self, waited: Option<Duration>) {
+        self.acknowledged.inc();
+        if let Some(waited) = waited {
+            self.acknowledgement.observe(waited.as_secs_f64());
+        }
+    }
+
+    /// An acknowledgement said that the message did not reach its application. Counts beside [`Metrics::acknowledged`].
+    pub fn undelivered(&self, why: Undelivered) {
+        self.undelivered.of(why).inc();
+    }
+
+    /// A user agent reported that the application's handler failed.
+    pub fn nacked(&self, code: Nack) {
+        self.nacked.of(code).inc();
+    }
+
+    /// `messages` left without an acknowledgement.
+    pub fn removed(&self, why: Removed, messages: u64) {
+        self.removed.of(why).inc_by(messages);
+    }
+
+    /// A request was refused.
+    pub fn refused(&self, why: Refused) {
+        self.refused.of(why).inc();
+    }
+}
+
+/// Peers.
+impl Metrics {
+    /// A connection of a public listener came or went.
+    pub fn connection(&self, listener: Listener, change: Connection) {
+        match change {
+            Connection::Opened => {
+                self.connected.of(listener).inc();
+                self.connections.of(listener).inc();
+            }
+            Connection::Closed => {
+                self.disconnected.of(listener).inc();
+                self.connections.of(listener).dec();
+            }
+        }
+    }
+
+    /// A channel came or went.
+    pub fn channel(&self, kind: ChannelKind, change: Channel) {
+        match change {
+            Channel::Opened => {
+                self.channels_opened.of(kind).inc();
+                self.channels.of(kind).inc();
+            }
+            Channel::Closed(why) => {
+                self.channels_closed.of(why).inc();
+                self.channels.of(kind).dec();
+            }
+        }
+    }
+
+    /// Channels that are open now.
+    pub fn open_channels(&self) -> i64 {
+        self.channels.all().iter().map(IntGauge::get).sum()
+    }
+
+    /// A subscription was made.
+    pub fn subscription_created(&self) {
+        self.subscriptions_created.inc();
+    }
+
+    /// A subscription was ended by its owner.
+    pub fn subscription_ended(&self) {
+        self.subscriptions_ended.inc();
+    }
+}
+
+/// The machinery.
+impl Metrics {
+    /// A request was answered; `took` from the end of its header to the end of its answer.
+    pub fn request(&self, resource: Resource, took: Duration) {
+        self.requests.of(resource).observe(took.as_secs_f64());
+    }
+
+    /// A step of storage resolved, well or not.
+    pub fn storage_step(&self, step: Step, took: Duration) {
+        self.steps.of(step).observe(took.as_secs_f64());
+    }
+
+    /// A step of storage could not be done.
+    pub fn storage_error(&self, error: &StorageError) {
+        let trouble = match error {
+            StorageError::Unavailable(_) => Trouble::Unavailable,
+            StorageError::Full => Trouble::Full,
+            StorageError::Failed(_) => Trouble::Failed,
+        };
+        self.troubles.of(trouble).inc();
+    }
+
+    /// A resource URL was opened with the sealing key of this index; 0 is the one that seals (PR-28). An index beyond
+    /// [`crate::defaults::SEALING_KEYS`] counts as the last.
+    pub fn capability_opened(&self, key: usize) {
+        if let Some(counter) = self.capability_opens.get(key).or(self.capability_opens.last()) {
+            counter.inc();
+        }
+    }
+
+    /// A VAPID token was looked up among those seen before.
+    pub fn vapid_cache(&self, outcome: Cache) {
+        self.vapid_cache.of(outcome).inc();
+    }
+
+    /// What storage holds; told before each rendering.
+    pub fn usage(&self, usage: Usage) {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.queue_messages.set(gauge(usage.messages));
+        self.queue_bytes.set(gauge(usage.bytes));
+        self.user_agents.set(gauge(usage.user_agents));
+    }
+
+    /// The text exposition format.
+    pub fn render(&self) -> String {
+        TextEncoder::new()
+            .encode_to_string(&self.registry.gather())
+            .unwrap_or_default()
+    }
+}

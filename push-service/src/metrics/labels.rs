@@ -1,0 +1,267 @@
+//! The closed sets from which every label comes, and the counters that are found by them.
+//!
+//! A label that a peer could choose would let it fill the memory of whoever scrapes.
+
+use std::marker::PhantomData;
+
+use prometheus::Registry;
+use prometheus::core::{MetricVec, MetricVecBuilder};
+
+use super::registration::register;
+
+/// A closed set of label values.
+pub trait Label: Copy + 'static {
+    /// The label's name.
+    const NAME: &'static str;
+    /// Every value, in the order of their numbers.
+    const ALL: &'static [Self];
+
+    /// The value as it is exported.
+    fn as_str(self) -> &'static str;
+
+    /// Its place in [`Label::ALL`].
+    fn index(self) -> usize;
+}
+
+/// One metric for each value of a label, resolved once so that counting is one array access.
+pub(super) struct Family<L, M> {
+    children: Box<[M]>,
+    label: PhantomData<fn(L)>,
+}
+
+impl<L: Label, M: prometheus::core::Metric> Family<L, M> {
+    /// Registers `vec`, whose only label is `L`, and resolves its children.
+    pub(super) fn new<B>(registry: &Registry, vec: prometheus::Result<MetricVec<B>>) -> Self
+    where
+        B: MetricVecBuilder<M = M> + 'static,
+    {
+        let vec = register(registry, vec);
+        Self {
+            children: L::ALL
+                .iter()
+                .map(|label| vec.with_label_values(&[label.as_str()]))
+                .collect(),
+            label: PhantomData,
+        }
+    }
+
+    /// The one of this value.
+    pub(super) fn of(&self, label: L) -> &M {
+        &self.children[label.index()]
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> &[M] {
+        &self.children
+    }
+}
+
+macro_rules! labels {
+    ($(
+        $(#[doc = $about:literal])+
+        $name:ident $label:literal { $( $(#[doc = $doc:literal])+ $value:ident = $text:literal, )+ }
+    )+) => { $(
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub enum $name { $( $(#[doc = $doc])+ $value, )+ }
+
+        impl Label for $name {
+            const NAME: &'static str = $label;
+            const ALL: &'static [Self] = &[$( Self::$value, )+];
+
+            fn as_str(self) -> &'static str {
+                match self { $( Self::$value => $text, )+ }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    )+ };
+}
+
+labels! {
+    /// How a push message was accepted.
+    Accepted "outcome" {
+        /// Stored, durably.
+        Stored = "stored",
+        /// TTL 0: passed to a connected user agent, or to nobody.
+        Passed = "passed",
+    }
+
+    /// What a user agent says of a message that it ended without delivering it.
+    Undelivered "reason" {
+        /// It could not be decrypted (acknowledgement code 101).
+        Undecryptable = "undecryptable",
+        /// Nobody there wanted it (acknowledgement code 102).
+        Unwanted = "unwanted",
+    }
+
+    /// Why the application's handler failed, as the user agent reports it (WS-ACK-4).
+    Nack "code" {
+        /// It threw an exception.
+        Exception = "301",
+        /// It left a rejection unhandled.
+        Rejection = "302",
+        /// The user agent failed.
+        Internal = "303",
+        /// A code that nobody has defined.
+        Other = "other",
+    }
+
+    /// How a message left without an acknowledgement.
+    Removed "reason" {
+        /// Its time to live was over.
+        Expired = "expired",
+        /// The queue's budget gave it up (PR-23).
+        Evicted = "evicted",
+        /// A newer message of its topic came.
+        Replaced = "replaced",
+        /// The application server took it back.
+        Cancelled = "cancelled",
+        /// TTL 0, and no user agent was there, or its channel was not writable (PR-21).
+        Unheard = "unheard",
+    }
+
+    /// Why a request was refused.
+    Refused "reason" {
+        /// There is no such subscription.
+        NoSubscription = "no_subscription",
+        /// The URL's token does not open.
+        BadToken = "bad_token",
+        /// VAPID is missing, wrong, expired, or of the wrong application server.
+        Vapid = "vapid",
+        /// `TTL` is missing or malformed.
+        Ttl = "ttl",
+        /// `Topic` is malformed.
+        Topic = "topic",
+        /// `Urgency` is malformed.
+        Urgency = "urgency",
+        /// The content coding or its header fields are wrong.
+        Encryption = "encryption",
+        /// The body is larger than `limits.body_bytes`.
+        TooLarge = "too_large",
+        /// The body or the rest of the request did not come in time.
+        TooSlow = "too_slow",
+        /// The subscription gets more messages than its rate allows.
+        RateLimited = "rate_limited",
+        /// The queue is full, and this message would be the one to go.
+        QueueFull = "queue_full",
+        /// The user agent has as many subscriptions as it may.
+        TooManySubscriptions = "too_many_subscriptions",
+        /// There are as many connections as there may be, of all or of one address.
+        TooManyConnections = "too_many_connections",
+        /// The user agent's secret is missing or wrong.
+        Forbidden = "forbidden",
+        /// Storage is in trouble.
+        StorageUnavailable = "storage_unavailable",
+        /// Storage has only its reserve left.
+        StorageFull = "storage_full",
+        /// The node has as much under way as it may.
+        Overloaded = "overloaded",
+        /// No resource of that name, a method that it does not have, or no HTTP.
+        Malformed = "malformed",
+    }
+
+    /// The public listener of a connection.
+    Listener "listener" {
+        /// In clear.
+        Http = "http",
+        /// TLS.
+        Tls = "tls",
+        /// QUIC.
+        Quic = "quic",
+    }
+
+    /// How a user agent is connected.
+    ChannelKind "kind" {
+        /// WebSocket.
+        WebSocket = "websocket",
+        /// HTTP/2 server push.
+        Http2 = "http2",
+        /// QUIC.
+        Quic = "quic",
+    }
+
+    /// Why a channel ended.
+    Closed "reason" {
+        /// The user agent closed it.
+        Left = "left",
+        /// The connection broke.
+        Lost = "lost",
+        /// No hello in time.
+        HelloTimeout = "hello_timeout",
+        /// No sign of life in time.
+        PongTimeout = "pong_timeout",
+        /// It took no byte for too long.
+        SlowReader = "slow_reader",
+        /// A newer channel of the same user agent took the seat.
+        Displaced = "displaced",
+        /// It broke the protocol.
+        Protocol = "protocol",
+        /// It sent a frame or message larger than allowed.
+        TooLarge = "too_large",
+        /// It pinged too often.
+        PingFlood = "ping_flood",
+        /// Storage is in trouble.
+        Storage = "storage",
+        /// The user agent's record is gone.
+        Forgotten = "forgotten",
+        /// The node leaves.
+        Drain = "drain",
+    }
+
+    /// What a request was about.
+    Resource "resource" {
+        /// A push.
+        Push = "push",
+        /// Making a subscription.
+        Subscribe = "subscribe",
+        /// A subscription or a set of them.
+        Subscription = "subscription",
+        /// A push message.
+        Message = "message",
+        /// Receipts.
+        Receipt = "receipt",
+        /// Anything else.
+        Other = "other",
+    }
+
+    /// A step of storage.
+    Step "step" {
+        /// Makes a subscription.
+        Subscribe = "subscribe",
+        /// Ends one.
+        Unsubscribe = "unsubscribe",
+        /// Accepts a message.
+        Enqueue = "enqueue",
+        /// Takes the seat.
+        Attach = "attach",
+        /// Reads on.
+        Page = "page",
+        /// Gives the seat up.
+        Release = "release",
+        /// Removes messages.
+        Acknowledge = "acknowledge",
+        /// Drops what is due.
+        Expire = "expire",
+    }
+
+    /// How storage failed.
+    Trouble "kind" {
+        /// May heal.
+        Unavailable = "unavailable",
+        /// Only the reserve is left.
+        Full = "full",
+        /// For good.
+        Failed = "failed",
+    }
+
+    /// Whether a VAPID token had been seen before.
+    Cache "outcome" {
+        /// It had.
+        Hit = "hit",
+        /// It had to be verified.
+        Miss = "miss",
+    }
+}

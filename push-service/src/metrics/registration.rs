@@ -1,0 +1,166 @@
+//! The names under which metrics are exported, what they mean, and how their values are grouped.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use super::Metrics;
+use super::labels::{Family, Label};
+use crate::defaults;
+
+/// Of a step or request, in seconds. From the budget of a delivery (DESIGN §6: 0.5 ms) to Firefox's patience (10 s).
+const STEP_SECONDS: [f64; 12] = [
+    0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0,
+];
+
+/// Of a message's wait, in seconds: as above, then up to what an absent user agent makes of it (30 days).
+const WAIT_SECONDS: [f64; 14] = [
+    0.0002,
+    0.0005,
+    0.001,
+    0.002,
+    0.005,
+    0.01,
+    0.025,
+    0.1,
+    1.0,
+    10.0,
+    60.0,
+    3_600.0,
+    86_400.0,
+    2_592_000.0,
+];
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let registry = Registry::new_custom(Some("push_service".to_owned()), None)
+            .expect("the prefix is a valid metric name");
+        build_info(&registry);
+        let r = &registry;
+        Self {
+            accepted: counters(r, "messages_accepted_total", "Push messages answered 201 or 202"),
+            delivered: counter(
+                r,
+                "messages_delivered_total",
+                "Push messages written to channels, repeats included",
+            ),
+            acknowledged: counter(
+                r,
+                "messages_acknowledged_total",
+                "Push messages acknowledged by user agents",
+            ),
+            undelivered: counters(
+                r,
+                "messages_undelivered_total",
+                "Acknowledged push messages that reached no application",
+            ),
+            nacked: counters(
+                r,
+                "messages_nacked_total",
+                "Failures of applications' handlers, by code",
+            ),
+            removed: counters(
+                r,
+                "messages_removed_total",
+                "Push messages that left without an acknowledgement",
+            ),
+            refused: counters(r, "requests_refused_total", "Refused requests"),
+            connections: gauges(r, "connections", "Connections of public listeners, open now"),
+            connected: counters(r, "connections_opened_total", "Connections of public listeners"),
+            disconnected: counters(
+                r,
+                "connections_closed_total",
+                "Connections of public listeners that ended",
+            ),
+            channels: gauges(r, "channels", "Channels of user agents, open now"),
+            channels_opened: counters(r, "channels_opened_total", "Channels of user agents"),
+            channels_closed: counters(r, "channels_closed_total", "Channels of user agents that ended"),
+            subscriptions_created: counter(r, "subscriptions_created_total", "Subscriptions made"),
+            subscriptions_ended: counter(
+                r,
+                "subscriptions_ended_total",
+                "Subscriptions ended by their owners",
+            ),
+            queue_messages: gauge(r, "queue_messages", "Push messages that wait in storage"),
+            queue_bytes: gauge(r, "queue_bytes", "Bytes of them that count against budgets"),
+            user_agents: gauge(r, "user_agents", "User agents with a record in storage"),
+            delivery: wait(r, "delivery_wait_seconds", "From acceptance to the channel"),
+            acknowledgement: wait(
+                r,
+                "acknowledgement_wait_seconds",
+                "From acceptance to acknowledgement",
+            ),
+            requests: histograms(r, "request_duration_seconds", "Requests, from header to answer"),
+            steps: histograms(r, "storage_step_duration_seconds", "Steps of storage"),
+            troubles: counters(
+                r,
+                "storage_errors_total",
+                "Steps of storage that could not be done",
+            ),
+            capability_opens: capability_opens(r),
+            vapid_cache: counters(
+                r,
+                "vapid_cache_total",
+                "Look-ups among the VAPID tokens seen before",
+            ),
+            registry,
+        }
+    }
+}
+
+/// Registers a metric. Names and labels are constants of this file, so a failure is a mistake in it.
+pub(super) fn register<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<C>,
+) -> C {
+    let metric = metric.expect("names and labels are valid constants");
+    registry
+        .register(Box::new(metric.clone()))
+        .expect("each name is registered once");
+    metric
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    register(registry, IntCounter::new(name, help))
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
+    register(registry, IntGauge::new(name, help))
+}
+
+fn wait(registry: &Registry, name: &str, help: &str) -> Histogram {
+    let options = HistogramOpts::new(name, help).buckets(WAIT_SECONDS.to_vec());
+    register(registry, Histogram::with_opts(options))
+}
+
+fn counters<L: Label>(registry: &Registry, name: &str, help: &str) -> Family<L, IntCounter> {
+    Family::new(registry, IntCounterVec::new(Opts::new(name, help), &[L::NAME]))
+}
+
+fn gauges<L: Label>(registry: &Registry, name: &str, help: &str) -> Family<L, IntGauge> {
+    Family::new(registry, IntGaugeVec::new(Opts::new(name, help), &[L::NAME]))
+}
+
+fn histograms<L: Label>(registry: &Registry, name: &str, help: &str) -> Family<L, Histogram> {
+    let options = HistogramOpts::new(name, help).buckets(STEP_SECONDS.to_vec());
+    Family::new(registry, HistogramVec::new(options, &[L::NAME]))
+}
+
+fn capability_opens(registry: &Registry) -> Vec<IntCounter> {
+    let options = Opts::new(
+        "capability_opens_total",
+        "Resource URLs opened, by the index of the sealing key",
+    );
+    let opens = register(registry, IntCounterVec::new(options, &["key"]));
+    let keys = 0..defaults::SEALING_KEYS;
+    keys.map(|key| opens.with_label_values(&[key.to_string()]))
+        .collect()
+}
+
+fn build_info(registry: &Registry) {
+    let options = Opts::new("build_info", "Always 1; the labels say which build runs");
+    let info = register(registry, IntGaugeVec::new(options, &["version"]));
+    info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+}

@@ -1,0 +1,106 @@
+//! The exposition as an operator reads it.
+
+use super::*;
+
+/// Each method moves the line that an operator's dashboard reads.
+#[test]
+fn every_count_appears_in_the_exposition() {
+    let metrics = Metrics::new();
+    metrics.accepted(Accepted::Stored);
+    metrics.delivered(Some(Duration::from_micros(300)));
+    metrics.acknowledged(Some(Duration::from_secs(2)));
+    metrics.undelivered(Undelivered::Undecryptable);
+    metrics.nacked(Nack::Rejection);
+    metrics.removed(Removed::Evicted, 3);
+    metrics.refused(Refused::QueueFull);
+    metrics.connection(Listener::Tls, Connection::Opened);
+    metrics.subscription_created();
+    metrics.subscription_ended();
+    metrics.request(Resource::Push, Duration::from_millis(1));
+    metrics.storage_step(Step::Enqueue, Duration::from_millis(1));
+    metrics.storage_error(&StorageError::Full);
+    metrics.capability_opened(1);
+    metrics.capability_opened(99);
+    metrics.vapid_cache(Cache::Miss);
+    metrics.usage(Usage {
+        messages: 5,
+        bytes: 600,
+        user_agents: 2,
+    });
+    let text = metrics.render();
+    let lines = [
+        "messages_accepted_total{outcome=\"stored\"} 1",
+        "messages_accepted_total{outcome=\"passed\"} 0",
+        "messages_delivered_total 1",
+        "messages_acknowledged_total 1",
+        "messages_undelivered_total{reason=\"undecryptable\"} 1",
+        "messages_nacked_total{code=\"302\"} 1",
+        "messages_removed_total{reason=\"evicted\"} 3",
+        "requests_refused_total{reason=\"queue_full\"} 1",
+        "connections{listener=\"tls\"} 1",
+        "connections_opened_total{listener=\"tls\"} 1",
+        "subscriptions_created_total 1",
+        "subscriptions_ended_total 1",
+        "delivery_wait_seconds_bucket{le=\"0.0005\"} 1",
+        "acknowledgement_wait_seconds_count 1",
+        "request_duration_seconds_count{resource=\"push\"} 1",
+        "storage_step_duration_seconds_count{step=\"enqueue\"} 1",
+        "storage_errors_total{kind=\"full\"} 1",
+        "capability_opens_total{key=\"1\"} 1",
+        "capability_opens_total{key=\"15\"} 1",
+        "vapid_cache_total{outcome=\"miss\"} 1",
+        "queue_messages 5",
+        "queue_bytes 600",
+        "user_agents 2",
+    ];
+    for line in lines {
+        assert!(
+            text.contains(&format!("\npush_service_{line}\n")),
+            "{line}\n{text}"
+        );
+    }
+    assert!(text.contains("push_service_build_info{version="));
+}
+
+/// What opened and what closed never drift apart: the gauge is their difference.
+#[test]
+fn open_channels_are_those_opened_less_those_closed() {
+    let metrics = Metrics::new();
+    metrics.channel(ChannelKind::WebSocket, Channel::Opened);
+    metrics.channel(ChannelKind::Http2, Channel::Opened);
+    metrics.channel(ChannelKind::WebSocket, Channel::Closed(Closed::Drain));
+    assert_eq!(metrics.open_channels(), 1);
+    let text = metrics.render();
+    assert!(text.contains("push_service_channels{kind=\"websocket\"} 0"));
+    assert!(text.contains("push_service_channels_closed_total{reason=\"drain\"} 1"));
+}
+
+/// A label's number is its place in the set, for every set: the arrays are found by it.
+#[test]
+fn labels_are_numbered_by_their_place() {
+    fn check<L: Label + PartialEq + std::fmt::Debug>() {
+        for (place, label) in L::ALL.iter().enumerate() {
+            assert_eq!(label.index(), place, "{label:?}");
+            assert_eq!(
+                L::ALL
+                    .iter()
+                    .filter(|other| other.as_str() == label.as_str())
+                    .count(),
+                1
+            );
+        }
+    }
+    check::<Refused>();
+    check::<Closed>();
+    check::<Removed>();
+    check::<Step>();
+}
+
+/// Two services in one process, as in tests, do not meet in a global registry.
+#[test]
+fn every_instance_counts_for_itself() {
+    let (one, other) = (Metrics::new(), Metrics::new());
+    one.delivered(None);
+    assert!(one.render().contains("messages_delivered_total 1"));
+    assert!(other.render().contains("messages_delivered_total 0"));
+}

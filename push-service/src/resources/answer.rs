@@ -1,0 +1,310 @@
+//! The one table of answers: what every refusal says, in either dialect.
+//!
+//! `/wpush` speaks autopush's errno bodies, because deployed senders read them; everything else RFC 9457's problems.
+//! Nothing that was sent is quoted, and nothing tells a token that is unknown from one that was never sealed.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, Method, Response, StatusCode};
+use push_protocol::capability::Dialect;
+use push_protocol::headers::HeaderError;
+use push_protocol::vapid::VapidError;
+use serde::Serialize;
+
+use super::body::Fault;
+use crate::broker::Refusal;
+use crate::defaults;
+
+/// Why a request is not answered as its sender hoped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Problem {
+    /// The broker refuses.
+    Refused(Refusal),
+    /// A header field is missing or wrong.
+    Header(HeaderError),
+    /// The message is encrypted with the key that signs its token (V-AUTH-8).
+    SharedKey,
+    /// The body was not read.
+    Body(Fault),
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<HeaderError> for Problem {
+    fn from(error: HeaderError) -> Self {
+        Self::Header(error)
+    }
+}
+
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Self {
+        Self::Body(fault)
+    }
+}
+
+/// The answer to a problem.
+pub(super) fn problem(problem: &Problem, dialect: Dialect) -> Response<Bytes> {
+    let row = row(problem, dialect);
+    let mut response = told(&row, dialect);
+    let headers = response.headers_mut();
+    if row.status == StatusCode::UNAUTHORIZED {
+        // Without parameters: a challenge asks, it does not tell (V-AUTH-5).
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("vapid"));
+    }
+    if row.status == StatusCode::GONE {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=86400"));
+    }
+    if let Some(after) = row.retry_after {
+        headers.insert(RETRY_AFTER, whole_seconds(after).into());
+    }
+    response
+}
+
+/// The answer to a method that a resource does not have.
+pub(super) fn method_not_allowed(dialect: Dialect, allowed: &Method) -> Response<Bytes> {
+    let row = Row::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        None,
+        RFC_8030,
+        "This resource does not have that method.",
+    );
+    let mut response = told(&row, dialect);
+    let allow = match *allowed {
+        Method::DELETE => "DELETE, OPTIONS",
+        _ => "OPTIONS, POST",
+    };
+    response
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// The answer at a path where nothing is.
+pub fn not_found() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+/// The answer to a user agent from an address that has as many connections as it may.
+pub fn too_many_connections() -> Response<Bytes> {
+    let row = Row::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        None,
+        RFC_8030,
+        "There are too many connections from your address.",
+    );
+    let mut response = told(&row, Dialect::Rfc8030);
+    let after = whole_seconds(defaults::RETRY_AFTER);
+    response.headers_mut().insert(RETRY_AFTER, after.into());
+    response
+}
+
+/// What is told of a problem.
+struct Row {
+    status: StatusCode,
+    errno: Option<u16>,
+    /// Where the rule stands.
+    more_info: &'static str,
+    message: Cow<'static, str>,
+    retry_after: Option<Duration>,
+}
+
+impl Row {
+    fn new(
+        status: StatusCode,
+        errno: Option<u16>,
+        more_info: &'static str,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            errno,
+            more_info,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    fn retry_after(self, after: Duration) -> Self {
+        Self {
+            retry_after: Some(after),
+            ..self
+        }
+    }
+}
+
+const RFC_8030: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5";
+const RFC_8030_LIMITS: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-7.2";
+const RFC_8030_EXPIRY: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-7.3";
+const RFC_8030_RATE: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-8.4";
+const RFC_8291: &str = "https://www.rfc-editor.org/rfc/rfc8291#section-4";
+const RFC_8292: &str = "https://www.rfc-editor.org/rfc/rfc8292#section-4.2";
+const RFC_8292_KEYS: &str = "https://www.rfc-editor.org/rfc/rfc8292#section-3.2";
+
+fn row(problem: &Problem, dialect: Dialect) -> Row {
+    match problem {
+        Problem::Refused(refusal) => refused(refusal, dialect),
+        Problem::Header(error) => header(*error),
+        Problem::Body(fault) => body(*fault),
+        Problem::SharedKey => Row::new(
+            StatusCode::BAD_REQUEST,
+            Some(110),
+            RFC_8292_KEYS,
+            "The message is encrypted with the VAPID key; make a new key pair for each message.",
+        ),
+    }
+}
+
+#[rustfmt::skip]
+fn refused(refusal: &Refusal, dialect: Dialect) -> Row {
+    // Deployed senders know 401 for whatever is wrong with their VAPID, and 410 for what has ended; the RFCs say 403 and 404.
+    let (vapid, ended) = match dialect {
+        Dialect::Webpush => (StatusCode::UNAUTHORIZED, StatusCode::GONE),
+        Dialect::Rfc8030 => (StatusCode::FORBIDDEN, StatusCode::NOT_FOUND),
+    };
+    match refusal {
+        Refusal::UnknownResource => Row::new(StatusCode::NOT_FOUND, Some(102), RFC_8030_EXPIRY,
+            "There is no such resource."),
+        Refusal::SubscriptionGone => Row::new(ended, Some(106), RFC_8030_EXPIRY,
+            "The subscription has ended; forget it."),
+        Refusal::MessageGone => Row::new(StatusCode::NOT_FOUND, None, RFC_8030_EXPIRY,
+            "The message is not there any more."),
+        Refusal::CredentialsMissing => Row::new(StatusCode::UNAUTHORIZED, Some(109), RFC_8292,
+            "Say who you are: sign the request with VAPID (RFC 8292)."),
+        Refusal::CredentialsInvalid(VapidError::MissingLegacyKey) => Row::new(StatusCode::BAD_REQUEST, Some(110), RFC_8292_KEYS,
+            VapidError::MissingLegacyKey.to_string()),
+        Refusal::CredentialsInvalid(VapidError::TooLong) => Row::new(StatusCode::BAD_REQUEST, Some(109), RFC_8292,
+            VapidError::TooLong.to_string()),
+        Refusal::CredentialsInvalid(error) => Row::new(vapid, Some(109), RFC_8292,
+            error.to_string()),
+        Refusal::OtherApplicationServer => Row::new(vapid, Some(109), RFC_8292,
+            "The subscription belongs to another VAPID key; sign with the one that it was made with."),
+        Refusal::ApplicationServerNotListed => Row::new(vapid, Some(109), RFC_8292,
+            "This service takes messages from certain application servers only; ask its operator."),
+        Refusal::TooFast { retry_after } => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RATE,
+            "The subscription gets more messages than it may; send fewer.").retry_after(*retry_after),
+        Refusal::QueueFull => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RATE,
+            "More messages wait for the user agent than may; send later, or replace some with a Topic.")
+            .retry_after(defaults::RETRY_AFTER),
+        Refusal::StorageUnavailable => Row::new(StatusCode::SERVICE_UNAVAILABLE, Some(201), RFC_8030,
+            "The message cannot be stored now; send it again later.").retry_after(defaults::RETRY_AFTER),
+        Refusal::StorageFull => Row::new(StatusCode::SERVICE_UNAVAILABLE, Some(201), RFC_8030,
+            "The service has no room for new messages now; send it again later.").retry_after(defaults::RETRY_AFTER),
+    }
+}
+
+fn header(error: HeaderError) -> Row {
+    let (errno, more_info) = match error {
+        HeaderError::MissingTtl | HeaderError::MalformedTtl => {
+            (Some(111), "https://www.rfc-editor.org/rfc/rfc8030#section-5.2")
+        }
+        HeaderError::NegativeTtl => (Some(114), "https://www.rfc-editor.org/rfc/rfc8030#section-5.2"),
+        HeaderError::MalformedTopic => (Some(113), "https://www.rfc-editor.org/rfc/rfc8030#section-5.4"),
+        HeaderError::RepeatedUrgency | HeaderError::UnknownUrgency => {
+            (None, "https://www.rfc-editor.org/rfc/rfc8030#section-5.3")
+        }
+        HeaderError::MalformedContentType
+        | HeaderError::MissingContentEncoding
+        | HeaderError::UnknownContentEncoding
+        | HeaderError::MissingEncryption
+        | HeaderError::MalformedEncryption
+        | HeaderError::MissingDh
+        | HeaderError::MalformedCryptoKey
+        | HeaderError::UnexpectedSalt
+        | HeaderError::UnexpectedDh => (Some(110), RFC_8291),
+    };
+    Row::new(StatusCode::BAD_REQUEST, errno, more_info, error.to_string())
+}
+
+fn body(fault: Fault) -> Row {
+    match fault {
+        Fault::TooLarge => Row::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Some(104),
+            RFC_8030_LIMITS,
+            "The body is larger than this service takes.",
+        ),
+        Fault::TooSlow => Row::new(
+            StatusCode::REQUEST_TIMEOUT,
+            None,
+            RFC_8030,
+            "The body did not arrive in time.",
+        ),
+        Fault::Broken => Row::new(StatusCode::BAD_REQUEST, None, RFC_8030, "The body broke off."),
+    }
+}
+
+/// Autopush's body: deployed senders expect all five members.
+#[derive(Serialize)]
+struct ErrnoBody<'a> {
+    code: u16,
+    errno: Option<u16>,
+    error: &'a str,
+    message: &'a str,
+    more_info: &'a str,
+}
+
+/// A problem in the words of RFC 9457.
+#[derive(Serialize)]
+struct ProblemBody<'a> {
+    status: u16,
+    title: &'a str,
+    detail: &'a str,
+}
+
+/// A row as a response, in the dialect's form.
+fn told(row: &Row, dialect: Dialect) -> Response<Bytes> {
+    let code = row.status.as_u16();
+    let reason = row.status.canonical_reason().unwrap_or_default();
+    let (body, media_type) = match dialect {
+        Dialect::Webpush => {
+            let body = serde_json::to_vec(&ErrnoBody {
+                code,
+                errno: row.errno,
+                error: reason,
+                message: &row.message,
+                more_info: row.more_info,
+            });
+            (body, "application/json")
+        }
+        Dialect::Rfc8030 => {
+            let body = serde_json::to_vec(&ProblemBody {
+                status: code,
+                title: reason,
+                detail: &row.message,
+            });
+            (body, "application/problem+json")
+        }
+    };
+    let mut response = Response::new(body.expect("numbers and strings are always JSON").into());
+    *response.status_mut() = row.status;
+    let media_type = HeaderValue::from_static(media_type);
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    response
+}
+
+/// Rounded up, and never 0: who comes back at once would be refused again.
+fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R30-MSG-8: `Retry-After` is whole seconds, rounded up, at least one.
+    #[test]
+    fn retry_after_is_never_too_early() {
+        for (millis, seconds) in [(0, 1), (1, 1), (999, 1), (1000, 1), (1001, 2), (120_000, 120)] {
+            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Under which label a request is counted. Labels come from closed sets: nothing that was sent is one.
+
+use push_protocol::headers::HeaderError;
+
+use super::answer::Problem;
+use super::body::Fault;
+use super::routes::Resource;
+use crate::broker::Refusal;
+use crate::metrics::{self, Refused};
+
+/// The resource that was asked.
+pub(super) fn resource(resource: Option<Resource>) -> metrics::Resource {
+    match resource {
+        Some(Resource::Push(_)) => metrics::Resource::Push,
+        Some(Resource::Message) => metrics::Resource::Message,
+        Some(Resource::Reserved) | None => metrics::Resource::Other,
+    }
+}
+
+/// Why it refused.
+pub(super) fn refusal(problem: &Problem) -> Refused {
+    match problem {
+        Problem::Refused(refusal) => broker_refusal(refusal),
+        Problem::Header(error) => header_error(*error),
+        Problem::SharedKey => Refused::Encryption,
+        Problem::Body(Fault::TooLarge) => Refused::TooLarge,
+        Problem::Body(Fault::TooSlow) => Refused::TooSlow,
+        Problem::Body(Fault::Broken) => Refused::Malformed,
+    }
+}
+
+fn broker_refusal(refusal: &Refusal) -> Refused {
+    match refusal {
+        Refusal::UnknownResource => Refused::BadToken,
+        Refusal::CredentialsMissing
+        | Refusal::CredentialsInvalid(_)
+        | Refusal::OtherApplicationServer
+        | Refusal::ApplicationServerNotListed => Refused::Vapid,
+        Refusal::SubscriptionGone | Refusal::MessageGone => Refused::NoSubscription,
+        Refusal::TooFast { .. } => Refused::RateLimited,
+        Refusal::QueueFull => Refused::QueueFull,
+        Refusal::StorageUnavailable => Refused::StorageUnavailable,
+        Refusal::StorageFull => Refused::StorageFull,
+    }
+}
+
+fn header_error(error: HeaderError) -> Refused {
+    match error {
+        HeaderError::MissingTtl | HeaderError::MalformedTtl | HeaderError::NegativeTtl => Refused::Ttl,
+        HeaderError::RepeatedUrgency | HeaderError::UnknownUrgency => Refused::Urgency,
+        HeaderError::MalformedTopic => Refused::Topic,
+        _ => Refused::Encryption,
+    }
+}

@@ -1,0 +1,119 @@
+//! A push resource: POST sends a message to one subscription (RFC 8030 §5).
+//!
+//! The order of the checks is autopush's (WP-13), because a sender with several mistakes is told of one.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::header::{HeaderName, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use push_protocol::Ttl;
+use push_protocol::capability::{Dialect, PushKind};
+use push_protocol::headers::{self, HeaderError, Strictness};
+use push_protocol::vapid::{self, Credentials, PublicKey, VapidError};
+
+use super::answer::Problem;
+use super::body::{self, Fault, RequestBody};
+use super::{Resources, routes::Resource};
+use crate::broker::{Accepted, PushResource, Refusal, Submission};
+
+const TTL: HeaderName = HeaderName::from_static("ttl");
+
+impl Resources {
+    /// 201 with the message's URL and the time that it will be kept.
+    pub(super) async fn push<B: RequestBody>(
+        &self,
+        kind: PushKind,
+        token: &str,
+        head: &Parts,
+        body: &mut B,
+    ) -> Result<Response<Bytes>, Problem> {
+        let dialect = Resource::Push(kind).dialect();
+        let push = self.broker.open_push(kind, token)?;
+        let credentials = credentials(&head.headers, dialect)?;
+        self.broker.admit(&push, credentials.as_ref(), now_secs())?;
+        let submission = self
+            .submission(&head.headers, body, dialect, credentials.map(|shown| shown.key))
+            .await;
+        let submission = match submission {
+            Ok(submission) => submission,
+            Err(problem) => return Err(self.unless_gone(&push, problem).await),
+        };
+        let accepted = self.broker.accept(&push, submission).await?;
+        Ok(self.created(&accepted))
+    }
+
+    /// The message that a request carries: its body, then its header fields.
+    async fn submission<B: RequestBody>(
+        &self,
+        headers: &HeaderMap,
+        body: &mut B,
+        dialect: Dialect,
+        signing_key: Option<PublicKey>,
+    ) -> Result<Submission, Problem> {
+        let body = body::read(headers, body, self.body_bytes, self.body_within).await?;
+        let strictness = match dialect {
+            Dialect::Webpush => Strictness::WebPush,
+            Dialect::Rfc8030 => Strictness::Rfc8030,
+        };
+        // A TTL that is no number comes before what is wrong with the content, one below zero after it.
+        let ttl = match headers::ttl(headers) {
+            Err(error) if error != HeaderError::NegativeTtl => return Err(error.into()),
+            ttl => ttl,
+        };
+        let content = headers::content(headers, body, strictness)?;
+        let encrypted_with = headers::dh_key(&content);
+        if signing_key.is_some_and(|key| encrypted_with.as_ref() == Some(key.as_bytes())) {
+            return Err(Problem::SharedKey);
+        }
+        Ok(Submission {
+            ttl: ttl?,
+            topic: headers::topic(headers)?,
+            urgency: headers::urgency(headers)?.unwrap_or_default(),
+            content,
+        })
+    }
+
+    /// A sender to a subscription that has ended is told so, whatever else is wrong: it must forget it, not mend it.
+    /// Costs storage a step, so only who would be refused anyway pays for it.
+    async fn unless_gone(&self, push: &PushResource, problem: Problem) -> Problem {
+        let is_moot = matches!(problem, Problem::Body(Fault::TooSlow | Fault::Broken));
+        if is_moot || self.broker.is_there(push).await {
+            problem
+        } else {
+            Refusal::SubscriptionGone.into()
+        }
+    }
+
+    fn created(&self, accepted: &Accepted) -> Response<Bytes> {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::CREATED;
+        let headers = response.headers_mut();
+        let location = HeaderValue::try_from([&self.message_url, accepted.token.as_str()].concat());
+        headers.insert(
+            LOCATION,
+            location.expect("an origin and a token are visible ASCII"),
+        );
+        headers.insert(TTL, seconds(accepted.ttl));
+        response
+    }
+}
+
+/// Who the sender says that it is. RFC 8030's resources let other schemes pass: they may be for a proxy in front.
+fn credentials(headers: &HeaderMap, dialect: Dialect) -> Result<Option<Credentials<'_>>, Refusal> {
+    match vapid::credentials(headers) {
+        Err(VapidError::OtherScheme) if dialect == Dialect::Rfc8030 => Ok(None),
+        credentials => Ok(credentials?),
+    }
+}
+
+fn seconds(ttl: Ttl) -> HeaderValue {
+    u64::from(ttl.as_secs()).into()
+}
+
+/// The wall clock, which `exp` is told in.
+fn now_secs() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_1970.map_or(0, |passed| passed.as_secs())
+}

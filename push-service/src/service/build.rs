@@ -1,0 +1,246 @@
+//! From a configuration to a node that listens, in the order in which things can fail.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use push_protocol::capability::{Capabilities, SealingKey};
+use push_protocol::origin::Origin;
+use push_protocol::session;
+use push_protocol::vapid::PublicKey;
+use push_protocol::Ttl;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Node, ServiceError};
+use crate::admin::Readiness;
+use crate::broker::{Broker, Policy};
+use crate::channels::{Channels, Registry, Shares};
+use crate::cli::banner::BannerFacts;
+use crate::config::{self, Config, StorageUrl};
+use crate::defaults::{ATTACH_WITHIN, DRAIN_ACKNOWLEDGE_WITHIN, PAGE_RETRY_AFTER, PING_BURST};
+use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};
+use crate::metrics::Metrics;
+use crate::random;
+use crate::resources::Resources;
+use crate::storage::clock::SystemClock;
+use crate::storage::embedded::{Embedded, Options};
+use crate::storage::memory::Memory;
+use crate::storage::{Announce, Storage};
+use crate::tls::{Acceptor, CertificateSource};
+
+pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
+    let metrics = Arc::new(Metrics::new());
+    let registry = Registry::new();
+    let (storage, capabilities) = open(&config, Arc::clone(&registry) as Arc<dyn Announce>).await?;
+
+    let acceptor = acceptor(&config).await?;
+    let http = bind(&config.listen.http, None).await?;
+    let tls = bind(&config.listen.tls, acceptor.clone()).await?;
+    let admin = bind_admin(&config.listen.admin).await?;
+    let facts = facts(&config, &http, &tls, &admin)?;
+
+    let origin = Origin::parse(&facts.public_url).map_err(|error| sentence("public_url", &error))?;
+    let policy = policy(&config)?;
+    let broker = Arc::new(Broker::new(
+        Arc::clone(&storage),
+        Arc::new(capabilities),
+        origin,
+        policy,
+        Arc::clone(&metrics),
+    ));
+    let shares =
+        Shares { attaching: config.channels.attaching, delivery_bytes: config.channels.delivery_bytes };
+    let channels = Channels::new(Arc::clone(&broker), registry, session_limits(&config), shares);
+    let open_channel = {
+        let channels = Arc::clone(&channels);
+        Arc::new(move |connection| channels.open(connection))
+    };
+    let handlers = Handlers {
+        resources: Resources::new(Arc::clone(&broker), &config.limits, Arc::clone(&metrics)),
+        open_channel,
+        channel_path: ChannelPath::new(config.security.user_agent_secret.as_ref().map(config::Secret::expose)),
+    };
+    let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
+    let sockets = http.into_iter().chain(tls).collect();
+    let listeners = Listeners::start(sockets, handlers, config.limits.clone(), trusted, Arc::clone(&metrics));
+
+    let mut node = Node {
+        config: config.drain.clone(),
+        facts,
+        readiness: Arc::new(Readiness::new()),
+        storage,
+        channels,
+        listeners,
+        end_admin: CancellationToken::new(),
+        tasks: JoinSet::new(),
+    };
+    node.serve_admin(admin, &metrics);
+    node.run_beside(broker, acceptor);
+    Ok(node)
+}
+
+/// Storage, and the keys that it admits.
+async fn open(
+    config: &Config,
+    announce: Arc<dyn Announce>,
+) -> Result<(Arc<dyn Storage>, Capabilities), ServiceError> {
+    let mut keys: Vec<SealingKey> =
+        config.security.sealing_keys.iter().map(|key| SealingKey::from_random(*key.as_bytes())).collect();
+    let storage: Arc<dyn Storage> = match &config.storage.url {
+        StorageUrl::Memory => {
+            if keys.is_empty() {
+                keys.push(SealingKey::from_random(random::bytes()));
+            }
+            Arc::new(Memory::new(announce, Arc::new(SystemClock), config.storage.retention))
+        }
+        StorageUrl::Embedded { path } => {
+            let embedded = open_embedded(path.clone(), announce, config).await?;
+            if keys.is_empty() {
+                let key = embedded.sealing_key(random::bytes()).await;
+                keys.push(SealingKey::from_random(key.map_err(|error| sentence("the sealing key", &error))?));
+            }
+            Arc::new(embedded)
+        }
+        StorageUrl::Redis(_) => return Err(ServiceError("storage.url: Redis is not available yet".to_owned())),
+    };
+    let capabilities =
+        Capabilities::new(&keys).map_err(|error| sentence("security.sealing_keys", &error))?;
+    let fingerprints: Vec<_> = capabilities.fingerprints().collect();
+    storage
+        .admit_sealing_keys(&fingerprints)
+        .await
+        .map_err(|error| sentence("security.sealing_keys", &error))?;
+    Ok((storage, capabilities))
+}
+
+async fn open_embedded(
+    directory: PathBuf,
+    announce: Arc<dyn Announce>,
+    config: &Config,
+) -> Result<Embedded, ServiceError> {
+    let mut options = Options::new(directory, announce);
+    options.retention = config.storage.retention;
+    let opened = tokio::task::spawn_blocking(move || Embedded::open(options)).await;
+    let opened = opened.map_err(|error| sentence("storage.url", &error))?;
+    opened.map_err(|error| sentence("storage.url", &error))
+}
+
+async fn acceptor(config: &Config) -> Result<Option<Acceptor>, ServiceError> {
+    if config.listen.tls.is_empty() {
+        return Ok(None);
+    }
+    let source = match (&config.tls.certificate, &config.tls.key) {
+        (Some(certificate), Some(key)) => {
+            CertificateSource::Files { certificate: certificate.clone(), key: key.clone() }
+        }
+        _ => CertificateSource::SelfSigned {
+            directory: data_directory(config).to_owned(),
+            names: public_host(config).into_iter().collect(),
+        },
+    };
+    let made = tokio::task::spawn_blocking(move || Acceptor::new(source)).await;
+    let acceptor = made.map_err(|error| sentence("tls", &error))?;
+    acceptor.map(Some).map_err(|error| sentence("tls", &error))
+}
+
+/// Where a certificate that was made here is kept: with the data, or in the working directory if there is none.
+fn data_directory(config: &Config) -> &Path {
+    match &config.storage.url {
+        StorageUrl::Embedded { path } => path,
+        StorageUrl::Memory | StorageUrl::Redis(_) => Path::new("."),
+    }
+}
+
+fn public_host(config: &Config) -> Option<String> {
+    let url: http::Uri = config.public_url.as_ref()?.as_str().parse().ok()?;
+    Some(url.host()?.trim_start_matches('[').trim_end_matches(']').to_owned())
+}
+
+async fn bind(addresses: &[SocketAddr], tls: Option<Acceptor>) -> Result<Vec<Listener>, ServiceError> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = Listener::bind(*address, tls.clone()).await;
+        listeners.push(listener.map_err(|error| sentence(&format!("cannot listen on {address}"), &error))?);
+    }
+    Ok(listeners)
+}
+
+async fn bind_admin(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServiceError> {
+    let mut listeners = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        let listener = TcpListener::bind(address).await;
+        listeners.push(
+            listener.map_err(|error| sentence(&format!("cannot listen on {address} (admin)"), &error))?,
+        );
+    }
+    Ok(listeners)
+}
+
+fn facts(
+    config: &Config,
+    http: &[Listener],
+    tls: &[Listener],
+    admin: &[TcpListener],
+) -> Result<BannerFacts, ServiceError> {
+    let bound = |error| sentence("a listener's address", &error);
+    let addresses = |listeners: &[Listener]| listeners.iter().map(Listener::address).collect::<Result<Vec<_>, _>>();
+    let (http, tls) = (addresses(http).map_err(bound)?, addresses(tls).map_err(bound)?);
+    let admin = admin.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(bound)?;
+    let public_url = match (&config.public_url, http.first(), tls.first()) {
+        (Some(url), _, _) => url.as_str().to_owned(),
+        (None, Some(address), _) => format!("http://{address}"),
+        (None, None, Some(address)) => format!("https://{address}"),
+        (None, None, None) => return Err(ServiceError("listen: there is no public listener".to_owned())),
+    };
+    Ok(BannerFacts {
+        public_url,
+        http,
+        tls,
+        admin,
+        storage: config.storage.url.to_string(),
+        self_signed: config.tls.certificate.is_none() && !config.listen.tls.is_empty(),
+        user_agent_secret: config.security.user_agent_secret.is_some(),
+    })
+}
+
+fn policy(config: &Config) -> Result<Policy, ServiceError> {
+    let known = |key: &config::ApplicationServerKey| {
+        PublicKey::from_bytes(*key.as_bytes()).map(|key| key.digest()).ok_or_else(|| {
+            ServiceError("security.application_servers: a key is not a point of the curve P-256".to_owned())
+        })
+    };
+    Ok(Policy {
+        require_vapid: config.security.require_vapid,
+        application_servers: config.security.application_servers.iter().map(known).collect::<Result<_, _>>()?,
+        ttl: Ttl::from_secs(config.limits.ttl.as_secs()),
+        budget: config.limits.budget(),
+        rate: config.limits.rate(),
+        subscriptions_per_user_agent: config.limits.subscriptions_per_user_agent,
+    })
+}
+
+fn session_limits(config: &Config) -> session::Limits {
+    let channels = &config.channels;
+    session::Limits {
+        hello_within: config.limits.hello_within,
+        attach_within: ATTACH_WITHIN,
+        in_flight: u16::try_from(channels.in_flight).unwrap_or(u16::MAX),
+        acknowledge_within: channels.acknowledge_within,
+        page_messages: channels.page_messages,
+        page_bytes: channels.page_bytes,
+        retry_after: PAGE_RETRY_AFTER,
+        ping_every: channels.ping_every,
+        pong_within: channels.pong_within,
+        write_within: channels.write_within,
+        answer_every: channels.min_ping_interval,
+        answer_burst: PING_BURST,
+        drain_within: DRAIN_ACKNOWLEDGE_WITHIN,
+    }
+}
+
+/// What failed, and the sentence of who knows why.
+fn sentence(what: &str, error: &dyn std::fmt::Display) -> ServiceError {
+    ServiceError(format!("{what}: {error}"))
+}

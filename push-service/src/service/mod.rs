@@ -1,0 +1,202 @@
+//! The one wiring place: builds the service from its configuration, runs it, drains it.
+//!
+//! ```text
+//! build ─► listening ─► ready ─── a signal ──► drain ─► end
+//!                          └── storage failed ─► stop ─► end with an error
+//! ```
+//!
+//! Guarantees: no port opens before storage and keys are good; no task outlives [`run`]; storage is closed last, when
+//! nothing can ask it for anything any more (PR-36).
+
+mod build;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{Admin, Readiness};
+use crate::broker::Broker;
+use crate::channels::Channels;
+use crate::cli::banner::{self, BannerFacts};
+use crate::config::{Config, Drain};
+use crate::defaults::{CERTIFICATE_CHECK_EVERY, STORAGE_CLOSE_WITHIN};
+use crate::listeners::Listeners;
+use crate::metrics::Metrics;
+use crate::storage::Storage;
+use crate::tls::Acceptor;
+
+/// Why the service ended before it was told to: a sentence for the operator.
+#[derive(Debug)]
+pub struct ServiceError(String);
+
+impl fmt::Display for ServiceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ServiceError {}
+
+/// Runs until a signal tells it to leave. SIGTERM drains as configured; SIGINT, which somebody at a terminal sends,
+/// drains without delay and spread; a second one of either ends at once (PR-36).
+///
+/// # Errors
+///
+/// What keeps it from starting, or from going on.
+pub async fn run(config: Config) -> Result<(), ServiceError> {
+    let mut signals = Signals::listen()?;
+    let node = build::node(config).await?;
+    node.announce();
+    node.readiness.ready();
+    let end = tokio::select! {
+        patience = signals.next() => End::Leave(patience),
+        why = node.storage.failed() => End::Failed(why),
+    };
+    match end {
+        End::Leave(patience) => tokio::select! {
+            done = node.leave(patience) => done,
+            _ = signals.next() => {
+                tracing::warn!("a second signal: ending at once");
+                Ok(())
+            }
+        },
+        End::Failed(why) => node.stop(why).await,
+    }
+}
+
+enum End {
+    Leave(Patience),
+    Failed(String),
+}
+
+/// How a drain goes about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Patience {
+    /// As configured: load balancers and user agents are given time.
+    Configured,
+    /// Somebody waits for the prompt.
+    None,
+}
+
+/// A service that was built: everything that runs, and what it takes to end it.
+struct Node {
+    config: Drain,
+    facts: BannerFacts,
+    readiness: Arc<Readiness>,
+    storage: Arc<dyn Storage>,
+    channels: Arc<Channels>,
+    listeners: Listeners,
+    /// Tells the admin listeners to end.
+    end_admin: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Node {
+    /// Says where it listens: one line for whatever started it, then the banner.
+    fn announce(&self) {
+        let joined = |addresses: &[SocketAddr]| {
+            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        };
+        tracing::info!(
+            http = joined(&self.facts.http),
+            tls = joined(&self.facts.tls),
+            admin = joined(&self.facts.admin),
+            public_url = self.facts.public_url,
+            "listening"
+        );
+        banner::announce(&self.facts);
+    }
+
+    /// Drains (PR-36): readiness fails while everything still works, channels go one after the other, requests under way
+    /// end, ports close, and storage comes last.
+    async fn leave(mut self, patience: Patience) -> Result<(), ServiceError> {
+        let (delay, spread) = match patience {
+            Patience::Configured => (self.config.delay, self.config.spread),
+            Patience::None => (Duration::ZERO, Duration::ZERO),
+        };
+        let deadline = Instant::now() + self.config.deadline;
+        tracing::info!(?delay, ?spread, "draining");
+        self.readiness.draining();
+        sleep(delay.min(self.config.deadline)).await;
+        if timeout_at(deadline, self.channels.drain(spread)).await.is_err() {
+            tracing::warn!("channels are left at the end of drain.deadline; what they wait for stays stored");
+        }
+        self.listeners.drain(deadline.saturating_duration_since(Instant::now())).await;
+        // Those that were opened while the others were closed.
+        let _ = timeout(STORAGE_CLOSE_WITHIN, self.channels.drain(Duration::ZERO)).await;
+        self.end_admin.cancel();
+        self.tasks.shutdown().await;
+        close(&*self.storage).await
+    }
+
+    /// Storage failed (PR-5): nothing that it confirmed is in doubt, and nothing more can be confirmed.
+    async fn stop(mut self, why: String) -> Result<(), ServiceError> {
+        tracing::error!(why, "storage failed: closing all channels");
+        self.readiness.failed(why.clone());
+        let _ = timeout(STORAGE_CLOSE_WITHIN, self.channels.stop()).await;
+        self.listeners.drain(Duration::ZERO).await;
+        self.end_admin.cancel();
+        self.tasks.shutdown().await;
+        Err(ServiceError(format!("storage failed: {why}")))
+    }
+
+    /// Starts what runs beside requests and channels.
+    fn run_beside(&mut self, broker: Arc<Broker>, acceptor: Option<Acceptor>) {
+        let channels = Arc::clone(&self.channels);
+        self.tasks.spawn(async move { channels.keep_time().await });
+        self.tasks.spawn(async move { broker.keep_expiring().await });
+        if let Some(acceptor) = acceptor {
+            self.tasks.spawn(async move { match acceptor.keep_certificate_fresh(CERTIFICATE_CHECK_EVERY).await {} });
+        }
+    }
+
+    fn serve_admin(&mut self, sockets: Vec<TcpListener>, metrics: &Arc<Metrics>) {
+        for socket in sockets {
+            let admin = Admin {
+                metrics: Arc::clone(metrics),
+                storage: Arc::clone(&self.storage),
+                readiness: Arc::clone(&self.readiness),
+            };
+            let end = self.end_admin.clone();
+            self.tasks.spawn(async move { admin.serve(socket, end.cancelled_owned()).await });
+        }
+    }
+}
+
+async fn close(storage: &dyn Storage) -> Result<(), ServiceError> {
+    match timeout(STORAGE_CLOSE_WITHIN, storage.close()).await {
+        Ok(Ok(())) => {
+            tracing::info!("ended");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(ServiceError(format!("storage did not close well: {error}"))),
+        Err(_) => Err(ServiceError("storage did not close in time; what was confirmed is on disk".to_owned())),
+    }
+}
+
+/// The signals that end the service.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, ServiceError> {
+        let listen = |kind| signal(kind).map_err(|error| ServiceError(format!("signals can't be caught: {error}")));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> Patience {
+        tokio::select! {
+            _ = self.terminate.recv() => Patience::Configured,
+            _ = self.interrupt.recv() => Patience::None,
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! One suite that holds every storage to the promise.
+//!
+//! A storage instantiates it with `suite!(open)`, where `open` is an async function that gives a fresh [`Rig`]: the
+//! storage, empty, with a clock that the test moves and an announcer that records. Each case becomes a test of its own.
+//! A case opens with the sentence that it proves and the rules behind it.
+
+pub(crate) mod budgets;
+pub(crate) mod expiry;
+pub(crate) mod queues;
+mod rig;
+pub(crate) mod seats;
+pub(crate) mod subscriptions;
+
+pub(crate) use rig::Rig;
+
+/// Makes a test of every case, each with a rig of its own from `open`.
+macro_rules! suite {
+    ($open:path) => {
+        $crate::storage::contract::suite! { $open,
+            subscriptions: [
+                a_registered_name_keeps_its_subscription,
+                a_limit_on_subscriptions_refuses_only_new_names,
+                an_ended_subscription_is_never_delivered,
+                a_name_registered_again_is_another_subscription,
+                nothing_is_written_for_a_stranger,
+                a_record_stays_while_its_seat_is_held,
+                a_report_shows_what_waits_and_nothing_else,
+                the_sealing_key_in_use_must_stay,
+            ],
+            queues: [
+                messages_come_in_the_order_of_acceptance,
+                an_accepted_message_comes_back_whole,
+                numbers_rise_even_when_the_clock_stands_or_falls,
+                only_the_whole_id_names_a_message,
+                an_acknowledgement_is_idempotent_and_final,
+                a_page_is_bounded_and_says_where_it_ends,
+                a_page_skips_what_is_not_urgent_enough,
+                a_page_keeps_to_its_scope,
+                a_message_replaces_the_one_of_its_topic,
+                topics_do_not_reach_across_subscriptions,
+                a_message_without_topic_replaces_nothing,
+                a_replaced_message_cannot_be_acknowledged,
+                concurrent_messages_of_one_topic_leave_one,
+                gauges_follow_the_queue,
+            ],
+            seats: [
+                attach_takes_the_seat_and_reads_the_head,
+                a_page_is_for_the_holder_of_the_seat,
+                a_free_seat_is_taken_by_whoever_reads,
+                only_the_holder_releases,
+                the_seat_is_told_of_each_stored_message,
+                the_seat_is_told_what_others_removed,
+                the_seat_is_told_what_was_replaced_or_expired,
+                a_message_with_ttl_zero_passes_by,
+                a_message_with_ttl_zero_replaces_its_topic,
+                the_subscription_that_makes_the_record_takes_the_seat,
+            ],
+            budgets: [
+                the_largest_share_gives_way,
+                within_a_subscription_the_least_urgent_and_oldest_goes,
+                a_newcomer_that_would_be_the_victim_is_refused,
+                equal_shares_are_told_apart_by_id,
+                expired_messages_go_first,
+                a_replaced_message_makes_room_first,
+                too_many_victims_are_none,
+                a_rate_refuses_and_refills,
+                a_refusal_changes_nothing,
+            ],
+            expiry: [
+                an_expired_message_is_never_handed_out,
+                remaining_time_counts_down,
+                a_sweep_drops_what_is_due_in_bounded_steps,
+                an_abandoned_record_vanishes,
+                a_hello_renews_the_retention,
+                a_held_seat_keeps_its_record,
+                an_expired_message_counts_as_not_there,
+            ],
+        }
+    };
+    ($open:path, $($theme:ident: [$($case:ident),* $(,)?],)*) => {
+        $($(
+            #[tokio::test]
+            async fn $case() {
+                let rig = $open().await;
+                $crate::storage::contract::$theme::$case(&rig).await;
+                rig.storage.close().await.unwrap();
+            }
+        )*)*
+    };
+}
+pub(crate) use suite;

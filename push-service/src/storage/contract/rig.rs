@@ -1,0 +1,231 @@
+//! What a case of the suite works with: a storage, its clock, what its seats were told, and short words for requests.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use push_protocol::{
+    Coding, Content, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic, Ttl,
+    Urgency, UserAgentId,
+};
+
+use crate::storage::clock::{Clock, ManualClock};
+use crate::storage::{
+    Announce, Attached, Budget, Confirm, Enqueue, Enqueued, Page, PageRequest, Paged, Removal, Scope, Seat,
+    Storage, Subscribe, Subscribed, WakeUp,
+};
+
+/// When every rig's clock starts: in November 2023, in microseconds.
+pub(crate) const START_US: u64 = 1_700_000_000_000_000;
+
+/// A storage under test.
+pub(crate) struct Rig {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) told: Arc<Told>,
+    /// What has to live as long as the storage: its directory, its server.
+    _keep: Option<Box<dyn Any + Send + Sync>>,
+}
+
+/// What seats were told, oldest first.
+#[derive(Default)]
+pub(crate) struct Told(Mutex<Vec<(UserAgentId, Seat, WakeUp)>>);
+
+impl Announce for Told {
+    fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
+        self.0.lock().unwrap().push((user_agent, seat, wake_up));
+    }
+}
+
+impl Told {
+    /// Takes what was told since the last call.
+    pub(crate) fn take(&self) -> Vec<(UserAgentId, Seat, WakeUp)> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+
+    /// Takes it, and keeps only the ids that `seat` was told to be gone.
+    pub(crate) fn take_removed(&self, seat: Seat) -> Vec<MessageId> {
+        let mut removed = Vec::new();
+        for (_, told, wake_up) in self.take() {
+            match wake_up {
+                WakeUp::Removed(ids) if told == seat => removed.extend(ids),
+                _ => {}
+            }
+        }
+        removed
+    }
+}
+
+impl Rig {
+    /// A storage made from a recording announcer and a manual clock.
+    pub(crate) fn new<S: Storage>(make: impl FnOnce(Arc<dyn Announce>, Arc<dyn Clock>) -> Arc<S>) -> Self {
+        let clock = Arc::new(ManualClock::new(START_US));
+        let told = Arc::new(Told::default());
+        let storage = make(
+            Arc::clone(&told) as Arc<dyn Announce>,
+            Arc::clone(&clock) as Arc<dyn Clock>,
+        );
+        Self {
+            storage,
+            clock,
+            told,
+            _keep: None,
+        }
+    }
+
+    /// Keeps something alive as long as the rig.
+    pub(crate) fn keeping(self, keep: impl Any + Send + Sync) -> Self {
+        Self {
+            _keep: Some(Box::new(keep)),
+            ..self
+        }
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// Makes subscription `n` of user agent `n_agent`, which must be new.
+    pub(crate) async fn subscribed(&self, n_agent: u8, n: u8) {
+        let subscribed = self.storage.subscribe(subscribe(n_agent, n)).await.unwrap();
+        assert_eq!(subscribed, Subscribed::Created(subscription(n)));
+    }
+
+    /// Enqueues what must be stored.
+    pub(crate) async fn stored(&self, request: Enqueue) -> MessageId {
+        match self.storage.enqueue(request).await.unwrap() {
+            Enqueued::Stored { id, .. } => id,
+            other => panic!("not stored: {other:?}"),
+        }
+    }
+
+    /// Takes the seat of a user agent that must be known.
+    pub(crate) async fn attached(&self, n_agent: u8, seat: Seat) -> Page {
+        let attach = self
+            .storage
+            .attach(user_agent(n_agent), seat, everything())
+            .await
+            .unwrap();
+        match attach {
+            Attached::Known { page, .. } => page,
+            Attached::Unknown => panic!("unknown"),
+        }
+    }
+
+    /// Reads a page for a seat that is held or free.
+    pub(crate) async fn page(&self, n_agent: u8, seat: Seat, request: PageRequest) -> Page {
+        match self
+            .storage
+            .page(user_agent(n_agent), seat, request)
+            .await
+            .unwrap()
+        {
+            Paged::Page(page) => page,
+            other => panic!("no page: {other:?}"),
+        }
+    }
+
+    /// The ids of all that waits for user agent `n_agent`. Takes seat 0 and gives it back.
+    pub(crate) async fn waiting(&self, n_agent: u8) -> Vec<MessageId> {
+        let page = self.attached(n_agent, seat(0)).await;
+        self.storage.release(user_agent(n_agent), seat(0)).await.unwrap();
+        ids(&page)
+    }
+
+    /// Acknowledges durably, from no session.
+    pub(crate) async fn acknowledged(&self, n_agent: u8, ids: &[MessageId]) -> Vec<bool> {
+        self.storage
+            .acknowledge(
+                user_agent(n_agent),
+                ids,
+                Removal::Acknowledged,
+                Confirm::Durably,
+                None,
+            )
+            .await
+            .unwrap()
+    }
+}
+
+pub(crate) fn ids(page: &Page) -> Vec<MessageId> {
+    page.messages.iter().map(|m| m.id).collect()
+}
+
+pub(crate) fn bodies(messages: &[Arc<PushMessage>]) -> Vec<&[u8]> {
+    messages.iter().map(|m| &m.content.body[..]).collect()
+}
+
+pub(crate) fn user_agent(n: u8) -> UserAgentId {
+    UserAgentId([n; 16])
+}
+
+pub(crate) fn subscription(n: u8) -> SubscriptionId {
+    SubscriptionId([n; 8])
+}
+
+pub(crate) fn name(n: u8) -> SubscriptionName {
+    SubscriptionName([n; 16])
+}
+
+pub(crate) fn seat(n: u64) -> Seat {
+    Seat {
+        incarnation: 7,
+        session: n,
+    }
+}
+
+pub(crate) fn topic(text: &str) -> Option<Topic> {
+    Some(Topic::parse(text).unwrap())
+}
+
+pub(crate) fn subscribe(n_agent: u8, n: u8) -> Subscribe {
+    Subscribe {
+        user_agent: user_agent(n_agent),
+        name: name(n),
+        fresh_id: subscription(n),
+        key: None,
+        seat: None,
+        limit: 100,
+    }
+}
+
+/// A message of normal urgency for a day, with a budget and rate that let everything through.
+pub(crate) fn enqueue(n_agent: u8, n: u8, body: &[u8]) -> Enqueue {
+    Enqueue {
+        user_agent: user_agent(n_agent),
+        subscription: subscription(n),
+        nonce: nonce(body),
+        ttl: Ttl::from_secs(86_400),
+        urgency: Urgency::Normal,
+        topic: None,
+        content: Content {
+            coding: Coding::Aes128gcm,
+            media_type: None,
+            body: Bytes::copy_from_slice(body),
+        },
+        sealed_by: 3,
+        budget: Budget {
+            messages: 1_000,
+            bytes: 1 << 24,
+        },
+        rate: None,
+    }
+}
+
+fn nonce(body: &[u8]) -> u64 {
+    body.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+/// The whole queue.
+pub(crate) fn everything() -> PageRequest {
+    PageRequest {
+        after: MessageNumber::START,
+        scope: Scope::AllBut(Vec::new()),
+        minimum: Urgency::VeryLow,
+        messages: 10_000,
+        bytes: usize::MAX,
+    }
+}

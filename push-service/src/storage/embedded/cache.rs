@@ -1,0 +1,285 @@
+//! The user agents at hand: those to whom something happened lately, as the decision core sees them.
+//!
+//! A user agent that is not here is *cold*: its state is what the store holds, plus the seat that a session of this
+//! process may have taken. The first step that needs it has it loaded; steps that come meanwhile wait for the same load.
+//!
+//! **Invariant:** a user agent leaves only when all its changes are committed, so that what the store holds is its state.
+//! **Invariant:** seats never leave: a seated user agent that goes cold keeps its seat and last number in `resting`, in
+//! about 50 bytes.
+//!
+//! Rate buckets do leave. A bucket that nobody touched for as long as its user agent stays at hand is full again, or
+//! nearly.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use push_protocol::{MessageNumber, UserAgentId};
+use tokio::sync::oneshot;
+
+use super::writer::Request;
+use crate::defaults::{USER_AGENT_CACHE_BYTES, USER_AGENT_CACHE_LOOKS, USER_AGENT_CACHE_SHARDS};
+use crate::storage::queue::{Subscription, UserAgent, Waiting};
+use crate::storage::{Seat, StorageError};
+
+type Loaded = Result<(), StorageError>;
+
+pub(super) struct Cache {
+    shards: Box<[Mutex<Shard>]>,
+    shard_bytes: usize,
+}
+
+/// A part of the user agents, under one lock.
+#[derive(Default)]
+pub(super) struct Shard {
+    slots: HashMap<UserAgentId, Slot>,
+    resting: HashMap<UserAgentId, Resting>,
+    /// Who is at hand, in the order in which they are looked at when one has to leave.
+    ring: VecDeque<UserAgentId>,
+    bytes: usize,
+}
+
+enum Slot {
+    Loading(Vec<oneshot::Sender<Loaded>>),
+    Ready(Box<Cell>),
+}
+
+/// A user agent at hand.
+pub(super) struct Cell {
+    pub(super) state: UserAgent,
+    /// Requests with the writer that are not committed.
+    pub(super) uncommitted: u32,
+    touched: bool,
+    bytes: usize,
+}
+
+/// What a cold user agent keeps in memory.
+struct Resting {
+    seat: Seat,
+    last: MessageNumber,
+}
+
+/// What to do about a user agent that a step needs.
+pub(super) enum Warmth {
+    AtHand,
+    /// Somebody loads it: wait.
+    Loading(oneshot::Receiver<Loaded>),
+    /// Nobody does: load it, call [`Cache::fill`], and wait.
+    Cold(oneshot::Receiver<Loaded>),
+}
+
+impl Cache {
+    pub(super) fn new() -> Self {
+        Self::bounded(USER_AGENT_CACHE_BYTES)
+    }
+
+    pub(super) fn bounded(bytes: usize) -> Self {
+        let shards = (0..USER_AGENT_CACHE_SHARDS).map(|_| Mutex::default());
+        Self {
+            shards: shards.collect(),
+            shard_bytes: bytes / USER_AGENT_CACHE_SHARDS,
+        }
+    }
+
+    /// Locks the part in which a user agent is. Never held across an await or a read of the disk.
+    pub(super) fn shard(&self, user_agent: UserAgentId) -> MutexGuard<'_, Shard> {
+        // Ids are digests, so any byte spreads them evenly.
+        let shard = &self.shards[usize::from(user_agent.0[0]) % self.shards.len()];
+        // A step that panicked is a bug; it is not made worse by refusing every other user agent of the shard.
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn ask(&self, user_agent: UserAgentId) -> Warmth {
+        let (loaded, wait) = oneshot::channel();
+        match self.shard(user_agent).slots.entry(user_agent) {
+            Entry::Occupied(mut slot) => match slot.get_mut() {
+                Slot::Ready(_) => Warmth::AtHand,
+                Slot::Loading(waiters) => {
+                    waiters.push(loaded);
+                    Warmth::Loading(wait)
+                }
+            },
+            Entry::Vacant(slot) => {
+                slot.insert(Slot::Loading(vec![loaded]));
+                Warmth::Cold(wait)
+            }
+        }
+    }
+
+    /// Ends a load, for better or worse, and tells all who wait for it.
+    pub(super) fn fill(&self, user_agent: UserAgentId, loaded: Result<UserAgent, StorageError>) {
+        let mut shard = self.shard(user_agent);
+        let Some(Slot::Loading(waiters)) = shard.slots.remove(&user_agent) else {
+            return;
+        };
+        let answer = loaded.map(|state| {
+            // In this order, so that whom somebody waits for is not sent home again.
+            shard.shrink_to(self.shard_bytes);
+            shard.admit(user_agent, state);
+        });
+        drop(shard);
+        for waiter in waiters {
+            // Whoever no longer waits does not need to know.
+            let _ = waiter.send(answer.clone());
+        }
+    }
+
+    /// Takes note of a committed request: bodies can be read from the store now.
+    pub(super) fn committed(&self, request: &Request) {
+        let mut shard = self.shard(request.user_agent);
+        let Some(cell) = shard.cell(request.user_agent) else {
+            return;
+        };
+        cell.uncommitted -= 1;
+        let stored = request.stored.as_ref().map(|stored| stored.message.id.number);
+        if let Some(waiting) = stored.and_then(|number| cell.state.waiting.get_mut(number)) {
+            waiting.message = None;
+        }
+    }
+}
+
+impl Shard {
+    /// The user agent, if it is at hand.
+    pub(super) fn touch(&mut self, user_agent: UserAgentId) -> Option<&mut Cell> {
+        let cell = self.cell(user_agent)?;
+        cell.touched = true;
+        Some(cell)
+    }
+
+    fn cell(&mut self, user_agent: UserAgentId) -> Option<&mut Cell> {
+        match self.slots.get_mut(&user_agent) {
+            Some(Slot::Ready(cell)) => Some(cell),
+            _ => None,
+        }
+    }
+
+    /// Counts again what a user agent takes, after a step.
+    pub(super) fn weigh(&mut self, user_agent: UserAgentId) {
+        let Some(cell) = self.cell(user_agent) else {
+            return;
+        };
+        let before = std::mem::replace(&mut cell.bytes, bytes_of(&cell.state));
+        let after = cell.bytes;
+        self.bytes = self.bytes + after - before;
+    }
+
+    fn admit(&mut self, user_agent: UserAgentId, mut state: UserAgent) {
+        if let Some(resting) = self.resting.remove(&user_agent) {
+            state.seat = Some(resting.seat);
+            state.last = state.last.max(resting.last);
+        }
+        let bytes = bytes_of(&state);
+        let cell = Cell {
+            state,
+            uncommitted: 0,
+            touched: true,
+            bytes,
+        };
+        self.bytes += bytes;
+        self.slots.insert(user_agent, Slot::Ready(Box::new(cell)));
+        self.ring.push_back(user_agent);
+    }
+
+    /// Sends the least recently used home, of those that were not touched since they were last looked at.
+    fn shrink_to(&mut self, bytes: usize) {
+        for _ in 0..USER_AGENT_CACHE_LOOKS {
+            if self.bytes <= bytes {
+                return;
+            }
+            let Some(user_agent) = self.ring.pop_front() else {
+                return;
+            };
+            if !self.leaves(user_agent) {
+                self.ring.push_back(user_agent);
+            }
+        }
+    }
+
+    fn leaves(&mut self, user_agent: UserAgentId) -> bool {
+        let Some(cell) = self.cell(user_agent) else {
+            return true;
+        };
+        let was_touched = std::mem::take(&mut cell.touched);
+        if was_touched || cell.uncommitted > 0 {
+            return false;
+        }
+        let (bytes, last) = (cell.bytes, cell.state.last);
+        if let Some(seat) = cell.state.seat {
+            self.resting.insert(user_agent, Resting { seat, last });
+        }
+        self.bytes -= bytes;
+        self.slots.remove(&user_agent);
+        true
+    }
+}
+
+/// About what a user agent takes in memory while it is at hand.
+fn bytes_of(state: &UserAgent) -> usize {
+    let entry = size_of::<(UserAgentId, Slot, UserAgentId)>() + size_of::<Cell>();
+    let subscriptions = state.subscriptions.len() * size_of::<Subscription>();
+    let waiting = state.waiting.len() * size_of::<Waiting>();
+    let ended = state.ended.len() * size_of::<MessageNumber>();
+    entry + subscriptions + waiting + ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn agent(n: u16) -> UserAgentId {
+        let mut id = [0; 16];
+        id[1..3].copy_from_slice(&n.to_be_bytes());
+        UserAgentId(id)
+    }
+
+    fn seated(n: u16) -> UserAgent {
+        UserAgent {
+            last: MessageNumber(u64::from(n)),
+            seat: Some(Seat {
+                incarnation: 1,
+                session: u64::from(n),
+            }),
+            ..UserAgent::default()
+        }
+    }
+
+    fn load(cache: &Cache, n: u16, state: UserAgent) {
+        assert!(!matches!(cache.ask(agent(n)), Warmth::AtHand));
+        cache.fill(agent(n), Ok(state));
+    }
+
+    /// PR-10: a seat outlives its user agent's stay in the cache, with the number of the last message.
+    #[test]
+    fn a_seat_outlives_the_cache() {
+        let cache = Cache::bounded(0);
+        for n in 0..100 {
+            load(&cache, n, seated(n));
+        }
+        let at_hand = cache.shard(agent(0)).slots.len();
+        assert!(at_hand <= USER_AGENT_CACHE_LOOKS + 1, "{at_hand} are at hand");
+        load(&cache, 1, UserAgent::default());
+        let mut shard = cache.shard(agent(1));
+        let state = &shard.cell(agent(1)).unwrap().state;
+        assert_eq!((state.seat, state.last), (seated(1).seat, MessageNumber(1)));
+    }
+
+    /// A user agent with changes under way stays, however full the cache is.
+    #[test]
+    fn whoever_has_changes_under_way_stays() {
+        let cache = Cache::bounded(0);
+        load(&cache, 0, UserAgent::default());
+        cache.shard(agent(0)).cell(agent(0)).unwrap().uncommitted = 1;
+        for n in 1..100 {
+            load(&cache, n, UserAgent::default());
+        }
+        assert!(cache.shard(agent(0)).cell(agent(0)).is_some());
+    }
+
+    /// An idle seated user agent with one subscription costs little at hand and next to nothing when it is cold.
+    #[test]
+    fn an_idle_user_agent_is_small() {
+        assert!(size_of::<Cell>() <= 176, "{}", size_of::<Cell>());
+        assert!(size_of::<Subscription>() <= 96, "{}", size_of::<Subscription>());
+        assert!(size_of::<(UserAgentId, Resting)>() <= 40);
+    }
+}

@@ -1,0 +1,348 @@
+//! How embedded storage spells itself on disk.
+//!
+//! One ordered key space. A user agent's record and its messages stand side by side, so that one scan loads all:
+//!
+//! | key | value |
+//! |---|---|
+//! | `q`, user agent, 0 | its record |
+//! | `q`, user agent, message number | a message: packed header, then the raw body |
+//! | `s`, milliseconds, user agent | nothing: when this user agent is next to be swept |
+//! | `m`, name | what the store knows of itself |
+//!
+//! Integers are big-endian. A change here is a new [`FORMAT`].
+
+use bytes::{Buf, Bytes};
+use push_protocol::{
+    Coding, Content, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName,
+    Topic, Urgency, UserAgentId,
+};
+
+use crate::storage::Usage;
+use crate::storage::queue::{Share, Stored, Subscription, UserAgent, Waiting};
+
+/// The format that this code writes, and the newest that it reads.
+pub(super) const FORMAT: u32 = 1;
+
+pub(super) const FORMAT_KEY: &[u8] = b"mformat";
+pub(super) const STATE_KEY: &[u8] = b"mstate";
+pub(super) const SEALING_KEY_KEY: &[u8] = b"msealing-key";
+pub(super) const SEALING_FINGERPRINT_KEY: &[u8] = b"msealing-fingerprint";
+
+const NO_TIME: u64 = u64::MAX;
+const NO_TEXT: u16 = u16::MAX;
+
+/// What a stored value says that this code cannot read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unreadable;
+
+/// `q`, user agent, number; the record is number 0.
+pub(super) fn queue_key(user_agent: UserAgentId, number: MessageNumber) -> [u8; 25] {
+    let mut key = [b'q'; 25];
+    key[1..17].copy_from_slice(&user_agent.0);
+    key[17..].copy_from_slice(&number.0.to_be_bytes());
+    key
+}
+
+/// Of a key that [`queue_key`] made.
+pub(super) fn number_of(key: &[u8]) -> Result<MessageNumber, Unreadable> {
+    let number = key
+        .get(17..25)
+        .and_then(|n| n.try_into().ok())
+        .ok_or(Unreadable)?;
+    Ok(MessageNumber(u64::from_be_bytes(number)))
+}
+
+/// `s`, milliseconds, user agent.
+pub(super) fn sweep_key(at_ms: u64, user_agent: UserAgentId) -> [u8; 25] {
+    let mut key = [b's'; 25];
+    key[1..9].copy_from_slice(&at_ms.to_be_bytes());
+    key[9..].copy_from_slice(&user_agent.0);
+    key
+}
+
+/// Of a key that [`sweep_key`] made.
+pub(super) fn sweep_of(key: &[u8]) -> Result<(u64, UserAgentId), Unreadable> {
+    let mut rest = key.get(1..).ok_or(Unreadable)?;
+    let at_ms = rest.try_get_u64().map_err(|_| Unreadable)?;
+    let user_agent = rest.try_into().map_err(|_| Unreadable)?;
+    Ok((at_ms, UserAgentId(user_agent)))
+}
+
+/// What the store remembers of itself with each batch: its time, and its gauges, exact as of that batch.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct State {
+    pub(super) clock_us: u64,
+    pub(super) usage: Usage,
+}
+
+impl State {
+    pub(super) fn encode(self) -> Vec<u8> {
+        let Usage {
+            messages,
+            bytes,
+            user_agents,
+        } = self.usage;
+        [self.clock_us, messages, bytes, user_agents]
+            .map(u64::to_be_bytes)
+            .concat()
+    }
+
+    pub(super) fn decode(mut value: &[u8]) -> Result<Self, Unreadable> {
+        let mut next = || value.try_get_u64().map_err(|_| Unreadable);
+        Ok(Self {
+            clock_us: next()?,
+            usage: Usage {
+                messages: next()?,
+                bytes: next()?,
+                user_agents: next()?,
+            },
+        })
+    }
+}
+
+/// The record: all of a user agent but its seat, its buckets and its messages.
+pub(super) fn encode_record(user_agent: &UserAgent) -> Vec<u8> {
+    let mut value = Vec::with_capacity(28 + 65 * user_agent.subscriptions.len());
+    value.extend(user_agent.last.0.to_be_bytes());
+    value.extend(user_agent.retained_until_ms.to_be_bytes());
+    value.extend(user_agent.sweep_at_ms.unwrap_or(NO_TIME).to_be_bytes());
+    for subscription in &user_agent.subscriptions {
+        value.extend(subscription.id.0);
+        value.extend(subscription.name.0);
+        value.extend(subscription.created_at_secs.to_be_bytes());
+        value.push(u8::from(subscription.key.is_some()));
+        value.extend(subscription.key.iter().flat_map(|key| key.0));
+    }
+    value
+}
+
+/// The reverse of [`encode_record`], its messages still to be put in.
+pub(super) fn decode_record(value: &[u8]) -> Result<UserAgent, Unreadable> {
+    let mut fields = Fields(value);
+    let mut user_agent = UserAgent {
+        last: MessageNumber(fields.number()?),
+        retained_until_ms: fields.number()?,
+        sweep_at_ms: Some(fields.number()?).filter(|at_ms| *at_ms != NO_TIME),
+        recorded: true,
+        ..UserAgent::default()
+    };
+    while !fields.0.is_empty() {
+        user_agent.subscriptions.push(Subscription {
+            id: SubscriptionId(fields.array()?),
+            name: SubscriptionName(fields.array()?),
+            created_at_secs: fields.number()?,
+            key: match fields.byte()? {
+                0 => None,
+                _ => Some(Box::new(KeyDigest(fields.array()?))),
+            },
+            share: Share::default(),
+            bucket: None,
+        });
+    }
+    Ok(user_agent)
+}
+
+/// A message: everything that its number does not say.
+pub(super) fn encode_message(stored: &Stored) -> Vec<u8> {
+    let message = &stored.message;
+    let content = &message.content;
+    let mut value = Vec::with_capacity(content.body.len() + 128);
+    value.extend(message.id.nonce.to_be_bytes());
+    value.extend(message.subscription.0);
+    value.extend(message.accepted_at_ms.to_be_bytes());
+    value.extend(stored.expires_at_ms.to_be_bytes());
+    value.push(message.urgency as u8);
+    value.push(stored.sealed_by);
+    put_text(&mut value, stored.topic.as_ref().map(Topic::as_str));
+    let (coding, first, second) = match &content.coding {
+        Coding::Absent => (0, None, None),
+        Coding::Aes128gcm => (1, None, None),
+        Coding::Aesgcm {
+            encryption,
+            crypto_key,
+        } => (2, Some(&**encryption), Some(&**crypto_key)),
+        Coding::Other(name) => (3, Some(&**name), None),
+    };
+    value.push(coding);
+    put_text(&mut value, first);
+    put_text(&mut value, second);
+    put_text(&mut value, content.media_type.as_deref());
+    value.extend(&content.body);
+    value
+}
+
+/// A message as it was read, without the name and the remaining time, which its user agent's state knows.
+pub(super) struct Read {
+    pub(super) message: PushMessage,
+    topic: Option<Topic>,
+    expires_at_ms: u64,
+}
+
+impl Read {
+    /// The reverse of [`encode_message`]. The body is a copy: a slice would keep the block alive in which it stands.
+    pub(super) fn decode(number: MessageNumber, value: &[u8]) -> Result<Self, Unreadable> {
+        let mut fields = Fields(value);
+        let nonce = fields.number()?;
+        let subscription = SubscriptionId(fields.array()?);
+        let accepted_at_ms = fields.number()?;
+        let expires_at_ms = fields.number()?;
+        let urgency = Urgency::from_u8(fields.byte()?).ok_or(Unreadable)?;
+        let _sealed_by = fields.byte()?;
+        let topic = fields.text()?.map(|text| Topic::parse(text).ok_or(Unreadable));
+        let coding = fields.byte()?;
+        let (first, second) = (fields.text()?, fields.text()?);
+        let media_type = fields.text()?.map(Into::into);
+        let content = Content {
+            coding: coding_of(coding, first, second)?,
+            media_type,
+            body: Bytes::copy_from_slice(fields.0),
+        };
+        let message = PushMessage {
+            id: MessageId { number, nonce },
+            subscription,
+            name: SubscriptionName([0; 16]),
+            urgency,
+            content,
+            accepted_at_ms,
+            remaining_ms: 0,
+        };
+        Ok(Self {
+            message,
+            topic: topic.transpose()?,
+            expires_at_ms,
+        })
+    }
+
+    /// Its entry in the index.
+    pub(super) fn waiting(&self) -> Waiting {
+        Waiting {
+            id: self.message.id,
+            subscription: self.message.subscription,
+            expires_at_ms: self.expires_at_ms,
+            topic: self.topic.map(Box::new),
+            message: None,
+            body_bytes: u32::try_from(self.message.content.body.len()).unwrap_or(u32::MAX),
+            urgency: self.message.urgency,
+        }
+    }
+}
+
+fn coding_of(coding: u8, first: Option<&str>, second: Option<&str>) -> Result<Coding, Unreadable> {
+    Ok(match (coding, first, second) {
+        (0, None, None) => Coding::Absent,
+        (1, None, None) => Coding::Aes128gcm,
+        (2, Some(encryption), Some(crypto_key)) => Coding::Aesgcm {
+            encryption: encryption.into(),
+            crypto_key: crypto_key.into(),
+        },
+        (3, Some(name), None) => Coding::Other(name.into()),
+        _ => return Err(Unreadable),
+    })
+}
+
+/// Length and bytes. A text comes from one header field, which is far shorter than 64 KiB.
+fn put_text(value: &mut Vec<u8>, text: Option<&str>) {
+    let length = text.map_or(NO_TEXT, |text| text.len().min(usize::from(NO_TEXT - 1)) as u16);
+    value.extend(length.to_be_bytes());
+    let bytes = text.unwrap_or_default().as_bytes();
+    value.extend(&bytes[..bytes.len().min(usize::from(length))]);
+}
+
+/// What is left to read of a value.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(Unreadable)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    fn byte(&mut self) -> Result<u8, Unreadable> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn number(&mut self) -> Result<u64, Unreadable> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn text(&mut self) -> Result<Option<&'a str>, Unreadable> {
+        let length = self.array().map(u16::from_be_bytes)?;
+        if length == NO_TEXT {
+            return Ok(None);
+        }
+        let (text, rest) = self.0.split_at_checked(usize::from(length)).ok_or(Unreadable)?;
+        self.0 = rest;
+        std::str::from_utf8(text).map(Some).map_err(|_| Unreadable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn stored() -> Stored {
+        let content = Content {
+            coding: Coding::Aesgcm {
+                encryption: "salt=c2FsdA".into(),
+                crypto_key: "dh=ZGg".into(),
+            },
+            media_type: Some("text/plain".into()),
+            body: Bytes::from_static(b"\0body\xff"),
+        };
+        Stored {
+            message: Arc::new(PushMessage {
+                id: MessageId {
+                    number: MessageNumber(77),
+                    nonce: 88,
+                },
+                subscription: SubscriptionId([9; 8]),
+                name: SubscriptionName([0; 16]),
+                urgency: Urgency::High,
+                content,
+                accepted_at_ms: 1_234,
+                remaining_ms: 0,
+            }),
+            topic: Topic::parse("news"),
+            expires_at_ms: 5_678,
+            sealed_by: 3,
+        }
+    }
+
+    /// What is written is what is read.
+    #[test]
+    fn a_message_survives_its_spelling() {
+        let stored = stored();
+        let read = Read::decode(MessageNumber(77), &encode_message(&stored)).unwrap();
+        assert_eq!(read.message, *stored.message);
+        assert_eq!((read.topic, read.expires_at_ms), (stored.topic, 5_678));
+    }
+
+    /// A value cut short or changed is refused or read as something else, and never a panic.
+    #[test]
+    fn a_garbled_value_never_panics() {
+        let value = encode_message(&stored());
+        let header = value.len() - 6;
+        for end in 0..header {
+            assert!(Read::decode(MessageNumber(1), &value[..end]).is_err(), "{end}");
+        }
+        for place in 0..value.len() {
+            let mut garbled = value.clone();
+            garbled[place] ^= 0x81;
+            let _ = Read::decode(MessageNumber(1), &garbled);
+            let _ = decode_record(&garbled);
+        }
+    }
+
+    /// Keys sort as numbers and times do, and are read back.
+    #[test]
+    fn keys_sort_as_what_they_say() {
+        let agent = UserAgentId([5; 16]);
+        let keys = [1, 255, 256, u64::MAX].map(|n| queue_key(agent, MessageNumber(n)));
+        assert!(keys.is_sorted());
+        assert_eq!(number_of(&keys[2]).unwrap().0, 256);
+        assert_eq!(sweep_of(&sweep_key(70_000, agent)).unwrap(), (70_000, agent));
+    }
+}

@@ -1,0 +1,519 @@
+//! Storage on the disk of this machine: survives kill -9 and power loss, needs no server beside it.
+//!
+//! A step is decided in memory by the core of [`super::queue`], on the state of its user agent, and its writes go in
+//! order to one writer thread, which commits many steps with one sync. What is decided is announced at once and answered
+//! when it is durable: delivery to a connected user agent does not wait for the disk, 201 does.
+//!
+//! ```text
+//!   step ──► cache: state at hand? ──no──► readers: load it
+//!              │ yes                           │
+//!              ▼                               ▼
+//!           decide, announce  ◄────────────────┘
+//!              │ writes, in order of decision
+//!              ▼
+//!           writer: one batch, one sync ──► answers
+//! ```
+//!
+//! **Invariant:** no lock is held while the disk is read or written, and no async thread ever does either.
+
+mod cache;
+mod disk;
+mod layout;
+mod readers;
+mod store;
+#[cfg(test)]
+mod tests;
+mod trouble;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use push_protocol::{MessageId, PushMessage, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+
+use self::cache::{Cache, Warmth};
+use self::disk::Room;
+pub use self::disk::{Disk, MachineDisk};
+use self::layout::{SEALING_FINGERPRINT_KEY, SEALING_KEY_KEY};
+use self::readers::Readers;
+pub use self::store::OpenError;
+use self::store::Store;
+use self::trouble::{Failure, Gauges};
+use self::writer::{Order, Record, Request};
+use super::clock::{Clock, Forward, Now, SystemClock};
+use super::queue::{Changes, Picked, PickedPage, Step, Taken, Turned, UserAgent};
+use super::{
+    Announce, Attached, Confirm, Enqueue, Enqueued, Page, PageRequest, Paged, Removal, Seat, Storage,
+    StorageError, Subscribe, Subscribed, Usage, UserAgentReport,
+};
+use crate::defaults::{RETENTION, STORE_STEP_WAIT, STORE_STEPS_WAITING, SWEEP_LOOK_BACK};
+
+/// How a store is opened.
+pub struct Options {
+    /// Where it is. Made, for its owner only, if it is not there.
+    pub directory: PathBuf,
+    /// Who is told.
+    pub announce: Arc<dyn Announce>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// The disk beneath.
+    pub disk: Arc<dyn Disk>,
+    /// How long an abandoned record is kept (PR-29).
+    pub retention: Duration,
+}
+
+impl Options {
+    /// A store on this machine's disk, by this machine's clock.
+    pub fn new(directory: impl Into<PathBuf>, announce: Arc<dyn Announce>) -> Self {
+        Self {
+            directory: directory.into(),
+            announce,
+            clock: Arc::new(SystemClock),
+            disk: Arc::new(MachineDisk),
+            retention: RETENTION,
+        }
+    }
+}
+
+/// Queues and subscriptions on disk.
+///
+/// Dropped without [`Storage::close`], its threads finish what they have, sync, and end on their own.
+pub struct Embedded {
+    shared: Arc<Shared>,
+    announce: Arc<dyn Announce>,
+    retention: Duration,
+    room: Room,
+    swept_to_ms: AtomicU64,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    writer: Sender<Order>,
+    readers: Readers,
+}
+
+/// What steps and the writer share.
+struct Shared {
+    cache: Cache,
+    clock: Forward,
+    disk: Arc<dyn Disk>,
+    /// Places for steps that are decided and not yet in a batch.
+    places: Semaphore,
+    failure: Failure,
+    usage: Gauges,
+}
+
+/// What a step's answer waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// Until everything that it says is durable.
+    Durable,
+    /// Nothing: what it changes is durable soon.
+    AtOnce,
+}
+
+impl Embedded {
+    /// Opens the store, or makes one. Blocks for as long as the disk takes to replay its journal.
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        let Options {
+            directory,
+            announce,
+            clock,
+            disk,
+            retention,
+        } = options;
+        let (store, state) = Store::open(&directory)?;
+        let shared = Arc::new(Shared {
+            cache: Cache::new(),
+            clock: Forward::new(clock, state.clock_us),
+            disk: Arc::clone(&disk),
+            places: Semaphore::new(STORE_STEPS_WAITING),
+            failure: Failure::default(),
+            usage: Gauges::default(),
+        });
+        shared.usage.publish(state.usage);
+        let no_thread = |error| OpenError::Io {
+            directory: directory.clone(),
+            error,
+        };
+        let (readers, mut threads) = Readers::start(&store).map_err(no_thread)?;
+        let (writer, thread) = writer::start(store, state, Arc::clone(&shared)).map_err(no_thread)?;
+        threads.push(thread);
+        Ok(Self {
+            shared,
+            announce,
+            retention,
+            room: Room::new(disk, directory),
+            swept_to_ms: AtomicU64::new(0),
+            threads: Mutex::new(threads),
+            writer,
+            readers,
+        })
+    }
+
+    /// The key that the store keeps for sealing URLs, or, if it has none, `fresh`, which it keeps from now on (PR-28).
+    pub async fn sealing_key(&self, fresh: [u8; 32]) -> Result<[u8; 32], StorageError> {
+        let kept = self.readers.read(|store| store.own(SEALING_KEY_KEY)).await?;
+        let Some(kept) = kept else {
+            self.keep(SEALING_KEY_KEY, fresh.to_vec()).await?;
+            return Ok(fresh);
+        };
+        kept.try_into()
+            .map_err(|_| StorageError::Unavailable("the store's sealing key does not read".to_owned()))
+    }
+
+    /// Keeps a value of the store about itself, durably.
+    async fn keep(&self, key: &'static [u8], value: Vec<u8>) -> Result<(), StorageError> {
+        let (done, wait) = oneshot::channel();
+        self.order(Order::Own(key, value, done))?;
+        wait.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Runs one step and waits for what its answer needs.
+    async fn step<T>(
+        &self,
+        user_agent: UserAgentId,
+        answer: Answer,
+        decide: impl FnOnce(&mut UserAgent, Now) -> Step<T>,
+    ) -> Result<T, StorageError> {
+        self.shared.failure.check()?;
+        let place = self.place().await?;
+        let mut undecided = Undecided {
+            decide: Some(decide),
+            place: Some(place),
+        };
+        let (outcome, durable) = loop {
+            if let Some(decided) = self.decide(user_agent, answer, &mut undecided)? {
+                break decided;
+            }
+            self.warm(user_agent).await?;
+        };
+        if let Some(durable) = durable {
+            durable.await.unwrap_or_else(|_| Err(closed()))?;
+        }
+        Ok(outcome)
+    }
+
+    /// Waits for a place among the steps that the writer has not taken yet: back-pressure of the disk.
+    async fn place(&self) -> Result<SemaphorePermit<'_>, StorageError> {
+        let places = &self.shared.places;
+        if let Ok(place) = places.try_acquire() {
+            return Ok(place);
+        }
+        let place = tokio::time::timeout(STORE_STEP_WAIT, places.acquire()).await;
+        place
+            .map_err(|_| StorageError::Unavailable("the disk does not keep up".to_owned()))?
+            .map_err(|_| closed())
+    }
+
+    /// The step itself, or `None` if its user agent is cold.
+    ///
+    /// Decision, announcement and handing over to the writer happen under one lock, so that all three have one order.
+    fn decide<T, F: FnOnce(&mut UserAgent, Now) -> Step<T>>(
+        &self,
+        user_agent: UserAgentId,
+        answer: Answer,
+        undecided: &mut Undecided<'_, F>,
+    ) -> Result<Option<(T, Option<Durable>)>, StorageError> {
+        let mut shard = self.shared.cache.shard(user_agent);
+        let Some(cell) = shard.touch(user_agent) else {
+            return Ok(None);
+        };
+        let (Some(decide), Some(place)) = (undecided.decide.take(), undecided.place.take()) else {
+            return Ok(None);
+        };
+        let Step { outcome, mut changes } = decide(&mut cell.state, self.shared.clock.now());
+        for (seat, wake_up) in changes.wake_ups.drain(..) {
+            self.announce.announce(user_agent, seat, wake_up);
+        }
+        // What is said may rest on a change that is still under way, so it waits for that one too.
+        let waits = answer == Answer::Durable && (changes.must_be_written() || cell.uncommitted > 0);
+        if !changes.must_be_written() && !waits {
+            return Ok(Some((outcome, None)));
+        }
+        let (done, durable) = if waits {
+            let (done, durable) = oneshot::channel();
+            (Some(done), Some(durable))
+        } else {
+            (None, None)
+        };
+        cell.uncommitted += 1;
+        let request = request(user_agent, &cell.state, changes, done);
+        shard.weigh(user_agent);
+        place.forget();
+        self.order(Order::Step(request))?;
+        Ok(Some((outcome, durable)))
+    }
+
+    fn order(&self, order: Order) -> Result<(), StorageError> {
+        self.writer.send(order).map_err(|_| closed())
+    }
+
+    /// Has a cold user agent loaded, or waits for whoever does.
+    async fn warm(&self, user_agent: UserAgentId) -> Result<(), StorageError> {
+        let wait = match self.shared.cache.ask(user_agent) {
+            Warmth::AtHand => return Ok(()),
+            Warmth::Loading(wait) => wait,
+            Warmth::Cold(wait) => {
+                let shared = Arc::clone(&self.shared);
+                let load = move |store: &Store| shared.cache.fill(user_agent, store.load(user_agent));
+                if let Err(error) = self.readers.submit(load) {
+                    self.shared.cache.fill(user_agent, Err(error));
+                }
+                wait
+            }
+        };
+        wait.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Finds the bodies of a page: in memory those that are not committed yet, on disk the others.
+    async fn bodies(&self, user_agent: UserAgentId, picked: PickedPage) -> Result<Page, StorageError> {
+        let PickedPage { messages, upto, more } = picked;
+        let messages = if messages.iter().all(|picked| picked.message.is_some()) {
+            let here = |picked: &Picked| Some(picked.hand_out(picked.message.as_deref()?));
+            messages.iter().filter_map(here).collect()
+        } else {
+            let read = move |store: &Store| read_page(store, user_agent, &messages);
+            self.readers.read(read).await?
+        };
+        Ok(Page { messages, upto, more })
+    }
+
+    /// Sweeps one user agent for an entry of the sweep index.
+    async fn sweep(&self, due_ms: u64, user_agent: UserAgentId, limit: usize) -> Result<usize, StorageError> {
+        let retention = self.retention;
+        self.step(user_agent, Answer::AtOnce, |state, now| {
+            if state.sweep_at_ms != Some(due_ms) {
+                return state.disown_sweep(due_ms);
+            }
+            state.sweep(limit, retention, now)
+        })
+        .await
+    }
+}
+
+type Durable = oneshot::Receiver<Result<(), StorageError>>;
+
+/// A step that waits for its user agent's state.
+struct Undecided<'a, F> {
+    decide: Option<F>,
+    place: Option<SemaphorePermit<'a>>,
+}
+
+fn request(
+    user_agent: UserAgentId,
+    state: &UserAgent,
+    changes: Changes,
+    done: Option<writer::Done>,
+) -> Request {
+    let record = changes.record.then(|| match state.recorded {
+        true => Record::Put(layout::encode_record(state)),
+        false => Record::Delete,
+    });
+    Request {
+        user_agent,
+        record,
+        stored: changes.stored,
+        removed: changes.removed,
+        sweep: changes.sweep,
+        usage: changes.usage,
+        done,
+    }
+}
+
+/// Reads the bodies of a page. A message that left since the page was picked is not in it.
+fn read_page(
+    store: &Store,
+    user_agent: UserAgentId,
+    messages: &[Picked],
+) -> Result<Vec<Arc<PushMessage>>, StorageError> {
+    let mut page = Vec::with_capacity(messages.len());
+    for picked in messages {
+        if let Some(message) = &picked.message {
+            page.push(picked.hand_out(message));
+            continue;
+        }
+        let read = store.message(user_agent, picked.id.number)?;
+        if let Some(message) = read.filter(|message| message.id == picked.id) {
+            let name = picked.name;
+            page.push(picked.hand_out(&PushMessage { name, ..message }));
+        }
+    }
+    Ok(page)
+}
+
+fn closed() -> StorageError {
+    StorageError::Unavailable("the store is closed".to_owned())
+}
+
+#[async_trait]
+impl Storage for Embedded {
+    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StorageError> {
+        self.room.check(self.shared.clock.now())?;
+        let step = |state: &mut UserAgent, now| state.subscribe(&subscribe, self.retention, now);
+        self.step(subscribe.user_agent, Answer::Durable, step).await
+    }
+
+    async fn unsubscribe(
+        &self,
+        user_agent: UserAgentId,
+        name: SubscriptionName,
+    ) -> Result<Option<SubscriptionId>, StorageError> {
+        let step = |state: &mut UserAgent, now| state.unsubscribe(name, now);
+        self.step(user_agent, Answer::Durable, step).await
+    }
+
+    async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
+        if enqueue.ttl != Ttl::ZERO {
+            self.room.check(self.shared.clock.now())?;
+        }
+        let user_agent = enqueue.user_agent;
+        let step = |state: &mut UserAgent, now| state.enqueue(enqueue, now);
+        self.step(user_agent, Answer::Durable, step).await
+    }
+
+    async fn attach(
+        &self,
+        user_agent: UserAgentId,
+        seat: Seat,
+        head: PageRequest,
+    ) -> Result<Attached, StorageError> {
+        let step = |state: &mut UserAgent, now| state.attach(seat, &head, self.retention, now);
+        match self.step(user_agent, Answer::AtOnce, step).await? {
+            Taken::Unknown => Ok(Attached::Unknown),
+            Taken::Known { head, displaced } => Ok(Attached::Known {
+                page: self.bodies(user_agent, head).await?,
+                displaced,
+            }),
+        }
+    }
+
+    async fn page(
+        &self,
+        user_agent: UserAgentId,
+        seat: Seat,
+        request: PageRequest,
+    ) -> Result<Paged, StorageError> {
+        let step = |state: &mut UserAgent, now| state.page(seat, &request, now);
+        match self.step(user_agent, Answer::AtOnce, step).await? {
+            Turned::Page(picked) => Ok(Paged::Page(self.bodies(user_agent, picked).await?)),
+            Turned::Displaced => Ok(Paged::Displaced),
+            Turned::Unknown => Ok(Paged::Unknown),
+        }
+    }
+
+    async fn release(&self, user_agent: UserAgentId, seat: Seat) -> Result<(), StorageError> {
+        let step = |state: &mut UserAgent, now| state.release(seat, now);
+        self.step(user_agent, Answer::AtOnce, step).await
+    }
+
+    async fn acknowledge(
+        &self,
+        user_agent: UserAgentId,
+        messages: &[MessageId],
+        _removal: Removal,
+        confirm: Confirm,
+        by: Option<Seat>,
+    ) -> Result<Vec<bool>, StorageError> {
+        let answer = match confirm {
+            Confirm::Durably => Answer::Durable,
+            Confirm::Soon => Answer::AtOnce,
+        };
+        let step = |state: &mut UserAgent, now| state.acknowledge(messages, by, now);
+        self.step(user_agent, answer, step).await
+    }
+
+    async fn expire(&self, limit: usize) -> Result<usize, StorageError> {
+        let mut dropped = 0;
+        while dropped < limit {
+            let now_ms = self.shared.clock.now().ms();
+            let look_back_ms = SWEEP_LOOK_BACK.as_millis() as u64;
+            let from_ms = self
+                .swept_to_ms
+                .load(Ordering::Relaxed)
+                .saturating_sub(look_back_ms);
+            let left = limit - dropped;
+            let due = self
+                .readers
+                .read(move |store| store.due(from_ms, now_ms, left))
+                .await?;
+            if due.is_empty() {
+                self.swept_to_ms.fetch_max(now_ms, Ordering::Relaxed);
+                break;
+            }
+            for (due_ms, user_agent) in due {
+                if dropped < limit {
+                    dropped += self.sweep(due_ms, user_agent, limit - dropped).await?;
+                }
+            }
+            self.pass().await?;
+        }
+        Ok(dropped)
+    }
+
+    async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
+        let report = |state: &mut UserAgent, now| Step {
+            outcome: state.report(now),
+            changes: Changes::default(),
+        };
+        self.step(user_agent, Answer::AtOnce, report).await
+    }
+
+    fn usage(&self) -> Usage {
+        self.shared.usage.read()
+    }
+
+    async fn health(&self) -> Result<(), StorageError> {
+        self.shared.failure.check()?;
+        self.room.check(self.shared.clock.now())
+    }
+
+    async fn failed(&self) -> String {
+        self.shared.failure.happened().await
+    }
+
+    async fn admit_sealing_keys(&self, fingerprints: &[[u8; 8]]) -> Result<(), StorageError> {
+        let in_use = self
+            .readers
+            .read(|store| store.own(SEALING_FINGERPRINT_KEY))
+            .await?;
+        let in_use = in_use.and_then(|fingerprint| fingerprint.try_into().ok());
+        super::refuse_missing_key(in_use, fingerprints)?;
+        match fingerprints.first() {
+            Some(first) if in_use != Some(*first) => self.keep(SEALING_FINGERPRINT_KEY, first.to_vec()).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn close(&self) -> Result<(), StorageError> {
+        let (done, wait) = oneshot::channel();
+        let synced = match self.order(Order::Close(done)) {
+            Ok(()) => wait.await.unwrap_or_else(|_| Err(closed())),
+            // Closed before.
+            Err(_) => Ok(()),
+        };
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let readers = self.readers.clone();
+        let joined = tokio::task::spawn_blocking(move || {
+            readers.stop();
+            threads.into_iter().all(|thread| thread.join().is_ok())
+        });
+        match joined.await {
+            Ok(true) => synced,
+            _ => Err(StorageError::Failed("a thread of the store panicked".to_owned())),
+        }
+    }
+}
+
+impl Embedded {
+    /// Resolves when everything that was decided before is in the store, synced or not.
+    async fn pass(&self) -> Result<(), StorageError> {
+        let (passing, passed) = oneshot::channel();
+        self.order(Order::Pass(passing))?;
+        passed.await.map_err(|_| closed())?;
+        self.shared.failure.check()
+    }
+}

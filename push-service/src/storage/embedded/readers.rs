@@ -1,0 +1,72 @@
+//! The threads that read. A cold block of the disk may take milliseconds, and no step of another user agent waits for
+//! it: the async threads never read.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::store::Store;
+use crate::defaults::{STORE_READERS, STORE_READS_WAITING};
+use crate::storage::StorageError;
+
+/// A read, or `None` for the thread to end.
+type Read = Option<Box<dyn FnOnce(&Store) + Send>>;
+
+/// Hands reads to the threads. They end when it is dropped or told to.
+#[derive(Clone)]
+pub(super) struct Readers(SyncSender<Read>);
+
+impl Readers {
+    pub(super) fn start(store: &Store) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
+        let (send, receive) = sync_channel(STORE_READS_WAITING);
+        let receive = Arc::new(Mutex::new(receive));
+        let start = |_| {
+            let (store, receive) = (store.clone(), Arc::clone(&receive));
+            let thread = std::thread::Builder::new().name("store-reader".to_owned());
+            thread.spawn(move || run(&store, &receive))
+        };
+        let threads = (0..STORE_READERS).map(start).collect::<Result<_, _>>()?;
+        Ok((Self(send), threads))
+    }
+
+    /// Has a read done, whether or not anybody waits for it. Refuses when too many wait.
+    pub(super) fn submit(&self, read: impl FnOnce(&Store) + Send + 'static) -> Result<(), StorageError> {
+        self.0
+            .try_send(Some(Box::new(read)))
+            .map_err(|_| StorageError::Unavailable("too many reads wait for the disk".to_owned()))
+    }
+
+    /// Ends the threads, after the reads that wait. May block for as long as those take.
+    pub(super) fn stop(&self) {
+        for _ in 0..STORE_READERS {
+            // Nobody is there any more: stopped before.
+            let _ = self.0.send(None);
+        }
+    }
+
+    /// Has a read done and waits for what it found.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let (answer, wait) = oneshot::channel();
+        self.submit(move |store| {
+            // Whoever no longer waits does not need to know.
+            let _ = answer.send(read(store));
+        })?;
+        wait.await
+            .unwrap_or_else(|_| Err(StorageError::Unavailable("the store is closed".to_owned())))
+    }
+}
+
+fn run(store: &Store, receive: &Mutex<Receiver<Read>>) {
+    loop {
+        let next = receive.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match next {
+            Ok(Some(read)) => read(store),
+            Ok(None) | Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The files: opened, checked and read. Writing is the writer's business alone.
+//!
+//! Calls here block on the disk and belong on threads of their own.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use push_protocol::{MessageNumber, PushMessage, UserAgentId};
+
+use super::layout::{self, FORMAT, FORMAT_KEY, Read, STATE_KEY, State, Unreadable};
+use crate::defaults::{
+    STORE_CACHE_BYTES, STORE_JOURNAL_BYTES, STORE_MEMTABLE_BYTES, STORE_OPEN_FILES, STORE_THREADS,
+};
+use crate::storage::StorageError;
+use crate::storage::queue::UserAgent;
+
+/// Why a store could not be opened: a sentence for the operator, with what to do.
+#[derive(Debug)]
+pub enum OpenError {
+    /// Another process has it.
+    Locked(PathBuf),
+    /// A newer version of the service wrote it.
+    Newer {
+        /// Where it is.
+        directory: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// There is data, but nothing that says in which format.
+    Unmarked(PathBuf),
+    /// It does not read as a store.
+    Damaged {
+        /// Where it is.
+        directory: PathBuf,
+        /// What was found.
+        why: String,
+    },
+    /// The operating system refused.
+    Io {
+        /// Where it is.
+        directory: PathBuf,
+        /// What it said.
+        error: std::io::Error,
+    },
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Locked(directory) => write!(
+                f,
+                "another process has the store {} open: stop it, or give this one another storage.url",
+                directory.display()
+            ),
+            Self::Newer { directory, found } => write!(
+                f,
+                "the store {} has format {found}, written by a newer version; this one reads up to {FORMAT}: \
+                 run the newer version",
+                directory.display()
+            ),
+            Self::Unmarked(directory) => write!(
+                f,
+                "the store {} has data but has lost its format mark, so it is not touched: restore it from a \
+                 backup, or move it away to start empty, which ends every subscription",
+                directory.display()
+            ),
+            Self::Damaged { directory, why } => write!(
+                f,
+                "the store {} is damaged ({why}): restore it from a backup, or move it away to start empty, \
+                 which ends every subscription",
+                directory.display()
+            ),
+            Self::Io { directory, error } => write!(
+                f,
+                "the store {} cannot be opened: {error}; check that the directory exists on a working disk and \
+                 belongs to the user that runs the service",
+                directory.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// An open store. Clones share it; the last one to go closes it.
+#[derive(Clone)]
+pub(super) struct Store {
+    pub(super) database: Database,
+    pub(super) keys: Keyspace,
+}
+
+impl Store {
+    /// Opens a store, or makes one in a directory that is new or empty.
+    pub(super) fn open(directory: &Path) -> Result<(Self, State), OpenError> {
+        let io = |error| OpenError::Io {
+            directory: directory.to_owned(),
+            error,
+        };
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(directory).map_err(io)?;
+        let store = Self::open_files(directory).map_err(|error| open_error(directory, error))?;
+        let state = store.check_format(directory)?;
+        Ok((store, state))
+    }
+
+    fn open_files(directory: &Path) -> fjall::Result<Self> {
+        let database = Database::builder(directory)
+            .cache_size(STORE_CACHE_BYTES)
+            .max_journaling_size(STORE_JOURNAL_BYTES)
+            .max_cached_files(Some(STORE_OPEN_FILES))
+            .worker_threads(STORE_THREADS)
+            .manual_journal_persist(true)
+            .open()?;
+        let keys = database.keyspace("push-service", || {
+            KeyspaceCreateOptions::default()
+                .manual_journal_persist(true)
+                .max_memtable_size(STORE_MEMTABLE_BYTES)
+        })?;
+        Ok(Self { database, keys })
+    }
+
+    /// PR-3, PR-35: a store that says nothing of its format, or something new, is not touched.
+    fn check_format(&self, directory: &Path) -> Result<State, OpenError> {
+        let fault = |error| open_error(directory, error);
+        let unreadable = |what: &str| OpenError::Damaged {
+            directory: directory.to_owned(),
+            why: format!("its {what} does not read"),
+        };
+        let Some(mark) = self.keys.get(FORMAT_KEY).map_err(fault)? else {
+            if !self.keys.is_empty().map_err(fault)? {
+                return Err(OpenError::Unmarked(directory.to_owned()));
+            }
+            self.mark().map_err(fault)?;
+            return Ok(State::default());
+        };
+        let found = u32::from_be_bytes(mark[..].try_into().map_err(|_| unreadable("format mark"))?);
+        if found > FORMAT {
+            return Err(OpenError::Newer {
+                directory: directory.to_owned(),
+                found,
+            });
+        }
+        let state = self.keys.get(STATE_KEY).map_err(fault)?;
+        state.map_or(Ok(State::default()), |state| {
+            State::decode(&state).map_err(|_| unreadable("state"))
+        })
+    }
+
+    fn mark(&self) -> fjall::Result<()> {
+        self.keys.insert(FORMAT_KEY, FORMAT.to_be_bytes())?;
+        self.database.persist(PersistMode::SyncAll)
+    }
+
+    /// A value of the store about itself.
+    pub(super) fn own(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let value = self.keys.get(key).map_err(read_error)?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    /// The user agent with its index, as it was last committed; nobody if there is no record.
+    pub(super) fn load(&self, user_agent: UserAgentId) -> Result<UserAgent, StorageError> {
+        let all = layout::queue_key(user_agent, MessageNumber(0))
+            ..=layout::queue_key(user_agent, MessageNumber(u64::MAX));
+        let mut state = UserAgent::default();
+        for entry in self.keys.range(all) {
+            let (key, value) = entry.into_inner().map_err(read_error)?;
+            let number = layout::number_of(&key).map_err(unreadable)?;
+            if number == MessageNumber::START {
+                state = layout::decode_record(&value).map_err(unreadable)?;
+            } else {
+                state.put_in(Read::decode(number, &value).map_err(unreadable)?.waiting());
+            }
+        }
+        Ok(state)
+    }
+
+    /// A message, unless it left meanwhile.
+    pub(super) fn message(
+        &self,
+        user_agent: UserAgentId,
+        number: MessageNumber,
+    ) -> Result<Option<PushMessage>, StorageError> {
+        let value = self
+            .keys
+            .get(layout::queue_key(user_agent, number))
+            .map_err(read_error)?;
+        let read = value.map(|value| Read::decode(number, &value).map_err(unreadable));
+        Ok(read.transpose()?.map(|read| read.message))
+    }
+
+    /// Who is to be swept, between two times, at most so many, the longest overdue first.
+    pub(super) fn due(
+        &self,
+        from_ms: u64,
+        to_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, UserAgentId)>, StorageError> {
+        let first = layout::sweep_key(from_ms, UserAgentId([0; 16]));
+        let last = layout::sweep_key(to_ms, UserAgentId([u8::MAX; 16]));
+        let entries = self.keys.range(first..=last).take(limit);
+        entries
+            .map(|entry| layout::sweep_of(&entry.key().map_err(read_error)?).map_err(unreadable))
+            .collect()
+    }
+}
+
+fn open_error(directory: &Path, error: fjall::Error) -> OpenError {
+    let directory = directory.to_owned();
+    match error {
+        fjall::Error::Locked => OpenError::Locked(directory),
+        fjall::Error::Io(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            OpenError::Io { directory, error }
+        }
+        error => OpenError::Damaged {
+            directory,
+            why: error.to_string(),
+        },
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
+fn read_error(error: fjall::Error) -> StorageError {
+    StorageError::Unavailable(format!("the store cannot be read: {error}"))
+}
+
+fn unreadable(_: Unreadable) -> StorageError {
+    StorageError::Unavailable("the store has a value that this version cannot read".to_owned())
+}

@@ -1,0 +1,247 @@
+//! The one thread that writes: many steps, one batch, one sync, then all their answers.
+//!
+//! Requests arrive in the order in which their steps were decided and are committed in that order, so a user agent's
+//! state on disk is always one that it had. A batch in which nobody waits for the disk is written without a sync, and
+//! synced soon after (PR-4).
+//!
+//! After the first failed write or sync nothing is written any more, and every step is answered with that failure
+//! (PR-5): what a disk says after a failed sync is not to be believed, so it is not asked again.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use fjall::PersistMode;
+use push_protocol::{MessageNumber, UserAgentId};
+use tokio::sync::oneshot;
+
+use super::Shared;
+use super::layout::{self, STATE_KEY, State};
+use super::store::Store;
+use crate::defaults::{STORE_BATCH_STEPS, STORE_SYNC_WITHIN};
+use crate::storage::StorageError;
+use crate::storage::queue::{Stored, SweepMove, UsageChange};
+
+/// Where an answer goes.
+pub(super) type Done = oneshot::Sender<Result<(), StorageError>>;
+
+/// The writes of one step, in place of its user agent's state.
+pub(super) struct Request {
+    pub(super) user_agent: UserAgentId,
+    pub(super) record: Option<Record>,
+    pub(super) stored: Option<Stored>,
+    pub(super) removed: Vec<MessageNumber>,
+    pub(super) sweep: Option<SweepMove>,
+    pub(super) usage: UsageChange,
+    /// Who waits until it is durable. Nobody does for what may be synced a little later.
+    pub(super) done: Option<Done>,
+}
+
+/// What becomes of a record.
+pub(super) enum Record {
+    Put(Vec<u8>),
+    Delete,
+}
+
+/// What the writer is asked for.
+pub(super) enum Order {
+    Step(Request),
+    /// A value of the store about itself.
+    Own(&'static [u8], Vec<u8>, Done),
+    /// Nothing but an answer, when all that came before is in the store.
+    Pass(oneshot::Sender<()>),
+    /// Sync, answer, end.
+    Close(Done),
+}
+
+/// Starts the thread. It ends when it is closed or nobody can send to it any more.
+pub(super) fn start(
+    store: Store,
+    state: State,
+    shared: Arc<Shared>,
+) -> std::io::Result<(Sender<Order>, JoinHandle<()>)> {
+    let (send, receive) = channel();
+    let writer = Writer {
+        store,
+        state,
+        shared,
+        receive,
+        sync_due: None,
+    };
+    let thread = std::thread::Builder::new().name("store-writer".to_owned());
+    let thread = thread.spawn(move || writer.run())?;
+    Ok((send, thread))
+}
+
+struct Writer {
+    store: Store,
+    state: State,
+    shared: Arc<Shared>,
+    receive: Receiver<Order>,
+    /// When what was written without a sync has to be synced.
+    sync_due: Option<Instant>,
+}
+
+/// One turn: what is written together.
+#[derive(Default)]
+struct Turn {
+    steps: Vec<Request>,
+    own: Vec<(&'static [u8], Vec<u8>, Done)>,
+    passing: Vec<oneshot::Sender<()>>,
+    close: Option<Done>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        loop {
+            match self.next() {
+                Ok(first) => {
+                    let mut turn = self.gather(first);
+                    let close = turn.close.take();
+                    self.commit(turn);
+                    if let Some(done) = close {
+                        let _ = done.send(self.sync());
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    let _ = self.sync();
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let _ = self.sync();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn next(&self) -> Result<Order, RecvTimeoutError> {
+        match self.sync_due {
+            Some(due) => {
+                let left = due.saturating_duration_since(Instant::now());
+                self.receive.recv_timeout(left.max(Duration::from_micros(1)))
+            }
+            None => self.receive.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    /// Takes what has arrived meanwhile, and gives the places of those steps back.
+    fn gather(&self, first: Order) -> Turn {
+        let mut turn = Turn::default();
+        turn.add(first);
+        while turn.close.is_none() && turn.steps.len() < STORE_BATCH_STEPS {
+            let Ok(order) = self.receive.try_recv() else { break };
+            turn.add(order);
+        }
+        self.shared.places.add_permits(turn.steps.len());
+        turn
+    }
+
+    fn commit(&mut self, turn: Turn) {
+        let outcome = self.shared.failure.check().and_then(|()| self.write(&turn));
+        for mut request in turn.steps {
+            let done = request.done.take();
+            if outcome.is_ok() {
+                self.shared.cache.committed(&request);
+            }
+            if let Some(done) = done {
+                let _ = done.send(outcome.clone());
+            }
+        }
+        for (_, _, done) in turn.own {
+            let _ = done.send(outcome.clone());
+        }
+        for passing in turn.passing {
+            let _ = passing.send(());
+        }
+    }
+
+    fn write(&mut self, turn: &Turn) -> Result<(), StorageError> {
+        if turn.steps.is_empty() && turn.own.is_empty() {
+            return Ok(());
+        }
+        let somebody_waits = !turn.own.is_empty() || turn.steps.iter().any(|step| step.done.is_some());
+        let mut batch = self.store.database.batch().durability(Some(PersistMode::Buffer));
+        let keys = &self.store.keys;
+        for step in &turn.steps {
+            step.write_to(&mut batch, keys);
+            self.state.usage.change(step.usage);
+            let number = step
+                .stored
+                .as_ref()
+                .map_or(0, |stored| stored.message.id.number.0);
+            self.state.clock_us = self.state.clock_us.max(number);
+        }
+        for (key, value, _) in &turn.own {
+            batch.insert(keys, *key, value.as_slice());
+        }
+        // PR-30: what this batch says is not later than the time that it carries.
+        self.state.clock_us = self.state.clock_us.max(self.shared.clock.now().us);
+        batch.insert(keys, STATE_KEY, self.state.encode());
+
+        let written = self.shared.disk.before_write().map_err(fjall::Error::from);
+        let written = written.and_then(|()| batch.commit());
+        written.map_err(|error| self.fail("write", &error))?;
+        self.sync_due
+            .get_or_insert_with(|| Instant::now() + STORE_SYNC_WITHIN);
+        if somebody_waits {
+            self.sync()?;
+        }
+        self.shared.usage.publish(self.state.usage);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        self.shared.failure.check()?;
+        if self.sync_due.take().is_none() {
+            return Ok(());
+        }
+        let synced = self.shared.disk.before_sync().map_err(fjall::Error::from);
+        let synced = synced.and_then(|()| self.store.database.persist(PersistMode::SyncData));
+        synced.map_err(|error| self.fail("sync", &error))
+    }
+
+    fn fail(&self, what: &str, error: &fjall::Error) -> StorageError {
+        let why = format!("a {what} failed: {error}");
+        tracing::error!(%error, "storage failed to {what} and takes nothing more");
+        self.shared.failure.happen(&why);
+        StorageError::Failed(why)
+    }
+}
+
+impl Turn {
+    fn add(&mut self, order: Order) {
+        match order {
+            Order::Step(request) => self.steps.push(request),
+            Order::Own(key, value, done) => self.own.push((key, value, done)),
+            Order::Pass(passing) => self.passing.push(passing),
+            Order::Close(done) => self.close = Some(done),
+        }
+    }
+}
+
+impl Request {
+    fn write_to(&self, batch: &mut fjall::OwnedWriteBatch, keys: &fjall::Keyspace) {
+        let record_key = layout::queue_key(self.user_agent, MessageNumber::START);
+        match &self.record {
+            Some(Record::Put(record)) => batch.insert(keys, record_key, record.as_slice()),
+            Some(Record::Delete) => batch.remove(keys, record_key),
+            None => {}
+        }
+        for number in &self.removed {
+            batch.remove(keys, layout::queue_key(self.user_agent, *number));
+        }
+        if let Some(stored) = &self.stored {
+            let key = layout::queue_key(self.user_agent, stored.message.id.number);
+            batch.insert(keys, key, layout::encode_message(stored));
+        }
+        let Some(sweep) = self.sweep else { return };
+        if let Some(from_ms) = sweep.from_ms {
+            batch.remove(keys, layout::sweep_key(from_ms, self.user_agent));
+        }
+        if let Some(to_ms) = sweep.to_ms {
+            batch.insert(keys, layout::sweep_key(to_ms, self.user_agent), []);
+        }
+    }
+}

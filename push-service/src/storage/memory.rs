@@ -1,0 +1,219 @@
+//! Storage in this process, which survives nothing: for tests, demos, and as the model of the durable ones.
+//!
+//! It is the decision core of [`super::queue`] under one lock, with the bodies kept in memory and no journal. "Durably"
+//! means at once.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
+
+use super::clock::{Clock, Forward, Now};
+use super::queue::{Changes, PickedPage, Step, Taken, Turned, UserAgent};
+use super::{
+    Announce, Attached, Confirm, Enqueue, Enqueued, Page, PageRequest, Paged, Removal, Seat, Storage,
+    StorageError, Subscribe, Subscribed, Usage, UserAgentReport,
+};
+
+/// Queues and subscriptions in memory.
+pub struct Memory {
+    announce: Arc<dyn Announce>,
+    clock: Forward,
+    retention: Duration,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    user_agents: HashMap<UserAgentId, UserAgent>,
+    sweeps: BTreeSet<(u64, UserAgentId)>,
+    usage: Usage,
+    sealing_key: Option<[u8; 8]>,
+}
+
+impl Memory {
+    /// Empty. Keeps abandoned records for `retention`, by default [`crate::defaults::RETENTION`].
+    pub fn new(announce: Arc<dyn Announce>, clock: Arc<dyn Clock>, retention: Duration) -> Self {
+        Self {
+            announce,
+            clock: Forward::new(clock, 0),
+            retention,
+            held: Mutex::default(),
+        }
+    }
+
+    /// Runs one step. The lock spans decision, effect and announcement, so steps of one user agent are told in order.
+    fn step<T>(&self, user_agent: UserAgentId, decide: impl FnOnce(&mut UserAgent, Now) -> Step<T>) -> T {
+        let mut held = self.lock();
+        let now = self.clock.now();
+        let mut state = held.user_agents.remove(&user_agent).unwrap_or_default();
+        let Step { outcome, changes } = decide(&mut state, now);
+        if state.recorded {
+            held.user_agents.insert(user_agent, state);
+        }
+        held.apply(user_agent, &changes);
+        for (seat, wake_up) in changes.wake_ups {
+            self.announce.announce(user_agent, seat, wake_up);
+        }
+        outcome
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // A step that panicked is a bug, and took its user agent out of the map; the others are whole.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn apply(&mut self, user_agent: UserAgentId, changes: &Changes) {
+        if let Some(sweep) = changes.sweep {
+            if let Some(from_ms) = sweep.from_ms {
+                self.sweeps.remove(&(from_ms, user_agent));
+            }
+            if let Some(to_ms) = sweep.to_ms {
+                self.sweeps.insert((to_ms, user_agent));
+            }
+        }
+        self.usage.change(changes.usage);
+    }
+
+    fn first_due(&self, now: Now) -> Option<UserAgentId> {
+        let (due_ms, user_agent) = self.sweeps.first()?;
+        (*due_ms <= now.ms()).then_some(*user_agent)
+    }
+}
+
+fn page(picked: &PickedPage) -> Page {
+    let with_body = |m: &super::queue::Picked| Some(m.hand_out(m.message.as_deref()?));
+    Page {
+        messages: picked.messages.iter().filter_map(with_body).collect(),
+        upto: picked.upto,
+        more: picked.more,
+    }
+}
+
+#[async_trait]
+impl Storage for Memory {
+    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StorageError> {
+        let step = |state: &mut UserAgent, now| state.subscribe(&subscribe, self.retention, now);
+        Ok(self.step(subscribe.user_agent, step))
+    }
+
+    async fn unsubscribe(
+        &self,
+        user_agent: UserAgentId,
+        name: SubscriptionName,
+    ) -> Result<Option<SubscriptionId>, StorageError> {
+        Ok(self.step(user_agent, |state, now| state.unsubscribe(name, now)))
+    }
+
+    async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
+        Ok(self.step(enqueue.user_agent, |state, now| state.enqueue(enqueue, now)))
+    }
+
+    async fn attach(
+        &self,
+        user_agent: UserAgentId,
+        seat: Seat,
+        head: PageRequest,
+    ) -> Result<Attached, StorageError> {
+        let step = |state: &mut UserAgent, now| state.attach(seat, &head, self.retention, now);
+        Ok(match self.step(user_agent, step) {
+            Taken::Unknown => Attached::Unknown,
+            Taken::Known { head, displaced } => Attached::Known {
+                page: page(&head),
+                displaced,
+            },
+        })
+    }
+
+    async fn page(
+        &self,
+        user_agent: UserAgentId,
+        seat: Seat,
+        request: PageRequest,
+    ) -> Result<Paged, StorageError> {
+        let turned = self.step(user_agent, |state, now| state.page(seat, &request, now));
+        Ok(match turned {
+            Turned::Page(picked) => Paged::Page(page(&picked)),
+            Turned::Displaced => Paged::Displaced,
+            Turned::Unknown => Paged::Unknown,
+        })
+    }
+
+    async fn release(&self, user_agent: UserAgentId, seat: Seat) -> Result<(), StorageError> {
+        self.step(user_agent, |state, now| state.release(seat, now));
+        Ok(())
+    }
+
+    async fn acknowledge(
+        &self,
+        user_agent: UserAgentId,
+        messages: &[MessageId],
+        _removal: Removal,
+        _confirm: Confirm,
+        by: Option<Seat>,
+    ) -> Result<Vec<bool>, StorageError> {
+        Ok(self.step(user_agent, |state, now| state.acknowledge(messages, by, now)))
+    }
+
+    async fn expire(&self, limit: usize) -> Result<usize, StorageError> {
+        let mut dropped = 0;
+        while dropped < limit {
+            let Some(user_agent) = self.lock().first_due(self.clock.now()) else {
+                break;
+            };
+            dropped += self.step(user_agent, |state, now| {
+                state.sweep(limit - dropped, self.retention, now)
+            });
+        }
+        Ok(dropped)
+    }
+
+    async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
+        let now = self.clock.now();
+        let held = self.lock();
+        Ok(held
+            .user_agents
+            .get(&user_agent)
+            .and_then(|state| state.report(now)))
+    }
+
+    fn usage(&self) -> Usage {
+        self.lock().usage
+    }
+
+    async fn health(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn failed(&self) -> String {
+        std::future::pending().await
+    }
+
+    async fn admit_sealing_keys(&self, fingerprints: &[[u8; 8]]) -> Result<(), StorageError> {
+        let mut held = self.lock();
+        super::refuse_missing_key(held.sealing_key, fingerprints)?;
+        held.sealing_key = fingerprints.first().copied();
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::defaults::RETENTION;
+    use crate::storage::contract::{Rig, suite};
+
+    async fn open() -> Rig {
+        Rig::new(|announce, clock| Arc::new(Memory::new(announce, clock, RETENTION)))
+    }
+
+    suite!(open);
+}

@@ -1,0 +1,185 @@
+//! A push message is accepted, or refused for a stated reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionName, Ttl};
+
+use super::index::{Waiting, counted_bytes};
+use super::{Bucket, Changes, Now, Step, Stored, Subscription, UserAgent};
+use crate::defaults::LONGEST_RETRY_AFTER;
+use crate::storage::{Enqueue, Enqueued, Rate, WakeUp};
+
+impl UserAgent {
+    /// Checks, replaces, makes room, numbers and stores: all or, but for the rate bucket, nothing.
+    pub(in crate::storage) fn enqueue(&mut self, request: Enqueue, now: Now) -> Step<Enqueued> {
+        let changes = self.begin(now);
+        let Some(subscription) = self.subscription_mut(request.subscription) else {
+            return self.finish(Enqueued::NoSubscription, changes, now);
+        };
+        let name = subscription.name;
+        if let Some(retry_after) = request.rate.and_then(|rate| subscription.draw(rate, now)) {
+            return self.finish(Enqueued::RateLimited { retry_after }, changes, now);
+        }
+        if request.ttl == Ttl::ZERO {
+            self.pass_on(request, name, changes, now)
+        } else {
+            self.store(request, name, changes, now)
+        }
+    }
+
+    /// PR-21: not stored, not numbered; offered now or never. Replaces its topic like any other.
+    fn pass_on(
+        &mut self,
+        request: Enqueue,
+        name: SubscriptionName,
+        mut changes: Changes,
+        now: Now,
+    ) -> Step<Enqueued> {
+        let replaced = self.replaced_by(&request);
+        self.leave_queue(&replaced, &mut changes);
+        let id = MessageId {
+            number: MessageNumber::START,
+            nonce: request.nonce,
+        };
+        let seated = self.seat.is_some();
+        if let Some(seat) = self.seat {
+            let message = Arc::new(accepted(request, id, name, now));
+            changes.wake_ups.push((seat, WakeUp::Passing(message)));
+        }
+        self.finish(Enqueued::Passed { id, seated }, changes, now)
+    }
+
+    fn store(
+        &mut self,
+        request: Enqueue,
+        name: SubscriptionName,
+        mut changes: Changes,
+        now: Now,
+    ) -> Step<Enqueued> {
+        let replaced = self.replaced_by(&request);
+        let Some(room) = self.make_room(&request, replaced.first().copied(), now) else {
+            return self.finish(Enqueued::QueueFull, changes, now);
+        };
+        let replaced_expired = self.expired_among(&replaced, now);
+        let leaving = [replaced.as_slice(), &room.expired, &room.evicted].concat();
+        self.leave_queue(&leaving, &mut changes);
+
+        let previous = self.last;
+        let id = MessageId {
+            number: self.next_number(now),
+            nonce: request.nonce,
+        };
+        self.admit(request, id, name, &mut changes, now);
+        if let (Some(seat), Some(stored)) = (self.seat, &changes.stored) {
+            let message = Arc::clone(&stored.message);
+            changes
+                .wake_ups
+                .push((seat, WakeUp::Stored { message, previous }));
+        }
+        let outcome = Enqueued::Stored {
+            id,
+            replaced: replaced.len() > replaced_expired,
+            evicted: count(room.evicted.len()),
+            expired: count(room.expired.len() + replaced_expired),
+        };
+        self.finish(outcome, changes, now)
+    }
+
+    fn admit(
+        &mut self,
+        request: Enqueue,
+        id: MessageId,
+        name: SubscriptionName,
+        changes: &mut Changes,
+        now: Now,
+    ) {
+        let (topic, sealed_by) = (request.topic, request.sealed_by);
+        let message = Arc::new(accepted(request, id, name, now));
+        let expires_at_ms = now.ms() + message.remaining_ms;
+        let waiting = Waiting {
+            id,
+            subscription: message.subscription,
+            expires_at_ms,
+            topic: topic.map(Box::new),
+            body_bytes: count(message.content.body.len()),
+            urgency: message.urgency,
+            message: Some(Arc::clone(&message)),
+        };
+        changes.usage.messages += 1;
+        changes.usage.bytes += waiting.counted_bytes().cast_signed();
+        self.put_in(waiting);
+        changes.stored = Some(Stored {
+            message,
+            topic,
+            expires_at_ms,
+            sealed_by,
+        });
+    }
+
+    /// The message of the newcomer's topic: none or one.
+    fn replaced_by(&self, request: &Enqueue) -> Vec<MessageNumber> {
+        let outstanding = request
+            .topic
+            .and_then(|topic| self.waiting.of_topic(request.subscription, topic));
+        outstanding.map(|w| w.id.number).into_iter().collect()
+    }
+
+    fn expired_among(&self, numbers: &[MessageNumber], now: Now) -> usize {
+        let waiting = numbers.iter().filter_map(|number| self.waiting.get(*number));
+        waiting.filter(|w| w.has_expired(now.ms())).count()
+    }
+
+    /// Takes messages out and tells the seat.
+    fn leave_queue(&mut self, numbers: &[MessageNumber], changes: &mut Changes) {
+        let mut left = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            left.extend(self.take_out(*number, changes).map(|w| w.id));
+        }
+        self.tell_removed(left, changes);
+    }
+}
+
+impl Subscription {
+    /// Takes a token, or says when there will be one (PR-24).
+    fn draw(&mut self, rate: Rate, now: Now) -> Option<Duration> {
+        let full = Bucket {
+            tokens: rate.burst,
+            at_us: now.us,
+        };
+        let before = self.bucket.unwrap_or(full);
+        let elapsed = Duration::from_micros(now.us.saturating_sub(before.at_us));
+        let refilled = before.tokens + elapsed.as_secs_f64() * rate.per_second;
+        let tokens = refilled.min(rate.burst);
+        let left = if tokens >= 1.0 { tokens - 1.0 } else { tokens };
+        self.bucket = Some(Bucket {
+            tokens: left,
+            at_us: now.us,
+        });
+        (tokens < 1.0).then(|| {
+            let missing = (1.0 - tokens) / rate.per_second;
+            Duration::try_from_secs_f64(missing).map_or(LONGEST_RETRY_AFTER, |d| d.min(LONGEST_RETRY_AFTER))
+        })
+    }
+}
+
+fn accepted(request: Enqueue, id: MessageId, name: SubscriptionName, now: Now) -> PushMessage {
+    PushMessage {
+        id,
+        subscription: request.subscription,
+        name,
+        urgency: request.urgency,
+        content: request.content,
+        accepted_at_ms: now.ms(),
+        remaining_ms: u64::from(request.ttl.as_secs()) * 1_000,
+    }
+}
+
+/// What the newcomer counts against the budget.
+pub(super) fn newcomer_bytes(request: &Enqueue) -> u64 {
+    counted_bytes(request.content.body.len() as u64)
+}
+
+fn count(items: usize) -> u32 {
+    u32::try_from(items).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,130 @@
+//! Who goes when the queue is full (PR-23).
+//!
+//! Expired messages first; then, one by one until the newcomer fits, from the subscription with the largest share of
+//! bytes, the newcomer counted in: its least urgent message, of those the oldest. The rule never rewards the loudest
+//! sender, and where the newcomer would be the victim it is refused, with nothing changed.
+
+use std::collections::HashMap;
+
+use push_protocol::{MessageNumber, SubscriptionId};
+
+use super::enqueue::newcomer_bytes;
+use super::{Now, Share, UserAgent};
+use crate::defaults::EVICTIONS_PER_STEP;
+use crate::storage::{Budget, Enqueue};
+
+/// What has to go for a newcomer.
+#[derive(Default, Debug)]
+pub(super) struct Room {
+    pub(super) expired: Vec<MessageNumber>,
+    pub(super) evicted: Vec<MessageNumber>,
+}
+
+impl UserAgent {
+    /// Finds room for a newcomer, or none by rule. Changes nothing. `replaced` is freed before counting.
+    pub(super) fn make_room(
+        &mut self,
+        request: &Enqueue,
+        replaced: Option<MessageNumber>,
+        now: Now,
+    ) -> Option<Room> {
+        let mut plan = Plan::new(self.total(), request);
+        plan.give_up(self, replaced);
+        if plan.fits(request.budget) {
+            return Some(Room::default());
+        }
+        let mut room = Room::default();
+        for number in self.waiting.expired(now.ms()) {
+            if plan.fits(request.budget) || room.expired.len() == EVICTIONS_PER_STEP {
+                break;
+            }
+            if plan.give_up(self, Some(number)) {
+                room.expired.push(number);
+            }
+        }
+        while !plan.fits(request.budget) {
+            if room.expired.len() + room.evicted.len() == EVICTIONS_PER_STEP {
+                return None;
+            }
+            let victim = self.next_victim(request, &plan)?;
+            plan.give_up(self, Some(victim));
+            room.evicted.push(victim);
+        }
+        Some(room)
+    }
+
+    /// The next message to go, or `None` if that is the newcomer.
+    fn next_victim(&self, request: &Enqueue, plan: &Plan) -> Option<MessageNumber> {
+        let mut largest: Option<(u64, SubscriptionId)> = None;
+        for subscription in &self.subscriptions {
+            let share = plan.share_of(subscription.id, subscription.share.bytes);
+            // Sorted by id, so of equal shares the first stays.
+            if largest.is_none_or(|(most, _)| share > most) {
+                largest = Some((share, subscription.id));
+            }
+        }
+        let (_, subscription) = largest?;
+        let mut candidates = self.waiting.least_wanted(subscription);
+        let victim = candidates.find(|w| !plan.is_given_up(w.id.number))?;
+        let newcomer_goes = subscription == request.subscription && request.urgency < victim.urgency;
+        (!newcomer_goes).then_some(victim.id.number)
+    }
+}
+
+/// The queue as it would be, newcomer included.
+struct Plan {
+    total: Share,
+    newcomer: SubscriptionId,
+    newcomer_bytes: u64,
+    given_up: Vec<MessageNumber>,
+    freed: HashMap<SubscriptionId, u64>,
+}
+
+impl Plan {
+    fn new(waiting: Share, request: &Enqueue) -> Self {
+        let newcomer_bytes = newcomer_bytes(request);
+        Self {
+            total: Share {
+                messages: waiting.messages + 1,
+                bytes: waiting.bytes + newcomer_bytes,
+            },
+            newcomer: request.subscription,
+            newcomer_bytes,
+            given_up: Vec::new(),
+            freed: HashMap::new(),
+        }
+    }
+
+    fn fits(&self, budget: Budget) -> bool {
+        self.total.messages <= budget.messages && self.total.bytes <= budget.bytes
+    }
+
+    /// Counts a message out; tells whether it was in.
+    fn give_up(&mut self, user_agent: &UserAgent, number: Option<MessageNumber>) -> bool {
+        let Some(waiting) = number.and_then(|number| user_agent.waiting.get(number)) else {
+            return false;
+        };
+        if self.is_given_up(waiting.id.number) {
+            return false;
+        }
+        self.total.messages -= 1;
+        self.total.bytes -= waiting.counted_bytes();
+        *self.freed.entry(waiting.subscription).or_default() += waiting.counted_bytes();
+        self.given_up.push(waiting.id.number);
+        true
+    }
+
+    fn is_given_up(&self, number: MessageNumber) -> bool {
+        self.given_up.contains(&number)
+    }
+
+    fn share_of(&self, subscription: SubscriptionId, waiting_bytes: u64) -> u64 {
+        let freed = self.freed.get(&subscription).copied().unwrap_or_default();
+        let newcomer = if subscription == self.newcomer {
+            self.newcomer_bytes
+        } else {
+            0
+        };
+        waiting_bytes - freed + newcomer
+    }
+}

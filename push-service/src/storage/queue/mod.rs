@@ -1,0 +1,229 @@
+//! What happens to one user agent: every step of storage, decided without I/O.
+//!
+//! A storage hands in the state of a user agent, the request and the time, and gets back what came of it and a list of
+//! [`Changes`]: what a journal has to write, whom to tell. `memory:` keeps the state and ignores the journal's part;
+//! `embedded:` commits it. So both decide alike, and the rules of the promise stand in one place.
+//!
+//! It deliberately does not know where bodies are, how changes become durable, or which user agent this is.
+//!
+//! **Invariant:** the changes of a user agent's steps, applied in the order of the steps, are its state.
+
+mod enqueue;
+mod eviction;
+mod index;
+mod page;
+mod remove;
+mod subscribe;
+mod sweep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use push_protocol::{
+    KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic,
+};
+
+use super::clock::Now;
+use super::{Seat, SubscriptionReport, UserAgentReport, WakeUp};
+
+pub(super) use index::{Index, Waiting};
+pub(super) use page::{Picked, PickedPage, Turned};
+pub(super) use subscribe::Taken;
+
+/// The state of one user agent.
+///
+/// A record exists while it has a subscription or its seat is taken (PR-12); the default is nobody.
+#[derive(Default, Debug)]
+pub(super) struct UserAgent {
+    /// The number of the last message accepted.
+    pub(super) last: MessageNumber,
+    pub(super) seat: Option<Seat>,
+    /// When an abandoned record vanishes (PR-29).
+    pub(super) retained_until_ms: u64,
+    /// The one entry of this user agent in the index by which [`UserAgent::sweep`] is called in time.
+    ///
+    /// **Invariant:** after each step, not later than the next moment at which something here is due.
+    pub(super) sweep_at_ms: Option<u64>,
+    /// Sorted by id, which is the order in which ties of the eviction rule are broken.
+    pub(super) subscriptions: Vec<Subscription>,
+    pub(super) waiting: Index,
+    /// Messages of ended subscriptions: no longer waiting, not yet freed.
+    pub(super) ended: Vec<MessageNumber>,
+    /// Whether storage holds a record.
+    pub(super) recorded: bool,
+}
+
+/// A subscription of the user agent.
+#[derive(Clone, Debug)]
+pub(super) struct Subscription {
+    pub(super) id: SubscriptionId,
+    pub(super) name: SubscriptionName,
+    pub(super) created_at_secs: u64,
+    pub(super) key: Option<Box<KeyDigest>>,
+    /// Its part of what waits.
+    pub(super) share: Share,
+    /// Not kept across a restart or a long silence: a bucket that nobody looked at for long is full.
+    pub(super) bucket: Option<Bucket>,
+}
+
+/// A part of the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Share {
+    pub(super) messages: u32,
+    pub(super) bytes: u64,
+}
+
+/// A token bucket as it was when it was last looked at (PR-24).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    tokens: f64,
+    at_us: u64,
+}
+
+/// What a step decided.
+#[derive(Debug)]
+pub(super) struct Step<T> {
+    pub(super) outcome: T,
+    pub(super) changes: Changes,
+}
+
+/// What a step changed. Empty if nothing has to be written and nobody has to be told.
+#[derive(Default, Debug)]
+pub(super) struct Changes {
+    /// The record is to be written as it stands now, or deleted if [`UserAgent::recorded`] is false now.
+    pub(super) record: bool,
+    /// This message joined the queue.
+    pub(super) stored: Option<Stored>,
+    /// These messages are gone.
+    pub(super) removed: Vec<MessageNumber>,
+    /// The entry in the sweep index moves.
+    pub(super) sweep: Option<SweepMove>,
+    /// What that does to the gauges.
+    pub(super) usage: UsageChange,
+    /// What the holder of the seat is told, before the changes are durable.
+    pub(super) wake_ups: Vec<(Seat, WakeUp)>,
+}
+
+impl Changes {
+    /// Whether there is something to be made durable.
+    pub(super) fn must_be_written(&self) -> bool {
+        self.record || self.stored.is_some() || !self.removed.is_empty() || self.sweep.is_some()
+    }
+}
+
+/// A message that joined the queue, with what storage keeps of it beside itself.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) message: Arc<PushMessage>,
+    pub(super) topic: Option<Topic>,
+    pub(super) expires_at_ms: u64,
+    pub(super) sealed_by: u8,
+}
+
+/// From where to where; `None` is nowhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct SweepMove {
+    pub(super) from_ms: Option<u64>,
+    pub(super) to_ms: Option<u64>,
+}
+
+/// A difference of [`super::Usage`].
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct UsageChange {
+    pub(super) messages: i64,
+    pub(super) bytes: i64,
+    pub(super) user_agents: i64,
+}
+
+impl UserAgent {
+    /// Whether a healthy store knows this user agent.
+    pub(super) fn is_known(&self, now: Now) -> bool {
+        self.seat.is_some() || (!self.subscriptions.is_empty() && now.ms() < self.retained_until_ms)
+    }
+
+    /// What support asks for.
+    pub(super) fn report(&self, now: Now) -> Option<UserAgentReport> {
+        let total = self.total();
+        self.is_known(now).then(|| UserAgentReport {
+            messages: total.messages,
+            bytes: total.bytes,
+            last_number: self.last.0,
+            seated: self.seat.is_some(),
+            retained_for_secs: self.retained_until_ms.saturating_sub(now.ms()) / 1_000,
+            subscriptions: self.subscriptions.iter().map(Subscription::report).collect(),
+        })
+    }
+
+    /// What waits, of all subscriptions.
+    fn total(&self) -> Share {
+        self.subscriptions.iter().fold(Share::default(), |sum, s| Share {
+            messages: sum.messages + s.share.messages,
+            bytes: sum.bytes + s.share.bytes,
+        })
+    }
+
+    fn subscription(&self, id: SubscriptionId) -> Option<&Subscription> {
+        let place = self.subscriptions.binary_search_by_key(&id, |s| s.id).ok()?;
+        self.subscriptions.get(place)
+    }
+
+    fn subscription_mut(&mut self, id: SubscriptionId) -> Option<&mut Subscription> {
+        let place = self.subscriptions.binary_search_by_key(&id, |s| s.id).ok()?;
+        self.subscriptions.get_mut(place)
+    }
+
+    /// Takes a message out of the queue, whatever the reason.
+    fn take_out(&mut self, number: MessageNumber, changes: &mut Changes) -> Option<Waiting> {
+        let waiting = self.waiting.remove(number)?;
+        let bytes = waiting.counted_bytes();
+        if let Some(subscription) = self.subscription_mut(waiting.subscription) {
+            subscription.share.messages -= 1;
+            subscription.share.bytes -= bytes;
+        }
+        changes.usage.messages -= 1;
+        changes.usage.bytes -= bytes.cast_signed();
+        changes.removed.push(number);
+        Some(waiting)
+    }
+
+    /// Puts a loaded or accepted message into the queue and into its subscription's share.
+    ///
+    /// A message whose subscription is not there has outlived it, and waits to be freed.
+    pub(super) fn put_in(&mut self, waiting: Waiting) {
+        self.last = self.last.max(waiting.id.number);
+        let bytes = waiting.counted_bytes();
+        match self.subscription_mut(waiting.subscription) {
+            Some(subscription) => {
+                subscription.share.messages += 1;
+                subscription.share.bytes += bytes;
+                self.waiting.insert(waiting);
+            }
+            None => self.ended.push(waiting.id.number),
+        }
+    }
+
+    /// Tells the holder of the seat, if there is one, that these messages left storage.
+    fn tell_removed(&self, removed: Vec<MessageId>, changes: &mut Changes) {
+        if let Some(seat) = self.seat.filter(|_| !removed.is_empty()) {
+            changes.wake_ups.push((seat, WakeUp::Removed(removed)));
+        }
+    }
+}
+
+impl Subscription {
+    fn report(&self) -> SubscriptionReport {
+        SubscriptionReport {
+            id: self.id.to_string(),
+            name: self.name.to_string(),
+            restricted: self.key.is_some(),
+            messages: self.share.messages,
+            bytes: self.share.bytes,
+            created_at: self.created_at_secs,
+        }
+    }
+}
+
+/// A span of time in the unit of expiries; one too long to count is for ever.
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,179 @@
+//! Subscriptions begin and end, seats are taken and given up, records are retained or abandoned.
+
+use std::time::Duration;
+
+use push_protocol::{MessageNumber, SubscriptionId, SubscriptionName};
+
+use super::{Changes, Now, PickedPage, Share, Step, Subscription, SweepMove, UserAgent, millis};
+use crate::defaults::RETENTION_GRAINS;
+use crate::storage::{PageRequest, Seat, Subscribe, Subscribed};
+
+/// What came of an attach, before the bodies are read.
+#[derive(Debug)]
+pub(in crate::storage) enum Taken {
+    Unknown,
+    Known {
+        head: PickedPage,
+        displaced: Option<Seat>,
+    },
+}
+
+impl UserAgent {
+    /// PR-9: a new name gets the fresh id, a known one keeps its own.
+    pub(in crate::storage) fn subscribe(
+        &mut self,
+        request: &Subscribe,
+        retention: Duration,
+        now: Now,
+    ) -> Step<Subscribed> {
+        let mut changes = self.begin(now);
+        let outcome = match self.subscriptions.iter().find(|s| s.name == request.name) {
+            Some(known) => Subscribed::Kept(known.id),
+            None if self.subscriptions.len() >= request.limit => Subscribed::TooMany,
+            None => self.add_subscription(request, now, &mut changes),
+        };
+        if outcome != Subscribed::TooMany {
+            self.renew(retention, now, &mut changes);
+        }
+        self.finish(outcome, changes, now)
+    }
+
+    fn add_subscription(&mut self, request: &Subscribe, now: Now, changes: &mut Changes) -> Subscribed {
+        if !self.is_known(now) {
+            self.seat = request.seat;
+        }
+        let subscription = Subscription {
+            id: request.fresh_id,
+            name: request.name,
+            created_at_secs: now.ms() / 1_000,
+            key: request.key.map(Box::new),
+            share: Share::default(),
+            bucket: None,
+        };
+        let place = self.subscriptions.partition_point(|s| s.id < subscription.id);
+        self.subscriptions.insert(place, subscription);
+        changes.record = true;
+        Subscribed::Created(request.fresh_id)
+    }
+
+    /// Ends a subscription. Its messages stop waiting now and are freed by later sweeps.
+    pub(in crate::storage) fn unsubscribe(
+        &mut self,
+        name: SubscriptionName,
+        now: Now,
+    ) -> Step<Option<SubscriptionId>> {
+        let mut changes = self.begin(now);
+        let known = self.subscriptions.iter().position(|s| s.name == name);
+        let ended = known.map(|place| self.end_subscription(place, &mut changes));
+        self.finish(ended, changes, now)
+    }
+
+    fn end_subscription(&mut self, place: usize, changes: &mut Changes) -> SubscriptionId {
+        let id = self.subscriptions.remove(place).id;
+        let mut told = Vec::new();
+        for number in self.waiting.of_subscription(id) {
+            if let Some(waiting) = self.waiting.remove(number) {
+                changes.usage.messages -= 1;
+                changes.usage.bytes -= waiting.counted_bytes().cast_signed();
+                self.ended.push(number);
+                told.push(waiting.id);
+            }
+        }
+        self.tell_removed(told, changes);
+        changes.record = true;
+        id
+    }
+
+    /// PR-10: takes the seat and reads the head of the queue in one step.
+    pub(in crate::storage) fn attach(
+        &mut self,
+        seat: Seat,
+        head: &PageRequest,
+        retention: Duration,
+        now: Now,
+    ) -> Step<Taken> {
+        let mut changes = self.begin(now);
+        if !self.is_known(now) {
+            return self.finish(Taken::Unknown, changes, now);
+        }
+        let displaced = self.seat.replace(seat).filter(|before| *before != seat);
+        self.renew(retention, now, &mut changes);
+        let taken = Taken::Known {
+            head: self.pick(head, now),
+            displaced,
+        };
+        self.finish(taken, changes, now)
+    }
+
+    /// Gives the seat up, if the caller holds it. A record without subscriptions goes with it (PR-12).
+    pub(in crate::storage) fn release(&mut self, seat: Seat, now: Now) -> Step<()> {
+        if self.seat == Some(seat) {
+            self.seat = None;
+        }
+        let changes = self.begin(now);
+        self.finish((), changes, now)
+    }
+
+    /// Every step begins with this: a record that was abandoned for longer than its retention is nobody's, swept or not.
+    pub(super) fn begin(&mut self, now: Now) -> Changes {
+        let mut changes = Changes::default();
+        if !self.is_known(now) {
+            while let Some(last) = self.subscriptions.len().checked_sub(1) {
+                self.end_subscription(last, &mut changes);
+            }
+        }
+        changes
+    }
+
+    /// PR-29. Moves the retention's end in grains, so that a user agent that comes back every minute is not rewritten
+    /// every minute: it lasts for at least the retention, and at most one grain longer.
+    pub(super) fn renew(&mut self, retention: Duration, now: Now, changes: &mut Changes) {
+        let retention_ms = millis(retention);
+        let least_ms = now.ms().saturating_add(retention_ms);
+        if self.retained_until_ms < least_ms {
+            self.retained_until_ms = least_ms.saturating_add(retention_ms / RETENTION_GRAINS);
+            changes.record = true;
+        }
+    }
+
+    /// Every step ends with this: is there still a record, and when is it to be looked at again?
+    pub(super) fn finish<T>(&mut self, outcome: T, mut changes: Changes, now: Now) -> Step<T> {
+        let keep = !self.subscriptions.is_empty() || self.seat.is_some() || !self.ended.is_empty();
+        if keep != self.recorded {
+            self.recorded = keep;
+            changes.usage.user_agents += if keep { 1 } else { -1 };
+            changes.record = true;
+        }
+        let due_ms = keep.then(|| self.due_ms(now));
+        let too_late = match (self.sweep_at_ms, due_ms) {
+            (Some(entry_ms), Some(due_ms)) => due_ms < entry_ms,
+            (entry_ms, due_ms) => entry_ms != due_ms,
+        };
+        if too_late {
+            self.move_sweep(due_ms, &mut changes);
+        }
+        Step { outcome, changes }
+    }
+
+    /// The next moment at which something here is due.
+    pub(super) fn due_ms(&self, now: Now) -> u64 {
+        if !self.ended.is_empty() {
+            return now.ms();
+        }
+        let expiry_ms = self.waiting.earliest_expiry_ms().unwrap_or(u64::MAX);
+        expiry_ms.min(self.retained_until_ms)
+    }
+
+    pub(super) fn move_sweep(&mut self, to_ms: Option<u64>, changes: &mut Changes) {
+        let from_ms = std::mem::replace(&mut self.sweep_at_ms, to_ms);
+        if from_ms != to_ms {
+            changes.sweep = Some(SweepMove { from_ms, to_ms });
+            changes.record = true;
+        }
+    }
+
+    /// The number of the next message: above every number before, and about the time (PR-7).
+    pub(super) fn next_number(&self, now: Now) -> MessageNumber {
+        MessageNumber((self.last.0 + 1).max(now.us))
+    }
+}

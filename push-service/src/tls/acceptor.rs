@@ -1,0 +1,120 @@
+//! From an accepted socket to a TLS stream: what is offered, and with which certificate.
+//!
+//! TLS 1.2 and 1.3 with ring's ciphers, HTTP/2 and HTTP/1.1 by ALPN. Sessions are resumed by tickets, which the peer keeps;
+//! nothing is remembered here per session.
+//!
+//! What it deliberately does not know: listeners, deadlines, and what is spoken inside.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::spawn_blocking;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::certificates::Certificates;
+use super::{CertificateSource, TlsError, TlsStream};
+
+/// HTTP/2 (RFC 9113 §3.2) and HTTP/1.1, in the order of our preference.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// Does the handshakes of a listener. A clone is another handle to the same certificate and ticket keys.
+#[derive(Clone)]
+pub struct Acceptor {
+    config: Arc<ServerConfig>,
+    certificates: Arc<Certificates>,
+}
+
+impl Acceptor {
+    /// Reads the certificate, or makes a self-signed one. Blocks on the file system; meant for the start.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the certificate from being used, in words for the operator.
+    pub fn new(source: CertificateSource) -> Result<Self, TlsError> {
+        // Named here and never taken from the process: another library may have installed another one, or none.
+        let provider = Arc::new(ring::default_provider());
+        let certificates = Arc::new(Certificates::load(source, Arc::clone(&provider))?);
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Setup)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&certificates) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = ALPN.map(Vec::from).into();
+        config.ticketer = ring::Ticketer::new().map_err(TlsError::Setup)?;
+        // One: a user agent comes back with one connection, and each more is bytes and time in every handshake.
+        config.send_tls13_tickets = 1;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        Ok(Self {
+            config: Arc::new(config),
+            certificates,
+        })
+    }
+
+    /// Does the handshake. It has no deadline of its own: a peer may take for ever, so wrap it in
+    /// [`tokio::time::timeout`].
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidData`] when the peer does not speak TLS, or none that we do; it is told by an alert.
+    /// [`io::ErrorKind::UnexpectedEof`] when it leaves; otherwise what the socket says.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the connection, and nothing else.
+    pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(&self, io: IO) -> io::Result<TlsStream<IO>> {
+        TlsStream::accept(io, Arc::clone(&self.config)).await
+    }
+
+    /// Looks at the certificate's files again; says whether it was replaced. Connections that are open keep the one they
+    /// were made with. Blocks on the file system.
+    ///
+    /// # Errors
+    ///
+    /// The files have changed but cannot be used. The old certificate stays.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        self.certificates.reload()
+    }
+
+    /// Reloads the certificate when its files change, looking `every` so often, until it is dropped. Files that cannot be
+    /// used are logged once, and looked at again.
+    ///
+    /// # Panics
+    ///
+    /// If `every` is zero.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped at any time.
+    pub async fn keep_certificate_fresh(&self, every: Duration) -> Infallible {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_complaint = None;
+        loop {
+            ticks.tick().await;
+            let acceptor = self.clone();
+            let Ok(outcome) = spawn_blocking(move || acceptor.reload()).await else {
+                continue; // It panicked, or the runtime is ending; the old certificate stays either way.
+            };
+            let complaint = outcome.as_ref().err().map(ToString::to_string);
+            match outcome {
+                Ok(true) => tracing::info!("new connections get the new certificate"),
+                Err(error) if complaint != last_complaint => {
+                    tracing::warn!(%error, "the certificate has changed but cannot be used; the old one stays");
+                }
+                Ok(false) | Err(_) => {}
+            }
+            last_complaint = complaint;
+        }
+    }
+
+    /// The certificate, for a listener of another kind (QUIC) to present as well; it follows every reload.
+    pub fn certificate_resolver(&self) -> Arc<dyn ResolvesServerCert> {
+        Arc::clone(&self.certificates) as Arc<dyn ResolvesServerCert>
+    }
+}

@@ -1,0 +1,123 @@
+//! What can be wrong with the certificate that an operator gave us: which file, why, and what to do.
+
+use std::path::PathBuf;
+use std::{error, fmt, io};
+
+use rustls_pki_types::pem;
+
+/// TLS cannot be served as configured. All of these are for the operator.
+#[derive(Debug)]
+pub enum TlsError {
+    /// The file could not be read.
+    Unreadable {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not PEM, or holds nothing of the kind it should.
+    NotPem {
+        /// Which.
+        file: PathBuf,
+        /// What should be in it.
+        expected: &'static str,
+        /// What was found.
+        source: pem::Error,
+    },
+    /// The key, or the certificate, is of a kind that cannot be used.
+    Unusable {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The key belongs to another certificate.
+    Mismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// A name for the self-signed certificate is neither a host name nor an IP address.
+    BadName(String),
+    /// The self-signed certificate could not be made.
+    NotGenerated(rcgen::Error),
+    /// The self-signed certificate could not be stored.
+    NotStored {
+        /// Which file or directory.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The cryptography that this was built with cannot be set up.
+    Setup(rustls::Error),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { file, source } => {
+                write!(
+                    out,
+                    "cannot read {}: {source}. Is the path right, and may this user read it?",
+                    file.display()
+                )
+            }
+            Self::NotPem {
+                file,
+                expected,
+                source,
+            } => {
+                write!(
+                    out,
+                    "{} holds no usable {expected} in PEM form ({source})",
+                    file.display()
+                )
+            }
+            Self::Unusable {
+                certificate,
+                key,
+                source,
+            } => write!(
+                out,
+                "{} and {} cannot be used: {source}. Supported are ECDSA P-256 and P-384, Ed25519, and RSA from 2048 bits",
+                certificate.display(),
+                key.display()
+            ),
+            Self::Mismatch { certificate, key } => write!(
+                out,
+                "the key in {} does not belong to the first certificate in {}. The server's own certificate must come \
+                 first, and both files must be of the same issue",
+                key.display(),
+                certificate.display()
+            ),
+            Self::BadName(name) => {
+                write!(
+                    out,
+                    "\"{name}\" is neither a host name nor an IP address, so no certificate can be made for it"
+                )
+            }
+            Self::NotGenerated(source) => write!(out, "cannot make a self-signed certificate: {source}"),
+            Self::NotStored { file, source } => write!(
+                out,
+                "cannot store the self-signed certificate: {}: {source}. May this user write there?",
+                file.display()
+            ),
+            Self::Setup(source) => write!(out, "cannot set up TLS: {source}"),
+        }
+    }
+}
+
+impl error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Unreadable { source, .. } | Self::NotStored { source, .. } => Some(source),
+            Self::NotPem { source, .. } => Some(source),
+            Self::Unusable { source, .. } | Self::Setup(source) => Some(source),
+            Self::NotGenerated(source) => Some(source),
+            Self::Mismatch { .. } | Self::BadName(_) => None,
+        }
+    }
+}

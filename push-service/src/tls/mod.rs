@@ -1,0 +1,27 @@
+//! TLS for hundreds of thousands of connections that mostly say nothing.
+//!
+//! Idle connections are the product, and most of what one costs is TLS. So the stream here is our own, on rustls's
+//! unbuffered interface: a connection that waits owns its keys and rustls's state, but no read or write buffer.
+//!
+//! ```text
+//! Acceptor ──accept──► TlsStream    a socket and the rules of waking           stream
+//!    │                   └ Records  rustls, and the bytes nobody has taken yet  records
+//!    └ Certificates                 what is presented; reloaded when it changes certificates, self_signed
+//! ```
+//!
+//! What it deliberately does not know: HTTP, WebSockets, which port it serves, and how long a handshake may take (the
+//! caller wraps [`Acceptor::accept`] in its deadline).
+
+mod acceptor;
+mod certificates;
+mod error;
+mod records;
+mod self_signed;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use acceptor::Acceptor;
+pub use certificates::CertificateSource;
+pub use error::TlsError;
+pub use stream::TlsStream;
