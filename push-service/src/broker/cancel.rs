@@ -10,7 +10,7 @@ impl Broker {
     /// What the token of a message resource stands for. Costs no storage.
     pub fn open_message(&self, token: &str) -> Result<MessageCapability, Refusal> {
         let opened = self.capabilities.open_message(MessageKind::Message, token);
-        Ok(opened.ok_or(Refusal::UnknownResource)?.capability)
+        self.opened(opened)
     }
 
     /// Takes a message back, as durably as it was accepted (PR-1).

@@ -148,6 +148,11 @@ impl Capabilities {
         self.sealers[0].id
     }
 
+    /// Where a key stands in the list: 0 is the one that seals. Of two keys that share an id, the first.
+    pub fn place(&self, key: KeyId) -> Option<usize> {
+        self.sealers.iter().position(|sealer| sealer.id == key)
+    }
+
     /// The fingerprints of all keys, in their order.
     pub fn fingerprints(&self) -> impl Iterator<Item = [u8; 8]> {
         self.sealers.iter().map(|sealer| sealer.fingerprint)
