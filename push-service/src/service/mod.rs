@@ -26,7 +26,7 @@ use crate::broker::Broker;
 use crate::channels::Channels;
 use crate::cli::banner::{self, BannerFacts};
 use crate::config::{Config, Drain};
-use crate::defaults::{CERTIFICATE_CHECK_EVERY, STORAGE_CLOSE_WITHIN};
+use crate::defaults::{CERTIFICATE_CHECK, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::storage::Storage;
@@ -159,9 +159,8 @@ impl Node {
         self.tasks.spawn(async move { channels.keep_time().await });
         self.tasks.spawn(async move { broker.keep_expiring().await });
         if let Some(acceptor) = acceptor {
-            self.tasks.spawn(async move {
-                match acceptor.keep_certificate_fresh(CERTIFICATE_CHECK_EVERY).await {}
-            });
+            self.tasks
+                .spawn(async move { match acceptor.keep_certificate_fresh(CERTIFICATE_CHECK).await {} });
         }
     }
 
