@@ -12,8 +12,6 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 // Storage and queues.
 
-use std::time::Duration;
-
 /// What a waiting message counts beside its body, so that empty bodies are not free: about what its index entry, its
 /// key and its header fields take in memory and on disk. In bytes.
 pub const MESSAGE_OVERHEAD_BYTES: u64 = 128;
@@ -308,16 +306,13 @@ pub const EXPIRE_STEP: usize = 500;
 /// How often storage is asked whether something is due.
 pub const EXPIRE_EVERY: Duration = SECOND;
 
-/// A record's retention is renewed in steps of this part of it, a day by default, so that a user agent that comes back
-/// every minute costs one write a day. Chosen: the record lasts for at most 0.25 % longer than promised.
-pub const RETENTION_GRAINS: u64 = 400;
-
-/// The longest that a rate-limited sender is told to wait. Chosen: a rate so low that a token takes longer is looked at
-/// again after an hour.
-pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// The largest TLS record that is accepted, in bytes: a header of 5, and 2^14 of content grown by at most 2,048. Source:
 /// RFC 5246 §6.2.3 (RFC 8446 §5.2 allows less). It is also all that a peer can make a connection hold before it has sent
 /// a whole record or handshake message; ClientHellos are under 2 KB, with post-quantum key shares and a ticket.
+/// The largest TLS record that is accepted, in bytes: a header of 5, and 2^14 of content grown by at most 2,048.
+/// Source: RFC 5246 §6.2.3 (RFC 8446 §5.2 allows less). It is also all that a peer can make a connection hold before it
+/// has sent a whole record or handshake message; ClientHellos are under 2 KB, with post-quantum key shares and a
+/// ticket.
 pub const TLS_RECORD_BYTES: usize = 5 + (1 << 14) + 2_048;
 
 /// The plaintext that one TLS record can carry, in bytes. Source: RFC 8446 §5.1.
@@ -336,69 +331,24 @@ const _: () = assert!(TLS_READ_BYTES > TLS_RECORD_BYTES);
 
 /// How long a self-signed certificate is valid. Source: Apple's systems accept no server certificate that is valid for
 /// longer than 825 days, even one that the user trusts.
-pub const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(825 * DAY_SECONDS - 2 * DAY_SECONDS);
+pub const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(825 * 24 * 60 * 60 - 2 * 24 * 60 * 60);
 
 /// How long before its end a self-signed certificate is made anew. Chosen, because whoever trusts it should have it as
 /// long as possible, but nobody should meet an expired one.
-pub const SELF_SIGNED_RENEWAL: Duration = Duration::from_secs(DAY_SECONDS);
+pub const SELF_SIGNED_RENEWAL: Duration = DAY;
 
 /// How long before it was made a self-signed certificate starts to be valid. Chosen, for peers whose clocks are late.
-pub const SELF_SIGNED_BACKDATED: Duration = Duration::from_secs(DAY_SECONDS);
+pub const SELF_SIGNED_BACKDATED: Duration = DAY;
 
 /// How often the certificate's files are looked at. Chosen, because a renewed certificate has days to be picked up, and
 /// a revoked one should not be presented for long.
 pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
 
-const DAY_SECONDS: u64 = 24 * 60 * 60;
 /// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
 /// files, lasts longer, and ten lines of log a second are enough.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 // Listeners: what a stranger may cost before it has shown anything.
-
-/// First pause of an accept loop after an error that would come again at once, such as "too many open files". Doubles
-/// up to [`ACCEPT_PAUSE_LONGEST`]. Chosen: short enough that a single failure is not noticed.
-pub const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
-
-/// Longest pause of an accept loop: one line of log a second while descriptors are short.
-pub const ACCEPT_PAUSE_LONGEST: Duration = Duration::from_secs(1);
-
-/// Longest PROXY header: 16 bytes, an address block of at most 216, and what load balancers add about themselves. In
-/// bytes. The text form ends at 107 by its specification.
-pub const PROXY_HEADER_BYTES: usize = 1024;
-
-/// For a peer that takes no byte of what is written to it. Chosen: answers are a few hundred bytes, so nobody who is
-/// there needs it.
-pub const WRITE_STALL_WITHIN: Duration = Duration::from_secs(30);
-
-/// Bytes of one request's body that an HTTP/2 peer may send before they are read. Chosen: a message and its frames
-/// come without waiting.
-pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 16 * 1024;
-
-/// The same for all requests of a connection together. Chosen: twice the protocol's start value, so that two dozen
-/// full-sized messages come without waiting; bounds what one connection can make the node hold.
-pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
-
-/// Streams that an HTTP/2 peer may open and reset before we saw them, and streams that it may break, before the
-/// connection is closed: the bound of the "rapid reset" attack.
-pub const HTTP2_RESET_STREAMS: usize = 64;
-
-/// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
-pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
-
-// Resources and broker.
-
-/// Longest token that is looked at. In characters; every sealed token is shorter, and a longer path segment is
-/// answered like an unknown one without being decoded.
-pub const TOKEN_BYTES: usize = 256;
-
-/// VAPID tokens that are remembered as verified (V-SEC-3). Chosen: a token lives a day at most and a verification
-/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry is a few hundred bytes.
-pub const VERIFIED_TOKENS: usize = 16 * 1024;
-
-/// What a sender is told to wait when the service cannot store its message (WP-10), and when the queue is full and
-/// nobody knows when it will drain.
-pub const RETRY_AFTER: Duration = Duration::from_secs(120);
 
 /// Block cache of the embedded store, in bytes. Chosen: a returning user agent's index and bodies are read one after the
 /// other, so only what is between those two reads has to fit; the operating system caches the files as well.
@@ -466,3 +416,7 @@ pub const FREE_DISK_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How far behind the last complete sweep the next one starts to look. Chosen: longer than any step takes from reading
 /// the clock to its commit; what is skipped is only the remains of entries deleted before.
 pub const SWEEP_LOOK_BACK: Duration = Duration::from_secs(60);
+
+/// How long storage may take to close, and channels to go when it failed. Chosen: stalls of the embedded store stay
+/// under a second.
+pub const STORAGE_CLOSE_WITHIN: Duration = SECOND.saturating_mul(5);

@@ -1,7 +1,22 @@
-//! Service.
+//! A Web Push service (RFC 8030, RFC 8292) that anyone can run.
+//!
+//! The life of a push message, and the modules that it passes:
+//!
+//! ```text
+//! listeners   a connection comes in: HTTP/1.1, HTTP/2, or an upgrade to a channel
+//! resources   a request becomes types, a refusal becomes a status
+//! broker      the message's life: admit, accept, deliver, acknowledge, expire
+//! storage     where it waits, durably; one step at a time
+//! channels    live connections to user agents; a session decides what each is offered
+//! ```
+//!
+//! Beside them: [`tls`] carries connections; [`config`], [`defaults`], [`cli`] and [`admin`] are the operator's side;
+//! [`metrics`] and [`logging`] tell what happens; [`service`] wires everything, runs it and drains it. The protocols
+//! themselves, without I/O, are the crate `push-protocol`.
 
 pub mod admin;
 pub mod broker;
+pub mod channels;
 pub mod cli;
 pub mod config;
 pub mod defaults;

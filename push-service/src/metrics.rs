@@ -45,6 +45,7 @@ pub struct Metrics {
     accepted: Family<Accepted, IntCounter>,
     delivered: IntCounter,
     acknowledged: IntCounter,
+    unacknowledged: IntCounter,
     undelivered: Family<Undelivered, IntCounter>,
     nacked: Family<Nack, IntCounter>,
     removed: Family<Removed, IntCounter>,
@@ -97,6 +98,11 @@ impl Metrics {
         if let Some(waited) = waited {
             self.acknowledgement.observe(waited.as_secs_f64());
         }
+    }
+
+    /// `messages` were on the wire for too long without an acknowledgement: they stay stored (PR-17).
+    pub fn unacknowledged(&self, messages: u64) {
+        self.unacknowledged.inc_by(messages);
     }
 
     /// An acknowledgement said that the message did not reach its application. Counts beside [`Metrics::acknowledged`].

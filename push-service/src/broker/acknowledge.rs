@@ -22,7 +22,13 @@ impl Broker {
         let started = Instant::now();
         let removed = self
             .storage
-            .acknowledge(user_agent, messages, Removal::Acknowledged, Confirm::Soon, Some(seat))
+            .acknowledge(
+                user_agent,
+                messages,
+                Removal::Acknowledged,
+                Confirm::Soon,
+                Some(seat),
+            )
             .await;
         self.metrics.storage_step(Step::Acknowledge, started.elapsed());
         let removed = removed.inspect_err(|error| self.metrics.storage_error(error))?;

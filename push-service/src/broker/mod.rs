@@ -7,9 +7,13 @@
 //! arrive as types; refusals leave as [`Refusal`].
 
 mod accept;
+mod acknowledge;
 mod admit;
 mod cancel;
+mod deliver;
+mod expire;
 mod refusal;
+mod subscribe;
 mod verified;
 
 use std::collections::HashSet;
@@ -24,6 +28,7 @@ use ring::rand::SystemRandom;
 pub use self::accept::{Accepted, Submission};
 pub use self::admit::PushResource;
 pub use self::refusal::Refusal;
+pub use self::subscribe::{SubscribeRefusal, Subscription};
 use self::verified::VerifiedTokens;
 use crate::defaults::VERIFIED_TOKENS;
 use crate::metrics::{Metrics, Step};
@@ -42,6 +47,8 @@ pub struct Policy {
     pub budget: Budget,
     /// How fast one subscription may be pushed to.
     pub rate: Option<Rate>,
+    /// Subscriptions of one user agent.
+    pub subscriptions_per_user_agent: usize,
 }
 
 /// Takes push messages in. One for the process; shared by all requests.
@@ -88,6 +95,11 @@ impl Broker {
             self.metrics.storage_error(&error);
             error.into()
         })
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The public origin of every resource URL.

@@ -59,11 +59,16 @@ impl Broker {
             Ok(Subscribed::Kept(id)) => id,
             Ok(Subscribed::TooMany) => {
                 self.metrics.refused(Refused::TooManySubscriptions);
-                return Err(SubscribeRefusal::Refused("this user agent has as many subscriptions as it may"));
+                return Err(SubscribeRefusal::Refused(
+                    "this user agent has as many subscriptions as it may",
+                ));
             }
             Err(_) => return Err(SubscribeRefusal::Trouble),
         };
-        Ok(Subscription { id, push_url: self.push_url(user_agent, id, key) })
+        Ok(Subscription {
+            id,
+            push_url: self.push_url(user_agent, id, key),
+        })
     }
 
     /// Ends the subscription of that name, and says whether there was one. Durable when it resolves (PR-1).
@@ -75,7 +80,9 @@ impl Broker {
         let started = Instant::now();
         let ended = self.storage.unsubscribe(user_agent, name).await;
         self.metrics.storage_step(Step::Unsubscribe, started.elapsed());
-        let ended = ended.inspect_err(|error| self.metrics.storage_error(error))?.is_some();
+        let ended = ended
+            .inspect_err(|error| self.metrics.storage_error(error))?
+            .is_some();
         if ended {
             self.metrics.subscription_ended();
         }
@@ -83,9 +90,20 @@ impl Broker {
     }
 
     /// The push resource of a WebSocket's subscription (WS-REG-4).
-    fn push_url(&self, user_agent: UserAgentId, subscription: SubscriptionId, key: Option<KeyDigest>) -> String {
-        let capability = PushCapability { user_agent, subscription, key };
-        let sealed = self.capabilities.seal_push(Dialect::Webpush, &capability, random::bytes());
+    fn push_url(
+        &self,
+        user_agent: UserAgentId,
+        subscription: SubscriptionId,
+        key: Option<KeyDigest>,
+    ) -> String {
+        let capability = PushCapability {
+            user_agent,
+            subscription,
+            key,
+        };
+        let sealed = self
+            .capabilities
+            .seal_push(Dialect::Webpush, &capability, random::bytes());
         let path = match sealed.kind {
             PushKind::Push => "/push/",
             PushKind::WpushV1 => "/wpush/v1/",

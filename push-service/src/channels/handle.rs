@@ -124,7 +124,10 @@ mod tests {
     /// PR-11: a full inbox turns further wake-ups into one mark, and gives its memory back when it is emptied.
     #[test]
     fn a_full_inbox_says_read_again() {
-        let handle = Handle::new(Seat { incarnation: 1, session: 2 });
+        let handle = Handle::new(Seat {
+            incarnation: 1,
+            session: 2,
+        });
         for _ in 0..INBOX_MESSAGES {
             handle.tell(WakeUp::Removed(Vec::new()));
         }
@@ -138,7 +141,10 @@ mod tests {
     /// A deadline is told once.
     #[test]
     fn a_deadline_is_told_once() {
-        let handle = Handle::new(Seat { incarnation: 1, session: 2 });
+        let handle = Handle::new(Seat {
+            incarnation: 1,
+            session: 2,
+        });
         handle.set_due(Moment(500));
         handle.tick(Moment(499));
         assert!(!handle.take_marks().any());

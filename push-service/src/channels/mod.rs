@@ -16,8 +16,8 @@ use push_protocol::session::{Limits, Moment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior};
 
-pub use self::registry::Registry;
 use self::handle::Mark;
+pub use self::registry::Registry;
 use self::websocket::WebSocketChannel;
 use crate::broker::Broker;
 use crate::defaults::{CHANNEL_TICK, DRAIN_STEPS};
@@ -60,8 +60,12 @@ impl Channels {
 
     /// Makes a channel of a connection whose upgrade was answered.
     pub fn open(self: &Arc<Self>, connection: UpgradedConnection) {
-        let UpgradedConnection { stream, leftover, permit } = connection;
-        tokio::spawn(WebSocketChannel::new(stream, leftover, permit, Arc::clone(self)));
+        let UpgradedConnection {
+            stream,
+            leftover,
+            permit,
+        } = connection;
+        tokio::spawn(WebSocketChannel::new(stream, &leftover, permit, Arc::clone(self)));
     }
 
     /// Keeps every channel's deadlines, until it is dropped. One task for all of them: no channel has a timer.

@@ -75,11 +75,20 @@ impl Registry {
 
     /// A new channel.
     pub(super) fn enter(self: &Arc<Self>) -> Place {
-        let handle = Arc::new(Handle::new(Seat { incarnation: self.incarnation, session: random::u64() }));
+        let handle = Arc::new(Handle::new(Seat {
+            incarnation: self.incarnation,
+            session: random::u64(),
+        }));
         let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let key = lock(&self.channels[shard]).insert(Arc::clone(&handle));
         self.count.fetch_add(1, Ordering::Relaxed);
-        Place { registry: Arc::clone(self), handle, shard: shard as u16, key: key as u32, user_agent: None }
+        Place {
+            registry: Arc::clone(self),
+            handle,
+            shard: shard as u16,
+            key: key as u32,
+            user_agent: None,
+        }
     }
 
     /// Tells every channel whose deadline has come.
@@ -130,16 +139,24 @@ impl Place {
     pub(super) fn claim(&mut self, user_agent: UserAgentId) {
         self.leave_seat();
         self.user_agent = Some(user_agent);
-        let older = self.registry.seats(user_agent).insert(user_agent, Arc::clone(&self.handle));
+        let older = self
+            .registry
+            .seats(user_agent)
+            .insert(user_agent, Arc::clone(&self.handle));
         if let Some(older) = older {
             older.mark(Mark::Displaced);
         }
     }
 
     fn leave_seat(&mut self) {
-        let Some(user_agent) = self.user_agent.take() else { return };
+        let Some(user_agent) = self.user_agent.take() else {
+            return;
+        };
         let mut seats = self.registry.seats(user_agent);
-        if seats.get(&user_agent).is_some_and(|handle| Arc::ptr_eq(handle, &self.handle)) {
+        if seats
+            .get(&user_agent)
+            .is_some_and(|handle| Arc::ptr_eq(handle, &self.handle))
+        {
             seats.remove(&user_agent);
             give_back(&mut seats);
         }
@@ -210,10 +227,20 @@ mod tests {
         assert!(old.handle().take_marks().has(Mark::Displaced));
         registry.announce(SOMEBODY, old.handle().seat(), removed());
         registry.announce(SOMEBODY, new.handle().seat(), removed());
-        assert_eq!((old.handle().take_wake_ups().len(), new.handle().take_wake_ups().len()), (0, 1));
+        assert_eq!(
+            (
+                old.handle().take_wake_ups().len(),
+                new.handle().take_wake_ups().len()
+            ),
+            (0, 1)
+        );
         drop(old);
         registry.announce(SOMEBODY, new.handle().seat(), removed());
-        assert_eq!(new.handle().take_wake_ups().len(), 1, "the older one's end takes nothing from the newer");
+        assert_eq!(
+            new.handle().take_wake_ups().len(),
+            1,
+            "the older one's end takes nothing from the newer"
+        );
     }
 
     /// Whoever waits for the last channel's end learns of it, and nothing of it is left.

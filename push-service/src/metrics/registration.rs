@@ -51,6 +51,11 @@ impl Metrics {
                 "messages_acknowledged_total",
                 "Push messages acknowledged by user agents",
             ),
+            unacknowledged: counter(
+                r,
+                "messages_unacknowledged_total",
+                "Push messages that were on the wire for too long without an acknowledgement",
+            ),
             undelivered: counters(
                 r,
                 "messages_undelivered_total",

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use push_protocol::Ttl;
 use push_protocol::capability::{Capabilities, SealingKey};
 use push_protocol::origin::Origin;
 use push_protocol::session;
 use push_protocol::vapid::PublicKey;
-use push_protocol::Ttl;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -50,8 +50,10 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         policy,
         Arc::clone(&metrics),
     ));
-    let shares =
-        Shares { attaching: config.channels.attaching, delivery_bytes: config.channels.delivery_bytes };
+    let shares = Shares {
+        attaching: config.channels.attaching,
+        delivery_bytes: config.channels.delivery_bytes,
+    };
     let channels = Channels::new(Arc::clone(&broker), registry, session_limits(&config), shares);
     let open_channel = {
         let channels = Arc::clone(&channels);
@@ -60,11 +62,23 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     let handlers = Handlers {
         resources: Resources::new(Arc::clone(&broker), &config.limits, Arc::clone(&metrics)),
         open_channel,
-        channel_path: ChannelPath::new(config.security.user_agent_secret.as_ref().map(config::Secret::expose)),
+        channel_path: ChannelPath::new(
+            config
+                .security
+                .user_agent_secret
+                .as_ref()
+                .map(config::Secret::expose),
+        ),
     };
     let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
     let sockets = http.into_iter().chain(tls).collect();
-    let listeners = Listeners::start(sockets, handlers, config.limits.clone(), trusted, Arc::clone(&metrics));
+    let listeners = Listeners::start(
+        sockets,
+        handlers,
+        config.limits.clone(),
+        trusted,
+        Arc::clone(&metrics),
+    );
 
     let mut node = Node {
         config: config.drain.clone(),
@@ -86,27 +100,38 @@ async fn open(
     config: &Config,
     announce: Arc<dyn Announce>,
 ) -> Result<(Arc<dyn Storage>, Capabilities), ServiceError> {
-    let mut keys: Vec<SealingKey> =
-        config.security.sealing_keys.iter().map(|key| SealingKey::from_random(*key.as_bytes())).collect();
+    let mut keys: Vec<SealingKey> = config
+        .security
+        .sealing_keys
+        .iter()
+        .map(|key| SealingKey::from_random(*key.as_bytes()))
+        .collect();
     let storage: Arc<dyn Storage> = match &config.storage.url {
         StorageUrl::Memory => {
             if keys.is_empty() {
                 keys.push(SealingKey::from_random(random::bytes()));
             }
-            Arc::new(Memory::new(announce, Arc::new(SystemClock), config.storage.retention))
+            Arc::new(Memory::new(
+                announce,
+                Arc::new(SystemClock),
+                config.storage.retention,
+            ))
         }
         StorageUrl::Embedded { path } => {
             let embedded = open_embedded(path.clone(), announce, config).await?;
             if keys.is_empty() {
                 let key = embedded.sealing_key(random::bytes()).await;
-                keys.push(SealingKey::from_random(key.map_err(|error| sentence("the sealing key", &error))?));
+                keys.push(SealingKey::from_random(
+                    key.map_err(|error| sentence("the sealing key", &error))?,
+                ));
             }
             Arc::new(embedded)
         }
-        StorageUrl::Redis(_) => return Err(ServiceError("storage.url: Redis is not available yet".to_owned())),
+        StorageUrl::Redis(_) => {
+            return Err(ServiceError("storage.url: Redis is not available yet".to_owned()));
+        }
     };
-    let capabilities =
-        Capabilities::new(&keys).map_err(|error| sentence("security.sealing_keys", &error))?;
+    let capabilities = Capabilities::new(&keys).map_err(|error| sentence("security.sealing_keys", &error))?;
     let fingerprints: Vec<_> = capabilities.fingerprints().collect();
     storage
         .admit_sealing_keys(&fingerprints)
@@ -132,9 +157,10 @@ async fn acceptor(config: &Config) -> Result<Option<Acceptor>, ServiceError> {
         return Ok(None);
     }
     let source = match (&config.tls.certificate, &config.tls.key) {
-        (Some(certificate), Some(key)) => {
-            CertificateSource::Files { certificate: certificate.clone(), key: key.clone() }
-        }
+        (Some(certificate), Some(key)) => CertificateSource::Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        },
         _ => CertificateSource::SelfSigned {
             directory: data_directory(config).to_owned(),
             names: public_host(config).into_iter().collect(),
@@ -155,7 +181,12 @@ fn data_directory(config: &Config) -> &Path {
 
 fn public_host(config: &Config) -> Option<String> {
     let url: http::Uri = config.public_url.as_ref()?.as_str().parse().ok()?;
-    Some(url.host()?.trim_start_matches('[').trim_end_matches(']').to_owned())
+    Some(
+        url.host()?
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned(),
+    )
 }
 
 async fn bind(addresses: &[SocketAddr], tls: Option<Acceptor>) -> Result<Vec<Listener>, ServiceError> {
@@ -185,9 +216,18 @@ fn facts(
     admin: &[TcpListener],
 ) -> Result<BannerFacts, ServiceError> {
     let bound = |error| sentence("a listener's address", &error);
-    let addresses = |listeners: &[Listener]| listeners.iter().map(Listener::address).collect::<Result<Vec<_>, _>>();
+    let addresses = |listeners: &[Listener]| {
+        listeners
+            .iter()
+            .map(Listener::address)
+            .collect::<Result<Vec<_>, _>>()
+    };
     let (http, tls) = (addresses(http).map_err(bound)?, addresses(tls).map_err(bound)?);
-    let admin = admin.iter().map(TcpListener::local_addr).collect::<Result<_, _>>().map_err(bound)?;
+    let admin = admin
+        .iter()
+        .map(TcpListener::local_addr)
+        .collect::<Result<_, _>>()
+        .map_err(bound)?;
     let public_url = match (&config.public_url, http.first(), tls.first()) {
         (Some(url), _, _) => url.as_str().to_owned(),
         (None, Some(address), _) => format!("http://{address}"),
@@ -207,13 +247,22 @@ fn facts(
 
 fn policy(config: &Config) -> Result<Policy, ServiceError> {
     let known = |key: &config::ApplicationServerKey| {
-        PublicKey::from_bytes(*key.as_bytes()).map(|key| key.digest()).ok_or_else(|| {
-            ServiceError("security.application_servers: a key is not a point of the curve P-256".to_owned())
-        })
+        PublicKey::from_bytes(*key.as_bytes())
+            .map(|key| key.digest())
+            .ok_or_else(|| {
+                ServiceError(
+                    "security.application_servers: a key is not a point of the curve P-256".to_owned(),
+                )
+            })
     };
     Ok(Policy {
         require_vapid: config.security.require_vapid,
-        application_servers: config.security.application_servers.iter().map(known).collect::<Result<_, _>>()?,
+        application_servers: config
+            .security
+            .application_servers
+            .iter()
+            .map(known)
+            .collect::<Result<_, _>>()?,
         ttl: Ttl::from_secs(config.limits.ttl.as_secs()),
         budget: config.limits.budget(),
         rate: config.limits.rate(),

@@ -26,7 +26,7 @@ use crate::broker::Broker;
 use crate::channels::Channels;
 use crate::cli::banner::{self, BannerFacts};
 use crate::config::{Config, Drain};
-use crate::defaults::{CERTIFICATE_CHECK_EVERY, STORAGE_CLOSE_WITHIN};
+use crate::defaults::{CERTIFICATE_CHECK, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::storage::Storage;
@@ -102,7 +102,11 @@ impl Node {
     /// Says where it listens: one line for whatever started it, then the banner.
     fn announce(&self) {
         let joined = |addresses: &[SocketAddr]| {
-            addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+            addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
         };
         tracing::info!(
             http = joined(&self.facts.http),
@@ -128,7 +132,9 @@ impl Node {
         if timeout_at(deadline, self.channels.drain(spread)).await.is_err() {
             tracing::warn!("channels are left at the end of drain.deadline; what they wait for stays stored");
         }
-        self.listeners.drain(deadline.saturating_duration_since(Instant::now())).await;
+        self.listeners
+            .drain(deadline.saturating_duration_since(Instant::now()))
+            .await;
         // Those that were opened while the others were closed.
         let _ = timeout(STORAGE_CLOSE_WITHIN, self.channels.drain(Duration::ZERO)).await;
         self.end_admin.cancel();
@@ -153,7 +159,8 @@ impl Node {
         self.tasks.spawn(async move { channels.keep_time().await });
         self.tasks.spawn(async move { broker.keep_expiring().await });
         if let Some(acceptor) = acceptor {
-            self.tasks.spawn(async move { match acceptor.keep_certificate_fresh(CERTIFICATE_CHECK_EVERY).await {} });
+            self.tasks
+                .spawn(async move { match acceptor.keep_certificate_fresh(CERTIFICATE_CHECK).await {} });
         }
     }
 
@@ -165,7 +172,8 @@ impl Node {
                 readiness: Arc::clone(&self.readiness),
             };
             let end = self.end_admin.clone();
-            self.tasks.spawn(async move { admin.serve(socket, end.cancelled_owned()).await });
+            self.tasks
+                .spawn(async move { admin.serve(socket, end.cancelled_owned()).await });
         }
     }
 }
@@ -177,7 +185,9 @@ async fn close(storage: &dyn Storage) -> Result<(), ServiceError> {
             Ok(())
         }
         Ok(Err(error)) => Err(ServiceError(format!("storage did not close well: {error}"))),
-        Err(_) => Err(ServiceError("storage did not close in time; what was confirmed is on disk".to_owned())),
+        Err(_) => Err(ServiceError(
+            "storage did not close in time; what was confirmed is on disk".to_owned(),
+        )),
     }
 }
 
@@ -189,8 +199,12 @@ struct Signals {
 
 impl Signals {
     fn listen() -> Result<Self, ServiceError> {
-        let listen = |kind| signal(kind).map_err(|error| ServiceError(format!("signals can't be caught: {error}")));
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        let listen =
+            |kind| signal(kind).map_err(|error| ServiceError(format!("signals can't be caught: {error}")));
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
     async fn next(&mut self) -> Patience {

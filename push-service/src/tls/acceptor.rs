@@ -1,7 +1,7 @@
 //! From an accepted socket to a TLS stream: what is offered, and with which certificate.
 //!
-//! TLS 1.2 and 1.3 with ring's ciphers, HTTP/2 and HTTP/1.1 by ALPN. Sessions are resumed by tickets, which the peer keeps;
-//! nothing is remembered here per session.
+//! TLS 1.2 and 1.3 with ring's ciphers, HTTP/2 and HTTP/1.1 by ALPN. Sessions are resumed by tickets, which the peer
+//! keeps; nothing is remembered here per session.
 //!
 //! What it deliberately does not know: listeners, deadlines, and what is spoken inside.
 
@@ -26,7 +26,7 @@ const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 /// Does the handshakes of a listener. A clone is another handle to the same certificate and ticket keys.
 #[derive(Clone)]
 pub struct Acceptor {
-    config: Arc<ServerConfig>,
+    pub(super) config: Arc<ServerConfig>,
     certificates: Arc<Certificates>,
 }
 
@@ -71,8 +71,8 @@ impl Acceptor {
         TlsStream::accept(io, Arc::clone(&self.config)).await
     }
 
-    /// Looks at the certificate's files again; says whether it was replaced. Connections that are open keep the one they
-    /// were made with. Blocks on the file system.
+    /// Looks at the certificate's files again; says whether it was replaced. Connections that are open keep the one
+    /// they were made with. Blocks on the file system.
     ///
     /// # Errors
     ///
@@ -81,8 +81,8 @@ impl Acceptor {
         self.certificates.reload()
     }
 
-    /// Reloads the certificate when its files change, looking `every` so often, until it is dropped. Files that cannot be
-    /// used are logged once, and looked at again.
+    /// Reloads the certificate when its files change, looking `every` so often, until it is dropped. Files that cannot
+    /// be used are logged once, and looked at again.
     ///
     /// # Panics
     ///

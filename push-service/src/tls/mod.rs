@@ -1,7 +1,10 @@
 //! TLS for hundreds of thousands of connections that mostly say nothing.
 //!
 //! Idle connections are the product, and most of what one costs is TLS. So the stream here is our own, on rustls's
-//! unbuffered interface: a connection that waits owns its keys and rustls's state, but no read or write buffer.
+//! unbuffered interface: a connection that waits owns its keys and rustls's state, but no read or write buffer. That is
+//! 3.4 KB of resident memory over a socket in a task, by the test in `tests/memory.rs`. All of it is rustls's, and
+//! fixed: 1.1 KB its connection, 1.1 KB the expanded keys of both directions (ring's AES-GCM), 0.6 KB its table of
+//! handshake messages, 0.4 KB secrets and emptied queues.
 //!
 //! ```text
 //! Acceptor ──accept──► TlsStream    a socket and the rules of waking           stream

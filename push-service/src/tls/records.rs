@@ -9,8 +9,8 @@
 //!
 //! * `held`, ciphertext that is not a whole record yet: [`TLS_RECORD_BYTES`], during the handshake as after it.
 //! * `plaintext`, decrypted and not yet read: what one read of the socket brought, [`TLS_READ_BYTES`].
-//! * `outgoing`, ciphertext that the socket has not taken: the caller encrypts only when it is empty, so one record, and
-//!   the alerts and key updates that rustls adds (it limits how many of those a peer can provoke).
+//! * `outgoing`, ciphertext that the socket has not taken: the caller encrypts only when it is empty, so one record,
+//!   and the alerts and key updates that rustls adds (it limits how many of those a peer can provoke).
 
 use std::sync::Arc;
 
@@ -173,6 +173,11 @@ impl Records {
     /// The socket has taken `count` bytes of the outgoing ciphertext.
     pub(super) fn sent(&mut self, count: usize) {
         self.outgoing.take(count);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.incoming, Incoming::Open)
     }
 
     /// What an idle connection must not have: buffers, full or empty, in bytes.

@@ -1,7 +1,7 @@
 //! A certificate for trying the service before there is a real one.
 //!
-//! It is kept in files, so that whoever decided to trust it need not do so again after a restart; it is made anew when it
-//! is about to expire, is not for all the names that it should be for, or cannot be read.
+//! It is kept in files, so that whoever decided to trust it need not do so again after a restart; it is made anew when
+//! it is about to expire, is not for all the names that it should be for, or cannot be read.
 //!
 //! What it deliberately does not know: who is presented with it.
 
@@ -64,7 +64,8 @@ impl SelfSigned {
     pub(super) fn ensure(&self, provider: &CryptoProvider, now: SystemTime) -> Result<&PemPair, TlsError> {
         if !self.will_do(provider, now) {
             self.store(&self.generate(now).map_err(TlsError::NotGenerated)?)?;
-            tracing::info!(file = %self.files.certificate.display(), "made a self-signed certificate; peers must be told to trust it");
+            let file = self.files.certificate.display();
+            tracing::info!(%file, "made a self-signed certificate; peers must be told to trust it");
         }
         Ok(&self.files)
     }

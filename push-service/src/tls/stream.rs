@@ -9,10 +9,11 @@
 //! # Who is woken
 //!
 //! Reading can produce ciphertext (an alert), and sends whatever is waiting to be sent, but never waits for that:
-//! `poll_read` is pending on the socket's readability alone. A socket remembers one waker for writing, and so reading may
-//! replace that of a pending write. Therefore the stream remembers it as well, and wakes it, to be registered again. So
-//! nobody waits for a waker that somebody else has replaced, when two tasks share the stream by `tokio::io::split`; and
-//! what a write left behind goes out even if it was cancelled and from then on only reads are polled.
+//! `poll_read` is pending on the socket's readability alone. A socket remembers one waker for writing, and so reading
+//! may replace that of a pending write. Therefore the stream remembers it as well, and wakes it when reading has
+//! replaced it, so that it is registered again, or has sent what it waits for. So nobody waits for a waker that
+//! somebody else has replaced, when two tasks share the stream by `tokio::io::split`; and what a write left behind goes
+//! out even if it was cancelled and from then on only reads are polled.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -33,16 +34,16 @@ use crate::defaults::{TLS_PLAINTEXT_BYTES, TLS_READ_BYTES};
 /// # Reading
 ///
 /// The end of the stream, a read of nothing, means that the peer said close_notify. A connection that ends without it
-/// may have been cut by somebody in between: that is [`io::ErrorKind::UnexpectedEof`], after everything that came before
-/// it was read. Bytes that break the protocol are [`io::ErrorKind::InvalidData`], and the peer is sent an alert.
+/// may have been cut by somebody in between: that is [`io::ErrorKind::UnexpectedEof`], after everything that came
+/// before it was read. Bytes that break the protocol are [`io::ErrorKind::InvalidData`], and the peer is sent an alert.
 ///
 /// # Writing
 ///
-/// A write takes up to [`TLS_PLAINTEXT_BYTES`], as one record. While ciphertext of an earlier one waits for the socket, a
-/// write is pending: that is all the memory a stalled peer costs. As for every buffered writer, only a flush says that
-/// everything has reached the socket; without one the end of it may wait for the next poll, even on a socket that has
-/// room (tokio makes a busy task pause there). A shutdown sends close_notify once and ends our direction; the peer may still
-/// send. Dropping the stream sends nothing, and the peer sees a cut.
+/// A write takes up to [`TLS_PLAINTEXT_BYTES`], as one record. While ciphertext of an earlier one waits for the socket,
+/// a write is pending: that is all the memory a stalled peer costs. As for every buffered writer, only a flush says
+/// that everything has reached the socket; without one the end of it may wait for the next poll, even on a socket that
+/// has room (tokio makes a busy task pause there). A shutdown sends close_notify once and ends our direction; the peer
+/// may still send. Dropping the stream sends nothing, and the peer sees a cut.
 ///
 /// Writes are not vectored: rustls encrypts one slice, so gathering several would be a copy, and the HTTP libraries
 /// do that copy themselves, knowing better, when they are told so.
@@ -127,8 +128,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         }
         // Pending: the socket knows this task now. Failed: there may still be something to read, and the next write
         // fails as well.
-        let _ = self.poll_send(cx);
-        if let Some(writer) = self.writer.take() {
+        let done = self.poll_send(cx).is_ready();
+        // A write of this same task need not be woken to wait on: that would make a task that polls both spin.
+        if let Some(writer) = self
+            .writer
+            .take_if(|writer| done || !writer.will_wake(cx.waker()))
+        {
             writer.wake();
         }
     }
@@ -219,8 +224,8 @@ fn broken(error: &rustls::Error) -> io::Error {
 
 /// The buffer that the connections of a thread read into, one poll each.
 ///
-/// It is taken out while it is in use: a stream over another TLS stream then finds none and makes its own. What it holds
-/// afterwards is never looked at.
+/// It is taken out while it is in use: a stream over another TLS stream then finds none and makes its own. What it
+/// holds afterwards is never looked at.
 struct Scratch(Vec<u8>);
 
 thread_local! {

@@ -20,6 +20,7 @@ use super::queue::{Page, PageRequest, WakeUp};
 use crate::identifiers::{MessageId, UserAgentId, UserAgentIdentity};
 use crate::message::PushMessage;
 use crate::urgency::Urgency;
+use crate::wire::frame::FrameError;
 
 /// The bounds of every session of a service.
 #[derive(Clone, Debug)]
@@ -139,6 +140,16 @@ pub enum CloseReason {
     GoingAway,
     /// Storage failed and the node stops (PR-5).
     ServiceRestart,
+}
+
+impl From<FrameError> for CloseReason {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Protocol(what) => Self::Protocol(what),
+            FrameError::NotUtf8 => Self::NotUtf8,
+            FrameError::TooLarge => Self::TooLarge,
+        }
+    }
 }
 
 /// One channel, as the service sees it.
@@ -448,6 +459,11 @@ impl Session {
             Phase::AwaitingHello { .. } | Phase::Attaching { .. } => self.close(CloseReason::GoingAway, out),
             Phase::Draining { .. } | Phase::Closed => {}
         }
+    }
+
+    /// The connection is gone, or the peer closed it: nothing more is decided.
+    pub fn ended(&mut self) {
+        self.phase = Phase::Closed;
     }
 
     /// Closes for a reason that the session could not see.

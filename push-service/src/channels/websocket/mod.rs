@@ -9,8 +9,6 @@
 
 mod requests;
 mod scratch;
-#[cfg(test)]
-mod tests;
 
 use std::future::Future;
 use std::io;
@@ -19,7 +17,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use push_protocol::MessageId;
 use push_protocol::session::{Action, CloseReason, Moment, PageOutcome, Session};
@@ -34,6 +31,7 @@ use super::Channels;
 use super::handle::Mark;
 use super::registry::Place;
 use crate::defaults::{CLOSE_WITHIN, FRAME_BYTES, PENDING_ACKNOWLEDGEMENTS};
+use crate::metrics::{Channel, ChannelKind, Closed};
 
 /// A channel over a WebSocket. A future: resolves when the connection has ended and its seat was given up.
 ///
@@ -60,6 +58,7 @@ pub(super) struct WebSocketChannel<Io, Guard> {
     /// Acknowledged by the user agent, not yet handed to storage.
     acknowledged: Vec<MessageId>,
     end: Option<Box<End>>,
+    closed: Closed,
     _guard: Guard,
 }
 
@@ -91,10 +90,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> Future for WebSocketChann
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guard> {
-    pub(super) fn new(io: Io, leftover: Bytes, guard: Guard, shared: Arc<Channels>) -> Self {
+    pub(super) fn new(io: Io, leftover: &[u8], guard: Guard, shared: Arc<Channels>) -> Self {
         let place = shared.registry.enter();
         let session = Session::new(Arc::clone(&shared.limits), shared.now());
-        shared.broker.metrics().channel_opened();
+        shared
+            .broker
+            .metrics()
+            .channel(ChannelKind::WebSocket, Channel::Opened);
         Self {
             io,
             place,
@@ -110,6 +112,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             acknowledging: None,
             acknowledged: Vec::new(),
             end: None,
+            closed: Closed::Lost,
             _guard: guard,
             shared,
         }
@@ -135,7 +138,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
     }
 
     fn next_due(&self) -> Moment {
-        self.end.as_ref().map_or_else(|| self.session.next_due(), |end| end.until)
+        self.end
+            .as_ref()
+            .map_or_else(|| self.session.next_due(), |end| end.until)
     }
 
     fn take_marks(&mut self, now: Moment, scratch: &mut Scratch) -> bool {
@@ -206,7 +211,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         let busy = match self.read_once(cx, &mut buffer) {
             Poll::Pending => false,
             Poll::Ready(Ok(0) | Err(_)) => {
-                self.begin_end(now, true);
+                self.begin_end(Closed::Lost, true, now);
                 true
             }
             Poll::Ready(Ok(read)) => {
@@ -281,7 +286,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             Incoming::Pong | Incoming::Fragment => {}
             Incoming::Close(code) => {
                 write_close(&mut scratch.out, None, code.unwrap_or(1000), "");
-                self.begin_end(now, true);
+                self.begin_end(Closed::Left, true, now);
             }
         }
     }
@@ -310,8 +315,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
                 Action::Unacknowledged(count) => self.shared.broker.metrics().unacknowledged(count as u64),
                 Action::Close(reason) => {
                     write_close(&mut scratch.out, None, close_code(reason), close_text(reason));
-                    self.shared.broker.metrics().channel_closed_for(reason);
-                    self.begin_end(now, false);
+                    self.begin_end(closed_for(reason), false, now);
                 }
             }
         }
@@ -324,7 +328,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         if self.acknowledged.is_empty() || self.acknowledging.is_some() || self.end.is_some() {
             return false;
         }
-        let Some(user_agent) = self.session.user_agent() else { return false };
+        let Some(user_agent) = self.session.user_agent() else {
+            return false;
+        };
         let messages = std::mem::take(&mut self.acknowledged);
         let (broker, seat) = (Arc::clone(&self.shared.broker), self.place.handle().seat());
         self.acknowledging = Some(Box::pin(async move {
@@ -366,7 +372,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         scratch.out.clear();
         if written.is_err() {
             (self.unwritten, self.flushing) = (Vec::new(), false);
-            self.begin_end(now, true);
+            self.begin_end(Closed::Lost, true, now);
             return true;
         }
         let open = self.unwritten.is_empty() && !self.flushing;
@@ -397,17 +403,22 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
     }
 
     /// The channel is over: what was acknowledged is flushed and the seat given up, while the peer reads the close.
-    fn begin_end(&mut self, now: Moment, peer_done: bool) {
+    fn begin_end(&mut self, why: Closed, peer_done: bool, now: Moment) {
         if let Some(end) = &mut self.end {
             end.peer_done |= peer_done;
             return;
         }
+        self.closed = why;
         self.session.ended();
         let leave = self.session.user_agent().map(|user_agent| self.leave(user_agent));
         (self.page, self.delivering) = (None, None);
         self.unread = Vec::new();
-        self.end =
-            Some(Box::new(End { until: now.after(CLOSE_WITHIN), leave, peer_done, shut_down: false }));
+        self.end = Some(Box::new(End {
+            until: now.after(CLOSE_WITHIN),
+            leave,
+            peer_done,
+            shut_down: false,
+        }));
     }
 
     /// Reads on after the close, so that the peer isn't reset before it read why.
@@ -449,13 +460,37 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
 
 impl<Io, Guard> Drop for WebSocketChannel<Io, Guard> {
     fn drop(&mut self) {
-        self.shared.broker.metrics().channel_ended();
+        self.shared
+            .broker
+            .metrics()
+            .channel(ChannelKind::WebSocket, Channel::Closed(self.closed));
+    }
+}
+
+fn closed_for(reason: CloseReason) -> Closed {
+    match reason {
+        CloseReason::HelloTimeout => Closed::HelloTimeout,
+        CloseReason::NotHello
+        | CloseReason::SecondHello
+        | CloseReason::Malformed(_)
+        | CloseReason::Binary
+        | CloseReason::Protocol(_)
+        | CloseReason::NotUtf8 => Closed::Protocol,
+        CloseReason::TooLarge => Closed::TooLarge,
+        CloseReason::TooManyRequests => Closed::PingFlood,
+        CloseReason::Displaced => Closed::Displaced,
+        CloseReason::PongTimeout => Closed::PongTimeout,
+        CloseReason::SlowReader => Closed::SlowReader,
+        CloseReason::TryAgainLater | CloseReason::ServiceRestart => Closed::Storage,
+        CloseReason::GoingAway => Closed::Drain,
     }
 }
 
 /// Polls a step of storage, and frees its slot when it has an answer.
 fn poll_slot<T>(slot: &mut Option<BoxFuture<'static, T>>, cx: &mut Context<'_>) -> Option<T> {
-    let Poll::Ready(answer) = slot.as_mut()?.as_mut().poll(cx) else { return None };
+    let Poll::Ready(answer) = slot.as_mut()?.as_mut().poll(cx) else {
+        return None;
+    };
     *slot = None;
     Some(answer)
 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use push_protocol::session::{AttachOutcome, Moment, PageRequest};
 use push_protocol::wire::websocket::{
-    AckCode, Acknowledgement, Name, Registered, Request, parse, write_broadcasts, write_pong, write_registered,
-    write_unregistered, write_urgency,
+    AckCode, Acknowledgement, Name, Registered, Request, parse, write_broadcasts, write_pong,
+    write_registered, write_unregistered, write_urgency,
 };
 use push_protocol::{MessageId, SubscriptionName, UserAgentId, UserAgentIdentity};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::WebSocketChannel;
 use super::scratch::Scratch;
-use crate::broker::{Subscription, SubscribeRefusal};
+use crate::broker::{SubscribeRefusal, Subscription};
+use crate::metrics::{Nack, Undelivered};
 use crate::random;
 
 /// Storage's answer to a request, with what the reply has to repeat.
@@ -45,9 +46,9 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         match request {
             Request::Hello(_) => {}
             Request::Register { name, key } => self.register(&name, key.as_deref(), scratch),
-            Request::Unregister { name, code } => self.unregister(&name, code, scratch),
+            Request::Unregister { name, .. } => self.unregister(&name, scratch),
             Request::Ack(updates) => self.acknowledge(&updates, now, scratch),
-            Request::Nack(code) => self.shared.broker.metrics().not_handled(code),
+            Request::Nack(code) => self.shared.broker.metrics().nacked(nack(code)),
             request => self.answer_at_once(&request, now, scratch),
         }
     }
@@ -74,8 +75,8 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         for update in updates {
             match update.code {
                 AckCode::Delivered => {}
-                AckCode::NotDecrypted => metrics.not_decrypted(),
-                AckCode::NotDelivered => metrics.not_delivered(),
+                AckCode::NotDecrypted => metrics.undelivered(Undelivered::Undecryptable),
+                AckCode::NotDelivered => metrics.undelivered(Undelivered::Unwanted),
             }
         }
         let messages: Vec<MessageId> = updates.iter().filter_map(|update| update.message).collect();
@@ -83,7 +84,9 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
     }
 
     fn register(&mut self, name: &Name<'_>, key: Option<&str>, scratch: &mut Scratch) {
-        let Some(user_agent) = self.session.user_agent() else { return };
+        let Some(user_agent) = self.session.user_agent() else {
+            return;
+        };
         let Some(parsed) = name.parsed else {
             let refused = Registered::Refused("channelID must be a lower-case, dashed UUID");
             return write_registered(&mut scratch.out, &name.text, refused);
@@ -92,18 +95,22 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         let (broker, seat) = (Arc::clone(&self.shared.broker), self.place.handle().seat());
         let text: Box<str> = name.text.as_ref().into();
         self.request = Some(Box::pin(async move {
-            let subscribed = broker.subscribe(user_agent, parsed, key.as_deref(), Some(seat)).await;
+            let subscribed = broker
+                .subscribe(user_agent, parsed, key.as_deref(), Some(seat))
+                .await;
             Answer::Registered(text, subscribed)
         }));
     }
 
-    fn unregister(&mut self, name: &Name<'_>, code: Option<u16>, scratch: &mut Scratch) {
-        let Some(user_agent) = self.session.user_agent() else { return };
+    fn unregister(&mut self, name: &Name<'_>, scratch: &mut Scratch) {
+        let Some(user_agent) = self.session.user_agent() else {
+            return;
+        };
         let Some(parsed) = name.parsed else {
             // Nothing can have that name: it's as gone as any other that was never there.
             return write_unregistered(&mut scratch.out, &name.text, 200);
         };
-        self.request = Some(self.unsubscribe(user_agent, parsed, name.text.as_ref().into(), code));
+        self.request = Some(self.unsubscribe(user_agent, parsed, name.text.as_ref().into()));
     }
 
     fn unsubscribe(
@@ -111,11 +118,10 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         user_agent: UserAgentId,
         name: SubscriptionName,
         text: Box<str>,
-        code: Option<u16>,
     ) -> BoxFuture<'static, Answer> {
         let broker = Arc::clone(&self.shared.broker);
         Box::pin(async move {
-            let status = match broker.unsubscribe(user_agent, name, code).await {
+            let status = match broker.unsubscribe(user_agent, name).await {
                 Ok(_) => 200,
                 Err(_) => 500,
             };
@@ -137,7 +143,9 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
     }
 
     pub(super) fn read_page(&mut self, request: PageRequest) {
-        let Some(user_agent) = self.session.user_agent() else { return };
+        let Some(user_agent) = self.session.user_agent() else {
+            return;
+        };
         let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
         self.page = Some(Box::pin(async move {
             let share = shared.share_of_delivery(request.bytes).await;
@@ -182,5 +190,14 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
             }
             broker.release(user_agent, seat).await;
         })
+    }
+}
+
+fn nack(code: Option<u16>) -> Nack {
+    match code {
+        Some(301) => Nack::Exception,
+        Some(302) => Nack::Rejection,
+        Some(303) => Nack::Internal,
+        _ => Nack::Other,
     }
 }

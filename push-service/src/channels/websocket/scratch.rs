@@ -25,7 +25,10 @@ impl Scratch {
     /// The thread's buffers, or new ones if they are lent out. `out` and `actions` are empty.
     pub(super) fn borrow() -> Box<Self> {
         SCRATCH.take().unwrap_or_else(|| {
-            Box::new(Self { read: vec![0; READ_BUFFER_BYTES], ..Self::default() })
+            Box::new(Self {
+                read: vec![0; READ_BUFFER_BYTES],
+                ..Self::default()
+            })
         })
     }
 

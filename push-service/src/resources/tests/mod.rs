@@ -1,1 +1,8 @@
+//! Every rule that shows in an answer, as tables keyed by its ID: request, expected answer.
 
+mod cancelling;
+mod messages;
+pub(crate) mod rig;
+mod routing;
+mod senders;
+mod trouble;

@@ -4,6 +4,7 @@ mod acceptor;
 mod certificates;
 mod chopped;
 mod hostile;
+#[cfg(target_os = "linux")]
 mod memory;
 mod stream;
 mod waking;
@@ -55,7 +56,6 @@ impl Directory {
         self.0.join("self-signed-certificate.pem")
     }
 
-    #[allow(dead_code)]
     fn key(&self) -> PathBuf {
         self.0.join("self-signed-key.pem")
     }

@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use rustls::version::{TLS12, TLS13};
+use rustls::version::TLS13;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, split};
 
 use super::{ROOMY, VERSIONS, connected, varied};
@@ -139,7 +139,7 @@ async fn our_close_notify_is_sent_once_and_reading_goes_on() {
 #[tokio::test]
 async fn a_cut_connection_is_not_an_end() {
     // When the connection ends without close_notify, what came before is read, and then there is an error.
-    for version in [&TLS12, &TLS13] {
+    for version in VERSIONS {
         let (mut ours, mut theirs) = connected(version, ROOMY).await;
         theirs.write_all(b"cut").await.unwrap();
         theirs.flush().await.unwrap();

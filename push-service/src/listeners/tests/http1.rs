@@ -1,0 +1,114 @@
+//! HTTP/1.1 on a connection.
+
+use std::time::Duration;
+
+use super::rig::{Node, Setting};
+
+/// WP-2, R30-V-1: a connection carries one push after the other, also one whose body comes in pieces.
+#[tokio::test]
+async fn pushes_follow_each_other() {
+    let node = Node::start().await;
+    let mut peer = node.peer().await;
+    peer.say(format!("{}Content-Length: 5\r\n\r\nhello", node.push_head()))
+        .await;
+    assert!(peer.hear().await.starts_with("http/1.1 201 "));
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
+    peer.say(format!("{}{chunked}", node.push_head())).await;
+    let answer = peer.hear().await;
+    assert!(answer.starts_with("http/1.1 201 "), "{answer}");
+    assert!(answer.contains("\r\nlocation: https://push.example.net/message/"));
+    assert!(answer.contains("\r\ndate: "));
+}
+
+/// WP-5, R30-MSG-5: a body that says that it is too long is not asked for, and the connection ends after the answer, so
+/// that it is never read as a request.
+#[tokio::test]
+async fn an_unread_body_ends_the_connection() {
+    let node = Node::start().await;
+    let mut peer = node.peer().await;
+    let head = node.push_head();
+    peer.say(format!(
+        "{head}Content-Length: 100000\r\nExpect: 100-continue\r\n\r\n"
+    ))
+    .await;
+    let answer = peer.hear_all().await;
+    assert!(answer.starts_with("http/1.1 413 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"));
+}
+
+/// A forged URL costs no body: it is refused before one is asked for.
+#[tokio::test]
+async fn a_forged_url_is_refused_without_its_body() {
+    let node = Node::start().await;
+    let mut peer = node.peer().await;
+    peer.say(
+        "POST /wpush/v1/forged HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n",
+    )
+    .await;
+    assert!(peer.hear_all().await.starts_with("http/1.1 404 "));
+}
+
+/// A sender that closes its half after a push still gets its answer.
+#[tokio::test]
+async fn a_half_closed_sender_is_answered() {
+    let node = Node::start().await;
+    let mut peer = node.peer().await;
+    peer.say(format!("{}Content-Length: 5\r\n\r\nhello", node.push_head()))
+        .await;
+    tokio::io::AsyncWriteExt::shutdown(&mut peer.0).await.unwrap();
+    assert!(peer.hear_all().await.starts_with("http/1.1 201 "));
+}
+
+/// A head of more than `limits.header_bytes` is refused.
+#[tokio::test]
+async fn a_long_head_is_refused() {
+    let node = Node::start().await;
+    let mut peer = node.peer().await;
+    let long = "a".repeat(node_limit());
+    peer.say(format!("GET / HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n"))
+        .await;
+    assert!(peer.hear_all().await.starts_with("http/1.1 431 "));
+}
+
+fn node_limit() -> usize {
+    Setting::default().limits.header_bytes
+}
+
+/// A peer that says nothing, or too little for too long, is closed.
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_ends_the_connection() {
+    let node = Node::start().await;
+    for beginning in ["", "P", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\n"] {
+        let mut peer = node.peer().await;
+        peer.say(beginning).await;
+        let answer = peer.hear_all().await;
+        assert!(
+            answer.is_empty() || answer.starts_with("http/1.1 408 "),
+            "{answer}"
+        );
+    }
+}
+
+/// A body that does not come in time is answered 408, and the connection ends.
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_is_told_so() {
+    let node = Node::start().await;
+    let mut peer = node.peer().await;
+    peer.say(format!("{}Content-Length: 5\r\n\r\nhel", node.push_head()))
+        .await;
+    let answer = peer.hear_all().await;
+    assert!(answer.starts_with("http/1.1 408 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"));
+}
+
+/// `limits.idle_for`: a connection without a request is closed.
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed() {
+    let node = Node::start().await;
+    let mut peer = node.peer().await;
+    peer.say("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(peer.hear().await.starts_with("http/1.1 200 "));
+    let started = tokio::time::Instant::now();
+    peer.hear_all().await;
+    assert!(started.elapsed() >= Duration::from_secs(60));
+}

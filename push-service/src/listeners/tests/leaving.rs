@@ -1,0 +1,82 @@
+//! Drain: what is under way is finished, and peers are told to go (PR-36).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use super::http2::{connect, head, push};
+use super::rig::{Node, UPGRADE};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+/// PR-36: a push whose body is still coming is answered 201 and its connection closed; an idle connection is closed at
+/// once; the port is closed.
+#[tokio::test(start_paused = true)]
+async fn http1_finishes_what_is_under_way() {
+    let node = Node::start().await;
+    let (mut busy, mut idle, mut silent) = (node.peer().await, node.peer().await, node.peer().await);
+    idle.say("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    idle.hear().await;
+    busy.say(format!(
+        "{}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+        node.push_head()
+    ))
+    .await;
+    assert!(busy.hear().await.starts_with("http/1.1 100 "));
+
+    let drain = tokio::spawn(node.listeners.drain(LONG));
+    assert_eq!(idle.hear_all().await, "");
+    assert_eq!(silent.hear_all().await, "");
+    assert!(TcpStream::connect(node.address).await.is_err());
+    busy.say("hello").await;
+    let answer = busy.hear_all().await;
+    assert!(answer.starts_with("http/1.1 201 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"));
+    drain.await.unwrap();
+}
+
+/// PR-36, R30-LB-3: an HTTP/2 peer is told to go, the push under way is answered, and then the connection ends.
+#[tokio::test(start_paused = true)]
+async fn http2_finishes_what_is_under_way() {
+    let node = Node::start().await;
+    let (requests, driver) = connect(&node).await;
+    assert_eq!(push(&requests, &node.path, 5).await.status(), 201);
+    let mut ready = requests.clone().ready().await.unwrap();
+    let (response, mut body) = ready.send_request(head(&node.path), false).unwrap();
+    body.send_data(Bytes::from_static(b"hel"), false).unwrap();
+    assert_eq!(push(&requests, &node.path, 5).await.status(), 201);
+
+    let drain = tokio::spawn(node.listeners.drain(LONG));
+    // The peer may open no more requests once it has heard GOAWAY.
+    while requests.clone().ready().await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    body.send_data(Bytes::from_static(b"lo"), true).unwrap();
+    assert_eq!(response.await.unwrap().status(), 201);
+    driver.await.unwrap().unwrap();
+    drain.await.unwrap();
+}
+
+/// PR-36: what is not done by the deadline is cut off; a channel is no longer the listeners' to end.
+#[tokio::test(start_paused = true)]
+async fn the_deadline_cuts_off() {
+    let mut node = Node::start().await;
+    let mut stuck = node.peer().await;
+    stuck
+        .say(format!(
+            "{}Content-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+            node.push_head()
+        ))
+        .await;
+    assert!(stuck.hear().await.starts_with("http/1.1 100 "));
+    let mut user_agent = node.peer().await;
+    user_agent.say(UPGRADE).await;
+    user_agent.hear().await;
+    let channel = node.channels.recv().await.unwrap();
+
+    node.listeners.drain(Duration::from_secs(1)).await;
+    assert_eq!(stuck.hear_all().await, "");
+    drop(channel);
+    assert_eq!(user_agent.hear_all().await, "");
+}

@@ -1,0 +1,117 @@
+//! Listeners on a free port of loopback, and peers that speak byte by byte.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use push_protocol::capability::Dialect;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::config::{IpNetwork, Limits};
+use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies, UpgradedConnection};
+use crate::resources::tests::rig::Service;
+
+/// A handshake that is accepted.
+pub(super) const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A running service.
+pub(super) struct Node {
+    pub(super) listeners: Listeners,
+    pub(super) address: SocketAddr,
+    /// Connections that became channels.
+    pub(super) channels: mpsc::UnboundedReceiver<UpgradedConnection>,
+    /// The path of a push resource.
+    pub(super) path: String,
+}
+
+/// What a test sets otherwise than by default.
+#[derive(Default)]
+pub(super) struct Setting {
+    pub(super) limits: Limits,
+    pub(super) proxies: Vec<&'static str>,
+    pub(super) secret: Option<&'static str>,
+}
+
+impl Node {
+    pub(super) async fn start() -> Self {
+        Self::with(Setting::default()).await
+    }
+
+    pub(super) async fn with(setting: Setting) -> Self {
+        let limits = setting.limits.clone();
+        let service = Service::with(|_, service_limits| *service_limits = limits);
+        let path = service.subscribed(Dialect::Webpush, None).await;
+        let (opened, channels) = mpsc::unbounded_channel();
+        let handlers = Handlers {
+            resources: service.resources,
+            open_channel: Arc::new(move |channel| drop(opened.send(channel))),
+            channel_path: ChannelPath::new(setting.secret),
+        };
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), None).await.unwrap();
+        let address = listener.address().unwrap();
+        let proxies = setting.proxies.iter().map(|text| IpNetwork::parse(text).unwrap());
+        let proxies = TrustedProxies::new(proxies.collect());
+        let listeners = Listeners::start(vec![listener], handlers, setting.limits, proxies, Arc::default());
+        Self {
+            listeners,
+            address,
+            channels,
+            path,
+        }
+    }
+
+    pub(super) async fn peer(&self) -> Peer {
+        Peer(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// A good push, with its header to be ended by the caller.
+    pub(super) fn push_head(&self) -> String {
+        let path = &self.path;
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Encoding: aes128gcm\r\n")
+    }
+}
+
+/// The other end of a connection.
+pub(super) struct Peer(pub(super) TcpStream);
+
+impl Peer {
+    pub(super) async fn say(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// The head of the next answer; its body, if it says how long that is, is read too.
+    pub(super) async fn hear(&mut self) -> String {
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\r\n\r\n") {
+            match self.0.read_u8().await {
+                Ok(byte) => heard.push(byte),
+                Err(_) => break,
+            }
+        }
+        let head = String::from_utf8(heard).unwrap().to_ascii_lowercase();
+        let length = head
+            .split("content-length: ")
+            .nth(1)
+            .and_then(|rest| rest.lines().next());
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        self.0.read_exact(&mut body).await.unwrap();
+        head
+    }
+
+    /// What comes first: nothing if the service closes.
+    pub(super) async fn hear_some(&mut self) -> String {
+        let mut heard = vec![0; 512];
+        let length = self.0.read(&mut heard).await.unwrap_or(0);
+        String::from_utf8_lossy(&heard[..length]).to_ascii_lowercase()
+    }
+
+    /// Everything until the service closes.
+    pub(super) async fn hear_all(&mut self) -> String {
+        let mut heard = Vec::new();
+        // A connection that is reset is closed too.
+        let _ = self.0.read_to_end(&mut heard).await;
+        String::from_utf8_lossy(&heard).to_ascii_lowercase()
+    }
+}

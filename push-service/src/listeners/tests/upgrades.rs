@@ -1,0 +1,163 @@
+//! From HTTP to a channel.
+
+use std::net::IpAddr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::rig::{Node, Peer, Setting, UPGRADE};
+
+/// WS-CON-1, WS-CON-2: after 101 the connection is handed over whole: what came with the request, and then the stream.
+#[tokio::test]
+async fn an_upgraded_connection_is_handed_over() {
+    let mut node = Node::start().await;
+    let mut peer = node.peer().await;
+    let firefox = UPGRADE.replace(
+        "Upgrade: w",
+        "Sec-WebSocket-Protocol: push-notification\r\nUpgrade: w",
+    );
+    peer.say(format!("{firefox}early")).await;
+    let answer = peer.hear().await;
+    assert!(answer.starts_with("http/1.1 101 "), "{answer}");
+    assert!(answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="));
+    assert!(answer.contains("sec-websocket-protocol: push-notification"));
+
+    let mut channel = node.channels.recv().await.unwrap();
+    peer.say("later").await;
+    let mut read = channel.leftover.to_vec();
+    while read.len() < 10 {
+        channel.stream.read_buf(&mut read).await.unwrap();
+    }
+    assert_eq!(read, b"earlylater");
+    channel.stream.write_all(b"back").await.unwrap();
+    drop(channel);
+    assert_eq!(peer.hear_all().await, "back");
+}
+
+/// WS-CON-1: a channel opens at any path but those of resources; with a secret only at its path.
+#[tokio::test]
+async fn channels_open_where_they_may() {
+    let open = Node::start().await;
+    let closed = Node::with(Setting {
+        secret: Some("s3cret"),
+        ..Setting::default()
+    })
+    .await;
+    let rows = [
+        (&open, "/", 101),
+        (&open, "/any/path?x", 101),
+        (&open, "/push/x", 405),
+        (&open, "/wpush/v1/x", 405),
+        (&open, "/subscribe", 404),
+        (&open, "/subscription/x", 404),
+        (&closed, "/s3cret", 101),
+        (&closed, "/", 404),
+        (&closed, "/s3cres", 404),
+    ];
+    for (node, path, status) in rows {
+        let mut peer = node.peer().await;
+        peer.say(UPGRADE.replace("GET /", &format!("GET {path}"))).await;
+        let answer = peer.hear().await;
+        assert!(
+            answer.starts_with(&format!("http/1.1 {status} ")),
+            "{path}: {answer}"
+        );
+    }
+}
+
+/// RFC 6455 §4.2.2: another version is answered 426 with ours; the connection goes on as HTTP.
+#[tokio::test]
+async fn another_version_is_told_ours() {
+    let node = Node::start().await;
+    let mut peer = node.peer().await;
+    peer.say(UPGRADE.replace("Version: 13", "Version: 8")).await;
+    let answer = peer.hear().await;
+    assert!(answer.starts_with("http/1.1 426 "), "{answer}");
+    assert!(answer.contains("sec-websocket-version: 13"));
+    peer.say(UPGRADE).await;
+    assert!(peer.hear().await.starts_with("http/1.1 101 "));
+}
+
+/// `limits.connections`: a place is taken until the channel ends, not until HTTP does.
+#[tokio::test]
+async fn the_permit_travels_with_the_channel() {
+    let mut setting = Setting::default();
+    setting.limits.connections = 1;
+    let mut node = Node::with(setting).await;
+    let mut first = node.peer().await;
+    first.say(UPGRADE).await;
+    first.hear().await;
+    let channel = node.channels.recv().await.unwrap();
+    assert_eq!(node.peer().await.hear_all().await, "");
+    drop(channel);
+    assert!(
+        upgrade(&mut node.peer().await, "")
+            .await
+            .starts_with("http/1.1 101 ")
+    );
+}
+
+/// `limits.connections_per_address`: a channel that comes through a trusted proxy counts for the client that the proxy
+/// names; what anybody else writes there counts for nothing.
+#[tokio::test]
+async fn channels_behind_a_proxy_count_for_their_client() {
+    let mut setting = Setting {
+        proxies: vec!["127.0.0.1"],
+        ..Setting::default()
+    };
+    setting.limits.connections_per_address = 1;
+    let mut node = Node::with(setting).await;
+    let mut channels = Vec::new();
+    for (client, status) in [("203.0.113.1", 101), ("203.0.113.1", 429), ("203.0.113.2", 101)] {
+        let mut peer = node.peer().await;
+        let answer = upgrade(&mut peer, &format!("X-Forwarded-For: 198.51.100.9, {client}\r\n")).await;
+        assert!(
+            answer.starts_with(&format!("http/1.1 {status} ")),
+            "{client}: {answer}"
+        );
+        if status == 101 {
+            channels.push((peer, node.channels.recv().await.unwrap()));
+        }
+    }
+}
+
+async fn upgrade(peer: &mut Peer, field: &str) -> String {
+    peer.say(UPGRADE.replace("Host: x\r\n", &format!("Host: x\r\n{field}")))
+        .await;
+    peer.hear().await
+}
+
+/// A trusted proxy's PROXY header says whose the connection is, before TLS and HTTP.
+#[tokio::test]
+async fn a_proxy_header_says_whose_it_is() {
+    let mut setting = Setting {
+        proxies: vec!["127.0.0.1"],
+        ..Setting::default()
+    };
+    setting.limits.connections_per_address = 1;
+    let mut node = Node::with(setting).await;
+    let mut first = node.peer().await;
+    first.say("PROXY TCP4 203.0.113.1 127.0.0.1 4711 80\r\n").await;
+    assert!(upgrade(&mut first, "").await.starts_with("http/1.1 101 "));
+    let _channel = node.channels.recv().await.unwrap();
+
+    let client: IpAddr = [203, 0, 113, 1].into();
+    let mut again = node.peer().await;
+    again
+        .say(format!("PROXY TCP4 {client} 127.0.0.1 4712 80\r\n{UPGRADE}"))
+        .await;
+    assert_eq!(again.hear_all().await, "");
+
+    let mut other = node.peer().await;
+    other.say("PROXY TCP4 203.0.113.2 127.0.0.1 4713 80\r\n").await;
+    assert!(upgrade(&mut other, "").await.starts_with("http/1.1 101 "));
+}
+
+/// A stranger's PROXY header is not one: it is no HTTP either.
+#[tokio::test]
+async fn a_strangers_proxy_header_is_refused() {
+    let node = Node::start().await;
+    let mut peer = node.peer().await;
+    peer.say(format!("PROXY TCP4 203.0.113.1 127.0.0.1 4711 80\r\n{UPGRADE}"))
+        .await;
+    assert!(peer.hear_all().await.starts_with("http/1.1 400 "));
+}
