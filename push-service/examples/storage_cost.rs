@@ -5,7 +5,7 @@
 //! ```
 //!
 //! For each number of senders, every sender enqueues bodies of 1,000 bytes for 1,000 user agents and acknowledges each
-//! message as soon as it is stored. CPU time is that of the whole process, the store's own threads included. The last
+//! message as soon as it is stored. CPU time is that of the whole process, the store's own threads included. The first
 //! rows send at a fixed pace, as in the budget of DESIGN.md §6.
 
 use std::path::Path;
@@ -40,19 +40,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for n in 0..USER_AGENTS {
         storage.subscribe(subscribe(n)).await?;
     }
-    for (senders, acknowledge) in [(1, true), (16, false), (16, true), (64, false), (64, true)] {
-        let work = Work {
-            senders,
-            acknowledge,
-            per_second: None,
-        };
-        work.run(&storage).await?;
-    }
     for per_second in [1_000, 10_000] {
         let work = Work {
             senders: 64,
             acknowledge: true,
             per_second: Some(per_second),
+        };
+        work.run(&storage).await?;
+    }
+    for (senders, acknowledge) in [(1, true), (16, false), (16, true), (64, false), (64, true)] {
+        let work = Work {
+            senders,
+            acknowledge,
+            per_second: None,
         };
         work.run(&storage).await?;
     }

@@ -1,1 +1,45 @@
-//! The test harness.
+//! The test harness: everything outside the push service, seen from outside.
+//!
+//! The black-box tests run the real binary as a process and meet it only where its users do: its command line, its
+//! sockets, its log. Nothing here uses the service's own code, so a misreading of a protocol in the service is not
+//! repeated in its tests.
+//!
+//! In the order in which a test needs them:
+//!
+//! - [`settings`], [`node`]: a service process with a configuration and a data directory of its own; killed, stopped,
+//!   started again; its log in hand when a test fails. [`certificate`] is what it shows over TLS.
+//! - [`door`]: one address of a node, in clear or over TLS, and how to connect to it.
+//! - [`user_agent`]: a user agent on the WebSocket. [`frames`]: the same one layer below, for frames that no library
+//!   would send.
+//! - [`application_server`]: a sender of push messages; [`vapid`]: how it signs; [`payload`]: what it sends.
+//! - [`nothing_lost`]: the whole system under repeated SIGKILL, and the books that show whether anything was lost.
+
+use std::future::Future;
+use std::time::Duration;
+
+pub mod application_server;
+pub mod certificate;
+pub mod door;
+pub mod frames;
+pub mod node;
+pub mod nothing_lost;
+pub mod payload;
+pub mod settings;
+pub mod user_agent;
+pub mod vapid;
+
+/// How long a test waits for something that normally takes milliseconds. Chosen, because two shared cores that
+/// compile at the same time can hold a process back for seconds, and a test that fails is never in a hurry.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Waits for an event, but not for ever.
+///
+/// # Panics
+///
+/// When the event did not come within [`PATIENCE`]; `what` names it.
+pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, event).await {
+        Ok(value) => value,
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
+    }
+}

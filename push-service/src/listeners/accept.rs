@@ -147,7 +147,10 @@ async fn secure(socket: TcpStream, opening: Opening, acceptor: &Acceptor) -> io:
     }
     let stream = acceptor.accept(socket).await?;
     let http2 = stream.alpn_protocol() == Some(b"h2");
-    Ok((HttpStream::new(Stream::Tls(stream), Default::default()), http2))
+    Ok((
+        HttpStream::new(Stream::Tls(Box::new(stream)), Default::default()),
+        http2,
+    ))
 }
 
 /// A connection on which HTTP begins.

@@ -52,13 +52,15 @@ fn builder(limits: &Limits) -> Builder {
 async fn run(mut connection: Connection<HttpStream, Bytes>, context: &Arc<Context>) -> Result<(), h2::Error> {
     // Dropping the set ends the requests of a connection that is gone: nobody is left to answer.
     let mut requests = JoinSet::new();
+    // A request that its peer has taken back is still worked on: bounded here, because h2 counts it no more.
+    let most_requests = context.limits.http2_streams as usize + HTTP2_RESET_STREAMS;
     let idle = sleep(context.limits.idle_for);
     tokio::pin!(idle);
     let mut leaving = false;
     loop {
         let was_leaving = leaving;
         tokio::select! {
-            accepted = connection.accept() => match accepted {
+            accepted = connection.accept(), if requests.len() < most_requests => match accepted {
                 Some(Ok((request, respond))) => {
                     let context = Arc::clone(context);
                     requests.spawn(async move { answer(request, respond, &context).await });

@@ -19,8 +19,8 @@ use crate::tls::TlsStream;
 pub enum Stream {
     /// In clear: loopback, or behind a proxy that ends TLS.
     Tcp(TcpStream),
-    /// Over TLS.
-    Tls(TlsStream<TcpStream>),
+    /// Over TLS. Boxed, so that a connection in clear has no room for it.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Does the same on whichever stream it is.

@@ -1,7 +1,7 @@
 //! HTTP: requests become types, refusals become status codes. One file per resource of RFC 8030.
 //!
 //! Two dialects, one resource: `/wpush/…` answers as deployed Web Push libraries expect of autopush, `/push/…` as the
-//! RFC says. [`answer`] is the one table of what is answered.
+//! RFC says. `answer.rs` is the one table of what is answered.
 //!
 //! What it deliberately does not know: sockets, connections, HTTP versions, and how the broker decides.
 

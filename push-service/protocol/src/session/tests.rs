@@ -644,7 +644,7 @@ impl Scenario {
                         self.queue.messages.remove(&id.number);
                     }
                 }
-                Action::Close(reason) if reason == CloseReason::SlowReader => {
+                Action::Close(CloseReason::SlowReader) => {
                     // Stalled for too long: the scenario goes on with a new channel.
                     self.reconnect();
                 }

@@ -9,6 +9,8 @@
 
 mod requests;
 mod scratch;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::io;

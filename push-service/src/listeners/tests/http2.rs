@@ -113,3 +113,31 @@ async fn an_idle_connection_is_told_to_go() {
     assert!(started.elapsed() >= Duration::from_secs(60));
     drop(requests);
 }
+
+/// `limits.connections`: an HTTP/2 connection takes one place for as long as it lasts.
+#[tokio::test]
+async fn a_connection_takes_a_place() {
+    let mut setting = Setting::default();
+    setting.limits.connections = 1;
+    let node = Node::with(setting).await;
+    let (requests, driver) = connect(&node).await;
+    assert_eq!(push(&requests, &node.path, 5).await.status(), 201);
+    assert_eq!(node.peer().await.hear_all().await, "");
+    assert_eq!(push(&requests, &node.path, 5).await.status(), 201);
+    driver.abort();
+}
+
+/// A peer that opens requests and takes them back at once is closed before they pile up ("rapid reset").
+#[tokio::test]
+async fn rapid_resets_end_the_connection() {
+    let node = Node::start().await;
+    let mut flood = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    for stream in (1..2000_u32).step_by(2).map(u32::to_be_bytes) {
+        // HEADERS: GET http://x/, END_STREAM and END_HEADERS; RST_STREAM: CANCEL.
+        flood.extend([&[0, 0, 6, 1, 5][..], &stream, b"\x82\x86\x84\x41\x01x"].concat());
+        flood.extend([&[0, 0, 4, 3, 0][..], &stream, &[0, 0, 0, 8]].concat());
+    }
+    let mut peer = node.peer().await;
+    peer.say(flood).await;
+    assert!(peer.hear_all().await.contains("too_many_resets"));
+}

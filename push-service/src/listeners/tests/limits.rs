@@ -35,3 +35,16 @@ async fn one_too_many_is_closed() {
         assert!(answer.starts_with("http/1.1 200 "));
     }
 }
+
+/// A peer that takes no byte of its answers is closed, however many requests it has sent.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_read_is_closed() {
+    let node = Node::start().await;
+    let mut peer = node.peer().await;
+    loop {
+        let said = tokio::io::AsyncWriteExt::write_all(&mut peer.0, GET.repeat(1000).as_bytes()).await;
+        if said.is_err() {
+            break;
+        }
+    }
+}

@@ -5,4 +5,5 @@ mod http2;
 mod leaving;
 mod limits;
 mod rig;
+mod tls;
 mod upgrades;

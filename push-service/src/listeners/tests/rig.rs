@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::config::{IpNetwork, Limits};
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies, UpgradedConnection};
 use crate::resources::tests::rig::Service;
+use crate::tls::Acceptor;
 
 /// A handshake that is accepted.
 pub(super) const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -32,6 +33,7 @@ pub(super) struct Setting {
     pub(super) limits: Limits,
     pub(super) proxies: Vec<&'static str>,
     pub(super) secret: Option<&'static str>,
+    pub(super) tls: Option<Acceptor>,
 }
 
 impl Node {
@@ -49,7 +51,9 @@ impl Node {
             open_channel: Arc::new(move |channel| drop(opened.send(channel))),
             channel_path: ChannelPath::new(setting.secret),
         };
-        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), None).await.unwrap();
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), setting.tls)
+            .await
+            .unwrap();
         let address = listener.address().unwrap();
         let proxies = setting.proxies.iter().map(|text| IpNetwork::parse(text).unwrap());
         let proxies = TrustedProxies::new(proxies.collect());

@@ -18,6 +18,7 @@
 
 mod cache;
 mod disk;
+mod journal;
 mod layout;
 mod readers;
 mod store;
@@ -429,6 +430,8 @@ impl Storage for Embedded {
     async fn expire(&self, limit: usize) -> Result<usize, StorageError> {
         let mut dropped = 0;
         while dropped < limit {
+            // What was decided has to be in the index before it is looked at, this loop's own sweeps included.
+            self.pass().await?;
             let now_ms = self.shared.clock.now().ms();
             let look_back_ms = SWEEP_LOOK_BACK.as_millis() as u64;
             let from_ms = self
@@ -449,8 +452,8 @@ impl Storage for Embedded {
                     dropped += self.sweep(due_ms, user_agent, limit - dropped).await?;
                 }
             }
-            self.pass().await?;
         }
+        self.pass().await?;
         Ok(dropped)
     }
 

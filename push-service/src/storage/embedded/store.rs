@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use push_protocol::{MessageNumber, PushMessage, UserAgentId};
 
+use super::journal;
 use super::layout::{self, FORMAT, FORMAT_KEY, Read, STATE_KEY, State, Unreadable};
 use crate::defaults::{
     STORE_CACHE_BYTES, STORE_JOURNAL_BYTES, STORE_MEMTABLE_BYTES, STORE_OPEN_FILES, STORE_THREADS,
@@ -101,12 +102,19 @@ impl Store {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(directory).map_err(io)?;
-        let store = Self::open_files(directory).map_err(|error| open_error(directory, error))?;
+        let store = match Self::open_files(directory) {
+            Err(fjall::Error::JournalRecovery(_)) if journal::mend(directory).map_err(io)? => {
+                Self::open_files(directory)
+            }
+            opened => opened,
+        };
+        let store = store.map_err(|error| open_error(directory, error))?;
         let state = store.check_format(directory)?;
         Ok((store, state))
     }
 
-    fn open_files(directory: &Path) -> fjall::Result<Self> {
+    /// The files alone, their format unchecked.
+    pub(super) fn open_files(directory: &Path) -> fjall::Result<Self> {
         let database = Database::builder(directory)
             .cache_size(STORE_CACHE_BYTES)
             .max_journaling_size(STORE_JOURNAL_BYTES)

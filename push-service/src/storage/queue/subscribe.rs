@@ -152,6 +152,10 @@ impl UserAgent {
         if too_late {
             self.move_sweep(due_ms, &mut changes);
         }
+        if !keep {
+            // Nobody again, with nothing left over from whoever it was.
+            *self = Self::default();
+        }
         Step { outcome, changes }
     }
 

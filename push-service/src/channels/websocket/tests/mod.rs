@@ -1,0 +1,317 @@
+//! Whole channels over an in-memory connection: what a user agent sees, whatever storage and its own reading do.
+
+mod rig;
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use self::rig::{Rig, limits, name};
+use crate::channels::websocket::WebSocketChannel;
+use crate::listeners::{Permit, Stream};
+
+/// Hot path: an idle channel is this future, its handle and its session's empty lists. It has to stay small.
+#[test]
+fn a_channel_is_small() {
+    let size = size_of::<WebSocketChannel<Stream, Permit>>();
+    assert!(size <= 512, "{size} bytes");
+}
+
+/// WS-HEL-1, WS-HEL-2, WS-HEL-12, PR-12: a stranger gets an identity; with it, what waited comes right behind the hello.
+#[tokio::test]
+async fn hello_and_what_waited() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    let uaid = agent.hello(None).await;
+    let subscription = agent.register(1).await;
+    agent.close().await;
+    rig.push(subscription, b"while away").await;
+
+    let mut agent = rig.connect();
+    assert_eq!(agent.hello(Some(&uaid)).await, uaid);
+    let message = agent.receive().await;
+    assert_eq!(
+        (&message["messageType"], &message["data"]),
+        (&json!("notification"), &json!("d2hpbGUgYXdheQ"))
+    );
+}
+
+/// WS-HEL-1: requests may stand in one write with the hello, and are served in order.
+#[tokio::test]
+async fn requests_in_one_write() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    let hello = json!({"messageType": "hello", "use_webpush": true});
+    let register = json!({"messageType": "register", "channelID": name(1)});
+    agent.send_together(&[hello, register, json!({})]).await;
+    assert_eq!(agent.receive().await["messageType"], "hello");
+    assert_eq!(agent.receive().await["messageType"], "register");
+    assert_eq!(agent.receive().await, json!({}));
+}
+
+/// PR-3, WS-REG-7, WS-UNR-2: trouble with storage is never "unknown": hello is closed with 1013, and register and
+/// unregister are answered 500; when it's over, everything is as it was.
+#[tokio::test]
+async fn trouble_is_not_unknown() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    let uaid = agent.hello(None).await;
+    agent.register(1).await;
+
+    rig.trouble(true);
+    agent
+        .send(&json!({"messageType": "register", "channelID": name(2)}))
+        .await;
+    let refused = agent.receive().await;
+    assert_eq!(
+        (&refused["status"], &refused["pushEndpoint"]),
+        (&json!(500), &json!(""))
+    );
+    agent
+        .send(&json!({"messageType": "unregister", "channelID": name(1)}))
+        .await;
+    assert_eq!(agent.receive().await["status"], 500);
+    let mut other = rig.connect();
+    other.send(&json!({"messageType": "hello", "uaid": uaid})).await;
+    assert_eq!(other.closed().await, 1013);
+
+    rig.trouble(false);
+    let mut agent = rig.connect();
+    assert_eq!(agent.hello(Some(&uaid)).await, uaid);
+}
+
+/// PR-4, PR-18: acknowledgements that storage could not take are kept and handed over again.
+#[tokio::test(start_paused = true)]
+async fn acknowledgements_survive_trouble() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    let subscription = agent.register(1).await;
+    rig.push(subscription, b"x").await;
+    let message = agent.receive().await;
+    rig.trouble(true);
+    agent.acknowledge(&message).await;
+    agent.ping().await;
+    assert_eq!(rig.waiting(), 1);
+    rig.trouble(false);
+    rig.until(|rig| rig.waiting() == 0).await;
+}
+
+/// PR-18: what is acknowledged with the last breath is flushed before the channel is gone.
+#[tokio::test]
+async fn the_last_acknowledgement_counts() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    let subscription = agent.register(1).await;
+    rig.push(subscription, b"x").await;
+    let message = agent.receive().await;
+    agent.acknowledge(&message).await;
+    drop(agent);
+    rig.emptied().await;
+    assert_eq!(rig.waiting(), 0);
+}
+
+/// PR-10, WS-HEL-11: the newer channel of a user agent has it, and the older one closes with 1011.
+#[tokio::test]
+async fn the_newer_channel_wins() {
+    let rig = Rig::new();
+    let mut old = rig.connect();
+    let uaid = old.hello(None).await;
+    let subscription = old.register(1).await;
+    let mut new = rig.connect();
+    new.hello(Some(&uaid)).await;
+    assert_eq!(old.closed().await, 1011);
+    rig.push(subscription, b"x").await;
+    assert_eq!(new.receive().await["messageType"], "notification");
+}
+
+/// PR-16: a user agent that doesn't read costs a bounded amount, is closed in the end, and loses nothing.
+#[tokio::test(start_paused = true)]
+async fn one_that_never_reads() {
+    let rig = Rig::new();
+    let mut agent = rig.connect_with_room(2_000);
+    let uaid = agent.hello(None).await;
+    let subscription = agent.register(1).await;
+    for _ in 0..40 {
+        rig.push(subscription, &[b'x'; 1_000]).await;
+    }
+    rig.emptied().await;
+    let mut agent = rig.connect();
+    agent.hello(Some(&uaid)).await;
+    for _ in 0..40 {
+        let message = agent.receive().await;
+        agent.acknowledge(&message).await;
+    }
+    rig.until(|rig| rig.waiting() == 0).await;
+}
+
+/// WS-CON-8, WS-CON-5: silence is asked about and then closed; so is somebody who never says hello.
+#[tokio::test(start_paused = true)]
+async fn silence() {
+    let rig = Rig::new();
+    assert_eq!(rig.connect().closed().await, 1011);
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    agent.answers_pings(false);
+    assert_eq!(agent.closed().await, 1011);
+}
+
+/// WS-CON-8: one who answers pings stays for as long as it likes.
+#[tokio::test(start_paused = true)]
+async fn pings_are_enough() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    let end = tokio::time::Instant::now() + Duration::from_secs(3_600);
+    assert!(
+        tokio::time::timeout_at(end, agent.receive()).await.is_err(),
+        "nothing but pings comes"
+    );
+    agent.ping().await;
+}
+
+/// WS-CON-3, WS-CON-6, WS-TYP-2, WS-HEL-9: each kind of nonsense has its close code, before and after the hello.
+#[tokio::test]
+async fn nonsense() {
+    let rows: &[(&[u8], u16)] = &[
+        (b"\x81\x85\0\0\0\0hello", 1011),
+        (b"\x81\x82\0\0\0\0[]", 1011),
+        (b"\x82\x81\0\0\0\0x", 1003),
+        (b"\x81\x82\0\0\0\0\xc3\x28", 1007),
+        (b"\x81\xff\0\0\0\0\xff\xff\xff\xff\0\0\0\0", 1009),
+        (b"\x81\x05hello", 1002),
+        (b"\xf1\x80\0\0\0\0", 1002),
+        (b"\x80\x80\0\0\0\0", 1002),
+    ];
+    let rig = Rig::new();
+    for (bytes, code) in rows {
+        let mut agent = rig.connect();
+        agent.send_bytes(bytes).await;
+        assert_eq!(agent.closed().await, *code, "{bytes:x?} first");
+        let mut agent = rig.connect();
+        agent.hello(None).await;
+        agent.send_bytes(bytes).await;
+        assert_eq!(agent.closed().await, *code, "{bytes:x?} after hello");
+    }
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    agent.send(&json!({"messageType": "hello"})).await;
+    assert_eq!(agent.closed().await, 1011);
+}
+
+/// PR-36: drain closes with 1001, after what is on the wire was acknowledged, and gives every seat up.
+#[tokio::test(start_paused = true)]
+async fn drain() {
+    let rig = Rig::new();
+    let mut agents = Vec::new();
+    for n in 0..10 {
+        let mut agent = rig.connect();
+        agent.hello(None).await;
+        let subscription = agent.register(n).await;
+        rig.push(subscription, b"x").await;
+        agents.push((agent, subscription));
+    }
+    let draining = rig.drain(Duration::from_secs(10));
+    let closing = async {
+        for (agent, _) in &mut agents {
+            let message = agent.receive().await;
+            agent.acknowledge(&message).await;
+            assert_eq!(agent.closed().await, 1001);
+        }
+    };
+    tokio::join!(draining, closing);
+    assert_eq!(rig.waiting(), 0);
+    assert!(!rig.seated(agents[0].1.user_agent).await);
+}
+
+/// PR-5: when storage has failed for good, every channel closes with 1012.
+#[tokio::test]
+async fn stop() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    let ((), code) = tokio::join!(rig.stop(), agent.closed());
+    assert_eq!(code, 1012);
+}
+
+/// WS-PNG-3: pings are answered, a flood of them is closed.
+#[tokio::test]
+async fn a_flood_of_pings() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    for _ in 0..limits().answer_burst {
+        agent.ping().await;
+    }
+    agent.send(&json!({})).await;
+    assert_eq!(agent.closed().await, 1008);
+}
+
+/// WS-URG-1, PR-22: the filter can be set and lowered over the wire.
+#[tokio::test]
+async fn urgency() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    let subscription = agent.register(1).await;
+    agent
+        .send(&json!({"messageType": "urgency", "min": "high"}))
+        .await;
+    assert_eq!(
+        agent.receive().await,
+        json!({"messageType": "urgency", "status": 200})
+    );
+    rig.push(subscription, b"normal").await;
+    agent
+        .send(&json!({"messageType": "urgency", "min": "loud"}))
+        .await;
+    assert_eq!(
+        agent.receive().await,
+        json!({"messageType": "urgency", "status": 400})
+    );
+    agent.send(&json!({"messageType": "urgency", "min": "low"})).await;
+    assert_eq!(
+        agent.receive().await,
+        json!({"messageType": "urgency", "status": 200})
+    );
+    assert_eq!(agent.receive().await["messageType"], "notification");
+}
+
+/// WS-REG-1, WS-REG-2, WS-REG-3, WS-REG-8, V-RES-9: names and keys in every spelling.
+#[tokio::test]
+async fn register() {
+    const KEY: &str =
+        "BA1Hxzyi1RUM1b5wjxsn7nGxAszw2u61m164i3MrAIxHF6YK5h4SDYic-dRuU_RCPCfA5aq9ojSwk5Y2EmClBPs";
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    let rows = [
+        (name(1), json!(null), 200, "/wpush/v1/"),
+        (name(1), json!(KEY), 200, "/wpush/v2/"),
+        (name(1), json!(format!("{KEY}=")), 200, "/wpush/v2/"),
+        (
+            name(1),
+            json!(KEY.replace('-', "+").replace('_', "/")),
+            200,
+            "/wpush/v2/",
+        ),
+        (name(1), json!("AAAA"), 400, "key must be"),
+        (name(0xab).to_uppercase(), json!(null), 400, "channelID must be"),
+    ];
+    for (name, key, status, part) in rows {
+        let mut request = json!({"messageType": "register", "channelID": name});
+        if !key.is_null() {
+            request["key"] = key;
+        }
+        agent.send(&request).await;
+        let reply = agent.receive().await;
+        assert_eq!(
+            (&reply["channelID"], &reply["status"]),
+            (&json!(name), &json!(status)),
+            "{request}"
+        );
+        let endpoint = reply["pushEndpoint"].as_str().unwrap();
+        assert!(endpoint.contains(part) && endpoint.len() <= 1_000, "{endpoint}");
+    }
+}

@@ -1,0 +1,118 @@
+//! kill -9 in the middle of work.
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+use crate::storage::contract::{enqueue, ids, seat};
+
+/// Set for the child: where its store is.
+const CHILD: &str = "PUSH_SERVICE_TEST_STORE";
+const SENDERS: u8 = 8;
+
+/// PR-1, PR-2: no confirmed message and no subscription is lost to kill -9.
+#[tokio::test]
+async fn kill_9_loses_nothing_that_was_confirmed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut stored = std::collections::BTreeSet::new();
+    for round in 0..3 {
+        let mut child = start_child(directory.path());
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut heard = 0;
+        while heard < 300 {
+            heard += usize::from(hear(&lines.next().unwrap().unwrap(), &mut stored));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // What it said before it died and nobody had read yet.
+        for line in lines.map_while(Result::ok) {
+            hear(&line, &mut stored);
+        }
+        let rig = open_in(directory.path(), Arc::default());
+        let mut waiting = std::collections::BTreeSet::new();
+        for agent in 0..SENDERS {
+            let page = rig.attached(agent, seat(1)).await;
+            assert!(ids(&page).is_sorted());
+            waiting.extend(page.messages.iter().map(|m| m.id.to_base64url()));
+        }
+        let lost: Vec<_> = stored.difference(&waiting).collect();
+        assert!(lost.is_empty(), "round {round}: lost {lost:?}");
+        rig.storage.close().await.unwrap();
+    }
+}
+
+/// Takes note of a line of the child: `+id` was stored, `-id` may be removed now. A line that was cut
+/// short by the kill says nothing.
+fn hear(line: &str, stored: &mut std::collections::BTreeSet<String>) -> bool {
+    let Some((said, id)) = line.split_at_checked(1).filter(|(_, id)| id.len() == 22) else {
+        return false;
+    };
+    match said {
+        "+" => stored.insert(id.to_owned()),
+        "-" => stored.remove(id),
+        _ => false,
+    }
+}
+
+fn start_child(directory: &Path) -> Child {
+    let this_test = "storage::embedded::tests::crash::child";
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", this_test, "--nocapture", "--test-threads", "1"])
+        .env(CHILD, directory)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Not a test: the process that is killed, when the test above starts it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child() {
+    let Some(directory) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let announce = Arc::new(crate::storage::contract::Told::default());
+    let store = Arc::new(Embedded::open(Options::new(directory, announce)).unwrap());
+    let mut senders = tokio::task::JoinSet::new();
+    for agent in 0..SENDERS {
+        senders.spawn(send_for_ever(Arc::clone(&store), agent));
+    }
+    senders.join_all().await;
+}
+
+async fn send_for_ever(store: Arc<Embedded>, agent: u8) {
+    let say = |said: char, id: MessageId| {
+        let line = format!("{said}{}\n", id.to_base64url());
+        std::io::stdout().write_all(line.as_bytes()).unwrap();
+    };
+    let subscribe = crate::storage::contract::subscribe(agent, 1);
+    store.subscribe(subscribe).await.unwrap();
+    for n in 0_u64.. {
+        let request = Enqueue {
+            nonce: n,
+            budget: crate::storage::Budget {
+                messages: u32::MAX,
+                bytes: u64::MAX,
+            },
+            ..enqueue(agent, 1, &[agent; 700])
+        };
+        let Ok(Enqueued::Stored { id, .. }) = store.enqueue(request).await else {
+            panic!("not stored");
+        };
+        say('+', id);
+        if n % 3 == 0 {
+            say('-', id);
+            let confirm = if n % 2 == 0 {
+                Confirm::Soon
+            } else {
+                Confirm::Durably
+            };
+            let user_agent = crate::storage::contract::user_agent(agent);
+            let removal = Removal::Acknowledged;
+            store
+                .acknowledge(user_agent, &[id], removal, confirm, None)
+                .await
+                .unwrap();
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Which directories open, and what is said of those that do not.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::layout::{FORMAT, FORMAT_KEY};
+use super::store::Store;
+use super::*;
+use crate::storage::contract::enqueue;
+
+/// A new store is for its owner's eyes only.
+#[tokio::test]
+async fn a_new_directory_is_private() {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("a/b");
+    let rig = open_in(&directory, Arc::default());
+    let mode = fs::metadata(&directory).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    rig.storage.close().await.unwrap();
+}
+
+/// One store, one process.
+#[tokio::test]
+async fn a_store_in_use_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let rig = open_in(directory.path(), Arc::default());
+    let error = open_error(directory.path());
+    assert!(matches!(error, OpenError::Locked(_)), "{error:?}");
+    assert!(error.to_string().contains("another process"), "{error}");
+    rig.storage.close().await.unwrap();
+}
+
+/// PR-3, PR-35: a store in a newer format is refused, and so is one whose format mark is gone; neither is touched.
+#[tokio::test]
+async fn a_store_of_another_format_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let rig = open_in(directory.path(), Arc::default());
+    rig.subscribed(1, 1).await;
+    let id = rig.stored(enqueue(1, 1, b"a")).await;
+    rig.storage.close().await.unwrap();
+
+    change_mark(directory.path(), Some(FORMAT + 1));
+    let error = open_error(directory.path());
+    assert!(matches!(error, OpenError::Newer { found: 2, .. }), "{error:?}");
+    assert!(error.to_string().contains("run the newer version"), "{error}");
+
+    change_mark(directory.path(), None);
+    let error = open_error(directory.path());
+    assert!(matches!(error, OpenError::Unmarked(_)), "{error:?}");
+
+    change_mark(directory.path(), Some(FORMAT));
+    let rig = open_in(directory.path(), Arc::default());
+    assert_eq!(rig.waiting(1).await, [id]);
+    rig.storage.close().await.unwrap();
+}
+
+fn change_mark(directory: &Path, format: Option<u32>) {
+    // Opened as files, past the check.
+    let store = Store::open_files(directory).unwrap();
+    match format {
+        Some(format) => store.keys.insert(FORMAT_KEY, format.to_be_bytes()).unwrap(),
+        None => store.keys.remove(FORMAT_KEY).unwrap(),
+    }
+    store.database.persist(fjall::PersistMode::SyncAll).unwrap();
+}
+
+/// A directory that holds the remains of a store is refused with a sentence that says what to do.
+#[tokio::test]
+async fn a_damaged_store_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let rig = open_in(directory.path(), Arc::default());
+    rig.subscribed(1, 1).await;
+    rig.storage.close().await.unwrap();
+    fs::remove_file(directory.path().join("version")).unwrap();
+    let error = open_error(directory.path());
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+    assert!(error.to_string().contains("restore it from a backup"), "{error}");
+}
+
+/// PR-1: whatever a power loss made of the end of the journal, what was synced before it is there.
+#[tokio::test]
+async fn a_torn_journal_keeps_what_was_confirmed() {
+    for tear in [cut_short, zero_last_bytes, garble_last_bytes, zero_a_hole] {
+        let directory = tempfile::tempdir().unwrap();
+        let rig = open_in(directory.path(), Arc::default());
+        rig.subscribed(1, 1).await;
+        let mut kept = Vec::new();
+        for n in 0..10_u8 {
+            kept.push(rig.stored(enqueue(1, 1, &[n; 500])).await);
+        }
+        let journal = journal_of(directory.path());
+        let confirmed_bytes = written_bytes(&fs::read(&journal).unwrap());
+        rig.stored(enqueue(1, 1, &[77; 9_000])).await;
+        rig.storage.close().await.unwrap();
+
+        let mut bytes = fs::read(&journal).unwrap();
+        let end = written_bytes(&bytes);
+        assert!(end > confirmed_bytes + 9_000);
+        tear(&mut bytes, end);
+        fs::write(&journal, &bytes).unwrap();
+        let rig = open_in(directory.path(), Arc::default());
+        assert_eq!(rig.waiting(1).await, kept);
+        let next = rig.stored(enqueue(1, 1, b"goes on")).await;
+        rig.storage.close().await.unwrap();
+        let rig = open_in(directory.path(), Arc::default());
+        assert_eq!(rig.waiting(1).await.last(), Some(&next));
+        rig.storage.close().await.unwrap();
+    }
+}
+
+/// A journal that is wrong before something intact was damaged after it was synced: that is for the operator to judge.
+#[tokio::test]
+async fn a_journal_damaged_in_the_middle_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let rig = open_in(directory.path(), Arc::default());
+    rig.subscribed(1, 1).await;
+    rig.stored(enqueue(1, 1, &[77; 900])).await;
+    rig.stored(enqueue(1, 1, &[78; 900])).await;
+    rig.storage.close().await.unwrap();
+    let journal = journal_of(directory.path());
+    let mut bytes = fs::read(&journal).unwrap();
+    let place = bytes.windows(8).position(|w| w == [77; 8]).unwrap();
+    bytes[place] ^= 1;
+    fs::write(&journal, &bytes).unwrap();
+    let error = open_error(directory.path());
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+    assert_eq!(fs::read(&journal).unwrap(), bytes);
+}
+
+fn journal_of(directory: &Path) -> PathBuf {
+    let files = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
+    let mut journals = files.filter(|path| path.extension().is_some_and(|e| e == "jnl"));
+    journals.next().unwrap()
+}
+
+/// The journal is longer than what was written; the rest is zeros.
+fn written_bytes(journal: &[u8]) -> usize {
+    journal
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |last| last + 1)
+}
+
+/// The rest was never written: a journal has its full length from the start.
+fn cut_short(journal: &mut [u8], end: usize) {
+    journal[end - 5..].fill(0);
+}
+
+fn zero_last_bytes(journal: &mut [u8], end: usize) {
+    journal[end - 4_096..].fill(0);
+}
+
+fn garble_last_bytes(journal: &mut [u8], end: usize) {
+    journal[end - 100..end].fill(0xa5);
+}
+
+fn zero_a_hole(journal: &mut [u8], end: usize) {
+    journal[end - 6_000..end - 2_000].fill(0);
+}

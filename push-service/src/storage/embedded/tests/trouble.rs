@@ -1,0 +1,84 @@
+//! What happens when the disk fails or fills.
+
+use std::time::Duration;
+
+use push_protocol::Ttl;
+
+use super::*;
+use crate::storage::contract::{enqueue, seat, subscribe, user_agent};
+
+/// PR-5: a failed write fails its step and every later one, is told once, and nothing is written after it.
+#[tokio::test]
+async fn a_failed_write_fails_everything_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::<TestDisk>::default();
+    let rig = open_in(directory.path(), Arc::clone(&disk));
+    rig.subscribed(1, 1).await;
+    let kept = rig.stored(enqueue(1, 1, b"kept")).await;
+    disk.writes_fail.store(true, Ordering::SeqCst);
+    let failed = rig.storage.enqueue(enqueue(1, 1, b"lost")).await;
+    assert!(matches!(failed, Err(StorageError::Failed(_))), "{failed:?}");
+    disk.writes_fail.store(false, Ordering::SeqCst);
+    assert_everything_fails(&rig).await;
+
+    assert!(rig.storage.close().await.is_err());
+    let rig = open_in(directory.path(), Arc::default());
+    assert_eq!(rig.waiting(1).await, [kept]);
+    rig.storage.close().await.unwrap();
+}
+
+/// PR-5: a failed sync is never tried again.
+#[tokio::test]
+async fn a_failed_sync_is_final() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::<TestDisk>::default();
+    let rig = open_in(directory.path(), Arc::clone(&disk));
+    rig.subscribed(1, 1).await;
+    disk.syncs_fail.store(true, Ordering::SeqCst);
+    let failed = rig.storage.enqueue(enqueue(1, 1, b"lost")).await;
+    assert!(matches!(failed, Err(StorageError::Failed(_))), "{failed:?}");
+    let syncs = disk.syncs.load(Ordering::SeqCst);
+    assert_everything_fails(&rig).await;
+    assert!(rig.storage.close().await.is_err());
+    assert_eq!(disk.syncs.load(Ordering::SeqCst), syncs);
+}
+
+async fn assert_everything_fails(rig: &Rig) {
+    let why = rig.storage.failed().await;
+    assert!(why.contains("the test says so"), "{why}");
+    let agent = user_agent(1);
+    let head = crate::storage::contract::everything();
+    assert!(rig.storage.enqueue(enqueue(1, 1, b"x")).await.is_err());
+    assert!(rig.storage.subscribe(subscribe(2, 1)).await.is_err());
+    assert!(rig.storage.attach(agent, seat(1), head).await.is_err());
+    assert!(rig.storage.health().await.is_err());
+}
+
+/// PR-5: below the reserve of free disk new messages and subscriptions are refused; deletes, delivery and TTL 0 go on,
+/// and so does everything when there is room again.
+#[tokio::test]
+async fn a_full_disk_refuses_only_what_needs_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::<TestDisk>::default();
+    let rig = open_in(directory.path(), Arc::clone(&disk));
+    rig.subscribed(1, 1).await;
+    let id = rig.stored(enqueue(1, 1, b"a")).await;
+    disk.used_up.store(true, Ordering::SeqCst);
+    rig.advance(Duration::from_secs(1));
+    let refused = rig.storage.enqueue(enqueue(1, 1, b"b")).await;
+    assert!(matches!(refused, Err(StorageError::Full)), "{refused:?}");
+    let refused = rig.storage.subscribe(subscribe(1, 2)).await;
+    assert!(matches!(refused, Err(StorageError::Full)), "{refused:?}");
+    let passing = Enqueue {
+        ttl: Ttl::ZERO,
+        ..enqueue(1, 1, b"now")
+    };
+    rig.storage.enqueue(passing).await.unwrap();
+    assert_eq!(rig.acknowledged(1, &[id]).await, [true]);
+    assert_eq!(rig.waiting(1).await, []);
+
+    disk.used_up.store(false, Ordering::SeqCst);
+    rig.advance(Duration::from_secs(1));
+    rig.stored(enqueue(1, 1, b"c")).await;
+    rig.storage.close().await.unwrap();
+}

@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# Every check of the project, on a machine that has Rust and nothing else: installs what is missing, then runs step by
+# step and says what each took. A failed step does not hide the ones behind it. Meant for Debian 12 and newer.
+set -euo pipefail
+
+usage() {
+    cat <<TEXT
+usage: tests/run.sh [--only STEP]... [--list] [--help]
+
+Runs every check, or only the steps that are named. Steps:
+
+$(list_steps)
+
+Environment:
+  FIREFOX           a Firefox to use instead of firefox-esr
+  CARGO_TARGET_DIR  where everything is built and installed (target/)
+TEXT
+}
+
+# Name, and what the step shows. The function of a step is called step_NAME, with underscores for dashes.
+STEPS=(
+    "format        the code is formatted"
+    "lints         no warnings from rustc and clippy"
+    "docs          the documentation builds without warnings"
+    "no-runtime    the protocol crate has no I/O and no runtime in it"
+    "unit          unit tests, contract suites and examples"
+    "black-box     the real binary over its sockets"
+    "memory        5,000 idle sessions stay within their budget"
+    "nothing-lost  SIGKILL under load, and every 201 comes out"
+    "firefox       pywebpush and web-push reach a real Firefox"
+)
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+cd "$root"
+target=${CARGO_TARGET_DIR:-$root/target}
+export CARGO_TARGET_DIR=$target
+binary=$target/release/push-service
+venv=$target/senders
+
+# Kinds of crates that would carry I/O or a runtime into the protocol crate.
+RUNTIMES='tokio|mio|async-std|smol|async-io|socket2|hyper|h2|quinn|rustls|rustix|futures-executor'
+
+step_format() { cargo fmt --all --check; }
+
+step_lints() { cargo clippy --workspace --all-targets --quiet -- -D warnings; }
+
+step_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet; }
+
+step_no_runtime() {
+    local found
+    found=$(cargo tree --package push-protocol --edges normal --prefix none --format '{p}' \
+        | cut -d' ' -f1 | sort -u | grep -E "^($RUNTIMES)\$" || true)
+    if [ -n "$found" ]; then
+        echo "the protocol crate depends on: $found"
+        return 1
+    fi
+    if rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null | xargs test -d; then
+        cargo check --package push-protocol --target wasm32-unknown-unknown --quiet
+    else
+        echo "no wasm32-unknown-unknown on this machine: its dependencies were checked instead"
+    fi
+}
+
+step_unit() {
+    cargo test --workspace --exclude push-tests --quiet
+    cargo test --package push-tests --lib --quiet
+}
+
+step_black_box() {
+    build_binary
+    cargo test --package push-tests --test black_box --quiet
+}
+
+# The figures are part of the result, so they are shown.
+step_memory() {
+    build_binary
+    cargo test --package push-tests --test memory --quiet -- --nocapture
+}
+
+step_nothing_lost() {
+    build_binary
+    cargo test --package push-tests --test nothing_lost --quiet -- --nocapture
+}
+
+step_firefox() {
+    build_binary
+    install_firefox
+    install_node
+    install_python
+    PYTHON=$venv/bin/python node tests/firefox/run.mjs
+}
+
+# What people run is what is tested: the release build.
+build_binary() {
+    cargo build --release --bin push-service --quiet
+    export PUSH_SERVICE_BIN=$binary
+}
+
+install_firefox() {
+    [ -n "${FIREFOX:-}" ] || command -v firefox-esr >/dev/null || apt_install firefox-esr
+    export FIREFOX=${FIREFOX:-$(command -v firefox-esr)}
+}
+
+install_node() {
+    { command -v node && command -v npm; } >/dev/null || apt_install nodejs npm
+    # npm keeps a copy of the lock file of what it installed.
+    if [ tests/node_modules/.package-lock.json -ot tests/package-lock.json ]; then
+        (cd tests && npm ci --ignore-scripts --loglevel=error)
+        touch tests/node_modules/.package-lock.json
+    fi
+}
+
+install_python() {
+    if ! cmp --silent tests/senders/requirements.txt "$venv/installed.txt"; then
+        python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+        python3 -m venv --clear "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/senders/requirements.txt
+        cp tests/senders/requirements.txt "$venv/installed.txt"
+    fi
+}
+
+apt_install() {
+    local as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo --non-interactive)
+    if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
+        echo "Missing: $*. This script installs them with apt-get when it runs as root or with sudo; please install them."
+        return 1
+    fi
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "$@" >/dev/null
+}
+
+list_steps() { printf '  %s\n' "${STEPS[@]}"; }
+
+main() {
+    local chosen=() step
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --only) chosen+=("${2:?--only takes the name of a step}") && shift 2 ;;
+            --list) list_steps && exit ;;
+            --help | -h) usage && exit ;;
+            *) usage >&2 && exit 2 ;;
+        esac
+    done
+    for step in "${chosen[@]}"; do
+        printf '%s\n' "${STEPS[@]}" | grep -q "^$step " || { echo "there is no step '$step'" >&2 && exit 2; }
+    done
+    command -v cargo >/dev/null || { echo "Missing: Rust. Please install it, for example with rustup." >&2 && exit 1; }
+
+    local results=() passed=0 failed=0 started status
+    for step in "${STEPS[@]%% *}"; do
+        if [ ${#chosen[@]} -gt 0 ] && [[ " ${chosen[*]} " != *" $step "* ]]; then
+            continue
+        fi
+        printf '\n=== %s\n' "$step"
+        started=$SECONDS
+        # A subshell of its own, so that `set -e` ends the step and not the run. Not in the `if`, where it would end
+        # nothing.
+        set +e
+        (set -e; "step_${step//-/_}")
+        status=$?
+        set -e
+        if [ "$status" = 0 ]; then
+            passed=$((passed + 1)) && results+=("passed  $step  $((SECONDS - started)) s")
+        else
+            failed=$((failed + 1)) && results+=("FAILED  $step  $((SECONDS - started)) s")
+        fi
+        printf '=== %s\n' "${results[-1]}"
+    done
+
+    printf '\n'
+    printf '%s\n' "${results[@]}" | awk '{ printf "%-8s %-14s %5d s\n", $1, $2, $3 }'
+    printf '%d passed, %d failed, in %d s\n' "$passed" "$failed" "$SECONDS"
+    [ "$failed" = 0 ]
+}
+
+main "$@"

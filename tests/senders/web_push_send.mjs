@@ -1,0 +1,45 @@
+// An application server by the npm package web-push: one push message from standard input to the push service.
+//
+// Why it exists: as its neighbour in Python, a sender that was written without knowing this service. It speaks https
+// only, so the service under test must have a TLS listener in its `public_url`.
+//
+// Standard input, JSON: `subscription` (a W3C PushSubscription), `publicKey`, `privateKey` (base64url), `text`, `ttl`,
+// `topic`, `urgency`. Standard output, JSON: `status`, `location`, `ttl`, `body`. A refusal by the service is an
+// answer, not an error of this script.
+
+import { Agent } from 'node:https';
+import { text } from 'node:stream/consumers';
+import webPush from 'web-push';
+
+const order = JSON.parse(await text(process.stdin));
+
+const options = {
+  vapidDetails: {
+    subject: 'mailto:tests@example.test',
+    publicKey: order.publicKey,
+    privateKey: order.privateKey,
+  },
+  TTL: order.ttl,
+  topic: order.topic,
+  urgency: order.urgency,
+  contentEncoding: 'aes128gcm',
+  timeout: 10_000,
+  // The service under test made its own certificate, which nobody has signed.
+  agent: new Agent({ rejectUnauthorized: false }),
+};
+
+let answer;
+try {
+  answer = await webPush.sendNotification(order.subscription, order.text, options);
+} catch (refusal) {
+  if (!refusal.statusCode) throw refusal;
+  answer = refusal;
+}
+console.log(
+  JSON.stringify({
+    status: answer.statusCode,
+    location: answer.headers.location ?? null,
+    ttl: answer.headers.ttl ?? null,
+    body: answer.body,
+  }),
+);

@@ -1,0 +1,56 @@
+//! The certificate that a node of a test shows, and the trust that the clients of the test put in it.
+//!
+//! Clients trust this one certificate and nothing else, so a node that shows another one is found out.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, KeyPair};
+use rustls::ClientConfig;
+use rustls::crypto::ring::default_provider;
+use rustls_pki_types::CertificateDer;
+
+/// A certificate in two PEM files, and how to trust it.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The PEM file that `tls.certificate` names.
+    pub certificate: PathBuf,
+    /// The PEM file that `tls.key` names.
+    pub key: PathBuf,
+    der: CertificateDer<'static>,
+}
+
+impl Certificate {
+    /// Makes a certificate for `address` and `localhost`, in two files of `directory`.
+    pub fn make(address: IpAddr, directory: &Path) -> Self {
+        let names = vec![address.to_string(), "localhost".to_owned()];
+        let pair = KeyPair::generate().expect("a key pair");
+        let made = CertificateParams::new(names)
+            .expect("names that stand in certificates")
+            .self_signed(&pair)
+            .expect("a certificate");
+        let certificate = directory.join("certificate.pem");
+        let key = directory.join("key.pem");
+        std::fs::write(&certificate, made.pem()).expect("the certificate file is written");
+        std::fs::write(&key, pair.serialize_pem()).expect("the key file is written");
+        Self {
+            certificate,
+            key,
+            der: made.der().clone(),
+        }
+    }
+
+    /// The TLS settings of a client that trusts this certificate only and offers these protocols (ALPN).
+    pub fn trusted_by_client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.der.clone()).expect("a trust anchor");
+        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider knows the default versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Arc::new(config)
+    }
+}

@@ -1,0 +1,253 @@
+//! A user agent of the test: stays or comes and goes, acknowledges late, makes and ends subscriptions.
+//!
+//! Written on the events of [`UserAgent`] and not on its expectations: here the service may vanish between any two
+//! words, and that is nobody's failure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::books::{Connection, MessageKey, Stage};
+use super::chance::Chance;
+use super::{Phase, SUBSCRIPTIONS, World};
+use crate::user_agent::{Event, Notification, UserAgent, new_name};
+
+/// A message is acknowledged within this time after its arrival, unless the connection ends before.
+const HESITATION: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(200));
+/// Acknowledgements go out together, so often.
+const TICK: Duration = Duration::from_millis(50);
+/// How long a user agent that comes and goes is away, and how long it stays.
+const ABSENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1_500));
+/// Once in so many ticks a subscription is made, or one ended.
+const TICKS_PER_CHANGE: usize = 60;
+
+/// What lasts from one connection to the next.
+struct Agent {
+    world: Arc<World>,
+    number: usize,
+    chance: Chance,
+    uaid: Option<String>,
+    /// Subscriptions that were confirmed and not ended.
+    names: Vec<String>,
+}
+
+/// What one connection knows.
+struct Visit {
+    socket: UserAgent,
+    connection: Connection,
+    /// What has arrived and is not acknowledged, by the time when it will be.
+    hesitating: BTreeMap<(Instant, usize), (MessageKey, Notification)>,
+    /// What was acknowledged before the ping of that number.
+    sent: BTreeMap<u32, Vec<MessageKey>>,
+    pings: u32,
+    /// The request that waits for its reply, `register` or `unregister`, and the name in it.
+    asked: Option<(&'static str, String)>,
+}
+
+/// Lives until the test is over.
+pub(super) async fn live(world: Arc<World>, number: usize, chance: Chance) {
+    let mut agent = Agent {
+        world,
+        number,
+        chance,
+        uaid: None,
+        names: Vec::new(),
+    };
+    while *agent.world.phase.borrow() != Phase::Leave {
+        let Some(door) = agent.world.door().await else {
+            return;
+        };
+        match UserAgent::try_connect(&door, "/").await {
+            Ok(socket) => agent.visit(socket).await,
+            Err(_) => tokio::task::yield_now().await,
+        }
+        agent.be_away().await;
+    }
+}
+
+impl Agent {
+    /// One connection, from hello to its end.
+    async fn visit(&mut self, mut socket: UserAgent) {
+        let connection = self.world.books().connection(self.number, Instant::now());
+        let uaid = self.uaid.clone().unwrap_or_default();
+        socket
+            .send(&json!({"messageType": "hello", "use_webpush": true, "uaid": uaid}))
+            .await;
+        match socket.event().await {
+            Event::Reply(reply) if reply["messageType"] == "hello" => self.greeted(&reply),
+            Event::Closed(_) => return,
+            other => {
+                self.world
+                    .books()
+                    .breach(format!("hello was answered with {other:?}"));
+                return;
+            }
+        }
+        let mut visit = Visit {
+            socket,
+            connection,
+            hesitating: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            pings: 0,
+            asked: None,
+        };
+        let goes_at = Instant::now() + self.chance.between(ABSENCE);
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                event = visit.socket.event() => match event {
+                    Event::Closed(_) => return,
+                    Event::Notification(notification) => self.arrived(&mut visit, notification),
+                    Event::Pong(ping) => self.settled(&mut visit, &ping),
+                    Event::Reply(reply) => self.replied(&mut visit, &reply),
+                },
+                _ = tick.tick() => {
+                    self.acknowledge(&mut visit).await;
+                    self.change(&mut visit).await;
+                    if self.goes(&visit, goes_at) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn greeted(&mut self, reply: &Value) {
+        let given = reply["uaid"].as_str().unwrap_or_default().to_owned();
+        // An identity without a subscription is not kept, and a new one is no loss (WS-HEL-7).
+        let known = self.uaid.as_ref().filter(|_| !self.names.is_empty());
+        if known.is_some_and(|uaid| *uaid != given) {
+            self.world
+                .books()
+                .breach(format!("user agent {} was given another identity", self.number));
+        }
+        self.uaid = Some(given);
+    }
+
+    fn arrived(&mut self, visit: &mut Visit, notification: Notification) {
+        let text = notification.text();
+        let found = self.world.books().arrived(
+            visit.connection,
+            &notification.name,
+            &notification.version,
+            text.as_deref(),
+        );
+        if let Some(key) = found {
+            let hesitation = match *self.world.phase.borrow() {
+                Phase::Drain | Phase::Leave => Duration::ZERO,
+                Phase::Gather | Phase::Storm => self.chance.between(HESITATION),
+            };
+            let due = Instant::now() + hesitation;
+            let order = visit.hesitating.len();
+            visit.hesitating.insert((due, order), (key, notification));
+        }
+    }
+
+    async fn acknowledge(&mut self, visit: &mut Visit) {
+        let later = visit.hesitating.split_off(&(Instant::now(), usize::MAX));
+        let due = std::mem::replace(&mut visit.hesitating, later);
+        if due.is_empty() {
+            return;
+        }
+        let updates: Vec<Value> = due
+            .values()
+            .map(|(_, message)| json!({"channelID": message.name, "version": message.version, "code": 100}))
+            .collect();
+        for updates in updates.chunks(20) {
+            visit
+                .socket
+                .send(&json!({"messageType": "ack", "updates": updates}))
+                .await;
+        }
+        visit.pings += 1;
+        visit
+            .sent
+            .insert(visit.pings, due.into_values().map(|(key, _)| key).collect());
+        let ping = visit.pings.to_be_bytes().to_vec();
+        visit.socket.send_frame(Message::Ping(ping.into())).await;
+    }
+
+    /// The service has answered a ping: all that was sent before has reached it.
+    fn settled(&mut self, visit: &mut Visit, ping: &[u8]) {
+        let Some(number) = ping.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else {
+            return;
+        };
+        let now = Instant::now();
+        let later = visit.sent.split_off(&(number + 1));
+        for key in std::mem::replace(&mut visit.sent, later).into_values().flatten() {
+            self.world.books().acknowledged(key, now);
+        }
+    }
+
+    /// Makes the first subscriptions, and later now and then one more or one less.
+    async fn change(&mut self, visit: &mut Visit) {
+        let phase = *self.world.phase.borrow();
+        if visit.asked.is_some() || phase > Phase::Storm {
+            return;
+        }
+        let kind = if self.names.len() < SUBSCRIPTIONS {
+            "register"
+        } else if phase == Phase::Storm && self.chance.one_in(TICKS_PER_CHANGE) {
+            if self.names.len() > SUBSCRIPTIONS {
+                "unregister"
+            } else {
+                "register"
+            }
+        } else {
+            return;
+        };
+        let name = if kind == "register" {
+            new_name()
+        } else {
+            self.names.swap_remove(SUBSCRIPTIONS)
+        };
+        if kind == "unregister" {
+            self.world.books().ends(&name, Stage::Ending);
+        }
+        visit
+            .socket
+            .send(&json!({"messageType": kind, "channelID": name}))
+            .await;
+        visit.asked = Some((kind, name));
+    }
+
+    fn replied(&mut self, visit: &mut Visit, reply: &Value) {
+        let expected = visit.asked.take().filter(|(kind, name)| {
+            reply["messageType"] == *kind && reply["channelID"] == *name && reply["status"] == 200
+        });
+        let mut books = self.world.books();
+        match (expected, reply["pushEndpoint"].as_str()) {
+            (Some(("register", name)), Some(push_resource)) => {
+                books.subscribed(self.number, &name, push_resource);
+                self.names.push(name);
+            }
+            (Some(("unregister", name)), _) => books.ends(&name, Stage::Ended(Instant::now())),
+            _ => books.breach(format!("user agent {} was told {reply}", self.number)),
+        }
+    }
+
+    fn goes(&self, visit: &Visit, goes_at: Instant) -> bool {
+        match *self.world.phase.borrow() {
+            Phase::Gather => false,
+            Phase::Storm => self.comes_and_goes() && Instant::now() >= goes_at,
+            Phase::Drain => self.world.books().is_superseded(visit.connection),
+            Phase::Leave => visit.hesitating.is_empty() && visit.sent.is_empty(),
+        }
+    }
+
+    async fn be_away(&mut self) {
+        let mut phase = self.world.phase.clone();
+        if self.comes_and_goes() && *phase.borrow_and_update() == Phase::Storm {
+            let absence = self.chance.between(ABSENCE);
+            // Ends early when the storm does.
+            let _ = tokio::time::timeout(absence, phase.changed()).await;
+        }
+    }
+
+    fn comes_and_goes(&self) -> bool {
+        self.number % 2 == 1
+    }
+}

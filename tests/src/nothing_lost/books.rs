@@ -1,0 +1,378 @@
+//! The books of the test: what was sent, what was answered, what arrived, what was acknowledged, and what that proves.
+//!
+//! They know no socket and no task; they are told events with their times and judge them by the promise:
+//!
+//! - A message answered 201 arrives (PR-1). One answered 5xx or not at all may arrive or not (PR-2).
+//! - An acknowledgement is *taken* when 100 ms have passed since it reached a node that went on living (PR-4). That it
+//!   reached the node is known from the answer to a ping sent after it. What was taken never comes again on a
+//!   connection opened later; on one and the same connection nothing comes twice.
+//! - First offers of one subscription come in the order of acceptance. One sender sends to a subscription, one message
+//!   after the other, so that order is known.
+//! - A message with a topic may be missing if a newer one with its topic was or may have been accepted.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::chance::Chance;
+
+/// When an acknowledgement counts as taken: the 100 ms of PR-4, and as much again and a half for a machine whose
+/// cores are busy elsewhere.
+pub const TAKEN_AFTER: Duration = Duration::from_millis(250);
+
+/// A subscription in the books.
+pub type SubscriptionNumber = usize;
+
+/// A message in the books: its subscription, and its place among those sent to it.
+pub type MessageKey = (SubscriptionNumber, usize);
+
+/// A connection of a user agent, as far as the books care.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// Tells it from all others.
+    pub number: usize,
+    /// When its hello was sent.
+    pub opened: Instant,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Not at all yet, or without an answer, or with 5xx: stored or not.
+    Unknown,
+    /// 201.
+    Accepted,
+    /// A refusal: not stored.
+    Refused,
+}
+
+/// The life of a subscription.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Stage {
+    /// Registered, and confirmed.
+    Active,
+    /// Its end was asked for and not confirmed: it may exist or not.
+    Ending,
+    /// Its end was confirmed.
+    Ended(Instant),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Books {
+    seed: u64,
+    subscriptions: Vec<Subscription>,
+    by_name: HashMap<String, SubscriptionNumber>,
+    kills: Vec<Instant>,
+    connections: usize,
+    /// The connection that each user agent opened last.
+    open: HashMap<usize, usize>,
+    breaches: Vec<String>,
+    offers: usize,
+    changes: watch::Sender<()>,
+    return_by: usize,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    owner: usize,
+    push_resource: String,
+    stage: Stage,
+    messages: Vec<Message>,
+}
+
+#[derive(Debug)]
+struct Message {
+    topic: Option<usize>,
+    outcome: Outcome,
+    version: Option<String>,
+    /// Its place among all offers of the test.
+    first_offer: Option<usize>,
+    last_connection: usize,
+    /// Whether it was acknowledged since its last offer.
+    is_acknowledged: bool,
+    /// When an acknowledgement of it is known to have reached a node.
+    acknowledged: Vec<Instant>,
+}
+
+impl Books {
+    /// Empty books.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            subscriptions: Vec::new(),
+            by_name: HashMap::new(),
+            kills: Vec::new(),
+            connections: 0,
+            open: HashMap::new(),
+            breaches: Vec::new(),
+            offers: 0,
+            changes: watch::Sender::new(()),
+            return_by: 0,
+        }
+    }
+
+    /// Tells of every change.
+    pub fn news(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// The service is killed now.
+    pub fn killed(&mut self, now: Instant) {
+        self.kills.push(now);
+    }
+
+    /// A user agent opens a connection.
+    pub fn connection(&mut self, owner: usize, now: Instant) -> Connection {
+        self.connections += 1;
+        self.open.insert(owner, self.connections);
+        Connection {
+            number: self.connections,
+            opened: now,
+        }
+    }
+
+    /// A registration was confirmed.
+    pub fn subscribed(&mut self, owner: usize, name: &str, push_resource: &str) {
+        self.by_name.insert(name.to_owned(), self.subscriptions.len());
+        self.subscriptions.push(Subscription {
+            owner,
+            push_resource: push_resource.to_owned(),
+            stage: Stage::Active,
+            messages: Vec::new(),
+        });
+        self.changes.send_replace(());
+    }
+
+    /// The end of a subscription was asked for or confirmed.
+    pub fn ends(&mut self, name: &str, stage: Stage) {
+        if let Some(&number) = self.by_name.get(name) {
+            self.subscriptions[number].stage = stage;
+        }
+    }
+
+    /// Subscriptions ever made.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// Subscriptions whose end nobody asked for.
+    pub fn active(&self) -> Vec<SubscriptionNumber> {
+        let all = self.subscriptions.iter().enumerate();
+        all.filter(|(_, subscription)| subscription.stage == Stage::Active)
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    /// The stage of a subscription.
+    pub fn stage(&self, number: SubscriptionNumber) -> Stage {
+        self.subscriptions[number].stage
+    }
+
+    /// Begins a message: where it goes and what it says.
+    pub fn begin(
+        &mut self,
+        number: SubscriptionNumber,
+        topic: Option<usize>,
+    ) -> (MessageKey, String, String) {
+        let subscription = &mut self.subscriptions[number];
+        let key = (number, subscription.messages.len());
+        subscription.messages.push(Message {
+            topic,
+            outcome: Outcome::Unknown,
+            version: None,
+            first_offer: None,
+            last_connection: 0,
+            is_acknowledged: false,
+            acknowledged: Vec::new(),
+        });
+        let push_resource = subscription.push_resource.clone();
+        (key, push_resource, text(self.seed, key))
+    }
+
+    /// The answer to a message came.
+    pub fn answered(&mut self, (subscription, message): MessageKey, outcome: Outcome) {
+        self.subscriptions[subscription].messages[message].outcome = outcome;
+        self.changes.send_replace(());
+    }
+
+    /// Something happened that must never happen.
+    pub fn breach(&mut self, what: String) {
+        self.breaches.push(what);
+        self.changes.send_replace(());
+    }
+
+    /// A message arrived at its user agent. Returns its key, if it is one of ours.
+    pub fn arrived(
+        &mut self,
+        on: Connection,
+        name: &str,
+        version: &str,
+        said: Option<&str>,
+    ) -> Option<MessageKey> {
+        let found = said.and_then(|said| self.find(name, said));
+        let Some((number, place)) = found else {
+            self.breach(format!("a message nobody sent arrived at {name}: {said:?}"));
+            return None;
+        };
+        let taken = self.taken((number, place), on.opened);
+        self.offers += 1;
+        let subscription = &mut self.subscriptions[number];
+        let message = &mut subscription.messages[place];
+        let mut breaches = Vec::new();
+        if matches!(subscription.stage, Stage::Ended(then) if then < on.opened) {
+            breaches.push("arrived after its subscription had ended");
+        }
+        if message.version.as_deref().is_some_and(|before| before != version) {
+            breaches.push("came again with another id (PR-4)");
+        }
+        if message.last_connection == on.number {
+            breaches.push("came twice on one connection");
+        }
+        if taken {
+            breaches.push("came again after its acknowledgement was taken (PR-4)");
+        }
+        if message.outcome == Outcome::Refused {
+            breaches.push("arrived though it was refused");
+        }
+        message.version.get_or_insert_with(|| version.to_owned());
+        message.first_offer.get_or_insert(self.offers);
+        message.last_connection = on.number;
+        message.is_acknowledged = false;
+        for breach in breaches {
+            self.breach(format!("message {number}/{place} {breach}"));
+        }
+        self.changes.send_replace(());
+        Some((number, place))
+    }
+
+    /// The acknowledgement of a message has reached the node.
+    pub fn acknowledged(&mut self, (subscription, message): MessageKey, now: Instant) {
+        let message = &mut self.subscriptions[subscription].messages[message];
+        message.acknowledged.push(now);
+        message.is_acknowledged = true;
+        self.changes.send_replace(());
+    }
+
+    /// Whether everything that arrived on a connection that is still open is acknowledged.
+    pub fn is_settled(&self) -> bool {
+        self.messages().all(|(subscription, _, message)| {
+            let open = self.open.get(&subscription.owner);
+            message.is_acknowledged || open != Some(&message.last_connection)
+        })
+    }
+
+    /// All user agents are to come back on a new connection.
+    pub fn everybody_returns(&mut self) {
+        self.return_by = self.connections;
+        self.changes.send_replace(());
+    }
+
+    /// Whether this connection is one that its user agent must replace.
+    pub fn is_superseded(&self, connection: Connection) -> bool {
+        connection.number <= self.return_by
+    }
+
+    /// Accepted messages that have to arrive and have not yet.
+    pub fn missing(&self) -> usize {
+        self.messages()
+            .filter(|(subscription, place, _)| self.is_missing(subscription, *place))
+            .count()
+    }
+
+    /// Every breach of the promise.
+    pub fn audit(&self) -> Vec<String> {
+        let mut breaches = self.breaches.clone();
+        for (number, subscription) in self.subscriptions.iter().enumerate() {
+            let mut last_offer = 0;
+            for (place, message) in subscription.messages.iter().enumerate() {
+                if self.is_missing(subscription, place) {
+                    breaches.push(format!(
+                        "message {number}/{place} was answered 201 and did not arrive (user agent {})",
+                        subscription.owner
+                    ));
+                }
+                if let (Outcome::Accepted, Some(offer)) = (message.outcome, message.first_offer) {
+                    if offer < last_offer {
+                        breaches.push(format!("message {number}/{place} was overtaken (PR-4)"));
+                    }
+                    last_offer = offer;
+                }
+            }
+        }
+        breaches
+    }
+
+    /// The test in one line.
+    pub fn summary(&self) -> String {
+        let count = |of: fn(&Message) -> bool| self.messages().filter(|(_, _, message)| of(message)).count();
+        let arrived = count(|message| message.first_offer.is_some());
+        format!(
+            "{} kills, {} connections, {} subscriptions, {} messages: {} answered 201, {} refused, {} unanswered of \
+             which {} arrived; {arrived} arrived, {} of them more than once",
+            self.kills.len(),
+            self.connections,
+            self.subscriptions.len(),
+            count(|_| true),
+            count(|message| message.outcome == Outcome::Accepted),
+            count(|message| message.outcome == Outcome::Refused),
+            count(|message| message.outcome == Outcome::Unknown),
+            count(|message| message.outcome == Outcome::Unknown && message.first_offer.is_some()),
+            self.offers - arrived,
+        )
+    }
+
+    fn messages(&self) -> impl Iterator<Item = (&Subscription, usize, &Message)> {
+        self.subscriptions.iter().flat_map(|subscription| {
+            let messages = subscription.messages.iter().enumerate();
+            messages.map(move |(place, message)| (subscription, place, message))
+        })
+    }
+
+    fn is_missing(&self, subscription: &Subscription, place: usize) -> bool {
+        let message = &subscription.messages[place];
+        let replaced = || {
+            let newer = &subscription.messages[place + 1..];
+            message.topic.is_some()
+                && newer
+                    .iter()
+                    .any(|newer| newer.topic == message.topic && newer.outcome != Outcome::Refused)
+        };
+        message.outcome == Outcome::Accepted
+            && message.first_offer.is_none()
+            && subscription.stage == Stage::Active
+            && !replaced()
+    }
+
+    /// Whether an acknowledgement of this message was taken before `then`.
+    fn taken(&self, (subscription, message): MessageKey, then: Instant) -> bool {
+        let acknowledged = &self.subscriptions[subscription].messages[message].acknowledged;
+        acknowledged.iter().any(|&reached| {
+            let killed = self.kills.iter().find(|kill| **kill > reached);
+            let lived_until = killed.map_or(then, |kill| then.min(*kill));
+            reached + TAKEN_AFTER <= lived_until
+        })
+    }
+
+    fn find(&self, name: &str, said: &str) -> Option<MessageKey> {
+        let number = *self.by_name.get(name)?;
+        let place = said.split(':').nth(1)?.parse().ok()?;
+        let known = place < self.subscriptions[number].messages.len();
+        (known && text(self.seed, (number, place)) == said).then_some((number, place))
+    }
+}
+
+/// What a message says: its key, and as much more as makes bodies of many sizes. A message that was mixed up or
+/// changed on its way says something else.
+fn text(seed: u64, (subscription, message): MessageKey) -> String {
+    let mut chance = Chance::new(seed ^ ((subscription as u64) << 32) ^ message as u64);
+    let filler = match chance.below(20) {
+        0 => 3_900,
+        _ => chance.below(900),
+    };
+    format!("{subscription}:{message}:{}", ".".repeat(filler))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! An application server of the test: sends over one connection, and opens the next when it breaks.
+//!
+//! It keeps the books honest: a request that has begun is in them before its first byte leaves, and an answer is
+//! entered before the next request begins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::books::{MessageKey, Outcome, Stage};
+use super::chance::Chance;
+use super::{Phase, SENDERS, World};
+use crate::application_server::{Http, Push, Unanswered};
+use crate::door::Door;
+use crate::within;
+
+/// Topics in use per subscription: few, so that messages are replaced.
+const TOPICS: usize = 3;
+/// Subscriptions that have ended are tried less often, by so much.
+const ENDED_ONCE_IN: usize = 20;
+/// Between two messages of one sender. Chosen, because all of them together then send about as much as user agents
+/// that hesitate can take, so that both ways are taken: through a session that keeps up and through one that pages.
+const PAUSE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(8));
+
+/// Sends to every sixteenth subscription while the storm lasts.
+pub(super) async fn send(world: Arc<World>, number: usize, mut chance: Chance) {
+    while *world.phase.borrow() == Phase::Storm {
+        let Some(door) = world.door().await else { return };
+        let Ok(mut http) = connect(&door, number).await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        while *world.phase.borrow() == Phase::Storm {
+            let mine: Vec<usize> = (number..world.books().subscriptions()).step_by(SENDERS).collect();
+            let subscription = mine[chance.below(mine.len())];
+            let stage = world.books().stage(subscription);
+            if stage != Stage::Active && !chance.one_in(ENDED_ONCE_IN) {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let topic = chance.one_in(10).then(|| chance.below(TOPICS));
+            if push(&world, &mut http, subscription, topic).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(chance.between(PAUSE)).await;
+        }
+    }
+}
+
+/// Sends one last message to every subscription that is there, each of which must be accepted.
+pub(super) async fn closing_words(world: &World) {
+    let door = world.door().await.expect("the service is up");
+    let mut http = connect(&door, 0).await.expect("the service takes connections");
+    let active = world.books().active();
+    for subscription in active {
+        let accepted = push(world, &mut http, subscription, None).await;
+        accepted.expect("the last messages are answered");
+    }
+}
+
+/// Every fourth sender speaks HTTP/2.
+async fn connect(door: &Door, number: usize) -> Result<Http, Unanswered> {
+    match number % 4 {
+        3 => Http::connect_http2(door).await,
+        _ => Http::connect(door).await,
+    }
+}
+
+async fn push(
+    world: &World,
+    http: &mut Http,
+    subscription: usize,
+    topic: Option<usize>,
+) -> Result<(), Unanswered> {
+    let stage = world.books().stage(subscription);
+    let (key, push_resource, text) = world.books().begin(subscription, topic);
+    let mut message = Push::new(&push_resource, &text).ttl(86_400);
+    if let Some(topic) = topic {
+        message = message.header("topic", &format!("topic-{topic}"));
+    }
+    let status = within("a push is answered or fails", http.try_push(&message))
+        .await?
+        .status;
+    enter(world, key, stage, status);
+    Ok(())
+}
+
+fn enter(world: &World, key: MessageKey, stage_before: Stage, status: StatusCode) {
+    let mut books = world.books();
+    let outcome = match status {
+        StatusCode::CREATED if matches!(stage_before, Stage::Ended(_)) => {
+            books.breach(format!(
+                "message {key:?} was accepted after its subscription had ended"
+            ));
+            Outcome::Unknown
+        }
+        StatusCode::CREATED => Outcome::Accepted,
+        StatusCode::GONE if books.stage(key.0) != Stage::Active => Outcome::Refused,
+        StatusCode::TOO_MANY_REQUESTS => Outcome::Refused,
+        _ if status.is_server_error() => Outcome::Unknown,
+        _ => {
+            books.breach(format!(
+                "message {key:?} to a subscription that is there was answered {status}"
+            ));
+            Outcome::Refused
+        }
+    };
+    books.answered(key, outcome);
+}

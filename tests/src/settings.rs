@@ -1,0 +1,174 @@
+//! What a node of a test is configured with, and how its process is started.
+//!
+//! Every node gets a loopback address of its own and lets the system choose its ports: nodes of tests that run side by
+//! side never meet, and the ports are still free when the node comes back after a kill, because outgoing connections
+//! take their ports on 127.0.0.1. Limits that stand in the way of hundreds of connections from one address are off.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use serde_json::{Value, json};
+
+/// The configuration of one node.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    address: IpAddr,
+    values: BTreeMap<String, Value>,
+    environment: Vec<(String, String)>,
+    directory: Option<PathBuf>,
+    disk_bytes: Option<u64>,
+}
+
+impl Settings {
+    /// Clear HTTP and the admin listener on a free loopback address, embedded storage, no limits per address.
+    pub fn new() -> Self {
+        let address = own_address();
+        let any_port = json!([format!("{address}:0")]);
+        Self {
+            address,
+            values: BTreeMap::new(),
+            environment: Vec::new(),
+            directory: None,
+            disk_bytes: None,
+        }
+        .set("listen.http", any_port.clone())
+        .set("listen.admin", any_port)
+        .set("limits.connections_per_address", 0)
+        .set("limits.pushes_per_second", 0)
+    }
+
+    /// Sets one key of the configuration file.
+    pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.values.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Listens over TLS as well, with a certificate that the harness makes and its clients trust.
+    pub fn tls(self) -> Self {
+        let any_port = json!([format!("{}:0", self.address)]);
+        self.set("listen.tls", any_port)
+    }
+
+    /// Sets an environment variable of the process.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Uses this data directory, which outlives the node, instead of one of its own.
+    pub fn data_directory(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.to_owned());
+        self
+    }
+
+    /// Puts the data directory on a disk of this size, which vanishes with the process.
+    pub fn disk_bytes(mut self, size: u64) -> Self {
+        self.disk_bytes = Some(size);
+        self
+    }
+
+    /// The loopback address that only this node uses.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    pub(crate) fn wants_tls(&self) -> bool {
+        self.values.contains_key("listen.tls") && !self.values.contains_key("tls.self_signed")
+    }
+
+    /// Where the data lives: a directory that was chosen, else one below the node's own.
+    pub(crate) fn data_below(&self, own: &Path) -> PathBuf {
+        self.directory.clone().unwrap_or_else(|| own.join("data"))
+    }
+
+    /// The configuration as a TOML file: one dotted key a line. JSON's scalars and lists are TOML's.
+    pub(crate) fn file(&self, data: &Path) -> String {
+        let storage = json!(format!("embedded:{}", data.display()));
+        let mut lines = String::new();
+        if !self.values.contains_key("storage.url") {
+            lines.push_str(&format!("storage.url = {storage}\n"));
+        }
+        for (key, value) in &self.values {
+            lines.push_str(&format!("{key} = {value}\n"));
+        }
+        lines
+    }
+
+    /// The command that becomes the service: `setpriv` makes the kernel end it when the test ends in any way.
+    pub(crate) fn command(&self, configuration: &Path, data: &Path) -> Command {
+        let mut command = match self.disk_bytes {
+            None => Command::new("setpriv"),
+            Some(size) => {
+                let mut command = Command::new("unshare");
+                command
+                    .args(["--mount", "--map-root-user", "sh", "-c"])
+                    .arg(format!(
+                        "mkdir -p \"$0\" && mount -t tmpfs -o size={size} tmpfs \"$0\" && exec setpriv \"$@\""
+                    ))
+                    .arg(data);
+                command
+            }
+        };
+        command
+            .args(["--pdeathsig", "KILL"])
+            .arg(binary())
+            .arg("serve")
+            .arg("--config")
+            .arg(configuration)
+            .envs(self.environment.iter().cloned());
+        command
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The binary under test: what `PUSH_SERVICE_BIN` names, else what cargo builds, once for all tests of this process.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("PUSH_SERVICE_BIN") {
+        Some(path) => path.into(),
+        None => built_by_cargo(),
+    })
+}
+
+fn built_by_cargo() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo)
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "push-service",
+            "--bin",
+            "push-service",
+        ])
+        .args(["--message-format", "json"])
+        .output()
+        .expect("cargo starts");
+    assert!(
+        built.status.success(),
+        "the service does not build:\n{}",
+        String::from_utf8_lossy(&built.stderr)
+    );
+    String::from_utf8_lossy(&built.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find_map(|message| Some(message.get("executable")?.as_str()?.into()))
+        .expect("cargo names the executable")
+}
+
+/// An address below 127.0.0.0/8 that no other node of this process has, nor any of a test process running beside it.
+fn own_address() -> IpAddr {
+    static NODES: AtomicU8 = AtomicU8::new(0);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let node = NODES.fetch_add(1, Ordering::Relaxed) % 250 + 1;
+    IpAddr::V4(Ipv4Addr::new(127, high, low, node))
+}

@@ -1,0 +1,171 @@
+//! Who asks for more than there is gets a stated answer, and nobody else pays for it.
+
+use futures_util::future::join_all;
+use push_tests::application_server::{Http, Push};
+use push_tests::frames::{RawWebSocket, opcode};
+use push_tests::node::Node;
+use push_tests::settings::Settings;
+use push_tests::user_agent::UserAgent;
+use push_tests::{payload, within};
+
+/// PR-24, RFC 8030 §8.4: a subscription that is sent to too often answers 429 and when to try again; another one of the same
+/// user agent is not affected.
+#[tokio::test]
+async fn too_many_pushes_are_told_to_wait() {
+    let settings = Settings::new()
+        .set("limits.pushes_per_second", 0.01)
+        .set("limits.pushes_burst", 2);
+    let node = Node::start(settings).await;
+    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let busy = agent.subscribe(None).await;
+    let calm = agent.subscribe(None).await;
+    let mut server = Http::connect(&node.door()).await.unwrap();
+    for text in ["first", "second"] {
+        assert_eq!(
+            server.push(&Push::new(&busy.push_resource, text)).await.status,
+            201
+        );
+        agent.receives(text).await;
+    }
+    let refused = server.push(&Push::new(&busy.push_resource, "third")).await;
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    let later: u32 = refused
+        .header("retry-after")
+        .parse()
+        .expect("Retry-After in seconds");
+    assert!((1..=100).contains(&later), "{later}");
+    assert_eq!(
+        server.push(&Push::new(&calm.push_resource, "calm")).await.status,
+        201
+    );
+    agent.receives("calm").await;
+}
+
+/// PR-23: a full queue gives up the least urgent and then the oldest message of the subscription that has the most, and
+/// refuses a newcomer that would be the victim itself; subscriptions are never the price.
+#[tokio::test]
+async fn a_full_queue_gives_up_by_rule() {
+    let node = Node::start(Settings::new().set("limits.queue_messages", 3)).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let modest = agent.subscribe(None).await;
+    let greedy = agent.subscribe(None).await;
+    agent.leave().await;
+    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut sends = async |to: &str, text: &str, urgency: &str| {
+        let push = Push::new(to, text).header("urgency", urgency);
+        server.push(&push).await
+    };
+    sends(&modest.push_resource, "modest", "low").await;
+    sends(&greedy.push_resource, "greedy 1", "normal").await;
+    sends(&greedy.push_resource, "greedy 2", "normal").await;
+    let kept = sends(&greedy.push_resource, "greedy 3", "high").await;
+    assert_eq!(kept.status, 201, "{}", kept.text());
+    let refused = sends(&greedy.push_resource, "greedy 4", "low").await;
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    assert_ne!(refused.header("retry-after"), "");
+
+    let (mut agent, again) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    assert_eq!(again, uaid);
+    for text in ["modest", "greedy 2", "greedy 3"] {
+        let arrived = agent.notification().await;
+        assert_eq!(arrived.text().as_deref(), Some(text));
+        agent.acknowledge_and_settle(&arrived).await;
+    }
+    assert_eq!(sends(&greedy.push_resource, "greedy 5", "low").await.status, 201);
+    agent.receives("greedy 5").await;
+}
+
+/// Issue "limits on connections": beyond the limit, in all or from one address, connections are turned away; when one
+/// leaves, the next comes in.
+#[tokio::test]
+async fn too_many_connections_are_turned_away() {
+    for limit in ["limits.connections", "limits.connections_per_address"] {
+        let node = Node::start(Settings::new().set(limit, 3)).await;
+        let mut inside = Vec::new();
+        for _ in 0..3 {
+            inside.push(UserAgent::arrive(&node.door(), None).await.0);
+        }
+        let turned_away = within(
+            "the fourth is answered",
+            UserAgent::try_connect(&node.door(), "/"),
+        )
+        .await;
+        assert!(turned_away.is_err(), "{limit}: a fourth connection was let in");
+        inside.pop().unwrap().leave().await;
+        // The service learns of the end a moment after its peer.
+        let next = async {
+            while UserAgent::try_connect(&node.door(), "/").await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("another one is let in", next).await;
+    }
+}
+
+/// DESIGN §5: a user agent has at most so many subscriptions; the rest keep working.
+#[tokio::test]
+async fn too_many_subscriptions_are_refused() {
+    let node = Node::start(Settings::new().set("limits.subscriptions_per_user_agent", 2)).await;
+    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let first = agent.subscribe(None).await;
+    agent.subscribe(None).await;
+    let refused = agent.register(&push_tests::user_agent::new_name(), None).await;
+    assert_ne!(refused["status"], 200, "{refused}");
+    assert!(refused["pushEndpoint"].is_string(), "{refused}");
+    let mut server = Http::connect(&node.door()).await.unwrap();
+    assert_eq!(
+        server
+            .push(&Push::new(&first.push_resource, "still there"))
+            .await
+            .status,
+        201
+    );
+    agent.receives("still there").await;
+}
+
+/// DESIGN §4.7, PR-16: user agents that never read cost the service a bounded few kilobytes, however much is sent to
+/// them, and others go on receiving.
+#[tokio::test]
+async fn who_never_reads_costs_little() {
+    const SILENT: usize = 20;
+    const MESSAGES: usize = 60;
+    let node = Node::start(Settings::new()).await;
+    let mut silent = Vec::new();
+    for _ in 0..SILENT {
+        let mut socket = RawWebSocket::connect(&node.door()).await.unwrap();
+        socket
+            .send(opcode::TEXT, br#"{"messageType":"hello","use_webpush":true}"#)
+            .await
+            .unwrap();
+        socket.receive().await.unwrap();
+        let name = push_tests::user_agent::new_name();
+        let register = format!(r#"{{"messageType":"register","channelID":"{name}"}}"#);
+        socket.send(opcode::TEXT, register.as_bytes()).await.unwrap();
+        let (_, reply) = socket.receive().await.unwrap();
+        let reply: serde_json::Value = serde_json::from_slice(&reply).unwrap();
+        silent.push((socket, reply["pushEndpoint"].as_str().unwrap().to_owned()));
+    }
+    let before = node.resident_bytes();
+    let door = node.door();
+    let senders = silent.iter().map(async |(_, push_resource)| {
+        let mut server = Http::connect(&door).await.unwrap();
+        for _ in 0..MESSAGES {
+            let push = Push::new(push_resource, "").body(payload::body_of("x", 5_000));
+            assert_eq!(server.push(&push).await.status, 201);
+        }
+    });
+    join_all(senders).await;
+    let (mut reader, _) = UserAgent::arrive(&node.door(), None).await;
+    let subscription = reader.subscribe(None).await;
+    let mut server = Http::connect(&node.door()).await.unwrap();
+    server
+        .push(&Push::new(&subscription.push_resource, "to one who reads"))
+        .await;
+    reader.receives("to one who reads").await;
+    // What was stored stays in the store's own memory for a while: up to its write buffer, not per user agent.
+    let grown = node.resident_bytes().saturating_sub(before);
+    assert!(
+        grown < 48 << 20,
+        "{SILENT} user agents that never read took {grown} bytes"
+    );
+}

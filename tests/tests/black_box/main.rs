@@ -1,0 +1,20 @@
+//! The push service as its users meet it: one process, its sockets, its log, its exit code.
+//!
+//! Each test has a node of its own and runs beside the others. In the order of a message's life, then of what goes
+//! wrong:
+//!
+//! - [`whole_message`]: from an application server to a user agent and out of storage.
+//! - [`waiting`]: what is stored, for how long, and what takes its place.
+//! - [`signed`]: who may send.
+//! - [`limits`]: who asks for more than there is.
+//! - [`bad_frames`], [`bad_requests`]: peers that do not keep to the protocol.
+//! - [`starting`], [`leaving`]: a service that will not start, and one that goes.
+
+mod bad_frames;
+mod bad_requests;
+mod leaving;
+mod limits;
+mod signed;
+mod starting;
+mod waiting;
+mod whole_message;

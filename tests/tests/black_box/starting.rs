@@ -1,0 +1,179 @@
+//! A service that cannot do its work says so in a sentence and does not start; one whose disk fills up says so and lives.
+
+use std::fs;
+use std::path::Path;
+
+use push_tests::application_server::{Http, Push};
+use push_tests::node::{Node, Refusal};
+use push_tests::payload;
+use push_tests::settings::Settings;
+use push_tests::user_agent::UserAgent;
+use tempfile::TempDir;
+
+/// A refusal that a person can act on: it has all these words, is no crash, and fails the command.
+fn says(refusal: &Refusal, words: &[&str]) {
+    assert!(!refusal.status.success(), "{refusal:?}");
+    assert!(!refusal.said.contains("panicked"), "{}", refusal.said);
+    for word in words {
+        assert!(
+            refusal.said.contains(word),
+            "`{word}` is not in:\n{}",
+            refusal.said
+        );
+    }
+}
+
+/// "Bad input": a data directory in use by another node is left alone, and the second node says whose it is.
+#[tokio::test]
+async fn a_locked_data_directory_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let first = Node::start(Settings::new().data_directory(&data)).await;
+    let refusal = Node::refused(Settings::new().data_directory(&data)).await;
+    says(&refusal, &[data.to_str().unwrap(), "another process"]);
+    let (mut agent, _) = UserAgent::arrive(&first.door(), None).await;
+    agent.subscribe(None).await;
+}
+
+/// PR-3, "Bad input": a damaged store is refused with its place, and never taken for an empty one.
+#[tokio::test]
+async fn a_damaged_data_directory_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let data = directory.path().join("data");
+    let mut node = Node::start(Settings::new().data_directory(&data).set("drain.delay", "0s")).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    agent.subscribe(None).await;
+    agent.leave().await;
+    node.terminate();
+    assert!(node.ended().await.0.success());
+    damage(&data);
+    let refusal = Node::refused(Settings::new().data_directory(&data)).await;
+    says(&refusal, &[data.to_str().unwrap()]);
+    assert!(!refusal.said.contains(&uaid));
+}
+
+/// "Bad input": a data directory that cannot be made is refused with its path.
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_made_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("a-file");
+    fs::write(&file, "in the way").unwrap();
+    let refusal = Node::refused(Settings::new().data_directory(&file)).await;
+    says(&refusal, &[file.to_str().unwrap()]);
+}
+
+/// "Bad input": a disk without room for a store is refused.
+#[tokio::test]
+async fn a_full_disk_is_refused_at_start() {
+    let refusal = Node::refused(Settings::new().disk_bytes(16 << 10)).await;
+    says(&refusal, &["space"]);
+}
+
+/// PR-5: when less than the reserve of 256 MiB is free, new messages get 503 and when to try again; what was accepted still goes out, and the
+/// service lives.
+#[tokio::test]
+async fn a_disk_that_fills_up_refuses_new_messages() {
+    let settings = Settings::new()
+        .disk_bytes((256 + 64) << 20)
+        .set("limits.body_bytes", 65_536)
+        .set("limits.queue_bytes", 1 << 30)
+        .set("limits.queue_messages", 1_000_000);
+    let node = Node::start(settings).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let subscription = agent.subscribe(None).await;
+    agent.leave().await;
+    let mut server = Http::connect(&node.door()).await.unwrap();
+    let push = Push::new(&subscription.push_resource, "first").body(noise());
+    assert_eq!(server.push(&push).await.status, 201);
+    let mut accepted = 1;
+    let refused = loop {
+        let answer = server
+            .push(&Push::new(&subscription.push_resource, "").body(noise()))
+            .await;
+        if answer.status != 201 {
+            break answer;
+        }
+        accepted += 1;
+        assert!(accepted < 100_000, "the disk does not fill up");
+    };
+    assert_eq!(refused.status, 503, "after {accepted}: {}", refused.text());
+    assert_ne!(refused.header("retry-after"), "");
+    let (mut agent, again) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    assert_eq!(again, uaid);
+    for _ in 0..100 {
+        let arrived = agent.notification().await;
+        agent.acknowledge(&arrived).await;
+    }
+    assert_eq!(node.ask_admin("/healthz").await.status, 200);
+}
+
+/// DESIGN §5: a key that does not exist is refused with the nearest one that does.
+#[tokio::test]
+async fn an_unknown_key_is_refused() {
+    let refusal = Node::refused(Settings::new().set("limits.body_byte", 5_000)).await;
+    says(&refusal, &["limits.body_byte", "limits.body_bytes"]);
+}
+
+/// DESIGN §5: a value is refused before a port opens, with its key, wherever it came from.
+#[tokio::test]
+async fn a_wrong_value_is_refused() {
+    let refusal = Node::refused(Settings::new().set("limits.ttl", "for ever")).await;
+    says(&refusal, &["limits.ttl", "for ever"]);
+    let from_environment = Settings::new().environment("PUSH_SERVICE__LIMITS__BODY_BYTES", "many");
+    says(
+        &Node::refused(from_environment).await,
+        &["PUSH_SERVICE__LIMITS__BODY_BYTES", "many"],
+    );
+}
+
+/// DESIGN §5: the environment overrides the file.
+#[tokio::test]
+async fn the_environment_comes_first() {
+    let settings = Settings::new()
+        .set("limits.body_bytes", 5_000)
+        .environment("PUSH_SERVICE__LIMITS__BODY_BYTES", "4096");
+    let node = Node::start(settings).await;
+    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let subscription = agent.subscribe(None).await;
+    let mut server = Http::connect(&node.door()).await.unwrap();
+    for (bytes, expected) in [(4_096, 201), (4_097, 413)] {
+        let push = Push::new(&subscription.push_resource, "").body(payload::body_of("", bytes));
+        assert_eq!(server.push(&push).await.status, expected, "{bytes} bytes");
+    }
+}
+
+/// An address that is taken is refused with its name.
+#[tokio::test]
+async fn an_address_in_use_is_refused() {
+    let first = Node::start(Settings::new()).await;
+    let taken = first.door().address.to_string();
+    let refusal = Node::refused(Settings::new().set("listen.http", vec![taken.clone()])).await;
+    says(&refusal, &[&taken, "in use"]);
+}
+
+/// Writes noise over the beginning of every file, as a failing disk or a wrong restore would.
+fn damage(directory: &Path) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            damage(&path);
+        } else {
+            let mut content = fs::read(&path).expect("a file");
+            for byte in content.iter_mut().take(4_096) {
+                *byte = !*byte;
+            }
+            fs::write(&path, content).expect("a file");
+        }
+    }
+}
+
+/// A body that no store can make smaller.
+fn noise() -> Vec<u8> {
+    use ring::rand::SecureRandom as _;
+    let mut body = payload::body_of("", 65_536);
+    let after_header = body.len() - 65_000;
+    ring::rand::SystemRandom::new()
+        .fill(&mut body[after_header..])
+        .expect("random bits");
+    body
+}
