@@ -1,4 +1,5 @@
-//! An application server: sends push messages over one connection that it keeps, in HTTP/1.1 or HTTP/2.
+//! An application server: sends push messages over one connection that it keeps, in HTTP/1.1 or HTTP/2. When an answer
+//! says that the connection ends with it, the next request opens another, as HTTP libraries do.
 //!
 //! A request ends in an [`Answer`], whatever its status, or in [`Unanswered`]: the difference is what the promise is
 //! about (PR-2), so no answer is turned into an error here and no error into an answer.
@@ -39,7 +40,10 @@ pub struct Unanswered(String);
 /// One connection to a node for requests one after the other.
 #[derive(Debug)]
 pub struct Http {
+    door: Door,
     requests: Requests,
+    /// The service has said that no answer will follow the last one.
+    is_over: bool,
     /// Drives the connection; ends when it is dropped.
     driver: JoinHandle<()>,
 }
@@ -100,7 +104,9 @@ impl Http {
         // How the connection ended is told by the request that it failed.
         let driver = tokio::spawn(async move { drop(connection.await) });
         Ok(Self {
+            door: door.clone(),
             requests: Requests::One(requests),
+            is_over: false,
             driver,
         })
     }
@@ -111,7 +117,9 @@ impl Http {
         let (requests, connection) = h2::client::handshake(stream).await?;
         let driver = tokio::spawn(async move { drop(connection.await) });
         Ok(Self {
+            door: door.clone(),
             requests: Requests::Two(requests),
+            is_over: false,
             driver,
         })
     }
@@ -143,6 +151,15 @@ impl Http {
 
     /// Sends any request with an absolute URL.
     pub async fn request(&mut self, request: Request<Bytes>) -> Result<Answer, Unanswered> {
+        if self.is_over {
+            *self = Self::connect(&self.door).await?;
+        }
+        let answer = self.exchange(request).await?;
+        self.is_over = answer.header("connection") == "close";
+        Ok(answer)
+    }
+
+    async fn exchange(&mut self, request: Request<Bytes>) -> Result<Answer, Unanswered> {
         match &mut self.requests {
             Requests::One(requests) => {
                 requests.ready().await?;

@@ -158,9 +158,11 @@ pub async fn run(plan: Plan) -> String {
     summary
 }
 
-/// Queues without a budget: what is given up by the written rule would have to be told from what was lost.
+/// Queues without a budget: what is given up by the written rule would have to be told from what was lost. A wide
+/// window, so that user agents that hesitate to acknowledge keep up with their senders.
 fn settings() -> Settings {
     Settings::new()
+        .set("channels.in_flight", 256)
         .set("limits.queue_messages", 1_000_000)
         .set("limits.queue_bytes", 1_073_741_824_u64)
 }

@@ -1,7 +1,7 @@
 //! Who may send to a push resource: the capability, and who the sender says that it is (RFC 8292 §4).
 
 use push_protocol::KeyDigest;
-use push_protocol::capability::{Dialect, Opened, PushCapability, PushKind};
+use push_protocol::capability::{Dialect, PushCapability, PushKind};
 use push_protocol::vapid::Credentials;
 use subtle::ConstantTimeEq as _;
 
@@ -19,9 +19,13 @@ pub struct PushResource {
 impl Broker {
     /// What the token of a push resource stands for. Costs no storage.
     pub fn open_push(&self, kind: PushKind, token: &str) -> Result<PushResource, Refusal> {
-        let opened = self.capabilities.open_push(kind, token);
+        let opened = self
+            .capabilities
+            .open_push(kind, token)
+            .ok_or(Refusal::UnknownResource)?;
+        self.metrics.capability_opened(opened.key);
         Ok(PushResource {
-            capability: self.opened(opened)?,
+            capability: opened.capability,
             dialect: match kind {
                 PushKind::Push => Dialect::Rfc8030,
                 PushKind::WpushV1 | PushKind::WpushV2 => Dialect::Webpush,
@@ -50,15 +54,6 @@ impl Broker {
             return Err(Refusal::ApplicationServerNotListed);
         }
         Ok(())
-    }
-
-    /// What a token opened, counted by the key that had sealed it: so an operator sees when a key may go (PR-28).
-    pub(super) fn opened<T>(&self, opened: Option<Opened<T>>) -> Result<T, Refusal> {
-        let Opened { capability, key } = opened.ok_or(Refusal::UnknownResource)?;
-        if let Some(place) = self.capabilities.place(key) {
-            self.metrics.capability_opened(place);
-        }
-        Ok(capability)
     }
 
     fn admit_unknown(&self, push: &PushResource) -> Result<(), Refusal> {

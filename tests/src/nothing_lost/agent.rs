@@ -71,7 +71,7 @@ pub(super) async fn live(world: Arc<World>, number: usize, chance: Chance) {
 impl Agent {
     /// One connection, from hello to its end.
     async fn visit(&mut self, mut socket: UserAgent) {
-        let connection = self.world.books().connection(Instant::now());
+        let connection = self.world.books().connection(self.number, Instant::now());
         let uaid = self.uaid.clone().unwrap_or_default();
         socket
             .send(&json!({"messageType": "hello", "use_webpush": true, "uaid": uaid}))
@@ -136,7 +136,11 @@ impl Agent {
             text.as_deref(),
         );
         if let Some(key) = found {
-            let due = Instant::now() + self.chance.between(HESITATION);
+            let hesitation = match *self.world.phase.borrow() {
+                Phase::Drain | Phase::Leave => Duration::ZERO,
+                Phase::Gather | Phase::Storm => self.chance.between(HESITATION),
+            };
+            let due = Instant::now() + hesitation;
             let order = visit.hesitating.len();
             visit.hesitating.insert((due, order), (key, notification));
         }

@@ -66,6 +66,8 @@ pub struct Books {
     by_name: HashMap<String, SubscriptionNumber>,
     kills: Vec<Instant>,
     connections: usize,
+    /// The connection that each user agent opened last.
+    open: HashMap<usize, usize>,
     breaches: Vec<String>,
     offers: usize,
     changes: watch::Sender<()>,
@@ -88,6 +90,8 @@ struct Message {
     /// Its place among all offers of the test.
     first_offer: Option<usize>,
     last_connection: usize,
+    /// Whether it was acknowledged since its last offer.
+    is_acknowledged: bool,
     /// When an acknowledgement of it is known to have reached a node.
     acknowledged: Vec<Instant>,
 }
@@ -101,6 +105,7 @@ impl Books {
             by_name: HashMap::new(),
             kills: Vec::new(),
             connections: 0,
+            open: HashMap::new(),
             breaches: Vec::new(),
             offers: 0,
             changes: watch::Sender::new(()),
@@ -119,8 +124,9 @@ impl Books {
     }
 
     /// A user agent opens a connection.
-    pub fn connection(&mut self, now: Instant) -> Connection {
+    pub fn connection(&mut self, owner: usize, now: Instant) -> Connection {
         self.connections += 1;
+        self.open.insert(owner, self.connections);
         Connection {
             number: self.connections,
             opened: now,
@@ -178,6 +184,7 @@ impl Books {
             version: None,
             first_offer: None,
             last_connection: 0,
+            is_acknowledged: false,
             acknowledged: Vec::new(),
         });
         let push_resource = subscription.push_resource.clone();
@@ -232,6 +239,7 @@ impl Books {
         message.version.get_or_insert_with(|| version.to_owned());
         message.first_offer.get_or_insert(self.offers);
         message.last_connection = on.number;
+        message.is_acknowledged = false;
         for breach in breaches {
             self.breach(format!("message {number}/{place} {breach}"));
         }
@@ -241,23 +249,17 @@ impl Books {
 
     /// The acknowledgement of a message has reached the node.
     pub fn acknowledged(&mut self, (subscription, message): MessageKey, now: Instant) {
-        self.subscriptions[subscription].messages[message]
-            .acknowledged
-            .push(now);
+        let message = &mut self.subscriptions[subscription].messages[message];
+        message.acknowledged.push(now);
+        message.is_acknowledged = true;
         self.changes.send_replace(());
     }
 
-    /// Whether the last acknowledgement of everything that arrived is taken, or will be if the service lives.
+    /// Whether everything that arrived on a connection that is still open is acknowledged.
     pub fn is_settled(&self) -> bool {
-        let killed = self.kills.last();
-        self.messages().all(|(_, _, message)| {
-            let settled = |at: &Instant| killed.is_none_or(|killed| at > killed);
-            message.first_offer.is_none()
-                || message.acknowledged.iter().any(settled)
-                || self
-                    .kills
-                    .iter()
-                    .any(|kill| message.acknowledged.iter().any(|at| *at + TAKEN_AFTER <= *kill))
+        self.messages().all(|(subscription, _, message)| {
+            let open = self.open.get(&subscription.owner);
+            message.is_acknowledged || open != Some(&message.last_connection)
         })
     }
 

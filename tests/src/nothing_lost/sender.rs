@@ -1,9 +1,10 @@
-//! An application server of the test: sends without a pause over one connection, and opens the next when it breaks.
+//! An application server of the test: sends over one connection, and opens the next when it breaks.
 //!
 //! It keeps the books honest: a request that has begun is in them before its first byte leaves, and an answer is
 //! entered before the next request begins.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -16,6 +17,11 @@ use crate::within;
 
 /// Topics in use per subscription: few, so that messages are replaced.
 const TOPICS: usize = 3;
+/// Subscriptions that have ended are tried less often, by so much.
+const ENDED_ONCE_IN: usize = 20;
+/// Between two messages of one sender. Chosen, because all of them together then send about as much as user agents
+/// that hesitate can take, so that both ways are taken: through a session that keeps up and through one that pages.
+const PAUSE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(8));
 
 /// Sends to every sixteenth subscription while the storm lasts.
 pub(super) async fn send(world: Arc<World>, number: usize, mut chance: Chance) {
@@ -28,10 +34,16 @@ pub(super) async fn send(world: Arc<World>, number: usize, mut chance: Chance) {
         while *world.phase.borrow() == Phase::Storm {
             let mine: Vec<usize> = (number..world.books().subscriptions()).step_by(SENDERS).collect();
             let subscription = mine[chance.below(mine.len())];
+            let stage = world.books().stage(subscription);
+            if stage != Stage::Active && !chance.one_in(ENDED_ONCE_IN) {
+                tokio::task::yield_now().await;
+                continue;
+            }
             let topic = chance.one_in(10).then(|| chance.below(TOPICS));
             if push(&world, &mut http, subscription, topic).await.is_err() {
                 break;
             }
+            tokio::time::sleep(chance.between(PAUSE)).await;
         }
     }
 }

@@ -149,7 +149,6 @@ async fn unknown_paths_are_nothing() {
     let node = Node::start(Settings::new()).await;
     let mut server = Http::connect(&node.door()).await.unwrap();
     for path in [
-        "/",
         "/robots.txt",
         "/wpush/v9/abc",
         "/metrics",
@@ -170,6 +169,7 @@ async fn unknown_paths_are_nothing() {
 async fn a_slow_sender_is_not_waited_for() {
     let settings = Settings::new()
         .set("limits.header_within", "300ms")
+        .set("limits.idle_for", "1s")
         .set("limits.body_within", "300ms");
     let node = Node::start(settings).await;
     let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
@@ -209,6 +209,7 @@ async fn garbage_is_turned_away() {
         Settings::new()
             .tls()
             .set("limits.header_within", "500ms")
+            .set("limits.idle_for", "1s")
             .set("limits.tls_handshake_within", "500ms"),
     )
     .await;
@@ -241,7 +242,12 @@ async fn garbage_is_turned_away() {
 /// "Bad input": a hundred half-open connections keep nobody out, and their descriptors come back.
 #[tokio::test]
 async fn half_open_connections_end() {
-    let node = Node::start(Settings::new().set("limits.header_within", "500ms")).await;
+    let node = Node::start(
+        Settings::new()
+            .set("limits.header_within", "500ms")
+            .set("limits.idle_for", "1s"),
+    )
+    .await;
     drop(Http::connect(&node.door()).await.unwrap().get("/").await.unwrap());
     let before = node.descriptors();
     let door: Door = node.door();

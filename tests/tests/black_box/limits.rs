@@ -67,7 +67,9 @@ async fn a_full_queue_gives_up_by_rule() {
     let (mut agent, again) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
     assert_eq!(again, uaid);
     for text in ["modest", "greedy 2", "greedy 3"] {
-        agent.receives(text).await;
+        let arrived = agent.notification().await;
+        assert_eq!(arrived.text().as_deref(), Some(text));
+        agent.acknowledge_and_settle(&arrived).await;
     }
     assert_eq!(sends(&greedy.push_resource, "greedy 5", "low").await.status, 201);
     agent.receives("greedy 5").await;

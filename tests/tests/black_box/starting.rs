@@ -30,7 +30,7 @@ async fn a_locked_data_directory_is_refused() {
     let data = directory.path().join("data");
     let first = Node::start(Settings::new().data_directory(&data)).await;
     let refusal = Node::refused(Settings::new().data_directory(&data)).await;
-    says(&refusal, &[data.to_str().unwrap(), "use"]);
+    says(&refusal, &[data.to_str().unwrap(), "another process"]);
     let (mut agent, _) = UserAgent::arrive(&first.door(), None).await;
     agent.subscribe(None).await;
 }
@@ -69,12 +69,13 @@ async fn a_full_disk_is_refused_at_start() {
     says(&refusal, &["space"]);
 }
 
-/// PR-5: when the disk fills up, new messages get 503 and when to try again; what was accepted still goes out, and the
+/// PR-5: when less than the reserve of 256 MiB is free, new messages get 503 and when to try again; what was accepted still goes out, and the
 /// service lives.
 #[tokio::test]
 async fn a_disk_that_fills_up_refuses_new_messages() {
     let settings = Settings::new()
-        .disk_bytes(192 << 20)
+        .disk_bytes((256 + 64) << 20)
+        .set("limits.body_bytes", 65_536)
         .set("limits.queue_bytes", 1 << 30)
         .set("limits.queue_messages", 1_000_000);
     let node = Node::start(settings).await;
@@ -169,8 +170,8 @@ fn damage(directory: &Path) {
 /// A body that no store can make smaller.
 fn noise() -> Vec<u8> {
     use ring::rand::SecureRandom as _;
-    let mut body = payload::body_of("", 4_096);
-    let after_header = body.len() - 4_000;
+    let mut body = payload::body_of("", 65_536);
+    let after_header = body.len() - 65_000;
     ring::rand::SystemRandom::new()
         .fill(&mut body[after_header..])
         .expect("random bits");

@@ -97,8 +97,8 @@ pub struct SealedPush {
 pub struct Opened<T> {
     /// What its holder may do.
     pub capability: T,
-    /// Which key it was sealed with.
-    pub key: KeyId,
+    /// Which of the list's keys it was sealed with; 0 is the one that seals now.
+    pub key: usize,
 }
 
 /// Why a list of sealing keys cannot be used.
@@ -146,11 +146,6 @@ impl Capabilities {
     /// The key that seals. Kept with each message, so that rotation does not change its URL.
     pub fn current(&self) -> KeyId {
         self.sealers[0].id
-    }
-
-    /// Where a key stands in the list: 0 is the one that seals. Of two keys that share an id, the first.
-    pub fn place(&self, key: KeyId) -> Option<usize> {
-        self.sealers.iter().position(|sealer| sealer.id == key)
     }
 
     /// The fingerprints of all keys, in their order.

@@ -351,7 +351,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
     /// Writes what this turn produced, once; owns only what the socket did not take.
     fn write(&mut self, cx: &mut Context<'_>, now: Moment, scratch: &mut Scratch) -> bool {
         if self.unwritten.is_empty() && scratch.out.is_empty() && !self.flushing {
-            // A page may have brought nothing to write: its share is given back all the same.
             self.delivering = None;
             return false;
         }

@@ -22,7 +22,7 @@ fn what_was_accepted_must_arrive() {
     books.begin(0, None);
     assert_eq!(books.missing(), 1);
     assert_eq!(books.audit().len(), 1);
-    let connection = books.connection(Instant::now());
+    let connection = books.connection(0, Instant::now());
     arrives(&mut books, connection, "v", &text);
     assert_eq!(books.missing(), 0);
     assert_eq!(books.audit(), Vec::<String>::new());
@@ -35,11 +35,11 @@ fn what_was_taken_must_not_come_again() {
     let at = |milliseconds| start + Duration::from_millis(milliseconds);
     for (killed, breaches) in [(at(1_050), 0), (at(1_500), 1)] {
         let (mut books, key, text) = one_accepted();
-        let first = books.connection(at(0));
+        let first = books.connection(0, at(0));
         arrives(&mut books, first, "v", &text);
         books.acknowledged(key, at(1_000));
         books.killed(killed);
-        let second = books.connection(at(5_000));
+        let second = books.connection(0, at(5_000));
         arrives(&mut books, second, "v", &text);
         assert_eq!(books.audit().len(), breaches);
     }
@@ -49,7 +49,7 @@ fn what_was_taken_must_not_come_again() {
 #[test]
 fn twice_on_one_connection_or_with_another_id_is_a_breach() {
     let (mut books, _, text) = one_accepted();
-    let connection = books.connection(Instant::now());
+    let connection = books.connection(0, Instant::now());
     arrives(&mut books, connection, "v", &text);
     arrives(&mut books, connection, "w", &text);
     assert_eq!(books.audit().len(), 2);
@@ -61,7 +61,7 @@ fn overtaking_is_a_breach() {
     let (mut books, _, first) = one_accepted();
     let (key, _, second) = books.begin(0, None);
     books.answered(key, Outcome::Accepted);
-    let connection = books.connection(Instant::now());
+    let connection = books.connection(0, Instant::now());
     arrives(&mut books, connection, "w", &second);
     arrives(&mut books, connection, "v", &first);
     assert_eq!(books.audit(), ["message 0/1 was overtaken (PR-4)"]);
@@ -84,7 +84,7 @@ fn a_replaced_message_is_not_missed() {
 #[test]
 fn a_changed_message_is_a_breach() {
     let (mut books, _, text) = one_accepted();
-    let connection = books.connection(Instant::now());
+    let connection = books.connection(0, Instant::now());
     arrives(&mut books, connection, "v", &format!("{text}."));
     assert_eq!(books.audit().len(), 2);
 }
