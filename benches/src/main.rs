@@ -1,2 +1,121 @@
-//! The load generator.
-fn main() {}
+//! The load generator: measures a push service from outside, and compares it with its budgets.
+//!
+//! ```text
+//! target ─ service    the process under test: started, found, ended      machine, process   cores, CPU time, memory
+//! fleet ─ user_agent  hello, register, take, acknowledge ┐
+//!         application_server   POST, 201                 ├─ ledger ─ body     each message exactly once, unchanged
+//! scenarios           situations that a service gets into┘
+//! run ─ report ─ budgets                                 the table
+//! ```
+//!
+//! It knows the service by its protocols, by what it logs, and by what the system knows of its process. It shares the
+//! protocols' parsers with it, and nothing else.
+
+mod application_server;
+mod body;
+mod budgets;
+mod cli;
+mod door;
+mod failure;
+mod fleet;
+mod ledger;
+mod machine;
+mod process;
+mod report;
+mod run;
+mod scenarios;
+mod service;
+mod target;
+mod user_agent;
+
+use std::process::ExitCode;
+
+use clap::{Parser as _, ValueEnum as _};
+
+use crate::cli::{Cli, Command, Row};
+use crate::failure::{Failure, Outcome, While as _};
+use crate::machine::Cores;
+use crate::report::Measured;
+use crate::target::{Target, TargetOptions};
+
+fn main() -> ExitCode {
+    match measure(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("push-bench: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread: the load tool has one core, and must not take the service's.
+fn measure(cli: &Cli) -> Outcome<()> {
+    let connections = machine::raise_open_files()?;
+    let cores = Cores::choose()?;
+    println!(
+        "{}; {}; at most {connections} connections\n",
+        cli.target.describe(),
+        cores.describe()
+    );
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.doing("starting a runtime")?.block_on(async {
+        tokio::select! {
+            done = command(cli, cores) => done,
+            // What was started is ended on the way out.
+            _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
+        }
+    })
+}
+
+async fn command(cli: &Cli, cores: Cores) -> Outcome<()> {
+    if let Command::Run { only, fail_over } = &cli.command {
+        return rows(only, *fail_over, &cli.target, cores).await;
+    }
+    let figures = match &cli.command {
+        Command::Startup(startup) => run::shown(&startup.run(&cli.target, cores).await?),
+        command => {
+            let target = cli.target.open(cores)?;
+            let measured = scenario(command, &target).await;
+            measured.map_err(|failure| target.explain(failure))?
+        }
+    };
+    println!("{}", report::table(&figures));
+    Ok(())
+}
+
+async fn scenario(command: &Command, target: &Target) -> Outcome<Vec<Measured>> {
+    match command {
+        Command::Connect(connect) => Ok(run::shown(&connect.run(target).await?)),
+        Command::Idle(idle) => Ok(run::shown(&idle.run(target).await?)),
+        Command::Throughput(throughput) => Ok(run::shown(&throughput.run(target).await?)),
+        Command::Offline(absent) | Command::Drain(absent) => Ok(run::shown(&absent.run(target).await?)),
+        Command::Startup(_) | Command::Run { .. } => Ok(Vec::new()),
+    }
+}
+
+/// A row that fails does not keep the others from being measured, but it does fail the whole.
+async fn rows(only: &[Row], fail_over: Option<f64>, target: &TargetOptions, cores: Cores) -> Outcome<()> {
+    let (mut figures, mut failed) = (Vec::new(), 0);
+    let wanted = |row: &&Row| only.is_empty() || only.contains(row);
+    for row in Row::value_variants().iter().filter(wanted) {
+        match run::row(*row, target, cores).await {
+            Ok(measured) => figures.extend(measured),
+            Err(failure) => {
+                failed += 1;
+                println!("{row:?} FAILED: {failure}\n");
+            }
+        }
+    }
+    println!("{}", report::table(&figures));
+    let is_over = |(figure, value): &&Measured| {
+        let excess = figure.budget().map(|(_, budget)| budget.limit.excess(*value));
+        fail_over.is_some_and(|times| excess.is_some_and(|excess| excess > times))
+    };
+    match (failed, figures.iter().filter(is_over).count()) {
+        (0, 0) => Ok(()),
+        (0, over) => Err(Failure::new(format!("{over} figures are too far over their budgets"))),
+        (failed, _) => Err(Failure::new(format!("{failed} rows failed"))),
+    }
+}

@@ -24,6 +24,10 @@ pub const EVICTIONS_PER_STEP: usize = 16;
 /// every minute costs one write a day. Chosen: the record lasts for at most 0.25 % longer than promised.
 pub const RETENTION_GRAINS: u64 = 400;
 
+/// How often a record without subscriptions is looked at, which only its seat keeps. Chosen: rare enough to cost nothing,
+/// often enough that what a crash left behind does not gather.
+pub const EMPTY_RECORD_LOOK: Duration = Duration::from_secs(60 * 60);
+
 /// The longest that a rate-limited sender is told to wait. Chosen: a rate so low that a token takes longer is looked at
 /// again after an hour.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);

@@ -19,9 +19,13 @@ pub struct PushResource {
 impl Broker {
     /// What the token of a push resource stands for. Costs no storage.
     pub fn open_push(&self, kind: PushKind, token: &str) -> Result<PushResource, Refusal> {
-        let opened = self.capabilities.open_push(kind, token);
+        let opened = self
+            .capabilities
+            .open_push(kind, token)
+            .ok_or(Refusal::UnknownResource)?;
+        self.metrics.capability_opened(opened.key);
         Ok(PushResource {
-            capability: opened.ok_or(Refusal::UnknownResource)?.capability,
+            capability: opened.capability,
             dialect: match kind {
                 PushKind::Push => Dialect::Rfc8030,
                 PushKind::WpushV1 | PushKind::WpushV2 => Dialect::Webpush,

@@ -10,7 +10,9 @@ impl Broker {
     /// What the token of a message resource stands for. Costs no storage.
     pub fn open_message(&self, token: &str) -> Result<MessageCapability, Refusal> {
         let opened = self.capabilities.open_message(MessageKind::Message, token);
-        Ok(opened.ok_or(Refusal::UnknownResource)?.capability)
+        let opened = opened.ok_or(Refusal::UnknownResource)?;
+        self.metrics.capability_opened(opened.key);
+        Ok(opened.capability)
     }
 
     /// Takes a message back, as durably as it was accepted (PR-1).

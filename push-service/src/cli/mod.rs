@@ -13,7 +13,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::config::{self, Config, SealingKey};
+use push_protocol::capability::SealingKey;
+
+use crate::config::{self, Config};
 
 /// Everything went as asked.
 const OK: u8 = 0;

@@ -4,8 +4,8 @@
 
 use std::net::SocketAddr;
 
+use super::Config;
 use super::values::StorageUrl;
-use super::{Config, SealingKey};
 use crate::defaults;
 
 /// The faults of a configuration whose values are good one by one.
@@ -91,7 +91,7 @@ fn storage(config: &Config, faults: &mut Vec<String>) {
 }
 
 fn sealing_keys(config: &Config, faults: &mut Vec<String>) {
-    let keys: &[SealingKey] = &config.security.sealing_keys;
+    let keys = &config.security.sealing_keys;
     if keys.len() > defaults::SEALING_KEYS {
         faults.push(format!(
             "security.sealing_keys has {} keys; {} is the most",

@@ -27,7 +27,7 @@ use std::path::Path;
 
 pub use schema::{Channels, Config, Drain, Limits, Listen, Redis, Security, Storage, Tls};
 pub use template::template;
-pub use values::{ApplicationServerKey, IpNetwork, Origin, SealingKey, Secret, StorageUrl};
+pub use values::{IpNetwork, Secret, StorageUrl};
 
 use crate::storage::{Budget, Rate};
 use sections::{Reader, Section as _};

@@ -6,8 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use push_protocol::capability::SealingKey;
+use push_protocol::origin::Origin;
+use push_protocol::vapid::PublicKey;
+
 use super::sections::section;
-use super::values::{ApplicationServerKey, IpNetwork, Origin, SealingKey, Secret, StorageUrl};
+use super::values::{IpNetwork, Secret, StorageUrl};
 use crate::defaults;
 
 const INSTANT: Duration = Duration::ZERO;
@@ -103,7 +107,7 @@ section! {
         require_vapid: bool = false;
         /// Public VAPID keys of the only application servers that may send. Empty: any may. Given: unsigned messages
         /// are refused as well.
-        application_servers: Vec<ApplicationServerKey> = Vec::new();
+        application_servers: Vec<PublicKey> = Vec::new();
         /// A word that user agents must know: it stands in the path of the WebSocket, `wss://host/WORD`, and in
         /// `/subscribe/WORD`. Not set: whoever reaches the service may subscribe.
         user_agent_secret: Option<Secret> = None;

@@ -4,56 +4,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use push_protocol::capability::SealingKey;
+use push_protocol::origin::Origin;
+use push_protocol::vapid::PublicKey;
 
 use super::setting::{Raw, Setting, quoted};
-
-/// Scheme, host and port under which the world reaches the service: `https://push.example.net`.
-///
-/// **Invariant:** as RFC 6454 §6.2 serialises an origin: lower case, no default port, no slash at the end.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Origin(String);
-
-impl Origin {
-    /// Reads an `http` or `https` URL that has nothing behind its port but, perhaps, one slash.
-    pub fn parse(text: &str) -> Option<Self> {
-        let url: http::Uri = text.parse().ok()?;
-        let scheme = url
-            .scheme_str()
-            .filter(|scheme| matches!(*scheme, "http" | "https"))?;
-        let authority = url.authority()?;
-        if url.path() != "/" || url.query().is_some() || text.contains(['@', '#']) {
-            return None;
-        }
-        let host = authority.host().to_ascii_lowercase();
-        let port = match authority.as_str().strip_prefix(authority.host())? {
-            "" => None,
-            port => Some(
-                port.strip_prefix(':')?
-                    .parse::<u16>()
-                    .ok()
-                    .filter(|port| *port != 0)?,
-            ),
-        };
-        let default = if scheme == "https" { 443 } else { 80 };
-        Some(Self(match port.filter(|port| *port != default) {
-            Some(port) => format!("{scheme}://{host}:{port}"),
-            None => format!("{scheme}://{host}"),
-        }))
-    }
-
-    /// The origin, without a slash at its end.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Where messages and subscriptions are kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -131,56 +86,6 @@ impl fmt::Display for IpNetwork {
     }
 }
 
-/// 32 bytes under which resource URLs are sealed (PR-27).
-#[derive(Clone, PartialEq, Eq)]
-pub struct SealingKey([u8; 32]);
-
-impl SealingKey {
-    /// Takes bytes from a cryptographic random source.
-    pub fn from_random(bits: [u8; 32]) -> Self {
-        Self(bits)
-    }
-
-    /// Reads 32 bytes in base64url.
-    pub fn parse(text: &str) -> Option<Self> {
-        decode(text)?.try_into().ok().map(Self)
-    }
-
-    /// The spelling that `parse` reads: 43 characters.
-    pub fn to_base64url(&self) -> String {
-        URL_SAFE_NO_PAD.encode(self.0)
-    }
-
-    /// The secret itself.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SealingKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SealingKey(…)")
-    }
-}
-
-/// An application server's public VAPID key (RFC 8292 §3.2): an uncompressed point of P-256. Whether it lies on the
-/// curve is for whoever verifies with it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct ApplicationServerKey([u8; 65]);
-
-impl ApplicationServerKey {
-    /// Reads 65 bytes in base64url, the first of them 4.
-    pub fn parse(text: &str) -> Option<Self> {
-        let bytes: [u8; 65] = decode(text)?.try_into().ok()?;
-        (bytes[0] == 4).then_some(Self(bytes))
-    }
-
-    /// The point.
-    pub fn as_bytes(&self) -> &[u8; 65] {
-        &self.0
-    }
-}
-
 /// Text that opens something: a word in a path, or a URL with a password in it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -204,11 +109,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// base64url, with the padding that some tools print or without.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).ok()
-}
-
 /// A URL without what may be secret: what stands before its `@`, and its query.
 fn without_credentials(url: &str) -> String {
     let url = url.split_once('?').map_or(url, |(url, _)| url);
@@ -225,11 +125,11 @@ impl Setting for Origin {
     }
 
     fn parse(raw: &Raw) -> Option<Self> {
-        Self::parse(&raw.text()?)
+        Self::parse(&raw.text()?).ok()
     }
 
     fn to_toml(&self) -> String {
-        quoted(&self.0)
+        quoted(self.as_str())
     }
 
     fn show(raw: &Raw) -> Option<String> {
@@ -288,9 +188,9 @@ impl Setting for SealingKey {
     }
 }
 
-impl Setting for ApplicationServerKey {
+impl Setting for PublicKey {
     fn takes() -> String {
-        "a public VAPID key: an uncompressed P-256 point of 65 bytes in base64url".to_owned()
+        "a public VAPID key: an uncompressed point of P-256, 65 bytes in base64url".to_owned()
     }
 
     fn parse(raw: &Raw) -> Option<Self> {
@@ -298,7 +198,7 @@ impl Setting for ApplicationServerKey {
     }
 
     fn to_toml(&self) -> String {
-        quoted(&URL_SAFE_NO_PAD.encode(self.0))
+        quoted(&self.to_string())
     }
 }
 

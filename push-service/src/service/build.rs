@@ -42,7 +42,7 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     let facts = facts(&config, &http, &tls, &admin)?;
 
     let origin = Origin::parse(&facts.public_url).map_err(|error| sentence("public_url", &error))?;
-    let policy = policy(&config)?;
+    let policy = policy(&config);
     let broker = Arc::new(Broker::new(
         Arc::clone(&storage),
         Arc::new(capabilities),
@@ -100,12 +100,7 @@ async fn open(
     config: &Config,
     announce: Arc<dyn Announce>,
 ) -> Result<(Arc<dyn Storage>, Capabilities), ServiceError> {
-    let mut keys: Vec<SealingKey> = config
-        .security
-        .sealing_keys
-        .iter()
-        .map(|key| SealingKey::from_random(*key.as_bytes()))
-        .collect();
+    let mut keys = config.security.sealing_keys.clone();
     let storage: Arc<dyn Storage> = match &config.storage.url {
         StorageUrl::Memory => {
             if keys.is_empty() {
@@ -245,29 +240,20 @@ fn facts(
     })
 }
 
-fn policy(config: &Config) -> Result<Policy, ServiceError> {
-    let known = |key: &config::ApplicationServerKey| {
-        PublicKey::from_bytes(*key.as_bytes())
-            .map(|key| key.digest())
-            .ok_or_else(|| {
-                ServiceError(
-                    "security.application_servers: a key is not a point of the curve P-256".to_owned(),
-                )
-            })
-    };
-    Ok(Policy {
+fn policy(config: &Config) -> Policy {
+    Policy {
         require_vapid: config.security.require_vapid,
         application_servers: config
             .security
             .application_servers
             .iter()
-            .map(known)
-            .collect::<Result<_, _>>()?,
+            .map(PublicKey::digest)
+            .collect(),
         ttl: Ttl::from_secs(config.limits.ttl.as_secs()),
         budget: config.limits.budget(),
         rate: config.limits.rate(),
         subscriptions_per_user_agent: config.limits.subscriptions_per_user_agent,
-    })
+    }
 }
 
 fn session_limits(config: &Config) -> session::Limits {

@@ -97,8 +97,8 @@ pub struct SealedPush {
 pub struct Opened<T> {
     /// What its holder may do.
     pub capability: T,
-    /// Which key it was sealed with.
-    pub key: KeyId,
+    /// Which of the list's keys it was sealed with; 0 is the one that seals now.
+    pub key: usize,
 }
 
 /// Why a list of sealing keys cannot be used.

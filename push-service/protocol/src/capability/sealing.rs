@@ -27,7 +27,7 @@ const MAX_PLAINTEXT_BYTES: usize = 57;
 const MAX_TOKEN_BYTES: usize = HEAD_BYTES + MAX_PLAINTEXT_BYTES + TAG_BYTES;
 
 /// A secret of 32 random bytes from which the tokens of a cluster are sealed. All nodes have the same list.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SealingKey([u8; 32]);
 
 impl SealingKey {
@@ -172,7 +172,7 @@ impl Sealer {
 /// Opens a token of `kind` with `N` bytes of plaintext by whichever key sealed it.
 ///
 /// One token has one spelling: what has another length, padding, or bits that belong to no byte, is none.
-pub(super) fn open<const N: usize>(sealers: &[Sealer], kind: Kind, text: &str) -> Option<([u8; N], KeyId)> {
+pub(super) fn open<const N: usize>(sealers: &[Sealer], kind: Kind, text: &str) -> Option<([u8; N], usize)> {
     let length = token_bytes(N);
     if Some(text.len()) != base64::encoded_len(length, false) {
         return None;
@@ -184,11 +184,13 @@ pub(super) fn open<const N: usize>(sealers: &[Sealer], kind: Kind, text: &str) -
     }
     let (id, rest) = token.split_first()?;
     let (visible, sealed) = rest.split_first_chunk()?;
-    let opened = sealers
+    let candidates = sealers
         .iter()
-        .filter(|sealer| sealer.id.0 == *id)
-        .find_map(|sealer| sealer.open(kind, visible, sealed))?;
-    Some((opened, KeyId(*id)))
+        .enumerate()
+        .filter(|(_, sealer)| sealer.id.0 == *id);
+    candidates
+        .into_iter()
+        .find_map(|(at, sealer)| Some((sealer.open(kind, visible, sealed)?, at)))
 }
 
 const fn token_bytes(plaintext_bytes: usize) -> usize {

@@ -146,6 +146,25 @@ async fn one_that_never_reads() {
     rig.until(|rig| rig.waiting() == 0).await;
 }
 
+/// PR-16: whoever finds nothing to read holds no share of the node's delivery bytes: more channels than there are shares
+/// go on together.
+#[tokio::test(start_paused = true)]
+async fn an_empty_page_holds_nothing() {
+    let rig = Rig::new();
+    let mut agents = Vec::new();
+    for n in 0..rig::DELIVERY_SHARES + 4 {
+        let mut agent = rig.connect();
+        let uaid = agent.hello(None).await;
+        agent.register(n as u8).await;
+        agent.close().await;
+        let mut agent = rig.connect();
+        agent.hello(Some(&uaid)).await;
+        agent.send(&json!({"messageType": "urgency", "min": "low"})).await;
+        assert_eq!(agent.receive().await["status"], 200);
+        agents.push(agent);
+    }
+}
+
 /// WS-CON-8, WS-CON-5: silence is asked about and then closed; so is somebody who never says hello.
 #[tokio::test(start_paused = true)]
 async fn silence() {

@@ -92,7 +92,7 @@ impl Rig {
         );
         let shares = Shares {
             attaching: 2,
-            delivery_bytes: 1 << 20,
+            delivery_bytes: DELIVERY_SHARES * defaults::PAGE_BYTES,
         };
         let channels = Channels::new(Arc::new(broker), Arc::clone(&registry), limits(), shares);
         let keeper = Arc::clone(&channels);
@@ -183,6 +183,9 @@ impl Rig {
         self.channels.stop().await;
     }
 }
+
+/// Pages that may be read and not yet written at a time.
+pub(super) const DELIVERY_SHARES: usize = 4;
 
 const BUDGET: crate::storage::Budget = crate::storage::Budget {
     messages: 1_000,

@@ -1,0 +1,179 @@
+//! The budgets: what each figure may be, and what others show.
+//!
+//! This is the one place to change them. They are for one core for the service and another for the load tool, and bodies
+//! of 1,000 bytes. `peer` is the best deployed service that was measured in the same way; `floor` does the same system
+//! calls and keeps nothing.
+
+/// Everything that is measured.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Figure {
+    /// CPU of the service per message from its POST to its acknowledgement, a fresh VAPID token each.
+    DeliveredFresh,
+    /// … one VAPID token reused.
+    DeliveredReused,
+    /// … no VAPID.
+    DeliveredNone,
+    /// CPU of the service per message that it stores for an absent user agent.
+    Stored,
+    /// CPU of the service per user agent that connects, says hello and registers.
+    Connect,
+    /// … over TLS.
+    ConnectTls,
+    /// Resident memory per idle WebSocket.
+    Idle,
+    /// … over TLS.
+    IdleTls,
+    /// Messages per second to user agents that all come back at once.
+    Drain,
+    /// From the moment a message is due to its arrival, half of the messages.
+    DeliveryP50,
+    /// … all but one in a hundred.
+    DeliveryP99,
+    /// From the moment a message is due to its 201, half of the messages.
+    AcceptanceP50,
+    /// … all but one in a hundred.
+    AcceptanceP99,
+    /// From exec to listening.
+    Startup,
+    /// Resident memory with nothing connected.
+    Resident,
+}
+
+/// In what a figure is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unit {
+    /// Microseconds of CPU time.
+    Micros,
+    /// Milliseconds.
+    Millis,
+    /// Bytes, of 1,000 to the kilobyte.
+    Bytes,
+    /// Per second.
+    PerSecond,
+}
+
+/// On which side of the budget a figure has to be.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) enum Limit {
+    /// Less is better.
+    AtMost(f64),
+    /// More is better.
+    AtLeast(f64),
+}
+
+/// What is expected of a figure.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Budget {
+    /// Of which figure.
+    pub(crate) figure: Figure,
+    /// Its name for readers.
+    pub(crate) name: &'static str,
+    /// Its unit.
+    pub(crate) unit: Unit,
+    /// Ours.
+    pub(crate) limit: Limit,
+    /// The peer's figure, if it has one.
+    pub(crate) peer: Option<f64>,
+    /// The floor, if it was measured.
+    pub(crate) floor: Option<f64>,
+}
+
+use Figure::{
+    AcceptanceP50, AcceptanceP99, Connect, ConnectTls, DeliveredFresh, DeliveredNone, DeliveredReused,
+    DeliveryP50, DeliveryP99, Drain, Idle, IdleTls, Resident, Startup, Stored,
+};
+use Limit::{AtLeast, AtMost};
+use Unit::{Bytes, Micros, Millis, PerSecond};
+
+/// The budgets of one node with embedded storage, in the order in which they are shown.
+#[rustfmt::skip]
+const BUDGETS: &[Budget] = &[
+    row(DeliveredFresh,  "CPU per delivered message, fresh VAPID token",   Micros,    AtMost(115.0),      Some(679.0),    Some(91.0)),
+    row(DeliveredReused, "CPU per delivered message, reused VAPID token",  Micros,    AtMost(45.0),       Some(663.0),    Some(13.0)),
+    row(DeliveredNone,   "CPU per delivered message, no VAPID",            Micros,    AtMost(42.0),       Some(352.0),    Some(13.0)),
+    row(Stored,          "CPU per message stored for an absent agent",     Micros,    AtMost(35.0),       Some(858.0),    Some(12.0)),
+    row(Connect,         "CPU per connect, hello and register",            Micros,    AtMost(70.0),       Some(316.0),    Some(39.0)),
+    row(ConnectTls,      "CPU per connect, hello and register, TLS",       Micros,    AtMost(300.0),      None,           None),
+    row(Idle,            "memory per idle WebSocket",                      Bytes,     AtMost(2_000.0),    Some(29_300.0), Some(1_200.0)),
+    row(IdleTls,         "memory per idle WebSocket, TLS",                 Bytes,     AtMost(6_000.0),    None,           Some(4_700.0)),
+    row(Drain,           "messages to 2,000 agents back at once",          PerSecond, AtLeast(20_000.0),  None,           None),
+    row(DeliveryP50,     "delivery at 750 messages/s, p50",                Millis,    AtMost(0.5),        Some(0.84),     Some(0.26)),
+    row(DeliveryP99,     "delivery at 750 messages/s, p99",                Millis,    AtMost(1.5),        Some(1.7),      Some(0.74)),
+    row(AcceptanceP50,   "201 at 1,000 messages/s, p50",                   Millis,    AtMost(1.0),        None,           None),
+    row(AcceptanceP99,   "201 at 1,000 messages/s, p99",                   Millis,    AtMost(10.0),       None,           None),
+    row(Startup,         "start to listening",                             Millis,    AtMost(50.0),       Some(60.0),     None),
+    row(Resident,        "memory with nothing connected",                  Bytes,     AtMost(15e6),       Some(75e6),     None),
+];
+
+const fn row(
+    figure: Figure,
+    name: &'static str,
+    unit: Unit,
+    limit: Limit,
+    peer: Option<f64>,
+    floor: Option<f64>,
+) -> Budget {
+    Budget {
+        figure,
+        name,
+        unit,
+        limit,
+        peer,
+        floor,
+    }
+}
+
+impl Figure {
+    /// What is expected of it, and its place in the table.
+    pub(crate) fn budget(self) -> Option<(usize, &'static Budget)> {
+        BUDGETS
+            .iter()
+            .enumerate()
+            .find(|(_, budget)| budget.figure == self)
+    }
+}
+
+impl Limit {
+    /// How many times worse than the limit a figure is; at most 1 is within it.
+    pub(crate) fn excess(self, value: f64) -> f64 {
+        match self {
+            Self::AtMost(limit) => value / limit,
+            Self::AtLeast(limit) => limit / value,
+        }
+    }
+
+    /// The limit itself.
+    pub(crate) fn value(self) -> f64 {
+        match self {
+            Self::AtMost(limit) | Self::AtLeast(limit) => limit,
+        }
+    }
+}
+
+impl Unit {
+    /// A figure as people read it.
+    pub(crate) fn show(self, value: f64) -> String {
+        match self {
+            Self::Micros => format!("{value:.1} µs"),
+            Self::Millis => format!("{value:.2} ms"),
+            Self::Bytes if value >= 1e6 => format!("{:.1} MB", value / 1e6),
+            Self::Bytes => format!("{value:.0} B"),
+            Self::PerSecond => format!("{value:.0} /s"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is better than its limit is within it, on both sides.
+    #[test]
+    fn better_is_within() {
+        let limit = |figure: Figure| figure.budget().unwrap().1.limit;
+        assert!(limit(Connect).excess(69.0) < 1.0);
+        assert!(limit(Connect).excess(141.0) > 2.0);
+        assert!(limit(Drain).excess(25_000.0) < 1.0);
+        assert!(limit(Drain).excess(10_000.0) >= 2.0);
+    }
+}

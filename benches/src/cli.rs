@@ -1,0 +1,91 @@
+//! What can be asked for on the command line.
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::scenarios::absent::Absent;
+use crate::scenarios::connect::Connect;
+use crate::scenarios::idle::Idle;
+use crate::scenarios::startup::Startup;
+use crate::scenarios::throughput::Throughput;
+use crate::target::TargetOptions;
+
+/// Measures a push service over its public interfaces.
+///
+/// It plays the application servers and the user agents, and reads the service's CPU time and memory from /proc. Every run
+/// checks that each message arrived exactly once, unchanged, at the right subscription, and that none is left: if not,
+/// there is no figure but a failure.
+///
+/// By default it starts a service of its own, with an empty data directory and on free ports, and ends it. Where there are
+/// two cores, the service gets one and the load tool the other. CPU figures are steadier than times on a shared machine;
+/// build both programs with --release.
+#[derive(Parser, Debug)]
+#[command(name = "push-bench", version)]
+pub(crate) struct Cli {
+    /// What to measure
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// The service that is measured
+    #[command(flatten)]
+    pub(crate) target: TargetOptions,
+}
+
+/// What to measure.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Measure every row of the budgets, each with a fresh service, and print the table
+    Run {
+        /// Only this row; may be given several times
+        #[arg(long, value_enum, value_name = "ROW")]
+        only: Vec<Row>,
+
+        /// End with an error if a figure is more than so many times over its budget
+        #[arg(long, value_name = "TIMES")]
+        fail_over: Option<f64>,
+    },
+
+    /// CPU per user agent that connects, says hello and registers
+    Connect(#[command(flatten)] Connect),
+
+    /// Memory per idle WebSocket, and whether it is given back
+    Idle(#[command(flatten)] Idle),
+
+    /// CPU, rate and latency of messages to user agents that are connected
+    Throughput(#[command(flatten)] Throughput),
+
+    /// CPU per message that is stored for a user agent that is away
+    Offline(#[command(flatten)] Absent),
+
+    /// Rate at which user agents that come back all at once get what waits for them
+    Drain(#[command(flatten)] Absent),
+
+    /// Time from start to listening, and memory with nothing connected
+    Startup(#[command(flatten)] Startup),
+}
+
+/// A row of the budgets, or a few that are measured together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Row {
+    /// Delivered messages, a fresh VAPID token each
+    ThroughputFresh,
+    /// Delivered messages, one VAPID token for all
+    ThroughputReused,
+    /// Delivered messages without VAPID
+    ThroughputNone,
+    /// Stored messages, and user agents that come back for them
+    Absent,
+    /// Coming for the first time
+    Connect,
+    /// Coming for the first time, over TLS
+    ConnectTls,
+    /// Idle WebSockets
+    Idle,
+    /// Idle WebSockets over TLS
+    IdleTls,
+    /// Latency of delivery at 750 messages/s
+    Delivery,
+    /// Latency of 201 at 1,000 messages/s
+    Acceptance,
+    /// Start and memory with nothing connected
+    Startup,
+}

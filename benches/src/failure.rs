@@ -1,0 +1,49 @@
+//! How a measurement fails: with a sentence, and with no figure.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A step that takes longer has failed: everything here runs on one machine, and the service itself gives nobody as much.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why there is no figure.
+#[derive(Debug)]
+pub(crate) struct Failure(String);
+
+/// A step of a measurement.
+pub(crate) type Outcome<T> = Result<T, Failure>;
+
+impl Failure {
+    /// For this reason.
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Says what was being done when an error came.
+pub(crate) trait While<T> {
+    /// Puts `doing` in front of the error.
+    fn doing(self, doing: impl fmt::Display) -> Outcome<T>;
+}
+
+impl<T, E: fmt::Display> While<T> for Result<T, E> {
+    fn doing(self, doing: impl fmt::Display) -> Outcome<T> {
+        self.map_err(|error| Failure(format!("{doing}: {error}")))
+    }
+}
+
+/// Waits for a step, but not for ever.
+pub(crate) async fn within<T>(step: &str, future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Failure(format!("{step}: not done after {} s", PATIENCE.as_secs()))),
+    }
+}

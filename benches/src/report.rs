@@ -1,0 +1,84 @@
+//! The table of figures beside their budgets.
+
+use std::fmt::Write as _;
+
+use crate::budgets::{Budget, Figure, Limit};
+
+/// A figure that was measured, in its unit.
+pub(crate) type Measured = (Figure, f64);
+
+const HEADINGS: [&str; 6] = ["figure", "ours", "budget", "peer", "floor", "verdict"];
+
+/// The table, in the order of the budgets.
+pub(crate) fn table(measured: &[Measured]) -> String {
+    let mut rows: Vec<_> = measured
+        .iter()
+        .filter_map(|(figure, value)| figure.budget().map(|(place, budget)| (place, budget, *value)))
+        .collect();
+    rows.sort_by_key(|(place, ..)| *place);
+    let mut lines = vec![HEADINGS.map(str::to_owned)];
+    lines.extend(rows.into_iter().map(|(_, budget, value)| line(budget, value)));
+    aligned(&lines)
+}
+
+fn line(budget: &Budget, value: f64) -> [String; 6] {
+    let show = |value: f64| budget.unit.show(value);
+    let bound = match budget.limit {
+        Limit::AtMost(_) => "≤",
+        Limit::AtLeast(_) => "≥",
+    };
+    let or_dash = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), show);
+    [
+        budget.name.to_owned(),
+        show(value),
+        format!("{bound} {}", show(budget.limit.value())),
+        or_dash(budget.peer),
+        or_dash(budget.floor),
+        verdict(budget.limit.excess(value)),
+    ]
+}
+
+fn verdict(excess: f64) -> String {
+    if excess <= 1.0 {
+        "within".to_owned()
+    } else {
+        format!("OVER: {excess:.1} times")
+    }
+}
+
+/// The first column to the left, figures to the right, the verdict as it comes.
+fn aligned(lines: &[[String; 6]]) -> String {
+    let width = |column: usize| {
+        let widths = lines.iter().map(|line| line[column].chars().count());
+        widths.max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..HEADINGS.len()).map(width).collect();
+    let mut text = String::new();
+    for [name, figures @ .., verdict] in lines {
+        // A String takes every write.
+        let _ = write!(text, "{name:<0$}", widths[0]);
+        for (figure, width) in figures.iter().zip(&widths[1..]) {
+            let _ = write!(text, "  {figure:>width$}");
+        }
+        let _ = writeln!(text, "  {verdict}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Figures stand in the budgets' order, and what is over says by how much.
+    #[test]
+    fn the_table_tells_what_is_over() {
+        let table = table(&[(Figure::Startup, 100.0), (Figure::Connect, 50.0)]);
+        let lines: Vec<_> = table.lines().collect();
+        assert_eq!(lines.len(), 3, "{table}");
+        assert!(
+            lines[1].contains("50.0 µs") && lines[1].ends_with("within"),
+            "{table}"
+        );
+        assert!(lines[2].ends_with("OVER: 2.0 times"), "{table}");
+    }
+}

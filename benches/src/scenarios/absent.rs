@@ -1,0 +1,155 @@
+//! User agents that are away: messages are stored for them, and they all come back at once.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::sending::{Campaign, Until, connect};
+use super::{Meter, Report, Spent};
+use crate::application_server::{Tokens, Vapid};
+use crate::budgets::Figure;
+use crate::failure::Outcome;
+use crate::fleet::{Fleet, Identity, Listening, expect_nothing, push_resources};
+use crate::ledger::{Ledger, Times};
+use crate::report::Measured;
+use crate::target::Target;
+
+/// After the last connection has ended, until the service has noticed it and is at rest.
+const GONE_AFTER: Duration = Duration::from_millis(500);
+
+/// Options of `offline` and `drain`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Absent {
+    /// How many user agents are away, with a subscription each
+    #[arg(long, value_name = "N", default_value_t = Self::default().user_agents)]
+    pub(crate) user_agents: usize,
+
+    /// How many messages wait for each in the end
+    #[arg(long, value_name = "N", default_value_t = Self::default().messages_each)]
+    pub(crate) messages_each: usize,
+
+    /// How many connections the application servers keep, each with one message under way
+    #[arg(long, value_name = "N", default_value_t = Self::default().senders)]
+    pub(crate) senders: usize,
+
+    /// How senders say who they are
+    #[arg(long, value_enum, default_value = "reused")]
+    pub(crate) vapid: Vapid,
+}
+
+impl Default for Absent {
+    fn default() -> Self {
+        Self {
+            user_agents: 2_000,
+            messages_each: 10,
+            senders: 64,
+            vapid: Vapid::Reused,
+        }
+    }
+}
+
+/// What came of it.
+pub(crate) struct Returned {
+    options: Absent,
+    stored: Spent,
+    acceptance: Times,
+    drained: Spent,
+    /// From the first connection to the last message.
+    drained_in: Duration,
+}
+
+impl Absent {
+    /// Stores messages for all, lets them come back, and checks that each got its own, once.
+    pub(crate) async fn run(self, target: &Target) -> Outcome<Returned> {
+        let door = target.clear();
+        let tokens = Tokens::new(self.vapid)?;
+        let (fleet, identities) =
+            Fleet::subscribe(door, self.user_agents, tokens.public_key().as_deref()).await?;
+        drop(fleet);
+        tokio::time::sleep(GONE_AFTER).await;
+
+        let mut campaign = Campaign {
+            ledger: Arc::new(Ledger::new(self.messages(), 0)?),
+            push_resources: push_resources(&identities)?,
+            tokens,
+        };
+        campaign.sign(self.messages())?;
+        let campaign = Arc::new(campaign);
+        let stored = self.store(target, &campaign).await?;
+        let acceptance = campaign.ledger.acceptance();
+        let (drained, drained_in) = self.drain(target, &identities, &campaign.ledger).await?;
+        expect_nothing(door, &identities).await?;
+        Ok(Returned {
+            options: self,
+            stored,
+            acceptance,
+            drained,
+            drained_in,
+        })
+    }
+
+    async fn store(self, target: &Target, campaign: &Arc<Campaign>) -> Outcome<Spent> {
+        let senders = connect(target.clear(), self.senders).await?;
+        let meter = Meter::start(target.process())?;
+        campaign
+            .send_closed(senders, 0..self.messages(), Until::Accepted)
+            .await?;
+        meter.stop()
+    }
+
+    async fn drain(
+        self,
+        target: &Target,
+        identities: &[Identity],
+        ledger: &Arc<Ledger>,
+    ) -> Outcome<(Spent, Duration)> {
+        let meter = Meter::start(target.process())?;
+        let started = Instant::now();
+        let mut listening = Listening::come_back(target.clear(), identities, ledger);
+        listening.during(ledger.arrivals(self.messages())).await?;
+        let spent = meter.stop()?;
+        listening.stop().await?;
+        ledger.settle()?;
+        Ok((spent, ledger.last_arrival() - started))
+    }
+
+    fn messages(self) -> usize {
+        self.user_agents * self.messages_each
+    }
+}
+
+impl Report for Returned {
+    fn figures(&self) -> Vec<Measured> {
+        let messages = self.options.messages();
+        vec![
+            (Figure::Stored, self.stored.service.micros_per(messages)),
+            (Figure::Drain, messages as f64 / self.drained_in.as_secs_f64()),
+        ]
+    }
+}
+
+impl fmt::Display for Returned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (user_agents, messages) = (self.options.user_agents, self.options.messages());
+        let stored = self.stored.service.micros_per(messages);
+        let drained = self.drained.service.micros_per(messages);
+        let rate = messages as f64 / self.drained_in.as_secs_f64();
+        let vapid = format!("{:?}", self.options.vapid).to_lowercase();
+        writeln!(f, "absent: {messages} messages for {user_agents} user agents, VAPID {vapid}")?;
+        writeln!(
+            f,
+            "  stored: {stored:.1} µs of the service's CPU each, {:.0} messages/s",
+            self.stored.per_second(messages)
+        )?;
+        writeln!(f, "  {}", self.stored)?;
+        writeln!(f, "  201: {}", self.acceptance)?;
+        writeln!(
+            f,
+            "  drained: {rate:.0} messages/s from the first connection to the last message, each once; \
+             {drained:.1} µs each, connections included"
+        )?;
+        write!(f, "  {}", self.drained)
+    }
+}

@@ -1,0 +1,95 @@
+//! User agents that come for the first time: connect, upgrade, hello, register.
+
+use std::fmt;
+
+use clap::Args;
+
+use super::{Meter, Report, Spent};
+use crate::application_server::{Tokens, Vapid};
+use crate::budgets::Figure;
+use crate::failure::Outcome;
+use crate::fleet::Fleet;
+use crate::report::Measured;
+use crate::target::Target;
+
+/// User agents that come before anything is measured.
+const WARM_UP: usize = 200;
+
+/// Options of `connect`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Connect {
+    /// How many user agents come
+    #[arg(long, value_name = "N", default_value_t = Self::default().user_agents)]
+    pub(crate) user_agents: usize,
+
+    /// Connect over TLS, with a full handshake each
+    #[arg(long)]
+    pub(crate) over_tls: bool,
+}
+
+impl Default for Connect {
+    fn default() -> Self {
+        Self {
+            user_agents: 4_000,
+            over_tls: false,
+        }
+    }
+}
+
+/// What it took.
+pub(crate) struct Connected {
+    options: Connect,
+    hello: Spent,
+    register: Spent,
+}
+
+impl Connect {
+    /// Measures the two steps one after the other: connecting needs no storage, registering does.
+    pub(crate) async fn run(self, target: &Target) -> Outcome<Connected> {
+        let door = target.door(self.over_tls)?;
+        // Subscriptions are restricted to a key, as those of browsers are.
+        let key = Tokens::new(Vapid::Reused)?.public_key();
+        Fleet::subscribe(door, WARM_UP, key.as_deref()).await?;
+
+        let meter = Meter::start(target.process())?;
+        let (fleet, uaids) = Fleet::connect(door, self.user_agents).await?;
+        let hello = meter.stop()?;
+
+        let meter = Meter::start(target.process())?;
+        fleet.register(uaids, key.as_deref()).await?;
+        let register = meter.stop()?;
+        Ok(Connected {
+            options: self,
+            hello,
+            register,
+        })
+    }
+}
+
+impl Connected {
+    fn micros(&self) -> [f64; 2] {
+        [self.hello, self.register].map(|step| step.service.micros_per(self.options.user_agents))
+    }
+}
+
+impl Report for Connected {
+    fn figures(&self) -> Vec<Measured> {
+        let figure = if self.options.over_tls {
+            Figure::ConnectTls
+        } else {
+            Figure::Connect
+        };
+        vec![(figure, self.micros().iter().sum())]
+    }
+}
+
+impl fmt::Display for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let over = if self.options.over_tls { " over TLS" } else { "" };
+        let count = self.options.user_agents;
+        let [hello, register] = self.micros();
+        writeln!(f, "connect{over}: {count} user agents, CPU of the service for each")?;
+        writeln!(f, "  connect, upgrade, hello: {hello:.1} µs, {}", self.hello)?;
+        write!(f, "  register: {register:.1} µs, {}", self.register)
+    }
+}

@@ -1,0 +1,204 @@
+//! User agents that are there and quiet: what each costs in memory, and whether it is all given back.
+//!
+//! Memory per WebSocket is a slope: what the later nine tenths add after the first tenth. So what the service takes
+//! once, for its first connections, does not count.
+
+use std::fmt;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Report;
+use crate::budgets::Figure;
+use crate::failure::{Failure, Outcome};
+use crate::fleet::Fleet;
+use crate::process::Process;
+use crate::report::Measured;
+use crate::target::Target;
+
+/// Two readings of memory that are so close are taken as rest.
+const AT_REST_BYTES: u64 = 64 * 1024;
+
+/// How often memory is read, and how many times before it counts as at rest anyway.
+const LOOK_EVERY: Duration = Duration::from_millis(150);
+const LOOKS: usize = 40;
+
+/// Connections that come and go before anything is measured.
+const WARM_UP: usize = 50;
+
+/// Of a second round, per connection: more would be a leak.
+const LEAK_BYTES: f64 = 200.0;
+
+/// Options of `idle`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Idle {
+    /// How many WebSockets are held
+    #[arg(long, value_name = "N", default_value_t = Self::default().connections)]
+    pub(crate) connections: usize,
+
+    /// Connect over TLS
+    #[arg(long)]
+    pub(crate) over_tls: bool,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self {
+            connections: 5_000,
+            over_tls: false,
+        }
+    }
+}
+
+/// What they took.
+pub(crate) struct Idled {
+    options: Idle,
+    empty: u64,
+    /// A connection, from the slope of the first round.
+    each: f64,
+    first: Round,
+    second: Round,
+    descriptors: [usize; 2],
+}
+
+/// All connected, then all gone.
+#[derive(Clone, Copy)]
+struct Round {
+    tenth: u64,
+    full: u64,
+    left: u64,
+}
+
+impl Idle {
+    /// Connects all, lets them go, and does it again.
+    pub(crate) async fn run(self, target: &Target) -> Outcome<Idled> {
+        let process = target.process();
+        let untouched = process.descriptors()?;
+        drop(Fleet::connect(target.door(self.over_tls)?, WARM_UP).await?);
+        until_closed(process, untouched).await?;
+        let descriptors_before = process.descriptors()?;
+        let empty = at_rest(process).await?;
+        let first = self.round(target, descriptors_before).await?;
+        let second = self.round(target, descriptors_before).await?;
+        let idled = Idled {
+            options: self,
+            empty,
+            each: per_connection(first.full, first.tenth, self.connections - self.tenth()),
+            first,
+            second,
+            descriptors: [descriptors_before, process.descriptors()?],
+        };
+        idled.check()
+    }
+
+    async fn round(self, target: &Target, descriptors: usize) -> Outcome<Round> {
+        let (door, process) = (target.door(self.over_tls)?, target.process());
+        let early = Fleet::connect(door, self.tenth()).await?;
+        let tenth = at_rest(process).await?;
+        let late = Fleet::connect(door, self.connections - self.tenth()).await?;
+        let full = at_rest(process).await?;
+        let held = process.descriptors()?;
+        if held < descriptors + self.connections {
+            return Err(Failure::new(format!(
+                "the service dropped connections: it holds {held} descriptors for {} connections",
+                self.connections
+            )));
+        }
+        drop((early, late));
+        until_closed(process, descriptors).await?;
+        let left = at_rest(process).await?;
+        Ok(Round { tenth, full, left })
+    }
+
+    fn tenth(self) -> usize {
+        self.connections / 10
+    }
+}
+
+impl Idled {
+    fn check(self) -> Outcome<Self> {
+        let [before, after] = self.descriptors;
+        let growth = self.growth();
+        if after > before {
+            return Err(Failure::new(format!(
+                "descriptors leak: {before} before, {after} after"
+            )));
+        }
+        if growth > LEAK_BYTES {
+            return Err(Failure::new(format!(
+                "memory leaks: a second round took {growth:.0} B more per connection"
+            )));
+        }
+        Ok(self)
+    }
+
+    /// What the second round took beyond the first, per connection.
+    fn growth(&self) -> f64 {
+        per_connection(self.second.full, self.first.full, self.options.connections)
+    }
+}
+
+impl Report for Idled {
+    fn figures(&self) -> Vec<Measured> {
+        let figure = if self.options.over_tls {
+            Figure::IdleTls
+        } else {
+            Figure::Idle
+        };
+        vec![(figure, self.each)]
+    }
+}
+
+impl fmt::Display for Idled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let over = if self.options.over_tls { " over TLS" } else { "" };
+        let mb = |bytes: u64| bytes as f64 / 1e6;
+        let (count, each, growth) = (self.options.connections, self.each, self.growth());
+        let [before, after] = self.descriptors;
+        writeln!(
+            f,
+            "idle{over}: {count} WebSockets, {each:.0} B each; a second round adds {growth:.0} B each"
+        )?;
+        writeln!(
+            f,
+            "  resident: empty {:.1} MB, full {:.1}, all gone {:.1}, full again {:.1}, all gone {:.1}",
+            mb(self.empty),
+            mb(self.first.full),
+            mb(self.first.left),
+            mb(self.second.full),
+            mb(self.second.left),
+        )?;
+        write!(f, "  descriptors: {before} before, {after} after")
+    }
+}
+
+fn per_connection(more: u64, less: u64, connections: usize) -> f64 {
+    (more as f64 - less as f64) / connections as f64
+}
+
+/// Memory, once it has stopped changing.
+async fn at_rest(process: Process) -> Outcome<u64> {
+    let mut last = process.resident_bytes()?;
+    for _ in 0..LOOKS {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = process.resident_bytes()?;
+        if now.abs_diff(last) <= AT_REST_BYTES {
+            return Ok(now);
+        }
+        last = now;
+    }
+    Ok(last)
+}
+
+async fn until_closed(process: Process, descriptors: usize) -> Outcome<()> {
+    for _ in 0..LOOKS {
+        if process.descriptors()? <= descriptors {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    let held = process.descriptors()?;
+    Err(Failure::new(format!(
+        "the service keeps closed connections: {held} descriptors, {descriptors} at the start"
+    )))
+}

@@ -1,0 +1,216 @@
+//! Messages to user agents that are connected: what each costs, how many there can be, how long each takes.
+//!
+//! Closed: every sender waits until its message was answered and delivered. So the service is as busy as it can be, and
+//! CPU per message and the rate are what counts. Open: messages are due at a fixed rate. So latency is what counts.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::sending::{Campaign, Senders, Until, connect};
+use super::{Meter, Report, Spent};
+use crate::application_server::{Tokens, Vapid};
+use crate::budgets::Figure;
+use crate::failure::Outcome;
+use crate::fleet::{Fleet, expect_nothing, push_resources};
+use crate::ledger::{Ledger, Times};
+use crate::report::Measured;
+use crate::target::Target;
+
+/// Of the measured messages, how many go before them to warm up: one in so many.
+const WARM_UP_PART: usize = 8;
+
+/// How senders go about it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Mode {
+    /// Each sends its next message when its last one was answered and has arrived: as fast as the service can
+    Closed,
+    /// All together keep to --rate, whether or not the service keeps up
+    Open,
+}
+
+/// Options of `throughput`.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Throughput {
+    /// How senders go about it
+    #[arg(long, value_enum, default_value = "closed")]
+    pub(crate) mode: Mode,
+
+    /// How senders say who they are
+    #[arg(long, value_enum, default_value = "reused")]
+    pub(crate) vapid: Vapid,
+
+    /// How many user agents are connected, with a subscription each
+    #[arg(long, value_name = "N", default_value_t = Self::default().user_agents)]
+    pub(crate) user_agents: usize,
+
+    /// How many connections the application servers keep
+    #[arg(long, value_name = "N", default_value_t = Self::default().senders)]
+    pub(crate) senders: usize,
+
+    /// How many messages are measured
+    #[arg(long, value_name = "N", default_value_t = Self::default().messages)]
+    pub(crate) messages: usize,
+
+    /// Messages per second, when open
+    #[arg(long, value_name = "PER_SECOND", default_value_t = Self::default().rate)]
+    pub(crate) rate: f64,
+}
+
+impl Default for Throughput {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Closed,
+            vapid: Vapid::Reused,
+            user_agents: 200,
+            senders: 32,
+            messages: 40_000,
+            rate: 750.0,
+        }
+    }
+}
+
+/// What came of it.
+pub(crate) struct Delivered {
+    options: Throughput,
+    spent: Spent,
+    delivery: Times,
+    acceptance: Times,
+    /// How late the worst message was sent, when open.
+    latest: Duration,
+}
+
+impl Throughput {
+    /// Sends all messages, and checks that each arrived once.
+    pub(crate) async fn run(self, target: &Target) -> Outcome<Delivered> {
+        let door = target.clear();
+        let warm_up = self.messages / WARM_UP_PART;
+        let total = warm_up + self.messages;
+        let tokens = Tokens::new(self.vapid)?;
+        let (fleet, identities) =
+            Fleet::subscribe(door, self.user_agents, tokens.public_key().as_deref()).await?;
+        let mut campaign = Campaign {
+            ledger: Arc::new(Ledger::new(total, warm_up)?),
+            push_resources: push_resources(&identities)?,
+            tokens,
+        };
+        campaign.sign(total)?;
+        let campaign = Arc::new(campaign);
+
+        let mut listening = fleet.listen(&campaign.ledger);
+        let senders = connect(door, self.senders).await?;
+        let measured = listening.during(self.measure(target, &campaign, senders, warm_up, total));
+        let (spent, latest) = measured.await?;
+        listening.stop().await?;
+        campaign.ledger.settle()?;
+        expect_nothing(door, &identities).await?;
+        Ok(Delivered {
+            options: self,
+            spent,
+            delivery: campaign.ledger.delivery(),
+            acceptance: campaign.ledger.acceptance(),
+            latest,
+        })
+    }
+
+    async fn measure(
+        self,
+        target: &Target,
+        campaign: &Arc<Campaign>,
+        senders: Senders,
+        warm_up: usize,
+        total: usize,
+    ) -> Outcome<(Spent, Duration)> {
+        let (senders, _) = self.send(campaign, senders, 0, warm_up).await?;
+        let meter = Meter::start(target.process())?;
+        let (_, latest) = self.send(campaign, senders, warm_up, total).await?;
+        Ok((meter.stop()?, latest))
+    }
+
+    async fn send(
+        self,
+        campaign: &Arc<Campaign>,
+        senders: Senders,
+        from: usize,
+        to: usize,
+    ) -> Outcome<(Senders, Duration)> {
+        let sent = match self.mode {
+            Mode::Closed => {
+                let senders = campaign.send_closed(senders, from..to, Until::Delivered).await?;
+                (senders, Duration::ZERO)
+            }
+            Mode::Open => campaign.send_open(senders, from..to, self.rate).await?,
+        };
+        campaign.ledger.arrivals(to).await?;
+        Ok(sent)
+    }
+}
+
+impl Delivered {
+    /// The service's CPU for each message.
+    fn micros(&self) -> f64 {
+        self.spent.service.micros_per(self.options.messages)
+    }
+
+    /// The figures of an open loop that tell about acceptance: of one at a rate that is not for delivery.
+    pub(crate) fn acceptance_figures(&self) -> Vec<Measured> {
+        vec![
+            (Figure::AcceptanceP50, millis(self.acceptance.p50)),
+            (Figure::AcceptanceP99, millis(self.acceptance.p99)),
+        ]
+    }
+}
+
+impl Report for Delivered {
+    fn figures(&self) -> Vec<Measured> {
+        match (self.options.mode, self.options.vapid) {
+            (Mode::Closed, Vapid::Fresh) => vec![(Figure::DeliveredFresh, self.micros())],
+            (Mode::Closed, Vapid::Reused) => vec![(Figure::DeliveredReused, self.micros())],
+            (Mode::Closed, Vapid::None) => vec![(Figure::DeliveredNone, self.micros())],
+            (Mode::Open, _) => vec![
+                (Figure::DeliveryP50, millis(self.delivery.p50)),
+                (Figure::DeliveryP99, millis(self.delivery.p99)),
+            ],
+        }
+    }
+}
+
+impl fmt::Display for Delivered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Throughput {
+            mode,
+            vapid,
+            user_agents,
+            senders,
+            messages,
+            rate,
+        } = self.options;
+        let vapid = format!("{vapid:?}").to_lowercase();
+        match mode {
+            Mode::Closed => write!(f, "throughput, closed loop of {senders} senders")?,
+            Mode::Open => write!(f, "throughput, open loop at {rate} messages/s")?,
+        }
+        writeln!(
+            f,
+            ", VAPID {vapid}: {messages} messages to {user_agents} user agents, each once"
+        )?;
+        let (micros, per_second) = (self.micros(), self.spent.per_second(messages));
+        writeln!(
+            f,
+            "  {micros:.1} µs of the service's CPU each, {per_second:.0} messages/s"
+        )?;
+        writeln!(f, "  {}", self.spent)?;
+        writeln!(f, "  delivery: {}", self.delivery)?;
+        write!(f, "  201: {}", self.acceptance)?;
+        if mode == Mode::Open {
+            write!(f, "\n  sent at most {:.2} ms late", millis(self.latest))?;
+        }
+        Ok(())
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
