@@ -121,7 +121,7 @@ impl Listening {
         Self { tasks, stop }
     }
 
-    /// Everyone finishes what it has begun, and closes its connection.
+    /// Everyone waits until its acknowledgements were read, which an answer to a ping tells, and closes its connection.
     pub(crate) async fn stop(mut self) -> Outcome<()> {
         // If all have failed nobody listens, and the failure comes out below.
         let _ = self.stop.send(true);
@@ -190,7 +190,11 @@ async fn listen(
         let subscription = if channel == own { nth } else { usize::MAX };
         ledger.arrived(subscription, body);
     };
-    user_agent.listen(stop, arrived).await
+    user_agent.listen(stop, arrived).await?;
+    match within("ending a channel", user_agent.ping()).await? {
+        0 => Ok(()),
+        late => Err(Failure::new(format!("{late} messages too many arrived"))),
+    }
 }
 
 /// Does a step `count` times, at most `width` at a time, and returns what came of each, in order.
