@@ -1,7 +1,7 @@
 //! What an idle session costs: memory within its budget, every descriptor given back, nothing that stays behind.
 //!
-//! The user agents are bare sockets of this process; what is measured is the service's own memory. Budgets are twice
-//! those of DESIGN §6, because a test must fail for a reason and not for a warm cache.
+//! The user agents are bare sockets of this process; what is measured is the service's own memory. Limits are twice
+//! the budgets of `benches/src/budgets.rs`, because a test must fail for a reason and not for a warm cache.
 
 use std::io;
 use std::time::Duration;
@@ -22,19 +22,19 @@ const AT_ONCE: usize = 100;
 /// What another round of sessions may leave behind, per session: allocators keep some of what they had.
 const RESIDUE_BYTES: u64 = 200;
 
-/// Twice the 2 KB of DESIGN §6.
+/// Twice the budget of 2 KB.
 const CLEAR_BYTES: u64 = 4 * 1_024;
-/// Twice the 6 KB of DESIGN §6.
+/// Twice the budget of 6 KB.
 const TLS_BYTES: u64 = 12 * 1_024;
 
-/// DESIGN §6: an idle WebSocket in clear stays within its budget.
+/// An idle WebSocket in clear stays within its budget.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_sessions_in_clear() {
     let node = Node::start(Settings::new()).await;
     measure(&node, &node.door(), CLEAR_BYTES).await;
 }
 
-/// DESIGN §6: an idle WebSocket over TLS stays within its budget.
+/// An idle WebSocket over TLS stays within its budget.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_sessions_over_tls() {
     let node = Node::start(Settings::new().tls()).await;

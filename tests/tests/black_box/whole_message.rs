@@ -215,7 +215,7 @@ async fn acknowledgements_come_in_many_forms() {
     agent.receives("the only one").await;
 }
 
-/// DESIGN §4.7, PR-16: a hundred messages pass through a window that is smaller, each when there is room for it, in order.
+/// PR-16: a hundred messages pass through a window that is smaller, each when there is room for it, in order.
 #[tokio::test]
 async fn a_window_lets_a_long_queue_through() {
     let node = Node::start(Settings::new().set("channels.in_flight", 8)).await;
