@@ -62,7 +62,7 @@ step_no_runtime() {
 }
 
 step_unit() {
-    cargo test --workspace --exclude push-tests --quiet
+    cargo test --workspace --exclude push-tests --quiet --no-fail-fast
     cargo test --package push-tests --lib --quiet
 }
 
