@@ -61,7 +61,8 @@ impl Fleet {
         let registered = each(user_agents.len(), CONNECTING, |nth| {
             let (user_agent, key) = (user_agents[nth].take(), key.map(str::to_owned));
             async move {
-                let mut user_agent = user_agent.ok_or_else(|| Failure::new("a user agent is registered twice"))?;
+                let mut user_agent =
+                    user_agent.ok_or_else(|| Failure::new("a user agent is registered twice"))?;
                 let push_resource = user_agent.register(&channel_name(nth), key.as_deref()).await?;
                 Ok((user_agent, push_resource))
             }
@@ -105,8 +106,12 @@ impl Listening {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for (nth, identity) in identities.iter().enumerate() {
-            let (door, identity, ledger, stopped) =
-                (door.clone(), identity.clone(), Arc::clone(ledger), stopped.clone());
+            let (door, identity, ledger, stopped) = (
+                door.clone(),
+                identity.clone(),
+                Arc::clone(ledger),
+                stopped.clone(),
+            );
             tasks.spawn(async move {
                 let mut user_agent = within("coming back", come_back(&door, &identity)).await?;
                 listen(&mut user_agent, nth, &ledger, stopped).await?;
@@ -116,7 +121,7 @@ impl Listening {
         Self { tasks, stop }
     }
 
-    /// Everyone finishes what it has begun, and closes its connection.
+    /// Everyone waits until its acknowledgements were read, which an answer to a ping tells, and closes its connection.
     pub(crate) async fn stop(mut self) -> Outcome<()> {
         // If all have failed nobody listens, and the failure comes out below.
         let _ = self.stop.send(true);
@@ -185,7 +190,11 @@ async fn listen(
         let subscription = if channel == own { nth } else { usize::MAX };
         ledger.arrived(subscription, body);
     };
-    user_agent.listen(stop, arrived).await
+    user_agent.listen(stop, arrived).await?;
+    match within("ending a channel", user_agent.ping()).await? {
+        0 => Ok(()),
+        late => Err(Failure::new(format!("{late} messages too many arrived"))),
+    }
 }
 
 /// Does a step `count` times, at most `width` at a time, and returns what came of each, in order.

@@ -182,7 +182,9 @@ impl Books {
             return Err(format!("message {number} arrived before it was sent"));
         };
         if addressee != subscription {
-            return Err(format!("message {number} arrived at somebody else's subscription"));
+            return Err(format!(
+                "message {number} arrived at somebody else's subscription"
+            ));
         }
         if message.has_arrived {
             return Err(format!("message {number} arrived twice"));

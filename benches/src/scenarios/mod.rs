@@ -5,9 +5,13 @@
 
 pub(crate) mod absent;
 pub(crate) mod connect;
+#[cfg(test)]
+mod fake;
 pub(crate) mod idle;
 mod sending;
 pub(crate) mod startup;
+#[cfg(test)]
+mod tests;
 pub(crate) mod throughput;
 
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Storage on the disk of this machine: survives kill -9 and power loss, needs no server beside it.
 //!
-//! A step is decided in memory by the core of [`super::queue`], on the state of its user agent, and its writes go in
+//! A step is decided in memory by the core in `queue`, on the state of its user agent, and its writes go in
 //! order to one writer thread, which commits many steps with one sync. What is decided is announced at once and answered
 //! when it is durable: delivery to a connected user agent does not wait for the disk, 201 does.
 //!

@@ -266,6 +266,14 @@ impl UserAgent {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// The next bytes, when no message is half read.
+    pub(super) async fn receive_bytes<const N: usize>(&mut self) -> [u8; N] {
+        assert!(self.read.is_empty());
+        let mut bytes = [0; N];
+        self.stream.read_exact(&mut bytes).await.unwrap();
+        bytes
+    }
+
     /// The next message.
     pub(super) async fn receive(&mut self) -> Value {
         match self.next().await {
