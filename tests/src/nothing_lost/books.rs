@@ -92,8 +92,8 @@ struct Message {
     last_connection: usize,
     /// Whether it was acknowledged since its last offer.
     is_acknowledged: bool,
-    /// When an acknowledgement of it is known to have reached a node.
-    acknowledged: Vec<Instant>,
+    /// When connections were opened on which it was acknowledged, and when that was known to have reached the node.
+    acknowledged: Vec<(Instant, Instant)>,
 }
 
 impl Books {
@@ -249,10 +249,11 @@ impl Books {
         Some((number, place))
     }
 
-    /// The acknowledgement of a message has reached the node.
-    pub fn acknowledged(&mut self, (subscription, message): MessageKey, now: Instant) {
+    /// The answer to a ping has told that the acknowledgement of a message reached the node. The answer may be read
+    /// when that node is dead already; the connection tells which node it was.
+    pub fn acknowledged(&mut self, (subscription, message): MessageKey, on: Connection, now: Instant) {
         let message = &mut self.subscriptions[subscription].messages[message];
-        message.acknowledged.push(now);
+        message.acknowledged.push((on.opened, now));
         message.is_acknowledged = true;
         self.changes.send_replace(());
     }
@@ -350,8 +351,8 @@ impl Books {
     /// If an acknowledgement of this message was taken before `then`: how long the node lived with it.
     fn taken(&self, (subscription, message): MessageKey, then: Instant) -> Option<Duration> {
         let acknowledged = &self.subscriptions[subscription].messages[message].acknowledged;
-        let lived = acknowledged.iter().map(|&reached| {
-            let killed = self.kills.iter().find(|kill| **kill > reached);
+        let lived = acknowledged.iter().map(|&(opened, reached)| {
+            let killed = self.kills.iter().find(|kill| **kill > opened);
             let until = killed.map_or(then, |kill| then.min(*kill));
             until.saturating_duration_since(reached)
         });
