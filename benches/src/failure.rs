@@ -44,6 +44,9 @@ impl<T, E: fmt::Display> While<T> for Result<T, E> {
 pub(crate) async fn within<T>(step: &str, future: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(Failure(format!("{step}: not done after {} s", PATIENCE.as_secs()))),
+        Err(_) => Err(Failure(format!(
+            "{step}: not done after {} s",
+            PATIENCE.as_secs()
+        ))),
     }
 }

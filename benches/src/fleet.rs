@@ -61,7 +61,8 @@ impl Fleet {
         let registered = each(user_agents.len(), CONNECTING, |nth| {
             let (user_agent, key) = (user_agents[nth].take(), key.map(str::to_owned));
             async move {
-                let mut user_agent = user_agent.ok_or_else(|| Failure::new("a user agent is registered twice"))?;
+                let mut user_agent =
+                    user_agent.ok_or_else(|| Failure::new("a user agent is registered twice"))?;
                 let push_resource = user_agent.register(&channel_name(nth), key.as_deref()).await?;
                 Ok((user_agent, push_resource))
             }
@@ -105,8 +106,12 @@ impl Listening {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for (nth, identity) in identities.iter().enumerate() {
-            let (door, identity, ledger, stopped) =
-                (door.clone(), identity.clone(), Arc::clone(ledger), stopped.clone());
+            let (door, identity, ledger, stopped) = (
+                door.clone(),
+                identity.clone(),
+                Arc::clone(ledger),
+                stopped.clone(),
+            );
             tasks.spawn(async move {
                 let mut user_agent = within("coming back", come_back(&door, &identity)).await?;
                 listen(&mut user_agent, nth, &ledger, stopped).await?;

@@ -191,7 +191,9 @@ impl Books {
             return Err(format!("message {number} arrived before it was sent"));
         };
         if addressee != subscription {
-            return Err(format!("message {number} arrived at somebody else's subscription"));
+            return Err(format!(
+                "message {number} arrived at somebody else's subscription"
+            ));
         }
         if message.has_arrived {
             return Err(format!("message {number} arrived twice"));
@@ -209,7 +211,10 @@ impl Books {
     }
 
     fn wake_all(&mut self) {
-        let waiting = self.messages.iter_mut().filter_map(|message| message.waiting.take());
+        let waiting = self
+            .messages
+            .iter_mut()
+            .filter_map(|message| message.waiting.take());
         waiting.for_each(Waker::wake);
     }
 

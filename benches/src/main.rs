@@ -57,9 +57,7 @@ fn measure(cli: &Cli) -> Outcome<()> {
         cli.target.describe(),
         cores.describe()
     );
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.doing("starting a runtime")?.block_on(async {
         tokio::select! {
             done = command(cli, cores) => done,
@@ -115,7 +113,9 @@ async fn rows(only: &[Row], fail_over: Option<f64>, target: &TargetOptions, core
     };
     match (failed, figures.iter().filter(is_over).count()) {
         (0, 0) => Ok(()),
-        (0, over) => Err(Failure::new(format!("{over} figures are too far over their budgets"))),
+        (0, over) => Err(Failure::new(format!(
+            "{over} figures are too far over their budgets"
+        ))),
         (failed, _) => Err(Failure::new(format!("{failed} rows failed"))),
     }
 }

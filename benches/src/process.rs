@@ -103,7 +103,10 @@ impl CpuTime {
     pub(crate) fn since(&self, earlier: &Self) -> CpuUsed {
         let user = self.user.saturating_sub(earlier.user);
         let system = self.system.saturating_sub(earlier.system);
-        let all_live = earlier.threads.keys().all(|thread| self.threads.contains_key(thread));
+        let all_live = earlier
+            .threads
+            .keys()
+            .all(|thread| self.threads.contains_key(thread));
         let exact = self.threads.iter().map(|(thread, used)| {
             used.saturating_sub(earlier.threads.get(thread).copied().unwrap_or_default())
         });

@@ -85,7 +85,10 @@ impl Service {
         let spawned = recipe.cores.start_service(|| command.spawn())?;
         let mut child = spawned.doing(format_args!("starting {}", recipe.program.display()))?;
         let log = Arc::new(Mutex::new(VecDeque::new()));
-        let listening = child.stderr.take().map(|stderr| read_log(stderr, Arc::clone(&log)));
+        let listening = child
+            .stderr
+            .take()
+            .map(|stderr| read_log(stderr, Arc::clone(&log)));
         let mut service = Self {
             child,
             log,

@@ -150,9 +150,10 @@ impl Target {
     /// Puts the end of the service's log under a failure, if there is one to read.
     pub(crate) fn explain(&self, failure: Failure) -> Failure {
         match &self.started {
-            Some((service, _)) => {
-                Failure::new(format!("{failure}\nthe service's log ends with:\n{}", service.tail()))
-            }
+            Some((service, _)) => Failure::new(format!(
+                "{failure}\nthe service's log ends with:\n{}",
+                service.tail()
+            )),
             None => failure,
         }
     }

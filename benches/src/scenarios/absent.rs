@@ -137,7 +137,10 @@ impl fmt::Display for Returned {
         let drained = self.drained.service.micros_per(messages);
         let rate = messages as f64 / self.drained_in.as_secs_f64();
         let vapid = format!("{:?}", self.options.vapid).to_lowercase();
-        writeln!(f, "absent: {messages} messages for {user_agents} user agents, VAPID {vapid}")?;
+        writeln!(
+            f,
+            "absent: {messages} messages for {user_agents} user agents, VAPID {vapid}"
+        )?;
         writeln!(
             f,
             "  stored: {stored:.1} µs of the service's CPU each, {:.0} messages/s",

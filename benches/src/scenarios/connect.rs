@@ -88,7 +88,10 @@ impl fmt::Display for Connected {
         let over = if self.options.over_tls { " over TLS" } else { "" };
         let count = self.options.user_agents;
         let [hello, register] = self.micros();
-        writeln!(f, "connect{over}: {count} user agents, CPU of the service for each")?;
+        writeln!(
+            f,
+            "connect{over}: {count} user agents, CPU of the service for each"
+        )?;
         writeln!(f, "  connect, upgrade, hello: {hello:.1} µs, {}", self.hello)?;
         write!(f, "  register: {register:.1} µs, {}", self.register)
     }

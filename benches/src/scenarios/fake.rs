@@ -92,7 +92,11 @@ impl Fake {
         let mut state = self.state.lock().unwrap();
         state.pushed += 1;
         let number = state.pushed;
-        let wrong = if number == UNLUCKY { self.wrong } else { Wrong::Nothing };
+        let wrong = if number == UNLUCKY {
+            self.wrong
+        } else {
+            Wrong::Nothing
+        };
         let mut body = URL_SAFE_NO_PAD.encode(body);
         let queue = state.queues.get_mut(uaid).unwrap();
         let mut channel = queue.channel.clone();
@@ -166,7 +170,9 @@ impl Fake {
                 let channel = &message["channelID"];
                 state.queues.get_mut(uaid).unwrap().channel = channel.as_str().unwrap().to_owned();
                 let url = format!("http://{}/wpush/v1/{uaid}", self.address);
-                say(json!({"messageType": "register", "channelID": channel, "status": 200, "pushEndpoint": url}));
+                say(
+                    json!({"messageType": "register", "channelID": channel, "status": 200, "pushEndpoint": url}),
+                );
             }
             Some("ack") => {
                 let version = message["updates"][0]["version"].as_str().unwrap();

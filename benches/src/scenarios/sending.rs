@@ -51,7 +51,9 @@ impl Campaign {
     pub(super) fn sign(&mut self, messages: usize) -> Outcome<()> {
         match self.push_resources.first() {
             Some(push_resource) => self.tokens.sign(push_resource.origin(), messages),
-            None => Err(Failure::new("there is nobody to send to: at least one user agent")),
+            None => Err(Failure::new(
+                "there is nobody to send to: at least one user agent",
+            )),
         }
     }
 
@@ -98,7 +100,10 @@ impl Campaign {
         let mut tasks = JoinSet::new();
         for number in numbers {
             let due = pace.next().await?;
-            let mut sender = idle.recv().await.ok_or_else(|| Failure::new("no sender is left"))?;
+            let mut sender = idle
+                .recv()
+                .await
+                .ok_or_else(|| Failure::new("no sender is left"))?;
             let (campaign, give_back) = (Arc::clone(self), give_back.clone());
             tasks.spawn(async move {
                 let late = due.elapsed();

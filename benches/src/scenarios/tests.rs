@@ -64,7 +64,11 @@ async fn what_is_wrong_fails() {
         (Wrong::Refused, "answered 503"),
         (Wrong::KeptAfterAck, "offered again"),
     ] {
-        let told = SMALL.run(&target(wrong).await).await.err().map(|failure| failure.to_string());
+        let told = SMALL
+            .run(&target(wrong).await)
+            .await
+            .err()
+            .map(|failure| failure.to_string());
         assert!(
             told.as_ref().is_some_and(|told| told.contains(expected)),
             "{wrong:?}: {told:?}"
@@ -78,7 +82,9 @@ async fn what_is_lost_is_missed() {
     let target = target(Wrong::Lost).await;
     let failure = FEW.run(&target).await.err().map(|failure| failure.to_string());
     assert!(
-        failure.as_ref().is_some_and(|told| told.contains("did not arrive")),
+        failure
+            .as_ref()
+            .is_some_and(|told| told.contains("did not arrive")),
         "{failure:?}"
     );
 }
