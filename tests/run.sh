@@ -63,7 +63,7 @@ step_no_runtime() {
 
 step_unit() {
     cargo test --workspace --exclude push-tests --quiet
-    cargo test --package push-tests --lib --quiet
+    cargo test --package push-tests --lib --test coverage --quiet
 }
 
 step_black_box() {

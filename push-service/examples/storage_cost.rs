@@ -6,7 +6,7 @@
 //!
 //! For each number of senders, every sender enqueues bodies of 1,000 bytes for 1,000 user agents and acknowledges each
 //! message as soon as it is stored. CPU time is that of the whole process, the store's own threads included. The first
-//! rows send at a fixed pace, as in the budget of DESIGN.md §6.
+//! rows send at a fixed pace, as in the budgets of `benches/src/budgets.rs`.
 
 use std::path::Path;
 use std::sync::Arc;

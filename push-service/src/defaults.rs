@@ -24,6 +24,10 @@ pub const EVICTIONS_PER_STEP: usize = 16;
 /// every minute costs one write a day. Chosen: the record lasts for at most 0.25 % longer than promised.
 pub const RETENTION_GRAINS: u64 = 400;
 
+/// How often a record without subscriptions is looked at, which only its seat keeps. Chosen: rare enough to cost nothing,
+/// often enough that what a crash left behind does not gather.
+pub const EMPTY_RECORD_LOOK: Duration = Duration::from_secs(60 * 60);
+
 /// The longest that a rate-limited sender is told to wait. Chosen: a rate so low that a token takes longer is looked at
 /// again after an hour.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
@@ -199,31 +203,13 @@ pub const ACCEPT_PAUSE_FIRST: Duration = Duration::from_millis(10);
 /// Longest pause of an accept loop: one line of log a second while descriptors are short.
 pub const ACCEPT_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 
-/// For the PROXY header, the TLS handshake and the first bytes of the first request, together. Chosen: three round
-/// trips over a satellite, with room for lost packets.
-pub const CONNECTION_SETUP_WITHIN: Duration = Duration::from_secs(10);
-
 /// Longest PROXY header: 16 bytes, an address block of at most 216, and what load balancers add about themselves. In
 /// bytes. The text form ends at 107 by its specification.
 pub const PROXY_HEADER_BYTES: usize = 1024;
 
-/// For the head of a request, and between two requests of one HTTP/1.1 connection. Chosen: common HTTP clients keep an
-/// idle connection for up to 90 s, and lose a request if the service closes first.
-pub const REQUEST_HEAD_WITHIN: Duration = Duration::from_secs(95);
-
-/// Longest head of a request, in bytes: a VAPID header of 4 KiB (V-CLM-8), legacy encryption headers, and what proxies
-/// add.
-pub const REQUEST_HEAD_BYTES: usize = 16 * 1024;
-
-/// For the body of a request. Chosen: 5 KiB over a line of 4 kbit/s.
-pub const REQUEST_BODY_WITHIN: Duration = Duration::from_secs(10);
-
 /// For a peer that takes no byte of what is written to it. Chosen: answers are a few hundred bytes, so nobody who is
 /// there needs it.
 pub const WRITE_STALL_WITHIN: Duration = Duration::from_secs(30);
-
-/// Requests at a time on one HTTP/2 connection. Source: RFC 9113 §6.5.2 recommends no fewer than 100.
-pub const HTTP2_CONCURRENT_STREAMS: u32 = 100;
 
 /// Bytes of one request's body that an HTTP/2 peer may send before they are read. Chosen: a message and its frames
 /// come without waiting.
@@ -236,10 +222,6 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
 /// Streams that an HTTP/2 peer may open and reset before we saw them, and streams that it may break, before the
 /// connection is closed: the bound of the "rapid reset" attack.
 pub const HTTP2_RESET_STREAMS: usize = 64;
-
-/// An HTTP/2 connection without a request is told to go after this. Chosen: longer than the 90 s for which common
-/// clients keep one.
-pub const HTTP2_IDLE: Duration = Duration::from_secs(180);
 
 /// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
 pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
@@ -306,9 +288,6 @@ pub const EXPIRE_STEP: usize = 500;
 /// How often storage is asked whether something is due.
 pub const EXPIRE_EVERY: Duration = SECOND;
 
-/// The largest TLS record that is accepted, in bytes: a header of 5, and 2^14 of content grown by at most 2,048. Source:
-/// RFC 5246 §6.2.3 (RFC 8446 §5.2 allows less). It is also all that a peer can make a connection hold before it has sent
-/// a whole record or handshake message; ClientHellos are under 2 KB, with post-quantum key shares and a ticket.
 /// The largest TLS record that is accepted, in bytes: a header of 5, and 2^14 of content grown by at most 2,048.
 /// Source: RFC 5246 §6.2.3 (RFC 8446 §5.2 allows less). It is also all that a peer can make a connection hold before it
 /// has sent a whole record or handshake message; ClientHellos are under 2 KB, with post-quantum key shares and a
@@ -348,7 +327,7 @@ pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
 /// files, lasts longer, and ten lines of log a second are enough.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-// Listeners: what a stranger may cost before it has shown anything.
+// The embedded store.
 
 /// Block cache of the embedded store, in bytes. Chosen: a returning user agent's index and bodies are read one after the
 /// other, so only what is between those two reads has to fit; the operating system caches the files as well.

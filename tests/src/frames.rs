@@ -43,6 +43,7 @@ impl RawWebSocket {
             door.address
         );
         stream.write_all(request.as_bytes()).await?;
+        stream.flush().await?;
         // Byte by byte, so that nothing of the frames behind it is taken.
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

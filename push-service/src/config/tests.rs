@@ -19,7 +19,7 @@ fn from_environment(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
     Config::from_sources(None, variables.collect())
 }
 
-/// With nothing configured, the service is what DESIGN §5 says: on loopback, embedded, open to any sender.
+/// With nothing configured, the service is for trying: on loopback, embedded, open to any sender.
 #[test]
 fn the_defaults_are_the_documented_ones() {
     let config = from_environment(&[]).unwrap();

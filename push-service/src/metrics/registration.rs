@@ -9,7 +9,7 @@ use super::Metrics;
 use super::labels::{Family, Label};
 use crate::defaults;
 
-/// Of a step or request, in seconds. From the budget of a delivery (DESIGN §6: 0.5 ms) to Firefox's patience (10 s).
+/// Of a step or request, in seconds. From the budget of a delivery (0.5 ms) to Firefox's patience (10 s).
 const STEP_SECONDS: [f64; 12] = [
     0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0,
 ];

@@ -1,7 +1,7 @@
 //! What time it is for storage, and how tests move it.
 //!
 //! Storage alone judges expiry (PR-30). Its time comes from here, in microseconds since 1970, and never moves
-//! backwards: [`Forward`] holds it where it was until the machine's clock has caught up.
+//! backwards: `Forward` holds it where it was until the machine's clock has caught up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

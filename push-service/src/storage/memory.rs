@@ -1,6 +1,6 @@
 //! Storage in this process, which survives nothing: for tests, demos, and as the model of the durable ones.
 //!
-//! It is the decision core of [`super::queue`] under one lock, with the bodies kept in memory and no journal. "Durably"
+//! It is the decision core of `queue` under one lock, with the bodies kept in memory and no journal. "Durably"
 //! means at once.
 
 use std::collections::{BTreeSet, HashMap};

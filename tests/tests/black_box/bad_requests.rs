@@ -143,7 +143,7 @@ async fn wrong_header_fields_have_their_answers() {
     }
 }
 
-/// DESIGN §5, "Bad input": an unknown path is nothing, and a resource takes no method that it does not have.
+/// WP-1, R30-RES-6: an unknown path is nothing, and a resource takes no method that it does not have.
 #[tokio::test]
 async fn unknown_paths_are_nothing() {
     let node = Node::start(Settings::new()).await;

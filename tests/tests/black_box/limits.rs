@@ -75,7 +75,7 @@ async fn a_full_queue_gives_up_by_rule() {
     agent.receives("greedy 5").await;
 }
 
-/// Issue "limits on connections": beyond the limit, in all or from one address, connections are turned away; when one
+/// Beyond the limit, in all or from one address, connections are turned away; when one
 /// leaves, the next comes in.
 #[tokio::test]
 async fn too_many_connections_are_turned_away() {
@@ -102,7 +102,7 @@ async fn too_many_connections_are_turned_away() {
     }
 }
 
-/// DESIGN §5: a user agent has at most so many subscriptions; the rest keep working.
+/// A user agent has at most so many subscriptions; the rest keep working.
 #[tokio::test]
 async fn too_many_subscriptions_are_refused() {
     let node = Node::start(Settings::new().set("limits.subscriptions_per_user_agent", 2)).await;
@@ -123,7 +123,7 @@ async fn too_many_subscriptions_are_refused() {
     agent.receives("still there").await;
 }
 
-/// DESIGN §4.7, PR-16: user agents that never read cost the service a bounded few kilobytes, however much is sent to
+/// PR-16: user agents that never read cost the service a bounded few kilobytes, however much is sent to
 /// them, and others go on receiving.
 #[tokio::test]
 async fn who_never_reads_costs_little() {

@@ -178,7 +178,7 @@ async fn a_key_has_many_spellings() {
     }
 }
 
-/// DESIGN §5: with `security.require_vapid` unsigned messages are refused everywhere; with a list of application servers
+/// With `security.require_vapid` unsigned messages are refused everywhere; with a list of application servers
 /// all but theirs.
 #[tokio::test]
 async fn a_private_service_knows_its_senders() {
@@ -208,7 +208,7 @@ async fn a_private_service_knows_its_senders() {
     }
 }
 
-/// DESIGN §5: with `security.user_agent_secret` only a WebSocket with the secret in its path is opened.
+/// With `security.user_agent_secret` only a WebSocket with the secret in its path is opened.
 #[tokio::test]
 async fn a_private_service_knows_its_user_agents() {
     let node = Node::start(Settings::new().set("security.user_agent_secret", "open-sesame")).await;

@@ -107,14 +107,14 @@ async fn a_disk_that_fills_up_refuses_new_messages() {
     assert_eq!(node.ask_admin("/healthz").await.status, 200);
 }
 
-/// DESIGN §5: a key that does not exist is refused with the nearest one that does.
+/// A key that does not exist is refused with the nearest one that does.
 #[tokio::test]
 async fn an_unknown_key_is_refused() {
     let refusal = Node::refused(Settings::new().set("limits.body_byte", 5_000)).await;
     says(&refusal, &["limits.body_byte", "limits.body_bytes"]);
 }
 
-/// DESIGN §5: a value is refused before a port opens, with its key, wherever it came from.
+/// A value is refused before a port opens, with its key, wherever it came from.
 #[tokio::test]
 async fn a_wrong_value_is_refused() {
     let refusal = Node::refused(Settings::new().set("limits.ttl", "for ever")).await;
@@ -126,7 +126,7 @@ async fn a_wrong_value_is_refused() {
     );
 }
 
-/// DESIGN §5: the environment overrides the file.
+/// The environment overrides the file.
 #[tokio::test]
 async fn the_environment_comes_first() {
     let settings = Settings::new()

@@ -136,7 +136,7 @@ async fn a_sender_cancels_what_waits() {
     absent.returns().await.receives("meant").await;
 }
 
-/// WS-ACK-5, PR-4: what is not acknowledged comes again on the next connection, with the same id.
+/// WS-ACK-5, R30-ACK-5, PR-4: what is not acknowledged comes again on the next connection, with the same id.
 #[tokio::test]
 async fn what_was_not_acknowledged_comes_again() {
     let mut absent = Absent::with(Settings::new()).await;
@@ -189,7 +189,7 @@ async fn an_end_survives_a_restart() {
     assert_eq!(server.push(&absent.message("too late")).await.status, 410);
 }
 
-/// WS-REG-8, PR-9: registering a known name again keeps the subscription: the old URL goes on working, another key gives
+/// WS-REG-8, V-RES-7, PR-9: registering a known name again keeps the subscription: the old URL goes on working, another key gives
 /// another URL.
 #[tokio::test]
 async fn registering_again_keeps_the_subscription() {

@@ -5,6 +5,7 @@ use push_tests::node::Node;
 use push_tests::payload;
 use push_tests::settings::Settings;
 use push_tests::user_agent::{UserAgent, new_name};
+use push_tests::vapid::Signer;
 use serde_json::json;
 
 /// WS-HEL-2, WS-REG-4, WS-REG-5, WS-REG-11, WS-NOT-1 to WS-NOT-4, WS-ACK-1, WS-UNR-3, WP-2, WP-7: a message goes from an
@@ -62,7 +63,7 @@ async fn a_message_from_end_to_end() {
     );
 }
 
-/// DESIGN §4.11: user agents and application servers meet over every combination of clear and TLS, HTTP/1.1 and HTTP/2.
+/// WS-CON-4, R30-TLS-1: user agents and application servers meet over every combination of clear and TLS, HTTP/1.1 and HTTP/2.
 #[tokio::test]
 async fn every_kind_of_connection_carries_a_message() {
     let node = Node::start(Settings::new().tls()).await;
@@ -79,6 +80,44 @@ async fn every_kind_of_connection_carries_a_message() {
                 agent.receives(&text).await;
             }
         }
+    }
+}
+
+/// R30-SEC-7, V-SEC-7: nothing that opens anything, and nothing that was said in confidence, stands in the log, however
+/// much is logged.
+#[tokio::test]
+async fn the_log_keeps_secrets() {
+    let mut node = Node::start(Settings::new().environment("PUSH_SERVICE_LOG", "trace")).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let signer = Signer::generate();
+    let push_resource = agent.subscribe(Some(&signer.public_key())).await.push_resource;
+    let mut server = Http::connect(&node.door()).await.unwrap();
+    let authorization = signer.authorization(node.public_url());
+    let push = Push::new(&push_resource, "between us");
+    let answer = server.push(&push.header("authorization", &authorization)).await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    agent.receives("between us").await;
+    let message_resource = answer.header("location").to_owned();
+    assert_eq!(server.delete(&message_resource).await.unwrap().status, 204);
+    assert_eq!(
+        server.push(&Push::new(&push_resource, "unsigned")).await.status,
+        401
+    );
+
+    node.terminate();
+    let (_, log) = node.ended().await;
+    let token = |url: &str| url.rsplit('/').next().unwrap().to_owned();
+    for secret in [
+        uaid,
+        token(&push_resource),
+        token(&message_resource),
+        authorization,
+    ] {
+        assert!(
+            !log.text().contains(&secret),
+            "{secret} stands in the log:\n{}",
+            log.tail()
+        );
     }
 }
 
@@ -176,7 +215,7 @@ async fn acknowledgements_come_in_many_forms() {
     agent.receives("the only one").await;
 }
 
-/// DESIGN §4.7, PR-16: a hundred messages pass through a window that is smaller, each when there is room for it, in order.
+/// PR-16: a hundred messages pass through a window that is smaller, each when there is room for it, in order.
 #[tokio::test]
 async fn a_window_lets_a_long_queue_through() {
     let node = Node::start(Settings::new().set("channels.in_flight", 8)).await;

@@ -202,7 +202,7 @@ mod tests {
         assert!(!Origin::parse("https://xn--\u{7f}.example").is_ok_and(|o| o.matches("")));
     }
 
-    /// DESIGN §5, `public_url`: what cannot be an origin is refused before a port opens, with what to change.
+    /// `public_url`: what cannot be an origin is refused before a port opens, with what to change.
     #[test]
     fn what_is_no_origin_is_refused() {
         let rows = [

@@ -188,6 +188,19 @@ fn hello_first_once_in_time() {
     assert_eq!(closed(&out), Some(CloseReason::HelloTimeout));
 }
 
+/// WS-CLS-2, PR-3: a hello for which storage takes too long is told to come back, before the user agent gives up.
+#[test]
+fn a_slow_attach_is_told_in_time() {
+    let mut out = Vec::new();
+    let mut session = Session::new(Arc::new(limits()), Moment(0));
+    session.hello(Some(identity(1)), identity(2), Moment(1_000), &mut out);
+    assert_eq!(session.next_due(), Moment(9_000));
+    session.tick(Moment(8_999), &mut out);
+    assert_eq!(closed(&out), None);
+    session.tick(Moment(9_000), &mut out);
+    assert_eq!(closed(&out), Some(CloseReason::TryAgainLater));
+}
+
 /// WS-CON-8, WS-PNG-4: a silent user agent is asked, and closed if it doesn't answer; any word of it counts.
 #[test]
 fn silence_is_asked_about() {

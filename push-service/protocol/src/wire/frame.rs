@@ -249,7 +249,11 @@ fn close(payload: &[u8]) -> Result<Incoming<'_>, FrameError> {
         [_] => Err(FrameError::Protocol("a close code has two bytes")),
         [a, b, reason @ ..] => {
             std::str::from_utf8(reason).map_err(|_| FrameError::NotUtf8)?;
-            Ok(Incoming::Close(Some(u16::from_be_bytes([*a, *b]))))
+            let code = u16::from_be_bytes([*a, *b]);
+            if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+                return Err(FrameError::Protocol("a close code that must not be sent"));
+            }
+            Ok(Incoming::Close(Some(code)))
         }
     }
 }
@@ -439,6 +443,8 @@ mod tests {
                 "a length must take its shortest form",
             ),
             (b"\x88\x81\0\0\0\0\x03", "a close code has two bytes"),
+            (b"\x88\x82\0\0\0\0\x03\xed", "a close code that must not be sent"),
+            (b"\x88\x82\0\0\0\0\x00\x00", "a close code that must not be sent"),
             (b"\x81\x82\0\0\0\0\xc3\x28", "a text message is not UTF-8"),
         ];
         for (frame, error) in rows {

@@ -351,6 +351,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
     /// Writes what this turn produced, once; owns only what the socket did not take.
     fn write(&mut self, cx: &mut Context<'_>, now: Moment, scratch: &mut Scratch) -> bool {
         if self.unwritten.is_empty() && scratch.out.is_empty() && !self.flushing {
+            self.delivering = None;
             return false;
         }
         let had_rest = !self.unwritten.is_empty() || self.flushing;

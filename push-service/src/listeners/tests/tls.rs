@@ -65,7 +65,7 @@ impl Drop for Secured {
     }
 }
 
-/// DESIGN §4.11: ALPN `h2` is HTTP/2, `http/1.1` and nothing are HTTP/1.1; a PROXY header stands before TLS.
+/// RFC 9113 §3.2: ALPN `h2` is HTTP/2, `http/1.1` and nothing are HTTP/1.1; a PROXY header stands before TLS.
 #[tokio::test]
 async fn alpn_chooses_the_version() {
     let mut secured = Secured::start("alpn").await;

@@ -33,7 +33,7 @@ async fn an_upgraded_connection_is_handed_over() {
     assert_eq!(peer.hear_all().await, "back");
 }
 
-/// WS-CON-1: a channel opens at any path but those of resources; with a secret only at its path.
+/// WS-CON-1, KU-1: a channel opens at any path but those of resources; with a secret only at its path.
 #[tokio::test]
 async fn channels_open_where_they_may() {
     let open = Node::start().await;

@@ -36,7 +36,15 @@ const ROWS: &[Row] = &[
     ("WP-4, R30-TOP-1", &[("topic", TOPIC_33)], 100, (400, 113), 400),
     ("WP-4, R30-TOP-1", &[("topic", "upd=")], 100, (400, 113), 400),
     ("WP-4, R30-TOP-1", &[("topic", "a,b")], 100, (400, 113), 400),
-    ("R30-MSG-4", &[], 4096, (201, 0), 201),
+    ("R30-MSG-4, E91-11", &[], 4096, (201, 0), 201),
+    ("EPS-7", &[], 10, (201, 0), 201),
+    (
+        "EAG-7, EPS-1",
+        &[("content-encoding", "aesgcm128")],
+        100,
+        (400, 110),
+        201,
+    ),
     ("WP-5, R30-MSG-5", &[], 5632, (201, 0), 201),
     ("WP-5, R30-MSG-5", &[], 5633, (413, 104), 413),
     (
@@ -93,7 +101,7 @@ const ROWS: &[Row] = &[
     ("EPS-5", &[("crypto-key", P256)], 100, (201, 0), 201),
 ];
 
-/// WP-2 to WP-8, WP-12, EPS-1 to EPS-5, R30-MSG, R30-TTL, R30-URG, R30-TOP: what is wrong with a message is told in
+/// WP-2 to WP-8, WP-12, UP-SRV-1, EPS-1 to EPS-5, R30-MSG, R30-TTL, R30-URG, R30-TOP: what is wrong with a message is told in
 /// the dialect of its resource, and what is not wrong is accepted.
 #[tokio::test]
 async fn messages_are_accepted_or_told_why_not() {

@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::broker::{Broker, Policy};
 use crate::config::Limits;
+use crate::metrics::Metrics;
 use crate::resources::{BrokenBody, RequestBody, Resources};
 use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
@@ -31,6 +32,7 @@ pub(crate) const ORIGIN: &str = "https://push.example.net";
 pub(crate) struct Service {
     pub(crate) resources: Resources,
     pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) metrics: Arc<Metrics>,
     capabilities: Arc<Capabilities>,
     user_agents: std::sync::atomic::AtomicU8,
 }
@@ -66,16 +68,18 @@ impl Service {
         };
         change(&mut policy, &mut limits);
         let capabilities = Arc::new(Capabilities::new(&[SealingKey::from_random([7; 32])]).unwrap());
+        let metrics = Arc::<Metrics>::default();
         let broker = Broker::new(
             Arc::clone(&storage),
             Arc::clone(&capabilities),
             Origin::parse(ORIGIN).unwrap(),
             policy,
-            Arc::default(),
+            Arc::clone(&metrics),
         );
         Self {
-            resources: Resources::new(Arc::new(broker), &limits, Arc::default()),
+            resources: Resources::new(Arc::new(broker), &limits, Arc::clone(&metrics)),
             storage,
+            metrics,
             capabilities,
             user_agents: Default::default(),
         }

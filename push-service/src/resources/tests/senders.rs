@@ -143,7 +143,7 @@ async fn senders_are_let_in_or_told_why_not() {
         ),
         ("V-LEG-2", Open, format!("WebPush {token}"), "", (400, 110), 400),
         (
-            "V-LEG-3",
+            "V-LEG-3, V-LEG-4",
             Open,
             format!("WebPush {flipped}"),
             &p256,
@@ -178,7 +178,7 @@ async fn a_proxys_credentials_are_ignored() {
     assert_eq!(service.answer(push(&path, &headers, "x")).await.status, 401);
 }
 
-/// V-AUTH-8: a message that is encrypted with the key that signs is refused.
+/// V-AUTH-8, E91-6: a message that is encrypted with the key that signs is refused.
 #[tokio::test]
 async fn one_key_is_not_for_both() {
     let service = Service::new();
@@ -200,7 +200,7 @@ async fn one_key_is_not_for_both() {
     }
 }
 
-/// `security.require_vapid` and `security.application_servers`: the operator may want to know who sends, or choose.
+/// R30-RES-4, UP-SRV-6, `security.require_vapid` and `security.application_servers`: the operator may want to know who sends, or choose.
 #[tokio::test]
 async fn the_operator_chooses_who_may_send() {
     let (sender, stranger) = (Sender::new(), Sender::new());

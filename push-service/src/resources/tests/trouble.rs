@@ -22,7 +22,7 @@ async fn an_ended_subscription_is_gone() {
     }
 }
 
-/// R30-MSG-8, PR-24: a sender over the subscription's rate is told when to come back, in whole seconds.
+/// R30-MSG-8, UP-SRV-8, PR-24: a sender over the subscription's rate is told when to come back, in whole seconds.
 #[tokio::test]
 async fn too_fast_is_told_when() {
     let service = Service::with(|policy, _| tight(policy));

@@ -11,7 +11,7 @@ mod rig;
 pub(crate) mod seats;
 pub(crate) mod subscriptions;
 
-pub(crate) use rig::{Rig, Told, enqueue, everything, ids, name, seat, subscribe, subscription, user_agent};
+pub(crate) use rig::{Rig, Told, enqueue, everything, ids, name, seat, subscribe, user_agent};
 
 /// Makes a test of every case, each with a rig of its own from `open`.
 macro_rules! suite {

@@ -26,7 +26,7 @@ pub(crate) async fn messages_come_in_the_order_of_acceptance(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, sent);
 }
 
-/// RFC 8030 §5: what the application server sent is what the user agent gets, byte for byte.
+/// R30-MSG-1, RFC 8030 §5: what the application server sent is what the user agent gets, byte for byte.
 pub(crate) async fn an_accepted_message_comes_back_whole(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let contents = [

@@ -38,7 +38,7 @@ pub(crate) async fn a_limit_on_subscriptions_refuses_only_new_names(rig: &Rig) {
     );
 }
 
-/// PR-9: the messages of an ended subscription are never delivered and new ones are refused; the others go on.
+/// PR-9, R30-EXP-7: the messages of an ended subscription are never delivered and new ones are refused; the others go on.
 pub(crate) async fn an_ended_subscription_is_never_delivered(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.subscribed(1, 2).await;
@@ -59,7 +59,7 @@ pub(crate) async fn an_ended_subscription_is_never_delivered(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [kept]);
 }
 
-/// PR-9: a name that comes back after its end is another subscription; the old push URL stays dead.
+/// PR-9, R30-SUB-7: a name that comes back after its end is another subscription; the old push URL stays dead.
 pub(crate) async fn a_name_registered_again_is_another_subscription(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.stored(enqueue(1, 1, b"old")).await;

@@ -1,6 +1,6 @@
 //! Storage on the disk of this machine: survives kill -9 and power loss, needs no server beside it.
 //!
-//! A step is decided in memory by the core of [`super::queue`], on the state of its user agent, and its writes go in
+//! A step is decided in memory by the core in `queue`, on the state of its user agent, and its writes go in
 //! order to one writer thread, which commits many steps with one sync. What is decided is announced at once and answered
 //! when it is durable: delivery to a connected user agent does not wait for the disk, 201 does.
 //!
@@ -21,6 +21,7 @@ mod disk;
 mod journal;
 mod layout;
 mod readers;
+mod steps;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -28,32 +29,28 @@ mod trouble;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use push_protocol::{MessageId, PushMessage, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
+use push_protocol::{PushMessage, UserAgentId};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use self::cache::{Cache, Warmth};
 use self::disk::Room;
 pub use self::disk::{Disk, MachineDisk};
-use self::layout::{SEALING_FINGERPRINT_KEY, SEALING_KEY_KEY};
+use self::layout::SEALING_KEY_KEY;
 use self::readers::Readers;
 pub use self::store::OpenError;
 use self::store::Store;
 use self::trouble::{Failure, Gauges};
 use self::writer::{Order, Record, Request};
 use super::clock::{Clock, Forward, Now, SystemClock};
-use super::queue::{Changes, Picked, PickedPage, Step, Taken, Turned, UserAgent};
-use super::{
-    Announce, Attached, Confirm, Enqueue, Enqueued, Page, PageRequest, Paged, Removal, Seat, Storage,
-    StorageError, Subscribe, Subscribed, Usage, UserAgentReport,
-};
-use crate::defaults::{RETENTION, STORE_STEP_WAIT, STORE_STEPS_WAITING, SWEEP_LOOK_BACK};
+use super::queue::{Changes, Picked, PickedPage, Step, UserAgent};
+use super::{Announce, Page, StorageError};
+use crate::defaults::{RETENTION, STORE_STEP_WAIT, STORE_STEPS_WAITING};
 
 /// How a store is opened.
 pub struct Options {
@@ -84,7 +81,7 @@ impl Options {
 
 /// Queues and subscriptions on disk.
 ///
-/// Dropped without [`Storage::close`], its threads finish what they have, sync, and end on their own.
+/// Dropped without [`Storage::close`](super::Storage::close), its threads finish what they have, sync, and end on their own.
 pub struct Embedded {
     shared: Arc<Shared>,
     announce: Arc<dyn Announce>,
@@ -171,6 +168,14 @@ impl Embedded {
         let (done, wait) = oneshot::channel();
         self.order(Order::Own(key, value, done))?;
         wait.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Resolves when everything that was decided before is in the store, synced or not.
+    async fn pass(&self) -> Result<(), StorageError> {
+        let (passing, passed) = oneshot::channel();
+        self.order(Order::Pass(passing))?;
+        passed.await.map_err(|_| closed())?;
+        self.shared.failure.check()
     }
 
     /// Runs one step and waits for what its answer needs.
@@ -348,175 +353,4 @@ fn read_page(
 
 fn closed() -> StorageError {
     StorageError::Unavailable("the store is closed".to_owned())
-}
-
-#[async_trait]
-impl Storage for Embedded {
-    async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StorageError> {
-        self.room.check(self.shared.clock.now())?;
-        let step = |state: &mut UserAgent, now| state.subscribe(&subscribe, self.retention, now);
-        self.step(subscribe.user_agent, Answer::Durable, step).await
-    }
-
-    async fn unsubscribe(
-        &self,
-        user_agent: UserAgentId,
-        name: SubscriptionName,
-    ) -> Result<Option<SubscriptionId>, StorageError> {
-        let step = |state: &mut UserAgent, now| state.unsubscribe(name, now);
-        self.step(user_agent, Answer::Durable, step).await
-    }
-
-    async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
-        if enqueue.ttl != Ttl::ZERO {
-            self.room.check(self.shared.clock.now())?;
-        }
-        let user_agent = enqueue.user_agent;
-        let step = |state: &mut UserAgent, now| state.enqueue(enqueue, now);
-        self.step(user_agent, Answer::Durable, step).await
-    }
-
-    async fn attach(
-        &self,
-        user_agent: UserAgentId,
-        seat: Seat,
-        head: PageRequest,
-    ) -> Result<Attached, StorageError> {
-        let step = |state: &mut UserAgent, now| state.attach(seat, &head, self.retention, now);
-        match self.step(user_agent, Answer::AtOnce, step).await? {
-            Taken::Unknown => Ok(Attached::Unknown),
-            Taken::Known { head, displaced } => Ok(Attached::Known {
-                page: self.bodies(user_agent, head).await?,
-                displaced,
-            }),
-        }
-    }
-
-    async fn page(
-        &self,
-        user_agent: UserAgentId,
-        seat: Seat,
-        request: PageRequest,
-    ) -> Result<Paged, StorageError> {
-        let step = |state: &mut UserAgent, now| state.page(seat, &request, now);
-        match self.step(user_agent, Answer::AtOnce, step).await? {
-            Turned::Page(picked) => Ok(Paged::Page(self.bodies(user_agent, picked).await?)),
-            Turned::Displaced => Ok(Paged::Displaced),
-            Turned::Unknown => Ok(Paged::Unknown),
-        }
-    }
-
-    async fn release(&self, user_agent: UserAgentId, seat: Seat) -> Result<(), StorageError> {
-        let step = |state: &mut UserAgent, now| state.release(seat, now);
-        self.step(user_agent, Answer::AtOnce, step).await
-    }
-
-    async fn acknowledge(
-        &self,
-        user_agent: UserAgentId,
-        messages: &[MessageId],
-        _removal: Removal,
-        confirm: Confirm,
-        by: Option<Seat>,
-    ) -> Result<Vec<bool>, StorageError> {
-        let answer = match confirm {
-            Confirm::Durably => Answer::Durable,
-            Confirm::Soon => Answer::AtOnce,
-        };
-        let step = |state: &mut UserAgent, now| state.acknowledge(messages, by, now);
-        self.step(user_agent, answer, step).await
-    }
-
-    async fn expire(&self, limit: usize) -> Result<usize, StorageError> {
-        let mut dropped = 0;
-        while dropped < limit {
-            // What was decided has to be in the index before it is looked at, this loop's own sweeps included.
-            self.pass().await?;
-            let now_ms = self.shared.clock.now().ms();
-            let look_back_ms = SWEEP_LOOK_BACK.as_millis() as u64;
-            let from_ms = self
-                .swept_to_ms
-                .load(Ordering::Relaxed)
-                .saturating_sub(look_back_ms);
-            let left = limit - dropped;
-            let due = self
-                .readers
-                .read(move |store| store.due(from_ms, now_ms, left))
-                .await?;
-            if due.is_empty() {
-                self.swept_to_ms.fetch_max(now_ms, Ordering::Relaxed);
-                break;
-            }
-            for (due_ms, user_agent) in due {
-                if dropped < limit {
-                    dropped += self.sweep(due_ms, user_agent, limit - dropped).await?;
-                }
-            }
-        }
-        self.pass().await?;
-        Ok(dropped)
-    }
-
-    async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
-        let report = |state: &mut UserAgent, now| Step {
-            outcome: state.report(now),
-            changes: Changes::default(),
-        };
-        self.step(user_agent, Answer::AtOnce, report).await
-    }
-
-    fn usage(&self) -> Usage {
-        self.shared.usage.read()
-    }
-
-    async fn health(&self) -> Result<(), StorageError> {
-        self.shared.failure.check()?;
-        self.room.check(self.shared.clock.now())
-    }
-
-    async fn failed(&self) -> String {
-        self.shared.failure.happened().await
-    }
-
-    async fn admit_sealing_keys(&self, fingerprints: &[[u8; 8]]) -> Result<(), StorageError> {
-        let in_use = self
-            .readers
-            .read(|store| store.own(SEALING_FINGERPRINT_KEY))
-            .await?;
-        let in_use = in_use.and_then(|fingerprint| fingerprint.try_into().ok());
-        super::refuse_missing_key(in_use, fingerprints)?;
-        match fingerprints.first() {
-            Some(first) if in_use != Some(*first) => self.keep(SEALING_FINGERPRINT_KEY, first.to_vec()).await,
-            _ => Ok(()),
-        }
-    }
-
-    async fn close(&self) -> Result<(), StorageError> {
-        let (done, wait) = oneshot::channel();
-        let synced = match self.order(Order::Close(done)) {
-            Ok(()) => wait.await.unwrap_or_else(|_| Err(closed())),
-            // Closed before.
-            Err(_) => Ok(()),
-        };
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        let readers = self.readers.clone();
-        let joined = tokio::task::spawn_blocking(move || {
-            readers.stop();
-            threads.into_iter().all(|thread| thread.join().is_ok())
-        });
-        match joined.await {
-            Ok(true) => synced,
-            _ => Err(StorageError::Failed("a thread of the store panicked".to_owned())),
-        }
-    }
-}
-
-impl Embedded {
-    /// Resolves when everything that was decided before is in the store, synced or not.
-    async fn pass(&self) -> Result<(), StorageError> {
-        let (passing, passed) = oneshot::channel();
-        self.order(Order::Pass(passing))?;
-        passed.await.map_err(|_| closed())?;
-        self.shared.failure.check()
-    }
 }

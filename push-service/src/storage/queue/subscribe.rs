@@ -5,7 +5,7 @@ use std::time::Duration;
 use push_protocol::{MessageNumber, SubscriptionId, SubscriptionName};
 
 use super::{Changes, Now, PickedPage, Share, Step, Subscription, SweepMove, UserAgent, millis};
-use crate::defaults::RETENTION_GRAINS;
+use crate::defaults::{EMPTY_RECORD_LOOK, RETENTION_GRAINS};
 use crate::storage::{PageRequest, Seat, Subscribe, Subscribed};
 
 /// What came of an attach, before the bodies are read.
@@ -163,6 +163,10 @@ impl UserAgent {
     pub(super) fn due_ms(&self, now: Now) -> u64 {
         if !self.ended.is_empty() {
             return now.ms();
+        }
+        if self.subscriptions.is_empty() {
+            // Only its seat keeps it, and a restart takes the seat without asking.
+            return now.ms().saturating_add(millis(EMPTY_RECORD_LOOK));
         }
         let expiry_ms = self.waiting.earliest_expiry_ms().unwrap_or(u64::MAX);
         expiry_ms.min(self.retained_until_ms)

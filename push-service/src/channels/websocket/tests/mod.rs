@@ -4,10 +4,13 @@ mod rig;
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use self::rig::{Rig, limits, name};
 use crate::channels::websocket::WebSocketChannel;
+use crate::defaults;
 use crate::listeners::{Permit, Stream};
 
 /// Hot path: an idle channel is this future, its handle and its session's empty lists. It has to stay small.
@@ -126,6 +129,76 @@ async fn the_newer_channel_wins() {
     assert_eq!(new.receive().await["messageType"], "notification");
 }
 
+/// WS-NOT-8, UP-SRV-4: the largest body that is accepted arrives whole and unchanged.
+#[tokio::test]
+async fn the_largest_body() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    let subscription = agent.register(1).await;
+    let body: Vec<u8> = (0..defaults::BODY_BYTES).map(|at| (at % 251) as u8).collect();
+    rig.push(subscription, &body).await;
+    let message = agent.receive().await;
+    let data = message["data"].as_str().unwrap();
+    assert_eq!(URL_SAFE_NO_PAD.decode(data).unwrap(), body);
+}
+
+/// WS-ACK-3, WS-ACK-10: an acknowledgement is answered by nothing, and each message goes by its own: the one between two
+/// that were acknowledged comes again.
+#[tokio::test]
+async fn each_message_is_acknowledged_by_itself() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    let uaid = agent.hello(None).await;
+    let subscription = agent.register(1).await;
+    let mut messages = Vec::new();
+    for body in [b"1", b"2", b"3"] {
+        rig.push(subscription, body).await;
+        messages.push(agent.receive().await);
+    }
+    for acknowledged in [2, 0] {
+        agent.acknowledge(&messages[acknowledged]).await;
+        agent.ping().await;
+    }
+    agent.close().await;
+    let mut agent = rig.connect();
+    agent.hello(Some(&uaid)).await;
+    assert_eq!(agent.receive().await, messages[1]);
+    agent.ping().await;
+}
+
+/// WS-ACK-7, PR-23: a backlog, however large, never costs a user agent its identity: all of it comes.
+#[tokio::test]
+async fn a_backlog_is_delivered() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    let uaid = agent.hello(None).await;
+    let subscription = agent.register(1).await;
+    agent.close().await;
+    for _ in 0..300 {
+        rig.push(subscription, b"x").await;
+    }
+    let mut agent = rig.connect();
+    assert_eq!(agent.hello(Some(&uaid)).await, uaid);
+    for _ in 0..300 {
+        let message = agent.receive().await;
+        agent.acknowledge(&message).await;
+    }
+    rig.until(|rig| rig.waiting() == 0).await;
+}
+
+/// WS-CON-3, KU-7, SU-1: a ping frame is answered with its payload, before the hello and after it.
+#[tokio::test]
+async fn ping_frames_are_answered() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    agent.send_bytes(b"\x89\x82\0\0\0\0hi").await;
+    assert_eq!(&agent.receive_bytes::<4>().await, b"\x8a\x02hi");
+    agent.hello(None).await;
+    agent.send_bytes(b"\x89\x82\0\0\0\0ho").await;
+    assert_eq!(&agent.receive_bytes::<4>().await, b"\x8a\x02ho");
+}
+
 /// PR-16: a user agent that doesn't read costs a bounded amount, is closed in the end, and loses nothing.
 #[tokio::test(start_paused = true)]
 async fn one_that_never_reads() {
@@ -144,6 +217,25 @@ async fn one_that_never_reads() {
         agent.acknowledge(&message).await;
     }
     rig.until(|rig| rig.waiting() == 0).await;
+}
+
+/// PR-16: whoever finds nothing to read holds no share of the node's delivery bytes: more channels than there are shares
+/// go on together.
+#[tokio::test(start_paused = true)]
+async fn an_empty_page_holds_nothing() {
+    let rig = Rig::new();
+    let mut agents = Vec::new();
+    for n in 0..rig::DELIVERY_SHARES + 4 {
+        let mut agent = rig.connect();
+        let uaid = agent.hello(None).await;
+        agent.register(n as u8).await;
+        agent.close().await;
+        let mut agent = rig.connect();
+        agent.hello(Some(&uaid)).await;
+        agent.send(&json!({"messageType": "urgency", "min": "low"})).await;
+        assert_eq!(agent.receive().await["status"], 200);
+        agents.push(agent);
+    }
 }
 
 /// WS-CON-8, WS-CON-5: silence is asked about and then closed; so is somebody who never says hello.
@@ -248,7 +340,7 @@ async fn a_flood_of_pings() {
     assert_eq!(agent.closed().await, 1008);
 }
 
-/// WS-URG-1, PR-22: the filter can be set and lowered over the wire.
+/// WS-URG-1, SU-5, PR-22, UP-SRV-7: the filter can be set and lowered over the wire.
 #[tokio::test]
 async fn urgency() {
     let rig = Rig::new();
@@ -278,7 +370,7 @@ async fn urgency() {
     assert_eq!(agent.receive().await["messageType"], "notification");
 }
 
-/// WS-REG-1, WS-REG-2, WS-REG-3, WS-REG-8, V-RES-9: names and keys in every spelling.
+/// WS-REG-1, WS-REG-2, WS-REG-3, WS-REG-8, WS-REG-11, KU-3, UP-SRV-2, V-RES-9: names and keys in every spelling.
 #[tokio::test]
 async fn register() {
     const KEY: &str =

@@ -92,7 +92,7 @@ impl Rig {
         );
         let shares = Shares {
             attaching: 2,
-            delivery_bytes: 1 << 20,
+            delivery_bytes: DELIVERY_SHARES * defaults::PAGE_BYTES,
         };
         let channels = Channels::new(Arc::new(broker), Arc::clone(&registry), limits(), shares);
         let keeper = Arc::clone(&channels);
@@ -184,6 +184,9 @@ impl Rig {
     }
 }
 
+/// Pages that may be read and not yet written at a time.
+pub(super) const DELIVERY_SHARES: usize = 4;
+
 const BUDGET: crate::storage::Budget = crate::storage::Budget {
     messages: 1_000,
     bytes: 1 << 30,
@@ -261,6 +264,14 @@ impl UserAgent {
 
     pub(super) async fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next bytes, when no message is half read.
+    pub(super) async fn receive_bytes<const N: usize>(&mut self) -> [u8; N] {
+        assert!(self.read.is_empty());
+        let mut bytes = [0; N];
+        self.stream.read_exact(&mut bytes).await.unwrap();
+        bytes
     }
 
     /// The next message.
