@@ -14,10 +14,13 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::body::Bodies;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, PATIENCE, While as _};
 
 /// Nothing arrived for so long: what is missing is lost. Longer than any stall of a store that was seen.
 const LOST_AFTER: Duration = Duration::from_secs(10);
+
+/// Times are kept to three digits from here on, up to the time after which a step has failed.
+const SHORTEST_NANOS: u64 = 1_000;
 
 /// How often progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -65,7 +68,8 @@ pub(crate) struct Times {
 impl Ledger {
     /// For `total` messages, numbered from 0, of which the first `warm_up` don't count for times.
     pub(crate) fn new(total: usize, warm_up: usize) -> Outcome<Self> {
-        let times = || Histogram::new(3).map_err(|error| Failure::new(error.to_string()));
+        let longest = nanos(PATIENCE);
+        let times = || Histogram::new_with_bounds(SHORTEST_NANOS, longest, 3).doing("making a histogram");
         let books = Books {
             messages: vec![Message::default(); total],
             measured_from: warm_up,
@@ -109,20 +113,25 @@ impl Ledger {
             Ok(number) => books.arrived(subscription, number as usize),
             Err(harm) => Err(harm.to_owned()),
         };
-        books.faults.extend(fault.err());
+        if let Err(fault) = fault {
+            books.faults.push(fault);
+            books.wake_all();
+        }
     }
 
-    /// Waits until this message has arrived.
-    pub(crate) async fn arrival_of(&self, number: usize) {
+    /// Waits until this message has arrived, or something has gone wrong with any.
+    pub(crate) async fn arrival_of(&self, number: usize) -> Outcome<()> {
         poll_fn(|cx| {
-            let message = &mut self.books().messages[number];
+            let mut books = self.books();
+            books.check()?;
+            let message = &mut books.messages[number];
             if message.has_arrived {
-                return Poll::Ready(());
+                return Poll::Ready(Ok(()));
             }
             message.waiting = Some(cx.waker().clone());
             Poll::Pending
         })
-        .await;
+        .await
     }
 
     /// Waits until `count` messages have arrived.
@@ -199,6 +208,14 @@ impl Books {
             self.delivery.saturating_record(nanos(now - due));
         }
         Ok(())
+    }
+
+    fn wake_all(&mut self) {
+        let waiting = self
+            .messages
+            .iter_mut()
+            .filter_map(|message| message.waiting.take());
+        waiting.for_each(Waker::wake);
     }
 
     fn check(&self) -> Outcome<()> {

@@ -26,8 +26,11 @@ const LOOKS: usize = 40;
 /// Connections that come and go before anything is measured.
 const WARM_UP: usize = 50;
 
-/// Of a second round, per connection: more would be a leak.
+/// What the last round may take beyond the one before, per connection: more would be a leak.
 const LEAK_BYTES: f64 = 200.0;
+
+/// The fewest rounds that tell a leak, which grows with each, from an allocator that has not found its shape yet.
+const LEAST_ROUNDS: usize = 2;
 
 /// Options of `idle`.
 #[derive(Args, Clone, Copy, Debug)]
@@ -35,6 +38,10 @@ pub(crate) struct Idle {
     /// How many WebSockets are held
     #[arg(long, value_name = "N", default_value_t = Self::default().connections)]
     pub(crate) connections: usize,
+
+    /// How often all come and go; the last round tells whether memory leaks
+    #[arg(long, value_name = "N", default_value_t = Self::default().rounds)]
+    pub(crate) rounds: usize,
 
     /// Connect over TLS
     #[arg(long)]
@@ -45,6 +52,7 @@ impl Default for Idle {
     fn default() -> Self {
         Self {
             connections: 5_000,
+            rounds: 3,
             over_tls: false,
         }
     }
@@ -56,8 +64,7 @@ pub(crate) struct Idled {
     empty: u64,
     /// A connection, from the slope of the first round.
     each: f64,
-    first: Round,
-    second: Round,
+    rounds: Vec<Round>,
     descriptors: [usize; 2],
 }
 
@@ -78,14 +85,15 @@ impl Idle {
         until_closed(process, untouched).await?;
         let descriptors_before = process.descriptors()?;
         let empty = at_rest(process).await?;
-        let first = self.round(target, descriptors_before).await?;
-        let second = self.round(target, descriptors_before).await?;
+        let mut rounds = Vec::new();
+        for _ in 0..self.rounds.max(LEAST_ROUNDS) {
+            rounds.push(self.round(target, descriptors_before).await?);
+        }
         let idled = Idled {
             options: self,
             empty,
-            each: per_connection(first.full, first.tenth, self.connections - self.tenth()),
-            first,
-            second,
+            each: per_connection(rounds[0].full, rounds[0].tenth, self.connections - self.tenth()),
+            rounds,
             descriptors: [descriptors_before, process.descriptors()?],
         };
         idled.check()
@@ -121,20 +129,23 @@ impl Idled {
         let growth = self.growth();
         if after > before {
             return Err(Failure::new(format!(
-                "descriptors leak: {before} before, {after} after"
+                "descriptors leak: {before} before, {after} after\n{self}"
             )));
         }
         if growth > LEAK_BYTES {
             return Err(Failure::new(format!(
-                "memory leaks: a second round took {growth:.0} B more per connection"
+                "memory leaks: the last round took {growth:.0} B more per connection\n{self}"
             )));
         }
         Ok(self)
     }
 
-    /// What the second round took beyond the first, per connection.
+    /// What the last round took beyond the one before, per connection.
     fn growth(&self) -> f64 {
-        per_connection(self.second.full, self.first.full, self.options.connections)
+        match self.rounds[..] {
+            [.., before, last] => per_connection(last.full, before.full, self.options.connections),
+            _ => 0.0,
+        }
     }
 }
 
@@ -157,17 +168,14 @@ impl fmt::Display for Idled {
         let [before, after] = self.descriptors;
         writeln!(
             f,
-            "idle{over}: {count} WebSockets, {each:.0} B each; a second round adds {growth:.0} B each"
+            "idle{over}: {count} WebSockets, {each:.0} B each; the last of {} rounds adds {growth:.0} B each",
+            self.rounds.len()
         )?;
-        writeln!(
-            f,
-            "  resident: empty {:.1} MB, full {:.1}, all gone {:.1}, full again {:.1}, all gone {:.1}",
-            mb(self.empty),
-            mb(self.first.full),
-            mb(self.first.left),
-            mb(self.second.full),
-            mb(self.second.left),
-        )?;
+        write!(f, "  resident: empty {:.1} MB", mb(self.empty))?;
+        for Round { full, left, .. } in &self.rounds {
+            write!(f, ", full {:.1}, all gone {:.1}", mb(*full), mb(*left))?;
+        }
+        writeln!(f)?;
         write!(f, "  descriptors: {before} before, {after} after")
     }
 }
