@@ -62,11 +62,7 @@ step_no_runtime() {
 }
 
 step_unit() {
-<<<<<<< HEAD
-    cargo test --workspace --exclude push-tests --quiet
-=======
     cargo test --workspace --exclude push-tests --quiet --no-fail-fast
->>>>>>> e2e
     cargo test --package push-tests --lib --test coverage --quiet
 }
 

@@ -399,3 +399,7 @@ pub const SWEEP_LOOK_BACK: Duration = Duration::from_secs(60);
 /// How long storage may take to close, and channels to go when it failed. Chosen: stalls of the embedded store stay
 /// under a second.
 pub const STORAGE_CLOSE_WITHIN: Duration = SECOND.saturating_mul(5);
+
+/// Connections that wait to be accepted. Source: the kernel's usual bound (net.core.somaxconn); with 1,024, two thousand
+/// user agents that came back at once overflowed it, and waited a second for TCP's next try.
+pub const LISTEN_BACKLOG: u32 = 4_096;

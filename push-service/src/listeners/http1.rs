@@ -19,28 +19,30 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::permits::Permit;
-use super::stream::HttpStream;
+use super::stream::{HeadWatch, HttpStream};
 use super::{Context, Peer, UpgradedConnection, handshake};
 use crate::metrics::Refused;
 use crate::resources::{self, BrokenBody, RequestBody};
 
 /// Serves the connection to its end. Draining, it ends after the request under way.
 pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: Permit, context: &Context) {
+    let head = HeadWatch::new(context.limits.header_within);
     let exchange = Exchange {
         context,
         peer,
+        head: head.clone(),
         permit: Mutex::new(permit),
         upgraded: AtomicBool::new(false),
     };
     let mut connection = Builder::new()
         .timer(TokioTimer::new())
-        // Counts from the answer before: for being idle and for the head, whichever may take longer.
+        // Counts from the answer before, so it is the time to rest; a head that has begun is the stream's to watch.
         .header_read_timeout(context.limits.idle_for.max(context.limits.header_within))
         .max_buf_size(context.limits.header_bytes)
         // Work that was accepted is finished and answered, even if the sender has closed its half.
         .half_close(true)
         .serve_connection(
-            TokioIo::new(stream),
+            TokioIo::new(stream.watching_heads(head)),
             service_fn(|request| exchange.answer(request)),
         );
     let mut leaving = false;
@@ -84,12 +86,14 @@ fn joined(read: Bytes, unread: Bytes) -> Bytes {
 struct Exchange<'a> {
     context: &'a Context,
     peer: Peer,
+    head: HeadWatch,
     permit: Mutex<Permit>,
     upgraded: AtomicBool,
 }
 
 impl Exchange<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        self.head.turn();
         let (head, mut body) = request.into_parts();
         let mut response = match self.upgrade(&head) {
             Some(response) => response,
@@ -101,6 +105,7 @@ impl Exchange<'_> {
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        self.head.turn();
         Ok(response.map(Full::new))
     }
 

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,6 +39,7 @@ use self::permits::ConnectionLimits;
 pub use self::permits::Permit;
 pub use self::stream::Stream;
 use crate::config::Limits;
+use crate::defaults::LISTEN_BACKLOG;
 use crate::metrics::{self, Metrics};
 use crate::resources::Resources;
 use crate::tls::Acceptor;
@@ -74,8 +75,15 @@ pub struct Listener {
 
 impl Listener {
     /// Opens a port, in clear or for TLS. In clear, HTTP/2 is told from HTTP/1.1 by its preface, over TLS by ALPN.
-    pub async fn bind(address: SocketAddr, tls: Option<Acceptor>) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
+    pub fn bind(address: SocketAddr, tls: Option<Acceptor>) -> io::Result<Self> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A restart must not wait for connections of the last run.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let socket = socket.listen(LISTEN_BACKLOG)?;
         Ok(Self { socket, tls })
     }
 

@@ -5,7 +5,10 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -79,6 +82,12 @@ pub(super) struct HttpStream {
     stream: Stream,
     /// Bytes that were taken from the stream to see what is spoken on it; read before all others.
     first: Bytes,
+    /// What HTTP is at, so that a head that has begun also ends.
+    head: Option<HeadWatch>,
+    /// At which turn the bytes of a head came last.
+    head_begun: Option<u32>,
+    /// Runs while the rest of a head is waited for. Most heads come whole and need no timer.
+    head_due: Option<Pin<Box<Sleep>>>,
     /// Runs while the peer takes nothing. Made when that happens, so that most connections never have one.
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -89,7 +98,18 @@ impl HttpStream {
         Self {
             stream,
             first,
+            head: None,
+            head_begun: None,
+            head_due: None,
             stalled: None,
+        }
+    }
+
+    /// Ends the connection if a head that has begun isn't whole in time.
+    pub(super) fn watching_heads(self, watch: HeadWatch) -> Self {
+        Self {
+            head: Some(watch),
+            ..self
         }
     }
 
@@ -116,6 +136,58 @@ impl HttpStream {
     }
 }
 
+/// How far HTTP is, known to the stream that heads come by and to whoever answers requests.
+///
+/// hyper's own timeout can't tell a head that dawdles from a connection that rests, so it bounds only the sum of both.
+#[derive(Clone, Default)]
+pub(super) struct HeadWatch {
+    within: Duration,
+    /// Rises when a head is whole and when its request was answered: odd in between.
+    turns: Arc<AtomicU32>,
+}
+
+impl HeadWatch {
+    /// A head may take this long from its first bytes.
+    pub(super) fn new(within: Duration) -> Self {
+        Self {
+            within,
+            turns: Arc::default(),
+        }
+    }
+
+    /// Told when a head is whole, and again when its request is answered.
+    pub(super) fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl HttpStream {
+    /// Bytes came: of a head, if no request is being answered.
+    fn bytes_came(&mut self) {
+        if let Some(watch) = &self.head {
+            let turn = watch.turns.load(Ordering::Relaxed);
+            self.head_begun = (turn % 2 == 0).then_some(turn);
+        }
+    }
+
+    /// Nothing came: for as long as that is in the middle of a head, the time runs.
+    fn watch_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(watch) = &self.head else {
+            return Poll::Pending;
+        };
+        if self.head_begun != Some(watch.turns.load(Ordering::Relaxed)) {
+            self.head_due = None;
+            return Poll::Pending;
+        }
+        let within = watch.within;
+        let due = self
+            .head_due
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(within)));
+        ready!(due.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
 impl AsyncRead for HttpStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -123,11 +195,17 @@ impl AsyncRead for HttpStream {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.first.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, into);
+            let read = Pin::new(&mut self.stream).poll_read(cx, into);
+            if read.is_pending() {
+                return self.watch_head(cx);
+            }
+            self.bytes_came();
+            return read;
         }
         let length = self.first.len().min(into.remaining());
         into.put_slice(&self.first[..length]);
         self.first.advance(length);
+        self.bytes_came();
         Poll::Ready(Ok(()))
     }
 }

@@ -34,8 +34,8 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     let (storage, capabilities) = open(&config, Arc::clone(&registry) as Arc<dyn Announce>).await?;
 
     let acceptor = acceptor(&config).await?;
-    let http = bind(&config.listen.http, None).await?;
-    let tls = bind(&config.listen.tls, acceptor.clone()).await?;
+    let http = bind(&config.listen.http, None)?;
+    let tls = bind(&config.listen.tls, acceptor.as_ref())?;
     let admin = bind_admin(&config.listen.admin).await?;
     let facts = facts(&config, &http, &tls, &admin)?;
 
@@ -197,10 +197,10 @@ fn public_host(config: &Config) -> Option<String> {
     )
 }
 
-async fn bind(addresses: &[SocketAddr], tls: Option<Acceptor>) -> Result<Vec<Listener>, ServiceError> {
+fn bind(addresses: &[SocketAddr], tls: Option<&Acceptor>) -> Result<Vec<Listener>, ServiceError> {
     let mut listeners = Vec::with_capacity(addresses.len());
     for address in addresses {
-        let listener = Listener::bind(*address, tls.clone()).await;
+        let listener = Listener::bind(*address, tls.cloned());
         listeners.push(listener.map_err(|error| sentence(&format!("cannot listen on {address}"), &error))?);
     }
     Ok(listeners)

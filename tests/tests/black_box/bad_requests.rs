@@ -164,12 +164,11 @@ async fn unknown_paths_are_nothing() {
     }
 }
 
-/// "Bad input": a sender that is slow with its header or its body is not waited for, and costs nobody else anything.
+/// A sender that is slow with its header or its body is not waited for, and costs nobody else anything.
 #[tokio::test]
 async fn a_slow_sender_is_not_waited_for() {
     let settings = Settings::new()
         .set("limits.header_within", "300ms")
-        .set("limits.idle_for", "1s")
         .set("limits.body_within", "300ms");
     let node = Node::start(settings).await;
     let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
@@ -202,7 +201,7 @@ async fn a_slow_sender_is_not_waited_for() {
     agent.receives("quick").await;
 }
 
-/// "Bad input": bytes that are no HTTP, too much header, and connections that say nothing end, and the service goes on.
+/// bytes that are no HTTP, too much header, and connections that say nothing end, and the service goes on.
 #[tokio::test]
 async fn garbage_is_turned_away() {
     let node = Node::start(
@@ -239,7 +238,7 @@ async fn garbage_is_turned_away() {
     agent.subscribe(None).await;
 }
 
-/// "Bad input": a hundred half-open connections keep nobody out, and their descriptors come back.
+/// A hundred half-open connections keep nobody out, and their descriptors come back.
 #[tokio::test]
 async fn half_open_connections_end() {
     let node = Node::start(

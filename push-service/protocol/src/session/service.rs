@@ -149,6 +149,8 @@ pub struct Session {
     limits: Arc<Limits>,
     phase: Phase,
     user_agent: Option<UserAgentId>,
+    /// Storage may have a record of it, whose seat this session may hold.
+    recorded: bool,
     delivery: Delivery,
     heard: Moment,
     pinged: Option<Moment>,
@@ -185,6 +187,7 @@ impl Session {
                 until: now.after(limits.hello_within),
             },
             user_agent: None,
+            recorded: false,
             delivery: Delivery::new(&limits),
             heard: now,
             pinged: None,
@@ -198,6 +201,16 @@ impl Session {
     /// Whose channel it is, since its hello.
     pub fn user_agent(&self) -> Option<UserAgentId> {
         self.user_agent
+    }
+
+    /// Whether storage may have a record of the user agent: a stranger leaves nothing to give up.
+    pub fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
+    /// The user agent asked for a subscription: from now on storage may have a record of it (PR-12).
+    pub fn subscribes(&mut self) {
+        self.recorded = true;
     }
 
     /// Whether the hello was answered and the channel is not closing.
@@ -231,6 +244,7 @@ impl Session {
         };
         let user_agent = known.id();
         self.user_agent = Some(user_agent);
+        self.recorded = true;
         self.phase = Phase::Attaching {
             known,
             fresh,
@@ -266,6 +280,7 @@ impl Session {
     fn welcome_fresh(&mut self, fresh: UserAgentIdentity, out: &mut Vec<Action>) {
         self.phase = Phase::Live;
         self.user_agent = Some(fresh.id());
+        self.recorded = false;
         self.delivery.nothing_stored();
         out.push(Action::Welcome {
             identity: fresh,

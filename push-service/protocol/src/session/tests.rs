@@ -666,8 +666,8 @@ impl Scenario {
                     self.reconnect();
                 }
                 Action::Close(reason) => panic!("seed {}: {reason:?}", self.seed),
-                Action::Attach { .. } | Action::Welcome { .. } | Action::Ping | Action::Unacknowledged(_) => {
-                }
+                Action::Attach { .. } | Action::Welcome { .. } => {}
+                Action::Ping | Action::Unheard | Action::Unacknowledged(_) => {}
             }
         }
     }

@@ -44,7 +44,7 @@ pub(super) struct WebSocketChannel<Io, Guard> {
     session: Session,
     frames: FrameReader,
     /// What was read and is no whole frame yet, or waits behind a request.
-    unread: Vec<u8>,
+    unread: Box<[u8]>,
     /// Whether `unread` may begin with a whole frame.
     unread_is_ready: bool,
     /// What the socket did not take yet.
@@ -104,7 +104,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             session,
             frames: FrameReader::new(Reader::Service, FRAME_BYTES),
             unread_is_ready: !leftover.is_empty(),
-            unread: leftover.to_vec(),
+            unread: leftover.into(),
             unwritten: Vec::new(),
             flushing: false,
             delivering: None,
@@ -206,7 +206,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             return false;
         }
         if std::mem::take(&mut self.unread_is_ready) {
-            let mut unread = std::mem::take(&mut self.unread);
+            let mut unread = std::mem::take(&mut self.unread).into_vec();
             let rest = self.take_frames(&mut unread, now, scratch);
             self.keep_unread(unread.split_off(unread.len() - rest));
             return true;
@@ -241,7 +241,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             let rest = self.take_frames(bytes, now, scratch);
             self.keep_unread(bytes[bytes.len() - rest..].to_vec());
         } else {
-            let mut unread = std::mem::take(&mut self.unread);
+            let mut unread = std::mem::take(&mut self.unread).into_vec();
             unread.extend_from_slice(bytes);
             let rest = self.take_frames(&mut unread, now, scratch);
             self.keep_unread(unread.split_off(unread.len() - rest));
@@ -250,7 +250,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
 
     fn keep_unread(&mut self, rest: Vec<u8>) {
         if !rest.is_empty() {
-            self.unread = rest;
+            self.unread = rest.into();
         }
     }
 
@@ -415,9 +415,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         }
         self.closed = why;
         self.session.ended();
-        let leave = self.session.user_agent().map(|user_agent| self.leave(user_agent));
+        let recorded = self.session.user_agent().filter(|_| self.session.is_recorded());
+        let leave = recorded.map(|user_agent| self.leave(user_agent));
         (self.page, self.delivering) = (None, None);
-        self.unread = Vec::new();
+        self.unread = Box::default();
         self.end = Some(Box::new(End {
             until: now.after(CLOSE_WITHIN),
             leave,

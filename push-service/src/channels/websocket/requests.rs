@@ -93,6 +93,7 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
             let refused = Registered::Refused("channelID must be a lower-case, dashed UUID");
             return write_registered(&mut scratch.out, &name.text, refused);
         };
+        self.session.subscribes();
         let key = key.map(str::to_owned);
         let (broker, seat) = (Arc::clone(&self.shared.broker), self.place.handle().seat());
         let text: Box<str> = name.text.as_ref().into();

@@ -74,19 +74,38 @@ fn node_limit() -> usize {
     Setting::default().limits.header_bytes
 }
 
-/// A peer that says nothing, or too little for too long, is closed.
+/// `limits.header_within`: a peer that says nothing, or too little for too long, is closed, on its first request and later.
 #[tokio::test(start_paused = true)]
 async fn a_slow_head_ends_the_connection() {
     let node = Node::start().await;
     for beginning in ["", "P", "GET / HT", "GET / HTTP/1.1\r\nHost: x\r\n"] {
         let mut peer = node.peer().await;
+        let started = tokio::time::Instant::now();
         peer.say(beginning).await;
         let answer = peer.hear_all().await;
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "{beginning:?} was waited for"
+        );
         assert!(
             answer.is_empty() || answer.starts_with("http/1.1 408 "),
             "{answer}"
         );
     }
+}
+
+/// The same on a connection that has had an answer before: the time runs from the first byte of the next head.
+#[tokio::test(start_paused = true)]
+async fn a_slow_second_head_ends_the_connection() {
+    let node = Node::start().await;
+    let mut peer = node.peer().await;
+    peer.say("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(peer.hear().await.starts_with("http/1.1 200 "));
+    tokio::time::sleep(Duration::from_secs(45)).await;
+    let started = tokio::time::Instant::now();
+    peer.say("GET / HT").await;
+    peer.hear_all().await;
+    assert!(started.elapsed() < Duration::from_secs(30));
 }
 
 /// A body that does not come in time is answered 408, and the connection ends.

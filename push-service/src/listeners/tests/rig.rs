@@ -51,9 +51,7 @@ impl Node {
             open_channel: Arc::new(move |channel| drop(opened.send(channel))),
             channel_path: ChannelPath::new(setting.secret),
         };
-        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), setting.tls)
-            .await
-            .unwrap();
+        let listener = Listener::bind(([127, 0, 0, 1], 0).into(), setting.tls).unwrap();
         let address = listener.address().unwrap();
         let proxies = setting.proxies.iter().map(|text| IpNetwork::parse(text).unwrap());
         let proxies = TrustedProxies::new(proxies.collect());

@@ -163,6 +163,23 @@ impl Shard {
         self.bytes = self.bytes + after - before;
     }
 
+    /// Forgets somebody of whom there is nothing to know, so that strangers don't push out those who have something.
+    pub(super) fn forget_if_blank(&mut self, user_agent: UserAgentId) {
+        let is_blank = |cell: &mut Cell| cell.uncommitted == 0 && cell.state.is_blank();
+        if !self.cell(user_agent).is_some_and(is_blank) {
+            return;
+        }
+        if let Some(Slot::Ready(cell)) = self.slots.remove(&user_agent) {
+            self.bytes -= cell.bytes;
+        }
+        // Usually it came last. Where it didn't, the ring sheds it when it comes by, or here.
+        if self.ring.back() == Some(&user_agent) {
+            self.ring.pop_back();
+        } else if self.ring.len() > 2 * self.slots.len() + USER_AGENT_CACHE_LOOKS {
+            self.ring.retain(|at_hand| self.slots.contains_key(at_hand));
+        }
+    }
+
     fn admit(&mut self, user_agent: UserAgentId, mut state: UserAgent) {
         if let Some(resting) = self.resting.remove(&user_agent) {
             state.seat = Some(resting.seat);
@@ -261,6 +278,27 @@ mod tests {
         let mut shard = cache.shard(agent(1));
         let state = &shard.cell(agent(1)).unwrap().state;
         assert_eq!((state.seat, state.last), (seated(1).seat, MessageNumber(1)));
+    }
+
+    /// Strangers leave nothing behind: neither an entry nor a place in the ring, however many come and in whatever order
+    /// they go.
+    #[test]
+    fn strangers_leave_nothing_behind() {
+        let cache = Cache::bounded(1 << 20);
+        for n in 0..1_000 {
+            load(&cache, n, UserAgent::default());
+        }
+        for n in (0..1_000).rev().chain(0..1_000) {
+            cache.shard(agent(n)).forget_if_blank(agent(n));
+        }
+        load(&cache, 1, seated(1));
+        cache.shard(agent(1)).forget_if_blank(agent(1));
+        let shard = cache.shard(agent(1));
+        assert_eq!(
+            (shard.slots.len(), shard.ring.len()),
+            (1, 1),
+            "only who holds a seat is known"
+        );
     }
 
     /// A user agent with changes under way stays, however full the cache is.

@@ -240,6 +240,7 @@ impl Embedded {
         // What is said may rest on a change that is still under way, so it waits for that one too.
         let waits = answer == Answer::Durable && (changes.must_be_written() || cell.uncommitted > 0);
         if !changes.must_be_written() && !waits {
+            shard.forget_if_blank(user_agent);
             return Ok(Some((outcome, None)));
         }
         let (done, durable) = if waits {

@@ -114,6 +114,11 @@ impl UserAgent {
         self.finish((), changes, now)
     }
 
+    /// Whether there is nothing to know of it: nobody, as the store would say too.
+    pub(in crate::storage) fn is_blank(&self) -> bool {
+        !self.recorded && self.seat.is_none()
+    }
+
     /// Every step begins with this: a record that was abandoned for longer than its retention is nobody's, swept or not.
     pub(super) fn begin(&mut self, now: Now) -> Changes {
         let mut changes = Changes::default();
