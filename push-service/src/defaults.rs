@@ -255,17 +255,17 @@ pub const CHANNEL_TICK: Duration = Duration::from_millis(500);
 /// How long a channel that is being closed may take to flush acknowledgements and to let the peer read why.
 pub const CLOSE_WITHIN: Duration = SECOND.saturating_mul(2);
 
-/// Acknowledgements that a channel keeps while storage has trouble. Beyond them they are dropped, and their messages
-/// come again. Chosen: many windows of [`IN_FLIGHT`].
+/// Acknowledgements that a channel keeps while storage has others of it; beyond them it reads no more from its user agent
+/// (PR-4: none is dropped while the channel lives). Chosen: many windows of [`IN_FLIGHT`].
 pub const PENDING_ACKNOWLEDGEMENTS: usize = 1_000;
 
-/// Attaches that may take so long before the hello is answered by "try again later": Firefox gives up after 10 s
-/// (WS-REG-9), and an answer is better than none.
-pub const ATTACH_WITHIN: Duration = SECOND.saturating_mul(8);
+/// How long storage may take over a hello, a register or an unregister before the user agent is told of trouble: Firefox
+/// gives up after 10 s (WS-REG-9), and an answer is better than none.
+pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(8);
 
-/// Before storage is asked for a page again after it failed. Chosen: a second, so that a store in trouble isn't asked by
-/// all its channels at once all the time.
-pub const PAGE_RETRY_AFTER: Duration = SECOND;
+/// Before a channel asks storage again after it failed. Chosen: a second, so that a store in trouble isn't asked by all
+/// its channels at once all the time.
+pub const STORAGE_RETRY_AFTER: Duration = SECOND;
 
 /// Pings at once, before their pace counts. Chosen: a user agent whose network changes pings a few times.
 pub const PING_BURST: u32 = 6;

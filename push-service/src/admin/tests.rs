@@ -115,7 +115,7 @@ impl Storage for Stub {
         unreachable!()
     }
 
-    async fn expire(&self, _: usize) -> Result<usize, StorageError> {
+    async fn expire(&self, _: usize) -> Result<crate::storage::Swept, StorageError> {
         unreachable!()
     }
 

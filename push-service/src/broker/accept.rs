@@ -2,10 +2,10 @@
 
 use push_protocol::capability::{MessageCapability, MessageKind};
 use push_protocol::{Content, MessageId, Topic, Ttl, Urgency};
-use ring::rand::SecureRandom as _;
 
 use super::{Broker, PushResource, Refusal};
 use crate::metrics::{Accepted as How, Removed, Step};
+use crate::random;
 use crate::storage::{Enqueue, Enqueued};
 
 /// A push message, as its application server sent it.
@@ -40,7 +40,7 @@ impl Broker {
         let enqueue = Enqueue {
             user_agent: push.capability.user_agent,
             subscription: push.capability.subscription,
-            nonce: self.nonce()?,
+            nonce: random::u64(),
             ttl,
             urgency: submission.urgency,
             topic: submission.topic,
@@ -73,14 +73,6 @@ impl Broker {
             }
             Err(_) => true,
         }
-    }
-
-    fn nonce(&self) -> Result<u64, Refusal> {
-        let mut nonce = [0; 8];
-        let filled = self.random.fill(&mut nonce);
-        // Without randomness no message can have an identity: as good as no storage.
-        filled.map_err(|_| Refusal::StorageUnavailable)?;
-        Ok(u64::from_ne_bytes(nonce))
     }
 
     /// Counts what came of a message.

@@ -1,7 +1,5 @@
 //! A user agent has its messages: they leave storage.
 
-use std::time::Instant;
-
 use push_protocol::{MessageId, UserAgentId};
 
 use super::Broker;
@@ -19,19 +17,11 @@ impl Broker {
         messages: &[MessageId],
         seat: Seat,
     ) -> Result<(), StorageError> {
-        let started = Instant::now();
-        let removed = self
+        let (how, confirm) = (Removal::Acknowledged, Confirm::Soon);
+        let acknowledge = self
             .storage
-            .acknowledge(
-                user_agent,
-                messages,
-                Removal::Acknowledged,
-                Confirm::Soon,
-                Some(seat),
-            )
-            .await;
-        self.metrics.storage_step(Step::Acknowledge, started.elapsed());
-        let removed = removed.inspect_err(|error| self.metrics.storage_error(error))?;
+            .acknowledge(user_agent, messages, how, confirm, Some(seat));
+        let removed = self.step(Step::Acknowledge, acknowledge).await?;
         for (id, _) in messages.iter().zip(removed).filter(|(_, was_there)| *was_there) {
             self.metrics.acknowledged(waited(id.number));
         }

@@ -1,6 +1,6 @@
 //! The way out: a session's seat, the pages that it reads, and what is counted when a message is offered.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use push_protocol::session::{AttachOutcome, PageOutcome, PageRequest};
 use push_protocol::{MessageNumber, PushMessage, UserAgentId};
@@ -12,43 +12,34 @@ use crate::storage::{Attached, Paged, Seat};
 impl Broker {
     /// Takes the seat and reads the head of the queue. "Unknown" is only what a healthy store said (PR-3).
     pub async fn attach(&self, user_agent: UserAgentId, seat: Seat, head: PageRequest) -> AttachOutcome {
-        let started = Instant::now();
-        let attached = self.storage.attach(user_agent, seat, head).await;
-        self.metrics.storage_step(Step::Attach, started.elapsed());
+        let attached = self
+            .step(Step::Attach, self.storage.attach(user_agent, seat, head))
+            .await;
         match attached {
             Ok(Attached::Known { page, .. }) => AttachOutcome::Known(page),
             Ok(Attached::Unknown) => AttachOutcome::Unknown,
-            Err(error) => {
-                self.metrics.storage_error(&error);
-                AttachOutcome::Trouble
-            }
+            Err(_) => AttachOutcome::Trouble,
         }
     }
 
     /// Reads on for whoever holds the seat. A record that is gone has nothing more to say: an empty page.
     pub async fn page(&self, user_agent: UserAgentId, seat: Seat, request: PageRequest) -> PageOutcome {
-        let started = Instant::now();
-        let paged = self.storage.page(user_agent, seat, request).await;
-        self.metrics.storage_step(Step::Page, started.elapsed());
+        let paged = self
+            .step(Step::Page, self.storage.page(user_agent, seat, request))
+            .await;
         match paged {
             Ok(Paged::Page(page)) => PageOutcome::Page(page),
             Ok(Paged::Unknown) => PageOutcome::Page(Default::default()),
             Ok(Paged::Displaced) => PageOutcome::Displaced,
-            Err(error) => {
-                self.metrics.storage_error(&error);
-                PageOutcome::Trouble
-            }
+            Err(_) => PageOutcome::Trouble,
         }
     }
 
     /// Gives the seat up, if it's still held. If storage has trouble the seat stays: the next attach takes it.
     pub async fn release(&self, user_agent: UserAgentId, seat: Seat) {
-        let started = Instant::now();
-        let released = self.storage.release(user_agent, seat).await;
-        self.metrics.storage_step(Step::Release, started.elapsed());
-        if let Err(error) = released {
-            self.metrics.storage_error(&error);
-        }
+        let _ = self
+            .step(Step::Release, self.storage.release(user_agent, seat))
+            .await;
     }
 
     /// A message was written to a channel.

@@ -1,4 +1,4 @@
-//! The life of a push message, between whoever sends it and storage: admit, accept, cancel.
+//! The life of a push message: subscribe, admit, accept, deliver, acknowledge, cancel, expire.
 //!
 //! Decides who may send what to whom, and what a refusal means. Guarantees that what [`Broker::accept`] returns for a TTL
 //! above 0 is stored as the promise says.
@@ -23,7 +23,6 @@ use std::time::Instant;
 use push_protocol::capability::Capabilities;
 use push_protocol::origin::Origin;
 use push_protocol::{KeyDigest, Ttl};
-use ring::rand::SystemRandom;
 
 pub use self::accept::{Accepted, Submission};
 pub use self::admit::PushResource;
@@ -51,14 +50,13 @@ pub struct Policy {
     pub subscriptions_per_user_agent: usize,
 }
 
-/// Takes push messages in. One for the process; shared by all requests.
+/// What requests and channels do to messages. One for the process; shared by all of them.
 pub struct Broker {
     storage: Arc<dyn Storage>,
     capabilities: Arc<Capabilities>,
     origin: Origin,
     policy: Policy,
     verified: VerifiedTokens,
-    random: SystemRandom,
     metrics: Arc<Metrics>,
 }
 
@@ -77,7 +75,6 @@ impl Broker {
             origin,
             policy,
             verified: VerifiedTokens::new(VERIFIED_TOKENS),
-            random: SystemRandom::new(),
             metrics,
         }
     }
@@ -87,14 +84,11 @@ impl Broker {
         &self,
         step: Step,
         work: impl Future<Output = Result<T, StorageError>>,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, StorageError> {
         let started = Instant::now();
         let outcome = work.await;
         self.metrics.storage_step(step, started.elapsed());
-        outcome.map_err(|error| {
-            self.metrics.storage_error(&error);
-            error.into()
-        })
+        outcome.inspect_err(|error| self.metrics.storage_error(error))
     }
 
     /// What is counted.

@@ -1,7 +1,5 @@
 //! A user agent's subscriptions: made, found again, ended.
 
-use std::time::Instant;
-
 use push_protocol::capability::{Dialect, PushCapability, PushKind};
 use push_protocol::vapid::PublicKey;
 use push_protocol::{KeyDigest, SubscriptionId, SubscriptionName, UserAgentId};
@@ -48,10 +46,10 @@ impl Broker {
             seat,
             limit: self.policy.subscriptions_per_user_agent,
         };
-        let started = Instant::now();
-        let subscribed = self.storage.subscribe(subscribe).await;
-        self.metrics.storage_step(Step::Subscribe, started.elapsed());
-        let id = match subscribed.inspect_err(|error| self.metrics.storage_error(error)) {
+        let id = match self
+            .step(Step::Subscribe, self.storage.subscribe(subscribe))
+            .await
+        {
             Ok(Subscribed::Created(id)) => {
                 self.metrics.subscription_created();
                 id
@@ -77,11 +75,9 @@ impl Broker {
         user_agent: UserAgentId,
         name: SubscriptionName,
     ) -> Result<bool, StorageError> {
-        let started = Instant::now();
-        let ended = self.storage.unsubscribe(user_agent, name).await;
-        self.metrics.storage_step(Step::Unsubscribe, started.elapsed());
-        let ended = ended
-            .inspect_err(|error| self.metrics.storage_error(error))?
+        let ended = self
+            .step(Step::Unsubscribe, self.storage.unsubscribe(user_agent, name))
+            .await?
             .is_some();
         if ended {
             self.metrics.subscription_ended();

@@ -157,8 +157,6 @@ labels! {
         StorageUnavailable = "storage_unavailable",
         /// Storage has only its reserve left.
         StorageFull = "storage_full",
-        /// The node has as much under way as it may.
-        Overloaded = "overloaded",
         /// No resource of that name, a method that it does not have, or no HTTP.
         Malformed = "malformed",
     }
@@ -205,8 +203,6 @@ labels! {
         PingFlood = "ping_flood",
         /// Storage is in trouble.
         Storage = "storage",
-        /// The user agent's record is gone.
-        Forgotten = "forgotten",
         /// The node leaves.
         Drain = "drain",
     }

@@ -10,16 +10,14 @@ use push_protocol::origin::Origin;
 use push_protocol::session;
 use push_protocol::vapid::PublicKey;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use super::{Node, ServiceError};
+use super::{Beside, Node, ServiceError};
 use crate::admin::Readiness;
 use crate::broker::{Broker, Policy};
 use crate::channels::{Channels, Registry, Shares};
 use crate::cli::banner::BannerFacts;
 use crate::config::{self, Config, StorageUrl};
-use crate::defaults::{ATTACH_WITHIN, DRAIN_ACKNOWLEDGE_WITHIN, PAGE_RETRY_AFTER, PING_BURST};
+use crate::defaults::{ANSWER_WITHIN, DRAIN_ACKNOWLEDGE_WITHIN, PING_BURST, STORAGE_RETRY_AFTER};
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};
 use crate::metrics::Metrics;
 use crate::random;
@@ -27,7 +25,7 @@ use crate::resources::Resources;
 use crate::storage::clock::SystemClock;
 use crate::storage::embedded::{Embedded, Options};
 use crate::storage::memory::Memory;
-use crate::storage::{Announce, Storage};
+use crate::storage::{Announce, Storage, StorageError};
 use crate::tls::{Acceptor, CertificateSource};
 
 pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
@@ -87,8 +85,7 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         storage,
         channels,
         listeners,
-        end_admin: CancellationToken::new(),
-        tasks: JoinSet::new(),
+        beside: Beside::default(),
     };
     node.serve_admin(admin, &metrics);
     node.run_beside(broker, acceptor);
@@ -114,12 +111,9 @@ async fn open(
         }
         StorageUrl::Embedded { path } => {
             let embedded = open_embedded(path.clone(), announce, config).await?;
-            if keys.is_empty() {
-                let key = embedded.sealing_key(random::bytes()).await;
-                keys.push(SealingKey::from_random(
-                    key.map_err(|error| sentence("the sealing key", &error))?,
-                ));
-            }
+            add_own_key(&embedded, &mut keys)
+                .await
+                .map_err(|error| sentence("the sealing key", &error))?;
             Arc::new(embedded)
         }
         StorageUrl::Redis(_) => {
@@ -133,6 +127,25 @@ async fn open(
         .await
         .map_err(|error| sentence("security.sealing_keys", &error))?;
     Ok((storage, capabilities))
+}
+
+/// The key that the store made for itself goes on opening what it sealed, behind configured keys; if there are none, it
+/// is the one that seals, made now if need be (PR-28).
+async fn add_own_key(embedded: &Embedded, keys: &mut Vec<SealingKey>) -> Result<(), StorageError> {
+    let own = match embedded.sealing_key().await? {
+        Some(own) => own,
+        None if !keys.is_empty() => return Ok(()),
+        None => {
+            let fresh = random::bytes();
+            embedded.keep_sealing_key(fresh).await?;
+            fresh
+        }
+    };
+    let own = SealingKey::from_random(own);
+    if !keys.contains(&own) {
+        keys.push(own);
+    }
+    Ok(())
 }
 
 async fn open_embedded(
@@ -260,12 +273,12 @@ fn session_limits(config: &Config) -> session::Limits {
     let channels = &config.channels;
     session::Limits {
         hello_within: config.limits.hello_within,
-        attach_within: ATTACH_WITHIN,
+        attach_within: ANSWER_WITHIN,
         in_flight: u16::try_from(channels.in_flight).unwrap_or(u16::MAX),
         acknowledge_within: channels.acknowledge_within,
         page_messages: channels.page_messages,
         page_bytes: channels.page_bytes,
-        retry_after: PAGE_RETRY_AFTER,
+        retry_after: STORAGE_RETRY_AFTER,
         ping_every: channels.ping_every,
         pong_within: channels.pong_within,
         write_within: channels.write_within,

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, Readiness};
@@ -93,9 +93,25 @@ struct Node {
     storage: Arc<dyn Storage>,
     channels: Arc<Channels>,
     listeners: Listeners,
+    beside: Beside,
+}
+
+/// What runs beside requests and channels.
+#[derive(Default)]
+struct Beside {
+    tasks: JoinSet<()>,
+    admin: JoinSet<()>,
     /// Tells the admin listeners to end.
     end_admin: CancellationToken,
-    tasks: JoinSet<()>,
+}
+
+impl Beside {
+    /// The admin listeners end in their own time, which is short, and everything else at once.
+    async fn end(&mut self) {
+        self.end_admin.cancel();
+        while self.admin.join_next().await.is_some() {}
+        self.tasks.shutdown().await;
+    }
 }
 
 impl Node {
@@ -125,10 +141,11 @@ impl Node {
             Patience::Configured => (self.config.delay, self.config.spread),
             Patience::None => (Duration::ZERO, Duration::ZERO),
         };
-        let deadline = Instant::now() + self.config.deadline;
+        // Storage comes last, and has to have time left.
+        let deadline = Instant::now() + self.config.deadline.saturating_sub(STORAGE_CLOSE_WITHIN);
         tracing::info!(?delay, ?spread, "draining");
         self.readiness.draining();
-        sleep(delay.min(self.config.deadline)).await;
+        sleep_until(deadline.min(Instant::now() + delay)).await;
         if timeout_at(deadline, self.channels.drain(spread)).await.is_err() {
             tracing::warn!("channels are left at the end of drain.deadline; what they wait for stays stored");
         }
@@ -136,9 +153,8 @@ impl Node {
             .drain(deadline.saturating_duration_since(Instant::now()))
             .await;
         // Those that were opened while the others were closed.
-        let _ = timeout(STORAGE_CLOSE_WITHIN, self.channels.drain(Duration::ZERO)).await;
-        self.end_admin.cancel();
-        self.tasks.shutdown().await;
+        let _ = timeout_at(deadline, self.channels.drain(Duration::ZERO)).await;
+        self.beside.end().await;
         close(&*self.storage).await
     }
 
@@ -148,18 +164,20 @@ impl Node {
         self.readiness.failed(why.clone());
         let _ = timeout(STORAGE_CLOSE_WITHIN, self.channels.stop()).await;
         self.listeners.drain(Duration::ZERO).await;
-        self.end_admin.cancel();
-        self.tasks.shutdown().await;
+        self.beside.end().await;
         Err(ServiceError(format!("storage failed: {why}")))
     }
 
     /// Starts what runs beside requests and channels.
     fn run_beside(&mut self, broker: Arc<Broker>, acceptor: Option<Acceptor>) {
         let channels = Arc::clone(&self.channels);
-        self.tasks.spawn(async move { channels.keep_time().await });
-        self.tasks.spawn(async move { broker.keep_expiring().await });
+        self.beside.tasks.spawn(async move { channels.keep_time().await });
+        self.beside
+            .tasks
+            .spawn(async move { broker.keep_expiring().await });
         if let Some(acceptor) = acceptor {
-            self.tasks
+            self.beside
+                .tasks
                 .spawn(async move { match acceptor.keep_certificate_fresh(CERTIFICATE_CHECK).await {} });
         }
     }
@@ -171,8 +189,9 @@ impl Node {
                 storage: Arc::clone(&self.storage),
                 readiness: Arc::clone(&self.readiness),
             };
-            let end = self.end_admin.clone();
-            self.tasks
+            let end = self.beside.end_admin.clone();
+            self.beside
+                .admin
                 .spawn(async move { admin.serve(socket, end.cancelled_owned()).await });
         }
     }

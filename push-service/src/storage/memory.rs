@@ -14,7 +14,7 @@ use super::clock::{Clock, Forward, Now};
 use super::queue::{Changes, PickedPage, Step, Taken, Turned, UserAgent};
 use super::{
     Announce, Attached, Confirm, Enqueue, Enqueued, Page, PageRequest, Paged, Removal, Seat, Storage,
-    StorageError, Subscribe, Subscribed, Usage, UserAgentReport,
+    StorageError, Subscribe, Subscribed, Swept, Usage, UserAgentReport,
 };
 
 /// Queues and subscriptions in memory.
@@ -159,14 +159,14 @@ impl Storage for Memory {
         Ok(self.step(user_agent, |state, now| state.acknowledge(messages, by, now)))
     }
 
-    async fn expire(&self, limit: usize) -> Result<usize, StorageError> {
-        let mut dropped = 0;
-        while dropped < limit {
+    async fn expire(&self, limit: usize) -> Result<Swept, StorageError> {
+        let mut dropped = Swept::default();
+        while dropped.total() < limit {
             let Some(user_agent) = self.lock().first_due(self.clock.now()) else {
                 break;
             };
             dropped += self.step(user_agent, |state, now| {
-                state.sweep(limit - dropped, self.retention, now)
+                state.sweep(limit - dropped.total(), self.retention, now)
             });
         }
         Ok(dropped)

@@ -195,6 +195,29 @@ pub enum Confirm {
     Soon,
 }
 
+/// What [`Storage::expire`] dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Swept {
+    /// Messages whose time to live was over.
+    pub expired: usize,
+    /// Messages of ended subscriptions, and abandoned records.
+    pub freed: usize,
+}
+
+impl Swept {
+    /// All of it.
+    pub fn total(self) -> usize {
+        self.expired + self.freed
+    }
+}
+
+impl std::ops::AddAssign for Swept {
+    fn add_assign(&mut self, more: Self) {
+        self.expired += more.expired;
+        self.freed += more.freed;
+    }
+}
+
 /// What the admin API shows of a user agent. No content, no topic, no secret.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct UserAgentReport {
@@ -328,10 +351,10 @@ pub trait Storage: Send + Sync + 'static {
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError>;
 
-    /// Drops up to `limit` of what is due: expired messages, messages of ended subscriptions, abandoned records. Returns
-    /// how many went; fewer than `limit` means that nothing more is due. Costs in proportion to what is due, not to
+    /// Drops up to `limit` of what is due: expired messages, messages of ended subscriptions, abandoned records. Fewer
+    /// than `limit` in all means that nothing more is due. Costs in proportion to what is due, not to
     /// what is stored.
-    async fn expire(&self, limit: usize) -> Result<usize, StorageError>;
+    async fn expire(&self, limit: usize) -> Result<Swept, StorageError>;
 
     /// What support asks for.
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError>;

@@ -178,7 +178,7 @@ impl Agent {
         let now = Instant::now();
         let later = visit.sent.split_off(&(number + 1));
         for key in std::mem::replace(&mut visit.sent, later).into_values().flatten() {
-            self.world.books().acknowledged(key, now);
+            self.world.books().acknowledged(key, visit.connection, now);
         }
     }
 

@@ -92,8 +92,8 @@ struct Message {
     last_connection: usize,
     /// Whether it was acknowledged since its last offer.
     is_acknowledged: bool,
-    /// When an acknowledgement of it is known to have reached a node.
-    acknowledged: Vec<Instant>,
+    /// When connections were opened on which it was acknowledged, and when that was known to have reached the node.
+    acknowledged: Vec<(Instant, Instant)>,
 }
 
 impl Books {
@@ -220,21 +220,23 @@ impl Books {
         self.offers += 1;
         let subscription = &mut self.subscriptions[number];
         let message = &mut subscription.messages[place];
-        let mut breaches = Vec::new();
+        let mut breaches: Vec<String> = Vec::new();
         if matches!(subscription.stage, Stage::Ended(then) if then < on.opened) {
-            breaches.push("arrived after its subscription had ended");
+            breaches.push("arrived after its subscription had ended".into());
         }
         if message.version.as_deref().is_some_and(|before| before != version) {
-            breaches.push("came again with another id (PR-4)");
+            breaches.push("came again with another id (PR-4)".into());
         }
         if message.last_connection == on.number {
-            breaches.push("came twice on one connection");
+            breaches.push("came twice on one connection".into());
         }
-        if taken {
-            breaches.push("came again after its acknowledgement was taken (PR-4)");
+        if let Some(lived) = taken {
+            breaches.push(format!(
+                "came again though the node lived for {lived:?} with its acknowledgement (PR-4)"
+            ));
         }
         if message.outcome == Outcome::Refused {
-            breaches.push("arrived though it was refused");
+            breaches.push("arrived though it was refused".into());
         }
         message.version.get_or_insert_with(|| version.to_owned());
         message.first_offer.get_or_insert(self.offers);
@@ -247,10 +249,11 @@ impl Books {
         Some((number, place))
     }
 
-    /// The acknowledgement of a message has reached the node.
-    pub fn acknowledged(&mut self, (subscription, message): MessageKey, now: Instant) {
+    /// The answer to a ping has told that the acknowledgement of a message reached the node. The answer may be read
+    /// when that node is dead already; the connection tells which node it was.
+    pub fn acknowledged(&mut self, (subscription, message): MessageKey, on: Connection, now: Instant) {
         let message = &mut self.subscriptions[subscription].messages[message];
-        message.acknowledged.push(now);
+        message.acknowledged.push((on.opened, now));
         message.is_acknowledged = true;
         self.changes.send_replace(());
     }
@@ -345,14 +348,15 @@ impl Books {
             && !replaced()
     }
 
-    /// Whether an acknowledgement of this message was taken before `then`.
-    fn taken(&self, (subscription, message): MessageKey, then: Instant) -> bool {
+    /// If an acknowledgement of this message was taken before `then`: how long the node lived with it.
+    fn taken(&self, (subscription, message): MessageKey, then: Instant) -> Option<Duration> {
         let acknowledged = &self.subscriptions[subscription].messages[message].acknowledged;
-        acknowledged.iter().any(|&reached| {
-            let killed = self.kills.iter().find(|kill| **kill > reached);
-            let lived_until = killed.map_or(then, |kill| then.min(*kill));
-            reached + TAKEN_AFTER <= lived_until
-        })
+        let lived = acknowledged.iter().map(|&(opened, reached)| {
+            let killed = self.kills.iter().find(|kill| **kill > opened);
+            let until = killed.map_or(then, |kill| then.min(*kill));
+            until.saturating_duration_since(reached)
+        });
+        lived.max().filter(|lived| *lived >= TAKEN_AFTER)
     }
 
     fn find(&self, name: &str, said: &str) -> Option<MessageKey> {

@@ -100,6 +100,8 @@ impl Delivery {
     ) {
         let (id, subscription) = (message.id, message.subscription);
         if id.number <= self.cursor {
+            // A late hint, or a number that came again (PR-7). Reading once more costs little; missing a message would
+            // break the promise.
             if !self.window.contains(id) {
                 self.start_over();
             }
@@ -126,9 +128,12 @@ impl Delivery {
 
     /// A message passes by, now or never. It takes no place in the window.
     pub(super) fn passing(&self, message: Arc<PushMessage>, open: bool, out: &mut Vec<Action>) {
-        if open && message.urgency >= self.minimum {
-            out.push(Action::Offer(message));
-        }
+        let heard = open && message.urgency >= self.minimum;
+        out.push(if heard {
+            Action::Offer(message)
+        } else {
+            Action::Unheard
+        });
     }
 
     /// The next page to read, if one is wanted and none is under way.

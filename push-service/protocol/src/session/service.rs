@@ -20,7 +20,6 @@ use super::queue::{Page, PageRequest, WakeUp};
 use crate::identifiers::{MessageId, UserAgentId, UserAgentIdentity};
 use crate::message::PushMessage;
 use crate::urgency::Urgency;
-use crate::wire::frame::FrameError;
 
 /// The bounds of every session of a service.
 #[derive(Clone, Debug)]
@@ -79,6 +78,8 @@ pub enum Action {
     Acknowledge(Vec<MessageId>),
     /// Ask the user agent whether it's there.
     Ping,
+    /// A message with TTL 0 passed unheard: the channel was not writable, or the filter refused it (PR-21).
+    Unheard,
     /// So many messages went unacknowledged for too long.
     Unacknowledged(usize),
     /// Say why and close. Nothing follows.
@@ -120,7 +121,7 @@ pub enum CloseReason {
     Malformed(&'static str),
     /// A binary message.
     Binary,
-    /// Not a WebSocket frame.
+    /// Not the protocol that carries messages.
     Protocol(&'static str),
     /// A text that is not UTF-8.
     NotUtf8,
@@ -142,16 +143,6 @@ pub enum CloseReason {
     ServiceRestart,
 }
 
-impl From<FrameError> for CloseReason {
-    fn from(error: FrameError) -> Self {
-        match error {
-            FrameError::Protocol(what) => Self::Protocol(what),
-            FrameError::NotUtf8 => Self::NotUtf8,
-            FrameError::TooLarge => Self::TooLarge,
-        }
-    }
-}
-
 /// One channel, as the service sees it.
 #[derive(Debug)]
 pub struct Session {
@@ -163,8 +154,8 @@ pub struct Session {
     pinged: Option<Moment>,
     /// Since when the channel takes nothing.
     stalled: Option<Moment>,
-    /// Storage is not asked for a page before this.
-    page_from: Moment,
+    /// Storage failed to give a page and is not asked again before this.
+    page_from: Option<Moment>,
     /// When the requests for answers so far will have been paid for.
     answers_paid: Moment,
 }
@@ -198,7 +189,7 @@ impl Session {
             heard: now,
             pinged: None,
             stalled: None,
-            page_from: Moment::default(),
+            page_from: None,
             answers_paid: Moment::default(),
             limits,
         }
@@ -359,7 +350,7 @@ impl Session {
             PageOutcome::Displaced => return self.close(CloseReason::Displaced, out),
             PageOutcome::Trouble => {
                 self.delivery.page_failed();
-                self.page_from = now.after(self.limits.retry_after);
+                self.page_from = Some(now.after(self.limits.retry_after));
             }
         }
         self.read_on(now, out);
@@ -436,11 +427,7 @@ impl Session {
         let stalled = self
             .stalled
             .map_or(Moment::NEVER, |since| since.after(limits.write_within));
-        let page = if self.page_from == Moment::default() {
-            Moment::NEVER
-        } else {
-            self.page_from
-        };
+        let page = self.page_from.filter(|_| self.is_open()).unwrap_or(Moment::NEVER);
         phase
             .min(stalled)
             .min(page)
@@ -486,10 +473,10 @@ impl Session {
     }
 
     fn read_on(&mut self, now: Moment, out: &mut Vec<Action>) {
-        if !self.is_open() || now < self.page_from {
+        if !self.is_open() || self.page_from.is_some_and(|from| now < from) {
             return;
         }
-        self.page_from = Moment::default();
+        self.page_from = None;
         out.extend(self.delivery.next_page(&self.limits).map(Action::Page));
     }
 }

@@ -361,7 +361,11 @@ fn a_passing_message() {
         Moment(0),
         &mut out,
     );
-    assert!(out.is_empty(), "the channel was not writable");
+    assert!(
+        matches!(out[..], [Action::Unheard]),
+        "the channel was not writable"
+    );
+    out.clear();
     session.set_writable(true, Moment(0), &mut out);
     let next = queue.store(1, Urgency::Normal);
     session.woken(next, Moment(0), &mut out);

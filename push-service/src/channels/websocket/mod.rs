@@ -17,7 +17,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use push_protocol::MessageId;
@@ -32,8 +31,8 @@ use self::scratch::Scratch;
 use super::Channels;
 use super::handle::Mark;
 use super::registry::Place;
-use crate::defaults::{CLOSE_WITHIN, FRAME_BYTES, PENDING_ACKNOWLEDGEMENTS};
-use crate::metrics::{Channel, ChannelKind, Closed};
+use crate::defaults::{CLOSE_WITHIN, FRAME_BYTES, PENDING_ACKNOWLEDGEMENTS, STORAGE_RETRY_AFTER};
+use crate::metrics::{Channel, ChannelKind, Closed, Removed};
 
 /// A channel over a WebSocket. A future: resolves when the connection has ended and its seat was given up.
 ///
@@ -174,7 +173,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             busy = true;
         }
         if let Some((outcome, share)) = poll_slot(&mut self.page, cx) {
-            self.delivering = share;
+            self.hold(share);
             self.session.paged(outcome, now, &mut scratch.actions);
             busy = true;
         }
@@ -201,6 +200,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             return self.discard(cx, scratch);
         }
         if self.request.is_some() || !self.unwritten.is_empty() || self.session.is_closed() {
+            return false;
+        }
+        if self.acknowledging.is_some() && self.acknowledged.len() >= PENDING_ACKNOWLEDGEMENTS {
             return false;
         }
         if std::mem::take(&mut self.unread_is_ready) {
@@ -314,6 +316,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
                 Action::Page(request) => self.read_page(request),
                 Action::Acknowledge(messages) => self.acknowledged.extend(messages),
                 Action::Ping => write_ping(&mut scratch.out, None, b""),
+                Action::Unheard => self.shared.broker.metrics().removed(Removed::Unheard, 1),
                 Action::Unacknowledged(count) => self.shared.broker.metrics().unacknowledged(count as u64),
                 Action::Close(reason) => {
                     write_close(&mut scratch.out, None, close_code(reason), close_text(reason));
@@ -338,9 +341,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         self.acknowledging = Some(Box::pin(async move {
             match broker.acknowledge(user_agent, &messages, seat).await {
                 Ok(()) => Vec::new(),
-                Err(_) if messages.len() > PENDING_ACKNOWLEDGEMENTS => Vec::new(),
                 Err(_) => {
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    tokio::time::sleep(STORAGE_RETRY_AFTER).await;
                     messages
                 }
             }
@@ -444,11 +446,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
     fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
         let written = self.unwritten.is_empty() && !self.flushing;
         let Some(end) = &mut self.end else { return false };
-        if self.shared.now() >= end.until {
-            return true;
-        }
+        // The seat is given up whatever the peer does; storage's own deadlines end this.
         if poll_slot(&mut end.leave, cx).is_none() && end.leave.is_some() {
             return false;
+        }
+        if self.shared.now() >= end.until {
+            return true;
         }
         if written && !end.shut_down {
             match Pin::new(&mut self.io).poll_shutdown(cx) {
@@ -458,6 +461,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             }
         }
         written && end.peer_done
+    }
+}
+
+impl<Io, Guard> WebSocketChannel<Io, Guard> {
+    /// Takes a share of the node's delivery bytes, beside the one of a page that is still being written.
+    fn hold(&mut self, share: Option<OwnedSemaphorePermit>) {
+        match (&mut self.delivering, share) {
+            (Some(held), Some(share)) => held.merge(share),
+            (held, Some(share)) => *held = Some(share),
+            (_, None) => {}
+        }
     }
 }
 

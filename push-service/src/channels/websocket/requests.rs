@@ -10,10 +10,12 @@ use push_protocol::wire::websocket::{
 };
 use push_protocol::{MessageId, SubscriptionName, UserAgentId, UserAgentIdentity};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 
 use super::WebSocketChannel;
 use super::scratch::Scratch;
 use crate::broker::{SubscribeRefusal, Subscription};
+use crate::defaults::ANSWER_WITHIN;
 use crate::metrics::{Nack, Undelivered};
 use crate::random;
 
@@ -121,9 +123,9 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
     ) -> BoxFuture<'static, Answer> {
         let broker = Arc::clone(&self.shared.broker);
         Box::pin(async move {
-            let status = match broker.unsubscribe(user_agent, name).await {
-                Ok(_) => 200,
-                Err(_) => 500,
+            let status = match timeout(ANSWER_WITHIN, broker.unsubscribe(user_agent, name)).await {
+                Ok(Ok(_)) => 200,
+                Ok(Err(_)) | Err(_) => 500,
             };
             Answer::Unregistered(text, status)
         })
@@ -156,7 +158,7 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
     pub(super) fn answered(&mut self, answer: Answer, now: Moment, scratch: &mut Scratch) {
         match answer {
             Answer::Attached(outcome, share) => {
-                self.delivering = share;
+                self.hold(share);
                 self.session.attached(outcome, now, &mut scratch.actions);
             }
             Answer::Registered(name, subscribed) => {

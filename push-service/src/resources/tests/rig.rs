@@ -262,7 +262,7 @@ impl Storage for Broken {
     ) -> Result<Vec<bool>, StorageError> {
         Err(self.0.clone())
     }
-    async fn expire(&self, _: usize) -> Result<usize, StorageError> {
+    async fn expire(&self, _: usize) -> Result<crate::storage::Swept, StorageError> {
         Err(self.0.clone())
     }
     async fn inspect(&self, _: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {

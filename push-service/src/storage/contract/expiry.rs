@@ -46,12 +46,12 @@ pub(crate) async fn a_sweep_drops_what_is_due_in_bounded_steps(rig: &Rig) {
         rig.stored(brief(&[n], 5)).await;
     }
     let stays = rig.stored(brief(b"stays", 60)).await;
-    assert_eq!(rig.storage.expire(100).await.unwrap(), 0);
+    assert_eq!(rig.storage.expire(100).await.unwrap().total(), 0);
     rig.advance(Duration::from_secs(5));
-    assert_eq!(rig.storage.expire(3).await.unwrap(), 3);
+    assert_eq!(rig.storage.expire(3).await.unwrap().total(), 3);
     assert_eq!(rig.storage.usage().messages, 5);
-    assert_eq!(rig.storage.expire(100).await.unwrap(), 4);
-    assert_eq!(rig.storage.expire(100).await.unwrap(), 0);
+    assert_eq!(rig.storage.expire(100).await.unwrap().total(), 4);
+    assert_eq!(rig.storage.expire(100).await.unwrap().total(), 0);
     assert_eq!(rig.waiting(1).await, [stays]);
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn an_abandoned_record_vanishes(rig: &Rig) {
     rig.advance(Duration::from_secs(1) + RETENTION / RETENTION_GRAINS as u32);
     let refused = rig.storage.enqueue(enqueue(1, 1, b"b")).await.unwrap();
     assert_eq!(refused, Enqueued::NoSubscription);
-    while rig.storage.expire(100).await.unwrap() > 0 {}
+    while rig.storage.expire(100).await.unwrap().total() > 0 {}
     assert_eq!(rig.storage.usage(), Usage::default());
     let attached = rig
         .storage

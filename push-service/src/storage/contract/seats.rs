@@ -123,7 +123,7 @@ pub(crate) async fn the_seat_is_told_what_was_replaced_or_expired(rig: &Rig) {
     let new = rig.stored(with_topic(b"new")).await;
     assert_eq!(rig.told.take_removed(seat(1)), [old]);
     rig.advance(std::time::Duration::from_secs(10));
-    assert_eq!(rig.storage.expire(10).await.unwrap(), 1);
+    assert_eq!(rig.storage.expire(10).await.unwrap().total(), 1);
     assert_eq!(rig.told.take_removed(seat(1)), [new]);
 }
 

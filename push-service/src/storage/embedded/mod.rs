@@ -47,6 +47,7 @@ pub use self::store::OpenError;
 use self::store::Store;
 use self::trouble::{Failure, Gauges};
 use self::writer::{Order, Record, Request};
+use super::Swept;
 use super::clock::{Clock, Forward, Now, SystemClock};
 use super::queue::{Changes, Picked, PickedPage, Step, UserAgent};
 use super::{Announce, Page, StorageError};
@@ -152,15 +153,16 @@ impl Embedded {
         })
     }
 
-    /// The key that the store keeps for sealing URLs, or, if it has none, `fresh`, which it keeps from now on (PR-28).
-    pub async fn sealing_key(&self, fresh: [u8; 32]) -> Result<[u8; 32], StorageError> {
+    /// The key that the store keeps for sealing URLs, if it was ever asked to keep one (PR-28).
+    pub async fn sealing_key(&self) -> Result<Option<[u8; 32]>, StorageError> {
         let kept = self.readers.read(|store| store.own(SEALING_KEY_KEY)).await?;
-        let Some(kept) = kept else {
-            self.keep(SEALING_KEY_KEY, fresh.to_vec()).await?;
-            return Ok(fresh);
-        };
-        kept.try_into()
-            .map_err(|_| StorageError::Unavailable("the store's sealing key does not read".to_owned()))
+        let unreadable = |_| StorageError::Unavailable("the store's sealing key does not read".to_owned());
+        kept.map(|kept| kept.try_into().map_err(unreadable)).transpose()
+    }
+
+    /// Keeps a key for sealing URLs, durably.
+    pub async fn keep_sealing_key(&self, key: [u8; 32]) -> Result<(), StorageError> {
+        self.keep(SEALING_KEY_KEY, key.to_vec()).await
     }
 
     /// Keeps a value of the store about itself, durably.
@@ -289,7 +291,7 @@ impl Embedded {
     }
 
     /// Sweeps one user agent for an entry of the sweep index.
-    async fn sweep(&self, due_ms: u64, user_agent: UserAgentId, limit: usize) -> Result<usize, StorageError> {
+    async fn sweep(&self, due_ms: u64, user_agent: UserAgentId, limit: usize) -> Result<Swept, StorageError> {
         let retention = self.retention;
         self.step(user_agent, Answer::AtOnce, |state, now| {
             if state.sweep_at_ms != Some(due_ms) {

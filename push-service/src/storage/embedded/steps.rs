@@ -14,7 +14,7 @@ use crate::defaults::SWEEP_LOOK_BACK;
 use crate::storage::queue::{Changes, Step, Taken, Turned, UserAgent};
 use crate::storage::{
     Attached, Confirm, Enqueue, Enqueued, PageRequest, Paged, Removal, Seat, Storage, StorageError,
-    Subscribe, Subscribed, Usage, UserAgentReport, refuse_missing_key,
+    Subscribe, Subscribed, Swept, Usage, UserAgentReport, refuse_missing_key,
 };
 
 #[async_trait]
@@ -94,9 +94,9 @@ impl Storage for Embedded {
         self.step(user_agent, answer, step).await
     }
 
-    async fn expire(&self, limit: usize) -> Result<usize, StorageError> {
-        let mut dropped = 0;
-        while dropped < limit {
+    async fn expire(&self, limit: usize) -> Result<Swept, StorageError> {
+        let mut dropped = Swept::default();
+        while dropped.total() < limit {
             // What was decided has to be in the index before it is looked at, this loop's own sweeps included.
             self.pass().await?;
             let now_ms = self.shared.clock.now().ms();
@@ -105,7 +105,7 @@ impl Storage for Embedded {
                 .swept_to_ms
                 .load(Ordering::Relaxed)
                 .saturating_sub(look_back_ms);
-            let left = limit - dropped;
+            let left = limit - dropped.total();
             let due = self
                 .readers
                 .read(move |store| store.due(from_ms, now_ms, left))
@@ -115,8 +115,9 @@ impl Storage for Embedded {
                 break;
             }
             for (due_ms, user_agent) in due {
-                if dropped < limit {
-                    dropped += self.sweep(due_ms, user_agent, limit - dropped).await?;
+                if dropped.total() < limit {
+                    let left = limit - dropped.total();
+                    dropped += self.sweep(due_ms, user_agent, left).await?;
                 }
             }
         }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use super::{Changes, Now, Step, SweepMove, UserAgent};
+use crate::storage::Swept;
 
 impl UserAgent {
-    /// Drops at most `limit` messages that are due and tells how many went, an abandoned record counted as one.
+    /// Drops at most `limit` messages that are due, and then the record if it's abandoned.
     ///
     /// Afterwards the sweep entry stands exactly where the next thing is due: in the past if that was not all.
-    pub(in crate::storage) fn sweep(&mut self, limit: usize, retention: Duration, now: Now) -> Step<usize> {
+    pub(in crate::storage) fn sweep(&mut self, limit: usize, retention: Duration, now: Now) -> Step<Swept> {
         let was_recorded = self.recorded;
         let mut changes = self.begin(now);
         if self.seat.is_some() && self.retained_until_ms <= now.ms() {
@@ -22,30 +23,33 @@ impl UserAgent {
         for number in self.waiting.expired(now.ms()).into_iter().take(limit - freed) {
             expired.extend(self.take_out(number, &mut changes).map(|w| w.id));
         }
-        let dropped = freed + expired.len();
+        let swept = Swept {
+            expired: expired.len(),
+            freed,
+        };
         // Of those just dropped the index still believes that they are due.
         self.waiting.expired(now.ms());
         self.tell_removed(expired, &mut changes);
 
-        let mut step = self.finish(dropped, changes, now);
+        let mut step = self.finish(swept, changes, now);
         if self.recorded {
             let due_ms = self.due_ms(now);
             let entry_moved = step.changes.sweep.take();
             self.sweep_at_ms = entry_moved.map_or(self.sweep_at_ms, |moved| moved.from_ms);
             self.move_sweep(Some(due_ms), &mut step.changes);
         }
-        step.outcome += usize::from(was_recorded && !self.recorded);
+        step.outcome.freed += usize::from(was_recorded && !self.recorded);
         step
     }
 
     /// An entry of the sweep index that is not this user agent's one: gone, and nothing else.
-    pub(in crate::storage) fn disown_sweep(&self, entry_ms: u64) -> Step<usize> {
+    pub(in crate::storage) fn disown_sweep(&self, entry_ms: u64) -> Step<Swept> {
         let sweep = Some(SweepMove {
             from_ms: Some(entry_ms),
             to_ms: None,
         });
         Step {
-            outcome: 0,
+            outcome: Swept::default(),
             changes: Changes {
                 sweep,
                 ..Changes::default()

@@ -1,6 +1,7 @@
 //! Which code and which sentence each end of a channel gets.
 
 use crate::session::CloseReason;
+use crate::wire::frame::FrameError;
 
 /// The WebSocket close code for a reason (RFC 6455 §7.4.1). Firefox comes back after every one of them, with back-off
 /// (WS-CLS-1); 4774, which would keep it away, is never sent.
@@ -40,6 +41,16 @@ pub fn close_text(reason: CloseReason) -> &'static str {
         CloseReason::PongTimeout => "a ping was not answered",
         CloseReason::ServiceRestart => "the service restarts: connect again",
         CloseReason::TryAgainLater => "storage has trouble, nothing is lost: connect again later",
+    }
+}
+
+impl From<FrameError> for CloseReason {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Protocol(what) => Self::Protocol(what),
+            FrameError::NotUtf8 => Self::NotUtf8,
+            FrameError::TooLarge => Self::TooLarge,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Request<'a> {
         /// The application server's public key, as it was spelled.
         key: Option<Cow<'a, str>>,
     },
-    /// End a subscription. The code says why, for statistics (WS-UNR-1).
+    /// End a subscription. The code says why (WS-UNR-1); it's read and not kept.
     Unregister {
         /// Its name.
         name: Name<'a>,
@@ -85,7 +85,7 @@ pub fn parse(text: &str) -> Result<Request<'_>, Malformed> {
         return Ok(Request::Ping);
     }
     let message: Message<'_> = serde_json::from_str(text)
-        .map_err(|_| Malformed("a message is one JSON object with known members"))?;
+        .map_err(|_| Malformed("a message is one JSON object whose members have their types"))?;
     match message.message_type.as_deref() {
         None if message.is_empty() => Ok(Request::Ping),
         None => Err(Malformed("messageType is missing")),
@@ -129,7 +129,8 @@ struct Message<'a> {
 
 impl Message<'_> {
     fn is_empty(&self) -> bool {
-        self.uaid.0.is_none() && self.channel_id.is_none() && self.key.is_none() && self.updates.is_none()
+        let texts = [&self.uaid.0, &self.channel_id, &self.key, &self.min];
+        texts.iter().all(|text| text.is_none()) && self.code.is_none() && self.updates.is_none()
     }
 }
 
@@ -381,6 +382,8 @@ mod tests {
             r#"{"messageType":"register","channelID":5}"#,
             r#"{"messageType":"ack"}"#,
             r#"{"messageType":"ack","updates":{}}"#,
+            r#"{"code":1}"#,
+            r#"{"min":"low"}"#,
             r#"{"uaid":"x"}"#,
         ];
         for text in rows {

@@ -25,18 +25,18 @@ use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
     Announce, Attached, Confirm, Enqueue, Enqueued, PageRequest, Paged, Removal, Seat, Storage, StorageError,
-    Subscribe, Subscribed, Usage, UserAgentReport,
+    Subscribe, Subscribed, Swept, Usage, UserAgentReport,
 };
 
 pub(super) fn limits() -> Limits {
     Limits {
         hello_within: defaults::HELLO_WITHIN,
-        attach_within: defaults::ATTACH_WITHIN,
+        attach_within: defaults::ANSWER_WITHIN,
         in_flight: defaults::IN_FLIGHT as u16,
         acknowledge_within: defaults::ACKNOWLEDGE_WITHIN,
         page_messages: defaults::PAGE_MESSAGES,
         page_bytes: defaults::PAGE_BYTES,
-        retry_after: defaults::PAGE_RETRY_AFTER,
+        retry_after: defaults::STORAGE_RETRY_AFTER,
         ping_every: defaults::PING_EVERY,
         pong_within: defaults::PONG_WITHIN,
         write_within: defaults::WRITE_WITHIN,
@@ -401,7 +401,7 @@ impl Storage for Troubled {
             .await
     }
 
-    async fn expire(&self, limit: usize) -> Result<usize, StorageError> {
+    async fn expire(&self, limit: usize) -> Result<Swept, StorageError> {
         self.memory.expire(limit).await
     }
 
