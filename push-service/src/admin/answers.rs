@@ -160,7 +160,6 @@ impl Admin {
 /// Which build this is. `commit` and `build` are told to the compiler by whoever builds a release.
 fn version() -> Answer {
     let version = json!({
-        "source": env!("CARGO_PKG_REPOSITORY"),
         "version": VERSION,
         "commit": option_env!("PUSH_SERVICE_COMMIT").unwrap_or_default(),
         "build": option_env!("PUSH_SERVICE_BUILD").unwrap_or_default(),

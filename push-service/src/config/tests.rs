@@ -78,7 +78,7 @@ fn the_environment_overrides_the_file() {
     );
 }
 
-/// Every form of value that the design names is read into its type.
+/// Every form of value that a key takes is read into its type.
 #[test]
 fn values_become_types() {
     let config = from_file(&format!(

@@ -202,12 +202,6 @@ impl FileStamp {
     }
 }
 
-#[cfg(unix)]
 fn file_number(about: &Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::ino(about)
-}
-
-#[cfg(not(unix))]
-fn file_number(_about: &Metadata) -> u64 {
-    0
 }

@@ -146,10 +146,7 @@ fn write_new(file: &Path, text: &str, mode: u32) -> io::Result<()> {
     }
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    #[cfg(not(unix))]
-    let _ = mode;
     let mut file = options.open(file)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()

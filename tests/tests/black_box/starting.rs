@@ -23,7 +23,7 @@ fn says(refusal: &Refusal, words: &[&str]) {
     }
 }
 
-/// "Bad input": a data directory in use by another node is left alone, and the second node says whose it is.
+/// A data directory in use by another node is left alone, and the second node says whose it is.
 #[tokio::test]
 async fn a_locked_data_directory_is_refused() {
     let directory = TempDir::new().unwrap();
@@ -35,7 +35,7 @@ async fn a_locked_data_directory_is_refused() {
     agent.subscribe(None).await;
 }
 
-/// PR-3, "Bad input": a damaged store is refused with its place, and never taken for an empty one.
+/// PR-3: a damaged store is refused with its place, and never taken for an empty one.
 #[tokio::test]
 async fn a_damaged_data_directory_is_refused() {
     let directory = TempDir::new().unwrap();
@@ -52,7 +52,7 @@ async fn a_damaged_data_directory_is_refused() {
     assert!(!refusal.said.contains(&uaid));
 }
 
-/// "Bad input": a data directory that cannot be made is refused with its path.
+/// A data directory that cannot be made is refused with its path.
 #[tokio::test]
 async fn a_data_directory_that_cannot_be_made_is_refused() {
     let directory = TempDir::new().unwrap();
@@ -62,7 +62,7 @@ async fn a_data_directory_that_cannot_be_made_is_refused() {
     says(&refusal, &[file.to_str().unwrap()]);
 }
 
-/// "Bad input": a disk without room for a store is refused.
+/// A disk without room for a store is refused.
 #[tokio::test]
 async fn a_full_disk_is_refused_at_start() {
     let refusal = Node::refused(Settings::new().disk_bytes(16 << 10)).await;
