@@ -403,3 +403,12 @@ pub const STORAGE_CLOSE_WITHIN: Duration = SECOND.saturating_mul(5);
 /// Connections that wait to be accepted. Source: the kernel's usual bound (net.core.somaxconn); with 1,024, two thousand
 /// user agents that came back at once overflowed it, and waited a second for TCP's next try.
 pub const LISTEN_BACKLOG: u32 = 4_096;
+
+/// How long a channel that takes nothing may keep its share of [`DELIVERY_BYTES`] while others wait for one; then it is
+/// closed as a slow reader before [`WRITE_WITHIN`]. Chosen: TCP has retried a lost segment a few times by then, and those
+/// who wait were promised their messages at once.
+pub const SHARE_WITHIN: Duration = SECOND.saturating_mul(3);
+
+/// Of `drain.deadline`, what is kept for requests under way after channels were given up. Chosen: a stored message takes
+/// milliseconds, a slow body its sender's seconds.
+pub const DRAIN_REQUESTS_WITHIN: Duration = SECOND.saturating_mul(3);

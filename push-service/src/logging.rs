@@ -44,6 +44,8 @@ pub fn init() -> Result<(), LoggingError> {
     let filter = filter(|name| std::env::var(name).ok())?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        // A log that can't be written is lost; saying so on the same standard error would panic (PR-5, PR-36).
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     // An error means that a log is there already, as in tests: then that one stays.
     let _already = if std::io::stderr().is_terminal() {

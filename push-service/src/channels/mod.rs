@@ -10,6 +10,7 @@ mod registry;
 mod websocket;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use push_protocol::session::{Limits, Moment};
@@ -32,6 +33,8 @@ pub struct Channels {
     attaching: Arc<Semaphore>,
     /// KiB of bodies that were read and wait to be written (PR-16).
     delivering: Arc<Semaphore>,
+    /// Every new channel is closed at once: the node has asked all others to leave.
+    leaving: AtomicBool,
     start: Instant,
 }
 
@@ -54,6 +57,7 @@ impl Channels {
             limits: Arc::new(limits),
             attaching: Arc::new(Semaphore::new(shares.attaching)),
             delivering: Arc::new(Semaphore::new((shares.delivery_bytes / 1024).max(page_kib))),
+            leaving: AtomicBool::new(false),
             start: Instant::now(),
         })
     }
@@ -91,7 +95,8 @@ impl Channels {
                 () = self.registry.emptied() => {}
             }
         }
-        // Those that came in meanwhile.
+        // Those that came in meanwhile, and those that will.
+        self.leaving.store(true, Ordering::Release);
         self.registry.mark_all(Mark::Drain);
         self.registry.emptied().await;
     }
@@ -106,6 +111,21 @@ impl Channels {
     async fn share_of_delivery(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
         Arc::clone(&self.delivering).acquire_many_owned(kib).await.ok()
+    }
+
+    /// The same, if there is room now.
+    fn share_of_delivery_now(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        Arc::clone(&self.delivering).try_acquire_many_owned(kib).ok()
+    }
+
+    /// Whether somebody has to wait for a page.
+    fn is_short_of_shares(&self) -> bool {
+        self.delivering.available_permits() < self.limits.page_bytes.div_ceil(1024)
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     fn now(&self) -> Moment {

@@ -101,6 +101,22 @@ impl Registry {
         self.each(|handle| handle.mark(mark));
     }
 
+    /// Whether this seat's channel is the newest of its user agent here.
+    pub(super) fn is_newest(&self, user_agent: UserAgentId, seat: Seat) -> bool {
+        self.seats(user_agent)
+            .get(&user_agent)
+            .is_some_and(|handle| handle.seat() == seat)
+    }
+
+    /// A channel that had taken or was taking the seat has given it up: a newer one of the same user agent looks again,
+    /// and takes it. The order in which two channels attach needn't be the order in which they came (PR-10).
+    pub(super) fn seat_given_up(&self, user_agent: UserAgentId, by: Seat) {
+        let newest = self.seats(user_agent).get(&user_agent).cloned();
+        if let Some(newest) = newest.filter(|handle| handle.seat() != by) {
+            newest.mark(Mark::ReadAgain);
+        }
+    }
+
     /// Every channel's handle, as of now.
     pub(super) fn all(&self) -> Vec<Arc<Handle>> {
         let mut all = Vec::with_capacity(self.count());

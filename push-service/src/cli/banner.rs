@@ -1,7 +1,7 @@
 //! What the service says when it is ready: where it is, where its data is, and what to do next.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 
 /// What the banner tells. No secrets.
@@ -26,7 +26,8 @@ pub struct BannerFacts {
 /// Tells a person on a terminal, or the log: whoever reads standard error.
 pub fn announce(facts: &BannerFacts) {
     if std::io::stderr().is_terminal() {
-        eprintln!("{}", banner(facts));
+        // Nobody reads a terminal that is gone.
+        let _ = writeln!(std::io::stderr(), "{}", banner(facts));
     } else {
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),

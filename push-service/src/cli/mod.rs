@@ -7,6 +7,7 @@ mod healthcheck;
 mod serve;
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -131,7 +132,7 @@ fn generate_key() -> u8 {
 /// Says on standard error what went wrong, and passes the exit code on.
 fn complain(what: &str, why: &dyn Display, code: u8) -> u8 {
     let why = why.to_string().replace('\n', "\n  ");
-    eprintln!("push-service: {what}:\n  {why}");
+    let _ = writeln!(std::io::stderr(), "push-service: {what}:\n  {why}");
     code
 }
 

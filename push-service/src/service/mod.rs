@@ -26,7 +26,7 @@ use crate::broker::Broker;
 use crate::channels::Channels;
 use crate::cli::banner::{self, BannerFacts};
 use crate::config::{Config, Drain};
-use crate::defaults::{CERTIFICATE_CHECK, STORAGE_CLOSE_WITHIN};
+use crate::defaults::{CERTIFICATE_CHECK, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::storage::Storage;
@@ -146,7 +146,11 @@ impl Node {
         tracing::info!(?delay, ?spread, "draining");
         self.readiness.draining();
         sleep_until(deadline.min(Instant::now() + delay)).await;
-        if timeout_at(deadline, self.channels.drain(spread)).await.is_err() {
+        let channels_until = deadline - DRAIN_REQUESTS_WITHIN.min(self.config.deadline / 4);
+        if timeout_at(channels_until, self.channels.drain(spread))
+            .await
+            .is_err()
+        {
             tracing::warn!("channels are left at the end of drain.deadline; what they wait for stays stored");
         }
         self.listeners

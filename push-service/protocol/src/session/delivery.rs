@@ -7,6 +7,7 @@
 //! the window (PR-16). A subscription that fills its half of the window stops nobody else (PR-17): the cursor passes
 //! over its messages, and a *lag*, a cursor of its own, remembers where it has to go on.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::queue::{Page, PageRequest, Scope};
@@ -238,8 +239,12 @@ impl Delivery {
             }
         }
         self.lags[at].cursor = self.lags[at].cursor.max(page.upto);
-        if !page.more && page.upto >= self.cursor {
-            self.lags.swap_remove(at);
+        match page.upto.cmp(&self.cursor) {
+            // Level: the cursor goes on for both.
+            Ordering::Equal if !page.more => drop(self.lags.swap_remove(at)),
+            // Ahead: the cursor has to come by first, or it would offer the same again.
+            Ordering::Greater => self.behind = true,
+            Ordering::Equal | Ordering::Less => {}
         }
         self.behind |= self.heard_of > self.cursor;
     }

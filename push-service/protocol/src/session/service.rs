@@ -360,7 +360,8 @@ impl Session {
     /// Storage's answer to [`Action::Page`].
     pub fn paged(&mut self, outcome: PageOutcome, now: Moment, out: &mut Vec<Action>) {
         match outcome {
-            PageOutcome::Page(_) if !self.is_live() => {}
+            // Nothing new is offered by a channel that leaves.
+            PageOutcome::Page(_) if !matches!(self.phase, Phase::Live) => {}
             PageOutcome::Page(page) => self.delivery.paged(page, now, out),
             PageOutcome::Displaced => return self.close(CloseReason::Displaced, out),
             PageOutcome::Trouble => {
@@ -473,6 +474,13 @@ impl Session {
         if !self.is_closed() {
             self.phase = Phase::Closed;
             out.push(Action::Close(reason));
+        }
+    }
+
+    /// Others wait for what this channel keeps: it closes if it has taken nothing for `within`.
+    pub fn give_way(&mut self, within: Duration, now: Moment, out: &mut Vec<Action>) {
+        if self.stalled.is_some_and(|since| since.after(within) <= now) {
+            self.close(CloseReason::SlowReader, out);
         }
     }
 

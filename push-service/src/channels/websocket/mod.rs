@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 use push_protocol::MessageId;
-use push_protocol::session::{Action, CloseReason, Moment, PageOutcome, Session};
+use push_protocol::session::{Action, CloseReason, Moment, PageOutcome, PageRequest, Session};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_close, write_ping, write_pong};
 use push_protocol::wire::websocket::{close_code, close_text, write_hello, write_notification};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -31,7 +31,9 @@ use self::scratch::Scratch;
 use super::Channels;
 use super::handle::Mark;
 use super::registry::Place;
-use crate::defaults::{CLOSE_WITHIN, FRAME_BYTES, PENDING_ACKNOWLEDGEMENTS, STORAGE_RETRY_AFTER};
+use crate::defaults::{
+    CLOSE_WITHIN, FRAME_BYTES, PENDING_ACKNOWLEDGEMENTS, SHARE_WITHIN, STORAGE_RETRY_AFTER,
+};
 use crate::metrics::{Channel, ChannelKind, Closed, Removed};
 
 /// A channel over a WebSocket. A future: resolves when the connection has ended and its seat was given up.
@@ -47,14 +49,18 @@ pub(super) struct WebSocketChannel<Io, Guard> {
     unread: Box<[u8]>,
     /// Whether `unread` may begin with a whole frame.
     unread_is_ready: bool,
+    /// The node leaves; a request under way is answered first (PR-36).
+    leaving: bool,
     /// What the socket did not take yet.
-    unwritten: Vec<u8>,
+    unwritten: Box<[u8]>,
     flushing: bool,
     /// The share of the node's delivery bytes that `unwritten` holds.
     delivering: Option<OwnedSemaphorePermit>,
     /// A request of the user agent that waits for storage.
     request: Option<BoxFuture<'static, Answer>>,
     page: Option<BoxFuture<'static, (PageOutcome, Option<OwnedSemaphorePermit>)>>,
+    /// A page that the session wants and that was not asked for yet.
+    wanted: Option<Box<PageRequest>>,
     acknowledging: Option<BoxFuture<'static, Vec<MessageId>>>,
     /// Acknowledged by the user agent, not yet handed to storage.
     acknowledged: Vec<MessageId>,
@@ -105,11 +111,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             frames: FrameReader::new(Reader::Service, FRAME_BYTES),
             unread_is_ready: !leftover.is_empty(),
             unread: leftover.into(),
-            unwritten: Vec::new(),
+            leaving: shared.is_leaving(),
+            unwritten: Box::default(),
             flushing: false,
             delivering: None,
             request: None,
             page: None,
+            wanted: None,
             acknowledging: None,
             acknowledged: Vec::new(),
             end: None,
@@ -123,11 +131,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         let now = self.shared.now();
         loop {
             let mut busy = self.take_marks(now, scratch);
-            busy |= self.take_answers(cx, now, scratch);
+            // Wake-ups first: what was stored before a subscription ended is written before the end is confirmed.
             busy |= self.take_wake_ups(now, scratch);
+            busy |= self.take_answers(cx, now, scratch);
             busy |= self.read(cx, now, scratch);
             busy |= self.perform(now, scratch);
             busy |= self.hand_over_acknowledged();
+            busy |= self.read_page();
             busy |= self.write(cx, now, scratch);
             if self.has_ended(cx) {
                 return Poll::Ready(());
@@ -139,9 +149,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
     }
 
     fn next_due(&self) -> Moment {
-        self.end
-            .as_ref()
-            .map_or_else(|| self.session.next_due(), |end| end.until)
+        match &self.end {
+            Some(end) => end.until,
+            // Whoever stalls with a share of the delivery bytes is looked at more often.
+            None if self.delivering.is_some() => {
+                self.session.next_due().min(self.shared.now().after(SHARE_WITHIN))
+            }
+            None => self.session.next_due(),
+        }
     }
 
     fn take_marks(&mut self, now: Moment, scratch: &mut Scratch) -> bool {
@@ -149,6 +164,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         let out = &mut scratch.actions;
         if marks.has(Mark::Tick) {
             self.session.tick(now, out);
+            if self.delivering.is_some() && self.shared.is_short_of_shares() {
+                self.session.give_way(SHARE_WITHIN, now, out);
+            }
         }
         if marks.has(Mark::Displaced) {
             self.session.close(CloseReason::Displaced, out);
@@ -156,7 +174,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         if marks.has(Mark::Stop) {
             self.session.close(CloseReason::ServiceRestart, out);
         }
-        if marks.has(Mark::Drain) {
+        self.leaving |= marks.has(Mark::Drain);
+        if self.leaving && self.request.is_none() {
             self.session.drain(now, out);
         }
         if marks.has(Mark::ReadAgain) {
@@ -169,6 +188,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         let mut busy = false;
         if let Some(answer) = poll_slot(&mut self.request, cx) {
             self.answered(answer, now, scratch);
+            if self.leaving {
+                self.session.drain(now, &mut scratch.actions);
+            }
             self.unread_is_ready = !self.unread.is_empty();
             busy = true;
         }
@@ -313,7 +335,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
                     write_hello(&mut scratch.out, &identity);
                 }
                 Action::Attach { user_agent, head } => self.attach(user_agent, head),
-                Action::Page(request) => self.read_page(request),
+                Action::Page(request) => self.wanted = Some(Box::new(request)),
                 Action::Acknowledge(messages) => self.acknowledged.extend(messages),
                 Action::Ping => write_ping(&mut scratch.out, None, b""),
                 Action::Unheard => self.shared.broker.metrics().removed(Removed::Unheard, 1),
@@ -357,33 +379,25 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             return false;
         }
         let had_rest = !self.unwritten.is_empty() || self.flushing;
-        let written = if self.unwritten.is_empty() {
-            let written = self.write_some(cx, &scratch.out);
-            if let Ok(written) = written {
-                self.unwritten.extend_from_slice(&scratch.out[written..]);
-            }
-            written
+        let unwritten = std::mem::take(&mut self.unwritten);
+        let written = if unwritten.is_empty() {
+            self.write_some(cx, &scratch.out)
+                .map(|written| scratch.out[written..].into())
         } else {
-            self.unwritten.extend_from_slice(&scratch.out);
-            let unwritten = std::mem::take(&mut self.unwritten);
-            let written = self.write_some(cx, &unwritten);
-            if let Ok(written @ 1..) = written {
-                self.unwritten = unwritten[written..].to_vec();
-            } else {
-                self.unwritten = unwritten;
-            }
-            written
+            let all = [&unwritten, scratch.out.as_slice()].concat();
+            self.write_some(cx, &all).map(|written| all[written..].into())
         };
         scratch.out.clear();
-        if written.is_err() {
-            (self.unwritten, self.flushing) = (Vec::new(), false);
-            self.begin_end(Closed::Lost, true, now);
-            return true;
+        match written {
+            Ok(rest) => self.unwritten = rest,
+            Err(_) => {
+                self.flushing = false;
+                self.begin_end(Closed::Lost, true, now);
+                return true;
+            }
         }
         let open = self.unwritten.is_empty() && !self.flushing;
-        if open {
-            self.delivering = None;
-        }
+        self.shrink_share();
         self.session.set_writable(open, now, &mut scratch.actions);
         open && had_rest
     }
@@ -417,7 +431,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         self.session.ended();
         let recorded = self.session.user_agent().filter(|_| self.session.is_recorded());
         let leave = recorded.map(|user_agent| self.leave(user_agent));
-        (self.page, self.delivering) = (None, None);
+        (self.page, self.wanted, self.delivering) = (None, None, None);
         self.unread = Box::default();
         self.end = Some(Box::new(End {
             until: now.after(CLOSE_WITHIN),
@@ -466,6 +480,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
 }
 
 impl<Io, Guard> WebSocketChannel<Io, Guard> {
+    /// Keeps of the node's delivery bytes only as much as is still to be written.
+    fn shrink_share(&mut self) {
+        let kib = self.unwritten.len().div_ceil(1024);
+        if kib == 0 {
+            self.delivering = None;
+        } else if let Some(share) = &mut self.delivering {
+            drop(share.split(share.num_permits().saturating_sub(kib)));
+        }
+    }
+
     /// Takes a share of the node's delivery bytes, beside the one of a page that is still being written.
     fn hold(&mut self, share: Option<OwnedSemaphorePermit>) {
         match (&mut self.delivering, share) {

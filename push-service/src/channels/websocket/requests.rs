@@ -137,23 +137,37 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         self.place.claim(user_agent);
         let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
         self.request = Some(Box::pin(async move {
-            let turn = shared.attaching.acquire().await;
-            let share = shared.share_of_delivery(head.bytes).await;
-            let outcome = shared.broker.attach(user_agent, seat, head).await;
-            drop(turn);
-            Answer::Attached(outcome, share)
+            let _turn = shared.attaching.acquire().await;
+            if !shared.registry.is_newest(user_agent, seat) {
+                // Displaced while it waited: the seat is the newer channel's to take.
+                return Answer::Attached(AttachOutcome::Trouble, None);
+            }
+            // A hello is answered even if others keep all shares: with an empty head, behind which pages wait their turn.
+            let share = shared.share_of_delivery_now(head.bytes);
+            let messages = if share.is_some() { head.messages } else { 0 };
+            let head = PageRequest { messages, ..head };
+            Answer::Attached(shared.broker.attach(user_agent, seat, head).await, share)
         }));
     }
 
-    pub(super) fn read_page(&mut self, request: PageRequest) {
+    /// Reads the page that is wanted, after storage has all acknowledgements so far: what the user agent has is not
+    /// offered again (PR-4).
+    pub(super) fn read_page(&mut self) -> bool {
+        if self.acknowledging.is_some() || !self.acknowledged.is_empty() {
+            return false;
+        }
+        let Some(request) = self.wanted.take() else {
+            return false;
+        };
         let Some(user_agent) = self.session.user_agent() else {
-            return;
+            return false;
         };
         let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
         self.page = Some(Box::pin(async move {
             let share = shared.share_of_delivery(request.bytes).await;
-            (shared.broker.page(user_agent, seat, request).await, share)
+            (shared.broker.page(user_agent, seat, *request).await, share)
         }));
+        true
     }
 
     pub(super) fn answered(&mut self, answer: Answer, now: Moment, scratch: &mut Scratch) {
@@ -179,7 +193,7 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
     pub(super) fn leave(&mut self, user_agent: UserAgentId) -> BoxFuture<'static, ()> {
         let (request, acknowledging) = (self.request.take(), self.acknowledging.take());
         let mut messages = std::mem::take(&mut self.acknowledged);
-        let (broker, seat) = (Arc::clone(&self.shared.broker), self.place.handle().seat());
+        let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
         Box::pin(async move {
             if let Some(request) = request {
                 request.await;
@@ -189,9 +203,10 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
             }
             // What storage doesn't take now is offered again at the next attach: nothing is lost.
             if !messages.is_empty() {
-                let _ = broker.acknowledge(user_agent, &messages, seat).await;
+                let _ = shared.broker.acknowledge(user_agent, &messages, seat).await;
             }
-            broker.release(user_agent, seat).await;
+            shared.broker.release(user_agent, seat).await;
+            shared.registry.seat_given_up(user_agent, seat);
         })
     }
 }

@@ -199,6 +199,98 @@ async fn ping_frames_are_answered() {
     assert_eq!(&agent.receive_bytes::<4>().await, b"\x8a\x02ho");
 }
 
+/// PR-10, PR-11: two channels of one user agent may attach in the other order than they came: the one that stays hears
+/// what is sent, without a later word of its own.
+#[tokio::test]
+async fn the_newer_channel_hears_whatever_the_order() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    let uaid = agent.hello(None).await;
+    let subscription = agent.register(1).await;
+    agent.close().await;
+
+    let go = rig.hold_attach();
+    let mut old = rig.connect();
+    old.send(&json!({"messageType": "hello", "uaid": uaid})).await;
+    rig.until(Rig::attach_is_held).await;
+    let mut new = rig.connect();
+    new.hello(Some(&uaid)).await;
+    go.send(()).unwrap();
+    assert_eq!(old.closed().await, 1011);
+    rig.until(|rig| rig.channels() == 1).await;
+    rig.push(subscription, b"x").await;
+    assert_eq!(new.receive().await["messageType"], "notification");
+}
+
+/// PR-16, WS-CLS-2: a hello is answered although others keep every share of the delivery bytes, and what waits comes when
+/// there is one.
+#[tokio::test]
+async fn a_hello_waits_for_no_share() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    let uaid = agent.hello(None).await;
+    let subscription = agent.register(1).await;
+    agent.close().await;
+    rig.push(subscription, b"x").await;
+    let all = rig.take_all_shares().await;
+    let mut agent = rig.connect();
+    agent.hello(Some(&uaid)).await;
+    agent.ping().await;
+    drop(all);
+    assert_eq!(agent.receive().await["messageType"], "notification");
+}
+
+/// PR-4: what was acknowledged is not offered again, even if the queue is read from its start right behind.
+#[tokio::test]
+async fn acknowledged_before_the_next_page() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    let subscription = agent.register(1).await;
+    for _ in 0..limits().answer_burst {
+        rig.push(subscription, b"x").await;
+        let message = agent.receive().await;
+        let update = json!({"channelID": message["channelID"], "version": message["version"]});
+        let acknowledge = json!({"messageType": "ack", "updates": [update]});
+        let urgency = json!({"messageType": "urgency", "min": "low"});
+        agent.send_together(&[acknowledge, urgency]).await;
+        assert_eq!(agent.receive().await["messageType"], "urgency");
+    }
+    assert_eq!(rig.waiting(), 0);
+}
+
+/// PR-36: who comes while the last ones leave is sent on at once, and holds nothing up.
+#[tokio::test(start_paused = true)]
+async fn latecomers_of_a_drain() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    rig.drain(Duration::ZERO).await;
+    assert_eq!(agent.closed().await, 1001);
+    assert_eq!(rig.connect().closed().await, 1001);
+}
+
+/// PR-36, WS-REG-9: a register under way when the node leaves is answered before the close.
+#[tokio::test]
+async fn a_register_under_way_is_answered_first() {
+    let rig = Rig::new();
+    let mut agent = rig.connect();
+    agent.hello(None).await;
+    let go = rig.hold_subscribe();
+    agent
+        .send(&json!({"messageType": "register", "channelID": name(1)}))
+        .await;
+    rig.until(Rig::subscribe_is_held).await;
+    let draining = rig.drain(Duration::ZERO);
+    let answered = async {
+        tokio::task::yield_now().await;
+        go.send(()).unwrap();
+        assert_eq!(agent.receive().await["status"], 200);
+        assert_eq!(agent.closed().await, 1001);
+    };
+    tokio::join!(draining, answered);
+}
+
 /// PR-16: a user agent that doesn't read costs a bounded amount, is closed in the end, and loses nothing.
 #[tokio::test(start_paused = true)]
 async fn one_that_never_reads() {

@@ -1,7 +1,7 @@
 //! A broker on memory storage that can be put in trouble, and user agents over in-memory connections.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +16,8 @@ use push_protocol::{
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+use tokio::sync::oneshot;
 
 use super::super::WebSocketChannel;
 use crate::broker::{Broker, Policy};
@@ -73,6 +75,8 @@ impl Rig {
         let storage = Arc::new(Troubled {
             memory,
             trouble: AtomicBool::new(false),
+            held_attach: Mutex::default(),
+            held_subscribe: Mutex::default(),
         });
         let capabilities = Arc::new(Capabilities::new(&[SealingKey::from_random([7; 32])]).unwrap());
         let policy = Policy {
@@ -125,6 +129,42 @@ impl Rig {
 
     pub(super) fn trouble(&self, trouble: bool) {
         self.storage.trouble.store(trouble, Ordering::Relaxed);
+    }
+
+    /// Holds the next attach up in storage until the sender that is returned is used.
+    pub(super) fn hold_attach(&self) -> oneshot::Sender<()> {
+        let (go, held) = oneshot::channel();
+        *self.storage.held_attach.lock().unwrap() = Some(held);
+        go
+    }
+
+    /// Whether the attach that is to be held up has come to storage.
+    pub(super) fn attach_is_held(&self) -> bool {
+        self.storage.held_attach.lock().unwrap().is_none()
+    }
+
+    /// The same for the next subscribe.
+    pub(super) fn hold_subscribe(&self) -> oneshot::Sender<()> {
+        let (go, held) = oneshot::channel();
+        *self.storage.held_subscribe.lock().unwrap() = Some(held);
+        go
+    }
+
+    pub(super) fn subscribe_is_held(&self) -> bool {
+        self.storage.held_subscribe.lock().unwrap().is_none()
+    }
+
+    /// Channels that are there.
+    pub(super) fn channels(&self) -> usize {
+        self.registry.count()
+    }
+
+    /// Takes every share of the node's delivery bytes.
+    pub(super) async fn take_all_shares(&self) -> tokio::sync::OwnedSemaphorePermit {
+        self.channels
+            .share_of_delivery(DELIVERY_SHARES * defaults::PAGE_BYTES)
+            .await
+            .unwrap()
     }
 
     pub(super) async fn push(&self, to: PushCapability, body: &[u8]) {
@@ -330,6 +370,10 @@ impl UserAgent {
 struct Troubled {
     memory: Memory,
     trouble: AtomicBool,
+    /// The next attach waits for this before it's decided.
+    held_attach: Mutex<Option<oneshot::Receiver<()>>>,
+    /// So does the next subscribe for this.
+    held_subscribe: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Troubled {
@@ -344,6 +388,10 @@ impl Troubled {
 #[async_trait]
 impl Storage for Troubled {
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StorageError> {
+        let held = self.held_subscribe.lock().unwrap().take();
+        if let Some(held) = held {
+            let _ = held.await;
+        }
         self.check()?;
         self.memory.subscribe(subscribe).await
     }
@@ -368,6 +416,10 @@ impl Storage for Troubled {
         seat: Seat,
         head: PageRequest,
     ) -> Result<Attached, StorageError> {
+        let held = self.held_attach.lock().unwrap().take();
+        if let Some(held) = held {
+            let _ = held.await;
+        }
         self.check()?;
         self.memory.attach(user_agent, seat, head).await
     }
