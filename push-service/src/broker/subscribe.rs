@@ -1,6 +1,6 @@
 //! A user agent's subscriptions: made, found again, ended.
 
-use push_protocol::capability::{Dialect, PushCapability, PushKind};
+use push_protocol::capability::{Dialect, PushCapability};
 use push_protocol::vapid::PublicKey;
 use push_protocol::{KeyDigest, SubscriptionId, SubscriptionName, UserAgentId};
 
@@ -100,12 +100,7 @@ impl Broker {
         let sealed = self
             .capabilities
             .seal_push(Dialect::Webpush, &capability, random::bytes());
-        let path = match sealed.kind {
-            PushKind::Push => "/push/",
-            PushKind::WpushV1 => "/wpush/v1/",
-            PushKind::WpushV2 => "/wpush/v2/",
-        };
-        format!("{}{path}{}", self.origin, sealed.token)
+        format!("{}{}{}", self.origin, sealed.kind.path(), sealed.token)
     }
 }
 

@@ -9,9 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll};
 
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1::Builder;
@@ -95,7 +95,7 @@ impl Exchange<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         self.head.turn();
         let (head, mut body) = request.into_parts();
-        let mut response = match self.upgrade(&head) {
+        let mut response = match self.refused(&head, &body).or_else(|| self.upgrade(&head)) {
             Some(response) => response,
             None => self.context.handlers.resources.answer(&head, &mut body).await,
         };
@@ -107,6 +107,29 @@ impl Exchange<'_> {
         }
         self.head.turn();
         Ok(response.map(Full::new))
+    }
+
+    /// The answer to what hyper lets pass and HTTP/1.1 does not (RFC 9112 §3.2, §6.1; RFC 6455 §4.1).
+    fn refused(&self, head: &Parts, body: &Incoming) -> Option<Response<Bytes>> {
+        let hosts = head.headers.get_all(HOST).iter().count();
+        let coding = head.headers.get(TRANSFER_ENCODING);
+        let (status, why) = if head.version == Version::HTTP_11 && hosts != 1 {
+            (StatusCode::BAD_REQUEST, "A request has one Host header field.")
+        } else if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+            (
+                StatusCode::NOT_IMPLEMENTED,
+                "No transfer coding but chunked is understood.",
+            )
+        } else if handshake::is_asked_for(&head.headers) && !body.is_end_stream() {
+            (
+                StatusCode::BAD_REQUEST,
+                "A WebSocket is asked for without a body.",
+            )
+        } else {
+            return None;
+        };
+        self.context.metrics.refused(Refused::Malformed);
+        Some(resources::bad_http(status, why))
     }
 
     /// The answer to a request that wants to become a channel, at a path where that can be.

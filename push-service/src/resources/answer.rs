@@ -107,6 +107,12 @@ pub fn too_many_connections() -> Response<Bytes> {
     response
 }
 
+/// The answer to a request that is no good HTTP, in a way that the parser lets pass.
+pub fn bad_http(status: StatusCode, message: &'static str) -> Response<Bytes> {
+    const RFC_9112: &str = "https://www.rfc-editor.org/rfc/rfc9112";
+    told(&Row::new(status, None, RFC_9112, message), Dialect::Rfc8030)
+}
+
 /// What is told of a problem.
 struct Row {
     status: StatusCode,

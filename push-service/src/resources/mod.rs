@@ -25,7 +25,7 @@ use http::{HeaderValue, Method, Response};
 use push_protocol::capability::Dialect;
 
 use self::answer::Problem;
-pub use self::answer::{not_found, too_many_connections};
+pub use self::answer::{bad_http, not_found, too_many_connections};
 pub use self::body::{BrokenBody, RequestBody};
 pub use self::routes::is_resource;
 use self::routes::{Resource, Route};

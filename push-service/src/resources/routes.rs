@@ -13,10 +13,10 @@ const SUBSCRIBE: &str = "/subscribe";
 
 /// The first prefix that fits is the resource: longer ones stand before those that they begin with.
 const ROUTES: &[(&str, Resource)] = &[
-    ("/wpush/v2/", Resource::Push(PushKind::WpushV2)),
-    ("/wpush/v1/", Resource::Push(PushKind::WpushV1)),
+    (PushKind::WpushV2.path(), Resource::Push(PushKind::WpushV2)),
+    (PushKind::WpushV1.path(), Resource::Push(PushKind::WpushV1)),
     ("/wpush/", Resource::Push(PushKind::WpushV1)),
-    ("/push/", Resource::Push(PushKind::Push)),
+    (PushKind::Push.path(), Resource::Push(PushKind::Push)),
     (MESSAGE, Resource::Message),
     (SUBSCRIBE, Resource::Reserved),
     ("/subscribe/", Resource::Reserved),

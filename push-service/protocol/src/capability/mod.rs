@@ -34,6 +34,17 @@ pub enum PushKind {
     WpushV2,
 }
 
+impl PushKind {
+    /// What stands before the token in its URL's path.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Push => "/push/",
+            Self::WpushV1 => "/wpush/v1/",
+            Self::WpushV2 => "/wpush/v2/",
+        }
+    }
+}
+
 /// Which of the two URLs of a push message a token belongs to (PR-26).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MessageKind {

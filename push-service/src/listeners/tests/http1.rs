@@ -59,6 +59,29 @@ async fn a_half_closed_sender_is_answered() {
     assert!(peer.hear_all().await.starts_with("http/1.1 201 "));
 }
 
+/// RFC 9112 §3.2, §6.1, RFC 6455 §4.1: what the parser lets pass and a server has to refuse.
+#[tokio::test]
+async fn bad_http_is_refused() {
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let rows = [
+        ("", "http/1.1 400 "),
+        ("Host: x\r\nHost: y\r\n", "http/1.1 400 "),
+        ("Host: x\r\nTransfer-Encoding: gzip, chunked\r\n", "http/1.1 501 "),
+        (
+            &format!("Host: x\r\n{upgrade}Content-Length: 5\r\n"),
+            "http/1.1 400 ",
+        ),
+    ];
+    let node = Node::start().await;
+    for (fields, status) in rows {
+        let mut peer = node.peer().await;
+        peer.say(format!("GET / HTTP/1.1\r\n{fields}Connection: close\r\n\r\n"))
+            .await;
+        let answer = peer.hear_all().await;
+        assert!(answer.starts_with(status), "{fields:?}: {answer}");
+    }
+}
+
 /// A head of more than `limits.header_bytes` is refused.
 #[tokio::test]
 async fn a_long_head_is_refused() {
