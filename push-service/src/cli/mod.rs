@@ -2,7 +2,6 @@
 //!
 //! Knows words and exit codes; everything else is the service's.
 
-pub mod banner;
 mod healthcheck;
 mod serve;
 

@@ -11,11 +11,11 @@ use push_protocol::session;
 use push_protocol::vapid::PublicKey;
 use tokio::net::TcpListener;
 
+use super::banner::BannerFacts;
 use super::{Beside, Node, ServiceError};
 use crate::admin::Readiness;
 use crate::broker::{Broker, Policy};
 use crate::channels::{Channels, Registry, Shares};
-use crate::cli::banner::BannerFacts;
 use crate::config::{self, Config, StorageUrl};
 use crate::defaults::{ANSWER_WITHIN, DRAIN_ACKNOWLEDGE_WITHIN, PING_BURST, STORAGE_RETRY_AFTER};
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};

@@ -8,10 +8,10 @@
 //! Guarantees: no port opens before storage and keys are good; no task outlives [`run`]; storage is closed last, when
 //! nothing can ask it for anything any more (PR-36).
 
+mod banner;
 mod build;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +21,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use self::banner::BannerFacts;
 use crate::admin::{Admin, Readiness};
 use crate::broker::Broker;
 use crate::channels::Channels;
-use crate::cli::banner::{self, BannerFacts};
 use crate::config::{Config, Drain};
 use crate::defaults::{CERTIFICATE_CHECK, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
@@ -53,7 +53,7 @@ impl std::error::Error for ServiceError {}
 pub async fn run(config: Config) -> Result<(), ServiceError> {
     let mut signals = Signals::listen()?;
     let node = build::node(config).await?;
-    node.announce();
+    banner::announce(&node.facts);
     node.readiness.ready();
     let end = tokio::select! {
         patience = signals.next() => End::Leave(patience),
@@ -115,25 +115,6 @@ impl Beside {
 }
 
 impl Node {
-    /// Says where it listens: one line for whatever started it, then the banner.
-    fn announce(&self) {
-        let joined = |addresses: &[SocketAddr]| {
-            addresses
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(",")
-        };
-        tracing::info!(
-            http = joined(&self.facts.http),
-            tls = joined(&self.facts.tls),
-            admin = joined(&self.facts.admin),
-            public_url = self.facts.public_url,
-            "listening"
-        );
-        banner::announce(&self.facts);
-    }
-
     /// Drains (PR-36): readiness fails while everything still works, channels go one after the other, requests under way
     /// end, ports close, and storage comes last.
     async fn leave(mut self, patience: Patience) -> Result<(), ServiceError> {

@@ -6,44 +6,43 @@ use std::net::SocketAddr;
 
 /// What the banner tells. No secrets.
 #[derive(Clone, Debug)]
-pub struct BannerFacts {
+pub(super) struct BannerFacts {
     /// Origin of the resource URLs, without a slash at its end.
-    pub public_url: String,
+    pub(super) public_url: String,
     /// Plain listeners, as they were bound.
-    pub http: Vec<SocketAddr>,
+    pub(super) http: Vec<SocketAddr>,
     /// TLS listeners, as they were bound.
-    pub tls: Vec<SocketAddr>,
+    pub(super) tls: Vec<SocketAddr>,
     /// Admin listeners, as they were bound.
-    pub admin: Vec<SocketAddr>,
+    pub(super) admin: Vec<SocketAddr>,
     /// Where the data is, without credentials: the `Display` of the storage URL.
-    pub storage: String,
+    pub(super) storage: String,
     /// Whether the certificate was made at start.
-    pub self_signed: bool,
+    pub(super) self_signed: bool,
     /// Whether user agents need a secret in the path.
-    pub user_agent_secret: bool,
+    pub(super) user_agent_secret: bool,
 }
 
-/// Tells a person on a terminal, or the log: whoever reads standard error.
-pub fn announce(facts: &BannerFacts) {
+/// Tells a person on a terminal with the banner, and whatever else reads standard error with one line of the log.
+pub(super) fn announce(facts: &BannerFacts) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        public_url = facts.public_url,
+        http = joined(&facts.http),
+        tls = joined(&facts.tls),
+        admin = joined(&facts.admin),
+        storage = facts.storage,
+        self_signed = facts.self_signed,
+        "listening"
+    );
     if std::io::stderr().is_terminal() {
         // Nobody reads a terminal that is gone.
         let _ = writeln!(std::io::stderr(), "{}", banner(facts));
-    } else {
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            public_url = facts.public_url,
-            http = joined(&facts.http),
-            tls = joined(&facts.tls),
-            admin = joined(&facts.admin),
-            storage = facts.storage,
-            self_signed = facts.self_signed,
-            "ready"
-        );
     }
 }
 
 /// The banner's text.
-pub fn banner(facts: &BannerFacts) -> String {
+fn banner(facts: &BannerFacts) -> String {
     let mut text = format!("\npush-service {} is ready.\n\n", env!("CARGO_PKG_VERSION"));
     line(&mut text, "public URL", &facts.public_url);
     line(&mut text, "HTTP", &joined(&facts.http));
