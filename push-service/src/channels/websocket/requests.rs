@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use push_protocol::session::{AttachOutcome, Moment, PageRequest};
 use push_protocol::wire::websocket::{
-    AckCode, Acknowledgement, Name, Registered, Request, parse, write_broadcasts, write_pong,
+    AckCode, Acknowledgement, NackCode, Name, Registered, Request, parse, write_broadcasts, write_pong,
     write_registered, write_unregistered, write_urgency,
 };
 use push_protocol::{MessageId, SubscriptionName, UserAgentId, UserAgentIdentity};
@@ -23,7 +23,7 @@ use crate::random;
 pub(super) enum Answer {
     Attached(AttachOutcome, Option<OwnedSemaphorePermit>),
     Registered(Box<str>, Result<Subscription, SubscribeRefusal>),
-    Unregistered(Box<str>, u16),
+    Unregistered(Box<str>, bool),
 }
 
 impl<Io, Guard> WebSocketChannel<Io, Guard> {
@@ -64,10 +64,10 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
             Request::Ping => write_pong(&mut scratch.out),
             Request::BroadcastSubscribe => write_broadcasts(&mut scratch.out),
             Request::Urgency(Some(minimum)) => {
-                write_urgency(&mut scratch.out, 200);
+                write_urgency(&mut scratch.out, true);
                 self.session.set_minimum(*minimum, now, &mut scratch.actions);
             }
-            Request::Urgency(None) => write_urgency(&mut scratch.out, 400),
+            Request::Urgency(None) => write_urgency(&mut scratch.out, false),
             _ => {}
         }
     }
@@ -111,7 +111,7 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         };
         let Some(parsed) = name.parsed else {
             // Nothing can have that name: it's as gone as any other that was never there.
-            return write_unregistered(&mut scratch.out, &name.text, 200);
+            return write_unregistered(&mut scratch.out, &name.text, true);
         };
         self.request = Some(self.unsubscribe(user_agent, parsed, name.text.as_ref().into()));
     }
@@ -124,11 +124,8 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
     ) -> BoxFuture<'static, Answer> {
         let broker = Arc::clone(&self.shared.broker);
         Box::pin(async move {
-            let status = match timeout(ANSWER_WITHIN, broker.unsubscribe(user_agent, name)).await {
-                Ok(Ok(_)) => 200,
-                Ok(Err(_)) | Err(_) => 500,
-            };
-            Answer::Unregistered(text, status)
+            let ended = timeout(ANSWER_WITHIN, broker.unsubscribe(user_agent, name)).await;
+            Answer::Unregistered(text, matches!(ended, Ok(Ok(_))))
         })
     }
 
@@ -184,7 +181,7 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
                 };
                 write_registered(&mut scratch.out, &name, registered);
             }
-            Answer::Unregistered(name, status) => write_unregistered(&mut scratch.out, &name, status),
+            Answer::Unregistered(name, done) => write_unregistered(&mut scratch.out, &name, done),
         }
     }
 
@@ -211,11 +208,11 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
     }
 }
 
-fn nack(code: Option<u16>) -> Nack {
+fn nack(code: NackCode) -> Nack {
     match code {
-        Some(301) => Nack::Exception,
-        Some(302) => Nack::Rejection,
-        Some(303) => Nack::Internal,
-        _ => Nack::Other,
+        NackCode::Exception => Nack::Exception,
+        NackCode::Rejection => Nack::Rejection,
+        NackCode::Internal => Nack::Internal,
+        NackCode::Other => Nack::Other,
     }
 }

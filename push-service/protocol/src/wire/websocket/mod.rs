@@ -9,7 +9,7 @@ mod read;
 mod write;
 
 pub use close::{close_code, close_text};
-pub use read::{AckCode, Acknowledgement, Malformed, Name, Request, parse};
+pub use read::{AckCode, Acknowledgement, Malformed, NackCode, Name, Request, parse};
 pub use write::{
     Registered, write_broadcasts, write_hello, write_notification, write_pong, write_registered,
     write_unregistered, write_urgency,

@@ -31,7 +31,7 @@ pub enum Request<'a> {
     /// These messages arrived and need not come again.
     Ack(Vec<Acknowledgement>),
     /// A handler failed after the acknowledgement: for statistics (WS-ACK-4).
-    Nack(Option<u16>),
+    Nack(NackCode),
     /// Are you there?
     Ping,
     /// Subscribes to broadcasts, of which there are none (WS-BRD-3).
@@ -69,6 +69,30 @@ pub enum AckCode {
     NotDelivered,
 }
 
+/// Why an application's handler failed (WS-ACK-4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NackCode {
+    /// 301: it threw an exception.
+    Exception,
+    /// 302: it left a rejection unhandled.
+    Rejection,
+    /// 303: the user agent failed.
+    Internal,
+    /// Any other, or none.
+    Other,
+}
+
+impl NackCode {
+    fn read(code: Option<u16>) -> Self {
+        match code {
+            Some(301) => Self::Exception,
+            Some(302) => Self::Rejection,
+            Some(303) => Self::Internal,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// A text that is no message. Says what is wrong with it, for the close reason; never repeats it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Malformed(pub &'static str);
@@ -101,7 +125,7 @@ pub fn parse(text: &str) -> Result<Request<'_>, Malformed> {
             code: message.code,
         }),
         Some("ack") => Ok(Request::Ack(acknowledgements(message.updates)?)),
-        Some("nack") => Ok(Request::Nack(message.code)),
+        Some("nack") => Ok(Request::Nack(NackCode::read(message.code))),
         Some("ping") => Ok(Request::Ping),
         Some("broadcast_subscribe" | "broadcastsubscribe") => Ok(Request::BroadcastSubscribe),
         Some("urgency") => Ok(Request::Urgency(message.min.as_deref().and_then(Urgency::parse))),
@@ -350,7 +374,7 @@ mod tests {
             ),
             (
                 r#"{"messageType":"nack","version":"x","code":302}"#,
-                Request::Nack(Some(302)),
+                Request::Nack(NackCode::Rejection),
             ),
             (
                 r#"{"messageType":"urgency","min":"high"}"#,

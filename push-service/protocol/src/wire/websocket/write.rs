@@ -45,8 +45,9 @@ pub fn write_registered(out: &mut Vec<u8>, name: &str, registered: Registered<'_
     });
 }
 
-/// The answer to `unregister`: status 200, also for what was not there, or 500 (WS-UNR-2).
-pub fn write_unregistered(out: &mut Vec<u8>, name: &str, status: u16) {
+/// The answer to `unregister`: status 200, also for what was not there, or 500 if it could not be `done` (WS-UNR-2).
+pub fn write_unregistered(out: &mut Vec<u8>, name: &str, done: bool) {
+    let status = if done { 200 } else { 500 };
     write_text(out, None, |out| {
         out.extend_from_slice(br#"{"messageType":"unregister","channelID":"#);
         json_string(out, name);
@@ -86,8 +87,9 @@ pub fn write_broadcasts(out: &mut Vec<u8>) {
     });
 }
 
-/// The answer to `urgency`: status 200, or 400 for a name that is not one of the four (WS-URG-1).
-pub fn write_urgency(out: &mut Vec<u8>, status: u16) {
+/// The answer to `urgency`: status 200, or 400 for a name that is not `understood`: none of the four (WS-URG-1).
+pub fn write_urgency(out: &mut Vec<u8>, understood: bool) {
+    let status = if understood { 200 } else { 400 };
     write_text(out, None, |out| {
         out.extend_from_slice(br#"{"messageType":"urgency""#);
         status_member(out, status);
@@ -245,7 +247,7 @@ mod tests {
     #[test]
     fn short_answers() {
         assert_eq!(
-            text(|out| write_unregistered(out, "c", 200)),
+            text(|out| write_unregistered(out, "c", true)),
             r#"{"messageType":"unregister","channelID":"c","status":200}"#
         );
         assert_eq!(text(write_pong), "{}");
@@ -254,7 +256,7 @@ mod tests {
             r#"{"messageType":"broadcast","broadcasts":{}}"#
         );
         assert_eq!(
-            text(|out| write_urgency(out, 400)),
+            text(|out| write_urgency(out, false)),
             r#"{"messageType":"urgency","status":400}"#
         );
     }
