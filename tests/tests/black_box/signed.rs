@@ -265,3 +265,25 @@ async fn sealing_keys_rotate() {
         );
     }
 }
+
+/// PR-28: a node that made its own key can be given another later: new URLs are sealed with that one, old ones go on.
+#[tokio::test]
+async fn a_stores_own_key_gives_way_to_a_configured_one() {
+    let mut node = Node::start(Settings::new()).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let old = agent.subscribe(None).await;
+
+    node.kill().await;
+    let configured = vec![URL_SAFE_NO_PAD.encode([7; 32])];
+    node.reconfigure(|settings: Settings| settings.set("security.sealing_keys", configured));
+    node.start_again().await;
+    let (mut agent, again) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    assert_eq!(again, uaid);
+    let new = agent.subscribe(None).await;
+    let mut server = Http::connect(&node.door()).await.unwrap();
+    for subscription in [&old, &new] {
+        let push = Push::new(&subscription.push_resource, "both");
+        assert_eq!(server.push(&push).await.status, 201);
+        agent.receives("both").await;
+    }
+}
