@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use push_protocol::Ttl;
 
-use super::rig::{Rig, enqueue, everything, seat, user_agent};
+use super::rig::{Rig, START_US, enqueue, everything, seat, user_agent};
 use crate::defaults::{RETENTION, RETENTION_GRAINS};
 use crate::storage::{Attached, Enqueue, Enqueued, Usage};
 
@@ -37,6 +37,18 @@ pub(crate) async fn remaining_time_counts_down(rig: &Rig) {
         assert_eq!(page.messages[0].remaining_ms, remaining_ms);
         rig.advance(Duration::from_secs(1));
     }
+}
+
+/// PR-30: a TTL runs with the time that passes, whatever the wall clock says.
+pub(crate) async fn a_message_expires_while_the_wall_clock_is_behind(rig: &Rig) {
+    rig.subscribed(1, 1).await;
+    rig.stored(brief(b"5", 5)).await;
+    rig.clock.step_wall_to(START_US - 3_600_000_000);
+    let second = rig.stored(brief(b"10", 10)).await;
+    rig.advance(Duration::from_secs(5));
+    assert_eq!(rig.waiting(1).await, [second]);
+    rig.advance(Duration::from_secs(5));
+    assert_eq!(rig.storage.expire(100).await.unwrap().total(), 2);
 }
 
 /// Sweeping drops what is due and no more than it may; fewer than the limit means that nothing is left.

@@ -64,11 +64,13 @@ macro_rules! suite {
                 a_replaced_message_makes_room_first,
                 too_many_victims_are_none,
                 a_rate_refuses_and_refills,
+                a_rate_refills_while_the_wall_clock_is_behind,
                 a_refusal_changes_nothing,
             ],
             expiry: [
                 an_expired_message_is_never_handed_out,
                 remaining_time_counts_down,
+                a_message_expires_while_the_wall_clock_is_behind,
                 a_sweep_drops_what_is_due_in_bounded_steps,
                 an_abandoned_record_vanishes,
                 a_hello_renews_the_retention,
