@@ -1,11 +1,14 @@
 //! What time it is for storage, and how tests move it.
 //!
 //! Storage alone judges expiry (PR-30). Its time comes from here, in microseconds since 1970. It never moves backwards, and
-//! it never stands still: while the machine's wall clock is behind, `Forward` goes on by the monotonic clock.
+//! it never stands still: while the machine's wall clock is behind, `Forward` goes on by the monotonic clock. Nor does it
+//! leap: a wall clock that is suddenly far ahead is not followed before it has stayed there for a while (PR-29).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::defaults::{CLOCK_STEP_BELIEVED, CLOCK_STEP_DOUBTED_FOR};
 
 /// A source of time.
 pub trait Clock: Send + Sync + 'static {
@@ -76,8 +79,19 @@ fn micros(duration: Duration) -> u64 {
 
 /// Time that only moves forward, whatever the wall clock does.
 ///
+/// ```text
+///                  wall clock behind               far ahead
+///   by elapsed time ◄───────────── by the wall clock ─────────────► doubting it: by elapsed time
+///         │ caught up                 ▲  ▲   ▲ back again                    │      │
+///         └───────────────────────────┘  │   └───────────────────────────────┘      │
+///                                        └──────────── still ahead after a minute ──┘
+/// ```
+///
 /// It follows the wall clock, but goes on by the monotonic clock while the wall clock is behind, be it after a step back
-/// or after a start whose `not_before_us` it has not reached: buckets refill and TTLs run as ever (PR-24, PR-30).
+/// or after a start whose `not_before_us` it has not reached: buckets refill and TTLs run as ever (PR-24, PR-30). A step
+/// forward of more than `CLOCK_STEP_BELIEVED` is followed only when it has lasted for `CLOCK_STEP_DOUBTED_FOR`, because
+/// what it would end, subscriptions first of all (PR-29), does not come back with the right time. At a start there is
+/// nothing to compare the wall clock with, so it is believed as it is.
 pub(super) struct Forward {
     source: Arc<dyn Clock>,
     told: Mutex<Told>,
@@ -88,6 +102,8 @@ struct Told {
     us: u64,
     /// The monotonic clock at that moment.
     monotonic_us: u64,
+    /// Since when, by the monotonic clock, the wall clock has been too far ahead to be believed.
+    doubted_since_us: Option<u64>,
 }
 
 impl Forward {
@@ -96,6 +112,7 @@ impl Forward {
         let told = Told {
             us: source.now_us().max(not_before_us),
             monotonic_us: source.monotonic_us(),
+            doubted_since_us: None,
         };
         Self {
             source,
@@ -106,11 +123,25 @@ impl Forward {
     /// The time of a step.
     pub(super) fn now(&self) -> Now {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let monotonic_us = self.source.monotonic_us();
-        let passed_us = monotonic_us.saturating_sub(told.monotonic_us);
-        told.us = self.source.now_us().max(told.us.saturating_add(passed_us));
-        told.monotonic_us = monotonic_us;
+        told.go_on(self.source.now_us(), self.source.monotonic_us());
         Now { us: told.us }
+    }
+}
+
+impl Told {
+    fn go_on(&mut self, wall_us: u64, monotonic_us: u64) {
+        let passed_us = monotonic_us.saturating_sub(self.monotonic_us);
+        self.monotonic_us = monotonic_us;
+        self.us = self.us.saturating_add(passed_us);
+        let ahead_us = wall_us.saturating_sub(self.us);
+        if ahead_us > micros(CLOCK_STEP_BELIEVED) {
+            let since_us = *self.doubted_since_us.get_or_insert(monotonic_us);
+            if monotonic_us.saturating_sub(since_us) < micros(CLOCK_STEP_DOUBTED_FOR) {
+                return;
+            }
+        }
+        self.doubted_since_us = None;
+        self.us += ahead_us;
     }
 }
 
@@ -162,5 +193,36 @@ mod tests {
         assert_eq!(clock.now().us, mark_us);
         machine.advance(Duration::from_secs(5));
         assert_eq!(clock.now().us, mark_us + 5 * SECOND_US);
+    }
+
+    /// PR-29: a wall clock that is far ahead is not followed before it has been so for a while.
+    #[test]
+    fn a_leap_is_followed_only_when_it_lasts() {
+        let (machine, clock) = starting_at(0);
+        let leap_us = 401 * 86_400 * SECOND_US;
+        machine.step_wall_to(START_US + leap_us);
+        assert_eq!(clock.now().us, START_US);
+        machine.advance(CLOCK_STEP_DOUBTED_FOR / 2);
+        assert_eq!(clock.now().us, START_US + micros(CLOCK_STEP_DOUBTED_FOR / 2));
+
+        machine.step_wall_to(START_US);
+        let before_us = clock.now().us;
+        machine.step_wall_to(START_US + leap_us);
+        machine.advance(CLOCK_STEP_DOUBTED_FOR);
+        assert_eq!(
+            clock.now().us,
+            before_us + micros(CLOCK_STEP_DOUBTED_FOR),
+            "doubted anew"
+        );
+        machine.advance(CLOCK_STEP_DOUBTED_FOR);
+        assert_eq!(clock.now().us, machine.now_us());
+    }
+
+    /// PR-30: a step forward that a clock's correction may well take is followed at once.
+    #[test]
+    fn a_small_step_is_followed_at_once() {
+        let (machine, clock) = starting_at(0);
+        machine.step_wall_to(START_US + micros(CLOCK_STEP_BELIEVED));
+        assert_eq!(clock.now().us, machine.now_us());
     }
 }

@@ -73,6 +73,7 @@ macro_rules! suite {
                 a_message_expires_while_the_wall_clock_is_behind,
                 a_sweep_drops_what_is_due_in_bounded_steps,
                 an_abandoned_record_vanishes,
+                a_leap_of_the_wall_clock_ends_nothing,
                 a_hello_renews_the_retention,
                 a_held_seat_keeps_its_record,
                 an_expired_message_counts_as_not_there,
