@@ -20,6 +20,14 @@ pub const MESSAGE_OVERHEAD_BYTES: u64 = 128;
 /// the time for which one step holds its queue.
 pub const EVICTIONS_PER_STEP: usize = 16;
 
+/// How far the wall clock may step forward and be followed at once. Chosen: above what a clock's correction usually takes,
+/// also where it missed the change to summer time; an hour too much ends no subscription and few messages.
+pub const CLOCK_STEP_BELIEVED: Duration = MINUTE.saturating_mul(60);
+
+/// How long a larger step has to last before storage follows it. Chosen: a clock that was set by mistake, or is being set
+/// in several moves, is right again by then; and a machine that slept wakes with TTLs that are late by no more than this.
+pub const CLOCK_STEP_DOUBTED_FOR: Duration = MINUTE;
+
 /// A record's retention is renewed in steps of this part of it, a day by default, so that a user agent that comes back
 /// every minute costs one write a day. Chosen: the record lasts for at most 0.25 % longer than promised.
 pub const RETENTION_GRAINS: u64 = 400;

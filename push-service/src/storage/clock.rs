@@ -1,15 +1,22 @@
 //! What time it is for storage, and how tests move it.
 //!
-//! Storage alone judges expiry (PR-30). Its time comes from here, in microseconds since 1970, and never moves
-//! backwards: `Forward` holds it where it was until the machine's clock has caught up.
+//! Storage alone judges expiry (PR-30). Its time comes from here, in microseconds since 1970. It never moves backwards, and
+//! it never stands still: while the machine's wall clock is behind, `Forward` goes on by the monotonic clock. Nor does it
+//! leap: a wall clock that is suddenly far ahead is not followed before it has stayed there for a while (PR-29).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A source of wall-clock time.
+use crate::defaults::{CLOCK_STEP_BELIEVED, CLOCK_STEP_DOUBTED_FOR};
+
+/// A source of time.
 pub trait Clock: Send + Sync + 'static {
-    /// Microseconds since 1970. May jump in either direction.
+    /// The wall clock: microseconds since 1970. May jump in either direction.
     fn now_us(&self) -> u64;
+
+    /// The monotonic clock: microseconds since some moment of this process. Neither jumps nor moves backwards.
+    fn monotonic_us(&self) -> u64;
 }
 
 /// The clock of the machine.
@@ -19,60 +26,122 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now_us(&self) -> u64 {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX)
+        micros(since_1970)
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        micros(START.elapsed())
     }
 }
 
 /// A clock that stands still until it is moved: for tests and simulations.
 #[derive(Debug)]
-pub struct ManualClock(AtomicU64);
+pub struct ManualClock {
+    wall_us: AtomicU64,
+    monotonic_us: AtomicU64,
+}
 
 impl ManualClock {
     /// Stands at this many microseconds since 1970.
     pub fn new(now_us: u64) -> Self {
-        Self(AtomicU64::new(now_us))
+        Self {
+            wall_us: AtomicU64::new(now_us),
+            monotonic_us: AtomicU64::new(0),
+        }
     }
 
-    /// Moves it forward.
+    /// Lets time pass: both clocks move forward.
     pub fn advance(&self, by: Duration) {
-        let by_us = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
-        self.0.fetch_add(by_us, Ordering::SeqCst);
+        self.wall_us.fetch_add(micros(by), Ordering::SeqCst);
+        self.monotonic_us.fetch_add(micros(by), Ordering::SeqCst);
     }
 
-    /// Puts it anywhere, also back.
-    pub fn set(&self, now_us: u64) {
-        self.0.store(now_us, Ordering::SeqCst);
+    /// Steps the wall clock alone, anywhere, also back.
+    pub fn step_wall_to(&self, now_us: u64) {
+        self.wall_us.store(now_us, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now_us(&self) -> u64 {
-        self.0.load(Ordering::SeqCst)
+        self.wall_us.load(Ordering::SeqCst)
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.monotonic_us.load(Ordering::SeqCst)
     }
 }
 
-/// Time that only moves forward, whatever its source does.
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Time that only moves forward, whatever the wall clock does.
+///
+/// ```text
+///                  wall clock behind               far ahead
+///   by elapsed time ◄───────────── by the wall clock ─────────────► doubting it: by elapsed time
+///         │ caught up                 ▲  ▲   ▲ back again                    │      │
+///         └───────────────────────────┘  │   └───────────────────────────────┘      │
+///                                        └──────────── still ahead after a minute ──┘
+/// ```
+///
+/// It follows the wall clock, but goes on by the monotonic clock while the wall clock is behind, be it after a step back
+/// or after a start whose `not_before_us` it has not reached: buckets refill and TTLs run as ever (PR-24, PR-30). A step
+/// forward of more than `CLOCK_STEP_BELIEVED` is followed only when it has lasted for `CLOCK_STEP_DOUBTED_FOR`, because
+/// what it would end, subscriptions first of all (PR-29), does not come back with the right time. At a start there is
+/// nothing to compare the wall clock with, so it is believed as it is.
 pub(super) struct Forward {
-    source: std::sync::Arc<dyn Clock>,
-    highest_us: AtomicU64,
+    source: Arc<dyn Clock>,
+    told: Mutex<Told>,
+}
+
+/// The last answer.
+struct Told {
+    us: u64,
+    /// The monotonic clock at that moment.
+    monotonic_us: u64,
+    /// Since when, by the monotonic clock, the wall clock has been too far ahead to be believed.
+    doubted_since_us: Option<u64>,
 }
 
 impl Forward {
-    /// Starts at `not_before_us`, or at the source's time if that is later.
-    pub(super) fn new(source: std::sync::Arc<dyn Clock>, not_before_us: u64) -> Self {
+    /// Starts at `not_before_us`, or at the wall clock's time if that is later.
+    pub(super) fn new(source: Arc<dyn Clock>, not_before_us: u64) -> Self {
+        let told = Told {
+            us: source.now_us().max(not_before_us),
+            monotonic_us: source.monotonic_us(),
+            doubted_since_us: None,
+        };
         Self {
             source,
-            highest_us: AtomicU64::new(not_before_us),
+            told: Mutex::new(told),
         }
     }
 
     /// The time of a step.
     pub(super) fn now(&self) -> Now {
-        let source_us = self.source.now_us();
-        let before_us = self.highest_us.fetch_max(source_us, Ordering::Relaxed);
-        Now {
-            us: before_us.max(source_us),
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.go_on(self.source.now_us(), self.source.monotonic_us());
+        Now { us: told.us }
+    }
+}
+
+impl Told {
+    fn go_on(&mut self, wall_us: u64, monotonic_us: u64) {
+        let passed_us = monotonic_us.saturating_sub(self.monotonic_us);
+        self.monotonic_us = monotonic_us;
+        self.us = self.us.saturating_add(passed_us);
+        let ahead_us = wall_us.saturating_sub(self.us);
+        if ahead_us > micros(CLOCK_STEP_BELIEVED) {
+            let since_us = *self.doubted_since_us.get_or_insert(monotonic_us);
+            if monotonic_us.saturating_sub(since_us) < micros(CLOCK_STEP_DOUBTED_FOR) {
+                return;
+            }
         }
+        self.doubted_since_us = None;
+        self.us += ahead_us;
     }
 }
 
@@ -92,20 +161,68 @@ impl Now {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
-    /// PR-30: storage's time stands still while the machine's clock is set back, and goes on when it has caught up.
+    const SECOND_US: u64 = 1_000_000;
+    const START_US: u64 = 1_700_000_000 * SECOND_US;
+
+    fn starting_at(not_before_us: u64) -> (Arc<ManualClock>, Forward) {
+        let machine = Arc::new(ManualClock::new(START_US));
+        let clock = Forward::new(Arc::clone(&machine) as Arc<dyn Clock>, not_before_us);
+        (machine, clock)
+    }
+
+    /// PR-30: while the wall clock is behind, time goes on as it passes; when it has caught up, it is followed again.
     #[test]
-    fn time_never_moves_backwards() {
-        let machine = Arc::new(ManualClock::new(1_000));
-        let clock = Forward::new(Arc::clone(&machine) as Arc<dyn Clock>, 500);
-        assert_eq!(clock.now().us, 1_000);
-        machine.set(10);
-        assert_eq!(clock.now().us, 1_000);
-        machine.set(1_001);
-        assert_eq!(clock.now().us, 1_001);
-        assert_eq!(Forward::new(machine, 2_000).now().us, 2_000);
+    fn a_step_back_neither_turns_nor_stops_time() {
+        let (machine, clock) = starting_at(0);
+        assert_eq!(clock.now().us, START_US);
+        machine.step_wall_to(START_US - 3_600 * SECOND_US);
+        assert_eq!(clock.now().us, START_US);
+        machine.advance(Duration::from_secs(10));
+        assert_eq!(clock.now().us, START_US + 10 * SECOND_US);
+        machine.step_wall_to(START_US + 25 * SECOND_US);
+        assert_eq!(clock.now().us, START_US + 25 * SECOND_US);
+    }
+
+    /// PR-30: a start whose mark the wall clock has not reached goes on from the mark.
+    #[test]
+    fn a_mark_ahead_of_the_wall_clock_is_gone_on_from() {
+        let mark_us = START_US + 7_200 * SECOND_US;
+        let (machine, clock) = starting_at(mark_us);
+        assert_eq!(clock.now().us, mark_us);
+        machine.advance(Duration::from_secs(5));
+        assert_eq!(clock.now().us, mark_us + 5 * SECOND_US);
+    }
+
+    /// PR-29: a wall clock that is far ahead is not followed before it has been so for a while.
+    #[test]
+    fn a_leap_is_followed_only_when_it_lasts() {
+        let (machine, clock) = starting_at(0);
+        let leap_us = 401 * 86_400 * SECOND_US;
+        machine.step_wall_to(START_US + leap_us);
+        assert_eq!(clock.now().us, START_US);
+        machine.advance(CLOCK_STEP_DOUBTED_FOR / 2);
+        assert_eq!(clock.now().us, START_US + micros(CLOCK_STEP_DOUBTED_FOR / 2));
+
+        machine.step_wall_to(START_US);
+        let before_us = clock.now().us;
+        machine.step_wall_to(START_US + leap_us);
+        machine.advance(CLOCK_STEP_DOUBTED_FOR);
+        assert_eq!(
+            clock.now().us,
+            before_us + micros(CLOCK_STEP_DOUBTED_FOR),
+            "doubted anew"
+        );
+        machine.advance(CLOCK_STEP_DOUBTED_FOR);
+        assert_eq!(clock.now().us, machine.now_us());
+    }
+
+    /// PR-30: a step forward that a clock's correction may well take is followed at once.
+    #[test]
+    fn a_small_step_is_followed_at_once() {
+        let (machine, clock) = starting_at(0);
+        machine.step_wall_to(START_US + micros(CLOCK_STEP_BELIEVED));
+        assert_eq!(clock.now().us, machine.now_us());
     }
 }

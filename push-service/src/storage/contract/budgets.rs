@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use push_protocol::{Ttl, Urgency};
 
-use super::rig::{Rig, enqueue, seat, topic};
+use super::rig::{Rig, START_US, enqueue, seat, topic};
 use crate::defaults::{EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES};
 use crate::storage::{Budget, Enqueue, Enqueued, Rate};
 
@@ -176,6 +176,26 @@ pub(crate) async fn a_rate_refuses_and_refills(rig: &Rig) {
     rig.advance(Duration::from_secs(1));
     rig.stored(rated(1, 60)).await;
     assert_eq!(rig.waiting(1).await.len(), 3);
+}
+
+/// PR-24, PR-30: a bucket fills with the time that passes, whatever the wall clock says.
+pub(crate) async fn a_rate_refills_while_the_wall_clock_is_behind(rig: &Rig) {
+    rig.subscribed(1, 1).await;
+    let rated = || Enqueue {
+        rate: Some(Rate {
+            per_second: 1.0,
+            burst: 1.0,
+        }),
+        ..enqueue(1, 1, b"x")
+    };
+    rig.stored(rated()).await;
+    rig.clock.step_wall_to(START_US - 3_600_000_000);
+    for _ in 0..3 {
+        let answer = rig.storage.enqueue(rated()).await.unwrap();
+        assert!(matches!(answer, Enqueued::RateLimited { .. }), "{answer:?}");
+        rig.advance(Duration::from_secs(1));
+        rig.stored(rated()).await;
+    }
 }
 
 /// PR-24: a refusal stores nothing, replaces nothing, numbers nothing.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use push_protocol::Ttl;
 
-use super::rig::{Rig, enqueue, everything, seat, user_agent};
-use crate::defaults::{RETENTION, RETENTION_GRAINS};
+use super::rig::{Rig, START_US, enqueue, everything, seat, user_agent};
+use crate::defaults::{CLOCK_STEP_DOUBTED_FOR, RETENTION, RETENTION_GRAINS};
 use crate::storage::{Attached, Enqueue, Enqueued, Usage};
 
 fn brief(body: &[u8], secs: u64) -> Enqueue {
@@ -37,6 +37,18 @@ pub(crate) async fn remaining_time_counts_down(rig: &Rig) {
         assert_eq!(page.messages[0].remaining_ms, remaining_ms);
         rig.advance(Duration::from_secs(1));
     }
+}
+
+/// PR-30: a TTL runs with the time that passes, whatever the wall clock says.
+pub(crate) async fn a_message_expires_while_the_wall_clock_is_behind(rig: &Rig) {
+    rig.subscribed(1, 1).await;
+    rig.stored(brief(b"5", 5)).await;
+    rig.clock.step_wall_to(START_US - 3_600_000_000);
+    let second = rig.stored(brief(b"10", 10)).await;
+    rig.advance(Duration::from_secs(5));
+    assert_eq!(rig.waiting(1).await, [second]);
+    rig.advance(Duration::from_secs(5));
+    assert_eq!(rig.storage.expire(100).await.unwrap().total(), 2);
 }
 
 /// Sweeping drops what is due and no more than it may; fewer than the limit means that nothing is left.
@@ -72,6 +84,29 @@ pub(crate) async fn an_abandoned_record_vanishes(rig: &Rig) {
         .await
         .unwrap();
     assert!(matches!(attached, Attached::Unknown));
+}
+
+/// PR-29, PR-30: a wall clock that is years ahead for a moment ends no subscription and no message; one that stays there
+/// is believed.
+pub(crate) async fn a_leap_of_the_wall_clock_ends_nothing(rig: &Rig) {
+    rig.subscribed(1, 1).await;
+    let id = rig.stored(enqueue(1, 1, b"a")).await;
+    let leap_us = (RETENTION * 2).as_micros() as u64;
+    rig.clock.step_wall_to(START_US + leap_us);
+    assert_eq!(rig.storage.expire(100).await.unwrap().total(), 0);
+    rig.advance(Duration::from_millis(500));
+    assert_eq!(rig.storage.expire(100).await.unwrap().total(), 0);
+    assert_eq!(rig.waiting(1).await, [id]);
+    rig.clock.step_wall_to(START_US + 500_000);
+    assert_eq!(rig.storage.expire(100).await.unwrap().total(), 0);
+    let next = rig.stored(enqueue(1, 1, b"b")).await;
+    assert_eq!(next.number.0, START_US + 500_000);
+
+    rig.clock.step_wall_to(START_US + leap_us);
+    assert_eq!(rig.waiting(1).await, [id, next]);
+    rig.advance(CLOCK_STEP_DOUBTED_FOR);
+    rig.storage.expire(100).await.unwrap();
+    assert_eq!(rig.storage.usage(), Usage::default());
 }
 
 /// PR-29: the retention starts again with each hello.

@@ -169,14 +169,14 @@ impl Embedded {
     async fn keep(&self, key: &'static [u8], value: Vec<u8>) -> Result<(), StorageError> {
         let (done, wait) = oneshot::channel();
         self.order(Order::Own(key, value, done))?;
-        wait.await.unwrap_or_else(|_| Err(closed()))
+        wait.await.unwrap_or_else(|_| Err(self.ended()))
     }
 
     /// Resolves when everything that was decided before is in the store, synced or not.
     async fn pass(&self) -> Result<(), StorageError> {
         let (passing, passed) = oneshot::channel();
         self.order(Order::Pass(passing))?;
-        passed.await.map_err(|_| closed())?;
+        passed.await.map_err(|_| self.ended())?;
         self.shared.failure.check()
     }
 
@@ -200,7 +200,7 @@ impl Embedded {
             self.warm(user_agent).await?;
         };
         if let Some(durable) = durable {
-            durable.await.unwrap_or_else(|_| Err(closed()))?;
+            durable.await.unwrap_or_else(|_| Err(self.ended()))?;
         }
         Ok(outcome)
     }
@@ -258,7 +258,12 @@ impl Embedded {
     }
 
     fn order(&self, order: Order) -> Result<(), StorageError> {
-        self.writer.send(order).map_err(|_| closed())
+        self.writer.send(order).map_err(|_| self.ended())
+    }
+
+    /// Why the writer no longer answers.
+    fn ended(&self) -> StorageError {
+        self.shared.failure.check().err().unwrap_or_else(closed)
     }
 
     /// Has a cold user agent loaded, or waits for whoever does.

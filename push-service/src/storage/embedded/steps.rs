@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::layout::SEALING_FINGERPRINT_KEY;
 use super::writer::Order;
-use super::{Answer, Embedded, closed};
+use super::{Answer, Embedded};
 use crate::defaults::SWEEP_LOOK_BACK;
 use crate::storage::queue::{Changes, Step, Taken, Turned, UserAgent};
 use crate::storage::{
@@ -162,7 +162,7 @@ impl Storage for Embedded {
     async fn close(&self) -> Result<(), StorageError> {
         let (done, wait) = oneshot::channel();
         let synced = match self.order(Order::Close(done)) {
-            Ok(()) => wait.await.unwrap_or_else(|_| Err(closed())),
+            Ok(()) => wait.await.unwrap_or_else(|_| Err(self.ended())),
             // Closed before.
             Err(_) => Ok(()),
         };

@@ -102,13 +102,8 @@ impl Store {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(directory).map_err(io)?;
-        let store = match Self::open_files(directory) {
-            Err(fjall::Error::JournalRecovery(_)) if journal::mend(directory).map_err(io)? => {
-                Self::open_files(directory)
-            }
-            opened => opened,
-        };
-        let store = store.map_err(|error| open_error(directory, error))?;
+        journal::mend(directory)?;
+        let store = Self::open_files(directory).map_err(|error| open_error(directory, error))?;
         let state = store.check_format(directory)?;
         Ok((store, state))
     }

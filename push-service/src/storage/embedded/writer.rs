@@ -5,7 +5,8 @@
 //! synced soon after (PR-4).
 //!
 //! After the first failed write or sync nothing is written any more, and every step is answered with that failure
-//! (PR-5): what a disk says after a failed sync is not to be believed, so it is not asked again.
+//! (PR-5): what a disk says after a failed sync is not to be believed, so it is not asked again. A panic of the writer is
+//! such a failure too: nothing would ever be written again, and nobody would say so.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -63,6 +64,7 @@ pub(super) fn start(
 ) -> std::io::Result<(Sender<Order>, JoinHandle<()>)> {
     let (send, receive) = channel();
     let writer = Writer {
+        _watch: Watch(Arc::clone(&shared)),
         store,
         state,
         shared,
@@ -75,12 +77,25 @@ pub(super) fn start(
 }
 
 struct Writer {
+    /// First, so that it is dropped before the orders that wait in `receive`.
+    _watch: Watch,
     store: Store,
     state: State,
     shared: Arc<Shared>,
     receive: Receiver<Order>,
     /// When what was written without a sync has to be synced.
     sync_due: Option<Instant>,
+}
+
+/// Makes a panic that passes it a failure of the store.
+struct Watch(Arc<Shared>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failure.happen("the store's writer panicked");
+        }
+    }
 }
 
 /// One turn: what is written together.
@@ -139,6 +154,8 @@ impl Writer {
     }
 
     fn commit(&mut self, turn: Turn) {
+        // Dropped before `turn`: whoever finds that no answer comes is to find the reason as well.
+        let _watch = Watch(Arc::clone(&self.shared));
         let outcome = self.shared.failure.check().and_then(|()| self.write(&turn));
         for mut request in turn.steps {
             let done = request.done.take();
@@ -204,8 +221,9 @@ impl Writer {
 
     fn fail(&self, what: &str, error: &fjall::Error) -> StorageError {
         let why = format!("a {what} failed: {error}");
-        tracing::error!(%error, "storage failed to {what} and takes nothing more");
+        // Before the log, which may have nowhere to write to either.
         self.shared.failure.happen(&why);
+        tracing::error!(%error, "storage failed to {what} and takes nothing more");
         StorageError::Failed(why)
     }
 }

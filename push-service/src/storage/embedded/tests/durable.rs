@@ -44,6 +44,31 @@ async fn a_restart_keeps_everything_but_seats() {
     rig.storage.close().await.unwrap();
 }
 
+/// PR-30: after a restart with the wall clock set back, time goes on from where it was.
+#[tokio::test]
+async fn a_restart_with_the_wall_clock_behind_goes_on_from_the_mark() {
+    let directory = tempfile::tempdir().unwrap();
+    let rig = open_in(directory.path(), Arc::default());
+    rig.subscribed(1, 1).await;
+    rig.advance(Duration::from_secs(7_200));
+    let brief = Enqueue {
+        ttl: Ttl::from_secs(60),
+        ..enqueue(1, 1, b"brief")
+    };
+    let id = rig.stored(brief).await;
+    rig.storage.close().await.unwrap();
+
+    // Its wall clock is where the first one's was at first.
+    let rig = open_in(directory.path(), Arc::default());
+    rig.advance(Duration::from_secs(59));
+    assert_eq!(rig.waiting(1).await, [id]);
+    rig.advance(Duration::from_secs(1));
+    assert_eq!(rig.waiting(1).await, []);
+    let next = rig.stored(enqueue(1, 1, b"next")).await;
+    assert!(next.number > id.number);
+    rig.storage.close().await.unwrap();
+}
+
 /// PR-9: the messages of a subscription that ended just before a crash are neither delivered nor kept.
 #[tokio::test]
 async fn what_an_ended_subscription_left_is_freed_after_a_restart() {

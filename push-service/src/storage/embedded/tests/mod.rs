@@ -47,6 +47,7 @@ fn open_error(directory: &Path) -> OpenError {
 /// A disk that does what it is told.
 #[derive(Default)]
 struct TestDisk {
+    writes_panic: AtomicBool,
     writes_fail: AtomicBool,
     syncs_fail: AtomicBool,
     syncs: AtomicU64,
@@ -55,6 +56,7 @@ struct TestDisk {
 
 impl Disk for TestDisk {
     fn before_write(&self) -> io::Result<()> {
+        assert!(!self.writes_panic.load(Ordering::SeqCst), "the test says so");
         fail_if(&self.writes_fail)
     }
 

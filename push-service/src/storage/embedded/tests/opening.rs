@@ -127,6 +127,122 @@ async fn a_journal_damaged_in_the_middle_is_refused() {
     assert_eq!(fs::read(&journal).unwrap(), bytes);
 }
 
+/// PR-1, PR-3: whichever byte of the journal flips, the store is refused untouched, or opens with everything that was
+/// confirmed, but for the flipped batch itself if it was the last.
+#[tokio::test]
+async fn no_flipped_byte_hides_what_was_confirmed() {
+    let directory = tempfile::tempdir().unwrap();
+    let rig = open_in(directory.path(), Arc::default());
+    let journal = journal_of(directory.path());
+    rig.subscribed(1, 1).await;
+    let mut last_start = 0;
+    for n in 0..3_u8 {
+        last_start = written_bytes(&fs::read(&journal).unwrap());
+        rig.stored(enqueue(1, 1, &[n; 5])).await;
+    }
+    rig.storage.close().await.unwrap();
+    let mut whole = fs::read(&journal).unwrap();
+    whole.truncate(written_bytes(&whole));
+    fs::write(&journal, &whole).unwrap();
+
+    let (mut refused, mut opened) = (0, 0);
+    for place in 0..whole.len() {
+        let copy = tempfile::tempdir().unwrap();
+        copy_directory(directory.path(), copy.path());
+        let journal = journal_of(copy.path());
+        let mut flipped = whole.clone();
+        flipped[place] ^= [1, 2, 4, 8, 16, 32, 64, 128, 255][place % 9];
+        fs::write(&journal, &flipped).unwrap();
+        let announce = Arc::new(crate::storage::contract::Told::default());
+        let options = Options {
+            clock: Arc::clone(&rig.clock) as _,
+            ..Options::new(copy.path(), announce)
+        };
+        let store = match Embedded::open(options) {
+            Ok(store) => store,
+            Err(error) => {
+                assert!(
+                    matches!(error, OpenError::Damaged { .. }),
+                    "byte {place}: {error:?}"
+                );
+                assert_eq!(fs::read(&journal).unwrap(), flipped, "byte {place}");
+                refused += 1;
+                continue;
+            }
+        };
+        opened += 1;
+        let report = store
+            .inspect(crate::storage::contract::user_agent(1))
+            .await
+            .unwrap();
+        let waiting = report.map(|report| report.messages);
+        let is_last = place >= last_start;
+        assert!(
+            waiting == Some(3) || is_last && waiting == Some(2),
+            "byte {place}: {waiting:?} wait"
+        );
+        store.close().await.unwrap();
+    }
+    assert!(
+        refused >= last_start - 20 && opened > 20,
+        "{refused} refused, {opened} opened"
+    );
+}
+
+/// PR-3: a journal that is not the newest was synced as a whole, so it has no torn end.
+#[tokio::test]
+async fn an_older_journal_that_breaks_off_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let rig = open_in(directory.path(), Arc::default());
+    rig.subscribed(1, 1).await;
+    rig.storage.close().await.unwrap();
+    let journal = journal_of(directory.path());
+    let bytes = fs::read(&journal).unwrap();
+    let end = written_bytes(&bytes);
+    fs::write(&journal, &bytes[..end - 5]).unwrap();
+    fs::write(directory.path().join("7.jnl"), []).unwrap();
+    let error = open_error(directory.path());
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+    assert_eq!(fs::read(&journal).unwrap(), &bytes[..end - 5]);
+}
+
+/// PR-1: what is cut off a torn journal is kept beside it.
+#[tokio::test]
+async fn what_is_cut_off_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let rig = open_in(directory.path(), Arc::default());
+    rig.subscribed(1, 1).await;
+    let journal = journal_of(directory.path());
+    let start = written_bytes(&fs::read(&journal).unwrap());
+    rig.stored(enqueue(1, 1, &[7; 900])).await;
+    rig.storage.close().await.unwrap();
+    let mut bytes = fs::read(&journal).unwrap();
+    let end = written_bytes(&bytes);
+    // The first byte of its frame, at which the store itself would only cut.
+    bytes[start] ^= 2;
+    fs::write(&journal, &bytes).unwrap();
+    let rig = open_in(directory.path(), Arc::default());
+    assert_eq!(rig.waiting(1).await, []);
+    rig.storage.close().await.unwrap();
+    assert_eq!(
+        fs::read(journal.with_extension("torn")).unwrap(),
+        bytes[start..end]
+    );
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy_directory(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 fn journal_of(directory: &Path) -> PathBuf {
     let files = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
     let mut journals = files.filter(|path| path.extension().is_some_and(|e| e == "jnl"));

@@ -19,7 +19,7 @@ async fn a_failed_write_fails_everything_after_it() {
     let failed = rig.storage.enqueue(enqueue(1, 1, b"lost")).await;
     assert!(matches!(failed, Err(StorageError::Failed(_))), "{failed:?}");
     disk.writes_fail.store(false, Ordering::SeqCst);
-    assert_everything_fails(&rig).await;
+    assert_everything_fails(&rig, "the test says so").await;
 
     assert!(rig.storage.close().await.is_err());
     let rig = open_in(directory.path(), Arc::default());
@@ -38,14 +38,35 @@ async fn a_failed_sync_is_final() {
     let failed = rig.storage.enqueue(enqueue(1, 1, b"lost")).await;
     assert!(matches!(failed, Err(StorageError::Failed(_))), "{failed:?}");
     let syncs = disk.syncs.load(Ordering::SeqCst);
-    assert_everything_fails(&rig).await;
+    assert_everything_fails(&rig, "the test says so").await;
     assert!(rig.storage.close().await.is_err());
     assert_eq!(disk.syncs.load(Ordering::SeqCst), syncs);
 }
 
-async fn assert_everything_fails(rig: &Rig) {
+/// PR-5: a writer that panics has failed like a disk: whoever waits is told so, and so is whoever runs the process.
+#[tokio::test]
+async fn a_panic_of_the_writer_is_a_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::<TestDisk>::default();
+    let rig = open_in(directory.path(), Arc::clone(&disk));
+    rig.subscribed(1, 1).await;
+    let kept = rig.stored(enqueue(1, 1, b"kept")).await;
+    disk.writes_panic.store(true, Ordering::SeqCst);
+    let requests = (0..20).map(|_| rig.storage.enqueue(enqueue(1, 1, b"lost")));
+    for failed in futures_util::future::join_all(requests).await {
+        assert!(matches!(failed, Err(StorageError::Failed(_))), "{failed:?}");
+    }
+    assert_everything_fails(&rig, "panicked").await;
+
+    assert!(rig.storage.close().await.is_err());
+    let rig = open_in(directory.path(), Arc::default());
+    assert_eq!(rig.waiting(1).await, [kept]);
+    rig.storage.close().await.unwrap();
+}
+
+async fn assert_everything_fails(rig: &Rig, reason: &str) {
     let why = rig.storage.failed().await;
-    assert!(why.contains("the test says so"), "{why}");
+    assert!(why.contains(reason), "{why}");
     let agent = user_agent(1);
     let head = crate::storage::contract::everything();
     assert!(rig.storage.enqueue(enqueue(1, 1, b"x")).await.is_err());
