@@ -7,6 +7,7 @@
 //! - [`Window`]: the messages on the wire of one channel.
 //! - [`queue`]: what a session reads of its user agent's queue, and what it is told of it.
 
+mod action;
 mod delivery;
 pub mod queue;
 mod service;
@@ -14,8 +15,9 @@ mod service;
 mod tests;
 mod window;
 
+pub use action::{Action, AttachOutcome, CloseReason, Limits, PageOutcome};
 pub use queue::{Page, PageRequest, Scope, WakeUp};
-pub use service::{Action, AttachOutcome, CloseReason, Limits, PageOutcome, Session};
+pub use service::Session;
 pub use window::Window;
 
 /// A moment, in milliseconds of a clock that never goes back and whose start means nothing.
