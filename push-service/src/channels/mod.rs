@@ -109,14 +109,17 @@ impl Channels {
 
     /// Waits for the node to have room for so many bytes of bodies. `None` never happens: the semaphore is not closed.
     async fn share_of_delivery(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        Arc::clone(&self.delivering).acquire_many_owned(kib).await.ok()
+        Arc::clone(&self.delivering)
+            .acquire_many_owned(kib(bytes))
+            .await
+            .ok()
     }
 
     /// The same, if there is room now.
     fn share_of_delivery_now(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-        Arc::clone(&self.delivering).try_acquire_many_owned(kib).ok()
+        Arc::clone(&self.delivering)
+            .try_acquire_many_owned(kib(bytes))
+            .ok()
     }
 
     /// Whether somebody has to wait for a page.
@@ -131,4 +134,9 @@ impl Channels {
     fn now(&self) -> Moment {
         Moment(self.start.elapsed().as_millis() as u64)
     }
+}
+
+/// Shares of the delivery bytes are counted in KiB, because one acquires at most `u32::MAX` of them at once.
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }

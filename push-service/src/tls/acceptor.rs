@@ -112,9 +112,4 @@ impl Acceptor {
             last_complaint = complaint;
         }
     }
-
-    /// The certificate, for a listener of another kind (QUIC) to present as well; it follows every reload.
-    pub fn certificate_resolver(&self) -> Arc<dyn ResolvesServerCert> {
-        Arc::clone(&self.certificates) as Arc<dyn ResolvesServerCert>
-    }
 }
