@@ -5,6 +5,8 @@
 //!
 //! - [`Session`]: the service's end: what is offered, when, within which window.
 //! - [`Window`]: the messages on the wire of one channel.
+//! - [`user_agent`]: the other end: when to connect, what to ask, which message the application sees and when it is
+//!   acknowledged.
 //! - [`queue`]: what a session reads of its user agent's queue, and what it is told of it.
 
 mod action;
@@ -13,7 +15,10 @@ pub mod queue;
 mod service;
 #[cfg(test)]
 mod tests;
+pub mod user_agent;
 mod window;
+
+use std::time::Duration;
 
 pub use action::{Action, AttachOutcome, CloseReason, Limits, PageOutcome};
 pub use queue::{Page, PageRequest, Scope, WakeUp};
@@ -30,7 +35,12 @@ impl Moment {
 
     /// So much later.
     #[must_use]
-    pub fn after(self, wait: std::time::Duration) -> Self {
+    pub fn after(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(wait.as_millis() as u64))
+    }
+
+    /// How long it is since `earlier`; nothing if that is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }

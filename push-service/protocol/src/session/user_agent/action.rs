@@ -1,0 +1,281 @@
+//! What the user agent's session is bounded by, what it is told, and what it asks its driver for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::durable::{Change, Identity, MessageKey, PushResource};
+use crate::identifiers::SubscriptionName;
+use crate::message::Content;
+use crate::vapid::PublicKey;
+
+/// The bounds of a user agent.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// From the first packet to an open WebSocket.
+    pub connect_within: Duration,
+    /// How long the service may take over the hello, a request or a ping (WS-CLS-2).
+    pub answer_within: Duration,
+    /// The shortest silence after which the service is asked whether it is there …
+    pub keepalive_least: Duration,
+    /// … and the longest.
+    pub keepalive_most: Duration,
+    /// The shortest wait before the next connection, whatever chance says: what keeps a bad service from a busy loop.
+    pub backoff_least: Duration,
+    /// The longest wait after the first failure; it doubles with each …
+    pub backoff_base: Duration,
+    /// … up to this.
+    pub backoff_most: Duration,
+    /// A channel that lived for so long was a good one.
+    pub steady_after: Duration,
+    /// Messages that are with the application, or wait to be tried again.
+    pub held_messages: usize,
+    /// Bytes of their bodies.
+    pub held_bytes: usize,
+    /// How often a message is handed to an application that fails on it (WP-RCV-6).
+    pub attempts: u32,
+    /// The wait before the second attempt; it doubles with each.
+    pub retry_after: Duration,
+    /// Requests that wait for an answer.
+    pub requests: usize,
+    /// The wait before a request is repeated that the service could not serve; it doubles with each failure, up to
+    /// [`Limits::backoff_most`].
+    pub ask_again_after: Duration,
+    /// Texts on one channel that mean nothing, before it is closed.
+    pub nonsense: u32,
+    /// How long the application may take over the messages in its hands when the user agent stops.
+    pub stop_within: Duration,
+}
+
+/// What the driver has to do, in this order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Action {
+    /// Keep this change. What follows in the list may rest on it.
+    Save(Change),
+    /// Open a channel; then call [`opened`](super::UserAgent::opened) or [`ended`](super::UserAgent::ended).
+    Connect,
+    /// Say this to the service.
+    Say(Say),
+    /// Send a ping whose answer is reported like every sign of life, by [`heard`](super::UserAgent::heard).
+    Ping,
+    /// Decrypt the message and hand it to the application; then call [`handled`](super::UserAgent::handled).
+    HandOver {
+        /// The message.
+        message: Arc<Arrived>,
+        /// Which attempt this is, from 1.
+        attempt: u32,
+    },
+    /// Close the channel, or give up opening one. [`ended`](super::UserAgent::ended) is not called for it.
+    Disconnect(Farewell),
+    /// Tell the application.
+    Tell(Event),
+}
+
+/// What a user agent says to its service.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Say {
+    /// Who we are, if the service may know us.
+    Hello(Option<Identity>),
+    /// Make a subscription, or find it again.
+    Register {
+        /// Our name for it.
+        name: SubscriptionName,
+        /// Who alone may send.
+        application_server: Option<PublicKey>,
+    },
+    /// End a subscription.
+    Unregister(SubscriptionName),
+    /// A message need not come again.
+    Acknowledge {
+        /// Which one came, and for whom.
+        message: Arc<Arrived>,
+        /// What became of it.
+        fate: Fate,
+    },
+}
+
+/// What became of a message. All of them end it (WS-ACK-1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Fate {
+    /// The application has it.
+    Delivered,
+    /// It can't be decrypted (E91-15).
+    NotDecrypted,
+    /// For no subscription of ours, or given up.
+    NotDelivered,
+}
+
+/// A push message as it came.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrived {
+    /// Its subscription, by the letter of the service.
+    pub subscription: Box<str>,
+    /// Its id, by the letter of the service.
+    pub id: Box<str>,
+    /// What is in it; `None` if that can't be read.
+    pub content: Option<Content>,
+}
+
+impl Arrived {
+    /// Our name of its subscription, if it can be one.
+    pub fn name(&self) -> Option<SubscriptionName> {
+        SubscriptionName::parse(&self.subscription)
+    }
+
+    /// Its id, at a fixed size.
+    pub fn key(&self) -> MessageKey {
+        MessageKey::of(&self.id)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.content.as_ref().map_or(0, |content| content.body.len())
+    }
+}
+
+/// What came of handing a message to the application.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The application has it for good.
+    Succeeded,
+    /// The application failed; it may be tried again.
+    Failed,
+    /// It can't be decrypted, now or ever.
+    NotDecrypted,
+    /// The application never saw it: no attempt. It comes again on the next channel.
+    Released,
+}
+
+/// What the service answered to a `register`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Registered {
+    /// It takes messages here.
+    At(PushResource),
+    /// It won't, now or later.
+    Refused(u16),
+    /// It can't now.
+    Trouble,
+}
+
+/// How a channel ended, or wasn't opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// Nobody answers there, or TLS failed.
+    Unreachable,
+    /// The service answered the upgrade with an HTTP status other than 101, and may have said when to return.
+    Refused {
+        /// The status.
+        status: u16,
+        /// `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// The service closed it, with its code if it gave one.
+    Closed(Option<u16>),
+    /// The connection broke.
+    Lost,
+    /// The service doesn't speak RFC 6455.
+    Garbled,
+}
+
+/// Why a channel is not there any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// It ended.
+    Ended(Ended),
+    /// It took too long to open.
+    NotOpened,
+    /// The service didn't answer in time.
+    NoAnswer,
+    /// The service's hello can't be used.
+    NoWelcome,
+    /// The service talked nonsense.
+    Nonsense,
+    /// Messages were passed over because too many were held: a new channel brings them again.
+    CatchUp,
+    /// The application stopped the user agent.
+    Stopped,
+}
+
+/// How a user agent takes its leave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Farewell {
+    /// It goes, or goes to come back.
+    Leaving,
+    /// The service broke the protocol.
+    ProtocolError,
+    /// No answer: most likely nobody hears the farewell.
+    TimedOut,
+}
+
+/// What the application may want to know.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// The channel is open and the service knows us.
+    Connected,
+    /// There is no channel.
+    Disconnected {
+        /// Why.
+        why: Why,
+        /// When the next attempt begins; `None`: not before the network changes or the application asks for something.
+        again_in: Option<Duration>,
+    },
+    /// The service confirmed a subscription.
+    Subscribed {
+        /// Which.
+        name: SubscriptionName,
+        /// Where its messages are to be sent.
+        push_resource: PushResource,
+    },
+    /// A subscription has another push resource, and other keys: tell the application server, then call
+    /// [`told`](super::UserAgent::told). It is said again after a restart until then (WP-RFR-2).
+    Renewed {
+        /// Which.
+        name: SubscriptionName,
+        /// Where messages went before. Nothing arrives there any more.
+        previous: PushResource,
+        /// Where they are to be sent from now on.
+        push_resource: PushResource,
+    },
+    /// The service won't make this subscription: it is gone.
+    Refused {
+        /// Which.
+        name: SubscriptionName,
+        /// The service's status.
+        status: u16,
+    },
+    /// The service can't serve a request for this subscription now; it is asked again.
+    Waiting {
+        /// Which.
+        name: SubscriptionName,
+        /// When.
+        again_in: Duration,
+    },
+    /// The service confirmed that a subscription is gone.
+    Unsubscribed(SubscriptionName),
+    /// The application failed on a message too often (WP-RCV-6).
+    GaveUp {
+        /// Of which subscription.
+        name: SubscriptionName,
+        /// Which message.
+        message: MessageKey,
+    },
+    /// All is done; nothing follows.
+    Stopped,
+}
+
+/// What happened to messages that nobody was told of, and what a service said that means nothing. Only grows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counters {
+    /// Messages handed to the application, each attempt counted.
+    pub handed_over: u64,
+    /// Messages that came again after they were done.
+    pub duplicates: u64,
+    /// Messages for no subscription of ours.
+    pub unknown_subscription: u64,
+    /// Messages that can't be decrypted.
+    pub not_decrypted: u64,
+    /// Messages that the application failed on too often.
+    pub given_up: u64,
+    /// Messages passed over because too many were held.
+    pub passed_over: u64,
+    /// Texts that mean nothing.
+    pub nonsense: u64,
+}

@@ -1,0 +1,108 @@
+//! When to come back: exponential, with full jitter, and never before the service said.
+//!
+//! Full jitter, because a service that comes back meets all of its user agents at once, and only chance spreads them.
+
+use std::time::Duration;
+
+/// The wait before the next connection.
+#[derive(Clone, Debug)]
+pub(super) struct Backoff {
+    least: Duration,
+    base: Duration,
+    most: Duration,
+    failures: u32,
+    chance: Chance,
+}
+
+impl Backoff {
+    pub(super) fn new(least: Duration, base: Duration, most: Duration, seed: u64) -> Self {
+        Self {
+            least,
+            base,
+            most,
+            failures: 0,
+            chance: Chance(seed),
+        }
+    }
+
+    /// How long to wait after one more failure. `told` is the service's word: never less than that, and a little more,
+    /// so that those who were told the same don't come together.
+    pub(super) fn next(&mut self, told: Option<Duration>) -> Duration {
+        let ceiling = self
+            .base
+            .saturating_mul(1 << self.failures.min(20))
+            .min(self.most);
+        self.failures = self.failures.saturating_add(1);
+        let jittered = ceiling.mul_f64(self.chance.fraction()).max(self.least);
+        match told {
+            Some(told) => told.min(self.most) + jittered.min(told.min(self.most) / 2).max(self.least),
+            None => jittered,
+        }
+    }
+
+    /// As if so many had failed already.
+    pub(super) fn at_least(&mut self, failures: u32) {
+        self.failures = self.failures.max(failures);
+    }
+
+    /// All is well.
+    pub(super) fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
+/// SplitMix64. Not for secrets.
+#[derive(Clone, Debug)]
+struct Chance(u64);
+
+impl Chance {
+    /// Below 1.
+    fn fraction(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn backoff(seed: u64) -> Backoff {
+        Backoff::new(SECOND / 10, SECOND, 300 * SECOND, seed)
+    }
+
+    /// WS-CLS-1: waits grow to the most, are spread over all of it, and a thousand failures take hours, not a busy loop.
+    #[test]
+    fn grows_with_full_jitter() {
+        let mut total = Duration::ZERO;
+        let mut late = Vec::new();
+        let mut one = backoff(1);
+        for failure in 0..1_000 {
+            let wait = one.next(None);
+            assert!((SECOND / 10..=300 * SECOND).contains(&wait));
+            assert!(failure > 8 || wait <= SECOND * (1 << failure));
+            total += wait;
+            late.push(wait);
+        }
+        late.drain(..20);
+        assert!(total > 100_000 * SECOND, "{total:?}");
+        assert!(late.iter().any(|wait| *wait < 30 * SECOND) && late.iter().any(|wait| *wait > 270 * SECOND));
+        assert_ne!(backoff(2).next(None), backoff(3).next(None));
+        one.reset();
+        assert!(one.next(None) <= SECOND);
+    }
+
+    /// Never before the service said, nor for longer than the most of ours twice over.
+    #[test]
+    fn honours_the_services_word() {
+        for seed in 0..100 {
+            let wait = backoff(seed).next(Some(60 * SECOND));
+            assert!((60 * SECOND..=90 * SECOND).contains(&wait), "{wait:?}");
+            assert!(backoff(seed).next(Some(Duration::MAX)) <= 600 * SECOND);
+        }
+    }
+}

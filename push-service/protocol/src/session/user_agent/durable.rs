@@ -1,0 +1,315 @@
+//! What a user agent must not forget: who it is, what it is subscribed to, and which messages it is done with.
+//!
+//! The session keeps this state and says every change as a [`Change`] before it does anything that rests on it. Whoever
+//! keeps the state on a disk applies the same changes there, so that after a crash both agree.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::messages::Messages;
+use crate::identifiers::SubscriptionName;
+use crate::vapid::PublicKey;
+
+/// Who a user agent is to its service, by the letter of the service: its *uaid*. A secret: it prints as `…`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity(Box<str>);
+
+impl Identity {
+    /// The longest that is taken (WS-HEL-3).
+    pub const MAX_BYTES: usize = 128;
+
+    /// Takes what a service said. `None` if it is empty or too long (WS-HEL-3).
+    pub fn parse(text: &str) -> Option<Self> {
+        (1..=Self::MAX_BYTES)
+            .contains(&text.len())
+            .then(|| Self(text.into()))
+    }
+
+    /// By the letter.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity(…)")
+    }
+}
+
+/// The URL to which an application server sends (RFC 8030 §2). Whoever knows it can send, so it prints as `…`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PushResource(Box<str>);
+
+impl PushResource {
+    /// The longest that is taken (WS-REG-11, UP-SRV-2).
+    pub const MAX_BYTES: usize = 1_000;
+
+    /// Takes an absolute `https:` or `http:` URI (WS-REG-5).
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > Self::MAX_BYTES {
+            return None;
+        }
+        let uri: http::Uri = text.parse().ok()?;
+        let is_web = matches!(uri.scheme_str(), Some("https" | "http"));
+        (is_web && uri.host().is_some_and(|host| !host.is_empty())).then(|| Self(text.into()))
+    }
+
+    /// The URL itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PushResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PushResource(…)")
+    }
+}
+
+/// The state. The same as the fold of all changes since the beginning.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Durable {
+    /// Absent until a service gave one.
+    pub identity: Option<Identity>,
+    /// By the user agent's own names for them.
+    pub registrations: BTreeMap<SubscriptionName, Registration>,
+    /// What became of the last messages.
+    pub messages: Messages,
+}
+
+/// One subscription, as far as the session has to know it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Registration {
+    /// Who alone may send, if it is restricted (RFC 8292 §4).
+    pub application_server: Option<PublicKey>,
+    /// How far it is.
+    pub stage: Stage,
+    /// Where messages went before, until the application was told that they go elsewhere now (WP-RFR-2).
+    pub replaced: Option<PushResource>,
+}
+
+/// ```text
+///  Asked ──the service confirms──► Confirmed ──the service forgot us──► Asked
+///    └──────────unsubscribe──────────┴────────► Ending ──the service confirms──► (gone)
+/// ```
+#[derive(Clone, PartialEq, Debug)]
+pub enum Stage {
+    /// Wanted; the service has not confirmed it, or has lost it.
+    Asked,
+    /// The service takes messages for it here.
+    Confirmed(PushResource),
+    /// Ended for the application (WP-SUB-10); the service has not confirmed it yet.
+    Ending,
+}
+
+/// A change of the state.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Change {
+    /// The service gave this identity. Under another one than before no registration is confirmed any more, and whoever
+    /// keeps encryption keys draws new ones for each in the same step (WP-RFR-1).
+    Identified(Identity),
+    /// The application wants a subscription.
+    Asked {
+        /// Its name.
+        name: SubscriptionName,
+        /// Who alone may send.
+        application_server: Option<PublicKey>,
+    },
+    /// The service takes messages here.
+    Confirmed {
+        /// Of which subscription.
+        name: SubscriptionName,
+        /// Where.
+        push_resource: PushResource,
+    },
+    /// The application knows that the push resource is another one.
+    Told(SubscriptionName),
+    /// The application wants no more messages.
+    Ending(SubscriptionName),
+    /// The service confirmed that it is gone, or refused to make it.
+    Ended(SubscriptionName),
+    /// A message is handed to its application for so many times now.
+    Attempt {
+        /// Which.
+        message: MessageKey,
+        /// 0 takes an attempt back that didn't happen.
+        count: u32,
+    },
+    /// A message need not come again.
+    Done(MessageKey),
+}
+
+/// A push message's id, cut from the SHA-256 of what the service called it: of one size whatever that is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct MessageKey(pub [u8; 16]);
+
+impl MessageKey {
+    /// Of a message with this id.
+    pub fn of(id: &str) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest.as_ref()[..16]);
+        Self(key)
+    }
+}
+
+impl Durable {
+    /// Takes a change. Changes of what isn't there change nothing.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Identified(identity) => self.identify(identity),
+            Change::Asked {
+                name,
+                application_server,
+            } => {
+                let registration = Registration {
+                    application_server: *application_server,
+                    stage: Stage::Asked,
+                    replaced: None,
+                };
+                self.registrations.insert(*name, registration);
+            }
+            Change::Confirmed { name, push_resource } => {
+                if let Some(registration) = self.registrations.get_mut(name) {
+                    registration.confirm(push_resource);
+                }
+            }
+            Change::Told(name) => {
+                if let Some(registration) = self.registrations.get_mut(name) {
+                    registration.replaced = None;
+                }
+            }
+            Change::Ending(name) => {
+                if let Some(registration) = self.registrations.get_mut(name) {
+                    registration.stage = Stage::Ending;
+                    registration.replaced = None;
+                }
+            }
+            Change::Ended(name) => {
+                self.registrations.remove(name);
+            }
+            Change::Attempt { message, count } => self.messages.attempt(*message, *count),
+            Change::Done(message) => self.messages.done(*message),
+        }
+    }
+
+    fn identify(&mut self, identity: &Identity) {
+        if self.identity.as_ref() == Some(identity) {
+            return;
+        }
+        self.identity = Some(identity.clone());
+        // To a service that doesn't know us nothing is left to be ended.
+        self.registrations
+            .retain(|_, registration| registration.stage != Stage::Ending);
+        for registration in self.registrations.values_mut() {
+            if let Stage::Confirmed(lost) = std::mem::replace(&mut registration.stage, Stage::Asked) {
+                registration.replaced.get_or_insert(lost);
+            }
+        }
+    }
+}
+
+impl Registration {
+    /// The push resource, while there is one.
+    pub fn push_resource(&self) -> Option<&PushResource> {
+        match &self.stage {
+            Stage::Confirmed(push_resource) => Some(push_resource),
+            Stage::Asked | Stage::Ending => None,
+        }
+    }
+
+    /// Whether the application wants its messages.
+    pub fn is_wanted(&self) -> bool {
+        self.stage != Stage::Ending
+    }
+
+    fn confirm(&mut self, push_resource: &PushResource) {
+        if self.stage == Stage::Ending {
+            return;
+        }
+        if self.replaced.as_ref() == Some(push_resource) {
+            self.replaced = None;
+        }
+        let before = std::mem::replace(&mut self.stage, Stage::Confirmed(push_resource.clone()));
+        if let Stage::Confirmed(before) = before
+            && before != *push_resource
+        {
+            self.replaced.get_or_insert(before);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> PushResource {
+        PushResource::parse(text).unwrap()
+    }
+
+    /// WS-HEL-3, WS-REG-5, WS-REG-11: what a service may call us and our push resources.
+    #[test]
+    fn what_a_service_may_say() {
+        assert!(Identity::parse("").is_none());
+        assert!(Identity::parse(&"x".repeat(129)).is_none());
+        assert_eq!(Identity::parse("x").unwrap().as_str(), "x");
+        let long = format!("https://h/{}", "x".repeat(990));
+        for (text, good) in [
+            ("https://push.example.net/wpush/v2/abc", true),
+            ("http://127.0.0.1:8080/x", true),
+            (&long, true),
+            (&format!("{long}x"), false),
+            ("/wpush/v2/abc", false),
+            ("ftp://h/x", false),
+            ("https:///x", false),
+            ("not a uri", false),
+            ("", false),
+        ] {
+            assert_eq!(PushResource::parse(text).is_some(), good, "{text}");
+        }
+    }
+
+    /// WS-HEL-6, WP-RFR-1, WP-RFR-2: under another identity nothing is confirmed, what was ending is gone, and the
+    /// application is told of the last push resource that it knew, however often the identity changes.
+    #[test]
+    fn another_identity_unsettles_every_registration() {
+        let (one, two) = (SubscriptionName([1; 16]), SubscriptionName([2; 16]));
+        let mut durable = Durable::default();
+        let asked = |name| Change::Asked {
+            name,
+            application_server: None,
+        };
+        let confirmed = |to: &str| Change::Confirmed {
+            name: one,
+            push_resource: url(to),
+        };
+        let identified = |text| Change::Identified(Identity::parse(text).unwrap());
+        for change in [
+            identified("a"),
+            asked(one),
+            asked(two),
+            confirmed("https://h/1"),
+            Change::Ending(two),
+            identified("a"),
+        ] {
+            durable.apply(&change);
+        }
+        assert_eq!(
+            durable.registrations.len(),
+            2,
+            "the same identity changes nothing"
+        );
+        durable.apply(&identified("b"));
+        assert_eq!(durable.registrations.keys().collect::<Vec<_>>(), [&one]);
+        durable.apply(&confirmed("https://h/2"));
+        durable.apply(&identified("c"));
+        assert_eq!(durable.registrations[&one].stage, Stage::Asked);
+        durable.apply(&confirmed("https://h/3"));
+        let registration = &durable.registrations[&one];
+        assert_eq!(registration.replaced, Some(url("https://h/1")));
+        assert_eq!(registration.push_resource(), Some(&url("https://h/3")));
+        durable.apply(&Change::Told(one));
+        assert_eq!(durable.registrations[&one].replaced, None);
+    }
+}

@@ -1,0 +1,469 @@
+//! The user agent's end: from nothing to stopped, over as many channels as that takes.
+//!
+//! ```text
+//!            ┌───────────── time, or the network changed ─────────────┐
+//!            ▼                                                        │
+//!  start ► Connecting ──opened──► Greeting ──welcome──► Live ──ended──┴► Waiting
+//!            │                      │                    │                  ▲
+//!            └──── too long, refused, lost, nonsense ────┴──────────────────┘
+//!        stop, from any state: hands are emptied first ──► Stopped
+//! ```
+//!
+//! It decides when to connect, what to ask of the service, which messages the application sees and when each is
+//! acknowledged. It knows no socket, no disk and no keys: its driver decrypts, and keeps every [`Change`] *before* it does
+//! what follows in the list of actions. That order is the promise:
+//!
+//! - A message is acknowledged only after its application is done with it and that is kept. So a crash at any point
+//!   brings the message again, and it is recognised if it was done (WS-ACK-5).
+//! - A subscription is kept before the service is asked for it, and told to the application after its push resource is
+//!   kept. So a crash loses neither keys nor subscriptions.
+//! - Attempts are kept before they are made. So a message that kills the application is given up in the end (WP-RCV-6).
+//!
+//! A message that fails is tried again later and doesn't hold back those behind it; apart from that, messages of one
+//! subscription are handed over in the order in which the service offers them.
+
+mod action;
+mod backoff;
+mod durable;
+mod held;
+mod keepalive;
+mod messages;
+mod requests;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use action::{
+    Action, Arrived, Counters, Ended, Event, Farewell, Fate, Limits, Outcome, Registered, Say, Why,
+};
+use backoff::Backoff;
+pub use durable::{Change, Durable, Identity, MessageKey, PushResource, Registration, Stage};
+use held::Held;
+use keepalive::Keepalive;
+pub use messages::Messages;
+use requests::Requests;
+
+use super::Moment;
+use crate::identifiers::SubscriptionName;
+use crate::vapid::PublicKey;
+
+/// A user agent.
+#[derive(Debug)]
+pub struct UserAgent {
+    limits: Arc<Limits>,
+    durable: Durable,
+    phase: Phase,
+    /// The application wants it to end, by this time at the latest.
+    stopping: Option<Moment>,
+    requests: Requests,
+    held: Held,
+    backoff: Backoff,
+    keepalive: Keepalive,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Connecting { until: Moment },
+    Greeting { until: Moment },
+    Live(Live),
+    Waiting { until: Moment },
+    Stopped,
+}
+
+/// What is known of a live channel.
+#[derive(Debug)]
+struct Live {
+    since: Moment,
+    heard: Moment,
+    said: Moment,
+    pinged: Option<Pinged>,
+    nonsense: u32,
+    /// It brought a message.
+    was_of_use: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pinged {
+    at: Moment,
+    /// How long nothing had passed when it was sent.
+    silence: Duration,
+}
+
+impl UserAgent {
+    /// A user agent that remembers `durable` and connects at its first [`tick`](Self::tick). `seed` spreads it among
+    /// others; it need not be secret.
+    pub fn new(limits: Arc<Limits>, durable: Durable, seed: u64) -> Self {
+        Self {
+            phase: Phase::Waiting {
+                until: Moment::default(),
+            },
+            stopping: None,
+            requests: Requests::default(),
+            held: Held::default(),
+            backoff: Backoff::new(
+                limits.backoff_least,
+                limits.backoff_base,
+                limits.backoff_most,
+                seed,
+            ),
+            keepalive: Keepalive::new(limits.keepalive_least, limits.keepalive_most),
+            counters: Counters::default(),
+            durable,
+            limits,
+        }
+    }
+
+    /// What it would remember after a restart.
+    pub fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Whether the service answered the hello of the channel that is open.
+    pub fn is_live(&self) -> bool {
+        matches!(self.phase, Phase::Live(_))
+    }
+
+    /// Whether all is done.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.phase, Phase::Stopped)
+    }
+
+    /// Messages in the application's hands, or waiting to be put there again.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The silence after which the service is asked whether it is there: what the network was found to allow.
+    pub fn keepalive(&self) -> Duration {
+        self.keepalive.interval()
+    }
+
+    /// The channel is open: greet. An identity is shown only while there is something that rests on it (WS-HEL-7).
+    pub fn opened(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::Connecting { .. }) {
+            return;
+        }
+        self.phase = Phase::Greeting {
+            until: now.after(self.limits.answer_within),
+        };
+        let known = !self.durable.registrations.is_empty();
+        let identity = self.durable.identity.clone().filter(|_| known);
+        out.push(Action::Say(Say::Hello(identity)));
+    }
+
+    /// The service's hello. `identity` is `None` if the answer lacks what makes it one (WS-HEL-3 to WS-HEL-5).
+    pub fn welcomed(&mut self, identity: Option<Identity>, now: Moment, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Greeting { .. } => {}
+            Phase::Live(_) => return self.nonsense(now, out),
+            Phase::Connecting { .. } | Phase::Waiting { .. } | Phase::Stopped => return,
+        }
+        let Some(identity) = identity else {
+            return self.disconnect(Why::NoWelcome, now, out);
+        };
+        if self.durable.identity.as_ref() != Some(&identity) {
+            self.save(Change::Identified(identity), out);
+        }
+        self.phase = Phase::Live(Live {
+            since: now,
+            heard: now,
+            said: now,
+            pinged: None,
+            nonsense: 0,
+            was_of_use: false,
+        });
+        self.held.begin_channel();
+        out.push(Action::Tell(Event::Connected));
+        self.ask(now, out);
+    }
+
+    /// A sign of life: a pong, or any text that says nothing to us (WS-PNG-4, WS-TYP-1).
+    pub fn heard(&mut self, now: Moment) {
+        if let Phase::Live(live) = &mut self.phase {
+            live.heard = now;
+            if let Some(pinged) = live.pinged.take() {
+                self.keepalive.survived(pinged.silence);
+            }
+        }
+    }
+
+    /// A text that is no message. It is ignored as Firefox does, but not for ever.
+    pub fn nonsense(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.heard(now);
+        self.counters.nonsense += 1;
+        if let Phase::Live(live) = &mut self.phase {
+            live.nonsense += 1;
+            if live.nonsense <= self.limits.nonsense {
+                return;
+            }
+        }
+        if self.is_connected() {
+            self.disconnect(Why::Nonsense, now, out);
+        }
+    }
+
+    /// The channel is gone, or could not be opened.
+    pub fn ended(&mut self, ended: Ended, now: Moment, out: &mut Vec<Action>) {
+        if !self.is_connected() {
+            return;
+        }
+        if let Phase::Live(Live {
+            pinged: Some(pinged), ..
+        }) = self.phase
+            && ended == Ended::Lost
+        {
+            self.keepalive.died(pinged.silence);
+        }
+        self.come_back(Why::Ended(ended), now, out);
+    }
+
+    /// Another network, or the same one again: a channel is probed, and a wait is over.
+    pub fn network_changed(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.keepalive.forget();
+        self.backoff.reset();
+        match &mut self.phase {
+            Phase::Live(live) if live.pinged.is_none() => {
+                live.pinged = Some(Pinged {
+                    at: now,
+                    silence: Duration::ZERO,
+                });
+                out.push(Action::Ping);
+            }
+            Phase::Waiting { .. } if self.stopping.is_none() => self.connect(now, out),
+            Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Live(_) | Phase::Waiting { .. } => {}
+            Phase::Stopped => {}
+        }
+    }
+
+    /// Ends once the application's hands are empty, or have been full for [`Limits::stop_within`]: nothing more is
+    /// handed over, and what the application still finishes is acknowledged.
+    pub fn stop(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if self.stopping.is_none() {
+            self.stopping = Some(now.after(self.limits.stop_within));
+        }
+        self.stop_when_empty(now, out);
+    }
+
+    /// Time has passed: everything whose time is at `now` or before happens.
+    pub fn tick(&mut self, now: Moment, out: &mut Vec<Action>) {
+        match &self.phase {
+            Phase::Connecting { until } if *until <= now => self.disconnect(Why::NotOpened, now, out),
+            Phase::Greeting { until } if *until <= now => self.disconnect(Why::NoAnswer, now, out),
+            Phase::Waiting { until } if *until <= now && self.stopping.is_none() => self.connect(now, out),
+            Phase::Live(_) => self.tick_live(now, out),
+            Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Waiting { .. } => {}
+            Phase::Stopped => return,
+        }
+        self.retry(now, out);
+        self.stop_when_empty(now, out);
+    }
+
+    fn tick_live(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let Phase::Live(live) = &mut self.phase else {
+            return;
+        };
+        match live.pinged {
+            Some(pinged) if pinged.at.after(self.limits.answer_within) <= now => {
+                self.keepalive.died(pinged.silence);
+                return self.disconnect(Why::NoAnswer, now, out);
+            }
+            None if live.heard.after(self.keepalive.interval()) <= now => {
+                let silence = now.since(live.heard.max(live.said));
+                live.pinged = Some(Pinged { at: now, silence });
+                live.said = now;
+                out.push(Action::Ping);
+            }
+            Some(_) | None => {}
+        }
+        if self.requests.is_overdue(now) {
+            return self.disconnect(Why::NoAnswer, now, out);
+        }
+        self.ask(now, out);
+    }
+
+    /// When [`tick`](Self::tick) has to be called next.
+    pub fn next_due(&self) -> Moment {
+        let phase = match &self.phase {
+            Phase::Connecting { until } | Phase::Greeting { until } => *until,
+            Phase::Waiting { until } if self.stopping.is_none() => *until,
+            Phase::Waiting { .. } => Moment::NEVER,
+            Phase::Live(live) => live
+                .pinged
+                .map_or(live.heard.after(self.keepalive.interval()), |pinged| {
+                    pinged.at.after(self.limits.answer_within)
+                })
+                .min(self.requests.next_due()),
+            Phase::Stopped => return Moment::NEVER,
+        };
+        let retry = match self.stopping {
+            None => self.held.next_retry(),
+            Some(until) => until,
+        };
+        phase.min(retry)
+    }
+
+    fn connect(&mut self, now: Moment, out: &mut Vec<Action>) {
+        self.phase = Phase::Connecting {
+            until: now.after(self.limits.connect_within),
+        };
+        out.push(Action::Connect);
+    }
+
+    /// Ends the channel ourselves.
+    fn disconnect(&mut self, why: Why, now: Moment, out: &mut Vec<Action>) {
+        let farewell = match why {
+            Why::NotOpened | Why::NoAnswer => Farewell::TimedOut,
+            Why::NoWelcome | Why::Nonsense => Farewell::ProtocolError,
+            Why::Ended(_) | Why::CatchUp | Why::Stopped => Farewell::Leaving,
+        };
+        out.push(Action::Disconnect(farewell));
+        self.come_back(why, now, out);
+    }
+
+    fn come_back(&mut self, why: Why, now: Moment, out: &mut Vec<Action>) {
+        if let Phase::Live(live) = &self.phase
+            && (live.was_of_use || live.since.after(self.limits.steady_after) <= now)
+        {
+            self.backoff.reset();
+        }
+        self.requests.forget_sent();
+        let wait = self.wait_after(why);
+        let until = wait.map_or(Moment::NEVER, |wait| now.after(wait));
+        self.phase = Phase::Waiting { until };
+        let again_in = wait.filter(|_| self.stopping.is_none());
+        out.push(Action::Tell(Event::Disconnected { why, again_in }));
+        self.stop_when_empty(now, out);
+    }
+
+    /// How long to stay away (WS-CLS-1 and §12 of what services do).
+    fn wait_after(&mut self, why: Why) -> Option<Duration> {
+        match why {
+            // Only a change of the network or a wish of the application ends this one.
+            Why::Ended(Ended::Closed(Some(4774))) => return None,
+            // Busy, or in trouble: a service that says so means seconds, not milliseconds.
+            Why::Ended(Ended::Closed(Some(1013))) => self.backoff.at_least(3),
+            Why::Ended(Ended::Closed(Some(1008))) => self.backoff.at_least(5),
+            // Refused as a client's mistake: somebody has to change something.
+            Why::Ended(Ended::Refused {
+                status: 400..=428 | 430..=499,
+                ..
+            }) => self.backoff.at_least(5),
+            Why::CatchUp => return Some(self.limits.backoff_least),
+            _ => {}
+        }
+        let told = match why {
+            Why::Ended(Ended::Refused { retry_after, .. }) => retry_after,
+            _ => None,
+        };
+        Some(self.backoff.next(told))
+    }
+
+    fn stop_when_empty(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let Some(until) = self.stopping else { return };
+        if self.is_stopped() || (self.held.in_hand() > 0 && now < until) {
+            return;
+        }
+        if self.is_connected() {
+            out.push(Action::Disconnect(Farewell::Leaving));
+        }
+        self.phase = Phase::Stopped;
+        out.push(Action::Tell(Event::Stopped));
+    }
+
+    /// Whether the driver has a channel, or opens one.
+    fn is_connected(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Live(_)
+        )
+    }
+
+    fn say(&mut self, what: Say, now: Moment, out: &mut Vec<Action>) {
+        if let Phase::Live(live) = &mut self.phase {
+            live.said = now;
+            out.push(Action::Say(what));
+        }
+    }
+
+    fn save(&mut self, change: Change, out: &mut Vec<Action>) {
+        self.durable.apply(&change);
+        out.push(Action::Save(change));
+    }
+}
+
+/// Subscriptions: what the application may ask for.
+impl UserAgent {
+    /// Makes a subscription of this name. Nothing happens if there is one already, unless it was ending: then it begins
+    /// anew. [`Event::Subscribed`] or [`Event::Refused`] follows when the service has answered.
+    pub fn subscribe(
+        &mut self,
+        name: SubscriptionName,
+        application_server: Option<PublicKey>,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        let existing = self.durable.registrations.get(&name);
+        if existing.is_none_or(|registration| !registration.is_wanted()) {
+            let change = Change::Asked {
+                name,
+                application_server,
+            };
+            self.save(change, out);
+        }
+        self.wanted(now, out);
+    }
+
+    /// Ends a subscription: for the application at once (WP-SUB-10), for the service when it hears of it.
+    pub fn unsubscribe(&mut self, name: SubscriptionName, now: Moment, out: &mut Vec<Action>) {
+        if !self.durable.registrations.contains_key(&name) {
+            return;
+        }
+        if self.durable.identity.is_none() {
+            // No service ever heard of us.
+            self.save(Change::Ended(name), out);
+            out.push(Action::Tell(Event::Unsubscribed(name)));
+            return;
+        }
+        self.save(Change::Ending(name), out);
+        self.wanted(now, out);
+    }
+
+    /// The application server knows the push resource of [`Event::Renewed`].
+    pub fn told(&mut self, name: SubscriptionName, out: &mut Vec<Action>) {
+        let registration = self.durable.registrations.get(&name);
+        if registration.is_some_and(|registration| registration.replaced.is_some()) {
+            self.save(Change::Told(name), out);
+        }
+    }
+
+    /// Says again what the application was not told of before a restart.
+    pub fn tell_again(&mut self, out: &mut Vec<Action>) {
+        for (name, registration) in &self.durable.registrations {
+            if let (Some(previous), Some(push_resource)) =
+                (&registration.replaced, registration.push_resource())
+            {
+                out.push(Action::Tell(Event::Renewed {
+                    name: *name,
+                    previous: previous.clone(),
+                    push_resource: push_resource.clone(),
+                }));
+            }
+        }
+    }
+
+    /// The application asks for something: a service that told us to stay away is asked again (WS-CLS-1).
+    fn wanted(&mut self, now: Moment, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Waiting { until: Moment::NEVER } if self.stopping.is_none() => self.connect(now, out),
+            _ => self.ask(now, out),
+        }
+    }
+}

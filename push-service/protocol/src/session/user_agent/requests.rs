@@ -1,0 +1,196 @@
+//! What was asked of the service, and what has to be asked again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::action::{Action, Event, Registered, Say};
+use super::durable::{Change, Stage};
+use super::{Phase, UserAgent};
+use crate::identifiers::SubscriptionName;
+use crate::session::Moment;
+
+/// One request for each subscription at most.
+#[derive(Debug, Default)]
+pub(super) struct Requests(BTreeMap<SubscriptionName, Request>);
+
+#[derive(Clone, Copy, Debug)]
+struct Request {
+    state: State,
+    failures: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// To be answered by then.
+    Sent(Moment),
+    /// Not before then.
+    Again(Moment),
+}
+
+impl Requests {
+    pub(super) fn is_overdue(&self, now: Moment) -> bool {
+        let is_late = |request: &Request| matches!(request.state, State::Sent(until) if until <= now);
+        self.0.values().any(is_late)
+    }
+
+    /// The channel on which they were sent is gone. Failures are remembered.
+    pub(super) fn forget_sent(&mut self) {
+        for request in self.0.values_mut() {
+            if let State::Sent(_) = request.state {
+                request.state = State::Again(Moment::default());
+            }
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Moment {
+        let due = |request: &Request| match request.state {
+            State::Sent(until) => until,
+            State::Again(at) => at,
+        };
+        self.0.values().map(due).min().unwrap_or(Moment::NEVER)
+    }
+
+    fn sent(&self) -> usize {
+        let is_sent = |request: &&Request| matches!(request.state, State::Sent(_));
+        self.0.values().filter(is_sent).count()
+    }
+
+    fn may_ask(&self, name: SubscriptionName, now: Moment) -> bool {
+        match self.0.get(&name).map(|request| request.state) {
+            None => true,
+            Some(State::Again(at)) => at <= now,
+            Some(State::Sent(_)) => false,
+        }
+    }
+
+    fn send(&mut self, name: SubscriptionName, until: Moment) {
+        let failures = self.0.get(&name).map_or(0, |request| request.failures);
+        let state = State::Sent(until);
+        self.0.insert(name, Request { state, failures });
+    }
+
+    /// Whether an answer was waited for.
+    fn answered(&mut self, name: SubscriptionName) -> bool {
+        match self.0.get(&name).map(|request| request.state) {
+            Some(State::Sent(_)) => self.0.remove(&name).is_some(),
+            Some(State::Again(_)) | None => false,
+        }
+    }
+}
+
+impl UserAgent {
+    /// The service's answer to [`Say::Register`].
+    pub fn registered(
+        &mut self,
+        name: SubscriptionName,
+        answer: Registered,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        self.heard(now);
+        let failures = self.requests.0.get(&name).map_or(0, |request| request.failures);
+        if !self.requests.answered(name) {
+            return;
+        }
+        let Some(registration) = self.durable.registrations.get(&name) else {
+            return;
+        };
+        let was_known = registration.replaced.is_some();
+        match (&registration.stage, answer) {
+            // Not wanted any more: the end of it is asked for next.
+            (Stage::Ending, _) => {}
+            (Stage::Asked | Stage::Confirmed(_), Registered::At(push_resource)) => {
+                let change = Change::Confirmed { name, push_resource };
+                self.save(change, out);
+                self.tell_confirmed(name, out);
+            }
+            // A subscription that was confirmed once is not given up because a service has changed its mind.
+            (Stage::Asked | Stage::Confirmed(_), Registered::Refused(status)) if !was_known => {
+                self.save(Change::Ended(name), out);
+                out.push(Action::Tell(Event::Refused { name, status }));
+            }
+            (Stage::Asked | Stage::Confirmed(_), Registered::Refused(_) | Registered::Trouble) => {
+                self.ask_again(name, failures, now, out);
+            }
+        }
+        self.ask(now, out);
+    }
+
+    /// The service's answer to [`Say::Unregister`], whether it's `done` (WS-UNR-2).
+    pub fn unregistered(&mut self, name: SubscriptionName, done: bool, now: Moment, out: &mut Vec<Action>) {
+        self.heard(now);
+        let failures = self.requests.0.get(&name).map_or(0, |request| request.failures);
+        if !self.requests.answered(name) {
+            return;
+        }
+        let registration = self.durable.registrations.get(&name);
+        if registration.is_some_and(|registration| !registration.is_wanted()) {
+            if done {
+                self.save(Change::Ended(name), out);
+                out.push(Action::Tell(Event::Unsubscribed(name)));
+            } else {
+                self.ask_again(name, failures, now, out);
+            }
+        }
+        self.ask(now, out);
+    }
+
+    /// Asks for all that the service has not confirmed, a few at a time.
+    pub(super) fn ask(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if !matches!(self.phase, Phase::Live(_)) || self.stopping.is_some() {
+            return;
+        }
+        let room = self.limits.requests.saturating_sub(self.requests.sent());
+        let unconfirmed = self.durable.registrations.iter();
+        let due: Vec<_> = unconfirmed
+            .filter(|(name, _)| self.requests.may_ask(**name, now))
+            .filter_map(|(name, registration)| match registration.stage {
+                Stage::Asked => Some(Say::Register {
+                    name: *name,
+                    application_server: registration.application_server,
+                }),
+                Stage::Ending => Some(Say::Unregister(*name)),
+                Stage::Confirmed(_) => None,
+            })
+            .take(room)
+            .collect();
+        for say in due {
+            if let Say::Register { name, .. } | Say::Unregister(name) = say {
+                self.requests.send(name, now.after(self.limits.answer_within));
+            }
+            self.say(say, now, out);
+        }
+    }
+
+    fn ask_again(&mut self, name: SubscriptionName, failures: u32, now: Moment, out: &mut Vec<Action>) {
+        let again_in = doubled(self.limits.ask_again_after, failures).min(self.limits.backoff_most);
+        let request = Request {
+            state: State::Again(now.after(again_in)),
+            failures: failures.saturating_add(1),
+        };
+        self.requests.0.insert(name, request);
+        out.push(Action::Tell(Event::Waiting { name, again_in }));
+    }
+
+    fn tell_confirmed(&mut self, name: SubscriptionName, out: &mut Vec<Action>) {
+        let Some(registration) = self.durable.registrations.get(&name) else {
+            return;
+        };
+        let Some(push_resource) = registration.push_resource().cloned() else {
+            return;
+        };
+        out.push(Action::Tell(match registration.replaced.clone() {
+            None => Event::Subscribed { name, push_resource },
+            Some(previous) => Event::Renewed {
+                name,
+                previous,
+                push_resource,
+            },
+        }));
+    }
+}
+
+/// Twice as long for each failure.
+pub(super) fn doubled(wait: Duration, failures: u32) -> Duration {
+    wait.saturating_mul(1 << failures.min(20))
+}
