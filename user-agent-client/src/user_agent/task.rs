@@ -313,7 +313,13 @@ impl Task {
         let message = self.decrypted(arrived.as_ref()).and_then(|data| {
             let label = self.state.label_of(arrived.name()?)?;
             let to = self.verdicts_to.clone();
-            Some(Message::new(label.into(), Arc::clone(&arrived), attempt, data, to))
+            Some(Message::new(
+                label.into(),
+                Arc::clone(&arrived),
+                attempt,
+                data,
+                to,
+            ))
         });
         match message {
             // Without room, or without anybody there, the message itself says that nobody saw it.
@@ -350,13 +356,17 @@ impl Task {
                 self.news(Event::Disconnected { why, again_in });
             }
             session::Event::Subscribed { name, .. } => {
-                let Some(subscription) = self.confirmed(name) else { return };
+                let Some(subscription) = self.confirmed(name) else {
+                    return;
+                };
                 if !self.answer_subscribing(name, || Ok(subscription.clone())) {
                     self.news(Event::Subscribed(subscription));
                 }
             }
             session::Event::Renewed { name, .. } => {
-                let Some(subscription) = self.confirmed(name) else { return };
+                let Some(subscription) = self.confirmed(name) else {
+                    return;
+                };
                 self.answer_subscribing(name, || Ok(subscription.clone()));
                 self.news(Event::Renewed(subscription));
             }
@@ -428,12 +438,16 @@ const ACTIONS_AT_ONCE: usize = 512;
 fn sentence(why: Why) -> String {
     let text = match why {
         Why::Ended(Ended::Unreachable) => "the service can't be reached",
-        Why::Ended(Ended::Refused { status, .. }) => return format!("the service refused with HTTP status {status}"),
+        Why::Ended(Ended::Refused { status, .. }) => {
+            return format!("the service refused with HTTP status {status}");
+        }
         Why::Ended(Ended::Closed(Some(1001))) => "the service leaves: it said to connect again",
         Why::Ended(Ended::Closed(Some(1012))) => "the service restarts",
         Why::Ended(Ended::Closed(Some(1013))) => "the service has trouble and said to come back later",
         Why::Ended(Ended::Closed(Some(4774))) => "the service said to stay away",
-        Why::Ended(Ended::Closed(Some(code))) => return format!("the service closed the channel with code {code}"),
+        Why::Ended(Ended::Closed(Some(code))) => {
+            return format!("the service closed the channel with code {code}");
+        }
         Why::Ended(Ended::Closed(None)) => "the service closed the channel",
         Why::Ended(Ended::Lost) => "the connection broke",
         Why::Ended(Ended::Garbled) => "the service doesn't speak the WebSocket protocol",

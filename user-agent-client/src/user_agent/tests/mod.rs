@@ -91,10 +91,16 @@ async fn a_message_from_end_to_end() {
     let service = Service::start().await;
     let (agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
     assert_eq!(subscription.push_resource.as_ref().unwrap().as_str(), endpoint(1));
-    assert_eq!(agent.subscribe("news", None).await.unwrap().name, subscription.name);
+    assert_eq!(
+        agent.subscribe("news", None).await.unwrap().name,
+        subscription.name
+    );
     peer.pushes(&subscription, "v1", "Grüße").await;
     let first = message(&mut events).await;
-    assert_eq!((first.subscription(), first.id(), first.attempt()), ("news", "v1", 1));
+    assert_eq!(
+        (first.subscription(), first.id(), first.attempt()),
+        ("news", "v1", 1)
+    );
     assert_eq!(first.data().unwrap().text(), "Grüße");
     peer.pushes(&subscription, "v2", "").await;
     let second = message(&mut events).await;
@@ -116,8 +122,10 @@ async fn no_body_is_no_data() {
     let service = Service::start().await;
     let (_agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
     let name = &subscription.name;
-    peer.says(&format!(r#"{{"messageType":"notification","channelID":"{name}","version":"v"}}"#))
-        .await;
+    peer.says(&format!(
+        r#"{{"messageType":"notification","channelID":"{name}","version":"v"}}"#
+    ))
+    .await;
     assert!(message(&mut events).await.data().is_none());
 }
 
@@ -130,7 +138,11 @@ async fn a_failing_application() {
     for attempt in 1..=3 {
         let failing = message(&mut events).await;
         assert_eq!(failing.attempt(), attempt);
-        if attempt == 2 { drop(failing) } else { failing.fail() }
+        if attempt == 2 {
+            drop(failing)
+        } else {
+            failing.fail()
+        }
     }
     expect(&mut peer, ack("v", 102)).await;
 }
@@ -200,7 +212,8 @@ async fn a_service_that_lies() {
     ] {
         peer.says(text).await;
     }
-    peer.pushes_body("00000000-0000-4000-8000-000000000000", "stranger", b"x").await;
+    peer.pushes_body("00000000-0000-4000-8000-000000000000", "stranger", b"x")
+        .await;
     peer.pushes_body(&name, "garbage", &[7; 200]).await;
     expect(&mut peer, ack("stranger", 102)).await;
     expect(&mut peer, ack("garbage", 101)).await;
@@ -250,8 +263,10 @@ async fn unsubscribe() {
     assert!(agent.subscriptions().await.is_empty());
     let name = subscription.name.to_string();
     expect(&mut peer, Said::Unregister(name.clone())).await;
-    peer.says(&format!(r#"{{"messageType":"unregister","channelID":"{name}","status":200}}"#))
-        .await;
+    peer.says(&format!(
+        r#"{{"messageType":"unregister","channelID":"{name}","status":200}}"#
+    ))
+    .await;
     within("it is settled", agent.settled()).await;
 }
 
@@ -260,11 +275,14 @@ async fn unsubscribe() {
 async fn subscribe_again_and_refused() {
     let service = Service::start().await;
     let (agent, _events, mut peer, _) = subscribed(&service, State::in_memory()).await;
-    let key = push_protocol::encryption::SubscriptionKeys::generate(&ring::rand::SystemRandom::new()).unwrap();
+    let key =
+        push_protocol::encryption::SubscriptionKeys::generate(&ring::rand::SystemRandom::new()).unwrap();
     let other = agent.subscribe("news", Some(*key.public_key())).await;
     assert!(matches!(other, Err(SubscribeError::OtherKey)), "{other:?}");
     let refusing = async {
-        let Said::Register(name, sent) = peer.hears().await else { panic!() };
+        let Said::Register(name, sent) = peer.hears().await else {
+            panic!()
+        };
         assert_eq!(sent, Some(key.p256dh()));
         peer.says(&format!(
             r#"{{"messageType":"register","channelID":"{name}","status":400,"pushEndpoint":"no"}}"#

@@ -59,9 +59,11 @@ impl Service {
             head.push(stream.read_u8().await.unwrap());
         }
         let head = String::from_utf8(head).unwrap();
-        let key = head
-            .lines()
-            .find_map(|line| line.to_ascii_lowercase().starts_with("sec-websocket-key:").then(|| line[18..].trim()));
+        let key = head.lines().find_map(|line| {
+            line.to_ascii_lowercase()
+                .starts_with("sec-websocket-key:")
+                .then(|| line[18..].trim())
+        });
         let mut digest = sha1_smol::Sha1::from(key.unwrap());
         digest.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
         let accept = base64::Engine::encode(
@@ -82,7 +84,9 @@ impl Service {
     /// The next channel, greeted, and the identity that was shown.
     pub(super) async fn welcome(&self, identity: &str) -> (Peer, Option<String>) {
         let mut peer = self.channel().await;
-        let Said::Hello(shown) = peer.hears().await else { panic!("a hello comes first") };
+        let Said::Hello(shown) = peer.hears().await else {
+            panic!("a hello comes first")
+        };
         peer.says(&hello(identity)).await;
         (peer, shown)
     }
@@ -150,7 +154,9 @@ impl Peer {
 
     /// Confirms the registration that comes next, and returns its name.
     pub(super) async fn confirms(&mut self, number: u32) -> String {
-        let Said::Register(name, _) = self.hears().await else { panic!("a registration is expected") };
+        let Said::Register(name, _) = self.hears().await else {
+            panic!("a registration is expected")
+        };
         let endpoint = endpoint(number);
         self.says(&format!(
             r#"{{"messageType":"register","channelID":"{name}","status":200,"pushEndpoint":"{endpoint}"}}"#
@@ -162,7 +168,9 @@ impl Peer {
     /// Pushes a text, encrypted for this subscription.
     pub(super) async fn pushes(&mut self, to: &Subscription, version: &str, text: &str) {
         let recipient = Recipient::parse(&to.p256dh(), &to.auth()).unwrap();
-        let body = recipient.encrypt(text.as_bytes(), 0, &SystemRandom::new()).unwrap();
+        let body = recipient
+            .encrypt(text.as_bytes(), 0, &SystemRandom::new())
+            .unwrap();
         self.pushes_body(&to.name.to_string(), version, &body).await;
     }
 
@@ -181,11 +189,16 @@ fn said(text: &str) -> Said {
     let string = |value: &serde_json::Value| value.as_str().map(str::to_owned);
     match parse(text).unwrap() {
         Request::Hello(_) => Said::Hello(string(&value["uaid"])),
-        Request::Register { name, key } => Said::Register(name.text.into_owned(), key.map(|key| key.into_owned())),
+        Request::Register { name, key } => {
+            Said::Register(name.text.into_owned(), key.map(|key| key.into_owned()))
+        }
         Request::Unregister { name, .. } => Said::Unregister(name.text.into_owned()),
         Request::Ack(_) => {
             let update = &value["updates"][0];
-            Said::Ack(string(&update["version"]).unwrap(), update["code"].as_u64().unwrap())
+            Said::Ack(
+                string(&update["version"]).unwrap(),
+                update["code"].as_u64().unwrap(),
+            )
         }
         Request::Ping => Said::Ping,
         other => panic!("a user agent doesn't say {other:?}"),
