@@ -132,6 +132,9 @@ impl Task {
             }
         }
         self.link.closed().await;
+        // The state first: whoever waits for the end may want its directory next.
+        drop(self);
+        drop(calls);
     }
 
     fn moved(&mut self, moved: Moved) {
