@@ -17,7 +17,7 @@
 //! | `*.new` | 0600 | a file that is not whole yet; a crash may leave it, and the next start removes it |
 //!
 //! `state.json` is replaced with each change: the new one is written beside it and synced, gets its name, and the
-//! directory is synced. `messages.log` is appended to and not synced; [`messages_log`] says why that is right.
+//! directory is synced. `messages.log` is appended to and not synced; its file says why that is right.
 //!
 //! **Invariant:** what is in memory is what is in `state.json`, or the failure to write it was final: after it every
 //! further change of identity or subscriptions is refused, as the session already rests on what was not kept (PR-5). The
