@@ -117,6 +117,12 @@ impl Socket {
         filled
     }
 
+    /// What its buffers take of the heap.
+    #[cfg(test)]
+    pub(super) fn owned_bytes(&self) -> usize {
+        self.unread.capacity() + self.unwritten.capacity()
+    }
+
     /// Says that nothing more is to be written.
     pub(super) async fn shut_down(&mut self) {
         // A socket that is closed already can't be closed, and doesn't have to be.
