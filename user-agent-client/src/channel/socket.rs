@@ -130,10 +130,18 @@ impl Socket {
     }
 
     /// Keeps no more memory than what is unread and unwritten takes.
-    pub(super) fn give_back(&mut self) {
+    fn give_back(&mut self) {
         self.unread.drain(..mem::take(&mut self.read));
         self.unread.shrink_to_fit();
         self.unwritten.shrink_to_fit();
+    }
+
+    /// Drops what is unread and unwritten: the channel is over.
+    pub(super) fn forget(&mut self) {
+        self.read = 0;
+        self.written = 0;
+        self.unread = Vec::new();
+        self.unwritten = Vec::new();
     }
 }
 

@@ -125,8 +125,17 @@ async fn a_service_that_never_reads() {
     }
     assert!(says > 1_000);
     assert_eq!(channel.next().await, Incoming::Ended(Ended::Lost));
+    assert_eq!(channel.socket.owned_bytes(), 0);
     channel.close(Farewell::Leaving).await;
     drop(service);
+
+    // The service's own reason counts for more, also if no answer to it fits any more behind so many pings of six bytes.
+    let (mut channel, mut service) = open(64).await;
+    for _ in 0..UNWRITTEN_BYTES / 6 {
+        channel.ping();
+    }
+    service.write_all(b"\x88\x02\x12\xa6").await.unwrap();
+    assert_eq!(channel.next().await, Incoming::Ended(Ended::Closed(Some(4774))));
 
     for (farewell, patience) in [
         (Farewell::Leaving, CLOSE_WITHIN),
