@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderValue};
 use push_protocol::capability::{
     Capabilities, Dialect, MessageCapability, MessageKind, PushCapability, PushKind, SealingKey,
 };
+use push_protocol::encryption::SubscriptionKeys;
 use push_protocol::headers::{Strictness, content, topic, ttl, urgency};
 use push_protocol::vapid::{Credentials, SigningKey, credentials};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_text};
@@ -30,7 +31,15 @@ const MESSAGE: MessageId = MessageId {
     nonce: 7,
 };
 
-criterion_group!(protocol, frames, acknowledgement, vapid, capabilities, fields);
+criterion_group!(
+    protocol,
+    frames,
+    acknowledgement,
+    vapid,
+    capabilities,
+    fields,
+    encryption
+);
 criterion_main!(protocol);
 
 fn frames(criterion: &mut Criterion) {
@@ -134,6 +143,20 @@ fn fields(criterion: &mut Criterion) {
     });
     criterion.bench_function("headers/content", |bencher| {
         bencher.iter(|| content(black_box(&headers), Bytes::from_static(BODY), Strictness::WebPush));
+    });
+}
+
+/// Both ends of a message; the service does neither.
+fn encryption(criterion: &mut Criterion) {
+    let random = SystemRandom::new();
+    let keys = SubscriptionKeys::generate(&random).expect("randomness");
+    let encrypt = || keys.recipient().encrypt(black_box(BODY), 0, &random);
+    criterion.bench_function("encryption/encrypt 1,000 bytes", |bencher| {
+        bencher.iter(encrypt);
+    });
+    let body = encrypt().expect("a short message and randomness");
+    criterion.bench_function("encryption/decrypt 1,000 bytes", |bencher| {
+        bencher.iter(|| keys.decrypt(&Coding::Aes128gcm, black_box(&body)));
     });
 }
 

@@ -5,6 +5,7 @@
 //!
 //! In the order in which a push message meets them:
 //!
+//! - [`encryption`]: what is in it, for application server and user agent only (RFC 8291): encrypt, and at last decrypt.
 //! - [`headers`]: the header fields of a push (`TTL`, `Urgency`, `Topic`, content codings) become types, once.
 //! - [`vapid`]: who sends (RFC 8292): parse, verify, sign. [`origin`]: for whom its tokens must be.
 //! - [`capability`]: resource URLs as sealed, unforgeable tokens.
@@ -18,6 +19,7 @@ mod parameters;
 mod robustness;
 
 pub mod capability;
+pub mod encryption;
 pub mod headers;
 pub mod identifiers;
 pub mod message;

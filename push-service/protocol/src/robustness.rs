@@ -5,7 +5,9 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::Coding;
 use crate::capability::{Capabilities, Dialect, MessageKind, PushCapability, PushKind, SealingKey};
+use crate::encryption::vectors::{self as encryption, draft};
 use crate::headers::{self, Strictness};
 use crate::identifiers::{SubscriptionId, UserAgentId};
 use crate::origin::Origin;
@@ -26,9 +28,9 @@ impl Chance {
     }
 
     /// One of the samples after one to four accidents; pieces of the others may have got in.
-    fn mutant(&mut self, samples: &[&str]) -> Vec<u8> {
+    fn mutant<S: AsRef<[u8]>>(&mut self, samples: &[S]) -> Vec<u8> {
         const SPICE: &[u8] = b",;=\"\\ \t.-_+/:@[]{}%\x00\x7f\x80\xc3\xff0Az";
-        let mut bytes = samples[self.below(samples.len())].as_bytes().to_vec();
+        let mut bytes = samples[self.below(samples.len())].as_ref().to_vec();
         for _ in 0..=self.below(4) {
             let at = self.below(bytes.len() + 1);
             let end = at + self.below(bytes.len() - at + 1);
@@ -40,7 +42,7 @@ impl Chance {
                 3 => drop(bytes.drain(at..end)),
                 4 => bytes.truncate(at),
                 _ => {
-                    let other = samples[self.below(samples.len())].as_bytes();
+                    let other = samples[self.below(samples.len())].as_ref();
                     let piece = &other[self.below(other.len() + 1)..];
                     bytes.splice(at..at, piece.iter().copied());
                 }
@@ -132,7 +134,7 @@ fn header_fields_never_panic() {
                 continue;
             };
             headers::dh_key(&content);
-            if let crate::Coding::Aesgcm {
+            if let Coding::Aesgcm {
                 encryption,
                 crypto_key,
             } = &content.coding
@@ -153,11 +155,57 @@ fn bodies_never_panic() {
     let mut chance = Chance(3);
     for _ in 0..ROUNDS {
         let content = crate::Content {
-            coding: crate::Coding::Aes128gcm,
+            coding: Coding::Aes128gcm,
             media_type: None,
             body: chance.mutant(&[OUR_TOKEN, OUR_KEY, "A", ""]).into(),
         };
         headers::dh_key(&content);
+    }
+}
+
+/// E91-13, E88-8: no body makes a user agent panic, and none is read but as what was encrypted.
+#[test]
+fn encrypted_bodies_never_panic() {
+    let samples = [encryption::BODY, encryption::EMPTY_BODY, encryption::PADDED_BODY].map(encryption::bytes);
+    let keys = encryption::keys();
+    let mut chance = Chance(6);
+    for _ in 0..ROUNDS {
+        let body = chance.mutant(&samples);
+        if let Ok(plaintext) = keys.decrypt(&Coding::Aes128gcm, &body) {
+            let known = [encryption::PLAINTEXT, b"", b"hi"];
+            assert!(known.contains(&&*plaintext), "{body:02x?}");
+        }
+    }
+}
+
+/// EAG-1, EAG-2, EAG-5: nor does any with parameters in its header fields.
+#[test]
+fn encrypted_bodies_of_the_draft_never_panic() {
+    let body = encryption::bytes(draft::BODY);
+    let fields = [
+        format!("keyid=\"p256dh\";salt=\"{}==\" ; rs=4096", draft::SALT),
+        format!("keyid=p256dh; dh=\"{}=\",p256ecdsa={OUR_KEY}", draft::AS_PUBLIC),
+    ];
+    let samples = fields.each_ref().map(String::as_str);
+    let keys = encryption::draft_keys();
+    let mut chance = Chance(7);
+    for _ in 0..ROUNDS {
+        // Mostly whole, so that the mutants behind it are looked at too.
+        let mut field = |whole: usize| match chance.below(3) {
+            0 => chance.mutant_text(&samples).into(),
+            _ => samples[whole].into(),
+        };
+        let coding = Coding::Aesgcm {
+            encryption: field(0),
+            crypto_key: field(1),
+        };
+        let body = match chance.below(2) {
+            0 => chance.mutant(&[&body]),
+            _ => body.clone(),
+        };
+        if let Ok(plaintext) = keys.decrypt(&coding, &body) {
+            assert_eq!(plaintext, draft::PLAINTEXT, "{coding:?} {body:02x?}");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as 
 use serde::Serialize;
 
 use super::public_key::PublicKey;
+use crate::encryption::agreement;
 
 /// `{"typ":"JWT","alg":"ES256"}` in base64url (RFC 8292 §2.4).
 const JOSE_HEADER: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJFUzI1NiJ9";
@@ -51,9 +52,19 @@ impl SigningKey {
             .and_then(Self::from_pair)
     }
 
-    /// Takes the two halves as Web Push libraries print them: 32 bytes and an uncompressed point.
+    /// Takes the private half as Web Push libraries print it, 32 bytes, and derives the public one.
     ///
-    /// Both, because ring gives no way from the first to the second, and arithmetic on secrets is not for this crate.
+    /// # Errors
+    ///
+    /// [`SigningError::NotAKeyPair`] for zero, and for what is not below the order of the curve.
+    pub fn from_private(private: &[u8; 32], random: &dyn SecureRandom) -> Result<Self, SigningError> {
+        let public = agreement::import(private).and_then(|private| agreement::public_half(&private));
+        let public = public.ok_or(SigningError::NotAKeyPair)?;
+        Self::from_raw(private, &public, random)
+    }
+
+    /// Takes the two halves as Web Push libraries print them: 32 bytes and an uncompressed point. Where both are kept, a
+    /// key that was mixed up with another is noticed; [`SigningKey::from_private`] needs one.
     ///
     /// # Errors
     ///

@@ -29,14 +29,14 @@ fn fields(lines: &[(HeaderName, &str)]) -> HeaderMap {
 
 const CRYPTO_KEY: HeaderName = HeaderName::from_static("crypto-key");
 
+fn our_private_key() -> [u8; 32] {
+    let private = URL_SAFE_NO_PAD.decode(OUR_PRIVATE_KEY).unwrap();
+    private.try_into().unwrap()
+}
+
 fn our_key() -> SigningKey {
-    let private = URL_SAFE_NO_PAD
-        .decode(OUR_PRIVATE_KEY)
-        .unwrap()
-        .try_into()
-        .unwrap();
     SigningKey::from_raw(
-        &private,
+        &our_private_key(),
         &PublicKey::parse(OUR_KEY).unwrap(),
         &SystemRandom::new(),
     )
@@ -444,15 +444,17 @@ fn nothing_secret_is_printed() {
     );
 }
 
-/// V-AUTH-2, V-AUTH-6, V-CLM-1: what the signer writes, the verifier takes, from all three sources of a key.
+/// V-AUTH-2, V-AUTH-6, V-CLM-1: what the signer writes, the verifier takes, from all four sources of a key.
 #[test]
 fn a_signed_token_comes_back_verified() {
     let random = SystemRandom::new();
     let pkcs8 = SigningKey::generate_pkcs8(&random).unwrap();
     let generated = SigningKey::from_pkcs8(&pkcs8, &random).unwrap();
     assert_ne!(generated.public_key(), our_key().public_key());
+    let derived = SigningKey::from_private(&our_private_key(), &random).unwrap();
+    assert_eq!(derived.public_key(), our_key().public_key());
     let origin = Origin::parse(OUR_ORIGIN).unwrap();
-    for key in [generated, our_key()] {
+    for key in [generated, our_key(), derived] {
         for contact in [None, Some("mailto:\"ops\"@example.test")] {
             let token = key.sign(origin.as_str(), OUR_EXP, contact, &random).unwrap();
             let headers = authorization(&key.authorization_header(&token));
@@ -463,13 +465,17 @@ fn a_signed_token_comes_back_verified() {
     }
 }
 
-/// V-AUTH-7: halves that do not belong together are no key pair.
+/// V-AUTH-7: halves that do not belong together are no key pair, and what is out of range is no half of one.
 #[test]
 fn a_signing_key_is_a_pair() {
     let random = SystemRandom::new();
     let ours = PublicKey::parse(OUR_KEY).unwrap();
     for private in [[0; 32], [0xff; 32], [1; 32]] {
         let refused = SigningKey::from_raw(&private, &ours, &random);
+        assert_eq!(refused.unwrap_err(), SigningError::NotAKeyPair);
+    }
+    for private in [[0; 32], [0xff; 32]] {
+        let refused = SigningKey::from_private(&private, &random);
         assert_eq!(refused.unwrap_err(), SigningError::NotAKeyPair);
     }
     assert_eq!(
