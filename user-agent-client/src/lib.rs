@@ -8,10 +8,12 @@
 //! - [`state`]: what it keeps, so that a crash loses neither keys nor subscriptions.
 //! - [`subscription`]: what an application server is told. [`message`]: what an application gets.
 //! - [`declarative`]: messages that are notifications.
+//! - [`defaults`]: what bounds it all.
 
 pub mod application_server;
 pub mod channel;
 pub mod declarative;
+pub mod defaults;
 pub mod message;
 pub mod server_url;
 pub mod state;
