@@ -25,6 +25,11 @@ use crate::tls::Trust;
 /// and a mobile network may take ten for the handshakes.
 pub const SEND_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a message is kept if it isn't said: a day. RFC 8030 §5.2 has no default. Chosen: a machine that is off over
+/// night, or a person without network on a journey, still gets it, and what is older is seldom news; four weeks, the
+/// default of some libraries, would bring a returning machine all of them at once.
+pub const DEFAULT_TTL_SECS: u64 = 24 * 3600;
+
 /// RFC 8030 §5.2, §5.3, §5.4.
 const TTL: HeaderName = HeaderName::from_static("ttl");
 const URGENCY: HeaderName = HeaderName::from_static("urgency");
@@ -62,6 +67,27 @@ pub struct Accepted {
     pub ttl: Option<Ttl>,
 }
 
+impl Push {
+    /// A message with this body, of normal urgency, that is kept for [`DEFAULT_TTL_SECS`].
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self {
+            body: Some(body.into()),
+            ttl: Ttl::from_secs(DEFAULT_TTL_SECS),
+            urgency: Urgency::Normal,
+            topic: None,
+            padding: 0,
+        }
+    }
+
+    /// A message without data, which only wakes its application.
+    pub fn without_data() -> Self {
+        Self {
+            body: None,
+            ..Self::new(Bytes::new())
+        }
+    }
+}
+
 impl fmt::Debug for Push {
     /// Without the content.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,9 +108,18 @@ impl fmt::Debug for Accepted {
 }
 
 impl Sender {
-    /// A sender that trusts whom `trust` trusts, and waits at most `within` for an answer.
-    pub fn new(trust: Trust, within: Duration) -> Self {
-        Self { trust, within }
+    /// A sender that trusts whom `trust` trusts, and waits for an answer as long as [`SEND_WITHIN`].
+    pub fn new(trust: Trust) -> Self {
+        Self {
+            trust,
+            within: SEND_WITHIN,
+        }
+    }
+
+    /// Waits for an answer at most this long, connecting included.
+    #[must_use]
+    pub fn within(self, within: Duration) -> Self {
+        Self { within, ..self }
     }
 
     /// Sends one message, signed with `key` if there is one.

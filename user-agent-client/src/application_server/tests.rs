@@ -1,9 +1,9 @@
 //! The sender against a server that keeps what it is asked and answers what it is told.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::StatusCode;
 use push_protocol::encryption::{EncryptError, SubscriptionKeys};
 use push_protocol::headers;
@@ -65,16 +65,13 @@ fn read(bytes: &[u8]) -> Option<Asked> {
 }
 
 fn sender(within: Duration) -> Sender {
-    Sender::new(Trust::system(), within)
+    Sender::new(Trust::system()).within(within)
 }
 
 fn push(body: Option<&'static str>) -> Push {
     Push {
-        body: body.map(Bytes::from),
         ttl: Ttl::from_secs(60),
-        urgency: Urgency::Normal,
-        topic: None,
-        padding: 0,
+        ..body.map_or_else(Push::without_data, Push::new)
     }
 }
 
@@ -256,4 +253,62 @@ async fn silence_has_an_end() {
     drop(listener);
     let error = sender.send(&silent, &push(Some("hi")), None).await.unwrap_err();
     assert!(matches!(error, SendError::Unreachable(_)), "{error}");
+}
+
+/// Over TLS the service is known by its certificate: one that is trusted gets the message, another one gets nothing.
+#[tokio::test]
+async fn the_service_is_known_by_its_certificate() {
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("ca.pem");
+    std::fs::write(&file, own.cert.pem()).unwrap();
+    for (trust, is_trusted) in [(Trust::with_certificates(&file), true), (others(), false)] {
+        let (port, asked) = tls_server(&own).await;
+        let keys = subscription_keys();
+        let subscription = subscription(&format!("https://localhost:{port}/p"), &keys);
+        let sent = Sender::new(trust)
+            .send(&subscription, &push(Some("hi")), None)
+            .await;
+        assert_eq!(sent.is_ok(), is_trusted, "{sent:?}");
+        assert_eq!(asked.await.unwrap().is_some(), is_trusted);
+    }
+}
+
+/// Trusts somebody else.
+fn others() -> Trust {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    Trust::with_config(Arc::new(config))
+}
+
+/// A server that takes one request over TLS, if the handshake succeeds.
+async fn tls_server(own: &rcgen::CertifiedKey<rcgen::KeyPair>) -> (u16, JoinHandle<Option<Vec<u8>>>) {
+    let key = rustls_pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.cert.der().clone()], key)
+        .unwrap();
+    let listener = TcpListener::bind("localhost:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let asked = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = acceptor.accept(stream).await.ok()?;
+        let mut bytes = Vec::new();
+        while read(&bytes).is_none() {
+            assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "cut");
+        }
+        let created = b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(created).await.unwrap();
+        stream.flush().await.unwrap();
+        Some(bytes)
+    });
+    (port, asked)
 }
