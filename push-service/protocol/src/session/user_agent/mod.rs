@@ -25,6 +25,8 @@
 mod action;
 mod backoff;
 mod durable;
+#[cfg(test)]
+mod found;
 mod held;
 mod keepalive;
 mod messages;
@@ -171,6 +173,8 @@ impl UserAgent {
         };
         if self.durable.identity.as_ref() != Some(&identity) {
             self.save(Change::Identified(identity), out);
+            let registrations = &self.durable.registrations;
+            self.requests.retain(|name| registrations.contains_key(name));
         }
         self.phase = Phase::Live(Live {
             since: now,
@@ -300,7 +304,7 @@ impl UserAgent {
                 .map_or(live.heard.after(self.keepalive.interval()), |pinged| {
                     pinged.at.after(self.limits.answer_within)
                 })
-                .min(self.requests.next_due()),
+                .min(self.requests.next_due(self.limits.requests)),
             Phase::Stopped => return Moment::NEVER,
         };
         let retry = match self.stopping {

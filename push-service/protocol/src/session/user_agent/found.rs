@@ -1,0 +1,111 @@
+//! What the simulation found, one test each: a world's accident, told again in a few steps.
+
+use super::*;
+use crate::message::{Coding, Content};
+
+const START: Moment = Moment(1_000);
+
+fn name(number: u8) -> SubscriptionName {
+    SubscriptionName([number; 16])
+}
+
+fn limits() -> Limits {
+    let second = Duration::from_secs(1);
+    Limits {
+        connect_within: 10 * second,
+        answer_within: 10 * second,
+        keepalive_least: 45 * second,
+        keepalive_most: 300 * second,
+        backoff_least: second / 10,
+        backoff_base: second,
+        backoff_most: 60 * second,
+        steady_after: 60 * second,
+        held_messages: 4,
+        held_bytes: 100,
+        attempts: 3,
+        retry_after: second,
+        requests: 1,
+        ask_again_after: second,
+        nonsense: 10,
+        stop_within: second,
+    }
+}
+
+fn identity(text: &str) -> Option<Identity> {
+    Identity::parse(text)
+}
+
+fn at(path: &str) -> PushResource {
+    PushResource::parse(&format!("https://push.example.net/{path}")).unwrap()
+}
+
+/// Brings up a channel, on which the service says who we are.
+fn welcome(user_agent: &mut UserAgent, as_whom: &str, out: &mut Vec<Action>) {
+    user_agent.network_changed(START, out);
+    user_agent.opened(START, out);
+    user_agent.welcomed(identity(as_whom), START, out);
+}
+
+/// A user agent with a channel and these subscriptions asked for.
+fn live(names: &[u8]) -> (UserAgent, Vec<Action>) {
+    let mut user_agent = UserAgent::new(Arc::new(limits()), Durable::default(), 1);
+    let mut out = Vec::new();
+    for number in names {
+        user_agent.subscribe(name(*number), None, START, &mut out);
+    }
+    welcome(&mut user_agent, "somebody", &mut out);
+    (user_agent, out)
+}
+
+fn arrived(subscription: u8, id: &str, bytes: usize) -> Arrived {
+    Arrived {
+        subscription: name(subscription).to_string().into(),
+        id: id.into(),
+        content: Some(Content {
+            coding: Coding::Aes128gcm,
+            media_type: None,
+            body: vec![0; bytes].into(),
+        }),
+    }
+}
+
+fn handed_over(out: &[Action]) -> usize {
+    let is_hand_over = |action: &&Action| matches!(action, Action::HandOver { .. });
+    out.iter().filter(is_hand_over).count()
+}
+
+/// WS-CLS-1: a request that may be repeated, but has to wait for the answer to another, does not keep the driver busy.
+#[test]
+fn a_request_that_waits_for_room_is_not_due() {
+    let (mut user_agent, mut out) = live(&[1, 2]);
+    user_agent.registered(name(1), Registered::Trouble, START, &mut out);
+    assert_eq!(
+        out.last(),
+        Some(&Action::Say(Say::Register {
+            name: name(2),
+            application_server: None
+        }))
+    );
+    let later = START.after(Duration::from_secs(2));
+    user_agent.tick(later, &mut out);
+    assert!(user_agent.next_due() > later, "{:?}", user_agent.next_due());
+    user_agent.registered(name(2), Registered::At(at("2")), later, &mut out);
+    let again = Action::Say(Say::Register {
+        name: name(1),
+        application_server: None,
+    });
+    assert!(out.contains(&again), "asked again as soon as there is room");
+}
+
+/// WS-CLS-1, WS-HEL-6: what was to be ended under an identity that the service forgot is not asked for any more, and does
+/// not keep the driver busy either.
+#[test]
+fn a_forgotten_identity_takes_its_requests_along() {
+    let (mut user_agent, mut out) = live(&[1]);
+    user_agent.registered(name(1), Registered::At(at("1")), START, &mut out);
+    user_agent.unsubscribe(name(1), START, &mut out);
+    user_agent.ended(Ended::Lost, START, &mut out);
+    welcome(&mut user_agent, "somebody else", &mut out);
+    assert!(user_agent.is_live() && user_agent.durable().registrations.is_empty());
+    assert!(user_agent.next_due() > START);
+}
