@@ -438,6 +438,7 @@ impl UserAgent {
         }
         self.save(Change::Ending(name), out);
         self.wanted(now, out);
+        self.let_go(name, now, out);
     }
 
     /// The application server knows the push resource of [`Event::Renewed`].
