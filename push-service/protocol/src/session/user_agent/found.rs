@@ -132,3 +132,29 @@ fn an_ended_subscription_takes_its_messages_along() {
         assert!(out.contains(&Action::Say(Say::Acknowledge { message, fate })));
     }
 }
+
+/// WP-RFR-2: whoever tells an application server of one push resource while the next one is already there has still to
+/// tell of that one, also after a restart.
+#[test]
+fn telling_of_an_old_push_resource_is_not_enough() {
+    let (mut user_agent, mut out) = live(&[1]);
+    user_agent.registered(name(1), Registered::At(at("1")), START, &mut out);
+    for (as_whom, path) in [("b", "2"), ("c", "3")] {
+        user_agent.ended(Ended::Lost, START, &mut out);
+        welcome(&mut user_agent, as_whom, &mut out);
+        user_agent.registered(name(1), Registered::At(at(path)), START, &mut out);
+    }
+    user_agent.told(name(1), &at("2"), &mut out);
+    let mut again = UserAgent::new(Arc::new(limits()), user_agent.durable().clone(), 1);
+    out.clear();
+    again.tell_again(&mut out);
+    let renewed = Event::Renewed {
+        name: name(1),
+        previous: at("1"),
+        push_resource: at("3"),
+    };
+    assert_eq!(out, [Action::Tell(renewed)]);
+    out.clear();
+    again.told(name(1), &at("3"), &mut out);
+    assert_eq!(out, [Action::Save(Change::Told(name(1)))]);
+}

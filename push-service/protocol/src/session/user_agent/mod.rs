@@ -441,10 +441,14 @@ impl UserAgent {
         self.let_go(name, now, out);
     }
 
-    /// The application server knows the push resource of [`Event::Renewed`].
-    pub fn told(&mut self, name: SubscriptionName, out: &mut Vec<Action>) {
+    /// The application server knows the push resource of [`Event::Renewed`]. If it is not the newest any more, there is
+    /// something left to tell.
+    pub fn told(&mut self, name: SubscriptionName, push_resource: &PushResource, out: &mut Vec<Action>) {
         let registration = self.durable.registrations.get(&name);
-        if registration.is_some_and(|registration| registration.replaced.is_some()) {
+        let is_over = |registration: &Registration| {
+            registration.replaced.is_some() && registration.push_resource() == Some(push_resource)
+        };
+        if registration.is_some_and(is_over) {
             self.save(Change::Told(name), out);
         }
     }
