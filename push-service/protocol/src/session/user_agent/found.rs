@@ -158,3 +158,19 @@ fn telling_of_an_old_push_resource_is_not_enough() {
     again.told(name(1), &at("3"), &mut out);
     assert_eq!(out, [Action::Save(Change::Told(name(1)))]);
 }
+
+/// WS-ACK-5: a message that is larger than all that may be held is handed over when nothing else is held.
+#[test]
+fn one_message_always_fits() {
+    let (mut user_agent, mut out) = live(&[1]);
+    user_agent.registered(name(1), Registered::At(at("1")), START, &mut out);
+    let large = arrived(1, "large", limits().held_bytes + 1);
+    user_agent.arrived(large.clone(), START, &mut out);
+    user_agent.arrived(arrived(1, "behind it", 1), START, &mut out);
+    assert_eq!((handed_over(&out), user_agent.counters().passed_over), (1, 1));
+    user_agent.handled(large.key(), Outcome::Succeeded, START, &mut out);
+    assert!(
+        out.contains(&Action::Disconnect(Farewell::Leaving)),
+        "what was behind it comes on the next channel"
+    );
+}

@@ -249,9 +249,10 @@ impl UserAgent {
         self.say(Say::Acknowledge { message, fate }, now, out);
     }
 
+    /// One message always fits, however large: it would come again for ever, and everything behind it with it.
     fn is_full(&self, message: &Arrived) -> bool {
-        self.held.len() >= self.limits.held_messages
-            || self.held.bytes + message.bytes() > self.limits.held_bytes
+        let is_heavy = self.held.bytes + message.bytes() > self.limits.held_bytes;
+        self.held.len() >= self.limits.held_messages.max(1) || (is_heavy && self.held.len() > 0)
     }
 
     /// Once there is room for what was passed over, a new channel brings it.
