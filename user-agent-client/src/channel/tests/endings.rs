@@ -5,11 +5,11 @@ use std::time::Duration;
 use push_protocol::session::user_agent::{Ended, Farewell, Say};
 use push_protocol::wire::frame::{write_close, write_ping};
 use push_protocol::wire::websocket::Answer;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, join};
 use tokio::time::{Instant, timeout};
 
-use super::super::Incoming;
-use super::rig::{ROOM, Said, all_said, next_now, open, understood};
+use super::super::{Channel, Incoming};
+use super::rig::{ROOM, Said, agreement, all_said, next_now, open, read_request, understood, url};
 use crate::defaults::{CLOSE_WITHIN, UNWRITTEN_BYTES};
 
 const LIFE: Incoming = Incoming::Answer(Answer::SignOfLife);
@@ -130,12 +130,14 @@ async fn a_service_that_never_reads() {
     drop(service);
 
     // The service's own reason counts for more, also if no answer to it fits any more behind so many pings of six bytes.
-    let (mut channel, mut service) = open(64).await;
+    let (mut channel, mut service) = open(1).await;
     for _ in 0..UNWRITTEN_BYTES / 6 {
         channel.ping();
     }
-    service.write_all(b"\x88\x02\x12\xa6").await.unwrap();
-    assert_eq!(channel.next().await, Incoming::Ended(Ended::Closed(Some(4774))));
+    let closing = service.write_all(b"\x88\x02\x12\xa6");
+    let (ended, closed) = tokio::join!(channel.next(), closing);
+    assert_eq!(ended, Incoming::Ended(Ended::Closed(Some(4774))));
+    closed.unwrap();
 
     for (farewell, patience) in [
         (Farewell::Leaving, CLOSE_WITHIN),
@@ -150,6 +152,47 @@ async fn a_service_that_never_reads() {
         assert_eq!(before.elapsed().as_secs(), patience.as_secs());
         drop(service);
     }
+}
+
+/// A service that reads slowly is not one that doesn't: what it has read is not held any more.
+#[tokio::test]
+async fn a_slow_service() {
+    let (mut channel, mut service) = open(512).await;
+    let mut read = vec![0; 480];
+    // It never catches up.
+    for _ in 0..300 {
+        channel.ping();
+    }
+    for _ in 0..1_000 {
+        for _ in 0..80 {
+            channel.ping();
+        }
+        assert_eq!(next_now(&mut channel).await, None);
+        service.read_exact(&mut read).await.unwrap();
+        assert_eq!(next_now(&mut channel).await, None);
+        assert!(channel.socket.owned_bytes() < 4_096);
+    }
+}
+
+/// A connection that takes nothing more is lost, though nobody says so at the other end of it.
+#[tokio::test]
+async fn a_connection_that_takes_nothing() {
+    let ((ours, mut theirs), (out, mut their_in)) = (duplex(ROOM), duplex(ROOM));
+    let url = url();
+    let agreeing = async {
+        let request = read_request(&mut their_in).await;
+        theirs
+            .write_all(agreement(&request, "").as_bytes())
+            .await
+            .unwrap();
+        drop(their_in);
+    };
+    let (channel, ()) = tokio::join!(Channel::upgrade(join(ours, out), &url), agreeing);
+    let mut channel = channel.unwrap();
+    assert_eq!(next_now(&mut channel).await, None);
+    channel.ping();
+    assert_eq!(channel.next().await, Incoming::Ended(Ended::Lost));
+    drop(theirs);
 }
 
 /// WS-CON-8: pings without end, whose answers nobody reads, end in a lost channel too.
