@@ -1,5 +1,8 @@
 //! The command as a script sees it: what it prints where, and its exit codes.
 
+// Helpers are no `#[test]`, and a test that can't go on has failed.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
