@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     /// The least that is a declarative message, with `changes` in its notification.
-    fn message(changes: Value) -> Value {
+    fn message(changes: &Value) -> Value {
         let mut message = json!({
             "web_push": 8030,
             "notification": {"title": "Hello", "navigate": "https://example.com/a"},
@@ -297,7 +297,7 @@ mod tests {
         Declarative::parse(&message.to_string(), None)
     }
 
-    fn read(changes: Value) -> Result<Notification, DeclarativeError> {
+    fn read(changes: &Value) -> Result<Notification, DeclarativeError> {
         parse(&message(changes))
             .unwrap()
             .map(|declarative| declarative.notification)
@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn a_declarative_message_says_so() {
         for web_push in ["8030", "8030.0"] {
-            let text = message(json!({})).to_string().replace("8030", web_push);
+            let text = message(&json!({})).to_string().replace("8030", web_push);
             assert!(Declarative::parse(&text, None).unwrap().is_ok(), "{web_push}");
         }
         let rows = [
@@ -338,10 +338,10 @@ mod tests {
             (json!({"web_push": 8030}), NoNotification),
             (json!({"web_push": 8030, "notification": "Hello"}), NoNotification),
             (json!({"web_push": 8030, "notification": {}}), Missing("title")),
-            (message(json!({"title": 1})), Missing("title")),
-            (message(json!({"navigate": null})), Missing("navigate")),
-            (message(json!({"navigate": "/a"})), NotAUrl("navigate")),
-            (message(json!({"navigate": "https://"})), NotAUrl("navigate")),
+            (message(&json!({"title": 1})), Missing("title")),
+            (message(&json!({"navigate": null})), Missing("navigate")),
+            (message(&json!({"navigate": "/a"})), NotAUrl("navigate")),
+            (message(&json!({"navigate": "https://"})), NotAUrl("navigate")),
         ];
         for (message, error) in rows {
             assert_eq!(parse(&message), Some(Err(error)), "{message}");
@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn urls_count_from_the_base() {
         let base = Url::parse("https://example.com/app/").unwrap();
-        let text = message(json!({"navigate": "inbox?a=1", "icon": "/icon.png"})).to_string();
+        let text = message(&json!({"navigate": "inbox?a=1", "icon": "/icon.png"})).to_string();
         let notification = Declarative::parse(&text, Some(&base))
             .unwrap()
             .unwrap()
@@ -388,13 +388,13 @@ mod tests {
             data: Value::Null,
             actions: Vec::new(),
         };
-        assert_eq!(read(json!({})), Ok(expected));
+        assert_eq!(read(&json!({})), Ok(expected));
     }
 
     /// NTF-1, NTF-4, DWP-12: every member is read, those too that some browsers ignore.
     #[test]
     fn members_are_read() {
-        let notification = read(json!({
+        let notification = read(&json!({
             "body": "b", "tag": "t", "lang": "de", "dir": "rtl", "silent": false, "icon": "https://a.example/i",
             "badge": "https://a.example/b", "image": "https://a.example/m", "vibrate": [100, 50], "timestamp": 7,
             "renotify": true, "requireInteraction": true, "data": {"a": [1]},
@@ -436,7 +436,7 @@ mod tests {
             "body": 1, "tag": [], "lang": {}, "dir": "up", "silent": "yes", "icon": "no url", "badge": 1, "image": null,
             "vibrate": ["a"], "timestamp": -1, "renotify": 1, "requireInteraction": "true", "actions": {}, "unknown": 1,
         });
-        assert_eq!(read(changes), read(json!({})));
+        assert_eq!(read(&changes), read(&json!({})));
     }
 
     /// DWP-5: an action without its members is left out, one whose URL is none fails the message.
@@ -444,10 +444,10 @@ mod tests {
     fn actions_are_complete_or_not_there() {
         let good = json!({"action": "a", "title": "A", "navigate": "https://a.example/"});
         let actions = json!([good, {"action": "b", "title": "B"}, {"title": "C"}, "d", 5]);
-        assert_eq!(read(json!({"actions": actions})).unwrap().actions.len(), 1);
+        assert_eq!(read(&json!({"actions": actions})).unwrap().actions.len(), 1);
         let bad = json!([good, {"action": "b", "title": "B", "navigate": "//"}]);
         assert_eq!(
-            read(json!({"actions": bad})),
+            read(&json!({"actions": bad})),
             Err(DeclarativeError::NotAUrl("navigate"))
         );
     }
@@ -456,7 +456,7 @@ mod tests {
     #[test]
     fn actions_have_a_bound() {
         let good = json!({"action": "a", "title": "A", "navigate": "https://a.example/"});
-        let notification = read(json!({"actions": vec![good; MAX_ACTIONS + 1]})).unwrap();
+        let notification = read(&json!({"actions": vec![good; MAX_ACTIONS + 1]})).unwrap();
         assert_eq!(notification.actions.len(), MAX_ACTIONS);
     }
 
@@ -473,7 +473,7 @@ mod tests {
             (json!({"renotify": true, "tag": "t"}), Ok(())),
         ];
         for (changes, expected) in rows {
-            assert_eq!(read(changes.clone()).map(drop), expected, "{changes}");
+            assert_eq!(read(&changes).map(drop), expected, "{changes}");
         }
     }
 
@@ -488,7 +488,7 @@ mod tests {
             (json!(1), json!("true"), false),
         ];
         for (outside, inside, expected) in rows {
-            let mut message = message(json!({"mutable": inside}));
+            let mut message = message(&json!({"mutable": inside}));
             message["mutable"] = outside;
             assert_eq!(parse(&message).unwrap().unwrap().mutable, expected, "{message}");
         }
@@ -505,10 +505,10 @@ mod tests {
             (json!(null), None),
         ];
         for (badge, expected) in rows {
-            let mut outside = message(json!({}));
+            let mut outside = message(&json!({}));
             outside["app_badge"] = badge.clone();
             assert_eq!(parse(&outside).unwrap().unwrap().app_badge, expected, "{badge}");
-            let inside = message(json!({"app_badge": badge}));
+            let inside = message(&json!({"app_badge": badge}));
             assert_eq!(parse(&inside).unwrap().unwrap().app_badge, expected, "{badge}");
         }
     }
@@ -517,7 +517,7 @@ mod tests {
     #[test]
     fn a_click_leads_to_the_choice() {
         let actions = json!([{"action": "a", "title": "A", "navigate": "https://a.example/"}]);
-        let notification = read(json!({"actions": actions})).unwrap();
+        let notification = read(&json!({"actions": actions})).unwrap();
         assert_eq!(notification.destination("a").as_str(), "https://a.example/");
         for elsewhere in ["", "default", "unknown"] {
             assert_eq!(

@@ -7,7 +7,7 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
@@ -86,7 +86,7 @@ where
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, BODY_BYTES).collect().await;
         // A cut or endless explanation takes nothing from the status.
-        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        let body = body.map(Collected::to_bytes).unwrap_or_default();
         Ok(Response::from_parts(head, body))
     });
     tokio::select! {

@@ -22,7 +22,7 @@ pub(super) enum Exit {
     Usage = 2,
     /// The state directory is missing, in use, damaged or not writable.
     State = 3,
-    /// The push service can't be reached, or did not do in time what was waited for.
+    /// The push service can't be reached, refuses, or did not do in time what was waited for.
     Unreachable = 4,
     /// `send`: the subscription has ended. Forget it.
     Gone = 5,
@@ -41,7 +41,7 @@ Exit codes:
   1  it failed for another reason
   2  the command line, or a file that it names, has to be changed
   3  the state directory is missing, in use, damaged or not writable
-  4  the push service can't be reached, or didn't answer in time
+  4  the push service can't be reached, refuses, or didn't answer in time
   5  send: the subscription is gone; forget it
   6  send: not now; try again later
   7  nobody reads standard output any more

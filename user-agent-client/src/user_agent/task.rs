@@ -112,6 +112,7 @@ impl Task {
         self.session.tell_again(&mut self.actions);
         let messages = self.messages.clone();
         let mut is_called = true;
+        let mut is_heard = true;
         loop {
             self.act();
             if self.session.is_stopped() || self.failed {
@@ -127,7 +128,11 @@ impl Task {
                     Some(call) => self.called(call),
                     None => is_called = false,
                 },
-                () = messages.closed() => self.stop(),
+                // Once: what is closed stays closed, and would spin until all is done.
+                () = messages.closed(), if is_heard => {
+                    is_heard = false;
+                    self.stop();
+                }
                 () = sleep_until(due) => self.session.tick(self.now(), &mut self.actions),
             }
         }

@@ -96,22 +96,24 @@ enum Worked {
 impl Listener {
     /// Works until all is done, a signal comes, or it can't go on.
     async fn run(mut self, mut events: Events, signals: &mut Signals) -> Result<Exit, Failure> {
-        let ended = self.work(&mut events, signals).await;
+        let worked = self.work(&mut events, signals).await;
         // Nothing more is taken; what is in hand is finished, unless a second signal says that there is no time.
         drop(events);
-        tokio::select! {
-            () = self.finish() => {}
-            () = signals.next() => self.working.shutdown().await,
-        }
-        ended
+        let is_finished = tokio::select! {
+            () = self.finish() => true,
+            () = signals.next() => false,
+        };
+        self.working.shutdown().await;
+        worked?;
+        Ok(self.exit(is_finished))
     }
 
-    async fn work(&mut self, events: &mut Events, signals: &mut Signals) -> Result<Exit, Failure> {
+    async fn work(&mut self, events: &mut Events, signals: &mut Signals) -> Result<(), Failure> {
         while self.left != Some(0) {
             let has_room = self.has_room();
             tokio::select! {
                 biased;
-                () = signals.next() => return Ok(self.interrupted()),
+                () = signals.next() => return Ok(()),
                 Some(worked) = self.working.join_next() => self.worked(worked).await?,
                 event = events.next(), if has_room => match event {
                     Some(event) => self.event(event)?,
@@ -119,7 +121,19 @@ impl Listener {
                 },
             }
         }
-        Ok(Exit::Done)
+        Ok(())
+    }
+
+    /// Whoever listens without end is done when a signal says so.
+    fn exit(&self, is_finished: bool) -> Exit {
+        match self.left {
+            None | Some(0) if is_finished => Exit::Done,
+            Some(left @ 1..) => {
+                say(format_args!("interrupted; {left} more to come"));
+                Exit::Interrupted
+            }
+            _ => Exit::Interrupted,
+        }
     }
 
     /// Whether another message may be worked on; never more than are to come.
@@ -129,17 +143,6 @@ impl Listener {
             .left
             .map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
         working < self.jobs.min(left)
-    }
-
-    /// Whoever listens without end is done when a signal says so.
-    fn interrupted(&self) -> Exit {
-        match self.left {
-            None => Exit::Done,
-            Some(left) => {
-                say(format_args!("interrupted; {left} more messages were to come"));
-                Exit::Interrupted
-            }
-        }
     }
 
     fn event(&mut self, event: Event) -> Result<(), Failure> {
