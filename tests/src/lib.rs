@@ -18,12 +18,15 @@ use std::future::Future;
 use std::time::Duration;
 
 pub mod application_server;
+pub mod binaries;
 pub mod certificate;
+pub mod chance;
 pub mod door;
 pub mod frames;
 pub mod node;
 pub mod nothing_lost;
 pub mod payload;
+pub mod plan;
 pub mod settings;
 pub mod user_agent;
 pub mod vapid;

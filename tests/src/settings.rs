@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde_json::{Value, json};
+
+use crate::binaries;
 
 /// The configuration of one node.
 #[derive(Clone, Debug)]
@@ -115,7 +116,7 @@ impl Settings {
         };
         command
             .args(["--pdeathsig", "KILL"])
-            .arg(binary())
+            .arg(binaries::push_service())
             .arg("serve")
             .arg("--config")
             .arg(configuration)
@@ -128,41 +129,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// The binary under test: what `PUSH_SERVICE_BIN` names, else what cargo builds, once for all tests of this process.
-pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| match std::env::var_os("PUSH_SERVICE_BIN") {
-        Some(path) => path.into(),
-        None => built_by_cargo(),
-    })
-}
-
-fn built_by_cargo() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "push-service",
-            "--bin",
-            "push-service",
-        ])
-        .args(["--message-format", "json"])
-        .output()
-        .expect("cargo starts");
-    assert!(
-        built.status.success(),
-        "the service does not build:\n{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-    String::from_utf8_lossy(&built.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .find_map(|message| Some(message.get("executable")?.as_str()?.into()))
-        .expect("cargo names the executable")
 }
 
 /// An address below 127.0.0.0/8 that no other node of this process has, nor any of a test process running beside it.

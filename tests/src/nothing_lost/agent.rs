@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::books::{Connection, MessageKey, Stage};
-use super::chance::Chance;
+use crate::chance::Chance;
 use super::{Phase, SUBSCRIPTIONS, World};
 use crate::user_agent::{Event, Notification, UserAgent, new_name};
 

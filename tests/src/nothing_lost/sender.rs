@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::books::{MessageKey, Outcome, Stage};
-use super::chance::Chance;
+use crate::chance::Chance;
 use super::{Phase, SENDERS, World};
 use crate::application_server::{Http, Push, Unanswered};
 use crate::door::Door;
