@@ -18,6 +18,26 @@ pub fn user_agent_client() -> &'static Path {
     BINARY.get_or_init(|| named_or_built("USER_AGENT_CLIENT_BIN", "user-agent-client"))
 }
 
+/// The command that becomes this binary: `setpriv` makes the kernel end it when the test ends in any way. A directory can
+/// be put on a disk of so many bytes, which vanishes with the process.
+pub(crate) fn command(binary: &Path, disk: Option<(&Path, u64)>) -> Command {
+    let mut command = match disk {
+        None => Command::new("setpriv"),
+        Some((directory, size)) => {
+            let mut command = Command::new("unshare");
+            command
+                .args(["--mount", "--map-root-user", "sh", "-c"])
+                .arg(format!(
+                    "mkdir -p \"$0\" && mount -t tmpfs -o size={size} tmpfs \"$0\" && exec setpriv \"$@\""
+                ))
+                .arg(directory);
+            command
+        }
+    };
+    command.args(["--pdeathsig", "KILL"]).arg(binary);
+    command
+}
+
 fn named_or_built(variable: &str, package: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(path) => path.into(),

@@ -99,24 +99,13 @@ impl Settings {
         lines
     }
 
-    /// The command that becomes the service: `setpriv` makes the kernel end it when the test ends in any way.
+    /// The command that becomes the service.
     pub(crate) fn command(&self, configuration: &Path, data: &Path) -> Command {
-        let mut command = match self.disk_bytes {
-            None => Command::new("setpriv"),
-            Some(size) => {
-                let mut command = Command::new("unshare");
-                command
-                    .args(["--mount", "--map-root-user", "sh", "-c"])
-                    .arg(format!(
-                        "mkdir -p \"$0\" && mount -t tmpfs -o size={size} tmpfs \"$0\" && exec setpriv \"$@\""
-                    ))
-                    .arg(data);
-                command
-            }
-        };
+        let mut command = binaries::command(
+            binaries::push_service(),
+            self.disk_bytes.map(|size| (data, size)),
+        );
         command
-            .args(["--pdeathsig", "KILL"])
-            .arg(binaries::push_service())
             .arg("serve")
             .arg("--config")
             .arg(configuration)
