@@ -79,6 +79,12 @@ impl Agent {
         self
     }
 
+    /// Connects to this URL of its service from now on.
+    pub fn moved_to(mut self, server: &str) -> Self {
+        server.clone_into(&mut self.server);
+        self
+    }
+
     /// Puts the state directory on a disk of this size, which vanishes with each process.
     pub fn disk_bytes(mut self, size: u64) -> Self {
         self.disk_bytes = Some(size);
@@ -112,11 +118,45 @@ impl Agent {
         finished(command).await
     }
 
-    /// All that `list` prints.
+    /// All that `list --format json` prints.
     pub async fn list(&self) -> String {
-        let ran = self.try_list().await;
+        let mut command = self.command("list");
+        command.arg("--state").arg(&self.state).args(["--format", "json"]);
+        let ran = finished(command).await;
         assert_eq!(ran.code, SUCCESS, "{}", ran.said);
         ran.output
+    }
+
+    /// `unsubscribe`, whatever comes of it.
+    pub async fn try_unsubscribe(&self, name: &str) -> Ran {
+        let mut command = self.command("unsubscribe");
+        command.arg("--state").arg(&self.state).args(["--name", name]);
+        command.args(&self.options);
+        finished(command).await
+    }
+
+    /// `send` to a subscription, whatever comes of it.
+    pub async fn try_send(&self, subscription: &str, text: &str) -> Ran {
+        let file = self.state.with_extension("recipient.json");
+        std::fs::write(&file, subscription).expect("the subscription is written");
+        let mut command = self.command("send");
+        command
+            .arg("--subscription")
+            .arg(&file)
+            .args(["--ttl", "600"])
+            .args(&self.options)
+            .args(["--", text]);
+        finished(command).await
+    }
+
+    /// `send` to a subscription, accepted.
+    ///
+    /// # Panics
+    ///
+    /// When it isn't.
+    pub async fn send(&self, subscription: &str, text: &str) {
+        let ran = self.try_send(subscription, text).await;
+        assert_eq!(ran.code, SUCCESS, "{}", ran.said);
     }
 
     /// `listen --format json`, running.

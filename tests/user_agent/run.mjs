@@ -179,7 +179,7 @@ async function byACommandThatFails({ agent, directory, subscriptions: [{ keys, s
   await accepted('pywebpush', { subscription, keys, text: 'good' });
   const command = `text=$(cat); echo "$text $PUSH_ATTEMPT" >> '${file}'; test "$text" = good`;
   const listener = agent.listen('--exec', command, '--attempts', '2');
-  await listener.hears(/g[ai]ve.*up/i);
+  await listener.hears(/given up/);
   assert.equal(await listener.stop(), 0, listener.said);
   assert.deepEqual((await readFile(file, 'utf8')).trim().split('\n').sort(), ['bad 1', 'bad 2', 'good 1']);
 
@@ -213,8 +213,9 @@ async function exitCodes({ agent, directory, subscriptions: [{ keys, subscriptio
   const nobody = `ws://127.0.0.1:${await freePort()}/`;
   const rows = [
     [2, ['listen', '--count', '0'], '--count'],
-    [2, ['subscribe', '--server', 'https://localhost/', '--state', elsewhere], 'wss://'],
-    [2, ['listen', '--state', elsewhere], '--server'],
+    [2, ['subscribe', '--server', 'https://localhost/', '--state', elsewhere], 'WebSocket'],
+    [2, ['listen', '--state', elsewhere], '`subscribe` makes one'],
+    [3, ['listen', '--state', join(directory, 'nowhere')], 'nowhere'],
     [1, ['unsubscribe', '--state', state, '--name', 'nobody'], 'nobody'],
     [3, ['list', '--state', join(directory, 'nowhere')], 'nowhere'],
     [4, ['subscribe', '--server', nobody, '--state', join(directory, 'new'), '--timeout', '1'], 'gave up after 1 s'],
