@@ -1,20 +1,107 @@
-//! Receive Web Push without a browser.
+//! Receive Web Push without a browser: in a kiosk, a gateway, a desktop application, a server.
+//!
+//! A user agent holds one connection to a push service, however many subscriptions it has. It subscribes, gives the
+//! subscription to an application server, and receives what that one sends: stored while the user agent was away,
+//! decrypted here, acknowledged when the work is done. What it must not forget is in a [state directory](state).
+//!
+//! # Embed it
+//!
+//! ```no_run
+//! use user_agent_client::{Event, Options, ServerUrl, State, Trust, UserAgent};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = ServerUrl::parse("wss://push.example.net/")?;
+//! let state = State::open("/var/lib/doorbell".as_ref())?;
+//! let (agent, mut events) = UserAgent::start(server, Trust::system(), state, Options::default())?;
+//!
+//! // The same at every start: the subscription outlives the process.
+//! let subscription = agent.subscribe("doorbell", None).await?;
+//! println!("for the application server: {}", subscription.to_json().unwrap_or_default());
+//!
+//! while let Some(event) = events.next().await {
+//!     match event {
+//!         Event::Message(message) => {
+//!             println!("{}: {}", message.subscription(), message.data().map_or_else(String::new, |data| data.text()));
+//!             message.acknowledge();
+//!         }
+//!         Event::Disconnected { why, again_in } => eprintln!("{why}; again in {again_in:?}"),
+//!         _ => {}
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Acknowledge after the work
+//!
+//! A message stays with the push service until it is acknowledged. So do that last, when its effect is durable: whatever
+//! is killed in between, it comes again. A message that is dropped has failed; it comes again after a while, three times
+//! in all by default.
+//!
+//! ```no_run
+//! # async fn store(_: &[u8]) -> std::io::Result<()> { Ok(()) }
+//! # async fn work(message: user_agent_client::Message) {
+//! let bytes = message.data().map_or(&[][..], |data| data.bytes());
+//! match store(bytes).await {
+//!     Ok(()) => message.acknowledge(),
+//!     Err(error) => {
+//!         eprintln!("attempt {}: {error}", message.attempt());
+//!         message.fail();
+//!     }
+//! }
+//! # }
+//! ```
+//!
+//! A crash between the work and the acknowledgement brings the message again with the same [`id`](Message::id). Messages
+//! that were acknowledged are recognised and dropped, so only work in that short moment is done twice.
+//!
+//! # Echo
+//!
+//! Sending needs no user agent, only what [`Subscription::to_json`] printed:
+//!
+//! ```no_run
+//! use user_agent_client::application_server::{Push, Sender};
+//! use user_agent_client::subscription::PushSubscription;
+//!
+//! # async fn echo(message: user_agent_client::Message, back_to: &str) -> Result<(), Box<dyn std::error::Error>> {
+//! let sender = Sender::new(user_agent_client::Trust::system());
+//! let body = message.data().map_or_else(Vec::new, |data| data.bytes().to_vec());
+//! sender.send(&PushSubscription::parse(back_to)?, &Push::new(body), None).await?;
+//! message.acknowledge();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Modules
 //!
 //! In the order in which a message meets them:
 //!
 //! - [`application_server`]: whoever sends, for those who have no other sender.
 //! - [`channel`]: the connection to a push service. [`server_url`], [`tls`]: where that is, and whom to trust.
+//!   [`network`]: when to look whether it is still there.
 //! - [`user_agent`]: one user agent: its task, the handle and the stream of events.
 //! - [`state`]: what it keeps, so that a crash loses neither keys nor subscriptions.
 //! - [`subscription`]: what an application server is told. [`message`]: what an application gets.
 //! - [`declarative`]: messages that are notifications.
+//! - [`defaults`]: every limit.
+//!
+//! The protocol itself, without I/O, is the crate `push-protocol`. Nothing here is shared with the service.
 
 pub mod application_server;
 pub mod channel;
 pub mod declarative;
+pub mod defaults;
 pub mod message;
+pub mod network;
 pub mod server_url;
 pub mod state;
 pub mod subscription;
 pub mod tls;
 pub mod user_agent;
+
+pub use message::Message;
+pub use server_url::ServerUrl;
+pub use state::State;
+pub use subscription::Subscription;
+pub use tls::Trust;
+pub use user_agent::{Event, Events, Options, UserAgent};

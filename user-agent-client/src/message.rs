@@ -1,1 +1,192 @@
-//! To be written.
+//! What an application gets: a push message, decrypted, to be acknowledged when the work is done.
+
+use std::fmt;
+use std::sync::Arc;
+
+use push_protocol::session::user_agent::{Arrived, MessageKey, Outcome};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// A push message.
+///
+/// It stays with the push service until [`acknowledge`](Self::acknowledge) is called, which is what to do once the work
+/// is done and durable. [`fail`](Self::fail), or dropping it, means that it failed: it comes again after a while, a
+/// limited number of times (WP-RCV-6). A crash in between brings it again as well.
+pub struct Message {
+    label: Arc<str>,
+    arrived: Arc<Arrived>,
+    attempt: u32,
+    data: Option<Data>,
+    verdict: Verdict,
+}
+
+impl Message {
+    pub(crate) fn new(
+        label: Arc<str>,
+        arrived: Arc<Arrived>,
+        attempt: u32,
+        data: Option<Data>,
+        verdicts: UnboundedSender<(MessageKey, Outcome)>,
+    ) -> Self {
+        let verdict = Verdict {
+            message: arrived.key(),
+            outcome: Outcome::Released,
+            to: verdicts,
+        };
+        Self {
+            label,
+            arrived,
+            attempt,
+            data,
+            verdict,
+        }
+    }
+
+    /// The application has it from now on: dropping it is a failure.
+    pub(crate) fn seen(mut self) -> Self {
+        self.verdict.outcome = Outcome::Failed;
+        self
+    }
+
+    /// The name that its subscription was given by [`subscribe`](crate::user_agent::UserAgent::subscribe).
+    pub fn subscription(&self) -> &str {
+        &self.label
+    }
+
+    /// Its id: the same each time it comes, and unique within the user agent.
+    pub fn id(&self) -> &str {
+        &self.arrived.id
+    }
+
+    /// Which attempt this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// What it says; `None` if it was sent without a body, as a mere wake-up (WP-RCV-3).
+    pub fn data(&self) -> Option<&Data> {
+        self.data.as_ref()
+    }
+
+    /// The work is done: the message is not needed any more. Returns at once; the acknowledgement is kept and sent in the
+    /// background.
+    pub fn acknowledge(mut self) {
+        self.verdict.outcome = Outcome::Succeeded;
+    }
+
+    /// The work failed: the message comes again after a while, or is given up if this was the last attempt.
+    pub fn fail(self) {}
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("subscription", &self.label)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says what came of a message, exactly once, whatever happens to it.
+struct Verdict {
+    message: MessageKey,
+    outcome: Outcome,
+    /// Not longer than the messages that are held, which the session bounds.
+    to: UnboundedSender<(MessageKey, Outcome)>,
+}
+
+impl Drop for Verdict {
+    fn drop(&mut self) {
+        // A user agent that is gone needs no verdict: the message comes again.
+        let _ = self.to.send((self.message, self.outcome));
+    }
+}
+
+/// The decrypted content of a message (WP-RCV-7). Each way to read it may be used any number of times.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Data(Vec<u8>);
+
+impl Data {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
+    /// As it was sent.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// As text: UTF-8 without its byte order mark; what is none becomes U+FFFD.
+    pub fn text(&self) -> String {
+        let bytes = self.0.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.0);
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+
+    /// As JSON.
+    ///
+    /// # Errors
+    ///
+    /// Where it isn't, or is not a `T`.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.text())
+    }
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Data({} bytes)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    /// WP-RCV-7: bytes, text and JSON, as browsers read them.
+    #[test]
+    fn data_reads_as_in_browsers() {
+        let data = |bytes: &[u8]| Data::new(bytes.to_vec());
+        let rows: [(&[u8], &str); 4] = [
+            (b"", ""),
+            ("Grüße ☃".as_bytes(), "Grüße ☃"),
+            (b"\xef\xbb\xbfx", "x"),
+            (b"a\xffb", "a\u{fffd}b"),
+        ];
+        for (bytes, text) in rows {
+            assert_eq!(data(bytes).bytes(), bytes);
+            assert_eq!(data(bytes).text(), text);
+            assert_eq!(data(bytes).text(), text);
+        }
+        assert_eq!(data(b"\xef\xbb\xbf[1,2]").json::<Vec<u8>>().unwrap(), [1, 2]);
+        assert!(data(b"[1,").json::<Vec<u8>>().is_err());
+        assert_eq!(format!("{:?}", data(b"secret")), "Data(6 bytes)");
+    }
+
+    /// WP-RCV-5, WP-RCV-6: acknowledged, failed, dropped, never seen: each is told once, and as what it is.
+    #[test]
+    fn every_message_gets_one_verdict() {
+        let (to, mut verdicts) = unbounded_channel();
+        let arrived = Arc::new(Arrived {
+            subscription: "x".into(),
+            id: "id".into(),
+            content: None,
+        });
+        let message = || Message::new("news".into(), Arc::clone(&arrived), 1, None, to.clone());
+        message().seen().acknowledge();
+        message().seen().fail();
+        drop(message().seen());
+        drop(message());
+        let expected = [
+            Outcome::Succeeded,
+            Outcome::Failed,
+            Outcome::Failed,
+            Outcome::Released,
+        ];
+        for outcome in expected {
+            assert_eq!(verdicts.try_recv(), Ok((MessageKey::of("id"), outcome)));
+        }
+        assert!(verdicts.try_recv().is_err());
+    }
+}

@@ -1,1 +1,362 @@
-//! To be written.
+//! Where a push service is.
+//!
+//! A service's URL is kept by the letter, because its path may be a secret that opens the service to those who know it.
+//! So it prints without its path, and no error says what stood in the text that is refused, but for its host.
+
+use std::fmt;
+
+use http::uri::{Authority, PathAndQuery};
+use rustls_pki_types::ServerName;
+
+use crate::defaults::SERVER_URL_BYTES;
+
+/// The URL of a push service: `wss://host:port/path`, or `ws:` in clear.
+///
+/// Prints without path and query; [`as_str`](Self::as_str) gives all of it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ServerUrl {
+    text: Box<str>,
+    secure: bool,
+    /// An IPv6 address stands without its brackets here.
+    host: Box<str>,
+    port: u16,
+    path_and_query: Box<str>,
+}
+
+impl ServerUrl {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerUrlError`] for everything but `ws:` and `wss:` with a host, without user information and fragment.
+    pub fn parse(text: &str) -> Result<Self, ServerUrlError> {
+        let text = text.trim();
+        if text.len() > SERVER_URL_BYTES {
+            return Err(ServerUrlError::TooLong);
+        }
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err(ServerUrlError::NoScheme(guess(text)));
+        };
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "wss" => true,
+            "ws" => false,
+            "https" => return Err(ServerUrlError::Https(guess(rest))),
+            "quic" => return Err(ServerUrlError::Quic(guess(rest))),
+            _ => return Err(ServerUrlError::OtherScheme(guess(rest))),
+        };
+        if rest.contains('#') {
+            return Err(ServerUrlError::Fragment);
+        }
+        let (authority, path_and_query) = split(rest);
+        if authority.contains('@') {
+            return Err(ServerUrlError::UserInformation);
+        }
+        let (host, port) = host_and_port(authority)?;
+        let path_and_query: PathAndQuery = path_and_query.parse().map_err(|_| ServerUrlError::Path)?;
+        Ok(Self {
+            text: text.into(),
+            secure,
+            host: host.into(),
+            port: port.unwrap_or(default_port(secure)),
+            path_and_query: path_and_query.as_str().into(),
+        })
+    }
+
+    /// All of it, by the letter. It may hold a secret.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// A name or an address, an IPv6 address without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, also if the URL leaves it out.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Over TLS (WS-CON-4).
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// What is asked for: path and query by the letter, `/` if there is no path (WS-CON-1). It may be a secret.
+    pub fn path_and_query(&self) -> &str {
+        &self.path_and_query
+    }
+
+    /// Whether both lead to one service as far as a name can tell. A service that moves to another port, to TLS or to
+    /// another secret keeps its subscriptions (WS-CLS-3 is about other services).
+    pub fn is_same_service(&self, other: &Self) -> bool {
+        self.host.eq_ignore_ascii_case(&other.host)
+    }
+
+    /// The `Host` of a request (RFC 9110 §7.2): no port that goes without saying.
+    pub(crate) fn authority(&self) -> String {
+        let host = Bracketed(&self.host);
+        if self.port == default_port(self.secure) {
+            host.to_string()
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}/", self.authority())?;
+        f.write_str(if self.path_and_query.len() > 1 { "…" } else { "" })
+    }
+}
+
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ServerUrl({self})")
+    }
+}
+
+/// Why a text is no service's URL. Prints as a sentence that says what to write instead.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ServerUrlError {
+    /// No `://`; and what was probably meant.
+    NoScheme(Option<String>),
+    /// RFC 8030's own channel, which is not there yet.
+    Https(Option<String>),
+    /// The QUIC channel, which is not there yet.
+    Quic(Option<String>),
+    /// Another scheme.
+    OtherScheme(Option<String>),
+    /// No host, or what can't be one.
+    Host,
+    /// A port that is none.
+    Port,
+    /// `user:password@`.
+    UserInformation,
+    /// `#fragment`.
+    Fragment,
+    /// A path that no request can carry.
+    Path,
+    /// Longer than [`SERVER_URL_BYTES`].
+    TooLong,
+}
+
+impl std::error::Error for ServerUrlError {}
+
+impl fmt::Display for ServerUrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sentence, instead) = match self {
+            Self::NoScheme(instead) => ("the service's URL must begin with wss:// (or ws://)", instead),
+            Self::Https(instead) => (
+                "push over HTTP/2 (https://) is not there yet, use the service's WebSocket",
+                instead,
+            ),
+            Self::Quic(instead) => (
+                "push over QUIC (quic://) is not there yet, use the service's WebSocket",
+                instead,
+            ),
+            Self::OtherScheme(instead) => ("a push service is reached by wss:// (or ws://)", instead),
+            Self::Host => ("the service's URL needs a host: wss://push.example.net/", &None),
+            Self::Port => (
+                "the port in the service's URL must be a number from 1 to 65535",
+                &None,
+            ),
+            Self::UserInformation => (
+                "the service's URL must not hold a user or a password: a push service doesn't know any",
+                &None,
+            ),
+            Self::Fragment => ("the service's URL must not hold a # and what follows it", &None),
+            Self::Path => (
+                "the path of the service's URL holds a character that must be written as %XX",
+                &None,
+            ),
+            Self::TooLong => ("the service's URL is too long", &None),
+        };
+        f.write_str(sentence)?;
+        match instead {
+            Some(instead) => write!(f, ": did you mean {instead} ?"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn default_port(secure: bool) -> u16 {
+    if secure { 443 } else { 80 }
+}
+
+/// Authority, and path with query.
+fn split(rest: &str) -> (&str, &str) {
+    match rest.find(['/', '?']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, "/"),
+    }
+}
+
+fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), ServerUrlError> {
+    let digits = match authority.rsplit_once(':') {
+        // A colon in brackets belongs to an address.
+        Some((_, port)) if !port.contains(']') => Some(port),
+        _ => None,
+    };
+    let host = digits.map_or(authority, |digits| {
+        &authority[..authority.len() - digits.len() - 1]
+    });
+    let port = match digits {
+        None | Some("") => None,
+        Some(digits) => {
+            let port = digits
+                .parse()
+                .ok()
+                .filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+            Some(port.filter(|port| *port != 0).ok_or(ServerUrlError::Port)?)
+        }
+    };
+    let is_authority = host.parse::<Authority>().is_ok();
+    let bare = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) if address.parse::<std::net::Ipv6Addr>().is_ok() => address,
+        Some(_) => return Err(ServerUrlError::Host),
+        None => host,
+    };
+    if !is_authority || ServerName::try_from(bare).is_err() {
+        return Err(ServerUrlError::Host);
+    }
+    Ok((bare, port))
+}
+
+/// What was probably meant, if that has a host: without its path, which may be a secret.
+fn guess(text: &str) -> Option<String> {
+    let (authority, _) = split(text);
+    let (host, port) = host_and_port(authority)
+        .ok()
+        .filter(|_| !authority.contains('@'))?;
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let is_here = host == "localhost" || host.starts_with("127.") || host == "::1";
+    let scheme = if is_here { "ws" } else { "wss" };
+    Some(format!("{scheme}://{}{port}/", Bracketed(host)))
+}
+
+/// A host as it stands in a URL.
+struct Bracketed<'a>(&'a str);
+
+impl fmt::Display for Bracketed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            address if address.contains(':') => write!(f, "[{address}]"),
+            name => f.write_str(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// WS-CON-1, WS-CON-4: host, port and path of what is taken; the path by the letter.
+    #[test]
+    fn takes_websocket_urls() {
+        let rows = [
+            ("wss://push.example.net/", true, "push.example.net", 443, "/"),
+            ("wss://push.example.net", true, "push.example.net", 443, "/"),
+            (
+                " WSS://Push.Example.net:8443/ ",
+                true,
+                "Push.Example.net",
+                8443,
+                "/",
+            ),
+            (
+                "ws://127.0.0.1:8080/%2e/a//B?c=%20",
+                false,
+                "127.0.0.1",
+                8080,
+                "/%2e/a//B?c=%20",
+            ),
+            ("ws://[::1]:81/..", false, "::1", 81, "/.."),
+            ("ws://[::1]", false, "::1", 80, "/"),
+            ("ws://localhost?x", false, "localhost", 80, "/?x"),
+            ("wss://localhost:/", true, "localhost", 443, "/"),
+        ];
+        for (text, secure, host, port, path) in rows {
+            let url = ServerUrl::parse(text).unwrap();
+            assert_eq!(url.as_str(), text.trim());
+            assert_eq!(
+                (url.is_secure(), url.host(), url.port(), url.path_and_query()),
+                (secure, host, port, path)
+            );
+        }
+    }
+
+    /// What is refused is refused with a sentence that says what to write, and without what may be secret.
+    #[test]
+    fn refuses_with_advice() {
+        let rows = [
+            ("push.example.net", "did you mean wss://push.example.net/ ?"),
+            (
+                "push.example.net:8443/secret",
+                "did you mean wss://push.example.net:8443/ ?",
+            ),
+            ("localhost:8080", "did you mean ws://localhost:8080/ ?"),
+            (
+                "https://push.example.net/secret",
+                "HTTP/2 (https://) is not there yet",
+            ),
+            (
+                "https://push.example.net/secret",
+                "did you mean wss://push.example.net/ ?",
+            ),
+            (
+                "quic://[2001:db8::1]:4433",
+                "did you mean wss://[2001:db8::1]:4433/ ?",
+            ),
+            ("http://127.0.0.1:8080/", "did you mean ws://127.0.0.1:8080/ ?"),
+            ("ftp://secret@host", "reached by wss://"),
+            ("", "must begin with wss://"),
+            ("wss://", "needs a host"),
+            ("wss:///secret", "needs a host"),
+            ("wss://bü.example/", "needs a host"),
+            ("wss://[::1/", "needs a host"),
+            ("wss://[secret]/", "needs a host"),
+            ("wss://a b/", "needs a host"),
+            ("wss://host:0/", "from 1 to 65535"),
+            ("wss://host:+1/", "from 1 to 65535"),
+            ("wss://host:65536/", "from 1 to 65535"),
+            ("wss://user:secret@host/", "a user or a password"),
+            ("wss://host/#secret", "must not hold a #"),
+            ("wss://host/secret path", "%XX"),
+            ("wss://host/secret\r\nhost: x", "%XX"),
+        ];
+        for (text, advice) in rows {
+            let error = ServerUrl::parse(text).unwrap_err();
+            let sentence = error.to_string();
+            assert!(sentence.contains(advice), "{text}: {sentence}");
+            assert!(
+                !sentence.contains("secret") && !format!("{error:?}").contains("secret"),
+                "{text}"
+            );
+        }
+        let long = format!("wss://host/{}", "x".repeat(SERVER_URL_BYTES));
+        assert_eq!(ServerUrl::parse(&long), Err(ServerUrlError::TooLong));
+    }
+
+    /// A secret path is printed nowhere.
+    #[test]
+    fn hides_its_path() {
+        let url = ServerUrl::parse("wss://[2001:db8::1]:8443/secret?secret").unwrap();
+        assert_eq!(url.to_string(), "wss://[2001:db8::1]:8443/…");
+        assert_eq!(format!("{url:?}"), "ServerUrl(wss://[2001:db8::1]:8443/…)");
+        let url = ServerUrl::parse("wss://push.example.net:443/").unwrap();
+        assert_eq!(url.to_string(), "wss://push.example.net/");
+    }
+
+    /// WS-CLS-3: another host is another service; another port, scheme or secret is not.
+    #[test]
+    fn tells_services_apart() {
+        let url = |text| ServerUrl::parse(text).unwrap();
+        let service = url("wss://push.example.net/old");
+        assert!(service.is_same_service(&url("ws://PUSH.example.net:8080/new")));
+        assert!(!service.is_same_service(&url("wss://push.example.org/old")));
+    }
+}

@@ -1,1 +1,286 @@
-//! To be written.
+//! Whom a user agent trusts.
+//!
+//! Certificates are loaded when the first TLS connection needs them, once: the system has some 150, and a user agent in
+//! clear needs none. What it deliberately does not know: who is connected to, and how.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use crate::defaults::TLS_SESSIONS;
+
+/// Whom to trust. Clones share what is loaded, and the TLS sessions that make coming back cheaper.
+#[derive(Clone)]
+pub struct Trust(Arc<Shared>);
+
+struct Shared {
+    whom: Whom,
+    loaded: OnceLock<Arc<ClientConfig>>,
+}
+
+#[derive(Debug)]
+enum Whom {
+    System,
+    SystemAnd(PathBuf),
+    Anybody,
+    Given,
+}
+
+impl Trust {
+    /// Whom the system trusts.
+    pub fn system() -> Self {
+        Self::new(Whom::System)
+    }
+
+    /// Whom the system trusts, and the certificates in this PEM file: a private CA, or a service's own certificate.
+    pub fn with_certificates(file: impl AsRef<Path>) -> Self {
+        Self::new(Whom::SystemAnd(file.as_ref().into()))
+    }
+
+    /// Anybody: whoever sits on the line can read and change everything. For trying things out.
+    pub fn insecure() -> Self {
+        Self::new(Whom::Anybody)
+    }
+
+    /// As `config` says, for those who need more: client certificates, pinned keys, other session caches. It has to speak
+    /// HTTP/1.1: its ALPN protocols are `http/1.1` or none.
+    pub fn with_config(config: Arc<ClientConfig>) -> Self {
+        let trust = Self::new(Whom::Given);
+        // Nobody else has it yet, so nothing is loaded.
+        let _ = trust.0.loaded.set(config);
+        trust
+    }
+
+    /// What TLS connections are made with. The first call reads files, for some milliseconds; those after it read none.
+    ///
+    /// # Errors
+    ///
+    /// [`TrustError`] if the certificates can't be read or there are none. It is tried again by the next call.
+    pub fn client_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
+        if let Some(config) = self.0.loaded.get() {
+            return Ok(Arc::clone(config));
+        }
+        let config = Arc::new(self.0.whom.load()?);
+        Ok(Arc::clone(self.0.loaded.get_or_init(|| config)))
+    }
+
+    fn new(whom: Whom) -> Self {
+        Self(Arc::new(Shared {
+            whom,
+            loaded: OnceLock::new(),
+        }))
+    }
+}
+
+impl Default for Trust {
+    /// [`Trust::system`].
+    fn default() -> Self {
+        Self::system()
+    }
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Trust").field(&self.0.whom).finish()
+    }
+}
+
+/// Why it is not known whom to trust. Prints as a sentence that says what to do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TrustError {
+    /// The system has no certificates; and why, if it said so.
+    NoSystemCertificates(Option<String>),
+    /// The file can't be read.
+    Unreadable(PathBuf, String),
+    /// The file holds no certificate.
+    NoCertificate(PathBuf),
+    /// TLS itself can't be set up.
+    Tls(rustls::Error),
+}
+
+impl std::error::Error for TrustError {}
+
+impl fmt::Display for TrustError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSystemCertificates(why) => {
+                f.write_str(
+                    "this system has no certificates to trust: install them (the package is often called \
+                     ca-certificates), name a file of them in SSL_CERT_FILE, or give the service's own with --ca FILE",
+                )?;
+                why.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
+            }
+            Self::Unreadable(file, why) => {
+                write!(f, "the certificates in {} can't be read: {why}", file.display())
+            }
+            Self::NoCertificate(file) => write!(
+                f,
+                "there is no certificate in {}: it should hold lines from -----BEGIN CERTIFICATE----- on",
+                file.display()
+            ),
+            Self::Tls(error) => write!(f, "TLS can't be set up: {error}"),
+        }
+    }
+}
+
+impl Whom {
+    fn load(&self) -> Result<ClientConfig, TrustError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let anybody = Arc::new(Anybody(Arc::clone(&provider)));
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TrustError::Tls)?;
+        let mut config = match self.roots()? {
+            Some(roots) => builder.with_root_certificates(roots).with_no_client_auth(),
+            None => builder
+                .dangerous()
+                .with_custom_certificate_verifier(anybody)
+                .with_no_client_auth(),
+        };
+        config.resumption = Resumption::in_memory_sessions(TLS_SESSIONS);
+        // The service speaks HTTP/2 on the same port, where the upgrade is another one.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+
+    /// `None`: no certificate is looked at.
+    fn roots(&self) -> Result<Option<RootCertStore>, TrustError> {
+        let mut roots = RootCertStore::empty();
+        match self {
+            Self::Anybody | Self::Given => return Ok(None),
+            Self::System => {
+                let why = add_system(&mut roots);
+                if roots.is_empty() {
+                    return Err(TrustError::NoSystemCertificates(why));
+                }
+            }
+            // A machine for one purpose may have this one CA and no others.
+            Self::SystemAnd(file) => {
+                add_system(&mut roots);
+                add_file(&mut roots, file)?;
+            }
+        }
+        Ok(Some(roots))
+    }
+}
+
+/// Adds what the system has, without what it has that is none; returns what went wrong, if anything did.
+fn add_system(roots: &mut RootCertStore) -> Option<String> {
+    let found = rustls_native_certs::load_native_certs();
+    roots.add_parsable_certificates(found.certs);
+    found.errors.first().map(ToString::to_string)
+}
+
+fn add_file(roots: &mut RootCertStore, file: &Path) -> Result<(), TrustError> {
+    let unreadable = |why: String| TrustError::Unreadable(file.into(), why);
+    let text = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
+    let before = roots.len();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| unreadable(error.to_string()))?;
+    }
+    if roots.len() == before {
+        return Err(TrustError::NoCertificate(file.into()));
+    }
+    Ok(())
+}
+
+/// Accepts every certificate, but only from who holds its key: that much a handshake has to prove.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is loaded is loaded once, and a clone has it too.
+    #[test]
+    fn loads_once() {
+        let trust = Trust::insecure();
+        let config = trust.client_config().unwrap();
+        assert!(Arc::ptr_eq(&config, &trust.clone().client_config().unwrap()));
+        assert_eq!(config.alpn_protocols, [b"http/1.1".to_vec()]);
+        let given = Trust::with_config(Arc::clone(&config));
+        assert!(Arc::ptr_eq(&config, &given.client_config().unwrap()));
+    }
+
+    /// A file that is missing, empty or broken is said to be so; put right, it is taken without a restart.
+    #[test]
+    fn files_that_are_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let trust = Trust::with_certificates(&file);
+        assert!(matches!(trust.client_config(), Err(TrustError::Unreadable(..))));
+        for (text, sentence) in [
+            ("", "there is no certificate in"),
+            ("hello", "there is no certificate in"),
+            (
+                "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n",
+                "can't be read",
+            ),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = trust.client_config().unwrap_err().to_string();
+            assert!(error.contains(sentence) && error.contains("ca.pem"), "{error}");
+        }
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&file, own.cert.pem()).unwrap();
+        assert!(trust.client_config().is_ok());
+    }
+
+    /// A system without certificates is told how to get some.
+    #[test]
+    fn no_system_certificates() {
+        let error = TrustError::NoSystemCertificates(Some("no such file".into())).to_string();
+        for word in ["ca-certificates", "SSL_CERT_FILE", "--ca FILE", "no such file"] {
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

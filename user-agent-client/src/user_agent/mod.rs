@@ -1,1 +1,267 @@
-//! To be written.
+//! One user agent: a task that holds the channel, a handle to ask things of it, and a stream of what happens.
+//!
+//! The task is a thin driver of [the session](push_protocol::session::user_agent), which decides everything; the task
+//! opens sockets, decrypts, keeps, and hands over. One process may run thousands of user agents: each is one task, and
+//! while idle it holds no buffer.
+//!
+//! **No task outlives its handles**: it ends with [`UserAgent::stop`], or when [`Events`] is dropped.
+
+mod event;
+mod link;
+mod task;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+pub use event::Event;
+use futures_core::Stream;
+pub use push_protocol::session::user_agent::{Counters, Limits};
+use push_protocol::vapid::PublicKey;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::defaults;
+use crate::message::Message;
+use crate::server_url::ServerUrl;
+use crate::state::{State, StateError};
+use crate::subscription::Subscription;
+use crate::tls::Trust;
+use task::{Call, Task};
+
+/// A handle to a user agent that runs. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct UserAgent {
+    calls: mpsc::Sender<Call>,
+}
+
+/// What happens to a user agent, in the order in which it happens. Also a [`Stream`].
+///
+/// Dropping it stops the user agent: messages that were not taken out of it come again.
+#[derive(Debug)]
+pub struct Events {
+    messages: mpsc::Receiver<Message>,
+    news: mpsc::Receiver<Event>,
+}
+
+/// How a user agent behaves. The default suits a machine with one of them.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its bounds, by default [`defaults::limits`].
+    pub limits: Arc<Limits>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: Arc::new(defaults::limits()),
+        }
+    }
+}
+
+impl UserAgent {
+    /// Starts one on the current runtime. It connects at once, and again and again, until it is stopped.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::OtherService`] if the state belongs to a service on another host: showing it our identity would tell
+    /// it a secret, and lose every subscription.
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime.
+    pub fn start(
+        server: ServerUrl,
+        trust: Trust,
+        mut state: State,
+        options: Options,
+    ) -> Result<(Self, Events), StartError> {
+        belong_to(&mut state, &server)?;
+        let (calls, called) = mpsc::channel(defaults::CALLS);
+        // The session hands over no more than it may hold, so there is always room.
+        let (messages, taken) = mpsc::channel(options.limits.held_messages.max(1));
+        let (news, heard) = mpsc::channel(defaults::NEWS);
+        let task = Task::new(server, trust, state, &options, messages, news);
+        tokio::spawn(task.run(called));
+        let events = Events {
+            messages: taken,
+            news: heard,
+        };
+        Ok((Self { calls }, events))
+    }
+
+    /// Makes a subscription of this name, or finds it again: then it is the same, with the same keys and push resource.
+    /// Resolves when the service has confirmed it, which takes as long as there is no network: give it a deadline. What
+    /// was asked for stays asked for.
+    ///
+    /// Cancel safe: the wish stays.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`].
+    pub async fn subscribe(
+        &self,
+        label: &str,
+        application_server: Option<PublicKey>,
+    ) -> Result<Subscription, SubscribeError> {
+        let (reply, answer) = oneshot::channel();
+        let call = Call::Subscribe {
+            label: label.into(),
+            application_server,
+            reply,
+        };
+        self.calls.send(call).await.map_err(|_| SubscribeError::Stopped)?;
+        answer.await.unwrap_or(Err(SubscribeError::Stopped))
+    }
+
+    /// Ends a subscription: no message of it arrives from now on, and the service is told as soon as it can be
+    /// (WP-SUB-10). Whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError::Stopped`], and [`SubscribeError::State`] if that can't be kept.
+    pub async fn unsubscribe(&self, label: &str) -> Result<bool, SubscribeError> {
+        let (reply, answer) = oneshot::channel();
+        let label = label.into();
+        let call = Call::Unsubscribe { label, reply };
+        self.calls.send(call).await.map_err(|_| SubscribeError::Stopped)?;
+        answer.await.unwrap_or(Err(SubscribeError::Stopped))
+    }
+
+    /// Waits until the service has confirmed that every ended subscription is gone. Cancel safe.
+    pub async fn settled(&self) {
+        self.ask(|reply| Call::Settled { reply }).await;
+    }
+
+    /// The subscriptions, by name; none if the user agent has stopped.
+    pub async fn subscriptions(&self) -> Vec<Subscription> {
+        self.ask(|reply| Call::Subscriptions { reply })
+            .await
+            .unwrap_or_default()
+    }
+
+    /// The application server knows the new push resource and keys of [`Event::Renewed`].
+    pub async fn told(&self, label: &str) {
+        let label = label.into();
+        let _ = self.calls.send(Call::Told { label }).await;
+    }
+
+    /// The machine has another network, or one again: the channel is probed, or a wait for one ends.
+    pub async fn network_changed(&self) {
+        let _ = self.calls.send(Call::NetworkChanged).await;
+    }
+
+    /// What happened to messages so far; nothing if the user agent has stopped.
+    pub async fn counters(&self) -> Counters {
+        self.ask(|reply| Call::Counters { reply })
+            .await
+            .unwrap_or_default()
+    }
+
+    /// Stops: nothing more is handed over, what the application still has may be finished within
+    /// [`Limits::stop_within`], acknowledgements are sent, the channel is closed. Resolves when all is done and the state
+    /// directory is free.
+    pub async fn stop(&self) {
+        let _ = self.calls.send(Call::Stop).await;
+        self.calls.closed().await;
+    }
+
+    async fn ask<T>(&self, call: impl FnOnce(oneshot::Sender<T>) -> Call) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.calls.send(call(reply)).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl Events {
+    /// The next one; `None` when the user agent has stopped. Cancel safe.
+    pub async fn next(&mut self) -> Option<Event> {
+        std::future::poll_fn(|context| self.poll_event(context)).await
+    }
+
+    /// News first: there is little of it, and it may explain what follows.
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        if let Poll::Ready(Some(event)) = self.news.poll_recv(context) {
+            return Poll::Ready(Some(event));
+        }
+        let message = ready!(self.messages.poll_recv(context));
+        Poll::Ready(message.map(|message| Event::Message(message.seen())))
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.poll_event(context)
+    }
+}
+
+/// A state belongs to one service for life.
+fn belong_to(state: &mut State, server: &ServerUrl) -> Result<(), StartError> {
+    if let Some(known) = state.server()
+        && !ServerUrl::parse(known).is_ok_and(|known| known.is_same_service(server))
+    {
+        return Err(StartError::OtherService(known.to_owned()));
+    }
+    if state.server() != Some(server.as_str()) {
+        state.set_server(server.as_str()).map_err(StartError::State)?;
+    }
+    Ok(())
+}
+
+/// Why a user agent doesn't start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The state belongs to this other service.
+    OtherService(String),
+    /// The state can't be kept.
+    State(StateError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherService(known) => write!(
+                f,
+                "this state belongs to the service at {}: use another state for another service, or unsubscribe first",
+                ServerUrl::parse(known).map_or_else(|_| "another address".to_owned(), |url| url.to_string())
+            ),
+            Self::State(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Why there is no subscription.
+#[derive(Debug)]
+pub enum SubscribeError {
+    /// There is one of this name, for another application server: `InvalidStateError` in a browser (WP-SUB-6).
+    OtherKey,
+    /// The service won't make it; its status. Most likely the application server's key is not one.
+    Refused(u16),
+    /// The name can't be one, or the state can't be kept.
+    State(StateError),
+    /// The user agent has stopped.
+    Stopped,
+}
+
+impl fmt::Display for SubscribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherKey => f.write_str(
+                "there is a subscription of this name for another application server key: end it first, or take another name",
+            ),
+            Self::Refused(status) => {
+                write!(f, "the push service refused the subscription with status {status}")
+            }
+            Self::State(error) => error.fmt(f),
+            Self::Stopped => f.write_str("the user agent has stopped"),
+        }
+    }
+}
+
+impl std::error::Error for SubscribeError {}

@@ -1,0 +1,215 @@
+//! Why a channel was not opened: for the session, and for people.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use push_protocol::session::user_agent::Ended;
+use rustls::CertificateError;
+
+use crate::tls::TrustError;
+
+/// Why a channel was not opened. Prints as a sentence that says what to do about it, without what may be secret.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// This host has no address.
+    NoAddress(Box<str>, io::Error),
+    /// Nobody answers there.
+    NoConnection(Box<str>, io::Error),
+    /// It is not known whom to trust.
+    Trust(TrustError),
+    /// TLS failed.
+    Tls(io::Error),
+    /// An HTTP server answered, but with no WebSocket.
+    Refused {
+        /// The status; never 101.
+        status: u16,
+        /// `Retry-After`, at most [`RETRY_AFTER_MOST`](crate::defaults::RETRY_AFTER_MOST).
+        retry_after: Option<Duration>,
+    },
+    /// Whoever answered doesn't speak RFC 6455; and what is wrong with the answer.
+    NotWebSocket(&'static str),
+    /// The connection broke before the answer was whole.
+    Lost(io::Error),
+}
+
+impl OpenError {
+    /// What the session is told.
+    pub fn ended(&self) -> Ended {
+        match self {
+            Self::NoAddress(..) | Self::NoConnection(..) | Self::Trust(_) | Self::Tls(_) => {
+                Ended::Unreachable
+            }
+            Self::Refused { status, retry_after } => Ended::Refused {
+                status: *status,
+                retry_after: *retry_after,
+            },
+            Self::NotWebSocket(_) => Ended::Garbled,
+            Self::Lost(_) => Ended::Lost,
+        }
+    }
+}
+
+impl From<TrustError> for OpenError {
+    fn from(error: TrustError) -> Self {
+        Self::Trust(error)
+    }
+}
+
+impl std::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NoAddress(_, error)
+            | Self::NoConnection(_, error)
+            | Self::Tls(error)
+            | Self::Lost(error) => Some(error),
+            Self::Trust(error) => Some(error),
+            Self::Refused { .. } | Self::NotWebSocket(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAddress(host, error) => {
+                write!(
+                    f,
+                    "no address is known for {host}: is the name right, and is there a network? ({error})"
+                )
+            }
+            Self::NoConnection(service, error) => {
+                write!(
+                    f,
+                    "nobody answers at {service}: is the service running, and is the port right? ({error})"
+                )
+            }
+            Self::Trust(error) => error.fmt(f),
+            Self::Tls(error) => tls(error, f),
+            Self::Refused { status, retry_after } => {
+                write!(
+                    f,
+                    "the service answered with status {status}: {}",
+                    advice(*status)
+                )?;
+                match retry_after {
+                    Some(wait) => write!(f, " (not before {} seconds are over)", wait.as_secs()),
+                    None => Ok(()),
+                }
+            }
+            Self::NotWebSocket(what) => write!(f, "no push service answers there: {what}"),
+            Self::Lost(error) => write!(
+                f,
+                "the connection broke before the service had answered ({error})"
+            ),
+        }
+    }
+}
+
+fn tls(error: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some(error) = error
+        .get_ref()
+        .and_then(|error| error.downcast_ref::<rustls::Error>())
+    else {
+        return write!(f, "the connection broke during the TLS handshake ({error})");
+    };
+    match error {
+        rustls::Error::InvalidCertificate(error) => certificate(error, f),
+        rustls::Error::InvalidMessage(_) => {
+            f.write_str("who answers there doesn't speak TLS: is the port right, or is it ws:// ?")
+        }
+        error => write!(f, "TLS failed: {error}"),
+    }
+}
+
+fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error {
+        CertificateError::UnknownIssuer => f.write_str(
+            "the service's certificate comes from nobody whom this machine trusts: give its CA with --ca FILE",
+        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            f.write_str("the service's certificate has expired, or this machine's clock is wrong")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            f.write_str("the service's certificate is not valid yet, or this machine's clock is wrong")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            write!(f, "the service's certificate is for another name ({error})")
+        }
+        error => write!(f, "the service's certificate can't be accepted ({error})"),
+    }
+}
+
+fn advice(status: u16) -> &'static str {
+    match status {
+        200..=299 => "a page, and no WebSocket: is this the push service's URL?",
+        300..=399 => "it redirects, which is not followed: use the URL to which it leads",
+        401 | 403 => "it doesn't let this user agent in",
+        404 | 410 => "there is no push service at this path: is the URL right, and the secret in it?",
+        429 => "too many come at once: later",
+        400..=499 => "it doesn't take this for the beginning of a WebSocket: is this the push service's URL?",
+        502 | 504 => "a proxy in front of the service doesn't reach it",
+        500..=599 => "it has trouble, or is busy: later",
+        _ => "nobody knows what that means",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is broken is told apart: what the session is told, and what people are.
+    #[test]
+    fn sentences() {
+        let io = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        let tls = |error| OpenError::Tls(io::Error::new(io::ErrorKind::InvalidData, error));
+        let bad = |error| tls(rustls::Error::InvalidCertificate(error));
+        let refused = |status, retry_after| OpenError::Refused { status, retry_after };
+        let minute = Some(Duration::from_secs(60));
+        let not_trusted = || TrustError::NoSystemCertificates(None);
+        let rows = [
+            (OpenError::NoAddress("push".into(), io()), "is the name right"),
+            (OpenError::NoConnection("push:1".into(), io()), "at push:1"),
+            (OpenError::Trust(not_trusted()), "--ca FILE"),
+            (OpenError::Tls(io()), "broke during the TLS handshake"),
+            (bad(CertificateError::UnknownIssuer), "--ca FILE"),
+            (bad(CertificateError::Expired), "clock"),
+            (bad(CertificateError::NotValidYet), "clock"),
+            (bad(CertificateError::NotValidForName), "another name"),
+            (bad(CertificateError::Revoked), "can't be accepted"),
+            (tls(rustls::Error::DecryptError), "TLS failed"),
+            (
+                tls(rustls::Error::InvalidMessage(
+                    rustls::InvalidMessage::InvalidContentType,
+                )),
+                "ws://",
+            ),
+            (OpenError::Lost(io()), "broke"),
+            (
+                OpenError::NotWebSocket("why"),
+                "no push service answers there: why",
+            ),
+            (refused(200, None), "a page"),
+            (refused(301, None), "not followed"),
+            (refused(403, None), "let"),
+            (refused(404, None), "secret"),
+            (refused(426, None), "status 426"),
+            (refused(429, minute), "not before 60 seconds"),
+            (refused(502, None), "proxy"),
+            (refused(503, minute), "busy"),
+            (refused(999, None), "nobody knows"),
+        ];
+        for (error, words) in rows {
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        assert_eq!(OpenError::Tls(io()).ended(), Ended::Unreachable);
+        assert_eq!(OpenError::Lost(io()).ended(), Ended::Lost);
+        assert_eq!(OpenError::NotWebSocket("").ended(), Ended::Garbled);
+        let ended = Ended::Refused {
+            status: 503,
+            retry_after: minute,
+        };
+        assert_eq!(refused(503, minute).ended(), ended);
+    }
+}

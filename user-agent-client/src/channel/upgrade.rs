@@ -1,0 +1,165 @@
+//! The upgrade from HTTP/1.1 (RFC 6455 §4.1): what is asked, and what is taken for a yes.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::{OpenError, Wire, random};
+use crate::defaults::{RETRY_AFTER_MOST, UPGRADE_HEAD_BYTES, UPGRADE_HEADERS};
+use crate::server_url::ServerUrl;
+
+/// RFC 6455 §1.3.
+const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Room to read into: the usual answer has some 200 bytes, and a first message may come with it.
+const ROOM_BYTES: usize = 1_024;
+
+/// The first byte of whatever a TLS server says to who speaks HTTP: an alert (RFC 8446 §5.1).
+const TLS_ALERT: u8 = 21;
+
+/// Asks for a WebSocket, and returns what the service said after it agreed.
+pub(super) async fn upgrade(wire: &mut dyn Wire, url: &ServerUrl) -> Result<Vec<u8>, OpenError> {
+    let key = random::key();
+    wire.write_all(request(url, &key).as_bytes())
+        .await
+        .map_err(OpenError::Lost)?;
+    wire.flush().await.map_err(OpenError::Lost)?;
+    let accept = accept(&key);
+    let mut answer = Vec::new();
+    let mut interim_bytes = 0;
+    loop {
+        match read_answer(&answer, &accept)? {
+            Some(Answered::Interim(bytes)) => {
+                answer.drain(..bytes);
+                interim_bytes += bytes;
+                continue;
+            }
+            Some(Answered::Upgraded(bytes)) => {
+                answer.drain(..bytes);
+                answer.shrink_to_fit();
+                return Ok(answer);
+            }
+            None if interim_bytes + answer.len() > UPGRADE_HEAD_BYTES => {
+                return Err(OpenError::NotWebSocket("its answer is too long"));
+            }
+            None => {}
+        }
+        answer.reserve(ROOM_BYTES);
+        if wire.read_buf(&mut answer).await.map_err(OpenError::Lost)? == 0 {
+            return Err(OpenError::Lost(io::ErrorKind::UnexpectedEof.into()));
+        }
+    }
+}
+
+/// The subprotocol is offered because Firefox does (WS-CON-2).
+fn request(url: &ServerUrl, key: &str) -> String {
+    format!(
+        "GET {} HTTP/1.1\r\n\
+         Host: {}\r\n\
+         User-Agent: user-agent-client/{}\r\n\
+         Connection: Upgrade\r\n\
+         Upgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: {key}\r\n\
+         Sec-WebSocket-Protocol: push-notification\r\n\r\n",
+        url.path_and_query(),
+        url.authority(),
+        env!("CARGO_PKG_VERSION"),
+    )
+}
+
+fn accept(key: &str) -> String {
+    let digest = sha1_smol::Sha1::from(format!("{key}{ACCEPT_SUFFIX}")).digest();
+    STANDARD.encode(digest.bytes())
+}
+
+/// An answer, and how many bytes it took.
+#[derive(PartialEq, Eq, Debug)]
+enum Answered {
+    /// The answer is still to come (RFC 9110 §15.2).
+    Interim(usize),
+    Upgraded(usize),
+}
+
+/// Reads an answer; `None` if it isn't whole yet.
+fn read_answer(bytes: &[u8], accept: &str) -> Result<Option<Answered>, OpenError> {
+    if bytes.first() == Some(&TLS_ALERT) {
+        return Err(OpenError::NotWebSocket(
+            "it speaks TLS, so the URL begins with wss://",
+        ));
+    }
+    let mut headers = [httparse::EMPTY_HEADER; UPGRADE_HEADERS];
+    let mut response = httparse::Response::new(&mut headers);
+    let length = match response.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(OpenError::NotWebSocket("its answer has too many header fields"));
+        }
+        Err(_) => return Err(OpenError::NotWebSocket("it doesn't speak HTTP/1.1")),
+    };
+    let headers = Headers(response.headers);
+    match response.code {
+        Some(101) => headers.check(accept).map(|()| Some(Answered::Upgraded(length))),
+        Some(100..=199) => Ok(Some(Answered::Interim(length))),
+        status => Err(OpenError::Refused {
+            status: status.unwrap_or_default(),
+            retry_after: headers.retry_after(SystemTime::now()),
+        }),
+    }
+}
+
+struct Headers<'a>(&'a [httparse::Header<'a>]);
+
+impl<'a> Headers<'a> {
+    /// RFC 6455 §4.1, the client's checks of the answer, but for the subprotocol, which may be any (WS-CON-2).
+    fn check(&self, accept: &str) -> Result<(), OpenError> {
+        let wrong = |what| Err(OpenError::NotWebSocket(what));
+        if !self.has_token("upgrade", "websocket") || !self.has_token("connection", "upgrade") {
+            return wrong("it changes to another protocol than WebSocket");
+        }
+        if !self.values("sec-websocket-accept").eq([accept]) {
+            return wrong(
+                "it agrees to a WebSocket that nobody asked for: its Sec-WebSocket-Accept is wrong",
+            );
+        }
+        if self
+            .values("sec-websocket-extensions")
+            .any(|value| !value.is_empty())
+        {
+            return wrong("it wants a WebSocket extension that was not offered");
+        }
+        Ok(())
+    }
+
+    /// `Retry-After` in either form (RFC 9110 §10.2.3). A time that is over means now.
+    fn retry_after(&self, now: SystemTime) -> Option<Duration> {
+        let value = self.values("retry-after").next()?;
+        let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+            // What doesn't fit is long.
+            value.parse().map_or(Duration::MAX, Duration::from_secs)
+        } else {
+            let at = httpdate::parse_http_date(value).ok()?;
+            at.duration_since(now).unwrap_or_default()
+        };
+        Some(wait.min(RETRY_AFTER_MOST))
+    }
+
+    fn has_token(&self, name: &str, token: &str) -> bool {
+        self.values(name)
+            .flat_map(|value| value.split(','))
+            .any(|value| value.trim().eq_ignore_ascii_case(token))
+    }
+
+    /// The values of a header field that are text.
+    fn values(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |header| header.name.eq_ignore_ascii_case(name))
+            .filter_map(|header| std::str::from_utf8(header.value).ok())
+            .map(str::trim)
+    }
+}

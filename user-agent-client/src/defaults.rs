@@ -1,0 +1,165 @@
+//! Every limit of the user agent, with its unit, its reason and its source.
+//!
+//! A source is a section of an RFC, a rule of `docs/coverage.md` (PR-…, WS-…), a measurement, or "chosen, because".
+
+use std::time::Duration;
+
+use push_protocol::session::user_agent::Limits;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// From the first packet to an open channel. Chosen: a satellite link with lost packets gets through in half of it.
+pub const CONNECT_WITHIN: Duration = SECOND.saturating_mul(30);
+
+/// For an answer to hello, a request or a ping. Source: Firefox (WS-CLS-2), which services are tuned to.
+pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// The shortest silence before a ping. Source: the deployed peer closes whoever asks more often (WS-PNG-3).
+pub const KEEPALIVE_LEAST: Duration = SECOND.saturating_mul(45);
+
+/// The longest. Source: the deployed peer and ours ask after as long by themselves (WS-CON-8).
+pub const KEEPALIVE_MOST: Duration = SECOND.saturating_mul(300);
+
+/// The shortest wait before the next connection. Chosen: ten connections a second burden nobody.
+pub const BACKOFF_LEAST: Duration = Duration::from_millis(100);
+
+/// The longest wait after the first failure. Chosen: a restarted service is back within a second or two.
+pub const BACKOFF_BASE: Duration = SECOND;
+
+/// The longest wait of all. Chosen: a person who mends something looks for as long.
+pub const BACKOFF_MOST: Duration = SECOND.saturating_mul(300);
+
+/// A channel that lived for so long was a good one. Chosen: longer than it takes to say hello and be closed.
+pub const STEADY_AFTER: Duration = SECOND.saturating_mul(10);
+
+/// Messages with the application or waiting to be tried again. Chosen: several windows of any known service (32, 150).
+pub const HELD_MESSAGES: usize = 256;
+
+/// Bytes of their bodies. Chosen: all of them at the size that services must take (RFC 8030 §7.2), twice over.
+pub const HELD_BYTES: usize = 2 * HELD_MESSAGES * 4_096;
+
+/// How often an application that fails is tried. Source: the W3C Push API recommends at least three (WP-RCV-6).
+pub const ATTEMPTS: u32 = 3;
+
+/// The wait before the second attempt. Chosen: what a busy disk or a restarting neighbour needs.
+pub const RETRY_AFTER: Duration = SECOND.saturating_mul(2);
+
+/// Requests under way. Chosen: enough to set up hundreds of subscriptions in a second.
+pub const REQUESTS: usize = 16;
+
+/// The wait before a request is repeated that the service could not serve. Chosen: as for the service's own storage.
+pub const ASK_AGAIN_AFTER: Duration = SECOND.saturating_mul(5);
+
+/// Texts on one channel that mean nothing. Chosen: a service that is newer than we are says a few.
+pub const NONSENSE: u32 = 100;
+
+/// How long the application may take over what is in its hands when the user agent stops. Chosen: below the 30 s that
+/// service managers grant before they kill.
+pub const STOP_WITHIN: Duration = SECOND.saturating_mul(20);
+
+/// Calls from the application that wait for the user agent's task.
+pub const CALLS: usize = 32;
+
+/// News that the application has not read. Chosen: one that never reads any loses nothing that it can't ask for.
+pub const NEWS: usize = 64;
+
+// What a user agent keeps.
+
+/// Subscriptions of one user agent, those that are ending included. Chosen: far above what one machine's applications
+/// need; every change of one rewrites all of them, which takes 0.1 s at this number (measured).
+pub const SUBSCRIPTIONS: usize = 10_000;
+
+/// Characters of a subscription's label. Chosen: room for any name that people give, and short enough for a file's name.
+pub const LABEL_CHARACTERS: usize = 64;
+
+/// Bytes of `state.json` that are read. Chosen: [`SUBSCRIPTIONS`] of the largest kind take 4,800 bytes each, two push
+/// resources and a label in which every byte is escaped; so a larger file is none of ours.
+pub const STATE_BYTES: u64 = 48 << 20;
+
+/// Records in `messages.log`, of 32 bytes each, before it is written anew with those that still count. Chosen: 2 MiB; eight
+/// times what can still count (4,096 messages done and 4,096 tried), so that writing it anew costs a message next to nothing.
+pub const MESSAGE_RECORDS: usize = 1 << 16;
+
+/// Bytes of a `PushSubscription` in JSON. Chosen: four times the longest push resource and its keys, as applications add
+/// members of their own.
+pub const PUSH_SUBSCRIPTION_BYTES: usize = 16 << 10;
+
+// The channel.
+
+/// The longest message that a service may send. In bytes. Chosen: the largest body that a service takes is some 6 KiB,
+/// 8 KiB as base64; ten times that leaves room for members that nobody thought of yet.
+pub const MESSAGE_BYTES: u32 = 64 * 1024;
+
+/// Read from a socket at once, into a buffer that belongs to the thread. In bytes. Chosen: a dozen messages of the usual
+/// size, and the longest record of TLS.
+pub const READ_BYTES: usize = 16 * 1024;
+
+/// What may wait to be written before the service counts as dead. In bytes. Chosen: more than a thousand acknowledgements,
+/// which no service leaves unread that is alive.
+pub const UNWRITTEN_BYTES: usize = 256 * 1024;
+
+/// The answer to an upgrade, interim answers included. In bytes. Chosen: twice what common servers take of a client, so
+/// that no proxy's cookies are in the way.
+pub const UPGRADE_HEAD_BYTES: usize = 16 * 1024;
+
+/// Header fields of that answer. Chosen: several times what a service and two proxies in front of it add.
+pub const UPGRADE_HEADERS: usize = 64;
+
+/// The longest `Retry-After` that is believed. Chosen: a service that wants nobody for longer than a day made a mistake.
+pub const RETRY_AFTER_MOST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long the next address of a service waits for the one before it. RFC 8305 §5 recommends 250 ms.
+pub const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// Addresses of a service that are tried. Chosen: a name with more has as many that work among the first.
+pub const ADDRESSES: usize = 8;
+
+/// How long a farewell may take, the service's answer included. Chosen: a round trip around the world, with one loss.
+pub const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// The longest URL of a service. In bytes. Chosen: what browsers and proxies take of any URL.
+pub const SERVER_URL_BYTES: usize = 2_048;
+
+/// Services whose TLS sessions are remembered, so that coming back costs less. Chosen: a user agent has one service, and
+/// maybe a few names for it.
+pub const TLS_SESSIONS: usize = 8;
+
+// The network.
+
+/// How long the network has to be quiet before its change is reported, because changes come in bursts. Chosen: what
+/// happens between an interface that comes up and its addresses and routes takes less.
+pub const NETWORK_QUIET: Duration = Duration::from_millis(500);
+
+/// The longest that a network which never becomes quiet holds a report back. Chosen: a user agent should be back within
+/// seconds.
+pub const NETWORK_QUIET_MOST: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether the machine slept. Chosen: rare enough to cost nothing, and an answer after a sleep may
+/// come some seconds late.
+pub const SLEEP_LOOK: Duration = Duration::from_secs(10);
+
+/// The shortest sleep that counts as one. Chosen: above what two clocks differ by when they are read one after the other,
+/// below what makes a NAT forget a connection.
+pub const SLEEP_LEAST: Duration = Duration::from_secs(2);
+
+/// All limits of the session.
+pub fn limits() -> Limits {
+    Limits {
+        connect_within: CONNECT_WITHIN,
+        answer_within: ANSWER_WITHIN,
+        keepalive_least: KEEPALIVE_LEAST,
+        keepalive_most: KEEPALIVE_MOST,
+        backoff_least: BACKOFF_LEAST,
+        backoff_base: BACKOFF_BASE,
+        backoff_most: BACKOFF_MOST,
+        steady_after: STEADY_AFTER,
+        held_messages: HELD_MESSAGES,
+        held_bytes: HELD_BYTES,
+        attempts: ATTEMPTS,
+        retry_after: RETRY_AFTER,
+        requests: REQUESTS,
+        ask_again_after: ASK_AGAIN_AFTER,
+        nonsense: NONSENSE,
+        stop_within: STOP_WITHIN,
+    }
+}

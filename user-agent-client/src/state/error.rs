@@ -1,0 +1,179 @@
+//! Why something can't be kept, or what was kept can't be used. Each is a sentence that says what to do.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use push_protocol::identifiers::SubscriptionName;
+
+use crate::defaults::{LABEL_CHARACTERS, SERVER_URL_BYTES, SUBSCRIPTIONS};
+
+/// Why something can't be kept, or what was kept can't be used. Holds no secret: not the service's URL either.
+#[derive(Debug)]
+pub enum StateError {
+    /// A label is empty, too long, or has characters that file names can't have.
+    BadLabel,
+    /// Another subscription has this label.
+    LabelInUse(Box<str>),
+    /// There are [`SUBSCRIPTIONS`] already.
+    TooManySubscriptions,
+    /// A subscription is asked for that was not prepared: a mistake of the caller. Nothing has changed.
+    NotPrepared(SubscriptionName),
+    /// The URL of a service has more than [`SERVER_URL_BYTES`].
+    ServerTooLong,
+    /// The state was made with another service.
+    OtherServer,
+    /// The random source failed. Nothing has changed.
+    NoRandomness,
+
+    /// Another user agent uses the directory.
+    Locked {
+        /// The directory.
+        directory: PathBuf,
+        /// Its process, if it could write that down.
+        process: Option<u32>,
+    },
+    /// There is no such directory.
+    NoDirectory(PathBuf),
+    /// Something else has the directory's name.
+    NotADirectory(PathBuf),
+    /// A file is not as it was written. Nothing was touched.
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A later version wrote the file. Nothing was touched.
+    NewerFormat {
+        /// The file.
+        file: PathBuf,
+        /// Its format.
+        format: u64,
+    },
+    /// The file system is read-only, or the permissions forbid it.
+    NotAllowed(FileError),
+    /// The disk is full, or the quota or file size limit is reached.
+    DiskFull(FileError),
+    /// Something else went wrong.
+    Io(FileError),
+    /// An earlier change could not be kept, so none is any more.
+    Failed,
+
+    /// What became of a message could not be written down. Nothing is lost: after a restart it may be handled again.
+    Messages(FileError),
+}
+
+/// What went wrong with which file.
+#[derive(Debug)]
+pub struct FileError {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// What the system said.
+    pub error: io::Error,
+}
+
+impl StateError {
+    /// Whether the user agent may go on: only the memory of its last messages is concerned, which costs a duplicate after
+    /// a restart. [`StateError::NotAllowed`], [`DiskFull`](StateError::DiskFull), [`Io`](StateError::Io) and
+    /// [`Failed`](StateError::Failed) from a save are final, because the session rests on what was not kept.
+    pub fn is_about_messages_only(&self) -> bool {
+        matches!(self, Self::Messages(_))
+    }
+
+    /// Sorts what the system said by who can help.
+    pub(super) fn of_file(path: &Path, error: io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let kind = error.kind();
+        let path = path.to_owned();
+        match kind {
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::NotAllowed(FileError { path, error }),
+            Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
+                Self::DiskFull(FileError { path, error })
+            }
+            _ => Self::Io(FileError { path, error }),
+        }
+    }
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadLabel => write!(
+                f,
+                "The name of the subscription can't be used; choose one of 1 to {LABEL_CHARACTERS} characters, without / and \
+                 control characters, and not . or ..",
+            ),
+            Self::LabelInUse(label) => write!(
+                f,
+                "There is a subscription with the name {label}; choose another name, or unsubscribe it first."
+            ),
+            Self::TooManySubscriptions => write!(
+                f,
+                "There are {SUBSCRIPTIONS} subscriptions, which is all that one user agent keeps; unsubscribe some, or use \
+                 another state directory."
+            ),
+            Self::NotPrepared(name) => write!(f, "The subscription {name} was asked for without being prepared."),
+            Self::ServerTooLong => write!(f, "The server's URL has more than {SERVER_URL_BYTES} bytes; use a shorter one."),
+            Self::OtherServer => f.write_str(
+                "The state belongs to another server, and nothing in it is of use elsewhere; name the server with the URL \
+                 with which it was made, or use another state directory.",
+            ),
+            Self::NoRandomness => f.write_str("The random source failed; check that the system provides getrandom."),
+            Self::Locked { directory, process } => {
+                write!(f, "The state directory {} is in use by ", directory.display())?;
+                match process {
+                    Some(process) => write!(f, "process {process}")?,
+                    None => f.write_str("another process")?,
+                }
+                f.write_str("; stop that one first, or use another directory.")
+            }
+            Self::NoDirectory(path) => write!(
+                f,
+                "There is no state directory {}; check its name, or subscribe, which makes it.",
+                path.display()
+            ),
+            Self::NotADirectory(path) => {
+                write!(f, "{} is not a directory; name a directory for the state.", path.display())
+            }
+            Self::Damaged { file, what } => write!(
+                f,
+                "{} is damaged: {what}. Nothing was touched. Restore the file from a backup, or move it away and subscribe \
+                 anew.",
+                file.display()
+            ),
+            Self::NewerFormat { file, format } => write!(
+                f,
+                "{} has the format {format}, which a later version wrote. Nothing was touched. Use that version, or \
+                 another state directory.",
+                file.display()
+            ),
+            Self::NotAllowed(at) => write!(
+                f,
+                "{at}. Give this user the right to read and write there, or use another state directory."
+            ),
+            Self::DiskFull(at) => write!(f, "{at}. Free some space, then start again: what was kept before is intact."),
+            Self::Io(at) => write!(f, "{at}. Check the disk, then start again: what was kept before is intact."),
+            Self::Failed => f.write_str("An earlier change could not be kept; start again once that is repaired."),
+            Self::Messages(at) => write!(
+                f,
+                "{at}. No message is lost, but after a restart the last ones may be handled again."
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StateError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NotAllowed(at) | Self::DiskFull(at) | Self::Io(at) | Self::Messages(at) => Some(&at.error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.error)
+    }
+}

@@ -1,0 +1,196 @@
+//! All that is kept, as it is at one moment. What the session knows of it is [`Durable`]; labels and keys are ours.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use push_protocol::encryption::SubscriptionKeys;
+use push_protocol::identifiers::SubscriptionName;
+use push_protocol::session::user_agent::{Change, Durable, Registration};
+use ring::rand::SystemRandom;
+
+use super::error::StateError;
+use crate::defaults::LABEL_CHARACTERS;
+use crate::subscription::Subscription;
+
+/// What a user agent keeps, as it was at one moment.
+///
+/// **Invariant:** each registration has an entry, each entry a registration; no two wanted ones have the same label.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    pub(super) server: Option<Box<str>>,
+    pub(super) durable: Durable,
+    pub(super) entries: BTreeMap<SubscriptionName, Entry>,
+}
+
+/// What the session needs not know of a subscription.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) label: Box<str>,
+    pub(super) keys: SubscriptionKeys,
+    /// Milliseconds since 1970.
+    pub(super) created: u64,
+}
+
+impl Snapshot {
+    /// The URL of the service that the subscriptions are with, by the letter.
+    pub fn server(&self) -> Option<&str> {
+        self.server.as_deref()
+    }
+
+    /// What the session has to know.
+    pub fn durable(&self) -> &Durable {
+        &self.durable
+    }
+
+    /// The subscriptions that the application wants, by label.
+    pub fn subscriptions(&self) -> impl Iterator<Item = Subscription> {
+        let mut wanted: Vec<_> = self.wanted().collect();
+        wanted.sort_by(|(_, one), (_, other)| one.label.cmp(&other.label));
+        wanted.into_iter().filter_map(|(name, _)| self.show(name))
+    }
+
+    /// The subscription with this label, unless it is ending.
+    pub fn subscription(&self, label: &str) -> Option<Subscription> {
+        self.show(self.name_of(label)?)
+    }
+
+    /// The name of the subscription with this label, unless it is ending.
+    pub fn name_of(&self, label: &str) -> Option<SubscriptionName> {
+        self.wanted()
+            .find(|(_, entry)| &*entry.label == label)
+            .map(|(name, _)| name)
+    }
+
+    /// The label of a subscription, also of one that is ending.
+    pub fn label_of(&self, name: SubscriptionName) -> Option<&str> {
+        self.entries.get(&name).map(|entry| &*entry.label)
+    }
+
+    /// The keys of a subscription, also of one that is ending.
+    pub fn keys(&self, name: SubscriptionName) -> Option<&SubscriptionKeys> {
+        self.entries.get(&name).map(|entry| &entry.keys)
+    }
+
+    fn wanted(&self) -> impl Iterator<Item = (SubscriptionName, &Entry)> {
+        self.entries
+            .iter()
+            .map(|(name, entry)| (*name, entry))
+            .filter(|(name, _)| self.is_wanted(*name))
+    }
+
+    fn is_wanted(&self, name: SubscriptionName) -> bool {
+        let registration = self.durable.registrations.get(&name);
+        registration.is_some_and(Registration::is_wanted)
+    }
+
+    fn show(&self, name: SubscriptionName) -> Option<Subscription> {
+        let registration = self.durable.registrations.get(&name)?;
+        let entry = self.entries.get(&name)?;
+        Some(Subscription {
+            label: entry.label.clone(),
+            name,
+            push_resource: registration.push_resource().cloned(),
+            recipient: entry.keys.recipient().clone(),
+            application_server: registration.application_server,
+            created: entry.created,
+            replaced: registration.replaced.is_some(),
+        })
+    }
+
+    /// A copy without the messages, which no change of subscriptions touches and which are many.
+    pub(super) fn without_messages(&self) -> Self {
+        Self {
+            server: self.server.clone(),
+            durable: Durable {
+                identity: self.durable.identity.clone(),
+                registrations: self.durable.registrations.clone(),
+                ..Durable::default()
+            },
+            entries: self.entries.clone(),
+        }
+    }
+
+    /// Takes a change of identity or subscriptions, with all that follows for labels and keys. After an error it may be
+    /// half done.
+    pub(super) fn apply(
+        &mut self,
+        change: &Change,
+        prepared: &BTreeMap<SubscriptionName, Entry>,
+    ) -> Result<(), StateError> {
+        match change {
+            Change::Identified(identity) => {
+                let before = self.durable.identity.as_ref();
+                let is_another = before.is_some_and(|before| before != identity);
+                self.durable.apply(change);
+                self.forget_what_is_gone();
+                if is_another {
+                    self.draw_new_keys()?;
+                }
+                return Ok(());
+            }
+            Change::Asked { name, .. } => {
+                let entry = self.entry_of(*name, prepared)?;
+                self.entries.insert(*name, entry);
+            }
+            _ => {}
+        }
+        self.durable.apply(change);
+        self.forget_what_is_gone();
+        Ok(())
+    }
+
+    /// What a subscription of this name begins with: what was prepared, or, if it begins anew, its label and new keys
+    /// (E91-1).
+    fn entry_of(
+        &self,
+        name: SubscriptionName,
+        prepared: &BTreeMap<SubscriptionName, Entry>,
+    ) -> Result<Entry, StateError> {
+        if let Some(entry) = prepared.get(&name) {
+            return Ok(entry.clone());
+        }
+        let label = self.label_of(name).ok_or(StateError::NotPrepared(name))?;
+        if self.name_of(label).is_some_and(|other| other != name) {
+            return Err(StateError::LabelInUse(label.into()));
+        }
+        Entry::new(label)
+    }
+
+    fn forget_what_is_gone(&mut self) {
+        let registrations = &self.durable.registrations;
+        self.entries.retain(|name, _| registrations.contains_key(name));
+    }
+
+    /// WP-RFR-1. The label stays, and so does the time at which the application made it.
+    fn draw_new_keys(&mut self) -> Result<(), StateError> {
+        for entry in self.entries.values_mut() {
+            entry.keys = draw_keys()?;
+        }
+        Ok(())
+    }
+}
+
+impl Entry {
+    /// Of a subscription that is made now.
+    pub(super) fn new(label: &str) -> Result<Self, StateError> {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(Self {
+            label: label.into(),
+            keys: draw_keys()?,
+            created: u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+/// Whether scripts can put it into file names and environment variables.
+pub(super) fn is_label(text: &str) -> bool {
+    let length = text.chars().take(LABEL_CHARACTERS + 1).count();
+    (1..=LABEL_CHARACTERS).contains(&length)
+        && !text.chars().any(|c| c == '/' || c.is_control())
+        && text != "."
+        && text != ".."
+}
+
+fn draw_keys() -> Result<SubscriptionKeys, StateError> {
+    SubscriptionKeys::generate(&SystemRandom::new()).map_err(|_| StateError::NoRandomness)
+}

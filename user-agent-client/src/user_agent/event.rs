@@ -1,0 +1,53 @@
+//! What an application is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::message::Message;
+use crate::state::StateError;
+use crate::subscription::Subscription;
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A push message.
+    Message(Message),
+    /// The channel is open and the service knows us.
+    Connected,
+    /// There is no channel.
+    Disconnected {
+        /// Why, in a sentence.
+        why: String,
+        /// When the next attempt begins; `None`: not before the network changes or something is asked for.
+        again_in: Option<Duration>,
+    },
+    /// A subscription that was asked for earlier is there.
+    Subscribed(Subscription),
+    /// A subscription has another push resource and other keys, because the service had forgotten the old one
+    /// (`pushsubscriptionchange`, WP-RFR-2). Give them to the application server, then call
+    /// [`told`](super::UserAgent::told); until then it is said again at each start.
+    Renewed(Subscription),
+    /// The service won't make this subscription, and it is gone.
+    Refused {
+        /// Which.
+        label: Arc<str>,
+        /// The service's status.
+        status: u16,
+    },
+    /// The service can't serve a request for this subscription now.
+    Waiting {
+        /// Which.
+        label: Arc<str>,
+        /// When it is asked again.
+        again_in: Duration,
+    },
+    /// The service confirmed that a subscription is gone.
+    Unsubscribed,
+    /// The application failed on a message too often, and it is given up (WP-RCV-6).
+    GaveUp {
+        /// Of which subscription.
+        label: Arc<str>,
+    },
+    /// The state can't be kept: the user agent stops before it promises what it would forget.
+    Failed(StateError),
+}

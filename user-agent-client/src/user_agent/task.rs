@@ -1,0 +1,465 @@
+//! The task: tells the session what happened, and does what it says.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use push_protocol::Coding;
+use push_protocol::SubscriptionName;
+use push_protocol::session::Moment;
+use push_protocol::session::user_agent::{
+    self as session, Action, Arrived, Change, Counters, Ended, MessageKey, Outcome, Stage, Why,
+};
+use push_protocol::vapid::PublicKey;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::link::{Link, Moved};
+use super::{Event, Options, SubscribeError};
+use crate::channel::Incoming;
+use crate::message::{Data, Message};
+use crate::server_url::ServerUrl;
+use crate::state::{State, StateError};
+use crate::subscription::Subscription;
+use crate::tls::Trust;
+
+/// What a handle asks for.
+#[derive(Debug)]
+pub(super) enum Call {
+    Subscribe {
+        label: Box<str>,
+        application_server: Option<PublicKey>,
+        reply: oneshot::Sender<Result<Subscription, SubscribeError>>,
+    },
+    Unsubscribe {
+        label: Box<str>,
+        reply: oneshot::Sender<Result<bool, SubscribeError>>,
+    },
+    Settled {
+        reply: oneshot::Sender<()>,
+    },
+    Subscriptions {
+        reply: oneshot::Sender<Vec<Subscription>>,
+    },
+    Told {
+        label: Box<str>,
+    },
+    NetworkChanged,
+    Counters {
+        reply: oneshot::Sender<Counters>,
+    },
+    Stop,
+}
+
+pub(super) struct Task {
+    session: session::UserAgent,
+    state: State,
+    server: ServerUrl,
+    trust: Trust,
+    link: Link,
+    actions: Vec<Action>,
+    begin: Instant,
+    messages: mpsc::Sender<Message>,
+    news: mpsc::Sender<Event>,
+    verdicts: mpsc::UnboundedReceiver<(MessageKey, Outcome)>,
+    verdicts_to: mpsc::UnboundedSender<(MessageKey, Outcome)>,
+    /// Who waits for a subscription to be confirmed. Bounded by the callers, each of which waits.
+    subscribing: HashMap<SubscriptionName, Vec<oneshot::Sender<Result<Subscription, SubscribeError>>>>,
+    settling: Vec<oneshot::Sender<()>>,
+    /// Why the last channel was not opened, in a sentence.
+    not_opened: Option<String>,
+    /// Messages can't be remembered: said once.
+    forgetful: bool,
+    failed: bool,
+}
+
+impl Task {
+    pub(super) fn new(
+        server: ServerUrl,
+        trust: Trust,
+        state: State,
+        options: &Options,
+        messages: mpsc::Sender<Message>,
+        news: mpsc::Sender<Event>,
+    ) -> Self {
+        let mut seed = [0; 8];
+        // Only to spread reconnects: any number will do.
+        let _ = SystemRandom::new().fill(&mut seed);
+        let limits = Arc::clone(&options.limits);
+        let (verdicts_to, verdicts) = mpsc::unbounded_channel();
+        Self {
+            session: session::UserAgent::new(limits, state.durable().clone(), u64::from_ne_bytes(seed)),
+            state,
+            server,
+            trust,
+            link: Link::None,
+            actions: Vec::new(),
+            begin: Instant::now(),
+            messages,
+            news,
+            verdicts,
+            verdicts_to,
+            subscribing: HashMap::new(),
+            settling: Vec::new(),
+            not_opened: None,
+            forgetful: false,
+            failed: false,
+        }
+    }
+
+    /// Runs until the session has stopped.
+    pub(super) async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
+        self.session.tell_again(&mut self.actions);
+        let messages = self.messages.clone();
+        let mut is_called = true;
+        loop {
+            self.act();
+            if self.session.is_stopped() || self.failed {
+                break;
+            }
+            let due = self.instant(self.session.next_due());
+            tokio::select! {
+                // What the application is done with first: it makes room. Time last: it is rarely due.
+                biased;
+                Some((message, outcome)) = self.verdicts.recv() => self.judged(message, outcome),
+                moved = self.link.moved() => self.moved(moved),
+                call = calls.recv(), if is_called => match call {
+                    Some(call) => self.called(call),
+                    None => is_called = false,
+                },
+                () = messages.closed() => self.stop(),
+                () = sleep_until(due) => self.session.tick(self.now(), &mut self.actions),
+            }
+        }
+        self.link.closed().await;
+        // The state first: whoever waits for the end may want its directory next.
+        drop(self);
+        drop(calls);
+    }
+
+    fn moved(&mut self, moved: Moved) {
+        let now = self.now();
+        match moved {
+            Moved::Opened => self.session.opened(now, &mut self.actions),
+            Moved::NotOpened(error) => {
+                self.not_opened = Some(error.to_string());
+                self.session.ended(error.ended(), now, &mut self.actions);
+            }
+            Moved::Said(incoming) => self.said(incoming, now),
+        }
+        // All that one read brought, so that its acknowledgements leave in one write.
+        while self.actions.len() < ACTIONS_AT_ONCE
+            && let Some(incoming) = self.link.already_said()
+        {
+            self.said(incoming, now);
+            self.act();
+        }
+    }
+
+    fn said(&mut self, incoming: Incoming, now: Moment) {
+        match incoming {
+            Incoming::Answer(answer) => answer.tell(&mut self.session, now, &mut self.actions),
+            Incoming::SignOfLife => self.session.heard(now),
+            Incoming::Nonsense => self.session.nonsense(now, &mut self.actions),
+            Incoming::Ended(ended) => {
+                self.link.drop_channel();
+                self.session.ended(ended, now, &mut self.actions);
+            }
+        }
+    }
+
+    fn judged(&mut self, message: MessageKey, outcome: Outcome) {
+        let now = self.now();
+        self.session.handled(message, outcome, now, &mut self.actions);
+        while let Ok((message, outcome)) = self.verdicts.try_recv() {
+            self.session.handled(message, outcome, now, &mut self.actions);
+        }
+    }
+
+    fn called(&mut self, call: Call) {
+        match call {
+            Call::Subscribe {
+                label,
+                application_server,
+                reply,
+            } => self.subscribe(&label, application_server, reply),
+            Call::Unsubscribe { label, reply } => {
+                let answer = self.unsubscribe(&label);
+                let _ = reply.send(answer);
+            }
+            Call::Settled { reply } => self.settling.push(reply),
+            Call::Subscriptions { reply } => {
+                let _ = reply.send(self.state.subscriptions().collect());
+            }
+            Call::Told { label } => {
+                if let Some(name) = self.state.name_of(&label) {
+                    self.session.told(name, &mut self.actions);
+                }
+            }
+            Call::NetworkChanged => self.session.network_changed(self.now(), &mut self.actions),
+            Call::Counters { reply } => {
+                let _ = reply.send(self.session.counters());
+            }
+            Call::Stop => self.stop(),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.session.stop(self.now(), &mut self.actions);
+    }
+
+    fn subscribe(
+        &mut self,
+        label: &str,
+        application_server: Option<PublicKey>,
+        reply: oneshot::Sender<Result<Subscription, SubscribeError>>,
+    ) {
+        match self.asked(label, application_server) {
+            Ok(name) => match self.confirmed(name) {
+                Some(subscription) => drop(reply.send(Ok(subscription))),
+                None => self.subscribing.entry(name).or_default().push(reply),
+            },
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn asked(
+        &mut self,
+        label: &str,
+        application_server: Option<PublicKey>,
+    ) -> Result<SubscriptionName, SubscribeError> {
+        let name = match self.state.name_of(label) {
+            Some(name) => {
+                let known = self.session.durable().registrations.get(&name);
+                if known.is_some_and(|known| known.application_server != application_server) {
+                    return Err(SubscribeError::OtherKey);
+                }
+                name
+            }
+            None => self.state.prepare(label).map_err(SubscribeError::State)?,
+        };
+        let now = self.now();
+        self.session
+            .subscribe(name, application_server, now, &mut self.actions);
+        self.act();
+        if self.failed {
+            return Err(SubscribeError::Stopped);
+        }
+        Ok(name)
+    }
+
+    fn unsubscribe(&mut self, label: &str) -> Result<bool, SubscribeError> {
+        let Some(name) = self.state.name_of(label) else {
+            return Ok(false);
+        };
+        self.session.unsubscribe(name, self.now(), &mut self.actions);
+        self.act();
+        if self.failed {
+            return Err(SubscribeError::Stopped);
+        }
+        Ok(true)
+    }
+
+    fn confirmed(&self, name: SubscriptionName) -> Option<Subscription> {
+        let label = self.state.label_of(name)?;
+        let subscription = self.state.subscription(label)?;
+        subscription.push_resource.is_some().then_some(subscription)
+    }
+
+    /// Does what the session says, and what it says to what comes of that, until it has nothing more to say.
+    fn act(&mut self) {
+        while !self.actions.is_empty() && !self.failed {
+            for action in std::mem::take(&mut self.actions) {
+                self.perform(action);
+                if self.failed {
+                    // Nothing may follow that would rest on what could not be kept.
+                    break;
+                }
+            }
+        }
+        self.settle();
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::Save(change) => self.save(&change),
+            Action::Connect => self.link.open(&self.server, &self.trust),
+            Action::Say(say) => self.link.say(&say),
+            Action::Ping => self.link.ping(),
+            Action::HandOver { message, attempt } => self.hand_over(message, attempt),
+            Action::Disconnect(farewell) => self.link.close(farewell),
+            Action::Tell(event) => self.tell(event),
+        }
+    }
+
+    fn save(&mut self, change: &Change) {
+        match self.state.save(change) {
+            Ok(()) => {}
+            Err(error) if error.is_about_messages_only() => {
+                if !self.forgetful {
+                    tracing::warn!(%error, "messages that come again can't be recognised after a restart");
+                }
+                self.forgetful = true;
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn fail(&mut self, error: StateError) {
+        tracing::error!(%error, "the state can't be kept");
+        self.failed = true;
+        let _ = self.news.try_send(Event::Failed(error));
+    }
+
+    /// Decrypts and passes on. Content that was never encrypted is none (EUA-2).
+    fn hand_over(&mut self, arrived: Arc<Arrived>, attempt: u32) {
+        let message = self.decrypted(arrived.as_ref()).and_then(|data| {
+            let label = self.state.label_of(arrived.name()?)?;
+            let to = self.verdicts_to.clone();
+            Some(Message::new(
+                label.into(),
+                Arc::clone(&arrived),
+                attempt,
+                data,
+                to,
+            ))
+        });
+        match message {
+            // Without room, or without anybody there, the message itself says that nobody saw it.
+            Some(message) => drop(self.messages.try_send(message)),
+            None => {
+                let (key, now) = (arrived.key(), self.now());
+                self.session
+                    .handled(key, Outcome::NotDecrypted, now, &mut self.actions);
+            }
+        }
+    }
+
+    fn decrypted(&self, arrived: &Arrived) -> Option<Option<Data>> {
+        let content = arrived.content.as_ref()?;
+        if content.body.is_empty() && content.coding == Coding::Absent {
+            return Some(None);
+        }
+        let keys = self.state.keys(arrived.name()?)?;
+        match keys.decrypt(&content.coding, &content.body) {
+            Ok(bytes) => Some(Some(Data::new(bytes))),
+            Err(error) => {
+                tracing::warn!(%error, "a message can't be decrypted and is dropped");
+                None
+            }
+        }
+    }
+
+    fn tell(&mut self, event: session::Event) {
+        match event {
+            session::Event::Connected => self.news(Event::Connected),
+            session::Event::Disconnected { why, again_in } => {
+                // The session closes no link that ended by itself.
+                let why = self.not_opened.take().unwrap_or_else(|| sentence(why));
+                self.news(Event::Disconnected { why, again_in });
+            }
+            session::Event::Subscribed { name, .. } => {
+                let Some(subscription) = self.confirmed(name) else {
+                    return;
+                };
+                if !self.answer_subscribing(name, || Ok(subscription.clone())) {
+                    self.news(Event::Subscribed(subscription));
+                }
+            }
+            session::Event::Renewed { name, .. } => {
+                let Some(subscription) = self.confirmed(name) else {
+                    return;
+                };
+                self.answer_subscribing(name, || Ok(subscription.clone()));
+                self.news(Event::Renewed(subscription));
+            }
+            session::Event::Refused { name, status } => {
+                if !self.answer_subscribing(name, || Err(SubscribeError::Refused(status))) {
+                    let label = self.label(name);
+                    self.news(Event::Refused { label, status });
+                }
+            }
+            session::Event::Waiting { name, again_in } => {
+                let label = self.label(name);
+                self.news(Event::Waiting { label, again_in });
+            }
+            session::Event::Unsubscribed(_) => self.news(Event::Unsubscribed),
+            session::Event::GaveUp { name, .. } => {
+                let label = self.label(name);
+                self.news(Event::GaveUp { label });
+            }
+            session::Event::Stopped => {}
+        }
+    }
+
+    /// Whether somebody waited.
+    fn answer_subscribing(
+        &mut self,
+        name: SubscriptionName,
+        answer: impl Fn() -> Result<Subscription, SubscribeError>,
+    ) -> bool {
+        let waiting = self.subscribing.remove(&name).unwrap_or_default();
+        // Whoever gave up waiting still learns of it as an event.
+        waiting
+            .into_iter()
+            .fold(false, |heard, reply| reply.send(answer()).is_ok() || heard)
+    }
+
+    /// What doesn't fit is dropped: whoever doesn't read the news doesn't need them.
+    fn news(&self, event: Event) {
+        let _ = self.news.try_send(event);
+    }
+
+    fn settle(&mut self) {
+        let ending = |registration: &session::Registration| registration.stage == Stage::Ending;
+        if !self.settling.is_empty() && !self.session.durable().registrations.values().any(ending) {
+            for reply in self.settling.drain(..) {
+                let _ = reply.send(());
+            }
+        }
+    }
+
+    fn label(&self, name: SubscriptionName) -> Arc<str> {
+        self.state.label_of(name).unwrap_or_default().into()
+    }
+
+    fn now(&self) -> Moment {
+        Moment(self.begin.elapsed().as_millis() as u64)
+    }
+
+    /// When a moment begins; far away for "never", which timers can't count to.
+    fn instant(&self, moment: Moment) -> Instant {
+        const FAR: u64 = 24 * 3_600 * 1_000;
+        let wait = moment.0.min(self.now().0 + FAR);
+        self.begin + std::time::Duration::from_millis(wait)
+    }
+}
+
+/// Actions that one burst of messages may pile up before they are done.
+const ACTIONS_AT_ONCE: usize = 512;
+
+fn sentence(why: Why) -> String {
+    let text = match why {
+        Why::Ended(Ended::Unreachable) => "the service can't be reached",
+        Why::Ended(Ended::Refused { status, .. }) => {
+            return format!("the service refused with HTTP status {status}");
+        }
+        Why::Ended(Ended::Closed(Some(1001))) => "the service leaves: it said to connect again",
+        Why::Ended(Ended::Closed(Some(1012))) => "the service restarts",
+        Why::Ended(Ended::Closed(Some(1013))) => "the service has trouble and said to come back later",
+        Why::Ended(Ended::Closed(Some(4774))) => "the service said to stay away",
+        Why::Ended(Ended::Closed(Some(code))) => {
+            return format!("the service closed the channel with code {code}");
+        }
+        Why::Ended(Ended::Closed(None)) => "the service closed the channel",
+        Why::Ended(Ended::Lost) => "the connection broke",
+        Why::Ended(Ended::Garbled) => "the service doesn't speak the WebSocket protocol",
+        Why::NotOpened => "connecting took too long",
+        Why::NoAnswer => "the service didn't answer in time",
+        Why::NoWelcome => "the service's hello can't be used: is this a Web Push service for user agents?",
+        Why::Nonsense => "the service says what means nothing: is this a Web Push service for user agents?",
+        Why::CatchUp => "more messages wait than can be held: they are fetched again",
+        Why::Stopped => "stopped",
+    };
+    text.to_owned()
+}
