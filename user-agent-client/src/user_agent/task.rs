@@ -1,6 +1,6 @@
 //! The task: tells the session what happened, and does what it says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use push_protocol::Coding;
@@ -59,6 +59,10 @@ pub(super) struct Task {
     link: Link,
     actions: Vec<Action>,
     begin: Instant,
+    /// Decrypted, and not attempted yet. Not longer than the messages that are held, which the session bounds.
+    waiting: VecDeque<(MessageKey, Message)>,
+    /// The application wants a message: one for each.
+    asks: mpsc::Receiver<()>,
     messages: mpsc::Sender<Message>,
     news: mpsc::Sender<Event>,
     verdicts: mpsc::UnboundedReceiver<(MessageKey, Outcome)>,
@@ -79,6 +83,7 @@ impl Task {
         trust: Trust,
         state: State,
         options: &Options,
+        asks: mpsc::Receiver<()>,
         messages: mpsc::Sender<Message>,
         news: mpsc::Sender<Event>,
     ) -> Self {
@@ -95,6 +100,8 @@ impl Task {
             link: Link::None,
             actions: Vec::new(),
             begin: Instant::now(),
+            waiting: VecDeque::new(),
+            asks,
             messages,
             news,
             verdicts,
@@ -111,7 +118,7 @@ impl Task {
     pub(super) async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
         self.session.tell_again(&mut self.actions);
         let messages = self.messages.clone();
-        let mut is_called = true;
+        let (mut is_called, mut is_heard) = (true, true);
         loop {
             self.act();
             if self.session.is_stopped() || self.failed {
@@ -122,12 +129,17 @@ impl Task {
                 // What the application is done with first: it makes room. Time last: it is rarely due.
                 biased;
                 Some((message, outcome)) = self.verdicts.recv() => self.judged(message, outcome),
+                Some(()) = self.asks.recv(), if !self.waiting.is_empty() => self.give(),
                 moved = self.link.moved() => self.moved(moved),
                 call = calls.recv(), if is_called => match call {
                     Some(call) => self.called(call),
                     None => is_called = false,
                 },
-                () = messages.closed() => self.stop(),
+                // It stays closed: heeded once, or nothing else would get a turn.
+                () = messages.closed(), if is_heard => {
+                    is_heard = false;
+                    self.stop();
+                }
                 () = sleep_until(due) => self.session.tick(self.now(), &mut self.actions),
             }
         }
@@ -204,8 +216,10 @@ impl Task {
         }
     }
 
+    /// What waits is dropped, which says that nobody saw it.
     fn stop(&mut self) {
         self.session.stop(self.now(), &mut self.actions);
+        self.waiting.clear();
     }
 
     fn subscribe(
@@ -269,7 +283,13 @@ impl Task {
     /// Does what the session says, and what it says to what comes of that, until it has nothing more to say.
     fn act(&mut self) {
         while !self.actions.is_empty() && !self.failed {
-            for action in std::mem::take(&mut self.actions) {
+            let mut actions = std::mem::take(&mut self.actions).into_iter().peekable();
+            while let Some(action) = actions.next() {
+                let is_attempt = matches!(action, Action::Save(Change::Attempt { .. }));
+                if is_attempt && matches!(actions.peek(), Some(Action::HandOver { .. })) {
+                    // Kept by `give`, when the message leaves.
+                    continue;
+                }
                 self.perform(action);
                 if self.failed {
                     // Nothing may follow that would rest on what could not be kept.
@@ -311,7 +331,7 @@ impl Task {
         let _ = self.news.try_send(Event::Failed(error));
     }
 
-    /// Decrypts and passes on. Content that was never encrypted is none (EUA-2).
+    /// Decrypts; the rest happens when the application asks. Content that was never encrypted is none (EUA-2).
     fn hand_over(&mut self, arrived: Arc<Arrived>, attempt: u32) {
         let message = self.decrypted(arrived.as_ref()).and_then(|data| {
             let label = self.state.label_of(arrived.name()?)?;
@@ -325,14 +345,25 @@ impl Task {
             ))
         });
         match message {
-            // Without room, or without anybody there, the message itself says that nobody saw it.
-            Some(message) => drop(self.messages.try_send(message)),
+            Some(message) => self.waiting.push_back((arrived.key(), message)),
             None => {
                 let (key, now) = (arrived.key(), self.now());
                 self.session
                     .handled(key, Outcome::NotDecrypted, now, &mut self.actions);
             }
         }
+    }
+
+    /// The application asked for a message: only now it is attempted. One that merely waited when the process was killed was
+    /// never tried, however often that happens.
+    fn give(&mut self) {
+        let Some((key, message)) = self.waiting.pop_front() else {
+            return;
+        };
+        let count = message.attempt();
+        self.save(&Change::Attempt { message: key, count });
+        // Without anybody there any more, the message itself says that nobody saw it.
+        let _ = self.messages.try_send(message);
     }
 
     fn decrypted(&self, arrived: &Arrived) -> Option<Option<Data>> {
