@@ -72,7 +72,7 @@ pub(super) struct Task {
     settling: Vec<oneshot::Sender<()>>,
     /// Why the last channel was not opened, in a sentence.
     not_opened: Option<String>,
-    /// Messages can't be remembered: said once.
+    /// Messages can't be remembered at the moment: said once.
     forgetful: bool,
     failed: bool,
 }
@@ -276,8 +276,10 @@ impl Task {
 
     fn confirmed(&self, name: SubscriptionName) -> Option<Subscription> {
         let label = self.state.label_of(name)?;
+        // The label may belong to a newer one while the older is ending.
         let subscription = self.state.subscription(label)?;
-        subscription.push_resource.is_some().then_some(subscription)
+        let is_there = subscription.name == name && subscription.push_resource.is_some();
+        is_there.then_some(subscription)
     }
 
     /// Does what the session says, and what it says to what comes of that, until it has nothing more to say.
@@ -314,6 +316,7 @@ impl Task {
 
     fn save(&mut self, change: &Change) {
         match self.state.save(change) {
+            Ok(()) if matches!(change, Change::Attempt { .. } | Change::Done(_)) => self.forgetful = false,
             Ok(()) => {}
             Err(error) if error.is_about_messages_only() => {
                 if !self.forgetful {
