@@ -88,10 +88,10 @@ impl World {
         for (name, registration) in registrations {
             let known = self.agents[index].introduced.contains(&name);
             match registration.stage {
+                Stage::Asked | Stage::Confirmed(_)
+                    if !wanted.contains_key(&name) && self.plant == Some(Plant::KeepUnsubscribed) => {}
                 Stage::Asked | Stage::Confirmed(_) if !wanted.contains_key(&name) => {
-                    if self.plant != Some(Plant::KeepUnsubscribed) {
-                        self.tell_machine(index, |machine, out| machine.unsubscribe(name, now, out));
-                    }
+                    self.tell_machine(index, |machine, out| machine.unsubscribe(name, now, out));
                 }
                 Stage::Confirmed(push_resource) if !known => {
                     self.tell_sender(index, name, push_resource, false);

@@ -41,7 +41,8 @@ pub(crate) struct Node {
     pub(crate) incarnation: u64,
     /// It takes no connections.
     pub(crate) down: bool,
-    pub(crate) channels: BTreeMap<ConnectionId, Channel>,
+    /// Boxed, because each turn takes one out.
+    pub(crate) channels: BTreeMap<ConnectionId, Box<Channel>>,
     registry: BTreeMap<UserAgentId, ConnectionId>,
 }
 
@@ -160,7 +161,7 @@ impl World {
             return self.pass(id, End::Agent, Event::NotOpened(id));
         }
         let session = Session::new(Arc::clone(&self.weather.service), self.moment());
-        self.node.channels.insert(id, Channel::new(session));
+        self.node.channels.insert(id, Box::new(Channel::new(session)));
         self.pass(id, End::Agent, Event::Opened(id));
         self.turn(id);
     }

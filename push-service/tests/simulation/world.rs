@@ -86,7 +86,8 @@ pub(crate) enum Event {
 struct Entry {
     at: u64,
     order: u64,
-    event: Event,
+    /// Boxed, because the queue moves it about.
+    event: Box<Event>,
 }
 
 impl Entry {
@@ -200,7 +201,7 @@ impl World {
                 self.books
                     .violate("WS-CLS-1", format!("{EVENTS} events: somebody runs in circles"));
             }
-            self.happen(event);
+            self.happen(*event);
         }
         self.books
     }
@@ -236,7 +237,7 @@ impl World {
         self.queue.push(Reverse(Entry {
             at,
             order: self.order,
-            event,
+            event: Box::new(event),
         }));
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::action::{Action, Arrived, Event, Fate, Outcome, Say, Why};
-use super::durable::{Change, MessageKey};
+use super::durable::{Change, MessageKey, Registration};
 use super::requests::doubled;
 use super::{Phase, UserAgent};
 use crate::identifiers::SubscriptionName;
@@ -86,7 +86,7 @@ impl UserAgent {
         }
         let wanted = |name: &SubscriptionName| {
             let registration = self.durable.registrations.get(name);
-            registration.is_some_and(|registration| registration.is_wanted())
+            registration.is_some_and(Registration::is_wanted)
         };
         let Some(name) = message.name().filter(wanted) else {
             self.counters.unknown_subscription += 1;
