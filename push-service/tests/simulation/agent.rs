@@ -10,7 +10,9 @@ use push_protocol::session::user_agent::{
     Action, Arrived, Change, Durable, Ended, Event as Told, Farewell, MessageKey, Outcome, Say, Stage,
     UserAgent, Why,
 };
-use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_close, write_ping, write_pong};
+use push_protocol::wire::frame::{
+    FrameReader, Incoming, Reader, write_close, write_ping, write_pong, write_text,
+};
 use push_protocol::wire::websocket::{Answer, parse_answer, write_say};
 use push_protocol::{SubscriptionName, UserAgentId, UserAgentIdentity};
 use push_service::storage::Storage;
@@ -369,6 +371,22 @@ impl World {
         }
     }
 
+    /// R30-URG-5, WS-URG-1: a filter, which the user agent's session doesn't know yet.
+    pub(crate) fn filter(&mut self, index: usize, minimum: &str) {
+        if self.agents[index]
+            .machine
+            .as_ref()
+            .is_some_and(UserAgent::is_live)
+        {
+            let mut out = Vec::new();
+            write_text(&mut out, Some([1, 2, 3, 4]), |out| {
+                let text = format!(r#"{{"messageType":"urgency","min":"{minimum}"}}"#);
+                out.extend_from_slice(text.as_bytes());
+            });
+            self.send_from(index, &out);
+        }
+    }
+
     fn send_from(&mut self, index: usize, bytes: &[u8]) {
         if let Some(connection) = self.agents[index].connection {
             self.send(connection, End::Node, bytes);
@@ -438,6 +456,10 @@ impl World {
         let release = !self.calm && self.chance.one_in(self.weather.release_one_in);
         let record = &mut self.books.records[message];
         let readable = self.agents[index].disk.keys.get(&record.name) == Some(&record.keys);
+        if readable && record.kills {
+            trace!(self, "message {message} kills user agent {index}");
+            return self.kill(index, true);
+        }
         let outcome = if !readable {
             Outcome::NotDecrypted
         } else if release && record.attempts > 0 {

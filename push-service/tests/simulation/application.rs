@@ -12,6 +12,7 @@ use crate::books::Record;
 use crate::plant::Plant;
 use crate::steps::at_once;
 use crate::trace::trace;
+use crate::weather::Trouble;
 use crate::world::{Event, World};
 
 /// An application server: what it knows of one subscription.
@@ -199,6 +200,11 @@ impl World {
         } else {
             0
         };
+        let kills = !self.calm && self.chance.one_in(self.weather.kills_one_in);
+        let urgency = self
+            .chance
+            .pick(&[Urgency::VeryLow, Urgency::Low, Urgency::Normal, Urgency::High]);
+        let has_filter = self.weather.troubles.contains(&Trouble::Filter);
         let calm = self.calm;
         let message = self.books.sent(Record {
             agent,
@@ -208,6 +214,9 @@ impl World {
             ttl_secs: if calm { LONG } else { ttl_secs },
             topic: topic.filter(|_| !calm),
             keys: sender.keys,
+            lane: if has_filter { urgency as u8 } else { 0 },
+            urgency,
+            kills,
             fails: if calm { 0 } else { fails },
             promised: false,
             id: None,
@@ -234,9 +243,6 @@ impl World {
         }
         let nonce = self.chance.bits();
         let size = self.chance.within(16..=self.weather.body) as usize;
-        let urgency = self
-            .chance
-            .pick(&[Urgency::VeryLow, Urgency::Low, Urgency::Normal, Urgency::High]);
         let record = &self.books.records[message];
         let agent = record.agent;
         let Some(sender) = self.senders.get(&(agent, record.name)) else {
@@ -247,7 +253,7 @@ impl World {
             subscription: record.subscription,
             nonce,
             ttl: Ttl::from_secs(record.ttl_secs.into()),
-            urgency,
+            urgency: record.urgency,
             topic: record.topic,
             content: Content {
                 coding: Coding::Aes128gcm,

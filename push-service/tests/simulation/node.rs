@@ -10,8 +10,9 @@ use push_protocol::session::{Action, PageRequest, Session, WakeUp};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_close, write_ping, write_pong};
 use push_protocol::wire::websocket::{
     Request, close_code, close_text, parse, write_hello, write_notification, write_pong as write_empty,
+    write_urgency,
 };
-use push_protocol::{MessageId, SubscriptionName, UserAgentId, UserAgentIdentity};
+use push_protocol::{MessageId, SubscriptionName, Urgency, UserAgentId, UserAgentIdentity};
 use push_service::storage::{Announce, Seat, Storage};
 
 use crate::network::{ConnectionId, End};
@@ -150,6 +151,7 @@ enum Heard {
     Unregister(SubscriptionName),
     Acknowledge(Vec<MessageId>),
     EmptyPing,
+    Filter(Urgency),
     Ping(Vec<u8>),
     Nothing,
     Close,
@@ -358,6 +360,12 @@ impl World {
             Heard::EmptyPing => {
                 if channel.session.may_answer(now, out) {
                     write_empty(&mut channel.out);
+                }
+            }
+            Heard::Filter(minimum) => {
+                if channel.session.may_answer(now, out) {
+                    write_urgency(&mut channel.out, true);
+                    channel.session.set_minimum(minimum, now, out);
                 }
             }
             Heard::Nothing => {}
@@ -574,6 +582,7 @@ fn heard(incoming: &Incoming<'_>) -> Heard {
             Heard::Acknowledge(messages.collect())
         }
         Ok(Request::Ping) => Heard::EmptyPing,
-        Ok(Request::Nack(_) | Request::BroadcastSubscribe | Request::Urgency(_)) | Err(_) => Heard::Nothing,
+        Ok(Request::Urgency(minimum)) => minimum.map_or(Heard::Nothing, Heard::Filter),
+        Ok(Request::Nack(_) | Request::BroadcastSubscribe) | Err(_) => Heard::Nothing,
     }
 }
