@@ -530,7 +530,7 @@ impl World {
         }
         self.end_life(index);
         if comes_back {
-            let wait = self.chance.within(0..=40_000);
+            let wait = self.chance.within(0..=if self.calm { 1_000 } else { 40_000 });
             self.after(wait, Event::Revive(index));
         }
     }

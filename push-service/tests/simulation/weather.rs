@@ -107,7 +107,7 @@ impl Weather {
             release_one_in: chance.pick(&[0, 0, 30]),
             fail_one_in: chance.pick(&[0, 30, 8, 3]),
             slow_handler_one_in: chance.pick(&[0, 30, 6]),
-            kills_one_in: chance.pick(&[0, 0, 40]),
+            kills_one_in: chance.pick(&[0, 0, 100]),
             inbox: chance.pick(&[1, 2, 4, 16]),
             body: chance.pick(&[16, 200, 900]),
             budget: Budget {

@@ -118,7 +118,7 @@ impl Ord for Entry {
 
 /// Everybody must have found together again after this; in milliseconds. Chosen: several times the longest back-off and
 /// the longest keepalive, and as long as a handful of messages that always fail.
-const CALM: u64 = 900_000;
+const CALM: u64 = 1_200_000;
 
 /// What the probe may take.
 const PROBE: u64 = 60_000;
