@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    /// R30-URG-5, WS-URG-1: a filter, which the user agent's session doesn't know yet.
+    /// WS-URG-1, PR-22: a filter, which the user agent's session doesn't know yet.
     pub(crate) fn filter(&mut self, index: usize, minimum: &str) {
         if self.agents[index]
             .machine

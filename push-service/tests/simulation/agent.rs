@@ -238,7 +238,7 @@ impl World {
             Heard::Pong => self.tell_machine(index, |machine, _| machine.heard(now)),
             Heard::Nonsense => {
                 let what = "the user agent understands nothing of what the service says";
-                self.books.violate("WS-TYP-1", what.to_owned());
+                self.books.violate("WS-NOT-1", what.to_owned());
             }
             Heard::Ping(payload) => {
                 let mut out = Vec::new();

@@ -187,7 +187,7 @@ impl Books {
         }
     }
 
-    /// R30-TTL, PR-30, R30-TOP-3, PR-4: the service offers nothing that is over, but for what was under way. `slack`
+    /// PR-30, R30-TOP-3, PR-4: the service offers nothing that is over, but for what was under way. `slack`
     /// is how long storage's answer to a page can be.
     pub(crate) fn offered(&mut self, id: MessageId, now: u64, slack: u64) {
         let Some(message) = self.by_id(id) else {

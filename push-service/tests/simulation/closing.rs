@@ -78,7 +78,8 @@ impl World {
         }
     }
 
-    /// PR-1, PR-11, WS-ACK-5, WP-RCV-6: a message of which 201 was said was handled, or given up.
+    /// PR-1, PR-7, PR-11, PR-17, PR-22, WS-ACK-5, WP-RCV-6: a message of which 201 was said was handled, or given up,
+    /// whatever hints were lost, whoever filled the window and whatever filter held it back.
     fn close_record(&mut self, message: usize) {
         let record = &self.books.records[message];
         let (id, agent) = (record.id, record.agent);
