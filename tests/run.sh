@@ -24,6 +24,7 @@ STEPS=(
     "docs          the documentation builds without warnings"
     "no-runtime    the protocol crate has no I/O and no runtime in it"
     "unit          unit tests, contract suites, examples, and the list of rules that have a test"
+    "simulation    both ends of the protocol against each other, 10,000 seeds"
     "black-box     the real binary over its sockets"
     "memory        5,000 idle sessions stay within their budget"
     "nothing-lost  SIGKILL under load, and every 201 comes out"
@@ -66,6 +67,9 @@ step_unit() {
     cargo test --workspace --exclude push-tests --quiet --no-fail-fast
     cargo test --package push-tests --lib --test coverage --quiet
 }
+
+# It says how much happened, and how soon each planted bug was found.
+step_simulation() { cargo test --package push-service --test simulation --quiet; }
 
 step_black_box() {
     build_binaries

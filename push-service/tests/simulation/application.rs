@@ -4,7 +4,7 @@
 //! subscriptions it wants, and whose push resource its server got once, it remembers.
 
 use bytes::Bytes;
-use push_protocol::session::user_agent::{PushResource, Stage, UserAgent};
+use push_protocol::session::user_agent::{PushResource, Stage};
 use push_protocol::{Coding, Content, SubscriptionId, SubscriptionName, Topic, Ttl, Urgency, UserAgentId};
 use push_service::storage::{Confirm, Enqueue, Enqueued, Removal, Storage};
 
@@ -12,6 +12,7 @@ use crate::books::Record;
 use crate::plant::Plant;
 use crate::steps::at_once;
 use crate::trace::trace;
+use crate::weather::Trouble;
 use crate::world::{Event, World};
 
 /// An application server: what it knows of one subscription.
@@ -88,10 +89,10 @@ impl World {
         for (name, registration) in registrations {
             let known = self.agents[index].introduced.contains(&name);
             match registration.stage {
+                Stage::Asked | Stage::Confirmed(_)
+                    if !wanted.contains_key(&name) && self.plant == Some(Plant::KeepUnsubscribed) => {}
                 Stage::Asked | Stage::Confirmed(_) if !wanted.contains_key(&name) => {
-                    if self.plant != Some(Plant::KeepUnsubscribed) {
-                        self.tell_machine(index, |machine, out| machine.unsubscribe(name, now, out));
-                    }
+                    self.tell_machine(index, |machine, out| machine.unsubscribe(name, now, out));
                 }
                 Stage::Confirmed(push_resource) if !known => {
                     self.tell_sender(index, name, push_resource, false);
@@ -199,6 +200,11 @@ impl World {
         } else {
             0
         };
+        let kills = !self.calm && self.chance.one_in(self.weather.kills_one_in);
+        let urgency = self
+            .chance
+            .pick(&[Urgency::VeryLow, Urgency::Low, Urgency::Normal, Urgency::High]);
+        let has_filter = self.weather.troubles.contains(&Trouble::Filter);
         let calm = self.calm;
         let message = self.books.sent(Record {
             agent,
@@ -208,6 +214,9 @@ impl World {
             ttl_secs: if calm { LONG } else { ttl_secs },
             topic: topic.filter(|_| !calm),
             keys: sender.keys,
+            lane: if has_filter { urgency as u8 } else { 0 },
+            urgency,
+            kills,
             fails: if calm { 0 } else { fails },
             promised: false,
             id: None,
@@ -234,9 +243,6 @@ impl World {
         }
         let nonce = self.chance.bits();
         let size = self.chance.within(16..=self.weather.body) as usize;
-        let urgency = self
-            .chance
-            .pick(&[Urgency::VeryLow, Urgency::Low, Urgency::Normal, Urgency::High]);
         let record = &self.books.records[message];
         let agent = record.agent;
         let Some(sender) = self.senders.get(&(agent, record.name)) else {
@@ -247,7 +253,7 @@ impl World {
             subscription: record.subscription,
             nonce,
             ttl: Ttl::from_secs(record.ttl_secs.into()),
-            urgency,
+            urgency: record.urgency,
             topic: record.topic,
             content: Content {
                 coding: Coding::Aes128gcm,
@@ -311,99 +317,5 @@ impl World {
         );
         self.books.excuse(message, self.now, "cancelled");
         self.tell_announced();
-    }
-}
-
-/// The end.
-impl World {
-    /// WS-REG-9, WP-RFR-2: every subscription that is wanted stands, and its application server knows where.
-    pub(crate) fn probe(&mut self) {
-        let since = self.books.counts.channels - self.quiet_channels;
-        if since > 0 {
-            let what = format!("{since} connections although all has been calm for long");
-            return self.books.violate("WS-CLS-1", what);
-        }
-        self.probes_from = self.books.records.len();
-        for index in 0..self.agents.len() {
-            for name in self.agents[index].wanted.clone().into_keys() {
-                if let Err(what) = self.stands(index, name) {
-                    let what = format!("after all is calm, {name} of user agent {index}: {what}");
-                    return self.books.violate("WP-RFR-2", what);
-                }
-                self.send_one(Some((index, name)));
-            }
-        }
-    }
-
-    fn stands(&self, index: usize, name: SubscriptionName) -> Result<(), String> {
-        let agent = &self.agents[index];
-        let machine = agent.machine.as_ref().ok_or("its process is not running")?;
-        if !machine.is_live() {
-            return Err("its user agent has no channel".to_owned());
-        }
-        let registrations = &machine.durable().registrations;
-        let stage = registrations.get(&name).map(|registration| &registration.stage);
-        let Some(Stage::Confirmed(push_resource)) = stage else {
-            return Err(format!("it is {stage:?}"));
-        };
-        let keys = agent.disk.keys.get(&name).copied().unwrap_or_default();
-        let told = self.senders.get(&(index, name)).copied();
-        let now = parse_push_resource(push_resource).map(|(user_agent, subscription)| Sender {
-            user_agent,
-            subscription,
-            keys,
-        });
-        if told != now {
-            return Err(format!("its server was told {told:?}, and it is at {now:?}"));
-        }
-        Ok(())
-    }
-
-    /// Everything that was promised was kept.
-    pub(crate) fn close_books(&mut self) {
-        for message in 0..self.books.records.len() {
-            let record = &self.books.records[message];
-            if record.ttl_secs > 0 && record.ttl_secs < LONG && record.fate.is_none() {
-                self.books.counts.expired += 1;
-            }
-            let record = &self.books.records[message];
-            if record.promised && record.ttl_secs >= LONG && record.excused.is_none() {
-                self.close_record(message);
-            }
-            let is_probe = message >= self.probes_from;
-            if is_probe && self.books.records[message].fate.is_none() {
-                let what = format!("message {message}, sent when all was calm, did not arrive");
-                self.books.violate("WP-RFR-2", what);
-            }
-        }
-        at_once(self.storage.expire(10_000));
-        let left = self.storage.usage().messages;
-        if left > 0 {
-            let what = format!("{left} messages are left in storage although everybody is done");
-            self.books.violate("PR-18", what);
-        }
-    }
-
-    /// PR-1, PR-11, WS-ACK-5, WP-RCV-6: a message of which 201 was said was handled, or given up.
-    fn close_record(&mut self, message: usize) {
-        let record = &self.books.records[message];
-        let (id, agent) = (record.id, record.agent);
-        let (rule, what) = match record.fate {
-            Some(crate::books::Fate::Handled | crate::books::Fate::GivenUp) => return,
-            Some(fate) => ("WP-RFR-1", format!("is {fate:?}")),
-            None if id.is_none() => ("PR-1", "was never stored".to_owned()),
-            None if record.offered == 0 => ("PR-11", "was never offered".to_owned()),
-            None if record.attempts == 0 => ("WS-ACK-5", "was offered and never handed over".to_owned()),
-            None => (
-                "WP-RCV-6",
-                "was tried, and neither handled nor given up".to_owned(),
-            ),
-        };
-        let live = self.agents[agent]
-            .machine
-            .as_ref()
-            .is_some_and(UserAgent::is_live);
-        let what = format!("message {message} {id:?} for {agent} (live: {live}), answered 201, {what}");
-        self.books.violate(rule, what);
     }
 }

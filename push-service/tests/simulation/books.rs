@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use push_protocol::session::user_agent::MessageKey;
-use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Topic};
+use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Topic, Urgency};
 
 /// A broken promise.
 #[derive(Clone, Debug)]
@@ -26,6 +26,11 @@ pub(crate) struct Record {
     pub(crate) topic: Option<Topic>,
     /// The encryption keys for which it was sealed.
     pub(crate) keys: u32,
+    /// In which order it has to come: among those of its urgency, where a filter may hold others back.
+    pub(crate) lane: u8,
+    pub(crate) urgency: Urgency,
+    /// The application dies of it, each time.
+    pub(crate) kills: bool,
     /// How often its application fails on it.
     pub(crate) fails: u32,
     /// It was answered 201.
@@ -119,9 +124,9 @@ pub(crate) struct Books {
     by_key: BTreeMap<MessageKey, usize>,
     topics: HashMap<(SubscriptionId, Topic), usize>,
     /// The number of the last message that was handed over for the first time.
-    first_handed: BTreeMap<(usize, SubscriptionId), u64>,
+    first_handed: BTreeMap<(usize, SubscriptionId, u8), u64>,
     /// The number of the last message that was offered for the first time.
-    first_offered: BTreeMap<(usize, SubscriptionId), u64>,
+    first_offered: BTreeMap<(usize, SubscriptionId, u8), u64>,
     pub(crate) counts: Counts,
     pub(crate) violation: Option<Violation>,
 }
@@ -182,7 +187,7 @@ impl Books {
         }
     }
 
-    /// R30-TTL, PR-30, R30-TOP-3, PR-4: the service offers nothing that is over, but for what was under way. `slack`
+    /// PR-30, R30-TOP-3, PR-4: the service offers nothing that is over, but for what was under way. `slack`
     /// is how long storage's answer to a page can be.
     pub(crate) fn offered(&mut self, id: MessageId, now: u64, slack: u64) {
         let Some(message) = self.by_id(id) else {
@@ -193,7 +198,7 @@ impl Books {
         if record.offered > 1 {
             self.counts.offered_again += 1;
         }
-        let queue = (record.agent, record.subscription);
+        let queue = (record.agent, record.subscription, record.lane);
         if record.offered == 1 && id.number.0 > 0 {
             let last = self.first_offered.entry(queue).or_default();
             let before = std::mem::replace(last, id.number.0);
@@ -261,7 +266,11 @@ impl Books {
         if tried == 1 && number > 0 {
             let last = self
                 .first_handed
-                .entry((self.records[message].agent, subscription))
+                .entry((
+                    self.records[message].agent,
+                    subscription,
+                    self.records[message].lane,
+                ))
                 .or_default();
             if *last > number {
                 let before = *last;

@@ -6,16 +6,19 @@
 //!
 //! `docs/simulation.md` says what is simulated, what is promised, and how to repeat a seed.
 
+mod actions;
 mod agent;
 mod application;
 mod books;
 mod chance;
+mod closing;
 mod network;
 mod node;
 mod plant;
 mod steps;
 mod trace;
 mod troubles;
+mod turn;
 mod weather;
 mod world;
 

@@ -49,6 +49,10 @@ impl World {
             }
             Trouble::Burst => self.burst(),
             Trouble::Cancel => self.cancel(),
+            Trouble::Filter => {
+                let minimum = self.chance.pick(&["very-low", "low", "normal", "high"]);
+                self.filter(agent, minimum);
+            }
         }
     }
 
@@ -171,6 +175,7 @@ impl World {
             self.unstall(id);
         }
         for index in 0..self.agents.len() {
+            self.filter(index, "very-low");
             let wait = self.chance.within(0..=40_000);
             self.after(wait, Event::Revive(index));
         }

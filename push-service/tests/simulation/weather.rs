@@ -38,9 +38,11 @@ pub(crate) enum Trouble {
     Burst,
     /// An application server takes a message back.
     Cancel,
+    /// A user agent wants messages of some urgency and above only.
+    Filter,
 }
 
-const TROUBLES: [(Trouble, u64); 13] = [
+const TROUBLES: [(Trouble, u64); 14] = [
     (Trouble::Cut, 8),
     (Trouble::Refuse, 2),
     (Trouble::Stall, 3),
@@ -54,6 +56,7 @@ const TROUBLES: [(Trouble, u64); 13] = [
     (Trouble::NetworkChanged, 1),
     (Trouble::Burst, 4),
     (Trouble::Cancel, 2),
+    (Trouble::Filter, 3),
 ];
 
 /// The world of a seed. Times in milliseconds; `one_in` is never for 0.
@@ -76,6 +79,8 @@ pub(crate) struct Weather {
     pub(crate) release_one_in: u64,
     pub(crate) fail_one_in: u64,
     pub(crate) slow_handler_one_in: u64,
+    /// A message that kills the process of whoever handles it.
+    pub(crate) kills_one_in: u64,
     pub(crate) inbox: usize,
     pub(crate) body: u64,
     pub(crate) budget: Budget,
@@ -102,6 +107,7 @@ impl Weather {
             release_one_in: chance.pick(&[0, 0, 30]),
             fail_one_in: chance.pick(&[0, 30, 8, 3]),
             slow_handler_one_in: chance.pick(&[0, 30, 6]),
+            kills_one_in: chance.pick(&[0, 0, 100]),
             inbox: chance.pick(&[1, 2, 4, 16]),
             body: chance.pick(&[16, 200, 900]),
             budget: Budget {

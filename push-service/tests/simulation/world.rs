@@ -14,6 +14,7 @@ use std::time::Duration;
 use push_protocol::SubscriptionName;
 use push_protocol::session::Moment;
 use push_protocol::session::user_agent::{MessageKey, PushResource};
+use push_service::storage::Storage;
 use push_service::storage::clock::{Clock, ManualClock};
 use push_service::storage::memory::Memory;
 
@@ -86,7 +87,8 @@ pub(crate) enum Event {
 struct Entry {
     at: u64,
     order: u64,
-    event: Event,
+    /// Boxed, because the queue moves it about.
+    event: Box<Event>,
 }
 
 impl Entry {
@@ -115,9 +117,15 @@ impl Ord for Entry {
     }
 }
 
-/// Everybody must have found together again after this; in milliseconds. Chosen: several times the longest back-off and
-/// the longest keepalive, and as long as a handful of messages that always fail.
-const CALM: u64 = 900_000;
+/// Everybody must have found together again after this; in milliseconds. Chosen: above the longest ping and its answer,
+/// and several times the longest back-off.
+const CALM: u64 = 600_000;
+
+/// Whoever is not done by then is stuck. Chosen: a user agent that holds a single message needs a channel for each.
+const CALM_MOST: u64 = 5_400_000;
+
+/// Then nobody connects any more.
+const QUIET: u64 = 300_000;
 
 /// What the probe may take.
 const PROBE: u64 = 60_000;
@@ -200,7 +208,7 @@ impl World {
                 self.books
                     .violate("WS-CLS-1", format!("{EVENTS} events: somebody runs in circles"));
             }
-            self.happen(event);
+            self.happen(*event);
         }
         self.books
     }
@@ -217,9 +225,17 @@ impl World {
         self.after(0, Event::Trouble);
         self.after(0, Event::Sweep);
         self.after(lasts, Event::Calm);
-        self.after(lasts + CALM * 2 / 3, Event::Quiet);
-        self.after(lasts + CALM, Event::Probe);
-        self.after(lasts + CALM + PROBE, Event::End);
+        self.after(lasts + CALM, Event::Quiet);
+    }
+
+    /// Waits until what was sent has arrived, but not for ever.
+    fn quiet_down(&mut self) {
+        let is_late = self.now > self.weather.lasts + CALM_MOST;
+        if self.storage.usage().messages > 0 && !is_late {
+            return self.after(60_000, Event::Quiet);
+        }
+        self.quiet_channels = self.books.counts.channels;
+        self.after(QUIET, Event::Probe);
     }
 
     /// The time, as sessions are told it.
@@ -236,7 +252,7 @@ impl World {
         self.queue.push(Reverse(Entry {
             at,
             order: self.order,
-            event,
+            event: Box::new(event),
         }));
     }
 
@@ -278,8 +294,11 @@ impl World {
             Event::Send => self.send_on(),
             Event::Trouble => self.trouble_on(),
             Event::Calm => self.calm_down(),
-            Event::Quiet => self.quiet_channels = self.books.counts.channels,
-            Event::Probe => self.probe(),
+            Event::Quiet => self.quiet_down(),
+            Event::Probe => {
+                self.probe();
+                self.after(PROBE, Event::End);
+            }
             Event::End => {
                 self.ended = true;
                 self.close_books();

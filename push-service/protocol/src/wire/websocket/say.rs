@@ -119,7 +119,7 @@ mod tests {
             };
             let key = key.map(Into::into);
             understood(&say, |request, _| {
-                assert_eq!(request, Request::Register { name: name(), key })
+                assert_eq!(request, Request::Register { name: name(), key });
             });
         }
         understood(&Say::Unregister(parsed.unwrap()), |request, _| {

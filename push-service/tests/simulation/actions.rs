@@ -1,0 +1,279 @@
+//! What a user agent's session wants done, and what its application makes of messages.
+
+use std::sync::Arc;
+
+use push_protocol::session::user_agent::{
+    Action, Arrived, Change, Event as Told, Farewell, MessageKey, Outcome, Say, Stage, UserAgent, Why,
+};
+use push_protocol::wire::frame::{FrameReader, Reader, write_close, write_ping, write_text};
+use push_protocol::wire::websocket::write_say;
+use push_service::storage::Storage;
+
+use crate::application::parse_push_resource;
+use crate::books::Fate;
+use crate::network::End;
+use crate::plant::Plant;
+use crate::steps::at_once;
+use crate::trace::trace;
+use crate::world::{Event, World};
+
+impl World {
+    /// Does what the session wants, in its order, unless the process dies before the end.
+    pub(crate) fn act(&mut self, index: usize) {
+        let actions = std::mem::take(&mut self.agents[index].actions);
+        for action in actions {
+            if self.chance.one_in(self.weather.death_one_in) {
+                trace!(self, "user agent {index} dies before {action:?}");
+                return self.kill(index, true);
+            }
+            if !matches!(action, Action::Ping) {
+                trace!(self, "user agent {index}: {action:?}");
+            }
+            self.perform_one(index, action);
+            if self.agents[index].machine.is_none() {
+                return;
+            }
+        }
+        self.check(index);
+        self.look_ahead(index);
+    }
+
+    pub(crate) fn perform_one(&mut self, index: usize, action: Action) {
+        match action {
+            Action::Save(change) => self.save(index, &change),
+            Action::Connect => {
+                let connection = self.connect(index);
+                let agent = &mut self.agents[index];
+                agent.connection = Some(connection);
+                agent.frames = FrameReader::new(Reader::UserAgent, 1 << 20);
+                agent.unread = Vec::new();
+            }
+            Action::Say(say) => self.say(index, &say),
+            Action::Ping => {
+                let mut out = Vec::new();
+                write_ping(&mut out, Some([1, 2, 3, 4]), b"");
+                self.send_from(index, &out);
+            }
+            Action::HandOver { message, attempt } => self.hand_over(index, &message, attempt),
+            Action::Disconnect(farewell) => self.disconnect(index, farewell),
+            Action::Tell(told) => self.told(index, told),
+        }
+    }
+
+    pub(crate) fn save(&mut self, index: usize, change: &Change) {
+        if let Change::Identified(_) = change {
+            self.check_identity(index);
+        }
+        let agent = &mut self.agents[index];
+        if self.plant == Some(Plant::ForgetAttempts) && matches!(change, Change::Attempt { .. }) {
+            return;
+        }
+        agent.disk.apply(change);
+        if let Change::Done(key) = change {
+            let fate = agent.fate.take().unwrap_or(Fate::Dropped);
+            if let Some(message) = self.books.by_key(*key) {
+                self.books.done(message, fate);
+            }
+        }
+    }
+
+    /// WS-HEL-6: nobody gets another identity while storage knows a subscription that was confirmed under the old one.
+    pub(crate) fn check_identity(&mut self, index: usize) {
+        for (name, registration) in &self.agents[index].disk.durable.registrations {
+            let Stage::Confirmed(push_resource) = &registration.stage else {
+                continue;
+            };
+            let Some((user_agent, subscription)) = parse_push_resource(push_resource) else {
+                continue;
+            };
+            let report = at_once(self.storage.inspect(user_agent));
+            let text = subscription.to_string();
+            if report.is_some_and(|report| report.subscriptions.iter().any(|known| known.id == text)) {
+                let what = format!("user agent {index} is somebody else, but storage knows its {name}");
+                self.books.violate("WS-HEL-6", what);
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn say(&mut self, index: usize, say: &Say) {
+        let mut out = Vec::new();
+        let mask = (self.chance.bits() as u32).to_be_bytes();
+        write_say(&mut out, mask, say);
+        if matches!(say, Say::Acknowledge { .. })
+            && !self.calm
+            && self.chance.one_in(self.weather.acknowledge_again_one_in)
+        {
+            let wait = self.chance.pick(&[0, 1_000, 120_000]);
+            self.after(wait, Event::Repeat(index, out.clone()));
+        }
+        self.send_from(index, &out);
+    }
+
+    /// An acknowledgement that was said before, on whatever channel there is now (PR-18).
+    pub(crate) fn repeat(&mut self, index: usize, said: &[u8]) {
+        if self.agents[index]
+            .machine
+            .as_ref()
+            .is_some_and(UserAgent::is_live)
+        {
+            self.books.counts.acknowledged_again += 1;
+            self.send_from(index, said);
+        }
+    }
+
+    /// WS-URG-1, PR-22: a filter, which the user agent's session doesn't know yet.
+    pub(crate) fn filter(&mut self, index: usize, minimum: &str) {
+        if self.agents[index]
+            .machine
+            .as_ref()
+            .is_some_and(UserAgent::is_live)
+        {
+            let mut out = Vec::new();
+            write_text(&mut out, Some([1, 2, 3, 4]), |out| {
+                let text = format!(r#"{{"messageType":"urgency","min":"{minimum}"}}"#);
+                out.extend_from_slice(text.as_bytes());
+            });
+            self.send_from(index, &out);
+        }
+    }
+
+    pub(crate) fn send_from(&mut self, index: usize, bytes: &[u8]) {
+        if let Some(connection) = self.agents[index].connection {
+            self.send(connection, End::Node, bytes);
+        }
+    }
+
+    pub(crate) fn disconnect(&mut self, index: usize, farewell: Farewell) {
+        let Some(id) = self.agents[index].connection.take() else {
+            return;
+        };
+        if farewell == Farewell::TimedOut {
+            return self.abandon(id, End::Agent);
+        }
+        let mut out = Vec::new();
+        write_close(&mut out, Some([1, 2, 3, 4]), 1000, "");
+        self.send(id, End::Node, &out);
+        self.finish(id, End::Node);
+    }
+
+    /// The message is decrypted, and the application has it for a while.
+    pub(crate) fn hand_over(&mut self, index: usize, arrived: &Arc<Arrived>, attempt: u32) {
+        let (key, agent) = (arrived.key(), &self.agents[index]);
+        let Some(message) = self.books.by_key(key) else {
+            let what = format!("user agent {index} was handed a message that nobody sent");
+            return self.books.violate("PR-6", what);
+        };
+        let record = &self.books.records[message];
+        let readable = agent.disk.keys.get(&record.name) == Some(&record.keys) && record.agent == index;
+        if !agent.wanted.contains_key(&record.name) && readable {
+            let what = format!("message {message} was handed over after the end of its subscription");
+            self.books.violate("WP-SUB-10", what);
+        }
+        if self.plant == Some(Plant::AcknowledgeFirst) {
+            let say = Say::Acknowledge {
+                message: Arc::clone(arrived),
+                fate: push_protocol::session::user_agent::Fate::Delivered,
+            };
+            self.say(index, &say);
+        }
+        // The application takes everything at once.
+        let mut kept = Vec::new();
+        if let Some(machine) = &mut self.agents[index].machine {
+            machine.taken(key, &mut kept);
+        }
+        for action in kept {
+            self.perform_one(index, action);
+        }
+        if readable {
+            let subscription = self.books.records[message].subscription;
+            trace!(self, "message {message} is handed over, attempt {attempt}");
+            self.books
+                .handed_over(message, subscription, self.weather.user_agent.attempts);
+        }
+        let slow = !self.calm && self.chance.one_in(self.weather.slow_handler_one_in);
+        let most = if slow { 90_000 } else { 300 };
+        let wait = self.chance.within(0..=most);
+        let life = self.agents[index].life;
+        self.after(
+            wait,
+            Event::Handled {
+                agent: index,
+                life,
+                key,
+                message,
+            },
+        );
+    }
+
+    /// The application is done with a message, in its way.
+    pub(crate) fn handled(&mut self, index: usize, life: u64, key: MessageKey, message: usize) {
+        let now = self.moment();
+        if self.agents[index].life != life {
+            return;
+        }
+        let release = !self.calm && self.chance.one_in(self.weather.release_one_in);
+        let record = &mut self.books.records[message];
+        let readable = self.agents[index].disk.keys.get(&record.name) == Some(&record.keys);
+        if readable && record.kills {
+            trace!(self, "message {message} kills user agent {index}");
+            return self.kill(index, true);
+        }
+        let outcome = if !readable {
+            Outcome::NotDecrypted
+        } else if release && record.attempts > 0 {
+            record.released += 1;
+            Outcome::Released
+        } else if record.attempts <= record.released.saturating_add(record.fails) {
+            Outcome::Failed
+        } else {
+            Outcome::Succeeded
+        };
+        self.agents[index].fate = match outcome {
+            Outcome::Succeeded => Some(Fate::Handled),
+            Outcome::NotDecrypted => Some(Fate::NotDecrypted),
+            Outcome::Failed | Outcome::Released => None,
+        };
+        trace!(self, "message {message}: {outcome:?}");
+        self.tell_machine(index, |machine, out| machine.handled(key, outcome, now, out));
+        self.agents[index].fate = None;
+    }
+
+    pub(crate) fn told(&mut self, index: usize, told: Told) {
+        match told {
+            Told::Subscribed { name, push_resource } => self.tell_sender(index, name, push_resource, false),
+            Told::Renewed {
+                name, push_resource, ..
+            } => {
+                self.books.counts.renewed += 1;
+                self.tell_sender(index, name, push_resource, true);
+            }
+            Told::GaveUp { message, .. } => {
+                let agent = &mut self.agents[index];
+                agent.fate = Some(Fate::GivenUp);
+                let (tried, attempts) = (
+                    agent.disk.durable.messages.attempts(message),
+                    self.weather.user_agent.attempts,
+                );
+                if tried != attempts && self.plant != Some(Plant::ForgetAttempts) {
+                    let what = format!("a message was given up after {tried} attempts, not {attempts}");
+                    self.books.violate("WP-RCV-6", what);
+                }
+            }
+            Told::Disconnected {
+                why: Why::CatchUp, ..
+            } => self.books.counts.catch_ups += 1,
+            Told::Stopped => {
+                self.books.counts.stops += 1;
+                self.end_life(index);
+                let wait = self.chance.within(0..=30_000);
+                self.after(wait, Event::Revive(index));
+            }
+            Told::Connected
+            | Told::Disconnected { .. }
+            | Told::Refused { .. }
+            | Told::Waiting { .. }
+            | Told::Unsubscribed(_) => {}
+        }
+    }
+}

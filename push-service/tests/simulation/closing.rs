@@ -1,0 +1,104 @@
+//! The end of a world: is everybody together again, and was everything kept that was promised?
+
+use push_protocol::SubscriptionName;
+use push_protocol::session::user_agent::{Stage, UserAgent};
+use push_service::storage::Storage;
+
+use crate::application::{LONG, Sender, parse_push_resource};
+use crate::books::Fate;
+use crate::steps::at_once;
+use crate::world::World;
+
+impl World {
+    /// WS-REG-9, WP-RFR-2: every subscription that is wanted stands, and its application server knows where.
+    pub(crate) fn probe(&mut self) {
+        let since = self.books.counts.channels - self.quiet_channels;
+        if since > 0 {
+            let what = format!("{since} connections although all has been calm for long");
+            return self.books.violate("WS-CLS-1", what);
+        }
+        self.probes_from = self.books.records.len();
+        for index in 0..self.agents.len() {
+            for name in self.agents[index].wanted.clone().into_keys() {
+                if let Err(what) = self.stands(index, name) {
+                    let what = format!("after all is calm, {name} of user agent {index}: {what}");
+                    return self.books.violate("WP-RFR-2", what);
+                }
+                self.send_one(Some((index, name)));
+            }
+        }
+    }
+
+    fn stands(&self, index: usize, name: SubscriptionName) -> Result<(), String> {
+        let agent = &self.agents[index];
+        let machine = agent.machine.as_ref().ok_or("its process is not running")?;
+        if !machine.is_live() {
+            return Err("its user agent has no channel".to_owned());
+        }
+        let registrations = &machine.durable().registrations;
+        let stage = registrations.get(&name).map(|registration| &registration.stage);
+        let Some(Stage::Confirmed(push_resource)) = stage else {
+            return Err(format!("it is {stage:?}"));
+        };
+        let keys = agent.disk.keys.get(&name).copied().unwrap_or_default();
+        let told = self.senders.get(&(index, name)).copied();
+        let now = parse_push_resource(push_resource).map(|(user_agent, subscription)| Sender {
+            user_agent,
+            subscription,
+            keys,
+        });
+        if told != now {
+            return Err(format!("its server was told {told:?}, and it is at {now:?}"));
+        }
+        Ok(())
+    }
+
+    /// Everything that was promised was kept.
+    pub(crate) fn close_books(&mut self) {
+        for message in 0..self.books.records.len() {
+            let record = &self.books.records[message];
+            if record.ttl_secs > 0 && record.ttl_secs < LONG && record.fate.is_none() {
+                self.books.counts.expired += 1;
+            }
+            let record = &self.books.records[message];
+            if record.promised && record.ttl_secs >= LONG && record.excused.is_none() {
+                self.close_record(message);
+            }
+            let is_probe = message >= self.probes_from;
+            if is_probe && self.books.records[message].fate.is_none() {
+                let what = format!("message {message}, sent when all was calm, did not arrive");
+                self.books.violate("WP-RFR-2", what);
+            }
+        }
+        at_once(self.storage.expire(10_000));
+        let left = self.storage.usage().messages;
+        if left > 0 {
+            let what = format!("{left} messages are left in storage although everybody is done");
+            self.books.violate("PR-18", what);
+        }
+    }
+
+    /// PR-1, PR-7, PR-11, PR-17, PR-22, WS-ACK-5, WP-RCV-6: a message of which 201 was said was handled, or given up,
+    /// whatever hints were lost, whoever filled the window and whatever filter held it back.
+    fn close_record(&mut self, message: usize) {
+        let record = &self.books.records[message];
+        let (id, agent) = (record.id, record.agent);
+        let (rule, what) = match record.fate {
+            Some(Fate::Handled | Fate::GivenUp) => return,
+            Some(fate) => ("WP-RFR-1", format!("is {fate:?}")),
+            None if id.is_none() => ("PR-1", "was never stored".to_owned()),
+            None if record.offered == 0 => ("PR-11", "was never offered".to_owned()),
+            None if record.attempts == 0 => ("WS-ACK-5", "was offered and never handed over".to_owned()),
+            None => (
+                "WP-RCV-6",
+                "was tried, and neither handled nor given up".to_owned(),
+            ),
+        };
+        let live = self.agents[agent]
+            .machine
+            .as_ref()
+            .is_some_and(UserAgent::is_live);
+        let what = format!("message {message} {id:?} for {agent} (live: {live}), answered 201, {what}");
+        self.books.violate(rule, what);
+    }
+}
