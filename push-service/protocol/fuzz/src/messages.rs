@@ -6,6 +6,7 @@ use push_protocol::wire::websocket::{
     AckCode, Acknowledgement, Malformed, NackCode, Name, Registered, Request, close_text, parse,
     write_registered,
 };
+use push_protocol::{MessageId, Urgency, UserAgentIdentity};
 use serde_json::{Value, json};
 
 /// The longest reason of a close frame (RFC 6455 §5.5).
@@ -63,7 +64,7 @@ fn with_an_unknown_member(text: &str) -> Option<String> {
 fn respelled(request: &Request<'_>) -> String {
     let value = match request {
         Request::Hello(identity) => {
-            json!({"messageType": "hello", "uaid": identity.as_ref().map(|identity| identity.to_hex())})
+            json!({"messageType": "hello", "uaid": identity.as_ref().map(UserAgentIdentity::to_hex)})
         }
         Request::Register { name, key } => {
             json!({"messageType": "register", "channelID": name.text, "key": key})
@@ -79,7 +80,7 @@ fn respelled(request: &Request<'_>) -> String {
         Request::Ping => json!({}),
         Request::BroadcastSubscribe => json!({"messageType": "broadcast_subscribe"}),
         Request::Urgency(urgency) => {
-            json!({"messageType": "urgency", "min": urgency.map(|urgency| urgency.as_str())})
+            json!({"messageType": "urgency", "min": urgency.map(Urgency::as_str)})
         }
     };
     value.to_string()
@@ -91,7 +92,7 @@ fn update(acknowledgement: &Acknowledgement) -> Value {
         AckCode::NotDecrypted => 101,
         AckCode::NotDelivered => 102,
     };
-    json!({"version": acknowledgement.message.map(|id| id.to_base64url()), "code": code})
+    json!({"version": acknowledgement.message.map(MessageId::to_base64url), "code": code})
 }
 
 fn nack_code(code: NackCode) -> Option<u16> {
@@ -139,7 +140,7 @@ fn agrees(request: &Request<'_>, value: &Value) {
             assert!(updates.iter().all(Value::is_object), "an update is an object");
             let versions = updates.iter().map(|update| update["version"].as_str());
             for (acknowledgement, version) in acknowledgements.iter().zip(versions) {
-                let message = acknowledgement.message.map(|id| id.to_base64url());
+                let message = acknowledgement.message.map(MessageId::to_base64url);
                 assert!(message.is_none() || message.as_deref() == version);
             }
             assert_eq!(acknowledgements.len(), updates.len());
