@@ -238,14 +238,15 @@ fn is_plain(value: &str) -> bool {
     !value.contains([',', ';', '"', '\\', ' ', '\t'])
 }
 
-/// All lines of a field as one (RFC 9110 §5.3); empty when there is none. `None` unless they are visible ASCII.
+/// All lines of a field that say something as one (RFC 9110 §5.3, §5.6.1.2); empty when there is none. `None` unless
+/// they are visible ASCII.
 fn joined(headers: &HeaderMap, name: HeaderName) -> Option<Cow<'_, str>> {
     let mut joined = Cow::Borrowed("");
     for line in headers.get_all(name) {
         let line = text(line)?;
         if joined.is_empty() {
             joined = Cow::Borrowed(line);
-        } else {
+        } else if !line.is_empty() {
             joined.to_mut().extend([", ", line]);
         }
     }

@@ -171,6 +171,12 @@ fn a_body_is_encrypted_for_web_push() {
         ("content-encoding", "aes128gcm"),
     ];
     assert_eq!(strict(&twice), Err(UnknownContentEncoding));
+    let silent = [
+        ("content-encoding", ""),
+        ("content-encoding", "aes128gcm"),
+        ("content-encoding", " "),
+    ];
+    assert_eq!(strict(&silent), Ok(Coding::Aes128gcm));
 }
 
 /// EPS-4, EPS-5: parameters of the draft beside `aes128gcm` are a mix-up; a VAPID key alone is not.

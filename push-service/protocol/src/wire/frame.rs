@@ -161,7 +161,8 @@ impl FrameReader {
             .as_ref()
             .map_or(0, |fragments| fragments.payload.len() as u64);
         match opcode {
-            TEXT | BINARY | CONTINUATION if held + payload > u64::from(self.limit) => {
+            // Subtracted, because a peer may claim a length to which nothing can be added.
+            TEXT | BINARY | CONTINUATION if payload > u64::from(self.limit).saturating_sub(held) => {
                 Err(FrameError::TooLarge)
             }
             TEXT | BINARY | CONTINUATION => Ok(()),
@@ -402,6 +403,32 @@ mod tests {
         );
         let mut next = text(MASK, "{}");
         assert_eq!(reader.read(&mut next).unwrap().unwrap().0, Incoming::Text("{}"));
+    }
+
+    /// WS-CON-6: a length that wraps around when it is added to what is held, or to its header, is too large like others.
+    #[test]
+    fn no_length_wraps_around() {
+        for (held, length) in [
+            (126, u64::MAX),
+            (126, u64::MAX - 13),
+            (900, u64::MAX - 400),
+            (0, u64::MAX),
+            (0, u64::MAX - 13),
+        ] {
+            let mut reader = service();
+            let mut piece = [&[0x01, 0xfe, 0x03, 0x84, 0, 0, 0, 0][..], &[b'x'; 900]].concat();
+            if held > 0 {
+                piece[2..4].copy_from_slice(&u16::to_be_bytes(held));
+                assert_eq!(reader.read(&mut piece).unwrap().unwrap().0, Incoming::Fragment);
+            }
+            let opcode = if held > 0 { 0x80 } else { 0x81 };
+            let mut rest = [&[opcode, 0xff][..], &length.to_be_bytes(), &[0; 4], &[b'x'; 64]].concat();
+            assert_eq!(
+                reader.read(&mut rest),
+                Err(FrameError::TooLarge),
+                "{held} and {length}"
+            );
+        }
     }
 
     /// WS-CON-6: what is too large is refused when its header is there, before anything of it is held.

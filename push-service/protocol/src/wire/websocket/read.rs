@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::identifiers::{MessageId, SubscriptionName, UserAgentIdentity};
 use crate::urgency::Urgency;
@@ -108,7 +110,7 @@ pub fn parse(text: &str) -> Result<Request<'_>, Malformed> {
     if text == "{}" {
         return Ok(Request::Ping);
     }
-    let message: Message<'_> = serde_json::from_str(text)
+    let Object(message): Object<Message<'_>> = serde_json::from_str(text)
         .map_err(|_| Malformed("a message is one JSON object whose members have their types"))?;
     match message.message_type.as_deref() {
         None if message.is_empty() => Ok(Request::Ping),
@@ -146,7 +148,7 @@ struct Message<'a> {
     key: Option<Cow<'a, str>>,
     code: Option<u16>,
     #[serde(borrow)]
-    updates: Option<Vec<Update<'a>>>,
+    updates: Option<Vec<Object<Update<'a>>>>,
     #[serde(borrow)]
     min: Option<Cow<'a, str>>,
 }
@@ -171,9 +173,12 @@ fn name(text: Option<Cow<'_, str>>) -> Result<Name<'_>, Malformed> {
     Ok(Name { text, parsed })
 }
 
-fn acknowledgements(updates: Option<Vec<Update<'_>>>) -> Result<Vec<Acknowledgement>, Malformed> {
+fn acknowledgements(updates: Option<Vec<Object<Update<'_>>>>) -> Result<Vec<Acknowledgement>, Malformed> {
     let updates = updates.ok_or(Malformed("an ack needs updates"))?;
-    Ok(updates.iter().map(Update::acknowledgement).collect())
+    Ok(updates
+        .iter()
+        .map(|Object(update)| update.acknowledgement())
+        .collect())
 }
 
 impl Update<'_> {
@@ -187,6 +192,29 @@ impl Update<'_> {
             message: self.version.as_deref().and_then(MessageId::parse),
             code,
         }
+    }
+}
+
+/// A JSON object and nothing else: serde alone would take an array of the members' values for it.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
     }
 }
 
@@ -242,7 +270,7 @@ impl<'de> Visitor<'de> for LenientVisitor {
         Ok(None)
     }
 
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(None)
     }
@@ -406,6 +434,8 @@ mod tests {
             r#"{"messageType":"register","channelID":5}"#,
             r#"{"messageType":"ack"}"#,
             r#"{"messageType":"ack","updates":{}}"#,
+            r#"{"messageType":"ack","updates":[["x",100]]}"#,
+            r#"["ping",null,null,null,null,null,null]"#,
             r#"{"code":1}"#,
             r#"{"min":"low"}"#,
             r#"{"uaid":"x"}"#,
