@@ -12,7 +12,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = ServerUrl::parse("wss://push.example.net/")?;
 //! let state = State::open("/var/lib/doorbell".as_ref())?;
-//! let (agent, mut events) = UserAgent::start(server, Trust::system(), state, Options::default())?;
+//! let (agent, mut events) = UserAgent::start(server, Trust::system(), state, &Options::default())?;
 //!
 //! // The same at every start: the subscription outlives the process.
 //! let subscription = agent.subscribe("doorbell", None).await?;

@@ -79,7 +79,7 @@ impl UserAgent {
         server: ServerUrl,
         trust: Trust,
         mut state: State,
-        options: Options,
+        options: &Options,
     ) -> Result<(Self, Events), StartError> {
         belong_to(&mut state, &server)?;
         let (calls, called) = mpsc::channel(defaults::CALLS);
@@ -87,7 +87,7 @@ impl UserAgent {
         let (asks, asked) = mpsc::channel(1);
         let (messages, taken) = mpsc::channel(1);
         let (news, heard) = mpsc::channel(defaults::NEWS);
-        let task = Task::new(server, trust, state, &options, asked, messages, news);
+        let task = Task::new(server, trust, state, options, asked, messages, news);
         tokio::spawn(task.run(called));
         let events = Events {
             asks,

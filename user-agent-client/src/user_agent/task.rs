@@ -301,9 +301,9 @@ impl Task {
             Action::Connect => self.link.open(&self.server, &self.trust),
             Action::Say(say) => self.link.say(&say),
             Action::Ping => self.link.ping(),
-            Action::HandOver { message, attempt } => self.hand_over(message, attempt),
+            Action::HandOver { message, attempt } => self.hand_over(&message, attempt),
             Action::Disconnect(farewell) => self.link.close(farewell),
-            Action::Tell(event) => self.tell(event),
+            Action::Tell(event) => self.tell(&event),
         }
     }
 
@@ -328,17 +328,11 @@ impl Task {
     }
 
     /// Decrypts; the rest happens when the application asks. Content that was never encrypted is none (EUA-2).
-    fn hand_over(&mut self, arrived: Arc<Arrived>, attempt: u32) {
-        let message = self.decrypted(arrived.as_ref()).and_then(|data| {
+    fn hand_over(&mut self, arrived: &Arc<Arrived>, attempt: u32) {
+        let message = self.decrypted(arrived).and_then(|data| {
             let label = self.state.label_of(arrived.name()?)?;
             let to = self.verdicts_to.clone();
-            Some(Message::new(
-                label.into(),
-                Arc::clone(&arrived),
-                attempt,
-                data,
-                to,
-            ))
+            Some(Message::new(label.into(), Arc::clone(arrived), attempt, data, to))
         });
         match message {
             Some(message) => self.waiting.push_back((arrived.key(), message)),
@@ -377,8 +371,8 @@ impl Task {
         }
     }
 
-    fn tell(&mut self, event: session::Event) {
-        match event {
+    fn tell(&mut self, event: &session::Event) {
+        match *event {
             session::Event::Connected => self.news(Event::Connected),
             session::Event::Disconnected { why, again_in } => {
                 // The session closes no link that ended by itself.
@@ -426,10 +420,12 @@ impl Task {
         answer: impl Fn() -> Result<Subscription, SubscribeError>,
     ) -> bool {
         let waiting = self.subscribing.remove(&name).unwrap_or_default();
-        // Whoever gave up waiting still learns of it as an event.
-        waiting
-            .into_iter()
-            .fold(false, |heard, reply| reply.send(answer()).is_ok() || heard)
+        let mut is_heard = false;
+        for reply in waiting {
+            is_heard |= reply.send(answer()).is_ok();
+        }
+        // Whoever gave up waiting learns of it as an event.
+        is_heard
     }
 
     /// What doesn't fit is dropped: whoever doesn't read the news doesn't need them.

@@ -53,7 +53,7 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
     let options = Options {
         limits: Arc::new(limits),
     };
-    let (agent, events) = UserAgent::start(server, trust, state, options)?;
+    let (agent, events) = UserAgent::start(server, trust, state, &options)?;
     let listener = Listener {
         agent,
         handler: Arc::new(Handler::new(&arguments)),

@@ -31,7 +31,7 @@ fn options() -> Options {
 }
 
 fn start(service: &Service, state: State) -> (UserAgent, Events) {
-    UserAgent::start(service.url(), Trust::system(), state, options()).unwrap()
+    UserAgent::start(service.url(), Trust::system(), state, &options()).unwrap()
 }
 
 /// A user agent with one subscription, `news`, on an open channel.
@@ -139,9 +139,9 @@ async fn a_failing_application() {
         let failing = message(&mut events).await;
         assert_eq!(failing.attempt(), attempt);
         if attempt == 2 {
-            drop(failing)
+            drop(failing);
         } else {
-            failing.fail()
+            failing.fail();
         }
     }
     expect(&mut peer, ack("v", 102)).await;
@@ -322,6 +322,6 @@ async fn a_state_belongs_to_one_service() {
     let service = Service::start().await;
     let mut state = State::in_memory();
     state.set_server("wss://push.example.net/").unwrap();
-    let refused = UserAgent::start(service.url(), Trust::system(), state, options());
+    let refused = UserAgent::start(service.url(), Trust::system(), state, &options());
     assert!(matches!(refused, Err(StartError::OtherService(_))));
 }

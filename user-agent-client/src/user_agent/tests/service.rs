@@ -190,7 +190,7 @@ fn said(text: &str) -> Said {
     match parse(text).unwrap() {
         Request::Hello(_) => Said::Hello(string(&value["uaid"])),
         Request::Register { name, key } => {
-            Said::Register(name.text.into_owned(), key.map(|key| key.into_owned()))
+            Said::Register(name.text.into_owned(), key.map(std::borrow::Cow::into_owned))
         }
         Request::Unregister { name, .. } => Said::Unregister(name.text.into_owned()),
         Request::Ack(_) => {
