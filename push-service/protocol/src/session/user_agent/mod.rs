@@ -305,7 +305,7 @@ impl UserAgent {
                 .map_or(live.heard.after(self.keepalive.interval()), |pinged| {
                     pinged.at.after(self.limits.answer_within)
                 })
-                .min(self.requests.next_due(self.limits.requests)),
+                .min(self.requests.next_due(self.room())),
             Phase::Stopped => return Moment::NEVER,
         };
         let retry = match self.stopping {
@@ -313,6 +313,11 @@ impl UserAgent {
             Some(until) => until,
         };
         phase.min(retry)
+    }
+
+    /// Requests that may be under way: none is begun once the application wants an end.
+    fn room(&self) -> usize {
+        self.stopping.map_or(self.limits.requests, |_| 0)
     }
 
     fn connect(&mut self, now: Moment, out: &mut Vec<Action>) {

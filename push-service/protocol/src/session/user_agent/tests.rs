@@ -615,3 +615,18 @@ fn stop_waits_for_what_is_in_hand() {
         "an application that never ends is not waited for"
     );
 }
+
+/// A request that would be repeated now, and isn't because the application wants an end, doesn't keep the driver busy.
+#[test]
+fn nothing_is_due_that_is_not_asked_any_more() {
+    let mut test = Test::live(&[name(1)]);
+    test.agent.subscribe(name(2), None, test.now, &mut test.out);
+    test.agent
+        .registered(name(2), Registered::Trouble, test.now, &mut test.out);
+    test.arrives(message(name(1), "a"));
+    test.agent.stop(test.now, &mut test.out);
+    test.now = test.now.after(10 * SECOND);
+    test.agent.heard(test.now);
+    test.agent.tick(test.now, &mut test.out);
+    assert!(test.agent.next_due() > test.now);
+}
