@@ -47,7 +47,7 @@ program() { printf '%s' "$target_dir/$triple/release/$1"; }
 max_len() {
     case $1 in
         vapid_header | encryption_header) echo 5000 ;;
-        websocket_frame | websocket_message | vapid_claims) echo 1024 ;;
+        websocket_frame | websocket_message | service_message | vapid_claims | encrypted_body) echo 1024 ;;
         *) echo 512 ;;
     esac
 }

@@ -5,6 +5,8 @@
 //! protocol crate) calls them too, on every file of the corpus: so this file must build as a module as well as a crate,
 //! and knows nothing of libFuzzer.
 
+mod answers;
+mod bodies;
 mod configuration;
 mod content;
 mod credentials;
@@ -16,6 +18,8 @@ mod tokens;
 #[path = "../../src/vapid/vectors.rs"]
 mod vectors;
 
+pub use answers::service_message;
+pub use bodies::encrypted_body;
 pub use configuration::configuration;
 pub use content::encryption_header;
 pub use credentials::{vapid_claims, vapid_header};
@@ -28,11 +32,13 @@ pub use tokens::sealed_token;
 pub type Property = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its program and of its folder in the corpus.
-pub const TARGETS: [(&str, Property); 8] = [
+pub const TARGETS: [(&str, Property); 10] = [
     ("configuration", configuration),
+    ("encrypted_body", encrypted_body),
     ("encryption_header", encryption_header),
     ("push_headers", push_headers),
     ("sealed_token", sealed_token),
+    ("service_message", service_message),
     ("vapid_claims", vapid_claims),
     ("vapid_header", vapid_header),
     ("websocket_frame", websocket_frame),
