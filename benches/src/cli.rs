@@ -7,6 +7,7 @@ use crate::scenarios::connect::Connect;
 use crate::scenarios::idle::Idle;
 use crate::scenarios::startup::Startup;
 use crate::scenarios::throughput::Throughput;
+use crate::scenarios::user_agents::UserAgents;
 use crate::target::TargetOptions;
 
 /// Measures a push service over its public interfaces.
@@ -61,6 +62,9 @@ pub(crate) enum Command {
 
     /// Time from start to listening, and memory with nothing connected
     Startup(#[command(flatten)] Startup),
+
+    /// Memory per idle user agent of the library, and its CPU per message
+    UserAgents(#[command(flatten)] UserAgents),
 }
 
 /// A row of the budgets, or a few that are measured together.
@@ -88,4 +92,6 @@ pub(crate) enum Row {
     Acceptance,
     /// Start and memory with nothing connected
     Startup,
+    /// The library's user agents
+    UserAgents,
 }

@@ -89,6 +89,7 @@ async fn scenario(command: &Command, target: &Target) -> Outcome<Vec<Measured>> 
         Command::Idle(idle) => Ok(run::shown(&idle.run(target).await?)),
         Command::Throughput(throughput) => Ok(run::shown(&throughput.run(target).await?)),
         Command::Offline(absent) | Command::Drain(absent) => Ok(run::shown(&absent.run(target).await?)),
+        Command::UserAgents(agents) => Ok(run::shown(&agents.run(target).await?)),
         Command::Startup(_) | Command::Run { .. } => Ok(Vec::new()),
     }
 }

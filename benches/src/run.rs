@@ -11,6 +11,7 @@ use crate::scenarios::connect::Connect;
 use crate::scenarios::idle::Idle;
 use crate::scenarios::startup::Startup;
 use crate::scenarios::throughput::{Mode, Throughput};
+use crate::scenarios::user_agents::UserAgents;
 use crate::target::{Target, TargetOptions};
 
 /// The rates at which latency has budgets, in messages per second, and for how many seconds they are held.
@@ -51,6 +52,7 @@ async fn measure(row: Row, target: &Target) -> Outcome<Vec<Measured>> {
             shown(&delivered);
             Ok(delivered.acceptance_figures())
         }
+        Row::UserAgents => Ok(shown(&UserAgents::default().run(target).await?)),
         Row::Startup => Ok(Vec::new()),
     }
 }
