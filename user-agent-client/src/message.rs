@@ -76,6 +76,12 @@ impl Message {
 
     /// The work failed: the message comes again after a while, or is given up if this was the last attempt.
     pub fn fail(self) {}
+
+    /// Nothing was tried with it: for an application that is about to stop. It comes again on the next channel, and this
+    /// was no attempt.
+    pub fn release(mut self) {
+        self.verdict.outcome = Outcome::Released;
+    }
 }
 
 impl fmt::Debug for Message {
@@ -177,11 +183,13 @@ mod tests {
         message().seen().acknowledge();
         message().seen().fail();
         drop(message().seen());
+        message().seen().release();
         drop(message());
         let expected = [
             Outcome::Succeeded,
             Outcome::Failed,
             Outcome::Failed,
+            Outcome::Released,
             Outcome::Released,
         ];
         for outcome in expected {

@@ -49,7 +49,7 @@ impl NetworkChanges {
     /// that there were changes, not how many.
     pub async fn changed(&mut self) {
         loop {
-            let report_at = self.burst.map(|burst| burst.is_over_at());
+            let report_at = self.burst.map(Burst::is_over_at);
             tokio::select! {
                 // What happened before the time is over belongs to the burst.
                 biased;
@@ -162,7 +162,7 @@ mod kernel {
                     Err(_) => self.0 = None,
                 }
             }
-            pending().await
+            pending::<()>().await;
         }
     }
 
@@ -209,7 +209,7 @@ mod kernel {
         }
 
         pub(super) async fn noticed(&mut self) {
-            pending().await
+            pending::<()>().await;
         }
     }
 
@@ -219,7 +219,8 @@ mod kernel {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use tokio::net::UnixDatagram;
     use tokio::time::{sleep, timeout};

@@ -52,13 +52,13 @@ impl ServerUrl {
             return Err(ServerUrlError::UserInformation);
         }
         let (host, port) = host_and_port(authority)?;
-        let path_and_query: PathAndQuery = path_and_query.parse().map_err(|_| ServerUrlError::Path)?;
+        let path_and_query = request_target(path_and_query)?;
         Ok(Self {
             text: text.into(),
             secure,
             host: host.into(),
             port: port.unwrap_or(default_port(secure)),
-            path_and_query: path_and_query.as_str().into(),
+            path_and_query,
         })
     }
 
@@ -195,6 +195,16 @@ fn split(rest: &str) -> (&str, &str) {
     }
 }
 
+fn request_target(text: &str) -> Result<Box<str>, ServerUrlError> {
+    // RFC 9112 §3.2.1: an empty path is `/`.
+    let slash = if text.starts_with('/') { "" } else { "/" };
+    let target = format!("{slash}{text}");
+    match target.parse::<PathAndQuery>() {
+        Ok(_) if target.is_ascii() => Ok(target.into()),
+        _ => Err(ServerUrlError::Path),
+    }
+}
+
 fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), ServerUrlError> {
     let digits = match authority.rsplit_once(':') {
         // A colon in brackets belongs to an address.
@@ -326,6 +336,7 @@ mod tests {
             ("wss://user:secret@host/", "a user or a password"),
             ("wss://host/#secret", "must not hold a #"),
             ("wss://host/secret path", "%XX"),
+            ("wss://host/secret/ü", "%XX"),
             ("wss://host/secret\r\nhost: x", "%XX"),
         ];
         for (text, advice) in rows {

@@ -246,3 +246,139 @@ fn get_key(recipient: &Recipient, name: &str) -> Option<Vec<u8>> {
 fn is_same(one: &Recipient, other: &Recipient) -> bool {
     one.public_key() == other.public_key() && one.authentication_secret() == other.authentication_secret()
 }
+
+#[cfg(test)]
+mod tests {
+    use push_protocol::encryption::SubscriptionKeys;
+
+    use super::*;
+
+    /// RFC 8291 appendix A: its receiver's keys.
+    const RFC_P256DH: &str =
+        "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
+    const RFC_AUTH: &str = "BTBZMqHH6r4Tts7J_aSIgg";
+    const URL: &str = "https://push.example.net/wpush/v2/abc?d=e&f";
+
+    fn subscription() -> Subscription {
+        Subscription {
+            label: "news".into(),
+            name: SubscriptionName([7; 16]),
+            push_resource: PushResource::parse(URL),
+            recipient: Recipient::parse(RFC_P256DH, RFC_AUTH).unwrap(),
+            application_server: None,
+            created: 1,
+            replaced: false,
+        }
+    }
+
+    /// WP-SUB-2, WP-SUB-11, E91-2: the JSON of the Push API by the letter; none before there is an endpoint.
+    #[test]
+    fn the_json_is_that_of_the_push_api() {
+        let mut subscription = subscription();
+        let json = format!(
+            "{{\"endpoint\":\"{URL}\",\"expirationTime\":null,\
+             \"keys\":{{\"auth\":\"{RFC_AUTH}\",\"p256dh\":\"{RFC_P256DH}\"}}}}"
+        );
+        assert_eq!(subscription.to_json().unwrap(), json);
+        let parsed = PushSubscription::parse(&json).unwrap();
+        assert_eq!(parsed, subscription.push_subscription().unwrap());
+        assert_eq!(serde_json::to_string(&parsed).unwrap(), json);
+        subscription.push_resource = None;
+        assert_eq!(subscription.to_json(), None);
+    }
+
+    /// WP-SUB-12: both keys by name, as bytes.
+    #[test]
+    fn keys_are_given_by_name() {
+        let subscription = subscription();
+        let keys = SubscriptionKeys::generate(&ring::rand::SystemRandom::new()).unwrap();
+        assert_eq!(
+            get_key(keys.recipient(), "auth").unwrap(),
+            keys.authentication_secret()
+        );
+        let point = subscription.get_key("p256dh").unwrap();
+        assert_eq!((point.len(), point[0]), (65, 4));
+        assert_eq!(subscription.get_key("auth").unwrap().len(), 16);
+        for unknown in ["", "P256DH", "private_key"] {
+            assert_eq!(subscription.get_key(unknown), None);
+            assert_eq!(subscription.push_subscription().unwrap().get_key(unknown), None);
+        }
+    }
+
+    /// E91-2: every spelling of the keys that browsers and senders' libraries use is read, and other members don't matter.
+    #[test]
+    fn what_senders_have_is_read() {
+        let ours = subscription().push_subscription().unwrap();
+        let standard = |text: &str| text.replace('-', "+").replace('_', "/");
+        for (p256dh, auth) in [
+            (RFC_P256DH.to_owned(), RFC_AUTH.to_owned()),
+            (format!("{RFC_P256DH}="), format!("{RFC_AUTH}==")),
+            (standard(RFC_P256DH), standard(RFC_AUTH)),
+            (
+                standard(&format!("{RFC_P256DH}=")),
+                standard(&format!("{RFC_AUTH}==")),
+            ),
+        ] {
+            for text in [
+                format!(r#"{{"endpoint":"{URL}","keys":{{"p256dh":"{p256dh}","auth":"{auth}"}}}}"#),
+                format!(
+                    r#" {{"keys": {{"auth": "{auth}", "p256dh": "{p256dh}", "x": [1]}},
+                       "expirationTime": 1700000000000, "options": {{}}, "endpoint": "{URL}"}} "#
+                ),
+            ] {
+                assert_eq!(PushSubscription::parse(&text), Ok(ours.clone()), "{text}");
+            }
+        }
+    }
+
+    /// What can't be used is named, and nothing of it is quoted.
+    #[test]
+    fn what_is_wrong_is_named() {
+        use PushSubscriptionError::{Malformed, Missing, NotJson, TooLong};
+        let good = subscription().to_json().unwrap();
+        let off_curve = RFC_P256DH.replace("iw4", "iw8");
+        for (text, expected) in [
+            (good.replace("endpoint", "url"), Missing(ENDPOINT)),
+            (good.replace("p256dh", "key"), Missing(P256DH)),
+            (good.replace("auth", "secret"), Missing(AUTH)),
+            (good.replace("keys", "key"), Missing(P256DH)),
+            (good.replace(&format!("\"{RFC_AUTH}\""), "null"), Missing(AUTH)),
+            (good.replace(&format!("\"{RFC_AUTH}\""), "{}"), Malformed(AUTH)),
+            (good.replace(RFC_AUTH, "AAAA"), Malformed(AUTH)),
+            (good.replace(RFC_P256DH, &off_curve), Malformed(P256DH)),
+            (good.replace("https:", "gopher:"), Malformed(ENDPOINT)),
+            (format!("[{good}]"), NotJson),
+            (format!("{good}{good}"), NotJson),
+            (String::new(), NotJson),
+            ("null".into(), NotJson),
+            ("[".repeat(PUSH_SUBSCRIPTION_BYTES), NotJson),
+            (format!("{good}{}", " ".repeat(PUSH_SUBSCRIPTION_BYTES)), TooLong),
+        ] {
+            let error = PushSubscription::parse(&text).unwrap_err();
+            assert_eq!(error, expected, "{text}");
+            let sentence = error.to_string();
+            assert!(
+                [URL, RFC_AUTH, RFC_P256DH]
+                    .iter()
+                    .all(|secret| !sentence.contains(secret))
+            );
+            if let Missing(member) | Malformed(member) = expected {
+                assert!(sentence.contains(member), "{sentence}");
+            }
+        }
+    }
+
+    /// Whoever knows these can send, so they don't get into logs.
+    #[test]
+    fn debug_hides_what_opens() {
+        let subscription = subscription();
+        let debug = format!("{subscription:?} {:?}", subscription.push_subscription());
+        assert!(debug.contains("news"));
+        assert!(
+            [URL, "abc", RFC_AUTH, RFC_P256DH]
+                .iter()
+                .all(|secret| !debug.contains(secret)),
+            "{debug}"
+        );
+    }
+}

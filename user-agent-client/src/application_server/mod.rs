@@ -1,1 +1,26 @@
-//! To be written.
+//! An application server, for those who have no other: it encrypts a message, signs for it and hands it to the push
+//! service (RFC 8030 §5, RFC 8291, RFC 8292).
+//!
+//! ```text
+//! PushSubscription + Push ──► Sender: encrypt, sign, one POST ──► Accepted, or a SendError that says what to do
+//! ```
+//!
+//! One call is one request with a deadline, on a connection of its own: right for scripts, tests and alarms, and not for
+//! thousands of messages a second. It asks for no receipts, follows no redirects and repeats nothing: whether a message may
+//! arrive twice is for the caller to say.
+//!
+//! - [`Sender`], [`Push`]: sending. [`VapidKey`]: who sends. [`key_file`]: where its key is kept.
+//! - [`SendError`]: what can be done when it isn't accepted.
+
+mod connection;
+mod der;
+mod error;
+pub mod key_file;
+mod sender;
+#[cfg(test)]
+mod tests;
+mod vapid_key;
+
+pub use error::SendError;
+pub use sender::{Accepted, DEFAULT_TTL_SECS, Push, SEND_WITHIN, Sender};
+pub use vapid_key::{SubjectError, VapidKey};

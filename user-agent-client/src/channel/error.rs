@@ -128,6 +128,10 @@ fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Res
         CertificateError::UnknownIssuer => f.write_str(
             "the service's certificate comes from nobody whom this machine trusts: give its CA with --ca FILE",
         ),
+        CertificateError::BadSignature => f.write_str(
+            "the service's certificate names a CA that is trusted, but another key signed it: has the CA in --ca FILE \
+             been made anew?",
+        ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             f.write_str("the service's certificate has expired, or this machine's clock is wrong")
         }
@@ -174,6 +178,7 @@ mod tests {
             (OpenError::Trust(not_trusted()), "--ca FILE"),
             (OpenError::Tls(io()), "broke during the TLS handshake"),
             (bad(CertificateError::UnknownIssuer), "--ca FILE"),
+            (bad(CertificateError::BadSignature), "made anew"),
             (bad(CertificateError::Expired), "clock"),
             (bad(CertificateError::NotValidYet), "clock"),
             (bad(CertificateError::NotValidForName), "another name"),

@@ -245,15 +245,14 @@ impl Channel {
     /// Leaves our last word in the buffer, which needs I/O: nothing more is to be had without.
     fn part(&mut self, ended: Ended, code: u16, reason: &str) -> Option<Incoming> {
         self.say_farewell(code, reason);
-        if matches!(self.end, End::Open) {
-            self.end = End::Parting(ended);
-        }
+        // Also if that was one word too many: what the service said counts for more.
+        self.end = End::Parting(ended);
         None
     }
 
     fn over(&mut self, ended: Ended) {
         self.end = End::Over(ended);
-        self.socket.give_back();
+        self.socket.forget();
     }
 }
 

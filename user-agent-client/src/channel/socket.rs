@@ -117,6 +117,12 @@ impl Socket {
         filled
     }
 
+    /// What its buffers take of the heap.
+    #[cfg(test)]
+    pub(super) fn owned_bytes(&self) -> usize {
+        self.unread.capacity() + self.unwritten.capacity()
+    }
+
     /// Says that nothing more is to be written.
     pub(super) async fn shut_down(&mut self) {
         // A socket that is closed already can't be closed, and doesn't have to be.
@@ -124,10 +130,18 @@ impl Socket {
     }
 
     /// Keeps no more memory than what is unread and unwritten takes.
-    pub(super) fn give_back(&mut self) {
+    fn give_back(&mut self) {
         self.unread.drain(..mem::take(&mut self.read));
         self.unread.shrink_to_fit();
         self.unwritten.shrink_to_fit();
+    }
+
+    /// Drops what is unread and unwritten: the channel is over.
+    pub(super) fn forget(&mut self) {
+        self.read = 0;
+        self.written = 0;
+        self.unread = Vec::new();
+        self.unwritten = Vec::new();
     }
 }
 

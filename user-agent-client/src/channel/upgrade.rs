@@ -71,7 +71,8 @@ fn request(url: &ServerUrl, key: &str) -> String {
     )
 }
 
-fn accept(key: &str) -> String {
+/// The answer to a key (RFC 6455 §4.2.2).
+pub(super) fn accept(key: &str) -> String {
     let digest = sha1_smol::Sha1::from(format!("{key}{ACCEPT_SUFFIX}")).digest();
     STANDARD.encode(digest.bytes())
 }
@@ -112,6 +113,7 @@ fn read_answer(bytes: &[u8], accept: &str) -> Result<Option<Answered>, OpenError
     }
 }
 
+/// The header fields of an answer.
 struct Headers<'a>(&'a [httparse::Header<'a>]);
 
 impl<'a> Headers<'a> {
@@ -161,5 +163,44 @@ impl<'a> Headers<'a> {
             .filter(move |header| header.name.eq_ignore_ascii_case(name))
             .filter_map(|header| std::str::from_utf8(header.value).ok())
             .map(str::trim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6455 §1.3: the RFC's own example.
+    #[test]
+    fn the_rfcs_key() {
+        assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    /// RFC 9110 §10.2.3: seconds or a date, which is measured from now; nonsense counts as absent.
+    #[test]
+    fn retry_after_in_either_form() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let rows = [
+            ("120", seconds(120)),
+            (" 0 ", seconds(0)),
+            ("Sun, 06 Nov 1994 08:50:37 GMT", seconds(60)),
+            ("Sun, 06 Nov 1994 08:49:36 GMT", seconds(0)),
+            ("Sunday, 06-Nov-94 08:49:47 GMT", seconds(10)),
+            ("99999999999999999999999", Some(RETRY_AFTER_MOST)),
+            ("Sat, 06 Nov 2094 08:50:37 GMT", Some(RETRY_AFTER_MOST)),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ];
+        for (value, expected) in rows {
+            let header = httparse::Header {
+                name: "Retry-After",
+                value: value.as_bytes(),
+            };
+            assert_eq!(Headers(&[header]).retry_after(now), expected, "{value}");
+        }
+        assert_eq!(Headers(&[]).retry_after(now), None);
     }
 }

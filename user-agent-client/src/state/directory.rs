@@ -26,7 +26,7 @@ const OTHERS_WRITE: u32 = 0o022;
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -40,8 +40,13 @@ impl Directory {
         }
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         })
+    }
+
+    #[cfg(test)]
+    pub(super) fn lock_for_a_child(&self) -> File {
+        self.lock.try_clone().expect("a file can be had twice")
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {
@@ -68,6 +73,13 @@ impl Directory {
         replace(&file, text.as_bytes(), File::sync_all)
             .and_then(|_| sync_directory(&self.path))
             .map_err(|error| StateError::of_file(&file, error))
+    }
+}
+
+impl Drop for Directory {
+    /// Closing the file is not enough: a child process that is just being started has it too, until it is another program.
+    fn drop(&mut self) {
+        self.lock.unlock().ok();
     }
 }
 

@@ -12,6 +12,7 @@
 //! **Invariant:** a text whose state is not, byte for byte, one that was written is refused. So no bit of a key is ever
 //! wrong.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use base64::Engine as _;
@@ -143,9 +144,10 @@ impl Kept {
         if let Some(identity) = self.identity {
             snapshot.durable.identity = Some(Identity::parse(&identity)?);
         }
+        let mut labels = HashSet::new();
         for subscription in self.subscriptions {
             let (name, registration, entry) = subscription.parse()?;
-            if registration.is_wanted() && snapshot.name_of(&entry.label).is_some() {
+            if registration.is_wanted() && !labels.insert(entry.label.clone()) {
                 return None;
             }
             snapshot.entries.insert(name, entry);

@@ -80,6 +80,12 @@ impl MessagesLog {
         })
     }
 
+    /// Lets the next record go elsewhere.
+    #[cfg(test)]
+    pub(super) fn write_to(&mut self, file: File) {
+        self.file = Some(file);
+    }
+
     fn try_append(&mut self, record: Record, messages: &Messages) -> io::Result<()> {
         let Some(file) = self.file.as_ref().filter(|_| self.records < MESSAGE_RECORDS) else {
             return self.rewrite(messages);

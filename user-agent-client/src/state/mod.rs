@@ -17,7 +17,7 @@
 //! | `*.new` | 0600 | a file that is not whole yet; a crash may leave it, and the next start removes it |
 //!
 //! `state.json` is replaced with each change: the new one is written beside it and synced, gets its name, and the
-//! directory is synced. `messages.log` is appended to and not synced; [`messages_log`] says why that is right.
+//! directory is synced. `messages.log` is appended to and not synced; its file says why that is right.
 //!
 //! **Invariant:** what is in memory is what is in `state.json`, or the failure to write it was final: after it every
 //! further change of identity or subscriptions is refused, as the session already rests on what was not kept (PR-5). The
@@ -92,8 +92,8 @@ impl State {
         Self::default()
     }
 
-    /// Takes a directory for this process alone, and makes it if it is missing. Blocks for some syncs of the disk, and to
-    /// read 0.1 ms for each subscription.
+    /// Takes a directory for this process alone, and makes it if it is missing. Blocks for some syncs of the disk if
+    /// it is new, and for 30 µs for each subscription.
     ///
     /// # Errors
     ///
@@ -201,8 +201,8 @@ impl State {
     /// Keeps a change, with all that follows for labels and keys: another identity draws new keys for each subscription
     /// that stays (WP-RFR-1), and what has ended is forgotten.
     ///
-    /// Blocks: for a message, for one write to the system's cache, some microseconds; else for two syncs of the disk, and
-    /// 5 µs for each subscription.
+    /// Blocks: for a message, for one write to the system's cache (measured: 3 µs; once in 50,000 it writes the log anew,
+    /// 10 ms); else for two syncs of the disk, and 10 µs for each subscription.
     ///
     /// # Errors
     ///

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use push_protocol::encryption::SubscriptionKeys;
 use push_protocol::identifiers::SubscriptionName;
-use push_protocol::session::user_agent::{Change, Durable};
+use push_protocol::session::user_agent::{Change, Durable, Registration};
 use ring::rand::SystemRandom;
 
 use super::error::StateError;
@@ -80,7 +80,7 @@ impl Snapshot {
 
     fn is_wanted(&self, name: SubscriptionName) -> bool {
         let registration = self.durable.registrations.get(&name);
-        registration.is_some_and(|registration| registration.is_wanted())
+        registration.is_some_and(Registration::is_wanted)
     }
 
     fn show(&self, name: SubscriptionName) -> Option<Subscription> {

@@ -68,7 +68,7 @@ pub(super) struct Task {
     settling: Vec<oneshot::Sender<()>>,
     /// Why the last channel was not opened, in a sentence.
     not_opened: Option<String>,
-    /// Messages can't be remembered: said once.
+    /// Messages can't be remembered at the moment: said once.
     forgetful: bool,
     failed: bool,
 }
@@ -112,6 +112,7 @@ impl Task {
         self.session.tell_again(&mut self.actions);
         let messages = self.messages.clone();
         let mut is_called = true;
+        let mut is_heard = true;
         loop {
             self.act();
             if self.session.is_stopped() || self.failed {
@@ -127,11 +128,18 @@ impl Task {
                     Some(call) => self.called(call),
                     None => is_called = false,
                 },
-                () = messages.closed() => self.stop(),
+                // Once: what is closed stays closed, and would spin until all is done.
+                () = messages.closed(), if is_heard => {
+                    is_heard = false;
+                    self.stop();
+                }
                 () = sleep_until(due) => self.session.tick(self.now(), &mut self.actions),
             }
         }
         self.link.closed().await;
+        // The state first: whoever waits for the end may want its directory next.
+        drop(self);
+        drop(calls);
     }
 
     fn moved(&mut self, moved: Moved) {
@@ -259,8 +267,10 @@ impl Task {
 
     fn confirmed(&self, name: SubscriptionName) -> Option<Subscription> {
         let label = self.state.label_of(name)?;
+        // The label may belong to a newer one while the older is ending.
         let subscription = self.state.subscription(label)?;
-        subscription.push_resource.is_some().then_some(subscription)
+        let is_there = subscription.name == name && subscription.push_resource.is_some();
+        is_there.then_some(subscription)
     }
 
     /// Does what the session says, and what it says to what comes of that, until it has nothing more to say.
@@ -291,6 +301,7 @@ impl Task {
 
     fn save(&mut self, change: &Change) {
         match self.state.save(change) {
+            Ok(()) if matches!(change, Change::Attempt { .. } | Change::Done(_)) => self.forgetful = false,
             Ok(()) => {}
             Err(error) if error.is_about_messages_only() => {
                 if !self.forgetful {

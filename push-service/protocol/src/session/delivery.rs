@@ -244,6 +244,9 @@ impl Delivery {
             Ordering::Equal if !page.more => drop(self.lags.swap_remove(at)),
             // Ahead: the cursor has to come by first, or it would offer the same again.
             Ordering::Greater => self.behind = true,
+            // The queue ends before the cursor: its numbers went back, or the user agent's record is gone. Whatever comes
+            // next is below the cursor, and that begins anew (PR-7).
+            Ordering::Less if !page.more => drop(self.lags.swap_remove(at)),
             Ordering::Equal | Ordering::Less => {}
         }
         self.behind |= self.heard_of > self.cursor;

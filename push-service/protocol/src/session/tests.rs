@@ -339,6 +339,31 @@ fn one_that_never_acknowledges_stops_nobody() {
     );
 }
 
+/// PR-7, PR-17: a record that is gone, behind whose last page a subscription lags, is read once and not for ever; what
+/// is stored anew is offered.
+#[test]
+fn a_lag_behind_a_queue_that_is_gone() {
+    let (mut queue, mut out) = (Queue::default(), Vec::new());
+    for _ in 0..10 {
+        queue.store(1, Urgency::Normal);
+    }
+    let mut session = live(&queue, &mut out);
+    answer_pages(&mut session, &queue, &mut out);
+    assert_eq!(offers(&out), [10, 20, 30]);
+
+    out.clear();
+    let mut gone = Queue::default();
+    session.acknowledge(vec![message(10, 1, Urgency::Normal).id], Moment(0), &mut out);
+    let pages = |out: &[Action]| out.iter().filter(|a| matches!(a, Action::Page(_))).count();
+    assert_eq!(pages(&out), 1);
+    session.paged(PageOutcome::Page(Page::default()), Moment(0), &mut out);
+    assert_eq!(pages(&out), 1, "no other page is wanted");
+    out.clear();
+    session.woken(gone.store(1, Urgency::Normal), Moment(0), &mut out);
+    answer_pages(&mut session, &gone, &mut out);
+    assert_eq!(offers(&out), [10]);
+}
+
 /// PR-21, WS-ACK-8: a message with TTL 0 is offered now or never, beside the window, and moves no cursor.
 #[test]
 fn a_passing_message() {

@@ -27,6 +27,8 @@ struct Message {
     arrived: Arc<Arrived>,
     name: SubscriptionName,
     attempt: u32,
+    /// Its subscription ended while the application had it: there is no other attempt.
+    is_last: bool,
     /// `None` while the application has it.
     retry_at: Option<Moment>,
 }
@@ -115,6 +117,7 @@ impl UserAgent {
             arrived,
             name,
             attempt,
+            is_last,
             retry_at: None,
         }) = self.held.remove(key)
         else {
@@ -126,6 +129,7 @@ impl UserAgent {
                 self.counters.not_decrypted += 1;
                 self.finish(key, arrived, Fate::NotDecrypted, now, out);
             }
+            Outcome::Failed if is_last => self.finish(key, arrived, Fate::NotDelivered, now, out),
             Outcome::Failed if attempt >= self.limits.attempts => {
                 self.give_up(key, name, arrived, now, out);
             }
@@ -135,6 +139,7 @@ impl UserAgent {
                     arrived,
                     name,
                     attempt,
+                    is_last,
                     retry_at: Some(now.after(wait)),
                 };
                 self.held.insert(key, message);
@@ -168,6 +173,24 @@ impl UserAgent {
         }
     }
 
+    /// The subscription ended: nothing of it is handed over any more (WP-SUB-10). What the application has is left to
+    /// it, once.
+    pub(super) fn let_go(&mut self, name: SubscriptionName, now: Moment, out: &mut Vec<Action>) {
+        let mut waiting = Vec::new();
+        for (key, message) in &mut self.held.messages {
+            if message.name == name {
+                message.is_last = true;
+                waiting.extend(message.retry_at.map(|_| *key));
+            }
+        }
+        for key in waiting {
+            if let Some(message) = self.held.remove(key) {
+                self.finish(key, message.arrived, Fate::NotDelivered, now, out);
+            }
+        }
+        self.catch_up(now, out);
+    }
+
     fn hand_over(
         &mut self,
         key: MessageKey,
@@ -186,6 +209,7 @@ impl UserAgent {
             arrived: Arc::clone(&arrived),
             name,
             attempt,
+            is_last: false,
             retry_at: None,
         };
         self.held.insert(key, message);
@@ -225,9 +249,10 @@ impl UserAgent {
         self.say(Say::Acknowledge { message, fate }, now, out);
     }
 
+    /// One message always fits, however large: it would come again for ever, and everything behind it with it.
     fn is_full(&self, message: &Arrived) -> bool {
-        self.held.len() >= self.limits.held_messages
-            || self.held.bytes + message.bytes() > self.limits.held_bytes
+        let is_heavy = self.held.bytes + message.bytes() > self.limits.held_bytes;
+        self.held.len() >= self.limits.held_messages.max(1) || (is_heavy && self.held.len() > 0)
     }
 
     /// Once there is room for what was passed over, a new channel brings it.

@@ -25,6 +25,8 @@
 mod action;
 mod backoff;
 mod durable;
+#[cfg(test)]
+mod found;
 mod held;
 mod keepalive;
 mod messages;
@@ -171,6 +173,8 @@ impl UserAgent {
         };
         if self.durable.identity.as_ref() != Some(&identity) {
             self.save(Change::Identified(identity), out);
+            let registrations = &self.durable.registrations;
+            self.requests.retain(|name| registrations.contains_key(name));
         }
         self.phase = Phase::Live(Live {
             since: now,
@@ -300,7 +304,7 @@ impl UserAgent {
                 .map_or(live.heard.after(self.keepalive.interval()), |pinged| {
                     pinged.at.after(self.limits.answer_within)
                 })
-                .min(self.requests.next_due()),
+                .min(self.requests.next_due(self.limits.requests)),
             Phase::Stopped => return Moment::NEVER,
         };
         let retry = match self.stopping {
@@ -434,12 +438,17 @@ impl UserAgent {
         }
         self.save(Change::Ending(name), out);
         self.wanted(now, out);
+        self.let_go(name, now, out);
     }
 
-    /// The application server knows the push resource of [`Event::Renewed`].
-    pub fn told(&mut self, name: SubscriptionName, out: &mut Vec<Action>) {
+    /// The application server knows the push resource of [`Event::Renewed`]. If it is not the newest any more, there is
+    /// something left to tell.
+    pub fn told(&mut self, name: SubscriptionName, push_resource: &PushResource, out: &mut Vec<Action>) {
         let registration = self.durable.registrations.get(&name);
-        if registration.is_some_and(|registration| registration.replaced.is_some()) {
+        let is_over = |registration: &Registration| {
+            registration.replaced.is_some() && registration.push_resource() == Some(push_resource)
+        };
+        if registration.is_some_and(is_over) {
             self.save(Change::Told(name), out);
         }
     }

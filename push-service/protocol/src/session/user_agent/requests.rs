@@ -42,12 +42,20 @@ impl Requests {
         }
     }
 
-    pub(super) fn next_due(&self) -> Moment {
+    /// When an answer is overdue, or a request is to be repeated. Of `limit` requests none waits for its time, only for
+    /// an answer: otherwise it would be due again and again without being sent.
+    pub(super) fn next_due(&self, limit: usize) -> Moment {
+        let is_full = self.sent() >= limit;
         let due = |request: &Request| match request.state {
-            State::Sent(until) => until,
-            State::Again(at) => at,
+            State::Sent(until) => Some(until),
+            State::Again(at) => (!is_full).then_some(at),
         };
-        self.0.values().map(due).min().unwrap_or(Moment::NEVER)
+        self.0.values().filter_map(due).min().unwrap_or(Moment::NEVER)
+    }
+
+    /// Of these subscriptions only there is something left to ask.
+    pub(super) fn retain(&mut self, is_known: impl Fn(&SubscriptionName) -> bool) {
+        self.0.retain(|name, _| is_known(name));
     }
 
     fn sent(&self) -> usize {

@@ -1,0 +1,176 @@
+//! What the simulation found, one test each: a world's accident, told again in a few steps.
+
+use super::*;
+use crate::message::{Coding, Content};
+
+const START: Moment = Moment(1_000);
+
+fn name(number: u8) -> SubscriptionName {
+    SubscriptionName([number; 16])
+}
+
+fn limits() -> Limits {
+    let second = Duration::from_secs(1);
+    Limits {
+        connect_within: 10 * second,
+        answer_within: 10 * second,
+        keepalive_least: 45 * second,
+        keepalive_most: 300 * second,
+        backoff_least: second / 10,
+        backoff_base: second,
+        backoff_most: 60 * second,
+        steady_after: 60 * second,
+        held_messages: 4,
+        held_bytes: 100,
+        attempts: 3,
+        retry_after: second,
+        requests: 1,
+        ask_again_after: second,
+        nonsense: 10,
+        stop_within: second,
+    }
+}
+
+fn identity(text: &str) -> Option<Identity> {
+    Identity::parse(text)
+}
+
+fn at(path: &str) -> PushResource {
+    PushResource::parse(&format!("https://push.example.net/{path}")).unwrap()
+}
+
+/// Brings up a channel, on which the service says who we are.
+fn welcome(user_agent: &mut UserAgent, as_whom: &str, out: &mut Vec<Action>) {
+    user_agent.network_changed(START, out);
+    user_agent.opened(START, out);
+    user_agent.welcomed(identity(as_whom), START, out);
+}
+
+/// A user agent with a channel and these subscriptions asked for.
+fn live(names: &[u8]) -> (UserAgent, Vec<Action>) {
+    let mut user_agent = UserAgent::new(Arc::new(limits()), Durable::default(), 1);
+    let mut out = Vec::new();
+    for number in names {
+        user_agent.subscribe(name(*number), None, START, &mut out);
+    }
+    welcome(&mut user_agent, "somebody", &mut out);
+    (user_agent, out)
+}
+
+fn arrived(subscription: u8, id: &str, bytes: usize) -> Arrived {
+    Arrived {
+        subscription: name(subscription).to_string().into(),
+        id: id.into(),
+        content: Some(Content {
+            coding: Coding::Aes128gcm,
+            media_type: None,
+            body: vec![0; bytes].into(),
+        }),
+    }
+}
+
+fn handed_over(out: &[Action]) -> usize {
+    let is_hand_over = |action: &&Action| matches!(action, Action::HandOver { .. });
+    out.iter().filter(is_hand_over).count()
+}
+
+/// WS-CLS-1: a request that may be repeated, but has to wait for the answer to another, does not keep the driver busy.
+#[test]
+fn a_request_that_waits_for_room_is_not_due() {
+    let (mut user_agent, mut out) = live(&[1, 2]);
+    user_agent.registered(name(1), Registered::Trouble, START, &mut out);
+    assert_eq!(
+        out.last(),
+        Some(&Action::Say(Say::Register {
+            name: name(2),
+            application_server: None
+        }))
+    );
+    let later = START.after(Duration::from_secs(2));
+    user_agent.tick(later, &mut out);
+    assert!(user_agent.next_due() > later, "{:?}", user_agent.next_due());
+    user_agent.registered(name(2), Registered::At(at("2")), later, &mut out);
+    let again = Action::Say(Say::Register {
+        name: name(1),
+        application_server: None,
+    });
+    assert!(out.contains(&again), "asked again as soon as there is room");
+}
+
+/// WS-CLS-1, WS-HEL-6: what was to be ended under an identity that the service forgot is not asked for any more, and does
+/// not keep the driver busy either.
+#[test]
+fn a_forgotten_identity_takes_its_requests_along() {
+    let (mut user_agent, mut out) = live(&[1]);
+    user_agent.registered(name(1), Registered::At(at("1")), START, &mut out);
+    user_agent.unsubscribe(name(1), START, &mut out);
+    user_agent.ended(Ended::Lost, START, &mut out);
+    welcome(&mut user_agent, "somebody else", &mut out);
+    assert!(user_agent.is_live() && user_agent.durable().registrations.is_empty());
+    assert!(user_agent.next_due() > START);
+}
+
+/// WP-SUB-10: a message that waits for its next attempt is let go with its subscription, and one that the application has
+/// gets no other attempt; both are acknowledged, and don't come again.
+#[test]
+fn an_ended_subscription_takes_its_messages_along() {
+    let (mut user_agent, mut out) = live(&[1]);
+    user_agent.registered(name(1), Registered::At(at("1")), START, &mut out);
+    let (waits, in_hand) = (arrived(1, "waits", 1), arrived(1, "in hand", 1));
+    user_agent.arrived(waits.clone(), START, &mut out);
+    user_agent.arrived(in_hand.clone(), START, &mut out);
+    user_agent.handled(waits.key(), Outcome::Failed, START, &mut out);
+    out.clear();
+    user_agent.unsubscribe(name(1), START, &mut out);
+    user_agent.handled(in_hand.key(), Outcome::Failed, START, &mut out);
+    user_agent.tick(START.after(Duration::from_secs(5)), &mut out);
+    assert_eq!((handed_over(&out), user_agent.held()), (0, 0));
+    for message in [waits, in_hand] {
+        assert!(out.contains(&Action::Save(Change::Done(message.key()))));
+        let fate = Fate::NotDelivered;
+        let message = Arc::new(message);
+        assert!(out.contains(&Action::Say(Say::Acknowledge { message, fate })));
+    }
+}
+
+/// WP-RFR-2: whoever tells an application server of one push resource while the next one is already there has still to
+/// tell of that one, also after a restart.
+#[test]
+fn telling_of_an_old_push_resource_is_not_enough() {
+    let (mut user_agent, mut out) = live(&[1]);
+    user_agent.registered(name(1), Registered::At(at("1")), START, &mut out);
+    for (as_whom, path) in [("b", "2"), ("c", "3")] {
+        user_agent.ended(Ended::Lost, START, &mut out);
+        welcome(&mut user_agent, as_whom, &mut out);
+        user_agent.registered(name(1), Registered::At(at(path)), START, &mut out);
+    }
+    user_agent.told(name(1), &at("2"), &mut out);
+    let mut again = UserAgent::new(Arc::new(limits()), user_agent.durable().clone(), 1);
+    out.clear();
+    again.tell_again(&mut out);
+    let renewed = Event::Renewed {
+        name: name(1),
+        previous: at("1"),
+        push_resource: at("3"),
+    };
+    assert_eq!(out, [Action::Tell(renewed)]);
+    out.clear();
+    again.told(name(1), &at("3"), &mut out);
+    assert_eq!(out, [Action::Save(Change::Told(name(1)))]);
+}
+
+/// WS-ACK-5: a message that is larger than all that may be held is handed over when nothing else is held.
+#[test]
+fn one_message_always_fits() {
+    let (mut user_agent, mut out) = live(&[1]);
+    user_agent.registered(name(1), Registered::At(at("1")), START, &mut out);
+    let large = arrived(1, "large", limits().held_bytes + 1);
+    user_agent.arrived(large.clone(), START, &mut out);
+    user_agent.arrived(arrived(1, "behind it", 1), START, &mut out);
+    assert_eq!((handed_over(&out), user_agent.counters().passed_over), (1, 1));
+    user_agent.handled(large.key(), Outcome::Succeeded, START, &mut out);
+    assert!(
+        out.contains(&Action::Disconnect(Farewell::Leaving)),
+        "what was behind it comes on the next channel"
+    );
+}

@@ -1,0 +1,289 @@
+//! The books: what was promised, what came of it, and the first promise that was broken.
+//!
+//! They are kept beside both ends, from what crosses their borders, and never look into a session.
+
+use std::collections::{BTreeMap, HashMap};
+
+use push_protocol::session::user_agent::MessageKey;
+use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Topic};
+
+/// A broken promise.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) rule: &'static str,
+    pub(crate) what: String,
+}
+
+/// A push message, by its number in the books.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) agent: usize,
+    pub(crate) name: SubscriptionName,
+    /// Which life of the subscription: the application's count of its wishes for it.
+    pub(crate) life: u32,
+    pub(crate) subscription: SubscriptionId,
+    pub(crate) ttl_secs: u32,
+    pub(crate) topic: Option<Topic>,
+    /// The encryption keys for which it was sealed.
+    pub(crate) keys: u32,
+    /// How often its application fails on it.
+    pub(crate) fails: u32,
+    /// It was answered 201.
+    pub(crate) promised: bool,
+    pub(crate) id: Option<MessageId>,
+    pub(crate) expires_at: u64,
+    /// It need not come: taken back, replaced, evicted, or its subscription ended. Since then.
+    pub(crate) excused: Option<(u64, &'static str)>,
+    pub(crate) acknowledged_at: Option<u64>,
+    pub(crate) offered: u32,
+    pub(crate) attempts: u32,
+    pub(crate) released: u32,
+    pub(crate) fate: Option<Fate>,
+}
+
+/// What the user agent keeps of a message that is done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    Handled,
+    GivenUp,
+    NotDecrypted,
+    /// Nobody wants it any more.
+    Dropped,
+}
+
+/// How much happened, so that one sees that the worlds were not empty.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Counts {
+    pub(crate) events: u64,
+    pub(crate) messages: u64,
+    pub(crate) promised: u64,
+    pub(crate) passing: u64,
+    pub(crate) unanswered: u64,
+    pub(crate) handled: u64,
+    pub(crate) given_up: u64,
+    pub(crate) offered_again: u64,
+    pub(crate) excused: u64,
+    pub(crate) expired: u64,
+    pub(crate) channels: u64,
+    pub(crate) catch_ups: u64,
+    pub(crate) cuts: u64,
+    pub(crate) deaths: u64,
+    pub(crate) stops: u64,
+    pub(crate) node_restarts: u64,
+    pub(crate) drains: u64,
+    pub(crate) displaced: u64,
+    pub(crate) stalls: u64,
+    pub(crate) wake_ups_lost: u64,
+    pub(crate) storage_troubles: u64,
+    pub(crate) acknowledged_again: u64,
+    pub(crate) identities_lost: u64,
+    pub(crate) renewed: u64,
+    pub(crate) unsubscribed: u64,
+}
+
+impl Counts {
+    pub(crate) fn add(&mut self, more: &Self) {
+        self.events += more.events;
+        self.messages += more.messages;
+        self.promised += more.promised;
+        self.passing += more.passing;
+        self.unanswered += more.unanswered;
+        self.handled += more.handled;
+        self.given_up += more.given_up;
+        self.offered_again += more.offered_again;
+        self.excused += more.excused;
+        self.expired += more.expired;
+        self.channels += more.channels;
+        self.catch_ups += more.catch_ups;
+        self.cuts += more.cuts;
+        self.deaths += more.deaths;
+        self.stops += more.stops;
+        self.node_restarts += more.node_restarts;
+        self.drains += more.drains;
+        self.displaced += more.displaced;
+        self.stalls += more.stalls;
+        self.wake_ups_lost += more.wake_ups_lost;
+        self.storage_troubles += more.storage_troubles;
+        self.acknowledged_again += more.acknowledged_again;
+        self.identities_lost += more.identities_lost;
+        self.renewed += more.renewed;
+        self.unsubscribed += more.unsubscribed;
+    }
+}
+
+/// The books of one world.
+#[derive(Default)]
+pub(crate) struct Books {
+    pub(crate) records: Vec<Record>,
+    by_nonce: BTreeMap<u64, usize>,
+    by_key: BTreeMap<MessageKey, usize>,
+    topics: HashMap<(SubscriptionId, Topic), usize>,
+    /// The number of the last message that was handed over for the first time.
+    first_handed: BTreeMap<(usize, SubscriptionId), u64>,
+    /// The number of the last message that was offered for the first time.
+    first_offered: BTreeMap<(usize, SubscriptionId), u64>,
+    pub(crate) counts: Counts,
+    pub(crate) violation: Option<Violation>,
+}
+
+impl Books {
+    /// Only the first one counts: what follows may follow from it.
+    pub(crate) fn violate(&mut self, rule: &'static str, what: String) {
+        self.violation.get_or_insert(Violation { rule, what });
+    }
+
+    pub(crate) fn sent(&mut self, record: Record) -> usize {
+        self.counts.messages += 1;
+        self.records.push(record);
+        self.records.len() - 1
+    }
+
+    pub(crate) fn by_id(&self, id: MessageId) -> Option<usize> {
+        self.by_nonce.get(&id.nonce).copied()
+    }
+
+    pub(crate) fn by_key(&self, key: MessageKey) -> Option<usize> {
+        self.by_key.get(&key).copied()
+    }
+
+    /// Storage took it under this id.
+    pub(crate) fn stored(&mut self, message: usize, id: MessageId, now: u64) {
+        let record = &mut self.records[message];
+        record.id = Some(id);
+        record.expires_at = now + u64::from(record.ttl_secs) * 1_000;
+        self.by_nonce.insert(id.nonce, message);
+        self.by_key.insert(MessageKey::of(&id.to_base64url()), message);
+        let topic = record.topic.map(|topic| (record.subscription, topic));
+        let Some(topic) = topic else { return };
+        if let Some(before) = self.topics.insert(topic, message) {
+            self.excuse(before, now, "replaced");
+        }
+    }
+
+    pub(crate) fn answered_201(&mut self, message: usize) {
+        self.counts.promised += 1;
+        self.records[message].promised = true;
+    }
+
+    pub(crate) fn excuse(&mut self, message: usize, now: u64, why: &'static str) {
+        let record = &mut self.records[message];
+        if record.excused.is_none() && record.fate.is_none() {
+            self.counts.excused += 1;
+        }
+        record.excused.get_or_insert((now, why));
+    }
+
+    /// Everything for which `of` holds need not come any more.
+    pub(crate) fn excuse_all(&mut self, now: u64, why: &'static str, of: impl Fn(&Record) -> bool) {
+        for message in 0..self.records.len() {
+            if of(&self.records[message]) {
+                self.excuse(message, now, why);
+            }
+        }
+    }
+
+    /// R30-TTL, PR-30, R30-TOP-3, PR-4: the service offers nothing that is over, but for what was under way. `slack`
+    /// is how long storage's answer to a page can be.
+    pub(crate) fn offered(&mut self, id: MessageId, now: u64, slack: u64) {
+        let Some(message) = self.by_id(id) else {
+            return self.violate("PR-6", format!("{id:?} was offered, which nobody sent"));
+        };
+        let record = &mut self.records[message];
+        record.offered += 1;
+        if record.offered > 1 {
+            self.counts.offered_again += 1;
+        }
+        let queue = (record.agent, record.subscription);
+        if record.offered == 1 && id.number.0 > 0 {
+            let last = self.first_offered.entry(queue).or_default();
+            let before = std::mem::replace(last, id.number.0);
+            if before > id.number.0 {
+                let what = format!("message {message} was first offered after a later one ({before})");
+                return self.violate("PR-4", what);
+            }
+        }
+        let record = &self.records[message];
+        let long_ago = |at: u64| at + slack < now;
+        if record.ttl_secs == 0 {
+            if record.offered > 1 {
+                self.violate("PR-21", format!("message {message} with TTL 0 was offered again"));
+            }
+        } else if long_ago(record.expires_at) {
+            let late = now - record.expires_at;
+            self.violate(
+                "PR-30",
+                format!("message {message} was offered {late} ms after it expired"),
+            );
+        } else if record.acknowledged_at.is_some_and(long_ago) {
+            self.violate(
+                "PR-4",
+                format!("message {message} was offered after its acknowledgement was committed"),
+            );
+        } else if let Some((at, why)) = record.excused
+            && matches!(why, "replaced" | "cancelled")
+            && long_ago(at)
+        {
+            self.violate(
+                "R30-TOP-3",
+                format!("message {message} was offered although it is {why}"),
+            );
+        }
+    }
+
+    /// Storage removed it because the user agent said so.
+    pub(crate) fn acknowledged(&mut self, id: MessageId, now: u64) {
+        let Some(message) = self.by_id(id) else { return };
+        let record = &mut self.records[message];
+        record.acknowledged_at.get_or_insert(now);
+    }
+
+    /// The user agent puts it into the hands of its application.
+    pub(crate) fn handed_over(&mut self, message: usize, subscription: SubscriptionId, attempts: u32) {
+        let record = &mut self.records[message];
+        record.attempts += 1;
+        let (tried, released, number) = (
+            record.attempts,
+            record.released,
+            record.id.map_or(0, |id| id.number.0),
+        );
+        if let Some(fate) = record.fate {
+            return self.violate(
+                "WS-NOT-2",
+                format!("message {message} was handed over although it was kept as done ({fate:?})"),
+            );
+        }
+        if tried > attempts + released {
+            return self.violate(
+                "WP-RCV-6",
+                format!("message {message} was handed over for the {tried}. time, of {attempts}"),
+            );
+        }
+        if tried == 1 && number > 0 {
+            let last = self
+                .first_handed
+                .entry((self.records[message].agent, subscription))
+                .or_default();
+            if *last > number {
+                let before = *last;
+                return self.violate(
+                    "PR-4",
+                    format!("message {message} ({number}) was handed over after a later one ({before})"),
+                );
+            }
+            *last = number;
+        }
+    }
+
+    /// Kept by the user agent.
+    pub(crate) fn done(&mut self, message: usize, fate: Fate) {
+        let record = &mut self.records[message];
+        if record.fate.is_none() {
+            match fate {
+                Fate::Handled => self.counts.handled += 1,
+                Fate::GivenUp => self.counts.given_up += 1,
+                Fate::NotDecrypted | Fate::Dropped => {}
+            }
+        }
+        record.fate.get_or_insert(fate);
+    }
+}

@@ -1,0 +1,82 @@
+//! Bugs to be planted in the drivers of the simulation, so that one sees that the books would find them.
+
+/// A bug.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Plant {
+    AcknowledgeFirst,
+    ForgetDone,
+    DropWakeUp,
+    LostEnqueue,
+    ReorderedPage,
+    ForgetIdentity,
+    ForgetAttempts,
+    KeepUnsubscribed,
+}
+
+/// A bug's name, what it does, and the rules of which the books must name one.
+pub(crate) struct Row {
+    pub(crate) plant: Plant,
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) rules: &'static [&'static str],
+}
+
+const fn row(plant: Plant, name: &'static str, what: &'static str, rules: &'static [&'static str]) -> Row {
+    Row {
+        plant,
+        name,
+        what,
+        rules,
+    }
+}
+
+pub(crate) const ALL: &[Row] = &[
+    row(
+        Plant::AcknowledgeFirst,
+        "acknowledge-first",
+        "the user agent acknowledges a message before the application has it",
+        &["WP-RCV-5"],
+    ),
+    row(
+        Plant::ForgetDone,
+        "forget-done",
+        "a restarted user agent does not know which messages are done",
+        &["WS-NOT-2"],
+    ),
+    row(
+        Plant::DropWakeUp,
+        "drop-wake-up",
+        "the service drops a wake-up that does not fit, and does not read again",
+        &["PR-11"],
+    ),
+    row(
+        Plant::LostEnqueue,
+        "lost-enqueue",
+        "201 is said before the message is stored",
+        &["PR-1"],
+    ),
+    row(
+        Plant::ReorderedPage,
+        "reordered-page",
+        "a page comes in the reverse order",
+        &["PR-4"],
+    ),
+    row(
+        Plant::ForgetIdentity,
+        "forget-identity",
+        "a restarted user agent does not know who it is",
+        &["WS-HEL-6"],
+    ),
+    row(
+        Plant::ForgetAttempts,
+        "forget-attempts",
+        "attempts are not kept, so that a message that kills the application does so for ever",
+        &["WP-RCV-6"],
+    ),
+    row(
+        Plant::KeepUnsubscribed,
+        "keep-unsubscribed",
+        "the end of a subscription does not reach the user agent's session",
+        &["WP-SUB-10"],
+    ),
+];

@@ -1,0 +1,289 @@
+//! One world: a node and its storage, user agents, application servers, and a network between them, in virtual time.
+//!
+//! Everything that takes time is an event in one queue. Nothing here knows a real clock, a thread or a socket, so a seed
+//! is the same world each time.
+//!
+//! A world has three parts: the troubles; then calm, in which everybody must find together again; then the probe, a
+//! message to every subscription, before the books are closed.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use push_protocol::SubscriptionName;
+use push_protocol::session::Moment;
+use push_protocol::session::user_agent::{MessageKey, PushResource};
+use push_service::storage::clock::{Clock, ManualClock};
+use push_service::storage::memory::Memory;
+
+use crate::agent::Agent;
+use crate::application::Sender;
+use crate::books::Books;
+use crate::chance::Chance;
+use crate::network::{Connection, ConnectionId, End};
+use crate::node::{Announced, Node};
+use crate::plant::Plant;
+use crate::steps::{Answer, Step};
+use crate::weather::Weather;
+
+/// Something that happens at its time.
+#[derive(Debug)]
+pub(crate) enum Event {
+    // The network.
+    /// A connection reaches the node.
+    Reached(ConnectionId),
+    /// The user agent learns that it is open.
+    Opened(ConnectionId),
+    /// The user agent learns that it can't be.
+    NotOpened(ConnectionId),
+    Bytes(ConnectionId, End, Vec<u8>),
+    /// The end of what the other end said, or the news that the connection is broken.
+    Over(ConnectionId, End),
+    Unstall(ConnectionId),
+    // The node.
+    Turn(ConnectionId),
+    ServiceTick(ConnectionId),
+    Decide(ConnectionId, Step),
+    Answered(ConnectionId, Answer),
+    Retake(ConnectionId),
+    Enqueue(usize),
+    Enqueued {
+        message: usize,
+        incarnation: u64,
+    },
+    Sweep,
+    NodeReturns,
+    Forget(usize),
+    // User agents. A life is what a process has one of.
+    AgentTick(usize, u64),
+    Handled {
+        agent: usize,
+        life: u64,
+        key: MessageKey,
+        message: usize,
+    },
+    Revive(usize),
+    // Applications.
+    Switch {
+        agent: usize,
+        life: u64,
+        name: SubscriptionName,
+        push_resource: PushResource,
+        keys: u32,
+        renewed: bool,
+    },
+    Repeat(usize, Vec<u8>),
+    Send,
+    Trouble,
+    // The parts of the world.
+    Calm,
+    Quiet,
+    Probe,
+    End,
+}
+
+struct Entry {
+    at: u64,
+    order: u64,
+    event: Event,
+}
+
+impl Entry {
+    fn key(&self) -> (u64, u64) {
+        (self.at, self.order)
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Entry {}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// Everybody must have found together again after this; in milliseconds. Chosen: several times the longest back-off and
+/// the longest keepalive, and as long as a handful of messages that always fail.
+const CALM: u64 = 900_000;
+
+/// What the probe may take.
+const PROBE: u64 = 60_000;
+
+/// Events of a world, at most: more of them are a loop. The busiest worlds have a third.
+const EVENTS: u64 = 150_000;
+
+/// A world.
+pub(crate) struct World {
+    /// Milliseconds since its beginning.
+    pub(crate) now: u64,
+    queue: BinaryHeap<Reverse<Entry>>,
+    order: u64,
+    pub(crate) chance: Chance,
+    pub(crate) weather: Weather,
+    pub(crate) plant: Option<Plant>,
+    clock: Arc<ManualClock>,
+    pub(crate) storage: Memory,
+    pub(crate) announced: Arc<Announced>,
+    pub(crate) node: Node,
+    pub(crate) connections: BTreeMap<ConnectionId, Connection>,
+    pub(crate) refuse_until: u64,
+    pub(crate) agents: Vec<Agent>,
+    pub(crate) senders: BTreeMap<(usize, SubscriptionName), Sender>,
+    pub(crate) books: Books,
+    pub(crate) calm: bool,
+    /// The messages of the probe begin here.
+    pub(crate) probes_from: usize,
+    /// Connections until nobody should need another one.
+    pub(crate) quiet_channels: u64,
+    ended: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, plant: Option<Plant>) -> Self {
+        let mut chance = Chance::new(seed);
+        let weather = Weather::draw(&mut chance);
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000_000));
+        let announced = Arc::new(Announced::default());
+        let retention = Duration::from_secs(400 * 86_400);
+        let storage = Memory::new(
+            Arc::clone(&announced) as Arc<_>,
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            retention,
+        );
+        Self {
+            now: 0,
+            queue: BinaryHeap::new(),
+            order: 0,
+            plant,
+            clock,
+            storage,
+            announced,
+            node: Node::new(chance.bits()),
+            connections: BTreeMap::new(),
+            refuse_until: 0,
+            agents: (0..weather.agents).map(Agent::new).collect(),
+            senders: BTreeMap::new(),
+            books: Books::default(),
+            calm: false,
+            probes_from: usize::MAX,
+            quiet_channels: 0,
+            ended: false,
+            chance,
+            weather,
+        }
+    }
+
+    /// Lets everything happen, to the end or to the first broken promise.
+    pub(crate) fn run(mut self) -> Books {
+        self.begin();
+        while !self.ended && self.books.violation.is_none() {
+            let Some(Reverse(Entry { at, event, .. })) = self.queue.pop() else {
+                break;
+            };
+            self.clock.advance(Duration::from_millis(at - self.now));
+            self.now = at;
+            self.books.counts.events += 1;
+            if self.books.counts.events > EVENTS {
+                self.books
+                    .violate("WS-CLS-1", format!("{EVENTS} events: somebody runs in circles"));
+            }
+            self.happen(event);
+        }
+        self.books
+    }
+
+    fn begin(&mut self) {
+        for agent in 0..self.agents.len() {
+            self.revive(agent);
+            for name in 0..self.weather.names {
+                self.subscribe(agent, name);
+            }
+        }
+        let lasts = self.weather.lasts;
+        self.after(0, Event::Send);
+        self.after(0, Event::Trouble);
+        self.after(0, Event::Sweep);
+        self.after(lasts, Event::Calm);
+        self.after(lasts + CALM * 2 / 3, Event::Quiet);
+        self.after(lasts + CALM, Event::Probe);
+        self.after(lasts + CALM + PROBE, Event::End);
+    }
+
+    /// The time, as sessions are told it.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment(self.now)
+    }
+
+    pub(crate) fn after(&mut self, wait: u64, event: Event) {
+        self.at(self.now + wait, event);
+    }
+
+    pub(crate) fn at(&mut self, at: u64, event: Event) {
+        self.order += 1;
+        self.queue.push(Reverse(Entry {
+            at,
+            order: self.order,
+            event,
+        }));
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Reached(connection) => self.reached(connection),
+            Event::Opened(connection) => self.opened(connection, true),
+            Event::NotOpened(connection) => self.opened(connection, false),
+            Event::Bytes(connection, to, bytes) => self.bytes(connection, to, &bytes),
+            Event::Over(connection, to) => self.over(connection, to),
+            Event::Unstall(connection) => self.unstall(connection),
+            Event::Turn(connection) => self.turn(connection),
+            Event::ServiceTick(connection) => self.service_tick(connection),
+            Event::Decide(connection, step) => self.decide(connection, step),
+            Event::Answered(connection, answer) => self.answered(connection, answer),
+            Event::Retake(connection) => self.retake(connection),
+            Event::Enqueue(message) => self.enqueue(message),
+            Event::Enqueued { message, incarnation } => self.enqueued(message, incarnation),
+            Event::Sweep => self.sweep(),
+            Event::NodeReturns => self.node_returns(),
+            Event::Forget(agent) => self.forget(agent),
+            Event::AgentTick(agent, life) => self.agent_tick(agent, life),
+            Event::Handled {
+                agent,
+                life,
+                key,
+                message,
+            } => self.handled(agent, life, key, message),
+            Event::Revive(agent) => self.revive(agent),
+            Event::Switch {
+                agent,
+                life,
+                name,
+                push_resource,
+                keys,
+                renewed,
+            } => self.switch(agent, life, name, &push_resource, keys, renewed),
+            Event::Repeat(agent, said) => self.repeat(agent, &said),
+            Event::Send => self.send_on(),
+            Event::Trouble => self.trouble_on(),
+            Event::Calm => self.calm_down(),
+            Event::Quiet => self.quiet_channels = self.books.counts.channels,
+            Event::Probe => self.probe(),
+            Event::End => {
+                self.ended = true;
+                self.close_books();
+            }
+        }
+    }
+}

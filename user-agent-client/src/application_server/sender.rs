@@ -1,0 +1,223 @@
+//! Sending: a push message becomes a request, and the answer what came of it.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, USER_AGENT,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http_body_util::Full;
+use push_protocol::encryption::{EncryptError, Recipient};
+use push_protocol::session::user_agent::PushResource;
+use push_protocol::{Topic, Ttl, Urgency};
+use ring::rand::SystemRandom;
+use url::Url;
+
+use super::connection;
+use super::error::{SendError, refusal};
+use super::vapid_key::VapidKey;
+use crate::subscription::PushSubscription;
+use crate::tls::Trust;
+
+/// How long a request may take unless it is said otherwise: chosen, because push services answer in well under a second,
+/// and a mobile network may take ten for the handshakes.
+pub const SEND_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a message is kept if it isn't said: a day. RFC 8030 §5.2 has no default. Chosen: a machine that is off over
+/// night, or a person without network on a journey, still gets it, and what is older is seldom news; four weeks, the
+/// default of some libraries, would bring a returning machine all of them at once.
+pub const DEFAULT_TTL_SECS: u64 = 24 * 3600;
+
+/// RFC 8030 §5.2, §5.3, §5.4.
+const TTL: HeaderName = HeaderName::from_static("ttl");
+const URGENCY: HeaderName = HeaderName::from_static("urgency");
+const TOPIC: HeaderName = HeaderName::from_static("topic");
+
+/// Sends push messages. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    trust: Trust,
+    within: Duration,
+}
+
+/// A push message, as it is before it is encrypted.
+#[derive(Clone)]
+pub struct Push {
+    /// What the application gets; `None` wakes it without data. An empty body is data of no bytes.
+    pub body: Option<Bytes>,
+    /// How long the service keeps it for a user agent that isn't there.
+    pub ttl: Ttl,
+    /// How much it may cost the user agent's battery.
+    pub urgency: Urgency,
+    /// Which waiting message it replaces.
+    pub topic: Option<Topic>,
+    /// How many zeros hide how long the body is.
+    pub padding: usize,
+}
+
+/// The push service has the message. It doesn't say whether it arrives (R30-MSG-3).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The push message resource: a `DELETE` there takes the message back. A capability, like the push resource; some
+    /// services don't give one.
+    pub message: Option<Url>,
+    /// For how long the service keeps it, if it says so: no longer than it was asked (R30-TTL-5).
+    pub ttl: Option<Ttl>,
+}
+
+impl Push {
+    /// A message with this body, of normal urgency, that is kept for [`DEFAULT_TTL_SECS`].
+    pub fn new(body: impl Into<Bytes>) -> Self {
+        Self {
+            body: Some(body.into()),
+            ttl: Ttl::from_secs(DEFAULT_TTL_SECS),
+            urgency: Urgency::Normal,
+            topic: None,
+            padding: 0,
+        }
+    }
+
+    /// A message without data, which only wakes its application.
+    pub fn without_data() -> Self {
+        Self {
+            body: None,
+            ..Self::new(Bytes::new())
+        }
+    }
+}
+
+impl fmt::Debug for Push {
+    /// Without the content.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Push")
+            .field("ttl", &self.ttl)
+            .field("urgency", &self.urgency)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Accepted {
+    /// Without the message resource.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepted")
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sender {
+    /// A sender that trusts whom `trust` trusts, and waits for an answer as long as [`SEND_WITHIN`].
+    pub fn new(trust: Trust) -> Self {
+        Self {
+            trust,
+            within: SEND_WITHIN,
+        }
+    }
+
+    /// Waits for an answer at most this long, connecting included.
+    #[must_use]
+    pub fn within(self, within: Duration) -> Self {
+        Self { within, ..self }
+    }
+
+    /// Sends one message, signed with `key` if there is one.
+    ///
+    /// Cancel safe in so far as nothing is kept; but a message whose call was dropped may have been accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`]. After [`SendError::TimedOut`] and [`SendError::Unreachable`] nothing is known of the message.
+    pub async fn send(
+        &self,
+        subscription: &PushSubscription,
+        push: &Push,
+        key: Option<&VapidKey>,
+    ) -> Result<Accepted, SendError> {
+        let endpoint = push_resource(&subscription.push_resource)?;
+        let request = request(&endpoint, &subscription.recipient, push, key)?;
+        let exchange = connection::exchange(&endpoint, &self.trust, request);
+        let answer = tokio::time::timeout(self.within, exchange)
+            .await
+            .map_err(|_| SendError::TimedOut)??;
+        accepted(&endpoint, &answer)
+    }
+}
+
+/// As the URL standard reads it, with which the origin that a token names is made.
+fn push_resource(endpoint: &PushResource) -> Result<Url, SendError> {
+    let url = Url::parse(endpoint.as_str()).map_err(|_| SendError::NotAPushResource)?;
+    let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
+    is_http.then_some(url).ok_or(SendError::NotAPushResource)
+}
+
+/// The request, by the letter of RFC 8030 §5, RFC 8291 §4 and RFC 8292 §3.
+fn request(
+    endpoint: &Url,
+    recipient: &Recipient,
+    push: &Push,
+    key: Option<&VapidKey>,
+) -> Result<Request<Full<Bytes>>, SendError> {
+    let random = SystemRandom::new();
+    let body = match &push.body {
+        None => None,
+        Some(body) => Some(recipient.encrypt(body, push.padding, &random)?),
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        HOST,
+        value(&endpoint[url::Position::BeforeHost..url::Position::AfterPort])?,
+    );
+    headers.insert(USER_AGENT, HeaderValue::from_static("user-agent-client"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(TTL, push.ttl.as_secs().into());
+    headers.insert(URGENCY, HeaderValue::from_static(push.urgency.as_str()));
+    if let Some(topic) = &push.topic {
+        headers.insert(TOPIC, value(topic.as_str())?);
+    }
+    if body.is_some() {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("aes128gcm"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    }
+    if let Some(key) = key {
+        let audience = endpoint.origin().ascii_serialization();
+        let authorization = key
+            .authorization(&audience, SystemTime::now(), &random)
+            .map_err(|_| EncryptError::NoRandomness)?;
+        let mut authorization = value(&authorization)?;
+        authorization.set_sensitive(true);
+        headers.insert(AUTHORIZATION, authorization);
+    }
+    let body = body.unwrap_or_default();
+    // Hyper leaves it out when there is nothing, where RFC 9110 §8.6 wants a POST to say so.
+    headers.insert(CONTENT_LENGTH, body.len().into());
+    let target = &endpoint[url::Position::BeforePath..url::Position::AfterQuery];
+    let mut request = Request::new(Full::from(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = target.parse().map_err(|_| SendError::NotAPushResource)?;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// A parsed URL, a topic and a token have only characters that a field may have.
+fn value(text: &str) -> Result<HeaderValue, SendError> {
+    HeaderValue::from_str(text).map_err(|_| SendError::NotAPushResource)
+}
+
+fn accepted(endpoint: &Url, answer: &Response<Bytes>) -> Result<Accepted, SendError> {
+    let headers = answer.headers();
+    if !answer.status().is_success() {
+        return Err(refusal(
+            answer.status(),
+            headers,
+            answer.body(),
+            SystemTime::now(),
+        ));
+    }
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    Ok(Accepted {
+        message: text(&LOCATION).and_then(|location| endpoint.join(location).ok()),
+        ttl: text(&TTL).and_then(Ttl::parse),
+    })
+}

@@ -1,0 +1,252 @@
+//! The upgrade: what is asked, what is taken for a yes, and what for a no.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use push_protocol::session::user_agent::Ended;
+use push_protocol::wire::frame::write_text;
+use push_protocol::wire::websocket::Answer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+use tokio::net::TcpListener;
+
+use super::super::{Channel, Incoming, OpenError};
+use super::rig::{ROOM, agree, agreement, answered, field, read_request, url};
+use crate::defaults::{RETRY_AFTER_MOST, UPGRADE_HEAD_BYTES};
+use crate::server_url::ServerUrl;
+use crate::tls::Trust;
+
+/// WS-CON-1, WS-CON-2: the request, by the letter; its key is another one each time.
+#[tokio::test]
+async fn asks_by_the_letter() {
+    let mut keys = Vec::new();
+    for (url, target, host) in [
+        (
+            "ws://push.example.net/Secret%2f?a=b",
+            "/Secret%2f?a=b",
+            "push.example.net",
+        ),
+        ("ws://[::1]:8080", "/", "[::1]:8080"),
+        ("wss://push.example.net:443/", "/", "push.example.net"),
+    ] {
+        let (ours, mut theirs) = duplex(ROOM);
+        let url = ServerUrl::parse(url).unwrap();
+        let service = async {
+            let request = read_request(&mut theirs).await;
+            drop(theirs);
+            request
+        };
+        let (refused, request) = tokio::join!(Channel::upgrade(ours, &url), service);
+        assert_eq!(refused.unwrap_err().ended(), Ended::Lost);
+        let key = field(&request, "Sec-WebSocket-Key");
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = format!(
+            "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: user-agent-client/{version}\r\n\
+             Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: push-notification\r\n\r\n"
+        );
+        assert_eq!(request, expected);
+        assert_eq!(STANDARD.decode(key).unwrap().len(), 16);
+        keys.push(key.to_owned());
+    }
+    keys.dedup();
+    assert_eq!(keys.len(), 3);
+}
+
+/// WS-CON-2: whatever subprotocol the service names or doesn't name; and what HTTP allows beside it.
+#[tokio::test]
+async fn takes_any_yes() {
+    for more in [
+        "",
+        "Sec-WebSocket-Protocol: push-notification\r\n",
+        "Sec-WebSocket-Protocol: something-else\r\n",
+        "Sec-WebSocket-Extensions:\r\n",
+        "Server: x\r\nSet-Cookie: \u{fc}\r\n",
+    ] {
+        answered(|request| agreement(request, more).into()).await.unwrap();
+    }
+    let interim = |request: &str| {
+        let agreement = agreement(request, "");
+        format!("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n{agreement}")
+    };
+    answered(|request| interim(request).into()).await.unwrap();
+}
+
+/// What the service says in one breath with its yes is heard, however the bytes are cut.
+#[tokio::test]
+async fn a_hasty_service() {
+    let whole = answered(|request| {
+        let mut answer = Vec::from(agreement(request, ""));
+        write_text(&mut answer, None, |out| out.extend_from_slice(b"{}"));
+        answer
+    });
+    let hello = Incoming::Answer(Answer::SignOfLife);
+    assert_eq!(whole.await.unwrap().next().await, hello);
+
+    let (ours, mut theirs) = duplex(1);
+    let url = url();
+    let slow = async {
+        agree(&mut theirs).await;
+        theirs.write_all(b"\x81\x02{}").await.unwrap();
+    };
+    let slowly = async { Channel::upgrade(ours, &url).await.unwrap().next().await };
+    assert_eq!(tokio::join!(slowly, slow).0, hello);
+}
+
+/// WS-CON-1: what is no yes, as the session and as people are told it.
+#[tokio::test]
+async fn refusals() {
+    let refused = |status, retry_after: Option<u64>| Ended::Refused {
+        status,
+        retry_after: retry_after.map(Duration::from_secs),
+    };
+    let many = "x: y\r\n".repeat(100);
+    let rows: [(&str, Ended, &str); 13] = [
+        (
+            "HTTP/1.1 404 Not Found\r\n\r\n",
+            refused(404, None),
+            "secret in it",
+        ),
+        (
+            "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\n\r\n",
+            refused(503, Some(7)),
+            "not before 7 seconds",
+        ),
+        (
+            "HTTP/1.1 503 Busy\r\nretry-after: Fri, 01 Jan 2100 00:00:00 GMT\r\n\r\n",
+            Ended::Refused {
+                status: 503,
+                retry_after: Some(RETRY_AFTER_MOST),
+            },
+            "busy",
+        ),
+        (
+            "HTTP/1.1 429 \r\nRetry-After: soon\r\n\r\n",
+            refused(429, None),
+            "later",
+        ),
+        (
+            "HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<html>",
+            refused(200, None),
+            "a page",
+        ),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: /secret\r\n\r\n",
+            refused(302, None),
+            "not followed",
+        ),
+        (
+            "<!DOCTYPE html><html></html>\r\n\r\n",
+            Ended::Garbled,
+            "doesn't speak HTTP",
+        ),
+        ("SSH-2.0-OpenSSH_9.2p1\r\n", Ended::Garbled, "doesn't speak HTTP"),
+        ("\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{28}", Ended::Garbled, "wss://"),
+        ("HTTP/1.1 101 Ok\r\n\r\n", Ended::Garbled, "another protocol"),
+        (
+            &format!("HTTP/1.1 101 Ok\r\n{many}\r\n"),
+            Ended::Garbled,
+            "too many",
+        ),
+        ("", Ended::Lost, "broke"),
+        ("HTTP/1.1 101 Switching", Ended::Lost, "broke"),
+    ];
+    for (answer, ended, words) in rows {
+        let error = answered(|_| answer.into()).await.unwrap_err();
+        assert_eq!(error.ended(), ended, "{answer}");
+        let sentence = error.to_string();
+        assert!(sentence.contains(words), "{sentence}");
+        assert!(!sentence.contains("/secret"), "{sentence}");
+    }
+}
+
+/// RFC 6455 §4.1: a yes that is wrong in one place is no yes.
+#[tokio::test]
+async fn half_a_yes() {
+    let twice = "Sec-WebSocket-Accept: x\r\n";
+    let rows: [(&str, &str, &str, &str); 5] = [
+        (
+            "Sec-WebSocket-Accept: ",
+            "Sec-WebSocket-Accept: x",
+            "",
+            "Sec-WebSocket-Accept",
+        ),
+        ("Upgrade: WebSocket", "Upgrade: h2c", "", "another protocol"),
+        ("keep-alive, upgrade", "keep-alive", "", "another protocol"),
+        (
+            "",
+            "",
+            "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+            "extension",
+        ),
+        ("", "", twice, "Sec-WebSocket-Accept"),
+    ];
+    for (from, to, more, words) in rows {
+        let answer = |request: &str| agreement(request, more).replacen(from, to, 1).into();
+        let error = answered(answer).await.unwrap_err();
+        assert_eq!(error.ended(), Ended::Garbled);
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+/// A head without an end is given up when it is too long, and so are interim answers without one.
+#[tokio::test]
+async fn endless_heads() {
+    for piece in [
+        "x: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy",
+        "HTTP/1.1 100 Continue\r\n\r\n",
+    ] {
+        let (ours, mut theirs) = duplex(1_000);
+        let url = url();
+        let service = async {
+            read_request(&mut theirs).await;
+            theirs.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+            if !piece.ends_with('\n') {
+                theirs.write_all(b"HTTP/1.1 101 Ok\r\n").await.unwrap();
+            }
+            let mut written = 0;
+            while theirs.write_all(piece.as_bytes()).await.is_ok() {
+                written += piece.len();
+            }
+            written
+        };
+        let (error, written) = tokio::join!(Channel::upgrade(ours, &url), service);
+        assert!(
+            matches!(error, Err(OpenError::NotWebSocket("its answer is too long"))),
+            "{error:?}"
+        );
+        assert!(written < UPGRADE_HEAD_BYTES + 4_000, "{written}");
+    }
+}
+
+/// WS-CON-1: over TCP, by name, from the URL alone; and where nobody is.
+#[tokio::test]
+async fn connects() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let url = ServerUrl::parse(&format!("ws://localhost:{port}/")).unwrap();
+    let trust = Trust::with_certificates("/nowhere");
+    let service = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        agree(&mut stream).await;
+        stream.write_all(b"\x81\x02{}").await.unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+    };
+    let user_agent = async {
+        // In clear nobody's certificates are asked for.
+        let mut channel = Channel::open(&url, &trust).await.unwrap();
+        assert_eq!(channel.next().await, Incoming::Answer(Answer::SignOfLife));
+        assert_eq!(format!("{channel:?}"), "Channel(open)");
+    };
+    tokio::join!(user_agent, service);
+    drop(listener);
+    let error = Channel::open(&url, &trust).await.unwrap_err();
+    assert_eq!(error.ended(), Ended::Unreachable);
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("nobody answers at localhost:{port}")),
+        "{error}"
+    );
+}

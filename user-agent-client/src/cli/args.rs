@@ -1,0 +1,234 @@
+//! What can be typed: commands, flags, and the help that explains them.
+
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use push_protocol::vapid::PublicKey;
+use push_protocol::{Topic, Ttl, Urgency};
+
+use super::exit::EXIT_CODES;
+use super::help;
+
+/// A Web Push user agent without a browser.
+#[derive(Parser, Debug)]
+#[command(name = "user-agent-client", version, long_about = help::ABOUT, after_long_help = EXIT_CODES)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub(super) struct CommandLine {
+    /// Log more: -v what happens, -vv why, -vvv everything. RUST_LOG says it in detail
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    pub(super) verbose: u8,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(super) enum Command {
+    /// Make a subscription, or find it again, and print it for the application server
+    #[command(long_about = help::SUBSCRIBE, after_long_help = EXIT_CODES)]
+    Subscribe(Subscribe),
+    /// Receive messages until a signal comes, and print each in a line
+    #[command(long_about = help::LISTEN, after_long_help = EXIT_CODES)]
+    Listen(Listen),
+    /// End a subscription
+    #[command(long_about = help::UNSUBSCRIBE, after_long_help = EXIT_CODES)]
+    Unsubscribe(Unsubscribe),
+    /// Show the subscriptions; works while `listen` runs
+    #[command(long_about = help::LIST, after_long_help = EXIT_CODES)]
+    List(List),
+    /// Send a message, as an application server
+    #[command(long_about = help::SEND, after_long_help = EXIT_CODES)]
+    Send(Send),
+    /// Make a VAPID key pair, or read the one that is there, and print the public key
+    #[command(long_about = help::KEYS, after_long_help = EXIT_CODES)]
+    Keys(Keys),
+    /// Print a script that completes commands and flags in a shell
+    Completions(Completions),
+}
+
+/// Where the state is.
+#[derive(Args, Debug)]
+pub(super) struct StateArguments {
+    /// Where keys and subscriptions are kept [default: $XDG_STATE_HOME/user-agent-client, or
+    /// ~/.local/state/user-agent-client]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(super) state: Option<PathBuf>,
+}
+
+/// Whom to trust.
+#[derive(Args, Debug)]
+pub(super) struct TrustArguments {
+    /// Trust the certificates in this PEM file too: a private CA, or the service's own
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "insecure")]
+    pub(super) ca: Option<PathBuf>,
+    /// Accept any certificate. For trying things out: whoever sits on the line can read and change everything
+    #[arg(long)]
+    pub(super) insecure: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Subscribe {
+    /// The push service: wss://HOST, or ws://HOST:PORT in clear. Can be left out once the state knows it
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(super) server: Option<String>,
+    #[command(flatten)]
+    pub(super) state: StateArguments,
+    /// Only the application server with this VAPID key may send: what `keys` prints
+    #[arg(long, value_name = "KEY", value_parser = public_key)]
+    pub(super) application_server_key: Option<PublicKey>,
+    /// What you call the subscription
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(super) name: String,
+    /// How long to wait for the service, in seconds. What was asked for stays asked for
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(super) timeout: Duration,
+    #[command(flatten)]
+    pub(super) trust: TrustArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Listen {
+    /// The push service. Can be left out once the state knows it
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(super) server: Option<String>,
+    #[command(flatten)]
+    pub(super) state: StateArguments,
+    /// How messages are printed: text by default, and not at all with --exec or --notify
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) format: Option<Format>,
+    /// Stop after so many messages
+    #[arg(long, value_name = "N")]
+    pub(super) count: Option<NonZeroU64>,
+    /// Run this for each message, by sh -c; the message is its standard input, exit code 0 acknowledges it
+    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
+    pub(super) exec: Option<String>,
+    /// Kill the command, and all that it started, after so many seconds: it has failed
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(super) exec_timeout: Duration,
+    /// How many messages are worked on at once. With one, they keep their order
+    #[arg(long, value_name = "N", default_value = "1", requires = "exec")]
+    pub(super) jobs: NonZeroUsize,
+    /// How often a message is tried that fails; then it is given up
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub(super) attempts: NonZeroU32,
+    /// Show each message on the desktop
+    #[cfg(feature = "notify")]
+    #[arg(long)]
+    pub(super) notify: bool,
+    /// Run this, by sh -c, when a subscription was renewed; its standard input is the new one, as `subscribe` prints it
+    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
+    pub(super) on_renew: Option<String>,
+    #[command(flatten)]
+    pub(super) trust: TrustArguments,
+}
+
+/// How a message or a subscription is printed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// One JSON object in each line
+    Json,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Unsubscribe {
+    #[command(flatten)]
+    pub(super) state: StateArguments,
+    /// Which subscription; `list` shows them
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: String,
+    /// How long to wait until the service knows, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(super) timeout: Duration,
+    #[command(flatten)]
+    pub(super) trust: TrustArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct List {
+    #[command(flatten)]
+    pub(super) state: StateArguments,
+    /// text: name and state. json: all of it, with what the application server needs
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(super) format: Format,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Send {
+    /// The subscription in JSON, as `subscribe` and browsers print it; - is standard input
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) subscription: PathBuf,
+    /// Sign with this key: PEM or DER, or the private key that npm's web-push prints
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) vapid_key: Option<PathBuf>,
+    /// How the push service can reach you: mailto:ADDRESS or an https:// URL. Some services insist on it
+    #[arg(long, value_name = "URL", requires = "vapid_key")]
+    pub(super) subject: Option<String>,
+    /// How many seconds the message may wait for the user agent; 0: now or never
+    #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = ttl)]
+    pub(super) ttl: Ttl,
+    /// Replace the waiting message with the same topic: 1 to 32 letters, digits, - or _
+    #[arg(long, value_name = "TOPIC", value_parser = topic, allow_hyphen_values = true)]
+    pub(super) topic: Option<Topic>,
+    /// How much it may cost the receiver's battery: very-low, low, normal or high
+    #[arg(long, value_name = "URGENCY", default_value = "normal", value_parser = urgency)]
+    pub(super) urgency: Urgency,
+    /// Hide how long the message is behind so many bytes
+    #[arg(long, value_name = "BYTES", default_value = "0")]
+    pub(super) padding: usize,
+    /// How long to wait for the service, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub(super) timeout: Duration,
+    /// The message; without it, standard input
+    #[arg(value_name = "TEXT", conflicts_with = "no_data")]
+    pub(super) text: Option<String>,
+    /// Send no data at all: a mere wake-up
+    #[arg(long)]
+    pub(super) no_data: bool,
+    #[command(flatten)]
+    pub(super) trust: TrustArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Keys {
+    /// The file of the private key. Made if it isn't there, for its owner only; never written to otherwise
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) vapid_key: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Completions {
+    /// For which shell
+    #[arg(value_name = "SHELL")]
+    pub(super) shell: clap_complete::Shell,
+}
+
+fn public_key(text: &str) -> Result<PublicKey, &'static str> {
+    PublicKey::parse(text)
+        .ok_or("it takes the public VAPID key, 87 characters of base64url, as `keys` prints it")
+}
+
+/// More than a year is no waiting; and it would be too long for some clocks.
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds = text
+        .parse()
+        .ok()
+        .filter(|seconds| (1..=31_536_000).contains(seconds));
+    seconds
+        .map(Duration::from_secs)
+        .ok_or("it takes a whole number of seconds, at least 1")
+}
+
+fn ttl(text: &str) -> Result<Ttl, &'static str> {
+    Ttl::parse(text).ok_or("it takes a whole number of seconds")
+}
+
+fn topic(text: &str) -> Result<Topic, &'static str> {
+    Topic::parse(text).ok_or("it takes 1 to 32 letters, digits, - or _")
+}
+
+fn urgency(text: &str) -> Result<Urgency, &'static str> {
+    Urgency::parse(text).ok_or("it takes very-low, low, normal or high")
+}

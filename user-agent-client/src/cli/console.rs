@@ -1,0 +1,35 @@
+//! What people and scripts see: results on standard output, everything else on standard error.
+
+use std::fmt::Display;
+use std::io::{self, Write as _};
+
+use super::exit::{Exit, Failure};
+
+/// A sentence for people. Standard error that is gone is no reason to stop.
+pub(super) fn say(sentence: impl Display) {
+    let _ = writeln!(io::stderr(), "{sentence}");
+}
+
+/// Why the command ends.
+pub(super) fn complain(failure: &Failure) {
+    say(format_args!(
+        "user-agent-client: {}",
+        failure.why.replace('\n', "\n  ")
+    ));
+}
+
+/// A result, in one line.
+pub(super) fn print_line(line: impl Display) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    writeln!(output, "{line}")
+        .and_then(|()| output.flush())
+        .map_err(|error| output_closed(&error))
+}
+
+/// What it means that standard output can't be written to.
+pub(super) fn output_closed(error: &io::Error) -> Failure {
+    Failure::new(
+        Exit::OutputClosed,
+        format_args!("standard output can't be written to: {error}"),
+    )
+}

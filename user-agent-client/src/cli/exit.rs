@@ -1,0 +1,193 @@
+//! What the exit codes mean, in one place, and what is said when there is something to say.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use user_agent_client::application_server::SendError;
+use user_agent_client::application_server::key_file::KeyFileError;
+use user_agent_client::server_url::ServerUrlError;
+use user_agent_client::state::StateError;
+use user_agent_client::tls::TrustError;
+use user_agent_client::user_agent::{StartError, SubscribeError};
+
+/// How the command ends. **Invariant:** scripts rely on the numbers; they never change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Exit {
+    /// Everything went as asked.
+    Done = 0,
+    /// It failed for a reason that no other code names.
+    Failed = 1,
+    /// The command line, or a file that it names, has to be changed. clap exits with the same code.
+    Usage = 2,
+    /// The state directory is missing, in use, damaged or not writable.
+    State = 3,
+    /// The push service can't be reached, refuses, or did not do in time what was waited for.
+    Unreachable = 4,
+    /// `send`: the subscription has ended. Forget it.
+    Gone = 5,
+    /// `send`: not now. Try again later.
+    Later = 6,
+    /// Nobody reads standard output any more.
+    OutputClosed = 7,
+    /// A signal ended it before it was done.
+    Interrupted = 8,
+}
+
+/// What the help says of them.
+pub(super) const EXIT_CODES: &str = "\
+Exit codes:
+  0  all went well
+  1  it failed for another reason
+  2  the command line, or a file that it names, has to be changed
+  3  the state directory is missing, in use, damaged or not writable
+  4  the push service can't be reached, refuses, or didn't answer in time
+  5  send: the subscription is gone; forget it
+  6  send: not now; try again later
+  7  nobody reads standard output any more
+  8  a signal ended it before it was done";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why the command ends other than well.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    /// A sentence for people. It holds no secret.
+    pub(super) why: String,
+}
+
+impl Failure {
+    pub(super) fn new(exit: Exit, why: impl Display) -> Self {
+        Self {
+            exit,
+            why: why.to_string(),
+        }
+    }
+
+    /// The command line has to be changed.
+    pub(super) fn usage(why: impl Display) -> Self {
+        Self::new(Exit::Usage, why)
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        let exit = match error {
+            StateError::BadLabel
+            | StateError::LabelInUse(_)
+            | StateError::ServerTooLong
+            | StateError::OtherServer => Exit::Usage,
+            StateError::TooManySubscriptions | StateError::NotPrepared(_) | StateError::NoRandomness => {
+                Exit::Failed
+            }
+            _ => Exit::State,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::State(error) => error.into(),
+            other @ StartError::OtherService(_) => Self::usage(other),
+        }
+    }
+}
+
+impl From<SubscribeError> for Failure {
+    fn from(error: SubscribeError) -> Self {
+        match error {
+            SubscribeError::State(error) => error.into(),
+            SubscribeError::OtherKey => Self::usage(error),
+            SubscribeError::Refused(_) => Self::new(Exit::Unreachable, error),
+            SubscribeError::Stopped => Self::new(Exit::Failed, error),
+        }
+    }
+}
+
+impl From<ServerUrlError> for Failure {
+    fn from(error: ServerUrlError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<TrustError> for Failure {
+    fn from(error: TrustError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<SendError> for Failure {
+    fn from(error: SendError) -> Self {
+        let exit = match error {
+            SendError::NotAPushResource | SendError::NobodyToTrust(_) => Exit::Usage,
+            SendError::Unreachable(_) | SendError::TimedOut | SendError::Garbled => Exit::Unreachable,
+            SendError::Gone { .. } => Exit::Gone,
+            SendError::Later { .. } => Exit::Later,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl Failure {
+    /// What is wrong with the key in this file.
+    pub(super) fn of_key(file: &std::path::Path, error: &KeyFileError) -> Self {
+        let exit = match error {
+            KeyFileError::NoRandomness => Exit::Failed,
+            _ => Exit::Usage,
+        };
+        Self::new(exit, format!("{}: {error}", file.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    /// The codes are those that the help documents.
+    #[test]
+    fn the_help_names_every_code() {
+        let rows = [
+            (Exit::Done, "all went well"),
+            (Exit::Failed, "another reason"),
+            (Exit::Usage, "command line"),
+            (Exit::State, "state directory"),
+            (Exit::Unreachable, "can't be reached"),
+            (Exit::Gone, "gone"),
+            (Exit::Later, "try again later"),
+            (Exit::OutputClosed, "standard output"),
+            (Exit::Interrupted, "signal"),
+        ];
+        for (exit, words) in rows {
+            let code = format!("  {}  ", exit as u8);
+            let line = EXIT_CODES.lines().find(|line| line.starts_with(&code)).unwrap();
+            assert!(line.contains(words), "{line}");
+        }
+        assert_eq!(EXIT_CODES.lines().count(), 1 + rows.len());
+    }
+
+    /// What an application server can do about it has a code of its own.
+    #[test]
+    fn what_can_be_done_decides_the_code() {
+        let status = StatusCode::GONE;
+        let rows = [
+            (SendError::Gone { status }, Exit::Gone),
+            (SendError::Later { status, after: None }, Exit::Later),
+            (SendError::TimedOut, Exit::Unreachable),
+            (SendError::NotAPushResource, Exit::Usage),
+            (SendError::TooLarge, Exit::Failed),
+        ];
+        for (error, exit) in rows {
+            assert_eq!(Failure::from(error).exit, exit);
+        }
+    }
+}

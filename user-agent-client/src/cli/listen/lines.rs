@@ -1,0 +1,157 @@
+//! A message in a line.
+//!
+//! Messages are written by others: whatever is in one, it stays one line, and a terminal obeys nothing of it.
+
+use std::fmt::Write as _;
+use std::io;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Mutex;
+
+use super::handler::Delivery;
+use crate::cli::args::Format;
+
+/// Where lines go; whole, whoever prints at the same time.
+pub(super) struct Lines<W> {
+    format: Format,
+    output: Mutex<W>,
+}
+
+impl<W: AsyncWrite + Unpin> Lines<W> {
+    pub(super) fn new(format: Format, output: W) -> Self {
+        Self {
+            format,
+            output: Mutex::new(output),
+        }
+    }
+
+    /// Prints a message. When it returns, the line has left this process.
+    pub(super) async fn print(&self, delivery: &Delivery) -> io::Result<()> {
+        let mut line = line(self.format, delivery);
+        line.push('\n');
+        let mut output = self.output.lock().await;
+        output.write_all(line.as_bytes()).await?;
+        output.flush().await
+    }
+}
+
+fn line(format: Format, delivery: &Delivery) -> String {
+    match format {
+        Format::Text => text(delivery),
+        Format::Json => json(delivery),
+    }
+}
+
+fn text(delivery: &Delivery) -> String {
+    let bytes = delivery.data.as_deref().unwrap_or_default();
+    let mut line = String::new();
+    for character in String::from_utf8_lossy(without_mark(bytes)).chars() {
+        match character {
+            '\n' => line.push_str("\\n"),
+            '\r' => line.push_str("\\r"),
+            '\\' => line.push_str("\\\\"),
+            '\t' => line.push('\t'),
+            other if other.is_control() => {
+                let _ = write!(line, "\\u{{{:x}}}", u32::from(other));
+            }
+            other => line.push(other),
+        }
+    }
+    line
+}
+
+fn json(delivery: &Delivery) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        subscription: &'a str,
+        id: &'a str,
+        #[serde(flatten)]
+        content: Content<'a>,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Content<'a> {
+        Text(Option<&'a str>),
+        Base64(String),
+    }
+    let content = match &delivery.data {
+        None => Content::Text(None),
+        Some(bytes) => match std::str::from_utf8(without_mark(bytes)) {
+            Ok(text) => Content::Text(Some(text)),
+            Err(_) => Content::Base64(STANDARD.encode(bytes)),
+        },
+    };
+    let line = Line {
+        subscription: &delivery.subscription,
+        id: &delivery.id,
+        content,
+    };
+    serde_json::to_string(&line).expect("strings always serialize")
+}
+
+/// WP-RCV-7: a byte order mark is no part of the text.
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(data: Option<&[u8]>) -> Delivery {
+        Delivery {
+            subscription: "door \"1\"".into(),
+            id: "7\n".into(),
+            attempt: 1,
+            data: data.map(<[u8]>::to_vec),
+        }
+    }
+
+    /// A message is one line of text, whatever is in it.
+    #[test]
+    fn a_text_is_one_line() {
+        let rows: [(Option<&[u8]>, &str); 7] = [
+            (Some(b"hello"), "hello"),
+            (Some("Grüße ☃".as_bytes()), "Grüße ☃"),
+            (Some(b"a\nb\r\nc\td\\n"), "a\\nb\\r\\nc\td\\\\n"),
+            (Some(b"\x1b[2J\x00\x7f\xc2\x9b"), "\\u{1b}[2J\\u{0}\\u{7f}\\u{9b}"),
+            (Some(b"\xef\xbb\xbfa\xff"), "a\u{fffd}"),
+            (Some(b""), ""),
+            (None, ""),
+        ];
+        for (data, expected) in rows {
+            assert_eq!(line(Format::Text, &delivery(data)), expected);
+        }
+    }
+
+    /// WP-RCV-3, WP-RCV-7: text, bytes that are none, no bytes and no data are told apart.
+    #[test]
+    fn json_tells_contents_apart() {
+        let rows: [(Option<&[u8]>, &str); 6] = [
+            (Some(b"a\n\"b\""), r#""text":"a\n\"b\"""#),
+            (Some(b"\xef\xbb\xbfa"), r#""text":"a""#),
+            (Some(b"\xff\x00"), r#""base64":"/wA=""#),
+            (Some(b"\xff\xff\xff\xff"), r#""base64":"/////w==""#),
+            (Some(b""), r#""text":"""#),
+            (None, r#""text":null"#),
+        ];
+        for (data, content) in rows {
+            let expected = format!(r#"{{"subscription":"door \"1\"","id":"7\n",{content}}}"#);
+            assert_eq!(line(Format::Json, &delivery(data)), expected);
+        }
+    }
+
+    /// A line that can't be written is an error, so that its message is not acknowledged.
+    #[tokio::test]
+    async fn a_closed_output_is_noticed() {
+        let (ours, theirs) = tokio::io::duplex(64);
+        let lines = Lines::new(Format::Text, ours);
+        lines.print(&delivery(Some(b"hello"))).await.unwrap();
+        drop(theirs);
+        let error = lines.print(&delivery(Some(b"hello"))).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+}

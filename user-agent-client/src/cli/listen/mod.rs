@@ -1,0 +1,238 @@
+//! `listen`: every message is handed over, and acknowledged when that is done.
+//!
+//! ```text
+//! Events ──► message ──► Handler: command, desktop, line ──► acknowledge
+//!   │                                    └──► fail: it comes again
+//!   └──────► news ──► standard error
+//! ```
+//!
+//! **Invariant:** no message is acknowledged before all that was asked for is done with it, and none is taken before there
+//! is a hand free for it: what waits, waits with the push service, and survives us.
+
+mod exec;
+mod handler;
+mod lines;
+pub(super) mod news;
+#[cfg(feature = "notify")]
+mod notify;
+
+use std::sync::Arc;
+
+use tokio::task::{JoinError, JoinSet};
+use user_agent_client::user_agent::Limits;
+use user_agent_client::{Event, Events, Message, Options, State, Subscription, UserAgent, defaults};
+
+use super::args::Listen;
+use super::console::{output_closed, say};
+use super::exit::{Exit, Failure};
+use super::place;
+use super::signals::Signals;
+use exec::Exec;
+use handler::{Delivery, Handler, Trouble};
+
+pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
+    let directory = place::state_directory(arguments.state.state.clone())?;
+    let trust = place::trust(&arguments.trust)?;
+    let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
+    // Opening would make the directory; a wrong name is better told.
+    user_agent_client::state::read(&directory)?;
+    let state = State::open(&directory)?;
+    if state.subscriptions().next().is_none() {
+        let why = format!(
+            "there is no subscription in {}; `subscribe` makes one",
+            directory.display()
+        );
+        return Err(Failure::usage(why));
+    }
+    let server = place::server(arguments.server.as_deref(), &state, &directory)?;
+    say(format_args!("listening to {server}"));
+    let limits = Limits {
+        attempts: arguments.attempts.get(),
+        ..defaults::limits()
+    };
+    let options = Options {
+        limits: Arc::new(limits),
+    };
+    let (agent, events) = UserAgent::start(server, trust, state, options)?;
+    let listener = Listener {
+        agent,
+        handler: Arc::new(Handler::new(&arguments)),
+        on_renew: on_renew(&arguments),
+        working: JoinSet::new(),
+        jobs: arguments.jobs.get(),
+        left: arguments.count.map(std::num::NonZero::get),
+    };
+    listener.run(events, &mut signals).await
+}
+
+fn on_renew(arguments: &Listen) -> Option<Arc<Exec>> {
+    let line = arguments.on_renew.clone()?;
+    Some(Arc::new(Exec::new(line, arguments.exec_timeout)))
+}
+
+struct Listener {
+    agent: UserAgent,
+    handler: Arc<Handler>,
+    on_renew: Option<Arc<Exec>>,
+    /// What is being worked on. **Invariant:** at most `jobs` messages, and one command for each renewed subscription.
+    working: JoinSet<Worked>,
+    jobs: usize,
+    /// How many messages are still to come; `None`: as many as there are.
+    left: Option<u64>,
+}
+
+/// What came of a piece of work.
+enum Worked {
+    /// The message is acknowledged.
+    Handled,
+    /// The message failed; and why, in a sentence.
+    Failed(String),
+    /// Nobody reads standard output any more.
+    Closed(Failure),
+    /// The command of `--on-renew` ended; and why not well.
+    Renewed { label: Box<str>, failed: Option<String> },
+}
+
+impl Listener {
+    /// Works until all is done, a signal comes, or it can't go on.
+    async fn run(mut self, mut events: Events, signals: &mut Signals) -> Result<Exit, Failure> {
+        let worked = self.work(&mut events, signals).await;
+        // Nothing more is taken; what is in hand is finished, unless a second signal says that there is no time.
+        drop(events);
+        let is_finished = tokio::select! {
+            () = self.finish() => true,
+            () = signals.next() => false,
+        };
+        self.working.shutdown().await;
+        worked?;
+        Ok(self.exit(is_finished))
+    }
+
+    async fn work(&mut self, events: &mut Events, signals: &mut Signals) -> Result<(), Failure> {
+        while self.left != Some(0) {
+            let has_room = self.has_room();
+            tokio::select! {
+                biased;
+                () = signals.next() => return Ok(()),
+                Some(worked) = self.working.join_next() => self.worked(worked).await?,
+                event = events.next(), if has_room => match event {
+                    Some(event) => self.event(event)?,
+                    None => return Err(Failure::new(Exit::Failed, "the user agent stopped")),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever listens without end is done when a signal says so.
+    fn exit(&self, is_finished: bool) -> Exit {
+        match self.left {
+            None | Some(0) if is_finished => Exit::Done,
+            Some(left @ 1..) => {
+                say(format_args!("interrupted; {left} more to come"));
+                Exit::Interrupted
+            }
+            _ => Exit::Interrupted,
+        }
+    }
+
+    /// Whether another message may be worked on; never more than are to come.
+    fn has_room(&self) -> bool {
+        let working = self.working.len();
+        let left = self
+            .left
+            .map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        working < self.jobs.min(left)
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), Failure> {
+        if let Some(sentence) = news::sentence(&event) {
+            say(sentence);
+        }
+        match event {
+            Event::Message(message) => {
+                self.working.spawn(handle(Arc::clone(&self.handler), message));
+            }
+            Event::Renewed(subscription) => self.renewed(subscription),
+            Event::Failed(error) => return Err(error.into()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn renewed(&mut self, subscription: Subscription) {
+        match &self.on_renew {
+            Some(command) => {
+                self.working.spawn(pass_on(Arc::clone(command), subscription));
+            }
+            None => say(
+                "  give it to the application server: `list --format json` prints it; or let --on-renew CMD do that",
+            ),
+        }
+    }
+
+    async fn worked(&mut self, worked: Result<Worked, JoinError>) -> Result<(), Failure> {
+        match worked {
+            Ok(Worked::Handled) => self.left = self.left.map(|left| left - 1),
+            Ok(Worked::Failed(why)) => say(why),
+            Ok(Worked::Closed(failure)) => return Err(failure),
+            Ok(Worked::Renewed { label, failed: None }) => self.agent.told(&label).await,
+            Ok(Worked::Renewed {
+                failed: Some(why), ..
+            }) => say(why),
+            // The message was dropped with its task: it failed.
+            Err(error) => say(format_args!("a handler died: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Finishes what is being worked on, sends the acknowledgements and closes the channel.
+    async fn finish(&mut self) {
+        while let Some(worked) = self.working.join_next().await {
+            if let Err(failure) = self.worked(worked).await {
+                say(failure.why);
+            }
+        }
+        self.agent.stop().await;
+    }
+}
+
+/// One attempt at a message.
+async fn handle(handler: Arc<Handler>, message: Message) -> Worked {
+    let delivery = Delivery {
+        subscription: message.subscription().to_owned(),
+        id: message.id().to_owned(),
+        attempt: message.attempt(),
+        data: message.data().map(|data| data.bytes().to_vec()),
+    };
+    match handler.handle(&delivery).await {
+        Ok(()) => {
+            message.acknowledge();
+            Worked::Handled
+        }
+        Err(Trouble::Failed(why)) => {
+            message.fail();
+            Worked::Failed(format!(
+                "{}: attempt {} failed: {why}",
+                delivery.subscription, delivery.attempt
+            ))
+        }
+        Err(Trouble::Closed(error)) => {
+            message.release();
+            Worked::Closed(output_closed(&error))
+        }
+    }
+}
+
+/// Gives a new subscription to the command that tells the application server.
+async fn pass_on(command: Arc<Exec>, subscription: Subscription) -> Worked {
+    let label = subscription.label.clone();
+    let json = subscription.to_json().unwrap_or_default();
+    let ran = command
+        .run(json.as_bytes(), &[("PUSH_SUBSCRIPTION", &label)])
+        .await;
+    let failed = ran
+        .err()
+        .map(|error| format!("{label}: --on-renew failed: {error}; it is run again at the next start"));
+    Worked::Renewed { label, failed }
+}

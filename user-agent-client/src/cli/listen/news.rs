@@ -1,0 +1,91 @@
+//! What happens, in sentences for people. None holds a URL that opens anything, or a key.
+
+use std::time::Duration;
+
+use user_agent_client::Event;
+
+/// What to say about an event; a message speaks for itself.
+pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::Message(_) | Event::Failed(_) | Event::Unsubscribed => return None,
+        Event::Connected => "connected".to_owned(),
+        Event::Disconnected { why, again_in } => disconnected(why, *again_in),
+        Event::Subscribed(subscription) => {
+            format!("{}: the service confirmed the subscription", subscription.label)
+        }
+        Event::Renewed(subscription) => renewed(&subscription.label),
+        Event::Refused { label, status } => {
+            format!("{label}: the service won't make this subscription (status {status}); it is gone")
+        }
+        Event::Waiting { label, again_in } => format!(
+            "{label}: the service can't serve this subscription now; asked again in {}",
+            seconds(*again_in)
+        ),
+        Event::GaveUp { label } => format!("{label}: a message failed too often and is given up"),
+    })
+}
+
+fn renewed(label: &str) -> String {
+    format!(
+        "{label}: the service lost this subscription; it has another URL and other keys now, and the old ones are dead"
+    )
+}
+
+fn disconnected(why: &str, again_in: Option<Duration>) -> String {
+    let why = why.trim_end_matches('.');
+    match again_in {
+        Some(again_in) => format!("{why}; again in {}", seconds(again_in)),
+        None => format!("{why}; not again before the network changes"),
+    }
+}
+
+/// Whole seconds, rounded up: nobody waits for less.
+fn seconds(duration: Duration) -> String {
+    format!(
+        "{} s",
+        duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What people wait for is said in whole seconds, and when nothing is going to happen by itself, that is said.
+    #[test]
+    fn sentences_say_when() {
+        let event = |again_in| Event::Disconnected {
+            why: "The connection broke.".into(),
+            again_in,
+        };
+        let rows = [
+            (
+                Some(Duration::from_millis(2001)),
+                "The connection broke; again in 3 s",
+            ),
+            (Some(Duration::ZERO), "The connection broke; again in 0 s"),
+            (None, "The connection broke; not again before the network changes"),
+        ];
+        for (again_in, expected) in rows {
+            assert_eq!(sentence(&event(again_in)).unwrap(), expected);
+        }
+    }
+
+    /// Everything that concerns a subscription names it.
+    #[test]
+    fn sentences_name_the_subscription() {
+        let label = "door".into();
+        let events = [
+            Event::Refused { label, status: 409 },
+            Event::Waiting {
+                label: "door".into(),
+                again_in: Duration::from_secs(5),
+            },
+            Event::GaveUp { label: "door".into() },
+        ];
+        for event in events {
+            let sentence = sentence(&event).unwrap();
+            assert!(sentence.starts_with("door: "), "{sentence}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The command line: what a person or a script types, and what the exit codes mean.
+//!
+//! Knows words, formats and exit codes; everything else is the library's. Secrets go to standard output only, and only
+//! where they are the result: a subscription, the URL of a message.
+
+mod args;
+mod console;
+mod exit;
+mod help;
+mod keys;
+mod list;
+mod listen;
+mod place;
+mod send;
+mod signals;
+mod subscribe;
+mod unsubscribe;
+
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use tracing_subscriber::EnvFilter;
+
+use args::{Command, CommandLine, Completions};
+use exit::{Exit, Failure};
+
+/// Does what the command line says.
+pub(crate) fn main() -> ExitCode {
+    let line = CommandLine::parse();
+    log(line.verbose);
+    let done = match line.command {
+        Command::Subscribe(arguments) => run(subscribe::subscribe(arguments)),
+        Command::Listen(arguments) => run(listen::listen(arguments)),
+        Command::Unsubscribe(arguments) => run(unsubscribe::unsubscribe(arguments)),
+        Command::List(arguments) => list::list(arguments),
+        Command::Send(arguments) => run(send::send(arguments)),
+        Command::Keys(arguments) => keys::keys(&arguments),
+        Command::Completions(arguments) => completions(&arguments),
+    };
+    done.unwrap_or_else(|failure| {
+        console::complain(&failure);
+        failure.exit
+    })
+    .into()
+}
+
+/// One thread is enough: a user agent is one task, and what a message costs is spent in commands and on the network.
+fn run(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failed, format_args!("the runtime does not start: {error}")))?;
+    let done = runtime.block_on(command);
+    // A line that nobody reads must not hold up the end.
+    runtime.shutdown_background();
+    done
+}
+
+fn completions(arguments: &Completions) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    let mut command = CommandLine::command();
+    clap_complete::generate(arguments.shell, &mut command, "user-agent-client", &mut script);
+    console::print_line(String::from_utf8_lossy(&script).trim_end())?;
+    Ok(Exit::Done)
+}
+
+/// The log goes to standard error: for people on a terminal, JSON elsewhere. Without -v it holds warnings only, because
+/// what a person has to know is said anyway.
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let set = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let filter = set.and_then(|filter| EnvFilter::builder().parse(filter).ok());
+    let ours = || EnvFilter::new(format!("off,user_agent_client={level},push_protocol={level}"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(ours))
+        .log_internal_errors(false)
+        .with_writer(io::stderr);
+    // There is no other log that could be in the way.
+    let _ = if io::stderr().is_terminal() {
+        builder.try_init()
+    } else {
+        builder.json().flatten_event(true).with_ansi(false).try_init()
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<CommandLine, clap::Error> {
+        CommandLine::try_parse_from(line.split(' '))
+    }
+
+    /// The command line is well-formed, and the commands that the documentation names are there.
+    #[test]
+    fn the_documented_commands_are_understood() {
+        CommandLine::command().debug_assert();
+        let key = "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8";
+        let lines = [
+            "subscribe --server ws://127.0.0.1:8080 --state s",
+            &format!(
+                "subscribe --server wss://a --state s --application-server-key {key} --name n --timeout 5"
+            ),
+            "subscribe --ca ca.pem",
+            "listen --server wss://a --state s --format text --count 3",
+            "listen --format json --exec cat --exec-timeout 5 --jobs 4 --attempts 1 --on-renew cat --insecure -vv",
+            "unsubscribe --state s --name n",
+            "list --state s --format json",
+            "send --subscription - --ttl 0 --topic -a- --urgency very-low --padding 5 Hello",
+            "send --subscription s.json --vapid-key k.pem --subject mailto:a@example.com",
+            "send --subscription s.json --no-data",
+            "keys --vapid-key k.pem",
+            "completions bash",
+        ];
+        for line in lines {
+            let line = format!("user-agent-client {line}");
+            assert!(parse(&line).is_ok(), "{line}: {}", parse(&line).unwrap_err());
+        }
+        #[cfg(feature = "notify")]
+        assert!(parse("user-agent-client listen --notify").is_ok());
+    }
+
+    /// What cannot be meant is refused.
+    #[test]
+    fn other_command_lines_are_refused() {
+        let lines = [
+            "",
+            "subscribe extra",
+            "subscribe --application-server-key nonsense",
+            "subscribe --timeout 0",
+            "subscribe --ca a --insecure",
+            "listen --count 0",
+            "listen --format xml",
+            "listen --jobs 2",
+            "unsubscribe",
+            "send Hello",
+            "send --subscription - --ttl -1 Hello",
+            "send --subscription - --topic ä Hello",
+            "send --subscription - --urgency urgent Hello",
+            "send --subscription - --subject mailto:a@example.com Hello",
+            "send --subscription - --no-data Hello",
+            "keys",
+            "completions tcsh",
+        ];
+        for line in lines {
+            let line = format!("user-agent-client {line}");
+            assert!(parse(line.trim()).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Where things are: the state directory, the push service, and whom to trust.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use user_agent_client::{ServerUrl, State, Trust};
+
+use super::args::TrustArguments;
+use super::console::say;
+use super::exit::Failure;
+
+/// The state directory that was asked for, or the one of this user (XDG Base Directory Specification).
+pub(super) fn state_directory(asked: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    asked
+        .or_else(|| default_directory(|name| std::env::var_os(name)))
+        .ok_or_else(|| {
+            Failure::usage("there is no home directory for the state; say where to keep it with --state DIR")
+        })
+}
+
+fn default_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    // The specification: relative paths are to be ignored.
+    let absolute = |name| {
+        variable(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .map(|base| base.join("user-agent-client"))
+}
+
+/// The push service that was asked for, or the one that the state belongs to.
+pub(super) fn server(asked: Option<&str>, state: &State, directory: &Path) -> Result<ServerUrl, Failure> {
+    match asked.or(state.server()) {
+        Some(url) => Ok(ServerUrl::parse(url)?),
+        None => Err(Failure::usage(format_args!(
+            "the state in {} knows no push service yet; say which with --server wss://HOST",
+            directory.display()
+        ))),
+    }
+}
+
+/// Whom to trust. A file of certificates is read at once, so that a wrong name is told at once.
+pub(super) fn trust(arguments: &TrustArguments) -> Result<Trust, Failure> {
+    if arguments.insecure {
+        say(
+            "--insecure: any certificate is accepted, and whoever sits on the line can read and change everything",
+        );
+        return Ok(Trust::insecure());
+    }
+    let Some(file) = &arguments.ca else {
+        return Ok(Trust::system());
+    };
+    let trust = Trust::with_certificates(file);
+    trust.client_config()?;
+    Ok(trust)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// XDG says where state belongs; what is no absolute path doesn't count.
+    #[test]
+    fn the_state_has_a_place_of_its_own() {
+        let rows = [
+            (Some("/x"), Some("/home/a"), Some("/x/user-agent-client")),
+            (
+                None,
+                Some("/home/a"),
+                Some("/home/a/.local/state/user-agent-client"),
+            ),
+            (
+                Some("x"),
+                Some("/home/a"),
+                Some("/home/a/.local/state/user-agent-client"),
+            ),
+            (Some(""), None, None),
+            (None, None, None),
+        ];
+        for (xdg, home, expected) in rows {
+            let directory = default_directory(|name| match name {
+                "XDG_STATE_HOME" => xdg.map(OsString::from),
+                "HOME" => home.map(OsString::from),
+                _ => None,
+            });
+            assert_eq!(directory, expected.map(PathBuf::from));
+        }
+        assert_eq!(state_directory(Some("s".into())).unwrap(), PathBuf::from("s"));
+    }
+
+    /// A file of certificates that isn't there is told before anything is connected.
+    #[test]
+    fn certificates_are_read_at_once() {
+        let arguments = TrustArguments {
+            ca: Some("/there/is/no/such/file".into()),
+            insecure: false,
+        };
+        assert!(trust(&arguments).is_err());
+    }
+
+    /// Without a service there is nothing to connect to, and what has to be said is said.
+    #[test]
+    fn a_service_has_to_be_known() {
+        let mut state = State::in_memory();
+        let failure = server(None, &state, Path::new("s")).unwrap_err();
+        assert!(failure.why.contains("--server"), "{}", failure.why);
+        assert!(server(Some("nonsense"), &state, Path::new("s")).is_err());
+        state.set_server("wss://push.example/").unwrap();
+        assert_eq!(
+            server(None, &state, Path::new("s")).unwrap().host(),
+            "push.example"
+        );
+        let asked = server(Some("ws://localhost:8080"), &state, Path::new("s")).unwrap();
+        assert_eq!(asked.host(), "localhost");
+    }
+}

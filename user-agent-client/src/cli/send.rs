@@ -1,0 +1,100 @@
+//! `send`: an application server for the command line.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Read};
+use std::path::Path;
+
+use push_protocol::encryption::MAX_PLAINTEXT_BYTES;
+use user_agent_client::application_server::{Push, Sender, VapidKey, key_file};
+use user_agent_client::defaults::PUSH_SUBSCRIPTION_BYTES;
+use user_agent_client::subscription::PushSubscription;
+
+use super::args::Send;
+use super::console::{print_line, say};
+use super::exit::{Exit, Failure};
+use super::place;
+
+pub(super) async fn send(arguments: Send) -> Result<Exit, Failure> {
+    let is_piped = arguments.subscription == Path::new("-");
+    if is_piped && arguments.text.is_none() && !arguments.no_data {
+        return Err(Failure::usage(
+            "standard input can't be both the subscription and the message; give the message as TEXT",
+        ));
+    }
+    let subscription = subscription(&arguments.subscription, is_piped)?;
+    let key = vapid_key(&arguments)?;
+    let trust = place::trust(&arguments.trust)?;
+    let push = push(&arguments)?;
+    let sender = Sender::new(trust).within(arguments.timeout);
+    let accepted = sender.send(&subscription, &push, key.as_ref()).await?;
+    if let Some(ttl) = accepted.ttl.filter(|ttl| *ttl < push.ttl) {
+        say(format_args!(
+            "the push service keeps the message for {} s only",
+            ttl.as_secs()
+        ));
+    }
+    match accepted.message {
+        Some(message) => print_line(message)?,
+        None => say("accepted; the push service gives the message no URL"),
+    }
+    Ok(Exit::Done)
+}
+
+fn subscription(file: &Path, is_piped: bool) -> Result<PushSubscription, Failure> {
+    let name = if is_piped {
+        "standard input"
+    } else {
+        &*file.to_string_lossy()
+    };
+    let wrong = |why: &dyn std::fmt::Display| Failure::usage(format_args!("{name}: {why}"));
+    let limit = PUSH_SUBSCRIPTION_BYTES;
+    let content = if is_piped {
+        read_at_most(io::stdin(), limit)
+    } else {
+        File::open(file).and_then(|file| read_at_most(file, limit))
+    };
+    let content = content.map_err(|error| wrong(&error))?;
+    PushSubscription::parse(&String::from_utf8_lossy(&content)).map_err(|error| wrong(&error))
+}
+
+fn vapid_key(arguments: &Send) -> Result<Option<VapidKey>, Failure> {
+    let Some(file) = &arguments.vapid_key else {
+        return Ok(None);
+    };
+    let key = key_file::read(file).map_err(|error| Failure::of_key(file, &error))?;
+    let key = VapidKey::new(key, arguments.subject.clone());
+    key.map(Some)
+        .map_err(|error| Failure::usage(format_args!("--subject: {error}")))
+}
+
+fn push(arguments: &Send) -> Result<Push, Failure> {
+    let push = match &arguments.text {
+        _ if arguments.no_data => Push::without_data(),
+        Some(text) => Push::new(text.clone()),
+        None => Push::new(message()?),
+    };
+    Ok(Push {
+        ttl: arguments.ttl,
+        urgency: arguments.urgency,
+        topic: arguments.topic,
+        padding: arguments.padding,
+        ..push
+    })
+}
+
+/// The message from standard input, byte by byte: a line feed at its end belongs to it.
+fn message() -> Result<Vec<u8>, Failure> {
+    let input = io::stdin();
+    if input.is_terminal() {
+        say("type the message, and Ctrl-D at its end");
+    }
+    read_at_most(input, MAX_PLAINTEXT_BYTES)
+        .map_err(|error| Failure::new(Exit::Failed, format_args!("standard input: {error}")))
+}
+
+/// One byte more than may be tells that it is too much, to whoever says so.
+fn read_at_most(input: impl Read, limit: usize) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    input.take(limit as u64 + 1).read_to_end(&mut content)?;
+    Ok(content)
+}

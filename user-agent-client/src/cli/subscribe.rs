@@ -1,0 +1,77 @@
+//! `subscribe`: one subscription, confirmed by the push service, printed for the application server.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use user_agent_client::user_agent::SubscribeError;
+use user_agent_client::{Event, Events, Options, State, Subscription, UserAgent};
+
+use super::args::Subscribe;
+use super::console::{print_line, say};
+use super::exit::{Exit, Failure};
+use super::listen::news;
+use super::place;
+use super::signals::Signals;
+
+pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
+    let directory = place::state_directory(arguments.state.state)?;
+    let trust = place::trust(&arguments.trust)?;
+    let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
+    let state = State::open(&directory)?;
+    let server = place::server(arguments.server.as_deref(), &state, &directory)?;
+    let (agent, mut events) = UserAgent::start(server, trust, state, Options::default())?;
+    let asked = agent.subscribe(&arguments.name, arguments.application_server_key);
+    let subscribed = tokio::select! {
+        subscribed = asked => subscribed.map_err(Failure::from),
+        failure = trouble(&mut events, arguments.timeout) => Err(failure),
+        () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; the subscription stays asked for")),
+    };
+    let printed = match subscribed {
+        Ok(subscription) => print(&agent, &subscription).await,
+        Err(failure) => Err(failure),
+    };
+    drop(events);
+    tokio::select! {
+        () = agent.stop() => {}
+        () = signals.next() => {}
+    }
+    printed
+}
+
+/// What was printed is told: nobody has to be reminded of it any more.
+async fn print(agent: &UserAgent, subscription: &Subscription) -> Result<Exit, Failure> {
+    let json = subscription.to_json();
+    let json = json.ok_or_else(|| Failure::from(SubscribeError::Stopped))?;
+    print_line(json)?;
+    if subscription.replaced {
+        agent.told(&subscription.label).await;
+    }
+    Ok(Exit::Done)
+}
+
+/// Says what hinders, until it was hindered for too long.
+pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
+    let until = Instant::now() + within;
+    let mut last = None;
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            () = sleep_until(until) => {
+                let why = last.unwrap_or_else(|| "the push service did not answer".to_owned());
+                let why = format!("{why}; gave up after {} s, and it stays asked for", within.as_secs());
+                return Failure::new(Exit::Unreachable, why);
+            }
+        };
+        match event {
+            // Who listens gets it, as if it had not been seen here.
+            Some(Event::Message(message)) => message.release(),
+            Some(Event::Failed(error)) => return error.into(),
+            Some(event @ Event::Disconnected { .. }) => {
+                last = news::sentence(&event);
+                last.iter().for_each(say);
+            }
+            Some(event) => news::sentence(&event).iter().for_each(say),
+            None => return SubscribeError::Stopped.into(),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! `unsubscribe`: a subscription ends here at once, and at the push service as soon as it can be told.
+
+use user_agent_client::{Options, State, UserAgent};
+
+use super::args::Unsubscribe;
+use super::exit::{Exit, Failure};
+use super::place;
+use super::signals::Signals;
+use super::subscribe::trouble;
+
+pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure> {
+    let directory = place::state_directory(arguments.state.state)?;
+    let trust = place::trust(&arguments.trust)?;
+    // Opening would make the directory; a wrong name is better told.
+    let is_there = user_agent_client::state::read(&directory)?
+        .subscription(&arguments.name)
+        .is_some();
+    if !is_there {
+        let why = format_args!("there is no subscription {}; `list` shows them", arguments.name).to_string();
+        return Err(Failure::new(Exit::Failed, why));
+    }
+    let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
+    let state = State::open(&directory)?;
+    let server = place::server(None, &state, &directory)?;
+    let (agent, mut events) = UserAgent::start(server, trust, state, Options::default())?;
+    let ended = async {
+        agent.unsubscribe(&arguments.name).await?;
+        agent.settled().await;
+        Ok(Exit::Done)
+    };
+    let ended = tokio::select! {
+        ended = ended => ended,
+        failure = trouble(&mut events, arguments.timeout) => Err(failure),
+        () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; the service is told the next time")),
+    };
+    drop(events);
+    tokio::select! {
+        () = agent.stop() => {}
+        () = signals.next() => {}
+    }
+    ended
+}

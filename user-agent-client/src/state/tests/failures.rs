@@ -1,0 +1,209 @@
+//! Directories that can't be used, and writes that fail.
+
+use std::env;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+
+/// One directory, one user agent; the error names the other's process. The lock ends with its holder.
+#[test]
+fn a_directory_has_one_user_agent() {
+    let mut rig = Rig::new();
+    let error = State::open(rig.directory.path()).unwrap_err();
+    let StateError::Locked { process, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(*process, Some(std::process::id()));
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("process {}", std::process::id()))
+    );
+    fs::write(rig.file("lock"), "").unwrap();
+    let error = State::open(rig.directory.path()).unwrap_err();
+    assert!(error.to_string().contains("another process"), "{error}");
+    // As a child process has it that is about to become another program.
+    let inherited = rig.state.disk.as_ref().unwrap().directory.lock_for_a_child();
+    rig.reopen();
+    drop(inherited);
+}
+
+/// WP-SUB-3: only their owner can read the keys, also after others could.
+#[test]
+fn files_are_closed_to_others() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("above").join("state");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let mut state = State::open(&path).unwrap();
+    state.save(&Change::Done(message(1))).unwrap();
+    let files = ["lock", "state.json", "messages.log"].map(|name| path.join(name));
+    assert!(files.iter().all(|file| mode(file) == 0o600));
+    assert_eq!(mode(&path), 0o700);
+    assert_eq!(mode(path.parent().unwrap()), 0o700);
+    drop(state);
+
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    for file in &files[1..] {
+        fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let state = State::open(&path).unwrap();
+    assert!(files.iter().all(|file| mode(file) == 0o600));
+    assert_eq!(
+        mode(&path),
+        0o755,
+        "a directory that is there is its owner's matter"
+    );
+    assert!(state.durable().messages.is_done(message(1)));
+}
+
+/// Where there can't be a directory, the error says so and names it. Permissions don't bind root, but /sys takes nobody's
+/// files.
+#[test]
+fn what_is_no_directory_is_refused() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    for path in [file.clone(), file.join("state")] {
+        for outcome in [State::open(&path).map(|_| ()), read(&path).map(|_| ())] {
+            let error = outcome.unwrap_err();
+            assert!(matches!(error, StateError::NotADirectory(_)), "{error}");
+            assert!(error.to_string().contains(file.to_str().unwrap()));
+        }
+    }
+    if Path::new("/sys/kernel").exists() {
+        for path in ["/sys", "/sys/state"] {
+            let error = State::open(Path::new(path)).unwrap_err();
+            assert!(matches!(error, StateError::NotAllowed(_)), "{error}");
+        }
+    }
+}
+
+/// PR-5: a change that can't be written leaves the old state on the disk and in memory, and none is taken after it. What
+/// became of messages still is.
+#[test]
+fn a_failed_write_is_final() {
+    let mut rig = Rig::new();
+    let name = rig.subscribe("one");
+    let before = all_of(&rig.state);
+    let file = fs::read(rig.file("state.json")).unwrap();
+    fs::create_dir(rig.file("state.json.new")).unwrap();
+    let error = rig.state.save(&Change::Ending(name)).unwrap_err();
+    assert!(!error.is_about_messages_only());
+    fs::remove_dir(rig.file("state.json.new")).unwrap();
+    let error = rig.state.save(&Change::Ending(name)).unwrap_err();
+    assert!(matches!(error, StateError::Failed));
+    assert_eq!(all_of(&rig.state), before);
+    assert_eq!(fs::read(rig.file("state.json")).unwrap(), file);
+    rig.save(&Change::Done(message(1)));
+    rig.reopen();
+    rig.save(&Change::Ending(name));
+    assert!(rig.state.durable().messages.is_done(message(1)));
+}
+
+/// WS-ACK-5: while the log can't be written, each failure says that only messages are concerned; what was missed is made
+/// up for as soon as it can.
+#[test]
+fn a_full_disk_costs_the_log_nothing_that_lasts() {
+    let mut rig = Rig::new();
+    rig.save(&Change::Done(message(1)));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    rig.state.disk.as_mut().unwrap().log.write_to(full);
+    fs::create_dir(rig.file("messages.log.new")).unwrap();
+    for number in 2..4 {
+        let error = rig.state.save(&Change::Done(message(number))).unwrap_err();
+        assert!(error.is_about_messages_only(), "{error}");
+    }
+    fs::remove_dir(rig.file("messages.log.new")).unwrap();
+    rig.save(&Change::Done(message(4)));
+    rig.reopen();
+    assert!((1..5).all(|number| rig.state.durable().messages.is_done(message(number))));
+}
+
+const CHILD: &str = "STATE_TEST_DIRECTORY";
+
+/// Runs one of these tests in a process of its own, in which [`CHILD`] names a directory.
+fn child(test: &str, directory: &Path, shell: &str) -> Child {
+    Command::new("sh")
+        .args(["-c", &format!("{shell} exec \"$0\" --exact {test} --nocapture")])
+        .arg(env::current_exe().unwrap())
+        .env(CHILD, directory)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// PR-5: on a disk that takes no more, the change is refused with what to do, the old state stays, and nothing half
+/// written is left behind.
+#[test]
+fn a_full_disk_leaves_the_old_state() {
+    if let Some(directory) = env::var_os(CHILD) {
+        let mut state = State::open(Path::new(&directory)).unwrap();
+        let error = (0..20).find_map(|label| {
+            let name = state.prepare(&label.to_string()).unwrap();
+            state.save(&asked(name)).err()
+        });
+        println!();
+        println!("kept {}, {}", state.kept.entries.len(), error.unwrap());
+        return;
+    }
+    let directory = TempDir::new().unwrap();
+    let limit = "trap '' XFSZ; ulimit -f 4;";
+    let name = "state::tests::failures::a_full_disk_leaves_the_old_state";
+    let output = child(name, directory.path(), limit).wait_with_output().unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    let line = output.lines().find(|line| line.starts_with("kept ")).unwrap();
+    assert!(line.contains("Free some space"), "{line}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
+    let state = State::open(directory.path()).unwrap();
+    let kept = state.kept.entries.len();
+    assert!(
+        kept > 0 && kept < 20 && line.starts_with(&format!("kept {kept},")),
+        "{line}"
+    );
+}
+
+/// PR-1, WS-ACK-5: what was kept before the process was killed is there, whenever that was.
+#[test]
+fn a_killed_process_has_kept_what_it_said() {
+    if let Some(directory) = env::var_os(CHILD) {
+        let mut state = State::open(Path::new(&directory)).unwrap();
+        println!();
+        for number in 0_usize.. {
+            let name = state.prepare(&number.to_string()).unwrap();
+            state.save(&asked(name)).unwrap();
+            println!("asked {number}");
+            state.save(&Change::Done(message(number))).unwrap();
+            println!("done {number}");
+            if number >= 4 {
+                let old = state.name_of(&(number - 4).to_string()).unwrap();
+                state.save(&Change::Ended(old)).unwrap();
+            }
+        }
+    }
+    let test = "state::tests::failures::a_killed_process_has_kept_what_it_said";
+    for lines in [1, 2, 7, 30, 61] {
+        let directory = TempDir::new().unwrap();
+        let mut child = child(test, directory.path(), "");
+        let said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = said
+            .map(Result::unwrap)
+            .filter(|line| line.starts_with(['a', 'd']));
+        let last = said.by_ref().take(lines).last().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let (what, number) = last.split_once(' ').unwrap();
+        let number: usize = number.parse().unwrap();
+        let state = State::open(directory.path()).unwrap();
+        let done = (0..number + usize::from(what == "done"))
+            .all(|number| state.durable().messages.is_done(message(number)));
+        assert!(done, "{last}");
+        // It may have gone on after it said so, by as much as the pipe takes; but what it ended it had made.
+        let labels = state
+            .subscriptions()
+            .map(|shown| shown.label.parse::<usize>().unwrap());
+        assert!(labels.max() >= Some(number), "{last}");
+    }
+}

@@ -1,0 +1,350 @@
+//! The command as a script sees it: what it prints where, and its exit codes.
+
+// Helpers are no `#[test]`, and a test that can't go on has failed.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+use tempfile::TempDir;
+
+/// The example of RFC 8291, Appendix A.
+const P256DH: &str =
+    "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
+const AUTH: &str = "BTBZMqHH6r4Tts7J_aSIgg";
+
+/// A directory of its own, and nothing of this user's.
+struct Shell {
+    directory: TempDir,
+}
+
+impl Shell {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_user-agent-client"));
+        command
+            .args(arguments)
+            .current_dir(&self.directory)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.directory.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Writes a subscription whose service is at `address`.
+    fn subscription(&self, address: SocketAddr) {
+        let json = format!(
+            r#"{{"endpoint":"http://{address}/push/secret","expirationTime":null,"keys":{{"auth":"{AUTH}","p256dh":"{P256DH}"}}}}"#
+        );
+        fs::write(self.path("s.json"), json).unwrap();
+    }
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A service that answers one request, and hands back what was sent.
+fn service(answer: &'static str) -> (SocketAddr, thread::JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        while !is_whole(&request) {
+            let mut bytes = [0; 8192];
+            let length = stream.read(&mut bytes).unwrap();
+            assert_ne!(length, 0, "cut");
+            request.extend(&bytes[..length]);
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+        request
+    });
+    (address, asked)
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let Some(head) = request.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return false;
+    };
+    let fields = String::from_utf8_lossy(&request[..head]).to_ascii_lowercase();
+    let length = fields
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    request.len() >= head + 4 + length.unwrap().parse::<usize>().unwrap()
+}
+
+/// An address where nobody listens.
+fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Every command explains itself with examples and exit codes, on standard output.
+#[test]
+fn help_explains() {
+    let shell = Shell::new();
+    for command in ["subscribe", "listen", "unsubscribe", "list", "send", "keys"] {
+        let output = shell.run(&[command, "--help"]);
+        assert_eq!(code(&output), 0);
+        let help = text(&output.stdout);
+        assert!(help.contains(&format!("user-agent-client {command}")), "{help}");
+        assert!(help.contains("Exit codes:"), "{help}");
+    }
+    let output = shell.run(&["--version"]);
+    assert_eq!(
+        text(&output.stdout),
+        concat!("user-agent-client ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
+
+/// What can't be meant is exit code 2, and nothing is printed that a script could take for a result.
+#[test]
+fn a_wrong_command_line_is_told() {
+    let shell = Shell::new();
+    fs::write(shell.path("no.json"), "{}").unwrap();
+    fs::write(shell.path("no.pem"), "hello").unwrap();
+    shell.subscription(nobody());
+    let rows: [&[&str]; 11] = [
+        &[],
+        &["start"],
+        &["subscribe"],
+        &["subscribe", "--server", "push.example.net"],
+        &[
+            "subscribe",
+            "--server",
+            "wss://push.example.net",
+            "--ca",
+            "there-is-no-such-file",
+        ],
+        &["send", "--subscription", "-"],
+        &["send", "--subscription", "there-is-no-such-file", "Hello"],
+        &["send", "--subscription", "no.json", "Hello"],
+        &[
+            "send",
+            "--subscription",
+            "s.json",
+            "--vapid-key",
+            "no.pem",
+            "Hello",
+        ],
+        &["keys", "--vapid-key", "no.pem"],
+        &["keys", "--vapid-key", "no/such/directory"],
+    ];
+    for arguments in rows {
+        let output = shell.run(arguments);
+        assert_eq!(code(&output), 2, "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(fs::read(shell.path("no.pem")).unwrap(), b"hello");
+}
+
+/// A state directory that isn't there is exit code 3, and is not made by those who only look.
+#[test]
+fn a_missing_state_is_told() {
+    let shell = Shell::new();
+    let rows: [&[&str]; 3] = [
+        &["list", "--state", "s"],
+        &["listen", "--state", "s", "--server", "ws://127.0.0.1:1"],
+        &["unsubscribe", "--state", "s", "--name", "n"],
+    ];
+    for arguments in rows {
+        let output = shell.run(arguments);
+        assert_eq!(code(&output), 3, "{arguments:?}: {}", text(&output.stderr));
+        assert!(!shell.path("s").exists(), "{arguments:?}");
+    }
+}
+
+/// Who waits for a service that isn't there gets exit code 4 in the end; what was asked for stays asked for, in the
+/// directory that is this user's.
+#[test]
+fn a_missing_service_is_told() {
+    let shell = Shell::new();
+    let server = format!("ws://{}", nobody());
+    let output = shell.run(&[
+        "subscribe",
+        "--server",
+        &server,
+        "--name",
+        "door",
+        "--timeout",
+        "1",
+    ]);
+    assert_eq!(code(&output), 4, "{}", text(&output.stderr));
+    assert!(output.stdout.is_empty());
+    assert!(shell.path(".local/state/user-agent-client/state.json").exists());
+
+    let output = shell.run(&["list"]);
+    assert_eq!((code(&output), text(&output.stdout)), (0, "door\twaiting\n"));
+    let output = shell.run(&["list", "--format", "json"]);
+    let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(listed["name"], "door");
+    assert!(listed["subscription"].is_null());
+
+    let output = shell.run(&["listen", "--server", "ws://elsewhere.example"]);
+    assert_eq!(code(&output), 2, "{}", text(&output.stderr));
+    let output = shell.run(&["unsubscribe", "--name", "window"]);
+    assert_eq!(code(&output), 1, "{}", text(&output.stderr));
+}
+
+/// `keys` makes a key once, for its owner only, and prints the same public key ever after.
+#[test]
+fn keys_are_made_once() {
+    let shell = Shell::new();
+    let first = shell.run(&["keys", "--vapid-key", "k.pem"]);
+    let second = shell.run(&["keys", "--vapid-key", "k.pem"]);
+    assert_eq!((code(&first), code(&second)), (0, 0));
+    assert_eq!(text(&first.stdout).trim_end().len(), 87);
+    assert_eq!(first.stdout, second.stdout);
+    assert!(text(&first.stderr).contains("keep it secret"));
+    assert!(second.stderr.is_empty());
+    let mode = fs::metadata(shell.path("k.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+/// `send` prints the URL of the message, and its exit code says what an application server has to do.
+#[test]
+fn the_exit_code_of_send_says_what_to_do() {
+    let rows = [
+        ("201 Created\r\nLocation: /message/1", 0, ""),
+        ("400 Bad Request", 1, "400"),
+        ("403 Forbidden", 1, "use the VAPID key"),
+        ("404 Not Found", 5, "forget it"),
+        ("410 Gone", 5, "forget it"),
+        ("413 Content Too Large", 1, "shorten it"),
+        ("429 Too Many Requests\r\nRetry-After: 7", 6, "try again in 7 s"),
+        ("503 Service Unavailable", 6, "try again later"),
+    ];
+    for (status, expected, sentence) in rows {
+        let shell = Shell::new();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").leak();
+        let (address, asked) = service(answer);
+        shell.subscription(address);
+        let output = shell.run(&["send", "--subscription", "s.json", "Hello"]);
+        assert_eq!(code(&output), expected, "{status}");
+        let complaint = text(&output.stderr);
+        assert!(complaint.contains(sentence), "{complaint}");
+        assert!(!complaint.contains("secret"), "{complaint}");
+        let printed = if expected == 0 {
+            format!("http://{address}/message/1\n")
+        } else {
+            String::new()
+        };
+        assert_eq!(text(&output.stdout), printed, "{status}");
+        asked.join().unwrap();
+    }
+    let shell = Shell::new();
+    shell.subscription(nobody());
+    let output = shell.run(&["send", "--subscription", "s.json", "Hello"]);
+    assert_eq!(code(&output), 4, "{}", text(&output.stderr));
+}
+
+/// What is sent is what was typed: header fields from the flags, and the message from standard input to its last byte.
+#[test]
+fn send_sends_what_was_typed() {
+    let shell = Shell::new();
+    shell.run(&["keys", "--vapid-key", "k.pem"]);
+    let (address, asked) = service("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
+    shell.subscription(address);
+    let flags = [
+        "--ttl",
+        "5",
+        "--topic",
+        "door",
+        "--urgency",
+        "high",
+        "--vapid-key",
+        "k.pem",
+        "--padding",
+        "7",
+    ];
+    let mut sending = shell
+        .command(&[&["send", "--subscription", "s.json"], &flags[..]].concat())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    sending.stdin.take().unwrap().write_all(b"Hello\n").unwrap();
+    assert!(sending.wait().unwrap().success());
+    let request = asked.join().unwrap();
+    let head = request
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .unwrap();
+    let fields = text(&request[..head]).to_ascii_lowercase();
+    for field in [
+        "ttl: 5",
+        "topic: door",
+        "urgency: high",
+        "content-encoding: aes128gcm",
+    ] {
+        assert!(fields.lines().any(|line| line == field), "{field}: {fields}");
+    }
+    assert!(fields.contains("authorization: vapid t="), "{fields}");
+    assert_eq!(request.len() - head - 4, 86 + 6 + 1 + 7 + 16);
+}
+
+/// A message that fits nowhere is refused before anything is sent.
+#[test]
+fn a_message_has_a_longest_length() {
+    let shell = Shell::new();
+    shell.subscription(nobody());
+    let output = shell.run(&["send", "--subscription", "s.json", &"a".repeat(3994)]);
+    assert_eq!(code(&output), 1);
+    assert!(
+        text(&output.stderr).contains("3993 bytes"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+/// Who prints for nobody ends with exit code 7 and no panic.
+#[test]
+fn a_closed_output_is_told() {
+    let shell = Shell::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = shell
+        .command(&["keys", "--vapid-key", "k.pem"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+        .wait_with_output()
+        .unwrap();
+    assert_eq!(code(&output), 7, "{}", text(&output.stderr));
+    assert!(Path::new(&shell.path("k.pem")).exists());
+}
+
+/// Completions are scripts for the shells that are named.
+#[test]
+fn completions_are_scripts() {
+    let shell = Shell::new();
+    for (name, word) in [("bash", "complete"), ("zsh", "#compdef"), ("fish", "complete")] {
+        let output = shell.run(&["completions", name]);
+        assert_eq!(code(&output), 0);
+        assert!(text(&output.stdout).contains(word), "{name}");
+    }
+}
