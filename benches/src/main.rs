@@ -9,7 +9,7 @@
 //! ```
 //!
 //! It knows the service by its protocols, by what it logs, and by what the system knows of its process. It shares the
-//! protocols' parsers with it, and nothing else.
+//! protocols' parsers with it, and nothing else. Its user agents are those of the library `user-agent-client`.
 
 mod application_server;
 mod body;
