@@ -27,14 +27,15 @@ STEPS=(
     "black-box     the real binary over its sockets"
     "memory        5,000 idle sessions stay within their budget"
     "nothing-lost  SIGKILL under load, and every 201 comes out"
-    "firefox       pywebpush and web-push reach a real Firefox"
+    "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
+    "user-agent    pywebpush and web-push reach our own user agent"
+    "firefox       pywebpush, web-push and our own send reach a real Firefox"
 )
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 target=${CARGO_TARGET_DIR:-$root/target}
 export CARGO_TARGET_DIR=$target
-binary=$target/release/push-service
 venv=$target/senders
 
 # Kinds of crates that would carry I/O or a runtime into the protocol crate.
@@ -67,23 +68,35 @@ step_unit() {
 }
 
 step_black_box() {
-    build_binary
+    build_binaries
     cargo test --package push-tests --test black_box --quiet
 }
 
 # The figures are part of the result, so they are shown.
 step_memory() {
-    build_binary
+    build_binaries
     cargo test --package push-tests --test memory --quiet -- --nocapture
 }
 
 step_nothing_lost() {
-    build_binary
+    build_binaries
     cargo test --package push-tests --test nothing_lost --quiet -- --nocapture
 }
 
+step_agent_killed() {
+    build_binaries
+    cargo test --package push-tests --test agent_killed --quiet -- --nocapture
+}
+
+step_user_agent() {
+    build_binaries
+    install_node
+    install_python
+    PYTHON=$venv/bin/python node tests/user_agent/run.mjs
+}
+
 step_firefox() {
-    build_binary
+    build_binaries
     install_firefox
     install_node
     install_python
@@ -91,9 +104,9 @@ step_firefox() {
 }
 
 # What people run is what is tested: the release build.
-build_binary() {
-    cargo build --release --bin push-service --quiet
-    export PUSH_SERVICE_BIN=$binary
+build_binaries() {
+    cargo build --release --bin push-service --bin user-agent-client --quiet
+    export PUSH_SERVICE_BIN=$target/release/push-service USER_AGENT_CLIENT_BIN=$target/release/user-agent-client
 }
 
 install_firefox() {

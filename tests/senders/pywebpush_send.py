@@ -3,9 +3,9 @@
 Why it exists: the service must satisfy senders that were written without knowing it. This script adds nothing to the
 library but the reading of its order and the printing of the answer; encryption and VAPID are the library's.
 
-Standard input, JSON: `subscription` (a W3C PushSubscription), `privateKey` (base64url), `text`, `ttl`, `topic`,
-`urgency`. Standard output, JSON: `status`, `location`, `ttl`, `body`. A refusal by the service is an answer, not an
-error of this script.
+Standard input, JSON: `subscription` (a W3C PushSubscription), `text` (null: no body), `ttl`, and if they are wanted
+`privateKey` (base64url) or `keyFile` (PEM, which comes first), `topic`, `urgency`, `contentEncoding`. Standard output,
+JSON: `status`, `location`, `ttl`, `body`. A refusal by the service is an answer, not an error of this script.
 """
 
 import json
@@ -25,14 +25,16 @@ def main() -> None:
     # Else a certificate bundle named in the environment would be asked after all; and no proxy is wanted either.
     session.trust_env = False
     warnings.filterwarnings("ignore", message="Unverified HTTPS request")
+    key = order.get("keyFile") or order.get("privateKey")
     try:
         answer = webpush(
             order["subscription"],
             order["text"],
-            vapid_private_key=order["privateKey"],
-            vapid_claims={"sub": "mailto:tests@example.test"},
+            vapid_private_key=key,
+            vapid_claims={"sub": "mailto:tests@example.test"} if key else None,
+            content_encoding=order.get("contentEncoding", "aes128gcm"),
             ttl=order["ttl"],
-            headers={"Topic": order["topic"], "Urgency": order["urgency"]},
+            headers={name: order[name] for name in ("topic", "urgency") if name in order},
             requests_session=session,
             timeout=10,
         )

@@ -1,29 +1,37 @@
 //! The test harness: everything outside the push service, seen from outside.
 //!
-//! The black-box tests run the real binary as a process and meet it only where its users do: its command line, its
-//! sockets, its log. Nothing here uses the service's own code, so a misreading of a protocol in the service is not
-//! repeated in its tests.
+//! The black-box tests run the real binaries as processes and meet them only where their users do: their command lines,
+//! their sockets, their logs. Nothing here uses the code under test, so a misreading of a protocol in it is not repeated
+//! in its tests; but for one place, [`agent_killed`], which says why.
 //!
 //! In the order in which a test needs them:
 //!
 //! - [`settings`], [`node`]: a service process with a configuration and a data directory of its own; killed, stopped,
-//!   started again; its log in hand when a test fails. [`certificate`] is what it shows over TLS.
+//!   started again; its [`log`] in hand when a test fails. [`certificate`] is what it shows over TLS. [`binaries`]: what
+//!   is run.
 //! - [`door`]: one address of a node, in clear or over TLS, and how to connect to it.
 //! - [`user_agent`]: a user agent on the WebSocket. [`frames`]: the same one layer below, for frames that no library
-//!   would send.
+//!   would send. [`listener`]: the user agent's command, a process as well.
 //! - [`application_server`]: a sender of push messages; [`vapid`]: how it signs; [`payload`]: what it sends.
-//! - [`nothing_lost`]: the whole system under repeated SIGKILL, and the books that show whether anything was lost.
+//! - [`nothing_lost`]: the whole system while the service is killed, [`agent_killed`] while the user agent is, and the
+//!   books that show whether anything was lost. [`plan`], [`chance`]: how often, and by which random choices.
 
 use std::future::Future;
 use std::time::Duration;
 
+pub mod agent_killed;
 pub mod application_server;
+pub mod binaries;
 pub mod certificate;
+pub mod chance;
 pub mod door;
 pub mod frames;
+pub mod listener;
+pub mod log;
 pub mod node;
 pub mod nothing_lost;
 pub mod payload;
+pub mod plan;
 pub mod settings;
 pub mod user_agent;
 pub mod vapid;

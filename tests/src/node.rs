@@ -19,9 +19,7 @@ use crate::door::Door;
 use crate::settings::Settings;
 use crate::{PATIENCE, within};
 
-pub use self::log::Log;
-
-mod log;
+pub use crate::log::Log;
 
 /// A running (or, between a kill and a start, not running) push service.
 #[derive(Debug)]
@@ -138,6 +136,11 @@ impl Node {
     pub fn tls_door(&self) -> Door {
         let certificate = self.certificate.as_ref().expect("the node has a TLS listener");
         Door::tls(self.listeners.tls[0], Arc::clone(certificate))
+    }
+
+    /// What the node shows over TLS.
+    pub fn certificate(&self) -> &Certificate {
+        self.certificate.as_ref().expect("the node has a TLS listener")
     }
 
     /// Where the admin listener is.

@@ -15,13 +15,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::books::Books;
-use self::chance::Chance;
+use crate::chance::Chance;
 use crate::door::Door;
 use crate::node::Node;
+use crate::plan::Plan;
 use crate::settings::Settings;
 
 pub mod books;
-pub mod chance;
 
 mod agent;
 mod sender;
@@ -38,15 +38,6 @@ const LIFE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_mi
 const STUMBLE: Duration = Duration::from_millis(60);
 /// How long the drain may take.
 const DRAIN: Duration = Duration::from_secs(60);
-
-/// How often to kill, and by which plan.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    /// Kills.
-    pub rounds: usize,
-    /// What all random choices come from.
-    pub seed: u64,
-}
 
 /// What everybody in the test shares.
 struct World {

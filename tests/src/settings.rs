@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde_json::{Value, json};
+
+use crate::binaries;
 
 /// The configuration of one node.
 #[derive(Clone, Debug)]
@@ -98,24 +99,11 @@ impl Settings {
         lines
     }
 
-    /// The command that becomes the service: `setpriv` makes the kernel end it when the test ends in any way.
+    /// The command that becomes the service.
     pub(crate) fn command(&self, configuration: &Path, data: &Path) -> Command {
-        let mut command = match self.disk_bytes {
-            None => Command::new("setpriv"),
-            Some(size) => {
-                let mut command = Command::new("unshare");
-                command
-                    .args(["--mount", "--map-root-user", "sh", "-c"])
-                    .arg(format!(
-                        "mkdir -p \"$0\" && mount -t tmpfs -o size={size} tmpfs \"$0\" && exec setpriv \"$@\""
-                    ))
-                    .arg(data);
-                command
-            }
-        };
+        let mut command =
+            binaries::command(binaries::push_service(), self.disk_bytes.map(|size| (data, size)));
         command
-            .args(["--pdeathsig", "KILL"])
-            .arg(binary())
             .arg("serve")
             .arg("--config")
             .arg(configuration)
@@ -128,41 +116,6 @@ impl Default for Settings {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// The binary under test: what `PUSH_SERVICE_BIN` names, else what cargo builds, once for all tests of this process.
-pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| match std::env::var_os("PUSH_SERVICE_BIN") {
-        Some(path) => path.into(),
-        None => built_by_cargo(),
-    })
-}
-
-fn built_by_cargo() -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "push-service",
-            "--bin",
-            "push-service",
-        ])
-        .args(["--message-format", "json"])
-        .output()
-        .expect("cargo starts");
-    assert!(
-        built.status.success(),
-        "the service does not build:\n{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-    String::from_utf8_lossy(&built.stdout)
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .find_map(|message| Some(message.get("executable")?.as_str()?.into()))
-        .expect("cargo names the executable")
 }
 
 /// An address below 127.0.0.0/8 that no other node of this process has, nor any of a test process running beside it.

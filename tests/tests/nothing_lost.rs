@@ -1,8 +1,7 @@
 //! That nothing is lost, in short: see [`push_tests::nothing_lost`]. The binary `nothing-lost` plays as long as you like.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use push_tests::nothing_lost::{Plan, run};
+use push_tests::nothing_lost::run;
+use push_tests::plan::Plan;
 
 /// Kills of the short form.
 const ROUNDS: usize = 20;
@@ -11,13 +10,5 @@ const ROUNDS: usize = 20;
 /// nothing comes again after its acknowledgement was taken, and no subscription is gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost() {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    println!(
-        "{}",
-        run(Plan {
-            rounds: ROUNDS,
-            seed: since_1970.as_secs(),
-        })
-        .await
-    );
+    println!("{}", run(Plan::new(ROUNDS)).await);
 }

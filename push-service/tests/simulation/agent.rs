@@ -408,6 +408,14 @@ impl World {
             };
             self.say(index, &say);
         }
+        // The application takes everything at once.
+        let mut kept = Vec::new();
+        if let Some(machine) = &mut self.agents[index].machine {
+            machine.taken(key, &mut kept);
+        }
+        for action in kept {
+            self.perform_one(index, action);
+        }
         if readable {
             let subscription = self.books.records[message].subscription;
             trace!(self, "message {message} is handed over, attempt {attempt}");

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use super::books::{Connection, MessageKey, Stage};
-use super::chance::Chance;
 use super::{Phase, SUBSCRIPTIONS, World};
+use crate::chance::Chance;
 use crate::user_agent::{Event, Notification, UserAgent, new_name};
 
 /// A message is acknowledged within this time after its arrival, unless the connection ends before.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::chance::Chance;
+use crate::chance::Chance;
 
 /// When an acknowledgement counts as taken: the 100 ms of PR-4, and as much again and a half for a machine whose
 /// cores are busy elsewhere.

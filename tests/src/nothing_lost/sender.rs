@@ -9,9 +9,9 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::books::{MessageKey, Outcome, Stage};
-use super::chance::Chance;
 use super::{Phase, SENDERS, World};
 use crate::application_server::{Http, Push, Unanswered};
+use crate::chance::Chance;
 use crate::door::Door;
 use crate::within;
 

@@ -9,7 +9,10 @@
 //! - [`limits`]: who asks for more than there is.
 //! - [`bad_frames`], [`bad_requests`]: peers that do not keep to the protocol.
 //! - [`starting`], [`leaving`]: a service that will not start, and one that goes.
+//! - [`agent_alone`], [`agent_and_service`]: the same of the user agent's command, and what becomes of it with its service.
 
+mod agent_alone;
+mod agent_and_service;
 mod bad_frames;
 mod bad_requests;
 mod leaving;

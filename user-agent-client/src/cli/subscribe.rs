@@ -44,7 +44,7 @@ async fn print(agent: &UserAgent, subscription: &Subscription) -> Result<Exit, F
     let json = json.ok_or_else(|| Failure::from(SubscribeError::Stopped))?;
     print_line(json)?;
     if subscription.replaced {
-        agent.told(&subscription.label).await;
+        agent.told(subscription).await;
     }
     Ok(Exit::Done)
 }

@@ -42,6 +42,9 @@ pub struct UserAgent {
 /// Dropping it stops the user agent: messages that were not taken out of it come again.
 #[derive(Debug)]
 pub struct Events {
+    asks: mpsc::Sender<()>,
+    /// A message was asked for and has not come.
+    has_asked: bool,
     messages: mpsc::Receiver<Message>,
     news: mpsc::Receiver<Event>,
 }
@@ -80,12 +83,15 @@ impl UserAgent {
     ) -> Result<(Self, Events), StartError> {
         belong_to(&mut state, &server)?;
         let (calls, called) = mpsc::channel(defaults::CALLS);
-        // The session hands over no more than it may hold, so there is always room.
-        let (messages, taken) = mpsc::channel(options.limits.held_messages.max(1));
+        // One message at a time is asked for, so there is always room.
+        let (asks, asked) = mpsc::channel(1);
+        let (messages, taken) = mpsc::channel(1);
         let (news, heard) = mpsc::channel(defaults::NEWS);
-        let task = Task::new(server, trust, state, &options, messages, news);
+        let task = Task::new(server, trust, state, &options, asked, messages, news);
         tokio::spawn(task.run(called));
         let events = Events {
+            asks,
+            has_asked: false,
             messages: taken,
             news: heard,
         };
@@ -143,9 +149,12 @@ impl UserAgent {
     }
 
     /// The application server knows the new push resource and keys of [`Event::Renewed`].
-    pub async fn told(&self, label: &str) {
-        let label = label.into();
-        let _ = self.calls.send(Call::Told { label }).await;
+    /// Of this push resource: if the subscription has yet another one by now, that is left to tell.
+    pub async fn told(&self, subscription: &Subscription) {
+        if let Some(push_resource) = subscription.push_resource.clone() {
+            let name = subscription.name;
+            let _ = self.calls.send(Call::Told { name, push_resource }).await;
+        }
     }
 
     /// The machine has another network, or one again: the channel is probed, or a wait for one ends.
@@ -181,12 +190,19 @@ impl Events {
         std::future::poll_fn(|context| self.poll_event(context)).await
     }
 
-    /// News first: there is little of it, and it may explain what follows.
+    /// News first: there is little of it, and it may explain what follows. A message leaves the task only when it is asked
+    /// for here: what waits there was not attempted, and what the application was done with before is kept by then.
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         if let Poll::Ready(Some(event)) = self.news.poll_recv(context) {
             return Poll::Ready(Some(event));
         }
+        if !self.has_asked {
+            // The last one that was asked for has come, so there is room; a task that has stopped says so below.
+            let _ = self.asks.try_send(());
+            self.has_asked = true;
+        }
         let message = ready!(self.messages.poll_recv(context));
+        self.has_asked = false;
         Poll::Ready(message.map(|message| Event::Message(message.seen())))
     }
 }

@@ -1,13 +1,13 @@
 //! The task: tells the session what happened, and does what it says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use push_protocol::Coding;
 use push_protocol::SubscriptionName;
 use push_protocol::session::Moment;
 use push_protocol::session::user_agent::{
-    self as session, Action, Arrived, Change, Counters, Ended, MessageKey, Outcome, Stage, Why,
+    self as session, Action, Arrived, Change, Counters, Ended, MessageKey, Outcome, PushResource, Stage, Why,
 };
 use push_protocol::vapid::PublicKey;
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -42,7 +42,8 @@ pub(super) enum Call {
         reply: oneshot::Sender<Vec<Subscription>>,
     },
     Told {
-        label: Box<str>,
+        name: SubscriptionName,
+        push_resource: PushResource,
     },
     NetworkChanged,
     Counters {
@@ -59,6 +60,10 @@ pub(super) struct Task {
     link: Link,
     actions: Vec<Action>,
     begin: Instant,
+    /// Decrypted, and not taken yet. Not longer than the messages that are held, which the session bounds.
+    waiting: VecDeque<(MessageKey, Message)>,
+    /// The application wants a message: one for each.
+    asks: mpsc::Receiver<()>,
     messages: mpsc::Sender<Message>,
     news: mpsc::Sender<Event>,
     verdicts: mpsc::UnboundedReceiver<(MessageKey, Outcome)>,
@@ -79,6 +84,7 @@ impl Task {
         trust: Trust,
         state: State,
         options: &Options,
+        asks: mpsc::Receiver<()>,
         messages: mpsc::Sender<Message>,
         news: mpsc::Sender<Event>,
     ) -> Self {
@@ -95,6 +101,8 @@ impl Task {
             link: Link::None,
             actions: Vec::new(),
             begin: Instant::now(),
+            waiting: VecDeque::new(),
+            asks,
             messages,
             news,
             verdicts,
@@ -111,8 +119,7 @@ impl Task {
     pub(super) async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
         self.session.tell_again(&mut self.actions);
         let messages = self.messages.clone();
-        let mut is_called = true;
-        let mut is_heard = true;
+        let (mut is_called, mut is_heard) = (true, true);
         loop {
             self.act();
             if self.session.is_stopped() || self.failed {
@@ -123,12 +130,13 @@ impl Task {
                 // What the application is done with first: it makes room. Time last: it is rarely due.
                 biased;
                 Some((message, outcome)) = self.verdicts.recv() => self.judged(message, outcome),
+                Some(()) = self.asks.recv(), if !self.waiting.is_empty() => self.give(),
                 moved = self.link.moved() => self.moved(moved),
                 call = calls.recv(), if is_called => match call {
                     Some(call) => self.called(call),
                     None => is_called = false,
                 },
-                // Once: what is closed stays closed, and would spin until all is done.
+                // It stays closed: heeded once, or nothing else would get a turn.
                 () = messages.closed(), if is_heard => {
                     is_heard = false;
                     self.stop();
@@ -196,10 +204,8 @@ impl Task {
             Call::Subscriptions { reply } => {
                 let _ = reply.send(self.state.subscriptions().collect());
             }
-            Call::Told { label } => {
-                if let Some(name) = self.state.name_of(&label) {
-                    self.session.told(name, &mut self.actions);
-                }
+            Call::Told { name, push_resource } => {
+                self.session.told(name, &push_resource, &mut self.actions);
             }
             Call::NetworkChanged => self.session.network_changed(self.now(), &mut self.actions),
             Call::Counters { reply } => {
@@ -209,8 +215,10 @@ impl Task {
         }
     }
 
+    /// What waits is dropped, which says that nobody saw it.
     fn stop(&mut self) {
         self.session.stop(self.now(), &mut self.actions);
+        self.waiting.clear();
     }
 
     fn subscribe(
@@ -319,7 +327,7 @@ impl Task {
         let _ = self.news.try_send(Event::Failed(error));
     }
 
-    /// Decrypts and passes on. Content that was never encrypted is none (EUA-2).
+    /// Decrypts; the rest happens when the application asks. Content that was never encrypted is none (EUA-2).
     fn hand_over(&mut self, arrived: Arc<Arrived>, attempt: u32) {
         let message = self.decrypted(arrived.as_ref()).and_then(|data| {
             let label = self.state.label_of(arrived.name()?)?;
@@ -333,14 +341,25 @@ impl Task {
             ))
         });
         match message {
-            // Without room, or without anybody there, the message itself says that nobody saw it.
-            Some(message) => drop(self.messages.try_send(message)),
+            Some(message) => self.waiting.push_back((arrived.key(), message)),
             None => {
                 let (key, now) = (arrived.key(), self.now());
                 self.session
                     .handled(key, Outcome::NotDecrypted, now, &mut self.actions);
             }
         }
+    }
+
+    /// The application asked for a message: only now it is attempted. One that merely waited when the process was killed was
+    /// never tried, however often that happens.
+    fn give(&mut self) {
+        let Some((key, message)) = self.waiting.pop_front() else {
+            return;
+        };
+        self.session.taken(key, &mut self.actions);
+        self.act();
+        // Without anybody there any more, the message itself says that nobody saw it.
+        let _ = self.messages.try_send(message);
     }
 
     fn decrypted(&self, arrived: &Arrived) -> Option<Option<Data>> {

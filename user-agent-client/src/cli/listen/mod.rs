@@ -90,7 +90,10 @@ enum Worked {
     /// Nobody reads standard output any more.
     Closed(Failure),
     /// The command of `--on-renew` ended; and why not well.
-    Renewed { label: Box<str>, failed: Option<String> },
+    Renewed {
+        subscription: Box<Subscription>,
+        failed: Option<String>,
+    },
 }
 
 impl Listener {
@@ -176,7 +179,10 @@ impl Listener {
             Ok(Worked::Handled) => self.left = self.left.map(|left| left - 1),
             Ok(Worked::Failed(why)) => say(why),
             Ok(Worked::Closed(failure)) => return Err(failure),
-            Ok(Worked::Renewed { label, failed: None }) => self.agent.told(&label).await,
+            Ok(Worked::Renewed {
+                subscription,
+                failed: None,
+            }) => self.agent.told(&subscription).await,
             Ok(Worked::Renewed {
                 failed: Some(why), ..
             }) => say(why),
@@ -226,13 +232,14 @@ async fn handle(handler: Arc<Handler>, message: Message) -> Worked {
 
 /// Gives a new subscription to the command that tells the application server.
 async fn pass_on(command: Arc<Exec>, subscription: Subscription) -> Worked {
-    let label = subscription.label.clone();
+    let subscription = Box::new(subscription);
+    let label = &subscription.label;
     let json = subscription.to_json().unwrap_or_default();
     let ran = command
-        .run(json.as_bytes(), &[("PUSH_SUBSCRIPTION", &label)])
+        .run(json.as_bytes(), &[("PUSH_SUBSCRIPTION", label)])
         .await;
     let failed = ran
         .err()
         .map(|error| format!("{label}: --on-renew failed: {error}; it is run again at the next start"));
-    Worked::Renewed { label, failed }
+    Worked::Renewed { subscription, failed }
 }

@@ -57,7 +57,9 @@ pub enum Action {
     Say(Say),
     /// Send a ping whose answer is reported like every sign of life, by [`heard`](super::UserAgent::heard).
     Ping,
-    /// Decrypt the message and hand it to the application; then call [`handled`](super::UserAgent::handled).
+    /// Decrypt the message and hold it ready for the application. When that takes it, call
+    /// [`taken`](super::UserAgent::taken); when it is done, or if there is no point,
+    /// [`handled`](super::UserAgent::handled).
     HandOver {
         /// The message.
         message: Arc<Arrived>,

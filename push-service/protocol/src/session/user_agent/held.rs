@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::action::{Action, Arrived, Event, Fate, Outcome, Say, Why};
-use super::durable::{Change, MessageKey};
+use super::durable::{Change, MessageKey, Registration};
 use super::requests::doubled;
 use super::{Phase, UserAgent};
 use crate::identifiers::SubscriptionName;
@@ -27,6 +27,8 @@ struct Message {
     arrived: Arc<Arrived>,
     name: SubscriptionName,
     attempt: u32,
+    /// The application has begun with it.
+    is_taken: bool,
     /// Its subscription ended while the application had it: there is no other attempt.
     is_last: bool,
     /// `None` while the application has it.
@@ -86,7 +88,7 @@ impl UserAgent {
         }
         let wanted = |name: &SubscriptionName| {
             let registration = self.durable.registrations.get(name);
-            registration.is_some_and(|registration| registration.is_wanted())
+            registration.is_some_and(Registration::is_wanted)
         };
         let Some(name) = message.name().filter(wanted) else {
             self.counters.unknown_subscription += 1;
@@ -117,6 +119,7 @@ impl UserAgent {
             arrived,
             name,
             attempt,
+            is_taken,
             is_last,
             retry_at: None,
         }) = self.held.remove(key)
@@ -139,14 +142,17 @@ impl UserAgent {
                     arrived,
                     name,
                     attempt,
+                    is_taken: false,
                     is_last,
                     retry_at: Some(now.after(wait)),
                 };
                 self.held.insert(key, message);
             }
             Outcome::Released => {
-                let count = attempt - 1;
-                self.save(Change::Attempt { message: key, count }, out);
+                if is_taken {
+                    let count = attempt - 1;
+                    self.save(Change::Attempt { message: key, count }, out);
+                }
                 // It comes again on the next channel, and what is behind it with it.
                 self.held.overflowed = true;
             }
@@ -191,6 +197,17 @@ impl UserAgent {
         self.catch_up(now, out);
     }
 
+    /// The application takes a message that was handed over: an attempt, which is kept before it is made. One that still
+    /// waits for its application when everything is killed was never tried, however often that happens.
+    pub fn taken(&mut self, key: MessageKey, out: &mut Vec<Action>) {
+        let Some(message) = self.held.messages.get_mut(&key) else {
+            return;
+        };
+        message.is_taken = true;
+        let count = message.attempt;
+        self.save(Change::Attempt { message: key, count }, out);
+    }
+
     fn hand_over(
         &mut self,
         key: MessageKey,
@@ -199,16 +216,12 @@ impl UserAgent {
         attempt: u32,
         out: &mut Vec<Action>,
     ) {
-        let change = Change::Attempt {
-            message: key,
-            count: attempt,
-        };
-        self.save(change, out);
         self.counters.handed_over += 1;
         let message = Message {
             arrived: Arc::clone(&arrived),
             name,
             attempt,
+            is_taken: false,
             is_last: false,
             retry_at: None,
         };

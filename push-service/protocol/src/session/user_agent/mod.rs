@@ -17,7 +17,8 @@
 //!   brings the message again, and it is recognised if it was done (WS-ACK-5).
 //! - A subscription is kept before the service is asked for it, and told to the application after its push resource is
 //!   kept. So a crash loses neither keys nor subscriptions.
-//! - Attempts are kept before they are made. So a message that kills the application is given up in the end (WP-RCV-6).
+//! - An attempt is kept before the application begins with it. So a message that kills the application is given up in the
+//!   end (WP-RCV-6), and one that only waited for it is not.
 //!
 //! A message that fails is tried again later and doesn't hold back those behind it; apart from that, messages of one
 //! subscription are handed over in the order in which the service offers them.

@@ -140,13 +140,17 @@ impl Test {
         self.out.drain(..).filter_map(say).collect()
     }
 
-    /// Ids of the messages that were handed over, with the attempt.
+    /// Ids of the messages that were handed over, with the attempt. The application takes them all.
     fn handed_over(&mut self) -> Vec<(String, u32)> {
         let handed = |action| match action {
             Action::HandOver { message, attempt } => Some((message.id.to_string(), attempt)),
             _ => None,
         };
-        self.out.drain(..).filter_map(handed).collect()
+        let handed: Vec<_> = self.out.drain(..).filter_map(handed).collect();
+        for (id, _) in &handed {
+            self.agent.taken(MessageKey::of(id), &mut self.out);
+        }
+        handed
     }
 
     fn acknowledged(&mut self) -> Vec<(String, Fate)> {
@@ -281,12 +285,12 @@ fn acknowledged_after_the_work() {
     let mut test = Test::live(&[name(1)]);
     test.arrives(message(name(1), "a"));
     let key = MessageKey::of("a");
+    assert_eq!(test.handed_over(), [("a".into(), 1)]);
     let attempt = Change::Attempt {
         message: key,
         count: 1,
     };
     assert_eq!(test.out.remove(0), Action::Save(attempt));
-    assert_eq!(test.handed_over(), [("a".into(), 1)]);
     test.handles("a", Outcome::Succeeded);
     assert_eq!(test.out.remove(0), Action::Save(Change::Done(key)));
     assert_eq!(test.acknowledged(), [delivered("a")]);
@@ -368,6 +372,18 @@ fn a_failing_message() {
     assert_eq!(test.acknowledged(), [delivered("bad")], "it is done");
 }
 
+/// WP-RCV-6, PR-4: what only waits for its application is not attempted, however often everything is killed.
+#[test]
+fn waiting_is_no_attempt() {
+    let mut test = Test::live(&[name(1)]);
+    for _ in 0..10 {
+        test.arrives(message(name(1), "patient"));
+        let is_first = |action: &Action| matches!(action, Action::HandOver { attempt: 1, .. });
+        assert!(test.out.iter().any(is_first), "{:?}", test.out);
+        test = test.restarted();
+    }
+}
+
 /// WP-RCV-6: attempts are kept before they are made, so a message that kills the application is given up as well.
 #[test]
 fn a_message_that_kills() {
@@ -432,7 +448,7 @@ fn another_identity_loses_no_subscription() {
         push_resource: url(10 + u32::from(number)),
     };
     assert_eq!(test.events(), [renewed(1), renewed(2)]);
-    test.agent.told(name(1), &mut test.out);
+    test.agent.told(name(1), &url(11), &mut test.out);
     let mut test = Test::new(test.agent.durable().clone());
     test.agent.tell_again(&mut test.out);
     assert_eq!(test.events(), [renewed(2)]);
@@ -570,6 +586,7 @@ fn stop_waits_for_what_is_in_hand() {
     let mut test = Test::live(&[name(1)]);
     test.arrives(message(name(1), "a"));
     test.arrives(message(name(1), "b"));
+    test.handed_over();
     test.out.clear();
     test.agent.stop(test.now, &mut test.out);
     test.arrives(message(name(1), "c"));

@@ -1,4 +1,4 @@
-//! What a node says: one JSON record a line on standard error, read as it comes.
+//! What a process says on standard error, read as it comes: a node one JSON record a line, a command sentences.
 //!
 //! Read by a thread and not by a task, so that the log goes on being read, and is whole when a test fails, whatever the
 //! test's runtime is doing.
@@ -22,7 +22,7 @@ pub struct Log {
 }
 
 impl Log {
-    pub(super) fn read(errors: File) -> Self {
+    pub(crate) fn read(errors: File) -> Self {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (news, ended) = watch::channel(false);
         let writer = Arc::clone(&lines);
@@ -38,20 +38,22 @@ impl Log {
 
     /// Waits for a record with this message and returns its fields; `None` when the process ended before.
     pub async fn wait_for(&self, message: &str) -> Option<Value> {
-        let mut ended = self.ended.clone();
-        loop {
-            let over = *ended.borrow_and_update();
-            if let Some(found) = self
-                .records()
-                .into_iter()
-                .find(|record| record["message"] == message)
-            {
-                return Some(found);
-            }
-            if over || ended.changed().await.is_err() {
-                return None;
-            }
-        }
+        self.wait_until(|lines| {
+            let mut records = lines.iter().filter_map(|line| record(line));
+            records.find(|record| record["message"] == message)
+        })
+        .await
+    }
+
+    /// Waits for a line with all these words in it; `None` when the process ended before.
+    pub async fn wait_for_line(&self, words: &[&str]) -> Option<String> {
+        self.wait_until(|lines| {
+            let mut lines = lines.iter();
+            lines
+                .find(|line| words.iter().all(|word| line.contains(word)))
+                .cloned()
+        })
+        .await
     }
 
     /// Waits until the process has closed its log.
@@ -72,20 +74,29 @@ impl Log {
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    /// The records of the log, with the fields of each beside its message.
-    fn records(&self) -> Vec<Value> {
-        let lines = self.lines();
-        lines
-            .iter()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .map(|mut record| match record.get_mut("fields").map(Value::take) {
-                Some(fields) if fields.is_object() => fields,
-                _ => record,
-            })
-            .collect()
+    async fn wait_until<T>(&self, found: impl Fn(&[String]) -> Option<T>) -> Option<T> {
+        let mut ended = self.ended.clone();
+        loop {
+            let over = *ended.borrow_and_update();
+            if let Some(found) = found(&self.lines()) {
+                return Some(found);
+            }
+            if over || ended.changed().await.is_err() {
+                return None;
+            }
+        }
     }
 
     fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The record in a line of a node's log, with its fields beside its message.
+fn record(line: &str) -> Option<Value> {
+    let mut record: Value = serde_json::from_str(line).ok()?;
+    match record.get_mut("fields").map(Value::take) {
+        Some(fields) if fields.is_object() => Some(fields),
+        _ => Some(record),
     }
 }

@@ -1,8 +1,8 @@
-// One push service process for a browser test: started, asked where it listens, stopped.
+// One push service process for a test with guests from elsewhere: started, asked where it listens, stopped.
 //
-// Why it exists: the browser test is a guest of the service like any other; it knows the command line, the
-// configuration file and the log line that names the listeners, and nothing else. The Rust harness has the same for
-// the black-box tests; the two share no code because they share no language.
+// Why it exists: such a test is a guest of the service like any other; it knows the command line, the configuration
+// file and the log line that names the listeners, and nothing else. The Rust harness has the same for the black-box
+// tests; the two share no code because they share no language.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -23,7 +23,7 @@ export class Service {
   /** Starts the binary with a configuration of its own in a directory of its own, and waits until it listens. */
   static async start(binary, { http, tls, publicUrl }) {
     const service = new Service();
-    service.#directory = await mkdtemp(join(tmpdir(), 'push-service-firefox-'));
+    service.#directory = await mkdtemp(join(tmpdir(), 'push-service-test-'));
     const file = join(service.#directory, 'push-service.toml');
     await writeFile(file, configuration({ http, tls, publicUrl, directory: service.#directory }));
     service.#process = spawn(binary, ['serve', '--config', file], { stdio: ['ignore', 'ignore', 'pipe'] });

@@ -1,0 +1,292 @@
+//! The books of the test: what was sent, what was answered, what was printed in which life, and what that proves.
+//!
+//! They know no socket and no process; they are told lines and judge them:
+//!
+//! - A message answered 201 is printed. One answered 5xx or not at all may be printed or not.
+//! - First prints of one subscription come in the order in which its sender sent.
+//! - Nothing is printed twice in one life. The user agent handles one message at a time, so a kill can fall between the
+//!   line and the record of one message only, the last one printed: it may come again, once for each such kill, in the
+//!   next life that prints at all. Nothing else may.
+//! - A line is what was sent, by the letter, for its subscription; and a message that comes again has the same id.
+
+use serde_json::Value;
+
+/// How a request ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Not at all yet, or without an answer, or with 5xx: stored or not.
+    Unknown,
+    /// 201.
+    Accepted,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Books {
+    subscriptions: Vec<Subscription>,
+    life: usize,
+    /// The last line of the last life that printed, and that life.
+    last: Option<(Key, usize)>,
+    /// What may come again in this life.
+    in_doubt: Option<Key>,
+    /// Lives that printed at all.
+    lives: usize,
+    repeats: usize,
+    breaches: Vec<String>,
+}
+
+/// A subscription and the number of its message.
+type Key = (usize, usize);
+
+#[derive(Debug)]
+struct Subscription {
+    name: &'static str,
+    messages: Vec<Message>,
+    /// The message that was printed last of those that were printed for the first time.
+    newest: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Message {
+    filler: usize,
+    outcome: Outcome,
+    printed: Option<Printed>,
+}
+
+#[derive(Debug)]
+struct Printed {
+    id: String,
+    /// The last life that printed it.
+    life: usize,
+}
+
+impl Books {
+    /// Empty books for subscriptions of these names.
+    pub fn new(names: &[&'static str]) -> Self {
+        let subscription = |name: &&'static str| Subscription {
+            name,
+            messages: Vec::new(),
+            newest: None,
+        };
+        Self {
+            subscriptions: names.iter().map(subscription).collect(),
+            life: 0,
+            last: None,
+            in_doubt: None,
+            lives: 0,
+            repeats: 0,
+            breaches: Vec::new(),
+        }
+    }
+
+    /// A message is about to be sent: its number, and its text.
+    pub fn begin(&mut self, subscription: usize, filler: usize) -> (usize, String) {
+        let messages = &mut self.subscriptions[subscription].messages;
+        let number = messages.len();
+        messages.push(Message {
+            filler,
+            outcome: Outcome::Unknown,
+            printed: None,
+        });
+        (number, text(subscription, number, filler))
+    }
+
+    /// A request ended so.
+    pub fn answered(&mut self, subscription: usize, message: usize, outcome: Outcome) {
+        self.subscriptions[subscription].messages[message].outcome = outcome;
+    }
+
+    /// The user agent is started. What was printed last before is in doubt: it may not have been recorded.
+    pub fn life_begins(&mut self) {
+        self.life += 1;
+        self.in_doubt = self.last.map(|(key, _)| key);
+    }
+
+    /// The user agent ended by itself: nothing is in doubt.
+    pub fn life_ended_in_peace(&mut self) {
+        self.last = None;
+    }
+
+    /// The user agent printed this line.
+    pub fn printed(&mut self, line: &str) {
+        if let Err(breach) = self.enter(line) {
+            self.breach(breach);
+        }
+    }
+
+    /// Something broke a promise.
+    pub fn breach(&mut self, breach: String) {
+        let breach = format!("life {}: {breach}", self.life);
+        self.breaches.push(breach);
+    }
+
+    /// Messages that were accepted and not printed.
+    pub fn missing(&self) -> usize {
+        let messages = self
+            .subscriptions
+            .iter()
+            .flat_map(|subscription| &subscription.messages);
+        messages.filter(|message| message.is_missing()).count()
+    }
+
+    /// All breaches.
+    pub fn audit(&self) -> Vec<String> {
+        let mut breaches = self.breaches.clone();
+        for subscription in &self.subscriptions {
+            for (number, message) in subscription.messages.iter().enumerate() {
+                if message.is_missing() {
+                    breaches.push(format!("lost: {} {number} was accepted", subscription.name));
+                }
+            }
+        }
+        breaches
+    }
+
+    /// What happened, in figures.
+    pub fn summary(&self) -> String {
+        let all = || self.subscriptions.iter().flat_map(|one| &one.messages);
+        let accepted = all().filter(|message| message.outcome == Outcome::Accepted);
+        let printed = all().filter(|message| message.printed.is_some());
+        format!(
+            "{} messages accepted, {} printed in {} lives, {} of them twice",
+            accepted.count(),
+            printed.count(),
+            self.lives,
+            self.repeats
+        )
+    }
+
+    fn enter(&mut self, line: &str) -> Result<(), String> {
+        let line: Value = serde_json::from_str(line).map_err(|_| format!("no line of JSON: {line}"))?;
+        let member = |name: &str| {
+            let text = line.get(name).and_then(Value::as_str);
+            text.ok_or_else(|| format!("a line without {name}: {line}"))
+        };
+        let (name, id, text) = (member("subscription")?, member("id")?, member("text")?);
+        let (key, newest) = self.find(name, text)?;
+        if self.last.is_none_or(|(_, life)| life != self.life) {
+            self.lives += 1;
+        }
+        self.last = Some((key, self.life));
+        let in_doubt = std::mem::take(&mut self.in_doubt);
+        let life = self.life;
+        let message = &mut self.subscriptions[key.0].messages[key.1];
+        let Some(before) = message.printed.replace(Printed {
+            id: id.to_owned(),
+            life,
+        }) else {
+            self.subscriptions[key.0].newest = Some(key.1);
+            return match newest {
+                Some(newest) if newest > key.1 => Err(format!("{name} {} came after {newest}", key.1)),
+                _ => Ok(()),
+            };
+        };
+        self.repeats += 1;
+        if before.id != id {
+            return Err(format!("{name} {} came again with another id", key.1));
+        }
+        if in_doubt != Some(key) {
+            let before = before.life;
+            return Err(format!("{name} {} came again, after life {before}", key.1));
+        }
+        Ok(())
+    }
+
+    /// Whose text this is, and the newest that was printed for its subscription.
+    fn find(&self, name: &str, printed: &str) -> Result<(Key, Option<usize>), String> {
+        let number = printed
+            .split_whitespace()
+            .nth(1)
+            .and_then(|word| word.parse().ok());
+        let found = self.subscriptions.iter().enumerate().find_map(|(at, one)| {
+            let number: usize = number?;
+            let message = one.messages.get(number).filter(|_| one.name == name)?;
+            (text(at, number, message.filler) == printed).then_some(((at, number), one.newest))
+        });
+        found.ok_or_else(|| format!("nobody sent this to {name}: {printed:?}"))
+    }
+}
+
+impl Message {
+    fn is_missing(&self) -> bool {
+        self.outcome == Outcome::Accepted && self.printed.is_none()
+    }
+}
+
+/// Texts that a careless line would be broken by.
+fn text(subscription: usize, number: usize, filler: usize) -> String {
+    format!("{subscription} {number} \"größe\"\n🙂\t{}", "~".repeat(filler))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Two messages that were accepted.
+    fn books() -> (Books, [String; 2]) {
+        let mut books = Books::new(&["a"]);
+        let lines = [0, 1].map(|number| {
+            let (message, text) = books.begin(0, 3);
+            books.answered(0, message, Outcome::Accepted);
+            json!({"subscription": "a", "id": format!("id {number}"), "text": text}).to_string()
+        });
+        books.life_begins();
+        (books, lines)
+    }
+
+    /// What was accepted and not printed is missing, and a breach in the end.
+    #[test]
+    fn what_is_lost_shows() {
+        let (mut books, [first, _]) = books();
+        books.printed(&first);
+        assert_eq!(books.missing(), 1);
+        assert_eq!(books.audit().len(), 1);
+    }
+
+    /// The last line of a life may come again in the next that prints, and nothing else, and only once.
+    #[test]
+    fn only_the_last_line_is_in_doubt() {
+        let (mut books, [first, second]) = books();
+        books.printed(&first);
+        books.printed(&second);
+        books.life_begins();
+        books.life_begins();
+        books.printed(&second);
+        assert_eq!(books.audit(), [""; 0]);
+        books.printed(&second);
+        assert_eq!(books.audit().len(), 1, "twice in one life");
+        books.life_begins();
+        books.printed(&first);
+        assert_eq!(books.audit().len(), 2, "long recorded");
+        books.life_ended_in_peace();
+        books.life_begins();
+        books.printed(&first);
+        assert_eq!(books.audit().len(), 3, "recorded for certain");
+    }
+
+    /// Order, ids, texts and subscriptions are checked.
+    #[test]
+    fn what_is_wrong_shows() {
+        let (mut books, [first, second]) = books();
+        for line in [
+            "",
+            "{}",
+            &first.replace('~', "-"),
+            &first.replace("\"a\"", "\"b\""),
+        ] {
+            let before = books.audit().len();
+            books.printed(line);
+            assert_eq!(books.audit().len(), before + 1, "{line}");
+        }
+        let before = books.audit().len();
+        books.printed(&second);
+        books.printed(&first);
+        // Nothing is missing any more, and the order is wrong.
+        assert_eq!(books.audit().len(), before - 2 + 1);
+        books.life_begins();
+        books.printed(&first.replace("id 0", "id 9"));
+        assert!(books.audit().last().unwrap().contains("another id"));
+    }
+}

@@ -1,0 +1,105 @@
+//! An application server of the test: encrypts, sends over one connection, and opens the next when it breaks.
+//!
+//! It keeps the books honest: a request that has begun is in them before its first byte leaves, and an answer is
+//! entered before the next request begins.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use push_protocol::encryption;
+use ring::rand::SystemRandom;
+use serde_json::Value;
+
+use super::World;
+use super::books::Outcome;
+use crate::application_server::{Http, Push, Unanswered};
+use crate::chance::Chance;
+use crate::within;
+
+/// Between two messages of one sender. Chosen, because all of them together then send so much that the user agent is
+/// rarely without work when it is killed, and has caught up before the test runs out of patience.
+const PAUSE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(10));
+
+/// What the application server was told: where to send, and the keys to encrypt for.
+pub(super) struct Recipient {
+    push_resource: String,
+    keys: encryption::Recipient,
+}
+
+impl Recipient {
+    /// Reads what `subscribe` printed.
+    pub(super) fn read(subscription: &str) -> Self {
+        let subscription: Value = serde_json::from_str(subscription).expect("a PushSubscription in JSON");
+        let text = |pointer| {
+            let member = subscription.pointer(pointer).and_then(Value::as_str);
+            member.expect("a member of a PushSubscription")
+        };
+        Self {
+            push_resource: text("/endpoint").to_owned(),
+            keys: encryption::Recipient::parse(text("/keys/p256dh"), text("/keys/auth"))
+                .expect("keys of a PushSubscription"),
+        }
+    }
+
+    fn message(&self, text: &str) -> Push {
+        let body = self.keys.encrypt(text.as_bytes(), 0, &SystemRandom::new());
+        Push::new(&self.push_resource, "")
+            .ttl(86_400)
+            .body(body.expect("the text has room"))
+    }
+}
+
+/// Sends to one subscription while the storm lasts.
+pub(super) async fn send(world: Arc<World>, subscription: usize, recipient: Recipient, mut chance: Chance) {
+    while *world.storm.borrow() {
+        let Ok(mut http) = Http::connect(&world.door().await).await else {
+            tokio::task::yield_now().await;
+            continue;
+        };
+        while *world.storm.borrow() {
+            let filler = chance.below(900);
+            if push(&world, &mut http, subscription, &recipient, filler)
+                .await
+                .is_err()
+            {
+                break;
+            }
+            tokio::time::sleep(chance.between(PAUSE)).await;
+        }
+    }
+}
+
+/// Sends one last message, which must be accepted.
+pub(super) async fn closing_word(world: &World, subscription: usize, recipient: &Recipient) {
+    let http = Http::connect(&world.door().await).await;
+    let mut http = http.expect("the service takes connections");
+    let sent = push(world, &mut http, subscription, recipient, 0).await;
+    sent.expect("the last messages are answered");
+}
+
+async fn push(
+    world: &World,
+    http: &mut Http,
+    subscription: usize,
+    recipient: &Recipient,
+    filler: usize,
+) -> Result<(), Unanswered> {
+    let (message, text) = world.books().begin(subscription, filler);
+    let push = recipient.message(&text);
+    let status = within("a push is answered or fails", http.try_push(&push))
+        .await?
+        .status;
+    let outcome = match status {
+        StatusCode::CREATED => Outcome::Accepted,
+        _ if status.is_server_error() => Outcome::Unknown,
+        _ => {
+            world
+                .books()
+                .breach(format!("message {message} was answered {status}"));
+            Outcome::Unknown
+        }
+    };
+    world.books().answered(subscription, message, outcome);
+    Ok(())
+}
