@@ -67,9 +67,12 @@ pub(crate) enum Command {
     UserAgents(#[command(flatten)] UserAgents),
 }
 
-/// A row of the budgets, or a few that are measured together.
+/// A row of the budgets, or a few that are measured together. They run in this order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Row {
+    /// The library's user agents
+    // First: their memory is this program's, and would hide in what other rows had and gave back.
+    UserAgents,
     /// Delivered messages, a fresh VAPID token each
     ThroughputFresh,
     /// Delivered messages, one VAPID token for all
@@ -92,6 +95,4 @@ pub(crate) enum Row {
     Acceptance,
     /// Start and memory with nothing connected
     Startup,
-    /// The library's user agents
-    UserAgents,
 }

@@ -38,6 +38,7 @@ pub(crate) fn shown(report: &impl Report) -> Vec<Measured> {
 
 async fn measure(row: Row, target: &Target) -> Outcome<Vec<Measured>> {
     match row {
+        Row::UserAgents => Ok(shown(&UserAgents::default().run(target).await?)),
         Row::ThroughputFresh => closed(Vapid::Fresh, target).await,
         Row::ThroughputReused => closed(Vapid::Reused, target).await,
         Row::ThroughputNone => closed(Vapid::None, target).await,
@@ -52,7 +53,6 @@ async fn measure(row: Row, target: &Target) -> Outcome<Vec<Measured>> {
             shown(&delivered);
             Ok(delivered.acceptance_figures())
         }
-        Row::UserAgents => Ok(shown(&UserAgents::default().run(target).await?)),
         Row::Startup => Ok(Vec::new()),
     }
 }

@@ -200,11 +200,18 @@ async fn start(door: &Door, count: usize, mut state: impl FnMut() -> Outcome<Sta
     started.await
 }
 
-/// Starts idle ones, of which an application keeps the handle and the stream.
+/// Starts idle ones, of which an application keeps the handle and the stream. It has read what happened so far.
 async fn hold(door: &Door, count: usize) -> Outcome<(Vec<UserAgent>, Vec<Events>)> {
-    let members = start(door, count, || Ok(State::in_memory())).await?;
-    let kept = members.into_iter().map(|member| (member.agent, member.events));
-    Ok(kept.unzip())
+    let (mut agents, mut streams) = (Vec::new(), Vec::new());
+    for mut member in start(door, count, || Ok(State::in_memory())).await? {
+        match member.events.next().await {
+            Some(Event::Connected) => {}
+            other => return Err(Failure::new(format!("a user agent was told {other:?}"))),
+        }
+        agents.push(member.agent);
+        streams.push(member.events);
+    }
+    Ok((agents, streams))
 }
 
 /// Stops them and waits until each is gone.
