@@ -4,16 +4,11 @@
 //! with real ones; but nobody can decrypt it. The salt holds the number of the message, and the rest is one of a few
 //! fillings, chosen by that number: checking one costs a comparison, not a decryption.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 /// Of every message (the budgets are for messages of this size).
 pub(crate) const BODY_BYTES: usize = 1_000;
 
-/// Salt, record size and length of the key id (RFC 8188 §2.1). A multiple of three, so that the filling's base64 is the
-/// same in every message.
+/// Salt, record size and length of the key id (RFC 8188 §2.1).
 const HEADER_BYTES: usize = 21;
-const HEADER_CHARS: usize = HEADER_BYTES / 3 * 4;
 
 /// The record size, and the length of the key id.
 const SIZES: [u8; 5] = [0, 0, 16, 0, 65];
@@ -28,10 +23,7 @@ pub(crate) struct Bodies {
     fillings: Vec<Filling>,
 }
 
-struct Filling {
-    bytes: Vec<u8>,
-    base64: String,
-}
+struct Filling(Vec<u8>);
 
 impl Bodies {
     /// Bodies of the measurement `run`.
@@ -45,25 +37,19 @@ impl Bodies {
         out.extend_from_slice(&self.run.to_be_bytes());
         out.extend_from_slice(&number.to_be_bytes());
         out.extend_from_slice(&SIZES);
-        out.extend_from_slice(&self.filling(number).bytes);
+        out.extend_from_slice(&self.filling(number).0);
     }
 
-    /// Which message this is, from a body in base64url. The error says how it was harmed.
-    pub(crate) fn read(&self, base64: &str) -> Result<u64, &'static str> {
-        let (header, filling) = base64
-            .split_at_checked(HEADER_CHARS)
-            .ok_or("a body is too short")?;
-        let mut bytes = [0; HEADER_BYTES];
-        URL_SAFE_NO_PAD
-            .decode_slice(header, &mut bytes)
-            .map_err(|_| "a body is not base64url")?;
-        let (run, rest) = bytes.split_first_chunk().ok_or("a body is too short")?;
-        let (number, sizes) = rest.split_first_chunk().ok_or("a body is too short")?;
+    /// Which message this is, from its body. The error says how it was harmed.
+    pub(crate) fn read(&self, body: &[u8]) -> Result<u64, &'static str> {
+        let (run, rest) = body.split_first_chunk().ok_or("a body is too short")?;
+        let (number, rest) = rest.split_first_chunk().ok_or("a body is too short")?;
+        let (sizes, filling) = rest.split_first_chunk().ok_or("a body is too short")?;
         if u64::from_be_bytes(*run) != self.run {
             return Err("a body is of another run");
         }
         let number = u64::from_be_bytes(*number);
-        if self.filling(number).base64 != filling || sizes != SIZES {
+        if self.filling(number).0 != filling || *sizes != SIZES {
             return Err("a body has changed on its way");
         }
         Ok(number)
@@ -82,8 +68,7 @@ impl Filling {
             .collect();
         // A key id of 65 bytes follows: the sender's key, an uncompressed point.
         bytes[0] = 4;
-        let base64 = URL_SAFE_NO_PAD.encode(&bytes);
-        Self { bytes, base64 }
+        Self(bytes)
     }
 }
 
@@ -106,17 +91,14 @@ mod tests {
         let mut body = Vec::new();
         bodies.write(42, &mut body);
         assert_eq!(body.len(), BODY_BYTES);
-        assert_eq!(bodies.read(&URL_SAFE_NO_PAD.encode(&body)), Ok(42));
+        assert_eq!(bodies.read(&body), Ok(42));
         for at in [0, 15, 20, 21, 999] {
             let mut harmed = body.clone();
             harmed[at] ^= 1;
-            assert!(
-                bodies.read(&URL_SAFE_NO_PAD.encode(&harmed)).is_err(),
-                "byte {at}"
-            );
+            assert!(bodies.read(&harmed).is_err(), "byte {at}");
         }
-        assert!(bodies.read(&URL_SAFE_NO_PAD.encode(&body[..999])).is_err());
-        assert!(Bodies::new(8).read(&URL_SAFE_NO_PAD.encode(&body)).is_err());
-        assert!(bodies.read("").is_err());
+        assert!(bodies.read(&body[..999]).is_err());
+        assert!(Bodies::new(8).read(&body).is_err());
+        assert!(bodies.read(b"").is_err());
     }
 }

@@ -37,6 +37,12 @@ pub(crate) enum Figure {
     Startup,
     /// Resident memory with nothing connected.
     Resident,
+    /// Resident memory per idle user agent of the library, with one subscription.
+    UserAgentIdle,
+    /// CPU of the library per message from the socket to its acknowledgement, state in memory.
+    UserAgentMessage,
+    /// … with a state directory.
+    UserAgentKept,
 }
 
 /// In what a figure is counted.
@@ -80,7 +86,8 @@ pub(crate) struct Budget {
 
 use Figure::{
     AcceptanceP50, AcceptanceP99, Connect, ConnectTls, DeliveredFresh, DeliveredNone, DeliveredReused,
-    DeliveryP50, DeliveryP99, Drain, Idle, IdleTls, Resident, Startup, Stored,
+    DeliveryP50, DeliveryP99, Drain, Idle, IdleTls, Resident, Startup, Stored, UserAgentIdle, UserAgentKept,
+    UserAgentMessage,
 };
 use Limit::{AtLeast, AtMost};
 use Unit::{Bytes, Micros, Millis, PerSecond};
@@ -103,6 +110,9 @@ const BUDGETS: &[Budget] = &[
     row(AcceptanceP99,   "201 at 1,000 messages/s, p99",                   Millis,    AtMost(10.0),       None,           None),
     row(Startup,         "start to listening",                             Millis,    AtMost(50.0),       Some(60.0),     None),
     row(Resident,        "memory with nothing connected",                  Bytes,     AtMost(15e6),       Some(75e6),     None),
+    row(UserAgentIdle,   "user agent: memory per idle one",                Bytes,     AtMost(6_000.0),    None,           None),
+    row(UserAgentMessage,"user agent: CPU per message",                    Micros,    AtMost(200.0),      None,           None),
+    row(UserAgentKept,   "user agent: CPU per message, state directory",   Micros,    AtMost(200.0),      None,           None),
 ];
 
 const fn row(

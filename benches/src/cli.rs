@@ -7,6 +7,7 @@ use crate::scenarios::connect::Connect;
 use crate::scenarios::idle::Idle;
 use crate::scenarios::startup::Startup;
 use crate::scenarios::throughput::Throughput;
+use crate::scenarios::user_agents::UserAgents;
 use crate::target::TargetOptions;
 
 /// Measures a push service over its public interfaces.
@@ -61,11 +62,17 @@ pub(crate) enum Command {
 
     /// Time from start to listening, and memory with nothing connected
     Startup(#[command(flatten)] Startup),
+
+    /// Memory per idle user agent of the library, and its CPU per message
+    UserAgents(#[command(flatten)] UserAgents),
 }
 
-/// A row of the budgets, or a few that are measured together.
+/// A row of the budgets, or a few that are measured together. They run in this order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Row {
+    /// The library's user agents
+    // First: their memory is this program's, and would hide in what other rows had and gave back.
+    UserAgents,
     /// Delivered messages, a fresh VAPID token each
     ThroughputFresh,
     /// Delivered messages, one VAPID token for all

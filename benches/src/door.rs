@@ -8,52 +8,46 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::pki_types::ServerName;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
+use user_agent_client::channel::Channel;
+use user_agent_client::{ServerUrl, Trust};
 
 use crate::failure::{Outcome, While as _};
 
 /// Connections from one source address.
 const CONNECTIONS_PER_ADDRESS: u32 = 3_000;
 
-/// A connection.
-pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
-
 /// Where one listener of the service is, and how to come in.
 #[derive(Clone)]
 pub(crate) struct Door {
     address: SocketAddr,
+    url: ServerUrl,
     tls: Option<TlsConnector>,
 }
 
 impl Door {
     /// A listener in clear.
-    pub(crate) fn clear(address: SocketAddr) -> Self {
-        Self { address, tls: None }
-    }
-
-    /// A TLS listener, whoever it says it is. Each connection makes a full handshake, as user agents do that come back
-    /// after hours.
-    pub(crate) fn tls(address: SocketAddr) -> Outcome<Self> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let anyone = Arc::new(Anyone(Arc::clone(&provider)));
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .doing("TLS")?
-            .dangerous()
-            .with_custom_certificate_verifier(anyone)
-            .with_no_client_auth();
-        config.resumption = Resumption::disabled();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    pub(crate) fn clear(address: SocketAddr) -> Outcome<Self> {
+        let url = ServerUrl::parse(&format!("ws://{address}/"));
         Ok(Self {
             address,
+            url: url.doing("the service's address")?,
+            tls: None,
+        })
+    }
+
+    /// A TLS listener, whoever it says it is: this program tells it no secrets. Each connection makes a full handshake, as
+    /// user agents do that come back after hours.
+    pub(crate) fn tls(address: SocketAddr) -> Outcome<Self> {
+        let config = Trust::insecure().client_config().doing("TLS")?;
+        let mut config = Arc::unwrap_or_clone(config);
+        config.resumption = Resumption::disabled();
+        let url = ServerUrl::parse(&format!("wss://{address}/"));
+        Ok(Self {
+            address,
+            url: url.doing("the service's address")?,
             tls: Some(TlsConnector::from(Arc::new(config))),
         })
     }
@@ -63,15 +57,23 @@ impl Door {
         self.address
     }
 
-    /// Connects.
-    pub(crate) async fn connect(&self) -> Outcome<Box<dyn Wire>> {
+    /// The URL under which user agents know it.
+    pub(crate) fn url(&self) -> &ServerUrl {
+        &self.url
+    }
+
+    /// Connects and upgrades.
+    pub(crate) async fn open(&self) -> Outcome<Channel> {
         let socket = self.connect_tcp().await?;
-        let Some(connector) = &self.tls else {
-            return Ok(Box::new(socket));
+        let channel = match &self.tls {
+            None => Channel::upgrade(socket, &self.url).await,
+            Some(connector) => {
+                let name = ServerName::from(self.address.ip());
+                let stream = connector.connect(name, socket).await;
+                Channel::upgrade(stream.doing("the TLS handshake")?, &self.url).await
+            }
         };
-        let name = ServerName::from(self.address.ip());
-        let stream = connector.connect(name, socket).await;
-        Ok(Box::new(stream.doing("the TLS handshake")?))
+        channel.doing("opening a WebSocket")
     }
 
     async fn connect_tcp(&self) -> Outcome<TcpStream> {
@@ -104,53 +106,4 @@ fn source(service: IpAddr) -> Option<IpAddr> {
     let run = std::process::id() % 250 + 2;
     let [_, _, high, low] = (nth + 1).to_be_bytes();
     Some(IpAddr::V4(Ipv4Addr::new(127, run as u8, high, low)))
-}
-
-/// Accepts every certificate: this program measures the service, and tells it no secrets.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use push_protocol::session::user_agent as session;
+use push_protocol::vapid::PublicKey;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -11,18 +13,25 @@ use crate::application_server::PushResource;
 use crate::door::Door;
 use crate::failure::{Failure, Outcome, While as _, within};
 use crate::ledger::Ledger;
-use crate::user_agent::{UserAgent, channel_name};
+use crate::user_agent::{UserAgent, subscription_name};
 
 /// Connections that are being made at a time. Chosen: the service is kept busy, and its backlog does not overflow.
-const CONNECTING: usize = 64;
+pub(crate) const CONNECTING: usize = 64;
 
 /// A user agent between two connections.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     /// What the service calls it.
-    uaid: String,
+    uaid: session::Identity,
     /// Its subscription's push resource.
-    push_resource: String,
+    push_resource: session::PushResource,
+}
+
+impl Identity {
+    /// Of a user agent that was here before.
+    pub(crate) fn new(uaid: session::Identity, push_resource: session::PushResource) -> Self {
+        Self { uaid, push_resource }
+    }
 }
 
 /// Connected user agents, in their order.
@@ -38,7 +47,7 @@ pub(crate) struct Listening {
 
 impl Fleet {
     /// Connects new user agents and says hello for each. Returns what they are called, too.
-    pub(crate) async fn connect(door: &Door, count: usize) -> Outcome<(Self, Vec<String>)> {
+    pub(crate) async fn connect(door: &Door, count: usize) -> Outcome<(Self, Vec<session::Identity>)> {
         let made = each(count, CONNECTING, |_| {
             let door = door.clone();
             async move {
@@ -54,16 +63,16 @@ impl Fleet {
     /// Registers one subscription for each.
     pub(crate) async fn register(
         self,
-        uaids: Vec<String>,
-        key: Option<&str>,
+        uaids: Vec<session::Identity>,
+        key: Option<PublicKey>,
     ) -> Outcome<(Self, Vec<Identity>)> {
         let mut user_agents: Vec<_> = self.user_agents.into_iter().map(Some).collect();
         let registered = each(user_agents.len(), CONNECTING, |nth| {
-            let (user_agent, key) = (user_agents[nth].take(), key.map(str::to_owned));
+            let user_agent = user_agents[nth].take();
             async move {
                 let mut user_agent =
                     user_agent.ok_or_else(|| Failure::new("a user agent is registered twice"))?;
-                let push_resource = user_agent.register(&channel_name(nth), key.as_deref()).await?;
+                let push_resource = user_agent.register(subscription_name(nth), key).await?;
                 Ok((user_agent, push_resource))
             }
         });
@@ -79,7 +88,7 @@ impl Fleet {
     pub(crate) async fn subscribe(
         door: &Door,
         count: usize,
-        key: Option<&str>,
+        key: Option<PublicKey>,
     ) -> Outcome<(Self, Vec<Identity>)> {
         let (fleet, uaids) = Self::connect(door, count).await?;
         fleet.register(uaids, key).await
@@ -147,7 +156,7 @@ impl Listening {
 pub(crate) fn push_resources(identities: &[Identity]) -> Outcome<Vec<PushResource>> {
     identities
         .iter()
-        .map(|identity| PushResource::new(&identity.push_resource))
+        .map(|identity| PushResource::new(identity.push_resource.as_str()))
         .collect()
 }
 
@@ -171,7 +180,7 @@ pub(crate) async fn expect_nothing(door: &Door, identities: &[Identity]) -> Outc
 
 async fn come_back(door: &Door, identity: &Identity) -> Outcome<UserAgent> {
     let mut user_agent = UserAgent::connect(door).await?;
-    let uaid = user_agent.hello(Some(&identity.uaid)).await?;
+    let uaid = user_agent.hello(Some(identity.uaid.clone())).await?;
     if uaid != identity.uaid {
         return Err(Failure::new("the service has forgotten a user agent"));
     }
@@ -184,10 +193,10 @@ async fn listen(
     ledger: &Ledger,
     stop: watch::Receiver<bool>,
 ) -> Outcome<()> {
-    let own = channel_name(nth);
-    let arrived = |channel: &str, body: &str| {
+    let own = subscription_name(nth).to_string();
+    let arrived = |name: &str, body: &[u8]| {
         // A subscription that is nobody's has no number in the ledger.
-        let subscription = if channel == own { nth } else { usize::MAX };
+        let subscription = if name == own { nth } else { usize::MAX };
         ledger.arrived(subscription, body);
     };
     user_agent.listen(stop, arrived).await?;
@@ -198,7 +207,7 @@ async fn listen(
 }
 
 /// Does a step `count` times, at most `width` at a time, and returns what came of each, in order.
-async fn each<T: Send + 'static, F: Future<Output = Outcome<T>> + Send + 'static>(
+pub(crate) async fn each<T: Send + 'static, F: Future<Output = Outcome<T>> + Send + 'static>(
     count: usize,
     width: usize,
     mut step: impl FnMut(usize) -> F,

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! It knows the service by its protocols, by what it logs, and by what the system knows of its process. It shares the
-//! protocols' parsers with it, and nothing else.
+//! protocols' parsers with it, and nothing else. Its user agents are those of the library `user-agent-client`.
 
 mod application_server;
 mod body;
@@ -89,6 +89,7 @@ async fn scenario(command: &Command, target: &Target) -> Outcome<Vec<Measured>> 
         Command::Idle(idle) => Ok(run::shown(&idle.run(target).await?)),
         Command::Throughput(throughput) => Ok(run::shown(&throughput.run(target).await?)),
         Command::Offline(absent) | Command::Drain(absent) => Ok(run::shown(&absent.run(target).await?)),
+        Command::UserAgents(agents) => Ok(run::shown(&agents.run(target).await?)),
         Command::Startup(_) | Command::Run { .. } => Ok(Vec::new()),
     }
 }

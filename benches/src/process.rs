@@ -83,8 +83,7 @@ impl Process {
             let Ok(stat) = fs::read_to_string(format!("{directory}/{thread}/schedstat")) else {
                 continue;
             };
-            let nanoseconds = stat.split(' ').next().and_then(|number| number.parse().ok());
-            threads.insert(thread, Duration::from_nanos(nanoseconds.unwrap_or(0)));
+            threads.insert(thread, exact(&stat));
         }
         Ok(threads)
     }
@@ -96,6 +95,21 @@ impl Process {
 }
 
 impl CpuTime {
+    /// Used so far by the thread that asks, and by no other.
+    pub(crate) fn of_this_thread() -> Outcome<Self> {
+        let read = |file: &str| {
+            let path = format!("/proc/thread-self/{file}");
+            fs::read_to_string(&path).doing(path)
+        };
+        let unexpected = || Failure::new("/proc: stat is not as expected");
+        let (user, system) = ticks(&read("stat")?).ok_or_else(unexpected)?;
+        Ok(Self {
+            threads: BTreeMap::from([(0, exact(&read("schedstat")?))]),
+            user,
+            system,
+        })
+    }
+
     /// What was used since `earlier`.
     ///
     /// Threads are exact to the nanosecond; but what a thread used that has ended since is known to the process alone, to
@@ -126,6 +140,12 @@ impl CpuUsed {
     pub(crate) fn share_of(&self, elapsed: Duration) -> f64 {
         self.total.as_secs_f64() / elapsed.as_secs_f64()
     }
+}
+
+/// The first field of `schedstat`.
+fn exact(schedstat: &str) -> Duration {
+    let nanoseconds = schedstat.split(' ').next().and_then(|number| number.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or(0))
 }
 
 /// `utime` and `stime`: fields 14 and 15. The second field, the name in parentheses, may hold spaces.

@@ -11,6 +11,7 @@ use crate::scenarios::connect::Connect;
 use crate::scenarios::idle::Idle;
 use crate::scenarios::startup::Startup;
 use crate::scenarios::throughput::{Mode, Throughput};
+use crate::scenarios::user_agents::UserAgents;
 use crate::target::{Target, TargetOptions};
 
 /// The rates at which latency has budgets, in messages per second, and for how many seconds they are held.
@@ -37,6 +38,7 @@ pub(crate) fn shown(report: &impl Report) -> Vec<Measured> {
 
 async fn measure(row: Row, target: &Target) -> Outcome<Vec<Measured>> {
     match row {
+        Row::UserAgents => Ok(shown(&UserAgents::default().run(target).await?)),
         Row::ThroughputFresh => closed(Vapid::Fresh, target).await,
         Row::ThroughputReused => closed(Vapid::Reused, target).await,
         Row::ThroughputNone => closed(Vapid::None, target).await,

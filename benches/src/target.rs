@@ -61,7 +61,7 @@ impl TargetOptions {
     pub(crate) fn open(&self, cores: Cores) -> Outcome<Target> {
         match (&self.url, self.pid) {
             (Some(url), Some(pid)) => Ok(Target {
-                clear: Door::clear(address_of(url)?),
+                clear: Door::clear(address_of(url)?)?,
                 tls: self.tls.map(Door::tls).transpose()?,
                 process: Process::new(pid),
                 started: None,
@@ -110,7 +110,7 @@ impl Target {
     fn of(service: Service, data: TempDir) -> Outcome<Self> {
         let listeners = service.listeners()?;
         Ok(Self {
-            clear: Door::clear(listeners.http),
+            clear: Door::clear(listeners.http)?,
             tls: listeners.tls.map(Door::tls).transpose()?,
             process: service.process(),
             started: Some((service, data)),
@@ -121,7 +121,7 @@ impl Target {
     #[cfg(test)]
     pub(crate) fn within_this_process(address: SocketAddr) -> Self {
         Self {
-            clear: Door::clear(address),
+            clear: Door::clear(address).unwrap(),
             tls: None,
             process: Process::own(),
             started: None,

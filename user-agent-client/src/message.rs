@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use push_protocol::session::user_agent::{Arrived, MessageKey, Outcome};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::UnboundedSender;
+
+use crate::queue::Sender;
 
 /// A push message.
 ///
@@ -26,7 +27,7 @@ impl Message {
         arrived: Arc<Arrived>,
         attempt: u32,
         data: Option<Data>,
-        verdicts: UnboundedSender<(MessageKey, Outcome)>,
+        verdicts: Sender<(MessageKey, Outcome)>,
     ) -> Self {
         let verdict = Verdict {
             message: arrived.key(),
@@ -98,13 +99,13 @@ struct Verdict {
     message: MessageKey,
     outcome: Outcome,
     /// Not longer than the messages that are held, which the session bounds.
-    to: UnboundedSender<(MessageKey, Outcome)>,
+    to: Sender<(MessageKey, Outcome)>,
 }
 
 impl Drop for Verdict {
     fn drop(&mut self) {
         // A user agent that is gone needs no verdict: the message comes again.
-        let _ = self.to.send((self.message, self.outcome));
+        let _ = self.to.try_send((self.message, self.outcome));
     }
 }
 
@@ -146,7 +147,7 @@ impl fmt::Debug for Data {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::mpsc::unbounded_channel;
+    use crate::queue::channel;
 
     use super::*;
 
@@ -173,7 +174,7 @@ mod tests {
     /// WP-RCV-5, WP-RCV-6: acknowledged, failed, dropped, never seen: each is told once, and as what it is.
     #[test]
     fn every_message_gets_one_verdict() {
-        let (to, mut verdicts) = unbounded_channel();
+        let (to, mut verdicts) = channel(usize::MAX);
         let arrived = Arc::new(Arrived {
             subscription: "x".into(),
             id: "id".into(),
@@ -193,8 +194,8 @@ mod tests {
             Outcome::Released,
         ];
         for outcome in expected {
-            assert_eq!(verdicts.try_recv(), Ok((MessageKey::of("id"), outcome)));
+            assert_eq!(verdicts.try_recv(), Some((MessageKey::of("id"), outcome)));
         }
-        assert!(verdicts.try_recv().is_err());
+        assert!(verdicts.try_recv().is_none());
     }
 }

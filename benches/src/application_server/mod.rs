@@ -2,6 +2,7 @@
 
 mod tokens;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,6 +20,15 @@ pub(crate) struct PushResource {
     /// Request line and header fields, without the last empty line.
     head: String,
     origin: String,
+}
+
+/// The body of a push message.
+#[derive(Clone, Copy)]
+pub(crate) enum Body<'a> {
+    /// Of these, the one with this number.
+    Numbered(&'a Bodies, usize),
+    /// This one.
+    Made(&'a [u8]),
 }
 
 /// A connection to the service.
@@ -39,7 +49,7 @@ impl PushResource {
             parts.ok_or_else(|| Failure::new("a push resource is not an absolute URL"))?;
         let head = format!(
             "POST /{path} HTTP/1.1\r\nhost: {host}\r\nttl: {TTL_SECS}\r\nurgency: normal\r\n\
-             content-encoding: aes128gcm\r\ncontent-length: {BODY_BYTES}\r\n"
+             content-encoding: aes128gcm\r\n"
         );
         Ok(Self {
             head,
@@ -50,6 +60,22 @@ impl PushResource {
     /// For whom tokens must be.
     pub(crate) fn origin(&self) -> &str {
         &self.origin
+    }
+}
+
+impl Body<'_> {
+    fn bytes(self) -> usize {
+        match self {
+            Self::Numbered(..) => BODY_BYTES,
+            Self::Made(body) => body.len(),
+        }
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Numbered(bodies, number) => bodies.write(number as u64, out),
+            Self::Made(body) => out.extend_from_slice(body),
+        }
     }
 }
 
@@ -74,8 +100,7 @@ impl ApplicationServer {
         &mut self,
         to: &PushResource,
         authorization: Option<&str>,
-        bodies: &Bodies,
-        number: usize,
+        body: Body<'_>,
     ) -> Outcome<()> {
         self.out.clear();
         self.out.extend_from_slice(to.head.as_bytes());
@@ -84,8 +109,9 @@ impl ApplicationServer {
                 self.out.extend_from_slice(part.as_bytes());
             }
         }
-        self.out.extend_from_slice(b"\r\n");
-        bodies.write(number as u64, &mut self.out);
+        // A Vec takes every write.
+        let _ = write!(self.out, "content-length: {}\r\n\r\n", body.bytes());
+        body.write(&mut self.out);
         within("a push message", self.exchange()).await
     }
 

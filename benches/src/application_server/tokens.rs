@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::ValueEnum;
-use push_protocol::vapid::SigningKey;
+use push_protocol::vapid::{PublicKey, SigningKey};
 use ring::rand::SystemRandom;
 
 use crate::failure::{Outcome, While as _};
@@ -46,8 +46,8 @@ impl Tokens {
     }
 
     /// The key to which subscriptions are to be restricted.
-    pub(crate) fn public_key(&self) -> Option<String> {
-        (self.vapid != Vapid::None).then(|| self.key.public_key().to_string())
+    pub(crate) fn public_key(&self) -> Option<PublicKey> {
+        (self.vapid != Vapid::None).then(|| *self.key.public_key())
     }
 
     /// Signs what `messages` messages to `origin` will need.

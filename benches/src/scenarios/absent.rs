@@ -65,8 +65,7 @@ impl Absent {
     pub(crate) async fn run(self, target: &Target) -> Outcome<Returned> {
         let door = target.clear();
         let tokens = Tokens::new(self.vapid)?;
-        let (fleet, identities) =
-            Fleet::subscribe(door, self.user_agents, tokens.public_key().as_deref()).await?;
+        let (fleet, identities) = Fleet::subscribe(door, self.user_agents, tokens.public_key()).await?;
         drop(fleet);
         tokio::time::sleep(GONE_AFTER).await;
 
@@ -74,6 +73,7 @@ impl Absent {
             ledger: Arc::new(Ledger::new(self.messages(), 0)?),
             push_resources: push_resources(&identities)?,
             tokens,
+            bodies: Vec::new(),
         };
         campaign.sign(self.messages())?;
         let campaign = Arc::new(campaign);

@@ -49,14 +49,14 @@ impl Connect {
         let door = target.door(self.over_tls)?;
         // Subscriptions are restricted to a key, as those of browsers are.
         let key = Tokens::new(Vapid::Reused)?.public_key();
-        Fleet::subscribe(door, WARM_UP, key.as_deref()).await?;
+        Fleet::subscribe(door, WARM_UP, key).await?;
 
         let meter = Meter::start(target.process())?;
         let (fleet, uaids) = Fleet::connect(door, self.user_agents).await?;
         let hello = meter.stop()?;
 
         let meter = Meter::start(target.process())?;
-        fleet.register(uaids, key.as_deref()).await?;
+        fleet.register(uaids, key).await?;
         let register = meter.stop()?;
         Ok(Connected {
             options: self,

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_text};
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_pong, write_text};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -37,8 +37,9 @@ const UNLUCKY: usize = 15;
 #[derive(Default)]
 struct Queue {
     channel: String,
-    waiting: Vec<(String, String)>,
-    connected: Option<mpsc::UnboundedSender<String>>,
+    /// Versions, and frames that hold the notifications.
+    waiting: Vec<(String, Vec<u8>)>,
+    connected: Option<mpsc::UnboundedSender<Vec<u8>>>,
 }
 
 pub(super) struct Fake {
@@ -75,9 +76,12 @@ impl Fake {
     async fn serve(self: Arc<Self>, mut stream: TcpStream) {
         let mut read = Vec::new();
         while let Some((head, body)) = request(&mut stream, &mut read).await {
-            if head.contains("upgrade: websocket") {
-                let answer = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\
-                              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+            if field(&head, "upgrade") == Some("websocket") {
+                let answer = format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+                     sec-websocket-accept: {}\r\n\r\n",
+                    accept(field(&head, "sec-websocket-key").unwrap())
+                );
                 stream.write_all(answer.as_bytes()).await.unwrap();
                 return self.channel(stream, read).await;
             }
@@ -112,7 +116,7 @@ impl Fake {
             "messageType": "notification", "channelID": channel, "version": version, "data": body,
             "headers": {"encoding": "aes128gcm"},
         });
-        let notification = notification.to_string();
+        let notification = frame(&notification);
         if let Some(connected) = &queue.connected {
             let times = if wrong == Wrong::Twice { 2 } else { 1 };
             for _ in 0..times {
@@ -125,12 +129,10 @@ impl Fake {
 
     async fn channel(&self, stream: TcpStream, mut read: Vec<u8>) {
         let (mut from, mut to) = stream.into_split();
-        let (tell, mut told) = mpsc::unbounded_channel::<String>();
+        let (tell, mut told) = mpsc::unbounded_channel::<Vec<u8>>();
         tokio::spawn(async move {
-            while let Some(text) = told.recv().await {
-                let mut out = Vec::new();
-                write_text(&mut out, None, |out| out.extend_from_slice(text.as_bytes()));
-                if to.write_all(&out).await.is_err() {
+            while let Some(frame) = told.recv().await {
+                if to.write_all(&frame).await.is_err() {
                     return;
                 }
             }
@@ -138,9 +140,16 @@ impl Fake {
         let mut frames = FrameReader::new(Reader::Service, 1 << 20);
         let mut uaid = String::new();
         loop {
-            while let Some((Incoming::Text(text), taken)) = frames.read(&mut read).unwrap() {
-                let message = serde_json::from_str(text).unwrap();
-                self.hear(&message, &mut uaid, &tell);
+            while let Some((incoming, taken)) = frames.read(&mut read).unwrap() {
+                match incoming {
+                    Incoming::Text(text) => self.hear(text, &mut uaid, &tell),
+                    Incoming::Ping(payload) => {
+                        let mut out = Vec::new();
+                        write_pong(&mut out, None, payload);
+                        tell.send(out).unwrap();
+                    }
+                    other => panic!("{other:?}"),
+                }
                 read.drain(..taken);
             }
             if from.read_buf(&mut read).await.unwrap_or(0) == 0 {
@@ -152,9 +161,10 @@ impl Fake {
         }
     }
 
-    fn hear(&self, message: &Value, uaid: &mut String, tell: &mpsc::UnboundedSender<String>) {
+    fn hear(&self, text: &str, uaid: &mut String, tell: &mpsc::UnboundedSender<Vec<u8>>) {
+        let message: Value = serde_json::from_str(text).unwrap();
         let mut state = self.state.lock().unwrap();
-        let say = |text: Value| tell.send(text.to_string()).unwrap();
+        let say = |text: Value| tell.send(frame(&text)).unwrap();
         match message["messageType"].as_str() {
             Some("hello") => {
                 let known = message["uaid"].as_str().map(str::to_owned);
@@ -180,18 +190,39 @@ impl Fake {
                 let waiting = &mut state.queues.get_mut(uaid).unwrap().waiting;
                 waiting.retain(|(waiting, _)| waiting != version || stays);
             }
-            _ => say(json!({})),
+            other => panic!("{other:?}"),
         }
     }
 }
 
-/// Reads a request: its head in lower case, and its body. `None` when the peer has gone.
+fn frame(text: &Value) -> Vec<u8> {
+    let mut out = Vec::new();
+    write_text(&mut out, None, |out| {
+        out.extend_from_slice(text.to_string().as_bytes())
+    });
+    out
+}
+
+/// RFC 6455 §4.2.2.
+fn accept(key: &str) -> String {
+    let digest = sha1_smol::Sha1::from(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11")).digest();
+    STANDARD.encode(digest.bytes())
+}
+
+/// The value of a header field.
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+    fields
+        .find(|(there, _)| there.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value)
+}
+
+/// Reads a request: its head, and its body. `None` when the peer has gone.
 async fn request(stream: &mut TcpStream, read: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
     loop {
         if let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") {
-            let head = String::from_utf8_lossy(&read[..end]).to_lowercase();
-            let length = head.split("content-length: ").nth(1);
-            let length: usize = length.map_or(0, |rest| rest.lines().next().unwrap().parse().unwrap());
+            let head = String::from_utf8_lossy(&read[..end]).into_owned();
+            let length = field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
             if read.len() >= end + 4 + length {
                 let body = read[end + 4..end + 4 + length].to_vec();
                 read.drain(..end + 4 + length);

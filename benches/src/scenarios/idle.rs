@@ -180,12 +180,12 @@ impl fmt::Display for Idled {
     }
 }
 
-fn per_connection(more: u64, less: u64, connections: usize) -> f64 {
+pub(super) fn per_connection(more: u64, less: u64, connections: usize) -> f64 {
     (more as f64 - less as f64) / connections as f64
 }
 
 /// Memory, once it has stopped changing.
-async fn at_rest(process: Process) -> Outcome<u64> {
+pub(super) async fn at_rest(process: Process) -> Outcome<u64> {
     let mut last = process.resident_bytes()?;
     for _ in 0..LOOKS {
         tokio::time::sleep(LOOK_EVERY).await;

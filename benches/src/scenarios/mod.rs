@@ -13,6 +13,7 @@ pub(crate) mod startup;
 #[cfg(test)]
 mod tests;
 pub(crate) mod throughput;
+pub(crate) mod user_agents;
 
 use std::fmt;
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@ use rustix::thread::set_current_timer_slack;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::application_server::{ApplicationServer, PushResource, Tokens};
+use crate::application_server::{ApplicationServer, Body, PushResource, Tokens};
 use crate::door::Door;
 use crate::failure::{Failure, Outcome, While as _, within};
 use crate::ledger::Ledger;
@@ -23,6 +23,8 @@ pub(super) struct Campaign {
     pub(super) push_resources: Vec<PushResource>,
     /// One for each message, if each has a fresh one.
     pub(super) tokens: Tokens,
+    /// What is sent instead of the ledger's bodies, if that is something else: one for each message.
+    pub(super) bodies: Vec<Vec<u8>>,
 }
 
 /// What an application server in a closed loop waits for before it sends the next message.
@@ -126,9 +128,11 @@ impl Campaign {
         self.ledger.sent(number, subscription, due);
         let authorization = self.tokens.authorization(number);
         let to = &self.push_resources[subscription];
-        sender
-            .push(to, authorization, self.ledger.bodies(), number)
-            .await?;
+        let body = match self.bodies.get(number) {
+            Some(body) => Body::Made(body),
+            None => Body::Numbered(self.ledger.bodies(), number),
+        };
+        sender.push(to, authorization, body).await?;
         self.ledger.accepted(number);
         Ok(())
     }

@@ -89,12 +89,12 @@ impl Throughput {
         let warm_up = self.messages / WARM_UP_PART;
         let total = warm_up + self.messages;
         let tokens = Tokens::new(self.vapid)?;
-        let (fleet, identities) =
-            Fleet::subscribe(door, self.user_agents, tokens.public_key().as_deref()).await?;
+        let (fleet, identities) = Fleet::subscribe(door, self.user_agents, tokens.public_key()).await?;
         let mut campaign = Campaign {
             ledger: Arc::new(Ledger::new(total, warm_up)?),
             push_resources: push_resources(&identities)?,
             tokens,
+            bodies: Vec::new(),
         };
         campaign.sign(total)?;
         let campaign = Arc::new(campaign);

@@ -55,7 +55,8 @@ pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
     let mut last = None;
     loop {
         let event = tokio::select! {
-            event = events.next() => event,
+            // Messages are left to who listens.
+            event = events.news() => event,
             () = sleep_until(until) => {
                 let why = last.unwrap_or_else(|| "the push service did not answer".to_owned());
                 let why = format!("{why}; gave up after {} s, and it stays asked for", within.as_secs());
@@ -63,13 +64,13 @@ pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
             }
         };
         match event {
-            // Who listens gets it, as if it had not been seen here.
-            Some(Event::Message(message)) => message.release(),
             Some(Event::Failed(error)) => return error.into(),
             Some(event @ Event::Disconnected { .. }) => {
                 last = news::sentence(&event);
                 last.iter().for_each(say);
             }
+            // That is what everybody expects, unless something else was said before.
+            Some(Event::Connected) if last.is_none() => {}
             Some(event) => news::sentence(&event).iter().for_each(say),
             None => return SubscribeError::Stopped.into(),
         }

@@ -14,6 +14,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -90,10 +91,11 @@ enum KeptStage {
 
 /// The text of a state. Messages are kept elsewhere.
 pub(super) fn write(snapshot: &Snapshot, log: LogId) -> String {
-    let subscription = |(name, registration): (&SubscriptionName, &Registration)| {
+    let registrations = snapshot.durable.registrations.iter();
+    let subscriptions = registrations.filter_map(|(name, registration)| {
         let entry = snapshot.entries.get(name)?;
         Some(KeptSubscription::of(*name, registration, entry))
-    };
+    });
     let kept = Kept {
         messages: URL_SAFE_NO_PAD.encode(log),
         server: snapshot.server.clone(),
@@ -102,12 +104,7 @@ pub(super) fn write(snapshot: &Snapshot, log: LogId) -> String {
             .identity
             .as_ref()
             .map(|identity| identity.as_str().to_owned()),
-        subscriptions: snapshot
-            .durable
-            .registrations
-            .iter()
-            .filter_map(subscription)
-            .collect(),
+        subscriptions: subscriptions.collect(),
     };
     let state = serde_json::to_string(&kept).expect("strings and numbers always serialize");
     let sha256 = hex_digest(&state);
@@ -150,8 +147,11 @@ impl Kept {
             if registration.is_wanted() && !labels.insert(entry.label.clone()) {
                 return None;
             }
-            snapshot.entries.insert(name, entry);
-            let before = snapshot.durable.registrations.insert(name, registration);
+            snapshot.entries.insert(name, Arc::new(entry));
+            let before = snapshot
+                .durable
+                .registrations
+                .insert(name, Box::new(registration));
             if before.is_some() {
                 return None;
             }

@@ -39,6 +39,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::mem;
 use std::path::Path;
+use std::sync::Arc;
 
 use push_protocol::encryption::SubscriptionKeys;
 use push_protocol::identifiers::SubscriptionName;
@@ -62,7 +63,7 @@ use crate::subscription::Subscription;
 pub struct State {
     kept: Snapshot,
     /// Labels and keys of subscriptions that are about to be asked for.
-    prepared: BTreeMap<SubscriptionName, Entry>,
+    prepared: BTreeMap<SubscriptionName, Arc<Entry>>,
     disk: Option<Disk>,
 }
 
@@ -194,7 +195,7 @@ impl State {
             return Err(StateError::TooManySubscriptions);
         }
         let name = random_name()?;
-        self.prepared.insert(name, Entry::new(label)?);
+        self.prepared.insert(name, Arc::new(Entry::new(label)?));
         Ok(name)
     }
 
@@ -221,6 +222,10 @@ impl State {
         self.keep(next)?;
         if let Change::Asked { name, .. } = change {
             self.prepared.remove(name);
+        }
+        if self.prepared.is_empty() {
+            // An empty map keeps room for eleven.
+            self.prepared = BTreeMap::new();
         }
         Ok(())
     }

@@ -1,11 +1,12 @@
 //! All that is kept, as it is at one moment. What the session knows of it is [`Durable`]; labels and keys are ours.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use push_protocol::encryption::SubscriptionKeys;
 use push_protocol::identifiers::SubscriptionName;
-use push_protocol::session::user_agent::{Change, Durable, Registration};
+use push_protocol::session::user_agent::{Change, Durable};
 use ring::rand::SystemRandom;
 
 use super::error::StateError;
@@ -19,7 +20,8 @@ use crate::subscription::Subscription;
 pub struct Snapshot {
     pub(super) server: Option<Box<str>>,
     pub(super) durable: Durable,
-    pub(super) entries: BTreeMap<SubscriptionName, Entry>,
+    /// Apart, because a map has room for eleven of them in one piece; shared, because each change makes a copy of the map.
+    pub(super) entries: BTreeMap<SubscriptionName, Arc<Entry>>,
 }
 
 /// What the session needs not know of a subscription.
@@ -74,13 +76,13 @@ impl Snapshot {
     fn wanted(&self) -> impl Iterator<Item = (SubscriptionName, &Entry)> {
         self.entries
             .iter()
-            .map(|(name, entry)| (*name, entry))
+            .map(|(name, entry)| (*name, &**entry))
             .filter(|(name, _)| self.is_wanted(*name))
     }
 
     fn is_wanted(&self, name: SubscriptionName) -> bool {
         let registration = self.durable.registrations.get(&name);
-        registration.is_some_and(Registration::is_wanted)
+        registration.is_some_and(|registration| registration.is_wanted())
     }
 
     fn show(&self, name: SubscriptionName) -> Option<Subscription> {
@@ -115,7 +117,7 @@ impl Snapshot {
     pub(super) fn apply(
         &mut self,
         change: &Change,
-        prepared: &BTreeMap<SubscriptionName, Entry>,
+        prepared: &BTreeMap<SubscriptionName, Arc<Entry>>,
     ) -> Result<(), StateError> {
         match change {
             Change::Identified(identity) => {
@@ -144,16 +146,16 @@ impl Snapshot {
     fn entry_of(
         &self,
         name: SubscriptionName,
-        prepared: &BTreeMap<SubscriptionName, Entry>,
-    ) -> Result<Entry, StateError> {
+        prepared: &BTreeMap<SubscriptionName, Arc<Entry>>,
+    ) -> Result<Arc<Entry>, StateError> {
         if let Some(entry) = prepared.get(&name) {
-            return Ok(entry.clone());
+            return Ok(Arc::clone(entry));
         }
         let label = self.label_of(name).ok_or(StateError::NotPrepared(name))?;
         if self.name_of(label).is_some_and(|other| other != name) {
             return Err(StateError::LabelInUse(label.into()));
         }
-        Entry::new(label)
+        Entry::new(label).map(Arc::new)
     }
 
     fn forget_what_is_gone(&mut self) {
@@ -164,7 +166,7 @@ impl Snapshot {
     /// WP-RFR-1. The label stays, and so does the time at which the application made it.
     fn draw_new_keys(&mut self) -> Result<(), StateError> {
         for entry in self.entries.values_mut() {
-            entry.keys = draw_keys()?;
+            Arc::make_mut(entry).keys = draw_keys()?;
         }
         Ok(())
     }

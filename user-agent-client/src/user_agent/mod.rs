@@ -21,10 +21,11 @@ pub use event::Event;
 use futures_core::Stream;
 pub use push_protocol::session::user_agent::{Counters, Limits};
 use push_protocol::vapid::PublicKey;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::defaults;
 use crate::message::Message;
+use crate::queue;
 use crate::server_url::ServerUrl;
 use crate::state::{State, StateError};
 use crate::subscription::Subscription;
@@ -34,7 +35,7 @@ use task::{Call, Task};
 /// A handle to a user agent that runs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct UserAgent {
-    calls: mpsc::Sender<Call>,
+    calls: queue::Sender<Call>,
 }
 
 /// What happens to a user agent, in the order in which it happens. Also a [`Stream`].
@@ -42,11 +43,11 @@ pub struct UserAgent {
 /// Dropping it stops the user agent: messages that were not taken out of it come again.
 #[derive(Debug)]
 pub struct Events {
-    asks: mpsc::Sender<()>,
+    asks: queue::Sender<()>,
     /// A message was asked for and has not come.
     has_asked: bool,
-    messages: mpsc::Receiver<Message>,
-    news: mpsc::Receiver<Event>,
+    messages: queue::Receiver<Message>,
+    news: queue::Receiver<Event>,
 }
 
 /// How a user agent behaves. The default suits a machine with one of them.
@@ -82,13 +83,13 @@ impl UserAgent {
         options: &Options,
     ) -> Result<(Self, Events), StartError> {
         belong_to(&mut state, &server)?;
-        let (calls, called) = mpsc::channel(defaults::CALLS);
+        let (calls, called) = queue::channel(defaults::CALLS);
         // One message at a time is asked for, so there is always room.
-        let (asks, asked) = mpsc::channel(1);
-        let (messages, taken) = mpsc::channel(1);
-        let (news, heard) = mpsc::channel(defaults::NEWS);
+        let (asks, asked) = queue::channel(1);
+        let (messages, taken) = queue::channel(1);
+        let (news, heard) = queue::channel(defaults::NEWS);
         let task = Task::new(server, trust, state, options, asked, messages, news);
-        tokio::spawn(task.run(called));
+        tokio::spawn(Box::new(task).run(called));
         let events = Events {
             asks,
             has_asked: false,
@@ -188,6 +189,12 @@ impl Events {
     /// The next one; `None` when the user agent has stopped. Cancel safe.
     pub async fn next(&mut self) -> Option<Event> {
         std::future::poll_fn(|context| self.poll_event(context)).await
+    }
+
+    /// The next one that is no message: messages wait, and none is attempted. `None` when the user agent has stopped. Cancel
+    /// safe.
+    pub async fn news(&mut self) -> Option<Event> {
+        std::future::poll_fn(|context| self.news.poll_recv(context)).await
     }
 
     /// News first: there is little of it, and it may explain what follows. A message leaves the task only when it is asked

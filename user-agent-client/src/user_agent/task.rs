@@ -11,13 +11,14 @@ use push_protocol::session::user_agent::{
 };
 use push_protocol::vapid::PublicKey;
 use ring::rand::{SecureRandom as _, SystemRandom};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::{Link, Moved};
 use super::{Event, Options, SubscribeError};
 use crate::channel::Incoming;
 use crate::message::{Data, Message};
+use crate::queue;
 use crate::server_url::ServerUrl;
 use crate::state::{State, StateError};
 use crate::subscription::Subscription;
@@ -63,11 +64,11 @@ pub(super) struct Task {
     /// Decrypted, and not taken yet. Not longer than the messages that are held, which the session bounds.
     waiting: VecDeque<(MessageKey, Message)>,
     /// The application wants a message: one for each.
-    asks: mpsc::Receiver<()>,
-    messages: mpsc::Sender<Message>,
-    news: mpsc::Sender<Event>,
-    verdicts: mpsc::UnboundedReceiver<(MessageKey, Outcome)>,
-    verdicts_to: mpsc::UnboundedSender<(MessageKey, Outcome)>,
+    asks: queue::Receiver<()>,
+    messages: queue::Sender<Message>,
+    news: queue::Sender<Event>,
+    verdicts: queue::Receiver<(MessageKey, Outcome)>,
+    verdicts_to: queue::Sender<(MessageKey, Outcome)>,
     /// Who waits for a subscription to be confirmed. Bounded by the callers, each of which waits.
     subscribing: HashMap<SubscriptionName, Vec<oneshot::Sender<Result<Subscription, SubscribeError>>>>,
     settling: Vec<oneshot::Sender<()>>,
@@ -84,15 +85,15 @@ impl Task {
         trust: Trust,
         state: State,
         options: &Options,
-        asks: mpsc::Receiver<()>,
-        messages: mpsc::Sender<Message>,
-        news: mpsc::Sender<Event>,
+        asks: queue::Receiver<()>,
+        messages: queue::Sender<Message>,
+        news: queue::Sender<Event>,
     ) -> Self {
         let mut seed = [0; 8];
         // Only to spread reconnects: any number will do.
         let _ = SystemRandom::new().fill(&mut seed);
         let limits = Arc::clone(&options.limits);
-        let (verdicts_to, verdicts) = mpsc::unbounded_channel();
+        let (verdicts_to, verdicts) = queue::channel(usize::MAX);
         Self {
             session: session::UserAgent::new(limits, state.durable().clone(), u64::from_ne_bytes(seed)),
             state,
@@ -115,8 +116,8 @@ impl Task {
         }
     }
 
-    /// Runs until the session has stopped.
-    pub(super) async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
+    /// Runs until the session has stopped. In a box, because a future has room twice for what is moved into it.
+    pub(super) async fn run(mut self: Box<Self>, mut calls: queue::Receiver<Call>) {
         self.session.tell_again(&mut self.actions);
         let messages = self.messages.clone();
         let (mut is_called, mut is_heard) = (true, true);
@@ -184,7 +185,7 @@ impl Task {
     fn judged(&mut self, message: MessageKey, outcome: Outcome) {
         let now = self.now();
         self.session.handled(message, outcome, now, &mut self.actions);
-        while let Ok((message, outcome)) = self.verdicts.try_recv() {
+        while let Some((message, outcome)) = self.verdicts.try_recv() {
             self.session.handled(message, outcome, now, &mut self.actions);
         }
     }
@@ -350,6 +351,10 @@ impl Task {
         let Some((key, message)) = self.waiting.pop_front() else {
             return;
         };
+        if self.waiting.is_empty() {
+            // A burst was long; its buffer need not outlive it.
+            self.waiting = VecDeque::new();
+        }
         self.session.taken(key, &mut self.actions);
         self.act();
         // Without anybody there any more, the message itself says that nobody saw it.
@@ -434,8 +439,10 @@ impl Task {
     }
 
     fn settle(&mut self) {
-        let ending = |registration: &session::Registration| registration.stage == Stage::Ending;
-        if !self.settling.is_empty() && !self.session.durable().registrations.values().any(ending) {
+        let registrations = &self.session.durable().registrations;
+        let is_ending = |stage: &Stage| *stage == Stage::Ending;
+        let mut stages = registrations.values().map(|registration| &registration.stage);
+        if !self.settling.is_empty() && !stages.any(is_ending) {
             for reply in self.settling.drain(..) {
                 let _ = reply.send(());
             }

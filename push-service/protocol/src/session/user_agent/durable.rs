@@ -73,7 +73,8 @@ pub struct Durable {
     /// Absent until a service gave one.
     pub identity: Option<Identity>,
     /// By the user agent's own names for them.
-    pub registrations: BTreeMap<SubscriptionName, Registration>,
+    /// On the heap, because a map keeps room for eleven in one piece, and most have one.
+    pub registrations: BTreeMap<SubscriptionName, Box<Registration>>,
     /// What became of the last messages.
     pub messages: Messages,
 }
@@ -168,7 +169,7 @@ impl Durable {
                     stage: Stage::Asked,
                     replaced: None,
                 };
-                self.registrations.insert(*name, registration);
+                self.registrations.insert(*name, Box::new(registration));
             }
             Change::Confirmed { name, push_resource } => {
                 if let Some(registration) = self.registrations.get_mut(name) {

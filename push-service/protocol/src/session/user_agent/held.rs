@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::action::{Action, Arrived, Event, Fate, Outcome, Say, Why};
-use super::durable::{Change, MessageKey, Registration};
+use super::durable::{Change, MessageKey};
 use super::requests::doubled;
 use super::{Phase, UserAgent};
 use crate::identifiers::SubscriptionName;
@@ -66,6 +66,10 @@ impl Held {
         let message = self.messages.remove(&key)?;
         self.bytes -= message.arrived.bytes();
         self.in_hand -= usize::from(message.retry_at.is_none());
+        if self.messages.is_empty() {
+            // An empty map keeps room for eleven.
+            self.messages = BTreeMap::new();
+        }
         Some(message)
     }
 }
@@ -88,7 +92,7 @@ impl UserAgent {
         }
         let wanted = |name: &SubscriptionName| {
             let registration = self.durable.registrations.get(name);
-            registration.is_some_and(Registration::is_wanted)
+            registration.is_some_and(|registration| registration.is_wanted())
         };
         let Some(name) = message.name().filter(wanted) else {
             self.counters.unknown_subscription += 1;

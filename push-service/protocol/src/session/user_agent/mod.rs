@@ -451,10 +451,10 @@ impl UserAgent {
     /// something left to tell.
     pub fn told(&mut self, name: SubscriptionName, push_resource: &PushResource, out: &mut Vec<Action>) {
         let registration = self.durable.registrations.get(&name);
-        let is_over = |registration: &Registration| {
+        let is_over = registration.is_some_and(|registration| {
             registration.replaced.is_some() && registration.push_resource() == Some(push_resource)
-        };
-        if registration.is_some_and(is_over) {
+        });
+        if is_over {
             self.save(Change::Told(name), out);
         }
     }

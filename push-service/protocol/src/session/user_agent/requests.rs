@@ -80,7 +80,14 @@ impl Requests {
     /// Whether an answer was waited for.
     fn answered(&mut self, name: SubscriptionName) -> bool {
         match self.0.get(&name).map(|request| request.state) {
-            Some(State::Sent(_)) => self.0.remove(&name).is_some(),
+            Some(State::Sent(_)) => {
+                self.0.remove(&name);
+                if self.0.is_empty() {
+                    // An empty map keeps room for eleven.
+                    self.0 = BTreeMap::new();
+                }
+                true
+            }
             Some(State::Again(_)) | None => false,
         }
     }
