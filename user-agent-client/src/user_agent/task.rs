@@ -431,6 +431,10 @@ impl Task {
         answer: impl Fn() -> Result<Subscription, SubscribeError>,
     ) -> bool {
         let waiting = self.subscribing.remove(&name).unwrap_or_default();
+        if self.subscribing.is_empty() {
+            // An empty map keeps its room.
+            self.subscribing = HashMap::new();
+        }
         // Whoever gave up waiting still learns of it as an event.
         waiting
             .into_iter()
