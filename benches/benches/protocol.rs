@@ -14,7 +14,7 @@ use push_protocol::encryption::SubscriptionKeys;
 use push_protocol::headers::{Strictness, content, topic, ttl, urgency};
 use push_protocol::vapid::{Credentials, SigningKey, credentials};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_text};
-use push_protocol::wire::websocket::{parse, write_notification};
+use push_protocol::wire::websocket::{parse, parse_answer, write_notification};
 use push_protocol::{
     Coding, Content, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName,
     Urgency, UserAgentId,
@@ -34,6 +34,7 @@ const MESSAGE: MessageId = MessageId {
 criterion_group!(
     protocol,
     frames,
+    answers,
     acknowledgement,
     vapid,
     capabilities,
@@ -56,6 +57,19 @@ fn frames(criterion: &mut Criterion) {
     criterion.bench_function("frame/read a notification", |bencher| {
         bencher.iter(|| match reader.read(black_box(&mut out)) {
             Ok(Some((Incoming::Text(text), _))) => text.len(),
+            other => panic!("{other:?}"),
+        });
+    });
+}
+
+/// What the user agent makes of a message: the service's counterpart is in `frame/write a notification`.
+fn answers(criterion: &mut Criterion) {
+    let mut out = Vec::new();
+    write_notification(&mut out, &notification());
+    let mut reader = FrameReader::new(Reader::UserAgent, 1 << 16);
+    criterion.bench_function("answer/parse a notification", |bencher| {
+        bencher.iter(|| match reader.read(black_box(&mut out)) {
+            Ok(Some((Incoming::Text(text), _))) => parse_answer(text),
             other => panic!("{other:?}"),
         });
     });

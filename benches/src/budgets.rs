@@ -2,7 +2,8 @@
 //!
 //! This is the one place to change them. They are for one core for the service and another for the load tool, and bodies
 //! of 1,000 bytes. `peer` is the best deployed service that was measured in the same way; `floor` does the same system
-//! calls and keeps nothing.
+//! calls and keeps nothing. Those of the user agent are chosen: what was measured, and a margin of a tenth for
+//! memory and of a third for CPU. Decrypting is most of the latter.
 
 /// Everything that is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,9 +111,9 @@ const BUDGETS: &[Budget] = &[
     row(AcceptanceP99,   "201 at 1,000 messages/s, p99",                   Millis,    AtMost(10.0),       None,           None),
     row(Startup,         "start to listening",                             Millis,    AtMost(50.0),       Some(60.0),     None),
     row(Resident,        "memory with nothing connected",                  Bytes,     AtMost(15e6),       Some(75e6),     None),
-    row(UserAgentIdle,   "user agent: memory per idle one",                Bytes,     AtMost(6_000.0),    None,           None),
-    row(UserAgentMessage,"user agent: CPU per message",                    Micros,    AtMost(200.0),      None,           None),
-    row(UserAgentKept,   "user agent: CPU per message, state directory",   Micros,    AtMost(200.0),      None,           None),
+    row(UserAgentIdle,   "user agent: memory per idle one",                Bytes,     AtMost(6_600.0),    None,           None),
+    row(UserAgentMessage,"user agent: CPU per message",                    Micros,    AtMost(170.0),      None,           None),
+    row(UserAgentKept,   "user agent: CPU per message, state directory",   Micros,    AtMost(160.0),      None,           None),
 ];
 
 const fn row(

@@ -197,9 +197,8 @@ impl Fake {
 
 fn frame(text: &Value) -> Vec<u8> {
     let mut out = Vec::new();
-    write_text(&mut out, None, |out| {
-        out.extend_from_slice(text.to_string().as_bytes())
-    });
+    let text = text.to_string();
+    write_text(&mut out, None, |out| out.extend_from_slice(text.as_bytes()));
     out
 }
 

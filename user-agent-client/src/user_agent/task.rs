@@ -425,6 +425,10 @@ impl Task {
         answer: impl Fn() -> Result<Subscription, SubscribeError>,
     ) -> bool {
         let waiting = self.subscribing.remove(&name).unwrap_or_default();
+        if self.subscribing.is_empty() {
+            // An empty map keeps its room.
+            self.subscribing = HashMap::new();
+        }
         let mut is_heard = false;
         for reply in waiting {
             is_heard |= reply.send(answer()).is_ok();

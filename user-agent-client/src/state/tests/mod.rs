@@ -171,7 +171,7 @@ fn any_history_survives() {
                     .prepared
                     .get(&name)
                     .or(rig.state.kept.entries.get(&name));
-                memory.prepared.insert(name, entry.unwrap().clone());
+                memory.prepared.insert(name, Arc::clone(entry.unwrap()));
             }
             if rig.state.save(&change).is_ok() {
                 memory.save(&change).unwrap();
@@ -414,11 +414,11 @@ fn a_state_belongs_to_one_service() {
 fn subscriptions_are_bounded() {
     let mut state = State::in_memory();
     let name = state.prepare("one").unwrap();
-    let entry = state.prepared[&name].clone();
+    let entry = Arc::clone(&state.prepared[&name]);
     for number in 2..SUBSCRIPTIONS as u128 {
         state
             .prepared
-            .insert(SubscriptionName(number.to_be_bytes()), entry.clone());
+            .insert(SubscriptionName(number.to_be_bytes()), Arc::clone(&entry));
     }
     state.prepare("last").unwrap();
     assert!(matches!(

@@ -184,6 +184,14 @@ fn coding(headers: Headers<'_>) -> Coding {
 }
 
 fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    let quoted = value
+        .get()
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
+    if let Some(text) = quoted.filter(|text| !text.contains('\\')) {
+        // Nearly always: nothing is escaped, and that it is a string was seen when it was passed over.
+        return Some(Cow::Borrowed(text));
+    }
     let text: Text<'_> = serde_json::from_str(value.get()).ok()?;
     Some(text.0)
 }
