@@ -4,7 +4,7 @@ Why it exists: the service must satisfy senders that were written without knowin
 library but the reading of its order and the printing of the answer; encryption and VAPID are the library's.
 
 Standard input, JSON: `subscription` (a W3C PushSubscription), `text` (null: no body), `ttl`, and if they are wanted
-`privateKey` (base64url) or `keyFile` (PEM, which comes first), `topic`, `urgency`, `contentEncoding`. Standard output,
+`privateKey` (base64url) or `pem` (a file, which comes first), `topic`, `urgency`, `contentEncoding`. Standard output,
 JSON: `status`, `location`, `ttl`, `body`. A refusal by the service is an answer, not an error of this script.
 """
 
@@ -25,7 +25,7 @@ def main() -> None:
     # Else a certificate bundle named in the environment would be asked after all; and no proxy is wanted either.
     session.trust_env = False
     warnings.filterwarnings("ignore", message="Unverified HTTPS request")
-    key = order.get("keyFile") or order.get("privateKey")
+    key = order.get("pem") or order.get("privateKey")
     try:
         answer = webpush(
             order["subscription"],

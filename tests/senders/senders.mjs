@@ -31,11 +31,11 @@ export function keysOfALibrary() {
   return webPush.generateVAPIDKeys();
 }
 
-/** A VAPID key pair from a PEM file, also in the words of libraries that take no file. */
-export function keysFromFile(keyFile) {
-  const { d, x, y } = createPrivateKey(readFileSync(keyFile)).export({ format: 'jwk' });
+/** A VAPID key pair from a PEM file (`pem`), also in the words of libraries that take no file. `file` is for our command. */
+export function keysFromFile(file) {
+  const { d, x, y } = createPrivateKey(readFileSync(file)).export({ format: 'jwk' });
   const point = [Buffer.of(4), Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url')];
-  return { publicKey: Buffer.concat(point).toString('base64url'), privateKey: d, keyFile };
+  return { publicKey: Buffer.concat(point).toString('base64url'), privateKey: d, file, pem: file };
 }
 
 /**
@@ -59,10 +59,10 @@ async function sendByLibrary(sender, { keys, ...order }) {
 
 /** What is told by exit codes here is told by the statuses that they stand for. */
 async function sendByCommand({ subscription, keys, text, base64, ttl = 600, topic, urgency }) {
-  assert.ok(!keys || keys.keyFile, 'the command takes keys from files');
+  assert.ok(!keys || keys.file, 'the command takes keys from files');
   const options = [
     ...['--subscription', '-', '--ttl', String(ttl), '--insecure'],
-    ...(keys ? ['--vapid-key', keys.keyFile, '--subject', 'mailto:tests@example.test'] : []),
+    ...(keys ? ['--vapid-key', keys.file, '--subject', 'mailto:tests@example.test'] : []),
     ...(topic ? ['--topic', topic] : []),
     ...(urgency ? ['--urgency', urgency] : []),
     ...(text === null ? ['--no-data'] : ['--', text ?? Buffer.from(base64, 'base64').toString()]),

@@ -31,12 +31,16 @@ pub mod books;
 mod sender;
 
 /// Names of the subscriptions; each has a sender of its own.
-const SUBSCRIPTIONS: [&str; 4] = ["alerts", "mail", "größe", "z"];
+const SUBSCRIPTIONS: [&str; 8] = [
+    "alerts", "build", "chat", "door", "größe", "mail", "tea time", "z",
+];
 /// In half of the rounds the user agent is killed within this time after its start: from before its first connection to
 /// well into its messages.
 const LIFE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(300));
-/// In the others after so many lines at most.
-const LINES: usize = 60;
+/// In the others after so many lines at most. Chosen: fewer than a service has on the wire at once, and than are sent in the
+/// meantime; so the next messages wait in the user agent when it is killed, and again the next time, and must not be
+/// taken for messages that were tried.
+const LINES: usize = 16;
 /// Once in so many rounds the service is killed as well.
 const NODE_KILLED_ONCE_IN: usize = 6;
 /// How long the drain may take: a user agent that has missed its service for a while is patient.
@@ -151,7 +155,7 @@ impl Killer {
         if self.chance.one_in(NODE_KILLED_ONCE_IN) {
             self.node_killed(&mut listener).await;
         }
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             let lines = 1 + self.chance.below(LINES);
             let goes_on = within("the lines come", self.read(&mut listener, lines)).await;
             assert!(goes_on, "it ended by itself: {}", listener.log().text());

@@ -7,6 +7,7 @@
 // Usage: PUSH_SERVICE_BIN=… USER_AGENT_CLIENT_BIN=… PYTHON=… node user_agent/run.mjs [SCENE …]
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,6 +45,7 @@ await playScenes('user agent', process.argv.slice(2), SERVICE, async ({ serverUr
     await asLinesOfText(stage);
     await byACommand(stage);
     await byACommandThatFails(stage);
+    await stoppedAtWork(stage);
     await theEndOfASubscription(stage);
     await exitCodes(stage);
   } finally {
@@ -62,8 +64,8 @@ async function subscribing(stage) {
   const ours = keysFromFile(file);
   assert.equal(ours.publicKey, key, 'others read the same key from the file');
   const theirs = keysOfALibrary();
-  theirs.keyFile = join(directory, 'library.json');
-  await writeFile(theirs.keyFile, JSON.stringify({ publicKey: theirs.publicKey, privateKey: theirs.privateKey }));
+  theirs.file = join(directory, 'library.json');
+  await writeFile(theirs.file, JSON.stringify({ publicKey: theirs.publicKey, privateKey: theirs.privateKey }));
 
   stage.subscriptions = [];
   for (const [name, keys] of [
@@ -189,6 +191,23 @@ async function byACommandThatFails({ agent, directory, subscriptions: [{ keys, s
   assert.equal(await next.end(), 0, next.said);
 }
 
+/** A signal lets the command finish that is at work: its message counts, and the one behind it stays with the service. */
+async function stoppedAtWork({ agent, directory, subscriptions: [{ name, keys, subscription }] }) {
+  const [begun, go] = [join(directory, 'begun'), join(directory, 'go')];
+  execFileSync('mkfifo', [begun, go]);
+  await accepted('pywebpush', { subscription, keys, text: 'worked on' });
+  await accepted('pywebpush', { subscription, keys, text: 'behind it' });
+  const listener = agent.listen('--exec', `echo > '${begun}'; cat '${go}'`);
+  await readFile(begun);
+  const ended = listener.stop();
+  await writeFile(go, 'finished\n');
+  assert.equal(await ended, 0, listener.said);
+  assert.deepEqual(listener.unread, ['finished']);
+  const next = agent.listen('--format', 'json', '--count', '1');
+  assert.deepEqual(await next.message(), [name, 'behind it']);
+  assert.equal(await next.end(), 0, next.said);
+}
+
 /** An ended subscription is gone for its senders and from the list, and the other one is not. */
 async function theEndOfASubscription({ agent, senders, subscriptions: [ended, other] }) {
   const { code, said } = await agent.unsubscribe(ended.name);
@@ -220,8 +239,8 @@ async function exitCodes({ agent, directory, subscriptions: [{ keys, subscriptio
     [3, ['list', '--state', join(directory, 'nowhere')], 'nowhere'],
     [4, ['subscribe', '--server', nobody, '--state', join(directory, 'new'), '--timeout', '1'], 'gave up after 1 s'],
     [2, ['send', '--subscription', file, '--vapid-key', join(directory, 'no.pem'), 'x'], 'no.pem'],
-    [2, ['send', '--subscription', keys.keyFile, 'x'], keys.keyFile],
-    [5, ['send', '--subscription', file, '--vapid-key', keys.keyFile, '--insecure', 'x'], 'forget it'],
+    [2, ['send', '--subscription', keys.file, 'x'], keys.file],
+    [5, ['send', '--subscription', file, '--vapid-key', keys.file, '--insecure', 'x'], 'forget it'],
     [1, ['send', '--subscription', file, 'x'.repeat(3994)], '3993'],
   ];
   for (const [expected, args, sentence] of rows) {

@@ -110,12 +110,12 @@ impl Books {
     /// The user agent printed this line.
     pub fn printed(&mut self, line: &str) {
         if let Err(breach) = self.enter(line) {
-            self.breach(breach);
+            self.breach(&breach);
         }
     }
 
     /// Something broke a promise.
-    pub fn breach(&mut self, breach: String) {
+    pub fn breach(&mut self, breach: &str) {
         let breach = format!("life {}: {breach}", self.life);
         self.breaches.push(breach);
     }

@@ -19,7 +19,7 @@ use crate::within;
 
 /// Between two messages of one sender. Chosen, because all of them together then send so much that the user agent is
 /// rarely without work when it is killed, and has caught up before the test runs out of patience.
-const PAUSE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(10));
+const PAUSE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(4));
 
 /// What the application server was told: where to send, and the keys to encrypt for.
 pub(super) struct Recipient {
@@ -96,7 +96,7 @@ async fn push(
         _ => {
             world
                 .books()
-                .breach(format!("message {message} was answered {status}"));
+                .breach(&format!("message {message} was answered {status}"));
             Outcome::Unknown
         }
     };

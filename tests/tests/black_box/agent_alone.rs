@@ -14,11 +14,12 @@ const STATE: i32 = 3;
 /// "The push service can't be reached, or didn't answer in time."
 const UNREACHABLE: i32 = 4;
 
-/// Names and contents of a directory's files.
+/// Names and contents of a directory's files; but for the lock, in which each process writes its number.
 fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(directory).expect("a directory");
     entries
         .map(|entry| entry.expect("an entry"))
+        .filter(|entry| entry.file_name() != "lock")
         .map(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
             (name, fs::read(entry.path()).expect("a file"))
@@ -26,10 +27,16 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
+/// A service that can be reached over TLS only.
+async fn secure() -> Node {
+    let nowhere = Vec::<String>::new();
+    Node::start(Settings::new().tls().set("listen.http", nowhere)).await
+}
+
 /// A service with a private CA is trusted by `--ca`, by all that connects, and nothing has to be said about it.
 #[tokio::test]
 async fn a_private_ca_is_trusted() {
-    let node = Node::start(Settings::new().tls()).await;
+    let node = secure().await;
     let certificate = node.certificate().certificate.display().to_string();
     let agent = Agent::at(&node.tls_door()).connecting_with(&["--ca", &certificate]);
     let subscription = agent.subscribe("door", &[]).await;
@@ -48,7 +55,7 @@ async fn a_private_ca_is_trusted() {
 /// `--insecure` accepts the same service without its CA, and says each time what that means.
 #[tokio::test]
 async fn insecure_says_so() {
-    let node = Node::start(Settings::new().tls()).await;
+    let node = secure().await;
     let agent = Agent::at(&node.tls_door()).connecting_with(&["--insecure"]);
     let subscribed = agent.try_subscribe("door", &[]).await;
     assert_eq!(subscribed.code, Some(0), "{}", subscribed.said);
@@ -65,7 +72,7 @@ async fn insecure_says_so() {
 /// who listens tries again, because it may be mended.
 #[tokio::test]
 async fn an_untrusted_certificate_is_refused() {
-    let node = Node::start(Settings::new().tls()).await;
+    let node = secure().await;
     let certificate = node.certificate().certificate.display().to_string();
     let stranger = Agent::at(&node.tls_door());
     let refused = stranger.try_subscribe("door", &["--timeout", "1"]).await;

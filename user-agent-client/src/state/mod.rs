@@ -54,6 +54,7 @@ pub use snapshot::Snapshot;
 use snapshot::{Entry, is_label};
 
 use crate::defaults::{SERVER_URL_BYTES, SUBSCRIPTIONS};
+use crate::server_url::ServerUrl;
 use crate::subscription::Subscription;
 
 /// What a user agent keeps. The only one to use its directory.
@@ -127,7 +128,8 @@ impl State {
         self.kept.server()
     }
 
-    /// Says which service all is with. It stays the same: identity and subscriptions are of no use to another.
+    /// Says which service all is with. It stays the same, though its port, its path or its TLS may change: identity and
+    /// subscriptions are of no use on another host.
     ///
     /// # Errors
     ///
@@ -135,9 +137,9 @@ impl State {
     pub fn set_server(&mut self, url: &str) -> Result<(), StateError> {
         match self.server() {
             Some(known) if known == url => return Ok(()),
-            Some(_) => return Err(StateError::OtherServer),
-            None if url.len() > SERVER_URL_BYTES => return Err(StateError::ServerTooLong),
-            None => {}
+            _ if url.len() > SERVER_URL_BYTES => return Err(StateError::ServerTooLong),
+            Some(known) if !is_same_service(known, url) => return Err(StateError::OtherServer),
+            _ => {}
         }
         let mut next = self.kept.without_messages();
         next.server = Some(url.into());
@@ -259,4 +261,11 @@ fn random_bits() -> Result<[u8; 16], StateError> {
         .fill(&mut bits)
         .map_err(|_| StateError::NoRandomness)?;
     Ok(bits)
+}
+
+fn is_same_service(known: &str, other: &str) -> bool {
+    match (ServerUrl::parse(known), ServerUrl::parse(other)) {
+        (Ok(known), Ok(other)) => known.is_same_service(&other),
+        _ => false,
+    }
 }

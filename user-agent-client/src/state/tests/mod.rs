@@ -405,6 +405,10 @@ fn a_state_belongs_to_one_service() {
     rig.state.set_server("wss://one.example/secret").unwrap();
     let error = rig.state.set_server("wss://two.example/secret").unwrap_err();
     assert!(matches!(error, StateError::OtherServer));
+    // WS-CLS-3: on the same host it is the same service.
+    rig.state.set_server("ws://one.example:8080/other").unwrap();
+    assert_eq!(rig.state.server(), Some("ws://one.example:8080/other"));
+    rig.state.set_server("wss://one.example/secret").unwrap();
     assert!(!error.to_string().contains("secret"));
     assert_eq!(rig.state.server(), Some("wss://one.example/secret"));
 }
