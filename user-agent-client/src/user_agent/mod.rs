@@ -190,6 +190,13 @@ impl Events {
         std::future::poll_fn(|context| self.poll_event(context)).await
     }
 
+    /// The next one that is no message; `None` when the user agent has stopped. For a program that subscribes or
+    /// unsubscribes and leaves: messages are not asked for, so none is attempted, and all of them come again on the next
+    /// channel. Cancel safe.
+    pub async fn next_news(&mut self) -> Option<Event> {
+        self.news.recv().await
+    }
+
     /// News first: there is little of it, and it may explain what follows. A message leaves the task only when it is asked
     /// for here: what waits there was not attempted, and what the application was done with before is kept by then.
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
