@@ -52,7 +52,8 @@ use messages_log::{MessagesLog, Record};
 pub use snapshot::Snapshot;
 use snapshot::{Entry, is_label};
 
-use crate::defaults::{SERVER_URL_BYTES, SUBSCRIPTIONS};
+use crate::defaults::SUBSCRIPTIONS;
+use crate::server_url::ServerUrl;
 use crate::subscription::Subscription;
 
 /// What a user agent keeps. The only one to use its directory.
@@ -121,25 +122,27 @@ impl State {
         })
     }
 
-    /// The URL of the service that all is with, by the letter; `None` until it was set.
-    pub fn server(&self) -> Option<&str> {
+    /// The service that all is with; `None` until it was set.
+    pub fn server(&self) -> Option<&ServerUrl> {
         self.kept.server()
     }
 
-    /// Says which service all is with. It stays the same: identity and subscriptions are of no use to another.
+    /// Says which service all is with, or where on its host that is now: another port, scheme or secret is taken, another
+    /// service never. Identity and subscriptions are of no use to that one, and the identity is a secret (WS-CLS-3).
     ///
     /// # Errors
     ///
-    /// It is another one already, its URL is too long, or it can't be kept.
-    pub fn set_server(&mut self, url: &str) -> Result<(), StateError> {
+    /// [`StateError::OtherService`], or it can't be kept.
+    pub fn set_server(&mut self, server: &ServerUrl) -> Result<(), StateError> {
         match self.server() {
-            Some(known) if known == url => return Ok(()),
-            Some(_) => return Err(StateError::OtherServer),
-            None if url.len() > SERVER_URL_BYTES => return Err(StateError::ServerTooLong),
-            None => {}
+            Some(known) if known == server => return Ok(()),
+            Some(known) if !known.is_same_service(server) => {
+                return Err(StateError::OtherService(known.clone()));
+            }
+            Some(_) | None => {}
         }
         let mut next = self.kept.without_messages();
-        next.server = Some(url.into());
+        next.server = Some(server.clone());
         self.keep(next)
     }
 

@@ -10,6 +10,7 @@ use ring::rand::SystemRandom;
 
 use super::error::StateError;
 use crate::defaults::LABEL_CHARACTERS;
+use crate::server_url::ServerUrl;
 use crate::subscription::Subscription;
 
 /// What a user agent keeps, as it was at one moment.
@@ -17,7 +18,7 @@ use crate::subscription::Subscription;
 /// **Invariant:** each registration has an entry, each entry a registration; no two wanted ones have the same label.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    pub(super) server: Option<Box<str>>,
+    pub(super) server: Option<ServerUrl>,
     pub(super) durable: Durable,
     pub(super) entries: BTreeMap<SubscriptionName, Entry>,
 }
@@ -32,9 +33,9 @@ pub(super) struct Entry {
 }
 
 impl Snapshot {
-    /// The URL of the service that the subscriptions are with, by the letter.
-    pub fn server(&self) -> Option<&str> {
-        self.server.as_deref()
+    /// The service that the subscriptions are with.
+    pub fn server(&self) -> Option<&ServerUrl> {
+        self.server.as_ref()
     }
 
     /// What the session has to know.

@@ -69,8 +69,8 @@ impl UserAgent {
     ///
     /// # Errors
     ///
-    /// [`StartError::OtherService`] if the state belongs to a service on another host: showing it our identity would tell
-    /// it a secret, and lose every subscription.
+    /// [`StateError::OtherService`] if the state belongs to a service on another host: showing that one our identity would
+    /// tell it a secret, and lose every subscription. Else [`StateError`] if it can't be kept which service this is.
     ///
     /// # Panics
     ///
@@ -80,8 +80,8 @@ impl UserAgent {
         trust: Trust,
         mut state: State,
         options: &Options,
-    ) -> Result<(Self, Events), StartError> {
-        belong_to(&mut state, &server)?;
+    ) -> Result<(Self, Events), StateError> {
+        state.set_server(&server)?;
         let (calls, called) = mpsc::channel(defaults::CALLS);
         // One message at a time is asked for, so there is always room.
         let (asks, asked) = mpsc::channel(1);
@@ -221,43 +221,6 @@ impl Stream for Events {
         self.poll_event(context)
     }
 }
-
-/// A state belongs to one service for life.
-fn belong_to(state: &mut State, server: &ServerUrl) -> Result<(), StartError> {
-    if let Some(known) = state.server()
-        && !ServerUrl::parse(known).is_ok_and(|known| known.is_same_service(server))
-    {
-        return Err(StartError::OtherService(known.to_owned()));
-    }
-    if state.server() != Some(server.as_str()) {
-        state.set_server(server.as_str()).map_err(StartError::State)?;
-    }
-    Ok(())
-}
-
-/// Why a user agent doesn't start.
-#[derive(Debug)]
-pub enum StartError {
-    /// The state belongs to this other service.
-    OtherService(String),
-    /// The state can't be kept.
-    State(StateError),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OtherService(known) => write!(
-                f,
-                "this state belongs to the service at {}: use another state for another service, or unsubscribe first",
-                ServerUrl::parse(known).map_or_else(|_| "another address".to_owned(), |url| url.to_string())
-            ),
-            Self::State(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// Why there is no subscription.
 #[derive(Debug)]

@@ -346,7 +346,8 @@ async fn news_leave_messages_alone() {
 async fn a_state_belongs_to_one_service() {
     let service = Service::start().await;
     let mut state = State::in_memory();
-    state.set_server("wss://push.example.net/").unwrap();
+    let known = ServerUrl::parse("wss://push.example.net/").unwrap();
+    state.set_server(&known).unwrap();
     let refused = UserAgent::start(service.url(), Trust::system(), state, &options());
-    assert!(matches!(refused, Err(StartError::OtherService(_))));
+    assert!(matches!(refused, Err(StateError::OtherService(_))));
 }
