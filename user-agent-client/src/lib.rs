@@ -93,6 +93,7 @@ pub mod declarative;
 pub mod defaults;
 pub mod message;
 pub mod network;
+mod retry_after;
 pub mod server_url;
 pub mod state;
 pub mod subscription;
