@@ -32,14 +32,19 @@ use crate::tls::Trust;
 use task::{Call, Task};
 
 /// A handle to a user agent that runs. Cheap to clone.
+///
+/// Every method is cancel safe: a call that is dropped was made, or was not made at all. What was asked for by then stays
+/// asked for.
 #[derive(Clone, Debug)]
 pub struct UserAgent {
     calls: mpsc::Sender<Call>,
 }
 
-/// What happens to a user agent, in the order in which it happens. Also a [`Stream`].
+/// What happens to a user agent: messages in their order, and news before them, in theirs. Also a [`Stream`].
 ///
-/// Dropping it stops the user agent: messages that were not taken out of it come again.
+/// Read it, or drop it. Up to [`NEWS`](defaults::NEWS) news wait to be read, and further ones are lost: then
+/// [`subscriptions`](UserAgent::subscriptions) says what has come of subscriptions. Messages that aren't read wait with the
+/// service. Dropping it stops the user agent: messages that were not taken out of it come again.
 #[derive(Debug)]
 pub struct Events {
     asks: mpsc::Sender<()>,
@@ -99,10 +104,8 @@ impl UserAgent {
     }
 
     /// Makes a subscription of this name, or finds it again: then it is the same, with the same keys and push resource.
-    /// Resolves when the service has confirmed it, which takes as long as there is no network: give it a deadline. What
-    /// was asked for stays asked for.
-    ///
-    /// Cancel safe: the wish stays.
+    /// Resolves when the service has confirmed it, which takes as long as there is no network: give it a deadline. After
+    /// that, [`Event::Subscribed`] or [`Event::Refused`] says what came of it.
     ///
     /// # Errors
     ///
@@ -127,7 +130,7 @@ impl UserAgent {
     ///
     /// # Errors
     ///
-    /// [`SubscribeError::Stopped`], and [`SubscribeError::State`] if that can't be kept.
+    /// [`SubscribeError::Stopped`].
     pub async fn unsubscribe(&self, label: &str) -> Result<bool, SubscribeError> {
         let (reply, answer) = oneshot::channel();
         let label = label.into();
@@ -136,7 +139,7 @@ impl UserAgent {
         answer.await.unwrap_or(Err(SubscribeError::Stopped))
     }
 
-    /// Waits until the service has confirmed that every ended subscription is gone. Cancel safe.
+    /// Waits until the service has confirmed that every ended subscription is gone, or the user agent has stopped.
     pub async fn settled(&self) {
         self.ask(|reply| Call::Settled { reply }).await;
     }
@@ -148,8 +151,8 @@ impl UserAgent {
             .unwrap_or_default()
     }
 
-    /// The application server knows the new push resource and keys of [`Event::Renewed`].
-    /// Of this push resource: if the subscription has yet another one by now, that is left to tell.
+    /// The application server knows the push resource and keys of this subscription, as [`Event::Renewed`] gave it. Of this
+    /// push resource: if the subscription has yet another one by now, that is left to tell.
     pub async fn told(&self, subscription: &Subscription) {
         if let Some(push_resource) = subscription.push_resource.clone() {
             let name = subscription.name;
@@ -158,6 +161,7 @@ impl UserAgent {
     }
 
     /// The machine has another network, or one again: the channel is probed, or a wait for one ends.
+    /// [`NetworkChanges`](crate::network::NetworkChanges) knows when.
     pub async fn network_changed(&self) {
         let _ = self.calls.send(Call::NetworkChanged).await;
     }
@@ -222,16 +226,16 @@ impl Stream for Events {
     }
 }
 
-/// Why there is no subscription.
+/// Why there is no subscription, or why one doesn't end.
 #[derive(Debug)]
 pub enum SubscribeError {
     /// There is one of this name, for another application server: `InvalidStateError` in a browser (WP-SUB-6).
     OtherKey,
     /// The service won't make it; its status. Most likely the application server's key is not one.
     Refused(u16),
-    /// The name can't be one, or the state can't be kept.
+    /// The name can't be one, or there are too many subscriptions.
     State(StateError),
-    /// The user agent has stopped.
+    /// The user agent has stopped. If that is because this could not be kept, [`Event::Failed`] says why.
     Stopped,
 }
 
@@ -250,4 +254,12 @@ impl fmt::Display for SubscribeError {
     }
 }
 
-impl std::error::Error for SubscribeError {}
+impl std::error::Error for SubscribeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // It speaks for itself, so what is behind it comes next.
+            Self::State(error) => error.source(),
+            Self::OtherKey | Self::Refused(_) | Self::Stopped => None,
+        }
+    }
+}
