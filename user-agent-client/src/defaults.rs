@@ -60,7 +60,8 @@ pub const STOP_WITHIN: Duration = SECOND.saturating_mul(20);
 /// Calls from the application that wait for the user agent's task.
 pub const CALLS: usize = 32;
 
-/// News that the application has not read. Chosen: one that never reads any loses nothing that it can't ask for.
+/// News that the application has not read; further ones are dropped. Chosen: one that never reads any loses nothing that it
+/// can't ask for.
 pub const NEWS: usize = 64;
 
 // What a user agent keeps.

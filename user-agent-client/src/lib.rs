@@ -94,6 +94,7 @@ pub mod defaults;
 pub mod message;
 pub mod network;
 mod queue;
+mod retry_after;
 pub mod server_url;
 pub mod state;
 pub mod subscription;

@@ -114,8 +114,9 @@ impl Drop for Verdict {
 pub struct Data(Vec<u8>);
 
 impl Data {
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+    /// As if these bytes had been sent: also for the tests of an application.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(bytes.into())
     }
 
     /// As it was sent.
@@ -125,8 +126,12 @@ impl Data {
 
     /// As text: UTF-8 without its byte order mark; what is none becomes U+FFFD.
     pub fn text(&self) -> String {
-        let bytes = self.0.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.0);
-        String::from_utf8_lossy(bytes).into_owned()
+        String::from_utf8_lossy(self.without_mark()).into_owned()
+    }
+
+    /// As text, if all of it is; without its byte order mark.
+    pub fn utf8(&self) -> Option<&str> {
+        std::str::from_utf8(self.without_mark()).ok()
     }
 
     /// As JSON.
@@ -136,6 +141,10 @@ impl Data {
     /// Where it isn't, or is not a `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.text())
+    }
+
+    fn without_mark(&self) -> &[u8] {
+        self.0.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.0)
     }
 }
 
@@ -154,7 +163,7 @@ mod tests {
     /// WP-RCV-7: bytes, text and JSON, as browsers read them.
     #[test]
     fn data_reads_as_in_browsers() {
-        let data = |bytes: &[u8]| Data::new(bytes.to_vec());
+        let data = |bytes: &[u8]| Data::new(bytes);
         let rows: [(&[u8], &str); 4] = [
             (b"", ""),
             ("Grüße ☃".as_bytes(), "Grüße ☃"),
@@ -166,6 +175,8 @@ mod tests {
             assert_eq!(data(bytes).text(), text);
             assert_eq!(data(bytes).text(), text);
         }
+        assert_eq!(data(b"\xef\xbb\xbfx").utf8(), Some("x"));
+        assert_eq!(data(b"a\xffb").utf8(), None);
         assert_eq!(data(b"\xef\xbb\xbf[1,2]").json::<Vec<u8>>().unwrap(), [1, 2]);
         assert!(data(b"[1,").json::<Vec<u8>>().is_err());
         assert_eq!(format!("{:?}", data(b"secret")), "Data(6 bytes)");

@@ -25,12 +25,11 @@ struct Shared {
     loaded: OnceLock<Arc<ClientConfig>>,
 }
 
-#[derive(Debug)]
 enum Whom {
     System,
     SystemAnd(PathBuf),
     Anybody,
-    Given,
+    Given(Arc<ClientConfig>),
 }
 
 impl Trust {
@@ -52,10 +51,7 @@ impl Trust {
     /// As `config` says, for those who need more: client certificates, pinned keys, other session caches. It has to speak
     /// HTTP/1.1: its ALPN protocols are `http/1.1` or none.
     pub fn with_config(config: Arc<ClientConfig>) -> Self {
-        let trust = Self::new(Whom::Given);
-        // Nobody else has it yet, so nothing is loaded.
-        let _ = trust.0.loaded.set(config);
-        trust
+        Self::new(Whom::Given(config))
     }
 
     /// What TLS connections are made with. The first call reads files, for some milliseconds; those after it read none.
@@ -67,7 +63,7 @@ impl Trust {
         if let Some(config) = self.0.loaded.get() {
             return Ok(Arc::clone(config));
         }
-        let config = Arc::new(self.0.whom.load()?);
+        let config = self.0.whom.load()?;
         Ok(Arc::clone(self.0.loaded.get_or_init(|| config)))
     }
 
@@ -88,7 +84,12 @@ impl Default for Trust {
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Trust").field(&self.0.whom).finish()
+        match &self.0.whom {
+            Whom::System => f.write_str("Trust(system)"),
+            Whom::SystemAnd(file) => write!(f, "Trust(system and {})", file.display()),
+            Whom::Anybody => f.write_str("Trust(anybody)"),
+            Whom::Given(_) => f.write_str("Trust(given)"),
+        }
     }
 }
 
@@ -132,44 +133,42 @@ impl fmt::Display for TrustError {
 }
 
 impl Whom {
-    fn load(&self) -> Result<ClientConfig, TrustError> {
+    fn load(&self) -> Result<Arc<ClientConfig>, TrustError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let anybody = Arc::new(Anybody(Arc::clone(&provider)));
-        let builder = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(TrustError::Tls)?;
-        let mut config = match self.roots()? {
-            Some(roots) => builder.with_root_certificates(roots).with_no_client_auth(),
-            None => builder
+        let mut config = match self {
+            Self::Given(config) => return Ok(Arc::clone(config)),
+            Self::System => builder.with_root_certificates(system()?),
+            Self::SystemAnd(file) => builder.with_root_certificates(system_and(file)?),
+            Self::Anybody => builder
                 .dangerous()
-                .with_custom_certificate_verifier(anybody)
-                .with_no_client_auth(),
-        };
+                .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+        }
+        .with_no_client_auth();
         config.resumption = Resumption::in_memory_sessions(TLS_SESSIONS);
         // The service speaks HTTP/2 on the same port, where the upgrade is another one.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(config)
+        Ok(Arc::new(config))
     }
+}
 
-    /// `None`: no certificate is looked at.
-    fn roots(&self) -> Result<Option<RootCertStore>, TrustError> {
-        let mut roots = RootCertStore::empty();
-        match self {
-            Self::Anybody | Self::Given => return Ok(None),
-            Self::System => {
-                let why = add_system(&mut roots);
-                if roots.is_empty() {
-                    return Err(TrustError::NoSystemCertificates(why));
-                }
-            }
-            // A machine for one purpose may have this one CA and no others.
-            Self::SystemAnd(file) => {
-                add_system(&mut roots);
-                add_file(&mut roots, file)?;
-            }
-        }
-        Ok(Some(roots))
+fn system() -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    let why = add_system(&mut roots);
+    if roots.is_empty() {
+        return Err(TrustError::NoSystemCertificates(why));
     }
+    Ok(roots)
+}
+
+/// A machine for one purpose may have this one CA and no others.
+fn system_and(file: &Path) -> Result<RootCertStore, TrustError> {
+    let mut roots = RootCertStore::empty();
+    add_system(&mut roots);
+    add_file(&mut roots, file)?;
+    Ok(roots)
 }
 
 /// Adds what the system has, without what it has that is none; returns what went wrong, if anything did.

@@ -1,4 +1,4 @@
-//! Base64 as keys are spelled: either alphabet, padded or not, but only one spelling of the bits.
+//! Base64 as others spell keys and bodies: padded or not, keys in either alphabet, but only one spelling of the bits.
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 /// Characters of the longest key, a P-256 point with padding.
 const MAX_KEY_BYTES: usize = 88;
 
-const KEYS: GeneralPurpose = GeneralPurpose::new(
+const PADDED_OR_NOT: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -26,8 +26,14 @@ pub(crate) fn decode_key<const N: usize>(text: &str) -> Option<[u8; N]> {
         };
     }
     let mut key = [0; N];
-    let written = KEYS.decode_slice(spelling, &mut key).ok()?;
+    let written = PADDED_OR_NOT.decode_slice(spelling, &mut key).ok()?;
     (written == N).then_some(key)
+}
+
+/// Reads the body of a push message: base64url, with padding or without (WS-NOT-3). Takes as much memory as it has bytes,
+/// which the caller has bounded by accepting `text`.
+pub(crate) fn decode_body(text: &str) -> Option<Vec<u8>> {
+    PADDED_OR_NOT.decode(text).ok()
 }
 
 #[cfg(test)]

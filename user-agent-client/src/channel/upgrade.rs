@@ -8,7 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{OpenError, Wire, random};
-use crate::defaults::{RETRY_AFTER_MOST, UPGRADE_HEAD_BYTES, UPGRADE_HEADERS};
+use crate::defaults::{UPGRADE_HEAD_BYTES, UPGRADE_HEADERS};
+use crate::retry_after;
 use crate::server_url::ServerUrl;
 
 /// RFC 6455 §1.3.
@@ -137,17 +138,8 @@ impl<'a> Headers<'a> {
         Ok(())
     }
 
-    /// `Retry-After` in either form (RFC 9110 §10.2.3). A time that is over means now.
     fn retry_after(&self, now: SystemTime) -> Option<Duration> {
-        let value = self.values("retry-after").next()?;
-        let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-            // What doesn't fit is long.
-            value.parse().map_or(Duration::MAX, Duration::from_secs)
-        } else {
-            let at = httpdate::parse_http_date(value).ok()?;
-            at.duration_since(now).unwrap_or_default()
-        };
-        Some(wait.min(RETRY_AFTER_MOST))
+        retry_after::parse(self.values("retry-after").next()?, now)
     }
 
     fn has_token(&self, name: &str, token: &str) -> bool {
@@ -174,33 +166,5 @@ mod tests {
     #[test]
     fn the_rfcs_key() {
         assert_eq!(accept("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
-
-    /// RFC 9110 §10.2.3: seconds or a date, which is measured from now; nonsense counts as absent.
-    #[test]
-    fn retry_after_in_either_form() {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let seconds = |seconds| Some(Duration::from_secs(seconds));
-        let rows = [
-            ("120", seconds(120)),
-            (" 0 ", seconds(0)),
-            ("Sun, 06 Nov 1994 08:50:37 GMT", seconds(60)),
-            ("Sun, 06 Nov 1994 08:49:36 GMT", seconds(0)),
-            ("Sunday, 06-Nov-94 08:49:47 GMT", seconds(10)),
-            ("99999999999999999999999", Some(RETRY_AFTER_MOST)),
-            ("Sat, 06 Nov 2094 08:50:37 GMT", Some(RETRY_AFTER_MOST)),
-            ("-1", None),
-            ("1.5", None),
-            ("soon", None),
-            ("", None),
-        ];
-        for (value, expected) in rows {
-            let header = httparse::Header {
-                name: "Retry-After",
-                value: value.as_bytes(),
-            };
-            assert_eq!(Headers(&[header]).retry_after(now), expected, "{value}");
-        }
-        assert_eq!(Headers(&[]).retry_after(now), None);
     }
 }

@@ -212,13 +212,11 @@ fn public_key(text: &str) -> Result<PublicKey, &'static str> {
 
 /// More than a year is no waiting; and it would be too long for some clocks.
 fn seconds(text: &str) -> Result<Duration, &'static str> {
-    let seconds = text
-        .parse()
-        .ok()
-        .filter(|seconds| (1..=31_536_000).contains(seconds));
+    const YEAR: u64 = 365 * 24 * 3_600;
+    let seconds = text.parse().ok().filter(|seconds| (1..=YEAR).contains(seconds));
     seconds
         .map(Duration::from_secs)
-        .ok_or("it takes a whole number of seconds, at least 1")
+        .ok_or("it takes a whole number of seconds, from 1 to 31536000, which is a year")
 }
 
 fn ttl(text: &str) -> Result<Ttl, &'static str> {

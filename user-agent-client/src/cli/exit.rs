@@ -8,7 +8,7 @@ use user_agent_client::application_server::key_file::KeyFileError;
 use user_agent_client::server_url::ServerUrlError;
 use user_agent_client::state::StateError;
 use user_agent_client::tls::TrustError;
-use user_agent_client::user_agent::{StartError, SubscribeError};
+use user_agent_client::user_agent::SubscribeError;
 
 /// How the command ends. **Invariant:** scripts rely on the numbers; they never change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,25 +78,13 @@ impl Failure {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let exit = match error {
-            StateError::BadLabel
-            | StateError::LabelInUse(_)
-            | StateError::ServerTooLong
-            | StateError::OtherServer => Exit::Usage,
+            StateError::BadLabel | StateError::LabelInUse(_) | StateError::OtherService(_) => Exit::Usage,
             StateError::TooManySubscriptions | StateError::NotPrepared(_) | StateError::NoRandomness => {
                 Exit::Failed
             }
             _ => Exit::State,
         };
         Self::new(exit, error)
-    }
-}
-
-impl From<StartError> for Failure {
-    fn from(error: StartError) -> Self {
-        match error {
-            StartError::State(error) => error.into(),
-            other @ StartError::OtherService(_) => Self::usage(other),
-        }
     }
 }
 

@@ -32,9 +32,10 @@ fn default_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<Path
 
 /// The push service that was asked for, or the one that the state belongs to.
 pub(super) fn server(asked: Option<&str>, state: &State, directory: &Path) -> Result<ServerUrl, Failure> {
-    match asked.or(state.server()) {
-        Some(url) => Ok(ServerUrl::parse(url)?),
-        None => Err(Failure::usage(format_args!(
+    match (asked, state.server()) {
+        (Some(url), _) => Ok(ServerUrl::parse(url)?),
+        (None, Some(known)) => Ok(known.clone()),
+        (None, None) => Err(Failure::usage(format_args!(
             "the state in {} knows no push service yet; say which with --server wss://HOST",
             directory.display()
         ))),
@@ -107,11 +108,9 @@ mod tests {
         let failure = server(None, &state, Path::new("s")).unwrap_err();
         assert!(failure.why.contains("--server"), "{}", failure.why);
         assert!(server(Some("nonsense"), &state, Path::new("s")).is_err());
-        state.set_server("wss://push.example/").unwrap();
-        assert_eq!(
-            server(None, &state, Path::new("s")).unwrap().host(),
-            "push.example"
-        );
+        let known = ServerUrl::parse("wss://push.example/").unwrap();
+        state.set_server(&known).unwrap();
+        assert_eq!(server(None, &state, Path::new("s")).unwrap(), known);
         let asked = server(Some("ws://localhost:8080"), &state, Path::new("s")).unwrap();
         assert_eq!(asked.host(), "localhost");
     }

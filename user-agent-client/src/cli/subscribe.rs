@@ -22,19 +22,17 @@ pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
     let (agent, mut events) = UserAgent::start(server, trust, state, &Options::default())?;
     let asked = agent.subscribe(&arguments.name, arguments.application_server_key);
     let subscribed = tokio::select! {
-        subscribed = asked => subscribed.map_err(Failure::from),
+        // What went wrong first: it says more than that the user agent has stopped.
+        biased;
         failure = trouble(&mut events, arguments.timeout) => Err(failure),
+        subscribed = asked => subscribed.map_err(Failure::from),
         () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; the subscription stays asked for")),
     };
     let printed = match subscribed {
         Ok(subscription) => print(&agent, &subscription).await,
         Err(failure) => Err(failure),
     };
-    drop(events);
-    tokio::select! {
-        () = agent.stop() => {}
-        () = signals.next() => {}
-    }
+    leave(&agent, events, &mut signals).await;
     printed
 }
 
@@ -49,14 +47,13 @@ async fn print(agent: &UserAgent, subscription: &Subscription) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
-/// Says what hinders, until it was hindered for too long.
+/// Says what hinders, until it was hindered for too long. Messages are left to who listens.
 pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
     let until = Instant::now() + within;
     let mut last = None;
     loop {
         let event = tokio::select! {
-            // Messages are left to who listens.
-            event = events.news() => event,
+            event = events.next_news() => event,
             () = sleep_until(until) => {
                 let why = last.unwrap_or_else(|| "the push service did not answer".to_owned());
                 let why = format!("{why}; gave up after {} s, and it stays asked for", within.as_secs());
@@ -74,5 +71,14 @@ pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
             Some(event) => news::sentence(&event).iter().for_each(say),
             None => return SubscribeError::Stopped.into(),
         }
+    }
+}
+
+/// Closes the channel; a signal says not to wait for it.
+pub(super) async fn leave(agent: &UserAgent, events: Events, signals: &mut Signals) {
+    drop(events);
+    tokio::select! {
+        () = agent.stop() => {}
+        () = signals.next() => {}
     }
 }

@@ -6,7 +6,7 @@ use super::args::Unsubscribe;
 use super::exit::{Exit, Failure};
 use super::place;
 use super::signals::Signals;
-use super::subscribe::trouble;
+use super::subscribe::{leave, trouble};
 
 pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure> {
     let directory = place::state_directory(arguments.state.state)?;
@@ -29,14 +29,12 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
         Ok(Exit::Done)
     };
     let ended = tokio::select! {
-        ended = ended => ended,
+        // What went wrong first: it says more than that the user agent has stopped.
+        biased;
         failure = trouble(&mut events, arguments.timeout) => Err(failure),
+        ended = ended => ended,
         () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; the service is told the next time")),
     };
-    drop(events);
-    tokio::select! {
-        () = agent.stop() => {}
-        () = signals.next() => {}
-    }
+    leave(&agent, events, &mut signals).await;
     ended
 }

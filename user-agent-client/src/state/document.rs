@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::snapshot::{Entry, Snapshot, is_label};
+use crate::server_url::ServerUrl;
 
 /// The format that is written, and the only one that is read.
 const FORMAT: u64 = 1;
@@ -62,7 +63,7 @@ struct AnyDocument {
 #[serde(deny_unknown_fields)]
 struct Kept {
     messages: String,
-    server: Option<Box<str>>,
+    server: Option<String>,
     identity: Option<String>,
     subscriptions: Vec<KeptSubscription>,
 }
@@ -98,7 +99,7 @@ pub(super) fn write(snapshot: &Snapshot, log: LogId) -> String {
     });
     let kept = Kept {
         messages: URL_SAFE_NO_PAD.encode(log),
-        server: snapshot.server.clone(),
+        server: snapshot.server.as_ref().map(|server| server.as_str().to_owned()),
         identity: snapshot
             .durable
             .identity
@@ -135,7 +136,7 @@ pub(super) fn read(text: &[u8]) -> Result<(Snapshot, LogId), Unusable> {
 impl Kept {
     fn parse(self) -> Option<(Snapshot, LogId)> {
         let mut snapshot = Snapshot {
-            server: self.server,
+            server: parse_if_there(self.server, |url| ServerUrl::parse(url).ok())?,
             ..Snapshot::default()
         };
         if let Some(identity) = self.identity {

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use push_protocol::identifiers::SubscriptionName;
 
-use crate::defaults::{LABEL_CHARACTERS, SERVER_URL_BYTES, SUBSCRIPTIONS};
+use crate::defaults::{LABEL_CHARACTERS, SUBSCRIPTIONS};
+use crate::server_url::ServerUrl;
 
-/// Why something can't be kept, or what was kept can't be used. Holds no secret: not the service's URL either.
+/// Why something can't be kept, or what was kept can't be used. Holds no secret: of a service's URL, the
+/// host.
 #[derive(Debug)]
 pub enum StateError {
     /// A label is empty, too long, or has characters that file names can't have.
@@ -19,10 +21,8 @@ pub enum StateError {
     TooManySubscriptions,
     /// A subscription is asked for that was not prepared: a mistake of the caller. Nothing has changed.
     NotPrepared(SubscriptionName),
-    /// The URL of a service has more than [`SERVER_URL_BYTES`].
-    ServerTooLong,
-    /// The state was made with another service.
-    OtherServer,
+    /// The state belongs to this other service.
+    OtherService(ServerUrl),
     /// The random source failed. Nothing has changed.
     NoRandomness,
 
@@ -113,13 +113,17 @@ impl fmt::Display for StateError {
                 "There are {SUBSCRIPTIONS} subscriptions, which is all that one user agent keeps; unsubscribe some, or use \
                  another state directory."
             ),
-            Self::NotPrepared(name) => write!(f, "The subscription {name} was asked for without being prepared."),
-            Self::ServerTooLong => write!(f, "The server's URL has more than {SERVER_URL_BYTES} bytes; use a shorter one."),
-            Self::OtherServer => f.write_str(
-                "The state belongs to another server, and nothing in it is of use elsewhere; name the server with the URL \
-                 with which it was made, or use another state directory.",
+            Self::NotPrepared(name) => {
+                write!(f, "The subscription {name} was asked for without being prepared.")
+            }
+            Self::OtherService(known) => write!(
+                f,
+                "The state belongs to the service at {known}, and nothing in it is of use elsewhere; use another state \
+                 directory for another service."
             ),
-            Self::NoRandomness => f.write_str("The random source failed; check that the system provides getrandom."),
+            Self::NoRandomness => {
+                f.write_str("The random source failed; check that the system provides getrandom.")
+            }
             Self::Locked { directory, process } => {
                 write!(f, "The state directory {} is in use by ", directory.display())?;
                 match process {
@@ -134,7 +138,11 @@ impl fmt::Display for StateError {
                 path.display()
             ),
             Self::NotADirectory(path) => {
-                write!(f, "{} is not a directory; name a directory for the state.", path.display())
+                write!(
+                    f,
+                    "{} is not a directory; name a directory for the state.",
+                    path.display()
+                )
             }
             Self::Damaged { file, what } => write!(
                 f,
@@ -152,9 +160,17 @@ impl fmt::Display for StateError {
                 f,
                 "{at}. Give this user the right to read and write there, or use another state directory."
             ),
-            Self::DiskFull(at) => write!(f, "{at}. Free some space, then start again: what was kept before is intact."),
-            Self::Io(at) => write!(f, "{at}. Check the disk, then start again: what was kept before is intact."),
-            Self::Failed => f.write_str("An earlier change could not be kept; start again once that is repaired."),
+            Self::DiskFull(at) => write!(
+                f,
+                "{at}. Free some space, then start again: what was kept before is intact."
+            ),
+            Self::Io(at) => write!(
+                f,
+                "{at}. Check the disk, then start again: what was kept before is intact."
+            ),
+            Self::Failed => {
+                f.write_str("An earlier change could not be kept; start again once that is repaired.")
+            }
             Self::Messages(at) => write!(
                 f,
                 "{at}. No message is lost, but after a restart the last ones may be handled again."

@@ -53,7 +53,7 @@ use messages_log::{MessagesLog, Record};
 pub use snapshot::Snapshot;
 use snapshot::{Entry, is_label};
 
-use crate::defaults::{SERVER_URL_BYTES, SUBSCRIPTIONS};
+use crate::defaults::SUBSCRIPTIONS;
 use crate::server_url::ServerUrl;
 use crate::subscription::Subscription;
 
@@ -123,26 +123,27 @@ impl State {
         })
     }
 
-    /// The URL of the service that all is with, by the letter; `None` until it was set.
-    pub fn server(&self) -> Option<&str> {
+    /// The service that all is with; `None` until it was set.
+    pub fn server(&self) -> Option<&ServerUrl> {
         self.kept.server()
     }
 
-    /// Says which service all is with. It stays the same, though its port, its path or its TLS may change: identity and
-    /// subscriptions are of no use on another host.
+    /// Says which service all is with, or where on its host that is now: another port, scheme or secret is taken, another
+    /// service never. Identity and subscriptions are of no use to that one, and the identity is a secret (WS-CLS-3).
     ///
     /// # Errors
     ///
-    /// It is another one already, its URL is too long, or it can't be kept.
-    pub fn set_server(&mut self, url: &str) -> Result<(), StateError> {
+    /// [`StateError::OtherService`], or it can't be kept.
+    pub fn set_server(&mut self, server: &ServerUrl) -> Result<(), StateError> {
         match self.server() {
-            Some(known) if known == url => return Ok(()),
-            _ if url.len() > SERVER_URL_BYTES => return Err(StateError::ServerTooLong),
-            Some(known) if !is_same_service(known, url) => return Err(StateError::OtherServer),
-            _ => {}
+            Some(known) if known == server => return Ok(()),
+            Some(known) if !known.is_same_service(server) => {
+                return Err(StateError::OtherService(known.clone()));
+            }
+            Some(_) | None => {}
         }
         let mut next = self.kept.without_messages();
-        next.server = Some(url.into());
+        next.server = Some(server.clone());
         self.keep(next)
     }
 
@@ -261,11 +262,4 @@ fn random_bits() -> Result<[u8; 16], StateError> {
         .fill(&mut bits)
         .map_err(|_| StateError::NoRandomness)?;
     Ok(bits)
-}
-
-fn is_same_service(known: &str, other: &str) -> bool {
-    match (ServerUrl::parse(known), ServerUrl::parse(other)) {
-        (Ok(known), Ok(other)) => known.is_same_service(&other),
-        _ => false,
-    }
 }

@@ -11,6 +11,7 @@ use ring::rand::SystemRandom;
 
 use super::error::StateError;
 use crate::defaults::LABEL_CHARACTERS;
+use crate::server_url::ServerUrl;
 use crate::subscription::Subscription;
 
 /// What a user agent keeps, as it was at one moment.
@@ -18,7 +19,7 @@ use crate::subscription::Subscription;
 /// **Invariant:** each registration has an entry, each entry a registration; no two wanted ones have the same label.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    pub(super) server: Option<Box<str>>,
+    pub(super) server: Option<ServerUrl>,
     pub(super) durable: Durable,
     /// Apart, because a map has room for eleven of them in one piece; shared, because each change makes a copy of the map.
     pub(super) entries: BTreeMap<SubscriptionName, Arc<Entry>>,
@@ -34,9 +35,9 @@ pub(super) struct Entry {
 }
 
 impl Snapshot {
-    /// The URL of the service that the subscriptions are with, by the letter.
-    pub fn server(&self) -> Option<&str> {
-        self.server.as_deref()
+    /// The service that the subscriptions are with.
+    pub fn server(&self) -> Option<&ServerUrl> {
+        self.server.as_ref()
     }
 
     /// What the session has to know.

@@ -18,7 +18,8 @@ pub enum Event {
     Disconnected {
         /// Why, in a sentence.
         why: String,
-        /// When the next attempt begins; `None`: not before the network changes or something is asked for.
+        /// When the next attempt begins; `None`: not before [the network
+        /// changes](super::UserAgent::network_changed) or something is asked for, or never, because it stops.
         again_in: Option<Duration>,
     },
     /// A subscription that was asked for earlier is there.

@@ -33,14 +33,19 @@ use crate::tls::Trust;
 use task::{Call, Task};
 
 /// A handle to a user agent that runs. Cheap to clone.
+///
+/// Every method is cancel safe: a call that is dropped was made, or was not made at all. What was asked for by then stays
+/// asked for.
 #[derive(Clone, Debug)]
 pub struct UserAgent {
     calls: queue::Sender<Call>,
 }
 
-/// What happens to a user agent, in the order in which it happens. Also a [`Stream`].
+/// What happens to a user agent: messages in their order, and news before them, in theirs. Also a [`Stream`].
 ///
-/// Dropping it stops the user agent: messages that were not taken out of it come again.
+/// Read it, or drop it. Up to [`NEWS`](defaults::NEWS) news wait to be read, and further ones are lost: then
+/// [`subscriptions`](UserAgent::subscriptions) says what has come of subscriptions. Messages that aren't read wait with the
+/// service. Dropping it stops the user agent: messages that were not taken out of it come again.
 #[derive(Debug)]
 pub struct Events {
     asks: queue::Sender<()>,
@@ -70,8 +75,8 @@ impl UserAgent {
     ///
     /// # Errors
     ///
-    /// [`StartError::OtherService`] if the state belongs to a service on another host: showing it our identity would tell
-    /// it a secret, and lose every subscription.
+    /// [`StateError::OtherService`] if the state belongs to a service on another host: showing that one our identity would
+    /// tell it a secret, and lose every subscription. Else [`StateError`] if it can't be kept which service this is.
     ///
     /// # Panics
     ///
@@ -81,8 +86,8 @@ impl UserAgent {
         trust: Trust,
         mut state: State,
         options: &Options,
-    ) -> Result<(Self, Events), StartError> {
-        belong_to(&mut state, &server)?;
+    ) -> Result<(Self, Events), StateError> {
+        state.set_server(&server)?;
         let (calls, called) = queue::channel(defaults::CALLS);
         // One message at a time is asked for, so there is always room.
         let (asks, asked) = queue::channel(1);
@@ -100,10 +105,8 @@ impl UserAgent {
     }
 
     /// Makes a subscription of this name, or finds it again: then it is the same, with the same keys and push resource.
-    /// Resolves when the service has confirmed it, which takes as long as there is no network: give it a deadline. What
-    /// was asked for stays asked for.
-    ///
-    /// Cancel safe: the wish stays.
+    /// Resolves when the service has confirmed it, which takes as long as there is no network: give it a deadline. After
+    /// that, [`Event::Subscribed`] or [`Event::Refused`] says what came of it.
     ///
     /// # Errors
     ///
@@ -128,7 +131,7 @@ impl UserAgent {
     ///
     /// # Errors
     ///
-    /// [`SubscribeError::Stopped`], and [`SubscribeError::State`] if that can't be kept.
+    /// [`SubscribeError::Stopped`].
     pub async fn unsubscribe(&self, label: &str) -> Result<bool, SubscribeError> {
         let (reply, answer) = oneshot::channel();
         let label = label.into();
@@ -137,7 +140,7 @@ impl UserAgent {
         answer.await.unwrap_or(Err(SubscribeError::Stopped))
     }
 
-    /// Waits until the service has confirmed that every ended subscription is gone. Cancel safe.
+    /// Waits until the service has confirmed that every ended subscription is gone, or the user agent has stopped.
     pub async fn settled(&self) {
         self.ask(|reply| Call::Settled { reply }).await;
     }
@@ -149,8 +152,8 @@ impl UserAgent {
             .unwrap_or_default()
     }
 
-    /// The application server knows the new push resource and keys of [`Event::Renewed`].
-    /// Of this push resource: if the subscription has yet another one by now, that is left to tell.
+    /// The application server knows the push resource and keys of this subscription, as [`Event::Renewed`] gave it. Of this
+    /// push resource: if the subscription has yet another one by now, that is left to tell.
     pub async fn told(&self, subscription: &Subscription) {
         if let Some(push_resource) = subscription.push_resource.clone() {
             let name = subscription.name;
@@ -159,6 +162,7 @@ impl UserAgent {
     }
 
     /// The machine has another network, or one again: the channel is probed, or a wait for one ends.
+    /// [`NetworkChanges`](crate::network::NetworkChanges) knows when.
     pub async fn network_changed(&self) {
         let _ = self.calls.send(Call::NetworkChanged).await;
     }
@@ -191,10 +195,11 @@ impl Events {
         std::future::poll_fn(|context| self.poll_event(context)).await
     }
 
-    /// The next one that is no message: messages wait, and none is attempted. `None` when the user agent has stopped. Cancel
-    /// safe.
-    pub async fn news(&mut self) -> Option<Event> {
-        std::future::poll_fn(|context| self.news.poll_recv(context)).await
+    /// The next one that is no message; `None` when the user agent has stopped. For a program that subscribes or
+    /// unsubscribes and leaves: messages are not asked for, so none is attempted, and all of them come again on the next
+    /// channel. Cancel safe.
+    pub async fn next_news(&mut self) -> Option<Event> {
+        self.news.recv().await
     }
 
     /// News first: there is little of it, and it may explain what follows. A message leaves the task only when it is asked
@@ -222,53 +227,16 @@ impl Stream for Events {
     }
 }
 
-/// A state belongs to one service for life.
-fn belong_to(state: &mut State, server: &ServerUrl) -> Result<(), StartError> {
-    if let Some(known) = state.server()
-        && !ServerUrl::parse(known).is_ok_and(|known| known.is_same_service(server))
-    {
-        return Err(StartError::OtherService(known.to_owned()));
-    }
-    if state.server() != Some(server.as_str()) {
-        state.set_server(server.as_str()).map_err(StartError::State)?;
-    }
-    Ok(())
-}
-
-/// Why a user agent doesn't start.
-#[derive(Debug)]
-pub enum StartError {
-    /// The state belongs to this other service.
-    OtherService(String),
-    /// The state can't be kept.
-    State(StateError),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::OtherService(known) => write!(
-                f,
-                "this state belongs to the service at {}: use another state for another service, or unsubscribe first",
-                ServerUrl::parse(known).map_or_else(|_| "another address".to_owned(), |url| url.to_string())
-            ),
-            Self::State(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-/// Why there is no subscription.
+/// Why there is no subscription, or why one doesn't end.
 #[derive(Debug)]
 pub enum SubscribeError {
     /// There is one of this name, for another application server: `InvalidStateError` in a browser (WP-SUB-6).
     OtherKey,
     /// The service won't make it; its status. Most likely the application server's key is not one.
     Refused(u16),
-    /// The name can't be one, or the state can't be kept.
+    /// The name can't be one, or there are too many subscriptions.
     State(StateError),
-    /// The user agent has stopped.
+    /// The user agent has stopped. If that is because this could not be kept, [`Event::Failed`] says why.
     Stopped,
 }
 
@@ -287,4 +255,12 @@ impl fmt::Display for SubscribeError {
     }
 }
 
-impl std::error::Error for SubscribeError {}
+impl std::error::Error for SubscribeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // It speaks for itself, so what is behind it comes next.
+            Self::State(error) => error.source(),
+            Self::OtherKey | Self::Refused(_) | Self::Stopped => None,
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::io;
 
 use tokio::io::Stdout;
+use user_agent_client::message::Data;
 
 use super::exec::Exec;
 use super::lines::Lines;
@@ -17,7 +18,7 @@ pub(super) struct Delivery {
     pub(super) id: String,
     pub(super) attempt: u32,
     /// `None`: it was sent without data.
-    pub(super) data: Option<Vec<u8>>,
+    pub(super) data: Option<Data>,
 }
 
 /// Why a message is not done.
@@ -64,7 +65,7 @@ impl Handler {
                 ("PUSH_MESSAGE_ID", delivery.id.as_str()),
                 ("PUSH_ATTEMPT", attempt.as_str()),
             ];
-            let input = delivery.data.as_deref().unwrap_or_default();
+            let input = delivery.data.as_ref().map_or(&[][..], Data::bytes);
             let ran = exec.run(input, &environment).await;
             ran.map_err(|error| Trouble::Failed(error.to_string()))?;
         }

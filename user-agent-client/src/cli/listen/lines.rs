@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
+use user_agent_client::message::Data;
 
 use super::handler::Delivery;
 use crate::cli::args::Format;
@@ -46,9 +47,9 @@ fn line(format: Format, delivery: &Delivery) -> String {
 }
 
 fn text(delivery: &Delivery) -> String {
-    let bytes = delivery.data.as_deref().unwrap_or_default();
+    let text = delivery.data.as_ref().map_or_else(String::new, Data::text);
     let mut line = String::new();
-    for character in String::from_utf8_lossy(without_mark(bytes)).chars() {
+    for character in text.chars() {
         match character {
             '\n' => line.push_str("\\n"),
             '\r' => line.push_str("\\r"),
@@ -79,9 +80,9 @@ fn json(delivery: &Delivery) -> String {
     }
     let content = match &delivery.data {
         None => Content::Text(None),
-        Some(bytes) => match std::str::from_utf8(without_mark(bytes)) {
-            Ok(text) => Content::Text(Some(text)),
-            Err(_) => Content::Base64(STANDARD.encode(bytes)),
+        Some(data) => match data.utf8() {
+            Some(text) => Content::Text(Some(text)),
+            None => Content::Base64(STANDARD.encode(data.bytes())),
         },
     };
     let line = Line {
@@ -90,11 +91,6 @@ fn json(delivery: &Delivery) -> String {
         content,
     };
     serde_json::to_string(&line).expect("strings always serialize")
-}
-
-/// WP-RCV-7: a byte order mark is no part of the text.
-fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }
 
 #[cfg(test)]
@@ -106,7 +102,7 @@ mod tests {
             subscription: "door \"1\"".into(),
             id: "7\n".into(),
             attempt: 1,
-            data: data.map(<[u8]>::to_vec),
+            data: data.map(Data::new),
         }
     }
 

@@ -209,7 +209,7 @@ async fn handle(handler: Arc<Handler>, message: Message) -> Worked {
         subscription: message.subscription().to_owned(),
         id: message.id().to_owned(),
         attempt: message.attempt(),
-        data: message.data().map(|data| data.bytes().to_vec()),
+        data: message.data().cloned(),
     };
     match handler.handle(&delivery).await {
         Ok(()) => {

@@ -11,6 +11,7 @@ use notify_rust::{Hint, Notification, NotificationHandle, NotificationResponse, 
 use tokio::sync::Semaphore;
 use url::Url;
 use user_agent_client::declarative::Declarative;
+use user_agent_client::message::Data;
 
 use super::handler::Delivery;
 use crate::cli::console::say;
@@ -85,15 +86,13 @@ impl Notifier {
 
 impl Shown {
     fn of(delivery: &Delivery) -> Self {
-        let bytes = delivery.data.as_deref().unwrap_or_default();
-        let text = String::from_utf8_lossy(bytes);
-        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-        match Declarative::parse(text, None) {
+        let text = delivery.data.as_ref().map_or_else(String::new, Data::text);
+        match Declarative::parse(&text, None) {
             Some(Ok(declarative)) => Self::declared(&declarative.notification),
             // What only claims to be declarative is an ordinary message (DWP-2).
             Some(Err(_)) | None => Self {
                 title: cut(&delivery.subscription, TITLE_CHARACTERS),
-                body: cut(text, BODY_CHARACTERS),
+                body: cut(&text, BODY_CHARACTERS),
                 ..Self::default()
             },
         }
@@ -189,7 +188,7 @@ mod tests {
             subscription: "door".into(),
             id: "1".into(),
             attempt: 1,
-            data: data.map(|text| text.as_bytes().to_vec()),
+            data: data.map(Data::new),
         })
     }
 

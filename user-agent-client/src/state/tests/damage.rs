@@ -8,7 +8,7 @@ use crate::state::document::Unusable;
 /// What a state and a log may look like.
 fn used() -> Rig {
     let mut rig = Rig::new();
-    rig.state.set_server("wss://push.example.net").unwrap();
+    rig.state.set_server(&server("wss://push.example.net")).unwrap();
     rig.save(&identified("me"));
     rig.subscribe("one");
     for change in messages_of_used() {

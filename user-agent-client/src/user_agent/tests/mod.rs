@@ -316,12 +316,38 @@ async fn dropping_the_events_stops() {
     assert_eq!(message(&mut events).await.attempt(), 1);
 }
 
+/// WP-RCV-6: who only subscribes takes no message. A message that waits costs neither the channel on which the
+/// subscription is asked for nor an attempt.
+#[tokio::test]
+async fn news_leave_messages_alone() {
+    let service = Service::start().await;
+    let (agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
+    peer.pushes(&subscription, "v", "").await;
+    let other = async {
+        let confirming = peer.confirms(2);
+        tokio::join!(agent.subscribe("other", None), confirming)
+            .0
+            .unwrap()
+    };
+    let news = async { while events.next_news().await.is_some() {} };
+    let other = within("another subscription", async {
+        tokio::select! {
+            other = other => other,
+            () = news => panic!("the user agent has stopped"),
+        }
+    })
+    .await;
+    assert_eq!(other.push_resource.unwrap().as_str(), endpoint(2));
+    assert_eq!(message(&mut events).await.attempt(), 1);
+}
+
 /// WS-CLS-3: a state is for one service; another host is refused before anything is said to it.
 #[tokio::test]
 async fn a_state_belongs_to_one_service() {
     let service = Service::start().await;
     let mut state = State::in_memory();
-    state.set_server("wss://push.example.net/").unwrap();
+    let known = ServerUrl::parse("wss://push.example.net/").unwrap();
+    state.set_server(&known).unwrap();
     let refused = UserAgent::start(service.url(), Trust::system(), state, &options());
-    assert!(matches!(refused, Err(StartError::OtherService(_))));
+    assert!(matches!(refused, Err(StateError::OtherService(_))));
 }

@@ -10,7 +10,7 @@ use super::messages::Messages;
 use crate::identifiers::SubscriptionName;
 use crate::vapid::PublicKey;
 
-/// Who a user agent is to its service, by the letter of the service: its *uaid*. A secret: it prints as `…`.
+/// Who a user agent is to its service, by the letter of the service. A secret: it prints as `…`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity(Box<str>);
 

@@ -353,7 +353,7 @@ impl UserAgent {
         self.stop_when_empty(now, out);
     }
 
-    /// How long to stay away (WS-CLS-1 and §12 of what services do).
+    /// How long to stay away (WS-CLS-1). `None`: until something changes.
     fn wait_after(&mut self, why: Why) -> Option<Duration> {
         match why {
             // Only a change of the network or a wish of the application ends this one.
@@ -361,7 +361,7 @@ impl UserAgent {
             // Busy, or in trouble: a service that says so means seconds, not milliseconds.
             Why::Ended(Ended::Closed(Some(1013))) => self.backoff.at_least(3),
             Why::Ended(Ended::Closed(Some(1008))) => self.backoff.at_least(5),
-            // Refused as a client's mistake: somebody has to change something.
+            // Refused as a mistake of ours: somebody has to change something.
             Why::Ended(Ended::Refused {
                 status: 400..=428 | 430..=499,
                 ..

@@ -5,15 +5,12 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::alphabet::URL_SAFE;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::read::Malformed;
+use crate::base64url;
 use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
 use crate::session::Moment;
@@ -146,7 +143,7 @@ impl Members<'_> {
     fn content(&self) -> Option<Content> {
         let body = match self.data.filter(|data| data.get() != "null") {
             None => Bytes::new(),
-            Some(data) => decode(&string(data)?)?.into(),
+            Some(data) => base64url::decode_body(&string(data)?)?.into(),
         };
         let coding = match self.headers.filter(|headers| headers.get() != "null") {
             _ if body.is_empty() => Coding::Absent,
@@ -199,15 +196,6 @@ fn string(value: &RawValue) -> Option<Cow<'_, str>> {
 /// Borrows where nothing is escaped, which serde does for a field that says so.
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Base64url, with padding or without (WS-NOT-3).
-fn decode(text: &str) -> Option<Vec<u8>> {
-    const LENIENT: GeneralPurpose = GeneralPurpose::new(
-        &URL_SAFE,
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-    );
-    LENIENT.decode(text).ok()
-}
 
 #[cfg(test)]
 mod tests {
