@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use push_protocol::session::user_agent::PushResource;
 use tokio::task::{JoinError, JoinSet};
+use user_agent_client::network::NetworkChanges;
 use user_agent_client::user_agent::Limits;
 use user_agent_client::{Event, Events, Message, Options, State, Subscription, UserAgent, defaults};
 
@@ -120,6 +121,7 @@ impl Listener {
     }
 
     async fn work(&mut self, events: &mut Events, signals: &mut Signals) -> Result<(), Failure> {
+        let mut network = NetworkChanges::new();
         while self.left != Some(0) {
             self.pass_on_renewed().await;
             let has_room = self.has_room();
@@ -127,6 +129,7 @@ impl Listener {
                 biased;
                 () = signals.next() => return Ok(()),
                 Some(worked) = self.working.join_next() => self.worked(worked).await?,
+                () = network.changed() => self.agent.network_changed().await,
                 event = events.next(), if has_room => match event {
                     Some(event) => self.event(event)?,
                     None => return Err(Failure::new(Exit::Failed, "the user agent stopped")),
