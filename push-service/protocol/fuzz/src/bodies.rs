@@ -45,8 +45,7 @@ fn comes_back(keys: &SubscriptionKeys, rest: &[u8]) {
     assert_eq!(keys.decrypt(&Coding::Aes128gcm, &body).as_deref(), Ok(text));
     let at = usize::from(u16::from_be_bytes([*at_high, *at_low])) % body.len();
     body[at] ^= 1 << (padding % 8);
-    match keys.decrypt(&Coding::Aes128gcm, &body) {
-        Ok(opened) => assert_eq!((opened.as_slice(), (16..20).contains(&at)), (text, true)),
-        Err(_) => {}
+    if let Ok(opened) = keys.decrypt(&Coding::Aes128gcm, &body) {
+        assert_eq!((opened.as_slice(), (16..20).contains(&at)), (text, true));
     }
 }
