@@ -18,17 +18,9 @@ use url::Url;
 use super::connection;
 use super::error::{SendError, refusal};
 use super::vapid_key::VapidKey;
+use crate::defaults::{DEFAULT_TTL_SECS, SEND_WITHIN};
 use crate::subscription::PushSubscription;
 use crate::tls::Trust;
-
-/// How long a request may take unless it is said otherwise: chosen, because push services answer in well under a second,
-/// and a mobile network may take ten for the handshakes.
-pub const SEND_WITHIN: Duration = Duration::from_secs(30);
-
-/// How long a message is kept if it isn't said: a day. RFC 8030 §5.2 has no default. Chosen: a machine that is off over
-/// night, or a person without network on a journey, still gets it, and what is older is seldom news; four weeks, the
-/// default of some libraries, would bring a returning machine all of them at once.
-pub const DEFAULT_TTL_SECS: u64 = 24 * 3600;
 
 /// RFC 8030 §5.2, §5.3, §5.4.
 const TTL: HeaderName = HeaderName::from_static("ttl");
