@@ -22,7 +22,7 @@ pub(super) fn sentence(why: Why) -> String {
         Why::NoAnswer => "the service didn't answer in time",
         Why::NoWelcome => "the service's hello can't be used: is this a Web Push service for user agents?",
         Why::Nonsense => "the service says what means nothing: is this a Web Push service for user agents?",
-        Why::CatchUp => "more messages wait than can be held: they are fetched again",
+        Why::CatchUp => "messages were left with the service, and are fetched now",
         Why::Stopped => "stopped",
     };
     text.to_owned()
