@@ -1,4 +1,4 @@
-//! Every limit of the user agent, with its unit, its reason and its source.
+//! Every limit that a service, a message or an application can meet, with its unit, its reason and its source.
 //!
 //! A source is a section of an RFC, a rule of `docs/coverage.md` (PR-…, WS-…), a measurement, or "chosen, because".
 
@@ -99,7 +99,7 @@ pub const READ_BYTES: usize = 16 * 1024;
 /// which no service leaves unread that is alive.
 pub const UNWRITTEN_BYTES: usize = 256 * 1024;
 
-/// The answer to an upgrade, interim answers included. In bytes. Chosen: twice what common servers take of a client, so
+/// The answer to an upgrade, interim answers included. In bytes. Chosen: twice what common servers take of a request, so
 /// that no proxy's cookies are in the way.
 pub const UPGRADE_HEAD_BYTES: usize = 16 * 1024;
 
@@ -142,6 +142,35 @@ pub const SLEEP_LOOK: Duration = Duration::from_secs(10);
 /// The shortest sleep that counts as one. Chosen: above what two clocks differ by when they are read one after the other,
 /// below what makes a NAT forget a connection.
 pub const SLEEP_LEAST: Duration = Duration::from_secs(2);
+
+// The application server.
+
+/// How long a request may take unless it is said otherwise: chosen, because push services answer in well under a second,
+/// and a mobile network may take ten for the handshakes.
+pub const SEND_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a message is kept if it isn't said: a day. RFC 8030 §5.2 has no default. Chosen: a machine that is off over
+/// night, or a person without network on a journey, still gets it, and what is older is seldom news; four weeks, the
+/// default of some libraries, would bring a returning machine all of them at once.
+pub const DEFAULT_TTL_SECS: u64 = 24 * 3600;
+
+/// Bytes of an answer's head. Chosen: twice hyper's least, with room for what proxies add.
+pub const ANSWER_HEAD_BYTES: usize = 16 * 1024;
+
+/// Bytes of an answer's body. Chosen: far more than an explanation has, of which a sentence is shown.
+pub const ANSWER_BODY_BYTES: usize = 16 * 1024;
+
+/// Characters of a service's explanation that are shown. Chosen: two lines of a terminal.
+pub const REASON_CHARACTERS: usize = 200;
+
+/// How long a token is good. RFC 8292 §2 allows 24 hours; half of them leave room for a clock that is wrong.
+pub const TOKEN_LASTS_SECS: u64 = 12 * 3600;
+
+/// A token is replaced when it ends within this: it has to be good when it arrives.
+pub const TOKEN_MARGIN_SECS: u64 = 600;
+
+/// Tokens that are kept, one for each push service: there are a handful of services in the world.
+pub const TOKENS: usize = 64;
 
 /// All limits of the session.
 pub fn limits() -> Limits {

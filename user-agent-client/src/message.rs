@@ -79,7 +79,8 @@ impl Message {
     pub fn fail(self) {}
 
     /// Nothing was tried with it: for an application that is about to stop. It comes again on the next channel, and this
-    /// was no attempt.
+    /// was no attempt. The next channel is opened at once, unless the user agent is stopping: an application that goes on,
+    /// and releases the same message again and again, is better off not reading [`Events`](crate::Events).
     pub fn release(mut self) {
         self.verdict.outcome = Outcome::Released;
     }

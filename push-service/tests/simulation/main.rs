@@ -49,6 +49,9 @@ usage: cargo test --package push-service --test simulation [-- OPTIONS]
 /// Worlds of a run without arguments.
 const SEEDS: u64 = 10_000;
 
+/// Lines of a world that are shown, unless it is said otherwise.
+const LINES: usize = 120;
+
 /// Every planted bug has to show itself within so many worlds.
 const PLANTED_WITHIN: u64 = 2_000;
 
@@ -83,7 +86,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let passed = match (options.seed, options.seeds) {
-        (Some(seed), _) => show(seed, plant, options.lines.unwrap_or(120) as usize),
+        (Some(seed), _) => show(seed, plant, options.lines.map_or(LINES, |lines| lines as usize)),
         (None, Some(seeds)) if options.plant.is_none() => run(seeds),
         (None, seeds) => match options.plant {
             Some(row) => finds(row, seeds.unwrap_or(PLANTED_WITHIN)),
@@ -140,7 +143,7 @@ fn run(seeds: u64) -> bool {
     let (counts, broken) = many(seeds, None);
     let took = begun.elapsed();
     if let Some((seed, _)) = broken {
-        return show(seed, None, 120);
+        return show(seed, None, LINES);
     }
     println!(
         "{seeds} worlds kept every promise, in {:.1} s",

@@ -17,12 +17,8 @@ use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use super::error::SendError;
+use crate::defaults::{ANSWER_BODY_BYTES, ANSWER_HEAD_BYTES};
 use crate::tls::Trust;
-
-/// Bytes of an answer's head, with room for what proxies add. Hyper's least is 8 KiB.
-const HEAD_BYTES: usize = 16 * 1024;
-/// Bytes of an answer's body: an explanation, of which a sentence is shown.
-const BODY_BYTES: usize = 16 * 1024;
 
 /// Sends `request` to the host of `url`, and returns the whole answer.
 pub(super) async fn exchange(
@@ -73,7 +69,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES)
+        .max_buf_size(ANSWER_HEAD_BYTES)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| broken(&error))?;
@@ -84,7 +80,7 @@ where
             .await
             .map_err(|error| broken(&error))?;
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, BODY_BYTES).collect().await;
+        let body = Limited::new(body, ANSWER_BODY_BYTES).collect().await;
         // A cut or endless explanation takes nothing from the status.
         let body = body.map(Collected::to_bytes).unwrap_or_default();
         Ok(Response::from_parts(head, body))

@@ -8,10 +8,8 @@ use http::{HeaderMap, StatusCode};
 use push_protocol::encryption::EncryptError;
 use serde::Deserialize;
 
+use crate::defaults::REASON_CHARACTERS;
 use crate::retry_after;
-
-/// As much of a service's explanation as is shown.
-const REASON_CHARACTERS: usize = 200;
 
 /// Why a push message was not accepted. `Display` is a sentence that says what to do; it holds no URL, key or content.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -22,5 +22,5 @@ mod tests;
 mod vapid_key;
 
 pub use error::SendError;
-pub use sender::{Accepted, DEFAULT_TTL_SECS, Push, SEND_WITHIN, Sender};
+pub use sender::{Accepted, Push, Sender};
 pub use vapid_key::{SubjectError, VapidKey};

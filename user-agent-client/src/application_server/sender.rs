@@ -18,17 +18,9 @@ use url::Url;
 use super::connection;
 use super::error::{SendError, refusal};
 use super::vapid_key::VapidKey;
+use crate::defaults::{DEFAULT_TTL_SECS, SEND_WITHIN};
 use crate::subscription::PushSubscription;
 use crate::tls::Trust;
-
-/// How long a request may take unless it is said otherwise: chosen, because push services answer in well under a second,
-/// and a mobile network may take ten for the handshakes.
-pub const SEND_WITHIN: Duration = Duration::from_secs(30);
-
-/// How long a message is kept if it isn't said: a day. RFC 8030 §5.2 has no default. Chosen: a machine that is off over
-/// night, or a person without network on a journey, still gets it, and what is older is seldom news; four weeks, the
-/// default of some libraries, would bring a returning machine all of them at once.
-pub const DEFAULT_TTL_SECS: u64 = 24 * 3600;
 
 /// RFC 8030 §5.2, §5.3, §5.4.
 const TTL: HeaderName = HeaderName::from_static("ttl");
@@ -135,26 +127,26 @@ impl Sender {
         push: &Push,
         key: Option<&VapidKey>,
     ) -> Result<Accepted, SendError> {
-        let endpoint = push_resource(&subscription.push_resource)?;
-        let request = request(&endpoint, &subscription.recipient, push, key)?;
-        let exchange = connection::exchange(&endpoint, &self.trust, request);
+        let push_resource = parsed(&subscription.push_resource)?;
+        let request = request(&push_resource, &subscription.recipient, push, key)?;
+        let exchange = connection::exchange(&push_resource, &self.trust, request);
         let answer = tokio::time::timeout(self.within, exchange)
             .await
             .map_err(|_| SendError::TimedOut)??;
-        accepted(&endpoint, &answer)
+        accepted(&push_resource, &answer)
     }
 }
 
 /// As the URL standard reads it, with which the origin that a token names is made.
-fn push_resource(endpoint: &PushResource) -> Result<Url, SendError> {
-    let url = Url::parse(endpoint.as_str()).map_err(|_| SendError::NotAPushResource)?;
+fn parsed(push_resource: &PushResource) -> Result<Url, SendError> {
+    let url = Url::parse(push_resource.as_str()).map_err(|_| SendError::NotAPushResource)?;
     let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
     is_http.then_some(url).ok_or(SendError::NotAPushResource)
 }
 
 /// The request, by the letter of RFC 8030 §5, RFC 8291 §4 and RFC 8292 §3.
 fn request(
-    endpoint: &Url,
+    push_resource: &Url,
     recipient: &Recipient,
     push: &Push,
     key: Option<&VapidKey>,
@@ -167,7 +159,7 @@ fn request(
     let mut headers = HeaderMap::new();
     headers.insert(
         HOST,
-        value(&endpoint[url::Position::BeforeHost..url::Position::AfterPort])?,
+        value(&push_resource[url::Position::BeforeHost..url::Position::AfterPort])?,
     );
     headers.insert(USER_AGENT, HeaderValue::from_static("user-agent-client"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -181,7 +173,7 @@ fn request(
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     }
     if let Some(key) = key {
-        let audience = endpoint.origin().ascii_serialization();
+        let audience = push_resource.origin().ascii_serialization();
         let authorization = key
             .authorization(&audience, SystemTime::now(), &random)
             .map_err(|_| EncryptError::NoRandomness)?;
@@ -192,7 +184,7 @@ fn request(
     let body = body.unwrap_or_default();
     // Hyper leaves it out when there is nothing, where RFC 9110 §8.6 wants a POST to say so.
     headers.insert(CONTENT_LENGTH, body.len().into());
-    let target = &endpoint[url::Position::BeforePath..url::Position::AfterQuery];
+    let target = &push_resource[url::Position::BeforePath..url::Position::AfterQuery];
     let mut request = Request::new(Full::from(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = target.parse().map_err(|_| SendError::NotAPushResource)?;
@@ -205,7 +197,7 @@ fn value(text: &str) -> Result<HeaderValue, SendError> {
     HeaderValue::from_str(text).map_err(|_| SendError::NotAPushResource)
 }
 
-fn accepted(endpoint: &Url, answer: &Response<Bytes>) -> Result<Accepted, SendError> {
+fn accepted(push_resource: &Url, answer: &Response<Bytes>) -> Result<Accepted, SendError> {
     let headers = answer.headers();
     if !answer.status().is_success() {
         return Err(refusal(
@@ -217,7 +209,7 @@ fn accepted(endpoint: &Url, answer: &Response<Bytes>) -> Result<Accepted, SendEr
     }
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     Ok(Accepted {
-        message: text(&LOCATION).and_then(|location| endpoint.join(location).ok()),
+        message: text(&LOCATION).and_then(|location| push_resource.join(location).ok()),
         ttl: text(&TTL).and_then(Ttl::parse),
     })
 }

@@ -15,7 +15,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use super::{Push, SEND_WITHIN, SendError, Sender, VapidKey};
+use super::{Push, SendError, Sender, VapidKey};
+use crate::defaults::SEND_WITHIN;
 use crate::subscription::PushSubscription;
 use crate::tls::Trust;
 

@@ -8,12 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use push_protocol::vapid::{PublicKey, SigningError, SigningKey};
 use ring::rand::SecureRandom;
 
-/// How long a token is good. RFC 8292 §2 allows 24 hours; half of them leave room for a clock that is wrong.
-const TOKEN_LASTS_SECS: u64 = 12 * 3600;
-/// A token is replaced when it ends within this: it has to be good when it arrives.
-const TOKEN_MARGIN_SECS: u64 = 600;
-/// Tokens that are kept, one for each push service: there are a handful of services in the world.
-const TOKENS: usize = 64;
+use crate::defaults::{TOKEN_LASTS_SECS, TOKEN_MARGIN_SECS, TOKENS};
 
 /// An application server's key, and how to reach who runs it.
 ///

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use push_protocol::vapid::PublicKey;
 use push_protocol::{Topic, Ttl, Urgency};
+use user_agent_client::defaults;
 
 use super::exit::EXIT_CODES;
 use super::help;
@@ -110,7 +111,7 @@ pub(super) struct Listen {
     #[arg(long, value_name = "N", default_value = "1", requires = "exec")]
     pub(super) jobs: NonZeroUsize,
     /// How often a message is tried that fails; then it is given up
-    #[arg(long, value_name = "N", default_value = "3")]
+    #[arg(long, value_name = "N", default_value_t = ATTEMPTS)]
     pub(super) attempts: NonZeroU32,
     /// Show each message on the desktop
     #[cfg(feature = "notify")]
@@ -209,6 +210,8 @@ fn public_key(text: &str) -> Result<PublicKey, &'static str> {
     PublicKey::parse(text)
         .ok_or("it takes the public VAPID key, 87 characters of base64url, as `keys` prints it")
 }
+
+const ATTEMPTS: NonZeroU32 = NonZeroU32::new(defaults::ATTEMPTS).expect("a message is tried");
 
 /// More than a year is no waiting; and it would be too long for some clocks.
 fn seconds(text: &str) -> Result<Duration, &'static str> {

@@ -16,9 +16,12 @@ pub(super) mod news;
 #[cfg(feature = "notify")]
 mod notify;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use push_protocol::session::user_agent::PushResource;
 use tokio::task::{JoinError, JoinSet};
+use user_agent_client::network::NetworkChanges;
 use user_agent_client::user_agent::Limits;
 use user_agent_client::{Event, Events, Message, Options, State, Subscription, UserAgent, defaults};
 
@@ -58,6 +61,8 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
         agent,
         handler: Arc::new(Handler::new(&arguments)),
         on_renew: on_renew(&arguments),
+        passed_on: HashMap::new(),
+        may_be_renewed: false,
         working: JoinSet::new(),
         jobs: arguments.jobs.get(),
         left: arguments.count.map(std::num::NonZero::get),
@@ -74,7 +79,11 @@ struct Listener {
     agent: UserAgent,
     handler: Arc<Handler>,
     on_renew: Option<Arc<Exec>>,
-    /// What is being worked on. **Invariant:** at most `jobs` messages, and one command for each renewed subscription.
+    /// What `on_renew` was run for, by label: a failure is not repeated before the next start.
+    passed_on: HashMap<Box<str>, PushResource>,
+    /// There may be renewed subscriptions for which it was not run.
+    may_be_renewed: bool,
+    /// What is being worked on, messages and renewed subscriptions. **Invariant:** at most `jobs`.
     working: JoinSet<Worked>,
     jobs: usize,
     /// How many messages are still to come; `None`: as many as there are.
@@ -112,12 +121,15 @@ impl Listener {
     }
 
     async fn work(&mut self, events: &mut Events, signals: &mut Signals) -> Result<(), Failure> {
+        let mut network = NetworkChanges::new();
         while self.left != Some(0) {
+            self.pass_on_renewed().await;
             let has_room = self.has_room();
             tokio::select! {
                 biased;
                 () = signals.next() => return Ok(()),
                 Some(worked) = self.working.join_next() => self.worked(worked).await?,
+                () = network.changed() => self.agent.network_changed().await,
                 event = events.next(), if has_room => match event {
                     Some(event) => self.event(event)?,
                     None => return Err(Failure::new(Exit::Failed, "the user agent stopped")),
@@ -156,22 +168,43 @@ impl Listener {
             Event::Message(message) => {
                 self.working.spawn(handle(Arc::clone(&self.handler), message));
             }
-            Event::Renewed(subscription) => self.renewed(subscription),
+            Event::Renewed(_) if self.on_renew.is_none() => say(
+                "  give it to the application server: `list --format json` prints it; or let --on-renew CMD do that",
+            ),
+            // Of many news at once some are lost, so that this is only a hint.
+            Event::Renewed(_) | Event::Connected => self.may_be_renewed = true,
             Event::Failed(error) => return Err(error.into()),
             _ => {}
         }
         Ok(())
     }
 
-    fn renewed(&mut self, subscription: Subscription) {
-        match &self.on_renew {
-            Some(command) => {
-                self.working.spawn(pass_on(Arc::clone(command), subscription));
-            }
-            None => say(
-                "  give it to the application server: `list --format json` prints it; or let --on-renew CMD do that",
-            ),
+    /// Runs the command of `--on-renew` for what was renewed, as far as there are hands free.
+    async fn pass_on_renewed(&mut self) {
+        let Some(command) = self.on_renew.clone() else {
+            return;
+        };
+        if !self.may_be_renewed || !self.has_room() {
+            return;
         }
+        for subscription in self.agent.subscriptions().await {
+            let Some(push_resource) = subscription
+                .push_resource
+                .clone()
+                .filter(|_| subscription.replaced)
+            else {
+                continue;
+            };
+            if self.passed_on.get(&subscription.label) == Some(&push_resource) {
+                continue;
+            }
+            if !self.has_room() {
+                return;
+            }
+            self.passed_on.insert(subscription.label.clone(), push_resource);
+            self.working.spawn(pass_on(Arc::clone(&command), subscription));
+        }
+        self.may_be_renewed = false;
     }
 
     async fn worked(&mut self, worked: Result<Worked, JoinError>) -> Result<(), Failure> {

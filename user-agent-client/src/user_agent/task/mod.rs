@@ -1,15 +1,20 @@
 //! The task: tells the session what happened, and does what it says.
+//!
+//! One loop owns everything: the session, the state, the link to the service. It decides nothing, and does what the session
+//! says in the order in which it is said, because what follows a change rests on it. `calls` is what handles ask for,
+//! `messages` what applications get.
+
+mod calls;
+mod messages;
+mod why;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use push_protocol::Coding;
+pub(super) use calls::Call;
 use push_protocol::SubscriptionName;
 use push_protocol::session::Moment;
-use push_protocol::session::user_agent::{
-    self as session, Action, Arrived, Change, Counters, Ended, MessageKey, Outcome, PushResource, Stage, Why,
-};
-use push_protocol::vapid::PublicKey;
+use push_protocol::session::user_agent::{self as session, Action, Change, MessageKey, Outcome};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
@@ -17,41 +22,12 @@ use tokio::time::{Instant, sleep_until};
 use super::link::{Link, Moved};
 use super::{Event, Options, SubscribeError};
 use crate::channel::Incoming;
-use crate::message::{Data, Message};
+use crate::message::Message;
 use crate::queue;
 use crate::server_url::ServerUrl;
 use crate::state::{State, StateError};
 use crate::subscription::Subscription;
 use crate::tls::Trust;
-
-/// What a handle asks for.
-#[derive(Debug)]
-pub(super) enum Call {
-    Subscribe {
-        label: Box<str>,
-        application_server: Option<PublicKey>,
-        reply: oneshot::Sender<Result<Subscription, SubscribeError>>,
-    },
-    Unsubscribe {
-        label: Box<str>,
-        reply: oneshot::Sender<Result<bool, SubscribeError>>,
-    },
-    Settled {
-        reply: oneshot::Sender<()>,
-    },
-    Subscriptions {
-        reply: oneshot::Sender<Vec<Subscription>>,
-    },
-    Told {
-        name: SubscriptionName,
-        push_resource: PushResource,
-    },
-    NetworkChanged,
-    Counters {
-        reply: oneshot::Sender<Counters>,
-    },
-    Stop,
-}
 
 pub(super) struct Task {
     session: session::UserAgent,
@@ -182,104 +158,10 @@ impl Task {
         }
     }
 
-    fn judged(&mut self, message: MessageKey, outcome: Outcome) {
-        let now = self.now();
-        self.session.handled(message, outcome, now, &mut self.actions);
-        while let Some((message, outcome)) = self.verdicts.try_recv() {
-            self.session.handled(message, outcome, now, &mut self.actions);
-        }
-    }
-
-    fn called(&mut self, call: Call) {
-        match call {
-            Call::Subscribe {
-                label,
-                application_server,
-                reply,
-            } => self.subscribe(&label, application_server, reply),
-            Call::Unsubscribe { label, reply } => {
-                let answer = self.unsubscribe(&label);
-                let _ = reply.send(answer);
-            }
-            Call::Settled { reply } => self.settling.push(reply),
-            Call::Subscriptions { reply } => {
-                let _ = reply.send(self.state.subscriptions().collect());
-            }
-            Call::Told { name, push_resource } => {
-                self.session.told(name, &push_resource, &mut self.actions);
-            }
-            Call::NetworkChanged => self.session.network_changed(self.now(), &mut self.actions),
-            Call::Counters { reply } => {
-                let _ = reply.send(self.session.counters());
-            }
-            Call::Stop => self.stop(),
-        }
-    }
-
     /// What waits is dropped, which says that nobody saw it.
     fn stop(&mut self) {
         self.session.stop(self.now(), &mut self.actions);
         self.waiting.clear();
-    }
-
-    fn subscribe(
-        &mut self,
-        label: &str,
-        application_server: Option<PublicKey>,
-        reply: oneshot::Sender<Result<Subscription, SubscribeError>>,
-    ) {
-        match self.asked(label, application_server) {
-            Ok(name) => match self.confirmed(name) {
-                Some(subscription) => drop(reply.send(Ok(subscription))),
-                None => self.subscribing.entry(name).or_default().push(reply),
-            },
-            Err(error) => drop(reply.send(Err(error))),
-        }
-    }
-
-    fn asked(
-        &mut self,
-        label: &str,
-        application_server: Option<PublicKey>,
-    ) -> Result<SubscriptionName, SubscribeError> {
-        let name = match self.state.name_of(label) {
-            Some(name) => {
-                let known = self.session.durable().registrations.get(&name);
-                if known.is_some_and(|known| known.application_server != application_server) {
-                    return Err(SubscribeError::OtherKey);
-                }
-                name
-            }
-            None => self.state.prepare(label).map_err(SubscribeError::State)?,
-        };
-        let now = self.now();
-        self.session
-            .subscribe(name, application_server, now, &mut self.actions);
-        self.act();
-        if self.failed {
-            return Err(SubscribeError::Stopped);
-        }
-        Ok(name)
-    }
-
-    fn unsubscribe(&mut self, label: &str) -> Result<bool, SubscribeError> {
-        let Some(name) = self.state.name_of(label) else {
-            return Ok(false);
-        };
-        self.session.unsubscribe(name, self.now(), &mut self.actions);
-        self.act();
-        if self.failed {
-            return Err(SubscribeError::Stopped);
-        }
-        Ok(true)
-    }
-
-    fn confirmed(&self, name: SubscriptionName) -> Option<Subscription> {
-        let label = self.state.label_of(name)?;
-        // The label may belong to a newer one while the older is ending.
-        let subscription = self.state.subscription(label)?;
-        let is_there = subscription.name == name && subscription.push_resource.is_some();
-        is_there.then_some(subscription)
     }
 
     /// Does what the session says, and what it says to what comes of that, until it has nothing more to say.
@@ -328,60 +210,12 @@ impl Task {
         let _ = self.news.try_send(Event::Failed(error));
     }
 
-    /// Decrypts; the rest happens when the application asks. Content that was never encrypted is none (EUA-2).
-    fn hand_over(&mut self, arrived: &Arc<Arrived>, attempt: u32) {
-        let message = self.decrypted(arrived).and_then(|data| {
-            let label = self.state.label_of(arrived.name()?)?;
-            let to = self.verdicts_to.clone();
-            Some(Message::new(label.into(), Arc::clone(arrived), attempt, data, to))
-        });
-        match message {
-            Some(message) => self.waiting.push_back((arrived.key(), message)),
-            None => {
-                let (key, now) = (arrived.key(), self.now());
-                self.session
-                    .handled(key, Outcome::NotDecrypted, now, &mut self.actions);
-            }
-        }
-    }
-
-    /// The application asked for a message: only now it is attempted. One that merely waited when the process was killed was
-    /// never tried, however often that happens.
-    fn give(&mut self) {
-        let Some((key, message)) = self.waiting.pop_front() else {
-            return;
-        };
-        if self.waiting.is_empty() {
-            // A burst was long; its buffer need not outlive it.
-            self.waiting = VecDeque::new();
-        }
-        self.session.taken(key, &mut self.actions);
-        self.act();
-        // Without anybody there any more, the message itself says that nobody saw it.
-        let _ = self.messages.try_send(message);
-    }
-
-    fn decrypted(&self, arrived: &Arrived) -> Option<Option<Data>> {
-        let content = arrived.content.as_ref()?;
-        if content.body.is_empty() && content.coding == Coding::Absent {
-            return Some(None);
-        }
-        let keys = self.state.keys(arrived.name()?)?;
-        match keys.decrypt(&content.coding, &content.body) {
-            Ok(bytes) => Some(Some(Data::new(bytes))),
-            Err(error) => {
-                tracing::warn!(%error, "a message can't be decrypted and is dropped");
-                None
-            }
-        }
-    }
-
     fn tell(&mut self, event: &session::Event) {
         match *event {
             session::Event::Connected => self.news(Event::Connected),
             session::Event::Disconnected { why, again_in } => {
                 // The session closes no link that ended by itself.
-                let why = self.not_opened.take().unwrap_or_else(|| sentence(why));
+                let why = self.not_opened.take().unwrap_or_else(|| why::sentence(why));
                 self.news(Event::Disconnected { why, again_in });
             }
             session::Event::Subscribed { name, .. } => {
@@ -418,39 +252,9 @@ impl Task {
         }
     }
 
-    /// Whether somebody waited.
-    fn answer_subscribing(
-        &mut self,
-        name: SubscriptionName,
-        answer: impl Fn() -> Result<Subscription, SubscribeError>,
-    ) -> bool {
-        let waiting = self.subscribing.remove(&name).unwrap_or_default();
-        if self.subscribing.is_empty() {
-            // An empty map keeps its room.
-            self.subscribing = HashMap::new();
-        }
-        let mut is_heard = false;
-        for reply in waiting {
-            is_heard |= reply.send(answer()).is_ok();
-        }
-        // Whoever gave up waiting learns of it as an event.
-        is_heard
-    }
-
     /// What doesn't fit is dropped: whoever doesn't read the news doesn't need them.
     fn news(&self, event: Event) {
         let _ = self.news.try_send(event);
-    }
-
-    fn settle(&mut self) {
-        let registrations = &self.session.durable().registrations;
-        let is_ending = |stage: &Stage| *stage == Stage::Ending;
-        let mut stages = registrations.values().map(|registration| &registration.stage);
-        if !self.settling.is_empty() && !stages.any(is_ending) {
-            for reply in self.settling.drain(..) {
-                let _ = reply.send(());
-            }
-        }
     }
 
     fn label(&self, name: SubscriptionName) -> Arc<str> {
@@ -471,29 +275,3 @@ impl Task {
 
 /// Actions that one burst of messages may pile up before they are done.
 const ACTIONS_AT_ONCE: usize = 512;
-
-fn sentence(why: Why) -> String {
-    let text = match why {
-        Why::Ended(Ended::Unreachable) => "the service can't be reached",
-        Why::Ended(Ended::Refused { status, .. }) => {
-            return format!("the service refused with HTTP status {status}");
-        }
-        Why::Ended(Ended::Closed(Some(1001))) => "the service leaves: it said to connect again",
-        Why::Ended(Ended::Closed(Some(1012))) => "the service restarts",
-        Why::Ended(Ended::Closed(Some(1013))) => "the service has trouble and said to come back later",
-        Why::Ended(Ended::Closed(Some(4774))) => "the service said to stay away",
-        Why::Ended(Ended::Closed(Some(code))) => {
-            return format!("the service closed the channel with code {code}");
-        }
-        Why::Ended(Ended::Closed(None)) => "the service closed the channel",
-        Why::Ended(Ended::Lost) => "the connection broke",
-        Why::Ended(Ended::Garbled) => "the service doesn't speak the WebSocket protocol",
-        Why::NotOpened => "connecting took too long",
-        Why::NoAnswer => "the service didn't answer in time",
-        Why::NoWelcome => "the service's hello can't be used: is this a Web Push service for user agents?",
-        Why::Nonsense => "the service says what means nothing: is this a Web Push service for user agents?",
-        Why::CatchUp => "more messages wait than can be held: they are fetched again",
-        Why::Stopped => "stopped",
-    };
-    text.to_owned()
-}

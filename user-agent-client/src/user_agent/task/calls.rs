@@ -1,0 +1,158 @@
+//! What a handle asks of the task, and when that is answered.
+
+use std::collections::HashMap;
+
+use push_protocol::SubscriptionName;
+use push_protocol::session::user_agent::{Counters, PushResource, Stage};
+use push_protocol::vapid::PublicKey;
+use tokio::sync::oneshot;
+
+use super::Task;
+use crate::subscription::Subscription;
+use crate::user_agent::SubscribeError;
+
+/// What a handle asks for.
+#[derive(Debug)]
+pub(in crate::user_agent) enum Call {
+    Subscribe {
+        label: Box<str>,
+        application_server: Option<PublicKey>,
+        reply: oneshot::Sender<Result<Subscription, SubscribeError>>,
+    },
+    Unsubscribe {
+        label: Box<str>,
+        reply: oneshot::Sender<Result<bool, SubscribeError>>,
+    },
+    Settled {
+        reply: oneshot::Sender<()>,
+    },
+    Subscriptions {
+        reply: oneshot::Sender<Vec<Subscription>>,
+    },
+    Told {
+        name: SubscriptionName,
+        push_resource: PushResource,
+    },
+    NetworkChanged,
+    Counters {
+        reply: oneshot::Sender<Counters>,
+    },
+    Stop,
+}
+
+impl Task {
+    pub(super) fn called(&mut self, call: Call) {
+        match call {
+            Call::Subscribe {
+                label,
+                application_server,
+                reply,
+            } => self.subscribe(&label, application_server, reply),
+            Call::Unsubscribe { label, reply } => {
+                let answer = self.unsubscribe(&label);
+                let _ = reply.send(answer);
+            }
+            Call::Settled { reply } => self.settling.push(reply),
+            Call::Subscriptions { reply } => {
+                let _ = reply.send(self.state.subscriptions().collect());
+            }
+            Call::Told { name, push_resource } => {
+                self.session.told(name, &push_resource, &mut self.actions);
+            }
+            Call::NetworkChanged => self.session.network_changed(self.now(), &mut self.actions),
+            Call::Counters { reply } => {
+                let _ = reply.send(self.session.counters());
+            }
+            Call::Stop => self.stop(),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        label: &str,
+        application_server: Option<PublicKey>,
+        reply: oneshot::Sender<Result<Subscription, SubscribeError>>,
+    ) {
+        match self.asked(label, application_server) {
+            Ok(name) => match self.confirmed(name) {
+                Some(subscription) => drop(reply.send(Ok(subscription))),
+                None => self.subscribing.entry(name).or_default().push(reply),
+            },
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    fn asked(
+        &mut self,
+        label: &str,
+        application_server: Option<PublicKey>,
+    ) -> Result<SubscriptionName, SubscribeError> {
+        let name = match self.state.name_of(label) {
+            Some(name) => {
+                let known = self.session.durable().registrations.get(&name);
+                if known.is_some_and(|known| known.application_server != application_server) {
+                    return Err(SubscribeError::OtherKey);
+                }
+                name
+            }
+            None => self.state.prepare(label).map_err(SubscribeError::State)?,
+        };
+        let now = self.now();
+        self.session
+            .subscribe(name, application_server, now, &mut self.actions);
+        self.act();
+        if self.failed {
+            return Err(SubscribeError::Stopped);
+        }
+        Ok(name)
+    }
+
+    fn unsubscribe(&mut self, label: &str) -> Result<bool, SubscribeError> {
+        let Some(name) = self.state.name_of(label) else {
+            return Ok(false);
+        };
+        self.session.unsubscribe(name, self.now(), &mut self.actions);
+        self.act();
+        if self.failed {
+            return Err(SubscribeError::Stopped);
+        }
+        Ok(true)
+    }
+
+    pub(super) fn confirmed(&self, name: SubscriptionName) -> Option<Subscription> {
+        let label = self.state.label_of(name)?;
+        // The label may belong to a newer one while the older is ending.
+        let subscription = self.state.subscription(label)?;
+        let is_there = subscription.name == name && subscription.push_resource.is_some();
+        is_there.then_some(subscription)
+    }
+
+    /// Whether somebody waited.
+    pub(super) fn answer_subscribing(
+        &mut self,
+        name: SubscriptionName,
+        answer: impl Fn() -> Result<Subscription, SubscribeError>,
+    ) -> bool {
+        let waiting = self.subscribing.remove(&name).unwrap_or_default();
+        if self.subscribing.is_empty() {
+            // An empty map keeps its room.
+            self.subscribing = HashMap::new();
+        }
+        let mut is_heard = false;
+        for reply in waiting {
+            is_heard |= reply.send(answer()).is_ok();
+        }
+        // Whoever gave up waiting learns of it as an event.
+        is_heard
+    }
+
+    pub(super) fn settle(&mut self) {
+        let mut registrations = self.session.durable().registrations.values();
+        let is_ending = registrations.any(|registration| registration.stage == Stage::Ending);
+        if !self.settling.is_empty() && !is_ending {
+            for reply in self.settling.drain(..) {
+                let _ = reply.send(());
+            }
+        }
+    }
+}

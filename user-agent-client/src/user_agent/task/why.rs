@@ -1,0 +1,29 @@
+//! Why there is no channel, in sentences for people.
+
+use push_protocol::session::user_agent::{Ended, Why};
+
+pub(super) fn sentence(why: Why) -> String {
+    let text = match why {
+        Why::Ended(Ended::Unreachable) => "the service can't be reached",
+        Why::Ended(Ended::Refused { status, .. }) => {
+            return format!("the service refused with HTTP status {status}");
+        }
+        Why::Ended(Ended::Closed(Some(1001))) => "the service leaves: it said to connect again",
+        Why::Ended(Ended::Closed(Some(1012))) => "the service restarts",
+        Why::Ended(Ended::Closed(Some(1013))) => "the service has trouble and said to come back later",
+        Why::Ended(Ended::Closed(Some(4774))) => "the service said to stay away",
+        Why::Ended(Ended::Closed(Some(code))) => {
+            return format!("the service closed the channel with code {code}");
+        }
+        Why::Ended(Ended::Closed(None)) => "the service closed the channel",
+        Why::Ended(Ended::Lost) => "the connection broke",
+        Why::Ended(Ended::Garbled) => "the service doesn't speak the WebSocket protocol",
+        Why::NotOpened => "connecting took too long",
+        Why::NoAnswer => "the service didn't answer in time",
+        Why::NoWelcome => "the service's hello can't be used: is this a Web Push service for user agents?",
+        Why::Nonsense => "the service says what means nothing: is this a Web Push service for user agents?",
+        Why::CatchUp => "messages were left with the service, and are fetched now",
+        Why::Stopped => "stopped",
+    };
+    text.to_owned()
+}
