@@ -128,11 +128,11 @@ impl Task {
             }
             let due = self.instant(self.session.next_due());
             tokio::select! {
-                // What the application is done with first: it makes room. Time last: it is rarely due.
+                // What the application is done with first: it makes room. The service last: one that never stops talking
+                // must hold up neither an end nor a deadline.
                 biased;
                 Some((message, outcome)) = self.verdicts.recv() => self.judged(message, outcome),
                 Some(()) = self.asks.recv(), if !self.waiting.is_empty() => self.give(),
-                moved = self.link.moved() => self.moved(moved),
                 call = calls.recv(), if is_called => match call {
                     Some(call) => self.called(call),
                     None => is_called = false,
@@ -143,6 +143,7 @@ impl Task {
                     self.stop();
                 }
                 () = sleep_until(due) => self.session.tick(self.now(), &mut self.actions),
+                moved = self.link.moved() => self.moved(moved),
             }
         }
         self.link.closed().await;

@@ -253,6 +253,24 @@ async fn a_service_that_closes_at_once() {
     within("the end", agent.stop()).await;
 }
 
+/// PR-36, WS-PNG-4: a service that never stops talking holds up neither what the application asks nor a deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_never_stops_talking() {
+    let service = Service::start().await;
+    let mut options = options();
+    Arc::make_mut(&mut options.limits).stop_within = Duration::from_millis(100);
+    let (agent, mut events) =
+        UserAgent::start(service.url(), Trust::system(), State::in_memory(), &options).unwrap();
+    let (mut peer, _) = service.welcome(IDENTITY).await;
+    let (subscription, _) = tokio::join!(agent.subscribe("news", None), peer.confirms(1));
+    peer.pushes(&subscription.unwrap(), "v", "for ever in hand").await;
+    let in_hand = message(&mut events).await;
+    peer.raves("{}");
+    assert_eq!(within("an answer", agent.subscriptions()).await.len(), 1);
+    within("the end", agent.stop()).await;
+    drop(in_hand);
+}
+
 /// WP-SUB-10: over at once for the application, asked of the service, confirmed.
 #[tokio::test]
 async fn unsubscribe() {
