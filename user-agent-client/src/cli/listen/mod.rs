@@ -19,6 +19,7 @@ mod notify;
 use std::sync::Arc;
 
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
 use user_agent_client::user_agent::Limits;
 use user_agent_client::{Event, Events, Message, Options, State, Subscription, UserAgent, defaults};
 
@@ -192,12 +193,20 @@ impl Listener {
         Ok(())
     }
 
-    /// Finishes what is being worked on, sends the acknowledgements and closes the channel.
+    /// Finishes what is being worked on, sends the acknowledgements and closes the channel. What takes longer than the user
+    /// agent waits for it could not be acknowledged any more, and would be counted nevertheless: it is left unfinished.
     async fn finish(&mut self) {
-        while let Some(worked) = self.working.join_next().await {
+        let until = Instant::now() + defaults::STOP_WITHIN;
+        while let Ok(Some(worked)) = timeout_at(until, self.working.join_next()).await {
             if let Err(failure) = self.worked(worked).await {
                 say(failure.why);
             }
+        }
+        if !self.working.is_empty() {
+            say(format_args!(
+                "what takes longer than {} s is ended, and comes again",
+                defaults::STOP_WITHIN.as_secs()
+            ));
         }
         self.agent.stop().await;
     }
