@@ -269,6 +269,8 @@ impl Task {
         };
         self.session.unsubscribe(name, self.now(), &mut self.actions);
         self.act();
+        let session = &self.session;
+        self.waiting.retain(|(message, _)| session.holds(*message));
         if self.failed {
             return Err(SubscribeError::Stopped);
         }

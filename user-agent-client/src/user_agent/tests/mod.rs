@@ -288,6 +288,50 @@ async fn unsubscribe() {
     within("it is settled", agent.settled()).await;
 }
 
+/// WP-SUB-10: what the application did not take before it unsubscribed, it never gets.
+#[tokio::test]
+async fn unsubscribe_takes_back_what_waits() {
+    let service = Service::start().await;
+    let (agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
+    peer.pushes(&subscription, "waits", "waits").await;
+    peer.pushes_body("00000000-0000-4000-8000-000000000000", "stranger", b"x")
+        .await;
+    expect(&mut peer, ack("stranger", 102)).await;
+    assert!(agent.unsubscribe("news").await.unwrap());
+    expect(&mut peer, Said::Unregister(subscription.name.to_string())).await;
+    expect(&mut peer, ack("waits", 102)).await;
+    agent.stop().await;
+    while let Some(event) = events.next().await {
+        assert!(!matches!(event, Event::Message(_)), "{event:?}");
+    }
+}
+
+/// WP-RFR-2: however many subscriptions are renewed at once, and however late it is heard, each is told.
+#[tokio::test]
+async fn many_are_renewed() {
+    const MANY: usize = defaults::NEWS + 10;
+    let service = Service::start().await;
+    let (agent, mut events) = start(&service, State::in_memory());
+    let (mut peer, _) = service.welcome(IDENTITY).await;
+    for number in 0..MANY as u32 {
+        let label = number.to_string();
+        let (subscription, _) = tokio::join!(agent.subscribe(&label, None), peer.confirms(number));
+        subscription.unwrap();
+    }
+    drop(peer);
+    let (mut peer, _) = within("another channel", service.welcome("somebody else")).await;
+    for number in 0..MANY as u32 {
+        within("all are asked for", peer.confirms(number)).await;
+    }
+    let is_renewed =
+        |subscription: &Subscription| subscription.replaced && subscription.push_resource.is_some();
+    while !agent.subscriptions().await.iter().all(is_renewed) {}
+    let mut labels = std::collections::HashSet::new();
+    while labels.len() < MANY {
+        labels.insert(renewed(&mut events).await.label);
+    }
+}
+
 /// WP-SUB-6: the same name and key is the same subscription, another key an error, a refusal is told.
 #[tokio::test]
 async fn subscribe_again_and_refused() {

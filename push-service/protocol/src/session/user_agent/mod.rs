@@ -144,6 +144,11 @@ impl UserAgent {
         self.held.len()
     }
 
+    /// Whether this one is among them: not, if its subscription ended before the application took it.
+    pub fn holds(&self, message: MessageKey) -> bool {
+        self.held.contains(message)
+    }
+
     /// The silence after which the service is asked whether it is there: what the network was found to allow.
     pub fn keepalive(&self) -> Duration {
         self.keepalive.interval()
