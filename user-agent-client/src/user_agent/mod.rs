@@ -150,11 +150,15 @@ impl UserAgent {
     }
 
     /// The application server knows the new push resource and keys of [`Event::Renewed`].
-    /// Of this push resource: if the subscription has yet another one by now, that is left to tell.
+    /// Of these: if the subscription has yet others by now, they are left to tell.
     pub async fn told(&self, subscription: &Subscription) {
         if let Some(push_resource) = subscription.push_resource.clone() {
-            let name = subscription.name;
-            let _ = self.calls.send(Call::Told { name, push_resource }).await;
+            let call = Call::Told {
+                name: subscription.name,
+                push_resource,
+                p256dh: subscription.p256dh(),
+            };
+            let _ = self.calls.send(call).await;
         }
     }
 

@@ -45,6 +45,7 @@ pub(super) enum Call {
     Told {
         name: SubscriptionName,
         push_resource: PushResource,
+        p256dh: String,
     },
     NetworkChanged,
     Counters {
@@ -206,8 +207,15 @@ impl Task {
             Call::Subscriptions { reply } => {
                 let _ = reply.send(self.state.subscriptions().collect());
             }
-            Call::Told { name, push_resource } => {
-                self.session.told(name, &push_resource, &mut self.actions);
+            Call::Told {
+                name,
+                push_resource,
+                p256dh,
+            } => {
+                // A service may give the same push resource again; the keys tell which of the two was passed on.
+                if self.state.keys(name).is_some_and(|keys| keys.p256dh() == p256dh) {
+                    self.session.told(name, &push_resource, &mut self.actions);
+                }
             }
             Call::NetworkChanged => self.session.network_changed(self.now(), &mut self.actions),
             Call::Counters { reply } => {
