@@ -1,6 +1,6 @@
 //! The task: tells the session what happened, and does what it says.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use push_protocol::Coding;
@@ -68,6 +68,8 @@ pub(super) struct Task {
     asks: queue::Receiver<()>,
     messages: queue::Sender<Message>,
     news: queue::Sender<Event>,
+    /// Renewed, and there was no room to say so: these news must not get lost. Not longer than the subscriptions.
+    untold: BTreeSet<SubscriptionName>,
     verdicts: queue::Receiver<(MessageKey, Outcome)>,
     verdicts_to: queue::Sender<(MessageKey, Outcome)>,
     /// Who waits for a subscription to be confirmed. Bounded by the callers, each of which waits.
@@ -107,6 +109,7 @@ impl Task {
             asks,
             messages,
             news,
+            untold: BTreeSet::new(),
             verdicts,
             verdicts_to,
             subscribing: HashMap::new(),
@@ -143,6 +146,7 @@ impl Task {
                     is_heard = false;
                     self.stop();
                 }
+                () = self.news.room(), if !self.untold.is_empty() => self.tell_untold(),
                 () = sleep_until(due) => self.session.tick(self.now(), &mut self.actions),
                 moved = self.link.moved() => self.moved(moved),
             }
@@ -408,7 +412,9 @@ impl Task {
                     return;
                 };
                 self.answer_subscribing(name, || Ok(subscription.clone()));
-                self.news(Event::Renewed(subscription));
+                if self.news.try_send(Event::Renewed(subscription)).is_err() {
+                    self.untold.insert(name);
+                }
             }
             session::Event::Refused { name, status } => {
                 if !self.answer_subscribing(name, || Err(SubscribeError::Refused(status))) {
@@ -442,6 +448,18 @@ impl Task {
         }
         // Whoever gave up waiting learns of it as an event.
         is_heard
+    }
+
+    /// There is room for one of the news that did not fit.
+    fn tell_untold(&mut self) {
+        let Some(name) = self.untold.pop_first() else {
+            return;
+        };
+        // It may have been told, renewed again or ended in the meantime.
+        let subscription = self.confirmed(name).filter(|subscription| subscription.replaced);
+        subscription
+            .into_iter()
+            .for_each(|subscription| self.news(Event::Renewed(subscription)));
     }
 
     /// What doesn't fit is dropped: whoever doesn't read the news doesn't need them.
