@@ -217,7 +217,9 @@ fn accepted(endpoint: &Url, answer: &Response<Bytes>) -> Result<Accepted, SendEr
     }
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     Ok(Accepted {
-        message: text(&LOCATION).and_then(|location| endpoint.join(location).ok()),
+        message: text(&LOCATION)
+            .and_then(|location| endpoint.join(location).ok())
+            .filter(|message| matches!(message.scheme(), "http" | "https")),
         ttl: text(&TTL).and_then(Ttl::parse),
     })
 }
