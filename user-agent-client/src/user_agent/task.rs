@@ -64,6 +64,9 @@ pub(super) struct Task {
     begin: Instant,
     /// Decrypted, and not taken yet. Not longer than the messages that are held, which the session bounds.
     waiting: VecDeque<(MessageKey, Message)>,
+    /// What the application has, or failed on and gets again: the keys that it was encrypted for may be gone by then. None
+    /// that is not held, which the session bounds.
+    read: HashMap<MessageKey, Option<Data>>,
     /// The application wants a message: one for each.
     asks: queue::Receiver<()>,
     messages: queue::Sender<Message>,
@@ -106,6 +109,7 @@ impl Task {
             actions: Vec::new(),
             begin: Instant::now(),
             waiting: VecDeque::new(),
+            read: HashMap::new(),
             asks,
             messages,
             news,
@@ -190,9 +194,17 @@ impl Task {
 
     fn judged(&mut self, message: MessageKey, outcome: Outcome) {
         let now = self.now();
-        self.session.handled(message, outcome, now, &mut self.actions);
-        while let Some((message, outcome)) = self.verdicts.try_recv() {
+        let mut judged = Some((message, outcome));
+        while let Some((message, outcome)) = judged {
             self.session.handled(message, outcome, now, &mut self.actions);
+            if !self.session.holds(message) {
+                self.read.remove(&message);
+            }
+            judged = self.verdicts.try_recv();
+        }
+        if self.read.is_empty() {
+            // As for what waits.
+            self.read = HashMap::new();
         }
     }
 
@@ -283,6 +295,7 @@ impl Task {
         self.act();
         let session = &self.session;
         self.waiting.retain(|(message, _)| session.holds(*message));
+        self.read.retain(|message, _| session.holds(*message));
         if self.failed {
             return Err(SubscribeError::Stopped);
         }
@@ -345,7 +358,8 @@ impl Task {
 
     /// Decrypts; the rest happens when the application asks. Content that was never encrypted is none (EUA-2).
     fn hand_over(&mut self, arrived: &Arc<Arrived>, attempt: u32) {
-        let message = self.decrypted(arrived).and_then(|data| {
+        let read = self.read.remove(&arrived.key());
+        let message = read.or_else(|| self.decrypted(arrived)).and_then(|data| {
             let label = self.state.label_of(arrived.name()?)?;
             let to = self.verdicts_to.clone();
             Some(Message::new(label.into(), Arc::clone(arrived), attempt, data, to))
@@ -370,6 +384,7 @@ impl Task {
             // A burst was long; its buffer need not outlive it.
             self.waiting = VecDeque::new();
         }
+        self.read.insert(key, message.data().cloned());
         self.session.taken(key, &mut self.actions);
         self.act();
         // Without anybody there any more, the message itself says that nobody saw it.

@@ -271,6 +271,31 @@ async fn a_service_that_never_stops_talking() {
     drop(in_hand);
 }
 
+/// WP-RCV-6, WP-RFR-1: a message that failed is tried again although the service forgot us in between, and its keys are gone.
+#[tokio::test]
+async fn a_failed_message_outlives_its_keys() {
+    let service = Service::start().await;
+    let mut options = options();
+    Arc::make_mut(&mut options.limits).retry_after = Duration::from_secs(1);
+    let (agent, mut events) =
+        UserAgent::start(service.url(), Trust::system(), State::in_memory(), &options).unwrap();
+    let (mut peer, _) = service.welcome(IDENTITY).await;
+    let (subscription, _) = tokio::join!(agent.subscribe("news", None), peer.confirms(1));
+    peer.pushes(&subscription.unwrap(), "v", "twice").await;
+    message(&mut events).await.fail();
+    drop(peer);
+    let (mut peer, _) = within("another channel", service.welcome("somebody else")).await;
+    peer.confirms(2).await;
+    renewed(&mut events).await;
+    let again = message(&mut events).await;
+    assert_eq!(
+        (again.attempt(), again.data().unwrap().text()),
+        (2, "twice".to_owned())
+    );
+    again.acknowledge();
+    expect(&mut peer, ack("v", 100)).await;
+}
+
 /// WP-SUB-10: over at once for the application, asked of the service, confirmed.
 #[tokio::test]
 async fn unsubscribe() {
