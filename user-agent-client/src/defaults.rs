@@ -35,7 +35,7 @@ pub const STEADY_AFTER: Duration = SECOND.saturating_mul(10);
 /// Messages with the application or waiting to be tried again. Chosen: several windows of any known service (32, 150).
 pub const HELD_MESSAGES: usize = 256;
 
-/// Bytes of their bodies. Chosen: all of them at the size that services must take (RFC 8030 §7.2), twice over.
+/// Bytes of their bodies and ids. Chosen: all of them at the size that services must take (RFC 8030 §7.2), twice over.
 pub const HELD_BYTES: usize = 2 * HELD_MESSAGES * 4_096;
 
 /// How often an application that fails is tried. Source: the W3C Push API recommends at least three (WP-RCV-6).

@@ -98,6 +98,21 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Waits until there is a place, which somebody else may take; for ever if the receiver is gone. Cancel safe.
+    pub(crate) async fn room(&self) {
+        loop {
+            let room = self.0.room.notified();
+            let is_there = {
+                let queue = self.0.lock();
+                queue.has_receiver && queue.items.len() < self.0.places
+            };
+            if is_there {
+                return;
+            }
+            room.await;
+        }
+    }
+
     /// Waits until the receiver is gone. Cancel safe.
     pub(crate) async fn closed(&self) {
         let end = self.0.end.notified();

@@ -338,6 +338,29 @@ fn a_closed_output_is_told() {
     assert!(Path::new(&shell.path("k.pem")).exists());
 }
 
+/// PR-5: where no file may grow, that is told with the exit code of the state; no signal ends it.
+#[test]
+fn a_file_that_may_not_grow_is_told() {
+    let shell = Shell::new();
+    let subscribe = shell.command(&[
+        "subscribe",
+        "--state",
+        "new",
+        "--server",
+        "ws://127.0.0.1:1",
+        "--timeout",
+        "1",
+    ]);
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -f 0; exec \"$@\"", "sh"])
+        .arg(subscribe.get_program())
+        .args(subscribe.get_args())
+        .current_dir(shell.path("."));
+    let output = limited.output().unwrap();
+    assert_eq!(code(&output), 3, "{}", text(&output.stderr));
+}
+
 /// Completions are scripts for the shells that are named.
 #[test]
 fn completions_are_scripts() {

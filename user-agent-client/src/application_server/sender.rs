@@ -209,7 +209,9 @@ fn accepted(push_resource: &Url, answer: &Response<Bytes>) -> Result<Accepted, S
     }
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     Ok(Accepted {
-        message: text(&LOCATION).and_then(|location| push_resource.join(location).ok()),
+        message: text(&LOCATION)
+            .and_then(|location| push_resource.join(location).ok())
+            .filter(|message| matches!(message.scheme(), "http" | "https")),
         ttl: text(&TTL).and_then(Ttl::parse),
     })
 }

@@ -222,6 +222,15 @@ async fn the_status_decides() {
     assert!(matches!(moved, Err(SendError::Other { .. })));
 }
 
+/// R30-MSG-1: a message's URL is one that can be asked to take it back; anything else is none.
+#[tokio::test]
+async fn a_message_has_a_web_url_or_none() {
+    for location in ["javascript:alert(1)", "file:///etc/passwd", "http://[::bad"] {
+        let answer = format!("HTTP/1.1 201 Created\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+        assert!(answered(answer).await.unwrap().message.is_none(), "{location}");
+    }
+}
+
 /// Heads and bodies without end are cut, and what is no HTTP is said to be none.
 #[tokio::test]
 async fn answers_have_bounds() {

@@ -11,8 +11,10 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From now on the signals don't kill.
+    /// From now on the signals don't kill. Nor does a file that may not grow any more (`ulimit -f`): its write fails then, as
+    /// it does on a full disk, which can be told.
     pub(super) fn listen() -> io::Result<Self> {
+        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,

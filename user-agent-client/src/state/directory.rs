@@ -5,6 +5,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::document::{self, LogId, Unusable};
 use super::error::StateError;
 use super::snapshot::Snapshot;
@@ -19,6 +21,8 @@ const DRAFT_EXTENSION: &str = "new";
 
 const OWNER_ONLY_FILE: u32 = 0o600;
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
+/// Fails for a symbolic link.
+const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -155,9 +159,11 @@ pub(super) fn replace(
     }
 }
 
-/// Takes group's and others' permissions from a file, if it is there. Whether they had any.
+/// Takes group's and others' permissions from a file, if it is there. Whether they had any. What a link leads to is not
+/// ours to close.
 pub(super) fn close_to_others(file: &Path) -> io::Result<bool> {
-    let mode = match fs::metadata(file) {
+    let mode = match fs::symlink_metadata(file) {
+        Ok(metadata) if metadata.is_symlink() => return Ok(false),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         metadata => metadata?.permissions().mode(),
     };
@@ -219,6 +225,8 @@ fn lock(directory: &Path) -> Result<File, StateError> {
         .create(true)
         .truncate(false)
         .mode(OWNER_ONLY_FILE)
+        // It is emptied: whoever may put a link here must not choose which file that is.
+        .custom_flags(NO_LINK)
         .open(&path)
         .map_err(io)?;
     match file.try_lock() {

@@ -152,12 +152,16 @@ impl UserAgent {
             .unwrap_or_default()
     }
 
-    /// The application server knows the push resource and keys of this subscription, as [`Event::Renewed`] gave it. Of this
-    /// push resource: if the subscription has yet another one by now, that is left to tell.
+    /// The application server knows the push resource and keys of this subscription, as [`Event::Renewed`] gave it. If the
+    /// subscription has yet others by now, they are left to tell.
     pub async fn told(&self, subscription: &Subscription) {
         if let Some(push_resource) = subscription.push_resource.clone() {
-            let name = subscription.name;
-            let _ = self.calls.send(Call::Told { name, push_resource }).await;
+            let call = Call::Told {
+                name: subscription.name,
+                push_resource,
+                p256dh: subscription.p256dh(),
+            };
+            let _ = self.calls.send(call).await;
         }
     }
 

@@ -19,8 +19,8 @@ mod notify;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use push_protocol::session::user_agent::PushResource;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, timeout_at};
 use user_agent_client::network::NetworkChanges;
 use user_agent_client::user_agent::Limits;
 use user_agent_client::{Event, Events, Message, Options, State, Subscription, UserAgent, defaults};
@@ -79,8 +79,8 @@ struct Listener {
     agent: UserAgent,
     handler: Arc<Handler>,
     on_renew: Option<Arc<Exec>>,
-    /// What `on_renew` was run for, by label: a failure is not repeated before the next start.
-    passed_on: HashMap<Box<str>, PushResource>,
+    /// The key for which `on_renew` was run, by label: a failure is not repeated before the next start.
+    passed_on: HashMap<Box<str>, String>,
     /// There may be renewed subscriptions for which it was not run.
     may_be_renewed: bool,
     /// What is being worked on, messages and renewed subscriptions. **Invariant:** at most `jobs`.
@@ -188,20 +188,15 @@ impl Listener {
             return;
         }
         for subscription in self.agent.subscriptions().await {
-            let Some(push_resource) = subscription
-                .push_resource
-                .clone()
-                .filter(|_| subscription.replaced)
-            else {
-                continue;
-            };
-            if self.passed_on.get(&subscription.label) == Some(&push_resource) {
+            let key = subscription.p256dh();
+            let is_renewed = subscription.replaced && subscription.push_resource.is_some();
+            if !is_renewed || self.passed_on.get(&subscription.label) == Some(&key) {
                 continue;
             }
             if !self.has_room() {
                 return;
             }
-            self.passed_on.insert(subscription.label.clone(), push_resource);
+            self.passed_on.insert(subscription.label.clone(), key);
             self.working.spawn(pass_on(Arc::clone(&command), subscription));
         }
         self.may_be_renewed = false;
@@ -225,12 +220,20 @@ impl Listener {
         Ok(())
     }
 
-    /// Finishes what is being worked on, sends the acknowledgements and closes the channel.
+    /// Finishes what is being worked on, sends the acknowledgements and closes the channel. What takes longer than the user
+    /// agent waits for it could not be acknowledged any more, and would be counted nevertheless: it is left unfinished.
     async fn finish(&mut self) {
-        while let Some(worked) = self.working.join_next().await {
+        let until = Instant::now() + defaults::STOP_WITHIN;
+        while let Ok(Some(worked)) = timeout_at(until, self.working.join_next()).await {
             if let Err(failure) = self.worked(worked).await {
                 say(failure.why);
             }
+        }
+        if !self.working.is_empty() {
+            say(format_args!(
+                "what takes longer than {} s is ended, and comes again",
+                defaults::STOP_WITHIN.as_secs()
+            ));
         }
         self.agent.stop().await;
     }

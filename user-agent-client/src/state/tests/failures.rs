@@ -31,6 +31,26 @@ fn a_directory_has_one_user_agent() {
     drop(inherited);
 }
 
+/// What is behind a link is neither emptied nor closed to others.
+#[test]
+fn links_are_not_followed_to_others_files() {
+    let directory = TempDir::new().unwrap();
+    let state = directory.path().join("state");
+    let other = directory.path().join("other");
+    fs::create_dir(&state).unwrap();
+    fs::write(&other, "precious").unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o644)).unwrap();
+    for name in ["lock", "state.json", "messages.log"] {
+        let link = state.join(name);
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        let opened = State::open(&state);
+        assert_eq!(opened.is_ok(), name == "messages.log", "{name}");
+        assert_eq!(fs::read(&other).unwrap(), b"precious", "{name}");
+        assert_eq!(fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o644);
+        fs::remove_file(&link).unwrap();
+    }
+}
+
 /// WP-SUB-3: only their owner can read the keys, also after others could.
 #[test]
 fn files_are_closed_to_others() {

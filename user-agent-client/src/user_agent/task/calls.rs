@@ -32,6 +32,7 @@ pub(in crate::user_agent) enum Call {
     Told {
         name: SubscriptionName,
         push_resource: PushResource,
+        p256dh: String,
     },
     NetworkChanged,
     Counters {
@@ -56,8 +57,15 @@ impl Task {
             Call::Subscriptions { reply } => {
                 let _ = reply.send(self.state.subscriptions().collect());
             }
-            Call::Told { name, push_resource } => {
-                self.session.told(name, &push_resource, &mut self.actions);
+            Call::Told {
+                name,
+                push_resource,
+                p256dh,
+            } => {
+                // A service may give the same push resource again; the keys tell which of the two was passed on.
+                if self.state.keys(name).is_some_and(|keys| keys.p256dh() == p256dh) {
+                    self.session.told(name, &push_resource, &mut self.actions);
+                }
             }
             Call::NetworkChanged => self.session.network_changed(self.now(), &mut self.actions),
             Call::Counters { reply } => {
@@ -113,6 +121,9 @@ impl Task {
         };
         self.session.unsubscribe(name, self.now(), &mut self.actions);
         self.act();
+        let session = &self.session;
+        self.waiting.retain(|(message, _)| session.holds(*message));
+        self.read.retain(|message, _| session.holds(*message));
         if self.failed {
             return Err(SubscribeError::Stopped);
         }

@@ -1,6 +1,6 @@
 //! A message between the session and the application: decrypted, asked for, judged.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use push_protocol::Coding;
@@ -12,7 +12,8 @@ use crate::message::{Data, Message};
 impl Task {
     /// Decrypts; the rest happens when the application asks. Content that was never encrypted is none (EUA-2).
     pub(super) fn hand_over(&mut self, arrived: &Arc<Arrived>, attempt: u32) {
-        let message = self.decrypted(arrived).and_then(|data| {
+        let read = self.read.remove(&arrived.key());
+        let message = read.or_else(|| self.decrypted(arrived)).and_then(|data| {
             let label = self.state.label_of(arrived.name()?)?;
             let to = self.verdicts_to.clone();
             Some(Message::new(label.into(), Arc::clone(arrived), attempt, data, to))
@@ -37,6 +38,7 @@ impl Task {
             // A burst was long; its buffer need not outlive it.
             self.waiting = VecDeque::new();
         }
+        self.read.insert(key, message.data().cloned());
         self.session.taken(key, &mut self.actions);
         self.act();
         // Without anybody there any more, the message itself says that nobody saw it.
@@ -60,9 +62,17 @@ impl Task {
 
     pub(super) fn judged(&mut self, message: MessageKey, outcome: Outcome) {
         let now = self.now();
-        self.session.handled(message, outcome, now, &mut self.actions);
-        while let Some((message, outcome)) = self.verdicts.try_recv() {
+        let mut judged = Some((message, outcome));
+        while let Some((message, outcome)) = judged {
             self.session.handled(message, outcome, now, &mut self.actions);
+            if !self.session.holds(message) {
+                self.read.remove(&message);
+            }
+            judged = self.verdicts.try_recv();
+        }
+        if self.read.is_empty() {
+            // As for what waits.
+            self.read = HashMap::new();
         }
     }
 }

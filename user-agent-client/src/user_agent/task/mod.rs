@@ -8,7 +8,7 @@ mod calls;
 mod messages;
 mod why;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 pub(super) use calls::Call;
@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep_until};
 use super::link::{Link, Moved};
 use super::{Event, Options, SubscribeError};
 use crate::channel::Incoming;
-use crate::message::Message;
+use crate::message::{Data, Message};
 use crate::queue;
 use crate::server_url::ServerUrl;
 use crate::state::{State, StateError};
@@ -39,10 +39,15 @@ pub(super) struct Task {
     begin: Instant,
     /// Decrypted, and not taken yet. Not longer than the messages that are held, which the session bounds.
     waiting: VecDeque<(MessageKey, Message)>,
+    /// What the application has, or failed on and gets again: the keys that it was encrypted for may be gone by then. None
+    /// that is not held, which the session bounds.
+    read: HashMap<MessageKey, Option<Data>>,
     /// The application wants a message: one for each.
     asks: queue::Receiver<()>,
     messages: queue::Sender<Message>,
     news: queue::Sender<Event>,
+    /// Renewed, and there was no room to say so: these news must not get lost. Not longer than the subscriptions.
+    untold: BTreeSet<SubscriptionName>,
     verdicts: queue::Receiver<(MessageKey, Outcome)>,
     verdicts_to: queue::Sender<(MessageKey, Outcome)>,
     /// Who waits for a subscription to be confirmed. Bounded by the callers, each of which waits.
@@ -79,9 +84,11 @@ impl Task {
             actions: Vec::new(),
             begin: Instant::now(),
             waiting: VecDeque::new(),
+            read: HashMap::new(),
             asks,
             messages,
             news,
+            untold: BTreeSet::new(),
             verdicts,
             verdicts_to,
             subscribing: HashMap::new(),
@@ -104,11 +111,11 @@ impl Task {
             }
             let due = self.instant(self.session.next_due());
             tokio::select! {
-                // What the application is done with first: it makes room. Time last: it is rarely due.
+                // What the application is done with first: it makes room. The service last: one that never stops talking
+                // must hold up neither an end nor a deadline.
                 biased;
                 Some((message, outcome)) = self.verdicts.recv() => self.judged(message, outcome),
                 Some(()) = self.asks.recv(), if !self.waiting.is_empty() => self.give(),
-                moved = self.link.moved() => self.moved(moved),
                 call = calls.recv(), if is_called => match call {
                     Some(call) => self.called(call),
                     None => is_called = false,
@@ -118,7 +125,9 @@ impl Task {
                     is_heard = false;
                     self.stop();
                 }
+                () = self.news.room(), if !self.untold.is_empty() => self.tell_untold(),
                 () = sleep_until(due) => self.session.tick(self.now(), &mut self.actions),
+                moved = self.link.moved() => self.moved(moved),
             }
         }
         self.link.closed().await;
@@ -231,7 +240,9 @@ impl Task {
                     return;
                 };
                 self.answer_subscribing(name, || Ok(subscription.clone()));
-                self.news(Event::Renewed(subscription));
+                if self.news.try_send(Event::Renewed(subscription)).is_err() {
+                    self.untold.insert(name);
+                }
             }
             session::Event::Refused { name, status } => {
                 if !self.answer_subscribing(name, || Err(SubscribeError::Refused(status))) {
@@ -250,6 +261,18 @@ impl Task {
             }
             session::Event::Stopped => {}
         }
+    }
+
+    /// There is room for one of the news that did not fit.
+    fn tell_untold(&mut self) {
+        let Some(name) = self.untold.pop_first() else {
+            return;
+        };
+        // It may have been told, renewed again or ended in the meantime.
+        let subscription = self.confirmed(name).filter(|subscription| subscription.replaced);
+        subscription
+            .into_iter()
+            .for_each(|subscription| self.news(Event::Renewed(subscription)));
     }
 
     /// What doesn't fit is dropped: whoever doesn't read the news doesn't need them.

@@ -253,6 +253,49 @@ async fn a_service_that_closes_at_once() {
     within("the end", agent.stop()).await;
 }
 
+/// PR-36, WS-PNG-4: a service that never stops talking holds up neither what the application asks nor a deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_never_stops_talking() {
+    let service = Service::start().await;
+    let mut options = options();
+    Arc::make_mut(&mut options.limits).stop_within = Duration::from_millis(100);
+    let (agent, mut events) =
+        UserAgent::start(service.url(), Trust::system(), State::in_memory(), &options).unwrap();
+    let (mut peer, _) = service.welcome(IDENTITY).await;
+    let (subscription, _) = tokio::join!(agent.subscribe("news", None), peer.confirms(1));
+    peer.pushes(&subscription.unwrap(), "v", "for ever in hand").await;
+    let in_hand = message(&mut events).await;
+    peer.raves("{}");
+    assert_eq!(within("an answer", agent.subscriptions()).await.len(), 1);
+    within("the end", agent.stop()).await;
+    drop(in_hand);
+}
+
+/// WP-RCV-6, WP-RFR-1: a message that failed is tried again although the service forgot us in between, and its keys are gone.
+#[tokio::test]
+async fn a_failed_message_outlives_its_keys() {
+    let service = Service::start().await;
+    let mut options = options();
+    Arc::make_mut(&mut options.limits).retry_after = Duration::from_secs(1);
+    let (agent, mut events) =
+        UserAgent::start(service.url(), Trust::system(), State::in_memory(), &options).unwrap();
+    let (mut peer, _) = service.welcome(IDENTITY).await;
+    let (subscription, _) = tokio::join!(agent.subscribe("news", None), peer.confirms(1));
+    peer.pushes(&subscription.unwrap(), "v", "twice").await;
+    message(&mut events).await.fail();
+    drop(peer);
+    let (mut peer, _) = within("another channel", service.welcome("somebody else")).await;
+    peer.confirms(2).await;
+    renewed(&mut events).await;
+    let again = message(&mut events).await;
+    assert_eq!(
+        (again.attempt(), again.data().unwrap().text()),
+        (2, "twice".to_owned())
+    );
+    again.acknowledge();
+    expect(&mut peer, ack("v", 100)).await;
+}
+
 /// WP-SUB-10: over at once for the application, asked of the service, confirmed.
 #[tokio::test]
 async fn unsubscribe() {
@@ -268,6 +311,50 @@ async fn unsubscribe() {
     ))
     .await;
     within("it is settled", agent.settled()).await;
+}
+
+/// WP-SUB-10: what the application did not take before it unsubscribed, it never gets.
+#[tokio::test]
+async fn unsubscribe_takes_back_what_waits() {
+    let service = Service::start().await;
+    let (agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
+    peer.pushes(&subscription, "waits", "waits").await;
+    peer.pushes_body("00000000-0000-4000-8000-000000000000", "stranger", b"x")
+        .await;
+    expect(&mut peer, ack("stranger", 102)).await;
+    assert!(agent.unsubscribe("news").await.unwrap());
+    expect(&mut peer, Said::Unregister(subscription.name.to_string())).await;
+    expect(&mut peer, ack("waits", 102)).await;
+    agent.stop().await;
+    while let Some(event) = events.next().await {
+        assert!(!matches!(event, Event::Message(_)), "{event:?}");
+    }
+}
+
+/// WP-RFR-2: however many subscriptions are renewed at once, and however late it is heard, each is told.
+#[tokio::test]
+async fn many_are_renewed() {
+    const MANY: usize = defaults::NEWS + 10;
+    let service = Service::start().await;
+    let (agent, mut events) = start(&service, State::in_memory());
+    let (mut peer, _) = service.welcome(IDENTITY).await;
+    for number in 0..MANY as u32 {
+        let label = number.to_string();
+        let (subscription, _) = tokio::join!(agent.subscribe(&label, None), peer.confirms(number));
+        subscription.unwrap();
+    }
+    drop(peer);
+    let (mut peer, _) = within("another channel", service.welcome("somebody else")).await;
+    for number in 0..MANY as u32 {
+        within("all are asked for", peer.confirms(number)).await;
+    }
+    let is_renewed =
+        |subscription: &Subscription| subscription.replaced && subscription.push_resource.is_some();
+    while !agent.subscriptions().await.iter().all(is_renewed) {}
+    let mut labels = std::collections::HashSet::new();
+    while labels.len() < MANY {
+        labels.insert(renewed(&mut events).await.label);
+    }
 }
 
 /// WP-SUB-6: the same name and key is the same subscription, another key an error, a refusal is told.

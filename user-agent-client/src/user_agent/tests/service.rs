@@ -112,6 +112,17 @@ impl Peer {
         let _ = self.stream.write_all(bytes).await;
     }
 
+    /// Says this again and again, from a thread of its own, until the user agent has gone.
+    pub(super) fn raves(self, text: &str) {
+        let mut out = Vec::new();
+        for _ in 0..10_000 {
+            write_text(&mut out, None, |out| out.extend_from_slice(text.as_bytes()));
+        }
+        let mut stream = self.stream.into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        std::thread::spawn(move || while std::io::Write::write_all(&mut stream, &out).is_ok() {});
+    }
+
     pub(super) async fn closes(mut self, code: u16) {
         let mut out = Vec::new();
         write_close(&mut out, None, code, "");

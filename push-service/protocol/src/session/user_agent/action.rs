@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::durable::{Change, Identity, MessageKey, PushResource};
 use crate::identifiers::SubscriptionName;
-use crate::message::Content;
+use crate::message::{Coding, Content};
 use crate::vapid::PublicKey;
 
 /// The bounds of a user agent.
@@ -128,8 +128,20 @@ impl Arrived {
         MessageKey::of(&self.id)
     }
 
+    /// All of it that a service can make long.
     pub(super) fn bytes(&self) -> usize {
-        self.content.as_ref().map_or(0, |content| content.body.len())
+        let content = self.content.as_ref().map_or(0, |content| {
+            let coding = match &content.coding {
+                Coding::Aesgcm {
+                    encryption,
+                    crypto_key,
+                } => encryption.len() + crypto_key.len(),
+                Coding::Other(name) => name.len(),
+                Coding::Absent | Coding::Aes128gcm => 0,
+            };
+            content.body.len() + coding
+        });
+        self.id.len() + content
     }
 }
 

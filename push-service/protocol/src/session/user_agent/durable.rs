@@ -86,7 +86,8 @@ pub struct Registration {
     pub application_server: Option<PublicKey>,
     /// How far it is.
     pub stage: Stage,
-    /// Where messages went before, until the application was told that they go elsewhere now (WP-RFR-2).
+    /// Where messages went before, until the application was told that they go elsewhere now (WP-RFR-2). Also if that is the
+    /// same place again: under another identity the keys are others.
     pub replaced: Option<PushResource>,
 }
 
@@ -229,9 +230,6 @@ impl Registration {
         if self.stage == Stage::Ending {
             return;
         }
-        if self.replaced.as_ref() == Some(push_resource) {
-            self.replaced = None;
-        }
         let before = std::mem::replace(&mut self.stage, Stage::Confirmed(push_resource.clone()));
         if let Stage::Confirmed(before) = before
             && before != *push_resource
@@ -312,5 +310,30 @@ mod tests {
         assert_eq!(registration.push_resource(), Some(&url("https://h/3")));
         durable.apply(&Change::Told(one));
         assert_eq!(durable.registrations[&one].replaced, None);
+    }
+
+    /// WP-RFR-1, WP-RFR-2: a service that forgot us and gives the same push resource again has to be told of all the same,
+    /// because the keys are others.
+    #[test]
+    fn the_same_push_resource_under_another_identity_is_to_be_told() {
+        let name = SubscriptionName([1; 16]);
+        let confirmed = || Change::Confirmed {
+            name,
+            push_resource: url("https://h/1"),
+        };
+        let mut durable = Durable::default();
+        for change in [
+            Change::Identified(Identity::parse("a").unwrap()),
+            Change::Asked {
+                name,
+                application_server: None,
+            },
+            confirmed(),
+            Change::Identified(Identity::parse("b").unwrap()),
+            confirmed(),
+        ] {
+            durable.apply(&change);
+        }
+        assert_eq!(durable.registrations[&name].replaced, Some(url("https://h/1")));
     }
 }

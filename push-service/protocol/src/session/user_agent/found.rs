@@ -110,8 +110,8 @@ fn a_forgotten_identity_takes_its_requests_along() {
     assert!(user_agent.next_due() > START);
 }
 
-/// WP-SUB-10: a message that waits for its next attempt is let go with its subscription, and one that the application has
-/// gets no other attempt; both are acknowledged, and don't come again.
+/// WP-SUB-10: a message that waits for its next attempt or for its application is let go with its subscription, and one
+/// that the application has gets no other attempt; both are acknowledged, and don't come again.
 #[test]
 fn an_ended_subscription_takes_its_messages_along() {
     let (mut user_agent, mut out) = live(&[1]);
@@ -119,13 +119,17 @@ fn an_ended_subscription_takes_its_messages_along() {
     let (waits, in_hand) = (arrived(1, "waits", 1), arrived(1, "in hand", 1));
     user_agent.arrived(waits.clone(), START, &mut out);
     user_agent.arrived(in_hand.clone(), START, &mut out);
+    let not_taken = arrived(1, "not taken", 1);
+    user_agent.arrived(not_taken.clone(), START, &mut out);
+    user_agent.taken(in_hand.key(), &mut out);
     user_agent.handled(waits.key(), Outcome::Failed, START, &mut out);
     out.clear();
     user_agent.unsubscribe(name(1), START, &mut out);
+    assert!(user_agent.holds(in_hand.key()) && !user_agent.holds(not_taken.key()));
     user_agent.handled(in_hand.key(), Outcome::Failed, START, &mut out);
     user_agent.tick(START.after(Duration::from_secs(5)), &mut out);
     assert_eq!((handed_over(&out), user_agent.held()), (0, 0));
-    for message in [waits, in_hand] {
+    for message in [waits, in_hand, not_taken] {
         assert!(out.contains(&Action::Save(Change::Done(message.key()))));
         let fate = Fate::NotDelivered;
         let message = Arc::new(message);

@@ -40,6 +40,10 @@ impl Held {
         self.messages.len()
     }
 
+    pub(super) fn contains(&self, key: MessageKey) -> bool {
+        self.messages.contains_key(&key)
+    }
+
     pub(super) fn in_hand(&self) -> usize {
         self.in_hand
     }
@@ -183,14 +187,15 @@ impl UserAgent {
         }
     }
 
-    /// The subscription ended: nothing of it is handed over any more (WP-SUB-10). What the application has is left to
-    /// it, once.
+    /// The subscription ended: nothing of it is handed over any more (WP-SUB-10), and what was handed over but not taken is
+    /// taken back. What the application has is left to it, once.
     pub(super) fn let_go(&mut self, name: SubscriptionName, now: Moment, out: &mut Vec<Action>) {
         let mut waiting = Vec::new();
         for (key, message) in &mut self.held.messages {
             if message.name == name {
                 message.is_last = true;
-                waiting.extend(message.retry_at.map(|_| *key));
+                let is_in_hand = message.is_taken && message.retry_at.is_none();
+                waiting.extend((!is_in_hand).then_some(*key));
             }
         }
         for key in waiting {

@@ -69,10 +69,18 @@ pub struct UserAgent {
 
 #[derive(Debug)]
 enum Phase {
-    Connecting { until: Moment },
-    Greeting { until: Moment },
+    Connecting {
+        until: Moment,
+    },
+    Greeting {
+        until: Moment,
+    },
     Live(Live),
-    Waiting { until: Moment },
+    /// `told`: the service said so, and nothing shortens it.
+    Waiting {
+        until: Moment,
+        told: bool,
+    },
     Stopped,
 }
 
@@ -102,6 +110,7 @@ impl UserAgent {
         Self {
             phase: Phase::Waiting {
                 until: Moment::default(),
+                told: false,
             },
             stopping: None,
             requests: Requests::default(),
@@ -142,6 +151,11 @@ impl UserAgent {
     /// Messages in the application's hands, or waiting to be put there again.
     pub fn held(&self) -> usize {
         self.held.len()
+    }
+
+    /// Whether this one is among them: not, if its subscription ended before the application took it.
+    pub fn holds(&self, message: MessageKey) -> bool {
+        self.held.contains(message)
     }
 
     /// The silence after which the service is asked whether it is there: what the network was found to allow.
@@ -230,7 +244,8 @@ impl UserAgent {
         self.come_back(Why::Ended(ended), now, out);
     }
 
-    /// Another network, or the same one again: a channel is probed, and a wait is over.
+    /// Another network, or the same one again: a channel is probed, and a wait is over, unless it's the service that said
+    /// for how long.
     pub fn network_changed(&mut self, now: Moment, out: &mut Vec<Action>) {
         self.keepalive.forget();
         self.backoff.reset();
@@ -242,7 +257,7 @@ impl UserAgent {
                 });
                 out.push(Action::Ping);
             }
-            Phase::Waiting { .. } if self.stopping.is_none() => self.connect(now, out),
+            Phase::Waiting { told: false, .. } if self.stopping.is_none() => self.connect(now, out),
             Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Live(_) | Phase::Waiting { .. } => {}
             Phase::Stopped => {}
         }
@@ -262,7 +277,9 @@ impl UserAgent {
         match &self.phase {
             Phase::Connecting { until } if *until <= now => self.disconnect(Why::NotOpened, now, out),
             Phase::Greeting { until } if *until <= now => self.disconnect(Why::NoAnswer, now, out),
-            Phase::Waiting { until } if *until <= now && self.stopping.is_none() => self.connect(now, out),
+            Phase::Waiting { until, .. } if *until <= now && self.stopping.is_none() => {
+                self.connect(now, out)
+            }
             Phase::Live(_) => self.tick_live(now, out),
             Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Waiting { .. } => {}
             Phase::Stopped => return,
@@ -298,7 +315,7 @@ impl UserAgent {
     pub fn next_due(&self) -> Moment {
         let phase = match &self.phase {
             Phase::Connecting { until } | Phase::Greeting { until } => *until,
-            Phase::Waiting { until } if self.stopping.is_none() => *until,
+            Phase::Waiting { until, .. } if self.stopping.is_none() => *until,
             Phase::Waiting { .. } => Moment::NEVER,
             Phase::Live(live) => live
                 .pinged
@@ -347,7 +364,14 @@ impl UserAgent {
         self.requests.forget_sent();
         let wait = self.wait_after(why);
         let until = wait.map_or(Moment::NEVER, |wait| now.after(wait));
-        self.phase = Phase::Waiting { until };
+        let told = matches!(
+            why,
+            Why::Ended(Ended::Refused {
+                retry_after: Some(_),
+                ..
+            })
+        );
+        self.phase = Phase::Waiting { until, told };
         let again_in = wait.filter(|_| self.stopping.is_none());
         out.push(Action::Tell(Event::Disconnected { why, again_in }));
         self.stop_when_empty(now, out);
@@ -477,7 +501,9 @@ impl UserAgent {
     /// The application asks for something: a service that told us to stay away is asked again (WS-CLS-1).
     fn wanted(&mut self, now: Moment, out: &mut Vec<Action>) {
         match self.phase {
-            Phase::Waiting { until: Moment::NEVER } if self.stopping.is_none() => self.connect(now, out),
+            Phase::Waiting {
+                until: Moment::NEVER, ..
+            } if self.stopping.is_none() => self.connect(now, out),
             _ => self.ask(now, out),
         }
     }

@@ -503,6 +503,9 @@ fn the_services_word_is_honoured() {
     };
     let again_in = test.lose(refused).unwrap();
     assert!((120 * SECOND..=180 * SECOND).contains(&again_in), "{again_in:?}");
+    test.out.clear();
+    test.agent.network_changed(test.now, &mut test.out);
+    assert_eq!(test.out, [], "another network is no reason");
 }
 
 /// WS-PNG-1, WS-CON-8: silence is asked about at a learned interval, and no answer means that nobody is there.
