@@ -278,7 +278,7 @@ impl UserAgent {
             Phase::Connecting { until } if *until <= now => self.disconnect(Why::NotOpened, now, out),
             Phase::Greeting { until } if *until <= now => self.disconnect(Why::NoAnswer, now, out),
             Phase::Waiting { until, .. } if *until <= now && self.stopping.is_none() => {
-                self.connect(now, out)
+                self.connect(now, out);
             }
             Phase::Live(_) => self.tick_live(now, out),
             Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Waiting { .. } => {}
