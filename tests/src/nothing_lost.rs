@@ -169,8 +169,9 @@ async fn progress(world: &World, what: &str, reached: impl Fn(&Books) -> bool) {
     if tokio::time::timeout(DRAIN, waiting).await.is_err() {
         let books = world.books();
         panic!(
-            "not within {DRAIN:?}: {what}; {}\n{}",
+            "not within {DRAIN:?}: {what}; {}\n{}\n{}",
             books.summary(),
+            books.waiting(),
             books.audit().join("\n")
         );
     }

@@ -10,7 +10,7 @@
 //!   after the other, so that order is known.
 //! - A message with a topic may be missing if a newer one with its topic was or may have been accepted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -260,10 +260,27 @@ impl Books {
 
     /// Whether everything that arrived on a connection that is still open is acknowledged.
     pub fn is_settled(&self) -> bool {
-        self.messages().all(|(subscription, _, message)| {
+        self.unsettled().next().is_none()
+    }
+
+    fn unsettled(&self) -> impl Iterator<Item = (&Subscription, usize, &Message)> {
+        self.messages().filter(|(subscription, _, message)| {
             let open = self.open.get(&subscription.owner);
-            message.is_acknowledged || open != Some(&message.last_connection)
+            !message.is_acknowledged && open == Some(&message.last_connection)
         })
+    }
+
+    /// What is not acknowledged, by user agent, when it should be: for the report of a run that doesn't end.
+    pub fn waiting(&self) -> String {
+        let mut waiting: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        for (subscription, _, message) in self.unsettled() {
+            let entry = waiting.entry(subscription.owner);
+            entry.or_insert((message.last_connection, 0)).1 += 1;
+        }
+        let line = |(agent, (connection, messages)): (&usize, &(usize, usize))| {
+            format!("user agent {agent} has {messages} unacknowledged on connection {connection}")
+        };
+        waiting.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     /// All user agents are to come back on a new connection.
