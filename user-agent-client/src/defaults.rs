@@ -135,9 +135,9 @@ pub const NETWORK_QUIET: Duration = Duration::from_millis(500);
 /// seconds.
 pub const NETWORK_QUIET_MOST: Duration = Duration::from_secs(3);
 
-/// How often it is looked whether the machine slept. Chosen: rare enough to cost nothing, and an answer after a sleep may
-/// come some seconds late.
-pub const SLEEP_LOOK: Duration = Duration::from_secs(10);
+/// How often it is looked whether the machine slept. Chosen: a wake-up a minute is little beside a kernel's own, and a
+/// network that comes back after a sleep mostly reports that itself.
+pub const SLEEP_LOOK: Duration = Duration::from_secs(60);
 
 /// The shortest sleep that counts as one. Chosen: above what two clocks differ by when they are read one after the other,
 /// below what makes a NAT forget a connection.
