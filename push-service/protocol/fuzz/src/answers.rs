@@ -3,17 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use push_protocol::SubscriptionName;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use push_protocol::session::Moment;
 use push_protocol::session::user_agent::{
     Action, Arrived, Durable, Fate, Identity, Limits, PushResource, Registered, Say, UserAgent,
 };
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader};
 use push_protocol::wire::websocket::{Answer, Request, parse, parse_answer, write_say};
-use serde_json::Value;
+use push_protocol::{Coding, Content, SubscriptionName};
+use serde_json::{Value, json};
 
-/// `wire::websocket::parse_answer`: what is accepted keeps its bounds (WS-HEL-3, WS-REG-11); white space changes nothing;
-/// a push message is acknowledged by the letter of the service, whatever that is (WS-ACK-1); and no answer makes the
+use super::messages::{is_object, with_an_unknown_member};
+
+/// `wire::websocket::parse_answer`: what is accepted keeps its bounds (WS-HEL-3, WS-REG-11), means what a plain JSON reader
+/// finds in it and survives its own spelling; white space and unknown members change nothing (WS-TYP-1); a push message is acknowledged by the letter of the service, whatever that is (WS-ACK-1); and no answer makes the
 /// session of a user agent panic or hold more than it may (PR-16).
 pub fn service_message(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
@@ -21,8 +25,16 @@ pub fn service_message(data: &[u8]) {
     };
     let answer = parse_answer(text);
     assert_eq!(parse_answer(&format!("\t{text}\r\n ")), answer, "white space");
+    if let Some(longer) = with_an_unknown_member(text) {
+        assert_eq!(parse_answer(&longer), answer, "unknown members are ignored");
+    }
     let Ok(answer) = answer else { return };
-    assert!(text.trim_start().starts_with('{'), "a message is an object");
+    assert!(is_object(text), "a message is an object");
+    assert_eq!(
+        parse_answer(&respelled(&answer)).as_ref(),
+        Ok(&answer),
+        "written again"
+    );
     match &answer {
         Answer::Hello(Some(identity)) => {
             assert_eq!(Identity::parse(identity.as_str()).as_ref(), Some(identity));
@@ -37,11 +49,82 @@ pub fn service_message(data: &[u8]) {
         Answer::Arrived(message) => {
             let body = message.content.as_ref().map_or(0, |content| content.body.len());
             assert!(body <= text.len() && message.id.len() <= text.len());
+            agrees(message, text);
             acknowledged_by_the_letter(message);
         }
         _ => {}
     }
     told(&answer, text);
+}
+
+/// What a plain JSON reader finds, unless something that is skipped unread stops it.
+fn agrees(message: &Arrived, text: &str) {
+    let Ok(value) = serde_json::from_str::<Value>(text) else {
+        return;
+    };
+    assert_eq!(value["messageType"].as_str(), Some("notification"));
+    assert_eq!(value["channelID"].as_str(), Some(&*message.subscription));
+    assert_eq!(value["version"].as_str(), Some(&*message.id));
+    if let Some(Content { coding, body, .. }) = &message.content {
+        let headers = &value["headers"];
+        assert!(body.is_empty() || headers.is_object() || headers.is_null());
+        assert!(*coding == Coding::Absent || headers["encoding"].is_string());
+    }
+}
+
+fn respelled(answer: &Answer) -> String {
+    let spelled = |name: &Option<SubscriptionName>| name.map(|name| name.to_string());
+    let value = match answer {
+        Answer::Hello(identity) => {
+            let identity = identity.as_ref().map(Identity::as_str);
+            json!({"messageType": "hello", "uaid": identity, "status": 200, "use_webpush": true})
+        }
+        Answer::Registered(name, registered) => {
+            let (status, resource) = match registered {
+                Registered::At(resource) => (200, resource.as_str()),
+                Registered::Refused(status) => (*status, ""),
+                Registered::Trouble => (500, ""),
+            };
+            let name = spelled(name);
+            json!({"messageType": "register", "channelID": name, "status": status, "pushEndpoint": resource})
+        }
+        Answer::Unregistered(name, done) => {
+            let status = if *done { 200 } else { 500 };
+            json!({"messageType": "unregister", "channelID": spelled(name), "status": status})
+        }
+        Answer::Arrived(message) => notification(message),
+        Answer::SignOfLife => json!({}),
+    };
+    value.to_string()
+}
+
+fn notification(message: &Arrived) -> Value {
+    let (data, headers) = match &message.content {
+        // What can't be read, whatever it was.
+        None => (json!(17), Value::Null),
+        Some(Content { coding, body, .. }) => (json!(URL_SAFE_NO_PAD.encode(body)), headers(coding)),
+    };
+    json!({
+        "messageType": "notification",
+        "channelID": message.subscription,
+        "version": message.id,
+        "data": data,
+        "headers": headers,
+    })
+}
+
+fn headers(coding: &Coding) -> Value {
+    match coding {
+        Coding::Absent => Value::Null,
+        Coding::Aes128gcm => json!({"encoding": "aes128gcm"}),
+        Coding::Aesgcm {
+            encryption,
+            crypto_key,
+        } => {
+            json!({"encoding": "aesgcm", "encryption": encryption, "crypto_key": crypto_key})
+        }
+        Coding::Other(coding) => json!({"encoding": coding}),
+    }
 }
 
 fn acknowledged_by_the_letter(message: &Arrived) {

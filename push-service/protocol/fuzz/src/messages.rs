@@ -34,8 +34,7 @@ pub fn websocket_message(data: &[u8]) {
 }
 
 fn accepted(text: &str, request: &Request<'_>) {
-    let first = text.trim_start_matches([' ', '\t', '\r', '\n']).chars().next();
-    assert_eq!(first, Some('{'), "a message is an object");
+    assert!(is_object(text), "a message is an object");
     assert_eq!(parse(&respelled(request)).as_ref(), Ok(request), "written again");
     // What is skipped unread (nesting without end, a number beyond all bounds) stops this reader, and not ours.
     if let Ok(value) = serde_json::from_str(text) {
@@ -50,10 +49,15 @@ fn accepted(text: &str, request: &Request<'_>) {
     }
 }
 
-fn with_an_unknown_member(text: &str) -> Option<String> {
+pub(crate) fn is_object(text: &str) -> bool {
+    text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{')
+}
+
+/// The same message with one more member, if there is an object at all.
+pub(crate) fn with_an_unknown_member(text: &str) -> Option<String> {
     let at = text.find('{')? + 1;
     let (start, rest) = text.split_at(at);
-    if !start.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+    if !is_object(start) {
         return None;
     }
     let is_empty = rest.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('}');

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::read::Malformed;
+use super::read::{Malformed, Object};
 use crate::base64url;
 use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
@@ -42,10 +42,8 @@ pub fn parse_answer(text: &str) -> Result<Answer, Malformed> {
     if text == "{}" {
         return Ok(Answer::SignOfLife);
     }
-    // Serde would take a list for a struct.
-    let is_object = text.trim_start().starts_with('{');
-    let members: Option<Members<'_>> = serde_json::from_str(text).ok().filter(|_| is_object);
-    let members = members.ok_or(Malformed("a message is one JSON object"))?;
+    let Object(members): Object<Members<'_>> =
+        serde_json::from_str(text).map_err(|_| Malformed("a message is one JSON object"))?;
     let kind = members.message_type.and_then(string);
     match kind.as_deref() {
         Some("hello") => Ok(Answer::Hello(members.hello())),
@@ -148,7 +146,10 @@ impl Members<'_> {
         let coding = match self.headers.filter(|headers| headers.get() != "null") {
             _ if body.is_empty() => Coding::Absent,
             None => Coding::Absent,
-            Some(headers) => coding(serde_json::from_str(headers.get()).ok()?),
+            Some(headers) => {
+                let Object(headers) = serde_json::from_str(headers.get()).ok()?;
+                coding(headers)
+            }
         };
         Some(Content {
             coding,
@@ -319,6 +320,7 @@ mod tests {
             (r#""data":"+/+/","headers":{"encoding":"aes128gcm"},"#, None),
             (r#""data":17,"#, None),
             (r#""data":"YQ","headers":"aes128gcm","#, None),
+            (r#""data":"YQ","headers":["aes128gcm",null,null],"#, None),
         ];
         for (members, expected) in rows {
             assert_eq!(content(members), expected, "{members}");

@@ -196,7 +196,7 @@ impl Update<'_> {
 }
 
 /// A JSON object and nothing else: serde alone would take an array of the members' values for it.
-struct Object<T>(T);
+pub(super) struct Object<T>(pub(super) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
