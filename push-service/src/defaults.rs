@@ -36,6 +36,13 @@ pub const RETENTION_GRAINS: u64 = 400;
 /// often enough that what a crash left behind does not gather.
 pub const EMPTY_RECORD_LOOK: Duration = Duration::from_secs(60 * 60);
 
+/// How often a user agent's seat is taken within a minute before the next attach has to wait (PR-15): promise.md. A
+/// device that roams reconnects now and then; two that share one identity displace each other without end.
+pub const ATTACHES_PER_MINUTE: u8 = 10;
+
+/// The longest that such an attach waits. Chosen: within the 10 s in which a user agent expects the answer to its hello.
+pub const ATTACH_DELAY_LONGEST: Duration = Duration::from_secs(5);
+
 /// The longest that a rate-limited sender is told to wait. Chosen: a rate so low that a token takes longer is looked at
 /// again after an hour.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);

@@ -64,7 +64,9 @@ impl Admin {
     }
 
     fn metrics(&self) -> Answer {
-        self.metrics.usage(self.storage.usage());
+        if let Some(usage) = self.storage.usage() {
+            self.metrics.usage(usage);
+        }
         body(StatusCode::OK, EXPOSITION, self.metrics.render())
     }
 

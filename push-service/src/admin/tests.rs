@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::storage::{
-    Attached, Confirm, Enqueue, Enqueued, PageRequest, Paged, Removal, Seat, StorageError, Subscribe,
-    Subscribed, SubscriptionReport, Usage, UserAgentReport,
+    Attached, Confirm, Enqueue, Enqueued, Manner, PageRequest, Paged, Refreshed, Removal, Seat, StorageError,
+    Subscribe, Subscribed, SubscriptionReport, Usage, UserAgentReport,
 };
 
 /// The one user agent that the stub knows.
@@ -64,12 +64,12 @@ impl Storage for Stub {
         }))
     }
 
-    fn usage(&self) -> Usage {
-        Usage {
+    fn usage(&self) -> Option<Usage> {
+        Some(Usage {
             messages: 2,
             bytes: 700,
             user_agents: 1,
-        }
+        })
     }
 
     async fn health(&self) -> Result<(), StorageError> {
@@ -92,7 +92,17 @@ impl Storage for Stub {
         unreachable!()
     }
 
-    async fn attach(&self, _: UserAgentId, _: Seat, _: PageRequest) -> Result<Attached, StorageError> {
+    async fn attach(
+        &self,
+        _: UserAgentId,
+        _: Seat,
+        _: PageRequest,
+        _: Manner,
+    ) -> Result<Attached, StorageError> {
+        unreachable!()
+    }
+
+    async fn refresh(&self, _: &[(UserAgentId, Seat)]) -> Result<Vec<Refreshed>, StorageError> {
         unreachable!()
     }
 

@@ -6,19 +6,25 @@ use push_protocol::session::{AttachOutcome, PageOutcome, PageRequest};
 use push_protocol::{MessageNumber, PushMessage, UserAgentId};
 
 use super::Broker;
+use crate::defaults::ATTACH_DELAY_LONGEST;
 use crate::metrics::Step;
-use crate::storage::{Attached, Paged, Seat};
+use crate::storage::{Attached, Manner, Paged, Seat};
 
 impl Broker {
-    /// Takes the seat and reads the head of the queue. "Unknown" is only what a healthy store said (PR-3).
+    /// Takes the seat and reads the head of the queue, after a wait if this happens too often (PR-15). "Unknown" is only what a healthy store said (PR-3).
     pub async fn attach(&self, user_agent: UserAgentId, seat: Seat, head: PageRequest) -> AttachOutcome {
-        let attached = self
-            .step(Step::Attach, self.storage.attach(user_agent, seat, head))
-            .await;
-        match attached {
-            Ok(Attached::Known { page, .. }) => AttachOutcome::Known(page),
-            Ok(Attached::Unknown) => AttachOutcome::Unknown,
-            Err(_) => AttachOutcome::Trouble,
+        let mut manner = Manner::Asking;
+        loop {
+            let attach = self.storage.attach(user_agent, seat, head.clone(), manner);
+            match self.step(Step::Attach, attach).await {
+                Ok(Attached::Known { page, .. }) => return AttachOutcome::Known(page),
+                Ok(Attached::Unknown) => return AttachOutcome::Unknown,
+                Ok(Attached::TooOften { retry_after }) if manner == Manner::Asking => {
+                    tokio::time::sleep(retry_after.min(ATTACH_DELAY_LONGEST)).await;
+                    manner = Manner::Insisting;
+                }
+                Ok(Attached::TooOften { .. }) | Err(_) => return AttachOutcome::Trouble,
+            }
         }
     }
 

@@ -13,8 +13,8 @@ use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
 use super::clock::{Clock, Forward, Now};
 use super::queue::{Changes, PickedPage, Step, Taken, Turned, UserAgent};
 use super::{
-    Announce, Attached, Confirm, Enqueue, Enqueued, Page, PageRequest, Paged, Removal, Seat, Storage,
-    StorageError, Subscribe, Subscribed, Swept, Usage, UserAgentReport,
+    Announce, Attached, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged, Refreshed, Removal,
+    Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Usage, UserAgentReport,
 };
 
 /// Queues and subscriptions in memory.
@@ -118,15 +118,26 @@ impl Storage for Memory {
         user_agent: UserAgentId,
         seat: Seat,
         head: PageRequest,
+        manner: Manner,
     ) -> Result<Attached, StorageError> {
-        let step = |state: &mut UserAgent, now| state.attach(seat, &head, self.retention, now);
+        let step = |state: &mut UserAgent, now| state.attach(seat, &head, manner, self.retention, now);
         Ok(match self.step(user_agent, step) {
             Taken::Unknown => Attached::Unknown,
+            Taken::TooOften { retry_after } => Attached::TooOften { retry_after },
             Taken::Known { head, displaced } => Attached::Known {
                 page: page(&head),
                 displaced,
             },
         })
+    }
+
+    async fn refresh(&self, held: &[(UserAgentId, Seat)]) -> Result<Vec<Refreshed>, StorageError> {
+        let refresh = |(user_agent, seat): &(_, _)| {
+            self.step(*user_agent, |state, now| {
+                state.refresh(*seat, self.retention, now)
+            })
+        };
+        Ok(held.iter().map(refresh).collect())
     }
 
     async fn page(
@@ -181,8 +192,8 @@ impl Storage for Memory {
             .and_then(|state| state.report(now)))
     }
 
-    fn usage(&self) -> Usage {
-        self.lock().usage
+    fn usage(&self) -> Option<Usage> {
+        Some(self.lock().usage)
     }
 
     async fn health(&self) -> Result<(), StorageError> {

@@ -29,7 +29,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 pub use push_protocol::session::{Page, PageRequest, Scope, WakeUp};
 use push_protocol::{
-    Content, KeyDigest, MessageId, SubscriptionId, SubscriptionName, Topic, Ttl, Urgency, UserAgentId,
+    Content, KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Ttl, Urgency,
+    UserAgentId,
 };
 
 /// Which session of which process takes delivery for a user agent.
@@ -152,11 +153,28 @@ pub enum Enqueued {
     QueueFull,
 }
 
+/// How a session asks for its seat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Manner {
+    /// As everybody does: may be told to wait (PR-15).
+    Asking,
+    /// After it has waited as it was told.
+    Insisting,
+}
+
 /// What came of [`Storage::attach`].
 #[derive(Clone, Debug)]
 pub enum Attached {
     /// A healthy, fully loaded store knows nothing of this user agent. Nothing was written (PR-3).
     Unknown,
+    /// This user agent was attached [`ATTACHES_PER_MINUTE`] times within a minute: two devices that share an identity,
+    /// say, and displace each other. Nothing was changed; ask again [`Manner::Insisting`] (PR-15).
+    ///
+    /// [`ATTACHES_PER_MINUTE`]: crate::defaults::ATTACHES_PER_MINUTE
+    TooOften {
+        /// When the minute is over.
+        retry_after: Duration,
+    },
     /// The seat is taken, and this is the head of the queue, read in the same step.
     Known {
         /// The head.
@@ -174,6 +192,20 @@ pub enum Paged {
     /// Another session holds the seat: close.
     Displaced,
     /// The user agent's record is gone.
+    Unknown,
+}
+
+/// What [`Storage::refresh`] found of a session's seat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refreshed {
+    /// It's the session's, or nobody's and now the session's.
+    Held {
+        /// The number of the last message accepted: a session that has not come so far has missed something (PR-14).
+        last: MessageNumber,
+    },
+    /// Another session has it: close.
+    Displaced,
+    /// There is no record.
     Unknown,
 }
 
@@ -325,7 +357,13 @@ pub trait Storage: Send + Sync + 'static {
         user_agent: UserAgentId,
         seat: Seat,
         head: PageRequest,
+        manner: Manner,
     ) -> Result<Attached, StorageError>;
+
+    /// Compares the seats of many sessions with what storage has: one answer for each, in their order (PR-14).
+    ///
+    /// Takes a seat that is free, and renews the retention of a record that has less than nine tenths of it left.
+    async fn refresh(&self, held: &[(UserAgentId, Seat)]) -> Result<Vec<Refreshed>, StorageError>;
 
     /// Reads on, if the caller holds the seat or nobody does.
     async fn page(
@@ -359,8 +397,8 @@ pub trait Storage: Send + Sync + 'static {
     /// What support asks for.
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError>;
 
-    /// Gauges.
-    fn usage(&self) -> Usage;
+    /// Gauges; `None` from a store that can't tell without counting.
+    fn usage(&self) -> Option<Usage>;
 
     /// Whether steps can be expected to work now; a sentence for the operator if not.
     async fn health(&self) -> Result<(), StorageError>;

@@ -8,7 +8,7 @@ use push_protocol::session::{AttachOutcome, PageOutcome, PageRequest};
 use push_protocol::wire::websocket::{Registered, write_registered, write_unregistered};
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
 use push_service::storage::{
-    Attached, Confirm, Paged, Removal, Seat, Storage, StorageError, Subscribe, Subscribed,
+    Attached, Confirm, Manner, Paged, Removal, Seat, Storage, StorageError, Subscribe, Subscribed,
 };
 
 use crate::network::ConnectionId;
@@ -82,10 +82,12 @@ impl World {
                 if self.node.newest(*user_agent) != Some(channel) {
                     return Answer::Attached(AttachOutcome::Trouble);
                 }
-                let attached = at_once(self.storage.attach(*user_agent, seat, head.clone()));
+                let (head, manner) = (head.clone(), Manner::Insisting);
+                let attached = at_once(self.storage.attach(*user_agent, seat, head, manner));
                 Answer::Attached(match attached {
                     Attached::Known { page, .. } => AttachOutcome::Known(self.planted(page)),
                     Attached::Unknown => AttachOutcome::Unknown,
+                    Attached::TooOften { .. } => AttachOutcome::Trouble,
                 })
             }
             Step::Register(user_agent, name) => self.execute_register(*user_agent, *name, seat),

@@ -231,7 +231,7 @@ impl World {
     /// Waits until what was sent has arrived, but not for ever.
     fn quiet_down(&mut self) {
         let is_late = self.now > self.weather.lasts + CALM_MOST;
-        if self.storage.usage().messages > 0 && !is_late {
+        if self.storage.usage().map_or(0, |usage| usage.messages) > 0 && !is_late {
             return self.after(60_000, Event::Quiet);
         }
         self.quiet_channels = self.books.counts.channels;

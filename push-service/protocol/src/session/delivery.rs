@@ -90,6 +90,19 @@ impl Delivery {
         }
     }
 
+    /// What storage has accepted last, asked for without knowing where this session is (PR-14).
+    pub(super) fn compare(&mut self, last: MessageNumber) {
+        match last.cmp(&self.cursor) {
+            Ordering::Equal => {}
+            // A page that is under way may have been read before that message came.
+            Ordering::Greater if self.paging.is_some() => self.heard_of = self.heard_of.max(last),
+            Ordering::Greater => self.behind = true,
+            // The queue's numbers went back (PR-7), or storage was asked before the cursor came so far. The second costs
+            // one page.
+            Ordering::Less => self.start_over(),
+        }
+    }
+
     /// A message was stored. Offers it if it is the next one and `open` says that the channel takes it now.
     pub(super) fn stored(
         &mut self,

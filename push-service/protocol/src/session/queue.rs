@@ -20,6 +20,13 @@ pub enum WakeUp {
     Passing(Arc<PushMessage>),
     /// Messages left storage by other means than this seat's acknowledgement; their places in the window are free.
     Removed(Vec<MessageId>),
+    /// Something was stored that is not in this wake-up, because it's too large or comes from a newer node.
+    ReadAgain,
+    /// The last number accepted, as storage has it: a session that has not come so far, or farther, has missed something
+    /// (PR-14).
+    Last(MessageNumber),
+    /// Another session took the seat.
+    Displaced,
 }
 
 /// What a session wants to read of its queue.

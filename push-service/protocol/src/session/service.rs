@@ -224,6 +224,9 @@ impl Session {
                 }
                 self.drained(out);
             }
+            WakeUp::ReadAgain => self.delivery.read_again(),
+            WakeUp::Last(number) => self.delivery.compare(number),
+            WakeUp::Displaced => return self.close(CloseReason::Displaced, out),
         }
         self.read_on(now, out);
     }

@@ -22,8 +22,8 @@ use crate::resources::{BrokenBody, RequestBody, Resources};
 use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Announce, Attached, Budget, Confirm, Enqueue, Enqueued, PageRequest, Paged, Removal, Seat, Storage,
-    StorageError, Subscribe, Subscribed, Usage, UserAgentReport, WakeUp,
+    Announce, Attached, Budget, Confirm, Enqueue, Enqueued, Manner, PageRequest, Paged, Refreshed, Removal,
+    Seat, Storage, StorageError, Subscribe, Subscribed, Usage, UserAgentReport, WakeUp,
 };
 
 pub(crate) const ORIGIN: &str = "https://push.example.net";
@@ -243,7 +243,16 @@ impl Storage for Broken {
     async fn enqueue(&self, _: Enqueue) -> Result<Enqueued, StorageError> {
         Err(self.0.clone())
     }
-    async fn attach(&self, _: UserAgentId, _: Seat, _: PageRequest) -> Result<Attached, StorageError> {
+    async fn attach(
+        &self,
+        _: UserAgentId,
+        _: Seat,
+        _: PageRequest,
+        _: Manner,
+    ) -> Result<Attached, StorageError> {
+        Err(self.0.clone())
+    }
+    async fn refresh(&self, _: &[(UserAgentId, Seat)]) -> Result<Vec<Refreshed>, StorageError> {
         Err(self.0.clone())
     }
     async fn page(&self, _: UserAgentId, _: Seat, _: PageRequest) -> Result<Paged, StorageError> {
@@ -268,8 +277,8 @@ impl Storage for Broken {
     async fn inspect(&self, _: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
         Err(self.0.clone())
     }
-    fn usage(&self) -> Usage {
-        Usage::default()
+    fn usage(&self) -> Option<Usage> {
+        None
     }
     async fn health(&self) -> Result<(), StorageError> {
         Err(self.0.clone())

@@ -210,10 +210,10 @@ pub(crate) async fn a_refusal_changes_nothing(rig: &Rig) {
         ..enqueue(1, 1, body)
     };
     let first = rig.stored(with_topic(b"first")).await;
-    let before = rig.storage.usage();
+    let before = rig.usage().await;
     let answer = rig.storage.enqueue(with_topic(b"second")).await.unwrap();
     assert!(matches!(answer, Enqueued::RateLimited { .. }));
-    assert_eq!(rig.storage.usage(), before);
+    assert_eq!(rig.usage().await, before);
     let page = rig.attached(1, seat(1)).await;
     assert_eq!((page.messages[0].id, page.upto), (first, first.number));
 }

@@ -6,7 +6,7 @@ use push_protocol::Ttl;
 
 use super::rig::{Rig, START_US, enqueue, everything, seat, user_agent};
 use crate::defaults::{CLOCK_STEP_DOUBTED_FOR, RETENTION, RETENTION_GRAINS};
-use crate::storage::{Attached, Enqueue, Enqueued, Usage};
+use crate::storage::{Attached, Enqueue, Enqueued, Manner, Usage};
 
 fn brief(body: &[u8], secs: u64) -> Enqueue {
     Enqueue {
@@ -61,7 +61,7 @@ pub(crate) async fn a_sweep_drops_what_is_due_in_bounded_steps(rig: &Rig) {
     assert_eq!(rig.storage.expire(100).await.unwrap().total(), 0);
     rig.advance(Duration::from_secs(5));
     assert_eq!(rig.storage.expire(3).await.unwrap().total(), 3);
-    assert_eq!(rig.storage.usage().messages, 5);
+    assert_eq!(rig.usage().await.messages, 5);
     assert_eq!(rig.storage.expire(100).await.unwrap().total(), 4);
     assert_eq!(rig.storage.expire(100).await.unwrap().total(), 0);
     assert_eq!(rig.waiting(1).await, [stays]);
@@ -77,10 +77,10 @@ pub(crate) async fn an_abandoned_record_vanishes(rig: &Rig) {
     let refused = rig.storage.enqueue(enqueue(1, 1, b"b")).await.unwrap();
     assert_eq!(refused, Enqueued::NoSubscription);
     while rig.storage.expire(100).await.unwrap().total() > 0 {}
-    assert_eq!(rig.storage.usage(), Usage::default());
+    assert_eq!(rig.usage().await, Usage::default());
     let attached = rig
         .storage
-        .attach(user_agent(1), seat(1), everything())
+        .attach(user_agent(1), seat(1), everything(), Manner::Insisting)
         .await
         .unwrap();
     assert!(matches!(attached, Attached::Unknown));
@@ -106,7 +106,7 @@ pub(crate) async fn a_leap_of_the_wall_clock_ends_nothing(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [id, next]);
     rig.advance(CLOCK_STEP_DOUBTED_FOR);
     rig.storage.expire(100).await.unwrap();
-    assert_eq!(rig.storage.usage(), Usage::default());
+    assert_eq!(rig.usage().await, Usage::default());
 }
 
 /// PR-29: the retention starts again with each hello.
@@ -137,5 +137,5 @@ pub(crate) async fn an_expired_message_counts_as_not_there(rig: &Rig) {
     let id = rig.stored(brief(b"a", 5)).await;
     rig.advance(Duration::from_secs(5));
     assert_eq!(rig.acknowledged(1, &[id]).await, [false]);
-    assert_eq!(rig.storage.usage().messages, 0);
+    assert_eq!(rig.usage().await.messages, 0);
 }

@@ -54,6 +54,8 @@ macro_rules! suite {
                 a_message_with_ttl_zero_passes_by,
                 a_message_with_ttl_zero_replaces_its_topic,
                 the_subscription_that_makes_the_record_takes_the_seat,
+                an_attach_too_many_has_to_wait,
+                a_refresh_compares_many_seats,
             ],
             budgets: [
                 the_largest_share_gives_way,

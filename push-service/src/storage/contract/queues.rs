@@ -280,11 +280,11 @@ pub(crate) async fn gauges_follow_the_queue(rig: &Rig) {
         bytes: 120 + 2 * MESSAGE_OVERHEAD_BYTES,
         user_agents: 2,
     };
-    assert_eq!(rig.storage.usage(), usage);
+    assert_eq!(rig.usage().await, usage);
     rig.acknowledged(1, &[id]).await;
     rig.advance(Duration::from_secs(86_400));
     rig.storage.expire(10).await.unwrap();
-    let usage = rig.storage.usage();
+    let usage = rig.usage().await;
     assert_eq!((usage.messages, usage.bytes, usage.user_agents), (0, 0, 2));
     let page = rig.attached(1, seat(1)).await;
     assert_ne!(page.upto, MessageNumber::START);

@@ -12,8 +12,8 @@ use push_protocol::{
 
 use crate::storage::clock::{Clock, ManualClock};
 use crate::storage::{
-    Announce, Attached, Budget, Confirm, Enqueue, Enqueued, Page, PageRequest, Paged, Removal, Scope, Seat,
-    Storage, Subscribe, Subscribed, WakeUp,
+    Announce, Attached, Budget, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged, Removal, Scope,
+    Seat, Storage, Subscribe, Subscribed, Usage, WakeUp,
 };
 
 /// When every rig's clock starts: in November 2023, in microseconds.
@@ -104,12 +104,12 @@ impl Rig {
     pub(crate) async fn attached(&self, n_agent: u8, seat: Seat) -> Page {
         let attach = self
             .storage
-            .attach(user_agent(n_agent), seat, everything())
+            .attach(user_agent(n_agent), seat, everything(), Manner::Insisting)
             .await
             .unwrap();
         match attach {
             Attached::Known { page, .. } => page,
-            Attached::Unknown => panic!("unknown"),
+            other => panic!("not attached: {other:?}"),
         }
     }
 
@@ -131,6 +131,22 @@ impl Rig {
         let page = self.attached(n_agent, seat(0)).await;
         self.storage.release(user_agent(n_agent), seat(0)).await.unwrap();
         ids(&page)
+    }
+
+    /// What the store holds: as it says itself, or the sum over all user agents that cases use.
+    pub(crate) async fn usage(&self) -> Usage {
+        if let Some(usage) = self.storage.usage() {
+            return usage;
+        }
+        let mut usage = Usage::default();
+        for n in 0..16 {
+            if let Some(report) = self.storage.inspect(user_agent(n)).await.unwrap() {
+                usage.messages += u64::from(report.messages);
+                usage.bytes += report.bytes;
+                usage.user_agents += 1;
+            }
+        }
+        usage
     }
 
     /// Acknowledges durably, from no session.

@@ -1,9 +1,14 @@
 //! Who takes delivery, and what the one who does is told.
 
+use std::time::Duration;
+
 use push_protocol::{MessageNumber, Ttl};
 
 use super::rig::{Rig, enqueue, everything, ids, seat, subscribe, topic, user_agent};
-use crate::storage::{Attached, Confirm, Enqueue, Enqueued, Paged, Removal, Subscribe, WakeUp};
+use crate::defaults::ATTACHES_PER_MINUTE;
+use crate::storage::{
+    Attached, Confirm, Enqueue, Enqueued, Manner, Paged, Refreshed, Removal, Subscribe, WakeUp,
+};
 
 /// PR-10: attach takes the seat, whoever held it, and reads the head of the queue with its last number in one step.
 pub(crate) async fn attach_takes_the_seat_and_reads_the_head(rig: &Rig) {
@@ -12,7 +17,7 @@ pub(crate) async fn attach_takes_the_seat_and_reads_the_head(rig: &Rig) {
     for (now, before) in [(seat(1), None), (seat(2), Some(seat(1))), (seat(2), None)] {
         let attached = rig
             .storage
-            .attach(user_agent(1), now, everything())
+            .attach(user_agent(1), now, everything(), Manner::Insisting)
             .await
             .unwrap();
         let Attached::Known { page, displaced } = attached else {
@@ -157,7 +162,7 @@ pub(crate) async fn a_message_with_ttl_zero_passes_by(rig: &Rig) {
         rig.storage.enqueue(stranger).await.unwrap(),
         Enqueued::NoSubscription
     );
-    assert_eq!(rig.storage.usage().messages, 0);
+    assert_eq!(rig.usage().await.messages, 0);
 }
 
 /// PR-21: a message with TTL 0 takes the one of its topic with it.
@@ -186,4 +191,54 @@ pub(crate) async fn the_subscription_that_makes_the_record_takes_the_seat(rig: &
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].1, seat(1));
     assert_eq!(ids(&rig.page(1, seat(1), everything()).await), [id]);
+}
+
+/// PR-15: the eleventh attach within a minute is told to wait for the rest of it, and changes nothing; one that has waited
+/// gets the seat.
+pub(crate) async fn an_attach_too_many_has_to_wait(rig: &Rig) {
+    rig.subscribed(1, 1).await;
+    let attach = async |n, manner| {
+        let attached = rig.storage.attach(user_agent(1), seat(n), everything(), manner);
+        attached.await.unwrap()
+    };
+    for n in 0..u64::from(ATTACHES_PER_MINUTE) {
+        assert!(matches!(attach(n, Manner::Asking).await, Attached::Known { .. }));
+        rig.advance(Duration::from_secs(1));
+    }
+    let last = seat(u64::from(ATTACHES_PER_MINUTE) - 1);
+    let Attached::TooOften { retry_after } = attach(90, Manner::Asking).await else {
+        panic!("the attach did not have to wait");
+    };
+    assert_eq!(retry_after, Duration::from_secs(50));
+    rig.page(1, last, everything()).await;
+    let Attached::Known { displaced, .. } = attach(90, Manner::Insisting).await else {
+        panic!("no seat after the wait");
+    };
+    assert_eq!(displaced, Some(last));
+    rig.advance(Duration::from_secs(50));
+    assert!(matches!(attach(91, Manner::Asking).await, Attached::Known { .. }));
+}
+
+/// PR-10, PR-14: a refresh tells whose the seat is and how far the queue has come, for many sessions at once, and takes a
+/// free seat.
+pub(crate) async fn a_refresh_compares_many_seats(rig: &Rig) {
+    for n_agent in [1, 2, 3] {
+        rig.storage.subscribe(subscribe(n_agent, 1)).await.unwrap();
+    }
+    let last = rig.stored(enqueue(1, 1, b"a")).await.number;
+    rig.attached(1, seat(1)).await;
+    rig.attached(2, seat(9)).await;
+    let held = [1, 2, 3, 4].map(|n| (user_agent(n), seat(u64::from(n))));
+    let refreshed = rig.storage.refresh(&held).await.unwrap();
+    let start = MessageNumber::START;
+    let expected = [
+        Refreshed::Held { last },
+        Refreshed::Displaced,
+        Refreshed::Held { last: start },
+        Refreshed::Unknown,
+    ];
+    assert_eq!(refreshed, expected);
+    rig.told.take();
+    rig.stored(enqueue(3, 1, b"b")).await;
+    assert_eq!(rig.told.take()[0].1, seat(3), "the free seat was taken");
 }

@@ -3,7 +3,7 @@
 use push_protocol::KeyDigest;
 
 use super::rig::{Rig, enqueue, everything, name, seat, subscribe, subscription, user_agent};
-use crate::storage::{Attached, Enqueued, Paged, Subscribe, Subscribed, Usage};
+use crate::storage::{Attached, Enqueued, Manner, Paged, Subscribe, Subscribed, Usage};
 
 /// PR-9: registering a known name again keeps its subscription and what waits for it.
 pub(crate) async fn a_registered_name_keeps_its_subscription(rig: &Rig) {
@@ -53,7 +53,7 @@ pub(crate) async fn an_ended_subscription_is_never_delivered(rig: &Rig) {
     assert_eq!(refused, Enqueued::NoSubscription);
     assert_eq!(rig.waiting(1).await, [kept]);
     assert_eq!(rig.acknowledged(1, &[ended]).await, [false]);
-    assert_eq!(rig.storage.usage().messages, 1);
+    assert_eq!(rig.usage().await.messages, 1);
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 1);
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 0);
     assert_eq!(rig.waiting(1).await, [kept]);
@@ -79,7 +79,11 @@ pub(crate) async fn a_name_registered_again_is_another_subscription(rig: &Rig) {
 /// PR-3: a healthy store knows nothing of a stranger, and writes nothing about one.
 pub(crate) async fn nothing_is_written_for_a_stranger(rig: &Rig) {
     let (agent, holder) = (user_agent(1), seat(1));
-    let attached = rig.storage.attach(agent, holder, everything()).await.unwrap();
+    let attached = rig
+        .storage
+        .attach(agent, holder, everything(), Manner::Insisting)
+        .await
+        .unwrap();
     assert!(matches!(attached, Attached::Unknown));
     let paged = rig.storage.page(agent, holder, everything()).await.unwrap();
     assert!(matches!(paged, Paged::Unknown));
@@ -88,7 +92,7 @@ pub(crate) async fn nothing_is_written_for_a_stranger(rig: &Rig) {
     assert_eq!(rig.storage.unsubscribe(agent, name(1)).await.unwrap(), None);
     rig.storage.release(agent, holder).await.unwrap();
     assert!(rig.storage.inspect(agent).await.unwrap().is_none());
-    assert_eq!(rig.storage.usage(), Usage::default());
+    assert_eq!(rig.usage().await, Usage::default());
 }
 
 /// PR-12: removing the last subscription keeps the record while its seat is held, and not longer.
@@ -97,17 +101,17 @@ pub(crate) async fn a_record_stays_while_its_seat_is_held(rig: &Rig) {
     rig.attached(1, seat(1)).await;
     rig.storage.unsubscribe(user_agent(1), name(1)).await.unwrap();
     rig.page(1, seat(1), everything()).await;
-    assert_eq!(rig.storage.usage().user_agents, 1);
+    assert_eq!(rig.usage().await.user_agents, 1);
 
     rig.storage.release(user_agent(1), seat(1)).await.unwrap();
     let attached = rig
         .storage
-        .attach(user_agent(1), seat(2), everything())
+        .attach(user_agent(1), seat(2), everything(), Manner::Insisting)
         .await
         .unwrap();
     assert!(matches!(attached, Attached::Unknown));
     rig.storage.expire(10).await.unwrap();
-    assert_eq!(rig.storage.usage(), Usage::default());
+    assert_eq!(rig.usage().await, Usage::default());
 }
 
 /// Support sees counts and names, no content.

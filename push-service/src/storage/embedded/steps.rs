@@ -13,8 +13,8 @@ use super::{Answer, Embedded};
 use crate::defaults::SWEEP_LOOK_BACK;
 use crate::storage::queue::{Changes, Step, Taken, Turned, UserAgent};
 use crate::storage::{
-    Attached, Confirm, Enqueue, Enqueued, PageRequest, Paged, Removal, Seat, Storage, StorageError,
-    Subscribe, Subscribed, Swept, Usage, UserAgentReport, refuse_missing_key,
+    Attached, Confirm, Enqueue, Enqueued, Manner, PageRequest, Paged, Refreshed, Removal, Seat, Storage,
+    StorageError, Subscribe, Subscribed, Swept, Usage, UserAgentReport, refuse_missing_key,
 };
 
 #[async_trait]
@@ -48,15 +48,26 @@ impl Storage for Embedded {
         user_agent: UserAgentId,
         seat: Seat,
         head: PageRequest,
+        manner: Manner,
     ) -> Result<Attached, StorageError> {
-        let step = |state: &mut UserAgent, now| state.attach(seat, &head, self.retention, now);
+        let step = |state: &mut UserAgent, now| state.attach(seat, &head, manner, self.retention, now);
         match self.step(user_agent, Answer::AtOnce, step).await? {
             Taken::Unknown => Ok(Attached::Unknown),
+            Taken::TooOften { retry_after } => Ok(Attached::TooOften { retry_after }),
             Taken::Known { head, displaced } => Ok(Attached::Known {
                 page: self.bodies(user_agent, head).await?,
                 displaced,
             }),
         }
+    }
+
+    async fn refresh(&self, held: &[(UserAgentId, Seat)]) -> Result<Vec<Refreshed>, StorageError> {
+        let mut refreshed = Vec::with_capacity(held.len());
+        for (user_agent, seat) in held {
+            let step = |state: &mut UserAgent, now| state.refresh(*seat, self.retention, now);
+            refreshed.push(self.step(*user_agent, Answer::AtOnce, step).await?);
+        }
+        Ok(refreshed)
     }
 
     async fn page(
@@ -133,8 +144,8 @@ impl Storage for Embedded {
         self.step(user_agent, Answer::AtOnce, report).await
     }
 
-    fn usage(&self) -> Usage {
-        self.shared.usage.read()
+    fn usage(&self) -> Option<Usage> {
+        Some(self.shared.usage.read())
     }
 
     async fn health(&self) -> Result<(), StorageError> {

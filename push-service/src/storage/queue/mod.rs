@@ -51,6 +51,15 @@ pub(super) struct UserAgent {
     pub(super) ended: Vec<MessageNumber>,
     /// Whether storage holds a record.
     pub(super) recorded: bool,
+    /// Not kept across a restart.
+    pub(super) attaches: Attaches,
+}
+
+/// How often the seat was taken within a minute (PR-15).
+#[derive(Default, Debug)]
+pub(super) struct Attaches {
+    since_ms: u64,
+    count: u8,
 }
 
 /// A subscription of the user agent.

@@ -4,14 +4,17 @@ use std::time::Duration;
 
 use push_protocol::{MessageNumber, SubscriptionId, SubscriptionName};
 
-use super::{Changes, Now, PickedPage, Share, Step, Subscription, SweepMove, UserAgent, millis};
-use crate::defaults::{EMPTY_RECORD_LOOK, RETENTION_GRAINS};
-use crate::storage::{PageRequest, Seat, Subscribe, Subscribed};
+use super::{Attaches, Changes, Now, PickedPage, Share, Step, Subscription, SweepMove, UserAgent, millis};
+use crate::defaults::{ATTACHES_PER_MINUTE, EMPTY_RECORD_LOOK, RETENTION_GRAINS};
+use crate::storage::{Manner, PageRequest, Refreshed, Seat, Subscribe, Subscribed};
 
 /// What came of an attach, before the bodies are read.
 #[derive(Debug)]
 pub(in crate::storage) enum Taken {
     Unknown,
+    TooOften {
+        retry_after: Duration,
+    },
     Known {
         head: PickedPage,
         displaced: Option<Seat>,
@@ -89,12 +92,16 @@ impl UserAgent {
         &mut self,
         seat: Seat,
         head: &PageRequest,
+        manner: Manner,
         retention: Duration,
         now: Now,
     ) -> Step<Taken> {
         let mut changes = self.begin(now);
         if !self.is_known(now) {
             return self.finish(Taken::Unknown, changes, now);
+        }
+        if let Some(retry_after) = self.attaches.count(manner, now) {
+            return self.finish(Taken::TooOften { retry_after }, changes, now);
         }
         let displaced = self.seat.replace(seat).filter(|before| *before != seat);
         self.renew(retention, now, &mut changes);
@@ -103,6 +110,26 @@ impl UserAgent {
             displaced,
         };
         self.finish(taken, changes, now)
+    }
+
+    /// PR-14: whose the seat is, and how far the queue has come. Takes a free one.
+    pub(in crate::storage) fn refresh(
+        &mut self,
+        seat: Seat,
+        retention: Duration,
+        now: Now,
+    ) -> Step<Refreshed> {
+        let mut changes = self.begin(now);
+        let refreshed = match self.seat {
+            _ if !self.is_known(now) => Refreshed::Unknown,
+            Some(holder) if holder != seat => Refreshed::Displaced,
+            _ => {
+                self.seat = Some(seat);
+                self.renew(retention, now, &mut changes);
+                Refreshed::Held { last: self.last }
+            }
+        };
+        self.finish(refreshed, changes, now)
     }
 
     /// Gives the seat up, if the caller holds it. A record without subscriptions goes with it (PR-12).
@@ -188,5 +215,25 @@ impl UserAgent {
     /// The number of the next message: above every number before, and about the time (PR-7).
     pub(super) fn next_number(&self, now: Now) -> MessageNumber {
         MessageNumber((self.last.0 + 1).max(now.us))
+    }
+}
+
+impl Attaches {
+    /// Counts one, or says when the minute in which there were enough is over (PR-15).
+    fn count(&mut self, manner: Manner, now: Now) -> Option<Duration> {
+        let minute_ms = 60_000;
+        let ends_ms = self.since_ms + minute_ms;
+        if ends_ms <= now.ms() {
+            *self = Self {
+                since_ms: now.ms(),
+                count: 1,
+            };
+            return None;
+        }
+        if self.count >= ATTACHES_PER_MINUTE && manner == Manner::Asking {
+            return Some(Duration::from_millis(ends_ms - now.ms()));
+        }
+        self.count = self.count.saturating_add(1);
+        None
     }
 }

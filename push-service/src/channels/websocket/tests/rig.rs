@@ -26,8 +26,8 @@ use crate::defaults;
 use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Announce, Attached, Confirm, Enqueue, Enqueued, PageRequest, Paged, Removal, Seat, Storage, StorageError,
-    Subscribe, Subscribed, Swept, Usage, UserAgentReport,
+    Announce, Attached, Confirm, Enqueue, Enqueued, Manner, PageRequest, Paged, Refreshed, Removal, Seat,
+    Storage, StorageError, Subscribe, Subscribed, Swept, Usage, UserAgentReport,
 };
 
 pub(super) fn limits() -> Limits {
@@ -190,7 +190,7 @@ impl Rig {
 
     /// Messages that wait in storage.
     pub(super) fn waiting(&self) -> u64 {
-        self.storage.usage().messages
+        self.storage.usage().expect("memory counts").messages
     }
 
     pub(super) async fn seated(&self, user_agent: UserAgentId) -> bool {
@@ -415,13 +415,19 @@ impl Storage for Troubled {
         user_agent: UserAgentId,
         seat: Seat,
         head: PageRequest,
+        manner: Manner,
     ) -> Result<Attached, StorageError> {
         let held = self.held_attach.lock().unwrap().take();
         if let Some(held) = held {
             let _ = held.await;
         }
         self.check()?;
-        self.memory.attach(user_agent, seat, head).await
+        self.memory.attach(user_agent, seat, head, manner).await
+    }
+
+    async fn refresh(&self, held: &[(UserAgentId, Seat)]) -> Result<Vec<Refreshed>, StorageError> {
+        self.check()?;
+        self.memory.refresh(held).await
     }
 
     async fn page(
@@ -461,7 +467,7 @@ impl Storage for Troubled {
         self.memory.inspect(user_agent).await
     }
 
-    fn usage(&self) -> Usage {
+    fn usage(&self) -> Option<Usage> {
         self.memory.usage()
     }
 

@@ -26,11 +26,11 @@ async fn a_restart_keeps_everything_but_seats() {
     rig.stored(topical.clone()).await;
     let before = rig.attached(1, seat(1)).await;
     let report = rig.storage.inspect(user_agent(1)).await.unwrap().unwrap();
-    let usage = rig.storage.usage();
+    let usage = rig.usage().await;
     rig.storage.close().await.unwrap();
 
     let rig = open_in(directory.path(), Arc::default());
-    assert_eq!(rig.storage.usage(), usage);
+    assert_eq!(rig.usage().await, usage);
     let again = rig.storage.inspect(user_agent(1)).await.unwrap().unwrap();
     assert_eq!((again.messages, again.bytes), (report.messages, report.bytes));
     assert_eq!(again.last_number, report.last_number);
@@ -105,7 +105,7 @@ async fn expiry_goes_on_after_a_restart() {
     let rig = open_in(directory.path(), Arc::default());
     rig.advance(Duration::from_secs(100));
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 1);
-    assert_eq!(rig.storage.usage().messages, 1);
+    assert_eq!(rig.usage().await.messages, 1);
     assert_eq!(rig.waiting(2).await.len(), 1);
     rig.storage.close().await.unwrap();
 }
@@ -191,6 +191,6 @@ async fn first_touches_do_not_race() {
         assert_eq!(waiting.len(), 20);
         assert!(waiting.is_sorted());
     }
-    assert_eq!(rig.storage.usage().messages, 400);
+    assert_eq!(rig.usage().await.messages, 400);
     rig.storage.close().await.unwrap();
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::storage::clock::ManualClock;
 use crate::storage::contract::{Told, enqueue, everything, name, seat, subscribe, user_agent};
 use crate::storage::memory::Memory;
-use crate::storage::{Budget, Rate, Scope};
+use crate::storage::{Budget, Manner, Rate, Scope};
 
 const STEPS: usize = 2_000;
 const RETENTION: Duration = Duration::from_secs(4_000);
@@ -165,7 +165,9 @@ impl Draw {
             Self::Subscribe(request) => format!("{:?}", storage.subscribe(request).await),
             Self::Unsubscribe(user, name) => format!("{:?}", storage.unsubscribe(user, name).await),
             Self::Enqueue(request) => format!("{:?}", storage.enqueue(request).await),
-            Self::Attach(user, seat, page) => format!("{:?}", storage.attach(user, seat, page).await),
+            Self::Attach(user, seat, page) => {
+                format!("{:?}", storage.attach(user, seat, page, Manner::Insisting).await)
+            }
             Self::Page(user, seat, page) => format!("{:?}", storage.page(user, seat, page).await),
             Self::Release(user, seat) => format!("{:?}", storage.release(user, seat).await),
             Self::Acknowledge(user, ids, confirm, by) => {

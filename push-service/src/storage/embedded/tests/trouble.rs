@@ -71,7 +71,12 @@ async fn assert_everything_fails(rig: &Rig, reason: &str) {
     let head = crate::storage::contract::everything();
     assert!(rig.storage.enqueue(enqueue(1, 1, b"x")).await.is_err());
     assert!(rig.storage.subscribe(subscribe(2, 1)).await.is_err());
-    assert!(rig.storage.attach(agent, seat(1), head).await.is_err());
+    assert!(
+        rig.storage
+            .attach(agent, seat(1), head, crate::storage::Manner::Insisting)
+            .await
+            .is_err()
+    );
     assert!(rig.storage.health().await.is_err());
 }
 
