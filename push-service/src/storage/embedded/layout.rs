@@ -18,6 +18,7 @@ use push_protocol::{
 };
 
 use crate::storage::Usage;
+use crate::storage::portable::PortableMessage;
 use crate::storage::queue::{Share, Stored, Subscription, UserAgent, Waiting};
 
 /// The format that this code writes, and the newest that it reads.
@@ -50,6 +51,15 @@ pub(super) fn number_of(key: &[u8]) -> Result<MessageNumber, Unreadable> {
         .and_then(|n| n.try_into().ok())
         .ok_or(Unreadable)?;
     Ok(MessageNumber(u64::from_be_bytes(number)))
+}
+
+/// Of a key that [`queue_key`] made: whose, and which of its values.
+pub(super) fn queue_of(key: &[u8]) -> Result<(UserAgentId, MessageNumber), Unreadable> {
+    let user_agent = key
+        .get(1..17)
+        .and_then(|id| id.try_into().ok())
+        .ok_or(Unreadable)?;
+    Ok((UserAgentId(user_agent), number_of(key)?))
 }
 
 /// `s`, milliseconds, user agent.
@@ -176,6 +186,7 @@ pub(super) struct Read {
     pub(super) message: PushMessage,
     topic: Option<Topic>,
     expires_at_ms: u64,
+    sealed_by: u8,
 }
 
 impl Read {
@@ -187,7 +198,7 @@ impl Read {
         let accepted_at_ms = fields.number()?;
         let expires_at_ms = fields.number()?;
         let urgency = Urgency::from_u8(fields.byte()?).ok_or(Unreadable)?;
-        let _sealed_by = fields.byte()?;
+        let sealed_by = fields.byte()?;
         let topic = fields.text()?.map(|text| Topic::parse(text).ok_or(Unreadable));
         let coding = fields.byte()?;
         let (first, second) = (fields.text()?, fields.text()?);
@@ -210,7 +221,23 @@ impl Read {
             message,
             topic: topic.transpose()?,
             expires_at_ms,
+            sealed_by,
         })
+    }
+
+    /// As it travels to another storage.
+    pub(super) fn portable(self) -> PortableMessage {
+        let message = self.message;
+        PortableMessage {
+            id: message.id,
+            subscription: message.subscription,
+            urgency: message.urgency,
+            topic: self.topic,
+            accepted_at_ms: message.accepted_at_ms,
+            expires_at_ms: self.expires_at_ms,
+            sealed_by: self.sealed_by,
+            content: message.content,
+        }
     }
 
     /// Its entry in the index.
@@ -223,6 +250,7 @@ impl Read {
             message: None,
             body_bytes: u32::try_from(self.message.content.body.len()).unwrap_or(u32::MAX),
             urgency: self.message.urgency,
+            sealed_by: self.sealed_by,
         }
     }
 }

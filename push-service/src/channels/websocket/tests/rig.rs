@@ -26,8 +26,9 @@ use crate::defaults;
 use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Announce, Attached, Confirm, Enqueue, Enqueued, Manner, PageRequest, Paged, Refreshed, Removal, Seat,
-    Storage, StorageError, Subscribe, Subscribed, Swept, Usage, UserAgentReport,
+    Announce, Attached, Confirm, Cursor, Enqueue, Enqueued, Exported, Imported, Manner, PageRequest, Paged,
+    Portable, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Usage,
+    UserAgentReport,
 };
 
 pub(super) fn limits() -> Limits {
@@ -481,6 +482,18 @@ impl Storage for Troubled {
 
     async fn admit_sealing_keys(&self, fingerprints: &[[u8; 8]]) -> Result<(), StorageError> {
         self.memory.admit_sealing_keys(fingerprints).await
+    }
+
+    async fn is_empty(&self) -> Result<bool, StorageError> {
+        self.memory.is_empty().await
+    }
+
+    async fn export(&self, after: Option<&Cursor>, bytes: usize) -> Result<Exported, StorageError> {
+        self.memory.export(after, bytes).await
+    }
+
+    async fn import(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError> {
+        self.memory.import(user_agents).await
     }
 
     async fn close(&self) -> Result<(), StorageError> {
