@@ -20,7 +20,7 @@ use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 pub struct Portable {
     /// Who.
     pub user_agent: UserAgentId,
-    /// The number of the last message accepted.
+    /// The number of the last message accepted, unless a message here has a higher one.
     pub last: MessageNumber,
     /// When an abandoned record vanishes, in milliseconds since 1970.
     pub retained_until_ms: u64,
@@ -162,7 +162,7 @@ impl Packing {
     pub(super) fn new(bytes: usize) -> Self {
         Self {
             page: Exported::default(),
-            room: bytes,
+            room: bytes.max(1),
         }
     }
 

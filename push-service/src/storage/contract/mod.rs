@@ -6,6 +6,7 @@
 
 pub(crate) mod budgets;
 pub(crate) mod expiry;
+pub(crate) mod moving;
 pub(crate) mod queues;
 mod rig;
 pub(crate) mod seats;
@@ -79,6 +80,18 @@ macro_rules! suite {
                 a_hello_renews_the_retention,
                 a_held_seat_keeps_its_record,
                 an_expired_message_counts_as_not_there,
+            ],
+            moving: [
+                what_waits_moves_to_another_storage,
+                what_waited_in_another_storage_is_taken_in,
+                a_repeated_import_changes_nothing,
+                an_ended_subscription_can_come_back,
+                an_import_ends_nothing_that_is_there,
+                a_number_is_not_taken_away,
+                what_is_over_stays_behind,
+                an_export_comes_page_by_page,
+                an_empty_store_says_so,
+                a_session_finds_what_was_taken_in,
             ],
         }
     };

@@ -174,8 +174,6 @@ impl UserAgent {
         };
         changes.usage.messages += 1;
         changes.usage.bytes += waiting.counted_bytes().cast_signed();
-        // The record keeps the number of the last message, which this one may be.
-        changes.record |= arriving.id.number > self.last;
         self.put_in(waiting);
         changes.stored = Some(Stored {
             message,
