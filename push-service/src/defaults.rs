@@ -427,3 +427,23 @@ pub const SHARE_WITHIN: Duration = SECOND.saturating_mul(3);
 /// Of `drain.deadline`, what is kept for requests under way after channels were given up. Chosen: a stored message takes
 /// milliseconds, a slow body its sender's seconds.
 pub const DRAIN_REQUESTS_WITHIN: Duration = SECOND.saturating_mul(3);
+
+// Export and import.
+
+/// The longest line of an export, in bytes. Source: a body has at most 1 MiB (the largest `limits.body_bytes`), which
+/// base64url makes a third longer, and the fields beside it stay under 3 KB.
+pub const EXPORT_LINE_BYTES: usize = 2 << 20;
+
+/// What an export reads, and an import stores, at a time, in bytes. Chosen: a few thousand user agents, so that a sync
+/// for each costs little; bounds what either holds in memory.
+pub const EXPORT_STEP_BYTES: usize = 1 << 20;
+
+/// How far the numbers of an export may be ahead of this machine's clock. Chosen: storage's clock, which never goes back,
+/// would follow the wall clock so far too; more would end messages early, or user agents.
+pub const IMPORT_CLOCK_AHEAD: Duration = CLOCK_STEP_BELIEVED;
+
+/// How often progress is shown on a terminal. Chosen: alive to the eye, and nothing to the work.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// The same elsewhere, in lines. Chosen: a log of an hour stays readable.
+pub const PROGRESS_LINE_EVERY: Duration = SECOND.saturating_mul(10);

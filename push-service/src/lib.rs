@@ -10,7 +10,7 @@
 //! channels    live connections to user agents; a session decides what each is offered
 //! ```
 //!
-//! Beside them: [`tls`] carries connections; [`config`], [`defaults`], [`cli`] and [`admin`] are the operator's side;
+//! Beside them: [`tls`] carries connections; [`transfer`] moves everything to another storage; [`config`], [`defaults`], [`cli`] and [`admin`] are the operator's side;
 //! [`metrics`] and [`logging`] tell what happens; [`service`] wires everything, runs it and drains it. The protocols
 //! themselves, without I/O, are the crate `push-protocol`.
 
@@ -28,3 +28,4 @@ pub mod resources;
 pub mod service;
 pub mod storage;
 pub mod tls;
+pub mod transfer;

@@ -93,10 +93,25 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
 }
 
 /// Storage, and the keys that it admits.
-async fn open(
+pub(super) async fn open(
     config: &Config,
     announce: Arc<dyn Announce>,
 ) -> Result<(Arc<dyn Storage>, Capabilities), ServiceError> {
+    let (storage, keys) = open_with_keys(config, announce).await?;
+    let capabilities = Capabilities::new(&keys).map_err(|error| sentence("security.sealing_keys", &error))?;
+    let fingerprints: Vec<_> = capabilities.fingerprints().collect();
+    storage
+        .admit_sealing_keys(&fingerprints)
+        .await
+        .map_err(|error| sentence("security.sealing_keys", &error))?;
+    Ok((storage, capabilities))
+}
+
+/// Storage, and all keys that seal and open here: the configured ones, and the store's own.
+pub(super) async fn open_with_keys(
+    config: &Config,
+    announce: Arc<dyn Announce>,
+) -> Result<(Arc<dyn Storage>, Vec<SealingKey>), ServiceError> {
     let mut keys = config.security.sealing_keys.clone();
     let storage: Arc<dyn Storage> = match &config.storage.url {
         StorageUrl::Memory => {
@@ -120,13 +135,7 @@ async fn open(
             return Err(ServiceError("storage.url: Redis is not available yet".to_owned()));
         }
     };
-    let capabilities = Capabilities::new(&keys).map_err(|error| sentence("security.sealing_keys", &error))?;
-    let fingerprints: Vec<_> = capabilities.fingerprints().collect();
-    storage
-        .admit_sealing_keys(&fingerprints)
-        .await
-        .map_err(|error| sentence("security.sealing_keys", &error))?;
-    Ok((storage, capabilities))
+    Ok((storage, keys))
 }
 
 /// The key that the store made for itself goes on opening what it sealed, behind configured keys; if there are none, it

@@ -10,6 +10,7 @@
 
 mod banner;
 mod build;
+pub mod transfer;
 
 use std::fmt;
 use std::sync::Arc;

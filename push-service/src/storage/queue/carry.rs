@@ -79,7 +79,7 @@ impl UserAgent {
             let same = |s: &&Subscription| s.id == arriving.id || s.name == arriving.name;
             match self.subscriptions.iter().find(same) {
                 Some(known) if known.id == arriving.id && known.name == arriving.name => {
-                    imported.present += 1
+                    imported.present += 1;
                 }
                 Some(_) => imported.in_the_way += 1,
                 None => {
