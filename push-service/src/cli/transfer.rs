@@ -11,7 +11,7 @@ use crate::storage::Imported;
 
 /// Writes everything to a file.
 pub(super) fn export(config: &Config, file: &Path) -> u8 {
-    run("nothing was exported", async {
+    run("the export failed", async {
         let (counts, left_behind) = transfer::export(config, &place(file)).await?;
         eprintln!(
             "Exported {} user agents, {} subscriptions and {} messages.",
@@ -32,7 +32,7 @@ pub(super) fn export(config: &Config, file: &Path) -> u8 {
 
 /// Takes everything in from a file.
 pub(super) fn import(config: &Config, file: &Path, merge: bool) -> u8 {
-    run("the import did not come to its end", async {
+    run("the import failed", async {
         let imported = transfer::import(config, &place(file), merge).await?;
         eprint!("{}", report(imported));
         Ok(())

@@ -190,7 +190,11 @@ pub async fn sealing_keys(config: &Config) -> Result<Vec<SealingKey>, MoveError>
         StorageUrl::Embedded { .. } => {
             check_source(config)?;
             let (storage, keys) = build::open_with_keys(config, Arc::new(Nobody)).await?;
+            let fingerprints: Vec<_> = keys.iter().map(SealingKey::fingerprint).collect();
+            let admitted = storage.admit_sealing_keys(&fingerprints).await;
             close(&*storage).await?;
+            // Or they would not be all of them.
+            admitted.map_err(TransferError::Storage)?;
             Ok(keys)
         }
         StorageUrl::Memory | StorageUrl::Redis(_) => Ok(config.security.sealing_keys.clone()),
@@ -327,4 +331,85 @@ struct Nobody;
 
 impl Announce for Nobody {
     fn announce(&self, _: UserAgentId, _: Seat, _: WakeUp) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::storage::contract::{Rig, subscribe};
+    use crate::storage::memory::Memory;
+
+    const OURS: [u8; 8] = [1; 8];
+    const THEIRS: [u8; 8] = [0xfe; 8];
+
+    fn sealed_with(sealing_keys: Vec<[u8; 8]>) -> Facts {
+        Facts {
+            exported_at_ms: 0,
+            storage: "embedded".to_owned(),
+            sealing_keys,
+        }
+    }
+
+    fn rig() -> Rig {
+        let retention = crate::defaults::RETENTION;
+        Rig::new(|announce, clock| Arc::new(Memory::new(announce, clock, retention)))
+    }
+
+    fn is_refused<T: fmt::Debug>(outcome: Result<T, MoveError>, word: &str) {
+        match outcome {
+            Err(MoveError::Refused(why)) => assert!(why.contains(word), "{why}"),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    /// PR-37, PR-28: a file is taken in only where all of its sealing keys are, whichever of them seals there.
+    #[tokio::test]
+    async fn a_missing_key_is_refused_by_its_fingerprint() {
+        let rig = rig();
+        let facts = sealed_with(vec![OURS, THEIRS]);
+        let refused = admit(&facts, &[OURS], &*rig.storage, true).await;
+        is_refused(refused, "fefefefefefefefe");
+        admit(&facts, &[[9; 8], THEIRS, OURS], &*rig.storage, false)
+            .await
+            .unwrap();
+    }
+
+    /// PR-37: a storage that is not empty takes nothing in unless it is told to merge.
+    #[tokio::test]
+    async fn a_storage_in_use_is_refused() {
+        let rig = rig();
+        rig.storage.subscribe(subscribe(1, 1)).await.unwrap();
+        let facts = sealed_with(vec![OURS]);
+        is_refused(admit(&facts, &[OURS], &*rig.storage, false).await, "--merge");
+        admit(&facts, &[OURS], &*rig.storage, true).await.unwrap();
+    }
+
+    /// PR-37: nothing goes into or comes out of a storage that ends with this process.
+    #[tokio::test]
+    async fn memory_is_refused() {
+        let config = Config::from_sources(Some(("test", "storage.url = 'memory:'")), HashMap::new()).unwrap();
+        is_refused(export(&config, &Place::Standard).await, "memory:");
+        is_refused(import(&config, &Place::Standard, true).await, "memory:");
+    }
+
+    /// PR-37: a file has its name when it is finished, is its owner's only, and is gone when it is not finished.
+    #[test]
+    fn half_a_file_has_no_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.export");
+        let names = || fs::read_dir(directory.path()).unwrap().count();
+        let unfinished = Unfinished::create(&path).unwrap();
+        assert!(!path.exists() && names() == 1);
+        drop(unfinished);
+        assert_eq!(names(), 0);
+        let mut whole = Unfinished::create(&path).unwrap();
+        whole.file.write_all(b"whole").unwrap();
+        whole.finish(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(names(), 1);
+    }
 }
