@@ -3,6 +3,7 @@
 mod crash;
 mod durable;
 mod model;
+mod moving;
 mod opening;
 mod trouble;
 
