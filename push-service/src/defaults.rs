@@ -177,6 +177,24 @@ pub const MIN_PING_INTERVAL: Duration = SECOND.saturating_mul(5);
 /// at a millisecond each nobody waits for Firefox's 10 s while less than a million come back at once.
 pub const ATTACHING: usize = 128;
 
+// Nodes that share a storage.
+
+/// How often each session is compared with storage (PR-14): the longest that a message waits for a connected user agent
+/// after its wake-up was lost. Source: promise.md; at 100,000 sessions it asks storage 17 times a second.
+pub const CLUSTER_RECONCILE: Duration = MINUTE;
+
+/// Sessions that are compared in one step. Chosen: enough that the round trip costs little, few enough that a shared
+/// storage isn't held for long; PR-31 allows 100 messages a step.
+pub const RECONCILE_BATCH: usize = 100;
+
+/// Sessions that are compared in a second after a gap, at most. Chosen: a full node is through in 20 s, and ten of them
+/// that lost the same primary ask it for less than it can do beside its work.
+pub const RECONCILE_PER_SECOND: u32 = 5_000;
+
+/// A process that comes so much too late to its own heartbeat was paused. Chosen: no load delays a task so long, and a
+/// shared storage hangs up on whoever doesn't read for longer.
+pub const PAUSE_NOTICED: Duration = SECOND.saturating_mul(3);
+
 // Leaving. The three together end before the 30 s after which Kubernetes kills (terminationGracePeriodSeconds).
 
 /// Serving on after `/readyz` fails (PR-36). Chosen, because load balancers need a probe or two to notice.

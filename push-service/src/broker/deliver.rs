@@ -8,7 +8,7 @@ use push_protocol::{MessageNumber, PushMessage, UserAgentId};
 use super::Broker;
 use crate::defaults::ATTACH_DELAY_LONGEST;
 use crate::metrics::Step;
-use crate::storage::{Attached, Manner, Paged, Seat};
+use crate::storage::{Attached, Manner, Paged, Refreshed, Seat, StorageError};
 
 impl Broker {
     /// Takes the seat and reads the head of the queue, after a wait if this happens too often (PR-15). "Unknown" is only what a healthy store said (PR-3).
@@ -39,6 +39,11 @@ impl Broker {
             Ok(Paged::Displaced) => PageOutcome::Displaced,
             Err(_) => PageOutcome::Trouble,
         }
+    }
+
+    /// Compares the seats of many sessions with storage, in one step (PR-14).
+    pub async fn refresh(&self, held: &[(UserAgentId, Seat)]) -> Result<Vec<Refreshed>, StorageError> {
+        self.step(Step::Refresh, self.storage.refresh(held)).await
     }
 
     /// Gives the seat up, if it's still held. If storage has trouble the seat stays: the next attach takes it.

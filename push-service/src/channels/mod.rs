@@ -19,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::handle::Mark;
 pub use self::registry::Registry;
+pub(crate) use self::registry::{SHARDS, Seated};
 use self::websocket::WebSocketChannel;
 use crate::broker::Broker;
 use crate::defaults::{CHANNEL_TICK, DRAIN_STEPS};

@@ -48,6 +48,18 @@ pub struct Seat {
 pub trait Announce: Send + Sync + 'static {
     /// Hands a wake-up to the session that holds `seat`, if this process has it.
     fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp);
+
+    /// Wake-ups of user agents in these buckets may have been lost: their sessions are compared with storage soon
+    /// (PR-14). Only a storage that is shared loses any.
+    fn gap(&self, _buckets: &[u16]) {}
+}
+
+/// Parts into which user agents are divided, so that wake-ups travel by part (PR-13). Source: promise.md.
+pub const BUCKETS: u16 = 1_024;
+
+/// Which of the [`BUCKETS`] a user agent is in: the first ten bits of its id.
+pub fn bucket(user_agent: UserAgentId) -> u16 {
+    u16::from_be_bytes([user_agent.0[0], user_agent.0[1]]) >> 6
 }
 
 /// A subscription to be made, or to be found again by its name.
@@ -396,6 +408,11 @@ pub trait Storage: Send + Sync + 'static {
 
     /// What support asks for.
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError>;
+
+    /// Whether other processes write to it too, whose wake-ups may be lost on their way here (PR-14).
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// Gauges; `None` from a store that can't tell without counting.
     fn usage(&self) -> Option<Usage>;

@@ -65,6 +65,11 @@ impl Delivery {
         }
     }
 
+    /// The number up to which nothing more is read.
+    pub(super) fn cursor(&self) -> MessageNumber {
+        self.cursor
+    }
+
     /// The head of the queue, which comes with the seat.
     pub(super) fn head(&mut self, limits: &Limits) -> PageRequest {
         self.paging = Some(Paging::Cursor);

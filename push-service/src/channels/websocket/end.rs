@@ -32,6 +32,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         }
         self.closed = why;
         self.session.ended();
+        // Before the seat is given up, so that no comparison takes it again unnoticed.
+        self.place.handle().set_cursor(None);
         let recorded = self.session.user_agent().filter(|_| self.session.is_recorded());
         let leave = recorded.map(|user_agent| self.leave(user_agent));
         (self.page, self.wanted, self.delivering) = (None, None, None);

@@ -79,7 +79,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> Future for WebSocketChann
         let polled = channel.run(cx, &mut scratch);
         scratch.give_back();
         if polled.is_pending() {
-            channel.place.handle().set_due(channel.next_due());
+            let handle = channel.place.handle();
+            handle.set_due(channel.next_due());
+            handle.set_cursor(channel.session.cursor());
         }
         polled
     }
