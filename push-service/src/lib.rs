@@ -7,6 +7,7 @@
 //! resources   a request becomes types, a refusal becomes a status
 //! broker      the message's life: admit, accept, deliver, acknowledge, expire
 //! storage     where it waits, durably; one step at a time
+//! cluster     what a node that shares its storage does about wake-ups that were lost
 //! channels    live connections to user agents; a session decides what each is offered
 //! ```
 //!
@@ -18,6 +19,7 @@ pub mod admin;
 pub mod broker;
 pub mod channels;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod defaults;
 pub mod listeners;

@@ -16,8 +16,11 @@ use super::{Beside, Node, ServiceError};
 use crate::admin::Readiness;
 use crate::broker::{Broker, Policy};
 use crate::channels::{Channels, Registry, Shares};
+use crate::cluster::Reconciler;
 use crate::config::{self, Config, StorageUrl};
-use crate::defaults::{ANSWER_WITHIN, DRAIN_ACKNOWLEDGE_WITHIN, PING_BURST, STORAGE_RETRY_AFTER};
+use crate::defaults::{
+    ANSWER_WITHIN, CLUSTER_RECONCILE, DRAIN_ACKNOWLEDGE_WITHIN, PING_BURST, STORAGE_RETRY_AFTER,
+};
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};
 use crate::metrics::Metrics;
 use crate::random;
@@ -31,7 +34,8 @@ use crate::tls::{Acceptor, CertificateSource};
 pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     let metrics = Arc::new(Metrics::new());
     let registry = Registry::new();
-    let (storage, capabilities) = open(&config, Arc::clone(&registry) as Arc<dyn Announce>).await?;
+    let reconciler = Reconciler::new(Arc::clone(&registry), CLUSTER_RECONCILE);
+    let (storage, capabilities) = open(&config, Arc::clone(&reconciler) as Arc<dyn Announce>).await?;
 
     let acceptor = acceptor(&config).await?;
     let http = bind(&config.listen.http, None)?;
@@ -88,7 +92,7 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         beside: Beside::default(),
     };
     node.serve_admin(admin, &metrics);
-    node.run_beside(broker, acceptor);
+    node.run_beside(broker, reconciler, acceptor);
     Ok(node)
 }
 

@@ -25,6 +25,7 @@ use self::banner::BannerFacts;
 use crate::admin::{Admin, Readiness};
 use crate::broker::Broker;
 use crate::channels::Channels;
+use crate::cluster::Reconciler;
 use crate::config::{Config, Drain};
 use crate::defaults::{CERTIFICATE_CHECK, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
@@ -154,8 +155,14 @@ impl Node {
     }
 
     /// Starts what runs beside requests and channels.
-    fn run_beside(&mut self, broker: Arc<Broker>, acceptor: Option<Acceptor>) {
+    fn run_beside(&mut self, broker: Arc<Broker>, reconciler: Arc<Reconciler>, acceptor: Option<Acceptor>) {
         let channels = Arc::clone(&self.channels);
+        if self.storage.is_shared() {
+            let broker = Arc::clone(&broker);
+            self.beside
+                .tasks
+                .spawn(async move { reconciler.run(&broker).await });
+        }
         self.beside.tasks.spawn(async move { channels.keep_time().await });
         self.beside
             .tasks
