@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime};
 use push_protocol::UserAgentId;
 use push_protocol::session::WakeUp;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until};
 
 use super::owed::{Buckets, Owed};
 use crate::broker::Broker;
 use crate::channels::{Registry, SHARDS, Seated};
 use crate::defaults::{
-    ANSWER_WITHIN, CHANNEL_TICK, PAUSE_NOTICED, RECONCILE_BATCH, RECONCILE_PER_SECOND, STORAGE_RETRY_AFTER,
+    CHANNEL_TICK, PAUSE_NOTICED, RECONCILE_BATCH, RECONCILE_PER_SECOND, STORAGE_RETRY_AFTER,
 };
 use crate::metrics::Compared;
-use crate::storage::{Announce, Refreshed, Seat, StorageError, bucket};
+use crate::storage::{Announce, Refreshed, Seat, bucket};
 
 /// Compares the sessions of a node with the storage that it shares. Storage tells it of wake-ups and of gaps.
 ///
@@ -96,7 +96,11 @@ impl Reconciler {
         while !left.is_empty() {
             let (batch, rest) = left.split_at(left.len().min(RECONCILE_BATCH));
             let next = Instant::now() + self.pace(batch.len());
-            match ask(broker, batch).await {
+            let held: Vec<_> = batch
+                .iter()
+                .map(|session| (session.user_agent, session.seat))
+                .collect();
+            match broker.refresh(&held).await {
                 Ok(refreshed) => self.tell(broker, batch, &refreshed).await,
                 Err(_) => {
                     // The rest would meet the same trouble: all of it is owed still.
@@ -121,8 +125,7 @@ impl Reconciler {
             broker.metrics().compared(compared);
             // Storage gave it the seat that it had given up.
             if compared == Compared::Gone && matches!(refreshed, Refreshed::Held { .. }) {
-                let release = broker.release(session.user_agent, session.seat);
-                let _ = timeout(ANSWER_WITHIN, release).await;
+                broker.release(session.user_agent, session.seat).await;
             }
         }
     }
@@ -152,17 +155,5 @@ impl Announce for Reconciler {
             gap.insert(*bucket);
         }
         self.note_gap(&gap);
-    }
-}
-
-/// One step of storage, which answers for all of them or fails.
-async fn ask(broker: &Broker, batch: &[Seated]) -> Result<Vec<Refreshed>, StorageError> {
-    let held: Vec<_> = batch
-        .iter()
-        .map(|session| (session.user_agent, session.seat))
-        .collect();
-    match timeout(ANSWER_WITHIN, broker.refresh(&held)).await {
-        Ok(refreshed) => refreshed,
-        Err(_) => Err(StorageError::Unavailable("it does not answer".to_owned())),
     }
 }

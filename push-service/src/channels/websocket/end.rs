@@ -34,7 +34,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         self.session.ended();
         // Before the seat is given up, so that no comparison takes it again unnoticed.
         self.place.handle().set_cursor(None);
-        let recorded = self.session.user_agent().filter(|_| self.session.is_recorded());
+        let may_be_seated = self.session.is_recorded() && !self.has_no_seat;
+        let recorded = self.session.user_agent().filter(|_| may_be_seated);
         let leave = recorded.map(|user_agent| self.leave(user_agent));
         (self.page, self.wanted, self.delivering) = (None, None, None);
         self.unread = Box::default();
