@@ -30,7 +30,8 @@ impl Channels {
             let Ok(turn) = timeout_at(until, self.attaching.acquire()).await else {
                 return Attachment::NotAsked;
             };
-            if !self.registry.is_newest(user_agent, seat) {
+            let is_late = Instant::now() >= until;
+            if is_late || !self.registry.is_newest(user_agent, seat) {
                 return Attachment::NotAsked;
             }
             // A hello is answered even if others keep all shares: with an empty head, behind which pages wait their turn.

@@ -10,5 +10,7 @@
 
 mod owed;
 mod reconcile;
+#[cfg(test)]
+mod tests;
 
 pub use self::reconcile::Reconciler;

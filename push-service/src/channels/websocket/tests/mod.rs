@@ -1,6 +1,7 @@
 //! Whole channels over an in-memory connection: what a user agent sees, whatever storage and its own reading do.
 
 pub(crate) mod rig;
+mod trouble;
 
 use std::time::Duration;
 

@@ -10,18 +10,17 @@ use bytes::Bytes;
 use push_protocol::capability::{Capabilities, PushCapability, SealingKey};
 use push_protocol::origin::Origin;
 use push_protocol::session::Limits;
-use push_protocol::{Coding, Content, SubscriptionName, Ttl, Urgency, UserAgentId};
+use push_protocol::{Coding, Content, MessageNumber, SubscriptionName, Ttl, Urgency, UserAgentId};
 use tokio::task::JoinHandle;
 
 use self::troubled::Troubled;
-pub(crate) use self::troubled::Wires;
 pub(crate) use self::user_agent::UserAgent;
 use crate::broker::{Broker, Policy};
 use crate::channels::websocket::WebSocketChannel;
 use crate::channels::{Channels, Registry, Shares};
 use crate::cluster::Reconciler;
 use crate::defaults;
-use crate::storage::{Announce, Budget, Enqueue, Enqueued, Storage};
+use crate::storage::{Announce, Budget, Enqueue, Enqueued, Manner, PageRequest, Scope, Seat, Storage};
 
 pub(crate) fn limits() -> Limits {
     Limits {
@@ -192,6 +191,32 @@ impl Rig {
 
     pub(crate) async fn seated(&self, user_agent: UserAgentId) -> bool {
         self.storage.inspect(user_agent).await.unwrap().unwrap().seated
+    }
+
+    /// Storage forgets who holds the seat.
+    pub(crate) async fn unseat(&self, user_agent: UserAgentId) {
+        let seat = Seat {
+            incarnation: 0,
+            session: 0,
+        };
+        let head = PageRequest {
+            after: MessageNumber::START,
+            scope: Scope::AllBut(Vec::new()),
+            minimum: Urgency::VeryLow,
+            messages: 0,
+            bytes: 0,
+        };
+        let attach = self.storage.attach(user_agent, seat, head, Manner::Insisting);
+        attach.await.unwrap();
+        self.storage.release(user_agent, seat).await.unwrap();
+    }
+
+    /// Storage loses the record of a user agent with one subscription, and who held its seat.
+    pub(crate) async fn forget(&self, user_agent: UserAgentId, n: u8) {
+        let name = SubscriptionName([n; 16]);
+        self.storage.unsubscribe(user_agent, name).await.unwrap();
+        self.unseat(user_agent).await;
+        assert!(self.storage.inspect(user_agent).await.unwrap().is_none());
     }
 
     /// Lets everything else go on until it's so.

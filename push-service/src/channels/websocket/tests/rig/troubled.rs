@@ -104,7 +104,7 @@ pub(crate) struct Troubled {
     pub(crate) subscribe: Hold,
     pub(crate) refresh: Hold,
     /// Attaches that storage was asked for.
-    pub(crate) attaches: AtomicUsize,
+    attaches: AtomicUsize,
 }
 
 impl Troubled {
@@ -125,6 +125,10 @@ impl Troubled {
 
     pub(crate) fn trouble(&self, trouble: bool) {
         self.trouble.store(trouble, Ordering::Relaxed);
+    }
+
+    pub(crate) fn attaches(&self) -> usize {
+        self.attaches.load(Ordering::Relaxed)
     }
 
     pub(crate) fn takes(&self, long: Duration) {
