@@ -259,6 +259,10 @@ async fn trouble_with_storage_is_told() {
         assert!(body.contains("\"status\":\"ERROR\""), "{body}");
         assert_eq!(get(&admin, "/healthz").await.0, 200);
         assert_eq!(get(&admin, "/__lbheartbeat__").await.0, 200);
+
+        // Once it's over, and not only for the next process.
+        *storage.0.lock().unwrap() = Mood::Well;
+        assert_eq!(get(&admin, "/readyz").await, (200, "ready\n".to_owned()));
     }
 }
 

@@ -9,6 +9,7 @@ use push_protocol::{Coding, Content, SubscriptionId, SubscriptionName, Topic, Tt
 use push_service::storage::{Confirm, Enqueue, Enqueued, Removal, Storage};
 
 use crate::books::Record;
+use crate::node::Node;
 use crate::plant::Plant;
 use crate::steps::at_once;
 use crate::trace::trace;
@@ -234,7 +235,8 @@ impl World {
 
     /// The message reaches the node.
     pub(crate) fn enqueue(&mut self, message: usize) {
-        if self.node.down {
+        let node = self.chance.index(self.nodes.each.len());
+        if self.nodes.each[node].down {
             return;
         }
         if self.plant == Some(Plant::LostEnqueue) && !self.books.records[message].promised {
@@ -283,14 +285,15 @@ impl World {
         self.tell_announced();
         let (wait, incarnation) = (
             self.chance.within(0..=self.weather.storage),
-            self.node.incarnation,
+            self.nodes.each[node].incarnation,
         );
         self.after(wait, Event::Enqueued { message, incarnation });
     }
 
     /// The answer reaches its application server, if the node lived to give it (PR-2).
     pub(crate) fn enqueued(&mut self, message: usize, incarnation: u64) {
-        if self.node.incarnation == incarnation {
+        let lived = |node: &Node| node.incarnation == incarnation;
+        if self.nodes.each.iter().any(lived) {
             self.books.answered_201(message);
         } else {
             self.books.counts.unanswered += 1;

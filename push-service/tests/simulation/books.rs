@@ -79,6 +79,7 @@ pub(crate) struct Counts {
     pub(crate) displaced: u64,
     pub(crate) stalls: u64,
     pub(crate) wake_ups_lost: u64,
+    pub(crate) compared: u64,
     pub(crate) storage_troubles: u64,
     pub(crate) acknowledged_again: u64,
     pub(crate) identities_lost: u64,
@@ -108,6 +109,7 @@ impl Counts {
         self.displaced += more.displaced;
         self.stalls += more.stalls;
         self.wake_ups_lost += more.wake_ups_lost;
+        self.compared += more.compared;
         self.storage_troubles += more.storage_troubles;
         self.acknowledged_again += more.acknowledged_again;
         self.identities_lost += more.identities_lost;

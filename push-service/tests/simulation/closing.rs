@@ -78,7 +78,7 @@ impl World {
         }
     }
 
-    /// PR-1, PR-7, PR-11, PR-17, PR-22, WS-ACK-5, WP-RCV-6: a message of which 201 was said was handled, or given up,
+    /// PR-1, PR-7, PR-11, PR-14, PR-17, PR-22, WS-ACK-5, WP-RCV-6: a message of which 201 was said was handled, or given up,
     /// whatever hints were lost, whoever filled the window and whatever filter held it back.
     fn close_record(&mut self, message: usize) {
         let record = &self.books.records[message];
@@ -87,6 +87,9 @@ impl World {
             Some(Fate::Handled | Fate::GivenUp) => return,
             Some(fate) => ("WP-RFR-1", format!("is {fate:?}")),
             None if id.is_none() => ("PR-1", "was never stored".to_owned()),
+            None if record.offered == 0 && self.weather.is_shared() => {
+                ("PR-14", "was never offered".to_owned())
+            }
             None if record.offered == 0 => ("PR-11", "was never offered".to_owned()),
             None if record.attempts == 0 => ("WS-ACK-5", "was offered and never handed over".to_owned()),
             None => (

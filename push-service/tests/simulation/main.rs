@@ -12,6 +12,7 @@ mod application;
 mod books;
 mod chance;
 mod closing;
+mod compare;
 mod network;
 mod node;
 mod plant;

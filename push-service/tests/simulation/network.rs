@@ -16,6 +16,8 @@ pub(crate) enum End {
 /// A connection, from the user agent's first packet to its end.
 pub(crate) struct Connection {
     pub(crate) agent: usize,
+    /// The node to which it leads.
+    pub(crate) node: usize,
     /// The life of the user agent that began it.
     pub(crate) life: u64,
     toward_node: Pipe,
@@ -52,10 +54,12 @@ impl World {
         self.books.counts.channels += 1;
         let connection = self.books.counts.channels;
         let life = self.agents[agent].life;
+        let node = self.chance.index(self.nodes.each.len());
         self.connections.insert(
             connection,
             Connection {
                 agent,
+                node,
                 life,
                 toward_node: Pipe::default(),
                 toward_agent: Pipe::default(),

@@ -1,4 +1,4 @@
-//! The node: its registry, and a small driver of the service's sessions that keeps the order of the real one.
+//! The nodes: their registries, and a small driver of the service's sessions that keeps the order of the real one.
 //!
 //! Each turn of a channel looks at marks, at wake-ups and at the socket, does what the session decided, hands over what
 //! was acknowledged, and only then reads on (PR-4); then it writes.
@@ -14,7 +14,7 @@ use push_service::storage::{Announce, Seat};
 use crate::network::{ConnectionId, End};
 use crate::plant::Plant;
 use crate::steps::Step;
-use crate::world::{Event, World};
+use crate::world::{Event, RECONCILE, World};
 
 /// What storage announces from inside a step: taken up when the step is over.
 #[derive(Default)]
@@ -37,13 +37,20 @@ pub(crate) struct Node {
     pub(crate) incarnation: u64,
     /// It takes no connections.
     pub(crate) down: bool,
+    registry: BTreeMap<UserAgentId, ConnectionId>,
+}
+
+/// The nodes that share the storage, and their channels.
+pub(crate) struct Nodes {
+    pub(crate) each: Vec<Node>,
     /// Boxed, because each turn takes one out.
     pub(crate) channels: BTreeMap<ConnectionId, Box<Channel>>,
-    registry: BTreeMap<UserAgentId, ConnectionId>,
 }
 
 /// A channel, as its task sees it.
 pub(crate) struct Channel {
+    /// Where it is.
+    pub(crate) node: usize,
     pub(crate) session: Session,
     pub(crate) actions: Vec<Action>,
     pub(crate) out: Vec<u8>,
@@ -86,34 +93,67 @@ impl Node {
         Self {
             incarnation,
             down: false,
-            channels: BTreeMap::new(),
             registry: BTreeMap::new(),
+        }
+    }
+}
+
+impl Nodes {
+    pub(crate) fn new(incarnations: impl Iterator<Item = u64>) -> Self {
+        Self {
+            each: incarnations.map(Node::new).collect(),
+            channels: BTreeMap::new(),
         }
     }
 
     pub(crate) fn seat(&self, channel: ConnectionId) -> Option<Seat> {
-        let incarnation = self.incarnation;
-        self.channels.contains_key(&channel).then_some(Seat {
-            incarnation,
+        let node = self.channels.get(&channel)?.node;
+        Some(Seat {
+            incarnation: self.each[node].incarnation,
             session: channel,
         })
     }
 
-    pub(crate) fn newest(&self, user_agent: UserAgentId) -> Option<ConnectionId> {
-        self.registry.get(&user_agent).copied()
+    /// The newest channel of a user agent at one node.
+    pub(crate) fn newest(&self, node: usize, user_agent: UserAgentId) -> Option<ConnectionId> {
+        self.each[node].registry.get(&user_agent).copied()
     }
 
-    /// Whose channels are here, with their seats.
-    pub(crate) fn seats(&self) -> Vec<(UserAgentId, Seat)> {
+    /// Whether a user agent has a channel at all.
+    pub(crate) fn have(&self, user_agent: UserAgentId) -> bool {
+        self.each
+            .iter()
+            .any(|node| node.registry.contains_key(&user_agent))
+    }
+
+    /// The channel that holds a seat, if it's still there and the newest of its user agent at its node.
+    fn holder(&self, user_agent: UserAgentId, seat: Seat) -> Option<ConnectionId> {
+        let node = self
+            .each
+            .iter()
+            .position(|node| node.incarnation == seat.incarnation)?;
+        let newest = self.newest(node, user_agent)?;
+        (self.seat(newest) == Some(seat)).then_some(newest)
+    }
+
+    /// Whose channels are at a node, with their seats.
+    pub(crate) fn seats(&self, node: usize) -> Vec<(UserAgentId, Seat)> {
         let seat =
             |(user_agent, channel): (&UserAgentId, &ConnectionId)| Some((*user_agent, self.seat(*channel)?));
-        self.registry.iter().filter_map(seat).collect()
+        self.each[node].registry.iter().filter_map(seat).collect()
+    }
+
+    /// The channels at a node.
+    pub(crate) fn channels_at(&self, node: usize) -> Vec<ConnectionId> {
+        let there = self.channels.iter().filter(|(_, channel)| channel.node == node);
+        there.map(|(id, _)| *id).collect()
     }
 }
 
 impl Channel {
-    fn new(session: Session) -> Self {
+    fn new(node: usize, session: Session) -> Self {
         Self {
+            node,
             session,
             actions: Vec::new(),
             out: Vec::new(),
@@ -141,17 +181,26 @@ impl Channel {
 
 impl World {
     pub(crate) fn reached(&mut self, id: ConnectionId) {
-        if self.node.down || self.now < self.refuse_until {
+        let Some(node) = self.connections.get(&id).map(|connection| connection.node) else {
+            return;
+        };
+        if self.nodes.each[node].down || self.now < self.refuse_until {
             return self.pass(id, End::Agent, Event::NotOpened(id));
         }
         let session = Session::new(Arc::clone(&self.weather.service), self.moment());
-        self.node.channels.insert(id, Box::new(Channel::new(session)));
+        self.nodes
+            .channels
+            .insert(id, Box::new(Channel::new(node, session)));
         self.pass(id, End::Agent, Event::Opened(id));
         self.turn(id);
+        if self.weather.is_shared() {
+            let wait = self.chance.within(0..=RECONCILE);
+            self.after(wait, Event::Compare(id));
+        }
     }
 
     pub(crate) fn service_reads(&mut self, id: ConnectionId, bytes: &[u8]) {
-        if let Some(channel) = self.node.channels.get_mut(&id) {
+        if let Some(channel) = self.nodes.channels.get_mut(&id) {
             channel.unread.extend_from_slice(bytes);
             self.turn(id);
         }
@@ -159,7 +208,7 @@ impl World {
 
     /// The connection is over, as far as the node knows.
     pub(crate) fn service_lost(&mut self, id: ConnectionId) {
-        if let Some(channel) = self.node.channels.get_mut(&id) {
+        if let Some(channel) = self.nodes.channels.get_mut(&id) {
             channel.begin_end();
             self.turn(id);
         }
@@ -167,7 +216,7 @@ impl World {
 
     pub(crate) fn service_tick(&mut self, id: ConnectionId) {
         let now = self.moment();
-        let Some(channel) = self.node.channels.get_mut(&id) else {
+        let Some(channel) = self.nodes.channels.get_mut(&id) else {
             return;
         };
         channel.tick_at = u64::MAX;
@@ -176,51 +225,60 @@ impl World {
     }
 
     pub(crate) fn read_again(&mut self, id: ConnectionId) {
-        if let Some(channel) = self.node.channels.get_mut(&id) {
+        if let Some(channel) = self.nodes.channels.get_mut(&id) {
             channel.marks.read_again = true;
             self.after(0, Event::Turn(id));
         }
     }
 
     pub(crate) fn drain(&mut self, id: ConnectionId) {
-        if let Some(channel) = self.node.channels.get_mut(&id) {
+        if let Some(channel) = self.nodes.channels.get_mut(&id) {
             channel.marks.drain = true;
             self.turn(id);
         }
     }
 
-    /// Wake-ups reach the inboxes of those who hold the seats. What doesn't fit says: read again (PR-11).
+    /// What storage announced sets out: in this process it's there, and between nodes it's late, out of order, or lost.
     pub(crate) fn tell_announced(&mut self) {
         let announced = std::mem::take(&mut *self.announced.lock());
         for (user_agent, seat, wake_up) in announced {
-            let Some(id) = self.node.newest(user_agent) else {
-                continue;
-            };
-            if self.node.seat(id) != Some(seat) {
-                continue;
-            }
-            let inbox = self.weather.inbox;
-            let Some(channel) = self.node.channels.get_mut(&id) else {
-                continue;
-            };
-            if channel.inbox.len() < inbox {
-                channel.inbox.push_back(wake_up);
-            } else {
+            if !self.weather.is_shared() {
+                self.wake(user_agent, seat, wake_up);
+            } else if self.chance.one_in(self.weather.lost_between_nodes_one_in) {
                 self.books.counts.wake_ups_lost += 1;
-                channel.marks.read_again = self.plant != Some(Plant::DropWakeUp);
+            } else {
+                let wait = self.chance.within(0..=self.weather.delay);
+                self.after(wait, Event::WakeUp(user_agent, seat, wake_up));
             }
-            let wait = self.chance.within(0..=20);
-            self.after(wait, Event::Turn(id));
         }
+    }
+
+    /// A wake-up reaches the inbox of the one who holds the seat. What doesn't fit says: read again (PR-11).
+    pub(crate) fn wake(&mut self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
+        let inbox = self.weather.inbox;
+        let Some(id) = self.nodes.holder(user_agent, seat) else {
+            return;
+        };
+        let Some(channel) = self.nodes.channels.get_mut(&id) else {
+            return;
+        };
+        if channel.inbox.len() < inbox {
+            channel.inbox.push_back(wake_up);
+        } else {
+            self.books.counts.wake_ups_lost += 1;
+            channel.marks.read_again = self.plant != Some(Plant::DropWakeUp);
+        }
+        let wait = self.chance.within(0..=20);
+        self.after(wait, Event::Turn(id));
     }
 
     /// Lets a channel do all that it can do now.
     pub(crate) fn turn(&mut self, id: ConnectionId) {
-        let Some(mut channel) = self.node.channels.remove(&id) else {
+        let Some(mut channel) = self.nodes.channels.remove(&id) else {
             return;
         };
         let gone = self.run_channel(id, &mut channel);
-        self.node.channels.insert(id, channel);
+        self.nodes.channels.insert(id, channel);
         if gone {
             self.gone(id);
         }
@@ -286,6 +344,9 @@ impl World {
             if let WakeUp::Removed(ids) = &wake_up {
                 channel.has_left(ids);
             }
+            if matches!(wake_up, WakeUp::Displaced) {
+                self.books.counts.displaced += 1;
+            }
             channel.session.woken(wake_up, now, &mut channel.actions);
         }
         busy
@@ -294,8 +355,8 @@ impl World {
     pub(crate) fn claim(&mut self, id: ConnectionId, channel: &mut Channel, user_agent: UserAgentId) {
         self.unclaim(id, channel);
         channel.claimed = Some(user_agent);
-        if let Some(older) = self.node.registry.insert(user_agent, id)
-            && let Some(displaced) = self.node.channels.get_mut(&older)
+        if let Some(older) = self.nodes.each[channel.node].registry.insert(user_agent, id)
+            && let Some(displaced) = self.nodes.channels.get_mut(&older)
         {
             displaced.marks.displaced = true;
             self.after(0, Event::Turn(older));
@@ -304,9 +365,9 @@ impl World {
 
     pub(crate) fn unclaim(&mut self, id: ConnectionId, channel: &mut Channel) {
         if let Some(user_agent) = channel.claimed.take()
-            && self.node.newest(user_agent) == Some(id)
+            && self.nodes.newest(channel.node, user_agent) == Some(id)
         {
-            self.node.registry.remove(&user_agent);
+            self.nodes.each[channel.node].registry.remove(&user_agent);
         }
     }
 
@@ -330,7 +391,7 @@ impl World {
 
     /// The channel's task is over.
     pub(crate) fn gone(&mut self, id: ConnectionId) {
-        let Some(mut channel) = self.node.channels.remove(&id) else {
+        let Some(mut channel) = self.nodes.channels.remove(&id) else {
             return;
         };
         self.unclaim(id, &mut channel);

@@ -11,6 +11,8 @@ pub(crate) enum Plant {
     ForgetIdentity,
     ForgetAttempts,
     KeepUnsubscribed,
+    NeverCompare,
+    CompareSeatsOnly,
 }
 
 /// A bug's name, what it does, and the rules of which the books must name one.
@@ -47,7 +49,7 @@ pub(crate) const ALL: &[Row] = &[
         Plant::DropWakeUp,
         "drop-wake-up",
         "the service drops a wake-up that does not fit, and does not read again",
-        &["PR-11"],
+        &["PR-11", "PR-14"],
     ),
     row(
         Plant::LostEnqueue,
@@ -78,5 +80,17 @@ pub(crate) const ALL: &[Row] = &[
         "keep-unsubscribed",
         "the end of a subscription does not reach the user agent's session",
         &["WP-SUB-10"],
+    ),
+    row(
+        Plant::NeverCompare,
+        "never-compare",
+        "nodes that share a storage trust its wake-ups, and compare nothing",
+        &["PR-14"],
+    ),
+    row(
+        Plant::CompareSeatsOnly,
+        "compare-seats-only",
+        "a comparison looks whose the seat is, and not how far the queue has come",
+        &["PR-14"],
     ),
 ];

@@ -4,11 +4,12 @@
 //! races are.
 
 use futures_util::FutureExt;
-use push_protocol::session::{AttachOutcome, PageOutcome, PageRequest};
+use push_protocol::session::{AttachOutcome, PageOutcome, PageRequest, WakeUp};
 use push_protocol::wire::websocket::{Registered, write_registered, write_unregistered};
-use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
+use push_protocol::{MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId};
 use push_service::storage::{
-    Attached, Confirm, Manner, Paged, Removal, Seat, Storage, StorageError, Subscribe, Subscribed,
+    Announce, Attached, Confirm, Manner, Paged, Refreshed, Removal, Seat, Storage, StorageError, Subscribe,
+    Subscribed,
 };
 
 use crate::network::ConnectionId;
@@ -25,6 +26,8 @@ pub(crate) enum Step {
     Page(UserAgentId, PageRequest),
     Acknowledge(UserAgentId, Vec<MessageId>),
     Leave(UserAgentId, Vec<MessageId>),
+    /// With how far the session had come.
+    Refresh(UserAgentId, MessageNumber),
 }
 
 /// What came of it.
@@ -37,6 +40,8 @@ pub(crate) enum Answer {
     /// These were not taken.
     Acknowledged(Vec<MessageId>),
     Left,
+    Refreshed(UserAgentId, Seat, MessageNumber, Refreshed),
+    NotRefreshed,
 }
 
 /// A step of [`Memory`](push_service::storage::memory::Memory) is done at its first poll.
@@ -56,7 +61,7 @@ impl World {
     }
 
     pub(crate) fn decide(&mut self, channel: ConnectionId, step: Step) {
-        let Some(seat) = self.node.seat(channel) else {
+        let Some(seat) = self.nodes.seat(channel) else {
             return;
         };
         let trouble = !self.calm && self.chance.one_in(self.weather.storage_trouble_one_in);
@@ -79,13 +84,16 @@ impl World {
     fn execute(&mut self, channel: ConnectionId, step: &Step, seat: Seat) -> Answer {
         match step {
             Step::Attach(user_agent, head) => {
-                if self.node.newest(*user_agent) != Some(channel) {
+                if !self.is_newest(channel, *user_agent) {
                     return Answer::Attached(AttachOutcome::Trouble);
                 }
                 let (head, manner) = (head.clone(), Manner::Insisting);
                 let attached = at_once(self.storage.attach(*user_agent, seat, head, manner));
                 Answer::Attached(match attached {
-                    Attached::Known { page, .. } => AttachOutcome::Known(self.planted(page)),
+                    Attached::Known { page, displaced } => {
+                        self.tell_displaced(*user_agent, displaced);
+                        AttachOutcome::Known(self.planted(page))
+                    }
                     Attached::Unknown => AttachOutcome::Unknown,
                     Attached::TooOften { .. } => AttachOutcome::Trouble,
                 })
@@ -110,13 +118,29 @@ impl World {
             Step::Leave(user_agent, messages) => {
                 self.execute_acknowledge(*user_agent, messages, seat);
                 at_once(self.storage.release(*user_agent, seat));
-                if let Some(newest) = self.node.newest(*user_agent)
-                    && newest != channel
-                {
+                let node = self.nodes.channels.get(&channel).map(|channel| channel.node);
+                let newest = node.and_then(|node| self.nodes.newest(node, *user_agent));
+                if let Some(newest) = newest.filter(|newest| *newest != channel) {
                     self.read_again(newest);
                 }
                 Answer::Left
             }
+            Step::Refresh(user_agent, cursor) => {
+                let refreshed = at_once(self.storage.refresh(&[(*user_agent, seat)]));
+                Answer::Refreshed(*user_agent, seat, *cursor, refreshed[0])
+            }
+        }
+    }
+
+    fn is_newest(&self, channel: ConnectionId, user_agent: UserAgentId) -> bool {
+        let node = self.nodes.channels.get(&channel).map(|channel| channel.node);
+        node.and_then(|node| self.nodes.newest(node, user_agent)) == Some(channel)
+    }
+
+    /// A shared storage tells the one who lost the seat; in one process the registry did.
+    fn tell_displaced(&self, user_agent: UserAgentId, displaced: Option<Seat>) {
+        if let Some(seat) = displaced.filter(|_| self.weather.is_shared()) {
+            self.announced.announce(user_agent, seat, WakeUp::Displaced);
         }
     }
 
@@ -168,7 +192,10 @@ impl World {
 
     pub(crate) fn answered(&mut self, id: ConnectionId, answer: Answer) {
         let now = self.moment();
-        let Some(channel) = self.node.channels.get_mut(&id) else {
+        let Some(channel) = self.nodes.channels.get_mut(&id) else {
+            if let Answer::Refreshed(user_agent, seat, ..) = answer {
+                self.give_back(user_agent, seat);
+            }
             return;
         };
         let out = &mut channel.actions;
@@ -196,13 +223,17 @@ impl World {
                 return self.after(1_000, Event::Retake(id));
             }
             Answer::Left => return self.gone(id),
+            Answer::Refreshed(user_agent, seat, cursor, refreshed) => {
+                return self.compared(id, user_agent, seat, cursor, refreshed);
+            }
+            Answer::NotRefreshed => return self.after(1_000, Event::Compare(id)),
         }
         self.turn(id);
     }
 
     /// Storage may have recovered from its trouble with acknowledgements.
     pub(crate) fn retake(&mut self, id: ConnectionId) {
-        if let Some(channel) = self.node.channels.get_mut(&id) {
+        if let Some(channel) = self.nodes.channels.get_mut(&id) {
             channel.acknowledging = false;
             self.turn(id);
         }
@@ -223,5 +254,6 @@ fn trouble_with(step: Step) -> Answer {
         Step::Page(..) => Answer::Paged(PageOutcome::Trouble),
         Step::Acknowledge(_, messages) => Answer::Acknowledged(messages),
         Step::Leave(..) => Answer::Left,
+        Step::Refresh(..) => Answer::NotRefreshed,
     }
 }

@@ -80,23 +80,24 @@ impl World {
         }
     }
 
-    /// The process of the node dies. Its storage lives; of its seats, storage may know or not.
+    /// The process of a node dies. Its storage lives; of its seats, storage may know or not.
     fn crash(&mut self) {
-        if self.node.down {
+        let node = self.chance.index(self.nodes.each.len());
+        if self.nodes.each[node].down {
             return;
         }
         self.books.counts.node_restarts += 1;
-        self.replace_node();
-        self.node.down = true;
+        self.replace(node);
+        self.nodes.each[node].down = true;
         let wait = self.chance.within(100..=20_000);
-        self.after(wait, Event::NodeReturns);
+        self.after(wait, Event::NodeReturns(node));
     }
 
-    fn replace_node(&mut self) {
-        let seats = self.node.seats();
-        let incarnation = self.chance.bits();
-        let old = std::mem::replace(&mut self.node, Node::new(incarnation));
-        for id in old.channels.into_keys() {
+    fn replace(&mut self, node: usize) {
+        let seats = self.nodes.seats(node);
+        self.nodes.each[node] = Node::new(self.chance.bits());
+        for id in self.nodes.channels_at(node) {
+            self.nodes.channels.remove(&id);
             self.abandon(id, End::Node);
         }
         if self.chance.one_in(2) {
@@ -106,22 +107,22 @@ impl World {
         }
     }
 
-    /// The node leaves: channels get a moment, then it is gone (PR-36).
+    /// A node leaves: channels get a moment, then it is gone (PR-36).
     fn drain_all(&mut self) {
-        if self.node.down {
+        let node = self.chance.index(self.nodes.each.len());
+        if self.nodes.each[node].down {
             return;
         }
         self.books.counts.drains += 1;
-        self.node.down = true;
-        let channels: Vec<ConnectionId> = self.node.channels.keys().copied().collect();
-        for id in channels {
+        self.nodes.each[node].down = true;
+        for id in self.nodes.channels_at(node) {
             self.drain(id);
         }
-        self.after(8_000, Event::NodeReturns);
+        self.after(8_000, Event::NodeReturns(node));
     }
 
-    pub(crate) fn node_returns(&mut self) {
-        self.replace_node();
+    pub(crate) fn node_returns(&mut self, node: usize) {
+        self.replace(node);
     }
 
     /// A user agent is away for long, and storage forgets it: here at once, after 400 days in truth.
@@ -144,7 +145,7 @@ impl World {
         let Some(user_agent) = agent.user_agent() else {
             return;
         };
-        if agent.machine.is_some() || self.node.newest(user_agent).is_some() {
+        if agent.machine.is_some() || self.nodes.have(user_agent) {
             return;
         }
         let Some(report) = at_once(self.storage.inspect(user_agent)) else {

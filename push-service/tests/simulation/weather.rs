@@ -81,6 +81,9 @@ pub(crate) struct Weather {
     pub(crate) slow_handler_one_in: u64,
     /// A message that kills the process of whoever handles it.
     pub(crate) kills_one_in: u64,
+    pub(crate) nodes: usize,
+    /// A wake-up is lost on its way from one node to another.
+    pub(crate) lost_between_nodes_one_in: u64,
     pub(crate) inbox: usize,
     pub(crate) body: u64,
     pub(crate) budget: Budget,
@@ -108,6 +111,8 @@ impl Weather {
             fail_one_in: chance.pick(&[0, 30, 8, 3]),
             slow_handler_one_in: chance.pick(&[0, 30, 6]),
             kills_one_in: chance.pick(&[0, 0, 100]),
+            nodes: chance.within(1..=2) as usize,
+            lost_between_nodes_one_in: chance.pick(&[0, 20, 3, 1]),
             inbox: chance.pick(&[1, 2, 4, 16]),
             body: chance.pick(&[16, 200, 900]),
             budget: Budget {
@@ -117,6 +122,13 @@ impl Weather {
             service: Arc::new(service(chance)),
             user_agent: Arc::new(user_agent(chance)),
         }
+    }
+}
+
+impl Weather {
+    /// Whether wake-ups have to travel, and sessions have to be compared.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.nodes > 1
     }
 }
 

@@ -1,4 +1,4 @@
-//! One world: a node and its storage, user agents, application servers, and a network between them, in virtual time.
+//! One world: a node or two and their storage, user agents, application servers, and a network between them, in virtual time.
 //!
 //! Everything that takes time is an event in one queue. Nothing here knows a real clock, a thread or a socket, so a seed
 //! is the same world each time.
@@ -11,19 +11,19 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use push_protocol::SubscriptionName;
-use push_protocol::session::Moment;
 use push_protocol::session::user_agent::{MessageKey, PushResource};
-use push_service::storage::Storage;
+use push_protocol::session::{Moment, WakeUp};
+use push_protocol::{SubscriptionName, UserAgentId};
 use push_service::storage::clock::{Clock, ManualClock};
 use push_service::storage::memory::Memory;
+use push_service::storage::{Seat, Storage};
 
 use crate::agent::Agent;
 use crate::application::Sender;
 use crate::books::Books;
 use crate::chance::Chance;
 use crate::network::{Connection, ConnectionId, End};
-use crate::node::{Announced, Node};
+use crate::node::{Announced, Nodes};
 use crate::plant::Plant;
 use crate::steps::{Answer, Step};
 use crate::weather::Weather;
@@ -54,7 +54,11 @@ pub(crate) enum Event {
         incarnation: u64,
     },
     Sweep,
-    NodeReturns,
+    NodeReturns(usize),
+    /// A wake-up comes from the storage that nodes share.
+    WakeUp(UserAgentId, Seat, WakeUp),
+    /// A channel is compared with that storage.
+    Compare(ConnectionId),
     Forget(usize),
     // User agents. A life is what a process has one of.
     AgentTick(usize, u64),
@@ -127,8 +131,11 @@ const CALM_MOST: u64 = 5_400_000;
 /// Then nobody connects any more.
 const QUIET: u64 = 300_000;
 
-/// What the probe may take.
-const PROBE: u64 = 60_000;
+/// Each channel is compared with a storage that is shared so often (PR-14).
+pub(crate) const RECONCILE: u64 = 60_000;
+
+/// What the probe may take: a comparison, if its wake-up is lost, and what follows from it.
+const PROBE: u64 = RECONCILE + 30_000;
 
 /// Events of a world, at most: more of them are a loop. The busiest worlds have a third.
 const EVENTS: u64 = 150_000;
@@ -145,7 +152,7 @@ pub(crate) struct World {
     clock: Arc<ManualClock>,
     pub(crate) storage: Memory,
     pub(crate) announced: Arc<Announced>,
-    pub(crate) node: Node,
+    pub(crate) nodes: Nodes,
     pub(crate) connections: BTreeMap<ConnectionId, Connection>,
     pub(crate) refuse_until: u64,
     pub(crate) agents: Vec<Agent>,
@@ -179,7 +186,7 @@ impl World {
             clock,
             storage,
             announced,
-            node: Node::new(chance.bits()),
+            nodes: Nodes::new((0..weather.nodes).map(|_| chance.bits())),
             connections: BTreeMap::new(),
             refuse_until: 0,
             agents: (0..weather.agents).map(Agent::new).collect(),
@@ -272,7 +279,9 @@ impl World {
             Event::Enqueue(message) => self.enqueue(message),
             Event::Enqueued { message, incarnation } => self.enqueued(message, incarnation),
             Event::Sweep => self.sweep(),
-            Event::NodeReturns => self.node_returns(),
+            Event::NodeReturns(node) => self.node_returns(node),
+            Event::WakeUp(user_agent, seat, wake_up) => self.wake(user_agent, seat, wake_up),
+            Event::Compare(connection) => self.compare(connection),
             Event::Forget(agent) => self.forget(agent),
             Event::AgentTick(agent, life) => self.agent_tick(agent, life),
             Event::Handled {
