@@ -23,6 +23,7 @@ pub(crate) mod contract;
 pub mod embedded;
 pub mod memory;
 mod queue;
+pub mod redis;
 
 use std::time::Duration;
 

@@ -1,0 +1,5 @@
+//! Storage in Redis, which several nodes share.
+
+#[allow(dead_code, unused_imports)]
+mod links;
+pub mod url;
