@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 
 use super::configuration::Configuration;
 use super::connection::Reply;
+use super::gate::Gate;
 use super::server::{Server, info};
-use super::until;
+use super::{FailOver, until};
 
 /// How many slots a cluster has (Redis Cluster specification, "Key distribution model").
 pub const SLOTS: u16 = 16_384;
@@ -30,15 +31,6 @@ pub struct Cluster {
     /// Their names in the cluster, which stay with them whatever happens.
     ids: Vec<String>,
     primaries: usize,
-}
-
-/// What a failover did, in numbers of servers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FailOver {
-    /// The primary that is dead now; it can be started again, and becomes a replica then.
-    pub killed: usize,
-    /// The replica that is primary now.
-    pub promoted: usize,
 }
 
 /// A slot on its way from one primary to another, both by number.
@@ -182,6 +174,28 @@ impl Cluster {
             (agreed.slots() == usize::from(SLOTS) && agreed.owners().all(answers)).then_some(())
         })
         .await;
+    }
+
+    /// Opens a gate before a server and lets the cluster send everybody there: clients, and the server's replicas. Members
+    /// go on speaking to each other behind it. Connections that clients have already are not moved.
+    ///
+    /// A server that is started again is announced without the gate.
+    pub async fn gate_before(&self, number: usize) -> Gate {
+        let gate = Gate::before(self.servers[number].address()).await;
+        let port = gate.address().port().to_string();
+        let announce = ["CONFIG", "SET", "cluster-announce-port", &port];
+        self.servers[number].command(&announce).await.expect_ok();
+        until("everybody knows the gate", || async {
+            for server in self.servers.iter().filter(|server| server.answers()) {
+                let nodes = server.try_command(&["CLUSTER", "NODES"]).await.ok()?;
+                let place = format!("{}@", gate.address());
+                nodes.text().contains(&place).then_some(())?;
+            }
+            Some(())
+        })
+        .await;
+        self.wait_until_settled().await;
+        gate
     }
 
     /// Begins to move a slot: new keys are made at `to` from now on (`ASK`), present ones stay where they are.

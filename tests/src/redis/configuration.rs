@@ -4,7 +4,6 @@
 //! has no use on one machine.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
 
 use super::program::Program;
 use super::server::Server;
@@ -84,20 +83,30 @@ impl Configuration {
         self.set("replicaof", &format!("{} {}", address.ip(), address.port()))
     }
 
-    /// A sentinel that watches `primary` under this name.
-    pub(super) fn sentinel(name: &str, primary: SocketAddr, quorum: usize) -> Self {
-        let configuration = Self {
-            program: Program::Redis,
+    /// A sentinel that watches `primary` under this name. A second without an answer, and it takes the primary for dead;
+    /// five for a failover, and it tries again. Chosen: tests wait for both.
+    pub(super) fn sentinel(name: &str, primary: &Server, quorum: usize) -> Self {
+        let address = primary.address();
+        let mut configuration = Self {
+            program: primary.program(),
             sentinel: true,
             tls: false,
             user: None,
             lines: Vec::new(),
         };
-        let monitor = format!("monitor {name} {} {} {quorum}", primary.ip(), primary.port());
+        let mut tell = |line: String| configuration.lines.push(("sentinel".to_owned(), line));
+        tell(format!(
+            "monitor {name} {} {} {quorum}",
+            address.ip(),
+            address.port()
+        ));
+        tell(format!("down-after-milliseconds {name} 1000"));
+        tell(format!("failover-timeout {name} 5000"));
+        if let Some((user, password)) = primary.user() {
+            tell(format!("auth-user {name} {user}"));
+            tell(format!("auth-pass {name} {password}"));
+        }
         configuration
-            .set("sentinel", &monitor)
-            .set("sentinel", &format!("down-after-milliseconds {name} 1000"))
-            .set("sentinel", &format!("failover-timeout {name} 5000"))
     }
 
     /// The configuration file, without what depends on addresses and directories.

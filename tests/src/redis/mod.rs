@@ -17,7 +17,9 @@ use std::time::Duration;
 pub mod cluster;
 pub mod configuration;
 pub mod connection;
+pub mod gate;
 pub mod program;
+pub mod sentinels;
 pub mod server;
 
 mod process;
@@ -27,6 +29,8 @@ mod tests;
 pub use cluster::Cluster;
 pub use configuration::Configuration;
 pub use connection::{Connection, Reply};
+pub use gate::Gate;
+pub use sentinels::Sentinels;
 pub use server::Server;
 
 /// How long servers may take to agree with each other. A failover takes two to four seconds of an idle machine, most of
@@ -35,6 +39,15 @@ const AGREEMENT: Duration = Duration::from_secs(45);
 
 /// Between two looks at something that servers tell to nobody who doesn't ask. Chosen: far below every timeout of theirs.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What a failover did, in numbers of servers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FailOver {
+    /// The primary that is dead now; it can be started again, and becomes a replica then.
+    pub killed: usize,
+    /// The replica that is primary now.
+    pub promoted: usize,
+}
 
 /// Waits until servers agree on something, which they announce to nobody: asks again and again.
 ///

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use super::configuration::Configuration;
 use super::connection::{Connection, Reply};
 use super::process::Process;
+use super::program::Program;
 use super::until;
 use crate::certificate::Certificate;
 use crate::log::Log;
@@ -251,6 +252,10 @@ impl Server {
     pub(super) fn user(&self) -> Option<(&str, &str)> {
         let user = self.configuration.user.as_ref();
         user.map(|(name, password)| (&**name, &**password))
+    }
+
+    pub(super) fn program(&self) -> Program {
+        self.configuration.program
     }
 
     pub(super) fn bus_port(&self) -> u16 {
