@@ -3,16 +3,19 @@
 //! It is made with the cluster's own commands, and every step ends when all running servers agree on it: a test that goes
 //! on sees one view, whichever server it asks.
 //!
-//! Servers are numbered: the primaries of the start, shard by shard, then their replicas, shard by shard. A *shard* is a
-//! primary of the start with its replicas, and stays that when another of its servers is the primary.
+//! Servers are numbered: the primaries of the start, then a replica of each, then another of each. A *shard* is a primary
+//! of the start with its replicas, and stays that when another of its servers is the primary; it has the primary's number.
 
-use std::collections::BTreeMap;
-
+use self::view::{View, view_when_settled};
 use super::configuration::Configuration;
-use super::connection::Reply;
 use super::gate::Gate;
 use super::server::{Server, info};
 use super::{FailOver, until};
+
+mod migration;
+mod view;
+
+pub use self::migration::Migration;
 
 /// How many slots a cluster has (Redis Cluster specification, "Key distribution model").
 pub const SLOTS: u16 = 16_384;
@@ -21,9 +24,6 @@ pub const SLOTS: u16 = 16_384;
 /// server that was held back for so long by others' compilers is found dead by mistake.
 const NODE_TIMEOUT: &str = "1000";
 
-/// How long MIGRATE may take for one batch of keys, in milliseconds.
-const MIGRATE_TIMEOUT: &str = "5000";
-
 /// A running cluster.
 #[derive(Debug)]
 pub struct Cluster {
@@ -31,17 +31,6 @@ pub struct Cluster {
     /// Their names in the cluster, which stay with them whatever happens.
     ids: Vec<String>,
     primaries: usize,
-}
-
-/// A slot on its way from one primary to another, both by number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Migration {
-    /// Which slot.
-    pub slot: u16,
-    /// Who had it.
-    pub from: usize,
-    /// Who will have it.
-    pub to: usize,
 }
 
 impl Cluster {
@@ -198,55 +187,6 @@ impl Cluster {
         gate
     }
 
-    /// Begins to move a slot: new keys are made at `to` from now on (`ASK`), present ones stay where they are.
-    pub async fn begin_migration(&self, slot: u16, to: usize) -> Migration {
-        let from = self.owner_of_slot(slot).await;
-        let (number, here, there) = (slot.to_string(), &self.ids[from], &self.ids[to]);
-        let set_slot = ["CLUSTER", "SETSLOT", &number];
-        let importing = [&set_slot[..], &["IMPORTING", here]].concat();
-        self.servers[to].command(&importing).await.expect_ok();
-        let migrating = [&set_slot[..], &["MIGRATING", there]].concat();
-        self.servers[from].command(&migrating).await.expect_ok();
-        Migration { slot, from, to }
-    }
-
-    /// Moves up to so many keys of the slot and returns how many: 0 when none is left.
-    pub async fn migrate_keys(&self, migration: Migration, count: usize) -> usize {
-        let Migration { slot, from, to } = migration;
-        let (slot, count) = (slot.to_string(), count.to_string());
-        let get = ["CLUSTER", "GETKEYSINSLOT", &slot, &count];
-        let keys = self.servers[from].command(&get).await;
-        if keys.list().is_empty() {
-            return 0;
-        }
-        let address = self.servers[to].address();
-        let (host, port) = (address.ip().to_string(), address.port().to_string());
-        let mut migrate: Vec<Vec<u8>> = ["MIGRATE", &host, &port, "", "0", MIGRATE_TIMEOUT]
-            .map(Into::into)
-            .into();
-        if let Some((name, password)) = self.servers[to].user() {
-            migrate.extend(["AUTH2", name, password].map(Into::into));
-        }
-        migrate.push("KEYS".into());
-        migrate.extend(keys.list().iter().map(|key| match key {
-            Reply::Bytes(key) => key.clone(),
-            other => panic!("a key was expected, not {other:?}"),
-        }));
-        self.servers[from].command(&migrate).await.expect_ok();
-        keys.list().len()
-    }
-
-    /// Gives the slot to its new owner, when all keys are moved, and waits until every server knows.
-    pub async fn end_migration(&self, migration: Migration) {
-        let Migration { slot, from, to } = migration;
-        let slot = slot.to_string();
-        let node = ["CLUSTER", "SETSLOT", &slot, "NODE", &self.ids[to]];
-        // The new owner first: if the old one gave up the slot and died, nobody would have it.
-        self.servers[to].command(&node).await.expect_ok();
-        self.servers[from].command(&node).await.expect_ok();
-        self.wait_until_settled().await;
-    }
-
     /// Every primary of the start gets its share of the slots, and an epoch of its own, so that nobody has to be found
     /// right in a conflict.
     async fn give_slots(&self) {
@@ -314,58 +254,6 @@ impl Cluster {
         servers
             .find(|server| server.answers())
             .expect("a server is running")
-    }
-}
-
-/// Who holds which slots, as one server sees it: the ranges with the owner first, then its replicas in any one order.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct View(BTreeMap<(u16, u16), Vec<String>>);
-
-impl View {
-    /// Reads an answer to `CLUSTER SLOTS`.
-    fn read(reply: &Reply) -> Self {
-        let bound = |reply: &Reply| u16::try_from(reply.integer()).expect("a slot");
-        let ranges = reply.list().iter().map(|range| {
-            let [first, last, holders @ ..] = range.list() else {
-                panic!("a range of slots was expected, not {range:?}");
-            };
-            let mut ids: Vec<_> = holders.iter().map(|holder| holder.list()[2].text()).collect();
-            ids[1..].sort();
-            ((bound(first), bound(last)), ids)
-        });
-        Self(ranges.collect())
-    }
-
-    fn owner(&self, slot: u16) -> Option<&String> {
-        let mut ranges = self.0.iter();
-        let (_, ids) = ranges.find(|((first, last), _)| (first..=last).contains(&&slot))?;
-        ids.first()
-    }
-
-    fn owners(&self) -> impl Iterator<Item = &String> {
-        self.0.values().filter_map(|ids| ids.first())
-    }
-
-    fn has_replica(&self, id: &String) -> bool {
-        self.0.values().any(|ids| ids[1..].contains(id))
-    }
-
-    fn slots(&self) -> usize {
-        let lengths = self.0.keys().map(|(first, last)| usize::from(last - first) + 1);
-        lengths.sum()
-    }
-}
-
-/// What a server sees, if it finds the cluster well and, as a replica, follows its primary and is known to.
-async fn view_when_settled(server: &Server, id: &String) -> Option<View> {
-    let state = server.try_command(&["CLUSTER", "INFO"]).await.ok()?;
-    (info(&state.text())["cluster_state"] == "ok").then_some(())?;
-    let role = server.try_command(&["ROLE"]).await.ok()?;
-    let view = View::read(&server.try_command(&["CLUSTER", "SLOTS"]).await.ok()?);
-    match role.list() {
-        [role, ..] if role.text() == "master" => Some(view),
-        [_, _, _, link, ..] => (link.text() == "connected" && view.has_replica(id)).then_some(view),
-        _ => None,
     }
 }
 

@@ -4,13 +4,11 @@
 //! directory of its own. It ends when the [`Server`] is dropped, or with the test process. When a test panics, the end
 //! of its log is printed.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -24,6 +22,11 @@ use crate::certificate::Certificate;
 use crate::log::Log;
 use crate::settings::own_address;
 use crate::{PATIENCE, binaries, within};
+
+mod figures;
+
+pub use self::figures::CommandStats;
+pub(super) use self::figures::info;
 
 /// Tries to get an address that no process with a similar number has. Chosen: the first nearly always succeeds.
 const TRIES: usize = 5;
@@ -47,15 +50,6 @@ pub struct Server {
     process: Option<Process>,
     // Behind the process, which writes into it until it is dropped.
     directory: TempDir,
-}
-
-/// What the server counted of one command.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct CommandStats {
-    /// How often it ran.
-    pub calls: u64,
-    /// How long all runs took together.
-    pub took: Duration,
 }
 
 impl Server {
@@ -190,36 +184,6 @@ impl Server {
         self.connect().await?.call(words).await
     }
 
-    /// A section of `INFO`, by its names.
-    pub async fn info(&self, section: &str) -> BTreeMap<String, String> {
-        info(&self.command(&["INFO", section]).await.text())
-    }
-
-    /// What each command has cost since the start, or since `CONFIG RESETSTAT`; by names in small letters,
-    /// `config|set` for a command in two words. Subtract two of them for what happened in between.
-    pub async fn command_stats(&self) -> BTreeMap<String, CommandStats> {
-        let lines = self.info("commandstats").await;
-        let stats = lines.iter().filter_map(|(name, value)| {
-            let name = name.strip_prefix("cmdstat_")?;
-            Some((name.to_owned(), CommandStats::parse(value)))
-        });
-        stats.collect()
-    }
-
-    /// Processor time that it has used since the start, in its own code and in the kernel.
-    pub async fn cpu(&self) -> Duration {
-        let info = self.info("cpu").await;
-        let seconds = |name: &str| info[name].parse::<f64>().expect("seconds");
-        Duration::from_secs_f64(seconds("used_cpu_user") + seconds("used_cpu_sys"))
-    }
-
-    /// Memory that its data and buffers take, in bytes, by its own account.
-    pub async fn used_memory(&self) -> u64 {
-        self.info("memory").await["used_memory"]
-            .parse()
-            .expect("a number of bytes")
-    }
-
     /// Waits until this many replicas hold what it holds and follow it.
     pub async fn wait_for_replicas(&self, count: usize) {
         until("replicas are online", || async {
@@ -348,28 +312,6 @@ impl Drop for Server {
             );
         }
     }
-}
-
-impl CommandStats {
-    fn parse(value: &str) -> Self {
-        let field = |name: &str| {
-            let mut fields = value.split(',').filter_map(|field| field.split_once('='));
-            let (_, number) = fields.find(|(key, _)| *key == name).expect("a field of INFO");
-            number.parse().expect("a number")
-        };
-        Self {
-            calls: field("calls"),
-            took: Duration::from_micros(field("usec")),
-        }
-    }
-}
-
-/// The names and values of an `INFO`, which `CLUSTER INFO` speaks as well.
-pub(super) fn info(text: &str) -> BTreeMap<String, String> {
-    let lines = text.lines().filter_map(|line| line.split_once(':'));
-    lines
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
 }
 
 /// A port that is free on an address that nobody else uses stays free.
