@@ -19,8 +19,8 @@ use crate::within;
 
 mod lane;
 
-/// The words that a gate listens for unless it is told others: whoever says one listens to announcements. Both are part
-/// of other commands' names, so a pattern's subscriber is one as well.
+/// The words that a gate listens for unless it is told others: whoever says one listens to announcements. The first is part
+/// of the second, of PSUBSCRIBE, and of what ends a subscription.
 pub const SUBSCRIBERS: [&str; 2] = ["SUBSCRIBE", "SSUBSCRIBE"];
 
 /// A gate in front of one address.

@@ -152,3 +152,26 @@ impl<'a> Ear<'a> {
         heard
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A word is heard once, in whatever case, also when it comes in pieces, and not when it was not said.
+    #[test]
+    fn words_are_heard_across_chunks() {
+        let said = watch::Sender::new(Vec::new());
+        let mut ear = Ear::new(&["SUBSCRIBE", "SSUBSCRIBE"], &said);
+        for (chunk, heard) in [
+            (&b"SUBSCRIB"[..], &[][..]),
+            (b"!", &[]),
+            (b"SSUBs", &[]),
+            (b"cri", &[]),
+            (b"be", &["SUBSCRIBE", "SSUBSCRIBE"]),
+            (b"SSUBSCRIBE", &[]),
+        ] {
+            assert_eq!(ear.hear(chunk), heard, "{}", String::from_utf8_lossy(chunk));
+        }
+        assert_eq!(*said.borrow(), ["SUBSCRIBE", "SSUBSCRIBE"]);
+    }
+}

@@ -8,7 +8,7 @@ use super::Server;
 /// What the server counted of one command.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct CommandStats {
-    /// How often it ran.
+    /// How often it was run.
     pub calls: u64,
     /// How long all runs took together.
     pub took: Duration,
