@@ -1,6 +1,7 @@
 //! Redis, as operators run it: real servers of this machine, alone, in a cluster, under sentinels, and mistreated.
 //!
-//! Nothing is mocked, and nothing of the service is used: [`connection`] is a client of our own, no larger than the tests need.
+//! Nothing is mocked, and nothing of the service is used: [`connection`] is a client of our own, no larger than the tests
+//! need.
 //!
 //! - [`server`]: one process, Redis or Valkey ([`program`] says which), with a [`configuration`] and a directory of its
 //!   own; killed, stopped, started again with or without its data, asked what it did.
