@@ -34,6 +34,8 @@ mod primary;
 mod run;
 mod script;
 mod start;
+#[cfg(test)]
+mod tests;
 mod topology;
 
 use std::path::PathBuf;

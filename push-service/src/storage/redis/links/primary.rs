@@ -230,6 +230,12 @@ impl Primary {
         Failure::Late(format!("{} did not answer in time", self.address))
     }
 
+    /// The connection for small steps, if there is one.
+    #[cfg(test)]
+    pub(super) fn steps_link(&self) -> Option<Link> {
+        self.steps.ready()
+    }
+
     fn slot(&self, work: Work) -> &Slot {
         match work {
             Work::Page => &self.pages,
