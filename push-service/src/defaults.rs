@@ -428,6 +428,15 @@ pub const SHARE_WITHIN: Duration = SECOND.saturating_mul(3);
 /// milliseconds, a slow body its sender's seconds.
 pub const DRAIN_REQUESTS_WITHIN: Duration = SECOND.saturating_mul(3);
 
+// Several nodes.
+
+/// Bodies up to so many bytes travel in the wake-up (PR-13). Chosen: twice the thousand bytes of a usual message, padding
+/// and topic included, so that delivery across nodes takes no second question; larger ones would be copied by Redis twice.
+pub const CLUSTER_INLINE_BYTES: usize = 2 * 1024;
+
+/// How often a node compares its sessions with storage. Source: PR-14.
+pub const CLUSTER_RECONCILE: Duration = MINUTE;
+
 // Redis.
 
 /// How long a connection to Redis may take to be made, TLS and login included. Chosen: a lost SYN is sent again after a

@@ -85,8 +85,23 @@ fn storage(config: &Config, faults: &mut Vec<String>) {
             );
         }
     }
-    if config.storage.redis.wait_replicas > 0 && !matches!(config.storage.url, StorageUrl::Redis(_)) {
-        faults.push("storage.redis.wait_replicas is set, but storage.url is not a Redis".to_owned());
+    let redis = &config.storage.redis;
+    let over_tls = match &config.storage.url {
+        StorageUrl::Redis(url) => Some(url.expose().starts_with("rediss")),
+        _ => None,
+    };
+    let set = [
+        ("wait_replicas", redis.wait_replicas > 0),
+        ("wait_aof", redis.wait_aof),
+        ("ca", redis.ca.is_some()),
+    ];
+    for (key, _) in set.iter().filter(|(_, set)| *set && over_tls.is_none()) {
+        faults.push(format!(
+            "storage.redis.{key} is set, but storage.url is not a Redis"
+        ));
+    }
+    if redis.ca.is_some() && over_tls == Some(false) {
+        faults.push("storage.redis.ca is set, but storage.url does not speak TLS: use rediss".to_owned());
     }
 }
 

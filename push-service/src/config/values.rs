@@ -9,6 +9,7 @@ use push_protocol::origin::Origin;
 use push_protocol::vapid::PublicKey;
 
 use super::setting::{Raw, Setting, quoted};
+use crate::storage::redis::url::RedisUrl;
 
 /// Where messages and subscriptions are kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,9 +31,9 @@ impl StorageUrl {
         match scheme {
             "embedded" if !rest.is_empty() => Some(Self::Embedded { path: rest.into() }),
             "memory" if rest.is_empty() => Some(Self::Memory),
-            "redis" | "redis+cluster" | "redis+sentinel" if rest.len() > 2 && rest.starts_with("//") => {
-                Some(Self::Redis(Secret(text.to_owned())))
-            }
+            _ if text.starts_with("redis") => RedisUrl::parse(text)
+                .is_ok()
+                .then(|| Self::Redis(Secret(text.to_owned()))),
             _ => None,
         }
     }
@@ -139,12 +140,18 @@ impl Setting for Origin {
 
 impl Setting for StorageUrl {
     fn takes() -> String {
-        "`embedded:DIRECTORY`, `memory:`, or a URL with `redis://`, `redis+cluster://` or `redis+sentinel://`"
+        "`embedded:DIRECTORY`, `memory:`, or a URL with `redis://`, `redis+cluster://` or `redis+sentinel://`, over \
+         TLS with `rediss` instead of `redis`"
             .to_owned()
     }
 
     fn parse(raw: &Raw) -> Option<Self> {
         Self::from_text(&raw.text()?)
+    }
+
+    fn why_not(raw: &Raw) -> Option<String> {
+        let text = raw.text().filter(|text| text.starts_with("redis"))?;
+        RedisUrl::parse(&text).err()
     }
 
     fn to_toml(&self) -> String {

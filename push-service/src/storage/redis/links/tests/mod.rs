@@ -59,7 +59,7 @@ fn why<T: std::fmt::Debug>(answer: Result<T, StorageError>) -> String {
     }
 }
 
-/// Runs the look until it says that a primary is back, or another one, after `trouble` was seen to begin.
+/// Runs the look until it says that a primary is back, or another one.
 async fn back(primaries: &Primaries, what: &str) -> Vec<Bucket> {
     let (returned, buckets) = (Notify::new(), std::sync::Mutex::new(Vec::new()));
     let look = primaries.look(key, |back| {
@@ -73,17 +73,20 @@ async fn back(primaries: &Primaries, what: &str) -> Vec<Bucket> {
     buckets.into_inner().unwrap()
 }
 
-/// Looks until a look has found trouble.
+/// Looks until a look has found trouble, and tells it.
 async fn trouble(primaries: &Primaries) -> String {
-    let mut found = Ok(());
-    let marks = std::sync::Mutex::new(&mut found);
-    let look = primaries.look(
-        |bucket| {
-            **marks.lock().unwrap() = primaries.health();
-            key(bucket)
-        },
-        |_| {},
-    );
-    let _ = timeout(Duration::from_secs(5), look).await;
-    why(found)
+    let (found, sentence) = (Notify::new(), std::sync::Mutex::new(String::new()));
+    // Each look asks for the marks, and sees what the one before it found.
+    let mark = |bucket| {
+        if let Err(StorageError::Unavailable(why)) = primaries.health() {
+            *sentence.lock().unwrap() = why;
+            found.notify_one();
+        }
+        key(bucket)
+    };
+    tokio::select! {
+        () = primaries.look(mark, |_| {}) => {}
+        () = within("trouble is found", found.notified()) => {}
+    }
+    sentence.into_inner().unwrap()
 }
