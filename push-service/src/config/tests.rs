@@ -323,6 +323,7 @@ fn secrets_are_never_printed() {
         "[storage]\nurl = 'redis://host?password=hunter2'",
         "[storage]\nurl = 'redis://user:hunter2@host:port'",
         "[storage]\nurl = 'redis://hunter2@host'",
+        "[storage]\nurl = 'redis://:hunter2'",
         "public_url = 'https://user:hunter2@host'",
     ];
     for text in faults {

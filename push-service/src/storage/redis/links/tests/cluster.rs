@@ -35,6 +35,16 @@ async fn every_bucket_has_its_primary() {
     );
 }
 
+/// A member of a cluster is not taken for a server by itself.
+#[tokio::test]
+async fn a_member_alone_is_refused() {
+    let cluster = Cluster::start(3, 0).await;
+    let url = format!("redis://{}", cluster.servers()[0].address());
+    // It may answer for another's slot first, which is a sign as good.
+    let sentence = why(connect_with(&url, Options::default()).await.map(drop));
+    assert!(sentence.contains("redis+cluster://"), "{sentence}");
+}
+
 /// PR-32: while a slot moves (ASK) and after it has moved (MOVED), steps run, each once; reads of many as well.
 #[tokio::test]
 async fn steps_follow_a_slot_that_moves() {
