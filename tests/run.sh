@@ -13,6 +13,8 @@ $(list_steps)
 
 Environment:
   FIREFOX           a Firefox to use instead of firefox-esr
+  REDIS_SERVER      a redis-server to use instead of the installed one
+  VALKEY_SERVER     a valkey-server to use instead of Debian's
   CARGO_TARGET_DIR  where everything is built and installed (target/)
 TEXT
 }
@@ -64,6 +66,8 @@ step_no_runtime() {
 }
 
 step_unit() {
+    install_redis
+    install_valkey
     cargo test --workspace --exclude push-tests --quiet --no-fail-fast
     cargo test --package push-tests --lib --test coverage --quiet
 }
@@ -117,6 +121,52 @@ install_firefox() {
     [ -n "${FIREFOX:-}" ] || command -v firefox-esr >/dev/null || apt_install firefox-esr
     export FIREFOX=${FIREFOX:-$(command -v firefox-esr)}
 }
+
+# The tests start servers of their own: whatever the package started is left alone.
+install_redis() {
+    [ -n "${REDIS_SERVER:-}" ] || command -v redis-server >/dev/null || apt_install redis-server
+    export REDIS_SERVER=${REDIS_SERVER:-$(command -v redis-server)}
+}
+
+# Valkey is an extra: where it can't be had, its tests do nothing.
+install_valkey() {
+    local unpacked=$target/valkey/usr/bin/valkey-server
+    [ -n "${VALKEY_SERVER:-}" ] || command -v valkey-server >/dev/null || "$unpacked" --version >/dev/null 2>&1 \
+        || unpack_valkey || true
+    VALKEY_SERVER=${VALKEY_SERVER:-$(command -v valkey-server || echo "$unpacked")}
+    if "$VALKEY_SERVER" --version >/dev/null 2>&1; then
+        export VALKEY_SERVER
+    else
+        unset VALKEY_SERVER
+        echo "There is no valkey-server, and neither this release of Debian nor its backports have one that runs here:" \
+            "Valkey is not tested. VALKEY_SERVER names one."
+    fi
+}
+
+# From this release or its backports, unpacked beside the build and not installed: the machine's sources and packages stay
+# as they are, and it takes no root. The libraries are those of redis-server.
+unpack_valkey() (
+    command -v apt-get >/dev/null || return 1
+    local scratch mirror codename suite deb
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2>/dev/null \
+        | grep -v '^ *#' | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -n 1 | tr -d ' ')
+    [ -n "$codename" ] && [ -n "$mirror" ] || return 1
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    mkdir -p "$scratch"/{state/lists/partial,cache/archives/partial,debs}
+    for suite in "$codename" "$codename-backports"; do
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+    done >"$scratch/sources.list"
+    local apt=(apt-get -qq -o Dir::Etc::SourceList="$scratch/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::State="$scratch/state" -o Dir::State::status=/var/lib/dpkg/status -o Dir::Cache="$scratch/cache"
+        -o APT::Sandbox::User= -o APT::Default-Release=)
+    # The second package has the program, to which the first links.
+    { "${apt[@]}" update && (cd "$scratch/debs" && "${apt[@]}" download valkey-server valkey-tools); } \
+        >"$scratch/log" 2>&1 || return 1
+    mkdir -p "$target/valkey"
+    for deb in "$scratch"/debs/*.deb; do dpkg -x "$deb" "$target/valkey" || return 1; done
+)
 
 install_node() {
     { command -v node && command -v npm; } >/dev/null || apt_install nodejs npm

@@ -177,6 +177,24 @@ pub const MIN_PING_INTERVAL: Duration = SECOND.saturating_mul(5);
 /// at a millisecond each nobody waits for Firefox's 10 s while less than a million come back at once.
 pub const ATTACHING: usize = 128;
 
+// Nodes that share a storage.
+
+/// How often each session is compared with storage (PR-14): the longest that a message waits for a connected user agent
+/// after its wake-up was lost. Source: promise.md; at 100,000 sessions it asks storage 17 times a second.
+pub const CLUSTER_RECONCILE: Duration = MINUTE;
+
+/// Sessions that are compared in one step. Chosen: enough that the round trip costs little, few enough that a shared
+/// storage isn't held for long; PR-31 allows 100 messages a step.
+pub const RECONCILE_BATCH: usize = 100;
+
+/// Sessions that are compared in a second after a gap, at most. Chosen: a full node is through in 20 s, and ten of them
+/// that lost the same primary ask it for less than it can do beside its work.
+pub const RECONCILE_PER_SECOND: u32 = 5_000;
+
+/// A process that comes so much too late to its own heartbeat was paused. Chosen: no load delays a task so long, and a
+/// shared storage hangs up on whoever doesn't read for longer.
+pub const PAUSE_NOTICED: Duration = SECOND.saturating_mul(3);
+
 // Leaving. The three together end before the 30 s after which Kubernetes kills (terminationGracePeriodSeconds).
 
 /// Serving on after `/readyz` fails (PR-36). Chosen, because load balancers need a probe or two to notice.
@@ -427,3 +445,120 @@ pub const SHARE_WITHIN: Duration = SECOND.saturating_mul(3);
 /// Of `drain.deadline`, what is kept for requests under way after channels were given up. Chosen: a stored message takes
 /// milliseconds, a slow body its sender's seconds.
 pub const DRAIN_REQUESTS_WITHIN: Duration = SECOND.saturating_mul(3);
+
+// Several nodes.
+
+/// Bodies up to so many bytes travel in the wake-up (PR-13). Chosen: twice the thousand bytes of a usual message, padding
+/// and topic included, so that delivery across nodes takes no second question; larger ones would be copied by Redis twice.
+pub const CLUSTER_INLINE_BYTES: usize = 2 * 1024;
+
+// Redis.
+
+/// What the names of all keys begin with. Chosen; another one lets several services share a Redis.
+pub const REDIS_PREFIX: &str = "push";
+
+/// Messages that one step in Redis acknowledges, pages or drops: promise.md PR-31.
+pub const REDIS_STEP_MESSAGES: usize = 100;
+
+/// Entries of an index that one step in Redis looks at. Chosen: a full default queue, about half a millisecond.
+pub const REDIS_ENTRIES_EXAMINED: usize = 1_000;
+
+/// User agents that are remembered because something of them is due to be dropped. Chosen: 1 MiB; one too many is noticed
+/// again by the next step that passes.
+pub const REDIS_SWEEPS_WAITING: usize = 16 * 1024;
+
+/// How long a record without subscriptions is kept for the sake of its seat, from its last refresh. Chosen: many times
+/// [`CLUSTER_RECONCILE`], which refreshes it.
+pub const EMPTY_RECORD_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// How long a connection to Redis may take to be made, TLS and login included. Chosen: a lost SYN is sent again after a
+/// second, and by then another attempt is as good.
+pub const REDIS_CONNECT_WITHIN: Duration = SECOND;
+
+/// How long Redis may take to answer a step. Chosen: a hundred times what a loaded server takes, and below what senders
+/// and user agents wait for.
+pub const REDIS_ANSWER_WITHIN: Duration = SECOND.saturating_mul(2);
+
+/// How long a step may take in all, with every repetition (PR-32). Chosen: a failover or the move of a slot is over, or is
+/// not worth waiting for any more; above [`REDIS_ANSWER_WITHIN`], so that one late answer leaves time for another try.
+pub const REDIS_STEP_WITHIN: Duration = SECOND.saturating_mul(3);
+
+/// Steps that wait for Redis at a time; one more is answered "unavailable". Chosen: at 10,000 a second, what comes in a
+/// stall of most of a second; with bodies of 4,096 bytes they hold 32 MB.
+pub const REDIS_STEPS_UNDER_WAY: usize = 8_192;
+
+/// Commands that wait to be written to one connection. Chosen: enough that a busy connection writes many at once.
+pub const REDIS_LINK_WAITING: usize = 1_024;
+
+/// How often a step tries a primary that does not answer, and how long after a failed attempt the next connection to it is
+/// tried. Chosen: a healed store is noticed at once, and ten attempts a second cost nobody anything.
+pub const REDIS_PROBE_EVERY: Duration = Duration::from_millis(100);
+
+/// The first pause before a step that did not run is sent again. Doubles up to [`REDIS_PAUSE_LONGEST`]. Chosen: about what
+/// the move of a slot takes.
+pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(25);
+
+/// The longest such pause. Chosen: a failover takes seconds, and 8,192 steps that ask every 0.4 s are no burden.
+pub const REDIS_PAUSE_LONGEST: Duration = Duration::from_millis(400);
+
+/// How long the start waits for a Redis that loads its data or is not there yet. Chosen: containers that start together are
+/// up by then, and supervisors start again whoever gives up.
+pub const REDIS_START_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// How often sentinels or a cluster are asked who is primary when nothing seems wrong. Chosen: what nobody notices by its
+/// errors, such as a slot that moved with nobody using it, matters little.
+pub const REDIS_WATCH_EVERY: Duration = SECOND.saturating_mul(2);
+
+/// How far apart such questions are at least, however many steps fail. Chosen: members of a cluster agree no faster.
+pub const REDIS_REFRESH_APART: Duration = Duration::from_millis(100);
+
+/// Servers that a cluster's redirections name and that its table doesn't have yet, at a time. Chosen: members are added one
+/// by one.
+pub const REDIS_STRANGERS: usize = 16;
+
+/// Steps that are confirmed with one `WAIT` (PR-33). Chosen: beyond, the last one of a batch waits longer and none costs
+/// less.
+pub const REDIS_CONFIRMED_BATCH: usize = 256;
+
+/// Steps that wait for the next such batch, per primary. Chosen: some batches; who finds no place waits until its deadline.
+pub const REDIS_CONFIRMED_WAITING: usize = 4 * REDIS_CONFIRMED_BATCH;
+
+/// How long replicas or disks may take to confirm (PR-33). Chosen: a healthy replica takes a millisecond, an fsync some;
+/// below [`REDIS_ANSWER_WITHIN`], so that the count is heard.
+pub const REDIS_CONFIRM_WITHIN: Duration = SECOND;
+
+/// Reads that go out in one pipeline. Chosen: bounds what one answer holds in memory.
+pub const REDIS_PIPELINE_COMMANDS: usize = 128;
+
+/// Channels that are subscribed to in one pipeline. Chosen: a few kilobytes.
+pub const REDIS_SUBSCRIBE_BATCH: usize = 128;
+
+/// How often a connection that only listens is pinged (PR-14). Chosen: a wake-up that was lost with it is found in the
+/// queue that soon; together with [`REDIS_ANSWER_WITHIN`] that is 5 s.
+pub const REDIS_PING_EVERY: Duration = SECOND.saturating_mul(3);
+
+/// How often each primary is asked whether it is well and what time it has. Chosen: `/readyz` is no older.
+pub const REDIS_LOOK_EVERY: Duration = SECOND;
+
+/// How far this machine's clock may be from a primary's before the node is not ready. Source: PR-30.
+pub const REDIS_CLOCK_OFFSET: Duration = SECOND.saturating_mul(30);
+
+// Export and import.
+
+/// The longest line of an export, in bytes. Source: a body has at most 1 MiB (the largest `limits.body_bytes`), which
+/// base64url makes a third longer, and the fields beside it stay under 3 KB.
+pub const EXPORT_LINE_BYTES: usize = 2 << 20;
+
+/// What an export reads, and an import stores, at a time, in bytes. Chosen: a few thousand user agents, so that a sync
+/// for each costs little; bounds what either holds in memory.
+pub const EXPORT_STEP_BYTES: usize = 1 << 20;
+
+/// How far the numbers of an export may be ahead of this machine's clock. Chosen: storage's clock, which never goes back,
+/// would follow the wall clock so far too; more would end messages early, or user agents.
+pub const IMPORT_CLOCK_AHEAD: Duration = CLOCK_STEP_BELIEVED;
+
+/// How often progress is shown on a terminal. Chosen: alive to the eye, and nothing to the work.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// The same elsewhere, in lines. Chosen: a log of an hour stays readable.
+pub const PROGRESS_LINE_EVERY: Duration = SECOND.saturating_mul(10);

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 use crate::binaries;
 
+/// The sealing key of all nodes on one Redis. A secret in a test only: whoever reads this knows it.
+const SHARED_SEALING_KEY: &str = "q7Zt1xVhYc0mP4uKfW2dBn9sLr6eJo8gTi3aXvQyEzw";
+
 /// The configuration of one node.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -46,6 +49,12 @@ impl Settings {
     pub fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.values.insert(key.to_owned(), value.into());
         self
+    }
+
+    /// Stores in this Redis, with the sealing key that all nodes of a test share.
+    pub fn redis(self, url: &str) -> Self {
+        self.set("storage.url", url)
+            .set("security.sealing_keys", vec![SHARED_SEALING_KEY])
     }
 
     /// Listens over TLS as well, with a certificate that the harness makes and its clients trust.
@@ -118,10 +127,11 @@ impl Default for Settings {
     }
 }
 
-/// An address below 127.0.0.0/8 that no other node of this process has, nor any of a test process running beside it.
-fn own_address() -> IpAddr {
-    static NODES: AtomicU8 = AtomicU8::new(0);
+/// An address below 127.0.0.0/8 that no other node or server of this process has, nor any of a test process running
+/// beside it.
+pub(crate) fn own_address() -> IpAddr {
+    static TAKEN: AtomicU8 = AtomicU8::new(0);
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    let node = NODES.fetch_add(1, Ordering::Relaxed) % 250 + 1;
-    IpAddr::V4(Ipv4Addr::new(127, high, low, node))
+    let last = TAKEN.fetch_add(1, Ordering::Relaxed) % 250 + 1;
+    IpAddr::V4(Ipv4Addr::new(127, high, low, last))
 }

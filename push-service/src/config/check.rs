@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::Config;
-use super::values::StorageUrl;
+use super::values::{Prefix, StorageUrl};
 use crate::defaults;
 
 /// The faults of a configuration whose values are good one by one.
@@ -73,10 +73,6 @@ fn tls(config: &Config, faults: &mut Vec<String>) {
 
 fn storage(config: &Config, faults: &mut Vec<String>) {
     if let StorageUrl::Redis(_) = &config.storage.url {
-        faults.push(format!(
-            "storage.url {}: Redis is not available yet in this build; use embedded:DIRECTORY",
-            config.storage.url
-        ));
         if config.security.sealing_keys.is_empty() {
             faults.push(
                 "security.sealing_keys must be set with Redis, the same on every node: make one with \
@@ -85,8 +81,24 @@ fn storage(config: &Config, faults: &mut Vec<String>) {
             );
         }
     }
-    if config.storage.redis.wait_replicas > 0 && !matches!(config.storage.url, StorageUrl::Redis(_)) {
-        faults.push("storage.redis.wait_replicas is set, but storage.url is not a Redis".to_owned());
+    let redis = &config.storage.redis;
+    let over_tls = match &config.storage.url {
+        StorageUrl::Redis(url) => Some(url.expose().starts_with("rediss")),
+        _ => None,
+    };
+    let set = [
+        ("wait_replicas", redis.wait_replicas > 0),
+        ("wait_aof", redis.wait_aof),
+        ("ca", redis.ca.is_some()),
+        ("prefix", redis.prefix != Prefix::default()),
+    ];
+    for (key, _) in set.iter().filter(|(_, set)| *set && over_tls.is_none()) {
+        faults.push(format!(
+            "storage.redis.{key} is set, but storage.url is not a Redis"
+        ));
+    }
+    if redis.ca.is_some() && over_tls == Some(false) {
+        faults.push("storage.redis.ca is set, but storage.url does not speak TLS: use rediss".to_owned());
     }
 }
 

@@ -11,7 +11,7 @@ use push_protocol::origin::Origin;
 use push_protocol::vapid::PublicKey;
 
 use super::sections::section;
-use super::values::{IpNetwork, Secret, StorageUrl};
+use super::values::{IpNetwork, Prefix, Secret, StorageUrl};
 use crate::defaults;
 
 const INSTANT: Duration = Duration::ZERO;
@@ -34,6 +34,8 @@ section! {
         tls: Tls;
         /// Where it keeps messages and subscriptions.
         storage: Storage;
+        /// How several nodes work together.
+        cluster: Cluster;
         /// Who may use it.
         security: Security;
         /// What one peer may take.
@@ -78,7 +80,7 @@ section! {
     /// Where messages and subscriptions are kept.
     "storage" Storage {
         /// `embedded:DIRECTORY` (durable, on this machine), `memory:` (gone at the end: for tests), or Redis for several
-        /// nodes: `redis://…`, `redis+cluster://…`, `redis+sentinel://…`.
+        /// nodes: `redis://…`, `redis+cluster://…`, `redis+sentinel://…/name`, over TLS `rediss://…` and so on.
         url: StorageUrl = StorageUrl::Embedded { path: defaults::STORAGE_PATH.into() };
         /// A user agent that does not show up for so long is forgotten, with its subscriptions.
         retention: Duration = defaults::RETENTION, in DAY..=DAY * 3_660;
@@ -93,6 +95,23 @@ section! {
     "storage.redis" Redis {
         /// How many replicas must have a message before it is answered 201. 0: the primary alone.
         wait_replicas: u32 = defaults::WAIT_REPLICAS, in 0..=16;
+        /// Whether a message must be on the disk of the primary, and of those replicas, before it is answered 201. Needs
+        /// Redis 7.2 or Valkey, with `appendonly yes`.
+        wait_aof: bool = false;
+        /// With `rediss://`: a PEM file with the authorities that are trusted, instead of this machine's.
+        ca: Option<PathBuf> = None;
+        /// What the names of all keys begin with: another one for each service that shares a Redis.
+        prefix: Prefix = Prefix::default();
+    }
+}
+
+section! {
+    /// How nodes that share a Redis work together. Without Redis there is one node, and this says nothing.
+    "cluster" Cluster {
+        /// Bodies up to so many bytes travel in the wake-up to the node that delivers; larger ones it reads from storage.
+        inline_bytes: usize = defaults::CLUSTER_INLINE_BYTES, in 0..=65_536;
+        /// How often a node compares its sessions with storage, for wake-ups that were lost.
+        reconcile: Duration = defaults::CLUSTER_RECONCILE, in SECOND..=HOUR;
     }
 }
 

@@ -74,8 +74,9 @@ impl Reader {
                 let place = source.name(&key);
                 let value =
                     T::show(&raw).map_or_else(|| "its value".to_owned(), |shown| format!("`{shown}`"));
+                let why = T::why_not(&raw).map_or_else(String::new, |why| format!(": {why}"));
                 self.faults.push(format!(
-                    "{place}: {value} is not accepted; it takes {}",
+                    "{place}: {value} is not accepted{why}; it takes {}",
                     bounds.takes()
                 ));
                 default

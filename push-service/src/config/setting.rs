@@ -58,6 +58,11 @@ pub(crate) trait Setting: Sized {
     /// Reads a value, if it is one.
     fn parse(raw: &Raw) -> Option<Self>;
 
+    /// What exactly is wrong with a refused value, if more can be said than what the key takes. Holds no secret.
+    fn why_not(_: &Raw) -> Option<String> {
+        None
+    }
+
     /// Writes it so that `parse` reads the same.
     fn to_toml(&self) -> String;
 

@@ -253,6 +253,15 @@ fn contradictions_are_refused() {
         ),
         ("[storage.redis]\nwait_replicas = 1", "storage.url is not a Redis"),
         (
+            "[storage.redis]\nwait_aof = true",
+            "storage.redis.wait_aof is set",
+        ),
+        ("[storage.redis]\nca = 'ca.pem'", "storage.redis.ca is set"),
+        (
+            "[storage]\nurl = 'redis://h'\n[storage.redis]\nca = 'ca.pem'",
+            "does not speak TLS: use rediss",
+        ),
+        (
             "[limits]\nbody_bytes = 9000\nqueue_bytes = 9000",
             "limits.queue_bytes 9000 cannot hold one message",
         ),
@@ -276,6 +285,24 @@ fn contradictions_are_refused() {
     );
 }
 
+/// DESIGN §5: a URL of Redis is refused with what exactly is wrong with it.
+#[test]
+fn a_bad_url_of_redis_is_refused_with_its_fault() {
+    let rows = [
+        ("redis://a,b", "it names several servers"),
+        ("redis+cluster://a/2", "a cluster has only database 0"),
+        ("rediss+sentinel://a", "the name of what they watch"),
+        ("redis", "it is no URL"),
+        ("http://a", "rediss"),
+    ];
+    for (url, expected) in rows {
+        let sentence = from_file(&format!("[storage]\nurl = '{url}'"))
+            .unwrap_err()
+            .to_string();
+        assert!(sentence.contains(expected), "{url}: {sentence}");
+    }
+}
+
 /// All faults are told at once: nobody should have to start the service five times.
 #[test]
 fn all_faults_are_told_at_once() {
@@ -294,6 +321,8 @@ fn secrets_are_never_printed() {
         "[storage]\nurl = 'rediss://user:hunter2@host'",
         "[storage]\nurl = 'redis://user:hunter2@host'",
         "[storage]\nurl = 'redis://host?password=hunter2'",
+        "[storage]\nurl = 'redis://user:hunter2@host:port'",
+        "[storage]\nurl = 'redis://hunter2@host'",
         "public_url = 'https://user:hunter2@host'",
     ];
     for text in faults {

@@ -9,6 +9,8 @@ use push_protocol::origin::Origin;
 use push_protocol::vapid::PublicKey;
 
 use super::setting::{Raw, Setting, quoted};
+use crate::defaults;
+use crate::storage::redis::url::RedisUrl;
 
 /// Where messages and subscriptions are kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,9 +32,9 @@ impl StorageUrl {
         match scheme {
             "embedded" if !rest.is_empty() => Some(Self::Embedded { path: rest.into() }),
             "memory" if rest.is_empty() => Some(Self::Memory),
-            "redis" | "redis+cluster" | "redis+sentinel" if rest.len() > 2 && rest.starts_with("//") => {
-                Some(Self::Redis(Secret(text.to_owned())))
-            }
+            _ if text.starts_with("redis") => RedisUrl::parse(text)
+                .is_ok()
+                .then(|| Self::Redis(Secret(text.to_owned()))),
             _ => None,
         }
     }
@@ -46,6 +48,22 @@ impl fmt::Display for StorageUrl {
             Self::Memory => f.write_str("memory:"),
             Self::Redis(url) => f.write_str(&without_credentials(url.expose())),
         }
+    }
+}
+
+/// What the names of a store's keys begin with: a word without the braces that Redis Cluster looks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Prefix(String);
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self(defaults::REDIS_PREFIX.to_owned())
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -139,12 +157,18 @@ impl Setting for Origin {
 
 impl Setting for StorageUrl {
     fn takes() -> String {
-        "`embedded:DIRECTORY`, `memory:`, or a URL with `redis://`, `redis+cluster://` or `redis+sentinel://`"
+        "`embedded:DIRECTORY`, `memory:`, or a URL with `redis://`, `redis+cluster://` or `redis+sentinel://`, over \
+         TLS with `rediss` instead of `redis`"
             .to_owned()
     }
 
     fn parse(raw: &Raw) -> Option<Self> {
         Self::from_text(&raw.text()?)
+    }
+
+    fn why_not(raw: &Raw) -> Option<String> {
+        let text = raw.text().filter(|text| text.starts_with("redis"))?;
+        RedisUrl::parse(&text).err()
     }
 
     fn to_toml(&self) -> String {
@@ -153,6 +177,22 @@ impl Setting for StorageUrl {
 
     fn show(raw: &Raw) -> Option<String> {
         raw.text().map(|text| without_credentials(&text))
+    }
+}
+
+impl Setting for Prefix {
+    fn takes() -> String {
+        "a word of up to 32 letters, digits and `-._`".to_owned()
+    }
+
+    fn parse(raw: &Raw) -> Option<Self> {
+        let text = raw.text()?;
+        let is_fine = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        ((1..=32).contains(&text.len()) && text.chars().all(is_fine)).then_some(Self(text))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.0)
     }
 }
 

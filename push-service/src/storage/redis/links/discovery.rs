@@ -1,0 +1,319 @@
+//! Asking who is primary: nobody of a single server, sentinels, or the members of a cluster.
+//!
+//! What it deliberately does not know: when to ask, and who connects to whom it finds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, Pipeline, Value};
+use tokio::time::{Instant, timeout};
+
+use super::link::{Door, Link, said};
+use super::primary::{Failure, Primary, Work};
+use super::topology::{Found, Topology};
+use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_CONNECT_WITHIN};
+use crate::storage::redis::url::{Address, Kind, RedisUrl};
+
+/// How the primaries of one store are found.
+pub(super) struct Discovery {
+    kind: Kind,
+    /// Those that the URL names; of sentinels, the one that answered last stands first.
+    servers: Vec<Address>,
+    /// The connection to that sentinel.
+    sentinel: Option<Link>,
+    /// Whom of a cluster to ask first, so that nobody's view is the only one.
+    turn: usize,
+    /// The highest epoch that a cluster has told of.
+    epoch: u64,
+}
+
+/// How long a server that we don't use yet may take to tell. Chosen as for a connection: another may know.
+const TOLD_WITHIN: Duration = REDIS_CONNECT_WITHIN;
+
+impl Discovery {
+    /// For the store of that URL.
+    pub(super) fn new(url: &RedisUrl) -> Self {
+        Self {
+            kind: url.kind.clone(),
+            servers: url.servers.clone(),
+            sentinel: None,
+            turn: 0,
+            epoch: 0,
+        }
+    }
+
+    /// Looks who is primary now.
+    ///
+    /// # Errors
+    ///
+    /// A sentence when nobody tells.
+    pub(super) async fn look(&mut self, known: &Topology, door: &Arc<Door>) -> Result<Found, String> {
+        match self.kind.clone() {
+            // Its name may lead elsewhere today: that is seen by whoever connects.
+            Kind::Single => self
+                .servers
+                .first()
+                .cloned()
+                .map(Found::One)
+                .ok_or_else(|| "no server".to_owned()),
+            Kind::Sentinel { name } => self.ask_sentinels(&name, known, door).await,
+            Kind::Cluster => self.ask_cluster(known, door).await,
+        }
+    }
+
+    /// Asks one sentinel after the other, and the server that it names whether that is so: a sentinel may be behind.
+    async fn ask_sentinels(
+        &mut self,
+        name: &str,
+        known: &Topology,
+        door: &Arc<Door>,
+    ) -> Result<Found, String> {
+        let mut troubles = Vec::new();
+        for turn in 0..self.servers.len() {
+            let answer = match self.ask_sentinel(turn, name, door).await {
+                Ok(address) => is_primary(&address, known, door).await.map(|()| address),
+                Err(why) => Err(why),
+            };
+            match answer {
+                Ok(address) => {
+                    self.servers.swap(0, turn);
+                    return Ok(Found::One(address));
+                }
+                Err(why) => {
+                    self.sentinel = None;
+                    troubles.push(why);
+                }
+            }
+        }
+        Err(format!("no sentinel names a primary: {}", troubles.join("; ")))
+    }
+
+    async fn ask_sentinel(&mut self, turn: usize, name: &str, door: &Arc<Door>) -> Result<Address, String> {
+        let server = &self.servers[turn];
+        let mut link = match self.sentinel.take().filter(|link| turn == 0 && !link.is_lost()) {
+            Some(link) => link,
+            None => enter_sentinel(server, door).await?,
+        };
+        let mut cmd = Cmd::new();
+        cmd.arg("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+        let asked = timeout(TOLD_WITHIN, link.connection().send_packed_command(&cmd)).await;
+        let answer = match asked {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => return Err(format!("{server}: {}", said(&error))),
+            Err(_) => return Err(format!("{server} does not answer")),
+        };
+        let address = match &answer {
+            Value::Array(parts) => match parts.as_slice() {
+                [host, port] => text(host).zip(text(port).and_then(|port| port.parse().ok())),
+                _ => None,
+            },
+            Value::ServerError(error) => return Err(format!("{server}: {}", explained(error))),
+            _ => None,
+        };
+        let (host, port) = address.ok_or_else(|| format!("{server} watches nothing of that name"))?;
+        self.sentinel = Some(link);
+        Ok(Address {
+            host: host.to_owned(),
+            port,
+        })
+    }
+
+    /// Asks members in turn for their view. A member that was cut off from the others still tells its own: it is believed
+    /// only if nobody has a newer one.
+    async fn ask_cluster(&mut self, known: &Topology, door: &Arc<Door>) -> Result<Found, String> {
+        self.turn = self.turn.wrapping_add(1);
+        let mut best: Option<View> = None;
+        let mut troubles = Vec::new();
+        for member in self.members(known) {
+            match ask_member(&member, door).await {
+                Ok(view) if view.healthy && view.epoch >= self.epoch => {
+                    self.epoch = view.epoch;
+                    return Ok(Found::Ranges(view.ranges));
+                }
+                Ok(view) => {
+                    let newer = |best: &View| (view.healthy, view.epoch) > (best.healthy, best.epoch);
+                    if best.as_ref().is_none_or(newer) {
+                        best = Some(view);
+                    }
+                }
+                Err(why) => troubles.push(why),
+            }
+        }
+        match best {
+            Some(view) => {
+                self.epoch = view.epoch;
+                Ok(Found::Ranges(view.ranges))
+            }
+            None => Err(format!(
+                "no member of the cluster answers: {}",
+                troubles.join("; ")
+            )),
+        }
+    }
+
+    /// Whom to ask, in order: primaries that are connected already, from another one each time, then those of the URL.
+    fn members(&self, known: &Topology) -> Vec<Member> {
+        let mut members: Vec<_> = known
+            .primaries
+            .iter()
+            .map(|one| Member::Known(Arc::clone(one)))
+            .collect();
+        if !members.is_empty() {
+            let first = self.turn % members.len();
+            members.rotate_left(first);
+            members.sort_by_key(|member| matches!(member, Member::Known(one) if one.is_silent()));
+        }
+        let is_known = |address: &&Address| known.primaries.iter().any(|one| one.address == **address);
+        let others = self.servers.iter().filter(|address| !is_known(address));
+        members.extend(others.map(|address| Member::Named(address.clone())));
+        members
+    }
+}
+
+enum Member {
+    Known(Arc<Primary>),
+    Named(Address),
+}
+
+/// What one member of a cluster says of it.
+struct View {
+    healthy: bool,
+    epoch: u64,
+    ranges: Vec<(u16, u16, Address)>,
+}
+
+async fn ask_member(member: &Member, door: &Arc<Door>) -> Result<View, String> {
+    let mut pipeline = Pipeline::with_capacity(2);
+    pipeline.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS");
+    let (address, answers) = match member {
+        Member::Known(primary) => {
+            let answers = primary
+                .send_all(Work::Step, &pipeline, Instant::now() + REDIS_ANSWER_WITHIN)
+                .await;
+            (&primary.address, answers.map_err(trouble)?)
+        }
+        Member::Named(address) => {
+            let mut link = Link::open(door, address).await?;
+            let asked = link.connection().send_packed_commands(&pipeline, 0, 2);
+            let answers = match timeout(TOLD_WITHIN, asked).await {
+                Ok(Ok(answers)) => answers,
+                Ok(Err(error)) => return Err(format!("{address}: {}", said(&error))),
+                Err(_) => return Err(format!("{address} does not answer")),
+            };
+            (address, answers)
+        }
+    };
+    let mut answers = answers.into_iter();
+    let (Some(info), Some(slots)) = (answers.next(), answers.next()) else {
+        return Err(format!("{address}: an answer is missing"));
+    };
+    if let Value::ServerError(error) = &info {
+        return Err(format!("{address}: {}", explained(error)));
+    }
+    let info = text(&info).ok_or_else(|| format!("{address}: CLUSTER INFO is no text"))?;
+    Ok(View {
+        healthy: field(info, "cluster_state") == Some("ok"),
+        epoch: field(info, "cluster_current_epoch")
+            .and_then(|epoch| epoch.parse().ok())
+            .unwrap_or(0),
+        ranges: ranges_of(&slots, address).ok_or_else(|| format!("{address}: CLUSTER SLOTS is no table"))?,
+    })
+}
+
+/// The table of `CLUSTER SLOTS`. A host that is left out is the one that was asked.
+fn ranges_of(slots: &Value, asked: &Address) -> Option<Vec<(u16, u16, Address)>> {
+    let Value::Array(rows) = slots else { return None };
+    let number = |value: &Value| match value {
+        Value::Int(number) => u16::try_from(*number).ok(),
+        _ => None,
+    };
+    let row = |row: &Value| {
+        let Value::Array(cells) = row else { return None };
+        let [first, last, primary, ..] = cells.as_slice() else {
+            return None;
+        };
+        let Value::Array(primary) = primary else {
+            return None;
+        };
+        let host = match text(primary.first()?) {
+            None | Some("" | "?") => &asked.host,
+            Some(host) => host,
+        };
+        let address = Address {
+            host: host.to_owned(),
+            port: number(primary.get(1)?)?,
+        };
+        Some((number(first)?, number(last)?, address))
+    };
+    rows.iter().map(row).collect()
+}
+
+/// Connects to a sentinel: with our password if it takes it, else without, because sentinels often have none.
+async fn enter_sentinel(server: &Address, door: &Door) -> Result<Link, String> {
+    let with = Link::open(&door.of_sentinel(true), server).await;
+    match with {
+        Err(_) if door.has_password() => Link::open(&door.of_sentinel(false), server).await,
+        with => with,
+    }
+}
+
+/// Asks a server whether it is a primary.
+async fn is_primary(address: &Address, known: &Topology, door: &Arc<Door>) -> Result<(), String> {
+    let primary = known
+        .primaries
+        .iter()
+        .find(|one| one.address == *address && !one.is_deposed());
+    let primary = primary.map_or_else(
+        || Primary::new(address.clone(), Arc::clone(door), None),
+        Arc::clone,
+    );
+    let mut cmd = Cmd::new();
+    cmd.arg("ROLE");
+    match primary
+        .send(Work::Step, cmd, false, Instant::now() + REDIS_ANSWER_WITHIN)
+        .await
+    {
+        Ok(Value::Array(role)) if role.first().and_then(text) == Some("master") => Ok(()),
+        Ok(_) => {
+            primary.depose();
+            Err(format!("{address} is no primary"))
+        }
+        Err(failure) => Err(trouble(failure)),
+    }
+}
+
+/// What a failure says, for the operator.
+pub(super) fn trouble(failure: Failure) -> String {
+    match failure {
+        Failure::Reply(error) => explained(&error),
+        Failure::NotSent(why) => why.to_string(),
+        Failure::Lost(why) | Failure::Late(why) | Failure::Unconfirmed(why) => why,
+    }
+}
+
+/// A server's error in its own words. Servers and scripts don't repeat arguments in them.
+pub(super) fn explained(error: &redis::ServerError) -> String {
+    match error.details() {
+        Some(details) => format!(
+            "{} {}",
+            error.code(),
+            details.chars().take(200).collect::<String>()
+        ),
+        None => error.code().to_owned(),
+    }
+}
+
+/// A value of `INFO` and its like.
+pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':');
+    info.lines().find_map(value).map(str::trim_end)
+}
+
+/// A value that is text.
+pub(super) fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
+        _ => None,
+    }
+}

@@ -1,0 +1,177 @@
+//! Looking after the primaries: whether each answers, still has what it was given, and agrees on the time (PR-3, PR-30).
+//!
+//! What it deliberately does not know: what a mark is, and what is done when a primary comes back.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::join_all;
+use redis::{Pipeline, Value};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::Primaries;
+use super::buckets::Bucket;
+use super::discovery::{explained, text, trouble};
+use super::primary::{Failure, Primary, Work};
+use super::run::unavailable;
+use super::topology::Topology;
+use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_CLOCK_OFFSET, REDIS_LOOK_EVERY};
+use crate::storage::StorageError;
+use crate::storage::redis::url::Address;
+
+/// What the last look found.
+pub(super) struct Health {
+    /// Of each primary: how far its clock is ahead of ours in milliseconds, or what is wrong.
+    found: BTreeMap<Address, Result<i64, String>>,
+    /// Of each bucket: the primary that was last found well with it, if it is well.
+    well: Vec<Option<u64>>,
+}
+
+impl Health {
+    /// As it is right after the start, which has asked every primary: well, and nobody has to be told.
+    pub(super) fn of(topology: &Topology) -> Self {
+        let well = Bucket::all().map(|bucket| topology.primary(bucket).map(|primary| primary.id));
+        Self {
+            found: BTreeMap::new(),
+            well: well.collect(),
+        }
+    }
+
+    /// Notes what a primary answered, and returns those of its buckets that were not known to be well with it.
+    fn note(&mut self, primary: &Primary, buckets: Vec<Bucket>, answer: Result<i64, String>) -> Vec<Bucket> {
+        let now = answer.is_ok().then_some(primary.id);
+        self.found.insert(primary.address.clone(), answer);
+        let mut returned = buckets;
+        returned.retain(|bucket| {
+            let before = std::mem::replace(&mut self.well[bucket.index()], now);
+            now.is_some() && before != now
+        });
+        returned
+    }
+}
+
+impl Primaries {
+    /// Asks every primary each second for the time and for the mark of one of its buckets, another each time. Tells
+    /// `on_return` the buckets of a primary that is well again, or is another one than before. Runs until it is dropped.
+    pub(in crate::storage::redis) async fn look(
+        &self,
+        mark: impl Fn(Bucket) -> Vec<u8> + Send + Sync,
+        on_return: impl Fn(&[Bucket]) + Send + Sync,
+    ) {
+        let mut every = interval(REDIS_LOOK_EVERY);
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for turn in 0_usize.. {
+            every.tick().await;
+            let topology = self.map.now();
+            let looks = topology.primaries.iter().map(|primary| {
+                let buckets = topology.buckets_of(primary);
+                let bucket = buckets[turn % buckets.len()];
+                let key = mark(bucket);
+                async move { (primary, buckets, look_at(primary, &key).await) }
+            });
+            for (primary, buckets, answer) in join_all(looks).await {
+                if let Err(why) = &answer {
+                    tracing::debug!(server = %primary.address, %why, "a primary is in trouble");
+                    self.map.refresh();
+                }
+                let returned = self.health_now().note(primary, buckets, answer);
+                if !returned.is_empty() {
+                    on_return(&returned);
+                }
+            }
+            let is_primary = |address: &Address| topology.primaries.iter().any(|one| one.address == *address);
+            self.health_now().found.retain(|address, _| is_primary(address));
+        }
+    }
+
+    /// Whether all of the store was well at the last look.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Unavailable`] with a sentence that names the server.
+    pub(in crate::storage::redis) fn health(&self) -> Result<(), StorageError> {
+        if let Some(hole) = self.map.now().hole() {
+            let slot = hole.slot();
+            return Err(unavailable(format!("no server of the cluster has slot {slot}")));
+        }
+        let health = self.health_now();
+        for (address, found) in &health.found {
+            let why = match found {
+                Ok(ahead) if Duration::from_millis(ahead.unsigned_abs()) > REDIS_CLOCK_OFFSET => {
+                    let seconds = ahead.unsigned_abs() / 1_000;
+                    let side = if *ahead > 0 { "ahead of" } else { "behind" };
+                    format!("the clock of {address} is {seconds} s {side} this machine's: set both right")
+                }
+                Ok(_) => continue,
+                Err(why) => why.clone(),
+            };
+            return Err(unavailable(why));
+        }
+        Ok(())
+    }
+
+    /// How far the clock of that primary which differs most is ahead of ours, in milliseconds (PR-30).
+    pub(in crate::storage::redis) fn clock_offset_ms(&self) -> Option<i64> {
+        let health = self.health_now();
+        let offsets = health
+            .found
+            .values()
+            .filter_map(|found| found.as_ref().ok().copied());
+        offsets.max_by_key(|offset| offset.unsigned_abs())
+    }
+
+    fn health_now(&self) -> std::sync::MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks one primary: how far its clock is ahead of ours, in milliseconds, or what is wrong.
+async fn look_at(primary: &Primary, mark: &[u8]) -> Result<i64, String> {
+    let mut questions = Pipeline::with_capacity(2);
+    questions.cmd("TIME").cmd("EXISTS").arg(mark);
+    let (asked, since_epoch) = (Instant::now(), since_epoch());
+    let answers = primary
+        .send_all(Work::Step, &questions, asked + REDIS_ANSWER_WITHIN)
+        .await;
+    let ours = since_epoch + asked.elapsed() / 2;
+    let address = &primary.address;
+    let answers = answers.map_err(|failure| match failure {
+        Failure::NotSent(why) if !why.contains(&address.to_string()) => format!("{address}: {why}"),
+        failure => trouble(failure),
+    })?;
+    let [time, marked] = answers.as_slice() else {
+        return Err(format!("{address}: an answer is missing"));
+    };
+    match marked {
+        Value::Int(1) => {}
+        Value::Int(_) => {
+            return Err(format!(
+                "{address} has lost the mark that this service left there: its data is gone"
+            ));
+        }
+        // It moved since the table was made; the next look asks where it is then.
+        Value::ServerError(error) if matches!(error.code(), "MOVED" | "ASK" | "TRYAGAIN") => {}
+        Value::ServerError(error) => return Err(format!("{address}: {}", explained(error))),
+        _ => return Err(format!("{address}: the answer to EXISTS is none")),
+    }
+    let theirs = time_of(time).ok_or_else(|| format!("{address}: the answer to TIME is none"))?;
+    Ok(millis(theirs) - millis(ours))
+}
+
+fn time_of(answer: &Value) -> Option<Duration> {
+    let Value::Array(parts) = answer else { return None };
+    let [seconds, micros] = parts.as_slice() else {
+        return None;
+    };
+    let number = |part| text(part)?.parse::<u64>().ok();
+    Some(Duration::from_secs(number(seconds)?) + Duration::from_micros(number(micros)?))
+}
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}

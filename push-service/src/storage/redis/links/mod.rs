@@ -1,0 +1,100 @@
+//! The connections to Redis: which server has which bucket, one connection per server and kind of work, and what happens
+//! to a step when servers move, fail, or fall silent.
+//!
+//! ```text
+//!   run(work, bucket, script)              listen()                  look()
+//!        │                                    │                        │
+//!        ▼                                    ▼                        ▼
+//!   topology: bucket ─► primary ◄── discovery: one server, sentinels, cluster
+//!        │
+//!        ├─ steps:     one pipelined connection
+//!        ├─ pages:     another, so that much to read delays no small step (PR-34)
+//!        └─ confirmed: a third, where WAIT counts for what went before it (PR-33)
+//! ```
+//!
+//! Guarantees:
+//!
+//! - A step is sent again only on an answer that proves that it did not run, or if its script says that twice is as good
+//!   as once (PR-32). The driver repeats nothing.
+//! - No step waits longer than [`REDIS_STEP_WITHIN`](crate::defaults::REDIS_STEP_WITHIN), and not at all when its primary
+//!   is known to be silent.
+//! - At most [`REDIS_STEPS_UNDER_WAY`](crate::defaults::REDIS_STEPS_UNDER_WAY) steps are under way; one more is refused.
+//! - Errors hold no key, no argument, and no password.
+//!
+//! What it deliberately does not know: what a step does, and what is in keys, messages and answers.
+
+mod buckets;
+mod confirmed;
+mod discovery;
+mod link;
+mod listen;
+mod look;
+mod pipeline;
+mod primary;
+mod run;
+mod script;
+mod start;
+#[cfg(test)]
+mod tests;
+mod topology;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio_util::task::AbortOnDropHandle;
+
+pub(in crate::storage::redis) use self::buckets::Bucket;
+use self::listen::Ears;
+pub(in crate::storage::redis) use self::listen::Hear;
+use self::look::Health;
+pub(in crate::storage::redis) use self::primary::Work;
+pub(in crate::storage::redis) use self::script::{Repeat, Script};
+use self::topology::Map;
+use crate::storage::StorageError;
+
+/// What the configuration says beside the URL.
+#[derive(Clone, Default, Debug)]
+pub(in crate::storage::redis) struct Options {
+    /// How many replicas must have what goes over [`Work::Confirmed`].
+    pub(in crate::storage::redis) wait_replicas: u32,
+    /// Whether it must be on the disk of the primary (and of those replicas).
+    pub(in crate::storage::redis) wait_aof: bool,
+    /// Authorities that are trusted instead of the machine's: a PEM file.
+    pub(in crate::storage::redis) ca: Option<PathBuf>,
+}
+
+/// The primaries of a store, and the connections to them. All of them close when it is dropped.
+pub(in crate::storage::redis) struct Primaries {
+    map: Arc<Map>,
+    /// A place for each step that may be under way.
+    places: Semaphore,
+    /// Which buckets are heard.
+    ears: Arc<Ears>,
+    /// How the primaries are.
+    health: Mutex<Health>,
+    /// Keeps `map` up to date.
+    _watch: AbortOnDropHandle<()>,
+}
+
+impl Primaries {
+    /// The lowest bucket of each primary, in order: what is asked of these is asked of every server once.
+    pub(in crate::storage::redis) fn first_buckets(&self) -> Vec<Bucket> {
+        let topology = self.map.now();
+        let first = |primary: &_| topology.buckets_of(primary).first().copied();
+        let mut firsts: Vec<_> = topology
+            .primaries
+            .iter()
+            .filter_map(|primary| first(primary))
+            .collect();
+        firsts.sort_unstable();
+        firsts
+    }
+
+    /// A place for one step.
+    fn place(&self) -> Result<SemaphorePermit<'_>, StorageError> {
+        self.places
+            .try_acquire()
+            .map_err(|_| StorageError::Unavailable("too many steps wait for Redis".to_owned()))
+    }
+}

@@ -1,0 +1,81 @@
+//! Reads for many buckets at once, in as few round trips as there are primaries.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use redis::{Cmd, Pipeline, Value};
+use tokio::time::Instant;
+
+use super::Primaries;
+use super::buckets::Bucket;
+use super::discovery::explained;
+use super::primary::{Primary, Work};
+use super::run::{Step, unavailable};
+use crate::defaults::{REDIS_PIPELINE_COMMANDS, REDIS_STEP_WITHIN};
+use crate::storage::StorageError;
+
+impl Primaries {
+    /// Sends each command, which only reads, to the primary of its bucket: grouped, over the connections for pages. One
+    /// answer for each, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Each for itself, as those of [`Primaries::run`].
+    pub(in crate::storage::redis) async fn pipeline(
+        &self,
+        commands: Vec<(Bucket, Cmd)>,
+    ) -> Vec<Result<Value, StorageError>> {
+        let mut groups: BTreeMap<u64, (Arc<Primary>, Vec<usize>)> = BTreeMap::new();
+        let topology = self.map.now();
+        for (place, (bucket, _)) in commands.iter().enumerate() {
+            if let Some(primary) = topology.primary(*bucket).filter(|primary| primary.admits()) {
+                let group = groups
+                    .entry(primary.id)
+                    .or_insert_with(|| (Arc::clone(primary), Vec::new()));
+                group.1.push(place);
+            }
+        }
+        let mut answers: Vec<Option<Value>> = vec![None; commands.len()];
+        let sent = groups
+            .values()
+            .map(|(primary, places)| send_group(primary, places, &commands));
+        let deadline = Instant::now() + REDIS_STEP_WITHIN;
+        for (place, value) in join_all(sent).await.into_iter().flatten() {
+            answers[place] = Some(value);
+        }
+        let mut finished = Vec::with_capacity(commands.len());
+        for (answer, (bucket, cmd)) in answers.into_iter().zip(&commands) {
+            finished.push(match answer {
+                Some(Value::ServerError(_)) if Instant::now() < deadline => self.read(*bucket, cmd).await,
+                Some(Value::ServerError(error)) => Err(unavailable(explained(&error))),
+                Some(value) => Ok(value),
+                None => Err(unavailable("Redis did not answer".to_owned())),
+            });
+        }
+        finished
+    }
+
+    /// Reads one by itself, with all that a single step is worth: its bucket has moved, or its server was not ready.
+    async fn read(&self, bucket: Bucket, cmd: &Cmd) -> Result<Value, StorageError> {
+        let _place = self.place()?;
+        self.ask(Work::Page, bucket, &Step::Read(cmd)).await
+    }
+}
+
+/// Sends those of `commands` that stand at `places`, a bounded number at a time, and returns what was answered.
+async fn send_group(primary: &Primary, places: &[usize], commands: &[(Bucket, Cmd)]) -> Vec<(usize, Value)> {
+    let mut answered = Vec::with_capacity(places.len());
+    for places in places.chunks(REDIS_PIPELINE_COMMANDS) {
+        let mut pipeline = Pipeline::with_capacity(places.len());
+        for place in places {
+            pipeline.add_command(commands[*place].1.clone());
+        }
+        let deadline = Primary::answer_by(Instant::now() + REDIS_STEP_WITHIN);
+        let Ok(answers) = primary.send_all(Work::Page, &pipeline, deadline).await else {
+            break;
+        };
+        answered.extend(places.iter().copied().zip(answers));
+    }
+    answered
+}

@@ -1,0 +1,259 @@
+//! Running one step, whatever happens on the way (PR-32).
+//!
+//! What proves that the step did not run is dealt with here: a script that the server doesn't have, a bucket that has moved
+//! or is moving, a server that is loading, busy, or no primary any more. Anything else may mean that it ran: then only a
+//! step that may be repeated is. All of it ends within [`REDIS_STEP_WITHIN`].
+
+use std::time::Duration;
+
+use redis::{Cmd, ServerError, Value};
+use tokio::time::{Instant, sleep_until};
+
+use super::Primaries;
+use super::buckets::Bucket;
+use super::discovery::{explained, trouble};
+use super::primary::{Failure, Primary, Work};
+use super::script::{Repeat, Script};
+use crate::defaults::{REDIS_PAUSE_FIRST, REDIS_PAUSE_LONGEST, REDIS_STEP_WITHIN};
+use crate::storage::StorageError;
+use crate::storage::redis::url::Address;
+
+impl Primaries {
+    /// Runs a step's script on the primary of `bucket`, to which all of `keys` belong, and returns its answer.
+    ///
+    /// # Errors
+    ///
+    /// [`StorageError::Full`] when the server's memory is. Else [`StorageError::Unavailable`]: the step may or may not have
+    /// run, or ran and was not confirmed. No sentence holds anything of `keys` or `args`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its first poll, it does nothing. Dropped later, the step may have run or not. Others go on.
+    pub(in crate::storage::redis) async fn run(
+        &self,
+        work: Work,
+        bucket: Bucket,
+        script: &Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<Value, StorageError> {
+        let _place = self.place()?;
+        self.ask(work, bucket, &Step::Script { script, keys, args }).await
+    }
+
+    /// Does one thing on the primary of a bucket.
+    pub(super) async fn ask(
+        &self,
+        work: Work,
+        bucket: Bucket,
+        step: &Step<'_>,
+    ) -> Result<Value, StorageError> {
+        let deadline = Instant::now() + REDIS_STEP_WITHIN;
+        let failure = match self.map.primary(bucket) {
+            Some(primary) if !primary.admits() => {
+                return Err(unavailable(format!("{} does not answer", primary.address)));
+            }
+            Some(primary) => {
+                let answer_by = Primary::answer_by(deadline);
+                match primary
+                    .send(work, step.command(Form::ByName), false, answer_by)
+                    .await
+                {
+                    Ok(answer) => return Ok(answer),
+                    Err(failure) => Some((failure, primary)),
+                }
+            }
+            None => None,
+        };
+        // Rare and large: not in every step's future.
+        Box::pin(self.ask_again(work, bucket, step, failure, deadline)).await
+    }
+
+    /// Goes on after a first try that failed, or could not be made because nobody has the bucket.
+    async fn ask_again(
+        &self,
+        work: Work,
+        bucket: Bucket,
+        step: &Step<'_>,
+        mut failed: Option<(Failure, std::sync::Arc<Primary>)>,
+        deadline: Instant,
+    ) -> Result<Value, StorageError> {
+        let mut pause = REDIS_PAUSE_FIRST;
+        loop {
+            let mut form = Form::ByName;
+            let mut asking = false;
+            let mut goes_to = None;
+            let why = match failed.take() {
+                None => "no server of the cluster has this part of the store".to_owned(),
+                Some((failure, primary)) => match judge(failure, &primary, step) {
+                    Verdict::Refuse(error) => {
+                        self.note(&primary);
+                        return Err(error);
+                    }
+                    Verdict::BySource => {
+                        form = Form::BySource;
+                        goes_to = Some(primary);
+                        String::new()
+                    }
+                    Verdict::Go(address) => {
+                        self.map.refresh();
+                        goes_to = Some(self.map.at(&address));
+                        String::new()
+                    }
+                    Verdict::Ask(address) => {
+                        asking = true;
+                        goes_to = Some(self.map.at(&address));
+                        String::new()
+                    }
+                    Verdict::Later(why) => {
+                        self.map.refresh();
+                        why
+                    }
+                },
+            };
+            let now = Instant::now();
+            if goes_to.is_none() {
+                if now + pause >= deadline {
+                    return Err(unavailable(why));
+                }
+                self.map.refresh();
+                sleep_until(now + pause).await;
+                pause = (pause * 2).min(REDIS_PAUSE_LONGEST);
+            } else if now >= deadline {
+                return Err(unavailable("it moves from server to server".to_owned()));
+            }
+            let Some(primary) = goes_to.or_else(|| self.map.primary(bucket)) else {
+                continue;
+            };
+            let answer_by = Primary::answer_by(deadline);
+            match primary.send(work, step.command(form), asking, answer_by).await {
+                Ok(answer) => return Ok(answer),
+                // Where a slot is being moved to, a script that is not known has to be brought, asking again.
+                Err(Failure::Reply(error)) if asking && error.code() == "NOSCRIPT" => {
+                    let sent = primary
+                        .send(work, step.command(Form::BySource), true, answer_by)
+                        .await;
+                    match sent {
+                        Ok(answer) => return Ok(answer),
+                        Err(failure) => failed = Some((failure, primary)),
+                    }
+                }
+                Err(failure) => failed = Some((failure, primary)),
+            }
+        }
+    }
+
+    /// A sign that something is wrong with a primary: whoever keeps the table looks whether it is one still.
+    fn note(&self, _primary: &Primary) {
+        self.map.refresh();
+    }
+}
+
+/// What is to be done.
+pub(super) enum Step<'a> {
+    /// A script.
+    Script {
+        script: &'a Script,
+        keys: &'a [&'a [u8]],
+        args: &'a [&'a [u8]],
+    },
+    /// A command that only reads.
+    Read(&'a Cmd),
+}
+
+/// How a script is called.
+#[derive(Clone, Copy)]
+enum Form {
+    ByName,
+    BySource,
+}
+
+impl Step<'_> {
+    fn command(&self, form: Form) -> Cmd {
+        match (self, form) {
+            (Self::Script { script, keys, args }, Form::ByName) => script.by_name(keys, args),
+            (Self::Script { script, keys, args }, Form::BySource) => script.by_source(keys, args),
+            (Self::Read(cmd), _) => (*cmd).clone(),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Script { script, .. } => script.name,
+            Self::Read(_) => "read",
+        }
+    }
+
+    fn repeat(&self) -> Repeat {
+        match self {
+            Self::Script { script, .. } => script.repeat,
+            Self::Read(_) => Repeat::Always,
+        }
+    }
+}
+
+/// What to do about a failure.
+enum Verdict {
+    /// Send it again with its source.
+    BySource,
+    /// Send it there, where its bucket lives now.
+    Go(Address),
+    /// Send it there this time: its bucket is on its way.
+    Ask(Address),
+    /// Send it again after a pause, to whoever is primary then.
+    Later(String),
+    /// Give up.
+    Refuse(StorageError),
+}
+
+fn judge(failure: Failure, primary: &Primary, step: &Step<'_>) -> Verdict {
+    match failure {
+        Failure::Reply(error) => judge_reply(&error, primary, step),
+        Failure::NotSent(why) => Verdict::Later(why.to_string()),
+        Failure::Lost(why) if step.repeat() == Repeat::Always => Verdict::Later(why),
+        Failure::Late(why) if step.repeat() == Repeat::Always => Verdict::Later(why),
+        failure => Verdict::Refuse(unavailable(trouble(failure))),
+    }
+}
+
+/// What to do about a server's error. Those before [`Verdict::Refuse`] prove that the step did not run.
+fn judge_reply(error: &ServerError, primary: &Primary, step: &Step<'_>) -> Verdict {
+    let said = || format!("{}: {}", primary.address, explained(error));
+    match error.code() {
+        "NOSCRIPT" if matches!(step, Step::Script { .. }) => Verdict::BySource,
+        "MOVED" => redirected(error, primary).map_or_else(|| Verdict::Later(said()), Verdict::Go),
+        "ASK" => redirected(error, primary).map_or_else(|| Verdict::Later(said()), Verdict::Ask),
+        "READONLY" => {
+            primary.depose();
+            Verdict::Later(said())
+        }
+        "TRYAGAIN" | "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY" => Verdict::Later(said()),
+        "OOM" => Verdict::Refuse(StorageError::Full),
+        // Our own scripts' word for a store that is not as they left it (PR-3).
+        "TROUBLE" => Verdict::Refuse(unavailable(
+            error.details().unwrap_or("the store is in trouble").to_owned(),
+        )),
+        _ => Verdict::Refuse(unavailable(format!("{}: {}", step.name(), said()))),
+    }
+}
+
+/// Where `MOVED slot host:port` and `ASK slot host:port` send us; without a host, to the server that says so.
+fn redirected(error: &ServerError, from: &Primary) -> Option<Address> {
+    let (_, place) = error.details()?.split_once(' ')?;
+    let (host, port) = place.trim().rsplit_once(':')?;
+    let host = match host {
+        "" | "?" => &from.address.host,
+        host => host.trim_start_matches('[').trim_end_matches(']'),
+    };
+    Some(Address {
+        host: host.to_owned(),
+        port: port.parse().ok()?,
+    })
+}
+
+pub(super) fn unavailable(why: String) -> StorageError {
+    StorageError::Unavailable(why)
+}
+
+/// A step that is tried again has time for several pauses.
+const _: () = assert!(REDIS_STEP_WITHIN.as_millis() > 4 * Duration::as_millis(&REDIS_PAUSE_LONGEST));

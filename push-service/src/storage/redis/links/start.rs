@@ -1,0 +1,178 @@
+//! Connecting to a store for the first time: what has to be true of its servers before anything is kept there (PR-31).
+
+use std::sync::{Arc, Mutex};
+
+use redis::{Cmd, Pipeline, Value};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::buckets::Bucket;
+use super::confirmed::Confirmation;
+use super::discovery::{Discovery, explained, field, text, trouble};
+use super::link::Door;
+use super::listen::Ears;
+use super::look::Health;
+use super::primary::{Primary, Work};
+use super::run::unavailable;
+use super::topology::Map;
+use super::{Options, Primaries};
+use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_PAUSE_LONGEST, REDIS_START_WITHIN, REDIS_STEPS_UNDER_WAY};
+use crate::storage::StorageError;
+use crate::storage::redis::url::RedisUrl;
+
+impl Primaries {
+    /// Finds the primaries, connects, and checks that they are fit to keep what may not be lost.
+    ///
+    /// # Errors
+    ///
+    /// A sentence that says what is wrong and what to do: at once when waiting would not help, else after
+    /// [`REDIS_START_WITHIN`].
+    pub(in crate::storage::redis) async fn connect(
+        url: &RedisUrl,
+        options: &Options,
+    ) -> Result<Self, StorageError> {
+        let authorities =
+            match &options.ca {
+                None => None,
+                Some(path) => Some(tokio::fs::read(path).await.map_err(|error| {
+                    unavailable(format!("storage.redis.ca: {}: {error}", path.display()))
+                })?),
+            };
+        let confirmation = (options.wait_replicas > 0 || options.wait_aof).then_some(Confirmation {
+            replicas: options.wait_replicas,
+            on_disk: options.wait_aof,
+        });
+        let map = Arc::new(Map::new(Arc::new(Door::new(url, authorities)), confirmation));
+        let mut discovery = Discovery::new(url);
+        let deadline = Instant::now() + REDIS_START_WITHIN;
+        loop {
+            match ready(&map, &mut discovery, options).await {
+                Ok(()) => break,
+                Err(Unfit::Never(why)) => return Err(unavailable(format!("{url}: {why}"))),
+                Err(Unfit::NotYet(why)) if Instant::now() + REDIS_PAUSE_LONGEST > deadline => {
+                    return Err(unavailable(format!(
+                        "{url} can't be used: {why}; see storage.url"
+                    )));
+                }
+                Err(Unfit::NotYet(_)) => sleep(REDIS_PAUSE_LONGEST).await,
+            }
+        }
+        let watched = Arc::clone(&map);
+        let watch = tokio::spawn(async move { watched.watch(discovery).await });
+        Ok(Self {
+            health: Mutex::new(Health::of(&map.now())),
+            ears: Arc::new(Ears::new()),
+            map,
+            places: Semaphore::new(REDIS_STEPS_UNDER_WAY),
+            _watch: AbortOnDropHandle::new(watch),
+        })
+    }
+}
+
+/// Why a store can't be used.
+enum Unfit {
+    /// That may change by itself.
+    NotYet(String),
+    /// The operator has to change it.
+    Never(String),
+}
+
+/// Looks whether all is found and fit.
+async fn ready(map: &Map, discovery: &mut Discovery, options: &Options) -> Result<(), Unfit> {
+    map.look(discovery).await.map_err(Unfit::NotYet)?;
+    let topology = map.now();
+    if let Some(hole) = topology.hole() {
+        let slot = hole.slot();
+        return Err(Unfit::NotYet(format!("no server of the cluster has slot {slot}")));
+    }
+    for primary in &topology.primaries {
+        check(primary, topology.buckets_of(primary)[0], options).await?;
+    }
+    Ok(())
+}
+
+/// Asks a server what it is, and compares with what it has to be.
+async fn check(primary: &Primary, bucket: Bucket, options: &Options) -> Result<(), Unfit> {
+    let mut questions = Pipeline::with_capacity(4);
+    for section in ["server", "memory", "replication", "persistence"] {
+        let mut info = Cmd::new();
+        info.arg("INFO").arg(section);
+        questions.add_command(info);
+    }
+    // What a server that is still loading, or a member of a cluster that is down, would answer to a step.
+    questions
+        .cmd("EXISTS")
+        .arg(&[b"{", bucket.tag().as_slice(), b"}"].concat()[..]);
+    let answers = primary
+        .send_all(Work::Step, &questions, Instant::now() + REDIS_ANSWER_WITHIN)
+        .await;
+    let answers = answers.map_err(|failure| entered(trouble(failure)))?;
+    let address = &primary.address;
+    if let Some(error) = answers.iter().find_map(|answer| match answer {
+        Value::ServerError(error) => Some(format!("{address}: {}", explained(error))),
+        _ => None,
+    }) {
+        return Err(entered(error));
+    }
+    let info: String = answers.iter().filter_map(text).collect();
+    let says = |name| field(&info, name).unwrap_or_default();
+    if says("role") != "master" {
+        primary.depose();
+        return Err(Unfit::NotYet(format!(
+            "{address} is a replica, and storage.url has to name the primary"
+        )));
+    }
+    let valkey = field(&info, "valkey_version");
+    let version = valkey.unwrap_or(says("redis_version"));
+    if !at_least(version, (7, 0)) {
+        return Err(Unfit::Never(format!(
+            "{address} is Redis {version}, and 7.0 is the least: upgrade it"
+        )));
+    }
+    let policy = says("maxmemory_policy");
+    if policy != "noeviction" {
+        return Err(Unfit::Never(format!(
+            "{address} would drop messages when its memory is full: set `maxmemory-policy noeviction` there \
+             (it is `{policy}`)"
+        )));
+    }
+    if options.wait_aof && valkey.is_none() && !at_least(version, (7, 2)) {
+        return Err(Unfit::Never(format!(
+            "storage.redis.wait_aof needs Redis 7.2 or Valkey, and {address} is Redis {version}"
+        )));
+    }
+    if options.wait_aof && says("aof_enabled") != "1" {
+        return Err(Unfit::Never(format!(
+            "storage.redis.wait_aof needs `appendonly yes` on {address}"
+        )));
+    }
+    Ok(())
+}
+
+/// What kept us out: a password or a certificate doesn't become right by waiting.
+fn entered(why: String) -> Unfit {
+    let never = [
+        "AuthenticationFailed",
+        "WRONGPASS",
+        "NOAUTH",
+        "NOPERM",
+        "authentication failed",
+        "certificate",
+    ];
+    let lower = why.to_ascii_lowercase();
+    if never
+        .iter()
+        .any(|word| lower.contains(&word.to_ascii_lowercase()))
+    {
+        Unfit::Never(why)
+    } else {
+        Unfit::NotYet(why)
+    }
+}
+
+/// Whether `7.0.15` is 7.0 or later.
+fn at_least(version: &str, least: (u32, u32)) -> bool {
+    let mut parts = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= least
+}

@@ -1,0 +1,137 @@
+//! A cluster: buckets that move, and primaries that die.
+
+use push_tests::redis::Cluster;
+
+use super::listening::{Listening, channel};
+use super::*;
+
+/// A bucket that the first primary of a fresh cluster of three has.
+fn bucket_of_first() -> Bucket {
+    Bucket::all().find(|bucket| bucket.slot() < 5_000).unwrap()
+}
+
+/// PR-32: each step goes to the primary of its bucket, and scripts are brought to each.
+#[tokio::test]
+async fn every_bucket_has_its_primary() {
+    let cluster = Cluster::start(3, 0).await;
+    let primaries = connect(&cluster.url()).await;
+    let script = count(Repeat::IfNotRun);
+    for bucket in Bucket::all() {
+        assert_eq!(counted(&primaries, Work::Step, bucket, &script).await.unwrap(), 1);
+    }
+    for server in cluster.servers() {
+        assert!(server.command(&["DBSIZE"]).await.integer() > 200);
+    }
+    let reads = Bucket::all().map(|bucket| {
+        let mut get = redis::Cmd::new();
+        get.arg("GET").arg(key(bucket));
+        (bucket, get)
+    });
+    let answers = primaries.pipeline(reads.collect()).await;
+    assert!(
+        answers
+            .iter()
+            .all(|answer| matches!(answer, Ok(Value::BulkString(one)) if one == b"1"))
+    );
+}
+
+/// PR-32: while a slot moves (ASK) and after it has moved (MOVED), steps run, each once; reads of many as well.
+#[tokio::test]
+async fn steps_follow_a_slot_that_moves() {
+    let cluster = Cluster::start(3, 0).await;
+    let primaries = connect(&cluster.url()).await;
+    let (bucket, script) = (bucket_of_first(), count(Repeat::IfNotRun));
+    assert_eq!(counted(&primaries, Work::Step, bucket, &script).await.unwrap(), 1);
+    let migration = cluster.begin_migration(bucket.slot(), 1).await;
+    // The key is still where it was.
+    assert_eq!(counted(&primaries, Work::Step, bucket, &script).await.unwrap(), 2);
+    assert_eq!(cluster.migrate_keys(migration, 10).await, 1);
+    // Now it is asked for at the new owner, which does not know the script.
+    assert_eq!(counted(&primaries, Work::Step, bucket, &script).await.unwrap(), 3);
+    assert_eq!(counted(&primaries, Work::Page, bucket, &script).await.unwrap(), 4);
+    let get = || {
+        let mut get = redis::Cmd::new();
+        get.arg("GET").arg(key(bucket));
+        vec![(bucket, get)]
+    };
+    assert_eq!(
+        primaries.pipeline(get()).await[0].clone().unwrap(),
+        Value::BulkString(b"4".to_vec())
+    );
+    cluster.end_migration(migration).await;
+    assert_eq!(counted(&primaries, Work::Step, bucket, &script).await.unwrap(), 5);
+    assert_eq!(
+        primaries.pipeline(get()).await[0].clone().unwrap(),
+        Value::BulkString(b"5".to_vec())
+    );
+}
+
+/// PR-32: when the primary of a shard dies, its buckets are refused or answered within the stated time, are served by the
+/// promoted replica afterwards, and the others never notice.
+#[tokio::test]
+async fn a_dead_primary_is_replaced() {
+    let mut cluster = Cluster::start(3, 1).await;
+    let primaries = Arc::new(connect(&cluster.url()).await);
+    let mut listening = Listening::start(&primaries);
+    listening
+        .gap("all buckets are subscribed to", Bucket::all().collect())
+        .await;
+    let (bucket, script) = (bucket_of_first(), count(Repeat::Always));
+    let other = Bucket::all().find(|bucket| bucket.slot() > 12_000).unwrap();
+    counted(&primaries, Work::Step, bucket, &script).await.unwrap();
+    let lost: Vec<_> = Bucket::all().filter(|bucket| bucket.slot() < 5_461).collect();
+    let meanwhile = async {
+        let fail_over = cluster.fail_over(0).await;
+        assert_ne!(fail_over.killed, fail_over.promoted);
+    };
+    let steps = async {
+        loop {
+            let began = Instant::now();
+            let answer = counted(&primaries, Work::Step, bucket, &script).await;
+            assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+            counted(&primaries, Work::Step, other, &script).await.unwrap();
+            if answer.is_err() {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = meanwhile => {}
+        () = steps => {}
+    }
+    listening
+        .gap("the buckets are subscribed to at the new primary", lost)
+        .await;
+    counted(&primaries, Work::Step, bucket, &script).await.unwrap();
+    let number = cluster.primary_of_shard(0).await;
+    let publish = [b"SPUBLISH".as_slice(), &channel(bucket), b"x"];
+    assert_eq!(cluster.servers()[number].command(&publish).await.integer(), 1);
+    assert_eq!(listening.message("a message").await.0, bucket);
+    assert!(primaries.subscribed());
+}
+
+/// PR-14: when a slot has moved, its server withdraws the subscription; it is made again at the new owner, and reported.
+#[tokio::test]
+async fn a_moved_slot_is_a_gap() {
+    let cluster = Cluster::start(3, 0).await;
+    let primaries = Arc::new(connect(&cluster.url()).await);
+    let mut listening = Listening::start(&primaries);
+    listening
+        .gap("all buckets are subscribed to", Bucket::all().collect())
+        .await;
+    let bucket = bucket_of_first();
+    let migration = cluster.begin_migration(bucket.slot(), 1).await;
+    cluster.end_migration(migration).await;
+    listening
+        .gap("the bucket is subscribed to at its new owner", vec![bucket])
+        .await;
+    let publish = [b"SPUBLISH".as_slice(), &channel(bucket), b"x"];
+    assert_eq!(cluster.servers()[1].command(&publish).await.integer(), 1);
+    assert_eq!(listening.message("a message").await, (bucket, b"x".to_vec()));
+    within("all buckets are heard", async {
+        while !primaries.subscribed() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}

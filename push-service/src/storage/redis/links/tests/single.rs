@@ -1,0 +1,264 @@
+//! One server: what a step does when the server forgets, stops, fills up or answers with errors.
+
+use super::*;
+use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_STEP_WITHIN, REDIS_STEPS_UNDER_WAY};
+use crate::storage::BUCKETS;
+
+const BUCKET: u16 = 7;
+
+/// PR-32: a server that has forgotten the script (restarted, flushed) gets it again, and the step runs once.
+#[tokio::test]
+async fn a_script_that_the_server_forgot_is_sent_again() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    let (bucket, script) = (Bucket::new(BUCKET), count(Repeat::IfNotRun));
+    assert_eq!(counted(&primaries, Work::Step, bucket, &script).await.unwrap(), 1);
+    server.command(&["SCRIPT", "FLUSH"]).await.expect_ok();
+    assert_eq!(counted(&primaries, Work::Page, bucket, &script).await.unwrap(), 2);
+    let before = server.command_stats().await;
+    assert_eq!(counted(&primaries, Work::Step, bucket, &script).await.unwrap(), 3);
+    let after = server.command_stats().await;
+    assert_eq!(
+        before["eval"].calls, after["eval"].calls,
+        "known scripts go by name"
+    );
+}
+
+/// PR-32: a server that stops answering costs a step under way its deadline and new ones next to nothing; it heals without
+/// a restart, and what may have run was not sent twice.
+#[tokio::test]
+async fn a_silent_server_is_noticed_and_heals() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    let (bucket, script) = (Bucket::new(BUCKET), count(Repeat::IfNotRun));
+    assert_eq!(counted(&primaries, Work::Step, bucket, &script).await.unwrap(), 1);
+    server.command(&["SET", "test:{007}", "1"]).await.expect_ok();
+    server.stop();
+    let began = Instant::now();
+    let sentence = why(counted(&primaries, Work::Step, bucket, &script).await);
+    assert!(sentence.contains("did not answer in time"), "{sentence}");
+    let took = began.elapsed();
+    assert!(
+        took >= REDIS_ANSWER_WITHIN && took <= REDIS_STEP_WITHIN,
+        "{took:?}"
+    );
+    // Of many, at most one finds out whether the server is back; the others are told at once.
+    let began = Instant::now();
+    let mut at_once = 0;
+    for _ in 0..50 {
+        let step = counted(&primaries, Work::Step, bucket, &script);
+        at_once += usize::from(
+            timeout(Duration::from_millis(20), step)
+                .await
+                .is_ok_and(|step| step.is_err()),
+        );
+    }
+    assert!(at_once >= 40, "{at_once} of 50 were refused at once");
+    assert!(began.elapsed() < REDIS_ANSWER_WITHIN, "{:?}", began.elapsed());
+    assert!(trouble(&primaries).await.contains(&server.address().to_string()));
+    server.go_on();
+    assert_eq!(
+        back(&primaries, "the server is well again").await.len(),
+        usize::from(BUCKETS)
+    );
+    primaries.health().unwrap();
+    assert!(counted(&primaries, Work::Step, bucket, &script).await.unwrap() > 1);
+}
+
+/// PR-32: a step that may be repeated survives the loss of its connections; one that may not is refused, and not sent
+/// twice.
+#[tokio::test]
+async fn only_what_may_be_repeated_is() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    let bucket = Bucket::new(BUCKET);
+    let slow = |repeat| {
+        let source =
+            "#!lua\nredis.call('INCR', KEYS[1]) while redis.call('TIME')[1] < ARGV[1] do end return 0";
+        Script::new("slow", source, repeat)
+    };
+    for (repeat, runs) in [(Repeat::IfNotRun, 1), (Repeat::Always, 2)] {
+        server.command(&["SET", "test:{007}", "0"]).await.expect_ok();
+        let until = (std::time::SystemTime::now() + Duration::from_secs(2))
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+            .to_string();
+        let script = slow(repeat);
+        let (mut killer, keys) = (server.connect().await.unwrap(), key(bucket));
+        // It waits behind the running script, and kills that script's connection before its answer is written.
+        let keys: &[&[u8]] = &[&keys];
+        let args: &[&[u8]] = &[until.as_bytes()];
+        let step = primaries.run(Work::Step, bucket, &script, keys, args);
+        let kill = async {
+            killer
+                .call(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+                .await
+                .unwrap();
+        };
+        let (answer, ()) = tokio::join!(step, kill);
+        let ran: i64 = server
+            .command(&["GET", "test:{007}"])
+            .await
+            .text()
+            .parse()
+            .unwrap();
+        assert!(ran <= runs, "{repeat:?} ran {ran} times");
+        if repeat == Repeat::Always {
+            answer.unwrap();
+        }
+    }
+}
+
+/// PR-32: an idle connection that the server closed is replaced before a step is risked on it.
+#[tokio::test]
+async fn a_closed_connection_costs_no_step() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    let (bucket, script) = (Bucket::new(BUCKET), count(Repeat::IfNotRun));
+    for expected in 1..=5 {
+        assert_eq!(
+            counted(&primaries, Work::Step, bucket, &script).await.unwrap(),
+            expected
+        );
+        let link = primaries.map.primary(bucket).unwrap().steps_link().unwrap();
+        server
+            .command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
+            .await;
+        within("the end of the connection is seen", async {
+            while !link.is_lost() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// PR-31: at `maxmemory` the store says that it is full, and steps that free memory go on.
+#[tokio::test]
+async fn a_full_server_is_full() {
+    let server = Server::start(Configuration::new().memory(1, "noeviction")).await;
+    let primaries = connect(&server.url()).await;
+    let bucket = Bucket::new(BUCKET);
+    let refused = counted(&primaries, Work::Step, bucket, &count(Repeat::IfNotRun)).await;
+    assert!(matches!(refused, Err(StorageError::Full)), "{refused:?}");
+    let source = "#!lua flags=allow-oom\nreturn redis.call('UNLINK', KEYS[1])";
+    let free = Script::new("free", source, Repeat::Always);
+    assert_eq!(counted(&primaries, Work::Step, bucket, &free).await.unwrap(), 0);
+}
+
+/// PR-3: a script's own word for trouble is told to the operator, without code and without "unknown".
+#[tokio::test]
+async fn trouble_that_a_script_finds_is_told() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    let source = "#!lua\nreturn redis.error_reply('TROUBLE the store is newer than this node')";
+    let script = Script::new("trouble", source, Repeat::Always);
+    let sentence = why(counted(&primaries, Work::Step, Bucket::new(BUCKET), &script).await);
+    assert_eq!(sentence, "the store is newer than this node");
+}
+
+/// House rule on secrets: what a step carries is in no error.
+#[tokio::test]
+async fn errors_hold_nothing_of_a_step() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    let bucket = Bucket::new(BUCKET);
+    for source in [
+        "#!lua\nreturn redis.call('HSET', KEYS[1], ARGV[1])",
+        "#!lua\nreturn redis.call(ARGV[1])",
+        "#!lua\nreturn redis.call('GET', ARGV[1], ARGV[1])",
+        "#!lua\nreturn redis.call('EXPIRE', KEYS[1], ARGV[1])",
+        "#!lua\nreturn ARGV[1] + 1",
+    ] {
+        let script = Script::new("wrong", source, Repeat::Always);
+        let answer = primaries
+            .run(Work::Step, bucket, &script, &[&key(bucket)], &[b"hunter2"])
+            .await;
+        let sentence = why(answer);
+        assert!(!sentence.contains("hunter2"), "{source}: {sentence}");
+        assert!(
+            sentence.contains("wrong") && sentence.contains(&server.address().to_string()),
+            "{sentence}"
+        );
+    }
+}
+
+/// House rule on bounds: beyond the steps that may be under way one more is refused at once.
+#[tokio::test]
+async fn steps_under_way_are_bounded() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    let all = primaries
+        .places
+        .try_acquire_many(u32::try_from(REDIS_STEPS_UNDER_WAY).unwrap());
+    let sentence = why(counted(
+        &primaries,
+        Work::Step,
+        Bucket::new(BUCKET),
+        &count(Repeat::Always),
+    )
+    .await);
+    assert!(sentence.contains("too many"), "{sentence}");
+    drop(all);
+    counted(
+        &primaries,
+        Work::Step,
+        Bucket::new(BUCKET),
+        &count(Repeat::Always),
+    )
+    .await
+    .unwrap();
+}
+
+/// Cancel safety: steps that are dropped half way take nothing from those beside them.
+#[tokio::test]
+async fn a_dropped_step_harms_no_other() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    let (bucket, script) = (Bucket::new(BUCKET), count(Repeat::IfNotRun));
+    let keys = key(bucket);
+    let keys: &[&[u8]] = &[&keys];
+    for work in [Work::Step, Work::Page, Work::Confirmed] {
+        let steps = (0..100).map(|number| {
+            let step = primaries.run(work, bucket, &script, keys, &[]);
+            let patience = if number % 2 == 0 {
+                Duration::ZERO
+            } else {
+                Duration::from_secs(10)
+            };
+            timeout(patience, step)
+        });
+        let answers = futures_util::future::join_all(steps).await;
+        assert!(
+            answers
+                .into_iter()
+                .skip(1)
+                .step_by(2)
+                .all(|answer| answer.unwrap().is_ok()),
+            "{work:?}"
+        );
+    }
+}
+
+/// PR-14: reads for many buckets go out together and are answered in their order.
+#[tokio::test]
+async fn many_reads_are_answered_in_their_order() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    let mut reads = Vec::new();
+    for bucket in Bucket::all() {
+        server
+            .command(&[b"SET".as_slice(), &key(bucket), &bucket.tag()])
+            .await
+            .expect_ok();
+        let mut get = redis::Cmd::new();
+        get.arg("GET").arg(key(bucket));
+        reads.push((bucket, get));
+    }
+    let answers = primaries.pipeline(reads).await;
+    assert_eq!(answers.len(), usize::from(BUCKETS));
+    for (bucket, answer) in Bucket::all().zip(answers) {
+        assert_eq!(answer.unwrap(), Value::BulkString(bucket.tag().to_vec()));
+    }
+}

@@ -1,0 +1,132 @@
+//! What one server is configured with.
+//!
+//! Without further words: Redis, in clear, for everybody, everything in memory and nothing on disk, and no waiting that
+//! has no use on one machine.
+
+use std::fmt::Write;
+
+use super::program::Program;
+use super::server::Server;
+
+/// The configuration of one server.
+#[derive(Clone, Debug)]
+pub struct Configuration {
+    pub(super) program: Program,
+    pub(super) sentinel: bool,
+    pub(super) tls: bool,
+    pub(super) user: Option<(String, String)>,
+    lines: Vec<(String, String)>,
+}
+
+impl Configuration {
+    /// Redis that keeps everything in memory only.
+    pub fn new() -> Self {
+        let configuration = Self {
+            program: Program::Redis,
+            sentinel: false,
+            tls: false,
+            user: None,
+            lines: Vec::new(),
+        };
+        configuration
+            .set("save", "\"\"")
+            // A replica that comes is served at once; the default waits five seconds for more of them.
+            .set("repl-diskless-sync-delay", "0")
+            // A replica counts in a cluster once it has received anything; the default lets ten seconds pass.
+            .set("repl-ping-replica-period", "1")
+    }
+
+    /// Valkey instead of Redis.
+    pub fn valkey(mut self) -> Self {
+        self.program = Program::Valkey;
+        self
+    }
+
+    /// Sets one line of the configuration file; the value as it stands there. Where a key is set twice, the later counts,
+    /// unless the server takes both.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.lines.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Whatever was answered is on disk: an append-only file, synced before each answer.
+    pub fn durable(self) -> Self {
+        self.set("appendonly", "yes").set("appendfsync", "always")
+    }
+
+    /// Holds so many bytes, and treats what comes then by this policy (`noeviction`, `allkeys-lru`, ...).
+    pub fn memory(self, bytes: u64, policy: &str) -> Self {
+        self.set("maxmemory", &bytes.to_string())
+            .set("maxmemory-policy", policy)
+    }
+
+    /// Answers nobody but this user, who may do everything. `default` is the user of those who name none.
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        if name != "default" {
+            self = self.set("user", "default off");
+        }
+        self.user = Some((name.to_owned(), password.to_owned()));
+        self.set("user", &format!("{name} on >{password} ~* &* +@all"))
+            .set("masteruser", name)
+            .set("masterauth", password)
+    }
+
+    /// Speaks TLS as well, on a port of its own. Clients show no certificate.
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// Starts as a replica of this server.
+    pub fn replica_of(self, primary: &Server) -> Self {
+        let address = primary.address();
+        self.set("replicaof", &format!("{} {}", address.ip(), address.port()))
+    }
+
+    /// A sentinel that watches `primary` under this name. A second without an answer, and it takes the primary for dead;
+    /// five for a failover, and it tries again. Chosen: tests wait for both.
+    pub(super) fn sentinel(name: &str, primary: &Server, quorum: usize) -> Self {
+        let address = primary.address();
+        let mut configuration = Self {
+            program: primary.program(),
+            sentinel: true,
+            tls: false,
+            user: None,
+            lines: Vec::new(),
+        };
+        let mut tell = |line: String| configuration.lines.push(("sentinel".to_owned(), line));
+        tell(format!(
+            "monitor {name} {} {} {quorum}",
+            address.ip(),
+            address.port()
+        ));
+        tell(format!("down-after-milliseconds {name} 1000"));
+        tell(format!("failover-timeout {name} 5000"));
+        if let Some((user, password)) = primary.user() {
+            tell(format!("auth-user {name} {user}"));
+            tell(format!("auth-pass {name} {password}"));
+        }
+        configuration
+    }
+
+    /// The configuration file, without what depends on addresses and directories.
+    pub(super) fn file(&self) -> String {
+        let mut file = String::new();
+        for (key, value) in &self.lines {
+            writeln!(file, "{key} {value}").expect("a string takes everything");
+        }
+        file
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        self.lines
+            .iter()
+            .any(|(key, value)| key == "cluster-enabled" && value == "yes")
+    }
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self::new()
+    }
+}

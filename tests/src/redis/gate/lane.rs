@@ -1,0 +1,177 @@
+//! One connection through a gate: two lanes, each passing or standing still as the gate was told.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::watch;
+
+use super::{Order, Passage, Way, Which};
+
+/// What is read at once. Chosen: a page or two of messages.
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// Carries one connection until both sides have ended, or one has failed, or nobody is behind the gate.
+pub(super) async fn carry(client: TcpStream, passage: &Passage) -> io::Result<()> {
+    let server = TcpStream::connect(passage.target).await?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let said = watch::Sender::new(Vec::new());
+    let lane = |way| Lane {
+        passage,
+        way,
+        orders: passage.order.subscribe(),
+        said: said.subscribe(),
+    };
+    tokio::try_join!(
+        lane(Way::ToServer).run(from_client, to_server, Ear::new(&passage.words, &said)),
+        lane(Way::ToClient).run(from_server, to_client, Ear::deaf(&said)),
+    )?;
+    Ok(())
+}
+
+/// One way of one connection.
+struct Lane<'a> {
+    passage: &'a Passage,
+    way: Way,
+    orders: watch::Receiver<Order>,
+    said: watch::Receiver<Vec<&'static str>>,
+}
+
+impl Lane<'_> {
+    async fn run(
+        mut self,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+        mut ear: Ear<'_>,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        loop {
+            let length = from.read(&mut buffer).await?;
+            let mut chunk = &buffer[..length];
+            for word in ear.hear(chunk) {
+                let counts = &self.passage.counts;
+                counts.send_modify(|counts| *counts.said.entry(word).or_default() += 1);
+            }
+            self.wait_until_stalled_is(false).await;
+            if chunk.is_empty() {
+                return to.shutdown().await;
+            }
+            while !chunk.is_empty() {
+                self.wait_until_stalled_is(false).await;
+                tokio::select! {
+                    biased;
+                    () = self.wait_until_stalled_is(true) => {}
+                    written = to.write(chunk) => {
+                        let written = written?;
+                        chunk = &chunk[written..];
+                        self.count(written);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn wait_until_stalled_is(&mut self, stalled: bool) {
+        while self.is_stalled() != stalled {
+            // The other ends live as long as the connection.
+            tokio::select! {
+                _ = self.orders.changed() => {}
+                _ = self.said.changed() => {}
+            }
+        }
+    }
+
+    fn is_stalled(&mut self) -> bool {
+        let order = *self.orders.borrow_and_update();
+        let said = self.said.borrow_and_update();
+        match order {
+            Order::Stall(which, way) => {
+                let this_one = match which {
+                    Which::All => true,
+                    Which::Said(word) => said.contains(&word),
+                };
+                this_one && (way == Way::Both || way == self.way)
+            }
+            Order::Pass | Order::Cut => false,
+        }
+    }
+
+    fn count(&self, written: usize) {
+        self.passage.counts.send_modify(|counts| match self.way {
+            Way::ToServer => counts.to_server_bytes += written as u64,
+            Way::ToClient | Way::Both => counts.to_client_bytes += written as u64,
+        });
+    }
+}
+
+/// Listens for words in what a client says, each once.
+struct Ear<'a> {
+    words: Vec<&'static str>,
+    said: &'a watch::Sender<Vec<&'static str>>,
+    /// The end of what was heard: a word may come in two chunks.
+    recent: Vec<u8>,
+}
+
+impl<'a> Ear<'a> {
+    fn new(words: &[&'static str], said: &'a watch::Sender<Vec<&'static str>>) -> Self {
+        Self {
+            words: words.to_vec(),
+            said,
+            recent: Vec::new(),
+        }
+    }
+
+    fn deaf(said: &'a watch::Sender<Vec<&'static str>>) -> Self {
+        Self::new(&[], said)
+    }
+
+    /// The words that are said for the first time.
+    fn hear(&mut self, chunk: &[u8]) -> Vec<&'static str> {
+        let longest = self.words.iter().map(|word| word.len()).max().unwrap_or(0);
+        if longest == 0 {
+            return Vec::new();
+        }
+        self.recent.extend_from_slice(chunk);
+        let (recent, words) = (&self.recent, &mut self.words);
+        let is_said = |word: &&str| {
+            let mut places = recent.windows(word.len());
+            places.any(|place| place.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        let (heard, unheard) = words.drain(..).partition(is_said);
+        *words = unheard;
+        let heard: Vec<&'static str> = heard;
+        if !heard.is_empty() {
+            self.said.send_modify(|said| said.extend(&heard));
+        }
+        self.recent
+            .drain(..self.recent.len().saturating_sub(longest.saturating_sub(1)));
+        heard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A word is heard once, in whatever case, also when it comes in pieces, and not when it was not said.
+    #[test]
+    fn words_are_heard_across_chunks() {
+        let said = watch::Sender::new(Vec::new());
+        let mut ear = Ear::new(&["SUBSCRIBE", "SSUBSCRIBE"], &said);
+        for (chunk, heard) in [
+            (&b"SUBSCRIB"[..], &[][..]),
+            (b"!", &[]),
+            (b"SSUBs", &[]),
+            (b"cri", &[]),
+            (b"be", &["SUBSCRIBE", "SSUBSCRIBE"]),
+            (b"SSUBSCRIBE", &[]),
+        ] {
+            assert_eq!(ear.hear(chunk), heard, "{}", String::from_utf8_lossy(chunk));
+        }
+        assert_eq!(*said.borrow(), ["SUBSCRIBE", "SSUBSCRIBE"]);
+    }
+}
