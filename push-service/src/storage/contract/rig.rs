@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 
 use crate::storage::clock::{Clock, ManualClock};
 use crate::storage::{
-    Announce, BUCKETS, Attached, Budget, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged, Removal, Scope,
-    Seat, Storage, Subscribe, Subscribed, Usage, WakeUp,
+    Announce, Attached, BUCKETS, Budget, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged,
+    Removal, Scope, Seat, Storage, Subscribe, Subscribed, Usage, WakeUp,
 };
 
 /// When every rig's clock starts: in November 2023, in microseconds.
@@ -63,7 +63,9 @@ impl Told {
                 self.news.notified().await;
             }
         };
-        tokio::time::timeout(PATIENCE, heard).await.expect("every bucket is heard");
+        tokio::time::timeout(PATIENCE, heard)
+            .await
+            .expect("every bucket is heard");
     }
 
     /// Waits for the next wake-up.
@@ -78,7 +80,9 @@ impl Told {
                 self.news.notified().await;
             }
         };
-        tokio::time::timeout(PATIENCE, next).await.expect("a wake-up comes")
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("a wake-up comes")
     }
 
     /// Takes what was told since the last call.

@@ -105,6 +105,16 @@ impl Scripts {
     }
 }
 
+/// Of the store and not of a user agent: says that a node is alive.
+pub(super) fn present() -> Script {
+    frees(
+        "present",
+        &[],
+        include_str!("scripts/present.lua"),
+        Repeat::Always,
+    )
+}
+
 #[cfg(test)]
 impl Scripts {
     /// Each of them.

@@ -208,8 +208,16 @@ impl Storage for Redis {
         None
     }
 
+    fn clock_ahead_ms(&self) -> Option<i64> {
+        self.primaries.clock_offset_ms()
+    }
+
     fn is_shared(&self) -> bool {
         true
+    }
+
+    async fn others(&self) -> Result<usize, StorageError> {
+        self.presence.others(&self.primaries).await
     }
 
     async fn is_empty(&self) -> Result<bool, StorageError> {

@@ -44,13 +44,19 @@ async fn every_key_expires() {
         let least = Duration::from_secs(secs.into());
         for key in [INDEX, BODIES] {
             let left = remaining(&server, key).await;
-            assert!(left > least && left < least * 2 + Duration::from_secs(600), "{key}: {left:?}");
+            assert!(
+                left > least && left < least * 2 + Duration::from_secs(600),
+                "{key}: {left:?}"
+            );
         }
     }
     rig.acknowledged(1, &stored).await;
     assert_eq!(server.command(&["EXISTS", INDEX, BODIES]).await.integer(), 0);
     rig.stored(with_ttl(60, b"d")).await;
-    assert!(remaining(&server, BODIES).await > Duration::from_secs(60), "a new queue has an expiry again");
+    assert!(
+        remaining(&server, BODIES).await > Duration::from_secs(60),
+        "a new queue has an expiry again"
+    );
 }
 
 /// PR-29, R30-EXP-1: a queue that expired inside Redis counts against nobody's budget any more.
@@ -82,7 +88,10 @@ async fn an_empty_record_is_not_kept_for_long() {
     rig.storage.refresh(&[(user_agent(1), seat(1))]).await.unwrap();
     assert!(remaining(&server, RECORD).await < brief);
     rig.subscribed(1, 2).await;
-    assert!(remaining(&server, RECORD).await > RETENTION - brief, "subscribed again, it is kept again");
+    assert!(
+        remaining(&server, RECORD).await > RETENTION - brief,
+        "subscribed again, it is kept again"
+    );
 }
 
 /// PR-3: where the mark of the format is missing nobody is called unknown, nothing is written, and acknowledgements are
@@ -115,8 +124,13 @@ async fn without_its_mark_a_bucket_is_in_trouble() {
     rig.stored(enqueue(2, 1, b"a")).await;
 
     server.command(&["SET", MARK, "1"]).await;
-    let attached = storage.attach(user_agent(1), seat(1), everything(), Manner::Asking).await;
-    assert!(matches!(attached, Ok(Attached::Unknown)), "with the mark back, unknown is said: {attached:?}");
+    let attached = storage
+        .attach(user_agent(1), seat(1), everything(), Manner::Asking)
+        .await;
+    assert!(
+        matches!(attached, Ok(Attached::Unknown)),
+        "with the mark back, unknown is said: {attached:?}"
+    );
 }
 
 /// PR-35: a record in a newer format is trouble, and left as it is.
@@ -143,7 +157,10 @@ async fn without_memory_what_waits_can_still_be_fetched() {
     let (server, rig) = store().await;
     rig.subscribed(1, 1).await;
     let stored = rig.stored(enqueue(1, 1, b"a")).await;
-    server.command(&["CONFIG", "SET", "maxmemory", "1"]).await.expect_ok();
+    server
+        .command(&["CONFIG", "SET", "maxmemory", "1"])
+        .await
+        .expect_ok();
     let full = rig.storage.enqueue(enqueue(1, 1, b"b")).await;
     assert!(matches!(full, Err(StorageError::Full)), "{full:?}");
     let full = rig.storage.subscribe(subscribe(1, 2)).await;
@@ -151,7 +168,10 @@ async fn without_memory_what_waits_can_still_be_fetched() {
     assert_eq!(rig.waiting(1).await, [stored]);
     assert_eq!(rig.acknowledged(1, &[stored]).await, [true]);
     rig.storage.unsubscribe(user_agent(1), name(1)).await.unwrap();
-    server.command(&["CONFIG", "SET", "maxmemory", "0"]).await.expect_ok();
+    server
+        .command(&["CONFIG", "SET", "maxmemory", "0"])
+        .await
+        .expect_ok();
     rig.subscribed(1, 3).await;
 }
 
@@ -163,16 +183,19 @@ async fn a_step_is_one_script() {
     server.command(&["CONFIG", "RESETSTAT"]).await.expect_ok();
     let stored = rig.stored(enqueue(1, 1, b"a")).await;
     rig.acknowledged(1, &[stored]).await;
-    let stats = server.command_stats().await;
-    let runs = stats.get("evalsha").map_or(0, |s| s.calls) + stats.get("eval").map_or(0, |s| s.calls);
-    // The first run of each is a failed EVALSHA and the EVAL that loads it.
-    assert!((2..=4).contains(&runs), "{stats:?}");
-    rig.stored(enqueue(1, 1, b"b")).await;
-    let again = server.command_stats().await;
-    let evals = |stats: &std::collections::BTreeMap<String, _>| {
-        stats.get("eval").map_or(0, |s: &push_tests::redis::CommandStats| s.calls)
+    let of = async |command: &str| {
+        server
+            .command_stats()
+            .await
+            .get(command)
+            .map_or(0, |stats| stats.calls)
     };
-    assert_eq!(evals(&again), evals(&stats), "a script is loaded once");
+    let (evalsha, eval) = (of("evalsha").await, of("eval").await);
+    // The first run of each is a failed EVALSHA and the EVAL that loads it.
+    assert!(eval <= 2 && evalsha >= 2, "{evalsha} EVALSHA, {eval} EVAL");
+    rig.stored(enqueue(1, 1, b"b")).await;
+    let more = (of("evalsha").await - evalsha, of("eval").await - eval);
+    assert_eq!(more, (1, 0), "a script is loaded once");
     for script in super::super::scripts::Scripts::new().all() {
         let lines: Vec<_> = script.source.lines().take(2).collect();
         assert!(lines[0].starts_with("#!lua"), "{}", script.name);
@@ -197,4 +220,19 @@ async fn a_rate_holds_over_nodes() {
     other.stored(rated(b"b")).await;
     let third = one.storage.enqueue(rated(b"c")).await.unwrap();
     assert!(matches!(third, Enqueued::RateLimited { .. }), "{third:?}");
+}
+
+/// PR-35, PR-37: nodes of a store know of each other, and of one that has left no more.
+#[tokio::test]
+async fn nodes_know_of_each_other() {
+    let (server, one) = store().await;
+    let other = open_with(&server.url(), OWN + 1, "push".to_owned()).await;
+    other.told.heard().await;
+    let others = async || one.storage.others().await.unwrap();
+    while others().await == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(others().await, 1);
+    other.storage.close().await.unwrap();
+    assert_eq!(others().await, 0);
 }

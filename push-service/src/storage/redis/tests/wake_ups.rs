@@ -73,7 +73,10 @@ async fn a_passing_message_travels_whole() {
     let WakeUp::Passing(message) = wake_up else {
         panic!("{wake_up:?}");
     };
-    assert_eq!((message.id.nonce, bodies(&[message])), (passing.nonce, vec![&body[..]]));
+    assert_eq!(
+        (message.id.nonce, bodies(&[message])),
+        (passing.nonce, vec![&body[..]])
+    );
 }
 
 /// PR-18: what is replaced or acknowledged at one node frees the window of the seat at another.
@@ -89,7 +92,11 @@ async fn what_is_removed_elsewhere_is_told() {
     let old = sender.stored(with_topic(b"old")).await;
     let new = sender.stored(with_topic(b"new")).await;
     let (how, confirm) = (Removal::Cancelled, Confirm::Durably);
-    sender.storage.acknowledge(user_agent(1), &[new], how, confirm, None).await.unwrap();
+    sender
+        .storage
+        .acknowledge(user_agent(1), &[new], how, confirm, None)
+        .await
+        .unwrap();
     let mut gone = Vec::new();
     while gone.len() < 2 {
         if let (_, _, WakeUp::Removed(ids)) = holder.told.next().await {
@@ -109,7 +116,9 @@ async fn who_is_displaced_is_told() {
         incarnation: OTHER,
         session: 5,
     };
-    let attached = sender.storage.attach(user_agent(1), theirs, everything(), Manner::Asking);
+    let attached = sender
+        .storage
+        .attach(user_agent(1), theirs, everything(), Manner::Asking);
     attached.await.unwrap();
     let (_, told, wake_up) = holder.told.next().await;
     assert!(matches!(wake_up, WakeUp::Displaced), "{wake_up:?}");
