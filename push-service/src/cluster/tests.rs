@@ -216,7 +216,8 @@ async fn stored_while_a_user_agent_moves() {
                 a.push(subscription, b"x").await;
             };
             tokio::join!(new.hello(Some(&uaid)), push);
-            let message = timeout(CLUSTER_RECONCILE, new.receive()).await.unwrap();
+            // Two, because its first turn may come while it has no seat yet.
+            let message = timeout(CLUSTER_RECONCILE * 2, new.receive()).await.unwrap();
             assert_eq!(body_of(&message), "eA", "lossy: {lossy}, after {later_ms} ms");
             new.acknowledge(&message).await;
             b.until(|b| b.waiting() == 0).await;
