@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use push_protocol::UserAgentId;
 use push_protocol::session::WakeUp;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use super::owed::{Buckets, Owed};
 use crate::broker::Broker;
@@ -51,7 +51,8 @@ impl Reconciler {
 
     /// One shard after the other is owed a comparison, spread evenly over the period.
     async fn keep_period(&self) {
-        let mut turns = tokio::time::interval(self.every / SHARDS as u32);
+        let each = self.every / SHARDS as u32;
+        let mut turns = interval_at(Instant::now() + each, each);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for shard in (0..SHARDS).cycle() {
             turns.tick().await;
