@@ -1,6 +1,6 @@
 //! Sentinels: another server is primary from one moment to the next.
 
-use push_tests::redis::Sentinels;
+use push_tests::redis::{Configuration, Sentinels};
 
 use super::listening::{Listening, channel};
 use super::*;
@@ -28,6 +28,21 @@ async fn a_promoted_replica_takes_over() {
     let publish = [b"SPUBLISH".as_slice(), &channel(bucket), b"x"];
     assert_eq!(promoted.command(&publish).await.integer(), 1);
     assert_eq!(listening.message("a message").await.0, bucket);
+}
+
+/// DESIGN §5: the URL's user and password are for the servers; sentinels that want none are asked without.
+#[tokio::test]
+async fn sentinels_without_a_password_are_asked_without() {
+    let sentinels = Sentinels::start_with(1, &Configuration::new().user("push", "secret")).await;
+    let primaries = connect(&sentinels.url()).await;
+    counted(&primaries, Work::Step, Bucket::new(9), &count(Repeat::Always))
+        .await
+        .unwrap();
+    let misnamed = sentinels.url().replace("/push", "/other");
+    let began = Instant::now();
+    let sentence = why(connect_with(&misnamed, Options::default()).await.map(drop));
+    assert!(sentence.contains("watches nothing of that name"), "{sentence}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 /// PR-32: a sentinel that is dead or stands still does not keep a node from starting.
