@@ -87,14 +87,17 @@ impl Primaries {
         let mut hops = 0;
         loop {
             let verdict = match failed.take() {
-                Some((failure, primary)) => judge(failure, &primary, step).with(primary, &self.map),
+                Some((failure, primary)) => {
+                    // What a server says is an answer; silence and lost connections may have a reason that others know.
+                    if !matches!(failure, Failure::Reply(_)) {
+                        self.map.refresh();
+                    }
+                    judge(failure, &primary, step).with(primary, &self.map)
+                }
                 None => Next::Later("no server of the cluster has this part of the store".to_owned()),
             };
             let (primary, form, asking) = match verdict {
-                Next::Refuse(error) => {
-                    self.map.refresh();
-                    return Err(error);
-                }
+                Next::Refuse(error) => return Err(error),
                 // Servers that send a step around among them are asked no faster than others.
                 Next::Send { to, form, asking } if hops < HOPS && Instant::now() < deadline => {
                     hops += 1;
