@@ -177,6 +177,24 @@ pub const MIN_PING_INTERVAL: Duration = SECOND.saturating_mul(5);
 /// at a millisecond each nobody waits for Firefox's 10 s while less than a million come back at once.
 pub const ATTACHING: usize = 128;
 
+// Nodes that share a storage.
+
+/// How often each session is compared with storage (PR-14): the longest that a message waits for a connected user agent
+/// after its wake-up was lost. Source: promise.md; at 100,000 sessions it asks storage 17 times a second.
+pub const CLUSTER_RECONCILE: Duration = MINUTE;
+
+/// Sessions that are compared in one step. Chosen: enough that the round trip costs little, few enough that a shared
+/// storage isn't held for long; PR-31 allows 100 messages a step.
+pub const RECONCILE_BATCH: usize = 100;
+
+/// Sessions that are compared in a second after a gap, at most. Chosen: a full node is through in 20 s, and ten of them
+/// that lost the same primary ask it for less than it can do beside its work.
+pub const RECONCILE_PER_SECOND: u32 = 5_000;
+
+/// A process that comes so much too late to its own heartbeat was paused. Chosen: no load delays a task so long, and a
+/// shared storage hangs up on whoever doesn't read for longer.
+pub const PAUSE_NOTICED: Duration = SECOND.saturating_mul(3);
+
 // Leaving. The three together end before the 30 s after which Kubernetes kills (terminationGracePeriodSeconds).
 
 /// Serving on after `/readyz` fails (PR-36). Chosen, because load balancers need a probe or two to notice.
@@ -434,10 +452,24 @@ pub const DRAIN_REQUESTS_WITHIN: Duration = SECOND.saturating_mul(3);
 /// and topic included, so that delivery across nodes takes no second question; larger ones would be copied by Redis twice.
 pub const CLUSTER_INLINE_BYTES: usize = 2 * 1024;
 
-/// How often a node compares its sessions with storage. Source: PR-14.
-pub const CLUSTER_RECONCILE: Duration = MINUTE;
-
 // Redis.
+
+/// What the names of all keys begin with. Chosen; another one lets several services share a Redis.
+pub const REDIS_PREFIX: &str = "push";
+
+/// Messages that one step in Redis acknowledges, pages or drops: promise.md PR-31.
+pub const REDIS_STEP_MESSAGES: usize = 100;
+
+/// Entries of an index that one step in Redis looks at. Chosen: a full default queue, about half a millisecond.
+pub const REDIS_ENTRIES_EXAMINED: usize = 1_000;
+
+/// User agents that are remembered because something of them is due to be dropped. Chosen: 1 MiB; one too many is noticed
+/// again by the next step that passes.
+pub const REDIS_SWEEPS_WAITING: usize = 16 * 1024;
+
+/// How long a record without subscriptions is kept for the sake of its seat, from its last refresh. Chosen: many times
+/// [`CLUSTER_RECONCILE`], which refreshes it.
+pub const EMPTY_RECORD_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// How long a connection to Redis may take to be made, TLS and login included. Chosen: a lost SYN is sent again after a
 /// second, and by then another attempt is as good.
@@ -510,3 +542,23 @@ pub const REDIS_LOOK_EVERY: Duration = SECOND;
 
 /// How far this machine's clock may be from a primary's before the node is not ready. Source: PR-30.
 pub const REDIS_CLOCK_OFFSET: Duration = SECOND.saturating_mul(30);
+
+// Export and import.
+
+/// The longest line of an export, in bytes. Source: a body has at most 1 MiB (the largest `limits.body_bytes`), which
+/// base64url makes a third longer, and the fields beside it stay under 3 KB.
+pub const EXPORT_LINE_BYTES: usize = 2 << 20;
+
+/// What an export reads, and an import stores, at a time, in bytes. Chosen: a few thousand user agents, so that a sync
+/// for each costs little; bounds what either holds in memory.
+pub const EXPORT_STEP_BYTES: usize = 1 << 20;
+
+/// How far the numbers of an export may be ahead of this machine's clock. Chosen: storage's clock, which never goes back,
+/// would follow the wall clock so far too; more would end messages early, or user agents.
+pub const IMPORT_CLOCK_AHEAD: Duration = CLOCK_STEP_BELIEVED;
+
+/// How often progress is shown on a terminal. Chosen: alive to the eye, and nothing to the work.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// The same elsewhere, in lines. Chosen: a log of an hour stays readable.
+pub const PROGRESS_LINE_EVERY: Duration = SECOND.saturating_mul(10);

@@ -7,10 +7,11 @@
 //! resources   a request becomes types, a refusal becomes a status
 //! broker      the message's life: admit, accept, deliver, acknowledge, expire
 //! storage     where it waits, durably; one step at a time
+//! cluster     what a node that shares its storage does about wake-ups that were lost
 //! channels    live connections to user agents; a session decides what each is offered
 //! ```
 //!
-//! Beside them: [`tls`] carries connections; [`config`], [`defaults`], [`cli`] and [`admin`] are the operator's side;
+//! Beside them: [`tls`] carries connections; [`transfer`] moves everything to another storage; [`config`], [`defaults`], [`cli`] and [`admin`] are the operator's side;
 //! [`metrics`] and [`logging`] tell what happens; [`service`] wires everything, runs it and drains it. The protocols
 //! themselves, without I/O, are the crate `push-protocol`.
 
@@ -18,6 +19,7 @@ pub mod admin;
 pub mod broker;
 pub mod channels;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod defaults;
 pub mod listeners;
@@ -28,3 +30,4 @@ pub mod resources;
 pub mod service;
 pub mod storage;
 pub mod tls;
+pub mod transfer;

@@ -17,8 +17,8 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 use crate::storage::{StorageError, Usage};
 use labels::Family;
 pub use labels::{
-    Accepted, Cache, ChannelKind, Closed, Label, Listener, Nack, Refused, Removed, Resource, Step, Trouble,
-    Undelivered,
+    Accepted, Cache, ChannelKind, Closed, Compared, Label, Listener, Nack, Refused, Removed, Resource, Step,
+    Trouble, Undelivered,
 };
 
 /// Something that is open for a while.
@@ -66,6 +66,7 @@ pub struct Metrics {
     requests: Family<Resource, Histogram>,
     steps: Family<Step, Histogram>,
     troubles: Family<Trouble, IntCounter>,
+    compared: Family<Compared, IntCounter>,
     capability_opens: Vec<IntCounter>,
     vapid_cache: Family<Cache, IntCounter>,
 }
@@ -192,6 +193,11 @@ impl Metrics {
             StorageError::Failed(_) => Trouble::Failed,
         };
         self.troubles.of(trouble).inc();
+    }
+
+    /// A session was compared with storage.
+    pub fn compared(&self, outcome: Compared) {
+        self.compared.of(outcome).inc();
     }
 
     /// A resource URL was opened with the sealing key of this index; 0 is the one that seals (PR-28). An index beyond

@@ -4,7 +4,8 @@
 //! and, by the kernel's doing, when the test process dies. When a test panics, the end of the node's log is printed.
 
 use std::net::SocketAddr;
-use std::process::{ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::application_server::{Answer, Http};
 use crate::certificate::Certificate;
 use crate::door::Door;
 use crate::settings::Settings;
-use crate::{PATIENCE, within};
+use crate::{PATIENCE, binaries, within};
 
 pub use crate::log::Log;
 
@@ -67,6 +68,26 @@ impl Node {
         }
         node.keep_ports();
         node
+    }
+
+    /// A node that has not been started yet: [`Node::start_again`] does.
+    pub fn stopped(settings: Settings) -> Self {
+        Self::prepare(settings)
+    }
+
+    /// Runs another command of the service to its end, with the configuration of this node, whether that runs or not.
+    pub async fn runs(&self, words: &[&str], input: impl Into<Stdio>) -> Output {
+        let (configuration, _) = self.configure();
+        let mut command = Command::from(binaries::command(binaries::push_service(), None));
+        command
+            .current_dir(self.directory.path())
+            .args(words)
+            .arg("--config")
+            .arg(configuration)
+            .stdin(input)
+            .kill_on_drop(true);
+        let output = within("the command ends", command.output()).await;
+        output.expect("the command starts")
     }
 
     /// Starts a node that is expected to refuse its configuration or its data, and returns what it said.
@@ -206,9 +227,7 @@ impl Node {
     }
 
     fn spawn(&self) -> Process {
-        let configuration = self.directory.path().join("push-service.toml");
-        let data = self.settings.data_below(self.directory.path());
-        std::fs::write(&configuration, self.settings.file(&data)).expect("the configuration is written");
+        let (configuration, data) = self.configure();
         let mut command = Command::from(self.settings.command(&configuration, &data));
         let mut child = command
             .current_dir(self.directory.path())
@@ -221,6 +240,14 @@ impl Node {
         let errors = child.stderr.take().expect("standard error is a pipe");
         let log = Log::read(errors.into_owned_fd().expect("a pipe of its own").into());
         Process { child, log }
+    }
+
+    /// Writes the configuration's file, and says where it and the data are.
+    fn configure(&self) -> (PathBuf, PathBuf) {
+        let configuration = self.directory.path().join("push-service.toml");
+        let data = self.settings.data_below(self.directory.path());
+        std::fs::write(&configuration, self.settings.file(&data)).expect("the configuration is written");
+        (configuration, data)
     }
 
     async fn launch(&mut self) -> Result<(), Refusal> {

@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::storage::{
-    Attached, Confirm, Enqueue, Enqueued, Manner, PageRequest, Paged, Refreshed, Removal, Seat, StorageError,
-    Subscribe, Subscribed, SubscriptionReport, Usage, UserAgentReport,
+    Attached, Confirm, Cursor, Enqueue, Enqueued, Exported, Imported, Manner, PageRequest, Paged, Portable,
+    Refreshed, Removal, Seat, StorageError, Subscribe, Subscribed, SubscriptionReport, Usage,
+    UserAgentReport,
 };
 
 /// The one user agent that the stub knows.
@@ -134,6 +135,18 @@ impl Storage for Stub {
     }
 
     async fn admit_sealing_keys(&self, _: &[[u8; 8]]) -> Result<(), StorageError> {
+        unreachable!()
+    }
+
+    async fn is_empty(&self) -> Result<bool, StorageError> {
+        unreachable!()
+    }
+
+    async fn export(&self, _: Option<&Cursor>, _: usize) -> Result<Exported, StorageError> {
+        unreachable!()
+    }
+
+    async fn import(&self, _: Vec<Portable>) -> Result<Imported, StorageError> {
         unreachable!()
     }
 

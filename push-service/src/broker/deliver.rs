@@ -6,32 +6,32 @@ use push_protocol::session::{AttachOutcome, PageOutcome, PageRequest};
 use push_protocol::{MessageNumber, PushMessage, UserAgentId};
 
 use super::Broker;
-use crate::defaults::ATTACH_DELAY_LONGEST;
 use crate::metrics::Step;
-use crate::storage::{Attached, Manner, Paged, Seat};
+use crate::storage::{Attached, Manner, Paged, Refreshed, Seat, StorageError};
 
 impl Broker {
-    /// Takes the seat and reads the head of the queue, after a wait if this happens too often (PR-15). "Unknown" is only what a healthy store said (PR-3).
-    pub async fn attach(&self, user_agent: UserAgentId, seat: Seat, head: PageRequest) -> AttachOutcome {
-        let mut manner = Manner::Asking;
-        loop {
-            let attach = self.storage.attach(user_agent, seat, head.clone(), manner);
-            match self.step(Step::Attach, attach).await {
-                Ok(Attached::Known { page, .. }) => return AttachOutcome::Known(page),
-                Ok(Attached::Unknown) => return AttachOutcome::Unknown,
-                Ok(Attached::TooOften { retry_after }) if manner == Manner::Asking => {
-                    tokio::time::sleep(retry_after.min(ATTACH_DELAY_LONGEST)).await;
-                    manner = Manner::Insisting;
-                }
-                Ok(Attached::TooOften { .. }) | Err(_) => return AttachOutcome::Trouble,
-            }
+    /// Takes the seat and reads the head of the queue. "Unknown" is only what a healthy store said (PR-3). An error is how
+    /// long to wait before asking again, [`Manner::Insisting`], because this happens too often (PR-15).
+    pub async fn attach(
+        &self,
+        user_agent: UserAgentId,
+        seat: Seat,
+        head: PageRequest,
+        manner: Manner,
+    ) -> Result<AttachOutcome, Duration> {
+        let attach = self.storage.attach(user_agent, seat, head, manner);
+        match self.answered(Step::Attach, attach).await {
+            Ok(Attached::Known { page, .. }) => Ok(AttachOutcome::Known(page)),
+            Ok(Attached::Unknown) => Ok(AttachOutcome::Unknown),
+            Ok(Attached::TooOften { retry_after }) => Err(retry_after),
+            Err(_) => Ok(AttachOutcome::Trouble),
         }
     }
 
     /// Reads on for whoever holds the seat. A record that is gone has nothing more to say: an empty page.
     pub async fn page(&self, user_agent: UserAgentId, seat: Seat, request: PageRequest) -> PageOutcome {
         let paged = self
-            .step(Step::Page, self.storage.page(user_agent, seat, request))
+            .answered(Step::Page, self.storage.page(user_agent, seat, request))
             .await;
         match paged {
             Ok(Paged::Page(page)) => PageOutcome::Page(page),
@@ -41,10 +41,15 @@ impl Broker {
         }
     }
 
+    /// Compares the seats of many sessions with storage, in one step (PR-14).
+    pub async fn refresh(&self, held: &[(UserAgentId, Seat)]) -> Result<Vec<Refreshed>, StorageError> {
+        self.answered(Step::Refresh, self.storage.refresh(held)).await
+    }
+
     /// Gives the seat up, if it's still held. If storage has trouble the seat stays: the next attach takes it.
     pub async fn release(&self, user_agent: UserAgentId, seat: Seat) {
         let _ = self
-            .step(Step::Release, self.storage.release(user_agent, seat))
+            .answered(Step::Release, self.storage.release(user_agent, seat))
             .await;
     }
 

@@ -23,13 +23,14 @@ use std::time::Instant;
 use push_protocol::capability::Capabilities;
 use push_protocol::origin::Origin;
 use push_protocol::{KeyDigest, Ttl};
+use tokio::time::timeout;
 
 pub use self::accept::{Accepted, Submission};
 pub use self::admit::PushResource;
 pub use self::refusal::Refusal;
 pub use self::subscribe::{SubscribeRefusal, Subscription};
 use self::verified::VerifiedTokens;
-use crate::defaults::VERIFIED_TOKENS;
+use crate::defaults::{ANSWER_WITHIN, VERIFIED_TOKENS};
 use crate::metrics::{Metrics, Step};
 use crate::storage::{Budget, Rate, Storage, StorageError};
 
@@ -89,6 +90,20 @@ impl Broker {
         let outcome = work.await;
         self.metrics.storage_step(step, started.elapsed());
         outcome.inspect_err(|error| self.metrics.storage_error(error))
+    }
+
+    /// A step of a channel: storage that doesn't answer in time has trouble. The step may happen still; whatever a
+    /// channel asks for can be asked for again.
+    async fn answered<T>(
+        &self,
+        step: Step,
+        work: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        let in_time = async {
+            let silent = |_| Err(StorageError::Unavailable("it does not answer".to_owned()));
+            timeout(ANSWER_WITHIN, work).await.unwrap_or_else(silent)
+        };
+        self.step(step, in_time).await
     }
 
     /// What is counted.

@@ -47,7 +47,7 @@ impl Broker {
             limit: self.policy.subscriptions_per_user_agent,
         };
         let id = match self
-            .step(Step::Subscribe, self.storage.subscribe(subscribe))
+            .answered(Step::Subscribe, self.storage.subscribe(subscribe))
             .await
         {
             Ok(Subscribed::Created(id)) => {
@@ -76,7 +76,7 @@ impl Broker {
         name: SubscriptionName,
     ) -> Result<bool, StorageError> {
         let ended = self
-            .step(Step::Unsubscribe, self.storage.unsubscribe(user_agent, name))
+            .answered(Step::Unsubscribe, self.storage.unsubscribe(user_agent, name))
             .await?
             .is_some();
         if ended {

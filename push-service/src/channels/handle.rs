@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
+use push_protocol::MessageNumber;
 use push_protocol::session::{Moment, WakeUp};
 
 use crate::defaults::INBOX_MESSAGES;
@@ -44,12 +45,17 @@ impl Marks {
     }
 }
 
+/// In place of a cursor: the session holds no seat that storage could know of. No message has that number.
+const NO_SEAT: u64 = u64::MAX;
+
 /// A channel, as the registry knows it.
 pub(super) struct Handle {
     seat: Seat,
     marks: AtomicU8,
     /// When the channel wants a [`Mark::Tick`], in milliseconds of the node's clock.
     due: AtomicU64,
+    /// How far its session has come in the queue, or [`NO_SEAT`].
+    cursor: AtomicU64,
     waker: AtomicWaker,
     inbox: Mutex<VecDeque<WakeUp>>,
 }
@@ -60,6 +66,7 @@ impl Handle {
             seat,
             marks: AtomicU8::new(0),
             due: AtomicU64::new(Moment::NEVER.0),
+            cursor: AtomicU64::new(NO_SEAT),
             waker: AtomicWaker::new(),
             inbox: Mutex::default(),
         }
@@ -106,6 +113,18 @@ impl Handle {
 
     pub(super) fn set_due(&self, due: Moment) {
         self.due.store(due.0, Ordering::Relaxed);
+    }
+
+    /// How far the channel's session has come, or that it holds no seat: what storage is compared with, so that an idle
+    /// session needn't be woken to be asked (PR-14).
+    pub(super) fn set_cursor(&self, cursor: Option<MessageNumber>) {
+        let number = cursor.map_or(NO_SEAT, |cursor| cursor.0);
+        self.cursor.store(number, Ordering::Release);
+    }
+
+    pub(super) fn cursor(&self) -> Option<MessageNumber> {
+        let number = self.cursor.load(Ordering::Acquire);
+        (number != NO_SEAT).then_some(MessageNumber(number))
     }
 
     /// Marks the channel if its deadline has come.

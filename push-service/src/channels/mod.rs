@@ -5,6 +5,7 @@
 //! hold is bounded by the window, a page and an inbox; no channel outlives [`Channels::drain`]. What it deliberately
 //! doesn't know: how messages are stored or accepted.
 
+mod attach;
 mod handle;
 mod registry;
 mod websocket;
@@ -19,7 +20,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use self::handle::Mark;
 pub use self::registry::Registry;
+pub(crate) use self::registry::{SHARDS, Seated};
 use self::websocket::WebSocketChannel;
+#[cfg(test)]
+pub(crate) use self::websocket::tests::rig;
 use crate::broker::Broker;
 use crate::defaults::{CHANNEL_TICK, DRAIN_STEPS};
 use crate::listeners::UpgradedConnection;

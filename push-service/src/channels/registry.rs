@@ -8,17 +8,18 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use push_protocol::UserAgentId;
 use push_protocol::session::{Moment, WakeUp};
+use push_protocol::{MessageNumber, UserAgentId};
 use slab::Slab;
 use tokio::sync::Notify;
 
 use super::handle::{Handle, Mark};
+use crate::metrics::Compared;
 use crate::random;
-use crate::storage::{Announce, Seat};
+use crate::storage::{Announce, Refreshed, Seat};
 
 /// Locks by which the registry is divided. Chosen: more than any machine has cores that accept at once; a power of two.
-const SHARDS: usize = 64;
+pub(crate) const SHARDS: usize = 64;
 
 /// The channels of this process.
 pub struct Registry {
@@ -33,6 +34,14 @@ pub struct Registry {
 }
 
 type Seats = HashMap<UserAgentId, Arc<Handle>, BuildHasherDefault<DigestHasher>>;
+
+/// A session that holds a seat, as it was when it was looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seated {
+    pub(crate) user_agent: UserAgentId,
+    pub(crate) seat: Seat,
+    cursor: MessageNumber,
+}
 
 /// A channel's place in the registry, held by its task.
 pub(super) struct Place {
@@ -117,6 +126,49 @@ impl Registry {
         }
     }
 
+    /// The sessions of one shard that hold seats.
+    pub(crate) fn seated(&self, shard: usize, mut which: impl FnMut(UserAgentId) -> bool) -> Vec<Seated> {
+        let seats = lock(&self.seats[shard]);
+        let wanted = seats.iter().filter(|(user_agent, _)| which(**user_agent));
+        let seated = wanted.filter_map(|(user_agent, handle)| {
+            Some(Seated {
+                user_agent: *user_agent,
+                seat: handle.seat(),
+                cursor: handle.cursor()?,
+            })
+        });
+        seated.collect()
+    }
+
+    /// Tells a session what storage has of it, if there is something that it can't know (PR-14).
+    ///
+    /// Nothing is told to one that storage doesn't know. Its seat keeps its record alive, so the record was lost: by a
+    /// failover, say, and an operator may bring it back. If the channel were closed its user agent would ask, be told
+    /// "unknown", and drop all its subscriptions (PR-3); it will be told at its next hello, if it's still so.
+    pub(crate) fn compared(&self, session: &Seated, refreshed: Refreshed) -> Compared {
+        let (user_agent, seat) = (session.user_agent, session.seat);
+        let handle = self.seats(user_agent).get(&user_agent).cloned();
+        let Some((handle, cursor)) = handle
+            .filter(|handle| handle.seat() == seat)
+            .and_then(|handle| handle.cursor().map(|cursor| (handle, cursor)))
+        else {
+            return Compared::Gone;
+        };
+        match refreshed {
+            // It may have come farther since storage was asked.
+            Refreshed::Held { last } if session.cursor <= last && last <= cursor => Compared::Level,
+            Refreshed::Held { last } => {
+                handle.tell(WakeUp::Last(last));
+                Compared::Behind
+            }
+            Refreshed::Displaced => {
+                handle.mark(Mark::Displaced);
+                Compared::Displaced
+            }
+            Refreshed::Unknown => Compared::Unknown,
+        }
+    }
+
     /// Every channel's handle, as of now.
     pub(super) fn all(&self) -> Vec<Arc<Handle>> {
         let mut all = Vec::with_capacity(self.count());
@@ -138,6 +190,10 @@ impl Registry {
 }
 
 impl Announce for Registry {
+    fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
     fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
         let handle = self.seats(user_agent).get(&user_agent).cloned();
         if let Some(handle) = handle.filter(|handle| handle.seat() == seat) {

@@ -4,6 +4,8 @@
 
 mod healthcheck;
 mod serve;
+mod storage;
+mod transfer;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -29,6 +31,20 @@ Exit codes: 0 all went well; 1 it failed while running; 2 the configuration or t
 
 Start with `push-service serve`: without any configuration it serves on loopback and says what to do next.";
 
+const EXPORT_HELP: &str = "\
+The configuration is the one that the service runs with. The file is JSON Lines, for its owner only: it holds waiting
+messages, and no sealing keys. Carry those with `push-service keys show`.
+
+Exit codes: 0 the file is whole; 1 it failed and there is no file; 2 the configuration or the command line has to be
+changed.";
+
+const IMPORT_HELP: &str = "\
+The configuration is the one of the service that takes over. Before anything is taken in, the file is verified to its end,
+and all sealing keys of where it comes from have to be in security.sealing_keys.
+
+Exit codes: 0 all of it is there; 1 the file is refused, or it failed on the way, and is repeated with --merge; 2 the
+configuration or the command line has to be changed, and nothing was taken in.";
+
 /// A Web Push service (RFC 8030) that anyone can run.
 #[derive(Parser)]
 #[command(name = "push-service", version, after_help = EXIT_CODES)]
@@ -44,9 +60,18 @@ enum Command {
     /// Check or print the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Make keys
+    /// Make and show keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Write all subscriptions and waiting messages to a file, to move them to another storage. Stop the service first
+    #[command(after_help = EXPORT_HELP)]
+    Export(Export),
+    /// Read such a file into the storage of this configuration, so that every endpoint goes on working
+    #[command(after_help = IMPORT_HELP)]
+    Import(Import),
+    /// Mend a storage that lost its data
+    #[command(subcommand)]
+    Storage(StorageCommand),
     /// Ask a running service whether it is ready: exit code 0 if so, 1 if not. For containers without curl
     Healthcheck(Healthcheck),
 }
@@ -71,6 +96,37 @@ enum ConfigCommand {
 enum KeysCommand {
     /// Print a new sealing key for `security.sealing_keys`
     Generate,
+    /// Print the sealing keys of this configuration, with the one that an embedded store made for itself; one a line,
+    /// the one that seals first. Stop the service first
+    Show(Source),
+}
+
+#[derive(Subcommand)]
+enum StorageCommand {
+    /// Give up what a Redis lost for good: from then on its subscriptions are unknown, and their user agents make new ones.
+    /// Until then everything about them is answered 503. Does nothing to what is still there
+    BeginAnew(Source),
+}
+
+#[derive(Args)]
+struct Export {
+    #[command(flatten)]
+    source: Source,
+    /// The file, which must not be there yet; `-` is standard output
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+#[derive(Args)]
+struct Import {
+    #[command(flatten)]
+    source: Source,
+    /// The file; `-` is standard input, which is put aside and verified before anything is taken in
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Add what is missing to a storage that is not empty. Ends and replaces nothing
+    #[arg(long)]
+    merge: bool,
 }
 
 #[derive(Args)]
@@ -95,6 +151,16 @@ pub fn main() -> ExitCode {
             OK
         }
         Command::Keys(KeysCommand::Generate) => generate_key(),
+        Command::Keys(KeysCommand::Show(source)) => {
+            with_config(&source, |config| transfer::show_keys(&config))
+        }
+        Command::Export(Export { source, file }) => {
+            with_config(&source, |config| transfer::export(&config, &file))
+        }
+        Command::Import(Import { source, file, merge }) => {
+            with_config(&source, |config| transfer::import(&config, &file, merge))
+        }
+        Command::Storage(StorageCommand::BeginAnew(source)) => with_config(&source, storage::begin_anew),
         Command::Healthcheck(Healthcheck { url: Some(url), .. }) => healthcheck::ask_url(&url),
         Command::Healthcheck(Healthcheck { source, .. }) => {
             with_config(&source, |config| healthcheck::ask_admin(&config.listen.admin))
@@ -151,6 +217,11 @@ mod tests {
             "push-service config check --config a.toml",
             "push-service config print-default",
             "push-service keys generate",
+            "push-service keys show --config a.toml",
+            "push-service export --config a.toml a.export",
+            "push-service export -",
+            "push-service import --config b.toml a.export",
+            "push-service import --merge -",
             "push-service healthcheck",
             "push-service healthcheck --config a.toml",
             "push-service healthcheck --url http://127.0.0.1:9090",
@@ -176,6 +247,9 @@ mod tests {
             "push-service",
             "push-service start",
             "push-service serve --port 1",
+            "push-service export",
+            "push-service export --merge a.export",
+            "push-service import",
             "push-service healthcheck --config a.toml --url http://a",
         ];
         for line in lines {

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::Config;
-use super::values::StorageUrl;
+use super::values::{Prefix, StorageUrl};
 use crate::defaults;
 
 /// The faults of a configuration whose values are good one by one.
@@ -73,10 +73,6 @@ fn tls(config: &Config, faults: &mut Vec<String>) {
 
 fn storage(config: &Config, faults: &mut Vec<String>) {
     if let StorageUrl::Redis(_) = &config.storage.url {
-        faults.push(format!(
-            "storage.url {}: Redis is not available yet in this build; use embedded:DIRECTORY",
-            config.storage.url
-        ));
         if config.security.sealing_keys.is_empty() {
             faults.push(
                 "security.sealing_keys must be set with Redis, the same on every node: make one with \
@@ -94,6 +90,7 @@ fn storage(config: &Config, faults: &mut Vec<String>) {
         ("wait_replicas", redis.wait_replicas > 0),
         ("wait_aof", redis.wait_aof),
         ("ca", redis.ca.is_some()),
+        ("prefix", redis.prefix != Prefix::default()),
     ];
     for (key, _) in set.iter().filter(|(_, set)| *set && over_tls.is_none()) {
         faults.push(format!(

@@ -11,7 +11,7 @@ use push_protocol::origin::Origin;
 use push_protocol::vapid::PublicKey;
 
 use super::sections::section;
-use super::values::{IpNetwork, Secret, StorageUrl};
+use super::values::{IpNetwork, Prefix, Secret, StorageUrl};
 use crate::defaults;
 
 const INSTANT: Duration = Duration::ZERO;
@@ -100,6 +100,8 @@ section! {
         wait_aof: bool = false;
         /// With `rediss://`: a PEM file with the authorities that are trusted, instead of this machine's.
         ca: Option<PathBuf> = None;
+        /// What the names of all keys begin with: another one for each service that shares a Redis.
+        prefix: Prefix = Prefix::default();
     }
 }
 

@@ -9,6 +9,7 @@ use push_protocol::origin::Origin;
 use push_protocol::vapid::PublicKey;
 
 use super::setting::{Raw, Setting, quoted};
+use crate::defaults;
 use crate::storage::redis::url::RedisUrl;
 
 /// Where messages and subscriptions are kept.
@@ -47,6 +48,22 @@ impl fmt::Display for StorageUrl {
             Self::Memory => f.write_str("memory:"),
             Self::Redis(url) => f.write_str(&without_credentials(url.expose())),
         }
+    }
+}
+
+/// What the names of a store's keys begin with: a word without the braces that Redis Cluster looks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Prefix(String);
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self(defaults::REDIS_PREFIX.to_owned())
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -165,6 +182,22 @@ impl Setting for StorageUrl {
             (true, Some((scheme, _))) if RedisUrl::parse(&text).is_err() => Some(format!("{scheme}://…")),
             _ => Some(without_credentials(&text)),
         }
+    }
+}
+
+impl Setting for Prefix {
+    fn takes() -> String {
+        "a word of up to 32 letters, digits and `-._`".to_owned()
+    }
+
+    fn parse(raw: &Raw) -> Option<Self> {
+        let text = raw.text()?;
+        let is_fine = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        ((1..=32).contains(&text.len()) && text.chars().all(is_fine)).then_some(Self(text))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(&self.0)
     }
 }
 

@@ -235,12 +235,28 @@ labels! {
         Attach = "attach",
         /// Reads on.
         Page = "page",
+        /// Compares sessions with storage.
+        Refresh = "refresh",
         /// Gives the seat up.
         Release = "release",
         /// Removes messages.
         Acknowledge = "acknowledge",
         /// Drops what is due.
         Expire = "expire",
+    }
+
+    /// What a session's comparison with storage showed (PR-14).
+    Compared "outcome" {
+        /// It has come as far as the queue.
+        Level = "level",
+        /// It had missed something, or is still reading.
+        Behind = "behind",
+        /// Another session has its seat.
+        Displaced = "displaced",
+        /// Storage has no record of its user agent.
+        Unknown = "unknown",
+        /// It ended meanwhile.
+        Gone = "gone",
     }
 
     /// How storage failed.

@@ -104,6 +104,11 @@ impl Metrics {
                 "storage_errors_total",
                 "Steps of storage that could not be done",
             ),
+            compared: counters(
+                r,
+                "sessions_compared_total",
+                "Sessions whose seat and place were compared with storage",
+            ),
             capability_opens: capability_opens(r),
             vapid_cache: counters(
                 r,

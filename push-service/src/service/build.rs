@@ -16,6 +16,7 @@ use super::{Beside, Node, ServiceError};
 use crate::admin::Readiness;
 use crate::broker::{Broker, Policy};
 use crate::channels::{Channels, Registry, Shares};
+use crate::cluster::Reconciler;
 use crate::config::{self, Config, StorageUrl};
 use crate::defaults::{ANSWER_WITHIN, DRAIN_ACKNOWLEDGE_WITHIN, PING_BURST, STORAGE_RETRY_AFTER};
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};
@@ -25,13 +26,16 @@ use crate::resources::Resources;
 use crate::storage::clock::SystemClock;
 use crate::storage::embedded::{Embedded, Options};
 use crate::storage::memory::Memory;
+use crate::storage::redis::url::RedisUrl;
+use crate::storage::redis::{self, Redis};
 use crate::storage::{Announce, Storage, StorageError};
 use crate::tls::{Acceptor, CertificateSource};
 
 pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     let metrics = Arc::new(Metrics::new());
     let registry = Registry::new();
-    let (storage, capabilities) = open(&config, Arc::clone(&registry) as Arc<dyn Announce>).await?;
+    let reconciler = Reconciler::new(Arc::clone(&registry), config.cluster.reconcile);
+    let (storage, capabilities) = open(&config, Arc::clone(&reconciler) as Arc<dyn Announce>).await?;
 
     let acceptor = acceptor(&config).await?;
     let http = bind(&config.listen.http, None)?;
@@ -88,15 +92,30 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         beside: Beside::default(),
     };
     node.serve_admin(admin, &metrics);
-    node.run_beside(broker, acceptor);
+    node.run_beside(broker, reconciler, acceptor);
     Ok(node)
 }
 
 /// Storage, and the keys that it admits.
-async fn open(
+pub(super) async fn open(
     config: &Config,
     announce: Arc<dyn Announce>,
 ) -> Result<(Arc<dyn Storage>, Capabilities), ServiceError> {
+    let (storage, keys) = open_with_keys(config, announce).await?;
+    let capabilities = Capabilities::new(&keys).map_err(|error| sentence("security.sealing_keys", &error))?;
+    let fingerprints: Vec<_> = capabilities.fingerprints().collect();
+    storage
+        .admit_sealing_keys(&fingerprints)
+        .await
+        .map_err(|error| sentence("security.sealing_keys", &error))?;
+    Ok((storage, capabilities))
+}
+
+/// Storage, and all keys that seal and open here: the configured ones, and the store's own.
+pub(super) async fn open_with_keys(
+    config: &Config,
+    announce: Arc<dyn Announce>,
+) -> Result<(Arc<dyn Storage>, Vec<SealingKey>), ServiceError> {
     let mut keys = config.security.sealing_keys.clone();
     let storage: Arc<dyn Storage> = match &config.storage.url {
         StorageUrl::Memory => {
@@ -116,17 +135,43 @@ async fn open(
                 .map_err(|error| sentence("the sealing key", &error))?;
             Arc::new(embedded)
         }
-        StorageUrl::Redis(_) => {
-            return Err(ServiceError("storage.url: Redis is not available yet".to_owned()));
+        StorageUrl::Redis(url) => {
+            let options = redis_options(config, url.expose(), announce)?;
+            let redis = Redis::open(options).await;
+            Arc::new(redis.map_err(|error| sentence("storage.url", &error))?)
         }
     };
-    let capabilities = Capabilities::new(&keys).map_err(|error| sentence("security.sealing_keys", &error))?;
-    let fingerprints: Vec<_> = capabilities.fingerprints().collect();
-    storage
-        .admit_sealing_keys(&fingerprints)
-        .await
-        .map_err(|error| sentence("security.sealing_keys", &error))?;
-    Ok((storage, capabilities))
+    Ok((storage, keys))
+}
+
+/// Gives up what a Redis lost, and says how many parts of the store that were.
+pub(super) async fn begin_anew(config: &Config) -> Result<usize, ServiceError> {
+    let StorageUrl::Redis(url) = &config.storage.url else {
+        return Err(ServiceError(
+            "storage.url: only a Redis loses its data and goes on".to_owned(),
+        ));
+    };
+    let options = redis_options(config, url.expose(), Registry::new())?;
+    let begun = Redis::begin_anew(&options).await;
+    begun.map_err(|error| sentence("storage.url", &error))
+}
+
+/// How the configuration says that Redis is used.
+pub(super) fn redis_options(
+    config: &Config,
+    url: &str,
+    announce: Arc<dyn Announce>,
+) -> Result<redis::Options, ServiceError> {
+    let url = RedisUrl::parse(url).map_err(|why| sentence("storage.url", &why))?;
+    Ok(redis::Options {
+        wait_replicas: config.storage.redis.wait_replicas,
+        retention: config.storage.retention,
+        wait_aof: config.storage.redis.wait_aof,
+        ca: config.storage.redis.ca.clone(),
+        prefix: config.storage.redis.prefix.to_string(),
+        inline_bytes: u32::try_from(config.cluster.inline_bytes).unwrap_or(u32::MAX),
+        ..redis::Options::new(url, announce)
+    })
 }
 
 /// The key that the store made for itself goes on opening what it sealed, behind configured keys; if there are none, it

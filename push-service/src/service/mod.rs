@@ -10,6 +10,7 @@
 
 mod banner;
 mod build;
+pub mod transfer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use self::banner::BannerFacts;
 use crate::admin::{Admin, Readiness};
 use crate::broker::Broker;
 use crate::channels::Channels;
+use crate::cluster::Reconciler;
 use crate::config::{Config, Drain};
 use crate::defaults::{CERTIFICATE_CHECK, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
@@ -69,6 +71,15 @@ pub async fn run(config: Config) -> Result<(), ServiceError> {
         },
         End::Failed(why) => node.stop(why).await,
     }
+}
+
+/// Gives up what a Redis lost for good, and says how many parts of the store that were.
+///
+/// # Errors
+///
+/// Why it can't be done.
+pub async fn begin_anew(config: &Config) -> Result<usize, ServiceError> {
+    build::begin_anew(config).await
 }
 
 enum End {
@@ -154,8 +165,14 @@ impl Node {
     }
 
     /// Starts what runs beside requests and channels.
-    fn run_beside(&mut self, broker: Arc<Broker>, acceptor: Option<Acceptor>) {
+    fn run_beside(&mut self, broker: Arc<Broker>, reconciler: Arc<Reconciler>, acceptor: Option<Acceptor>) {
         let channels = Arc::clone(&self.channels);
+        if self.storage.is_shared() {
+            let broker = Arc::clone(&broker);
+            self.beside
+                .tasks
+                .spawn(async move { reconciler.run(&broker).await });
+        }
         self.beside.tasks.spawn(async move { channels.keep_time().await });
         self.beside
             .tasks

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
 
 use super::clock::{Clock, Forward, Now};
+use super::portable::{Cursor, Exported, Imported, Packing, Place, Portable};
 use super::queue::{Changes, PickedPage, Step, Taken, Turned, UserAgent};
 use super::{
     Announce, Attached, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged, Refreshed, Removal,
@@ -77,6 +78,14 @@ impl Held {
             }
         }
         self.usage.change(changes.usage);
+    }
+
+    /// Who is there, in order, from a place on. Sorts all of them each time, which suits the few of a test.
+    fn from(&self, first: Option<UserAgentId>) -> Vec<UserAgentId> {
+        let all = self.user_agents.keys().copied();
+        let mut rest: Vec<_> = all.filter(|id| Some(*id) >= first).collect();
+        rest.sort_unstable();
+        rest
     }
 
     fn first_due(&self, now: Now) -> Option<UserAgentId> {
@@ -209,6 +218,46 @@ impl Storage for Memory {
         super::refuse_missing_key(held.sealing_key, fingerprints)?;
         held.sealing_key = fingerprints.first().copied();
         Ok(())
+    }
+
+    async fn is_empty(&self) -> Result<bool, StorageError> {
+        Ok(self.lock().user_agents.is_empty())
+    }
+
+    async fn export(&self, after: Option<&Cursor>, bytes: usize) -> Result<Exported, StorageError> {
+        let after = after.map(Place::of).transpose()?;
+        let now = self.clock.now();
+        let held = self.lock();
+        let mut packing = Packing::new(bytes);
+        let mut place = after;
+        for user_agent in held.from(after.map(|place| place.user_agent)) {
+            if packing.is_full() {
+                return Ok(packing.finish(place));
+            }
+            let Some(state) = held.user_agents.get(&user_agent) else {
+                continue;
+            };
+            let before = after.filter(|place| place.user_agent == user_agent);
+            let next = state.pack(user_agent, before.map(|place| place.upto), &mut packing, now);
+            if next.is_some() {
+                return Ok(packing.finish(next));
+            }
+            place = Some(Place::end_of(user_agent));
+        }
+        Ok(packing.finish(None))
+    }
+
+    async fn import(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError> {
+        let mut imported = Imported::default();
+        for part in user_agents {
+            imported += self.step(part.user_agent, |state, now| state.import_record(&part, now));
+            for message in &part.messages {
+                imported += self.step(part.user_agent, |state, now| {
+                    state.import_message(message, part.retained_until_ms, now)
+                });
+            }
+        }
+        Ok(imported)
     }
 
     async fn close(&self) -> Result<(), StorageError> {

@@ -22,12 +22,15 @@ pub mod clock;
 pub(crate) mod contract;
 pub mod embedded;
 pub mod memory;
+pub mod portable;
 mod queue;
 pub mod redis;
+mod spelling;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use portable::{Cursor, Exported, Imported, Portable};
 pub use push_protocol::session::{Page, PageRequest, Scope, WakeUp};
 use push_protocol::{
     Content, KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Ttl, Urgency,
@@ -49,6 +52,23 @@ pub struct Seat {
 pub trait Announce: Send + Sync + 'static {
     /// Hands a wake-up to the session that holds `seat`, if this process has it.
     fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp);
+
+    /// Wake-ups of user agents in these buckets may have been lost: their sessions are compared with storage soon
+    /// (PR-14). Only a storage that is shared loses any.
+    fn gap(&self, _buckets: &[u16]) {}
+
+    /// The half of this process's seats that all of them share: seats with another are told over the network.
+    fn incarnation(&self) -> u64 {
+        0
+    }
+}
+
+/// Parts into which user agents are divided, so that wake-ups travel by part (PR-13). Source: promise.md.
+pub const BUCKETS: u16 = 1_024;
+
+/// Which of the [`BUCKETS`] a user agent is in: the first ten bits of its id.
+pub fn bucket(user_agent: UserAgentId) -> u16 {
+    u16::from_be_bytes([user_agent.0[0], user_agent.0[1]]) >> 6
 }
 
 /// A subscription to be made, or to be found again by its name.
@@ -398,6 +418,11 @@ pub trait Storage: Send + Sync + 'static {
     /// What support asks for.
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError>;
 
+    /// Whether other processes write to it too, whose wake-ups may be lost on their way here (PR-14).
+    fn is_shared(&self) -> bool {
+        false
+    }
+
     /// Gauges; `None` from a store that can't tell without counting.
     fn usage(&self) -> Option<Usage>;
 
@@ -409,6 +434,26 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Refuses a set of sealing keys (by fingerprint) that lacks one which is in use, and remembers them (PR-28).
     async fn admit_sealing_keys(&self, fingerprints: &[[u8; 8]]) -> Result<(), StorageError>;
+
+    /// Whether there is no user agent's record at all. May say no for what is abandoned and not swept yet.
+    async fn is_empty(&self) -> Result<bool, StorageError>;
+
+    /// Gives user agents with their subscriptions and waiting messages, from the start or from where an earlier call
+    /// ended (PR-37). What is expired or abandoned is counted and not given. Changes nothing.
+    ///
+    /// Ends a page when it holds about `bytes`, after at least one record: a longer queue comes in parts. A storage that
+    /// has to give a whole queue at once goes over it by at most one user agent's budget. For a store that nothing else
+    /// changes meanwhile; one that is changed may give a user agent as it was before or after. Any part may come twice.
+    async fn export(&self, after: Option<&Cursor>, bytes: usize) -> Result<Exported, StorageError>;
+
+    /// Takes in what another storage gave, under its old ids, numbers and times (PR-37). All of it is durable when this
+    /// resolves; what was taken in before a failure stays.
+    ///
+    /// Merges, part by part: adds subscriptions and messages that are not there, and never ends or replaces anything that
+    /// is. In the way are a subscription if another of its id or name is there; a message if its subscription is not
+    /// there, or another message of its number or its topic is. So repeating it adds nothing twice. Neither budget, rate
+    /// nor limit counts. Nobody's seat is told: a session finds what came with its next page.
+    async fn import(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError>;
 
     /// Ends it: everything confirmed or under way is on disk when this resolves. No step may be under way or follow.
     async fn close(&self) -> Result<(), StorageError>;

@@ -23,24 +23,47 @@ pub(super) struct Delivery {
     pub(super) window: Window,
     /// Everything up to this number was offered, was refused by the filter, or is behind a lag.
     cursor: MessageNumber,
-    /// The highest number heard of while a page was under way.
-    heard_of: MessageNumber,
     minimum: Urgency,
     /// There may be something above the cursor that no wake-up will bring.
     behind: bool,
-    /// Start over when the page that is under way has come.
-    restart: bool,
     /// Whose turn it is to be paged, so that neither the cursor nor the lags starve.
     lags_turn: bool,
-    paging: Option<Paging>,
+    /// Boxed, because an idle session reads nothing.
+    paging: Option<Box<Paging>>,
     lags: Vec<Lag>,
 }
 
-/// The page that is under way.
+/// The page that is under way, and what happened since it was asked for.
+#[derive(Debug)]
+struct Paging {
+    of: PageOf,
+    /// The highest number heard of.
+    heard_of: MessageNumber,
+    /// What left the wire, which storage may have read before: it's not offered again (PR-4). At most a window of them.
+    left: Vec<MessageId>,
+    /// Start over when the page has come.
+    restart: bool,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Paging {
+enum PageOf {
     Cursor,
     Lag(SubscriptionId),
+}
+
+impl Paging {
+    fn begin(of: PageOf) -> Option<Box<Self>> {
+        Some(Box::new(Self {
+            of,
+            heard_of: MessageNumber::START,
+            left: Vec::new(),
+            restart: false,
+        }))
+    }
+
+    fn heard_of(&mut self, number: MessageNumber) {
+        self.heard_of = self.heard_of.max(number);
+    }
 }
 
 /// A subscription whose messages above `cursor` wait for room in its half of the window.
@@ -55,19 +78,22 @@ impl Delivery {
         Self {
             window: Window::new(limits.in_flight),
             cursor: MessageNumber::START,
-            heard_of: MessageNumber::START,
             minimum: Urgency::VeryLow,
             behind: false,
-            restart: false,
             lags_turn: false,
             paging: None,
             lags: Vec::new(),
         }
     }
 
+    /// The number up to which nothing more is read.
+    pub(super) fn cursor(&self) -> MessageNumber {
+        self.cursor
+    }
+
     /// The head of the queue, which comes with the seat.
     pub(super) fn head(&mut self, limits: &Limits) -> PageRequest {
-        self.paging = Some(Paging::Cursor);
+        self.paging = Paging::begin(PageOf::Cursor);
         self.request(Scope::AllBut(Vec::new()), self.cursor, self.window.room(), limits)
     }
 
@@ -85,21 +111,21 @@ impl Delivery {
     /// Something was announced that this session was not told.
     pub(super) fn read_again(&mut self) {
         self.behind = true;
-        if self.paging.is_some() {
-            self.heard_of = MessageNumber(u64::MAX);
+        if let Some(paging) = &mut self.paging {
+            paging.heard_of(MessageNumber(u64::MAX));
         }
     }
 
     /// What storage has accepted last, asked for without knowing where this session is (PR-14).
     pub(super) fn compare(&mut self, last: MessageNumber) {
-        match last.cmp(&self.cursor) {
-            Ordering::Equal => {}
+        match (last.cmp(&self.cursor), &mut self.paging) {
+            (Ordering::Equal, _) => {}
             // A page that is under way may have been read before that message came.
-            Ordering::Greater if self.paging.is_some() => self.heard_of = self.heard_of.max(last),
-            Ordering::Greater => self.behind = true,
+            (Ordering::Greater, Some(paging)) => paging.heard_of(last),
+            (Ordering::Greater, None) => self.behind = true,
             // The queue's numbers went back (PR-7), or storage was asked before the cursor came so far. The second costs
             // one page.
-            Ordering::Less => self.start_over(),
+            (Ordering::Less, _) => self.start_over(),
         }
     }
 
@@ -121,9 +147,8 @@ impl Delivery {
             }
             return;
         }
-        if self.paging.is_some() {
-            self.heard_of = self.heard_of.max(id.number);
-            return;
+        if let Some(paging) = &mut self.paging {
+            return paging.heard_of(id.number);
         }
         if self.behind || previous != self.cursor {
             self.behind = true;
@@ -170,8 +195,7 @@ impl Delivery {
     fn page_of_cursor(&mut self, limits: &Limits) -> PageRequest {
         self.behind = false;
         self.lags_turn = true;
-        self.heard_of = MessageNumber::START;
-        self.paging = Some(Paging::Cursor);
+        self.paging = Paging::begin(PageOf::Cursor);
         let except = self.lags.iter().map(|lag| lag.subscription).collect();
         self.request(Scope::AllBut(except), self.cursor, self.window.room(), limits)
     }
@@ -179,7 +203,7 @@ impl Delivery {
     fn page_of_lag(&mut self, at: usize, limits: &Limits) -> PageRequest {
         let Lag { subscription, cursor } = self.lags[at];
         self.lags_turn = false;
-        self.paging = Some(Paging::Lag(subscription));
+        self.paging = Paging::begin(PageOf::Lag(subscription));
         self.request(
             Scope::Only(subscription),
             cursor,
@@ -200,23 +224,27 @@ impl Delivery {
     }
 
     /// The page that was under way.
-    pub(super) fn paged(&mut self, page: Page, now: Moment, out: &mut Vec<Action>) {
-        match self.paging.take() {
-            Some(Paging::Cursor) => self.cursor_paged(page, now, out),
-            Some(Paging::Lag(subscription)) => self.lag_paged(subscription, page, now, out),
-            None => {}
+    pub(super) fn paged(&mut self, mut page: Page, now: Moment, out: &mut Vec<Action>) {
+        let Some(paging) = self.paging.take() else { return };
+        page.messages.retain(|message| !paging.left.contains(&message.id));
+        match paging.of {
+            PageOf::Cursor => self.cursor_paged(page, now, out),
+            PageOf::Lag(subscription) => self.lag_paged(subscription, page, now, out),
         }
-        if std::mem::take(&mut self.restart) {
-            self.start_over();
-        }
+        self.go_on_from(&paging);
     }
 
     /// The page that was under way could not be read: it is wanted still.
     pub(super) fn page_failed(&mut self) {
-        if self.paging.take() == Some(Paging::Cursor) {
-            self.behind = true;
-        }
-        if std::mem::take(&mut self.restart) {
+        let Some(paging) = self.paging.take() else { return };
+        self.behind |= paging.of == PageOf::Cursor;
+        self.go_on_from(&paging);
+    }
+
+    /// Nothing that was heard of while a page was under way is forgotten.
+    fn go_on_from(&mut self, paging: &Paging) {
+        self.behind |= paging.heard_of > self.cursor;
+        if paging.restart {
             self.start_over();
         }
     }
@@ -234,7 +262,7 @@ impl Delivery {
             }
         }
         self.cursor = self.cursor.max(page.upto);
-        self.behind |= page.more || self.heard_of > self.cursor;
+        self.behind |= page.more;
     }
 
     fn lag_paged(&mut self, subscription: SubscriptionId, page: Page, now: Moment, out: &mut Vec<Action>) {
@@ -243,7 +271,6 @@ impl Delivery {
         };
         for message in page.messages {
             if self.window.room_for(subscription) == 0 {
-                self.behind |= self.heard_of > self.cursor;
                 return;
             }
             self.lags[at].cursor = message.id.number;
@@ -262,7 +289,6 @@ impl Delivery {
             Ordering::Less if !page.more => drop(self.lags.swap_remove(at)),
             Ordering::Equal | Ordering::Less => {}
         }
-        self.behind |= self.heard_of > self.cursor;
     }
 
     /// The message follows the cursor and there is room in the window; in its subscription's half there may be none.
@@ -290,8 +316,8 @@ impl Delivery {
 
     /// Reads from the start, skipping what is on the wire (PR-7, PR-22).
     fn start_over(&mut self) {
-        if self.paging.is_some() {
-            self.restart = true;
+        if let Some(paging) = &mut self.paging {
+            paging.restart = true;
             return;
         }
         self.cursor = MessageNumber::START;
@@ -300,7 +326,10 @@ impl Delivery {
     }
 
     /// A message left the wire: acknowledged, or gone from storage.
-    pub(super) fn left(&mut self, id: MessageId) -> bool {
-        self.window.remove(id)
+    pub(super) fn left(&mut self, id: MessageId) {
+        let was_there = self.window.remove(id);
+        if let Some(paging) = self.paging.as_mut().filter(|_| was_there) {
+            paging.left.push(id);
+        }
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::delivery::Delivery;
 use super::queue::WakeUp;
 use super::{Action, AttachOutcome, CloseReason, Limits, Moment, PageOutcome};
-use crate::identifiers::{MessageId, UserAgentId, UserAgentIdentity};
+use crate::identifiers::{MessageId, MessageNumber, UserAgentId, UserAgentIdentity};
 use crate::urgency::Urgency;
 
 /// One channel, as the service sees it.
@@ -98,6 +98,12 @@ impl Session {
     /// Whether [`Action::Close`] was given.
     pub fn is_closed(&self) -> bool {
         matches!(self.phase, Phase::Closed)
+    }
+
+    /// How far the session has come in its user agent's queue, to be compared with how far the queue has come (PR-14).
+    /// `None` while it holds no seat that storage could know of.
+    pub fn cursor(&self) -> Option<MessageNumber> {
+        (self.is_live() && self.recorded).then(|| self.delivery.cursor())
     }
 
     /// Messages on the wire.

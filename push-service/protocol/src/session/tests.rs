@@ -416,6 +416,59 @@ fn the_filter_can_be_lowered() {
     assert_eq!(offers(&out), [10, 30]);
 }
 
+/// PR-4: what is acknowledged while a page is under way, which storage may have read before, is not offered again; what
+/// is still on the wire and what comes behind it are as ever.
+#[test]
+fn acknowledged_behind_a_page() {
+    let (mut queue, mut out) = (Queue::default(), Vec::new());
+    for _ in 0..3 {
+        queue.store(1, Urgency::Normal);
+    }
+    let mut session = live(&queue, &mut out);
+    assert_eq!(offers(&out), [10, 20, 30]);
+    out.clear();
+    session.set_minimum(Urgency::Low, Moment(0), &mut out);
+    let Some(Action::Page(request)) = out.pop() else {
+        panic!("{out:?}")
+    };
+    let read_before = queue.page(&request);
+    let acknowledged = queue.messages[&MessageNumber(20)].id;
+    session.acknowledge(vec![acknowledged], Moment(1), &mut out);
+    session.paged(PageOutcome::Page(read_before), Moment(300), &mut out);
+    assert_eq!(offers(&out), [0; 0]);
+    queue.messages.remove(&MessageNumber(20));
+    let wake_up = queue.store(1, Urgency::Normal);
+    session.woken(wake_up, Moment(300), &mut out);
+    assert_eq!(offers(&out), [40]);
+}
+
+/// PR-14: a session tells how far it has come while it may hold a seat, and not before or after; told how far the queue is,
+/// it reads what it has missed, and reads nothing when it has missed nothing.
+#[test]
+fn compared_with_the_queue() {
+    let (mut queue, mut out) = (Queue::default(), Vec::new());
+    queue.store(1, Urgency::Normal);
+    let mut stranger = Session::new(Arc::new(limits()), Moment(0));
+    assert_eq!(stranger.cursor(), None);
+    stranger.hello(None, identity(2), Moment(0), &mut out);
+    assert_eq!(stranger.cursor(), None, "storage has no record of it");
+    stranger.subscribes();
+    assert_eq!(stranger.cursor(), Some(MessageNumber::START));
+
+    out.clear();
+    let mut session = live(&queue, &mut out);
+    assert_eq!(session.cursor(), Some(queue.last));
+    out.clear();
+    session.woken(WakeUp::Last(queue.last), Moment(0), &mut out);
+    assert!(out.is_empty(), "{out:?}");
+    queue.store(1, Urgency::Normal);
+    session.woken(WakeUp::Last(queue.last), Moment(0), &mut out);
+    answer_pages(&mut session, &queue, &mut out);
+    assert_eq!((offers(&out), session.cursor()), (vec![20], Some(queue.last)));
+    session.ended();
+    assert_eq!(session.cursor(), None);
+}
+
 /// PR-16: a channel that takes nothing is offered nothing, and closed in the end.
 #[test]
 fn a_stalled_channel() {

@@ -32,7 +32,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         }
         self.closed = why;
         self.session.ended();
-        let recorded = self.session.user_agent().filter(|_| self.session.is_recorded());
+        // Before the seat is given up, so that no comparison takes it again unnoticed.
+        self.place.handle().set_cursor(None);
+        let may_be_seated = self.session.is_recorded() && !self.has_no_seat;
+        let recorded = self.session.user_agent().filter(|_| may_be_seated);
         let leave = recorded.map(|user_agent| self.leave(user_agent));
         (self.page, self.wanted, self.delivering) = (None, None, None);
         self.unread = Box::default();

@@ -12,7 +12,7 @@ mod requests;
 mod scratch;
 mod socket;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -49,6 +49,8 @@ pub(super) struct WebSocketChannel<Io, Guard> {
     unread: Box<[u8]>,
     /// Whether `unread` may begin with a whole frame.
     unread_is_ready: bool,
+    /// Storage was never asked for the seat: there is nothing to give up.
+    has_no_seat: bool,
     /// The node leaves; a request under way is answered first (PR-36).
     leaving: bool,
     /// What the socket did not take yet.
@@ -62,6 +64,8 @@ pub(super) struct WebSocketChannel<Io, Guard> {
     /// A page that the session wants and that was not asked for yet.
     wanted: Option<Box<PageRequest>>,
     acknowledging: Option<BoxFuture<'static, Vec<MessageId>>>,
+    /// How many those are.
+    handed_over: usize,
     /// Acknowledged by the user agent, not yet handed to storage.
     acknowledged: Vec<MessageId>,
     end: Option<Box<End>>,
@@ -79,7 +83,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> Future for WebSocketChann
         let polled = channel.run(cx, &mut scratch);
         scratch.give_back();
         if polled.is_pending() {
-            channel.place.handle().set_due(channel.next_due());
+            let handle = channel.place.handle();
+            handle.set_due(channel.next_due());
+            handle.set_cursor(channel.session.cursor());
         }
         polled
     }
@@ -100,6 +106,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             frames: FrameReader::new(Reader::Service, FRAME_BYTES),
             unread_is_ready: !leftover.is_empty(),
             unread: leftover.into(),
+            has_no_seat: false,
             leaving: shared.is_leaving(),
             unwritten: Box::default(),
             flushing: false,
@@ -108,6 +115,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             page: None,
             wanted: None,
             acknowledging: None,
+            handed_over: 0,
             acknowledged: Vec::new(),
             end: None,
             closed: Closed::Lost,
@@ -190,6 +198,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         }
         if let Some(not_taken) = poll_slot(&mut self.acknowledging, cx) {
             // Storage has trouble: they are handed over again with the next ones, or when the channel ends.
+            self.handed_over = 0;
             self.acknowledged.extend(not_taken);
             busy = true;
         }
@@ -265,6 +274,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             return false;
         };
         let messages = std::mem::take(&mut self.acknowledged);
+        self.handed_over = messages.len();
         let (broker, seat) = (Arc::clone(&self.shared.broker), self.place.handle().seat());
         self.acknowledging = Some(Box::pin(async move {
             match broker.acknowledge(user_agent, &messages, seat).await {

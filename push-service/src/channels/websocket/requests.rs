@@ -9,19 +9,17 @@ use push_protocol::wire::websocket::{
     write_registered, write_unregistered, write_urgency,
 };
 use push_protocol::{MessageId, SubscriptionName, UserAgentId, UserAgentIdentity};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
 
 use super::WebSocketChannel;
 use super::scratch::Scratch;
 use crate::broker::{SubscribeRefusal, Subscription};
-use crate::defaults::ANSWER_WITHIN;
+use crate::channels::attach::Attachment;
 use crate::metrics::{Nack, Undelivered};
 use crate::random;
 
 /// Storage's answer to a request, with what the reply has to repeat.
 pub(super) enum Answer {
-    Attached(AttachOutcome, Option<OwnedSemaphorePermit>),
+    Attached(Attachment),
     Registered(Box<str>, Result<Subscription, SubscribeRefusal>),
     Unregistered(Box<str>, bool),
 }
@@ -124,8 +122,8 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
     ) -> BoxFuture<'static, Answer> {
         let broker = Arc::clone(&self.shared.broker);
         Box::pin(async move {
-            let ended = timeout(ANSWER_WITHIN, broker.unsubscribe(user_agent, name)).await;
-            Answer::Unregistered(text, matches!(ended, Ok(Ok(_))))
+            let ended = broker.unsubscribe(user_agent, name).await;
+            Answer::Unregistered(text, ended.is_ok())
         })
     }
 
@@ -134,16 +132,7 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         self.place.claim(user_agent);
         let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
         self.request = Some(Box::pin(async move {
-            let _turn = shared.attaching.acquire().await;
-            if !shared.registry.is_newest(user_agent, seat) {
-                // Displaced while it waited: the seat is the newer channel's to take.
-                return Answer::Attached(AttachOutcome::Trouble, None);
-            }
-            // A hello is answered even if others keep all shares: with an empty head, behind which pages wait their turn.
-            let share = shared.share_of_delivery_now(head.bytes);
-            let messages = if share.is_some() { head.messages } else { 0 };
-            let head = PageRequest { messages, ..head };
-            Answer::Attached(shared.broker.attach(user_agent, seat, head).await, share)
+            Answer::Attached(shared.attach(user_agent, seat, head).await)
         }));
     }
 
@@ -169,9 +158,14 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
 
     pub(super) fn answered(&mut self, answer: Answer, now: Moment, scratch: &mut Scratch) {
         match answer {
-            Answer::Attached(outcome, share) => {
+            Answer::Attached(Attachment::Asked(outcome, share)) => {
                 self.hold(share);
                 self.session.attached(outcome, now, &mut scratch.actions);
+            }
+            Answer::Attached(Attachment::NotAsked) => {
+                self.has_no_seat = true;
+                let trouble = AttachOutcome::Trouble;
+                self.session.attached(trouble, now, &mut scratch.actions);
             }
             Answer::Registered(name, subscribed) => {
                 let registered = match &subscribed {
@@ -192,8 +186,10 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         let mut messages = std::mem::take(&mut self.acknowledged);
         let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
         Box::pin(async move {
-            if let Some(request) = request {
-                request.await;
+            if let Some(request) = request
+                && let Answer::Attached(Attachment::NotAsked) = request.await
+            {
+                return;
             }
             if let Some(acknowledging) = acknowledging {
                 messages.extend(acknowledging.await);

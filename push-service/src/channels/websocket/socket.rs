@@ -23,7 +23,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         if self.request.is_some() || !self.unwritten.is_empty() || self.session.is_closed() {
             return false;
         }
-        if self.acknowledging.is_some() && self.acknowledged.len() >= PENDING_ACKNOWLEDGEMENTS {
+        if self.handed_over + self.acknowledged.len() >= PENDING_ACKNOWLEDGEMENTS {
             return false;
         }
         if std::mem::take(&mut self.unread_is_ready) {

@@ -22,8 +22,9 @@ use crate::resources::{BrokenBody, RequestBody, Resources};
 use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Announce, Attached, Budget, Confirm, Enqueue, Enqueued, Manner, PageRequest, Paged, Refreshed, Removal,
-    Seat, Storage, StorageError, Subscribe, Subscribed, Usage, UserAgentReport, WakeUp,
+    Announce, Attached, Budget, Confirm, Cursor, Enqueue, Enqueued, Exported, Imported, Manner, PageRequest,
+    Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Usage,
+    UserAgentReport, WakeUp,
 };
 
 pub(crate) const ORIGIN: &str = "https://push.example.net";
@@ -287,6 +288,15 @@ impl Storage for Broken {
         std::future::pending().await
     }
     async fn admit_sealing_keys(&self, _: &[[u8; 8]]) -> Result<(), StorageError> {
+        Err(self.0.clone())
+    }
+    async fn is_empty(&self) -> Result<bool, StorageError> {
+        Err(self.0.clone())
+    }
+    async fn export(&self, _: Option<&Cursor>, _: usize) -> Result<Exported, StorageError> {
+        Err(self.0.clone())
+    }
+    async fn import(&self, _: Vec<Portable>) -> Result<Imported, StorageError> {
         Err(self.0.clone())
     }
     async fn close(&self) -> Result<(), StorageError> {

@@ -6,7 +6,7 @@ use push_protocol::Ttl;
 
 use super::rig::{Rig, START_US, enqueue, everything, seat, user_agent};
 use crate::defaults::{CLOCK_STEP_DOUBTED_FOR, RETENTION, RETENTION_GRAINS};
-use crate::storage::{Attached, Enqueue, Enqueued, Manner, Usage};
+use crate::storage::{Attached, Enqueue, Enqueued, Manner, Refreshed, Usage};
 
 fn brief(body: &[u8], secs: u64) -> Enqueue {
     Enqueue {
@@ -124,8 +124,12 @@ pub(crate) async fn a_hello_renews_the_retention(rig: &Rig) {
 pub(crate) async fn a_held_seat_keeps_its_record(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;
-    rig.advance(RETENTION * 2);
-    rig.storage.expire(100).await.unwrap();
+    for _ in 0..4 {
+        rig.advance(RETENTION / 2);
+        let refreshed = rig.storage.refresh(&[(user_agent(1), seat(1))]).await.unwrap();
+        assert!(matches!(refreshed[..], [Refreshed::Held { .. }]));
+        rig.storage.expire(100).await.unwrap();
+    }
     rig.stored(enqueue(1, 1, b"a")).await;
     rig.storage.release(user_agent(1), seat(1)).await.unwrap();
     assert_eq!(rig.waiting(1).await.len(), 1);

@@ -6,6 +6,7 @@
 
 pub(crate) mod budgets;
 pub(crate) mod expiry;
+pub(crate) mod moving;
 pub(crate) mod queues;
 mod rig;
 pub(crate) mod seats;
@@ -13,10 +14,10 @@ pub(crate) mod subscriptions;
 
 pub(crate) use rig::{Rig, Told, enqueue, everything, ids, name, seat, subscribe, user_agent};
 
-/// Makes a test of every case, each with a rig of its own from `open`.
-macro_rules! suite {
-    ($open:path) => {
-        $crate::storage::contract::suite! { $open,
+/// Hands `$then!` every case that holds for all storages.
+macro_rules! common_cases {
+    ($then:ident, $open:expr) => {
+        $crate::storage::contract::$then! { $open,
             subscriptions: [
                 a_registered_name_keeps_its_subscription,
                 a_limit_on_subscriptions_refuses_only_new_names,
@@ -30,7 +31,6 @@ macro_rules! suite {
             queues: [
                 messages_come_in_the_order_of_acceptance,
                 an_accepted_message_comes_back_whole,
-                numbers_rise_even_when_the_clock_stands_or_falls,
                 only_the_whole_id_names_a_message,
                 an_acknowledgement_is_idempotent_and_final,
                 a_page_is_bounded_and_says_where_it_ends,
@@ -41,7 +41,6 @@ macro_rules! suite {
                 a_message_without_topic_replaces_nothing,
                 a_replaced_message_cannot_be_acknowledged,
                 concurrent_messages_of_one_topic_leave_one,
-                gauges_follow_the_queue,
             ],
             seats: [
                 attach_takes_the_seat_and_reads_the_head,
@@ -66,31 +65,87 @@ macro_rules! suite {
                 a_replaced_message_makes_room_first,
                 too_many_victims_are_none,
                 a_rate_refuses_and_refills,
-                a_rate_refills_while_the_wall_clock_is_behind,
                 a_refusal_changes_nothing,
             ],
             expiry: [
                 an_expired_message_is_never_handed_out,
                 remaining_time_counts_down,
-                a_message_expires_while_the_wall_clock_is_behind,
-                a_sweep_drops_what_is_due_in_bounded_steps,
-                an_abandoned_record_vanishes,
-                a_leap_of_the_wall_clock_ends_nothing,
                 a_hello_renews_the_retention,
                 a_held_seat_keeps_its_record,
                 an_expired_message_counts_as_not_there,
             ],
+            moving: [
+                what_waits_moves_to_another_storage,
+                what_waited_in_another_storage_is_taken_in,
+                a_repeated_import_changes_nothing,
+                an_ended_subscription_can_come_back,
+                an_import_ends_nothing_that_is_there,
+                a_number_is_not_taken_away,
+                what_is_over_stays_behind,
+                an_export_comes_page_by_page,
+                an_empty_store_says_so,
+                a_session_finds_what_was_taken_in,
+            ],
         }
     };
-    ($open:path, $($theme:ident: [$($case:ident),* $(,)?],)*) => {
+}
+pub(crate) use common_cases;
+
+/// Hands `$then!` the cases of storages that have a clock of their own, sweep by an index, and keep gauges.
+macro_rules! local_cases {
+    ($then:ident, $open:expr) => {
+        $crate::storage::contract::$then! { $open,
+            queues: [
+                numbers_rise_even_when_the_clock_stands_or_falls,
+                gauges_follow_the_queue,
+            ],
+            budgets: [
+                a_rate_refills_while_the_wall_clock_is_behind,
+            ],
+            expiry: [
+                a_message_expires_while_the_wall_clock_is_behind,
+                a_sweep_drops_what_is_due_in_bounded_steps,
+                an_abandoned_record_vanishes,
+                a_leap_of_the_wall_clock_ends_nothing,
+            ],
+        }
+    };
+}
+pub(crate) use local_cases;
+
+/// Makes a test of every case, each with a rig of its own from `open`.
+macro_rules! suite {
+    ($open:expr) => {
+        $crate::storage::contract::common_cases!(tests, $open);
+        $crate::storage::contract::local_cases!(tests, $open);
+    };
+}
+pub(crate) use suite;
+
+/// One test a case.
+macro_rules! tests {
+    ($open:expr, $($theme:ident: [$($case:ident),* $(,)?],)*) => {
         $($(
             #[tokio::test]
             async fn $case() {
-                let rig = $open().await;
+                let rig = ($open)().await;
                 $crate::storage::contract::$theme::$case(&rig).await;
                 rig.storage.close().await.unwrap();
             }
         )*)*
     };
 }
-pub(crate) use suite;
+pub(crate) use tests;
+
+/// All cases one after the other, each told by its name: for storages whose servers take long to start.
+macro_rules! in_turn {
+    ($open:expr, $($theme:ident: [$($case:ident),* $(,)?],)*) => {
+        $($(
+            println!("{}", stringify!($case));
+            let rig = ($open)().await;
+            $crate::storage::contract::$theme::$case(&rig).await;
+            rig.storage.close().await.unwrap();
+        )*)*
+    };
+}
+pub(crate) use in_turn;

@@ -74,6 +74,22 @@ impl Rig {
         }
     }
 
+    /// The same of a storage that is opened by asking somebody.
+    pub(crate) async fn opening<S: Storage>(
+        open: impl AsyncFnOnce(Arc<dyn Announce>, Arc<dyn Clock>) -> Arc<S>,
+    ) -> Self {
+        let clock = Arc::new(ManualClock::new(START_US));
+        let told = Arc::new(Told::default());
+        let announce = Arc::clone(&told) as Arc<dyn Announce>;
+        let storage = open(announce, Arc::clone(&clock) as Arc<dyn Clock>).await;
+        Self {
+            storage,
+            clock,
+            told,
+            _keep: None,
+        }
+    }
+
     /// Keeps something alive as long as the rig.
     pub(crate) fn keeping(self, keep: impl Any + Send + Sync) -> Self {
         Self {

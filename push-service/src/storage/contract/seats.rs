@@ -128,6 +128,7 @@ pub(crate) async fn the_seat_is_told_what_was_replaced_or_expired(rig: &Rig) {
     let new = rig.stored(with_topic(b"new")).await;
     assert_eq!(rig.told.take_removed(seat(1)), [old]);
     rig.advance(std::time::Duration::from_secs(10));
+    rig.storage.refresh(&[(user_agent(1), seat(1))]).await.unwrap();
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 1);
     assert_eq!(rig.told.take_removed(seat(1)), [new]);
 }

@@ -13,12 +13,16 @@
 
 use bytes::{Buf, Bytes};
 use push_protocol::{
-    Coding, Content, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName,
-    Topic, Urgency, UserAgentId,
+    KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic, Urgency,
+    UserAgentId,
 };
 
 use crate::storage::Usage;
+use crate::storage::portable::PortableMessage;
 use crate::storage::queue::{Share, Stored, Subscription, UserAgent, Waiting};
+use crate::storage::spelling::{Fields, put_content_header, put_text};
+
+pub(super) use crate::storage::spelling::Unreadable;
 
 /// The format that this code writes, and the newest that it reads.
 pub(super) const FORMAT: u32 = 1;
@@ -29,11 +33,6 @@ pub(super) const SEALING_KEY_KEY: &[u8] = b"msealing-key";
 pub(super) const SEALING_FINGERPRINT_KEY: &[u8] = b"msealing-fingerprint";
 
 const NO_TIME: u64 = u64::MAX;
-const NO_TEXT: u16 = u16::MAX;
-
-/// What a stored value says that this code cannot read.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Unreadable;
 
 /// `q`, user agent, number; the record is number 0.
 pub(super) fn queue_key(user_agent: UserAgentId, number: MessageNumber) -> [u8; 25] {
@@ -50,6 +49,15 @@ pub(super) fn number_of(key: &[u8]) -> Result<MessageNumber, Unreadable> {
         .and_then(|n| n.try_into().ok())
         .ok_or(Unreadable)?;
     Ok(MessageNumber(u64::from_be_bytes(number)))
+}
+
+/// Of a key that [`queue_key`] made: whose, and which of its values.
+pub(super) fn queue_of(key: &[u8]) -> Result<(UserAgentId, MessageNumber), Unreadable> {
+    let user_agent = key
+        .get(1..17)
+        .and_then(|id| id.try_into().ok())
+        .ok_or(Unreadable)?;
+    Ok((UserAgentId(user_agent), number_of(key)?))
 }
 
 /// `s`, milliseconds, user agent.
@@ -154,19 +162,7 @@ pub(super) fn encode_message(stored: &Stored) -> Vec<u8> {
     value.push(message.urgency as u8);
     value.push(stored.sealed_by);
     put_text(&mut value, stored.topic.as_ref().map(Topic::as_str));
-    let (coding, first, second) = match &content.coding {
-        Coding::Absent => (0, None, None),
-        Coding::Aes128gcm => (1, None, None),
-        Coding::Aesgcm {
-            encryption,
-            crypto_key,
-        } => (2, Some(&**encryption), Some(&**crypto_key)),
-        Coding::Other(name) => (3, Some(&**name), None),
-    };
-    value.push(coding);
-    put_text(&mut value, first);
-    put_text(&mut value, second);
-    put_text(&mut value, content.media_type.as_deref());
+    put_content_header(&mut value, content);
     value.extend(&content.body);
     value
 }
@@ -176,6 +172,7 @@ pub(super) struct Read {
     pub(super) message: PushMessage,
     topic: Option<Topic>,
     expires_at_ms: u64,
+    sealed_by: u8,
 }
 
 impl Read {
@@ -187,16 +184,9 @@ impl Read {
         let accepted_at_ms = fields.number()?;
         let expires_at_ms = fields.number()?;
         let urgency = Urgency::from_u8(fields.byte()?).ok_or(Unreadable)?;
-        let _sealed_by = fields.byte()?;
+        let sealed_by = fields.byte()?;
         let topic = fields.text()?.map(|text| Topic::parse(text).ok_or(Unreadable));
-        let coding = fields.byte()?;
-        let (first, second) = (fields.text()?, fields.text()?);
-        let media_type = fields.text()?.map(Into::into);
-        let content = Content {
-            coding: coding_of(coding, first, second)?,
-            media_type,
-            body: Bytes::copy_from_slice(fields.0),
-        };
+        let content = fields.content_header()?.with(Bytes::copy_from_slice(fields.0));
         let message = PushMessage {
             id: MessageId { number, nonce },
             subscription,
@@ -210,7 +200,23 @@ impl Read {
             message,
             topic: topic.transpose()?,
             expires_at_ms,
+            sealed_by,
         })
+    }
+
+    /// As it travels to another storage.
+    pub(super) fn portable(self) -> PortableMessage {
+        let message = self.message;
+        PortableMessage {
+            id: message.id,
+            subscription: message.subscription,
+            urgency: message.urgency,
+            topic: self.topic,
+            accepted_at_ms: message.accepted_at_ms,
+            expires_at_ms: self.expires_at_ms,
+            sealed_by: self.sealed_by,
+            content: message.content,
+        }
     }
 
     /// Its entry in the index.
@@ -223,63 +229,16 @@ impl Read {
             message: None,
             body_bytes: u32::try_from(self.message.content.body.len()).unwrap_or(u32::MAX),
             urgency: self.message.urgency,
+            sealed_by: self.sealed_by,
         }
-    }
-}
-
-fn coding_of(coding: u8, first: Option<&str>, second: Option<&str>) -> Result<Coding, Unreadable> {
-    Ok(match (coding, first, second) {
-        (0, None, None) => Coding::Absent,
-        (1, None, None) => Coding::Aes128gcm,
-        (2, Some(encryption), Some(crypto_key)) => Coding::Aesgcm {
-            encryption: encryption.into(),
-            crypto_key: crypto_key.into(),
-        },
-        (3, Some(name), None) => Coding::Other(name.into()),
-        _ => return Err(Unreadable),
-    })
-}
-
-/// Length and bytes. A text comes from one header field, which is far shorter than 64 KiB.
-fn put_text(value: &mut Vec<u8>, text: Option<&str>) {
-    let length = text.map_or(NO_TEXT, |text| text.len().min(usize::from(NO_TEXT - 1)) as u16);
-    value.extend(length.to_be_bytes());
-    let bytes = text.unwrap_or_default().as_bytes();
-    value.extend(&bytes[..bytes.len().min(usize::from(length))]);
-}
-
-/// What is left to read of a value.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Unreadable> {
-        let (array, rest) = self.0.split_first_chunk().ok_or(Unreadable)?;
-        self.0 = rest;
-        Ok(*array)
-    }
-
-    fn byte(&mut self) -> Result<u8, Unreadable> {
-        self.array().map(|[byte]| byte)
-    }
-
-    fn number(&mut self) -> Result<u64, Unreadable> {
-        self.array().map(u64::from_be_bytes)
-    }
-
-    fn text(&mut self) -> Result<Option<&'a str>, Unreadable> {
-        let length = self.array().map(u16::from_be_bytes)?;
-        if length == NO_TEXT {
-            return Ok(None);
-        }
-        let (text, rest) = self.0.split_at_checked(usize::from(length)).ok_or(Unreadable)?;
-        self.0 = rest;
-        std::str::from_utf8(text).map(Some).map_err(|_| Unreadable)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use push_protocol::{Coding, Content};
 
     use super::*;
 

@@ -21,6 +21,7 @@ mod disk;
 mod journal;
 mod layout;
 mod readers;
+mod scan;
 mod steps;
 mod store;
 #[cfg(test)]
@@ -169,6 +170,13 @@ impl Embedded {
     async fn keep(&self, key: &'static [u8], value: Vec<u8>) -> Result<(), StorageError> {
         let (done, wait) = oneshot::channel();
         self.order(Order::Own(key, value, done))?;
+        wait.await.unwrap_or_else(|_| Err(self.ended()))
+    }
+
+    /// Resolves when everything that was decided before is durable.
+    async fn sync(&self) -> Result<(), StorageError> {
+        let (done, wait) = oneshot::channel();
+        self.order(Order::Sync(done))?;
         wait.await.unwrap_or_else(|_| Err(self.ended()))
     }
 

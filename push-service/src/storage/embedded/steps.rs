@@ -8,9 +8,11 @@ use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentI
 use tokio::sync::oneshot;
 
 use super::layout::SEALING_FINGERPRINT_KEY;
+use super::store::Store;
 use super::writer::Order;
 use super::{Answer, Embedded};
 use crate::defaults::SWEEP_LOOK_BACK;
+use crate::storage::portable::{Cursor, Exported, Imported, Place, Portable};
 use crate::storage::queue::{Changes, Step, Taken, Turned, UserAgent};
 use crate::storage::{
     Attached, Confirm, Enqueue, Enqueued, Manner, PageRequest, Paged, Refreshed, Removal, Seat, Storage,
@@ -168,6 +170,36 @@ impl Storage for Embedded {
             Some(first) if in_use != Some(*first) => self.keep(SEALING_FINGERPRINT_KEY, first.to_vec()).await,
             _ => Ok(()),
         }
+    }
+
+    async fn is_empty(&self) -> Result<bool, StorageError> {
+        self.pass().await?;
+        self.readers.read(Store::is_empty).await
+    }
+
+    async fn export(&self, after: Option<&Cursor>, bytes: usize) -> Result<Exported, StorageError> {
+        let after = after.map(Place::of).transpose()?;
+        self.pass().await?;
+        let now = self.shared.clock.now();
+        self.readers
+            .read(move |store| store.export(after, bytes, now))
+            .await
+    }
+
+    async fn import(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError> {
+        let mut imported = Imported::default();
+        for part in user_agents {
+            self.room.check(self.shared.clock.now())?;
+            let step = |state: &mut UserAgent, now| state.import_record(&part, now);
+            imported += self.step(part.user_agent, Answer::AtOnce, step).await?;
+            for message in &part.messages {
+                let until_ms = part.retained_until_ms;
+                let step = |state: &mut UserAgent, now| state.import_message(message, until_ms, now);
+                imported += self.step(part.user_agent, Answer::AtOnce, step).await?;
+            }
+        }
+        self.sync().await?;
+        Ok(imported)
     }
 
     async fn close(&self) -> Result<(), StorageError> {

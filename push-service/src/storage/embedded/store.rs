@@ -225,10 +225,10 @@ fn open_error(directory: &Path, error: fjall::Error) -> OpenError {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-fn read_error(error: fjall::Error) -> StorageError {
+pub(super) fn read_error(error: fjall::Error) -> StorageError {
     StorageError::Unavailable(format!("the store cannot be read: {error}"))
 }
 
-fn unreadable(_: Unreadable) -> StorageError {
+pub(super) fn unreadable(_: Unreadable) -> StorageError {
     StorageError::Unavailable("the store has a value that this version cannot read".to_owned())
 }

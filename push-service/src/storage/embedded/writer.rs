@@ -52,6 +52,8 @@ pub(super) enum Order {
     Own(&'static [u8], Vec<u8>, Done),
     /// Nothing but an answer, when all that came before is in the store.
     Pass(oneshot::Sender<()>),
+    /// A sync of all that came before, and an answer.
+    Sync(Done),
     /// Sync, answer, end.
     Close(Done),
 }
@@ -104,6 +106,7 @@ struct Turn {
     steps: Vec<Request>,
     own: Vec<(&'static [u8], Vec<u8>, Done)>,
     passing: Vec<oneshot::Sender<()>>,
+    syncing: Vec<Done>,
     close: Option<Done>,
 }
 
@@ -172,6 +175,9 @@ impl Writer {
         for passing in turn.passing {
             let _ = passing.send(());
         }
+        for done in turn.syncing {
+            let _ = done.send(outcome.clone().and_then(|()| self.sync()));
+        }
     }
 
     fn write(&mut self, turn: &Turn) -> Result<(), StorageError> {
@@ -234,6 +240,7 @@ impl Turn {
             Order::Step(request) => self.steps.push(request),
             Order::Own(key, value, done) => self.own.push((key, value, done)),
             Order::Pass(passing) => self.passing.push(passing),
+            Order::Sync(done) => self.syncing.push(done),
             Order::Close(done) => self.close = Some(done),
         }
     }

@@ -104,6 +104,7 @@ impl UserAgent {
             topic: topic.map(Box::new),
             body_bytes: count(message.content.body.len()),
             urgency: message.urgency,
+            sealed_by,
             message: Some(Arc::clone(&message)),
         };
         changes.usage.messages += 1;
@@ -180,6 +181,6 @@ pub(super) fn newcomer_bytes(request: &Enqueue) -> u64 {
     counted_bytes(request.content.body.len() as u64)
 }
 
-fn count(items: usize) -> u32 {
+pub(super) fn count(items: usize) -> u32 {
     u32::try_from(items).unwrap_or(u32::MAX)
 }

@@ -23,6 +23,8 @@ pub(in crate::storage) struct Waiting {
     pub(in crate::storage) message: Option<Arc<PushMessage>>,
     pub(in crate::storage) body_bytes: u32,
     pub(in crate::storage) urgency: Urgency,
+    /// The sealing key under which its message URLs stand.
+    pub(in crate::storage) sealed_by: u8,
 }
 
 impl Waiting {

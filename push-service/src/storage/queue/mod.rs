@@ -8,6 +8,7 @@
 //!
 //! **Invariant:** the changes of a user agent's steps, applied in the order of the steps, are its state.
 
+mod carry;
 mod enqueue;
 mod eviction;
 mod index;
@@ -171,7 +172,7 @@ impl UserAgent {
         })
     }
 
-    fn subscription(&self, id: SubscriptionId) -> Option<&Subscription> {
+    pub(super) fn subscription(&self, id: SubscriptionId) -> Option<&Subscription> {
         let place = self.subscriptions.binary_search_by_key(&id, |s| s.id).ok()?;
         self.subscriptions.get(place)
     }

@@ -1,5 +1,202 @@
-//! Storage in Redis, which several nodes share.
+//! Storage in Redis: nodes that share nothing else are one service.
+//!
+//! Each step is one script that runs inside Redis, on keys of one hash slot, in one round trip (PR-31). So any node takes
+//! any request, and a node that is killed takes nothing with it. The rules are those of `queue`, told in Lua: the contract
+//! suite holds both to the same sentences.
+//!
+//! ```text
+//!   step ──► links: the primary of the user agent's bucket ──► script: decides, writes, publishes
+//!                                                                │ answer        │ wake-up, if the seat is another node's
+//!              the seat is ours: announce ◄──────────────────────┘               ▼
+//!              wake_ups: announce ◄─────────────────────────── sharded pub/sub of the node that has it
+//! ```
+//!
+//! What a 201 is worth is Redis's own persistence and replication, and `storage.redis.wait_replicas` (PR-33). Time is
+//! Redis's own (PR-30). Every key expires: an abandoned user agent vanishes without a sweep (PR-29).
 
-#[allow(dead_code, unused_imports)]
+mod answers;
+mod due;
+mod founding;
+mod layout;
 mod links;
+mod moving;
+mod scripts;
+mod steps;
+#[cfg(test)]
+mod tests;
 pub mod url;
+mod wake_ups;
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use self::due::Due;
+pub use self::founding::Found;
+use self::links::{Hear as _, Primaries, Work};
+use self::scripts::Scripts;
+use self::url::RedisUrl;
+use self::wake_ups::Ear;
+use super::clock::{Clock, SystemClock};
+use super::{Announce, StorageError};
+use crate::defaults::{CLUSTER_INLINE_BYTES, REDIS_PREFIX, RETENTION, WAIT_REPLICAS};
+
+/// How a store in Redis is opened.
+pub struct Options {
+    /// Where it is.
+    pub url: RedisUrl,
+    /// How many replicas must have what a step confirms (PR-33).
+    pub wait_replicas: u32,
+    /// Whether it must be on the primary's disk, and on theirs.
+    pub wait_aof: bool,
+    /// Authorities that are trusted instead of the machine's: a PEM file.
+    pub ca: Option<PathBuf>,
+    /// What the names of all keys begin with.
+    pub prefix: String,
+    /// Who is told.
+    pub announce: Arc<dyn Announce>,
+    /// The half of this process's seats that is the same for all of them.
+    pub incarnation: u64,
+    /// How long an abandoned record is kept (PR-29).
+    pub retention: Duration,
+    /// Bodies up to this size travel in wake-ups, larger ones are read (PR-13).
+    pub inline_bytes: u32,
+    /// The time of each step, instead of Redis's own: for tests.
+    pub clock: Option<Arc<dyn Clock>>,
+}
+
+impl Options {
+    /// The store at `url` as it is found by default.
+    pub fn new(url: RedisUrl, announce: Arc<dyn Announce>) -> Self {
+        let incarnation = announce.incarnation();
+        Self {
+            url,
+            wait_replicas: WAIT_REPLICAS,
+            wait_aof: false,
+            ca: None,
+            prefix: REDIS_PREFIX.to_owned(),
+            announce,
+            incarnation,
+            retention: RETENTION,
+            inline_bytes: CLUSTER_INLINE_BYTES as u32,
+            clock: None,
+        }
+    }
+}
+
+impl Options {
+    async fn connect(&self) -> Result<Primaries, StorageError> {
+        let options = links::Options {
+            wait_replicas: self.wait_replicas,
+            wait_aof: self.wait_aof,
+            ca: self.ca.clone(),
+        };
+        Primaries::connect(&self.url, &options).await
+    }
+}
+
+/// Queues and subscriptions in Redis.
+pub struct Redis {
+    primaries: Arc<Primaries>,
+    scripts: Scripts,
+    prefix: String,
+    announce: Arc<dyn Announce>,
+    incarnation: u64,
+    incarnation_bytes: [u8; 8],
+    retention: Duration,
+    inline_bytes: u32,
+    clock: Option<Arc<dyn Clock>>,
+    /// What the steps wait for that have to be confirmed.
+    confirmed: Work,
+    due: Due,
+    tasks: std::sync::Mutex<JoinSet<()>>,
+}
+
+impl Redis {
+    /// Connects, makes a store if Redis holds none, and begins to listen for wake-ups.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the operator: Redis does not answer, is too old, may evict keys, or holds a newer store.
+    pub async fn open(options: Options) -> Result<Self, StorageError> {
+        let waits = options.wait_replicas > 0 || options.wait_aof;
+        let confirmed = if waits { Work::Confirmed } else { Work::Step };
+        let primaries = Arc::new(options.connect().await?);
+        match founding::found(&primaries, &options.prefix).await? {
+            Found::Nothing => tracing::info!("Redis held no store: made one"),
+            Found::Store => {}
+            Found::Ruin(buckets) => tracing::error!(
+                buckets,
+                "part of the store has lost its mark: Redis came back without its data. Requests about it are answered 503 \
+                 until the data is back; `push-service storage begin-anew` gives up what was lost"
+            ),
+        }
+        let redis = Self {
+            primaries,
+            scripts: Scripts::new(),
+            prefix: options.prefix,
+            announce: options.announce,
+            incarnation: options.incarnation,
+            incarnation_bytes: options.incarnation.to_be_bytes(),
+            retention: options.retention,
+            inline_bytes: options.inline_bytes,
+            clock: options.clock,
+            confirmed,
+            due: Due::default(),
+            tasks: std::sync::Mutex::default(),
+        };
+        redis.start();
+        Ok(redis)
+    }
+
+    /// Gives up what was lost: sets the marks that are missing, and says how many.
+    ///
+    /// # Errors
+    ///
+    /// If Redis does not answer.
+    pub async fn begin_anew(options: &Options) -> Result<usize, StorageError> {
+        let primaries = options.connect().await?;
+        founding::begin_anew(&primaries, &options.prefix).await
+    }
+
+    /// Starts what runs beside the steps.
+    fn start(&self) {
+        let ear = Arc::new(Ear {
+            announce: Arc::clone(&self.announce),
+            incarnation: self.incarnation,
+        });
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let (primaries, prefix, incarnation) =
+            (Arc::clone(&self.primaries), self.prefix.clone(), self.incarnation);
+        let hear = Arc::clone(&ear);
+        tasks.spawn(async move {
+            let channel = move |bucket| layout::channel(&prefix, bucket, incarnation).into_bytes();
+            primaries.listen(channel, hear).await;
+        });
+        let (primaries, prefix) = (Arc::clone(&self.primaries), self.prefix.clone());
+        tasks.spawn(async move {
+            let mark = move |bucket| layout::mark(&prefix, bucket).into_bytes();
+            primaries.look(mark, move |buckets| ear.gap(buckets)).await;
+        });
+    }
+
+    /// Ends what runs beside the steps.
+    async fn end(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
+    }
+
+    fn retention_ms(&self) -> u64 {
+        self.retention.as_millis() as u64
+    }
+
+    /// This node's idea of the time, for what needn't be exact.
+    fn now_ms(&self) -> u64 {
+        match &self.clock {
+            Some(clock) => clock.now_us() / 1_000,
+            None => SystemClock.now_us() / 1_000,
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Whole channels over an in-memory connection: what a user agent sees, whatever storage and its own reading do.
 
-mod rig;
+pub(crate) mod rig;
+mod trouble;
 
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ async fn trouble_is_not_unknown() {
     let uaid = agent.hello(None).await;
     agent.register(1).await;
 
-    rig.trouble(true);
+    rig.storage.trouble(true);
     agent
         .send(&json!({"messageType": "register", "channelID": name(2)}))
         .await;
@@ -78,7 +79,7 @@ async fn trouble_is_not_unknown() {
     other.send(&json!({"messageType": "hello", "uaid": uaid})).await;
     assert_eq!(other.closed().await, 1013);
 
-    rig.trouble(false);
+    rig.storage.trouble(false);
     let mut agent = rig.connect();
     assert_eq!(agent.hello(Some(&uaid)).await, uaid);
 }
@@ -92,11 +93,11 @@ async fn acknowledgements_survive_trouble() {
     let subscription = agent.register(1).await;
     rig.push(subscription, b"x").await;
     let message = agent.receive().await;
-    rig.trouble(true);
+    rig.storage.trouble(true);
     agent.acknowledge(&message).await;
     agent.ping().await;
     assert_eq!(rig.waiting(), 1);
-    rig.trouble(false);
+    rig.storage.trouble(false);
     rig.until(|rig| rig.waiting() == 0).await;
 }
 
@@ -209,10 +210,10 @@ async fn the_newer_channel_hears_whatever_the_order() {
     let subscription = agent.register(1).await;
     agent.close().await;
 
-    let go = rig.hold_attach();
+    let go = rig.storage.attach.next();
     let mut old = rig.connect();
     old.send(&json!({"messageType": "hello", "uaid": uaid})).await;
-    rig.until(Rig::attach_is_held).await;
+    rig.until(|rig| rig.storage.attach.has_come()).await;
     let mut new = rig.connect();
     new.hello(Some(&uaid)).await;
     go.send(()).unwrap();
@@ -276,11 +277,11 @@ async fn a_register_under_way_is_answered_first() {
     let rig = Rig::new();
     let mut agent = rig.connect();
     agent.hello(None).await;
-    let go = rig.hold_subscribe();
+    let go = rig.storage.subscribe.next();
     agent
         .send(&json!({"messageType": "register", "channelID": name(1)}))
         .await;
-    rig.until(Rig::subscribe_is_held).await;
+    rig.until(|rig| rig.storage.subscribe.has_come()).await;
     let draining = rig.drain(Duration::ZERO);
     let answered = async {
         tokio::task::yield_now().await;

@@ -5,8 +5,7 @@
 
 use std::ops::Range;
 
-/// How many there are. Fixed: it is part of the layout. Source: PR-13.
-pub(in crate::storage::redis) const BUCKETS: u16 = 1_024;
+use crate::storage::BUCKETS;
 
 /// Hash slots of a Redis Cluster. Source: its specification.
 pub(super) const SLOTS: u16 = 16_384;

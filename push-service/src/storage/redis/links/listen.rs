@@ -21,7 +21,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Primaries;
-use super::buckets::{BUCKETS, Bucket};
+use super::buckets::Bucket;
 use super::discovery::explained;
 use super::link::said;
 use super::primary::Primary;
@@ -29,6 +29,7 @@ use super::topology::Map;
 use crate::defaults::{
     REDIS_ANSWER_WITHIN, REDIS_PAUSE_FIRST, REDIS_PAUSE_LONGEST, REDIS_PING_EVERY, REDIS_SUBSCRIBE_BATCH,
 };
+use crate::storage::BUCKETS;
 
 /// Who is told. Called where messages are read: must return at once.
 pub(in crate::storage::redis) trait Hear: Send + Sync + 'static {

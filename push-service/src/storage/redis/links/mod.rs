@@ -44,7 +44,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::AbortOnDropHandle;
 
-pub(in crate::storage::redis) use self::buckets::{BUCKETS, Bucket};
+pub(in crate::storage::redis) use self::buckets::Bucket;
 use self::listen::Ears;
 pub(in crate::storage::redis) use self::listen::Hear;
 use self::look::Health;
@@ -78,6 +78,19 @@ pub(in crate::storage::redis) struct Primaries {
 }
 
 impl Primaries {
+    /// The lowest bucket of each primary, in order: what is asked of these is asked of every server once.
+    pub(in crate::storage::redis) fn first_buckets(&self) -> Vec<Bucket> {
+        let topology = self.map.now();
+        let first = |primary: &_| topology.buckets_of(primary).first().copied();
+        let mut firsts: Vec<_> = topology
+            .primaries
+            .iter()
+            .filter_map(|primary| first(primary))
+            .collect();
+        firsts.sort_unstable();
+        firsts
+    }
+
     /// A place for one step.
     fn place(&self) -> Result<SemaphorePermit<'_>, StorageError> {
         self.places

@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::buckets::{BUCKETS, Bucket};
+use super::buckets::Bucket;
 use super::confirmed::Confirmation;
 use super::discovery::Discovery;
 use super::link::Door;
 use super::primary::Primary;
 use crate::defaults::{REDIS_REFRESH_APART, REDIS_STRANGERS, REDIS_WATCH_EVERY};
+use crate::storage::BUCKETS;
 use crate::storage::redis::url::Address;
 
 /// Which primary has which bucket, as of one moment.

@@ -5,6 +5,7 @@ use push_tests::redis::gate::{Way, Which};
 
 use super::*;
 use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_STEP_WITHIN, REDIS_STEPS_UNDER_WAY};
+use crate::storage::BUCKETS;
 
 const BUCKET: u16 = 7;
 

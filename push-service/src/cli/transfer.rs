@@ -1,0 +1,133 @@
+//! `export`, `import` and `keys show`: what they say to the operator, and what their exit codes mean.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+
+use super::{FAILED, MISCONFIGURED, OK, complain, serve};
+use crate::config::Config;
+use crate::logging;
+use crate::service::transfer::{self, MoveError, Place};
+use crate::storage::Imported;
+
+/// Writes everything to a file.
+pub(super) fn export(config: &Config, file: &Path) -> u8 {
+    run("nothing was exported", async {
+        let (counts, left_behind) = transfer::export(config, &place(file)).await?;
+        eprintln!(
+            "Exported {} user agents, {} subscriptions and {} messages.",
+            counts.user_agents, counts.subscriptions, counts.messages
+        );
+        if left_behind.expired + left_behind.abandoned > 0 {
+            eprintln!(
+                "Left behind, because their time was over: {} messages, and {} user agents that were abandoned.",
+                left_behind.expired, left_behind.abandoned
+            );
+        }
+        eprintln!(
+            "The endpoints work only with the sealing keys, which are not in the file: `push-service keys show`."
+        );
+        Ok(())
+    })
+}
+
+/// Takes everything in from a file.
+pub(super) fn import(config: &Config, file: &Path, merge: bool) -> u8 {
+    run("the import did not come to its end", async {
+        let imported = transfer::import(config, &place(file), merge).await?;
+        eprint!("{}", report(imported));
+        Ok(())
+    })
+}
+
+/// The keys alone on standard output, one a line, so that a script can take them; how to use them on standard error.
+pub(super) fn show_keys(config: &Config) -> u8 {
+    run("the keys can't be shown", async {
+        let keys = transfer::sealing_keys(config).await?;
+        if keys.is_empty() {
+            return Err(MoveError::Refused("no sealing keys are configured".to_owned()));
+        }
+        for key in keys {
+            println!("{}", key.to_base64url());
+        }
+        eprintln!(
+            "\nThese are secrets: whoever has them can read and forge the URLs of every subscription. Put all of them in\n\
+             security.sealing_keys where the subscriptions go, in this order: the first seals, all open."
+        );
+        Ok(())
+    })
+}
+
+fn report(imported: Imported) -> String {
+    let Imported {
+        subscriptions,
+        messages,
+        present,
+        in_the_way,
+        expired,
+        abandoned,
+    } = imported;
+    let mut text = format!("Imported {subscriptions} subscriptions and {messages} messages.\n");
+    let rows = [
+        (present, "subscriptions and messages were there already"),
+        (
+            in_the_way,
+            "stood in the way of something that is there, and were left out",
+        ),
+        (expired, "messages had expired meanwhile"),
+        (
+            abandoned,
+            "subscriptions and messages were of user agents that nobody used for longer than their retention",
+        ),
+    ];
+    for (number, what) in rows.into_iter().filter(|(number, _)| *number > 0) {
+        text.push_str(&format!("{number} {what}.\n"));
+    }
+    text
+}
+
+fn place(file: &Path) -> Place {
+    match file {
+        file if file == Path::new("-") => Place::Standard,
+        file => Place::File(PathBuf::from(file)),
+    }
+}
+
+fn run(trouble: &str, work: impl Future<Output = Result<(), MoveError>>) -> u8 {
+    if let Err(error) = logging::init() {
+        return complain("the log's filter is refused", &error, MISCONFIGURED);
+    }
+    let runtime = match serve::runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain("the runtime does not start", &error, FAILED),
+    };
+    match runtime.block_on(work) {
+        Ok(()) => OK,
+        Err(error @ MoveError::Refused(_)) => complain(trouble, &error, MISCONFIGURED),
+        Err(error @ MoveError::Failed(_)) => complain(trouble, &error, FAILED),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PR-37: the report names what was not taken in, and why, and nothing that did not happen.
+    #[test]
+    fn a_report_names_what_was_left_out() {
+        let imported = Imported {
+            subscriptions: 3,
+            messages: 5,
+            expired: 2,
+            ..Imported::default()
+        };
+        let expected = "Imported 3 subscriptions and 5 messages.\n2 messages had expired meanwhile.\n";
+        assert_eq!(report(imported), expected);
+    }
+
+    /// A dash is the standard stream, anything else a file.
+    #[test]
+    fn a_dash_is_the_standard_stream() {
+        assert_eq!(place(Path::new("-")), Place::Standard);
+        assert_eq!(place(Path::new("./-")), Place::File("./-".into()));
+    }
+}

@@ -1,0 +1,163 @@
+//! Sessions compared with storage: each once in a period, and at once where wake-ups may have been lost (PR-14).
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use push_protocol::UserAgentId;
+use push_protocol::session::WakeUp;
+use tokio::sync::Notify;
+use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until};
+
+use super::owed::{Buckets, Owed};
+use crate::broker::Broker;
+use crate::channels::{Registry, SHARDS, Seated};
+use crate::defaults::{
+    CHANNEL_TICK, PAUSE_NOTICED, RECONCILE_BATCH, RECONCILE_PER_SECOND, STORAGE_RETRY_AFTER,
+};
+use crate::metrics::Compared;
+use crate::storage::{Announce, Refreshed, Seat, bucket};
+
+/// Compares the sessions of a node with the storage that it shares. Storage tells it of wake-ups and of gaps.
+///
+/// **Invariant:** a session is owed a comparison from a gap, or its turn in the period, until storage has answered one
+/// that was asked later.
+pub struct Reconciler {
+    registry: Arc<Registry>,
+    every: Duration,
+    owed: Owed,
+    noted: Notify,
+}
+
+impl Reconciler {
+    /// Compares each session once in `every`, when it runs.
+    pub fn new(registry: Arc<Registry>, every: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            registry,
+            every,
+            owed: Owed::new(),
+            noted: Notify::new(),
+        })
+    }
+
+    /// Compares for as long as it's polled. Once dropped, a comparison that was under way may have taken a free seat for
+    /// a session that has ended, as a crash leaves one.
+    pub async fn run(&self, broker: &Broker) {
+        tokio::join!(
+            self.keep_period(),
+            self.watch_for_pauses(),
+            self.pay_what_is_owed(broker)
+        );
+    }
+
+    /// One shard after the other is owed a comparison, spread evenly over the period.
+    async fn keep_period(&self) {
+        let mut turns = tokio::time::interval(self.every / SHARDS as u32);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for shard in (0..SHARDS).cycle() {
+            turns.tick().await;
+            self.owed.note(shard, &Buckets::ALL);
+            self.noted.notify_one();
+        }
+    }
+
+    /// A process that stood still may have been given up by whoever sends it wake-ups. Looks at two clocks: one of them
+    /// stands still too while the machine sleeps.
+    async fn watch_for_pauses(&self) {
+        let mut heartbeat = tokio::time::interval(CHANNEL_TICK);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = (Instant::now(), SystemTime::now());
+        loop {
+            heartbeat.tick().await;
+            let now = (Instant::now(), SystemTime::now());
+            let slept = now.1.duration_since(last.1).unwrap_or_default();
+            if slept.max(now.0 - last.0) > CHANNEL_TICK + PAUSE_NOTICED {
+                tracing::warn!("the process stood still: comparing every session with storage");
+                self.note_gap(&Buckets::ALL);
+            }
+            last = now;
+        }
+    }
+
+    async fn pay_what_is_owed(&self, broker: &Broker) {
+        loop {
+            match self.owed.take() {
+                Some((shard, buckets)) => self.compare(broker, shard, &buckets).await,
+                None => self.noted.notified().await,
+            }
+        }
+    }
+
+    /// Compares the sessions of one shard that are in these buckets.
+    async fn compare(&self, broker: &Broker, shard: usize, buckets: &Buckets) {
+        let sessions = self
+            .registry
+            .seated(shard, |user_agent| buckets.covers(user_agent));
+        let mut left = sessions.as_slice();
+        while !left.is_empty() {
+            let (batch, rest) = left.split_at(left.len().min(RECONCILE_BATCH));
+            let next = Instant::now() + self.pace(batch.len());
+            let held: Vec<_> = batch
+                .iter()
+                .map(|session| (session.user_agent, session.seat))
+                .collect();
+            match broker.refresh(&held).await {
+                Ok(refreshed) => self.tell(broker, batch, &refreshed).await,
+                Err(_) => {
+                    // The rest would meet the same trouble: all of it is owed still.
+                    self.owe(shard, left);
+                    return sleep(STORAGE_RETRY_AFTER).await;
+                }
+            }
+            left = rest;
+            sleep_until(next).await;
+        }
+    }
+
+    /// How long a batch should take: a node with so many sessions that the period would be missed hurries.
+    fn pace(&self, sessions: usize) -> Duration {
+        let needed = 2.0 * self.registry.count() as f64 / self.every.as_secs_f64();
+        Duration::from_secs_f64(sessions as f64 / needed.max(RECONCILE_PER_SECOND.into()))
+    }
+
+    async fn tell(&self, broker: &Broker, batch: &[Seated], refreshed: &[Refreshed]) {
+        for (session, refreshed) in batch.iter().zip(refreshed) {
+            let compared = self.registry.compared(session, *refreshed);
+            broker.metrics().compared(compared);
+            // Storage gave it the seat that it had given up.
+            if compared == Compared::Gone && matches!(refreshed, Refreshed::Held { .. }) {
+                broker.release(session.user_agent, session.seat).await;
+            }
+        }
+    }
+
+    fn owe(&self, shard: usize, sessions: &[Seated]) {
+        let mut buckets = Buckets::NONE;
+        for session in sessions {
+            buckets.insert(bucket(session.user_agent));
+        }
+        self.owed.note(shard, &buckets);
+    }
+
+    fn note_gap(&self, buckets: &Buckets) {
+        self.owed.note_everywhere(buckets);
+        self.noted.notify_one();
+    }
+}
+
+impl Announce for Reconciler {
+    fn incarnation(&self) -> u64 {
+        self.registry.incarnation()
+    }
+
+    fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
+        self.registry.announce(user_agent, seat, wake_up);
+    }
+
+    fn gap(&self, buckets: &[u16]) {
+        let mut gap = Buckets::NONE;
+        for bucket in buckets {
+            gap.insert(*bucket);
+        }
+        self.note_gap(&gap);
+    }
+}

@@ -1,0 +1,278 @@
+//! User agents move from one storage to another and lose nothing (PR-37).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use push_protocol::{Coding, KeyDigest, MessageId, Ttl, Urgency};
+
+use super::rig::{Rig, Told, enqueue, name, seat, subscribe, subscription, topic, user_agent};
+use crate::defaults::RETENTION;
+use crate::storage::clock::Clock;
+use crate::storage::memory::Memory;
+use crate::storage::{
+    Announce, Cursor, Enqueue, Enqueued, Imported, Portable, Storage, Subscribe, Subscribed,
+};
+
+/// Another storage by the same clock, and empty.
+fn elsewhere(rig: &Rig) -> Rig {
+    let clock = Arc::clone(&rig.clock);
+    let mut other = Rig::new(|announce, _| {
+        let announce: Arc<dyn Announce> = announce;
+        Arc::new(Memory::new(
+            announce,
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            RETENTION,
+        ))
+    });
+    other.clock = clock;
+    other
+}
+
+/// Everything, its parts put together.
+async fn exported(storage: &dyn Storage, bytes: usize) -> Vec<Portable> {
+    let mut all: BTreeMap<_, Portable> = BTreeMap::new();
+    let mut after: Option<Cursor> = None;
+    loop {
+        let page = storage.export(after.as_ref(), bytes).await.unwrap();
+        for part in page.user_agents {
+            let Some(known) = all.get_mut(&part.user_agent) else {
+                all.insert(part.user_agent, part);
+                continue;
+            };
+            for message in part.messages {
+                if !known.messages.contains(&message) {
+                    known.messages.push(message);
+                }
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            return all.into_values().map(with_last).collect();
+        }
+    }
+}
+
+/// Some storages count the last number from the messages.
+fn with_last(mut whole: Portable) -> Portable {
+    let last = whole.messages.last().map(|message| message.id.number);
+    whole.last = whole.last.max(last.unwrap_or_default());
+    whole
+}
+
+/// Two user agents with a bit of everything.
+async fn fill(rig: &Rig) -> Vec<MessageId> {
+    let restricted = Subscribe {
+        key: Some(KeyDigest([5; 32])),
+        ..subscribe(1, 1)
+    };
+    rig.storage.subscribe(restricted).await.unwrap();
+    rig.advance(Duration::from_secs(2));
+    rig.subscribed(1, 2).await;
+    rig.subscribed(2, 3).await;
+    let mut ids = vec![rig.stored(enqueue(1, 1, b"first")).await];
+    let urgent = Enqueue {
+        urgency: Urgency::High,
+        topic: topic("news"),
+        ttl: Ttl::from_secs(60),
+        sealed_by: 77,
+        ..enqueue(1, 2, b"second")
+    };
+    ids.push(rig.stored(urgent).await);
+    let mut legacy = enqueue(1, 1, b"third");
+    legacy.content.coding = Coding::Aesgcm {
+        encryption: "salt=c2FsdA".into(),
+        crypto_key: "dh=ZGg".into(),
+    };
+    legacy.content.media_type = Some("text/plain".into());
+    ids.push(rig.stored(legacy).await);
+    ids
+}
+
+async fn moved(from: &Rig, to: &Rig) {
+    let ids = fill(from).await;
+    let user_agents = exported(&*from.storage, usize::MAX).await;
+    assert_eq!(user_agents.len(), 2);
+    let imported = to.storage.import(user_agents.clone()).await.unwrap();
+    let expected = Imported {
+        subscriptions: 3,
+        messages: 3,
+        ..Imported::default()
+    };
+    assert_eq!(imported, expected);
+    assert_eq!(exported(&*to.storage, usize::MAX).await, user_agents);
+    assert_eq!(to.usage().await, from.usage().await);
+
+    let there = from.attached(1, seat(1)).await;
+    let here = to.attached(1, seat(1)).await;
+    assert_eq!(here.messages, there.messages);
+    let kept = to.storage.subscribe(subscribe(2, 3)).await.unwrap();
+    assert_eq!(kept, Subscribed::Kept(subscription(3)));
+    let newer = Enqueue {
+        topic: topic("news"),
+        ..enqueue(1, 2, b"newer")
+    };
+    let stored = to.storage.enqueue(newer).await.unwrap();
+    assert!(
+        matches!(stored, Enqueued::Stored { id, replaced: true, .. } if id.number > ids[2].number),
+        "{stored:?}"
+    );
+    assert_eq!(to.acknowledged(1, &ids).await, [true, false, true]);
+}
+
+/// PR-37: what one storage gives, another one holds, under the same ids, numbers and times.
+pub(crate) async fn what_waits_moves_to_another_storage(rig: &Rig) {
+    moved(rig, &elsewhere(rig)).await;
+}
+
+/// PR-37: what another storage gave is held here, under the same ids, numbers and times.
+pub(crate) async fn what_waited_in_another_storage_is_taken_in(rig: &Rig) {
+    moved(&elsewhere(rig), rig).await;
+}
+
+/// PR-37: an import that is repeated changes nothing, and what was acknowledged meanwhile is all that it brings back.
+pub(crate) async fn a_repeated_import_changes_nothing(rig: &Rig) {
+    let other = elsewhere(rig);
+    let ids = fill(&other).await;
+    let user_agents = exported(&*other.storage, usize::MAX).await;
+    rig.storage.import(user_agents.clone()).await.unwrap();
+    let again = rig.storage.import(user_agents.clone()).await.unwrap();
+    let present = Imported {
+        present: 6,
+        ..Imported::default()
+    };
+    assert_eq!(again, present);
+    assert_eq!(rig.waiting(1).await, ids);
+    assert_eq!(exported(&*rig.storage, usize::MAX).await, user_agents);
+
+    rig.acknowledged(1, &ids[..1]).await;
+    let again = rig.storage.import(user_agents).await.unwrap();
+    assert_eq!((again.messages, again.present), (1, 5));
+    assert_eq!(rig.waiting(1).await, ids);
+}
+
+/// PR-37: a subscription that ended here and comes back has its messages, and only once, freed or not.
+pub(crate) async fn an_ended_subscription_can_come_back(rig: &Rig) {
+    let ids = fill(rig).await;
+    let user_agents = exported(&*rig.storage, usize::MAX).await;
+    rig.storage.unsubscribe(user_agent(1), name(1)).await.unwrap();
+    assert_eq!(rig.waiting(1).await, ids[1..2]);
+    let imported = rig.storage.import(user_agents).await.unwrap();
+    assert_eq!((imported.subscriptions, imported.messages), (1, 2));
+    while rig.storage.expire(100).await.unwrap().total() > 0 {}
+    assert_eq!(rig.waiting(1).await, ids);
+    assert_eq!(rig.usage().await.messages, 3);
+}
+
+/// PR-37: an import into what is in use ends and replaces nothing.
+pub(crate) async fn an_import_ends_nothing_that_is_there(rig: &Rig) {
+    let other = elsewhere(rig);
+    fill(&other).await;
+    let other_id = Subscribe {
+        fresh_id: subscription(9),
+        ..subscribe(1, 1)
+    };
+    rig.storage.subscribe(other_id).await.unwrap();
+    rig.subscribed(1, 2).await;
+    let news = Enqueue {
+        topic: topic("news"),
+        ..enqueue(1, 2, b"mine")
+    };
+    let mine = [rig.stored(enqueue(1, 9, b"mine")).await, rig.stored(news).await];
+
+    let imported = rig
+        .storage
+        .import(exported(&*other.storage, usize::MAX).await)
+        .await
+        .unwrap();
+    let expected = Imported {
+        subscriptions: 1,
+        present: 1,
+        // A name under another id, its two messages, and one of a topic.
+        in_the_way: 4,
+        ..Imported::default()
+    };
+    assert_eq!(imported, expected);
+    assert_eq!(rig.waiting(1).await, mine);
+    let kept = rig.storage.subscribe(subscribe(1, 1)).await.unwrap();
+    assert_eq!(kept, Subscribed::Kept(subscription(9)));
+}
+
+/// PR-37: a number that is taken stays with the message that has it, and nothing has the number of a record.
+pub(crate) async fn a_number_is_not_taken_away(rig: &Rig) {
+    rig.subscribed(1, 1).await;
+    let id = rig.stored(enqueue(1, 1, b"mine")).await;
+    let mut user_agents = exported(&*rig.storage, usize::MAX).await;
+    user_agents[0].messages[0].id.nonce ^= 1;
+    let mut zero = user_agents[0].messages[0].clone();
+    zero.id.number.0 = 0;
+    user_agents[0].messages.push(zero);
+    let imported = rig.storage.import(user_agents).await.unwrap();
+    assert_eq!((imported.in_the_way, imported.messages), (2, 0));
+    assert_eq!(rig.waiting(1).await, [id]);
+}
+
+/// PR-37: what is expired or abandoned is counted and stays behind, on either side.
+pub(crate) async fn what_is_over_stays_behind(rig: &Rig) {
+    let ids = fill(rig).await;
+    let before = exported(&*rig.storage, usize::MAX).await;
+    rig.advance(Duration::from_secs(60));
+    let page = rig.storage.export(None, usize::MAX).await.unwrap();
+    assert_eq!((page.expired, page.abandoned), (1, 0));
+    let given: Vec<_> = page.user_agents.iter().flat_map(|part| &part.messages).collect();
+    assert_eq!(given.len(), 2);
+    let other = elsewhere(rig);
+    let imported = other.storage.import(before.clone()).await.unwrap();
+    assert_eq!((imported.messages, imported.expired), (2, 1));
+    assert_eq!(other.waiting(1).await, [ids[0], ids[2]]);
+
+    rig.advance(RETENTION * 2);
+    let page = rig.storage.export(None, usize::MAX).await.unwrap();
+    assert!(page.user_agents.is_empty(), "{:?}", page.user_agents);
+    let imported = elsewhere(rig).storage.import(before).await.unwrap();
+    assert_eq!(imported.abandoned, 6);
+}
+
+/// PR-37: however small the pages are, they hold everything.
+pub(crate) async fn an_export_comes_page_by_page(rig: &Rig) {
+    fill(rig).await;
+    for n in 4..10 {
+        rig.subscribed(n, n).await;
+        for body in [b"a", b"b", b"c"] {
+            rig.stored(enqueue(n, n, body)).await;
+        }
+    }
+    let all = exported(&*rig.storage, usize::MAX).await;
+    assert_eq!(all.len(), 8);
+    assert_eq!(all.iter().map(|whole| whole.messages.len()).sum::<usize>(), 21);
+    for bytes in [0, 1, 400, 1_000] {
+        assert_eq!(exported(&*rig.storage, bytes).await, all, "{bytes} bytes");
+    }
+}
+
+/// PR-37: a store without user agents says so, and one with them doesn't.
+pub(crate) async fn an_empty_store_says_so(rig: &Rig) {
+    assert!(rig.storage.is_empty().await.unwrap());
+    rig.storage.admit_sealing_keys(&[[1; 8]]).await.unwrap();
+    assert!(rig.storage.is_empty().await.unwrap(), "a key is no user agent");
+    assert_eq!(exported(&*rig.storage, usize::MAX).await, []);
+    rig.subscribed(1, 1).await;
+    assert!(!rig.storage.is_empty().await.unwrap());
+}
+
+/// PR-37: no seat is told of what is taken in; its next page has it.
+pub(crate) async fn a_session_finds_what_was_taken_in(rig: &Rig) {
+    let other = elsewhere(rig);
+    let ids = fill(&other).await;
+    rig.subscribed(1, 7).await;
+    rig.attached(1, seat(1)).await;
+    let told: &Told = &rig.told;
+    told.take();
+    rig.storage
+        .import(exported(&*other.storage, usize::MAX).await)
+        .await
+        .unwrap();
+    assert!(told.take().is_empty());
+    let page = rig.page(1, seat(1), super::everything()).await;
+    assert_eq!(super::ids(&page), ids);
+}

@@ -1,0 +1,204 @@
+//! What travels from one storage to another (PR-37): user agents, with everything that keeps their endpoints working.
+//!
+//! Ids, numbers and times are absolute, so that message URLs stay valid and an acknowledgement sent to the old storage's
+//! node finds its message in the new one. Seats and rate buckets don't travel: they mean sessions and seconds.
+//!
+//! It deliberately does not know files: `transfer` spells these types out.
+
+use push_protocol::{
+    Content, KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Urgency,
+    UserAgentId,
+};
+
+use super::StorageError;
+use crate::defaults::MESSAGE_OVERHEAD_BYTES;
+
+/// A user agent, or a part of one whose queue is too long to be held at once.
+///
+/// Each part has the record; the parts together have every subscription and every message at least once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Portable {
+    /// Who.
+    pub user_agent: UserAgentId,
+    /// The number of the last message accepted, unless a message here has a higher one.
+    pub last: MessageNumber,
+    /// When an abandoned record vanishes, in milliseconds since 1970.
+    pub retained_until_ms: u64,
+    /// Its subscriptions.
+    pub subscriptions: Vec<PortableSubscription>,
+    /// What waits, in the order of acceptance.
+    pub messages: Vec<PortableMessage>,
+}
+
+/// A subscription that travels.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortableSubscription {
+    /// Its id, which its push URLs carry.
+    pub id: SubscriptionId,
+    /// The user agent's name for it.
+    pub name: SubscriptionName,
+    /// When it was made, in seconds since 1970.
+    pub created_at_secs: u64,
+    /// The application server that it is restricted to.
+    pub key: Option<KeyDigest>,
+}
+
+/// A waiting message that travels.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PortableMessage {
+    /// Its whole identity.
+    pub id: MessageId,
+    /// For which subscription.
+    pub subscription: SubscriptionId,
+    /// How urgent.
+    pub urgency: Urgency,
+    /// What replaces it.
+    pub topic: Option<Topic>,
+    /// When it was accepted, in milliseconds since 1970.
+    pub accepted_at_ms: u64,
+    /// When its time is over, in milliseconds since 1970.
+    pub expires_at_ms: u64,
+    /// The sealing key under which its message URLs stand.
+    pub sealed_by: u8,
+    /// What is in it.
+    pub content: Content,
+}
+
+impl std::fmt::Debug for PortableMessage {
+    /// Without content and topic, which no log may show.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PortableMessage")
+            .field("id", &self.id)
+            .field("subscription", &self.subscription)
+            .field("body_bytes", &self.content.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where an export goes on. Means something only to the storage that gave it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cursor(pub Vec<u8>);
+
+/// What [`Storage::export`](super::Storage::export) gives at a time.
+#[derive(Clone, Default, Debug)]
+pub struct Exported {
+    /// User agents and parts of them.
+    pub user_agents: Vec<Portable>,
+    /// Messages on the way that had expired, and stay behind.
+    pub expired: u64,
+    /// User agents on the way that were abandoned for longer than their retention, and stay behind.
+    pub abandoned: u64,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// What became of what [`Storage::import`](super::Storage::import) was given: each subscription and each message counts
+/// in one of these.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Imported {
+    /// Subscriptions that are there now and were not before.
+    pub subscriptions: u64,
+    /// Messages that wait now and did not before.
+    pub messages: u64,
+    /// Subscriptions and messages that were there already.
+    pub present: u64,
+    /// Subscriptions and messages that would have ended or replaced something that is there.
+    pub in_the_way: u64,
+    /// Messages whose time was over.
+    pub expired: u64,
+    /// Subscriptions and messages of user agents that were abandoned for longer than their retention.
+    pub abandoned: u64,
+}
+
+impl std::ops::AddAssign for Imported {
+    fn add_assign(&mut self, more: Self) {
+        self.subscriptions += more.subscriptions;
+        self.messages += more.messages;
+        self.present += more.present;
+        self.in_the_way += more.in_the_way;
+        self.expired += more.expired;
+        self.abandoned += more.abandoned;
+    }
+}
+
+/// A place in storages that keep user agents in order: all of this one up to that message was given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) user_agent: UserAgentId,
+    pub(super) upto: MessageNumber,
+}
+
+impl Place {
+    pub(super) fn end_of(user_agent: UserAgentId) -> Self {
+        Self {
+            user_agent,
+            upto: MessageNumber(u64::MAX),
+        }
+    }
+
+    pub(super) fn cursor(self) -> Cursor {
+        Cursor([&self.user_agent.0[..], &self.upto.0.to_be_bytes()].concat())
+    }
+
+    pub(super) fn of(cursor: &Cursor) -> Result<Self, StorageError> {
+        let place = cursor.0.split_first_chunk::<16>().and_then(|(user_agent, upto)| {
+            let upto = upto.try_into().ok()?;
+            Some(Self {
+                user_agent: UserAgentId(*user_agent),
+                upto: MessageNumber(u64::from_be_bytes(upto)),
+            })
+        });
+        place.ok_or_else(|| StorageError::Unavailable("this store gave no such cursor".to_owned()))
+    }
+}
+
+/// A page that is being filled, up to so many bytes and at least one thing.
+pub(super) struct Packing {
+    page: Exported,
+    room: usize,
+}
+
+impl Packing {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            page: Exported::default(),
+            room: bytes.max(1),
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.room == 0
+    }
+
+    /// Packs a record; the messages that follow are its.
+    pub(super) fn begin(&mut self, record: Portable) {
+        self.fill(MESSAGE_OVERHEAD_BYTES as usize * (1 + record.subscriptions.len()));
+        self.page.user_agents.push(record);
+    }
+
+    pub(super) fn add(&mut self, message: PortableMessage) {
+        self.fill(MESSAGE_OVERHEAD_BYTES as usize + message.content.body.len());
+        if let Some(part) = self.page.user_agents.last_mut() {
+            part.messages.push(message);
+        }
+    }
+
+    pub(super) fn leave_expired(&mut self) {
+        self.page.expired += 1;
+    }
+
+    pub(super) fn leave_abandoned(&mut self) {
+        self.page.abandoned += 1;
+    }
+
+    pub(super) fn finish(self, next: Option<Place>) -> Exported {
+        Exported {
+            next: next.map(Place::cursor),
+            ..self.page
+        }
+    }
+
+    fn fill(&mut self, bytes: usize) {
+        self.room = self.room.saturating_sub(bytes);
+    }
+}

@@ -1,0 +1,135 @@
+//! What makes a store of an empty Redis, and shows that a Redis holds one.
+//!
+//! Each bucket has a mark. Where it is missing nobody is called unknown and nothing is written: the primary came back empty,
+//! or somebody pointed the service at another Redis (PR-3). Only a node that starts and finds no trace of a store at all
+//! makes one; what was lost for good is given up by an operator's word, never by a node's own judgement.
+//!
+//! ```text
+//!   no state, no marks ─► state "founding" ─► all marks ─► state "founded"
+//!   "founded", marks missing ─► trouble until they are back, or `push-service storage begin-anew`
+//! ```
+
+use redis::{Cmd, Value, cmd};
+
+use super::layout::{mark, own, own_bucket};
+use super::links::{Bucket, Primaries};
+use super::scripts::FORMAT;
+use crate::storage::{StorageError, refuse_missing_key};
+
+const FOUNDING: &str = "founding";
+const FOUNDED: &str = "founded";
+
+/// What a Redis holds of a store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    /// Nothing; a store was made.
+    Nothing,
+    /// A store.
+    Store,
+    /// A store of which so many buckets have lost their mark.
+    Ruin(usize),
+}
+
+/// Makes a store where there is none.
+///
+/// # Errors
+///
+/// If the store is in a newer format, or Redis does not answer.
+pub(super) async fn found(primaries: &Primaries, prefix: &str) -> Result<Found, StorageError> {
+    let state = one(primaries, cmd("GET").arg(own(prefix, "state")).clone()).await?;
+    let marks = marks(primaries, prefix).await?;
+    let missing = marks.iter().filter(|mark| mark.is_none()).count();
+    if let Some(newest) = marks
+        .iter()
+        .flatten()
+        .max()
+        .filter(|format| **format > u64::from(FORMAT))
+    {
+        return Err(StorageError::Unavailable(format!(
+            "the store is in format {newest}, and this version reads up to {FORMAT}: update this node"
+        )));
+    }
+    let state = match state {
+        Value::BulkString(state) => Some(state),
+        _ => None,
+    };
+    match state.as_deref() {
+        Some(state) if state == FOUNDING.as_bytes() => lay(primaries, prefix).await,
+        None if missing == marks.len() => lay(primaries, prefix).await,
+        Some(_) if missing == 0 => Ok(Found::Store),
+        _ => Ok(Found::Ruin(missing)),
+    }
+}
+
+/// Sets every mark that is missing: whatever is not there any more was lost, and is from now on unknown.
+pub(super) async fn begin_anew(primaries: &Primaries, prefix: &str) -> Result<usize, StorageError> {
+    let missing = marks(primaries, prefix)
+        .await?
+        .iter()
+        .filter(|mark| mark.is_none())
+        .count();
+    lay(primaries, prefix).await?;
+    Ok(missing)
+}
+
+/// Idempotent, and harmless beside another node that does the same.
+async fn lay(primaries: &Primaries, prefix: &str) -> Result<Found, StorageError> {
+    let state = own(prefix, "state");
+    one(primaries, cmd("SET").arg(&state).arg(FOUNDING).arg("NX").clone()).await?;
+    let set = |bucket| {
+        let mut set = cmd("SET");
+        set.arg(mark(prefix, bucket)).arg(FORMAT).arg("NX");
+        (bucket, set)
+    };
+    for answer in primaries.pipeline(Bucket::all().map(set).collect()).await {
+        answer?;
+    }
+    one(primaries, cmd("SET").arg(&state).arg(FOUNDED).clone()).await?;
+    Ok(Found::Nothing)
+}
+
+/// The format that each bucket's mark names.
+async fn marks(primaries: &Primaries, prefix: &str) -> Result<Vec<Option<u64>>, StorageError> {
+    let get = |bucket| {
+        let mut get = cmd("GET");
+        get.arg(mark(prefix, bucket));
+        (bucket, get)
+    };
+    let mut marks = Vec::new();
+    for answer in primaries.pipeline(Bucket::all().map(get).collect()).await {
+        marks.push(match answer? {
+            Value::BulkString(text) => std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()),
+            _ => None,
+        });
+    }
+    Ok(marks)
+}
+
+/// PR-28, over all nodes.
+pub(super) async fn admit_sealing_keys(
+    primaries: &Primaries,
+    prefix: &str,
+    fingerprints: &[[u8; 8]],
+) -> Result<(), StorageError> {
+    let key = own(prefix, "sealing-key");
+    let in_use = match one(primaries, cmd("GET").arg(&key).clone()).await? {
+        Value::BulkString(fingerprint) => fingerprint.try_into().ok(),
+        _ => None,
+    };
+    refuse_missing_key(in_use, fingerprints)?;
+    match fingerprints.first() {
+        Some(first) if in_use != Some(*first) => {
+            let set = cmd("SET").arg(&key).arg(&first[..]).clone();
+            one(primaries, set).await.map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A command on what the store knows of itself.
+async fn one(primaries: &Primaries, command: Cmd) -> Result<Value, StorageError> {
+    let mut answers = primaries.pipeline(vec![(own_bucket(), command)]).await;
+    answers
+        .pop()
+        .unwrap_or_else(|| Err(StorageError::Unavailable("Redis gave no answer".to_owned())))
+}

@@ -1,0 +1,300 @@
+//! How the store spells itself in Redis: keys, the arguments of scripts, and what a record says.
+//!
+//! All keys of a user agent carry the hash tag of one of 1,024 buckets, so that a step's keys and the channel on which it
+//! announces are in one hash slot (PR-13). `P` is `storage.redis.prefix`, `B` the bucket in hexadecimal:
+//!
+//! | key | type | content |
+//! |---|---|---|
+//! | `P:{B}` | string | the mark: this bucket belongs to a store of that format |
+//! | `P:{B}:r:ID` | hash | the record: `m` itself, `n`+name and `s`+id of each subscription |
+//! | `P:{B}:i:ID` | sorted set | the index of what waits, by urgency and number |
+//! | `P:{B}:q:ID` | hash | number → content header and body; `t`+subscription+topic → number |
+//! | `P:{B}:wake:N` | channel | what the node of incarnation `N` is told |
+//!
+//! Values are small and packed, so that Redis keeps a record and a short index in its compact encodings. A change here or
+//! in a script is a new [`super::scripts::FORMAT`].
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use push_protocol::{SubscriptionId, UserAgentId};
+
+use super::links::Bucket;
+use crate::storage::spelling::{Fields, Unreadable};
+use crate::storage::{
+    Budget, Enqueue, PageRequest, Rate, Scope, Seat, SubscriptionReport, UserAgentReport, bucket,
+};
+
+/// The keys of a user agent, in the order in which scripts take them.
+pub(super) struct Keys {
+    text: String,
+    ranges: [Range<usize>; 4],
+}
+
+impl Keys {
+    pub(super) fn of(prefix: &str, user_agent: UserAgentId) -> Self {
+        let mut text = String::with_capacity(4 * (prefix.len() + 8 + 34));
+        let bucket = bucket_of(user_agent);
+        let mut key = |kind: &str| {
+            let start = text.len();
+            put_mark(&mut text, prefix, bucket);
+            if !kind.is_empty() {
+                let _ = write!(text, ":{kind}:{user_agent}");
+            }
+            start..text.len()
+        };
+        let ranges = [key(""), key("r"), key("i"), key("q")];
+        Self { text, ranges }
+    }
+
+    pub(super) fn all(&self) -> [&[u8]; 4] {
+        self.ranges.clone().map(|range| &self.text.as_bytes()[range])
+    }
+}
+
+/// The bucket of a user agent.
+pub(super) fn bucket_of(user_agent: UserAgentId) -> Bucket {
+    Bucket::new(bucket(user_agent))
+}
+
+/// The mark of a bucket.
+pub(super) fn mark(prefix: &str, bucket: Bucket) -> String {
+    let mut text = String::with_capacity(prefix.len() + 6);
+    put_mark(&mut text, prefix, bucket);
+    text
+}
+
+fn put_mark(text: &mut String, prefix: &str, bucket: Bucket) {
+    text.push_str(prefix);
+    text.push_str(":{");
+    text.extend(bucket.tag().map(char::from));
+    text.push('}');
+}
+
+/// Where a node of this incarnation is told what concerns a bucket's user agents.
+pub(super) fn channel(prefix: &str, bucket: Bucket, incarnation: u64) -> String {
+    format!("{}:wake:{incarnation:016x}", mark(prefix, bucket))
+}
+
+/// Where what the store knows of itself stands.
+pub(super) fn own_bucket() -> Bucket {
+    Bucket::new(0)
+}
+
+/// A key of what the store knows of itself.
+pub(super) fn own(prefix: &str, name: &str) -> String {
+    format!("{}:{name}", mark(prefix, own_bucket()))
+}
+
+/// 16 bytes: incarnation and session. Nobody's are zeros, which no random seat is.
+pub(super) fn seat(seat: Seat) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&seat.incarnation.to_be_bytes());
+    bytes[8..].copy_from_slice(&seat.session.to_be_bytes());
+    bytes
+}
+
+/// The reverse of [`seat`].
+pub(super) fn seat_of(bytes: [u8; 16]) -> Option<Seat> {
+    let bits = u128::from_be_bytes(bytes);
+    (bits != 0).then_some(Seat {
+        incarnation: (bits >> 64) as u64,
+        session: bits as u64,
+    })
+}
+
+/// Six bytes of milliseconds, which last for another 8,900 years.
+pub(super) fn six(number: u64) -> [u8; 6] {
+    let mut bytes = [0; 6];
+    bytes.copy_from_slice(&number.min((1 << 48) - 1).to_be_bytes()[2..]);
+    bytes
+}
+
+/// The numbers that the enqueue script takes.
+pub(super) fn enqueue_numbers(enqueue: &Enqueue, inline_bytes: u32) -> Vec<u8> {
+    let Budget { messages, bytes } = enqueue.budget;
+    let Rate { per_second, burst } = enqueue.rate.unwrap_or(Rate {
+        per_second: 0.0,
+        burst: 0.0,
+    });
+    let body_bytes = u32::try_from(enqueue.content.body.len()).unwrap_or(u32::MAX);
+    let mut packed = Vec::with_capacity(42);
+    packed.extend(enqueue.ttl.as_secs().to_be_bytes());
+    packed.push(enqueue.urgency as u8);
+    packed.push(enqueue.sealed_by);
+    packed.extend(body_bytes.to_be_bytes());
+    packed.extend(messages.to_be_bytes());
+    // Scripts count in doubles, which are exact up to 2^53.
+    packed.extend(bytes.min(1 << 53).to_be_bytes());
+    packed.extend(per_second.to_be_bytes());
+    packed.extend(burst.to_be_bytes());
+    packed.extend(inline_bytes.to_be_bytes());
+    packed
+}
+
+/// What a page is to hold, and its scope. At most `most` messages: nobody's page takes Redis for long (PR-31).
+pub(super) fn page_wanted(request: &PageRequest, most: usize) -> (Vec<u8>, Vec<u8>) {
+    let mut wanted = Vec::with_capacity(22);
+    wanted.extend(request.after.0.min(1 << 53).to_be_bytes());
+    wanted.push(request.minimum as u8);
+    wanted.extend((request.messages.min(most) as u32).to_be_bytes());
+    wanted.extend((request.bytes as u64).min(1 << 53).to_be_bytes());
+    let (only, these): (u8, &[SubscriptionId]) = match &request.scope {
+        Scope::AllBut(these) => (0, these),
+        Scope::Only(one) => (1, std::slice::from_ref(one)),
+    };
+    wanted.push(only);
+    (wanted, these.iter().flat_map(|id| id.0).collect())
+}
+
+/// What a record says of itself: the field `m`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Meta {
+    pub(super) format: u8,
+    pub(super) last: u64,
+    pub(super) seat: Option<Seat>,
+    pub(super) retained_until_ms: u64,
+    pub(super) messages: u32,
+    pub(super) bytes: u64,
+    /// Not later than the earliest expiry of what waits; 0: nothing waits.
+    pub(super) earliest_ms: u64,
+}
+
+impl Meta {
+    pub(super) fn read(value: &[u8]) -> Result<Self, Unreadable> {
+        let mut fields = Fields(value);
+        Ok(Self {
+            format: fields.byte()?,
+            last: fields.number()?,
+            seat: seat_of(fields.array()?),
+            retained_until_ms: six_of(fields.array()?),
+            messages: u32::from_be_bytes(fields.array()?),
+            bytes: six_of(fields.array()?),
+            earliest_ms: six_of(fields.array()?),
+        })
+    }
+}
+
+/// The reverse of [`six`].
+pub(super) fn six_of(bytes: [u8; 6]) -> u64 {
+    bytes
+        .iter()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// A subscription, from its two fields.
+pub(super) struct Subscription {
+    pub(super) id: SubscriptionId,
+    pub(super) name: [u8; 16],
+    pub(super) created_at_secs: u32,
+    pub(super) key: Option<[u8; 32]>,
+    pub(super) messages: u32,
+    pub(super) bytes: u64,
+}
+
+/// A whole record.
+pub(super) struct Record {
+    pub(super) meta: Meta,
+    pub(super) subscriptions: Vec<Subscription>,
+}
+
+impl Record {
+    /// From what the report script answers.
+    pub(super) fn read(pairs: &[(Vec<u8>, Vec<u8>)]) -> Result<Self, Unreadable> {
+        let value = |field: &[u8]| {
+            pairs
+                .iter()
+                .find(|(f, _)| f == field)
+                .map(|(_, value)| &value[..])
+        };
+        let meta = Meta::read(value(b"m").ok_or(Unreadable)?)?;
+        let mut subscriptions = Vec::with_capacity(pairs.len() / 2);
+        for (field, named) in pairs.iter().filter(|(field, _)| field.first() == Some(&b'n')) {
+            let mut fields = Fields(named);
+            let id: [u8; 8] = fields.array()?;
+            let created_at_secs = u32::from_be_bytes(fields.array()?);
+            let key = if fields.0.is_empty() {
+                None
+            } else {
+                Some(fields.array()?)
+            };
+            let share = value(&[b"w", &id[..]].concat()).unwrap_or(&[0; 10]);
+            let mut fields = Fields(share);
+            subscriptions.push(Subscription {
+                id: SubscriptionId(id),
+                name: field[1..].try_into().map_err(|_| Unreadable)?,
+                created_at_secs,
+                key,
+                messages: u32::from_be_bytes(fields.array()?),
+                bytes: six_of(fields.array()?),
+            });
+        }
+        subscriptions.sort_by_key(|subscription| subscription.id);
+        Ok(Self { meta, subscriptions })
+    }
+
+    pub(super) fn report(&self, now_ms: u64) -> UserAgentReport {
+        let subscription = |s: &Subscription| SubscriptionReport {
+            id: s.id.to_string(),
+            name: push_protocol::SubscriptionName(s.name).to_string(),
+            restricted: s.key.is_some(),
+            messages: s.messages,
+            bytes: s.bytes,
+            created_at: s.created_at_secs.into(),
+        };
+        UserAgentReport {
+            messages: self.subscriptions.iter().map(|s| s.messages).sum(),
+            bytes: self.subscriptions.iter().map(|s| s.bytes).sum(),
+            last_number: self.meta.last,
+            seated: self.meta.seat.is_some(),
+            retained_for_secs: self.meta.retained_until_ms.saturating_sub(now_ms) / 1_000,
+            subscriptions: self.subscriptions.iter().map(subscription).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PR-13: the keys of a user agent and the channel of its wake-ups carry one hash tag.
+    #[test]
+    fn all_keys_carry_the_tag_of_the_bucket() {
+        let user_agent = UserAgentId([0xab; 16]);
+        let keys = Keys::of("push", user_agent);
+        let id = "ab".repeat(16);
+        let [mark_key, record, index, bodies] =
+            keys.all().map(|key| String::from_utf8_lossy(key).into_owned());
+        assert_eq!(mark_key, "push:{2ae}");
+        assert_eq!(mark_key, mark("push", bucket_of(user_agent)));
+        assert_eq!(record, format!("push:{{2ae}}:r:{id}"));
+        assert_eq!(index, format!("push:{{2ae}}:i:{id}"));
+        assert_eq!(bodies, format!("push:{{2ae}}:q:{id}"));
+        assert_eq!(
+            channel("push", bucket_of(user_agent), 0x1f),
+            "push:{2ae}:wake:000000000000001f"
+        );
+    }
+
+    /// Seats and short numbers are read as they were written.
+    #[test]
+    fn seats_and_numbers_survive_their_spelling() {
+        let holder = Seat {
+            incarnation: 1 << 63 | 7,
+            session: 9,
+        };
+        assert_eq!(seat_of(seat(holder)), Some(holder));
+        assert_eq!(seat_of([0; 16]), None);
+        assert_eq!(six_of(six(1_790_000_000_000)), 1_790_000_000_000);
+    }
+
+    /// A record that was cut off anywhere is refused, never a panic.
+    #[test]
+    fn a_record_cut_short_is_unreadable() {
+        let meta = [1; 58];
+        assert!(Meta::read(&meta).is_ok());
+        for end in 0..49 {
+            assert!(Meta::read(&meta[..end]).is_err(), "{end}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! The steps of the storage as scripts that run inside Redis, one each (PR-31).
+//!
+//! A script is what it says in its file, behind the parts that it shares with others. Its first line names its flags: steps
+//! that take memory are refused when Redis has none left, the others are `allow-oom`, so that what waits can be fetched,
+//! acknowledged and dropped when memory is short. Name and version stand in its second line, where whoever watches Redis
+//! finds them.
+
+use super::links::{Repeat, Script};
+use crate::defaults::{EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, REDIS_ENTRIES_EXAMINED};
+
+/// The format that these scripts write, and the newest that they read (PR-35).
+pub(super) const FORMAT: u8 = 1;
+
+const RECORD: &str = include_str!("scripts/parts/record.lua");
+const RENEW: &str = include_str!("scripts/parts/renew.lua");
+const INDEX: &str = include_str!("scripts/parts/index.lua");
+const TAKE_OUT: &str = include_str!("scripts/parts/take_out.lua");
+const TELL: &str = include_str!("scripts/parts/tell.lua");
+const PAGE: &str = include_str!("scripts/parts/page.lua");
+
+/// All of them, hashed once.
+pub(super) struct Scripts {
+    pub(super) subscribe: Script,
+    pub(super) unsubscribe: Script,
+    pub(super) enqueue: Script,
+    pub(super) attach: Script,
+    pub(super) page: Script,
+    pub(super) refresh: Script,
+    pub(super) release: Script,
+    pub(super) acknowledge: Script,
+    pub(super) expire: Script,
+    pub(super) report: Script,
+    pub(super) import: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        let once = Repeat::IfNotRun;
+        let always = Repeat::Always;
+        Self {
+            // Asked again, it finds what it made.
+            subscribe: takes_memory(
+                "subscribe",
+                &[RECORD, RENEW],
+                include_str!("scripts/subscribe.lua"),
+                always,
+            ),
+            // Asked again, it would say that there was no such subscription.
+            unsubscribe: frees(
+                "unsubscribe",
+                &[RECORD],
+                include_str!("scripts/unsubscribe.lua"),
+                once,
+            ),
+            enqueue: takes_memory(
+                "enqueue",
+                &[RECORD, INDEX, TAKE_OUT, TELL],
+                include_str!("scripts/enqueue.lua"),
+                once,
+            ),
+            attach: frees(
+                "attach",
+                &[RECORD, RENEW, INDEX, TELL, PAGE],
+                include_str!("scripts/attach.lua"),
+                always,
+            ),
+            page: frees(
+                "page",
+                &[RECORD, INDEX, PAGE],
+                include_str!("scripts/page.lua"),
+                always,
+            ),
+            refresh: frees(
+                "refresh",
+                &[RECORD, RENEW],
+                include_str!("scripts/refresh.lua"),
+                always,
+            ),
+            release: frees("release", &[RECORD], include_str!("scripts/release.lua"), always),
+            acknowledge: frees(
+                "acknowledge",
+                &[RECORD, INDEX, TAKE_OUT, TELL],
+                include_str!("scripts/acknowledge.lua"),
+                always,
+            ),
+            expire: frees(
+                "expire",
+                &[RECORD, INDEX, TAKE_OUT, TELL],
+                include_str!("scripts/expire.lua"),
+                always,
+            ),
+            report: frees(
+                "report",
+                &[RECORD, INDEX],
+                include_str!("scripts/report.lua"),
+                always,
+            ),
+            import: takes_memory(
+                "import",
+                &[RECORD, INDEX, TAKE_OUT],
+                include_str!("scripts/import.lua"),
+                always,
+            ),
+        }
+    }
+}
+
+fn takes_memory(name: &'static str, parts: &[&str], step: &str, repeat: Repeat) -> Script {
+    Script::new(name, source("#!lua", name, parts, step), repeat)
+}
+
+fn frees(name: &'static str, parts: &[&str], step: &str, repeat: Repeat) -> Script {
+    Script::new(name, source("#!lua flags=allow-oom", name, parts, step), repeat)
+}
+
+fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
+    let parts = parts.concat();
+    format!(
+        "{flags}\n-- push-service {name} {FORMAT}\n\
+         local FORMAT, OVERHEAD, EVICTIONS, EXAMINED = \
+         {FORMAT}, {MESSAGE_OVERHEAD_BYTES}, {EVICTIONS_PER_STEP}, {REDIS_ENTRIES_EXAMINED}\n{parts}{step}"
+    )
+}

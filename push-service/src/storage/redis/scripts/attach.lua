@@ -1,0 +1,30 @@
+-- Takes the seat and reads the head of the queue.
+--
+-- ARGV: 3 the seat that is taken, 4 what is wanted of the queue, 5 its scope, 6 packed: retention in ms, its grains, how
+-- long an empty record is kept, attaches a minute, whether the caller insists.
+-- Answers nothing for a stranger; the milliseconds to wait; or who held the seat, and a page.
+local mine = ARGV[3]
+local retention_ms, grains, empty_ms, most, insists = struct.unpack('>I6I4I6BB', ARGV[6])
+
+local why = open(redis.call('HGET', RECORD, 'm'))
+if why then
+    return without_record(why, false)
+end
+local since_ms = attached_since * 1000
+if since_ms + 60000 <= now_ms then
+    attached_since, attaches = math.floor(now_ms / 1000), 1
+elseif attaches >= most and insists == 0 then
+    return { since_ms + 60000 - now_ms }
+else
+    attaches = math.min(attaches + 1, 255)
+end
+local before = seat
+if before ~= mine and is_elsewhere() then
+    tell('D', '')
+end
+seat = mine
+renew(retention_ms, grains, empty_ms)
+redis.call('HSET', RECORD, 'm', meta())
+local answer = page(ARGV[4], ARGV[5])
+table.insert(answer, 1, before)
+return answer

@@ -1,0 +1,56 @@
+-- Drops what is due of one user agent: expired messages, and those that outlived their subscription.
+--
+-- ARGV: 3 how many at most, 4 where to go on or nothing, 5 the earliest expiry met so far or nothing, 6 what the record
+-- said of it when this began or nothing.
+-- Answers how many expired, how many were freed, the seat, the ids, and, if there may be more, what to go on with.
+local limit, from, met, began = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+
+local why = open(redis.call('HGET', RECORD, 'm'))
+if why then
+    return without_record(why, { 0, 0, NOBODY, '' })
+end
+began = began or earliest
+local expired, freed, removed = 0, 0, {}
+local place, examined = from ~= '' and '(' .. from or '-inf', 0
+local finished, names = false, {}
+while not finished and examined < EXAMINED and #removed < limit do
+    local entries = redis.call('ZRANGEBYSCORE', INDEX, place, '+inf', 'WITHSCORES', 'LIMIT', 0, 100)
+    finished = #entries < 200
+    for at = 1, #entries, 2 do
+        if #removed == limit then
+            finished = false
+            break
+        end
+        local entry, number = entries[at], entries[at + 1] % LANE + EPOCH
+        local _, id, _, expires = struct.unpack(ENTRY, entry)
+        if names[id] == nil then
+            names[id] = redis.call('HEXISTS', RECORD, 's' .. id) == 1
+        end
+        if not names[id] or expires <= now_ms then
+            removed[#removed + 1] = take_out(entry, number)
+            if names[id] then
+                expired = expired + 1
+            else
+                freed = freed + 1
+            end
+        elseif not met or expires < met then
+            met = expires
+        end
+        place, from = '(' .. entries[at + 1], entries[at + 1]
+        examined = examined + 1
+    end
+end
+if finished and earliest == began then
+    earliest = met or 0
+end
+if #removed > 0 or finished then
+    redis.call('HSET', RECORD, 'm', meta())
+end
+removed = table.concat(removed)
+if removed ~= '' and is_elsewhere() then
+    tell('R', removed)
+end
+if finished then
+    return { expired, freed, seat, removed }
+end
+return { expired, freed, seat, removed, from, met and string.format('%.0f', met) or '', string.format('%.0f', began) }

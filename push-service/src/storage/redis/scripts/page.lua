@@ -1,0 +1,20 @@
+-- Reads on, if the caller holds the seat or nobody does.
+--
+-- ARGV: 3 the caller's seat, 4 what is wanted of the queue, 5 its scope.
+-- Answers nothing if there is no record, the holder if it is another, or a page.
+local mine = ARGV[3]
+
+local why = open(redis.call('HGET', RECORD, 'm'))
+if why then
+    return without_record(why, false)
+end
+if seat ~= mine then
+    if seat ~= NOBODY then
+        return { seat }
+    end
+    seat = mine
+    redis.call('HSET', RECORD, 'm', meta())
+end
+local answer = page(ARGV[4], ARGV[5])
+table.insert(answer, 1, mine)
+return answer

@@ -1,0 +1,57 @@
+-- The record of a user agent, and the time.
+--
+-- KEYS: the bucket's mark, the record, the index of what waits, the bodies of what waits.
+-- ARGV[1]: the time in microseconds, if the caller brings it, as only tests do. ARGV[2]: the caller's incarnation.
+local MARK, RECORD, INDEX, BODIES = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local NOBODY = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
+local META = '>BI8c16I6I4I6I6I6I4B'
+-- Of a subscription: its name, and its rate bucket.
+local SUBSCRIPTION = '>c16dI8'
+
+local now_us = tonumber(ARGV[1])
+if not now_us then
+    local time = redis.call('TIME')
+    now_us = time[1] * 1000000 + time[2]
+end
+local now_ms = math.floor(now_us / 1000)
+
+-- The number of the last message accepted; incarnation and session of the seat; until when the record is retained; what
+-- waits; not later than its earliest expiry (0: nothing waits); how long index and bodies are kept; attaches of late.
+local format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches
+
+local function meta()
+    return struct.pack(META, FORMAT, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches)
+end
+
+-- Takes the record in. Answers nil, or why there is none: UNKNOWN, or a trouble in which nobody may be called unknown.
+local UNKNOWN = 'unknown'
+local function open(packed)
+    if not packed then
+        if redis.call('EXISTS', MARK) == 0 then
+            return 'TROUBLE the store has lost the mark of its format: it came back empty, or was never set up here'
+        end
+        return UNKNOWN
+    end
+    if packed:byte(1) > FORMAT then
+        return 'TROUBLE a record is in a newer format than this node reads: update the node'
+    end
+    format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches =
+        struct.unpack(META, packed)
+    if retained <= now_ms then
+        redis.call('UNLINK', RECORD, INDEX, BODIES)
+        return UNKNOWN
+    end
+    if kept > 0 and kept <= now_ms then
+        -- Index and bodies have expired with all that was in them.
+        redis.call('UNLINK', INDEX, BODIES)
+        messages, bytes, earliest, kept = 0, 0, 0, 0
+    end
+end
+
+-- The answer of a step that found no record.
+local function without_record(why, answer)
+    if why == UNKNOWN then
+        return answer
+    end
+    return redis.error_reply(why)
+end

@@ -1,0 +1,10 @@
+-- Telling the seat, if it is another node's. The caller's own node is told by the answer.
+local function is_elsewhere()
+    return seat ~= NOBODY and seat:sub(1, 8) ~= ARGV[2]
+end
+
+local function tell(kind, what)
+    local high, low = struct.unpack('>I4I4', seat)
+    local channel = MARK .. ':wake:' .. string.format('%08x%08x', high, low)
+    redis.call('SPUBLISH', channel, '\1' .. kind .. RECORD:sub(-32) .. seat:sub(9) .. what)
+end

@@ -1,0 +1,27 @@
+-- The whole record, as it stands: for support, and for taking a store along.
+--
+-- Answers nothing for a stranger, or fields and values, and behind them what each subscription has waiting: its id, then
+-- packed messages and bytes.
+local why = open(redis.call('HGET', RECORD, 'm'))
+if why then
+    return without_record(why, false)
+end
+local answer, shares = redis.call('HGETALL', RECORD), {}
+local place = '-inf'
+while messages > 0 do
+    local entries = redis.call('ZRANGEBYSCORE', INDEX, place, '+inf', 'WITHSCORES', 'LIMIT', 0, 100)
+    for at = 1, #entries, 2 do
+        local _, id, size = struct.unpack(ENTRY, entries[at])
+        local share = shares[id] or { 0, 0 }
+        shares[id] = { share[1] + 1, share[2] + size + OVERHEAD }
+    end
+    if #entries < 200 then
+        break
+    end
+    place = '(' .. entries[#entries]
+end
+for id, share in pairs(shares) do
+    answer[#answer + 1] = 'w' .. id
+    answer[#answer + 1] = struct.pack('>I4I6', share[1], share[2])
+end
+return answer

@@ -1,0 +1,33 @@
+-- Makes a subscription, or finds the one of that name; makes the record with the first one.
+--
+-- ARGV: 3 name, 4 a fresh id, 5 the application server's key or nothing, 6 the seat to take or nothing, 7 packed: how many
+-- subscriptions there may be, retention in ms, its grains.
+-- Answers C or K and the id: created, kept; M: as many as there may be.
+local name, fresh, key, mine = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local most, retention_ms, grains = struct.unpack('>I4I6I4', ARGV[7])
+
+local found = redis.call('HMGET', RECORD, 'm', 'n' .. name)
+local why = open(found[1])
+if why and why ~= UNKNOWN then
+    return redis.error_reply(why)
+end
+if why then
+    last, messages, bytes, earliest, kept, attached_since, attaches = 0, 0, 0, 0, 0, 0, 0
+    seat = mine ~= '' and mine or NOBODY
+    retained = 0
+    found[2] = false
+end
+local answer
+if found[2] then
+    answer = 'K' .. found[2]:sub(1, 8)
+elseif not why and (redis.call('HLEN', RECORD) - 1) / 2 >= most then
+    return 'M'
+else
+    local created = struct.pack('>c8I4', fresh, math.floor(now_us / 1000000))
+    redis.call('HSET', RECORD, 'm', meta(), 'n' .. name, created .. key,
+        's' .. fresh, struct.pack(SUBSCRIPTION, name, 0, 0))
+    answer = 'C' .. fresh
+end
+renew(retention_ms, grains, retention_ms)
+redis.call('HSET', RECORD, 'm', meta())
+return answer

@@ -1,0 +1,1 @@
+//! What stands in Redis, and for how long.

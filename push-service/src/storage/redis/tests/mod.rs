@@ -1,0 +1,45 @@
+//! The store in Redis against real servers.
+
+mod contract;
+mod keys;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use push_tests::redis::{Configuration, Server};
+
+use super::url::RedisUrl;
+use super::{Options, Redis};
+use crate::storage::clock::Clock;
+use crate::storage::contract::Rig;
+
+/// The incarnation of the seats that cases use: the storage takes them for its own.
+const OWN: u64 = 7;
+
+/// A store in the Redis at `url`, beside whatever is there already.
+async fn open(url: &str, incarnation: u64) -> Rig {
+    static STORES: AtomicU32 = AtomicU32::new(0);
+    let prefix = format!("push{}", STORES.fetch_add(1, Ordering::Relaxed));
+    open_with(url, incarnation, prefix).await
+}
+
+async fn open_with(url: &str, incarnation: u64, prefix: String) -> Rig {
+    let url = RedisUrl::parse(url).unwrap();
+    Rig::opening(async |announce, clock| {
+        let options = Options {
+            prefix,
+            clock: Some(clock as Arc<dyn Clock>),
+            incarnation,
+            ..Options::new(url, announce)
+        };
+        Arc::new(Redis::open(options).await.unwrap())
+    })
+    .await
+}
+
+/// A store in a server of its own.
+async fn alone() -> Rig {
+    let server = Server::start(Configuration::new()).await;
+    let url = server.url();
+    open(&url, OWN).await.keeping(server)
+}
