@@ -166,8 +166,8 @@ pub(super) enum Step<'a> {
         keys: &'a [&'a [u8]],
         args: &'a [&'a [u8]],
     },
-    /// A command that only reads.
-    Read(&'a Cmd),
+    /// A command that may be repeated.
+    Command(&'a Cmd),
 }
 
 /// How a script is called.
@@ -182,21 +182,21 @@ impl Step<'_> {
         match (self, form) {
             (Self::Script { script, keys, args }, Form::ByName) => script.by_name(keys, args),
             (Self::Script { script, keys, args }, Form::BySource) => script.by_source(keys, args),
-            (Self::Read(cmd), _) => (*cmd).clone(),
+            (Self::Command(cmd), _) => (*cmd).clone(),
         }
     }
 
     fn name(&self) -> &'static str {
         match self {
             Self::Script { script, .. } => script.name,
-            Self::Read(_) => "read",
+            Self::Command(_) => "command",
         }
     }
 
     fn repeat(&self) -> Repeat {
         match self {
             Self::Script { script, .. } => script.repeat,
-            Self::Read(_) => Repeat::Always,
+            Self::Command(_) => Repeat::Always,
         }
     }
 }
