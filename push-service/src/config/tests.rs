@@ -244,10 +244,6 @@ fn contradictions_are_refused() {
             "listen.quic is not available yet",
         ),
         (
-            "[storage]\nurl = 'redis://localhost'",
-            "Redis is not available yet",
-        ),
-        (
             "[storage]\nurl = 'redis+cluster://localhost'",
             "make one with `push-service keys generate`",
         ),
