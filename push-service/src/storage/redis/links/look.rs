@@ -39,7 +39,12 @@ impl Health {
     }
 
     /// Notes what a primary answered, and returns those of its buckets that were not known to be well with it.
-    fn note(&mut self, primary: &Primary, buckets: Vec<Bucket>, answer: Result<i64, String>) -> Vec<Bucket> {
+    pub(super) fn note(
+        &mut self,
+        primary: &Primary,
+        buckets: Vec<Bucket>,
+        answer: Result<i64, String>,
+    ) -> Vec<Bucket> {
         let now = answer.is_ok().then_some(primary.id);
         self.found.insert(primary.address.clone(), answer);
         let mut returned = buckets;
@@ -112,6 +117,10 @@ impl Primaries {
     }
 
     /// How far the clock of that primary which differs most is ahead of ours, in milliseconds (PR-30).
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the gauge that shows it is not there yet")
+    )]
     pub(in crate::storage::redis) fn clock_offset_ms(&self) -> Option<i64> {
         let health = self.health_now();
         let offsets = health
