@@ -228,6 +228,8 @@ pub enum Refreshed {
     Displaced,
     /// There is no record.
     Unknown,
+    /// The part of the store that would know has trouble; the others answered.
+    Trouble,
 }
 
 /// Why messages are removed by name.

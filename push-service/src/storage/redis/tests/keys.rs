@@ -8,7 +8,7 @@ use push_tests::redis::{Configuration, Reply, Server};
 use super::{OWN, open_with};
 use crate::defaults::RETENTION;
 use crate::storage::contract::{Rig, enqueue, everything, name, seat, subscribe, user_agent};
-use crate::storage::{Attached, Enqueue, Enqueued, Manner, StorageError};
+use crate::storage::{Attached, Enqueue, Enqueued, Manner, Refreshed, StorageError};
 
 /// The bucket of user agent 1, whose id is all ones: the first ten bits.
 const MARK: &str = "push:{004}";
@@ -112,7 +112,6 @@ async fn without_its_mark_a_bucket_is_in_trouble() {
             .map(drop),
         storage.page(user_agent(1), seat(1), everything()).await.map(drop),
         storage.inspect(user_agent(1)).await.map(drop),
-        storage.refresh(&[(user_agent(1), seat(1))]).await.map(drop),
     ];
     for (at, trouble) in troubles.into_iter().enumerate() {
         let Err(StorageError::Unavailable(why)) = trouble else {
@@ -120,6 +119,8 @@ async fn without_its_mark_a_bucket_is_in_trouble() {
         };
         assert!(why.contains("lost the mark"), "{why}");
     }
+    let refreshed = storage.refresh(&[(user_agent(1), seat(1))]).await.unwrap();
+    assert_eq!(refreshed, [Refreshed::Trouble]);
     assert_eq!(server.command(&["EXISTS", RECORD]).await.integer(), 0);
     rig.stored(enqueue(2, 1, b"a")).await;
 
@@ -146,7 +147,8 @@ async fn a_newer_record_is_not_touched() {
         panic!("{enqueued:?}");
     };
     assert!(why.contains("newer format"), "{why}");
-    assert!(rig.storage.refresh(&[(user_agent(1), seat(1))]).await.is_err());
+    let refreshed = rig.storage.refresh(&[(user_agent(1), seat(1))]).await.unwrap();
+    assert_eq!(refreshed, [Refreshed::Trouble]);
     let get: [&[u8]; 3] = [b"HGET", RECORD.as_bytes(), b"m"];
     assert_eq!(server.command(&get).await, Reply::Bytes(newer));
 }
