@@ -117,10 +117,6 @@ impl Primaries {
     }
 
     /// How far the clock of that primary which differs most is ahead of ours, in milliseconds (PR-30).
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the gauge that shows it is not there yet")
-    )]
     pub(in crate::storage::redis) fn clock_offset_ms(&self) -> Option<i64> {
         let health = self.health_now();
         let offsets = health
