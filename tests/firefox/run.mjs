@@ -4,14 +4,15 @@
 // Why it exists: every other test speaks the protocols as we understand them; this one asks the user agent that
 // people run. Each scene is a way to reach the service (`http`, `ws`, `wss`), and in each the whole life of a
 // subscription is played: subscribe with a VAPID key, receive, be closed while messages are sent, come back with the
-// same profile, unsubscribe.
+// same profile, unsubscribe. In one more the storage moves while Firefox runs (`move`).
 //
-// Usage: PUSH_SERVICE_BIN=… USER_AGENT_CLIENT_BIN=… PYTHON=… FIREFOX=… node firefox/run.mjs [SCENE …]
+// Usage: PUSH_SERVICE_BIN=… USER_AGENT_CLIENT_BIN=… PYTHON=… FIREFOX=… REDIS_SERVER=… node firefox/run.mjs [SCENE …]
 
 import assert from 'node:assert/strict';
 import { required } from '../command.mjs';
 import { playScenes } from '../scenes.mjs';
 import { send, senders } from '../senders/senders.mjs';
+import { theServiceMoves } from './move.mjs';
 import { RETURNS_WITHIN_MS, Stage, accepted } from './stage.mjs';
 
 await playScenes(
@@ -19,6 +20,9 @@ await playScenes(
   process.argv.slice(2),
   required('PUSH_SERVICE_BIN'),
   (scene) => Stage.play((stage) => theLifeOfASubscription(stage, scene)),
+  {
+    move: () => Stage.play(theServiceMoves),
+  },
 );
 
 async function theLifeOfASubscription(stage, { name, serverUrl, secure }) {
