@@ -1,9 +1,9 @@
 // The network between Firefox and the service: it leads where it is told, can be cut, and tells what went over it.
 //
 // Why it exists: a running Firefox always comes back, so messages wait for it only while its network is gone; and the
-// order in which the service delivers shows on the wire only, because Firefox hands over in an order of its own. Firefox
-// knows this one address, as it would a load balancer's. Of the protocol the link knows what a notification and an
-// acknowledgement are.
+// order in which the service delivers shows on the wire only, because Firefox hands over in an order of its own.
+// Firefox knows this one address, as it would a load balancer's. Of the protocol the link knows what a notification and
+// an acknowledgement are.
 
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';

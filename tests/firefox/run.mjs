@@ -4,7 +4,8 @@
 // Why it exists: every other test speaks the protocols as we understand them; this one asks the user agent that
 // people run. Each scene is a way to reach the service (`http`, `ws`, `wss`), and in each the whole life of a
 // subscription is played: subscribe with a VAPID key, receive, be closed while messages are sent, come back with the
-// same profile, unsubscribe. In one more the storage moves while Firefox runs (`move`).
+// same profile, unsubscribe. In two more, something happens to the service while Firefox runs: its storage moves
+// (`move`), and it is two nodes of which one dies (`nodes`).
 //
 // Usage: PUSH_SERVICE_BIN=… USER_AGENT_CLIENT_BIN=… PYTHON=… FIREFOX=… REDIS_SERVER=… node firefox/run.mjs [SCENE …]
 
@@ -13,6 +14,7 @@ import { required } from '../command.mjs';
 import { playScenes } from '../scenes.mjs';
 import { send, senders } from '../senders/senders.mjs';
 import { theServiceMoves } from './move.mjs';
+import { aNodeDies } from './nodes.mjs';
 import { RETURNS_WITHIN_MS, Stage, accepted } from './stage.mjs';
 
 await playScenes(
@@ -22,6 +24,7 @@ await playScenes(
   (scene) => Stage.play((stage) => theLifeOfASubscription(stage, scene)),
   {
     move: () => Stage.play(theServiceMoves),
+    nodes: () => Stage.play(aNodeDies),
   },
 );
 
