@@ -32,7 +32,7 @@ STEPS=(
     "nothing-lost  SIGKILL under load, and every 201 comes out"
     "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
     "user-agent    pywebpush and web-push reach our own user agent"
-    "firefox       pywebpush, web-push and our own send reach a real Firefox"
+    "firefox       pywebpush, web-push and our own send reach a real Firefox, even if the storage moves or a node dies"
 )
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -106,6 +106,7 @@ step_user_agent() {
 step_firefox() {
     build_binaries
     install_firefox
+    install_redis
     install_node
     install_python
     PYTHON=$venv/bin/python node tests/firefox/run.mjs
