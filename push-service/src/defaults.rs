@@ -562,3 +562,9 @@ pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// The same elsewhere, in lines. Chosen: a log of an hour stays readable.
 pub const PROGRESS_LINE_EVERY: Duration = SECOND.saturating_mul(10);
+
+/// How often a node says in Redis that it is there. Chosen: one small command.
+pub const NODE_PRESENT_EVERY: Duration = SECOND.saturating_mul(10);
+
+/// How long a node is believed to be alive after it has said so. Chosen: outlasts a failover of Redis.
+pub const NODE_ALIVE_FOR: Duration = SECOND.saturating_mul(60);

@@ -10,6 +10,7 @@ mod registration;
 #[cfg(test)]
 mod tests;
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
@@ -58,9 +59,10 @@ pub struct Metrics {
     channels_closed: Family<Closed, IntCounter>,
     subscriptions_created: IntCounter,
     subscriptions_ended: IntCounter,
-    queue_messages: IntGauge,
-    queue_bytes: IntGauge,
-    user_agents: IntGauge,
+    /// Only of a storage that knows.
+    stored: OnceLock<Stored>,
+    /// Only of a storage with a clock of its own.
+    clock_ahead: OnceLock<IntGauge>,
     delivery: Histogram,
     acknowledgement: Histogram,
     requests: Family<Resource, Histogram>,
@@ -69,6 +71,13 @@ pub struct Metrics {
     compared: Family<Compared, IntCounter>,
     capability_opens: Vec<IntCounter>,
     vapid_cache: Family<Cache, IntCounter>,
+}
+
+/// What storage holds.
+struct Stored {
+    messages: IntGauge,
+    bytes: IntGauge,
+    user_agents: IntGauge,
 }
 
 impl Default for Metrics {
@@ -213,12 +222,21 @@ impl Metrics {
         self.vapid_cache.of(outcome).inc();
     }
 
-    /// What storage holds; told before each rendering.
+    /// What storage holds; told before each rendering, if it's known.
     pub fn usage(&self, usage: Usage) {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        self.queue_messages.set(gauge(usage.messages));
-        self.queue_bytes.set(gauge(usage.bytes));
-        self.user_agents.set(gauge(usage.user_agents));
+        let stored = self.stored.get_or_init(|| Stored::register(&self.registry));
+        stored.messages.set(gauge(usage.messages));
+        stored.bytes.set(gauge(usage.bytes));
+        stored.user_agents.set(gauge(usage.user_agents));
+    }
+
+    /// How far storage's clock is ahead of this machine's, in milliseconds (PR-30); told before each rendering.
+    pub fn storage_clock_ahead(&self, ms: i64) {
+        let gauge = self
+            .clock_ahead
+            .get_or_init(|| registration::clock_ahead(&self.registry));
+        gauge.set(ms);
     }
 
     /// The text exposition format.

@@ -67,6 +67,9 @@ impl Admin {
         if let Some(usage) = self.storage.usage() {
             self.metrics.usage(usage);
         }
+        if let Some(ms) = self.storage.clock_ahead_ms() {
+            self.metrics.storage_clock_ahead(ms);
+        }
         body(StatusCode::OK, EXPOSITION, self.metrics.render())
     }
 

@@ -166,6 +166,7 @@ impl Registry {
                 Compared::Displaced
             }
             Refreshed::Unknown => Compared::Unknown,
+            Refreshed::Trouble => Compared::Trouble,
         }
     }
 

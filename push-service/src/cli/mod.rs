@@ -160,7 +160,9 @@ pub fn main() -> ExitCode {
         Command::Import(Import { source, file, merge }) => {
             with_config(&source, |config| transfer::import(&config, &file, merge))
         }
-        Command::Storage(StorageCommand::BeginAnew(source)) => with_config(&source, storage::begin_anew),
+        Command::Storage(StorageCommand::BeginAnew(source)) => {
+            with_config(&source, |config| storage::begin_anew(&config))
+        }
         Command::Healthcheck(Healthcheck { url: Some(url), .. }) => healthcheck::ask_url(&url),
         Command::Healthcheck(Healthcheck { source, .. }) => {
             with_config(&source, |config| healthcheck::ask_admin(&config.listen.admin))

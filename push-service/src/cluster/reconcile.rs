@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use push_protocol::UserAgentId;
 use push_protocol::session::WakeUp;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, sleep, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use super::owed::{Buckets, Owed};
 use crate::broker::Broker;
@@ -25,6 +25,8 @@ pub struct Reconciler {
     registry: Arc<Registry>,
     every: Duration,
     owed: Owed,
+    /// What met trouble in one part of the storage, and is owed again soon: the others don't wait for it.
+    troubled: Owed,
     noted: Notify,
 }
 
@@ -35,6 +37,7 @@ impl Reconciler {
             registry,
             every,
             owed: Owed::new(),
+            troubled: Owed::new(),
             noted: Notify::new(),
         })
     }
@@ -45,13 +48,15 @@ impl Reconciler {
         tokio::join!(
             self.keep_period(),
             self.watch_for_pauses(),
+            self.owe_troubled_again(),
             self.pay_what_is_owed(broker)
         );
     }
 
     /// One shard after the other is owed a comparison, spread evenly over the period.
     async fn keep_period(&self) {
-        let mut turns = tokio::time::interval(self.every / SHARDS as u32);
+        let each = self.every / SHARDS as u32;
+        let mut turns = interval_at(Instant::now() + each, each);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for shard in (0..SHARDS).cycle() {
             turns.tick().await;
@@ -78,6 +83,16 @@ impl Reconciler {
         }
     }
 
+    async fn owe_troubled_again(&self) {
+        loop {
+            sleep(STORAGE_RETRY_AFTER).await;
+            while let Some((shard, buckets)) = self.troubled.take() {
+                self.owed.note(shard, &buckets);
+                self.noted.notify_one();
+            }
+        }
+    }
+
     async fn pay_what_is_owed(&self, broker: &Broker) {
         loop {
             match self.owed.take() {
@@ -101,7 +116,7 @@ impl Reconciler {
                 .map(|session| (session.user_agent, session.seat))
                 .collect();
             match broker.refresh(&held).await {
-                Ok(refreshed) => self.tell(broker, batch, &refreshed).await,
+                Ok(refreshed) => self.tell(broker, shard, batch, &refreshed).await,
                 Err(_) => {
                     // The rest would meet the same trouble: all of it is owed still.
                     self.owe(shard, left);
@@ -119,13 +134,18 @@ impl Reconciler {
         Duration::from_secs_f64(sessions as f64 / needed.max(RECONCILE_PER_SECOND.into()))
     }
 
-    async fn tell(&self, broker: &Broker, batch: &[Seated], refreshed: &[Refreshed]) {
+    async fn tell(&self, broker: &Broker, shard: usize, batch: &[Seated], refreshed: &[Refreshed]) {
         for (session, refreshed) in batch.iter().zip(refreshed) {
             let compared = self.registry.compared(session, *refreshed);
             broker.metrics().compared(compared);
             // Storage gave it the seat that it had given up.
             if compared == Compared::Gone && matches!(refreshed, Refreshed::Held { .. }) {
                 broker.release(session.user_agent, session.seat).await;
+            }
+            if compared == Compared::Trouble {
+                let mut buckets = Buckets::NONE;
+                buckets.insert(bucket(session.user_agent));
+                self.troubled.note(shard, &buckets);
             }
         }
     }

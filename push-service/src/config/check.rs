@@ -72,14 +72,12 @@ fn tls(config: &Config, faults: &mut Vec<String>) {
 }
 
 fn storage(config: &Config, faults: &mut Vec<String>) {
-    if let StorageUrl::Redis(_) = &config.storage.url {
-        if config.security.sealing_keys.is_empty() {
-            faults.push(
-                "security.sealing_keys must be set with Redis, the same on every node: make one with \
-                 `push-service keys generate`"
-                    .to_owned(),
-            );
-        }
+    if matches!(config.storage.url, StorageUrl::Redis(_)) && config.security.sealing_keys.is_empty() {
+        faults.push(
+            "security.sealing_keys must be set with Redis, the same on every node: make one with \
+             `push-service keys generate`"
+                .to_owned(),
+        );
     }
     let redis = &config.storage.redis;
     let over_tls = match &config.storage.url {

@@ -244,10 +244,6 @@ fn contradictions_are_refused() {
             "listen.quic is not available yet",
         ),
         (
-            "[storage]\nurl = 'redis://localhost'",
-            "Redis is not available yet",
-        ),
-        (
             "[storage]\nurl = 'redis+cluster://localhost'",
             "make one with `push-service keys generate`",
         ),
@@ -323,6 +319,7 @@ fn secrets_are_never_printed() {
         "[storage]\nurl = 'redis://host?password=hunter2'",
         "[storage]\nurl = 'redis://user:hunter2@host:port'",
         "[storage]\nurl = 'redis://hunter2@host'",
+        "[storage]\nurl = 'redis://:hunter2'",
         "public_url = 'https://user:hunter2@host'",
     ];
     for text in faults {

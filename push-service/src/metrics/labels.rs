@@ -257,6 +257,8 @@ labels! {
         Unknown = "unknown",
         /// It ended meanwhile.
         Gone = "gone",
+        /// Storage has trouble; it is asked again soon.
+        Trouble = "trouble",
     }
 
     /// How storage failed.

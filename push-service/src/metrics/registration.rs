@@ -1,12 +1,14 @@
 //! The names under which metrics are exported, what they mean, and how their values are grouped.
 
+use std::sync::OnceLock;
+
 use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use super::Metrics;
 use super::labels::{Family, Label};
+use super::{Metrics, Stored};
 use crate::defaults;
 
 /// Of a step or request, in seconds. From the budget of a delivery (0.5 ms) to Firefox's patience (10 s).
@@ -88,9 +90,8 @@ impl Metrics {
                 "subscriptions_ended_total",
                 "Subscriptions ended by their owners",
             ),
-            queue_messages: gauge(r, "queue_messages", "Push messages that wait in storage"),
-            queue_bytes: gauge(r, "queue_bytes", "Bytes of them that count against budgets"),
-            user_agents: gauge(r, "user_agents", "User agents with a record in storage"),
+            stored: OnceLock::new(),
+            clock_ahead: OnceLock::new(),
             delivery: wait(r, "delivery_wait_seconds", "From acceptance to the channel"),
             acknowledgement: wait(
                 r,
@@ -134,6 +135,24 @@ pub(super) fn register<C: Collector + Clone + 'static>(
 
 fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
     register(registry, IntCounter::new(name, help))
+}
+
+impl Stored {
+    pub(super) fn register(r: &Registry) -> Self {
+        Self {
+            messages: gauge(r, "queue_messages", "Push messages that wait in storage"),
+            bytes: gauge(r, "queue_bytes", "Bytes of them that count against budgets"),
+            user_agents: gauge(r, "user_agents", "User agents with a record in storage"),
+        }
+    }
+}
+
+pub(super) fn clock_ahead(r: &Registry) -> IntGauge {
+    gauge(
+        r,
+        "storage_clock_ahead_milliseconds",
+        "How far the clock of Redis is ahead of this machine's",
+    )
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {

@@ -66,6 +66,14 @@ pub async fn export(config: &Config, to: &Place) -> Result<(Counts, LeftBehind),
         )));
     }
     let (storage, capabilities) = build::open(config, Arc::new(Nobody)).await?;
+    let nodes = storage.others().await.map_err(TransferError::Storage)?;
+    if nodes > 0 {
+        close(&*storage).await?;
+        return Err(refused(&format!(
+            "{nodes} nodes use this storage, and an export would miss what they change: stop them first; one that was \
+             killed is forgotten after a minute"
+        )));
+    }
     let facts = Facts {
         exported_at_ms: u64::try_from(now().as_millis()).unwrap_or(u64::MAX),
         storage: kind(&config.storage.url).to_owned(),

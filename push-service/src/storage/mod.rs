@@ -228,6 +228,8 @@ pub enum Refreshed {
     Displaced,
     /// There is no record.
     Unknown,
+    /// The part of the store that would know has trouble; the others answered.
+    Trouble,
 }
 
 /// Why messages are removed by name.
@@ -426,6 +428,11 @@ pub trait Storage: Send + Sync + 'static {
     /// Gauges; `None` from a store that can't tell without counting.
     fn usage(&self) -> Option<Usage>;
 
+    /// How far the store's clock is ahead of this machine's, if it has one of its own (PR-30).
+    fn clock_ahead_ms(&self) -> Option<i64> {
+        None
+    }
+
     /// Whether steps can be expected to work now; a sentence for the operator if not.
     async fn health(&self) -> Result<(), StorageError>;
 
@@ -434,6 +441,11 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Refuses a set of sealing keys (by fingerprint) that lacks one which is in use, and remembers them (PR-28).
     async fn admit_sealing_keys(&self, fingerprints: &[[u8; 8]]) -> Result<(), StorageError>;
+
+    /// How many other processes use it now, as far as it knows.
+    async fn others(&self) -> Result<usize, StorageError> {
+        Ok(0)
+    }
 
     /// Whether there is no user agent's record at all. May say no for what is abandoned and not swept yet.
     async fn is_empty(&self) -> Result<bool, StorageError>;

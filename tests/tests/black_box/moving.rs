@@ -37,19 +37,21 @@ fn refused(output: &Output, code: i32, words: &[&str]) {
     }
 }
 
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of a test is text")
+}
+
 async fn stop(node: &mut Node) {
     node.terminate();
     assert!(node.ended().await.0.success());
 }
 
 async fn export(node: &Node, file: &Path) -> Output {
-    node.runs(&["export", file.to_str().unwrap()], Stdio::null())
-        .await
+    node.runs(&["export", text(file)], Stdio::null()).await
 }
 
 async fn import(node: &Node, file: &Path) -> Output {
-    node.runs(&["import", file.to_str().unwrap()], Stdio::null())
-        .await
+    node.runs(&["import", text(file)], Stdio::null()).await
 }
 
 /// The keys that a node seals and opens with.
@@ -57,7 +59,7 @@ async fn keys(node: &Node) -> Vec<String> {
     let shown = node.runs(&["keys", "show"], Stdio::null()).await;
     went_well(&shown);
     assert!(said(&shown).contains("secret"), "{}", said(&shown));
-    let keys = String::from_utf8(shown.stdout).unwrap();
+    let keys = String::from_utf8(shown.stdout).expect("keys are text");
     keys.lines().map(str::to_owned).collect()
 }
 
@@ -162,7 +164,7 @@ async fn an_import_merges_only_when_told() {
 
     refused(&import(&target, &file).await, 2, &["not empty", "--merge"]);
     let merged = target
-        .runs(&["import", "--merge", file.to_str().unwrap()], Stdio::null())
+        .runs(&["import", "--merge", text(&file)], Stdio::null())
         .await;
     went_well(&merged);
     let said = said(&merged);

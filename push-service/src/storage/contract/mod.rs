@@ -12,7 +12,7 @@ mod rig;
 pub(crate) mod seats;
 pub(crate) mod subscriptions;
 
-pub(crate) use rig::{Rig, Told, enqueue, everything, ids, name, seat, subscribe, user_agent};
+pub(crate) use rig::{Rig, Told, bodies, enqueue, everything, ids, name, seat, subscribe, topic, user_agent};
 
 /// Hands `$then!` every case that holds for all storages.
 macro_rules! common_cases {

@@ -1,6 +1,7 @@
 //! What a case of the suite works with: a storage, its clock, what its seats were told, and short words for requests.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,14 +11,19 @@ use push_protocol::{
     Urgency, UserAgentId,
 };
 
+use tokio::sync::Notify;
+
 use crate::storage::clock::{Clock, ManualClock};
 use crate::storage::{
-    Announce, Attached, Budget, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged, Removal, Scope,
-    Seat, Storage, Subscribe, Subscribed, Usage, WakeUp,
+    Announce, Attached, BUCKETS, Budget, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged,
+    Removal, Scope, Seat, Storage, Subscribe, Subscribed, Usage, WakeUp,
 };
 
 /// When every rig's clock starts: in November 2023, in microseconds.
 pub(crate) const START_US: u64 = 1_700_000_000_000_000;
+
+/// How long a case waits for what normally takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A storage under test.
 pub(crate) struct Rig {
@@ -30,18 +36,58 @@ pub(crate) struct Rig {
 
 /// What seats were told, oldest first.
 #[derive(Default)]
-pub(crate) struct Told(Mutex<Vec<(UserAgentId, Seat, WakeUp)>>);
+pub(crate) struct Told {
+    wake_ups: Mutex<Vec<(UserAgentId, Seat, WakeUp)>>,
+    /// How many buckets a storage says that it hears.
+    gaps: Mutex<HashSet<u16>>,
+    news: Notify,
+}
 
 impl Announce for Told {
     fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
-        self.0.lock().unwrap().push((user_agent, seat, wake_up));
+        self.wake_ups.lock().unwrap().push((user_agent, seat, wake_up));
+        self.news.notify_one();
+    }
+
+    fn gap(&self, buckets: &[u16]) {
+        self.gaps.lock().unwrap().extend(buckets);
+        self.news.notify_one();
     }
 }
 
 impl Told {
+    /// Waits until a storage that is shared hears the wake-ups of every bucket.
+    pub(crate) async fn heard(&self) {
+        let heard = async {
+            while self.gaps.lock().unwrap().len() < usize::from(BUCKETS) {
+                self.news.notified().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, heard)
+            .await
+            .expect("every bucket is heard");
+    }
+
+    /// Waits for the next wake-up.
+    pub(crate) async fn next(&self) -> (UserAgentId, Seat, WakeUp) {
+        let next = async {
+            loop {
+                let mut wake_ups = self.wake_ups.lock().unwrap();
+                if !wake_ups.is_empty() {
+                    return wake_ups.remove(0);
+                }
+                drop(wake_ups);
+                self.news.notified().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("a wake-up comes")
+    }
+
     /// Takes what was told since the last call.
     pub(crate) fn take(&self) -> Vec<(UserAgentId, Seat, WakeUp)> {
-        std::mem::take(&mut *self.0.lock().unwrap())
+        std::mem::take(&mut *self.wake_ups.lock().unwrap())
     }
 
     /// Takes it, and keeps only the ids that `seat` was told to be gone.

@@ -20,6 +20,7 @@ mod founding;
 mod layout;
 mod links;
 mod moving;
+mod presence;
 mod scripts;
 mod steps;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use tokio::task::JoinSet;
 use self::due::Due;
 pub use self::founding::Found;
 use self::links::{Hear as _, Primaries, Work};
+use self::presence::Presence;
 use self::scripts::Scripts;
 use self::url::RedisUrl;
 use self::wake_ups::Ear;
@@ -111,6 +113,7 @@ pub struct Redis {
     /// What the steps wait for that have to be confirmed.
     confirmed: Work,
     due: Due,
+    presence: Arc<Presence>,
     tasks: std::sync::Mutex<JoinSet<()>>,
 }
 
@@ -133,8 +136,10 @@ impl Redis {
                  until the data is back; `push-service storage begin-anew` gives up what was lost"
             ),
         }
+        let present = Presence::new(&options.prefix, options.incarnation, scripts::present());
         let redis = Self {
             primaries,
+            presence: Arc::new(present),
             scripts: Scripts::new(),
             prefix: options.prefix,
             announce: options.announce,
@@ -175,6 +180,8 @@ impl Redis {
             let channel = move |bucket| layout::channel(&prefix, bucket, incarnation).into_bytes();
             primaries.listen(channel, hear).await;
         });
+        let (primaries, presence) = (Arc::clone(&self.primaries), Arc::clone(&self.presence));
+        tasks.spawn(async move { presence.keep(&primaries).await });
         let (primaries, prefix) = (Arc::clone(&self.primaries), self.prefix.clone());
         tasks.spawn(async move {
             let mark = move |bucket| layout::mark(&prefix, bucket).into_bytes();
@@ -184,6 +191,7 @@ impl Redis {
 
     /// Ends what runs beside the steps.
     async fn end(&self) {
+        self.presence.leave(&self.primaries).await;
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
     }

@@ -105,6 +105,36 @@ impl Scripts {
     }
 }
 
+/// Of the store and not of a user agent: says that a node is alive.
+pub(super) fn present() -> Script {
+    frees(
+        "present",
+        &[],
+        include_str!("scripts/present.lua"),
+        Repeat::Always,
+    )
+}
+
+#[cfg(test)]
+impl Scripts {
+    /// Each of them.
+    pub(super) fn all(&self) -> [&Script; 11] {
+        [
+            &self.subscribe,
+            &self.unsubscribe,
+            &self.enqueue,
+            &self.attach,
+            &self.page,
+            &self.refresh,
+            &self.release,
+            &self.acknowledge,
+            &self.expire,
+            &self.report,
+            &self.import,
+        ]
+    }
+}
+
 fn takes_memory(name: &'static str, parts: &[&str], step: &str, repeat: Repeat) -> Script {
     Script::new(name, source("#!lua", name, parts, step), repeat)
 }

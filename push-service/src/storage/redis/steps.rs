@@ -208,8 +208,16 @@ impl Storage for Redis {
         None
     }
 
+    fn clock_ahead_ms(&self) -> Option<i64> {
+        self.primaries.clock_offset_ms()
+    }
+
     fn is_shared(&self) -> bool {
         true
+    }
+
+    async fn others(&self) -> Result<usize, StorageError> {
+        self.presence.others(&self.primaries).await
     }
 
     async fn is_empty(&self) -> Result<bool, StorageError> {
@@ -391,12 +399,18 @@ impl Redis {
         let answers = self.primaries.pipeline(held.iter().map(read).collect()).await;
         let mut refreshed = Vec::with_capacity(held.len());
         for ((user_agent, seat), answer) in held.iter().zip(answers) {
-            refreshed.push(match answer? {
-                Value::BulkString(meta) => match self.compared(*user_agent, *seat, &meta) {
-                    Some(known) => known,
-                    None => self.refresh_one(*user_agent, *seat).await?,
-                },
-                _ => self.refresh_one(*user_agent, *seat).await?,
+            let compared = match answer {
+                Ok(Value::BulkString(meta)) => self.compared(*user_agent, *seat, &meta),
+                Ok(_) => None,
+                // One primary's trouble is not the others'.
+                Err(_) => Some(Refreshed::Trouble),
+            };
+            refreshed.push(match compared {
+                Some(compared) => compared,
+                None => {
+                    let one = self.refresh_one(*user_agent, *seat).await;
+                    one.unwrap_or(Refreshed::Trouble)
+                }
             });
         }
         Ok(refreshed)

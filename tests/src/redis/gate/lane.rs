@@ -96,7 +96,9 @@ impl Lane<'_> {
                 };
                 this_one && (way == Way::Both || way == self.way)
             }
-            Order::Pass | Order::Cut => false,
+            Order::Pass => false,
+            // What stands still or comes then is lost: the connection is about to be closed.
+            Order::Cut => true,
         }
     }
 

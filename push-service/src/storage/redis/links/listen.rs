@@ -186,9 +186,12 @@ impl<C: Fn(Bucket) -> Vec<u8>> Listener<'_, C> {
             let why = self.listen_once().await;
             self.ears.lose(&self.primary);
             self.map.refresh();
-            tracing::warn!(server = %self.primary.address, %why, "wake-ups are not heard; subscribing again");
+            // Told once for each time that it is lost, not for each attempt to get it back.
             if began.elapsed() > REDIS_PING_EVERY {
                 pause = REDIS_PAUSE_FIRST;
+            }
+            if pause == REDIS_PAUSE_FIRST {
+                tracing::warn!(server = %self.primary.address, %why, "wake-ups are not heard; subscribing again");
             }
             sleep(pause).await;
             pause = (pause * 2).min(REDIS_PAUSE_LONGEST);

@@ -39,7 +39,12 @@ impl Health {
     }
 
     /// Notes what a primary answered, and returns those of its buckets that were not known to be well with it.
-    fn note(&mut self, primary: &Primary, buckets: Vec<Bucket>, answer: Result<i64, String>) -> Vec<Bucket> {
+    pub(super) fn note(
+        &mut self,
+        primary: &Primary,
+        buckets: Vec<Bucket>,
+        answer: Result<i64, String>,
+    ) -> Vec<Bucket> {
         let now = answer.is_ok().then_some(primary.id);
         self.found.insert(primary.address.clone(), answer);
         let mut returned = buckets;

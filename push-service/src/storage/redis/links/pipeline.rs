@@ -1,4 +1,5 @@
-//! Reads for many buckets at once, in as few round trips as there are primaries.
+//! Commands for many buckets at once, in as few round trips as there are primaries: reads, and writes that say the same
+//! each time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use crate::defaults::{REDIS_PIPELINE_COMMANDS, REDIS_STEP_WITHIN};
 use crate::storage::StorageError;
 
 impl Primaries {
-    /// Sends each command, which only reads, to the primary of its bucket: grouped, over the connections for pages. One
-    /// answer for each, in their order.
+    /// Sends each command to the primary of its bucket: grouped, over the connections for pages. One answer for each, in
+    /// their order. A command may be sent twice, so doing it twice must be doing it once.
     ///
     /// # Errors
     ///
@@ -47,7 +48,7 @@ impl Primaries {
         let mut finished = Vec::with_capacity(commands.len());
         for (answer, (bucket, cmd)) in answers.into_iter().zip(&commands) {
             finished.push(match answer {
-                Some(Value::ServerError(_)) if Instant::now() < deadline => self.read(*bucket, cmd).await,
+                Some(Value::ServerError(_)) if Instant::now() < deadline => self.one(*bucket, cmd).await,
                 Some(Value::ServerError(error)) => Err(unavailable(explained(&error))),
                 Some(value) => Ok(value),
                 None => Err(unavailable("Redis did not answer".to_owned())),
@@ -56,10 +57,10 @@ impl Primaries {
         finished
     }
 
-    /// Reads one by itself, with all that a single step is worth: its bucket has moved, or its server was not ready.
-    async fn read(&self, bucket: Bucket, cmd: &Cmd) -> Result<Value, StorageError> {
+    /// Sends one by itself, with all that a single step is worth: its bucket has moved, or its server was not ready.
+    async fn one(&self, bucket: Bucket, cmd: &Cmd) -> Result<Value, StorageError> {
         let _place = self.place()?;
-        self.ask(Work::Page, bucket, &Step::Read(cmd)).await
+        self.ask(Work::Page, bucket, &Step::Command(cmd)).await
     }
 }
 

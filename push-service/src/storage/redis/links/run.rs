@@ -4,6 +4,7 @@
 //! or is moving, a server that is loading, busy, or no primary any more. Anything else may mean that it ran: then only a
 //! step that may be repeated is. All of it ends within [`REDIS_STEP_WITHIN`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, ServerError, Value};
@@ -14,6 +15,7 @@ use super::buckets::Bucket;
 use super::discovery::{explained, trouble};
 use super::primary::{Failure, Primary, Work};
 use super::script::{Repeat, Script};
+use super::topology::Map;
 use crate::defaults::{REDIS_PAUSE_FIRST, REDIS_PAUSE_LONGEST, REDIS_STEP_WITHIN};
 use crate::storage::StorageError;
 use crate::storage::redis::url::Address;
@@ -49,16 +51,19 @@ impl Primaries {
         step: &Step<'_>,
     ) -> Result<Value, StorageError> {
         let deadline = Instant::now() + REDIS_STEP_WITHIN;
-        let failure = match self.map.primary(bucket) {
+        let failed = match self.map.primary(bucket) {
             Some(primary) if !primary.admits() => {
+                self.map.refresh();
                 return Err(unavailable(format!("{} does not answer", primary.address)));
             }
             Some(primary) => {
-                let answer_by = Primary::answer_by(deadline);
-                match primary
-                    .send(work, step.command(Form::ByName), false, answer_by)
-                    .await
-                {
+                let sent = primary.send(
+                    work,
+                    step.command(Form::ByName),
+                    false,
+                    Primary::answer_by(deadline),
+                );
+                match sent.await {
                     Ok(answer) => return Ok(answer),
                     Err(failure) => Some((failure, primary)),
                 }
@@ -66,7 +71,7 @@ impl Primaries {
             None => None,
         };
         // Rare and large: not in every step's future.
-        Box::pin(self.ask_again(work, bucket, step, failure, deadline)).await
+        Box::pin(self.ask_again(work, bucket, step, failed, deadline)).await
     }
 
     /// Goes on after a first try that failed, or could not be made because nobody has the bucket.
@@ -75,65 +80,56 @@ impl Primaries {
         work: Work,
         bucket: Bucket,
         step: &Step<'_>,
-        mut failed: Option<(Failure, std::sync::Arc<Primary>)>,
+        mut failed: Option<(Failure, Arc<Primary>)>,
         deadline: Instant,
     ) -> Result<Value, StorageError> {
         let mut pause = REDIS_PAUSE_FIRST;
+        let mut hops = 0;
         loop {
-            let mut form = Form::ByName;
-            let mut asking = false;
-            let mut goes_to = None;
-            let why = match failed.take() {
-                None => "no server of the cluster has this part of the store".to_owned(),
-                Some((failure, primary)) => match judge(failure, &primary, step) {
-                    Verdict::Refuse(error) => {
-                        self.note(&primary);
-                        return Err(error);
-                    }
-                    Verdict::BySource => {
-                        form = Form::BySource;
-                        goes_to = Some(primary);
-                        String::new()
-                    }
-                    Verdict::Go(address) => {
+            let verdict = match failed.take() {
+                Some((failure, primary)) => {
+                    // What a server says is an answer; silence and lost connections may have a reason that others know.
+                    if !matches!(failure, Failure::Reply(_)) {
                         self.map.refresh();
-                        goes_to = Some(self.map.at(&address));
-                        String::new()
                     }
-                    Verdict::Ask(address) => {
-                        asking = true;
-                        goes_to = Some(self.map.at(&address));
-                        String::new()
-                    }
-                    Verdict::Later(why) => {
-                        self.map.refresh();
-                        why
-                    }
-                },
-            };
-            let now = Instant::now();
-            if goes_to.is_none() {
-                if now + pause >= deadline {
-                    return Err(unavailable(why));
+                    judge(failure, &primary, step).with(primary, &self.map)
                 }
-                self.map.refresh();
-                sleep_until(now + pause).await;
-                pause = (pause * 2).min(REDIS_PAUSE_LONGEST);
-            } else if now >= deadline {
-                return Err(unavailable("it moves from server to server".to_owned()));
-            }
-            let Some(primary) = goes_to.or_else(|| self.map.primary(bucket)) else {
-                continue;
+                None => Next::Later("no server of the cluster has this part of the store".to_owned()),
             };
-            let answer_by = Primary::answer_by(deadline);
-            match primary.send(work, step.command(form), asking, answer_by).await {
+            let (primary, form, asking) = match verdict {
+                Next::Refuse(error) => return Err(error),
+                // Servers that send a step around among them are asked no faster than others.
+                Next::Send { to, form, asking } if hops < HOPS && Instant::now() < deadline => {
+                    hops += 1;
+                    (to, form, asking)
+                }
+                Next::Send { to, .. } => {
+                    pause_until(deadline, &mut pause, || {
+                        format!("{} sends it elsewhere", to.address)
+                    })
+                    .await?;
+                    hops = 0;
+                    (to, Form::ByName, false)
+                }
+                Next::Later(why) => {
+                    self.map.refresh();
+                    pause_until(deadline, &mut pause, || why).await?;
+                    let Some(primary) = self.map.primary(bucket) else {
+                        continue;
+                    };
+                    (primary, Form::ByName, false)
+                }
+            };
+            let sent = primary.send(work, step.command(form), asking, Primary::answer_by(deadline));
+            match sent.await {
                 Ok(answer) => return Ok(answer),
                 // Where a slot is being moved to, a script that is not known has to be brought, asking again.
                 Err(Failure::Reply(error)) if asking && error.code() == "NOSCRIPT" => {
-                    let sent = primary
-                        .send(work, step.command(Form::BySource), true, answer_by)
-                        .await;
-                    match sent {
+                    let brought = step.command(Form::BySource);
+                    match primary
+                        .send(work, brought, true, Primary::answer_by(deadline))
+                        .await
+                    {
                         Ok(answer) => return Ok(answer),
                         Err(failure) => failed = Some((failure, primary)),
                     }
@@ -142,11 +138,24 @@ impl Primaries {
             }
         }
     }
+}
 
-    /// A sign that something is wrong with a primary: whoever keeps the table looks whether it is one still.
-    fn note(&self, _primary: &Primary) {
-        self.map.refresh();
+/// Redirections that are followed without a pause. Chosen: a moved slot takes one, a slot that is moving another.
+const HOPS: u32 = 4;
+
+/// Waits, twice as long the next time; refuses with `why` when that would last beyond the deadline.
+async fn pause_until(
+    deadline: Instant,
+    pause: &mut Duration,
+    why: impl FnOnce() -> String,
+) -> Result<(), StorageError> {
+    let until = Instant::now() + *pause;
+    if until >= deadline {
+        return Err(unavailable(why()));
     }
+    sleep_until(until).await;
+    *pause = (*pause * 2).min(REDIS_PAUSE_LONGEST);
+    Ok(())
 }
 
 /// What is to be done.
@@ -157,8 +166,8 @@ pub(super) enum Step<'a> {
         keys: &'a [&'a [u8]],
         args: &'a [&'a [u8]],
     },
-    /// A command that only reads.
-    Read(&'a Cmd),
+    /// A command that may be repeated.
+    Command(&'a Cmd),
 }
 
 /// How a script is called.
@@ -173,21 +182,21 @@ impl Step<'_> {
         match (self, form) {
             (Self::Script { script, keys, args }, Form::ByName) => script.by_name(keys, args),
             (Self::Script { script, keys, args }, Form::BySource) => script.by_source(keys, args),
-            (Self::Read(cmd), _) => (*cmd).clone(),
+            (Self::Command(cmd), _) => (*cmd).clone(),
         }
     }
 
     fn name(&self) -> &'static str {
         match self {
             Self::Script { script, .. } => script.name,
-            Self::Read(_) => "read",
+            Self::Command(_) => "command",
         }
     }
 
     fn repeat(&self) -> Repeat {
         match self {
             Self::Script { script, .. } => script.repeat,
-            Self::Read(_) => Repeat::Always,
+            Self::Command(_) => Repeat::Always,
         }
     }
 }
@@ -204,6 +213,34 @@ enum Verdict {
     Later(String),
     /// Give up.
     Refuse(StorageError),
+}
+
+/// What comes next, and where.
+enum Next {
+    Send {
+        to: Arc<Primary>,
+        form: Form,
+        asking: bool,
+    },
+    Later(String),
+    Refuse(StorageError),
+}
+
+impl Verdict {
+    /// Finds the servers that are meant. `from` is where the failure came from.
+    fn with(self, from: Arc<Primary>, map: &Map) -> Next {
+        let send = |to, form, asking| Next::Send { to, form, asking };
+        match self {
+            Self::BySource => send(from, Form::BySource, false),
+            Self::Go(address) => {
+                map.refresh();
+                send(map.at(&address), Form::ByName, false)
+            }
+            Self::Ask(address) => send(map.at(&address), Form::ByName, true),
+            Self::Later(why) => Next::Later(why),
+            Self::Refuse(error) => Next::Refuse(error),
+        }
+    }
 }
 
 fn judge(failure: Failure, primary: &Primary, step: &Step<'_>) -> Verdict {

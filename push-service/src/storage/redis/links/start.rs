@@ -19,7 +19,7 @@ use super::topology::Map;
 use super::{Options, Primaries};
 use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_PAUSE_LONGEST, REDIS_START_WITHIN, REDIS_STEPS_UNDER_WAY};
 use crate::storage::StorageError;
-use crate::storage::redis::url::RedisUrl;
+use crate::storage::redis::url::{Kind, RedisUrl};
 
 impl Primaries {
     /// Finds the primaries, connects, and checks that they are fit to keep what may not be lost.
@@ -47,7 +47,7 @@ impl Primaries {
         let mut discovery = Discovery::new(url);
         let deadline = Instant::now() + REDIS_START_WITHIN;
         loop {
-            match ready(&map, &mut discovery, options).await {
+            match ready(&map, &mut discovery, url, options).await {
                 Ok(()) => break,
                 Err(Unfit::Never(why)) => return Err(unavailable(format!("{url}: {why}"))),
                 Err(Unfit::NotYet(why)) if Instant::now() + REDIS_PAUSE_LONGEST > deadline => {
@@ -79,23 +79,23 @@ enum Unfit {
 }
 
 /// Looks whether all is found and fit.
-async fn ready(map: &Map, discovery: &mut Discovery, options: &Options) -> Result<(), Unfit> {
-    map.look(discovery).await.map_err(Unfit::NotYet)?;
+async fn ready(map: &Map, discovery: &mut Discovery, url: &RedisUrl, options: &Options) -> Result<(), Unfit> {
+    map.look(discovery).await.map_err(entered)?;
     let topology = map.now();
     if let Some(hole) = topology.hole() {
         let slot = hole.slot();
         return Err(Unfit::NotYet(format!("no server of the cluster has slot {slot}")));
     }
     for primary in &topology.primaries {
-        check(primary, topology.buckets_of(primary)[0], options).await?;
+        check(primary, topology.buckets_of(primary)[0], url, options).await?;
     }
     Ok(())
 }
 
 /// Asks a server what it is, and compares with what it has to be.
-async fn check(primary: &Primary, bucket: Bucket, options: &Options) -> Result<(), Unfit> {
-    let mut questions = Pipeline::with_capacity(4);
-    for section in ["server", "memory", "replication", "persistence"] {
+async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Options) -> Result<(), Unfit> {
+    let mut questions = Pipeline::with_capacity(6);
+    for section in ["server", "memory", "replication", "persistence", "cluster"] {
         let mut info = Cmd::new();
         info.arg("INFO").arg(section);
         questions.add_command(info);
@@ -109,43 +109,52 @@ async fn check(primary: &Primary, bucket: Bucket, options: &Options) -> Result<(
         .await;
     let answers = answers.map_err(|failure| entered(trouble(failure)))?;
     let address = &primary.address;
-    if let Some(error) = answers.iter().find_map(|answer| match answer {
-        Value::ServerError(error) => Some(format!("{address}: {}", explained(error))),
-        _ => None,
-    }) {
-        return Err(entered(error));
-    }
     let info: String = answers.iter().filter_map(text).collect();
-    let says = |name| field(&info, name).unwrap_or_default();
-    if says("role") != "master" {
-        primary.depose();
-        return Err(Unfit::NotYet(format!(
-            "{address} is a replica, and storage.url has to name the primary"
-        )));
+    if field(&info, "cluster_enabled") == Some("1") && url.kind != Kind::Cluster {
+        let why = format!("{address} is a member of a cluster: write redis+cluster:// in storage.url");
+        return Err(Unfit::Never(why));
     }
-    let valkey = field(&info, "valkey_version");
+    let error = answers.iter().find_map(|answer| match answer {
+        Value::ServerError(error) => Some(explained(error)),
+        _ => None,
+    });
+    if let Some(error) = error {
+        return Err(entered(format!("{address}: {error}")));
+    }
+    if field(&info, "role") != Some("master") {
+        primary.depose();
+        let why = format!("{address} is a replica, and storage.url has to name the primary");
+        return Err(Unfit::NotYet(why));
+    }
+    fit(&info, options).map_err(|why| Unfit::Never(format!("{address} {why}")))
+}
+
+/// Whether a server that says this of itself can keep what may not be lost: what is wrong if not, as the rest of a sentence.
+fn fit(info: &str, options: &Options) -> Result<(), String> {
+    let says = |name| field(info, name).unwrap_or_default();
+    let valkey = field(info, "valkey_version");
     let version = valkey.unwrap_or(says("redis_version"));
     if !at_least(version, (7, 0)) {
-        return Err(Unfit::Never(format!(
-            "{address} is Redis {version}, and 7.0 is the least: upgrade it"
-        )));
+        return Err(format!("is Redis {version}, and 7.0 is the least: upgrade it"));
     }
     let policy = says("maxmemory_policy");
     if policy != "noeviction" {
-        return Err(Unfit::Never(format!(
-            "{address} would drop messages when its memory is full: set `maxmemory-policy noeviction` there \
-             (it is `{policy}`)"
-        )));
+        return Err(format!(
+            "would drop messages when its memory is full: set `maxmemory-policy noeviction` there (it is `{policy}`)"
+        ));
     }
-    if options.wait_aof && valkey.is_none() && !at_least(version, (7, 2)) {
-        return Err(Unfit::Never(format!(
-            "storage.redis.wait_aof needs Redis 7.2 or Valkey, and {address} is Redis {version}"
-        )));
+    if !options.wait_aof {
+        return Ok(());
     }
-    if options.wait_aof && says("aof_enabled") != "1" {
-        return Err(Unfit::Never(format!(
-            "storage.redis.wait_aof needs `appendonly yes` on {address}"
-        )));
+    if valkey.is_none() && !at_least(version, (7, 2)) {
+        return Err(format!(
+            "is Redis {version}, and storage.redis.wait_aof needs Redis 7.2 or Valkey"
+        ));
+    }
+    if says("aof_enabled") != "1" {
+        return Err(
+            "keeps nothing on disk, and storage.redis.wait_aof needs `appendonly yes` there".to_owned(),
+        );
     }
     Ok(())
 }
@@ -159,6 +168,7 @@ fn entered(why: String) -> Unfit {
         "NOPERM",
         "authentication failed",
         "certificate",
+        "cluster support disabled",
     ];
     let lower = why.to_ascii_lowercase();
     if never
@@ -175,4 +185,49 @@ fn entered(why: String) -> Unfit {
 fn at_least(version: &str, least: (u32, u32)) -> bool {
     let mut parts = version.split('.').map_while(|part| part.parse::<u32>().ok());
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= least
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PR-31: what a server has to be is read from what it says of itself, Valkey's version before Redis's.
+    #[test]
+    fn what_a_server_says_decides() {
+        let info = |server: &str, policy: &str, aof: &str| {
+            format!("# Server\r\n{server}\r\nmaxmemory_policy:{policy}\r\naof_enabled:{aof}\r\n")
+        };
+        let (valkey, redis) = (
+            "redis_version:7.2.4\r\nvalkey_version:8.1.1",
+            "redis_version:7.0.15",
+        );
+        let rows = [
+            (info(redis, "noeviction", "0"), false, None),
+            (info(valkey, "noeviction", "1"), true, None),
+            (
+                info("redis_version:6.2.14", "noeviction", "1"),
+                false,
+                Some("7.0 is the least"),
+            ),
+            (info("", "noeviction", "1"), false, Some("7.0 is the least")),
+            (
+                info(redis, "volatile-lru", "1"),
+                false,
+                Some("maxmemory-policy noeviction"),
+            ),
+            (info(redis, "noeviction", "1"), true, Some("needs Redis 7.2")),
+            (info(valkey, "noeviction", "0"), true, Some("appendonly yes")),
+        ];
+        for (info, wait_aof, expected) in rows {
+            let options = Options {
+                wait_aof,
+                ..Options::default()
+            };
+            match (fit(&info, &options), expected) {
+                (Ok(()), None) => {}
+                (Err(why), Some(expected)) if why.contains(expected) => {}
+                (found, expected) => panic!("{info}: {found:?}, not {expected:?}"),
+            }
+        }
+    }
 }

@@ -108,16 +108,13 @@ impl Map {
     /// The server at an address that a redirection named.
     pub(super) fn at(&self, address: &Address) -> Arc<Primary> {
         let topology = self.current.borrow();
-        if let Some(known) = topology
-            .primaries
-            .iter()
-            .find(|primary| primary.address == *address)
-        {
+        let is_there = |primary: &&Arc<Primary>| primary.address == *address && !primary.is_deposed();
+        if let Some(known) = topology.primaries.iter().find(is_there) {
             return Arc::clone(known);
         }
         drop(topology);
         let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = strangers.iter().find(|primary| primary.address == *address) {
+        if let Some(known) = strangers.iter().find(is_there) {
             return Arc::clone(known);
         }
         if strangers.len() == REDIS_STRANGERS {
@@ -130,11 +127,16 @@ impl Map {
 
     /// Looks again and again. Runs until it is dropped.
     pub(super) async fn watch(&self, mut discovery: Discovery) {
+        let mut in_trouble = false;
         loop {
             let looked = Instant::now();
-            if let Err(why) = self.look(&mut discovery).await {
-                tracing::warn!(%why, "the primaries of the Redis storage can't be looked up");
+            let found = self.look(&mut discovery).await;
+            match &found {
+                Err(why) if !in_trouble => tracing::warn!(%why, "nobody tells who is primary in Redis"),
+                Ok(()) if in_trouble => tracing::info!("it is known again who is primary in Redis"),
+                _ => {}
             }
+            in_trouble = found.is_err();
             let _ = timeout(REDIS_WATCH_EVERY, self.wanted.notified()).await;
             sleep_until(looked + REDIS_REFRESH_APART).await;
         }

@@ -1,1 +1,240 @@
-//! What stands in Redis, and for how long.
+//! What stands in Redis, for how long, and what a store says of keys that it can't vouch for.
+
+use std::time::Duration;
+
+use push_protocol::Ttl;
+use push_tests::redis::{Configuration, Reply, Server};
+
+use super::{OWN, open_with};
+use crate::defaults::RETENTION;
+use crate::storage::contract::{Rig, enqueue, everything, name, seat, subscribe, user_agent};
+use crate::storage::{Attached, Enqueue, Enqueued, Manner, Refreshed, StorageError};
+
+/// The bucket of user agent 1, whose id is all ones: the first ten bits.
+const MARK: &str = "push:{004}";
+const RECORD: &str = "push:{004}:r:01010101010101010101010101010101";
+const INDEX: &str = "push:{004}:i:01010101010101010101010101010101";
+const BODIES: &str = "push:{004}:q:01010101010101010101010101010101";
+
+async fn store() -> (Server, Rig) {
+    let server = Server::start(Configuration::new()).await;
+    let rig = open_with(&server.url(), OWN, "push".to_owned()).await;
+    (server, rig)
+}
+
+async fn remaining(server: &Server, key: &str) -> Duration {
+    let left = server.command(&["PTTL", key]).await.integer();
+    Duration::from_millis(u64::try_from(left).unwrap_or_else(|_| panic!("{key} has no expiry: {left}")))
+}
+
+/// PR-29: every key of a user agent has an expiry: the record that of the retention, what waits that of the last message,
+/// later messages move it, and nothing is left of an emptied queue.
+#[tokio::test]
+async fn every_key_expires() {
+    let (server, rig) = store().await;
+    rig.subscribed(1, 1).await;
+    assert!(remaining(&server, RECORD).await > RETENTION - Duration::from_secs(60));
+    let with_ttl = |secs, body| Enqueue {
+        ttl: Ttl::from_secs(secs),
+        ..enqueue(1, 1, body)
+    };
+    let mut stored = Vec::new();
+    for (secs, body) in [(600, b"a"), (60, b"b"), (86_400, b"c")] {
+        stored.push(rig.stored(with_ttl(secs, body)).await);
+        let least = Duration::from_secs(secs.into());
+        for key in [INDEX, BODIES] {
+            let left = remaining(&server, key).await;
+            assert!(
+                left > least && left < least * 2 + Duration::from_secs(600),
+                "{key}: {left:?}"
+            );
+        }
+    }
+    rig.acknowledged(1, &stored).await;
+    assert_eq!(server.command(&["EXISTS", INDEX, BODIES]).await.integer(), 0);
+    rig.stored(with_ttl(60, b"d")).await;
+    assert!(
+        remaining(&server, BODIES).await > Duration::from_secs(60),
+        "a new queue has an expiry again"
+    );
+}
+
+/// PR-29, R30-EXP-1: a queue that expired inside Redis counts against nobody's budget any more.
+#[tokio::test]
+async fn a_queue_that_vanished_is_not_counted() {
+    let (server, rig) = store().await;
+    rig.subscribed(1, 1).await;
+    rig.stored(Enqueue {
+        ttl: Ttl::from_secs(60),
+        ..enqueue(1, 1, b"a")
+    })
+    .await;
+    server.command(&["UNLINK", INDEX, BODIES]).await;
+    rig.advance(Duration::from_secs(600));
+    let next = rig.stored(enqueue(1, 1, b"b")).await;
+    assert_eq!(rig.waiting(1).await, [next]);
+    assert_eq!(rig.usage().await.messages, 1);
+}
+
+/// PR-12, PR-29: a record without subscriptions is kept for its seat alone, and not for the retention.
+#[tokio::test]
+async fn an_empty_record_is_not_kept_for_long() {
+    let (server, rig) = store().await;
+    rig.subscribed(1, 1).await;
+    rig.attached(1, seat(1)).await;
+    rig.storage.unsubscribe(user_agent(1), name(1)).await.unwrap();
+    let brief = Duration::from_secs(3 * 60 * 60);
+    assert!(remaining(&server, RECORD).await < brief);
+    rig.storage.refresh(&[(user_agent(1), seat(1))]).await.unwrap();
+    assert!(remaining(&server, RECORD).await < brief);
+    rig.subscribed(1, 2).await;
+    assert!(
+        remaining(&server, RECORD).await > RETENTION - brief,
+        "subscribed again, it is kept again"
+    );
+}
+
+/// PR-3: where the mark of the format is missing nobody is called unknown, nothing is written, and acknowledgements are
+/// not thrown away; elsewhere all goes on.
+#[tokio::test]
+async fn without_its_mark_a_bucket_is_in_trouble() {
+    let (server, rig) = store().await;
+    rig.subscribed(2, 1).await;
+    server.command(&["DEL", MARK]).await;
+    let storage = &rig.storage;
+    let troubles = [
+        storage.subscribe(subscribe(1, 1)).await.map(drop),
+        storage.unsubscribe(user_agent(1), name(1)).await.map(drop),
+        storage.enqueue(enqueue(1, 1, b"a")).await.map(drop),
+        storage
+            .attach(user_agent(1), seat(1), everything(), Manner::Asking)
+            .await
+            .map(drop),
+        storage.page(user_agent(1), seat(1), everything()).await.map(drop),
+        storage.inspect(user_agent(1)).await.map(drop),
+    ];
+    for (at, trouble) in troubles.into_iter().enumerate() {
+        let Err(StorageError::Unavailable(why)) = trouble else {
+            panic!("step {at} was answered: {trouble:?}");
+        };
+        assert!(why.contains("lost the mark"), "{why}");
+    }
+    let refreshed = storage.refresh(&[(user_agent(1), seat(1))]).await.unwrap();
+    assert_eq!(refreshed, [Refreshed::Trouble]);
+    assert_eq!(server.command(&["EXISTS", RECORD]).await.integer(), 0);
+    rig.stored(enqueue(2, 1, b"a")).await;
+
+    server.command(&["SET", MARK, "1"]).await;
+    let attached = storage
+        .attach(user_agent(1), seat(1), everything(), Manner::Asking)
+        .await;
+    assert!(
+        matches!(attached, Ok(Attached::Unknown)),
+        "with the mark back, unknown is said: {attached:?}"
+    );
+}
+
+/// PR-35: a record in a newer format is trouble, and left as it is.
+#[tokio::test]
+async fn a_newer_record_is_not_touched() {
+    let (server, rig) = store().await;
+    rig.subscribed(1, 1).await;
+    let newer = [&[2][..], &[7; 57]].concat();
+    let set: [&[u8]; 4] = [b"HSET", RECORD.as_bytes(), b"m", &newer];
+    server.command(&set).await;
+    let enqueued = rig.storage.enqueue(enqueue(1, 1, b"a")).await;
+    let Err(StorageError::Unavailable(why)) = enqueued else {
+        panic!("{enqueued:?}");
+    };
+    assert!(why.contains("newer format"), "{why}");
+    let refreshed = rig.storage.refresh(&[(user_agent(1), seat(1))]).await.unwrap();
+    assert_eq!(refreshed, [Refreshed::Trouble]);
+    let get: [&[u8]; 3] = [b"HGET", RECORD.as_bytes(), b"m"];
+    assert_eq!(server.command(&get).await, Reply::Bytes(newer));
+}
+
+/// PR-31: steps that take memory are refused when Redis has none left, those that free it go on.
+#[tokio::test]
+async fn without_memory_what_waits_can_still_be_fetched() {
+    let (server, rig) = store().await;
+    rig.subscribed(1, 1).await;
+    let stored = rig.stored(enqueue(1, 1, b"a")).await;
+    server
+        .command(&["CONFIG", "SET", "maxmemory", "1"])
+        .await
+        .expect_ok();
+    let full = rig.storage.enqueue(enqueue(1, 1, b"b")).await;
+    assert!(matches!(full, Err(StorageError::Full)), "{full:?}");
+    let full = rig.storage.subscribe(subscribe(1, 2)).await;
+    assert!(matches!(full, Err(StorageError::Full)), "{full:?}");
+    assert_eq!(rig.waiting(1).await, [stored]);
+    assert_eq!(rig.acknowledged(1, &[stored]).await, [true]);
+    rig.storage.unsubscribe(user_agent(1), name(1)).await.unwrap();
+    server
+        .command(&["CONFIG", "SET", "maxmemory", "0"])
+        .await
+        .expect_ok();
+    rig.subscribed(1, 3).await;
+}
+
+/// PR-31: each step runs one script, named and versioned, with a header; Redis runs nothing else for it.
+#[tokio::test]
+async fn a_step_is_one_script() {
+    let (server, rig) = store().await;
+    rig.subscribed(1, 1).await;
+    server.command(&["CONFIG", "RESETSTAT"]).await.expect_ok();
+    let stored = rig.stored(enqueue(1, 1, b"a")).await;
+    rig.acknowledged(1, &[stored]).await;
+    let of = async |command: &str| {
+        server
+            .command_stats()
+            .await
+            .get(command)
+            .map_or(0, |stats| stats.calls)
+    };
+    let (evalsha, eval) = (of("evalsha").await, of("eval").await);
+    // The first run of each is a failed EVALSHA and the EVAL that loads it.
+    assert!(eval <= 2 && evalsha >= 2, "{evalsha} EVALSHA, {eval} EVAL");
+    rig.stored(enqueue(1, 1, b"b")).await;
+    let more = (of("evalsha").await - evalsha, of("eval").await - eval);
+    assert_eq!(more, (1, 0), "a script is loaded once");
+    for script in super::super::scripts::Scripts::new().all() {
+        let lines: Vec<_> = script.source.lines().take(2).collect();
+        assert!(lines[0].starts_with("#!lua"), "{}", script.name);
+        assert_eq!(lines[1], format!("-- push-service {} 1", script.name));
+    }
+}
+
+/// PR-24, PR-32: a rate and a budget hold over nodes, because they are decided inside the step.
+#[tokio::test]
+async fn a_rate_holds_over_nodes() {
+    let (server, one) = store().await;
+    let other = open_with(&server.url(), OWN + 1, "push".to_owned()).await;
+    one.subscribed(1, 1).await;
+    let rated = |body| Enqueue {
+        rate: Some(crate::storage::Rate {
+            per_second: 0.1,
+            burst: 2.0,
+        }),
+        ..enqueue(1, 1, body)
+    };
+    one.stored(rated(b"a")).await;
+    other.stored(rated(b"b")).await;
+    let third = one.storage.enqueue(rated(b"c")).await.unwrap();
+    assert!(matches!(third, Enqueued::RateLimited { .. }), "{third:?}");
+}
+
+/// PR-35, PR-37: nodes of a store know of each other, and of one that has left no more.
+#[tokio::test]
+async fn nodes_know_of_each_other() {
+    let (server, one) = store().await;
+    let other = open_with(&server.url(), OWN + 1, "push".to_owned()).await;
+    other.told.heard().await;
+    let others = async || one.storage.others().await.unwrap();
+    while others().await == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(others().await, 1);
+    other.storage.close().await.unwrap();
+    assert_eq!(others().await, 0);
+}

@@ -2,6 +2,7 @@
 
 mod contract;
 mod keys;
+mod wake_ups;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -35,6 +35,16 @@ async fn every_bucket_has_its_primary() {
     );
 }
 
+/// A member of a cluster is not taken for a server by itself.
+#[tokio::test]
+async fn a_member_alone_is_refused() {
+    let cluster = Cluster::start(3, 0).await;
+    let url = format!("redis://{}", cluster.servers()[0].address());
+    // It may answer for another's slot first, which is a sign as good.
+    let sentence = why(connect_with(&url, Options::default()).await.map(drop));
+    assert!(sentence.contains("redis+cluster://"), "{sentence}");
+}
+
 /// PR-32: while a slot moves (ASK) and after it has moved (MOVED), steps run, each once; reads of many as well.
 #[tokio::test]
 async fn steps_follow_a_slot_that_moves() {
@@ -108,6 +118,49 @@ async fn a_dead_primary_is_replaced() {
     assert_eq!(cluster.servers()[number].command(&publish).await.integer(), 1);
     assert_eq!(listening.message("a message").await.0, bucket);
     assert!(primaries.subscribed());
+}
+
+/// PR-33: a step that is confirmed follows a slot that moves like any other, and is confirmed where it runs.
+#[tokio::test]
+async fn confirmed_steps_follow_as_well() {
+    let cluster = Cluster::start(3, 1).await;
+    let options = Options {
+        wait_replicas: 1,
+        ..Options::default()
+    };
+    let primaries = connect_with(&cluster.url(), options).await.unwrap();
+    let (bucket, script) = (bucket_of_first(), count(Repeat::IfNotRun));
+    let confirmed = || counted(&primaries, Work::Confirmed, bucket, &script);
+    assert_eq!(confirmed().await.unwrap(), 1);
+    let migration = cluster.begin_migration(bucket.slot(), 1).await;
+    assert_eq!(cluster.migrate_keys(migration, 10).await, 1);
+    assert_eq!(confirmed().await.unwrap(), 2);
+    let waits = cluster.servers()[1].command_stats().await["wait"].calls;
+    assert!(waits > 0, "the new owner's replica was waited for");
+    cluster.end_migration(migration).await;
+    assert_eq!(confirmed().await.unwrap(), 3);
+}
+
+/// PR-32: a primary that stands still, with nobody to take over, holds up nothing of the others.
+#[tokio::test]
+async fn a_silent_primary_is_silent_alone() {
+    let cluster = Cluster::start(3, 0).await;
+    let primaries = connect(&cluster.url()).await;
+    let (bucket, script) = (bucket_of_first(), count(Repeat::IfNotRun));
+    let other = Bucket::all().find(|bucket| bucket.slot() > 12_000).unwrap();
+    counted(&primaries, Work::Step, bucket, &script).await.unwrap();
+    cluster.servers()[0].stop();
+    let silent = counted(&primaries, Work::Step, bucket, &script);
+    let others = async {
+        let began = Instant::now();
+        for _ in 0..100 {
+            counted(&primaries, Work::Step, other, &script).await.unwrap();
+        }
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    };
+    let (silent, ()) = tokio::join!(silent, others);
+    why(silent);
+    cluster.servers()[0].go_on();
 }
 
 /// PR-14: when a slot has moved, its server withdraws the subscription; it is made again at the new owner, and reported.

@@ -28,6 +28,17 @@ async fn connect_with(url: &str, options: Options) -> Result<Primaries, StorageE
     Primaries::connect(&RedisUrl::parse(url).unwrap(), &options).await
 }
 
+/// What the links hand out can run on any thread. Compiled, never run.
+#[allow(dead_code)]
+fn everything_can_be_sent(primaries: &'static Primaries, script: &'static Script, hear: Arc<dyn Hear>) {
+    fn sent<F: Future + Send>(_: F) {}
+    sent(primaries.run(Work::Step, Bucket::new(0), script, &[], &[]));
+    sent(primaries.pipeline(Vec::new()));
+    sent(primaries.listen(key, hear));
+    sent(primaries.look(key, |_| {}));
+    sent(connect(""));
+}
+
 /// A step that counts its runs, so that one too many shows.
 fn count(repeat: Repeat) -> Script {
     Script::new("count", "#!lua\nreturn redis.call('INCR', KEYS[1])", repeat)

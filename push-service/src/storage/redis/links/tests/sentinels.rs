@@ -1,6 +1,6 @@
 //! Sentinels: another server is primary from one moment to the next.
 
-use push_tests::redis::Sentinels;
+use push_tests::redis::{Configuration, Sentinels};
 
 use super::listening::{Listening, channel};
 use super::*;
@@ -30,6 +30,21 @@ async fn a_promoted_replica_takes_over() {
     assert_eq!(listening.message("a message").await.0, bucket);
 }
 
+/// DESIGN §5: the URL's user and password are for the servers; sentinels that want none are asked without.
+#[tokio::test]
+async fn sentinels_without_a_password_are_asked_without() {
+    let sentinels = Sentinels::start_with(1, &Configuration::new().user("push", "secret")).await;
+    let primaries = connect(&sentinels.url()).await;
+    counted(&primaries, Work::Step, Bucket::new(9), &count(Repeat::Always))
+        .await
+        .unwrap();
+    let misnamed = sentinels.url().replace("/push", "/other");
+    let began = Instant::now();
+    let sentence = why(connect_with(&misnamed, Options::default()).await.map(drop));
+    assert!(sentence.contains("watches nothing of that name"), "{sentence}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
 /// PR-32: a sentinel that is dead or stands still does not keep a node from starting.
 #[tokio::test]
 async fn one_sentinel_that_answers_is_enough() {
@@ -43,21 +58,21 @@ async fn one_sentinel_that_answers_is_enough() {
     sentinels.sentinels()[1].go_on();
 }
 
-/// PR-32: a primary that is made a replica says READONLY: the step is not lost, but goes to whoever the sentinels promote.
+/// PR-32: a primary that is made a replica while steps come has each of them answered in time, and they go on at the one
+/// that the sentinels promote.
 #[tokio::test]
-async fn sentinels_that_fail_over_on_request_lose_no_step() {
+async fn a_demoted_primary_is_left() {
     let sentinels = Sentinels::start(1).await;
     let primaries = connect(&sentinels.url()).await;
     let (bucket, script) = (Bucket::new(9), count(Repeat::IfNotRun));
     counted(&primaries, Work::Step, bucket, &script).await.unwrap();
-    let name = push_tests::redis::sentinels::NAME;
-    sentinels.sentinels()[0]
-        .command(&["SENTINEL", "FAILOVER", name])
-        .await
-        .expect_ok();
     let before = sentinels.primary_number().await;
+    let fail_over = ["SENTINEL", "FAILOVER", push_tests::redis::sentinels::NAME];
+    sentinels.sentinels()[0].command(&fail_over).await.expect_ok();
     let steps = async {
-        while sentinels.servers()[before].command(&["ROLE"]).await.list()[0].text() == "master" {
+        // Its connections are closed when it is made a replica: no answer is no sign.
+        let role = || sentinels.servers()[before].try_command(&["ROLE"]);
+        while !role().await.is_ok_and(|role| role.list()[0].text() == "slave") {
             // Refused or run: but never without an answer.
             let _ = counted(&primaries, Work::Step, bucket, &script).await;
         }

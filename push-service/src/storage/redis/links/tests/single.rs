@@ -1,5 +1,8 @@
 //! One server: what a step does when the server forgets, stops, fills up or answers with errors.
 
+use push_tests::redis::Gate;
+use push_tests::redis::gate::{Way, Which};
+
 use super::*;
 use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_STEP_WITHIN, REDIS_STEPS_UNDER_WAY};
 use crate::storage::BUCKETS;
@@ -65,48 +68,34 @@ async fn a_silent_server_is_noticed_and_heals() {
     assert!(counted(&primaries, Work::Step, bucket, &script).await.unwrap() > 1);
 }
 
-/// PR-32: a step that may be repeated survives the loss of its connections; one that may not is refused, and not sent
-/// twice.
+/// PR-32: a connection that is lost before the answer came leaves a step undecided: one that may be repeated is sent again,
+/// one that may not is refused, and has run once.
 #[tokio::test]
 async fn only_what_may_be_repeated_is() {
     let server = Server::start(Configuration::new()).await;
-    let primaries = connect(&server.url()).await;
+    let mut gate = Gate::before(server.address()).await;
+    let primaries = connect(&format!("redis://{}", gate.address())).await;
     let bucket = Bucket::new(BUCKET);
-    let slow = |repeat| {
-        let source =
-            "#!lua\nredis.call('INCR', KEYS[1]) while redis.call('TIME')[1] < ARGV[1] do end return 0";
-        Script::new("slow", source, repeat)
-    };
     for (repeat, runs) in [(Repeat::IfNotRun, 1), (Repeat::Always, 2)] {
+        let script = count(repeat);
+        counted(&primaries, Work::Step, bucket, &script).await.unwrap();
         server.command(&["SET", "test:{007}", "0"]).await.expect_ok();
-        let until = (std::time::SystemTime::now() + Duration::from_secs(2))
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_secs()
-            .to_string();
-        let script = slow(repeat);
-        let (mut killer, keys) = (server.connect().await.unwrap(), key(bucket));
-        // It waits behind the running script, and kills that script's connection before its answer is written.
-        let keys: &[&[u8]] = &[&keys];
-        let args: &[&[u8]] = &[until.as_bytes()];
-        let step = primaries.run(Work::Step, bucket, &script, keys, args);
-        let kill = async {
-            killer
-                .call(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
-                .await
-                .unwrap();
+        gate.stall(Which::All, Way::ToClient);
+        let loses = async {
+            let has_run = async { while server.command(&["GET", "test:{007}"]).await.text() != "1" {} };
+            within("the step has run", has_run).await;
+            gate.cut().await;
+            gate.resume().await;
         };
-        let (answer, ()) = tokio::join!(step, kill);
-        let ran: i64 = server
-            .command(&["GET", "test:{007}"])
-            .await
-            .text()
-            .parse()
-            .unwrap();
-        assert!(ran <= runs, "{repeat:?} ran {ran} times");
-        if repeat == Repeat::Always {
-            answer.unwrap();
+        let (answer, ()) = tokio::join!(counted(&primaries, Work::Step, bucket, &script), loses);
+        match repeat {
+            Repeat::Always => assert_eq!(answer.unwrap(), runs),
+            Repeat::IfNotRun => assert!(why(answer).contains(&gate.address().to_string())),
         }
+        assert_eq!(
+            server.command(&["GET", "test:{007}"]).await.text(),
+            runs.to_string()
+        );
     }
 }
 
@@ -260,5 +249,51 @@ async fn many_reads_are_answered_in_their_order() {
     assert_eq!(answers.len(), usize::from(BUCKETS));
     for (bucket, answer) in Bucket::all().zip(answers) {
         assert_eq!(answer.unwrap(), Value::BulkString(bucket.tag().to_vec()));
+    }
+}
+
+/// PR-3: a primary that answers, but has lost its mark, is in trouble: it may have started empty.
+#[tokio::test]
+async fn a_lost_mark_is_trouble() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    primaries.health().unwrap();
+    let sentence = trouble(&primaries).await;
+    assert!(sentence.contains("has lost the mark"), "{sentence}");
+    for bucket in Bucket::all() {
+        server
+            .command(&[b"SET".as_slice(), &key(bucket), b"1"])
+            .await
+            .expect_ok();
+    }
+    back(&primaries, "the marks are there again").await;
+    primaries.health().unwrap();
+    assert!(
+        primaries.clock_offset_ms().unwrap().abs() < 5_000,
+        "one machine has one clock"
+    );
+}
+
+/// PR-30: a clock that is more than 30 s off is trouble, on either side.
+#[tokio::test]
+async fn a_wrong_clock_is_trouble() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    let primary = primaries.map.primary(Bucket::new(0)).unwrap();
+    for (ahead_ms, expected) in [
+        (30_000, None),
+        (30_001, Some("30 s ahead of")),
+        (-31_000, Some("31 s behind")),
+    ] {
+        primaries
+            .health
+            .lock()
+            .unwrap()
+            .note(&primary, Vec::new(), Ok(ahead_ms));
+        assert_eq!(primaries.clock_offset_ms(), Some(ahead_ms));
+        match expected {
+            None => primaries.health().unwrap(),
+            Some(expected) => assert!(why(primaries.health()).contains(expected)),
+        }
     }
 }

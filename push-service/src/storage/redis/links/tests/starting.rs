@@ -82,5 +82,17 @@ async fn a_server_that_knows_no_waitaof_is_refused() {
         ..Options::default()
     };
     let sentence = why(connect_with(&server.url(), options).await.map(drop));
-    assert!(sentence.contains("storage.redis.wait_aof needs"), "{sentence}");
+    assert!(
+        sentence.contains("storage.redis.wait_aof needs Redis 7.2"),
+        "{sentence}"
+    );
+}
+
+/// A server by itself is not taken for a cluster: told at once, not after the time that a late one is given.
+#[tokio::test]
+async fn a_server_alone_is_no_cluster() {
+    let alone = Server::start(Configuration::new()).await;
+    let url = format!("redis+cluster://{}", alone.address());
+    let sentence = why(connect_with(&url, Options::default()).await.map(drop));
+    assert!(sentence.contains("cluster support disabled"), "{sentence}");
 }

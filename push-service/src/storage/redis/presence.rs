@@ -1,0 +1,134 @@
+//! Which nodes are alive on a store, and so in which format it may be written (PR-35).
+//!
+//! Each node says every few seconds that it's there and which formats it reads. A node writes the format of the oldest one
+//! alive, so that during a rolling upgrade both read everything. It deliberately does not know what nodes do, or where
+//! they are: nothing is ever routed by it.
+
+use redis::cmd;
+
+use super::answers;
+use super::layout::{own, own_bucket};
+use super::links::{Primaries, Script, Work};
+use super::scripts::FORMAT;
+use crate::defaults::{NODE_ALIVE_FOR, NODE_PRESENT_EVERY};
+use crate::storage::StorageError;
+
+/// A node, as the others see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Node {
+    incarnation: u64,
+    /// The newest format that it reads; it reads the one before as well.
+    reads: u8,
+}
+
+impl Node {
+    /// This node.
+    pub(super) fn new(incarnation: u64) -> Self {
+        Self {
+            incarnation,
+            reads: FORMAT,
+        }
+    }
+
+    fn spelled(self) -> String {
+        format!("{:016x} {}", self.incarnation, self.reads)
+    }
+
+    fn read(text: &[u8]) -> Option<Self> {
+        let (incarnation, reads) = std::str::from_utf8(text).ok()?.split_once(' ')?;
+        Some(Self {
+            incarnation: u64::from_str_radix(incarnation, 16).ok()?,
+            reads: reads.parse().ok()?,
+        })
+    }
+}
+
+/// The nodes of a store.
+pub(super) struct Presence {
+    pub(super) script: Script,
+    pub(super) key: String,
+    pub(super) node: Node,
+}
+
+impl Presence {
+    pub(super) fn new(prefix: &str, incarnation: u64, script: Script) -> Self {
+        Self {
+            script,
+            key: own(prefix, "nodes"),
+            node: Node::new(incarnation),
+        }
+    }
+
+    /// Says that this node is there, for as long as it's polled.
+    pub(super) async fn keep(&self, primaries: &Primaries) {
+        let mut every = tokio::time::interval(NODE_PRESENT_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            match self.alive(primaries, &self.node.spelled()).await {
+                Ok(nodes) => {
+                    if let Some(too_old) = nodes.iter().find(|node| node.reads < oldest_writable()) {
+                        tracing::error!(
+                            reads = too_old.reads,
+                            "a node is alive that cannot read what this one writes"
+                        );
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "could not say that this node is there"),
+            }
+        }
+    }
+
+    /// The other nodes that are alive.
+    pub(super) async fn others(&self, primaries: &Primaries) -> Result<usize, StorageError> {
+        let nodes = self.alive(primaries, "").await?;
+        Ok(nodes
+            .iter()
+            .filter(|node| node.incarnation != self.node.incarnation)
+            .count())
+    }
+
+    /// Takes this node off the list. Whoever is killed is forgotten a little later.
+    pub(super) async fn leave(&self, primaries: &Primaries) {
+        let mut remove = cmd("ZREM");
+        remove.arg(&self.key).arg(self.node.spelled());
+        let _ = primaries.pipeline(vec![(own_bucket(), remove)]).await;
+    }
+
+    async fn alive(&self, primaries: &Primaries, node: &str) -> Result<Vec<Node>, StorageError> {
+        let alive_ms = NODE_ALIVE_FOR.as_millis().to_string();
+        let args = [node.as_bytes(), alive_ms.as_bytes()];
+        let keys = [self.key.as_bytes()];
+        let answer = primaries
+            .run(Work::Step, own_bucket(), &self.script, &keys, &args)
+            .await?;
+        let mut nodes = Vec::new();
+        for value in answers::list(answer)?.unwrap_or_default() {
+            nodes.extend(Node::read(&answers::text(value)?));
+        }
+        Ok(nodes)
+    }
+}
+
+/// The oldest format that this node can write: its own and the one before, and there is none before the first.
+fn oldest_writable() -> u8 {
+    FORMAT.saturating_sub(1).max(1)
+}
+
+// A node that is believed to be alive has had several chances to say so.
+const _: () = assert!(NODE_ALIVE_FOR.as_millis() >= 3 * NODE_PRESENT_EVERY.as_millis());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PR-35: what a node says of itself is read back, and what is no node is passed over.
+    #[test]
+    fn a_node_is_read_back() {
+        let node = Node::new(0xab);
+        assert_eq!(Node::read(node.spelled().as_bytes()), Some(node));
+        for text in [&b""[..], b"ab", b"xy 1", b"ab 300", b"\xff 1"] {
+            assert_eq!(Node::read(text), None);
+        }
+    }
+}

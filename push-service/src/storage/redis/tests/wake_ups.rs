@@ -1,0 +1,144 @@
+//! What one node tells another from inside its steps.
+
+use push_protocol::Ttl;
+use push_tests::redis::{Cluster, Configuration, Server};
+
+use super::{OWN, open_with};
+use crate::storage::contract::{Rig, bodies, enqueue, everything, ids, seat, topic, user_agent};
+use crate::storage::{Confirm, Enqueue, Manner, Removal, Seat, WakeUp};
+
+/// The other node's incarnation.
+const OTHER: u64 = OWN + 1;
+
+/// Two nodes on one store: the first has the seats, the second takes the requests.
+async fn two(url: &str) -> (Rig, Rig) {
+    let nodes = (
+        open_with(url, OWN, "push".to_owned()).await,
+        open_with(url, OTHER, "push".to_owned()).await,
+    );
+    nodes.0.told.heard().await;
+    nodes.1.told.heard().await;
+    nodes
+}
+
+async fn on_one_redis() -> (Server, Rig, Rig) {
+    let server = Server::start(Configuration::new()).await;
+    let (holder, sender) = two(&server.url()).await;
+    (server, holder, sender)
+}
+
+/// PR-13: a message that is stored at one node wakes the seat at another, with its number and the one before.
+#[tokio::test]
+async fn a_stored_message_wakes_the_other_node() {
+    let (_server, holder, sender) = on_one_redis().await;
+    holder.subscribed(1, 1).await;
+    let before = holder.attached(1, seat(1)).await.upto;
+    let body = [7; 1_000];
+    let id = sender.stored(enqueue(1, 1, &body)).await;
+    let (agent, told, wake_up) = holder.told.next().await;
+    let WakeUp::Stored { message, previous } = wake_up else {
+        panic!("{wake_up:?}");
+    };
+    assert_eq!((agent, told, previous), (user_agent(1), seat(1), before));
+    assert_eq!((message.id, message.remaining_ms), (id, 86_400_000));
+    let read = holder.page(1, seat(1), everything()).await;
+    assert_eq!(*message, *read.messages[0], "a wake-up says what a page says");
+    assert!(sender.told.take().is_empty(), "who has no seat is told nothing");
+}
+
+/// PR-13: a body that is too large to travel is read.
+#[tokio::test]
+async fn a_large_body_is_read() {
+    let (_server, holder, sender) = on_one_redis().await;
+    holder.subscribed(1, 1).await;
+    holder.attached(1, seat(1)).await;
+    sender.stored(enqueue(1, 1, &[7; 4_096])).await;
+    let (_, _, wake_up) = holder.told.next().await;
+    assert!(matches!(wake_up, WakeUp::ReadAgain), "{wake_up:?}");
+}
+
+/// PR-21: a message with TTL 0 passes by whole, whatever its size: it can be read nowhere.
+#[tokio::test]
+async fn a_passing_message_travels_whole() {
+    let (_server, holder, sender) = on_one_redis().await;
+    holder.subscribed(1, 1).await;
+    holder.attached(1, seat(1)).await;
+    let body = [9; 5_000];
+    let passing = Enqueue {
+        ttl: Ttl::ZERO,
+        ..enqueue(1, 1, &body)
+    };
+    sender.storage.enqueue(passing.clone()).await.unwrap();
+    let (_, _, wake_up) = holder.told.next().await;
+    let WakeUp::Passing(message) = wake_up else {
+        panic!("{wake_up:?}");
+    };
+    assert_eq!(
+        (message.id.nonce, bodies(&[message])),
+        (passing.nonce, vec![&body[..]])
+    );
+}
+
+/// PR-18: what is replaced or acknowledged at one node frees the window of the seat at another.
+#[tokio::test]
+async fn what_is_removed_elsewhere_is_told() {
+    let (_server, holder, sender) = on_one_redis().await;
+    holder.subscribed(1, 1).await;
+    holder.attached(1, seat(1)).await;
+    let with_topic = |body: &[u8]| Enqueue {
+        topic: topic("a"),
+        ..enqueue(1, 1, body)
+    };
+    let old = sender.stored(with_topic(b"old")).await;
+    let new = sender.stored(with_topic(b"new")).await;
+    let (how, confirm) = (Removal::Cancelled, Confirm::Durably);
+    sender
+        .storage
+        .acknowledge(user_agent(1), &[new], how, confirm, None)
+        .await
+        .unwrap();
+    let mut gone = Vec::new();
+    while gone.len() < 2 {
+        if let (_, _, WakeUp::Removed(ids)) = holder.told.next().await {
+            gone.extend(ids);
+        }
+    }
+    assert_eq!(gone, [old, new]);
+}
+
+/// PR-10: who loses the seat to another node is told so.
+#[tokio::test]
+async fn who_is_displaced_is_told() {
+    let (_server, holder, sender) = on_one_redis().await;
+    holder.subscribed(1, 1).await;
+    holder.attached(1, seat(1)).await;
+    let theirs = Seat {
+        incarnation: OTHER,
+        session: 5,
+    };
+    let attached = sender
+        .storage
+        .attach(user_agent(1), theirs, everything(), Manner::Asking);
+    attached.await.unwrap();
+    let (_, told, wake_up) = holder.told.next().await;
+    assert!(matches!(wake_up, WakeUp::Displaced), "{wake_up:?}");
+    assert_eq!(told, seat(1));
+}
+
+/// PR-13: the same on a cluster, whichever shard has the user agent.
+#[tokio::test]
+async fn wake_ups_come_from_every_shard() {
+    let cluster = Cluster::start(3, 0).await;
+    let (holder, sender) = two(&cluster.url()).await;
+    for n in 1..=12 {
+        holder.subscribed(n, n).await;
+        holder.attached(n, seat(n.into())).await;
+        let id = sender.stored(enqueue(n, n, b"a")).await;
+        let (agent, told, wake_up) = holder.told.next().await;
+        let WakeUp::Stored { message, .. } = wake_up else {
+            panic!("{wake_up:?}");
+        };
+        assert_eq!((agent, told, message.id), (user_agent(n), seat(n.into()), id));
+        assert_eq!(ids(&holder.page(n, seat(n.into()), everything()).await), [id]);
+    }
+}
