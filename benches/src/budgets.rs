@@ -5,6 +5,8 @@
 //! calls and keeps nothing. Those of the user agent are chosen: what was measured, and a margin of a tenth for
 //! memory and of a third for CPU. Decrypting is most of the latter.
 
+use crate::service::Storage;
+
 /// Everything that is measured.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Figure {
@@ -14,6 +16,12 @@ pub(crate) enum Figure {
     DeliveredReused,
     /// … no VAPID.
     DeliveredNone,
+    /// CPU of Redis per message from its POST to its acknowledgement.
+    RedisLive,
+    /// … when it comes in at one node and goes out at another.
+    RedisAcross,
+    /// Memory of Redis per stored message.
+    RedisStored,
     /// CPU of the service per message that it stores for an absent user agent.
     Stored,
     /// CPU of the service per user agent that connects, says hello and registers.
@@ -77,7 +85,7 @@ pub(crate) struct Budget {
     pub(crate) name: &'static str,
     /// Its unit.
     pub(crate) unit: Unit,
-    /// Ours.
+    /// Ours, with embedded storage.
     pub(crate) limit: Limit,
     /// The peer's figure, if it has one.
     pub(crate) peer: Option<f64>,
@@ -87,19 +95,22 @@ pub(crate) struct Budget {
 
 use Figure::{
     AcceptanceP50, AcceptanceP99, Connect, ConnectTls, DeliveredFresh, DeliveredNone, DeliveredReused,
-    DeliveryP50, DeliveryP99, Drain, Idle, IdleTls, Resident, Startup, Stored, UserAgentIdle, UserAgentKept,
-    UserAgentMessage,
+    DeliveryP50, DeliveryP99, Drain, Idle, IdleTls, RedisAcross, RedisLive, RedisStored, Resident, Startup,
+    Stored, UserAgentIdle, UserAgentKept, UserAgentMessage,
 };
 use Limit::{AtLeast, AtMost};
 use Unit::{Bytes, Micros, Millis, PerSecond};
 
-/// The budgets of one node with embedded storage, in the order in which they are shown.
+/// The budgets of one node, with embedded storage where that makes a difference, in the order in which they are shown.
 #[rustfmt::skip]
 const BUDGETS: &[Budget] = &[
     row(DeliveredFresh,  "CPU per delivered message, fresh VAPID token",   Micros,    AtMost(115.0),      Some(679.0),    Some(91.0)),
     row(DeliveredReused, "CPU per delivered message, reused VAPID token",  Micros,    AtMost(45.0),       Some(663.0),    Some(13.0)),
     row(DeliveredNone,   "CPU per delivered message, no VAPID",            Micros,    AtMost(42.0),       Some(352.0),    Some(13.0)),
     row(Stored,          "CPU per message stored for an absent agent",     Micros,    AtMost(35.0),       Some(858.0),    Some(12.0)),
+    row(RedisLive,       "Redis: CPU per live message",                    Micros,    AtMost(16.0),       Some(70.0),     Some(10.0)),
+    row(RedisAcross,     "Redis: CPU per live message, across two nodes",  Micros,    AtMost(22.0),       None,           None),
+    row(RedisStored,     "Redis: memory per stored message",               Bytes,     AtMost(1_500.0),    Some(2_431.0),  Some(1_361.0)),
     row(Connect,         "CPU per connect, hello and register",            Micros,    AtMost(70.0),       Some(316.0),    Some(39.0)),
     row(ConnectTls,      "CPU per connect, hello and register, TLS",       Micros,    AtMost(300.0),      None,           None),
     row(Idle,            "memory per idle WebSocket",                      Bytes,     AtMost(2_000.0),    Some(29_300.0), Some(1_200.0)),
@@ -114,6 +125,13 @@ const BUDGETS: &[Budget] = &[
     row(UserAgentIdle,   "user agent: memory per idle one",                Bytes,     AtMost(6_600.0),    None,           None),
     row(UserAgentMessage,"user agent: CPU per message",                    Micros,    AtMost(170.0),      None,           None),
     row(UserAgentKept,   "user agent: CPU per message, state directory",   Micros,    AtMost(160.0),      None,           None),
+];
+
+/// What is less with Redis: nothing is written to disk, and nobody waits for it.
+const LESS_ON_REDIS: [(Figure, Limit); 3] = [
+    (DeliveredReused, AtMost(38.0)),
+    (DeliveredNone, AtMost(35.0)),
+    (Stored, AtMost(30.0)),
 ];
 
 const fn row(
@@ -141,6 +159,15 @@ impl Figure {
             .iter()
             .enumerate()
             .find(|(_, budget)| budget.figure == self)
+    }
+}
+
+impl Budget {
+    /// Ours, with that storage.
+    pub(crate) fn limit_on(&self, storage: Storage) -> Limit {
+        let mut less = LESS_ON_REDIS.iter().filter(|_| storage == Storage::Redis);
+        let found = less.find(|(figure, _)| *figure == self.figure);
+        found.map_or(self.limit, |(_, limit)| *limit)
     }
 }
 

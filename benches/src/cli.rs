@@ -6,6 +6,7 @@ use crate::scenarios::absent::Absent;
 use crate::scenarios::connect::Connect;
 use crate::scenarios::idle::Idle;
 use crate::scenarios::startup::Startup;
+use crate::scenarios::storm::Storm;
 use crate::scenarios::throughput::Throughput;
 use crate::scenarios::user_agents::UserAgents;
 use crate::target::TargetOptions;
@@ -59,6 +60,9 @@ pub(crate) enum Command {
 
     /// Rate at which user agents that come back all at once get what waits for them
     Drain(#[command(flatten)] Absent),
+
+    /// The same with 5,000 user agents and two nodes on one Redis
+    Storm(#[command(flatten)] Storm),
 
     /// Time from start to listening, and memory with nothing connected
     Startup(#[command(flatten)] Startup),

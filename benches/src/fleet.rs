@@ -111,10 +111,12 @@ impl Fleet {
 
 impl Listening {
     /// A fleet that comes back all at once: everyone connects, says hello and takes what waits, as soon as it can.
-    pub(crate) fn come_back(door: &Door, identities: &[Identity], ledger: &Arc<Ledger>) -> Self {
+    ///
+    /// They come to all of `doors` in turn.
+    pub(crate) fn come_back(doors: &[Door], identities: &[Identity], ledger: &Arc<Ledger>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        for (nth, identity) in identities.iter().enumerate() {
+        for ((nth, identity), door) in identities.iter().enumerate().zip(doors.iter().cycle()) {
             let (door, identity, ledger, stopped) = (
                 door.clone(),
                 identity.clone(),

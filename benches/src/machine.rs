@@ -47,6 +47,14 @@ impl Cores {
         Ok(started)
     }
 
+    /// Runs `start` on the load tool's core, where what it starts stays as well.
+    pub(crate) fn start_beside<T>(self, start: impl FnOnce() -> T) -> Outcome<T> {
+        if let Self::Apart { load, .. } = self {
+            stay_on(load)?;
+        }
+        Ok(start())
+    }
+
     /// For the reader of the figures.
     pub(crate) fn describe(self) -> String {
         match self {

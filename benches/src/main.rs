@@ -21,6 +21,7 @@ mod fleet;
 mod ledger;
 mod machine;
 mod process;
+mod redis;
 mod report;
 mod run;
 mod scenarios;
@@ -54,7 +55,10 @@ fn measure(cli: &Cli) -> Outcome<()> {
     let cores = Cores::choose()?;
     println!(
         "{}; {}; at most {connections} connections\n",
-        cli.target.describe(),
+        match cli.command {
+            Command::Storm(_) => cli.target.across_nodes().describe(),
+            _ => cli.target.describe(),
+        },
         cores.describe()
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -74,12 +78,15 @@ async fn command(cli: &Cli, cores: Cores) -> Outcome<()> {
     let figures = match &cli.command {
         Command::Startup(startup) => run::shown(&startup.run(&cli.target, cores).await?),
         command => {
-            let target = cli.target.open(cores)?;
+            let target = match command {
+                Command::Storm(_) => cli.target.across_nodes().open(cores)?,
+                _ => cli.target.open(cores)?,
+            };
             let measured = scenario(command, &target).await;
             measured.map_err(|failure| target.explain(failure))?
         }
     };
-    println!("{}", report::table(&figures));
+    println!("{}", report::table(&figures, cli.target.storage()));
     Ok(())
 }
 
@@ -89,6 +96,7 @@ async fn scenario(command: &Command, target: &Target) -> Outcome<Vec<Measured>> 
         Command::Idle(idle) => Ok(run::shown(&idle.run(target).await?)),
         Command::Throughput(throughput) => Ok(run::shown(&throughput.run(target).await?)),
         Command::Offline(absent) | Command::Drain(absent) => Ok(run::shown(&absent.run(target).await?)),
+        Command::Storm(storm) => Ok(run::shown(&storm.run(target).await?)),
         Command::UserAgents(agents) => Ok(run::shown(&agents.run(target).await?)),
         Command::Startup(_) | Command::Run { .. } => Ok(Vec::new()),
     }
@@ -107,9 +115,11 @@ async fn rows(only: &[Row], fail_over: Option<f64>, target: &TargetOptions, core
             }
         }
     }
-    println!("{}", report::table(&figures));
+    println!("{}", report::table(&figures, target.storage()));
     let is_over = |(figure, value): &&Measured| {
-        let excess = figure.budget().map(|(_, budget)| budget.limit.excess(*value));
+        let excess = figure
+            .budget()
+            .map(|(_, budget)| budget.limit_on(target.storage()).excess(*value));
         fail_over.is_some_and(|times| excess.is_some_and(|excess| excess > times))
     };
     match (failed, figures.iter().filter(is_over).count()) {

@@ -65,6 +65,21 @@ impl Process {
             .ok_or_else(|| Failure::new("/proc: no resident memory"))
     }
 
+    /// The most memory that it had in use, in bytes: ever, or since [`Self::forget_peak`].
+    pub(crate) fn peak_bytes(self) -> Outcome<u64> {
+        let status = self.read("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+            .map(|kilobytes| kilobytes * 1024)
+            .ok_or_else(|| Failure::new("/proc: no peak of memory"))
+    }
+
+    /// Counts [`Self::peak_bytes`] from now on (proc(5), `clear_refs`).
+    pub(crate) fn forget_peak(self) -> Outcome<()> {
+        let path = format!("/proc/{}/clear_refs", self.id);
+        fs::write(&path, "5").doing(path)
+    }
+
     /// Open file descriptors.
     pub(crate) fn descriptors(self) -> Outcome<usize> {
         let directory = format!("/proc/{}/fd", self.id);
@@ -130,6 +145,19 @@ impl CpuTime {
     }
 }
 
+impl std::iter::Sum for CpuUsed {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        let mut total = Duration::ZERO;
+        let mut in_kernel = Duration::ZERO;
+        for used in all {
+            total += used.total;
+            in_kernel += used.total.mul_f64(used.in_kernel);
+        }
+        let in_kernel = in_kernel.as_secs_f64() / total.as_secs_f64().max(f64::MIN_POSITIVE);
+        Self { total, in_kernel }
+    }
+}
+
 impl CpuUsed {
     /// Microseconds for each of `count` things.
     pub(crate) fn micros_per(&self, count: usize) -> f64 {
@@ -176,6 +204,9 @@ mod tests {
         let used = own.cpu().unwrap().since(&before);
         assert!(used.total > Duration::from_millis(5), "{used:?}");
         assert!(own.resident_bytes().unwrap() > 100_000);
+        assert!(own.peak_bytes().unwrap() > 100_000);
+        let twice: CpuUsed = [used, used].into_iter().sum();
+        assert_eq!(twice.total, 2 * used.total);
         assert!(own.descriptors().unwrap() > 2);
     }
 

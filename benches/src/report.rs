@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::budgets::{Budget, Figure, Limit};
+use crate::service::Storage;
 
 /// A figure that was measured, in its unit.
 pub(crate) type Measured = (Figure, f64);
@@ -10,20 +11,24 @@ pub(crate) type Measured = (Figure, f64);
 const HEADINGS: [&str; 6] = ["figure", "ours", "budget", "peer", "floor", "verdict"];
 
 /// The table, in the order of the budgets.
-pub(crate) fn table(measured: &[Measured]) -> String {
+pub(crate) fn table(measured: &[Measured], storage: Storage) -> String {
     let mut rows: Vec<_> = measured
         .iter()
         .filter_map(|(figure, value)| figure.budget().map(|(place, budget)| (place, budget, *value)))
         .collect();
     rows.sort_by_key(|(place, ..)| *place);
     let mut lines = vec![HEADINGS.map(str::to_owned)];
-    lines.extend(rows.into_iter().map(|(_, budget, value)| line(budget, value)));
+    lines.extend(
+        rows.into_iter()
+            .map(|(_, budget, value)| line(budget, value, storage)),
+    );
     aligned(&lines)
 }
 
-fn line(budget: &Budget, value: f64) -> [String; 6] {
+fn line(budget: &Budget, value: f64, storage: Storage) -> [String; 6] {
     let show = |value: f64| budget.unit.show(value);
-    let bound = match budget.limit {
+    let limit = budget.limit_on(storage);
+    let bound = match limit {
         Limit::AtMost(_) => "≤",
         Limit::AtLeast(_) => "≥",
     };
@@ -31,10 +36,10 @@ fn line(budget: &Budget, value: f64) -> [String; 6] {
     [
         budget.name.to_owned(),
         show(value),
-        format!("{bound} {}", show(budget.limit.value())),
+        format!("{bound} {}", show(limit.value())),
         or_dash(budget.peer),
         or_dash(budget.floor),
-        verdict(budget.limit.excess(value)),
+        verdict(limit.excess(value)),
     ]
 }
 
@@ -72,7 +77,8 @@ mod tests {
     /// Figures stand in the budgets' order, and what is over says by how much.
     #[test]
     fn the_table_tells_what_is_over() {
-        let table = table(&[(Figure::Startup, 100.0), (Figure::Connect, 50.0)]);
+        let figures = [(Figure::Startup, 100.0), (Figure::Connect, 50.0)];
+        let table = table(&figures, Storage::Embedded);
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines.len(), 3, "{table}");
         assert!(

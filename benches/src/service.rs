@@ -36,6 +36,15 @@ const CONFIGURATION: &[(&str, &str)] = &[
 /// What opens a TLS listener beside.
 const TLS_CONFIGURATION: &[(&str, &str)] = &[("LISTEN__TLS", "127.0.0.1:0"), ("TLS__SELF_SIGNED", "true")];
 
+/// What nodes that share a store have to agree on. The key keeps no secret: it is known to whoever reads this.
+const NODES_CONFIGURATION: &[(&str, &str)] = &[
+    ("PUBLIC_URL", "http://push.test"),
+    (
+        "SECURITY__SEALING_KEYS",
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+    ),
+];
+
 /// Where the service keeps its messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Storage {
@@ -43,6 +52,8 @@ pub(crate) enum Storage {
     Embedded,
     /// In memory, gone with the process: what the service costs without a store
     Memory,
+    /// In a Redis that is started for this and shares the load tool's core
+    Redis,
 }
 
 /// How to start the service.
@@ -52,6 +63,8 @@ pub(crate) struct Recipe {
     pub(crate) program: PathBuf,
     /// Its storage.
     pub(crate) storage: Storage,
+    /// Where Redis is, if that is its storage.
+    pub(crate) redis: Option<String>,
     /// Whether it listens over TLS too, with a certificate that it makes at its first start.
     pub(crate) tls: bool,
     /// Further environment variables, `NAME=VALUE`.
@@ -135,9 +148,10 @@ impl Drop for Service {
 
 impl Recipe {
     fn command(&self, data: &Path) -> Command {
-        let storage = match self.storage {
-            Storage::Embedded => format!("embedded:{}", data.join("store").display()),
-            Storage::Memory => "memory:".to_owned(),
+        let storage = match (self.storage, &self.redis) {
+            (Storage::Redis, Some(url)) => url.clone(),
+            (Storage::Memory, _) => "memory:".to_owned(),
+            _ => format!("embedded:{}", data.join("store").display()),
         };
         let mut command = Command::new(&self.program);
         command
@@ -151,7 +165,12 @@ impl Recipe {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let tls = if self.tls { TLS_CONFIGURATION } else { &[] };
-        for (key, value) in CONFIGURATION.iter().chain(tls) {
+        let nodes = if self.redis.is_some() {
+            NODES_CONFIGURATION
+        } else {
+            &[]
+        };
+        for (key, value) in CONFIGURATION.iter().chain(tls).chain(nodes) {
             command.env(format!("PUSH_SERVICE__{key}"), value);
         }
         for (name, value) in self.environment.iter().filter_map(|pair| pair.split_once('=')) {

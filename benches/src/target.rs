@@ -10,6 +10,7 @@ use crate::door::Door;
 use crate::failure::{Failure, Outcome, While as _};
 use crate::machine::Cores;
 use crate::process::Process;
+use crate::redis::Redis;
 use crate::service::{Recipe, Service, Storage};
 
 /// Which service is measured.
@@ -22,6 +23,17 @@ pub(crate) struct TargetOptions {
     /// Where the service that is started keeps its messages
     #[arg(long, value_enum, default_value = "embedded", help_heading = "The service")]
     storage: Storage,
+
+    /// How many nodes are started on one Redis. User agents come to the first, application servers to the last
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..=16),
+        conflicts_with = "url",
+        help_heading = "The service"
+    )]
+    nodes: u8,
 
     /// An environment variable for the service that is started, such as
     /// PUSH_SERVICE__CHANNELS__IN_FLIGHT=64; may be given several times
@@ -49,6 +61,13 @@ pub(crate) struct TargetOptions {
 
 /// A service, ready to be measured. If it was started for this, dropping it ends it.
 pub(crate) struct Target {
+    /// At least one.
+    nodes: Vec<Node>,
+    /// What is under them, if it was started for them. Behind them: they have to end first.
+    redis: Option<Redis>,
+}
+
+struct Node {
     clear: Door,
     tls: Option<Door>,
     process: Process,
@@ -60,18 +79,53 @@ impl TargetOptions {
     /// Starts the service, or finds the one that runs.
     pub(crate) fn open(&self, cores: Cores) -> Outcome<Target> {
         match (&self.url, self.pid) {
-            (Some(url), Some(pid)) => Ok(Target {
-                clear: Door::clear(address_of(url)?)?,
-                tls: self.tls.map(Door::tls).transpose()?,
-                process: Process::new(pid),
-                started: None,
-            }),
-            _ => {
-                let data = data_directory()?;
-                let service = Service::start(&self.recipe(cores)?, &data)?;
-                Target::of(service, data)
+            (Some(url), Some(pid)) => {
+                let node = Node {
+                    clear: Door::clear(address_of(url)?)?,
+                    tls: self.tls.map(Door::tls).transpose()?,
+                    process: Process::new(pid),
+                    started: None,
+                };
+                Ok(Target {
+                    nodes: vec![node],
+                    redis: None,
+                })
             }
+            _ => self.start(cores),
         }
+    }
+
+    /// The same on Redis, and with two nodes at least.
+    pub(crate) fn across_nodes(&self) -> Self {
+        Self {
+            storage: Storage::Redis,
+            nodes: self.nodes.max(2),
+            ..self.clone()
+        }
+    }
+
+    /// Whether and how Redis is under what is measured.
+    pub(crate) fn storage(&self) -> Storage {
+        self.storage
+    }
+
+    fn start(&self, cores: Cores) -> Outcome<Target> {
+        if self.nodes > 1 && self.storage != Storage::Redis {
+            return Err(Failure::new(
+                "several nodes need a store that they share: --storage redis",
+            ));
+        }
+        let redis = match self.storage {
+            Storage::Redis => Some(Redis::start(cores)?),
+            Storage::Embedded | Storage::Memory => None,
+        };
+        let recipe = Recipe {
+            redis: redis.as_ref().map(Redis::url),
+            ..self.recipe(cores)?
+        };
+        let node = |_| Node::start(&recipe);
+        let nodes = (0..self.nodes).map(node).collect::<Outcome<_>>()?;
+        Ok(Target { nodes, redis })
     }
 
     /// How to start a service of one's own.
@@ -90,6 +144,7 @@ impl TargetOptions {
         Ok(Recipe {
             program: absolute,
             storage: self.storage,
+            redis: None,
             tls: true,
             environment: self.env.clone(),
             cores,
@@ -102,12 +157,18 @@ impl TargetOptions {
             (Some(url), _) => format!("service at {url}"),
             (None, Storage::Embedded) => "embedded storage on disk".to_owned(),
             (None, Storage::Memory) => "storage in memory".to_owned(),
+            (None, Storage::Redis) if self.nodes == 1 => {
+                "storage in Redis, on the load tool's core".to_owned()
+            }
+            (None, Storage::Redis) => format!("{} nodes on one Redis, on the load tool's core", self.nodes),
         }
     }
 }
 
-impl Target {
-    fn of(service: Service, data: TempDir) -> Outcome<Self> {
+impl Node {
+    fn start(recipe: &Recipe) -> Outcome<Self> {
+        let data = data_directory()?;
+        let service = Service::start(recipe, &data)?;
         let listeners = service.listeners()?;
         Ok(Self {
             clear: Door::clear(listeners.http)?,
@@ -116,46 +177,71 @@ impl Target {
             started: Some((service, data)),
         })
     }
+}
 
+impl Target {
     /// A target without a process of its own: for tests of this program against itself.
     #[cfg(test)]
     pub(crate) fn within_this_process(address: SocketAddr) -> Self {
-        Self {
+        let node = Node {
             clear: Door::clear(address).unwrap(),
             tls: None,
             process: Process::own(),
             started: None,
+        };
+        Self {
+            nodes: vec![node],
+            redis: None,
         }
     }
 
-    /// The listener in clear.
+    /// The listener in clear to which user agents come.
     pub(crate) fn clear(&self) -> &Door {
-        &self.clear
+        &self.nodes[0].clear
+    }
+
+    /// The listener in clear to which application servers come: the last node's, so that messages have to cross where
+    /// there are several.
+    pub(crate) fn sending(&self) -> &Door {
+        &self.nodes[self.nodes.len() - 1].clear
+    }
+
+    /// The listeners in clear of all nodes.
+    pub(crate) fn all_clear(&self) -> Vec<Door> {
+        self.nodes.iter().map(|node| node.clear.clone()).collect()
     }
 
     /// The listener in clear, or the one over TLS.
     pub(crate) fn door(&self, over_tls: bool) -> Outcome<&Door> {
-        match &self.tls {
-            _ if !over_tls => Ok(&self.clear),
+        match &self.nodes[0].tls {
+            _ if !over_tls => Ok(self.clear()),
             Some(door) => Ok(door),
             None => Err(Failure::new("where is the TLS listener? say so with --tls")),
         }
     }
 
-    /// The service's process.
+    /// The process to which user agents come.
     pub(crate) fn process(&self) -> Process {
-        self.process
+        self.nodes[0].process
+    }
+
+    /// The processes of all nodes.
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        self.nodes.iter().map(|node| node.process).collect()
+    }
+
+    /// What is under the nodes, if it was started for them.
+    pub(crate) fn redis(&self) -> Option<&Redis> {
+        self.redis.as_ref()
     }
 
     /// Puts the end of the service's log under a failure, if there is one to read.
     pub(crate) fn explain(&self, failure: Failure) -> Failure {
-        match &self.started {
-            Some((service, _)) => Failure::new(format!(
-                "{failure}\nthe service's log ends with:\n{}",
-                service.tail()
-            )),
-            None => failure,
-        }
+        let tails = self.nodes.iter().filter_map(|node| node.started.as_ref());
+        let tails: Vec<_> = tails
+            .map(|(service, _)| format!("\nthe service's log ends with:\n{}", service.tail()))
+            .collect();
+        Failure::new(format!("{failure}{}", tails.concat()))
     }
 }
 

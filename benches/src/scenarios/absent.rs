@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::idle::per_connection as per_message;
 use super::sending::{Campaign, Until, connect};
-use super::{Meter, Report, Spent};
+use super::{Meter, Report, Spent, held_bytes};
 use crate::application_server::{Tokens, Vapid};
 use crate::budgets::Figure;
 use crate::failure::Outcome;
@@ -58,6 +59,12 @@ pub(crate) struct Returned {
     drained: Spent,
     /// From the first connection to the last message.
     drained_in: Duration,
+    /// Of each node: what it had in use before all came back, and the most that it had while they did.
+    memory: Vec<[u64; 2]>,
+    /// What Redis holds of each message, if there is one.
+    held_bytes: Option<f64>,
+    /// Once more, when nothing waits.
+    again: Spent,
 }
 
 impl Absent {
@@ -77,22 +84,37 @@ impl Absent {
         };
         campaign.sign(self.messages())?;
         let campaign = Arc::new(campaign);
+        let held_before = held_bytes(target)?;
         let stored = self.store(target, &campaign).await?;
+        let held = std::iter::zip(held_bytes(target)?, held_before);
         let acceptance = campaign.ledger.acceptance();
+
+        let memory_before = resident(target)?;
         let (drained, drained_in) = self.drain(target, &identities, &campaign.ledger).await?;
+        let memory = std::iter::zip(memory_before, target.processes());
+        let memory = memory.map(|(before, process)| Ok([before, process.peak_bytes()?]));
+        let memory = memory.collect::<Outcome<_>>()?;
+
+        let meter = Meter::start(target)?;
         expect_nothing(door, &identities).await?;
+        let again = meter.stop()?;
         Ok(Returned {
             options: self,
             stored,
             acceptance,
             drained,
             drained_in,
+            memory,
+            held_bytes: held
+                .map(|(held, before)| per_message(held, before, self.messages()))
+                .next(),
+            again,
         })
     }
 
     async fn store(self, target: &Target, campaign: &Arc<Campaign>) -> Outcome<Spent> {
-        let senders = connect(target.clear(), self.senders).await?;
-        let meter = Meter::start(target.process())?;
+        let senders = connect(target.sending(), self.senders).await?;
+        let meter = Meter::start(target)?;
         campaign
             .send_closed(senders, 0..self.messages(), Until::Accepted)
             .await?;
@@ -105,9 +127,9 @@ impl Absent {
         identities: &[Identity],
         ledger: &Arc<Ledger>,
     ) -> Outcome<(Spent, Duration)> {
-        let meter = Meter::start(target.process())?;
+        let meter = Meter::start(target)?;
         let started = Instant::now();
-        let mut listening = Listening::come_back(target.clear(), identities, ledger);
+        let mut listening = Listening::come_back(&target.all_clear(), identities, ledger);
         listening.during(ledger.arrivals(self.messages())).await?;
         let spent = meter.stop()?;
         listening.stop().await?;
@@ -120,13 +142,24 @@ impl Absent {
     }
 }
 
+fn resident(target: &Target) -> Outcome<Vec<u64>> {
+    let mut resident = Vec::new();
+    for process in target.processes() {
+        resident.push(process.resident_bytes()?);
+        process.forget_peak()?;
+    }
+    Ok(resident)
+}
+
 impl Report for Returned {
     fn figures(&self) -> Vec<Measured> {
         let messages = self.options.messages();
-        vec![
+        let always = [
             (Figure::Stored, self.stored.service.micros_per(messages)),
             (Figure::Drain, messages as f64 / self.drained_in.as_secs_f64()),
-        ]
+        ];
+        let held = self.held_bytes.map(|bytes| (Figure::RedisStored, bytes));
+        always.into_iter().chain(held).collect()
     }
 }
 
@@ -146,13 +179,30 @@ impl fmt::Display for Returned {
             "  stored: {stored:.1} µs of the service's CPU each, {:.0} messages/s",
             self.stored.per_second(messages)
         )?;
-        writeln!(f, "  {}", self.stored)?;
+        writeln!(f, "  {}{}", self.stored, self.stored.redis_line(messages))?;
+        if let Some(bytes) = self.held_bytes {
+            writeln!(f, "  {bytes:.0} B of Redis's memory for each")?;
+        }
         writeln!(f, "  201: {}", self.acceptance)?;
         writeln!(
             f,
-            "  drained: {rate:.0} messages/s from the first connection to the last message, each once; \
-             {drained:.1} µs each, connections included"
+            "  drained: {rate:.0} messages/s from the first connection to the last message, each once, in {:.2} s; \
+             {drained:.1} µs each, connections included",
+            self.drained_in.as_secs_f64()
         )?;
-        write!(f, "  {}", self.drained)
+        writeln!(f, "  {}{}", self.drained, self.drained.redis_line(messages))?;
+        for [before, most] in &self.memory {
+            let [before, most] = [*before as f64 / 1e6, *most as f64 / 1e6];
+            writeln!(
+                f,
+                "  memory of a node: {before:.1} MB before, {most:.1} MB at the most"
+            )?;
+        }
+        let again = self.again.service.micros_per(user_agents);
+        write!(
+            f,
+            "  once more, for nothing: {again:.1} µs for each user agent, connecting and leaving included{}",
+            self.again.redis_line(user_agents)
+        )
     }
 }

@@ -4,7 +4,8 @@ use std::fmt;
 
 use clap::Args;
 
-use super::{Meter, Report, Spent};
+use super::idle::per_connection;
+use super::{Meter, Report, Spent, held_bytes};
 use crate::application_server::{Tokens, Vapid};
 use crate::budgets::Figure;
 use crate::failure::Outcome;
@@ -41,6 +42,8 @@ pub(crate) struct Connected {
     options: Connect,
     hello: Spent,
     register: Spent,
+    /// What Redis holds of each, if there is one.
+    record_bytes: Option<f64>,
 }
 
 impl Connect {
@@ -50,18 +53,24 @@ impl Connect {
         // Subscriptions are restricted to a key, as those of browsers are.
         let key = Tokens::new(Vapid::Reused)?.public_key();
         Fleet::subscribe(door, WARM_UP, key).await?;
+        let held_before = held_bytes(target)?;
 
-        let meter = Meter::start(target.process())?;
+        let meter = Meter::start(target)?;
         let (fleet, uaids) = Fleet::connect(door, self.user_agents).await?;
         let hello = meter.stop()?;
 
-        let meter = Meter::start(target.process())?;
-        fleet.register(uaids, key).await?;
+        let meter = Meter::start(target)?;
+        let fleet = fleet.register(uaids, key).await?;
         let register = meter.stop()?;
+        let held = held_bytes(target)?;
+        drop(fleet);
         Ok(Connected {
             options: self,
             hello,
             register,
+            record_bytes: std::iter::zip(held, held_before)
+                .map(|(held, before)| per_connection(held, before, self.user_agents))
+                .next(),
         })
     }
 }
@@ -93,6 +102,14 @@ impl fmt::Display for Connected {
             "connect{over}: {count} user agents, CPU of the service for each"
         )?;
         writeln!(f, "  connect, upgrade, hello: {hello:.1} µs, {}", self.hello)?;
-        write!(f, "  register: {register:.1} µs, {}", self.register)
+        write!(f, "  register: {register:.1} µs, {}", self.register)?;
+        f.write_str(&self.register.redis_line(count))?;
+        match self.record_bytes {
+            Some(bytes) => write!(
+                f,
+                "\n  {bytes:.0} B of Redis's memory for each, with one subscription"
+            ),
+            None => Ok(()),
+        }
     }
 }

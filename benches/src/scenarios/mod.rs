@@ -10,6 +10,7 @@ mod fake;
 pub(crate) mod idle;
 mod sending;
 pub(crate) mod startup;
+pub(crate) mod storm;
 #[cfg(test)]
 mod tests;
 pub(crate) mod throughput;
@@ -20,7 +21,9 @@ use std::time::{Duration, Instant};
 
 use crate::failure::Outcome;
 use crate::process::{CpuTime, CpuUsed, Process};
+use crate::redis::{Did, Done, Redis};
 use crate::report::Measured;
+use crate::target::Target;
 
 /// What came of a scenario. `Display` gives lines for readers, which end without a line break.
 pub(crate) trait Report: fmt::Display {
@@ -28,37 +31,53 @@ pub(crate) trait Report: fmt::Display {
     fn figures(&self) -> Vec<Measured>;
 }
 
-/// The CPU time of both sides, from now on.
-struct Meter {
-    service: Process,
-    service_before: CpuTime,
+/// The CPU time of all sides, from now on.
+struct Meter<'a> {
+    service: Vec<(Process, CpuTime)>,
+    redis: Option<(&'a Redis, Done)>,
     own_before: CpuTime,
     started: Instant,
 }
 
-/// The CPU time of both sides over a while.
+/// The CPU time of all sides over a while.
 #[derive(Clone, Copy, Debug)]
 struct Spent {
+    /// Of all nodes together.
     service: CpuUsed,
+    /// Of the Redis under them, if there is one.
+    redis: Option<Did>,
     own: CpuUsed,
     elapsed: Duration,
 }
 
-impl Meter {
-    fn start(service: Process) -> Outcome<Self> {
+/// The memory of what the Redis under a service holds, if there is one.
+fn held_bytes(target: &Target) -> Outcome<Option<u64>> {
+    target.redis().map(Redis::used_bytes).transpose()
+}
+
+impl<'a> Meter<'a> {
+    fn start(target: &'a Target) -> Outcome<Self> {
+        let processes = target.processes().into_iter();
+        let redis = target.redis().map(|redis| Ok((redis, redis.done()?)));
         Ok(Self {
-            service,
-            service_before: service.cpu()?,
+            service: processes
+                .map(|process| Ok((process, process.cpu()?)))
+                .collect::<Outcome<_>>()?,
+            redis: redis.transpose()?,
             own_before: Process::own().cpu()?,
             started: Instant::now(),
         })
     }
 
     fn stop(&self) -> Outcome<Spent> {
+        let used = self.service.iter();
+        let used = used.map(|(process, before)| Ok(process.cpu()?.since(before)));
+        let redis = self.redis.as_ref().map(|(redis, before)| redis.did_since(before));
         Ok(Spent {
-            service: self.service.cpu()?.since(&self.service_before),
+            service: used.collect::<Outcome<Vec<_>>>()?.into_iter().sum(),
             own: Process::own().cpu()?.since(&self.own_before),
             elapsed: self.started.elapsed(),
+            redis: redis.transpose()?,
         })
     }
 }
@@ -66,6 +85,12 @@ impl Meter {
 impl Spent {
     fn per_second(&self, count: usize) -> f64 {
         count as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// A further line of a report, where there is a Redis: what it did for each of `count` things.
+    fn redis_line(&self, count: usize) -> String {
+        let line = self.redis.map(|did| format!("\n  {}", did.each(count)));
+        line.unwrap_or_default()
     }
 }
 

@@ -75,6 +75,7 @@ impl Default for Throughput {
 /// What came of it.
 pub(crate) struct Delivered {
     options: Throughput,
+    nodes: usize,
     spent: Spent,
     delivery: Times,
     acceptance: Times,
@@ -100,7 +101,7 @@ impl Throughput {
         let campaign = Arc::new(campaign);
 
         let mut listening = fleet.listen(&campaign.ledger);
-        let senders = connect(door, self.senders).await?;
+        let senders = connect(target.sending(), self.senders).await?;
         let measured = listening.during(self.measure(target, &campaign, senders, warm_up, total));
         let (spent, latest) = measured.await?;
         listening.stop().await?;
@@ -108,6 +109,7 @@ impl Throughput {
         expect_nothing(door, &identities).await?;
         Ok(Delivered {
             options: self,
+            nodes: target.processes().len(),
             spent,
             delivery: campaign.ledger.delivery(),
             acceptance: campaign.ledger.acceptance(),
@@ -124,7 +126,7 @@ impl Throughput {
         total: usize,
     ) -> Outcome<(Spent, Duration)> {
         let (senders, _) = self.send(campaign, senders, 0, warm_up).await?;
-        let meter = Meter::start(target.process())?;
+        let meter = Meter::start(target)?;
         let (_, latest) = self.send(campaign, senders, warm_up, total).await?;
         Ok((meter.stop()?, latest))
     }
@@ -154,6 +156,12 @@ impl Delivered {
         self.spent.service.micros_per(self.options.messages)
     }
 
+    /// Redis's CPU for each message, if there is a Redis.
+    fn redis_figure(&self, figure: Figure) -> impl Iterator<Item = Measured> {
+        let did = self.spent.redis.into_iter();
+        did.map(move |did| (figure, did.cpu.micros_per(self.options.messages)))
+    }
+
     /// The figures of an open loop that tell about acceptance: of one at a rate that is not for delivery.
     pub(crate) fn acceptance_figures(&self) -> Vec<Measured> {
         vec![
@@ -165,10 +173,17 @@ impl Delivered {
 
 impl Report for Delivered {
     fn figures(&self) -> Vec<Measured> {
+        let micros = self.micros();
         match (self.options.mode, self.options.vapid) {
-            (Mode::Closed, Vapid::Fresh) => vec![(Figure::DeliveredFresh, self.micros())],
-            (Mode::Closed, Vapid::Reused) => vec![(Figure::DeliveredReused, self.micros())],
-            (Mode::Closed, Vapid::None) => vec![(Figure::DeliveredNone, self.micros())],
+            (Mode::Closed, _) if self.nodes > 1 => self.redis_figure(Figure::RedisAcross).collect(),
+            (Mode::Closed, Vapid::Fresh) => vec![(Figure::DeliveredFresh, micros)],
+            (Mode::Closed, Vapid::Reused) => {
+                let redis = self.redis_figure(Figure::RedisLive);
+                std::iter::once((Figure::DeliveredReused, micros))
+                    .chain(redis)
+                    .collect()
+            }
+            (Mode::Closed, Vapid::None) => vec![(Figure::DeliveredNone, micros)],
             (Mode::Open, _) => vec![
                 (Figure::DeliveryP50, millis(self.delivery.p50)),
                 (Figure::DeliveryP99, millis(self.delivery.p99)),
@@ -201,7 +216,7 @@ impl fmt::Display for Delivered {
             f,
             "  {micros:.1} µs of the service's CPU each, {per_second:.0} messages/s"
         )?;
-        writeln!(f, "  {}", self.spent)?;
+        writeln!(f, "  {}{}", self.spent, self.spent.redis_line(messages))?;
         writeln!(f, "  delivery: {}", self.delivery)?;
         write!(f, "  201: {}", self.acceptance)?;
         if mode == Mode::Open {

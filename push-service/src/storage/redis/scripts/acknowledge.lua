@@ -1,12 +1,12 @@
 -- Removes messages by whole id, from any session.
 --
 -- ARGV: 3 the seat of the session that asks, or nothing; 4 ids, 16 bytes each.
--- Answers the seat, a 1 or 0 for each id, and the ids that were removed.
+-- Answers the seat, a 1 or 0 for each id, and the ids that were removed: one string, which costs Redis less than three.
 local by, ids = ARGV[3], ARGV[4]
 
 local why = open(redis.call('HGET', RECORD, 'm'))
 if why then
-    return without_record(why, { NOBODY, string.rep('0', #ids / 16), '' })
+    return without_record(why, NOBODY .. string.rep('0', #ids / 16))
 end
 local there, removed = {}, {}
 for at = 1, #ids, 16 do
@@ -30,4 +30,4 @@ if removed ~= '' then
         tell('R', removed)
     end
 end
-return { seat, table.concat(there), removed }
+return seat .. table.concat(there) .. removed

@@ -1,10 +1,14 @@
--- The entry of that number. Urgencies in the order in which they are common.
+-- Urgencies in the order in which they are common.
+local COMMON_FIRST = { 2, 3, 1, 0 }
+
+-- The entry of that number.
 local function find(number)
     if number <= EPOCH or number >= EPOCH + LANE then
         return nil
     end
-    for _, urgency in ipairs({ 2, 3, 1, 0 }) do
-        local place = urgency * LANE + (number - EPOCH)
+    for _, urgency in ipairs(COMMON_FIRST) do
+        -- Spelled once: a number would be spelled, and read, twice.
+        local place = string.format('%.0f', urgency * LANE + (number - EPOCH))
         local entry = redis.call('ZRANGEBYSCORE', INDEX, place, place)[1]
         if entry then
             return entry
