@@ -28,6 +28,7 @@ STEPS=(
     "unit          unit tests, contract suites, examples, and the list of rules that have a test"
     "simulation    both ends of the protocol against each other, 10,000 seeds"
     "black-box     the real binary over its sockets"
+    "cluster       three nodes on a Redis Cluster: any node will do"
     "memory        5,000 idle sessions stay within their budget"
     "nothing-lost  SIGKILL under load, and every 201 comes out"
     "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
@@ -78,6 +79,12 @@ step_simulation() { cargo test --package push-service --test simulation --quiet;
 step_black_box() {
     build_binaries
     cargo test --package push-tests --test black_box --quiet
+}
+
+step_cluster() {
+    install_redis
+    build_binaries
+    cargo test --package push-tests --test cluster --quiet
 }
 
 # The figures are part of the result, so they are shown.
