@@ -214,10 +214,12 @@ fn nobody_had_to_return<S: Service>(books: &mut Books) {
 }
 
 /// Queues without a budget: what is given up by the written rule would have to be told from what was lost. A wide
-/// window, so that user agents that hesitate to acknowledge keep up with their senders.
+/// window, so that user agents that hesitate to acknowledge keep up with their senders. User agents ping after each
+/// acknowledgement, and are not closed for it.
 fn queues(settings: Settings) -> Settings {
     settings
         .set("channels.in_flight", 256)
+        .set("channels.min_ping_interval", "0s")
         .set("limits.queue_messages", 1_000_000)
         .set("limits.queue_bytes", 1_073_741_824_u64)
 }

@@ -14,7 +14,7 @@ use super::books::{Connection, MessageKey, NodeNumber, Stage};
 use super::{Habit, Phase, SUBSCRIPTIONS, World};
 use crate::chance::Chance;
 use crate::door::Door;
-use crate::user_agent::{Event, Notification, UserAgent, new_name};
+use crate::user_agent::{Closed, Event, Notification, UserAgent, new_name};
 
 /// A message is acknowledged within this time after its arrival, unless the connection ends before.
 const HESITATION: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(200));
@@ -114,7 +114,7 @@ impl Agent {
         loop {
             tokio::select! {
                 event = visit.socket.event() => match event {
-                    Event::Closed(_) => return,
+                    Event::Closed(closed) => return self.left(&closed),
                     Event::Notification(notification) => self.arrived(&mut visit, notification),
                     Event::Pong(ping) => self.settled(&mut visit, &ping),
                     Event::Reply(reply) => self.replied(&mut visit, &reply),
@@ -243,6 +243,13 @@ impl Agent {
             // It exists or not: nobody knows its push resource.
             _ if reply["status"] == 500 && books.storage_was_away() => {}
             _ => books.breach(format!("user agent {} was told {reply}", self.number)),
+        }
+    }
+
+    /// Nothing but the end of its node ends the connection of who stays; the [`books`](super::books) count connections.
+    fn left(&self, closed: &Closed) {
+        if matches!(self.habit, Habit::StaysFor(_)) && *self.world.phase.borrow() != Phase::Leave {
+            println!("user agent {} was closed: {closed:?}", self.number);
         }
     }
 

@@ -32,8 +32,9 @@ const LIFE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_mi
 const STUMBLE: Duration = Duration::from_millis(200);
 /// Between two faults of the network.
 const PEACE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(2_000));
-/// How long wake-ups stall: sometimes unnoticed, sometimes longer than the 5 s in which a node finds a silent connection.
-const STALL: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(7_000));
+/// How long wake-ups stall: mostly unnoticed, one time in three longer than the 5 s in which a node finds a silent connection.
+const STALL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1_500));
+const LONG_STALL: (Duration, Duration) = (Duration::from_millis(5_000), Duration::from_millis(8_000));
 /// How long a member can't be reached.
 const CUT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(800));
 /// Messages are sent for so long while nobody hears wake-ups.
@@ -115,9 +116,12 @@ impl Service for OnCluster {
             is_over.send_replace(true);
         };
         let faults = async {
-            while !*is_over.borrow() {
+            for turn in 0.. {
                 tokio::time::sleep(failing.between(PEACE)).await;
-                self.network.fail(&mut failing, world).await;
+                if *is_over.borrow() {
+                    break;
+                }
+                self.network.fail(turn, &mut failing, world).await;
             }
         };
         tokio::join!(kills, faults);
@@ -163,23 +167,23 @@ async fn kill(nodes: &mut [Node], doors: &watch::Sender<DoorsNow>, chance: &mut 
 }
 
 impl Network {
-    /// One fault, from its beginning to its end.
-    async fn fail(&mut self, chance: &mut Chance, world: &World) {
+    /// One fault, from its beginning to its end; all kinds have their turn.
+    async fn fail(&mut self, turn: usize, chance: &mut Chance, world: &World) {
         let member = chance.below(MEMBERS);
-        match chance.below(6) {
-            0 => {
+        match turn % 6 {
+            5 => {
                 world.books().storage_goes(Instant::now());
                 self.gates[member].cut().await;
                 tokio::time::sleep(chance.between(CUT)).await;
                 self.gates[member].resume().await;
                 world.books().storage_is_back(Instant::now());
             }
-            1 | 2 => {
+            0 | 3 => {
                 let kill = ["CLIENT", "KILL", "TYPE", "pubsub"];
                 let closed = self.cluster.servers()[member].command(&kill).await;
                 self.closed += closed.integer();
             }
-            3 => self.stall(0..MEMBERS, chance).await,
+            4 => self.stall(0..MEMBERS, chance).await,
             _ => self.stall(member..member + 1, chance).await,
         }
     }
@@ -190,7 +194,8 @@ impl Network {
         for gate in &self.gates[members.clone()] {
             gate.stall(WAKE_UPS, way);
         }
-        tokio::time::sleep(chance.between(STALL)).await;
+        let length = if chance.one_in(3) { LONG_STALL } else { STALL };
+        tokio::time::sleep(chance.between(length)).await;
         for gate in &mut self.gates[members] {
             gate.resume().await;
         }
