@@ -90,13 +90,13 @@ async fn an_empty_redis_is_trouble_until_its_data_is_back() {
 }
 
 /// PR-3: what is lost for good is given up by an operator's word: `storage begin-anew` makes the store usable, and only then is
-/// anybody told "unknown". A user agent that comes then subscribes anew.
+/// anybody told "unknown". Who is connected stays so until the node is restarted, and is told when it comes back.
 #[tokio::test]
 async fn an_operator_gives_up_what_is_lost() {
     let mut server = Server::start(Configuration::new()).await;
-    let node = Node::start(settings(&server.url())).await;
+    let mut node = Node::start(settings(&server.url())).await;
     let known = Known::at(&node).await;
-    let (mut connected, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut connected, connected_uaid) = UserAgent::arrive(&node.door(), None).await;
     connected.subscribe(None).await;
     server.terminate().await;
     server.start_empty().await;
@@ -109,10 +109,13 @@ async fn an_operator_gives_up_what_is_lost() {
     assert!(said.contains("1024 of 1,024"), "{said}");
     ready(&node, 200).await;
     known.is_unknown(&node).await;
-    // Whoever was connected is sent away, and comes back as somebody new.
-    let closed = connected.closed().await;
-    println!("begin-anew: {said:?}; who was connected is closed with {closed:?}");
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    connected.ping().await;
+    node.terminate();
+    assert_eq!(connected.closed().await.code, 1001);
+    assert!(node.ended().await.0.success());
+    node.start_again().await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.door(), Some(&connected_uaid)).await;
+    assert_ne!(uaid, connected_uaid);
     let subscription = agent.subscribe(None).await;
     let mut http = Http::connect(&node.door()).await.unwrap();
     let push = Push::new(&subscription.push_resource, "anew");
@@ -136,7 +139,11 @@ async fn a_node_that_starts_with_part_of_the_store_lost_is_in_trouble() {
     cluster.server_mut(0).start_empty().await;
     cluster.wait_until_settled().await;
     let other = Node::start(settings(&cluster.url())).await;
-    within("its log says so", other.log().wait_for_line(&["has lost its mark"])).await;
+    within(
+        "its log says so",
+        other.log().wait_for_line(&["has lost its mark"]),
+    )
+    .await;
     for node in [&one, &other] {
         let mut http = Http::connect(&node.door()).await.unwrap();
         let mut answers = Vec::new();

@@ -75,7 +75,11 @@ async fn a_redis_that_evicts_is_refused() {
     let server = Server::start(Configuration::new().memory(50_000_000, "allkeys-lru")).await;
     let refusal = Node::refused(settings(&server.url())).await;
     assert!(!refusal.status.success());
-    assert!(refusal.said.contains("set `maxmemory-policy noeviction`"), "{}", refusal.said);
+    assert!(
+        refusal.said.contains("set `maxmemory-policy noeviction`"),
+        "{}",
+        refusal.said
+    );
     server
         .command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
         .await

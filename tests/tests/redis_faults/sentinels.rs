@@ -52,7 +52,11 @@ async fn what_a_replica_confirmed_survives_its_primary() {
     let subscription = agent.subscribe(None).await;
     sentinels.servers()[failover.killed].stop();
     // It is on the primary, so it may arrive; nobody was promised that (PR-2).
-    is_trouble(&http.push(&Push::new(&subscription.push_resource, "unconfirmed")).await);
+    is_trouble(
+        &http
+            .push(&Push::new(&subscription.push_resource, "unconfirmed"))
+            .await,
+    );
     sentinels.servers()[failover.killed].go_on();
     agent.leave().await;
     returns(&other, &uaid).await.leave().await;

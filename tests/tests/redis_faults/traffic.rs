@@ -93,7 +93,10 @@ impl Audit {
     fn enter(&mut self, sent: &[Sent], came: &[String]) {
         let accepted: Vec<_> = sent.iter().filter(|sent| sent.status == 201).collect();
         let place = |sent: &&Sent| came.iter().position(|text| *text == sent.text);
-        let places: Vec<_> = accepted.iter().map(|sent| place(sent).expect("it came")).collect();
+        let places: Vec<_> = accepted
+            .iter()
+            .map(|sent| place(sent).expect("it came"))
+            .collect();
         assert!(places.is_sorted(), "not in the order of acceptance: {came:?}");
         self.accepted += accepted.len();
         for refused in sent.iter().filter(|sent| sent.status == 503) {
@@ -102,7 +105,10 @@ impl Audit {
             self.longest_refusal = self.longest_refusal.max(refused.answered - refused.asked);
         }
         // Never "unknown", and nothing else either (PR-3).
-        let others: Vec<_> = sent.iter().filter(|sent| ![201, 503].contains(&sent.status)).collect();
+        let others: Vec<_> = sent
+            .iter()
+            .filter(|sent| ![201, 503].contains(&sent.status))
+            .collect();
         assert!(others.is_empty(), "{others:?}");
         let mut different = came.to_vec();
         different.sort_unstable();
@@ -170,7 +176,10 @@ async fn send(door: Door, push_resource: String, whom: &'static str, book: watch
             asked,
             answered: Instant::now(),
             status: answer.as_ref().map_or(0, |answer| answer.status.as_u16()),
-            retry_after: answer.map_or_else(|_| String::new(), |answer| answer.header("retry-after").to_owned()),
+            retry_after: answer.map_or_else(
+                |_| String::new(),
+                |answer| answer.header("retry-after").to_owned(),
+            ),
         };
         book.send_modify(|book| book.push(sent));
         pace.tick().await;
@@ -216,7 +225,10 @@ impl Present {
         if !whole {
             let missing: Vec<_> = accepted().filter(|sent| !came.contains(&sent.text)).collect();
             let closed = self.work.is_finished();
-            panic!("{} messages did not come (channel closed: {closed}): {missing:?}", missing.len());
+            panic!(
+                "{} messages did not come (channel closed: {closed}): {missing:?}",
+                missing.len()
+            );
         }
         assert!(!self.work.is_finished(), "the channel was closed");
         self.work.abort();
