@@ -176,7 +176,6 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
         books.missing() == 0
     })
     .await;
-    let silence = silence.elapsed();
 
     // Whoever comes back now has nothing to receive: an echo would come before the closing word.
     progress("all acknowledgements are settled", Books::is_settled).await;
