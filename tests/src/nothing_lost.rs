@@ -5,8 +5,8 @@
 //! the end everything is delivered and the [`books`] are audited against the promise: every 201 came out, nothing
 //! came again after its acknowledgement was committed, first offers came in order, no subscription is gone.
 //!
-//! The service has one of two [`Shape`]s: a node [`alone`], or several on a Redis [`cluster`], where wake-ups get lost as
-//! well. Before the end no wake-up comes any more: the last messages have to be found without.
+//! The service has one of two [`Shape`]s: a node alone, or several on a Redis Cluster, where wake-ups get lost as well. Before
+//! the end no wake-up comes any more: the last messages have to be found without.
 //!
 //! Random choices come from a printed seed. What the processes and the network make of them is real, so a seed names a
 //! plan and not an execution.
@@ -176,7 +176,6 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
         books.missing() == 0
     })
     .await;
-    let silence = silence.elapsed();
 
     // Whoever comes back now has nothing to receive: an echo would come before the closing word.
     progress("all acknowledgements are settled", Books::is_settled).await;

@@ -246,7 +246,7 @@ impl Agent {
         }
     }
 
-    /// Nothing but the end of its node ends the connection of who stays; the [`books`](super::books) count connections.
+    /// Says how the connection ended of somebody who was to keep it: the count of connections will tell that it did.
     fn left(&self, closed: &Closed) {
         if matches!(self.habit, Habit::StaysFor(_)) && *self.world.phase.borrow() != Phase::Leave {
             println!("user agent {} was closed: {closed:?}", self.number);
