@@ -147,7 +147,7 @@ async fn a_loading_redis_is_waited_for() {
     // It reads its file key by key, slowly, and answers in between that it is loading.
     let configuration = Configuration::new()
         .durable()
-        .set("key-load-delay", "3000")
+        .set("key-load-delay", "6000")
         .set("loading-process-events-interval-bytes", "1024");
     let mut server = Server::start(configuration).await;
     let node = Node::start(settings(&server.url())).await;

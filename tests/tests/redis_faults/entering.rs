@@ -1,12 +1,14 @@
 //! Who is let in, and with what: passwords, rights, TLS, sealing keys.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use push_tests::application_server::{Http, Push};
+use push_tests::binaries;
 use push_tests::node::Node;
 use push_tests::redis::{Configuration, Server};
 use push_tests::settings::Settings;
 use push_tests::user_agent::{Subscription, UserAgent};
+use push_tests::within;
 
 use super::traffic::Traffic;
 use super::{ready, returns, settings};
@@ -16,7 +18,7 @@ const PASSWORD: &str = "correct-horse-battery-staple";
 /// What the service does in Redis, and nothing else: kept in step with `docs/redis.md`.
 const RIGHTS: &str = "-@all +hello +auth +ping +info +time +exists +get +set +scan +hget +hmget +hset +hdel +hlen \
                       +hexists +hgetall +zadd +zrem +zrange +zrangebyscore +pexpire +unlink +eval +evalsha +spublish \
-                      +ssubscribe +wait";
+                      +ssubscribe +wait +acl|dryrun";
 
 /// PR-8, PR-28: over TLS, with a user and a password, all works; and neither the log at its most talkative, through trouble
 /// and back, nor a refusal holds the password.
@@ -45,6 +47,28 @@ async fn tls_and_a_password_let_in_and_stay_secret() {
     let refusal = Node::refused(settings(&server.url())).await;
     assert!(refusal.said.contains("certificate"), "{}", refusal.said);
     assert!(!refusal.said.contains(PASSWORD), "{}", refusal.said);
+}
+
+/// PR-1, PR-3: a Redis that would drop half of its append-only file when it is started again, because its user `default` may
+/// not write, is refused, with what has to be set. Without a right to look, the log says that nobody knows.
+#[tokio::test]
+async fn a_redis_that_would_forget_at_a_restart_is_refused() {
+    let server = Server::start(Configuration::new().durable().user("push", PASSWORD)).await;
+    server
+        .command(&["ACL", "SETUSER", "default", "reset"])
+        .await
+        .expect_ok();
+    let refusal = Node::refused(settings(&server.url())).await;
+    assert!(
+        refusal.said.contains("user default off ~* &* +@all"),
+        "{}",
+        refusal.said
+    );
+    let may_not_look = ["ACL", "SETUSER", "push", "-acl|dryrun"];
+    server.command(&may_not_look).await.expect_ok();
+    let node = Node::start(settings(&server.url())).await;
+    let warned = node.log().wait_for_line(&["append-only file", "ACL DRYRUN"]);
+    assert!(within("its log says so", warned).await.is_some());
 }
 
 /// A user of Redis with the rights that the documentation names, and no others, is enough: across nodes, through a
@@ -97,10 +121,12 @@ async fn subscribed(node: &Node) -> (String, Subscription) {
     (uaid, subscription)
 }
 
-async fn sealing_key() -> String {
-    let node = Node::stopped(Settings::new());
-    let made = node.runs(&["keys", "generate"], Stdio::null()).await;
-    assert!(made.status.success());
+fn sealing_key() -> String {
+    let made = Command::new(binaries::push_service())
+        .args(["keys", "generate"])
+        .output();
+    let made = made.expect("the command starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     String::from_utf8(made.stdout).unwrap().trim().to_owned()
 }
 
@@ -113,7 +139,7 @@ async fn a_node_without_the_key_in_use_is_refused() {
     let refusal = Node::refused(without).await;
     assert_eq!(refusal.status.code(), Some(2), "{}", refusal.said);
     assert!(refusal.said.contains("keys generate"), "{}", refusal.said);
-    let other = settings(&server.url()).set("security.sealing_keys", vec![sealing_key().await]);
+    let other = settings(&server.url()).set("security.sealing_keys", vec![sealing_key()]);
     let refusal = Node::refused(other).await;
     assert!(refusal.said.contains("security.sealing_keys"), "{}", refusal.said);
     println!("keys: {}", refusal.said);
@@ -124,7 +150,7 @@ async fn a_node_without_the_key_in_use_is_refused() {
 #[tokio::test]
 async fn two_nodes_rotate_their_key() {
     let server = Server::start(Configuration::new()).await;
-    let (old, new) = (sealing_key().await, sealing_key().await);
+    let (old, new) = (sealing_key(), sealing_key());
     let with = |keys: &[&String]| {
         let keys: Vec<_> = keys.iter().map(|key| key.to_string()).collect();
         settings(&server.url()).set("security.sealing_keys", keys)

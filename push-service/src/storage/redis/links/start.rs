@@ -47,7 +47,7 @@ impl Primaries {
         let mut discovery = Discovery::new(url);
         let deadline = Instant::now() + REDIS_START_WITHIN;
         loop {
-            match ready(&map, &mut discovery, options).await {
+            match ready(&map, &mut discovery, url, options).await {
                 Ok(()) => break,
                 Err(Unfit::Never(why)) => return Err(unavailable(format!("{url}: {why}"))),
                 Err(Unfit::NotYet(why)) if Instant::now() + REDIS_PAUSE_LONGEST > deadline => {
@@ -79,7 +79,7 @@ enum Unfit {
 }
 
 /// Looks whether all is found and fit.
-async fn ready(map: &Map, discovery: &mut Discovery, options: &Options) -> Result<(), Unfit> {
+async fn ready(map: &Map, discovery: &mut Discovery, url: &RedisUrl, options: &Options) -> Result<(), Unfit> {
     map.look(discovery).await.map_err(Unfit::NotYet)?;
     let topology = map.now();
     if let Some(hole) = topology.hole() {
@@ -87,13 +87,18 @@ async fn ready(map: &Map, discovery: &mut Discovery, options: &Options) -> Resul
         return Err(Unfit::NotYet(format!("no server of the cluster has slot {slot}")));
     }
     for primary in &topology.primaries {
-        check(primary, topology.buckets_of(primary)[0], options).await?;
+        let bucket = topology.buckets_of(primary)[0];
+        let has_file = check(primary, bucket, options).await?;
+        let is_default = url.user.as_ref().is_none_or(|user| user == DEFAULT_USER);
+        if has_file && !is_default {
+            check_reload(primary, &key(bucket, options)).await?;
+        }
     }
     Ok(())
 }
 
-/// Asks a server what it is, and compares with what it has to be.
-async fn check(primary: &Primary, bucket: Bucket, options: &Options) -> Result<(), Unfit> {
+/// Asks a server what it is, and compares with what it has to be. Answers whether it has an append-only file.
+async fn check(primary: &Primary, bucket: Bucket, options: &Options) -> Result<bool, Unfit> {
     let mut questions = Pipeline::with_capacity(4);
     for section in ["server", "memory", "replication", "persistence"] {
         let mut info = Cmd::new();
@@ -101,9 +106,7 @@ async fn check(primary: &Primary, bucket: Bucket, options: &Options) -> Result<(
         questions.add_command(info);
     }
     // What a server that is still loading, or a member of a cluster that is down, would answer to a step.
-    questions
-        .cmd("EXISTS")
-        .arg(&[options.prefix.as_bytes(), b":{", bucket.tag().as_slice(), b"}"].concat()[..]);
+    questions.cmd("EXISTS").arg(key(bucket, options));
     let answers = primary
         .send_all(Work::Step, &questions, Instant::now() + REDIS_ANSWER_WITHIN)
         .await;
@@ -142,13 +145,68 @@ async fn check(primary: &Primary, bucket: Bucket, options: &Options) -> Result<(
             "storage.redis.wait_aof needs Redis 7.2 or Valkey, and {address} is Redis {version}"
         )));
     }
-    if options.wait_aof && says("aof_enabled") != "1" {
+    let has_file = says("aof_enabled") == "1";
+    if options.wait_aof && !has_file {
         return Err(Unfit::Never(format!(
             "storage.redis.wait_aof needs `appendonly yes` on {address}"
         )));
     }
+    Ok(has_file)
+}
+
+/// A key that the service has a right to, in a bucket.
+fn key(bucket: Bucket, options: &Options) -> Vec<u8> {
+    [options.prefix.as_bytes(), b":{", bucket.tag().as_slice(), b"}"].concat()
+}
+
+/// Asks whether a server will take in again what it wrote to its append-only file.
+///
+/// It replays the file as its user `default`, in many versions with a look at that user's rights for all that stands between
+/// MULTI and EXEC, as every step does that writes more than once. With `user default off`, which takes the rights as well,
+/// it drops these and goes on: after a restart records would be gone and marks there, and user agents unknown (PR-3).
+async fn check_reload(primary: &Primary, key: &[u8]) -> Result<(), Unfit> {
+    let mut questions = Pipeline::with_capacity(REPLAYED.len());
+    for (command, rest) in REPLAYED {
+        let dry_run = questions.cmd("ACL").arg("DRYRUN").arg(DEFAULT_USER);
+        dry_run.arg(*command).arg(key).arg(*rest);
+    }
+    let asked = primary.send_all(Work::Step, &questions, Instant::now() + REDIS_ANSWER_WITHIN);
+    let address = &primary.address;
+    for answer in asked.await.map_err(|failure| Unfit::NotYet(trouble(failure)))? {
+        match answer {
+            Value::Okay => {}
+            Value::ServerError(error) => {
+                let why = explained(&error);
+                tracing::warn!(
+                    server = %address,
+                    %why,
+                    "it is not known whether Redis would take in its append-only file again: allow `ACL DRYRUN`"
+                );
+                return Ok(());
+            }
+            _ => {
+                return Err(Unfit::Never(format!(
+                    "{address} would lose messages when it is started again: it reads its append-only file with the \
+                     rights of the user `default`, who has too few; set `user default off ~* &* +@all` there"
+                )));
+            }
+        }
+    }
     Ok(())
 }
+
+/// Who reads the append-only file.
+const DEFAULT_USER: &str = "default";
+
+/// What scripts write, with what each takes behind a key.
+const REPLAYED: &[(&str, &[&str])] = &[
+    ("HSET", &["field", "value"]),
+    ("HDEL", &["field"]),
+    ("ZADD", &["1", "member"]),
+    ("ZREM", &["member"]),
+    ("PEXPIREAT", &["1"]),
+    ("UNLINK", &[]),
+];
 
 /// What kept us out: a password or a certificate doesn't become right by waiting.
 fn entered(why: String) -> Unfit {
