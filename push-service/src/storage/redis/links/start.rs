@@ -113,6 +113,8 @@ async fn check(primary: &Primary, bucket: Bucket, options: &Options) -> Result<b
     let answers = answers.map_err(|failure| entered(trouble(failure)))?;
     let address = &primary.address;
     if let Some(error) = answers.iter().find_map(|answer| match answer {
+        // That bucket is on its way to another server just now.
+        Value::ServerError(error) if matches!(error.code(), "ASK" | "TRYAGAIN") => None,
         Value::ServerError(error) => Some(format!("{address}: {}", explained(error))),
         _ => None,
     }) {
