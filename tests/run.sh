@@ -30,6 +30,7 @@ STEPS=(
     "black-box     the real binary over its sockets"
     "memory        5,000 idle sessions stay within their budget"
     "nothing-lost  SIGKILL under load, and every 201 comes out"
+    "redis-faults  Redis killed, stopped, full, emptied, failed over under traffic: no 201 is lost"
     "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
     "user-agent    pywebpush and web-push reach our own user agent"
     "firefox       pywebpush, web-push and our own send reach a real Firefox"
@@ -89,6 +90,13 @@ step_memory() {
 step_nothing_lost() {
     build_binaries
     cargo test --package push-tests --test nothing_lost --quiet -- --nocapture
+}
+
+# A few at a time: each has servers and nodes of its own, and mostly waits for them. The times seen are shown.
+step_redis_faults() {
+    build_binaries
+    install_redis
+    cargo test --package push-tests --test redis_faults --quiet -- --nocapture --test-threads=3
 }
 
 step_agent_killed() {
