@@ -9,16 +9,18 @@ use push_tests::redis::{Cluster, Configuration, Sentinels, Server};
 use push_tests::settings::Settings;
 use push_tests::user_agent::{Subscription, UserAgent};
 use push_tests::within;
+use tempfile::TempDir;
 
 use super::traffic::Traffic;
 use super::{ready, returns, settings};
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 
-/// What the service does in Redis, and nothing else. These three are in `docs/redis.md` as they stand here.
+/// What the service does in Redis, and nothing else. These are in `docs/redis.md` as they stand here.
 const RIGHTS: &str = "-@all +hello +auth +ping +info +time +exists +get +set +scan +hget +hmget +hset +hdel +hlen \
                       +hexists +hgetall +zadd +zrem +zrange +zrangebyscore +pexpire +unlink +eval +evalsha +spublish \
                       +ssubscribe +wait +acl|dryrun";
+const RIGHTS_IN_A_DATABASE: &str = "+select";
 const RIGHTS_UNDER_SENTINELS: &str = "+role";
 const RIGHTS_IN_A_CLUSTER: &str = "+cluster|slots +cluster|info +asking";
 
@@ -73,13 +75,15 @@ async fn a_redis_that_would_forget_at_a_restart_is_refused() {
     assert!(within("its log says so", warned).await.is_some());
 }
 
-/// A user of Redis with the rights that the documentation names, and no others, is enough, also to export and to begin anew;
-/// and nothing that the service asked for was denied.
+/// PR-37: a user of Redis with the rights that the documentation names, and no others, is enough, also to move in from
+/// embedded storage, to export and to begin anew; and nothing that the service asked for was denied.
 #[tokio::test]
 async fn few_rights_are_enough() {
     let server = Server::start(Configuration::new().durable()).await;
-    give_rights(&server, RIGHTS).await;
+    give_rights(&server, &format!("{RIGHTS} {RIGHTS_IN_A_DATABASE}")).await;
     let url = format!("redis://push:{PASSWORD}@{}", server.address());
+    // Stores of their own, each with its sealing key.
+    move_in(&format!("{url}/1")).await;
     let node = use_all_rights(&url, 0).await;
     for words in [&["storage", "begin-anew"][..], &["export", "moved.export"]] {
         let output = node.runs(words, Stdio::null()).await;
@@ -87,6 +91,52 @@ async fn few_rights_are_enough() {
         assert!(output.status.success(), "{words:?}: {said}");
     }
     nothing_was_denied(&server).await;
+}
+
+/// What embedded storage held is in Redis, and goes on there.
+async fn move_in(url: &str) {
+    let embedded = Settings::new()
+        .set("public_url", "https://push.example")
+        .set("drain.delay", "0s")
+        .set("drain.spread", "0s");
+    let mut from = Node::start(embedded).await;
+    let (uaid, subscription) = subscribed(&from).await;
+    let push = |text: &str| Push::new(&subscription.push_resource, text);
+    let mut http = Http::connect(&from.door()).await.unwrap();
+    assert_eq!(http.push(&push("before the move")).await.status, 201);
+    from.terminate();
+    assert!(from.ended().await.0.success());
+    let file = TempDir::new().unwrap();
+    let file = file.path().join("moved").display().to_string();
+    assert!(
+        from.runs(&["export", &file], Stdio::null())
+            .await
+            .status
+            .success()
+    );
+    let keys = from.runs(&["keys", "show"], Stdio::null()).await.stdout;
+    let keys: Vec<_> = String::from_utf8(keys)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+
+    let mut to = Node::stopped(settings(url));
+    to.reconfigure(|settings| settings.set("security.sealing_keys", keys));
+    let imported = to.runs(&["import", &file], Stdio::null()).await;
+    assert!(
+        imported.status.success(),
+        "{}",
+        String::from_utf8_lossy(&imported.stderr)
+    );
+    to.start_again().await;
+    let mut http = Http::connect(&to.door()).await.unwrap();
+    assert_eq!(http.push(&push("behind the move")).await.status, 201);
+    let mut agent = returns(&to, &uaid).await;
+    agent.receives("before the move").await;
+    agent.receives("behind the move").await;
+    to.terminate();
+    assert!(to.ended().await.0.success());
 }
 
 /// The same under sentinels, with a replica that confirms, and in a cluster, with a slot that moves.
