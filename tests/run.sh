@@ -32,6 +32,7 @@ STEPS=(
     "memory        5,000 idle sessions stay within their budget"
     "nothing-lost  SIGKILL under load, and every 201 comes out"
     "nothing-lost-cluster  the same with nodes on a Redis Cluster, whose wake-ups get lost as well"
+    "redis-faults  Redis killed, stopped, full, emptied, failed over under traffic: no 201 is lost"
     "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
     "user-agent    pywebpush and web-push reach our own user agent"
     "firefox       pywebpush, web-push and our own send reach a real Firefox, even if the storage moves or a node dies"
@@ -103,6 +104,13 @@ step_nothing_lost_cluster() {
     install_redis
     build_binaries
     cargo test --package push-tests --test nothing_lost --quiet -- --nocapture --exact nothing_is_lost_on_a_cluster
+}
+
+# A few at a time: each has servers and nodes of its own, and mostly waits for them. The times seen are shown.
+step_redis_faults() {
+    build_binaries
+    install_redis
+    cargo test --package push-tests --test redis_faults --quiet -- --nocapture --test-threads=3
 }
 
 step_agent_killed() {
