@@ -172,7 +172,7 @@ end
 if ttl == 0 then
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)
     if is_elsewhere() then
-        tell('P', nonce .. sub .. name .. string.char(urgency) .. value)
+        tell('P', nonce .. sub .. name .. string.char(urgency), value)
     end
     return 'P' .. seat .. name .. removed
 end
@@ -190,7 +190,7 @@ messages, bytes = messages + 1, bytes + size + OVERHEAD
 local entry = struct.pack(ENTRY, nonce, sub, size, expires, sealed_by) .. topic
 local is_sole = messages == 1 and topic == ''
 if is_sole then
-    redis.call('HSET', BODIES, field, value, SOLE, struct.pack(SOLE_HEAD, urgency, last) .. entry)
+    redis.call('HSET', BODIES, field, value, SOLE, string.char(urgency) .. field .. entry)
 else
     redis.call('HSET', BODIES, field, value)
     if topic ~= '' then
@@ -214,7 +214,7 @@ end
 
 if is_elsewhere() then
     if size <= inline then
-        tell('S', struct.pack('>I8I8c8c8c16BI6', last, previous, nonce, sub, name, urgency, ttl * 1000) .. value)
+        tell('S', struct.pack('>I8I8c8c8c16BI6', last, previous, nonce, sub, name, urgency, ttl * 1000), value)
     else
         tell('A', '')
     end
