@@ -28,11 +28,13 @@ STEPS=(
     "unit          unit tests, contract suites, examples, and the list of rules that have a test"
     "simulation    both ends of the protocol against each other, 10,000 seeds"
     "black-box     the real binary over its sockets"
+    "cluster       three nodes on a Redis Cluster: any node will do"
     "memory        5,000 idle sessions stay within their budget"
     "nothing-lost  SIGKILL under load, and every 201 comes out"
+    "nothing-lost-cluster  the same with nodes on a Redis Cluster, whose wake-ups get lost as well"
     "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
     "user-agent    pywebpush and web-push reach our own user agent"
-    "firefox       pywebpush, web-push and our own send reach a real Firefox"
+    "firefox       pywebpush, web-push and our own send reach a real Firefox, even if the storage moves or a node dies"
 )
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -80,6 +82,12 @@ step_black_box() {
     cargo test --package push-tests --test black_box --quiet
 }
 
+step_cluster() {
+    install_redis
+    build_binaries
+    cargo test --package push-tests --test cluster --quiet
+}
+
 # The figures are part of the result, so they are shown.
 step_memory() {
     build_binaries
@@ -88,7 +96,13 @@ step_memory() {
 
 step_nothing_lost() {
     build_binaries
-    cargo test --package push-tests --test nothing_lost --quiet -- --nocapture
+    cargo test --package push-tests --test nothing_lost --quiet -- --nocapture --exact nothing_is_lost
+}
+
+step_nothing_lost_cluster() {
+    install_redis
+    build_binaries
+    cargo test --package push-tests --test nothing_lost --quiet -- --nocapture --exact nothing_is_lost_on_a_cluster
 }
 
 step_agent_killed() {
@@ -106,6 +120,7 @@ step_user_agent() {
 step_firefox() {
     build_binaries
     install_firefox
+    install_redis
     install_node
     install_python
     PYTHON=$venv/bin/python node tests/firefox/run.mjs
@@ -236,7 +251,7 @@ main() {
     done
 
     printf '\n'
-    printf '%s\n' "${results[@]}" | awk '{ printf "%-8s %-14s %5d s\n", $1, $2, $3 }'
+    printf '%s\n' "${results[@]}" | awk '{ printf "%-8s %-20s %5d s\n", $1, $2, $3 }'
     printf '%d passed, %d failed, in %d s\n' "$passed" "$failed" "$SECONDS"
     [ "$failed" = 0 ]
 }

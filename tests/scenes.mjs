@@ -30,21 +30,26 @@ const SCENES = {
 
 /**
  * Plays the scenes of these names, or all of them. `play` gets the scene's `name`, the `serverUrl` for user agents, and
- * whether application servers come by TLS (`secure`).
+ * whether application servers come by TLS (`secure`). `others` are scenes by name that bring their services themselves.
  */
-export async function playScenes(who, chosen, binary, play) {
-  for (const name of chosen.length > 0 ? chosen : Object.keys(SCENES)) {
+export async function playScenes(who, chosen, binary, play, others = {}) {
+  for (const name of chosen.length > 0 ? chosen : [...Object.keys(SCENES), ...Object.keys(others)]) {
     const started = performance.now();
-    const { listeners, serverUrl, secure } = await SCENES[name]();
-    const service = await Service.start(binary, listeners);
-    try {
-      await play({ name, serverUrl: serverUrl(service.addresses), secure });
-    } catch (error) {
-      console.error(`${who} over ${name}: FAILED; the service said:\n${service.log}`);
-      throw error;
-    } finally {
-      await service.stop();
-    }
+    if (name in others) await others[name]();
+    else await playScene(who, name, binary, play);
     console.log(`${who} over ${name}: passed in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  }
+}
+
+async function playScene(who, name, binary, play) {
+  const { listeners, serverUrl, secure } = await SCENES[name]();
+  const service = await Service.start(binary, listeners);
+  try {
+    await play({ name, serverUrl: serverUrl(service.addresses), secure });
+  } catch (error) {
+    console.error(`${who} over ${name}: FAILED; the service said:\n${service.log}`);
+    throw error;
+  } finally {
+    await service.stop();
   }
 }

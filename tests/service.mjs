@@ -1,4 +1,4 @@
-// One push service process for a test with guests from elsewhere: started, asked where it listens, stopped.
+// One push service for a test with guests from elsewhere: configured, started, asked where it listens, stopped.
 //
 // Why it exists: such a test is a guest of the service like any other; it knows the command line, the configuration
 // file and the log line that names the listeners, and nothing else. The Rust harness has the same for the black-box
@@ -11,24 +11,47 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { run } from './command.mjs';
 
 const START_WITHIN_MS = 20_000;
 const STOP_WITHIN_MS = 20_000;
 
 export class Service {
+  #binary;
   #process;
   #directory;
+  #file;
   #log = [];
 
   /** Starts the binary with a configuration of its own in a directory of its own, and waits until it listens. */
-  static async start(binary, { http, tls, publicUrl }) {
-    const service = new Service();
-    service.#directory = await mkdtemp(join(tmpdir(), 'push-service-test-'));
-    const file = join(service.#directory, 'push-service.toml');
-    await writeFile(file, configuration({ http, tls, publicUrl, directory: service.#directory }));
-    service.#process = spawn(binary, ['serve', '--config', file], { stdio: ['ignore', 'ignore', 'pipe'] });
-    service.addresses = await service.#listening();
+  static async start(binary, settings) {
+    const service = await Service.configure(binary, settings);
+    await service.launch();
     return service;
+  }
+
+  /**
+   * A service that does not run yet. The settings are the addresses of its listeners (`http`, `tls`), and if they are
+   * wanted `publicUrl`, `storageUrl` (without it an embedded store of its own), `sealingKeys`, and further `lines`.
+   */
+  static async configure(binary, settings) {
+    const service = new Service();
+    service.#binary = binary;
+    service.#directory = await mkdtemp(join(tmpdir(), 'push-service-test-'));
+    service.#file = join(service.#directory, 'push-service.toml');
+    await writeFile(service.#file, configuration({ ...settings, directory: service.#directory }));
+    return service;
+  }
+
+  /** Starts the process, and waits until it listens. */
+  async launch() {
+    this.#process = spawn(this.#binary, ['serve', '--config', this.#file], { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.addresses = await this.#listening();
+  }
+
+  /** Runs another command of the service to its end, with this configuration. */
+  async runs(...words) {
+    return run(this.#binary, [...words, '--config', this.#file]);
   }
 
   /** What the process wrote, for the report of a test that failed. */
@@ -36,15 +59,19 @@ export class Service {
     return this.#log.join('\n');
   }
 
-  /** Asks it to leave, and kills it if it does not. */
-  async stop() {
-    if (this.#process.exitCode === null && this.#process.signalCode === null) {
-      const ended = once(this.#process, 'exit');
-      const timer = setTimeout(() => this.#process.kill('SIGKILL'), STOP_WITHIN_MS);
-      this.#process.kill('SIGTERM');
-      await ended;
-      clearTimeout(timer);
-    }
+  /** Ends the process, and kills it if it does not leave when asked. SIGINT does not wait for load balancers. */
+  async end(signal) {
+    if (!this.#process || this.#process.exitCode !== null || this.#process.signalCode !== null) return;
+    const ended = once(this.#process, 'exit');
+    const timer = setTimeout(() => this.#process.kill('SIGKILL'), STOP_WITHIN_MS);
+    this.#process.kill(signal);
+    await ended;
+    clearTimeout(timer);
+  }
+
+  /** Ends the process, and all that it kept goes with it. */
+  async stop(signal = 'SIGTERM') {
+    await this.end(signal);
     await rm(this.#directory, { recursive: true, force: true });
   }
 
@@ -81,7 +108,7 @@ export async function freePort() {
   return port;
 }
 
-function configuration({ http, tls, publicUrl, directory }) {
+function configuration({ http, tls = [], publicUrl, storageUrl, sealingKeys = [], lines = [], directory }) {
   const quoted = (list) => `[${list.map((entry) => JSON.stringify(entry)).join(', ')}]`;
   return [
     publicUrl ? `public_url = ${JSON.stringify(publicUrl)}` : '',
@@ -92,7 +119,10 @@ function configuration({ http, tls, publicUrl, directory }) {
     '[tls]',
     `self_signed = ${tls.length > 0}`,
     '[storage]',
-    `url = ${JSON.stringify(`embedded:${join(directory, 'data')}`)}`,
+    `url = ${JSON.stringify(storageUrl ?? `embedded:${join(directory, 'data')}`)}`,
+    '[security]',
+    `sealing_keys = ${quoted(sealingKeys)}`,
+    ...lines,
     '',
   ].join('\n');
 }

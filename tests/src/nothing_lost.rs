@@ -1,9 +1,12 @@
 //! Nothing lost: the whole service under load while it is killed again and again.
 //!
-//! Sixteen application servers send at once to user agents of which half come and go; the service is killed with
-//! SIGKILL at random points, sometimes while it is still starting, and started again on the same data and ports. In
+//! Sixteen application servers send at once to user agents of which some stay and some come and go; nodes are killed with
+//! SIGKILL at random points, sometimes while they are still starting, and started again on the same data and ports. In
 //! the end everything is delivered and the [`books`] are audited against the promise: every 201 came out, nothing
 //! came again after its acknowledgement was committed, first offers came in order, no subscription is gone.
+//!
+//! The service has one of two [`Shape`]s: a node alone, or several on a Redis Cluster, where wake-ups get lost as well. Before
+//! the end no wake-up comes any more: the last messages have to be found without.
 //!
 //! Random choices come from a printed seed. What the processes and the network make of them is real, so a seed names a
 //! plan and not an execution.
@@ -14,37 +17,83 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use self::books::Books;
+use self::alone::Alone;
+use self::books::{Books, NodeNumber};
+use self::cluster::OnCluster;
+use self::doors::Doors;
 use crate::chance::Chance;
-use crate::door::Door;
-use crate::node::Node;
 use crate::plan::Plan;
 use crate::settings::Settings;
 
 pub mod books;
 
 mod agent;
+mod alone;
+mod cluster;
+mod doors;
 mod sender;
 
 /// Application servers that send at the same time.
 const SENDERS: usize = 16;
-/// User agents; every second one comes and goes.
-const USER_AGENTS: usize = 8;
 /// Subscriptions that each user agent makes before the first kill.
 const SUBSCRIPTIONS: usize = 4;
-/// The service lives this long between two kills.
-const LIFE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1_800));
-/// Within this time after its start the service may be killed again, listening or not.
-const STUMBLE: Duration = Duration::from_millis(60);
-/// How long the drain may take.
+/// How long the drain may take, and what is missed for the next comparison as well.
 const DRAIN: Duration = Duration::from_secs(60);
+
+/// Which service is tested.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shape {
+    /// One node with embedded storage.
+    Alone,
+    /// Three nodes that are killed and one that is not, on a Redis Cluster of three.
+    Cluster {
+        /// How often a node compares its sessions with storage; whole seconds.
+        reconcile: Duration,
+    },
+}
+
+/// A service of some shape, and what is done to it.
+trait Service {
+    /// Its nodes.
+    const NODES: usize;
+    /// User agents that use it.
+    const USER_AGENTS: usize;
+    /// The longest time between two messages of one sender.
+    const PAUSE: Duration;
+
+    fn doors(&self) -> Doors;
+
+    fn habit(user_agent: usize) -> Habit;
+
+    /// Kills as often as planned, and whatever else can happen.
+    async fn storm(&mut self, plan: Plan, chance: &mut Chance, world: &World);
+
+    /// From now on nothing tells a node of what another has accepted.
+    async fn deafen(&mut self);
+
+    /// Ends what [`deafen`](Self::deafen) began.
+    async fn hear_again(&mut self);
+}
+
+/// How a user agent lives during the storm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Habit {
+    /// Keeps its one connection to this node from the beginning to the end.
+    StaysFor(NodeNumber),
+    /// Stays where it is until the node is killed.
+    Stays,
+    /// Is away as often as not.
+    ComesAndGoes,
+}
 
 /// What everybody in the test shares.
 struct World {
     books: Mutex<Books>,
-    /// Whether the service may be connected to, and where.
-    service: watch::Receiver<Option<Door>>,
+    doors: Doors,
     phase: watch::Receiver<Phase>,
+    habit: fn(usize) -> Habit,
+    /// The longest time between two messages of one sender.
+    pause: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -63,13 +112,6 @@ impl World {
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Waits until the service may be connected to; `None` when the test is over.
-    async fn door(&self) -> Option<Door> {
-        let mut service = self.service.clone();
-        let up = service.wait_for(Option::is_some).await.ok()?;
-        up.clone()
-    }
 }
 
 /// Plays the plan and returns a summary.
@@ -77,25 +119,38 @@ impl World {
 /// # Panics
 ///
 /// When the promise was broken, with every breach.
-pub async fn run(plan: Plan) -> String {
+pub async fn run(shape: Shape, plan: Plan) -> String {
+    println!(
+        "nothing lost: {shape:?}, {} kills, seed {}",
+        plan.rounds, plan.seed
+    );
+    match shape {
+        Shape::Alone => play(Alone::start().await, DRAIN, plan).await,
+        Shape::Cluster { reconcile } => {
+            play(OnCluster::start(reconcile).await, DRAIN + reconcile, plan).await
+        }
+    }
+}
+
+async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> String {
     let started = Instant::now();
-    println!("nothing lost: {} kills, seed {}", plan.rounds, plan.seed);
     let mut chance = Chance::new(plan.seed);
-    let mut node = Node::start(settings()).await;
-    let (service, service_seen) = watch::channel(Some(node.door()));
     let (phase, phase_seen) = watch::channel(Phase::Gather);
     let world = Arc::new(World {
-        books: Mutex::new(Books::new(plan.seed)),
-        service: service_seen,
+        books: Mutex::new(Books::new(plan.seed, S::NODES)),
+        doors: service.doors(),
         phase: phase_seen,
+        habit: S::habit,
+        pause: S::PAUSE,
     });
+    let progress = |what, reached| progress(&world, patience, what, reached);
 
     let mut agents = JoinSet::new();
-    for number in 0..USER_AGENTS {
+    for number in 0..S::USER_AGENTS {
         agents.spawn(agent::live(Arc::clone(&world), number, chance.fork()));
     }
-    progress(&world, "all user agents have their subscriptions", |books| {
-        books.subscriptions() == USER_AGENTS * SUBSCRIPTIONS
+    progress("all user agents have their subscriptions", |books| {
+        books.subscriptions() == S::USER_AGENTS * SUBSCRIPTIONS
     })
     .await;
 
@@ -104,41 +159,45 @@ pub async fn run(plan: Plan) -> String {
     for number in 0..SENDERS {
         senders.spawn(sender::send(Arc::clone(&world), number, chance.fork()));
     }
-    for _ in 0..plan.rounds {
-        tokio::time::sleep(chance.between(LIFE)).await;
-        service.send_replace(None);
-        world.books().killed(Instant::now());
-        node.kill().await;
-        while chance.one_in(5) {
-            node.stumble(chance.between((Duration::ZERO, STUMBLE))).await;
-        }
-        node.start_again().await;
-        service.send_replace(Some(node.door()));
-    }
+    service.storm(plan, &mut chance, &world).await;
+    service.deafen().await;
     phase.send_replace(Phase::Drain);
     while let Some(ended) = senders.join_next().await {
         ended.expect("a sender ends");
     }
-    progress(&world, "everything that was accepted arrives", |books| {
+    let (silence, last) = (Instant::now(), missed_by_who_stays::<S>(&world.books()));
+    assert!(last > 0 || S::NODES == 1, "everything came though no wake-up did");
+    progress("whoever stays gets everything", |books| {
+        missed_by_who_stays::<S>(books) == 0
+    })
+    .await;
+    let silence = silence.elapsed();
+    progress("everything that was accepted arrives", |books| {
         books.missing() == 0
     })
     .await;
 
     // Whoever comes back now has nothing to receive: an echo would come before the closing word.
-    progress(&world, "all acknowledgements are settled", Books::is_settled).await;
+    progress("all acknowledgements are settled", Books::is_settled).await;
+    service.hear_again().await;
     tokio::time::sleep(books::TAKEN_AFTER).await;
     world.books().everybody_returns();
     sender::closing_words(&world).await;
-    progress(&world, "the closing words arrive", |books| books.missing() == 0).await;
+    progress("the closing words arrive", |books| books.missing() == 0).await;
     phase.send_replace(Phase::Leave);
     while let Some(ended) = agents.join_next().await {
         ended.expect("a user agent ends");
     }
-    drop(service);
+    nobody_had_to_return::<S>(&mut world.books());
 
     let books = world.books();
     let breaches = books.audit();
-    let summary = format!("{}, in {:.1} s", books.summary(), started.elapsed().as_secs_f64());
+    let summary = format!(
+        "{}; the last {last} for who stays came within {:.1} s of silence; in {:.1} s",
+        books.summary(),
+        silence.as_secs_f64(),
+        started.elapsed().as_secs_f64()
+    );
     assert!(
         breaches.is_empty(),
         "the promise was broken {} times (seed {}): {summary}\n{}",
@@ -149,27 +208,45 @@ pub async fn run(plan: Plan) -> String {
     summary
 }
 
+/// How much was accepted for those who stay and has not come yet.
+fn missed_by_who_stays<S: Service>(books: &Books) -> usize {
+    let who_stays = (0..S::USER_AGENTS).filter(|agent| matches!(S::habit(*agent), Habit::StaysFor(_)));
+    who_stays.map(|agent| books.missing_of(agent)).sum()
+}
+
+/// Whoever stays at a node that lives got everything on one connection.
+fn nobody_had_to_return<S: Service>(books: &mut Books) {
+    for agent in 0..S::USER_AGENTS {
+        let connections = books.connections_of(agent);
+        if matches!(S::habit(agent), Habit::StaysFor(_)) && connections != 1 {
+            books.breach(format!("user agent {agent} had to connect {connections} times"));
+        }
+    }
+}
+
 /// Queues without a budget: what is given up by the written rule would have to be told from what was lost. A wide
-/// window, so that user agents that hesitate to acknowledge keep up with their senders.
-fn settings() -> Settings {
-    Settings::new()
+/// window, so that user agents that hesitate to acknowledge keep up with their senders. User agents ping after each
+/// acknowledgement, and are not closed for it.
+fn queues(settings: Settings) -> Settings {
+    settings
         .set("channels.in_flight", 256)
+        .set("channels.min_ping_interval", "0s")
         .set("limits.queue_messages", 1_000_000)
         .set("limits.queue_bytes", 1_073_741_824_u64)
 }
 
 /// Waits for a state of the books, and fails when it is not reached in time.
-async fn progress(world: &World, what: &str, reached: impl Fn(&Books) -> bool) {
+async fn progress(world: &World, patience: Duration, what: &str, reached: fn(&Books) -> bool) {
     let mut news = world.books().news();
     let waiting = async {
         while !reached(&world.books()) {
             news.changed().await.expect("the books are kept");
         }
     };
-    if tokio::time::timeout(DRAIN, waiting).await.is_err() {
+    if tokio::time::timeout(patience, waiting).await.is_err() {
         let books = world.books();
         panic!(
-            "not within {DRAIN:?}: {what}; {}\n{}\n{}",
+            "not within {patience:?}: {what}; {}\n{}\n{}",
             books.summary(),
             books.waiting(),
             books.audit().join("\n")

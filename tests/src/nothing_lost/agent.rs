@@ -1,4 +1,4 @@
-//! A user agent of the test: stays or comes and goes, acknowledges late, makes and ends subscriptions.
+//! A user agent of the test: stays or comes and goes from node to node, acknowledges late, makes and ends subscriptions.
 //!
 //! Written on the events of [`UserAgent`] and not on its expectations: here the service may vanish between any two
 //! words, and that is nobody's failure.
@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::books::{Connection, MessageKey, Stage};
-use super::{Phase, SUBSCRIPTIONS, World};
+use super::books::{Connection, MessageKey, NodeNumber, Stage};
+use super::{Habit, Phase, SUBSCRIPTIONS, World};
 use crate::chance::Chance;
-use crate::user_agent::{Event, Notification, UserAgent, new_name};
+use crate::door::Door;
+use crate::user_agent::{Closed, Event, Notification, UserAgent, new_name};
 
 /// A message is acknowledged within this time after its arrival, unless the connection ends before.
 const HESITATION: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(200));
@@ -28,7 +29,10 @@ const TICKS_PER_CHANGE: usize = 60;
 struct Agent {
     world: Arc<World>,
     number: usize,
+    habit: Habit,
     chance: Chance,
+    /// Where it was last.
+    node: Option<NodeNumber>,
     uaid: Option<String>,
     /// Subscriptions that were confirmed and not ended.
     names: Vec<String>,
@@ -50,18 +54,21 @@ struct Visit {
 /// Lives until the test is over.
 pub(super) async fn live(world: Arc<World>, number: usize, chance: Chance) {
     let mut agent = Agent {
+        habit: (world.habit)(number),
         world,
         number,
         chance,
+        node: None,
         uaid: None,
         names: Vec::new(),
     };
     while *agent.world.phase.borrow() != Phase::Leave {
-        let Some(door) = agent.world.door().await else {
+        let Some((node, door)) = agent.next_door().await else {
             return;
         };
+        agent.node = Some(node);
         match UserAgent::try_connect(&door, "/").await {
-            Ok(socket) => agent.visit(socket).await,
+            Ok(socket) => agent.visit(node, socket).await,
             Err(_) => tokio::task::yield_now().await,
         }
         agent.be_away().await;
@@ -69,9 +76,17 @@ pub(super) async fn live(world: Arc<World>, number: usize, chance: Chance) {
 }
 
 impl Agent {
+    /// The node where it belongs, else another than the last.
+    async fn next_door(&mut self) -> Option<(NodeNumber, Door)> {
+        match self.habit {
+            Habit::StaysFor(node) => Some((node, self.world.doors.of(node).await?)),
+            Habit::Stays | Habit::ComesAndGoes => self.world.doors.any_but(self.node, &mut self.chance).await,
+        }
+    }
+
     /// One connection, from hello to its end.
-    async fn visit(&mut self, mut socket: UserAgent) {
-        let connection = self.world.books().connection(self.number, Instant::now());
+    async fn visit(&mut self, node: NodeNumber, mut socket: UserAgent) {
+        let connection = self.world.books().connection(self.number, node, Instant::now());
         let uaid = self.uaid.clone().unwrap_or_default();
         socket
             .send(&json!({"messageType": "hello", "use_webpush": true, "uaid": uaid}))
@@ -99,7 +114,7 @@ impl Agent {
         loop {
             tokio::select! {
                 event = visit.socket.event() => match event {
-                    Event::Closed(_) => return,
+                    Event::Closed(closed) => return self.left(&closed),
                     Event::Notification(notification) => self.arrived(&mut visit, notification),
                     Event::Pong(ping) => self.settled(&mut visit, &ping),
                     Event::Reply(reply) => self.replied(&mut visit, &reply),
@@ -225,29 +240,37 @@ impl Agent {
                 self.names.push(name);
             }
             (Some(("unregister", name)), _) => books.ends(&name, Stage::Ended(Instant::now())),
+            // It exists or not: nobody knows its push resource.
+            _ if reply["status"] == 500 && books.storage_was_away() => {}
             _ => books.breach(format!("user agent {} was told {reply}", self.number)),
+        }
+    }
+
+    /// Says how the connection ended of somebody who was to keep it: the count of connections will tell that it did.
+    fn left(&self, closed: &Closed) {
+        if matches!(self.habit, Habit::StaysFor(_)) && *self.world.phase.borrow() != Phase::Leave {
+            println!("user agent {} was closed: {closed:?}", self.number);
         }
     }
 
     fn goes(&self, visit: &Visit, goes_at: Instant) -> bool {
         match *self.world.phase.borrow() {
             Phase::Gather => false,
-            Phase::Storm => self.comes_and_goes() && Instant::now() >= goes_at,
-            Phase::Drain => self.world.books().is_superseded(visit.connection),
+            Phase::Storm => self.habit == Habit::ComesAndGoes && Instant::now() >= goes_at,
+            Phase::Drain => {
+                !matches!(self.habit, Habit::StaysFor(_))
+                    && self.world.books().is_superseded(visit.connection)
+            }
             Phase::Leave => visit.hesitating.is_empty() && visit.sent.is_empty(),
         }
     }
 
     async fn be_away(&mut self) {
         let mut phase = self.world.phase.clone();
-        if self.comes_and_goes() && *phase.borrow_and_update() == Phase::Storm {
+        if self.habit == Habit::ComesAndGoes && *phase.borrow_and_update() == Phase::Storm {
             let absence = self.chance.between(ABSENCE);
             // Ends early when the storm does.
             let _ = tokio::time::timeout(absence, phase.changed()).await;
         }
-    }
-
-    fn comes_and_goes(&self) -> bool {
-        self.number % 2 == 1
     }
 }

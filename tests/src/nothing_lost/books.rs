@@ -8,18 +8,26 @@
 //!   connection opened later; on one and the same connection nothing comes twice.
 //! - First offers of one subscription come in the order of acceptance. One sender sends to a subscription, one message
 //!   after the other, so that order is known.
-//! - A message with a topic may be missing if a newer one with its topic was or may have been accepted.
+//! - A message with a topic may be missing if a newer one with its topic was or may have been accepted. Newer is what was
+//!   stored later: of several nodes, one that never answered may have stored its message at any time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use self::faults::Faults;
 use crate::chance::Chance;
+
+mod faults;
+mod verdict;
 
 /// When an acknowledgement counts as taken: the 100 ms of PR-4, and as much again and a half for a machine whose
 /// cores are busy elsewhere.
 pub const TAKEN_AFTER: Duration = Duration::from_millis(250);
+
+/// A node in the books.
+pub type NodeNumber = usize;
 
 /// A subscription in the books.
 pub type SubscriptionNumber = usize;
@@ -32,6 +40,8 @@ pub type MessageKey = (SubscriptionNumber, usize);
 pub struct Connection {
     /// Tells it from all others.
     pub number: usize,
+    /// The node that it leads to.
+    pub node: NodeNumber,
     /// When its hello was sent.
     pub opened: Instant,
 }
@@ -64,14 +74,15 @@ pub struct Books {
     seed: u64,
     subscriptions: Vec<Subscription>,
     by_name: HashMap<String, SubscriptionNumber>,
-    kills: Vec<Instant>,
+    faults: Faults,
     connections: usize,
-    /// The connection that each user agent opened last.
-    open: HashMap<usize, usize>,
+    /// The connection that each user agent opened last, and how many it opened in all.
+    open: HashMap<usize, (usize, usize)>,
     breaches: Vec<String>,
     offers: usize,
     changes: watch::Sender<()>,
     return_by: usize,
+    has_several_nodes: bool,
 }
 
 #[derive(Debug)]
@@ -92,24 +103,25 @@ struct Message {
     last_connection: usize,
     /// Whether it was acknowledged since its last offer.
     is_acknowledged: bool,
-    /// When connections were opened on which it was acknowledged, and when that was known to have reached the node.
-    acknowledged: Vec<(Instant, Instant)>,
+    /// The connections on which it was acknowledged, and when that was known to have reached the node.
+    acknowledged: Vec<(Connection, Instant)>,
 }
 
 impl Books {
-    /// Empty books.
-    pub fn new(seed: u64) -> Self {
+    /// Empty books about a service of so many nodes.
+    pub fn new(seed: u64, nodes: usize) -> Self {
         Self {
             seed,
             subscriptions: Vec::new(),
             by_name: HashMap::new(),
-            kills: Vec::new(),
+            faults: Faults::default(),
             connections: 0,
             open: HashMap::new(),
             breaches: Vec::new(),
             offers: 0,
             changes: watch::Sender::new(()),
             return_by: 0,
+            has_several_nodes: nodes > 1,
         }
     }
 
@@ -118,19 +130,41 @@ impl Books {
         self.changes.subscribe()
     }
 
-    /// The service is killed now.
-    pub fn killed(&mut self, now: Instant) {
-        self.kills.push(now);
+    /// This node is killed now.
+    pub fn killed(&mut self, node: NodeNumber, now: Instant) {
+        self.faults.killed(node, now);
     }
 
-    /// A user agent opens a connection.
-    pub fn connection(&mut self, owner: usize, now: Instant) -> Connection {
+    /// From now on nodes may find no storage.
+    pub fn storage_goes(&mut self, now: Instant) {
+        self.faults.storage_goes(now);
+    }
+
+    /// Storage is there again.
+    pub fn storage_is_back(&mut self, now: Instant) {
+        self.faults.storage_is_back(now);
+    }
+
+    /// Whether nodes have ever been without storage: then they may say that they have trouble.
+    pub fn storage_was_away(&self) -> bool {
+        self.faults.storage_was_away()
+    }
+
+    /// A user agent opens a connection to a node.
+    pub fn connection(&mut self, owner: usize, node: NodeNumber, now: Instant) -> Connection {
         self.connections += 1;
-        self.open.insert(owner, self.connections);
+        let (last, count) = self.open.entry(owner).or_default();
+        (*last, *count) = (self.connections, *count + 1);
         Connection {
             number: self.connections,
+            node,
             opened: now,
         }
+    }
+
+    /// How many connections a user agent has opened.
+    pub fn connections_of(&self, owner: usize) -> usize {
+        self.open.get(&owner).map_or(0, |(_, count)| *count)
     }
 
     /// A registration was confirmed.
@@ -253,7 +287,7 @@ impl Books {
     /// when that node is dead already; the connection tells which node it was.
     pub fn acknowledged(&mut self, (subscription, message): MessageKey, on: Connection, now: Instant) {
         let message = &mut self.subscriptions[subscription].messages[message];
-        message.acknowledged.push((on.opened, now));
+        message.acknowledged.push((on, now));
         message.is_acknowledged = true;
         self.changes.send_replace(());
     }
@@ -266,21 +300,8 @@ impl Books {
     fn unsettled(&self) -> impl Iterator<Item = (&Subscription, usize, &Message)> {
         self.messages().filter(|(subscription, _, message)| {
             let open = self.open.get(&subscription.owner);
-            !message.is_acknowledged && open == Some(&message.last_connection)
+            !message.is_acknowledged && open.is_some_and(|(last, _)| *last == message.last_connection)
         })
-    }
-
-    /// What is not acknowledged, by user agent, when it should be: for the report of a run that doesn't end.
-    pub fn waiting(&self) -> String {
-        let mut waiting: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
-        for (subscription, _, message) in self.unsettled() {
-            let entry = waiting.entry(subscription.owner);
-            entry.or_insert((message.last_connection, 0)).1 += 1;
-        }
-        let line = |(agent, (connection, messages)): (&usize, &(usize, usize))| {
-            format!("user agent {agent} has {messages} unacknowledged on connection {connection}")
-        };
-        waiting.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     /// All user agents are to come back on a new connection.
@@ -294,55 +315,6 @@ impl Books {
         connection.number <= self.return_by
     }
 
-    /// Accepted messages that have to arrive and have not yet.
-    pub fn missing(&self) -> usize {
-        self.messages()
-            .filter(|(subscription, place, _)| self.is_missing(subscription, *place))
-            .count()
-    }
-
-    /// Every breach of the promise.
-    pub fn audit(&self) -> Vec<String> {
-        let mut breaches = self.breaches.clone();
-        for (number, subscription) in self.subscriptions.iter().enumerate() {
-            let mut last_offer = 0;
-            for (place, message) in subscription.messages.iter().enumerate() {
-                if self.is_missing(subscription, place) {
-                    breaches.push(format!(
-                        "message {number}/{place} was answered 201 and did not arrive (user agent {})",
-                        subscription.owner
-                    ));
-                }
-                if let (Outcome::Accepted, Some(offer)) = (message.outcome, message.first_offer) {
-                    if offer < last_offer {
-                        breaches.push(format!("message {number}/{place} was overtaken (PR-4)"));
-                    }
-                    last_offer = offer;
-                }
-            }
-        }
-        breaches
-    }
-
-    /// The test in one line.
-    pub fn summary(&self) -> String {
-        let count = |of: fn(&Message) -> bool| self.messages().filter(|(_, _, message)| of(message)).count();
-        let arrived = count(|message| message.first_offer.is_some());
-        format!(
-            "{} kills, {} connections, {} subscriptions, {} messages: {} answered 201, {} refused, {} unanswered of \
-             which {} arrived; {arrived} arrived, {} of them more than once",
-            self.kills.len(),
-            self.connections,
-            self.subscriptions.len(),
-            count(|_| true),
-            count(|message| message.outcome == Outcome::Accepted),
-            count(|message| message.outcome == Outcome::Refused),
-            count(|message| message.outcome == Outcome::Unknown),
-            count(|message| message.outcome == Outcome::Unknown && message.first_offer.is_some()),
-            self.offers - arrived,
-        )
-    }
-
     fn messages(&self) -> impl Iterator<Item = (&Subscription, usize, &Message)> {
         self.subscriptions.iter().flat_map(|subscription| {
             let messages = subscription.messages.iter().enumerate();
@@ -350,29 +322,12 @@ impl Books {
         })
     }
 
-    fn is_missing(&self, subscription: &Subscription, place: usize) -> bool {
-        let message = &subscription.messages[place];
-        let replaced = || {
-            let newer = &subscription.messages[place + 1..];
-            message.topic.is_some()
-                && newer
-                    .iter()
-                    .any(|newer| newer.topic == message.topic && newer.outcome != Outcome::Refused)
-        };
-        message.outcome == Outcome::Accepted
-            && message.first_offer.is_none()
-            && subscription.stage == Stage::Active
-            && !replaced()
-    }
-
     /// If an acknowledgement of this message was taken before `then`: how long the node lived with it.
     fn taken(&self, (subscription, message): MessageKey, then: Instant) -> Option<Duration> {
         let acknowledged = &self.subscriptions[subscription].messages[message].acknowledged;
-        let lived = acknowledged.iter().map(|&(opened, reached)| {
-            let killed = self.kills.iter().find(|kill| **kill > opened);
-            let until = killed.map_or(then, |kill| then.min(*kill));
-            until.saturating_duration_since(reached)
-        });
+        let lived = acknowledged
+            .iter()
+            .filter_map(|(on, reached)| self.faults.lived_with(*on, *reached, then));
         lived.max().filter(|lived| *lived >= TAKEN_AFTER)
     }
 

@@ -1,14 +1,15 @@
-//! An application server of the test: sends over one connection, and opens the next when it breaks.
+//! An application server of the test: sends over one connection to each node, and opens the next when it breaks.
 //!
 //! It keeps the books honest: a request that has begun is in them before its first byte leaves, and an answer is
 //! entered before the next request begins.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 
-use super::books::{MessageKey, Outcome, Stage};
+use super::books::{MessageKey, NodeNumber, Outcome, Stage};
 use super::{Phase, SENDERS, World};
 use crate::application_server::{Http, Push, Unanswered};
 use crate::chance::Chance;
@@ -19,38 +20,41 @@ use crate::within;
 const TOPICS: usize = 3;
 /// Subscriptions that have ended are tried less often, by so much.
 const ENDED_ONCE_IN: usize = 20;
-/// Between two messages of one sender. Chosen, because all of them together then send about as much as user agents
-/// that hesitate can take, so that both ways are taken: through a session that keeps up and through one that pages.
-const PAUSE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(8));
-
-/// Sends to every sixteenth subscription while the storm lasts.
+/// Sends to every sixteenth subscription while the storm lasts, each message at a node chosen by chance.
 pub(super) async fn send(world: Arc<World>, number: usize, mut chance: Chance) {
+    let mut connections: BTreeMap<NodeNumber, Http> = BTreeMap::new();
     while *world.phase.borrow() == Phase::Storm {
-        let Some(door) = world.door().await else { return };
-        let Ok(mut http) = connect(&door, number).await else {
+        let mine: Vec<usize> = (number..world.books().subscriptions()).step_by(SENDERS).collect();
+        let subscription = mine[chance.below(mine.len())];
+        let stage = world.books().stage(subscription);
+        if stage != Stage::Active && !chance.one_in(ENDED_ONCE_IN) {
             tokio::task::yield_now().await;
             continue;
+        }
+        let Some((node, door)) = world.doors.any_but(None, &mut chance).await else {
+            return;
         };
-        while *world.phase.borrow() == Phase::Storm {
-            let mine: Vec<usize> = (number..world.books().subscriptions()).step_by(SENDERS).collect();
-            let subscription = mine[chance.below(mine.len())];
-            let stage = world.books().stage(subscription);
-            if stage != Stage::Active && !chance.one_in(ENDED_ONCE_IN) {
-                tokio::task::yield_now().await;
-                continue;
-            }
-            let topic = chance.one_in(10).then(|| chance.below(TOPICS));
-            if push(&world, &mut http, subscription, topic).await.is_err() {
-                break;
-            }
-            tokio::time::sleep(chance.between(PAUSE)).await;
+        let mut http = match connections.remove(&node) {
+            Some(http) => http,
+            None => match connect(&door, number).await {
+                Ok(http) => http,
+                Err(_) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            },
+        };
+        let topic = chance.one_in(10).then(|| chance.below(TOPICS));
+        if push(&world, &mut http, subscription, topic).await.is_ok() {
+            connections.insert(node, http);
+            tokio::time::sleep(chance.between((Duration::ZERO, world.pause))).await;
         }
     }
 }
 
 /// Sends one last message to every subscription that is there, each of which must be accepted.
 pub(super) async fn closing_words(world: &World) {
-    let door = world.door().await.expect("the service is up");
+    let door = world.doors.of(0).await.expect("the service is up");
     let mut http = connect(&door, 0).await.expect("the service takes connections");
     let active = world.books().active();
     for subscription in active {

@@ -55,7 +55,7 @@ pub struct FailOver {
 /// # Panics
 ///
 /// When they don't within [`AGREEMENT`]; `what` names it.
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let found = tokio::time::timeout(AGREEMENT, async {
         loop {
             if let Some(found) = look().await {

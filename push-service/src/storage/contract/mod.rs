@@ -6,6 +6,7 @@
 
 pub(crate) mod budgets;
 pub(crate) mod expiry;
+pub(crate) mod model;
 pub(crate) mod moving;
 pub(crate) mod queues;
 mod rig;

@@ -94,6 +94,7 @@ impl Options {
             wait_replicas: self.wait_replicas,
             wait_aof: self.wait_aof,
             ca: self.ca.clone(),
+            prefix: self.prefix.clone(),
         };
         Primaries::connect(&self.url, &options).await
     }

@@ -11,11 +11,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use push_protocol::{MessageId, SubscriptionId, SubscriptionName};
+use push_protocol::MessageId;
 
 use super::*;
 use crate::storage::contract::{Rig, suite};
-use crate::storage::{Confirm, Enqueue, Enqueued, PageRequest, Paged, Removal, Seat, Storage, Subscribe};
+use crate::storage::{Confirm, Enqueue, Enqueued, Removal, Storage, Subscribe};
 
 async fn open() -> Rig {
     let directory = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Primaries;
 use super::buckets::Bucket;
-use super::discovery::{explained, text, trouble};
+use super::discovery::{explained, field, text, trouble};
 use super::primary::{Failure, Primary, Work};
 use super::run::unavailable;
 use super::topology::Topology;
@@ -133,8 +133,9 @@ impl Primaries {
 
 /// Asks one primary: how far its clock is ahead of ours, in milliseconds, or what is wrong.
 async fn look_at(primary: &Primary, mark: &[u8]) -> Result<i64, String> {
-    let mut questions = Pipeline::with_capacity(2);
+    let mut questions = Pipeline::with_capacity(3);
     questions.cmd("TIME").cmd("EXISTS").arg(mark);
+    questions.cmd("INFO").arg("replication");
     let (asked, since_epoch) = (Instant::now(), since_epoch());
     let answers = primary
         .send_all(Work::Step, &questions, asked + REDIS_ANSWER_WITHIN)
@@ -145,7 +146,7 @@ async fn look_at(primary: &Primary, mark: &[u8]) -> Result<i64, String> {
         Failure::NotSent(why) if !why.contains(&address.to_string()) => format!("{address}: {why}"),
         failure => trouble(failure),
     })?;
-    let [time, marked] = answers.as_slice() else {
+    let [time, marked, replication] = answers.as_slice() else {
         return Err(format!("{address}: an answer is missing"));
     };
     match marked {
@@ -159,6 +160,10 @@ async fn look_at(primary: &Primary, mark: &[u8]) -> Result<i64, String> {
         Value::ServerError(error) if matches!(error.code(), "MOVED" | "ASK" | "TRYAGAIN") => {}
         Value::ServerError(error) => return Err(format!("{address}: {}", explained(error))),
         _ => return Err(format!("{address}: the answer to EXISTS is none")),
+    }
+    // It still reads, but a step would be answered READONLY.
+    if text(replication).and_then(|info| field(info, "role")) == Some("slave") {
+        return Err(format!("{address} is a replica now, and takes no messages"));
     }
     let theirs = time_of(time).ok_or_else(|| format!("{address}: the answer to TIME is none"))?;
     Ok(millis(theirs) - millis(ours))

@@ -62,6 +62,8 @@ pub(in crate::storage::redis) struct Options {
     pub(in crate::storage::redis) wait_aof: bool,
     /// Authorities that are trusted instead of the machine's: a PEM file.
     pub(in crate::storage::redis) ca: Option<PathBuf>,
+    /// What the names of all keys begin with: the user of the service may have a right to no others.
+    pub(in crate::storage::redis) prefix: String,
 }
 
 /// The primaries of a store, and the connections to them. All of them close when it is dropped.

@@ -54,6 +54,10 @@ pub(super) struct Primary {
     confirmation: Option<Confirmation>,
     /// Nothing was answered since something was not answered in time.
     silent: AtomicBool,
+    made_at: Instant,
+    /// When something was last answered, in microseconds since `made_at`: what was sent before may be late and is no sign
+    /// of silence.
+    answered_at_us: AtomicU64,
     next_probe: Mutex<Instant>,
     /// It said that it is no primary: what is connected to it must go.
     deposed: AtomicBool,
@@ -72,6 +76,8 @@ impl Primary {
             confirmed: OnceLock::new(),
             confirmation,
             silent: AtomicBool::new(false),
+            made_at: Instant::now(),
+            answered_at_us: AtomicU64::new(0),
             next_probe: Mutex::new(Instant::now()),
             deposed: AtomicBool::new(false),
         })
@@ -104,6 +110,7 @@ impl Primary {
         asking: bool,
         deadline: Instant,
     ) -> Result<Value, Failure> {
+        let began = Instant::now();
         if let (Work::Confirmed, Some(confirmation)) = (work, self.confirmation) {
             let writer = self
                 .confirmed
@@ -111,7 +118,7 @@ impl Primary {
             let sent = timeout_at(deadline, writer.write(cmd, asking)).await;
             // Too late here says that replicas are slow, not that the primary is silent: that the writer tells.
             let slow = || Failure::Lost(format!("{}: no confirmation came in time", self.address));
-            return self.noted(sent.unwrap_or_else(|_| Err(slow())));
+            return self.noted(began, sent.unwrap_or_else(|_| Err(slow())));
         }
         let answer = if asking {
             let mut pipeline = Pipeline::with_capacity(2);
@@ -122,7 +129,7 @@ impl Primary {
         } else {
             let mut link = self.link(work, deadline).await?;
             let sent = timeout_at(deadline, link.connection().send_packed_command(&cmd)).await;
-            self.heard(work, &link, sent)?
+            self.heard(work, &link, began, sent)?
         };
         match answer {
             Value::ServerError(error) => Err(Failure::Reply(error)),
@@ -137,12 +144,13 @@ impl Primary {
         commands: &Pipeline,
         deadline: Instant,
     ) -> Result<Vec<Value>, Failure> {
+        let began = Instant::now();
         let mut link = self.link(work, deadline).await?;
         let sent = link
             .connection()
             .send_packed_commands(commands, 0, commands.len());
         let sent = timeout_at(deadline, sent).await;
-        self.heard(work, &link, sent)
+        self.heard(work, &link, began, sent)
     }
 
     /// When an answer to something that is sent now is too late.
@@ -166,21 +174,22 @@ impl Primary {
     }
 
     async fn link(&self, work: Work, deadline: Instant) -> Result<Link, Failure> {
+        let began = Instant::now();
         let slot = self.slot(work);
         if let Some(link) = slot.ready() {
             return Ok(link);
         }
         match timeout_at(deadline, slot.link(&self.door, &self.address)).await {
             Ok(Ok(link)) => {
-                self.silent.store(false, Ordering::Relaxed);
+                self.answered();
                 Ok(link)
             }
             Ok(Err(why)) => {
-                self.fall_silent();
+                self.fall_silent(began);
                 Err(Failure::NotSent(why))
             }
             Err(_) => {
-                self.fall_silent();
+                self.fall_silent(began);
                 Err(Failure::NotSent(
                     format!("{} does not answer", self.address).into(),
                 ))
@@ -188,11 +197,12 @@ impl Primary {
         }
     }
 
-    /// Notes what came of something that was sent over `link`.
+    /// Notes what came of something that was sent over `link`, after it `began`.
     fn heard<T>(
         &self,
         work: Work,
         link: &Link,
+        began: Instant,
         sent: Result<Result<T, RedisError>, tokio::time::error::Elapsed>,
     ) -> Result<T, Failure> {
         let failure = match sent {
@@ -204,26 +214,37 @@ impl Primary {
             Err(_) => self.late(),
         };
         self.slot(work).give_up(link);
-        self.noted(Err(failure))
+        self.noted(began, Err(failure))
     }
 
-    fn noted<T>(&self, sent: Result<T, Failure>) -> Result<T, Failure> {
+    fn noted<T>(&self, began: Instant, sent: Result<T, Failure>) -> Result<T, Failure> {
         match &sent {
             Ok(_) | Err(Failure::Reply(_) | Failure::Unconfirmed(_)) => self.answered(),
-            Err(Failure::Late(_)) => self.fall_silent(),
+            Err(Failure::Late(_)) => self.fall_silent(began),
             Err(Failure::NotSent(_) | Failure::Lost(_)) => {}
         }
         sent
     }
 
     fn answered(&self) {
+        let now_us = self.since_made_us(Instant::now());
+        self.answered_at_us.store(now_us, Ordering::Relaxed);
         if self.silent.load(Ordering::Relaxed) {
             self.silent.store(false, Ordering::Relaxed);
         }
     }
 
-    fn fall_silent(&self) {
-        self.silent.store(true, Ordering::Relaxed);
+    /// Something that `began` then was not answered in time. It says nothing if other things were answered meanwhile: the
+    /// deadlines of a silence run out after its end too.
+    fn fall_silent(&self, began: Instant) {
+        if self.answered_at_us.load(Ordering::Relaxed) <= self.since_made_us(began) {
+            self.silent.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn since_made_us(&self, then: Instant) -> u64 {
+        let since = then.saturating_duration_since(self.made_at);
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
 
     fn late(&self) -> Failure {

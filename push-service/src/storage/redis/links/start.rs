@@ -103,7 +103,7 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
     // What a server that is still loading, or a member of a cluster that is down, would answer to a step.
     questions
         .cmd("EXISTS")
-        .arg(&[b"{", bucket.tag().as_slice(), b"}"].concat()[..]);
+        .arg(&[options.prefix.as_bytes(), b":{", bucket.tag().as_slice(), b"}"].concat()[..]);
     let answers = primary
         .send_all(Work::Step, &questions, Instant::now() + REDIS_ANSWER_WITHIN)
         .await;

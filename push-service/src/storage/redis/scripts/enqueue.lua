@@ -198,9 +198,10 @@ else
     end
     redis.call('ZADD', INDEX, urgency * LANE + (last - EPOCH), entry)
 end
-if expires > kept then
-    -- Some way ahead, so that the next messages needn't move it.
-    kept = expires + math.max(60000, ttl * 125)
+if expires + 60000 > kept then
+    -- At least a minute behind the last expiry, in which a sweep tells the seat of it; and some way ahead, so that the
+    -- next messages needn't move it.
+    kept = expires + math.max(120000, ttl * 125)
     redis.call('PEXPIRE', BODIES, kept - now_ms)
     if not is_sole then
         redis.call('PEXPIRE', INDEX, kept - now_ms)

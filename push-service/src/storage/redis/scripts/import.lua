@@ -63,8 +63,8 @@ for at = 4 + subscriptions, #ARGV do
         if earliest == 0 or expires < earliest then
             earliest = expires
         end
-        if expires > kept then
-            kept = expires + 60000
+        if expires + 60000 > kept then
+            kept = expires + 120000
         end
     end
 end

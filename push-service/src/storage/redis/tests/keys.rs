@@ -234,8 +234,8 @@ async fn a_step_is_one_script() {
             .map_or(0, |stats| stats.calls)
     };
     let (evalsha, eval) = (of("evalsha").await, of("eval").await);
-    // The first run of each is a failed EVALSHA and the EVAL that loads it.
-    assert!(eval <= 2 && evalsha >= 2, "{evalsha} EVALSHA, {eval} EVAL");
+    // The first run of each is a failed EVALSHA and the EVAL that loads it; nodes say with a third that they are there.
+    assert!(eval <= 3 && evalsha >= 2, "{evalsha} EVALSHA, {eval} EVAL");
     rig.stored(enqueue(1, 1, b"b")).await;
     let more = (of("evalsha").await - evalsha, of("eval").await - eval);
     assert_eq!(more, (1, 0), "a script is loaded once");

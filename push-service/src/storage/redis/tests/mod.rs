@@ -1,7 +1,9 @@
 //! The store in Redis against real servers.
 
+mod apart;
 mod contract;
 mod keys;
+mod model;
 mod wake_ups;
 
 use std::sync::Arc;

@@ -68,6 +68,47 @@ async fn a_silent_server_is_noticed_and_heals() {
     assert!(counted(&primaries, Work::Step, bucket, &script).await.unwrap() > 1);
 }
 
+/// PR-32: what was sent before the last answer and is late says nothing about what is sent now: nothing is refused for it.
+#[tokio::test]
+async fn a_late_answer_among_others_is_no_silence() {
+    let server = Server::start(Configuration::new()).await;
+    let gate = Gate::listening_for(&["HELD-BACK"], server.address()).await;
+    let primaries = connect(&format!("redis://{}", gate.address())).await;
+    let (bucket, script) = (Bucket::new(BUCKET), count(Repeat::IfNotRun));
+    gate.stall(Which::Said("HELD-BACK"), Way::Both);
+    let key = key(bucket);
+    let (keys, args): ([&[u8]; 1], [&[u8]; 1]) = ([&key], [b"HELD-BACK"]);
+    let late = primaries.run(Work::Page, bucket, &script, &keys, &args);
+    let others = async {
+        gate.wait_for("the page is on its way", |counts| {
+            counts.said.contains_key("HELD-BACK")
+        })
+        .await;
+        counted(&primaries, Work::Step, bucket, &script).await
+    };
+    let (late, other) = tokio::join!(late, others);
+    assert!(why(late).contains("did not answer in time"));
+    other.unwrap();
+    assert!(!primaries.map.primary(bucket).unwrap().is_silent());
+}
+
+/// PR-3: a primary that was made a replica still reads, and is trouble all the same.
+#[tokio::test]
+async fn a_demoted_server_is_trouble() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    for bucket in Bucket::all() {
+        let name = String::from_utf8(key(bucket)).unwrap();
+        server.command(&["SET", &name, "1"]).await.expect_ok();
+    }
+    let nobody = server.address().ip().to_string();
+    server.command(&["REPLICAOF", &nobody, "1"]).await.expect_ok();
+    assert!(trouble(&primaries).await.contains("is a replica now"));
+    server.command(&["REPLICAOF", "NO", "ONE"]).await.expect_ok();
+    back(&primaries, "it is the primary again").await;
+    primaries.health().unwrap();
+}
+
 /// PR-32: a connection that is lost before the answer came leaves a step undecided: one that may be repeated is sent again,
 /// one that may not is refused, and has run once.
 #[tokio::test]

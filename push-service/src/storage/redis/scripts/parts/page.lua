@@ -48,7 +48,7 @@ local function page(wanted, scope)
         end
     end
     local rows, fields, weight, examined = {}, {}, 0, 0
-    local more, upto, garbage = false, after, false
+    local more, upto, passed, garbage = false, after, after, false
     while true do
         local first, number
         for _, lane in ipairs(lanes) do
@@ -62,7 +62,7 @@ local function page(wanted, scope)
             break
         end
         if examined == EXAMINED then
-            more = true
+            more, upto = true, passed
             break
         end
         examined = examined + 1
@@ -74,7 +74,6 @@ local function page(wanted, scope)
         if expires <= now_ms or not names[id] then
             -- Time or its subscription has left it behind: a sweep will drop it.
             garbage = true
-            upto = number
         elseif (in_scope[id] or false) == (only == 1) then
             weight = weight + size
             if #rows >= limit or (weight > most_bytes and #rows > 0) then
@@ -85,9 +84,8 @@ local function page(wanted, scope)
                 expires - now_ms, size, sealed_by)
             fields[#fields + 1] = struct.pack('>I8', number)
             upto = number
-        else
-            upto = number
         end
+        passed = number
         first.at = first.at + 2
     end
     local answer = { false }

@@ -1,0 +1,68 @@
+//! One node with embedded storage: killed, sometimes while it is still starting, and started again on the same data and port.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::doors::{Doors, DoorsNow};
+use super::{Habit, Service, World, queues};
+use crate::chance::Chance;
+use crate::node::Node;
+use crate::plan::Plan;
+use crate::settings::Settings;
+
+/// The node lives this long between two kills.
+const LIFE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1_800));
+/// Within this time after its start the node may be killed again, listening or not.
+const STUMBLE: Duration = Duration::from_millis(60);
+
+pub(super) struct Alone {
+    node: Node,
+    doors: watch::Sender<DoorsNow>,
+}
+
+impl Alone {
+    pub(super) async fn start() -> Self {
+        let node = Node::start(queues(Settings::new())).await;
+        let doors = watch::Sender::new(vec![Some(node.door())]);
+        Self { node, doors }
+    }
+}
+
+impl Service for Alone {
+    const NODES: usize = 1;
+    const USER_AGENTS: usize = 8;
+    /// Chosen, because all senders together then send about as much as user agents that hesitate can take, so that both
+    /// ways are taken: through a session that keeps up and through one that pages.
+    const PAUSE: Duration = Duration::from_millis(8);
+
+    fn doors(&self) -> Doors {
+        Doors::new(self.doors.subscribe(), 1)
+    }
+
+    /// Every second one comes and goes.
+    fn habit(user_agent: usize) -> Habit {
+        match user_agent % 2 {
+            0 => Habit::Stays,
+            _ => Habit::ComesAndGoes,
+        }
+    }
+
+    async fn storm(&mut self, plan: Plan, chance: &mut Chance, world: &World) {
+        for _ in 0..plan.rounds {
+            tokio::time::sleep(chance.between(LIFE)).await;
+            self.doors.send_replace(vec![None]);
+            world.books().killed(0, Instant::now());
+            self.node.kill().await;
+            while chance.one_in(5) {
+                self.node.stumble(chance.between((Duration::ZERO, STUMBLE))).await;
+            }
+            self.node.start_again().await;
+            self.doors.send_replace(vec![Some(self.node.door())]);
+        }
+    }
+
+    async fn deafen(&mut self) {}
+
+    async fn hear_again(&mut self) {}
+}

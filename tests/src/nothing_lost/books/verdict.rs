@@ -1,0 +1,96 @@
+//! What the books prove: what is still missing, and how the promise was broken.
+
+use std::collections::BTreeMap;
+
+use super::{Books, Message, Outcome, Stage, Subscription};
+
+impl Books {
+    /// Accepted messages that have to arrive and have not yet.
+    pub fn missing(&self) -> usize {
+        self.messages()
+            .filter(|(subscription, place, _)| self.is_missing(subscription, *place))
+            .count()
+    }
+
+    /// The same of one user agent's.
+    pub fn missing_of(&self, owner: usize) -> usize {
+        self.messages()
+            .filter(|(subscription, place, _)| {
+                subscription.owner == owner && self.is_missing(subscription, *place)
+            })
+            .count()
+    }
+
+    /// Every breach of the promise.
+    pub fn audit(&self) -> Vec<String> {
+        let mut breaches = self.breaches.clone();
+        for (number, subscription) in self.subscriptions.iter().enumerate() {
+            let mut last_offer = 0;
+            for (place, message) in subscription.messages.iter().enumerate() {
+                if self.is_missing(subscription, place) {
+                    breaches.push(format!(
+                        "message {number}/{place} was answered 201 and did not arrive (user agent {})",
+                        subscription.owner
+                    ));
+                }
+                if let (Outcome::Accepted, Some(offer)) = (message.outcome, message.first_offer) {
+                    if offer < last_offer {
+                        breaches.push(format!("message {number}/{place} was overtaken (PR-4)"));
+                    }
+                    last_offer = offer;
+                }
+            }
+        }
+        breaches
+    }
+
+    /// The test in one line.
+    pub fn summary(&self) -> String {
+        let count = |of: fn(&Message) -> bool| self.messages().filter(|(_, _, message)| of(message)).count();
+        let arrived = count(|message| message.first_offer.is_some());
+        format!(
+            "{} kills, {} connections, {} subscriptions, {} messages: {} answered 201, {} refused, {} unanswered of \
+             which {} arrived; {arrived} arrived, {} of them more than once",
+            self.faults.kills(),
+            self.connections,
+            self.subscriptions.len(),
+            count(|_| true),
+            count(|message| message.outcome == Outcome::Accepted),
+            count(|message| message.outcome == Outcome::Refused),
+            count(|message| message.outcome == Outcome::Unknown),
+            count(|message| message.outcome == Outcome::Unknown && message.first_offer.is_some()),
+            self.offers - arrived,
+        )
+    }
+
+    /// What is not acknowledged, by user agent, when it should be: for the report of a run that doesn't end.
+    pub fn waiting(&self) -> String {
+        let mut waiting: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        for (subscription, _, message) in self.unsettled() {
+            let entry = waiting.entry(subscription.owner);
+            entry.or_insert((message.last_connection, 0)).1 += 1;
+        }
+        let line = |(agent, (connection, messages)): (&usize, &(usize, usize))| {
+            format!("user agent {agent} has {messages} unacknowledged on connection {connection}")
+        };
+        waiting.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    fn is_missing(&self, subscription: &Subscription, place: usize) -> bool {
+        let message = &subscription.messages[place];
+        let replaced = || {
+            let (older, newer) = subscription.messages.split_at(place);
+            let mut newer = newer[1..]
+                .iter()
+                .filter(|newer| newer.outcome != Outcome::Refused);
+            let late = older.iter().filter(|older| older.outcome == Outcome::Unknown);
+            let mut late = late.filter(|_| self.has_several_nodes);
+            let takes_its_place = |other: &Message| other.topic == message.topic;
+            message.topic.is_some() && (newer.any(takes_its_place) || late.any(takes_its_place))
+        };
+        message.outcome == Outcome::Accepted
+            && message.first_offer.is_none()
+            && subscription.stage == Stage::Active
+            && !replaced()
+    }
+}

@@ -1,0 +1,178 @@
+//! A Redis that comes back without what it was given: nobody is told "unknown" until an operator says so.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use push_tests::application_server::{Http, Push};
+use push_tests::node::Node;
+use push_tests::redis::{Cluster, Configuration, Server, until};
+use push_tests::user_agent::{Subscription, UserAgent};
+use push_tests::within;
+use tempfile::TempDir;
+
+use super::traffic::Traffic;
+use super::{hello_is_trouble, is_trouble, ready, returns, settings};
+
+/// Copies what a server of the default names keeps on disk.
+fn copy(from: &Path, to: &Path) {
+    let files = from.join("appendonlydir");
+    let copied = Command::new("cp").arg("-r").arg(files).arg(to).status();
+    assert!(copied.expect("cp starts").success());
+}
+
+/// Somebody who is known: a user agent that is away, and its subscription.
+struct Known {
+    uaid: String,
+    subscription: Subscription,
+}
+
+impl Known {
+    async fn at(node: &Node) -> Self {
+        let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+        let subscription = agent.subscribe(None).await;
+        agent.leave().await;
+        Self { uaid, subscription }
+    }
+
+    fn message(&self) -> Push {
+        Push::new(&self.subscription.push_resource, "for somebody who is known")
+    }
+
+    /// Nobody is told that it is unknown.
+    async fn is_in_trouble(&self, node: &Node) {
+        let mut http = Http::connect(&node.door()).await.unwrap();
+        is_trouble(&http.push(&self.message()).await);
+        hello_is_trouble(node, &self.uaid).await;
+    }
+
+    /// Everybody is told that it is unknown.
+    async fn is_unknown(&self, node: &Node) {
+        let mut http = Http::connect(&node.door()).await.unwrap();
+        let answer = http.push(&self.message()).await;
+        assert!([404, 410].contains(&answer.status.as_u16()), "{}", answer.status);
+        let (_agent, uaid) = UserAgent::arrive(&node.door(), Some(&self.uaid)).await;
+        assert_ne!(uaid, self.uaid);
+    }
+}
+
+/// PR-3: a Redis that comes back empty is trouble and not "unknown", and `/readyz` says what happened. When its data is back,
+/// all is well again by itself, on the channel that was open at the start.
+#[tokio::test]
+async fn an_empty_redis_is_trouble_until_its_data_is_back() {
+    let mut server = Server::start(Configuration::new().durable()).await;
+    let node = Node::start(settings(&server.url())).await;
+    let known = Known::at(&node).await;
+    let traffic = Traffic::start(&node, &node).await;
+    server.kill().await;
+    let kept = TempDir::new().unwrap();
+    copy(server.directory(), kept.path());
+    server.start_empty().await;
+    let began = Instant::now();
+    let said = until("/readyz says that the data is gone", || async {
+        let answer = node.ask_admin("/readyz").await;
+        (answer.status == 503 && answer.text().contains("data is gone")).then(|| answer.text())
+    })
+    .await;
+    let noticed = began.elapsed();
+    known.is_in_trouble(&node).await;
+    traffic.is_refused().await;
+
+    server.kill().await;
+    std::fs::remove_dir_all(server.directory().join("appendonlydir")).unwrap();
+    copy(kept.path(), server.directory());
+    server.start_again().await;
+    let healed = traffic.goes_on().await;
+    ready(&node, 200).await;
+    println!("empty: noticed {noticed:?} ({said:?}), healed {healed:?} after the data was back");
+    returns(&node, &known.uaid).await.leave().await;
+    println!("empty: {:?}", traffic.audit(&node).await);
+}
+
+/// PR-3: what is lost for good is given up by an operator's word: `storage begin-anew` makes the store usable, and only then is
+/// anybody told "unknown". Who is connected stays so until the node is restarted, and is told when it comes back.
+#[tokio::test]
+async fn an_operator_gives_up_what_is_lost() {
+    let mut server = Server::start(Configuration::new()).await;
+    let mut node = Node::start(settings(&server.url())).await;
+    let known = Known::at(&node).await;
+    let (mut connected, connected_uaid) = UserAgent::arrive(&node.door(), None).await;
+    connected.subscribe(None).await;
+    server.terminate().await;
+    server.start_empty().await;
+    known.is_in_trouble(&node).await;
+    ready(&node, 503).await;
+
+    let anew = node.runs(&["storage", "begin-anew"], Stdio::null()).await;
+    assert!(anew.status.success(), "{}", String::from_utf8_lossy(&anew.stderr));
+    let said = String::from_utf8_lossy(&anew.stdout).into_owned();
+    assert!(said.contains("1024 of 1,024"), "{said}");
+    ready(&node, 200).await;
+    known.is_unknown(&node).await;
+    connected.ping().await;
+    node.terminate();
+    assert_eq!(connected.closed().await.code, 1001);
+    assert!(node.ended().await.0.success());
+    node.start_again().await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.door(), Some(&connected_uaid)).await;
+    assert_ne!(uaid, connected_uaid);
+    let subscription = agent.subscribe(None).await;
+    let mut http = Http::connect(&node.door()).await.unwrap();
+    let push = Push::new(&subscription.push_resource, "anew");
+    assert_eq!(http.push(&push).await.status, 201);
+    agent.receives("anew").await;
+    let again = node.runs(&["storage", "begin-anew"], Stdio::null()).await;
+    assert!(String::from_utf8_lossy(&again.stdout).contains("nothing was lost"));
+}
+
+/// PR-3: a shard of a cluster comes back empty: a node that starts then starts, and is in trouble about that shard alone.
+#[tokio::test]
+async fn a_node_that_starts_with_part_of_the_store_lost_is_in_trouble() {
+    let mut cluster = Cluster::start(3, 0).await;
+    let one = Node::start(settings(&cluster.url())).await;
+    // Enough of them that each shard has some.
+    let mut all = Vec::new();
+    for _ in 0..24 {
+        all.push(Known::at(&one).await);
+    }
+    cluster.server_mut(0).kill().await;
+    cluster.server_mut(0).start_empty().await;
+    cluster.wait_until_settled().await;
+    let other = Node::start(settings(&cluster.url())).await;
+    within(
+        "its log says so",
+        other.log().wait_for_line(&["has lost its mark"]),
+    )
+    .await;
+    for node in [&one, &other] {
+        let mut http = Http::connect(&node.door()).await.unwrap();
+        let mut answers = Vec::new();
+        for known in &all {
+            answers.push(http.push(&known.message()).await.status.as_u16());
+        }
+        answers.sort_unstable();
+        answers.dedup();
+        assert_eq!(answers, [201, 503]);
+        let said = until("/readyz says what is lost", || async {
+            let answer = node.ask_admin("/readyz").await;
+            (answer.status == 503 && answer.text().contains("data is gone")).then(|| answer.text())
+        })
+        .await;
+        println!("part: {said:?}");
+    }
+}
+
+/// A node that starts on a Redis that is wholly empty takes it for a new one, as it must at its first start: from then on
+/// what was lost is unknown. This is why a primary must not be started again without its data while nodes may start.
+#[tokio::test]
+async fn a_node_that_starts_on_an_empty_redis_founds_a_store() {
+    let mut server = Server::start(Configuration::new()).await;
+    let one = Node::start(settings(&server.url())).await;
+    let known = Known::at(&one).await;
+    server.kill().await;
+    server.start_empty().await;
+    known.is_in_trouble(&one).await;
+    let other = Node::start(settings(&server.url())).await;
+    ready(&other, 200).await;
+    known.is_unknown(&other).await;
+}
