@@ -30,6 +30,7 @@ STEPS=(
     "black-box     the real binary over its sockets"
     "cluster       three nodes on a Redis Cluster: any node will do"
     "memory        5,000 idle sessions stay within their budget"
+    "storm         1,000 user agents come back at once, to two nodes on one Redis"
     "nothing-lost  SIGKILL under load, and every 201 comes out"
     "nothing-lost-cluster  the same with nodes on a Redis Cluster, whose wake-ups get lost as well"
     "redis-faults  Redis killed, stopped, full, emptied, failed over under traffic: no 201 is lost"
@@ -93,6 +94,13 @@ step_cluster() {
 step_memory() {
     build_binaries
     cargo test --package push-tests --test memory --quiet -- --nocapture
+}
+
+# The load tool fails if a message is lost, changed, or comes twice.
+step_storm() {
+    install_redis
+    cargo build --release --bin push-service --bin push-bench --quiet
+    "$target/release/push-bench" storm --user-agents 1000
 }
 
 step_nothing_lost() {
