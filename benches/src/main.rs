@@ -83,7 +83,7 @@ async fn command(cli: &Cli, cores: Cores) -> Outcome<()> {
                 _ => cli.target.open(cores)?,
             };
             let measured = scenario(command, &target).await;
-            measured.map_err(|failure| target.explain(failure))?
+            measured.map_err(|failure| target.explain(&failure))?
         }
     };
     println!("{}", report::table(&figures, cli.target.storage()));
