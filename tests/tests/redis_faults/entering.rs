@@ -116,7 +116,7 @@ async fn move_in(url: &str) {
     );
     let keys = from.runs(&["keys", "show"], Stdio::null()).await.stdout;
     let keys: Vec<_> = String::from_utf8(keys)
-        .unwrap()
+        .expect("keys are text")
         .lines()
         .map(str::to_owned)
         .collect();
@@ -253,7 +253,6 @@ async fn a_node_without_the_key_in_use_is_refused() {
     let other = settings(&server.url()).set("security.sealing_keys", vec![sealing_key()]);
     let refusal = Node::refused(other).await;
     assert!(refusal.said.contains("security.sealing_keys"), "{}", refusal.said);
-    println!("keys: {}", refusal.said);
 }
 
 /// PR-27, PR-28: two nodes change their key one after the other, in two rounds: first all learn the new one, then all seal
