@@ -82,7 +82,7 @@ async fn command(command: &Command, options: &TargetOptions, cores: Cores) -> Ou
         command => {
             let target = options.open(cores)?;
             let measured = scenario(command, &target).await;
-            measured.map_err(|failure| target.explain(failure))?
+            measured.map_err(|failure| target.explain(&failure))?
         }
     };
     println!("{}", report::table(&figures, options.storage()));
