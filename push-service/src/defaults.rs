@@ -498,6 +498,10 @@ pub const REDIS_LINK_WAITING: usize = 1_024;
 /// tried. Chosen: a healed store is noticed at once, and ten attempts a second cost nobody anything.
 pub const REDIS_PROBE_EVERY: Duration = Duration::from_millis(100);
 
+/// How long the step waits that tries such a primary. Chosen: a healthy one answers in a hundredth of it, and its sender is
+/// hardly worse off than those who are refused at once. A connection that is being made meanwhile is left to the next.
+pub const REDIS_PROBE_WITHIN: Duration = Duration::from_millis(250);
+
 /// The first pause before a step that did not run is sent again. Doubles up to [`REDIS_PAUSE_LONGEST`]. Chosen: about what
 /// the move of a slot takes.
 pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(25);
