@@ -32,17 +32,17 @@ Exit codes: 0 all went well; 1 it failed while running; 2 the configuration or t
 Start with `push-service serve`: without any configuration it serves on loopback and says what to do next.";
 
 const EXPORT_HELP: &str = "\
-The configuration is the one that the service runs with. The file is JSON Lines, for its owner only: it holds waiting
+The configuration is the one that the service runs with. The file is JSON Lines, for its owner only: it holds waiting \
 messages, and no sealing keys. Carry those with `push-service keys show`.
 
-Exit codes: 0 the file is whole; 1 it failed and there is no file; 2 the configuration or the command line has to be
-changed.";
+Exit codes: 0 the file is whole; 1 it failed and there is no file; 2 nodes still run, or the configuration or the \
+command line has to be changed, and there is no file.";
 
 const IMPORT_HELP: &str = "\
-The configuration is the one of the service that takes over. Before anything is taken in, the file is verified to its end,
-and all sealing keys of where it comes from have to be in security.sealing_keys.
+The configuration is the one of the service that takes over. Before anything is taken in, the file is verified to its \
+end, and all sealing keys of where it comes from have to be in security.sealing_keys.
 
-Exit codes: 0 all of it is there; 1 the file is refused, or it failed on the way, and is repeated with --merge; 2 the
+Exit codes: 0 all of it is there; 1 the file is refused, or it failed on the way, and is repeated with --merge; 2 the \
 configuration or the command line has to be changed, and nothing was taken in.";
 
 /// A Web Push service (RFC 8030) that anyone can run.
@@ -224,6 +224,7 @@ mod tests {
             "push-service export -",
             "push-service import --config b.toml a.export",
             "push-service import --merge -",
+            "push-service storage begin-anew --config a.toml",
             "push-service healthcheck",
             "push-service healthcheck --config a.toml",
             "push-service healthcheck --url http://127.0.0.1:9090",

@@ -1,5 +1,6 @@
-//! `serve`: logging, a runtime that fits the machine, and the service in it.
+//! `serve`, and what every command that touches storage runs in: logging, and a runtime that fits the machine.
 
+use std::future::Future;
 use std::num::NonZeroUsize;
 
 use tokio::runtime::{Builder, Runtime};
@@ -10,24 +11,30 @@ use crate::{logging, service};
 
 /// Runs the service to its end, and returns the exit code.
 pub(super) fn serve(config: Config) -> u8 {
+    run(async {
+        match service::run(config).await {
+            Ok(()) => OK,
+            Err(error) => {
+                tracing::error!(%error, "the service ended");
+                FAILED
+            }
+        }
+    })
+}
+
+/// Runs a command's work, which returns the exit code, where it can log and wait.
+pub(super) fn run(work: impl Future<Output = u8>) -> u8 {
     if let Err(error) = logging::init() {
         return complain("the log's filter is refused", &error, MISCONFIGURED);
     }
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return complain("the runtime does not start", &error, FAILED),
-    };
-    match runtime.block_on(service::run(config)) {
-        Ok(()) => OK,
-        Err(error) => {
-            tracing::error!(%error, "the service ended");
-            FAILED
-        }
+    match runtime() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => complain("the runtime does not start", &error, FAILED),
     }
 }
 
 /// With one core, one thread: handing work to another would only cost. A container's share of cores counts.
-pub(super) fn runtime() -> std::io::Result<Runtime> {
+fn runtime() -> std::io::Result<Runtime> {
     let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let mut builder = if cores == 1 {
         Builder::new_current_thread()

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::{FAILED, MISCONFIGURED, OK, complain, serve};
 use crate::config::Config;
-use crate::logging;
 use crate::service::transfer::{self, MoveError, Place};
 use crate::storage::Imported;
 
 /// Writes everything to a file.
 pub(super) fn export(config: &Config, file: &Path) -> u8 {
-    run("nothing was exported", async {
+    run("nothing was exported", "nothing was exported", async {
         let (counts, left_behind) = transfer::export(config, &place(file)).await?;
         eprintln!(
             "Exported {} user agents, {} subscriptions and {} messages.",
@@ -32,16 +31,20 @@ pub(super) fn export(config: &Config, file: &Path) -> u8 {
 
 /// Takes everything in from a file.
 pub(super) fn import(config: &Config, file: &Path, merge: bool) -> u8 {
-    run("the import did not come to its end", async {
-        let imported = transfer::import(config, &place(file), merge).await?;
-        eprint!("{}", report(imported));
-        Ok(())
-    })
+    run(
+        "nothing was imported",
+        "the import did not come to its end",
+        async {
+            let imported = transfer::import(config, &place(file), merge).await?;
+            eprint!("{}", report(imported));
+            Ok(())
+        },
+    )
 }
 
 /// The keys alone on standard output, one a line, so that a script can take them; how to use them on standard error.
 pub(super) fn show_keys(config: &Config) -> u8 {
-    run("the keys can't be shown", async {
+    run("the keys can't be shown", "the keys can't be shown", async {
         let keys = transfer::sealing_keys(config).await?;
         if keys.is_empty() {
             return Err(MoveError::Refused("no sealing keys are configured".to_owned()));
@@ -92,19 +95,15 @@ fn place(file: &Path) -> Place {
     }
 }
 
-fn run(trouble: &str, work: impl Future<Output = Result<(), MoveError>>) -> u8 {
-    if let Err(error) = logging::init() {
-        return complain("the log's filter is refused", &error, MISCONFIGURED);
-    }
-    let runtime = match serve::runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return complain("the runtime does not start", &error, FAILED),
-    };
-    match runtime.block_on(work) {
-        Ok(()) => OK,
-        Err(error @ MoveError::Refused(_)) => complain(trouble, &error, MISCONFIGURED),
-        Err(error @ MoveError::Failed(_)) => complain(trouble, &error, FAILED),
-    }
+/// Does it, and says what came of it where it was refused, or failed.
+fn run(refused: &str, failed: &str, work: impl Future<Output = Result<(), MoveError>>) -> u8 {
+    serve::run(async {
+        match work.await {
+            Ok(()) => OK,
+            Err(error @ MoveError::Refused(_)) => complain(refused, &error, MISCONFIGURED),
+            Err(error @ MoveError::Failed(_)) => complain(failed, &error, FAILED),
+        }
+    })
 }
 
 #[cfg(test)]

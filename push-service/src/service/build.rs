@@ -145,15 +145,13 @@ pub(super) async fn open_with_keys(
 }
 
 /// Gives up what a Redis lost, and says how many parts of the store that were.
-pub(super) async fn begin_anew(config: &Config) -> Result<usize, ServiceError> {
+pub(super) async fn begin_anew(config: &Config) -> Result<Option<usize>, ServiceError> {
     let StorageUrl::Redis(url) = &config.storage.url else {
-        return Err(ServiceError(
-            "storage.url: only a Redis loses its data and goes on".to_owned(),
-        ));
+        return Ok(None);
     };
     let options = redis_options(config, url.expose(), Registry::new())?;
     let begun = Redis::begin_anew(&options).await;
-    begun.map_err(|error| sentence("storage.url", &error))
+    begun.map(Some).map_err(|error| sentence("storage.url", &error))
 }
 
 /// How the configuration says that Redis is used.

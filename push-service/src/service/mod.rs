@@ -73,12 +73,15 @@ pub async fn run(config: Config) -> Result<(), ServiceError> {
     }
 }
 
-/// Gives up what a Redis lost for good, and says how many parts of the store that were.
+/// Gives up what a Redis lost for good, and says how many of the store's 1,024 parts that were. Nothing if the storage is no
+/// Redis.
+///
+/// Dropped, or after an error, it may have given up some parts and not others; repeated, it gives up the rest.
 ///
 /// # Errors
 ///
-/// Why it can't be done.
-pub async fn begin_anew(config: &Config) -> Result<usize, ServiceError> {
+/// Why it can't be done: Redis does not answer, or must not be used as it is set.
+pub async fn begin_anew(config: &Config) -> Result<Option<usize>, ServiceError> {
     build::begin_anew(config).await
 }
 

@@ -50,7 +50,7 @@ impl std::error::Error for MoveError {}
 
 /// Writes all that the configured storage holds to a file.
 ///
-/// The file stands under its name when it is whole and on disk, readable by its owner only.
+/// The file stands under its name when it is whole and on disk, readable by its owner only. Dropped, it leaves none.
 ///
 /// # Errors
 ///
@@ -70,8 +70,8 @@ pub async fn export(config: &Config, to: &Place) -> Result<(Counts, LeftBehind),
     if nodes > 0 {
         close(&*storage).await?;
         return Err(refused(&format!(
-            "{nodes} nodes use this storage, and an export would miss what they change: stop them first; one that was \
-             killed is forgotten after a minute"
+            "other nodes use this storage ({nodes}), and an export would miss what they change: stop them first; one that \
+             was killed is forgotten after a minute"
         )));
     }
     let facts = Facts {
@@ -112,6 +112,8 @@ async fn export_to(
 }
 
 /// Reads a file into the configured storage, after it was verified to its end.
+///
+/// Dropped, it leaves what came so far, and storage as a crash would; with `merge`, it takes in the rest.
 ///
 /// # Errors
 ///
