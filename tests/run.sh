@@ -30,8 +30,10 @@ STEPS=(
     "black-box     the real binary over its sockets"
     "cluster       three nodes on a Redis Cluster: any node will do"
     "memory        5,000 idle sessions stay within their budget"
+    "storm         1,000 user agents come back at once, to two nodes on one Redis"
     "nothing-lost  SIGKILL under load, and every 201 comes out"
     "nothing-lost-cluster  the same with nodes on a Redis Cluster, whose wake-ups get lost as well"
+    "redis-faults  Redis killed, stopped, full, emptied, failed over under traffic: no 201 is lost"
     "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
     "user-agent    pywebpush and web-push reach our own user agent"
     "firefox       pywebpush, web-push and our own send reach a real Firefox, even if the storage moves or a node dies"
@@ -94,6 +96,13 @@ step_memory() {
     cargo test --package push-tests --test memory --quiet -- --nocapture
 }
 
+# The load tool fails if a message is lost, changed, or comes twice.
+step_storm() {
+    install_redis
+    cargo build --release --bin push-service --bin push-bench --quiet
+    "$target/release/push-bench" storm --user-agents 1000
+}
+
 step_nothing_lost() {
     build_binaries
     cargo test --package push-tests --test nothing_lost --quiet -- --nocapture --exact nothing_is_lost
@@ -103,6 +112,13 @@ step_nothing_lost_cluster() {
     install_redis
     build_binaries
     cargo test --package push-tests --test nothing_lost --quiet -- --nocapture --exact nothing_is_lost_on_a_cluster
+}
+
+# A few at a time: each has servers and nodes of its own, and mostly waits for them. The times seen are shown.
+step_redis_faults() {
+    build_binaries
+    install_redis
+    cargo test --package push-tests --test redis_faults --quiet -- --nocapture --test-threads=3
 }
 
 step_agent_killed() {

@@ -52,41 +52,40 @@ fn main() -> ExitCode {
 /// One thread: the load tool has one core, and must not take the service's.
 fn measure(cli: &Cli) -> Outcome<()> {
     let connections = machine::raise_open_files()?;
+    let options = match cli.command {
+        // One node, or a store that is not shared, would be no storm.
+        Command::Storm(_) => cli.target.across_nodes(),
+        _ => cli.target.clone(),
+    };
     let cores = Cores::choose()?;
     println!(
         "{}; {}; at most {connections} connections\n",
-        match cli.command {
-            Command::Storm(_) => cli.target.across_nodes().describe(),
-            _ => cli.target.describe(),
-        },
+        options.describe(),
         cores.describe()
     );
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.doing("starting a runtime")?.block_on(async {
         tokio::select! {
-            done = command(cli, cores) => done,
+            done = command(&cli.command, &options, cores) => done,
             // What was started is ended on the way out.
             _ = tokio::signal::ctrl_c() => Err(Failure::new("interrupted")),
         }
     })
 }
 
-async fn command(cli: &Cli, cores: Cores) -> Outcome<()> {
-    if let Command::Run { only, fail_over } = &cli.command {
-        return rows(only, *fail_over, &cli.target, cores).await;
+async fn command(command: &Command, options: &TargetOptions, cores: Cores) -> Outcome<()> {
+    if let Command::Run { only, fail_over } = command {
+        return rows(only, *fail_over, options, cores).await;
     }
-    let figures = match &cli.command {
-        Command::Startup(startup) => run::shown(&startup.run(&cli.target, cores).await?),
+    let figures = match command {
+        Command::Startup(startup) => run::shown(&startup.run(options, cores).await?),
         command => {
-            let target = match command {
-                Command::Storm(_) => cli.target.across_nodes().open(cores)?,
-                _ => cli.target.open(cores)?,
-            };
+            let target = options.open(cores)?;
             let measured = scenario(command, &target).await;
-            measured.map_err(|failure| target.explain(failure))?
+            measured.map_err(|failure| target.explain(&failure))?
         }
     };
-    println!("{}", report::table(&figures, cli.target.storage()));
+    println!("{}", report::table(&figures, options.storage()));
     Ok(())
 }
 

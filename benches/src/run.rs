@@ -27,7 +27,7 @@ pub(crate) async fn row(row: Row, target: &TargetOptions, cores: Cores) -> Outco
     let target = target.open(cores)?;
     measure(row, &target)
         .await
-        .map_err(|failure| target.explain(failure))
+        .map_err(|failure| target.explain(&failure))
 }
 
 /// Prints a report and returns its figures.

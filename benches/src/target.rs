@@ -236,7 +236,7 @@ impl Target {
     }
 
     /// Puts the end of the service's log under a failure, if there is one to read.
-    pub(crate) fn explain(&self, failure: Failure) -> Failure {
+    pub(crate) fn explain(&self, failure: &Failure) -> Failure {
         let tails = self.nodes.iter().filter_map(|node| node.started.as_ref());
         let tails: Vec<_> = tails
             .map(|(service, _)| format!("\nthe service's log ends with:\n{}", service.tail()))

@@ -179,6 +179,10 @@ pub const ATTACHING: usize = 128;
 
 // Nodes that share a storage.
 
+/// Bodies up to so many bytes travel in the wake-up (PR-13). Chosen: twice the thousand bytes of a usual message, padding
+/// and topic included, so that delivery across nodes takes no second question; larger ones would be copied by Redis twice.
+pub const CLUSTER_INLINE_BYTES: usize = 2 * 1024;
+
 /// How often each session is compared with storage (PR-14): the longest that a message waits for a connected user agent
 /// after its wake-up was lost. Source: promise.md; at 100,000 sessions it asks storage 17 times a second.
 pub const CLUSTER_RECONCILE: Duration = MINUTE;
@@ -194,6 +198,12 @@ pub const RECONCILE_PER_SECOND: u32 = 5_000;
 /// A process that comes so much too late to its own heartbeat was paused. Chosen: no load delays a task so long, and a
 /// shared storage hangs up on whoever doesn't read for longer.
 pub const PAUSE_NOTICED: Duration = SECOND.saturating_mul(3);
+
+/// How often a node says in Redis that it is there. Chosen: one small command.
+pub const NODE_PRESENT_EVERY: Duration = SECOND.saturating_mul(10);
+
+/// How long a node is believed to be alive after it has said so. Chosen: outlasts a failover of Redis.
+pub const NODE_ALIVE_FOR: Duration = SECOND.saturating_mul(60);
 
 // Leaving. The three together end before the 30 s after which Kubernetes kills (terminationGracePeriodSeconds).
 
@@ -446,12 +456,6 @@ pub const SHARE_WITHIN: Duration = SECOND.saturating_mul(3);
 /// milliseconds, a slow body its sender's seconds.
 pub const DRAIN_REQUESTS_WITHIN: Duration = SECOND.saturating_mul(3);
 
-// Several nodes.
-
-/// Bodies up to so many bytes travel in the wake-up (PR-13). Chosen: twice the thousand bytes of a usual message, padding
-/// and topic included, so that delivery across nodes takes no second question; larger ones would be copied by Redis twice.
-pub const CLUSTER_INLINE_BYTES: usize = 2 * 1024;
-
 // Redis.
 
 /// What the names of all keys begin with. Chosen; another one lets several services share a Redis.
@@ -493,6 +497,10 @@ pub const REDIS_LINK_WAITING: usize = 1_024;
 /// How often a step tries a primary that does not answer, and how long after a failed attempt the next connection to it is
 /// tried. Chosen: a healed store is noticed at once, and ten attempts a second cost nobody anything.
 pub const REDIS_PROBE_EVERY: Duration = Duration::from_millis(100);
+
+/// How long the step waits that tries such a primary. Chosen: a healthy one answers in a hundredth of it, and its sender is
+/// hardly worse off than those who are refused at once. A connection that is being made meanwhile is left to the next.
+pub const REDIS_PROBE_WITHIN: Duration = Duration::from_millis(250);
 
 /// The first pause before a step that did not run is sent again. Doubles up to [`REDIS_PAUSE_LONGEST`]. Chosen: about what
 /// the move of a slot takes.
@@ -562,9 +570,3 @@ pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// The same elsewhere, in lines. Chosen: a log of an hour stays readable.
 pub const PROGRESS_LINE_EVERY: Duration = SECOND.saturating_mul(10);
-
-/// How often a node says in Redis that it is there. Chosen: one small command.
-pub const NODE_PRESENT_EVERY: Duration = SECOND.saturating_mul(10);
-
-/// How long a node is believed to be alive after it has said so. Chosen: outlasts a failover of Redis.
-pub const NODE_ALIVE_FOR: Duration = SECOND.saturating_mul(60);

@@ -39,6 +39,9 @@ const SENDERS: usize = 16;
 const SUBSCRIPTIONS: usize = 4;
 /// How long the drain may take, and what is missed for the next comparison as well.
 const DRAIN: Duration = Duration::from_secs(60);
+/// Between two looks into the books: each reads all of them and keeps everybody else from writing, so that a look after each
+/// change would hold the test up and not the service.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Which service is tested.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -240,6 +243,7 @@ async fn progress(world: &World, patience: Duration, what: &str, reached: fn(&Bo
     let mut news = world.books().news();
     let waiting = async {
         while !reached(&world.books()) {
+            tokio::time::sleep(LOOK_EVERY).await;
             news.changed().await.expect("the books are kept");
         }
     };

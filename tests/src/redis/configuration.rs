@@ -63,7 +63,8 @@ impl Configuration {
     /// Answers nobody but this user, who may do everything. `default` is the user of those who name none.
     pub fn user(mut self, name: &str, password: &str) -> Self {
         if name != "default" {
-            self = self.set("user", "default off");
+            // Off, but with its rights: with these the server reads its append-only file.
+            self = self.set("user", "default off ~* &* +@all");
         }
         self.user = Some((name.to_owned(), password.to_owned()));
         self.set("user", &format!("{name} on >{password} ~* &* +@all"))

@@ -54,7 +54,7 @@ pub struct FailOver {
 ///
 /// # Panics
 ///
-/// When they don't within [`AGREEMENT`]; `what` names it.
+/// When they don't within 45 s, and so never will; `what` names what they should have agreed on.
 pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let found = tokio::time::timeout(AGREEMENT, async {
         loop {

@@ -1,22 +1,28 @@
 //! Who is let in, and with what: passwords, rights, TLS, sealing keys.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use push_tests::application_server::{Http, Push};
+use push_tests::binaries;
 use push_tests::node::Node;
-use push_tests::redis::{Configuration, Server};
+use push_tests::redis::{Cluster, Configuration, Sentinels, Server};
 use push_tests::settings::Settings;
 use push_tests::user_agent::{Subscription, UserAgent};
+use push_tests::within;
+use tempfile::TempDir;
 
 use super::traffic::Traffic;
 use super::{ready, returns, settings};
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 
-/// What the service does in Redis, and nothing else: kept in step with `docs/redis.md`.
+/// What the service does in Redis, and nothing else. These are in `docs/redis.md` as they stand here.
 const RIGHTS: &str = "-@all +hello +auth +ping +info +time +exists +get +set +scan +hget +hmget +hset +hdel +hlen \
                       +hexists +hgetall +zadd +zrem +zrange +zrangebyscore +pexpire +unlink +eval +evalsha +spublish \
-                      +ssubscribe +wait";
+                      +ssubscribe +wait +acl|dryrun";
+const RIGHTS_IN_A_DATABASE: &str = "+select";
+const RIGHTS_UNDER_SENTINELS: &str = "+role";
+const RIGHTS_IN_A_CLUSTER: &str = "+cluster|slots +cluster|info +asking";
 
 /// PR-8, PR-28: over TLS, with a user and a password, all works; and neither the log at its most talkative, through trouble
 /// and back, nor a refusal holds the password.
@@ -47,25 +53,145 @@ async fn tls_and_a_password_let_in_and_stay_secret() {
     assert!(!refusal.said.contains(PASSWORD), "{}", refusal.said);
 }
 
-/// A user of Redis with the rights that the documentation names, and no others, is enough: across nodes, through a
-/// restart, for a move and for `begin-anew`; and nothing that the service asked for was denied.
+/// PR-1, PR-3: a Redis that would drop half of its append-only file when it is started again, because its user `default` may
+/// not write, is refused, with what has to be set. Without a right to look, the log says that nobody knows.
+#[tokio::test]
+async fn a_redis_that_would_forget_at_a_restart_is_refused() {
+    let server = Server::start(Configuration::new().durable().user("push", PASSWORD)).await;
+    server
+        .command(&["ACL", "SETUSER", "default", "reset"])
+        .await
+        .expect_ok();
+    let refusal = Node::refused(settings(&server.url())).await;
+    assert!(
+        refusal.said.contains("user default off ~* &* +@all"),
+        "{}",
+        refusal.said
+    );
+    let may_not_look = ["ACL", "SETUSER", "push", "-acl|dryrun"];
+    server.command(&may_not_look).await.expect_ok();
+    let node = Node::start(settings(&server.url())).await;
+    let warned = node.log().wait_for_line(&["append-only file", "ACL DRYRUN"]);
+    assert!(within("its log says so", warned).await.is_some());
+}
+
+/// PR-37: a user of Redis with the rights that the documentation names, and no others, is enough, also to move in from
+/// embedded storage, to export and to begin anew; and nothing that the service asked for was denied.
 #[tokio::test]
 async fn few_rights_are_enough() {
-    let server = Server::start(Configuration::new()).await;
-    let rights = format!("ACL SETUSER push on >{PASSWORD} ~push:* &push:* {RIGHTS}");
+    let server = Server::start(Configuration::new().durable()).await;
+    give_rights(&server, &format!("{RIGHTS} {RIGHTS_IN_A_DATABASE}")).await;
+    let url = format!("redis://push:{PASSWORD}@{}", server.address());
+    // Stores of their own, each with its sealing key.
+    move_in(&format!("{url}/1")).await;
+    let node = use_all_rights(&url, 0).await;
+    for words in [&["storage", "begin-anew"][..], &["export", "moved.export"]] {
+        let output = node.runs(words, Stdio::null()).await;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words:?}: {said}");
+    }
+    nothing_was_denied(&server).await;
+}
+
+/// What embedded storage held is in Redis, and goes on there.
+async fn move_in(url: &str) {
+    let embedded = Settings::new()
+        .set("public_url", "https://push.example")
+        .set("drain.delay", "0s")
+        .set("drain.spread", "0s");
+    let mut from = Node::start(embedded).await;
+    let (uaid, subscription) = subscribed(&from).await;
+    let push = |text: &str| Push::new(&subscription.push_resource, text);
+    let mut http = Http::connect(&from.door()).await.unwrap();
+    assert_eq!(http.push(&push("before the move")).await.status, 201);
+    from.terminate();
+    assert!(from.ended().await.0.success());
+    let file = TempDir::new().unwrap();
+    let file = file.path().join("moved").display().to_string();
+    assert!(
+        from.runs(&["export", &file], Stdio::null())
+            .await
+            .status
+            .success()
+    );
+    let keys = from.runs(&["keys", "show"], Stdio::null()).await.stdout;
+    let keys: Vec<_> = String::from_utf8(keys)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+
+    let mut to = Node::stopped(settings(url));
+    to.reconfigure(|settings| settings.set("security.sealing_keys", keys));
+    let imported = to.runs(&["import", &file], Stdio::null()).await;
+    assert!(
+        imported.status.success(),
+        "{}",
+        String::from_utf8_lossy(&imported.stderr)
+    );
+    to.start_again().await;
+    let mut http = Http::connect(&to.door()).await.unwrap();
+    assert_eq!(http.push(&push("behind the move")).await.status, 201);
+    let mut agent = returns(&to, &uaid).await;
+    agent.receives("before the move").await;
+    agent.receives("behind the move").await;
+    to.terminate();
+    assert!(to.ended().await.0.success());
+}
+
+/// The same under sentinels, with a replica that confirms, and in a cluster, with a slot that moves.
+#[tokio::test]
+async fn few_rights_are_enough_for_many_servers() {
+    let sentinels = Sentinels::start(1).await;
+    for server in sentinels.servers() {
+        give_rights(server, &format!("{RIGHTS} {RIGHTS_UNDER_SENTINELS}")).await;
+    }
+    let url = sentinels.url().replace("//", &format!("//push:{PASSWORD}@"));
+    use_all_rights(&url, 1).await;
+    for server in sentinels.servers() {
+        nothing_was_denied(server).await;
+    }
+
+    let cluster = Cluster::start(3, 0).await;
+    for server in cluster.servers() {
+        give_rights(server, &format!("{RIGHTS} {RIGHTS_IN_A_CLUSTER}")).await;
+    }
+    let slot = cluster.slot_of("push:{000}").await;
+    let to = (cluster.owner_of_slot(slot).await + 1) % 3;
+    let url = cluster.url().replace("//", &format!("//push:{PASSWORD}@"));
+    let _node = use_all_rights(&url, 0).await;
+    let migration = cluster.begin_migration(slot, to).await;
+    while cluster.migrate_keys(migration, 10).await > 0 {}
+    // What the store knows of itself is on the other side by now, and asked for there.
+    let another = Node::start(settings(&url)).await;
+    cluster.end_migration(migration).await;
+    ready(&another, 200).await;
+    for server in cluster.servers() {
+        nothing_was_denied(server).await;
+    }
+}
+
+async fn give_rights(server: &Server, rights: &str) {
+    let rights = format!("ACL SETUSER push on >{PASSWORD} ~push:* &push:* {rights}");
     let rights: Vec<_> = rights.split_whitespace().collect();
     server.command(&rights).await.expect_ok();
-    let url = format!("redis://push:{PASSWORD}@{}", server.address());
-    let (one, other) = (
-        Node::start(settings(&url)).await,
-        Node::start(settings(&url)).await,
-    );
+}
+
+async fn nothing_was_denied(server: &Server) {
+    let denied = server.command(&["ACL", "LOG"]).await;
+    assert!(denied.list().is_empty(), "{denied:?}");
+}
+
+/// Two nodes do whatever nodes do. One of them is left.
+async fn use_all_rights(url: &str, replicas: u32) -> Node {
+    let configured = || settings(url).set("storage.redis.wait_replicas", replicas);
+    let (one, other) = (Node::start(configured()).await, Node::start(configured()).await);
     let traffic = Traffic::start(&one, &other).await;
     let (mut agent, uaid) = UserAgent::arrive(&one.door(), None).await;
     let subscription = agent.subscribe(None).await;
     let mut http = Http::connect(&other.door()).await.unwrap();
     let push = |text: &str| Push::new(&subscription.push_resource, text);
-    assert_eq!(http.push(&push("first")).await.status, 201);
+    assert_eq!(http.push(&push("first").header("topic", "a")).await.status, 201);
     agent.receives("first").await;
     agent.leave().await;
     let answer = http.push(&push("taken back")).await;
@@ -73,20 +199,26 @@ async fn few_rights_are_enough() {
     assert_eq!(deleted.status, 204);
     let mut agent = returns(&other, &uaid).await;
     agent.unsubscribe(&subscription.name).await;
+    let record = one.ask_admin(&format!("/user-agents/{}", id_of(&uaid))).await;
+    assert_eq!(record.status, 200, "{}", record.text());
     for node in [&one, &other] {
         ready(node, 200).await;
     }
     println!("rights: {:?}", traffic.audit(&other).await);
-    for words in [&["storage", "begin-anew"][..], &["export", "moved.export"]] {
-        let output = one.runs(words, Stdio::null()).await;
-        assert!(
-            output.status.success(),
-            "{words:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    let denied = server.command(&["ACL", "LOG"]).await;
-    assert!(denied.list().is_empty(), "{denied:?}");
+    other
+}
+
+/// What the admin listener calls a user agent: the first half of the SHA-256 of its identity, in hexadecimal.
+fn id_of(uaid: &str) -> String {
+    let bytes: Vec<_> = (0..uaid.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&uaid[at..at + 2], 16).expect("hexadecimal"))
+        .collect();
+    let hash = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    hash.as_ref()[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// A user agent that is away, and its subscription.
@@ -97,10 +229,12 @@ async fn subscribed(node: &Node) -> (String, Subscription) {
     (uaid, subscription)
 }
 
-async fn sealing_key() -> String {
-    let node = Node::stopped(Settings::new());
-    let made = node.runs(&["keys", "generate"], Stdio::null()).await;
-    assert!(made.status.success());
+fn sealing_key() -> String {
+    let made = Command::new(binaries::push_service())
+        .args(["keys", "generate"])
+        .output();
+    let made = made.expect("the command starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     String::from_utf8(made.stdout).unwrap().trim().to_owned()
 }
 
@@ -113,7 +247,7 @@ async fn a_node_without_the_key_in_use_is_refused() {
     let refusal = Node::refused(without).await;
     assert_eq!(refusal.status.code(), Some(2), "{}", refusal.said);
     assert!(refusal.said.contains("keys generate"), "{}", refusal.said);
-    let other = settings(&server.url()).set("security.sealing_keys", vec![sealing_key().await]);
+    let other = settings(&server.url()).set("security.sealing_keys", vec![sealing_key()]);
     let refusal = Node::refused(other).await;
     assert!(refusal.said.contains("security.sealing_keys"), "{}", refusal.said);
     println!("keys: {}", refusal.said);
@@ -124,7 +258,7 @@ async fn a_node_without_the_key_in_use_is_refused() {
 #[tokio::test]
 async fn two_nodes_rotate_their_key() {
     let server = Server::start(Configuration::new()).await;
-    let (old, new) = (sealing_key().await, sealing_key().await);
+    let (old, new) = (sealing_key(), sealing_key());
     let with = |keys: &[&String]| {
         let keys: Vec<_> = keys.iter().map(|key| key.to_string()).collect();
         settings(&server.url()).set("security.sealing_keys", keys)

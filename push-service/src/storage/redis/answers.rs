@@ -119,6 +119,25 @@ pub(super) fn accepted(answer: &[u8]) -> Result<Accepted, Unreadable> {
     })
 }
 
+/// What became of acknowledged messages.
+pub(super) struct Acknowledged {
+    pub(super) seat: Option<Seat>,
+    /// For each, whether it was there and in time.
+    pub(super) there: Vec<bool>,
+    pub(super) removed: Vec<MessageId>,
+}
+
+pub(super) fn acknowledged(answer: &[u8], asked: usize) -> Result<Acknowledged, Unreadable> {
+    let mut fields = Fields(answer);
+    let seat = seat_of(fields.array()?);
+    let (there, removed) = fields.0.split_at_checked(asked).ok_or(Unreadable)?;
+    Ok(Acknowledged {
+        seat,
+        there: there.iter().map(|there| *there == b'1').collect(),
+        removed: ids(removed)?,
+    })
+}
+
 pub(super) fn subscribed(answer: &[u8]) -> Result<Subscribed, Unreadable> {
     let mut fields = Fields(answer);
     Ok(match fields.byte()? {

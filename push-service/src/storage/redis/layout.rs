@@ -8,7 +8,7 @@
 //! | `P:{B}` | string | the mark: this bucket belongs to a store of that format |
 //! | `P:{B}:r:ID` | hash | the record: `m` itself, `n`+name and `s`+id of each subscription |
 //! | `P:{B}:i:ID` | sorted set | the index of what waits, by urgency and number |
-//! | `P:{B}:q:ID` | hash | number → content header and body; `t`+subscription+topic → number |
+//! | `P:{B}:q:ID` | hash | number → content header and body; `t`+subscription+topic → number; `e`: what the index would say of a sole message |
 //! | `P:{B}:wake:N` | channel | what the node of incarnation `N` is told |
 //!
 //! Values are small and packed, so that Redis keeps a record and a short index in its compact encodings. A change here or

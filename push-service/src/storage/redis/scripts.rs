@@ -14,6 +14,7 @@ pub(super) const FORMAT: u8 = 1;
 const RECORD: &str = include_str!("scripts/parts/record.lua");
 const RENEW: &str = include_str!("scripts/parts/renew.lua");
 const INDEX: &str = include_str!("scripts/parts/index.lua");
+const SOLE: &str = include_str!("scripts/parts/sole.lua");
 const TAKE_OUT: &str = include_str!("scripts/parts/take_out.lua");
 const TELL: &str = include_str!("scripts/parts/tell.lua");
 const PAGE: &str = include_str!("scripts/parts/page.lua");
@@ -54,19 +55,19 @@ impl Scripts {
             ),
             enqueue: takes_memory(
                 "enqueue",
-                &[RECORD, INDEX, TAKE_OUT, TELL],
+                &[RECORD, INDEX, SOLE, TAKE_OUT, TELL],
                 include_str!("scripts/enqueue.lua"),
                 once,
             ),
             attach: frees(
                 "attach",
-                &[RECORD, RENEW, INDEX, TELL, PAGE],
+                &[RECORD, RENEW, INDEX, SOLE, TELL, PAGE],
                 include_str!("scripts/attach.lua"),
                 always,
             ),
             page: frees(
                 "page",
-                &[RECORD, INDEX, PAGE],
+                &[RECORD, INDEX, SOLE, PAGE],
                 include_str!("scripts/page.lua"),
                 always,
             ),
@@ -79,25 +80,25 @@ impl Scripts {
             release: frees("release", &[RECORD], include_str!("scripts/release.lua"), always),
             acknowledge: frees(
                 "acknowledge",
-                &[RECORD, INDEX, TAKE_OUT, TELL],
+                &[RECORD, INDEX, SOLE, TAKE_OUT, TELL],
                 include_str!("scripts/acknowledge.lua"),
                 always,
             ),
             expire: frees(
                 "expire",
-                &[RECORD, INDEX, TAKE_OUT, TELL],
+                &[RECORD, INDEX, SOLE, TAKE_OUT, TELL],
                 include_str!("scripts/expire.lua"),
                 always,
             ),
             report: frees(
                 "report",
-                &[RECORD, INDEX],
+                &[RECORD, INDEX, SOLE],
                 include_str!("scripts/report.lua"),
                 always,
             ),
             import: takes_memory(
                 "import",
-                &[RECORD, INDEX, TAKE_OUT],
+                &[RECORD, INDEX, SOLE, TAKE_OUT],
                 include_str!("scripts/import.lua"),
                 always,
             ),

@@ -337,17 +337,12 @@ impl Redis {
         let answer = self
             .run(work, user_agent, &self.scripts.acknowledge, &args)
             .await?;
-        let values = answers::list(answer)?.unwrap_or_default();
-        let [seat, there, removed] = answers::texts(values)?;
-        if there.len() != messages.len() {
-            return Err(unreadable(Unreadable));
+        let acknowledged =
+            answers::acknowledged(&answers::text(answer)?, messages.len()).map_err(unreadable)?;
+        if let Some(seat) = self.own(acknowledged.seat).filter(|seat| Some(*seat) != by) {
+            self.tell_removed(user_agent, seat, acknowledged.removed);
         }
-        let seat = seat_of(&seat)?;
-        if let Some(seat) = self.own(seat).filter(|seat| Some(*seat) != by) {
-            let removed = answers::ids(&removed).map_err(unreadable)?;
-            self.tell_removed(user_agent, seat, removed);
-        }
-        Ok(there.iter().map(|there| *there == b'1').collect())
+        Ok(acknowledged.there)
     }
 
     /// Drops what is due of one user agent, up to a limit, and says whether that was all.

@@ -16,7 +16,7 @@ use super::discovery::{explained, trouble};
 use super::primary::{Failure, Primary, Work};
 use super::script::{Repeat, Script};
 use super::topology::Map;
-use crate::defaults::{REDIS_PAUSE_FIRST, REDIS_PAUSE_LONGEST, REDIS_STEP_WITHIN};
+use crate::defaults::{REDIS_PAUSE_FIRST, REDIS_PAUSE_LONGEST, REDIS_PROBE_WITHIN, REDIS_STEP_WITHIN};
 use crate::storage::StorageError;
 use crate::storage::redis::url::Address;
 
@@ -50,8 +50,13 @@ impl Primaries {
         bucket: Bucket,
         step: &Step<'_>,
     ) -> Result<Value, StorageError> {
-        let deadline = Instant::now() + REDIS_STEP_WITHIN;
-        let failed = match self.map.primary(bucket) {
+        let primary = self.map.primary(bucket);
+        let within = match &primary {
+            Some(primary) if primary.is_silent() => REDIS_PROBE_WITHIN,
+            _ => REDIS_STEP_WITHIN,
+        };
+        let deadline = Instant::now() + within;
+        let failed = match primary {
             Some(primary) if !primary.admits() => {
                 self.map.refresh();
                 return Err(unavailable(format!("{} does not answer", primary.address)));

@@ -87,13 +87,18 @@ async fn ready(map: &Map, discovery: &mut Discovery, url: &RedisUrl, options: &O
         return Err(Unfit::NotYet(format!("no server of the cluster has slot {slot}")));
     }
     for primary in &topology.primaries {
-        check(primary, topology.buckets_of(primary)[0], url, options).await?;
+        let bucket = topology.buckets_of(primary)[0];
+        let has_file = check(primary, bucket, url, options).await?;
+        let is_default = url.user.as_ref().is_none_or(|user| user == DEFAULT_USER);
+        if has_file && !is_default {
+            check_reload(primary, &key(bucket, options)).await?;
+        }
     }
     Ok(())
 }
 
-/// Asks a server what it is, and compares with what it has to be.
-async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Options) -> Result<(), Unfit> {
+/// Asks a server what it is, and compares with what it has to be. Answers whether it has an append-only file.
+async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Options) -> Result<bool, Unfit> {
     let mut questions = Pipeline::with_capacity(6);
     for section in ["server", "memory", "replication", "persistence", "cluster"] {
         let mut info = Cmd::new();
@@ -101,9 +106,7 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
         questions.add_command(info);
     }
     // What a server that is still loading, or a member of a cluster that is down, would answer to a step.
-    questions
-        .cmd("EXISTS")
-        .arg(&[options.prefix.as_bytes(), b":{", bucket.tag().as_slice(), b"}"].concat()[..]);
+    questions.cmd("EXISTS").arg(key(bucket, options));
     let answers = primary
         .send_all(Work::Step, &questions, Instant::now() + REDIS_ANSWER_WITHIN)
         .await;
@@ -115,6 +118,8 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
         return Err(Unfit::Never(why));
     }
     let error = answers.iter().find_map(|answer| match answer {
+        // That bucket is on its way to another server just now.
+        Value::ServerError(error) if matches!(error.code(), "ASK" | "TRYAGAIN") => None,
         Value::ServerError(error) => Some(explained(error)),
         _ => None,
     });
@@ -126,7 +131,8 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
         let why = format!("{address} is a replica, and storage.url has to name the primary");
         return Err(Unfit::NotYet(why));
     }
-    fit(&info, options).map_err(|why| Unfit::Never(format!("{address} {why}")))
+    fit(&info, options).map_err(|why| Unfit::Never(format!("{address} {why}")))?;
+    Ok(has_file(&info))
 }
 
 /// Whether a server that says this of itself can keep what may not be lost: what is wrong if not, as the rest of a sentence.
@@ -151,13 +157,72 @@ fn fit(info: &str, options: &Options) -> Result<(), String> {
             "is Redis {version}, and storage.redis.wait_aof needs Redis 7.2 or Valkey"
         ));
     }
-    if says("aof_enabled") != "1" {
+    if !has_file(info) {
         return Err(
             "keeps nothing on disk, and storage.redis.wait_aof needs `appendonly yes` there".to_owned(),
         );
     }
     Ok(())
 }
+
+/// Whether a server that says this of itself has an append-only file.
+fn has_file(info: &str) -> bool {
+    field(info, "aof_enabled") == Some("1")
+}
+
+/// A key that the service has a right to, in a bucket.
+fn key(bucket: Bucket, options: &Options) -> Vec<u8> {
+    [options.prefix.as_bytes(), b":{", bucket.tag().as_slice(), b"}"].concat()
+}
+
+/// Asks whether a server will take in again what it wrote to its append-only file.
+///
+/// It replays the file as its user `default`, in many versions with a look at that user's rights for all that stands between
+/// MULTI and EXEC, as every step does that writes more than once. With `user default off`, which takes the rights as well,
+/// it drops these and goes on: after a restart records would be gone and marks there, and user agents unknown (PR-3).
+async fn check_reload(primary: &Primary, key: &[u8]) -> Result<(), Unfit> {
+    let mut questions = Pipeline::with_capacity(REPLAYED.len());
+    for (command, rest) in REPLAYED {
+        let dry_run = questions.cmd("ACL").arg("DRYRUN").arg(DEFAULT_USER);
+        dry_run.arg(*command).arg(key).arg(*rest);
+    }
+    let asked = primary.send_all(Work::Step, &questions, Instant::now() + REDIS_ANSWER_WITHIN);
+    let address = &primary.address;
+    for answer in asked.await.map_err(|failure| Unfit::NotYet(trouble(failure)))? {
+        match answer {
+            Value::Okay => {}
+            Value::ServerError(error) => {
+                let why = explained(&error);
+                tracing::warn!(
+                    server = %address,
+                    %why,
+                    "it is not known whether Redis would take in its append-only file again: allow `ACL DRYRUN`"
+                );
+                return Ok(());
+            }
+            _ => {
+                return Err(Unfit::Never(format!(
+                    "{address} would lose messages when it is started again: it reads its append-only file with the \
+                     rights of the user `default`, who has too few; set `user default off ~* &* +@all` there"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Who reads the append-only file.
+const DEFAULT_USER: &str = "default";
+
+/// What scripts write, with what each takes behind a key.
+const REPLAYED: &[(&str, &[&str])] = &[
+    ("HSET", &["field", "value"]),
+    ("HDEL", &["field"]),
+    ("ZADD", &["1", "member"]),
+    ("ZREM", &["member"]),
+    ("PEXPIREAT", &["1"]),
+    ("UNLINK", &[]),
+];
 
 /// What kept us out: a password or a certificate doesn't become right by waiting.
 fn entered(why: String) -> Unfit {

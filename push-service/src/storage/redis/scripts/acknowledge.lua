@@ -11,6 +11,21 @@ if why then
     end
     return without_record(why, NOBODY .. string.rep('0', #ids / 16))
 end
+if messages == 1 and earliest > now_ms then
+    local sole = redis.call('HGET', BODIES, SOLE)
+    -- Number and nonce, as an id has them.
+    if sole and sole:sub(2, 17) == ids then
+        redis.call('DEL', BODIES)
+        messages, bytes, earliest, kept = 0, 0, 0, 0
+        redis.call('HSET', RECORD, 'm', meta())
+        if seat ~= by and is_elsewhere() then
+            tell('R', ids)
+        end
+        return seat .. '1' .. ids
+    end
+end
+
+index_sole()
 local there, removed = {}, {}
 for at = 1, #ids, 16 do
     local number, nonce = struct.unpack('>I8c8', ids, at)

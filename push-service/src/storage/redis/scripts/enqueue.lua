@@ -33,6 +33,10 @@ if per_second > 0 then
     end
 end
 
+if ttl > 0 then
+    index_sole()
+end
+
 -- What has to go, if anything: the message of the newcomer's topic, and when the queue is full, others by rule.
 local removed, replaced, evicted, expired = '', 0, 0, 0
 local is_full = messages >= most_messages or bytes + size + OVERHEAD > most_bytes
@@ -168,7 +172,7 @@ end
 if ttl == 0 then
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)
     if is_elsewhere() then
-        tell('P', nonce .. sub .. name .. string.char(urgency) .. value)
+        tell('P', nonce .. sub .. name .. string.char(urgency), value)
     end
     return 'P' .. seat .. name .. removed
 end
@@ -183,18 +187,25 @@ if earliest == 0 or expires < earliest then
 end
 messages, bytes = messages + 1, bytes + size + OVERHEAD
 
-redis.call('HSET', BODIES, field, value)
-if topic ~= '' then
-    redis.call('HSET', BODIES, 't' .. sub .. topic, field)
+local entry = struct.pack(ENTRY, nonce, sub, size, expires, sealed_by) .. topic
+local is_sole = messages == 1 and topic == ''
+if is_sole then
+    redis.call('HSET', BODIES, field, value, SOLE, string.char(urgency) .. field .. entry)
+else
+    redis.call('HSET', BODIES, field, value)
+    if topic ~= '' then
+        redis.call('HSET', BODIES, 't' .. sub .. topic, field)
+    end
+    redis.call('ZADD', INDEX, urgency * LANE + (last - EPOCH), entry)
 end
-redis.call('ZADD', INDEX, urgency * LANE + (last - EPOCH),
-    struct.pack(ENTRY, nonce, sub, size, expires, sealed_by) .. topic)
 if expires + 60000 > kept then
     -- At least a minute behind the last expiry, in which a sweep tells the seat of it; and some way ahead, so that the
     -- next messages needn't move it.
     kept = expires + math.max(120000, ttl * 125)
-    redis.call('PEXPIRE', INDEX, kept - now_ms)
     redis.call('PEXPIRE', BODIES, kept - now_ms)
+    if not is_sole then
+        redis.call('PEXPIRE', INDEX, kept - now_ms)
+    end
 end
 if per_second > 0 then
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)
@@ -204,7 +215,7 @@ end
 
 if is_elsewhere() then
     if size <= inline then
-        tell('S', struct.pack('>I8I8c8c8c16BI6', last, previous, nonce, sub, name, urgency, ttl * 1000) .. value)
+        tell('S', struct.pack('>I8I8c8c8c16BI6', last, previous, nonce, sub, name, urgency, ttl * 1000), value)
     else
         tell('A', '')
     end

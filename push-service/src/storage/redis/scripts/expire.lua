@@ -9,6 +9,7 @@ local why = open(redis.call('HGET', RECORD, 'm'))
 if why then
     return without_record(why, { 0, 0, NOBODY, '' })
 end
+index_sole()
 began = began or earliest
 local expired, freed, removed = 0, 0, {}
 local place, examined = from ~= '' and '(' .. from or '-inf', 0

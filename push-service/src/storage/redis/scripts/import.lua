@@ -16,6 +16,7 @@ if why then
     format, last, seat, retained, messages, bytes = FORMAT, 0, NOBODY, 0, 0, 0
     earliest, kept, attached_since, attaches = 0, 0, 0, 0
 end
+index_sole()
 local added, waiting, present, in_the_way, expired = 0, 0, 0, 0, 0
 for at = 4, 3 + subscriptions do
     local id, name, created = struct.unpack(ID, ARGV[at])

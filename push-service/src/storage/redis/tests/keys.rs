@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use push_protocol::Ttl;
+use push_protocol::{MessageId, Ttl};
 use push_tests::redis::{Configuration, Reply, Server};
 
 use super::{OWN, open_with};
@@ -42,7 +42,13 @@ async fn every_key_expires() {
     for (secs, body) in [(600, b"a"), (60, b"b"), (86_400, b"c")] {
         stored.push(rig.stored(with_ttl(secs, body)).await);
         let least = Duration::from_secs(secs.into());
-        for key in [INDEX, BODIES] {
+        // A sole message has no index.
+        let keys = if stored.len() == 1 {
+            &[BODIES][..]
+        } else {
+            &[BODIES, INDEX]
+        };
+        for key in keys {
             let left = remaining(&server, key).await;
             assert!(
                 left > least && left < least * 2 + Duration::from_secs(600),
@@ -57,6 +63,41 @@ async fn every_key_expires() {
         remaining(&server, BODIES).await > Duration::from_secs(60),
         "a new queue has an expiry again"
     );
+}
+
+/// PR-29: a sole message needs no index; whoever reads the queue, or stores behind it, makes one, which expires with what is
+/// in it. Removed, nothing is left, whether it was indexed or not.
+#[tokio::test]
+async fn a_sole_message_has_no_index_until_it_needs_one() {
+    let (server, rig) = store().await;
+    rig.subscribed(1, 1).await;
+    let indexed = async || server.command(&["ZCARD", INDEX]).await.integer();
+    let kept = async || server.command(&["EXISTS", INDEX, BODIES]).await.integer();
+
+    let read = rig.stored(enqueue(1, 1, b"a")).await;
+    assert_eq!(indexed().await, 0);
+    assert_eq!(rig.waiting(1).await, [read]);
+    assert_eq!(indexed().await, 1);
+    assert!(remaining(&server, INDEX).await > Duration::ZERO);
+    assert_eq!(rig.acknowledged(1, &[read]).await, [true]);
+    assert_eq!(kept().await, 0);
+
+    let sole = rig.stored(enqueue(1, 1, b"b")).await;
+    let another = MessageId {
+        nonce: !sole.nonce,
+        ..sole
+    };
+    assert_eq!(rig.acknowledged(1, &[another]).await, [false]);
+    let behind = rig.stored(enqueue(1, 1, b"c")).await;
+    assert_eq!(rig.waiting(1).await, [sole, behind]);
+    assert_eq!(rig.acknowledged(1, &[sole, behind]).await, [true, true]);
+    assert_eq!(kept().await, 0);
+
+    let unread = rig.stored(enqueue(1, 1, b"d")).await;
+    assert_eq!(rig.acknowledged(1, &[unread]).await, [true]);
+    assert_eq!(rig.acknowledged(1, &[unread]).await, [false]);
+    assert_eq!((indexed().await, kept().await), (0, 0));
+    assert_eq!(rig.usage().await.messages, 0);
 }
 
 /// PR-29, R30-EXP-1: a queue that expired inside Redis counts against nobody's budget any more.

@@ -4,7 +4,7 @@ use push_tests::redis::Gate;
 use push_tests::redis::gate::{Way, Which};
 
 use super::*;
-use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_STEP_WITHIN, REDIS_STEPS_UNDER_WAY};
+use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_PROBE_WITHIN, REDIS_STEP_WITHIN, REDIS_STEPS_UNDER_WAY};
 use crate::storage::BUCKETS;
 
 const BUCKET: u16 = 7;
@@ -58,6 +58,13 @@ async fn a_silent_server_is_noticed_and_heals() {
     }
     assert!(at_once >= 40, "{at_once} of 50 were refused at once");
     assert!(began.elapsed() < REDIS_ANSWER_WITHIN, "{:?}", began.elapsed());
+    // Nor does the one wait for long that finds out.
+    let until = Instant::now() + 4 * REDIS_PROBE_WITHIN;
+    while Instant::now() < until {
+        let asked = Instant::now();
+        why(counted(&primaries, Work::Step, bucket, &script).await);
+        assert!(asked.elapsed() < REDIS_ANSWER_WITHIN / 2, "{:?}", asked.elapsed());
+    }
     assert!(trouble(&primaries).await.contains(&server.address().to_string()));
     server.go_on();
     assert_eq!(

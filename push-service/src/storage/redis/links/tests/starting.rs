@@ -28,6 +28,28 @@ async fn a_wrong_password_is_refused_at_once() {
     }
 }
 
+/// PR-1, PR-3: a server that would read its append-only file with too few rights, and drop what it may not write, is refused
+/// with what to set; one that has no such file is not asked.
+#[tokio::test]
+async fn a_server_that_would_forget_at_its_restart_is_refused() {
+    for has_file in [true, false] {
+        let configuration = Configuration::new().user("push", "right");
+        let configuration = match has_file {
+            true => configuration.durable(),
+            false => configuration,
+        };
+        let server = Server::start(configuration).await;
+        connect(&server.url()).await;
+        let no_rights = ["ACL", "SETUSER", "default", "reset"];
+        server.command(&no_rights).await.expect_ok();
+        let answer = connect_with(&server.url(), Options::default()).await.map(drop);
+        match has_file {
+            true => assert!(why(answer).contains("user default off ~* &* +@all")),
+            false => answer.unwrap(),
+        }
+    }
+}
+
 /// `rediss://` speaks TLS with a server whose authority is configured, and with no other.
 #[tokio::test]
 async fn tls_trusts_the_configured_authority() {

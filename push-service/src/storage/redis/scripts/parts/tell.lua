@@ -3,8 +3,9 @@ local function is_elsewhere()
     return seat ~= NOBODY and seat:sub(1, 8) ~= ARGV[2]
 end
 
-local function tell(kind, what)
+-- The body, if there is one, comes apart: it is long, and joined once.
+local function tell(kind, what, body)
     local high, low = struct.unpack('>I4I4', seat)
     local channel = MARK .. ':wake:' .. string.format('%08x%08x', high, low)
-    redis.call('SPUBLISH', channel, '\1' .. kind .. RECORD:sub(-32) .. seat:sub(9) .. what)
+    redis.call('SPUBLISH', channel, '\1' .. kind .. RECORD:sub(-32) .. seat:sub(9) .. what .. (body or ''))
 end

@@ -1,0 +1,15 @@
+-- The sole message of a queue: its entry may stand beside its body, with urgency and number in front, instead of in an
+-- index of its own. Most messages are that: the user agent is there, and has acknowledged all that came before.
+--
+-- Only enqueue and acknowledge know one. Every other step that reads the index puts it there first.
+local SOLE, SOLE_HEAD, SOLE_ENTRY_AT = 'e', '>BI8', 10
+
+local function index_sole()
+    local sole = messages == 1 and redis.call('HGET', BODIES, SOLE)
+    if sole then
+        local urgency, number = struct.unpack(SOLE_HEAD, sole)
+        redis.call('ZADD', INDEX, urgency * LANE + (number - EPOCH), sole:sub(SOLE_ENTRY_AT))
+        redis.call('PEXPIRE', INDEX, kept - now_ms)
+        redis.call('HDEL', BODIES, SOLE)
+    end
+end
