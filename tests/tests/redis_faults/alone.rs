@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use push_tests::application_server::{Http, Push};
+use push_tests::application_server::Push;
 use push_tests::node::Node;
 use push_tests::redis::{Configuration, Reply, Server, until};
 use push_tests::user_agent::{Event, UserAgent};
 
 use super::traffic::Traffic;
-use super::{HEALED_WITHIN, TROUBLE_WITHIN, hello_is_trouble, is_trouble, ready, returns, settings};
+use super::{HEALED_WITHIN, TROUBLE_WITHIN, hello_is_trouble, is_trouble, ready, returns, sender, settings};
 
 /// How long Redis is silent.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -47,7 +47,7 @@ async fn a_durable_redis_may_be_killed() {
     let subscription = agent.subscribe(None).await;
     let mut moved = returns(&other, &uaid).await;
     assert_eq!(agent.closed().await.code, 1011);
-    let mut http = Http::connect(&one.door()).await.unwrap();
+    let mut http = sender(&one).await;
     let push = Push::new(&subscription.push_resource, "across");
     assert_eq!(http.push(&push).await.status, 201);
     moved.receives("across").await;
@@ -66,7 +66,7 @@ async fn a_silent_redis_is_trouble_and_nothing_worse() {
     away.leave().await;
     let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
     let subscription = agent.subscribe(None).await;
-    let mut http = Http::connect(&node.door()).await.unwrap();
+    let mut http = sender(&node).await;
     let push = |text: &str| Push::new(&subscription.push_resource, text);
     for text in ["acknowledged", "kept"] {
         assert_eq!(http.push(&push(text)).await.status, 201);
@@ -264,7 +264,7 @@ async fn lost_wake_ups_are_made_up_for() {
     // Nor is one lost that is the only one.
     let (mut agent, _) = UserAgent::arrive(&one.door(), None).await;
     let subscription = agent.subscribe(None).await;
-    let mut http = Http::connect(&other.door()).await.unwrap();
+    let mut http = sender(&other).await;
     deafen(&server).await;
     let push = Push::new(&subscription.push_resource, "the only one");
     assert_eq!(http.push(&push).await.status, 201);

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use push_tests::application_server::{Http, Push};
+use push_tests::application_server::Push;
 use push_tests::node::Node;
-use push_tests::redis::{Cluster, FailOver};
+use push_tests::redis::{Cluster, FailOver, Reply};
 use push_tests::user_agent::{Subscription, UserAgent};
 
 use super::traffic::Traffic;
-use super::{is_trouble, ready, settings};
+use super::{is_trouble, ready, sender, settings};
 
 /// A user agent whose queue is in a certain shard, connected.
 struct InShard {
@@ -23,7 +23,7 @@ async fn records(cluster: &Cluster) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for server in cluster.servers().iter().filter(|server| server.answers()) {
         let listed = server.command(&["KEYS", "push:{*}:r:*"]).await;
-        keys.extend(listed.list().iter().map(|key| key.text()));
+        keys.extend(listed.list().iter().map(Reply::text));
     }
     keys
 }
@@ -60,8 +60,8 @@ async fn a_shard_fails_over_and_the_others_work() {
     let mut failing = arrive_in(&cluster, 0, &one).await;
     let mut steady = arrive_in(&cluster, 1, &one).await;
     let traffic = Traffic::start(&one, &other).await;
-    let mut to_failing = Http::connect(&other.door()).await.unwrap();
-    let mut to_steady = Http::connect(&other.door()).await.unwrap();
+    let mut to_failing = sender(&other).await;
+    let mut to_steady = sender(&other).await;
     let push = |to: &Subscription, text: &str| Push::new(&to.push_resource, text);
     assert_eq!(
         to_failing
@@ -157,7 +157,7 @@ async fn slots_move_under_traffic() {
     // A move that takes its time. With an empty queue, there are keys that don't exist.
     let mut idle = arrive_in(&cluster, 0, &one).await;
     let push = |text: &str| Push::new(&idle.subscription.push_resource, text);
-    let mut http = Http::connect(&other.door()).await.unwrap();
+    let mut http = sender(&other).await;
     let to = (cluster.owner_of_slot(idle.slot).await + 1) % 3;
     let migration = cluster.begin_migration(idle.slot, to).await;
     is_trouble(&http.push(&push("with an empty queue")).await);

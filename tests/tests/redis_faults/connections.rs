@@ -1,13 +1,13 @@
 //! Two nodes on one Redis, one of which can't reach it.
 
-use push_tests::application_server::{Http, Push};
+use push_tests::application_server::Push;
 use push_tests::node::Node;
 use push_tests::redis::gate::{Way, Which};
 use push_tests::redis::{Configuration, Gate, Server};
 use push_tests::user_agent::UserAgent;
 
 use super::traffic::Traffic;
-use super::{is_trouble, ready, returns, settings};
+use super::{is_trouble, ready, returns, sender, settings};
 
 /// PR-3, PR-10, PR-18: one node of two loses its way to Redis: it answers 503 and is not ready, the other works on. A user
 /// agent that moves to the other gets everything; when the way is back, the first node is well again without a restart.
@@ -21,8 +21,8 @@ async fn one_node_is_cut_off() {
     let (mut agent, uaid) = UserAgent::arrive(&cut_off.door(), None).await;
     let subscription = agent.subscribe(None).await;
     let push = |text: &str| Push::new(&subscription.push_resource, text);
-    let mut to_cut_off = Http::connect(&cut_off.door()).await.unwrap();
-    let mut to_well = Http::connect(&well.door()).await.unwrap();
+    let mut to_cut_off = sender(&cut_off).await;
+    let mut to_well = sender(&well).await;
     assert_eq!(to_cut_off.push(&push("before")).await.status, 201);
     agent.receives("before").await;
 

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use push_tests::application_server::{Http, Push};
+use push_tests::application_server::Push;
 use push_tests::binaries;
 use push_tests::node::Node;
 use push_tests::redis::{Cluster, Configuration, Sentinels, Server};
@@ -12,7 +12,7 @@ use push_tests::within;
 use tempfile::TempDir;
 
 use super::traffic::Traffic;
-use super::{ready, returns, settings};
+use super::{ready, returns, sender, settings};
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 
@@ -102,12 +102,12 @@ async fn move_in(url: &str) {
     let mut from = Node::start(embedded).await;
     let (uaid, subscription) = subscribed(&from).await;
     let push = |text: &str| Push::new(&subscription.push_resource, text);
-    let mut http = Http::connect(&from.door()).await.unwrap();
+    let mut http = sender(&from).await;
     assert_eq!(http.push(&push("before the move")).await.status, 201);
     from.terminate();
     assert!(from.ended().await.0.success());
-    let file = TempDir::new().unwrap();
-    let file = file.path().join("moved").display().to_string();
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("moved").display().to_string();
     assert!(
         from.runs(&["export", &file], Stdio::null())
             .await
@@ -116,7 +116,7 @@ async fn move_in(url: &str) {
     );
     let keys = from.runs(&["keys", "show"], Stdio::null()).await.stdout;
     let keys: Vec<_> = String::from_utf8(keys)
-        .unwrap()
+        .expect("keys are text")
         .lines()
         .map(str::to_owned)
         .collect();
@@ -130,7 +130,7 @@ async fn move_in(url: &str) {
         String::from_utf8_lossy(&imported.stderr)
     );
     to.start_again().await;
-    let mut http = Http::connect(&to.door()).await.unwrap();
+    let mut http = sender(&to).await;
     assert_eq!(http.push(&push("behind the move")).await.status, 201);
     let mut agent = returns(&to, &uaid).await;
     agent.receives("before the move").await;
@@ -189,7 +189,7 @@ async fn use_all_rights(url: &str, replicas: u32) -> Node {
     let traffic = Traffic::start(&one, &other).await;
     let (mut agent, uaid) = UserAgent::arrive(&one.door(), None).await;
     let subscription = agent.subscribe(None).await;
-    let mut http = Http::connect(&other.door()).await.unwrap();
+    let mut http = sender(&other).await;
     let push = |text: &str| Push::new(&subscription.push_resource, text);
     assert_eq!(http.push(&push("first").header("topic", "a")).await.status, 201);
     agent.receives("first").await;
@@ -235,7 +235,10 @@ fn sealing_key() -> String {
         .output();
     let made = made.expect("the command starts");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+    String::from_utf8(made.stdout)
+        .expect("a key is text")
+        .trim()
+        .to_owned()
 }
 
 /// PR-28: a node without a sealing key is refused, with the command that makes one, and so is one that lacks the key in use.
@@ -250,7 +253,6 @@ async fn a_node_without_the_key_in_use_is_refused() {
     let other = settings(&server.url()).set("security.sealing_keys", vec![sealing_key()]);
     let refusal = Node::refused(other).await;
     assert!(refusal.said.contains("security.sealing_keys"), "{}", refusal.said);
-    println!("keys: {}", refusal.said);
 }
 
 /// PR-27, PR-28: two nodes change their key one after the other, in two rounds: first all learn the new one, then all seal
@@ -260,7 +262,7 @@ async fn two_nodes_rotate_their_key() {
     let server = Server::start(Configuration::new()).await;
     let (old, new) = (sealing_key(), sealing_key());
     let with = |keys: &[&String]| {
-        let keys: Vec<_> = keys.iter().map(|key| key.to_string()).collect();
+        let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
         settings(&server.url()).set("security.sealing_keys", keys)
     };
     let mut nodes = [Node::start(with(&[&old])).await, Node::start(with(&[&old])).await];
@@ -269,14 +271,14 @@ async fn two_nodes_rotate_their_key() {
         for number in 0..nodes.len() {
             nodes[number].terminate();
             assert!(nodes[number].ended().await.0.success());
-            let keys: Vec<_> = keys.iter().map(|key| key.to_string()).collect();
+            let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
             nodes[number].reconfigure(|settings| settings.set("security.sealing_keys", keys));
             nodes[number].start_again().await;
             for node in &nodes {
                 subscriptions.push(subscribed(node).await);
             }
             for node in &nodes {
-                let mut http = Http::connect(&node.door()).await.unwrap();
+                let mut http = sender(node).await;
                 for (_, subscription) in &subscriptions {
                     let answer = http.push(&Push::new(&subscription.push_resource, "known")).await;
                     assert_eq!(answer.status, 201, "{}", answer.text());

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use push_tests::application_server::{Http, Push};
+use push_tests::application_server::Push;
 use push_tests::node::Node;
 use push_tests::redis::{Cluster, Configuration, Server, until};
 use push_tests::user_agent::{Subscription, UserAgent};
@@ -12,7 +12,7 @@ use push_tests::within;
 use tempfile::TempDir;
 
 use super::traffic::Traffic;
-use super::{hello_is_trouble, is_trouble, ready, returns, settings};
+use super::{hello_is_trouble, is_trouble, ready, returns, sender, settings};
 
 /// Copies what a server of the default names keeps on disk.
 fn copy(from: &Path, to: &Path) {
@@ -41,14 +41,14 @@ impl Known {
 
     /// Nobody is told that it is unknown.
     async fn is_in_trouble(&self, node: &Node) {
-        let mut http = Http::connect(&node.door()).await.unwrap();
+        let mut http = sender(node).await;
         is_trouble(&http.push(&self.message()).await);
         hello_is_trouble(node, &self.uaid).await;
     }
 
     /// Everybody is told that it is unknown.
     async fn is_unknown(&self, node: &Node) {
-        let mut http = Http::connect(&node.door()).await.unwrap();
+        let mut http = sender(node).await;
         let answer = http.push(&self.message()).await;
         assert!([404, 410].contains(&answer.status.as_u16()), "{}", answer.status);
         let (_agent, uaid) = UserAgent::arrive(&node.door(), Some(&self.uaid)).await;
@@ -117,7 +117,7 @@ async fn an_operator_gives_up_what_is_lost() {
     let (mut agent, uaid) = UserAgent::arrive(&node.door(), Some(&connected_uaid)).await;
     assert_ne!(uaid, connected_uaid);
     let subscription = agent.subscribe(None).await;
-    let mut http = Http::connect(&node.door()).await.unwrap();
+    let mut http = sender(&node).await;
     let push = Push::new(&subscription.push_resource, "anew");
     assert_eq!(http.push(&push).await.status, 201);
     agent.receives("anew").await;
@@ -145,7 +145,7 @@ async fn a_node_that_starts_with_part_of_the_store_lost_is_in_trouble() {
     )
     .await;
     for node in [&one, &other] {
-        let mut http = Http::connect(&node.door()).await.unwrap();
+        let mut http = sender(node).await;
         let mut answers = Vec::new();
         for known in &all {
             answers.push(http.push(&known.message()).await.status.as_u16());

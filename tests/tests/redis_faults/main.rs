@@ -23,7 +23,7 @@ mod traffic;
 
 use std::time::{Duration, Instant};
 
-use push_tests::application_server::Answer;
+use push_tests::application_server::{Answer, Http};
 use push_tests::node::Node;
 use push_tests::redis::until;
 use push_tests::settings::Settings;
@@ -65,6 +65,11 @@ async fn ready(node: &Node, status: u16) -> (String, Duration) {
 fn is_trouble(answer: &Answer) {
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(answer.header("retry-after").parse::<u64>().is_ok());
+}
+
+/// An application server that has connected to a node.
+async fn sender(node: &Node) -> Http {
+    Http::connect(&node.door()).await.expect("the node listens")
 }
 
 /// A known user agent is closed with 1013, and told no identity (PR-3). Returns after how long.

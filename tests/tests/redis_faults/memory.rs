@@ -1,12 +1,12 @@
 //! A Redis whose memory is full, and one that would drop what it was given.
 
-use push_tests::application_server::{Http, Push};
+use push_tests::application_server::Push;
 use push_tests::node::Node;
 use push_tests::redis::{Configuration, Server};
 use push_tests::user_agent::UserAgent;
 
 use super::traffic::Traffic;
-use super::{is_trouble, ready, returns, settings};
+use super::{is_trouble, ready, returns, sender, settings};
 
 /// What Redis may hold: a few megabytes more than it takes for itself.
 const MEMORY: u64 = 6_000_000;
@@ -28,7 +28,7 @@ async fn a_full_redis_takes_acknowledgements_and_deletes() {
     let subscription = agent.subscribe(None).await;
     let spare = agent.subscribe(None).await;
     agent.leave().await;
-    let mut http = Http::connect(&other.door()).await.unwrap();
+    let mut http = sender(&other).await;
     let mut stored = Vec::new();
     let large = Push::new(&subscription.push_resource, "").body(vec![7; BODY]);
     let refusal = loop {

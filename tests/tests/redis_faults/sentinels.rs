@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use push_tests::application_server::{Http, Push};
+use push_tests::application_server::Push;
 use push_tests::node::Node;
 use push_tests::redis::Sentinels;
 use push_tests::user_agent::UserAgent;
 
 use super::traffic::Traffic;
-use super::{TROUBLE_WITHIN, is_trouble, ready, returns, settings};
+use super::{TROUBLE_WITHIN, is_trouble, ready, returns, sender, settings};
 
 /// PR-1, PR-33: with `wait_replicas = 1` the primary dies, a replica is promoted, and all that was answered 201 is delivered;
 /// in between there are 503s and no node restarts. Without a replica that confirms, nothing is answered 201.
@@ -41,7 +41,7 @@ async fn what_a_replica_confirmed_survives_its_primary() {
     sentinels.servers()[failover.killed].stop();
     let refused = traffic.is_refused().await;
     assert!(refused < TROUBLE_WITHIN, "{refused:?}");
-    let mut http = Http::connect(&one.door()).await.unwrap();
+    let mut http = sender(&one).await;
     let (mut agent, uaid) = UserAgent::arrive(&one.door(), None).await;
     let register = agent.register(&push_tests::user_agent::new_name(), None).await;
     assert_eq!(register["status"], 500, "{register}");

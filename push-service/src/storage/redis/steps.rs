@@ -73,7 +73,8 @@ impl Storage for Redis {
                 .map_or(&[], |topic| topic.as_str().as_bytes()),
             &value,
         ];
-        let work = if enqueue.ttl == Ttl::ZERO {
+        // Of a message that is passed on, nothing is left to confirm but what its topic removed.
+        let work = if enqueue.ttl == Ttl::ZERO && enqueue.topic.is_none() {
             Work::Step
         } else {
             self.confirmed

@@ -6,6 +6,9 @@ local by, ids = ARGV[3], ARGV[4]
 
 local why = open(redis.call('HGET', RECORD, 'm'))
 if why then
+    if why == UNKNOWN then
+        write_nothing()
+    end
     return without_record(why, NOBODY .. string.rep('0', #ids / 16))
 end
 if messages == 1 and earliest > now_ms then
@@ -44,5 +47,7 @@ if removed ~= '' then
     if seat ~= by and is_elsewhere() then
         tell('R', removed)
     end
+else
+    write_nothing()
 end
 return seat .. table.concat(there) .. removed

@@ -4,10 +4,14 @@
 -- Answers the id, or nothing if there was none.
 local why = open(redis.call('HGET', RECORD, 'm'))
 if why then
+    if why == UNKNOWN then
+        write_nothing()
+    end
     return without_record(why, false)
 end
 local named = redis.call('HGET', RECORD, 'n' .. ARGV[3])
 if not named then
+    write_nothing()
     return false
 end
 local id = named:sub(1, 8)

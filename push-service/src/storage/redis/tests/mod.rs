@@ -1,6 +1,7 @@
 //! The store in Redis against real servers.
 
 mod apart;
+mod confirmed;
 mod contract;
 mod keys;
 mod model;
@@ -27,12 +28,18 @@ async fn open(url: &str, incarnation: u64) -> Rig {
 }
 
 async fn open_with(url: &str, incarnation: u64, prefix: String) -> Rig {
+    open_with_replicas(url, incarnation, prefix, 0).await
+}
+
+/// One whose steps have to be confirmed by so many replicas.
+async fn open_with_replicas(url: &str, incarnation: u64, prefix: String, wait_replicas: u32) -> Rig {
     let url = RedisUrl::parse(url).unwrap();
     Rig::opening(async |announce, clock| {
         let options = Options {
             prefix,
             clock: Some(clock as Arc<dyn Clock>),
             incarnation,
+            wait_replicas,
             ..Options::new(url, announce)
         };
         Arc::new(Redis::open(options).await.unwrap())

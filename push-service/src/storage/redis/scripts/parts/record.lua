@@ -48,6 +48,12 @@ local function open(packed)
     end
 end
 
+-- For a step that found nothing to do: what it found may have been written over another connection and be confirmed by
+-- nobody yet, and newer servers' `WAIT` waits for no more than what was written over its own (PR-33).
+local function write_nothing()
+    redis.call('APPEND', MARK, '')
+end
+
 -- The answer of a step that found no record.
 local function without_record(why, answer)
     if why == UNKNOWN then
