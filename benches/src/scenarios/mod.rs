@@ -1,6 +1,6 @@
 //! What is measured, one file for each situation that a service gets into.
 //!
-//! A scenario has options, runs against a [`Target`](crate::target::Target), and returns a report: lines for readers, and
+//! A scenario has options, runs against a [`Target`], and returns a report: lines for readers, and
 //! figures that have budgets. It returns a failure instead if anything was lost, came twice, or was harmed.
 
 pub(crate) mod absent;

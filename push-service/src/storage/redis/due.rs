@@ -1,4 +1,4 @@
-//! User agents of which a step has noticed that something is due to be dropped.
+//! User agents of which a step has noticed that something is due to be dropped, and how it is.
 //!
 //! Redis lets abandoned queues and records expire by themselves. What is left for sweeps are expired messages among living
 //! ones, and those that outlived their subscription. No index of them is kept: the steps that pass over them notice.
@@ -8,7 +8,13 @@ use std::sync::{Mutex, PoisonError};
 
 use push_protocol::UserAgentId;
 
-use crate::defaults::REDIS_SWEEPS_WAITING;
+use super::Redis;
+use super::answers::{self, unreadable};
+use super::links::Work;
+use super::steps::seat_of;
+use crate::defaults::{REDIS_STEP_MESSAGES, REDIS_SWEEPS_WAITING};
+use crate::storage::spelling::Unreadable;
+use crate::storage::{StorageError, Swept};
 
 /// Each once, in the order in which they were noticed. One too many is forgotten, and noticed again.
 #[derive(Default)]
@@ -33,5 +39,63 @@ impl Due {
         let first = noticed.order.pop_front()?;
         noticed.members.remove(&first);
         Some(first)
+    }
+}
+
+impl Redis {
+    /// Drops what is due of the user agents that were noticed, about `limit` messages of it.
+    pub(super) async fn expire_due(&self, limit: usize) -> Result<Swept, StorageError> {
+        let mut swept = Swept::default();
+        while swept.total() < limit {
+            let Some(user_agent) = self.due.next() else { break };
+            match self.sweep(user_agent, limit - swept.total()).await {
+                Ok((dropped, true)) => swept += dropped,
+                Ok((dropped, false)) => {
+                    swept += dropped;
+                    self.due.notice(user_agent);
+                }
+                Err(error) => {
+                    self.due.notice(user_agent);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Drops what is due of one user agent, up to a limit, and says whether that was all.
+    pub(super) async fn sweep(
+        &self,
+        user_agent: UserAgentId,
+        limit: usize,
+    ) -> Result<(Swept, bool), StorageError> {
+        let mut swept = Swept::default();
+        let mut go_on = [const { Vec::new() }; 3];
+        while swept.total() < limit {
+            let some = (limit - swept.total()).min(REDIS_STEP_MESSAGES).to_string();
+            let args: [&[u8]; 4] = [some.as_bytes(), &go_on[0], &go_on[1], &go_on[2]];
+            let answer = self
+                .run(Work::Step, user_agent, &self.scripts.expire, &args)
+                .await?;
+            let mut values = answers::list(answer)?.unwrap_or_default();
+            if values.len() < 4 {
+                return Err(unreadable(Unreadable));
+            }
+            let rest = values.split_off(4);
+            swept += Swept {
+                expired: answers::number(&values[0])? as usize,
+                freed: answers::number(&values[1])? as usize,
+            };
+            let [seat, removed] = answers::texts(values.split_off(2))?;
+            if let Some(seat) = self.own(seat_of(&seat)?) {
+                let removed = answers::ids(&removed).map_err(unreadable)?;
+                self.tell_removed(user_agent, seat, removed);
+            }
+            if rest.is_empty() {
+                return Ok((swept, true));
+            }
+            go_on = answers::texts(rest)?;
+        }
+        Ok((swept, false))
     }
 }

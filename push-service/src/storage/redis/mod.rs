@@ -15,14 +15,17 @@
 //! Redis's own (PR-30). Every key expires: an abandoned user agent vanishes without a sweep (PR-29).
 
 mod answers;
+mod carried;
 mod due;
 mod founding;
 mod layout;
 mod links;
 mod moving;
 mod presence;
+mod refresh;
 mod scripts;
 mod steps;
+mod telling;
 #[cfg(test)]
 mod tests;
 pub mod url;
@@ -86,9 +89,7 @@ impl Options {
             clock: None,
         }
     }
-}
 
-impl Options {
     async fn connect(&self) -> Result<Primaries, StorageError> {
         let options = links::Options {
             wait_replicas: self.wait_replicas,
@@ -120,6 +121,8 @@ pub struct Redis {
 
 impl Redis {
     /// Connects, makes a store if Redis holds none, and begins to listen for wake-ups.
+    ///
+    /// Dropped, it may leave a store half made, which whoever opens next finishes.
     ///
     /// # Errors
     ///
@@ -157,7 +160,9 @@ impl Redis {
         Ok(redis)
     }
 
-    /// Gives up what was lost: sets the marks that are missing, and says how many.
+    /// Gives up what was lost: sets the marks that are missing, and says how many of the 1,024.
+    ///
+    /// Dropped, it may have set some of them; repeated, it sets the rest.
     ///
     /// # Errors
     ///

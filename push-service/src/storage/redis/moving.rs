@@ -4,26 +4,21 @@
 //! an export is for a store that nobody writes to.
 
 use bytes::Buf as _;
-use push_protocol::{
-    MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Urgency, UserAgentId,
-};
+use push_protocol::UserAgentId;
 use redis::{Value, cmd};
 
 use super::Redis;
 use super::answers::{self, unreadable};
-use super::layout::{self, Keys, Record, bucket_of, six, six_of};
+use super::carried::{Entry, pack_message, pack_subscription, portable};
+use super::layout::{Keys, bucket_of, six};
 use super::links::Bucket;
 use crate::defaults::{MESSAGE_OVERHEAD_BYTES, REDIS_STEP_MESSAGES};
 use crate::storage::portable::{PortableMessage, PortableSubscription};
-use crate::storage::spelling::{Fields, Unreadable, put_content_header};
+use crate::storage::spelling::Unreadable;
 use crate::storage::{Cursor, Exported, Imported, Portable, StorageError};
 
 /// Keys that Redis looks at before it answers. Chosen: well below a millisecond.
 const SCANNED: usize = 200;
-
-/// Twice the epoch of scores and the lanes of the index: see `scripts/parts/index.lua`.
-const EPOCH: u64 = 1_577_836_800_000_000;
-const LANE: u64 = 1 << 51;
 
 /// Where an export stands: the primary that has this bucket, and what it said last.
 struct Place {
@@ -242,110 +237,4 @@ impl Redis {
         let mut answers = self.primaries.pipeline(vec![(bucket, command)]).await;
         answers.pop().unwrap_or_else(|| Err(unreadable(Unreadable)))
     }
-}
-
-fn portable(user_agent: UserAgentId, record: &Record) -> Portable {
-    let subscription = |s: &layout::Subscription| PortableSubscription {
-        id: s.id,
-        name: SubscriptionName(s.name),
-        created_at_secs: s.created_at_secs.into(),
-        key: s.key.map(push_protocol::KeyDigest),
-    };
-    Portable {
-        user_agent,
-        last: MessageNumber(record.meta.last),
-        retained_until_ms: record.meta.retained_until_ms,
-        subscriptions: record.subscriptions.iter().map(subscription).collect(),
-        messages: Vec::new(),
-    }
-}
-
-/// What the index says of a message.
-#[derive(Clone)]
-struct Entry {
-    id: MessageId,
-    subscription: SubscriptionId,
-    urgency: Urgency,
-    expires_at_ms: u64,
-    sealed_by: u8,
-    topic: Option<Topic>,
-}
-
-impl Entry {
-    fn read(member: &[u8], score: u64) -> Result<Self, Unreadable> {
-        let mut fields = Fields(member);
-        let nonce = fields.number()?;
-        let subscription = SubscriptionId(fields.array()?);
-        let _size: [u8; 4] = fields.array()?;
-        let expires_at_ms = six_of(fields.array()?);
-        let sealed_by = fields.byte()?;
-        let topic = match fields.0 {
-            [] => None,
-            topic => {
-                let text = std::str::from_utf8(topic).map_err(|_| Unreadable)?;
-                Some(Topic::parse(text).ok_or(Unreadable)?)
-            }
-        };
-        Ok(Self {
-            id: MessageId {
-                number: MessageNumber(score % LANE + EPOCH),
-                nonce,
-            },
-            subscription,
-            urgency: u8::try_from(score / LANE)
-                .ok()
-                .and_then(Urgency::from_u8)
-                .ok_or(Unreadable)?,
-            expires_at_ms,
-            sealed_by,
-            topic,
-        })
-    }
-
-    fn with(self, stored: &[u8]) -> Result<PortableMessage, Unreadable> {
-        let mut fields = Fields(stored);
-        let header = fields.content_header()?;
-        let content = header.with(bytes::Bytes::copy_from_slice(fields.0));
-        Ok(PortableMessage {
-            id: self.id,
-            subscription: self.subscription,
-            urgency: self.urgency,
-            topic: self.topic,
-            accepted_at_ms: self.id.number.0 / 1_000,
-            expires_at_ms: self.expires_at_ms,
-            sealed_by: self.sealed_by,
-            content,
-        })
-    }
-}
-
-fn pack_subscription(subscription: &PortableSubscription) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(60);
-    packed.extend(subscription.id.0);
-    packed.extend(subscription.name.0);
-    packed.extend(
-        u32::try_from(subscription.created_at_secs)
-            .unwrap_or(u32::MAX)
-            .to_be_bytes(),
-    );
-    packed.extend(subscription.key.iter().flat_map(|key| key.0));
-    packed
-}
-
-fn pack_message(message: &PortableMessage) -> Vec<u8> {
-    let body = &message.content.body;
-    let topic = message.topic.as_ref().map_or("", |topic| topic.as_str());
-    let mut packed = Vec::with_capacity(body.len() + 80);
-    packed.extend(message.id.number.0.to_be_bytes());
-    packed.extend(message.id.nonce.to_be_bytes());
-    packed.extend(message.subscription.0);
-    packed.push(message.urgency as u8);
-    packed.extend(six(message.expires_at_ms));
-    packed.push(message.sealed_by);
-    packed.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
-    packed.push(topic.len() as u8);
-    packed.extend(topic.as_bytes());
-    put_content_header(&mut packed, &message.content);
-    packed.extend_from_slice(body);
-    packed
 }

@@ -152,3 +152,24 @@ fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
          {FORMAT}, {MESSAGE_OVERHEAD_BYTES}, {EVICTIONS_PER_STEP}, {REDIS_ENTRIES_EXAMINED}\n{parts}{step}"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PR-31: whatever a script calls is among the rights that operators are told to give, or it fails only where somebody
+    /// gave no more than that.
+    #[test]
+    fn every_command_is_among_the_documented_rights() {
+        let page = include_str!("../../../../docs/redis.md");
+        let rights: Vec<&str> = page.split_whitespace().collect();
+        let (scripts, present) = (Scripts::new(), present());
+        for script in scripts.all().into_iter().chain([&present]) {
+            let calls = script.source().split("redis.call('").skip(1);
+            for command in calls.filter_map(|call| call.split('\'').next()) {
+                let right = format!("+{}", command.to_lowercase());
+                assert!(rights.contains(&&right[..]), "{} needs {right}", script.name());
+            }
+        }
+    }
+}

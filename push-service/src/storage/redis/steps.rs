@@ -1,14 +1,11 @@
-//! The steps of the [`Storage`] trait: one script each, one round trip.
-
-use std::sync::Arc;
+//! The steps of the [`Storage`] trait: one script each, one round trip. What is more than that stands beside them:
+//! `telling`, `refresh`, `due`, `moving`.
 
 use async_trait::async_trait;
-use push_protocol::{
-    MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Ttl, UserAgentId,
-};
+use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
 use redis::Value;
 
-use super::answers::{self, Accepted, Holder, StoredAnswer, unreadable};
+use super::answers::{self, unreadable};
 use super::layout::{self, Keys, Record, bucket_of};
 use super::links::{Script, Work};
 use super::{Redis, founding};
@@ -17,7 +14,6 @@ use crate::storage::spelling::{Unreadable, put_content_header};
 use crate::storage::{
     Attached, Confirm, Cursor, Enqueue, Enqueued, Exported, Imported, Manner, PageRequest, Paged, Portable,
     Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Usage, UserAgentReport,
-    WakeUp,
 };
 
 #[async_trait]
@@ -182,22 +178,7 @@ impl Storage for Redis {
     }
 
     async fn expire(&self, limit: usize) -> Result<Swept, StorageError> {
-        let mut swept = Swept::default();
-        while swept.total() < limit {
-            let Some(user_agent) = self.due.next() else { break };
-            match self.sweep(user_agent, limit - swept.total()).await {
-                Ok((dropped, true)) => swept += dropped,
-                Ok((dropped, false)) => {
-                    swept += dropped;
-                    self.due.notice(user_agent);
-                }
-                Err(error) => {
-                    self.due.notice(user_agent);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(swept)
+        self.expire_due(limit).await
     }
 
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
@@ -276,55 +257,6 @@ impl Redis {
         self.primaries.run(work, bucket, script, &keys.all(), &all).await
     }
 
-    /// What came of a message, told to the seat if it is this node's: another node's was told inside the step.
-    fn enqueued(&self, enqueue: Enqueue, accepted: Accepted) -> Enqueued {
-        let user_agent = enqueue.user_agent;
-        match accepted {
-            Accepted::NoSubscription => Enqueued::NoSubscription,
-            Accepted::QueueFull => Enqueued::QueueFull,
-            Accepted::RateLimited(retry_after) => Enqueued::RateLimited { retry_after },
-            Accepted::Passed(holder) => {
-                let id = MessageId {
-                    number: MessageNumber::START,
-                    nonce: enqueue.nonce,
-                };
-                let seated = holder.seat.is_some();
-                if let Some(seat) = self.own(holder.seat) {
-                    self.tell_removed(user_agent, seat, holder.removed);
-                    let message = Arc::new(message(enqueue, id, holder.name, self.now_ms()));
-                    self.announce.announce(user_agent, seat, WakeUp::Passing(message));
-                }
-                Enqueued::Passed { id, seated }
-            }
-            Accepted::Stored(stored) => self.stored(enqueue, stored),
-        }
-    }
-
-    fn stored(&self, enqueue: Enqueue, stored: StoredAnswer) -> Enqueued {
-        let user_agent = enqueue.user_agent;
-        let Holder { seat, name, removed } = stored.holder;
-        let id = MessageId {
-            number: stored.number,
-            nonce: enqueue.nonce,
-        };
-        if stored.due {
-            self.due.notice(user_agent);
-        }
-        if let Some(seat) = self.own(seat) {
-            self.tell_removed(user_agent, seat, removed);
-            let message = Arc::new(message(enqueue, id, name, stored.accepted_at_ms));
-            let previous = stored.previous;
-            self.announce
-                .announce(user_agent, seat, WakeUp::Stored { message, previous });
-        }
-        Enqueued::Stored {
-            id,
-            replaced: stored.replaced,
-            evicted: stored.evicted,
-            expired: stored.expired,
-        }
-    }
-
     async fn acknowledge_some(
         &self,
         work: Work,
@@ -344,107 +276,6 @@ impl Redis {
             self.tell_removed(user_agent, seat, acknowledged.removed);
         }
         Ok(acknowledged.there)
-    }
-
-    /// Drops what is due of one user agent, up to a limit, and says whether that was all.
-    pub(super) async fn sweep(
-        &self,
-        user_agent: UserAgentId,
-        limit: usize,
-    ) -> Result<(Swept, bool), StorageError> {
-        let mut swept = Swept::default();
-        let mut go_on = [const { Vec::new() }; 3];
-        while swept.total() < limit {
-            let some = (limit - swept.total()).min(REDIS_STEP_MESSAGES).to_string();
-            let args: [&[u8]; 4] = [some.as_bytes(), &go_on[0], &go_on[1], &go_on[2]];
-            let answer = self
-                .run(Work::Step, user_agent, &self.scripts.expire, &args)
-                .await?;
-            let mut values = answers::list(answer)?.unwrap_or_default();
-            if values.len() < 4 {
-                return Err(unreadable(Unreadable));
-            }
-            let rest = values.split_off(4);
-            swept += Swept {
-                expired: answers::number(&values[0])? as usize,
-                freed: answers::number(&values[1])? as usize,
-            };
-            let [seat, removed] = answers::texts(values.split_off(2))?;
-            if let Some(seat) = self.own(seat_of(&seat)?) {
-                let removed = answers::ids(&removed).map_err(unreadable)?;
-                self.tell_removed(user_agent, seat, removed);
-            }
-            if rest.is_empty() {
-                return Ok((swept, true));
-            }
-            go_on = answers::texts(rest)?;
-        }
-        Ok((swept, false))
-    }
-
-    /// Reads the records in pipelines, and runs the script only where something is to be changed, or where nothing was
-    /// found: what "unknown" is, only a step says.
-    async fn refresh_all(&self, held: &[(UserAgentId, Seat)]) -> Result<Vec<Refreshed>, StorageError> {
-        let read = |(user_agent, _): &(UserAgentId, Seat)| {
-            let keys = Keys::of(&self.prefix, *user_agent);
-            let [_, record, ..] = keys.all();
-            let mut command = redis::cmd("HGET");
-            command.arg(record).arg("m");
-            (bucket_of(*user_agent), command)
-        };
-        let answers = self.primaries.pipeline(held.iter().map(read).collect()).await;
-        let mut refreshed = Vec::with_capacity(held.len());
-        for ((user_agent, seat), answer) in held.iter().zip(answers) {
-            let compared = match answer {
-                Ok(Value::BulkString(meta)) => self.compared(*user_agent, *seat, &meta),
-                Ok(_) => None,
-                // One primary's trouble is not the others'.
-                Err(_) => Some(Refreshed::Trouble),
-            };
-            refreshed.push(match compared {
-                Some(compared) => compared,
-                None => {
-                    let one = self.refresh_one(*user_agent, *seat).await;
-                    one.unwrap_or(Refreshed::Trouble)
-                }
-            });
-        }
-        Ok(refreshed)
-    }
-
-    /// What a record says of a seat, if that is all there is to do.
-    fn compared(&self, user_agent: UserAgentId, seat: Seat, meta: &[u8]) -> Option<Refreshed> {
-        let meta = layout::Meta::read(meta).ok()?;
-        if meta.format > super::scripts::FORMAT {
-            return None;
-        }
-        let now_ms = self.now_ms();
-        let least_ms = self.retention_ms() / 10 * 9;
-        match meta.seat {
-            _ if meta.retained_until_ms <= now_ms + least_ms => None,
-            Some(holder) if holder != seat => Some(Refreshed::Displaced),
-            Some(_) => {
-                if meta.earliest_ms > 0 && meta.earliest_ms <= now_ms {
-                    self.due.notice(user_agent);
-                }
-                let last = MessageNumber(meta.last);
-                Some(Refreshed::Held { last })
-            }
-            None => None,
-        }
-    }
-
-    async fn refresh_one(&self, user_agent: UserAgentId, seat: Seat) -> Result<Refreshed, StorageError> {
-        let (mine, numbers) = (layout::seat(seat), self.retention_numbers());
-        let args: [&[u8]; 2] = [&mine, &numbers];
-        let answer = self
-            .run(Work::Step, user_agent, &self.scripts.refresh, &args)
-            .await?;
-        let (refreshed, due) = answers::refreshed(&answers::text(answer)?).map_err(unreadable)?;
-        if due {
-            self.due.notice(user_agent);
-        }
-        Ok(refreshed)
     }
 
     /// The whole record of a user agent.
@@ -467,43 +298,21 @@ impl Redis {
         Record::read(&pairs).map(Some).map_err(unreadable)
     }
 
-    fn retention_numbers(&self) -> Vec<u8> {
+    pub(super) fn retention_numbers(&self) -> Vec<u8> {
         let mut numbers = Vec::with_capacity(18);
         numbers.extend(layout::six(self.retention_ms()));
         numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
         numbers.extend(layout::six(EMPTY_RECORD_KEPT.as_millis() as u64));
         numbers
     }
-
-    fn tell_removed(&self, user_agent: UserAgentId, seat: Seat, removed: Vec<MessageId>) {
-        if !removed.is_empty() {
-            self.announce.announce(user_agent, seat, WakeUp::Removed(removed));
-        }
-    }
-
-    /// A seat of this process.
-    fn own(&self, seat: Option<Seat>) -> Option<Seat> {
-        seat.filter(|seat| seat.incarnation == self.incarnation)
-    }
 }
 
-fn seat_of(bytes: &[u8]) -> Result<Option<Seat>, StorageError> {
+/// Sixteen bytes of an answer, or trouble.
+pub(super) fn seat_of(bytes: &[u8]) -> Result<Option<Seat>, StorageError> {
     let bytes = bytes.try_into().map_err(|_| unreadable(Unreadable))?;
     Ok(layout::seat_of(bytes))
 }
 
 fn holder(value: Value) -> Result<Option<Seat>, StorageError> {
     seat_of(&answers::text(value)?)
-}
-
-fn message(enqueue: Enqueue, id: MessageId, name: SubscriptionName, accepted_at_ms: u64) -> PushMessage {
-    PushMessage {
-        id,
-        subscription: enqueue.subscription,
-        name,
-        urgency: enqueue.urgency,
-        content: enqueue.content,
-        accepted_at_ms,
-        remaining_ms: u64::from(enqueue.ttl.as_secs()) * 1_000,
-    }
 }

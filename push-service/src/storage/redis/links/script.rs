@@ -51,6 +51,17 @@ impl Script {
     }
 }
 
+#[cfg(test)]
+impl Script {
+    pub(in crate::storage::redis) fn name(&self) -> &str {
+        self.name
+    }
+
+    pub(in crate::storage::redis) fn source(&self) -> &str {
+        &self.source
+    }
+}
+
 fn command(verb: &[u8], script: &[u8], keys: &[&[u8]], args: &[&[u8]]) -> Cmd {
     let words = || keys.iter().chain(args);
     let bytes: usize = words().map(|word| word.len()).sum();

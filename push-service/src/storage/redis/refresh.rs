@@ -1,0 +1,84 @@
+//! Seats compared with storage, many at a time (PR-14).
+//!
+//! Guarantees that "unknown" is never read out of a key that is not there: only a step knows whether the store lost it
+//! (PR-3). It deliberately does not know when sessions are compared, or what becomes of one that was displaced: `cluster`
+//! does.
+
+use push_protocol::{MessageNumber, UserAgentId};
+use redis::Value;
+
+use super::Redis;
+use super::answers::{self, unreadable};
+use super::layout::{self, Keys, bucket_of};
+use super::links::Work;
+use crate::storage::{Refreshed, Seat, StorageError};
+
+impl Redis {
+    /// Reads the records in pipelines, and runs the script only where something is to be changed, or where nothing was
+    /// found: what "unknown" is, only a step says.
+    pub(super) async fn refresh_all(
+        &self,
+        held: &[(UserAgentId, Seat)],
+    ) -> Result<Vec<Refreshed>, StorageError> {
+        let read = |(user_agent, _): &(UserAgentId, Seat)| {
+            let keys = Keys::of(&self.prefix, *user_agent);
+            let [_, record, ..] = keys.all();
+            let mut command = redis::cmd("HGET");
+            command.arg(record).arg("m");
+            (bucket_of(*user_agent), command)
+        };
+        let answers = self.primaries.pipeline(held.iter().map(read).collect()).await;
+        let mut refreshed = Vec::with_capacity(held.len());
+        for ((user_agent, seat), answer) in held.iter().zip(answers) {
+            let compared = match answer {
+                Ok(Value::BulkString(meta)) => self.compared(*user_agent, *seat, &meta),
+                Ok(_) => None,
+                // One primary's trouble is not the others'.
+                Err(_) => Some(Refreshed::Trouble),
+            };
+            refreshed.push(match compared {
+                Some(compared) => compared,
+                None => {
+                    let one = self.refresh_one(*user_agent, *seat).await;
+                    one.unwrap_or(Refreshed::Trouble)
+                }
+            });
+        }
+        Ok(refreshed)
+    }
+
+    /// What a record says of a seat, if that is all there is to do.
+    fn compared(&self, user_agent: UserAgentId, seat: Seat, meta: &[u8]) -> Option<Refreshed> {
+        let meta = layout::Meta::read(meta).ok()?;
+        if meta.format > super::scripts::FORMAT {
+            return None;
+        }
+        let now_ms = self.now_ms();
+        let least_ms = self.retention_ms() / 10 * 9;
+        match meta.seat {
+            _ if meta.retained_until_ms <= now_ms + least_ms => None,
+            Some(holder) if holder != seat => Some(Refreshed::Displaced),
+            Some(_) => {
+                if meta.earliest_ms > 0 && meta.earliest_ms <= now_ms {
+                    self.due.notice(user_agent);
+                }
+                let last = MessageNumber(meta.last);
+                Some(Refreshed::Held { last })
+            }
+            None => None,
+        }
+    }
+
+    async fn refresh_one(&self, user_agent: UserAgentId, seat: Seat) -> Result<Refreshed, StorageError> {
+        let (mine, numbers) = (layout::seat(seat), self.retention_numbers());
+        let args: [&[u8]; 2] = [&mine, &numbers];
+        let answer = self
+            .run(Work::Step, user_agent, &self.scripts.refresh, &args)
+            .await?;
+        let (refreshed, due) = answers::refreshed(&answers::text(answer)?).map_err(unreadable)?;
+        if due {
+            self.due.notice(user_agent);
+        }
+        Ok(refreshed)
+    }
+}

@@ -1,0 +1,87 @@
+//! What came of a push message, told to the seat that is this node's: another node's was told inside the step (PR-13).
+//!
+//! Guarantees that a message is announced behind what went out of the queue for it, in the order in which the script
+//! answered. It deliberately does not know what a session makes of it.
+
+use std::sync::Arc;
+
+use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionName, UserAgentId};
+
+use super::Redis;
+use super::answers::{Accepted, Holder, StoredAnswer};
+use crate::storage::{Enqueue, Enqueued, Seat, WakeUp};
+
+impl Redis {
+    /// What came of a message, told to the seat if it is this node's.
+    pub(super) fn enqueued(&self, enqueue: Enqueue, accepted: Accepted) -> Enqueued {
+        let user_agent = enqueue.user_agent;
+        match accepted {
+            Accepted::NoSubscription => Enqueued::NoSubscription,
+            Accepted::QueueFull => Enqueued::QueueFull,
+            Accepted::RateLimited(retry_after) => Enqueued::RateLimited { retry_after },
+            Accepted::Passed(holder) => {
+                let id = MessageId {
+                    number: MessageNumber::START,
+                    nonce: enqueue.nonce,
+                };
+                let seated = holder.seat.is_some();
+                if let Some(seat) = self.own(holder.seat) {
+                    self.tell_removed(user_agent, seat, holder.removed);
+                    let message = Arc::new(message(enqueue, id, holder.name, self.now_ms()));
+                    self.announce.announce(user_agent, seat, WakeUp::Passing(message));
+                }
+                Enqueued::Passed { id, seated }
+            }
+            Accepted::Stored(stored) => self.stored(enqueue, stored),
+        }
+    }
+
+    fn stored(&self, enqueue: Enqueue, stored: StoredAnswer) -> Enqueued {
+        let user_agent = enqueue.user_agent;
+        let Holder { seat, name, removed } = stored.holder;
+        let id = MessageId {
+            number: stored.number,
+            nonce: enqueue.nonce,
+        };
+        if stored.due {
+            self.due.notice(user_agent);
+        }
+        if let Some(seat) = self.own(seat) {
+            self.tell_removed(user_agent, seat, removed);
+            let message = Arc::new(message(enqueue, id, name, stored.accepted_at_ms));
+            let previous = stored.previous;
+            self.announce
+                .announce(user_agent, seat, WakeUp::Stored { message, previous });
+        }
+        Enqueued::Stored {
+            id,
+            replaced: stored.replaced,
+            evicted: stored.evicted,
+            expired: stored.expired,
+        }
+    }
+
+    /// Tells a seat of this process what has gone from its window.
+    pub(super) fn tell_removed(&self, user_agent: UserAgentId, seat: Seat, removed: Vec<MessageId>) {
+        if !removed.is_empty() {
+            self.announce.announce(user_agent, seat, WakeUp::Removed(removed));
+        }
+    }
+
+    /// A seat of this process.
+    pub(super) fn own(&self, seat: Option<Seat>) -> Option<Seat> {
+        seat.filter(|seat| seat.incarnation == self.incarnation)
+    }
+}
+
+fn message(enqueue: Enqueue, id: MessageId, name: SubscriptionName, accepted_at_ms: u64) -> PushMessage {
+    PushMessage {
+        id,
+        subscription: enqueue.subscription,
+        name,
+        urgency: enqueue.urgency,
+        content: enqueue.content,
+        accepted_at_ms,
+        remaining_ms: u64::from(enqueue.ttl.as_secs()) * 1_000,
+    }
+}
