@@ -216,6 +216,7 @@ const DEFAULT_USER: &str = "default";
 
 /// What scripts write, with what each takes behind a key.
 const REPLAYED: &[(&str, &[&str])] = &[
+    ("APPEND", &[""]),
     ("HSET", &["field", "value"]),
     ("HDEL", &["field"]),
     ("ZADD", &["1", "member"]),

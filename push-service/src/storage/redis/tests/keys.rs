@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use push_protocol::{MessageId, Ttl};
+use push_protocol::{MessageId, MessageNumber, Ttl};
 use push_tests::redis::{Configuration, Reply, Server};
 
 use super::{OWN, open_with};
@@ -168,6 +168,21 @@ async fn without_its_mark_a_bucket_is_in_trouble() {
         matches!(attached, Ok(Attached::Unknown)),
         "with the mark back, unknown is said: {attached:?}"
     );
+}
+
+/// PR-3: a step that has nothing to do brings no lost mark back, by which nobody could be called unknown.
+#[tokio::test]
+async fn a_lost_mark_stays_lost() {
+    let (server, rig) = store().await;
+    rig.subscribed(1, 1).await;
+    server.command(&["DEL", MARK]).await;
+    let nothing = MessageId {
+        number: MessageNumber(1_700_000_000_000_000),
+        nonce: 1,
+    };
+    assert_eq!(rig.acknowledged(1, &[nothing]).await, [false]);
+    rig.storage.unsubscribe(user_agent(1), name(9)).await.unwrap();
+    assert_eq!(server.command(&["EXISTS", MARK]).await.integer(), 0);
 }
 
 /// PR-35: a record in a newer format is trouble, and left as it is.

@@ -51,7 +51,10 @@ end
 -- For a step that found nothing to do: what it found may have been written over another connection and be confirmed by
 -- nobody yet, and newer servers' `WAIT` waits for no more than what was written over its own (PR-33).
 local function write_nothing()
-    redis.call('APPEND', MARK, '')
+    -- A mark that is missing must not come back by this.
+    if redis.call('EXISTS', MARK) == 1 then
+        redis.call('APPEND', MARK, '')
+    end
 end
 
 -- The answer of a step that found no record.
