@@ -68,15 +68,18 @@ impl Told {
             .expect("every bucket is heard");
     }
 
+    fn first(&self) -> Option<(UserAgentId, Seat, WakeUp)> {
+        let mut wake_ups = self.wake_ups.lock().unwrap();
+        (!wake_ups.is_empty()).then(|| wake_ups.remove(0))
+    }
+
     /// Waits for the next wake-up.
     pub(crate) async fn next(&self) -> (UserAgentId, Seat, WakeUp) {
         let next = async {
             loop {
-                let mut wake_ups = self.wake_ups.lock().unwrap();
-                if !wake_ups.is_empty() {
-                    return wake_ups.remove(0);
+                if let Some(wake_up) = self.first() {
+                    return wake_up;
                 }
-                drop(wake_ups);
                 self.news.notified().await;
             }
         };

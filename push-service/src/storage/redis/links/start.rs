@@ -221,6 +221,7 @@ const REPLAYED: &[(&str, &[&str])] = &[
     ("ZADD", &["1", "member"]),
     ("ZREM", &["member"]),
     ("PEXPIREAT", &["1"]),
+    ("ZREMRANGEBYSCORE", &["-inf", "0"]),
     ("UNLINK", &[]),
 ];
 

@@ -15,7 +15,7 @@ if messages == 1 and earliest > now_ms then
     local sole = redis.call('HGET', BODIES, SOLE)
     -- Number and nonce, as an id has them.
     if sole and sole:sub(2, 17) == ids then
-        redis.call('DEL', BODIES)
+        redis.call('UNLINK', BODIES)
         messages, bytes, earliest, kept = 0, 0, 0, 0
         redis.call('HSET', RECORD, 'm', meta())
         if seat ~= by and is_elsewhere() then
