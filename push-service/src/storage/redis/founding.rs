@@ -63,13 +63,15 @@ pub(super) async fn found(primaries: &Primaries, prefix: &str) -> Result<Found, 
 
 /// Sets every mark that is missing: whatever is not there any more was lost, and is from now on unknown.
 pub(super) async fn begin_anew(primaries: &Primaries, prefix: &str) -> Result<usize, StorageError> {
-    let missing = marks(primaries, prefix)
-        .await?
-        .iter()
-        .filter(|mark| mark.is_none())
-        .count();
+    let missing = missing(primaries, prefix).await?;
     lay(primaries, prefix).await?;
     Ok(missing)
+}
+
+/// How many buckets have lost their mark.
+pub(super) async fn missing(primaries: &Primaries, prefix: &str) -> Result<usize, StorageError> {
+    let marks = marks(primaries, prefix).await?;
+    Ok(marks.iter().filter(|mark| mark.is_none()).count())
 }
 
 /// Idempotent, and harmless beside another node that does the same.

@@ -7,11 +7,11 @@ use bytes::Buf as _;
 use push_protocol::UserAgentId;
 use redis::{Value, cmd};
 
-use super::Redis;
 use super::answers::{self, unreadable};
 use super::carried::{Entry, pack_message, pack_subscription, portable};
 use super::layout::{Keys, bucket_of, six};
 use super::links::Bucket;
+use super::{Redis, founding};
 use crate::defaults::{MESSAGE_OVERHEAD_BYTES, REDIS_STEP_MESSAGES};
 use crate::storage::portable::{PortableMessage, PortableSubscription};
 use crate::storage::spelling::Unreadable;
@@ -62,6 +62,9 @@ impl Redis {
         after: Option<&Cursor>,
         bytes: usize,
     ) -> Result<Exported, StorageError> {
+        if after.is_none() {
+            self.refuse_a_ruin().await?;
+        }
         let mut exported = Exported::default();
         let (mut place, mut weight) = (Some(Place::of(after)?), 0);
         while let Some(from) = place.take() {
@@ -76,6 +79,17 @@ impl Redis {
         }
         exported.next = place.map(|place| place.cursor());
         Ok(exported)
+    }
+
+    /// What is left of a store is not all of it, and must not be taken for it.
+    async fn refuse_a_ruin(&self) -> Result<(), StorageError> {
+        match founding::missing(&self.primaries, &self.prefix).await? {
+            0 => Ok(()),
+            lost => Err(StorageError::Unavailable(format!(
+                "{lost} of 1,024 parts of the store have lost their data: bring it back, or give it up with \
+                 `push-service storage begin-anew`"
+            ))),
+        }
     }
 
     /// The next records of a primary, and where to go on; then the next primary.

@@ -185,6 +185,19 @@ async fn a_lost_mark_stays_lost() {
     assert_eq!(server.command(&["EXISTS", MARK]).await.integer(), 0);
 }
 
+/// PR-37: what is left of a store that lost a part is not exported as if it were all.
+#[tokio::test]
+async fn a_ruin_is_not_exported() {
+    let (server, rig) = store().await;
+    rig.subscribed(2, 1).await;
+    server.command(&["DEL", MARK]).await;
+    let exported = rig.storage.export(None, 1 << 20).await;
+    assert!(
+        matches!(exported, Err(StorageError::Unavailable(_))),
+        "{exported:?}"
+    );
+}
+
 /// PR-35: a record in a newer format is trouble, and left as it is.
 #[tokio::test]
 async fn a_newer_record_is_not_touched() {
