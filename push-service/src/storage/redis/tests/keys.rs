@@ -185,6 +185,19 @@ async fn a_lost_mark_stays_lost() {
     assert_eq!(server.command(&["EXISTS", MARK]).await.integer(), 0);
 }
 
+/// PR-3: a record that has lost what it says of itself is damaged, and its user agent not unknown.
+#[tokio::test]
+async fn a_damaged_record_is_not_unknown() {
+    let (server, rig) = store().await;
+    rig.subscribed(1, 1).await;
+    server.command(&["HDEL", RECORD, "m"]).await;
+    let enqueued = rig.storage.enqueue(enqueue(1, 1, b"a")).await;
+    assert!(
+        matches!(enqueued, Err(StorageError::Unavailable(_))),
+        "{enqueued:?}"
+    );
+}
+
 /// PR-37: what is left of a store that lost a part is not exported as if it were all.
 #[tokio::test]
 async fn a_ruin_is_not_exported() {

@@ -30,6 +30,9 @@ local function open(packed)
         if redis.call('EXISTS', MARK) == 0 then
             return 'TROUBLE the store has lost the mark of its format: it came back empty, or was never set up here'
         end
+        if redis.call('EXISTS', RECORD) == 1 then
+            return 'TROUBLE a record is damaged: it says nothing of itself'
+        end
         return UNKNOWN
     end
     if packed:byte(1) > FORMAT then
