@@ -1,8 +1,8 @@
-//! Which nodes are alive on a store, and so in which format it may be written (PR-35).
+//! Which nodes are alive on a store, and which format each of them reads (PR-35, PR-37).
 //!
-//! Each node says every few seconds that it's there and which formats it reads. A node writes the format of the oldest one
-//! alive, so that during a rolling upgrade both read everything. It deliberately does not know what nodes do, or where
-//! they are: nothing is ever routed by it.
+//! Each node says every few seconds that it's there, so that an export can refuse a store in use, and a node that can't read
+//! what others write is told of in their logs. It deliberately does not know what nodes do, or where they are: nothing is
+//! ever routed by it.
 
 use redis::cmd;
 
@@ -17,7 +17,7 @@ use crate::storage::StorageError;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Node {
     incarnation: u64,
-    /// The newest format that it reads; it reads the one before as well.
+    /// The newest format that it reads.
     reads: u8,
 }
 
@@ -63,19 +63,24 @@ impl Presence {
     pub(super) async fn keep(&self, primaries: &Primaries) {
         let mut every = tokio::time::interval(NODE_PRESENT_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut is_told = false;
         loop {
             every.tick().await;
-            match self.alive(primaries, &self.node.spelled()).await {
+            let alive = self.alive(primaries, &self.node.spelled()).await;
+            match &alive {
                 Ok(nodes) => {
-                    if let Some(too_old) = nodes.iter().find(|node| node.reads < oldest_writable()) {
+                    if let Some(too_old) = nodes.iter().find(|node| node.reads < FORMAT) {
                         tracing::error!(
                             reads = too_old.reads,
-                            "a node is alive that cannot read what this one writes"
+                            writes = FORMAT,
+                            "a node is alive that cannot read what this one writes: update it"
                         );
                     }
                 }
-                Err(error) => tracing::debug!(%error, "could not say that this node is there"),
+                Err(error) if !is_told => tracing::warn!(%error, "could not say that this node is there"),
+                Err(_) => {}
             }
+            is_told = alive.is_err();
         }
     }
 
@@ -108,11 +113,6 @@ impl Presence {
         }
         Ok(nodes)
     }
-}
-
-/// The oldest format that this node can write: its own and the one before, and there is none before the first.
-fn oldest_writable() -> u8 {
-    FORMAT.saturating_sub(1).max(1)
 }
 
 // A node that is believed to be alive has had several chances to say so.
