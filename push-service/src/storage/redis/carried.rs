@@ -6,16 +6,10 @@ use push_protocol::{
     KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Urgency, UserAgentId,
 };
 
-use super::layout::{self, Record, six, six_of};
+use super::layout::{self, EPOCH, LANE, Record, six, six_of};
 use crate::storage::Portable;
 use crate::storage::portable::{PortableMessage, PortableSubscription};
 use crate::storage::spelling::{Fields, Unreadable, put_content_header};
-
-/// Where the index begins to count, in microseconds since 1970: 2020, as in `scripts/parts/index.lua`.
-const EPOCH: u64 = 1_577_836_800_000_000;
-
-/// How far apart urgencies are in the index's scores: 51 bits of microseconds, as there.
-const LANE: u64 = 1 << 51;
 
 /// What a record says, without its messages.
 pub(super) fn portable(user_agent: UserAgentId, record: &Record) -> Portable {

@@ -25,6 +25,12 @@ use crate::storage::{
     Budget, Enqueue, PageRequest, Rate, Scope, Seat, SubscriptionReport, UserAgentReport, bucket,
 };
 
+/// Where scores of the index begin to count, in microseconds since 1970: 2020. A number is above it.
+pub(super) const EPOCH: u64 = 1_577_836_800_000_000;
+
+/// How far apart urgencies are in scores. Of the 53 bits of a score two are the urgency, and 51 last until 2091.
+pub(super) const LANE: u64 = 1 << 51;
+
 /// The keys of a user agent, in the order in which scripts take them.
 pub(super) struct Keys {
     text: String,

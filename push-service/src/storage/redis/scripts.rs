@@ -5,6 +5,7 @@
 //! acknowledged and dropped when memory is short. Name and version stand in its second line, where whoever watches Redis
 //! finds them.
 
+use super::layout::{EPOCH, LANE};
 use super::links::{Repeat, Script};
 use crate::defaults::{EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, REDIS_ENTRIES_EXAMINED};
 
@@ -149,7 +150,8 @@ fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
     format!(
         "{flags}\n-- push-service {name} {FORMAT}\n\
          local FORMAT, OVERHEAD, EVICTIONS, EXAMINED = \
-         {FORMAT}, {MESSAGE_OVERHEAD_BYTES}, {EVICTIONS_PER_STEP}, {REDIS_ENTRIES_EXAMINED}\n{parts}{step}"
+         {FORMAT}, {MESSAGE_OVERHEAD_BYTES}, {EVICTIONS_PER_STEP}, {REDIS_ENTRIES_EXAMINED}\n\
+         local EPOCH, LANE = {EPOCH}, {LANE}\n{parts}{step}"
     )
 }
 

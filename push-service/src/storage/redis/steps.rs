@@ -1,6 +1,8 @@
 //! The steps of the [`Storage`] trait: one script each, one round trip. What is more than that stands beside them:
 //! `telling`, `refresh`, `due`, `moving`.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
 use redis::Value;
@@ -106,7 +108,7 @@ impl Storage for Redis {
             return Ok(Attached::Unknown);
         };
         if let [Value::Int(_)] = &values[..] {
-            let retry_after = std::time::Duration::from_millis(answers::number(&values[0])?);
+            let retry_after = Duration::from_millis(answers::number(&values[0])?);
             return Ok(Attached::TooOften { retry_after });
         }
         if values.is_empty() {
