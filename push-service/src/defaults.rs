@@ -570,3 +570,22 @@ pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// The same elsewhere, in lines. Chosen: a log of an hour stays readable.
 pub const PROGRESS_LINE_EVERY: Duration = SECOND.saturating_mul(10);
+
+/// Receipts that one step of storage settles or clears: bounds a script's time, as pages are bounded. Chosen: PR-31.
+pub const RECEIPT_STEP: usize = 100;
+
+/// How long an overdue receipt is one node's to work on before another is given it too. Chosen: longer than two steps of a
+/// slow storage, shorter than anybody's patience.
+pub const RECEIPT_LEASE: Duration = Duration::from_secs(10);
+
+/// How much later than its message's expiry a receipt is asked after: the clocks of two primaries may differ by that
+/// much before a node is not ready (PR-30).
+pub const RECEIPT_GRACE: Duration = Duration::from_secs(30);
+
+/// How long a receipt waits for somebody to monitor its receipt subscription. Chosen: as long as an application server
+/// may be down over a holiday.
+pub const RECEIPT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Receipts that one receipt subscription may be owed or keep waiting; beyond them a push that asks for another gets 429.
+/// Chosen: 35 bytes each, so that they take less than one queue of messages.
+pub const RECEIPTS_PER_SUBSCRIPTION: u32 = 10_000;

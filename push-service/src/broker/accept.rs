@@ -45,7 +45,9 @@ impl Broker {
             urgency: submission.urgency,
             topic: submission.topic,
             content: submission.content,
-            sealed_by: sealed_by.0,
+            key: None,
+            sealed_by,
+            receipts: None,
             budget: self.policy.budget,
             rate: self.policy.rate,
         };

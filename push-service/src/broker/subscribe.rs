@@ -45,6 +45,7 @@ impl Broker {
             key,
             seat,
             limit: self.policy.subscriptions_per_user_agent,
+            only_known: false,
         };
         let id = match self
             .answered(Step::Subscribe, self.storage.subscribe(subscribe))
@@ -55,6 +56,9 @@ impl Broker {
                 id
             }
             Ok(Subscribed::Kept(id)) => id,
+            Ok(Subscribed::UnknownUserAgent) => {
+                return Err(SubscribeRefusal::Refused("there is no such subscription set"));
+            }
             Ok(Subscribed::TooMany) => {
                 self.metrics.refused(Refused::TooManySubscriptions);
                 return Err(SubscribeRefusal::Refused(

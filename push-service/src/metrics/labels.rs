@@ -195,6 +195,8 @@ labels! {
         SlowReader = "slow_reader",
         /// A newer channel of the same user agent took the seat.
         Displaced = "displaced",
+        /// What was monitored has ended, or never was.
+        Ended = "ended",
         /// It broke the protocol.
         Protocol = "protocol",
         /// It sent a frame or message larger than allowed.

@@ -96,6 +96,8 @@ pub(super) fn closed_for(reason: CloseReason) -> Closed {
         | CloseReason::NotUtf8 => Closed::Protocol,
         CloseReason::TooLarge => Closed::TooLarge,
         CloseReason::TooManyRequests => Closed::PingFlood,
+        CloseReason::Unknown => Closed::Ended,
+        CloseReason::CaughtUp => Closed::Left,
         CloseReason::Displaced => Closed::Displaced,
         CloseReason::PongTimeout => Closed::PongTimeout,
         CloseReason::SlowReader => Closed::SlowReader,

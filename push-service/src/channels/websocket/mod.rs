@@ -255,6 +255,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
                 Action::Ping => write_ping(&mut scratch.out, None, b""),
                 Action::Unheard => self.shared.broker.metrics().removed(Removed::Unheard, 1),
                 Action::Unacknowledged(count) => self.shared.broker.metrics().unacknowledged(count as u64),
+                // Its user agent knows what it unregisters, and is told at its next hello of what others ended.
+                Action::Ended(_) => {}
                 Action::Close(reason) => {
                     write_close(&mut scratch.out, None, close_code(reason), close_text(reason));
                     self.begin_end(closed_for(reason), false, now);

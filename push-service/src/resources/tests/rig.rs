@@ -96,6 +96,7 @@ impl Service {
             key,
             seat: None,
             limit: 10,
+            only_known: false,
         };
         self.storage.subscribe(subscribe).await.unwrap();
         path

@@ -268,6 +268,7 @@ pub(crate) fn subscribe(n_agent: u8, n: u8) -> Subscribe {
         key: None,
         seat: None,
         limit: 100,
+        only_known: false,
     }
 }
 
@@ -285,7 +286,9 @@ pub(crate) fn enqueue(n_agent: u8, n: u8, body: &[u8]) -> Enqueue {
             media_type: None,
             body: Bytes::copy_from_slice(body),
         },
-        sealed_by: 3,
+        key: None,
+        sealed_by: push_protocol::capability::KeyId(3),
+        receipts: None,
         budget: Budget {
             messages: 1_000,
             bytes: 1 << 24,

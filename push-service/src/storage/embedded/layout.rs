@@ -193,6 +193,8 @@ impl Read {
             name: SubscriptionName([0; 16]),
             urgency,
             content,
+            key: None,
+            sealed_by: push_protocol::capability::KeyId(sealed_by),
             accepted_at_ms,
             remaining_ms: 0,
         };
@@ -259,6 +261,8 @@ mod tests {
                 },
                 subscription: SubscriptionId([9; 8]),
                 name: SubscriptionName([0; 16]),
+                key: None,
+                sealed_by: push_protocol::capability::KeyId(0),
                 urgency: Urgency::High,
                 content,
                 accepted_at_ms: 1_234,

@@ -159,6 +159,8 @@ impl UserAgent {
             name,
             urgency: arriving.urgency,
             content: arriving.content.clone(),
+            key: None,
+            sealed_by: push_protocol::capability::KeyId(arriving.sealed_by),
             accepted_at_ms: arriving.accepted_at_ms,
             remaining_ms: arriving.expires_at_ms - now.ms(),
         });

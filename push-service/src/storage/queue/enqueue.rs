@@ -94,7 +94,7 @@ impl UserAgent {
         changes: &mut Changes,
         now: Now,
     ) {
-        let (topic, sealed_by) = (request.topic, request.sealed_by);
+        let (topic, sealed_by) = (request.topic, request.sealed_by.0);
         let message = Arc::new(accepted(request, id, name, now));
         let expires_at_ms = now.ms() + message.remaining_ms;
         let waiting = Waiting {
@@ -171,6 +171,8 @@ fn accepted(request: Enqueue, id: MessageId, name: SubscriptionName, now: Now) -
         name,
         urgency: request.urgency,
         content: request.content,
+        key: request.key.map(Box::new),
+        sealed_by: request.sealed_by,
         accepted_at_ms: now.ms(),
         remaining_ms: u64::from(request.ttl.as_secs()) * 1_000,
     }

@@ -219,6 +219,7 @@ pub(super) struct Row {
     pub(super) name: SubscriptionName,
     pub(super) urgency: Urgency,
     pub(super) remaining_ms: u64,
+    pub(super) sealed_by: push_protocol::capability::KeyId,
 }
 
 impl Row {
@@ -229,8 +230,11 @@ impl Row {
             name: SubscriptionName(fields.array()?),
             urgency: Urgency::from_u8(fields.byte()?).ok_or(Unreadable)?,
             remaining_ms: six_of(fields.array()?),
+            sealed_by: {
+                let _size: [u8; 4] = fields.array()?;
+                push_protocol::capability::KeyId(fields.byte()?)
+            },
         };
-        let (_size, _sealed_by): ([u8; 4], u8) = (fields.array()?, fields.byte()?);
         Ok(row)
     }
 
@@ -246,6 +250,8 @@ impl Row {
             name: self.name,
             urgency: self.urgency,
             content: header.with(body),
+            key: None,
+            sealed_by: self.sealed_by,
             accepted_at_ms: self.id.number.0 / 1_000,
             remaining_ms: self.remaining_ms,
         })

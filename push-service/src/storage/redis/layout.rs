@@ -127,7 +127,7 @@ pub(super) fn enqueue_numbers(enqueue: &Enqueue, inline_bytes: u32) -> Vec<u8> {
     let mut packed = Vec::with_capacity(42);
     packed.extend(enqueue.ttl.as_secs().to_be_bytes());
     packed.push(enqueue.urgency as u8);
-    packed.push(enqueue.sealed_by);
+    packed.push(enqueue.sealed_by.0);
     packed.extend(body_bytes.to_be_bytes());
     packed.extend(messages.to_be_bytes());
     // Scripts count in doubles, which are exact up to 2^53.
@@ -147,7 +147,7 @@ pub(super) fn page_wanted(request: &PageRequest, most: usize) -> (Vec<u8>, Vec<u
     wanted.extend((request.bytes as u64).min(1 << 53).to_be_bytes());
     let (only, these): (u8, &[SubscriptionId]) = match &request.scope {
         Scope::AllBut(these) => (0, these),
-        Scope::Only(one) => (1, std::slice::from_ref(one)),
+        Scope::These(these) => (1, these),
     };
     wanted.push(only);
     (wanted, these.iter().flat_map(|id| id.0).collect())

@@ -81,6 +81,8 @@ fn message(enqueue: Enqueue, id: MessageId, name: SubscriptionName, accepted_at_
         name,
         urgency: enqueue.urgency,
         content: enqueue.content,
+        key: enqueue.key.map(Box::new),
+        sealed_by: enqueue.sealed_by,
         accepted_at_ms,
         remaining_ms: u64::from(enqueue.ttl.as_secs()) * 1_000,
     }

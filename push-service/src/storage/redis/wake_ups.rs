@@ -61,6 +61,7 @@ fn wake_up(kind: u8, fields: &mut Fields<'_>) -> Result<WakeUp, Unreadable> {
             let (subscription, name) = (SubscriptionId(fields.array()?), SubscriptionName(fields.array()?));
             let urgency = Urgency::from_u8(fields.byte()?).ok_or(Unreadable)?;
             let row = Row {
+                sealed_by: push_protocol::capability::KeyId(0),
                 id: MessageId { number, nonce },
                 subscription,
                 name,
@@ -74,6 +75,7 @@ fn wake_up(kind: u8, fields: &mut Fields<'_>) -> Result<WakeUp, Unreadable> {
             let nonce = fields.number()?;
             let (subscription, name) = (SubscriptionId(fields.array()?), SubscriptionName(fields.array()?));
             let row = Row {
+                sealed_by: push_protocol::capability::KeyId(0),
                 id: MessageId {
                     number: MessageNumber::START,
                     nonce,

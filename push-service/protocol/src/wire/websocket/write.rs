@@ -174,6 +174,8 @@ mod tests {
                 media_type: None,
                 body: Bytes::from_static(body),
             },
+            key: None,
+            sealed_by: crate::capability::KeyId(0),
             accepted_at_ms: 0,
             remaining_ms: 0,
         }

@@ -176,7 +176,9 @@ impl Rig {
                 media_type: None,
                 body: Bytes::copy_from_slice(body),
             },
-            sealed_by: 0,
+            key: None,
+            sealed_by: push_protocol::capability::KeyId(0),
+            receipts: None,
             budget: BUDGET,
             rate: None,
         };
