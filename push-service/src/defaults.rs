@@ -589,3 +589,32 @@ pub const RECEIPT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Receipts that one receipt subscription may be owed or keep waiting; beyond them a push that asks for another gets 429.
 /// Chosen: 35 bytes each, so that they take less than one queue of messages.
 pub const RECEIPTS_PER_SUBSCRIPTION: u32 = 10_000;
+
+/// User agents whose outboxes are hinted at and not looked into yet. Chosen: 16 bytes each; what doesn't fit is found by the
+/// next look at storage.
+pub const OUTBOXES_HINTED: usize = 16 * 1024;
+
+/// Outboxes that are carried at a time: each is three steps of storage, one after the other. Chosen.
+pub const RECEIPT_CARRIERS: usize = 32;
+
+/// How long nothing is hinted at before storage is asked what is owed. Chosen: how late a receipt may be whose node died.
+pub const RECEIPT_POLL: Duration = Duration::from_secs(10);
+
+/// The body of a request to subscribe: a JSON object with one key of 87 characters. Chosen: room for what may be added.
+pub const SUBSCRIBE_BODY_BYTES: usize = 1024;
+
+/// Pushed streams that one HTTP/2 connection has open at most, whatever its peer allows. Chosen: more than any window of
+/// messages, and a bound of what a place costs.
+pub const PROMISES: usize = 256;
+
+/// Monitors of one user agent that wait to join the others of their connection. Chosen: who is faster gets a new session.
+pub const MONITORS_ENTERING: usize = 16;
+
+/// Monitors that share a session; the oldest gives way. Chosen: a user agent monitors its set, or a few subscriptions.
+pub const MONITORS_PER_SESSION: usize = 64;
+
+/// Events that wait for a connection to take them. Chosen: a few, so that a window of messages isn't held twice.
+pub const EVENTS_BUFFERED: usize = 4;
+
+/// Silence after which a comment is sent to who monitors by Server-Sent Events. Chosen: nginx gives up after 60 s.
+pub const EVENTS_ALIVE_EVERY: Duration = SECOND.saturating_mul(25);

@@ -12,6 +12,7 @@ use push_protocol::vapid::PublicKey;
 use tokio::net::TcpListener;
 
 use super::banner::BannerFacts;
+use super::told::Told;
 use super::{Beside, Node, ServiceError};
 use crate::admin::Readiness;
 use crate::broker::{Broker, Policy};
@@ -35,7 +36,11 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     let metrics = Arc::new(Metrics::new());
     let registry = Registry::new();
     let reconciler = Reconciler::new(Arc::clone(&registry), config.cluster.reconcile);
-    let (storage, capabilities) = open(&config, Arc::clone(&reconciler) as Arc<dyn Announce>).await?;
+    let told = Arc::new(Told {
+        reconciler,
+        outboxes: Arc::default(),
+    });
+    let (storage, capabilities) = open(&config, Arc::clone(&told) as Arc<dyn Announce>).await?;
 
     let acceptor = acceptor(&config).await?;
     let http = bind(&config.listen.http, None)?;
@@ -62,7 +67,14 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         Arc::new(move |connection| channels.open(connection))
     };
     let handlers = Handlers {
-        resources: Resources::new(Arc::clone(&broker), &config.limits, Arc::clone(&metrics)),
+        resources: Resources::new(Arc::clone(&broker), &config.limits, Arc::clone(&metrics)).behind(
+            config
+                .security
+                .user_agent_secret
+                .as_ref()
+                .map(config::Secret::expose),
+        ),
+        channels: Arc::clone(&channels),
         open_channel,
         channel_path: ChannelPath::new(
             config
@@ -92,7 +104,7 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         beside: Beside::default(),
     };
     node.serve_admin(admin, &metrics);
-    node.run_beside(broker, reconciler, acceptor);
+    node.run_beside(broker, &told, acceptor);
     Ok(node)
 }
 
