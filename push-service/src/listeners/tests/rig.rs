@@ -48,7 +48,7 @@ impl Node {
         let path = service.subscribed(Dialect::Webpush, None).await;
         let (opened, channels) = mpsc::unbounded_channel();
         let handlers = Handlers {
-            channels: Rig::new().channels(),
+            channels: Rig::new().all_channels(),
             resources: service.resources,
             open_channel: Arc::new(move |channel| drop(opened.send(channel))),
             channel_path: ChannelPath::new(setting.secret),

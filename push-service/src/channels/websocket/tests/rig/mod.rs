@@ -116,7 +116,7 @@ impl Rig {
     }
 
     /// What the node's listeners hand connections to.
-    pub(crate) fn channels(&self) -> Arc<Channels> {
+    pub(crate) fn all_channels(&self) -> Arc<Channels> {
         Arc::clone(&self.channels)
     }
 
