@@ -12,8 +12,10 @@ use crate::resources::monitoring_over;
 /// How monitoring ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Finish {
-    /// A newer monitor has taken over, the node leaves, or what was asked for has been brought: come again or not.
+    /// A newer monitor has taken over, or the node leaves.
     Over,
+    /// What was asked for has been brought, or the time is over (R30-MON-12).
+    Through,
     /// What was monitored has ended, or never was (R30-EXP-2).
     Gone,
     /// Storage has trouble; nothing is lost.
@@ -26,6 +28,7 @@ impl Finish {
     pub(super) fn of(reason: CloseReason) -> Self {
         match reason {
             CloseReason::Unknown => Self::Gone,
+            CloseReason::CaughtUp => Self::Through,
             CloseReason::SlowReader | CloseReason::PongTimeout => Self::TooSlow,
             CloseReason::TryAgainLater | CloseReason::ServiceRestart => Self::Trouble,
             _ => Self::Over,
@@ -34,7 +37,8 @@ impl Finish {
 
     pub(super) fn closed(self) -> Closed {
         match self {
-            Self::Over => Closed::Left,
+            Self::Over => Closed::Displaced,
+            Self::Through => Closed::Left,
             Self::Gone => Closed::Ended,
             Self::Trouble => Closed::Storage,
             Self::TooSlow => Closed::SlowReader,
@@ -44,12 +48,12 @@ impl Finish {
     /// The status, and a sentence for whoever debugs the other end.
     pub(super) fn told(self, has_brought: bool) -> (StatusCode, &'static str) {
         match self {
-            // R30-MON-13 says so of wait=0; whatever else ends a request early ends it with 200.
-            Self::Over if has_brought => (
+            Self::Over => (
                 StatusCode::OK,
-                "Monitoring is over here; what waits stays stored.",
+                "Monitoring is over here; monitor again, what waits stays stored.",
             ),
-            Self::Over => (StatusCode::NO_CONTENT, "Nothing has come."),
+            Self::Through if has_brought => (StatusCode::OK, "This is all for now."),
+            Self::Through => (StatusCode::NO_CONTENT, "Nothing has come."),
             Self::Gone => (StatusCode::NOT_FOUND, "There is no such resource."),
             Self::Trouble => (
                 StatusCode::SERVICE_UNAVAILABLE,

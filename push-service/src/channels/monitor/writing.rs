@@ -50,7 +50,7 @@ impl MonitorTask {
                 );
             } else if monitor.until.is_some_and(|until| until <= now) && self.queue.is_empty() {
                 let over = self.monitors.remove(at);
-                dismiss(over, Finish::Over, &self.shared);
+                dismiss(over, Finish::Through, &self.shared);
             } else {
                 at += 1;
             }
