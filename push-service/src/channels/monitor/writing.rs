@@ -81,10 +81,10 @@ impl MonitorTask {
             is_free &= monitor.outlet.poll_idle(cx).is_ready();
         }
         let mut busy = false;
-        while let Some(message) = self.queue.front() {
-            let message = Arc::clone(message);
-            let Some(at) = self.monitor_of(&message) else {
-                // Whoever wanted it has left: it stays stored.
+        while let Some(offered) = self.queue.front() {
+            let (message, is_over) = (Arc::clone(&offered.message), offered.until < now);
+            let Some(at) = self.monitor_of(&message).filter(|_| !is_over) else {
+                // Its time is over, or whoever wanted it has left: then it stays stored.
                 self.queue.pop_front();
                 self.session.refused(message.id, now, &mut self.actions);
                 busy = true;
@@ -148,7 +148,13 @@ impl MonitorTask {
                 broker.offered(message);
             }
             Written::Known => self.session.acknowledge(vec![message.id], now, &mut self.actions),
-            Written::No => self.session.refused(message.id, now, &mut self.actions),
+            Written::No => {
+                // Its request is gone, or it takes pushes no more: whoever asks again is told.
+                self.session.refused(message.id, now, &mut self.actions);
+                let monitor = self.monitors.remove(at);
+                dismiss(monitor, Finish::Over, &self.shared);
+                self.want(now);
+            }
         }
     }
 }
