@@ -95,7 +95,7 @@ impl Storage for Embedded {
         &self,
         user_agent: UserAgentId,
         messages: &[MessageId],
-        _removal: Removal,
+        removal: Removal,
         confirm: Confirm,
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError> {
@@ -103,7 +103,7 @@ impl Storage for Embedded {
             Confirm::Durably => Answer::Durable,
             Confirm::Soon => Answer::AtOnce,
         };
-        let step = |state: &mut UserAgent, now| state.acknowledge(messages, by, now);
+        let step = |state: &mut UserAgent, now| state.acknowledge(messages, removal, by, now);
         self.step(user_agent, answer, step).await
     }
 
