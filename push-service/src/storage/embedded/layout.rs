@@ -117,6 +117,11 @@ pub(super) fn deadline_key(at_ms: u64, receipts: UserAgentId, place: MessageNumb
     key
 }
 
+/// The [`deadline_key`] of what is owed.
+pub(super) fn deadline_key_of(receipts: UserAgentId, expected: &Expectation) -> [u8; 33] {
+    deadline_key(expected.deadline_ms, receipts, expected.place)
+}
+
 /// What stands under a key that [`deadline_key`] made.
 pub(super) fn encode_deadline(expected: &Expectation) -> [u8; 24] {
     let mut value = [0; 24];
