@@ -181,6 +181,8 @@ pub(super) struct Ended {
     pub(super) seat: Option<Seat>,
     /// An outcome waits in the outbox.
     pub(super) owes: bool,
+    /// What left the window of whoever has the seat.
+    pub(super) removed: Vec<MessageId>,
 }
 
 pub(super) fn ended(answer: &[u8]) -> Result<Ended, Unreadable> {
@@ -188,10 +190,11 @@ pub(super) fn ended(answer: &[u8]) -> Result<Ended, Unreadable> {
     Ok(Ended {
         seat: seat_of(fields.array()?),
         owes: fields.byte()? != 0,
-        ending: match fields.0 {
-            [] => Ending::All,
-            id => Ending::One(SubscriptionId(id.try_into().map_err(|_| Unreadable)?)),
+        ending: match fields.byte()? {
+            0 => Ending::All,
+            _ => Ending::One(SubscriptionId(fields.array()?)),
         },
+        removed: ids(fields.0)?,
     })
 }
 

@@ -65,7 +65,7 @@ impl Scripts {
             // Asked again, it would say that there was no such subscription.
             unsubscribe: frees(
                 "unsubscribe",
-                &[RECORD, OUTBOX, EXPECTED, FORGET, TELL],
+                &[RECORD, INDEX, SOLE, OUTBOX, EXPECTED, FORGET, TELL],
                 include_str!("scripts/unsubscribe.lua"),
                 once,
             ),

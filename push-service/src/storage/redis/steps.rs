@@ -374,6 +374,7 @@ impl Redis {
                 Ending::One(id) => Some(id),
                 Ending::All => None,
             };
+            self.tell_removed(user_agent, seat, ended.removed);
             self.announce.announce(user_agent, seat, WakeUp::Ended(which));
         }
         Ok(Some(ended.ending))

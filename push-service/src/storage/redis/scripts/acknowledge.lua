@@ -65,10 +65,11 @@ for place, it in ipairs(found) do
         -- Of a message that was passed on, the outbox alone knows.
         local owed = redis.call('HGET', OUTBOX, nonce)
         local _, _, _, before, expires = struct.unpack(OWED, owed or struct.pack(OWED, 0, NOBODY, nonce, REPLACED, 0))
-        if before == WAITING and expires > now_ms then
+        if before == WAITING and expires <= now_ms then
+            owe(nonce, GIVEN_UP)
+        elseif before == WAITING then
             in_time = 1
             owe(nonce, fate)
-            removed[#removed + 1] = struct.pack('>I8', number) .. nonce
         end
     elseif entry and not is_removed[number] then
         local _, id, _, expires = struct.unpack(ENTRY, entry)
@@ -82,9 +83,9 @@ for place, it in ipairs(found) do
     there[place] = in_time + (owes and 2 or 0)
 end
 removed = table.concat(removed)
-if removed ~= '' then
+if removed ~= '' or asked then
     redis.call('HSET', RECORD, 'm', meta())
-    if seat ~= by and is_elsewhere() then
+    if removed ~= '' and seat ~= by and is_elsewhere() then
         tell('R', removed)
     end
 else

@@ -18,9 +18,5 @@ local is_new = redis.call('HEXISTS', EXPECTED, message) == 0
 if is_new and redis.call('HLEN', EXPECTED) + messages >= limit then
     return 'M'
 end
-redis.call('HSET', EXPECTED, message, url)
-redis.call('ZADD', DEADLINES, now_ms + within_ms, RECORD:sub(-32) .. message)
-for _, key in ipairs({ EXPECTED, DEADLINES }) do
-    keep(key, within_ms + OUTBOX_KEPT_MS)
-end
+put_expected(message, url, now_ms + within_ms)
 return 'E'

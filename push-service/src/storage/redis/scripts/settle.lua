@@ -20,8 +20,9 @@ local joined = 0
 for at = 1, #outcomes, OUTCOME_BYTES do
     local user_agent, number, nonce, fate = struct.unpack(OUTCOME, outcomes, at)
     local message = user_agent .. nonce
-    local url = redis.call('HGET', EXPECTED, message)
-    if url then
+    local expected = redis.call('HGET', EXPECTED, message)
+    if expected then
+        local url = expected:sub(1, 2)
         redis.call('HDEL', EXPECTED, message)
         redis.call('ZREM', DEADLINES, RECORD:sub(-32) .. message)
         if fate ~= REPLACED then

@@ -26,7 +26,12 @@ end
 local function put_owed(nonce, number, receipts, sub, fate, expires)
     redis.call('HSET', OUTBOX, nonce, struct.pack(OWED, number, receipts, sub, fate, expires))
     if fate ~= WAITING then
-        redis.call('ZADD', DUES, number == PASSING and now_us - PASSED or number - NUMBERED, nonce)
+        local place = number - NUMBERED
+        if number == PASSING then
+            local newest = redis.call('ZRANGE', DUES, '(0', -PASSED, 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')[2]
+            place = math.max(now_us - PASSED, newest and newest + 1 or -PASSED)
+        end
+        redis.call('ZADD', DUES, place, nonce)
         redis.call('ZADD', OWING, 0, RECORD:sub(-32))
         owes = true
     else
