@@ -50,7 +50,8 @@ impl Entry {
         let _size: [u8; 4] = fields.array()?;
         let expires_at_ms = six_of(fields.array()?);
         let sealed_by = fields.byte()?;
-        let topic = match fields.0 {
+        // A zero behind it asks for a receipt.
+        let topic = match fields.0.strip_suffix(&[0]).unwrap_or(fields.0) {
             [] => None,
             topic => {
                 let text = std::str::from_utf8(topic).map_err(|_| Unreadable)?;
@@ -75,9 +76,7 @@ impl Entry {
 
     /// With its content, as the enqueue script stored it.
     pub(super) fn with(self, stored: &[u8]) -> Result<PortableMessage, Unreadable> {
-        let mut fields = Fields(stored);
-        let header = fields.content_header()?;
-        let content = header.with(bytes::Bytes::copy_from_slice(fields.0));
+        let (_key, content) = layout::read_stored(&bytes::Bytes::copy_from_slice(stored))?;
         Ok(PortableMessage {
             id: self.id,
             subscription: self.subscription,
