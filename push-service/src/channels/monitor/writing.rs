@@ -105,9 +105,10 @@ impl MonitorTask {
         busy
     }
 
-    /// Whether nothing is left to be written.
+    /// Whether nothing is left to be written; of receipts, whether all have arrived, for only then they leave storage.
     pub(super) fn is_written(&self) -> bool {
-        self.queue.is_empty() && self.monitors.iter().all(|monitor| monitor.outlet.is_flushed())
+        let arrives = self.goods == Goods::Receipts;
+        self.queue.is_empty() && self.monitors.iter().all(|monitor| monitor.outlet.is_flushed(arrives))
     }
 
     /// The one that asked for exactly this subscription, or else for all.
@@ -168,9 +169,9 @@ impl Outlet {
         }
     }
 
-    fn is_flushed(&self) -> bool {
+    fn is_flushed(&self, arrived: bool) -> bool {
         match self {
-            Self::Push(pushes) => pushes.is_flushed(),
+            Self::Push(pushes) => pushes.is_flushed(arrived),
             Self::Events(_) => true,
         }
     }
