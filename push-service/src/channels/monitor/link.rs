@@ -234,7 +234,10 @@ mod tests {
         let link = link(1);
         let before = link.polling(Waker::noop());
         let asked = link.ask();
-        assert!(!link.polled(1, before, true), "asked while the connection was polled");
+        assert!(
+            !link.polled(1, before, true),
+            "asked while the connection was polled"
+        );
         let before = link.polling(Waker::noop());
         assert!(!link.polled(1, before, false), "something is held back");
         assert!(link.polled(1, before, true));
@@ -244,6 +247,9 @@ mod tests {
         assert!(link.confirmed() < asked);
         link.ponged();
         assert!(link.confirmed() >= asked && link.confirmed() < later);
-        assert!(link.polled(1, before, true), "the next goes out for what was asked since");
+        assert!(
+            link.polled(1, before, true),
+            "the next goes out for what was asked since"
+        );
     }
 }

@@ -108,7 +108,11 @@ impl MonitorTask {
     /// Whether nothing is left to be written; of receipts, whether all have arrived, for only then they leave storage.
     pub(super) fn is_written(&self) -> bool {
         let arrives = self.goods == Goods::Receipts;
-        self.queue.is_empty() && self.monitors.iter().all(|monitor| monitor.outlet.is_flushed(arrives))
+        self.queue.is_empty()
+            && self
+                .monitors
+                .iter()
+                .all(|monitor| monitor.outlet.is_flushed(arrives))
     }
 
     /// The one that asked for exactly this subscription, or else for all.
