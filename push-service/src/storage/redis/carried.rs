@@ -25,6 +25,8 @@ pub(super) fn portable(user_agent: UserAgentId, record: &Record) -> Portable {
         retained_until_ms: record.meta.retained_until_ms,
         subscriptions: record.subscriptions.iter().map(subscription).collect(),
         messages: Vec::new(),
+        outcomes: Vec::new(),
+        expected: Vec::new(),
     }
 }
 
@@ -83,6 +85,8 @@ impl Entry {
             accepted_at_ms: self.id.number.0 / 1_000,
             expires_at_ms: self.expires_at_ms,
             sealed_by: self.sealed_by,
+            key: None,
+            receipts: None,
             content,
         })
     }
