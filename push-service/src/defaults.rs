@@ -351,6 +351,11 @@ pub const TLS_READ_BYTES: usize = 32 * 1024;
 
 const _: () = assert!(TLS_READ_BYTES > TLS_RECORD_BYTES);
 
+/// How long one key seals session tickets, and for how long at least each ticket opens. Source: RFC 9325 §3.4 wants another
+/// key at least every week, RFC 8446 §4.6.1 no ticket older than that. Chosen: a user agent that was away for a night
+/// resumes, and what a stolen ticket key is good for ends with the next day.
+pub const TICKET_PERIOD: Duration = DAY;
+
 /// How long a self-signed certificate is valid. Source: Apple's systems accept no server certificate that is valid for
 /// longer than 825 days, even one that the user trusts.
 pub const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(825 * 24 * 60 * 60 - 2 * 24 * 60 * 60);

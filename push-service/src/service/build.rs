@@ -29,15 +29,19 @@ use crate::storage::memory::Memory;
 use crate::storage::redis::url::RedisUrl;
 use crate::storage::redis::{self, Redis};
 use crate::storage::{Announce, Storage, StorageError};
-use crate::tls::{Acceptor, CertificateSource};
+use crate::tls::{self, Acceptor, CertificateSource, TicketSecrets};
+
+/// What is derived from the sealing keys for TLS: all nodes have those, and so resume each other's sessions.
+const TICKETS: &[u8] = b"TLS session tickets";
 
 pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     let metrics = Arc::new(Metrics::new());
     let registry = Registry::new();
     let reconciler = Reconciler::new(Arc::clone(&registry), config.cluster.reconcile);
-    let (storage, capabilities) = open(&config, Arc::clone(&reconciler) as Arc<dyn Announce>).await?;
+    let (storage, keys) = open_with_keys(&config, Arc::clone(&reconciler) as Arc<dyn Announce>).await?;
+    let capabilities = admitted(&*storage, &keys).await?;
 
-    let acceptor = acceptor(&config).await?;
+    let acceptor = acceptor(&config, &keys).await?;
     let http = bind(&config.listen.http, None)?;
     let tls = bind(&config.listen.tls, acceptor.as_ref())?;
     let admin = bind_admin(&config.listen.admin).await?;
@@ -102,13 +106,19 @@ pub(super) async fn open(
     announce: Arc<dyn Announce>,
 ) -> Result<(Arc<dyn Storage>, Capabilities), ServiceError> {
     let (storage, keys) = open_with_keys(config, announce).await?;
-    let capabilities = Capabilities::new(&keys).map_err(|error| sentence("security.sealing_keys", &error))?;
+    let capabilities = admitted(&*storage, &keys).await?;
+    Ok((storage, capabilities))
+}
+
+/// What the keys can do, if storage admits them.
+async fn admitted(storage: &dyn Storage, keys: &[SealingKey]) -> Result<Capabilities, ServiceError> {
+    let capabilities = Capabilities::new(keys).map_err(|error| sentence("security.sealing_keys", &error))?;
     let fingerprints: Vec<_> = capabilities.fingerprints().collect();
     storage
         .admit_sealing_keys(&fingerprints)
         .await
         .map_err(|error| sentence("security.sealing_keys", &error))?;
-    Ok((storage, capabilities))
+    Ok(capabilities)
 }
 
 /// Storage, and all keys that seal and open here: the configured ones, and the store's own.
@@ -203,7 +213,7 @@ async fn open_embedded(
     opened.map_err(|error| sentence("storage.url", &error))
 }
 
-async fn acceptor(config: &Config) -> Result<Option<Acceptor>, ServiceError> {
+async fn acceptor(config: &Config, keys: &[SealingKey]) -> Result<Option<Acceptor>, ServiceError> {
     if config.listen.tls.is_empty() {
         return Ok(None);
     }
@@ -217,7 +227,10 @@ async fn acceptor(config: &Config) -> Result<Option<Acceptor>, ServiceError> {
             names: public_host(config).into_iter().collect(),
         },
     };
-    let made = tokio::task::spawn_blocking(move || Acceptor::new(source)).await;
+    let options = tls::Options {
+        tickets: TicketSecrets::new(keys.iter().map(|key| key.derive(TICKETS))),
+    };
+    let made = tokio::task::spawn_blocking(move || Acceptor::with(source, options)).await;
     let acceptor = made.map_err(|error| sentence("tls", &error))?;
     acceptor.map(Some).map_err(|error| sentence("tls", &error))
 }

@@ -1,7 +1,8 @@
 //! From an accepted socket to a TLS stream: what is offered, and with which certificate.
 //!
-//! TLS 1.2 and 1.3 with ring's ciphers, HTTP/2 and HTTP/1.1 by ALPN. Sessions are resumed by tickets, which the peer
-//! keeps; nothing is remembered here per session.
+//! TLS 1.3 and 1.2 with the suites that RFC 9325 recommends, HTTP/2 and HTTP/1.1 by ALPN. Sessions are resumed by tickets,
+//! which the peer keeps; nothing is remembered here per session. Neither renegotiation nor compression exists in rustls
+//! (RFC 9325 §3.3, §3.5), and early data, which could be replayed, is not taken.
 //!
 //! What it deliberately does not know: listeners, deadlines, and what is spoken inside.
 
@@ -10,18 +11,50 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedCipherSuite};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::certificates::Certificates;
-use super::{CertificateSource, TlsError, TlsStream};
+use super::tickets::Tickets;
+use super::{CertificateSource, TicketSecrets, TlsError, TlsStream};
 
 /// HTTP/2 (RFC 9113 §3.2) and HTTP/1.1, in the order of our preference.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// All suites that are spoken, in our order: forward secret and authenticated ones (RFC 9325 §4.2; TLS 1.3 has no others).
+/// None of them is one that HTTP/2 prohibits (RFC 9113 §9.2.2, appendix A).
+pub(super) const SUITES: [SupportedCipherSuite; 9] = [
+    ring::cipher_suite::TLS13_AES_128_GCM_SHA256,
+    ring::cipher_suite::TLS13_AES_256_GCM_SHA384,
+    ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    ring::cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    ring::cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ring::cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
+/// What can be said about an acceptor beside its certificate.
+#[derive(Debug)]
+pub struct Options {
+    /// From which the keys of session tickets are derived.
+    pub tickets: TicketSecrets,
+}
+
+/// Sessions are resumed by this process only.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tickets: TicketSecrets::of_this_process(),
+        }
+    }
+}
 
 /// Does the handshakes of a listener. A clone is another handle to the same certificate and ticket keys.
 #[derive(Clone)]
@@ -37,16 +70,28 @@ impl Acceptor {
     ///
     /// Whatever keeps the certificate from being used, in words for the operator.
     pub fn new(source: CertificateSource) -> Result<Self, TlsError> {
+        Self::with(source, Options::default())
+    }
+
+    /// The same, and says more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Acceptor::new`].
+    pub fn with(source: CertificateSource, options: Options) -> Result<Self, TlsError> {
         // Named here and never taken from the process: another library may have installed another one, or none.
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(CryptoProvider {
+            cipher_suites: SUITES.into(),
+            ..ring::default_provider()
+        });
         let certificates = Arc::new(Certificates::load(source, Arc::clone(&provider))?);
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(TlsError::Setup)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&certificates) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = ALPN.map(Vec::from).into();
-        config.ticketer = ring::Ticketer::new().map_err(TlsError::Setup)?;
+        config.ticketer = Arc::new(Tickets::new(options.tickets).map_err(TlsError::Setup)?);
         // One: a user agent comes back with one connection, and each more is bytes and time in every handshake.
         config.send_tls13_tickets = 1;
         config.session_storage = Arc::new(NoServerSessionStorage {});

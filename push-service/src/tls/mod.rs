@@ -9,7 +9,8 @@
 //! ```text
 //! Acceptor ──accept──► TlsStream    a socket and the rules of waking           stream
 //!    │                   └ Records  rustls, and the bytes nobody has taken yet  records
-//!    └ Certificates                 what is presented; reloaded when it changes certificates, self_signed
+//!    ├ Certificates                 what is presented; reloaded when it changes certificates, self_signed
+//!    └ Tickets                      sessions that any node resumes              tickets
 //! ```
 //!
 //! What it deliberately does not know: HTTP, WebSockets, which port it serves, and how long a handshake may take (the
@@ -23,8 +24,10 @@ mod self_signed;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
-pub use acceptor::Acceptor;
+pub use acceptor::{Acceptor, Options};
 pub use certificates::CertificateSource;
 pub use error::TlsError;
 pub use stream::TlsStream;
+pub use tickets::TicketSecrets;
