@@ -32,6 +32,7 @@ use self::routes::{Resource, Route};
 use crate::broker::{Broker, Refusal};
 use crate::config::Limits;
 use crate::metrics::Metrics;
+use crate::tls::acme::Challenges;
 
 /// Every public resource.
 pub struct Resources {
@@ -41,6 +42,7 @@ pub struct Resources {
     message_url: String,
     body_bytes: usize,
     body_within: Duration,
+    challenges: Option<Arc<Challenges>>,
 }
 
 impl Resources {
@@ -52,7 +54,14 @@ impl Resources {
             metrics,
             body_bytes: limits.body_bytes,
             body_within: limits.body_within,
+            challenges: None,
         }
+    }
+
+    /// Shows an ACME server what it looks for (RFC 8555 §8.3).
+    pub fn showing(mut self, challenges: Option<Arc<Challenges>>) -> Self {
+        self.challenges = challenges;
+        self
     }
 
     /// Answers a request. Reads no more of the body than it needs, and none of a body that is refused without it.
@@ -61,7 +70,7 @@ impl Resources {
         let route = routes::find(head.uri.path());
         let mut response = match route {
             Some(route) => self.answer_resource(route, head, body).await,
-            None => answer_elsewhere(head),
+            None => self.proof(head).unwrap_or_else(|| answer_elsewhere(head)),
         };
         let counted = counted::resource(route.map(|route| route.resource));
         self.metrics.request(counted, started.elapsed());
@@ -94,6 +103,12 @@ impl Resources {
             Resource::Message => self.cancel(token).await,
             Resource::Reserved => self.refuse(&Refusal::UnknownResource.into(), dialect),
         }
+    }
+
+    /// The page that an ACME server looks for, while there is one.
+    fn proof(&self, head: &Parts) -> Option<Response<Bytes>> {
+        let page = self.challenges.as_ref()?.page(head.uri.path())?;
+        (head.method == Method::GET).then(|| Response::new(Bytes::from(page)))
     }
 
     /// Tells a sender what is wrong, and counts it.

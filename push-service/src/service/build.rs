@@ -29,6 +29,7 @@ use crate::storage::memory::Memory;
 use crate::storage::redis::url::RedisUrl;
 use crate::storage::redis::{self, Redis};
 use crate::storage::{Announce, Storage, StorageError};
+use crate::tls::acme::{self, Renewer};
 use crate::tls::{self, Acceptor, CertificateSource, TicketSecrets};
 
 /// What is derived from the sealing keys for TLS: all nodes have those, and so resume each other's sessions.
@@ -41,7 +42,8 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     let (storage, keys) = open_with_keys(&config, Arc::clone(&reconciler) as Arc<dyn Announce>).await?;
     let capabilities = admitted(&*storage, &keys).await?;
 
-    let acceptor = acceptor(&config, &keys).await?;
+    let renewer = renewer(&config).await?;
+    let acceptor = acceptor(&config, &keys, renewer.as_ref()).await?;
     let http = bind(&config.listen.http, None)?;
     let tls = bind(&config.listen.tls, acceptor.as_ref())?;
     let admin = bind_admin(&config.listen.admin).await?;
@@ -66,7 +68,8 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         Arc::new(move |connection| channels.open(connection))
     };
     let handlers = Handlers {
-        resources: Resources::new(Arc::clone(&broker), &config.limits, Arc::clone(&metrics)),
+        resources: Resources::new(Arc::clone(&broker), &config.limits, Arc::clone(&metrics))
+            .showing(renewer.as_ref().map(Renewer::challenges)),
         open_channel,
         channel_path: ChannelPath::new(
             config
@@ -96,7 +99,7 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         beside: Beside::default(),
     };
     node.serve_admin(admin, &metrics);
-    node.run_beside(broker, reconciler, acceptor);
+    node.run_beside(broker, reconciler, acceptor, renewer);
     Ok(node)
 }
 
@@ -213,12 +216,43 @@ async fn open_embedded(
     opened.map_err(|error| sentence("storage.url", &error))
 }
 
-async fn acceptor(config: &Config, keys: &[SealingKey]) -> Result<Option<Acceptor>, ServiceError> {
+/// Who orders certificates, if any are to be ordered.
+async fn renewer(config: &Config) -> Result<Option<Renewer>, ServiceError> {
+    let acme = &config.tls.acme;
+    if acme.domains.is_empty() {
+        return Ok(None);
+    }
+    let settings = acme::Settings {
+        domains: acme
+            .domains
+            .iter()
+            .map(|domain| domain.as_str().to_owned())
+            .collect(),
+        challenge: acme.challenge,
+        contact: acme.contact.as_ref().map(|contact| contact.as_str().to_owned()),
+        directory: acme.directory.to_string(),
+        ca: acme.ca.clone(),
+        cache: acme
+            .cache
+            .clone()
+            .unwrap_or_else(|| data_directory(config).join("acme")),
+    };
+    let made = tokio::task::spawn_blocking(move || Renewer::new(settings)).await;
+    let renewer = made.map_err(|error| sentence("tls.acme", &error))?;
+    renewer.map(Some).map_err(|error| sentence("tls.acme", &error))
+}
+
+async fn acceptor(
+    config: &Config,
+    keys: &[SealingKey],
+    renewer: Option<&Renewer>,
+) -> Result<Option<Acceptor>, ServiceError> {
     if config.listen.tls.is_empty() {
         return Ok(None);
     }
-    let source = match (&config.tls.certificate, &config.tls.key) {
-        (Some(certificate), Some(key)) => CertificateSource::Files {
+    let source = match (&config.tls.certificate, &config.tls.key, renewer) {
+        (_, _, Some(renewer)) => renewer.source(),
+        (Some(certificate), Some(key), None) => CertificateSource::Files {
             certificate: certificate.clone(),
             key: key.clone(),
         },
@@ -229,6 +263,8 @@ async fn acceptor(config: &Config, keys: &[SealingKey]) -> Result<Option<Accepto
     };
     let options = tls::Options {
         tickets: TicketSecrets::new(keys.iter().map(|key| key.derive(TICKETS))),
+        directory: config.tls.directory.clone(),
+        challenges: renewer.map(Renewer::challenges),
     };
     let made = tokio::task::spawn_blocking(move || Acceptor::with(source, options)).await;
     let acceptor = made.map_err(|error| sentence("tls", &error))?;
@@ -304,7 +340,8 @@ fn facts(
         tls,
         admin,
         storage: config.storage.url.to_string(),
-        self_signed: config.tls.certificate.is_none() && !config.listen.tls.is_empty(),
+        self_signed: config.tls.self_signed && !config.listen.tls.is_empty(),
+        ordered: !config.tls.acme.domains.is_empty(),
         user_agent_secret: config.security.user_agent_secret.is_some(),
     })
 }

@@ -33,6 +33,7 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::storage::Storage;
 use crate::tls::Acceptor;
+use crate::tls::acme::Renewer;
 
 /// Why the service ended before it was told to: a sentence for the operator.
 #[derive(Debug)]
@@ -168,7 +169,13 @@ impl Node {
     }
 
     /// Starts what runs beside requests and channels.
-    fn run_beside(&mut self, broker: Arc<Broker>, reconciler: Arc<Reconciler>, acceptor: Option<Acceptor>) {
+    fn run_beside(
+        &mut self,
+        broker: Arc<Broker>,
+        reconciler: Arc<Reconciler>,
+        acceptor: Option<Acceptor>,
+        renewer: Option<Renewer>,
+    ) {
         let channels = Arc::clone(&self.channels);
         if self.storage.is_shared() {
             let broker = Arc::clone(&broker);
@@ -180,6 +187,12 @@ impl Node {
         self.beside
             .tasks
             .spawn(async move { broker.keep_expiring().await });
+        if let (Some(renewer), Some(acceptor)) = (renewer, &acceptor) {
+            let acceptor = acceptor.clone();
+            self.beside
+                .tasks
+                .spawn(async move { match renewer.keep_renewing(acceptor).await {} });
+        }
         if let Some(acceptor) = acceptor {
             self.beside
                 .tasks

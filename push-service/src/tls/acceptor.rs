@@ -8,6 +8,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedCipherSuite};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::acme::{ACME_TLS, Challenges};
 use super::certificates::Certificates;
 use super::tickets::Tickets;
 use super::{CertificateSource, TicketSecrets, TlsError, TlsStream};
@@ -45,13 +47,19 @@ pub(super) const SUITES: [SupportedCipherSuite; 9] = [
 pub struct Options {
     /// From which the keys of session tickets are derived.
     pub tickets: TicketSecrets,
+    /// A directory with further certificates, `NAME.pem` and `NAME.key`, for peers that ask for the hosts in them.
+    pub directory: Option<PathBuf>,
+    /// What an ACME server is shown that looks whether a host is ours.
+    pub challenges: Option<Arc<Challenges>>,
 }
 
-/// Sessions are resumed by this process only.
+/// Sessions are resumed by this process only, and the one certificate is for everybody.
 impl Default for Options {
     fn default() -> Self {
         Self {
             tickets: TicketSecrets::of_this_process(),
+            directory: None,
+            challenges: None,
         }
     }
 }
@@ -64,7 +72,7 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Reads the certificate, or makes a self-signed one. Blocks on the file system; meant for the start.
+    /// Reads the certificate, or makes a self-signed one; the same for every host. Blocks on the file system; meant for the start.
     ///
     /// # Errors
     ///
@@ -84,13 +92,20 @@ impl Acceptor {
             cipher_suites: SUITES.into(),
             ..ring::default_provider()
         });
-        let certificates = Arc::new(Certificates::load(source, Arc::clone(&provider))?);
+        let alpn = alpn(options.challenges.is_some());
+        let certificates = Certificates::load(
+            source,
+            options.directory,
+            options.challenges,
+            Arc::clone(&provider),
+        );
+        let certificates = Arc::new(certificates?);
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(TlsError::Setup)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&certificates) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = ALPN.map(Vec::from).into();
+        config.alpn_protocols = alpn;
         config.ticketer = Arc::new(Tickets::new(options.tickets).map_err(TlsError::Setup)?);
         // One: a user agent comes back with one connection, and each more is bytes and time in every handshake.
         config.send_tls13_tickets = 1;
@@ -107,13 +122,20 @@ impl Acceptor {
     /// # Errors
     ///
     /// [`io::ErrorKind::InvalidData`] when the peer does not speak TLS, or none that we do; it is told by an alert.
-    /// [`io::ErrorKind::UnexpectedEof`] when it leaves; otherwise what the socket says.
+    /// [`io::ErrorKind::UnexpectedEof`] when it leaves; otherwise what the socket says. A visit of an ACME server, which ends
+    /// with the handshake, is one too.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the connection, and nothing else.
     pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(&self, io: IO) -> io::Result<TlsStream<IO>> {
-        TlsStream::accept(io, Arc::clone(&self.config)).await
+        let mut stream = TlsStream::accept(io, Arc::clone(&self.config)).await?;
+        if stream.alpn_protocol() == Some(ACME_TLS) {
+            // The handshake was all of it: nothing may be exchanged afterwards (RFC 8737 §3).
+            let _ = stream.shutdown().await;
+            return Err(io::Error::other("an ACME server looked whether a host is ours"));
+        }
+        Ok(stream)
     }
 
     /// Looks at the certificate's files again; says whether it was replaced. Connections that are open keep the one
@@ -157,4 +179,10 @@ impl Acceptor {
             last_complaint = complaint;
         }
     }
+}
+
+/// What is offered by ALPN: what ACME servers speak only where they may come.
+fn alpn(acme: bool) -> Vec<Vec<u8>> {
+    let validation = acme.then(|| ACME_TLS.to_vec());
+    ALPN.into_iter().map(Vec::from).chain(validation).collect()
 }

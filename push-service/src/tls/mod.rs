@@ -9,7 +9,9 @@
 //! ```text
 //! Acceptor ──accept──► TlsStream    a socket and the rules of waking           stream
 //!    │                   └ Records  rustls, and the bytes nobody has taken yet  records
-//!    ├ Certificates                 what is presented; reloaded when it changes certificates, self_signed
+//!    ├ Certificates                 what is presented; reloaded when it changes certificates, named, self_signed
+//!    │   ▲
+//!    │  acme::Renewer               has it issued, and again before it ends    acme
 //!    └ Tickets                      sessions that any node resumes              tickets
 //! ```
 //!
@@ -17,14 +19,18 @@
 //! caller wraps [`Acceptor::accept`] in its deadline).
 
 mod acceptor;
+pub mod acme;
 mod certificates;
 mod error;
+mod files;
+mod named;
 mod records;
 mod self_signed;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod tickets;
+mod validity;
 
 pub use acceptor::{Acceptor, Options};
 pub use certificates::CertificateSource;

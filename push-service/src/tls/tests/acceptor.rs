@@ -61,7 +61,14 @@ async fn a_peer_that_comes_back_resumes_its_session() {
 /// A node with these secrets, and the certificate of the directory.
 fn node(directory: &Directory, secrets: &[u8]) -> Acceptor {
     let tickets = TicketSecrets::new(secrets.iter().map(|&secret| [secret; 32]));
-    Acceptor::with(directory.self_signed(), Options { tickets }).unwrap()
+    Acceptor::with(
+        directory.self_signed(),
+        Options {
+            tickets,
+            ..Options::default()
+        },
+    )
+    .unwrap()
 }
 
 /// How a peer is received that meets `first` and then `then`.
