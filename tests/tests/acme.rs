@@ -6,18 +6,27 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use push_tests::acme_server::{AcmeServer, needs_low_ports};
 use push_tests::application_server::Http;
+use push_tests::certificate::Certificate;
 use push_tests::node::Node;
 use push_tests::settings::Settings;
 use push_tests::within;
 use rcgen::{CertificateParams, KeyPair};
-use rustls::ClientConfig;
-use rustls_pki_types::ServerName;
+use rustls::crypto::ring::default_provider;
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 const HOSTS: [&str; 2] = ["push.example.test", "also-push.example.test"];
 
@@ -184,6 +193,77 @@ async fn a_host_that_is_not_found_is_told() {
     assert_eq!(node.ask_admin("/readyz").await.status, 200);
     let tls = SocketAddr::from((address, 443));
     assert!(!is_served(tls, HOSTS[0], server.trusted_by_client(&["http/1.1"])).await);
+}
+
+/// RFC 8555 §6.6: a server that has had enough of us is quoted, and left alone for as long as it asks.
+#[tokio::test]
+async fn a_server_that_limits_us_is_left_alone() {
+    let cache = TempDir::new().expect("a directory");
+    let settings = listening();
+    let shown = Certificate::make(settings.address(), cache.path());
+    let limits = TcpListener::bind((settings.address(), 0)).await.expect("a port");
+    let url = format!("https://{}", limits.local_addr().expect("an address"));
+    let settings = settings
+        .set("tls.acme.domains", HOSTS.to_vec())
+        .set("tls.acme.directory", format!("{url}/directory"))
+        .set("tls.acme.ca", shown.certificate.display().to_string());
+    let limiting = tokio::spawn(limit(limits, shown, url));
+    let node = Node::start(settings).await;
+    let told = node
+        .log()
+        .wait_for("no certificate was issued; trying again later, and the old one stays");
+    let told = within("the failure is told", told).await.expect("the node runs");
+    let error = told["error"].as_str().expect("a reason");
+    assert!(error.contains("too many new accounts today"), "{error}");
+    let wait = told["again_in_seconds"].as_u64().expect("a time");
+    assert!((7_200..9_000).contains(&wait), "{wait}");
+    assert!(
+        told["again_at"].as_str().is_some_and(|at| at.ends_with("GMT")),
+        "{told}"
+    );
+    limiting.abort();
+}
+
+/// An ACME server that makes no accounts.
+async fn limit(listener: TcpListener, shown: Certificate, url: String) {
+    let chain = vec![CertificateDer::from_pem_file(&shown.certificate).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_file(&shown.key).expect("a key");
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a certificate and its key");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let directory = json!({
+        "newNonce": format!("{url}/nonce"),
+        "newAccount": format!("{url}/account"),
+        "newOrder": format!("{url}/order"),
+    });
+    let problem = json!({
+        "type": "urn:ietf:params:acme:error:rateLimited",
+        "detail": "too many new accounts today",
+    });
+    loop {
+        let (socket, _) = listener.accept().await.expect("a connection");
+        let stream = acceptor.accept(socket).await.expect("a handshake");
+        let service = service_fn(|request: Request<Incoming>| {
+            let answer = Response::builder()
+                .header("replay-nonce", "once")
+                .header("content-type", "application/json");
+            std::future::ready(match request.uri().path() {
+                "/account" => answer
+                    .status(429)
+                    .header("retry-after", "7200")
+                    .body(problem.to_string()),
+                _ => answer.body(directory.to_string()),
+            })
+        });
+        // Who asks hangs up when it has its answer.
+        let _ = http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+    }
 }
 
 /// An ACME server that says nothing holds nobody up: the node serves, and leaves when it is told to.

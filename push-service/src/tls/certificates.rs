@@ -15,6 +15,7 @@
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -60,7 +61,12 @@ pub enum CertificateSource {
 enum Origin {
     Files(PemPair),
     SelfSigned(SelfSigned),
-    Issued { issued: PemPair, until_then: SelfSigned },
+    Issued {
+        issued: PemPair,
+        until_then: SelfSigned,
+        /// Whether the issued one was ever good: then nothing made here takes its place again.
+        seen: AtomicBool,
+    },
 }
 
 /// The certificates of a listener.
@@ -169,6 +175,7 @@ impl Origin {
             CertificateSource::Issued { file, names } => Self::Issued {
                 until_then: SelfSigned::new(file.parent().unwrap_or(Path::new(".")), &names)?,
                 issued: acme::pair(&file),
+                seen: AtomicBool::new(false),
             },
         })
     }
@@ -177,10 +184,17 @@ impl Origin {
         match self {
             Self::Files(files) => Ok(files),
             Self::SelfSigned(maker) => maker.ensure(provider, SystemTime::now()),
-            Self::Issued { issued, until_then } => match issued.read(provider) {
-                Ok(_) => Ok(issued),
-                Err(_) => until_then.ensure(provider, SystemTime::now()),
-            },
+            Self::Issued {
+                issued,
+                until_then,
+                seen,
+            } => {
+                let is_good = issued.read(provider).is_ok();
+                if seen.fetch_or(is_good, Ordering::Relaxed) || is_good {
+                    return Ok(issued);
+                }
+                until_then.ensure(provider, SystemTime::now())
+            }
         }
     }
 }

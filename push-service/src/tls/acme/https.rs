@@ -13,11 +13,11 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderValue, RETRY_AFTER};
 use http::uri::{PathAndQuery, Scheme};
-use http::{Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient, Problem};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -54,6 +54,7 @@ impl Https {
     }
 
     async fn exchange(self, request: Request<BodyWrapper<Bytes>>) -> Result<Response<Bytes>, Failure> {
+        let is_plain = request.method() != Method::POST;
         let asked = format!("{} {}", request.method(), request.uri());
         let answer = match timeout(ACME_REQUEST_WITHIN, self.send(request)).await {
             Ok(answer) => answer.map_err(|why| format!("{asked}: {why}"))?,
@@ -63,9 +64,14 @@ impl Https {
             *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = Some(patience);
         }
         let status = answer.status();
-        if (status.is_client_error() || status.is_server_error()) && !is_json(answer.headers()) {
-            // Of something in between, most likely: what is in it would only be refused as no JSON.
-            return Err(format!("{asked} is answered {status}").into());
+        let is_refusal = status.is_client_error() || status.is_server_error();
+        if is_refusal && (is_plain || !is_json(answer.headers())) {
+            // The library looks for refusals only in JSON, and only in answers to what it signed.
+            let said = serde_json::from_slice(answer.body()).map_or_else(
+                |_| String::new(),
+                |problem: Problem| format!(": {}", problem.detail.unwrap_or_default()),
+            );
+            return Err(format!("{asked} is answered {status}{said}").into());
         }
         Ok(answer)
     }

@@ -176,6 +176,8 @@ impl Renewer {
             server = self.settings.directory,
             "ordering a certificate; until the first one is there, a self-signed one is shown"
         );
+        // What was asked for in an order that came to an end is over.
+        self.https.take_patience();
         let orders = Orders {
             settings: &self.settings,
             store: &self.store,

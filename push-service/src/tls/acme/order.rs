@@ -106,16 +106,8 @@ impl Orders<'_> {
         order.finalize_csr(&request).await?;
         let chain = order.poll_certificate(&patience).await?;
         let domains = self.settings.domains.clone();
-        self.blocking(move |store| {
-            store.keep_certificate(&chain, &key.serialize_pem())?;
-            let is_good = store.validity(&domains).is_some();
-            is_good.then_some(()).ok_or_else(|| {
-                io::Error::other(
-                    "the certificate that was issued is not for the hosts and the key of the order",
-                )
-            })
-        })
-        .await
+        self.blocking(move |store| store.keep_certificate(&chain, &key.serialize_pem(), &domains))
+            .await
     }
 
     /// Shows a proof for each host of which the server wants one.

@@ -63,20 +63,27 @@ impl Store {
         let _ = fs::remove_file(&self.account);
     }
 
-    /// Keeps a certificate's chain and its key, both in PEM.
-    pub(super) fn keep_certificate(&self, chain: &str, key: &str) -> io::Result<()> {
-        self.replace(&self.certificate, &format!("{key}{chain}"))
+    /// Keeps a certificate's chain and its key, both in PEM, in the place of the one that was kept.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written, or is not for that key and all these hosts: the one that was kept stays.
+    pub(super) fn keep_certificate(&self, chain: &str, key: &str, domains: &[String]) -> io::Result<()> {
+        let arrived = self.certificate.with_extension("arrived");
+        self.replace(&arrived, &format!("{key}{chain}"))?;
+        if validity(&arrived, domains).is_none() {
+            // It would be written over anyway.
+            let _ = fs::remove_file(&arrived);
+            return Err(io::Error::other(
+                "the certificate that was issued is not for the key and the hosts of the order",
+            ));
+        }
+        fs::rename(&arrived, &self.certificate)
     }
 
     /// How long the certificate is valid; `None` if there is none that can be presented for all these hosts.
     pub(super) fn validity(&self, domains: &[String]) -> Option<Validity> {
-        let certificate = pair(&self.certificate).read(&default_provider()).ok()?;
-        let end = certificate.end_entity_cert().ok()?;
-        let parsed = ParsedCertificate::try_from(end).ok()?;
-        let is_for_all = domains.iter().all(|domain| {
-            ServerName::try_from(domain.as_str()).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok())
-        });
-        is_for_all.then(|| validity::of(end))?
+        validity(&self.certificate, domains)
     }
 
     fn replace(&self, file: &Path, text: &str) -> io::Result<()> {
@@ -85,6 +92,16 @@ impl Store {
         }
         files::replace(file, text, OWNER_ONLY)
     }
+}
+
+fn validity(file: &Path, domains: &[String]) -> Option<Validity> {
+    let certificate = pair(file).read(&default_provider()).ok()?;
+    let end = certificate.end_entity_cert().ok()?;
+    let parsed = ParsedCertificate::try_from(end).ok()?;
+    let is_for_all = domains.iter().all(|domain| {
+        ServerName::try_from(domain.as_str()).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok())
+    });
+    is_for_all.then(|| validity::of(end))?
 }
 
 /// Both halves of a certificate that is one file with its key.
@@ -110,15 +127,27 @@ mod tests {
         let hosts = ["push.example".to_owned(), "other.example".to_owned()];
         assert_eq!(store.validity(&hosts), None);
         let made = rcgen::generate_simple_self_signed(hosts.clone()).unwrap();
-        store
-            .keep_certificate(&made.cert.pem(), &made.signing_key.serialize_pem())
-            .unwrap();
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        store.keep_certificate(&chain, &key, &hosts).unwrap();
         let validity = store.validity(&hosts).unwrap();
         assert!(validity.lifetime() > Duration::ZERO);
         assert!(store.validity(&hosts[..1]).is_some());
         assert_eq!(store.validity(&["third.example".to_owned()]), None);
         let mode = fs::metadata(store.certificate()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, OWNER_ONLY);
+
+        // What is worse does not take its place.
+        let stranger = rcgen::generate_simple_self_signed(hosts.clone()).unwrap();
+        let third = ["third.example".to_owned()];
+        assert!(
+            store
+                .keep_certificate(&stranger.cert.pem(), &key, &hosts)
+                .is_err()
+        );
+        assert!(store.keep_certificate("", &key, &hosts).is_err());
+        assert!(store.keep_certificate(&chain, &key, &third).is_err());
+        assert_eq!(store.validity(&hosts), Some(validity));
+
         let other = Store::new(
             &directory.path().join("acme"),
             "https://staging.example/directory",

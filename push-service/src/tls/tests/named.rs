@@ -221,6 +221,12 @@ async fn a_self_signed_certificate_is_shown_until_one_is_issued() {
     fs::write(&file, both.concat()).unwrap();
     assert!(PrivateKeyDer::from_pem_file(&file).is_ok());
     assert!(acceptor.reload().unwrap());
+    assert_eq!(shown(&acceptor, "push.example", &[]).await, Some(issued.clone()));
+
+    fs::write(&file, &both[0]).unwrap();
+    assert!(acceptor.reload().is_err());
+    fs::remove_file(&file).unwrap();
+    assert!(acceptor.reload().is_err());
     assert_eq!(shown(&acceptor, "push.example", &[]).await, Some(issued));
 }
 
