@@ -44,13 +44,13 @@ fn listening() -> Settings {
 }
 
 /// The same, with certificates from `server`.
-fn ordering(settings: Settings, server: &AcmeServer, cache: &Path) -> Settings {
+fn ordering(settings: Settings, server: &AcmeServer, data: &Path) -> Settings {
     settings
         .set("tls.acme.domains", HOSTS.to_vec())
         .set("tls.acme.directory", server.url())
         .set("tls.acme.ca", server.authority().display().to_string())
         .set("tls.acme.contact", "admin@example.test")
-        .set("tls.acme.cache", cache.display().to_string())
+        .data_directory(data)
 }
 
 async fn has_issued(node: &Node) {
@@ -90,12 +90,12 @@ fn file(directory: &Path, prefix: &str) -> PathBuf {
 /// RFC 8555, by one challenge: a node without a certificate is ready and serves, has one issued for all its hosts, and keeps
 /// it where only its owner reads it; after a kill it presents it without another order.
 async fn a_certificate_comes(challenge: &str) {
-    let cache = TempDir::new().expect("a directory");
+    let data = TempDir::new().expect("a directory");
     let settings = listening();
     let address = settings.address();
     let server = AcmeServer::start(&HOSTS.map(|host| (host, address))).await;
     let mut node =
-        Node::start(ordering(settings, &server, cache.path()).set("tls.acme.challenge", challenge)).await;
+        Node::start(ordering(settings, &server, data.path()).set("tls.acme.challenge", challenge)).await;
     assert_eq!(node.ask_admin("/readyz").await.status, 200);
     has_issued(&node).await;
 
@@ -113,7 +113,7 @@ async fn a_certificate_comes(challenge: &str) {
         .expect("an answer");
     assert_eq!(page.status, 404);
     for kept in ["account-", "certificate-"] {
-        let mode = fs::metadata(file(cache.path(), kept))
+        let mode = fs::metadata(file(&data.path().join("acme"), kept))
             .expect("a file")
             .permissions()
             .mode();
@@ -139,23 +139,23 @@ async fn a_certificate_comes_by_http() {
 /// A certificate with less than a third of its life left is presented until there is a new one, which the same account gets.
 #[tokio::test]
 async fn a_certificate_is_renewed() {
-    let cache = TempDir::new().expect("a directory");
+    let data = TempDir::new().expect("a directory");
     let settings = listening();
     let address = settings.address();
     let server = AcmeServer::start(&HOSTS.map(|host| (host, address))).await;
-    let mut node = Node::start(ordering(settings, &server, cache.path())).await;
+    let mut node = Node::start(ordering(settings, &server, data.path())).await;
     has_issued(&node).await;
     node.kill().await;
 
-    let account = fs::read(file(cache.path(), "account-")).expect("an account");
-    let kept = file(cache.path(), "certificate-");
+    let account = fs::read(file(&data.path().join("acme"), "account-")).expect("an account");
+    let kept = file(&data.path().join("acme"), "certificate-");
     fs::write(&kept, old_certificate()).expect("the certificate is written");
     node.start_again().await;
     has_issued(&node).await;
     let tls = SocketAddr::from((address, 443));
     assert!(is_served(tls, HOSTS[1], server.trusted_by_client(&["http/1.1"])).await);
     assert_eq!(
-        fs::read(file(cache.path(), "account-")).expect("an account"),
+        fs::read(file(&data.path().join("acme"), "account-")).expect("an account"),
         account
     );
 }
@@ -176,12 +176,12 @@ fn old_certificate() -> String {
 /// same, with a certificate that nobody trusts.
 #[tokio::test]
 async fn a_host_that_is_not_found_is_told() {
-    let cache = TempDir::new().expect("a directory");
+    let data = TempDir::new().expect("a directory");
     let settings = listening();
     let address = settings.address();
     let elsewhere = Settings::new().address();
     let server = AcmeServer::start(&[(HOSTS[0], address), (HOSTS[1], elsewhere)]).await;
-    let node = Node::start(ordering(settings, &server, cache.path())).await;
+    let node = Node::start(ordering(settings, &server, data.path())).await;
     let told = node
         .log()
         .wait_for_line(&["no certificate was issued", "again_in_seconds"]);
@@ -198,9 +198,9 @@ async fn a_host_that_is_not_found_is_told() {
 /// RFC 8555 §6.6: a server that has had enough of us is quoted, and left alone for as long as it asks.
 #[tokio::test]
 async fn a_server_that_limits_us_is_left_alone() {
-    let cache = TempDir::new().expect("a directory");
+    let data = TempDir::new().expect("a directory");
     let settings = listening();
-    let shown = Certificate::make(settings.address(), cache.path());
+    let shown = Certificate::make(settings.address(), data.path());
     let limits = TcpListener::bind((settings.address(), 0)).await.expect("a port");
     let url = format!("https://{}", limits.local_addr().expect("an address"));
     let settings = settings
@@ -269,13 +269,13 @@ async fn limit(listener: TcpListener, shown: Certificate, url: String) {
 /// An ACME server that says nothing holds nobody up: the node serves, and leaves when it is told to.
 #[tokio::test]
 async fn an_order_under_way_does_not_hold_up_the_end() {
-    let cache = TempDir::new().expect("a directory");
+    let data = TempDir::new().expect("a directory");
     let settings = listening();
     let address = settings.address();
     let silent = TcpListener::bind((address, 0)).await.expect("a port");
     let server = AcmeServer::start(&[(HOSTS[0], address)]).await;
     let url = format!("https://{}/directory", silent.local_addr().expect("an address"));
-    let settings = ordering(settings, &server, cache.path()).set("tls.acme.directory", url);
+    let settings = ordering(settings, &server, data.path()).set("tls.acme.directory", url);
     let mut node = Node::start(settings).await;
     let asked = within("the server is asked", silent.accept())
         .await

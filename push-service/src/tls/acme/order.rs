@@ -7,7 +7,7 @@ use std::{error, fmt, io};
 
 use instant_acme::{
     Account, AccountCredentials, AuthorizationHandle, AuthorizationStatus, ChallengeType, Error, Identifier,
-    KeyAuthorization, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
+    KeyAuthorization, NewAccount, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
 };
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use tokio::task::spawn_blocking;
@@ -21,7 +21,10 @@ use crate::defaults::{ACME_ORDER_WITHIN, ACME_POLL_FIRST, ACME_POLL_GROWTH};
 /// The longest piece of a server's words that goes into the log.
 const WORDS: usize = 400;
 
-/// The type of the problem that a server has with an account that it does not know (RFC 8555 §6.7).
+/// What the types of problems begin with (RFC 8555 §6.7).
+const PROBLEMS: &str = "urn:ietf:params:acme:error:";
+
+/// The server does not know the account.
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
 /// Who orders what, and from whom.
@@ -134,7 +137,7 @@ impl Orders<'_> {
         match challenge.set_ready().await {
             Ok(()) => Ok(shown),
             // Some servers look at once.
-            Err(Error::Api(problem)) => Err(OrderError::NotProven {
+            Err(Error::Api(problem)) if is_of_a_look(&problem) => Err(OrderError::NotProven {
                 host,
                 why: problem.to_string(),
             }),
@@ -169,6 +172,15 @@ impl Orders<'_> {
             .and_then(|result| result)
             .map_err(OrderError::NotKept)
     }
+}
+
+/// Whether a problem is that a server looked for us and did not find what it wanted (RFC 8555 §6.7).
+fn is_of_a_look(problem: &Problem) -> bool {
+    let kind = problem
+        .r#type
+        .as_deref()
+        .and_then(|kind| kind.strip_prefix(PROBLEMS));
+    kind.is_some_and(|kind| ["connection", "dns", "incorrectResponse", "tls", "unauthorized"].contains(&kind))
 }
 
 fn of_server(kind: ChallengeKind) -> ChallengeType {
@@ -253,7 +265,10 @@ impl From<Error> for OrderError {
 
 /// Words of a server as they may stand in a log: no line breaks, and not endless.
 fn shown(text: &str) -> String {
-    text.chars()
+    // How the library begins whatever a server says.
+    let words = text.strip_prefix("API error: ").unwrap_or(text);
+    words
+        .chars()
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .take(WORDS)
         .collect()
