@@ -140,17 +140,15 @@ impl Renewer {
                 sleep(wait).await;
                 continue;
             }
-            match timeout(ACME_ORDER_WITHIN, self.order()).await {
-                Ok(Ok(())) => {
+            let ordered = timeout(ACME_ORDER_WITHIN, self.order()).await;
+            match ordered.unwrap_or(Err(OrderError::TooLong)) {
+                Ok(()) => {
                     failures = 0;
                     present(&acceptor).await;
                     // Also if it is due again at once, because clocks differ or it is good for minutes.
                     sleep(ACME_PAUSE_FIRST).await;
                 }
-                failed => {
-                    let error = failed.map_or(OrderError::TooLong, |failed| {
-                        failed.err().unwrap_or(OrderError::TooLong)
-                    });
+                Err(error) => {
                     let pause = pause(failures, luck(), self.https.take_patience());
                     complain(&error, pause);
                     failures += 1;
