@@ -120,6 +120,9 @@ impl Orders<'_> {
         while let Some(authorization) = authorizations.next().await {
             let authorization = authorization?;
             if authorization.status != AuthorizationStatus::Valid {
+                if proofs.len() == self.settings.domains.len() {
+                    return Err(Error::Str("the server wants more proofs than there are hosts").into());
+                }
                 proofs.push(self.prove_one(authorization).await?);
             }
         }
