@@ -185,6 +185,8 @@ fn notification() -> PushMessage {
             media_type: None,
             body: Bytes::from_static(BODY),
         },
+        key: None,
+        sealed_by: push_protocol::capability::KeyId(0),
         accepted_at_ms: 0,
         remaining_ms: 86_400_000,
     }

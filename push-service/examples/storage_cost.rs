@@ -158,6 +158,7 @@ fn subscribe(n: usize) -> Subscribe {
         key: None,
         seat: None,
         limit: 100,
+        only_known: false,
     }
 }
 
@@ -174,7 +175,9 @@ fn enqueue(n: usize, body: Bytes) -> Enqueue {
             media_type: None,
             body,
         },
-        sealed_by: 0,
+        key: None,
+        sealed_by: push_protocol::capability::KeyId(0),
+        receipts: None,
         budget: Budget {
             messages: 100_000,
             bytes: 1 << 40,

@@ -615,3 +615,58 @@ pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// The same elsewhere, in lines. Chosen: a log of an hour stays readable.
 pub const PROGRESS_LINE_EVERY: Duration = SECOND.saturating_mul(10);
+
+/// Receipts that one step of storage settles or clears: bounds a script's time, as pages are bounded. Chosen: PR-31.
+pub const RECEIPT_STEP: usize = 100;
+
+/// How long an overdue receipt is one node's to work on before another is given it too. Chosen: longer than two steps of a
+/// slow storage, shorter than anybody's patience.
+pub const RECEIPT_LEASE: Duration = Duration::from_secs(10);
+
+/// Overdue receipts that are one node's to work on at a time; further ones wait. Chosen: a second's work, in a megabyte.
+pub const RECEIPT_LEASES: usize = 10_000;
+
+/// Messages with TTL 0 that asked for a receipt and are remembered for one user agent until their acknowledgement would
+/// come too late; beyond them a message counts as given up at once. Chosen: as many as may be on the wire, [`IN_FLIGHT`].
+pub const PASSING_RECEIPTS: usize = 32;
+
+/// How much later than its message's expiry a receipt is asked after: the clocks of two primaries may differ by that
+/// much before a node is not ready (PR-30).
+pub const RECEIPT_GRACE: Duration = Duration::from_secs(30);
+
+/// How long a receipt waits for somebody to monitor its receipt subscription. Chosen: as long as an application server
+/// may be down over a holiday.
+pub const RECEIPT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Receipts that one receipt subscription may be owed or keep waiting; beyond them a push that asks for another gets 429.
+/// Chosen: 35 bytes each, so that they take less than one queue of messages.
+pub const RECEIPTS_PER_SUBSCRIPTION: u32 = 10_000;
+
+/// User agents whose outboxes are hinted at and not looked into yet. Chosen: 16 bytes each; what doesn't fit is found by the
+/// next look at storage.
+pub const OUTBOXES_HINTED: usize = 16 * 1024;
+
+/// Outboxes that are carried at a time: each is three steps of storage, one after the other. Chosen.
+pub const RECEIPT_CARRIERS: usize = 32;
+
+/// How long nothing is hinted at before storage is asked what is owed. Chosen: how late a receipt may be whose node died.
+pub const RECEIPT_POLL: Duration = Duration::from_secs(10);
+
+/// The body of a request to subscribe: a JSON object with one key of 87 characters. Chosen: room for what may be added.
+pub const SUBSCRIBE_BODY_BYTES: usize = 1024;
+
+/// Pushed streams that one HTTP/2 connection has open at most, whatever its peer allows. Chosen: more than any window of
+/// messages, and a bound of what a place costs.
+pub const PROMISES: usize = 256;
+
+/// Monitors of one user agent that wait to join the others of their connection. Chosen: who is faster gets a new session.
+pub const MONITORS_ENTERING: usize = 16;
+
+/// Monitors that share a session; the oldest gives way. Chosen: a user agent monitors its set, or a few subscriptions.
+pub const MONITORS_PER_SESSION: usize = 64;
+
+/// Events that wait for a connection to take them. Chosen: a few, so that a window of messages isn't held twice.
+pub const EVENTS_BUFFERED: usize = 4;
+
+/// Silence after which a comment is sent to who monitors by Server-Sent Events. Chosen: nginx gives up after 60 s.
+pub const EVENTS_ALIVE_EVERY: Duration = SECOND.saturating_mul(25);

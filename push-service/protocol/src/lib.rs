@@ -10,6 +10,7 @@
 //! - [`vapid`]: who sends (RFC 8292): parse, verify, sign. [`origin`]: for whom its tokens must be.
 //! - [`capability`]: resource URLs as sealed, unforgeable tokens.
 //! - [`message`], [`identifiers`], [`ttl`], [`urgency`], [`topic`]: the words of RFC 8030 as types.
+//! - [`receipt`]: what an application server is told of a message's end.
 //! - [`session`]: the state machines of a channel, what is offered when.
 //! - [`wire`]: how a session speaks on a WebSocket.
 
@@ -24,6 +25,7 @@ pub mod headers;
 pub mod identifiers;
 pub mod message;
 pub mod origin;
+pub mod receipt;
 pub mod session;
 pub mod topic;
 pub mod ttl;
@@ -35,6 +37,7 @@ pub use identifiers::{
     KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId, UserAgentIdentity,
 };
 pub use message::{Coding, Content, PushMessage};
+pub use receipt::{Fate, Receipt};
 pub use topic::Topic;
 pub use ttl::Ttl;
 pub use urgency::Urgency;

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::identifiers::{MessageId, SubscriptionId, SubscriptionName};
+use crate::capability::KeyId;
+use crate::identifiers::{KeyDigest, MessageId, SubscriptionId, SubscriptionName};
 use crate::urgency::Urgency;
 
 /// How the body of a push message is encrypted, with what the user agent needs beside the body to read it.
@@ -49,6 +50,11 @@ pub struct PushMessage {
     pub urgency: Urgency,
     /// What is in it.
     pub content: Content,
+    /// The application server that its subscription is restricted to, if its sender's URL said so: RFC 8030's user agents
+    /// are told the push resource of each message by the letter (§6.1), and the key is a part of that URL.
+    pub key: Option<Box<KeyDigest>>,
+    /// The sealing key under which its URLs stand, so that each has one spelling for as long as it waits.
+    pub sealed_by: KeyId,
     /// When it was accepted, in milliseconds since 1970.
     pub accepted_at_ms: u64,
     /// The remaining time to live when storage handed it out, in milliseconds; count it down by a monotonic clock.

@@ -177,6 +177,8 @@ labels! {
         WebSocket = "websocket",
         /// HTTP/2 server push.
         Http2 = "http2",
+        /// Server-Sent Events.
+        Events = "events",
         /// QUIC.
         Quic = "quic",
     }
@@ -195,6 +197,8 @@ labels! {
         SlowReader = "slow_reader",
         /// A newer channel of the same user agent took the seat.
         Displaced = "displaced",
+        /// What was monitored has ended, or never was.
+        Ended = "ended",
         /// It broke the protocol.
         Protocol = "protocol",
         /// It sent a frame or message larger than allowed.
@@ -239,6 +243,10 @@ labels! {
         Refresh = "refresh",
         /// Gives the seat up.
         Release = "release",
+        /// Looks whether something is known.
+        Inspect = "inspect",
+        /// Expects, settles or looks for receipts.
+        Receipt = "receipt",
         /// Removes messages.
         Acknowledge = "acknowledge",
         /// Drops what is due.

@@ -12,6 +12,7 @@ use push_protocol::vapid::PublicKey;
 use tokio::net::TcpListener;
 
 use super::banner::BannerFacts;
+use super::told::Told;
 use super::{Beside, Node, ServiceError};
 use crate::admin::Readiness;
 use crate::broker::{Broker, Policy};
@@ -39,7 +40,11 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     let metrics = Arc::new(Metrics::new());
     let registry = Registry::new();
     let reconciler = Reconciler::new(Arc::clone(&registry), config.cluster.reconcile);
-    let (storage, keys) = open_with_keys(&config, Arc::clone(&reconciler) as Arc<dyn Announce>).await?;
+    let told = Arc::new(Told {
+        reconciler,
+        outboxes: Arc::default(),
+    });
+    let (storage, keys) = open_with_keys(&config, Arc::clone(&told) as Arc<dyn Announce>).await?;
     let capabilities = admitted(&*storage, &keys).await?;
 
     let renewer = renewer(&config).await?;
@@ -69,7 +74,22 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     };
     let handlers = Handlers {
         resources: Resources::new(Arc::clone(&broker), &config.limits, Arc::clone(&metrics))
-            .showing(renewer.as_ref().map(Renewer::challenges)),
+            .showing(renewer.as_ref().map(Renewer::challenges))
+            .naming(
+                config
+                    .listen
+                    .alternative_services
+                    .as_ref()
+                    .map(|services| services.as_header().clone()),
+            )
+            .behind(
+                config
+                    .security
+                    .user_agent_secret
+                    .as_ref()
+                    .map(config::Secret::expose),
+            ),
+        channels: Arc::clone(&channels),
         open_channel,
         channel_path: ChannelPath::new(
             config
@@ -99,7 +119,7 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         beside: Beside::default(),
     };
     node.serve_admin(admin, &metrics);
-    node.run_beside(broker, reconciler, acceptor, renewer);
+    node.run_beside(broker, &told, acceptor, renewer);
     Ok(node)
 }
 

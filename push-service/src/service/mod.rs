@@ -10,6 +10,7 @@
 
 mod banner;
 mod build;
+mod told;
 pub mod transfer;
 
 use std::fmt;
@@ -23,10 +24,10 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::banner::BannerFacts;
+use self::told::Told;
 use crate::admin::{Admin, Readiness};
 use crate::broker::Broker;
 use crate::channels::Channels;
-use crate::cluster::Reconciler;
 use crate::config::{Config, Drain};
 use crate::defaults::{CERTIFICATE_CHECK, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
@@ -172,17 +173,21 @@ impl Node {
     fn run_beside(
         &mut self,
         broker: Arc<Broker>,
-        reconciler: Arc<Reconciler>,
+        told: &Told,
         acceptor: Option<Acceptor>,
         renewer: Option<Renewer>,
     ) {
         let channels = Arc::clone(&self.channels);
         if self.storage.is_shared() {
-            let broker = Arc::clone(&broker);
+            let (broker, reconciler) = (Arc::clone(&broker), Arc::clone(&told.reconciler));
             self.beside
                 .tasks
                 .spawn(async move { reconciler.run(&broker).await });
         }
+        let (carrier, outboxes) = (Arc::clone(&broker), Arc::clone(&told.outboxes));
+        self.beside
+            .tasks
+            .spawn(async move { carrier.keep_carrying(&outboxes).await });
         self.beside.tasks.spawn(async move { channels.keep_time().await });
         self.beside
             .tasks

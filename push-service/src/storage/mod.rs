@@ -21,6 +21,7 @@ pub mod clock;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod embedded;
+mod leases;
 pub mod memory;
 pub mod portable;
 mod queue;
@@ -31,10 +32,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub use portable::{Cursor, Exported, Imported, Portable};
+use push_protocol::capability::{Dialect, KeyId};
 pub use push_protocol::session::{Page, PageRequest, Scope, WakeUp};
 use push_protocol::{
-    Content, KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Ttl, Urgency,
-    UserAgentId,
+    Content, Fate, KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Ttl,
+    Urgency, UserAgentId,
 };
 
 /// Which session of which process takes delivery for a user agent.
@@ -52,6 +54,9 @@ pub struct Seat {
 pub trait Announce: Send + Sync + 'static {
     /// Hands a wake-up to the session that holds `seat`, if this process has it.
     fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp);
+
+    /// What became of messages of this user agent waits in its outbox, to be carried over (PR-25). A hint.
+    fn owes(&self, _user_agent: UserAgentId) {}
 
     /// Wake-ups of user agents in these buckets may have been lost: their sessions are compared with storage soon
     /// (PR-14). Only a storage that is shared loses any.
@@ -71,6 +76,16 @@ pub fn bucket(user_agent: UserAgentId) -> u16 {
     u16::from_be_bytes([user_agent.0[0], user_agent.0[1]]) >> 6
 }
 
+/// The number of a message with TTL 0 that a receipt was asked for. It is not stored and has no place in the queue; but
+/// for a while storage knows its id, so that an acknowledgement counts (PR-21). No stored message has so small a number.
+pub const PASSING_WITH_RECEIPT: MessageNumber = MessageNumber(1);
+
+/// The one subscription of a receipt subscription, which is a user agent to storage: its messages are receipts (PR-25).
+pub const RECEIPTS: SubscriptionId = SubscriptionId([0; 8]);
+
+/// The name of [`RECEIPTS`].
+pub const RECEIPTS_NAME: SubscriptionName = SubscriptionName([0; 16]);
+
 /// A subscription to be made, or to be found again by its name.
 #[derive(Clone, Debug)]
 pub struct Subscribe {
@@ -86,6 +101,9 @@ pub struct Subscribe {
     pub seat: Option<Seat>,
     /// How many subscriptions the user agent may have.
     pub limit: usize,
+    /// Only if the user agent is known: nothing is made for one who names a subscription set that has ended
+    /// (RFC 8030 §4.1).
+    pub only_known: bool,
 }
 
 /// What came of [`Storage::subscribe`].
@@ -97,6 +115,80 @@ pub enum Subscribed {
     Kept(SubscriptionId),
     /// The user agent has as many subscriptions as it may.
     TooMany,
+    /// [`Subscribe::only_known`] was asked of a user agent that a healthy store doesn't know.
+    UnknownUserAgent,
+}
+
+/// Which subscriptions end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// This one.
+    One(SubscriptionId),
+    /// All of the user agent's: its subscription set ends with them (RFC 8030 §7.3.1).
+    All,
+}
+
+/// A receipt that is owed to an application server, written down before its message is stored (PR-25).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Expected {
+    /// In whose queue the message will be.
+    pub user_agent: UserAgentId,
+    /// The random half of its id: the number is not given yet.
+    pub nonce: u64,
+    /// How the message's URL answers, which is also the receipt's.
+    pub dialect: Dialect,
+    /// Under which sealing key that URL stands.
+    pub sealed_by: KeyId,
+    /// After so long the message's user agent is asked what became of it: not before the message has expired.
+    pub within: Duration,
+    /// How many receipts may be owed and wait in all.
+    pub limit: u32,
+}
+
+/// What came of [`Storage::expect_receipt`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Expecting {
+    /// It is written down, durably.
+    Expected,
+    /// A healthy store knows no such receipt subscription.
+    NoReceiptSubscription,
+    /// As many as may be are owed or wait for whoever monitors.
+    TooMany,
+}
+
+/// What became of a message that a receipt was asked for: waits in its user agent's outbox until it is carried over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// To which receipt subscription.
+    pub receipts: UserAgentId,
+    /// In whose queue the message was.
+    pub user_agent: UserAgentId,
+    /// The message.
+    pub id: MessageId,
+    /// How it ended.
+    pub fate: Fate,
+}
+
+/// What a user agent's side knows of a message that a receipt is owed for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Traced {
+    /// Nothing: it was never stored, or its outcome was carried over and cleared.
+    Nothing,
+    /// It waits and has not expired.
+    Waiting,
+    /// It ended so. One that waits and has expired is given up.
+    Ended(Outcome),
+}
+
+/// A receipt that is owed for too long.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Overdue {
+    /// To which receipt subscription.
+    pub receipts: UserAgentId,
+    /// In whose queue the message was to be.
+    pub user_agent: UserAgentId,
+    /// The random half of its id.
+    pub nonce: u64,
 }
 
 /// A push message to be stored, or passed on if its TTL is 0.
@@ -116,8 +208,12 @@ pub struct Enqueue {
     pub topic: Option<Topic>,
     /// What is in it.
     pub content: Content,
-    /// The sealing key under which its message URLs stand, so that one message has one URL for as long as it waits.
-    pub sealed_by: u8,
+    /// The application server that its subscription is restricted to, if its push URL has to be told to the user agent.
+    pub key: Option<KeyDigest>,
+    /// The sealing key under which its URLs stand, so that one message has one URL for as long as it waits.
+    pub sealed_by: KeyId,
+    /// The receipt subscription that is told what becomes of it; there it's [`Expected`].
+    pub receipts: Option<UserAgentId>,
     /// The queue's budget.
     pub budget: Budget,
     /// How many messages a second the subscription may get.
@@ -158,7 +254,7 @@ pub enum Enqueued {
     },
     /// TTL 0: not stored. Whether a seat was told.
     Passed {
-        /// A number of 0, and the nonce.
+        /// The nonce, and a number of 0, or [`PASSING_WITH_RECEIPT`].
         id: MessageId,
         /// Whether a user agent was there to be told.
         seated: bool,
@@ -255,7 +351,7 @@ pub enum Confirm {
 pub struct Swept {
     /// Messages whose time to live was over.
     pub expired: usize,
-    /// Messages of ended subscriptions, and abandoned records.
+    /// Messages of ended subscriptions, abandoned records, and what nobody will ask of receipts any more.
     pub freed: usize,
 }
 
@@ -350,6 +446,7 @@ impl std::fmt::Display for StorageError {
 impl std::error::Error for StorageError {}
 
 /// Durable queues and subscriptions. See the module for what every step guarantees.
+#[allow(unused_variables)]
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// Makes a subscription, or finds the one of that name.
@@ -365,6 +462,21 @@ pub trait Storage: Send + Sync + 'static {
         user_agent: UserAgentId,
         name: SubscriptionName,
     ) -> Result<Option<SubscriptionId>, StorageError>;
+
+    /// Ends one subscription, or all and with them the user agent's record, and says whether anything ended. Its messages
+    /// are never delivered again and are freed in bounded steps. The holder of the seat is told.
+    async fn end(&self, user_agent: UserAgentId, ending: Ending) -> Result<bool, StorageError> {
+        Err(StorageError::Unavailable("not here yet".to_owned()))
+    }
+
+    /// Whether a healthy store knows this subscription of this user agent.
+    async fn has_subscription(
+        &self,
+        user_agent: UserAgentId,
+        subscription: SubscriptionId,
+    ) -> Result<bool, StorageError> {
+        Err(StorageError::Unavailable("not here yet".to_owned()))
+    }
 
     /// Accepts a push message: checks that its subscription is there, its rate, frees the message of its topic and
     /// expired ones, checks the budget and evicts by rule, numbers, stores, and tells the seat, all in one step.
@@ -411,6 +523,59 @@ pub trait Storage: Send + Sync + 'static {
         confirm: Confirm,
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError>;
+
+    /// Writes down that a receipt will be owed, durably, before the message is stored (PR-25). `receipts` is a receipt
+    /// subscription: a user agent with one subscription, whose messages are receipts.
+    async fn expect_receipt(
+        &self,
+        receipts: UserAgentId,
+        expected: Expected,
+    ) -> Result<Expecting, StorageError> {
+        Err(StorageError::Unavailable("not here yet".to_owned()))
+    }
+
+    /// Turns what is owed into receipts: for each outcome that is expected here, the expectation leaves and, unless its
+    /// message was replaced, a message with its [`Receipt`](push_protocol::Receipt) as body joins the queue, all in one step.
+    /// Of several outcomes of one message the first wins: what is not expected (any more) is passed over.
+    ///
+    /// Durable when it resolves; the holder of the seat is told then and not before (PR-1). At most
+    /// [`RECEIPT_STEP`](crate::defaults::RECEIPT_STEP) outcomes.
+    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
+        Err(StorageError::Unavailable("not here yet".to_owned()))
+    }
+
+    /// The outbox of a user agent, oldest first: what is in it is durable when this resolves. At most `limit`.
+    ///
+    /// The step that removes a message with [`Enqueue::receipts`] (acknowledge, replace, evict, expire, cancel, end) has put
+    /// its outcome there, whole or not at all. Messages of ended subscriptions do so when they are freed.
+    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError> {
+        Err(StorageError::Unavailable("not here yet".to_owned()))
+    }
+
+    /// Takes out of the outbox what was carried over. Need not be durable at once.
+    async fn clear_outcomes(
+        &self,
+        user_agent: UserAgentId,
+        messages: &[MessageId],
+    ) -> Result<(), StorageError> {
+        Err(StorageError::Unavailable("not here yet".to_owned()))
+    }
+
+    /// User agents whose outbox is not empty, at most `limit`: for what no hint told of.
+    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+        Err(StorageError::Unavailable("not here yet".to_owned()))
+    }
+
+    /// Receipts that are owed for longer than they were expected to take, at most `limit`. Each is given once in
+    /// [`RECEIPT_LEASE`](crate::defaults::RECEIPT_LEASE), so that nodes don't all work on the same ones.
+    async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
+        Err(StorageError::Unavailable("not here yet".to_owned()))
+    }
+
+    /// What a user agent's side knows of a message (PR-25).
+    async fn trace(&self, user_agent: UserAgentId, nonce: u64) -> Result<Traced, StorageError> {
+        Err(StorageError::Unavailable("not here yet".to_owned()))
+    }
 
     /// Drops up to `limit` of what is due: expired messages, messages of ended subscriptions, abandoned records. Fewer
     /// than `limit` in all means that nothing more is due. Costs in proportion to what is due, not to

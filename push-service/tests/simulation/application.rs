@@ -260,7 +260,9 @@ impl World {
                 media_type: None,
                 body: Bytes::from(vec![message as u8; size]),
             },
-            sealed_by: 0,
+            key: None,
+            sealed_by: push_protocol::capability::KeyId(0),
+            receipts: None,
             budget: self.weather.budget,
             rate: None,
         };

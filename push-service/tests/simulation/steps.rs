@@ -128,6 +128,7 @@ impl World {
             key: None,
             seat: Some(seat),
             limit: 100,
+            only_known: false,
         };
         let push_resource = match at_once(self.storage.subscribe(subscribe)) {
             Subscribed::Created(id) | Subscribed::Kept(id) => {

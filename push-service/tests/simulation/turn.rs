@@ -149,6 +149,7 @@ impl World {
                 Action::Ping => write_ping(&mut channel.out, None, b""),
                 Action::Unheard => {}
                 Action::Unacknowledged(count) => drop(channel.on_wire.drain(..count)),
+                Action::Ended(_) => {}
                 Action::Close(reason) => {
                     trace!(self, "channel {id} closes: {reason:?}");
                     write_close(&mut channel.out, None, close_code(reason), close_text(reason));

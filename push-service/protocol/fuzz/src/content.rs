@@ -130,6 +130,8 @@ fn arrives(content: Content) {
         name: SubscriptionName([4; 16]),
         urgency: Urgency::Normal,
         content,
+        key: None,
+        sealed_by: push_protocol::capability::KeyId(0),
         accepted_at_ms: 0,
         remaining_ms: 0,
     };

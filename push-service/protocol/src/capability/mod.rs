@@ -169,10 +169,8 @@ impl Capabilities {
         let sealer = &self.sealers[0];
         let ids = ids(capability.user_agent, capability.subscription);
         let (kind, token) = match (dialect, capability.key) {
-            (Dialect::Rfc8030, key) => {
-                let is_restricted = [u8::from(key.is_some())];
-                let digest = key.map_or([0; 32], |key| key.0);
-                let plaintext = join::<24, 33, 57>(ids, join(is_restricted, digest));
+            (Dialect::Rfc8030, _) => {
+                let plaintext = push_plaintext(capability);
                 (PushKind::Push, sealer.seal(Kind::Push, random, plaintext))
             }
             (Dialect::Webpush, None) => (PushKind::WpushV1, sealer.seal(Kind::WpushV1, random, ids)),
@@ -217,8 +215,7 @@ impl Capabilities {
     /// `key` is [`Capabilities::current`] when the message was accepted. If that key is gone, so is the old URL, and the
     /// current key seals a new one.
     pub fn seal_message(&self, kind: MessageKind, key: KeyId, capability: &MessageCapability) -> String {
-        let sealer = self.sealers.iter().find(|sealer| sealer.id == key);
-        let sealer = sealer.unwrap_or(&self.sealers[0]);
+        let sealer = self.sealer(key);
         let ids = join::<16, 16, 32>(capability.user_agent.0, capability.id.to_bytes());
         let plaintext = join::<32, 1, 33>(ids, [capability.dialect.to_byte()]);
         let kind = kind.sealed_as();
@@ -268,6 +265,51 @@ impl Capabilities {
     }
 }
 
+impl Capabilities {
+    /// Seals a receipt subscription's token: the same one for as long as the same key seals.
+    pub fn seal_receipts(&self, receipts: UserAgentId) -> String {
+        let sealer = &self.sealers[0];
+        sealer.seal(
+            Kind::Receipts,
+            sealer.name(Kind::Receipts, &receipts.0),
+            receipts.0,
+        )
+    }
+
+    /// Opens a receipt subscription's token. `None` for whatever was not sealed here as one.
+    pub fn open_receipts(&self, token: &str) -> Option<Opened<UserAgentId>> {
+        let (id, key) = open::<16>(&self.sealers, Kind::Receipts, token)?;
+        let capability = UserAgentId(id);
+        Some(Opened { capability, key })
+    }
+
+    /// Spells the token of an RFC 8030 push resource as [`Capabilities::seal_push`] did when the subscription was made:
+    /// of the same capability, visible bits and key there is one spelling. If the key is gone, so is that URL.
+    pub fn spell_push(&self, key: KeyId, capability: &PushCapability, visible: [u8; 16]) -> String {
+        self.sealer(key)
+            .seal(Kind::Push, visible, push_plaintext(capability))
+    }
+
+    /// The key of this id, or the one that seals now.
+    fn sealer(&self, key: KeyId) -> &Sealer {
+        let known = self.sealers.iter().find(|sealer| sealer.id == key);
+        known.unwrap_or(&self.sealers[0])
+    }
+
+    /// The id of a key in the list: see [`Opened::key`].
+    pub fn id_of(&self, key: usize) -> KeyId {
+        self.sealers.get(key).map_or(self.current(), |sealer| sealer.id)
+    }
+}
+
+/// What an RFC 8030 push resource's token holds.
+fn push_plaintext(capability: &PushCapability) -> [u8; 57] {
+    let is_restricted = [u8::from(capability.key.is_some())];
+    let digest = capability.key.map_or([0; 32], |key| key.0);
+    let ids = ids(capability.user_agent, capability.subscription);
+    join::<24, 33, 57>(ids, join(is_restricted, digest))
+}
+
 impl fmt::Debug for Capabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Capabilities({} keys)", self.sealers.len())
@@ -305,14 +347,16 @@ impl MessageKind {
 }
 
 impl Dialect {
-    fn to_byte(self) -> u8 {
+    /// One byte for tokens and storages.
+    pub fn to_byte(self) -> u8 {
         match self {
             Self::Rfc8030 => 0,
             Self::Webpush => 1,
         }
     }
 
-    fn from_byte(byte: u8) -> Option<Self> {
+    /// The reverse of [`Dialect::to_byte`].
+    pub fn from_byte(byte: u8) -> Option<Self> {
         [Self::Rfc8030, Self::Webpush]
             .into_iter()
             .find(|dialect| dialect.to_byte() == byte)

@@ -102,6 +102,7 @@ pub(super) enum Kind {
     Promise = 5,
     Subscription = 6,
     SubscriptionSet = 7,
+    Receipts = 8,
 }
 
 /// A sealing key at work.

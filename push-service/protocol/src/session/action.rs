@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::queue::{Page, PageRequest};
-use crate::identifiers::{MessageId, UserAgentId, UserAgentIdentity};
+use crate::identifiers::{MessageId, SubscriptionId, UserAgentId, UserAgentIdentity};
 use crate::message::PushMessage;
 
 /// The bounds of every session of a service.
@@ -66,6 +66,8 @@ pub enum Action {
     Ping,
     /// A message with TTL 0 passed unheard: the channel was not writable, or the filter refused it (PR-21).
     Unheard,
+    /// A subscription ended, or with `None` all of them: whoever monitors it is told (R30-EXP-2).
+    Ended(Option<SubscriptionId>),
     /// So many messages went unacknowledged for too long.
     Unacknowledged(usize),
     /// Say why and close. Nothing follows.
@@ -115,6 +117,10 @@ pub enum CloseReason {
     TooLarge,
     /// The user agent asks for answers faster than it may.
     TooManyRequests,
+    /// A monitor of somebody that a healthy store doesn't know (R30-MON-17).
+    Unknown,
+    /// Everything that waited was offered, and no more was asked for (R30-MON-12).
+    CaughtUp,
     /// The same user agent has a newer channel.
     Displaced,
     /// No answer to a ping.

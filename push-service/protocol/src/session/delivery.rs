@@ -11,6 +11,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::queue::{Page, PageRequest, Scope};
+use super::wanted::Wanted;
 use super::window::Window;
 use super::{Action, Limits, Moment};
 use crate::identifiers::{MessageId, MessageNumber, SubscriptionId};
@@ -23,7 +24,9 @@ pub(super) struct Delivery {
     pub(super) window: Window,
     /// Everything up to this number was offered, was refused by the filter, or is behind a lag.
     cursor: MessageNumber,
-    minimum: Urgency,
+    wanted: Wanted,
+    /// Each message is offered once, and nobody waits for its acknowledgement: the window holds nothing (PR-19).
+    once: bool,
     /// There may be something above the cursor that no wake-up will bring.
     behind: bool,
     /// Whose turn it is to be paged, so that neither the cursor nor the lags starve.
@@ -78,7 +81,8 @@ impl Delivery {
         Self {
             window: Window::new(limits.in_flight),
             cursor: MessageNumber::START,
-            minimum: Urgency::VeryLow,
+            wanted: Wanted::Everything(Urgency::VeryLow),
+            once: false,
             behind: false,
             lags_turn: false,
             paging: None,
@@ -94,7 +98,7 @@ impl Delivery {
     /// The head of the queue, which comes with the seat.
     pub(super) fn head(&mut self, limits: &Limits) -> PageRequest {
         self.paging = Paging::begin(PageOf::Cursor);
-        self.request(Scope::AllBut(Vec::new()), self.cursor, self.window.room(), limits)
+        self.request(self.wanted.scope(Vec::new()), self.cursor, self.room(), limits)
     }
 
     /// The user agent is new: its queue is empty.
@@ -102,10 +106,33 @@ impl Delivery {
         self.paging = None;
     }
 
-    /// Takes messages of this urgency and above from now on, those that waited below the old one included (PR-22).
-    pub(super) fn set_minimum(&mut self, minimum: Urgency) {
-        self.minimum = minimum;
+    /// Before anything is read: what to bring, and whether what waits is all that is asked for.
+    pub(super) fn begin(&mut self, wanted: Wanted, once: bool) {
+        self.wanted = wanted;
+        self.once = once;
+    }
+
+    /// Brings this from now on, what waited and was not wanted before included (PR-22).
+    pub(super) fn set_wanted(&mut self, wanted: Wanted) {
+        self.wanted = wanted;
         self.start_over();
+    }
+
+    /// Whether everything that waited was offered to one who asks for nothing else.
+    pub(super) fn is_through(&self) -> bool {
+        self.once && self.paging.is_none() && !self.behind
+    }
+
+    fn room(&self) -> usize {
+        if self.once { usize::MAX } else { self.window.room() }
+    }
+
+    fn room_for(&self, subscription: SubscriptionId) -> usize {
+        if self.once {
+            usize::MAX
+        } else {
+            self.window.room_for(subscription)
+        }
     }
 
     /// Something was announced that this session was not told.
@@ -141,8 +168,8 @@ impl Delivery {
         let (id, subscription) = (message.id, message.subscription);
         if id.number <= self.cursor {
             // A late hint, or a number that came again (PR-7). Reading once more costs little; missing a message would
-            // break the promise.
-            if !self.window.contains(id) {
+            // break the promise. Who asks once would be offered everything twice.
+            if !self.once && !self.window.contains(id) {
                 self.start_over();
             }
             return;
@@ -154,11 +181,11 @@ impl Delivery {
             self.behind = true;
             return;
         }
-        if message.urgency < self.minimum || self.lags(subscription) {
+        if !self.wanted.covers(subscription, message.urgency) || self.lags(subscription) {
             self.cursor = id.number;
             return;
         }
-        if !open || self.window.room() == 0 {
+        if !open || self.room() == 0 {
             self.behind = true;
             return;
         }
@@ -167,7 +194,7 @@ impl Delivery {
 
     /// A message passes by, now or never. It takes no place in the window.
     pub(super) fn passing(&self, message: Arc<PushMessage>, open: bool, out: &mut Vec<Action>) {
-        let heard = open && message.urgency >= self.minimum;
+        let heard = open && self.wanted.covers(message.subscription, message.urgency);
         out.push(if heard {
             Action::Offer(message)
         } else {
@@ -183,8 +210,8 @@ impl Delivery {
         let lag = self
             .lags
             .iter()
-            .position(|lag| self.window.room_for(lag.subscription) > 0);
-        let cursor = self.behind && self.window.room() > 0;
+            .position(|lag| self.room_for(lag.subscription) > 0);
+        let cursor = self.behind && self.room() > 0;
         match lag {
             Some(at) if self.lags_turn || !cursor => Some(self.page_of_lag(at, limits)),
             _ if cursor => Some(self.page_of_cursor(limits)),
@@ -197,7 +224,7 @@ impl Delivery {
         self.lags_turn = true;
         self.paging = Paging::begin(PageOf::Cursor);
         let except = self.lags.iter().map(|lag| lag.subscription).collect();
-        self.request(Scope::AllBut(except), self.cursor, self.window.room(), limits)
+        self.request(self.wanted.scope(except), self.cursor, self.room(), limits)
     }
 
     fn page_of_lag(&mut self, at: usize, limits: &Limits) -> PageRequest {
@@ -205,9 +232,9 @@ impl Delivery {
         self.lags_turn = false;
         self.paging = Paging::begin(PageOf::Lag(subscription));
         self.request(
-            Scope::Only(subscription),
+            Scope::These(vec![subscription]),
             cursor,
-            self.window.room_for(subscription),
+            self.room_for(subscription),
             limits,
         )
     }
@@ -217,7 +244,7 @@ impl Delivery {
         PageRequest {
             after,
             scope,
-            minimum: self.minimum,
+            minimum: self.wanted.minimum(),
             messages,
             bytes: limits.page_bytes,
         }
@@ -252,9 +279,10 @@ impl Delivery {
     fn cursor_paged(&mut self, page: Page, now: Moment, out: &mut Vec<Action>) {
         for message in page.messages {
             let id = message.id;
-            if self.window.contains(id) || self.lags(message.subscription) {
+            let is_wanted = self.wanted.covers(message.subscription, message.urgency);
+            if !is_wanted || self.window.contains(id) || self.lags(message.subscription) {
                 self.cursor = self.cursor.max(id.number);
-            } else if self.window.room() == 0 {
+            } else if self.room() == 0 {
                 self.behind = true;
                 return;
             } else {
@@ -270,11 +298,11 @@ impl Delivery {
             return;
         };
         for message in page.messages {
-            if self.window.room_for(subscription) == 0 {
+            if self.room_for(subscription) == 0 {
                 return;
             }
             self.lags[at].cursor = message.id.number;
-            if !self.window.contains(message.id) {
+            if self.wanted.covers(subscription, message.urgency) && !self.window.contains(message.id) {
                 self.offer(message, now, out);
             }
         }
@@ -294,7 +322,7 @@ impl Delivery {
     /// The message follows the cursor and there is room in the window; in its subscription's half there may be none.
     fn offer_or_lag(&mut self, message: Arc<PushMessage>, now: Moment, out: &mut Vec<Action>) {
         let (number, subscription) = (message.id.number, message.subscription);
-        if self.window.room_for(subscription) == 0 {
+        if self.room_for(subscription) == 0 {
             self.lags.push(Lag {
                 subscription,
                 cursor: MessageNumber(number.0 - 1),
@@ -306,7 +334,9 @@ impl Delivery {
     }
 
     fn offer(&mut self, message: Arc<PushMessage>, now: Moment, out: &mut Vec<Action>) {
-        self.window.offer(message.id, message.subscription, now);
+        if !self.once {
+            self.window.offer(message.id, message.subscription, now);
+        }
         out.push(Action::Offer(message));
     }
 

@@ -4,6 +4,7 @@
 //! storage, so that it can be run against its counterpart on a simulated network with virtual time.
 //!
 //! - [`Session`]: the service's end: what is offered, when, within which window.
+//! - [`Wanted`]: what of its queue the user agent asks for.
 //! - [`Window`]: the messages on the wire of one channel.
 //! - [`user_agent`]: the other end: when to connect, what to ask, which message the application sees and when it is
 //!   acknowledged.
@@ -16,6 +17,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 pub mod user_agent;
+mod wanted;
 mod window;
 
 use std::time::Duration;
@@ -23,6 +25,7 @@ use std::time::Duration;
 pub use action::{Action, AttachOutcome, CloseReason, Limits, PageOutcome};
 pub use queue::{Page, PageRequest, Scope, WakeUp};
 pub use service::Session;
+pub use wanted::{Interest, Wanted};
 pub use window::Window;
 
 /// A moment, in milliseconds of a clock that never goes back and whose start means nothing.

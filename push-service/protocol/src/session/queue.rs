@@ -25,6 +25,8 @@ pub enum WakeUp {
     /// The last number accepted, as storage has it: a session that has not come so far, or farther, has missed something
     /// (PR-14).
     Last(MessageNumber),
+    /// A subscription ended, or with `None` all of them, and the record with them.
+    Ended(Option<SubscriptionId>),
     /// Another session took the seat.
     Displaced,
 }
@@ -49,8 +51,8 @@ pub struct PageRequest {
 pub enum Scope {
     /// All but these.
     AllBut(Vec<SubscriptionId>),
-    /// This one.
-    Only(SubscriptionId),
+    /// These.
+    These(Vec<SubscriptionId>),
 }
 
 impl Scope {
@@ -58,7 +60,7 @@ impl Scope {
     pub fn covers(&self, subscription: SubscriptionId) -> bool {
         match self {
             Self::AllBut(these) => !these.contains(&subscription),
-            Self::Only(one) => *one == subscription,
+            Self::These(these) => these.contains(&subscription),
         }
     }
 }

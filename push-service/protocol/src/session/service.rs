@@ -5,6 +5,7 @@
 //!  AwaitingHello ─────────────────────────────► Live ──drain──► Draining ──┐
 //!        │  hello with an identity               ▲                         │ acknowledged, or 1 s
 //!        └──────────────► Attaching ─────────────┘                         ▼
+//!         a monitor ──────────┘
 //!        deadlines, errors, displacement, from any state ──────────────► Closed
 //! ```
 //!
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use super::delivery::Delivery;
 use super::queue::WakeUp;
-use super::{Action, AttachOutcome, CloseReason, Limits, Moment, PageOutcome};
+use super::{Action, AttachOutcome, CloseReason, Limits, Moment, PageOutcome, Wanted};
 use crate::identifiers::{MessageId, MessageNumber, UserAgentId, UserAgentIdentity};
 use crate::urgency::Urgency;
 
@@ -45,8 +46,8 @@ enum Phase {
         until: Moment,
     },
     Attaching {
-        known: UserAgentIdentity,
-        fresh: UserAgentIdentity,
+        /// How it said who it is; a monitor's URL says it.
+        greeting: Option<Greeting>,
         until: Moment,
     },
     Live,
@@ -56,7 +57,31 @@ enum Phase {
     Closed,
 }
 
+/// A hello that is to be answered.
+#[derive(Debug)]
+struct Greeting {
+    known: UserAgentIdentity,
+    /// For one who turns out to be unknown.
+    fresh: UserAgentIdentity,
+}
+
 impl Session {
+    /// A channel of somebody who monitors: whose it is and what it brings is known from the start. `once`: what waits, and
+    /// then the end ([`CloseReason::CaughtUp`]).
+    pub fn monitor(
+        user_agent: UserAgentId,
+        wanted: Wanted,
+        once: bool,
+        limits: Arc<Limits>,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) -> Self {
+        let mut session = Self::new(limits, now);
+        session.delivery.begin(wanted, once);
+        session.begin_attach(user_agent, None, now, out);
+        session
+    }
+
     /// A channel that was just opened.
     pub fn new(limits: Arc<Limits>, now: Moment) -> Self {
         Self {
@@ -125,12 +150,20 @@ impl Session {
         let Some(known) = identity else {
             return self.welcome_fresh(fresh, out);
         };
-        let user_agent = known.id();
+        self.begin_attach(known.id(), Some(Greeting { known, fresh }), now, out);
+    }
+
+    fn begin_attach(
+        &mut self,
+        user_agent: UserAgentId,
+        greeting: Option<Greeting>,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
         self.user_agent = Some(user_agent);
         self.recorded = true;
         self.phase = Phase::Attaching {
-            known,
-            fresh,
+            greeting,
             until: now.after(self.limits.attach_within),
         };
         out.push(Action::Attach {
@@ -141,21 +174,24 @@ impl Session {
 
     /// Storage's answer to [`Action::Attach`]: the welcome, with the head of the queue right behind it (WS-HEL-12).
     pub fn attached(&mut self, outcome: AttachOutcome, now: Moment, out: &mut Vec<Action>) {
-        let Phase::Attaching { known, fresh, .. } = std::mem::replace(&mut self.phase, Phase::Live) else {
+        let Phase::Attaching { greeting, .. } = std::mem::replace(&mut self.phase, Phase::Live) else {
             // Closed meanwhile: the driver gives the seat up again.
             self.phase = Phase::Closed;
             return;
         };
         match outcome {
             AttachOutcome::Known(page) => {
-                out.push(Action::Welcome {
-                    identity: known,
+                out.extend(greeting.map(|hello| Action::Welcome {
+                    identity: hello.known,
                     fresh: false,
-                });
+                }));
                 self.delivery.paged(page, now, out);
                 self.read_on(now, out);
             }
-            AttachOutcome::Unknown => self.welcome_fresh(fresh, out),
+            AttachOutcome::Unknown => match greeting {
+                Some(hello) => self.welcome_fresh(hello.fresh, out),
+                None => self.close(CloseReason::Unknown, out),
+            },
             AttachOutcome::Trouble => self.close(CloseReason::TryAgainLater, out),
         }
     }
@@ -214,7 +250,20 @@ impl Session {
 
     /// The user agent wants messages of this urgency and above (R30-URG-5 to R30-URG-7).
     pub fn set_minimum(&mut self, minimum: Urgency, now: Moment, out: &mut Vec<Action>) {
-        self.delivery.set_minimum(minimum);
+        self.set_wanted(Wanted::Everything(minimum), now, out);
+    }
+
+    /// The user agent wants something else from now on. What waited and is wanted now comes too (PR-22).
+    pub fn set_wanted(&mut self, wanted: Wanted, now: Moment, out: &mut Vec<Action>) {
+        self.delivery.set_wanted(wanted);
+        self.read_on(now, out);
+    }
+
+    /// The user agent refused a message, or its channel could not carry it: it stays stored, and is offered again on the
+    /// next one (PR-19, R30-H2-4).
+    pub fn refused(&mut self, message: MessageId, now: Moment, out: &mut Vec<Action>) {
+        self.delivery.left(message);
+        self.drained(out);
         self.read_on(now, out);
     }
 
@@ -232,6 +281,7 @@ impl Session {
             }
             WakeUp::ReadAgain => self.delivery.read_again(),
             WakeUp::Last(number) => self.delivery.compare(number),
+            WakeUp::Ended(which) => out.push(Action::Ended(which)),
             WakeUp::Displaced => return self.close(CloseReason::Displaced, out),
         }
         self.read_on(now, out);
@@ -387,5 +437,8 @@ impl Session {
         }
         self.page_from = None;
         out.extend(self.delivery.next_page(&self.limits).map(Action::Page));
+        if self.delivery.is_through() {
+            self.close(CloseReason::CaughtUp, out);
+        }
     }
 }

@@ -43,6 +43,8 @@ fn message(number: u64, subscription: u8, urgency: Urgency) -> Arc<PushMessage> 
             media_type: None,
             body: Bytes::new(),
         },
+        key: None,
+        sealed_by: crate::capability::KeyId(0),
         accepted_at_ms: 0,
         remaining_ms: 60_000,
     })
@@ -73,7 +75,7 @@ impl Queue {
             message.urgency >= request.minimum
                 && match &request.scope {
                     Scope::AllBut(except) => !except.contains(&message.subscription),
-                    Scope::Only(one) => message.subscription == *one,
+                    Scope::These(these) => these.contains(&message.subscription),
                 }
         };
         let above = self
@@ -713,6 +715,7 @@ impl Scenario {
     fn perform(&mut self) {
         for action in std::mem::take(&mut self.out) {
             match action {
+                Action::Ended(_) => {}
                 Action::Offer(message) => {
                     assert!(
                         self.queue.messages.contains_key(&message.id.number),

@@ -7,8 +7,9 @@ use futures_util::future::BoxFuture;
 use push_protocol::session::{CloseReason, Moment};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::WebSocketChannel;
 use super::scratch::Scratch;
-use super::{WebSocketChannel, poll_slot};
+use crate::channels::poll_slot;
 use crate::defaults::CLOSE_WITHIN;
 use crate::metrics::Closed;
 
@@ -96,6 +97,8 @@ pub(super) fn closed_for(reason: CloseReason) -> Closed {
         | CloseReason::NotUtf8 => Closed::Protocol,
         CloseReason::TooLarge => Closed::TooLarge,
         CloseReason::TooManyRequests => Closed::PingFlood,
+        CloseReason::Unknown => Closed::Ended,
+        CloseReason::CaughtUp => Closed::Left,
         CloseReason::Displaced => Closed::Displaced,
         CloseReason::PongTimeout => Closed::PongTimeout,
         CloseReason::SlowReader => Closed::SlowReader,

@@ -157,7 +157,7 @@ fn draw_enqueue(dice: &mut Dice, agent: u8, n: u8) -> Enqueue {
 
 fn draw_page(dice: &mut Dice, agent: u8) -> PageRequest {
     let scope = match dice.below(3) {
-        0 => Scope::Only(dice.some_subscription(agent)),
+        0 => Scope::These(vec![dice.some_subscription(agent)]),
         1 => Scope::AllBut(vec![dice.some_subscription(agent)]),
         _ => Scope::AllBut(Vec::new()),
     };

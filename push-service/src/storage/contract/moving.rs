@@ -75,7 +75,7 @@ async fn fill(rig: &Rig) -> Vec<MessageId> {
         urgency: Urgency::High,
         topic: topic("news"),
         ttl: Ttl::from_secs(60),
-        sealed_by: 77,
+        sealed_by: push_protocol::capability::KeyId(77),
         ..enqueue(1, 2, b"second")
     };
     ids.push(rig.stored(urgent).await);

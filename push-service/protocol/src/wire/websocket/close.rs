@@ -7,7 +7,8 @@ use crate::wire::frame::FrameError;
 /// (WS-CLS-1); 4774, which would keep it away, is never sent.
 pub fn close_code(reason: CloseReason) -> u16 {
     match reason {
-        CloseReason::GoingAway => 1001,
+        // The last two end monitors, and are never said on a WebSocket.
+        CloseReason::GoingAway | CloseReason::Unknown | CloseReason::CaughtUp => 1001,
         CloseReason::Protocol(_) => 1002,
         CloseReason::Binary => 1003,
         CloseReason::NotUtf8 => 1007,
@@ -28,6 +29,8 @@ pub fn close_code(reason: CloseReason) -> u16 {
 pub fn close_text(reason: CloseReason) -> &'static str {
     match reason {
         CloseReason::GoingAway => "this node is leaving: connect again",
+        CloseReason::Unknown => "there is no such user agent",
+        CloseReason::CaughtUp => "nothing more waits",
         CloseReason::Protocol(what) | CloseReason::Malformed(what) => what,
         CloseReason::Binary => "messages are text: JSON objects",
         CloseReason::NotUtf8 => "a text message is not UTF-8",

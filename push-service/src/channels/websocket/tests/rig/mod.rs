@@ -115,6 +115,11 @@ impl Rig {
         }
     }
 
+    /// What the node's listeners hand connections to.
+    pub(crate) fn all_channels(&self) -> Arc<Channels> {
+        Arc::clone(&self.channels)
+    }
+
     /// Compares sessions with storage from now on.
     pub(crate) fn reconcile(&mut self) {
         let (reconciler, broker) = (Arc::clone(&self.reconciler), Arc::clone(&self.channels.broker));
@@ -176,7 +181,9 @@ impl Rig {
                 media_type: None,
                 body: Bytes::copy_from_slice(body),
             },
-            sealed_by: 0,
+            key: None,
+            sealed_by: push_protocol::capability::KeyId(0),
+            receipts: None,
             budget: BUDGET,
             rate: None,
         };
