@@ -73,9 +73,9 @@ pub const SUBSCRIPTIONS: usize = 10_000;
 /// Characters of a subscription's label. Chosen: room for any name that people give, and short enough for a file's name.
 pub const LABEL_CHARACTERS: usize = 64;
 
-/// Bytes of `state.json` that are read. Chosen: [`SUBSCRIPTIONS`] of the largest kind take 4,800 bytes each, two push
-/// resources and a label in which every byte is escaped; so a larger file is none of ours.
-pub const STATE_BYTES: u64 = 48 << 20;
+/// Bytes of `state.json` that are read. Chosen: [`SUBSCRIPTIONS`] of the largest kind take 6,900 bytes each, three URLs
+/// and a label in which every byte is escaped; so a larger file is none of ours.
+pub const STATE_BYTES: u64 = 72 << 20;
 
 /// Records in `messages.log`, of 32 bytes each, before it is written anew with those that still count. Chosen: 2 MiB; eight
 /// times what can still count (4,096 messages done and 4,096 tried), so that writing it anew costs a message next to nothing.

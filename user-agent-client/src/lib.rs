@@ -102,7 +102,7 @@ pub mod tls;
 pub mod user_agent;
 
 pub use message::Message;
-pub use server_url::ServerUrl;
+pub use server_url::{ServerUrl, Transport};
 pub use state::State;
 pub use subscription::Subscription;
 pub use tls::Trust;

@@ -78,7 +78,10 @@ impl Failure {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let exit = match error {
-            StateError::BadLabel | StateError::LabelInUse(_) | StateError::OtherService(_) => Exit::Usage,
+            StateError::BadLabel
+            | StateError::LabelInUse(_)
+            | StateError::OtherService(_)
+            | StateError::OtherTransport(_) => Exit::Usage,
             StateError::TooManySubscriptions | StateError::NotPrepared(_) | StateError::NoRandomness => {
                 Exit::Failed
             }
