@@ -106,6 +106,39 @@ pub const UPGRADE_HEAD_BYTES: usize = 16 * 1024;
 /// Header fields of that answer. Chosen: several times what a service and two proxies in front of it add.
 pub const UPGRADE_HEADERS: usize = 64;
 
+/// Pushed streams that a service may have open at once over HTTP/2: messages that are on their way. Chosen: a window of our
+/// service, so that neither holds up the other.
+pub const PUSHED_STREAMS: u32 = 32;
+
+/// The longest body of a message over HTTP/2, and what a service may send of it before we have read any. In bytes. Chosen:
+/// three times what a service takes; [`PUSHED_STREAMS`] of them are what a service can make us hold.
+pub const PUSHED_BYTES: usize = 16 * 1024;
+
+/// Header fields of an answer over HTTP/2. In bytes, as RFC 9113 §6.5.2 counts them. Chosen: the longest URLs three times,
+/// and what proxies add.
+pub const HTTP2_HEAD_BYTES: u32 = 8 * 1024;
+
+/// How long a pushed stream may take before the channel counts as broken. Chosen: after as long a service takes the message
+/// out of its window (PR-17), and half a megabyte comes over any network that is worth its name.
+pub const PUSHED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Acknowledgements over HTTP/2 that are under way. Chosen: an acknowledgement each of half a window, with one answer
+/// awaited for as many others.
+pub const ACKNOWLEDGEMENTS: usize = 16;
+
+/// Acknowledgements that wait for those; then nothing more is taken until some are answered. Chosen: several times what may
+/// be held, so that it is met only by a service that doesn't answer.
+pub const ACKNOWLEDGEMENTS_WAITING: usize = 1_024;
+
+/// How often an acknowledgement is sent that the service can't take. What it still doesn't take comes again, and is known.
+pub const ACKNOWLEDGED_TIMES: u32 = 3;
+
+/// The wait before the next time, unless the service says when. Chosen: what a restarted storage needs.
+pub const ACKNOWLEDGE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Redirections of a request for a subscription that are followed (R30-LB-1). Chosen: a load balancer needs one.
+pub const REDIRECTIONS: usize = 4;
+
 /// The longest `Retry-After` that is believed. Chosen: a service that wants nobody for longer than a day made a mistake.
 pub const RETRY_AFTER_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 

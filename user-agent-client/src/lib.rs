@@ -91,6 +91,7 @@ pub mod application_server;
 pub mod channel;
 pub mod declarative;
 pub mod defaults;
+pub mod http2;
 pub mod message;
 pub mod network;
 mod queue;
