@@ -348,9 +348,11 @@ impl Channel {
                 Poll::Ready(Incoming::Forgotten)
             }
             MonitorEnd::Over(ended) => {
-                if let End::Open = self.end {
-                    self.end = End::Parting(ended);
-                }
+                // It says more than that the connection ended with it.
+                self.end = match self.end {
+                    End::Broken(_) => End::Broken(ended),
+                    End::Open | End::Parting(_) | End::Over(_) => End::Parting(ended),
+                };
                 Poll::Pending
             }
         }
