@@ -26,7 +26,7 @@ mod pushes;
 mod requests;
 mod subscribe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::future::poll_fn;
