@@ -196,6 +196,24 @@ pub const ANSWER_BODY_BYTES: usize = 16 * 1024;
 /// Characters of a service's explanation that are shown. Chosen: two lines of a terminal.
 pub const REASON_CHARACTERS: usize = 200;
 
+/// A line that tells of a receipt. In bytes. Chosen: four times the longest URL of ours.
+pub const RECEIPT_BYTES: usize = 4 * 1024;
+
+/// The wait before receipts are listened to again, after the stream of them broke or the service was in trouble; it doubles
+/// with each failure, up to [`RECEIPTS_AGAIN_MOST`]. Chosen: as for a user agent that lost its channel.
+pub const RECEIPTS_AGAIN_AFTER: Duration = SECOND;
+
+/// Its most. Chosen: whoever waits for a receipt sits in front of it.
+pub const RECEIPTS_AGAIN_MOST: Duration = SECOND.saturating_mul(60);
+
+/// The silence after which receipts are listened to anew: the connection may be gone without a word. Chosen: what address
+/// translators forget idle connections after; no receipt gets lost by it, because the service keeps them.
+pub const RECEIPTS_SILENCE: Duration = SECOND.saturating_mul(300);
+
+/// How long a receipt may come after the end of the message's time. Chosen: what a service may take to look what has
+/// expired.
+pub const RECEIPT_GRACE: Duration = SECOND.saturating_mul(60);
+
 /// How long a token is good. RFC 8292 §2 allows 24 hours; half of them leave room for a clock that is wrong.
 pub const TOKEN_LASTS_SECS: u64 = 12 * 3600;
 

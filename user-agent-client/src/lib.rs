@@ -92,6 +92,7 @@ pub mod channel;
 pub mod declarative;
 pub mod defaults;
 pub mod http2;
+mod links;
 pub mod message;
 pub mod network;
 mod queue;

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use user_agent_client::application_server::SendError;
 use user_agent_client::application_server::key_file::KeyFileError;
+use user_agent_client::application_server::{ReceiptError, SendError};
 use user_agent_client::server_url::ServerUrlError;
 use user_agent_client::state::StateError;
 use user_agent_client::tls::TrustError;
@@ -32,6 +32,8 @@ pub(super) enum Exit {
     OutputClosed = 7,
     /// A signal ended it before it was done.
     Interrupted = 8,
+    /// `send --receipt`: the push service gave the message up.
+    GivenUp = 9,
 }
 
 /// What the help says of them.
@@ -45,7 +47,8 @@ Exit codes:
   5  send: the subscription is gone; forget it
   6  send: not now; try again later
   7  nobody reads standard output any more
-  8  a signal ended it before it was done";
+  8  a signal ended it before it was done
+  9  send --receipt: the message was given up; nobody got it";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -114,6 +117,16 @@ impl From<TrustError> for Failure {
     }
 }
 
+impl From<ReceiptError> for Failure {
+    fn from(error: ReceiptError) -> Self {
+        let exit = match error {
+            ReceiptError::NobodyToTrust(_) => Exit::Usage,
+            ReceiptError::Gone | ReceiptError::NotOffered(_) => Exit::Unreachable,
+        };
+        Self::new(exit, error)
+    }
+}
+
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
         let exit = match error {
@@ -157,6 +170,7 @@ mod tests {
             (Exit::Later, "try again later"),
             (Exit::OutputClosed, "standard output"),
             (Exit::Interrupted, "signal"),
+            (Exit::GivenUp, "given up"),
         ];
         for (exit, words) in rows {
             let code = format!("  {}  ", exit as u8);

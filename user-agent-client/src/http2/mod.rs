@@ -20,7 +20,6 @@
 mod acknowledgements;
 mod client;
 mod incoming;
-pub(crate) mod links;
 mod monitor;
 mod pushes;
 mod requests;

@@ -22,8 +22,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::incoming::Pushed;
-use super::links;
 use crate::defaults::{PUSHED_BYTES, PUSHED_WITHIN};
+use crate::links;
 
 /// In the order of the promises.
 #[derive(Default)]

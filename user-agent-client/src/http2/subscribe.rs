@@ -12,9 +12,10 @@ use push_protocol::vapid::PublicKey;
 use url::Url;
 
 use super::client::Client;
+use super::request;
 use super::requests::end;
-use super::{links, request};
 use crate::defaults::REDIRECTIONS;
+use crate::links;
 use crate::retry_after;
 use crate::server_url::ServerUrl;
 

@@ -4,6 +4,7 @@ mod acknowledging;
 mod monitoring;
 pub(crate) mod service;
 mod subscribing;
+mod tls;
 
 use std::sync::Arc;
 

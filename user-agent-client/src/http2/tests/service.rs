@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 
-use super::super::links::{PUSH, SET, link};
+use crate::links::{PUSH, SET, link};
 
 /// A connection, as the service sees it.
 pub(crate) struct Peer {
