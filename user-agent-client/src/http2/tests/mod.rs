@@ -57,18 +57,18 @@ impl Rig {
     /// A set is monitored; also the request that does.
     async fn monitoring() -> (Self, service::Asked) {
         let mut rig = Self::new().await;
-        rig.say(Say::Hello(Some(set("a"))));
+        rig.say(&Say::Hello(Some(set("a"))));
         assert_eq!(rig.next().await, Incoming::Monitoring(set("a")));
         let monitor = rig.peer.expects(Method::GET, "/subscriptions/a").await;
         (rig, monitor)
     }
 
-    fn say(&mut self, say: Say) {
-        self.channel.say(&say, &self.known);
+    fn say(&mut self, say: &Say) {
+        self.channel.say(say, &self.known);
     }
 
     fn register(&mut self, number: u8) {
-        self.say(Say::Register {
+        self.say(&Say::Register {
             name: name(number),
             application_server: None,
         });
@@ -80,7 +80,7 @@ impl Rig {
             id: path.into(),
             content: None,
         };
-        self.say(Say::Acknowledge {
+        self.say(&Say::Acknowledge {
             message: Arc::new(message),
             fate: Fate::Delivered,
         });
@@ -117,7 +117,7 @@ impl Rig {
 #[tokio::test]
 async fn a_ping_says_that_the_service_is_there() {
     let mut rig = Rig::new().await;
-    rig.say(Say::Hello(None));
+    rig.say(&Say::Hello(None));
     assert_eq!(rig.next().await, Incoming::Nobody);
     rig.channel.ping();
     rig.channel.ping();
@@ -157,7 +157,7 @@ async fn taking_leave() {
     } = rig;
     let leaving = tokio::spawn(channel.close(Farewell::Leaving));
     peer.expects(Method::DELETE, "/message/1").await.answers(204, &[]);
-    monitor.is_given_up().await;
+    monitor.given_up().await;
     leaving.await.unwrap();
     assert!(peer.asked_or_left().await.is_none());
 }

@@ -161,7 +161,7 @@ impl Asked {
     }
 
     /// Waits until the user agent gives this request up.
-    pub(crate) async fn is_given_up(mut self) {
+    pub(crate) async fn given_up(mut self) {
         poll_fn(|cx| self.reply.poll_reset(cx)).await.unwrap();
     }
 }

@@ -19,7 +19,7 @@ impl Rig {
     /// Live, with nothing to monitor.
     async fn as_nobody() -> Self {
         let mut rig = Self::new().await;
-        rig.say(Say::Hello(None));
+        rig.say(&Say::Hello(None));
         assert_eq!(rig.next().await, Incoming::Nobody);
         rig
     }
@@ -31,7 +31,7 @@ impl Rig {
 async fn the_first_answer_says_the_set() {
     let mut rig = Rig::as_nobody().await;
     let keys = SubscriptionKeys::generate(&ring::rand::SystemRandom::new()).unwrap();
-    rig.say(Say::Register {
+    rig.say(&Say::Register {
         name: name(1),
         application_server: Some(*keys.public_key()),
     });
@@ -66,7 +66,7 @@ async fn the_first_answer_says_the_set() {
 #[tokio::test]
 async fn the_secret_is_in_the_path() {
     let mut rig = Rig::at(&format!("{ORIGIN}/a-secret")).await;
-    rig.say(Say::Hello(None));
+    rig.say(&Say::Hello(None));
     assert_eq!(rig.next().await, Incoming::Nobody);
     rig.register(1);
     rig.asked_for(Method::POST, "/subscribe/a-secret").await;
@@ -123,7 +123,7 @@ async fn a_redirection_to_another_server() {
         peer
     };
     let mut rig = Rig::at("http://127.0.0.1:1/").await;
-    rig.say(Say::Hello(None));
+    rig.say(&Say::Hello(None));
     assert_eq!(rig.next().await, Incoming::Nobody);
     rig.register(1);
     let asked = rig.asked_for(Method::POST, "/subscribe").await;
@@ -173,7 +173,7 @@ async fn a_set_that_the_service_does_not_know() {
         Incoming::Enrolled(name(1), enrolled(ORIGIN, 1, "b"))
     );
     let _monitor = rig.asked_for(Method::GET, "/subscriptions/b").await;
-    monitor.is_given_up().await;
+    monitor.given_up().await;
     rig.register(2);
     rig.asked_for(Method::POST, "/subscribe").await.answers(400, &[]);
     assert_eq!(
@@ -205,7 +205,8 @@ async fn refusals() {
     let set = &format!("<{ORIGIN}/subscriptions/a>; rel=\"urn:ietf:params:push:set\"");
     let clear = "<http://push.example.net/s/a>; rel=\"urn:ietf:params:push:set\"";
     let push = "</push/1>; rel=\"urn:ietf:params:push\"";
-    let rows: [(u16, &[(&str, &str)], Registered); 13] = [
+    type Fields<'a> = &'a [(&'a str, &'a str)];
+    let rows: [(u16, Fields<'_>, Registered); 13] = [
         (400, &[], Registered::Refused(400)),
         (404, retry, Registered::Refused(404)),
         (429, retry, minute.clone()),
@@ -248,14 +249,14 @@ async fn ending_a_subscription() {
         application_server: None,
     };
     rig.known.apply(&asked);
-    rig.say(Say::Unregister(name(1)));
+    rig.say(&Say::Unregister(name(1)));
     assert_eq!(rig.next().await, Incoming::Unregistered(name(1), true));
     rig.known.apply(&Change::Located {
         name: name(1),
         resource: enrolled(ORIGIN, 1, "a").resource,
     });
     for (status, done) in [(204, true), (404, true), (503, false)] {
-        rig.say(Say::Unregister(name(1)));
+        rig.say(&Say::Unregister(name(1)));
         let asked = rig.asked_for(Method::DELETE, "/subscription/1").await;
         asked.answers(status, &[]);
         assert_eq!(

@@ -93,7 +93,7 @@ async fn a_message_over_http2() {
     first.acknowledge();
     acknowledged(&mut peer, "/message/1").await;
     within("the end", agent.stop()).await;
-    within("goodbye", monitor.is_given_up()).await;
+    within("goodbye", monitor.given_up()).await;
     assert!(peer.asked_or_left().await.is_none());
 }
 
