@@ -77,7 +77,8 @@
 //! In the order in which a message meets them:
 //!
 //! - [`application_server`]: whoever sends, for those who have no other sender.
-//! - [`channel`]: the connection to a push service. [`server_url`], [`tls`]: where that is, and whom to trust.
+//! - [`channel`]: the connection to a push service over a WebSocket, [`http2`]: over HTTP/2 (RFC 8030). [`server_url`],
+//!   [`tls`]: where that is, and whom to trust.
 //!   [`network`]: when to look whether it is still there.
 //! - [`user_agent`]: one user agent: its task, the handle and the stream of events.
 //! - [`state`]: what it keeps, so that a crash loses neither keys nor subscriptions.

@@ -51,7 +51,7 @@ impl Trust {
     }
 
     /// As `config` says, for those who need more: client certificates, pinned keys, other session caches. It has to speak
-    /// HTTP/1.1: its ALPN protocols are `http/1.1` or none.
+    /// HTTP/1.1: its ALPN protocols are `http/1.1` or none. For HTTP/2 a copy that names `h2` instead is used.
     pub fn with_config(config: Arc<ClientConfig>) -> Self {
         Self::new(Whom::Given(config))
     }
