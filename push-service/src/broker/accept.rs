@@ -1,8 +1,9 @@
 //! Accepting a push message: one step of storage between a request and its 201.
 
-use push_protocol::capability::{MessageCapability, MessageKind};
+use push_protocol::capability::{Dialect, MessageCapability, MessageKind};
 use push_protocol::{Content, MessageId, Topic, Ttl, Urgency};
 
+use super::receipts::{Promised, ReceiptWish};
 use super::{Broker, PushResource, Refusal};
 use crate::metrics::{Accepted as How, Removed, Step};
 use crate::random;
@@ -19,6 +20,8 @@ pub struct Submission {
     pub topic: Option<Topic>,
     /// What is in it.
     pub content: Content,
+    /// Who is to be told what becomes of it, if anybody.
+    pub receipt: Option<ReceiptWish>,
 }
 
 /// A push message that was accepted.
@@ -28,31 +31,28 @@ pub struct Accepted {
     pub token: String,
     /// How long it will be kept: never longer than was asked for (R30-TTL-5).
     pub ttl: Ttl,
+    /// The token of the receipt subscription that is told what becomes of it, if that was asked for.
+    pub receipts: Option<String>,
 }
 
 impl Broker {
     /// Stores a message, or passes it on if its TTL is 0. For a sender that was admitted.
     ///
+    /// A receipt that is asked for is written down before the message is stored (PR-25): one more step.
+    ///
     /// Dropping the future loses the answer, not the message: it may have been stored (PR-2).
     pub async fn accept(&self, push: &PushResource, submission: Submission) -> Result<Accepted, Refusal> {
         let ttl = submission.ttl.clamp_to(self.policy.ttl);
-        let sealed_by = self.capabilities.current();
-        let enqueue = Enqueue {
-            user_agent: push.capability.user_agent,
-            subscription: push.capability.subscription,
-            nonce: random::u64(),
-            ttl,
-            urgency: submission.urgency,
-            topic: submission.topic,
-            content: submission.content,
-            key: None,
-            sealed_by,
-            receipts: None,
-            budget: self.policy.budget,
-            rate: self.policy.rate,
+        let nonce = random::u64();
+        let promised = match &submission.receipt {
+            None => None,
+            Some(wish) => Some(self.promise_receipt(push, wish, nonce, ttl).await?),
         };
-        let enqueued = self.step(Step::Enqueue, self.storage.enqueue(enqueue)).await?;
-        let id = self.accepted_id(enqueued)?;
+        let accepted = self.store(push, submission, nonce, ttl, promised.as_ref()).await;
+        if let (Err(refusal), Some(promised)) = (&accepted, &promised) {
+            self.take_promise_back(promised, refusal).await;
+        }
+        let id = accepted?;
         let message = MessageCapability {
             user_agent: push.capability.user_agent,
             id,
@@ -60,21 +60,48 @@ impl Broker {
         };
         let token = self
             .capabilities
-            .seal_message(MessageKind::Message, sealed_by, &message);
-        Ok(Accepted { token, ttl })
+            .seal_message(MessageKind::Message, push.sealed_by, &message);
+        Ok(Accepted {
+            token,
+            ttl,
+            receipts: promised.map(|promised| promised.token),
+        })
+    }
+
+    async fn store(
+        &self,
+        push: &PushResource,
+        submission: Submission,
+        nonce: u64,
+        ttl: Ttl,
+        promised: Option<&Promised>,
+    ) -> Result<MessageId, Refusal> {
+        let enqueue = Enqueue {
+            user_agent: push.capability.user_agent,
+            subscription: push.capability.subscription,
+            nonce,
+            ttl,
+            urgency: submission.urgency,
+            topic: submission.topic,
+            content: submission.content,
+            key: push.capability.key.filter(|_| push.dialect == Dialect::Rfc8030),
+            sealed_by: push.sealed_by,
+            receipts: promised.map(|promised| promised.receipts),
+            budget: self.policy.budget,
+            rate: self.policy.rate,
+        };
+        let enqueued = self.step(Step::Enqueue, self.storage.enqueue(enqueue)).await?;
+        self.accepted_id(enqueued)
     }
 
     /// Whether there is such a subscription: for telling a sender that it is gone rather than what else is wrong. A
     /// store in trouble knows of none that is gone (PR-3).
     pub async fn is_there(&self, push: &PushResource) -> bool {
-        match self.storage.inspect(push.capability.user_agent).await {
-            Ok(None) => false,
-            Ok(Some(report)) => {
-                let id = push.capability.subscription.to_string();
-                report.subscriptions.iter().any(|known| known.id == id)
-            }
-            Err(_) => true,
-        }
+        let capability = &push.capability;
+        let asked = self
+            .storage
+            .has_subscription(capability.user_agent, capability.subscription);
+        self.answered(Step::Inspect, asked).await.unwrap_or(true)
     }
 
     /// Counts what came of a message.

@@ -1,9 +1,10 @@
 //! A user agent has its messages: they leave storage.
 
+use push_protocol::capability::{MessageCapability, MessageKind};
 use push_protocol::{MessageId, UserAgentId};
 
-use super::Broker;
 use super::deliver::waited;
+use super::{Broker, Refusal};
 use crate::metrics::Step;
 use crate::storage::{Confirm, Removal, Seat, StorageError};
 
@@ -25,6 +26,30 @@ impl Broker {
         for (id, _) in messages.iter().zip(removed).filter(|(_, was_there)| *was_there) {
             self.metrics.acknowledged(waited(id.number));
         }
+        Ok(())
+    }
+
+    /// What the token of a promised request stands for. Costs no storage.
+    pub fn open_promise(&self, token: &str) -> Result<MessageCapability, Refusal> {
+        let opened = self.capabilities.open_message(MessageKind::Promise, token);
+        let opened = opened.ok_or(Refusal::UnknownResource)?;
+        self.metrics.capability_opened(opened.key);
+        Ok(opened.capability)
+    }
+
+    /// Removes one message that its user agent DELETEd, as durably as it was accepted (PR-1). The session that offered it,
+    /// on whichever node, is told that its window has room (PR-18).
+    ///
+    /// [`Refusal::MessageGone`] if it was not there any more: for the user agent that is as good (R30-ACK-3).
+    pub async fn acknowledge_promised(&self, message: &MessageCapability) -> Result<(), Refusal> {
+        let ids = [message.id];
+        let (who, how) = (message.user_agent, Removal::Acknowledged);
+        let acknowledge = self.storage.acknowledge(who, &ids, how, Confirm::Durably, None);
+        let removed = self.step(Step::Acknowledge, acknowledge).await?;
+        if !removed.contains(&true) {
+            return Err(Refusal::MessageGone);
+        }
+        self.metrics.acknowledged(waited(message.id.number));
         Ok(())
     }
 }

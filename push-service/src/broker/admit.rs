@@ -1,7 +1,7 @@
 //! Who may send to a push resource: the capability, and who the sender says that it is (RFC 8292 §4).
 
 use push_protocol::KeyDigest;
-use push_protocol::capability::{Dialect, PushCapability, PushKind};
+use push_protocol::capability::{Dialect, KeyId, PushCapability, PushKind};
 use push_protocol::vapid::Credentials;
 use subtle::ConstantTimeEq as _;
 
@@ -14,6 +14,8 @@ pub struct PushResource {
     pub(super) capability: PushCapability,
     /// How its senders are spoken to.
     pub(super) dialect: Dialect,
+    /// Under which sealing key its URL stands: the URLs of its messages stand under the same.
+    pub(super) sealed_by: KeyId,
 }
 
 impl Broker {
@@ -26,6 +28,7 @@ impl Broker {
         self.metrics.capability_opened(opened.key);
         Ok(PushResource {
             capability: opened.capability,
+            sealed_by: self.capabilities.id_of(opened.key),
             dialect: match kind {
                 PushKind::Push => Dialect::Rfc8030,
                 PushKind::WpushV1 | PushKind::WpushV2 => Dialect::Webpush,
@@ -33,15 +36,15 @@ impl Broker {
         })
     }
 
-    /// Lets a sender through that may send here. Costs no storage; at most one verification.
+    /// Lets a sender through that may send here, and says who it has proved to be. Costs no storage; at most one verification.
     pub fn admit(
         &self,
         push: &PushResource,
         credentials: Option<&Credentials<'_>>,
         now_secs: u64,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<KeyDigest>, Refusal> {
         let Some(credentials) = credentials else {
-            return self.admit_unknown(push);
+            return self.admit_unknown(push).map(|()| None);
         };
         let sender = self
             .verified
@@ -53,7 +56,7 @@ impl Broker {
         if !listed.is_empty() && !listed.contains(&sender) {
             return Err(Refusal::ApplicationServerNotListed);
         }
-        Ok(())
+        Ok(Some(sender))
     }
 
     fn admit_unknown(&self, push: &PushResource) -> Result<(), Refusal> {

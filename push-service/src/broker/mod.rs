@@ -1,4 +1,4 @@
-//! The life of a push message: subscribe, admit, accept, deliver, acknowledge, cancel, expire.
+//! The life of a push message: subscribe, admit, accept, deliver, acknowledge, cancel, expire; and its receipt.
 //!
 //! Decides who may send what to whom, and what a refusal means. Guarantees that what [`Broker::accept`] returns for a TTL
 //! above 0 is stored as the promise says.
@@ -12,6 +12,8 @@ mod admit;
 mod cancel;
 mod deliver;
 mod expire;
+mod monitor;
+mod receipts;
 mod refusal;
 mod subscribe;
 mod verified;
@@ -27,8 +29,11 @@ use tokio::time::timeout;
 
 pub use self::accept::{Accepted, Submission};
 pub use self::admit::PushResource;
+pub(crate) use self::monitor::MESSAGE_PATH;
+pub use self::monitor::{Goods, Monitored};
+pub use self::receipts::{Outboxes, ReceiptTold, ReceiptWish};
 pub use self::refusal::Refusal;
-pub use self::subscribe::{SubscribeRefusal, Subscription};
+pub use self::subscribe::{SubscribeRefusal, Subscription, SubscriptionResources};
 use self::verified::VerifiedTokens;
 use crate::defaults::{ANSWER_WITHIN, VERIFIED_TOKENS};
 use crate::metrics::{Metrics, Step};

@@ -21,6 +21,15 @@ pub enum Refusal {
     /// The operator lets other application servers send, and not this one.
     ApplicationServerNotListed,
 
+    /// It names a receipt subscription that is none (R30-RCP-6).
+    UnknownReceipts,
+
+    // The user agent must ask for something else.
+    /// It names a subscription set that is none, or none any more (R30-SET-4).
+    UnknownSet,
+    /// Its set has as many subscriptions as it may.
+    TooManySubscriptions,
+
     // The application server must forget the resource.
     /// There is no such subscription, and there will be none again.
     SubscriptionGone,
@@ -35,6 +44,9 @@ pub enum Refusal {
     },
     /// Too much waits for the user agent, and this message is worth the least of it (PR-23).
     QueueFull,
+
+    /// As many receipts are owed to its receipt subscription, or wait there, as may be.
+    TooManyReceipts,
 
     // The operator must act, or will have.
     /// Storage is in trouble or does not answer. It may have done what it was asked (PR-2).

@@ -1,10 +1,10 @@
 //! A user agent's subscriptions: made, found again, ended.
 
-use push_protocol::capability::{Dialect, PushCapability};
+use push_protocol::capability::{Dialect, PushCapability, SubscriptionCapability};
 use push_protocol::vapid::PublicKey;
-use push_protocol::{KeyDigest, SubscriptionId, SubscriptionName, UserAgentId};
+use push_protocol::{KeyDigest, SubscriptionId, SubscriptionName, UserAgentId, UserAgentIdentity};
 
-use super::Broker;
+use super::{Broker, Refusal};
 use crate::metrics::{Refused, Step};
 use crate::random;
 use crate::storage::{Seat, StorageError, Subscribe, Subscribed};
@@ -16,6 +16,17 @@ pub struct Subscription {
     pub id: SubscriptionId,
     /// Its push resource, to be given to the application server.
     pub push_url: String,
+}
+
+/// A subscription of RFC 8030, and the tokens of what its user agent is given with it (§4, §4.1).
+#[derive(Clone)]
+pub struct SubscriptionResources {
+    /// Of the subscription resource.
+    pub subscription: String,
+    /// Of the push resource.
+    pub push: String,
+    /// Of the subscription set, if it is a new one.
+    pub fresh_set: Option<String>,
 }
 
 /// Why there is no subscription.
@@ -70,6 +81,53 @@ impl Broker {
         Ok(Subscription {
             id,
             push_url: self.push_url(user_agent, id, key),
+        })
+    }
+
+    /// Makes a subscription in a set, or in a set of its own (R30-SET-1 to R30-SET-4). Durable when it resolves (PR-1).
+    ///
+    /// Its name is drawn here and is also what its push URL shows: so that URL can be spelled again with each message.
+    pub async fn subscribe_resource(
+        &self,
+        set: Option<&UserAgentIdentity>,
+        key: Option<KeyDigest>,
+    ) -> Result<SubscriptionResources, Refusal> {
+        let fresh = UserAgentIdentity::from_random(random::bytes());
+        let user_agent = set.unwrap_or(&fresh).id();
+        let visible = random::bytes();
+        let capability = PushCapability {
+            user_agent,
+            subscription: SubscriptionId(random::bytes()),
+            key,
+        };
+        let subscribe = Subscribe {
+            user_agent,
+            name: SubscriptionName(visible),
+            fresh_id: capability.subscription,
+            key,
+            seat: None,
+            limit: self.policy.subscriptions_per_user_agent,
+            only_known: set.is_some(),
+        };
+        match self
+            .step(Step::Subscribe, self.storage.subscribe(subscribe))
+            .await?
+        {
+            Subscribed::Created(_) | Subscribed::Kept(_) => {}
+            Subscribed::TooMany => return Err(Refusal::TooManySubscriptions),
+            Subscribed::UnknownUserAgent => return Err(Refusal::UnknownSet),
+        }
+        self.metrics.subscription_created();
+        let monitored = SubscriptionCapability {
+            user_agent,
+            subscription: capability.subscription,
+        };
+        let sealed = &self.capabilities;
+        let seal_set = || sealed.seal_subscription_set(&fresh, random::bytes());
+        Ok(SubscriptionResources {
+            subscription: sealed.seal_subscription(&monitored, random::bytes()),
+            push: sealed.spell_push(sealed.current(), &capability, visible),
+            fresh_set: set.is_none().then(seal_set),
         })
     }
 

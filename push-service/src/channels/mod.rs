@@ -7,18 +7,23 @@
 
 mod attach;
 mod handle;
+mod monitor;
 mod registry;
 mod websocket;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use push_protocol::session::{Limits, Moment};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use self::handle::Mark;
+pub use self::monitor::link::PushLink;
+pub use self::monitor::{EventStream, can_push};
 pub use self::registry::Registry;
 pub(crate) use self::registry::{SHARDS, Seated};
 use self::websocket::WebSocketChannel;
@@ -138,6 +143,15 @@ impl Channels {
     fn now(&self) -> Moment {
         Moment(self.start.elapsed().as_millis() as u64)
     }
+}
+
+/// Polls a step of storage, and frees its slot when it has an answer.
+fn poll_slot<T>(slot: &mut Option<BoxFuture<'static, T>>, cx: &mut Context<'_>) -> Option<T> {
+    let Poll::Ready(answer) = slot.as_mut()?.as_mut().poll(cx) else {
+        return None;
+    };
+    *slot = None;
+    Some(answer)
 }
 
 /// Shares of the delivery bytes are counted in KiB, because one acquires at most `u32::MAX` of them at once.

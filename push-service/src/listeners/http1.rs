@@ -13,16 +13,18 @@ use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::Full;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::mpsc;
 
 use super::permits::Permit;
 use super::stream::{HeadWatch, HttpStream};
 use super::{Context, Peer, UpgradedConnection, handshake};
+use crate::channels::EventStream;
 use crate::metrics::Refused;
-use crate::resources::{self, BrokenBody, RequestBody};
+use crate::resources::{self, Answer, BrokenBody, Form, Monitoring, RequestBody};
 
 /// Serves the connection to its end. Draining, it ends after the request under way.
 pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: Permit, context: &Context) {
@@ -92,12 +94,15 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         self.head.turn();
         let (head, mut body) = request.into_parts();
         let mut response = match self.refused(&head, &body).or_else(|| self.upgrade(&head)) {
-            Some(response) => response,
-            None => self.context.handlers.resources.answer(&head, &mut body).await,
+            Some(response) => response.map(Body::whole),
+            None => match self.context.handlers.resources.answer(&head, &mut body).await {
+                Answer::Whole(response) => response.map(Body::whole),
+                Answer::Monitor(monitoring) => self.monitor(&monitoring).await,
+            },
         };
         if !body.is_end_stream() {
             // What is still to come of the body would be read as the next request.
@@ -106,7 +111,22 @@ impl Exchange<'_> {
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
         self.head.turn();
-        Ok(response.map(Full::new))
+        Ok(response)
+    }
+
+    /// Over HTTP/1.1 messages come as events, or not at all (R30-V-2).
+    async fn monitor(&self, monitoring: &Monitoring) -> Response<Body> {
+        let handlers = &self.context.handlers;
+        if monitoring.form == Form::Push {
+            return handlers.resources.cannot_push().map(Body::whole);
+        }
+        match handlers.channels.monitor_by_events(monitoring, None).await {
+            Ok(events) => {
+                let EventStream { head, pieces, .. } = events;
+                head.map(|()| Body::Events(pieces))
+            }
+            Err(response) => response.map(Body::whole),
+        }
     }
 
     /// The answer to what hyper lets pass and HTTP/1.1 does not (RFC 9112 §3.2, §6.1; RFC 6455 §4.1).
@@ -162,6 +182,47 @@ impl Exchange<'_> {
             let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
             permit.count_for(client)
         })
+    }
+}
+
+/// What an answer says.
+enum Body {
+    Whole(Full<Bytes>),
+    Events(mpsc::Receiver<Bytes>),
+}
+
+impl Body {
+    fn whole(bytes: Bytes) -> Self {
+        Self::Whole(Full::new(bytes))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(whole) => Pin::new(whole).poll_frame(cx),
+            Self::Events(pieces) => pieces.poll_recv(cx).map(|piece| Some(Ok(Frame::data(piece?)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(whole) => whole.is_end_stream(),
+            Self::Events(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(whole) => whole.size_hint(),
+            Self::Events(_) => SizeHint::default(),
+        }
     }
 }
 

@@ -1,34 +1,39 @@
 //! HTTP/2 on one connection: its requests run side by side, within bounds that the peer cannot stretch.
 //!
-//! Speaks through `h2` itself, because only that can push. Knows nothing of what a request asks for.
+//! Speaks through `h2` itself, because only that can push. Knows nothing of what a request asks for,
+//! but that some go on: they monitor.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
+use h2::{Ping, PingPong, RecvStream};
 use http::header::{CONTENT_LENGTH, DATE};
 use http::{HeaderValue, Method, Request, Response};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Context;
-use super::stream::HttpStream;
+use super::stream::{HttpStream, WriteWatch};
+use super::{Context, http2_events};
+use crate::channels::{PushLink, can_push};
 use crate::config::Limits;
 use crate::defaults::{
     HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_GOODBYE_WITHIN, HTTP2_RESET_STREAMS, HTTP2_STREAM_WINDOW_BYTES,
 };
-use crate::resources::{BrokenBody, RequestBody};
+use crate::resources::{Answer, BrokenBody, Form, RequestBody};
 
 /// Serves the connection to its end. Draining, it says GOAWAY twice (R30-LB-3) and finishes the requests under way.
 pub(super) async fn serve(stream: HttpStream, context: &Arc<Context>) {
     let limits = &context.limits;
+    let watch = WriteWatch::default();
+    let stream = stream.watching_writes(watch.clone());
     let handshake = builder(limits).handshake::<_, Bytes>(stream);
     let ended = match timeout(limits.header_within, handshake).await {
-        Ok(Ok(connection)) => run(connection, context).await,
+        Ok(Ok(connection)) => Serving::new(connection, watch).run(context).await,
         Ok(Err(error)) => Err(error),
         Err(_elapsed) => return,
     };
@@ -49,50 +54,152 @@ fn builder(limits: &Limits) -> Builder {
     builder
 }
 
-async fn run(mut connection: Connection<HttpStream, Bytes>, context: &Arc<Context>) -> Result<(), h2::Error> {
-    // Dropping the set ends the requests of a connection that is gone: nobody is left to answer.
-    let mut requests = JoinSet::new();
-    // A request that its peer has taken back is still worked on: bounded here, because h2 counts it no more.
-    let most_requests = context.limits.http2_streams as usize + HTTP2_RESET_STREAMS;
-    let idle = sleep(context.limits.idle_for);
-    tokio::pin!(idle);
-    let mut leaving = false;
-    loop {
-        let was_leaving = leaving;
-        tokio::select! {
-            accepted = connection.accept(), if requests.len() < most_requests => match accepted {
-                Some(Ok((request, respond))) => {
-                    let context = Arc::clone(context);
-                    requests.spawn(async move { answer(request, respond, &context).await });
-                }
-                Some(Err(error)) => return Err(error),
-                None => return Ok(()),
-            },
-            Some(_) = requests.join_next() => {
-                let patience = if leaving { HTTP2_GOODBYE_WITHIN } else { context.limits.idle_for };
-                idle.as_mut().reset(Instant::now() + patience);
-            }
-            () = &mut idle, if requests.is_empty() => {
-                if leaving {
-                    return Ok(());
-                }
-                leaving = true;
-            }
-            () = context.leave.cancelled(), if !leaving => leaving = true,
-            () = context.end.cancelled() => return Ok(()),
+/// A connection that is served.
+struct Serving {
+    connection: Connection<HttpStream, Bytes>,
+    /// What its monitors know of it.
+    link: Arc<PushLink>,
+    pings: Option<PingPong>,
+    writes: WriteWatch,
+}
+
+/// What a connection comes with.
+enum Event {
+    Request(Request<RecvStream>, SendResponse<Bytes>),
+    /// A monitor has found that the node leaves.
+    Leave,
+    Ended(Result<(), h2::Error>),
+}
+
+impl Serving {
+    fn new(mut connection: Connection<HttpStream, Bytes>, writes: WriteWatch) -> Self {
+        Self {
+            pings: connection.ping_pong(),
+            link: PushLink::new(),
+            connection,
+            writes,
         }
-        if leaving && !was_leaving {
-            connection.graceful_shutdown();
-            idle.as_mut().reset(Instant::now() + HTTP2_GOODBYE_WITHIN);
+    }
+
+    async fn run(mut self, context: &Arc<Context>) -> Result<(), h2::Error> {
+        // Dropping the set ends the requests of a connection that is gone: nobody is left to answer.
+        let mut requests = JoinSet::new();
+        // A request that its peer has taken back is still worked on: bounded here, because h2 counts it no more.
+        let most_requests = context.limits.http2_streams as usize + HTTP2_RESET_STREAMS;
+        let idle = sleep(context.limits.idle_for);
+        tokio::pin!(idle);
+        let mut leaving = false;
+        loop {
+            let was_leaving = leaving;
+            tokio::select! {
+                event = poll_fn(|cx| self.poll(cx, leaving)), if requests.len() < most_requests => match event {
+                    Event::Request(request, respond) => {
+                        let (context, link) = (Arc::clone(context), Arc::clone(&self.link));
+                        requests.spawn(async move { answer(request, respond, &context, &link).await });
+                    }
+                    Event::Leave => leaving = true,
+                    Event::Ended(ended) => return ended,
+                },
+                Some(_) = requests.join_next() => {
+                    let patience = if leaving { HTTP2_GOODBYE_WITHIN } else { context.limits.idle_for };
+                    idle.as_mut().reset(Instant::now() + patience);
+                }
+                () = &mut idle, if requests.is_empty() => {
+                    if leaving {
+                        return Ok(());
+                    }
+                    leaving = true;
+                }
+                () = context.leave.cancelled(), if !leaving => leaving = true,
+                () = context.end.cancelled() => return Ok(()),
+            }
+            if leaving && !was_leaving {
+                self.connection.graceful_shutdown();
+                idle.as_mut().reset(Instant::now() + HTTP2_GOODBYE_WITHIN);
+            }
         }
+    }
+
+    fn poll(&mut self, cx: &mut TaskContext<'_>, leaving: bool) -> Poll<Event> {
+        loop {
+            let asked = self.link.polling(cx.waker());
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.link
+                        .polled(self.connection.max_concurrent_send_streams(), asked, false);
+                    return Poll::Ready(Event::Request(request, respond));
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Event::Ended(Err(error))),
+                Poll::Ready(None) => return Poll::Ready(Event::Ended(Ok(()))),
+                Poll::Pending => {}
+            }
+            if !leaving && self.link.is_leaving() {
+                return Poll::Ready(Event::Leave);
+            }
+            let allowed = self.connection.max_concurrent_send_streams();
+            let is_written = !self.writes.is_stalled();
+            let wants_ping = self.link.polled(allowed, asked, is_written);
+            if !self.ping(cx, wants_ping) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Sends a PING if one is wanted, and looks for the answer to the one before. Says whether the connection has to be
+    /// polled again, so that it's sent.
+    fn ping(&mut self, cx: &mut TaskContext<'_>, wants_ping: bool) -> bool {
+        let Some(pings) = &mut self.pings else {
+            return false;
+        };
+        let sent = wants_ping && pings.send_ping(Ping::opaque()).is_ok();
+        if let Poll::Ready(Ok(_)) = pings.poll_pong(cx) {
+            self.link.ponged();
+            return true;
+        }
+        sent
     }
 }
 
-async fn answer(request: Request<RecvStream>, respond: SendResponse<Bytes>, context: &Context) {
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.link.end();
+    }
+}
+
+async fn answer(
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    context: &Context,
+    link: &Arc<PushLink>,
+) {
     let (head, body) = request.into_parts();
     let mut body = Http2Body(body);
-    let response = context.handlers.resources.answer(&head, &mut body).await;
-    if let Err(error) = send(response, head.method == Method::HEAD, respond) {
+    let handlers = &context.handlers;
+    let monitoring = match handlers.resources.answer(&head, &mut body).await {
+        Answer::Whole(response) => return finish(response, head.method == Method::HEAD, respond),
+        Answer::Monitor(monitoring) => monitoring,
+    };
+    match monitoring.form {
+        Form::Push if can_push(&mut respond, link) => {
+            handlers
+                .channels
+                .monitor_by_push(&monitoring, respond, link)
+                .await;
+        }
+        Form::Push => finish(handlers.resources.cannot_push(), false, respond),
+        Form::Events { .. } => match handlers.channels.monitor_by_events(&monitoring, Some(link)).await {
+            Ok(events) => ended(http2_events::send(events, respond).await),
+            Err(response) => finish(response, false, respond),
+        },
+    }
+}
+
+fn finish(response: Response<Bytes>, head_only: bool, respond: SendResponse<Bytes>) {
+    ended(send(response, head_only, respond));
+}
+
+fn ended(sent: Result<(), h2::Error>) {
+    if let Err(error) = sent {
         tracing::debug!(%error, "an HTTP/2 request ended before its answer");
     }
 }

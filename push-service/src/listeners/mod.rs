@@ -15,6 +15,7 @@ mod client_address;
 mod handshake;
 mod http1;
 mod http2;
+mod http2_events;
 mod opening;
 mod permits;
 mod proxy_protocol;
@@ -38,6 +39,7 @@ pub use self::handshake::ChannelPath;
 use self::permits::ConnectionLimits;
 pub use self::permits::Permit;
 pub use self::stream::Stream;
+use crate::channels::Channels;
 use crate::config::Limits;
 use crate::defaults::LISTEN_BACKLOG;
 use crate::metrics::{self, Metrics};
@@ -65,6 +67,8 @@ pub struct Handlers {
     pub open_channel: OpenChannel,
     /// Where WebSockets are opened.
     pub channel_path: ChannelPath,
+    /// Brings messages to those who monitor.
+    pub channels: Arc<Channels>,
 }
 
 /// An open port.

@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -90,6 +90,8 @@ pub(super) struct HttpStream {
     head_due: Option<Pin<Box<Sleep>>>,
     /// Runs while the peer takes nothing. Made when that happens, so that most connections never have one.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Tells somebody else whether the peer takes nothing.
+    watch: Option<WriteWatch>,
 }
 
 impl HttpStream {
@@ -102,6 +104,15 @@ impl HttpStream {
             head_begun: None,
             head_due: None,
             stalled: None,
+            watch: None,
+        }
+    }
+
+    /// Tells `watch` whether the peer takes what is written.
+    pub(super) fn watching_writes(self, watch: WriteWatch) -> Self {
+        Self {
+            watch: Some(watch),
+            ..self
         }
     }
 
@@ -124,7 +135,11 @@ impl HttpStream {
         cx: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(result) = write(Pin::new(&mut self.stream), cx) {
+        let written = write(Pin::new(&mut self.stream), cx);
+        if let Some(watch) = &self.watch {
+            watch.0.store(written.is_pending(), Ordering::Relaxed);
+        }
+        if let Poll::Ready(result) = written {
             self.stalled = None;
             return Poll::Ready(result);
         }
@@ -133,6 +148,17 @@ impl HttpStream {
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL_WITHIN)));
         ready!(deadline.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// Whether the peer takes nothing at the moment: known to the stream, and to whoever has to know that all was written.
+#[derive(Clone, Default)]
+pub(super) struct WriteWatch(Arc<AtomicBool>);
+
+impl WriteWatch {
+    /// Whether the last write was put off.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

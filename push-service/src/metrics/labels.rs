@@ -177,6 +177,8 @@ labels! {
         WebSocket = "websocket",
         /// HTTP/2 server push.
         Http2 = "http2",
+        /// Server-Sent Events.
+        Events = "events",
         /// QUIC.
         Quic = "quic",
     }
@@ -241,6 +243,10 @@ labels! {
         Refresh = "refresh",
         /// Gives the seat up.
         Release = "release",
+        /// Looks whether something is known.
+        Inspect = "inspect",
+        /// Expects, settles or looks for receipts.
+        Receipt = "receipt",
         /// Removes messages.
         Acknowledge = "acknowledge",
         /// Drops what is due.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use push_protocol::capability::Dialect;
 use push_protocol::headers::HeaderError;
 use push_protocol::vapid::VapidError;
@@ -27,6 +27,10 @@ pub(super) enum Problem {
     Header(HeaderError),
     /// The message is encrypted with the key that signs its token (V-AUTH-8).
     SharedKey,
+    /// The options of a subscription are none (V-RES-2).
+    Options,
+    /// What is monitored can't be brought this way (R30-V-2).
+    NoPush,
     /// The body was not read.
     Body(Fault),
 }
@@ -68,7 +72,7 @@ pub(super) fn problem(problem: &Problem, dialect: Dialect) -> Response<Bytes> {
 }
 
 /// The answer to a method that a resource does not have.
-pub(super) fn method_not_allowed(dialect: Dialect, allowed: &Method) -> Response<Bytes> {
+pub(super) fn method_not_allowed(dialect: Dialect, allow: &'static str) -> Response<Bytes> {
     let row = Row::new(
         StatusCode::METHOD_NOT_ALLOWED,
         None,
@@ -76,10 +80,6 @@ pub(super) fn method_not_allowed(dialect: Dialect, allowed: &Method) -> Response
         "This resource does not have that method.",
     );
     let mut response = told(&row, dialect);
-    let allow = match *allowed {
-        Method::DELETE => "DELETE, OPTIONS",
-        _ => "OPTIONS, POST",
-    };
     response
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static(allow));
@@ -105,6 +105,19 @@ pub fn too_many_connections() -> Response<Bytes> {
     let after = whole_seconds(defaults::RETRY_AFTER);
     response.headers_mut().insert(RETRY_AFTER, after.into());
     response
+}
+
+/// The answer to a monitoring request that is over. A success says nothing more.
+pub fn monitoring_over(status: StatusCode, message: &'static str) -> Response<Bytes> {
+    if status.is_success() {
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = status;
+        return response;
+    }
+    told(
+        &Row::new(status, None, RFC_8030_MONITORING, message),
+        Dialect::Rfc8030,
+    )
 }
 
 /// The answer to a request that is no good HTTP, in a way that the parser lets pass.
@@ -148,11 +161,15 @@ impl Row {
 }
 
 const RFC_8030: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5";
+const RFC_8030_MONITORING: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-6";
+const RFC_8030_SETS: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-4.1";
+const RFC_8030_RECEIPTS: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5.1";
 const RFC_8030_LIMITS: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-7.2";
 const RFC_8030_EXPIRY: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-7.3";
 const RFC_8030_RATE: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-8.4";
 const RFC_8291: &str = "https://www.rfc-editor.org/rfc/rfc8291#section-4";
 const RFC_8292: &str = "https://www.rfc-editor.org/rfc/rfc8292#section-4.2";
+const RFC_8292_RESTRICTED: &str = "https://www.rfc-editor.org/rfc/rfc8292#section-4.1";
 const RFC_8292_KEYS: &str = "https://www.rfc-editor.org/rfc/rfc8292#section-3.2";
 
 fn row(problem: &Problem, dialect: Dialect) -> Row {
@@ -160,6 +177,19 @@ fn row(problem: &Problem, dialect: Dialect) -> Row {
         Problem::Refused(refusal) => refused(refusal, dialect),
         Problem::Header(error) => header(*error),
         Problem::Body(fault) => body(*fault),
+        Problem::Options => Row::new(
+            StatusCode::BAD_REQUEST,
+            None,
+            RFC_8292_RESTRICTED,
+            "The options of a subscription are a JSON object; its member vapid is a P-256 public key in base64url.",
+        ),
+        Problem::NoPush => Row::new(
+            StatusCode::BAD_REQUEST,
+            None,
+            "https://www.rfc-editor.org/rfc/rfc9113#section-8.4",
+            "Monitoring needs HTTP/2 with server push enabled, and at least one pushed stream at a time; \
+             or ask for Server-Sent Events with \"Accept: text/event-stream\".",
+        ),
         Problem::SharedKey => Row::new(
             StatusCode::BAD_REQUEST,
             Some(110),
@@ -179,6 +209,15 @@ fn refused(refusal: &Refusal, dialect: Dialect) -> Row {
     match refusal {
         Refusal::UnknownResource => Row::new(StatusCode::NOT_FOUND, Some(102), RFC_8030_EXPIRY,
             "There is no such resource."),
+        Refusal::UnknownReceipts => Row::new(StatusCode::BAD_REQUEST, None, RFC_8030_RECEIPTS,
+            "The receipt subscription that Link names is none; leave it out to get one."),
+        Refusal::UnknownSet => Row::new(StatusCode::BAD_REQUEST, None, RFC_8030_SETS,
+            "The subscription set that Link names is none, or none any more; leave it out to get one."),
+        Refusal::TooManySubscriptions => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_SETS,
+            "The subscription set has as many subscriptions as it may; remove some.").retry_after(defaults::RETRY_AFTER),
+        Refusal::TooManyReceipts => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RECEIPTS,
+            "Too many receipts are owed or wait; monitor the receipt subscription, or push without asking for one.")
+            .retry_after(defaults::RETRY_AFTER),
         Refusal::SubscriptionGone => Row::new(ended, Some(106), RFC_8030_EXPIRY,
             "The subscription has ended; forget it."),
         Refusal::MessageGone => Row::new(StatusCode::NOT_FOUND, None, RFC_8030_EXPIRY,
@@ -214,6 +253,7 @@ fn header(error: HeaderError) -> Row {
         }
         HeaderError::NegativeTtl => (Some(114), "https://www.rfc-editor.org/rfc/rfc8030#section-5.2"),
         HeaderError::MalformedTopic => (Some(113), "https://www.rfc-editor.org/rfc/rfc8030#section-5.4"),
+        HeaderError::MalformedLink => (None, "https://www.rfc-editor.org/rfc/rfc8288#section-3"),
         HeaderError::RepeatedUrgency | HeaderError::UnknownUrgency => {
             (None, "https://www.rfc-editor.org/rfc/rfc8030#section-5.3")
         }

@@ -13,7 +13,10 @@ pub(super) fn resource(resource: Option<Resource>) -> metrics::Resource {
     match resource {
         Some(Resource::Push(_)) => metrics::Resource::Push,
         Some(Resource::Message) => metrics::Resource::Message,
-        Some(Resource::Reserved) | None => metrics::Resource::Other,
+        Some(Resource::Subscribe) => metrics::Resource::Subscribe,
+        Some(Resource::Subscription | Resource::Set) => metrics::Resource::Subscription,
+        Some(Resource::Receipts) => metrics::Resource::Receipt,
+        None => metrics::Resource::Other,
     }
 }
 
@@ -23,6 +26,7 @@ pub(super) fn refusal(problem: &Problem) -> Refused {
         Problem::Refused(refusal) => broker_refusal(refusal),
         Problem::Header(error) => header_error(*error),
         Problem::SharedKey => Refused::Encryption,
+        Problem::Options | Problem::NoPush => Refused::Malformed,
         Problem::Body(Fault::TooLarge) => Refused::TooLarge,
         Problem::Body(Fault::TooSlow) => Refused::TooSlow,
         Problem::Body(Fault::Broken) => Refused::Malformed,
@@ -31,7 +35,9 @@ pub(super) fn refusal(problem: &Problem) -> Refused {
 
 fn broker_refusal(refusal: &Refusal) -> Refused {
     match refusal {
-        Refusal::UnknownResource => Refused::BadToken,
+        Refusal::UnknownResource | Refusal::UnknownReceipts | Refusal::UnknownSet => Refused::BadToken,
+        Refusal::TooManySubscriptions => Refused::TooManySubscriptions,
+        Refusal::TooManyReceipts => Refused::QueueFull,
         Refusal::CredentialsMissing
         | Refusal::CredentialsInvalid(_)
         | Refusal::OtherApplicationServer

@@ -1,4 +1,5 @@
-//! A push message's resource, as its application server knows it: DELETE takes the message back.
+//! A push message's resource. Its two URLs are two kinds of token (PR-26): DELETE of the sender's takes the message back,
+//! DELETE of the one that a user agent was promised acknowledges it.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -8,22 +9,29 @@ use super::Resources;
 use crate::broker::Refusal;
 
 impl Resources {
-    /// 204 when it is taken back. When it was not there any more, a sender of `/wpush` is told 204 all the same (WP-11),
-    /// one of `/push` 404 (PR-26).
-    pub(super) async fn cancel(&self, token: &str) -> Response<Bytes> {
+    /// 204 when it is taken back or acknowledged. When it was not there any more, a sender of `/wpush` is told 204 all the
+    /// same (WP-11), everybody else 404 (R30-ACK-3).
+    pub(super) async fn delete_message(&self, token: &str) -> Response<Bytes> {
+        if let Ok(promise) = self.broker.open_promise(token) {
+            let acknowledged = self.broker.acknowledge_promised(&promise).await;
+            return match acknowledged {
+                Ok(()) => no_content(),
+                Err(refusal) => self.refuse(&refusal.into(), Dialect::Rfc8030),
+            };
+        }
         let message = match self.broker.open_message(token) {
             Ok(message) => message,
             Err(refusal) => return self.refuse(&refusal.into(), Dialect::Rfc8030),
         };
         match self.broker.cancel(&message).await {
-            Ok(()) => gone(),
-            Err(Refusal::MessageGone) if message.dialect == Dialect::Webpush => gone(),
+            Ok(()) => no_content(),
+            Err(Refusal::MessageGone) if message.dialect == Dialect::Webpush => no_content(),
             Err(refusal) => self.refuse(&refusal.into(), message.dialect),
         }
     }
 }
 
-fn gone() -> Response<Bytes> {
+pub(super) fn no_content() -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response

@@ -10,8 +10,10 @@ mod body;
 mod cors;
 mod counted;
 mod message;
+mod monitor;
 mod push;
 mod routes;
+mod subscribe;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -19,81 +21,160 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::ORIGIN;
+use http::header::{ALT_SVC, ORIGIN};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use push_protocol::capability::Dialect;
 
 use self::answer::Problem;
-pub use self::answer::{bad_http, not_found, too_many_connections};
+pub use self::answer::{bad_http, monitoring_over, not_found, too_many_connections};
 pub use self::body::{BrokenBody, RequestBody};
+pub use self::monitor::{Form, Monitoring, events_head};
 pub use self::routes::is_resource;
 use self::routes::{Resource, Route};
-use crate::broker::{Broker, Refusal};
+use crate::broker::{Broker, Goods, MESSAGE_PATH, Monitored, Refusal};
 use crate::config::Limits;
 use crate::metrics::Metrics;
+use crate::tls::acme::Challenges;
+
+/// What a request gets.
+#[derive(Debug)]
+pub enum Answer {
+    /// A response, all of it.
+    Whole(Response<Bytes>),
+    /// Whoever holds the connection goes on.
+    Monitor(Monitoring),
+}
+
+impl From<Response<Bytes>> for Answer {
+    fn from(response: Response<Bytes>) -> Self {
+        Self::Whole(response)
+    }
+}
 
 /// Every public resource.
 pub struct Resources {
     broker: Arc<Broker>,
     metrics: Arc<Metrics>,
-    /// What stands before the token in the URL of a message.
+    /// What a user agent must know to subscribe, if not everybody may.
+    secret: Option<Box<str>>,
     message_url: String,
+    /// Where else the service is (R30-PORT-1).
+    alternatives: Option<HeaderValue>,
     body_bytes: usize,
     body_within: Duration,
+    challenges: Option<Arc<Challenges>>,
 }
 
 impl Resources {
     /// Of `limits`, those of bodies.
     pub fn new(broker: Arc<Broker>, limits: &Limits, metrics: Arc<Metrics>) -> Self {
         Self {
-            message_url: format!("{}{}", broker.origin(), routes::MESSAGE),
+            message_url: format!("{}{MESSAGE_PATH}", broker.origin()),
+            secret: None,
+            alternatives: None,
             broker,
             metrics,
             body_bytes: limits.body_bytes,
             body_within: limits.body_within,
+            challenges: None,
         }
     }
 
+    /// Lets only those subscribe who show `secret` in the path (`/subscribe/SECRET`).
+    #[must_use]
+    pub fn behind(self, secret: Option<&str>) -> Self {
+        Self {
+            secret: secret.map(Into::into),
+            ..self
+        }
+    }
+
+    /// Says with each answer where else the service is (RFC 7838).
+    #[must_use]
+    pub fn naming(self, alternatives: Option<HeaderValue>) -> Self {
+        Self { alternatives, ..self }
+    }
+
+    /// Shows an ACME server what it looks for (RFC 8555 §8.3).
+    #[must_use]
+    pub fn showing(self, challenges: Option<Arc<Challenges>>) -> Self {
+        Self { challenges, ..self }
+    }
+
     /// Answers a request. Reads no more of the body than it needs, and none of a body that is refused without it.
-    pub async fn answer<B: RequestBody>(&self, head: &Parts, body: &mut B) -> Response<Bytes> {
+    pub async fn answer<B: RequestBody>(&self, head: &Parts, body: &mut B) -> Answer {
         let started = Instant::now();
         let route = routes::find(head.uri.path());
         let mut response = match route {
             Some(route) => self.answer_resource(route, head, body).await,
-            None => answer_elsewhere(head),
+            None => self.proof(head).unwrap_or_else(|| answer_elsewhere(head)).into(),
         };
         let counted = counted::resource(route.map(|route| route.resource));
         self.metrics.request(counted, started.elapsed());
-        if head.headers.contains_key(ORIGIN) {
-            cors::allow(&mut response);
+        if let Answer::Whole(response) = &mut response
+            && head.headers.contains_key(ORIGIN)
+        {
+            cors::allow(response);
+        }
+        if let (Answer::Whole(response), Some(alternatives)) = (&mut response, &self.alternatives) {
+            response.headers_mut().insert(ALT_SVC, alternatives.clone());
         }
         response
     }
 
-    async fn answer_resource<B: RequestBody>(
-        &self,
-        route: Route<'_>,
-        head: &Parts,
-        body: &mut B,
-    ) -> Response<Bytes> {
+    async fn answer_resource<B: RequestBody>(&self, route: Route<'_>, head: &Parts, body: &mut B) -> Answer {
         let Route { resource, token } = route;
         let dialect = resource.dialect();
-        let method = resource.method();
-        if head.method == Method::OPTIONS && method.is_some() {
-            return cors::preflight();
+        if head.method == Method::OPTIONS {
+            return cors::preflight(resource.allow()).into();
         }
-        if let Some(method) = method.filter(|method| **method != head.method) {
-            return answer::method_not_allowed(dialect, method);
+        if !resource.has(&head.method) {
+            return answer::method_not_allowed(dialect, resource.allow()).into();
         }
+        let answered = match resource {
+            Resource::Push(kind) => self.push(kind, token, head, body).await.map(Answer::from),
+            Resource::Message => Ok(self.delete_message(token).await.into()),
+            Resource::Subscribe => self.subscribe(token, head, body).await.map(Answer::from),
+            Resource::Subscription | Resource::Set | Resource::Receipts => match self.opened(resource, token)
+            {
+                Ok(monitored) => self.monitor(monitored, head).await,
+                Err(refusal) => Err(refusal.into()),
+            },
+        };
+        answered.unwrap_or_else(|problem| self.refuse(&problem, dialect).into())
+    }
+
+    fn opened(&self, resource: Resource, token: &str) -> Result<Monitored, Refusal> {
         match resource {
-            Resource::Push(kind) => {
-                let pushed = self.push(kind, token, head, body).await;
-                pushed.unwrap_or_else(|problem| self.refuse(&problem, dialect))
-            }
-            Resource::Message => self.cancel(token).await,
-            Resource::Reserved => self.refuse(&Refusal::UnknownResource.into(), dialect),
+            Resource::Subscription => self.broker.open_subscription(token),
+            Resource::Set => Ok(Monitored {
+                user_agent: self.broker.open_set(token)?.id(),
+                subscription: None,
+                goods: Goods::Messages,
+            }),
+            _ => Ok(Monitored {
+                user_agent: self.broker.open_receipts(token)?,
+                subscription: None,
+                goods: Goods::Receipts,
+            }),
         }
+    }
+
+    /// The page that an ACME server looks for, while there is one.
+    fn proof(&self, head: &Parts) -> Option<Response<Bytes>> {
+        let page = self.challenges.as_ref()?.page(head.uri.path())?;
+        (head.method == Method::GET).then(|| Response::new(Bytes::from(page)))
+    }
+
+    /// The answer to somebody who wants to monitor and can't take pushes (R30-V-2).
+    pub fn cannot_push(&self) -> Response<Bytes> {
+        self.refuse(&Problem::NoPush, Dialect::Rfc8030)
+    }
+
+    /// The answer to somebody who monitors and whom the broker refuses, now or after a while.
+    pub fn refused(&self, refusal: &Refusal) -> Response<Bytes> {
+        self.refuse(&refusal.clone().into(), Dialect::Rfc8030)
     }
 
     /// Tells a sender what is wrong, and counts it.

@@ -5,23 +5,25 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{HeaderName, LOCATION};
+use http::header::{HeaderName, LINK, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use push_protocol::Ttl;
 use push_protocol::capability::{Dialect, PushKind};
-use push_protocol::headers::{self, HeaderError, Strictness};
+use push_protocol::headers::{self, HeaderError, Relation, Strictness};
 use push_protocol::vapid::{self, Credentials, PublicKey, VapidError};
+use push_protocol::{KeyDigest, Ttl};
 
 use super::answer::Problem;
 use super::body::{self, Fault, RequestBody};
-use super::{Resources, routes::Resource};
-use crate::broker::{Accepted, PushResource, Refusal, Submission};
+use super::subscribe::value;
+use super::{Resources, routes, routes::Resource};
+use crate::broker::{Accepted, PushResource, ReceiptWish, Refusal, Submission};
 
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const TTL: HeaderName = HeaderName::from_static("ttl");
 
 impl Resources {
-    /// 201 with the message's URL and the time that it will be kept.
+    /// 201 with the message's URL and the time that it will be kept; 202 if a receipt follows.
     pub(super) async fn push<B: RequestBody>(
         &self,
         kind: PushKind,
@@ -32,9 +34,15 @@ impl Resources {
         let dialect = Resource::Push(kind).dialect();
         let push = self.broker.open_push(kind, token)?;
         let credentials = credentials(&head.headers, dialect)?;
-        self.broker.admit(&push, credentials.as_ref(), now_secs())?;
+        let sender = self.broker.admit(&push, credentials.as_ref(), now_secs())?;
         let submission = self
-            .submission(&head.headers, body, dialect, credentials.map(|shown| shown.key))
+            .submission(
+                &head.headers,
+                body,
+                dialect,
+                credentials.map(|shown| shown.key),
+                sender,
+            )
             .await;
         let submission = match submission {
             Ok(submission) => submission,
@@ -51,6 +59,7 @@ impl Resources {
         body: &mut B,
         dialect: Dialect,
         signing_key: Option<PublicKey>,
+        sender: Option<KeyDigest>,
     ) -> Result<Submission, Problem> {
         let body = body::read(headers, body, self.body_bytes, self.body_within).await?;
         let strictness = match dialect {
@@ -72,7 +81,30 @@ impl Resources {
             topic: headers::topic(headers)?,
             urgency: headers::urgency(headers)?.unwrap_or_default(),
             content,
+            receipt: self.receipt_wish(headers, sender)?,
         })
+    }
+
+    /// Whether a receipt is asked for, and of which receipt subscription (R30-RCP-2 to R30-RCP-6).
+    fn receipt_wish(
+        &self,
+        headers: &HeaderMap,
+        sender: Option<KeyDigest>,
+    ) -> Result<Option<ReceiptWish>, Problem> {
+        if !headers::prefers_async(headers) {
+            return Ok(None);
+        }
+        let Some(target) = headers::link(headers, Relation::Receipt)? else {
+            return Ok(Some(ReceiptWish::Chosen(sender)));
+        };
+        let token = self
+            .token_at(target, routes::RECEIPTS)
+            .ok_or(Refusal::UnknownReceipts)?;
+        let named = self
+            .broker
+            .open_receipts(token)
+            .map_err(|_| Refusal::UnknownReceipts)?;
+        Ok(Some(ReceiptWish::Named(named)))
     }
 
     /// A sender to a subscription that has ended is told so, whatever else is wrong: it must forget it, not mend it.
@@ -96,6 +128,12 @@ impl Resources {
             location.expect("an origin and a token are visible ASCII"),
         );
         headers.insert(TTL, seconds(accepted.ttl));
+        if let Some(token) = &accepted.receipts {
+            let link = Relation::Receipt.link(&self.url(routes::RECEIPTS, token));
+            headers.insert(LINK, value(&link));
+            headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
+            *response.status_mut() = StatusCode::ACCEPTED;
+        }
         response
     }
 }

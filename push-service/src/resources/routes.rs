@@ -1,14 +1,21 @@
-//! Which path is which resource.
+//! Which path is which resource, and what can be done there.
 
 use http::Method;
 use push_protocol::capability::{Dialect, PushKind};
 
+use crate::broker::MESSAGE_PATH;
 use crate::defaults::TOKEN_BYTES;
 
-/// What stands before the token of a message resource.
-pub(super) const MESSAGE: &str = "/message/";
+/// What stands before the token of a subscription resource.
+pub(super) const SUBSCRIPTION: &str = "/subscription/";
 
-/// The push service itself: the one resource without a token.
+/// What stands before the token of a subscription set.
+pub(super) const SET: &str = "/subscriptions/";
+
+/// What stands before the token of a receipt subscription.
+pub(super) const RECEIPTS: &str = "/receipts/";
+
+/// The push service itself: the one resource without a token, but perhaps behind a secret.
 const SUBSCRIBE: &str = "/subscribe";
 
 /// The first prefix that fits is the resource: longer ones stand before those that they begin with.
@@ -17,12 +24,12 @@ const ROUTES: &[(&str, Resource)] = &[
     (PushKind::WpushV1.path(), Resource::Push(PushKind::WpushV1)),
     ("/wpush/", Resource::Push(PushKind::WpushV1)),
     (PushKind::Push.path(), Resource::Push(PushKind::Push)),
-    (MESSAGE, Resource::Message),
-    (SUBSCRIBE, Resource::Reserved),
-    ("/subscribe/", Resource::Reserved),
-    ("/subscription/", Resource::Reserved),
-    ("/subscriptions/", Resource::Reserved),
-    ("/receipts/", Resource::Reserved),
+    (MESSAGE_PATH, Resource::Message),
+    (SUBSCRIBE, Resource::Subscribe),
+    ("/subscribe/", Resource::Subscribe),
+    (SUBSCRIPTION, Resource::Subscription),
+    (SET, Resource::Set),
+    (RECEIPTS, Resource::Receipts),
 ];
 
 /// A kind of resource.
@@ -30,19 +37,30 @@ const ROUTES: &[(&str, Resource)] = &[
 pub(super) enum Resource {
     /// Takes push messages.
     Push(PushKind),
-    /// A push message, as its sender knows it.
+    /// A push message, as its sender or its user agent knows it.
     Message,
-    /// A resource of RFC 8030 that is not served yet: no channel may be opened in its place.
-    Reserved,
+    /// Makes subscriptions.
+    Subscribe,
+    /// One subscription, as its user agent knows it.
+    Subscription,
+    /// All subscriptions of a user agent.
+    Set,
+    /// What became of messages, for their application server.
+    Receipts,
 }
 
 impl Resource {
-    /// The method that it has, beside OPTIONS.
-    pub(super) fn method(self) -> Option<&'static Method> {
+    /// Whether it has this method.
+    pub(super) fn has(self, method: &Method) -> bool {
+        *method == Method::OPTIONS || self.allow().split(", ").any(|name| name == method.as_str())
+    }
+
+    /// Its methods, as `Allow` lists them.
+    pub(super) fn allow(self) -> &'static str {
         match self {
-            Self::Push(_) => Some(&Method::POST),
-            Self::Message => Some(&Method::DELETE),
-            Self::Reserved => None,
+            Self::Push(_) | Self::Subscribe => "OPTIONS, POST",
+            Self::Message => "DELETE, OPTIONS",
+            Self::Subscription | Self::Set | Self::Receipts => "DELETE, GET, HEAD, OPTIONS",
         }
     }
 
@@ -50,7 +68,7 @@ impl Resource {
     pub(super) fn dialect(self) -> Dialect {
         match self {
             Self::Push(PushKind::WpushV1 | PushKind::WpushV2) => Dialect::Webpush,
-            Self::Push(PushKind::Push) | Self::Message | Self::Reserved => Dialect::Rfc8030,
+            _ => Dialect::Rfc8030,
         }
     }
 }
@@ -99,11 +117,11 @@ mod tests {
             ("/push/abc/def", Some((Resource::Push(PushKind::Push), ""))),
             (long.as_str(), Some((Resource::Push(PushKind::Push), ""))),
             ("/message/abc", Some((Resource::Message, "abc"))),
-            ("/subscribe", Some((Resource::Reserved, ""))),
-            ("/subscribe/secret", Some((Resource::Reserved, "secret"))),
-            ("/subscription/abc", Some((Resource::Reserved, "abc"))),
-            ("/subscriptions/abc", Some((Resource::Reserved, "abc"))),
-            ("/receipts/abc", Some((Resource::Reserved, "abc"))),
+            ("/subscribe", Some((Resource::Subscribe, ""))),
+            ("/subscribe/secret", Some((Resource::Subscribe, "secret"))),
+            ("/subscription/abc", Some((Resource::Subscription, "abc"))),
+            ("/subscriptions/abc", Some((Resource::Set, "abc"))),
+            ("/receipts/abc", Some((Resource::Receipts, "abc"))),
             ("/subscribers", None),
             ("/push", None),
             ("/", None),

@@ -10,6 +10,7 @@
 
 mod banner;
 mod build;
+mod told;
 pub mod transfer;
 
 use std::fmt;
@@ -23,16 +24,17 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::banner::BannerFacts;
+use self::told::Told;
 use crate::admin::{Admin, Readiness};
 use crate::broker::Broker;
 use crate::channels::Channels;
-use crate::cluster::Reconciler;
 use crate::config::{Config, Drain};
 use crate::defaults::{CERTIFICATE_CHECK, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::storage::Storage;
 use crate::tls::Acceptor;
+use crate::tls::acme::Renewer;
 
 /// Why the service ended before it was told to: a sentence for the operator.
 #[derive(Debug)]
@@ -168,18 +170,34 @@ impl Node {
     }
 
     /// Starts what runs beside requests and channels.
-    fn run_beside(&mut self, broker: Arc<Broker>, reconciler: Arc<Reconciler>, acceptor: Option<Acceptor>) {
+    fn run_beside(
+        &mut self,
+        broker: Arc<Broker>,
+        told: &Told,
+        acceptor: Option<Acceptor>,
+        renewer: Option<Renewer>,
+    ) {
         let channels = Arc::clone(&self.channels);
         if self.storage.is_shared() {
-            let broker = Arc::clone(&broker);
+            let (broker, reconciler) = (Arc::clone(&broker), Arc::clone(&told.reconciler));
             self.beside
                 .tasks
                 .spawn(async move { reconciler.run(&broker).await });
         }
+        let (carrier, outboxes) = (Arc::clone(&broker), Arc::clone(&told.outboxes));
+        self.beside
+            .tasks
+            .spawn(async move { carrier.keep_carrying(&outboxes).await });
         self.beside.tasks.spawn(async move { channels.keep_time().await });
         self.beside
             .tasks
             .spawn(async move { broker.keep_expiring().await });
+        if let (Some(renewer), Some(acceptor)) = (renewer, &acceptor) {
+            let acceptor = acceptor.clone();
+            self.beside
+                .tasks
+                .spawn(async move { match renewer.keep_renewing(acceptor).await {} });
+        }
         if let Some(acceptor) = acceptor {
             self.beside
                 .tasks

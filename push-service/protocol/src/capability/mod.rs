@@ -266,9 +266,14 @@ impl Capabilities {
 }
 
 impl Capabilities {
-    /// Seals a receipt subscription's token. `random` as for [`Capabilities::seal_push`].
-    pub fn seal_receipts(&self, receipts: UserAgentId, random: [u8; 16]) -> String {
-        self.sealers[0].seal(Kind::Receipts, random, receipts.0)
+    /// Seals a receipt subscription's token: the same one for as long as the same key seals.
+    pub fn seal_receipts(&self, receipts: UserAgentId) -> String {
+        let sealer = &self.sealers[0];
+        sealer.seal(
+            Kind::Receipts,
+            sealer.name(Kind::Receipts, &receipts.0),
+            receipts.0,
+        )
     }
 
     /// Opens a receipt subscription's token. `None` for whatever was not sealed here as one.

@@ -19,6 +19,8 @@ pub enum HeaderError {
     MalformedTopic,
     /// `Content-Type` is not visible ASCII, too long, or there are several.
     MalformedContentType,
+    /// `Link` can't be read, or names two targets of one relation.
+    MalformedLink,
     /// There is a body and no `Content-Encoding`, where one is needed.
     MissingContentEncoding,
     /// `Content-Encoding` is none that Web Push knows, more than one, or unreadable.
@@ -49,6 +51,9 @@ impl fmt::Display for HeaderError {
                 "The Topic is invalid; send one value of 1 to 32 characters from A-Z, a-z, 0-9, - and _."
             }
             Self::MalformedContentType => "The Content-Type header cannot be read; send one short value, or none.",
+            Self::MalformedLink => {
+                "The Link header cannot be read; send <URL>; rel=\"…\", and one target for each relation."
+            }
             Self::MissingContentEncoding => {
                 "The Content-Encoding header is missing; encrypt the body as in RFC 8291 and send aes128gcm."
             }

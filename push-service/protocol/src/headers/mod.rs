@@ -6,14 +6,18 @@
 
 mod content;
 mod error;
+mod links;
 #[cfg(test)]
 mod tests;
+
+use std::time::Duration;
 
 use http::header::HeaderName;
 use http::{HeaderMap, HeaderValue};
 
 pub use self::content::{MAX_CONTENT_TYPE_BYTES, MAX_PARAMETERS_BYTES, Strictness, content, dh_key};
 pub use self::error::HeaderError;
+pub use self::links::{Relation, link};
 use crate::parameters::{parameter, split, trim};
 use crate::topic::Topic;
 use crate::ttl::Ttl;
@@ -85,6 +89,19 @@ pub fn prefers_async(headers: &HeaderMap) -> bool {
         .flat_map(|line| split(line, b','))
         .filter_map(|preference| split(preference, b';').next().and_then(parameter))
         .any(|(name, value)| name.eq_ignore_ascii_case("respond-async") && value.is_empty())
+}
+
+/// How long a user agent is willing to wait: `Prefer: wait=N`, in seconds (RFC 7240 §4.3). RFC 8030 gives 0 a meaning of
+/// its own (§6). `None` if nothing readable is said: a preference is never an error.
+pub fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let preferences = headers.get_all(PREFER).iter().filter_map(text);
+    let seconds = preferences
+        .flat_map(|line| split(line, b','))
+        .filter_map(|preference| split(preference, b';').next().and_then(parameter))
+        .find(|(name, _)| name.eq_ignore_ascii_case("wait"))
+        .filter(|(_, value)| !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()))
+        .map(|(_, value)| value.parse().unwrap_or(u64::from(u32::MAX)));
+    seconds.map(|seconds: u64| Duration::from_secs(seconds.min(u64::from(u32::MAX))))
 }
 
 /// A line as text, without white space around it; `None` unless it is visible ASCII.

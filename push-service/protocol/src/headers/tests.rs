@@ -425,3 +425,27 @@ fn the_key_of_a_message_can_be_seen() {
     assert_eq!(key(Coding::Absent, &body), None);
     assert_eq!(key(Coding::Other("gzip".into()), &body), None);
 }
+
+/// R30-MON-12, R30-MON-16: `wait` is found among other preferences; what is no number is no preference.
+#[test]
+fn wait_is_a_number_of_seconds() {
+    let rows = [
+        ("wait=0", Some(0)),
+        ("respond-async, Wait=10", Some(10)),
+        ("wait=\"7\"; x=y", Some(7)),
+        ("wait=99999999999999999999999", Some(u64::from(u32::MAX))),
+        ("wait", None),
+        ("wait=-1", None),
+        ("wait=1.5", None),
+        ("waiting=1", None),
+    ];
+    for (line, expected) in rows {
+        let mut headers = HeaderMap::new();
+        headers.insert("prefer", line.parse().unwrap());
+        assert_eq!(
+            wait(&headers),
+            expected.map(std::time::Duration::from_secs),
+            "{line}"
+        );
+    }
+}

@@ -1,4 +1,5 @@
 //! How a session speaks on each kind of channel.
 
+pub mod events;
 pub mod frame;
 pub mod websocket;

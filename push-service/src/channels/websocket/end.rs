@@ -7,8 +7,9 @@ use futures_util::future::BoxFuture;
 use push_protocol::session::{CloseReason, Moment};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::WebSocketChannel;
 use super::scratch::Scratch;
-use super::{WebSocketChannel, poll_slot};
+use crate::channels::poll_slot;
 use crate::defaults::CLOSE_WITHIN;
 use crate::metrics::Closed;
 

@@ -30,9 +30,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use self::end::{End, closed_for};
 use self::requests::Answer;
 use self::scratch::Scratch;
-use super::Channels;
 use super::handle::Mark;
 use super::registry::Place;
+use super::{Channels, poll_slot};
 use crate::defaults::{FRAME_BYTES, SHARE_WITHIN, STORAGE_RETRY_AFTER};
 use crate::metrics::{Channel, ChannelKind, Closed, Removed};
 
@@ -298,13 +298,4 @@ impl<Io, Guard> Drop for WebSocketChannel<Io, Guard> {
             .metrics()
             .channel(ChannelKind::WebSocket, Channel::Closed(self.closed));
     }
-}
-
-/// Polls a step of storage, and frees its slot when it has an answer.
-fn poll_slot<T>(slot: &mut Option<BoxFuture<'static, T>>, cx: &mut Context<'_>) -> Option<T> {
-    let Poll::Ready(answer) = slot.as_mut()?.as_mut().poll(cx) else {
-        return None;
-    };
-    *slot = None;
-    Some(answer)
 }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use crate::channels::rig::Rig;
 use crate::config::{IpNetwork, Limits};
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies, UpgradedConnection};
 use crate::resources::tests::rig::Service;
@@ -47,6 +48,7 @@ impl Node {
         let path = service.subscribed(Dialect::Webpush, None).await;
         let (opened, channels) = mpsc::unbounded_channel();
         let handlers = Handlers {
+            channels: Rig::new().all_channels(),
             resources: service.resources,
             open_channel: Arc::new(move |channel| drop(opened.send(channel))),
             channel_path: ChannelPath::new(setting.secret),

@@ -128,7 +128,10 @@ impl Service {
     pub(crate) async fn answer(&self, request: Request<Bytes>) -> Answer {
         let (head, body) = request.into_parts();
         let mut body = Whole((!body.is_empty()).then_some(body));
-        let (head, body) = self.resources.answer(&head, &mut body).await.into_parts();
+        let crate::resources::Answer::Whole(response) = self.resources.answer(&head, &mut body).await else {
+            panic!("the request monitors");
+        };
+        let (head, body) = response.into_parts();
         Answer {
             status: head.status,
             headers: head.headers,

@@ -4,10 +4,16 @@
 //! that take memory are refused when Redis has none left, the others are `allow-oom`, so that what waits can be fetched,
 //! acknowledged and dropped when memory is short. Name and version stand in its second line, where whoever watches Redis
 //! finds them.
+//!
+//! A line `--+ admit` stands for that part, spelled out: as a function it would cost every message more.
 
 use super::layout::{EPOCH, LANE};
 use super::links::{Repeat, Script};
-use crate::defaults::{EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, REDIS_ENTRIES_EXAMINED};
+use crate::defaults::{
+    ACKNOWLEDGE_WITHIN, EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, PASSING_RECEIPTS, RECEIPT_KEPT,
+    REDIS_ENTRIES_EXAMINED, REDIS_STEP_MESSAGES,
+};
+use crate::storage::PASSING_WITH_RECEIPT;
 
 /// The format that these scripts write, and the newest that they read (PR-35).
 pub(super) const FORMAT: u8 = 1;
@@ -16,7 +22,16 @@ const RECORD: &str = include_str!("scripts/parts/record.lua");
 const RENEW: &str = include_str!("scripts/parts/renew.lua");
 const INDEX: &str = include_str!("scripts/parts/index.lua");
 const SOLE: &str = include_str!("scripts/parts/sole.lua");
+const OUTBOX: &str = include_str!("scripts/parts/outbox.lua");
+const PROMISE: &str = include_str!("scripts/parts/promise.lua");
+const PASSING: &str = include_str!("scripts/parts/passing.lua");
+const WITHOUT_OUTBOX: &str = include_str!("scripts/parts/without_outbox.lua");
+const DUE: &str = include_str!("scripts/parts/due.lua");
+const EXPECTED: &str = include_str!("scripts/parts/expected.lua");
+const PUT_EXPECTED: &str = include_str!("scripts/parts/put_expected.lua");
+const FORGET: &str = include_str!("scripts/parts/forget.lua");
 const TAKE_OUT: &str = include_str!("scripts/parts/take_out.lua");
+const ADMIT: &str = include_str!("scripts/parts/admit.lua");
 const TELL: &str = include_str!("scripts/parts/tell.lua");
 const PAGE: &str = include_str!("scripts/parts/page.lua");
 
@@ -25,14 +40,23 @@ pub(super) struct Scripts {
     pub(super) subscribe: Script,
     pub(super) unsubscribe: Script,
     pub(super) enqueue: Script,
+    pub(super) enqueue_owing: Script,
     pub(super) attach: Script,
     pub(super) page: Script,
     pub(super) refresh: Script,
     pub(super) release: Script,
     pub(super) acknowledge: Script,
+    pub(super) acknowledge_owing: Script,
     pub(super) expire: Script,
     pub(super) report: Script,
     pub(super) import: Script,
+    pub(super) has: Script,
+    pub(super) expect: Script,
+    pub(super) settle: Script,
+    pub(super) outcomes: Script,
+    pub(super) clear: Script,
+    pub(super) trace: Script,
+    pub(super) overdue: Script,
 }
 
 impl Scripts {
@@ -50,13 +74,19 @@ impl Scripts {
             // Asked again, it would say that there was no such subscription.
             unsubscribe: frees(
                 "unsubscribe",
-                &[RECORD],
+                &[RECORD, INDEX, SOLE, OUTBOX, DUE, EXPECTED, FORGET, TELL],
                 include_str!("scripts/unsubscribe.lua"),
                 once,
             ),
             enqueue: takes_memory(
                 "enqueue",
-                &[RECORD, INDEX, SOLE, TAKE_OUT, TELL],
+                &[RECORD, INDEX, SOLE, WITHOUT_OUTBOX, TAKE_OUT, TELL],
+                include_str!("scripts/enqueue.lua"),
+                once,
+            ),
+            enqueue_owing: takes_memory(
+                "enqueue-owing",
+                &[RECORD, INDEX, SOLE, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL],
                 include_str!("scripts/enqueue.lua"),
                 once,
             ),
@@ -78,16 +108,27 @@ impl Scripts {
                 include_str!("scripts/refresh.lua"),
                 always,
             ),
-            release: frees("release", &[RECORD], include_str!("scripts/release.lua"), always),
+            release: frees(
+                "release",
+                &[RECORD, OUTBOX, DUE, EXPECTED, FORGET],
+                include_str!("scripts/release.lua"),
+                always,
+            ),
             acknowledge: frees(
                 "acknowledge",
-                &[RECORD, INDEX, SOLE, TAKE_OUT, TELL],
+                &[RECORD, INDEX, SOLE, WITHOUT_OUTBOX, TAKE_OUT, TELL],
+                include_str!("scripts/acknowledge.lua"),
+                always,
+            ),
+            acknowledge_owing: frees(
+                "acknowledge-owing",
+                &[RECORD, INDEX, SOLE, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL],
                 include_str!("scripts/acknowledge.lua"),
                 always,
             ),
             expire: frees(
                 "expire",
-                &[RECORD, INDEX, SOLE, TAKE_OUT, TELL],
+                &[RECORD, INDEX, SOLE, OUTBOX, DUE, TAKE_OUT, TELL],
                 include_str!("scripts/expire.lua"),
                 always,
             ),
@@ -99,10 +140,53 @@ impl Scripts {
             ),
             import: takes_memory(
                 "import",
-                &[RECORD, INDEX, SOLE, TAKE_OUT],
+                &[
+                    RECORD,
+                    INDEX,
+                    SOLE,
+                    OUTBOX,
+                    DUE,
+                    PROMISE,
+                    EXPECTED,
+                    PUT_EXPECTED,
+                    TAKE_OUT,
+                ],
                 include_str!("scripts/import.lua"),
                 always,
             ),
+            has: frees("has", &[RECORD], include_str!("scripts/has.lua"), always),
+            expect: takes_memory(
+                "expect",
+                &[RECORD, PROMISE, EXPECTED, PUT_EXPECTED],
+                include_str!("scripts/expect.lua"),
+                always,
+            ),
+            // What joins the queue was expected before, and leaves there.
+            settle: frees(
+                "settle",
+                &[RECORD, INDEX, SOLE, EXPECTED, TELL],
+                include_str!("scripts/settle.lua"),
+                always,
+            ),
+            outcomes: frees(
+                "outcomes",
+                &[RECORD, OUTBOX, DUE],
+                include_str!("scripts/outcomes.lua"),
+                always,
+            ),
+            clear: frees(
+                "clear",
+                &[RECORD, OUTBOX, DUE],
+                include_str!("scripts/clear.lua"),
+                always,
+            ),
+            trace: frees(
+                "trace",
+                &[RECORD, OUTBOX],
+                include_str!("scripts/trace.lua"),
+                always,
+            ),
+            overdue: frees("overdue", &[], include_str!("scripts/overdue.lua"), always),
         }
     }
 }
@@ -120,19 +204,28 @@ pub(super) fn present() -> Script {
 #[cfg(test)]
 impl Scripts {
     /// Each of them.
-    pub(super) fn all(&self) -> [&Script; 11] {
+    pub(super) fn all(&self) -> [&Script; 20] {
         [
             &self.subscribe,
             &self.unsubscribe,
             &self.enqueue,
+            &self.enqueue_owing,
             &self.attach,
             &self.page,
             &self.refresh,
             &self.release,
             &self.acknowledge,
+            &self.acknowledge_owing,
             &self.expire,
             &self.report,
             &self.import,
+            &self.has,
+            &self.expect,
+            &self.settle,
+            &self.outcomes,
+            &self.clear,
+            &self.trace,
+            &self.overdue,
         ]
     }
 }
@@ -146,12 +239,16 @@ fn frees(name: &'static str, parts: &[&str], step: &str, repeat: Repeat) -> Scri
 }
 
 fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
-    let parts = parts.concat();
+    let (parts, step) = (parts.concat(), step.replace("--+ admit\n", ADMIT));
+    let passing = PASSING_WITH_RECEIPT.0;
+    let (passing_ms, kept_ms) = (ACKNOWLEDGE_WITHIN.as_millis(), RECEIPT_KEPT.as_millis());
     format!(
         "{flags}\n-- push-service {name} {FORMAT}\n\
          local FORMAT, OVERHEAD, EVICTIONS, EXAMINED = \
          {FORMAT}, {MESSAGE_OVERHEAD_BYTES}, {EVICTIONS_PER_STEP}, {REDIS_ENTRIES_EXAMINED}\n\
-         local EPOCH, LANE = {EPOCH}, {LANE}\n{parts}{step}"
+         local EPOCH, LANE, STEP = {EPOCH}, {LANE}, {REDIS_STEP_MESSAGES}\n\
+         local PASSING, PASSING_MS, PASSING_MOST, OUTBOX_KEPT_MS = {passing}, {passing_ms}, {PASSING_RECEIPTS}, {kept_ms}\n\
+         {parts}{step}"
     )
 }
 

@@ -19,3 +19,4 @@ pub use write::{
     Registered, write_broadcasts, write_hello, write_notification, write_pong, write_registered,
     write_unregistered, write_urgency,
 };
+pub(in crate::wire) use write::{base64url, json_string};

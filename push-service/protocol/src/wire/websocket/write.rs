@@ -122,11 +122,11 @@ fn status_member(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(status.to_string().as_bytes());
 }
 
-fn json_string(out: &mut Vec<u8>, text: &str) {
+pub(in crate::wire) fn json_string(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("a string is JSON and a Vec takes every write");
 }
 
-fn base64url(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(in crate::wire) fn base64url(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     let written = URL_SAFE_NO_PAD

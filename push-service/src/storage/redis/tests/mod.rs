@@ -5,6 +5,8 @@ mod confirmed;
 mod contract;
 mod keys;
 mod model;
+mod moving;
+mod receipts;
 mod wake_ups;
 
 use std::sync::Arc;

@@ -1,0 +1,313 @@
+//! Receipts: an application server is told what became of its message (RFC 8030 §5.1, §6.3).
+//!
+//! A receipt subscription is a queue like a user agent's, and a receipt is a message in it. That a receipt is owed is
+//! written down there before its message is stored; how the message ended stands in its user agent's outbox, written by the
+//! step that ended it. This module carries from the one to the other. A node may die between any two steps: what is in an
+//! outbox is found again, and what is owed for too long is asked after. So each message that was answered 202 has exactly
+//! one receipt, or none if it was replaced (PR-25).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::future::join_all;
+use push_protocol::capability::{Dialect, MessageCapability, MessageKind};
+use push_protocol::{
+    Fate, KeyDigest, MessageId, MessageNumber, PushMessage, Receipt, SubscriptionId, SubscriptionName, Ttl,
+    UserAgentId,
+};
+use ring::digest;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::{Broker, PushResource, Refusal};
+use crate::defaults::{
+    ACKNOWLEDGE_WITHIN, OUTBOXES_HINTED, RECEIPT_CARRIERS, RECEIPT_GRACE, RECEIPT_POLL, RECEIPT_STEP,
+    RECEIPTS_PER_SUBSCRIPTION,
+};
+use crate::metrics::Step;
+use crate::random;
+use crate::storage::{
+    Ending, Expected, Expecting, Outcome, Overdue, StorageError, Subscribe, Subscribed, Traced,
+};
+
+/// The one subscription in the queue of a receipt subscription, and its name.
+const RECEIPTS: (SubscriptionId, SubscriptionName) = (SubscriptionId([0; 8]), SubscriptionName([0; 16]));
+
+/// Who is to be told.
+#[derive(Clone, Debug)]
+pub enum ReceiptWish {
+    /// A receipt subscription that the service chooses, for a sender that has proved who it is or not.
+    Chosen(Option<KeyDigest>),
+    /// This one, which the sender was given before.
+    Named(UserAgentId),
+}
+
+/// A receipt that is written down.
+pub(super) struct Promised {
+    pub(super) receipts: UserAgentId,
+    /// The token of the receipt subscription.
+    pub(super) token: String,
+    expected: Expected,
+}
+
+/// A receipt that is to be told.
+pub struct ReceiptTold {
+    /// The URL of the message, as its sender knows it.
+    pub message_url: String,
+    /// 204 or 410.
+    pub status: u16,
+}
+
+impl Broker {
+    /// Opens the token of a receipt subscription. Costs no storage.
+    pub fn open_receipts(&self, token: &str) -> Result<UserAgentId, Refusal> {
+        let opened = self.capabilities.open_receipts(token);
+        let opened = opened.ok_or(Refusal::UnknownResource)?;
+        self.metrics.capability_opened(opened.key);
+        Ok(opened.capability)
+    }
+
+    /// Ends a receipt subscription with everything that is owed to it.
+    pub async fn end_receipts(&self, receipts: UserAgentId) -> Result<(), Refusal> {
+        let end = self.storage.end(receipts, Ending::All);
+        match self.step(Step::Unsubscribe, end).await? {
+            true => Ok(()),
+            false => Err(Refusal::UnknownResource),
+        }
+    }
+
+    /// Whether there is such a receipt subscription.
+    pub async fn has_receipts(&self, receipts: UserAgentId) -> Result<bool, StorageError> {
+        self.has_subscription(receipts, RECEIPTS.0).await
+    }
+
+    /// What a message of a receipt subscription's queue says. `None` if it is no receipt.
+    pub fn receipt(&self, message: &PushMessage) -> Option<ReceiptTold> {
+        let receipt = Receipt::from_bytes(&message.content.body)?;
+        let token = self
+            .capabilities
+            .seal_message(MessageKind::Message, receipt.sealed_by, &receipt.message);
+        Some(ReceiptTold {
+            message_url: self.message_url(&token),
+            status: receipt.fate.status()?,
+        })
+    }
+
+    pub(super) async fn promise_receipt(
+        &self,
+        push: &PushResource,
+        wish: &ReceiptWish,
+        nonce: u64,
+        ttl: Ttl,
+    ) -> Result<Promised, Refusal> {
+        let receipts = match wish {
+            ReceiptWish::Named(receipts) => *receipts,
+            ReceiptWish::Chosen(sender) => chosen(push, *sender),
+        };
+        // A message with TTL 0 has as long as an acknowledgement may take (PR-21).
+        let lasts = std::time::Duration::from_secs(u64::from(ttl.as_secs())).max(ACKNOWLEDGE_WITHIN);
+        let promised = Promised {
+            receipts,
+            token: self.capabilities.seal_receipts(receipts),
+            expected: Expected {
+                user_agent: push.capability.user_agent,
+                nonce,
+                dialect: push.dialect,
+                sealed_by: push.sealed_by,
+                within: lasts + RECEIPT_GRACE,
+                limit: RECEIPTS_PER_SUBSCRIPTION,
+            },
+        };
+        let mut expecting = self.expect(&promised).await?;
+        if expecting == Expecting::NoReceiptSubscription && matches!(wish, ReceiptWish::Chosen(_)) {
+            self.make_receipt_subscription(receipts).await?;
+            expecting = self.expect(&promised).await?;
+        }
+        match expecting {
+            Expecting::Expected => Ok(promised),
+            Expecting::NoReceiptSubscription => Err(Refusal::UnknownReceipts),
+            Expecting::TooMany => Err(Refusal::TooManyReceipts),
+        }
+    }
+
+    async fn expect(&self, promised: &Promised) -> Result<Expecting, StorageError> {
+        let expect = self.storage.expect_receipt(promised.receipts, promised.expected);
+        self.step(Step::Receipt, expect).await
+    }
+
+    async fn make_receipt_subscription(&self, receipts: UserAgentId) -> Result<(), Refusal> {
+        let subscribe = Subscribe {
+            user_agent: receipts,
+            name: RECEIPTS.1,
+            fresh_id: RECEIPTS.0,
+            key: None,
+            seat: None,
+            limit: 1,
+            only_known: false,
+        };
+        match self
+            .step(Step::Subscribe, self.storage.subscribe(subscribe))
+            .await?
+        {
+            Subscribed::Created(_) | Subscribed::Kept(_) => Ok(()),
+            Subscribed::TooMany | Subscribed::UnknownUserAgent => Err(Refusal::StorageUnavailable),
+        }
+    }
+
+    /// The message was refused, so nothing is owed. Where it may have been stored, the promise stands (PR-2).
+    pub(super) async fn take_promise_back(&self, promised: &Promised, refusal: &Refusal) {
+        if matches!(refusal, Refusal::StorageUnavailable | Refusal::StorageFull) {
+            return;
+        }
+        let nothing = Outcome {
+            receipts: promised.receipts,
+            user_agent: promised.expected.user_agent,
+            id: MessageId {
+                number: MessageNumber::START,
+                nonce: promised.expected.nonce,
+            },
+            fate: Fate::Replaced,
+        };
+        // If this fails too, whoever asks after the receipt finds that the message was never stored.
+        let _ = self.settle(promised.receipts, &[nothing]).await;
+    }
+
+    async fn settle(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
+        let settle = self.storage.settle_receipts(receipts, outcomes);
+        self.answered(Step::Receipt, settle).await
+    }
+
+    /// Carries what outboxes hold to the receipt subscriptions, for as long as it's polled. Dropped between steps it loses
+    /// nothing, and repeats at most what is passed over the second time.
+    pub async fn keep_carrying(&self, outboxes: &Outboxes) {
+        loop {
+            // What was hinted at while others were carried is taken at once.
+            let hinted = timeout(RECEIPT_POLL, outboxes.wait()).await.is_ok();
+            if !hinted && self.look_for_owed(outboxes).await.is_err() {
+                continue;
+            }
+            for some in outboxes.take().chunks(RECEIPT_CARRIERS) {
+                let carried = join_all(some.iter().map(|user_agent| self.carry(*user_agent))).await;
+                for (user_agent, carried) in some.iter().zip(carried) {
+                    if carried.is_err() {
+                        outboxes.again(*user_agent);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What no hint told of: outboxes that a node left behind, and receipts that are owed for too long.
+    async fn look_for_owed(&self, outboxes: &Outboxes) -> Result<(), StorageError> {
+        let owing = self
+            .answered(Step::Receipt, self.storage.owing(RECEIPT_STEP))
+            .await?;
+        for user_agent in owing {
+            outboxes.again(user_agent);
+        }
+        let overdue = self
+            .answered(Step::Receipt, self.storage.overdue(RECEIPT_STEP))
+            .await?;
+        for one in &overdue {
+            self.ask_after(one).await?;
+        }
+        Ok(())
+    }
+
+    async fn ask_after(&self, overdue: &Overdue) -> Result<(), StorageError> {
+        let trace = self.storage.trace(overdue.user_agent, overdue.nonce);
+        let outcome = match self.answered(Step::Receipt, trace).await? {
+            Traced::Waiting => return Ok(()),
+            Traced::Ended(outcome) => outcome,
+            // Never stored, so never answered 202.
+            Traced::Nothing => Outcome {
+                receipts: overdue.receipts,
+                user_agent: overdue.user_agent,
+                id: MessageId {
+                    number: MessageNumber::START,
+                    nonce: overdue.nonce,
+                },
+                fate: Fate::Replaced,
+            },
+        };
+        self.settle(overdue.receipts, &[outcome]).await
+    }
+
+    /// Empties one outbox, a step at a time: first told, then cleared.
+    async fn carry(&self, user_agent: UserAgentId) -> Result<(), StorageError> {
+        loop {
+            let waiting = self.storage.outcomes(user_agent, RECEIPT_STEP);
+            let outcomes = self.answered(Step::Receipt, waiting).await?;
+            if outcomes.is_empty() {
+                return Ok(());
+            }
+            let mut by_receiver: HashMap<UserAgentId, Vec<Outcome>> = HashMap::new();
+            for outcome in &outcomes {
+                by_receiver.entry(outcome.receipts).or_default().push(*outcome);
+            }
+            for (receipts, outcomes) in by_receiver {
+                self.settle(receipts, &outcomes).await?;
+            }
+            let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id).collect();
+            let clear = self.storage.clear_outcomes(user_agent, &ids);
+            self.answered(Step::Receipt, clear).await?;
+        }
+    }
+}
+
+/// One receipt subscription for each subscription and sender that has proved who it is: who names none costs one queue
+/// and not one for each push. Somebody unknown gets a fresh one, because another unknown sender must not see its receipts.
+fn chosen(push: &PushResource, sender: Option<KeyDigest>) -> UserAgentId {
+    let Some(sender) = sender else {
+        return UserAgentId(random::bytes());
+    };
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(b"push-service: receipt subscription");
+    context.update(&push.capability.user_agent.0);
+    context.update(&push.capability.subscription.0);
+    context.update(&sender.0);
+    let mut id = [0; 16];
+    id.copy_from_slice(&context.finish().as_ref()[..16]);
+    UserAgentId(id)
+}
+
+/// User agents whose outbox may hold something: hints from storage's steps to whoever carries.
+#[derive(Default)]
+pub struct Outboxes {
+    hinted: Mutex<HashSet<UserAgentId>>,
+    noted: Notify,
+}
+
+impl Outboxes {
+    /// A hint. Beyond [`OUTBOXES_HINTED`] they are dropped: a look at storage finds what they told of.
+    pub fn hint(&self, user_agent: UserAgentId) {
+        self.again(user_agent);
+        self.noted.notify_one();
+    }
+
+    /// To be carried at the next occasion, but not at once: storage had trouble.
+    fn again(&self, user_agent: UserAgentId) {
+        let mut hinted = self.hinted.lock().unwrap_or_else(PoisonError::into_inner);
+        if hinted.len() < OUTBOXES_HINTED {
+            hinted.insert(user_agent);
+        }
+    }
+
+    async fn wait(&self) {
+        self.noted.notified().await;
+    }
+
+    fn take(&self) -> Vec<UserAgentId> {
+        let mut hinted = self.hinted.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *hinted).into_iter().collect()
+    }
+}
+
+/// How a capability of the user agent's own answers: its requests are all RFC 8030's.
+pub(super) fn promise(user_agent: UserAgentId, id: MessageId) -> MessageCapability {
+    MessageCapability {
+        user_agent,
+        id,
+        dialect: Dialect::Rfc8030,
+    }
+}

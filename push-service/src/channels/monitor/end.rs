@@ -1,0 +1,84 @@
+//! What a monitoring request is answered with when it's over.
+
+use bytes::Bytes;
+use http::header::RETRY_AFTER;
+use http::{Response, StatusCode};
+use push_protocol::session::CloseReason;
+
+use crate::defaults;
+use crate::metrics::Closed;
+use crate::resources::monitoring_over;
+
+/// How monitoring ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Finish {
+    /// A newer monitor has taken over, or the node leaves.
+    Over,
+    /// What was asked for has been brought, or the time is over (R30-MON-12).
+    Through,
+    /// What was monitored has ended, or never was (R30-EXP-2).
+    Gone,
+    /// Storage has trouble; nothing is lost.
+    Trouble,
+    /// The peer took nothing for too long.
+    TooSlow,
+}
+
+impl Finish {
+    pub(super) fn of(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::Unknown => Self::Gone,
+            CloseReason::CaughtUp => Self::Through,
+            CloseReason::SlowReader | CloseReason::PongTimeout => Self::TooSlow,
+            CloseReason::TryAgainLater | CloseReason::ServiceRestart => Self::Trouble,
+            _ => Self::Over,
+        }
+    }
+
+    pub(super) fn closed(self) -> Closed {
+        match self {
+            Self::Over => Closed::Displaced,
+            Self::Through => Closed::Left,
+            Self::Gone => Closed::Ended,
+            Self::Trouble => Closed::Storage,
+            Self::TooSlow => Closed::SlowReader,
+        }
+    }
+
+    /// The status, and a sentence for whoever debugs the other end.
+    pub(super) fn told(self, has_brought: bool) -> (StatusCode, &'static str) {
+        match self {
+            Self::Over => (
+                StatusCode::OK,
+                "Monitoring is over here; monitor again, what waits stays stored.",
+            ),
+            Self::Through if has_brought => (StatusCode::OK, "This is all for now."),
+            Self::Through => (StatusCode::NO_CONTENT, "Nothing has come."),
+            Self::Gone => (StatusCode::NOT_FOUND, "There is no such resource."),
+            Self::Trouble => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Storage has trouble, nothing is lost; monitor again later.",
+            ),
+            Self::TooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "Nothing was taken for too long; what waits stays stored.",
+            ),
+        }
+    }
+
+    /// The whole response, where nothing of it was sent yet.
+    pub(super) fn response(self, has_brought: bool) -> Response<Bytes> {
+        let (status, sentence) = self.told(has_brought);
+        let mut response = monitoring_over(status, sentence);
+        if self == Self::Trouble {
+            let after = defaults::RETRY_AFTER.as_secs().into();
+            response.headers_mut().insert(RETRY_AFTER, after);
+        }
+        response
+    }
+}
+
+/// The answer to a monitor whose task is gone before it said anything: the process ends.
+pub(super) fn trouble() -> Response<Bytes> {
+    Finish::Trouble.response(false)
+}

@@ -1,0 +1,128 @@
+//! A monitor that is brought its messages as Server-Sent Events, over any HTTP and through any proxy.
+//!
+//! The connection takes pieces from a queue of a few; what is not taken makes the outlet wait. A comment goes out when
+//! nothing else does, so that proxies keep the connection and a peer that is gone is noticed.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::Response;
+use push_protocol::MessageId;
+use push_protocol::wire::events::{write_alive, write_end, write_message, write_receipt};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::PollSender;
+
+use super::end::Finish;
+use super::outlet::{Parcel, Written};
+use crate::defaults::EVENTS_ALIVE_EVERY;
+use crate::resources::events_head;
+
+/// What the connection is to begin with, or the answer instead.
+type Begun = oneshot::Sender<Result<Response<()>, Response<Bytes>>>;
+
+pub(super) struct Events {
+    /// Until the head is sent.
+    begun: Option<Begun>,
+    pieces: PollSender<Bytes>,
+    gone: Pin<Box<dyn Future<Output = ()> + Send>>,
+    alive: Pin<Box<Sleep>>,
+    last: Option<MessageId>,
+    is_cross_origin: bool,
+}
+
+impl Events {
+    pub(super) fn new(
+        begun: Begun,
+        pieces: mpsc::Sender<Bytes>,
+        last: Option<MessageId>,
+        is_cross_origin: bool,
+    ) -> Self {
+        let watched = pieces.clone();
+        Self {
+            begun: Some(begun),
+            pieces: PollSender::new(pieces),
+            gone: Box::pin(async move { watched.closed().await }),
+            alive: Box::pin(sleep(EVENTS_ALIVE_EVERY)),
+            last,
+            is_cross_origin,
+        }
+    }
+
+    pub(super) fn begin(&mut self) {
+        if let Some(begun) = self.begun.take() {
+            let _ = begun.send(Ok(events_head(self.is_cross_origin)));
+        }
+    }
+
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.pieces.poll_reserve(cx).is_pending() {
+            return Poll::Pending;
+        }
+        while self.alive.as_mut().poll(cx).is_ready() {
+            // Takes the place that was reserved: for a message there will be another, soon.
+            let mut comment = Vec::new();
+            write_alive(&mut comment);
+            self.send(comment);
+            if self.pieces.poll_reserve(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(())
+    }
+
+    pub(super) fn write(&mut self, parcel: &Parcel<'_>) -> Written {
+        let mut event = Vec::new();
+        match parcel {
+            Parcel::Message {
+                message,
+                message_url,
+                push_url,
+            } => write_message(&mut event, message, message_url, push_url),
+            // A receipt says nothing that its reader could refuse: naming it as the last one confirms it and all before.
+            Parcel::Receipt { message, .. }
+                if self.last.is_some_and(|last| message.id.number <= last.number) =>
+            {
+                return Written::Known;
+            }
+            Parcel::Receipt {
+                message,
+                told,
+                acknowledge,
+            } => write_receipt(
+                &mut event,
+                message.id,
+                &told.message_url,
+                told.status,
+                acknowledge,
+            ),
+        }
+        self.send(event);
+        Written::Yes
+    }
+
+    fn send(&mut self, event: Vec<u8>) {
+        self.alive.as_mut().reset(Instant::now() + EVENTS_ALIVE_EVERY);
+        // Fails only when the connection is gone, which is noticed elsewhere.
+        let _ = self.pieces.send_item(event.into());
+    }
+
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.gone.as_mut().poll(cx)
+    }
+
+    pub(super) fn finish(mut self, finish: Finish, has_brought: bool) {
+        if let Some(begun) = self.begun.take() {
+            let _ = begun.send(Err(finish.response(has_brought)));
+            return;
+        }
+        let (status, why) = finish.told(true);
+        let mut event = Vec::new();
+        write_end(&mut event, status.as_u16(), why);
+        if let Some(pieces) = self.pieces.get_ref() {
+            // Who doesn't read isn't told.
+            let _ = pieces.try_send(event.into());
+        }
+    }
+}

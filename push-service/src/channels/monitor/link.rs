@@ -1,0 +1,255 @@
+//! What the monitors of one HTTP/2 connection share: how many pushes the peer takes, and what of them has arrived.
+//!
+//! `h2` takes any number of promises and says of none that it has arrived. A peer that is promised more than it allows
+//! drops the connection. So every push takes a [`Place`] here, of as many as the peer has streams; it gives it back when
+//! its message is acknowledged or its stream is reset, or when a PING was answered that was sent behind it (PR-19).
+//!
+//! Knows neither messages nor sessions. The connection's task and the monitors' tasks meet here, and wake each other.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use futures_util::task::AtomicWaker;
+use push_protocol::UserAgentId;
+use tokio::sync::mpsc;
+
+use super::Monitor;
+use crate::defaults::{MONITORS_ENTERING, PROMISES};
+
+/// The pushes of one connection.
+#[derive(Default)]
+pub struct PushLink {
+    state: Mutex<State>,
+    /// Whoever polls the connection.
+    connection: AtomicWaker,
+}
+
+#[derive(Default)]
+struct State {
+    /// Streams that the peer takes at a time.
+    allowed: usize,
+    taken: usize,
+    /// How many times somebody asked for a sign that all before has arrived, and up to which of them it came.
+    asked: u64,
+    confirmed: u64,
+    /// What had been asked when the PING went out that is under way.
+    sent: Option<u64>,
+    leaving: bool,
+    ended: bool,
+    /// Monitors' tasks: one for each user agent on the connection, hardly ever more than one.
+    waiting: Vec<Waker>,
+    entrances: HashMap<UserAgentId, mpsc::Sender<Monitor>>,
+}
+
+/// One of the streams that the peer takes.
+pub(super) struct Place(Arc<PushLink>);
+
+impl PushLink {
+    /// Of a connection that begins.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    // The connection's side.
+
+    /// Called before each poll of the connection: what was asked by then was asked behind frames that the poll will see.
+    pub fn polling(&self, waker: &Waker) -> u64 {
+        self.connection.register(waker);
+        self.lock().asked
+    }
+
+    /// Called behind it: `allowed` is how many streams the peer takes; `asked` is what [`PushLink::polling`] returned;
+    /// `written` says that everything which the poll found has reached the socket. Returns whether to send a PING: `h2`
+    /// would send it before all that it holds back.
+    pub fn polled(&self, allowed: usize, asked: u64, written: bool) -> bool {
+        let mut state = self.lock();
+        let allowed = allowed.min(PROMISES);
+        if allowed != state.allowed {
+            state.allowed = allowed;
+            state.wake();
+        }
+        let wanted = written && state.sent.is_none() && asked > state.confirmed;
+        if wanted {
+            state.sent = Some(asked);
+        }
+        wanted
+    }
+
+    /// The PING was answered.
+    pub fn ponged(&self) {
+        let mut state = self.lock();
+        if let Some(sent) = state.sent.take() {
+            state.confirmed = sent;
+            state.wake();
+        }
+    }
+
+    /// Whether the connection is to say GOAWAY.
+    pub fn is_leaving(&self) -> bool {
+        self.lock().leaving
+    }
+
+    /// The connection is gone.
+    pub fn end(&self) {
+        let mut state = self.lock();
+        state.ended = true;
+        state.entrances.clear();
+        state.wake();
+    }
+
+    // The monitors' side.
+
+    /// Puts a monitor to those of the same user agent; gives it back with a new entrance if it is the first.
+    pub(super) fn enter(
+        &self,
+        user_agent: UserAgentId,
+        monitor: Monitor,
+    ) -> Result<(), (Monitor, mpsc::Receiver<Monitor>)> {
+        let mut state = self.lock();
+        let monitor = match state.entrances.get(&user_agent) {
+            None => monitor,
+            Some(entrance) => match entrance.try_send(monitor) {
+                Ok(()) => return Ok(()),
+                // Over, or overrun: a new session takes the seat.
+                Err(
+                    mpsc::error::TrySendError::Full(monitor) | mpsc::error::TrySendError::Closed(monitor),
+                ) => monitor,
+            },
+        };
+        let (entrance, entering) = mpsc::channel(MONITORS_ENTERING);
+        state.entrances.insert(user_agent, entrance);
+        Err((monitor, entering))
+    }
+
+    /// Called by a monitor's task at the start of each poll. Says whether the connection still lives.
+    pub(super) fn listen(&self, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        if !state.waiting.iter().any(|known| known.will_wake(waker)) {
+            state.waiting.push(waker.clone());
+        }
+        !state.ended
+    }
+
+    /// Whether the peer takes pushes as far as its settings say.
+    pub(super) fn takes_any(&self) -> bool {
+        self.lock().allowed > 0
+    }
+
+    /// A stream, if one is free.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
+        let mut state = self.lock();
+        if state.taken >= state.allowed {
+            return None;
+        }
+        state.taken += 1;
+        Some(Place(Arc::clone(self)))
+    }
+
+    /// Asks for a sign that all which was handed to `h2` so far has arrived. It has when [`PushLink::confirmed`] is no
+    /// less than what this returns.
+    pub(super) fn ask(&self) -> u64 {
+        let mut state = self.lock();
+        state.asked += 1;
+        let asked = state.asked;
+        drop(state);
+        self.connection.wake();
+        asked
+    }
+
+    pub(super) fn confirmed(&self) -> u64 {
+        self.lock().confirmed
+    }
+
+    /// The node leaves: the peer is to come back over another connection.
+    pub(super) fn leave(&self) {
+        self.lock().leaving = true;
+        self.connection.wake();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn wake(&mut self) {
+        for waker in self.waiting.drain(..) {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.taken -= 1;
+        state.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn link(allowed: usize) -> Arc<PushLink> {
+        let link = PushLink::new();
+        link.polled(allowed, 0, false);
+        link
+    }
+
+    /// PR-19, R30-H2-2: no more is promised than the peer has streams, and no peer gets more than our own bound.
+    #[test]
+    fn the_peers_streams_are_the_bound() {
+        let link = link(2);
+        let (one, two) = (link.take(), link.take());
+        assert!(one.is_some() && two.is_some() && link.take().is_none());
+        drop(one);
+        assert!(link.take().is_some());
+        link.polled(usize::MAX, 0, false);
+        let all: Vec<_> = std::iter::from_fn(|| link.take()).collect();
+        assert_eq!(all.len(), PROMISES - 1);
+    }
+
+    /// A peer that lowers its limit gets nothing more until it has fewer streams open than that.
+    #[test]
+    fn a_lowered_limit_holds() {
+        let link = link(2);
+        let open = [link.take(), link.take()];
+        link.polled(1, 0, false);
+        assert!(link.takes_any());
+        let [one, two] = open;
+        drop(one);
+        assert!(link.take().is_none());
+        drop(two);
+        assert!(link.take().is_some());
+    }
+
+    /// PR-25: a PING goes out behind what was asked for before the poll that wrote it, never while something is held
+    /// back, and one at a time; its answer confirms what was asked when it went out.
+    #[test]
+    fn a_ping_confirms_what_was_written_before_it() {
+        let link = link(1);
+        let before = link.polling(Waker::noop());
+        let asked = link.ask();
+        assert!(
+            !link.polled(1, before, true),
+            "asked while the connection was polled"
+        );
+        let before = link.polling(Waker::noop());
+        assert!(!link.polled(1, before, false), "something is held back");
+        assert!(link.polled(1, before, true));
+        let later = link.ask();
+        let before = link.polling(Waker::noop());
+        assert!(!link.polled(1, before, true), "one is under way");
+        assert!(link.confirmed() < asked);
+        link.ponged();
+        assert!(link.confirmed() >= asked && link.confirmed() < later);
+        assert!(
+            link.polled(1, before, true),
+            "the next goes out for what was asked since"
+        );
+    }
+}

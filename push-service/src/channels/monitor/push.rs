@@ -1,0 +1,293 @@
+//! A monitor whose messages are pushed (RFC 9113 §8.4): for each a promised request, and its response on a stream of its own.
+//!
+//! Messages are promised one after the other, each when the body of the one before is in `h2`'s hands: so the order of the
+//! promises is the order of the messages (PR-20), and a peer that opens no window costs one body.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use h2::server::{SendPushedResponse, SendResponse};
+use h2::{Reason, SendStream};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, DATE, HeaderName, LINK};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use push_protocol::headers::Relation;
+use push_protocol::wire::events::content_fields;
+use push_protocol::{MessageId, PushMessage};
+
+use super::end::Finish;
+use super::link::{Place, PushLink};
+use super::outlet::{Parcel, Written};
+
+pub(super) struct Pushes {
+    respond: SendResponse<Bytes>,
+    link: Arc<PushLink>,
+    /// For the next message.
+    place: Option<Place>,
+    /// Its body is on its way into `h2`.
+    current: Option<Pushed>,
+    /// In `h2`'s hands, and perhaps not at the peer's yet.
+    flown: VecDeque<Flown>,
+    /// Refused by the peer since anybody looked.
+    refused: Vec<MessageId>,
+}
+
+struct Pushed {
+    id: MessageId,
+    stream: SendStream<Bytes>,
+    rest: Bytes,
+    place: Place,
+}
+
+struct Flown {
+    id: MessageId,
+    _place: Place,
+    /// What the link has to confirm, if it was asked.
+    asked: Option<u64>,
+}
+
+impl Pushes {
+    pub(super) fn new(respond: SendResponse<Bytes>, link: Arc<PushLink>) -> Self {
+        Self {
+            respond,
+            link,
+            place: None,
+            current: None,
+            flown: VecDeque::new(),
+            refused: Vec::new(),
+        }
+    }
+
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_flushed(cx).is_pending() {
+            return Poll::Pending;
+        }
+        if self.place.is_none() {
+            self.place = self.link.take();
+        }
+        if self.place.is_some() {
+            return Poll::Ready(());
+        }
+        // Of what is out none may be acknowledged for long: a PING tells what has arrived.
+        self.ask();
+        Poll::Pending
+    }
+
+    /// Asks for a sign that everything so far has arrived.
+    fn ask(&mut self) {
+        if self.flown.back().is_some_and(|last| last.asked.is_none()) {
+            let asked = self.link.ask();
+            for flown in self
+                .flown
+                .iter_mut()
+                .rev()
+                .take_while(|flown| flown.asked.is_none())
+            {
+                flown.asked = Some(asked);
+            }
+        }
+    }
+
+    /// What has arrived for certain since anybody looked. Receipts are asked for, messages need not be.
+    pub(super) fn take_confirmed(&mut self) -> Vec<MessageId> {
+        let confirmed = self.link.confirmed();
+        let mut arrived = Vec::new();
+        while self
+            .flown
+            .front()
+            .is_some_and(|first| first.asked.is_some_and(|asked| asked <= confirmed))
+        {
+            arrived.extend(self.flown.pop_front().map(|flown| flown.id));
+        }
+        arrived
+    }
+
+    /// What the peer refused since anybody looked.
+    pub(super) fn take_refused(&mut self) -> Vec<MessageId> {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// These were acknowledged, so they have arrived.
+    pub(super) fn left(&mut self, ids: &[MessageId]) {
+        self.flown.retain(|flown| !ids.contains(&flown.id));
+    }
+
+    pub(super) fn write(&mut self, parcel: &Parcel<'_>) -> Written {
+        let Some(place) = self.place.take() else {
+            return Written::No;
+        };
+        let pushed = match parcel {
+            Parcel::Message {
+                message,
+                message_url,
+                push_url,
+            } => self.push_message(message, message_url, push_url, place),
+            Parcel::Receipt { message, told, .. } => {
+                self.push_receipt(message.id, &told.message_url, told.status, place)
+            }
+        };
+        match pushed {
+            Ok(()) => Written::Yes,
+            Err(error) => {
+                tracing::debug!(%error, "a message could not be pushed");
+                Written::No
+            }
+        }
+    }
+
+    fn push_message(
+        &mut self,
+        message: &PushMessage,
+        message_url: &str,
+        push_url: &str,
+        place: Place,
+    ) -> Result<(), h2::Error> {
+        let link = field(&Relation::Push.link(push_url));
+        let mut fields = HeaderMap::with_capacity(8);
+        for (name, value) in content_fields(message) {
+            fields.insert(HeaderName::from_static(name), field(&value));
+        }
+        fields.insert(LINK, link.clone());
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+        fields.insert(CONTENT_LENGTH, message.content.body.len().into());
+        let body = message.content.body.clone();
+        // R30-MON-6: in the promised request as well, so that the monitor of a set can tell subscriptions apart.
+        let promised = self.promise(message_url, Some(link))?;
+        let stream = respond(promised, StatusCode::OK, fields, body.is_empty())?;
+        let mut pushed = Pushed {
+            id: message.id,
+            stream,
+            rest: body,
+            place,
+        };
+        if pushed.rest.is_empty() {
+            self.fly(pushed.id, pushed.place);
+        } else {
+            pushed.stream.reserve_capacity(pushed.rest.len());
+            self.current = Some(pushed);
+        }
+        Ok(())
+    }
+
+    fn push_receipt(&mut self, id: MessageId, url: &str, status: u16, place: Place) -> Result<(), h2::Error> {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::GONE);
+        let promised = self.promise(url, None)?;
+        respond(promised, status, HeaderMap::new(), true)?;
+        self.fly(id, place);
+        self.ask();
+        Ok(())
+    }
+
+    fn promise(
+        &mut self,
+        url: &str,
+        link: Option<HeaderValue>,
+    ) -> Result<SendPushedResponse<Bytes>, h2::Error> {
+        let mut request = Request::new(());
+        *request.uri_mut() = url.parse().expect("an origin, a path and a token are a URL");
+        if let Some(link) = link {
+            request.headers_mut().insert(LINK, link);
+        }
+        self.respond.push_request(request)
+    }
+
+    fn fly(&mut self, id: MessageId, place: Place) {
+        self.flown.push_back(Flown {
+            id,
+            _place: place,
+            asked: None,
+        });
+    }
+
+    /// Hands the rest of the body over as the peer's windows open.
+    pub(super) fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pushed) = &mut self.current else {
+            return Poll::Ready(());
+        };
+        if let Poll::Ready(_reset) = pushed.stream.poll_reset(cx) {
+            self.refuse_current();
+            return Poll::Ready(());
+        }
+        loop {
+            match pushed.stream.poll_capacity(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(Ok(0))) => {}
+                Poll::Ready(Some(Ok(room))) => {
+                    let piece = pushed.rest.split_to(room.min(pushed.rest.len()));
+                    let is_last = pushed.rest.is_empty();
+                    if pushed.stream.send_data(piece, is_last).is_err() {
+                        self.refuse_current();
+                        return Poll::Ready(());
+                    }
+                    if is_last {
+                        break;
+                    }
+                }
+                Poll::Ready(Some(Err(_)) | None) => {
+                    self.refuse_current();
+                    return Poll::Ready(());
+                }
+            }
+        }
+        if let Some(Pushed { id, place, .. }) = self.current.take() {
+            self.fly(id, place);
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether everything is in `h2`'s hands, or at the peer.
+    pub(super) fn is_flushed(&self, arrived: bool) -> bool {
+        self.current.is_none() && (!arrived || self.flown.is_empty())
+    }
+
+    fn refuse_current(&mut self) {
+        self.refused.extend(self.current.take().map(|pushed| pushed.id));
+    }
+
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.respond.poll_reset(cx).map(drop)
+    }
+
+    pub(super) fn finish(mut self, finish: Finish, has_brought: bool) {
+        if let Some(mut pushed) = self.current.take() {
+            pushed.stream.send_reset(Reason::CANCEL);
+        }
+        let (mut head, body) = finish.response(has_brought).into_parts();
+        head.headers.insert(DATE, date());
+        if !body.is_empty() {
+            head.headers.insert(CONTENT_LENGTH, body.len().into());
+        }
+        let sent = self
+            .respond
+            .send_response(Response::from_parts(head, ()), body.is_empty());
+        match sent {
+            Ok(mut stream) if !body.is_empty() => drop(stream.send_data(body, true)),
+            _ => {}
+        }
+    }
+}
+
+fn respond(
+    mut promised: SendPushedResponse<Bytes>,
+    status: StatusCode,
+    mut fields: HeaderMap,
+    is_all: bool,
+) -> Result<SendStream<Bytes>, h2::Error> {
+    fields.insert(DATE, date());
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = fields;
+    promised.send_response(response, is_all)
+}
+
+fn date() -> HeaderValue {
+    let now = httpdate::fmt_http_date(SystemTime::now());
+    field(&now)
+}
+
+/// What was parsed as a header field, or made here, is one.
+fn field(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

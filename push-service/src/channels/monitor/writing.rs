@@ -1,0 +1,189 @@
+//! What a session's task has to do with the peers of its monitors: they leave, refuse, confirm, and are written to.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use push_protocol::PushMessage;
+use push_protocol::session::Moment;
+
+use super::end::Finish;
+use super::outlet::{Outlet, Parcel, Written};
+use super::task::{MonitorTask, count_closed, dismiss};
+use crate::broker::Goods;
+use crate::metrics::Closed;
+
+impl MonitorTask {
+    /// Notices who has gone, whose time is over, what was refused and what has arrived.
+    pub(super) fn look_at_peers(&mut self, cx: &mut Context<'_>, now: Moment) -> bool {
+        let mut busy = self.dismiss_gone(cx, now);
+        let (mut refused, mut confirmed) = (Vec::new(), Vec::new());
+        for monitor in &mut self.monitors {
+            if let Outlet::Push(pushes) = &mut monitor.outlet {
+                refused.extend(pushes.take_refused());
+                confirmed.extend(pushes.take_confirmed());
+            }
+        }
+        busy |= !refused.is_empty() || !confirmed.is_empty();
+        for id in refused {
+            self.session.refused(id, now, &mut self.actions);
+        }
+        if self.goods == Goods::Receipts && !confirmed.is_empty() {
+            // It has arrived: nothing else would say so (PR-25).
+            self.session.acknowledge(confirmed, now, &mut self.actions);
+        }
+        self.hear_pong(now);
+        busy
+    }
+
+    fn dismiss_gone(&mut self, cx: &mut Context<'_>, now: Moment) -> bool {
+        let is_cut = self.link.as_ref().is_some_and(|link| !link.listen(cx.waker()));
+        let before = self.monitors.len();
+        let mut at = 0;
+        while at < self.monitors.len() {
+            let monitor = &mut self.monitors[at];
+            if is_cut || monitor.outlet.poll_gone(cx).is_ready() {
+                let gone = self.monitors.remove(at);
+                count_closed(
+                    &gone.outlet,
+                    if is_cut { Closed::Lost } else { Closed::Left },
+                    &self.shared,
+                );
+            } else if monitor.until.is_some_and(|until| until <= now) && self.queue.is_empty() {
+                let over = self.monitors.remove(at);
+                dismiss(over, Finish::Through, &self.shared);
+            } else {
+                at += 1;
+            }
+        }
+        let changed = self.monitors.len() < before;
+        if changed && !self.monitors.is_empty() {
+            self.want(now);
+        }
+        changed
+    }
+
+    fn hear_pong(&mut self, now: Moment) {
+        let confirmed = self.link.as_ref().map_or(0, |link| link.confirmed());
+        if self.pinged.is_some_and(|asked| asked <= confirmed) {
+            self.pinged = None;
+            self.session.heard(now);
+        }
+    }
+
+    /// Writes what is offered, one message after the other, and tells the session whether there is room for more.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Moment) -> bool {
+        let is_live = self.session.is_live();
+        let mut is_free = true;
+        for monitor in &mut self.monitors {
+            if is_live {
+                monitor.outlet.begin();
+            }
+            is_free &= monitor.outlet.poll_idle(cx).is_ready();
+        }
+        let mut busy = false;
+        while let Some(offered) = self.queue.front() {
+            let (message, is_over) = (Arc::clone(&offered.message), offered.until < now);
+            let Some(at) = self.monitor_of(&message).filter(|_| !is_over) else {
+                // Its time is over, or whoever wanted it has left: then it stays stored.
+                self.queue.pop_front();
+                self.session.refused(message.id, now, &mut self.actions);
+                busy = true;
+                continue;
+            };
+            if self.monitors[at].outlet.poll_ready(cx).is_pending() {
+                break;
+            }
+            self.queue.pop_front();
+            self.write_to(at, &message, now);
+            busy = true;
+        }
+        if self.queue.is_empty() {
+            self.delivering = None;
+        }
+        let is_writable = is_free && self.queue.is_empty();
+        self.session.set_writable(is_writable, now, &mut self.actions);
+        busy
+    }
+
+    /// Whether nothing is left to be written; of receipts, whether all have arrived, for only then they leave storage.
+    pub(super) fn is_written(&self) -> bool {
+        let arrives = self.goods == Goods::Receipts;
+        self.queue.is_empty()
+            && self
+                .monitors
+                .iter()
+                .all(|monitor| monitor.outlet.is_flushed(arrives))
+    }
+
+    /// The one that asked for exactly this subscription, or else for all.
+    fn monitor_of(&self, message: &PushMessage) -> Option<usize> {
+        let covers = |exact: bool| {
+            self.monitors.iter().position(|monitor| {
+                monitor.interest.subscription.is_some() == exact
+                    && monitor.interest.covers(message.subscription, message.urgency)
+            })
+        };
+        covers(true).or_else(|| covers(false))
+    }
+
+    fn write_to(&mut self, at: usize, message: &PushMessage, now: Moment) {
+        let broker = &self.shared.broker;
+        let message_url = broker.promise_url(self.user_agent, message);
+        let parcel = match self.goods {
+            Goods::Messages => Parcel::Message {
+                message,
+                message_url,
+                push_url: broker.push_url_of(self.user_agent, message),
+            },
+            Goods::Receipts => match broker.receipt(message) {
+                Some(told) => Parcel::Receipt {
+                    message,
+                    told,
+                    acknowledge: message_url,
+                },
+                // Nothing that anybody could be told: it would come again for ever.
+                None => return self.session.acknowledge(vec![message.id], now, &mut self.actions),
+            },
+        };
+        let monitor = &mut self.monitors[at];
+        monitor.outlet.begin();
+        match monitor.outlet.write(&parcel) {
+            Written::Yes => {
+                monitor.has_brought = true;
+                broker.offered(message);
+            }
+            Written::Known => self.session.acknowledge(vec![message.id], now, &mut self.actions),
+            Written::No => {
+                // Its request is gone, or it takes pushes no more: whoever asks again is told.
+                self.session.refused(message.id, now, &mut self.actions);
+                let monitor = self.monitors.remove(at);
+                dismiss(monitor, Finish::Over, &self.shared);
+                self.want(now);
+            }
+        }
+    }
+}
+
+impl Outlet {
+    /// Keeps the connection alive while nothing is written; says whether what was written is taken.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Push(pushes) => pushes.poll_flushed(cx),
+            Self::Events(events) => events.poll_ready(cx),
+        }
+    }
+
+    fn is_flushed(&self, arrived: bool) -> bool {
+        match self {
+            Self::Push(pushes) => pushes.is_flushed(arrived),
+            Self::Events(_) => true,
+        }
+    }
+
+    /// These messages are acknowledged or gone, so their streams are free.
+    pub(super) fn left(&mut self, ids: &[push_protocol::MessageId]) {
+        if let Self::Push(pushes) = self {
+            pushes.left(ids);
+        }
+    }
+}

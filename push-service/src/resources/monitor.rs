@@ -1,0 +1,129 @@
+//! What is monitored: a subscription, a set, receipts (RFC 8030 §6, §6.1, §6.3). GET begins, DELETE ends it for good.
+//!
+//! A request to monitor is checked here and then belongs to whoever holds the connection: how a message is brought depends
+//! on it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, HeaderName};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode};
+use push_protocol::session::Interest;
+use push_protocol::{MessageId, Urgency, headers};
+
+use super::answer::Problem;
+use super::{Answer, Resources};
+use crate::broker::{Goods, Monitored};
+use crate::resources::message::no_content;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// A request to monitor something.
+#[derive(Debug)]
+pub struct Monitoring {
+    /// What.
+    pub monitored: Monitored,
+    /// From which urgency on.
+    pub minimum: Urgency,
+    /// How long, if not for ever; no time at all: what waits, and then the end (R30-MON-12).
+    pub wait: Option<Duration>,
+    /// In which form its messages are to come.
+    pub form: Form,
+    /// Whether a page of another origin asks.
+    pub(crate) is_cross_origin: bool,
+}
+
+/// How messages are brought.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// By HTTP/2 server push.
+    Push,
+    /// As Server-Sent Events.
+    Events {
+        /// The last one that arrived over an earlier connection.
+        last: Option<MessageId>,
+    },
+}
+
+impl Monitoring {
+    /// What its session is to want.
+    pub fn interest(&self) -> Interest {
+        Interest {
+            subscription: self.monitored.subscription,
+            minimum: self.minimum,
+        }
+    }
+}
+
+impl Resources {
+    /// For a method that the resource has.
+    pub(super) async fn monitor(&self, monitored: Monitored, head: &Parts) -> Result<Answer, Problem> {
+        match head.method {
+            Method::DELETE => {
+                self.broker.end(&monitored).await?;
+                Ok(no_content().into())
+            }
+            Method::HEAD => self.look(&monitored).await.map(Answer::from),
+            _ => Ok(Answer::Monitor(monitoring(monitored, &head.headers)?)),
+        }
+    }
+
+    /// HEAD: whether it is there, without monitoring it.
+    async fn look(&self, monitored: &Monitored) -> Result<Response<Bytes>, Problem> {
+        match self.broker.is_known(monitored).await {
+            Ok(true) => Ok(Response::new(Bytes::new())),
+            Ok(false) => Err(crate::broker::Refusal::UnknownResource.into()),
+            Err(error) => Err(crate::broker::Refusal::from(error).into()),
+        }
+    }
+}
+
+fn monitoring(monitored: Monitored, fields: &HeaderMap) -> Result<Monitoring, Problem> {
+    let minimum = match monitored.goods {
+        Goods::Messages => headers::urgency(fields)?.unwrap_or(Urgency::VeryLow),
+        Goods::Receipts => Urgency::VeryLow,
+    };
+    let last = || MessageId::parse(fields.get(LAST_EVENT_ID)?.to_str().ok()?);
+    Ok(Monitoring {
+        monitored,
+        minimum,
+        wait: headers::wait(fields),
+        form: if wants_events(fields) {
+            Form::Events { last: last() }
+        } else {
+            Form::Push
+        },
+        is_cross_origin: fields.contains_key(http::header::ORIGIN),
+    })
+}
+
+/// Whether `Accept` asks for them by name: who takes anything takes server push.
+fn wants_events(fields: &HeaderMap) -> bool {
+    let lines = fields
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|line| line.to_str().ok());
+    let mut types = lines.flat_map(|line| line.split(','));
+    types.any(|one| {
+        let essence = one.split(';').next().unwrap_or_default();
+        essence.trim().eq_ignore_ascii_case("text/event-stream")
+    })
+}
+
+/// The head of an answer whose events follow.
+pub fn events_head(is_cross_origin: bool) -> Response<()> {
+    use http::HeaderValue;
+    use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+    let mut head = Response::new(());
+    *head.status_mut() = StatusCode::OK;
+    let fields = head.headers_mut();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Proxies that gather an answer before they pass it on would hold every event back.
+    fields.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    if is_cross_origin {
+        super::cors::allow(&mut head);
+    }
+    head
+}

@@ -1,0 +1,111 @@
+//! The push service itself: POST makes a subscription (RFC 8030 §4, RFC 8292 §4.1).
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, LINK, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use push_protocol::KeyDigest;
+use push_protocol::capability::PushKind;
+use push_protocol::headers::{self, Relation};
+use push_protocol::vapid::PublicKey;
+use serde::Deserialize;
+use subtle::ConstantTimeEq as _;
+
+use super::answer::Problem;
+use super::body::{self, RequestBody};
+use super::{Resources, routes};
+use crate::broker::Refusal;
+use crate::defaults::SUBSCRIBE_BODY_BYTES;
+
+/// RFC 8292 §4.1. Bodies of other types mean nothing.
+const OPTIONS: &str = "application/webpush-options+json";
+
+/// What may be asked of a subscription. Unknown members mean nothing yet.
+#[derive(Deserialize)]
+struct Options {
+    vapid: Option<String>,
+}
+
+impl Resources {
+    /// 201 with the subscription, its push resource and its set, three URLs that nobody else has.
+    pub(super) async fn subscribe<B: RequestBody>(
+        &self,
+        shown: &str,
+        head: &Parts,
+        body: &mut B,
+    ) -> Result<Response<Bytes>, Problem> {
+        if !self.admits(shown) {
+            return Err(Refusal::UnknownResource.into());
+        }
+        let key = self.restriction(&head.headers, body).await?;
+        let named = headers::link(&head.headers, Relation::Set)?;
+        let token = named.map(|target| self.token_at(target, routes::SET).ok_or(Refusal::UnknownSet));
+        let token = token.transpose()?;
+        let set = token.map(|token| self.broker.open_set(token).map_err(|_| Refusal::UnknownSet));
+        let made = self
+            .broker
+            .subscribe_resource(set.transpose()?.as_ref(), key)
+            .await?;
+
+        let set = made.fresh_set.as_deref().or(token).unwrap_or_default();
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::CREATED;
+        let fields = response.headers_mut();
+        fields.insert(
+            LOCATION,
+            value(&self.url(routes::SUBSCRIPTION, &made.subscription)),
+        );
+        let push = self.url(PushKind::Push.path(), &made.push);
+        fields.append(LINK, value(&Relation::Push.link(&push)));
+        fields.append(LINK, value(&Relation::Set.link(&self.url(routes::SET, set))));
+        Ok(response)
+    }
+
+    /// Whether a user agent at this path knows the secret, if there is one.
+    fn admits(&self, shown: &str) -> bool {
+        match &self.secret {
+            None => true,
+            Some(secret) => shown.as_bytes().ct_eq(secret.as_bytes()).into(),
+        }
+    }
+
+    /// Who alone may send, if the user agent says so.
+    async fn restriction<B: RequestBody>(
+        &self,
+        headers: &HeaderMap,
+        body: &mut B,
+    ) -> Result<Option<KeyDigest>, Problem> {
+        let body = body::read(headers, body, SUBSCRIBE_BODY_BYTES, self.body_within).await?;
+        if !is_options(headers) || body.is_empty() {
+            return Ok(None);
+        }
+        let options: Options = serde_json::from_slice(&body).map_err(|_| Problem::Options)?;
+        let key = options
+            .vapid
+            .map(|text| PublicKey::parse(&text).ok_or(Problem::Options));
+        Ok(key.transpose()?.map(|key| key.digest()))
+    }
+
+    /// The token of one of our URLs with this path, absolute or not (R30-SUB-5); `None` for any other URL.
+    pub(super) fn token_at<'a>(&self, target: &'a str, path: &str) -> Option<&'a str> {
+        let target = target
+            .strip_prefix(self.broker.origin().as_str())
+            .unwrap_or(target);
+        let token = target.strip_prefix(path)?;
+        (!token.contains(['/', '?', '#'])).then_some(token)
+    }
+
+    pub(super) fn url(&self, path: &str, token: &str) -> String {
+        [self.broker.origin().as_str(), path, token].concat()
+    }
+}
+
+fn is_options(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|line| line.to_str().ok());
+    let essence = media_type.and_then(|text| text.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(OPTIONS))
+}
+
+pub(super) fn value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("an origin, a path and a token are visible ASCII")
+}

@@ -1,0 +1,39 @@
+-- The outbox: what became of the messages that a receipt was asked for, until nodes have carried it over (PR-25).
+--
+-- An entry is written with its message, because Redis lets index and bodies expire without a word. It holds by nonce:
+-- number, receipt subscription, subscription, fate, expiry. The first fate stays. DUES orders the entries by score: below
+-- zero those that ended, by number, and behind them what was passed on, by time; then those that wait, by expiry, and above
+-- MARKER what was passed on and waits.
+local OUTBOX, DUES, OWING = KEYS[5], KEYS[6], KEYS[7]
+local OWED = '>I8c16c8BI6'
+local MARKER, PASSED, NUMBERED = 2 ^ 50, 2 ^ 52, 2 ^ 53
+
+local function put_owed(nonce, number, receipts, sub, fate, expires)
+    redis.call('HSET', OUTBOX, nonce, struct.pack(OWED, number, receipts, sub, fate, expires))
+    if fate ~= WAITING then
+        local place = number - NUMBERED
+        if number == PASSING then
+            local newest = redis.call('ZRANGE', DUES, '(0', -PASSED, 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')[2]
+            place = math.max(now_us - PASSED, newest and newest + 1 or -PASSED)
+        end
+        redis.call('ZADD', DUES, place, nonce)
+        redis.call('ZADD', OWING, 0, RECORD:sub(-32))
+        owes = true
+    else
+        redis.call('ZADD', DUES, number == PASSING and MARKER + expires or expires, nonce)
+        redis.call('ZADD', OWING, 'LT', expires, RECORD:sub(-32))
+    end
+end
+
+-- What became of a message. The first outcome stays; without an entry nothing is owed any more.
+local function owe(nonce, fate)
+    local owed = redis.call('HGET', OUTBOX, nonce)
+    if owed then
+        local number, receipts, sub, before, expires = struct.unpack(OWED, owed)
+        if before == WAITING then
+            put_owed(nonce, number, receipts, sub, fate, expires)
+        end
+    else
+        redis.call('ZREM', DUES, nonce)
+    end
+end
