@@ -64,7 +64,9 @@ impl Wanted {
     /// Which subscriptions to read, but these.
     pub(super) fn scope(&self, except: Vec<SubscriptionId>) -> Scope {
         let interests = match self {
-            Self::Monitored(interests) if interests.0.iter().all(|one| one.subscription.is_some()) => interests,
+            Self::Monitored(interests) if interests.0.iter().all(|one| one.subscription.is_some()) => {
+                interests
+            }
             _ => return Scope::AllBut(except),
         };
         let mut these: Vec<_> = interests.0.iter().filter_map(|one| one.subscription).collect();

@@ -20,7 +20,12 @@ async fn methods_and_paths() {
         (Method::GET, "/message/x", 405, Some("DELETE, OPTIONS")),
         (Method::POST, "/subscribe", 201, None),
         (Method::GET, "/subscribe", 405, Some("OPTIONS, POST")),
-        (Method::POST, "/subscriptions/x", 405, Some("DELETE, GET, HEAD, OPTIONS")),
+        (
+            Method::POST,
+            "/subscriptions/x",
+            405,
+            Some("DELETE, GET, HEAD, OPTIONS"),
+        ),
         (Method::GET, "/subscription/x", 404, None),
         (Method::GET, "/receipts/x", 404, None),
         (Method::GET, "/", 200, None),
