@@ -578,6 +578,13 @@ pub const RECEIPT_STEP: usize = 100;
 /// slow storage, shorter than anybody's patience.
 pub const RECEIPT_LEASE: Duration = Duration::from_secs(10);
 
+/// Overdue receipts that are one node's to work on at a time; further ones wait. Chosen: a second's work, in a megabyte.
+pub const RECEIPT_LEASES: usize = 10_000;
+
+/// Messages with TTL 0 that asked for a receipt and are remembered for one user agent until their acknowledgement would
+/// come too late; beyond them a message counts as given up at once. Chosen: as many as may be on the wire, [`IN_FLIGHT`].
+pub const PASSING_RECEIPTS: usize = 32;
+
 /// How much later than its message's expiry a receipt is asked after: the clocks of two primaries may differ by that
 /// much before a node is not ready (PR-30).
 pub const RECEIPT_GRACE: Duration = Duration::from_secs(30);

@@ -64,6 +64,7 @@ fn report(imported: Imported) -> String {
     let Imported {
         subscriptions,
         messages,
+        receipts,
         present,
         in_the_way,
         expired,
@@ -71,7 +72,11 @@ fn report(imported: Imported) -> String {
     } = imported;
     let mut text = format!("Imported {subscriptions} subscriptions and {messages} messages.\n");
     let rows = [
-        (present, "subscriptions and messages were there already"),
+        (
+            receipts,
+            "receipts are owed to application servers, or wait to be carried to them",
+        ),
+        (present, "of these were there already"),
         (
             in_the_way,
             "stood in the way of something that is there, and were left out",

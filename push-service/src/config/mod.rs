@@ -27,7 +27,7 @@ use std::path::Path;
 
 pub use schema::{Channels, Cluster, Config, Drain, Limits, Listen, Redis, Security, Storage, Tls};
 pub use template::template;
-pub use values::{IpNetwork, Prefix, Secret, StorageUrl};
+pub use values::{AlternativeServices, IpNetwork, Prefix, Secret, StorageUrl};
 
 use crate::storage::{Budget, Rate};
 use sections::{Reader, Section as _};

@@ -11,7 +11,7 @@ use push_protocol::origin::Origin;
 use push_protocol::vapid::PublicKey;
 
 use super::sections::section;
-use super::values::{IpNetwork, Prefix, Secret, StorageUrl};
+use super::values::{AlternativeServices, IpNetwork, Prefix, Secret, StorageUrl};
 use crate::defaults;
 
 const INSTANT: Duration = Duration::ZERO;
@@ -61,6 +61,9 @@ section! {
         /// Proxies whose word about a peer's address is taken (PROXY protocol or `Forwarded`): addresses or networks.
         /// Limits per address do not apply to the proxies themselves.
         trusted_proxies: Vec<IpNetwork> = Vec::new();
+        /// Where else the service is, as the header field Alt-Svc of its answers says (RFC 7838): RFC 8030 has port 1001,
+        /// which middleboxes may leave idle for longer. For example `h2=":1001"; ma=86400`.
+        alternative_services: Option<AlternativeServices> = None;
     }
 }
 

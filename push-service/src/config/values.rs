@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use http::HeaderValue;
 use push_protocol::capability::SealingKey;
 use push_protocol::origin::Origin;
 use push_protocol::vapid::PublicKey;
@@ -198,6 +199,34 @@ impl Setting for Prefix {
 
     fn to_toml(&self) -> String {
         quoted(&self.0)
+    }
+}
+
+/// What the header field `Alt-Svc` says (RFC 7838): where else the service is, `h2=":1001"; ma=86400`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlternativeServices(HeaderValue);
+
+impl AlternativeServices {
+    /// As a header field's value.
+    pub fn as_header(&self) -> &HeaderValue {
+        &self.0
+    }
+}
+
+impl Setting for AlternativeServices {
+    fn takes() -> String {
+        "what Alt-Svc says, such as `h2=\":1001\"; ma=86400`".to_owned()
+    }
+
+    fn parse(raw: &Raw) -> Option<Self> {
+        let text = raw.text()?;
+        let names_one = text == "clear" || text.contains("=\"");
+        let value = HeaderValue::from_str(&text).ok().filter(|_| names_one)?;
+        value.to_str().is_ok().then_some(Self(value))
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(self.0.to_str().unwrap_or_default())
     }
 }
 

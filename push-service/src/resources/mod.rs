@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::ORIGIN;
+use http::header::{ALT_SVC, ORIGIN};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use push_protocol::capability::Dialect;
@@ -58,6 +58,8 @@ pub struct Resources {
     /// What a user agent must know to subscribe, if not everybody may.
     secret: Option<Box<str>>,
     message_url: String,
+    /// Where else the service is (R30-PORT-1).
+    alternatives: Option<HeaderValue>,
     body_bytes: usize,
     body_within: Duration,
 }
@@ -68,6 +70,7 @@ impl Resources {
         Self {
             message_url: format!("{}{MESSAGE_PATH}", broker.origin()),
             secret: None,
+            alternatives: None,
             broker,
             metrics,
             body_bytes: limits.body_bytes,
@@ -84,6 +87,12 @@ impl Resources {
         }
     }
 
+    /// Says with each answer where else the service is (RFC 7838).
+    #[must_use]
+    pub fn naming(self, alternatives: Option<HeaderValue>) -> Self {
+        Self { alternatives, ..self }
+    }
+
     /// Answers a request. Reads no more of the body than it needs, and none of a body that is refused without it.
     pub async fn answer<B: RequestBody>(&self, head: &Parts, body: &mut B) -> Answer {
         let started = Instant::now();
@@ -98,6 +107,9 @@ impl Resources {
             && head.headers.contains_key(ORIGIN)
         {
             cors::allow(response);
+        }
+        if let (Answer::Whole(response), Some(alternatives)) = (&mut response, &self.alternatives) {
+            response.headers_mut().insert(ALT_SVC, alternatives.clone());
         }
         response
     }

@@ -67,13 +67,21 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         Arc::new(move |connection| channels.open(connection))
     };
     let handlers = Handlers {
-        resources: Resources::new(Arc::clone(&broker), &config.limits, Arc::clone(&metrics)).behind(
-            config
-                .security
-                .user_agent_secret
-                .as_ref()
-                .map(config::Secret::expose),
-        ),
+        resources: Resources::new(Arc::clone(&broker), &config.limits, Arc::clone(&metrics))
+            .naming(
+                config
+                    .listen
+                    .alternative_services
+                    .as_ref()
+                    .map(|services| services.as_header().clone()),
+            )
+            .behind(
+                config
+                    .security
+                    .user_agent_secret
+                    .as_ref()
+                    .map(config::Secret::expose),
+            ),
         channels: Arc::clone(&channels),
         open_channel,
         channel_path: ChannelPath::new(

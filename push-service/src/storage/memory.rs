@@ -3,19 +3,21 @@
 //! It is the decision core of `queue` under one lock, with the bodies kept in memory and no journal. "Durably"
 //! means at once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
+use push_protocol::{MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId};
 
 use super::clock::{Clock, Forward, Now};
+use super::leases::Leases;
 use super::portable::{Cursor, Exported, Imported, Packing, Place, Portable};
-use super::queue::{Changes, PickedPage, Step, Taken, Turned, UserAgent};
+use super::queue::{BookChanges, Changes, Expectation, PickedPage, Step, Taken, Turned, UserAgent};
 use super::{
-    Announce, Attached, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged, Refreshed, Removal,
-    Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Usage, UserAgentReport,
+    Announce, Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, Outcome, Overdue,
+    Page, PageRequest, Paged, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept,
+    Traced, Usage, UserAgentReport, WakeUp,
 };
 
 /// Queues and subscriptions in memory.
@@ -30,6 +32,11 @@ pub struct Memory {
 struct Held {
     user_agents: HashMap<UserAgentId, UserAgent>,
     sweeps: BTreeSet<(u64, UserAgentId)>,
+    /// Whose outbox is not empty.
+    owing: BTreeSet<UserAgentId>,
+    /// What is owed, by its deadline, to whom, and its place.
+    deadlines: BTreeMap<(u64, UserAgentId, MessageNumber), Overdue>,
+    leases: Leases,
     usage: Usage,
     sealing_key: Option<[u8; 8]>,
 }
@@ -55,8 +62,15 @@ impl Memory {
             held.user_agents.insert(user_agent, state);
         }
         held.apply(user_agent, &changes);
+        let owes = changes.owes();
         for (seat, wake_up) in changes.wake_ups {
             self.announce.announce(user_agent, seat, wake_up);
+        }
+        if let Some(seat) = changes.books.and_then(|books| books.read_again) {
+            self.announce.announce(user_agent, seat, WakeUp::ReadAgain);
+        }
+        if owes {
+            self.announce.owes(user_agent);
         }
         outcome
     }
@@ -77,7 +91,31 @@ impl Held {
                 self.sweeps.insert((to_ms, user_agent));
             }
         }
+        if let Some(books) = &changes.books {
+            self.keep(user_agent, books);
+        }
         self.usage.change(changes.usage);
+    }
+
+    fn keep(&mut self, user_agent: UserAgentId, books: &BookChanges) {
+        match books.listed {
+            Some(true) => _ = self.owing.insert(user_agent),
+            Some(false) => _ = self.owing.remove(&user_agent),
+            None => {}
+        }
+        let deadline = |e: &Expectation| (e.deadline_ms, user_agent, e.place);
+        for forgotten in &books.forgotten {
+            self.deadlines.remove(&deadline(forgotten));
+        }
+        if let Some(expected) = &books.expected {
+            let overdue = expected.overdue(user_agent);
+            self.deadlines.insert(deadline(expected), overdue);
+        }
+    }
+
+    /// The state of somebody, without a step.
+    fn look<T: Default>(&self, user_agent: UserAgentId, look: impl FnOnce(&UserAgent) -> T) -> T {
+        self.user_agents.get(&user_agent).map(look).unwrap_or_default()
     }
 
     /// Who is there, in order, from a place on. Sorts all of them each time, which suits the few of a test.
@@ -116,6 +154,20 @@ impl Storage for Memory {
         name: SubscriptionName,
     ) -> Result<Option<SubscriptionId>, StorageError> {
         Ok(self.step(user_agent, |state, now| state.unsubscribe(name, now)))
+    }
+
+    async fn end(&self, user_agent: UserAgentId, ending: Ending) -> Result<bool, StorageError> {
+        Ok(self.step(user_agent, |state, now| state.end(ending, now)))
+    }
+
+    async fn has_subscription(
+        &self,
+        user_agent: UserAgentId,
+        subscription: SubscriptionId,
+    ) -> Result<bool, StorageError> {
+        let now = self.clock.now();
+        let has = |state: &UserAgent| state.has_subscription(subscription, now);
+        Ok(self.lock().look(user_agent, has))
     }
 
     async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
@@ -172,11 +224,62 @@ impl Storage for Memory {
         &self,
         user_agent: UserAgentId,
         messages: &[MessageId],
-        _removal: Removal,
+        removal: Removal,
         _confirm: Confirm,
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError> {
-        Ok(self.step(user_agent, |state, now| state.acknowledge(messages, by, now)))
+        let step = |state: &mut UserAgent, now| state.acknowledge(messages, removal, by, now);
+        Ok(self.step(user_agent, step))
+    }
+
+    async fn expect_receipt(
+        &self,
+        receipts: UserAgentId,
+        expected: Expected,
+    ) -> Result<Expecting, StorageError> {
+        Ok(self.step(receipts, |state, now| state.expect_receipt(&expected, now)))
+    }
+
+    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
+        self.step(receipts, |state, now| state.settle_receipts(outcomes, now));
+        Ok(())
+    }
+
+    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError> {
+        let outbox = |state: &UserAgent| state.outcomes(user_agent, limit);
+        Ok(self.lock().look(user_agent, outbox))
+    }
+
+    async fn clear_outcomes(
+        &self,
+        user_agent: UserAgentId,
+        messages: &[MessageId],
+    ) -> Result<(), StorageError> {
+        self.step(user_agent, |state, now| state.clear_outcomes(messages, now));
+        Ok(())
+    }
+
+    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+        Ok(self.lock().owing.iter().take(limit).copied().collect())
+    }
+
+    async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
+        let now = self.clock.now();
+        let held = &mut *self.lock();
+        let looked_at = held.leases.look(limit, now);
+        let overdue = held
+            .deadlines
+            .iter()
+            .take_while(|((at_ms, ..), _)| *at_ms <= now.ms());
+        let overdue = overdue.take(looked_at).map(|(_, overdue)| *overdue);
+        Ok(held.leases.take(overdue, limit, now))
+    }
+
+    async fn trace(&self, user_agent: UserAgentId, nonce: u64) -> Result<Traced, StorageError> {
+        let now = self.clock.now();
+        let held = self.lock();
+        let state = held.user_agents.get(&user_agent);
+        Ok(state.map_or(Traced::Nothing, |state| state.trace(user_agent, nonce, now)))
     }
 
     async fn expire(&self, limit: usize) -> Result<Swept, StorageError> {
@@ -254,6 +357,14 @@ impl Storage for Memory {
             for message in &part.messages {
                 imported += self.step(part.user_agent, |state, now| {
                     state.import_message(message, part.retained_until_ms, now)
+                });
+            }
+            for outcome in &part.outcomes {
+                imported += self.step(part.user_agent, |state, now| state.import_outcome(outcome, now));
+            }
+            for expected in &part.expected {
+                imported += self.step(part.user_agent, |state, now| {
+                    state.import_expectation(expected, now)
                 });
             }
         }

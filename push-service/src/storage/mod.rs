@@ -21,6 +21,7 @@ pub mod clock;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod embedded;
+mod leases;
 pub mod memory;
 pub mod portable;
 mod queue;
@@ -78,6 +79,12 @@ pub fn bucket(user_agent: UserAgentId) -> u16 {
 /// The number of a message with TTL 0 that a receipt was asked for. It is not stored and has no place in the queue; but
 /// for a while storage knows its id, so that an acknowledgement counts (PR-21). No stored message has so small a number.
 pub const PASSING_WITH_RECEIPT: MessageNumber = MessageNumber(1);
+
+/// The one subscription of a receipt subscription, which is a user agent to storage: its messages are receipts (PR-25).
+pub const RECEIPTS: SubscriptionId = SubscriptionId([0; 8]);
+
+/// The name of [`RECEIPTS`].
+pub const RECEIPTS_NAME: SubscriptionName = SubscriptionName([0; 16]);
 
 /// A subscription to be made, or to be found again by its name.
 #[derive(Clone, Debug)]
@@ -174,7 +181,7 @@ pub enum Traced {
 }
 
 /// A receipt that is owed for too long.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Overdue {
     /// To which receipt subscription.
     pub receipts: UserAgentId,
@@ -344,7 +351,7 @@ pub enum Confirm {
 pub struct Swept {
     /// Messages whose time to live was over.
     pub expired: usize,
-    /// Messages of ended subscriptions, and abandoned records.
+    /// Messages of ended subscriptions, abandoned records, and what nobody will ask of receipts any more.
     pub freed: usize,
 }
 

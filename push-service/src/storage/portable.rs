@@ -5,12 +5,13 @@
 //!
 //! It deliberately does not know files: `transfer` spells these types out.
 
+use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{
     Content, KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Urgency,
     UserAgentId,
 };
 
-use super::StorageError;
+use super::{Outcome, StorageError};
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 
 /// A user agent, or a part of one whose queue is too long to be held at once.
@@ -28,6 +29,25 @@ pub struct Portable {
     pub subscriptions: Vec<PortableSubscription>,
     /// What waits, in the order of acceptance.
     pub messages: Vec<PortableMessage>,
+    /// Its outbox: how messages ended that receipts were asked for. It travels even if all else of a user agent is over.
+    pub outcomes: Vec<Outcome>,
+    /// What is owed to it, if it's a receipt subscription.
+    pub expected: Vec<PortableExpectation>,
+}
+
+/// A receipt that is owed, and travels (PR-25).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortableExpectation {
+    /// In whose queue the message is.
+    pub user_agent: UserAgentId,
+    /// The random half of its id.
+    pub nonce: u64,
+    /// How its URL answers.
+    pub dialect: Dialect,
+    /// The sealing key under which that URL stands.
+    pub sealed_by: KeyId,
+    /// When that user agent is asked what became of it, in milliseconds since 1970.
+    pub deadline_ms: u64,
 }
 
 /// A subscription that travels.
@@ -60,6 +80,10 @@ pub struct PortableMessage {
     pub expires_at_ms: u64,
     /// The sealing key under which its message URLs stand.
     pub sealed_by: u8,
+    /// The application server that its subscription is restricted to, if its push URL is told to the user agent.
+    pub key: Option<KeyDigest>,
+    /// The receipt subscription that is told what becomes of it.
+    pub receipts: Option<UserAgentId>,
     /// What is in it.
     pub content: Content,
 }
@@ -92,17 +116,19 @@ pub struct Exported {
     pub next: Option<Cursor>,
 }
 
-/// What became of what [`Storage::import`](super::Storage::import) was given: each subscription and each message counts
-/// in one of these.
+/// What became of what [`Storage::import`](super::Storage::import) was given: each subscription, each message, each outcome and
+/// each receipt that is owed counts in one of these.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Imported {
     /// Subscriptions that are there now and were not before.
     pub subscriptions: u64,
     /// Messages that wait now and did not before.
     pub messages: u64,
-    /// Subscriptions and messages that were there already.
+    /// Outcomes that are to be carried over now, and receipts that are owed now, and were not before.
+    pub receipts: u64,
+    /// What was there already.
     pub present: u64,
-    /// Subscriptions and messages that would have ended or replaced something that is there.
+    /// What would have ended or replaced something that is there, or lacks what it belongs to.
     pub in_the_way: u64,
     /// Messages whose time was over.
     pub expired: u64,
@@ -114,6 +140,7 @@ impl std::ops::AddAssign for Imported {
     fn add_assign(&mut self, more: Self) {
         self.subscriptions += more.subscriptions;
         self.messages += more.messages;
+        self.receipts += more.receipts;
         self.present += more.present;
         self.in_the_way += more.in_the_way;
         self.expired += more.expired;
@@ -180,6 +207,20 @@ impl Packing {
         self.fill(MESSAGE_OVERHEAD_BYTES as usize + message.content.body.len());
         if let Some(part) = self.page.user_agents.last_mut() {
             part.messages.push(message);
+        }
+    }
+
+    pub(super) fn add_outcome(&mut self, outcome: Outcome) {
+        self.fill(MESSAGE_OVERHEAD_BYTES as usize);
+        if let Some(part) = self.page.user_agents.last_mut() {
+            part.outcomes.push(outcome);
+        }
+    }
+
+    pub(super) fn add_expectation(&mut self, expectation: PortableExpectation) {
+        self.fill(MESSAGE_OVERHEAD_BYTES as usize);
+        if let Some(part) = self.page.user_agents.last_mut() {
+            part.expected.push(expectation);
         }
     }
 

@@ -2,14 +2,16 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::headers::{MAX_CONTENT_TYPE_BYTES, MAX_PARAMETERS_BYTES};
 use push_protocol::{
-    Coding, Content, KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Urgency,
-    UserAgentId,
+    Coding, Content, Fate, KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic,
+    Urgency, UserAgentId,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::storage::portable::{Portable, PortableMessage, PortableSubscription};
+use crate::storage::Outcome as PortableOutcome;
+use crate::storage::portable::{Portable, PortableExpectation, PortableMessage, PortableSubscription};
 
 /// Where an export comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +33,8 @@ pub struct Counts {
     pub subscriptions: u64,
     /// Messages.
     pub messages: u64,
+    /// Outcomes that wait to be carried over, and receipts that are owed.
+    pub receipts: u64,
 }
 
 /// A line.
@@ -41,6 +45,8 @@ pub(super) enum Line {
     UserAgent(UserAgent),
     Subscription(Subscription),
     Message(Message),
+    Outcome(Outcome),
+    ExpectedReceipt(Expectation),
     End(End),
 }
 
@@ -96,6 +102,10 @@ pub(super) struct Message {
     expires_at_ms: u64,
     sealed_by: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipts: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     coding: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     encryption: Option<String>,
@@ -108,10 +118,31 @@ pub(super) struct Message {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub(super) struct Outcome {
+    id: String,
+    receipts: String,
+    fate: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Expectation {
+    user_agent: String,
+    nonce: String,
+    dialect: String,
+    sealed_by: u8,
+    deadline_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct End {
     user_agents: u64,
     subscriptions: u64,
     messages: u64,
+    /// Version 1 had none.
+    #[serde(default)]
+    receipts: u64,
     sha256: String,
 }
 
@@ -153,6 +184,8 @@ impl UserAgent {
             retained_until_ms: self.retained_until_ms,
             subscriptions: Vec::new(),
             messages: Vec::new(),
+            outcomes: Vec::new(),
+            expected: Vec::new(),
         })
     }
 }
@@ -168,14 +201,7 @@ impl Subscription {
     }
 
     pub(super) fn read(&self) -> Result<PortableSubscription, &'static str> {
-        let digest = |text: &String| {
-            let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-            bytes.try_into().ok().map(KeyDigest)
-        };
-        let key = self
-            .key
-            .as_ref()
-            .map(|text| digest(text).ok_or("its key is no digest"));
+        let key = self.key.as_deref().map(digest);
         Ok(PortableSubscription {
             id: SubscriptionId::parse(&self.id).ok_or("its id is no subscription's")?,
             name: SubscriptionName::parse(&self.name).ok_or("its name is no UUID")?,
@@ -204,6 +230,8 @@ impl Message {
             accepted_at_ms: message.accepted_at_ms,
             expires_at_ms: message.expires_at_ms,
             sealed_by: message.sealed_by,
+            key: message.key.map(|key| URL_SAFE_NO_PAD.encode(key.0)),
+            receipts: message.receipts.map(|receipts| receipts.to_string()),
             coding: coding.map(str::to_owned),
             encryption: encryption.map(str::to_owned),
             crypto_key: crypto_key.map(str::to_owned),
@@ -215,6 +243,8 @@ impl Message {
     pub(super) fn read(self) -> Result<PortableMessage, &'static str> {
         let topic = self.topic.as_deref();
         let topic = topic.map(|text| Topic::parse(text).ok_or("its topic is none"));
+        let key = self.key.as_deref().map(digest);
+        let receipts = self.receipts.as_deref().map(user_agent);
         Ok(PortableMessage {
             id: MessageId::parse(&self.id).ok_or("its id is no message's")?,
             subscription: SubscriptionId::parse(&self.subscription).ok_or("it names no subscription")?,
@@ -223,6 +253,8 @@ impl Message {
             accepted_at_ms: self.accepted_at_ms,
             expires_at_ms: self.expires_at_ms,
             sealed_by: self.sealed_by,
+            key: key.transpose()?,
+            receipts: receipts.transpose()?,
             content: self.content()?,
         })
     }
@@ -253,12 +285,74 @@ impl Message {
     }
 }
 
+impl Outcome {
+    pub(super) fn new(outcome: &PortableOutcome) -> Self {
+        let fate = match outcome.fate {
+            Fate::Acknowledged => "acknowledged",
+            Fate::GivenUp => "given_up",
+            Fate::Replaced => "replaced",
+        };
+        Self {
+            id: outcome.id.to_base64url(),
+            receipts: outcome.receipts.to_string(),
+            fate: fate.to_owned(),
+        }
+    }
+
+    /// Of a message of this user agent.
+    pub(super) fn read(&self, whose: UserAgentId) -> Result<PortableOutcome, &'static str> {
+        Ok(PortableOutcome {
+            receipts: user_agent(&self.receipts)?,
+            user_agent: whose,
+            id: MessageId::parse(&self.id).ok_or("its id is no message's")?,
+            fate: match self.fate.as_str() {
+                "acknowledged" => Fate::Acknowledged,
+                "given_up" => Fate::GivenUp,
+                "replaced" => Fate::Replaced,
+                _ => return Err("its fate is none"),
+            },
+        })
+    }
+}
+
+impl Expectation {
+    pub(super) fn new(expected: &PortableExpectation) -> Self {
+        let dialect = match expected.dialect {
+            Dialect::Rfc8030 => "rfc8030",
+            Dialect::Webpush => "webpush",
+        };
+        Self {
+            user_agent: expected.user_agent.to_string(),
+            nonce: format!("{:016x}", expected.nonce),
+            dialect: dialect.to_owned(),
+            sealed_by: expected.sealed_by.0,
+            deadline_ms: expected.deadline_ms,
+        }
+    }
+
+    pub(super) fn read(&self) -> Result<PortableExpectation, &'static str> {
+        let nonce = SubscriptionId::parse(&self.nonce).ok_or("its nonce is none")?;
+        Ok(PortableExpectation {
+            user_agent: user_agent(&self.user_agent)?,
+            nonce: u64::from_be_bytes(nonce.0),
+            dialect: match self.dialect.as_str() {
+                "rfc8030" => Dialect::Rfc8030,
+                "webpush" => Dialect::Webpush,
+                _ => return Err("its dialect is none"),
+            },
+            sealed_by: KeyId(self.sealed_by),
+            deadline_ms: self.deadline_ms,
+        })
+    }
+}
+
 impl End {
     pub(super) fn new(counts: Counts, sha256: &[u8]) -> Self {
         Self {
             user_agents: counts.user_agents,
             subscriptions: counts.subscriptions,
             messages: counts.messages,
+            receipts: counts.receipts,
             sha256: sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }
@@ -266,10 +360,24 @@ impl End {
     /// Whether it is the end of a file with that many lines and that digest.
     pub(super) fn ends(&self, counts: Counts, sha256: &[u8]) -> bool {
         let expected = Self::new(counts, sha256);
-        let counted = (self.user_agents, self.subscriptions, self.messages);
-        counted == (counts.user_agents, counts.subscriptions, counts.messages)
-            && self.sha256 == expected.sha256
+        let counted = Counts {
+            user_agents: self.user_agents,
+            subscriptions: self.subscriptions,
+            messages: self.messages,
+            receipts: self.receipts,
+        };
+        counted == counts && self.sha256 == expected.sha256
     }
+}
+
+fn digest(text: &str) -> Result<KeyDigest, &'static str> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+    let digest = bytes.and_then(|bytes| bytes.try_into().ok());
+    digest.map(KeyDigest).ok_or("its key is no digest")
+}
+
+fn user_agent(text: &str) -> Result<UserAgentId, &'static str> {
+    UserAgentId::parse(text).ok_or("it names no user agent")
 }
 
 /// What may stand in a header field again: a session hands it on as one.

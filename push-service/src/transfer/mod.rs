@@ -3,29 +3,35 @@
 //! The file is JSON Lines: each line is an object of one member, whose name says what the line is.
 //!
 //! ```text
-//! {"header":{"format":"push-service export","version":1,"exported_at_ms":…,"storage":"embedded","sealing_keys":["…"]}}
+//! {"header":{"format":"push-service export","version":2,"exported_at_ms":…,"storage":"embedded","sealing_keys":["…"]}}
 //! {"user_agent":{"id":"…","last":…,"retained_until_ms":…}}
 //! {"subscription":{"id":"…","name":"…","created_at_secs":…,"key":"…"}}
 //! {"message":{"id":"…","subscription":"…","urgency":"normal","accepted_at_ms":…,"expires_at_ms":…,"sealed_by":…,
 //!             "coding":"aes128gcm","body":"…"}}
-//! {"end":{"user_agents":1,"subscriptions":1,"messages":1,"sha256":"…"}}
+//! {"outcome":{"id":"…","receipts":"…","fate":"acknowledged"}}
+//! {"expected_receipt":{"user_agent":"…","nonce":"…","dialect":"rfc8030","sealed_by":…,"deadline_ms":…}}
+//! {"end":{"user_agents":1,"subscriptions":1,"messages":1,"receipts":2,"sha256":"…"}}
 //! ```
 //!
 //! - Times are since 1970, in the unit of their name. `last` is in microseconds, like the number in a message's id.
 //! - A user agent's and a subscription's id are hexadecimal, as the admin API shows them; `name` is the UUID that the user
 //!   agent gave; a message's id is the one that user agents see, 22 characters of base64url. Bodies and `key`, the digest
 //!   of the application server's public key, are base64url.
-//! - `key`, `topic`, `coding`, `encryption`, `crypto_key` and `media_type` are left out where there is none.
-//! - Subscriptions and messages belong to the user agent above them, and stand below it in this order, messages in that of
-//!   acceptance. A user agent may come again: then what it had before is there already.
+//! - `key`, `receipts`, `topic`, `coding`, `encryption`, `crypto_key` and `media_type` are left out where there is none.
+//! - A receipt subscription is a user agent, whose only subscription's id and name are zeros and whose messages are receipts.
+//!   `receipts` names the one that is told what became of a message; an `outcome` is what it was not told yet of a message
+//!   of the user agent above, and an `expected_receipt` is what is owed to the receipt subscription above. `fate` is
+//!   `acknowledged`, `given_up` or `replaced`, `dialect` is `rfc8030` or `webpush`, `nonce` is the random half of a message's
+//!   id, in hexadecimal.
+//! - Subscriptions, messages, outcomes and expected receipts belong to the user agent above them, and stand below it in this
+//!   order, messages in that of acceptance. A user agent may come again: then what it had before is there already.
 //! - `sealing_keys` are the fingerprints of the keys under which the endpoints' URLs stand. **Invariant:** the keys
 //!   themselves, and the identities of user agents, are never in the file.
 //! - `end` counts the lines of each kind, and has the SHA-256 of all bytes before its own line.
 //!
 //! **Versions.** A file of a newer version is refused, and so is a member or a kind of line that this version does not
 //! know: either would be lost. So whatever is added raises the version, and a service reads all versions up to its own.
-//! Receipt subscriptions and receipts that wait will be such lines, `receipt_subscription` and `receipt`, below the
-//! subscriptions and messages of their user agent.
+//! Version 2 brought all that is about receipts.
 //!
 //! It deliberately does not know where storages come from: `service` opens them.
 
@@ -46,7 +52,7 @@ pub use lines::{Counts, Facts};
 pub use progress::Progress;
 
 /// The version that this code writes, and the newest that it reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What every file says that it is.
 const FORMAT: &str = "push-service export";

@@ -90,6 +90,7 @@ mod tests {
             user_agents: 50,
             subscriptions: 60,
             messages: 7,
+            receipts: 0,
         };
         let rows = [
             (Some(200), "exported 50 of 200 (25 %) user agents, 7 messages"),

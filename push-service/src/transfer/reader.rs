@@ -107,6 +107,18 @@ impl<R: BufRead> Reader<R> {
                 self.counts.messages += 1;
                 self.part(batch)?.messages.push(message);
             }
+            Line::Outcome(line) => {
+                let part = self.part(batch)?;
+                let outcome = line.read(part.user_agent).map_err(|why| self.refuse(why))?;
+                self.check_time(outcome.id.number)?;
+                part.outcomes.push(outcome);
+                self.counts.receipts += 1;
+            }
+            Line::ExpectedReceipt(line) => {
+                let expected = line.read().map_err(|why| self.refuse(why))?;
+                self.counts.receipts += 1;
+                self.part(batch)?.expected.push(expected);
+            }
             Line::End(end) => {
                 let sha256 = self.digest.clone().finish();
                 if !end.ends(self.counts, sha256.as_ref()) {

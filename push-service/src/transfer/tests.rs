@@ -100,6 +100,7 @@ async fn what_is_written_is_what_is_read() {
         user_agents: 2,
         subscriptions: 2,
         messages: 3,
+        receipts: 0,
     };
     assert_eq!(verified(&file).unwrap(), (facts(), counts));
     let other = empty();

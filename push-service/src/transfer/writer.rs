@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use push_protocol::UserAgentId;
 use ring::digest;
 
-use super::lines::{Counts, End, Facts, Header, Line, Message, Subscription, UserAgent};
+use super::lines::{
+    Counts, End, Expectation, Facts, Header, Line, Message, Outcome, Subscription, UserAgent,
+};
 use crate::defaults::EXPORT_LINE_BYTES;
 use crate::storage::Portable;
 
@@ -45,6 +47,14 @@ impl<W: Write> Writer<W> {
         for message in &part.messages {
             self.write(&Line::Message(Message::new(message)))?;
             self.counts.messages += 1;
+        }
+        for outcome in &part.outcomes {
+            self.write(&Line::Outcome(Outcome::new(outcome)))?;
+            self.counts.receipts += 1;
+        }
+        for expected in &part.expected {
+            self.write(&Line::ExpectedReceipt(Expectation::new(expected)))?;
+            self.counts.receipts += 1;
         }
         Ok(())
     }

@@ -347,14 +347,16 @@ impl MessageKind {
 }
 
 impl Dialect {
-    pub(crate) fn to_byte(self) -> u8 {
+    /// One byte for tokens and storages.
+    pub fn to_byte(self) -> u8 {
         match self {
             Self::Rfc8030 => 0,
             Self::Webpush => 1,
         }
     }
 
-    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+    /// The reverse of [`Dialect::to_byte`].
+    pub fn from_byte(byte: u8) -> Option<Self> {
         [Self::Rfc8030, Self::Webpush]
             .into_iter()
             .find(|dialect| dialect.to_byte() == byte)

@@ -187,3 +187,69 @@ impl Drop for Place {
         state.wake();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn link(allowed: usize) -> Arc<PushLink> {
+        let link = PushLink::new();
+        link.polled(allowed, 0, false);
+        link
+    }
+
+    /// PR-19, R30-H2-2: no more is promised than the peer has streams, and no peer gets more than our own bound.
+    #[test]
+    fn the_peers_streams_are_the_bound() {
+        let link = link(2);
+        let (one, two) = (link.take(), link.take());
+        assert!(one.is_some() && two.is_some() && link.take().is_none());
+        drop(one);
+        assert!(link.take().is_some());
+        link.polled(usize::MAX, 0, false);
+        let all: Vec<_> = std::iter::from_fn(|| link.take()).collect();
+        assert_eq!(all.len(), PROMISES - 1);
+    }
+
+    /// A peer that lowers its limit gets nothing more until it has fewer streams open than that.
+    #[test]
+    fn a_lowered_limit_holds() {
+        let link = link(2);
+        let open = [link.take(), link.take()];
+        link.polled(1, 0, false);
+        assert!(link.takes_any());
+        let [one, two] = open;
+        drop(one);
+        assert!(link.take().is_none());
+        drop(two);
+        assert!(link.take().is_some());
+    }
+
+    /// PR-25: a PING goes out behind what was asked for before the poll that wrote it, never while something is held
+    /// back, and one at a time; its answer confirms what was asked when it went out.
+    #[test]
+    fn a_ping_confirms_what_was_written_before_it() {
+        let link = link(1);
+        let before = link.polling(Waker::noop());
+        let asked = link.ask();
+        assert!(
+            !link.polled(1, before, true),
+            "asked while the connection was polled"
+        );
+        let before = link.polling(Waker::noop());
+        assert!(!link.polled(1, before, false), "something is held back");
+        assert!(link.polled(1, before, true));
+        let later = link.ask();
+        let before = link.polling(Waker::noop());
+        assert!(!link.polled(1, before, true), "one is under way");
+        assert!(link.confirmed() < asked);
+        link.ponged();
+        assert!(link.confirmed() >= asked && link.confirmed() < later);
+        assert!(
+            link.polled(1, before, true),
+            "the next goes out for what was asked since"
+        );
+    }
+}

@@ -237,8 +237,9 @@ impl Pushes {
         Poll::Ready(())
     }
 
-    pub(super) fn is_flushed(&self) -> bool {
-        self.current.is_none()
+    /// Whether everything is in `h2`'s hands, or at the peer.
+    pub(super) fn is_flushed(&self, arrived: bool) -> bool {
+        self.current.is_none() && (!arrived || self.flown.is_empty())
     }
 
     fn refuse_current(&mut self) {

@@ -11,6 +11,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use push_protocol::session::{
@@ -44,7 +45,7 @@ pub(super) struct MonitorTask {
     entering: Option<mpsc::Receiver<Monitor>>,
     pub(super) link: Option<Arc<PushLink>>,
     /// Offered, and not yet written.
-    pub(super) queue: VecDeque<Arc<PushMessage>>,
+    pub(super) queue: VecDeque<Offered>,
     /// What the session has decided and was not done yet.
     pub(super) actions: Vec<Action>,
     /// The share of the node's delivery bytes that `queue` holds.
@@ -58,11 +59,30 @@ pub(super) struct MonitorTask {
     checking: Option<BoxFuture<'static, (SubscriptionId, bool)>>,
     /// What the link is to confirm for the session's ping.
     pub(super) pinged: Option<u64>,
+    is_attached: bool,
     has_no_seat: bool,
     leaving: bool,
     /// The session is closed: what is still in the queue is written until then, if it was asked for once.
     closing: Option<(Finish, Moment)>,
     leave: Option<BoxFuture<'static, ()>>,
+}
+
+/// A message that waits to be written.
+pub(super) struct Offered {
+    pub(super) message: Arc<PushMessage>,
+    /// When its time to live is over (R30-TTL-6).
+    pub(super) until: Moment,
+}
+
+impl Offered {
+    fn new(message: Arc<PushMessage>, now: Moment) -> Self {
+        // With TTL 0 it is written now or never, which is what happens to it here.
+        let lasts = Duration::from_millis(message.remaining_ms.max(1));
+        Self {
+            until: now.after(lasts),
+            message,
+        }
+    }
 }
 
 impl MonitorTask {
@@ -102,6 +122,7 @@ impl MonitorTask {
             acknowledged: Vec::new(),
             checking: None,
             pinged: None,
+            is_attached: false,
             has_no_seat: false,
             closing: None,
             leave: None,
@@ -194,7 +215,7 @@ impl MonitorTask {
                 self.monitors
                     .iter_mut()
                     .for_each(|monitor| monitor.outlet.left(ids));
-                self.queue.retain(|message| !ids.contains(&message.id));
+                self.queue.retain(|offered| !ids.contains(&offered.message.id));
             }
             self.session.woken(wake_up, now, &mut self.actions);
         }
@@ -244,6 +265,7 @@ impl MonitorTask {
                     AttachOutcome::Trouble
                 }
             };
+            self.is_attached = true;
             self.session.attached(outcome, now, &mut self.actions);
             if self.leaving {
                 self.session.drain(now, &mut self.actions);
@@ -283,7 +305,7 @@ impl MonitorTask {
         let busy = !actions.is_empty();
         for action in actions {
             match action {
-                Action::Offer(message) => self.queue.push_back(message),
+                Action::Offer(message) => self.queue.push_back(Offered::new(message, now)),
                 Action::Attach { user_agent, head } => self.attach(user_agent, head),
                 Action::Page(request) => self.wanted = Some(request),
                 Action::Acknowledge(messages) => self.acknowledged.extend(messages),
@@ -390,7 +412,7 @@ impl MonitorTask {
 
     /// Looks for the subscription of a monitor that has a seat: from then on its end would be told. One at a time.
     fn check_subscription(&mut self) -> bool {
-        if self.checking.is_some() || !self.session.is_live() {
+        if self.checking.is_some() || !self.is_attached {
             return false;
         }
         let Some(monitor) = self.monitors.iter_mut().find(|monitor| !monitor.is_checked) else {
@@ -409,10 +431,17 @@ impl MonitorTask {
         true
     }
 
+    /// Whether what is owed to the monitors of a closed session is done.
+    fn is_through(&self) -> bool {
+        let is_looked_for =
+            self.checking.is_some() || self.monitors.iter().any(|monitor| !monitor.is_checked);
+        self.is_written() && !(is_looked_for && self.is_attached)
+    }
+
     /// Answers everybody when it's over, and begins to leave.
     fn end_if_over(&mut self, now: Moment) -> bool {
         if let Some((finish, until)) = self.closing
-            && (self.is_written() || until <= now)
+            && (self.is_through() || until <= now)
         {
             for monitor in std::mem::take(&mut self.monitors) {
                 dismiss(monitor, finish, &self.shared);

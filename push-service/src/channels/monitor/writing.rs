@@ -81,10 +81,10 @@ impl MonitorTask {
             is_free &= monitor.outlet.poll_idle(cx).is_ready();
         }
         let mut busy = false;
-        while let Some(message) = self.queue.front() {
-            let message = Arc::clone(message);
-            let Some(at) = self.monitor_of(&message) else {
-                // Whoever wanted it has left: it stays stored.
+        while let Some(offered) = self.queue.front() {
+            let (message, is_over) = (Arc::clone(&offered.message), offered.until < now);
+            let Some(at) = self.monitor_of(&message).filter(|_| !is_over) else {
+                // Its time is over, or whoever wanted it has left: then it stays stored.
                 self.queue.pop_front();
                 self.session.refused(message.id, now, &mut self.actions);
                 busy = true;
@@ -105,9 +105,14 @@ impl MonitorTask {
         busy
     }
 
-    /// Whether nothing is left to be written.
+    /// Whether nothing is left to be written; of receipts, whether all have arrived, for only then they leave storage.
     pub(super) fn is_written(&self) -> bool {
-        self.queue.is_empty() && self.monitors.iter().all(|monitor| monitor.outlet.is_flushed())
+        let arrives = self.goods == Goods::Receipts;
+        self.queue.is_empty()
+            && self
+                .monitors
+                .iter()
+                .all(|monitor| monitor.outlet.is_flushed(arrives))
     }
 
     /// The one that asked for exactly this subscription, or else for all.
@@ -148,7 +153,13 @@ impl MonitorTask {
                 broker.offered(message);
             }
             Written::Known => self.session.acknowledge(vec![message.id], now, &mut self.actions),
-            Written::No => self.session.refused(message.id, now, &mut self.actions),
+            Written::No => {
+                // Its request is gone, or it takes pushes no more: whoever asks again is told.
+                self.session.refused(message.id, now, &mut self.actions);
+                let monitor = self.monitors.remove(at);
+                dismiss(monitor, Finish::Over, &self.shared);
+                self.want(now);
+            }
         }
     }
 }
@@ -162,9 +173,9 @@ impl Outlet {
         }
     }
 
-    fn is_flushed(&self) -> bool {
+    fn is_flushed(&self, arrived: bool) -> bool {
         match self {
-            Self::Push(pushes) => pushes.is_flushed(),
+            Self::Push(pushes) => pushes.is_flushed(arrived),
             Self::Events(_) => true,
         }
     }

@@ -5,10 +5,14 @@
 //! A case opens with the sentence that it proves and the rules behind it.
 
 pub(crate) mod budgets;
+pub(crate) mod endings;
 pub(crate) mod expiry;
+pub(crate) mod fates;
 pub(crate) mod model;
 pub(crate) mod moving;
+pub(crate) mod passing;
 pub(crate) mod queues;
+pub(crate) mod receipts;
 mod rig;
 pub(crate) mod seats;
 pub(crate) mod subscriptions;
@@ -75,6 +79,50 @@ macro_rules! common_cases {
                 a_held_seat_keeps_its_record,
                 an_expired_message_counts_as_not_there,
             ],
+            endings: [
+                a_subscription_ends_by_its_id,
+                the_seat_is_told_which_subscription_ended,
+                a_set_ends_with_its_subscriptions,
+                an_empty_set_ends_too,
+                of_a_stranger_nothing_ends,
+                a_subscription_is_known_until_it_ends,
+                a_subscription_may_ask_for_a_known_set,
+            ],
+            fates: [
+                an_acknowledged_message_has_its_outcome,
+                without_a_receipt_nothing_is_owed,
+                a_cancelled_message_is_given_up,
+                a_replaced_message_says_so,
+                a_passing_message_replaces_too,
+                an_evicted_message_is_given_up,
+                a_late_acknowledgement_gives_up,
+                messages_of_an_ended_subscription_are_given_up,
+                what_was_carried_over_is_cleared,
+                a_message_is_traced_to_its_end,
+                whoever_owes_is_found,
+            ],
+            passing: [
+                a_passing_message_can_be_acknowledged,
+                a_passing_message_that_nobody_hears_is_given_up,
+                a_passing_message_is_acknowledged_in_time,
+                a_passing_message_can_be_cancelled,
+                a_passing_message_ends_with_its_subscription,
+                passing_messages_have_a_bound,
+            ],
+            receipts: [
+                what_is_owed_becomes_a_receipt,
+                what_is_not_owed_is_passed_over,
+                the_first_outcome_wins,
+                of_a_replaced_message_nobody_is_told,
+                nothing_is_owed_to_a_stranger,
+                what_is_owed_has_a_limit,
+                whoever_monitors_is_told,
+                a_receipt_expires,
+                what_is_overdue_is_leased,
+                a_deadline_moves_with_its_expectation,
+                a_receipt_subscription_ends,
+                what_is_owed_is_no_message,
+            ],
             moving: [
                 what_waits_moves_to_another_storage,
                 what_waited_in_another_storage_is_taken_in,
@@ -108,6 +156,13 @@ macro_rules! local_cases {
                 a_sweep_drops_what_is_due_in_bounded_steps,
                 an_abandoned_record_vanishes,
                 a_leap_of_the_wall_clock_ends_nothing,
+            ],
+            fates: [
+                an_expired_message_is_given_up,
+                an_abandoned_record_gives_its_messages_up,
+            ],
+            passing: [
+                a_passing_message_is_given_up_in_time,
             ],
         }
     };

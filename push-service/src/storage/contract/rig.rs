@@ -40,12 +40,19 @@ pub(crate) struct Told {
     wake_ups: Mutex<Vec<(UserAgentId, Seat, WakeUp)>>,
     /// How many buckets a storage says that it hears.
     gaps: Mutex<HashSet<u16>>,
+    /// Whose outboxes a storage hinted at.
+    owes: Mutex<Vec<UserAgentId>>,
     news: Notify,
 }
 
 impl Announce for Told {
     fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
         self.wake_ups.lock().unwrap().push((user_agent, seat, wake_up));
+        self.news.notify_one();
+    }
+
+    fn owes(&self, user_agent: UserAgentId) {
+        self.owes.lock().unwrap().push(user_agent);
         self.news.notify_one();
     }
 
@@ -86,6 +93,19 @@ impl Told {
         tokio::time::timeout(PATIENCE, next)
             .await
             .expect("a wake-up comes")
+    }
+
+    /// Waits for the next hint that an outbox is not empty.
+    pub(crate) async fn owes(&self) -> UserAgentId {
+        let next = async {
+            loop {
+                if let Some(user_agent) = self.owes.lock().unwrap().pop() {
+                    return user_agent;
+                }
+                self.news.notified().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, next).await.expect("a hint comes")
     }
 
     /// Takes what was told since the last call.
@@ -212,6 +232,15 @@ impl Rig {
             }
         }
         usage
+    }
+
+    /// Takes a message back, as its application server does.
+    pub(crate) async fn cancelled(&self, n_agent: u8, id: MessageId) -> Vec<bool> {
+        let (ids, removal) = ([id], Removal::Cancelled);
+        let cancel = self
+            .storage
+            .acknowledge(user_agent(n_agent), &ids, removal, Confirm::Durably, None);
+        cancel.await.unwrap()
     }
 
     /// Acknowledges durably, from no session.

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::writer::Request;
 use crate::defaults::{USER_AGENT_CACHE_BYTES, USER_AGENT_CACHE_LOOKS, USER_AGENT_CACHE_SHARDS};
-use crate::storage::queue::{Subscription, UserAgent, Waiting};
+use crate::storage::queue::{Passing, Subscription, UserAgent, Waiting};
 use crate::storage::{Seat, StorageError};
 
 type Loaded = Result<(), StorageError>;
@@ -34,6 +34,8 @@ pub(super) struct Cache {
 pub(super) struct Shard {
     slots: HashMap<UserAgentId, Slot>,
     resting: HashMap<UserAgentId, Resting>,
+    /// Messages with TTL 0 whose acknowledgement counts, of cold user agents: nowhere else are they known (PR-21).
+    passing: HashMap<UserAgentId, Vec<Passing>>,
     /// Who is at hand, in the order in which they are looked at when one has to leave.
     ring: VecDeque<UserAgentId>,
     bytes: usize,
@@ -131,9 +133,11 @@ impl Cache {
             return;
         };
         cell.uncommitted -= 1;
-        let stored = request.stored.as_ref().map(|stored| stored.message.id.number);
-        if let Some(waiting) = stored.and_then(|number| cell.state.waiting.get_mut(number)) {
-            waiting.message = None;
+        let receipts = request.books.iter().flat_map(|books| &books.receipts);
+        for stored in request.stored.iter().chain(receipts) {
+            if let Some(waiting) = cell.state.waiting.get_mut(stored.message.id.number) {
+                waiting.message = None;
+            }
         }
     }
 }
@@ -185,6 +189,9 @@ impl Shard {
             state.seat = Some(resting.seat);
             state.last = state.last.max(resting.last);
         }
+        if let Some(passing) = self.passing.remove(&user_agent) {
+            state.ledger.give_passing(passing);
+        }
         let bytes = bytes_of(&state);
         let cell = Cell {
             state,
@@ -221,8 +228,12 @@ impl Shard {
             return false;
         }
         let (bytes, last) = (cell.bytes, cell.state.last);
+        let passing = cell.state.ledger.take_passing();
         if let Some(seat) = cell.state.seat {
             self.resting.insert(user_agent, Resting { seat, last });
+        }
+        if !passing.is_empty() {
+            self.passing.insert(user_agent, passing);
         }
         self.bytes -= bytes;
         self.slots.remove(&user_agent);
@@ -236,7 +247,7 @@ fn bytes_of(state: &UserAgent) -> usize {
     let subscriptions = state.subscriptions.len() * size_of::<Subscription>();
     let waiting = state.waiting.len() * size_of::<Waiting>();
     let ended = state.ended.len() * size_of::<MessageNumber>();
-    entry + subscriptions + waiting + ended
+    entry + subscriptions + waiting + ended + state.ledger.bytes()
 }
 
 #[cfg(test)]

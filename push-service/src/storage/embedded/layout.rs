@@ -6,21 +6,29 @@
 //! |---|---|
 //! | `q`, user agent, 0 | its record |
 //! | `q`, user agent, message number | a message: packed header, then the raw body |
+//! | the same | how it ended, if a receipt was asked for: until that is carried over |
+//! | `q`, user agent, place | a receipt that is owed, or how a message ended that was never stored |
 //! | `s`, milliseconds, user agent | nothing: when this user agent is next to be swept |
+//! | `o`, user agent | nothing: it has an outbox |
+//! | `d`, milliseconds, user agent, place | whose message to ask after, when a receipt is owed for too long |
 //! | `m`, name | what the store knows of itself |
 //!
 //! Integers are big-endian. A change here is a new [`FORMAT`].
+//!
+//! What a value in a queue is, its 33rd byte tells ([`KIND_AT`]): the urgency of a message, whose upper bits tell what else
+//! stands in its header, or one of two bits that no message has.
 
 use bytes::{Buf, Bytes};
+use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{
-    KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic, Urgency,
+    Fate, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic, Urgency,
     UserAgentId,
 };
 
-use crate::storage::Usage;
 use crate::storage::portable::PortableMessage;
-use crate::storage::queue::{Share, Stored, Subscription, UserAgent, Waiting};
+use crate::storage::queue::{Ended, Expectation, Share, Stored, Subscription, UserAgent, Waiting};
 use crate::storage::spelling::{Fields, put_content_header, put_text};
+use crate::storage::{Overdue, RECEIPTS, Usage};
 
 pub(super) use crate::storage::spelling::Unreadable;
 
@@ -33,6 +41,17 @@ pub(super) const SEALING_KEY_KEY: &[u8] = b"msealing-key";
 pub(super) const SEALING_FINGERPRINT_KEY: &[u8] = b"msealing-fingerprint";
 
 const NO_TIME: u64 = u64::MAX;
+
+/// Where the byte stands that tells what a value in a queue is.
+const KIND_AT: usize = 32;
+/// A message, to whose user agent the key of its subscription is told.
+const WITH_KEY: u8 = 0x04;
+/// A message that a receipt was asked for.
+const WITH_RECEIPT: u8 = 0x08;
+/// No message, but a receipt that is owed.
+const EXPECTATION: u8 = 0x40;
+/// No message, but how one ended: with its fate.
+const ENDED: u8 = 0x80;
 
 /// `q`, user agent, number; the record is number 0.
 pub(super) fn queue_key(user_agent: UserAgentId, number: MessageNumber) -> [u8; 25] {
@@ -74,6 +93,52 @@ pub(super) fn sweep_of(key: &[u8]) -> Result<(u64, UserAgentId), Unreadable> {
     let at_ms = rest.try_get_u64().map_err(|_| Unreadable)?;
     let user_agent = rest.try_into().map_err(|_| Unreadable)?;
     Ok((at_ms, UserAgentId(user_agent)))
+}
+
+/// `o`, user agent.
+pub(super) fn owing_key(user_agent: UserAgentId) -> [u8; 17] {
+    let mut key = [b'o'; 17];
+    key[1..].copy_from_slice(&user_agent.0);
+    key
+}
+
+/// Of a key that [`owing_key`] made.
+pub(super) fn owing_of(key: &[u8]) -> Result<UserAgentId, Unreadable> {
+    let user_agent = key.get(1..).and_then(|id| id.try_into().ok());
+    user_agent.map(UserAgentId).ok_or(Unreadable)
+}
+
+/// `d`, milliseconds, receipt subscription, place.
+pub(super) fn deadline_key(at_ms: u64, receipts: UserAgentId, place: MessageNumber) -> [u8; 33] {
+    let mut key = [b'd'; 33];
+    key[1..9].copy_from_slice(&at_ms.to_be_bytes());
+    key[9..25].copy_from_slice(&receipts.0);
+    key[25..].copy_from_slice(&place.0.to_be_bytes());
+    key
+}
+
+/// The [`deadline_key`] of what is owed.
+pub(super) fn deadline_key_of(receipts: UserAgentId, expected: &Expectation) -> [u8; 33] {
+    deadline_key(expected.deadline_ms, receipts, expected.place)
+}
+
+/// What stands under a key that [`deadline_key`] made.
+pub(super) fn encode_deadline(expected: &Expectation) -> [u8; 24] {
+    let mut value = [0; 24];
+    value[..16].copy_from_slice(&expected.user_agent.0);
+    value[16..].copy_from_slice(&expected.nonce.to_be_bytes());
+    value
+}
+
+/// The reverse of both.
+pub(super) fn deadline_of(key: &[u8], value: &[u8]) -> Result<Overdue, Unreadable> {
+    let receipts = key.get(9..25).and_then(|id| id.try_into().ok());
+    let mut fields = Fields(value);
+    Ok(Overdue {
+        receipts: UserAgentId(receipts.ok_or(Unreadable)?),
+        user_agent: UserAgentId(fields.array()?),
+        nonce: fields.number()?,
+    })
 }
 
 /// What the store remembers of itself with each batch: its time, and its gauges, exact as of that batch.
@@ -159,12 +224,98 @@ pub(super) fn encode_message(stored: &Stored) -> Vec<u8> {
     value.extend(message.subscription.0);
     value.extend(message.accepted_at_ms.to_be_bytes());
     value.extend(stored.expires_at_ms.to_be_bytes());
-    value.push(message.urgency as u8);
+    let with_key = if message.key.is_some() { WITH_KEY } else { 0 };
+    let with_receipt = if stored.receipts.is_some() {
+        WITH_RECEIPT
+    } else {
+        0
+    };
+    value.push(message.urgency as u8 | with_key | with_receipt);
     value.push(stored.sealed_by);
+    value.extend(message.key.iter().flat_map(|key| key.0));
+    value.extend(stored.receipts.iter().flat_map(|receipts| receipts.0));
     put_text(&mut value, stored.topic.as_ref().map(Topic::as_str));
     put_content_header(&mut value, content);
     value.extend(&content.body);
     value
+}
+
+/// How a message ended.
+pub(super) fn encode_ended(ended: &Ended) -> [u8; KIND_AT + 1] {
+    let mut value = [0; KIND_AT + 1];
+    value[..8].copy_from_slice(&ended.id.nonce.to_be_bytes());
+    value[8..24].copy_from_slice(&ended.receipts.0);
+    value[24..32].copy_from_slice(&ended.id.number.0.to_be_bytes());
+    value[KIND_AT] = ENDED | ended.fate.to_byte();
+    value
+}
+
+/// A receipt that is owed.
+pub(super) fn encode_expectation(expected: &Expectation) -> [u8; KIND_AT + 3] {
+    let mut value = [0; KIND_AT + 3];
+    value[..8].copy_from_slice(&expected.nonce.to_be_bytes());
+    value[8..24].copy_from_slice(&expected.user_agent.0);
+    value[24..32].copy_from_slice(&expected.deadline_ms.to_be_bytes());
+    value[KIND_AT..].copy_from_slice(&[EXPECTATION, expected.dialect.to_byte(), expected.sealed_by.0]);
+    value
+}
+
+/// What stands in a queue beside the record.
+pub(super) enum Value {
+    Message(Read),
+    Ended(Ended),
+    Expectation(Expectation),
+}
+
+impl Value {
+    /// The reverse of [`encode_message`], [`encode_ended`] and [`encode_expectation`].
+    pub(super) fn decode(place: MessageNumber, value: &[u8]) -> Result<Self, Unreadable> {
+        let kind = *value.get(KIND_AT).ok_or(Unreadable)?;
+        if kind < EXPECTATION {
+            return Read::decode(place, value).map(Self::Message);
+        }
+        let mut fields = Fields(value);
+        let nonce = fields.number()?;
+        let user_agent = UserAgentId(fields.array()?);
+        let number = fields.number()?;
+        let kind = fields.byte()?;
+        let value = if kind == EXPECTATION {
+            Self::Expectation(Expectation {
+                place,
+                user_agent,
+                nonce,
+                deadline_ms: number,
+                dialect: Dialect::from_byte(fields.byte()?).ok_or(Unreadable)?,
+                sealed_by: KeyId(fields.byte()?),
+            })
+        } else {
+            let number = MessageNumber(number);
+            Self::Ended(Ended {
+                id: MessageId { number, nonce },
+                receipts: user_agent,
+                fate: kind
+                    .checked_sub(ENDED)
+                    .and_then(Fate::from_byte)
+                    .ok_or(Unreadable)?,
+            })
+        };
+        match fields.0 {
+            [] => Ok(value),
+            _ => Err(Unreadable),
+        }
+    }
+
+    /// Puts it where it was before the restart.
+    pub(super) fn load_into(self, state: &mut UserAgent, place: MessageNumber) {
+        match self {
+            Self::Message(read) => state.put_in(read.waiting(), read.receipts),
+            Self::Ended(ended) => state.ledger.load_ended(place, ended),
+            Self::Expectation(expected) => {
+                let is_owed = state.subscription(RECEIPTS).is_some();
+                state.ledger.load_expectation(expected, is_owed);
+            }
+        }
+    }
 }
 
 /// A message as it was read, without the name and the remaining time, which its user agent's state knows.
@@ -173,6 +324,7 @@ pub(super) struct Read {
     topic: Option<Topic>,
     expires_at_ms: u64,
     sealed_by: u8,
+    receipts: Option<UserAgentId>,
 }
 
 impl Read {
@@ -183,8 +335,17 @@ impl Read {
         let subscription = SubscriptionId(fields.array()?);
         let accepted_at_ms = fields.number()?;
         let expires_at_ms = fields.number()?;
-        let urgency = Urgency::from_u8(fields.byte()?).ok_or(Unreadable)?;
+        let kind = fields.byte()?;
+        let urgency = Urgency::from_u8(kind & !(WITH_KEY | WITH_RECEIPT)).ok_or(Unreadable)?;
         let sealed_by = fields.byte()?;
+        let key = match kind & WITH_KEY {
+            0 => None,
+            _ => Some(Box::new(KeyDigest(fields.array()?))),
+        };
+        let receipts = match kind & WITH_RECEIPT {
+            0 => None,
+            _ => Some(UserAgentId(fields.array()?)),
+        };
         let topic = fields.text()?.map(|text| Topic::parse(text).ok_or(Unreadable));
         let content = fields.content_header()?.with(Bytes::copy_from_slice(fields.0));
         let message = PushMessage {
@@ -193,8 +354,8 @@ impl Read {
             name: SubscriptionName([0; 16]),
             urgency,
             content,
-            key: None,
-            sealed_by: push_protocol::capability::KeyId(sealed_by),
+            key,
+            sealed_by: KeyId(sealed_by),
             accepted_at_ms,
             remaining_ms: 0,
         };
@@ -203,6 +364,7 @@ impl Read {
             topic: topic.transpose()?,
             expires_at_ms,
             sealed_by,
+            receipts,
         })
     }
 
@@ -217,6 +379,8 @@ impl Read {
             accepted_at_ms: message.accepted_at_ms,
             expires_at_ms: self.expires_at_ms,
             sealed_by: self.sealed_by,
+            key: message.key.as_deref().copied(),
+            receipts: self.receipts,
             content: message.content,
         }
     }
@@ -243,6 +407,7 @@ mod tests {
     use push_protocol::{Coding, Content};
 
     use super::*;
+    use crate::storage::queue::FIRST_PLACE;
 
     fn stored() -> Stored {
         let content = Content {
@@ -261,8 +426,8 @@ mod tests {
                 },
                 subscription: SubscriptionId([9; 8]),
                 name: SubscriptionName([0; 16]),
-                key: None,
-                sealed_by: push_protocol::capability::KeyId(0),
+                key: Some(Box::new(KeyDigest([4; 32]))),
+                sealed_by: KeyId(3),
                 urgency: Urgency::High,
                 content,
                 accepted_at_ms: 1_234,
@@ -271,6 +436,29 @@ mod tests {
             topic: Topic::parse("news"),
             expires_at_ms: 5_678,
             sealed_by: 3,
+            receipts: Some(UserAgentId([6; 16])),
+        }
+    }
+
+    fn ended() -> Ended {
+        Ended {
+            id: MessageId {
+                number: MessageNumber(1),
+                nonce: u64::MAX,
+            },
+            receipts: UserAgentId([6; 16]),
+            fate: Fate::GivenUp,
+        }
+    }
+
+    fn expectation() -> Expectation {
+        Expectation {
+            place: FIRST_PLACE,
+            user_agent: UserAgentId([7; 16]),
+            nonce: u64::MAX,
+            dialect: Dialect::Webpush,
+            sealed_by: KeyId(9),
+            deadline_ms: 77,
         }
     }
 
@@ -281,6 +469,23 @@ mod tests {
         let read = Read::decode(MessageNumber(77), &encode_message(&stored)).unwrap();
         assert_eq!(read.message, *stored.message);
         assert_eq!((read.topic, read.expires_at_ms), (stored.topic, 5_678));
+        assert_eq!(read.receipts, stored.receipts);
+    }
+
+    /// PR-25: so it is with what stands among messages and is none, and each is told from the others.
+    #[test]
+    fn outcomes_and_expectations_survive_their_spelling() {
+        let ended = Value::decode(MessageNumber(5), &encode_ended(&ended()));
+        assert!(matches!(ended, Ok(Value::Ended(read)) if read == self::ended()));
+        let owed = Value::decode(FIRST_PLACE, &encode_expectation(&expectation()));
+        assert!(matches!(owed, Ok(Value::Expectation(read)) if read == expectation()));
+        let message = Value::decode(MessageNumber(77), &encode_message(&stored()));
+        assert!(matches!(message, Ok(Value::Message(_))));
+        let agent = UserAgentId([5; 16]);
+        let key = deadline_key(77, agent, FIRST_PLACE);
+        let overdue = deadline_of(&key, &encode_deadline(&expectation())).unwrap();
+        assert_eq!(overdue, expectation().overdue(agent));
+        assert_eq!(owing_of(&owing_key(agent)).unwrap(), agent);
     }
 
     /// A value cut short or changed is refused or read as something else, and never a panic.
@@ -294,8 +499,14 @@ mod tests {
         for place in 0..value.len() {
             let mut garbled = value.clone();
             garbled[place] ^= 0x81;
-            let _ = Read::decode(MessageNumber(1), &garbled);
+            let _ = Value::decode(MessageNumber(1), &garbled);
             let _ = decode_record(&garbled);
+        }
+        for value in [&encode_ended(&ended())[..], &encode_expectation(&expectation())] {
+            for end in 0..value.len() {
+                assert!(Value::decode(FIRST_PLACE, &value[..end]).is_err(), "{end}");
+            }
+            assert!(Value::decode(FIRST_PLACE, &[value, b"x"].concat()).is_err());
         }
     }
 

@@ -32,7 +32,7 @@ mod writer;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -50,8 +50,9 @@ use self::trouble::{Failure, Gauges};
 use self::writer::{Order, Record, Request};
 use super::Swept;
 use super::clock::{Clock, Forward, Now, SystemClock};
+use super::leases::Leases;
 use super::queue::{Changes, Picked, PickedPage, Step, UserAgent};
-use super::{Announce, Page, StorageError};
+use super::{Announce, Page, RECEIPTS, StorageError};
 use crate::defaults::{RETENTION, STORE_STEP_WAIT, STORE_STEPS_WAITING};
 
 /// How a store is opened.
@@ -86,18 +87,19 @@ impl Options {
 /// Dropped without [`Storage::close`](super::Storage::close), its threads finish what they have, sync, and end on their own.
 pub struct Embedded {
     shared: Arc<Shared>,
-    announce: Arc<dyn Announce>,
     retention: Duration,
     room: Room,
     swept_to_ms: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
     writer: Sender<Order>,
     readers: Readers,
+    leases: Mutex<Leases>,
 }
 
 /// What steps and the writer share.
 struct Shared {
     cache: Cache,
+    announce: Arc<dyn Announce>,
     clock: Forward,
     disk: Arc<dyn Disk>,
     /// Places for steps that are decided and not yet in a batch.
@@ -128,6 +130,7 @@ impl Embedded {
         let (store, state) = Store::open(&directory)?;
         let shared = Arc::new(Shared {
             cache: Cache::new(),
+            announce,
             clock: Forward::new(clock, state.clock_us),
             disk: Arc::clone(&disk),
             places: Semaphore::new(STORE_STEPS_WAITING),
@@ -144,13 +147,13 @@ impl Embedded {
         threads.push(thread);
         Ok(Self {
             shared,
-            announce,
             retention,
             room: Room::new(disk, directory),
             swept_to_ms: AtomicU64::new(0),
             threads: Mutex::new(threads),
             writer,
             readers,
+            leases: Mutex::default(),
         })
     }
 
@@ -213,6 +216,23 @@ impl Embedded {
         Ok(outcome)
     }
 
+    /// Looks at a user agent and changes nothing.
+    async fn look<T>(
+        &self,
+        user_agent: UserAgentId,
+        look: impl FnOnce(&mut UserAgent, Now) -> T,
+    ) -> Result<T, StorageError> {
+        let look = |state: &mut UserAgent, now| Step {
+            outcome: look(state, now),
+            changes: Changes::default(),
+        };
+        self.step(user_agent, Answer::AtOnce, look).await
+    }
+
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits for a place among the steps that the writer has not taken yet: back-pressure of the disk.
     async fn place(&self) -> Result<SemaphorePermit<'_>, StorageError> {
         let places = &self.shared.places;
@@ -243,7 +263,7 @@ impl Embedded {
         };
         let Step { outcome, mut changes } = decide(&mut cell.state, self.shared.clock.now());
         for (seat, wake_up) in changes.wake_ups.drain(..) {
-            self.announce.announce(user_agent, seat, wake_up);
+            self.shared.announce.announce(user_agent, seat, wake_up);
         }
         // What is said may rest on a change that is still under way, so it waits for that one too.
         let waits = answer == Answer::Durable && (changes.must_be_written() || cell.uncommitted > 0);
@@ -292,8 +312,17 @@ impl Embedded {
     }
 
     /// Finds the bodies of a page: in memory those that are not committed yet, on disk the others.
+    ///
+    /// A receipt leaves only when it is durable (PR-1), so a page that has one of the former waits.
     async fn bodies(&self, user_agent: UserAgentId, picked: PickedPage) -> Result<Page, StorageError> {
         let PickedPage { messages, upto, more } = picked;
+        let is_early_receipt = |picked: &Picked| {
+            let message = picked.message.as_deref();
+            message.is_some_and(|message| message.subscription == RECEIPTS)
+        };
+        if messages.iter().any(is_early_receipt) {
+            self.pass().await?;
+        }
         let messages = if messages.iter().all(|picked| picked.message.is_some()) {
             let here = |picked: &Picked| Some(picked.hand_out(picked.message.as_deref()?));
             messages.iter().filter_map(here).collect()
@@ -342,6 +371,7 @@ fn request(
         removed: changes.removed,
         sweep: changes.sweep,
         usage: changes.usage,
+        books: changes.books,
         done,
     }
 }

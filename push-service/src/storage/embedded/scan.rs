@@ -4,21 +4,25 @@ use std::ops::Bound;
 
 use push_protocol::{MessageNumber, UserAgentId};
 
-use super::layout::{self, Read};
+use super::layout::{self, Value};
 use super::store::{Store, read_error, unreadable};
-use crate::storage::StorageError;
 use crate::storage::clock::Now;
-use crate::storage::portable::{Exported, Packing, Place, Portable};
-use crate::storage::queue::UserAgent;
+use crate::storage::portable::{Exported, Packing, Place};
+use crate::storage::queue::{Leaving, UserAgent};
+use crate::storage::{RECEIPTS, StorageError};
 
 /// A page on its way.
 struct Scan {
     packing: Packing,
     now: Now,
-    /// Whose messages are coming by, unless they stay behind with their record.
-    whose: Option<UserAgent>,
-    /// Its record, if this page does not have it yet.
-    unpacked: Option<Portable>,
+    /// Whose values are coming by.
+    whose: Option<Whose>,
+}
+
+struct Whose {
+    user_agent: UserAgentId,
+    state: UserAgent,
+    leaving: Leaving,
 }
 
 impl Store {
@@ -42,7 +46,6 @@ impl Store {
             packing: Packing::new(bytes),
             now,
             whose: None,
-            unpacked: None,
         };
         let mut place = after;
         if let Some(place) = after {
@@ -57,7 +60,7 @@ impl Store {
             if number == MessageNumber::START {
                 scan.enter(user_agent, layout::decode_record(&value).map_err(unreadable)?);
             } else {
-                scan.pass(Read::decode(number, &value).map_err(unreadable)?);
+                scan.pass(Value::decode(number, &value).map_err(unreadable)?);
             }
             place = Some(Place {
                 user_agent,
@@ -75,41 +78,52 @@ impl Scan {
         let record = store.keys.get(record_key).map_err(read_error)?;
         if let Some(record) = record {
             let state = layout::decode_record(&record).map_err(unreadable)?;
-            self.unpacked = state.portable(user_agent);
-            self.whose = Some(state).filter(|state| state.is_known(self.now));
+            self.whose = Some(Whose::new(user_agent, state, self.now));
         }
         Ok(())
     }
 
     fn enter(&mut self, user_agent: UserAgentId, state: UserAgent) {
-        self.whose = None;
-        match state.portable(user_agent) {
-            Some(record) if state.is_known(self.now) => {
-                self.packing.begin(record);
-                self.unpacked = None;
-                self.whose = Some(state);
-            }
-            Some(_) => self.packing.leave_abandoned(),
-            // Nothing of it could be used elsewhere.
-            None => {}
-        }
+        let mut whose = Whose::new(user_agent, state, self.now);
+        whose.leaving.enter(&mut self.packing);
+        self.whose = Some(whose);
     }
 
-    fn pass(&mut self, read: Read) {
-        let message = read.portable();
-        let is_waiting = |state: &UserAgent| state.subscription(message.subscription).is_some();
-        if !self.whose.as_ref().is_some_and(is_waiting) {
-            // It has outlived its subscription or its user agent.
+    fn pass(&mut self, value: Value) {
+        let Some(Whose {
+            user_agent,
+            state,
+            leaving,
+        }) = &mut self.whose
+        else {
+            // A value without a record: it has outlived its user agent.
             return;
+        };
+        let packing = &mut self.packing;
+        match value {
+            Value::Message(read) => {
+                let message = read.portable();
+                // Or it has outlived its subscription.
+                let is_waiting = state.subscription(message.subscription).is_some();
+                leaving.message(Some(message).filter(|_| is_waiting), packing, self.now);
+            }
+            Value::Ended(ended) => leaving.outcome(ended.of(*user_agent), packing),
+            Value::Expectation(expected) if state.subscription(RECEIPTS).is_some() => {
+                leaving.expectation(&expected, packing);
+            }
+            Value::Expectation(_) => {}
         }
-        if message.expires_at_ms <= self.now.ms() {
-            self.packing.leave_expired();
-            return;
+    }
+}
+
+impl Whose {
+    fn new(user_agent: UserAgentId, state: UserAgent, now: Now) -> Self {
+        let leaving = Leaving::new(state.portable(user_agent), state.is_known(now));
+        Self {
+            user_agent,
+            state,
+            leaving,
         }
-        if let Some(record) = self.unpacked.take() {
-            self.packing.begin(record);
-        }
-        self.packing.add(message);
     }
 }
 

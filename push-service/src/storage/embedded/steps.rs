@@ -13,10 +13,11 @@ use super::writer::Order;
 use super::{Answer, Embedded};
 use crate::defaults::SWEEP_LOOK_BACK;
 use crate::storage::portable::{Cursor, Exported, Imported, Place, Portable};
-use crate::storage::queue::{Changes, Step, Taken, Turned, UserAgent};
+use crate::storage::queue::{Taken, Turned, UserAgent};
 use crate::storage::{
-    Attached, Confirm, Enqueue, Enqueued, Manner, PageRequest, Paged, Refreshed, Removal, Seat, Storage,
-    StorageError, Subscribe, Subscribed, Swept, Usage, UserAgentReport, refuse_missing_key,
+    Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, Outcome, Overdue, PageRequest,
+    Paged, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Traced, Usage,
+    UserAgentReport, refuse_missing_key,
 };
 
 #[async_trait]
@@ -34,6 +35,20 @@ impl Storage for Embedded {
     ) -> Result<Option<SubscriptionId>, StorageError> {
         let step = |state: &mut UserAgent, now| state.unsubscribe(name, now);
         self.step(user_agent, Answer::Durable, step).await
+    }
+
+    async fn end(&self, user_agent: UserAgentId, ending: Ending) -> Result<bool, StorageError> {
+        let step = |state: &mut UserAgent, now| state.end(ending, now);
+        self.step(user_agent, Answer::Durable, step).await
+    }
+
+    async fn has_subscription(
+        &self,
+        user_agent: UserAgentId,
+        subscription: SubscriptionId,
+    ) -> Result<bool, StorageError> {
+        let look = |state: &mut UserAgent, now| state.has_subscription(subscription, now);
+        self.look(user_agent, look).await
     }
 
     async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
@@ -95,7 +110,7 @@ impl Storage for Embedded {
         &self,
         user_agent: UserAgentId,
         messages: &[MessageId],
-        _removal: Removal,
+        removal: Removal,
         confirm: Confirm,
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError> {
@@ -103,8 +118,65 @@ impl Storage for Embedded {
             Confirm::Durably => Answer::Durable,
             Confirm::Soon => Answer::AtOnce,
         };
-        let step = |state: &mut UserAgent, now| state.acknowledge(messages, by, now);
+        let step = |state: &mut UserAgent, now| state.acknowledge(messages, removal, by, now);
         self.step(user_agent, answer, step).await
+    }
+
+    async fn expect_receipt(
+        &self,
+        receipts: UserAgentId,
+        expected: Expected,
+    ) -> Result<Expecting, StorageError> {
+        self.room.check(self.shared.clock.now())?;
+        let step = |state: &mut UserAgent, now| state.expect_receipt(&expected, now);
+        self.step(receipts, Answer::Durable, step).await
+    }
+
+    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
+        let step = |state: &mut UserAgent, now| state.settle_receipts(outcomes, now);
+        self.step(receipts, Answer::Durable, step).await
+    }
+
+    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError> {
+        let look = |state: &mut UserAgent, _| state.outcomes(user_agent, limit);
+        let outcomes = self.look(user_agent, look).await?;
+        if !outcomes.is_empty() {
+            // An acknowledgement that nobody waited for may not be synced yet.
+            self.sync().await?;
+        }
+        Ok(outcomes)
+    }
+
+    async fn clear_outcomes(
+        &self,
+        user_agent: UserAgentId,
+        messages: &[MessageId],
+    ) -> Result<(), StorageError> {
+        let step = |state: &mut UserAgent, now| state.clear_outcomes(messages, now);
+        self.step(user_agent, Answer::AtOnce, step).await
+    }
+
+    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+        self.pass().await?;
+        self.readers.read(move |store| store.owing(limit)).await
+    }
+
+    async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
+        self.pass().await?;
+        let now = self.shared.clock.now();
+        let looked_at = self.leases().look(limit, now);
+        let read = move |store: &Store| store.overdue(now.ms(), looked_at);
+        let overdue = self.readers.read(read).await?;
+        Ok(self.leases().take(overdue, limit, now))
+    }
+
+    async fn trace(&self, user_agent: UserAgentId, nonce: u64) -> Result<Traced, StorageError> {
+        let look = |state: &mut UserAgent, now| state.trace(user_agent, nonce, now);
+        let traced = self.look(user_agent, look).await?;
+        if matches!(traced, Traced::Ended(_)) {
+            self.sync().await?;
+        }
+        Ok(traced)
     }
 
     async fn expire(&self, limit: usize) -> Result<Swept, StorageError> {
@@ -139,11 +211,8 @@ impl Storage for Embedded {
     }
 
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
-        let report = |state: &mut UserAgent, now| Step {
-            outcome: state.report(now),
-            changes: Changes::default(),
-        };
-        self.step(user_agent, Answer::AtOnce, report).await
+        let report = |state: &mut UserAgent, now| state.report(now);
+        self.look(user_agent, report).await
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -195,6 +264,14 @@ impl Storage for Embedded {
             for message in &part.messages {
                 let until_ms = part.retained_until_ms;
                 let step = |state: &mut UserAgent, now| state.import_message(message, until_ms, now);
+                imported += self.step(part.user_agent, Answer::AtOnce, step).await?;
+            }
+            for outcome in &part.outcomes {
+                let step = |state: &mut UserAgent, now| state.import_outcome(outcome, now);
+                imported += self.step(part.user_agent, Answer::AtOnce, step).await?;
+            }
+            for expected in &part.expected {
+                let step = |state: &mut UserAgent, now| state.import_expectation(expected, now);
                 imported += self.step(part.user_agent, Answer::AtOnce, step).await?;
             }
         }

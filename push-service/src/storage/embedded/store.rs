@@ -10,12 +10,12 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use push_protocol::{MessageNumber, PushMessage, UserAgentId};
 
 use super::journal;
-use super::layout::{self, FORMAT, FORMAT_KEY, Read, STATE_KEY, State, Unreadable};
+use super::layout::{self, FORMAT, FORMAT_KEY, STATE_KEY, State, Unreadable, Value};
 use crate::defaults::{
     STORE_CACHE_BYTES, STORE_JOURNAL_BYTES, STORE_MEMTABLE_BYTES, STORE_OPEN_FILES, STORE_THREADS,
 };
-use crate::storage::StorageError;
 use crate::storage::queue::UserAgent;
+use crate::storage::{Overdue, StorageError};
 
 /// Why a store could not be opened: a sentence for the operator, with what to do.
 #[derive(Debug)]
@@ -174,9 +174,11 @@ impl Store {
             if number == MessageNumber::START {
                 state = layout::decode_record(&value).map_err(unreadable)?;
             } else {
-                state.put_in(Read::decode(number, &value).map_err(unreadable)?.waiting());
+                let value = Value::decode(number, &value).map_err(unreadable)?;
+                value.load_into(&mut state, number);
             }
         }
+        state.ledger.is_loaded();
         Ok(state)
     }
 
@@ -190,8 +192,11 @@ impl Store {
             .keys
             .get(layout::queue_key(user_agent, number))
             .map_err(read_error)?;
-        let read = value.map(|value| Read::decode(number, &value).map_err(unreadable));
-        Ok(read.transpose()?.map(|read| read.message))
+        let value = value.map(|value| Value::decode(number, &value).map_err(unreadable));
+        Ok(match value.transpose()? {
+            Some(Value::Message(read)) => Some(read.message),
+            _ => None,
+        })
     }
 
     /// Who is to be swept, between two times, at most so many, the longest overdue first.
@@ -207,6 +212,28 @@ impl Store {
         entries
             .map(|entry| layout::sweep_of(&entry.key().map_err(read_error)?).map_err(unreadable))
             .collect()
+    }
+
+    /// Who has an outbox, at most so many.
+    pub(super) fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+        let first = layout::owing_key(UserAgentId([0; 16]));
+        let last = layout::owing_key(UserAgentId([u8::MAX; 16]));
+        let entries = self.keys.range(first..=last).take(limit);
+        entries
+            .map(|entry| layout::owing_of(&entry.key().map_err(read_error)?).map_err(unreadable))
+            .collect()
+    }
+
+    /// What is owed since before a time, at most so many, the longest overdue first.
+    pub(super) fn overdue(&self, to_ms: u64, limit: usize) -> Result<Vec<Overdue>, StorageError> {
+        let first = layout::deadline_key(0, UserAgentId([0; 16]), MessageNumber(0));
+        let last = layout::deadline_key(to_ms, UserAgentId([u8::MAX; 16]), MessageNumber(u64::MAX));
+        let entries = self.keys.range(first..=last).take(limit);
+        let read = |entry: fjall::Guard| {
+            let (key, value) = entry.into_inner().map_err(read_error)?;
+            layout::deadline_of(&key, &value).map_err(unreadable)
+        };
+        entries.map(read).collect()
     }
 }
 

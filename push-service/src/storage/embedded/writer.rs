@@ -21,8 +21,8 @@ use super::Shared;
 use super::layout::{self, STATE_KEY, State};
 use super::store::Store;
 use crate::defaults::{STORE_BATCH_STEPS, STORE_SYNC_WITHIN};
-use crate::storage::StorageError;
-use crate::storage::queue::{Stored, SweepMove, UsageChange};
+use crate::storage::queue::{BookChanges, Stored, SweepMove, UsageChange};
+use crate::storage::{StorageError, WakeUp};
 
 /// Where an answer goes.
 pub(super) type Done = oneshot::Sender<Result<(), StorageError>>;
@@ -35,6 +35,7 @@ pub(super) struct Request {
     pub(super) removed: Vec<MessageNumber>,
     pub(super) sweep: Option<SweepMove>,
     pub(super) usage: UsageChange,
+    pub(super) books: Option<Box<BookChanges>>,
     /// Who waits until it is durable. Nobody does for what may be synced a little later.
     pub(super) done: Option<Done>,
 }
@@ -72,6 +73,7 @@ pub(super) fn start(
         shared,
         receive,
         sync_due: None,
+        owing: Vec::new(),
     };
     let thread = std::thread::Builder::new().name("store-writer".to_owned());
     let thread = thread.spawn(move || writer.run())?;
@@ -87,6 +89,8 @@ struct Writer {
     receive: Receiver<Order>,
     /// When what was written without a sync has to be synced.
     sync_due: Option<Instant>,
+    /// Whose outboxes got something that has to be synced before anybody is told: those of some batches.
+    owing: Vec<UserAgentId>,
 }
 
 /// Makes a panic that passes it a failure of the store.
@@ -164,6 +168,7 @@ impl Writer {
             let done = request.done.take();
             if outcome.is_ok() {
                 self.shared.cache.committed(&request);
+                self.tell_of_receipts(&request);
             }
             if let Some(done) = done {
                 let _ = done.send(outcome.clone());
@@ -189,6 +194,9 @@ impl Writer {
         let keys = &self.store.keys;
         for step in &turn.steps {
             step.write_to(&mut batch, keys);
+            if step.owes() {
+                self.owing.push(step.user_agent);
+            }
             self.state.usage.change(step.usage);
             let number = step
                 .stored
@@ -222,7 +230,20 @@ impl Writer {
         }
         let synced = self.shared.disk.before_sync().map_err(fjall::Error::from);
         let synced = synced.and_then(|()| self.store.database.persist(PersistMode::SyncData));
-        synced.map_err(|error| self.fail("sync", &error))
+        synced.map_err(|error| self.fail("sync", &error))?;
+        for user_agent in self.owing.drain(..) {
+            self.shared.announce.owes(user_agent);
+        }
+        Ok(())
+    }
+
+    /// PR-1: whoever monitors is told when its receipts are durable. Whoever settled them waits, so now they are.
+    fn tell_of_receipts(&self, request: &Request) {
+        let seat = request.books.as_ref().and_then(|books| books.read_again);
+        if let Some(seat) = seat {
+            let announce = &self.shared.announce;
+            announce.announce(request.user_agent, seat, WakeUp::ReadAgain);
+        }
     }
 
     fn fail(&self, what: &str, error: &fjall::Error) -> StorageError {
@@ -247,6 +268,10 @@ impl Turn {
 }
 
 impl Request {
+    fn owes(&self) -> bool {
+        self.books.as_ref().is_some_and(|books| !books.ended.is_empty())
+    }
+
     fn write_to(&self, batch: &mut fjall::OwnedWriteBatch, keys: &fjall::Keyspace) {
         let record_key = layout::queue_key(self.user_agent, MessageNumber::START);
         match &self.record {
@@ -261,12 +286,41 @@ impl Request {
             let key = layout::queue_key(self.user_agent, stored.message.id.number);
             batch.insert(keys, key, layout::encode_message(stored));
         }
+        if let Some(books) = &self.books {
+            self.write_books(books, batch, keys);
+        }
         let Some(sweep) = self.sweep else { return };
         if let Some(from_ms) = sweep.from_ms {
             batch.remove(keys, layout::sweep_key(from_ms, self.user_agent));
         }
         if let Some(to_ms) = sweep.to_ms {
             batch.insert(keys, layout::sweep_key(to_ms, self.user_agent), []);
+        }
+    }
+
+    fn write_books(&self, books: &BookChanges, batch: &mut fjall::OwnedWriteBatch, keys: &fjall::Keyspace) {
+        for expected in &books.forgotten {
+            batch.remove(keys, layout::queue_key(self.user_agent, expected.place));
+            batch.remove(keys, layout::deadline_key_of(self.user_agent, expected));
+        }
+        if let Some(expected) = &books.expected {
+            let key = layout::queue_key(self.user_agent, expected.place);
+            batch.insert(keys, key, layout::encode_expectation(expected));
+            let key = layout::deadline_key_of(self.user_agent, expected);
+            batch.insert(keys, key, layout::encode_deadline(expected));
+        }
+        for (place, ended) in &books.ended {
+            let key = layout::queue_key(self.user_agent, *place);
+            batch.insert(keys, key, layout::encode_ended(ended));
+        }
+        for stored in &books.receipts {
+            let key = layout::queue_key(self.user_agent, stored.message.id.number);
+            batch.insert(keys, key, layout::encode_message(stored));
+        }
+        match books.listed {
+            Some(true) => batch.insert(keys, layout::owing_key(self.user_agent), []),
+            Some(false) => batch.remove(keys, layout::owing_key(self.user_agent)),
+            None => {}
         }
     }
 }

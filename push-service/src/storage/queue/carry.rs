@@ -3,26 +3,113 @@
 //! Arriving, nothing gives way: what is there stays as it is, and what would end or replace it is left out and counted.
 //! So a repeated import changes nothing.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use push_protocol::{MessageNumber, PushMessage, UserAgentId};
+use push_protocol::capability::KeyId;
+use push_protocol::{Fate, MessageNumber, PushMessage, UserAgentId};
 
-use super::enqueue::count;
-use super::{Changes, Now, Share, Step, Stored, Subscription, UserAgent, Waiting};
-use crate::storage::portable::{Packing, Place, Portable, PortableMessage, PortableSubscription};
-use crate::storage::{Imported, Urgency};
+use super::{
+    Changes, Ended, Expectation, FIRST_PLACE, Now, Share, Step, Stored, Subscription, UserAgent, Waiting,
+};
+use crate::storage::portable::{
+    Packing, Place, Portable, PortableExpectation, PortableMessage, PortableSubscription,
+};
+use crate::storage::{Imported, Outcome, PASSING_WITH_RECEIPT, RECEIPTS, Urgency};
+
+/// What stands in a user agent's queue, and among it.
+enum Item<'a> {
+    Message(&'a Waiting),
+    Outcome(&'a Ended),
+    Expectation(&'a Expectation),
+}
+
+/// A user agent on its way into pages of an export: its record stands in front of whatever is given of it.
+pub(in crate::storage) struct Leaving {
+    /// Whether it is known here: if not, all that is given is how messages ended.
+    is_known: bool,
+    has_subscriptions: bool,
+    /// Its record, if this page does not have it yet.
+    record: Option<Portable>,
+}
+
+impl Leaving {
+    pub(in crate::storage) fn new(record: Portable, is_known: bool) -> Self {
+        let has_subscriptions = !record.subscriptions.is_empty();
+        let is_known = is_known && has_subscriptions;
+        Self {
+            is_known,
+            has_subscriptions,
+            record: Some(Portable {
+                subscriptions: if is_known {
+                    record.subscriptions
+                } else {
+                    Vec::new()
+                },
+                ..record
+            }),
+        }
+    }
+
+    /// The first of its values comes by: the record itself.
+    pub(in crate::storage) fn enter(&mut self, packing: &mut Packing) {
+        match (self.is_known, self.has_subscriptions) {
+            (true, _) => self.begin(packing),
+            (false, true) => packing.leave_abandoned(),
+            // Nothing of it could be used elsewhere.
+            (false, false) => {}
+        }
+    }
+
+    /// A message comes by that waits, or waited when its user agent was abandoned.
+    pub(in crate::storage) fn message(
+        &mut self,
+        message: Option<PortableMessage>,
+        packing: &mut Packing,
+        now: Now,
+    ) {
+        let Some(message) = message.filter(|_| self.is_known) else {
+            return;
+        };
+        if message.expires_at_ms <= now.ms() {
+            packing.leave_expired();
+            return;
+        }
+        self.begin(packing);
+        packing.add(message);
+    }
+
+    pub(in crate::storage) fn outcome(&mut self, outcome: Outcome, packing: &mut Packing) {
+        self.begin(packing);
+        packing.add_outcome(outcome);
+    }
+
+    pub(in crate::storage) fn expectation(&mut self, expectation: &Expectation, packing: &mut Packing) {
+        if self.is_known {
+            self.begin(packing);
+            packing.add_expectation(expectation.portable());
+        }
+    }
+
+    fn begin(&mut self, packing: &mut Packing) {
+        if let Some(record) = self.record.take() {
+            packing.begin(record);
+        }
+    }
+}
 
 impl UserAgent {
-    /// Its record as it travels, without messages; `None` if it has nothing that could be used elsewhere.
-    pub(in crate::storage) fn portable(&self, user_agent: UserAgentId) -> Option<Portable> {
-        let subscriptions: Vec<_> = self.subscriptions.iter().map(Subscription::portable).collect();
-        (!subscriptions.is_empty()).then_some(Portable {
+    /// Its record as it travels, with nothing that stands below it.
+    pub(in crate::storage) fn portable(&self, user_agent: UserAgentId) -> Portable {
+        Portable {
             user_agent,
             last: self.last,
             retained_until_ms: self.retained_until_ms,
-            subscriptions,
+            subscriptions: self.subscriptions.iter().map(Subscription::portable).collect(),
             messages: Vec::new(),
-        })
+            outcomes: Vec::new(),
+            expected: Vec::new(),
+        }
     }
 
     /// Packs what comes after `upto`, or the record and all, as far as there is room, from a state that has its messages
@@ -34,35 +121,40 @@ impl UserAgent {
         packing: &mut Packing,
         now: Now,
     ) -> Option<Place> {
-        let mut record = Some(self.portable(user_agent)?);
+        let mut record = Leaving::new(self.portable(user_agent), self.is_known(now));
         if upto.is_none() {
-            if !self.is_known(now) {
-                packing.leave_abandoned();
-                return None;
-            }
-            packing.begin(record.take()?);
+            record.enter(packing);
         }
         let mut place = Place {
             user_agent,
             upto: upto.unwrap_or(MessageNumber::START),
         };
-        for waiting in self.waiting.after(place.upto, Urgency::VeryLow) {
+        for (number, item) in self.items_after(place.upto) {
             if packing.is_full() {
                 return Some(place);
             }
-            place.upto = waiting.id.number;
-            if waiting.has_expired(now.ms()) {
-                packing.leave_expired();
-                continue;
-            }
-            if let Some(record) = record.take() {
-                packing.begin(record);
-            }
-            if let Some(message) = waiting.portable() {
-                packing.add(message);
+            place.upto = number;
+            match item {
+                Item::Message(waiting) => {
+                    let receipts = self.ledger.asked(number);
+                    record.message(waiting.portable(receipts), packing, now);
+                }
+                Item::Outcome(ended) => record.outcome(ended.of(user_agent), packing),
+                Item::Expectation(expectation) => record.expectation(expectation, packing),
             }
         }
         None
+    }
+
+    fn items_after(&self, number: MessageNumber) -> BTreeMap<MessageNumber, Item<'_>> {
+        let waiting = self.waiting.after(number, Urgency::VeryLow);
+        let outbox = self.ledger.outbox().filter(|(place, _)| *place > number);
+        let expected = self.ledger.expectations().into_iter();
+        let messages = waiting.map(|w| (w.id.number, Item::Message(w)));
+        let outcomes = outbox.map(|(place, ended)| (place, Item::Outcome(ended)));
+        let expectations = expected.filter(|expected| expected.place > number);
+        let expectations = expectations.map(|expected| (expected.place, Item::Expectation(expected)));
+        messages.chain(outcomes).chain(expectations).collect()
     }
 
     /// Takes a record in: the subscriptions that are missing here, and the later of both retentions and numbers.
@@ -74,7 +166,9 @@ impl UserAgent {
             return self.finish(imported, changes, now);
         }
         // What ended here is freed first: a message that comes back must not be among it.
-        changes.removed.append(&mut self.ended);
+        for number in std::mem::take(&mut self.ended) {
+            self.part_with(number, Fate::GivenUp, &mut changes);
+        }
         for arriving in &part.subscriptions {
             let same = |s: &&Subscription| s.id == arriving.id || s.name == arriving.name;
             match self.subscriptions.iter().find(same) {
@@ -142,9 +236,11 @@ impl UserAgent {
     fn has_place_for(&self, arriving: &PortableMessage, now: Now) -> bool {
         let topic = arriving.topic;
         let of_topic = topic.and_then(|topic| self.waiting.of_topic(arriving.subscription, topic));
-        // Number 0 is no message's: storages keep the record there.
-        arriving.id.number != MessageNumber::START
+        // Outside of these no number is a message's: storages keep other things there.
+        let is_numbered = arriving.id.number > PASSING_WITH_RECEIPT && arriving.id.number < FIRST_PLACE;
+        is_numbered
             && !self.ended.contains(&arriving.id.number)
+            && !self.ledger.has_ended(arriving.id.number)
             && self.subscription(arriving.subscription).is_some()
             && of_topic.is_none_or(|waiting| waiting.has_expired(now.ms()))
     }
@@ -159,30 +255,83 @@ impl UserAgent {
             name,
             urgency: arriving.urgency,
             content: arriving.content.clone(),
-            key: None,
-            sealed_by: push_protocol::capability::KeyId(arriving.sealed_by),
+            key: arriving.key.map(Box::new),
+            sealed_by: KeyId(arriving.sealed_by),
             accepted_at_ms: arriving.accepted_at_ms,
             remaining_ms: arriving.expires_at_ms - now.ms(),
         });
-        let waiting = Waiting {
-            id: arriving.id,
-            subscription: arriving.subscription,
-            expires_at_ms: arriving.expires_at_ms,
-            topic: arriving.topic.map(Box::new),
-            message: Some(Arc::clone(&message)),
-            body_bytes: count(arriving.content.body.len()),
-            urgency: arriving.urgency,
-            sealed_by: arriving.sealed_by,
-        };
-        changes.usage.messages += 1;
-        changes.usage.bytes += waiting.counted_bytes().cast_signed();
-        self.put_in(waiting);
-        changes.stored = Some(Stored {
+        let stored = Stored {
             message,
             topic: arriving.topic,
             expires_at_ms: arriving.expires_at_ms,
             sealed_by: arriving.sealed_by,
-        });
+            receipts: arriving.receipts,
+        };
+        let waiting = Waiting::of(&stored);
+        changes.usage.messages += 1;
+        changes.usage.bytes += waiting.counted_bytes().cast_signed();
+        self.put_in(waiting, arriving.receipts);
+        changes.stored = Some(stored);
+    }
+
+    /// Takes an outcome in. It belongs to no subscription.
+    pub(in crate::storage) fn import_outcome(&mut self, arriving: &Outcome, now: Now) -> Step<Imported> {
+        let mut changes = self.begin(now);
+        let mut imported = Imported::default();
+        let number = arriving.id.number;
+        let is_passing = number == PASSING_WITH_RECEIPT;
+        let is_taken = self.waiting.get(number).is_some()
+            || self.ended.contains(&number)
+            || self.ledger.has_ended(number);
+        if self.ledger.place_of(arriving.id).is_some() {
+            imported.present = 1;
+        } else if !is_passing && (is_taken || number < PASSING_WITH_RECEIPT || number >= FIRST_PLACE) {
+            imported.in_the_way = 1;
+        } else {
+            let place = if is_passing {
+                self.ledger.next_place(now)
+            } else {
+                number
+            };
+            let ended = Ended {
+                id: arriving.id,
+                receipts: arriving.receipts,
+                fate: arriving.fate,
+            };
+            self.ledger.load_ended(place, ended);
+            changes.books().ended.push((place, ended));
+            imported.receipts = 1;
+        }
+        self.finish(imported, changes, now)
+    }
+
+    /// Takes in what is owed, if the receipt subscription is here.
+    pub(in crate::storage) fn import_expectation(
+        &mut self,
+        arriving: &PortableExpectation,
+        now: Now,
+    ) -> Step<Imported> {
+        let mut changes = self.begin(now);
+        let mut imported = Imported::default();
+        let known = self.ledger.expectation(arriving.user_agent, arriving.nonce);
+        if known.is_some() {
+            imported.present = 1;
+        } else if self.subscription(RECEIPTS).is_none() {
+            imported.in_the_way = 1;
+        } else {
+            let expectation = Expectation {
+                place: self.ledger.next_place(now),
+                user_agent: arriving.user_agent,
+                nonce: arriving.nonce,
+                dialect: arriving.dialect,
+                sealed_by: arriving.sealed_by,
+                deadline_ms: arriving.deadline_ms,
+            };
+            self.ledger.load_expectation(expectation, true);
+            changes.books().expected = Some(expectation);
+            imported.receipts = 1;
+        }
+        self.finish(imported, changes, now)
     }
 }
 
@@ -199,7 +348,7 @@ impl Subscription {
 
 impl Waiting {
     /// As it travels, if its body is here.
-    fn portable(&self) -> Option<PortableMessage> {
+    fn portable(&self, receipts: Option<UserAgentId>) -> Option<PortableMessage> {
         let message = self.message.as_deref()?;
         Some(PortableMessage {
             id: self.id,
@@ -209,7 +358,21 @@ impl Waiting {
             accepted_at_ms: message.accepted_at_ms,
             expires_at_ms: self.expires_at_ms,
             sealed_by: self.sealed_by,
+            key: message.key.as_deref().copied(),
+            receipts,
             content: message.content.clone(),
         })
+    }
+}
+
+impl Expectation {
+    fn portable(&self) -> PortableExpectation {
+        PortableExpectation {
+            user_agent: self.user_agent,
+            nonce: self.nonce,
+            dialect: self.dialect,
+            sealed_by: self.sealed_by,
+            deadline_ms: self.deadline_ms,
+        }
     }
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionName, Ttl};
+use push_protocol::{Fate, MessageId, MessageNumber, PushMessage, SubscriptionName, Ttl};
 
 use super::index::{Waiting, counted_bytes};
-use super::{Bucket, Changes, Now, Step, Stored, Subscription, UserAgent};
-use crate::defaults::LONGEST_RETRY_AFTER;
-use crate::storage::{Enqueue, Enqueued, Rate, WakeUp};
+use super::{Bucket, Changes, Now, Passing, Step, Stored, Subscription, UserAgent, millis};
+use crate::defaults::{ACKNOWLEDGE_WITHIN, LONGEST_RETRY_AFTER};
+use crate::storage::{Enqueue, Enqueued, PASSING_WITH_RECEIPT, Rate, WakeUp};
 
 impl UserAgent {
     /// Checks, replaces, makes room, numbers and stores: all or, but for the rate bucket, nothing.
@@ -37,12 +37,17 @@ impl UserAgent {
         now: Now,
     ) -> Step<Enqueued> {
         let replaced = self.replaced_by(&request);
-        self.leave_queue(&replaced, &mut changes);
+        let left = self.leave_queue(&replaced, Fate::Replaced, &mut changes, now);
+        self.tell_removed(left, &mut changes);
         let id = MessageId {
-            number: MessageNumber::START,
+            number: match request.receipts {
+                Some(_) => PASSING_WITH_RECEIPT,
+                None => MessageNumber::START,
+            },
             nonce: request.nonce,
         };
         let seated = self.seat.is_some();
+        self.remember_passing(&request, id, &mut changes, now);
         if let Some(seat) = self.seat {
             let message = Arc::new(accepted(request, id, name, now));
             changes.wake_ups.push((seat, WakeUp::Passing(message)));
@@ -62,8 +67,10 @@ impl UserAgent {
             return self.finish(Enqueued::QueueFull, changes, now);
         };
         let replaced_expired = self.expired_among(&replaced, now);
-        let leaving = [replaced.as_slice(), &room.expired, &room.evicted].concat();
-        self.leave_queue(&leaving, &mut changes);
+        let mut left = self.leave_queue(&replaced, Fate::Replaced, &mut changes, now);
+        left.extend(self.leave_queue(&room.expired, Fate::GivenUp, &mut changes, now));
+        left.extend(self.leave_queue(&room.evicted, Fate::GivenUp, &mut changes, now));
+        self.tell_removed(left, &mut changes);
 
         let previous = self.last;
         let id = MessageId {
@@ -94,28 +101,34 @@ impl UserAgent {
         changes: &mut Changes,
         now: Now,
     ) {
-        let (topic, sealed_by) = (request.topic, request.sealed_by.0);
+        let (topic, sealed_by, receipts) = (request.topic, request.sealed_by.0, request.receipts);
         let message = Arc::new(accepted(request, id, name, now));
-        let expires_at_ms = now.ms() + message.remaining_ms;
-        let waiting = Waiting {
-            id,
-            subscription: message.subscription,
-            expires_at_ms,
-            topic: topic.map(Box::new),
-            body_bytes: count(message.content.body.len()),
-            urgency: message.urgency,
+        let stored = Stored {
+            expires_at_ms: now.ms() + message.remaining_ms,
+            topic,
             sealed_by,
-            message: Some(Arc::clone(&message)),
+            receipts,
+            message,
         };
+        let waiting = Waiting::of(&stored);
         changes.usage.messages += 1;
         changes.usage.bytes += waiting.counted_bytes().cast_signed();
-        self.put_in(waiting);
-        changes.stored = Some(Stored {
-            message,
-            topic,
-            expires_at_ms,
-            sealed_by,
-        });
+        self.put_in(waiting, receipts);
+        changes.stored = Some(stored);
+    }
+
+    /// PR-21: for a while an acknowledgement counts, if there is anybody to acknowledge.
+    fn remember_passing(&mut self, request: &Enqueue, id: MessageId, changes: &mut Changes, now: Now) {
+        let Some(receipts) = request.receipts else { return };
+        let passing = Passing {
+            id,
+            subscription: request.subscription,
+            receipts,
+            until_ms: now.ms().saturating_add(millis(ACKNOWLEDGE_WITHIN)),
+        };
+        if self.seat.is_none() || !self.ledger.pass(passing) {
+            self.put_out(passing, Fate::GivenUp, changes, now);
+        }
     }
 
     /// The message of the newcomer's topic: none or one.
@@ -131,13 +144,18 @@ impl UserAgent {
         waiting.filter(|w| w.has_expired(now.ms())).count()
     }
 
-    /// Takes messages out and tells the seat.
-    fn leave_queue(&mut self, numbers: &[MessageNumber], changes: &mut Changes) {
-        let mut left = Vec::with_capacity(numbers.len());
-        for number in numbers {
-            left.extend(self.take_out(*number, changes).map(|w| w.id));
-        }
-        self.tell_removed(left, changes);
+    /// Takes messages out.
+    fn leave_queue(
+        &mut self,
+        numbers: &[MessageNumber],
+        fate: Fate,
+        changes: &mut Changes,
+        now: Now,
+    ) -> Vec<MessageId> {
+        let taken = numbers.iter();
+        taken
+            .filter_map(|number| Some(self.take_out(*number, fate, changes, now)?.id))
+            .collect()
     }
 }
 

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionId, Topic, Urgency};
 
+use super::Stored;
+use super::enqueue::count;
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 
 /// A message that waits.
@@ -28,6 +30,21 @@ pub(in crate::storage) struct Waiting {
 }
 
 impl Waiting {
+    /// The entry of a message that joins the queue.
+    pub(super) fn of(stored: &Stored) -> Self {
+        let message = &stored.message;
+        Self {
+            id: message.id,
+            subscription: message.subscription,
+            expires_at_ms: stored.expires_at_ms,
+            topic: stored.topic.map(Box::new),
+            message: Some(Arc::clone(message)),
+            body_bytes: count(message.content.body.len()),
+            urgency: message.urgency,
+            sealed_by: stored.sealed_by,
+        }
+    }
+
     /// What it counts against the budget.
     pub(in crate::storage) fn counted_bytes(&self) -> u64 {
         counted_bytes(u64::from(self.body_bytes))

@@ -9,10 +9,13 @@
 //! **Invariant:** the changes of a user agent's steps, applied in the order of the steps, are its state.
 
 mod carry;
+mod end;
 mod enqueue;
 mod eviction;
 mod index;
+mod ledger;
 mod page;
+mod receipts;
 mod remove;
 mod subscribe;
 mod sweep;
@@ -21,19 +24,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use push_protocol::{
-    KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic,
+    Fate, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic,
+    UserAgentId,
 };
 
 use super::clock::Now;
 use super::{Seat, SubscriptionReport, UserAgentReport, WakeUp};
 
+pub(super) use carry::Leaving;
 pub(super) use index::{Index, Waiting};
+pub(super) use ledger::{Ended, Expectation, FIRST_PLACE, Ledger, Passing};
 pub(super) use page::{Picked, PickedPage, Turned};
 pub(super) use subscribe::Taken;
 
 /// The state of one user agent.
 ///
-/// A record exists while it has a subscription or its seat is taken (PR-12); the default is nobody.
+/// A record exists while it has a subscription or its seat is taken (PR-12), or something is owed (PR-25); the default is
+/// nobody.
 #[derive(Default, Debug)]
 pub(super) struct UserAgent {
     /// The number of the last message accepted.
@@ -50,6 +57,7 @@ pub(super) struct UserAgent {
     pub(super) waiting: Index,
     /// Messages of ended subscriptions: no longer waiting, not yet freed.
     pub(super) ended: Vec<MessageNumber>,
+    pub(super) ledger: Ledger,
     /// Whether storage holds a record.
     pub(super) recorded: bool,
     /// Not kept across a restart.
@@ -112,12 +120,44 @@ pub(super) struct Changes {
     pub(super) usage: UsageChange,
     /// What the holder of the seat is told, before the changes are durable.
     pub(super) wake_ups: Vec<(Seat, WakeUp)>,
+    /// What it did to the ledger: mostly nothing.
+    pub(super) books: Option<Box<BookChanges>>,
+}
+
+/// What a step changed in the ledger.
+#[derive(Default, Debug)]
+pub(super) struct BookChanges {
+    /// These joined the outbox, each in the place of its message, or in one of its own.
+    pub(super) ended: Vec<(MessageNumber, Ended)>,
+    /// From now on it is, or is not, among the user agents that have an outbox.
+    pub(super) listed: Option<bool>,
+    /// This is owed, and to be found again by its deadline.
+    pub(super) expected: Option<Expectation>,
+    /// These are owed no more.
+    pub(super) forgotten: Vec<Expectation>,
+    /// These receipts joined the queue.
+    pub(super) receipts: Vec<Stored>,
+    /// Who reads on when all of it is durable, and not before.
+    pub(super) read_again: Option<Seat>,
 }
 
 impl Changes {
     /// Whether there is something to be made durable.
     pub(super) fn must_be_written(&self) -> bool {
-        self.record || self.stored.is_some() || !self.removed.is_empty() || self.sweep.is_some()
+        self.record
+            || self.stored.is_some()
+            || !self.removed.is_empty()
+            || self.sweep.is_some()
+            || self.books.is_some()
+    }
+
+    /// Whether something joined the outbox that no clearing has taken out.
+    pub(super) fn owes(&self) -> bool {
+        self.books.as_ref().is_some_and(|books| !books.ended.is_empty())
+    }
+
+    fn books(&mut self) -> &mut BookChanges {
+        self.books.get_or_insert_default()
     }
 }
 
@@ -128,6 +168,7 @@ pub(super) struct Stored {
     pub(super) topic: Option<Topic>,
     pub(super) expires_at_ms: u64,
     pub(super) sealed_by: u8,
+    pub(super) receipts: Option<UserAgentId>,
 }
 
 /// From where to where; `None` is nowhere.
@@ -182,8 +223,14 @@ impl UserAgent {
         self.subscriptions.get_mut(place)
     }
 
-    /// Takes a message out of the queue, whatever the reason.
-    fn take_out(&mut self, number: MessageNumber, changes: &mut Changes) -> Option<Waiting> {
+    /// Takes a message out of the queue. One that has expired was given up, whatever else happened to it then.
+    fn take_out(
+        &mut self,
+        number: MessageNumber,
+        fate: Fate,
+        changes: &mut Changes,
+        now: Now,
+    ) -> Option<Waiting> {
         let waiting = self.waiting.remove(number)?;
         let bytes = waiting.counted_bytes();
         if let Some(subscription) = self.subscription_mut(waiting.subscription) {
@@ -192,15 +239,23 @@ impl UserAgent {
         }
         changes.usage.messages -= 1;
         changes.usage.bytes -= bytes.cast_signed();
-        changes.removed.push(number);
+        let fate = if waiting.has_expired(now.ms()) {
+            Fate::GivenUp
+        } else {
+            fate
+        };
+        self.part_with(number, fate, changes);
         Some(waiting)
     }
 
     /// Puts a loaded or accepted message into the queue and into its subscription's share.
     ///
     /// A message whose subscription is not there has outlived it, and waits to be freed.
-    pub(super) fn put_in(&mut self, waiting: Waiting) {
+    pub(super) fn put_in(&mut self, waiting: Waiting, receipts: Option<UserAgentId>) {
         self.last = self.last.max(waiting.id.number);
+        if let Some(receipts) = receipts {
+            self.ledger.ask(waiting.id, receipts);
+        }
         let bytes = waiting.counted_bytes();
         match self.subscription_mut(waiting.subscription) {
             Some(subscription) => {

@@ -1,9 +1,9 @@
 //! Messages leave by name: acknowledged by the user agent, or taken back by the application server.
 
-use push_protocol::MessageId;
+use push_protocol::{Fate, MessageId};
 
-use super::{Now, Step, UserAgent};
-use crate::storage::Seat;
+use super::{Changes, Now, Step, UserAgent};
+use crate::storage::{PASSING_WITH_RECEIPT, Removal, Seat};
 
 impl UserAgent {
     /// Removes by whole id, from any session (PR-6, PR-18). The holder of another seat than `by` is told.
@@ -12,17 +12,26 @@ impl UserAgent {
     pub(in crate::storage) fn acknowledge(
         &mut self,
         messages: &[MessageId],
+        removal: Removal,
         by: Option<Seat>,
         now: Now,
     ) -> Step<Vec<bool>> {
         let mut changes = self.begin(now);
+        let fate = match removal {
+            Removal::Acknowledged => Fate::Acknowledged,
+            Removal::Cancelled => Fate::GivenUp,
+        };
         let mut removed = Vec::new();
         let mut found = Vec::with_capacity(messages.len());
         for id in messages {
+            if id.number == PASSING_WITH_RECEIPT {
+                found.push(self.acknowledge_passing(*id, fate, &mut changes, now));
+                continue;
+            }
             let waiting = self.waiting.get(id.number).filter(|w| w.id == *id);
             let in_time = waiting.map(|w| !w.has_expired(now.ms()));
             if in_time.is_some() {
-                self.take_out(id.number, &mut changes);
+                self.take_out(id.number, fate, &mut changes, now);
                 removed.push(*id);
             }
             found.push(in_time.unwrap_or(false));
@@ -31,5 +40,16 @@ impl UserAgent {
             self.tell_removed(removed, &mut changes);
         }
         self.finish(found, changes, now)
+    }
+
+    /// PR-21: of a message with TTL 0 that a receipt was asked for, for as long as it is remembered.
+    fn acknowledge_passing(&mut self, id: MessageId, fate: Fate, changes: &mut Changes, now: Now) -> bool {
+        let Some(passing) = self.ledger.passed(1, |passing| passing.id == id).pop() else {
+            return false;
+        };
+        let in_time = now.ms() < passing.until_ms;
+        let fate = if in_time { fate } else { Fate::GivenUp };
+        self.put_out(passing, fate, changes, now);
+        in_time
     }
 }

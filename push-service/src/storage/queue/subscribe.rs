@@ -1,8 +1,8 @@
-//! Subscriptions begin and end, seats are taken and given up, records are retained or abandoned.
+//! Subscriptions begin, seats are taken and given up, records are retained or abandoned.
 
 use std::time::Duration;
 
-use push_protocol::{MessageNumber, SubscriptionId, SubscriptionName};
+use push_protocol::MessageNumber;
 
 use super::{Attaches, Changes, Now, PickedPage, Share, Step, Subscription, SweepMove, UserAgent, millis};
 use crate::defaults::{ATTACHES_PER_MINUTE, EMPTY_RECORD_LOOK, RETENTION_GRAINS};
@@ -32,10 +32,11 @@ impl UserAgent {
         let mut changes = self.begin(now);
         let outcome = match self.subscriptions.iter().find(|s| s.name == request.name) {
             Some(known) => Subscribed::Kept(known.id),
+            None if request.only_known && !self.is_known(now) => Subscribed::UnknownUserAgent,
             None if self.subscriptions.len() >= request.limit => Subscribed::TooMany,
             None => self.add_subscription(request, now, &mut changes),
         };
-        if outcome != Subscribed::TooMany {
+        if matches!(outcome, Subscribed::Created(_) | Subscribed::Kept(_)) {
             self.renew(retention, now, &mut changes);
         }
         self.finish(outcome, changes, now)
@@ -57,34 +58,6 @@ impl UserAgent {
         self.subscriptions.insert(place, subscription);
         changes.record = true;
         Subscribed::Created(request.fresh_id)
-    }
-
-    /// Ends a subscription. Its messages stop waiting now and are freed by later sweeps.
-    pub(in crate::storage) fn unsubscribe(
-        &mut self,
-        name: SubscriptionName,
-        now: Now,
-    ) -> Step<Option<SubscriptionId>> {
-        let mut changes = self.begin(now);
-        let known = self.subscriptions.iter().position(|s| s.name == name);
-        let ended = known.map(|place| self.end_subscription(place, &mut changes));
-        self.finish(ended, changes, now)
-    }
-
-    fn end_subscription(&mut self, place: usize, changes: &mut Changes) -> SubscriptionId {
-        let id = self.subscriptions.remove(place).id;
-        let mut told = Vec::new();
-        for number in self.waiting.of_subscription(id) {
-            if let Some(waiting) = self.waiting.remove(number) {
-                changes.usage.messages -= 1;
-                changes.usage.bytes -= waiting.counted_bytes().cast_signed();
-                self.ended.push(number);
-                told.push(waiting.id);
-            }
-        }
-        self.tell_removed(told, changes);
-        changes.record = true;
-        id
     }
 
     /// PR-10: takes the seat and reads the head of the queue in one step.
@@ -150,9 +123,7 @@ impl UserAgent {
     pub(super) fn begin(&mut self, now: Now) -> Changes {
         let mut changes = Changes::default();
         if !self.is_known(now) {
-            while let Some(last) = self.subscriptions.len().checked_sub(1) {
-                self.end_subscription(last, &mut changes);
-            }
+            self.end_subscriptions(&mut changes, now);
         }
         changes
     }
@@ -170,7 +141,13 @@ impl UserAgent {
 
     /// Every step ends with this: is there still a record, and when is it to be looked at again?
     pub(super) fn finish<T>(&mut self, outcome: T, mut changes: Changes, now: Now) -> Step<T> {
-        let keep = !self.subscriptions.is_empty() || self.seat.is_some() || !self.ended.is_empty();
+        if let Some(listed) = self.ledger.settle_down() {
+            changes.books().listed = Some(listed);
+        }
+        let keep = !self.subscriptions.is_empty()
+            || self.seat.is_some()
+            || !self.ended.is_empty()
+            || !self.ledger.is_empty();
         if keep != self.recorded {
             self.recorded = keep;
             changes.usage.user_agents += if keep { 1 } else { -1 };
@@ -193,15 +170,17 @@ impl UserAgent {
 
     /// The next moment at which something here is due.
     pub(super) fn due_ms(&self, now: Now) -> u64 {
-        if !self.ended.is_empty() {
+        if !self.ended.is_empty() || self.ledger.has_forsaken() {
             return now.ms();
         }
+        let passing_ms = self.ledger.passing().iter().map(|p| p.until_ms);
+        let passed_ms = passing_ms.min().unwrap_or(u64::MAX);
         if self.subscriptions.is_empty() {
-            // Only its seat keeps it, and a restart takes the seat without asking.
-            return now.ms().saturating_add(millis(EMPTY_RECORD_LOOK));
+            // Only its seat keeps it, and a restart takes the seat without asking; or its outbox.
+            return passed_ms.min(now.ms().saturating_add(millis(EMPTY_RECORD_LOOK)));
         }
         let expiry_ms = self.waiting.earliest_expiry_ms().unwrap_or(u64::MAX);
-        expiry_ms.min(self.retained_until_ms)
+        expiry_ms.min(passed_ms).min(self.retained_until_ms)
     }
 
     pub(super) fn move_sweep(&mut self, to_ms: Option<u64>, changes: &mut Changes) {

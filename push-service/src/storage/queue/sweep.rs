@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use push_protocol::Fate;
+
 use super::{Changes, Now, Step, SweepMove, UserAgent};
 use crate::storage::Swept;
 
@@ -16,12 +18,12 @@ impl UserAgent {
             // A session that has held its channel for so long is anything but abandoned.
             self.renew(retention, now, &mut changes);
         }
-        let freed = self.ended.len().min(limit);
-        changes.removed.extend(self.ended.drain(..freed));
+        let freed = self.free(limit, &mut changes, now);
 
         let mut expired = Vec::new();
         for number in self.waiting.expired(now.ms()).into_iter().take(limit - freed) {
-            expired.extend(self.take_out(number, &mut changes).map(|w| w.id));
+            let taken = self.take_out(number, Fate::GivenUp, &mut changes, now);
+            expired.extend(taken.map(|w| w.id));
         }
         let swept = Swept {
             expired: expired.len(),
@@ -40,6 +42,25 @@ impl UserAgent {
         }
         step.outcome.freed += usize::from(was_recorded && !self.recorded);
         step
+    }
+
+    /// Lets go of what ended subscriptions left and of what passed by, and says how much that was.
+    fn free(&mut self, limit: usize, changes: &mut Changes, now: Now) -> usize {
+        let left_over = self.ended.len().min(limit);
+        for number in self.ended.drain(..left_over).collect::<Vec<_>>() {
+            self.part_with(number, Fate::GivenUp, changes);
+        }
+        let mut freed = left_over;
+        for passing in self.ledger.passed(limit - freed, |p| p.until_ms <= now.ms()) {
+            self.put_out(passing, Fate::GivenUp, changes, now);
+            freed += 1;
+        }
+        let forsaken = self.ledger.free(limit - freed);
+        freed += forsaken.len();
+        if !forsaken.is_empty() {
+            changes.books().forgotten.extend(forsaken);
+        }
+        freed
     }
 
     /// An entry of the sweep index that is not this user agent's one: gone, and nothing else.

@@ -7,13 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Urgency};
+use push_protocol::capability::KeyId;
+use push_protocol::{
+    Fate, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Urgency, UserAgentId,
+};
 use redis::Value;
 
-use super::layout::{seat_of, six_of};
+use super::layout::{read_stored, seat_of, six_of};
 use crate::defaults::LONGEST_RETRY_AFTER;
 use crate::storage::spelling::{Fields, Unreadable};
-use crate::storage::{Page, Refreshed, Seat, StorageError, Subscribed};
+use crate::storage::{
+    Ending, Expecting, Outcome, Overdue, Page, Refreshed, Seat, StorageError, Subscribed, Traced,
+};
 
 /// The trouble that an answer is which can't be read.
 pub(super) fn unreadable(_: Unreadable) -> StorageError {
@@ -56,7 +61,7 @@ pub(super) enum Accepted {
     NoSubscription,
     RateLimited(Duration),
     QueueFull,
-    Passed(Holder),
+    Passed(Holder, News),
     Stored(StoredAnswer),
 }
 
@@ -67,6 +72,24 @@ pub(super) struct Holder {
     pub(super) removed: Vec<MessageId>,
 }
 
+/// What a script says beside the outcome of its step.
+#[derive(Clone, Copy)]
+pub(super) struct News {
+    /// Something of the user agent's is due to be dropped.
+    pub(super) due: bool,
+    /// An outcome waits in the outbox.
+    pub(super) owes: bool,
+}
+
+impl News {
+    fn of(byte: u8) -> Self {
+        Self {
+            due: byte & 1 != 0,
+            owes: byte & 2 != 0,
+        }
+    }
+}
+
 pub(super) struct StoredAnswer {
     pub(super) number: MessageNumber,
     pub(super) previous: MessageNumber,
@@ -74,8 +97,7 @@ pub(super) struct StoredAnswer {
     pub(super) replaced: bool,
     pub(super) evicted: u32,
     pub(super) expired: u32,
-    /// Something of the user agent's is due to be dropped.
-    pub(super) due: bool,
+    pub(super) news: News,
     pub(super) accepted_at_ms: u64,
 }
 
@@ -90,18 +112,19 @@ pub(super) fn accepted(answer: &[u8]) -> Result<Accepted, Unreadable> {
                 .map_or(LONGEST_RETRY_AFTER, |wait| wait.min(LONGEST_RETRY_AFTER));
             Accepted::RateLimited(wait)
         }
-        b'P' => Accepted::Passed(Holder {
-            seat: seat_of(fields.array()?),
-            name: SubscriptionName(fields.array()?),
-            removed: ids(fields.0)?,
-        }),
+        b'P' => {
+            let (seat, name) = (seat_of(fields.array()?), SubscriptionName(fields.array()?));
+            let news = News::of(fields.byte()?);
+            let removed = ids(fields.0)?;
+            Accepted::Passed(Holder { seat, name, removed }, news)
+        }
         b'S' => {
             let (number, previous) = (MessageNumber(fields.number()?), MessageNumber(fields.number()?));
             let (seat, name) = (seat_of(fields.array()?), SubscriptionName(fields.array()?));
             let replaced = fields.byte()? != 0;
             let evicted = u32::from_be_bytes(fields.array()?);
             let expired = u32::from_be_bytes(fields.array()?);
-            let due = fields.byte()? != 0;
+            let news = News::of(fields.byte()?);
             let accepted_at_ms = six_of(fields.array()?);
             let removed = ids(fields.0)?;
             Accepted::Stored(StoredAnswer {
@@ -111,7 +134,7 @@ pub(super) fn accepted(answer: &[u8]) -> Result<Accepted, Unreadable> {
                 replaced,
                 evicted,
                 expired,
-                due,
+                news,
                 accepted_at_ms,
             })
         }
@@ -125,6 +148,8 @@ pub(super) struct Acknowledged {
     /// For each, whether it was there and in time.
     pub(super) there: Vec<bool>,
     pub(super) removed: Vec<MessageId>,
+    /// An outcome waits in the outbox.
+    pub(super) owes: bool,
 }
 
 pub(super) fn acknowledged(answer: &[u8], asked: usize) -> Result<Acknowledged, Unreadable> {
@@ -133,8 +158,9 @@ pub(super) fn acknowledged(answer: &[u8], asked: usize) -> Result<Acknowledged, 
     let (there, removed) = fields.0.split_at_checked(asked).ok_or(Unreadable)?;
     Ok(Acknowledged {
         seat,
-        there: there.iter().map(|there| *there == b'1').collect(),
+        there: there.iter().map(|digit| digit & 1 != 0).collect(),
         removed: ids(removed)?,
+        owes: there.iter().any(|digit| digit & 2 != 0),
     })
 }
 
@@ -144,8 +170,93 @@ pub(super) fn subscribed(answer: &[u8]) -> Result<Subscribed, Unreadable> {
         b'C' => Subscribed::Created(SubscriptionId(fields.array()?)),
         b'K' => Subscribed::Kept(SubscriptionId(fields.array()?)),
         b'M' => Subscribed::TooMany,
+        b'U' => Subscribed::UnknownUserAgent,
         _ => return Err(Unreadable),
     })
+}
+
+/// What ended, of a user agent of whom something did.
+pub(super) struct Ended {
+    pub(super) ending: Ending,
+    pub(super) seat: Option<Seat>,
+    /// An outcome waits in the outbox.
+    pub(super) owes: bool,
+    /// What left the window of whoever has the seat.
+    pub(super) removed: Vec<MessageId>,
+}
+
+pub(super) fn ended(answer: &[u8]) -> Result<Ended, Unreadable> {
+    let mut fields = Fields(answer);
+    Ok(Ended {
+        seat: seat_of(fields.array()?),
+        owes: fields.byte()? != 0,
+        ending: match fields.byte()? {
+            0 => Ending::All,
+            _ => Ending::One(SubscriptionId(fields.array()?)),
+        },
+        removed: ids(fields.0)?,
+    })
+}
+
+pub(super) fn expecting(answer: &[u8]) -> Result<Expecting, Unreadable> {
+    Ok(match answer {
+        b"E" => Expecting::Expected,
+        b"M" => Expecting::TooMany,
+        b"N" => Expecting::NoReceiptSubscription,
+        _ => return Err(Unreadable),
+    })
+}
+
+/// The seat of a receipt subscription, and how many receipts joined its queue.
+pub(super) fn settled(answer: &[u8]) -> Result<(Option<Seat>, u32), Unreadable> {
+    let mut fields = Fields(answer);
+    let seat = seat_of(fields.array()?);
+    Ok((seat, u32::from_be_bytes(fields.array()?)))
+}
+
+/// An outbox, and whether something in it has expired.
+pub(super) fn outcomes(user_agent: UserAgentId, answer: &[u8]) -> Result<(Vec<Outcome>, bool), Unreadable> {
+    let mut fields = Fields(answer);
+    let has_expired = fields.byte()? != 0;
+    let mut outcomes = Vec::with_capacity(fields.0.len() / OUTCOME_BYTES);
+    while !fields.0.is_empty() {
+        outcomes.push(outcome(user_agent, &mut fields)?);
+    }
+    Ok((outcomes, has_expired))
+}
+
+pub(super) fn traced(user_agent: UserAgentId, answer: &[u8]) -> Result<Traced, Unreadable> {
+    match answer {
+        b"W" => Ok(Traced::Waiting),
+        ended => outcome(user_agent, &mut Fields(ended)).map(Traced::Ended),
+    }
+}
+
+/// Receipt subscription, id, fate.
+const OUTCOME_BYTES: usize = 33;
+
+fn outcome(user_agent: UserAgentId, fields: &mut Fields<'_>) -> Result<Outcome, Unreadable> {
+    Ok(Outcome {
+        receipts: UserAgentId(fields.array()?),
+        user_agent,
+        id: id_of(&fields.array()?),
+        fate: Fate::from_byte(fields.byte()?).ok_or(Unreadable)?,
+    })
+}
+
+pub(super) fn overdue(answer: &[u8]) -> Result<Overdue, Unreadable> {
+    let mut fields = Fields(answer);
+    Ok(Overdue {
+        receipts: spelled(&fields.array::<32>()?)?,
+        user_agent: UserAgentId(fields.array()?),
+        nonce: fields.number()?,
+    })
+}
+
+/// A user agent in hexadecimal.
+pub(super) fn spelled(text: &[u8]) -> Result<UserAgentId, Unreadable> {
+    let text = std::str::from_utf8(text).map_err(|_| Unreadable)?;
+    UserAgentId::parse(text).ok_or(Unreadable)
 }
 
 /// With whether something is due to be dropped.
@@ -219,7 +330,7 @@ pub(super) struct Row {
     pub(super) name: SubscriptionName,
     pub(super) urgency: Urgency,
     pub(super) remaining_ms: u64,
-    pub(super) sealed_by: push_protocol::capability::KeyId,
+    pub(super) sealed_by: KeyId,
 }
 
 impl Row {
@@ -232,7 +343,7 @@ impl Row {
             remaining_ms: six_of(fields.array()?),
             sealed_by: {
                 let _size: [u8; 4] = fields.array()?;
-                push_protocol::capability::KeyId(fields.byte()?)
+                KeyId(fields.byte()?)
             },
         };
         Ok(row)
@@ -240,17 +351,14 @@ impl Row {
 
     /// With its content, as the enqueue script stored it: without a copy of the body.
     pub(super) fn message(self, stored: Vec<u8>) -> Result<PushMessage, Unreadable> {
-        let stored = Bytes::from(stored);
-        let mut fields = Fields(&stored);
-        let header = fields.content_header()?;
-        let body = stored.slice_ref(fields.0);
+        let (key, content) = read_stored(&Bytes::from(stored))?;
         Ok(PushMessage {
             id: self.id,
             subscription: self.subscription,
             name: self.name,
             urgency: self.urgency,
-            content: header.with(body),
-            key: None,
+            content,
+            key: key.map(Box::new),
             sealed_by: self.sealed_by,
             accepted_at_ms: self.id.number.0 / 1_000,
             remaining_ms: self.remaining_ms,

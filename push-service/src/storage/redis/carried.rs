@@ -25,6 +25,8 @@ pub(super) fn portable(user_agent: UserAgentId, record: &Record) -> Portable {
         retained_until_ms: record.meta.retained_until_ms,
         subscriptions: record.subscriptions.iter().map(subscription).collect(),
         messages: Vec::new(),
+        outcomes: Vec::new(),
+        expected: Vec::new(),
     }
 }
 
@@ -48,7 +50,8 @@ impl Entry {
         let _size: [u8; 4] = fields.array()?;
         let expires_at_ms = six_of(fields.array()?);
         let sealed_by = fields.byte()?;
-        let topic = match fields.0 {
+        // A zero behind it asks for a receipt.
+        let topic = match fields.0.strip_suffix(&[0]).unwrap_or(fields.0) {
             [] => None,
             topic => {
                 let text = std::str::from_utf8(topic).map_err(|_| Unreadable)?;
@@ -73,9 +76,7 @@ impl Entry {
 
     /// With its content, as the enqueue script stored it.
     pub(super) fn with(self, stored: &[u8]) -> Result<PortableMessage, Unreadable> {
-        let mut fields = Fields(stored);
-        let header = fields.content_header()?;
-        let content = header.with(bytes::Bytes::copy_from_slice(fields.0));
+        let (_key, content) = layout::read_stored(&bytes::Bytes::copy_from_slice(stored))?;
         Ok(PortableMessage {
             id: self.id,
             subscription: self.subscription,
@@ -84,6 +85,8 @@ impl Entry {
             accepted_at_ms: self.id.number.0 / 1_000,
             expires_at_ms: self.expires_at_ms,
             sealed_by: self.sealed_by,
+            key: None,
+            receipts: None,
             content,
         })
     }

@@ -75,13 +75,16 @@ impl Redis {
             let some = (limit - swept.total()).min(REDIS_STEP_MESSAGES).to_string();
             let args: [&[u8]; 4] = [some.as_bytes(), &go_on[0], &go_on[1], &go_on[2]];
             let answer = self
-                .run(Work::Step, user_agent, &self.scripts.expire, &args)
+                .run_whole(Work::Step, user_agent, &self.scripts.expire, &args)
                 .await?;
             let mut values = answers::list(answer)?.unwrap_or_default();
-            if values.len() < 4 {
+            if values.len() < 5 {
                 return Err(unreadable(Unreadable));
             }
-            let rest = values.split_off(4);
+            let rest = values.split_off(5);
+            if answers::number(&values.remove(4))? != 0 {
+                self.announce.owes(user_agent);
+            }
             swept += Swept {
                 expired: answers::number(&values[0])? as usize,
                 freed: answers::number(&values[1])? as usize,

@@ -8,7 +8,12 @@
 //! | `P:{B}` | string | the mark: this bucket belongs to a store of that format |
 //! | `P:{B}:r:ID` | hash | the record: `m` itself, `n`+name and `s`+id of each subscription |
 //! | `P:{B}:i:ID` | sorted set | the index of what waits, by urgency and number |
-//! | `P:{B}:q:ID` | hash | number → content header and body; `t`+subscription+topic → number; `e`: what the index would say of a sole message |
+//! | `P:{B}:q:ID` | hash | number → key, content header and body; `t`+subscription+topic → number; `e`: what the index would say of a sole message |
+//! | `P:{B}:o:ID` | hash | the outbox: nonce → what became of a message that a receipt was asked for |
+//! | `P:{B}:d:ID` | sorted set | the same nonces, by when there is something to carry |
+//! | `P:{B}:e:ID` | hash | of a receipt subscription: user agent+nonce → what the URL of a receipt is made of |
+//! | `P:{B}:owing` | sorted set | user agents with an outbox, by when there is something to carry |
+//! | `P:{B}:expected` | sorted set | receipt subscription+user agent+nonce, by when to ask after it |
 //! | `P:{B}:wake:N` | channel | what the node of incarnation `N` is told |
 //!
 //! Values are small and packed, so that Redis keeps a record and a short index in its compact encodings. A change here or
@@ -17,10 +22,11 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use push_protocol::{SubscriptionId, UserAgentId};
+use bytes::Bytes;
+use push_protocol::{Content, KeyDigest, SubscriptionId, UserAgentId};
 
 use super::links::Bucket;
-use crate::storage::spelling::{Fields, Unreadable};
+use crate::storage::spelling::{Fields, Unreadable, put_content_header};
 use crate::storage::{
     Budget, Enqueue, PageRequest, Rate, Scope, Seat, SubscriptionReport, UserAgentReport, bucket,
 };
@@ -31,13 +37,14 @@ pub(super) const EPOCH: u64 = 1_577_836_800_000_000;
 /// How far apart urgencies are in scores. Of the 53 bits of a score two are the urgency, and 51 last until 2091.
 pub(super) const LANE: u64 = 1 << 51;
 
-/// The keys of a user agent, in the order in which scripts take them.
-pub(super) struct Keys {
+/// The keys of a user agent, in the order in which scripts take them: the queue's, then those of receipts.
+pub(super) struct Keys<const N: usize> {
     text: String,
-    ranges: [Range<usize>; 4],
+    ranges: [Range<usize>; N],
 }
 
-impl Keys {
+impl Keys<4> {
+    /// Those of the queue: all that a message without a receipt needs.
     pub(super) fn of(prefix: &str, user_agent: UserAgentId) -> Self {
         let mut text = String::with_capacity(4 * (prefix.len() + 8 + 34));
         let bucket = bucket_of(user_agent);
@@ -53,7 +60,31 @@ impl Keys {
         Self { text, ranges }
     }
 
-    pub(super) fn all(&self) -> [&[u8]; 4] {
+    /// With those of receipts.
+    pub(super) fn and_receipts(self, prefix: &str, user_agent: UserAgentId) -> Keys<9> {
+        let Self { mut text, ranges } = self;
+        let bucket = bucket_of(user_agent);
+        let mut key = |kind: &str, is_own: bool| {
+            let start = text.len();
+            put_mark(&mut text, prefix, bucket);
+            let _ = write!(text, ":{kind}");
+            if is_own {
+                let _ = write!(text, ":{user_agent}");
+            }
+            start..text.len()
+        };
+        let [mark, record, index, bodies] = ranges;
+        let [outbox, dues, owing] = [key("o", true), key("d", true), key(OWING, false)];
+        let [expected, deadlines] = [key("e", true), key(EXPECTED, false)];
+        let ranges = [
+            mark, record, index, bodies, outbox, dues, owing, expected, deadlines,
+        ];
+        Keys { text, ranges }
+    }
+}
+
+impl<const N: usize> Keys<N> {
+    pub(super) fn all(&self) -> [&[u8]; N] {
         self.ranges.clone().map(|range| &self.text.as_bytes()[range])
     }
 }
@@ -77,6 +108,17 @@ fn put_mark(text: &mut String, prefix: &str, bucket: Bucket) {
     text.push('}');
 }
 
+/// Of a bucket: whose outbox has something to carry, and when.
+pub(super) const OWING: &str = "owing";
+
+/// Of a bucket: which receipts are expected, and when to ask after them.
+pub(super) const EXPECTED: &str = "expected";
+
+/// A key of a bucket.
+pub(super) fn of_bucket(prefix: &str, bucket: Bucket, name: &str) -> String {
+    format!("{}:{name}", mark(prefix, bucket))
+}
+
 /// Where a node of this incarnation is told what concerns a bucket's user agents.
 pub(super) fn channel(prefix: &str, bucket: Bucket, incarnation: u64) -> String {
     format!("{}:wake:{incarnation:016x}", mark(prefix, bucket))
@@ -89,7 +131,7 @@ pub(super) fn own_bucket() -> Bucket {
 
 /// A key of what the store knows of itself.
 pub(super) fn own(prefix: &str, name: &str) -> String {
-    format!("{}:{name}", mark(prefix, own_bucket()))
+    of_bucket(prefix, own_bucket(), name)
 }
 
 /// 16 bytes: incarnation and session. Nobody's are zeros, which no random seat is.
@@ -136,6 +178,36 @@ pub(super) fn enqueue_numbers(enqueue: &Enqueue, inline_bytes: u32) -> Vec<u8> {
     packed.extend(burst.to_be_bytes());
     packed.extend(inline_bytes.to_be_bytes());
     packed
+}
+
+/// In front of a content header: the key that the message's subscription is restricted to follows first. Content headers
+/// begin with a smaller byte.
+const WITH_KEY: u8 = 0x80;
+
+/// What is stored of a message beside its index: the key if there is one, how its body is encrypted, the body.
+pub(super) fn stored(key: Option<&KeyDigest>, content: &Content) -> Vec<u8> {
+    let mut value = Vec::with_capacity(content.body.len() + 16 + key.map_or(0, |_| 33));
+    if let Some(key) = key {
+        value.push(WITH_KEY);
+        value.extend(key.0);
+    }
+    put_content_header(&mut value, content);
+    value.extend_from_slice(&content.body);
+    value
+}
+
+/// The reverse of [`stored`], without a copy of the body.
+pub(super) fn read_stored(stored: &Bytes) -> Result<(Option<KeyDigest>, Content), Unreadable> {
+    let mut fields = Fields(stored);
+    let key = match fields.0.split_first() {
+        Some((&WITH_KEY, rest)) => {
+            fields = Fields(rest);
+            Some(KeyDigest(fields.array()?))
+        }
+        _ => None,
+    };
+    let header = fields.content_header()?;
+    Ok((key, header.with(stored.slice_ref(fields.0))))
 }
 
 /// What a page is to hold, and its scope. At most `most` messages: nobody's page takes Redis for long (PR-31).
@@ -276,6 +348,18 @@ mod tests {
         assert_eq!(record, format!("push:{{2ae}}:r:{id}"));
         assert_eq!(index, format!("push:{{2ae}}:i:{id}"));
         assert_eq!(bodies, format!("push:{{2ae}}:q:{id}"));
+        let whole = Keys::of("push", user_agent).and_receipts("push", user_agent);
+        let [mark_again, .., dues, owing, expected, deadlines] =
+            whole.all().map(|key| String::from_utf8_lossy(key).into_owned());
+        assert_eq!(mark_again, mark_key);
+        assert_eq!(
+            (dues, owing),
+            (format!("push:{{2ae}}:d:{id}"), "push:{2ae}:owing".to_owned())
+        );
+        assert_eq!(
+            (expected, deadlines),
+            (format!("push:{{2ae}}:e:{id}"), "push:{2ae}:expected".to_owned())
+        );
         assert_eq!(
             channel("push", bucket_of(user_agent), 0x1f),
             "push:{2ae}:wake:000000000000001f"

@@ -22,6 +22,7 @@ mod layout;
 mod links;
 mod moving;
 mod presence;
+mod receipts;
 mod refresh;
 mod scripts;
 mod steps;

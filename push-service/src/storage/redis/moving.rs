@@ -240,6 +240,7 @@ impl Redis {
         Ok(Imported {
             subscriptions,
             messages,
+            receipts: 0,
             present,
             in_the_way,
             expired,

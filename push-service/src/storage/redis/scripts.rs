@@ -7,7 +7,11 @@
 
 use super::layout::{EPOCH, LANE};
 use super::links::{Repeat, Script};
-use crate::defaults::{EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, REDIS_ENTRIES_EXAMINED};
+use crate::defaults::{
+    ACKNOWLEDGE_WITHIN, EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, PASSING_RECEIPTS, RECEIPT_KEPT,
+    REDIS_ENTRIES_EXAMINED, REDIS_STEP_MESSAGES,
+};
+use crate::storage::PASSING_WITH_RECEIPT;
 
 /// The format that these scripts write, and the newest that they read (PR-35).
 pub(super) const FORMAT: u8 = 1;
@@ -16,7 +20,11 @@ const RECORD: &str = include_str!("scripts/parts/record.lua");
 const RENEW: &str = include_str!("scripts/parts/renew.lua");
 const INDEX: &str = include_str!("scripts/parts/index.lua");
 const SOLE: &str = include_str!("scripts/parts/sole.lua");
+const OUTBOX: &str = include_str!("scripts/parts/outbox.lua");
+const EXPECTED: &str = include_str!("scripts/parts/expected.lua");
+const FORGET: &str = include_str!("scripts/parts/forget.lua");
 const TAKE_OUT: &str = include_str!("scripts/parts/take_out.lua");
+const ADMIT: &str = include_str!("scripts/parts/admit.lua");
 const TELL: &str = include_str!("scripts/parts/tell.lua");
 const PAGE: &str = include_str!("scripts/parts/page.lua");
 
@@ -33,6 +41,13 @@ pub(super) struct Scripts {
     pub(super) expire: Script,
     pub(super) report: Script,
     pub(super) import: Script,
+    pub(super) has: Script,
+    pub(super) expect: Script,
+    pub(super) settle: Script,
+    pub(super) outcomes: Script,
+    pub(super) clear: Script,
+    pub(super) trace: Script,
+    pub(super) overdue: Script,
 }
 
 impl Scripts {
@@ -50,13 +65,13 @@ impl Scripts {
             // Asked again, it would say that there was no such subscription.
             unsubscribe: frees(
                 "unsubscribe",
-                &[RECORD],
+                &[RECORD, INDEX, SOLE, OUTBOX, EXPECTED, FORGET, TELL],
                 include_str!("scripts/unsubscribe.lua"),
                 once,
             ),
             enqueue: takes_memory(
                 "enqueue",
-                &[RECORD, INDEX, SOLE, TAKE_OUT, TELL],
+                &[RECORD, INDEX, SOLE, OUTBOX, TAKE_OUT, ADMIT, TELL],
                 include_str!("scripts/enqueue.lua"),
                 once,
             ),
@@ -78,16 +93,21 @@ impl Scripts {
                 include_str!("scripts/refresh.lua"),
                 always,
             ),
-            release: frees("release", &[RECORD], include_str!("scripts/release.lua"), always),
+            release: frees(
+                "release",
+                &[RECORD, OUTBOX, EXPECTED, FORGET],
+                include_str!("scripts/release.lua"),
+                always,
+            ),
             acknowledge: frees(
                 "acknowledge",
-                &[RECORD, INDEX, SOLE, TAKE_OUT, TELL],
+                &[RECORD, INDEX, SOLE, OUTBOX, TAKE_OUT, TELL],
                 include_str!("scripts/acknowledge.lua"),
                 always,
             ),
             expire: frees(
                 "expire",
-                &[RECORD, INDEX, SOLE, TAKE_OUT, TELL],
+                &[RECORD, INDEX, SOLE, OUTBOX, TAKE_OUT, TELL],
                 include_str!("scripts/expire.lua"),
                 always,
             ),
@@ -99,10 +119,43 @@ impl Scripts {
             ),
             import: takes_memory(
                 "import",
-                &[RECORD, INDEX, SOLE, TAKE_OUT],
+                &[RECORD, INDEX, SOLE, OUTBOX, TAKE_OUT],
                 include_str!("scripts/import.lua"),
                 always,
             ),
+            has: frees("has", &[RECORD], include_str!("scripts/has.lua"), always),
+            expect: takes_memory(
+                "expect",
+                &[RECORD, OUTBOX, EXPECTED],
+                include_str!("scripts/expect.lua"),
+                always,
+            ),
+            // What joins the queue was expected before, and leaves there.
+            settle: frees(
+                "settle",
+                &[RECORD, INDEX, SOLE, OUTBOX, EXPECTED, ADMIT, TELL],
+                include_str!("scripts/settle.lua"),
+                always,
+            ),
+            outcomes: frees(
+                "outcomes",
+                &[RECORD, OUTBOX],
+                include_str!("scripts/outcomes.lua"),
+                always,
+            ),
+            clear: frees(
+                "clear",
+                &[RECORD, OUTBOX],
+                include_str!("scripts/clear.lua"),
+                always,
+            ),
+            trace: frees(
+                "trace",
+                &[RECORD, OUTBOX],
+                include_str!("scripts/trace.lua"),
+                always,
+            ),
+            overdue: frees("overdue", &[], include_str!("scripts/overdue.lua"), always),
         }
     }
 }
@@ -120,7 +173,7 @@ pub(super) fn present() -> Script {
 #[cfg(test)]
 impl Scripts {
     /// Each of them.
-    pub(super) fn all(&self) -> [&Script; 11] {
+    pub(super) fn all(&self) -> [&Script; 18] {
         [
             &self.subscribe,
             &self.unsubscribe,
@@ -133,6 +186,13 @@ impl Scripts {
             &self.expire,
             &self.report,
             &self.import,
+            &self.has,
+            &self.expect,
+            &self.settle,
+            &self.outcomes,
+            &self.clear,
+            &self.trace,
+            &self.overdue,
         ]
     }
 }
@@ -147,11 +207,15 @@ fn frees(name: &'static str, parts: &[&str], step: &str, repeat: Repeat) -> Scri
 
 fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
     let parts = parts.concat();
+    let passing = PASSING_WITH_RECEIPT.0;
+    let (passing_ms, kept_ms) = (ACKNOWLEDGE_WITHIN.as_millis(), RECEIPT_KEPT.as_millis());
     format!(
         "{flags}\n-- push-service {name} {FORMAT}\n\
          local FORMAT, OVERHEAD, EVICTIONS, EXAMINED = \
          {FORMAT}, {MESSAGE_OVERHEAD_BYTES}, {EVICTIONS_PER_STEP}, {REDIS_ENTRIES_EXAMINED}\n\
-         local EPOCH, LANE = {EPOCH}, {LANE}\n{parts}{step}"
+         local EPOCH, LANE, STEP = {EPOCH}, {LANE}, {REDIS_STEP_MESSAGES}\n\
+         local PASSING, PASSING_MS, PASSING_MOST, OUTBOX_KEPT_MS = {passing}, {passing_ms}, {PASSING_RECEIPTS}, {kept_ms}\n\
+         {parts}{step}"
     )
 }
 
@@ -167,7 +231,8 @@ mod tests {
         let rights: Vec<&str> = page.split_whitespace().collect();
         let (scripts, present) = (Scripts::new(), present());
         for script in scripts.all().into_iter().chain([&present]) {
-            let calls = script.source().split("redis.call('").skip(1);
+            let source = script.source().replace("redis.pcall(", "redis.call(");
+            let calls = source.split("redis.call('").skip(1);
             for command in calls.filter_map(|call| call.split('\'').next()) {
                 let right = format!("+{}", command.to_lowercase());
                 assert!(rights.contains(&&right[..]), "{} needs {right}", script.name());

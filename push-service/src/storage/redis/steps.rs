@@ -4,28 +4,32 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
+use push_protocol::{Fate, MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
 use redis::Value;
 
 use super::answers::{self, unreadable};
 use super::layout::{self, Keys, Record, bucket_of};
 use super::links::{Script, Work};
 use super::{Redis, founding};
-use crate::defaults::{ATTACHES_PER_MINUTE, EMPTY_RECORD_KEPT, REDIS_STEP_MESSAGES, RETENTION_GRAINS};
-use crate::storage::spelling::{Unreadable, put_content_header};
+use crate::defaults::{
+    ATTACHES_PER_MINUTE, EMPTY_RECORD_KEPT, RECEIPT_STEP, REDIS_STEP_MESSAGES, RETENTION_GRAINS,
+};
+use crate::storage::spelling::Unreadable;
 use crate::storage::{
-    Attached, Confirm, Cursor, Enqueue, Enqueued, Exported, Imported, Manner, PageRequest, Paged, Portable,
-    Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Usage, UserAgentReport,
+    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported, Manner,
+    Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError,
+    Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
 
 #[async_trait]
 impl Storage for Redis {
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StorageError> {
         let seat = subscribe.seat.map(layout::seat);
-        let mut numbers = Vec::with_capacity(14);
+        let mut numbers = Vec::with_capacity(15);
         numbers.extend((subscribe.limit.min(1 << 30) as u32).to_be_bytes());
         numbers.extend(layout::six(self.retention_ms()));
         numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
+        numbers.push(u8::from(subscribe.only_known));
         let args: [&[u8]; 5] = [
             &subscribe.name.0,
             &subscribe.fresh_id.0,
@@ -45,27 +49,41 @@ impl Storage for Redis {
         user_agent: UserAgentId,
         name: SubscriptionName,
     ) -> Result<Option<SubscriptionId>, StorageError> {
-        let empty_ms = EMPTY_RECORD_KEPT.as_millis().to_string();
-        let args: [&[u8]; 2] = [&name.0, empty_ms.as_bytes()];
-        let script = &self.scripts.unsubscribe;
-        match self.run(self.confirmed, user_agent, script, &args).await? {
-            Value::Nil => Ok(None),
-            answer => {
-                self.due.notice(user_agent);
-                let id = answers::text(answer)?.try_into();
-                Ok(Some(SubscriptionId(id.map_err(|_| unreadable(Unreadable))?)))
-            }
+        let which = [&b"n"[..], &name.0].concat();
+        match self.end_some(user_agent, &which).await? {
+            Some(Ending::One(id)) => Ok(Some(id)),
+            Some(Ending::All) => Err(unreadable(Unreadable)),
+            None => Ok(None),
         }
+    }
+
+    async fn end(&self, user_agent: UserAgentId, ending: Ending) -> Result<bool, StorageError> {
+        let which = match ending {
+            Ending::One(id) => [&b"s"[..], &id.0].concat(),
+            Ending::All => Vec::new(),
+        };
+        let ended = self.end_some(user_agent, &which).await?;
+        Ok(ended.is_some())
+    }
+
+    async fn has_subscription(
+        &self,
+        user_agent: UserAgentId,
+        subscription: SubscriptionId,
+    ) -> Result<bool, StorageError> {
+        let script = &self.scripts.has;
+        let answer = self
+            .run(Work::Step, user_agent, script, &[&subscription.0])
+            .await?;
+        answers::number(&answer).map(|there| there != 0)
     }
 
     async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
         let numbers = layout::enqueue_numbers(&enqueue, self.inline_bytes);
         let nonce = enqueue.nonce.to_be_bytes();
-        let body = &enqueue.content.body;
-        let mut value = Vec::with_capacity(body.len() + 16);
-        put_content_header(&mut value, &enqueue.content);
-        value.extend_from_slice(body);
-        let args: [&[u8]; 5] = [
+        let value = layout::stored(enqueue.key.as_ref(), &enqueue.content);
+        let receipts = enqueue.receipts;
+        let args: [&[u8]; 6] = [
             &enqueue.subscription.0,
             &nonce,
             &numbers,
@@ -74,6 +92,7 @@ impl Storage for Redis {
                 .as_ref()
                 .map_or(&[], |topic| topic.as_str().as_bytes()),
             &value,
+            receipts.as_ref().map_or(&[], |receipts| &receipts.0),
         ];
         // Of a message that is passed on, nothing is left to confirm but what its topic removed.
         let work = if enqueue.ttl == Ttl::ZERO && enqueue.topic.is_none() {
@@ -81,9 +100,11 @@ impl Storage for Redis {
         } else {
             self.confirmed
         };
-        let answer = self
-            .run(work, enqueue.user_agent, &self.scripts.enqueue, &args)
-            .await?;
+        let (user_agent, script) = (enqueue.user_agent, &self.scripts.enqueue);
+        let answer = match receipts {
+            None => self.run(work, user_agent, script, &args[..5]).await?,
+            Some(_) => self.run_whole(work, user_agent, script, &args).await?,
+        };
         let accepted = answers::accepted(&answers::text(answer)?).map_err(unreadable)?;
         Ok(self.enqueued(enqueue, accepted))
     }
@@ -155,16 +176,20 @@ impl Storage for Redis {
 
     async fn release(&self, user_agent: UserAgentId, seat: Seat) -> Result<(), StorageError> {
         let mine = layout::seat(seat);
-        self.run(Work::Step, user_agent, &self.scripts.release, &[&mine])
-            .await
-            .map(drop)
+        let script = &self.scripts.release;
+        let answer = self.run_whole(Work::Step, user_agent, script, &[&mine]).await?;
+        if answers::number(&answer)? != 0 {
+            self.due.notice(user_agent);
+            self.announce.owes(user_agent);
+        }
+        Ok(())
     }
 
     async fn acknowledge(
         &self,
         user_agent: UserAgentId,
         messages: &[MessageId],
-        _removal: Removal,
+        removal: Removal,
         confirm: Confirm,
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError> {
@@ -174,9 +199,57 @@ impl Storage for Redis {
         };
         let mut there = Vec::with_capacity(messages.len());
         for some in messages.chunks(REDIS_STEP_MESSAGES) {
-            there.extend(self.acknowledge_some(work, user_agent, some, by).await?);
+            let fate = match removal {
+                Removal::Acknowledged => Fate::Acknowledged,
+                Removal::Cancelled => Fate::GivenUp,
+            };
+            there.extend(self.acknowledge_some(work, user_agent, some, fate, by).await?);
         }
         Ok(there)
+    }
+
+    async fn expect_receipt(
+        &self,
+        receipts: UserAgentId,
+        expected: Expected,
+    ) -> Result<Expecting, StorageError> {
+        self.expect(receipts, &expected).await
+    }
+
+    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
+        for some in outcomes.chunks(RECEIPT_STEP) {
+            self.settle(receipts, some).await?;
+        }
+        Ok(())
+    }
+
+    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError> {
+        self.outbox(user_agent, limit).await
+    }
+
+    async fn clear_outcomes(
+        &self,
+        user_agent: UserAgentId,
+        messages: &[MessageId],
+    ) -> Result<(), StorageError> {
+        for some in messages.chunks(RECEIPT_STEP) {
+            let script = &self.scripts.clear;
+            self.run_whole(Work::Step, user_agent, script, &[&answers::packed(some)])
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+        self.all_owing(limit).await
+    }
+
+    async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
+        self.all_overdue(limit).await
+    }
+
+    async fn trace(&self, user_agent: UserAgentId, nonce: u64) -> Result<Traced, StorageError> {
+        self.trace_one(user_agent, nonce).await
     }
 
     async fn expire(&self, limit: usize) -> Result<Swept, StorageError> {
@@ -250,13 +323,61 @@ impl Redis {
         args: &[&[u8]],
     ) -> Result<Value, StorageError> {
         let keys = Keys::of(&self.prefix, user_agent);
+        self.run_on(work, user_agent, script, &keys.all(), args).await
+    }
+
+    /// Runs a script on all keys of a user agent, those of receipts too.
+    pub(super) async fn run_whole(
+        &self,
+        work: Work,
+        user_agent: UserAgentId,
+        script: &Script,
+        args: &[&[u8]],
+    ) -> Result<Value, StorageError> {
+        let keys = Keys::of(&self.prefix, user_agent).and_receipts(&self.prefix, user_agent);
+        self.run_on(work, user_agent, script, &keys.all(), args).await
+    }
+
+    async fn run_on(
+        &self,
+        work: Work,
+        user_agent: UserAgentId,
+        script: &Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<Value, StorageError> {
         let now = self.clock.as_ref().map(|clock| clock.now_us().to_string());
         let mut all: Vec<&[u8]> = Vec::with_capacity(args.len() + 2);
         all.push(now.as_deref().unwrap_or_default().as_bytes());
         all.push(&self.incarnation_bytes);
         all.extend(args);
         let bucket = bucket_of(user_agent);
-        self.primaries.run(work, bucket, script, &keys.all(), &all).await
+        self.primaries.run(work, bucket, script, keys, &all).await
+    }
+
+    /// Ends what `which` names in the record, and tells the seat if it is this node's.
+    async fn end_some(&self, user_agent: UserAgentId, which: &[u8]) -> Result<Option<Ending>, StorageError> {
+        let empty_ms = EMPTY_RECORD_KEPT.as_millis().to_string();
+        let args = [which, empty_ms.as_bytes()];
+        let script = &self.scripts.unsubscribe;
+        let answer = self.run_whole(self.confirmed, user_agent, script, &args).await?;
+        if answer == Value::Nil {
+            return Ok(None);
+        }
+        self.due.notice(user_agent);
+        let ended = answers::ended(&answers::text(answer)?).map_err(unreadable)?;
+        if ended.owes {
+            self.announce.owes(user_agent);
+        }
+        if let Some(seat) = self.own(ended.seat) {
+            let which = match ended.ending {
+                Ending::One(id) => Some(id),
+                Ending::All => None,
+            };
+            self.tell_removed(user_agent, seat, ended.removed);
+            self.announce.announce(user_agent, seat, WakeUp::Ended(which));
+        }
+        Ok(Some(ended.ending))
     }
 
     async fn acknowledge_some(
@@ -264,16 +385,21 @@ impl Redis {
         work: Work,
         user_agent: UserAgentId,
         messages: &[MessageId],
+        fate: Fate,
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError> {
         let by_bytes = by.map(layout::seat);
         let ids = answers::packed(messages);
-        let args: [&[u8]; 2] = [by_bytes.as_ref().map_or(&[], |seat| &seat[..]), &ids];
+        let fate = [b'0' + fate.to_byte()];
+        let args: [&[u8]; 3] = [by_bytes.as_ref().map_or(&[], |seat| &seat[..]), &ids, &fate];
         let answer = self
             .run(work, user_agent, &self.scripts.acknowledge, &args)
             .await?;
         let acknowledged =
             answers::acknowledged(&answers::text(answer)?, messages.len()).map_err(unreadable)?;
+        if acknowledged.owes {
+            self.announce.owes(user_agent);
+        }
         if let Some(seat) = self.own(acknowledged.seat).filter(|seat| Some(*seat) != by) {
             self.tell_removed(user_agent, seat, acknowledged.removed);
         }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionName, UserAgentId};
 
 use super::Redis;
-use super::answers::{Accepted, Holder, StoredAnswer};
-use crate::storage::{Enqueue, Enqueued, Seat, WakeUp};
+use super::answers::{Accepted, Holder, News, StoredAnswer};
+use crate::storage::{Enqueue, Enqueued, PASSING_WITH_RECEIPT, Seat, WakeUp};
 
 impl Redis {
     /// What came of a message, told to the seat if it is this node's.
@@ -19,11 +19,14 @@ impl Redis {
             Accepted::NoSubscription => Enqueued::NoSubscription,
             Accepted::QueueFull => Enqueued::QueueFull,
             Accepted::RateLimited(retry_after) => Enqueued::RateLimited { retry_after },
-            Accepted::Passed(holder) => {
-                let id = MessageId {
-                    number: MessageNumber::START,
-                    nonce: enqueue.nonce,
+            Accepted::Passed(holder, news) => {
+                self.hear(user_agent, news);
+                let number = match enqueue.receipts {
+                    Some(_) => PASSING_WITH_RECEIPT,
+                    None => MessageNumber::START,
                 };
+                let nonce = enqueue.nonce;
+                let id = MessageId { number, nonce };
                 let seated = holder.seat.is_some();
                 if let Some(seat) = self.own(holder.seat) {
                     self.tell_removed(user_agent, seat, holder.removed);
@@ -43,9 +46,7 @@ impl Redis {
             number: stored.number,
             nonce: enqueue.nonce,
         };
-        if stored.due {
-            self.due.notice(user_agent);
-        }
+        self.hear(user_agent, stored.news);
         if let Some(seat) = self.own(seat) {
             self.tell_removed(user_agent, seat, removed);
             let message = Arc::new(message(enqueue, id, name, stored.accepted_at_ms));
@@ -58,6 +59,16 @@ impl Redis {
             replaced: stored.replaced,
             evicted: stored.evicted,
             expired: stored.expired,
+        }
+    }
+
+    /// What a script noticed beside its step.
+    fn hear(&self, user_agent: UserAgentId, news: News) {
+        if news.due {
+            self.due.notice(user_agent);
+        }
+        if news.owes {
+            self.announce.owes(user_agent);
         }
     }
 

@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
+use push_protocol::capability::KeyId;
 use push_protocol::{MessageId, MessageNumber, SubscriptionId, SubscriptionName, Urgency, UserAgentId};
 
-use super::answers::{Row, ids};
+use super::answers::{Row, ids, spelled};
 use super::layout::six_of;
 use super::links::{Bucket, Hear};
 use crate::storage::spelling::{Fields, Unreadable};
@@ -45,11 +46,20 @@ impl Hear for Ear {
     }
 }
 
+/// As scripts say it: there is something to read.
+pub(super) fn read_again(user_agent: UserAgentId, session: u64) -> Vec<u8> {
+    let head = [VERSION, b'A'];
+    [
+        &head[..],
+        user_agent.to_string().as_bytes(),
+        &session.to_be_bytes(),
+    ]
+    .concat()
+}
+
 fn address(fields: &mut Fields<'_>) -> Result<(u8, u8, UserAgentId, u64), Unreadable> {
     let (version, kind) = (fields.byte()?, fields.byte()?);
-    let id: [u8; 32] = fields.array()?;
-    let id = std::str::from_utf8(&id).map_err(|_| Unreadable)?;
-    let user_agent = UserAgentId::parse(id).ok_or(Unreadable)?;
+    let user_agent = spelled(&fields.array::<32>()?)?;
     Ok((version, kind, user_agent, fields.number()?))
 }
 
@@ -61,12 +71,12 @@ fn wake_up(kind: u8, fields: &mut Fields<'_>) -> Result<WakeUp, Unreadable> {
             let (subscription, name) = (SubscriptionId(fields.array()?), SubscriptionName(fields.array()?));
             let urgency = Urgency::from_u8(fields.byte()?).ok_or(Unreadable)?;
             let row = Row {
-                sealed_by: push_protocol::capability::KeyId(0),
                 id: MessageId { number, nonce },
                 subscription,
                 name,
                 urgency,
                 remaining_ms: six_of(fields.array()?),
+                sealed_by: KeyId(fields.byte()?),
             };
             let message = Arc::new(row.message(fields.0.to_vec())?);
             WakeUp::Stored { message, previous }
@@ -74,21 +84,22 @@ fn wake_up(kind: u8, fields: &mut Fields<'_>) -> Result<WakeUp, Unreadable> {
         b'P' => {
             let nonce = fields.number()?;
             let (subscription, name) = (SubscriptionId(fields.array()?), SubscriptionName(fields.array()?));
+            let (urgency, sealed_by) = (fields.byte()?, KeyId(fields.byte()?));
+            let number = MessageNumber(fields.byte()?.into());
             let row = Row {
-                sealed_by: push_protocol::capability::KeyId(0),
-                id: MessageId {
-                    number: MessageNumber::START,
-                    nonce,
-                },
+                id: MessageId { number, nonce },
                 subscription,
                 name,
-                urgency: Urgency::from_u8(fields.byte()?).ok_or(Unreadable)?,
+                urgency: Urgency::from_u8(urgency).ok_or(Unreadable)?,
                 remaining_ms: 0,
+                sealed_by,
             };
             WakeUp::Passing(Arc::new(row.message(fields.0.to_vec())?))
         }
         b'R' => WakeUp::Removed(ids(fields.0)?),
         b'D' => WakeUp::Displaced,
+        b'E' if fields.0.is_empty() => WakeUp::Ended(None),
+        b'E' => WakeUp::Ended(Some(SubscriptionId(fields.array()?))),
         b'A' => WakeUp::ReadAgain,
         _ => return Err(Unreadable),
     })

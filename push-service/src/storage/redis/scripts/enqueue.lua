@@ -1,9 +1,10 @@
 -- Accepts a push message: checks, replaces, makes room, numbers, stores and tells the seat, all or nothing.
 --
 -- ARGV: 3 subscription, 4 nonce, 5 packed: ttl in seconds, urgency, sealing key, size of the body, budget (messages,
--- bytes), rate (tokens a second, burst; 0: none), most bytes of a body in a wake-up; 6 topic, 7 header and body.
+-- bytes), rate (tokens a second, burst; 0: none), most bytes of a body in a wake-up; 6 topic, 7 header and body, 8 the
+-- receipt subscription if a receipt is asked for: then the keys of the outbox are named too.
 -- Answers N no subscription; L and seconds: too fast; F full; P and who is told: passed on; S and what was stored.
-local sub, nonce, topic, value = ARGV[3], ARGV[4], ARGV[6], ARGV[7]
+local sub, nonce, topic, value, receipts = ARGV[3], ARGV[4], ARGV[6], ARGV[7], ARGV[8]
 local ttl, urgency, sealed_by, size, most_messages, most_bytes, per_second, burst, inline =
     struct.unpack('>I4BBI4I4I8ddI4', ARGV[5])
 
@@ -38,19 +39,20 @@ if ttl > 0 then
 end
 
 -- What has to go, if anything: the message of the newcomer's topic, and when the queue is full, others by rule.
-local removed, replaced, evicted, expired = '', 0, 0, 0
+local removed, replaced, evicted, expired, asked = '', 0, 0, 0, false
 local is_full = messages >= most_messages or bytes + size + OVERHEAD > most_bytes
 if topic ~= '' or (is_full and ttl > 0) then
     local leaving, is_leaving = {}, {}
     local less_messages, less_bytes = 0, 0
 
     -- Plans that a message goes: nothing is changed before the plan is whole.
-    local function give_up(entry, number, entry_size)
+    local function give_up(entry, number, entry_size, fate)
         if is_leaving[number] then
             return false
         end
         is_leaving[number] = true
-        leaving[#leaving + 1] = { entry, number }
+        leaving[#leaving + 1] = { entry, number, fate }
+        asked = asked or asks_receipt(entry)
         less_messages, less_bytes = less_messages + 1, less_bytes + entry_size + OVERHEAD
         return true
     end
@@ -66,12 +68,12 @@ if topic ~= '' or (is_full and ttl > 0) then
         local entry = number and find(number)
         if entry then
             local _, _, entry_size, expires = struct.unpack(ENTRY, entry)
-            give_up(entry, number, entry_size)
             if expires <= now_ms then
                 expired = 1
             else
                 replaced = 1
             end
+            give_up(entry, number, entry_size, replaced == 1 and REPLACED or GIVEN_UP)
         end
     end
 
@@ -118,7 +120,7 @@ if topic ~= '' or (is_full and ttl > 0) then
             if fits() or dropped == EVICTIONS then
                 break
             end
-            if give_up(d[3], d[2], d[4]) then
+            if give_up(d[3], d[2], d[4], GIVEN_UP) then
                 dropped = dropped + 1
                 local _, id = struct.unpack(ENTRY, d[3])
                 if shares[id] then
@@ -153,15 +155,19 @@ if topic ~= '' or (is_full and ttl > 0) then
                 end
                 return 'F'
             end
-            give_up(victim[3], victim[2], victim[4])
+            give_up(victim[3], victim[2], victim[4], GIVEN_UP)
             shares[largest] = shares[largest] - victim[4] - OVERHEAD
             evicted = evicted + 1
         end
     end
 
+    local trouble = asked and not receipts and away()
+    if trouble then
+        return trouble
+    end
     local ids = {}
     for at, leaves in ipairs(leaving) do
-        ids[at] = take_out(leaves[1], leaves[2])
+        ids[at] = take_out(leaves[1], leaves[2], leaves[3])
     end
     removed = table.concat(ids)
     if removed ~= '' and is_elsewhere() then
@@ -170,42 +176,30 @@ if topic ~= '' or (is_full and ttl > 0) then
 end
 
 if ttl == 0 then
+    if receipts then
+        -- For as long as its acknowledgement may take, the outbox remembers it: but not so many.
+        local until_ms = now_ms + PASSING_MS
+        local is_one_too_many = redis.call('ZRANGEBYSCORE', DUES, MARKER + now_ms, '+inf', 'LIMIT', PASSING_MOST - 1, 1)[1]
+        local is_over = seat == NOBODY or is_one_too_many
+        expect_fate(nonce, PASSING, receipts, sub, is_over and GIVEN_UP or WAITING, until_ms)
+    end
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)
     if is_elsewhere() then
-        tell('P', nonce .. sub .. name .. string.char(urgency), value)
+        tell('P', nonce .. sub .. name .. string.char(urgency, sealed_by, receipts and PASSING or 0), value)
     end
-    return 'P' .. seat .. name .. removed
+    return 'P' .. seat .. name .. (owes and '\2' or '\0') .. removed
 end
 
 local previous = last
-last = math.max(last + 1, now_us, EPOCH + 1)
-local field = struct.pack('>I8', last)
 local expires = now_ms + ttl * 1000
 local is_due = earliest > 0 and earliest <= now_ms
-if earliest == 0 or expires < earliest then
-    earliest = expires
-end
-messages, bytes = messages + 1, bytes + size + OVERHEAD
-
 local entry = struct.pack(ENTRY, nonce, sub, size, expires, sealed_by) .. topic
-local is_sole = messages == 1 and topic == ''
-if is_sole then
-    redis.call('HSET', BODIES, field, value, SOLE, string.char(urgency) .. field .. entry)
-else
-    redis.call('HSET', BODIES, field, value)
-    if topic ~= '' then
-        redis.call('HSET', BODIES, 't' .. sub .. topic, field)
-    end
-    redis.call('ZADD', INDEX, urgency * LANE + (last - EPOCH), entry)
+if receipts then
+    entry = entry .. '\0'
 end
-if expires + 60000 > kept then
-    -- At least a minute behind the last expiry, in which a sweep tells the seat of it; and some way ahead, so that the
-    -- next messages needn't move it.
-    kept = expires + math.max(120000, ttl * 125)
-    redis.call('PEXPIRE', BODIES, kept - now_ms)
-    if not is_sole then
-        redis.call('PEXPIRE', INDEX, kept - now_ms)
-    end
+admit(entry, topic, urgency, size, expires, ttl * 1000, value)
+if receipts then
+    expect_fate(nonce, last, receipts, sub, WAITING, expires)
 end
 if per_second > 0 then
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)
@@ -215,10 +209,10 @@ end
 
 if is_elsewhere() then
     if size <= inline then
-        tell('S', struct.pack('>I8I8c8c8c16BI6', last, previous, nonce, sub, name, urgency, ttl * 1000), value)
+        tell('S', struct.pack('>I8I8c8c8c16BI6B', last, previous, nonce, sub, name, urgency, ttl * 1000, sealed_by), value)
     else
         tell('A', '')
     end
 end
 return 'S' .. struct.pack('>I8I8c16c16BI4I4BI6', last, previous, seat, name, replaced, evicted, expired,
-    is_due and 1 or 0, now_ms) .. removed
+    (is_due and 1 or 0) + (owes and 2 or 0), now_ms) .. removed

@@ -2,12 +2,22 @@
 --
 -- ARGV: 3 how many at most, 4 where to go on or nothing, 5 the earliest expiry met so far or nothing, 6 what the record
 -- said of it when this began or nothing.
--- Answers how many expired, how many were freed, the seat, the ids, and, if there may be more, what to go on with.
+-- Answers how many expired, how many were freed, the seat, the ids, whether an outcome waits in the outbox, and, if there
+-- may be more, what to go on with.
 local limit, from, met, began = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 local why = open(redis.call('HGET', RECORD, 'm'))
 if why then
-    return without_record(why, { 0, 0, NOBODY, '' })
+    if why ~= UNKNOWN then
+        return redis.error_reply(why)
+    end
+    -- What waited with a record that has gone.
+    local given_up = give_up_waiting(0, '+inf', limit)
+    local answer = { 0, given_up, NOBODY, '', owes and 1 or 0 }
+    if given_up == limit then
+        answer[6], answer[7], answer[8] = '', '', ''
+    end
+    return answer
 end
 index_sole()
 began = began or earliest
@@ -28,7 +38,7 @@ while not finished and examined < EXAMINED and #removed < limit do
             names[id] = redis.call('HEXISTS', RECORD, 's' .. id) == 1
         end
         if not names[id] or expires <= now_ms then
-            removed[#removed + 1] = take_out(entry, number)
+            removed[#removed + 1] = take_out(entry, number, GIVEN_UP)
             if names[id] then
                 expired = expired + 1
             else
@@ -51,7 +61,8 @@ removed = table.concat(removed)
 if removed ~= '' and is_elsewhere() then
     tell('R', removed)
 end
+local owed = owes and 1 or 0
 if finished then
-    return { expired, freed, seat, removed }
+    return { expired, freed, seat, removed, owed }
 end
-return { expired, freed, seat, removed, from, met and string.format('%.0f', met) or '', string.format('%.0f', began) }
+return { expired, freed, seat, removed, owed, from, met and string.format('%.0f', met) or '', string.format('%.0f', began) }

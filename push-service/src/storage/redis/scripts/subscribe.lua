@@ -1,15 +1,18 @@
 -- Makes a subscription, or finds the one of that name; makes the record with the first one.
 --
 -- ARGV: 3 name, 4 a fresh id, 5 the application server's key or nothing, 6 the seat to take or nothing, 7 packed: how many
--- subscriptions there may be, retention in ms, its grains.
--- Answers C or K and the id: created, kept; M: as many as there may be.
+-- subscriptions there may be, retention in ms, its grains, whether only a known user agent is meant.
+-- Answers C or K and the id: created, kept; M: as many as there may be; U: the user agent is not known.
 local name, fresh, key, mine = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local most, retention_ms, grains = struct.unpack('>I4I6I4', ARGV[7])
+local most, retention_ms, grains, only_known = struct.unpack('>I4I6I4B', ARGV[7])
 
 local found = redis.call('HMGET', RECORD, 'm', 'n' .. name)
 local why = open(found[1])
 if why and why ~= UNKNOWN then
     return redis.error_reply(why)
+end
+if why and only_known == 1 then
+    return 'U'
 end
 if why then
     last, messages, bytes, earliest, kept, attached_since, attaches = 0, 0, 0, 0, 0, 0, 0

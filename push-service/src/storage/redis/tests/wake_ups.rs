@@ -1,11 +1,12 @@
 //! What one node tells another from inside its steps.
 
-use push_protocol::Ttl;
+use push_protocol::capability::KeyId;
+use push_protocol::{KeyDigest, MessageId, MessageNumber, Ttl};
 use push_tests::redis::{Cluster, Configuration, Server};
 
 use super::{OWN, open_with};
 use crate::storage::contract::{Rig, bodies, enqueue, everything, ids, seat, topic, user_agent};
-use crate::storage::{Confirm, Enqueue, Manner, Removal, Seat, WakeUp};
+use crate::storage::{Confirm, Enqueue, Manner, PASSING_WITH_RECEIPT, Removal, Seat, WakeUp};
 
 /// The other node's incarnation.
 const OTHER: u64 = OWN + 1;
@@ -33,14 +34,22 @@ async fn a_stored_message_wakes_the_other_node() {
     let (_server, holder, sender) = on_one_redis().await;
     holder.subscribed(1, 1).await;
     let before = holder.attached(1, seat(1)).await.upto;
-    let body = [7; 1_000];
-    let id = sender.stored(enqueue(1, 1, &body)).await;
+    let restricted = Enqueue {
+        key: Some(KeyDigest([5; 32])),
+        sealed_by: KeyId(200),
+        ..enqueue(1, 1, &[7; 1_000])
+    };
+    let id = sender.stored(restricted.clone()).await;
     let (agent, told, wake_up) = holder.told.next().await;
     let WakeUp::Stored { message, previous } = wake_up else {
         panic!("{wake_up:?}");
     };
     assert_eq!((agent, told, previous), (user_agent(1), seat(1), before));
     assert_eq!((message.id, message.remaining_ms), (id, 86_400_000));
+    assert_eq!(
+        (message.key.as_deref(), message.sealed_by),
+        (restricted.key.as_ref(), KeyId(200))
+    );
     let read = holder.page(1, seat(1), everything()).await;
     assert_eq!(*message, *read.messages[0], "a wake-up says what a page says");
     assert!(sender.told.take().is_empty(), "who has no seat is told nothing");
@@ -64,19 +73,30 @@ async fn a_passing_message_travels_whole() {
     holder.subscribed(1, 1).await;
     holder.attached(1, seat(1)).await;
     let body = [9; 5_000];
-    let passing = Enqueue {
-        ttl: Ttl::ZERO,
-        ..enqueue(1, 1, &body)
-    };
-    sender.storage.enqueue(passing.clone()).await.unwrap();
-    let (_, _, wake_up) = holder.told.next().await;
-    let WakeUp::Passing(message) = wake_up else {
-        panic!("{wake_up:?}");
-    };
-    assert_eq!(
-        (message.id.nonce, bodies(&[message])),
-        (passing.nonce, vec![&body[..]])
-    );
+    for (receipts, number) in [
+        (None, MessageNumber::START),
+        (Some(user_agent(9)), PASSING_WITH_RECEIPT),
+    ] {
+        let passing = Enqueue {
+            ttl: Ttl::ZERO,
+            key: Some(KeyDigest([5; 32])),
+            sealed_by: KeyId(200),
+            receipts,
+            ..enqueue(1, 1, &body)
+        };
+        sender.storage.enqueue(passing.clone()).await.unwrap();
+        let (_, _, wake_up) = holder.told.next().await;
+        let WakeUp::Passing(message) = wake_up else {
+            panic!("{wake_up:?}");
+        };
+        let nonce = passing.nonce;
+        assert_eq!(message.id, MessageId { number, nonce });
+        assert_eq!(
+            (message.key.as_deref(), message.sealed_by),
+            (passing.key.as_ref(), KeyId(200))
+        );
+        assert_eq!(bodies(&[message]), [&body[..]]);
+    }
 }
 
 /// PR-18: what is replaced or acknowledged at one node frees the window of the seat at another.

@@ -1,6 +1,7 @@
 -- The record of a user agent, and the time.
 --
--- KEYS: the bucket's mark, the record, the index of what waits, the bodies of what waits.
+-- KEYS: the bucket's mark, the record, the index of what waits, the bodies of what waits; for steps that may write to them:
+-- the outbox, when something in it is due, whose outboxes are, receipts that are expected, when those of the bucket are.
 -- ARGV[1]: the time in microseconds, if the caller brings it, as only tests do. ARGV[2]: the caller's incarnation.
 local MARK, RECORD, INDEX, BODIES = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local NOBODY = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'

@@ -2,7 +2,8 @@
 -- index of its own. Most messages are that: the user agent is there, and has acknowledged all that came before.
 --
 -- Only enqueue and acknowledge know one. Every other step that reads the index puts it there first.
-local SOLE, SOLE_HEAD, SOLE_ENTRY_AT = 'e', '>BI8', 10
+-- It has no topic, so a longer one asks for a receipt.
+local SOLE, SOLE_HEAD, SOLE_ENTRY_AT, SOLE_BYTES = 'e', '>BI8', 10, 36
 
 local function index_sole()
     local sole = messages == 1 and redis.call('HGET', BODIES, SOLE)

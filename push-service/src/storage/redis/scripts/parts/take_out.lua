@@ -16,14 +16,18 @@ local function find(number)
     end
 end
 
--- Takes a message out of the queue; answers its whole id.
-local function take_out(entry, number)
+-- Takes a message out of the queue, which is its fate if a receipt was asked for; answers its whole id.
+local function take_out(entry, number, fate)
     local nonce, id, size = struct.unpack(ENTRY, entry)
+    if asks_receipt(entry) then
+        owe(nonce, fate)
+    end
     local field = struct.pack('>I8', number)
     redis.call('ZREM', INDEX, entry)
     redis.call('HDEL', BODIES, field)
-    if #entry >= TOPIC_AT then
-        local of_topic = 't' .. id .. entry:sub(TOPIC_AT)
+    local topic = #entry >= TOPIC_AT and topic_of(entry) or ''
+    if topic ~= '' then
+        local of_topic = 't' .. id .. topic
         if redis.call('HGET', BODIES, of_topic) == field then
             redis.call('HDEL', BODIES, of_topic)
         end

@@ -1,0 +1,302 @@
+//! Receipt subscriptions: what is owed to them, and the receipts that come of it (PR-25).
+
+use std::time::Duration;
+
+use push_protocol::capability::{Dialect, KeyId, MessageCapability};
+use push_protocol::{Coding, Fate, MessageId, MessageNumber, Receipt};
+
+use super::rig::{Rig, everything, ids, seat, subscribe, user_agent};
+use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE};
+use crate::storage::{
+    Ending, Expected, Expecting, Outcome, Overdue, RECEIPTS, RECEIPTS_NAME, Subscribe, Subscribed, WakeUp,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Makes a receipt subscription.
+async fn monitored(rig: &Rig, n_agent: u8) {
+    let request = Subscribe {
+        name: RECEIPTS_NAME,
+        fresh_id: RECEIPTS,
+        ..subscribe(n_agent, 0)
+    };
+    let made = rig.storage.subscribe(request).await.unwrap();
+    assert_eq!(made, Subscribed::Created(RECEIPTS));
+}
+
+/// That a receipt of user agent 1's message with this nonce is owed, for a minute.
+fn expected(nonce: u64) -> Expected {
+    Expected {
+        user_agent: user_agent(1),
+        nonce,
+        dialect: Dialect::Webpush,
+        sealed_by: KeyId(5),
+        within: MINUTE,
+        limit: 100,
+    }
+}
+
+async fn expect(rig: &Rig, expected: Expected) -> Expecting {
+    rig.storage.expect_receipt(user_agent(9), expected).await.unwrap()
+}
+
+fn id(nonce: u64) -> MessageId {
+    MessageId {
+        number: MessageNumber(1_700_000_000_000_000 + nonce),
+        nonce,
+    }
+}
+
+fn outcome(nonce: u64, fate: Fate) -> Outcome {
+    Outcome {
+        receipts: user_agent(9),
+        user_agent: user_agent(1),
+        id: id(nonce),
+        fate,
+    }
+}
+
+async fn settle(rig: &Rig, outcomes: &[Outcome]) {
+    rig.storage
+        .settle_receipts(user_agent(9), outcomes)
+        .await
+        .unwrap();
+}
+
+/// The receipts that wait, as message and fate.
+async fn receipts(rig: &Rig) -> Vec<(MessageId, Fate)> {
+    let page = rig.attached(9, seat(0)).await;
+    rig.storage.release(user_agent(9), seat(0)).await.unwrap();
+    let receipts = page.messages.iter().map(|message| {
+        let receipt = Receipt::from_bytes(&message.content.body).unwrap();
+        (receipt.message.id, receipt.fate)
+    });
+    receipts.collect()
+}
+
+async fn overdue(rig: &Rig, limit: usize) -> Vec<u64> {
+    let overdue = rig.storage.overdue(limit).await.unwrap();
+    let mut nonces: Vec<_> = overdue.iter().map(|overdue| overdue.nonce).collect();
+    nonces.sort_unstable();
+    nonces
+}
+
+/// PR-25, R30-RDL-2, R30-RDL-3: what is owed becomes a receipt that waits as a message, and says all that its URL is made
+/// of.
+pub(crate) async fn what_is_owed_becomes_a_receipt(rig: &Rig) {
+    monitored(rig, 9).await;
+    assert_eq!(expect(rig, expected(7)).await, Expecting::Expected);
+    assert_eq!(receipts(rig).await, []);
+    settle(rig, &[outcome(7, Fate::Acknowledged)]).await;
+    let page = rig.attached(9, seat(1)).await;
+    let message = &page.messages[0];
+    let receipt = Receipt {
+        message: MessageCapability {
+            user_agent: user_agent(1),
+            id: id(7),
+            dialect: Dialect::Webpush,
+        },
+        sealed_by: KeyId(5),
+        fate: Fate::Acknowledged,
+    };
+    assert_eq!(page.messages.len(), 1);
+    assert_eq!(&message.content.body[..], receipt.to_bytes());
+    assert_eq!(message.content.coding, Coding::Absent);
+    assert_eq!((message.subscription, message.name), (RECEIPTS, RECEIPTS_NAME));
+    assert_eq!((message.sealed_by, &message.key), (KeyId(5), &None));
+    assert_eq!(Duration::from_millis(message.remaining_ms), RECEIPT_KEPT);
+    assert!(
+        message.id.number > MessageNumber(1),
+        "numbered as all messages are"
+    );
+    assert_eq!(rig.acknowledged(9, &[message.id]).await, [true]);
+    assert_eq!(receipts(rig).await, []);
+}
+
+/// PR-25: what was never owed is passed over.
+pub(crate) async fn what_is_not_owed_is_passed_over(rig: &Rig) {
+    monitored(rig, 9).await;
+    monitored(rig, 8).await;
+    assert_eq!(expect(rig, expected(7)).await, Expecting::Expected);
+    let of_another = Outcome {
+        user_agent: user_agent(2),
+        ..outcome(7, Fate::Acknowledged)
+    };
+    settle(rig, &[outcome(8, Fate::Acknowledged), of_another]).await;
+    let to_another = [outcome(7, Fate::Acknowledged)];
+    rig.storage
+        .settle_receipts(user_agent(8), &to_another)
+        .await
+        .unwrap();
+    rig.storage
+        .settle_receipts(user_agent(7), &to_another)
+        .await
+        .unwrap();
+    assert_eq!(receipts(rig).await, []);
+    settle(rig, &[outcome(7, Fate::GivenUp)]).await;
+    assert_eq!(receipts(rig).await, [(id(7), Fate::GivenUp)]);
+}
+
+/// PR-25: of several outcomes of one message the first wins, in one step or in several.
+pub(crate) async fn the_first_outcome_wins(rig: &Rig) {
+    monitored(rig, 9).await;
+    for nonce in [1, 2] {
+        assert_eq!(expect(rig, expected(nonce)).await, Expecting::Expected);
+    }
+    let rows = [
+        outcome(1, Fate::Acknowledged),
+        outcome(1, Fate::GivenUp),
+        outcome(2, Fate::GivenUp),
+    ];
+    settle(rig, &rows).await;
+    settle(rig, &[outcome(2, Fate::Acknowledged), outcome(1, Fate::GivenUp)]).await;
+    let told = [(id(1), Fate::Acknowledged), (id(2), Fate::GivenUp)];
+    assert_eq!(receipts(rig).await, told);
+}
+
+/// PR-25, R30-RDL-6: of a replaced message nobody is told, and nothing is owed any more.
+pub(crate) async fn of_a_replaced_message_nobody_is_told(rig: &Rig) {
+    monitored(rig, 9).await;
+    expect(rig, expected(7)).await;
+    settle(rig, &[outcome(7, Fate::Replaced)]).await;
+    settle(rig, &[outcome(7, Fate::Acknowledged)]).await;
+    assert_eq!(receipts(rig).await, []);
+    rig.advance(MINUTE);
+    assert!(overdue(rig, 10).await.is_empty());
+}
+
+/// PR-25: no receipt is owed to a stranger, or to a user agent that has other subscriptions.
+pub(crate) async fn nothing_is_owed_to_a_stranger(rig: &Rig) {
+    assert_eq!(expect(rig, expected(7)).await, Expecting::NoReceiptSubscription);
+    assert!(rig.storage.is_empty().await.unwrap());
+    rig.subscribed(9, 1).await;
+    assert_eq!(expect(rig, expected(7)).await, Expecting::NoReceiptSubscription);
+}
+
+/// R30-RCP-7: what is owed and what waits have a limit together; a receipt that was taken makes room, and what is owed
+/// already is no more by being asked for again.
+pub(crate) async fn what_is_owed_has_a_limit(rig: &Rig) {
+    monitored(rig, 9).await;
+    let limited = |nonce| Expected {
+        limit: 2,
+        ..expected(nonce)
+    };
+    assert_eq!(expect(rig, limited(1)).await, Expecting::Expected);
+    assert_eq!(expect(rig, limited(2)).await, Expecting::Expected);
+    assert_eq!(expect(rig, limited(3)).await, Expecting::TooMany);
+    assert_eq!(expect(rig, limited(2)).await, Expecting::Expected);
+    settle(rig, &[outcome(1, Fate::Acknowledged)]).await;
+    assert_eq!(expect(rig, limited(3)).await, Expecting::TooMany);
+    let page = rig.attached(9, seat(1)).await;
+    rig.acknowledged(9, &ids(&page)).await;
+    assert_eq!(expect(rig, limited(3)).await, Expecting::Expected);
+    settle(rig, &[outcome(2, Fate::Replaced)]).await;
+    assert_eq!(expect(rig, limited(4)).await, Expecting::Expected);
+}
+
+/// PR-1, PR-25: whoever monitors is told of a receipt, and finds it.
+pub(crate) async fn whoever_monitors_is_told(rig: &Rig) {
+    monitored(rig, 9).await;
+    rig.attached(9, seat(1)).await;
+    rig.told.take();
+    expect(rig, expected(7)).await;
+    settle(rig, &[outcome(8, Fate::Acknowledged)]).await;
+    assert!(rig.told.take().is_empty(), "there is nothing to tell");
+    settle(rig, &[outcome(7, Fate::GivenUp)]).await;
+    let (agent, holder, wake_up) = rig.told.next().await;
+    assert_eq!((agent, holder), (user_agent(9), seat(1)));
+    assert!(
+        matches!(wake_up, WakeUp::ReadAgain | WakeUp::Stored { .. }),
+        "{wake_up:?}"
+    );
+    let page = rig.page(9, seat(1), everything()).await;
+    assert_eq!(page.messages.len(), 1);
+}
+
+/// R30-RDL-3: a receipt waits for a bounded time.
+pub(crate) async fn a_receipt_expires(rig: &Rig) {
+    monitored(rig, 9).await;
+    expect(rig, expected(7)).await;
+    settle(rig, &[outcome(7, Fate::GivenUp)]).await;
+    rig.advance(RECEIPT_KEPT - Duration::from_secs(1));
+    assert_eq!(receipts(rig).await.len(), 1);
+    rig.advance(Duration::from_secs(1));
+    assert_eq!(receipts(rig).await, []);
+}
+
+/// PR-25: what is owed for too long is given to one who asks, and after a lease to another; what is settled is not.
+pub(crate) async fn what_is_overdue_is_leased(rig: &Rig) {
+    monitored(rig, 9).await;
+    for nonce in 1..=3 {
+        expect(rig, expected(nonce)).await;
+    }
+    let later = Expected {
+        within: MINUTE * 5,
+        ..expected(4)
+    };
+    expect(rig, later).await;
+    assert!(overdue(rig, 10).await.is_empty());
+    rig.advance(MINUTE);
+    let first = rig.storage.overdue(2).await.unwrap();
+    assert_eq!(first.len(), 2);
+    let is_ours = |o: &Overdue| (o.receipts, o.user_agent) == (user_agent(9), user_agent(1));
+    assert!(first.iter().all(is_ours), "{first:?}");
+    let rest = rig.storage.overdue(10).await.unwrap();
+    assert_eq!(rest.len(), 1);
+    let mut all: Vec<_> = first.iter().chain(&rest).map(|o: &Overdue| o.nonce).collect();
+    all.sort_unstable();
+    assert_eq!(all, [1, 2, 3]);
+    assert!(overdue(rig, 10).await.is_empty(), "all of them are leased");
+
+    rig.advance(RECEIPT_LEASE);
+    settle(rig, &[outcome(2, Fate::GivenUp)]).await;
+    assert_eq!(overdue(rig, 10).await, [1, 3]);
+    rig.advance(MINUTE * 4);
+    assert_eq!(overdue(rig, 10).await, [1, 3, 4]);
+}
+
+/// PR-25: what is asked for again is owed from then on, under its new deadline.
+pub(crate) async fn a_deadline_moves_with_its_expectation(rig: &Rig) {
+    monitored(rig, 9).await;
+    expect(rig, expected(7)).await;
+    let later = Expected {
+        within: MINUTE * 2,
+        ..expected(7)
+    };
+    expect(rig, later).await;
+    rig.advance(MINUTE);
+    assert!(overdue(rig, 10).await.is_empty());
+    rig.advance(MINUTE);
+    assert_eq!(overdue(rig, 10).await, [7]);
+}
+
+/// R30-RDL-8, R30-EXP-2: a receipt subscription ends like a set: what it was owed and what waited is gone, and nothing
+/// more is owed to it.
+pub(crate) async fn a_receipt_subscription_ends(rig: &Rig) {
+    monitored(rig, 9).await;
+    for nonce in 1..=3 {
+        expect(rig, expected(nonce)).await;
+    }
+    settle(rig, &[outcome(1, Fate::Acknowledged)]).await;
+    assert!(rig.storage.end(user_agent(9), Ending::All).await.unwrap());
+    settle(rig, &[outcome(2, Fate::Acknowledged)]).await;
+    assert_eq!(expect(rig, expected(4)).await, Expecting::NoReceiptSubscription);
+    while rig.storage.expire(2).await.unwrap().total() > 0 {}
+    rig.advance(MINUTE);
+    assert!(overdue(rig, 10).await.is_empty());
+    assert!(rig.storage.is_empty().await.unwrap());
+}
+
+/// PR-25: what a user agent is owed is nobody else's, and does not disturb what it is sent.
+pub(crate) async fn what_is_owed_is_no_message(rig: &Rig) {
+    monitored(rig, 9).await;
+    let before = rig.attached(9, seat(1)).await.upto;
+    for nonce in 1..=3 {
+        expect(rig, expected(nonce)).await;
+    }
+    let page = rig.page(9, seat(1), everything()).await;
+    assert_eq!((ids(&page), page.upto), (vec![], before));
+    assert_eq!(rig.usage().await.messages, 0);
+    settle(rig, &[outcome(1, Fate::GivenUp)]).await;
+    assert_eq!(receipts(rig).await, [(id(1), Fate::GivenUp)]);
+}

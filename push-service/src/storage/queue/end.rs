@@ -1,0 +1,83 @@
+//! Subscriptions end: by name, by id, or all of them and the record with them.
+
+use push_protocol::{Fate, SubscriptionId, SubscriptionName};
+
+use super::{Changes, Now, Step, UserAgent};
+use crate::storage::{Ending, RECEIPTS, WakeUp};
+
+impl UserAgent {
+    /// Ends a subscription. Its messages stop waiting now and are freed by later sweeps.
+    pub(in crate::storage) fn unsubscribe(
+        &mut self,
+        name: SubscriptionName,
+        now: Now,
+    ) -> Step<Option<SubscriptionId>> {
+        let mut changes = self.begin(now);
+        let known = self.subscriptions.iter().position(|s| s.name == name);
+        let ended = known.map(|place| self.end_and_tell(place, &mut changes, now));
+        self.finish(ended, changes, now)
+    }
+
+    /// The same by id. To end all ends the record with them, whoever holds its seat: who comes back to it is a stranger.
+    pub(in crate::storage) fn end(&mut self, ending: Ending, now: Now) -> Step<bool> {
+        let mut changes = self.begin(now);
+        let has_ended = match ending {
+            Ending::One(id) => {
+                let known = self.subscriptions.iter().position(|s| s.id == id);
+                let ended = known.map(|place| self.end_and_tell(place, &mut changes, now));
+                ended.is_some()
+            }
+            Ending::All => self.is_known(now) && self.end_all(&mut changes, now),
+        };
+        self.finish(has_ended, changes, now)
+    }
+
+    fn end_and_tell(&mut self, place: usize, changes: &mut Changes, now: Now) -> SubscriptionId {
+        let id = self.end_subscription(place, changes, now);
+        self.tell_ended(Some(id), changes);
+        id
+    }
+
+    fn end_all(&mut self, changes: &mut Changes, now: Now) -> bool {
+        self.end_subscriptions(changes, now);
+        self.tell_ended(None, changes);
+        self.seat = None;
+        self.retained_until_ms = 0;
+        changes.record = true;
+        true
+    }
+
+    pub(super) fn end_subscriptions(&mut self, changes: &mut Changes, now: Now) {
+        while let Some(last) = self.subscriptions.len().checked_sub(1) {
+            self.end_subscription(last, changes, now);
+        }
+    }
+
+    fn end_subscription(&mut self, place: usize, changes: &mut Changes, now: Now) -> SubscriptionId {
+        let id = self.subscriptions.remove(place).id;
+        let mut told = Vec::new();
+        for number in self.waiting.of_subscription(id) {
+            if let Some(waiting) = self.waiting.remove(number) {
+                changes.usage.messages -= 1;
+                changes.usage.bytes -= waiting.counted_bytes().cast_signed();
+                self.ended.push(number);
+                told.push(waiting.id);
+            }
+        }
+        self.tell_removed(told, changes);
+        for passing in self.ledger.passed(usize::MAX, |p| p.subscription == id) {
+            self.put_out(passing, Fate::GivenUp, changes, now);
+        }
+        if id == RECEIPTS {
+            self.ledger.forsake();
+        }
+        changes.record = true;
+        id
+    }
+
+    fn tell_ended(&self, which: Option<SubscriptionId>, changes: &mut Changes) {
+        if let Some(seat) = self.seat {
+            changes.wake_ups.push((seat, WakeUp::Ended(which)));
+        }
+    }
+}

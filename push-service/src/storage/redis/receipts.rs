@@ -1,0 +1,208 @@
+//! Receipts: what is expected, what becomes of it, and which node has to ask (PR-25).
+//!
+//! A receipt is owed in the receipt subscription's slot and ends in its message's, so no script sees both. Guarantees that
+//! what either side says is as confirmed as a 201 when it is answered (PR-33), and that all of these steps may be repeated
+//! (PR-32). It deliberately does not know who carries outcomes from one side to the other.
+
+use bytes::Bytes;
+use push_protocol::{Coding, Content, UserAgentId};
+use redis::{Cmd, Value, cmd};
+
+use super::Redis;
+use super::answers::{self, unreadable};
+use super::layout::{self, EXPECTED, OWING};
+use super::links::{Bucket, Work};
+use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_STEP};
+use crate::storage::spelling::put_content_header;
+use crate::storage::{Expected, Expecting, Outcome, Overdue, Seat, StorageError, Traced, WakeUp};
+
+impl Redis {
+    pub(super) async fn expect(
+        &self,
+        receipts: UserAgentId,
+        expected: &Expected,
+    ) -> Result<Expecting, StorageError> {
+        let message = [&expected.user_agent.0[..], &expected.nonce.to_be_bytes()].concat();
+        let url = [expected.dialect.to_byte(), expected.sealed_by.0];
+        let mut numbers = Vec::with_capacity(10);
+        numbers.extend(layout::six(expected.within.as_millis() as u64));
+        numbers.extend(expected.limit.to_be_bytes());
+        let args: [&[u8]; 3] = [&message, &url, &numbers];
+        let script = &self.scripts.expect;
+        let answer = self.run_whole(self.confirmed, receipts, script, &args).await?;
+        answers::expecting(&answers::text(answer)?).map_err(unreadable)
+    }
+
+    /// What has to be confirmed is told when it is; else it is told from inside the step, wherever the seat is (PR-13).
+    pub(super) async fn settle(
+        &self,
+        receipts: UserAgentId,
+        outcomes: &[Outcome],
+    ) -> Result<(), StorageError> {
+        let is_told_inside = self.confirmed == Work::Step;
+        let mut numbers = vec![u8::from(is_told_inside)];
+        numbers.extend(layout::six(RECEIPT_KEPT.as_millis() as u64));
+        let packed: Vec<u8> = outcomes.iter().flat_map(pack).collect();
+        let args: [&[u8]; 3] = [&numbers, &receipt_header(), &packed];
+        let script = &self.scripts.settle;
+        let answer = self.run_whole(self.confirmed, receipts, script, &args).await?;
+        let (seat, joined) = answers::settled(&answers::text(answer)?).map_err(unreadable)?;
+        match seat {
+            Some(seat) if joined == 0 => tracing::trace!(session = seat.session, "nothing was expected"),
+            Some(seat) if seat.incarnation == self.incarnation => {
+                self.announce.announce(receipts, seat, WakeUp::ReadAgain);
+            }
+            Some(seat) if !is_told_inside => self.tell_other(receipts, seat).await,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Tells a seat of another node that there is something to read. A hint: it may be lost.
+    async fn tell_other(&self, user_agent: UserAgentId, seat: Seat) {
+        let bucket = layout::bucket_of(user_agent);
+        let mut publish = cmd("SPUBLISH");
+        publish
+            .arg(layout::channel(&self.prefix, bucket, seat.incarnation))
+            .arg(super::wake_ups::read_again(user_agent, seat.session));
+        let _ = self.primaries.pipeline(vec![(bucket, publish)]).await;
+    }
+
+    pub(super) async fn outbox(
+        &self,
+        user_agent: UserAgentId,
+        limit: usize,
+    ) -> Result<Vec<Outcome>, StorageError> {
+        let limit = limit.min(RECEIPT_STEP).to_string();
+        let (script, args) = (&self.scripts.outcomes, [limit.as_bytes()]);
+        let answer = self.run_whole(self.confirmed, user_agent, script, &args).await?;
+        let (outcomes, has_expired) =
+            answers::outcomes(user_agent, &answers::text(answer)?).map_err(unreadable)?;
+        if has_expired {
+            self.due.notice(user_agent);
+        }
+        Ok(outcomes)
+    }
+
+    pub(super) async fn trace_one(
+        &self,
+        user_agent: UserAgentId,
+        nonce: u64,
+    ) -> Result<Traced, StorageError> {
+        let (script, nonce) = (&self.scripts.trace, nonce.to_be_bytes());
+        match self
+            .run_whole(self.confirmed, user_agent, script, &[&nonce])
+            .await?
+        {
+            Value::Nil => Ok(Traced::Nothing),
+            answer => answers::traced(user_agent, &answers::text(answer)?).map_err(unreadable),
+        }
+    }
+
+    /// Looks at every bucket: nothing there costs Redis a microsecond. By this node's clock, because it is only said whom
+    /// to ask.
+    pub(super) async fn all_owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+        let mut owing = Vec::new();
+        for (_, members) in self.due_by(OWING, limit).await? {
+            for member in members {
+                owing.push(answers::spelled(&member).map_err(unreadable)?);
+            }
+        }
+        owing.truncate(limit);
+        Ok(owing)
+    }
+
+    /// Looks at every bucket, and leases what is found: that is for a step to decide, by Redis's clock.
+    pub(super) async fn all_overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
+        let mut overdue = Vec::new();
+        for (bucket, _) in self.due_by(EXPECTED, 1).await? {
+            while overdue.len() < limit {
+                let most = (limit - overdue.len()).min(RECEIPT_STEP);
+                let leased = self.lease(bucket, most).await?;
+                overdue.extend_from_slice(&leased);
+                if leased.len() < most {
+                    break;
+                }
+            }
+        }
+        Ok(overdue)
+    }
+
+    async fn lease(&self, bucket: Bucket, most: usize) -> Result<Vec<Overdue>, StorageError> {
+        let (mark, deadlines) = (
+            layout::mark(&self.prefix, bucket),
+            layout::of_bucket(&self.prefix, bucket, EXPECTED),
+        );
+        let now = self.clock.as_ref().map(|clock| clock.now_us().to_string());
+        let (most, lease_ms) = (most.to_string(), RECEIPT_LEASE.as_millis().to_string());
+        let args = [now.as_deref().unwrap_or_default(), &most, &lease_ms].map(str::as_bytes);
+        let keys = [mark.as_bytes(), deadlines.as_bytes()];
+        let script = &self.scripts.overdue;
+        let answer = self
+            .primaries
+            .run(Work::Step, bucket, script, &keys, &args)
+            .await?;
+        let mut overdue = Vec::new();
+        for value in answers::list(answer)?.unwrap_or_default() {
+            overdue.push(answers::overdue(&answers::text(value)?).map_err(unreadable)?);
+        }
+        Ok(overdue)
+    }
+
+    /// What is due of each bucket's sorted set of that name, at most `limit` members of one; buckets without any are left
+    /// out. A primary in trouble does not keep what the others have.
+    async fn due_by(&self, name: &str, limit: usize) -> Result<Vec<(Bucket, Vec<Vec<u8>>)>, StorageError> {
+        let now_ms = self.now_ms().to_string();
+        let look = |bucket| (bucket, due(&self.prefix, bucket, name, &now_ms, limit));
+        let answers = self.primaries.pipeline(Bucket::all().map(look).collect()).await;
+        let (mut found, mut trouble) = (Vec::new(), None);
+        for (bucket, answer) in Bucket::all().zip(answers) {
+            match answer {
+                Ok(answer) => {
+                    let members = answers::list(answer)?.unwrap_or_default();
+                    let members = members
+                        .into_iter()
+                        .map(answers::text)
+                        .collect::<Result<Vec<_>, _>>()?;
+                    if !members.is_empty() {
+                        found.push((bucket, members));
+                    }
+                }
+                Err(error) => trouble = Some(error),
+            }
+        }
+        match trouble {
+            Some(error) if found.is_empty() => Err(error),
+            _ => Ok(found),
+        }
+    }
+}
+
+fn due(prefix: &str, bucket: Bucket, name: &str, now_ms: &str, limit: usize) -> Cmd {
+    let mut look = cmd("ZRANGEBYSCORE");
+    look.arg(layout::of_bucket(prefix, bucket, name))
+        .arg("-inf")
+        .arg(now_ms)
+        .arg("LIMIT")
+        .arg(0)
+        .arg(limit);
+    look
+}
+
+/// As the settle script takes it.
+fn pack(outcome: &Outcome) -> Vec<u8> {
+    let id = outcome.id.to_bytes();
+    [&outcome.user_agent.0[..], &id, &[outcome.fate.to_byte()]].concat()
+}
+
+/// What stands before a receipt's body.
+fn receipt_header() -> Vec<u8> {
+    let mut header = Vec::new();
+    let content = Content {
+        coding: Coding::Absent,
+        media_type: None,
+        body: Bytes::new(),
+    };
+    put_content_header(&mut header, &content);
+    header
+}

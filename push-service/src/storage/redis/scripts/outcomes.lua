@@ -1,0 +1,23 @@
+-- What waits in the outbox, in the order of acceptance. What has expired is given up first.
+--
+-- ARGV: 3 how many at most.
+-- Answers whether something expired, and the outcomes, each receipt subscription, number, nonce, fate.
+local limit = tonumber(ARGV[3])
+
+local why = open(redis.call('HGET', RECORD, 'm'))
+if why and why ~= UNKNOWN then
+    return redis.error_reply(why)
+end
+local expired = give_up_expired(STEP)
+local found = {}
+local nonces = redis.call('ZRANGEBYSCORE', DUES, '-inf', '(0', 'LIMIT', 0, limit)
+if #nonces > 0 then
+    for at, owed in ipairs(redis.call('HMGET', OUTBOX, unpack(nonces))) do
+        if owed then
+            local number, receipts, _, fate = struct.unpack(OWED, owed)
+            found[#found + 1] = struct.pack('>c16I8c8B', receipts, number, nonces[at], fate)
+        end
+    end
+    write_nothing()
+end
+return string.char(expired > 0 and 1 or 0) .. table.concat(found)

@@ -1,0 +1,30 @@
+-- Puts a message behind all others, numbered; answers its number. `entry` is as in the index.
+local function admit(entry, topic, urgency, size, expires, ttl_ms, value)
+    last = math.max(last + 1, now_us, EPOCH + 1)
+    local field = struct.pack('>I8', last)
+    if earliest == 0 or expires < earliest then
+        earliest = expires
+    end
+    messages, bytes = messages + 1, bytes + size + OVERHEAD
+
+    local is_sole = messages == 1 and topic == ''
+    if is_sole then
+        redis.call('HSET', BODIES, field, value, SOLE, string.char(urgency) .. field .. entry)
+    else
+        redis.call('HSET', BODIES, field, value)
+        if topic ~= '' then
+            redis.call('HSET', BODIES, 't' .. entry:sub(9, 16) .. topic, field)
+        end
+        redis.call('ZADD', INDEX, urgency * LANE + (last - EPOCH), entry)
+    end
+    if expires + 60000 > kept then
+        -- At least a minute behind the last expiry, in which a sweep tells the seat of it; and some way ahead, so that the
+        -- next messages needn't move it.
+        kept = expires + math.max(120000, math.floor(ttl_ms / 8))
+        redis.call('PEXPIRE', BODIES, kept - now_ms)
+        if not is_sole then
+            redis.call('PEXPIRE', INDEX, kept - now_ms)
+        end
+    end
+    return last
+end

@@ -1,0 +1,17 @@
+-- Takes the record away, with all that waits and is expected. What waits is given up in bounded steps: the rest is left to
+-- sweeps, and at the latest to its expiry.
+local function forget()
+    redis.call('UNLINK', RECORD, INDEX, BODIES, EXPECTED)
+    give_up_waiting(0, '+inf', STEP)
+end
+
+-- Gives up what was passed on for a subscription that has ended: few, and no sweep meets them.
+local function give_up_passing(id)
+    local nonces = redis.call('ZRANGEBYSCORE', DUES, MARKER, '+inf', 'LIMIT', 0, STEP)
+    for _, nonce in ipairs(nonces) do
+        local owed = redis.call('HGET', OUTBOX, nonce)
+        if owed and owed:sub(25, 32) == id then
+            owe(nonce, GIVEN_UP)
+        end
+    end
+end

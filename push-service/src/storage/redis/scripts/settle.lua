@@ -1,0 +1,46 @@
+-- Turns what is owed into receipts: for each outcome that is expected, a message whose body says it.
+--
+-- ARGV: 3 packed: whether to tell another node's seat, for how long in ms a receipt waits, 4 the header of a body, 5
+-- outcomes, each user agent, id and fate.
+-- Answers the seat, how many joined the queue.
+local OUTCOME, OUTCOME_BYTES, ZEROS, NORMAL = '>c16c8c8B', 33, string.rep('\0', 8), 2
+local tells, kept_ms = struct.unpack('>BI6', ARGV[3])
+local header, outcomes = ARGV[4], ARGV[5]
+
+local found = redis.call('HMGET', RECORD, 'm', SUBSCRIBED)
+local why = open(found[1])
+if why and why ~= UNKNOWN then
+    return redis.error_reply(why)
+end
+if why or not found[2] then
+    -- Nobody is left who could be told.
+    return NOBODY .. struct.pack('>I4', 0)
+end
+local joined = 0
+for at = 1, #outcomes, OUTCOME_BYTES do
+    local user_agent, number, nonce, fate = struct.unpack(OUTCOME, outcomes, at)
+    local message = user_agent .. nonce
+    local expected = redis.call('HGET', EXPECTED, message)
+    if expected then
+        local url = expected:sub(1, 2)
+        redis.call('HDEL', EXPECTED, message)
+        redis.call('ZREM', DEADLINES, RECORD:sub(-32) .. message)
+        if fate ~= REPLACED then
+            index_sole()
+            local body = user_agent .. number .. nonce .. url .. string.char(fate)
+            local expires = now_ms + kept_ms
+            local entry = struct.pack(ENTRY, nonce, ZEROS, #body, expires, url:byte(2))
+            admit(entry, '', NORMAL, #body, expires, kept_ms, header .. body)
+            joined = joined + 1
+        end
+    end
+end
+if joined > 0 then
+    redis.call('HSET', RECORD, 'm', meta())
+    if tells == 1 and is_elsewhere() then
+        tell('A', '')
+    end
+else
+    write_nothing()
+end
+return seat .. struct.pack('>I4', joined)

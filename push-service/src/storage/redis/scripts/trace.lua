@@ -1,0 +1,27 @@
+-- What is known here of a message that a receipt is owed for.
+--
+-- ARGV: 3 its nonce.
+-- Answers nothing; W: it waits; or receipt subscription, number, nonce, fate.
+local nonce = ARGV[3]
+
+local why = open(redis.call('HGET', RECORD, 'm'))
+if why and why ~= UNKNOWN then
+    return redis.error_reply(why)
+end
+local owed = redis.call('HGET', OUTBOX, nonce)
+if not owed then
+    write_nothing()
+    return false
+end
+local _, _, sub, fate, expires = struct.unpack(OWED, owed)
+if fate == WAITING then
+    if expires > now_ms and not why and redis.call('HEXISTS', RECORD, 's' .. sub) == 1 then
+        return 'W'
+    end
+    owe(nonce, GIVEN_UP)
+    owed = redis.call('HGET', OUTBOX, nonce)
+end
+write_nothing()
+local number, receipts
+number, receipts, sub, fate = struct.unpack(OWED, owed)
+return struct.pack('>c16I8c8B', receipts, number, nonce, fate)
