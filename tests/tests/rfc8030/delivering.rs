@@ -62,10 +62,10 @@ pub(crate) async fn content_comes_as_it_was_sent(storage: Storage) {
         .header("crypto-key", &crypto_key);
     let rows: [(Push, &[(&str, &str)], Vec<u8>); 4] = [
         (
-            Push::new(&made.push, "text").header("content-type", "application/octet-stream"),
+            Push::new(&made.push, "text").header("content-type", "text/plain"),
             &[
                 ("content-encoding", "aes128gcm"),
-                ("content-type", "application/octet-stream"),
+                ("content-type", "text/plain"),
             ],
             payload::body("text"),
         ),

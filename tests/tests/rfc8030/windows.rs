@@ -10,8 +10,8 @@ use crate::world::{Storage, World};
 /// As long as a message may be, and longer than the windows below.
 const LONG: usize = 4_096;
 
-/// Messages that wait: more than the streams below.
-const MESSAGES: usize = 20;
+/// Messages that wait: more than the streams below, and fewer than a channel brings without an acknowledgement.
+const MESSAGES: usize = 12;
 
 /// R30-H2-2, PR-19: who takes one stream, or two, is never promised more at a time, and gets everything all the same. The
 /// library that reads here drops the connection of a service that promises too much.
