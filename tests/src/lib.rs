@@ -9,6 +9,7 @@
 //! - [`settings`], [`node`]: a service process with a configuration and a data directory of its own; killed, stopped,
 //!   started again; its [`log`] in hand when a test fails. [`certificate`] is what it shows over TLS. [`binaries`]: what
 //!   is run.
+//! - [`process`]: what else is run and stays.
 //! - [`redis`]: the servers that nodes may store in, and the ways in which they fail.
 //! - [`door`]: one address of a node, in clear or over TLS, and how to connect to it.
 //! - [`user_agent`]: a user agent on the WebSocket. [`frames`]: the same one layer below, for frames that no library
@@ -37,6 +38,7 @@ pub mod node;
 pub mod nothing_lost;
 pub mod payload;
 pub mod plan;
+pub mod process;
 pub mod redis;
 pub mod settings;
 pub mod user_agent;
