@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use push_protocol::capability::KeyId;
-use push_protocol::{Fate, MessageNumber, PushMessage, UserAgentId};
+use push_protocol::{MessageNumber, PushMessage, UserAgentId};
 
 use super::{
     Changes, Ended, Expectation, FIRST_PLACE, Now, Share, Step, Stored, Subscription, UserAgent, Waiting,
@@ -166,9 +166,7 @@ impl UserAgent {
             return self.finish(imported, changes, now);
         }
         // What ended here is freed first: a message that comes back must not be among it.
-        for number in std::mem::take(&mut self.ended) {
-            self.part_with(number, Fate::GivenUp, &mut changes);
-        }
+        self.free(usize::MAX, &mut changes, now);
         for arriving in &part.subscriptions {
             let same = |s: &&Subscription| s.id == arriving.id || s.name == arriving.name;
             match self.subscriptions.iter().find(same) {

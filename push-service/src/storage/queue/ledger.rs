@@ -6,6 +6,7 @@
 //!
 //! What is no message is kept under a *place*: a number above those of all messages. So storages may keep it among them.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use push_protocol::capability::{Dialect, KeyId};
@@ -188,10 +189,11 @@ impl Ledger {
         Some(place)
     }
 
-    /// After a restart storages list it exactly if it has an outbox.
+    /// All was loaded. Storages list it exactly if it has an outbox.
     pub(in crate::storage) fn is_loaded(&mut self) {
         if let Some(books) = &mut self.0 {
             books.listed = !books.outbox.is_empty();
+            books.sort_forsaken();
         }
     }
 
@@ -296,6 +298,7 @@ impl Ledger {
         if let Some(books) = &mut self.0 {
             let expected = books.expected.drain().map(|(_, expectation)| expectation);
             books.forsaken.extend(expected);
+            books.sort_forsaken();
         }
     }
 
@@ -328,6 +331,14 @@ impl Ledger {
 
     fn books(&mut self) -> &mut Books {
         self.0.get_or_insert_default()
+    }
+}
+
+impl Books {
+    /// The first that were expected stand last, where they are freed.
+    fn sort_forsaken(&mut self) {
+        self.forsaken
+            .sort_unstable_by_key(|expected| Reverse(expected.place));
     }
 }
 

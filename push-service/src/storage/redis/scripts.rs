@@ -119,7 +119,7 @@ impl Scripts {
             ),
             import: takes_memory(
                 "import",
-                &[RECORD, INDEX, SOLE, OUTBOX, TAKE_OUT],
+                &[RECORD, INDEX, SOLE, OUTBOX, EXPECTED, TAKE_OUT],
                 include_str!("scripts/import.lua"),
                 always,
             ),

@@ -16,6 +16,11 @@ local MARKER, PASSED, NUMBERED = 2 ^ 50, 2 ^ 52, 2 ^ 53
 -- Whether this step has put an outcome there.
 local owes = false
 
+-- How an entry says that its message ended, or WAITING.
+local function fate_of(owed)
+    return owed:byte(33)
+end
+
 -- Keeps a key for at least so long.
 local function keep(key, ms)
     if redis.call('PTTL', key) < ms then
