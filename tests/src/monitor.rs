@@ -310,9 +310,10 @@ impl Pushed {
         }
     }
 
-    /// Resets its stream: the push is refused, if it has not arrived already.
-    pub fn refuse(self) {
-        drop(self);
+    /// Resets its stream when its response has begun: the push is refused, if it has not arrived already. One that is
+    /// reset still earlier may cost the connection: the service's library takes the stream for one that was never opened.
+    pub async fn refuse(self) {
+        drop(within("the pushed response", self.response).await);
     }
 }
 

@@ -63,10 +63,7 @@ pub(crate) async fn content_comes_as_it_was_sent(storage: Storage) {
     let rows: [(Push, &[(&str, &str)], Vec<u8>); 4] = [
         (
             Push::new(&made.push, "text").header("content-type", "text/plain"),
-            &[
-                ("content-encoding", "aes128gcm"),
-                ("content-type", "text/plain"),
-            ],
+            &[("content-encoding", "aes128gcm"), ("content-type", "text/plain")],
             payload::body("text"),
         ),
         (

@@ -43,7 +43,7 @@ pub(crate) async fn a_refused_push_comes_with_the_next_request(storage: Storage)
     let agent = narrow(&world).await;
     let mut monitor = agent.monitor(&made.subscription).await;
     // Its window takes less than the body, so it is under way still.
-    monitor.promise().await.refuse();
+    monitor.promise().await.refuse().await;
     for text in &texts[1..] {
         let message = monitor.message().await;
         assert_eq!(message.answer.body, payload::body_of(text, LONG));
