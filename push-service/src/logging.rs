@@ -13,8 +13,9 @@ use tracing_subscriber::filter::ParseError;
 /// only variables that the service reads.
 const VARIABLES: [&str; 2] = ["PUSH_SERVICE_LOG", "RUST_LOG"];
 
-/// What is logged when nobody says.
-const DEFAULT_FILTER: &str = "info";
+/// What is logged when nobody says. Not the warnings of the HTTP/2 library: a peer could write as many of them as it has
+/// frames to send, and what comes of them is counted.
+const DEFAULT_FILTER: &str = "info,h2=error";
 
 /// A filter that cannot be read.
 #[derive(Debug)]

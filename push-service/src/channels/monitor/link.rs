@@ -7,6 +7,7 @@
 //! Knows neither messages nor sessions. The connection's task and the monitors' tasks meet here, and wake each other.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -23,6 +24,8 @@ pub struct PushLink {
     state: Mutex<State>,
     /// Whoever polls the connection.
     connection: AtomicWaker,
+    /// Messages brought that the connection has not counted yet.
+    brought: AtomicU32,
 }
 
 #[derive(Default)]
@@ -85,6 +88,11 @@ impl PushLink {
         }
     }
 
+    /// How many messages were pushed since this was asked last.
+    pub fn take_brought(&self) -> u32 {
+        self.brought.swap(0, Ordering::Relaxed)
+    }
+
     /// Whether the connection is to say GOAWAY.
     pub fn is_leaving(&self) -> bool {
         self.lock().leaving
@@ -143,6 +151,7 @@ impl PushLink {
             return None;
         }
         state.taken += 1;
+        self.brought.fetch_add(1, Ordering::Relaxed);
         Some(Place(Arc::clone(self)))
     }
 
@@ -234,7 +243,10 @@ mod tests {
         let link = link(1);
         let before = link.polling(Waker::noop());
         let asked = link.ask();
-        assert!(!link.polled(1, before, true), "asked while the connection was polled");
+        assert!(
+            !link.polled(1, before, true),
+            "asked while the connection was polled"
+        );
         let before = link.polling(Waker::noop());
         assert!(!link.polled(1, before, false), "something is held back");
         assert!(link.polled(1, before, true));
@@ -244,6 +256,9 @@ mod tests {
         assert!(link.confirmed() < asked);
         link.ponged();
         assert!(link.confirmed() >= asked && link.confirmed() < later);
-        assert!(link.polled(1, before, true), "the next goes out for what was asked since");
+        assert!(
+            link.polled(1, before, true),
+            "the next goes out for what was asked since"
+        );
     }
 }

@@ -433,7 +433,8 @@ impl MonitorTask {
 
     /// Whether what is owed to the monitors of a closed session is done.
     fn is_through(&self) -> bool {
-        let is_looked_for = self.checking.is_some() || self.monitors.iter().any(|monitor| !monitor.is_checked);
+        let is_looked_for =
+            self.checking.is_some() || self.monitors.iter().any(|monitor| !monitor.is_checked);
         self.is_written() && !(is_looked_for && self.is_attached)
     }
 
