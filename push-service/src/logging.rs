@@ -71,11 +71,11 @@ fn filter(variable: impl Fn(&str) -> Option<String>) -> Result<EnvFilter, Loggin
 mod tests {
     use super::*;
 
-    /// Our own variable comes before the general one; without any the level is info.
+    /// Our own variable comes before the general one; without any the level is info, and what peers make h2 say is not logged.
     #[test]
     fn the_filter_comes_from_the_first_variable_that_is_set() {
         let rows = [
-            (None, None, "info"),
+            (None, None, "h2=error,info"),
             (None, Some("warn"), "warn"),
             (Some("debug"), Some("warn"), "debug"),
             (Some(""), Some("warn"), "warn"),

@@ -29,14 +29,13 @@ pub(super) mod flag {
 /// Error codes (RFC 9113 §7).
 pub(super) const ENHANCE_YOUR_CALM: u32 = 0xb;
 
-/// The field block of `GET http://x/`.
-pub(super) const GET: &[u8] = b"\x82\x86\x84\x41\x01x";
+/// The field block of `GET http://x/`. Leaves the table of fields as it is.
+pub(super) const GET: &[u8] = b"\x82\x86\x84\x01\x01x";
 
 /// A frame.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) kind: u8,
-    pub(super) flags: u8,
     pub(super) stream: u32,
     pub(super) payload: Vec<u8>,
 }
@@ -132,12 +131,11 @@ impl RawPeer {
 async fn read(heard: &mut OwnedReadHalf) -> Option<Frame> {
     let mut head = [0; 9];
     heard.read_exact(&mut head).await.ok()?;
-    let [high, middle, low, kind, flags, a, b, c, d] = head;
+    let [high, middle, low, kind, _flags, a, b, c, d] = head;
     let mut payload = vec![0; u32::from_be_bytes([0, high, middle, low]) as usize];
     heard.read_exact(&mut payload).await.ok()?;
     Some(Frame {
         kind,
-        flags,
         stream: u32::from_be_bytes([a, b, c, d]),
         payload,
     })
