@@ -12,7 +12,7 @@
 //! - [`redis`]: the servers that nodes may store in, and the ways in which they fail.
 //! - [`door`]: one address of a node, in clear or over TLS, and how to connect to it.
 //! - [`user_agent`]: a user agent on the WebSocket. [`frames`]: the same one layer below, for frames that no library
-//!   would send. [`listener`]: the user agent's command, a process as well.
+//!   would send, and [`raw_http2`]: the same for HTTP/2. [`listener`]: the user agent's command, a process as well.
 //! - [`application_server`]: a sender of push messages; [`vapid`]: how it signs; [`payload`]: what it sends.
 //! - [`nothing_lost`]: the whole system while the service is killed, [`agent_killed`] while the user agent is, and the
 //!   books that show whether anything was lost. [`plan`], [`chance`]: how often, and by which random choices.
@@ -33,6 +33,7 @@ pub mod node;
 pub mod nothing_lost;
 pub mod payload;
 pub mod plan;
+pub mod raw_http2;
 pub mod redis;
 pub mod settings;
 pub mod user_agent;
