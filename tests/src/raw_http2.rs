@@ -83,7 +83,7 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
     bytes.extend([kind, flags]);
     bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
+    bytes.extend_from_slice(payload);
     bytes
 }
 
@@ -123,5 +123,5 @@ fn text(block: &mut Vec<u8>, text: &str) {
             block.push(rest as u8);
         }
     }
-    block.extend(text.as_bytes());
+    block.extend_from_slice(text.as_bytes());
 }

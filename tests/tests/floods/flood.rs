@@ -98,7 +98,7 @@ pub(crate) const FLOODS: &[Flood] = &[
         settings: Vec::new,
         portion: |aim, n| match n {
             0 => frame(kind::HEADERS, 0, 1, &request("GET", &aim.push, &[])),
-            _ => frame(kind::CONTINUATION, 0, 1, &request("", "", &[])[..0]).repeat(500),
+            _ => frame(kind::CONTINUATION, 0, 1, &[]).repeat(500),
         },
         hears: Hears::All,
     },
@@ -173,9 +173,11 @@ fn monitors(n: u32, get: &[u8]) -> Vec<u8> {
 
 /// Something for each of the next `count` streams of a client.
 fn streams(n: u32, count: u32, each: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
-    (n * count..(n + 1) * count)
-        .flat_map(|nth| each(2 * nth + 1))
-        .collect()
+    let mut bytes = Vec::new();
+    for nth in n * count..(n + 1) * count {
+        bytes.extend_from_slice(&each(2 * nth + 1));
+    }
+    bytes
 }
 
 /// A request without a body.
