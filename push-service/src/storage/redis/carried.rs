@@ -118,7 +118,8 @@ struct Owed {
 impl Outbox {
     pub(super) fn read(user_agent: UserAgentId, pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Self, Unreadable> {
         let mut entries = HashMap::with_capacity(pairs.len());
-        for (nonce, value) in pairs {
+        // A last number stands among them.
+        for (nonce, value) in pairs.into_iter().filter(|(nonce, _)| nonce.len() == 8) {
             let mut fields = Fields(&value);
             let number = MessageNumber(fields.number()?);
             let receipts = UserAgentId(fields.array()?);
