@@ -44,7 +44,9 @@ pub(super) fn list(value: Value) -> Result<Option<Vec<Value>>, StorageError> {
 }
 
 /// Fields and values of a hash.
-pub(super) fn pairs(value: Value) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+pub(super) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+pub(super) fn pairs(value: Value) -> Result<Pairs, StorageError> {
     match value {
         Value::Map(pairs) => {
             let both = |(field, value)| Ok((text(field)?, text(value)?));
