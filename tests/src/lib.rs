@@ -9,10 +9,13 @@
 //! - [`settings`], [`node`]: a service process with a configuration and a data directory of its own; killed, stopped,
 //!   started again; its [`log`] in hand when a test fails. [`certificate`] is what it shows over TLS. [`acme_server`]: who
 //!   issues another. [`binaries`]: what is run.
+//! - [`process`]: what else is run and stays.
 //! - [`redis`]: the servers that nodes may store in, and the ways in which they fail.
 //! - [`door`]: one address of a node, in clear or over TLS, and how to connect to it.
 //! - [`user_agent`]: a user agent on the WebSocket. [`frames`]: the same one layer below, for frames that no library
 //!   would send. [`listener`]: the user agent's command, a process as well.
+//! - [`monitor`]: who monitors by HTTP/2 server push, user agent or application server; [`events`]: the same by
+//!   Server-Sent Events.
 //! - [`application_server`]: a sender of push messages; [`vapid`]: how it signs; [`payload`]: what it sends.
 //! - [`nothing_lost`]: the whole system while the service is killed, [`agent_killed`] while the user agent is, and the
 //!   books that show whether anything was lost. [`plan`], [`chance`]: how often, and by which random choices.
@@ -27,13 +30,16 @@ pub mod binaries;
 pub mod certificate;
 pub mod chance;
 pub mod door;
+pub mod events;
 pub mod frames;
 pub mod listener;
 pub mod log;
+pub mod monitor;
 pub mod node;
 pub mod nothing_lost;
 pub mod payload;
 pub mod plan;
+pub mod process;
 pub mod redis;
 pub mod settings;
 pub mod user_agent;

@@ -23,7 +23,6 @@ pub mod program;
 pub mod sentinels;
 pub mod server;
 
-mod process;
 #[cfg(test)]
 mod tests;
 

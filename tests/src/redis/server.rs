@@ -15,11 +15,11 @@ use tempfile::TempDir;
 
 use super::configuration::Configuration;
 use super::connection::{Connection, Reply};
-use super::process::Process;
 use super::program::Program;
 use super::until;
 use crate::certificate::Certificate;
 use crate::log::Log;
+use crate::process::Process;
 use crate::settings::own_address;
 use crate::{PATIENCE, binaries, within};
 

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use http::Response;
+use push_protocol::UserAgentId;
 use push_protocol::session::{Interest, Moment};
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,6 +33,7 @@ use self::outlet::Outlet;
 use self::push::Pushes;
 use self::task::MonitorTask;
 use super::Channels;
+use crate::broker::Goods;
 use crate::defaults::EVENTS_BUFFERED;
 use crate::resources::{Form, Monitoring};
 
@@ -55,6 +57,8 @@ pub struct EventStream {
     pub head: Response<()>,
     /// What follows, piece by piece; its end is the end.
     pub pieces: mpsc::Receiver<Bytes>,
+    /// Fails when the monitoring is over, also while its last pieces are still to be taken.
+    pub over: oneshot::Receiver<std::convert::Infallible>,
 }
 
 impl Channels {
@@ -86,14 +90,18 @@ impl Channels {
             Form::Events { last } => last,
             Form::Push => None,
         };
-        let (request, _over) = oneshot::channel();
+        let (request, over) = oneshot::channel();
         let (begun, begins) = oneshot::channel();
         let (pieces, taken) = mpsc::channel(EVENTS_BUFFERED);
         let events = Events::new(begun, pieces, last, monitoring.is_cross_origin);
         let monitor = self.monitor(monitoring, Outlet::Events(Box::new(events)), request);
         self.begin(monitoring, monitor, link);
         let head = begins.await.unwrap_or_else(|_| Err(end::trouble()))?;
-        Ok(EventStream { head, pieces: taken })
+        Ok(EventStream {
+            head,
+            pieces: taken,
+            over,
+        })
     }
 
     fn monitor(
@@ -113,11 +121,22 @@ impl Channels {
         }
     }
 
+    fn begin(self: &Arc<Self>, monitoring: &Monitoring, monitor: Monitor, link: Option<&Arc<PushLink>>) {
+        let once = monitoring.wait.is_some_and(|wait| wait.is_zero());
+        let (user_agent, goods) = (monitoring.monitored.user_agent, monitoring.monitored.goods);
+        self.enter(user_agent, goods, monitor, link, once);
+    }
+
     /// Puts a monitor to its session. One that asks once gets a session of its own, and so does one whose connection has
     /// no other.
-    fn begin(self: &Arc<Self>, monitoring: &Monitoring, monitor: Monitor, link: Option<&Arc<PushLink>>) {
-        let user_agent = monitoring.monitored.user_agent;
-        let once = monitoring.wait.is_some_and(|wait| wait.is_zero());
+    fn enter(
+        self: &Arc<Self>,
+        user_agent: UserAgentId,
+        goods: Goods,
+        monitor: Monitor,
+        link: Option<&Arc<PushLink>>,
+        once: bool,
+    ) {
         let (monitor, entering) = match link.filter(|_| !once) {
             None => (monitor, None),
             Some(link) => match link.enter(user_agent, monitor) {
@@ -128,7 +147,7 @@ impl Channels {
         let task = MonitorTask::new(
             Arc::clone(self),
             user_agent,
-            monitoring.monitored.goods,
+            goods,
             monitor,
             entering,
             link.cloned(),

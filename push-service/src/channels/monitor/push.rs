@@ -155,7 +155,11 @@ impl Pushes {
         let body = message.content.body.clone();
         // R30-MON-6: in the promised request as well, so that the monitor of a set can tell subscriptions apart.
         let promised = self.promise(message_url, Some(link))?;
-        let stream = respond(promised, StatusCode::OK, fields, body.is_empty())?;
+        let Ok(stream) = respond(promised, StatusCode::OK, fields, body.is_empty()) else {
+            // The peer was faster: it has reset the promised stream, and takes others.
+            self.refused.push(message.id);
+            return Ok(());
+        };
         let mut pushed = Pushed {
             id: message.id,
             stream,
@@ -174,9 +178,13 @@ impl Pushes {
     fn push_receipt(&mut self, id: MessageId, url: &str, status: u16, place: Place) -> Result<(), h2::Error> {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::GONE);
         let promised = self.promise(url, None)?;
-        respond(promised, status, HeaderMap::new(), true)?;
-        self.fly(id, place);
-        self.ask();
+        match respond(promised, status, HeaderMap::new(), true) {
+            Ok(_) => {
+                self.fly(id, place);
+                self.ask();
+            }
+            Err(_) => self.refused.push(id),
+        }
         Ok(())
     }
 

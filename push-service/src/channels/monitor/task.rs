@@ -460,25 +460,28 @@ impl MonitorTask {
 
     /// In order: what is asked of storage ends, acknowledgements are flushed (PR-18), the seat is given up if it's still ours.
     fn begin_leave(&mut self) -> BoxFuture<'static, ()> {
-        // Who comes now gets a session of its own.
-        let entering = self.entering.take();
+        // Who comes now gets a session of its own, and so do those who have come while this one ended.
+        let late = latecomers(self.entering.take());
+        let (goods, link) = (self.goods, self.link.take());
         let (attaching, acknowledging) = (self.attaching.take(), self.acknowledging.take());
         let mut messages = std::mem::take(&mut self.acknowledged);
         let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
         let (user_agent, mut has_no_seat) = (self.user_agent, self.has_no_seat);
         Box::pin(async move {
-            refuse_entering(entering, &shared);
             if let Some(attaching) = attaching {
                 has_no_seat |= matches!(attaching.await, Attachment::NotAsked);
             }
             if let Some(acknowledging) = acknowledging {
                 messages.extend(acknowledging.await);
             }
+            if !messages.is_empty() && !has_no_seat {
+                let _ = shared.broker.acknowledge(user_agent, &messages, seat).await;
+            }
+            for monitor in late {
+                shared.enter(user_agent, goods, monitor, link.as_ref(), false);
+            }
             if has_no_seat {
                 return;
-            }
-            if !messages.is_empty() {
-                let _ = shared.broker.acknowledge(user_agent, &messages, seat).await;
             }
             shared.broker.release(user_agent, seat).await;
             shared.registry.seat_given_up(user_agent, seat);
@@ -486,17 +489,13 @@ impl MonitorTask {
     }
 }
 
-/// Those who came while the session was ending come again: they are answered as if it had been displaced.
-fn refuse_entering(entering: Option<mpsc::Receiver<Monitor>>, shared: &Channels) {
-    let Some(mut entering) = entering else { return };
+/// Those who came while the session was ending. Nobody enters behind them.
+fn latecomers(entering: Option<mpsc::Receiver<Monitor>>) -> Vec<Monitor> {
+    let Some(mut entering) = entering else {
+        return Vec::new();
+    };
     entering.close();
-    while let Ok(monitor) = entering.try_recv() {
-        shared
-            .broker
-            .metrics()
-            .channel(monitor.outlet.kind(), Channel::Opened);
-        dismiss(monitor, Finish::Over, shared);
-    }
+    std::iter::from_fn(|| entering.try_recv().ok()).collect()
 }
 
 /// Answers one monitor.

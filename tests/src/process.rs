@@ -1,4 +1,4 @@
-//! A server's process: signalled, waited for, gone with its owner.
+//! A process that stays, such as a server's: signalled, waited for, gone with its owner.
 //!
 //! **Invariant:** a signal reaches this process or nobody: it is named by a file descriptor, which no later process
 //! inherits as it might the number. A thread of its own starts it and waits for it, for two reasons: the kernel ends
@@ -18,7 +18,7 @@ use crate::log::Log;
 
 /// A process that may have ended.
 #[derive(Debug)]
-pub(super) struct Process {
+pub struct Process {
     id: OwnedFd,
     log: Log,
     ended: watch::Receiver<Option<ExitStatus>>,
@@ -27,7 +27,7 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts it; its log is what it writes to standard output and standard error.
-    pub(super) fn start(command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
         let (output, input) = io::pipe().expect("a pipe for the log");
         let log = Log::read(OwnedFd::from(output).into());
         let (news, ended) = watch::channel(None);
@@ -43,12 +43,12 @@ impl Process {
     }
 
     /// What it has said so far.
-    pub(super) fn log(&self) -> &Log {
+    pub fn log(&self) -> &Log {
         &self.log
     }
 
     /// Sends a signal. To a process that has ended it does nothing.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         match pidfd_send_signal(&self.id, signal) {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(error) => panic!("the process can be signalled: {error}"),
@@ -56,12 +56,12 @@ impl Process {
     }
 
     /// Whether it has ended, for any reason.
-    pub(super) fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.ended.borrow().is_some()
     }
 
     /// Waits until it has ended.
-    pub(super) async fn ended(&self) -> ExitStatus {
+    pub async fn ended(&self) -> ExitStatus {
         let mut ended = self.ended.clone();
         let status = ended.wait_for(Option::is_some).await;
         status
