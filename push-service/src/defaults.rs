@@ -266,6 +266,31 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
 /// connection is closed: the bound of the "rapid reset" attack.
 pub const HTTP2_RESET_STREAMS: usize = 64;
 
+/// Frames that an HTTP/2 peer may send without anything coming of them (PING, PRIORITY, WINDOW_UPDATE, RST_STREAM, small
+/// DATA, unknown ones …), before it is told to calm down. Chosen: four for each of [`HTTP2_STREAMS`], which may all be
+/// waiting for their answers at once.
+pub const HTTP2_FRAME_CREDIT: u32 = 1_024;
+
+/// What an answered request, or a message that is brought, adds to that again. Chosen: its own HEADERS, a body in a few
+/// pieces, two WINDOW_UPDATEs and a RST_STREAM; no library sends more.
+pub const HTTP2_FRAMES_PER_ANSWER: u32 = 8;
+
+/// What a second adds. Chosen: many times the PINGs of a nervous peer; and 50 of the cheapest frames cost a microsecond
+/// each.
+pub const HTTP2_FRAMES_PER_SECOND: u32 = 50;
+
+/// What a SETTINGS or GOAWAY frame counts. Chosen: it's applied to every stream of the connection, but a peer sends a few in
+/// its life: the credit is 32 of them.
+pub const HTTP2_COSTLY_FRAME: u32 = 32;
+
+/// DATA below so many bytes counts as a frame of which nothing comes, unless it ends its stream. In bytes. Source: what `h2`
+/// keeps about a piece of a body takes as much.
+pub const HTTP2_SMALL_DATA_BYTES: u32 = 256;
+
+/// Header fields of a request. Chosen: what the HTTP/1.1 side allows; a push has a dozen. A field of one byte takes a
+/// hundred in memory, so that [`HEADER_BYTES`] alone would let a request grow to four times that.
+pub const HEADER_FIELDS: usize = 100;
+
 /// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
 pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 

@@ -13,8 +13,9 @@ use tracing_subscriber::filter::ParseError;
 /// only variables that the service reads.
 const VARIABLES: [&str; 2] = ["PUSH_SERVICE_LOG", "RUST_LOG"];
 
-/// What is logged when nobody says.
-const DEFAULT_FILTER: &str = "info";
+/// What is logged when nobody says. Not the warnings of the HTTP/2 library: a peer could write as many of them as it has
+/// frames to send, and what comes of them is counted.
+const DEFAULT_FILTER: &str = "info,h2=error";
 
 /// A filter that cannot be read.
 #[derive(Debug)]
@@ -70,11 +71,11 @@ fn filter(variable: impl Fn(&str) -> Option<String>) -> Result<EnvFilter, Loggin
 mod tests {
     use super::*;
 
-    /// Our own variable comes before the general one; without any the level is info.
+    /// Our own variable comes before the general one; without any the level is info, and what peers make h2 say is not logged.
     #[test]
     fn the_filter_comes_from_the_first_variable_that_is_set() {
         let rows = [
-            (None, None, "info"),
+            (None, None, "h2=error,info"),
             (None, Some("warn"), "warn"),
             (Some("debug"), Some("warn"), "debug"),
             (Some(""), Some("warn"), "warn"),

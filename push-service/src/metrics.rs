@@ -18,8 +18,8 @@ use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 use crate::storage::{StorageError, Usage};
 use labels::Family;
 pub use labels::{
-    Accepted, Cache, ChannelKind, Closed, Compared, Label, Listener, Nack, Refused, Removed, Resource, Step,
-    Trouble, Undelivered,
+    Accepted, Cache, ChannelKind, Closed, Compared, Cut, Label, Listener, Nack, Refused, Removed, Resource,
+    Step, Trouble, Undelivered,
 };
 
 /// Something that is open for a while.
@@ -54,6 +54,7 @@ pub struct Metrics {
     connections: Family<Listener, IntGauge>,
     connected: Family<Listener, IntCounter>,
     disconnected: Family<Listener, IntCounter>,
+    cut: Family<Cut, IntCounter>,
     channels: Family<ChannelKind, IntGauge>,
     channels_opened: Family<ChannelKind, IntCounter>,
     channels_closed: Family<Closed, IntCounter>,
@@ -150,6 +151,11 @@ impl Metrics {
                 self.connections.of(listener).dec();
             }
         }
+    }
+
+    /// A connection of a public listener was cut off. Counts beside [`Metrics::connection`].
+    pub fn cut(&self, why: Cut) {
+        self.cut.of(why).inc();
     }
 
     /// A channel came or went.

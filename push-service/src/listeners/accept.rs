@@ -14,7 +14,7 @@ use super::permits::Permit;
 use super::stream::{HttpStream, Stream};
 use super::{Context, Listener, Peer, http1, http2, proxy_protocol};
 use crate::defaults::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LONGEST};
-use crate::metrics::{self, Refused};
+use crate::metrics::{self, Cut, Metrics, Refused};
 use crate::tls::Acceptor;
 
 /// Accepts until told to leave.
@@ -106,7 +106,10 @@ impl Connection {
             Ok(Ok(ready)) if ready.http2 => http2::serve(ready.stream, &context).await,
             Ok(Ok(ready)) => http1::serve(ready.stream, ready.peer, ready.permit, &context).await,
             Ok(Err(error)) => tracing::debug!(%error, "a connection ended before its first request"),
-            Err(_elapsed) => tracing::debug!("a connection said too little for too long"),
+            Err(_elapsed) => {
+                context.metrics.cut(Cut::Slow);
+                tracing::debug!("a connection said too little for too long");
+            }
         }
     }
 
@@ -124,10 +127,11 @@ impl Connection {
             }
         }
         let (stream, http2) = match tls {
-            Some(acceptor) => secure(self.socket, opening, acceptor).await?,
+            Some(acceptor) => secure(self.socket, opening, acceptor, &context.metrics).await?,
             None => {
                 let http2 = opening.is_http2(&mut self.socket).await?;
-                let stream = HttpStream::new(Stream::Tcp(self.socket), opening.into_taken().into());
+                let taken = opening.into_taken().into();
+                let stream = HttpStream::new(Stream::Tcp(self.socket), taken, &context.metrics);
                 (stream, http2)
             }
         };
@@ -140,7 +144,12 @@ impl Connection {
     }
 }
 
-async fn secure(socket: TcpStream, opening: Opening, acceptor: &Acceptor) -> io::Result<(HttpStream, bool)> {
+async fn secure(
+    socket: TcpStream,
+    opening: Opening,
+    acceptor: &Acceptor,
+    metrics: &Arc<Metrics>,
+) -> io::Result<(HttpStream, bool)> {
     if !opening.into_taken().is_empty() {
         // It began like a PROXY header and is none, so it is no TLS record either.
         return Err(io::ErrorKind::InvalidData.into());
@@ -148,7 +157,7 @@ async fn secure(socket: TcpStream, opening: Opening, acceptor: &Acceptor) -> io:
     let stream = acceptor.accept(socket).await?;
     let http2 = stream.alpn_protocol() == Some(b"h2");
     Ok((
-        HttpStream::new(Stream::Tls(Box::new(stream)), Default::default()),
+        HttpStream::new(Stream::Tls(Box::new(stream)), Default::default(), metrics),
         http2,
     ))
 }

@@ -11,34 +11,53 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
-use h2::{Ping, PingPong, RecvStream};
+use h2::{Ping, PingPong, Reason, RecvStream};
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::http2_frames::{FrameWatch, Frames};
 use super::stream::{HttpStream, WriteWatch};
 use super::{Context, http2_events};
 use crate::channels::{PushLink, can_push};
 use crate::config::Limits;
 use crate::defaults::{
-    HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_GOODBYE_WITHIN, HTTP2_RESET_STREAMS, HTTP2_STREAM_WINDOW_BYTES,
+    HEADER_FIELDS, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_GOODBYE_WITHIN, HTTP2_RESET_STREAMS,
+    HTTP2_STREAM_WINDOW_BYTES,
 };
-use crate::resources::{Answer, BrokenBody, Form, RequestBody};
+use crate::metrics::{Cut, Refused};
+use crate::resources::{self, Answer, BrokenBody, Form, RequestBody};
 
 /// Serves the connection to its end. Draining, it says GOAWAY twice (R30-LB-3) and finishes the requests under way.
 pub(super) async fn serve(stream: HttpStream, context: &Arc<Context>) {
     let limits = &context.limits;
-    let watch = WriteWatch::default();
-    let stream = stream.watching_writes(watch.clone());
+    let (writes, frames) = (WriteWatch::default(), FrameWatch::new());
+    let stream = stream
+        .watching_writes(writes.clone())
+        .counting_frames(Frames::new(frames.clone(), limits.header_within));
     let handshake = builder(limits).handshake::<_, Bytes>(stream);
     let ended = match timeout(limits.header_within, handshake).await {
-        Ok(Ok(connection)) => Serving::new(connection, watch).run(context).await,
+        Ok(Ok(connection)) => Serving::new(connection, writes, frames).run(context).await,
         Ok(Err(error)) => Err(error),
-        Err(_elapsed) => return,
+        Err(_elapsed) => return context.metrics.cut(Cut::Slow),
     };
     if let Err(error) = ended {
+        if let Some(why) = reason(&error) {
+            context.metrics.cut(why);
+        }
         tracing::debug!(%error, "an HTTP/2 connection ended early");
+    }
+}
+
+/// Why `h2` has cut a connection off, if it was that.
+fn reason(error: &h2::Error) -> Option<Cut> {
+    if !(error.is_go_away() && error.is_library()) {
+        return None;
+    }
+    match error.reason() {
+        Some(Reason::ENHANCE_YOUR_CALM) => Some(Cut::Limit),
+        _ => Some(Cut::Protocol),
     }
 }
 
@@ -61,6 +80,8 @@ struct Serving {
     link: Arc<PushLink>,
     pings: Option<PingPong>,
     writes: WriteWatch,
+    frames: FrameWatch,
+    is_cut: bool,
 }
 
 /// What a connection comes with.
@@ -68,16 +89,20 @@ enum Event {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     /// A monitor has found that the node leaves.
     Leave,
+    /// The peer has to go.
+    Cut(Cut),
     Ended(Result<(), h2::Error>),
 }
 
 impl Serving {
-    fn new(mut connection: Connection<HttpStream, Bytes>, writes: WriteWatch) -> Self {
+    fn new(mut connection: Connection<HttpStream, Bytes>, writes: WriteWatch, frames: FrameWatch) -> Self {
         Self {
             pings: connection.ping_pong(),
             link: PushLink::new(),
             connection,
             writes,
+            frames,
+            is_cut: false,
         }
     }
 
@@ -95,9 +120,20 @@ impl Serving {
                 event = poll_fn(|cx| self.poll(cx, leaving)), if requests.len() < most_requests => match event {
                     Event::Request(request, respond) => {
                         let (context, link) = (Arc::clone(context), Arc::clone(&self.link));
-                        requests.spawn(async move { answer(request, respond, &context, &link).await });
+                        let frames = self.frames.clone();
+                        requests.spawn(async move {
+                            let exchange = Exchange { context: &context, link: &link, frames: &frames };
+                            exchange.answer(request, respond).await;
+                        });
                     }
                     Event::Leave => leaving = true,
+                    Event::Cut(why) => {
+                        context.metrics.cut(why);
+                        self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                        // Ends what is under way: nobody will be answered.
+                        requests = JoinSet::new();
+                        leaving = true;
+                    }
                     Event::Ended(ended) => return ended,
                 },
                 Some(_) = requests.join_next() => {
@@ -123,6 +159,7 @@ impl Serving {
     fn poll(&mut self, cx: &mut TaskContext<'_>, leaving: bool) -> Poll<Event> {
         loop {
             let asked = self.link.polling(cx.waker());
+            self.frames.answered(self.link.take_brought());
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.link
@@ -132,6 +169,10 @@ impl Serving {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Event::Ended(Err(error))),
                 Poll::Ready(None) => return Poll::Ready(Event::Ended(Ok(()))),
                 Poll::Pending => {}
+            }
+            if let Some(why) = self.frames.cut().filter(|_| !self.is_cut) {
+                self.is_cut = true;
+                return Poll::Ready(Event::Cut(why));
             }
             if !leaving && self.link.is_leaving() {
                 return Poll::Ready(Event::Leave);
@@ -166,36 +207,59 @@ impl Drop for Serving {
     }
 }
 
-async fn answer(
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    context: &Context,
-    link: &Arc<PushLink>,
-) {
-    let (head, body) = request.into_parts();
-    let mut body = Http2Body(body);
-    let handlers = &context.handlers;
-    let monitoring = match handlers.resources.answer(&head, &mut body).await {
-        Answer::Whole(response) => return finish(response, head.method == Method::HEAD, respond),
-        Answer::Monitor(monitoring) => monitoring,
-    };
-    match monitoring.form {
-        Form::Push if can_push(&mut respond, link) => {
-            handlers
-                .channels
-                .monitor_by_push(&monitoring, respond, link)
-                .await;
-        }
-        Form::Push => finish(handlers.resources.cannot_push(), false, respond),
-        Form::Events { .. } => match handlers.channels.monitor_by_events(&monitoring, Some(link)).await {
-            Ok(events) => ended(http2_events::send(events, respond).await),
-            Err(response) => finish(response, false, respond),
-        },
-    }
+/// What it takes to answer a request.
+struct Exchange<'a> {
+    context: &'a Context,
+    link: &'a Arc<PushLink>,
+    frames: &'a FrameWatch,
 }
 
-fn finish(response: Response<Bytes>, head_only: bool, respond: SendResponse<Bytes>) {
-    ended(send(response, head_only, respond));
+impl Exchange<'_> {
+    async fn answer(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        let (head, body) = request.into_parts();
+        if head.headers.len() > HEADER_FIELDS {
+            self.context.metrics.refused(Refused::Malformed);
+            let refused = resources::bad_http(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "There are too many header fields.",
+            );
+            return self.finish(refused, false, respond);
+        }
+        let mut body = Http2Body(body);
+        let handlers = &self.context.handlers;
+        let monitoring = match handlers.resources.answer(&head, &mut body).await {
+            Answer::Whole(response) => return self.finish(response, head.method == Method::HEAD, respond),
+            Answer::Monitor(monitoring) => monitoring,
+        };
+        match monitoring.form {
+            Form::Push if can_push(&mut respond, self.link) => {
+                handlers
+                    .channels
+                    .monitor_by_push(&monitoring, respond, self.link)
+                    .await;
+            }
+            Form::Push => self.finish(handlers.resources.cannot_push(), false, respond),
+            Form::Events { .. } => {
+                match handlers
+                    .channels
+                    .monitor_by_events(&monitoring, Some(self.link))
+                    .await
+                {
+                    Ok(events) => ended(http2_events::send(events, respond, self.frames).await),
+                    Err(response) => self.finish(response, false, respond),
+                }
+            }
+        }
+    }
+
+    /// Who has taken its request back gets no answer, and no credit for it.
+    fn finish(&self, response: Response<Bytes>, head_only: bool, respond: SendResponse<Bytes>) {
+        let sent = send(response, head_only, respond);
+        if sent.is_ok() {
+            self.frames.answered(1);
+        }
+        ended(sent);
+    }
 }
 
 fn ended(sent: Result<(), h2::Error>) {

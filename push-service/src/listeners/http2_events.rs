@@ -4,29 +4,63 @@ use std::future::poll_fn;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use h2::SendStream;
 use h2::server::SendResponse;
+use h2::{Reason, SendStream};
 use http::header::DATE;
 use http::{HeaderValue, Response};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
+use super::http2_frames::FrameWatch;
 use crate::channels::EventStream;
+use crate::defaults::CLOSE_WITHIN;
 
 /// Sends what comes until it ends or the peer has gone. Dropping what is left ends the monitoring.
-pub(super) async fn send(mut events: EventStream, mut respond: SendResponse<Bytes>) -> Result<(), h2::Error> {
-    let (mut head, ()) = events.head.into_parts();
+///
+/// A peer that opens no window holds a few pieces, until the monitoring is ended for that reason and
+/// [`CLOSE_WITHIN`] later: then its stream is reset.
+pub(super) async fn send(
+    events: EventStream,
+    mut respond: SendResponse<Bytes>,
+    frames: &FrameWatch,
+) -> Result<(), h2::Error> {
+    let EventStream { head, pieces, over } = events;
+    let (mut head, ()) = head.into_parts();
     if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())) {
         head.headers.insert(DATE, date);
     }
     let mut stream = respond.send_response(Response::from_parts(head, ()), false)?;
+    let sent = tokio::select! {
+        sent = send_pieces(pieces, &mut stream, frames) => Some(sent),
+        () = overdue(over) => None,
+    };
+    sent.unwrap_or_else(|| {
+        stream.send_reset(Reason::CANCEL);
+        Ok(())
+    })
+}
+
+/// Resolves when the monitoring is over, and its end ought to have been taken.
+async fn overdue(over: oneshot::Receiver<std::convert::Infallible>) {
+    let _ = over.await;
+    sleep(CLOSE_WITHIN).await;
+}
+
+async fn send_pieces(
+    mut pieces: mpsc::Receiver<Bytes>,
+    stream: &mut SendStream<Bytes>,
+    frames: &FrameWatch,
+) -> Result<(), h2::Error> {
     loop {
         let piece = tokio::select! {
-            piece = events.pieces.recv() => piece,
+            piece = pieces.recv() => piece,
             _ = poll_fn(|cx| stream.poll_reset(cx)) => return Ok(()),
         };
         let Some(piece) = piece else {
             return stream.send_data(Bytes::new(), true);
         };
-        send_piece(&mut stream, piece).await?;
+        send_piece(stream, piece).await?;
+        frames.answered(1);
     }
 }
 
@@ -35,7 +69,7 @@ async fn send_piece(stream: &mut SendStream<Bytes>, mut piece: Bytes) -> Result<
     stream.reserve_capacity(piece.len());
     while !piece.is_empty() {
         let Some(room) = poll_fn(|cx| stream.poll_capacity(cx)).await else {
-            return Err(h2::Reason::CANCEL.into());
+            return Err(Reason::CANCEL.into());
         };
         let part = piece.split_to(room?.min(piece.len()));
         if !part.is_empty() {

@@ -16,6 +16,7 @@ mod handshake;
 mod http1;
 mod http2;
 mod http2_events;
+mod http2_frames;
 mod opening;
 mod permits;
 mod proxy_protocol;

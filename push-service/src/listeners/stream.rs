@@ -15,7 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use super::http2_frames::Frames;
 use crate::defaults::WRITE_STALL_WITHIN;
+use crate::metrics::{Cut, Metrics};
 use crate::tls::TlsStream;
 
 /// A connection in clear or over TLS.
@@ -92,11 +94,15 @@ pub(super) struct HttpStream {
     stalled: Option<Pin<Box<Sleep>>>,
     /// Tells somebody else whether the peer takes nothing.
     watch: Option<WriteWatch>,
+    /// Counts what comes, if it's HTTP/2.
+    frames: Option<Frames>,
+    is_cut: bool,
+    metrics: Arc<Metrics>,
 }
 
 impl HttpStream {
     /// `first` are the bytes that were already taken from `stream`.
-    pub(super) fn new(stream: Stream, first: Bytes) -> Self {
+    pub(super) fn new(stream: Stream, first: Bytes, metrics: &Arc<Metrics>) -> Self {
         Self {
             stream,
             first,
@@ -105,6 +111,9 @@ impl HttpStream {
             head_due: None,
             stalled: None,
             watch: None,
+            frames: None,
+            is_cut: false,
+            metrics: Arc::clone(metrics),
         }
     }
 
@@ -112,6 +121,14 @@ impl HttpStream {
     pub(super) fn watching_writes(self, watch: WriteWatch) -> Self {
         Self {
             watch: Some(watch),
+            ..self
+        }
+    }
+
+    /// Shows `frames` what comes, and reads no more once they say that the peer has to go.
+    pub(super) fn counting_frames(self, frames: Frames) -> Self {
+        Self {
+            frames: Some(frames),
             ..self
         }
     }
@@ -147,7 +164,15 @@ impl HttpStream {
             .stalled
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(WRITE_STALL_WITHIN)));
         ready!(deadline.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(self.cut_off(Cut::Stalled)))
+    }
+
+    /// Counts the connection's end once, however often its owner tries again before it goes.
+    fn cut_off(&mut self, why: Cut) -> io::Error {
+        if !std::mem::replace(&mut self.is_cut, true) {
+            self.metrics.cut(why);
+        }
+        io::ErrorKind::TimedOut.into()
     }
 }
 
@@ -189,7 +214,10 @@ impl HeadWatch {
 
 impl HttpStream {
     /// Bytes came: of a head, if no request is being answered.
-    fn bytes_came(&mut self) {
+    fn bytes_came(&mut self, bytes: &[u8]) {
+        if let Some(frames) = &mut self.frames {
+            frames.came(bytes);
+        }
         if let Some(watch) = &self.head {
             let turn = watch.turns.load(Ordering::Relaxed);
             self.head_begun = (turn % 2 == 0).then_some(turn);
@@ -198,6 +226,11 @@ impl HttpStream {
 
     /// Nothing came: for as long as that is in the middle of a head, the time runs.
     fn watch_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(frames) = &mut self.frames {
+            // Whoever speaks HTTP/2 is told before it's closed: its task looks after each poll.
+            frames.look_at_time(cx);
+            return Poll::Pending;
+        }
         let Some(watch) = &self.head else {
             return Poll::Pending;
         };
@@ -210,7 +243,7 @@ impl HttpStream {
             .head_due
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(within)));
         ready!(due.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(self.cut_off(Cut::Slow)))
     }
 }
 
@@ -220,18 +253,22 @@ impl AsyncRead for HttpStream {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.frames.as_ref().is_some_and(Frames::is_over) {
+            return Poll::Pending;
+        }
+        let before = into.filled().len();
         if self.first.is_empty() {
             let read = Pin::new(&mut self.stream).poll_read(cx, into);
             if read.is_pending() {
                 return self.watch_head(cx);
             }
-            self.bytes_came();
+            self.bytes_came(&into.filled()[before..]);
             return read;
         }
         let length = self.first.len().min(into.remaining());
         into.put_slice(&self.first[..length]);
         self.first.advance(length);
-        self.bytes_came();
+        self.bytes_came(&into.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }

@@ -171,6 +171,21 @@ labels! {
         Quic = "quic",
     }
 
+    /// Why a connection of a public listener was cut off.
+    Cut "reason" {
+        /// It sent more frames than its requests and messages account for.
+        Excess = "excess",
+        /// It went over a limit of HTTP/2 itself: streams that it reset, broke or opened beyond the limit, field blocks in
+        /// endless pieces, far too large ones, empty DATA.
+        Limit = "limit",
+        /// It broke HTTP/2.
+        Protocol = "protocol",
+        /// It began a head or a frame and did not end it in time.
+        Slow = "slow",
+        /// It took no byte of what was written to it for too long.
+        Stalled = "stalled",
+    }
+
     /// How a user agent is connected.
     ChannelKind "kind" {
         /// WebSocket.

@@ -81,6 +81,11 @@ impl Metrics {
                 "connections_closed_total",
                 "Connections of public listeners that ended",
             ),
+            cut: counters(
+                r,
+                "connections_cut_total",
+                "Connections of public listeners that were cut off",
+            ),
             channels: gauges(r, "channels", "Channels of user agents, open now"),
             channels_opened: counters(r, "channels_opened_total", "Channels of user agents"),
             channels_closed: counters(r, "channels_closed_total", "Channels of user agents that ended"),

@@ -14,6 +14,7 @@ fn every_count_appears_in_the_exposition() {
     metrics.removed(Removed::Evicted, 3);
     metrics.refused(Refused::QueueFull);
     metrics.connection(Listener::Tls, Connection::Opened);
+    metrics.cut(Cut::Excess);
     metrics.subscription_created();
     metrics.subscription_ended();
     metrics.request(Resource::Push, Duration::from_millis(1));
@@ -39,6 +40,8 @@ fn every_count_appears_in_the_exposition() {
         "requests_refused_total{reason=\"queue_full\"} 1",
         "connections{listener=\"tls\"} 1",
         "connections_opened_total{listener=\"tls\"} 1",
+        "connections_cut_total{reason=\"excess\"} 1",
+        "connections_cut_total{reason=\"stalled\"} 0",
         "subscriptions_created_total 1",
         "subscriptions_ended_total 1",
         "delivery_wait_seconds_bucket{le=\"0.0005\"} 1",

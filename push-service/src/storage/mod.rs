@@ -446,7 +446,6 @@ impl std::fmt::Display for StorageError {
 impl std::error::Error for StorageError {}
 
 /// Durable queues and subscriptions. See the module for what every step guarantees.
-#[allow(unused_variables)]
 #[async_trait]
 pub trait Storage: Send + Sync + 'static {
     /// Makes a subscription, or finds the one of that name.
@@ -465,18 +464,14 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Ends one subscription, or all and with them the user agent's record, and says whether anything ended. Its messages
     /// are never delivered again and are freed in bounded steps. The holder of the seat is told.
-    async fn end(&self, user_agent: UserAgentId, ending: Ending) -> Result<bool, StorageError> {
-        Err(StorageError::Unavailable("not here yet".to_owned()))
-    }
+    async fn end(&self, user_agent: UserAgentId, ending: Ending) -> Result<bool, StorageError>;
 
     /// Whether a healthy store knows this subscription of this user agent.
     async fn has_subscription(
         &self,
         user_agent: UserAgentId,
         subscription: SubscriptionId,
-    ) -> Result<bool, StorageError> {
-        Err(StorageError::Unavailable("not here yet".to_owned()))
-    }
+    ) -> Result<bool, StorageError>;
 
     /// Accepts a push message: checks that its subscription is there, its rate, frees the message of its topic and
     /// expired ones, checks the budget and evicts by rule, numbers, stores, and tells the seat, all in one step.
@@ -530,9 +525,7 @@ pub trait Storage: Send + Sync + 'static {
         &self,
         receipts: UserAgentId,
         expected: Expected,
-    ) -> Result<Expecting, StorageError> {
-        Err(StorageError::Unavailable("not here yet".to_owned()))
-    }
+    ) -> Result<Expecting, StorageError>;
 
     /// Turns what is owed into receipts: for each outcome that is expected here, the expectation leaves and, unless its
     /// message was replaced, a message with its [`Receipt`](push_protocol::Receipt) as body joins the queue, all in one step.
@@ -540,42 +533,30 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// Durable when it resolves; the holder of the seat is told then and not before (PR-1). At most
     /// [`RECEIPT_STEP`](crate::defaults::RECEIPT_STEP) outcomes.
-    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
-        Err(StorageError::Unavailable("not here yet".to_owned()))
-    }
+    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError>;
 
     /// The outbox of a user agent, oldest first: what is in it is durable when this resolves. At most `limit`.
     ///
     /// The step that removes a message with [`Enqueue::receipts`] (acknowledge, replace, evict, expire, cancel, end) has put
     /// its outcome there, whole or not at all. Messages of ended subscriptions do so when they are freed.
-    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError> {
-        Err(StorageError::Unavailable("not here yet".to_owned()))
-    }
+    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError>;
 
     /// Takes out of the outbox what was carried over. Need not be durable at once.
     async fn clear_outcomes(
         &self,
         user_agent: UserAgentId,
         messages: &[MessageId],
-    ) -> Result<(), StorageError> {
-        Err(StorageError::Unavailable("not here yet".to_owned()))
-    }
+    ) -> Result<(), StorageError>;
 
     /// User agents whose outbox is not empty, at most `limit`: for what no hint told of.
-    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
-        Err(StorageError::Unavailable("not here yet".to_owned()))
-    }
+    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError>;
 
     /// Receipts that are owed for longer than they were expected to take, at most `limit`. Each is given once in
     /// [`RECEIPT_LEASE`](crate::defaults::RECEIPT_LEASE), so that nodes don't all work on the same ones.
-    async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
-        Err(StorageError::Unavailable("not here yet".to_owned()))
-    }
+    async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError>;
 
     /// What a user agent's side knows of a message (PR-25).
-    async fn trace(&self, user_agent: UserAgentId, nonce: u64) -> Result<Traced, StorageError> {
-        Err(StorageError::Unavailable("not here yet".to_owned()))
-    }
+    async fn trace(&self, user_agent: UserAgentId, nonce: u64) -> Result<Traced, StorageError>;
 
     /// Drops up to `limit` of what is due: expired messages, messages of ended subscriptions, abandoned records. Fewer
     /// than `limit` in all means that nothing more is due. Costs in proportion to what is due, not to

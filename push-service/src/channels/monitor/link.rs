@@ -7,6 +7,7 @@
 //! Knows neither messages nor sessions. The connection's task and the monitors' tasks meet here, and wake each other.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -23,6 +24,8 @@ pub struct PushLink {
     state: Mutex<State>,
     /// Whoever polls the connection.
     connection: AtomicWaker,
+    /// Messages brought that the connection has not counted yet.
+    brought: AtomicU32,
 }
 
 #[derive(Default)]
@@ -85,6 +88,11 @@ impl PushLink {
         }
     }
 
+    /// How many messages were pushed since this was asked last.
+    pub fn take_brought(&self) -> u32 {
+        self.brought.swap(0, Ordering::Relaxed)
+    }
+
     /// Whether the connection is to say GOAWAY.
     pub fn is_leaving(&self) -> bool {
         self.lock().leaving
@@ -143,6 +151,7 @@ impl PushLink {
             return None;
         }
         state.taken += 1;
+        self.brought.fetch_add(1, Ordering::Relaxed);
         Some(Place(Arc::clone(self)))
     }
 

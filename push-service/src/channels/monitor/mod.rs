@@ -57,6 +57,8 @@ pub struct EventStream {
     pub head: Response<()>,
     /// What follows, piece by piece; its end is the end.
     pub pieces: mpsc::Receiver<Bytes>,
+    /// Fails when the monitoring is over, also while its last pieces are still to be taken.
+    pub over: oneshot::Receiver<std::convert::Infallible>,
 }
 
 impl Channels {
@@ -88,14 +90,18 @@ impl Channels {
             Form::Events { last } => last,
             Form::Push => None,
         };
-        let (request, _over) = oneshot::channel();
+        let (request, over) = oneshot::channel();
         let (begun, begins) = oneshot::channel();
         let (pieces, taken) = mpsc::channel(EVENTS_BUFFERED);
         let events = Events::new(begun, pieces, last, monitoring.is_cross_origin);
         let monitor = self.monitor(monitoring, Outlet::Events(Box::new(events)), request);
         self.begin(monitoring, monitor, link);
         let head = begins.await.unwrap_or_else(|_| Err(end::trouble()))?;
-        Ok(EventStream { head, pieces: taken })
+        Ok(EventStream {
+            head,
+            pieces: taken,
+            over,
+        })
     }
 
     fn monitor(

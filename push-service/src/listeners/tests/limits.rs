@@ -36,7 +36,7 @@ async fn one_too_many_is_closed() {
     }
 }
 
-/// A peer that takes no byte of its answers is closed, however many requests it has sent.
+/// A peer that takes no byte of its answers is closed, however many requests it has sent, and the reason counted.
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_read_is_closed() {
     let node = Node::start().await;
@@ -47,4 +47,5 @@ async fn a_peer_that_does_not_read_is_closed() {
             break;
         }
     }
+    assert_eq!(node.cut("stalled"), 1);
 }

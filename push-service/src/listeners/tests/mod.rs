@@ -2,8 +2,11 @@
 
 mod http1;
 mod http2;
+mod http2_floods;
+mod http2_slow;
 mod leaving;
 mod limits;
+mod raw_http2;
 mod rig;
 mod tls;
 mod upgrades;

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::channels::rig::Rig;
 use crate::config::{IpNetwork, Limits};
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies, UpgradedConnection};
+use crate::metrics::Metrics;
 use crate::resources::tests::rig::Service;
 use crate::tls::Acceptor;
 
@@ -22,6 +23,8 @@ pub(super) const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgra
 pub(super) struct Node {
     pub(super) listeners: Listeners,
     pub(super) address: SocketAddr,
+    /// What the listeners count.
+    pub(super) metrics: Arc<Metrics>,
     /// Connections that became channels.
     pub(super) channels: mpsc::UnboundedReceiver<UpgradedConnection>,
     /// The path of a push resource.
@@ -57,10 +60,13 @@ impl Node {
         let address = listener.address().unwrap();
         let proxies = setting.proxies.iter().map(|text| IpNetwork::parse(text).unwrap());
         let proxies = TrustedProxies::new(proxies.collect());
-        let listeners = Listeners::start(vec![listener], handlers, setting.limits, proxies, Arc::default());
+        let metrics: Arc<Metrics> = Arc::default();
+        let counted = Arc::clone(&metrics);
+        let listeners = Listeners::start(vec![listener], handlers, setting.limits, proxies, counted);
         Self {
             listeners,
             address,
+            metrics,
             channels,
             path,
         }
@@ -68,6 +74,14 @@ impl Node {
 
     pub(super) async fn peer(&self) -> Peer {
         Peer(TcpStream::connect(self.address).await.unwrap())
+    }
+
+    /// How many connections were cut off for this reason.
+    pub(super) fn cut(&self, reason: &str) -> u32 {
+        let line = format!("\npush_service_connections_cut_total{{reason=\"{reason}\"}} ");
+        let text = self.metrics.render();
+        let (_, rest) = text.split_once(&line).unwrap();
+        rest.lines().next().unwrap().parse().unwrap()
     }
 
     /// A good push, with its header to be ended by the caller.

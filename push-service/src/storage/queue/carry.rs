@@ -40,14 +40,7 @@ impl Leaving {
         Self {
             is_known,
             has_subscriptions,
-            record: Some(Portable {
-                subscriptions: if is_known {
-                    record.subscriptions
-                } else {
-                    Vec::new()
-                },
-                ..record
-            }),
+            record: Some(if is_known { record } else { bare(record) }),
         }
     }
 
@@ -95,6 +88,16 @@ impl Leaving {
         if let Some(record) = self.record.take() {
             packing.begin(record);
         }
+    }
+}
+
+/// The record of a user agent of which nothing but its outbox can be used elsewhere.
+fn bare(record: Portable) -> Portable {
+    Portable {
+        last: MessageNumber::START,
+        retained_until_ms: 0,
+        subscriptions: Vec::new(),
+        ..record
     }
 }
 

@@ -66,12 +66,27 @@ impl Ended {
 
 /// A message with TTL 0 on its way, which is remembered while its acknowledgement counts (PR-21). Not kept across a
 /// restart.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::storage) struct Passing {
     pub(super) id: MessageId,
     pub(super) subscription: SubscriptionId,
     pub(super) receipts: UserAgentId,
     pub(super) until_ms: u64,
+}
+
+#[cfg(test)]
+impl Passing {
+    pub(in crate::storage) fn some(nonce: u64) -> Self {
+        Self {
+            id: MessageId {
+                number: crate::storage::PASSING_WITH_RECEIPT,
+                nonce,
+            },
+            subscription: SubscriptionId([1; 8]),
+            receipts: UserAgentId([9; 16]),
+            until_ms: u64::MAX,
+        }
+    }
 }
 
 /// A receipt that is owed.
