@@ -215,7 +215,7 @@ impl Listening {
     }
 }
 
-/// nginx as a proxy, configured as `docs/events.md` says and with its files in a directory of its own.
+/// nginx as a proxy: its location is configured as the README says, for WebSockets as well; its files are in a directory of its own.
 struct Nginx {
     _process: Process,
     _directory: TempDir,
@@ -240,8 +240,11 @@ impl Nginx {
                     location / {{
                         proxy_pass http://{node};
                         proxy_http_version 1.1;
-                        proxy_set_header Host $http_host;
-                        proxy_set_header Connection \"\";
+                        proxy_set_header Host $host;
+                        proxy_set_header Upgrade $http_upgrade;
+                        proxy_set_header Connection \"upgrade\";
+                        proxy_set_header X-Forwarded-For $remote_addr;
+                        proxy_read_timeout 15m;
                     }}
                 }}
             }}"
