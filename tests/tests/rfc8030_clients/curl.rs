@@ -215,7 +215,8 @@ impl Listening {
     }
 }
 
-/// nginx as a proxy: its location is configured as the README says, for WebSockets as well; its files are in a directory of its own.
+/// nginx as a proxy: its location is configured as the README says, for WebSockets as well; its files are in a directory of
+/// its own.
 struct Nginx {
     _process: Process,
     _directory: TempDir,
