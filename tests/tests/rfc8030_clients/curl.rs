@@ -47,7 +47,11 @@ async fn through_nginx() {
 async fn lives_a_life(curl: &Curl) {
     let subscribed = curl.post("/subscribe", "", &[]).await;
     assert_eq!(subscribed.status, 201, "{subscribed:?}");
-    let version = if curl.origin.starts_with("https") { "HTTP/2 " } else { "HTTP/1.1 " };
+    let version = if curl.origin.starts_with("https") {
+        "HTTP/2 "
+    } else {
+        "HTTP/1.1 "
+    };
     assert!(subscribed.head.starts_with(version), "{subscribed:?}");
     let (subscription, set) = (subscribed.field("location"), subscribed.link("push:set"));
     let push = subscribed.link("push");
