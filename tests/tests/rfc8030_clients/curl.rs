@@ -195,27 +195,20 @@ impl Shown {
 impl Listening {
     /// The data of the next event, which is of this kind.
     async fn next(&mut self, kind: &str) -> Value {
-        let event = within("an event", async {
-            loop {
-                let text = self.process.log().text();
-                let data: Vec<_> = text
-                    .lines()
-                    .filter_map(|line| line.strip_prefix("data: "))
-                    .collect();
-                if let Some(data) = data.get(self.seen) {
-                    let kinds: Vec<_> = text
-                        .lines()
-                        .filter_map(|line| line.strip_prefix("event: "))
-                        .collect();
-                    assert_eq!(kinds[self.seen], kind, "{text}");
-                    return serde_json::from_str(data).expect("an event's data is JSON");
-                }
-                tokio::task::yield_now().await;
-            }
+        let log = self.process.log();
+        let event = log.wait_until(|lines| {
+            let of = |name: &str| {
+                lines
+                    .iter()
+                    .filter_map(move |line| line.strip_prefix(name))
+                    .nth(self.seen)
+            };
+            Some((of("event: ")?.to_owned(), of("data: ")?.to_owned()))
         });
-        let event = event.await;
+        let event = within("an event", event).await.expect("an event before the end");
+        assert_eq!(event.0, kind, "{}", event.1);
         self.seen += 1;
-        event
+        serde_json::from_str(&event.1).expect("an event's data is JSON")
     }
 }
 

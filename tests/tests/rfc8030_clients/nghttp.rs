@@ -57,11 +57,12 @@ async fn subscribes_and_is_pushed_to(node: &Node) {
     curl.sends(&push, "third", &[]).await;
     let waited = monitor.log().wait_for_line(&["content-length: 5"]);
     within("the first message is pushed", waited).await;
-    let third = async {
-        while monitor.log().text().matches("recv PUSH_PROMISE frame").count() < 3 {
-            tokio::task::yield_now().await;
-        }
-    };
+    let third = monitor.log().wait_until(|lines| {
+        let promises = lines
+            .iter()
+            .filter(|line| line.contains("recv PUSH_PROMISE frame"));
+        (promises.count() == 3).then_some(())
+    });
     within("all three are promised", third).await;
     let said = monitor.log().text();
     for (at, _) in said.match_indices(") :path: /message/") {

@@ -1,6 +1,5 @@
 //! A user agent by h2 and http_ece, to which pywebpush sends: both ends are somebody else's.
 
-use std::collections::VecDeque;
 use std::path::Path;
 
 use push_tests::binaries;
@@ -80,17 +79,10 @@ impl UserAgent {
 
     /// Its next line.
     async fn says(&mut self) -> Value {
-        let line = within("the script says something", async {
-            loop {
-                let text = self.process.log().text();
-                let mut unread: VecDeque<_> = text.lines().skip(self.read).collect();
-                if let Some(line) = unread.pop_front() {
-                    return line.to_owned();
-                }
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        let log = self.process.log();
+        let line = log.wait_until(|lines| lines.get(self.read).cloned());
+        let line = within("the script says something", line).await;
+        let line = line.expect("the script goes on");
         self.read += 1;
         serde_json::from_str(&line)
             .unwrap_or_else(|_| panic!("the script failed:\n{}", self.process.log().text()))
