@@ -30,6 +30,7 @@ STEPS=(
     "simulation    both ends of the protocol against each other, 10,000 seeds"
     "black-box     the real binary over its sockets"
     "acme          certificates that a real ACME server issues, by both challenges, and their renewal"
+    "rfc8030       RFC 8030 whole on every storage, and by nghttp, Python's h2, curl, nginx"
     "cluster       three nodes on a Redis Cluster: any node will do"
     "memory        5,000 idle sessions stay within their budget"
     "storm         1,000 user agents come back at once, to two nodes on one Redis"
@@ -91,6 +92,19 @@ step_acme() {
     install_caddy
     build_binaries
     cargo test --package push-tests --test acme --quiet
+}
+
+step_rfc8030() {
+    install_redis
+    install_python
+    command -v nghttp >/dev/null || apt_install nghttp2-client
+    command -v curl >/dev/null || apt_install curl
+    # Programs for administrators are not in everybody's path.
+    PATH=$PATH:/usr/sbin
+    command -v nginx >/dev/null || apt_install nginx-light
+    build_binaries
+    cargo test --package push-tests --test rfc8030 --quiet
+    PYTHON=$venv/bin/python cargo test --package push-tests --test rfc8030_clients --quiet
 }
 
 step_cluster() {

@@ -18,6 +18,11 @@ pub fn user_agent_client() -> &'static Path {
     BINARY.get_or_init(|| named_or_built("USER_AGENT_CLIENT_BIN", "user-agent-client"))
 }
 
+/// A program of this machine, which ends with the test.
+pub fn program(name: &str) -> Command {
+    command(Path::new(name), None)
+}
+
 /// The command that becomes this binary: `setpriv` makes the kernel end it when the test ends in any way. A directory can
 /// be put on a disk of so many bytes, which vanishes with the process.
 pub(crate) fn command(binary: &Path, disk: Option<(&Path, u64)>) -> Command {

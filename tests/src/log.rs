@@ -74,7 +74,8 @@ impl Log {
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }
 
-    async fn wait_until<T>(&self, found: impl Fn(&[String]) -> Option<T>) -> Option<T> {
+    /// Waits until something is found in the lines so far; `None` when the process ended before.
+    pub async fn wait_until<T>(&self, found: impl Fn(&[String]) -> Option<T>) -> Option<T> {
         let mut ended = self.ended.clone();
         loop {
             let over = *ended.borrow_and_update();

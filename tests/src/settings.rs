@@ -63,6 +63,14 @@ impl Settings {
         self.set("listen.tls", any_port)
     }
 
+    /// Listens over TLS only, with a certificate that the service makes for itself and nobody trusts.
+    pub fn self_signed(self) -> Self {
+        let any_port = json!([format!("{}:0", self.address)]);
+        self.set("listen.http", json!([]))
+            .set("listen.tls", any_port)
+            .set("tls.self_signed", true)
+    }
+
     /// Sets an environment variable of the process.
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use push_tests::application_server::Push;
-use push_tests::monitor::Message;
+use push_tests::monitor::{Fields, Message};
 use push_tests::payload;
 use push_tests::vapid::Signer;
 
@@ -60,7 +60,7 @@ pub(crate) async fn content_comes_as_it_was_sent(storage: Storage) {
         .header("content-encoding", "aesgcm")
         .header("encryption", "keyid=p256dh;salt=AAAAAAAAAAAAAAAAAAAAAA")
         .header("crypto-key", &crypto_key);
-    let rows: [(Push, &[(&str, &str)], Vec<u8>); 4] = [
+    let rows: [(Push, Fields<'_>, Vec<u8>); 4] = [
         (
             Push::new(&made.push, "text").header("content-type", "text/plain"),
             &[("content-encoding", "aes128gcm"), ("content-type", "text/plain")],

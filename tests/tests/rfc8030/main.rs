@@ -13,12 +13,14 @@
 //! - [`waiting`]: times to live and topics (§5.2, §5.4).
 //! - [`acknowledging`], [`receipts`]: DELETE, and what the sender hears of it (§5.1, §6.2, §6.3).
 //! - [`ending`]: what becomes of the rest when something ends (§7.3).
+//! - [`leaving`]: what becomes of all that when a node goes.
 //! - [`methods`]: what a resource answers to other methods, and to pages.
 
 mod acknowledging;
 mod delivering;
 mod ending;
 mod events;
+mod leaving;
 mod methods;
 mod monitoring;
 mod receipts;
@@ -117,9 +119,14 @@ suite! {
         what_never_was_is_not_there,
         a_url_allows_one_thing,
     ],
+    leaving: [
+        a_node_that_leaves_answers_its_monitors,
+        a_killed_node_takes_nothing_along,
+    ],
     methods: [
         a_look_says_what_is_there,
         a_wrong_method_is_told_the_right_ones,
         pages_may_ask,
+        answers_say_where_else_the_service_is,
     ],
 }

@@ -2,6 +2,7 @@
 
 use http::Method;
 use push_tests::application_server::{Http, Push};
+use push_tests::monitor::Subscribed;
 
 use crate::world::{ORIGIN, Storage, World, subscribe};
 
@@ -107,4 +108,21 @@ pub(crate) async fn pages_may_ask(storage: Storage) {
         .await;
     assert_eq!(refused.status, 404);
     assert_eq!(refused.header("access-control-allow-origin"), "*");
+}
+
+/// R30-PORT-1, R30-LB-2: where the service is elsewhere as well, its answers say so.
+pub(crate) async fn answers_say_where_else_the_service_is(storage: Storage) {
+    let elsewhere = "h2=\":1001\"; ma=86400";
+    let world = World::start_with(storage, |settings| {
+        settings.set("listen.alternative_services", elsewhere)
+    })
+    .await;
+    let agent = world.user_agent().await;
+    let answer = agent.request(subscribe(&[], "")).await;
+    assert_eq!(answer.header("alt-svc"), elsewhere);
+    let made = Subscribed::read(&answer);
+    let answer = world.push(&Push::new(&made.push, "sent")).await;
+    assert_eq!(answer.header("alt-svc"), elsewhere);
+    let answer = agent.ask(Method::HEAD, &made.set, &[]).await;
+    assert_eq!(answer.header("alt-svc"), elsewhere);
 }

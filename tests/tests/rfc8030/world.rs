@@ -70,17 +70,22 @@ impl World {
         Self { nodes }
     }
 
-    /// The user agent's node.
+    /// The user agent's node, to be mistreated.
+    pub(crate) fn user_agents_node(&mut self) -> &mut Node {
+        &mut self.nodes[0]
+    }
+
+    /// Where the user agent's node is.
     pub(crate) fn user_agents_door(&self) -> Door {
         self.nodes[0].door()
     }
 
-    /// The sender's node.
+    /// Where the sender's node is.
     pub(crate) fn senders_door(&self) -> Door {
         self.nodes[1 % self.nodes.len()].door()
     }
 
-    /// The node where receipts are awaited.
+    /// Where the node is at which receipts are awaited.
     pub(crate) fn receipts_door(&self) -> Door {
         self.nodes[2 % self.nodes.len()].door()
     }

@@ -1,0 +1,57 @@
+//! A node that goes, by itself or not: whoever monitored there is told, or comes back, and nothing is lost.
+
+use push_tests::application_server::Push;
+use push_tests::events::Events;
+use push_tests::settings::Settings;
+
+use crate::world::{ORIGIN, Storage, World};
+
+/// R30-LB-3, R30-MON-11, R30-MON-15, PR-36: a node that leaves answers its monitors 200, by either way to monitor; what is not
+/// acknowledged by then waits for them elsewhere.
+pub(crate) async fn a_node_that_leaves_answers_its_monitors(storage: Storage) {
+    let quick = |settings: Settings| settings.set("drain.delay", "0s").set("drain.spread", "200ms");
+    let mut world = World::start_with(storage, quick).await;
+    let (agent, made, mut monitor) = world.monitoring().await;
+    let other = agent.subscribe(ORIGIN).await;
+    let mut events = Events::open(&world.user_agents_door(), &other.set, &[]).await;
+    for to in [&made, &other] {
+        world.accepts(&Push::new(&to.push, "not acknowledged")).await;
+    }
+    monitor.receives("not acknowledged").await;
+    assert_eq!(events.next().await.event, "message");
+    world.user_agents_node().terminate();
+    assert_eq!(monitor.over().await.status, 200);
+    assert_eq!(events.end().await, 200);
+    let (status, log) = world.user_agents_node().ended().await;
+    assert!(status.success(), "{status}: {}", log.text());
+    world.user_agents_node().start_again().await;
+    let agent = world.elsewhere().await;
+    for gone in [&made, &other] {
+        let mut monitor = agent.monitor(&gone.set).await;
+        let url = monitor.receives("not acknowledged").await;
+        assert_eq!(agent.delete(url).await.status, 204);
+    }
+}
+
+/// PR-1, PR-10, PR-25, R30-ACK-5: a node that is killed takes nothing along: not the subscription, nor what was pushed and
+/// not acknowledged, nor a receipt that was promised; nor does what it was told come back.
+pub(crate) async fn a_killed_node_takes_nothing_along(storage: Storage) {
+    let mut world = World::start(storage).await;
+    let (agent, made, mut monitor) = world.monitoring().await;
+    let promised = world.promises(&Push::new(&made.push, "pushed")).await;
+    let done = world.accepts(&Push::new(&made.push, "done")).await;
+    monitor.receives("pushed").await;
+    let url = monitor.receives("done").await;
+    assert_eq!(agent.delete(url).await.status, 204);
+    world.user_agents_node().kill().await;
+    world.user_agents_node().start_again().await;
+    let agent = world.user_agent().await;
+    let mut monitor = agent.monitor(&made.set).await;
+    let url = monitor.receives("pushed").await;
+    assert_eq!(agent.delete(done).await.status, 404);
+    assert_eq!(agent.delete(url).await.status, 204);
+    let awaiting = world.elsewhere().await;
+    let receipt = awaiting.monitor(&promised.receipts).await.message().await;
+    assert_eq!(receipt.url.to_string(), promised.message);
+    assert_eq!(receipt.answer.status, 204);
+}
