@@ -7,7 +7,7 @@
 use std::fmt;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -176,14 +176,7 @@ impl Http {
                 if !empty {
                     upload.send_data(body, true)?;
                 }
-                let (parts, mut body) = response.await?.into_parts();
-                let mut whole = Vec::new();
-                while let Some(chunk) = body.data().await {
-                    let chunk = chunk?;
-                    body.flow_control().release_capacity(chunk.len())?;
-                    whole.extend_from_slice(&chunk);
-                }
-                Ok(Answer::new(parts, whole.into()))
+                Answer::read(response.await?).await
             }
         }
     }
@@ -201,7 +194,19 @@ impl Drop for Http {
 }
 
 impl Answer {
-    fn new(parts: http::response::Parts, body: Bytes) -> Self {
+    /// Reads a response of HTTP/2 to its end.
+    pub(crate) async fn read(response: Response<h2::RecvStream>) -> Result<Self, Unanswered> {
+        let (parts, mut body) = response.into_parts();
+        let mut whole = Vec::new();
+        while let Some(chunk) = body.data().await {
+            let chunk = chunk?;
+            body.flow_control().release_capacity(chunk.len())?;
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(Self::new(parts, whole.into()))
+    }
+
+    pub(crate) fn new(parts: http::response::Parts, body: Bytes) -> Self {
         Self {
             status: parts.status,
             headers: parts.headers,
@@ -213,6 +218,17 @@ impl Answer {
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The target of the link with this relation; empty when there is none. Links come as the service writes them: a
+    /// header field for each, `<target>; rel="relation"`.
+    pub fn link(&self, relation: &str) -> &str {
+        let links = self.headers.get_all(http::header::LINK).iter();
+        let parameter = format!(">; rel=\"{relation}\"");
+        let mut targets = links
+            .filter_map(|value| value.to_str().ok())
+            .filter_map(|text| text.strip_prefix('<')?.strip_suffix(&parameter));
+        targets.next().unwrap_or_default()
     }
 
     /// `errno` of an error body of the `/wpush` dialect.
@@ -239,7 +255,7 @@ impl<E: std::error::Error> From<E> for Unanswered {
 }
 
 /// HTTP/1.1 to an origin server names the host in a header field and the path in the request line (RFC 9112 §3.2.1).
-fn origin_form(request: Request<Bytes>) -> Request<Full<Bytes>> {
+pub(crate) fn origin_form(request: Request<Bytes>) -> Request<Full<Bytes>> {
     let (mut parts, body) = request.into_parts();
     if let Some(authority) = parts.uri.authority() {
         let host = authority
