@@ -249,8 +249,10 @@ impl Books {
         } + CLOCKS_DIFFER;
         let expired = message.answered.map(|answered| answered + lasts);
         let newer = subscription.messages[place + 1..].iter();
+        // What isn't stored can't be replaced.
+        let can_be = message.wish.topic.is_some() && message.wish.ttl > 0;
         let replaced = newer
-            .filter(|newer| message.wish.topic.is_some() && newer.wish.topic == message.wish.topic)
+            .filter(|newer| can_be && newer.wish.topic == message.wish.topic)
             .filter(|newer| newer.outcome == Outcome::Accepted)
             .filter_map(|newer| newer.answered);
         [message.removals.gone, ended, expired]
