@@ -12,6 +12,7 @@ Runs every check, or only the steps that are named. Steps:
 $(list_steps)
 
 Environment:
+  CADDY             a caddy to use instead of the one that is installed beside the build
   FIREFOX           a Firefox to use instead of firefox-esr
   REDIS_SERVER      a redis-server to use instead of the installed one
   VALKEY_SERVER     a valkey-server to use instead of Debian's
@@ -28,6 +29,7 @@ STEPS=(
     "unit          unit tests, contract suites, examples, and the list of rules that have a test"
     "simulation    both ends of the protocol against each other, 10,000 seeds"
     "black-box     the real binary over its sockets"
+    "acme          certificates that a real ACME server issues, by both challenges, and their renewal"
     "cluster       three nodes on a Redis Cluster: any node will do"
     "memory        5,000 idle sessions stay within their budget"
     "storm         1,000 user agents come back at once, to two nodes on one Redis"
@@ -82,6 +84,13 @@ step_simulation() { cargo test --package push-service --test simulation --quiet;
 step_black_box() {
     build_binaries
     cargo test --package push-tests --test black_box --quiet
+}
+
+# The server looks on ports 80 and 443, which takes root or ip_unprivileged_port_start=80; the test says so.
+step_acme() {
+    install_caddy
+    build_binaries
+    cargo test --package push-tests --test acme --quiet
 }
 
 step_cluster() {
@@ -199,6 +208,13 @@ unpack_valkey() (
     for deb in "$scratch"/debs/*.deb; do dpkg -x "$deb" "$target/valkey" || return 1; done
 )
 
+# It has an ACME server in it.
+install_caddy() {
+    local caddy=$target/acme-server
+    [ -n "${CADDY:-}" ] || install_wheels "$caddy" tests/acme/requirements.txt
+    export CADDY=${CADDY:-$caddy/bin/caddy}
+}
+
 install_node() {
     { command -v node && command -v npm; } >/dev/null || apt_install nodejs npm
     # npm keeps a copy of the lock file of what it installed.
@@ -208,12 +224,16 @@ install_node() {
     fi
 }
 
-install_python() {
-    if ! cmp --silent tests/senders/requirements.txt "$venv/installed.txt"; then
+install_python() { install_wheels "$venv" tests/senders/requirements.txt; }
+
+# A virtual environment with what a list names, made anew when the list changes.
+install_wheels() {
+    local into=$1 list=$2
+    if ! cmp --silent "$list" "$into/installed.txt"; then
         python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
-        python3 -m venv --clear "$venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/senders/requirements.txt
-        cp tests/senders/requirements.txt "$venv/installed.txt"
+        python3 -m venv --clear "$into"
+        "$into/bin/pip" install --quiet --disable-pip-version-check --requirement "$list"
+        cp "$list" "$into/installed.txt"
     fi
 }
 

@@ -7,8 +7,8 @@
 //! In the order in which a test needs them:
 //!
 //! - [`settings`], [`node`]: a service process with a configuration and a data directory of its own; killed, stopped,
-//!   started again; its [`log`] in hand when a test fails. [`certificate`] is what it shows over TLS. [`binaries`]: what
-//!   is run.
+//!   started again; its [`log`] in hand when a test fails. [`certificate`] is what it shows over TLS. [`acme_server`]: who
+//!   issues another. [`binaries`]: what is run.
 //! - [`redis`]: the servers that nodes may store in, and the ways in which they fail.
 //! - [`door`]: one address of a node, in clear or over TLS, and how to connect to it.
 //! - [`user_agent`]: a user agent on the WebSocket. [`frames`]: the same one layer below, for frames that no library
@@ -20,6 +20,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+pub mod acme_server;
 pub mod agent_killed;
 pub mod application_server;
 pub mod binaries;

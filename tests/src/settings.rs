@@ -87,7 +87,9 @@ impl Settings {
     }
 
     pub(crate) fn wants_tls(&self) -> bool {
-        self.values.contains_key("listen.tls") && !self.values.contains_key("tls.self_signed")
+        let has_its_own = ["tls.self_signed", "tls.acme.domains"];
+        self.values.contains_key("listen.tls")
+            && !has_its_own.iter().any(|key| self.values.contains_key(*key))
     }
 
     /// Where the data lives: a directory that was chosen, else one below the node's own.

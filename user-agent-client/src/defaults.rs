@@ -73,9 +73,9 @@ pub const SUBSCRIPTIONS: usize = 10_000;
 /// Characters of a subscription's label. Chosen: room for any name that people give, and short enough for a file's name.
 pub const LABEL_CHARACTERS: usize = 64;
 
-/// Bytes of `state.json` that are read. Chosen: [`SUBSCRIPTIONS`] of the largest kind take 4,800 bytes each, two push
-/// resources and a label in which every byte is escaped; so a larger file is none of ours.
-pub const STATE_BYTES: u64 = 48 << 20;
+/// Bytes of `state.json` that are read. Chosen: [`SUBSCRIPTIONS`] of the largest kind take 6,900 bytes each, three URLs
+/// and a label in which every byte is escaped; so a larger file is none of ours.
+pub const STATE_BYTES: u64 = 72 << 20;
 
 /// Records in `messages.log`, of 32 bytes each, before it is written anew with those that still count. Chosen: 2 MiB; eight
 /// times what can still count (4,096 messages done and 4,096 tried), so that writing it anew costs a message next to nothing.
@@ -105,6 +105,39 @@ pub const UPGRADE_HEAD_BYTES: usize = 16 * 1024;
 
 /// Header fields of that answer. Chosen: several times what a service and two proxies in front of it add.
 pub const UPGRADE_HEADERS: usize = 64;
+
+/// Pushed streams that a service may have open at once over HTTP/2: messages that are on their way. Chosen: a window of our
+/// service, so that neither holds up the other.
+pub const PUSHED_STREAMS: u32 = 32;
+
+/// The longest body of a message over HTTP/2, and what a service may send of it before we have read any. In bytes. Chosen:
+/// three times what a service takes; [`PUSHED_STREAMS`] of them are what a service can make us hold.
+pub const PUSHED_BYTES: usize = 16 * 1024;
+
+/// Header fields of an answer over HTTP/2. In bytes, as RFC 9113 §6.5.2 counts them. Chosen: the longest URLs three times,
+/// and what proxies add.
+pub const HTTP2_HEAD_BYTES: u32 = 8 * 1024;
+
+/// How long a pushed stream may take before the channel counts as broken. Chosen: after as long a service takes the message
+/// out of its window (PR-17), and half a megabyte comes over any network that is worth its name.
+pub const PUSHED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Acknowledgements over HTTP/2 that are under way. Chosen: an acknowledgement each of half a window, with one answer
+/// awaited for as many others.
+pub const ACKNOWLEDGEMENTS: usize = 16;
+
+/// Acknowledgements that wait for those; then nothing more is taken until some are answered. Chosen: several times what may
+/// be held, so that it is met only by a service that doesn't answer.
+pub const ACKNOWLEDGEMENTS_WAITING: usize = 1_024;
+
+/// How often an acknowledgement is sent that the service can't take. What it still doesn't take comes again, and is known.
+pub const ACKNOWLEDGED_TIMES: u32 = 3;
+
+/// The wait before the next time, unless the service says when. Chosen: what a restarted storage needs.
+pub const ACKNOWLEDGE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Redirections of a request for a subscription that are followed (R30-LB-1). Chosen: a load balancer needs one.
+pub const REDIRECTIONS: usize = 4;
 
 /// The longest `Retry-After` that is believed. Chosen: a service that wants nobody for longer than a day made a mistake.
 pub const RETRY_AFTER_MOST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -162,6 +195,24 @@ pub const ANSWER_BODY_BYTES: usize = 16 * 1024;
 
 /// Characters of a service's explanation that are shown. Chosen: two lines of a terminal.
 pub const REASON_CHARACTERS: usize = 200;
+
+/// A line that tells of a receipt. In bytes. Chosen: four times the longest URL of ours.
+pub const RECEIPT_BYTES: usize = 4 * 1024;
+
+/// The wait before receipts are listened to again, after the stream of them broke or the service was in trouble; it doubles
+/// with each failure, up to [`RECEIPTS_AGAIN_MOST`]. Chosen: as for a user agent that lost its channel.
+pub const RECEIPTS_AGAIN_AFTER: Duration = SECOND;
+
+/// Its most. Chosen: whoever waits for a receipt sits in front of it.
+pub const RECEIPTS_AGAIN_MOST: Duration = SECOND.saturating_mul(60);
+
+/// The silence after which receipts are listened to anew: the connection may be gone without a word. Chosen: what address
+/// translators forget idle connections after; no receipt gets lost by it, because the service keeps them.
+pub const RECEIPTS_SILENCE: Duration = SECOND.saturating_mul(300);
+
+/// How long a receipt may come after the end of the message's time. Chosen: what a service may take to look what has
+/// expired.
+pub const RECEIPT_GRACE: Duration = SECOND.saturating_mul(60);
 
 /// How long a token is good. RFC 8292 §2 allows 24 hours; half of them leave room for a clock that is wrong.
 pub const TOKEN_LASTS_SECS: u64 = 12 * 3600;

@@ -77,7 +77,8 @@
 //! In the order in which a message meets them:
 //!
 //! - [`application_server`]: whoever sends, for those who have no other sender.
-//! - [`channel`]: the connection to a push service. [`server_url`], [`tls`]: where that is, and whom to trust.
+//! - [`channel`]: the connection to a push service over a WebSocket, [`http2`]: over HTTP/2 (RFC 8030). [`server_url`],
+//!   [`tls`]: where that is, and whom to trust.
 //!   [`network`]: when to look whether it is still there.
 //! - [`user_agent`]: one user agent: its task, the handle and the stream of events.
 //! - [`state`]: what it keeps, so that a crash loses neither keys nor subscriptions.
@@ -91,6 +92,8 @@ pub mod application_server;
 pub mod channel;
 pub mod declarative;
 pub mod defaults;
+pub mod http2;
+mod links;
 pub mod message;
 pub mod network;
 mod queue;
@@ -102,7 +105,7 @@ pub mod tls;
 pub mod user_agent;
 
 pub use message::Message;
-pub use server_url::ServerUrl;
+pub use server_url::{ServerUrl, Transport};
 pub use state::State;
 pub use subscription::Subscription;
 pub use tls::Trust;

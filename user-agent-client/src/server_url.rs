@@ -4,18 +4,30 @@
 //! So it prints without its path, and no error says what stood in the text that is refused, but for its host.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use http::uri::{Authority, PathAndQuery};
 use rustls_pki_types::ServerName;
 
 use crate::defaults::SERVER_URL_BYTES;
 
-/// The URL of a push service: `wss://host:port/path`, or `ws:` in clear.
+/// How a user agent and its push service talk.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Transport {
+    /// The WebSocket that Firefox speaks: `wss:`, `ws:`.
+    WebSocket,
+    /// RFC 8030 over HTTP/2 with server push: `https:`, and `http:` on this machine.
+    Http2,
+}
+
+/// The URL of a push service: `wss://host:port/path` or `https://host:port/path`, or `ws:` in clear. `http:` is HTTP/2 in
+/// clear, for a service on this machine only (RFC 8030 §8: everything over TLS).
 ///
 /// Prints without path and query; [`as_str`](Self::as_str) gives all of it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ServerUrl {
     text: Box<str>,
+    transport: Transport,
     secure: bool,
     /// An IPv6 address stands without its brackets here.
     host: Box<str>,
@@ -28,7 +40,7 @@ impl ServerUrl {
     ///
     /// # Errors
     ///
-    /// [`ServerUrlError`] for everything but `ws:` and `wss:` with a host, without user information and fragment.
+    /// [`ServerUrlError`] for every other scheme, and for URLs without a host, or with user information or a fragment.
     pub fn parse(text: &str) -> Result<Self, ServerUrlError> {
         let text = text.trim();
         if text.len() > SERVER_URL_BYTES {
@@ -37,10 +49,11 @@ impl ServerUrl {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(ServerUrlError::NoScheme(guess(text)));
         };
-        let secure = match scheme.to_ascii_lowercase().as_str() {
-            "wss" => true,
-            "ws" => false,
-            "https" => return Err(ServerUrlError::Https(guess(rest))),
+        let (transport, secure) = match scheme.to_ascii_lowercase().as_str() {
+            "wss" => (Transport::WebSocket, true),
+            "ws" => (Transport::WebSocket, false),
+            "https" => (Transport::Http2, true),
+            "http" => (Transport::Http2, false),
             "quic" => return Err(ServerUrlError::Quic(guess(rest))),
             _ => return Err(ServerUrlError::OtherScheme(guess(rest))),
         };
@@ -52,9 +65,13 @@ impl ServerUrl {
             return Err(ServerUrlError::UserInformation);
         }
         let (host, port) = host_and_port(authority)?;
+        if transport == Transport::Http2 && !secure && !is_here(host) {
+            return Err(ServerUrlError::Clear(guess_with("https", rest)));
+        }
         let path_and_query = request_target(path_and_query)?;
         Ok(Self {
             text: text.into(),
+            transport,
             secure,
             host: host.into(),
             port: port.unwrap_or(default_port(secure)),
@@ -65,6 +82,25 @@ impl ServerUrl {
     /// All of it, by the letter. It may hold a secret.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The same place over this transport: `wss:` for `https:` and the other way round.
+    ///
+    /// # Errors
+    ///
+    /// [`ServerUrlError::Clear`] for HTTP/2 in clear to another machine.
+    pub fn over(self, transport: Transport) -> Result<Self, ServerUrlError> {
+        if self.transport == transport {
+            return Ok(self);
+        }
+        let scheme = scheme(transport, self.secure);
+        let rest = self.text.split_once("://").map_or(&*self.text, |(_, rest)| rest);
+        Self::parse(&format!("{scheme}://{rest}"))
+    }
+
+    /// How it is talked to.
+    pub fn transport(&self) -> Transport {
+        self.transport
     }
 
     /// A name or an address, an IPv6 address without brackets.
@@ -106,7 +142,7 @@ impl ServerUrl {
 
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.secure { "wss" } else { "ws" };
+        let scheme = scheme(self.transport, self.secure);
         write!(f, "{scheme}://{}/", self.authority())?;
         f.write_str(if self.path_and_query.len() > 1 { "…" } else { "" })
     }
@@ -124,8 +160,8 @@ impl fmt::Debug for ServerUrl {
 pub enum ServerUrlError {
     /// No `://`; and what was probably meant.
     NoScheme(Option<String>),
-    /// RFC 8030's own channel, which is not there yet.
-    Https(Option<String>),
+    /// HTTP/2 in clear to another machine: everybody on the way could read the capabilities.
+    Clear(Option<String>),
     /// The QUIC channel, which is not there yet.
     Quic(Option<String>),
     /// Another scheme.
@@ -149,16 +185,22 @@ impl std::error::Error for ServerUrlError {}
 impl fmt::Display for ServerUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sentence, instead) = match self {
-            Self::NoScheme(instead) => ("the service's URL must begin with wss:// (or ws://)", instead),
-            Self::Https(instead) => (
-                "push over HTTP/2 (https://) is not there yet, use the service's WebSocket",
+            Self::NoScheme(instead) => (
+                "the service's URL must begin with wss:// or https:// (or ws:// in clear)",
+                instead,
+            ),
+            Self::Clear(instead) => (
+                "http:// is for a push service on this machine: elsewhere everybody on the way could read along",
                 instead,
             ),
             Self::Quic(instead) => (
                 "push over QUIC (quic://) is not there yet, use the service's WebSocket",
                 instead,
             ),
-            Self::OtherScheme(instead) => ("a push service is reached by wss:// (or ws://)", instead),
+            Self::OtherScheme(instead) => (
+                "a push service is reached by wss:// or https:// (or ws:// in clear)",
+                instead,
+            ),
             Self::Host => ("the service's URL needs a host: wss://push.example.net/", &None),
             Self::Port => (
                 "the port in the service's URL must be a number from 1 to 65535",
@@ -180,6 +222,25 @@ impl fmt::Display for ServerUrlError {
             Some(instead) => write!(f, ": did you mean {instead} ?"),
             None => Ok(()),
         }
+    }
+}
+
+impl fmt::Display for Transport {
+    /// As `--transport` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WebSocket => "websocket",
+            Self::Http2 => "http2",
+        })
+    }
+}
+
+fn scheme(transport: Transport, secure: bool) -> &'static str {
+    match (transport, secure) {
+        (Transport::WebSocket, true) => "wss",
+        (Transport::WebSocket, false) => "ws",
+        (Transport::Http2, true) => "https",
+        (Transport::Http2, false) => "http",
     }
 }
 
@@ -239,13 +300,25 @@ fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), ServerUrlError>
 /// What was probably meant, if that has a host: without its path, which may be a secret.
 fn guess(text: &str) -> Option<String> {
     let (authority, _) = split(text);
+    let (host, _) = host_and_port(authority).ok()?;
+    guess_with(if is_here(host) { "ws" } else { "wss" }, text)
+}
+
+fn guess_with(scheme: &str, text: &str) -> Option<String> {
+    let (authority, _) = split(text);
     let (host, port) = host_and_port(authority)
         .ok()
         .filter(|_| !authority.contains('@'))?;
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-    let is_here = host == "localhost" || host.starts_with("127.") || host == "::1";
-    let scheme = if is_here { "ws" } else { "wss" };
     Some(format!("{scheme}://{}{port}/", Bracketed(host)))
+}
+
+/// Whether nothing that is said to it leaves this machine.
+fn is_here(host: &str) -> bool {
+    match host.parse::<IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
+    }
 }
 
 /// A host as it stands in a URL.
@@ -299,6 +372,47 @@ mod tests {
         }
     }
 
+    /// R30-TLS-1: `https:` and, on this machine, `http:` are HTTP/2; the one can be asked for as the other, secret and all.
+    #[test]
+    fn takes_http_urls() {
+        use Transport::{Http2, WebSocket};
+        let rows = [
+            (
+                "https://push.example.net/s?q",
+                true,
+                443,
+                "wss://push.example.net/s?q",
+            ),
+            (
+                "HTTPS://push.example.net:8443",
+                true,
+                8443,
+                "wss://push.example.net:8443",
+            ),
+            ("http://127.0.0.1:8080/", false, 8080, "ws://127.0.0.1:8080/"),
+            ("http://[::1]/", false, 80, "ws://[::1]/"),
+            ("http://LocalHost:81/", false, 81, "ws://LocalHost:81/"),
+        ];
+        for (text, secure, port, as_websocket) in rows {
+            let url = ServerUrl::parse(text).unwrap();
+            let was = (url.transport(), url.is_secure(), url.port());
+            assert_eq!(was, (Http2, secure, port), "{text}");
+            assert!(
+                url.to_string()
+                    .starts_with(if secure { "https://" } else { "http://" })
+            );
+            assert_eq!(url.clone().over(Http2).unwrap(), url);
+            let url = url.over(WebSocket).unwrap();
+            assert_eq!(
+                (url.as_str(), url.transport(), url.port()),
+                (as_websocket, WebSocket, port)
+            );
+            assert_eq!(url.over(Http2).unwrap().transport(), Http2);
+        }
+        let far = ServerUrl::parse("ws://push.example.net/").unwrap();
+        assert!(matches!(far.over(Http2), Err(ServerUrlError::Clear(_))));
+    }
+
     /// What is refused is refused with a sentence that says what to write, and without what may be secret.
     #[test]
     fn refuses_with_advice() {
@@ -310,18 +424,20 @@ mod tests {
             ),
             ("localhost:8080", "did you mean ws://localhost:8080/ ?"),
             (
-                "https://push.example.net/secret",
-                "HTTP/2 (https://) is not there yet",
+                "http://push.example.net/secret",
+                "http:// is for a push service on this machine",
             ),
             (
-                "https://push.example.net/secret",
-                "did you mean wss://push.example.net/ ?",
+                "http://push.example.net:8080/secret",
+                "did you mean https://push.example.net:8080/ ?",
             ),
+            ("http://127.evil.example/", "on this machine"),
+            ("http://192.0.2.1/", "on this machine"),
             (
                 "quic://[2001:db8::1]:4433",
                 "did you mean wss://[2001:db8::1]:4433/ ?",
             ),
-            ("http://127.0.0.1:8080/", "did you mean ws://127.0.0.1:8080/ ?"),
+            ("quic://127.0.0.1:8080/", "did you mean ws://127.0.0.1:8080/ ?"),
             ("ftp://secret@host", "reached by wss://"),
             ("", "must begin with wss://"),
             ("wss://", "needs a host"),

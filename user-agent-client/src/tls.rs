@@ -23,6 +23,8 @@ pub struct Trust(Arc<Shared>);
 struct Shared {
     whom: Whom,
     loaded: OnceLock<Arc<ClientConfig>>,
+    /// The same, but for HTTP/2.
+    http2: OnceLock<Arc<ClientConfig>>,
 }
 
 enum Whom {
@@ -49,7 +51,7 @@ impl Trust {
     }
 
     /// As `config` says, for those who need more: client certificates, pinned keys, other session caches. It has to speak
-    /// HTTP/1.1: its ALPN protocols are `http/1.1` or none.
+    /// HTTP/1.1: its ALPN protocols are `http/1.1` or none. For HTTP/2 a copy that names `h2` instead is used.
     pub fn with_config(config: Arc<ClientConfig>) -> Self {
         Self::new(Whom::Given(config))
     }
@@ -67,10 +69,25 @@ impl Trust {
         Ok(Arc::clone(self.0.loaded.get_or_init(|| config)))
     }
 
+    /// [`client_config`](Self::client_config) for connections that speak HTTP/2 (RFC 9113 §3.2) and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn http2_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
+        if let Some(config) = self.0.http2.get() {
+            return Ok(Arc::clone(config));
+        }
+        let mut config = ClientConfig::clone(&*self.client_config()?);
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(Arc::clone(self.0.http2.get_or_init(|| Arc::new(config))))
+    }
+
     fn new(whom: Whom) -> Self {
         Self(Arc::new(Shared {
             whom,
             loaded: OnceLock::new(),
+            http2: OnceLock::new(),
         }))
     }
 }
@@ -248,6 +265,9 @@ mod tests {
         assert_eq!(config.alpn_protocols, [b"http/1.1".to_vec()]);
         let given = Trust::with_config(Arc::clone(&config));
         assert!(Arc::ptr_eq(&config, &given.client_config().unwrap()));
+        let http2 = given.http2_config().unwrap();
+        assert_eq!(http2.alpn_protocols, [b"h2".to_vec()]);
+        assert!(Arc::ptr_eq(&http2, &given.clone().http2_config().unwrap()));
     }
 
     /// A file that is missing, empty or broken is said to be so; put right, it is taken without a restart.

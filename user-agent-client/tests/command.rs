@@ -94,7 +94,8 @@ fn is_whole(request: &[u8]) -> bool {
     let length = fields
         .lines()
         .find_map(|line| line.strip_prefix("content-length: "));
-    request.len() >= head + 4 + length.unwrap().parse::<usize>().unwrap()
+    let length = length.map_or(0, |length| length.parse::<usize>().unwrap());
+    request.len() >= head + 4 + length
 }
 
 /// An address where nobody listens.
@@ -210,6 +211,29 @@ fn a_missing_service_is_told() {
     assert_eq!(code(&output), 1, "{}", text(&output.stderr));
 }
 
+/// R30-SUB-3: a state with subscriptions stays with its transport, and what to type instead is said.
+#[test]
+fn another_transport_is_refused() {
+    let shell = Shell::new();
+    let server = format!("http://{}", nobody());
+    let subscribe = ["subscribe", "--state", "s", "--timeout", "1", "--server", &server];
+    assert_eq!(
+        code(&shell.run(&subscribe)),
+        4,
+        "nobody answers, and it stays asked for"
+    );
+    let output = shell.run(&["listen", "--state", "s", "--transport", "websocket"]);
+    assert_eq!(code(&output), 2);
+    let complaint = text(&output.stderr);
+    assert!(
+        complaint.contains("use --transport http2, or another"),
+        "{complaint}"
+    );
+    let output = shell.run(&["subscribe", "--state", "t", "--server", "http://push.example.net"]);
+    assert_eq!(code(&output), 2);
+    assert!(text(&output.stderr).contains("did you mean https://push.example.net/ ?"));
+}
+
 /// `keys` makes a key once, for its owner only, and prints the same public key ever after.
 #[test]
 fn keys_are_made_once() {
@@ -260,6 +284,96 @@ fn the_exit_code_of_send_says_what_to_do() {
     shell.subscription(nobody());
     let output = shell.run(&["send", "--subscription", "s.json", "Hello"]);
     assert_eq!(code(&output), 4, "{}", text(&output.stderr));
+}
+
+/// A service that answers one request after the other, each on a connection of its own.
+fn service_in_turn(answers: Vec<String>) -> (SocketAddr, thread::JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = thread::spawn(move || {
+        let answering = answers.into_iter().map(|answer| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !is_whole(&request) {
+                let mut bytes = [0; 8192];
+                let length = stream.read(&mut bytes).unwrap();
+                assert_ne!(length, 0, "cut");
+                request.extend(&bytes[..length]);
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            String::from_utf8_lossy(&request).to_ascii_lowercase()
+        });
+        answering.collect()
+    });
+    (address, asked)
+}
+
+/// R30-RCP-2, R30-RDL-2: `send --receipt` says at once where the message is, and in the end what became of it, also if it
+/// hears of others before; its exit code tells the same to a script.
+#[test]
+fn send_waits_for_the_receipt() {
+    let link = "Link: </receipts/1>; rel=\"urn:ietf:params:push:receipt\"";
+    let accepted =
+        format!("HTTP/1.1 202 Accepted\r\nLocation: /message/1\r\n{link}\r\nContent-Length: 0\r\n\r\n");
+    let event = |message: u32, status: u16| {
+        format!("event: receipt\ndata: {{\"message\":\"/message/{message}\",\"status\":{status}}}\n\n")
+    };
+    let told = |status| {
+        let stream = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+        format!("{stream}{}{}", event(2, 410), event(1, status))
+    };
+    let not_found = || "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned();
+    let rows = [
+        (told(204), "delivered\n", 0),
+        (told(410), "given up\n", 9),
+        (not_found(), "", 4),
+    ];
+    for (answer, printed, expected) in rows {
+        let shell = Shell::new();
+        let (address, asked) = service_in_turn(vec![accepted.clone(), answer]);
+        shell.subscription(address);
+        let output = shell.run(&["send", "--subscription", "s.json", "--receipt", "Hello"]);
+        assert_eq!(
+            (code(&output), text(&output.stdout)),
+            (expected, printed),
+            "{}",
+            text(&output.stderr)
+        );
+        let url = format!("http://{address}/message/1\n");
+        assert!(text(&output.stderr).starts_with(&url), "{}", text(&output.stderr));
+        let asked = asked.join().unwrap();
+        assert!(asked[0].contains("\r\nprefer: respond-async\r\n"), "{}", asked[0]);
+        assert!(asked[1].starts_with("get /receipts/1 "), "{}", asked[1]);
+    }
+    let shell = Shell::new();
+    let without = "HTTP/1.1 201 Created\r\nLocation: /message/1\r\nContent-Length: 0\r\n\r\n";
+    let (address, _asked) = service_in_turn(vec![without.to_owned()]);
+    shell.subscription(address);
+    let output = shell.run(&["send", "--subscription", "s.json", "--receipt", "Hello"]);
+    assert_eq!(code(&output), 4);
+    assert!(
+        text(&output.stderr).contains("tells nobody"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+/// A receipt that doesn't come is not waited for longer than was said.
+#[test]
+fn send_does_not_wait_for_ever() {
+    let shell = Shell::new();
+    let link = "Link: </receipts/1>; rel=\"urn:ietf:params:push:receipt\"";
+    let accepted =
+        format!("HTTP/1.1 202 Accepted\r\nLocation: /message/1\r\n{link}\r\nContent-Length: 0\r\n\r\n");
+    let busy = "HTTP/1.1 503 Busy\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n";
+    let (address, asked) = service_in_turn(vec![accepted, busy.to_owned()]);
+    shell.subscription(address);
+    let flags = ["--receipt", "--timeout", "3", "Hello"];
+    let output = shell.run(&[&["send", "--subscription", "s.json"], &flags[..]].concat());
+    assert_eq!((code(&output), text(&output.stdout)), (4, ""));
+    let complaint = text(&output.stderr);
+    assert!(complaint.contains("no receipt came within 3 s"), "{complaint}");
+    asked.join().unwrap();
 }
 
 /// What is sent is what was typed: header fields from the flags, and the message from standard input to its last byte.

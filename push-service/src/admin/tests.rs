@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::storage::{
-    Attached, Confirm, Cursor, Enqueue, Enqueued, Exported, Imported, Manner, PageRequest, Paged, Portable,
-    Refreshed, Removal, Seat, StorageError, Subscribe, Subscribed, SubscriptionReport, Usage,
-    UserAgentReport,
+    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported, Manner,
+    Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, StorageError, Subscribe,
+    Subscribed, SubscriptionReport, Traced, Usage, UserAgentReport,
 };
 
 /// The one user agent that the stub knows.
@@ -123,6 +123,42 @@ impl Storage for Stub {
         _: Confirm,
         _: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError> {
+        unreachable!()
+    }
+
+    async fn end(&self, _: UserAgentId, _: Ending) -> Result<bool, StorageError> {
+        unreachable!()
+    }
+
+    async fn has_subscription(&self, _: UserAgentId, _: SubscriptionId) -> Result<bool, StorageError> {
+        unreachable!()
+    }
+
+    async fn expect_receipt(&self, _: UserAgentId, _: Expected) -> Result<Expecting, StorageError> {
+        unreachable!()
+    }
+
+    async fn settle_receipts(&self, _: UserAgentId, _: &[Outcome]) -> Result<(), StorageError> {
+        unreachable!()
+    }
+
+    async fn outcomes(&self, _: UserAgentId, _: usize) -> Result<Vec<Outcome>, StorageError> {
+        unreachable!()
+    }
+
+    async fn clear_outcomes(&self, _: UserAgentId, _: &[MessageId]) -> Result<(), StorageError> {
+        unreachable!()
+    }
+
+    async fn owing(&self, _: usize) -> Result<Vec<UserAgentId>, StorageError> {
+        unreachable!()
+    }
+
+    async fn overdue(&self, _: usize) -> Result<Vec<Overdue>, StorageError> {
+        unreachable!()
+    }
+
+    async fn trace(&self, _: UserAgentId, _: u64) -> Result<Traced, StorageError> {
         unreachable!()
     }
 

@@ -5,12 +5,15 @@
 use std::net::SocketAddr;
 
 use super::Config;
+use super::acme::AcmeDirectory;
 use super::values::{Prefix, StorageUrl};
 use crate::defaults;
+use crate::tls::acme::ChallengeKind;
 
 /// The faults of a configuration whose values are good one by one.
 pub(super) fn faults(config: &Config) -> Vec<String> {
-    let rules: [fn(&Config, &mut Vec<String>); 6] = [listeners, tls, storage, sealing_keys, sizes, times];
+    let rules: [fn(&Config, &mut Vec<String>); 7] =
+        [listeners, tls, acme, storage, sealing_keys, sizes, times];
     let mut faults = Vec::new();
     for rule in rules {
         rule(config, &mut faults);
@@ -63,12 +66,51 @@ fn tls(config: &Config, faults: &mut Vec<String>) {
         (Some(_), Some(_)) if tls.self_signed => {
             "tls.self_signed and tls.certificate are both set: choose one"
         }
-        (None, None) if !tls.self_signed && !config.listen.tls.is_empty() => {
-            "listen.tls needs a certificate: set tls.certificate and tls.key, or tls.self_signed for trying"
+        (None, None) if !tls.self_signed && tls.acme.domains.is_empty() && !config.listen.tls.is_empty() => {
+            "listen.tls needs a certificate: set tls.certificate and tls.key, or tls.acme.domains to have one \
+             ordered, or tls.self_signed for trying"
         }
         _ => return,
     };
     faults.push(fault.to_owned());
+}
+
+fn acme(config: &Config, faults: &mut Vec<String>) {
+    let acme = &config.tls.acme;
+    if acme.domains.is_empty() {
+        let set = [
+            ("contact", acme.contact.is_some()),
+            ("ca", acme.ca.is_some()),
+            ("cache", acme.cache.is_some()),
+            ("directory", acme.directory != AcmeDirectory::default()),
+        ];
+        for (key, _) in set.iter().filter(|(_, set)| *set) {
+            faults.push(format!("tls.acme.{key} is set, but tls.acme.domains is empty"));
+        }
+        return;
+    }
+    if config.tls.certificate.is_some() || config.tls.self_signed {
+        faults.push(
+            "tls.acme.domains is set beside tls.certificate or tls.self_signed: choose one (further certificates go \
+             into tls.directory)"
+                .to_owned(),
+        );
+    }
+    if config.listen.tls.is_empty() {
+        faults.push(
+            "tls.acme.domains is set, but listen.tls is empty: nobody would see the certificate".to_owned(),
+        );
+    }
+    if acme.challenge == ChallengeKind::Http01 && config.listen.http.is_empty() {
+        faults.push("tls.acme.challenge is http-01, but listen.http is empty".to_owned());
+    }
+    if acme.domains.len() > defaults::ACME_DOMAINS {
+        faults.push(format!(
+            "tls.acme.domains has {} names; {} is the most",
+            acme.domains.len(),
+            defaults::ACME_DOMAINS
+        ));
+    }
 }
 
 fn storage(config: &Config, faults: &mut Vec<String>) {

@@ -10,6 +10,7 @@
 //!
 //! What it deliberately does not know: files that it names are opened by whoever uses them.
 
+mod acme;
 mod check;
 mod schema;
 mod sections;
@@ -25,7 +26,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
-pub use schema::{Channels, Cluster, Config, Drain, Limits, Listen, Redis, Security, Storage, Tls};
+pub use acme::{AcmeDirectory, Domain, MailAddress};
+pub use schema::{Acme, Channels, Cluster, Config, Drain, Limits, Listen, Redis, Security, Storage, Tls};
 pub use template::template;
 pub use values::{AlternativeServices, IpNetwork, Prefix, Secret, StorageUrl};
 

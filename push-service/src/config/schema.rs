@@ -10,9 +10,11 @@ use push_protocol::capability::SealingKey;
 use push_protocol::origin::Origin;
 use push_protocol::vapid::PublicKey;
 
+use super::acme::{AcmeDirectory, Domain, MailAddress};
 use super::sections::section;
 use super::values::{AlternativeServices, IpNetwork, Prefix, Secret, StorageUrl};
 use crate::defaults;
+use crate::tls::acme::ChallengeKind;
 
 const INSTANT: Duration = Duration::ZERO;
 const SOON: Duration = Duration::from_millis(100);
@@ -74,8 +76,35 @@ section! {
         certificate: Option<PathBuf> = None;
         /// PEM file with its private key.
         key: Option<PathBuf> = None;
+        /// Directory with further certificates, NAME.pem with its key in NAME.key: who asks for a host in one of them gets it,
+        /// everybody else the one above. Looked at again and again.
+        directory: Option<PathBuf> = None;
         /// Make a certificate at start that nobody trusts: for trying.
         self_signed: bool = false;
+    } sections {
+        /// Certificates that come by themselves.
+        acme: Acme;
+    }
+}
+
+section! {
+    /// Certificates that come by themselves, from an ACME server (RFC 8555) such as Let's Encrypt, and are renewed with a third
+    /// of their life left. For one node; for several see docs/tls.md.
+    "tls.acme" Acme {
+        /// The host names to order one certificate for. Not empty: you agree to the terms of service of the server.
+        domains: Vec<Domain> = Vec::new();
+        /// How the server looks whether the hosts are yours: `tls-alpn-01` comes to port 443, which must lead to listen.tls,
+        /// `http-01` to port 80, which must lead to listen.http.
+        challenge: ChallengeKind = ChallengeKind::TlsAlpn01;
+        /// A mail address for the server, told when the account is made.
+        contact: Option<MailAddress> = None;
+        /// The server's directory.
+        directory: AcmeDirectory = AcmeDirectory::default();
+        /// PEM file with the authorities that the server is trusted by, instead of this machine's: for a server of your own.
+        ca: Option<PathBuf> = None;
+        /// Directory for the account, the certificate and their keys. Not set: `acme` where the data is, with Redis in the
+        /// working directory.
+        cache: Option<PathBuf> = None;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fmt::Display;
 
-use super::Config;
+use super::{Config, Domain, Tls};
 
 impl Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -15,6 +15,9 @@ impl Display for Config {
         }
         writeln!(f, "HTTP          {}", joined(&listen.http))?;
         writeln!(f, "TLS           {}", joined(&listen.tls))?;
+        if !listen.tls.is_empty() {
+            writeln!(f, "certificate   {}", certificate(&self.tls))?;
+        }
         writeln!(f, "admin         {}", joined(&listen.admin))?;
         writeln!(f, "storage       {}", self.storage.url)?;
         match security.sealing_keys.len() {
@@ -30,6 +33,19 @@ impl Display for Config {
             Some(_) => write!(f, "user agents   those that know the secret"),
             None => write!(f, "user agents   any"),
         }
+    }
+}
+
+fn certificate(tls: &Tls) -> String {
+    let domains = tls.acme.domains.iter().map(Domain::as_str);
+    let own = match &tls.certificate {
+        Some(file) => file.display().to_string(),
+        None if tls.acme.domains.is_empty() => "self-signed".to_owned(),
+        None => format!("ordered for {}", domains.collect::<Vec<_>>().join(", ")),
+    };
+    match &tls.directory {
+        Some(directory) => format!("{own}, further ones from {}", directory.display()),
+        None => own,
     }
 }
 

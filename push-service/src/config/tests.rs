@@ -126,7 +126,7 @@ fn an_unknown_key_is_refused_with_the_nearest() {
         ),
         (
             "tls = true",
-            "push.toml: tls is a section, not a key; its keys are tls.certificate, tls.key, tls.self_signed",
+            "push.toml: tls is a section, not a key; its keys are tls.certificate, tls.key, tls.directory, tls.self_signed",
         ),
     ];
     for (text, sentence) in files {
@@ -223,6 +223,22 @@ fn contradictions_are_refused() {
         (
             "[tls]\nkey = 'a'\ncertificate = 'b'\nself_signed = true",
             "both set: choose one",
+        ),
+        (
+            "[tls.acme]\ndomains = ['push.example']",
+            "tls.acme.domains is set, but listen.tls is empty",
+        ),
+        (
+            "[listen]\ntls = ['127.0.0.1:8443']\n[tls]\nself_signed = true\nacme.domains = ['push.example']",
+            "tls.acme.domains is set beside tls.certificate",
+        ),
+        (
+            "[listen]\nhttp = []\ntls = ['127.0.0.1:8443']\n[tls.acme]\ndomains = ['a.b']\nchallenge = 'http-01'",
+            "tls.acme.challenge is http-01, but listen.http is empty",
+        ),
+        (
+            "[tls.acme]\ncontact = 'a@b.c'",
+            "tls.acme.contact is set, but tls.acme.domains is empty",
         ),
         (
             "[listen]\ntls = ['127.0.0.1:8443']",

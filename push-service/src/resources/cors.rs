@@ -14,7 +14,7 @@ pub(super) fn preflight(allow: &'static str) -> Response<Bytes> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     let fields = [
         (ALLOW, allow),
-        (ACCESS_CONTROL_ALLOW_METHODS, allow),
+        (ACCESS_CONTROL_ALLOW_METHODS, "DELETE, GET, POST, PUT"),
         (
             ACCESS_CONTROL_ALLOW_HEADERS,
             "authorization, content-encoding, content-type, crypto-key, encryption, last-event-id, link, prefer, topic, ttl, urgency",

@@ -35,6 +35,7 @@ use self::routes::{Resource, Route};
 use crate::broker::{Broker, Goods, MESSAGE_PATH, Monitored, Refusal};
 use crate::config::Limits;
 use crate::metrics::Metrics;
+use crate::tls::acme::Challenges;
 
 /// What a request gets.
 #[derive(Debug)]
@@ -62,6 +63,7 @@ pub struct Resources {
     alternatives: Option<HeaderValue>,
     body_bytes: usize,
     body_within: Duration,
+    challenges: Option<Arc<Challenges>>,
 }
 
 impl Resources {
@@ -75,6 +77,7 @@ impl Resources {
             metrics,
             body_bytes: limits.body_bytes,
             body_within: limits.body_within,
+            challenges: None,
         }
     }
 
@@ -93,13 +96,19 @@ impl Resources {
         Self { alternatives, ..self }
     }
 
+    /// Shows an ACME server what it looks for (RFC 8555 §8.3).
+    #[must_use]
+    pub fn showing(self, challenges: Option<Arc<Challenges>>) -> Self {
+        Self { challenges, ..self }
+    }
+
     /// Answers a request. Reads no more of the body than it needs, and none of a body that is refused without it.
     pub async fn answer<B: RequestBody>(&self, head: &Parts, body: &mut B) -> Answer {
         let started = Instant::now();
         let route = routes::find(head.uri.path());
         let mut response = match route {
             Some(route) => self.answer_resource(route, head, body).await,
-            None => answer_elsewhere(head).into(),
+            None => self.proof(head).unwrap_or_else(|| answer_elsewhere(head)).into(),
         };
         let counted = counted::resource(route.map(|route| route.resource));
         self.metrics.request(counted, started.elapsed());
@@ -150,6 +159,12 @@ impl Resources {
                 goods: Goods::Receipts,
             }),
         }
+    }
+
+    /// The page that an ACME server looks for, while there is one.
+    fn proof(&self, head: &Parts) -> Option<Response<Bytes>> {
+        let page = self.challenges.as_ref()?.page(head.uri.path())?;
+        (head.method == Method::GET).then(|| Response::new(Bytes::from(page)))
     }
 
     /// The answer to somebody who wants to monitor and can't take pushes (R30-V-2).

@@ -19,6 +19,8 @@ pub(super) struct BannerFacts {
     pub(super) storage: String,
     /// Whether the certificate was made at start.
     pub(super) self_signed: bool,
+    /// Whether it is ordered from an ACME server.
+    pub(super) ordered: bool,
     /// Whether user agents need a secret in the path.
     pub(super) user_agent_secret: bool,
 }
@@ -33,6 +35,7 @@ pub(super) fn announce(facts: &BannerFacts) {
         admin = joined(&facts.admin),
         storage = facts.storage,
         self_signed = facts.self_signed,
+        ordered = facts.ordered,
         "listening"
     );
     if std::io::stderr().is_terminal() {
@@ -81,6 +84,12 @@ fn firefox(text: &mut String, facts: &BannerFacts) {
             ),
         );
     }
+    if facts.ordered {
+        text.push_str(
+            "\nThe certificate is ordered (tls.acme): until the first one is there, nobody trusts what is shown.\n\
+             The log says how that goes.\n",
+        );
+    }
 }
 
 /// The public URL with the scheme of WebSockets.
@@ -125,6 +134,7 @@ mod tests {
             admin: vec!["127.0.0.1:9090".parse().unwrap()],
             storage: "embedded:push-service-data".to_owned(),
             self_signed: false,
+            ordered: false,
             user_agent_secret: false,
         }
     }

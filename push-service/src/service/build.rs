@@ -30,7 +30,11 @@ use crate::storage::memory::Memory;
 use crate::storage::redis::url::RedisUrl;
 use crate::storage::redis::{self, Redis};
 use crate::storage::{Announce, Storage, StorageError};
-use crate::tls::{Acceptor, CertificateSource};
+use crate::tls::acme::{self, Renewer};
+use crate::tls::{self, Acceptor, CertificateSource, TicketSecrets};
+
+/// What is derived from the sealing keys for TLS: all nodes have those, and so resume each other's sessions.
+const TICKETS: &[u8] = b"TLS session tickets";
 
 pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     let metrics = Arc::new(Metrics::new());
@@ -40,9 +44,11 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         reconciler,
         outboxes: Arc::default(),
     });
-    let (storage, capabilities) = open(&config, Arc::clone(&told) as Arc<dyn Announce>).await?;
+    let (storage, keys) = open_with_keys(&config, Arc::clone(&told) as Arc<dyn Announce>).await?;
+    let capabilities = admitted(&*storage, &keys).await?;
 
-    let acceptor = acceptor(&config).await?;
+    let renewer = renewer(&config).await?;
+    let acceptor = acceptor(&config, &keys, renewer.as_ref()).await?;
     let http = bind(&config.listen.http, None)?;
     let tls = bind(&config.listen.tls, acceptor.as_ref())?;
     let admin = bind_admin(&config.listen.admin).await?;
@@ -68,6 +74,7 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     };
     let handlers = Handlers {
         resources: Resources::new(Arc::clone(&broker), &config.limits, Arc::clone(&metrics))
+            .showing(renewer.as_ref().map(Renewer::challenges))
             .naming(
                 config
                     .listen
@@ -112,7 +119,7 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         beside: Beside::default(),
     };
     node.serve_admin(admin, &metrics);
-    node.run_beside(broker, &told, acceptor);
+    node.run_beside(broker, &told, acceptor, renewer);
     Ok(node)
 }
 
@@ -122,13 +129,19 @@ pub(super) async fn open(
     announce: Arc<dyn Announce>,
 ) -> Result<(Arc<dyn Storage>, Capabilities), ServiceError> {
     let (storage, keys) = open_with_keys(config, announce).await?;
-    let capabilities = Capabilities::new(&keys).map_err(|error| sentence("security.sealing_keys", &error))?;
+    let capabilities = admitted(&*storage, &keys).await?;
+    Ok((storage, capabilities))
+}
+
+/// What the keys can do, if storage admits them.
+async fn admitted(storage: &dyn Storage, keys: &[SealingKey]) -> Result<Capabilities, ServiceError> {
+    let capabilities = Capabilities::new(keys).map_err(|error| sentence("security.sealing_keys", &error))?;
     let fingerprints: Vec<_> = capabilities.fingerprints().collect();
     storage
         .admit_sealing_keys(&fingerprints)
         .await
         .map_err(|error| sentence("security.sealing_keys", &error))?;
-    Ok((storage, capabilities))
+    Ok(capabilities)
 }
 
 /// Storage, and all keys that seal and open here: the configured ones, and the store's own.
@@ -223,12 +236,43 @@ async fn open_embedded(
     opened.map_err(|error| sentence("storage.url", &error))
 }
 
-async fn acceptor(config: &Config) -> Result<Option<Acceptor>, ServiceError> {
+/// Who orders certificates, if any are to be ordered.
+async fn renewer(config: &Config) -> Result<Option<Renewer>, ServiceError> {
+    let acme = &config.tls.acme;
+    if acme.domains.is_empty() {
+        return Ok(None);
+    }
+    let settings = acme::Settings {
+        domains: acme
+            .domains
+            .iter()
+            .map(|domain| domain.as_str().to_owned())
+            .collect(),
+        challenge: acme.challenge,
+        contact: acme.contact.as_ref().map(|contact| contact.as_str().to_owned()),
+        directory: acme.directory.to_string(),
+        ca: acme.ca.clone(),
+        cache: acme
+            .cache
+            .clone()
+            .unwrap_or_else(|| data_directory(config).join("acme")),
+    };
+    let made = tokio::task::spawn_blocking(move || Renewer::new(settings)).await;
+    let renewer = made.map_err(|error| sentence("tls.acme", &error))?;
+    renewer.map(Some).map_err(|error| sentence("tls.acme", &error))
+}
+
+async fn acceptor(
+    config: &Config,
+    keys: &[SealingKey],
+    renewer: Option<&Renewer>,
+) -> Result<Option<Acceptor>, ServiceError> {
     if config.listen.tls.is_empty() {
         return Ok(None);
     }
-    let source = match (&config.tls.certificate, &config.tls.key) {
-        (Some(certificate), Some(key)) => CertificateSource::Files {
+    let source = match (&config.tls.certificate, &config.tls.key, renewer) {
+        (_, _, Some(renewer)) => renewer.source(),
+        (Some(certificate), Some(key), None) => CertificateSource::Files {
             certificate: certificate.clone(),
             key: key.clone(),
         },
@@ -237,7 +281,12 @@ async fn acceptor(config: &Config) -> Result<Option<Acceptor>, ServiceError> {
             names: public_host(config).into_iter().collect(),
         },
     };
-    let made = tokio::task::spawn_blocking(move || Acceptor::new(source)).await;
+    let options = tls::Options {
+        tickets: TicketSecrets::new(keys.iter().map(|key| key.derive(TICKETS))),
+        directory: config.tls.directory.clone(),
+        challenges: renewer.map(Renewer::challenges),
+    };
+    let made = tokio::task::spawn_blocking(move || Acceptor::with(source, options)).await;
     let acceptor = made.map_err(|error| sentence("tls", &error))?;
     acceptor.map(Some).map_err(|error| sentence("tls", &error))
 }
@@ -311,7 +360,8 @@ fn facts(
         tls,
         admin,
         storage: config.storage.url.to_string(),
-        self_signed: config.tls.certificate.is_none() && !config.listen.tls.is_empty(),
+        self_signed: config.tls.self_signed && !config.listen.tls.is_empty(),
+        ordered: !config.tls.acme.domains.is_empty(),
         user_agent_secret: config.security.user_agent_secret.is_some(),
     })
 }

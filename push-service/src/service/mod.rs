@@ -34,6 +34,7 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::storage::Storage;
 use crate::tls::Acceptor;
+use crate::tls::acme::Renewer;
 
 /// Why the service ended before it was told to: a sentence for the operator.
 #[derive(Debug)]
@@ -169,7 +170,13 @@ impl Node {
     }
 
     /// Starts what runs beside requests and channels.
-    fn run_beside(&mut self, broker: Arc<Broker>, told: &Told, acceptor: Option<Acceptor>) {
+    fn run_beside(
+        &mut self,
+        broker: Arc<Broker>,
+        told: &Told,
+        acceptor: Option<Acceptor>,
+        renewer: Option<Renewer>,
+    ) {
         let channels = Arc::clone(&self.channels);
         if self.storage.is_shared() {
             let (broker, reconciler) = (Arc::clone(&broker), Arc::clone(&told.reconciler));
@@ -185,6 +192,12 @@ impl Node {
         self.beside
             .tasks
             .spawn(async move { broker.keep_expiring().await });
+        if let (Some(renewer), Some(acceptor)) = (renewer, &acceptor) {
+            let acceptor = acceptor.clone();
+            self.beside
+                .tasks
+                .spawn(async move { match renewer.keep_renewing(acceptor).await {} });
+        }
         if let Some(acceptor) = acceptor {
             self.beside
                 .tasks

@@ -75,6 +75,16 @@ impl Memory {
         outcome
     }
 
+    /// What durable storages don't keep either, seats aside.
+    #[cfg(test)]
+    pub(super) fn forget_what_restarts_lose(&self) {
+        let mut held = self.lock();
+        held.leases = Leases::default();
+        for state in held.user_agents.values_mut() {
+            state.ledger.take_passing();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held> {
         // A step that panicked is a bug, and took its user agent out of the map; the others are whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)

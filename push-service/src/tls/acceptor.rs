@@ -1,27 +1,68 @@
 //! From an accepted socket to a TLS stream: what is offered, and with which certificate.
 //!
-//! TLS 1.2 and 1.3 with ring's ciphers, HTTP/2 and HTTP/1.1 by ALPN. Sessions are resumed by tickets, which the peer
-//! keeps; nothing is remembered here per session.
+//! TLS 1.3 and 1.2 with the suites that RFC 9325 recommends, HTTP/2 and HTTP/1.1 by ALPN. Sessions are resumed by tickets,
+//! which the peer keeps; nothing is remembered here per session. Neither renegotiation nor compression exists in rustls
+//! (RFC 9325 §3.3, §3.5), and early data, which could be replayed, is not taken.
 //!
 //! What it deliberately does not know: listeners, deadlines, and what is spoken inside.
 
 use std::convert::Infallible;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedCipherSuite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::acme::{ACME_TLS, Challenges};
 use super::certificates::Certificates;
-use super::{CertificateSource, TlsError, TlsStream};
+use super::tickets::Tickets;
+use super::{CertificateSource, TicketSecrets, TlsError, TlsStream};
 
 /// HTTP/2 (RFC 9113 §3.2) and HTTP/1.1, in the order of our preference.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// All suites that are spoken, in our order: forward secret and authenticated ones (RFC 9325 §4.2; TLS 1.3 has no others).
+/// None of them is one that HTTP/2 prohibits (RFC 9113 §9.2.2, appendix A).
+pub(super) const SUITES: [SupportedCipherSuite; 9] = [
+    ring::cipher_suite::TLS13_AES_128_GCM_SHA256,
+    ring::cipher_suite::TLS13_AES_256_GCM_SHA384,
+    ring::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    ring::cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    ring::cipher_suite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ring::cipher_suite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+];
+
+/// What can be said about an acceptor beside its certificate.
+#[derive(Debug)]
+pub struct Options {
+    /// From which the keys of session tickets are derived.
+    pub tickets: TicketSecrets,
+    /// A directory with further certificates, `NAME.pem` and `NAME.key`, for peers that ask for the hosts in them.
+    pub directory: Option<PathBuf>,
+    /// What an ACME server is shown that looks whether a host is ours.
+    pub challenges: Option<Arc<Challenges>>,
+}
+
+/// Sessions are resumed by this process only, and the one certificate is for everybody.
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tickets: TicketSecrets::of_this_process(),
+            directory: None,
+            challenges: None,
+        }
+    }
+}
 
 /// Does the handshakes of a listener. A clone is another handle to the same certificate and ticket keys.
 #[derive(Clone)]
@@ -31,22 +72,41 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Reads the certificate, or makes a self-signed one. Blocks on the file system; meant for the start.
+    /// Reads the certificate, or makes a self-signed one; the same for every host. Blocks on the file system; meant for the start.
     ///
     /// # Errors
     ///
     /// Whatever keeps the certificate from being used, in words for the operator.
     pub fn new(source: CertificateSource) -> Result<Self, TlsError> {
+        Self::with(source, Options::default())
+    }
+
+    /// The same, and says more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Acceptor::new`].
+    pub fn with(source: CertificateSource, options: Options) -> Result<Self, TlsError> {
         // Named here and never taken from the process: another library may have installed another one, or none.
-        let provider = Arc::new(ring::default_provider());
-        let certificates = Arc::new(Certificates::load(source, Arc::clone(&provider))?);
+        let provider = Arc::new(CryptoProvider {
+            cipher_suites: SUITES.into(),
+            ..ring::default_provider()
+        });
+        let alpn = alpn(options.challenges.is_some());
+        let certificates = Certificates::load(
+            source,
+            options.directory,
+            options.challenges,
+            Arc::clone(&provider),
+        );
+        let certificates = Arc::new(certificates?);
         let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(TlsError::Setup)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&certificates) as Arc<dyn ResolvesServerCert>);
-        config.alpn_protocols = ALPN.map(Vec::from).into();
-        config.ticketer = ring::Ticketer::new().map_err(TlsError::Setup)?;
+        config.alpn_protocols = alpn;
+        config.ticketer = Arc::new(Tickets::new(options.tickets).map_err(TlsError::Setup)?);
         // One: a user agent comes back with one connection, and each more is bytes and time in every handshake.
         config.send_tls13_tickets = 1;
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -62,13 +122,20 @@ impl Acceptor {
     /// # Errors
     ///
     /// [`io::ErrorKind::InvalidData`] when the peer does not speak TLS, or none that we do; it is told by an alert.
-    /// [`io::ErrorKind::UnexpectedEof`] when it leaves; otherwise what the socket says.
+    /// [`io::ErrorKind::UnexpectedEof`] when it leaves; otherwise what the socket says. A visit of an ACME server, which ends
+    /// with the handshake, is one too.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future drops the connection, and nothing else.
     pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(&self, io: IO) -> io::Result<TlsStream<IO>> {
-        TlsStream::accept(io, Arc::clone(&self.config)).await
+        let mut stream = TlsStream::accept(io, Arc::clone(&self.config)).await?;
+        if stream.alpn_protocol() == Some(ACME_TLS) {
+            // The handshake was all of it: nothing may be exchanged afterwards (RFC 8737 §3).
+            let _ = stream.shutdown().await;
+            return Err(io::Error::other("an ACME server looked whether a host is ours"));
+        }
+        Ok(stream)
     }
 
     /// Looks at the certificate's files again; says whether it was replaced. Connections that are open keep the one
@@ -112,4 +179,10 @@ impl Acceptor {
             last_complaint = complaint;
         }
     }
+}
+
+/// What is offered by ALPN: what ACME servers speak only where they may come.
+fn alpn(acme: bool) -> Vec<Vec<u8>> {
+    let validation = acme.then(|| ACME_TLS.to_vec());
+    ALPN.into_iter().map(Vec::from).chain(validation).collect()
 }

@@ -3,11 +3,19 @@
 //! Certificates live for weeks and services for months. So the files are looked at again and again: a changed pair is
 //! presented to new connections, and a pair that is broken, or half written, changes nothing: the old one stays.
 //!
+//! ```text
+//! a peer that asks for …             is shown
+//! acme-tls/1, as an ACME server      the proof for the name (RFC 8737), or nothing
+//! a name in the directory            that pair                          named
+//! anything else, or no name          the certificate of the service
+//! ```
+//!
 //! What it deliberately does not know: who writes the files, and connections.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
@@ -19,6 +27,8 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsError;
+use super::acme::{self, ACME_TLS, Challenges};
+use super::named::{Directory, Named};
 use super::self_signed::SelfSigned;
 
 /// Where the certificate comes from.
@@ -38,78 +48,174 @@ pub enum CertificateSource {
         /// Host names and addresses that it is for, besides `localhost`, `127.0.0.1` and `::1`.
         names: Vec<String>,
     },
+    /// Issued by an ACME server, by [`Renewer`](super::acme::Renewer); until it is there, a self-signed one.
+    Issued {
+        /// Where [`Renewer`](super::acme::Renewer) keeps it, with its key; the self-signed one is made beside it.
+        file: PathBuf,
+        /// The host names that it is for.
+        names: Vec<String>,
+    },
 }
 
 /// What the source amounts to: two files, and perhaps the duty to write them.
 enum Origin {
     Files(PemPair),
     SelfSigned(SelfSigned),
+    Issued {
+        issued: PemPair,
+        until_then: SelfSigned,
+        /// Whether the issued one was ever good: then nothing made here takes its place again.
+        seen: AtomicBool,
+    },
 }
 
-/// The certificate of a listener. It is presented whatever name the peer asks for.
+/// The certificates of a listener.
 pub(super) struct Certificates {
     origin: Origin,
     provider: Arc<CryptoProvider>,
-    current: RwLock<Arc<CertifiedKey>>,
-    /// What the files were like when the current certificate was loaded from them.
-    loaded: Mutex<Stamp>,
+    challenges: Option<Arc<Challenges>>,
+    presented: RwLock<Presented>,
+    loaded: Mutex<Loaded>,
+}
+
+/// What peers are shown now.
+struct Presented {
+    default: Arc<CertifiedKey>,
+    named: Named,
+}
+
+/// What tells whether there is anything new.
+struct Loaded {
+    /// What the files were like when the default certificate was loaded from them.
+    default: Stamp,
+    directory: Option<Directory>,
 }
 
 impl Certificates {
-    /// Loads the certificate, making it first if it is to be self-signed.
-    pub(super) fn load(source: CertificateSource, provider: Arc<CryptoProvider>) -> Result<Self, TlsError> {
-        let origin = match source {
-            CertificateSource::Files { certificate, key } => Origin::Files(PemPair { certificate, key }),
-            CertificateSource::SelfSigned { directory, names } => {
-                Origin::SelfSigned(SelfSigned::new(&directory, &names)?)
-            }
-        };
+    /// Loads the certificate, making it first if it is to be self-signed, and those of the directory.
+    pub(super) fn load(
+        source: CertificateSource,
+        directory: Option<PathBuf>,
+        challenges: Option<Arc<Challenges>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, TlsError> {
+        let origin = Origin::new(source)?;
         let files = origin.files(&provider)?;
         let stamp = files.stamp();
-        let current = RwLock::new(Arc::new(files.read(&provider)?));
+        let default = Arc::new(files.read(&provider)?);
+        let mut directory = directory.map(Directory::new);
+        let mut named = Named::default();
+        if let Some(directory) = &mut directory {
+            // Nothing is there to fall back to yet, so what is broken must be mended first.
+            if let Some(error) = directory.look(&provider)?.complaint {
+                return Err(error);
+            }
+            named = directory.named();
+        }
         Ok(Self {
             origin,
             provider,
-            current,
-            loaded: Mutex::new(stamp),
+            challenges,
+            presented: RwLock::new(Presented { default, named }),
+            loaded: Mutex::new(Loaded {
+                default: stamp,
+                directory,
+            }),
         })
     }
 
-    /// Looks at the files again; says whether a new certificate is presented from now on. Blocks on the file system.
+    /// Looks at the files again; says whether another certificate is presented from now on. Blocks on the file system.
     ///
     /// # Errors
     ///
-    /// The files have changed but cannot be used: the old certificate stays, and the next call tries again.
+    /// Files have changed but cannot be used: what they were before stays, and the next call tries again. The others are
+    /// taken all the same.
     pub(super) fn reload(&self) -> Result<bool, TlsError> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let default = self.reload_default(&mut loaded.default);
+        let directory = self.reload_directory(loaded.directory.as_mut());
+        Ok(default? | directory?)
+    }
+
+    fn reload_default(&self, loaded: &mut Stamp) -> Result<bool, TlsError> {
         let files = self.origin.files(&self.provider)?;
         // Taken before the files are read: what is written in between makes the stamp differ next time.
         let stamp = files.stamp();
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if *loaded == stamp {
             return Ok(false);
         }
         let fresh = Arc::new(files.read(&self.provider)?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        let mut presented = self.presented.write().unwrap_or_else(PoisonError::into_inner);
+        presented.default = fresh;
         *loaded = stamp;
         Ok(true)
+    }
+
+    fn reload_directory(&self, directory: Option<&mut Directory>) -> Result<bool, TlsError> {
+        let Some(directory) = directory else {
+            return Ok(false);
+        };
+        let looked = directory.look(&self.provider)?;
+        if looked.changed {
+            let named = directory.named();
+            let mut presented = self.presented.write().unwrap_or_else(PoisonError::into_inner);
+            presented.named = named;
+        }
+        looked.complaint.map_or(Ok(looked.changed), Err)
     }
 }
 
 impl Origin {
+    fn new(source: CertificateSource) -> Result<Self, TlsError> {
+        Ok(match source {
+            CertificateSource::Files { certificate, key } => Self::Files(PemPair { certificate, key }),
+            CertificateSource::SelfSigned { directory, names } => {
+                Self::SelfSigned(SelfSigned::new(&directory, &names)?)
+            }
+            CertificateSource::Issued { file, names } => Self::Issued {
+                until_then: SelfSigned::new(file.parent().unwrap_or(Path::new(".")), &names)?,
+                issued: acme::pair(&file),
+                seen: AtomicBool::new(false),
+            },
+        })
+    }
+
     fn files(&self, provider: &CryptoProvider) -> Result<&PemPair, TlsError> {
         match self {
             Self::Files(files) => Ok(files),
             Self::SelfSigned(maker) => maker.ensure(provider, SystemTime::now()),
+            Self::Issued {
+                issued,
+                until_then,
+                seen,
+            } => {
+                let is_good = issued.read(provider).is_ok();
+                if seen.fetch_or(is_good, Ordering::Relaxed) || is_good {
+                    return Ok(issued);
+                }
+                until_then.ensure(provider, SystemTime::now())
+            }
         }
     }
 }
 
 impl ResolvesServerCert for Certificates {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(
-            &self.current.read().unwrap_or_else(PoisonError::into_inner),
-        ))
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(challenges) = self.challenges.as_ref().filter(|_| is_validation(&hello)) {
+            return challenges.certificate(hello.server_name()?);
+        }
+        let presented = self.presented.read().unwrap_or_else(PoisonError::into_inner);
+        let named = hello.server_name().and_then(|name| presented.named.find(name));
+        Some(named.unwrap_or_else(|| Arc::clone(&presented.default)))
     }
+}
+
+/// Whether it is an ACME server that wants to see a proof: it offers that protocol and no other (RFC 8737 §3).
+fn is_validation(hello: &ClientHello<'_>) -> bool {
+    let Some(mut offered) = hello.alpn() else {
+        return false;
+    };
+    offered.next() == Some(ACME_TLS) && offered.next().is_none()
 }
 
 impl std::fmt::Debug for Certificates {
@@ -119,7 +225,9 @@ impl std::fmt::Debug for Certificates {
 }
 
 /// A certificate chain and its key, in two PEM files.
-#[derive(Debug)]
+///
+/// Both may be the same file.
+#[derive(Clone, Debug)]
 pub(super) struct PemPair {
     pub(super) certificate: PathBuf,
     pub(super) key: PathBuf,
@@ -152,7 +260,7 @@ impl PemPair {
         })
     }
 
-    fn stamp(&self) -> Stamp {
+    pub(super) fn stamp(&self) -> Stamp {
         Stamp {
             certificate: FileStamp::of(&self.certificate),
             key: FileStamp::of(&self.key),
@@ -178,7 +286,7 @@ fn read_pem<T>(
 
 /// What tells that the files are not the ones that were read.
 #[derive(PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     certificate: Option<FileStamp>,
     key: Option<FileStamp>,
 }

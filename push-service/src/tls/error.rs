@@ -5,6 +5,8 @@ use std::{error, fmt, io};
 
 use rustls_pki_types::pem;
 
+use crate::defaults::TLS_DIRECTORY_PAIRS;
+
 /// TLS cannot be served as configured. All of these are for the operator.
 #[derive(Debug)]
 pub enum TlsError {
@@ -33,6 +35,8 @@ pub enum TlsError {
         /// Why.
         source: rustls::Error,
     },
+    /// The directory holds more than [`TLS_DIRECTORY_PAIRS`].
+    TooMany(PathBuf),
     /// The key belongs to another certificate.
     Mismatch {
         /// The certificate's file.
@@ -40,6 +44,8 @@ pub enum TlsError {
         /// The key's file.
         key: PathBuf,
     },
+    /// There is no authority that an ACME server's certificate could be checked against.
+    NoAuthorities,
     /// A name for the self-signed certificate is neither a host name nor an IP address.
     BadName(String),
     /// The self-signed certificate could not be made.
@@ -86,12 +92,20 @@ impl fmt::Display for TlsError {
                 certificate.display(),
                 key.display()
             ),
+            Self::TooMany(directory) => write!(
+                out,
+                "{} holds more than {TLS_DIRECTORY_PAIRS} certificates",
+                directory.display()
+            ),
             Self::Mismatch { certificate, key } => write!(
                 out,
                 "the key in {} does not belong to the first certificate in {}. The server's own certificate must come \
                  first, and both files must be of the same issue",
                 key.display(),
                 certificate.display()
+            ),
+            Self::NoAuthorities => out.write_str(
+                "there is no authority to trust the ACME server by: install ca-certificates, or set tls.acme.ca",
             ),
             Self::BadName(name) => {
                 write!(
@@ -117,7 +131,7 @@ impl error::Error for TlsError {
             Self::NotPem { source, .. } => Some(source),
             Self::Unusable { source, .. } | Self::Setup(source) => Some(source),
             Self::NotGenerated(source) => Some(source),
-            Self::Mismatch { .. } | Self::BadName(_) => None,
+            Self::Mismatch { .. } | Self::BadName(_) | Self::TooMany(_) | Self::NoAuthorities => None,
         }
     }
 }

@@ -9,22 +9,31 @@
 //! ```text
 //! Acceptor ──accept──► TlsStream    a socket and the rules of waking           stream
 //!    │                   └ Records  rustls, and the bytes nobody has taken yet  records
-//!    └ Certificates                 what is presented; reloaded when it changes certificates, self_signed
+//!    ├ Certificates                 what is presented; reloaded when it changes certificates, named, self_signed
+//!    │   ▲
+//!    │  acme::Renewer               has it issued, and again before it ends    acme
+//!    └ Tickets                      sessions that any node resumes              tickets
 //! ```
 //!
 //! What it deliberately does not know: HTTP, WebSockets, which port it serves, and how long a handshake may take (the
 //! caller wraps [`Acceptor::accept`] in its deadline).
 
 mod acceptor;
+pub mod acme;
 mod certificates;
 mod error;
+mod files;
+mod named;
 mod records;
 mod self_signed;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tickets;
+mod validity;
 
-pub use acceptor::Acceptor;
+pub use acceptor::{Acceptor, Options};
 pub use certificates::CertificateSource;
 pub use error::TlsError;
 pub use stream::TlsStream;
+pub use tickets::TicketSecrets;

@@ -5,8 +5,7 @@
 //!
 //! What it deliberately does not know: who is presented with it.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +18,7 @@ use rustls_pki_types::{ServerName, UnixTime};
 
 use super::TlsError;
 use super::certificates::PemPair;
+use super::files::{self, EVERYONE_READS, OWNER_ONLY};
 use crate::defaults::{SELF_SIGNED_BACKDATED, SELF_SIGNED_RENEWAL, SELF_SIGNED_VALIDITY};
 
 /// The files' names: a user points `--ca` at the first.
@@ -124,32 +124,11 @@ impl SelfSigned {
     }
 }
 
-const OWNER_ONLY: u32 = 0o600;
-const EVERYONE_READS: u32 = 0o644;
-
-/// Writes a new file and gives it the old one's name, so that nobody ever reads half of it.
 fn replace(file: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
-    let draft = file.with_extension("pem.new");
-    write_new(&draft, text, mode)
-        .and_then(|()| fs::rename(&draft, file))
-        .map_err(|source| TlsError::NotStored {
-            file: file.into(),
-            source,
-        })
-}
-
-fn write_new(file: &Path, text: &str, mode: u32) -> io::Result<()> {
-    // One that was left by a crash may have other permissions.
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    let mut file = options.open(file)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    files::replace(file, text, mode).map_err(|source| TlsError::NotStored {
+        file: file.into(),
+        source,
+    })
 }
 
 fn since_epoch(time: SystemTime) -> Duration {

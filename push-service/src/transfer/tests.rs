@@ -185,10 +185,10 @@ async fn another_number_of_lines_is_refused() {
 /// PR-37: a file of a newer version is refused as such, whatever else is new in it.
 #[tokio::test]
 async fn a_newer_version_is_refused() {
-    let newer = r#"{"header":{"format":"push-service export","version":2,"anything":{}}}"#;
+    let newer = r#"{"header":{"format":"push-service export","version":3,"anything":{}}}"#;
     let refused = verified(&file_with(&[newer, r#"{"receipt":{}}"#], [0; 3]));
     assert!(
-        matches!(refused, Err(FileError::Newer { found: 2 })),
+        matches!(refused, Err(FileError::Newer { found: 3 })),
         "{refused:?}"
     );
 }
@@ -247,6 +247,56 @@ async fn what_is_not_known_is_refused() {
     let with_kind = [&known[..], &[r#"{"receipt":{}}"#]].concat();
     let refused = verified(&file_with(&with_kind, [2, 2, 3]));
     assert!(matches!(refused, Err(FileError::Line { .. })), "{refused:?}");
+}
+
+/// PR-25, PR-37: outboxes and what is owed stand in the file, and come back; a file of the version before has none.
+#[tokio::test]
+async fn receipts_go_through_a_file() {
+    let rig = empty();
+    crate::storage::contract::moving::fill_with_receipts(&rig).await;
+    let file = file_of(&rig).await;
+    let (_, counts) = verified(&file).unwrap();
+    assert_eq!((counts.messages, counts.receipts), (2, 6));
+    let other = empty();
+    assert_eq!(taken_in(&other, &file).await.unwrap().receipts, 6);
+    assert_eq!(file_of(&other).await, file, "and the same file comes of it");
+
+    let file = file_of(&some().await).await;
+    let mut before = lines(&file);
+    let header = before[0].replace(r#""version":2"#, r#""version":1"#);
+    before[0] = &header;
+    let (_, counts) = verified(&file_with(&before, [2, 2, 3])).unwrap();
+    assert_eq!((counts.messages, counts.receipts), (3, 0));
+}
+
+/// PR-37: what is said of receipts and cannot be is refused.
+#[tokio::test]
+async fn receipts_that_cannot_be_are_refused() {
+    let rig = empty();
+    crate::storage::contract::moving::fill_with_receipts(&rig).await;
+    let file = file_of(&rig).await;
+    let good = lines(&file);
+    let rows = [
+        (r#""fate":"acknowledged""#, r#""fate":"forgotten""#),
+        (r#""dialect":"webpush""#, r#""dialect":"latin""#),
+        (r#""nonce":""#, r#""nonce":"x"#),
+        (r#""receipts":"09"#, r#""receipts":"x9"#),
+    ];
+    for (was, is) in rows {
+        let place = good.iter().position(|line| line.contains(was)).unwrap();
+        let bad = good[place].replacen(was, is, 1);
+        let mut changed = good.clone();
+        changed[place] = &bad;
+        let refused = verified(&file_with(&changed, [3, 2, 2])).unwrap_err();
+        assert!(
+            matches!(refused, FileError::Line { number, .. } if number == place as u64 + 1),
+            "{is}: {refused:?}"
+        );
+    }
+    assert!(
+        matches!(verified(&file_with(&good, [3, 2, 2])), Err(FileError::Altered)),
+        "an end that does not count them"
+    );
 }
 
 /// PR-37: a value that cannot be is refused with its line, and the reason shows nothing of what is in the file.

@@ -9,6 +9,7 @@
 //! - [`limits`]: who asks for more than there is.
 //! - [`bad_frames`], [`bad_requests`]: peers that do not keep to the protocol.
 //! - [`starting`], [`leaving`]: a service that will not start, and one that goes.
+//! - [`resuming`]: a user agent that comes back to another node.
 //! - [`moving`]: everything goes to another storage.
 //! - [`agent_alone`], [`agent_and_service`]: the same of the user agent's command, and what becomes of it with its service.
 
@@ -19,6 +20,7 @@ mod bad_requests;
 mod leaving;
 mod limits;
 mod moving;
+mod resuming;
 mod signed;
 mod starting;
 mod waiting;

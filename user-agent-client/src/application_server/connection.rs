@@ -1,4 +1,4 @@
-//! One HTTP/1.1 exchange on a connection of its own, clear or TLS.
+//! One HTTP/1.1 exchange on a connection of its own, clear or TLS; or one whose answer doesn't end.
 //!
 //! Has no deadline: its caller drops it.
 
@@ -11,12 +11,12 @@ use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use super::error::SendError;
+use crate::channel::Wire;
 use crate::defaults::{ANSWER_BODY_BYTES, ANSWER_HEAD_BYTES};
 use crate::tls::Trust;
 
@@ -26,9 +26,14 @@ pub(super) async fn exchange(
     trust: &Trust,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<Bytes>, SendError> {
+    over(open(url, trust).await?, request).await
+}
+
+/// Connects to the host of `url`.
+pub(super) async fn open(url: &Url, trust: &Trust) -> Result<Box<dyn Wire>, SendError> {
     if url.scheme() != "https" {
         let stream = connect(url).await.map_err(|error| unreachable(&error))?;
-        return over(stream, request).await;
+        return Ok(Box::new(stream));
     }
     let tls = trust
         .client_config()
@@ -39,7 +44,7 @@ pub(super) async fn exchange(
         .connect(server_name(&host)?, stream)
         .await
         .map_err(|error| unreachable(&error))?;
-    over(stream, request).await
+    Ok(Box::new(stream))
 }
 
 async fn connect(url: &Url) -> io::Result<TcpStream> {
@@ -64,10 +69,7 @@ fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, SendError> {
     }
 }
 
-async fn over<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, SendError>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+async fn over(stream: Box<dyn Wire>, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, SendError> {
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(ANSWER_HEAD_BYTES)
         .handshake(TokioIo::new(stream))
@@ -98,7 +100,7 @@ fn unreachable(error: &io::Error) -> SendError {
 }
 
 /// Hyper's errors say what happened in their sources; they quote nothing of the message.
-fn broken(error: &hyper::Error) -> SendError {
+pub(super) fn broken(error: &hyper::Error) -> SendError {
     if error.is_parse() || error.is_parse_too_large() {
         return SendError::Garbled;
     }

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, LOCATION, USER_AGENT,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, LINK, LOCATION,
+    USER_AGENT,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use push_protocol::encryption::{EncryptError, Recipient};
 use push_protocol::session::user_agent::PushResource;
@@ -17,8 +18,10 @@ use url::Url;
 
 use super::connection;
 use super::error::{SendError, refusal};
+use super::receipts::{ReceiptSubscription, Receipts};
 use super::vapid_key::VapidKey;
 use crate::defaults::{DEFAULT_TTL_SECS, SEND_WITHIN};
+use crate::links;
 use crate::subscription::PushSubscription;
 use crate::tls::Trust;
 
@@ -26,6 +29,8 @@ use crate::tls::Trust;
 const TTL: HeaderName = HeaderName::from_static("ttl");
 const URGENCY: HeaderName = HeaderName::from_static("urgency");
 const TOPIC: HeaderName = HeaderName::from_static("topic");
+/// RFC 7240 §2; RFC 8030 §5.1.
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// Sends push messages. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -57,6 +62,8 @@ pub struct Accepted {
     pub message: Option<Url>,
     /// For how long the service keeps it, if it says so: no longer than it was asked (R30-TTL-5).
     pub ttl: Option<Ttl>,
+    /// Where the service is going to tell what became of it, if it was asked for that and agreed.
+    pub receipts: Option<ReceiptSubscription>,
 }
 
 impl Push {
@@ -127,8 +134,50 @@ impl Sender {
         push: &Push,
         key: Option<&VapidKey>,
     ) -> Result<Accepted, SendError> {
+        self.post(subscription, push, key, |_| Ok(())).await
+    }
+
+    /// [`send`](Self::send), and asks the service to tell what becomes of the message (RFC 8030 §5.1): where earlier
+    /// messages to the same service are told of, if `receipts` says so, so that one [`Receipts`] hears of all (R30-RCP-4).
+    /// [`Accepted::receipts`] says where that is; not every service does it.
+    ///
+    /// # Errors
+    ///
+    /// As there; [`SendError::Malformed`] also if the service doesn't know `receipts` any more (R30-RCP-6).
+    pub async fn send_with_receipt(
+        &self,
+        subscription: &PushSubscription,
+        push: &Push,
+        key: Option<&VapidKey>,
+        receipts: Option<&ReceiptSubscription>,
+    ) -> Result<Accepted, SendError> {
+        self.post(subscription, push, key, |headers| {
+            headers.insert(PREFER, HeaderValue::from_static("respond-async"));
+            if let Some(receipts) = receipts {
+                let mut link = value(&links::link(receipts.as_str(), links::RECEIPT))?;
+                link.set_sensitive(true);
+                headers.insert(LINK, link);
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Hears what becomes of messages that were sent with these receipts.
+    pub fn receipts(&self, subscription: &ReceiptSubscription) -> Receipts {
+        Receipts::new(subscription.clone(), self.trust.clone(), self.within)
+    }
+
+    async fn post(
+        &self,
+        subscription: &PushSubscription,
+        push: &Push,
+        key: Option<&VapidKey>,
+        more: impl FnOnce(&mut HeaderMap) -> Result<(), SendError>,
+    ) -> Result<Accepted, SendError> {
         let push_resource = parsed(&subscription.push_resource)?;
-        let request = request(&push_resource, &subscription.recipient, push, key)?;
+        let mut request = request(&push_resource, &subscription.recipient, push, key)?;
+        more(request.headers_mut())?;
         let exchange = connection::exchange(&push_resource, &self.trust, request);
         let answer = tokio::time::timeout(self.within, exchange)
             .await
@@ -213,5 +262,9 @@ fn accepted(push_resource: &Url, answer: &Response<Bytes>) -> Result<Accepted, S
             .and_then(|location| push_resource.join(location).ok())
             .filter(|message| matches!(message.scheme(), "http" | "https")),
         ttl: text(&TTL).and_then(Ttl::parse),
+        receipts: links::find(headers, links::RECEIPT, push_resource)
+            .filter(|_| answer.status() == StatusCode::ACCEPTED)
+            .and_then(|url| ReceiptSubscription::parse(&url))
+            .filter(|receipts| receipts.is_as_safe_as(push_resource)),
     })
 }

@@ -322,3 +322,39 @@ async fn tls_server(own: &rcgen::CertifiedKey<rcgen::KeyPair>) -> (u16, JoinHand
     });
     (port, asked)
 }
+
+/// R30-RCP-2 to R30-RCP-5: a receipt is asked for, in the receipt subscription that is there if there is one; the answer
+/// says where it is told, unless the service gives none.
+#[tokio::test]
+async fn a_receipt_is_asked_for() {
+    let link = "Link: </receipts/1>; rel=\"urn:ietf:params:push:receipt\"";
+    let answer =
+        format!("HTTP/1.1 202 Accepted\r\nLocation: /message/1\r\n{link}\r\nContent-Length: 0\r\n\r\n");
+    let keys = subscription_keys();
+    let mut known = None;
+    for _ in 0..2 {
+        let (address, asked) = server(answer.clone().into()).await;
+        let subscription = subscription(&format!("http://{address}/push/token"), &keys);
+        let accepted = sender(SEND_WITHIN)
+            .send_with_receipt(&subscription, &push(Some("hi")), None, known.as_ref())
+            .await
+            .unwrap();
+        let asked = asked.await.unwrap();
+        assert_eq!(asked.headers["prefer"], "respond-async");
+        let named = known.map(|known: super::ReceiptSubscription| {
+            format!("<{}>; rel=\"urn:ietf:params:push:receipt\"", known.as_str())
+        });
+        let link = asked
+            .headers
+            .get("link")
+            .map(|link| link.to_str().unwrap().to_owned());
+        assert_eq!(link, named);
+        known = accepted.receipts;
+        let receipts = known.as_ref().unwrap().as_str();
+        assert_eq!(receipts, format!("http://{address}/receipts/1"));
+    }
+    let without = answered(answer.replace("202 Accepted", "201 Created"))
+        .await
+        .unwrap();
+    assert_eq!(without.receipts, None);
+}

@@ -12,16 +12,16 @@ use tokio_rustls::TlsConnector;
 
 use super::{OpenError, Wire};
 use crate::defaults::{ADDRESSES, NEXT_ADDRESS_AFTER};
-use crate::server_url::ServerUrl;
+use crate::server_url::{ServerUrl, Transport};
 use crate::tls::Trust;
 
-/// Connects, with TLS if the URL says so.
-pub(super) async fn connect(url: &ServerUrl, trust: &Trust) -> Result<Box<dyn Wire>, OpenError> {
+/// Connects, with TLS if the URL says so, for the protocol that it says.
+pub(crate) async fn connect(url: &ServerUrl, trust: &Trust) -> Result<Box<dyn Wire>, OpenError> {
     // Before anybody is bothered: it can fail, and it may take its time.
-    let config = if url.is_secure() {
-        Some(trust.client_config()?)
-    } else {
-        None
+    let config = match (url.is_secure(), url.transport()) {
+        (true, Transport::WebSocket) => Some(trust.client_config()?),
+        (true, Transport::Http2) => Some(trust.http2_config()?),
+        (false, _) => None,
     };
     let stream = connect_tcp(url).await?;
     let Some(config) = config else {
@@ -33,7 +33,12 @@ pub(super) async fn connect(url: &ServerUrl, trust: &Trust) -> Result<Box<dyn Wi
     let stream = TlsConnector::from(Arc::clone(&config))
         .connect(name, stream)
         .await;
-    Ok(Box::new(stream.map_err(OpenError::Tls)?))
+    let stream = stream.map_err(OpenError::Tls)?;
+    // Without a word on it a server means HTTP/1.1 (RFC 9113 §3.2).
+    if url.transport() == Transport::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return Err(OpenError::NotHttp2("it speaks HTTP/1.1 only"));
+    }
+    Ok(Box::new(stream))
 }
 
 async fn connect_tcp(url: &ServerUrl) -> Result<TcpStream, OpenError> {

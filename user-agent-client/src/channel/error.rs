@@ -30,6 +30,8 @@ pub enum OpenError {
     },
     /// Whoever answered doesn't speak RFC 6455; and what is wrong with the answer.
     NotWebSocket(&'static str),
+    /// Whoever answered doesn't speak HTTP/2; and what is wrong.
+    NotHttp2(&'static str),
     /// The connection broke before the answer was whole.
     Lost(io::Error),
 }
@@ -45,7 +47,7 @@ impl OpenError {
                 status: *status,
                 retry_after: *retry_after,
             },
-            Self::NotWebSocket(_) => Ended::Garbled,
+            Self::NotWebSocket(_) | Self::NotHttp2(_) => Ended::Garbled,
             Self::Lost(_) => Ended::Lost,
         }
     }
@@ -65,7 +67,7 @@ impl std::error::Error for OpenError {
             | Self::Tls(error)
             | Self::Lost(error) => Some(error),
             Self::Trust(error) => Some(error),
-            Self::Refused { .. } | Self::NotWebSocket(_) => None,
+            Self::Refused { .. } | Self::NotWebSocket(_) | Self::NotHttp2(_) => None,
         }
     }
 }
@@ -99,6 +101,10 @@ impl fmt::Display for OpenError {
                 }
             }
             Self::NotWebSocket(what) => write!(f, "no push service answers there: {what}"),
+            Self::NotHttp2(what) => write!(
+                f,
+                "no push service answers there over HTTP/2: {what}; if it has a WebSocket, use wss:// or --transport websocket"
+            ),
             Self::Lost(error) => write!(
                 f,
                 "the connection broke before the service had answered ({error})"
@@ -118,6 +124,9 @@ fn tls(error: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         rustls::Error::InvalidCertificate(error) => certificate(error, f),
         rustls::Error::InvalidMessage(_) => {
             f.write_str("who answers there doesn't speak TLS: is the port right, or is it ws:// ?")
+        }
+        rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol) => {
+            write!(f, "{}", OpenError::NotHttp2("it speaks HTTP/1.1 only"))
         }
         error => write!(f, "TLS failed: {error}"),
     }
@@ -195,6 +204,7 @@ mod tests {
                 OpenError::NotWebSocket("why"),
                 "no push service answers there: why",
             ),
+            (OpenError::NotHttp2("why"), "over HTTP/2: why; if"),
             (refused(200, None), "a page"),
             (refused(301, None), "not followed"),
             (refused(403, None), "let"),
@@ -211,6 +221,7 @@ mod tests {
         assert_eq!(OpenError::Tls(io()).ended(), Ended::Unreachable);
         assert_eq!(OpenError::Lost(io()).ended(), Ended::Lost);
         assert_eq!(OpenError::NotWebSocket("").ended(), Ended::Garbled);
+        assert_eq!(OpenError::NotHttp2("").ended(), Ended::Garbled);
         let ended = Ended::Refused {
             status: 503,
             retry_after: minute,

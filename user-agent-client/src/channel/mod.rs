@@ -10,7 +10,7 @@
 //! What it deliberately does not know: what to say, when to give up, and when to come back. Apart from
 //! [`close`](Channel::close) it has no clock: deadlines are the caller's.
 
-mod connect;
+pub(crate) mod connect;
 mod error;
 mod random;
 mod socket;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use push_protocol::vapid::PublicKey;
 use push_protocol::{Topic, Ttl, Urgency};
-use user_agent_client::defaults;
+use user_agent_client::{Transport, defaults};
 
 use super::exit::EXIT_CODES;
 use super::help;
@@ -57,6 +57,28 @@ pub(super) struct StateArguments {
     pub(super) state: Option<PathBuf>,
 }
 
+/// How to talk to the push service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum TransportArgument {
+    /// As the URL says: wss:// and ws:// are a WebSocket, https:// is HTTP/2
+    Auto,
+    /// The WebSocket that Firefox speaks; https:// is taken as wss://
+    Websocket,
+    /// RFC 8030 over HTTP/2 with server push; wss:// is taken as https://
+    Http2,
+}
+
+impl TransportArgument {
+    /// The one that was asked for; `None` if the URL says it.
+    pub(super) fn asked(self) -> Option<Transport> {
+        match self {
+            Self::Auto => None,
+            Self::Websocket => Some(Transport::WebSocket),
+            Self::Http2 => Some(Transport::Http2),
+        }
+    }
+}
+
 /// Whom to trust.
 #[derive(Args, Debug)]
 pub(super) struct TrustArguments {
@@ -70,9 +92,12 @@ pub(super) struct TrustArguments {
 
 #[derive(Args, Debug)]
 pub(super) struct Subscribe {
-    /// The push service: wss://HOST, or ws://HOST:PORT in clear. Can be left out once the state knows it
+    /// The push service: wss://HOST or https://HOST, or ws://HOST:PORT in clear. Can be left out once the state knows it
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) server: Option<String>,
+    /// How to talk to it. A state with subscriptions stays with one
+    #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
+    pub(super) transport: TransportArgument,
     #[command(flatten)]
     pub(super) state: StateArguments,
     /// Only the application server with this VAPID key may send: what `keys` prints
@@ -93,6 +118,9 @@ pub(super) struct Listen {
     /// The push service. Can be left out once the state knows it
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) server: Option<String>,
+    /// How to talk to it: as `subscribe` did
+    #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
+    pub(super) transport: TransportArgument,
     #[command(flatten)]
     pub(super) state: StateArguments,
     /// How messages are printed: text by default, and not at all with --exec or --notify
@@ -179,9 +207,13 @@ pub(super) struct Send {
     /// Hide how long the message is behind so many bytes
     #[arg(long, value_name = "BYTES", default_value = "0")]
     pub(super) padding: usize,
-    /// How long to wait for the service, in seconds
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    pub(super) timeout: Duration,
+    /// Wait until it is known what became of the message, and print that: delivered, or given up
+    #[arg(long)]
+    pub(super) receipt: bool,
+    /// How long to wait for the service, in seconds [default: 30]; with --receipt, for the receipt too [default: a minute
+    /// longer than the message may wait]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(super) timeout: Option<Duration>,
     /// The message; without it, standard input
     #[arg(value_name = "TEXT", conflicts_with = "no_data")]
     pub(super) text: Option<String>,

@@ -3,8 +3,8 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use user_agent_client::application_server::SendError;
 use user_agent_client::application_server::key_file::KeyFileError;
+use user_agent_client::application_server::{ReceiptError, SendError};
 use user_agent_client::server_url::ServerUrlError;
 use user_agent_client::state::StateError;
 use user_agent_client::tls::TrustError;
@@ -32,6 +32,8 @@ pub(super) enum Exit {
     OutputClosed = 7,
     /// A signal ended it before it was done.
     Interrupted = 8,
+    /// `send --receipt`: the push service gave the message up.
+    GivenUp = 9,
 }
 
 /// What the help says of them.
@@ -45,7 +47,8 @@ Exit codes:
   5  send: the subscription is gone; forget it
   6  send: not now; try again later
   7  nobody reads standard output any more
-  8  a signal ended it before it was done";
+  8  a signal ended it before it was done
+  9  send --receipt: the message was given up; nobody got it";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -78,7 +81,10 @@ impl Failure {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let exit = match error {
-            StateError::BadLabel | StateError::LabelInUse(_) | StateError::OtherService(_) => Exit::Usage,
+            StateError::BadLabel
+            | StateError::LabelInUse(_)
+            | StateError::OtherService(_)
+            | StateError::OtherTransport(_) => Exit::Usage,
             StateError::TooManySubscriptions | StateError::NotPrepared(_) | StateError::NoRandomness => {
                 Exit::Failed
             }
@@ -108,6 +114,16 @@ impl From<ServerUrlError> for Failure {
 impl From<TrustError> for Failure {
     fn from(error: TrustError) -> Self {
         Self::usage(error)
+    }
+}
+
+impl From<ReceiptError> for Failure {
+    fn from(error: ReceiptError) -> Self {
+        let exit = match error {
+            ReceiptError::NobodyToTrust(_) => Exit::Usage,
+            ReceiptError::Gone | ReceiptError::NotOffered(_) => Exit::Unreachable,
+        };
+        Self::new(exit, error)
     }
 }
 
@@ -154,6 +170,7 @@ mod tests {
             (Exit::Later, "try again later"),
             (Exit::OutputClosed, "standard output"),
             (Exit::Interrupted, "signal"),
+            (Exit::GivenUp, "given up"),
         ];
         for (exit, words) in rows {
             let code = format!("  {}  ", exit as u8);

@@ -20,7 +20,12 @@ can send, unless --application-server-key restricts it.
 The first time, --server says which push service to use; the state remembers it, and stays with it. `listen` must not run \
 at the same time with the same state.
 
+The URL says how to talk to it: wss:// is the WebSocket that Firefox speaks, https:// is RFC 8030 over HTTP/2, which needs a \
+direct connection, because most proxies drop server push. A secret in the path stands in both. --transport says it \
+regardless of the URL. A subscription stays with the transport that it was made over.
+
     user-agent-client subscribe --server wss://push.example.net --name doorbell > doorbell.json
+    user-agent-client subscribe --server https://push.example.net --state over-http2 > doorbell.json
     user-agent-client subscribe --name alarms --application-server-key \"$(user-agent-client keys --vapid-key alarms.pem)\"";
 
 pub(super) const LISTEN: &str = "\
@@ -82,6 +87,12 @@ The message is TEXT, or standard input, at most 3993 bytes with the padding.
     user-agent-client send --subscription doorbell.json 'Somebody is at the door'
     date | user-agent-client send --subscription doorbell.json --vapid-key alarms.pem --subject mailto:me@example.com
     user-agent-client send --subscription - --ttl 0 --urgency high 'Now or never' < doorbell.json
+    user-agent-client send --subscription doorbell.json --ttl 60 --receipt 'Are you there?' || echo nobody
+
+--receipt asks for a receipt and waits for it: until the message's time is over, for --timeout seconds, or until a signal comes. \
+The URL of the message goes to standard error at once; what became of it to standard output: `delivered`, when the user agent \
+has acknowledged it, or `given up`, with exit code 9. A message that is replaced by its topic has no receipt. Exit code 4 says \
+that none came in time, or that this service gives none; the message may still arrive.
 
 Exit code 5 says that the subscription is gone: forget it. Exit code 6 says that the service wants no more now; the sentence \
 on standard error says when.";

@@ -107,6 +107,9 @@ mod tests {
             &format!(
                 "subscribe --server wss://a --state s --application-server-key {key} --name n --timeout 5"
             ),
+            "subscribe --server https://a --transport auto",
+            "subscribe --server https://a --transport websocket",
+            "listen --transport http2",
             "subscribe --ca ca.pem",
             "listen --server wss://a --state s --format text --count 3",
             "listen --format json --exec cat --exec-timeout 5 --jobs 4 --attempts 1 --on-renew cat --insecure -vv",
@@ -115,6 +118,7 @@ mod tests {
             "send --subscription - --ttl 0 --topic -a- --urgency very-low --padding 5 Hello",
             "send --subscription s.json --vapid-key k.pem --subject mailto:a@example.com",
             "send --subscription s.json --no-data",
+            "send --subscription s.json --receipt --timeout 60 Hello",
             "keys --vapid-key k.pem",
             "completions bash",
         ];
@@ -133,6 +137,7 @@ mod tests {
             "",
             "subscribe extra",
             "subscribe --application-server-key nonsense",
+            "subscribe --transport quic",
             "subscribe --timeout 0",
             "subscribe --ca a --insecure",
             "listen --count 0",

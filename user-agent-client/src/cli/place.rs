@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use user_agent_client::{ServerUrl, State, Trust};
+use user_agent_client::{ServerUrl, State, Transport, Trust};
 
 use super::args::TrustArguments;
 use super::console::say;
@@ -30,15 +30,26 @@ fn default_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<Path
         .map(|base| base.join("user-agent-client"))
 }
 
-/// The push service that was asked for, or the one that the state belongs to.
-pub(super) fn server(asked: Option<&str>, state: &State, directory: &Path) -> Result<ServerUrl, Failure> {
-    match (asked, state.server()) {
-        (Some(url), _) => Ok(ServerUrl::parse(url)?),
-        (None, Some(known)) => Ok(known.clone()),
-        (None, None) => Err(Failure::usage(format_args!(
-            "the state in {} knows no push service yet; say which with --server wss://HOST",
-            directory.display()
-        ))),
+/// The push service that was asked for, or the one that the state belongs to, over the transport that was asked for.
+pub(super) fn server(
+    asked: Option<&str>,
+    transport: Option<Transport>,
+    state: &State,
+    directory: &Path,
+) -> Result<ServerUrl, Failure> {
+    let server = match (asked, state.server()) {
+        (Some(url), _) => ServerUrl::parse(url)?,
+        (None, Some(known)) => known.clone(),
+        (None, None) => {
+            return Err(Failure::usage(format_args!(
+                "the state in {} knows no push service yet; say which with --server wss://HOST",
+                directory.display()
+            )));
+        }
+    };
+    match transport {
+        Some(transport) => Ok(server.over(transport)?),
+        None => Ok(server),
     }
 }
 
@@ -105,13 +116,19 @@ mod tests {
     #[test]
     fn a_service_has_to_be_known() {
         let mut state = State::in_memory();
-        let failure = server(None, &state, Path::new("s")).unwrap_err();
+        let failure = server(None, None, &state, Path::new("s")).unwrap_err();
         assert!(failure.why.contains("--server"), "{}", failure.why);
-        assert!(server(Some("nonsense"), &state, Path::new("s")).is_err());
+        assert!(server(Some("nonsense"), None, &state, Path::new("s")).is_err());
         let known = ServerUrl::parse("wss://push.example/").unwrap();
         state.set_server(&known).unwrap();
-        assert_eq!(server(None, &state, Path::new("s")).unwrap(), known);
-        let asked = server(Some("ws://localhost:8080"), &state, Path::new("s")).unwrap();
+        assert_eq!(server(None, None, &state, Path::new("s")).unwrap(), known);
+        let asked = server(Some("ws://localhost:8080"), None, &state, Path::new("s")).unwrap();
         assert_eq!(asked.host(), "localhost");
+        let over = |url, transport| server(url, Some(transport), &state, Path::new("s"));
+        let http2 = over(None, Transport::Http2).unwrap();
+        assert_eq!(http2.as_str(), "https://push.example/");
+        let websocket = over(Some("https://h/s"), Transport::WebSocket).unwrap();
+        assert_eq!(websocket.as_str(), "wss://h/s");
+        assert!(over(Some("ws://push.example/"), Transport::Http2).is_err());
     }
 }

@@ -3,16 +3,19 @@
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
+use std::time::Duration;
 
 use push_protocol::encryption::MAX_PLAINTEXT_BYTES;
-use user_agent_client::application_server::{Push, Sender, VapidKey, key_file};
-use user_agent_client::defaults::PUSH_SUBSCRIPTION_BYTES;
+use tokio::time::{Instant, sleep_until};
+use user_agent_client::application_server::{Accepted, Push, Sender, VapidKey, key_file};
+use user_agent_client::defaults::{PUSH_SUBSCRIPTION_BYTES, RECEIPT_GRACE, SEND_WITHIN};
 use user_agent_client::subscription::PushSubscription;
 
 use super::args::Send;
 use super::console::{print_line, say};
 use super::exit::{Exit, Failure};
 use super::place;
+use super::signals::Signals;
 
 pub(super) async fn send(arguments: Send) -> Result<Exit, Failure> {
     let is_piped = arguments.subscription == Path::new("-");
@@ -25,19 +28,68 @@ pub(super) async fn send(arguments: Send) -> Result<Exit, Failure> {
     let key = vapid_key(&arguments)?;
     let trust = place::trust(&arguments.trust)?;
     let push = push(&arguments)?;
-    let sender = Sender::new(trust).within(arguments.timeout);
-    let accepted = sender.send(&subscription, &push, key.as_ref()).await?;
+    let sender = Sender::new(trust).within(arguments.timeout.unwrap_or(SEND_WITHIN));
+    let accepted = if arguments.receipt {
+        sender
+            .send_with_receipt(&subscription, &push, key.as_ref(), None)
+            .await?
+    } else {
+        sender.send(&subscription, &push, key.as_ref()).await?
+    };
     if let Some(ttl) = accepted.ttl.filter(|ttl| *ttl < push.ttl) {
         say(format_args!(
             "the push service keeps the message for {} s only",
             ttl.as_secs()
         ));
     }
-    match accepted.message {
+    match &accepted.message {
+        // The result is what becomes of it.
+        Some(message) if arguments.receipt => say(message),
         Some(message) => print_line(message)?,
         None => say("accepted; the push service gives the message no URL"),
     }
-    Ok(Exit::Done)
+    if !arguments.receipt {
+        return Ok(Exit::Done);
+    }
+    let kept = accepted.ttl.unwrap_or(push.ttl).min(push.ttl).as_secs();
+    let patience = Duration::from_secs(kept.into()).saturating_add(RECEIPT_GRACE);
+    receipt(&sender, &accepted, arguments.timeout.unwrap_or(patience)).await
+}
+
+/// Waits for what becomes of the message, and prints it.
+async fn receipt(sender: &Sender, accepted: &Accepted, patience: Duration) -> Result<Exit, Failure> {
+    let (Some(message), Some(subscription)) = (&accepted.message, &accepted.receipts) else {
+        let why = "the push service has the message, but tells nobody what becomes of it";
+        return Err(Failure::new(Exit::Unreachable, why));
+    };
+    let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
+    let mut receipts = sender.receipts(subscription);
+    let until = Instant::now() + patience;
+    let receipt = loop {
+        tokio::select! {
+            biased;
+            () = signals.next() => {
+                let why = "interrupted; the push service still has the message";
+                return Err(Failure::new(Exit::Interrupted, why));
+            }
+            receipt = receipts.next() => {
+                let receipt = receipt?;
+                if receipt.message == *message {
+                    break receipt;
+                }
+            }
+            () = sleep_until(until) => {
+                let why = format!("no receipt came within {} s", patience.as_secs());
+                return Err(Failure::new(Exit::Unreachable, why));
+            }
+        }
+    };
+    if receipt.is_delivered {
+        print_line("delivered")?;
+        return Ok(Exit::Done);
+    }
+    print_line("given up")?;
+    Ok(Exit::GivenUp)
 }
 
 fn subscription(file: &Path, is_piped: bool) -> Result<PushSubscription, Failure> {

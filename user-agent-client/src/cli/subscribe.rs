@@ -18,7 +18,12 @@ pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
     let trust = place::trust(&arguments.trust)?;
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
     let state = State::open(&directory)?;
-    let server = place::server(arguments.server.as_deref(), &state, &directory)?;
+    let server = place::server(
+        arguments.server.as_deref(),
+        arguments.transport.asked(),
+        &state,
+        &directory,
+    )?;
     let (agent, mut events) = UserAgent::start(server, trust, state, &Options::default())?;
     let asked = agent.subscribe(&arguments.name, arguments.application_server_key);
     let subscribed = tokio::select! {

@@ -21,7 +21,7 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
     }
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
     let state = State::open(&directory)?;
-    let server = place::server(None, &state, &directory)?;
+    let server = place::server(None, None, &state, &directory)?;
     let (agent, mut events) = UserAgent::start(server, trust, state, &Options::default())?;
     let ended = async {
         agent.unsubscribe(&arguments.name).await?;

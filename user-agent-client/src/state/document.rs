@@ -3,11 +3,13 @@
 //! ```text
 //! {"format":1,"sha256":"…","state":{"messages":"…","server":"…","identity":"…","subscriptions":[
 //!   {"name":"…","label":"…","created":…,"private_key":"…","auth":"…","application_server":"…",
-//!    "stage":"asked" | "confirmed" | "ending","push_resource":"…","replaced":"…"}]}}
+//!    "stage":"asked" | "confirmed" | "ending","push_resource":"…","resource":"…","replaced":"…"}]}}
 //! ```
 //!
 //! `sha256` is the digest of `state` by the letter, in hexadecimal. Keys are base64url. What isn't there is null.
-//! `messages` names the `messages.log` that goes with it.
+//! `messages` names the `messages.log` that goes with it. HTTP/2 came with format 2: a `server` with `https:`, an identity that
+//! is the URL of a set, and `resource`, where a subscription is ended, left out where there is none. The state of a WebSocket
+//! is written in format 1, which earlier versions read too.
 //!
 //! **Invariant:** a text whose state is not, byte for byte, one that was written is refused. So no bit of a key is ever
 //! wrong.
@@ -20,17 +22,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use push_protocol::encryption::SubscriptionKeys;
 use push_protocol::identifiers::SubscriptionName;
-use push_protocol::session::user_agent::{Identity, PushResource, Registration, Stage};
+use push_protocol::session::user_agent::{Identity, PushResource, Registration, Stage, SubscriptionResource};
 use push_protocol::vapid::PublicKey;
 use ring::digest;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::snapshot::{Entry, Snapshot, is_label};
-use crate::server_url::ServerUrl;
+use crate::server_url::{ServerUrl, Transport};
 
-/// The format that is written, and the only one that is read.
-const FORMAT: u64 = 1;
+/// The latest format. It and those before it are read; the earliest that can hold a state is written.
+const FORMAT: u64 = 2;
 
 /// Which `messages.log` goes with a state: that of another one, or of another service, must not be believed, for it would
 /// call messages done that never came.
@@ -79,6 +81,8 @@ struct KeptSubscription {
     application_server: Option<String>,
     stage: KeptStage,
     push_resource: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    resource: Option<String>,
     replaced: Option<String>,
 }
 
@@ -107,9 +111,16 @@ pub(super) fn write(snapshot: &Snapshot, log: LogId) -> String {
             .map(|identity| identity.as_str().to_owned()),
         subscriptions: subscriptions.collect(),
     };
+    let is_http2 = |server: &ServerUrl| server.transport() == Transport::Http2;
+    let has_resources = kept.subscriptions.iter().any(|kept| kept.resource.is_some());
+    let format = match &snapshot.server {
+        Some(server) if is_http2(server) => FORMAT,
+        _ if has_resources => FORMAT,
+        _ => 1,
+    };
     let state = serde_json::to_string(&kept).expect("strings and numbers always serialize");
     let sha256 = hex_digest(&state);
-    format!("{{\"format\":{FORMAT},\"sha256\":\"{sha256}\",\"state\":{state}}}\n")
+    format!("{{\"format\":{format},\"sha256\":\"{sha256}\",\"state\":{state}}}\n")
 }
 
 /// The state that a text holds.
@@ -118,7 +129,7 @@ pub(super) fn read(text: &[u8]) -> Result<(Snapshot, LogId), Unusable> {
     let text = str::from_utf8(text).map_err(|_| NOT_OURS)?;
     let any: AnyDocument = serde_json::from_str(text).map_err(|_| NOT_OURS)?;
     match any.format {
-        FORMAT => {}
+        1..=FORMAT => {}
         newer if newer > FORMAT => return Err(Unusable::Newer(newer)),
         _ => return Err(NOT_OURS),
     }
@@ -140,7 +151,8 @@ impl Kept {
             ..Snapshot::default()
         };
         if let Some(identity) = self.identity {
-            snapshot.durable.identity = Some(Identity::parse(&identity)?);
+            let identity = Identity::parse(&identity).or_else(|| Identity::of_set(&identity));
+            snapshot.durable.identity = Some(identity?);
         }
         let mut labels = HashSet::new();
         for subscription in self.subscriptions {
@@ -177,6 +189,10 @@ impl KeptSubscription {
                 Stage::Ending => KeptStage::Ending,
             },
             push_resource: registration.push_resource().map(url),
+            resource: registration
+                .resource
+                .as_ref()
+                .map(|resource| resource.as_str().to_owned()),
             replaced: registration.replaced.as_ref().map(url),
         }
     }
@@ -191,6 +207,7 @@ impl KeptSubscription {
         let registration = Registration {
             application_server: parse_if_there(self.application_server, PublicKey::parse)?,
             stage,
+            resource: parse_if_there(self.resource, SubscriptionResource::parse)?,
             replaced: parse_if_there(self.replaced, PushResource::parse)?,
         };
         let entry = Entry {

@@ -23,6 +23,8 @@ pub enum StateError {
     NotPrepared(SubscriptionName),
     /// The state belongs to this other service.
     OtherService(ServerUrl),
+    /// The subscriptions in the state were made over the other transport, where this service is.
+    OtherTransport(ServerUrl),
     /// The random source failed. Nothing has changed.
     NoRandomness,
 
@@ -120,6 +122,12 @@ impl fmt::Display for StateError {
                 f,
                 "The state belongs to the service at {known}, and nothing in it is of use elsewhere; use another state \
                  directory for another service."
+            ),
+            Self::OtherTransport(known) => write!(
+                f,
+                "The subscriptions in the state were made over {known}, and can't be used over another transport; use \
+                 --transport {}, or another state directory.",
+                known.transport()
             ),
             Self::NoRandomness => {
                 f.write_str("The random source failed; check that the system provides getrandom.")

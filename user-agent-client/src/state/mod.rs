@@ -129,20 +129,27 @@ impl State {
     }
 
     /// Says which service all is with, or where on its host that is now: another port, scheme or secret is taken, another
-    /// service never. Identity and subscriptions are of no use to that one, and the identity is a secret (WS-CLS-3).
+    /// service never. Identity and subscriptions are of no use to that one, and the identity is a secret (WS-CLS-3). Another
+    /// transport is taken while there are no subscriptions: what they are to the service depends on it.
     ///
     /// # Errors
     ///
-    /// [`StateError::OtherService`], or it can't be kept.
+    /// [`StateError::OtherService`], [`StateError::OtherTransport`], or it can't be kept.
     pub fn set_server(&mut self, server: &ServerUrl) -> Result<(), StateError> {
+        let mut next = self.kept.without_messages();
         match self.server() {
             Some(known) if known == server => return Ok(()),
             Some(known) if !known.is_same_service(server) => {
                 return Err(StateError::OtherService(known.clone()));
             }
+            Some(known) if known.transport() != server.transport() => {
+                if !self.durable().registrations.is_empty() {
+                    return Err(StateError::OtherTransport(known.clone()));
+                }
+                next.durable.identity = None;
+            }
             Some(_) | None => {}
         }
-        let mut next = self.kept.without_messages();
         next.server = Some(server.clone());
         self.keep(next)
     }

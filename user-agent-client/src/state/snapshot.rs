@@ -121,9 +121,12 @@ impl Snapshot {
         prepared: &BTreeMap<SubscriptionName, Arc<Entry>>,
     ) -> Result<(), StateError> {
         match change {
-            Change::Identified(identity) => {
-                let before = self.durable.identity.as_ref();
-                let is_another = before.is_some_and(|before| before != identity);
+            Change::Identified(_) | Change::Forgotten => {
+                let is_another = match (&self.durable.identity, change) {
+                    (Some(before), Change::Identified(identity)) => before != identity,
+                    (None, Change::Identified(_)) => false,
+                    _ => true,
+                };
                 self.durable.apply(change);
                 self.forget_what_is_gone();
                 if is_another {

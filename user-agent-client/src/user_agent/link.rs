@@ -3,18 +3,32 @@
 use std::future::{Future, pending};
 use std::pin::Pin;
 
-use push_protocol::session::user_agent::{Farewell, Say};
+use push_protocol::session::Moment;
+use push_protocol::session::user_agent::{Action, Durable, Farewell, Say, UserAgent};
 
-use crate::channel::{Channel, Incoming, OpenError};
-use crate::server_url::ServerUrl;
+use crate::channel::{self, OpenError};
+use crate::http2;
+use crate::server_url::{ServerUrl, Transport};
 use crate::tls::Trust;
 
 /// What the task has of it.
 pub(super) enum Link {
     None,
     Opening(Pin<Box<dyn Future<Output = Result<Channel, OpenError>> + Send>>),
-    Open(Box<Channel>),
+    Open(Channel),
     Closing(Pin<Box<dyn Future<Output = ()> + Send>>),
+}
+
+/// A channel of either kind.
+pub(super) enum Channel {
+    WebSocket(Box<channel::Channel>),
+    Http2(Box<http2::Channel>),
+}
+
+/// What the service did.
+pub(super) enum Incoming {
+    WebSocket(channel::Incoming),
+    Http2(http2::Incoming),
 }
 
 /// What came of waiting for it.
@@ -25,28 +39,45 @@ pub(super) enum Moved {
 }
 
 impl Link {
-    pub(super) fn open(&mut self, server: &ServerUrl, trust: &Trust) {
+    pub(super) fn open(&mut self, server: &ServerUrl, trust: &Trust, known: &Durable) {
         let (server, trust) = (server.clone(), trust.clone());
-        *self = Self::Opening(Box::pin(async move { Channel::open(&server, &trust).await }));
+        // As the hello: an identity is shown only while there is something that rests on it.
+        let set = known.identity.clone().filter(|_| !known.registrations.is_empty());
+        *self = Self::Opening(Box::pin(async move {
+            Ok(match server.transport() {
+                Transport::WebSocket => {
+                    Channel::WebSocket(Box::new(channel::Channel::open(&server, &trust).await?))
+                }
+                Transport::Http2 => {
+                    let channel = http2::Channel::open(&server, &trust, set.as_ref()).await?;
+                    Channel::Http2(Box::new(channel))
+                }
+            })
+        }));
     }
 
     /// Without a channel nothing is said: the session repeats itself on the next one.
-    pub(super) fn say(&mut self, say: &Say) {
-        if let Self::Open(channel) = self {
-            channel.say(say);
+    pub(super) fn say(&mut self, say: &Say, known: &Durable) {
+        match self {
+            Self::Open(Channel::WebSocket(channel)) => channel.say(say),
+            Self::Open(Channel::Http2(channel)) => channel.say(say, known),
+            Self::None | Self::Opening(_) | Self::Closing(_) => {}
         }
     }
 
     pub(super) fn ping(&mut self) {
-        if let Self::Open(channel) = self {
-            channel.ping();
+        match self {
+            Self::Open(Channel::WebSocket(channel)) => channel.ping(),
+            Self::Open(Channel::Http2(channel)) => channel.ping(),
+            Self::None | Self::Opening(_) | Self::Closing(_) => {}
         }
     }
 
     /// Begins to close what is there; the rest happens while somebody waits for [`Link::moved`] or [`Link::closed`].
     pub(super) fn close(&mut self, farewell: Farewell) {
         *self = match std::mem::replace(self, Self::None) {
-            Self::Open(channel) => Self::Closing(Box::pin(channel.close(farewell))),
+            Self::Open(Channel::WebSocket(channel)) => Self::Closing(Box::pin(channel.close(farewell))),
+            Self::Open(Channel::Http2(channel)) => Self::Closing(Box::pin(channel.close(farewell))),
             Self::Closing(closing) => Self::Closing(closing),
             Self::None | Self::Opening(_) => Self::None,
         };
@@ -60,7 +91,9 @@ impl Link {
     /// What the service said before, if anything of it is unread; without waiting.
     pub(super) fn already_said(&mut self) -> Option<Incoming> {
         match self {
-            Self::Open(channel) => channel.try_next(),
+            Self::Open(Channel::WebSocket(channel)) => channel.try_next().map(Incoming::WebSocket),
+            // Its connection collects what is written by itself.
+            Self::Open(Channel::Http2(_)) => None,
             Self::None | Self::Opening(_) | Self::Closing(_) => None,
         }
     }
@@ -73,10 +106,11 @@ impl Link {
         }
         match self {
             Self::None | Self::Closing(_) => pending().await,
-            Self::Open(channel) => Moved::Said(channel.next().await),
+            Self::Open(Channel::WebSocket(channel)) => Moved::Said(Incoming::WebSocket(channel.next().await)),
+            Self::Open(Channel::Http2(channel)) => Moved::Said(Incoming::Http2(channel.next().await)),
             Self::Opening(opening) => match opening.await {
                 Ok(channel) => {
-                    *self = Self::Open(Box::new(channel));
+                    *self = Self::Open(channel);
                     Moved::Opened
                 }
                 Err(error) => {
@@ -93,5 +127,26 @@ impl Link {
             closing.await;
         }
         *self = Self::None;
+    }
+}
+
+impl Incoming {
+    /// Whether this was the last of the channel.
+    pub(super) fn is_end(&self) -> bool {
+        matches!(
+            self,
+            Self::WebSocket(channel::Incoming::Ended(_)) | Self::Http2(http2::Incoming::Ended(_))
+        )
+    }
+
+    /// Tells the session.
+    pub(super) fn tell(self, session: &mut UserAgent, now: Moment, out: &mut Vec<Action>) {
+        match self {
+            Self::WebSocket(channel::Incoming::Answer(answer)) => answer.tell(session, now, out),
+            Self::WebSocket(channel::Incoming::SignOfLife) => session.heard(now),
+            Self::WebSocket(channel::Incoming::Nonsense) => session.nonsense(now, out),
+            Self::WebSocket(channel::Incoming::Ended(ended)) => session.ended(ended, now, out),
+            Self::Http2(incoming) => incoming.tell(session, now, out),
+        }
     }
 }

@@ -76,7 +76,8 @@ impl UserAgent {
     /// # Errors
     ///
     /// [`StateError::OtherService`] if the state belongs to a service on another host: showing that one our identity would
-    /// tell it a secret, and lose every subscription. Else [`StateError`] if it can't be kept which service this is.
+    /// tell it a secret, and lose every subscription. [`StateError::OtherTransport`] if its subscriptions were made over the
+    /// other transport. Else [`StateError`] if it can't be kept which service this is.
     ///
     /// # Panics
     ///

@@ -83,7 +83,7 @@ fn respelled(answer: &Answer) -> String {
             let (status, resource) = match registered {
                 Registered::At(resource) => (200, resource.as_str()),
                 Registered::Refused(status) => (*status, ""),
-                Registered::Trouble => (500, ""),
+                Registered::Trouble | Registered::Later(_) => (500, ""),
             };
             let name = spelled(name);
             json!({"messageType": "register", "channelID": name, "status": status, "pushEndpoint": resource})

@@ -57,6 +57,19 @@ impl SealingKey {
         KeyId(id)
     }
 
+    /// Another secret of 256 bits, for one purpose beside tokens. It tells nothing about this key, or about what is
+    /// derived for other purposes. All nodes derive the same (HKDF's expansion, RFC 5869 §2.3, of one block).
+    pub fn derive(&self, purpose: &[u8]) -> [u8; 32] {
+        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.0));
+        // Sets it apart from what tokens are made of, which begins with "seal" or "name".
+        context.update(b"push-service: derived for ");
+        context.update(purpose);
+        context.update(&[1]);
+        let mut secret = [0; 32];
+        secret.copy_from_slice(context.sign().as_ref());
+        secret
+    }
+
     /// What SHA-256 makes of the key in one of its roles, cut.
     fn digest<const N: usize>(&self, domain: &[u8]) -> [u8; N] {
         let mut context = digest::Context::new(&digest::SHA256);

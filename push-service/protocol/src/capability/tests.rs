@@ -397,3 +397,13 @@ fn a_sealing_key_hides_itself() {
     let printed = format!("{key:?} {service:?} {sealed:?}");
     assert_eq!(printed, "SealingKey(…) Capabilities(1 keys) SealedPush(Push, …)");
 }
+
+/// A secret for another purpose is the same on all nodes, and another for each purpose and key: none tells the key.
+#[test]
+fn secrets_for_other_purposes_are_derived() {
+    let secret = key(1).derive(b"tickets");
+    assert_eq!(secret, key(1).derive(b"tickets"));
+    assert_ne!(secret, key(1).derive(b"ticket"));
+    assert_ne!(secret, key(2).derive(b"tickets"));
+    assert_ne!(secret, [1; 32]);
+}

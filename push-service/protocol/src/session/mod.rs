@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use action::{Action, AttachOutcome, CloseReason, Limits, PageOutcome};
 pub use queue::{Page, PageRequest, Scope, WakeUp};
 pub use service::Session;
-pub use wanted::{Interest, Wanted};
+pub use wanted::{Interest, Interests, Wanted};
 pub use window::Window;
 
 /// A moment, in milliseconds of a clock that never goes back and whose start means nothing.

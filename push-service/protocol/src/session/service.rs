@@ -34,8 +34,8 @@ pub struct Session {
     pinged: Option<Moment>,
     /// Since when the channel takes nothing.
     stalled: Option<Moment>,
-    /// Storage failed to give a page and is not asked again before this.
-    page_from: Option<Moment>,
+    /// Storage failed to give a page and is not asked again before this; at first, the beginning of time.
+    page_from: Moment,
     /// When the requests for answers so far will have been paid for.
     answers_paid: Moment,
 }
@@ -47,7 +47,7 @@ enum Phase {
     },
     Attaching {
         /// How it said who it is; a monitor's URL says it.
-        greeting: Option<Greeting>,
+        greeting: Option<Box<Greeting>>,
         until: Moment,
     },
     Live,
@@ -94,7 +94,7 @@ impl Session {
             heard: now,
             pinged: None,
             stalled: None,
-            page_from: None,
+            page_from: Moment::default(),
             answers_paid: Moment::default(),
             limits,
         }
@@ -150,13 +150,13 @@ impl Session {
         let Some(known) = identity else {
             return self.welcome_fresh(fresh, out);
         };
-        self.begin_attach(known.id(), Some(Greeting { known, fresh }), now, out);
+        self.begin_attach(known.id(), Some(Box::new(Greeting { known, fresh })), now, out);
     }
 
     fn begin_attach(
         &mut self,
         user_agent: UserAgentId,
-        greeting: Option<Greeting>,
+        greeting: Option<Box<Greeting>>,
         now: Moment,
         out: &mut Vec<Action>,
     ) {
@@ -302,7 +302,7 @@ impl Session {
             PageOutcome::Displaced => return self.close(CloseReason::Displaced, out),
             PageOutcome::Trouble => {
                 self.delivery.page_failed();
-                self.page_from = Some(now.after(self.limits.retry_after));
+                self.page_from = now.after(self.limits.retry_after);
             }
         }
         self.read_on(now, out);
@@ -379,7 +379,8 @@ impl Session {
         let stalled = self
             .stalled
             .map_or(Moment::NEVER, |since| since.after(limits.write_within));
-        let page = self.page_from.filter(|_| self.is_open()).unwrap_or(Moment::NEVER);
+        let is_put_off = self.page_from != Moment::default() && self.is_open();
+        let page = if is_put_off { self.page_from } else { Moment::NEVER };
         phase
             .min(stalled)
             .min(page)
@@ -432,10 +433,10 @@ impl Session {
     }
 
     fn read_on(&mut self, now: Moment, out: &mut Vec<Action>) {
-        if !self.is_open() || self.page_from.is_some_and(|from| now < from) {
+        if !self.is_open() || now < self.page_from {
             return;
         }
-        self.page_from = None;
+        self.page_from = Moment::default();
         out.extend(self.delivery.next_page(&self.limits).map(Action::Page));
         if self.delivery.is_through() {
             self.close(CloseReason::CaughtUp, out);

@@ -9,9 +9,13 @@ use crate::urgency::Urgency;
 pub enum Wanted {
     /// Whatever comes with at least this urgency.
     Everything(Urgency),
-    /// What at least one of these monitors wants.
-    Monitored(Box<[Interest]>),
+    /// What at least one of these monitors wants. Boxed whole: hundreds of thousands of channels have no monitors.
+    Monitored(Box<Interests>),
 }
+
+/// What some monitors want.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interests(Vec<Interest>);
 
 /// What one monitoring request asks for (RFC 8030 §6, §6.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,11 +37,16 @@ impl Interest {
 }
 
 impl Wanted {
+    /// What at least one of these monitors wants.
+    pub fn monitored(interests: impl IntoIterator<Item = Interest>) -> Self {
+        Self::Monitored(Box::new(Interests(interests.into_iter().collect())))
+    }
+
     /// Whether such a message is to be brought.
     pub fn covers(&self, subscription: SubscriptionId, urgency: Urgency) -> bool {
         match self {
             Self::Everything(minimum) => *minimum <= urgency,
-            Self::Monitored(interests) => interests.iter().any(|one| one.covers(subscription, urgency)),
+            Self::Monitored(interests) => interests.0.iter().any(|one| one.covers(subscription, urgency)),
         }
     }
 
@@ -46,7 +55,7 @@ impl Wanted {
         match self {
             Self::Everything(minimum) => *minimum,
             Self::Monitored(interests) => {
-                let lowest = interests.iter().map(|one| one.minimum).min();
+                let lowest = interests.0.iter().map(|one| one.minimum).min();
                 lowest.unwrap_or(Urgency::High)
             }
         }
@@ -55,10 +64,12 @@ impl Wanted {
     /// Which subscriptions to read, but these.
     pub(super) fn scope(&self, except: Vec<SubscriptionId>) -> Scope {
         let interests = match self {
-            Self::Monitored(interests) if interests.iter().all(|one| one.subscription.is_some()) => interests,
+            Self::Monitored(interests) if interests.0.iter().all(|one| one.subscription.is_some()) => {
+                interests
+            }
             _ => return Scope::AllBut(except),
         };
-        let mut these: Vec<_> = interests.iter().filter_map(|one| one.subscription).collect();
+        let mut these: Vec<_> = interests.0.iter().filter_map(|one| one.subscription).collect();
         these.sort_unstable();
         these.dedup();
         these.retain(|one| !except.contains(one));
@@ -83,11 +94,11 @@ mod tests {
     /// PR-15, R30-URG-6: monitors of one set want what one of them wants; each keeps its own lowest urgency.
     #[test]
     fn monitors_are_united() {
-        let wanted = Wanted::Monitored(Box::new([
+        let wanted = Wanted::monitored([
             interest(Some(ONE), Urgency::High),
             interest(Some(TWO), Urgency::Low),
             interest(Some(TWO), Urgency::High),
-        ]));
+        ]);
         let rows = [
             (ONE, Urgency::High, true),
             (ONE, Urgency::Normal, false),
@@ -109,10 +120,10 @@ mod tests {
     /// A set's monitor beside a subscription's reads everything.
     #[test]
     fn a_set_covers_all() {
-        let wanted = Wanted::Monitored(Box::new([
+        let wanted = Wanted::monitored([
             interest(Some(ONE), Urgency::VeryLow),
             interest(None, Urgency::High),
-        ]));
+        ]);
         assert!(wanted.covers(TWO, Urgency::High) && !wanted.covers(TWO, Urgency::Low));
         assert!(wanted.covers(ONE, Urgency::VeryLow));
         assert_eq!(wanted.scope(vec![TWO]), Scope::AllBut(vec![TWO]));

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use push_protocol::session::{
-    Action, CloseReason, Interest, Moment, PageOutcome, PageRequest, Session, WakeUp, Wanted,
+    Action, CloseReason, Moment, PageOutcome, PageRequest, Session, WakeUp, Wanted,
 };
 use push_protocol::{MessageId, PushMessage, SubscriptionId, UserAgentId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -96,7 +96,7 @@ impl MonitorTask {
         once: bool,
     ) -> Self {
         let mut actions = Vec::new();
-        let wanted = Wanted::Monitored(Box::new([first.interest]));
+        let wanted = Wanted::monitored([first.interest]);
         let (limits, now) = (Arc::clone(&shared.limits), shared.now());
         let session = Session::monitor(user_agent, wanted, once, limits, now, &mut actions);
         shared
@@ -247,9 +247,9 @@ impl MonitorTask {
 
     /// Tells the session what the monitors want now.
     pub(super) fn want(&mut self, now: Moment) {
-        let interests: Box<[Interest]> = self.monitors.iter().map(|monitor| monitor.interest).collect();
-        self.session
-            .set_wanted(Wanted::Monitored(interests), now, &mut self.actions);
+        let interests = self.monitors.iter().map(|monitor| monitor.interest);
+        let wanted = Wanted::monitored(interests);
+        self.session.set_wanted(wanted, now, &mut self.actions);
     }
 
     fn take_answers(&mut self, cx: &mut Context<'_>, now: Moment) -> bool {

@@ -47,7 +47,7 @@ async fn channels_open_where_they_may() {
         (&open, "/any/path?x", 101),
         (&open, "/push/x", 405),
         (&open, "/wpush/v1/x", 405),
-        (&open, "/subscribe", 404),
+        (&open, "/subscribe", 405),
         (&open, "/subscription/x", 404),
         (&closed, "/s3cret", 101),
         (&closed, "/", 404),

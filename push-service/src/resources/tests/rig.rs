@@ -22,9 +22,9 @@ use crate::resources::{BrokenBody, RequestBody, Resources};
 use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Announce, Attached, Budget, Confirm, Cursor, Enqueue, Enqueued, Exported, Imported, Manner, PageRequest,
-    Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Usage,
-    UserAgentReport, WakeUp,
+    Announce, Attached, Budget, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported,
+    Imported, Manner, Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage,
+    StorageError, Subscribe, Subscribed, Traced, Usage, UserAgentReport, WakeUp,
 };
 
 pub(crate) const ORIGIN: &str = "https://push.example.net";
@@ -274,6 +274,33 @@ impl Storage for Broken {
         _: Confirm,
         _: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError> {
+        Err(self.0.clone())
+    }
+    async fn end(&self, _: UserAgentId, _: Ending) -> Result<bool, StorageError> {
+        Err(self.0.clone())
+    }
+    async fn has_subscription(&self, _: UserAgentId, _: SubscriptionId) -> Result<bool, StorageError> {
+        Err(self.0.clone())
+    }
+    async fn expect_receipt(&self, _: UserAgentId, _: Expected) -> Result<Expecting, StorageError> {
+        Err(self.0.clone())
+    }
+    async fn settle_receipts(&self, _: UserAgentId, _: &[Outcome]) -> Result<(), StorageError> {
+        Err(self.0.clone())
+    }
+    async fn outcomes(&self, _: UserAgentId, _: usize) -> Result<Vec<Outcome>, StorageError> {
+        Err(self.0.clone())
+    }
+    async fn clear_outcomes(&self, _: UserAgentId, _: &[MessageId]) -> Result<(), StorageError> {
+        Err(self.0.clone())
+    }
+    async fn owing(&self, _: usize) -> Result<Vec<UserAgentId>, StorageError> {
+        Err(self.0.clone())
+    }
+    async fn overdue(&self, _: usize) -> Result<Vec<Overdue>, StorageError> {
+        Err(self.0.clone())
+    }
+    async fn trace(&self, _: UserAgentId, _: u64) -> Result<Traced, StorageError> {
         Err(self.0.clone())
     }
     async fn expire(&self, _: usize) -> Result<crate::storage::Swept, StorageError> {

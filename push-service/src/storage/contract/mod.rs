@@ -134,6 +134,9 @@ macro_rules! common_cases {
                 an_export_comes_page_by_page,
                 an_empty_store_says_so,
                 a_session_finds_what_was_taken_in,
+                receipts_move_to_another_storage,
+                receipts_of_another_storage_are_taken_in,
+                what_belongs_to_nobody_stays_out,
             ],
         }
     };

@@ -2,16 +2,21 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use push_protocol::{MessageId, MessageNumber, SubscriptionId, SubscriptionName, Ttl, Urgency, UserAgentId};
+use push_protocol::capability::{Dialect, KeyId};
+use push_protocol::{
+    Fate, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Ttl, Urgency, UserAgentId,
+};
 
 use super::{enqueue, everything, name, seat, subscribe, user_agent};
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Budget, Confirm, Enqueue, Manner, PageRequest, Paged, Rate, Removal, Scope, Seat, Storage, Subscribe,
+    Budget, Confirm, Ending, Enqueue, Expected, Manner, Outcome, PASSING_WITH_RECEIPT, PageRequest, Paged,
+    RECEIPTS, RECEIPTS_NAME, Rate, Removal, Scope, Seat, Storage, Subscribe,
 };
 
-/// User agents that take part.
-pub(crate) const AGENTS: u8 = 4;
+/// User agents that take part; the last one is a receipt subscription.
+pub(crate) const AGENTS: u8 = 5;
+const RECEIPT_SUBSCRIPTION: u8 = AGENTS - 1;
 /// Sessions that compete for each one's seat.
 pub(crate) const SEATS: u64 = 3;
 
@@ -72,7 +77,15 @@ pub(crate) enum Draw {
     Attach(UserAgentId, Seat, PageRequest),
     Page(UserAgentId, Seat, PageRequest),
     Release(UserAgentId, Seat),
-    Acknowledge(UserAgentId, Vec<MessageId>, Confirm, Option<Seat>),
+    Acknowledge(UserAgentId, Vec<MessageId>, Removal, Confirm, Option<Seat>),
+    End(UserAgentId, Ending),
+    Expect(Expected),
+    /// Carries an outbox over, and clears so much of it.
+    CarryOver(UserAgentId, usize),
+    Settle(Vec<Outcome>),
+    Overdue(usize),
+    Owing,
+    Trace(UserAgentId, u64),
     Expire(usize),
     Inspect(UserAgentId),
 }
@@ -82,19 +95,34 @@ impl Draw {
         let agent = dice.below(u64::from(AGENTS)) as u8;
         let (user, n) = (user_agent(agent), dice.below(4) as u8);
         let holder = seat(dice.below(SEATS));
-        match dice.below(20) {
+        let receipts = user_agent(RECEIPT_SUBSCRIPTION);
+        match dice.below(28) {
+            0..=2 if user == receipts => Self::Subscribe(Subscribe {
+                name: RECEIPTS_NAME,
+                fresh_id: RECEIPTS,
+                ..subscribe(agent, n)
+            }),
             0..=2 => Self::Subscribe(Subscribe {
+                only_known: dice.below(8) == 0,
                 fresh_id: dice.new_subscription(agent),
                 seat: (dice.below(2) == 0).then_some(holder),
                 limit: 3,
                 ..subscribe(agent, n)
             }),
             3 => Self::Unsubscribe(user, name(n)),
-            4..=10 => Self::Enqueue(draw_enqueue(dice, agent, n)),
+            4..=10 if user != receipts => Self::Enqueue(draw_enqueue(dice, agent, n)),
             11..=12 => Self::Attach(user, holder, draw_page(dice, agent)),
             13 => Self::Page(user, holder, draw_page(dice, agent)),
             14 => Self::Release(user, holder),
-            15..=17 => {
+            15 if dice.below(4) == 0 => Self::End(user, Ending::All),
+            15 => Self::End(user, Ending::One(dice.some_subscription(agent))),
+            16..=17 => Self::Expect(draw_expected(dice, agent, known)),
+            18..=19 => Self::CarryOver(user, dice.below(6) as usize),
+            20 => Self::Settle(draw_outcomes(dice, known)),
+            21 => Self::Overdue(1 + dice.below(3) as usize),
+            22 => Self::Owing,
+            23 => Self::Trace(user, dice.one_of(known).map_or(0, |(_, id)| id.nonce)),
+            24..=25 => {
                 let confirm = if dice.below(2) == 0 {
                     Confirm::Soon
                 } else {
@@ -103,9 +131,16 @@ impl Draw {
                 let picked: Vec<_> = (0..dice.below(4)).filter_map(|_| dice.one_of(known)).collect();
                 let user = picked.first().map_or(user, |(user, _)| *user);
                 let ids = picked.into_iter().map(|(_, id)| id).collect();
-                Self::Acknowledge(user, ids, confirm, (dice.below(2) == 0).then_some(holder))
+                let removal = [Removal::Acknowledged, Removal::Cancelled][dice.below(2) as usize];
+                Self::Acknowledge(
+                    user,
+                    ids,
+                    removal,
+                    confirm,
+                    (dice.below(2) == 0).then_some(holder),
+                )
             }
-            18 => Self::Expire(1 + dice.below(5) as usize),
+            26 => Self::Expire(1 + dice.below(5) as usize),
             _ => Self::Inspect(user),
         }
     }
@@ -121,8 +156,22 @@ impl Draw {
             }
             Self::Page(user, seat, page) => format!("{:?}", storage.page(user, seat, page).await),
             Self::Release(user, seat) => format!("{:?}", storage.release(user, seat).await),
-            Self::Acknowledge(user, ids, confirm, by) => {
-                let removal = Removal::Acknowledged;
+            Self::End(user, ending) => format!("{:?}", storage.end(user, ending).await),
+            Self::Expect(expected) => {
+                let receipts = user_agent(RECEIPT_SUBSCRIPTION);
+                format!("{:?}", storage.expect_receipt(receipts, expected).await)
+            }
+            Self::CarryOver(user, cleared) => {
+                let outcomes = storage.outcomes(user, 10).await.unwrap();
+                let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id).take(cleared).collect();
+                storage.clear_outcomes(user, &ids).await.unwrap();
+                format!("{outcomes:?} {}", Self::settle(storage, &outcomes).await)
+            }
+            Self::Settle(outcomes) => Self::settle(storage, &outcomes).await,
+            Self::Overdue(limit) => format!("{:?}", storage.overdue(limit).await),
+            Self::Owing => format!("{:?}", storage.owing(10).await),
+            Self::Trace(user, nonce) => format!("{:?}", storage.trace(user, nonce).await),
+            Self::Acknowledge(user, ids, removal, confirm, by) => {
                 format!(
                     "{:?}",
                     storage.acknowledge(user, &ids, removal, confirm, by).await
@@ -134,12 +183,53 @@ impl Draw {
     }
 }
 
+impl Draw {
+    async fn settle(storage: &dyn Storage, outcomes: &[Outcome]) -> String {
+        let receipts = user_agent(RECEIPT_SUBSCRIPTION);
+        format!("{:?}", storage.settle_receipts(receipts, outcomes).await)
+    }
+}
+
+/// What may be the nonce of a message that waits, or of one that comes.
+fn draw_nonce(dice: &mut Dice) -> u64 {
+    dice.below(200)
+}
+
+fn draw_expected(dice: &mut Dice, agent: u8, known: &[(UserAgentId, MessageId)]) -> Expected {
+    let fresh = (user_agent(agent), draw_nonce(dice));
+    let (user_agent, nonce) = match dice.below(2) {
+        0 => fresh,
+        _ => dice.one_of(known).map_or(fresh, |(user, id)| (user, id.nonce)),
+    };
+    Expected {
+        user_agent,
+        nonce,
+        dialect: [Dialect::Rfc8030, Dialect::Webpush][dice.below(2) as usize],
+        sealed_by: KeyId(dice.below(3) as u8),
+        within: std::time::Duration::from_secs(dice.below(600)),
+        limit: 20,
+    }
+}
+
+fn draw_outcomes(dice: &mut Dice, known: &[(UserAgentId, MessageId)]) -> Vec<Outcome> {
+    let picked: Vec<_> = (0..dice.below(4)).filter_map(|_| dice.one_of(known)).collect();
+    let outcome = |(user_agent, id)| Outcome {
+        receipts: self::user_agent(RECEIPT_SUBSCRIPTION),
+        user_agent,
+        id,
+        fate: [Fate::Acknowledged, Fate::GivenUp, Fate::Replaced][dice.below(3) as usize],
+    };
+    picked.into_iter().map(outcome).collect()
+}
+
 fn draw_enqueue(dice: &mut Dice, agent: u8, n: u8) -> Enqueue {
     let body = vec![n; dice.below(300) as usize];
     let topic = ["a", "b"].get(dice.below(4) as usize);
     Enqueue {
         subscription: dice.some_subscription(agent),
-        nonce: dice.below(u64::MAX),
+        nonce: draw_nonce(dice),
+        key: (dice.below(4) == 0).then_some(push_protocol::KeyDigest([n; 32])),
+        receipts: (dice.below(3) > 0).then_some(user_agent(RECEIPT_SUBSCRIPTION)),
         ttl: Ttl::from_secs([0, 5, 50, 500][dice.below(4) as usize]),
         urgency: Urgency::ALL[dice.below(4) as usize],
         topic: topic.and_then(|topic| push_protocol::Topic::parse(topic)),
@@ -172,6 +262,23 @@ fn draw_page(dice: &mut Dice, agent: u8) -> PageRequest {
 
 /// Keeps the ids of what waits, for acknowledgements to name; those that are gone are named as well.
 pub(crate) async fn remember(draw: &Draw, memory: &Memory, known: &mut Vec<(UserAgentId, MessageId)>) {
+    if let Draw::Enqueue(Enqueue {
+        user_agent,
+        nonce,
+        receipts: Some(_),
+        ttl: Ttl::ZERO,
+        ..
+    }) = draw
+    {
+        let number = PASSING_WITH_RECEIPT;
+        known.push((
+            *user_agent,
+            MessageId {
+                number,
+                nonce: *nonce,
+            },
+        ));
+    }
     if let Draw::Attach(user, seat, _) = draw {
         let paged = memory.page(*user, *seat, everything()).await.unwrap();
         if let Paged::Page(page) = paged {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{Coding, KeyDigest, MessageId, Ttl, Urgency};
 
 use super::rig::{Rig, Told, enqueue, name, seat, subscribe, subscription, topic, user_agent};
@@ -11,7 +12,8 @@ use crate::defaults::RETENTION;
 use crate::storage::clock::Clock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Announce, Cursor, Enqueue, Enqueued, Imported, Portable, Storage, Subscribe, Subscribed,
+    Announce, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Imported, PASSING_WITH_RECEIPT,
+    Portable, RECEIPTS, RECEIPTS_NAME, Storage, Subscribe, Subscribed,
 };
 
 /// Another storage by the same clock, and empty.
@@ -40,11 +42,9 @@ async fn exported(storage: &dyn Storage, bytes: usize) -> Vec<Portable> {
                 all.insert(part.user_agent, part);
                 continue;
             };
-            for message in part.messages {
-                if !known.messages.contains(&message) {
-                    known.messages.push(message);
-                }
-            }
+            add_new(&mut known.messages, part.messages);
+            add_new(&mut known.outcomes, part.outcomes);
+            add_new(&mut known.expected, part.expected);
         }
         after = page.next;
         if after.is_none() {
@@ -53,10 +53,21 @@ async fn exported(storage: &dyn Storage, bytes: usize) -> Vec<Portable> {
     }
 }
 
+/// Any part may come twice.
+fn add_new<T: PartialEq>(known: &mut Vec<T>, part: Vec<T>) {
+    for item in part {
+        if !known.contains(&item) {
+            known.push(item);
+        }
+    }
+}
+
 /// Some storages count the last number from the messages.
 fn with_last(mut whole: Portable) -> Portable {
     let last = whole.messages.last().map(|message| message.id.number);
     whole.last = whole.last.max(last.unwrap_or_default());
+    whole.outcomes.sort_unstable_by_key(|outcome| outcome.id);
+    whole.expected.sort_unstable_by_key(|expected| expected.nonce);
     whole
 }
 
@@ -248,6 +259,140 @@ pub(crate) async fn an_export_comes_page_by_page(rig: &Rig) {
     for bytes in [0, 1, 400, 1_000] {
         assert_eq!(exported(&*rig.storage, bytes).await, all, "{bytes} bytes");
     }
+}
+
+/// What has to do with receipts: an outbox, one of a user agent that ended, a message and two passing ones, and what is
+/// owed for them; one receipt waits.
+pub(crate) async fn fill_with_receipts(rig: &Rig) -> MessageId {
+    let monitored = Subscribe {
+        name: RECEIPTS_NAME,
+        fresh_id: RECEIPTS,
+        ..subscribe(9, 0)
+    };
+    rig.storage.subscribe(monitored).await.unwrap();
+    let asking = |n_agent, body: &[u8]| Enqueue {
+        receipts: Some(user_agent(9)),
+        key: Some(KeyDigest([6; 32])),
+        ..enqueue(n_agent, n_agent, body)
+    };
+    for n_agent in [1, 2] {
+        rig.subscribed(n_agent, n_agent).await;
+    }
+    let mut waiting = Vec::new();
+    for (n_agent, body) in [(1, b"acknowledged"), (1, b"still there."), (2, b"ends at once")] {
+        let request = asking(n_agent, body);
+        let expected = Expected {
+            user_agent: user_agent(n_agent),
+            nonce: request.nonce,
+            dialect: Dialect::Webpush,
+            sealed_by: KeyId(5),
+            within: Duration::from_secs(60),
+            limit: 10,
+        };
+        let expecting = rig.storage.expect_receipt(user_agent(9), expected).await.unwrap();
+        assert_eq!(expecting, Expecting::Expected);
+        waiting.push(rig.stored(request).await);
+    }
+    for nonce in [1, 2] {
+        let passing = Enqueue {
+            ttl: Ttl::ZERO,
+            nonce,
+            ..asking(1, b"")
+        };
+        rig.storage.enqueue(passing).await.unwrap();
+    }
+    rig.acknowledged(1, &waiting[..1]).await;
+    rig.acknowledged(2, &waiting[2..]).await;
+    let settled = rig.storage.outcomes(user_agent(2), 10).await.unwrap();
+    rig.storage
+        .settle_receipts(user_agent(9), &settled)
+        .await
+        .unwrap();
+    rig.storage.end(user_agent(2), Ending::All).await.unwrap();
+    while rig.storage.expire(10).await.unwrap().total() > 0 {}
+    waiting[1]
+}
+
+async fn moved_with_receipts(from: &Rig, to: &Rig) {
+    let waits = fill_with_receipts(from).await;
+    let user_agents = exported(&*from.storage, usize::MAX).await;
+    for bytes in [0, 400] {
+        assert_eq!(
+            exported(&*from.storage, bytes).await,
+            user_agents,
+            "{bytes} bytes"
+        );
+    }
+    let imported = to.storage.import(user_agents.clone()).await.unwrap();
+    let expected = Imported {
+        subscriptions: 2,
+        messages: 2,
+        // Four outcomes, one of them of an ended set, and two that are owed.
+        receipts: 6,
+        ..Imported::default()
+    };
+    assert_eq!(imported, expected);
+    assert_eq!(exported(&*to.storage, usize::MAX).await, user_agents);
+    let again = to.storage.import(user_agents).await.unwrap();
+    let present = Imported {
+        present: 10,
+        ..Imported::default()
+    };
+    assert_eq!(again, present);
+
+    let mut owing = to.storage.owing(10).await.unwrap();
+    owing.sort_unstable();
+    assert_eq!(owing, [user_agent(1), user_agent(2)]);
+    assert_eq!(to.acknowledged(1, &[waits]).await, [true]);
+    let outcomes = to.storage.outcomes(user_agent(1), 10).await.unwrap();
+    assert_eq!(outcomes.len(), 4);
+    to.storage
+        .settle_receipts(user_agent(9), &outcomes)
+        .await
+        .unwrap();
+    let page = to.attached(9, seat(1)).await;
+    assert_eq!(page.messages.len(), 3, "one waited, two were owed");
+    to.advance(Duration::from_secs(60));
+    assert_eq!(to.storage.overdue(10).await.unwrap(), []);
+    assert_eq!(from.storage.overdue(10).await.unwrap().len(), 2);
+}
+
+/// PR-25, PR-37: outboxes and what is owed move along, and are settled in the other storage.
+pub(crate) async fn receipts_move_to_another_storage(rig: &Rig) {
+    moved_with_receipts(rig, &elsewhere(rig)).await;
+}
+
+/// PR-25, PR-37: and from it.
+pub(crate) async fn receipts_of_another_storage_are_taken_in(rig: &Rig) {
+    moved_with_receipts(&elsewhere(rig), rig).await;
+}
+
+/// PR-37: nothing is owed here to a receipt subscription that is not here, and an outcome takes no message's place.
+pub(crate) async fn what_belongs_to_nobody_stays_out(rig: &Rig) {
+    let other = elsewhere(rig);
+    let waits = fill_with_receipts(&other).await;
+    let mut user_agents = exported(&*other.storage, usize::MAX).await;
+    for part in &mut user_agents {
+        part.subscriptions
+            .retain(|subscription| subscription.id != RECEIPTS);
+        for outcome in &mut part.outcomes {
+            if outcome.id.number > PASSING_WITH_RECEIPT {
+                outcome.id = MessageId { nonce: 0, ..waits };
+            }
+        }
+    }
+    let imported = rig.storage.import(user_agents).await.unwrap();
+    let expected = Imported {
+        subscriptions: 1,
+        messages: 1,
+        // Both passing messages, and that of the ended set.
+        receipts: 3,
+        // A receipt without its subscription, two that are owed to it, and the outcome.
+        in_the_way: 4,
+        ..Imported::default()
+    };
+    assert_eq!(imported, expected);
+    assert_eq!(rig.waiting(1).await, [waits]);
 }
 
 /// PR-37: a store without user agents says so, and one with them doesn't.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use push_protocol::{Coding, Content, MessageId, MessageNumber, Urgency};
+use push_protocol::capability::KeyId;
+use push_protocol::{Coding, Content, KeyDigest, MessageId, MessageNumber, Urgency};
 
 use super::rig::{Rig, bodies, enqueue, everything, ids, seat, subscription, topic, user_agent};
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
@@ -40,6 +41,8 @@ pub(crate) async fn an_accepted_message_comes_back_whole(rig: &Rig) {
             content: content.clone(),
             topic: topic(&format!("t{}", content.body.len())),
             urgency: Urgency::High,
+            key: (!content.body.is_empty()).then_some(KeyDigest([5; 32])),
+            sealed_by: KeyId(content.body.len() as u8),
             ..enqueue(1, 1, b"")
         };
         rig.stored(request).await;
@@ -48,6 +51,9 @@ pub(crate) async fn an_accepted_message_comes_back_whole(rig: &Rig) {
     for (message, content) in page.messages.iter().zip(&contents) {
         assert_eq!(&message.content, content);
         assert_eq!(message.urgency, Urgency::High);
+        let key = message.key.as_deref().copied();
+        assert_eq!(key, (!content.body.is_empty()).then_some(KeyDigest([5; 32])));
+        assert_eq!(message.sealed_by, KeyId(content.body.len() as u8));
         assert_eq!(message.subscription, subscription(1));
         assert_eq!(message.accepted_at_ms, super::rig::START_US / 1_000);
     }

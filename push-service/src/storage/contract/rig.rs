@@ -108,6 +108,11 @@ impl Told {
         tokio::time::timeout(PATIENCE, next).await.expect("a hint comes")
     }
 
+    /// Takes the hints at outboxes since the last call.
+    pub(crate) fn take_owes(&self) -> Vec<UserAgentId> {
+        std::mem::take(&mut *self.owes.lock().unwrap())
+    }
+
     /// Takes what was told since the last call.
     pub(crate) fn take(&self) -> Vec<(UserAgentId, Seat, WakeUp)> {
         std::mem::take(&mut *self.wake_ups.lock().unwrap())

@@ -291,6 +291,22 @@ mod tests {
         assert_eq!((state.seat, state.last), (seated(1).seat, MessageNumber(1)));
     }
 
+    /// PR-21: what an acknowledgement may name outlives the cache too, where nothing else does.
+    #[test]
+    fn a_passing_message_outlives_the_cache() {
+        let cache = Cache::bounded(0);
+        let passing = crate::storage::queue::Passing::some(7);
+        for n in 0..100 {
+            let mut state = seated(n);
+            state.ledger.give_passing(vec![passing]);
+            load(&cache, n, state);
+        }
+        load(&cache, 1, UserAgent::default());
+        let mut shard = cache.shard(agent(1));
+        let ledger = &mut shard.cell(agent(1)).unwrap().state.ledger;
+        assert_eq!(ledger.take_passing(), [passing]);
+    }
+
     /// Strangers leave nothing behind: neither an entry nor a place in the ring, however many come and in whatever order
     /// they go.
     #[test]

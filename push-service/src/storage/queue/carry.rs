@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use push_protocol::capability::KeyId;
-use push_protocol::{Fate, MessageNumber, PushMessage, UserAgentId};
+use push_protocol::{MessageNumber, PushMessage, UserAgentId};
 
 use super::{
     Changes, Ended, Expectation, FIRST_PLACE, Now, Share, Step, Stored, Subscription, UserAgent, Waiting,
@@ -40,14 +40,7 @@ impl Leaving {
         Self {
             is_known,
             has_subscriptions,
-            record: Some(Portable {
-                subscriptions: if is_known {
-                    record.subscriptions
-                } else {
-                    Vec::new()
-                },
-                ..record
-            }),
+            record: Some(if is_known { record } else { bare(record) }),
         }
     }
 
@@ -95,6 +88,16 @@ impl Leaving {
         if let Some(record) = self.record.take() {
             packing.begin(record);
         }
+    }
+}
+
+/// The record of a user agent of which nothing but its outbox can be used elsewhere.
+fn bare(record: Portable) -> Portable {
+    Portable {
+        last: MessageNumber::START,
+        retained_until_ms: 0,
+        subscriptions: Vec::new(),
+        ..record
     }
 }
 
@@ -166,9 +169,7 @@ impl UserAgent {
             return self.finish(imported, changes, now);
         }
         // What ended here is freed first: a message that comes back must not be among it.
-        for number in std::mem::take(&mut self.ended) {
-            self.part_with(number, Fate::GivenUp, &mut changes);
-        }
+        self.free(usize::MAX, &mut changes, now);
         for arriving in &part.subscriptions {
             let same = |s: &&Subscription| s.id == arriving.id || s.name == arriving.name;
             match self.subscriptions.iter().find(same) {

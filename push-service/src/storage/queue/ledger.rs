@@ -6,6 +6,7 @@
 //!
 //! What is no message is kept under a *place*: a number above those of all messages. So storages may keep it among them.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use push_protocol::capability::{Dialect, KeyId};
@@ -65,12 +66,27 @@ impl Ended {
 
 /// A message with TTL 0 on its way, which is remembered while its acknowledgement counts (PR-21). Not kept across a
 /// restart.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::storage) struct Passing {
     pub(super) id: MessageId,
     pub(super) subscription: SubscriptionId,
     pub(super) receipts: UserAgentId,
     pub(super) until_ms: u64,
+}
+
+#[cfg(test)]
+impl Passing {
+    pub(in crate::storage) fn some(nonce: u64) -> Self {
+        Self {
+            id: MessageId {
+                number: crate::storage::PASSING_WITH_RECEIPT,
+                nonce,
+            },
+            subscription: SubscriptionId([1; 8]),
+            receipts: UserAgentId([9; 16]),
+            until_ms: u64::MAX,
+        }
+    }
 }
 
 /// A receipt that is owed.
@@ -188,10 +204,11 @@ impl Ledger {
         Some(place)
     }
 
-    /// After a restart storages list it exactly if it has an outbox.
+    /// All was loaded. Storages list it exactly if it has an outbox.
     pub(in crate::storage) fn is_loaded(&mut self) {
         if let Some(books) = &mut self.0 {
             books.listed = !books.outbox.is_empty();
+            books.sort_forsaken();
         }
     }
 
@@ -296,6 +313,7 @@ impl Ledger {
         if let Some(books) = &mut self.0 {
             let expected = books.expected.drain().map(|(_, expectation)| expectation);
             books.forsaken.extend(expected);
+            books.sort_forsaken();
         }
     }
 
@@ -328,6 +346,14 @@ impl Ledger {
 
     fn books(&mut self) -> &mut Books {
         self.0.get_or_insert_default()
+    }
+}
+
+impl Books {
+    /// The first that were expected stand last, where they are freed.
+    fn sort_forsaken(&mut self) {
+        self.forsaken
+            .sort_unstable_by_key(|expected| Reverse(expected.place));
     }
 }
 

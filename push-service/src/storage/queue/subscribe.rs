@@ -6,7 +6,7 @@ use push_protocol::MessageNumber;
 
 use super::{Attaches, Changes, Now, PickedPage, Share, Step, Subscription, SweepMove, UserAgent, millis};
 use crate::defaults::{ATTACHES_PER_MINUTE, EMPTY_RECORD_LOOK, RETENTION_GRAINS};
-use crate::storage::{Manner, PageRequest, Refreshed, Seat, Subscribe, Subscribed};
+use crate::storage::{Manner, PageRequest, RECEIPTS, Refreshed, Seat, Subscribe, Subscribed};
 
 /// What came of an attach, before the bodies are read.
 #[derive(Debug)]
@@ -45,6 +45,10 @@ impl UserAgent {
     fn add_subscription(&mut self, request: &Subscribe, now: Now, changes: &mut Changes) -> Subscribed {
         if !self.is_known(now) {
             self.seat = request.seat;
+        }
+        if request.fresh_id == RECEIPTS {
+            // Its id is not fresh: what the one before it left must not be taken for its own.
+            self.free(usize::MAX, changes, now);
         }
         let subscription = Subscription {
             id: request.fresh_id,

@@ -45,7 +45,7 @@ impl UserAgent {
     }
 
     /// Lets go of what ended subscriptions left and of what passed by, and says how much that was.
-    fn free(&mut self, limit: usize, changes: &mut Changes, now: Now) -> usize {
+    pub(super) fn free(&mut self, limit: usize, changes: &mut Changes, now: Now) -> usize {
         let left_over = self.ended.len().min(limit);
         for number in self.ended.drain(..left_over).collect::<Vec<_>>() {
             self.part_with(number, Fate::GivenUp, changes);

@@ -43,6 +43,18 @@ pub(super) fn list(value: Value) -> Result<Option<Vec<Value>>, StorageError> {
     }
 }
 
+/// Fields and values of a hash.
+pub(super) fn pairs(value: Value) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    match value {
+        Value::Map(pairs) => {
+            let both = |(field, value)| Ok((text(field)?, text(value)?));
+            pairs.into_iter().map(both).collect()
+        }
+        Value::Nil => Ok(Vec::new()),
+        _ => Err(unreadable(Unreadable)),
+    }
+}
+
 pub(super) fn number(value: &Value) -> Result<u64, StorageError> {
     match value {
         Value::Int(number) => u64::try_from(*number).map_err(|_| unreadable(Unreadable)),

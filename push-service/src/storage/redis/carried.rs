@@ -2,14 +2,17 @@
 //!
 //! It deliberately does not know which user agents move, and in what portions.
 
+use std::collections::HashMap;
+
+use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{
-    KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Urgency, UserAgentId,
+    Fate, KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Urgency, UserAgentId,
 };
 
 use super::layout::{self, EPOCH, LANE, Record, six, six_of};
-use crate::storage::Portable;
-use crate::storage::portable::{PortableMessage, PortableSubscription};
-use crate::storage::spelling::{Fields, Unreadable, put_content_header};
+use crate::storage::portable::{PortableExpectation, PortableMessage, PortableSubscription};
+use crate::storage::spelling::{Fields, Unreadable};
+use crate::storage::{Outcome, Portable};
 
 /// What a record says, without its messages.
 pub(super) fn portable(user_agent: UserAgentId, record: &Record) -> Portable {
@@ -39,6 +42,7 @@ pub(super) struct Entry {
     pub(super) expires_at_ms: u64,
     sealed_by: u8,
     topic: Option<Topic>,
+    asks_receipt: bool,
 }
 
 impl Entry {
@@ -51,7 +55,8 @@ impl Entry {
         let expires_at_ms = six_of(fields.array()?);
         let sealed_by = fields.byte()?;
         // A zero behind it asks for a receipt.
-        let topic = match fields.0.strip_suffix(&[0]).unwrap_or(fields.0) {
+        let asked = fields.0.strip_suffix(&[0]);
+        let topic = match asked.unwrap_or(fields.0) {
             [] => None,
             topic => {
                 let text = std::str::from_utf8(topic).map_err(|_| Unreadable)?;
@@ -71,12 +76,17 @@ impl Entry {
             expires_at_ms,
             sealed_by,
             topic,
+            asks_receipt: asked.is_some(),
         })
     }
 
-    /// With its content, as the enqueue script stored it.
-    pub(super) fn with(self, stored: &[u8]) -> Result<PortableMessage, Unreadable> {
-        let (_key, content) = layout::read_stored(&bytes::Bytes::copy_from_slice(stored))?;
+    /// With its content, as the enqueue script stored it, and with who is told what becomes of it.
+    pub(super) fn with(
+        self,
+        stored: &[u8],
+        receipts: Option<UserAgentId>,
+    ) -> Result<PortableMessage, Unreadable> {
+        let (key, content) = layout::read_stored(&bytes::Bytes::copy_from_slice(stored))?;
         Ok(PortableMessage {
             id: self.id,
             subscription: self.subscription,
@@ -85,11 +95,107 @@ impl Entry {
             accepted_at_ms: self.id.number.0 / 1_000,
             expires_at_ms: self.expires_at_ms,
             sealed_by: self.sealed_by,
-            key: None,
-            receipts: None,
+            key,
+            receipts,
             content,
         })
     }
+}
+
+/// What an outbox says of each nonce.
+pub(super) struct Outbox {
+    user_agent: UserAgentId,
+    entries: HashMap<Vec<u8>, Owed>,
+}
+
+struct Owed {
+    receipts: UserAgentId,
+    id: MessageId,
+    /// None as long as the message waits.
+    fate: Option<Fate>,
+}
+
+impl Outbox {
+    pub(super) fn read(user_agent: UserAgentId, pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Self, Unreadable> {
+        let mut entries = HashMap::with_capacity(pairs.len());
+        for (nonce, value) in pairs {
+            let mut fields = Fields(&value);
+            let number = MessageNumber(fields.number()?);
+            let receipts = UserAgentId(fields.array()?);
+            let _subscription: [u8; 8] = fields.array()?;
+            let fate = Fate::from_byte(fields.byte()?);
+            let nonce_read = Fields(&nonce).number()?;
+            let id = MessageId {
+                number,
+                nonce: nonce_read,
+            };
+            entries.insert(nonce, Owed { receipts, id, fate });
+        }
+        Ok(Self { user_agent, entries })
+    }
+
+    /// What became of a message, if it ended.
+    pub(super) fn outcome(&self, nonce: &[u8]) -> Option<Outcome> {
+        let owed = self.entries.get(nonce)?;
+        Some(Outcome {
+            receipts: owed.receipts,
+            user_agent: self.user_agent,
+            id: owed.id,
+            fate: owed.fate?,
+        })
+    }
+
+    /// Who is told what becomes of a message that waits.
+    pub(super) fn receipts_of(&self, entry: &Entry) -> Option<UserAgentId> {
+        let owed = self.entries.get(&entry.id.nonce.to_be_bytes()[..])?;
+        entry.asks_receipt.then_some(owed.receipts)
+    }
+}
+
+/// What a receipt subscription expects, in the order of deadlines.
+pub(super) fn expectations(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<PortableExpectation>, Unreadable> {
+    let mut expected = Vec::with_capacity(pairs.len());
+    for (message, value) in pairs {
+        let (mut message, mut value) = (Fields(&message), Fields(&value));
+        expected.push(PortableExpectation {
+            user_agent: UserAgentId(message.array()?),
+            nonce: message.number()?,
+            dialect: Dialect::from_byte(value.byte()?).ok_or(Unreadable)?,
+            sealed_by: KeyId(value.byte()?),
+            deadline_ms: six_of(value.array()?),
+        });
+    }
+    expected.sort_unstable_by_key(|expected| (expected.deadline_ms, expected.user_agent, expected.nonce));
+    Ok(expected)
+}
+
+/// What travels of a user agent that has only its outbox left.
+pub(super) fn outbox_alone(user_agent: UserAgentId) -> Portable {
+    Portable {
+        user_agent,
+        last: MessageNumber::START,
+        retained_until_ms: 0,
+        subscriptions: Vec::new(),
+        messages: Vec::new(),
+        outcomes: Vec::new(),
+        expected: Vec::new(),
+    }
+}
+
+/// As the import script takes it.
+pub(super) fn pack_outcome(outcome: &Outcome) -> Vec<u8> {
+    let id = outcome.id.to_bytes();
+    [&outcome.receipts.0[..], &id, &[outcome.fate.to_byte()]].concat()
+}
+
+/// As the import script takes it.
+pub(super) fn pack_expectation(expected: &PortableExpectation) -> Vec<u8> {
+    let mut packed = Vec::with_capacity(32);
+    packed.extend(expected.user_agent.0);
+    packed.extend(expected.nonce.to_be_bytes());
+    packed.extend([expected.dialect.to_byte(), expected.sealed_by.0]);
+    packed.extend(six(expected.deadline_ms));
+    packed
 }
 
 /// As the import script takes it.
@@ -110,7 +216,8 @@ pub(super) fn pack_subscription(subscription: &PortableSubscription) -> Vec<u8> 
 pub(super) fn pack_message(message: &PortableMessage) -> Vec<u8> {
     let body = &message.content.body;
     let topic = message.topic.as_ref().map_or("", |topic| topic.as_str());
-    let mut packed = Vec::with_capacity(body.len() + 80);
+    let stored = layout::stored(message.key.as_ref(), &message.content);
+    let mut packed = Vec::with_capacity(stored.len() + 96);
     packed.extend(message.id.number.0.to_be_bytes());
     packed.extend(message.id.nonce.to_be_bytes());
     packed.extend(message.subscription.0);
@@ -118,9 +225,10 @@ pub(super) fn pack_message(message: &PortableMessage) -> Vec<u8> {
     packed.extend(six(message.expires_at_ms));
     packed.push(message.sealed_by);
     packed.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+    packed.push(message.receipts.is_some().into());
+    packed.extend(message.receipts.unwrap_or(UserAgentId([0; 16])).0);
     packed.push(topic.len() as u8);
     packed.extend(topic.as_bytes());
-    put_content_header(&mut packed, &message.content);
-    packed.extend_from_slice(body);
+    packed.extend(stored);
     packed
 }

@@ -15,6 +15,7 @@
 //! Redis's own (PR-30). Every key expires: an abandoned user agent vanishes without a sweep (PR-29).
 
 mod answers;
+mod arriving;
 mod carried;
 mod due;
 mod founding;

@@ -1,21 +1,20 @@
-//! Whole user agents out of Redis and into it (PR-37).
+//! Whole user agents out of Redis (PR-37).
 //!
-//! Records are found by going over all keys of each primary, so one that changes meanwhile may come twice or not at all:
-//! an export is for a store that nobody writes to.
+//! Records, and outboxes that outlived theirs, are found by going over all keys of each primary, so one that changes
+//! meanwhile may come twice or not at all: an export is for a store that nobody writes to.
 
 use bytes::Buf as _;
 use push_protocol::UserAgentId;
 use redis::{Value, cmd};
 
 use super::answers::{self, unreadable};
-use super::carried::{Entry, pack_message, pack_subscription, portable};
-use super::layout::{Keys, bucket_of, six};
+use super::carried::{Entry, Outbox, expectations, outbox_alone, portable};
+use super::layout::{Keys, bucket_of};
 use super::links::Bucket;
 use super::{Redis, founding};
 use crate::defaults::{MESSAGE_OVERHEAD_BYTES, REDIS_STEP_MESSAGES};
-use crate::storage::portable::{PortableMessage, PortableSubscription};
 use crate::storage::spelling::Unreadable;
-use crate::storage::{Cursor, Exported, Imported, Portable, StorageError};
+use crate::storage::{Cursor, Exported, Portable, StorageError};
 
 /// Keys that Redis looks at before it answers. Chosen: well below a millisecond.
 const SCANNED: usize = 200;
@@ -43,13 +42,34 @@ impl Place {
     }
 }
 
+/// What shows that there is a user agent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Record,
+    /// It may have outlived its record.
+    Outbox,
+}
+
+impl Kind {
+    /// Of a key, and whose it is.
+    fn of(key: &[u8]) -> Option<(Self, UserAgentId)> {
+        let (name, id) = key.split_at_checked(key.len().checked_sub(32)?)?;
+        let kind = match name {
+            [.., b'r', b':'] => Self::Record,
+            [.., b'o', b':'] => Self::Outbox,
+            _ => return None,
+        };
+        Some((kind, answers::spelled(id).ok()?))
+    }
+}
+
 impl Redis {
     /// Whether no primary has a record.
     pub(super) async fn holds_nothing(&self) -> Result<bool, StorageError> {
         let mut place = Some(Place { bucket: 0, scan: 0 });
         while let Some(from) = place {
             let (found, next) = self.scan(from).await?;
-            if !found.is_empty() {
+            if found.iter().any(|(kind, _)| *kind == Kind::Record) {
                 return Ok(false);
             }
             place = next;
@@ -69,8 +89,8 @@ impl Redis {
         let (mut place, mut weight) = (Some(Place::of(after)?), 0);
         while let Some(from) = place.take() {
             let (found, next) = self.scan(from).await?;
-            for user_agent in found {
-                weight += self.export_one(user_agent, &mut exported).await?;
+            for (kind, user_agent) in found {
+                weight += self.export_one(kind, user_agent, &mut exported).await?;
             }
             place = next;
             if weight >= bytes {
@@ -93,12 +113,12 @@ impl Redis {
     }
 
     /// The next records of a primary, and where to go on; then the next primary.
-    async fn scan(&self, from: Place) -> Result<(Vec<UserAgentId>, Option<Place>), StorageError> {
+    async fn scan(&self, from: Place) -> Result<(Vec<(Kind, UserAgentId)>, Option<Place>), StorageError> {
         let mut scan = cmd("SCAN");
         let prefix = &self.prefix;
         scan.arg(from.scan)
             .arg("MATCH")
-            .arg(format!("{prefix}:{{???}}:r:*"))
+            .arg(format!("{prefix}:{{???}}:[ro]:*"))
             .arg("COUNT")
             .arg(SCANNED);
         let values = answers::list(self.read(Bucket::new(from.bucket), scan).await?)?;
@@ -111,11 +131,7 @@ impl Redis {
         let mut found = Vec::new();
         for key in answers::list(keys)?.unwrap_or_default() {
             let key = answers::text(key)?;
-            let id = key
-                .len()
-                .checked_sub(32)
-                .and_then(|at| std::str::from_utf8(&key[at..]).ok());
-            found.extend(id.and_then(UserAgentId::parse));
+            found.extend(Kind::of(&key));
         }
         let next = match scan {
             0 => self
@@ -138,118 +154,113 @@ impl Redis {
 
     async fn export_one(
         &self,
+        kind: Kind,
         user_agent: UserAgentId,
         exported: &mut Exported,
     ) -> Result<usize, StorageError> {
-        let Some(record) = self.record(user_agent).await? else {
-            exported.abandoned += 1;
-            return Ok(0);
+        let record = self.record(user_agent).await?;
+        let mut portable = match (kind, &record) {
+            (Kind::Record, Some(record)) => portable(user_agent, record),
+            (Kind::Record, None) => {
+                exported.abandoned += 1;
+                return Ok(0);
+            }
+            // It comes, or came, with its record.
+            (Kind::Outbox, Some(_)) => return Ok(0),
+            (Kind::Outbox, None) => outbox_alone(user_agent),
         };
+        let outbox = self.kept(&mut portable).await?;
+        if record.is_some() {
+            self.export_messages(&mut portable, &outbox, exported).await?;
+        }
+        let items = 1 + portable.subscriptions.len() + portable.outcomes.len() + portable.expected.len();
+        let messages = portable.messages.iter();
+        let bodies: usize = messages
+            .map(|message| MESSAGE_OVERHEAD_BYTES as usize + message.content.body.len())
+            .sum();
+        if record.is_some() || !portable.outcomes.is_empty() {
+            exported.user_agents.push(portable);
+        }
+        Ok(MESSAGE_OVERHEAD_BYTES as usize * items + bodies)
+    }
+
+    /// What is kept of receipts: puts in what became of messages and what is expected, and answers the outbox.
+    async fn kept(&self, portable: &mut Portable) -> Result<Outbox, StorageError> {
+        let user_agent = portable.user_agent;
+        let keys = Keys::of(&self.prefix, user_agent).and_receipts(&self.prefix, user_agent);
+        let [.., outbox, dues, _, expected, _] = keys.all();
+        let bucket = bucket_of(user_agent);
+        let mut ended = cmd("ZRANGEBYSCORE");
+        ended.arg(dues).arg("-inf").arg("(0");
+        let whole = |key: &[u8]| cmd("HGETALL").arg(key).clone();
+        let reads = vec![
+            (bucket, whole(outbox)),
+            (bucket, ended),
+            (bucket, whole(expected)),
+        ];
+        let mut answers = self.primaries.pipeline(reads).await.into_iter();
+        let mut next = || answers.next().unwrap_or_else(|| Err(unreadable(Unreadable)));
+        let outbox = Outbox::read(user_agent, answers::pairs(next()?)?).map_err(unreadable)?;
+        for nonce in answers::list(next()?)?.unwrap_or_default() {
+            portable.outcomes.extend(outbox.outcome(&answers::text(nonce)?));
+        }
+        portable.expected = expectations(answers::pairs(next()?)?).map_err(unreadable)?;
+        Ok(outbox)
+    }
+
+    async fn export_messages(
+        &self,
+        portable: &mut Portable,
+        outbox: &Outbox,
+        exported: &mut Exported,
+    ) -> Result<(), StorageError> {
         let now_ms = self.now_ms();
-        let mut portable = portable(user_agent, &record);
-        let mut weight = MESSAGE_OVERHEAD_BYTES as usize * (1 + portable.subscriptions.len());
+        let (user_agent, bucket) = (portable.user_agent, bucket_of(portable.user_agent));
         let keys = Keys::of(&self.prefix, user_agent);
         let [.., index, bodies] = keys.all();
         let mut range = cmd("ZRANGE");
         range.arg(index).arg(0).arg(-1).arg("WITHSCORES");
-        let entries = self.entries(self.read(bucket_of(user_agent), range).await?)?;
+        let entries = entries(self.read(bucket, range).await?)?;
         for some in entries.chunks(REDIS_STEP_MESSAGES) {
             let mut get = cmd("HMGET");
             get.arg(bodies);
             for entry in some {
                 get.arg(&entry.id.number.0.to_be_bytes()[..]);
             }
-            let values = answers::list(self.read(bucket_of(user_agent), get).await?)?;
+            let values = answers::list(self.read(bucket, get).await?)?;
             for (entry, value) in some.iter().zip(values.unwrap_or_default()) {
-                let subscribed = record.subscriptions.iter().any(|s| s.id == entry.subscription);
+                let subscribed = portable.subscriptions.iter().any(|s| s.id == entry.subscription);
                 if entry.expires_at_ms <= now_ms {
                     exported.expired += 1;
                 } else if subscribed && let Value::BulkString(stored) = value {
-                    weight += MESSAGE_OVERHEAD_BYTES as usize + stored.len();
-                    portable
-                        .messages
-                        .push(entry.clone().with(&stored).map_err(unreadable)?);
+                    let receipts = outbox.receipts_of(entry);
+                    let message = entry.clone().with(&stored, receipts).map_err(unreadable)?;
+                    portable.messages.push(message);
                 }
             }
         }
         portable.messages.sort_by_key(|message| message.id.number);
-        exported.user_agents.push(portable);
-        Ok(weight)
-    }
-
-    /// The index, entry by entry.
-    fn entries(&self, answer: Value) -> Result<Vec<Entry>, StorageError> {
-        let mut entries = Vec::new();
-        for value in answers::list(answer)?.unwrap_or_default() {
-            // Pairs of member and score.
-            let pair = answers::list(value)?.unwrap_or_default();
-            let [member, Value::Double(score)] =
-                <[Value; 2]>::try_from(pair).map_err(|_| unreadable(Unreadable))?
-            else {
-                return Err(unreadable(Unreadable));
-            };
-            entries.push(Entry::read(&answers::text(member)?, score as u64).map_err(unreadable)?);
-        }
-        Ok(entries)
-    }
-
-    pub(super) async fn import_all(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError> {
-        let mut imported = Imported::default();
-        for part in user_agents {
-            if part.retained_until_ms <= self.now_ms() {
-                imported.abandoned += (part.subscriptions.len() + part.messages.len()) as u64;
-                continue;
-            }
-            // What ended here is freed first: a subscription that comes back must not find it.
-            self.sweep(part.user_agent, usize::MAX).await?;
-            // Subscriptions first, then messages in bounded steps.
-            imported += self.import_some(&part, &part.subscriptions, &[]).await?;
-            for some in part.messages.chunks(REDIS_STEP_MESSAGES) {
-                imported += self.import_some(&part, &[], some).await?;
-            }
-        }
-        Ok(imported)
-    }
-
-    async fn import_some(
-        &self,
-        part: &Portable,
-        subscriptions: &[PortableSubscription],
-        messages: &[PortableMessage],
-    ) -> Result<Imported, StorageError> {
-        let mut head = Vec::with_capacity(18);
-        head.extend(part.last.0.to_be_bytes());
-        head.extend(six(part.retained_until_ms));
-        head.extend((subscriptions.len() as u32).to_be_bytes());
-        let packed: Vec<Vec<u8>> = [head]
-            .into_iter()
-            .chain(subscriptions.iter().map(pack_subscription))
-            .chain(messages.iter().map(pack_message))
-            .collect();
-        let args: Vec<&[u8]> = packed.iter().map(|packed| &packed[..]).collect();
-        let answer = self
-            .run(self.confirmed, part.user_agent, &self.scripts.import, &args)
-            .await?;
-        let counts = answers::list(answer)?.unwrap_or_default();
-        let counts = counts
-            .iter()
-            .map(answers::number)
-            .collect::<Result<Vec<_>, _>>()?;
-        let [subscriptions, messages, present, in_the_way, expired] =
-            counts.try_into().map_err(|_| unreadable(Unreadable))?;
-        Ok(Imported {
-            subscriptions,
-            messages,
-            receipts: 0,
-            present,
-            in_the_way,
-            expired,
-            abandoned: 0,
-        })
+        Ok(())
     }
 
     async fn read(&self, bucket: Bucket, command: redis::Cmd) -> Result<Value, StorageError> {
         let mut answers = self.primaries.pipeline(vec![(bucket, command)]).await;
         answers.pop().unwrap_or_else(|| Err(unreadable(Unreadable)))
     }
+}
+
+/// The index, entry by entry.
+fn entries(answer: Value) -> Result<Vec<Entry>, StorageError> {
+    let mut entries = Vec::new();
+    for value in answers::list(answer)?.unwrap_or_default() {
+        // Pairs of member and score.
+        let pair = answers::list(value)?.unwrap_or_default();
+        let [member, Value::Double(score)] =
+            <[Value; 2]>::try_from(pair).map_err(|_| unreadable(Unreadable))?
+        else {
+            return Err(unreadable(Unreadable));
+        };
+        entries.push(Entry::read(&answers::text(member)?, score as u64).map_err(unreadable)?);
+    }
+    Ok(entries)
 }

@@ -4,6 +4,8 @@
 //! that take memory are refused when Redis has none left, the others are `allow-oom`, so that what waits can be fetched,
 //! acknowledged and dropped when memory is short. Name and version stand in its second line, where whoever watches Redis
 //! finds them.
+//!
+//! A line `--+ admit` stands for that part, spelled out: as a function it would cost every message more.
 
 use super::layout::{EPOCH, LANE};
 use super::links::{Repeat, Script};
@@ -21,7 +23,12 @@ const RENEW: &str = include_str!("scripts/parts/renew.lua");
 const INDEX: &str = include_str!("scripts/parts/index.lua");
 const SOLE: &str = include_str!("scripts/parts/sole.lua");
 const OUTBOX: &str = include_str!("scripts/parts/outbox.lua");
+const PROMISE: &str = include_str!("scripts/parts/promise.lua");
+const PASSING: &str = include_str!("scripts/parts/passing.lua");
+const WITHOUT_OUTBOX: &str = include_str!("scripts/parts/without_outbox.lua");
+const DUE: &str = include_str!("scripts/parts/due.lua");
 const EXPECTED: &str = include_str!("scripts/parts/expected.lua");
+const PUT_EXPECTED: &str = include_str!("scripts/parts/put_expected.lua");
 const FORGET: &str = include_str!("scripts/parts/forget.lua");
 const TAKE_OUT: &str = include_str!("scripts/parts/take_out.lua");
 const ADMIT: &str = include_str!("scripts/parts/admit.lua");
@@ -33,11 +40,13 @@ pub(super) struct Scripts {
     pub(super) subscribe: Script,
     pub(super) unsubscribe: Script,
     pub(super) enqueue: Script,
+    pub(super) enqueue_owing: Script,
     pub(super) attach: Script,
     pub(super) page: Script,
     pub(super) refresh: Script,
     pub(super) release: Script,
     pub(super) acknowledge: Script,
+    pub(super) acknowledge_owing: Script,
     pub(super) expire: Script,
     pub(super) report: Script,
     pub(super) import: Script,
@@ -65,13 +74,19 @@ impl Scripts {
             // Asked again, it would say that there was no such subscription.
             unsubscribe: frees(
                 "unsubscribe",
-                &[RECORD, INDEX, SOLE, OUTBOX, EXPECTED, FORGET, TELL],
+                &[RECORD, INDEX, SOLE, OUTBOX, DUE, EXPECTED, FORGET, TELL],
                 include_str!("scripts/unsubscribe.lua"),
                 once,
             ),
             enqueue: takes_memory(
                 "enqueue",
-                &[RECORD, INDEX, SOLE, OUTBOX, TAKE_OUT, ADMIT, TELL],
+                &[RECORD, INDEX, SOLE, WITHOUT_OUTBOX, TAKE_OUT, TELL],
+                include_str!("scripts/enqueue.lua"),
+                once,
+            ),
+            enqueue_owing: takes_memory(
+                "enqueue-owing",
+                &[RECORD, INDEX, SOLE, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL],
                 include_str!("scripts/enqueue.lua"),
                 once,
             ),
@@ -95,19 +110,25 @@ impl Scripts {
             ),
             release: frees(
                 "release",
-                &[RECORD, OUTBOX, EXPECTED, FORGET],
+                &[RECORD, OUTBOX, DUE, EXPECTED, FORGET],
                 include_str!("scripts/release.lua"),
                 always,
             ),
             acknowledge: frees(
                 "acknowledge",
-                &[RECORD, INDEX, SOLE, OUTBOX, TAKE_OUT, TELL],
+                &[RECORD, INDEX, SOLE, WITHOUT_OUTBOX, TAKE_OUT, TELL],
+                include_str!("scripts/acknowledge.lua"),
+                always,
+            ),
+            acknowledge_owing: frees(
+                "acknowledge-owing",
+                &[RECORD, INDEX, SOLE, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL],
                 include_str!("scripts/acknowledge.lua"),
                 always,
             ),
             expire: frees(
                 "expire",
-                &[RECORD, INDEX, SOLE, OUTBOX, TAKE_OUT, TELL],
+                &[RECORD, INDEX, SOLE, OUTBOX, DUE, TAKE_OUT, TELL],
                 include_str!("scripts/expire.lua"),
                 always,
             ),
@@ -119,33 +140,43 @@ impl Scripts {
             ),
             import: takes_memory(
                 "import",
-                &[RECORD, INDEX, SOLE, OUTBOX, TAKE_OUT],
+                &[
+                    RECORD,
+                    INDEX,
+                    SOLE,
+                    OUTBOX,
+                    DUE,
+                    PROMISE,
+                    EXPECTED,
+                    PUT_EXPECTED,
+                    TAKE_OUT,
+                ],
                 include_str!("scripts/import.lua"),
                 always,
             ),
             has: frees("has", &[RECORD], include_str!("scripts/has.lua"), always),
             expect: takes_memory(
                 "expect",
-                &[RECORD, OUTBOX, EXPECTED],
+                &[RECORD, PROMISE, EXPECTED, PUT_EXPECTED],
                 include_str!("scripts/expect.lua"),
                 always,
             ),
             // What joins the queue was expected before, and leaves there.
             settle: frees(
                 "settle",
-                &[RECORD, INDEX, SOLE, OUTBOX, EXPECTED, ADMIT, TELL],
+                &[RECORD, INDEX, SOLE, EXPECTED, TELL],
                 include_str!("scripts/settle.lua"),
                 always,
             ),
             outcomes: frees(
                 "outcomes",
-                &[RECORD, OUTBOX],
+                &[RECORD, OUTBOX, DUE],
                 include_str!("scripts/outcomes.lua"),
                 always,
             ),
             clear: frees(
                 "clear",
-                &[RECORD, OUTBOX],
+                &[RECORD, OUTBOX, DUE],
                 include_str!("scripts/clear.lua"),
                 always,
             ),
@@ -173,16 +204,18 @@ pub(super) fn present() -> Script {
 #[cfg(test)]
 impl Scripts {
     /// Each of them.
-    pub(super) fn all(&self) -> [&Script; 18] {
+    pub(super) fn all(&self) -> [&Script; 20] {
         [
             &self.subscribe,
             &self.unsubscribe,
             &self.enqueue,
+            &self.enqueue_owing,
             &self.attach,
             &self.page,
             &self.refresh,
             &self.release,
             &self.acknowledge,
+            &self.acknowledge_owing,
             &self.expire,
             &self.report,
             &self.import,
@@ -206,7 +239,7 @@ fn frees(name: &'static str, parts: &[&str], step: &str, repeat: Repeat) -> Scri
 }
 
 fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
-    let parts = parts.concat();
+    let (parts, step) = (parts.concat(), step.replace("--+ admit\n", ADMIT));
     let passing = PASSING_WITH_RECEIPT.0;
     let (passing_ms, kept_ms) = (ACKNOWLEDGE_WITHIN.as_millis(), RECEIPT_KEPT.as_millis());
     format!(
@@ -231,8 +264,7 @@ mod tests {
         let rights: Vec<&str> = page.split_whitespace().collect();
         let (scripts, present) = (Scripts::new(), present());
         for script in scripts.all().into_iter().chain([&present]) {
-            let source = script.source().replace("redis.pcall(", "redis.call(");
-            let calls = source.split("redis.call('").skip(1);
+            let calls = script.source().split("redis.call('").skip(1);
             for command in calls.filter_map(|call| call.split('\'').next()) {
                 let right = format!("+{}", command.to_lowercase());
                 assert!(rights.contains(&&right[..]), "{} needs {right}", script.name());

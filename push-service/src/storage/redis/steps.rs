@@ -100,10 +100,11 @@ impl Storage for Redis {
         } else {
             self.confirmed
         };
-        let (user_agent, script) = (enqueue.user_agent, &self.scripts.enqueue);
+        let user_agent = enqueue.user_agent;
+        let scripts = (&self.scripts.enqueue, &self.scripts.enqueue_owing);
         let answer = match receipts {
-            None => self.run(work, user_agent, script, &args[..5]).await?,
-            Some(_) => self.run_whole(work, user_agent, script, &args).await?,
+            None => self.run_either(work, user_agent, scripts, &args[..5]).await?,
+            Some(_) => self.run_owing(work, user_agent, scripts.1, &args).await?,
         };
         let accepted = answers::accepted(&answers::text(answer)?).map_err(unreadable)?;
         Ok(self.enqueued(enqueue, accepted))
@@ -326,6 +327,36 @@ impl Redis {
         self.run_on(work, user_agent, script, &keys.all(), args).await
     }
 
+    /// Runs a script that does without the outbox, or where it needs it the same with it: then it has changed nothing.
+    async fn run_either(
+        &self,
+        work: Work,
+        user_agent: UserAgentId,
+        (without, owing): (&Script, &Script),
+        args: &[&[u8]],
+    ) -> Result<Value, StorageError> {
+        match self.run(work, user_agent, without, args).await? {
+            Value::BulkString(answer) if answer == b"O" => {
+                self.run_owing(work, user_agent, owing, args).await
+            }
+            answer => Ok(answer),
+        }
+    }
+
+    /// Runs a script on the keys of the queue and the outbox.
+    async fn run_owing(
+        &self,
+        work: Work,
+        user_agent: UserAgentId,
+        script: &Script,
+        args: &[&[u8]],
+    ) -> Result<Value, StorageError> {
+        let keys = Keys::of(&self.prefix, user_agent).and_receipts(&self.prefix, user_agent);
+        let [mark, record, index, bodies, outbox, dues, owing, ..] = keys.all();
+        let keys = [mark, record, index, bodies, outbox, dues, owing];
+        self.run_on(work, user_agent, script, &keys, args).await
+    }
+
     /// Runs a script on all keys of a user agent, those of receipts too.
     pub(super) async fn run_whole(
         &self,
@@ -392,9 +423,8 @@ impl Redis {
         let ids = answers::packed(messages);
         let fate = [b'0' + fate.to_byte()];
         let args: [&[u8]; 3] = [by_bytes.as_ref().map_or(&[], |seat| &seat[..]), &ids, &fate];
-        let answer = self
-            .run(work, user_agent, &self.scripts.acknowledge, &args)
-            .await?;
+        let scripts = (&self.scripts.acknowledge, &self.scripts.acknowledge_owing);
+        let answer = self.run_either(work, user_agent, scripts, &args).await?;
         let acknowledged =
             answers::acknowledged(&answers::text(answer)?, messages.len()).map_err(unreadable)?;
         if acknowledged.owes {

@@ -4,14 +4,15 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustls::HandshakeKind;
-use rustls::version::TLS13;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, HandshakeKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Directory, ROOMY, TlsStream, VERSIONS, acceptor, connected, handshake, is_pending, peer_config};
 use crate::defaults::TLS_RECORD_BYTES;
 use crate::tls::records::Records;
+use crate::tls::{Acceptor, Options, TicketSecrets};
 
 #[tokio::test]
 async fn the_protocol_is_agreed_on() {
@@ -55,6 +56,83 @@ async fn a_peer_that_comes_back_resumes_its_session() {
         }
         assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed]);
     }
+}
+
+/// A node with these secrets, and the certificate of the directory.
+fn node(directory: &Directory, secrets: &[u8]) -> Acceptor {
+    let tickets = TicketSecrets::new(secrets.iter().map(|&secret| [secret; 32]));
+    Acceptor::with(
+        directory.self_signed(),
+        Options {
+            tickets,
+            ..Options::default()
+        },
+    )
+    .unwrap()
+}
+
+/// How a peer is received that meets `first` and then `then`.
+async fn received(first: &Acceptor, then: &Acceptor, config: &ClientConfig) -> HandshakeKind {
+    let mut kind = HandshakeKind::Full;
+    for acceptor in [first, then] {
+        let (ours, theirs) = duplex(ROOMY);
+        let (mut ours, mut theirs) = handshake(acceptor, config.clone(), ours, theirs).await;
+        ours.write_all(b"hello").await.unwrap();
+        ours.flush().await.unwrap();
+        theirs.read_exact(&mut [0; 5]).await.unwrap();
+        kind = theirs.get_ref().1.handshake_kind().unwrap();
+    }
+    kind
+}
+
+#[tokio::test]
+async fn nodes_resume_each_others_sessions() {
+    // With a secret in common, in whatever place of their lists, any node resumes what another began; without one, a full
+    // handshake follows and the peer notices nothing else.
+    let directory = Directory::new();
+    let rows: [(&[u8], &[u8], HandshakeKind); 5] = [
+        (&[1], &[1], HandshakeKind::Resumed),
+        (&[2, 1], &[1, 2], HandshakeKind::Resumed),
+        (&[1], &[2, 1], HandshakeKind::Resumed),
+        (&[1], &[2], HandshakeKind::Full),
+        (&[2, 1], &[1], HandshakeKind::Full),
+    ];
+    for (first, then, expected) in rows {
+        let (first_node, then_node) = (node(&directory, first), node(&directory, then));
+        let config = peer_config(&directory.certificate(), &[&TLS13]);
+        let kind = received(&first_node, &then_node, &config).await;
+        assert_eq!(kind, expected, "{first:?} {then:?}");
+    }
+}
+
+#[tokio::test]
+async fn tickets_of_tls12_stay_with_their_process() {
+    // RFC 9325 §3.4: a ticket of TLS 1.2 holds the keys of its connection; another node, or whoever has the secrets, does
+    // not open it.
+    let directory = Directory::new();
+    let (first, then) = (node(&directory, &[1]), node(&directory, &[1]));
+    let config = peer_config(&directory.certificate(), &[&TLS12]);
+    assert_eq!(received(&first, &then, &config).await, HandshakeKind::Full);
+    assert_eq!(received(&then, &then, &config).await, HandshakeKind::Resumed);
+}
+
+#[test]
+fn only_recommended_suites_are_spoken() {
+    // RFC 9325 §4.2, RFC 9113 §9.2.2: with TLS 1.2, only ephemeral key exchanges with AEAD ciphers, of which appendix A of
+    // RFC 9113 lists none; and TLS 1.3.
+    let directory = Directory::new();
+    let acceptor = acceptor(&directory);
+    let suites = &acceptor.config.crypto_provider().cipher_suites;
+    assert_eq!(suites.len(), 9);
+    for suite in suites {
+        let name = format!("{:?}", suite.suite());
+        let is_aead = ["_GCM_SHA256", "_GCM_SHA384", "_CHACHA20_POLY1305_SHA256"]
+            .iter()
+            .any(|end| name.ends_with(end));
+        let is_ephemeral = name.starts_with("TLS13_") || name.starts_with("TLS_ECDHE_");
+        assert!(is_aead && is_ephemeral, "{name}");
+    }
+    assert_eq!(acceptor.config.max_early_data_size, 0);
 }
 
 #[tokio::test]

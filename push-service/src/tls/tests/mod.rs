@@ -6,6 +6,7 @@ mod chopped;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod memory;
+mod named;
 mod stream;
 mod waking;
 

@@ -47,7 +47,12 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
         );
         return Err(Failure::usage(why));
     }
-    let server = place::server(arguments.server.as_deref(), &state, &directory)?;
+    let server = place::server(
+        arguments.server.as_deref(),
+        arguments.transport.asked(),
+        &state,
+        &directory,
+    )?;
     say(format_args!("listening to {server}"));
     let limits = Limits {
         attempts: arguments.attempts.get(),

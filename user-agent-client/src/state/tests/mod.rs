@@ -2,12 +2,15 @@
 
 mod damage;
 mod failures;
+mod transport;
 
 use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use push_protocol::session::user_agent::{Identity, MessageKey, Messages, PushResource};
+use push_protocol::session::user_agent::{
+    Identity, MessageKey, Messages, PushResource, SubscriptionResource,
+};
 use push_protocol::vapid::PublicKey;
 use tempfile::TempDir;
 
@@ -76,6 +79,13 @@ fn confirmed(name: SubscriptionName, url: &str) -> Change {
     }
 }
 
+fn located(name: SubscriptionName, url: &str) -> Change {
+    Change::Located {
+        name,
+        resource: SubscriptionResource::parse(url).unwrap(),
+    }
+}
+
 fn identified(text: &str) -> Change {
     Change::Identified(Identity::parse(text).unwrap())
 }
@@ -128,6 +138,7 @@ fn every_change_survives() {
             name: two,
             application_server: Some(key),
         },
+        located(two, "https://push.example.net/subscription/2"),
         confirmed(two, "https://push.example.net/2"),
         attempt(1, 1),
         attempt(1, 2),
@@ -140,6 +151,8 @@ fn every_change_survives() {
         identified("another"),
         confirmed(one, "https://push.example.net/4"),
         Change::Told(one),
+        located(one, "https://push.example.net/subscription/4"),
+        Change::Forgotten,
         Change::Ended(one),
     ];
     for change in &changes {
@@ -195,7 +208,9 @@ fn some_change(state: &mut State, chance: &mut Chance) -> Change {
     let names: Vec<_> = state.kept.entries.keys().copied().collect();
     let some_name = names.get(chance.below(names.len().max(1))).copied();
     let name = some_name.unwrap_or(SubscriptionName([0; 16]));
-    match chance.below(12) {
+    match chance.below(14) {
+        12 => located(name, &format!("https://h/s{}", chance.below(4))),
+        13 => Change::Forgotten,
         0 => identified(&chance.below(3).to_string()),
         1 | 2 => match state.prepare(&chance.below(6).to_string()) {
             Ok(new) => asked(new),
@@ -441,11 +456,12 @@ fn subscriptions_are_bounded() {
         },
         confirmed(name, &format!("https://h/1{path}")),
         confirmed(name, &format!("https://h/2{path}")),
+        located(name, &format!("https://h/3{path}")),
     ] {
         state.save(&change).unwrap();
     }
     let largest = document::write(&state.kept, [0; 16]).len() - empty;
-    let rest = empty + 6 * (SERVER_URL_BYTES + Identity::MAX_BYTES);
+    let rest = empty + 6 * (SERVER_URL_BYTES + PushResource::MAX_BYTES);
     assert!(
         (largest * SUBSCRIPTIONS + rest) as u64 <= STATE_BYTES,
         "{largest}"

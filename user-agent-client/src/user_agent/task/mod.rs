@@ -19,9 +19,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::link::{Link, Moved};
+use super::link::{Incoming, Link, Moved};
 use super::{Event, Options, SubscribeError};
-use crate::channel::Incoming;
 use crate::message::{Data, Message};
 use crate::queue;
 use crate::server_url::ServerUrl;
@@ -156,15 +155,10 @@ impl Task {
     }
 
     fn said(&mut self, incoming: Incoming, now: Moment) {
-        match incoming {
-            Incoming::Answer(answer) => answer.tell(&mut self.session, now, &mut self.actions),
-            Incoming::SignOfLife => self.session.heard(now),
-            Incoming::Nonsense => self.session.nonsense(now, &mut self.actions),
-            Incoming::Ended(ended) => {
-                self.link.drop_channel();
-                self.session.ended(ended, now, &mut self.actions);
-            }
+        if incoming.is_end() {
+            self.link.drop_channel();
         }
+        incoming.tell(&mut self.session, now, &mut self.actions);
     }
 
     /// What waits is dropped, which says that nobody saw it.
@@ -190,8 +184,8 @@ impl Task {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Save(change) => self.save(&change),
-            Action::Connect => self.link.open(&self.server, &self.trust),
-            Action::Say(say) => self.link.say(&say),
+            Action::Connect => self.link.open(&self.server, &self.trust, self.session.durable()),
+            Action::Say(say) => self.link.say(&say, self.session.durable()),
             Action::Ping => self.link.ping(),
             Action::HandOver { message, attempt } => self.hand_over(&message, attempt),
             Action::Disconnect(farewell) => self.link.close(farewell),

@@ -17,7 +17,7 @@ pub(super) fn sentence(why: Why) -> String {
         }
         Why::Ended(Ended::Closed(None)) => "the service closed the channel",
         Why::Ended(Ended::Lost) => "the connection broke",
-        Why::Ended(Ended::Garbled) => "the service doesn't speak the WebSocket protocol",
+        Why::Ended(Ended::Garbled) => "the service doesn't keep to the protocol",
         Why::NotOpened => "connecting took too long",
         Why::NoAnswer => "the service didn't answer in time",
         Why::NoWelcome => "the service's hello can't be used: is this a Web Push service for user agents?",

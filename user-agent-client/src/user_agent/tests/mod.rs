@@ -1,5 +1,6 @@
 //! A whole user agent against a service in the same process.
 
+mod http2;
 mod service;
 
 use std::future::Future;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::durable::{Change, Identity, MessageKey, PushResource};
+use super::durable::{Change, Identity, MessageKey, PushResource, SubscriptionResource};
 use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
 use crate::vapid::PublicKey;
@@ -11,7 +11,7 @@ use crate::vapid::PublicKey;
 /// The bounds of a user agent.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// From the first packet to an open WebSocket.
+    /// From the first packet to an open channel.
     pub connect_within: Duration,
     /// How long the service may take over the hello, a request or a ping (WS-CLS-2).
     pub answer_within: Duration,
@@ -167,6 +167,19 @@ pub enum Registered {
     Refused(u16),
     /// It can't now.
     Trouble,
+    /// It can't now, and said for how long (`Retry-After`).
+    Later(Duration),
+}
+
+/// What an RFC 8030 service answers to a request for a subscription (RFC 8030 §4).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Enrolled {
+    /// The set that the subscription is in: who we are to the service.
+    pub set: Identity,
+    /// Where it is ended.
+    pub resource: SubscriptionResource,
+    /// Where its messages are to be sent.
+    pub push_resource: PushResource,
 }
 
 /// How a channel ended, or wasn't opened.
@@ -174,7 +187,7 @@ pub enum Registered {
 pub enum Ended {
     /// Nobody answers there, or TLS failed.
     Unreachable,
-    /// The service answered the upgrade with an HTTP status other than 101, and may have said when to return.
+    /// The service answered with an HTTP status that is none of a channel, and may have said when to return.
     Refused {
         /// The status.
         status: u16,
@@ -185,7 +198,7 @@ pub enum Ended {
     Closed(Option<u16>),
     /// The connection broke.
     Lost,
-    /// The service doesn't speak RFC 6455.
+    /// The service doesn't speak the protocol of the channel.
     Garbled,
 }
 

@@ -25,6 +25,12 @@ impl Identity {
             .then(|| Self(text.into()))
     }
 
+    /// Takes the URL of a subscription set, absolute, by which an RFC 8030 service knows us (RFC 8030 §4.1). It may be as
+    /// long as a push resource.
+    pub fn of_set(url: &str) -> Option<Self> {
+        is_web_url(url).then(|| Self(url.into()))
+    }
+
     /// By the letter.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -47,12 +53,7 @@ impl PushResource {
 
     /// Takes an absolute `https:` or `http:` URI (WS-REG-5).
     pub fn parse(text: &str) -> Option<Self> {
-        if text.len() > Self::MAX_BYTES {
-            return None;
-        }
-        let uri: http::Uri = text.parse().ok()?;
-        let is_web = matches!(uri.scheme_str(), Some("https" | "http"));
-        (is_web && uri.host().is_some_and(|host| !host.is_empty())).then(|| Self(text.into()))
+        is_web_url(text).then(|| Self(text.into()))
     }
 
     /// The URL itself.
@@ -65,6 +66,40 @@ impl fmt::Debug for PushResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PushResource(…)")
     }
+}
+
+/// The URL by which a user agent ends a subscription (RFC 8030 §4). Whoever knows it can read and end it, so it prints
+/// as `…`. The WebSocket has none: there a subscription is ended by its name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SubscriptionResource(Box<str>);
+
+impl SubscriptionResource {
+    /// Takes an absolute `https:` or `http:` URI, no longer than a push resource.
+    pub fn parse(text: &str) -> Option<Self> {
+        is_web_url(text).then(|| Self(text.into()))
+    }
+
+    /// The URL itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SubscriptionResource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SubscriptionResource(…)")
+    }
+}
+
+fn is_web_url(text: &str) -> bool {
+    if text.len() > PushResource::MAX_BYTES {
+        return false;
+    }
+    let Ok(uri) = text.parse::<http::Uri>() else {
+        return false;
+    };
+    let is_web = matches!(uri.scheme_str(), Some("https" | "http"));
+    is_web && uri.host().is_some_and(|host| !host.is_empty())
 }
 
 /// The state. The same as the fold of all changes since the beginning.
@@ -86,6 +121,8 @@ pub struct Registration {
     pub application_server: Option<PublicKey>,
     /// How far it is.
     pub stage: Stage,
+    /// Where it is ended, if the service said so. Kept until it is: it is known also while it is [`Stage::Ending`].
+    pub resource: Option<SubscriptionResource>,
     /// Where messages went before, until the application was told that they go elsewhere now (WP-RFR-2). Also if that is the
     /// same place again: under another identity the keys are others.
     pub replaced: Option<PushResource>,
@@ -111,12 +148,22 @@ pub enum Change {
     /// The service gave this identity. Under another one than before no registration is confirmed any more, and whoever
     /// keeps encryption keys draws new ones for each in the same step (WP-RFR-1).
     Identified(Identity),
+    /// The service doesn't know us any more, and we have no other identity yet. For registrations and keys it is the same
+    /// as another one.
+    Forgotten,
     /// The application wants a subscription.
     Asked {
         /// Its name.
         name: SubscriptionName,
         /// Who alone may send.
         application_server: Option<PublicKey>,
+    },
+    /// The service says where a subscription is ended.
+    Located {
+        /// Which.
+        name: SubscriptionName,
+        /// Where.
+        resource: SubscriptionResource,
     },
     /// The service takes messages here.
     Confirmed {
@@ -157,10 +204,27 @@ impl MessageKey {
 }
 
 impl Durable {
+    /// The subscription whose messages go to this push resource, by the letter.
+    pub fn subscription_at(&self, push_resource: &str) -> Option<SubscriptionName> {
+        let is_there = |registration: &Registration| {
+            registration
+                .push_resource()
+                .is_some_and(|known| known.as_str() == push_resource)
+        };
+        let mut registrations = self.registrations.iter();
+        registrations
+            .find(|(_, registration)| is_there(registration))
+            .map(|(name, _)| *name)
+    }
+
     /// Takes a change. Changes of what isn't there change nothing.
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Identified(identity) => self.identify(identity),
+            Change::Forgotten => {
+                self.identity = None;
+                self.unsettle();
+            }
             Change::Asked {
                 name,
                 application_server,
@@ -168,9 +232,15 @@ impl Durable {
                 let registration = Registration {
                     application_server: *application_server,
                     stage: Stage::Asked,
+                    resource: None,
                     replaced: None,
                 };
                 self.registrations.insert(*name, Box::new(registration));
+            }
+            Change::Located { name, resource } => {
+                if let Some(registration) = self.registrations.get_mut(name) {
+                    registration.resource = Some(resource.clone());
+                }
             }
             Change::Confirmed { name, push_resource } => {
                 if let Some(registration) = self.registrations.get_mut(name) {
@@ -200,11 +270,18 @@ impl Durable {
         if self.identity.as_ref() == Some(identity) {
             return;
         }
-        self.identity = Some(identity.clone());
-        // To a service that doesn't know us nothing is left to be ended.
+        // Who had none is known by what it was just given: all that it has asked for still stands.
+        if self.identity.replace(identity.clone()).is_some() {
+            self.unsettle();
+        }
+    }
+
+    /// The service doesn't know us: nothing is confirmed, and nothing is left to be ended.
+    fn unsettle(&mut self) {
         self.registrations
             .retain(|_, registration| registration.stage != Stage::Ending);
         for registration in self.registrations.values_mut() {
+            registration.resource = None;
             if let Stage::Confirmed(lost) = std::mem::replace(&mut registration.stage, Stage::Asked) {
                 registration.replaced.get_or_insert(lost);
             }

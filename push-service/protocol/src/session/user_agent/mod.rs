@@ -32,6 +32,7 @@ mod held;
 mod keepalive;
 mod messages;
 mod requests;
+mod sets;
 #[cfg(test)]
 mod tests;
 
@@ -39,10 +40,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use action::{
-    Action, Arrived, Counters, Ended, Event, Farewell, Fate, Limits, Outcome, Registered, Say, Why,
+    Action, Arrived, Counters, Ended, Enrolled, Event, Farewell, Fate, Limits, Outcome, Registered, Say, Why,
 };
 use backoff::Backoff;
-pub use durable::{Change, Durable, Identity, MessageKey, PushResource, Registration, Stage};
+pub use durable::{
+    Change, Durable, Identity, MessageKey, PushResource, Registration, Stage, SubscriptionResource,
+};
 use held::Held;
 use keepalive::Keepalive;
 pub use messages::Messages;
@@ -186,11 +189,24 @@ impl UserAgent {
         let Some(identity) = identity else {
             return self.disconnect(Why::NoWelcome, now, out);
         };
+        self.identify(identity, out);
+        self.go_live(now, out);
+    }
+
+    /// What was asked about a subscription that went with another identity is not asked any more.
+    fn identify(&mut self, identity: Identity, out: &mut Vec<Action>) {
         if self.durable.identity.as_ref() != Some(&identity) {
             self.save(Change::Identified(identity), out);
-            let registrations = &self.durable.registrations;
-            self.requests.retain(|name| registrations.contains_key(name));
+            self.forget_requests();
         }
+    }
+
+    fn forget_requests(&mut self) {
+        let registrations = &self.durable.registrations;
+        self.requests.retain(|name| registrations.contains_key(name));
+    }
+
+    fn go_live(&mut self, now: Moment, out: &mut Vec<Action>) {
         self.phase = Phase::Live(Live {
             since: now,
             heard: now,
@@ -460,8 +476,8 @@ impl UserAgent {
         if !self.durable.registrations.contains_key(&name) {
             return;
         }
-        if self.durable.identity.is_none() {
-            // No service ever heard of us.
+        if self.durable.identity.is_none() && !self.requests.is_sent(name) {
+            // No service ever heard of it.
             self.save(Change::Ended(name), out);
             out.push(Action::Tell(Event::Unsubscribed(name)));
             return;

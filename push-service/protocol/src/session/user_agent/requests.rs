@@ -58,6 +58,12 @@ impl Requests {
         self.0.retain(|name, _| is_known(name));
     }
 
+    /// Whether an answer is waited for.
+    pub(super) fn is_sent(&self, name: SubscriptionName) -> bool {
+        let request = self.0.get(&name);
+        request.is_some_and(|request| matches!(request.state, State::Sent(_)))
+    }
+
     fn sent(&self) -> usize {
         let is_sent = |request: &&Request| matches!(request.state, State::Sent(_));
         self.0.values().filter(is_sent).count()
@@ -125,7 +131,10 @@ impl UserAgent {
                 out.push(Action::Tell(Event::Refused { name, status }));
             }
             (Stage::Asked | Stage::Confirmed(_), Registered::Refused(_) | Registered::Trouble) => {
-                self.ask_again(name, failures, now, out);
+                self.ask_again(name, failures, Duration::ZERO, now, out);
+            }
+            (Stage::Asked | Stage::Confirmed(_), Registered::Later(told)) => {
+                self.ask_again(name, failures, told, now, out);
             }
         }
         self.ask(now, out);
@@ -144,7 +153,7 @@ impl UserAgent {
                 self.save(Change::Ended(name), out);
                 out.push(Action::Tell(Event::Unsubscribed(name)));
             } else {
-                self.ask_again(name, failures, now, out);
+                self.ask_again(name, failures, Duration::ZERO, now, out);
             }
         }
         self.ask(now, out);
@@ -177,8 +186,18 @@ impl UserAgent {
         }
     }
 
-    fn ask_again(&mut self, name: SubscriptionName, failures: u32, now: Moment, out: &mut Vec<Action>) {
-        let again_in = doubled(self.limits.ask_again_after, failures).min(self.limits.backoff_most);
+    /// After a while that grows, and not before the service said.
+    fn ask_again(
+        &mut self,
+        name: SubscriptionName,
+        failures: u32,
+        told: Duration,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        let again_in = doubled(self.limits.ask_again_after, failures)
+            .max(told)
+            .min(self.limits.backoff_most);
         let request = Request {
             state: State::Again(now.after(again_in)),
             failures: failures.saturating_add(1),

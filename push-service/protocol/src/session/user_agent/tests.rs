@@ -1,5 +1,7 @@
 //! The user agent's session against a service that is good, slow, away, or lies.
 
+mod sets;
+
 use std::sync::Arc;
 use std::time::Duration;
 

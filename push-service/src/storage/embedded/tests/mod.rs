@@ -4,6 +4,7 @@ mod crash;
 mod durable;
 mod model;
 mod opening;
+mod receipts;
 mod trouble;
 
 use std::io;

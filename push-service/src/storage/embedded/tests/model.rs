@@ -37,7 +37,7 @@ impl Pair {
         }
     }
 
-    /// Memory "restarts" by giving up its seats, which is all that a restart loses.
+    /// Memory "restarts" by giving up its seats, and what else a restart loses.
     async fn restart(&mut self, directory: &Path) {
         for agent in 0..AGENTS {
             for holder in 0..SEATS {
@@ -47,6 +47,7 @@ impl Pair {
                     .unwrap();
             }
         }
+        self.memory.forget_what_restarts_lose();
         self.embedded.close().await.unwrap();
         // Numbers may be ahead of a clock that stands still, and the store's time starts behind all of them.
         self.clock.advance(Duration::from_millis(1));

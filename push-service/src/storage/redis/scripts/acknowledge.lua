@@ -1,9 +1,9 @@
 -- Removes messages by whole id, from any session.
 --
 -- ARGV: 3 the seat of the session that asks, or nothing; 4 ids, 16 bytes each; 5 the fate of their receipts.
--- Answers the seat, for each id a digit (1: it was there and in time; and 2: its outcome waits in the outbox), and the ids
+-- Answers O to be run with the outbox; or the seat, for each id a digit (1: it was there and in time; and 2: its outcome waits in the outbox), and the ids
 -- that were removed: one string, which costs Redis less than three.
-local by, ids, fate = ARGV[3], ARGV[4], tonumber(ARGV[5])
+local by, ids = ARGV[3], ARGV[4]
 
 local why = open(redis.call('HGET', RECORD, 'm'))
 if why then
@@ -18,11 +18,10 @@ if messages == 1 and earliest > now_ms then
     if sole and sole:sub(2, 17) == ids then
         local there = '1'
         if #sole > SOLE_BYTES then
-            local trouble = away()
-            if trouble then
-                return trouble
+            if not OUTBOX then
+                return 'O'
             end
-            owe(ids:sub(9), fate)
+            owe(ids:sub(9), tonumber(ARGV[5]))
             there = '3'
         end
         redis.call('UNLINK', BODIES)
@@ -36,6 +35,7 @@ if messages == 1 and earliest > now_ms then
 end
 
 index_sole()
+local fate = tonumber(ARGV[5])
 -- Nothing is written before all of them are found.
 local found, asked = {}, false
 for at = 1, #ids, 16 do
@@ -52,9 +52,8 @@ for at = 1, #ids, 16 do
     end
     found[#found + 1] = { number, nonce, entry }
 end
-local trouble = asked and away()
-if trouble then
-    return trouble
+if asked and not OUTBOX then
+    return 'O'
 end
 local there, removed, is_removed = {}, {}, {}
 for place, it in ipairs(found) do
@@ -62,15 +61,7 @@ for place, it in ipairs(found) do
     local in_time = 0
     owes = false
     if number == PASSING then
-        -- Of a message that was passed on, the outbox alone knows.
-        local owed = redis.call('HGET', OUTBOX, nonce)
-        local _, _, _, before, expires = struct.unpack(OWED, owed or struct.pack(OWED, 0, NOBODY, nonce, REPLACED, 0))
-        if before == WAITING and expires <= now_ms then
-            owe(nonce, GIVEN_UP)
-        elseif before == WAITING then
-            in_time = 1
-            owe(nonce, fate)
-        end
+        in_time = acknowledge_passing(nonce, fate) and 1 or 0
     elseif entry and not is_removed[number] then
         local _, id, _, expires = struct.unpack(ENTRY, entry)
         -- One that outlived its subscription is left to the sweep; there is none unless something is due.

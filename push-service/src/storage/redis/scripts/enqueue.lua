@@ -2,8 +2,8 @@
 --
 -- ARGV: 3 subscription, 4 nonce, 5 packed: ttl in seconds, urgency, sealing key, size of the body, budget (messages,
 -- bytes), rate (tokens a second, burst; 0: none), most bytes of a body in a wake-up; 6 topic, 7 header and body, 8 the
--- receipt subscription if a receipt is asked for: then the keys of the outbox are named too.
--- Answers N no subscription; L and seconds: too fast; F full; P and who is told: passed on; S and what was stored.
+-- receipt subscription if a receipt is asked for: then this comes with the outbox.
+-- Answers O to be run with the outbox; N no subscription; L and seconds: too fast; F full; P and who is told: passed on; S and what was stored.
 local sub, nonce, topic, value, receipts = ARGV[3], ARGV[4], ARGV[6], ARGV[7], ARGV[8]
 local ttl, urgency, sealed_by, size, most_messages, most_bytes, per_second, burst, inline =
     struct.unpack('>I4BBI4I4I8ddI4', ARGV[5])
@@ -161,9 +161,8 @@ if topic ~= '' or (is_full and ttl > 0) then
         end
     end
 
-    local trouble = asked and not receipts and away()
-    if trouble then
-        return trouble
+    if asked and not OUTBOX then
+        return 'O'
     end
     local ids = {}
     for at, leaves in ipairs(leaving) do
@@ -177,11 +176,7 @@ end
 
 if ttl == 0 then
     if receipts then
-        -- For as long as its acknowledgement may take, the outbox remembers it: but not so many.
-        local until_ms = now_ms + PASSING_MS
-        local is_one_too_many = redis.call('ZRANGEBYSCORE', DUES, MARKER + now_ms, '+inf', 'LIMIT', PASSING_MOST - 1, 1)[1]
-        local is_over = seat == NOBODY or is_one_too_many
-        expect_fate(nonce, PASSING, receipts, sub, is_over and GIVEN_UP or WAITING, until_ms)
+        pass(nonce, receipts, sub)
     end
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)
     if is_elsewhere() then
@@ -197,7 +192,8 @@ local entry = struct.pack(ENTRY, nonce, sub, size, expires, sealed_by) .. topic
 if receipts then
     entry = entry .. '\0'
 end
-admit(entry, topic, urgency, size, expires, ttl * 1000, value)
+local ttl_ms = ttl * 1000
+--+ admit
 if receipts then
     expect_fate(nonce, last, receipts, sub, WAITING, expires)
 end

@@ -1,12 +1,14 @@
 -- Takes in what another storage gave of a user agent. Adds what is not there, ends and replaces nothing that is.
 --
--- ARGV: 3 packed: last number, until when it is retained, how many subscriptions follow; subscriptions, each packed: id,
--- name, when it was made, key or nothing; messages, each packed: number, nonce, subscription, urgency, expiry, sealing
--- key, size, topic, and behind it header and body.
--- Answers added subscriptions and messages, what was there already, what was in the way, what had expired.
-local given_last, given_retained, subscriptions = struct.unpack('>I8I6I4', ARGV[3])
+-- ARGV: 3 packed: last number, until when it is retained, how many subscriptions, messages and outcomes follow;
+-- subscriptions, each packed: id, name, when it was made, key or nothing; messages, each packed: number, nonce,
+-- subscription, urgency, expiry, sealing key, size, whether a receipt is asked for and by whom, topic, and behind it what is
+-- stored of it; outcomes, each packed: receipt subscription, number, nonce, fate; expected receipts, each packed: user
+-- agent and nonce, dialect and sealing key, deadline.
+-- Answers added subscriptions, messages and of receipts; what was there already, what was in the way, what had expired.
+local given_last, given_retained, subscriptions, arrivals, outcomes = struct.unpack('>I8I6I4I4I4', ARGV[3])
 local ID, CREATED = '>c8c16I4', '>c8I4'
-local MESSAGE = '>I8c8c8BI6BI4B'
+local MESSAGE, OUTCOME, EXPECTATION = '>I8c8c8BI6BI4Bc16B', '>c16I8c8B', '>c24c2I6'
 
 local why = open(redis.call('HGET', RECORD, 'm'))
 if why and why ~= UNKNOWN then
@@ -17,7 +19,7 @@ if why then
     earliest, kept, attached_since, attaches = 0, 0, 0, 0
 end
 index_sole()
-local added, waiting, present, in_the_way, expired = 0, 0, 0, 0, 0
+local added, waiting, noted, present, in_the_way, expired = 0, 0, 0, 0, 0, 0
 for at = 4, 3 + subscriptions do
     local id, name, created = struct.unpack(ID, ARGV[at])
     local named = redis.call('HGET', RECORD, 'n' .. name)
@@ -31,9 +33,12 @@ for at = 4, 3 + subscriptions do
         added = added + 1
     end
 end
-for at = 4 + subscriptions, #ARGV do
+local messages_end = 3 + subscriptions + arrivals
+for at = 4 + subscriptions, messages_end do
     local arriving = ARGV[at]
-    local number, nonce, id, urgency, expires, sealed_by, size, topic_bytes, next = struct.unpack(MESSAGE, arriving)
+    local number, nonce, id, urgency, expires, sealed_by, size, asks, receipts, topic_bytes, next =
+        struct.unpack(MESSAGE, arriving)
+    local owed = asks == 1 and redis.call('HGET', OUTBOX, nonce)
     local topic = arriving:sub(next, next + topic_bytes - 1)
     local there = find(number)
     local of_topic = topic ~= '' and redis.call('HGET', BODIES, 't' .. id .. topic)
@@ -48,7 +53,7 @@ for at = 4 + subscriptions, #ARGV do
     elseif there and there:sub(1, 8) == nonce then
         present = present + 1
     elseif there or of_topic_expires > now_ms or number <= EPOCH or number >= EPOCH + LANE
-        or redis.call('HEXISTS', RECORD, 's' .. id) == 0 then
+        or redis.call('HEXISTS', RECORD, 's' .. id) == 0 or (owed and fate_of(owed) ~= WAITING) then
         in_the_way = in_the_way + 1
     else
         local field = struct.pack('>I8', number)
@@ -57,7 +62,10 @@ for at = 4 + subscriptions, #ARGV do
             redis.call('HSET', BODIES, 't' .. id .. topic, field)
         end
         redis.call('ZADD', INDEX, urgency * LANE + (number - EPOCH),
-            struct.pack(ENTRY, nonce, id, size, expires, sealed_by) .. topic)
+            struct.pack(ENTRY, nonce, id, size, expires, sealed_by) .. topic .. (asks == 1 and '\0' or ''))
+        if asks == 1 and not owed then
+            expect_fate(nonce, number, receipts, id, WAITING, expires)
+        end
         messages, bytes, waiting = messages + 1, bytes + size + OVERHEAD, waiting + 1
         last = math.max(last, number)
         if earliest == 0 or expires < earliest then
@@ -66,6 +74,30 @@ for at = 4 + subscriptions, #ARGV do
         if expires + 60000 > kept then
             kept = expires + 120000
         end
+    end
+end
+for at = messages_end + 1, messages_end + outcomes do
+    local receipts, number, nonce, fate = struct.unpack(OUTCOME, ARGV[at])
+    local owed = redis.call('HGET', OUTBOX, nonce)
+    local is_number = number == PASSING or (number > EPOCH and number < EPOCH + LANE)
+    if owed and fate_of(owed) ~= WAITING and struct.unpack('>I8', owed) == number then
+        present = present + 1
+    elseif owed or not is_number or find(number) then
+        in_the_way = in_the_way + 1
+    else
+        expect_fate(nonce, number, receipts, SUBSCRIBED:sub(2), fate, now_ms)
+        noted = noted + 1
+    end
+end
+for at = messages_end + outcomes + 1, #ARGV do
+    local message, url, deadline = struct.unpack(EXPECTATION, ARGV[at])
+    if redis.call('HEXISTS', EXPECTED, message) == 1 then
+        present = present + 1
+    elseif redis.call('HEXISTS', RECORD, SUBSCRIBED) == 0 then
+        in_the_way = in_the_way + 1
+    else
+        put_expected(message, url, deadline)
+        noted = noted + 1
     end
 end
 local has_record = redis.call('HLEN', RECORD) > (why and 0 or 1)
@@ -79,4 +111,4 @@ if has_record then
         redis.call('PEXPIRE', BODIES, kept - now_ms)
     end
 end
-return { added, waiting, present, in_the_way, expired }
+return { added, waiting, noted, present, in_the_way, expired }

@@ -19,5 +19,8 @@ if #nonces > 0 then
         end
     end
     write_nothing()
+else
+    -- Whoever was sent here need not come back before something is due.
+    owing()
 end
 return string.char(expired > 0 and 1 or 0) .. table.concat(found)

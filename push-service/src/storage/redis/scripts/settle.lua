@@ -29,8 +29,9 @@ for at = 1, #outcomes, OUTCOME_BYTES do
             index_sole()
             local body = user_agent .. number .. nonce .. url .. string.char(fate)
             local expires = now_ms + kept_ms
-            local entry = struct.pack(ENTRY, nonce, ZEROS, #body, expires, url:byte(2))
-            admit(entry, '', NORMAL, #body, expires, kept_ms, header .. body)
+            local size, urgency, topic, ttl_ms, value = #body, NORMAL, '', kept_ms, header .. body
+            local entry = struct.pack(ENTRY, nonce, ZEROS, size, expires, url:byte(2))
+--+ admit
             joined = joined + 1
         end
     end

@@ -12,9 +12,9 @@ use crate::defaults;
 use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Announce, Attached, Confirm, Cursor, Enqueue, Enqueued, Exported, Imported, Manner, PageRequest, Paged,
-    Portable, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Usage,
-    UserAgentReport, WakeUp,
+    Announce, Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported,
+    Manner, Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError,
+    Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
 
 /// How wake-ups reach the nodes.
@@ -232,6 +232,55 @@ impl Storage for Troubled {
                 .acknowledge(user_agent, messages, removal, confirm, by),
         )
         .await
+    }
+
+    async fn end(&self, user_agent: UserAgentId, ending: Ending) -> Result<bool, StorageError> {
+        self.step(self.memory.end(user_agent, ending)).await
+    }
+
+    async fn has_subscription(
+        &self,
+        user_agent: UserAgentId,
+        subscription: SubscriptionId,
+    ) -> Result<bool, StorageError> {
+        self.step(self.memory.has_subscription(user_agent, subscription))
+            .await
+    }
+
+    async fn expect_receipt(
+        &self,
+        receipts: UserAgentId,
+        expected: Expected,
+    ) -> Result<Expecting, StorageError> {
+        self.step(self.memory.expect_receipt(receipts, expected)).await
+    }
+
+    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
+        self.step(self.memory.settle_receipts(receipts, outcomes)).await
+    }
+
+    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError> {
+        self.step(self.memory.outcomes(user_agent, limit)).await
+    }
+
+    async fn clear_outcomes(
+        &self,
+        user_agent: UserAgentId,
+        messages: &[MessageId],
+    ) -> Result<(), StorageError> {
+        self.step(self.memory.clear_outcomes(user_agent, messages)).await
+    }
+
+    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+        self.step(self.memory.owing(limit)).await
+    }
+
+    async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
+        self.step(self.memory.overdue(limit)).await
+    }
+
+    async fn trace(&self, user_agent: UserAgentId, nonce: u64) -> Result<Traced, StorageError> {
+        self.step(self.memory.trace(user_agent, nonce)).await
     }
 
     async fn expire(&self, limit: usize) -> Result<Swept, StorageError> {

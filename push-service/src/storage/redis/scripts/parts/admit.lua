@@ -1,12 +1,11 @@
--- Puts a message behind all others, numbered; answers its number. `entry` is as in the index.
-local function admit(entry, topic, urgency, size, expires, ttl_ms, value)
+-- The message that `entry`, `topic`, `urgency`, `size`, `expires`, `ttl_ms` and `value` say joins the queue, numbered `last`.
+do
     last = math.max(last + 1, now_us, EPOCH + 1)
     local field = struct.pack('>I8', last)
     if earliest == 0 or expires < earliest then
         earliest = expires
     end
     messages, bytes = messages + 1, bytes + size + OVERHEAD
-
     local is_sole = messages == 1 and topic == ''
     if is_sole then
         redis.call('HSET', BODIES, field, value, SOLE, string.char(urgency) .. field .. entry)
@@ -26,5 +25,4 @@ local function admit(entry, topic, urgency, size, expires, ttl_ms, value)
             redis.call('PEXPIRE', INDEX, kept - now_ms)
         end
     end
-    return last
 end

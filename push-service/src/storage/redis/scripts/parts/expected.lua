@@ -4,11 +4,3 @@
 -- receipt subscription, in hexadecimal, and the same, by the deadline in ms.
 local EXPECTED, DEADLINES = KEYS[8], KEYS[9]
 local SUBSCRIBED = 's' .. string.rep('\0', 8)
-
-local function put_expected(message, url, deadline)
-    redis.call('HSET', EXPECTED, message, url .. struct.pack('>I6', deadline))
-    redis.call('ZADD', DEADLINES, deadline, RECORD:sub(-32) .. message)
-    for _, key in ipairs({ EXPECTED, DEADLINES }) do
-        keep(key, math.max(deadline - now_ms, 0) + OUTBOX_KEPT_MS)
-    end
-end

@@ -8,7 +8,3 @@ local ENTRY, TOPIC_AT = '>c8c8I4I6B', 28
 local function asks_receipt(entry)
     return #entry >= TOPIC_AT and entry:byte(-1) == 0
 end
-
-local function topic_of(entry)
-    return asks_receipt(entry) and entry:sub(TOPIC_AT, -2) or entry:sub(TOPIC_AT)
-end

@@ -4,6 +4,9 @@
 -- the outbox, when something in it is due, whose outboxes are, receipts that are expected, when those of the bucket are.
 -- ARGV[1]: the time in microseconds, if the caller brings it, as only tests do. ARGV[2]: the caller's incarnation.
 local MARK, RECORD, INDEX, BODIES = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+-- Fates of messages that a receipt was asked for, and whether this step has put one that is final into the outbox.
+local WAITING, GIVEN_UP, REPLACED, owes = 0, 2, 3, false
+
 local NOBODY = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 local META = '>BI8c16I6I4I6I6I6I4B'
 -- Of a subscription: its name, and its rate bucket.

@@ -19,13 +19,14 @@ end
 -- Takes a message out of the queue, which is its fate if a receipt was asked for; answers its whole id.
 local function take_out(entry, number, fate)
     local nonce, id, size = struct.unpack(ENTRY, entry)
-    if asks_receipt(entry) then
+    local asks = #entry >= TOPIC_AT and entry:byte(-1) == 0
+    if asks then
         owe(nonce, fate)
     end
     local field = struct.pack('>I8', number)
     redis.call('ZREM', INDEX, entry)
     redis.call('HDEL', BODIES, field)
-    local topic = #entry >= TOPIC_AT and topic_of(entry) or ''
+    local topic = entry:sub(TOPIC_AT, asks and -2 or -1)
     if topic ~= '' then
         local of_topic = 't' .. id .. topic
         if redis.call('HGET', BODIES, of_topic) == field then

@@ -1,0 +1,181 @@
+//! The user agent's session against a service that knows it by its subscription set (RFC 8030 §4.1).
+
+use super::*;
+
+fn enrolled(set: &str, number: u32) -> Enrolled {
+    Enrolled {
+        set: Identity::of_set(&format!("https://push.example.net/subscriptions/{set}")).unwrap(),
+        resource: SubscriptionResource::parse(&format!("https://push.example.net/subscription/{number}"))
+            .unwrap(),
+        push_resource: url(number),
+    }
+}
+
+impl Test {
+    /// A live channel to a service that knows nobody before the first subscription.
+    fn live_as_nobody() -> Self {
+        let mut test = Self::new(Durable::default());
+        test.agent.tick(test.now, &mut test.out);
+        test.agent.opened(test.now, &mut test.out);
+        assert_eq!(test.said(), [Say::Hello(None)]);
+        test.agent.nobody_yet(test.now, &mut test.out);
+        assert!(test.agent.is_live());
+        test.out.clear();
+        test
+    }
+
+    fn enroll(&mut self, name: SubscriptionName, set: &str, number: u32) {
+        let enrolled = enrolled(set, number);
+        self.agent.enrolled(name, enrolled, self.now, &mut self.out);
+    }
+}
+
+/// R30-SUB-2, R30-SET-2: without an identity the channel is live; the first subscription brings one, which is kept before
+/// anything rests on it, and shown on the next channel.
+#[test]
+fn the_first_subscription_brings_the_set() {
+    let mut test = Test::live_as_nobody();
+    test.agent.subscribe(name(1), None, test.now, &mut test.out);
+    test.out.clear();
+    test.enroll(name(1), "a", 1);
+    let Enrolled { set, resource, .. } = enrolled("a", 1);
+    let saved = [
+        Change::Identified(set.clone()),
+        Change::Located {
+            name: name(1),
+            resource: resource.clone(),
+        },
+        Change::Confirmed {
+            name: name(1),
+            push_resource: url(1),
+        },
+    ];
+    let subscribed = Event::Subscribed {
+        name: name(1),
+        push_resource: url(1),
+    };
+    let mut expected: Vec<_> = saved.into_iter().map(Action::Save).collect();
+    expected.push(Action::Tell(subscribed));
+    assert_eq!(test.out, expected);
+    assert_eq!(
+        test.agent.durable().subscription_at(url(1).as_str()),
+        Some(name(1))
+    );
+    assert_eq!(test.agent.durable().subscription_at(url(2).as_str()), None);
+    test.lose(Ended::Lost);
+    test.pass(SECOND);
+    test.agent.opened(test.now, &mut test.out);
+    assert!(test.out.contains(&Action::Say(Say::Hello(Some(set)))));
+}
+
+/// R30-MON-17, R30-EXP-5, WS-HEL-6, WP-RFR-2: a set that is gone takes nothing along: every subscription is asked for
+/// again, on the same channel or at its beginning, and the application is told.
+#[test]
+fn a_set_that_is_gone() {
+    for is_live in [true, false] {
+        let mut test = Test::live_as_nobody();
+        for number in [1, 2] {
+            test.agent.subscribe(name(number), None, test.now, &mut test.out);
+            test.enroll(name(number), "a", number.into());
+        }
+        test.agent.unsubscribe(name(2), test.now, &mut test.out);
+        if !is_live {
+            test.lose(Ended::Lost);
+            test.pass(SECOND);
+            test.agent.opened(test.now, &mut test.out);
+        }
+        test.out.clear();
+        test.agent.forgotten(test.now, &mut test.out);
+        assert_eq!(test.out.remove(0), Action::Save(Change::Forgotten));
+        let again = Say::Register {
+            name: name(1),
+            application_server: None,
+        };
+        assert_eq!(test.said(), [again]);
+        assert_eq!(test.agent.durable().identity, None);
+        let registrations = &test.agent.durable().registrations;
+        assert_eq!(
+            registrations.keys().collect::<Vec<_>>(),
+            [&name(1)],
+            "nothing is left to be ended"
+        );
+        assert_eq!(registrations[&name(1)].resource, None);
+        test.enroll(name(1), "b", 7);
+        let renewed = Event::Renewed {
+            name: name(1),
+            previous: url(1),
+            push_resource: url(7),
+        };
+        assert_eq!(test.events(), [renewed]);
+    }
+}
+
+/// R30-SET-3, WS-HEL-6: a subscription in another set than that of the others means that those are lost.
+#[test]
+fn another_set_unsettles_the_others() {
+    let mut test = Test::live_as_nobody();
+    for number in [1, 2] {
+        test.agent.subscribe(name(number), None, test.now, &mut test.out);
+    }
+    test.enroll(name(1), "a", 1);
+    test.out.clear();
+    test.enroll(name(2), "b", 2);
+    assert!(test.out.contains(&Action::Say(Say::Register {
+        name: name(1),
+        application_server: None
+    })));
+    assert_eq!(test.agent.durable().identity, Some(enrolled("b", 2).set));
+}
+
+/// WP-SUB-10: a subscription that is ended while the service makes it, the first of all too, is ended there as soon as it
+/// is known where.
+#[test]
+fn ended_while_it_is_made() {
+    let mut test = Test::live_as_nobody();
+    test.agent.subscribe(name(1), None, test.now, &mut test.out);
+    test.agent.unsubscribe(name(1), test.now, &mut test.out);
+    test.out.clear();
+    test.enroll(name(1), "a", 1);
+    assert_eq!(test.said(), [Say::Unregister(name(1))]);
+    let registration = &test.agent.durable().registrations[&name(1)];
+    assert_eq!(registration.resource, Some(enrolled("a", 1).resource));
+    test.agent.unregistered(name(1), true, test.now, &mut test.out);
+    assert!(test.agent.durable().registrations.is_empty());
+}
+
+/// R30-SUB-7: a service that says when it can make a subscription isn't asked before, and not for ever waited for.
+#[test]
+fn told_to_ask_later() {
+    for (told, waits) in [(1, 5), (60, 60), (100_000, 300)] {
+        let mut test = Test::live_as_nobody();
+        test.agent.subscribe(name(1), None, test.now, &mut test.out);
+        let later = Registered::Later(told * SECOND);
+        test.agent.registered(name(1), later, test.now, &mut test.out);
+        let again_in = waits * SECOND;
+        let waiting = Event::Waiting {
+            name: name(1),
+            again_in,
+        };
+        assert_eq!(test.events(), [waiting]);
+    }
+}
+
+/// R30-SET-1: what a service calls a set is a URL, longer than the WebSocket's identities may be, and not endless.
+#[test]
+fn what_a_set_may_be_called() {
+    let long = format!("https://push.example.net/subscriptions/{}", "x".repeat(200));
+    assert!(Identity::parse(&long).is_none());
+    assert_eq!(Identity::of_set(&long).unwrap().as_str(), long);
+    for wrong in [
+        "",
+        "/subscriptions/x",
+        "ftp://h/x",
+        &format!("https://h/{}", "x".repeat(1_000)),
+    ] {
+        assert!(Identity::of_set(wrong).is_none(), "{wrong}");
+    }
+    assert_eq!(
+        format!("{:?}", enrolled("a", 1).resource),
+        "SubscriptionResource(…)"
+    );
+}

@@ -1,0 +1,110 @@
+//! Whole user agents into Redis (PR-37): one script takes in a bounded portion, and what is there already stays.
+
+use super::Redis;
+use super::answers::{self, unreadable};
+use super::carried::{pack_expectation, pack_message, pack_outcome, pack_subscription};
+use super::layout::six;
+use crate::defaults::REDIS_STEP_MESSAGES;
+use crate::storage::portable::{PortableExpectation, PortableMessage, PortableSubscription};
+use crate::storage::spelling::Unreadable;
+use crate::storage::{Imported, Outcome, Portable, StorageError};
+
+/// What one step takes in.
+#[derive(Default)]
+struct Portion<'a> {
+    subscriptions: &'a [PortableSubscription],
+    messages: &'a [PortableMessage],
+    outcomes: &'a [Outcome],
+    expected: &'a [PortableExpectation],
+}
+
+impl Redis {
+    pub(super) async fn import_all(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError> {
+        let mut imported = Imported::default();
+        for part in user_agents {
+            if part.retained_until_ms <= self.now_ms() {
+                imported.abandoned += (part.subscriptions.len() + part.messages.len()) as u64;
+            } else {
+                imported += self.import_queue(&part).await?;
+            }
+            // How messages ended is told whatever became of their user agent.
+            for outcomes in part.outcomes.chunks(REDIS_STEP_MESSAGES) {
+                let portion = Portion {
+                    outcomes,
+                    ..Portion::default()
+                };
+                imported += self.import_some(&part, portion).await?;
+            }
+            for expected in part.expected.chunks(REDIS_STEP_MESSAGES) {
+                let portion = Portion {
+                    expected,
+                    ..Portion::default()
+                };
+                imported += self.import_some(&part, portion).await?;
+            }
+        }
+        Ok(imported)
+    }
+
+    /// Subscriptions first, then messages in bounded steps.
+    async fn import_queue(&self, part: &Portable) -> Result<Imported, StorageError> {
+        // What ended here is freed first: a subscription that comes back must not find it.
+        self.sweep(part.user_agent, usize::MAX).await?;
+        let subscriptions = Portion {
+            subscriptions: &part.subscriptions,
+            ..Portion::default()
+        };
+        let mut imported = self.import_some(part, subscriptions).await?;
+        for messages in part.messages.chunks(REDIS_STEP_MESSAGES) {
+            let portion = Portion {
+                messages,
+                ..Portion::default()
+            };
+            imported += self.import_some(part, portion).await?;
+        }
+        Ok(imported)
+    }
+
+    async fn import_some(&self, part: &Portable, portion: Portion<'_>) -> Result<Imported, StorageError> {
+        let Portion {
+            subscriptions,
+            messages,
+            outcomes,
+            expected,
+        } = portion;
+        let mut head = Vec::with_capacity(26);
+        head.extend(part.last.0.to_be_bytes());
+        head.extend(six(part.retained_until_ms));
+        for count in [subscriptions.len(), messages.len(), outcomes.len()] {
+            head.extend((count as u32).to_be_bytes());
+        }
+        let packed: Vec<Vec<u8>> = [head]
+            .into_iter()
+            .chain(subscriptions.iter().map(pack_subscription))
+            .chain(messages.iter().map(pack_message))
+            .chain(outcomes.iter().map(pack_outcome))
+            .chain(expected.iter().map(pack_expectation))
+            .collect();
+        let args: Vec<&[u8]> = packed.iter().map(|packed| &packed[..]).collect();
+        let script = &self.scripts.import;
+        let answer = self
+            .run_whole(self.confirmed, part.user_agent, script, &args)
+            .await?;
+        let counts = answers::list(answer)?.unwrap_or_default();
+        let counts = counts
+            .iter()
+            .map(answers::number)
+            .collect::<Result<Vec<_>, _>>()?;
+        let [subscriptions, messages, receipts, present, in_the_way, expired] =
+            counts.try_into().map_err(|_| unreadable(Unreadable))?;
+        Ok(Imported {
+            subscriptions,
+            messages,
+            receipts,
+            present,
+            in_the_way,
+            expired,
+            abandoned: 0,
+        })
+    }
+}

@@ -1,0 +1,22 @@
+-- Messages that are passed on and not stored: for as long as an acknowledgement may take, the outbox alone knows of them.
+
+-- Remembers one that a receipt is asked for, if somebody is there to acknowledge it, and not too many.
+local function pass(nonce, receipts, sub)
+    local most = redis.call('ZRANGEBYSCORE', DUES, MARKER + now_ms, '+inf', 'LIMIT', PASSING_MOST - 1, 1)
+    local is_over = seat == NOBODY or #most > 0
+    expect_fate(nonce, PASSING, receipts, sub, is_over and GIVEN_UP or WAITING, now_ms + PASSING_MS)
+end
+
+-- Takes an acknowledgement; answers whether it came in time.
+local function acknowledge_passing(nonce, fate)
+    local owed = redis.call('HGET', OUTBOX, nonce)
+    if not owed then
+        return false
+    end
+    local number, _, _, before, expires = struct.unpack(OWED, owed)
+    if number ~= PASSING or before ~= WAITING then
+        return false
+    end
+    owe(nonce, expires > now_ms and fate or GIVEN_UP)
+    return expires > now_ms
+end

@@ -1,0 +1,156 @@
+//! Further certificates, in a directory, chosen by the name that a peer asks for (SNI, RFC 6066 §3).
+//!
+//! Each is a pair of files, `NAME.pem` and `NAME.key`, whatever the name: a peer gets the pair whose certificate is for
+//! the host it wants, by its exact name before a wildcard. Pairs come, change and go while the service runs, each on its
+//! own: one that is broken keeps what it was, and holds nobody else up.
+//!
+//! What it deliberately does not know: what is presented to a peer that asks for no name, or for none of these.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
+use webpki::EndEntityCert;
+
+use super::TlsError;
+use super::certificates::{PemPair, Stamp};
+use crate::defaults::TLS_DIRECTORY_PAIRS;
+
+/// The pairs of a directory, as they were loaded.
+pub(super) struct Directory {
+    path: PathBuf,
+    pairs: Vec<LoadedPair>,
+}
+
+/// A pair, and what its files were like when it was loaded.
+struct LoadedPair {
+    files: PemPair,
+    stamp: Stamp,
+    certificate: Arc<CertifiedKey>,
+}
+
+/// What a look at the directory came to.
+pub(super) struct Looked {
+    /// Whether anything is presented differently from now on.
+    pub(super) changed: bool,
+    /// What the first broken pair needs.
+    pub(super) complaint: Option<TlsError>,
+}
+
+impl Directory {
+    /// Of which nothing was loaded yet.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            pairs: Vec::new(),
+        }
+    }
+
+    /// Loads what is new or changed, and forgets what is gone.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be listed, or holds too many pairs: everything stays as it was.
+    pub(super) fn look(&mut self, provider: &CryptoProvider) -> Result<Looked, TlsError> {
+        let listed = self.list()?;
+        let mut before: HashMap<PathBuf, LoadedPair> = self
+            .pairs
+            .drain(..)
+            .map(|pair| (pair.files.certificate.clone(), pair))
+            .collect();
+        let mut looked = Looked {
+            changed: false,
+            complaint: None,
+        };
+        for files in listed {
+            // Taken before the files are read: what is written in between makes the stamp differ next time.
+            let stamp = files.stamp();
+            match before.remove(&files.certificate) {
+                Some(old) if old.stamp == stamp => self.pairs.push(old),
+                old => match files.read(provider) {
+                    Ok(certificate) => {
+                        looked.changed = true;
+                        let certificate = Arc::new(certificate);
+                        self.pairs.push(LoadedPair {
+                            files,
+                            stamp,
+                            certificate,
+                        });
+                    }
+                    Err(error) => {
+                        looked.complaint.get_or_insert(error);
+                        self.pairs.extend(old);
+                    }
+                },
+            }
+        }
+        looked.changed |= !before.is_empty();
+        Ok(looked)
+    }
+
+    /// The certificates by the names that they are for; of two for one name, that of the first file.
+    pub(super) fn named(&self) -> Named {
+        let mut named = HashMap::new();
+        for pair in &self.pairs {
+            for name in names(&pair.certificate) {
+                named.entry(name).or_insert_with(|| Arc::clone(&pair.certificate));
+            }
+        }
+        Named(named)
+    }
+
+    /// The pairs that are there now, in the order of their names.
+    fn list(&self) -> Result<Vec<PemPair>, TlsError> {
+        let unreadable = |source| TlsError::Unreadable {
+            file: self.path.clone(),
+            source,
+        };
+        let mut listed = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(unreadable)? {
+            let certificate = entry.map_err(unreadable)?.path();
+            if certificate.extension().is_none_or(|extension| extension != "pem") {
+                continue;
+            }
+            if listed.len() == TLS_DIRECTORY_PAIRS {
+                return Err(TlsError::TooMany(self.path.clone()));
+            }
+            let key = certificate.with_extension("key");
+            listed.push(PemPair { certificate, key });
+        }
+        listed.sort_by(|one, other| one.certificate.cmp(&other.certificate));
+        Ok(listed)
+    }
+}
+
+/// Certificates by name, wildcards (`*.example.net`) among them.
+#[derive(Default)]
+pub(super) struct Named(HashMap<String, Arc<CertifiedKey>>);
+
+impl Named {
+    /// The certificate for a host (RFC 9525 §6.3): a wildcard stands for exactly its first label.
+    pub(super) fn find(&self, host: &str) -> Option<Arc<CertifiedKey>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let host = host.to_ascii_lowercase();
+        let wild = || {
+            let (_, parent) = host.split_once('.')?;
+            self.0.get(&format!("*.{parent}"))
+        };
+        self.0.get(&host).or_else(wild).map(Arc::clone)
+    }
+}
+
+/// The host names in a certificate, in lower case.
+fn names(certificate: &CertifiedKey) -> Vec<String> {
+    let Ok(end) = certificate.end_entity_cert() else {
+        return Vec::new();
+    };
+    match EndEntityCert::try_from(end) {
+        Ok(parsed) => parsed.valid_dns_names().map(str::to_ascii_lowercase).collect(),
+        Err(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,52 @@
+//! Sessions of TLS across nodes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use push_tests::node::Node;
+use push_tests::settings::Settings;
+use rustls::{ClientConfig, HandshakeKind};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+const KEY: &str = "q7Zt1xVhYc0mP4uKfW2dBn9sLr6eJo8gTi3aXvQyEzw";
+const NEXT_KEY: &str = "Ej1kq0mT9bXcV5yR2hNwLs8uGf4oZa7dPi6tKxQvMW4";
+
+async fn node(keys: &[&str]) -> (Node, SocketAddr) {
+    let node = Node::start(Settings::new().tls().set("security.sealing_keys", keys.to_vec())).await;
+    let address = node.tls_door().address;
+    (node, address)
+}
+
+/// Asks something, so that the session's ticket has come when the answer has, and tells how the handshake went; `None` if
+/// it failed.
+async fn ask(address: SocketAddr, config: &Arc<ClientConfig>) -> Option<HandshakeKind> {
+    let socket = TcpStream::connect(address).await.expect("the port is open");
+    let name = ServerName::try_from("localhost").expect("a name");
+    let connector = TlsConnector::from(Arc::clone(config));
+    let mut stream = connector.connect(name, socket).await.ok()?;
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.expect("a request");
+    stream.read_to_end(&mut Vec::new()).await.expect("an answer");
+    stream.get_ref().1.handshake_kind()
+}
+
+/// RFC 8446 §2.2: whoever was at one node resumes at another that has the sealing key, also while the next key is being
+/// brought in. The other's certificate is not even trusted, so a full handshake there fails, as it does without the key.
+#[tokio::test]
+async fn a_session_of_one_node_is_resumed_by_another() {
+    let (first, at_first) = node(&[KEY]).await;
+    let (_second, at_second) = node(&[NEXT_KEY, KEY]).await;
+    let (_stranger, at_stranger) = node(&[NEXT_KEY]).await;
+    let came_from_first = async || {
+        let config = first.certificate().trusted_by_client(&["http/1.1"]);
+        assert_eq!(ask(at_first, &config).await, Some(HandshakeKind::Full));
+        config
+    };
+    let config = came_from_first().await;
+    assert_eq!(ask(at_second, &config).await, Some(HandshakeKind::Resumed));
+    let config = came_from_first().await;
+    assert_eq!(ask(at_stranger, &config).await, None);
+}

@@ -1,0 +1,156 @@
+//! Acknowledgements on their way: a `DELETE` of the message each (RFC 8030 §6.2).
+//!
+//! None is vital: what the service never hears of comes again, and is recognised (R30-ACK-5). So what can't be sent is
+//! dropped, and what the service can't take is tried a few times.
+
+use std::collections::VecDeque;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Method};
+use tokio::time::Instant;
+use url::Url;
+
+use super::request;
+use crate::defaults::{
+    ACKNOWLEDGE_AGAIN_AFTER, ACKNOWLEDGED_TIMES, ACKNOWLEDGEMENTS, ACKNOWLEDGEMENTS_WAITING, ANSWER_WITHIN,
+};
+use crate::retry_after;
+
+#[derive(Default)]
+pub(super) struct Acknowledgements {
+    waiting: VecDeque<Acknowledgement>,
+    under_way: Vec<UnderWay>,
+}
+
+struct Acknowledgement {
+    path: Box<str>,
+    times: u32,
+    not_before: Option<Instant>,
+}
+
+struct UnderWay {
+    acknowledgement: Acknowledgement,
+    since: Instant,
+    answer: ResponseFuture,
+}
+
+impl Acknowledgements {
+    pub(super) fn push(&mut self, path: &str) {
+        self.waiting.push_back(Acknowledgement {
+            path: path.into(),
+            times: 0,
+            not_before: None,
+        });
+    }
+
+    /// So many wait that nothing more should be taken that would have to be acknowledged.
+    pub(super) fn is_full(&self) -> bool {
+        self.waiting.len() >= ACKNOWLEDGEMENTS_WAITING
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.under_way.is_empty()
+    }
+
+    /// Sends what can be sent. Ready when the service has answered something.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        requests: &mut SendRequest<Bytes>,
+        home: &Url,
+        now: Instant,
+    ) -> Poll<()> {
+        let is_heard = self.poll_answers(cx, now);
+        self.send(cx, requests, home, now);
+        if self.is_empty() {
+            *self = Self::default();
+        }
+        if is_heard { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// When the next one may be sent again that might not be sent at `now`. Those before it wait for something else.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        let later = self.waiting.iter().filter_map(|waiting| waiting.not_before);
+        later.filter(|at| *at > now).min()
+    }
+
+    /// When an answer is overdue: the service takes requests and doesn't answer them.
+    pub(super) fn overdue(&self) -> Option<Instant> {
+        let oldest = self.under_way.iter().map(|under_way| under_way.since).min();
+        oldest.map(|since| since + ANSWER_WITHIN)
+    }
+
+    fn poll_answers(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut is_heard = false;
+        let mut at = 0;
+        while at < self.under_way.len() {
+            let Poll::Ready(answer) = Pin::new(&mut self.under_way[at].answer).poll(cx) else {
+                at += 1;
+                continue;
+            };
+            let UnderWay { acknowledgement, .. } = self.under_way.swap_remove(at);
+            match answer {
+                Ok(answer) => {
+                    is_heard = true;
+                    // 404: it is gone, and that is what was wanted (R30-ACK-3).
+                    if matches!(answer.status().as_u16(), 429 | 500..=599) {
+                        self.again(acknowledgement, answer.headers(), now);
+                    }
+                }
+                Err(error) if error.is_reset() => self.again(acknowledgement, &HeaderMap::new(), now),
+                // The connection is gone, and with it the rest.
+                Err(_) => {}
+            }
+        }
+        is_heard
+    }
+
+    fn again(&mut self, mut acknowledgement: Acknowledgement, headers: &HeaderMap, now: Instant) {
+        acknowledgement.times += 1;
+        if acknowledgement.times >= ACKNOWLEDGED_TIMES {
+            tracing::debug!("the service doesn't take an acknowledgement: the message comes again");
+            return;
+        }
+        let told = headers
+            .get(RETRY_AFTER)
+            .and_then(|value| retry_after::parse(value.to_str().ok()?, SystemTime::now()));
+        acknowledgement.not_before = Some(now + told.unwrap_or(ACKNOWLEDGE_AGAIN_AFTER));
+        self.waiting.push_back(acknowledgement);
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>, requests: &mut SendRequest<Bytes>, home: &Url, now: Instant) {
+        while self.under_way.len() < ACKNOWLEDGEMENTS
+            && let Some(at) = self.next(now)
+        {
+            // No room for a stream, or no connection: those that wait are told by whatever changes that.
+            let Poll::Ready(Ok(())) = requests.poll_ready(cx) else {
+                return;
+            };
+            let Some(acknowledgement) = self.waiting.remove(at) else {
+                return;
+            };
+            // By the letter: joining would take `//host` for a host.
+            let origin = home.as_str().trim_end_matches('/');
+            let sent = request(Method::DELETE, &format!("{origin}{}", acknowledgement.path))
+                .and_then(|request| requests.send_request(request, true).ok());
+            if let Some((answer, _)) = sent {
+                self.under_way.push(UnderWay {
+                    acknowledgement,
+                    since: now,
+                    answer,
+                });
+            }
+        }
+    }
+
+    fn next(&self, now: Instant) -> Option<usize> {
+        let is_due = |waiting: &Acknowledgement| waiting.not_before.is_none_or(|at| at <= now);
+        self.waiting.iter().position(is_due)
+    }
+}

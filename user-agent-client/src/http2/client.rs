@@ -1,0 +1,103 @@
+//! Requests over the channel's connection, and over one of their own to where the service sends us.
+
+use std::future::Future as _;
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use http::{Request, Response};
+use url::Url;
+
+use crate::channel::OpenError;
+use crate::channel::connect::connect;
+use crate::defaults::HTTP2_HEAD_BYTES;
+use crate::server_url::ServerUrl;
+use crate::tls::Trust;
+
+/// Makes requests. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Client {
+    pub(super) requests: SendRequest<Bytes>,
+    /// The origin that the connection leads to.
+    pub(super) home: Url,
+    pub(super) trust: Trust,
+}
+
+/// No answer.
+#[derive(Debug)]
+pub(super) struct NoAnswer;
+
+impl Client {
+    /// One request and the head of its answer. The rest of the answer is refused.
+    pub(super) async fn exchange(
+        &self,
+        url: &Url,
+        request: Request<()>,
+        body: Option<Bytes>,
+    ) -> Result<Response<()>, NoAnswer> {
+        if url.origin() == self.home.origin() {
+            return exchange(self.requests.clone(), request, body).await;
+        }
+        self.elsewhere(url, request, body).await
+    }
+
+    /// On a connection of its own, which ends with it.
+    async fn elsewhere(
+        &self,
+        url: &Url,
+        request: Request<()>,
+        body: Option<Bytes>,
+    ) -> Result<Response<()>, NoAnswer> {
+        if self.home.scheme() == "https" && url.scheme() != "https" {
+            return Err(NoAnswer);
+        }
+        let server = ServerUrl::parse(&origin(url).ok_or(NoAnswer)?).map_err(|_| NoAnswer)?;
+        let unreachable = |error: OpenError| {
+            tracing::warn!(%error, "the service sends us to where nobody answers");
+            NoAnswer
+        };
+        let wire = connect(&server, &self.trust).await.map_err(unreachable)?;
+        let (requests, connection) = Builder::new()
+            .enable_push(false)
+            .max_header_list_size(HTTP2_HEAD_BYTES)
+            .handshake(wire)
+            .await
+            .map_err(|_| NoAnswer)?;
+        let (mut connection, mut exchange) = (pin!(connection), pin!(exchange(requests, request, body)));
+        let mut is_over = false;
+        std::future::poll_fn(|cx| {
+            is_over = is_over || connection.as_mut().poll(cx).is_ready();
+            match exchange.as_mut().poll(cx) {
+                // Its end comes with the answer or without; the exchange knows which.
+                Poll::Pending if is_over => Poll::Ready(Err(NoAnswer)),
+                answer => answer,
+            }
+        })
+        .await
+    }
+}
+
+async fn exchange(
+    requests: SendRequest<Bytes>,
+    request: Request<()>,
+    body: Option<Bytes>,
+) -> Result<Response<()>, NoAnswer> {
+    let mut requests = requests.ready().await.map_err(|_| NoAnswer)?;
+    let (answer, mut stream) = requests
+        .send_request(request, body.is_none())
+        .map_err(|_| NoAnswer)?;
+    if let Some(body) = body {
+        stream.send_data(body, true).map_err(|_| NoAnswer)?;
+    }
+    let answer = answer.await.map_err(|_| NoAnswer)?;
+    Ok(answer.map(|_| ()))
+}
+
+/// The root of a URL's origin, as text.
+pub(super) fn origin(url: &Url) -> Option<String> {
+    let origin = url.origin();
+    origin
+        .is_tuple()
+        .then(|| format!("{}/", origin.ascii_serialization()))
+}

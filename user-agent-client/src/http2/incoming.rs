@@ -1,0 +1,77 @@
+//! What a service did over HTTP/2, in the session's words.
+
+use std::fmt;
+
+use push_protocol::identifiers::SubscriptionName;
+use push_protocol::message::Content;
+use push_protocol::session::Moment;
+use push_protocol::session::user_agent::{Action, Arrived, Ended, Enrolled, Identity, Registered, UserAgent};
+
+/// What the service did.
+#[derive(PartialEq, Eq, Debug)]
+pub enum Incoming {
+    /// It is there, and our set is monitored: the channel is live.
+    Monitoring(Identity),
+    /// It is there, and will know us by our first subscription: the channel is live.
+    Nobody,
+    /// Our set is gone (R30-MON-17).
+    Forgotten,
+    /// It made a subscription.
+    Enrolled(SubscriptionName, Enrolled),
+    /// It made none.
+    NotEnrolled(SubscriptionName, Registered),
+    /// It ended a subscription, or not.
+    Unregistered(SubscriptionName, bool),
+    /// A push message.
+    Pushed(Pushed),
+    /// It promised what nobody may promise: no `GET`, or for somebody else.
+    Nonsense,
+    /// It is there: it answered.
+    SignOfLife,
+    /// The channel is over. From now on this is all there is.
+    Ended(Ended),
+}
+
+/// A push message as it was pushed. Its URLs are capabilities, so it prints without them.
+#[derive(PartialEq, Eq)]
+pub struct Pushed {
+    /// Where it was sent to, absolute; nothing if the service didn't say.
+    pub push_resource: Box<str>,
+    /// The path of its message resource: its id, and where it is acknowledged.
+    pub path: Box<str>,
+    /// What is in it; `None` if that can't be read.
+    pub content: Option<Content>,
+}
+
+impl Incoming {
+    /// Tells the session.
+    pub fn tell(self, user_agent: &mut UserAgent, now: Moment, out: &mut Vec<Action>) {
+        match self {
+            Self::Monitoring(set) => user_agent.welcomed(Some(set), now, out),
+            Self::Nobody => user_agent.nobody_yet(now, out),
+            Self::Forgotten => user_agent.forgotten(now, out),
+            Self::Enrolled(name, enrolled) => user_agent.enrolled(name, enrolled, now, out),
+            Self::NotEnrolled(name, answer) => user_agent.registered(name, answer, now, out),
+            Self::Unregistered(name, done) => user_agent.unregistered(name, done, now, out),
+            Self::Pushed(pushed) => {
+                let name = user_agent.durable().subscription_at(&pushed.push_resource);
+                let arrived = Arrived {
+                    // Without a name it is for nobody, which the session sees to.
+                    subscription: name.map_or_else(Box::default, |name| name.to_string().into()),
+                    id: pushed.path,
+                    content: pushed.content,
+                };
+                user_agent.arrived(arrived, now, out);
+            }
+            Self::Nonsense => user_agent.nonsense(now, out),
+            Self::SignOfLife => user_agent.heard(now),
+            Self::Ended(ended) => user_agent.ended(ended, now, out),
+        }
+    }
+}
+
+impl fmt::Debug for Pushed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pushed(…)")
+    }
+}

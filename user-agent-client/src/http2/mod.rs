@@ -1,0 +1,316 @@
+//! RFC 8030 over one HTTP/2 connection: subscribing, monitoring by server push, acknowledging.
+//!
+//! ```text
+//!  POST …/subscribe ──201──► the set ──GET, which stays open──► PUSH_PROMISE … 200 ──► message ──► DELETE, 204
+//! ```
+//!
+//! The counterpart of the WebSocket's [`channel`](crate::channel), under the same session, which decides everything. It
+//! guarantees that
+//!
+//! - **nothing is lost to a cancelled future**, as there;
+//! - **a service has a bounded part of our memory**: so many pushed streams, so much of each body, so many answers that it
+//!   owes;
+//! - **messages of one subscription come in the order in which they were promised** (PR-20);
+//! - **no capability leaves its origin**: promises of another one are refused, redirections don't lead out of TLS.
+//!
+//! What a service says of lengths is never believed. What the channel deliberately does not know: what to say, when to come
+//! back, and what a message is for. It has a clock only for what a service owes: an answer to an acknowledgement, the rest
+//! of a message.
+
+mod acknowledgements;
+mod client;
+mod incoming;
+mod monitor;
+mod polling;
+mod pushes;
+mod requests;
+mod subscribe;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection};
+use h2::{Ping, PingPong};
+use http::header::USER_AGENT;
+use http::{HeaderValue, Method, Request};
+use push_protocol::session::user_agent::{Durable, Ended, Farewell, Identity, Say};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+use url::Url;
+
+use self::acknowledgements::Acknowledgements;
+use self::client::{Client, origin};
+pub use self::incoming::{Incoming, Pushed};
+use self::monitor::Monitor;
+use self::pushes::Pushes;
+use self::requests::Requests;
+use crate::channel::connect::connect;
+use crate::channel::{OpenError, Wire};
+use crate::defaults::{CLOSE_WITHIN, HTTP2_HEAD_BYTES, PUSHED_BYTES, PUSHED_STREAMS};
+use crate::server_url::ServerUrl;
+use crate::tls::Trust;
+
+/// An open connection to a service.
+///
+/// Dropped without [`close`](Self::close), it just breaks the connection, which no service minds.
+pub struct Channel {
+    connection: Connection<Box<dyn Wire>, Bytes>,
+    client: Client,
+    pings: PingPong,
+    is_pinged: bool,
+    /// Said hello, and not heard that the service is there.
+    is_greeting: bool,
+    /// The push service resource.
+    service: Url,
+    set: Option<Identity>,
+    /// A set that the service doesn't know is given up once: one that does so again and again gets no more out of it.
+    may_leave_set: bool,
+    monitor: Option<Monitor>,
+    pushes: Pushes,
+    acknowledgements: Acknowledgements,
+    requests: Requests,
+    /// Only while the service owes something.
+    timer: Option<Pin<Box<Sleep>>>,
+    end: End,
+}
+
+/// ```text
+///  Open ──monitoring ended──► Parting ──no message is on its way any more──► Over
+///    └──the connection broke, or the service owes us for too long──► Broken ──► Over
+/// ```
+#[derive(Clone, Copy)]
+enum End {
+    Open,
+    Parting(Ended),
+    /// What came before is handed over first.
+    Broken(Ended),
+    Over(Ended),
+}
+
+impl Channel {
+    /// Connects, with TLS for `https:`. `set` is what is going to be monitored, if there is something: the connection leads
+    /// to where that is, which need not be where subscriptions are made. It takes as long as it takes: the deadline is the
+    /// caller's.
+    ///
+    /// Cancel safe: a connection that was begun is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], whose [`ended`](OpenError::ended) is for the session and which prints as a sentence for people.
+    pub async fn open(url: &ServerUrl, trust: &Trust, set: Option<&Identity>) -> Result<Self, OpenError> {
+        let elsewhere = set.and_then(|set| server_of(set, url));
+        let server = elsewhere.as_ref().unwrap_or(url);
+        // In a box, so that whoever waits here is no larger for it when the channel is open.
+        let wire = Box::pin(connect(server, trust)).await?;
+        Self::on(wire, url, server, trust).await
+    }
+
+    /// Begins on a connection that is there already, whether or not that is one to the host in `url`.
+    ///
+    /// Cancel safe: the connection is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn begin(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        url: &ServerUrl,
+        trust: &Trust,
+    ) -> Result<Self, OpenError> {
+        Self::on(Box::new(stream), url, url, trust).await
+    }
+
+    async fn on(
+        wire: Box<dyn Wire>,
+        url: &ServerUrl,
+        server: &ServerUrl,
+        trust: &Trust,
+    ) -> Result<Self, OpenError> {
+        const NO_URL: OpenError = OpenError::NotHttp2("its URL can't be one of HTTP");
+        let at_home = home(server).ok_or(NO_URL)?;
+        let service = home(url).and_then(|home| subscribe::push_service_resource(url, &home));
+        let (requests, mut connection) = Builder::new()
+            .enable_push(true)
+            .max_concurrent_streams(PUSHED_STREAMS)
+            .initial_window_size(PUSHED_BYTES as u32)
+            .max_header_list_size(HTTP2_HEAD_BYTES)
+            .handshake(wire)
+            .await
+            .map_err(not_begun)?;
+        let pings = connection.ping_pong().expect("nobody took it");
+        Ok(Self {
+            connection,
+            client: Client {
+                requests,
+                home: at_home,
+                trust: trust.clone(),
+            },
+            pings,
+            is_pinged: false,
+            is_greeting: false,
+            service: service.ok_or(NO_URL)?,
+            set: None,
+            may_leave_set: true,
+            monitor: None,
+            pushes: Pushes::default(),
+            acknowledgements: Acknowledgements::default(),
+            requests: Requests::default(),
+            timer: None,
+            end: End::Open,
+        })
+    }
+
+    /// Says this as soon as [`next`](Self::next) is waited for. `known` is where subscriptions are, for those that end. On a
+    /// channel that is over, nothing happens.
+    pub fn say(&mut self, say: &Say, known: &Durable) {
+        match say {
+            Say::Hello(set) => self.greet(set.clone()),
+            Say::Register {
+                name,
+                application_server,
+            } => self.requests.push(requests::Request::Register {
+                name: *name,
+                application_server: *application_server,
+            }),
+            Say::Unregister(name) => {
+                let registration = known.registrations.get(name);
+                self.requests.push(requests::Request::Unregister {
+                    name: *name,
+                    resource: registration.and_then(|registration| registration.resource.clone()),
+                });
+            }
+            // RFC 8030 has one kind of acknowledgement, whatever became of the message.
+            Say::Acknowledge { message, .. } => self.acknowledgements.push(&message.id),
+        }
+    }
+
+    /// Sends a ping as soon as [`next`](Self::next) is waited for. Its answer is a [`SignOfLife`](Incoming::SignOfLife).
+    pub fn ping(&mut self) {
+        // Refused only if there is one whose answer is waited for: that one does it, too.
+        let _ = self.pings.send_ping(Ping::opaque());
+        self.is_pinged = true;
+    }
+
+    /// The next thing that the service did. Sends what was said before it waits, and answers pings.
+    ///
+    /// Cancel safe: nothing is taken from the channel that is not returned. Needs the runtime's timer.
+    pub async fn next(&mut self) -> Incoming {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// [`next`](Self::next), for those who wait for more than one thing at a time.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        loop {
+            if let End::Over(ended) = self.end {
+                return Poll::Ready(Incoming::Ended(ended));
+            }
+            self.poll_connection(cx);
+            let now = Instant::now();
+            if let Poll::Ready(incoming) = self.poll_parts(cx, now) {
+                return Poll::Ready(incoming);
+            }
+            match self.end {
+                End::Broken(ended) => self.over(ended),
+                End::Parting(ended) if self.pushes.is_empty() => self.over(ended),
+                End::Open | End::Parting(_) | End::Over(_) => ready!(self.poll_timer(cx, now)),
+            }
+        }
+    }
+
+    /// Takes leave: acknowledgements are sent and answered, then the connection is closed; for at most [`CLOSE_WITHIN`], or
+    /// not at all after [`Farewell::TimedOut`]. Messages that come in the meantime are not taken; they come again.
+    ///
+    /// Cancel safe: the connection is dropped. Needs the runtime's timer.
+    pub async fn close(mut self, farewell: Farewell) {
+        let patience = match farewell {
+            Farewell::Leaving | Farewell::ProtocolError => CLOSE_WITHIN,
+            Farewell::TimedOut => Duration::ZERO,
+        };
+        let leaving = async {
+            poll_fn(|cx| self.poll_acknowledged(cx)).await;
+            // Without requests and streams the connection says goodbye and ends.
+            let Self {
+                connection,
+                client,
+                monitor,
+                pushes,
+                requests,
+                ..
+            } = self;
+            drop((client, monitor, pushes, requests));
+            let _ = connection.await;
+        };
+        // Whoever doesn't answer in time is left without an answer.
+        let _ = tokio::time::timeout(patience, leaving).await;
+    }
+
+    /// There is no hello: a set is monitored, and the answer to a ping says that the service is there.
+    fn greet(&mut self, set: Option<Identity>) {
+        self.is_greeting = true;
+        self.set = set;
+        if self.set.is_some() {
+            self.begin_monitoring();
+        }
+        self.ping();
+    }
+
+    /// Monitors our set; if that is elsewhere, the next channel does.
+    fn begin_monitoring(&mut self) {
+        self.pushes.clear();
+        self.monitor = None;
+        let is_here = |set: &&Identity| {
+            let url = Url::parse(set.as_str());
+            url.is_ok_and(|url| url.origin() == self.client.home.origin())
+        };
+        let Some(set) = self.set.as_ref().filter(is_here) else {
+            self.end = End::Parting(Ended::Closed(Some(1001)));
+            return;
+        };
+        self.monitor = Monitor::begin(&self.client.requests, set);
+        if self.monitor.is_none() {
+            self.end = End::Parting(Ended::Closed(None));
+        }
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.end {
+            End::Open => f.write_str("Channel(open)"),
+            End::Parting(ended) | End::Broken(ended) | End::Over(ended) => write!(f, "Channel({ended:?})"),
+        }
+    }
+}
+
+/// Where a set is, as a server to connect to: none in clear, if the service is not.
+fn server_of(set: &Identity, service: &ServerUrl) -> Option<ServerUrl> {
+    let server = ServerUrl::parse(&origin(&Url::parse(set.as_str()).ok()?)?).ok()?;
+    (server.is_secure() || !service.is_secure()).then_some(server)
+}
+
+/// The root of a server, to which URLs are compared.
+fn home(server: &ServerUrl) -> Option<Url> {
+    let scheme = if server.is_secure() { "https" } else { "http" };
+    Url::parse(&format!("{scheme}://{}/", server.authority())).ok()
+}
+
+/// A request without a body. `None` for what can't be asked for.
+fn request(method: Method, url: &str) -> Option<Request<()>> {
+    const US: HeaderValue =
+        HeaderValue::from_static(concat!("user-agent-client/", env!("CARGO_PKG_VERSION")));
+    let request = Request::builder().method(method).uri(url);
+    request.header(USER_AGENT, US).body(()).ok()
+}
+
+fn not_begun(error: h2::Error) -> OpenError {
+    match error.into_io() {
+        Some(error) => OpenError::Lost(error),
+        None => OpenError::NotHttp2("it says what means nothing"),
+    }
+}

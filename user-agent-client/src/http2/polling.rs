@@ -1,0 +1,163 @@
+//! What a channel is made of, polled part by part. All of it wakes the one task that holds the channel.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use push_protocol::session::user_agent::Ended;
+use tokio::time::{Instant, sleep_until};
+
+use super::acknowledgements::Acknowledgements;
+use super::client::Client;
+use super::incoming::Incoming;
+use super::monitor::{MonitorEnd, ended_by};
+use super::requests::{Means, Requests};
+use super::{Channel, End};
+
+impl Channel {
+    pub(super) fn poll_connection(&mut self, cx: &mut Context<'_>) {
+        if let End::Open | End::Parting(_) = self.end
+            && let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx)
+        {
+            let ended = match (self.end, ended) {
+                (End::Parting(ended), _) => ended,
+                (_, Ok(())) => Ended::Lost,
+                (_, Err(error)) => ended_by(&error),
+            };
+            self.end = End::Broken(ended);
+        }
+    }
+
+    pub(super) fn poll_parts(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Incoming> {
+        if let Poll::Ready(incoming) = self.poll_pong(cx) {
+            return Poll::Ready(incoming);
+        }
+        if let Poll::Ready(incoming) = self.poll_monitor(cx) {
+            return Poll::Ready(incoming);
+        }
+        if self.may_take()
+            && let Poll::Ready(pushed) = self.pushes.poll(cx, &self.client.home)
+        {
+            return Poll::Ready(Incoming::Pushed(pushed));
+        }
+        if let Poll::Ready(incoming) = self.poll_requests(cx) {
+            return Poll::Ready(incoming);
+        }
+        let Client { requests, home, .. } = &mut self.client;
+        let answered = self.acknowledgements.poll(cx, requests, home, now);
+        answered.map(|()| Incoming::SignOfLife)
+    }
+
+    fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        if !self.is_pinged {
+            return Poll::Pending;
+        }
+        let pong = ready!(self.pings.poll_pong(cx));
+        self.is_pinged = false;
+        match (pong, std::mem::take(&mut self.is_greeting), &self.set) {
+            // The connection tells why.
+            (Err(_), ..) => Poll::Pending,
+            (Ok(_), false, _) => Poll::Ready(Incoming::SignOfLife),
+            (Ok(_), true, Some(set)) => Poll::Ready(Incoming::Monitoring(set.clone())),
+            (Ok(_), true, None) => Poll::Ready(Incoming::Nobody),
+        }
+    }
+
+    fn poll_monitor(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let may_take = self.may_take();
+        let Some(monitor) = &mut self.monitor else {
+            return Poll::Pending;
+        };
+        // Looked at first, so that all promises that came before it are there.
+        let end = monitor.poll_end(cx);
+        while may_take && let Poll::Ready(promise) = monitor.poll_promise(cx) {
+            if !self.pushes.promised(promise, &self.client.home) {
+                return Poll::Ready(Incoming::Nonsense);
+            }
+        }
+        let end = ready!(end);
+        self.monitor = None;
+        match end {
+            MonitorEnd::Forgotten => {
+                self.set = None;
+                self.pushes.clear();
+                self.is_greeting = false;
+                Poll::Ready(Incoming::Forgotten)
+            }
+            MonitorEnd::Over(ended) => {
+                // It says more than that the connection ended with it.
+                self.end = match self.end {
+                    End::Broken(_) => End::Broken(ended),
+                    End::Open | End::Parting(_) | End::Over(_) => End::Parting(ended),
+                };
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+        let means = Means {
+            client: &self.client,
+            service: &self.service,
+            set: self.set.as_ref(),
+            may_leave_set: self.may_leave_set,
+        };
+        let incoming = ready!(self.requests.poll(cx, &means));
+        if let Incoming::Enrolled(_, enrolled) = &incoming
+            && self.set.as_ref() != Some(&enrolled.set)
+        {
+            self.may_leave_set &= self.set.is_none();
+            self.set = Some(enrolled.set.clone());
+            self.begin_monitoring();
+        }
+        Poll::Ready(incoming)
+    }
+
+    /// Ready when something may be sent again, or when the service owed us something for too long.
+    pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        let owed = [self.pushes.due(), self.acknowledgements.overdue()];
+        let owed = owed.into_iter().flatten().min();
+        let due = [owed, self.acknowledgements.due(now)].into_iter().flatten().min();
+        let Some(due) = due else {
+            self.timer = None;
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        ready!(timer.as_mut().poll(cx));
+        self.timer = None;
+        if owed.is_some_and(|owed| owed <= Instant::now()) {
+            self.end = End::Broken(Ended::Lost);
+        }
+        Poll::Ready(())
+    }
+
+    /// Ready when every acknowledgement was answered, or none can be any more.
+    pub(super) fn poll_acknowledged(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.poll_connection(cx);
+            let Client { requests, home, .. } = &mut self.client;
+            let answered = self.acknowledgements.poll(cx, requests, home, Instant::now());
+            if self.acknowledgements.is_empty() || matches!(self.end, End::Broken(_) | End::Over(_)) {
+                return Poll::Ready(());
+            }
+            ready!(answered);
+        }
+    }
+
+    /// Not before the session can take messages, and not while the service owes us so many answers.
+    fn may_take(&self) -> bool {
+        !self.is_greeting && !self.acknowledgements.is_full()
+    }
+
+    pub(super) fn over(&mut self, ended: Ended) {
+        self.end = End::Over(ended);
+        self.monitor = None;
+        self.pushes.clear();
+        self.acknowledgements = Acknowledgements::default();
+        self.requests = Requests::default();
+        self.timer = None;
+    }
+}

@@ -1,0 +1,193 @@
+//! Messages that are promised and not whole yet (RFC 8030 §6), and the order in which they are handed over.
+//!
+//! Streams overtake each other. Per subscription, messages are handed over in the order of the promises (PR-20); one that
+//! takes its time holds up those of its own subscription only.
+//!
+//! **Invariant:** what is here is bounded: HTTP/2 bounds how many streams a service has open, and a body that is too long
+//! is not read to its end.
+
+use std::collections::VecDeque;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use h2::RecvStream;
+use h2::client::{PushPromise, PushedResponseFuture};
+use http::{HeaderMap, Method, Request, StatusCode};
+use push_protocol::headers::{self, Strictness};
+use push_protocol::message::Content;
+use push_protocol::session::user_agent::PushResource;
+use tokio::time::Instant;
+use url::Url;
+
+use super::incoming::Pushed;
+use crate::defaults::{PUSHED_BYTES, PUSHED_WITHIN};
+use crate::links;
+
+/// In the order of the promises.
+#[derive(Default)]
+pub(super) struct Pushes(VecDeque<Push>);
+
+struct Push {
+    path: Box<str>,
+    /// Of which subscription, as far as it is known: the promise says so, or the answer (R30-MON-6).
+    push_resource: Option<Box<str>>,
+    since: Instant,
+    state: State,
+}
+
+enum State {
+    Promised(PushedResponseFuture),
+    Reading(Box<Reading>),
+    /// `None`: it can't be read.
+    Whole(Option<Content>),
+    /// Reset, or no message: it is not here any more, and was not acknowledged.
+    Gone,
+}
+
+struct Reading {
+    headers: HeaderMap,
+    stream: RecvStream,
+    body: BytesMut,
+}
+
+impl Pushes {
+    /// Takes a promise of this service, if it is one for a message of its own. One that isn't is refused: dropping it resets
+    /// its stream.
+    pub(super) fn promised(&mut self, promise: PushPromise, home: &Url) -> bool {
+        let (request, response) = promise.into_parts();
+        let Some(path) = message_path(&request, home) else {
+            return false;
+        };
+        self.0.push_back(Push {
+            path,
+            push_resource: links::find(request.headers(), links::PUSH, home).map(Into::into),
+            since: Instant::now(),
+            state: State::Promised(response),
+        });
+        true
+    }
+
+    /// The next message that is whole, and before which there is none of the same subscription.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, home: &Url) -> Poll<Pushed> {
+        for push in &mut self.0 {
+            push.poll(cx, home);
+        }
+        self.0.retain(|push| !matches!(push.state, State::Gone));
+        let next = (0..self.0.len()).find(|at| self.is_next(*at));
+        let push = next.and_then(|at| self.0.remove(at));
+        if self.0.is_empty() {
+            // A burst was long; its buffer need not outlive it.
+            self.0 = VecDeque::new();
+        }
+        match push {
+            Some(Push {
+                path,
+                push_resource,
+                state: State::Whole(content),
+                ..
+            }) => Poll::Ready(Pushed {
+                push_resource: push_resource.unwrap_or_default(),
+                path,
+                content,
+            }),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// When the oldest has taken too long.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.0.front().map(|push| push.since + PUSHED_WITHIN)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Refuses all of them: they are not acknowledged, and nobody wants them any more.
+    pub(super) fn clear(&mut self) {
+        self.0 = VecDeque::new();
+    }
+
+    /// What may be of any subscription holds up all that follow.
+    fn is_next(&self, at: usize) -> bool {
+        let push = &self.0[at];
+        let may_be_of_the_same = |earlier: &Push| match (&earlier.push_resource, &push.push_resource) {
+            (Some(one), Some(other)) => one == other,
+            (None, _) => !earlier.is_whole(),
+            (Some(_), None) => false,
+        };
+        push.is_whole() && !self.0.range(..at).any(may_be_of_the_same)
+    }
+}
+
+impl Push {
+    fn is_whole(&self) -> bool {
+        matches!(self.state, State::Whole(_))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, home: &Url) {
+        if let State::Promised(response) = &mut self.state {
+            let Poll::Ready(answer) = Pin::new(response).poll(cx) else {
+                return;
+            };
+            self.state = match answer {
+                Ok(answer) if answer.status() == StatusCode::OK => {
+                    let (head, stream) = answer.into_parts();
+                    let named = links::find(&head.headers, links::PUSH, home);
+                    self.push_resource = named.map(Into::into).or(self.push_resource.take());
+                    State::Reading(Box::new(Reading::of(head.headers, stream)))
+                }
+                Ok(_) | Err(_) => State::Gone,
+            };
+        }
+        if let State::Reading(reading) = &mut self.state
+            && let Poll::Ready(state) = reading.poll(cx)
+        {
+            self.state = state;
+        }
+    }
+}
+
+impl Reading {
+    fn of(headers: HeaderMap, stream: RecvStream) -> Self {
+        Self {
+            headers,
+            stream,
+            body: BytesMut::new(),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<State> {
+        loop {
+            match std::task::ready!(self.stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    if self.body.len() + data.len() > PUSHED_BYTES {
+                        // Nobody could decrypt it, and left alone it would come again and again.
+                        return Poll::Ready(State::Whole(None));
+                    }
+                    self.body.extend_from_slice(&data);
+                    // A stream that was reset in the meantime has nothing to be released.
+                    let _ = self.stream.flow_control().release_capacity(data.len());
+                }
+                Some(Err(_)) => return Poll::Ready(State::Gone),
+                None => return Poll::Ready(State::Whole(self.content())),
+            }
+        }
+    }
+
+    /// A copy of its own size: what was read into belongs to the connection, and is larger.
+    fn content(&mut self) -> Option<Content> {
+        let body = Bytes::copy_from_slice(&self.body);
+        headers::content(&self.headers, body, Strictness::Rfc8030).ok()
+    }
+}
+
+/// R30-MON-3: a message is promised as a `GET` of a resource at the service's own origin.
+fn message_path(request: &Request<()>, home: &Url) -> Option<Box<str>> {
+    let url = Url::parse(&request.uri().to_string()).ok()?;
+    let is_good = *request.method() == Method::GET && url.origin() == home.origin();
+    let path = request.uri().path_and_query()?.as_str();
+    (is_good && path.len() <= PushResource::MAX_BYTES).then(|| path.into())
+}

@@ -1,0 +1,257 @@
+//! A whole user agent over HTTP/2 (RFC 8030), against a service in the same process.
+
+use http::Method;
+use push_protocol::encryption::Recipient;
+use ring::rand::SystemRandom;
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::http2::tests::service::{Asked, Peer, push_resource};
+
+struct Http2Service {
+    listener: TcpListener,
+    origin: String,
+}
+
+impl Http2Service {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        Self { listener, origin }
+    }
+
+    fn start_agent(&self, state: State) -> (UserAgent, Events) {
+        let url = ServerUrl::parse(&format!("{}/a-secret", self.origin)).unwrap();
+        UserAgent::start(url, Trust::system(), state, &options()).unwrap()
+    }
+
+    async fn peer(&self) -> Peer {
+        let (stream, _) = self.listener.accept().await.unwrap();
+        Peer::on(stream, &self.origin).await
+    }
+
+    /// The next connection, on which the set is monitored.
+    async fn monitored(&self, set: &str) -> (Peer, Asked) {
+        within("another connection", async {
+            let mut peer = self.peer().await;
+            let monitor = peer.expects(Method::GET, &format!("/subscriptions/{set}")).await;
+            (peer, monitor)
+        })
+        .await
+    }
+}
+
+/// A user agent with one subscription, `news`, in the set `a`.
+async fn over_http2(service: &Http2Service, state: State) -> (UserAgent, Events, Peer, Asked, Subscription) {
+    let (agent, events) = service.start_agent(state);
+    let enrolling = async {
+        let mut peer = service.peer().await;
+        let asked = peer.expects(Method::POST, "/subscribe/a-secret").await;
+        asked.enrolls(1, "a");
+        let monitor = peer.expects(Method::GET, "/subscriptions/a").await;
+        (peer, monitor)
+    };
+    let (subscription, (peer, monitor)) = within("a subscription", async {
+        tokio::join!(agent.subscribe("news", None), enrolling)
+    })
+    .await;
+    (agent, events, peer, monitor, subscription.unwrap())
+}
+
+/// A text, encrypted for this subscription.
+fn encrypted(to: &Subscription, text: &str) -> Vec<u8> {
+    let recipient = Recipient::parse(&to.p256dh(), &to.auth()).unwrap();
+    let body = recipient.encrypt(text.as_bytes(), 0, &SystemRandom::new());
+    body.unwrap().to_vec()
+}
+
+async fn acknowledged(peer: &mut Peer, path: &str) {
+    let asked = within("an acknowledgement", peer.expects(Method::DELETE, path)).await;
+    asked.answers(204, &[]);
+}
+
+/// R30-SUB-2, R30-MON-3, R30-ACK-1, WP-RCV-4, WP-RCV-5: subscribe, receive decrypted, acknowledge after the work, leave.
+#[tokio::test]
+async fn a_message_over_http2() {
+    let service = Http2Service::start().await;
+    let (agent, mut events, mut peer, mut monitor, subscription) =
+        over_http2(&service, State::in_memory()).await;
+    let push_resource = push_resource(&service.origin, 1);
+    assert_eq!(
+        subscription.push_resource.as_ref().unwrap().as_str(),
+        push_resource
+    );
+    monitor.pushes("/message/1", 1, &encrypted(&subscription, "Grüße"));
+    monitor.pushes("/message/2", 1, b"");
+    let first = message(&mut events).await;
+    assert_eq!((first.subscription(), first.id()), ("news", "/message/1"));
+    assert_eq!(first.data().unwrap().text(), "Grüße");
+    let second = message(&mut events).await;
+    assert!(second.data().is_none());
+    second.acknowledge();
+    acknowledged(&mut peer, "/message/2").await;
+    first.acknowledge();
+    acknowledged(&mut peer, "/message/1").await;
+    within("the end", agent.stop()).await;
+    within("goodbye", monitor.given_up()).await;
+    assert!(peer.asked_or_left().await.is_none());
+}
+
+/// WP-RCV-1, WP-RCV-2, E91-15: what is for nobody, and what can't be decrypted, is acknowledged and never seen.
+#[tokio::test]
+async fn what_nobody_can_use_over_http2() {
+    let service = Http2Service::start().await;
+    let (agent, mut events, mut peer, mut monitor, subscription) =
+        over_http2(&service, State::in_memory()).await;
+    monitor.pushes("/message/stranger", 9, &encrypted(&subscription, "x"));
+    acknowledged(&mut peer, "/message/stranger").await;
+    monitor.pushes("/message/garbage", 1, &[7; 200]);
+    acknowledged(&mut peer, "/message/garbage").await;
+    monitor.pushes("/message/good", 1, &encrypted(&subscription, "still here"));
+    assert_eq!(message(&mut events).await.data().unwrap().text(), "still here");
+    let counters = agent.counters().await;
+    assert_eq!((counters.unknown_subscription, counters.not_decrypted), (1, 1));
+}
+
+/// PR-1, PR-4, R30-ACK-5, R30-MON-15: after a restart the set is monitored again without being asked for, and what was done
+/// isn't done again.
+#[tokio::test]
+async fn a_restart_over_http2() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = Http2Service::start().await;
+    let state = State::open(directory.path()).unwrap();
+    let (agent, mut events, mut peer, mut monitor, subscription) = over_http2(&service, state).await;
+    monitor.pushes("/message/done", 1, &encrypted(&subscription, "x"));
+    message(&mut events).await.acknowledge();
+    // The service never hears of it.
+    within(
+        "an acknowledgement",
+        peer.expects(Method::DELETE, "/message/done"),
+    )
+    .await;
+    peer.breaks();
+    within("the end", agent.stop()).await;
+
+    let (agent, mut events) = service.start_agent(State::open(directory.path()).unwrap());
+    let (mut peer, mut monitor) = service.monitored("a").await;
+    monitor.pushes("/message/done", 1, &encrypted(&subscription, "x"));
+    monitor.pushes("/message/new", 1, &encrypted(&subscription, "new"));
+    acknowledged(&mut peer, "/message/done").await;
+    assert_eq!(message(&mut events).await.id(), "/message/new");
+    assert_eq!(agent.counters().await.duplicates, 1);
+}
+
+/// WS-CLS-1, R30-LB-3: a connection that breaks or a service that leaves is come back to, again and again.
+#[tokio::test]
+async fn a_lost_connection_over_http2() {
+    let service = Http2Service::start().await;
+    let (_agent, mut events, mut peer, mut monitor, subscription) =
+        over_http2(&service, State::in_memory()).await;
+    for round in 0..4 {
+        if round % 2 == 0 {
+            peer.breaks();
+        } else {
+            peer.leaves();
+            monitor.answers(200, &[]);
+        }
+        (peer, monitor) = service.monitored("a").await;
+    }
+    monitor.pushes("/message/1", 1, &encrypted(&subscription, "here"));
+    assert_eq!(message(&mut events).await.data().unwrap().text(), "here");
+}
+
+/// R30-MON-17, WS-HEL-6, WP-RFR-1, WP-RFR-2: a set that is gone is made anew on the same channel, with new keys, and the
+/// application is told.
+#[tokio::test]
+async fn a_set_that_the_service_forgot() {
+    let service = Http2Service::start().await;
+    let (_agent, mut events, mut peer, monitor, before) = over_http2(&service, State::in_memory()).await;
+    monitor.answers(404, &[]);
+    let asked = within("all anew", peer.expects(Method::POST, "/subscribe/a-secret")).await;
+    assert_eq!(asked.header("link"), None);
+    asked.enrolls(2, "b");
+    let mut monitor = within("the new set", peer.expects(Method::GET, "/subscriptions/b")).await;
+    let after = renewed(&mut events).await;
+    assert_eq!(
+        after.push_resource.as_ref().unwrap().as_str(),
+        push_resource(&service.origin, 2)
+    );
+    assert_ne!((after.p256dh(), after.auth()), (before.p256dh(), before.auth()));
+    monitor.pushes("/message/1", 2, &encrypted(&after, "with new keys"));
+    assert_eq!(message(&mut events).await.data().unwrap().text(), "with new keys");
+}
+
+/// WP-SUB-10, R30-EXP-4: over at once for the application; the service is told where it said, also after a restart.
+#[tokio::test]
+async fn unsubscribe_over_http2() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = Http2Service::start().await;
+    let state = State::open(directory.path()).unwrap();
+    let (agent, _events, mut peer, _monitor, _) = over_http2(&service, state).await;
+    assert!(agent.unsubscribe("news").await.unwrap());
+    assert!(agent.subscriptions().await.is_empty());
+    within("it is told", peer.expects(Method::DELETE, "/subscription/1")).await;
+    peer.breaks();
+    within("the end", agent.stop()).await;
+
+    let (agent, _events) = service.start_agent(State::open(directory.path()).unwrap());
+    let (mut peer, _monitor) = service.monitored("a").await;
+    let asked = within(
+        "it is told again",
+        peer.expects(Method::DELETE, "/subscription/1"),
+    )
+    .await;
+    asked.answers(204, &[]);
+    within("it is settled", agent.settled()).await;
+}
+
+/// R30-SUB-7: what the service won't make is told with its status.
+#[tokio::test]
+async fn refused_over_http2() {
+    let service = Http2Service::start().await;
+    let (agent, _events) = service.start_agent(State::in_memory());
+    let refusing = async {
+        let mut peer = service.peer().await;
+        peer.asked().await.answers(404, &[]);
+        peer
+    };
+    let (answer, _peer) = within("a refusal", async {
+        tokio::join!(agent.subscribe("news", None), refusing)
+    })
+    .await;
+    assert!(matches!(answer, Err(SubscribeError::Refused(404))), "{answer:?}");
+}
+
+/// PR-36: a service that neither answers nor hangs up is given up, and an application that stops doesn't wait for it.
+#[tokio::test]
+async fn a_service_that_says_nothing() {
+    let service = Http2Service::start().await;
+    let mut options = options();
+    Arc::make_mut(&mut options.limits).answer_within = Duration::from_millis(20);
+    let url = ServerUrl::parse(&service.origin).unwrap();
+    let (agent, mut events) = UserAgent::start(url, Trust::system(), State::in_memory(), &options).unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        silent.push(within("another attempt", service.listener.accept()).await);
+    }
+    match within("it is told", events.next()).await {
+        Some(Event::Disconnected { why, .. }) => assert!(why.contains("in time"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    within("the end", agent.stop()).await;
+}
+
+/// R30-SUB-3: subscriptions are of one transport; a state with some is refused over the other before anything is said.
+#[tokio::test]
+async fn a_state_stays_with_its_transport() {
+    let service = Http2Service::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let state = State::open(directory.path()).unwrap();
+    let (agent, ..) = over_http2(&service, state).await;
+    within("the end", agent.stop()).await;
+    let url = ServerUrl::parse(&service.origin).unwrap();
+    let url = url.over(crate::server_url::Transport::WebSocket).unwrap();
+    let state = State::open(directory.path()).unwrap();
+    let refused = UserAgent::start(url, Trust::system(), state, &options());
+    assert!(matches!(refused, Err(StateError::OtherTransport(_))));
+}
