@@ -111,7 +111,8 @@ impl Books {
             Deleted::Gone | Deleted::ThereOrGone => None,
         };
         if let Some(breach) = breach {
-            self.breach(format!("message {}/{} {breach}", key.0, key.1));
+            let history = self.history(key.0, key.1);
+            self.breach(format!("message {}/{} {breach}: {history}", key.0, key.1));
         }
         self.changes.send_replace(());
     }
