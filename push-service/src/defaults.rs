@@ -679,7 +679,7 @@ pub const OUTBOXES_HINTED: usize = 16 * 1024;
 /// Outboxes that are carried at a time: each is three steps of storage, one after the other. Chosen.
 pub const RECEIPT_CARRIERS: usize = 32;
 
-/// How long nothing is hinted at before storage is asked what is owed. Chosen: how late a receipt may be whose node died.
+/// How often storage is asked what is owed that no hint told of. Chosen: how late a receipt may be whose node died.
 pub const RECEIPT_POLL: Duration = Duration::from_secs(10);
 
 /// The body of a request to subscribe: a JSON object with one key of 87 characters. Chosen: room for what may be added.

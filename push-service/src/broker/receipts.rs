@@ -17,7 +17,7 @@ use push_protocol::{
 };
 use ring::digest;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Broker, PushResource, Refusal};
 use crate::defaults::{
@@ -180,11 +180,15 @@ impl Broker {
     /// Carries what outboxes hold to the receipt subscriptions, for as long as it's polled. Dropped between steps it loses
     /// nothing, and repeats at most what is passed over the second time.
     pub async fn keep_carrying(&self, outboxes: &Outboxes) {
+        let mut look_at = Instant::now() + RECEIPT_POLL;
         loop {
             // What was hinted at while others were carried is taken at once.
-            let hinted = timeout(RECEIPT_POLL, outboxes.wait()).await.is_ok();
-            if !hinted && self.look_for_owed(outboxes).await.is_err() {
-                continue;
+            let _ = timeout_at(look_at, outboxes.wait()).await;
+            // Also where hints never end: what a node left behind would wait for their end otherwise.
+            if look_at <= Instant::now() {
+                // Whatever can't be told now is found by the next look.
+                let _ = self.look_for_owed(outboxes).await;
+                look_at = Instant::now() + RECEIPT_POLL;
             }
             for some in outboxes.take().chunks(RECEIPT_CARRIERS) {
                 let carried = join_all(some.iter().map(|user_agent| self.carry(*user_agent))).await;

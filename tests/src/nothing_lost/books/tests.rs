@@ -6,8 +6,8 @@ use super::*;
 fn one_accepted() -> (Books, MessageKey, String) {
     let mut books = Books::new(1, 1);
     books.subscribed(0, "a", "http://service.test/wpush/v1/a");
-    let (key, _, text) = books.begin(0, None);
-    books.answered(key, Outcome::Accepted);
+    let (key, _, text) = books.begin(0, Wish::plain(None), Instant::now());
+    books.answered(key, Outcome::Accepted, None, Instant::now());
     (books, key, text)
 }
 
@@ -19,7 +19,7 @@ fn arrives(books: &mut Books, on: Connection, version: &str, text: &str) {
 #[test]
 fn what_was_accepted_must_arrive() {
     let (mut books, _, text) = one_accepted();
-    books.begin(0, None);
+    books.begin(0, Wish::plain(None), Instant::now());
     assert_eq!(books.missing(), 1);
     assert_eq!(books.audit().len(), 1);
     let connection = books.connection(0, 0, Instant::now());
@@ -60,8 +60,8 @@ fn twice_on_one_connection_or_with_another_id_is_a_breach() {
 #[test]
 fn overtaking_is_a_breach() {
     let (mut books, _, first) = one_accepted();
-    let (key, _, second) = books.begin(0, None);
-    books.answered(key, Outcome::Accepted);
+    let (key, _, second) = books.begin(0, Wish::plain(None), Instant::now());
+    books.answered(key, Outcome::Accepted, None, Instant::now());
     let connection = books.connection(0, 0, Instant::now());
     arrives(&mut books, connection, "w", &second);
     arrives(&mut books, connection, "v", &first);
@@ -74,9 +74,9 @@ fn a_late_message_may_take_the_place_of_a_newer() {
     for (nodes, missing) in [(1, 1), (3, 0)] {
         let mut books = Books::new(1, nodes);
         books.subscribed(0, "a", "http://service.test/wpush/v1/a");
-        books.begin(0, Some(1));
-        let (key, ..) = books.begin(0, Some(1));
-        books.answered(key, Outcome::Accepted);
+        books.begin(0, Wish::plain(Some(1)), Instant::now());
+        let (key, ..) = books.begin(0, Wish::plain(Some(1)), Instant::now());
+        books.answered(key, Outcome::Accepted, None, Instant::now());
         assert_eq!(books.missing(), missing);
     }
 }
@@ -85,12 +85,12 @@ fn a_late_message_may_take_the_place_of_a_newer() {
 #[test]
 fn a_replaced_message_is_not_missed() {
     let (mut books, ..) = one_accepted();
-    let (older, ..) = books.begin(0, Some(1));
-    books.answered(older, Outcome::Accepted);
+    let (older, ..) = books.begin(0, Wish::plain(Some(1)), Instant::now());
+    books.answered(older, Outcome::Accepted, None, Instant::now());
     assert_eq!(books.missing(), 2);
-    books.begin(0, Some(2));
+    books.begin(0, Wish::plain(Some(2)), Instant::now());
     assert_eq!(books.missing(), 2);
-    books.begin(0, Some(1));
+    books.begin(0, Wish::plain(Some(1)), Instant::now());
     assert_eq!(books.missing(), 1);
 }
 
