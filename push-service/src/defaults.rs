@@ -292,6 +292,11 @@ pub const HTTP2_SMALL_DATA_BYTES: u32 = 256;
 /// would keep a thread from everybody else.
 pub const HTTP2_TURN_BYTES: u32 = 8 * 1024;
 
+/// Header fields of all requests under way on one HTTP/2 connection, in bytes as RFC 9113 §6.5.2 counts them. A request that
+/// would need more is refused. Chosen: twice what pushes on all [`HTTP2_STREAMS`] have; without it those could hold 256 times
+/// [`HEADER_BYTES`], and that again in the buffers they came in.
+pub const HTTP2_HEADS_BYTES: usize = 512 * 1024;
+
 /// Header fields of a request. Chosen: what the HTTP/1.1 side allows; a push has a dozen. A field of one byte takes a
 /// hundred in memory, so that [`HEADER_BYTES`] alone would let a request grow to four times that.
 pub const HEADER_FIELDS: usize = 100;

@@ -28,9 +28,8 @@ const FLOODING: usize = 32;
 const LASTS: Duration = Duration::from_millis(3_500);
 /// How long a message may take to who is quiet, while a flood and its test share two cores with everything else.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
-/// What a flood may add to the service's memory, as docs/operations.md says: 6 MiB for each connection at the most, for as
-/// long as requests may last.
-const GROWS_BYTES: u64 = FLOODING as u64 * (6 << 20);
+/// What a flood may add to the service's memory, as docs/operations.md says: 2 MiB for each connection at the most.
+const GROWS_BYTES: u64 = FLOODING as u64 * (2 << 20);
 /// What may be left a while after the last flood: allocators keep some of what they had.
 const LEAVES_BYTES: u64 = 48 << 20;
 
