@@ -36,6 +36,10 @@ pub const RETENTION_GRAINS: u64 = 400;
 /// often enough that what a crash left behind does not gather.
 pub const EMPTY_RECORD_LOOK: Duration = Duration::from_secs(60 * 60);
 
+/// How long a record without subscriptions is kept for the sake of its seat, from its last refresh. Chosen: many times
+/// [`CLUSTER_RECONCILE`], which refreshes it.
+pub const EMPTY_RECORD_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
+
 /// How often a user agent's seat is taken within a minute before the next attach has to wait (PR-15): promise.md. A
 /// device that roams reconnects now and then; two that share one identity displace each other without end.
 pub const ATTACHES_PER_MINUTE: u8 = 10;
@@ -72,6 +76,12 @@ pub const QUEUE_MESSAGES: u32 = 1_000;
 /// with their overhead, rounded.
 pub const QUEUE_BYTES: u64 = 4 * 1024 * 1024;
 
+/// What is expired or abandoned is dropped in steps of so many, so that no step holds up others for long.
+pub const EXPIRE_STEP: usize = 500;
+
+/// How often storage is asked whether something is due.
+pub const EXPIRE_EVERY: Duration = SECOND;
+
 // Listeners.
 
 /// The public listener. Loopback, because a service that nobody configured must not be reachable from outside.
@@ -85,6 +95,9 @@ pub const LISTEN_ADMIN: &str = "127.0.0.1:9090";
 /// Body of a push message. RFC 8030 §7.2 forbids refusing 4,096; `aesgcm` bodies that carry as much text, base64 and
 /// padding included, reach 5,624 in the deployed libraries.
 pub const BODY_BYTES: usize = 5_632;
+
+/// The body of a request to subscribe: a JSON object with one key of 87 characters. Chosen: room for what may be added.
+pub const SUBSCRIBE_BODY_BYTES: usize = 1024;
 
 /// Header fields of one request. Chosen, because a VAPID token, a `Crypto-Key` and a sealed URL stay under 3 KB, and
 /// proxies in front add some of theirs.
@@ -163,6 +176,11 @@ pub const WRITE_WITHIN: Duration = SECOND.saturating_mul(30);
 /// it is a thousand full pages of [`PAGE_BYTES`], and small beside what the connections themselves take.
 pub const DELIVERY_BYTES: usize = 64 * 1024 * 1024;
 
+/// How long a channel that takes nothing may keep its share of [`DELIVERY_BYTES`] while others wait for one; then it is
+/// closed as a slow reader before [`WRITE_WITHIN`]. Chosen: TCP has retried a lost segment a few times by then, and those
+/// who wait were promised their messages at once.
+pub const SHARE_WITHIN: Duration = SECOND.saturating_mul(3);
+
 /// Messages in one page of a queue. As many as [`IN_FLIGHT`], because more could not be offered; PR-31 allows 100.
 pub const PAGE_MESSAGES: usize = 32;
 
@@ -173,9 +191,63 @@ pub const PAGE_BYTES: usize = 64 * 1024;
 /// oftener than once a minute (SU-1), and the peer's 45 s close those that are merely nervous (WS-PNG-3).
 pub const MIN_PING_INTERVAL: Duration = SECOND.saturating_mul(5);
 
+/// Pings at once, before their pace counts. Chosen: a user agent whose network changes pings a few times.
+pub const PING_BURST: u32 = 6;
+
 /// Attaches under way at a time; further hellos wait their turn (PR-16). Chosen, because 128 keep storage busy, and
 /// at a millisecond each nobody waits for Firefox's 10 s while less than a million come back at once.
 pub const ATTACHING: usize = 128;
+
+/// Wake-ups that wait for a channel to look at them. Chosen: a burst that a channel takes in one write; what doesn't fit
+/// is read from storage instead (PR-11), so a larger inbox would only hold more memory for slow readers.
+pub const INBOX_MESSAGES: usize = 16;
+
+/// The longest message that a user agent may send (WS-CON-6). Source: a register of Firefox has under 300 bytes, an ack
+/// of a full window about 5,000.
+pub const FRAME_BYTES: u32 = 16 * 1024;
+
+/// How often deadlines are looked at; a deadline is kept to this precision. Chosen: half a second is nothing to any of
+/// them, and a look at 100,000 channels takes a millisecond.
+pub const CHANNEL_TICK: Duration = Duration::from_millis(500);
+
+/// How long a channel that is being closed may take to flush acknowledgements and to let the peer read why.
+pub const CLOSE_WITHIN: Duration = SECOND.saturating_mul(2);
+
+/// Acknowledgements that a channel keeps while storage has others of it; beyond them it reads no more from its user agent
+/// (PR-4: none is dropped while the channel lives). Chosen: many windows of [`IN_FLIGHT`].
+pub const PENDING_ACKNOWLEDGEMENTS: usize = 1_000;
+
+/// How long storage may take over a hello, a register or an unregister before the user agent is told of trouble: Firefox
+/// gives up after 10 s (WS-REG-9), and an answer is better than none.
+pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(8);
+
+/// Before a channel asks storage again after it failed. Chosen: a second, so that a store in trouble isn't asked by all
+/// its channels at once all the time.
+pub const STORAGE_RETRY_AFTER: Duration = SECOND;
+
+/// What a thread reads into, lent to one channel at a time. Chosen: the largest TLS record.
+pub const READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// What a thread keeps of the buffer that it writes from. Chosen: a full page, base64 included.
+pub const SCRATCH_KEEP_BYTES: usize = 128 * 1024;
+
+// Monitors.
+
+/// Pushed streams that one HTTP/2 connection has open at most, whatever its peer allows. Chosen: more than any window of
+/// messages, and a bound of what a place costs.
+pub const PROMISES: usize = 256;
+
+/// Monitors of one user agent that wait to join the others of their connection. Chosen: who is faster gets a new session.
+pub const MONITORS_ENTERING: usize = 16;
+
+/// Monitors that share a session; the oldest gives way. Chosen: a user agent monitors its set, or a few subscriptions.
+pub const MONITORS_PER_SESSION: usize = 64;
+
+/// Events that wait for a connection to take them. Chosen: a few, so that a window of messages isn't held twice.
+pub const EVENTS_BUFFERED: usize = 4;
+
+/// Silence after which a comment is sent to who monitors by Server-Sent Events. Chosen: nginx gives up after 60 s.
+pub const EVENTS_ALIVE_EVERY: Duration = SECOND.saturating_mul(25);
 
 // Nodes that share a storage.
 
@@ -205,7 +277,7 @@ pub const NODE_PRESENT_EVERY: Duration = SECOND.saturating_mul(10);
 /// How long a node is believed to be alive after it has said so. Chosen: outlasts a failover of Redis.
 pub const NODE_ALIVE_FOR: Duration = SECOND.saturating_mul(60);
 
-// Leaving. The three together end before the 30 s after which Kubernetes kills (terminationGracePeriodSeconds).
+// Leaving. The first three together end before the 30 s after which Kubernetes kills (terminationGracePeriodSeconds).
 
 /// Serving on after `/readyz` fails (PR-36). Chosen, because load balancers need a probe or two to notice.
 pub const DRAIN_DELAY: Duration = SECOND.saturating_mul(5);
@@ -217,11 +289,29 @@ pub const DRAIN_SPREAD: Duration = SECOND.saturating_mul(15);
 /// From the signal to the end, whatever is still under way. Chosen: 5 s before Kubernetes would kill.
 pub const DRAIN_DEADLINE: Duration = SECOND.saturating_mul(25);
 
+/// How long a drained channel waits for acknowledgements. Source: PR-36.
+pub const DRAIN_ACKNOWLEDGE_WITHIN: Duration = SECOND;
+
+/// Steps in which a drain closes the channels. Chosen: with 15 s of spread, one each 0.15 s.
+pub const DRAIN_STEPS: usize = 100;
+
+/// Of `drain.deadline`, what is kept for requests under way after channels were given up. Chosen: a stored message takes
+/// milliseconds, a slow body its sender's seconds.
+pub const DRAIN_REQUESTS_WITHIN: Duration = SECOND.saturating_mul(3);
+
+/// How long storage may take to close, and channels to go when it failed. Chosen: stalls of the embedded store stay
+/// under a second.
+pub const STORAGE_CLOSE_WITHIN: Duration = SECOND.saturating_mul(5);
+
 // The admin listener.
 
 /// Connections of the admin listener at a time. Chosen, because a few scrapers and probes use it, and an operator must
 /// still come in beside them.
 pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
+/// files, lasts longer, and ten lines of log a second are enough.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// From the accepted connection, or the answer before, to the end of a request's header. Chosen: long enough that a
 /// scraper keeps its connection between two scrapes.
@@ -237,7 +327,12 @@ pub const ADMIN_END_WITHIN: Duration = SECOND.saturating_mul(2);
 /// How long `healthcheck` waits for the connection and for each read. Chosen: under the 5 s at which container
 /// runtimes' probes are usually set.
 pub const HEALTHCHECK_WITHIN: Duration = SECOND.saturating_mul(4);
+
 // Listeners: what a stranger may cost before it has shown anything.
+
+/// Connections that wait to be accepted. Source: the kernel's usual bound (net.core.somaxconn); with 1,024, two thousand
+/// user agents that came back at once overflowed it, and waited a second for TCP's next try.
+pub const LISTEN_BACKLOG: u32 = 4_096;
 
 /// First pause of an accept loop after an error that would come again at once, such as "too many open files". Doubles
 /// up to [`ACCEPT_PAUSE_LONGEST`]. Chosen: short enough that a single failure is not noticed.
@@ -308,53 +403,7 @@ pub const VERIFIED_TOKENS: usize = 16 * 1024;
 /// nobody knows when it will drain.
 pub const RETRY_AFTER: Duration = Duration::from_secs(120);
 
-/// Wake-ups that wait for a channel to look at them. Chosen: a burst that a channel takes in one write; what doesn't fit
-/// is read from storage instead (PR-11), so a larger inbox would only hold more memory for slow readers.
-pub const INBOX_MESSAGES: usize = 16;
-
-/// The longest message that a user agent may send (WS-CON-6). Source: a register of Firefox has under 300 bytes, an ack
-/// of a full window about 5,000.
-pub const FRAME_BYTES: u32 = 16 * 1024;
-
-/// How often deadlines are looked at; a deadline is kept to this precision. Chosen: half a second is nothing to any of
-/// them, and a look at 100,000 channels takes a millisecond.
-pub const CHANNEL_TICK: Duration = Duration::from_millis(500);
-
-/// How long a channel that is being closed may take to flush acknowledgements and to let the peer read why.
-pub const CLOSE_WITHIN: Duration = SECOND.saturating_mul(2);
-
-/// Acknowledgements that a channel keeps while storage has others of it; beyond them it reads no more from its user agent
-/// (PR-4: none is dropped while the channel lives). Chosen: many windows of [`IN_FLIGHT`].
-pub const PENDING_ACKNOWLEDGEMENTS: usize = 1_000;
-
-/// How long storage may take over a hello, a register or an unregister before the user agent is told of trouble: Firefox
-/// gives up after 10 s (WS-REG-9), and an answer is better than none.
-pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(8);
-
-/// Before a channel asks storage again after it failed. Chosen: a second, so that a store in trouble isn't asked by all
-/// its channels at once all the time.
-pub const STORAGE_RETRY_AFTER: Duration = SECOND;
-
-/// Pings at once, before their pace counts. Chosen: a user agent whose network changes pings a few times.
-pub const PING_BURST: u32 = 6;
-
-/// How long a drained channel waits for acknowledgements. Source: PR-36.
-pub const DRAIN_ACKNOWLEDGE_WITHIN: Duration = SECOND;
-
-/// Steps in which a drain closes the channels. Chosen: with 15 s of spread, one each 0.15 s.
-pub const DRAIN_STEPS: usize = 100;
-
-/// What a thread reads into, lent to one channel at a time. Chosen: the largest TLS record.
-pub const READ_BUFFER_BYTES: usize = 16 * 1024;
-
-/// What a thread keeps of the buffer that it writes from. Chosen: a full page, base64 included.
-pub const SCRATCH_KEEP_BYTES: usize = 128 * 1024;
-
-/// What is expired or abandoned is dropped in steps of so many, so that no step holds up others for long.
-pub const EXPIRE_STEP: usize = 500;
-
-/// How often storage is asked whether something is due.
-pub const EXPIRE_EVERY: Duration = SECOND;
+// TLS.
 
 /// The largest TLS record that is accepted, in bytes: a header of 5, and 2^14 of content grown by at most 2,048.
 /// Source: RFC 5246 §6.2.3 (RFC 8446 §5.2 allows less). It is also all that a peer can make a connection hold before it
@@ -376,6 +425,10 @@ pub const TLS_READ_BYTES: usize = 32 * 1024;
 
 const _: () = assert!(TLS_READ_BYTES > TLS_RECORD_BYTES);
 
+/// How often the certificate's files are looked at. Chosen, because a renewed certificate has days to be picked up, and
+/// a revoked one should not be presented for long.
+pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
+
 /// Certificates in `tls.directory`. Chosen: each is a few kilobytes, and all are looked at every [`CERTIFICATE_CHECK`].
 pub const TLS_DIRECTORY_PAIRS: usize = 1_000;
 
@@ -394,6 +447,8 @@ pub const SELF_SIGNED_RENEWAL: Duration = DAY;
 
 /// How long before it was made a self-signed certificate starts to be valid. Chosen, for peers whose clocks are late.
 pub const SELF_SIGNED_BACKDATED: Duration = DAY;
+
+// Certificates from an ACME server.
 
 /// The ACME server that is asked if no other is named. Chosen: free for everybody, and without registration.
 pub const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
@@ -431,14 +486,6 @@ pub const ACME_PATIENCE_LONGEST: Duration = DAY;
 
 /// How often the kept certificate is looked at while there is nothing to do. Chosen: another node may have renewed it.
 pub const ACME_LOOK_EVERY: Duration = MINUTE.saturating_mul(60);
-
-/// How often the certificate's files are looked at. Chosen, because a renewed certificate has days to be picked up, and
-/// a revoked one should not be presented for long.
-pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
-
-/// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
-/// files, lasts longer, and ten lines of log a second are enough.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 // The embedded store.
 
@@ -509,22 +556,43 @@ pub const FREE_DISK_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// the clock to its commit; what is skipped is only the remains of entries deleted before.
 pub const SWEEP_LOOK_BACK: Duration = Duration::from_secs(60);
 
-/// How long storage may take to close, and channels to go when it failed. Chosen: stalls of the embedded store stay
-/// under a second.
-pub const STORAGE_CLOSE_WITHIN: Duration = SECOND.saturating_mul(5);
+// Receipts.
 
-/// Connections that wait to be accepted. Source: the kernel's usual bound (net.core.somaxconn); with 1,024, two thousand
-/// user agents that came back at once overflowed it, and waited a second for TCP's next try.
-pub const LISTEN_BACKLOG: u32 = 4_096;
+/// Receipts that one receipt subscription may be owed or keep waiting; beyond them a push that asks for another gets 429.
+/// Chosen: 35 bytes each, so that they take less than one queue of messages.
+pub const RECEIPTS_PER_SUBSCRIPTION: u32 = 10_000;
 
-/// How long a channel that takes nothing may keep its share of [`DELIVERY_BYTES`] while others wait for one; then it is
-/// closed as a slow reader before [`WRITE_WITHIN`]. Chosen: TCP has retried a lost segment a few times by then, and those
-/// who wait were promised their messages at once.
-pub const SHARE_WITHIN: Duration = SECOND.saturating_mul(3);
+/// How long a receipt waits for somebody to monitor its receipt subscription. Chosen: as long as an application server
+/// may be down over a holiday.
+pub const RECEIPT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Of `drain.deadline`, what is kept for requests under way after channels were given up. Chosen: a stored message takes
-/// milliseconds, a slow body its sender's seconds.
-pub const DRAIN_REQUESTS_WITHIN: Duration = SECOND.saturating_mul(3);
+/// Messages with TTL 0 that asked for a receipt and are remembered for one user agent until their acknowledgement would
+/// come too late; beyond them a message counts as given up at once. Chosen: as many as may be on the wire, [`IN_FLIGHT`].
+pub const PASSING_RECEIPTS: usize = 32;
+
+/// Receipts that one step of storage settles or clears: bounds a script's time, as pages are bounded. Chosen: PR-31.
+pub const RECEIPT_STEP: usize = 100;
+
+/// How much later than its message's expiry a receipt is asked after: the clocks of two primaries may differ by that
+/// much before a node is not ready (PR-30).
+pub const RECEIPT_GRACE: Duration = Duration::from_secs(30);
+
+/// How long an overdue receipt is one node's to work on before another is given it too. Chosen: longer than two steps of a
+/// slow storage, shorter than anybody's patience.
+pub const RECEIPT_LEASE: Duration = Duration::from_secs(10);
+
+/// Overdue receipts that are one node's to work on at a time; further ones wait. Chosen: a second's work, in a megabyte.
+pub const RECEIPT_LEASES: usize = 10_000;
+
+/// User agents whose outboxes are hinted at and not looked into yet. Chosen: 16 bytes each; what doesn't fit is found by the
+/// next look at storage.
+pub const OUTBOXES_HINTED: usize = 16 * 1024;
+
+/// Outboxes that are carried at a time: each is three steps of storage, one after the other. Chosen.
+pub const RECEIPT_CARRIERS: usize = 32;
+
+/// How long nothing is hinted at before storage is asked what is owed. Chosen: how late a receipt may be whose node died.
+pub const RECEIPT_POLL: Duration = Duration::from_secs(10);
 
 // Redis.
 
@@ -540,10 +608,6 @@ pub const REDIS_ENTRIES_EXAMINED: usize = 1_000;
 /// User agents that are remembered because something of them is due to be dropped. Chosen: 1 MiB; one too many is noticed
 /// again by the next step that passes.
 pub const REDIS_SWEEPS_WAITING: usize = 16 * 1024;
-
-/// How long a record without subscriptions is kept for the sake of its seat, from its last refresh. Chosen: many times
-/// [`CLUSTER_RECONCILE`], which refreshes it.
-pub const EMPTY_RECORD_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// How long a connection to Redis may take to be made, TLS and login included. Chosen: a lost SYN is sent again after a
 /// second, and by then another attempt is as good.
@@ -640,58 +704,3 @@ pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// The same elsewhere, in lines. Chosen: a log of an hour stays readable.
 pub const PROGRESS_LINE_EVERY: Duration = SECOND.saturating_mul(10);
-
-/// Receipts that one step of storage settles or clears: bounds a script's time, as pages are bounded. Chosen: PR-31.
-pub const RECEIPT_STEP: usize = 100;
-
-/// How long an overdue receipt is one node's to work on before another is given it too. Chosen: longer than two steps of a
-/// slow storage, shorter than anybody's patience.
-pub const RECEIPT_LEASE: Duration = Duration::from_secs(10);
-
-/// Overdue receipts that are one node's to work on at a time; further ones wait. Chosen: a second's work, in a megabyte.
-pub const RECEIPT_LEASES: usize = 10_000;
-
-/// Messages with TTL 0 that asked for a receipt and are remembered for one user agent until their acknowledgement would
-/// come too late; beyond them a message counts as given up at once. Chosen: as many as may be on the wire, [`IN_FLIGHT`].
-pub const PASSING_RECEIPTS: usize = 32;
-
-/// How much later than its message's expiry a receipt is asked after: the clocks of two primaries may differ by that
-/// much before a node is not ready (PR-30).
-pub const RECEIPT_GRACE: Duration = Duration::from_secs(30);
-
-/// How long a receipt waits for somebody to monitor its receipt subscription. Chosen: as long as an application server
-/// may be down over a holiday.
-pub const RECEIPT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// Receipts that one receipt subscription may be owed or keep waiting; beyond them a push that asks for another gets 429.
-/// Chosen: 35 bytes each, so that they take less than one queue of messages.
-pub const RECEIPTS_PER_SUBSCRIPTION: u32 = 10_000;
-
-/// User agents whose outboxes are hinted at and not looked into yet. Chosen: 16 bytes each; what doesn't fit is found by the
-/// next look at storage.
-pub const OUTBOXES_HINTED: usize = 16 * 1024;
-
-/// Outboxes that are carried at a time: each is three steps of storage, one after the other. Chosen.
-pub const RECEIPT_CARRIERS: usize = 32;
-
-/// How long nothing is hinted at before storage is asked what is owed. Chosen: how late a receipt may be whose node died.
-pub const RECEIPT_POLL: Duration = Duration::from_secs(10);
-
-/// The body of a request to subscribe: a JSON object with one key of 87 characters. Chosen: room for what may be added.
-pub const SUBSCRIBE_BODY_BYTES: usize = 1024;
-
-/// Pushed streams that one HTTP/2 connection has open at most, whatever its peer allows. Chosen: more than any window of
-/// messages, and a bound of what a place costs.
-pub const PROMISES: usize = 256;
-
-/// Monitors of one user agent that wait to join the others of their connection. Chosen: who is faster gets a new session.
-pub const MONITORS_ENTERING: usize = 16;
-
-/// Monitors that share a session; the oldest gives way. Chosen: a user agent monitors its set, or a few subscriptions.
-pub const MONITORS_PER_SESSION: usize = 64;
-
-/// Events that wait for a connection to take them. Chosen: a few, so that a window of messages isn't held twice.
-pub const EVENTS_BUFFERED: usize = 4;
-
-/// Silence after which a comment is sent to who monitors by Server-Sent Events. Chosen: nginx gives up after 60 s.
-pub const EVENTS_ALIVE_EVERY: Duration = SECOND.saturating_mul(25);
