@@ -51,7 +51,7 @@ pub const EMPTY_RECORD_LOOK: Duration = Duration::from_secs(60 * 60);
 /// [`CLUSTER_RECONCILE`], which refreshes it.
 pub const EMPTY_RECORD_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// How often a user agent's seat is taken within a minute before the next attach has to wait (PR-15): promise.md. A
+/// How often a user agent's seat is taken within a minute before the next attach has to wait. Source: PR-15. A
 /// device that roams reconnects now and then; two that share one identity displace each other without end.
 pub const ATTACHES_PER_MINUTE: u8 = 10;
 
@@ -267,7 +267,7 @@ pub const EVENTS_ALIVE_EVERY: Duration = SECOND.saturating_mul(25);
 pub const CLUSTER_INLINE_BYTES: usize = 2 * 1024;
 
 /// How often each session is compared with storage (PR-14): the longest that a message waits for a connected user agent
-/// after its wake-up was lost. Source: promise.md; at 100,000 sessions it asks storage 17 times a second.
+/// after its wake-up was lost. Source: PR-14; at 100,000 sessions it asks storage 17 times a second.
 pub const CLUSTER_RECONCILE: Duration = MINUTE;
 
 /// Sessions that are compared in one step. Chosen: enough that the round trip costs little, few enough that a shared

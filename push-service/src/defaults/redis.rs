@@ -7,7 +7,7 @@ use super::SECOND;
 /// What the names of all keys begin with. Chosen; another one lets several services share a Redis.
 pub const REDIS_PREFIX: &str = "push";
 
-/// Messages that one step in Redis acknowledges, pages or drops: promise.md PR-31.
+/// Messages that one step in Redis acknowledges, pages or drops. Source: PR-31.
 pub const REDIS_STEP_MESSAGES: usize = 100;
 
 /// Entries of an index that one step in Redis looks at. Chosen: a full default queue, about half a millisecond.

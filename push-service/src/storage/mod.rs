@@ -68,7 +68,7 @@ pub trait Announce: Send + Sync + 'static {
     }
 }
 
-/// Parts into which user agents are divided, so that wake-ups travel by part (PR-13). Source: promise.md.
+/// Parts into which user agents are divided, so that wake-ups travel by part. Source: PR-13.
 pub const BUCKETS: u16 = 1_024;
 
 /// Which of the [`BUCKETS`] a user agent is in: the first ten bits of its id.
