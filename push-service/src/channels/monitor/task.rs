@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use push_protocol::session::{
-    Action, CloseReason, Moment, PageOutcome, PageRequest, Session, WakeUp, Wanted,
+    Action, AttachOutcome, CloseReason, Moment, PageOutcome, PageRequest, Session, WakeUp, Wanted,
 };
 use push_protocol::{MessageId, PushMessage, SubscriptionId, UserAgentId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -32,7 +32,6 @@ use crate::channels::poll_slot;
 use crate::channels::registry::Place;
 use crate::defaults::{MONITORS_PER_SESSION, SHARE_WITHIN, STORAGE_RETRY_AFTER};
 use crate::metrics::{Channel, Closed, Removed};
-use push_protocol::session::AttachOutcome;
 
 /// A future: resolves when the last monitor was answered and the seat was given up.
 pub(super) struct MonitorTask {
@@ -341,16 +340,16 @@ impl MonitorTask {
     /// Something ended: whoever monitors it is told (R30-EXP-2).
     fn ended(&mut self, which: Option<SubscriptionId>, now: Moment) {
         let is_over = |monitor: &Monitor| which.is_none() || monitor.interest.subscription == which;
-        let (over, others) = std::mem::take(&mut self.monitors).into_iter().partition(is_over);
+        let (over, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.monitors).into_iter().partition(is_over);
         self.monitors = others;
-        let none: &Vec<Monitor> = &over;
-        let changed = !none.is_empty();
+        if over.is_empty() {
+            return;
+        }
         for monitor in over {
             dismiss(monitor, Finish::Gone, &self.shared);
         }
-        if changed {
-            self.want(now);
-        }
+        self.want(now);
     }
 
     fn close(&mut self, reason: CloseReason, now: Moment) {
