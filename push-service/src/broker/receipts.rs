@@ -6,20 +6,19 @@
 //! outbox is found again, and what is owed for too long is asked after. So each message that was answered 202 has exactly
 //! one receipt, or none if it was replaced (PR-25).
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use push_protocol::capability::MessageKind;
 use push_protocol::{Fate, KeyDigest, MessageId, MessageNumber, PushMessage, Receipt, Ttl, UserAgentId};
 use ring::digest;
-use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use super::outboxes::Outboxes;
 use super::{Broker, PushResource, Refusal};
 use crate::defaults::{
-    ACKNOWLEDGE_WITHIN, OUTBOXES_HINTED, RECEIPT_CARRIERS, RECEIPT_GRACE, RECEIPT_POLL, RECEIPT_STEP,
+    ACKNOWLEDGE_WITHIN, RECEIPT_CARRIERS, RECEIPT_GRACE, RECEIPT_POLL, RECEIPT_STEP,
     RECEIPTS_PER_SUBSCRIPTION,
 };
 use crate::metrics::Step;
@@ -262,37 +261,5 @@ fn never_stored(receipts: UserAgentId, user_agent: UserAgentId, nonce: u64) -> O
         user_agent,
         id: MessageId { number, nonce },
         fate: Fate::Replaced,
-    }
-}
-
-/// User agents whose outbox may hold something: hints from storage's steps to whoever carries.
-#[derive(Default)]
-pub struct Outboxes {
-    hinted: Mutex<HashSet<UserAgentId>>,
-    noted: Notify,
-}
-
-impl Outboxes {
-    /// A hint. Beyond [`OUTBOXES_HINTED`] they are dropped: a look at storage finds what they told of.
-    pub fn hint(&self, user_agent: UserAgentId) {
-        self.again(user_agent);
-        self.noted.notify_one();
-    }
-
-    /// To be carried at the next occasion, but not at once: storage had trouble.
-    fn again(&self, user_agent: UserAgentId) {
-        let mut hinted = self.hinted.lock().unwrap_or_else(PoisonError::into_inner);
-        if hinted.len() < OUTBOXES_HINTED {
-            hinted.insert(user_agent);
-        }
-    }
-
-    async fn wait(&self) {
-        self.noted.notified().await;
-    }
-
-    fn take(&self) -> Vec<UserAgentId> {
-        let mut hinted = self.hinted.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *hinted).into_iter().collect()
     }
 }
