@@ -5,6 +5,8 @@
 //! step that ended it. This module carries from the one to the other. A node may die between any two steps: what is in an
 //! outbox is found again, and what is owed for too long is asked after. So each message that was answered 202 has exactly
 //! one receipt, or none if it was replaced (PR-25).
+//!
+//! It deliberately doesn't know how a receipt is brought, or that it has arrived: whoever monitors the queue does.
 
 use std::collections::HashMap;
 use std::time::Duration;
