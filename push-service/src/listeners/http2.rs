@@ -7,13 +7,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -28,7 +27,7 @@ use crate::defaults::{
     HTTP2_RESET_STREAMS, HTTP2_STREAM_WINDOW_BYTES,
 };
 use crate::metrics::{Cut, Refused};
-use crate::resources::{self, Answer, BrokenBody, Form, RequestBody};
+use crate::resources::{self, Answer, BrokenBody, Form, RequestBody, date};
 
 /// Serves the connection to its end. Draining, it says GOAWAY twice (R30-LB-3) and finishes the requests under way.
 pub(super) async fn serve(stream: HttpStream, context: &Arc<Context>) {
@@ -322,10 +321,7 @@ fn send(
     mut respond: SendResponse<Bytes>,
 ) -> Result<(), h2::Error> {
     let (mut head, body) = response.into_parts();
-    let now = httpdate::fmt_http_date(SystemTime::now());
-    if let Ok(date) = HeaderValue::try_from(now) {
-        head.headers.insert(DATE, date);
-    }
+    head.headers.insert(DATE, date());
     if !body.is_empty() || head_only {
         head.headers.insert(CONTENT_LENGTH, body.len().into());
     }

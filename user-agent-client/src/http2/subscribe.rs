@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, LINK, LOCATION};
 use http::{HeaderMap, Method, Request, Response};
 use push_protocol::session::user_agent::{
     Enrolled, Identity, PushResource, Registered, SubscriptionResource,
@@ -145,8 +145,7 @@ fn redirection(headers: &HeaderMap, from: &Url) -> Option<Url> {
 }
 
 fn refusal(answer: &Response<()>) -> Registered {
-    let told = answer.headers().get(RETRY_AFTER);
-    let told = told.and_then(|value| retry_after::parse(value.to_str().ok()?, SystemTime::now()));
+    let told = retry_after::told(answer.headers(), SystemTime::now());
     match answer.status().as_u16() {
         408 | 429 | 500..=599 => told.map_or(Registered::Trouble, Registered::Later),
         status @ 400..=499 => Registered::Refused(status),
