@@ -393,9 +393,9 @@ pub const HTTP2_COSTLY_FRAME: u32 = 32;
 /// keeps about a piece of a body takes as much.
 pub const HTTP2_SMALL_DATA_BYTES: u32 = 256;
 
-/// What one HTTP/2 connection may read before others have their turn. In bytes. Chosen: two full messages, or one read of the socket.
-/// A field costs its reader a hundred times what its byte costs the sender, and without an end to a turn a megabyte of them
-/// would keep a thread from everybody else.
+/// What one HTTP/2 connection may read before others have their turn. In bytes. Chosen: two full messages, or one read of the
+/// socket. A field costs its reader a hundred times what its byte costs the sender, and without an end to a turn a megabyte
+/// of them would keep a thread from everybody else.
 pub const HTTP2_TURN_BYTES: u32 = 8 * 1024;
 
 /// Header fields of all requests under way on one HTTP/2 connection, in bytes as RFC 9113 §6.5.2 counts them. A request that
