@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LINK, LOCATION};
 use http::{HeaderMap, Method, Request, Response};
+use push_protocol::headers::Relation;
 use push_protocol::session::user_agent::{
     Enrolled, Identity, PushResource, Registered, SubscriptionResource,
 };
@@ -79,7 +80,7 @@ async fn post(
         return Err(no_request);
     };
     if let Some(set) = &wanted.set {
-        let link = links::link(set.as_str(), links::SET);
+        let link = Relation::Set.link(set.as_str());
         let Ok(mut link) = http::HeaderValue::try_from(link) else {
             return Err(no_request);
         };
@@ -121,8 +122,8 @@ async fn made(client: &Client, service: &Url, wanted: &Wanted, headers: &HeaderM
 fn enrolled(service: &Url, headers: &HeaderMap) -> Option<Enrolled> {
     let location = headers.get(LOCATION)?.to_str().ok()?;
     let resource = links::absolute(location, service)?;
-    let set = links::find(headers, links::SET, service)?;
-    let push_resource = links::find(headers, links::PUSH, service)?;
+    let set = links::find(headers, Relation::Set, service)?;
+    let push_resource = links::find(headers, Relation::Push, service)?;
     // Both are ours alone: they stay with one origin, and encrypted if the service is.
     let (at, set_at) = (Url::parse(&resource).ok()?, Url::parse(&set).ok()?);
     let is_safe = at.origin() == set_at.origin() && (service.scheme() != "https" || at.scheme() == "https");
