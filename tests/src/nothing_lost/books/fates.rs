@@ -176,7 +176,10 @@ impl Books {
         };
         // A node that lost its connection to storage asks again, and finds what it has removed itself (PR-32).
         let was_repeated = tried.is_some_and(|tried| self.faults.storage_was_away_since(tried));
+        // It may have been offered before it was stored, by a node that was killed then (PR-2).
+        let was_accepted = message.outcome == Outcome::Accepted;
         others
+            || !was_accepted
             || has_expired
             || was_repeated
             || subscription.stage != Stage::Active
