@@ -10,7 +10,7 @@
 //!   after the other, so that order is known.
 //! - DELETE that was answered, with 204 or 404, is an acknowledgement that was taken at once (PR-1). So is whatever else
 //!   ends a message for certain: its sender takes it back, its time is over, its subscription ends, another replaces it.
-//! - What was answered 202 has one receipt in the end, and a true one: see [`fates`].
+//! - What was answered 202 has one receipt in the end, and a true one: see [`receipts`].
 //! - A message with a topic may be missing if a newer one with its topic was or may have been accepted. Newer is what was
 //!   stored later: of several nodes, one that never answered may have stored its message at any time.
 
@@ -19,13 +19,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use self::fates::Removals;
 pub use self::fates::{Deleted, Remover, Wish};
-use self::fates::{Removals, Told};
 use self::faults::Faults;
+use self::receipts::Told;
 use crate::chance::Chance;
 
 mod fates;
 mod faults;
+mod receipts;
 mod verdict;
 
 /// When an acknowledgement counts as taken: the 100 ms of PR-4, and as much again and a half for a machine whose
