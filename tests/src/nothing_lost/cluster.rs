@@ -120,7 +120,7 @@ impl Service for OnCluster {
 
     /// Every third at the node where nobody sends: by events and by pushes.
     fn listens_at(sender: usize) -> Option<NodeNumber> {
-        (sender % 3 == 0).then_some(QUIET)
+        sender.is_multiple_of(3).then_some(QUIET)
     }
 
     async fn storm(&mut self, plan: Plan, chance: &mut Chance, world: &World) {
