@@ -287,6 +287,11 @@ pub const HTTP2_COSTLY_FRAME: u32 = 32;
 /// keeps about a piece of a body takes as much.
 pub const HTTP2_SMALL_DATA_BYTES: u32 = 256;
 
+/// What one HTTP/2 connection may read before others have their turn. In bytes. Chosen: two full messages, or one read of the socket.
+/// A field costs its reader a hundred times what its byte costs the sender, and without an end to a turn a megabyte of them
+/// would keep a thread from everybody else.
+pub const HTTP2_TURN_BYTES: u32 = 8 * 1024;
+
 /// Header fields of a request. Chosen: what the HTTP/1.1 side allows; a push has a dozen. A field of one byte takes a
 /// hundred in memory, so that [`HEADER_BYTES`] alone would let a request grow to four times that.
 pub const HEADER_FIELDS: usize = 100;

@@ -13,7 +13,7 @@
 //! - [`redis`]: the servers that nodes may store in, and the ways in which they fail.
 //! - [`door`]: one address of a node, in clear or over TLS, and how to connect to it.
 //! - [`user_agent`]: a user agent on the WebSocket. [`frames`]: the same one layer below, for frames that no library
-//!   would send. [`listener`]: the user agent's command, a process as well.
+//!   would send, and [`raw_http2`]: the same for HTTP/2. [`listener`]: the user agent's command, a process as well.
 //! - [`monitor`]: who monitors by HTTP/2 server push, user agent or application server; [`events`]: the same by
 //!   Server-Sent Events.
 //! - [`application_server`]: a sender of push messages; [`vapid`]: how it signs; [`payload`]: what it sends.
@@ -40,6 +40,7 @@ pub mod nothing_lost;
 pub mod payload;
 pub mod plan;
 pub mod process;
+pub mod raw_http2;
 pub mod redis;
 pub mod settings;
 pub mod user_agent;

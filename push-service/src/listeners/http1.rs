@@ -125,7 +125,7 @@ impl Exchange<'_> {
                 let EventStream { head, pieces, .. } = events;
                 head.map(|()| Body::Events(pieces))
             }
-            Err(response) => response.map(Body::whole),
+            Err(response) => (*response).map(Body::whole),
         }
     }
 

@@ -85,6 +85,10 @@ struct Serving {
 }
 
 /// What a connection comes with.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for a moment, and a box would cost each request an allocation"
+)]
 enum Event {
     Request(Request<RecvStream>, SendResponse<Bytes>),
     /// A monitor has found that the node leaves.
@@ -118,6 +122,10 @@ impl Serving {
             let was_leaving = leaving;
             tokio::select! {
                 event = poll_fn(|cx| self.poll(cx, leaving)), if requests.len() < most_requests => match event {
+                    Event::Request(request, respond) if request.headers().len() > HEADER_FIELDS => {
+                        drop(request);
+                        refuse_fields(respond, context);
+                    }
                     Event::Request(request, respond) => {
                         let (context, link) = (Arc::clone(context), Arc::clone(&self.link));
                         let frames = self.frames.clone();
@@ -181,6 +189,7 @@ impl Serving {
             let is_written = !self.writes.is_stalled();
             let wants_ping = self.link.polled(allowed, asked, is_written);
             if !self.ping(cx, wants_ping) {
+                self.frames.next_turn();
                 return Poll::Pending;
             }
         }
@@ -207,6 +216,16 @@ impl Drop for Serving {
     }
 }
 
+/// Refuses a request at once, so that its fields don't wait for a task. No credit: reading them was for nothing.
+fn refuse_fields(respond: SendResponse<Bytes>, context: &Context) {
+    context.metrics.refused(Refused::Malformed);
+    let refused = resources::bad_http(
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "There are too many header fields.",
+    );
+    ended(send(refused, false, respond));
+}
+
 /// What it takes to answer a request.
 struct Exchange<'a> {
     context: &'a Context,
@@ -217,14 +236,6 @@ struct Exchange<'a> {
 impl Exchange<'_> {
     async fn answer(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
         let (head, body) = request.into_parts();
-        if head.headers.len() > HEADER_FIELDS {
-            self.context.metrics.refused(Refused::Malformed);
-            let refused = resources::bad_http(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "There are too many header fields.",
-            );
-            return self.finish(refused, false, respond);
-        }
         let mut body = Http2Body(body);
         let handlers = &self.context.handlers;
         let monitoring = match handlers.resources.answer(&head, &mut body).await {
@@ -246,7 +257,7 @@ impl Exchange<'_> {
                     .await
                 {
                     Ok(events) => ended(http2_events::send(events, respond, self.frames).await),
-                    Err(response) => self.finish(response, false, respond),
+                    Err(response) => self.finish(*response, false, respond),
                 }
             }
         }

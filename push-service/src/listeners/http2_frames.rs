@@ -17,7 +17,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::defaults::{
     HTTP2_COSTLY_FRAME, HTTP2_FRAME_CREDIT, HTTP2_FRAMES_PER_ANSWER, HTTP2_FRAMES_PER_SECOND,
-    HTTP2_SMALL_DATA_BYTES,
+    HTTP2_SMALL_DATA_BYTES, HTTP2_TURN_BYTES,
 };
 use crate::metrics::Cut;
 
@@ -34,6 +34,8 @@ pub(super) struct FrameWatch(Arc<Shared>);
 
 struct Shared {
     credit: AtomicU32,
+    /// Bytes that came in this turn.
+    turn: AtomicU32,
     cut: OnceLock<Cut>,
 }
 
@@ -42,6 +44,7 @@ impl FrameWatch {
     pub(super) fn new() -> Self {
         Self(Arc::new(Shared {
             credit: AtomicU32::new(HTTP2_FRAME_CREDIT),
+            turn: AtomicU32::new(0),
             cut: OnceLock::new(),
         }))
     }
@@ -49,6 +52,11 @@ impl FrameWatch {
     /// Why the peer has to go, if it has to: nothing more is read of it then.
     pub(super) fn cut(&self) -> Option<Cut> {
         self.0.cut.get().copied()
+    }
+
+    /// The connection's task has given way to others.
+    pub(super) fn next_turn(&self) {
+        self.0.turn.store(0, Ordering::Relaxed);
     }
 
     /// So many requests were answered, or messages brought.
@@ -113,8 +121,14 @@ impl Frames {
         self.watch.cut().is_some()
     }
 
+    /// Whether enough was read until others have had their turn.
+    pub(super) fn is_turn_over(&self) -> bool {
+        self.watch.0.turn.load(Ordering::Relaxed) >= HTTP2_TURN_BYTES
+    }
+
     /// These bytes came.
     pub(super) fn came(&mut self, mut bytes: &[u8]) {
+        self.watch.0.turn.fetch_add(bytes.len() as u32, Ordering::Relaxed);
         while !bytes.is_empty() {
             let skipped = bytes.len().min(self.rest as usize);
             self.rest -= skipped as u32;
@@ -178,6 +192,7 @@ impl Frames {
 }
 
 /// The head of a frame.
+#[derive(Clone, Copy)]
 struct Frame {
     length: u32,
     kind: u8,

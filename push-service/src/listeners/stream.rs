@@ -253,8 +253,14 @@ impl AsyncRead for HttpStream {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.frames.as_ref().is_some_and(Frames::is_over) {
-            return Poll::Pending;
+        if let Some(frames) = &self.frames {
+            if frames.is_over() {
+                return Poll::Pending;
+            }
+            if frames.is_turn_over() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
         let before = into.filled().len();
         if self.first.is_empty() {

@@ -20,7 +20,7 @@ use crate::defaults::EVENTS_ALIVE_EVERY;
 use crate::resources::events_head;
 
 /// What the connection is to begin with, or the answer instead.
-type Begun = oneshot::Sender<Result<Response<()>, Response<Bytes>>>;
+type Begun = oneshot::Sender<Result<Response<()>, Box<Response<Bytes>>>>;
 
 pub(super) struct Events {
     /// Until the head is sent.
@@ -114,7 +114,7 @@ impl Events {
 
     pub(super) fn finish(mut self, finish: Finish, has_brought: bool) {
         if let Some(begun) = self.begun.take() {
-            let _ = begun.send(Err(finish.response(has_brought)));
+            let _ = begun.send(Err(Box::new(finish.response(has_brought))));
             return;
         }
         let (status, why) = finish.told(true);

@@ -85,7 +85,7 @@ impl Channels {
         self: &Arc<Self>,
         monitoring: &Monitoring,
         link: Option<&Arc<PushLink>>,
-    ) -> Result<EventStream, Response<Bytes>> {
+    ) -> Result<EventStream, Box<Response<Bytes>>> {
         let last = match monitoring.form {
             Form::Events { last } => last,
             Form::Push => None,
@@ -96,7 +96,7 @@ impl Channels {
         let events = Events::new(begun, pieces, last, monitoring.is_cross_origin);
         let monitor = self.monitor(monitoring, Outlet::Events(Box::new(events)), request);
         self.begin(monitoring, monitor, link);
-        let head = begins.await.unwrap_or_else(|_| Err(end::trouble()))?;
+        let head = begins.await.unwrap_or_else(|_| Err(Box::new(end::trouble())))?;
         Ok(EventStream {
             head,
             pieces: taken,

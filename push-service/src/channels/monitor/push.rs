@@ -198,7 +198,15 @@ impl Pushes {
         if let Some(link) = link {
             request.headers_mut().insert(LINK, link);
         }
-        self.respond.push_request(request)
+        let promised = self.respond.push_request(request);
+        if promised
+            .as_ref()
+            .is_err_and(|error| error.to_string().contains("overflowed"))
+        {
+            // Stream ids are never used again (R30-H2-6): the peer goes on over another connection.
+            self.link.leave();
+        }
+        promised
     }
 
     fn fly(&mut self, id: MessageId, place: Place) {

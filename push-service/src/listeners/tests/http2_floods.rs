@@ -207,3 +207,26 @@ async fn who_is_answered_is_not_cut_off() {
     }
     assert_eq!(node.cut("excess"), 0);
 }
+
+/// PR-16: requests that are refused for the number of their fields are not answers that renew the credit.
+#[tokio::test]
+async fn long_lists_are_not_paid_for() {
+    let node = Node::start().await;
+    let mut peer = RawPeer::connect(&node, &[]).await;
+    let block = [GET, &b"\x00\x01b\x01c".repeat(HEADER_FIELDS + 1)].concat();
+    let mut streams = (1_u32..).step_by(2);
+    let mut requests = 0;
+    loop {
+        let stream = streams.next().unwrap();
+        let whole = flag::END_STREAM | flag::END_HEADERS;
+        if !peer.try_say(&frame(kind::HEADERS, whole, stream, &block)).await {
+            break;
+        }
+        requests += 1;
+        if peer.hear_a(kind::HEADERS).await.is_none() {
+            break;
+        }
+    }
+    assert_eq!(node.cut("excess"), 1);
+    assert!(requests < 2 * HTTP2_FRAME_CREDIT, "only after {requests}");
+}

@@ -42,6 +42,22 @@ async fn methods_and_paths() {
     }
 }
 
+/// R30-PORT-1: answers say where else the service is, if the operator does.
+#[tokio::test]
+async fn alternatives_are_named() {
+    let mut service = Service::new();
+    let elsewhere = http::HeaderValue::from_static("h2=\":1001\"; ma=86400");
+    service.resources = service.resources.naming(Some(elsewhere));
+    let subscribe = Request::post("/subscribe").body(Bytes::new()).unwrap();
+    let answer = service.answer(subscribe).await;
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.header("alt-svc"), Some("h2=\":1001\"; ma=86400"));
+    let none = Service::new()
+        .answer(Request::get("/").body(Bytes::new()).unwrap())
+        .await;
+    assert_eq!(none.header("alt-svc"), None);
+}
+
 /// WP-1: a push resource of the first version may leave the version out of its path.
 #[tokio::test]
 async fn the_first_version_needs_no_name() {
