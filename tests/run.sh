@@ -33,6 +33,7 @@ STEPS=(
     "rfc8030       RFC 8030 whole on every storage, and by nghttp, Python's h2, curl, nginx"
     "cluster       three nodes on a Redis Cluster: any node will do"
     "memory        5,000 idle sessions stay within their budget"
+    "floods        floods of HTTP/2 take a bounded amount of memory, and 1,020 user agents notice nothing"
     "storm         1,000 user agents come back at once, to two nodes on one Redis"
     "nothing-lost  SIGKILL under load, and every 201 comes out"
     "nothing-lost-cluster  the same with nodes on a Redis Cluster, whose wake-ups get lost as well"
@@ -117,6 +118,12 @@ step_cluster() {
 step_memory() {
     build_binaries
     cargo test --package push-tests --test memory --quiet -- --nocapture
+}
+
+# The figures are part of the result here too.
+step_floods() {
+    build_binaries
+    cargo test --package push-tests --test floods --quiet -- --nocapture
 }
 
 # The load tool fails if a message is lost, changed, or comes twice.

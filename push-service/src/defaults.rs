@@ -1,9 +1,20 @@
 //! Every limit of the service, with its unit, its reason and its source.
 //!
 //! A source is a section of an RFC, a rule of `docs` (PR-…, WS-…), a measurement, or "chosen, because". What can be
-//! configured takes its default from here; what cannot is a constant that the code uses directly.
+//! configured takes its default from here; what cannot is a constant that the code uses directly. What only one part of
+//! the service meets has a file of its own.
+
+mod embedded;
+mod receipts;
+mod redis;
+mod tls;
 
 use std::time::Duration;
+
+pub use self::embedded::*;
+pub use self::receipts::*;
+pub use self::redis::*;
+pub use self::tls::*;
 
 /// Units, so that a default reads as it is said.
 const SECOND: Duration = Duration::from_secs(1);
@@ -36,7 +47,11 @@ pub const RETENTION_GRAINS: u64 = 400;
 /// often enough that what a crash left behind does not gather.
 pub const EMPTY_RECORD_LOOK: Duration = Duration::from_secs(60 * 60);
 
-/// How often a user agent's seat is taken within a minute before the next attach has to wait (PR-15): promise.md. A
+/// How long a record without subscriptions is kept for the sake of its seat, from its last refresh. Chosen: many times
+/// [`CLUSTER_RECONCILE`], which refreshes it.
+pub const EMPTY_RECORD_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// How often a user agent's seat is taken within a minute before the next attach has to wait. Source: PR-15. A
 /// device that roams reconnects now and then; two that share one identity displace each other without end.
 pub const ATTACHES_PER_MINUTE: u8 = 10;
 
@@ -72,6 +87,12 @@ pub const QUEUE_MESSAGES: u32 = 1_000;
 /// with their overhead, rounded.
 pub const QUEUE_BYTES: u64 = 4 * 1024 * 1024;
 
+/// What is expired or abandoned is dropped in steps of so many, so that no step holds up others for long.
+pub const EXPIRE_STEP: usize = 500;
+
+/// How often storage is asked whether something is due.
+pub const EXPIRE_EVERY: Duration = SECOND;
+
 // Listeners.
 
 /// The public listener. Loopback, because a service that nobody configured must not be reachable from outside.
@@ -85,6 +106,9 @@ pub const LISTEN_ADMIN: &str = "127.0.0.1:9090";
 /// Body of a push message. RFC 8030 §7.2 forbids refusing 4,096; `aesgcm` bodies that carry as much text, base64 and
 /// padding included, reach 5,624 in the deployed libraries.
 pub const BODY_BYTES: usize = 5_632;
+
+/// The body of a request to subscribe: a JSON object with one key of 87 characters. Chosen: room for what may be added.
+pub const SUBSCRIBE_BODY_BYTES: usize = 1024;
 
 /// Header fields of one request. Chosen, because a VAPID token, a `Crypto-Key` and a sealed URL stay under 3 KB, and
 /// proxies in front add some of theirs.
@@ -163,6 +187,11 @@ pub const WRITE_WITHIN: Duration = SECOND.saturating_mul(30);
 /// it is a thousand full pages of [`PAGE_BYTES`], and small beside what the connections themselves take.
 pub const DELIVERY_BYTES: usize = 64 * 1024 * 1024;
 
+/// How long a channel that takes nothing may keep its share of [`DELIVERY_BYTES`] while others wait for one; then it is
+/// closed as a slow reader before [`WRITE_WITHIN`]. Chosen: TCP has retried a lost segment a few times by then, and those
+/// who wait were promised their messages at once.
+pub const SHARE_WITHIN: Duration = SECOND.saturating_mul(3);
+
 /// Messages in one page of a queue. As many as [`IN_FLIGHT`], because more could not be offered; PR-31 allows 100.
 pub const PAGE_MESSAGES: usize = 32;
 
@@ -173,9 +202,63 @@ pub const PAGE_BYTES: usize = 64 * 1024;
 /// oftener than once a minute (SU-1), and the peer's 45 s close those that are merely nervous (WS-PNG-3).
 pub const MIN_PING_INTERVAL: Duration = SECOND.saturating_mul(5);
 
+/// Pings at once, before their pace counts. Chosen: a user agent whose network changes pings a few times.
+pub const PING_BURST: u32 = 6;
+
 /// Attaches under way at a time; further hellos wait their turn (PR-16). Chosen, because 128 keep storage busy, and
 /// at a millisecond each nobody waits for Firefox's 10 s while less than a million come back at once.
 pub const ATTACHING: usize = 128;
+
+/// Wake-ups that wait for a channel to look at them. Chosen: a burst that a channel takes in one write; what doesn't fit
+/// is read from storage instead (PR-11), so a larger inbox would only hold more memory for slow readers.
+pub const INBOX_MESSAGES: usize = 16;
+
+/// The longest message that a user agent may send (WS-CON-6). Source: a register of Firefox has under 300 bytes, an ack
+/// of a full window about 5,000.
+pub const FRAME_BYTES: u32 = 16 * 1024;
+
+/// How often deadlines are looked at; a deadline is kept to this precision. Chosen: half a second is nothing to any of
+/// them, and a look at 100,000 channels takes a millisecond.
+pub const CHANNEL_TICK: Duration = Duration::from_millis(500);
+
+/// How long a channel that is being closed may take to flush acknowledgements and to let the peer read why.
+pub const CLOSE_WITHIN: Duration = SECOND.saturating_mul(2);
+
+/// Acknowledgements that a channel keeps while storage has others of it; beyond them it reads no more from its user agent
+/// (PR-4: none is dropped while the channel lives). Chosen: many windows of [`IN_FLIGHT`].
+pub const PENDING_ACKNOWLEDGEMENTS: usize = 1_000;
+
+/// How long storage may take over a hello, a register or an unregister before the user agent is told of trouble: Firefox
+/// gives up after 10 s (WS-REG-9), and an answer is better than none.
+pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(8);
+
+/// Before a channel asks storage again after it failed. Chosen: a second, so that a store in trouble isn't asked by all
+/// its channels at once all the time.
+pub const STORAGE_RETRY_AFTER: Duration = SECOND;
+
+/// What a thread reads into, lent to one channel at a time. Chosen: the largest TLS record.
+pub const READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// What a thread keeps of the buffer that it writes from. Chosen: a full page, base64 included.
+pub const SCRATCH_KEEP_BYTES: usize = 128 * 1024;
+
+// Monitors.
+
+/// Pushed streams that one HTTP/2 connection has open at most, whatever its peer allows. Chosen: more than any window of
+/// messages, and a bound of what a place costs.
+pub const PROMISES: usize = 256;
+
+/// Monitors of one user agent that wait to join the others of their connection. Chosen: who is faster gets a new session.
+pub const MONITORS_ENTERING: usize = 16;
+
+/// Monitors that share a session; the oldest gives way. Chosen: a user agent monitors its set, or a few subscriptions.
+pub const MONITORS_PER_SESSION: usize = 64;
+
+/// Events that wait for a connection to take them. Chosen: a few, so that a window of messages isn't held twice.
+pub const EVENTS_BUFFERED: usize = 4;
+
+/// Silence after which a comment is sent to who monitors by Server-Sent Events. Chosen: nginx gives up after 60 s.
+pub const EVENTS_ALIVE_EVERY: Duration = SECOND.saturating_mul(25);
 
 // Nodes that share a storage.
 
@@ -184,7 +267,7 @@ pub const ATTACHING: usize = 128;
 pub const CLUSTER_INLINE_BYTES: usize = 2 * 1024;
 
 /// How often each session is compared with storage (PR-14): the longest that a message waits for a connected user agent
-/// after its wake-up was lost. Source: promise.md; at 100,000 sessions it asks storage 17 times a second.
+/// after its wake-up was lost. Source: PR-14; at 100,000 sessions it asks storage 17 times a second.
 pub const CLUSTER_RECONCILE: Duration = MINUTE;
 
 /// Sessions that are compared in one step. Chosen: enough that the round trip costs little, few enough that a shared
@@ -205,7 +288,7 @@ pub const NODE_PRESENT_EVERY: Duration = SECOND.saturating_mul(10);
 /// How long a node is believed to be alive after it has said so. Chosen: outlasts a failover of Redis.
 pub const NODE_ALIVE_FOR: Duration = SECOND.saturating_mul(60);
 
-// Leaving. The three together end before the 30 s after which Kubernetes kills (terminationGracePeriodSeconds).
+// Leaving. The first three together end before the 30 s after which Kubernetes kills (terminationGracePeriodSeconds).
 
 /// Serving on after `/readyz` fails (PR-36). Chosen, because load balancers need a probe or two to notice.
 pub const DRAIN_DELAY: Duration = SECOND.saturating_mul(5);
@@ -217,11 +300,29 @@ pub const DRAIN_SPREAD: Duration = SECOND.saturating_mul(15);
 /// From the signal to the end, whatever is still under way. Chosen: 5 s before Kubernetes would kill.
 pub const DRAIN_DEADLINE: Duration = SECOND.saturating_mul(25);
 
+/// How long a drained channel waits for acknowledgements. Source: PR-36.
+pub const DRAIN_ACKNOWLEDGE_WITHIN: Duration = SECOND;
+
+/// Steps in which a drain closes the channels. Chosen: with 15 s of spread, one each 0.15 s.
+pub const DRAIN_STEPS: usize = 100;
+
+/// Of `drain.deadline`, what is kept for requests under way after channels were given up. Chosen: a stored message takes
+/// milliseconds, a slow body its sender's seconds.
+pub const DRAIN_REQUESTS_WITHIN: Duration = SECOND.saturating_mul(3);
+
+/// How long storage may take to close, and channels to go when it failed. Chosen: stalls of the embedded store stay
+/// under a second.
+pub const STORAGE_CLOSE_WITHIN: Duration = SECOND.saturating_mul(5);
+
 // The admin listener.
 
 /// Connections of the admin listener at a time. Chosen, because a few scrapers and probes use it, and an operator must
 /// still come in beside them.
 pub const ADMIN_CONNECTIONS: usize = 64;
+
+/// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
+/// files, lasts longer, and ten lines of log a second are enough.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// From the accepted connection, or the answer before, to the end of a request's header. Chosen: long enough that a
 /// scraper keeps its connection between two scrapes.
@@ -237,7 +338,12 @@ pub const ADMIN_END_WITHIN: Duration = SECOND.saturating_mul(2);
 /// How long `healthcheck` waits for the connection and for each read. Chosen: under the 5 s at which container
 /// runtimes' probes are usually set.
 pub const HEALTHCHECK_WITHIN: Duration = SECOND.saturating_mul(4);
+
 // Listeners: what a stranger may cost before it has shown anything.
+
+/// Connections that wait to be accepted. Source: the kernel's usual bound (net.core.somaxconn); with 1,024, two thousand
+/// user agents that came back at once overflowed it, and waited a second for TCP's next try.
+pub const LISTEN_BACKLOG: u32 = 4_096;
 
 /// First pause of an accept loop after an error that would come again at once, such as "too many open files". Doubles
 /// up to [`ACCEPT_PAUSE_LONGEST`]. Chosen: short enough that a single failure is not noticed.
@@ -287,10 +393,15 @@ pub const HTTP2_COSTLY_FRAME: u32 = 32;
 /// keeps about a piece of a body takes as much.
 pub const HTTP2_SMALL_DATA_BYTES: u32 = 256;
 
-/// What one HTTP/2 connection may read before others have their turn. In bytes. Chosen: two full messages, or one read of the socket.
-/// A field costs its reader a hundred times what its byte costs the sender, and without an end to a turn a megabyte of them
-/// would keep a thread from everybody else.
+/// What one HTTP/2 connection may read before others have their turn. In bytes. Chosen: two full messages, or one read of the
+/// socket. A field costs its reader a hundred times what its byte costs the sender, and without an end to a turn a megabyte
+/// of them would keep a thread from everybody else.
 pub const HTTP2_TURN_BYTES: u32 = 8 * 1024;
+
+/// Header fields of all requests under way on one HTTP/2 connection, in bytes as RFC 9113 §6.5.2 counts them. A request that
+/// would need more is refused. Chosen: twice what pushes on all [`HTTP2_STREAMS`] have; without it those could hold 256 times
+/// [`HEADER_BYTES`], and that again in the buffers they came in.
+pub const HTTP2_HEADS_BYTES: usize = 512 * 1024;
 
 /// Header fields of a request. Chosen: what the HTTP/1.1 side allows; a push has a dozen. A field of one byte takes a
 /// hundred in memory, so that [`HEADER_BYTES`] alone would let a request grow to four times that.
@@ -313,319 +424,6 @@ pub const VERIFIED_TOKENS: usize = 16 * 1024;
 /// nobody knows when it will drain.
 pub const RETRY_AFTER: Duration = Duration::from_secs(120);
 
-/// Wake-ups that wait for a channel to look at them. Chosen: a burst that a channel takes in one write; what doesn't fit
-/// is read from storage instead (PR-11), so a larger inbox would only hold more memory for slow readers.
-pub const INBOX_MESSAGES: usize = 16;
-
-/// The longest message that a user agent may send (WS-CON-6). Source: a register of Firefox has under 300 bytes, an ack
-/// of a full window about 5,000.
-pub const FRAME_BYTES: u32 = 16 * 1024;
-
-/// How often deadlines are looked at; a deadline is kept to this precision. Chosen: half a second is nothing to any of
-/// them, and a look at 100,000 channels takes a millisecond.
-pub const CHANNEL_TICK: Duration = Duration::from_millis(500);
-
-/// How long a channel that is being closed may take to flush acknowledgements and to let the peer read why.
-pub const CLOSE_WITHIN: Duration = SECOND.saturating_mul(2);
-
-/// Acknowledgements that a channel keeps while storage has others of it; beyond them it reads no more from its user agent
-/// (PR-4: none is dropped while the channel lives). Chosen: many windows of [`IN_FLIGHT`].
-pub const PENDING_ACKNOWLEDGEMENTS: usize = 1_000;
-
-/// How long storage may take over a hello, a register or an unregister before the user agent is told of trouble: Firefox
-/// gives up after 10 s (WS-REG-9), and an answer is better than none.
-pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(8);
-
-/// Before a channel asks storage again after it failed. Chosen: a second, so that a store in trouble isn't asked by all
-/// its channels at once all the time.
-pub const STORAGE_RETRY_AFTER: Duration = SECOND;
-
-/// Pings at once, before their pace counts. Chosen: a user agent whose network changes pings a few times.
-pub const PING_BURST: u32 = 6;
-
-/// How long a drained channel waits for acknowledgements. Source: PR-36.
-pub const DRAIN_ACKNOWLEDGE_WITHIN: Duration = SECOND;
-
-/// Steps in which a drain closes the channels. Chosen: with 15 s of spread, one each 0.15 s.
-pub const DRAIN_STEPS: usize = 100;
-
-/// What a thread reads into, lent to one channel at a time. Chosen: the largest TLS record.
-pub const READ_BUFFER_BYTES: usize = 16 * 1024;
-
-/// What a thread keeps of the buffer that it writes from. Chosen: a full page, base64 included.
-pub const SCRATCH_KEEP_BYTES: usize = 128 * 1024;
-
-/// What is expired or abandoned is dropped in steps of so many, so that no step holds up others for long.
-pub const EXPIRE_STEP: usize = 500;
-
-/// How often storage is asked whether something is due.
-pub const EXPIRE_EVERY: Duration = SECOND;
-
-/// The largest TLS record that is accepted, in bytes: a header of 5, and 2^14 of content grown by at most 2,048.
-/// Source: RFC 5246 §6.2.3 (RFC 8446 §5.2 allows less). It is also all that a peer can make a connection hold before it
-/// has sent a whole record or handshake message; ClientHellos are under 2 KB, with post-quantum key shares and a
-/// ticket.
-pub const TLS_RECORD_BYTES: usize = 5 + (1 << 14) + 2_048;
-
-/// The plaintext that one TLS record can carry, in bytes. Source: RFC 8446 §5.1.
-pub const TLS_PLAINTEXT_BYTES: usize = 1 << 14;
-
-/// What encryption adds to a write, in bytes: at most 37 for a record (header, explicit nonce or padding, tag; RFC 5246
-/// §6.2.3.3, RFC 8446 §5.2), and about as much for each of the key updates and alerts that may stand before it. Only a
-/// first guess: when it is too small, more is taken.
-pub const TLS_RECORD_OVERHEAD_BYTES: usize = 128;
-
-/// What one read of a TLS socket can bring, in bytes, of buffer per thread. Chosen, because it must hold
-/// [`TLS_RECORD_BYTES`] that came before and leave room for a useful read.
-pub const TLS_READ_BYTES: usize = 32 * 1024;
-
-const _: () = assert!(TLS_READ_BYTES > TLS_RECORD_BYTES);
-
-/// Certificates in `tls.directory`. Chosen: each is a few kilobytes, and all are looked at every [`CERTIFICATE_CHECK`].
-pub const TLS_DIRECTORY_PAIRS: usize = 1_000;
-
-/// How long one key seals session tickets, and for how long at least each ticket opens. Source: RFC 9325 §3.4 wants another
-/// key at least every week, RFC 8446 §4.6.1 no ticket older than that. Chosen: a user agent that was away for a night
-/// resumes, and what a stolen ticket key is good for ends with the next day.
-pub const TICKET_PERIOD: Duration = DAY;
-
-/// How long a self-signed certificate is valid. Source: Apple's systems accept no server certificate that is valid for
-/// longer than 825 days, even one that the user trusts.
-pub const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(825 * 24 * 60 * 60 - 2 * 24 * 60 * 60);
-
-/// How long before its end a self-signed certificate is made anew. Chosen, because whoever trusts it should have it as
-/// long as possible, but nobody should meet an expired one.
-pub const SELF_SIGNED_RENEWAL: Duration = DAY;
-
-/// How long before it was made a self-signed certificate starts to be valid. Chosen, for peers whose clocks are late.
-pub const SELF_SIGNED_BACKDATED: Duration = DAY;
-
-/// The ACME server that is asked if no other is named. Chosen: free for everybody, and without registration.
-pub const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
-
-/// The most host names of one certificate that is ordered. Source: the usual limit of ACME servers.
-pub const ACME_DOMAINS: usize = 100;
-
-/// How long an ACME server may take for one answer. Chosen: some of them sign with slow hardware while we wait.
-pub const ACME_REQUEST_WITHIN: Duration = Duration::from_secs(30);
-
-/// The longest answer of an ACME server, in bytes. Chosen: a chain is some kilobytes, and an order of a hundred names too.
-pub const ACME_ANSWER_BYTES: usize = 1 << 20;
-
-/// How long an order may take from its beginning to the certificate. Chosen: servers that look from several places of the
-/// world take up to a minute.
-pub const ACME_ORDER_WITHIN: Duration = MINUTE.saturating_mul(5);
-
-/// When an order is looked at for the first time. Chosen: a server that is near is done by then.
-pub const ACME_POLL_FIRST: Duration = Duration::from_millis(250);
-
-/// How many times longer each later look waits than the one before. Chosen: a dozen looks in the first minute.
-pub const ACME_POLL_GROWTH: f32 = 1.5;
-
-/// The pause after an order that failed, and after one that did not. Doubles up to [`ACME_PAUSE_LONGEST`]. Source: Let's
-/// Encrypt allows five failures an hour and host; four come in the first 35 minutes, the fifth after 75.
-pub const ACME_PAUSE_FIRST: Duration = MINUTE.saturating_mul(5);
-
-/// The longest such pause. Chosen: a name that was mended at last is served within a working day, and a server that was
-/// down for a week is not stormed.
-pub const ACME_PAUSE_LONGEST: Duration = MINUTE.saturating_mul(6 * 60);
-
-/// The longest that an ACME server is left alone because it asks for it. Chosen: its word is believed, and a mistake in it
-/// costs a day and not a certificate.
-pub const ACME_PATIENCE_LONGEST: Duration = DAY;
-
-/// How often the kept certificate is looked at while there is nothing to do. Chosen: another node may have renewed it.
-pub const ACME_LOOK_EVERY: Duration = MINUTE.saturating_mul(60);
-
-/// How often the certificate's files are looked at. Chosen, because a renewed certificate has days to be picked up, and
-/// a revoked one should not be presented for long.
-pub const CERTIFICATE_CHECK: Duration = Duration::from_secs(60);
-
-/// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
-/// files, lasts longer, and ten lines of log a second are enough.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-// The embedded store.
-
-/// Block cache of the embedded store, in bytes. Chosen: a returning user agent's index and bodies are read one after the
-/// other, so only what is between those two reads has to fit; the operating system caches the files as well.
-pub const STORE_CACHE_BYTES: u64 = 8 << 20;
-
-/// Writes of the embedded store that are sorted in memory before they become a table, in bytes. Chosen: a message that is
-/// acknowledged before its memtable is full never reaches a table, and flushes, which stall commits, come some seconds
-/// apart at 1,000 messages a second; empty when nothing was written.
-pub const STORE_MEMTABLE_BYTES: u64 = 16 << 20;
-
-/// Journals of the embedded store, in bytes of disk; the least that the store accepts, because it bounds the time of a
-/// start after a crash.
-pub const STORE_JOURNAL_BYTES: u64 = 64 << 20;
-
-/// Table files that the embedded store keeps open. Chosen: far below the usual limit of 1,024 descriptors, which
-/// connections need.
-pub const STORE_OPEN_FILES: usize = 128;
-
-/// Background threads of the embedded store, which flush and compact. Source: measured; of two, one spins while the other
-/// compacts (fjall 3.1.13), which cost a fifth of all CPU time, and commits do not stall before four memtables wait.
-pub const STORE_THREADS: usize = 1;
-
-/// Threads that read for cold user agents and pages. Chosen: one read of a cold block must not delay all others, and more
-/// would only compete for one disk.
-pub const STORE_READERS: usize = 2;
-
-/// Reads that may wait for a reader; one more is answered "unavailable". Chosen: twice the 2,000 user agents that come
-/// back at once in the budget.
-pub const STORE_READS_WAITING: usize = 4_096;
-
-/// Steps that one commit takes at most. Source: measured; beyond, a batch costs no less per step and its last step waits
-/// longer.
-pub const STORE_BATCH_STEPS: usize = 512;
-
-/// Steps decided and not yet committed, for all user agents together. Chosen: eight batches, so that the writer never
-/// runs dry, and at most 4,096 bodies wait in memory for the disk.
-pub const STORE_STEPS_WAITING: usize = 8 * STORE_BATCH_STEPS;
-
-/// The longest that a step waits for a place among those; then it is answered "unavailable". Chosen: above the stalls of
-/// 150 ms that were measured, below the patience of an application server.
-pub const STORE_STEP_WAIT: Duration = Duration::from_secs(5);
-
-/// How long an acknowledgement that nobody waits for may stay unsynced. Source: PR-4 promises 100 ms.
-pub const STORE_SYNC_WITHIN: Duration = Duration::from_millis(50);
-
-/// User agents that embedded storage keeps at hand, in bytes of records and index. Chosen: about 50,000 idle ones; the
-/// others are loaded when something happens to them.
-pub const USER_AGENT_CACHE_BYTES: usize = 16 << 20;
-
-/// Locks over which the user agents at hand are spread. Chosen: eight times the cores of a small machine, so that two
-/// steps rarely meet.
-pub const USER_AGENT_CACHE_SHARDS: usize = 16;
-
-/// User agents that are looked at when one has to leave the cache. Chosen: bounds the time under the lock; if all of them
-/// are in use the cache grows by one until the next time.
-pub const USER_AGENT_CACHE_LOOKS: usize = 8;
-
-/// Free disk below which embedded storage refuses new messages and subscriptions, in bytes. Source: PR-5; chosen to hold
-/// a journal, a flush and a compaction, so that deletes go on and give space back.
-pub const FREE_DISK_RESERVE_BYTES: u64 = 256 << 20;
-
-/// How often free disk is looked at, at most. Chosen: at 100 MB a second the reserve outlasts two looks.
-pub const FREE_DISK_CHECK_EVERY: Duration = Duration::from_secs(1);
-
-/// How far behind the last complete sweep the next one starts to look. Chosen: longer than any step takes from reading
-/// the clock to its commit; what is skipped is only the remains of entries deleted before.
-pub const SWEEP_LOOK_BACK: Duration = Duration::from_secs(60);
-
-/// How long storage may take to close, and channels to go when it failed. Chosen: stalls of the embedded store stay
-/// under a second.
-pub const STORAGE_CLOSE_WITHIN: Duration = SECOND.saturating_mul(5);
-
-/// Connections that wait to be accepted. Source: the kernel's usual bound (net.core.somaxconn); with 1,024, two thousand
-/// user agents that came back at once overflowed it, and waited a second for TCP's next try.
-pub const LISTEN_BACKLOG: u32 = 4_096;
-
-/// How long a channel that takes nothing may keep its share of [`DELIVERY_BYTES`] while others wait for one; then it is
-/// closed as a slow reader before [`WRITE_WITHIN`]. Chosen: TCP has retried a lost segment a few times by then, and those
-/// who wait were promised their messages at once.
-pub const SHARE_WITHIN: Duration = SECOND.saturating_mul(3);
-
-/// Of `drain.deadline`, what is kept for requests under way after channels were given up. Chosen: a stored message takes
-/// milliseconds, a slow body its sender's seconds.
-pub const DRAIN_REQUESTS_WITHIN: Duration = SECOND.saturating_mul(3);
-
-// Redis.
-
-/// What the names of all keys begin with. Chosen; another one lets several services share a Redis.
-pub const REDIS_PREFIX: &str = "push";
-
-/// Messages that one step in Redis acknowledges, pages or drops: promise.md PR-31.
-pub const REDIS_STEP_MESSAGES: usize = 100;
-
-/// Entries of an index that one step in Redis looks at. Chosen: a full default queue, about half a millisecond.
-pub const REDIS_ENTRIES_EXAMINED: usize = 1_000;
-
-/// User agents that are remembered because something of them is due to be dropped. Chosen: 1 MiB; one too many is noticed
-/// again by the next step that passes.
-pub const REDIS_SWEEPS_WAITING: usize = 16 * 1024;
-
-/// How long a record without subscriptions is kept for the sake of its seat, from its last refresh. Chosen: many times
-/// [`CLUSTER_RECONCILE`], which refreshes it.
-pub const EMPTY_RECORD_KEPT: Duration = Duration::from_secs(2 * 60 * 60);
-
-/// How long a connection to Redis may take to be made, TLS and login included. Chosen: a lost SYN is sent again after a
-/// second, and by then another attempt is as good.
-pub const REDIS_CONNECT_WITHIN: Duration = SECOND;
-
-/// How long Redis may take to answer a step. Chosen: a hundred times what a loaded server takes, and below what senders
-/// and user agents wait for.
-pub const REDIS_ANSWER_WITHIN: Duration = SECOND.saturating_mul(2);
-
-/// How long a step may take in all, with every repetition (PR-32). Chosen: a failover or the move of a slot is over, or is
-/// not worth waiting for any more; above [`REDIS_ANSWER_WITHIN`], so that one late answer leaves time for another try.
-pub const REDIS_STEP_WITHIN: Duration = SECOND.saturating_mul(3);
-
-/// Steps that wait for Redis at a time; one more is answered "unavailable". Chosen: at 10,000 a second, what comes in a
-/// stall of most of a second; with bodies of 4,096 bytes they hold 32 MB.
-pub const REDIS_STEPS_UNDER_WAY: usize = 8_192;
-
-/// Commands that wait to be written to one connection. Chosen: enough that a busy connection writes many at once.
-pub const REDIS_LINK_WAITING: usize = 1_024;
-
-/// How often a step tries a primary that does not answer, and how long after a failed attempt the next connection to it is
-/// tried. Chosen: a healed store is noticed at once, and ten attempts a second cost nobody anything.
-pub const REDIS_PROBE_EVERY: Duration = Duration::from_millis(100);
-
-/// How long the step waits that tries such a primary. Chosen: a healthy one answers in a hundredth of it, and its sender is
-/// hardly worse off than those who are refused at once. A connection that is being made meanwhile is left to the next.
-pub const REDIS_PROBE_WITHIN: Duration = Duration::from_millis(250);
-
-/// The first pause before a step that did not run is sent again. Doubles up to [`REDIS_PAUSE_LONGEST`]. Chosen: about what
-/// the move of a slot takes.
-pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(25);
-
-/// The longest such pause. Chosen: a failover takes seconds, and 8,192 steps that ask every 0.4 s are no burden.
-pub const REDIS_PAUSE_LONGEST: Duration = Duration::from_millis(400);
-
-/// How long the start waits for a Redis that loads its data or is not there yet. Chosen: containers that start together are
-/// up by then, and supervisors start again whoever gives up.
-pub const REDIS_START_WITHIN: Duration = SECOND.saturating_mul(10);
-
-/// How often sentinels or a cluster are asked who is primary when nothing seems wrong. Chosen: what nobody notices by its
-/// errors, such as a slot that moved with nobody using it, matters little.
-pub const REDIS_WATCH_EVERY: Duration = SECOND.saturating_mul(2);
-
-/// How far apart such questions are at least, however many steps fail. Chosen: members of a cluster agree no faster.
-pub const REDIS_REFRESH_APART: Duration = Duration::from_millis(100);
-
-/// Servers that a cluster's redirections name and that its table doesn't have yet, at a time. Chosen: members are added one
-/// by one.
-pub const REDIS_STRANGERS: usize = 16;
-
-/// Steps that are confirmed with one `WAIT` (PR-33). Chosen: beyond, the last one of a batch waits longer and none costs
-/// less.
-pub const REDIS_CONFIRMED_BATCH: usize = 256;
-
-/// Steps that wait for the next such batch, per primary. Chosen: some batches; who finds no place waits until its deadline.
-pub const REDIS_CONFIRMED_WAITING: usize = 4 * REDIS_CONFIRMED_BATCH;
-
-/// How long replicas or disks may take to confirm (PR-33). Chosen: a healthy replica takes a millisecond, an fsync some;
-/// below [`REDIS_ANSWER_WITHIN`], so that the count is heard.
-pub const REDIS_CONFIRM_WITHIN: Duration = SECOND;
-
-/// Reads that go out in one pipeline. Chosen: bounds what one answer holds in memory.
-pub const REDIS_PIPELINE_COMMANDS: usize = 128;
-
-/// Channels that are subscribed to in one pipeline. Chosen: a few kilobytes.
-pub const REDIS_SUBSCRIBE_BATCH: usize = 128;
-
-/// How often a connection that only listens is pinged (PR-14). Chosen: a wake-up that was lost with it is found in the
-/// queue that soon; together with [`REDIS_ANSWER_WITHIN`] that is 5 s.
-pub const REDIS_PING_EVERY: Duration = SECOND.saturating_mul(3);
-
-/// How often each primary is asked whether it is well and what time it has. Chosen: `/readyz` is no older.
-pub const REDIS_LOOK_EVERY: Duration = SECOND;
-
-/// How far this machine's clock may be from a primary's before the node is not ready. Source: PR-30.
-pub const REDIS_CLOCK_OFFSET: Duration = SECOND.saturating_mul(30);
-
 // Export and import.
 
 /// The longest line of an export, in bytes. Source: a body has at most 1 MiB (the largest `limits.body_bytes`), which
@@ -645,58 +443,3 @@ pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// The same elsewhere, in lines. Chosen: a log of an hour stays readable.
 pub const PROGRESS_LINE_EVERY: Duration = SECOND.saturating_mul(10);
-
-/// Receipts that one step of storage settles or clears: bounds a script's time, as pages are bounded. Chosen: PR-31.
-pub const RECEIPT_STEP: usize = 100;
-
-/// How long an overdue receipt is one node's to work on before another is given it too. Chosen: longer than two steps of a
-/// slow storage, shorter than anybody's patience.
-pub const RECEIPT_LEASE: Duration = Duration::from_secs(10);
-
-/// Overdue receipts that are one node's to work on at a time; further ones wait. Chosen: a second's work, in a megabyte.
-pub const RECEIPT_LEASES: usize = 10_000;
-
-/// Messages with TTL 0 that asked for a receipt and are remembered for one user agent until their acknowledgement would
-/// come too late; beyond them a message counts as given up at once. Chosen: as many as may be on the wire, [`IN_FLIGHT`].
-pub const PASSING_RECEIPTS: usize = 32;
-
-/// How much later than its message's expiry a receipt is asked after: the clocks of two primaries may differ by that
-/// much before a node is not ready (PR-30).
-pub const RECEIPT_GRACE: Duration = Duration::from_secs(30);
-
-/// How long a receipt waits for somebody to monitor its receipt subscription. Chosen: as long as an application server
-/// may be down over a holiday.
-pub const RECEIPT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// Receipts that one receipt subscription may be owed or keep waiting; beyond them a push that asks for another gets 429.
-/// Chosen: 35 bytes each, so that they take less than one queue of messages.
-pub const RECEIPTS_PER_SUBSCRIPTION: u32 = 10_000;
-
-/// User agents whose outboxes are hinted at and not looked into yet. Chosen: 16 bytes each; what doesn't fit is found by the
-/// next look at storage.
-pub const OUTBOXES_HINTED: usize = 16 * 1024;
-
-/// Outboxes that are carried at a time: each is three steps of storage, one after the other. Chosen.
-pub const RECEIPT_CARRIERS: usize = 32;
-
-/// How long nothing is hinted at before storage is asked what is owed. Chosen: how late a receipt may be whose node died.
-pub const RECEIPT_POLL: Duration = Duration::from_secs(10);
-
-/// The body of a request to subscribe: a JSON object with one key of 87 characters. Chosen: room for what may be added.
-pub const SUBSCRIBE_BODY_BYTES: usize = 1024;
-
-/// Pushed streams that one HTTP/2 connection has open at most, whatever its peer allows. Chosen: more than any window of
-/// messages, and a bound of what a place costs.
-pub const PROMISES: usize = 256;
-
-/// Monitors of one user agent that wait to join the others of their connection. Chosen: who is faster gets a new session.
-pub const MONITORS_ENTERING: usize = 16;
-
-/// Monitors that share a session; the oldest gives way. Chosen: a user agent monitors its set, or a few subscriptions.
-pub const MONITORS_PER_SESSION: usize = 64;
-
-/// Events that wait for a connection to take them. Chosen: a few, so that a window of messages isn't held twice.
-pub const EVENTS_BUFFERED: usize = 4;
-
-/// Silence after which a comment is sent to who monitors by Server-Sent Events. Chosen: nginx gives up after 60 s.
-pub const EVENTS_ALIVE_EVERY: Duration = SECOND.saturating_mul(25);

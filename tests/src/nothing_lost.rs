@@ -1,9 +1,10 @@
 //! Nothing lost: the whole service under load while it is killed again and again.
 //!
-//! Sixteen application servers send at once to user agents of which some stay and some come and go; nodes are killed with
+//! Sixteen application servers send at once to user agents of which some stay and some come and go, some speak the WebSocket
+//! and some RFC 8030; and they listen for receipts. Nodes are killed with
 //! SIGKILL at random points, sometimes while they are still starting, and started again on the same data and ports. In
 //! the end everything is delivered and the [`books`] are audited against the promise: every 201 came out, nothing
-//! came again after its acknowledgement was committed, first offers came in order, no subscription is gone.
+//! came again after its acknowledgement was committed, every 202 has one true receipt, first offers came in order, no subscription is gone.
 //!
 //! The service has one of two [`Shape`]s: a node alone, or several on a Redis Cluster, where wake-ups get lost as well. Before
 //! the end no wake-up comes any more: the last messages have to be found without.
@@ -21,6 +22,7 @@ use self::alone::Alone;
 use self::books::{Books, NodeNumber};
 use self::cluster::OnCluster;
 use self::doors::Doors;
+use self::line::Manner;
 use crate::chance::Chance;
 use crate::plan::Plan;
 use crate::settings::Settings;
@@ -31,10 +33,18 @@ mod agent;
 mod alone;
 mod cluster;
 mod doors;
+mod life;
+mod line;
+mod receiver;
 mod sender;
+mod subscriber;
 
 /// Application servers that send at the same time.
 const SENDERS: usize = 16;
+/// Pushes that a user agent takes at a time, if it takes few: less than it has waiting.
+const FEW_PUSHES: u32 = 8;
+/// The same of one who takes many.
+const MANY_PUSHES: u32 = 100;
 /// Subscriptions that each user agent makes before the first kill.
 const SUBSCRIPTIONS: usize = 4;
 /// How long the drain may take, and what is missed for the next comparison as well.
@@ -68,6 +78,11 @@ trait Service {
 
     fn habit(user_agent: usize) -> Habit;
 
+    fn speech(user_agent: usize) -> Speech;
+
+    /// The node that always tells the receipts of this sender, if one does.
+    fn listens_at(sender: usize) -> Option<NodeNumber>;
+
     /// Kills as often as planned, and whatever else can happen.
     async fn storm(&mut self, plan: Plan, chance: &mut Chance, world: &World);
 
@@ -89,12 +104,22 @@ enum Habit {
     ComesAndGoes,
 }
 
+/// How a user agent is told of messages.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Speech {
+    WebSocket,
+    Rfc8030(Manner),
+}
+
 /// What everybody in the test shares.
 struct World {
     books: Mutex<Books>,
     doors: Doors,
     phase: watch::Receiver<Phase>,
     habit: fn(usize) -> Habit,
+    listens_at: fn(usize) -> Option<NodeNumber>,
+    /// The receipt subscription of each sender, when it was given one.
+    receipts: Vec<watch::Sender<Option<String>>>,
     /// The longest time between two messages of one sender.
     pause: Duration,
 }
@@ -144,13 +169,19 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
         doors: service.doors(),
         phase: phase_seen,
         habit: S::habit,
+        listens_at: S::listens_at,
+        receipts: (0..SENDERS).map(|_| watch::Sender::default()).collect(),
         pause: S::PAUSE,
     });
     let progress = |what, reached| progress(&world, patience, what, reached);
 
     let mut agents = JoinSet::new();
     for number in 0..S::USER_AGENTS {
-        agents.spawn(agent::live(Arc::clone(&world), number, chance.fork()));
+        let (world, chance) = (Arc::clone(&world), chance.fork());
+        match S::speech(number) {
+            Speech::WebSocket => agents.spawn(agent::live(world, number, chance)),
+            Speech::Rfc8030(manner) => agents.spawn(subscriber::live(world, number, manner, chance)),
+        };
     }
     progress("all user agents have their subscriptions", |books| {
         books.subscriptions() == S::USER_AGENTS * SUBSCRIPTIONS
@@ -158,8 +189,9 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
     .await;
 
     phase.send_replace(Phase::Storm);
-    let mut senders = JoinSet::new();
+    let (mut senders, mut receivers) = (JoinSet::new(), JoinSet::new());
     for number in 0..SENDERS {
+        receivers.spawn(receiver::listen(Arc::clone(&world), number, chance.fork()));
         senders.spawn(sender::send(Arc::clone(&world), number, chance.fork()));
     }
     service.storm(plan, &mut chance, &world).await;
@@ -191,6 +223,11 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
     while let Some(ended) = agents.join_next().await {
         ended.expect("a user agent ends");
     }
+    progress("everybody is told what became of messages", |books| {
+        books.untold() == 0
+    })
+    .await;
+    receivers.shutdown().await;
     nobody_had_to_return::<S>(&mut world.books());
 
     let books = world.books();

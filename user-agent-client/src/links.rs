@@ -1,28 +1,22 @@
 //! `Link` header fields (RFC 8288 §3): what RFC 8030 says most with.
+//!
+//! Read leniently, because nobody is told of a mistake in them. The reader for services, [`push_protocol::headers::link`],
+//! refuses what it can't read: there somebody is.
 
 use http::HeaderMap;
 use http::header::LINK;
+use push_protocol::headers::Relation;
 use push_protocol::session::user_agent::PushResource;
 use url::Url;
 
-/// RFC 8030 §9.3.
-pub(crate) const PUSH: &str = "urn:ietf:params:push";
-pub(crate) const SET: &str = "urn:ietf:params:push:set";
-pub(crate) const RECEIPT: &str = "urn:ietf:params:push:receipt";
-
-/// A field's value that names `url` as what it is.
-pub(crate) fn link(url: &str, relation: &str) -> String {
-    format!("<{url}>; rel=\"{relation}\"")
-}
-
 /// The first link of this relation, absolute: by the letter if it is, resolved against `base` if it is relative (R30-SUB-5).
 /// `None` if there is none, or it is no URL of ours or longer than one may be.
-pub(crate) fn find(headers: &HeaderMap, relation: &str, base: &Url) -> Option<String> {
+pub(crate) fn find(headers: &HeaderMap, relation: Relation, base: &Url) -> Option<String> {
     let lines = headers.get_all(LINK).iter();
     lines
         .filter_map(|line| line.to_str().ok())
         .flat_map(links)
-        .find(|(_, parameters)| has_relation(parameters, relation))
+        .find(|(_, parameters)| has_relation(parameters, relation.name()))
         .and_then(|(target, _)| absolute(target, base))
 }
 
@@ -82,7 +76,7 @@ fn end_unquoted(text: &str, separator: u8) -> usize {
 mod tests {
     use super::*;
 
-    fn found(lines: &[&str], relation: &str) -> Option<String> {
+    fn found(lines: &[&str], relation: Relation) -> Option<String> {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(LINK, line.parse().unwrap());
@@ -126,12 +120,12 @@ mod tests {
             (&["<http://[/>; rel=urn:ietf:params:push"], &None),
         ];
         for (lines, expected) in rows {
-            assert_eq!(found(lines, PUSH), *expected, "{lines:?}");
+            assert_eq!(found(lines, Relation::Push), *expected, "{lines:?}");
         }
-        let long = format!("</{}>; rel=\"{PUSH}\"", "x".repeat(PushResource::MAX_BYTES));
-        assert_eq!(found(&[&long], PUSH), None);
+        let long = Relation::Push.link(&format!("/{}", "x".repeat(PushResource::MAX_BYTES)));
+        assert_eq!(found(&[&long], Relation::Push), None);
         assert_eq!(
-            found(&[&link("/s", SET)], SET).unwrap(),
+            found(&[&Relation::Set.link("/s")], Relation::Set).unwrap(),
             "https://push.example.net:8443/s"
         );
     }

@@ -2,7 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+
 use crate::defaults::RETRY_AFTER_MOST;
+
+/// What an answer says, if it says it in a way that can be read.
+pub(crate) fn told(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    parse(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
+}
 
 /// Reads the field in either form (RFC 9110 §10.2.3): seconds, or a date, which counts from `now`; one that is over means
 /// now. At most [`RETRY_AFTER_MOST`], so that whoever adds it to a time gets one.

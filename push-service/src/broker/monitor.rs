@@ -1,9 +1,8 @@
 //! What user agents and application servers monitor (RFC 8030 §6, §6.1, §6.3), and how its messages are named to them.
 
-use push_protocol::capability::{MessageKind, PushCapability, PushKind};
+use push_protocol::capability::{Dialect, MessageCapability, MessageKind, PushCapability, PushKind};
 use push_protocol::{PushMessage, SubscriptionId, UserAgentId, UserAgentIdentity};
 
-use super::receipts::promise;
 use super::{Broker, Refusal};
 use crate::metrics::Step;
 use crate::storage::{Ending, StorageError};
@@ -90,7 +89,12 @@ impl Broker {
 
     /// The URL of a message for whoever receives it: DELETE acknowledges (PR-26).
     pub fn promise_url(&self, user_agent: UserAgentId, message: &PushMessage) -> String {
-        let capability = promise(user_agent, message.id);
+        let capability = MessageCapability {
+            user_agent,
+            id: message.id,
+            // Whatever the application server spoke: a user agent's requests are all RFC 8030's.
+            dialect: Dialect::Rfc8030,
+        };
         let token = self
             .capabilities
             .seal_message(MessageKind::Promise, message.sealed_by, &capability);

@@ -5,33 +5,30 @@
 //! step that ended it. This module carries from the one to the other. A node may die between any two steps: what is in an
 //! outbox is found again, and what is owed for too long is asked after. So each message that was answered 202 has exactly
 //! one receipt, or none if it was replaced (PR-25).
+//!
+//! It deliberately doesn't know how a receipt is brought, or that it has arrived: whoever monitors the queue does.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use push_protocol::capability::{Dialect, MessageCapability, MessageKind};
-use push_protocol::{
-    Fate, KeyDigest, MessageId, MessageNumber, PushMessage, Receipt, SubscriptionId, SubscriptionName, Ttl,
-    UserAgentId,
-};
+use push_protocol::capability::MessageKind;
+use push_protocol::{Fate, KeyDigest, MessageId, MessageNumber, PushMessage, Receipt, Ttl, UserAgentId};
 use ring::digest;
-use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
+use super::outboxes::Outboxes;
 use super::{Broker, PushResource, Refusal};
 use crate::defaults::{
-    ACKNOWLEDGE_WITHIN, OUTBOXES_HINTED, RECEIPT_CARRIERS, RECEIPT_GRACE, RECEIPT_POLL, RECEIPT_STEP,
+    ACKNOWLEDGE_WITHIN, RECEIPT_CARRIERS, RECEIPT_GRACE, RECEIPT_POLL, RECEIPT_STEP,
     RECEIPTS_PER_SUBSCRIPTION,
 };
 use crate::metrics::Step;
 use crate::random;
 use crate::storage::{
-    Ending, Expected, Expecting, Outcome, Overdue, StorageError, Subscribe, Subscribed, Traced,
+    Ending, Expected, Expecting, Outcome, Overdue, RECEIPTS, RECEIPTS_NAME, StorageError, Subscribe,
+    Subscribed, Traced,
 };
-
-/// The one subscription in the queue of a receipt subscription, and its name.
-const RECEIPTS: (SubscriptionId, SubscriptionName) = (SubscriptionId([0; 8]), SubscriptionName([0; 16]));
 
 /// Who is to be told.
 #[derive(Clone, Debug)]
@@ -78,7 +75,7 @@ impl Broker {
 
     /// Whether there is such a receipt subscription.
     pub async fn has_receipts(&self, receipts: UserAgentId) -> Result<bool, StorageError> {
-        self.has_subscription(receipts, RECEIPTS.0).await
+        self.has_subscription(receipts, RECEIPTS).await
     }
 
     /// What a message of a receipt subscription's queue says. `None` if it is no receipt.
@@ -105,7 +102,7 @@ impl Broker {
             ReceiptWish::Chosen(sender) => chosen(push, *sender),
         };
         // A message with TTL 0 has as long as an acknowledgement may take (PR-21).
-        let lasts = std::time::Duration::from_secs(u64::from(ttl.as_secs())).max(ACKNOWLEDGE_WITHIN);
+        let lasts = Duration::from_secs(u64::from(ttl.as_secs())).max(ACKNOWLEDGE_WITHIN);
         let promised = Promised {
             receipts,
             token: self.capabilities.seal_receipts(receipts),
@@ -138,8 +135,8 @@ impl Broker {
     async fn make_receipt_subscription(&self, receipts: UserAgentId) -> Result<(), Refusal> {
         let subscribe = Subscribe {
             user_agent: receipts,
-            name: RECEIPTS.1,
-            fresh_id: RECEIPTS.0,
+            name: RECEIPTS_NAME,
+            fresh_id: RECEIPTS,
             key: None,
             seat: None,
             limit: 1,
@@ -159,15 +156,10 @@ impl Broker {
         if matches!(refusal, Refusal::StorageUnavailable | Refusal::StorageFull) {
             return;
         }
-        let nothing = Outcome {
-            receipts: promised.receipts,
-            user_agent: promised.expected.user_agent,
-            id: MessageId {
-                number: MessageNumber::START,
-                nonce: promised.expected.nonce,
-            },
-            fate: Fate::Replaced,
-        };
+        let Expected {
+            user_agent, nonce, ..
+        } = promised.expected;
+        let nothing = never_stored(promised.receipts, user_agent, nonce);
         // If this fails too, whoever asks after the receipt finds that the message was never stored.
         let _ = self.settle(promised.receipts, &[nothing]).await;
     }
@@ -180,11 +172,15 @@ impl Broker {
     /// Carries what outboxes hold to the receipt subscriptions, for as long as it's polled. Dropped between steps it loses
     /// nothing, and repeats at most what is passed over the second time.
     pub async fn keep_carrying(&self, outboxes: &Outboxes) {
+        let mut look_at = Instant::now() + RECEIPT_POLL;
         loop {
             // What was hinted at while others were carried is taken at once.
-            let hinted = timeout(RECEIPT_POLL, outboxes.wait()).await.is_ok();
-            if !hinted && self.look_for_owed(outboxes).await.is_err() {
-                continue;
+            let _ = timeout_at(look_at, outboxes.wait()).await;
+            // Also where hints never end: what a node left behind would wait for their end otherwise.
+            if look_at <= Instant::now() {
+                // Whatever can't be told now is found by the next look.
+                let _ = self.look_for_owed(outboxes).await;
+                look_at = Instant::now() + RECEIPT_POLL;
             }
             for some in outboxes.take().chunks(RECEIPT_CARRIERS) {
                 let carried = join_all(some.iter().map(|user_agent| self.carry(*user_agent))).await;
@@ -219,16 +215,8 @@ impl Broker {
         let outcome = match self.answered(Step::Receipt, trace).await? {
             Traced::Waiting => return Ok(()),
             Traced::Ended(outcome) => outcome,
-            // Never stored, so never answered 202.
-            Traced::Nothing => Outcome {
-                receipts: overdue.receipts,
-                user_agent: overdue.user_agent,
-                id: MessageId {
-                    number: MessageNumber::START,
-                    nonce: overdue.nonce,
-                },
-                fate: Fate::Replaced,
-            },
+            // So it was never answered 202.
+            Traced::Nothing => never_stored(overdue.receipts, overdue.user_agent, overdue.nonce),
         };
         self.settle(overdue.receipts, &[outcome]).await
     }
@@ -271,43 +259,13 @@ fn chosen(push: &PushResource, sender: Option<KeyDigest>) -> UserAgentId {
     UserAgentId(id)
 }
 
-/// User agents whose outbox may hold something: hints from storage's steps to whoever carries.
-#[derive(Default)]
-pub struct Outboxes {
-    hinted: Mutex<HashSet<UserAgentId>>,
-    noted: Notify,
-}
-
-impl Outboxes {
-    /// A hint. Beyond [`OUTBOXES_HINTED`] they are dropped: a look at storage finds what they told of.
-    pub fn hint(&self, user_agent: UserAgentId) {
-        self.again(user_agent);
-        self.noted.notify_one();
-    }
-
-    /// To be carried at the next occasion, but not at once: storage had trouble.
-    fn again(&self, user_agent: UserAgentId) {
-        let mut hinted = self.hinted.lock().unwrap_or_else(PoisonError::into_inner);
-        if hinted.len() < OUTBOXES_HINTED {
-            hinted.insert(user_agent);
-        }
-    }
-
-    async fn wait(&self) {
-        self.noted.notified().await;
-    }
-
-    fn take(&self) -> Vec<UserAgentId> {
-        let mut hinted = self.hinted.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *hinted).into_iter().collect()
-    }
-}
-
-/// How a capability of the user agent's own answers: its requests are all RFC 8030's.
-pub(super) fn promise(user_agent: UserAgentId, id: MessageId) -> MessageCapability {
-    MessageCapability {
+/// The outcome of a message that is nowhere: its expectation leaves, as if it had been replaced, and nobody is told.
+fn never_stored(receipts: UserAgentId, user_agent: UserAgentId, nonce: u64) -> Outcome {
+    let number = MessageNumber::START;
+    Outcome {
+        receipts,
         user_agent,
-        id,
-        dialect: Dialect::Rfc8030,
+        id: MessageId { number, nonce },
+        fate: Fate::Replaced,
     }
 }

@@ -7,13 +7,13 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use h2::server::{Builder, Connection, SendResponse};
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::header::{CONTENT_LENGTH, DATE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -23,11 +23,11 @@ use super::{Context, http2_events};
 use crate::channels::{PushLink, can_push};
 use crate::config::Limits;
 use crate::defaults::{
-    HEADER_FIELDS, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_GOODBYE_WITHIN, HTTP2_RESET_STREAMS,
-    HTTP2_STREAM_WINDOW_BYTES,
+    HEADER_FIELDS, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_GOODBYE_WITHIN, HTTP2_HEADS_BYTES,
+    HTTP2_RESET_STREAMS, HTTP2_STREAM_WINDOW_BYTES,
 };
 use crate::metrics::{Cut, Refused};
-use crate::resources::{self, Answer, BrokenBody, Form, RequestBody};
+use crate::resources::{self, Answer, BrokenBody, Form, RequestBody, date};
 
 /// Serves the connection to its end. Draining, it says GOAWAY twice (R30-LB-3) and finishes the requests under way.
 pub(super) async fn serve(stream: HttpStream, context: &Arc<Context>) {
@@ -82,6 +82,8 @@ struct Serving {
     writes: WriteWatch,
     frames: FrameWatch,
     is_cut: bool,
+    /// Bytes of header fields that may still be under way.
+    heads: Arc<Semaphore>,
 }
 
 /// What a connection comes with.
@@ -107,6 +109,7 @@ impl Serving {
             writes,
             frames,
             is_cut: false,
+            heads: Arc::new(Semaphore::new(HTTP2_HEADS_BYTES)),
         }
     }
 
@@ -122,18 +125,24 @@ impl Serving {
             let was_leaving = leaving;
             tokio::select! {
                 event = poll_fn(|cx| self.poll(cx, leaving)), if requests.len() < most_requests => match event {
-                    Event::Request(request, respond) if request.headers().len() > HEADER_FIELDS => {
-                        drop(request);
-                        refuse_fields(respond, context);
-                    }
-                    Event::Request(request, respond) => {
-                        let (context, link) = (Arc::clone(context), Arc::clone(&self.link));
-                        let frames = self.frames.clone();
-                        requests.spawn(async move {
-                            let exchange = Exchange { context: &context, link: &link, frames: &frames };
-                            exchange.answer(request, respond).await;
-                        });
-                    }
+                    Event::Request(request, respond) => match self.room_for(&request) {
+                        None => {
+                            drop(request);
+                            refuse_fields(respond, context);
+                        }
+                        Some(room) => {
+                            let (context, link) = (Arc::clone(context), Arc::clone(&self.link));
+                            let frames = self.frames.clone();
+                            requests.spawn(async move {
+                                let exchange = Exchange {
+                                    context: &context,
+                                    link: &link,
+                                    frames: &frames,
+                                };
+                                exchange.answer(request, room, respond).await;
+                            });
+                        }
+                    },
                     Event::Leave => leaving = true,
                     Event::Cut(why) => {
                         context.metrics.cut(why);
@@ -162,6 +171,25 @@ impl Serving {
                 idle.as_mut().reset(Instant::now() + HTTP2_GOODBYE_WITHIN);
             }
         }
+    }
+
+    /// Room for the request's header fields, if there are not too many, beside those of all others under way.
+    fn room_for<T>(&self, request: &Request<T>) -> Option<OwnedSemaphorePermit> {
+        /// What each field counts beside its bytes (RFC 9113 §6.5.2).
+        const FIELD_BYTES: usize = 32;
+        let fields = request.headers();
+        if fields.len() > HEADER_FIELDS {
+            return None;
+        }
+        let sizes = fields
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES);
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or(0, |target| target.as_str().len());
+        let size = u32::try_from(sizes.sum::<usize>() + target).ok()?;
+        Arc::clone(&self.heads).try_acquire_many_owned(size).ok()
     }
 
     fn poll(&mut self, cx: &mut TaskContext<'_>, leaving: bool) -> Poll<Event> {
@@ -221,7 +249,7 @@ fn refuse_fields(respond: SendResponse<Bytes>, context: &Context) {
     context.metrics.refused(Refused::Malformed);
     let refused = resources::bad_http(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        "There are too many header fields.",
+        "There are too many header fields, or they are too long.",
     );
     ended(send(refused, false, respond));
 }
@@ -234,7 +262,13 @@ struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    async fn answer(&self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    /// `room` is what the header fields take: given back when they are.
+    async fn answer(
+        &self,
+        request: Request<RecvStream>,
+        room: OwnedSemaphorePermit,
+        mut respond: SendResponse<Bytes>,
+    ) {
         let (head, body) = request.into_parts();
         let mut body = Http2Body(body);
         let handlers = &self.context.handlers;
@@ -242,6 +276,8 @@ impl Exchange<'_> {
             Answer::Whole(response) => return self.finish(response, head.method == Method::HEAD, respond),
             Answer::Monitor(monitoring) => monitoring,
         };
+        // It may last for days.
+        drop((head, body, room));
         match monitoring.form {
             Form::Push if can_push(&mut respond, self.link) => {
                 handlers
@@ -285,10 +321,7 @@ fn send(
     mut respond: SendResponse<Bytes>,
 ) -> Result<(), h2::Error> {
     let (mut head, body) = response.into_parts();
-    let now = httpdate::fmt_http_date(SystemTime::now());
-    if let Ok(date) = HeaderValue::try_from(now) {
-        head.headers.insert(DATE, date);
-    }
+    head.headers.insert(DATE, date());
     if !body.is_empty() || head_only {
         head.headers.insert(CONTENT_LENGTH, body.len().into());
     }

@@ -1,19 +1,19 @@
 //! Server-Sent Events on an HTTP/2 stream: pieces go out as the peer's windows open.
 
 use std::future::poll_fn;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
+use http::Response;
 use http::header::DATE;
-use http::{HeaderValue, Response};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::http2_frames::FrameWatch;
 use crate::channels::EventStream;
 use crate::defaults::CLOSE_WITHIN;
+use crate::resources::date;
 
 /// Sends what comes until it ends or the peer has gone. Dropping what is left ends the monitoring.
 ///
@@ -26,9 +26,7 @@ pub(super) async fn send(
 ) -> Result<(), h2::Error> {
     let EventStream { head, pieces, over } = events;
     let (mut head, ()) = head.into_parts();
-    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())) {
-        head.headers.insert(DATE, date);
-    }
+    head.headers.insert(DATE, date());
     let mut stream = respond.send_response(Response::from_parts(head, ()), false)?;
     let sent = tokio::select! {
         sent = send_pieces(pieces, &mut stream, frames) => Some(sent),

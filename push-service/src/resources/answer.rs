@@ -4,11 +4,12 @@
 //! Nothing that was sent is quoted, and nothing tells a token that is unknown from one that was never sealed.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode};
+use httpdate::fmt_http_date;
 use push_protocol::capability::Dialect;
 use push_protocol::headers::HeaderError;
 use push_protocol::vapid::VapidError;
@@ -335,6 +336,11 @@ fn told(row: &Row, dialect: Dialect) -> Response<Bytes> {
     let media_type = HeaderValue::from_static(media_type);
     response.headers_mut().insert(CONTENT_TYPE, media_type);
     response
+}
+
+/// The `Date` of an answer (RFC 9110 §6.6.1). Over HTTP/1.1 the library adds it, over HTTP/2 nobody else does.
+pub fn date() -> HeaderValue {
+    HeaderValue::try_from(fmt_http_date(SystemTime::now())).expect("a date is visible ASCII")
 }
 
 /// Rounded up, and never 0: who comes back at once would be refused again.

@@ -27,7 +27,7 @@ use http::{HeaderValue, Method, Response};
 use push_protocol::capability::Dialect;
 
 use self::answer::Problem;
-pub use self::answer::{bad_http, monitoring_over, not_found, too_many_connections};
+pub use self::answer::{bad_http, date, monitoring_over, not_found, too_many_connections};
 pub use self::body::{BrokenBody, RequestBody};
 pub use self::monitor::{Form, Monitoring, events_head};
 pub use self::routes::is_resource;

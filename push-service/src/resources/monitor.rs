@@ -6,16 +6,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, HeaderName};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, ORIGIN};
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use push_protocol::session::Interest;
 use push_protocol::{MessageId, Urgency, headers};
 
 use super::answer::Problem;
-use super::{Answer, Resources};
-use crate::broker::{Goods, Monitored};
-use crate::resources::message::no_content;
+use super::message::no_content;
+use super::{Answer, Resources, cors};
+use crate::broker::{Goods, Monitored, Refusal};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -73,8 +73,8 @@ impl Resources {
     async fn look(&self, monitored: &Monitored) -> Result<Response<Bytes>, Problem> {
         match self.broker.is_known(monitored).await {
             Ok(true) => Ok(Response::new(Bytes::new())),
-            Ok(false) => Err(crate::broker::Refusal::UnknownResource.into()),
-            Err(error) => Err(crate::broker::Refusal::from(error).into()),
+            Ok(false) => Err(Refusal::UnknownResource.into()),
+            Err(error) => Err(Refusal::from(error).into()),
         }
     }
 }
@@ -94,7 +94,7 @@ fn monitoring(monitored: Monitored, fields: &HeaderMap) -> Result<Monitoring, Pr
         } else {
             Form::Push
         },
-        is_cross_origin: fields.contains_key(http::header::ORIGIN),
+        is_cross_origin: fields.contains_key(ORIGIN),
     })
 }
 
@@ -113,8 +113,6 @@ fn wants_events(fields: &HeaderMap) -> bool {
 
 /// The head of an answer whose events follow.
 pub fn events_head(is_cross_origin: bool) -> Response<()> {
-    use http::HeaderValue;
-    use http::header::{CACHE_CONTROL, CONTENT_TYPE};
     let mut head = Response::new(());
     *head.status_mut() = StatusCode::OK;
     let fields = head.headers_mut();
@@ -123,7 +121,7 @@ pub fn events_head(is_cross_origin: bool) -> Response<()> {
     // Proxies that gather an answer before they pass it on would hold every event back.
     fields.insert("x-accel-buffering", HeaderValue::from_static("no"));
     if is_cross_origin {
-        super::cors::allow(&mut head);
+        cors::allow(&mut head);
     }
     head
 }

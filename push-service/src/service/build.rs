@@ -68,37 +68,8 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         delivery_bytes: config.channels.delivery_bytes,
     };
     let channels = Channels::new(Arc::clone(&broker), registry, session_limits(&config), shares);
-    let open_channel = {
-        let channels = Arc::clone(&channels);
-        Arc::new(move |connection| channels.open(connection))
-    };
-    let handlers = Handlers {
-        resources: Resources::new(Arc::clone(&broker), &config.limits, Arc::clone(&metrics))
-            .showing(renewer.as_ref().map(Renewer::challenges))
-            .naming(
-                config
-                    .listen
-                    .alternative_services
-                    .as_ref()
-                    .map(|services| services.as_header().clone()),
-            )
-            .behind(
-                config
-                    .security
-                    .user_agent_secret
-                    .as_ref()
-                    .map(config::Secret::expose),
-            ),
-        channels: Arc::clone(&channels),
-        open_channel,
-        channel_path: ChannelPath::new(
-            config
-                .security
-                .user_agent_secret
-                .as_ref()
-                .map(config::Secret::expose),
-        ),
-    };
+    let challenges = renewer.as_ref().map(Renewer::challenges);
+    let handlers = handlers(&config, &broker, &channels, &metrics, challenges);
     let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
     let sockets = http.into_iter().chain(tls).collect();
     let listeners = Listeners::start(
@@ -121,6 +92,30 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
     node.serve_admin(admin, &metrics);
     node.run_beside(broker, &told, acceptor, renewer);
     Ok(node)
+}
+
+/// Who answers what the listeners bring.
+fn handlers(
+    config: &Config,
+    broker: &Arc<Broker>,
+    channels: &Arc<Channels>,
+    metrics: &Arc<Metrics>,
+    challenges: Option<Arc<acme::Challenges>>,
+) -> Handlers {
+    let secret = config.security.user_agent_secret.as_ref();
+    let secret = secret.map(config::Secret::expose);
+    let alternatives = config.listen.alternative_services.as_ref();
+    let resources = Resources::new(Arc::clone(broker), &config.limits, Arc::clone(metrics))
+        .showing(challenges)
+        .naming(alternatives.map(|services| services.as_header().clone()))
+        .behind(secret);
+    let opening = Arc::clone(channels);
+    Handlers {
+        resources,
+        channels: Arc::clone(channels),
+        open_channel: Arc::new(move |connection| opening.open(connection)),
+        channel_path: ChannelPath::new(secret),
+    }
 }
 
 /// Storage, and the keys that it admits.

@@ -1,38 +1,27 @@
-//! A user agent of the test: stays or comes and goes from node to node, acknowledges late, makes and ends subscriptions.
+//! A user agent of the test on the WebSocket: acknowledges late, makes and ends subscriptions.
 //!
 //! Written on the events of [`UserAgent`] and not on its expectations: here the service may vanish between any two
 //! words, and that is nobody's failure.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, MutexGuard};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use super::books::{Connection, MessageKey, NodeNumber, Stage};
-use super::{Habit, Phase, SUBSCRIPTIONS, World};
+use super::books::{Books, Connection, MessageKey, NodeNumber, Stage};
+use super::life::{Life, TICK};
+use super::{Phase, SUBSCRIPTIONS, World};
 use crate::chance::Chance;
-use crate::door::Door;
-use crate::user_agent::{Closed, Event, Notification, UserAgent, new_name};
+use crate::user_agent::{Event, Notification, UserAgent, new_name};
 
-/// A message is acknowledged within this time after its arrival, unless the connection ends before.
-const HESITATION: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(200));
-/// Acknowledgements go out together, so often.
-const TICK: Duration = Duration::from_millis(50);
-/// How long a user agent that comes and goes is away, and how long it stays.
-const ABSENCE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1_500));
 /// Once in so many ticks a subscription is made, or one ended.
-const TICKS_PER_CHANGE: usize = 60;
+pub(super) const TICKS_PER_CHANGE: usize = 60;
 
 /// What lasts from one connection to the next.
 struct Agent {
-    world: Arc<World>,
-    number: usize,
-    habit: Habit,
-    chance: Chance,
-    /// Where it was last.
-    node: Option<NodeNumber>,
+    life: Life,
     uaid: Option<String>,
     /// Subscriptions that were confirmed and not ended.
     names: Vec<String>,
@@ -54,39 +43,26 @@ struct Visit {
 /// Lives until the test is over.
 pub(super) async fn live(world: Arc<World>, number: usize, chance: Chance) {
     let mut agent = Agent {
-        habit: (world.habit)(number),
-        world,
-        number,
-        chance,
-        node: None,
+        life: Life::new(world, number, chance),
         uaid: None,
         names: Vec::new(),
     };
-    while *agent.world.phase.borrow() != Phase::Leave {
-        let Some((node, door)) = agent.next_door().await else {
+    while agent.life.phase() != Phase::Leave {
+        let Some((node, door)) = agent.life.next_door().await else {
             return;
         };
-        agent.node = Some(node);
         match UserAgent::try_connect(&door, "/").await {
             Ok(socket) => agent.visit(node, socket).await,
             Err(_) => tokio::task::yield_now().await,
         }
-        agent.be_away().await;
+        agent.life.be_away().await;
     }
 }
 
 impl Agent {
-    /// The node where it belongs, else another than the last.
-    async fn next_door(&mut self) -> Option<(NodeNumber, Door)> {
-        match self.habit {
-            Habit::StaysFor(node) => Some((node, self.world.doors.of(node).await?)),
-            Habit::Stays | Habit::ComesAndGoes => self.world.doors.any_but(self.node, &mut self.chance).await,
-        }
-    }
-
     /// One connection, from hello to its end.
     async fn visit(&mut self, node: NodeNumber, mut socket: UserAgent) {
-        let connection = self.world.books().connection(self.number, node, Instant::now());
+        let connection = self.books().connection(self.life.number, node, Instant::now());
         let uaid = self.uaid.clone().unwrap_or_default();
         socket
             .send(&json!({"messageType": "hello", "use_webpush": true, "uaid": uaid}))
@@ -95,9 +71,7 @@ impl Agent {
             Event::Reply(reply) if reply["messageType"] == "hello" => self.greeted(&reply),
             Event::Closed(_) => return,
             other => {
-                self.world
-                    .books()
-                    .breach(format!("hello was answered with {other:?}"));
+                self.books().breach(format!("hello was answered with {other:?}"));
                 return;
             }
         }
@@ -109,12 +83,12 @@ impl Agent {
             pings: 0,
             asked: None,
         };
-        let goes_at = Instant::now() + self.chance.between(ABSENCE);
+        let goes_at = self.life.goes_at();
         let mut tick = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 event = visit.socket.event() => match event {
-                    Event::Closed(closed) => return self.left(&closed),
+                    Event::Closed(closed) => return self.life.was_closed(&closed),
                     Event::Notification(notification) => self.arrived(&mut visit, notification),
                     Event::Pong(ping) => self.settled(&mut visit, &ping),
                     Event::Reply(reply) => self.replied(&mut visit, &reply),
@@ -122,7 +96,8 @@ impl Agent {
                 _ = tick.tick() => {
                     self.acknowledge(&mut visit).await;
                     self.change(&mut visit).await;
-                    if self.goes(&visit, goes_at) {
+                    let is_settled = visit.hesitating.is_empty() && visit.sent.is_empty();
+                    if self.life.goes(visit.connection, goes_at, is_settled) {
                         return;
                     }
                 }
@@ -135,27 +110,22 @@ impl Agent {
         // An identity without a subscription is not kept, and a new one is no loss (WS-HEL-7).
         let known = self.uaid.as_ref().filter(|_| !self.names.is_empty());
         if known.is_some_and(|uaid| *uaid != given) {
-            self.world
-                .books()
-                .breach(format!("user agent {} was given another identity", self.number));
+            let breach = format!("user agent {} was given another identity", self.life.number);
+            self.books().breach(breach);
         }
         self.uaid = Some(given);
     }
 
     fn arrived(&mut self, visit: &mut Visit, notification: Notification) {
         let text = notification.text();
-        let found = self.world.books().arrived(
+        let found = self.books().arrived(
             visit.connection,
             &notification.name,
             &notification.version,
             text.as_deref(),
         );
         if let Some(key) = found {
-            let hesitation = match *self.world.phase.borrow() {
-                Phase::Drain | Phase::Leave => Duration::ZERO,
-                Phase::Gather | Phase::Storm => self.chance.between(HESITATION),
-            };
-            let due = Instant::now() + hesitation;
+            let due = self.life.acknowledges_at();
             let order = visit.hesitating.len();
             visit.hesitating.insert((due, order), (key, notification));
         }
@@ -166,6 +136,9 @@ impl Agent {
         let due = std::mem::replace(&mut visit.hesitating, later);
         if due.is_empty() {
             return;
+        }
+        for (key, _) in due.values() {
+            self.books().acknowledges(*key, Instant::now());
         }
         let updates: Vec<Value> = due
             .values()
@@ -193,19 +166,19 @@ impl Agent {
         let now = Instant::now();
         let later = visit.sent.split_off(&(number + 1));
         for key in std::mem::replace(&mut visit.sent, later).into_values().flatten() {
-            self.world.books().acknowledged(key, visit.connection, now);
+            self.books().acknowledged(key, visit.connection, now);
         }
     }
 
     /// Makes the first subscriptions, and later now and then one more or one less.
     async fn change(&mut self, visit: &mut Visit) {
-        let phase = *self.world.phase.borrow();
+        let phase = self.life.phase();
         if visit.asked.is_some() || phase > Phase::Storm {
             return;
         }
         let kind = if self.names.len() < SUBSCRIPTIONS {
             "register"
-        } else if phase == Phase::Storm && self.chance.one_in(TICKS_PER_CHANGE) {
+        } else if phase == Phase::Storm && self.life.chance.one_in(TICKS_PER_CHANGE) {
             if self.names.len() > SUBSCRIPTIONS {
                 "unregister"
             } else {
@@ -220,7 +193,7 @@ impl Agent {
             self.names.swap_remove(SUBSCRIPTIONS)
         };
         if kind == "unregister" {
-            self.world.books().ends(&name, Stage::Ending);
+            self.books().ends(&name, Stage::Ending(Instant::now()));
         }
         visit
             .socket
@@ -233,44 +206,20 @@ impl Agent {
         let expected = visit.asked.take().filter(|(kind, name)| {
             reply["messageType"] == *kind && reply["channelID"] == *name && reply["status"] == 200
         });
-        let mut books = self.world.books();
+        let mut books = self.life.world.books();
         match (expected, reply["pushEndpoint"].as_str()) {
             (Some(("register", name)), Some(push_resource)) => {
-                books.subscribed(self.number, &name, push_resource);
+                books.subscribed(self.life.number, &name, push_resource);
                 self.names.push(name);
             }
             (Some(("unregister", name)), _) => books.ends(&name, Stage::Ended(Instant::now())),
             // It exists or not: nobody knows its push resource.
             _ if reply["status"] == 500 && books.storage_was_away() => {}
-            _ => books.breach(format!("user agent {} was told {reply}", self.number)),
+            _ => books.breach(format!("user agent {} was told {reply}", self.life.number)),
         }
     }
 
-    /// Says how the connection ended of somebody who was to keep it: the count of connections will tell that it did.
-    fn left(&self, closed: &Closed) {
-        if matches!(self.habit, Habit::StaysFor(_)) && *self.world.phase.borrow() != Phase::Leave {
-            println!("user agent {} was closed: {closed:?}", self.number);
-        }
-    }
-
-    fn goes(&self, visit: &Visit, goes_at: Instant) -> bool {
-        match *self.world.phase.borrow() {
-            Phase::Gather => false,
-            Phase::Storm => self.habit == Habit::ComesAndGoes && Instant::now() >= goes_at,
-            Phase::Drain => {
-                !matches!(self.habit, Habit::StaysFor(_))
-                    && self.world.books().is_superseded(visit.connection)
-            }
-            Phase::Leave => visit.hesitating.is_empty() && visit.sent.is_empty(),
-        }
-    }
-
-    async fn be_away(&mut self) {
-        let mut phase = self.world.phase.clone();
-        if self.habit == Habit::ComesAndGoes && *phase.borrow_and_update() == Phase::Storm {
-            let absence = self.chance.between(ABSENCE);
-            // Ends early when the storm does.
-            let _ = tokio::time::timeout(absence, phase.changed()).await;
-        }
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.life.world.books()
     }
 }

@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::books::NodeNumber;
 use super::doors::{Doors, DoorsNow};
-use super::{Habit, Service, World, queues};
+use super::line::Manner;
+use super::{FEW_PUSHES, Habit, MANY_PUSHES, Service, Speech, World, queues};
 use crate::chance::Chance;
 use crate::node::Node;
 use crate::plan::Plan;
@@ -46,6 +48,20 @@ impl Service for Alone {
             0 => Habit::Stays,
             _ => Habit::ComesAndGoes,
         }
+    }
+
+    /// One in two the WebSocket, whatever its habit.
+    fn speech(user_agent: usize) -> Speech {
+        match user_agent % 8 {
+            2 => Speech::Rfc8030(Manner::Push(FEW_PUSHES)),
+            3 | 7 => Speech::Rfc8030(Manner::Push(MANY_PUSHES)),
+            6 => Speech::Rfc8030(Manner::Events(None)),
+            _ => Speech::WebSocket,
+        }
+    }
+
+    fn listens_at(_sender: usize) -> Option<NodeNumber> {
+        None
     }
 
     async fn storm(&mut self, plan: Plan, chance: &mut Chance, world: &World) {

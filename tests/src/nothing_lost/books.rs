@@ -8,6 +8,9 @@
 //!   connection opened later; on one and the same connection nothing comes twice.
 //! - First offers of one subscription come in the order of acceptance. One sender sends to a subscription, one message
 //!   after the other, so that order is known.
+//! - DELETE that was answered, with 204 or 404, is an acknowledgement that was taken at once (PR-1). So is whatever else
+//!   ends a message for certain: its sender takes it back, its time is over, its subscription ends, another replaces it.
+//! - What was answered 202 has one receipt in the end, and a true one: see [`receipts`].
 //! - A message with a topic may be missing if a newer one with its topic was or may have been accepted. Newer is what was
 //!   stored later: of several nodes, one that never answered may have stored its message at any time.
 
@@ -16,10 +19,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use self::fates::Removals;
+pub use self::fates::{Deleted, Remover, Wish};
 use self::faults::Faults;
+use self::receipts::Told;
 use crate::chance::Chance;
 
+mod fates;
 mod faults;
+mod receipts;
 mod verdict;
 
 /// When an acknowledgement counts as taken: the 100 ms of PR-4, and as much again and a half for a machine whose
@@ -51,7 +59,7 @@ pub struct Connection {
 pub enum Outcome {
     /// Not at all yet, or without an answer, or with 5xx: stored or not.
     Unknown,
-    /// 201.
+    /// 201, or 202.
     Accepted,
     /// A refusal: not stored.
     Refused,
@@ -62,8 +70,8 @@ pub enum Outcome {
 pub enum Stage {
     /// Registered, and confirmed.
     Active,
-    /// Its end was asked for and not confirmed: it may exist or not.
-    Ending,
+    /// Its end was asked for then and not confirmed: it may exist or not.
+    Ending(Instant),
     /// Its end was confirmed.
     Ended(Instant),
 }
@@ -83,6 +91,10 @@ pub struct Books {
     changes: watch::Sender<()>,
     return_by: usize,
     has_several_nodes: bool,
+    /// By the URL of the message.
+    receipts: HashMap<String, Told>,
+    /// When connections of those who are told of receipts ended.
+    heard_out: HashMap<usize, Instant>,
 }
 
 #[derive(Debug)]
@@ -90,13 +102,19 @@ struct Subscription {
     owner: usize,
     push_resource: String,
     stage: Stage,
+    /// When its end was first asked for.
+    ending: Option<Instant>,
     messages: Vec<Message>,
 }
 
 #[derive(Debug)]
 struct Message {
-    topic: Option<usize>,
+    wish: Wish,
+    begun: Instant,
     outcome: Outcome,
+    answered: Option<Instant>,
+    /// Its sender's URL of it.
+    location: Option<String>,
     version: Option<String>,
     /// Its place among all offers of the test.
     first_offer: Option<usize>,
@@ -105,6 +123,7 @@ struct Message {
     is_acknowledged: bool,
     /// The connections on which it was acknowledged, and when that was known to have reached the node.
     acknowledged: Vec<(Connection, Instant)>,
+    removals: Removals,
 }
 
 impl Books {
@@ -122,6 +141,8 @@ impl Books {
             changes: watch::Sender::new(()),
             return_by: 0,
             has_several_nodes: nodes > 1,
+            receipts: HashMap::new(),
+            heard_out: HashMap::new(),
         }
     }
 
@@ -174,6 +195,7 @@ impl Books {
             owner,
             push_resource: push_resource.to_owned(),
             stage: Stage::Active,
+            ending: None,
             messages: Vec::new(),
         });
         self.changes.send_replace(());
@@ -182,7 +204,11 @@ impl Books {
     /// The end of a subscription was asked for or confirmed.
     pub fn ends(&mut self, name: &str, stage: Stage) {
         if let Some(&number) = self.by_name.get(name) {
-            self.subscriptions[number].stage = stage;
+            let subscription = &mut self.subscriptions[number];
+            subscription.stage = stage;
+            if let Stage::Ending(from) = stage {
+                subscription.ending.get_or_insert(from);
+            }
         }
     }
 
@@ -204,30 +230,41 @@ impl Books {
         self.subscriptions[number].stage
     }
 
+    /// Whether it was made on the WebSocket: then DELETE of its messages is answered in that dialect.
+    pub fn is_of_websocket(&self, number: SubscriptionNumber) -> bool {
+        self.subscriptions[number].push_resource.contains("/wpush/")
+    }
+
     /// Begins a message: where it goes and what it says.
     pub fn begin(
         &mut self,
         number: SubscriptionNumber,
-        topic: Option<usize>,
+        wish: Wish,
+        now: Instant,
     ) -> (MessageKey, String, String) {
         let subscription = &mut self.subscriptions[number];
         let key = (number, subscription.messages.len());
         subscription.messages.push(Message {
-            topic,
+            wish,
+            begun: now,
             outcome: Outcome::Unknown,
+            answered: None,
+            location: None,
             version: None,
             first_offer: None,
             last_connection: 0,
             is_acknowledged: false,
             acknowledged: Vec::new(),
+            removals: Removals::default(),
         });
         let push_resource = subscription.push_resource.clone();
         (key, push_resource, text(self.seed, key))
     }
 
-    /// The answer to a message came.
-    pub fn answered(&mut self, (subscription, message): MessageKey, outcome: Outcome) {
-        self.subscriptions[subscription].messages[message].outcome = outcome;
+    /// The answer to a message came, which may name its URL.
+    pub fn answered(&mut self, key: MessageKey, outcome: Outcome, location: Option<String>, now: Instant) {
+        let message = &mut self.subscriptions[key.0].messages[key.1];
+        (message.outcome, message.location, message.answered) = (outcome, location, Some(now));
         self.changes.send_replace(());
     }
 
@@ -251,6 +288,7 @@ impl Books {
             return None;
         };
         let taken = self.taken((number, place), on.opened);
+        let gone_by = self.gone_by(&self.subscriptions[number], place);
         self.offers += 1;
         let subscription = &mut self.subscriptions[number];
         let message = &mut subscription.messages[place];
@@ -269,6 +307,12 @@ impl Books {
                 "came again though the node lived for {lived:?} with its acknowledgement (PR-4)"
             ));
         }
+        if gone_by.is_some_and(|gone| gone < on.opened) {
+            breaches.push(format!(
+                "came though it was gone for certain: {:?}",
+                message.removals
+            ));
+        }
         if message.outcome == Outcome::Refused {
             breaches.push("arrived though it was refused".into());
         }
@@ -277,7 +321,8 @@ impl Books {
         message.last_connection = on.number;
         message.is_acknowledged = false;
         for breach in breaches {
-            self.breach(format!("message {number}/{place} {breach}"));
+            let history = self.history(number, place);
+            self.breach(format!("message {number}/{place} {breach}: {history}"));
         }
         self.changes.send_replace(());
         Some((number, place))

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::books::NodeNumber;
 use super::doors::{Doors, DoorsNow};
-use super::{Habit, Service, World, queues};
+use super::line::Manner;
+use super::{FEW_PUSHES, Habit, MANY_PUSHES, Service, Speech, World, queues};
 use crate::chance::Chance;
 use crate::node::Node;
 use crate::plan::Plan;
@@ -70,6 +72,7 @@ impl OnCluster {
         for _ in 0..=KILLED {
             let settings = Settings::new()
                 .redis(&url)
+                .set("public_url", "http://push.test")
                 .set("cluster.reconcile", format!("{}s", reconcile.as_secs()));
             nodes.push(Node::start(queues(settings)).await);
         }
@@ -103,6 +106,21 @@ impl Service for OnCluster {
             1 => Habit::Stays,
             _ => Habit::ComesAndGoes,
         }
+    }
+
+    /// Each habit in three ways.
+    fn speech(user_agent: usize) -> Speech {
+        match user_agent {
+            0..3 => Speech::WebSocket,
+            3 => Speech::Rfc8030(Manner::Push(FEW_PUSHES)),
+            4 | 5 | 7 => Speech::Rfc8030(Manner::Push(MANY_PUSHES)),
+            _ => Speech::Rfc8030(Manner::Events(None)),
+        }
+    }
+
+    /// Every third at the node where nobody sends: by events and by pushes.
+    fn listens_at(sender: usize) -> Option<NodeNumber> {
+        (sender % 3 == 0).then_some(QUIET)
     }
 
     async fn storm(&mut self, plan: Plan, chance: &mut Chance, world: &World) {

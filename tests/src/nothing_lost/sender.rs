@@ -1,17 +1,19 @@
-//! An application server of the test: sends over one connection to each node, and opens the next when it breaks.
+//! An application server of the test: sends over one connection to each node, and opens the next when it breaks. Some of its
+//! messages it takes back, of some it wants to be told what becomes of them: all receipts go to one receipt subscription.
 //!
 //! It keeps the books honest: a request that has begun is in them before its first byte leaves, and an answer is
 //! entered before the next request begins.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::books::{MessageKey, NodeNumber, Outcome, Stage};
+use super::books::{Deleted, MessageKey, NodeNumber, Outcome, Remover, Stage, Wish};
+use super::line::{RECEIPT, link_to};
 use super::{Phase, SENDERS, World};
-use crate::application_server::{Http, Push, Unanswered};
+use crate::application_server::{Answer, Http, Push, Unanswered};
 use crate::chance::Chance;
 use crate::door::Door;
 use crate::within;
@@ -20,18 +22,35 @@ use crate::within;
 const TOPICS: usize = 3;
 /// Subscriptions that have ended are tried less often, by so much.
 const ENDED_ONCE_IN: usize = 20;
+/// One message in so many has a time to live that ends while the test runs: at most so many seconds.
+const SHORT_ONCE_IN: usize = 20;
+const SHORT: usize = 5;
+/// One message in so many is taken back at once, if it's still there.
+const CANCELLED_ONCE_IN: usize = 20;
+
+struct Sender {
+    world: Arc<World>,
+    number: usize,
+    chance: Chance,
+}
+
 /// Sends to every sixteenth subscription while the storm lasts, each message at a node chosen by chance.
-pub(super) async fn send(world: Arc<World>, number: usize, mut chance: Chance) {
+pub(super) async fn send(world: Arc<World>, number: usize, chance: Chance) {
+    let mut sender = Sender {
+        world: Arc::clone(&world),
+        number,
+        chance,
+    };
     let mut connections: BTreeMap<NodeNumber, Http> = BTreeMap::new();
     while *world.phase.borrow() == Phase::Storm {
         let mine: Vec<usize> = (number..world.books().subscriptions()).step_by(SENDERS).collect();
-        let subscription = mine[chance.below(mine.len())];
+        let subscription = mine[sender.chance.below(mine.len())];
         let stage = world.books().stage(subscription);
-        if stage != Stage::Active && !chance.one_in(ENDED_ONCE_IN) {
+        if stage != Stage::Active && !sender.chance.one_in(ENDED_ONCE_IN) {
             tokio::task::yield_now().await;
             continue;
         }
-        let Some((node, door)) = world.doors.any_but(None, &mut chance).await else {
+        let Some((node, door)) = world.doors.any_but(None, &mut sender.chance).await else {
             return;
         };
         let mut http = match connections.remove(&node) {
@@ -44,21 +63,26 @@ pub(super) async fn send(world: Arc<World>, number: usize, mut chance: Chance) {
                 }
             },
         };
-        let topic = chance.one_in(10).then(|| chance.below(TOPICS));
-        if push(&world, &mut http, subscription, topic).await.is_ok() {
+        let wish = sender.wish();
+        if sender.push(&mut http, subscription, wish).await.is_ok() {
             connections.insert(node, http);
-            tokio::time::sleep(chance.between((Duration::ZERO, world.pause))).await;
+            tokio::time::sleep(sender.chance.between((Duration::ZERO, world.pause))).await;
         }
     }
 }
 
 /// Sends one last message to every subscription that is there, each of which must be accepted.
-pub(super) async fn closing_words(world: &World) {
+pub(super) async fn closing_words(world: &Arc<World>) {
     let door = world.doors.of(0).await.expect("the service is up");
     let mut http = connect(&door, 0).await.expect("the service takes connections");
+    let mut sender = Sender {
+        world: Arc::clone(world),
+        number: 0,
+        chance: Chance::new(0),
+    };
     let active = world.books().active();
     for subscription in active {
-        let accepted = push(world, &mut http, subscription, None).await;
+        let accepted = sender.send_one(&mut http, subscription, Wish::plain(None)).await;
         accepted.expect("the last messages are answered");
     }
 }
@@ -71,44 +95,120 @@ async fn connect(door: &Door, number: usize) -> Result<Http, Unanswered> {
     }
 }
 
-async fn push(
-    world: &World,
-    http: &mut Http,
-    subscription: usize,
-    topic: Option<usize>,
-) -> Result<(), Unanswered> {
-    let stage = world.books().stage(subscription);
-    let (key, push_resource, text) = world.books().begin(subscription, topic);
-    let mut message = Push::new(&push_resource, &text).ttl(86_400);
-    if let Some(topic) = topic {
-        message = message.header("topic", &format!("topic-{topic}"));
+impl Sender {
+    /// What the next message is to be like.
+    fn wish(&mut self) -> Wish {
+        let topic = self.chance.one_in(10).then(|| self.chance.below(TOPICS));
+        let mut wish = Wish::plain(topic);
+        if self.chance.one_in(SHORT_ONCE_IN) {
+            wish.ttl = self.chance.below(SHORT + 1) as u64;
+        }
+        wish.receipt = self.chance.one_in(2);
+        wish
     }
-    let status = within("a push is answered or fails", http.try_push(&message))
-        .await?
-        .status;
-    enter(world, key, stage, status);
-    Ok(())
-}
 
-fn enter(world: &World, key: MessageKey, stage_before: Stage, status: StatusCode) {
-    let mut books = world.books();
-    let outcome = match status {
-        StatusCode::CREATED if matches!(stage_before, Stage::Ended(_)) => {
-            books.breach(format!(
-                "message {key:?} was accepted after its subscription had ended"
-            ));
-            Outcome::Unknown
+    /// Sends a message, and takes it back now and then.
+    async fn push(&mut self, http: &mut Http, subscription: usize, wish: Wish) -> Result<(), Unanswered> {
+        let sent = self.send_one(http, subscription, wish).await?;
+        if let Some((key, location)) = sent
+            && self.chance.one_in(CANCELLED_ONCE_IN)
+        {
+            self.cancel(http, key, &location).await?;
         }
-        StatusCode::CREATED => Outcome::Accepted,
-        StatusCode::GONE if books.stage(key.0) != Stage::Active => Outcome::Refused,
-        StatusCode::TOO_MANY_REQUESTS => Outcome::Refused,
-        _ if status.is_server_error() => Outcome::Unknown,
-        _ => {
-            books.breach(format!(
-                "message {key:?} to a subscription that is there was answered {status}"
-            ));
-            Outcome::Refused
+        Ok(())
+    }
+
+    /// Sends a message; its key and its URL if it was accepted.
+    async fn send_one(
+        &mut self,
+        http: &mut Http,
+        subscription: usize,
+        wish: Wish,
+    ) -> Result<Option<(MessageKey, String)>, Unanswered> {
+        let stage = self.world.books().stage(subscription);
+        let (key, push_resource, text) = self.world.books().begin(subscription, wish, Instant::now());
+        let mut message = Push::new(&push_resource, &text).ttl(wish.ttl);
+        if let Some(topic) = wish.topic {
+            message = message.header("topic", &format!("topic-{topic}"));
         }
-    };
-    books.answered(key, outcome);
+        if wish.receipt {
+            message = message.header("prefer", "respond-async");
+            if let Some(receipts) = &*self.world.receipts[self.number].borrow() {
+                message = message.header("link", &link_to(receipts, RECEIPT));
+            }
+        }
+        let answer = within("a push is answered or fails", http.try_push(&message)).await?;
+        let outcome = self.outcome(key, stage, wish, &answer);
+        let location = answer.header("location").to_owned();
+        let is_accepted = outcome == Outcome::Accepted;
+        let named = is_accepted.then(|| location.clone());
+        self.world.books().answered(key, outcome, named, Instant::now());
+        Ok(is_accepted.then_some((key, location)))
+    }
+
+    fn outcome(&self, key: MessageKey, stage_before: Stage, wish: Wish, answer: &Answer) -> Outcome {
+        let accepted = match wish.receipt {
+            true => StatusCode::ACCEPTED,
+            false => StatusCode::CREATED,
+        };
+        let status = answer.status;
+        let mut books = self.world.books();
+        match status {
+            _ if status == accepted && matches!(stage_before, Stage::Ended(_)) => {
+                books.breach(format!(
+                    "message {key:?} was accepted after its subscription had ended"
+                ));
+                Outcome::Unknown
+            }
+            _ if status == accepted => {
+                if wish.receipt && !self.keeps(answer.link(RECEIPT)) {
+                    books.breach(format!("sender {} was given other receipts", self.number));
+                }
+                Outcome::Accepted
+            }
+            StatusCode::GONE | StatusCode::NOT_FOUND if books.stage(key.0) != Stage::Active => {
+                Outcome::Refused
+            }
+            StatusCode::TOO_MANY_REQUESTS => Outcome::Refused,
+            _ if status.is_server_error() => Outcome::Unknown,
+            _ => {
+                books.breach(format!(
+                    "message {key:?} to a subscription that is there was answered {status}"
+                ));
+                Outcome::Refused
+            }
+        }
+    }
+
+    /// Whether this is its receipt subscription; the first becomes it.
+    fn keeps(&self, receipts: &str) -> bool {
+        let known = &self.world.receipts[self.number];
+        known.send_if_modified(|known| {
+            let is_first = known.is_none();
+            known.get_or_insert_with(|| receipts.to_owned());
+            is_first
+        });
+        known.borrow().as_deref() == Some(receipts)
+    }
+
+    /// Takes a message back. A `/wpush` message is answered 204 whether it was there or not (WP-11).
+    async fn cancel(&self, http: &mut Http, key: MessageKey, location: &str) -> Result<(), Unanswered> {
+        self.world.books().cancels(key, Instant::now());
+        let answer = within("a DELETE is answered or fails", http.delete(location)).await?;
+        let mut books = self.world.books();
+        let how = match answer.status {
+            StatusCode::NO_CONTENT if books.is_of_websocket(key.0) => Deleted::ThereOrGone,
+            StatusCode::NO_CONTENT => Deleted::There,
+            StatusCode::NOT_FOUND => Deleted::Gone,
+            status if status.is_server_error() => return Ok(()),
+            status => {
+                books.breach(format!(
+                    "message {key:?} was to be taken back, and that was answered {status}"
+                ));
+                return Ok(());
+            }
+        };
+        books.deleted(key, Remover::ApplicationServer, how, Instant::now());
+        Ok(())
+    }
 }

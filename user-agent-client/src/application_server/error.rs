@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use push_protocol::encryption::EncryptError;
 use serde::Deserialize;
@@ -74,9 +73,7 @@ pub(super) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8], now:
         413 => SendError::TooLarge,
         429 | 500..=599 => SendError::Later {
             status,
-            after: headers
-                .get(RETRY_AFTER)
-                .and_then(|value| retry_after::parse(value.to_str().ok()?, now)),
+            after: retry_after::told(headers, now),
         },
         _ => SendError::Other {
             status,
@@ -182,6 +179,8 @@ impl std::error::Error for SendError {}
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
+
+    use http::header::RETRY_AFTER;
 
     use super::*;
 

@@ -11,6 +11,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use push_protocol::encryption::{EncryptError, Recipient};
+use push_protocol::headers::Relation;
 use push_protocol::session::user_agent::PushResource;
 use push_protocol::{Topic, Ttl, Urgency};
 use ring::rand::SystemRandom;
@@ -154,7 +155,7 @@ impl Sender {
         self.post(subscription, push, key, |headers| {
             headers.insert(PREFER, HeaderValue::from_static("respond-async"));
             if let Some(receipts) = receipts {
-                let mut link = value(&links::link(receipts.as_str(), links::RECEIPT))?;
+                let mut link = value(&Relation::Receipt.link(receipts.as_str()))?;
                 link.set_sensitive(true);
                 headers.insert(LINK, link);
             }
@@ -262,7 +263,7 @@ fn accepted(push_resource: &Url, answer: &Response<Bytes>) -> Result<Accepted, S
             .and_then(|location| push_resource.join(location).ok())
             .filter(|message| matches!(message.scheme(), "http" | "https")),
         ttl: text(&TTL).and_then(Ttl::parse),
-        receipts: links::find(headers, links::RECEIPT, push_resource)
+        receipts: links::find(headers, Relation::Receipt, push_resource)
             .filter(|_| answer.status() == StatusCode::ACCEPTED)
             .and_then(|url| ReceiptSubscription::parse(&url))
             .filter(|receipts| receipts.is_as_safe_as(push_resource)),

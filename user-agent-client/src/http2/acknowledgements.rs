@@ -11,7 +11,6 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
-use http::header::RETRY_AFTER;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 use url::Url;
@@ -117,9 +116,7 @@ impl Acknowledgements {
             tracing::debug!("the service doesn't take an acknowledgement: the message comes again");
             return;
         }
-        let told = headers
-            .get(RETRY_AFTER)
-            .and_then(|value| retry_after::parse(value.to_str().ok()?, SystemTime::now()));
+        let told = retry_after::told(headers, SystemTime::now());
         acknowledgement.not_before = Some(now + told.unwrap_or(ACKNOWLEDGE_AGAIN_AFTER));
         self.waiting.push_back(acknowledgement);
     }

@@ -18,11 +18,11 @@
 //! of a message.
 
 mod acknowledgements;
-mod client;
 mod incoming;
 mod monitor;
 mod polling;
 mod pushes;
+mod requester;
 mod requests;
 mod subscribe;
 #[cfg(test)]
@@ -45,10 +45,10 @@ use tokio::time::{Instant, Sleep};
 use url::Url;
 
 use self::acknowledgements::Acknowledgements;
-use self::client::{Client, origin};
 pub use self::incoming::{Incoming, Pushed};
 use self::monitor::Monitor;
 use self::pushes::Pushes;
+use self::requester::{Requester, origin};
 use self::requests::Requests;
 use crate::channel::connect::connect;
 use crate::channel::{OpenError, Wire};
@@ -61,7 +61,7 @@ use crate::tls::Trust;
 /// Dropped without [`close`](Self::close), it just breaks the connection, which no service minds.
 pub struct Channel {
     connection: Connection<Box<dyn Wire>, Bytes>,
-    client: Client,
+    requester: Requester,
     pings: PingPong,
     is_pinged: bool,
     /// Said hello, and not heard that the service is there.
@@ -146,7 +146,7 @@ impl Channel {
         let pings = connection.ping_pong().expect("nobody took it");
         Ok(Self {
             connection,
-            client: Client {
+            requester: Requester {
                 requests,
                 home: at_home,
                 trust: trust.clone(),
@@ -237,13 +237,13 @@ impl Channel {
             // Without requests and streams the connection says goodbye and ends.
             let Self {
                 connection,
-                client,
+                requester,
                 monitor,
                 pushes,
                 requests,
                 ..
             } = self;
-            drop((client, monitor, pushes, requests));
+            drop((requester, monitor, pushes, requests));
             let _ = connection.await;
         };
         // Whoever doesn't answer in time is left without an answer.
@@ -266,13 +266,13 @@ impl Channel {
         self.monitor = None;
         let is_here = |set: &&Identity| {
             let url = Url::parse(set.as_str());
-            url.is_ok_and(|url| url.origin() == self.client.home.origin())
+            url.is_ok_and(|url| url.origin() == self.requester.home.origin())
         };
         let Some(set) = self.set.as_ref().filter(is_here) else {
             self.end = End::Parting(Ended::Closed(Some(1001)));
             return;
         };
-        self.monitor = Monitor::begin(&self.client.requests, set);
+        self.monitor = Monitor::begin(&self.requester.requests, set);
         if self.monitor.is_none() {
             self.end = End::Parting(Ended::Closed(None));
         }

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use h2::client::{PushPromise, PushPromises, ResponseFuture, SendRequest};
 use http::Method;
-use http::header::RETRY_AFTER;
 use push_protocol::session::user_agent::{Ended, Identity};
 
 use super::request;
@@ -62,8 +61,7 @@ impl Monitor {
         let answer = std::task::ready!(Pin::new(&mut self.answer).poll(cx));
         let end = match answer {
             Ok(answer) => {
-                let told = answer.headers().get(RETRY_AFTER);
-                let told = told.and_then(|value| retry_after::parse(value.to_str().ok()?, SystemTime::now()));
+                let told = retry_after::told(answer.headers(), SystemTime::now());
                 ended(answer.status().as_u16(), told)
             }
             Err(error) => MonitorEnd::Over(ended_by(&error)),

@@ -8,9 +8,9 @@ use push_protocol::session::user_agent::Ended;
 use tokio::time::{Instant, sleep_until};
 
 use super::acknowledgements::Acknowledgements;
-use super::client::Client;
 use super::incoming::Incoming;
 use super::monitor::{MonitorEnd, ended_by};
+use super::requester::Requester;
 use super::requests::{Means, Requests};
 use super::{Channel, End};
 
@@ -36,14 +36,14 @@ impl Channel {
             return Poll::Ready(incoming);
         }
         if self.may_take()
-            && let Poll::Ready(pushed) = self.pushes.poll(cx, &self.client.home)
+            && let Poll::Ready(pushed) = self.pushes.poll(cx, &self.requester.home)
         {
             return Poll::Ready(Incoming::Pushed(pushed));
         }
         if let Poll::Ready(incoming) = self.poll_requests(cx) {
             return Poll::Ready(incoming);
         }
-        let Client { requests, home, .. } = &mut self.client;
+        let Requester { requests, home, .. } = &mut self.requester;
         let answered = self.acknowledgements.poll(cx, requests, home, now);
         answered.map(|()| Incoming::SignOfLife)
     }
@@ -71,7 +71,7 @@ impl Channel {
         // Looked at first, so that all promises that came before it are there.
         let end = monitor.poll_end(cx);
         while may_take && let Poll::Ready(promise) = monitor.poll_promise(cx) {
-            if !self.pushes.promised(promise, &self.client.home) {
+            if !self.pushes.promised(promise, &self.requester.home) {
                 return Poll::Ready(Incoming::Nonsense);
             }
         }
@@ -97,7 +97,7 @@ impl Channel {
 
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         let means = Means {
-            client: &self.client,
+            requester: &self.requester,
             service: &self.service,
             set: self.set.as_ref(),
             may_leave_set: self.may_leave_set,
@@ -138,7 +138,7 @@ impl Channel {
     pub(super) fn poll_acknowledged(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.poll_connection(cx);
-            let Client { requests, home, .. } = &mut self.client;
+            let Requester { requests, home, .. } = &mut self.requester;
             let answered = self.acknowledgements.poll(cx, requests, home, Instant::now());
             if self.acknowledgements.is_empty() || matches!(self.end, End::Broken(_) | End::Over(_)) {
                 return Poll::Ready(());

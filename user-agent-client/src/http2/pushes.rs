@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use h2::client::{PushPromise, PushedResponseFuture};
 use http::{HeaderMap, Method, Request, StatusCode};
-use push_protocol::headers::{self, Strictness};
+use push_protocol::headers::{self, Relation, Strictness};
 use push_protocol::message::Content;
 use push_protocol::session::user_agent::PushResource;
 use tokio::time::Instant;
@@ -62,7 +62,7 @@ impl Pushes {
         };
         self.0.push_back(Push {
             path,
-            push_resource: links::find(request.headers(), links::PUSH, home).map(Into::into),
+            push_resource: links::find(request.headers(), Relation::Push, home).map(Into::into),
             since: Instant::now(),
             state: State::Promised(response),
         });
@@ -135,7 +135,7 @@ impl Push {
             self.state = match answer {
                 Ok(answer) if answer.status() == StatusCode::OK => {
                     let (head, stream) = answer.into_parts();
-                    let named = links::find(&head.headers, links::PUSH, home);
+                    let named = links::find(&head.headers, Relation::Push, home);
                     self.push_resource = named.map(Into::into).or(self.push_resource.take());
                     State::Reading(Box::new(Reading::of(head.headers, stream)))
                 }

@@ -12,9 +12,9 @@ use push_protocol::session::user_agent::{Identity, Registered, SubscriptionResou
 use push_protocol::vapid::PublicKey;
 use url::Url;
 
-use super::client::Client;
 use super::incoming::Incoming;
 use super::request;
+use super::requester::Requester;
 use super::subscribe::{Made, Wanted, subscribe};
 
 /// What the session asks for.
@@ -40,7 +40,7 @@ type UnderWay = Pin<Box<dyn Future<Output = Incoming> + Send>>;
 
 /// What requests are made with.
 pub(super) struct Means<'a> {
-    pub(super) client: &'a Client,
+    pub(super) requester: &'a Requester,
     pub(super) service: &'a Url,
     pub(super) set: Option<&'a Identity>,
     pub(super) may_leave_set: bool,
@@ -73,7 +73,7 @@ impl Requests {
 }
 
 fn begin(request: Request, means: &Means<'_>) -> UnderWay {
-    let client = means.client.clone();
+    let requester = means.requester.clone();
     match request {
         Request::Register {
             name,
@@ -86,7 +86,7 @@ fn begin(request: Request, means: &Means<'_>) -> UnderWay {
                 application_server,
             };
             Box::pin(async move {
-                match subscribe(&client, wanted).await {
+                match subscribe(&requester, wanted).await {
                     Made::Subscription(enrolled) => Incoming::Enrolled(name, enrolled),
                     Made::Nothing(why) => Incoming::NotEnrolled(name, why),
                 }
@@ -94,7 +94,7 @@ fn begin(request: Request, means: &Means<'_>) -> UnderWay {
         }
         Request::Unregister { name, resource } => Box::pin(async move {
             let done = match resource {
-                Some(resource) => end(&client, &resource).await,
+                Some(resource) => end(&requester, &resource).await,
                 // The service never said where: there is nothing that we could end.
                 None => true,
             };
@@ -104,14 +104,14 @@ fn begin(request: Request, means: &Means<'_>) -> UnderWay {
 }
 
 /// Ends a subscription. One that is gone already is what was wanted (R30-EXP-8).
-pub(super) async fn end(client: &Client, resource: &SubscriptionResource) -> bool {
+pub(super) async fn end(requester: &Requester, resource: &SubscriptionResource) -> bool {
     let (Ok(url), Some(request)) = (
         Url::parse(resource.as_str()),
         request(Method::DELETE, resource.as_str()),
     ) else {
         return true;
     };
-    match client.exchange(&url, request, None).await {
+    match requester.exchange(&url, request, None).await {
         Ok(answer) => answer.status().is_success() || matches!(answer.status().as_u16(), 404 | 410),
         Err(_) => false,
     }

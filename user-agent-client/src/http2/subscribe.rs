@@ -3,16 +3,17 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, LINK, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, LINK, LOCATION};
 use http::{HeaderMap, Method, Request, Response};
+use push_protocol::headers::Relation;
 use push_protocol::session::user_agent::{
     Enrolled, Identity, PushResource, Registered, SubscriptionResource,
 };
 use push_protocol::vapid::PublicKey;
 use url::Url;
 
-use super::client::Client;
 use super::request;
+use super::requester::Requester;
 use super::requests::end;
 use crate::defaults::REDIRECTIONS;
 use crate::links;
@@ -44,15 +45,15 @@ pub(super) enum Made {
 ///
 /// A 400 may have other reasons than the set: only the answer to a request without it tells. So a set is never given up for
 /// a mistake that has nothing to do with it.
-pub(super) async fn subscribe(client: &Client, mut wanted: Wanted) -> Made {
+pub(super) async fn subscribe(requester: &Requester, mut wanted: Wanted) -> Made {
     let mut service = wanted.service.clone();
     let mut redirections = 0;
     loop {
-        let Ok(answer) = post(client, &service, &wanted).await else {
+        let Ok(answer) = post(requester, &service, &wanted).await else {
             return Registered::Trouble.into();
         };
         match answer.status().as_u16() {
-            201 => return made(client, &service, &wanted, answer.headers()).await,
+            201 => return made(requester, &service, &wanted, answer.headers()).await,
             307 | 308 if redirections < REDIRECTIONS => {
                 let Some(target) = redirection(answer.headers(), &service) else {
                     return Registered::Trouble.into();
@@ -70,16 +71,16 @@ pub(super) async fn subscribe(client: &Client, mut wanted: Wanted) -> Made {
 }
 
 async fn post(
-    client: &Client,
+    requester: &Requester,
     service: &Url,
     wanted: &Wanted,
-) -> Result<Response<()>, super::client::NoAnswer> {
-    let no_request = super::client::NoAnswer;
+) -> Result<Response<()>, super::requester::NoAnswer> {
+    let no_request = super::requester::NoAnswer;
     let Some(mut request) = request(Method::POST, service.as_str()) else {
         return Err(no_request);
     };
     if let Some(set) = &wanted.set {
-        let link = links::link(set.as_str(), links::SET);
+        let link = Relation::Set.link(set.as_str());
         let Ok(mut link) = http::HeaderValue::try_from(link) else {
             return Err(no_request);
         };
@@ -87,7 +88,7 @@ async fn post(
         request.headers_mut().insert(LINK, link);
     }
     let body = wanted.application_server.map(|key| options(&mut request, key));
-    client.exchange(service, request, body).await
+    requester.exchange(service, request, body).await
 }
 
 fn options(request: &mut Request<()>, key: PublicKey) -> Bytes {
@@ -98,7 +99,7 @@ fn options(request: &mut Request<()>, key: PublicKey) -> Bytes {
 }
 
 /// Reads a 201. What lacks a part can't be used, and is asked for again later (R30-SUB-3, R30-SUB-4).
-async fn made(client: &Client, service: &Url, wanted: &Wanted, headers: &HeaderMap) -> Made {
+async fn made(requester: &Requester, service: &Url, wanted: &Wanted, headers: &HeaderMap) -> Made {
     let Some(enrolled) = enrolled(service, headers) else {
         tracing::warn!(
             "the service made a subscription without saying where, or without a set: it can't be used"
@@ -111,7 +112,7 @@ async fn made(client: &Client, service: &Url, wanted: &Wanted, headers: &HeaderM
             tracing::warn!(
                 "the service made a subscription in another set than was asked for: it is taken back"
             );
-            end(client, &enrolled.resource).await;
+            end(requester, &enrolled.resource).await;
             Registered::Trouble.into()
         }
         _ => Made::Subscription(enrolled),
@@ -121,8 +122,8 @@ async fn made(client: &Client, service: &Url, wanted: &Wanted, headers: &HeaderM
 fn enrolled(service: &Url, headers: &HeaderMap) -> Option<Enrolled> {
     let location = headers.get(LOCATION)?.to_str().ok()?;
     let resource = links::absolute(location, service)?;
-    let set = links::find(headers, links::SET, service)?;
-    let push_resource = links::find(headers, links::PUSH, service)?;
+    let set = links::find(headers, Relation::Set, service)?;
+    let push_resource = links::find(headers, Relation::Push, service)?;
     // Both are ours alone: they stay with one origin, and encrypted if the service is.
     let (at, set_at) = (Url::parse(&resource).ok()?, Url::parse(&set).ok()?);
     let is_safe = at.origin() == set_at.origin() && (service.scheme() != "https" || at.scheme() == "https");
@@ -145,8 +146,7 @@ fn redirection(headers: &HeaderMap, from: &Url) -> Option<Url> {
 }
 
 fn refusal(answer: &Response<()>) -> Registered {
-    let told = answer.headers().get(RETRY_AFTER);
-    let told = told.and_then(|value| retry_after::parse(value.to_str().ok()?, SystemTime::now()));
+    let told = retry_after::told(answer.headers(), SystemTime::now());
     match answer.status().as_u16() {
         408 | 429 | 500..=599 => told.map_or(Registered::Trouble, Registered::Later),
         status @ 400..=499 => Registered::Refused(status),

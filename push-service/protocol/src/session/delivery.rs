@@ -34,6 +34,8 @@ pub(super) struct Delivery {
     /// Boxed, because an idle session reads nothing.
     paging: Option<Box<Paging>>,
     lags: Vec<Lag>,
+    /// What is on the wire above this number is to be looked for in storage: it may have left unnoticed.
+    unsure_above: Option<MessageNumber>,
 }
 
 /// The page that is under way, and what happened since it was asked for.
@@ -52,6 +54,8 @@ struct Paging {
 enum PageOf {
     Cursor,
     Lag(SubscriptionId),
+    /// What is on the wire above this number.
+    Window(MessageNumber),
 }
 
 impl Paging {
@@ -87,12 +91,14 @@ impl Delivery {
             lags_turn: false,
             paging: None,
             lags: Vec::new(),
+            unsure_above: None,
         }
     }
 
-    /// The number up to which nothing more is read.
+    /// The number up to which nothing more is read, of no subscription.
     pub(super) fn cursor(&self) -> MessageNumber {
-        self.cursor
+        let lags = self.lags.iter().map(|lag| lag.cursor);
+        lags.fold(self.cursor, MessageNumber::min)
     }
 
     /// The head of the queue, which comes with the seat.
@@ -144,7 +150,13 @@ impl Delivery {
     }
 
     /// What storage has accepted last, asked for without knowing where this session is (PR-14).
+    ///
+    /// A hint that a message was acknowledged elsewhere may be lost as well. Where something waits for room in the window,
+    /// what holds it is looked for (PR-18).
     pub(super) fn compare(&mut self, last: MessageNumber) {
+        if self.room() == 0 || !self.lags.is_empty() {
+            self.unsure_above = Some(MessageNumber::START);
+        }
         match (last.cmp(&self.cursor), &mut self.paging) {
             (Ordering::Equal, _) => {}
             // A page that is under way may have been read before that message came.
@@ -212,6 +224,11 @@ impl Delivery {
             .iter()
             .position(|lag| self.room_for(lag.subscription) > 0);
         let cursor = self.behind && self.room() > 0;
+        if let Some(above) = self.unsure_above.take()
+            && let Some(request) = self.page_of_window(above, limits)
+        {
+            return Some(request);
+        }
         match lag {
             Some(at) if self.lags_turn || !cursor => Some(self.page_of_lag(at, limits)),
             _ if cursor => Some(self.page_of_cursor(limits)),
@@ -239,6 +256,20 @@ impl Delivery {
         )
     }
 
+    /// Whatever the filter is now: what is on the wire was offered under an earlier one, perhaps.
+    fn page_of_window(&mut self, above: MessageNumber, limits: &Limits) -> Option<PageRequest> {
+        let first = self.window.first_above(above)?;
+        let after = MessageNumber(first.0 - 1);
+        self.paging = Paging::begin(PageOf::Window(after));
+        Some(PageRequest {
+            after,
+            scope: Scope::AllBut(Vec::new()),
+            minimum: Urgency::VeryLow,
+            messages: limits.page_messages,
+            bytes: limits.page_bytes,
+        })
+    }
+
     fn request(&self, scope: Scope, after: MessageNumber, room: usize, limits: &Limits) -> PageRequest {
         let messages = room.min(limits.page_messages);
         PageRequest {
@@ -257,6 +288,7 @@ impl Delivery {
         match paging.of {
             PageOf::Cursor => self.cursor_paged(page, now, out),
             PageOf::Lag(subscription) => self.lag_paged(subscription, page, now, out),
+            PageOf::Window(after) => self.window_paged(after, &page),
         }
         self.go_on_from(&paging);
     }
@@ -317,6 +349,21 @@ impl Delivery {
             Ordering::Less if !page.more => drop(self.lags.swap_remove(at)),
             Ordering::Equal | Ordering::Less => {}
         }
+    }
+
+    /// What is on the wire and not in this piece of the queue has left. All of it had been offered, and so stored, before the
+    /// page was asked for.
+    fn window_paged(&mut self, after: MessageNumber, page: &Page) {
+        let upto = if page.more {
+            page.upto
+        } else {
+            MessageNumber(u64::MAX)
+        };
+        self.window.retain(|id| {
+            let is_told = after < id.number && id.number <= upto;
+            !is_told || page.messages.iter().any(|message| message.id == id)
+        });
+        self.unsure_above = page.more.then_some(page.upto);
     }
 
     /// The message follows the cursor and there is room in the window; in its subscription's half there may be none.

@@ -471,6 +471,38 @@ fn compared_with_the_queue() {
     assert_eq!(session.cursor(), None);
 }
 
+/// PR-14, PR-18: hints that messages were acknowledged elsewhere may be lost. Told how far the queue is, a session whose
+/// window is full, or half full of one subscription, looks for what holds it, and goes on with what has room then. What
+/// still waits keeps its place, and is not offered again.
+#[test]
+fn acknowledged_elsewhere_and_not_told() {
+    for (subscriptions, first) in [(3, vec![10, 20, 30, 40, 50, 60]), (1, vec![10, 20, 30])] {
+        let (mut queue, mut out) = (Queue::default(), Vec::new());
+        for n in 0..12 {
+            queue.store(n % subscriptions, Urgency::Normal);
+        }
+        let mut session = live(&queue, &mut out);
+        answer_pages(&mut session, &queue, &mut out);
+        assert_eq!(offers(&out), first);
+
+        out.clear();
+        assert!(session.cursor() < Some(queue.last), "so it is told");
+        session.woken(WakeUp::Last(queue.last), Moment(0), &mut out);
+        answer_pages(&mut session, &queue, &mut out);
+        assert_eq!(offers(&out), Vec::<u64>::new(), "nothing has left");
+
+        let kept = first[1];
+        for number in first.iter().filter(|number| **number != kept) {
+            queue.messages.remove(&MessageNumber(*number));
+        }
+        session.woken(WakeUp::Last(queue.last), Moment(0), &mut out);
+        answer_pages(&mut session, &queue, &mut out);
+        let next = first.len() as u64 + 1;
+        let expected: Vec<_> = (next..next + first.len() as u64 - 1).map(|n| n * 10).collect();
+        assert_eq!(offers(&out), expected);
+    }
+}
+
 /// PR-16: a channel that takes nothing is offered nothing, and closed in the end.
 #[test]
 fn a_stalled_channel() {
@@ -672,7 +704,13 @@ impl Scenario {
             return;
         };
         self.on_wire.remove(&id);
-        self.session.acknowledge(vec![id], self.now, &mut self.out);
+        if self.below(4) == 0 {
+            // Elsewhere, and the hint is lost.
+            self.queue.messages.remove(&id.number);
+            self.hints_lost = true;
+        } else {
+            self.session.acknowledge(vec![id], self.now, &mut self.out);
+        }
     }
 
     fn pass_time(&mut self) {
@@ -686,6 +724,8 @@ impl Scenario {
     fn read_again(&mut self) {
         self.hints_lost = false;
         self.session.read_again(self.now, &mut self.out);
+        let last = WakeUp::Last(self.queue.last);
+        self.session.woken(last, self.now, &mut self.out);
     }
 
     fn settle(&mut self) {

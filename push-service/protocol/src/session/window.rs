@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::identifiers::{MessageId, SubscriptionId};
+use crate::identifiers::{MessageId, MessageNumber, SubscriptionId};
 use crate::session::Moment;
 
 /// The messages on the wire. Holds ids, never bodies (PR-16), and no memory while it is empty.
@@ -78,6 +78,18 @@ impl Window {
         true
     }
 
+    /// Keeps those of which this is true.
+    pub fn retain(&mut self, mut is_kept: impl FnMut(MessageId) -> bool) {
+        self.offered.retain(|offered| is_kept(offered.id));
+        self.give_back();
+    }
+
+    /// The lowest number on the wire above this one.
+    pub fn first_above(&self, number: MessageNumber) -> Option<MessageNumber> {
+        let numbers = self.offered.iter().map(|offered| offered.id.number);
+        numbers.filter(|other| *other > number).min()
+    }
+
     /// Lets go of the messages that waited for their acknowledgement since `within` or longer, and counts them.
     pub fn forget_unacknowledged(&mut self, now: Moment, within: Duration) -> usize {
         let overdue = self
@@ -105,7 +117,6 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identifiers::MessageNumber;
 
     const NOISY: SubscriptionId = SubscriptionId([1; 8]);
     const QUIET: SubscriptionId = SubscriptionId([2; 8]);

@@ -10,8 +10,10 @@
 //! for that reason; the task ends with its last monitor, and gives its seat up. It deliberately doesn't know how requests
 //! to monitor are spelled.
 
+mod asking;
 mod end;
 mod events;
+mod leaving;
 pub(crate) mod link;
 mod outlet;
 mod push;

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use h2::server::{SendPushedResponse, SendResponse};
@@ -20,6 +19,7 @@ use push_protocol::{MessageId, PushMessage};
 use super::end::Finish;
 use super::link::{Place, PushLink};
 use super::outlet::{Parcel, Written};
+use crate::resources::date;
 
 pub(super) struct Pushes {
     respond: SendResponse<Bytes>,
@@ -296,11 +296,6 @@ fn respond(
     *response.status_mut() = status;
     *response.headers_mut() = fields;
     promised.send_response(response, is_all)
-}
-
-fn date() -> HeaderValue {
-    let now = httpdate::fmt_http_date(SystemTime::now());
-    field(&now)
 }
 
 /// What was parsed as a header field, or made here, is one.

@@ -1,5 +1,8 @@
 //! The task of one session of monitors: it does what the session decides.
 //!
+//! Here is what it does in which order. What it asks of storage is in `asking`, what it has to do with its peers in
+//! `writing`, and how it ends in `leaving`.
+//!
 //! ```text
 //!            seat taken          the last monitor left, or the session closed
 //!  attaching ─────────► live ──────────────────────────────────────────────► leaving ──► gone
@@ -22,17 +25,15 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::Monitor;
 use super::end::Finish;
+use super::leaving::dismiss;
 use super::link::PushLink;
-use super::outlet::Outlet;
 use crate::broker::Goods;
 use crate::channels::Channels;
 use crate::channels::attach::Attachment;
 use crate::channels::handle::Mark;
-use crate::channels::poll_slot;
 use crate::channels::registry::Place;
-use crate::defaults::{MONITORS_PER_SESSION, SHARE_WITHIN, STORAGE_RETRY_AFTER};
-use crate::metrics::{Channel, Closed, Removed};
-use push_protocol::session::AttachOutcome;
+use crate::defaults::{MONITORS_PER_SESSION, SHARE_WITHIN};
+use crate::metrics::{Channel, Removed};
 
 /// A future: resolves when the last monitor was answered and the seat was given up.
 pub(super) struct MonitorTask {
@@ -42,7 +43,7 @@ pub(super) struct MonitorTask {
     pub(super) place: Place,
     pub(super) session: Session,
     pub(super) monitors: Vec<Monitor>,
-    entering: Option<mpsc::Receiver<Monitor>>,
+    pub(super) entering: Option<mpsc::Receiver<Monitor>>,
     pub(super) link: Option<Arc<PushLink>>,
     /// Offered, and not yet written.
     pub(super) queue: VecDeque<Offered>,
@@ -50,21 +51,21 @@ pub(super) struct MonitorTask {
     pub(super) actions: Vec<Action>,
     /// The share of the node's delivery bytes that `queue` holds.
     pub(super) delivering: Option<OwnedSemaphorePermit>,
-    attaching: Option<BoxFuture<'static, Attachment>>,
-    page: Option<BoxFuture<'static, (PageOutcome, Option<OwnedSemaphorePermit>)>>,
-    wanted: Option<PageRequest>,
-    acknowledging: Option<BoxFuture<'static, Vec<MessageId>>>,
-    acknowledged: Vec<MessageId>,
+    pub(super) attaching: Option<BoxFuture<'static, Attachment>>,
+    pub(super) page: Option<BoxFuture<'static, (PageOutcome, Option<OwnedSemaphorePermit>)>>,
+    pub(super) wanted: Option<PageRequest>,
+    pub(super) acknowledging: Option<BoxFuture<'static, Vec<MessageId>>>,
+    pub(super) acknowledged: Vec<MessageId>,
     /// A subscription that a monitor names is looked for.
-    checking: Option<BoxFuture<'static, (SubscriptionId, bool)>>,
+    pub(super) checking: Option<BoxFuture<'static, (SubscriptionId, bool)>>,
     /// What the link is to confirm for the session's ping.
     pub(super) pinged: Option<u64>,
-    is_attached: bool,
-    has_no_seat: bool,
-    leaving: bool,
+    pub(super) is_attached: bool,
+    pub(super) has_no_seat: bool,
+    pub(super) leaving: bool,
     /// The session is closed: what is still in the queue is written until then, if it was asked for once.
-    closing: Option<(Finish, Moment)>,
-    leave: Option<BoxFuture<'static, ()>>,
+    pub(super) closing: Option<(Finish, Moment)>,
+    pub(super) leave: Option<BoxFuture<'static, ()>>,
 }
 
 /// A message that waits to be written.
@@ -252,53 +253,6 @@ impl MonitorTask {
         self.session.set_wanted(wanted, now, &mut self.actions);
     }
 
-    fn take_answers(&mut self, cx: &mut Context<'_>, now: Moment) -> bool {
-        let mut busy = false;
-        if let Some(attachment) = poll_slot(&mut self.attaching, cx) {
-            let outcome = match attachment {
-                Attachment::Asked(outcome, share) => {
-                    self.hold(share);
-                    outcome
-                }
-                Attachment::NotAsked => {
-                    self.has_no_seat = true;
-                    AttachOutcome::Trouble
-                }
-            };
-            self.is_attached = true;
-            self.session.attached(outcome, now, &mut self.actions);
-            if self.leaving {
-                self.session.drain(now, &mut self.actions);
-            }
-            busy = true;
-        }
-        if let Some((outcome, share)) = poll_slot(&mut self.page, cx) {
-            self.hold(share);
-            self.session.paged(outcome, now, &mut self.actions);
-            busy = true;
-        }
-        if let Some(not_taken) = poll_slot(&mut self.acknowledging, cx) {
-            self.acknowledged.extend(not_taken);
-            busy = true;
-        }
-        if let Some((subscription, is_there)) = poll_slot(&mut self.checking, cx) {
-            if !is_there {
-                self.actions.push(Action::Ended(Some(subscription)));
-            }
-            busy = true;
-        }
-        busy
-    }
-
-    /// Keeps a share until what it was for is written; two are one.
-    fn hold(&mut self, share: Option<OwnedSemaphorePermit>) {
-        match (&mut self.delivering, share) {
-            (Some(held), Some(more)) => held.merge(more),
-            (held @ None, share) => *held = share,
-            (Some(_), None) => {}
-        }
-    }
-
     /// Does what the session decided.
     fn perform(&mut self, now: Moment) -> bool {
         let actions = std::mem::take(&mut self.actions);
@@ -321,15 +275,6 @@ impl MonitorTask {
         busy
     }
 
-    /// Enters the registry, then takes the seat: a wake-up between the two is not lost (PR-11).
-    fn attach(&mut self, user_agent: UserAgentId, head: PageRequest) {
-        self.place.claim(user_agent);
-        let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
-        self.attaching = Some(Box::pin(
-            async move { shared.attach(user_agent, seat, head).await },
-        ));
-    }
-
     fn ping(&mut self, now: Moment) {
         match &self.link {
             Some(link) => self.pinged = Some(link.ask()),
@@ -341,172 +286,15 @@ impl MonitorTask {
     /// Something ended: whoever monitors it is told (R30-EXP-2).
     fn ended(&mut self, which: Option<SubscriptionId>, now: Moment) {
         let is_over = |monitor: &Monitor| which.is_none() || monitor.interest.subscription == which;
-        let (over, others) = std::mem::take(&mut self.monitors).into_iter().partition(is_over);
+        let (over, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.monitors).into_iter().partition(is_over);
         self.monitors = others;
-        let none: &Vec<Monitor> = &over;
-        let changed = !none.is_empty();
+        if over.is_empty() {
+            return;
+        }
         for monitor in over {
             dismiss(monitor, Finish::Gone, &self.shared);
         }
-        if changed {
-            self.want(now);
-        }
+        self.want(now);
     }
-
-    fn close(&mut self, reason: CloseReason, now: Moment) {
-        if reason == CloseReason::GoingAway
-            && let Some(link) = &self.link
-        {
-            link.leave();
-        }
-        if reason != CloseReason::CaughtUp {
-            self.queue.clear();
-        }
-        let until = now.after(self.shared.limits.write_within);
-        self.closing = Some((Finish::of(reason), until));
-        (self.page, self.wanted) = (None, None);
-    }
-
-    /// One step of storage for all that is acknowledged by then.
-    fn hand_over_acknowledged(&mut self) -> bool {
-        if self.acknowledged.is_empty() || self.acknowledging.is_some() {
-            return false;
-        }
-        let messages = std::mem::take(&mut self.acknowledged);
-        let (shared, seat, user_agent) = (
-            Arc::clone(&self.shared),
-            self.place.handle().seat(),
-            self.user_agent,
-        );
-        self.acknowledging = Some(Box::pin(async move {
-            match shared.broker.acknowledge(user_agent, &messages, seat).await {
-                Ok(()) => Vec::new(),
-                Err(_) => {
-                    tokio::time::sleep(STORAGE_RETRY_AFTER).await;
-                    messages
-                }
-            }
-        }));
-        true
-    }
-
-    /// Reads the page that is wanted, after storage has all acknowledgements so far (PR-4).
-    fn read_page(&mut self) -> bool {
-        if self.acknowledging.is_some() || !self.acknowledged.is_empty() {
-            return false;
-        }
-        let Some(request) = self.wanted.take() else {
-            return false;
-        };
-        let (shared, seat, user_agent) = (
-            Arc::clone(&self.shared),
-            self.place.handle().seat(),
-            self.user_agent,
-        );
-        self.page = Some(Box::pin(async move {
-            let share = shared.share_of_delivery(request.bytes).await;
-            (shared.broker.page(user_agent, seat, request).await, share)
-        }));
-        true
-    }
-
-    /// Looks for the subscription of a monitor that has a seat: from then on its end would be told. One at a time.
-    fn check_subscription(&mut self) -> bool {
-        if self.checking.is_some() || !self.is_attached {
-            return false;
-        }
-        let Some(monitor) = self.monitors.iter_mut().find(|monitor| !monitor.is_checked) else {
-            return false;
-        };
-        monitor.is_checked = true;
-        let Some(subscription) = monitor.interest.subscription else {
-            return true;
-        };
-        let (shared, user_agent) = (Arc::clone(&self.shared), self.user_agent);
-        self.checking = Some(Box::pin(async move {
-            let asked = shared.broker.has_subscription(user_agent, subscription).await;
-            // Trouble says nothing about it (PR-3).
-            (subscription, asked.unwrap_or(true))
-        }));
-        true
-    }
-
-    /// Whether what is owed to the monitors of a closed session is done.
-    fn is_through(&self) -> bool {
-        let is_looked_for =
-            self.checking.is_some() || self.monitors.iter().any(|monitor| !monitor.is_checked);
-        self.is_written() && !(is_looked_for && self.is_attached)
-    }
-
-    /// Answers everybody when it's over, and begins to leave.
-    fn end_if_over(&mut self, now: Moment) -> bool {
-        if let Some((finish, until)) = self.closing
-            && (self.is_through() || until <= now)
-        {
-            for monitor in std::mem::take(&mut self.monitors) {
-                dismiss(monitor, finish, &self.shared);
-            }
-        }
-        if !self.monitors.is_empty() {
-            return false;
-        }
-        self.session.ended();
-        // Before the seat is given up, so that no comparison takes it again unnoticed.
-        self.place.handle().set_cursor(None);
-        self.delivering = None;
-        self.leave = Some(self.begin_leave());
-        true
-    }
-
-    /// In order: what is asked of storage ends, acknowledgements are flushed (PR-18), the seat is given up if it's still ours.
-    fn begin_leave(&mut self) -> BoxFuture<'static, ()> {
-        // Who comes now gets a session of its own, and so do those who have come while this one ended.
-        let late = latecomers(self.entering.take());
-        let (goods, link) = (self.goods, self.link.take());
-        let (attaching, acknowledging) = (self.attaching.take(), self.acknowledging.take());
-        let mut messages = std::mem::take(&mut self.acknowledged);
-        let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
-        let (user_agent, mut has_no_seat) = (self.user_agent, self.has_no_seat);
-        Box::pin(async move {
-            if let Some(attaching) = attaching {
-                has_no_seat |= matches!(attaching.await, Attachment::NotAsked);
-            }
-            if let Some(acknowledging) = acknowledging {
-                messages.extend(acknowledging.await);
-            }
-            if !messages.is_empty() && !has_no_seat {
-                let _ = shared.broker.acknowledge(user_agent, &messages, seat).await;
-            }
-            for monitor in late {
-                shared.enter(user_agent, goods, monitor, link.as_ref(), false);
-            }
-            if has_no_seat {
-                return;
-            }
-            shared.broker.release(user_agent, seat).await;
-            shared.registry.seat_given_up(user_agent, seat);
-        })
-    }
-}
-
-/// Those who came while the session was ending. Nobody enters behind them.
-fn latecomers(entering: Option<mpsc::Receiver<Monitor>>) -> Vec<Monitor> {
-    let Some(mut entering) = entering else {
-        return Vec::new();
-    };
-    entering.close();
-    std::iter::from_fn(|| entering.try_recv().ok()).collect()
-}
-
-/// Answers one monitor.
-pub(super) fn dismiss(monitor: Monitor, finish: Finish, shared: &Channels) {
-    count_closed(&monitor.outlet, finish.closed(), shared);
-    monitor.outlet.finish(finish, monitor.has_brought);
-}
-
-pub(super) fn count_closed(outlet: &Outlet, why: Closed, shared: &Channels) {
-    shared
-        .broker
-        .metrics()
-        .channel(outlet.kind(), Channel::Closed(why));
 }

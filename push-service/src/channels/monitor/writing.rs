@@ -7,8 +7,9 @@ use push_protocol::PushMessage;
 use push_protocol::session::Moment;
 
 use super::end::Finish;
+use super::leaving::{count_closed, dismiss};
 use super::outlet::{Outlet, Parcel, Written};
-use super::task::{MonitorTask, count_closed, dismiss};
+use super::task::MonitorTask;
 use crate::broker::Goods;
 use crate::metrics::Closed;
 

@@ -2,7 +2,7 @@
 
 use super::raw_http2::{ENHANCE_YOUR_CALM, GET, RawPeer, flag, frame, get, kind, setting};
 use super::rig::Node;
-use crate::defaults::{HEADER_FIELDS, HTTP2_FRAME_CREDIT, HTTP2_RESET_STREAMS};
+use crate::defaults::{HEADER_FIELDS, HTTP2_FRAME_CREDIT, HTTP2_HEADS_BYTES, HTTP2_RESET_STREAMS};
 
 /// PR-16, RFC 9113 §10.5: frames that are all allowed and of which nothing comes (CVE-2019-9511, -9512, -9515, -9518) end
 /// their connection with ENHANCE_YOUR_CALM and are counted.
@@ -229,4 +229,32 @@ async fn long_lists_are_not_paid_for() {
     }
     assert_eq!(node.cut("excess"), 1);
     assert!(requests < 2 * HTTP2_FRAME_CREDIT, "only after {requests}");
+}
+
+/// PR-16: header fields of requests under way have a bound for the whole connection. One more gets 431, and there is room
+/// again when others were answered.
+#[tokio::test]
+async fn fields_under_way_are_bounded() {
+    const BYTES: usize = 15_000;
+    let node = Node::start().await;
+    let mut peer = RawPeer::connect(&node, &[]).await;
+    let long = [&b"\x00\x01v\x7f\x99\x74"[..], &[b'v'; BYTES]].concat();
+    let block = [post(&node), long].concat();
+    let room = (HTTP2_HEADS_BYTES / BYTES) as u32;
+    for nth in 0..room {
+        peer.say(frame(kind::HEADERS, flag::END_HEADERS, 2 * nth + 1, &block))
+            .await;
+    }
+    let refused = peer.hear_a(kind::HEADERS).await.unwrap();
+    assert_eq!(refused.stream, 2 * room - 1, "the last one is too many");
+    peer.say(frame(kind::DATA, flag::END_STREAM, 1, b"body")).await;
+    assert_eq!(peer.hear_a(kind::HEADERS).await.unwrap().stream, 1);
+    peer.say(frame(kind::HEADERS, flag::END_HEADERS, 2 * room + 1, &block))
+        .await;
+    peer.say(frame(kind::DATA, flag::END_STREAM, 3, b"body")).await;
+    assert_eq!(
+        peer.hear_a(kind::HEADERS).await.unwrap().stream,
+        3,
+        "not the new one"
+    );
 }

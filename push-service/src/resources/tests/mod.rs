@@ -2,6 +2,7 @@
 
 mod cancelling;
 mod messages;
+mod receipts;
 pub(crate) mod rig;
 mod routing;
 mod senders;

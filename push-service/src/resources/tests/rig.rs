@@ -32,6 +32,7 @@ pub(crate) const ORIGIN: &str = "https://push.example.net";
 /// A service that takes requests as values.
 pub(crate) struct Service {
     pub(crate) resources: Resources,
+    pub(crate) broker: Arc<Broker>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) metrics: Arc<Metrics>,
     capabilities: Arc<Capabilities>,
@@ -70,15 +71,16 @@ impl Service {
         change(&mut policy, &mut limits);
         let capabilities = Arc::new(Capabilities::new(&[SealingKey::from_random([7; 32])]).unwrap());
         let metrics = Arc::<Metrics>::default();
-        let broker = Broker::new(
+        let broker = Arc::new(Broker::new(
             Arc::clone(&storage),
             Arc::clone(&capabilities),
             Origin::parse(ORIGIN).unwrap(),
             policy,
             Arc::clone(&metrics),
-        );
+        ));
         Self {
-            resources: Resources::new(Arc::new(broker), &limits, Arc::clone(&metrics)),
+            resources: Resources::new(Arc::clone(&broker), &limits, Arc::clone(&metrics)),
+            broker,
             storage,
             metrics,
             capabilities,

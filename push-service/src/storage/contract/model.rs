@@ -25,6 +25,8 @@ pub(crate) struct Dice {
     state: u64,
     /// The subscriptions drawn so far; no id comes twice, as in life.
     made: Vec<(u8, SubscriptionId)>,
+    /// Nonces drawn so far: none comes twice, as in life.
+    nonces: u64,
 }
 
 impl Dice {
@@ -36,6 +38,7 @@ impl Dice {
         let dice = Self {
             state: seed,
             made: Vec::new(),
+            nonces: 0,
         };
         (dice, seed)
     }
@@ -46,6 +49,11 @@ impl Dice {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (z ^ (z >> 31)) % end
+    }
+
+    fn new_nonce(&mut self) -> u64 {
+        self.nonces += 1;
+        self.nonces
     }
 
     fn new_subscription(&mut self, agent: u8) -> SubscriptionId {
@@ -83,7 +91,7 @@ pub(crate) enum Draw {
     /// Carries an outbox over, and clears so much of it.
     CarryOver(UserAgentId, usize),
     Settle(Vec<Outcome>),
-    Overdue(usize),
+    Overdue,
     Owing,
     Trace(UserAgentId, u64),
     Expire(usize),
@@ -117,9 +125,9 @@ impl Draw {
             15 if dice.below(4) == 0 => Self::End(user, Ending::All),
             15 => Self::End(user, Ending::One(dice.some_subscription(agent))),
             16..=17 => Self::Expect(draw_expected(dice, agent, known)),
-            18..=19 => Self::CarryOver(user, dice.below(6) as usize),
+            18..=19 => Self::CarryOver(user, dice.below(20) as usize),
             20 => Self::Settle(draw_outcomes(dice, known)),
-            21 => Self::Overdue(1 + dice.below(3) as usize),
+            21 => Self::Overdue,
             22 => Self::Owing,
             23 => Self::Trace(user, dice.one_of(known).map_or(0, |(_, id)| id.nonce)),
             24..=25 => {
@@ -162,13 +170,20 @@ impl Draw {
                 format!("{:?}", storage.expect_receipt(receipts, expected).await)
             }
             Self::CarryOver(user, cleared) => {
-                let outcomes = storage.outcomes(user, 10).await.unwrap();
+                // Those that ended in one step storages may give in any order.
+                let mut outcomes = storage.outcomes(user, 100).await.unwrap();
+                outcomes.sort_unstable_by_key(|outcome| outcome.id);
                 let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id).take(cleared).collect();
                 storage.clear_outcomes(user, &ids).await.unwrap();
                 format!("{outcomes:?} {}", Self::settle(storage, &outcomes).await)
             }
             Self::Settle(outcomes) => Self::settle(storage, &outcomes).await,
-            Self::Overdue(limit) => format!("{:?}", storage.overdue(limit).await),
+            Self::Overdue => {
+                // All of it, because storages may give it in any order.
+                let mut overdue = storage.overdue(usize::MAX).await.unwrap();
+                overdue.sort_unstable_by_key(|overdue| (overdue.user_agent, overdue.nonce));
+                format!("{overdue:?}")
+            }
             Self::Owing => format!("{:?}", storage.owing(10).await),
             Self::Trace(user, nonce) => format!("{:?}", storage.trace(user, nonce).await),
             Self::Acknowledge(user, ids, removal, confirm, by) => {
@@ -190,13 +205,9 @@ impl Draw {
     }
 }
 
-/// What may be the nonce of a message that waits, or of one that comes.
-fn draw_nonce(dice: &mut Dice) -> u64 {
-    dice.below(200)
-}
-
 fn draw_expected(dice: &mut Dice, agent: u8, known: &[(UserAgentId, MessageId)]) -> Expected {
-    let fresh = (user_agent(agent), draw_nonce(dice));
+    // Of a message that was there, or of one that comes.
+    let fresh = (user_agent(agent), dice.below(dice.nonces + 10));
     let (user_agent, nonce) = match dice.below(2) {
         0 => fresh,
         _ => dice.one_of(known).map_or(fresh, |(user, id)| (user, id.nonce)),
@@ -227,7 +238,7 @@ fn draw_enqueue(dice: &mut Dice, agent: u8, n: u8) -> Enqueue {
     let topic = ["a", "b"].get(dice.below(4) as usize);
     Enqueue {
         subscription: dice.some_subscription(agent),
-        nonce: draw_nonce(dice),
+        nonce: dice.new_nonce(),
         key: (dice.below(4) == 0).then_some(push_protocol::KeyDigest([n; 32])),
         receipts: (dice.below(3) > 0).then_some(user_agent(RECEIPT_SUBSCRIPTION)),
         ttl: Ttl::from_secs([0, 5, 50, 500][dice.below(4) as usize]),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use push_protocol::capability::KeyId;
-use push_protocol::{MessageNumber, PushMessage, UserAgentId};
+use push_protocol::{MessageNumber, PushMessage, Urgency, UserAgentId};
 
 use super::{
     Changes, Ended, Expectation, FIRST_PLACE, Now, Share, Step, Stored, Subscription, UserAgent, Waiting,
@@ -15,7 +15,7 @@ use super::{
 use crate::storage::portable::{
     Packing, Place, Portable, PortableExpectation, PortableMessage, PortableSubscription,
 };
-use crate::storage::{Imported, Outcome, PASSING_WITH_RECEIPT, RECEIPTS, Urgency};
+use crate::storage::{Imported, Outcome, PASSING_WITH_RECEIPT, RECEIPTS};
 
 /// What stands in a user agent's queue, and among it.
 enum Item<'a> {

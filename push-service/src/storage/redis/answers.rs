@@ -43,11 +43,10 @@ pub(super) fn list(value: Value) -> Result<Option<Vec<Value>>, StorageError> {
     }
 }
 
-/// A field of a hash, and its value.
-type Pair = (Vec<u8>, Vec<u8>);
-
 /// Fields and values of a hash.
-pub(super) fn pairs(value: Value) -> Result<Vec<Pair>, StorageError> {
+pub(super) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+pub(super) fn pairs(value: Value) -> Result<Pairs, StorageError> {
     match value {
         Value::Map(pairs) => {
             let both = |(field, value)| Ok((text(field)?, text(value)?));

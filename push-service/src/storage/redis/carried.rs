@@ -9,6 +9,7 @@ use push_protocol::{
     Fate, KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Urgency, UserAgentId,
 };
 
+use super::answers::Pairs;
 use super::layout::{self, EPOCH, LANE, Record, six, six_of};
 use crate::storage::portable::{PortableExpectation, PortableMessage, PortableSubscription};
 use crate::storage::spelling::{Fields, Unreadable};
@@ -116,9 +117,10 @@ struct Owed {
 }
 
 impl Outbox {
-    pub(super) fn read(user_agent: UserAgentId, pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Self, Unreadable> {
+    pub(super) fn read(user_agent: UserAgentId, pairs: Pairs) -> Result<Self, Unreadable> {
         let mut entries = HashMap::with_capacity(pairs.len());
-        for (nonce, value) in pairs {
+        // A last number stands among them.
+        for (nonce, value) in pairs.into_iter().filter(|(nonce, _)| nonce.len() == 8) {
             let mut fields = Fields(&value);
             let number = MessageNumber(fields.number()?);
             let receipts = UserAgentId(fields.array()?);
@@ -153,7 +155,7 @@ impl Outbox {
 }
 
 /// What a receipt subscription expects, in the order of deadlines.
-pub(super) fn expectations(pairs: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Vec<PortableExpectation>, Unreadable> {
+pub(super) fn expectations(pairs: Pairs) -> Result<Vec<PortableExpectation>, Unreadable> {
     let mut expected = Vec::with_capacity(pairs.len());
     for (message, value) in pairs {
         let (mut message, mut value) = (Fields(&message), Fields(&value));

@@ -13,7 +13,7 @@ use super::answers::{self, unreadable};
 use super::layout::{self, EXPECTED, OWING};
 use super::links::{Bucket, Work};
 use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_STEP};
-use crate::storage::spelling::put_content_header;
+use crate::storage::spelling::{Unreadable, put_content_header};
 use crate::storage::{Expected, Expecting, Outcome, Overdue, Seat, StorageError, Traced, WakeUp};
 
 impl Redis {
@@ -118,9 +118,7 @@ impl Redis {
         for (bucket, _) in self.due_by(EXPECTED, 1).await? {
             while overdue.len() < limit {
                 let most = (limit - overdue.len()).min(RECEIPT_STEP);
-                let leased = self.lease(bucket, most).await?;
-                overdue.extend_from_slice(&leased);
-                if leased.len() < most {
+                if self.lease(bucket, most, &mut overdue).await? < most as u64 {
                     break;
                 }
             }
@@ -128,7 +126,13 @@ impl Redis {
         Ok(overdue)
     }
 
-    async fn lease(&self, bucket: Bucket, most: usize) -> Result<Vec<Overdue>, StorageError> {
+    /// Adds what is overdue in a bucket, and says how many were looked at: of some, the receipt subscription has ended.
+    async fn lease(
+        &self,
+        bucket: Bucket,
+        most: usize,
+        overdue: &mut Vec<Overdue>,
+    ) -> Result<u64, StorageError> {
         let (mark, deadlines) = (
             layout::mark(&self.prefix, bucket),
             layout::of_bucket(&self.prefix, bucket, EXPECTED),
@@ -142,11 +146,12 @@ impl Redis {
             .primaries
             .run(Work::Step, bucket, script, &keys, &args)
             .await?;
-        let mut overdue = Vec::new();
-        for value in answers::list(answer)?.unwrap_or_default() {
+        let mut values = answers::list(answer)?.unwrap_or_default().into_iter();
+        let examined = values.next().ok_or(Unreadable).map_err(unreadable)?;
+        for value in values {
             overdue.push(answers::overdue(&answers::text(value)?).map_err(unreadable)?);
         }
-        Ok(overdue)
+        answers::number(&examined)
     }
 
     /// What is due of each bucket's sorted set of that name, at most `limit` members of one; buckets without any are left

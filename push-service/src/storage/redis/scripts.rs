@@ -67,7 +67,7 @@ impl Scripts {
             // Asked again, it finds what it made.
             subscribe: takes_memory(
                 "subscribe",
-                &[RECORD, RENEW],
+                &[RECORD, RENEW, OUTBOX],
                 include_str!("scripts/subscribe.lua"),
                 always,
             ),

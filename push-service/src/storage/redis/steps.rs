@@ -39,7 +39,7 @@ impl Storage for Redis {
         ];
         let script = &self.scripts.subscribe;
         let answer = self
-            .run(self.confirmed, subscribe.user_agent, script, &args)
+            .run_owing(self.confirmed, subscribe.user_agent, script, &args)
             .await?;
         answers::subscribed(&answers::text(answer)?).map_err(unreadable)
     }

@@ -39,6 +39,12 @@ impl Faults {
         !self.absences.is_empty()
     }
 
+    /// Whether nodes were without storage at any moment since `then`, or had not noticed that it's back.
+    pub(super) fn storage_was_away_since(&self, then: Instant) -> bool {
+        let mut ends = self.absences.iter().map(|(_, until)| until);
+        ends.any(|until| until.is_none_or(|until| then < until))
+    }
+
     /// How long, until `then`, the node of a connection lived with an acknowledgement that had `reached` it. `None` if
     /// storage was not at hand: a channel that ends then may leave it to the next one.
     pub(super) fn lived_with(&self, on: Connection, reached: Instant, then: Instant) -> Option<Duration> {

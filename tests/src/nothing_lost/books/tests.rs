@@ -6,8 +6,8 @@ use super::*;
 fn one_accepted() -> (Books, MessageKey, String) {
     let mut books = Books::new(1, 1);
     books.subscribed(0, "a", "http://service.test/wpush/v1/a");
-    let (key, _, text) = books.begin(0, None);
-    books.answered(key, Outcome::Accepted);
+    let (key, _, text) = books.begin(0, Wish::plain(None), Instant::now());
+    books.answered(key, Outcome::Accepted, None, Instant::now());
     (books, key, text)
 }
 
@@ -19,7 +19,7 @@ fn arrives(books: &mut Books, on: Connection, version: &str, text: &str) {
 #[test]
 fn what_was_accepted_must_arrive() {
     let (mut books, _, text) = one_accepted();
-    books.begin(0, None);
+    books.begin(0, Wish::plain(None), Instant::now());
     assert_eq!(books.missing(), 1);
     assert_eq!(books.audit().len(), 1);
     let connection = books.connection(0, 0, Instant::now());
@@ -60,8 +60,8 @@ fn twice_on_one_connection_or_with_another_id_is_a_breach() {
 #[test]
 fn overtaking_is_a_breach() {
     let (mut books, _, first) = one_accepted();
-    let (key, _, second) = books.begin(0, None);
-    books.answered(key, Outcome::Accepted);
+    let (key, _, second) = books.begin(0, Wish::plain(None), Instant::now());
+    books.answered(key, Outcome::Accepted, None, Instant::now());
     let connection = books.connection(0, 0, Instant::now());
     arrives(&mut books, connection, "w", &second);
     arrives(&mut books, connection, "v", &first);
@@ -74,9 +74,9 @@ fn a_late_message_may_take_the_place_of_a_newer() {
     for (nodes, missing) in [(1, 1), (3, 0)] {
         let mut books = Books::new(1, nodes);
         books.subscribed(0, "a", "http://service.test/wpush/v1/a");
-        books.begin(0, Some(1));
-        let (key, ..) = books.begin(0, Some(1));
-        books.answered(key, Outcome::Accepted);
+        books.begin(0, Wish::plain(Some(1)), Instant::now());
+        let (key, ..) = books.begin(0, Wish::plain(Some(1)), Instant::now());
+        books.answered(key, Outcome::Accepted, None, Instant::now());
         assert_eq!(books.missing(), missing);
     }
 }
@@ -85,12 +85,12 @@ fn a_late_message_may_take_the_place_of_a_newer() {
 #[test]
 fn a_replaced_message_is_not_missed() {
     let (mut books, ..) = one_accepted();
-    let (older, ..) = books.begin(0, Some(1));
-    books.answered(older, Outcome::Accepted);
+    let (older, ..) = books.begin(0, Wish::plain(Some(1)), Instant::now());
+    books.answered(older, Outcome::Accepted, None, Instant::now());
     assert_eq!(books.missing(), 2);
-    books.begin(0, Some(2));
+    books.begin(0, Wish::plain(Some(2)), Instant::now());
     assert_eq!(books.missing(), 2);
-    books.begin(0, Some(1));
+    books.begin(0, Wish::plain(Some(1)), Instant::now());
     assert_eq!(books.missing(), 1);
 }
 
@@ -101,4 +101,184 @@ fn a_changed_message_is_a_breach() {
     let connection = books.connection(0, 0, Instant::now());
     arrives(&mut books, connection, "v", &format!("{text}."));
     assert_eq!(books.audit().len(), 2);
+}
+
+/// The sender's URL of the message in [`one_promised`].
+const URL: &str = "http://service.test/message/a";
+
+/// Books with one message whose sender was answered 202.
+fn one_promised(wish: Wish) -> (Books, MessageKey, String) {
+    let mut books = Books::new(1, 1);
+    books.subscribed(0, "a", "http://service.test/push/a");
+    let (key, _, text) = books.begin(
+        0,
+        Wish {
+            receipt: true,
+            ..wish
+        },
+        Instant::now(),
+    );
+    books.answered(key, Outcome::Accepted, Some(URL.to_owned()), Instant::now());
+    (books, key, text)
+}
+
+fn tells(books: &mut Books, status: u16, then: Instant) {
+    let connection = books.listens(0, then);
+    books.told(URL, status, connection, false, then);
+}
+
+fn later(seconds: u64) -> Instant {
+    Instant::now() + Duration::from_secs(seconds)
+}
+
+/// PR-1, R30-ACK-3: what a DELETE was answered for is gone, and was there unless something else removed it.
+#[test]
+fn a_delete_that_was_answered_is_taken_at_once() {
+    for (how, opened, breaches) in [
+        (Deleted::There, 9, 1),
+        (Deleted::There, 0, 0),
+        (Deleted::Gone, 0, 1),
+    ] {
+        let (mut books, key, text) = one_accepted();
+        let first = books.connection(0, 0, Instant::now());
+        arrives(&mut books, first, "v", &text);
+        books.acknowledges(key, Instant::now());
+        books.deleted(key, Remover::UserAgent, how, later(1));
+        let second = books.connection(0, 0, later(opened));
+        if opened > 0 {
+            arrives(&mut books, second, "v", &text);
+        }
+        assert_eq!(books.audit().len(), breaches, "{:?}", books.audit());
+    }
+}
+
+/// PR-25: a message that was answered 202 has a receipt: 204 if it was acknowledged, 410 if somebody gave it up.
+#[test]
+fn a_receipt_must_come_and_be_true() {
+    type Deed = fn(&mut Books, MessageKey);
+    let nothing: Deed = |_, _| {};
+    let acknowledged: Deed = |books, key| books.acknowledges(key, Instant::now());
+    let deleted: Deed = |books, key| {
+        books.acknowledges(key, Instant::now());
+        books.deleted(key, Remover::UserAgent, Deleted::There, Instant::now());
+    };
+    let cancelled: Deed = |books, key| {
+        books.cancels(key, Instant::now());
+        books.deleted(key, Remover::ApplicationServer, Deleted::There, Instant::now());
+    };
+    let ended: Deed = |books, _| books.ends("a", Stage::Ending(Instant::now()));
+    let both: Deed = |books, key| {
+        books.cancels(key, Instant::now());
+        books.acknowledges(key, Instant::now());
+    };
+    for (what, deed, told, breaches) in [
+        ("nothing", nothing, None, 1),
+        ("nothing", nothing, Some(204), 1),
+        ("nothing", nothing, Some(410), 1),
+        ("nothing", nothing, Some(200), 2),
+        ("acknowledged", acknowledged, Some(204), 0),
+        ("acknowledged", acknowledged, Some(410), 1),
+        ("deleted", deleted, Some(204), 0),
+        ("deleted", deleted, Some(410), 1),
+        ("cancelled", cancelled, Some(410), 0),
+        ("cancelled", cancelled, Some(204), 1),
+        ("ended", ended, Some(410), 0),
+        ("both", both, Some(204), 0),
+        ("both", both, Some(410), 0),
+    ] {
+        let (mut books, key, text) = one_promised(Wish::plain(None));
+        let connection = books.connection(0, 0, Instant::now());
+        arrives(&mut books, connection, "v", &text);
+        deed(&mut books, key);
+        if let Some(status) = told {
+            tells(&mut books, status, later(5));
+        }
+        assert_eq!(
+            books.audit().len(),
+            breaches,
+            "{what}, {told:?}: {:?}",
+            books.audit()
+        );
+        assert_eq!(books.untold() == 0, told.is_some_and(|status| status != 200));
+    }
+}
+
+/// R30-TTL-6: what expired is given up, and no acknowledgement counts that begins behind it.
+#[test]
+fn what_expired_is_given_up() {
+    let brief = Wish {
+        ttl: 1,
+        ..Wish::plain(None)
+    };
+    for (acknowledged, told, breaches) in [(0, 204, 0), (3, 204, 1), (3, 410, 0)] {
+        let (mut books, key, _) = one_promised(brief);
+        books.acknowledges(key, later(acknowledged));
+        tells(&mut books, told, later(5));
+        assert_eq!(books.audit().len(), breaches, "{acknowledged}, {told}");
+    }
+}
+
+/// R30-RDL-6: a message that was replaced needs no receipt; one acknowledged behind its replacement may have none.
+#[test]
+fn a_replaced_message_has_no_receipt() {
+    for (told, breaches) in [(None, 0), (Some(204), 1), (Some(410), 1)] {
+        let (mut books, key, _) = one_promised(Wish::plain(Some(1)));
+        let (newer, _, text) = books.begin(0, Wish::plain(Some(1)), Instant::now());
+        books.answered(newer, Outcome::Accepted, None, Instant::now());
+        let connection = books.connection(0, 0, Instant::now());
+        arrives(&mut books, connection, "w", &text);
+        books.acknowledges(key, later(1));
+        if let Some(status) = told {
+            tells(&mut books, status, later(5));
+        }
+        assert_eq!(books.audit().len(), breaches, "{told:?}");
+    }
+}
+
+/// PR-25: a receipt comes again only over another connection, with the same status, and not behind the event that told it.
+#[test]
+fn a_receipt_comes_again_only_after_a_lost_connection() {
+    let (same, other) = (false, true);
+    for (connection, status, by_events, seconds, breaches) in [
+        (other, 204, false, 0, 0),
+        (other, 204, false, 60, 1),
+        (other, 204, true, 0, 1),
+        (other, 410, false, 0, 1),
+        (same, 204, false, 0, 1),
+    ] {
+        let (mut books, key, text) = one_promised(Wish::plain(None));
+        let agent = books.connection(0, 0, Instant::now());
+        arrives(&mut books, agent, "v", &text);
+        books.acknowledges(key, Instant::now());
+        let first = books.listens(0, Instant::now());
+        books.told(URL, 204, first, by_events, Instant::now());
+        let second = if connection == same {
+            first
+        } else {
+            books.heard_out(first, later(seconds));
+            books.listens(0, later(seconds))
+        };
+        books.told(URL, status, second, by_events, later(seconds));
+        assert_eq!(
+            books.audit().len(),
+            breaches,
+            "{status}, {seconds}: {:?}",
+            books.audit()
+        );
+    }
+}
+
+/// PR-2, PR-25: a receipt that no message claims is that of a message whose sender was not answered.
+#[test]
+fn a_receipt_of_nobodys_message_is_a_breach() {
+    let mut books = Books::new(1, 1);
+    books.subscribed(0, "a", "http://service.test/push/a");
+    tells(&mut books, 410, later(5));
+    assert_eq!(books.audit().len(), 1);
+    let asked = Wish {
+        receipt: true,
+        ..Wish::plain(None)
+    };
+    books.begin(0, asked, Instant::now());
+    assert_eq!(books.audit(), Vec::<String>::new());
 }

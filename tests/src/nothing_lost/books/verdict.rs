@@ -33,7 +33,8 @@ impl Books {
                         subscription.owner
                     ));
                 }
-                if let (Outcome::Accepted, Some(offer)) = (message.outcome, message.first_offer) {
+                let is_in_order = message.outcome == Outcome::Accepted && message.wish.ttl > 0;
+                if let Some(offer) = message.first_offer.filter(|_| is_in_order) {
                     if offer < last_offer {
                         breaches.push(format!("message {number}/{place} was overtaken (PR-4)"));
                     }
@@ -41,6 +42,7 @@ impl Books {
                 }
             }
         }
+        breaches.extend(self.broken_fates());
         breaches
     }
 
@@ -50,7 +52,7 @@ impl Books {
         let arrived = count(|message| message.first_offer.is_some());
         format!(
             "{} kills, {} connections, {} subscriptions, {} messages: {} answered 201, {} refused, {} unanswered of \
-             which {} arrived; {arrived} arrived, {} of them more than once",
+             which {} arrived; {arrived} arrived, {} of them more than once; {}",
             self.faults.kills(),
             self.connections,
             self.subscriptions.len(),
@@ -60,6 +62,7 @@ impl Books {
             count(|message| message.outcome == Outcome::Unknown),
             count(|message| message.outcome == Outcome::Unknown && message.first_offer.is_some()),
             self.offers - arrived,
+            self.fates_in_words(),
         )
     }
 
@@ -76,21 +79,26 @@ impl Books {
         waiting.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
+    /// Not if it may have been taken back, or its time may have been over: its receipt tells.
     fn is_missing(&self, subscription: &Subscription, place: usize) -> bool {
         let message = &subscription.messages[place];
-        let replaced = || {
-            let (older, newer) = subscription.messages.split_at(place);
-            let mut newer = newer[1..]
-                .iter()
-                .filter(|newer| newer.outcome != Outcome::Refused);
-            let late = older.iter().filter(|older| older.outcome == Outcome::Unknown);
-            let mut late = late.filter(|_| self.has_several_nodes);
-            let takes_its_place = |other: &Message| other.topic == message.topic;
-            message.topic.is_some() && (newer.any(takes_its_place) || late.any(takes_its_place))
-        };
         message.outcome == Outcome::Accepted
             && message.first_offer.is_none()
             && subscription.stage == Stage::Active
-            && !replaced()
+            && message.must_come()
+            && !self.may_be_replaced(subscription, place)
+    }
+
+    /// Whether another message has or may have taken its place.
+    pub(super) fn may_be_replaced(&self, subscription: &Subscription, place: usize) -> bool {
+        let message = &subscription.messages[place];
+        let (older, newer) = subscription.messages.split_at(place);
+        let mut newer = newer[1..]
+            .iter()
+            .filter(|newer| newer.outcome != Outcome::Refused);
+        let late = older.iter().filter(|older| older.outcome == Outcome::Unknown);
+        let mut late = late.filter(|_| self.has_several_nodes);
+        let takes_its_place = |other: &Message| other.wish.topic == message.wish.topic;
+        message.wish.topic.is_some() && (newer.any(takes_its_place) || late.any(takes_its_place))
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Buf as _, Bytes};
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body as _, Incoming};
@@ -127,10 +127,8 @@ fn judge(answer: &Response<Incoming>) -> Result<(), NoStream> {
         200 if is_event_stream(answer.headers()) => Ok(()),
         404 | 410 => Err(NoStream::Never(ReceiptError::Gone)),
         408 | 429 | 500..=599 => {
-            let told = answer.headers().get(RETRY_AFTER);
-            Err(NoStream::Later(told.and_then(|value| {
-                retry_after::parse(value.to_str().ok()?, SystemTime::now())
-            })))
+            let told = retry_after::told(answer.headers(), SystemTime::now());
+            Err(NoStream::Later(told))
         }
         _ => Err(NoStream::Never(ReceiptError::NotOffered(status))),
     }

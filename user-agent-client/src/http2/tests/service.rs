@@ -6,10 +6,9 @@ use bytes::Bytes;
 use h2::server::{SendPushedResponse, SendResponse};
 use h2::{Reason, RecvStream, SendStream, server};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
+use push_protocol::headers::Relation;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-
-use crate::links::{PUSH, SET, link};
 
 /// A connection, as the service sees it.
 pub(crate) struct Peer {
@@ -127,15 +126,18 @@ impl Asked {
             201,
             &[
                 ("location", &format!("/subscription/{number}")),
-                ("link", &link(&push, PUSH)),
-                ("link", &link(&format!("{origin}/subscriptions/{set}"), SET)),
+                ("link", &Relation::Push.link(&push)),
+                (
+                    "link",
+                    &Relation::Set.link(&format!("{origin}/subscriptions/{set}")),
+                ),
             ],
         );
     }
 
     /// Promises a message of the subscription with this number.
     pub(crate) fn promises(&mut self, path: &str, number: u32) -> SendPushedResponse<Bytes> {
-        let link = link(&push_resource(&self.origin, number), PUSH);
+        let link = Relation::Push.link(&push_resource(&self.origin, number));
         let url = format!("{}{path}", self.origin);
         self.promises_as(Method::GET, &url, &[("link", &link)])
     }

@@ -21,7 +21,8 @@ if why then
 end
 index_sole()
 began = began or earliest
-local expired, freed, removed = 0, 0, {}
+-- What was passed on and not acknowledged in time.
+local expired, freed, removed = 0, give_up_waiting(MARKER, MARKER + now_ms, limit), {}
 local place, examined = from ~= '' and '(' .. from or '-inf', 0
 local finished, names = false, {}
 while not finished and examined < EXAMINED and #removed < limit do

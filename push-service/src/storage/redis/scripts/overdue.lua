@@ -2,7 +2,7 @@
 --
 -- KEYS: 1 the bucket's mark, 2 when its receipts have to be asked after.
 -- ARGV: 1 the time in microseconds, if the caller brings it; 2 how many at most; 3 for how long in ms they are leased.
--- Answers them: receipt subscription in hexadecimal, user agent and nonce.
+-- Answers how many were looked at, and those that are owed: receipt subscription in hexadecimal, user agent and nonce.
 local MARK, DEADLINES = KEYS[1], KEYS[2]
 local now_us = tonumber(ARGV[1])
 if not now_us then
@@ -13,8 +13,9 @@ local now_ms = math.floor(now_us / 1000)
 if redis.call('EXISTS', MARK) == 0 then
     return redis.error_reply('TROUBLE the store has lost the mark of its format: it came back empty, or was never set up here')
 end
-local overdue = {}
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now_ms, 'LIMIT', 0, ARGV[2])) do
+local members = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now_ms, 'LIMIT', 0, ARGV[2])
+local overdue = { #members }
+for _, member in ipairs(members) do
     -- Of a receipt subscription that has ended, nothing is expected any more.
     if redis.call('HEXISTS', MARK .. ':e:' .. member:sub(1, 32), member:sub(33)) == 1 then
         redis.call('ZADD', DEADLINES, now_ms + ARGV[3], member)

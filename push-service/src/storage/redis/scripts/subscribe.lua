@@ -17,6 +17,11 @@ end
 if why then
     last, messages, bytes, earliest, kept, attached_since, attaches = 0, 0, 0, 0, 0, 0, 0
     seat = mine ~= '' and mine or NOBODY
+    local before = redis.call('HGET', OUTBOX, LAST)
+    if before then
+        last = struct.unpack('>I8', before)
+        redis.call('HDEL', OUTBOX, LAST)
+    end
     retained = 0
     found[2] = false
 end

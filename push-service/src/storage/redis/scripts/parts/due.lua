@@ -24,6 +24,7 @@ end
 local function owing()
     local first = tonumber(redis.call('ZRANGEBYSCORE', DUES, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])
     if not first then
+        redis.call('UNLINK', OUTBOX)
         redis.call('ZREM', OWING, RECORD:sub(-32))
         return
     end

@@ -3,8 +3,9 @@
 -- An entry is written with its message, because Redis lets index and bodies expire without a word. It holds by nonce:
 -- number, receipt subscription, subscription, fate, expiry. The first fate stays. DUES orders the entries by score: below
 -- zero those that ended, by number, and behind them what was passed on, by time; then those that wait, by expiry, and above
--- MARKER what was passed on and waits.
+-- MARKER what was passed on and waits. An outbox that outlives its record keeps its last number, in the field LAST.
 local OUTBOX, DUES, OWING = KEYS[5], KEYS[6], KEYS[7]
+local LAST = 'l'
 local OWED = '>I8c16c8BI6'
 local MARKER, PASSED, NUMBERED = 2 ^ 50, 2 ^ 52, 2 ^ 53
 

@@ -17,7 +17,7 @@ use crate::tls::Trust;
 
 /// Makes requests. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(super) struct Requester {
     pub(super) requests: SendRequest<Bytes>,
     /// The origin that the connection leads to.
     pub(super) home: Url,
@@ -28,7 +28,7 @@ pub(super) struct Client {
 #[derive(Debug)]
 pub(super) struct NoAnswer;
 
-impl Client {
+impl Requester {
     /// One request and the head of its answer. The rest of the answer is refused.
     pub(super) async fn exchange(
         &self,

@@ -1,0 +1,70 @@
+//! Limits of the embedded store.
+
+use std::time::Duration;
+
+/// Block cache of the embedded store, in bytes. Chosen: a returning user agent's index and bodies are read one after the
+/// other, so only what is between those two reads has to fit; the operating system caches the files as well.
+pub const STORE_CACHE_BYTES: u64 = 8 << 20;
+
+/// Writes of the embedded store that are sorted in memory before they become a table, in bytes. Chosen: a message that is
+/// acknowledged before its memtable is full never reaches a table, and flushes, which stall commits, come some seconds
+/// apart at 1,000 messages a second; empty when nothing was written.
+pub const STORE_MEMTABLE_BYTES: u64 = 16 << 20;
+
+/// Journals of the embedded store, in bytes of disk; the least that the store accepts, because it bounds the time of a
+/// start after a crash.
+pub const STORE_JOURNAL_BYTES: u64 = 64 << 20;
+
+/// Table files that the embedded store keeps open. Chosen: far below the usual limit of 1,024 descriptors, which
+/// connections need.
+pub const STORE_OPEN_FILES: usize = 128;
+
+/// Background threads of the embedded store, which flush and compact. Source: measured; of two, one spins while the other
+/// compacts (fjall 3.1.13), which cost a fifth of all CPU time, and commits do not stall before four memtables wait.
+pub const STORE_THREADS: usize = 1;
+
+/// Threads that read for cold user agents and pages. Chosen: one read of a cold block must not delay all others, and more
+/// would only compete for one disk.
+pub const STORE_READERS: usize = 2;
+
+/// Reads that may wait for a reader; one more is answered "unavailable". Chosen: twice the 2,000 user agents that come
+/// back at once in the budget.
+pub const STORE_READS_WAITING: usize = 4_096;
+
+/// Steps that one commit takes at most. Source: measured; beyond, a batch costs no less per step and its last step waits
+/// longer.
+pub const STORE_BATCH_STEPS: usize = 512;
+
+/// Steps decided and not yet committed, for all user agents together. Chosen: eight batches, so that the writer never
+/// runs dry, and at most 4,096 bodies wait in memory for the disk.
+pub const STORE_STEPS_WAITING: usize = 8 * STORE_BATCH_STEPS;
+
+/// The longest that a step waits for a place among those; then it is answered "unavailable". Chosen: above the stalls of
+/// 150 ms that were measured, below the patience of an application server.
+pub const STORE_STEP_WAIT: Duration = Duration::from_secs(5);
+
+/// How long an acknowledgement that nobody waits for may stay unsynced. Source: PR-4 promises 100 ms.
+pub const STORE_SYNC_WITHIN: Duration = Duration::from_millis(50);
+
+/// User agents that embedded storage keeps at hand, in bytes of records and index. Chosen: about 50,000 idle ones; the
+/// others are loaded when something happens to them.
+pub const USER_AGENT_CACHE_BYTES: usize = 16 << 20;
+
+/// Locks over which the user agents at hand are spread. Chosen: eight times the cores of a small machine, so that two
+/// steps rarely meet.
+pub const USER_AGENT_CACHE_SHARDS: usize = 16;
+
+/// User agents that are looked at when one has to leave the cache. Chosen: bounds the time under the lock; if all of them
+/// are in use the cache grows by one until the next time.
+pub const USER_AGENT_CACHE_LOOKS: usize = 8;
+
+/// Free disk below which embedded storage refuses new messages and subscriptions, in bytes. Source: PR-5; chosen to hold
+/// a journal, a flush and a compaction, so that deletes go on and give space back.
+pub const FREE_DISK_RESERVE_BYTES: u64 = 256 << 20;
+
+/// How often free disk is looked at, at most. Chosen: at 100 MB a second the reserve outlasts two looks.
+pub const FREE_DISK_CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// How far behind the last complete sweep the next one starts to look. Chosen: longer than any step takes from reading
+/// the clock to its commit; what is skipped is only the remains of entries deleted before.
+pub const SWEEP_LOOK_BACK: Duration = Duration::from_secs(60);

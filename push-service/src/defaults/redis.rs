@@ -1,0 +1,94 @@
+//! Limits of the storage in Redis.
+
+use std::time::Duration;
+
+use super::SECOND;
+
+/// What the names of all keys begin with. Chosen; another one lets several services share a Redis.
+pub const REDIS_PREFIX: &str = "push";
+
+/// Messages that one step in Redis acknowledges, pages or drops. Source: PR-31.
+pub const REDIS_STEP_MESSAGES: usize = 100;
+
+/// Entries of an index that one step in Redis looks at. Chosen: a full default queue, about half a millisecond.
+pub const REDIS_ENTRIES_EXAMINED: usize = 1_000;
+
+/// User agents that are remembered because something of them is due to be dropped. Chosen: 1 MiB; one too many is noticed
+/// again by the next step that passes.
+pub const REDIS_SWEEPS_WAITING: usize = 16 * 1024;
+
+/// How long a connection to Redis may take to be made, TLS and login included. Chosen: a lost SYN is sent again after a
+/// second, and by then another attempt is as good.
+pub const REDIS_CONNECT_WITHIN: Duration = SECOND;
+
+/// How long Redis may take to answer a step. Chosen: a hundred times what a loaded server takes, and below what senders
+/// and user agents wait for.
+pub const REDIS_ANSWER_WITHIN: Duration = SECOND.saturating_mul(2);
+
+/// How long a step may take in all, with every repetition (PR-32). Chosen: a failover or the move of a slot is over, or is
+/// not worth waiting for any more; above [`REDIS_ANSWER_WITHIN`], so that one late answer leaves time for another try.
+pub const REDIS_STEP_WITHIN: Duration = SECOND.saturating_mul(3);
+
+/// Steps that wait for Redis at a time; one more is answered "unavailable". Chosen: at 10,000 a second, what comes in a
+/// stall of most of a second; with bodies of 4,096 bytes they hold 32 MB.
+pub const REDIS_STEPS_UNDER_WAY: usize = 8_192;
+
+/// Commands that wait to be written to one connection. Chosen: enough that a busy connection writes many at once.
+pub const REDIS_LINK_WAITING: usize = 1_024;
+
+/// How often a step tries a primary that does not answer, and how long after a failed attempt the next connection to it is
+/// tried. Chosen: a healed store is noticed at once, and ten attempts a second cost nobody anything.
+pub const REDIS_PROBE_EVERY: Duration = Duration::from_millis(100);
+
+/// How long the step waits that tries such a primary. Chosen: a healthy one answers in a hundredth of it, and its sender is
+/// hardly worse off than those who are refused at once. A connection that is being made meanwhile is left to the next.
+pub const REDIS_PROBE_WITHIN: Duration = Duration::from_millis(250);
+
+/// The first pause before a step that did not run is sent again. Doubles up to [`REDIS_PAUSE_LONGEST`]. Chosen: about what
+/// the move of a slot takes.
+pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(25);
+
+/// The longest such pause. Chosen: a failover takes seconds, and 8,192 steps that ask every 0.4 s are no burden.
+pub const REDIS_PAUSE_LONGEST: Duration = Duration::from_millis(400);
+
+/// How long the start waits for a Redis that loads its data or is not there yet. Chosen: containers that start together are
+/// up by then, and supervisors start again whoever gives up.
+pub const REDIS_START_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// How often sentinels or a cluster are asked who is primary when nothing seems wrong. Chosen: what nobody notices by its
+/// errors, such as a slot that moved with nobody using it, matters little.
+pub const REDIS_WATCH_EVERY: Duration = SECOND.saturating_mul(2);
+
+/// How far apart such questions are at least, however many steps fail. Chosen: members of a cluster agree no faster.
+pub const REDIS_REFRESH_APART: Duration = Duration::from_millis(100);
+
+/// Servers that a cluster's redirections name and that its table doesn't have yet, at a time. Chosen: members are added one
+/// by one.
+pub const REDIS_STRANGERS: usize = 16;
+
+/// Steps that are confirmed with one `WAIT` (PR-33). Chosen: beyond, the last one of a batch waits longer and none costs
+/// less.
+pub const REDIS_CONFIRMED_BATCH: usize = 256;
+
+/// Steps that wait for the next such batch, per primary. Chosen: some batches; who finds no place waits until its deadline.
+pub const REDIS_CONFIRMED_WAITING: usize = 4 * REDIS_CONFIRMED_BATCH;
+
+/// How long replicas or disks may take to confirm (PR-33). Chosen: a healthy replica takes a millisecond, an fsync some;
+/// below [`REDIS_ANSWER_WITHIN`], so that the count is heard.
+pub const REDIS_CONFIRM_WITHIN: Duration = SECOND;
+
+/// Reads that go out in one pipeline. Chosen: bounds what one answer holds in memory.
+pub const REDIS_PIPELINE_COMMANDS: usize = 128;
+
+/// Channels that are subscribed to in one pipeline. Chosen: a few kilobytes.
+pub const REDIS_SUBSCRIBE_BATCH: usize = 128;
+
+/// How often a connection that only listens is pinged (PR-14). Chosen: a wake-up that was lost with it is found in the
+/// queue that soon; together with [`REDIS_ANSWER_WITHIN`] that is 5 s.
+pub const REDIS_PING_EVERY: Duration = SECOND.saturating_mul(3);
+
+/// How often each primary is asked whether it is well and what time it has. Chosen: `/readyz` is no older.
+pub const REDIS_LOOK_EVERY: Duration = SECOND;
+
+/// How far this machine's clock may be from a primary's before the node is not ready. Source: PR-30.
+pub const REDIS_CLOCK_OFFSET: Duration = SECOND.saturating_mul(30);

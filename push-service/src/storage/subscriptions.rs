@@ -1,0 +1,47 @@
+//! What the steps that make and end subscriptions are asked, and what they answer.
+
+use push_protocol::{KeyDigest, SubscriptionId, SubscriptionName, UserAgentId};
+
+use super::Seat;
+
+/// A subscription to be made, or to be found again by its name.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    /// Whose.
+    pub user_agent: UserAgentId,
+    /// The user agent's name for it.
+    pub name: SubscriptionName,
+    /// The id that it gets if the name is new: fresh random bits.
+    pub fresh_id: SubscriptionId,
+    /// The application server that it is restricted to. Kept for operators; the push URL is what enforces it.
+    pub key: Option<KeyDigest>,
+    /// Taken in the same step when it creates the user agent's record (PR-12).
+    pub seat: Option<Seat>,
+    /// How many subscriptions the user agent may have.
+    pub limit: usize,
+    /// Only if the user agent is known: nothing is made for one who names a subscription set that has ended
+    /// (RFC 8030 §4.1).
+    pub only_known: bool,
+}
+
+/// What came of [`Storage::subscribe`](super::Storage::subscribe).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Subscribed {
+    /// The name was new.
+    Created(SubscriptionId),
+    /// The name was known; its subscription goes on, with its id, and its old push URLs go on working (PR-9).
+    Kept(SubscriptionId),
+    /// The user agent has as many subscriptions as it may.
+    TooMany,
+    /// [`Subscribe::only_known`] was asked of a user agent that a healthy store doesn't know.
+    UnknownUserAgent,
+}
+
+/// Which subscriptions end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// This one.
+    One(SubscriptionId),
+    /// All of the user agent's: its subscription set ends with them (RFC 8030 §7.3.1).
+    All,
+}
