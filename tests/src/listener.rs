@@ -137,6 +137,11 @@ impl Agent {
 
     /// `send` to a subscription, whatever comes of it.
     pub async fn try_send(&self, subscription: &str, text: &str) -> Ran {
+        self.try_send_with(subscription, &[], text).await
+    }
+
+    /// The same with further options.
+    pub async fn try_send_with(&self, subscription: &str, more: &[&str], text: &str) -> Ran {
         let file = self.state.with_extension("recipient.json");
         std::fs::write(&file, subscription).expect("the subscription is written");
         let mut command = self.command("send");
@@ -145,6 +150,7 @@ impl Agent {
             .arg(&file)
             .args(["--ttl", "600"])
             .args(&self.options)
+            .args(more)
             .args(["--", text]);
         finished(command).await
     }
