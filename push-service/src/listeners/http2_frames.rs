@@ -192,6 +192,7 @@ impl Frames {
 }
 
 /// The head of a frame.
+#[derive(Clone, Copy)]
 struct Frame {
     length: u32,
     kind: u8,
