@@ -99,7 +99,8 @@ async fn during(
 ) -> (u64, u64) {
     let before = node.resident_bytes();
     let mut flooding = JoinSet::new();
-    for aim in aims.iter().cloned() {
+    for aim in aims {
+        let aim = aim.clone();
         let floods = async move {
             let mut connections = 0_u32;
             let flooded = async {
