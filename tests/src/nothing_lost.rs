@@ -1,10 +1,10 @@
 //! Nothing lost: the whole service under load while it is killed again and again.
 //!
 //! Sixteen application servers send at once to user agents of which some stay and some come and go, some speak the WebSocket
-//! and some RFC 8030; and they listen for receipts. Nodes are killed with
-//! SIGKILL at random points, sometimes while they are still starting, and started again on the same data and ports. In
-//! the end everything is delivered and the [`books`] are audited against the promise: every 201 came out, nothing
-//! came again after its acknowledgement was committed, every 202 has one true receipt, first offers came in order, no subscription is gone.
+//! and some RFC 8030; and they are told by receipts what became of their messages. Nodes are killed with SIGKILL at random
+//! points, sometimes while they are still starting, and started again on the same data and ports. In the end everything is
+//! delivered and the [`books`] are audited against the promise: every 201 came out, every 202 has one true receipt, nothing
+//! came again after its acknowledgement was committed, first offers came in order, no subscription is gone.
 //!
 //! The service has one of two [`Shape`]s: a node alone, or several on a Redis Cluster, where wake-ups get lost as well. Before
 //! the end no wake-up comes any more: the last messages have to be found without.

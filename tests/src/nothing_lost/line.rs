@@ -1,9 +1,11 @@
 //! RFC 8030's side of a connection: requests beside each other, and what is monitored, by HTTP/2 server push or by
 //! Server-Sent Events.
 //!
-//! Written for parties whose node may vanish at any moment: nothing here is an expectation, a connection that ends is an
-//! event as any other. What a [`Watch`] brings comes in the order in which it was promised (PR-20).
+//! Written for parties whose node may vanish at any moment, unlike [`monitor`](crate::monitor) and [`events`](crate::events):
+//! nothing here is an expectation, a connection that ends is an event as any other. What a [`Watch`] brings comes in the order in which it was promised (PR-20).
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use h2::client::{Builder, PushPromise, PushPromises, ResponseFuture, SendRequest};
 use http::{Method, Request, StatusCode};
@@ -13,9 +15,6 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::application_server::{Answer, Unanswered, origin_form};
 use crate::door::Door;
