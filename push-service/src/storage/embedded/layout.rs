@@ -10,7 +10,7 @@
 //! | `q`, user agent, place | a receipt that is owed, or how a message ended that was never stored |
 //! | `s`, milliseconds, user agent | nothing: when this user agent is next to be swept |
 //! | `o`, user agent | nothing: it has an outbox |
-//! | `d`, milliseconds, user agent, place | whose message to ask after, when a receipt is owed for too long |
+//! | `d`, milliseconds, receipt subscription, place | whose message to ask after, when a receipt is owed for too long |
 //! | `m`, name | what the store knows of itself |
 //!
 //! Integers are big-endian. A change here is a new [`FORMAT`].
