@@ -1,4 +1,4 @@
-//! Server-Sent Events on an HTTP/2 stream: pieces go out as the peer's windows open.
+//! Server-Sent Events on an HTTP/2 stream: pieces go out as the peer's windows open. What they say is not known here.
 
 use std::future::poll_fn;
 

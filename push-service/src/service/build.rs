@@ -1,17 +1,18 @@
 //! From a configuration to a node that listens, in the order in which things can fail.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use push_protocol::Ttl;
-use push_protocol::capability::{Capabilities, SealingKey};
+use push_protocol::capability::SealingKey;
 use push_protocol::origin::Origin;
 use push_protocol::session;
 use push_protocol::vapid::PublicKey;
 use tokio::net::TcpListener;
 
 use super::banner::BannerFacts;
+use super::stores::{admitted, open_with_keys};
 use super::told::Told;
 use super::{Beside, Node, ServiceError};
 use crate::admin::Readiness;
@@ -22,14 +23,8 @@ use crate::config::{self, Config, StorageUrl};
 use crate::defaults::{ANSWER_WITHIN, DRAIN_ACKNOWLEDGE_WITHIN, PING_BURST, STORAGE_RETRY_AFTER};
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};
 use crate::metrics::Metrics;
-use crate::random;
 use crate::resources::Resources;
-use crate::storage::clock::SystemClock;
-use crate::storage::embedded::{Embedded, Options};
-use crate::storage::memory::Memory;
-use crate::storage::redis::url::RedisUrl;
-use crate::storage::redis::{self, Redis};
-use crate::storage::{Announce, Storage, StorageError};
+use crate::storage::Announce;
 use crate::tls::acme::{self, Renewer};
 use crate::tls::{self, Acceptor, CertificateSource, TicketSecrets};
 
@@ -116,119 +111,6 @@ fn handlers(
         open_channel: Arc::new(move |connection| opening.open(connection)),
         channel_path: ChannelPath::new(secret),
     }
-}
-
-/// Storage, and the keys that it admits.
-pub(super) async fn open(
-    config: &Config,
-    announce: Arc<dyn Announce>,
-) -> Result<(Arc<dyn Storage>, Capabilities), ServiceError> {
-    let (storage, keys) = open_with_keys(config, announce).await?;
-    let capabilities = admitted(&*storage, &keys).await?;
-    Ok((storage, capabilities))
-}
-
-/// What the keys can do, if storage admits them.
-async fn admitted(storage: &dyn Storage, keys: &[SealingKey]) -> Result<Capabilities, ServiceError> {
-    let capabilities = Capabilities::new(keys).map_err(|error| sentence("security.sealing_keys", &error))?;
-    let fingerprints: Vec<_> = capabilities.fingerprints().collect();
-    storage
-        .admit_sealing_keys(&fingerprints)
-        .await
-        .map_err(|error| sentence("security.sealing_keys", &error))?;
-    Ok(capabilities)
-}
-
-/// Storage, and all keys that seal and open here: the configured ones, and the store's own.
-pub(super) async fn open_with_keys(
-    config: &Config,
-    announce: Arc<dyn Announce>,
-) -> Result<(Arc<dyn Storage>, Vec<SealingKey>), ServiceError> {
-    let mut keys = config.security.sealing_keys.clone();
-    let storage: Arc<dyn Storage> = match &config.storage.url {
-        StorageUrl::Memory => {
-            if keys.is_empty() {
-                keys.push(SealingKey::from_random(random::bytes()));
-            }
-            Arc::new(Memory::new(
-                announce,
-                Arc::new(SystemClock),
-                config.storage.retention,
-            ))
-        }
-        StorageUrl::Embedded { path } => {
-            let embedded = open_embedded(path.clone(), announce, config).await?;
-            add_own_key(&embedded, &mut keys)
-                .await
-                .map_err(|error| sentence("the sealing key", &error))?;
-            Arc::new(embedded)
-        }
-        StorageUrl::Redis(url) => {
-            let options = redis_options(config, url.expose(), announce)?;
-            let redis = Redis::open(options).await;
-            Arc::new(redis.map_err(|error| sentence("storage.url", &error))?)
-        }
-    };
-    Ok((storage, keys))
-}
-
-/// Gives up what a Redis lost, and says how many parts of the store that were.
-pub(super) async fn begin_anew(config: &Config) -> Result<Option<usize>, ServiceError> {
-    let StorageUrl::Redis(url) = &config.storage.url else {
-        return Ok(None);
-    };
-    let options = redis_options(config, url.expose(), Registry::new())?;
-    let begun = Redis::begin_anew(&options).await;
-    begun.map(Some).map_err(|error| sentence("storage.url", &error))
-}
-
-/// How the configuration says that Redis is used.
-pub(super) fn redis_options(
-    config: &Config,
-    url: &str,
-    announce: Arc<dyn Announce>,
-) -> Result<redis::Options, ServiceError> {
-    let url = RedisUrl::parse(url).map_err(|why| sentence("storage.url", &why))?;
-    Ok(redis::Options {
-        wait_replicas: config.storage.redis.wait_replicas,
-        retention: config.storage.retention,
-        wait_aof: config.storage.redis.wait_aof,
-        ca: config.storage.redis.ca.clone(),
-        prefix: config.storage.redis.prefix.to_string(),
-        inline_bytes: u32::try_from(config.cluster.inline_bytes).unwrap_or(u32::MAX),
-        ..redis::Options::new(url, announce)
-    })
-}
-
-/// The key that the store made for itself goes on opening what it sealed, behind configured keys; if there are none, it
-/// is the one that seals, made now if need be (PR-28).
-async fn add_own_key(embedded: &Embedded, keys: &mut Vec<SealingKey>) -> Result<(), StorageError> {
-    let own = match embedded.sealing_key().await? {
-        Some(own) => own,
-        None if !keys.is_empty() => return Ok(()),
-        None => {
-            let fresh = random::bytes();
-            embedded.keep_sealing_key(fresh).await?;
-            fresh
-        }
-    };
-    let own = SealingKey::from_random(own);
-    if !keys.contains(&own) {
-        keys.push(own);
-    }
-    Ok(())
-}
-
-async fn open_embedded(
-    directory: PathBuf,
-    announce: Arc<dyn Announce>,
-    config: &Config,
-) -> Result<Embedded, ServiceError> {
-    let mut options = Options::new(directory, announce);
-    options.retention = config.storage.retention;
-    let opened = tokio::task::spawn_blocking(move || Embedded::open(options)).await;
-    let opened = opened.map_err(|error| sentence("storage.url", &error))?;
-    opened.map_err(|error| sentence("storage.url", &error))
 }
 
 /// Who orders certificates, if any are to be ordered.
@@ -397,6 +279,6 @@ fn session_limits(config: &Config) -> session::Limits {
 }
 
 /// What failed, and the sentence of who knows why.
-fn sentence(what: &str, error: &dyn std::fmt::Display) -> ServiceError {
+pub(super) fn sentence(what: &str, error: &dyn std::fmt::Display) -> ServiceError {
     ServiceError(format!("{what}: {error}"))
 }

@@ -10,6 +10,7 @@
 
 mod banner;
 mod build;
+mod stores;
 mod told;
 pub mod transfer;
 
@@ -84,7 +85,7 @@ pub async fn run(config: Config) -> Result<(), ServiceError> {
 ///
 /// Why it can't be done: Redis does not answer, or must not be used as it is set.
 pub async fn begin_anew(config: &Config) -> Result<Option<usize>, ServiceError> {
-    build::begin_anew(config).await
+    stores::begin_anew(config).await
 }
 
 enum End {

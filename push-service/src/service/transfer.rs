@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use push_protocol::UserAgentId;
 use push_protocol::capability::SealingKey;
 
-use super::{ServiceError, Signals, build};
+use super::{ServiceError, Signals, stores};
 use crate::config::{Config, StorageUrl};
 use crate::random;
 use crate::storage::{Announce, Imported, Seat, Storage, WakeUp};
@@ -65,7 +65,7 @@ pub async fn export(config: &Config, to: &Place) -> Result<(Counts, LeftBehind),
             "there is a file {path} already: move it away"
         )));
     }
-    let (storage, capabilities) = build::open(config, Arc::new(Nobody)).await?;
+    let (storage, capabilities) = stores::open(config, Arc::new(Nobody)).await?;
     let nodes = storage.others().await.map_err(TransferError::Storage)?;
     if nodes > 0 {
         close(&*storage).await?;
@@ -130,7 +130,7 @@ pub async fn import(config: &Config, from: &Place, merge: bool) -> Result<Import
     file.rewind()
         .map_err(|error| TransferError::File(FileError::Io(error)))?;
 
-    let (storage, capabilities) = build::open(config, Arc::new(Nobody)).await?;
+    let (storage, capabilities) = stores::open(config, Arc::new(Nobody)).await?;
     let known: Vec<_> = capabilities.fingerprints().collect();
     let admitted = admit(&facts, &known, &*storage, merge).await;
     let outcome = match admitted {
@@ -199,7 +199,7 @@ pub async fn sealing_keys(config: &Config) -> Result<Vec<SealingKey>, MoveError>
     match &config.storage.url {
         StorageUrl::Embedded { .. } => {
             check_source(config)?;
-            let (storage, keys) = build::open_with_keys(config, Arc::new(Nobody)).await?;
+            let (storage, keys) = stores::open_with_keys(config, Arc::new(Nobody)).await?;
             close(&*storage).await?;
             Ok(keys)
         }

@@ -2,6 +2,8 @@
 //!
 //! The connection takes pieces from a queue of a few; what is not taken makes the outlet wait. A comment goes out when
 //! nothing else does, so that proxies keep the connection and a peer that is gone is noticed.
+//!
+//! It deliberately doesn't know which HTTP carries the pieces.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

@@ -1,4 +1,4 @@
-//! Where a monitor's messages go: pushed streams, or events.
+//! Where a monitor's messages go: pushed streams, or events. Whoever writes doesn't know which.
 
 use std::task::{Context, Poll};
 

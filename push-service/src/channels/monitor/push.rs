@@ -2,6 +2,8 @@
 //!
 //! Messages are promised one after the other, each when the body of the one before is in `h2`'s hands: so the order of the
 //! promises is the order of the messages (PR-20), and a peer that opens no window costs one body.
+//!
+//! It deliberately doesn't know what is wanted, nor what a refusal means for a message: the session does.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -19,6 +19,7 @@
 mod cache;
 mod disk;
 mod journal;
+mod keys;
 mod layout;
 mod readers;
 mod scan;

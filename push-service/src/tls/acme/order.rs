@@ -18,7 +18,7 @@ use super::store::Store;
 use super::{ChallengeKind, Settings};
 use crate::defaults::{ACME_ORDER_WITHIN, ACME_POLL_FIRST, ACME_POLL_GROWTH};
 
-/// The longest piece of a server's words that goes into the log.
+/// The longest piece of a server's words that goes into the log. In characters. Chosen: a problem's type and its sentence.
 const WORDS: usize = 400;
 
 /// What the types of problems begin with (RFC 8555 §6.7).

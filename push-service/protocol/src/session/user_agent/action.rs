@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::durable::{Change, Identity, MessageKey, PushResource, SubscriptionResource};
+use super::durable::{Change, MessageKey};
+use super::names::{Identity, PushResource, SubscriptionResource};
 use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
 use crate::vapid::PublicKey;

@@ -4,103 +4,11 @@
 //! keeps the state on a disk applies the same changes there, so that after a crash both agree.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::messages::Messages;
+use super::names::{Identity, PushResource, SubscriptionResource};
 use crate::identifiers::SubscriptionName;
 use crate::vapid::PublicKey;
-
-/// Who a user agent is to its service, by the letter of the service. A secret: it prints as `…`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Identity(Box<str>);
-
-impl Identity {
-    /// The longest that is taken (WS-HEL-3).
-    pub const MAX_BYTES: usize = 128;
-
-    /// Takes what a service said. `None` if it is empty or too long (WS-HEL-3).
-    pub fn parse(text: &str) -> Option<Self> {
-        (1..=Self::MAX_BYTES)
-            .contains(&text.len())
-            .then(|| Self(text.into()))
-    }
-
-    /// Takes the URL of a subscription set, absolute, by which an RFC 8030 service knows us (RFC 8030 §4.1). It may be as
-    /// long as a push resource.
-    pub fn of_set(url: &str) -> Option<Self> {
-        is_web_url(url).then(|| Self(url.into()))
-    }
-
-    /// By the letter.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Identity(…)")
-    }
-}
-
-/// The URL to which an application server sends (RFC 8030 §2). Whoever knows it can send, so it prints as `…`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PushResource(Box<str>);
-
-impl PushResource {
-    /// The longest that is taken (WS-REG-11, UP-SRV-2).
-    pub const MAX_BYTES: usize = 1_000;
-
-    /// Takes an absolute `https:` or `http:` URI (WS-REG-5).
-    pub fn parse(text: &str) -> Option<Self> {
-        is_web_url(text).then(|| Self(text.into()))
-    }
-
-    /// The URL itself.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for PushResource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PushResource(…)")
-    }
-}
-
-/// The URL by which a user agent ends a subscription (RFC 8030 §4). Whoever knows it can read and end it, so it prints
-/// as `…`. The WebSocket has none: there a subscription is ended by its name.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SubscriptionResource(Box<str>);
-
-impl SubscriptionResource {
-    /// Takes an absolute `https:` or `http:` URI, no longer than a push resource.
-    pub fn parse(text: &str) -> Option<Self> {
-        is_web_url(text).then(|| Self(text.into()))
-    }
-
-    /// The URL itself.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SubscriptionResource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SubscriptionResource(…)")
-    }
-}
-
-fn is_web_url(text: &str) -> bool {
-    if text.len() > PushResource::MAX_BYTES {
-        return false;
-    }
-    let Ok(uri) = text.parse::<http::Uri>() else {
-        return false;
-    };
-    let is_web = matches!(uri.scheme_str(), Some("https" | "http"));
-    is_web && uri.host().is_some_and(|host| !host.is_empty())
-}
 
 /// The state. The same as the fold of all changes since the beginning.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -322,28 +230,6 @@ mod tests {
 
     fn url(text: &str) -> PushResource {
         PushResource::parse(text).unwrap()
-    }
-
-    /// WS-HEL-3, WS-REG-5, WS-REG-11: what a service may call us and our push resources.
-    #[test]
-    fn what_a_service_may_say() {
-        assert!(Identity::parse("").is_none());
-        assert!(Identity::parse(&"x".repeat(129)).is_none());
-        assert_eq!(Identity::parse("x").unwrap().as_str(), "x");
-        let long = format!("https://h/{}", "x".repeat(990));
-        for (text, good) in [
-            ("https://push.example.net/wpush/v2/abc", true),
-            ("http://127.0.0.1:8080/x", true),
-            (&long, true),
-            (&format!("{long}x"), false),
-            ("/wpush/v2/abc", false),
-            ("ftp://h/x", false),
-            ("https:///x", false),
-            ("not a uri", false),
-            ("", false),
-        ] {
-            assert_eq!(PushResource::parse(text).is_some(), good, "{text}");
-        }
     }
 
     /// WS-HEL-6, WP-RFR-1, WP-RFR-2: under another identity nothing is confirmed, what was ending is gone, and the

@@ -1,6 +1,7 @@
 //! What the simulation found, one test each: a world's accident, told again in a few steps.
 
 use super::*;
+use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
 
 const START: Moment = Moment(1_000);

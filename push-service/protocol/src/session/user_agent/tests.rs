@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
+use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
 
 const SECOND: Duration = Duration::from_secs(1);

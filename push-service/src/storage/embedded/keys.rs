@@ -1,0 +1,96 @@
+//! The keys of embedded storage's one key space: how they are made, and what they tell. `layout` has the table of them.
+
+use bytes::Buf as _;
+use push_protocol::{MessageNumber, UserAgentId};
+
+use crate::storage::Overdue;
+use crate::storage::queue::Expectation;
+use crate::storage::spelling::{Fields, Unreadable};
+
+/// `q`, user agent, number; the record is number 0.
+pub(super) fn queue_key(user_agent: UserAgentId, number: MessageNumber) -> [u8; 25] {
+    let mut key = [b'q'; 25];
+    key[1..17].copy_from_slice(&user_agent.0);
+    key[17..].copy_from_slice(&number.0.to_be_bytes());
+    key
+}
+
+/// Of a key that [`queue_key`] made.
+pub(super) fn number_of(key: &[u8]) -> Result<MessageNumber, Unreadable> {
+    let number = key
+        .get(17..25)
+        .and_then(|n| n.try_into().ok())
+        .ok_or(Unreadable)?;
+    Ok(MessageNumber(u64::from_be_bytes(number)))
+}
+
+/// Of a key that [`queue_key`] made: whose, and which of its values.
+pub(super) fn queue_of(key: &[u8]) -> Result<(UserAgentId, MessageNumber), Unreadable> {
+    let user_agent = key
+        .get(1..17)
+        .and_then(|id| id.try_into().ok())
+        .ok_or(Unreadable)?;
+    Ok((UserAgentId(user_agent), number_of(key)?))
+}
+
+/// `s`, milliseconds, user agent.
+pub(super) fn sweep_key(at_ms: u64, user_agent: UserAgentId) -> [u8; 25] {
+    let mut key = [b's'; 25];
+    key[1..9].copy_from_slice(&at_ms.to_be_bytes());
+    key[9..].copy_from_slice(&user_agent.0);
+    key
+}
+
+/// Of a key that [`sweep_key`] made.
+pub(super) fn sweep_of(key: &[u8]) -> Result<(u64, UserAgentId), Unreadable> {
+    let mut rest = key.get(1..).ok_or(Unreadable)?;
+    let at_ms = rest.try_get_u64().map_err(|_| Unreadable)?;
+    let user_agent = rest.try_into().map_err(|_| Unreadable)?;
+    Ok((at_ms, UserAgentId(user_agent)))
+}
+
+/// `o`, user agent.
+pub(super) fn owing_key(user_agent: UserAgentId) -> [u8; 17] {
+    let mut key = [b'o'; 17];
+    key[1..].copy_from_slice(&user_agent.0);
+    key
+}
+
+/// Of a key that [`owing_key`] made.
+pub(super) fn owing_of(key: &[u8]) -> Result<UserAgentId, Unreadable> {
+    let user_agent = key.get(1..).and_then(|id| id.try_into().ok());
+    user_agent.map(UserAgentId).ok_or(Unreadable)
+}
+
+/// `d`, milliseconds, receipt subscription, place.
+pub(super) fn deadline_key(at_ms: u64, receipts: UserAgentId, place: MessageNumber) -> [u8; 33] {
+    let mut key = [b'd'; 33];
+    key[1..9].copy_from_slice(&at_ms.to_be_bytes());
+    key[9..25].copy_from_slice(&receipts.0);
+    key[25..].copy_from_slice(&place.0.to_be_bytes());
+    key
+}
+
+/// The [`deadline_key`] of what is owed.
+pub(super) fn deadline_key_of(receipts: UserAgentId, expected: &Expectation) -> [u8; 33] {
+    deadline_key(expected.deadline_ms, receipts, expected.place)
+}
+
+/// What stands under a key that [`deadline_key`] made.
+pub(super) fn encode_deadline(expected: &Expectation) -> [u8; 24] {
+    let mut value = [0; 24];
+    value[..16].copy_from_slice(&expected.user_agent.0);
+    value[16..].copy_from_slice(&expected.nonce.to_be_bytes());
+    value
+}
+
+/// The reverse of both.
+pub(super) fn deadline_of(key: &[u8], value: &[u8]) -> Result<Overdue, Unreadable> {
+    let receipts = key.get(9..25).and_then(|id| id.try_into().ok());
+    let mut fields = Fields(value);
+    Ok(Overdue {
+        receipts: UserAgentId(receipts.ok_or(Unreadable)?),
+        user_agent: UserAgentId(fields.array()?),
+        nonce: fields.number()?,
+    })
+}
