@@ -49,7 +49,7 @@ pub(crate) enum Command {
     /// CPU per user agent that connects, says hello and registers
     Connect(#[command(flatten)] Connect),
 
-    /// Memory per idle WebSocket, and whether it is given back
+    /// Memory per idle connection, and whether it is given back
     Idle(#[command(flatten)] Idle),
 
     /// CPU, rate and latency of messages to user agents that are connected
@@ -83,6 +83,18 @@ pub(crate) enum Row {
     ThroughputReused,
     /// Delivered messages without VAPID
     ThroughputNone,
+    /// Delivered messages over TLS WebSockets, one VAPID token for all
+    ThroughputTls,
+    /// Messages by server push over HTTP/2, a fresh VAPID token each
+    PushFresh,
+    /// Messages by server push over HTTP/2, one VAPID token for all
+    PushReused,
+    /// Messages by server push over HTTP/2 and TLS, one VAPID token for all
+    PushTls,
+    /// Messages as Server-Sent Events, one VAPID token for all
+    Events,
+    /// Delivered messages with a receipt each, one VAPID token for all
+    Receipts,
     /// Stored messages, and user agents that come back for them
     Absent,
     /// Coming for the first time
@@ -93,6 +105,12 @@ pub(crate) enum Row {
     Idle,
     /// Idle WebSockets over TLS
     IdleTls,
+    /// Idle HTTP/2 connections that monitor
+    IdlePush,
+    /// Idle HTTP/2 connections that monitor, over TLS
+    IdlePushTls,
+    /// Idle streams of Server-Sent Events
+    IdleEvents,
     /// Latency of delivery at 750 messages/s
     Delivery,
     /// Latency of 201 at 1,000 messages/s

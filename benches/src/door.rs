@@ -7,8 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use clap::ValueEnum;
+use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use user_agent_client::channel::Channel;
@@ -19,13 +22,33 @@ use crate::failure::{Outcome, While as _};
 /// Connections from one source address.
 const CONNECTIONS_PER_ADDRESS: u32 = 3_000;
 
+/// How messages come to a user agent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Transport {
+    /// Mozilla's protocol over a WebSocket
+    #[value(name = "websocket")]
+    WebSocket,
+    /// RFC 8030: server push over HTTP/2, acknowledged on the same connection
+    Http2,
+    /// Server-Sent Events over HTTP/1.1, acknowledged over a second connection; in clear only
+    Events,
+}
+
 /// Where one listener of the service is, and how to come in.
 #[derive(Clone)]
 pub(crate) struct Door {
     address: SocketAddr,
+    /// The listener in clear of the same node.
+    clear: SocketAddr,
+    transport: Transport,
     url: ServerUrl,
-    tls: Option<TlsConnector>,
+    tls: Option<Arc<ClientConfig>>,
 }
+
+/// A connection, in clear or not.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 impl Door {
     /// A listener in clear.
@@ -33,23 +56,51 @@ impl Door {
         let url = ServerUrl::parse(&format!("ws://{address}/"));
         Ok(Self {
             address,
+            clear: address,
+            transport: Transport::WebSocket,
             url: url.doing("the service's address")?,
             tls: None,
         })
     }
 
     /// A TLS listener, whoever it says it is: this program tells it no secrets. Each connection makes a full handshake, as
-    /// user agents do that come back after hours.
-    pub(crate) fn tls(address: SocketAddr) -> Outcome<Self> {
+    /// user agents do that come back after hours. `clear` is the same node's listener in clear.
+    pub(crate) fn tls(address: SocketAddr, clear: SocketAddr) -> Outcome<Self> {
         let config = Trust::insecure().client_config().doing("TLS")?;
         let mut config = Arc::unwrap_or_clone(config);
         config.resumption = Resumption::disabled();
         let url = ServerUrl::parse(&format!("wss://{address}/"));
         Ok(Self {
             address,
+            clear,
+            transport: Transport::WebSocket,
             url: url.doing("the service's address")?,
-            tls: Some(TlsConnector::from(Arc::new(config))),
+            tls: Some(Arc::new(config)),
         })
+    }
+
+    /// The same for user agents whose messages come in another way.
+    pub(crate) fn by(&self, transport: Transport) -> Self {
+        let mut door = self.clone();
+        door.transport = transport;
+        if let Some(tls) = &mut door.tls {
+            let protocol: &[u8] = match transport {
+                Transport::Http2 => b"h2",
+                Transport::WebSocket | Transport::Events => b"http/1.1",
+            };
+            Arc::make_mut(tls).alpn_protocols = vec![protocol.to_vec()];
+        }
+        door
+    }
+
+    /// How messages come to those who come in here.
+    pub(crate) fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// The address of the same node's listener in clear.
+    pub(crate) fn clear_address(&self) -> SocketAddr {
+        self.clear
     }
 
     /// The listener's address.
@@ -62,21 +113,25 @@ impl Door {
         &self.url
     }
 
-    /// Connects and upgrades.
+    /// Connects and upgrades to a WebSocket.
     pub(crate) async fn open(&self) -> Outcome<Channel> {
-        let socket = self.connect_tcp().await?;
-        let channel = match &self.tls {
-            None => Channel::upgrade(socket, &self.url).await,
-            Some(connector) => {
-                let name = ServerName::from(self.address.ip());
-                let stream = connector.connect(name, socket).await;
-                Channel::upgrade(stream.doing("the TLS handshake")?, &self.url).await
-            }
-        };
+        let channel = Channel::upgrade(self.connect().await?, &self.url).await;
         channel.doing("opening a WebSocket")
     }
 
-    async fn connect_tcp(&self) -> Outcome<TcpStream> {
+    /// Connects, over TLS if this is such a door.
+    pub(crate) async fn connect(&self) -> Outcome<Box<dyn Wire>> {
+        let socket = self.connect_tcp().await?;
+        let Some(config) = &self.tls else {
+            return Ok(Box::new(socket));
+        };
+        let name = ServerName::from(self.address.ip());
+        let stream = TlsConnector::from(Arc::clone(config)).connect(name, socket).await;
+        Ok(Box::new(stream.doing("the TLS handshake")?))
+    }
+
+    /// Connects in clear, whatever door this is.
+    pub(crate) async fn connect_tcp(&self) -> Outcome<TcpStream> {
         let address = self.address;
         let connecting = async {
             let socket = match address {

@@ -10,103 +10,113 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::application_server::PushResource;
-use crate::door::Door;
+use crate::door::{Door, Transport};
 use crate::failure::{Failure, Outcome, While as _, within};
 use crate::ledger::Ledger;
-use crate::user_agent::{UserAgent, subscription_name};
+use crate::user_agent::{Identity, OnWebSocket, UserAgent, set, subscription_name, waiting};
 
 /// Connections that are being made at a time. Chosen: the service is kept busy, and its backlog does not overflow.
 pub(crate) const CONNECTING: usize = 64;
 
-/// A user agent between two connections.
-#[derive(Clone, Debug)]
-pub(crate) struct Identity {
-    /// What the service calls it.
-    uaid: session::Identity,
-    /// Its subscription's push resource.
-    push_resource: session::PushResource,
-}
-
-impl Identity {
-    /// Of a user agent that was here before.
-    pub(crate) fn new(uaid: session::Identity, push_resource: session::PushResource) -> Self {
-        Self { uaid, push_resource }
-    }
-}
+/// Subscriptions of RFC 8030 that are being made at a time: each takes one request after the other.
+const SUBSCRIBING: usize = 8;
 
 /// Connected user agents, in their order.
 pub(crate) struct Fleet {
     user_agents: Vec<UserAgent>,
 }
 
+/// User agents on WebSockets that have no subscription yet, and what they are called.
+pub(crate) struct Newcomers(Vec<(OnWebSocket, session::Identity)>);
+
 /// A fleet that takes its messages.
 pub(crate) struct Listening {
-    tasks: JoinSet<Outcome<UserAgent>>,
+    tasks: JoinSet<Outcome<()>>,
     stop: watch::Sender<bool>,
 }
 
-impl Fleet {
-    /// Connects new user agents and says hello for each. Returns what they are called, too.
-    pub(crate) async fn connect(door: &Door, count: usize) -> Outcome<(Self, Vec<session::Identity>)> {
+impl Newcomers {
+    /// Connects new user agents and says hello for each.
+    pub(crate) async fn connect(door: &Door, count: usize) -> Outcome<Self> {
         let made = each(count, CONNECTING, |_| {
             let door = door.clone();
             async move {
-                let mut user_agent = UserAgent::connect(&door).await?;
-                let uaid = user_agent.hello(None).await?;
-                Ok((user_agent, uaid))
+                let mut user_agent = OnWebSocket::connect(&door).await?;
+                let name = user_agent.hello(None).await?;
+                Ok((user_agent, name))
             }
         });
-        let (user_agents, uaids) = made.await?.into_iter().unzip();
-        Ok((Self { user_agents }, uaids))
+        made.await.map(Self)
     }
 
     /// Registers one subscription for each.
-    pub(crate) async fn register(
-        self,
-        uaids: Vec<session::Identity>,
-        key: Option<PublicKey>,
-    ) -> Outcome<(Self, Vec<Identity>)> {
-        let mut user_agents: Vec<_> = self.user_agents.into_iter().map(Some).collect();
-        let registered = each(user_agents.len(), CONNECTING, |nth| {
-            let user_agent = user_agents[nth].take();
+    pub(crate) async fn register(self, key: Option<PublicKey>) -> Outcome<(Fleet, Vec<Identity>)> {
+        let mut newcomers: Vec<_> = self.0.into_iter().map(Some).collect();
+        let registered = each(newcomers.len(), CONNECTING, |nth| {
+            let newcomer = newcomers[nth].take();
             async move {
-                let mut user_agent =
-                    user_agent.ok_or_else(|| Failure::new("a user agent is registered twice"))?;
+                let (mut user_agent, name) =
+                    newcomer.ok_or_else(|| Failure::new("a user agent is registered twice"))?;
                 let push_resource = user_agent.register(subscription_name(nth), key).await?;
-                Ok((user_agent, push_resource))
+                let identity = Identity { name, push_resource };
+                Ok((UserAgent::WebSocket(user_agent), identity))
             }
         });
-        let registered = registered.await?;
-        let (user_agents, push_resources): (_, Vec<_>) = registered.into_iter().unzip();
-        let identities = std::iter::zip(uaids, push_resources)
-            .map(|(uaid, push_resource)| Identity { uaid, push_resource })
-            .collect();
-        Ok((Self { user_agents }, identities))
+        let (user_agents, identities) = registered.await?.into_iter().unzip();
+        Ok((Fleet { user_agents }, identities))
     }
+}
 
-    /// Connects and registers.
+impl Fleet {
+    /// Makes subscriptions, and connects whom they are for.
     pub(crate) async fn subscribe(
         door: &Door,
         count: usize,
         key: Option<PublicKey>,
     ) -> Outcome<(Self, Vec<Identity>)> {
-        let (fleet, uaids) = Self::connect(door, count).await?;
-        fleet.register(uaids, key).await
+        if door.transport() == Transport::WebSocket {
+            return Newcomers::connect(door, count).await?.register(key).await;
+        }
+        let identities = subscribe(door, count, key).await?;
+        let fleet = Self::come_back(door, &identities).await?;
+        Ok((fleet, identities))
+    }
+
+    /// Connects user agents that the service knows.
+    pub(crate) async fn come_back(door: &Door, identities: &[Identity]) -> Outcome<Self> {
+        let back = each(identities.len(), CONNECTING, |nth| {
+            let (door, identity) = (door.clone(), identities[nth].clone());
+            async move { UserAgent::come_back(&door, &identity).await }
+        });
+        let user_agents = back.await?;
+        Ok(Self { user_agents })
     }
 
     /// Lets everyone take messages; the ledger is told of each.
     pub(crate) fn listen(self, ledger: &Arc<Ledger>) -> Listening {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        for (nth, mut user_agent) in self.user_agents.into_iter().enumerate() {
+        for (nth, user_agent) in self.user_agents.into_iter().enumerate() {
             let (ledger, stopped) = (Arc::clone(ledger), stopped.clone());
-            tasks.spawn(async move {
-                listen(&mut user_agent, nth, &ledger, stopped).await?;
-                Ok(user_agent)
-            });
+            tasks.spawn(async move { user_agent.listen(nth, &ledger, stopped).await });
         }
         Listening { tasks, stop }
     }
+}
+
+/// Makes subscriptions of RFC 8030, each in a set of its own, over a few connections that are closed again.
+pub(crate) async fn subscribe(door: &Door, count: usize, key: Option<PublicKey>) -> Outcome<Vec<Identity>> {
+    let (address, part) = (door.clear_address(), count.div_ceil(SUBSCRIBING));
+    let mut tasks = JoinSet::new();
+    for nth in 0..SUBSCRIBING {
+        let mine = part.min(count.saturating_sub(nth * part));
+        tasks.spawn(async move { set::subscribe(address, mine, key).await });
+    }
+    let mut identities = Vec::with_capacity(count);
+    while let Some(made) = tasks.join_next().await {
+        identities.extend(made.doing("subscribing")??);
+    }
+    Ok(identities)
 }
 
 impl Listening {
@@ -124,15 +134,14 @@ impl Listening {
                 stopped.clone(),
             );
             tasks.spawn(async move {
-                let mut user_agent = within("coming back", come_back(&door, &identity)).await?;
-                listen(&mut user_agent, nth, &ledger, stopped).await?;
-                Ok(user_agent)
+                let user_agent = within("coming back", UserAgent::come_back(&door, &identity)).await?;
+                user_agent.listen(nth, &ledger, stopped).await
             });
         }
         Self { tasks, stop }
     }
 
-    /// Everyone waits until its acknowledgements were read, which an answer to a ping tells, and closes its connection.
+    /// Everyone waits until its acknowledgements were read, and closes its connection.
     pub(crate) async fn stop(mut self) -> Outcome<()> {
         // If all have failed nobody listens, and the failure comes out below.
         let _ = self.stop.send(true);
@@ -147,7 +156,7 @@ impl Listening {
         tokio::select! {
             done = work => done,
             Some(ended) = self.tasks.join_next() => match ended.doing("a user agent")? {
-                Ok(_) => Err(Failure::new("a user agent stopped listening")),
+                Ok(()) => Err(Failure::new("a user agent stopped listening")),
                 Err(failure) => Err(failure),
             },
         }
@@ -167,44 +176,13 @@ pub(crate) fn push_resources(identities: &[Identity]) -> Outcome<Vec<PushResourc
 pub(crate) async fn expect_nothing(door: &Door, identities: &[Identity]) -> Outcome<()> {
     let visits = each(identities.len(), CONNECTING, |nth| {
         let (door, identity) = (door.clone(), identities[nth].clone());
-        async move {
-            let mut user_agent = come_back(&door, &identity).await?;
-            user_agent.ping().await
-        }
+        async move { waiting(&door, &identity).await }
     });
     match visits.await?.iter().sum() {
         0 => Ok(()),
         left => Err(Failure::new(format!(
             "{left} messages were offered again that had been acknowledged"
         ))),
-    }
-}
-
-async fn come_back(door: &Door, identity: &Identity) -> Outcome<UserAgent> {
-    let mut user_agent = UserAgent::connect(door).await?;
-    let uaid = user_agent.hello(Some(identity.uaid.clone())).await?;
-    if uaid != identity.uaid {
-        return Err(Failure::new("the service has forgotten a user agent"));
-    }
-    Ok(user_agent)
-}
-
-async fn listen(
-    user_agent: &mut UserAgent,
-    nth: usize,
-    ledger: &Ledger,
-    stop: watch::Receiver<bool>,
-) -> Outcome<()> {
-    let own = subscription_name(nth).to_string();
-    let arrived = |name: &str, body: &[u8]| {
-        // A subscription that is nobody's has no number in the ledger.
-        let subscription = if name == own { nth } else { usize::MAX };
-        ledger.arrived(subscription, body);
-    };
-    user_agent.listen(stop, arrived).await?;
-    match within("ending a channel", user_agent.ping()).await? {
-        0 => Ok(()),
-        late => Err(Failure::new(format!("{late} messages too many arrived"))),
     }
 }
 

@@ -4,6 +4,7 @@
 //! target ─ service    the process under test: started, found, ended      machine, process   cores, CPU time, memory
 //! fleet ─ user_agent  hello, register, take, acknowledge ┐
 //!         application_server   POST, 201                 ├─ ledger ─ body     each message exactly once, unchanged
+//!         receipts    202, 204                           │
 //! scenarios           situations that a service gets into┘
 //! run ─ report ─ budgets                                 the table
 //! ```
@@ -18,9 +19,11 @@ mod cli;
 mod door;
 mod failure;
 mod fleet;
+mod http1;
 mod ledger;
 mod machine;
 mod process;
+mod receipts;
 mod redis;
 mod report;
 mod run;
@@ -118,7 +121,7 @@ async fn rows(only: &[Row], fail_over: Option<f64>, target: &TargetOptions, core
     let is_over = |(figure, value): &&Measured| {
         let excess = figure
             .budget()
-            .map(|(_, budget)| budget.limit_on(target.storage()).excess(*value));
+            .and_then(|(_, budget)| budget.limit_on(target.storage()).excess(*value));
         fail_over.is_some_and(|times| excess.is_some_and(|excess| excess > times))
     };
     match (failed, figures.iter().filter(is_over).count()) {

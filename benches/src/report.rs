@@ -29,25 +29,26 @@ fn line(budget: &Budget, value: f64, storage: Storage) -> [String; 6] {
     let show = |value: f64| budget.unit.show(value);
     let limit = budget.limit_on(storage);
     let bound = match limit {
-        Limit::AtMost(_) => "≤",
-        Limit::AtLeast(_) => "≥",
+        Limit::AtMost(most) => format!("≤ {}", show(most)),
+        Limit::AtLeast(least) => format!("≥ {}", show(least)),
+        Limit::Open => "–".to_owned(),
     };
     let or_dash = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), show);
     [
         budget.name.to_owned(),
         show(value),
-        format!("{bound} {}", show(limit.value())),
+        bound,
         or_dash(budget.peer),
         or_dash(budget.floor),
         verdict(limit.excess(value)),
     ]
 }
 
-fn verdict(excess: f64) -> String {
-    if excess <= 1.0 {
-        "within".to_owned()
-    } else {
-        format!("OVER: {excess:.1} times")
+fn verdict(excess: Option<f64>) -> String {
+    match excess {
+        None => "–".to_owned(),
+        Some(excess) if excess <= 1.0 => "within".to_owned(),
+        Some(excess) => format!("OVER: {excess:.1} times"),
     }
 }
 
@@ -77,10 +78,18 @@ mod tests {
     /// Figures stand in the budgets' order, and what is over says by how much.
     #[test]
     fn the_table_tells_what_is_over() {
-        let figures = [(Figure::Startup, 100.0), (Figure::Connect, 50.0)];
+        let figures = [
+            (Figure::Startup, 100.0),
+            (Figure::Connect, 50.0),
+            (Figure::PushedReused, 1e6),
+        ];
         let table = table(&figures, Storage::Embedded);
-        let lines: Vec<_> = table.lines().collect();
-        assert_eq!(lines.len(), 3, "{table}");
+        let mut lines: Vec<_> = table.lines().collect();
+        assert_eq!(lines.len(), 4, "{table}");
+        assert!(
+            lines.remove(1).ends_with("  –"),
+            "no budget, no verdict:\n{table}"
+        );
         assert!(
             lines[1].contains("50.0 µs") && lines[1].ends_with("within"),
             "{table}"

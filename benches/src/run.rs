@@ -2,6 +2,7 @@
 
 use crate::application_server::Vapid;
 use crate::cli::Row;
+use crate::door::Transport;
 use crate::failure::Outcome;
 use crate::machine::Cores;
 use crate::report::Measured;
@@ -39,14 +40,35 @@ pub(crate) fn shown(report: &impl Report) -> Vec<Measured> {
 async fn measure(row: Row, target: &Target) -> Outcome<Vec<Measured>> {
     match row {
         Row::UserAgents => Ok(shown(&UserAgents::default().run(target).await?)),
-        Row::ThroughputFresh => closed(Vapid::Fresh, target).await,
-        Row::ThroughputReused => closed(Vapid::Reused, target).await,
-        Row::ThroughputNone => closed(Vapid::None, target).await,
+        Row::ThroughputFresh => closed(with(Vapid::Fresh), target).await,
+        Row::ThroughputReused => closed(with(Vapid::Reused), target).await,
+        Row::ThroughputNone => closed(with(Vapid::None), target).await,
+        Row::ThroughputTls => closed(to(Transport::WebSocket, true), target).await,
+        Row::PushFresh => {
+            let options = Throughput {
+                vapid: Vapid::Fresh,
+                ..to(Transport::Http2, false)
+            };
+            closed(options, target).await
+        }
+        Row::PushReused => closed(to(Transport::Http2, false), target).await,
+        Row::PushTls => closed(to(Transport::Http2, true), target).await,
+        Row::Events => closed(to(Transport::Events, false), target).await,
+        Row::Receipts => {
+            let options = Throughput {
+                receipts: true,
+                ..Throughput::default()
+            };
+            closed(options, target).await
+        }
         Row::Absent => Ok(shown(&Absent::default().run(target).await?)),
         Row::Connect => connect(false, target).await,
         Row::ConnectTls => connect(true, target).await,
-        Row::Idle => idle(false, target).await,
-        Row::IdleTls => idle(true, target).await,
+        Row::Idle => idle(Transport::WebSocket, false, target).await,
+        Row::IdleTls => idle(Transport::WebSocket, true, target).await,
+        Row::IdlePush => idle(Transport::Http2, false, target).await,
+        Row::IdlePushTls => idle(Transport::Http2, true, target).await,
+        Row::IdleEvents => idle(Transport::Events, false, target).await,
         Row::Delivery => Ok(shown(&open(DELIVERY_RATE).run(target).await?)),
         Row::Acceptance => {
             let delivered = open(ACCEPTANCE_RATE).run(target).await?;
@@ -57,12 +79,23 @@ async fn measure(row: Row, target: &Target) -> Outcome<Vec<Measured>> {
     }
 }
 
-async fn closed(vapid: Vapid, target: &Target) -> Outcome<Vec<Measured>> {
-    let options = Throughput {
+async fn closed(options: Throughput, target: &Target) -> Outcome<Vec<Measured>> {
+    Ok(shown(&options.run(target).await?))
+}
+
+fn with(vapid: Vapid) -> Throughput {
+    Throughput {
         vapid,
         ..Throughput::default()
-    };
-    Ok(shown(&options.run(target).await?))
+    }
+}
+
+fn to(over: Transport, over_tls: bool) -> Throughput {
+    Throughput {
+        over,
+        over_tls,
+        ..Throughput::default()
+    }
 }
 
 fn open(rate: u32) -> Throughput {
@@ -82,8 +115,9 @@ async fn connect(over_tls: bool, target: &Target) -> Outcome<Vec<Measured>> {
     Ok(shown(&options.run(target).await?))
 }
 
-async fn idle(over_tls: bool, target: &Target) -> Outcome<Vec<Measured>> {
+async fn idle(over: Transport, over_tls: bool, target: &Target) -> Outcome<Vec<Measured>> {
     let options = Idle {
+        over,
         over_tls,
         ..Idle::default()
     };

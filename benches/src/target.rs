@@ -80,9 +80,10 @@ impl TargetOptions {
     pub(crate) fn open(&self, cores: Cores) -> Outcome<Target> {
         match (&self.url, self.pid) {
             (Some(url), Some(pid)) => {
+                let clear = address_of(url)?;
                 let node = Node {
-                    clear: Door::clear(address_of(url)?)?,
-                    tls: self.tls.map(Door::tls).transpose()?,
+                    clear: Door::clear(clear)?,
+                    tls: self.tls.map(|tls| Door::tls(tls, clear)).transpose()?,
                     process: Process::new(pid),
                     started: None,
                 };
@@ -172,7 +173,10 @@ impl Node {
         let listeners = service.listeners()?;
         Ok(Self {
             clear: Door::clear(listeners.http)?,
-            tls: listeners.tls.map(Door::tls).transpose()?,
+            tls: listeners
+                .tls
+                .map(|tls| Door::tls(tls, listeners.http))
+                .transpose()?,
             process: service.process(),
             started: Some((service, data)),
         })

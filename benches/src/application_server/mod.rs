@@ -1,16 +1,16 @@
-//! An application server on HTTP/1.1 with a connection that it keeps, by hand: it has to be cheaper than what it measures.
+//! An application server on HTTP/1.1 with a connection that it keeps.
 
 mod tokens;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use push_protocol::headers::Relation;
 
 pub(crate) use self::tokens::{Tokens, Vapid};
 use crate::body::{BODY_BYTES, Bodies};
-use crate::failure::{Failure, Outcome, While as _, within};
+use crate::failure::{Failure, Outcome};
+use crate::http1::{Connection, linked};
 
 /// Longer than every measurement: nothing may expire on its way.
 const TTL_SECS: u32 = 3_600;
@@ -20,6 +20,8 @@ pub(crate) struct PushResource {
     /// Request line and header fields, without the last empty line.
     head: String,
     origin: String,
+    /// Whether receipts are asked for, and so what a message is to be answered.
+    expected: u16,
 }
 
 /// The body of a push message.
@@ -33,9 +35,7 @@ pub(crate) enum Body<'a> {
 
 /// A connection to the service.
 pub(crate) struct ApplicationServer {
-    stream: TcpStream,
-    out: Vec<u8>,
-    read: Vec<u8>,
+    connection: Connection,
 }
 
 impl PushResource {
@@ -54,7 +54,19 @@ impl PushResource {
         Ok(Self {
             head,
             origin: format!("{scheme}://{host}"),
+            expected: 201,
         })
+    }
+
+    /// With a receipt for each message, told at this receipt subscription, or at a new one (RFC 8030 §5.1).
+    pub(crate) fn with_receipts(mut self, subscription: Option<&str>) -> Self {
+        self.head.push_str("prefer: respond-async\r\n");
+        if let Some(subscription) = subscription {
+            let link = Relation::Receipt.link(subscription);
+            self.head.push_str(&format!("link: {link}\r\n"));
+        }
+        self.expected = 202;
+        self
     }
 
     /// For whom tokens must be.
@@ -82,85 +94,51 @@ impl Body<'_> {
 impl ApplicationServer {
     /// Connects.
     pub(crate) async fn connect(address: SocketAddr) -> Outcome<Self> {
-        let stream = TcpStream::connect(address)
-            .await
-            .doing(format_args!("connecting to {address}"))?;
-        stream
-            .set_nodelay(true)
-            .doing(format_args!("connecting to {address}"))?;
-        Ok(Self {
-            stream,
-            out: Vec::with_capacity(4 * BODY_BYTES),
-            read: Vec::with_capacity(4 * BODY_BYTES),
-        })
+        let connection = Connection::connect(address).await?;
+        Ok(Self { connection })
     }
 
-    /// Sends a push message and waits for its 201.
+    /// Sends a push message and waits for its 201, or its 202 if a receipt follows.
     pub(crate) async fn push(
         &mut self,
         to: &PushResource,
         authorization: Option<&str>,
         body: Body<'_>,
     ) -> Outcome<()> {
-        self.out.clear();
-        self.out.extend_from_slice(to.head.as_bytes());
+        let out = self.connection.request();
+        out.extend_from_slice(to.head.as_bytes());
         if let Some(authorization) = authorization {
             for part in ["authorization: ", authorization, "\r\n"] {
-                self.out.extend_from_slice(part.as_bytes());
+                out.extend_from_slice(part.as_bytes());
             }
         }
         // A Vec takes every write.
-        let _ = write!(self.out, "content-length: {}\r\n\r\n", body.bytes());
-        body.write(&mut self.out);
-        within("a push message", self.exchange()).await
+        let _ = write!(out, "content-length: {}\r\n\r\n", body.bytes());
+        body.write(out);
+        let status = self.connection.exchange().await?;
+        accepted(status, to.expected, self.connection.unread())
     }
 
-    async fn exchange(&mut self) -> Outcome<()> {
-        self.stream
-            .write_all(&self.out)
-            .await
-            .doing("sending a push message")?;
-        self.read.clear();
-        loop {
-            let read = self.stream.read_buf(&mut self.read).await;
-            if read.doing("waiting for an answer to a push message")? == 0 {
-                return Err(Failure::new(
-                    "the service ended an application server's connection",
-                ));
-            }
-            if let Some(status) = answered(&self.read)? {
-                return created(status, &self.read);
-            }
-        }
+    /// The message resource of the last message.
+    pub(crate) fn location(&self) -> Outcome<&str> {
+        let location = self.connection.fields("location").into_iter().next();
+        location.ok_or_else(|| Failure::new("a push message gets no Location"))
+    }
+
+    /// Where the receipt of the last message will be told.
+    pub(crate) fn receipts(&self) -> Outcome<&str> {
+        let link = linked(&self.connection.fields("link"), Relation::Receipt);
+        link.ok_or_else(|| Failure::new("a push message gets no receipt subscription"))
     }
 }
 
-/// The status, once the whole answer is there.
-fn answered(read: &[u8]) -> Outcome<Option<u16>> {
-    let mut headers = [httparse::EMPTY_HEADER; 32];
-    let mut response = httparse::Response::new(&mut headers);
-    let parsed = response
-        .parse(read)
-        .doing("reading the answer to a push message")?;
-    let httparse::Status::Complete(head) = parsed else {
-        return Ok(None);
-    };
-    let length = response
-        .headers
-        .iter()
-        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
-        .and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok());
-    let is_whole = read.len() >= head + length.unwrap_or(0);
-    Ok(response.code.filter(|_| is_whole))
-}
-
-fn created(status: u16, answer: &[u8]) -> Outcome<()> {
-    if status == 201 {
+fn accepted(status: u16, expected: u16, answer: &[u8]) -> Outcome<()> {
+    if status == expected {
         return Ok(());
     }
     let answer = String::from_utf8_lossy(answer);
     Err(Failure::new(format!(
-        "a push message is answered {status}, not 201:\n{answer}"
+        "a push message is answered {status}, not {expected}:\n{answer}"
     )))
 }
 
@@ -168,16 +146,21 @@ fn created(status: u16, answer: &[u8]) -> Outcome<()> {
 mod tests {
     use super::*;
 
-    /// An answer is whole when its body is there, and only 201 will do.
+    /// Only 201 will do, and only 202 where a receipt was asked for.
     #[test]
-    fn answers_are_read() {
-        let whole = b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok";
-        for cut in 0..whole.len() {
-            assert_eq!(answered(&whole[..cut]).unwrap(), None, "{cut}");
+    fn other_answers_are_failures() {
+        for (status, expected, is_good) in [
+            (201, 201, true),
+            (202, 201, false),
+            (202, 202, true),
+            (201, 202, false),
+        ] {
+            assert_eq!(
+                accepted(status, expected, b"").is_ok(),
+                is_good,
+                "{status} for {expected}"
+            );
         }
-        assert_eq!(answered(whole).unwrap(), Some(201));
-        assert!(created(201, whole).is_ok());
-        assert!(created(202, whole).is_err());
     }
 
     /// A push resource is taken apart into where to connect to and what to ask for.

@@ -12,10 +12,11 @@ use super::{Meter, Report, Spent, held_bytes};
 use crate::application_server::{Tokens, Vapid};
 use crate::budgets::Figure;
 use crate::failure::Outcome;
-use crate::fleet::{Fleet, Identity, Listening, expect_nothing, push_resources};
+use crate::fleet::{Fleet, Listening, expect_nothing, push_resources};
 use crate::ledger::{Ledger, Times};
 use crate::report::Measured;
 use crate::target::Target;
+use crate::user_agent::Identity;
 
 /// After the last connection has ended, until the service has noticed it and is at rest.
 const GONE_AFTER: Duration = Duration::from_millis(500);
@@ -81,6 +82,7 @@ impl Absent {
             push_resources: push_resources(&identities)?,
             tokens,
             bodies: Vec::new(),
+            receipts: None,
         };
         campaign.sign(self.messages())?;
         let campaign = Arc::new(campaign);

@@ -9,7 +9,7 @@ use super::{Meter, Report, Spent, held_bytes};
 use crate::application_server::{Tokens, Vapid};
 use crate::budgets::Figure;
 use crate::failure::Outcome;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Newcomers};
 use crate::report::Measured;
 use crate::target::Target;
 
@@ -56,11 +56,11 @@ impl Connect {
         let held_before = held_bytes(target)?;
 
         let meter = Meter::start(target)?;
-        let (fleet, uaids) = Fleet::connect(door, self.user_agents).await?;
+        let newcomers = Newcomers::connect(door, self.user_agents).await?;
         let hello = meter.stop()?;
 
         let meter = Meter::start(target)?;
-        let fleet = fleet.register(uaids, key).await?;
+        let fleet = newcomers.register(key).await?;
         let register = meter.stop()?;
         let held = held_bytes(target)?;
         drop(fleet);

@@ -1,20 +1,23 @@
 //! User agents that are there and quiet: what each costs in memory, and whether it is all given back.
 //!
-//! Memory per WebSocket is a slope: what the later nine tenths add after the first tenth. So what the service takes
+//! Memory per connection is a slope: what the later nine tenths add after the first tenth. So what the service takes
 //! once, for its first connections, does not count.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::Report;
 use crate::budgets::Figure;
+use crate::door::{Door, Transport};
 use crate::failure::{Failure, Outcome};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Newcomers, subscribe};
 use crate::process::Process;
 use crate::report::Measured;
 use crate::target::Target;
+use crate::user_agent::Identity;
 
 /// Two readings of memory that are so close are taken as rest.
 const AT_REST_BYTES: u64 = 64 * 1024;
@@ -35,7 +38,7 @@ const LEAST_ROUNDS: usize = 2;
 /// Options of `idle`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Idle {
-    /// How many WebSockets are held
+    /// How many connections are held
     #[arg(long, value_name = "N", default_value_t = Self::default().connections)]
     pub(crate) connections: usize,
 
@@ -46,6 +49,24 @@ pub(crate) struct Idle {
     /// Connect over TLS
     #[arg(long)]
     pub(crate) over_tls: bool,
+
+    /// How messages would come: a WebSocket that has said hello, or a monitor of a set with one subscription
+    #[arg(long, value_enum, value_name = "TRANSPORT", default_value = "websocket")]
+    pub(crate) over: Transport,
+}
+
+/// Who is connected.
+enum Crowd {
+    /// New user agents each time.
+    New,
+    /// User agents that subscribed before: a subscription is not a connection, and stays.
+    Known(Vec<Identity>),
+}
+
+/// Connections that are held.
+struct Held {
+    _newcomers: Option<Newcomers>,
+    _fleet: Option<Fleet>,
 }
 
 impl Default for Idle {
@@ -54,6 +75,7 @@ impl Default for Idle {
             connections: 5_000,
             rounds: 3,
             over_tls: false,
+            over: Transport::WebSocket,
         }
     }
 }
@@ -81,13 +103,20 @@ impl Idle {
     pub(crate) async fn run(self, target: &Target) -> Outcome<Idled> {
         let process = target.process();
         let untouched = process.descriptors()?;
-        drop(Fleet::connect(target.door(self.over_tls)?, WARM_UP).await?);
+        let door = target.door(self.over_tls)?.by(self.over);
+        let crowd = match self.over {
+            Transport::WebSocket => Crowd::New,
+            Transport::Http2 | Transport::Events => {
+                Crowd::Known(subscribe(&door, self.connections.max(WARM_UP), None).await?)
+            }
+        };
+        drop(crowd.connect(&door, 0..WARM_UP).await?);
         until_closed(process, untouched).await?;
         let descriptors_before = process.descriptors()?;
         let empty = at_rest(process).await?;
         let mut rounds = Vec::new();
         for _ in 0..self.rounds.max(LEAST_ROUNDS) {
-            rounds.push(self.round(target, descriptors_before).await?);
+            rounds.push(self.round(process, &door, &crowd, descriptors_before).await?);
         }
         let idled = Idled {
             options: self,
@@ -99,11 +128,10 @@ impl Idle {
         idled.check()
     }
 
-    async fn round(self, target: &Target, descriptors: usize) -> Outcome<Round> {
-        let (door, process) = (target.door(self.over_tls)?, target.process());
-        let early = Fleet::connect(door, self.tenth()).await?;
+    async fn round(self, process: Process, door: &Door, crowd: &Crowd, descriptors: usize) -> Outcome<Round> {
+        let early = crowd.connect(door, 0..self.tenth()).await?;
         let tenth = at_rest(process).await?;
-        let late = Fleet::connect(door, self.connections - self.tenth()).await?;
+        let late = crowd.connect(door, self.tenth()..self.connections).await?;
         let full = at_rest(process).await?;
         let held = process.descriptors()?;
         if held < descriptors + self.connections {
@@ -120,6 +148,21 @@ impl Idle {
 
     fn tenth(self) -> usize {
         self.connections / 10
+    }
+}
+
+impl Crowd {
+    async fn connect(&self, door: &Door, which: Range<usize>) -> Outcome<Held> {
+        match self {
+            Self::New => Ok(Held {
+                _newcomers: Some(Newcomers::connect(door, which.len()).await?),
+                _fleet: None,
+            }),
+            Self::Known(identities) => Ok(Held {
+                _newcomers: None,
+                _fleet: Some(Fleet::come_back(door, &identities[which]).await?),
+            }),
+        }
     }
 }
 
@@ -151,10 +194,12 @@ impl Idled {
 
 impl Report for Idled {
     fn figures(&self) -> Vec<Measured> {
-        let figure = if self.options.over_tls {
-            Figure::IdleTls
-        } else {
-            Figure::Idle
+        let figure = match (self.options.over, self.options.over_tls) {
+            (Transport::WebSocket, false) => Figure::Idle,
+            (Transport::WebSocket, true) => Figure::IdleTls,
+            (Transport::Http2, false) => Figure::IdlePush,
+            (Transport::Http2, true) => Figure::IdlePushTls,
+            (Transport::Events, _) => Figure::IdleEvents,
         };
         vec![(figure, self.each)]
     }
@@ -163,12 +208,17 @@ impl Report for Idled {
 impl fmt::Display for Idled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let over = if self.options.over_tls { " over TLS" } else { "" };
+        let what = match self.options.over {
+            Transport::WebSocket => "WebSockets",
+            Transport::Http2 => "HTTP/2 monitors",
+            Transport::Events => "streams of events",
+        };
         let mb = |bytes: u64| bytes as f64 / 1e6;
         let (count, each, growth) = (self.options.connections, self.each, self.growth());
         let [before, after] = self.descriptors;
         writeln!(
             f,
-            "idle{over}: {count} WebSockets, {each:.0} B each; the last of {} rounds adds {growth:.0} B each",
+            "idle{over}: {count} {what}, {each:.0} B each; the last of {} rounds adds {growth:.0} B each",
             self.rounds.len()
         )?;
         write!(f, "  resident: empty {:.1} MB", mb(self.empty))?;

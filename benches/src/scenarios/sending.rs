@@ -14,6 +14,7 @@ use crate::application_server::{ApplicationServer, Body, PushResource, Tokens};
 use crate::door::Door;
 use crate::failure::{Failure, Outcome, While as _, within};
 use crate::ledger::Ledger;
+use crate::receipts::Receipts;
 
 /// What is sent, to whom, and by whom.
 pub(super) struct Campaign {
@@ -25,6 +26,8 @@ pub(super) struct Campaign {
     pub(super) tokens: Tokens,
     /// What is sent instead of the ledger's bodies, if that is something else: one for each message.
     pub(super) bodies: Vec<Vec<u8>>,
+    /// Who is told of them, if each asks for a receipt.
+    pub(super) receipts: Option<Receipts>,
 }
 
 /// What an application server in a closed loop waits for before it sends the next message.
@@ -133,6 +136,9 @@ impl Campaign {
             None => Body::Numbered(self.ledger.bodies(), number),
         };
         sender.push(to, authorization, body).await?;
+        if let Some(receipts) = &self.receipts {
+            receipts.asked(sender.location()?);
+        }
         self.ledger.accepted(number);
         Ok(())
     }

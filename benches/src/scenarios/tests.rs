@@ -3,6 +3,7 @@
 use super::fake::{Fake, Wrong};
 use super::*;
 use crate::application_server::Vapid;
+use crate::door::Transport;
 use crate::scenarios::absent::Absent;
 use crate::scenarios::connect::Connect;
 use crate::scenarios::throughput::{Mode, Throughput};
@@ -15,6 +16,9 @@ const SMALL: Throughput = Throughput {
     senders: 3,
     messages: 80,
     rate: 2_000.0,
+    over: Transport::WebSocket,
+    over_tls: false,
+    receipts: false,
 };
 
 const FEW: Absent = Absent {

@@ -11,11 +11,13 @@ use clap::{Args, ValueEnum};
 
 use super::sending::{Campaign, Senders, Until, connect};
 use super::{Meter, Report, Spent};
-use crate::application_server::{Tokens, Vapid};
+use crate::application_server::{PushResource, Tokens, Vapid};
 use crate::budgets::Figure;
-use crate::failure::Outcome;
+use crate::door::Transport;
+use crate::failure::{Failure, Outcome};
 use crate::fleet::{Fleet, expect_nothing, push_resources};
 use crate::ledger::{Ledger, Times};
+use crate::receipts::Receipts;
 use crate::report::Measured;
 use crate::target::Target;
 
@@ -57,6 +59,18 @@ pub(crate) struct Throughput {
     /// Messages per second, when open
     #[arg(long, value_name = "PER_SECOND", default_value_t = Self::default().rate)]
     pub(crate) rate: f64,
+
+    /// How messages come to the user agents
+    #[arg(long, value_enum, value_name = "TRANSPORT", default_value = "websocket")]
+    pub(crate) over: Transport,
+
+    /// User agents connect over TLS
+    #[arg(long)]
+    pub(crate) over_tls: bool,
+
+    /// Each message asks for a receipt, and all are told to one application server by server push
+    #[arg(long)]
+    pub(crate) receipts: bool,
 }
 
 impl Default for Throughput {
@@ -68,6 +82,9 @@ impl Default for Throughput {
             senders: 32,
             messages: 40_000,
             rate: 750.0,
+            over: Transport::WebSocket,
+            over_tls: false,
+            receipts: false,
         }
     }
 }
@@ -86,16 +103,30 @@ pub(crate) struct Delivered {
 impl Throughput {
     /// Sends all messages, and checks that each arrived once.
     pub(crate) async fn run(self, target: &Target) -> Outcome<Delivered> {
-        let door = target.clear();
+        if self.over == Transport::Events && self.over_tls {
+            return Err(Failure::new("events are measured in clear only"));
+        }
+        let door = &target.door(self.over_tls)?.by(self.over);
         let warm_up = self.messages / WARM_UP_PART;
         let total = warm_up + self.messages;
         let tokens = Tokens::new(self.vapid)?;
         let (fleet, identities) = Fleet::subscribe(door, self.user_agents, tokens.public_key()).await?;
+        let receipts = match self.receipts {
+            true => Some(Receipts::listen(target.sending()).await?),
+            false => None,
+        };
+        let told_at = receipts.as_ref().map(Receipts::subscription);
+        let push_resources = push_resources(&identities)?.into_iter();
+        let asking = |push_resource: PushResource| match told_at {
+            Some(subscription) => push_resource.with_receipts(Some(subscription)),
+            None => push_resource,
+        };
         let mut campaign = Campaign {
             ledger: Arc::new(Ledger::new(total, warm_up)?),
-            push_resources: push_resources(&identities)?,
+            push_resources: push_resources.map(asking).collect(),
             tokens,
             bodies: Vec::new(),
+            receipts,
         };
         campaign.sign(total)?;
         let campaign = Arc::new(campaign);
@@ -106,6 +137,9 @@ impl Throughput {
         let (spent, latest) = measured.await?;
         listening.stop().await?;
         campaign.ledger.settle()?;
+        if let Some(receipts) = &campaign.receipts {
+            receipts.settle()?;
+        }
         expect_nothing(door, &identities).await?;
         Ok(Delivered {
             options: self,
@@ -146,6 +180,9 @@ impl Throughput {
             Mode::Open => campaign.send_open(senders, from..to, self.rate).await?,
         };
         campaign.ledger.arrivals(to).await?;
+        if let Some(receipts) = &campaign.receipts {
+            receipts.told(to).await?;
+        }
         Ok(sent)
     }
 }
@@ -154,6 +191,32 @@ impl Delivered {
     /// The service's CPU for each message.
     fn micros(&self) -> f64 {
         self.spent.service.micros_per(self.options.messages)
+    }
+
+    /// Whether it is another way than that of most budgets.
+    fn is_special(&self) -> bool {
+        self.options.over != Transport::WebSocket || self.options.over_tls || self.options.receipts
+    }
+
+    /// The figure of another way, if it is one of those that are compared.
+    fn special_figure(&self) -> Option<Measured> {
+        let Throughput {
+            over,
+            over_tls,
+            receipts,
+            vapid,
+            ..
+        } = self.options;
+        let figure = match (over, over_tls, receipts, vapid) {
+            (Transport::WebSocket, true, false, Vapid::Reused) => Figure::DeliveredTls,
+            (Transport::WebSocket, false, true, Vapid::Reused) => Figure::Receipt,
+            (Transport::Http2, false, false, Vapid::Fresh) => Figure::PushedFresh,
+            (Transport::Http2, false, false, Vapid::Reused) => Figure::PushedReused,
+            (Transport::Http2, true, false, Vapid::Reused) => Figure::PushedTls,
+            (Transport::Events, false, false, Vapid::Reused) => Figure::Told,
+            _ => return None,
+        };
+        Some((figure, self.micros()))
     }
 
     /// Redis's CPU for each message, if there is a Redis.
@@ -176,6 +239,7 @@ impl Report for Delivered {
         let micros = self.micros();
         match (self.options.mode, self.options.vapid) {
             (Mode::Closed, _) if self.nodes > 1 => self.redis_figure(Figure::RedisAcross).collect(),
+            (Mode::Closed, _) if self.is_special() => self.special_figure().into_iter().collect(),
             (Mode::Closed, Vapid::Fresh) => vec![(Figure::DeliveredFresh, micros)],
             (Mode::Closed, Vapid::Reused) => {
                 let redis = self.redis_figure(Figure::RedisLive);
@@ -184,6 +248,7 @@ impl Report for Delivered {
                     .collect()
             }
             (Mode::Closed, Vapid::None) => vec![(Figure::DeliveredNone, micros)],
+            (Mode::Open, _) if self.is_special() => Vec::new(),
             (Mode::Open, _) => vec![
                 (Figure::DeliveryP50, millis(self.delivery.p50)),
                 (Figure::DeliveryP99, millis(self.delivery.p99)),
@@ -201,6 +266,9 @@ impl fmt::Display for Delivered {
             senders,
             messages,
             rate,
+            over,
+            over_tls,
+            receipts,
         } = self.options;
         let vapid = format!("{vapid:?}").to_lowercase();
         match mode {
@@ -209,7 +277,14 @@ impl fmt::Display for Delivered {
         }
         writeln!(
             f,
-            ", VAPID {vapid}: {messages} messages to {user_agents} user agents, each once"
+            ", VAPID {vapid}: {messages} messages to {user_agents} user agents{}{}, each once{}",
+            match over {
+                Transport::WebSocket => "",
+                Transport::Http2 => " by server push",
+                Transport::Events => " as events",
+            },
+            if over_tls { " over TLS" } else { "" },
+            if receipts { ", and told so once" } else { "" },
         )?;
         let (micros, per_second) = (self.micros(), self.spent.per_second(messages));
         writeln!(

@@ -22,11 +22,12 @@ use crate::application_server::{PushResource, Tokens, Vapid};
 use crate::budgets::Figure;
 use crate::door::Door;
 use crate::failure::{Failure, Outcome, While as _};
-use crate::fleet::{CONNECTING, Identity, each, expect_nothing};
+use crate::fleet::{CONNECTING, each, expect_nothing};
 use crate::ledger::{Ledger, Times};
 use crate::process::{CpuTime, CpuUsed, Process};
 use crate::report::Measured;
 use crate::target::{Target, data_directory};
+use crate::user_agent::Identity;
 
 /// The subscription's name in each of them.
 const LABEL: &str = "bench";
@@ -280,16 +281,17 @@ fn encrypted(members: &[Member], total: usize, warm_up: usize) -> Outcome<Campai
         push_resources: subscriptions().map(push_resource).collect::<Outcome<_>>()?,
         tokens: Tokens::new(Vapid::None)?,
         bodies,
+        receipts: None,
         ledger: Arc::new(ledger),
     })
 }
 
 /// Who a user agent is, from what it kept.
 fn identity(kept: &state::Snapshot) -> Outcome<Identity> {
-    let identity = kept.durable().identity.clone();
+    let name = kept.durable().identity.clone();
     let push_resource = kept.subscription(LABEL).and_then(|kept| kept.push_resource);
-    match (identity, push_resource) {
-        (Some(identity), Some(push_resource)) => Ok(Identity::new(identity, push_resource)),
+    match (name, push_resource) {
+        (Some(name), Some(push_resource)) => Ok(Identity { name, push_resource }),
         _ => Err(Failure::new("a user agent did not keep who it is")),
     }
 }

@@ -2,19 +2,18 @@
 //!
 //! One connection, in the order in which its life goes: [`UserAgent::connect`], [`UserAgent::hello`],
 //! [`UserAgent::register`], [`UserAgent::listen`]. It acknowledges each message as Firefox does, one `ack` for each, and
-//! leaves it to the caller what to think of them. It keeps no state and decrypts nothing: it has to be cheaper than the
-//! service, which is what is measured. What a whole user agent costs is a scenario of its own.
+//! leaves it to the caller what to think of them.
 
 use std::sync::Arc;
 
-use push_protocol::Coding;
 use push_protocol::SubscriptionName;
-use push_protocol::session::user_agent::{Arrived, Ended, Fate, Identity, PushResource, Registered, Say};
+use push_protocol::session::user_agent::{Ended, Fate, Identity, PushResource, Registered, Say};
 use push_protocol::vapid::PublicKey;
 use push_protocol::wire::websocket::Answer;
 use tokio::sync::watch;
 use user_agent_client::channel::{Channel, Incoming};
 
+use super::body;
 use crate::door::Door;
 use crate::failure::{Failure, Outcome};
 
@@ -112,7 +111,7 @@ impl UserAgent {
             Incoming::Nonsense => return Err(nonsense()),
             Incoming::Ended(ended) => return Err(over(ended)),
         };
-        arrived(&message.subscription, body(&message)?);
+        arrived(&message.subscription, body(message.content.as_ref())?);
         self.channel.say(&Say::Acknowledge {
             message: Arc::new(message),
             fate: Fate::Delivered,
@@ -125,13 +124,6 @@ impl UserAgent {
 pub(crate) fn subscription_name(nth: usize) -> SubscriptionName {
     let [_, _, a, b, c, d, e, f] = (nth as u64).to_be_bytes();
     SubscriptionName([c, d, e, f, 0, 0, 0x40, 0, 0x80, 0, a, b, c, d, e, f])
-}
-
-fn body(message: &Arrived) -> Outcome<&[u8]> {
-    match &message.content {
-        Some(content) if content.coding == Coding::Aes128gcm => Ok(&content.body),
-        _ => Err(Failure::new("a message can't be read, or is in another encoding")),
-    }
 }
 
 /// Without what may be secret in it: a push resource, a body.

@@ -1,0 +1,194 @@
+//! An application server that is told what became of its messages (RFC 8030 §6.3): by server push, over one connection.
+//!
+//! A figure only counts if every message that asked for a receipt was told of, once, with 204.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use h2::client::{Builder, PushPromises};
+use http::Request;
+use tokio::task::JoinHandle;
+
+use crate::application_server::{ApplicationServer, Body, PushResource};
+use crate::door::Door;
+use crate::failure::{Failure, Outcome, PATIENCE, While as _, within};
+use crate::user_agent::set::subscribe;
+
+/// Streams that the service may push at a time. Chosen: more than it opens, so that its own bound holds.
+const STREAMS: u32 = 1_000;
+
+/// How often progress is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// The receipts of a measurement. Dropping it hangs up.
+pub(crate) struct Receipts {
+    subscription: Box<str>,
+    told: Arc<Told>,
+    listening: JoinHandle<()>,
+}
+
+/// What was told so far, by the messages' URLs.
+#[derive(Default)]
+struct Told(Mutex<Books>);
+
+#[derive(Default)]
+struct Books {
+    /// Whether it was asked for, and how often it was told.
+    messages: HashMap<Box<str>, (bool, u32)>,
+    told: usize,
+    fault: Option<String>,
+}
+
+impl Receipts {
+    /// Gets a new receipt subscription and begins to monitor it.
+    pub(crate) async fn listen(door: &Door) -> Outcome<Self> {
+        let subscription = subscription(door).await?;
+        let told = Arc::<Told>::default();
+        let books = Arc::clone(&told);
+        let promises = monitor(door, &subscription).await?;
+        let listening = tokio::spawn(async move { books.take(promises).await });
+        Ok(Self {
+            subscription,
+            told,
+            listening,
+        })
+    }
+
+    /// Where they are told.
+    pub(crate) fn subscription(&self) -> &str {
+        &self.subscription
+    }
+
+    /// A message with this URL was answered 202.
+    pub(crate) fn asked(&self, message: &str) {
+        self.told.books().messages.entry(message.into()).or_default().0 = true;
+    }
+
+    /// Waits until so many were told.
+    pub(crate) async fn told(&self, count: usize) -> Outcome<()> {
+        let started = Instant::now();
+        loop {
+            let told = {
+                let books = self.told.books();
+                books.check()?;
+                books.told
+            };
+            if told >= count {
+                return Ok(());
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(Failure::new(format!("{told} of {count} receipts were told")));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// That each was told once, and none that nobody asked for.
+    pub(crate) fn settle(&self) -> Outcome<()> {
+        let books = self.told.books();
+        books.check()?;
+        let wrong = books.messages.values().filter(|message| **message != (true, 1));
+        match wrong.count() {
+            0 => Ok(()),
+            wrong => Err(Failure::new(format!(
+                "{wrong} receipts were told twice, not at all or unasked"
+            ))),
+        }
+    }
+}
+
+impl Drop for Receipts {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+impl Told {
+    /// Takes what is promised, until that ends.
+    async fn take(&self, mut promises: Monitored) {
+        loop {
+            let promise = match promises.promises.push_promise().await {
+                Some(Ok(promise)) => promise,
+                Some(Err(error)) => return self.failed(format!("receipts are no more told: {error}")),
+                None => return self.failed("receipts are no more told".to_owned()),
+            };
+            let (request, answer) = promise.into_parts();
+            match answer.await {
+                Ok(answer) if answer.status() == 204 => self.books().tell(&request.uri().to_string()),
+                Ok(answer) => self.failed(format!("a receipt says {}, not 204", answer.status())),
+                Err(error) => self.failed(format!("a receipt can't be read: {error}")),
+            }
+        }
+    }
+
+    fn failed(&self, fault: String) {
+        self.books().fault.get_or_insert(fault);
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    fn tell(&mut self, message: &str) {
+        self.messages.entry(message.into()).or_default().1 += 1;
+        self.told += 1;
+    }
+
+    fn check(&self) -> Outcome<()> {
+        match &self.fault {
+            None => Ok(()),
+            Some(fault) => Err(Failure::new(fault.clone())),
+        }
+    }
+}
+
+/// A new receipt subscription: that of a message whose receipt is never told, because nobody takes it.
+async fn subscription(door: &Door) -> Outcome<Box<str>> {
+    let identities = subscribe(door.clear_address(), 1, None).await?;
+    let nobody = identities
+        .first()
+        .ok_or_else(|| Failure::new("no subscription"))?;
+    let nobody = PushResource::new(nobody.push_resource.as_str())?.with_receipts(None);
+    let mut sender = ApplicationServer::connect(door.clear_address()).await?;
+    sender
+        .push(&nobody, None, Body::Made(b"nobody reads this"))
+        .await?;
+    Ok(sender.receipts()?.into())
+}
+
+/// An open request, on a connection of its own.
+struct Monitored {
+    promises: PushPromises,
+    /// While it lives the request is open, and so is the connection.
+    _answer: h2::client::ResponseFuture,
+    _requests: h2::client::SendRequest<&'static [u8]>,
+}
+
+async fn monitor(door: &Door, url: &str) -> Outcome<Monitored> {
+    let stream = door.connect_tcp().await?;
+    let handshake = Builder::new()
+        .enable_push(true)
+        .max_concurrent_streams(STREAMS)
+        .handshake::<_, &'static [u8]>(stream);
+    let (mut requests, mut connection) = handshake.await.doing("speaking HTTP/2")?;
+    let pings = connection.ping_pong();
+    // It ends with the last stream, or with the service: then the promises end.
+    tokio::spawn(connection);
+    let request = Request::get(url).body(()).doing("asking for receipts")?;
+    let (mut answer, _) = requests
+        .send_request(request, true)
+        .doing("asking for receipts")?;
+    let promises = answer.push_promises();
+    if let Some(mut pings) = pings {
+        let seen = async { pings.ping(h2::Ping::opaque()).await.doing("asking for receipts") };
+        within("a request is seen", seen).await?;
+    }
+    Ok(Monitored {
+        promises,
+        _answer: answer,
+        _requests: requests,
+    })
+}

@@ -1,0 +1,95 @@
+//! A user agent on HTTP/2 (RFC 8030 §6.1): the library's channel, which monitors a set by server push.
+//!
+//! It acknowledges each message by a `DELETE` on the connection over which it came.
+
+use std::sync::Arc;
+
+use push_protocol::session::user_agent::{Arrived, Durable, Farewell, Fate, Say};
+use tokio::sync::watch;
+use user_agent_client::http2::{Channel, Incoming, Pushed};
+use user_agent_client::{ServerUrl, Trust};
+
+use super::{Identity, body};
+use crate::door::Door;
+use crate::failure::{Failure, Outcome, While as _, within};
+
+/// A connection that monitors.
+pub(crate) struct UserAgent {
+    channel: Channel,
+    push_resource: Box<str>,
+    /// Nothing: it makes no subscription and ends none.
+    known: Durable,
+}
+
+impl UserAgent {
+    /// Connects and begins to monitor. When this is done, the service has seen the request.
+    pub(super) async fn monitor(door: &Door, identity: &Identity) -> Outcome<Self> {
+        // The origin of the set, wherever the listener is that leads to it.
+        let origin = ServerUrl::parse(&super::set::origin_of(identity)?).doing("a set's origin")?;
+        let channel = Channel::begin(door.connect().await?, &origin, &Trust::insecure()).await;
+        let mut user_agent = Self {
+            channel: channel.doing("speaking HTTP/2")?,
+            push_resource: identity.push_resource.as_str().into(),
+            known: Durable::default(),
+        };
+        let hello = Say::Hello(Some(identity.name.clone()));
+        user_agent.channel.say(&hello, &user_agent.known);
+        match user_agent.channel.next().await {
+            Incoming::Monitoring(set) if set == identity.name => Ok(user_agent),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Takes and acknowledges messages until `stop` changes, then takes leave: all acknowledgements were answered.
+    /// `arrived` sees whether a message is for its own subscription, and the body.
+    pub(super) async fn listen(
+        mut self,
+        mut stop: watch::Receiver<bool>,
+        mut arrived: impl FnMut(bool, &[u8]),
+    ) -> Outcome<()> {
+        loop {
+            tokio::select! {
+                incoming = self.channel.next() => match incoming {
+                    Incoming::Pushed(pushed) => self.take(pushed, &mut arrived)?,
+                    Incoming::SignOfLife => {}
+                    other => return Err(unexpected(&other)),
+                },
+                _ = stop.wait_for(|stop| *stop) => break,
+            }
+        }
+        within("ending a monitor", async {
+            self.channel.close(Farewell::Leaving).await;
+            Ok(())
+        })
+        .await
+    }
+
+    fn take(&mut self, pushed: Pushed, arrived: &mut impl FnMut(bool, &[u8])) -> Outcome<()> {
+        arrived(
+            pushed.push_resource == self.push_resource,
+            body(pushed.content.as_ref())?,
+        );
+        let message = Arc::new(Arrived {
+            subscription: Box::default(),
+            id: pushed.path,
+            content: None,
+        });
+        let done = Say::Acknowledge {
+            message,
+            fate: Fate::Delivered,
+        };
+        self.channel.say(&done, &self.known);
+        Ok(())
+    }
+}
+
+/// Without what may be secret in it: a set, a push resource, a body.
+fn unexpected(incoming: &Incoming) -> Failure {
+    let what = match incoming {
+        Incoming::Forgotten => "has forgotten a set",
+        Incoming::Ended(ended) => return Failure::new(format!("an HTTP/2 channel is over: {ended:?}")),
+        Incoming::Nonsense => "promises what nobody may promise",
+        _ => "does what it was not asked for",
+    };
+    Failure::new(format!("the service {what}"))
+}
