@@ -165,6 +165,11 @@ impl MonitorTask {
             busy |= self.read_page();
             busy |= self.check_subscription();
             busy |= self.write(cx, now);
+            if !self.actions.is_empty() {
+                // What writing made the session decide: nothing else would wake us for a page, and an acknowledgement would be
+                // lost with the end.
+                continue;
+            }
             busy |= self.end_if_over(now);
             if !busy {
                 return Poll::Pending;
