@@ -136,16 +136,26 @@ pub(crate) const FLOODS: &[Flood] = &[
         },
         hears: Hears::All,
     },
+    // Before those that attach so often that the service makes them wait.
     Flood {
-        name: "monitors that open no window",
+        name: "readers of events that stall",
         settings: no_window,
-        portion: |aim, n| monitors(n, &request("GET", &aim.set, &[])),
+        portion: |aim, n| {
+            let get = request("GET", &aim.set, &[("accept", "text/event-stream")]);
+            monitors(n, 4, &get)
+        },
         hears: Hears::All,
     },
     Flood {
-        name: "monitors by events that open no window",
+        name: "readers of pushes that stall",
         settings: no_window,
-        portion: |aim, n| monitors(n, &request("GET", &aim.set, &[("accept", "text/event-stream")])),
+        portion: |aim, n| monitors(n, 4, &request("GET", &aim.set, &[])),
+        hears: Hears::All,
+    },
+    Flood {
+        name: "256 monitors that open no window",
+        settings: no_window,
+        portion: |aim, n| monitors(n, 256, &request("GET", &aim.set, &[])),
         hears: Hears::All,
     },
     Flood {
@@ -163,10 +173,10 @@ fn no_window() -> Vec<u8> {
     setting(INITIAL_WINDOW_SIZE, 0)
 }
 
-/// As many monitoring requests as a connection may have.
-fn monitors(n: u32, get: &[u8]) -> Vec<u8> {
+/// So many monitoring requests, and then nothing.
+fn monitors(n: u32, count: u32, get: &[u8]) -> Vec<u8> {
     match n {
-        0 => streams(0, 256, |stream| whole(stream, get)),
+        0 => streams(0, count, |stream| whole(stream, get)),
         _ => Vec::new(),
     }
 }

@@ -185,10 +185,10 @@ async fn aims(node: &Node) -> Vec<Aim> {
     futures_util::future::join_all(made).await
 }
 
-/// Waits until the memory is no more above `before` than a single flood may add.
+/// Waits until the memory is no more above `before` than one flood may add and its repetition leave.
 async fn settled(node: &Node, before: u64) {
     let settles = async {
-        while node.resident_bytes() > before + GROWS_BYTES {
+        while node.resident_bytes() > before + GROWS_BYTES + GATHERS_BYTES {
             // The service does not tell when its allocator gives memory back.
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
