@@ -130,6 +130,19 @@ impl PushLink {
         Err((monitor, entering))
     }
 
+    /// Called by a task that nobody enters any more: a connection may outlive any number of them.
+    pub(super) fn left(&self, user_agent: UserAgentId, waker: &Waker) {
+        let mut state = self.lock();
+        state.waiting.retain(|known| !known.will_wake(waker));
+        if state
+            .entrances
+            .get(&user_agent)
+            .is_some_and(mpsc::Sender::is_closed)
+        {
+            state.entrances.remove(&user_agent);
+        }
+    }
+
     /// Called by a monitor's task at the start of each poll. Says whether the connection still lives.
     pub(super) fn listen(&self, waker: &Waker) -> bool {
         let mut state = self.lock();
@@ -234,6 +247,29 @@ mod tests {
         assert!(link.take().is_none());
         drop(two);
         assert!(link.take().is_some());
+    }
+
+    /// Nothing is kept of a user agent whose monitors have all gone, however long the connection lives: a peer could name
+    /// any number of them.
+    #[test]
+    fn who_has_left_is_forgotten() {
+        struct Task;
+        impl std::task::Wake for Task {
+            fn wake(self: Arc<Self>) {}
+        }
+        let waker = Waker::from(Arc::new(Task));
+        let link = link(2);
+        let (entrance, entering) = mpsc::channel(1);
+        let (one, other) = (UserAgentId([1; 16]), UserAgentId([2; 16]));
+        link.lock().entrances.insert(one, entrance);
+        assert!(link.listen(&waker));
+        link.left(other, &waker);
+        assert!(link.lock().waiting.is_empty());
+        link.left(one, &waker);
+        assert_eq!(link.lock().entrances.len(), 1, "somebody may still enter");
+        drop(entering);
+        link.left(one, &waker);
+        assert!(link.lock().entrances.is_empty());
     }
 
     /// PR-25: a PING goes out behind what was asked for before the poll that wrote it, never while something is held

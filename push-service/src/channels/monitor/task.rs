@@ -164,7 +164,7 @@ impl MonitorTask {
             busy |= self.read_page();
             busy |= self.check_subscription();
             busy |= self.write(cx, now);
-            busy |= self.end_if_over(now);
+            busy |= self.end_if_over(cx, now);
             if !busy {
                 return Poll::Pending;
             }
@@ -439,7 +439,7 @@ impl MonitorTask {
     }
 
     /// Answers everybody when it's over, and begins to leave.
-    fn end_if_over(&mut self, now: Moment) -> bool {
+    fn end_if_over(&mut self, cx: &Context<'_>, now: Moment) -> bool {
         if let Some((finish, until)) = self.closing
             && (self.is_through() || until <= now)
         {
@@ -454,15 +454,18 @@ impl MonitorTask {
         // Before the seat is given up, so that no comparison takes it again unnoticed.
         self.place.handle().set_cursor(None);
         self.delivering = None;
-        self.leave = Some(self.begin_leave());
+        self.leave = Some(self.begin_leave(cx));
         true
     }
 
     /// In order: what is asked of storage ends, acknowledgements are flushed (PR-18), the seat is given up if it's still ours.
-    fn begin_leave(&mut self) -> BoxFuture<'static, ()> {
+    fn begin_leave(&mut self, cx: &Context<'_>) -> BoxFuture<'static, ()> {
         // Who comes now gets a session of its own, and so do those who have come while this one ended.
         let late = latecomers(self.entering.take());
         let (goods, link) = (self.goods, self.link.take());
+        if let Some(link) = &link {
+            link.left(self.user_agent, cx.waker());
+        }
         let (attaching, acknowledging) = (self.attaching.take(), self.acknowledging.take());
         let mut messages = std::mem::take(&mut self.acknowledged);
         let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
