@@ -38,6 +38,8 @@ struct State {
     confirmed: u64,
     /// What had been asked when the PING went out that is under way.
     sent: Option<u64>,
+    /// The peer takes fewer streams than are out: what `h2` holds back no PING comes behind, so none confirms anything.
+    doubted: bool,
     leaving: bool,
     ended: bool,
     /// Monitors' tasks: one for each user agent on the connection, hardly ever more than one.
@@ -72,7 +74,12 @@ impl PushLink {
             state.allowed = allowed;
             state.wake();
         }
-        let wanted = written && state.sent.is_none() && asked > state.confirmed;
+        state.doubted |= allowed < state.taken;
+        if state.doubted && asked > state.confirmed {
+            // Whoever waits for a sign is to come back over a connection that has promised no more than its peer takes.
+            state.leaving = true;
+        }
+        let wanted = written && !state.doubted && state.sent.is_none() && asked > state.confirmed;
         if wanted {
             state.sent = Some(asked);
         }
@@ -247,6 +254,26 @@ mod tests {
         assert!(link.take().is_none());
         drop(two);
         assert!(link.take().is_some());
+    }
+
+    /// PR-25: a peer that lowers its limit below what is out may be kept waiting for some of it by `h2`; a PING would
+    /// overtake that and confirm what has not arrived. The peer is to come back over another connection.
+    #[test]
+    fn nothing_is_confirmed_once_the_limit_is_below_what_is_out() {
+        let link = link(2);
+        let open = [link.take(), link.take()];
+        let asked = link.ask();
+        let before = link.polling(Waker::noop());
+        assert!(
+            !link.polled(1, before, true),
+            "one of the two may not have been sent"
+        );
+        drop(open);
+        assert!(
+            !link.polled(2, before, true),
+            "nor do we know whether it was since"
+        );
+        assert!(link.is_leaving() && link.confirmed() < asked);
     }
 
     /// Nothing is kept of a user agent whose monitors have all gone, however long the connection lives: a peer could name
