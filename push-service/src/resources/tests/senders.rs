@@ -243,5 +243,7 @@ async fn who_is_refused_leaves_no_receipt_subscription() {
     let signed = Sender::new().authorization();
     let signed = [("prefer", "respond-async"), ("authorization", signed.as_str())];
     assert_eq!(service.answer(push(&ended, &signed, "4")).await.status, 404);
+    // What ended is freed by the next sweep.
+    service.storage.expire(100).await.unwrap();
     assert_eq!(user_agents(), with_one_receipt_subscription);
 }
