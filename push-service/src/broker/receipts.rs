@@ -44,6 +44,8 @@ pub(super) struct Promised {
     pub(super) receipts: UserAgentId,
     /// The token of the receipt subscription.
     pub(super) token: String,
+    /// Nobody else knows the receipt subscription: it was made for this message.
+    is_fresh: bool,
     expected: Expected,
 }
 
@@ -106,6 +108,7 @@ impl Broker {
         let promised = Promised {
             receipts,
             token: self.capabilities.seal_receipts(receipts),
+            is_fresh: matches!(wish, ReceiptWish::Chosen(None)),
             expected: Expected {
                 user_agent: push.capability.user_agent,
                 nonce,
@@ -117,6 +120,10 @@ impl Broker {
         };
         let mut expecting = self.expect(&promised).await?;
         if expecting == Expecting::NoReceiptSubscription && matches!(wish, ReceiptWish::Chosen(_)) {
+            // It outlives the request: whoever holds the URL of an ended subscription makes none.
+            if !self.is_there(push).await {
+                return Err(Refusal::SubscriptionGone);
+            }
             self.make_receipt_subscription(receipts).await?;
             expecting = self.expect(&promised).await?;
         }
@@ -154,6 +161,12 @@ impl Broker {
     /// The message was refused, so nothing is owed. Where it may have been stored, the promise stands (PR-2).
     pub(super) async fn take_promise_back(&self, promised: &Promised, refusal: &Refusal) {
         if matches!(refusal, Refusal::StorageUnavailable | Refusal::StorageFull) {
+            return;
+        }
+        if promised.is_fresh {
+            // With everything in it, or each refused push would leave one behind.
+            let end = self.storage.end(promised.receipts, Ending::All);
+            let _ = self.answered(Step::Unsubscribe, end).await;
             return;
         }
         let Expected {

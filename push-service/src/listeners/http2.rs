@@ -216,6 +216,9 @@ impl Serving {
             let allowed = self.connection.max_concurrent_send_streams();
             let is_written = !self.writes.is_stalled();
             let wants_ping = self.link.polled(allowed, asked, is_written);
+            if !wants_ping && !leaving && self.link.is_leaving() {
+                return Poll::Ready(Event::Leave);
+            }
             if !self.ping(cx, wants_ping) {
                 self.frames.next_turn();
                 return Poll::Pending;

@@ -65,7 +65,7 @@ impl Resources {
                 Ok(no_content().into())
             }
             Method::HEAD => self.look(&monitored).await.map(Answer::from),
-            _ => Ok(Answer::Monitor(monitoring(monitored, &head.headers)?)),
+            _ => Ok(Answer::Monitor(self.monitoring(monitored, &head.headers)?)),
         }
     }
 
@@ -77,25 +77,33 @@ impl Resources {
             Err(error) => Err(Refusal::from(error).into()),
         }
     }
-}
 
-fn monitoring(monitored: Monitored, fields: &HeaderMap) -> Result<Monitoring, Problem> {
-    let minimum = match monitored.goods {
-        Goods::Messages => headers::urgency(fields)?.unwrap_or(Urgency::VeryLow),
-        Goods::Receipts => Urgency::VeryLow,
-    };
-    let last = || MessageId::parse(fields.get(LAST_EVENT_ID)?.to_str().ok()?);
-    Ok(Monitoring {
-        monitored,
-        minimum,
-        wait: headers::wait(fields),
-        form: if wants_events(fields) {
-            Form::Events { last: last() }
-        } else {
-            Form::Push
-        },
-        is_cross_origin: fields.contains_key(ORIGIN),
-    })
+    fn monitoring(&self, monitored: Monitored, fields: &HeaderMap) -> Result<Monitoring, Problem> {
+        let minimum = match monitored.goods {
+            Goods::Messages => headers::urgency(fields)?.unwrap_or(Urgency::VeryLow),
+            Goods::Receipts => Urgency::VeryLow,
+        };
+        let last = self.last_event(&monitored, fields);
+        Ok(Monitoring {
+            monitored,
+            minimum,
+            wait: headers::wait(fields),
+            form: if wants_events(fields) {
+                Form::Events { last }
+            } else {
+                Form::Push
+            },
+            is_cross_origin: fields.contains_key(ORIGIN),
+        })
+    }
+
+    /// The receipt that arrived last over an earlier connection. An event's id is a token: one that was made up, or comes from
+    /// other receipts, says nothing.
+    fn last_event(&self, monitored: &Monitored, fields: &HeaderMap) -> Option<MessageId> {
+        let token = fields.get(LAST_EVENT_ID)?.to_str().ok()?;
+        let told = self.broker.open_promise(token).ok()?;
+        (told.user_agent == monitored.user_agent).then_some(told.id)
+    }
 }
 
 /// Whether `Accept` asks for them by name: who takes anything takes server push.

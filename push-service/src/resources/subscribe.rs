@@ -75,8 +75,11 @@ impl Resources {
         headers: &HeaderMap,
         body: &mut B,
     ) -> Result<Option<KeyDigest>, Problem> {
+        if !is_options(headers) {
+            return Ok(None);
+        }
         let body = body::read(headers, body, SUBSCRIBE_BODY_BYTES, self.body_within).await?;
-        if !is_options(headers) || body.is_empty() {
+        if body.is_empty() {
             return Ok(None);
         }
         let options: Options = serde_json::from_slice(&body).map_err(|_| Problem::Options)?;

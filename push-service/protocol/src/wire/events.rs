@@ -6,7 +6,6 @@
 use httpdate::fmt_http_date;
 
 use super::websocket::{base64url, json_string};
-use crate::identifiers::MessageId;
 use crate::message::{Coding, PushMessage};
 
 /// A push message, with the URL that acknowledges it and its push resource.
@@ -17,7 +16,7 @@ use crate::message::{Coding, PushMessage};
 /// data: {"message":"URL","push":"URL","headers":{"content-encoding":"aes128gcm", …},"body":"BASE64URL"}
 /// ```
 pub fn write_message(out: &mut Vec<u8>, message: &PushMessage, message_url: &str, push_url: &str) {
-    begin(out, Some(message.id), "message");
+    begin(out, Some(&message.id.to_base64url()), "message");
     member(out, b"{\"message\":", message_url);
     member(out, b",\"push\":", push_url);
     out.extend_from_slice(b",\"headers\":{");
@@ -33,14 +32,15 @@ pub fn write_message(out: &mut Vec<u8>, message: &PushMessage, message_url: &str
     out.extend_from_slice(b"\"}\n\n");
 }
 
-/// A receipt: what became of a message, by its sender's `Location`, and the URL that says that the receipt has arrived.
+/// A receipt: what became of a message, by its sender's `Location`, and the URL that says that the receipt has arrived. `id`
+/// is a token, so that nobody confirms by `Last-Event-ID` what was not told here.
 ///
 /// ```text
-/// id: RECEIPT-ID
+/// id: TOKEN
 /// event: receipt
 /// data: {"message":"URL","status":204,"acknowledge":"URL"}
 /// ```
-pub fn write_receipt(out: &mut Vec<u8>, id: MessageId, message_url: &str, status: u16, acknowledge: &str) {
+pub fn write_receipt(out: &mut Vec<u8>, id: &str, message_url: &str, status: u16, acknowledge: &str) {
     begin(out, Some(id), "receipt");
     member(out, b"{\"message\":", message_url);
     out.extend_from_slice(b",\"status\":");
@@ -87,10 +87,10 @@ pub fn content_fields(message: &PushMessage) -> Vec<(&'static str, String)> {
     fields
 }
 
-fn begin(out: &mut Vec<u8>, id: Option<MessageId>, event: &str) {
+fn begin(out: &mut Vec<u8>, id: Option<&str>, event: &str) {
     if let Some(id) = id {
         out.extend_from_slice(b"id: ");
-        base64url(out, &id.to_bytes());
+        out.extend_from_slice(id.as_bytes());
         out.push(b'\n');
     }
     out.extend_from_slice(b"event: ");
@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
     use crate::capability::KeyId;
-    use crate::identifiers::{MessageNumber, SubscriptionId, SubscriptionName};
+    use crate::identifiers::{MessageId, MessageNumber, SubscriptionId, SubscriptionName};
     use crate::message::Content;
     use crate::urgency::Urgency;
 
@@ -159,14 +159,14 @@ mod tests {
         let mut out = Vec::new();
         write_receipt(
             &mut out,
-            message().id,
+            "TOKEN",
             "https://h/message/a",
             204,
             "https://h/message/b",
         );
         write_end(&mut out, 404, "gone");
         let expected = concat!(
-            "id: AAAAAAAAAAEAAAAAAAAAAg\nevent: receipt\n",
+            "id: TOKEN\nevent: receipt\n",
             r#"data: {"message":"https://h/message/a","status":204,"acknowledge":"https://h/message/b"}"#,
             "\n\nevent: end\n",
             r#"data: {"status":404,"detail":"gone"}"#,

@@ -14,7 +14,13 @@ use crate::defaults::STORAGE_RETRY_AFTER;
 
 impl MonitorTask {
     /// Enters the registry, then takes the seat: a wake-up between the two is not lost (PR-11).
+    ///
+    /// Whose monitors have all gone before takes none: it would end a newer one's monitoring, for nobody (PR-15).
     pub(super) fn attach(&mut self, user_agent: UserAgentId, head: PageRequest) {
+        if self.monitors.is_empty() {
+            self.has_no_seat = true;
+            return;
+        }
         self.place.claim(user_agent);
         let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
         self.attaching = Some(Box::pin(

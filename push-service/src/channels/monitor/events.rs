@@ -89,12 +89,10 @@ impl Events {
                 return Written::Known;
             }
             Parcel::Receipt {
-                message,
-                told,
-                acknowledge,
+                told, acknowledge, ..
             } => write_receipt(
                 &mut event,
-                message.id,
+                token_of(acknowledge),
                 &told.message_url,
                 told.status,
                 acknowledge,
@@ -127,4 +125,9 @@ impl Events {
             let _ = pieces.try_send(event.into());
         }
     }
+}
+
+/// The last segment of a URL: what `Last-Event-ID` shows again, and nobody can make up.
+fn token_of(url: &str) -> &str {
+    url.rsplit_once('/').map_or(url, |(_, token)| token)
 }

@@ -1,6 +1,7 @@
 //! How a session of monitors ends: what is owed is written, everybody is answered, and the seat is given up.
 
 use std::sync::Arc;
+use std::task::Context;
 
 use futures_util::future::BoxFuture;
 use push_protocol::session::{CloseReason, Moment};
@@ -37,7 +38,7 @@ impl MonitorTask {
     }
 
     /// Answers everybody when it's over, and begins to leave.
-    pub(super) fn end_if_over(&mut self, now: Moment) -> bool {
+    pub(super) fn end_if_over(&mut self, cx: &Context<'_>, now: Moment) -> bool {
         if let Some((finish, until)) = self.closing
             && (self.is_through() || until <= now)
         {
@@ -52,15 +53,18 @@ impl MonitorTask {
         // Before the seat is given up, so that no comparison takes it again unnoticed.
         self.place.handle().set_cursor(None);
         self.delivering = None;
-        self.leave = Some(self.begin_leave());
+        self.leave = Some(self.begin_leave(cx));
         true
     }
 
     /// In order: what is asked of storage ends, acknowledgements are flushed (PR-18), the seat is given up if it's still ours.
-    fn begin_leave(&mut self) -> BoxFuture<'static, ()> {
+    fn begin_leave(&mut self, cx: &Context<'_>) -> BoxFuture<'static, ()> {
         // Who comes now gets a session of its own, and so do those who have come while this one ended.
         let late = latecomers(self.entering.take());
         let (goods, link) = (self.goods, self.link.take());
+        if let Some(link) = &link {
+            link.left(self.user_agent, cx.waker());
+        }
         let (attaching, acknowledging) = (self.attaching.take(), self.acknowledging.take());
         let mut messages = std::mem::take(&mut self.acknowledged);
         let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());

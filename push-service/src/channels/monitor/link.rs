@@ -38,6 +38,8 @@ struct State {
     confirmed: u64,
     /// What had been asked when the PING went out that is under way.
     sent: Option<u64>,
+    /// The peer takes fewer streams than are out: what `h2` holds back no PING comes behind, so none confirms anything.
+    doubted: bool,
     leaving: bool,
     ended: bool,
     /// Monitors' tasks: one for each user agent on the connection, hardly ever more than one.
@@ -72,7 +74,12 @@ impl PushLink {
             state.allowed = allowed;
             state.wake();
         }
-        let wanted = written && state.sent.is_none() && asked > state.confirmed;
+        state.doubted |= allowed < state.taken;
+        if state.doubted && asked > state.confirmed {
+            // Whoever waits for a sign is to come back over a connection that has promised no more than its peer takes.
+            state.leaving = true;
+        }
+        let wanted = written && !state.doubted && state.sent.is_none() && asked > state.confirmed;
         if wanted {
             state.sent = Some(asked);
         }
@@ -128,6 +135,19 @@ impl PushLink {
         let (entrance, entering) = mpsc::channel(MONITORS_ENTERING);
         state.entrances.insert(user_agent, entrance);
         Err((monitor, entering))
+    }
+
+    /// Called by a task that nobody enters any more: a connection may outlive any number of them.
+    pub(super) fn left(&self, user_agent: UserAgentId, waker: &Waker) {
+        let mut state = self.lock();
+        state.waiting.retain(|known| !known.will_wake(waker));
+        if state
+            .entrances
+            .get(&user_agent)
+            .is_some_and(mpsc::Sender::is_closed)
+        {
+            state.entrances.remove(&user_agent);
+        }
     }
 
     /// Called by a monitor's task at the start of each poll. Says whether the connection still lives.
@@ -234,6 +254,49 @@ mod tests {
         assert!(link.take().is_none());
         drop(two);
         assert!(link.take().is_some());
+    }
+
+    /// PR-25: a peer that lowers its limit below what is out may be kept waiting for some of it by `h2`; a PING would
+    /// overtake that and confirm what has not arrived. The peer is to come back over another connection.
+    #[test]
+    fn nothing_is_confirmed_once_the_limit_is_below_what_is_out() {
+        let link = link(2);
+        let open = [link.take(), link.take()];
+        let asked = link.ask();
+        let before = link.polling(Waker::noop());
+        assert!(
+            !link.polled(1, before, true),
+            "one of the two may not have been sent"
+        );
+        drop(open);
+        assert!(
+            !link.polled(2, before, true),
+            "nor do we know whether it was since"
+        );
+        assert!(link.is_leaving() && link.confirmed() < asked);
+    }
+
+    /// Nothing is kept of a user agent whose monitors have all gone, however long the connection lives: a peer could name
+    /// any number of them.
+    #[test]
+    fn who_has_left_is_forgotten() {
+        struct Task;
+        impl std::task::Wake for Task {
+            fn wake(self: Arc<Self>) {}
+        }
+        let waker = Waker::from(Arc::new(Task));
+        let link = link(2);
+        let (entrance, entering) = mpsc::channel(1);
+        let (one, other) = (UserAgentId([1; 16]), UserAgentId([2; 16]));
+        link.lock().entrances.insert(one, entrance);
+        assert!(link.listen(&waker));
+        link.left(other, &waker);
+        assert!(link.lock().waiting.is_empty());
+        link.left(one, &waker);
+        assert_eq!(link.lock().entrances.len(), 1, "somebody may still enter");
+        drop(entering);
+        link.left(one, &waker);
+        assert!(link.lock().entrances.is_empty());
     }
 
     /// PR-25: a PING goes out behind what was asked for before the poll that wrote it, never while something is held

@@ -170,7 +170,7 @@ impl MonitorTask {
                 // lost with the end.
                 continue;
             }
-            busy |= self.end_if_over(now);
+            busy |= self.end_if_over(cx, now);
             if !busy {
                 return Poll::Pending;
             }

@@ -2,7 +2,7 @@
 
 use push_protocol::capability::Dialect;
 
-use super::rig::{ORIGIN, Sender, Service, push};
+use super::rig::{ORIGIN, Sender, Service, push, tight};
 
 /// Whose subscription a row is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -223,4 +223,27 @@ async fn the_operator_chooses_who_may_send() {
             assert_eq!(answer.code(), code);
         }
     }
+}
+
+/// R30-RCP-7: a refused message leaves no receipt subscription behind, whoever sends it as often as they like.
+#[tokio::test]
+async fn who_is_refused_leaves_no_receipt_subscription() {
+    let service = Service::with(|policy, _| tight(policy));
+    let anonymous = [("prefer", "respond-async")];
+    let open = service.subscribed(Dialect::Rfc8030, None).await;
+    assert_eq!(service.answer(push(&open, &anonymous, "1")).await.status, 202);
+    let user_agents = || service.storage.usage().unwrap().user_agents;
+    let with_one_receipt_subscription = user_agents();
+
+    let refused = service.answer(push(&open, &anonymous, "2")).await;
+    assert_eq!(refused.status, 429);
+    let ended = service.ended(Dialect::Rfc8030);
+    let refused = service.answer(push(&ended, &anonymous, "3")).await;
+    assert_eq!(refused.status, 404);
+    let signed = Sender::new().authorization();
+    let signed = [("prefer", "respond-async"), ("authorization", signed.as_str())];
+    assert_eq!(service.answer(push(&ended, &signed, "4")).await.status, 404);
+    // What ended is freed by the next sweep.
+    service.storage.expire(100).await.unwrap();
+    assert_eq!(user_agents(), with_one_receipt_subscription);
 }
