@@ -192,3 +192,41 @@ async fn monitor(door: &Door, url: &str) -> Outcome<Monitored> {
         _requests: requests,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipts() -> Receipts {
+        Receipts {
+            subscription: "http://h/receipts/a".into(),
+            told: Arc::default(),
+            listening: tokio::spawn(std::future::pending()),
+        }
+    }
+
+    /// R30-RDL-2: only what was asked for and told once settles.
+    #[tokio::test]
+    async fn each_receipt_is_told_once() {
+        for (asked, told, is_good) in [
+            (1, 1, true),
+            (1, 0, false),
+            (1, 2, false),
+            (0, 1, false),
+            (0, 0, true),
+        ] {
+            let receipts = receipts();
+            (0..asked).for_each(|_| receipts.asked("http://h/m/1"));
+            (0..told).for_each(|_| receipts.told.books().tell("http://h/m/1"));
+            assert_eq!(receipts.settle().is_ok(), is_good, "asked {asked}, told {told}");
+        }
+    }
+
+    /// A receipt that says something else than 204 is a failure, also for whoever waits.
+    #[tokio::test]
+    async fn a_fault_is_told() {
+        let receipts = receipts();
+        receipts.told.failed("a receipt says 410, not 204".to_owned());
+        assert!(receipts.told(1).await.is_err() && receipts.settle().is_err());
+    }
+}

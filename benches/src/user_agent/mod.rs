@@ -41,14 +41,7 @@ impl UserAgent {
     /// Comes in as one that the service knows.
     pub(crate) async fn come_back(door: &Door, identity: &Identity) -> Outcome<Self> {
         match door.transport() {
-            Transport::WebSocket => {
-                let mut user_agent = OnWebSocket::connect(door).await?;
-                let name = user_agent.hello(Some(identity.name.clone())).await?;
-                if name != identity.name {
-                    return Err(Failure::new("the service has forgotten a user agent"));
-                }
-                Ok(Self::WebSocket(user_agent))
-            }
+            Transport::WebSocket => on_websocket(door, identity).await.map(Self::WebSocket),
             Transport::Http2 => {
                 let user_agent = http2::UserAgent::monitor(door, identity).await?;
                 Ok(Self::Http2(Box::new(user_agent)))
@@ -90,11 +83,20 @@ impl UserAgent {
 
 /// How many messages wait for one that is not there. They are not acknowledged.
 pub(crate) async fn waiting(door: &Door, identity: &Identity) -> Outcome<usize> {
-    match UserAgent::come_back(door, identity).await? {
-        UserAgent::WebSocket(mut user_agent) => user_agent.ping().await,
+    match door.transport() {
+        Transport::WebSocket => on_websocket(door, identity).await?.ping().await,
         // A monitor has no answer that comes behind all that waits, but one that asks once has.
-        UserAgent::Http2(_) | UserAgent::Events(_) => events::waiting(door, identity).await,
+        Transport::Http2 | Transport::Events => events::waiting(door, identity).await,
     }
+}
+
+async fn on_websocket(door: &Door, identity: &Identity) -> Outcome<OnWebSocket> {
+    let mut user_agent = OnWebSocket::connect(door).await?;
+    let name = user_agent.hello(Some(identity.name.clone())).await?;
+    if name != identity.name {
+        return Err(Failure::new("the service has forgotten a user agent"));
+    }
+    Ok(user_agent)
 }
 
 fn body(content: Option<&Content>) -> Outcome<&[u8]> {
