@@ -10,7 +10,7 @@
 //!   after the other, so that order is known.
 //! - DELETE that was answered, with 204 or 404, is an acknowledgement that was taken at once (PR-1). So is whatever else
 //!   ends a message for certain: its sender takes it back, its time is over, its subscription ends, another replaces it.
-//! - What was answered 202 has one receipt in the end, and a true one: see [`receipts`].
+//! - What was answered 202 has one receipt in the end, and a true one: see `receipts`.
 //! - A message with a topic may be missing if a newer one with its topic was or may have been accepted. Newer is what was
 //!   stored later: of several nodes, one that never answered may have stored its message at any time.
 
