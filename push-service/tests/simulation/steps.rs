@@ -134,7 +134,7 @@ impl World {
             Subscribed::Created(id) | Subscribed::Kept(id) => {
                 Some(format!("https://push.example.net/{user_agent}/{id}"))
             }
-            Subscribed::TooMany => None,
+            Subscribed::TooMany | Subscribed::UnknownUserAgent => None,
         };
         Answer::Registered(name, push_resource)
     }
