@@ -232,7 +232,7 @@ async function exitCodes({ agent, directory, subscriptions: [{ keys, subscriptio
   const nobody = `ws://127.0.0.1:${await freePort()}/`;
   const rows = [
     [2, ['listen', '--count', '0'], '--count'],
-    [2, ['subscribe', '--server', 'https://localhost/', '--state', elsewhere], 'WebSocket'],
+    [2, ['subscribe', '--server', 'quic://localhost/', '--state', elsewhere], 'QUIC'],
     [2, ['listen', '--state', elsewhere], '`subscribe` makes one'],
     [3, ['listen', '--state', join(directory, 'nowhere')], 'nowhere'],
     [1, ['unsubscribe', '--state', state, '--name', 'nobody'], 'nobody'],
