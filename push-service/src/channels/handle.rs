@@ -10,9 +10,9 @@ use std::task::Waker;
 
 use futures_util::task::AtomicWaker;
 use push_protocol::MessageNumber;
-use push_protocol::session::{Moment, WakeUp};
+use push_protocol::session::{Action, CloseReason, Moment, Session, WakeUp};
 
-use crate::defaults::INBOX_MESSAGES;
+use crate::defaults::{INBOX_MESSAGES, SHARE_WITHIN};
 use crate::storage::Seat;
 
 /// Things that a channel is told beside wake-ups. Each is idempotent: told twice before it looks, it sees it once.
@@ -42,6 +42,36 @@ impl Marks {
 
     pub(super) fn any(self) -> bool {
         self.0 != 0
+    }
+
+    /// Tells a channel's session what they say. `drains`: the node leaves, and nothing has to be answered first;
+    /// `is_in_the_way` is asked at a deadline: others wait for what the channel keeps.
+    pub(super) fn tell(
+        self,
+        session: &mut Session,
+        drains: bool,
+        is_in_the_way: impl FnOnce() -> bool,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        if self.has(Mark::Tick) {
+            session.tick(now, out);
+            if is_in_the_way() {
+                session.give_way(SHARE_WITHIN, now, out);
+            }
+        }
+        if self.has(Mark::Displaced) {
+            session.close(CloseReason::Displaced, out);
+        }
+        if self.has(Mark::Stop) {
+            session.close(CloseReason::ServiceRestart, out);
+        }
+        if drains {
+            session.drain(now, out);
+        }
+        if self.has(Mark::ReadAgain) {
+            session.read_again(now, out);
+        }
     }
 }
 

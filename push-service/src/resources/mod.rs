@@ -32,7 +32,7 @@ pub use self::body::{BrokenBody, RequestBody};
 pub use self::monitor::{Form, Monitoring, events_head};
 pub use self::routes::is_resource;
 use self::routes::{Resource, Route};
-use crate::broker::{Broker, Goods, MESSAGE_PATH, Monitored, Refusal};
+use crate::broker::{Broker, Goods, Monitored, Refusal};
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::tls::acme::Challenges;
@@ -58,7 +58,6 @@ pub struct Resources {
     metrics: Arc<Metrics>,
     /// What a user agent must know to subscribe, if not everybody may.
     secret: Option<Box<str>>,
-    message_url: String,
     /// Where else the service is (R30-PORT-1).
     alternatives: Option<HeaderValue>,
     body_bytes: usize,
@@ -70,7 +69,6 @@ impl Resources {
     /// Of `limits`, those of bodies.
     pub fn new(broker: Arc<Broker>, limits: &Limits, metrics: Arc<Metrics>) -> Self {
         Self {
-            message_url: format!("{}{MESSAGE_PATH}", broker.origin()),
             secret: None,
             alternatives: None,
             broker,

@@ -17,7 +17,7 @@ use super::answer::Problem;
 use super::body::{self, Fault, RequestBody};
 use super::subscribe::value;
 use super::{Resources, routes, routes::Resource};
-use crate::broker::{Accepted, PushResource, ReceiptWish, Refusal, Submission};
+use crate::broker::{Accepted, MESSAGE_PATH, PushResource, ReceiptWish, Refusal, Submission};
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const TTL: HeaderName = HeaderName::from_static("ttl");
@@ -122,11 +122,7 @@ impl Resources {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::CREATED;
         let headers = response.headers_mut();
-        let location = HeaderValue::try_from([&self.message_url, accepted.token.as_str()].concat());
-        headers.insert(
-            LOCATION,
-            location.expect("an origin and a token are visible ASCII"),
-        );
+        headers.insert(LOCATION, value(&self.url(MESSAGE_PATH, &accepted.token)));
         headers.insert(TTL, seconds(accepted.ttl));
         if let Some(token) = &accepted.receipts {
             let link = Relation::Receipt.link(&self.url(routes::RECEIPTS, token));

@@ -17,9 +17,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use push_protocol::session::{
-    Action, CloseReason, Moment, PageOutcome, PageRequest, Session, WakeUp, Wanted,
-};
+use push_protocol::session::{Action, Moment, PageOutcome, PageRequest, Session, WakeUp, Wanted};
 use push_protocol::{MessageId, PushMessage, SubscriptionId, UserAgentId};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -190,26 +188,10 @@ impl MonitorTask {
 
     fn take_marks(&mut self, now: Moment) -> bool {
         let marks = self.place.handle().take_marks();
-        let out = &mut self.actions;
-        if marks.has(Mark::Tick) {
-            self.session.tick(now, out);
-            if self.delivering.is_some() && self.shared.is_short_of_shares() {
-                self.session.give_way(SHARE_WITHIN, now, out);
-            }
-        }
-        if marks.has(Mark::Displaced) {
-            self.session.close(CloseReason::Displaced, out);
-        }
-        if marks.has(Mark::Stop) {
-            self.session.close(CloseReason::ServiceRestart, out);
-        }
         self.leaving |= marks.has(Mark::Drain);
-        if self.leaving && self.attaching.is_none() {
-            self.session.drain(now, out);
-        }
-        if marks.has(Mark::ReadAgain) {
-            self.session.read_again(now, out);
-        }
+        let drains = self.leaving && self.attaching.is_none();
+        let is_in_the_way = || self.delivering.is_some() && self.shared.is_short_of_shares();
+        marks.tell(&mut self.session, drains, is_in_the_way, now, &mut self.actions);
         marks.any()
     }
 

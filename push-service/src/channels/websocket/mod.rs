@@ -158,26 +158,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
 
     fn take_marks(&mut self, now: Moment, scratch: &mut Scratch) -> bool {
         let marks = self.place.handle().take_marks();
-        let out = &mut scratch.actions;
-        if marks.has(Mark::Tick) {
-            self.session.tick(now, out);
-            if self.delivering.is_some() && self.shared.is_short_of_shares() {
-                self.session.give_way(SHARE_WITHIN, now, out);
-            }
-        }
-        if marks.has(Mark::Displaced) {
-            self.session.close(CloseReason::Displaced, out);
-        }
-        if marks.has(Mark::Stop) {
-            self.session.close(CloseReason::ServiceRestart, out);
-        }
         self.leaving |= marks.has(Mark::Drain);
-        if self.leaving && self.request.is_none() {
-            self.session.drain(now, out);
-        }
-        if marks.has(Mark::ReadAgain) {
-            self.session.read_again(now, out);
-        }
+        let drains = self.leaving && self.request.is_none();
+        let is_in_the_way = || self.delivering.is_some() && self.shared.is_short_of_shares();
+        marks.tell(
+            &mut self.session,
+            drains,
+            is_in_the_way,
+            now,
+            &mut scratch.actions,
+        );
         marks.any()
     }
 
