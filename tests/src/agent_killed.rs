@@ -43,12 +43,17 @@ const LIFE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(300));
 const LINES: usize = 16;
 /// Once in so many rounds the service is killed as well.
 const NODE_KILLED_ONCE_IN: usize = 6;
+/// Senders wait while so many messages do: more than the longest life prints, so that no kill finds the user agent without
+/// work, and no more than the drain has time for on a slow disk.
+const BACKLOG: usize = 1_000;
 /// How long the drain may take: a user agent that has missed its service for a while is patient.
 const DRAIN: Duration = Duration::from_secs(60);
 
 /// What everybody in the test shares.
 struct World {
     books: Mutex<Books>,
+    /// How many messages were accepted and not printed.
+    missing: watch::Sender<usize>,
     /// Where the service is, while it may be connected to.
     service: watch::Receiver<Option<Door>>,
     /// Whether senders go on.
@@ -58,6 +63,23 @@ struct World {
 impl World {
     fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the books, and tells whoever waits for room in the backlog.
+    fn enter(&self, change: impl FnOnce(&mut Books)) {
+        let mut books = self.books();
+        change(&mut books);
+        self.missing.send_replace(books.missing());
+    }
+
+    /// Waits until the backlog has room and the storm goes on; `false` when it is over.
+    async fn goes_on(&self) -> bool {
+        let (mut missing, mut storm) = (self.missing.subscribe(), self.storm.clone());
+        tokio::select! {
+            biased;
+            _ = storm.wait_for(|on| !on) => false,
+            _ = missing.wait_for(|missing| *missing < BACKLOG) => true,
+        }
     }
 
     /// Waits until the service may be connected to.
@@ -96,6 +118,7 @@ pub async fn run(plan: Plan) -> String {
     let (storm, storm_seen) = watch::channel(true);
     let world = Arc::new(World {
         books: Mutex::new(Books::new(&SUBSCRIPTIONS)),
+        missing: watch::Sender::new(0),
         service: service_seen,
         storm: storm_seen,
     });
@@ -183,7 +206,7 @@ impl Killer {
             let Some(line) = listener.line().await else {
                 return false;
             };
-            self.world.books().printed(&line);
+            self.world.enter(|books| books.printed(&line));
         }
         true
     }

@@ -31,6 +31,8 @@ pub struct Books {
     in_doubt: Option<Key>,
     /// Lives that printed at all.
     lives: usize,
+    /// Messages that were accepted and not printed.
+    missing: usize,
     repeats: usize,
     breaches: Vec<String>,
 }
@@ -74,6 +76,7 @@ impl Books {
             last: None,
             in_doubt: None,
             lives: 0,
+            missing: 0,
             repeats: 0,
             breaches: Vec::new(),
         }
@@ -93,7 +96,9 @@ impl Books {
 
     /// A request ended so.
     pub fn answered(&mut self, subscription: usize, message: usize, outcome: Outcome) {
-        self.subscriptions[subscription].messages[message].outcome = outcome;
+        let message = &mut self.subscriptions[subscription].messages[message];
+        message.outcome = outcome;
+        self.missing += usize::from(message.is_missing());
     }
 
     /// The user agent is started. What was printed last before is in doubt: it may not have been recorded.
@@ -122,11 +127,7 @@ impl Books {
 
     /// Messages that were accepted and not printed.
     pub fn missing(&self) -> usize {
-        let messages = self
-            .subscriptions
-            .iter()
-            .flat_map(|subscription| &subscription.messages);
-        messages.filter(|message| message.is_missing()).count()
+        self.missing
     }
 
     /// All breaches.
@@ -171,6 +172,7 @@ impl Books {
         let in_doubt = std::mem::take(&mut self.in_doubt);
         let life = self.life;
         let message = &mut self.subscriptions[key.0].messages[key.1];
+        self.missing -= usize::from(message.is_missing());
         let Some(before) = message.printed.replace(Printed {
             id: id.to_owned(),
             life,

@@ -17,8 +17,8 @@ use crate::application_server::{Http, Push, Unanswered};
 use crate::chance::Chance;
 use crate::within;
 
-/// Between two messages of one sender. Chosen, because all of them together then send so much that the user agent is
-/// rarely without work when it is killed, and has caught up before the test runs out of patience.
+/// Between two messages of one sender. Chosen, because all of them together then send more than the user agent prints: it is
+/// rarely without work when it is killed.
 const PAUSE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(4));
 
 /// What the application server was told: where to send, and the keys to encrypt for.
@@ -52,12 +52,12 @@ impl Recipient {
 
 /// Sends to one subscription while the storm lasts.
 pub(super) async fn send(world: Arc<World>, subscription: usize, recipient: Recipient, mut chance: Chance) {
-    while *world.storm.borrow() {
+    while world.goes_on().await {
         let Ok(mut http) = Http::connect(&world.door().await).await else {
             tokio::task::yield_now().await;
             continue;
         };
-        while *world.storm.borrow() {
+        while world.goes_on().await {
             let filler = chance.below(900);
             if push(&world, &mut http, subscription, &recipient, filler)
                 .await
@@ -100,6 +100,6 @@ async fn push(
             Outcome::Unknown
         }
     };
-    world.books().answered(subscription, message, outcome);
+    world.enter(|books| books.answered(subscription, message, outcome));
     Ok(())
 }
