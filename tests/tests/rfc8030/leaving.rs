@@ -2,6 +2,7 @@
 
 use push_tests::application_server::Push;
 use push_tests::events::Events;
+use push_tests::monitor::receipt_link;
 use push_tests::settings::Settings;
 
 use crate::world::{ORIGIN, Storage, World};
@@ -33,14 +34,20 @@ pub(crate) async fn a_node_that_leaves_answers_its_monitors(storage: Storage) {
     }
 }
 
-/// PR-1, PR-10, PR-25, R30-ACK-5: a node that is killed takes nothing along: not the subscription, nor what was pushed and
-/// not acknowledged, nor a receipt that was promised; nor does what it was told come back.
+/// PR-1, PR-10, PR-21, PR-25, R30-ACK-5, R30-RDL-5: a node that is killed takes nothing along: not the subscription, nor what
+/// was pushed and not acknowledged, nor a receipt that was promised, be it of a message with TTL 0; nor does what it was told
+/// come back.
 pub(crate) async fn a_killed_node_takes_nothing_along(storage: Storage) {
     let mut world = World::start(storage).await;
     let (agent, made, mut monitor) = world.monitoring().await;
     let promised = world.promises(&Push::new(&made.push, "pushed")).await;
+    let now_or_never = Push::new(&made.push, "now or never").ttl(0);
+    let passes = world
+        .promises(&now_or_never.header("link", &receipt_link(&promised.receipts)))
+        .await;
     let done = world.accepts(&Push::new(&made.push, "done")).await;
     monitor.receives("pushed").await;
+    let passed = monitor.receives("now or never").await;
     let url = monitor.receives("done").await;
     assert_eq!(agent.delete(url).await.status, 204);
     world.user_agents_node().kill().await;
@@ -50,8 +57,12 @@ pub(crate) async fn a_killed_node_takes_nothing_along(storage: Storage) {
     let url = monitor.receives("pushed").await;
     assert_eq!(agent.delete(done).await.status, 404);
     assert_eq!(agent.delete(url).await.status, 204);
+    assert_eq!(agent.delete(passed).await.status, 204);
     let awaiting = world.elsewhere().await;
-    let receipt = awaiting.monitor(&promised.receipts).await.message().await;
-    assert_eq!(receipt.url.to_string(), promised.message);
-    assert_eq!(receipt.answer.status, 204);
+    let mut receipts = awaiting.monitor(&promised.receipts).await;
+    for of in [&promised, &passes] {
+        let receipt = receipts.message().await;
+        assert_eq!(receipt.url.to_string(), of.message);
+        assert_eq!(receipt.answer.status, 204);
+    }
 }

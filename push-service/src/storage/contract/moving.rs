@@ -261,8 +261,8 @@ pub(crate) async fn an_export_comes_page_by_page(rig: &Rig) {
     }
 }
 
-/// What has to do with receipts: an outbox, one of a user agent that ended, a message and two passing ones, and what is
-/// owed for them; one receipt waits.
+/// What has to do with receipts: an outbox, one of a user agent that ended, a message and two passing ones, of which one may
+/// still be acknowledged, and what is owed for them; one receipt waits.
 pub(crate) async fn fill_with_receipts(rig: &Rig) -> MessageId {
     let monitored = Subscribe {
         name: RECEIPTS_NAME,
@@ -294,6 +294,9 @@ pub(crate) async fn fill_with_receipts(rig: &Rig) -> MessageId {
         waiting.push(rig.stored(request).await);
     }
     for nonce in [1, 2] {
+        if nonce == 2 {
+            rig.attached(1, seat(1)).await;
+        }
         let passing = Enqueue {
             ttl: Ttl::ZERO,
             nonce,

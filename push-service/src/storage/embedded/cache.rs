@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use super::writer::Request;
 use crate::defaults::{USER_AGENT_CACHE_BYTES, USER_AGENT_CACHE_LOOKS, USER_AGENT_CACHE_SHARDS};
-use crate::storage::queue::{Passing, Subscription, UserAgent, Waiting};
+use crate::storage::queue::{Subscription, UserAgent, Waiting};
 use crate::storage::{Seat, StorageError};
 
 type Loaded = Result<(), StorageError>;
@@ -34,8 +34,6 @@ pub(super) struct Cache {
 pub(super) struct Shard {
     slots: HashMap<UserAgentId, Slot>,
     resting: HashMap<UserAgentId, Resting>,
-    /// Messages with TTL 0 whose acknowledgement counts, of cold user agents: nowhere else are they known (PR-21).
-    passing: HashMap<UserAgentId, Vec<Passing>>,
     /// Who is at hand, in the order in which they are looked at when one has to leave.
     ring: VecDeque<UserAgentId>,
     bytes: usize,
@@ -189,9 +187,6 @@ impl Shard {
             state.seat = Some(resting.seat);
             state.last = state.last.max(resting.last);
         }
-        if let Some(passing) = self.passing.remove(&user_agent) {
-            state.ledger.give_passing(passing);
-        }
         let bytes = bytes_of(&state);
         let cell = Cell {
             state,
@@ -228,12 +223,8 @@ impl Shard {
             return false;
         }
         let (bytes, last) = (cell.bytes, cell.state.last);
-        let passing = cell.state.ledger.take_passing();
         if let Some(seat) = cell.state.seat {
             self.resting.insert(user_agent, Resting { seat, last });
-        }
-        if !passing.is_empty() {
-            self.passing.insert(user_agent, passing);
         }
         self.bytes -= bytes;
         self.slots.remove(&user_agent);
@@ -289,22 +280,6 @@ mod tests {
         let mut shard = cache.shard(agent(1));
         let state = &shard.cell(agent(1)).unwrap().state;
         assert_eq!((state.seat, state.last), (seated(1).seat, MessageNumber(1)));
-    }
-
-    /// PR-21: what an acknowledgement may name outlives the cache too, where nothing else does.
-    #[test]
-    fn a_passing_message_outlives_the_cache() {
-        let cache = Cache::bounded(0);
-        let passing = crate::storage::queue::Passing::some(7);
-        for n in 0..100 {
-            let mut state = seated(n);
-            state.ledger.give_passing(vec![passing]);
-            load(&cache, n, state);
-        }
-        load(&cache, 1, UserAgent::default());
-        let mut shard = cache.shard(agent(1));
-        let ledger = &mut shard.cell(agent(1)).unwrap().state.ledger;
-        assert_eq!(ledger.take_passing(), [passing]);
     }
 
     /// Strangers leave nothing behind: neither an entry nor a place in the ring, however many come and in whatever order

@@ -7,7 +7,7 @@
 //! | `q`, user agent, 0 | its record |
 //! | `q`, user agent, message number | a message: packed header, then the raw body |
 //! | the same | how it ended, if a receipt was asked for: until that is carried over |
-//! | `q`, user agent, place | a receipt that is owed, or how a message ended that was never stored |
+//! | `q`, user agent, place | a receipt that is owed, or a message that is not stored but passes by, or how it ended |
 //! | `s`, milliseconds, user agent | nothing: when this user agent is next to be swept |
 //! | `o`, user agent | nothing: it has an outbox |
 //! | `d`, milliseconds, receipt subscription, place | whose message to ask after, when a receipt is owed for too long |
@@ -16,7 +16,7 @@
 //! Integers are big-endian. A change here is a new [`FORMAT`].
 //!
 //! What a value in a queue is, its 33rd byte tells ([`KIND_AT`]): the urgency of a message, whose upper bits tell what else
-//! stands in its header, or one of two bits that no message has.
+//! stands in its header, or one of three bits that no message has.
 
 use bytes::{Buf, Bytes};
 use push_protocol::capability::{Dialect, KeyId};
@@ -26,7 +26,7 @@ use push_protocol::{
 };
 
 use crate::storage::portable::PortableMessage;
-use crate::storage::queue::{Ended, Expectation, Share, Stored, Subscription, UserAgent, Waiting};
+use crate::storage::queue::{Ended, Expectation, Passing, Share, Stored, Subscription, UserAgent, Waiting};
 use crate::storage::spelling::{Fields, put_content_header, put_text};
 use crate::storage::{RECEIPTS, Usage};
 
@@ -52,6 +52,8 @@ const KIND_AT: usize = 32;
 const WITH_KEY: u8 = 0x04;
 /// A message that a receipt was asked for.
 const WITH_RECEIPT: u8 = 0x08;
+/// No message, but what is remembered of one with TTL 0 while its acknowledgement counts.
+const PASSING: u8 = 0x20;
 /// No message, but a receipt that is owed.
 const EXPECTATION: u8 = 0x40;
 /// No message, but how one ended: with its fate.
@@ -166,6 +168,17 @@ pub(super) fn encode_ended(ended: &Ended) -> [u8; KIND_AT + 1] {
     value
 }
 
+/// A message that passes by.
+pub(super) fn encode_passing(passing: &Passing) -> [u8; KIND_AT + 9] {
+    let mut value = [0; KIND_AT + 9];
+    value[..8].copy_from_slice(&passing.nonce.to_be_bytes());
+    value[8..24].copy_from_slice(&passing.receipts.0);
+    value[24..32].copy_from_slice(&passing.until_ms.to_be_bytes());
+    value[KIND_AT] = PASSING;
+    value[KIND_AT + 1..].copy_from_slice(&passing.subscription.0);
+    value
+}
+
 /// A receipt that is owed.
 pub(super) fn encode_expectation(expected: &Expectation) -> [u8; KIND_AT + 3] {
     let mut value = [0; KIND_AT + 3];
@@ -179,41 +192,49 @@ pub(super) fn encode_expectation(expected: &Expectation) -> [u8; KIND_AT + 3] {
 /// What stands in a queue beside the record.
 pub(super) enum Value {
     Message(Read),
+    Passing(Passing),
     Ended(Ended),
     Expectation(Expectation),
 }
 
 impl Value {
-    /// The reverse of [`encode_message`], [`encode_ended`] and [`encode_expectation`].
+    /// The reverse of [`encode_message`], [`encode_passing`], [`encode_ended`] and [`encode_expectation`].
     pub(super) fn decode(place: MessageNumber, value: &[u8]) -> Result<Self, Unreadable> {
         let kind = *value.get(KIND_AT).ok_or(Unreadable)?;
-        if kind < EXPECTATION {
+        if kind < PASSING {
             return Read::decode(place, value).map(Self::Message);
         }
         let mut fields = Fields(value);
         let nonce = fields.number()?;
         let user_agent = UserAgentId(fields.array()?);
         let number = fields.number()?;
-        let kind = fields.byte()?;
-        let value = if kind == EXPECTATION {
-            Self::Expectation(Expectation {
+        let value = match fields.byte()? {
+            PASSING => Self::Passing(Passing {
+                place,
+                nonce,
+                subscription: SubscriptionId(fields.array()?),
+                receipts: user_agent,
+                until_ms: number,
+            }),
+            EXPECTATION => Self::Expectation(Expectation {
                 place,
                 user_agent,
                 nonce,
                 deadline_ms: number,
                 dialect: Dialect::from_byte(fields.byte()?).ok_or(Unreadable)?,
                 sealed_by: KeyId(fields.byte()?),
-            })
-        } else {
-            let number = MessageNumber(number);
-            Self::Ended(Ended {
-                id: MessageId { number, nonce },
+            }),
+            kind => Self::Ended(Ended {
+                id: MessageId {
+                    number: MessageNumber(number),
+                    nonce,
+                },
                 receipts: user_agent,
                 fate: kind
                     .checked_sub(ENDED)
                     .and_then(Fate::from_byte)
                     .ok_or(Unreadable)?,
-            })
+            }),
         };
         match fields.0 {
             [] => Ok(value),
@@ -225,6 +246,7 @@ impl Value {
     pub(super) fn load_into(self, state: &mut UserAgent, place: MessageNumber) {
         match self {
             Self::Message(read) => state.put_in(read.waiting(), read.receipts),
+            Self::Passing(passing) => state.ledger.load_passing(passing),
             Self::Ended(ended) => state.ledger.load_ended(place, ended),
             Self::Expectation(expected) => {
                 let is_owed = state.subscription(RECEIPTS).is_some();
@@ -378,6 +400,16 @@ mod tests {
         }
     }
 
+    fn passing() -> Passing {
+        Passing {
+            place: FIRST_PLACE,
+            nonce: u64::MAX,
+            subscription: SubscriptionId([8; 8]),
+            receipts: UserAgentId([6; 16]),
+            until_ms: 78,
+        }
+    }
+
     /// What is written is what is read.
     #[test]
     fn a_message_survives_its_spelling() {
@@ -390,7 +422,9 @@ mod tests {
 
     /// PR-25: so it is with what stands among messages and is none, and each is told from the others.
     #[test]
-    fn outcomes_and_expectations_survive_their_spelling() {
+    fn what_is_no_message_survives_its_spelling() {
+        let passes = Value::decode(FIRST_PLACE, &encode_passing(&passing()));
+        assert!(matches!(passes, Ok(Value::Passing(read)) if read == passing()));
         let ended = Value::decode(MessageNumber(5), &encode_ended(&ended()));
         assert!(matches!(ended, Ok(Value::Ended(read)) if read == self::ended()));
         let owed = Value::decode(FIRST_PLACE, &encode_expectation(&expectation()));
@@ -418,7 +452,12 @@ mod tests {
             let _ = Value::decode(MessageNumber(1), &garbled);
             let _ = decode_record(&garbled);
         }
-        for value in [&encode_ended(&ended())[..], &encode_expectation(&expectation())] {
+        let others: [&[u8]; 3] = [
+            &encode_passing(&passing()),
+            &encode_ended(&ended()),
+            &encode_expectation(&expectation()),
+        ];
+        for value in others {
             for end in 0..value.len() {
                 assert!(Value::decode(FIRST_PLACE, &value[..end]).is_err(), "{end}");
             }

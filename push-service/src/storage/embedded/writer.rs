@@ -309,6 +309,10 @@ impl Request {
             let key = layout::deadline_key_of(self.user_agent, expected);
             batch.insert(keys, key, layout::encode_deadline(expected));
         }
+        if let Some(passing) = &books.passes {
+            let key = layout::queue_key(self.user_agent, passing.place);
+            batch.insert(keys, key, layout::encode_passing(passing));
+        }
         for (place, ended) in &books.ended {
             let key = layout::queue_key(self.user_agent, *place);
             batch.insert(keys, key, layout::encode_ended(ended));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use push_protocol::capability::KeyId;
-use push_protocol::{MessageNumber, PushMessage, Urgency, UserAgentId};
+use push_protocol::{Fate, MessageNumber, PushMessage, Urgency, UserAgentId};
 
 use super::{
     Changes, Ended, Expectation, FIRST_PLACE, Now, Share, Step, Stored, Subscription, UserAgent, Waiting,
@@ -20,7 +20,7 @@ use crate::storage::{Imported, Outcome, PASSING_WITH_RECEIPT, RECEIPTS};
 /// What stands in a user agent's queue, and among it.
 enum Item<'a> {
     Message(&'a Waiting),
-    Outcome(&'a Ended),
+    Outcome(Ended),
     Expectation(&'a Expectation),
 }
 
@@ -154,10 +154,17 @@ impl UserAgent {
         let outbox = self.ledger.outbox().filter(|(place, _)| *place > number);
         let expected = self.ledger.expectations().into_iter();
         let messages = waiting.map(|w| (w.id.number, Item::Message(w)));
-        let outcomes = outbox.map(|(place, ended)| (place, Item::Outcome(ended)));
+        let outcomes = outbox.map(|(place, ended)| (place, Item::Outcome(*ended)));
+        // Whoever moves has no channel through which it could be acknowledged.
+        let passing = self.ledger.passing().iter().filter(|p| p.place > number);
+        let given_up = passing.map(|p| (p.place, Item::Outcome(p.ended(Fate::GivenUp))));
         let expectations = expected.filter(|expected| expected.place > number);
         let expectations = expectations.map(|expected| (expected.place, Item::Expectation(expected)));
-        messages.chain(outcomes).chain(expectations).collect()
+        messages
+            .chain(outcomes)
+            .chain(given_up)
+            .chain(expectations)
+            .collect()
     }
 
     /// Takes a record in: the subscriptions that are missing here, and the later of both retentions and numbers.

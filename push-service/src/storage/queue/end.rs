@@ -14,7 +14,7 @@ impl UserAgent {
     ) -> Step<Option<SubscriptionId>> {
         let mut changes = self.begin(now);
         let known = self.subscriptions.iter().position(|s| s.name == name);
-        let ended = known.map(|place| self.end_and_tell(place, &mut changes, now));
+        let ended = known.map(|place| self.end_and_tell(place, &mut changes));
         self.finish(ended, changes, now)
     }
 
@@ -24,22 +24,22 @@ impl UserAgent {
         let has_ended = match ending {
             Ending::One(id) => {
                 let known = self.subscriptions.iter().position(|s| s.id == id);
-                let ended = known.map(|place| self.end_and_tell(place, &mut changes, now));
+                let ended = known.map(|place| self.end_and_tell(place, &mut changes));
                 ended.is_some()
             }
-            Ending::All => self.is_known(now) && self.end_all(&mut changes, now),
+            Ending::All => self.is_known(now) && self.end_all(&mut changes),
         };
         self.finish(has_ended, changes, now)
     }
 
-    fn end_and_tell(&mut self, place: usize, changes: &mut Changes, now: Now) -> SubscriptionId {
-        let id = self.end_subscription(place, changes, now);
+    fn end_and_tell(&mut self, place: usize, changes: &mut Changes) -> SubscriptionId {
+        let id = self.end_subscription(place, changes);
         self.tell_ended(Some(id), changes);
         id
     }
 
-    fn end_all(&mut self, changes: &mut Changes, now: Now) -> bool {
-        self.end_subscriptions(changes, now);
+    fn end_all(&mut self, changes: &mut Changes) -> bool {
+        self.end_subscriptions(changes);
         self.tell_ended(None, changes);
         self.seat = None;
         self.retained_until_ms = 0;
@@ -47,13 +47,13 @@ impl UserAgent {
         true
     }
 
-    pub(super) fn end_subscriptions(&mut self, changes: &mut Changes, now: Now) {
+    pub(super) fn end_subscriptions(&mut self, changes: &mut Changes) {
         while let Some(last) = self.subscriptions.len().checked_sub(1) {
-            self.end_subscription(last, changes, now);
+            self.end_subscription(last, changes);
         }
     }
 
-    fn end_subscription(&mut self, place: usize, changes: &mut Changes, now: Now) -> SubscriptionId {
+    fn end_subscription(&mut self, place: usize, changes: &mut Changes) -> SubscriptionId {
         let id = self.subscriptions.remove(place).id;
         let mut told = Vec::new();
         for number in self.waiting.of_subscription(id) {
@@ -66,7 +66,7 @@ impl UserAgent {
         }
         self.tell_removed(told, changes);
         for passing in self.ledger.passed(usize::MAX, |p| p.subscription == id) {
-            self.put_out(passing, Fate::GivenUp, changes, now);
+            self.put_out(&passing, Fate::GivenUp, changes);
         }
         if id == RECEIPTS {
             self.ledger.forsake();

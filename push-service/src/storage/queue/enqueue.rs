@@ -47,7 +47,7 @@ impl UserAgent {
             nonce: request.nonce,
         };
         let seated = self.seat.is_some();
-        self.remember_passing(&request, id, &mut changes, now);
+        self.remember_passing(&request, &mut changes, now);
         if let Some(seat) = self.seat {
             let message = Arc::new(accepted(request, id, name, now));
             changes.wake_ups.push((seat, WakeUp::Passing(message)));
@@ -118,16 +118,19 @@ impl UserAgent {
     }
 
     /// PR-21: for a while an acknowledgement counts, if there is anybody to acknowledge.
-    fn remember_passing(&mut self, request: &Enqueue, id: MessageId, changes: &mut Changes, now: Now) {
+    fn remember_passing(&mut self, request: &Enqueue, changes: &mut Changes, now: Now) {
         let Some(receipts) = request.receipts else { return };
         let passing = Passing {
-            id,
+            place: self.ledger.next_place(now),
+            nonce: request.nonce,
             subscription: request.subscription,
             receipts,
             until_ms: now.ms().saturating_add(millis(ACKNOWLEDGE_WITHIN)),
         };
-        if self.seat.is_none() || !self.ledger.pass(passing) {
-            self.put_out(passing, Fate::GivenUp, changes, now);
+        if self.seat.is_some() && self.ledger.pass(passing) {
+            changes.books().passes = Some(passing);
+        } else {
+            self.put_out(&passing, Fate::GivenUp, changes);
         }
     }
 

@@ -14,7 +14,7 @@ use push_protocol::{Fate, MessageId, MessageNumber, SubscriptionId, UserAgentId}
 
 use super::{Changes, Now, UserAgent};
 use crate::defaults::PASSING_RECEIPTS;
-use crate::storage::{Expected, Outcome, Overdue};
+use crate::storage::{Expected, Outcome, Overdue, PASSING_WITH_RECEIPT};
 
 /// Above all numbers of messages, which are microseconds since 1970.
 pub(in crate::storage) const FIRST_PLACE: MessageNumber = MessageNumber(1 << 63);
@@ -64,27 +64,26 @@ impl Ended {
     }
 }
 
-/// A message with TTL 0 on its way, which is remembered while its acknowledgement counts (PR-21). Not kept across a
-/// restart.
+/// A message with TTL 0 on its way, which is remembered while its acknowledgement counts (PR-21).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::storage) struct Passing {
-    pub(super) id: MessageId,
-    pub(super) subscription: SubscriptionId,
-    pub(super) receipts: UserAgentId,
-    pub(super) until_ms: u64,
+    /// Under what it is kept, and how it ended afterwards.
+    pub(in crate::storage) place: MessageNumber,
+    pub(in crate::storage) nonce: u64,
+    pub(in crate::storage) subscription: SubscriptionId,
+    pub(in crate::storage) receipts: UserAgentId,
+    pub(in crate::storage) until_ms: u64,
 }
 
-#[cfg(test)]
 impl Passing {
-    pub(in crate::storage) fn some(nonce: u64) -> Self {
-        Self {
+    pub(in crate::storage) fn ended(&self, fate: Fate) -> Ended {
+        Ended {
             id: MessageId {
-                number: crate::storage::PASSING_WITH_RECEIPT,
-                nonce,
+                number: PASSING_WITH_RECEIPT,
+                nonce: self.nonce,
             },
-            subscription: SubscriptionId([1; 8]),
-            receipts: UserAgentId([9; 16]),
-            until_ms: u64::MAX,
+            receipts: self.receipts,
+            fate,
         }
     }
 }
@@ -160,14 +159,7 @@ impl Ledger {
         Some(ended)
     }
 
-    /// Puts in what has no message to stand in the place of.
-    pub(super) fn put_out(&mut self, ended: Ended, now: Now) -> MessageNumber {
-        let place = self.next_place(now);
-        self.books().outbox.insert(place, ended);
-        place
-    }
-
-    /// What a storage or another one had in its outbox.
+    /// What joins the outbox in a place of its own, or stood there in a storage.
     pub(in crate::storage) fn load_ended(&mut self, place: MessageNumber, ended: Ended) {
         let books = self.books();
         books.last_place = books.last_place.max(place);
@@ -256,14 +248,11 @@ impl Ledger {
         taken.collect()
     }
 
-    /// All that pass by, for who has to keep them elsewhere.
-    pub(in crate::storage) fn take_passing(&mut self) -> Vec<Passing> {
-        self.passed(usize::MAX, |_| true)
-    }
-
-    /// The reverse of [`Ledger::take_passing`].
-    pub(in crate::storage) fn give_passing(&mut self, passing: Vec<Passing>) {
-        self.books().passing = passing;
+    /// What a storage has.
+    pub(in crate::storage) fn load_passing(&mut self, passing: Passing) {
+        let books = self.books();
+        books.last_place = books.last_place.max(passing.place);
+        books.passing.push(passing);
     }
 
     /// How many receipts are owed.
@@ -367,10 +356,9 @@ impl UserAgent {
     }
 
     /// How a message ended that passed by.
-    pub(super) fn put_out(&mut self, passing: Passing, fate: Fate, changes: &mut Changes, now: Now) {
-        let Passing { id, receipts, .. } = passing;
-        let ended = Ended { id, receipts, fate };
-        let place = self.ledger.put_out(ended, now);
-        changes.books().ended.push((place, ended));
+    pub(super) fn put_out(&mut self, passing: &Passing, fate: Fate, changes: &mut Changes) {
+        let ended = passing.ended(fate);
+        self.ledger.load_ended(passing.place, ended);
+        changes.books().ended.push((passing.place, ended));
     }
 }

@@ -129,6 +129,8 @@ pub(super) struct Changes {
 pub(super) struct BookChanges {
     /// These joined the outbox, each in the place of its message, or in one of its own.
     pub(super) ended: Vec<(MessageNumber, Ended)>,
+    /// This message passes by, and is remembered in a place of its own.
+    pub(super) passes: Option<Passing>,
     /// From now on it is, or is not, among the user agents that have an outbox.
     pub(super) listed: Option<bool>,
     /// This is owed, and to be found again by its deadline.

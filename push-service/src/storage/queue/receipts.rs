@@ -9,7 +9,7 @@ use bytes::Bytes;
 use push_protocol::capability::MessageCapability;
 use push_protocol::{Coding, Content, Fate, MessageId, PushMessage, Receipt, Urgency, UserAgentId};
 
-use super::ledger::{Expectation, Passing};
+use super::ledger::Expectation;
 use super::{Changes, Ended, Now, Step, Stored, UserAgent, Waiting, millis};
 use crate::defaults::RECEIPT_KEPT;
 use crate::storage::{Expected, Expecting, Outcome, RECEIPTS, RECEIPTS_NAME, SubscriptionId, Traced};
@@ -40,20 +40,10 @@ impl UserAgent {
         if let Some((_, ended)) = outbox.find(|(_, ended)| ended.id.nonce == nonce) {
             return Traced::Ended(ended.of(user_agent));
         }
-        let passing = self.ledger.passing().iter().find(|p| p.id.nonce == nonce);
-        if let Some(Passing {
-            id,
-            receipts,
-            until_ms,
-            ..
-        }) = passing
-        {
-            let given_up = Ended {
-                id: *id,
-                receipts: *receipts,
-                fate: Fate::GivenUp,
-            };
-            return given_up.unless(now.ms() < *until_ms, user_agent);
+        let passing = self.ledger.passing().iter().find(|p| p.nonce == nonce);
+        if let Some(passing) = passing {
+            let given_up = passing.ended(Fate::GivenUp);
+            return given_up.unless(now.ms() < passing.until_ms, user_agent);
         }
         let Some(given_up) = self.ledger.asked_as(nonce) else {
             return Traced::Nothing;

@@ -44,12 +44,12 @@ impl UserAgent {
 
     /// PR-21: of a message with TTL 0 that a receipt was asked for, for as long as it is remembered.
     fn acknowledge_passing(&mut self, id: MessageId, fate: Fate, changes: &mut Changes, now: Now) -> bool {
-        let Some(passing) = self.ledger.passed(1, |passing| passing.id == id).pop() else {
+        let Some(passing) = self.ledger.passed(1, |passing| passing.nonce == id.nonce).pop() else {
             return false;
         };
         let in_time = now.ms() < passing.until_ms;
         let fate = if in_time { fate } else { Fate::GivenUp };
-        self.put_out(passing, fate, changes, now);
+        self.put_out(&passing, fate, changes);
         in_time
     }
 }

@@ -127,7 +127,7 @@ impl UserAgent {
     pub(super) fn begin(&mut self, now: Now) -> Changes {
         let mut changes = Changes::default();
         if !self.is_known(now) {
-            self.end_subscriptions(&mut changes, now);
+            self.end_subscriptions(&mut changes);
         }
         changes
     }

@@ -52,7 +52,7 @@ impl UserAgent {
         }
         let mut freed = left_over;
         for passing in self.ledger.passed(limit - freed, |p| p.until_ms <= now.ms()) {
-            self.put_out(passing, Fate::GivenUp, changes, now);
+            self.put_out(&passing, Fate::GivenUp, changes);
             freed += 1;
         }
         let forsaken = self.ledger.free(limit - freed);

@@ -13,7 +13,7 @@ use super::answers::Pairs;
 use super::layout::{self, EPOCH, LANE, Record, six, six_of};
 use crate::storage::portable::{PortableExpectation, PortableMessage, PortableSubscription};
 use crate::storage::spelling::{Fields, Unreadable};
-use crate::storage::{Outcome, Portable};
+use crate::storage::{Outcome, PASSING_WITH_RECEIPT, Portable};
 
 /// What a record says, without its messages.
 pub(super) fn portable(user_agent: UserAgentId, record: &Record) -> Portable {
@@ -112,7 +112,8 @@ pub(super) struct Outbox {
 struct Owed {
     receipts: UserAgentId,
     id: MessageId,
-    /// None as long as the message waits.
+    /// None as long as the message waits. Whoever moves has no channel through which one that passes by could be
+    /// acknowledged.
     fate: Option<Fate>,
 }
 
@@ -125,7 +126,8 @@ impl Outbox {
             let number = MessageNumber(fields.number()?);
             let receipts = UserAgentId(fields.array()?);
             let _subscription: [u8; 8] = fields.array()?;
-            let fate = Fate::from_byte(fields.byte()?);
+            let passes = number == PASSING_WITH_RECEIPT;
+            let fate = Fate::from_byte(fields.byte()?).or(passes.then_some(Fate::GivenUp));
             let nonce_read = Fields(&nonce).number()?;
             let id = MessageId {
                 number,

@@ -190,12 +190,12 @@ impl Redis {
         let keys = Keys::of(&self.prefix, user_agent).and_receipts(&self.prefix, user_agent);
         let [.., outbox, dues, _, expected, _] = keys.all();
         let bucket = bucket_of(user_agent);
-        let mut ended = cmd("ZRANGEBYSCORE");
-        ended.arg(dues).arg("-inf").arg("(0");
+        let mut in_order = cmd("ZRANGE");
+        in_order.arg(dues).arg(0).arg(-1);
         let whole = |key: &[u8]| cmd("HGETALL").arg(key).clone();
         let reads = vec![
             (bucket, whole(outbox)),
-            (bucket, ended),
+            (bucket, in_order),
             (bucket, whole(expected)),
         ];
         let mut answers = self.primaries.pipeline(reads).await.into_iter();

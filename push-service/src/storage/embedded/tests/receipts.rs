@@ -6,6 +6,7 @@ use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{Fate, Receipt, Ttl};
 
 use super::*;
+use crate::defaults::ACKNOWLEDGE_WITHIN;
 use crate::storage::contract::{enqueue, everything, seat, subscribe, user_agent};
 use crate::storage::{
     Ending, Expected, Expecting, Outcome, PASSING_WITH_RECEIPT, RECEIPTS, RECEIPTS_NAME, Traced,
@@ -108,6 +109,52 @@ async fn a_restart_keeps_what_is_owed() {
         receipts,
         [(acknowledged, Fate::Acknowledged), (passed, Fate::GivenUp)]
     );
+    rig.storage.close().await.unwrap();
+}
+
+/// PR-21, PR-25: a restart forgets none of the messages that pass by: one is acknowledged after it, one's time runs out, and
+/// what became of both is told.
+#[tokio::test]
+async fn a_restart_keeps_what_passes_by() {
+    let directory = tempfile::tempdir().unwrap();
+    let rig = open_in(directory.path(), Arc::default());
+    rig.subscribed(1, 1).await;
+    rig.attached(1, seat(1)).await;
+    let mut ids = Vec::new();
+    for nonce in [1, 2] {
+        let passing = Enqueue {
+            ttl: Ttl::ZERO,
+            nonce,
+            ..asking(b"passing")
+        };
+        let Enqueued::Passed { id, seated: true } = rig.storage.enqueue(passing).await.unwrap() else {
+            panic!("nobody heard it");
+        };
+        ids.push(id);
+    }
+    rig.storage.close().await.unwrap();
+
+    let rig = open_in(directory.path(), Arc::default());
+    assert_eq!(rig.usage().await.messages, 0);
+    let traced = rig.storage.trace(user_agent(1), 1).await.unwrap();
+    assert_eq!(traced, Traced::Waiting);
+    assert_eq!(rig.acknowledged(1, &ids[..1]).await, [true]);
+    rig.storage.close().await.unwrap();
+
+    let rig = open_in(directory.path(), Arc::default());
+    rig.advance(ACKNOWLEDGE_WITHIN);
+    assert_eq!(rig.storage.expire(10).await.unwrap().total(), 1);
+    let expected = [
+        outcome(ids[0], Fate::Acknowledged),
+        outcome(ids[1], Fate::GivenUp),
+    ];
+    assert_eq!(rig.storage.outcomes(user_agent(1), 10).await.unwrap(), expected);
+    rig.storage.clear_outcomes(user_agent(1), &ids).await.unwrap();
+    rig.storage.end(user_agent(1), Ending::All).await.unwrap();
+    rig.storage.close().await.unwrap();
+
+    let rig = open_in(directory.path(), Arc::default());
+    assert!(rig.storage.is_empty().await.unwrap(), "nothing of it is left");
     rig.storage.close().await.unwrap();
 }
 
