@@ -10,6 +10,11 @@ pub const RECEIPTS_PER_SUBSCRIPTION: u32 = 10_000;
 /// may be down over a holiday.
 pub const RECEIPT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// How long a receipt subscription is kept that nobody monitors, and by which nobody asks for receipts, if nothing is owed to
+/// it for longer. Chosen: many times [`RECEIPT_KEPT`], and not PR-29's retention, because every sender makes as many as it
+/// likes, and one that comes back later makes another.
+pub const RECEIPT_SUBSCRIPTION_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// Messages with TTL 0 that asked for a receipt and are remembered for one user agent until their acknowledgement would
 /// come too late; beyond them a message counts as given up at once. Chosen: as many as may be on the wire, [`IN_FLIGHT`](super::IN_FLIGHT).
 pub const PASSING_RECEIPTS: usize = 32;

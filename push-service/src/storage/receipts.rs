@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::defaults::{RECEIPT_KEPT, RECEIPT_SUBSCRIPTION_KEPT};
 use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{Fate, MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId};
 
@@ -30,6 +31,13 @@ pub struct Expected {
     pub within: Duration,
     /// How many receipts may be owed and wait in all.
     pub limit: u32,
+}
+
+impl Expected {
+    /// How long the receipt subscription is kept for its sake: until the receipt has come and waited.
+    pub(super) fn kept(&self) -> Duration {
+        RECEIPT_SUBSCRIPTION_KEPT.max(self.within.saturating_add(RECEIPT_KEPT))
+    }
 }
 
 /// What came of [`Storage::expect_receipt`](super::Storage::expect_receipt).

@@ -118,6 +118,8 @@ macro_rules! common_cases {
                 what_is_owed_has_a_limit,
                 whoever_monitors_is_told,
                 a_receipt_expires,
+                a_receipt_subscription_is_forgotten,
+                what_is_owed_keeps_its_receipt_subscription,
                 what_is_overdue_is_leased,
                 a_deadline_moves_with_its_expectation,
                 a_receipt_subscription_ends,

@@ -6,7 +6,7 @@ use push_protocol::capability::{Dialect, KeyId, MessageCapability};
 use push_protocol::{Coding, Fate, MessageId, MessageNumber, Receipt};
 
 use super::rig::{Rig, everything, ids, seat, subscribe, user_agent};
-use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE};
+use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_SUBSCRIPTION_KEPT, RETENTION_GRAINS};
 use crate::storage::{
     Ending, Expected, Expecting, Outcome, Overdue, RECEIPTS, RECEIPTS_NAME, Subscribe, Subscribed, WakeUp,
 };
@@ -222,6 +222,34 @@ pub(crate) async fn a_receipt_expires(rig: &Rig) {
     assert_eq!(receipts(rig).await.len(), 1);
     rig.advance(Duration::from_secs(1));
     assert_eq!(receipts(rig).await, []);
+}
+
+/// R30-EXP-1: a receipt subscription lasts for a while from when it was last monitored or asked for, and no longer.
+pub(crate) async fn a_receipt_subscription_is_forgotten(rig: &Rig) {
+    monitored(rig, 9).await;
+    let nearly = RECEIPT_SUBSCRIPTION_KEPT - MINUTE;
+    rig.advance(nearly);
+    assert_eq!(expect(rig, expected(1)).await, Expecting::Expected);
+    rig.advance(nearly);
+    assert_eq!(receipts(rig).await, [], "it was asked for");
+    rig.advance(nearly);
+    assert_eq!(receipts(rig).await, [], "it was monitored");
+    rig.advance(RECEIPT_SUBSCRIPTION_KEPT + RECEIPT_SUBSCRIPTION_KEPT / RETENTION_GRAINS as u32);
+    assert_eq!(expect(rig, expected(2)).await, Expecting::NoReceiptSubscription);
+}
+
+/// PR-25, R30-TTL-3: it outlives whatever is owed to it, however long that takes.
+pub(crate) async fn what_is_owed_keeps_its_receipt_subscription(rig: &Rig) {
+    monitored(rig, 9).await;
+    let late = Expected {
+        within: RECEIPT_SUBSCRIPTION_KEPT * 2,
+        ..expected(1)
+    };
+    assert_eq!(expect(rig, late).await, Expecting::Expected);
+    rig.advance(RECEIPT_SUBSCRIPTION_KEPT * 2);
+    settle(rig, &[outcome(1, Fate::GivenUp)]).await;
+    rig.advance(RECEIPT_KEPT - Duration::from_secs(1));
+    assert_eq!(receipts(rig).await.len(), 1);
 }
 
 /// PR-25: what is owed for too long is given to one who asks, and after a lease to another; what is settled is not.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use push_protocol::MessageNumber;
 
 use super::{Attaches, Changes, Now, PickedPage, Share, Step, Subscription, SweepMove, UserAgent, millis};
-use crate::defaults::{ATTACHES_PER_MINUTE, EMPTY_RECORD_LOOK, RETENTION_GRAINS};
+use crate::defaults::{ATTACHES_PER_MINUTE, EMPTY_RECORD_LOOK, RECEIPT_SUBSCRIPTION_KEPT, RETENTION_GRAINS};
 use crate::storage::{Manner, PageRequest, RECEIPTS, Refreshed, Seat, Subscribe, Subscribed};
 
 /// What came of an attach, before the bodies are read.
@@ -132,13 +132,22 @@ impl UserAgent {
         changes
     }
 
-    /// PR-29. Moves the retention's end in grains, so that a user agent that comes back every minute is not rewritten
-    /// every minute: it lasts for at least the retention, and at most one grain longer.
+    /// PR-29. A receipt subscription is no user agent's, and not kept as long as those.
     pub(super) fn renew(&mut self, retention: Duration, now: Now, changes: &mut Changes) {
-        let retention_ms = millis(retention);
-        let least_ms = now.ms().saturating_add(retention_ms);
+        let kept = match self.subscription(RECEIPTS) {
+            Some(_) => retention.min(RECEIPT_SUBSCRIPTION_KEPT),
+            None => retention,
+        };
+        self.retain(kept, now, changes);
+    }
+
+    /// Moves the retention's end in grains, so that a user agent that comes back every minute is not rewritten every minute:
+    /// it lasts for at least so long, and at most one grain longer.
+    pub(super) fn retain(&mut self, kept: Duration, now: Now, changes: &mut Changes) {
+        let kept_ms = millis(kept);
+        let least_ms = now.ms().saturating_add(kept_ms);
         if self.retained_until_ms < least_ms {
-            self.retained_until_ms = least_ms.saturating_add(retention_ms / RETENTION_GRAINS);
+            self.retained_until_ms = least_ms.saturating_add(kept_ms / RETENTION_GRAINS);
             changes.record = true;
         }
     }

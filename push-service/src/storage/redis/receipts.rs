@@ -12,7 +12,7 @@ use super::Redis;
 use super::answers::{self, unreadable};
 use super::layout::{self, EXPECTED, OWING};
 use super::links::{Bucket, Work};
-use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_STEP};
+use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_STEP, RETENTION_GRAINS};
 use crate::storage::spelling::{Unreadable, put_content_header};
 use crate::storage::{Expected, Expecting, Outcome, Overdue, Seat, StorageError, Traced, WakeUp};
 
@@ -27,6 +27,8 @@ impl Redis {
         let mut numbers = Vec::with_capacity(10);
         numbers.extend(layout::six(expected.within.as_millis() as u64));
         numbers.extend(expected.limit.to_be_bytes());
+        numbers.extend(layout::six(expected.kept().as_millis() as u64));
+        numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
         let args: [&[u8]; 3] = [&message, &url, &numbers];
         let script = &self.scripts.expect;
         let answer = self.run_whole(self.confirmed, receipts, script, &args).await?;

@@ -11,6 +11,8 @@ local NOBODY = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 local META = '>BI8c16I6I4I6I6I6I4B'
 -- Of a subscription: its name, and its rate bucket.
 local SUBSCRIPTION = '>c16dI8'
+-- What the record of a receipt subscription has, and no other.
+local SUBSCRIBED = 's' .. string.rep('\0', 8)
 
 local now_us = tonumber(ARGV[1])
 if not now_us then
