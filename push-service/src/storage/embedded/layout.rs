@@ -15,25 +15,20 @@
 //!
 //! Integers are big-endian. A change here is a new [`FORMAT`].
 //!
-//! What a value in a queue is, its 33rd byte tells ([`KIND_AT`]): the urgency of a message, whose upper bits tell what else
-//! stands in its header, or one of three bits that no message has.
+//! What stands in a queue beside its record, [`values`](super::values) spells.
 
-use bytes::{Buf, Bytes};
-use push_protocol::capability::{Dialect, KeyId};
-use push_protocol::{
-    Fate, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic, Urgency,
-    UserAgentId,
-};
+use bytes::Buf;
+use push_protocol::{KeyDigest, MessageNumber, SubscriptionId, SubscriptionName};
 
-use crate::storage::portable::PortableMessage;
-use crate::storage::queue::{Ended, Expectation, Passing, Share, Stored, Subscription, UserAgent, Waiting};
-use crate::storage::spelling::{Fields, put_content_header, put_text};
-use crate::storage::{RECEIPTS, Usage};
+use crate::storage::Usage;
+use crate::storage::queue::{Share, Subscription, UserAgent};
+use crate::storage::spelling::Fields;
 
 pub(super) use super::keys::{
     deadline_key, deadline_key_of, deadline_of, encode_deadline, number_of, owing_key, owing_of, queue_key,
     queue_of, sweep_key, sweep_of,
 };
+pub(super) use super::values::{Value, encode_ended, encode_expectation, encode_message, encode_passing};
 pub(super) use crate::storage::spelling::Unreadable;
 
 /// The format that this code writes, and the newest that it reads.
@@ -45,19 +40,6 @@ pub(super) const SEALING_KEY_KEY: &[u8] = b"msealing-key";
 pub(super) const SEALING_FINGERPRINT_KEY: &[u8] = b"msealing-fingerprint";
 
 const NO_TIME: u64 = u64::MAX;
-
-/// Where the byte stands that tells what a value in a queue is.
-const KIND_AT: usize = 32;
-/// A message, to whose user agent the key of its subscription is told.
-const WITH_KEY: u8 = 0x04;
-/// A message that a receipt was asked for.
-const WITH_RECEIPT: u8 = 0x08;
-/// No message, but what is remembered of one with TTL 0 while its acknowledgement counts.
-const PASSING: u8 = 0x20;
-/// No message, but a receipt that is owed.
-const EXPECTATION: u8 = 0x40;
-/// No message, but how one ended: with its fate.
-const ENDED: u8 = 0x80;
 
 /// What the store remembers of itself with each batch: its time, and its gauges, exact as of that batch.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -133,335 +115,39 @@ pub(super) fn decode_record(value: &[u8]) -> Result<UserAgent, Unreadable> {
     Ok(user_agent)
 }
 
-/// A message: everything that its number does not say.
-pub(super) fn encode_message(stored: &Stored) -> Vec<u8> {
-    let message = &stored.message;
-    let content = &message.content;
-    let mut value = Vec::with_capacity(content.body.len() + 128);
-    value.extend(message.id.nonce.to_be_bytes());
-    value.extend(message.subscription.0);
-    value.extend(message.accepted_at_ms.to_be_bytes());
-    value.extend(stored.expires_at_ms.to_be_bytes());
-    let with_key = if message.key.is_some() { WITH_KEY } else { 0 };
-    let with_receipt = if stored.receipts.is_some() {
-        WITH_RECEIPT
-    } else {
-        0
-    };
-    value.push(message.urgency as u8 | with_key | with_receipt);
-    value.push(stored.sealed_by);
-    value.extend(message.key.iter().flat_map(|key| key.0));
-    value.extend(stored.receipts.iter().flat_map(|receipts| receipts.0));
-    put_text(&mut value, stored.topic.as_ref().map(Topic::as_str));
-    put_content_header(&mut value, content);
-    value.extend(&content.body);
-    value
-}
-
-/// How a message ended.
-pub(super) fn encode_ended(ended: &Ended) -> [u8; KIND_AT + 1] {
-    let mut value = [0; KIND_AT + 1];
-    value[..8].copy_from_slice(&ended.id.nonce.to_be_bytes());
-    value[8..24].copy_from_slice(&ended.receipts.0);
-    value[24..32].copy_from_slice(&ended.id.number.0.to_be_bytes());
-    value[KIND_AT] = ENDED | ended.fate.to_byte();
-    value
-}
-
-/// A message that passes by.
-pub(super) fn encode_passing(passing: &Passing) -> [u8; KIND_AT + 9] {
-    let mut value = [0; KIND_AT + 9];
-    value[..8].copy_from_slice(&passing.nonce.to_be_bytes());
-    value[8..24].copy_from_slice(&passing.receipts.0);
-    value[24..32].copy_from_slice(&passing.until_ms.to_be_bytes());
-    value[KIND_AT] = PASSING;
-    value[KIND_AT + 1..].copy_from_slice(&passing.subscription.0);
-    value
-}
-
-/// A receipt that is owed.
-pub(super) fn encode_expectation(expected: &Expectation) -> [u8; KIND_AT + 3] {
-    let mut value = [0; KIND_AT + 3];
-    value[..8].copy_from_slice(&expected.nonce.to_be_bytes());
-    value[8..24].copy_from_slice(&expected.user_agent.0);
-    value[24..32].copy_from_slice(&expected.deadline_ms.to_be_bytes());
-    value[KIND_AT..].copy_from_slice(&[EXPECTATION, expected.dialect.to_byte(), expected.sealed_by.0]);
-    value
-}
-
-/// What stands in a queue beside the record.
-pub(super) enum Value {
-    Message(Read),
-    Passing(Passing),
-    Ended(Ended),
-    Expectation(Expectation),
-}
-
-impl Value {
-    /// The reverse of [`encode_message`], [`encode_passing`], [`encode_ended`] and [`encode_expectation`].
-    pub(super) fn decode(place: MessageNumber, value: &[u8]) -> Result<Self, Unreadable> {
-        let kind = *value.get(KIND_AT).ok_or(Unreadable)?;
-        if kind < PASSING {
-            return Read::decode(place, value).map(Self::Message);
-        }
-        let mut fields = Fields(value);
-        let nonce = fields.number()?;
-        let user_agent = UserAgentId(fields.array()?);
-        let number = fields.number()?;
-        let value = match fields.byte()? {
-            PASSING => Self::Passing(Passing {
-                place,
-                nonce,
-                subscription: SubscriptionId(fields.array()?),
-                receipts: user_agent,
-                until_ms: number,
-            }),
-            EXPECTATION => Self::Expectation(Expectation {
-                place,
-                user_agent,
-                nonce,
-                deadline_ms: number,
-                dialect: Dialect::from_byte(fields.byte()?).ok_or(Unreadable)?,
-                sealed_by: KeyId(fields.byte()?),
-            }),
-            kind => Self::Ended(Ended {
-                id: MessageId {
-                    number: MessageNumber(number),
-                    nonce,
-                },
-                receipts: user_agent,
-                fate: kind
-                    .checked_sub(ENDED)
-                    .and_then(Fate::from_byte)
-                    .ok_or(Unreadable)?,
-            }),
-        };
-        match fields.0 {
-            [] => Ok(value),
-            _ => Err(Unreadable),
-        }
-    }
-
-    /// Puts it where it was before the restart.
-    pub(super) fn load_into(self, state: &mut UserAgent, place: MessageNumber) {
-        match self {
-            Self::Message(read) => state.put_in(read.waiting(), read.receipts),
-            Self::Passing(passing) => state.ledger.load_passing(passing),
-            Self::Ended(ended) => state.ledger.load_ended(place, ended),
-            Self::Expectation(expected) => {
-                let is_owed = state.subscription(RECEIPTS).is_some();
-                state.ledger.load_expectation(expected, is_owed);
-            }
-        }
-    }
-}
-
-/// A message as it was read, without the name and the remaining time, which its user agent's state knows.
-pub(super) struct Read {
-    pub(super) message: PushMessage,
-    topic: Option<Topic>,
-    expires_at_ms: u64,
-    sealed_by: u8,
-    receipts: Option<UserAgentId>,
-}
-
-impl Read {
-    /// The reverse of [`encode_message`]. The body is a copy: a slice would keep the block alive in which it stands.
-    pub(super) fn decode(number: MessageNumber, value: &[u8]) -> Result<Self, Unreadable> {
-        let mut fields = Fields(value);
-        let nonce = fields.number()?;
-        let subscription = SubscriptionId(fields.array()?);
-        let accepted_at_ms = fields.number()?;
-        let expires_at_ms = fields.number()?;
-        let kind = fields.byte()?;
-        let urgency = Urgency::from_u8(kind & !(WITH_KEY | WITH_RECEIPT)).ok_or(Unreadable)?;
-        let sealed_by = fields.byte()?;
-        let key = match kind & WITH_KEY {
-            0 => None,
-            _ => Some(Box::new(KeyDigest(fields.array()?))),
-        };
-        let receipts = match kind & WITH_RECEIPT {
-            0 => None,
-            _ => Some(UserAgentId(fields.array()?)),
-        };
-        let topic = fields.text()?.map(|text| Topic::parse(text).ok_or(Unreadable));
-        let content = fields.content_header()?.with(Bytes::copy_from_slice(fields.0));
-        let message = PushMessage {
-            id: MessageId { number, nonce },
-            subscription,
-            name: SubscriptionName([0; 16]),
-            urgency,
-            content,
-            key,
-            sealed_by: KeyId(sealed_by),
-            accepted_at_ms,
-            remaining_ms: 0,
-        };
-        Ok(Self {
-            message,
-            topic: topic.transpose()?,
-            expires_at_ms,
-            sealed_by,
-            receipts,
-        })
-    }
-
-    /// As it travels to another storage.
-    pub(super) fn portable(self) -> PortableMessage {
-        let message = self.message;
-        PortableMessage {
-            id: message.id,
-            subscription: message.subscription,
-            urgency: message.urgency,
-            topic: self.topic,
-            accepted_at_ms: message.accepted_at_ms,
-            expires_at_ms: self.expires_at_ms,
-            sealed_by: self.sealed_by,
-            key: message.key.as_deref().copied(),
-            receipts: self.receipts,
-            content: message.content,
-        }
-    }
-
-    /// Its entry in the index.
-    pub(super) fn waiting(&self) -> Waiting {
-        Waiting {
-            id: self.message.id,
-            subscription: self.message.subscription,
-            expires_at_ms: self.expires_at_ms,
-            topic: self.topic.map(Box::new),
-            message: None,
-            body_bytes: u32::try_from(self.message.content.body.len()).unwrap_or(u32::MAX),
-            urgency: self.message.urgency,
-            sealed_by: self.sealed_by,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use push_protocol::{Coding, Content};
+    use push_protocol::UserAgentId;
+    use push_protocol::capability::{Dialect, KeyId};
 
     use super::*;
-    use crate::storage::queue::FIRST_PLACE;
+    use crate::storage::queue::{Expectation, FIRST_PLACE};
 
-    fn stored() -> Stored {
-        let content = Content {
-            coding: Coding::Aesgcm {
-                encryption: "salt=c2FsdA".into(),
-                crypto_key: "dh=ZGg".into(),
-            },
-            media_type: Some("text/plain".into()),
-            body: Bytes::from_static(b"\0body\xff"),
+    /// A record cut short or changed is refused or read as something else, and never a panic.
+    #[test]
+    fn a_garbled_record_never_panics() {
+        let subscription = Subscription {
+            id: SubscriptionId([9; 8]),
+            name: SubscriptionName([7; 16]),
+            created_at_secs: 5,
+            key: Some(Box::new(KeyDigest([4; 32]))),
+            share: Share::default(),
+            bucket: None,
         };
-        Stored {
-            message: Arc::new(PushMessage {
-                id: MessageId {
-                    number: MessageNumber(77),
-                    nonce: 88,
-                },
-                subscription: SubscriptionId([9; 8]),
-                name: SubscriptionName([0; 16]),
-                key: Some(Box::new(KeyDigest([4; 32]))),
-                sealed_by: KeyId(3),
-                urgency: Urgency::High,
-                content,
-                accepted_at_ms: 1_234,
-                remaining_ms: 0,
-            }),
-            topic: Topic::parse("news"),
-            expires_at_ms: 5_678,
-            sealed_by: 3,
-            receipts: Some(UserAgentId([6; 16])),
-        }
-    }
-
-    fn ended() -> Ended {
-        Ended {
-            id: MessageId {
-                number: MessageNumber(1),
-                nonce: u64::MAX,
-            },
-            receipts: UserAgentId([6; 16]),
-            fate: Fate::GivenUp,
-        }
-    }
-
-    fn expectation() -> Expectation {
-        Expectation {
-            place: FIRST_PLACE,
-            user_agent: UserAgentId([7; 16]),
-            nonce: u64::MAX,
-            dialect: Dialect::Webpush,
-            sealed_by: KeyId(9),
-            deadline_ms: 77,
-        }
-    }
-
-    fn passing() -> Passing {
-        Passing {
-            place: FIRST_PLACE,
-            nonce: u64::MAX,
-            subscription: SubscriptionId([8; 8]),
-            receipts: UserAgentId([6; 16]),
-            until_ms: 78,
-        }
-    }
-
-    /// What is written is what is read.
-    #[test]
-    fn a_message_survives_its_spelling() {
-        let stored = stored();
-        let read = Read::decode(MessageNumber(77), &encode_message(&stored)).unwrap();
-        assert_eq!(read.message, *stored.message);
-        assert_eq!((read.topic, read.expires_at_ms), (stored.topic, 5_678));
-        assert_eq!(read.receipts, stored.receipts);
-    }
-
-    /// PR-25: so it is with what stands among messages and is none, and each is told from the others.
-    #[test]
-    fn what_is_no_message_survives_its_spelling() {
-        let passes = Value::decode(FIRST_PLACE, &encode_passing(&passing()));
-        assert!(matches!(passes, Ok(Value::Passing(read)) if read == passing()));
-        let ended = Value::decode(MessageNumber(5), &encode_ended(&ended()));
-        assert!(matches!(ended, Ok(Value::Ended(read)) if read == self::ended()));
-        let owed = Value::decode(FIRST_PLACE, &encode_expectation(&expectation()));
-        assert!(matches!(owed, Ok(Value::Expectation(read)) if read == expectation()));
-        let message = Value::decode(MessageNumber(77), &encode_message(&stored()));
-        assert!(matches!(message, Ok(Value::Message(_))));
-        let agent = UserAgentId([5; 16]);
-        let key = deadline_key(77, agent, FIRST_PLACE);
-        let overdue = deadline_of(&key, &encode_deadline(&expectation())).unwrap();
-        assert_eq!(overdue, expectation().overdue(agent));
-        assert_eq!(owing_of(&owing_key(agent)).unwrap(), agent);
-    }
-
-    /// A value cut short or changed is refused or read as something else, and never a panic.
-    #[test]
-    fn a_garbled_value_never_panics() {
-        let value = encode_message(&stored());
-        let header = value.len() - 6;
-        for end in 0..header {
-            assert!(Read::decode(MessageNumber(1), &value[..end]).is_err(), "{end}");
+        let state = UserAgent {
+            subscriptions: vec![subscription],
+            ..UserAgent::default()
+        };
+        let value = encode_record(&state);
+        let read = decode_record(&value).unwrap();
+        assert_eq!(read.subscriptions[0].key, state.subscriptions[0].key);
+        for end in 25..value.len() {
+            assert!(decode_record(&value[..end]).is_err(), "{end}");
         }
         for place in 0..value.len() {
             let mut garbled = value.clone();
             garbled[place] ^= 0x81;
-            let _ = Value::decode(MessageNumber(1), &garbled);
             let _ = decode_record(&garbled);
-        }
-        let others: [&[u8]; 3] = [
-            &encode_passing(&passing()),
-            &encode_ended(&ended()),
-            &encode_expectation(&expectation()),
-        ];
-        for value in others {
-            for end in 0..value.len() {
-                assert!(Value::decode(FIRST_PLACE, &value[..end]).is_err(), "{end}");
-            }
-            assert!(Value::decode(FIRST_PLACE, &[value, b"x"].concat()).is_err());
         }
     }
 
@@ -473,5 +159,17 @@ mod tests {
         assert!(keys.is_sorted());
         assert_eq!(number_of(&keys[2]).unwrap().0, 256);
         assert_eq!(sweep_of(&sweep_key(70_000, agent)).unwrap(), (70_000, agent));
+        assert_eq!(owing_of(&owing_key(agent)).unwrap(), agent);
+        let owed = Expectation {
+            place: FIRST_PLACE,
+            user_agent: UserAgentId([7; 16]),
+            nonce: u64::MAX,
+            dialect: Dialect::Webpush,
+            sealed_by: KeyId(9),
+            deadline_ms: 77,
+        };
+        let key = deadline_key(77, agent, FIRST_PLACE);
+        let overdue = deadline_of(&key, &encode_deadline(&owed)).unwrap();
+        assert_eq!(overdue, owed.overdue(agent));
     }
 }

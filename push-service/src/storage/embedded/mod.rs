@@ -28,6 +28,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod values;
 mod writer;
 
 use std::path::PathBuf;
