@@ -14,6 +14,7 @@ use redis::{Cmd, Value, cmd};
 use super::layout::{mark, own, own_bucket};
 use super::links::{Bucket, Primaries};
 use super::scripts::FORMAT;
+use crate::defaults::REDIS_START_WITHIN;
 use crate::storage::{StorageError, refuse_missing_key};
 
 const FOUNDING: &str = "founding";
@@ -83,9 +84,7 @@ async fn lay(primaries: &Primaries, prefix: &str) -> Result<Found, StorageError>
         set.arg(mark(prefix, bucket)).arg(FORMAT).arg("NX");
         (bucket, set)
     };
-    for answer in primaries.pipeline(Bucket::all().map(set).collect()).await {
-        answer?;
-    }
+    ask(primaries, Bucket::all().map(set).collect()).await?;
     one(primaries, cmd("SET").arg(&state).arg(FOUNDED).clone()).await?;
     Ok(Found::Nothing)
 }
@@ -97,14 +96,12 @@ async fn marks(primaries: &Primaries, prefix: &str) -> Result<Vec<Option<u64>>, 
         get.arg(mark(prefix, bucket));
         (bucket, get)
     };
-    let mut marks = Vec::new();
-    for answer in primaries.pipeline(Bucket::all().map(get).collect()).await {
-        marks.push(match answer? {
-            Value::BulkString(text) => std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()),
-            _ => None,
-        });
-    }
-    Ok(marks)
+    let answers = ask(primaries, Bucket::all().map(get).collect()).await?;
+    let format = |answer| match answer {
+        Value::BulkString(text) => std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()),
+        _ => None,
+    };
+    Ok(answers.into_iter().map(format).collect())
 }
 
 /// PR-28, over all nodes.
@@ -130,8 +127,12 @@ pub(super) async fn admit_sealing_keys(
 
 /// A command on what the store knows of itself.
 async fn one(primaries: &Primaries, command: Cmd) -> Result<Value, StorageError> {
-    let mut answers = primaries.pipeline(vec![(own_bucket(), command)]).await;
-    answers
-        .pop()
-        .unwrap_or_else(|| Err(StorageError::Unavailable("Redis gave no answer".to_owned())))
+    let answer = ask(primaries, vec![(own_bucket(), command)]).await?.pop();
+    answer.ok_or_else(|| StorageError::Unavailable("Redis gave no answer".to_owned()))
+}
+
+/// Answers to all of them. A node that starts must not fail because a connection broke just then.
+async fn ask(primaries: &Primaries, commands: Vec<(Bucket, Cmd)>) -> Result<Vec<Value>, StorageError> {
+    let answers = primaries.pipeline_patiently(commands, REDIS_START_WITHIN).await;
+    answers.into_iter().collect()
 }

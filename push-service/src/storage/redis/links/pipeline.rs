@@ -3,17 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::{Cmd, Pipeline, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::Primaries;
 use super::buckets::Bucket;
 use super::discovery::explained;
 use super::primary::{Primary, Work};
 use super::run::{Step, unavailable};
-use crate::defaults::{REDIS_PIPELINE_COMMANDS, REDIS_STEP_WITHIN};
+use crate::defaults::{REDIS_PAUSE_LONGEST, REDIS_PIPELINE_COMMANDS, REDIS_STEP_WITHIN};
 use crate::storage::StorageError;
 
 impl Primaries {
@@ -27,6 +28,34 @@ impl Primaries {
         &self,
         commands: Vec<(Bucket, Cmd)>,
     ) -> Vec<Result<Value, StorageError>> {
+        let deadline = Instant::now() + REDIS_STEP_WITHIN;
+        let answers = self.answers(&commands).await;
+        self.finished(answers, &commands, deadline).await
+    }
+
+    /// The same for who has nothing else to do: what is not answered at all, because a connection broke say, is sent again
+    /// for so long.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Primaries::pipeline`]. What a server refuses is not sent again.
+    pub(in crate::storage::redis) async fn pipeline_patiently(
+        &self,
+        commands: Vec<(Bucket, Cmd)>,
+        patience: Duration,
+    ) -> Vec<Result<Value, StorageError>> {
+        let until = Instant::now() + patience;
+        let mut answers = self.answers(&commands).await;
+        while answers.iter().any(Option::is_none) && Instant::now() + REDIS_PAUSE_LONGEST < until {
+            sleep(REDIS_PAUSE_LONGEST).await;
+            answers = self.answers(&commands).await;
+        }
+        let deadline = Instant::now() + REDIS_STEP_WITHIN;
+        self.finished(answers, &commands, deadline).await
+    }
+
+    /// What the primaries answer, as far as they do.
+    async fn answers(&self, commands: &[(Bucket, Cmd)]) -> Vec<Option<Value>> {
         let mut groups: BTreeMap<u64, (Arc<Primary>, Vec<usize>)> = BTreeMap::new();
         let topology = self.map.now();
         for (place, (bucket, _)) in commands.iter().enumerate() {
@@ -40,13 +69,22 @@ impl Primaries {
         let mut answers: Vec<Option<Value>> = vec![None; commands.len()];
         let sent = groups
             .values()
-            .map(|(primary, places)| send_group(primary, places, &commands));
-        let deadline = Instant::now() + REDIS_STEP_WITHIN;
+            .map(|(primary, places)| send_group(primary, places, commands));
         for (place, value) in join_all(sent).await.into_iter().flatten() {
             answers[place] = Some(value);
         }
+        answers
+    }
+
+    /// Sends again by itself what a server was not ready for, until `deadline`.
+    async fn finished(
+        &self,
+        answers: Vec<Option<Value>>,
+        commands: &[(Bucket, Cmd)],
+        deadline: Instant,
+    ) -> Vec<Result<Value, StorageError>> {
         let mut finished = Vec::with_capacity(commands.len());
-        for (answer, (bucket, cmd)) in answers.into_iter().zip(&commands) {
+        for (answer, (bucket, cmd)) in answers.into_iter().zip(commands) {
             finished.push(match answer {
                 Some(Value::ServerError(_)) if Instant::now() < deadline => self.one(*bucket, cmd).await,
                 Some(Value::ServerError(error)) => Err(unavailable(explained(&error))),

@@ -4,7 +4,9 @@ use push_tests::redis::Gate;
 use push_tests::redis::gate::{Way, Which};
 
 use super::*;
-use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_PROBE_WITHIN, REDIS_STEP_WITHIN, REDIS_STEPS_UNDER_WAY};
+use crate::defaults::{
+    REDIS_ANSWER_WITHIN, REDIS_PROBE_WITHIN, REDIS_START_WITHIN, REDIS_STEP_WITHIN, REDIS_STEPS_UNDER_WAY,
+};
 use crate::storage::BUCKETS;
 
 const BUCKET: u16 = 7;
@@ -298,6 +300,27 @@ async fn many_reads_are_answered_in_their_order() {
     for (bucket, answer) in Bucket::all().zip(answers) {
         assert_eq!(answer.unwrap(), Value::BulkString(bucket.tag().to_vec()));
     }
+}
+
+/// Who has time outlasts a server that doesn't answer for a while, and hears all that it asked.
+#[tokio::test]
+async fn a_patient_reader_outlasts_a_silence() {
+    let server = Server::start(Configuration::new()).await;
+    let primaries = connect(&server.url()).await;
+    let read = || {
+        let mut get = redis::Cmd::new();
+        get.arg("GET").arg(key(Bucket::new(BUCKET)));
+        vec![(Bucket::new(BUCKET), get)]
+    };
+    server.stop();
+    let impatient = async {
+        let answers = primaries.pipeline(read()).await;
+        assert!(answers[0].is_err(), "{answers:?}");
+        server.go_on();
+    };
+    let patient = primaries.pipeline_patiently(read(), REDIS_START_WITHIN);
+    let (answers, ()) = tokio::join!(patient, impatient);
+    assert!(matches!(answers[..], [Ok(Value::Nil)]), "{answers:?}");
 }
 
 /// PR-3: a primary that answers, but has lost its mark, is in trouble: it may have started empty.
