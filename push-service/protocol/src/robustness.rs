@@ -89,7 +89,11 @@ fn credentials_never_panic() {
 #[test]
 fn header_fields_never_panic() {
     let key = format!("keyid=\"p256dh\"; dh=\"{OUR_KEY}=\" ; p256ecdsa={RFC_KEY}");
-    let samples: [(HeaderName, &[&str]); 8] = [
+    let samples: [(HeaderName, &[&str]); 9] = [
+        (
+            HeaderName::from_static("accept"),
+            &["text/html, text/event-stream;q=0.0;x=\"1,2\""],
+        ),
         (
             HeaderName::from_static("ttl"),
             &["60", "-1", "99999999999999999999"],
@@ -128,7 +132,7 @@ fn header_fields_never_panic() {
             headers::urgency(&fields),
             headers::topic(&fields),
         );
-        headers::prefers_async(&fields);
+        (headers::prefers_async(&fields), headers::accepts_events(&fields));
         for strictness in [Strictness::WebPush, Strictness::Rfc8030] {
             let Ok(content) = headers::content(&fields, Bytes::from_static(b"body"), strictness) else {
                 continue;

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, ORIGIN};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use push_protocol::session::Interest;
@@ -37,7 +37,7 @@ pub struct Monitoring {
 /// How messages are brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
-    /// By HTTP/2 server push.
+    /// By HTTP/2 server push: also for one who takes anything.
     Push,
     /// As Server-Sent Events.
     Events {
@@ -88,7 +88,7 @@ impl Resources {
             monitored,
             minimum,
             wait: headers::wait(fields),
-            form: if wants_events(fields) {
+            form: if headers::accepts_events(fields) {
                 Form::Events { last }
             } else {
                 Form::Push
@@ -104,19 +104,6 @@ impl Resources {
         let told = self.broker.open_promise(token).ok()?;
         (told.user_agent == monitored.user_agent).then_some(told.id)
     }
-}
-
-/// Whether `Accept` asks for them by name: who takes anything takes server push.
-fn wants_events(fields: &HeaderMap) -> bool {
-    let lines = fields
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|line| line.to_str().ok());
-    let mut types = lines.flat_map(|line| line.split(','));
-    types.any(|one| {
-        let essence = one.split(';').next().unwrap_or_default();
-        essence.trim().eq_ignore_ascii_case("text/event-stream")
-    })
 }
 
 /// The head of an answer whose events follow.

@@ -1,15 +1,16 @@
-//! The header fields of a push that say how it waits: `TTL`, `Urgency`, `Topic`, `Prefer`.
+//! The header fields of a push that say how it waits: `TTL`, `Urgency`, `Topic`, `Prefer`; and what
+//! its reader takes, `Accept`.
 
 use http::{HeaderMap, HeaderValue};
-use push_protocol::headers::{HeaderError, prefers_async, topic, ttl, urgency};
+use push_protocol::headers::{HeaderError, accepts_events, prefers_async, topic, ttl, urgency};
 use push_protocol::{Topic, Ttl};
 
 use super::fields;
 
 /// In the order of their digits in a case.
-const FIELDS: [&str; 4] = ["ttl", "urgency", "topic", "prefer"];
+const FIELDS: [&str; 5] = ["ttl", "urgency", "topic", "prefer", "accept"];
 
-/// `headers::ttl`, `urgency`, `topic` and `prefers_async`: what is accepted is within the RFC's bounds (R30-TTL-2,
+/// `headers::ttl`, `urgency`, `topic`, `prefers_async` and `accepts_events`: what is accepted is within the RFC's bounds (R30-TTL-2,
 /// R30-TOP-1), means the same when it is written again, and alone decides: other fields, white space around a value,
 /// and a `TTL` that is said twice change nothing.
 ///
@@ -20,12 +21,14 @@ pub fn push_headers(data: &[u8]) {
     check_urgency(&fields);
     check_topic(&fields);
     check_preference(&fields);
+    check_events(&fields);
 
     let surrounded = surrounded(&fields);
     assert_eq!(ttl(&surrounded), ttl(&fields));
     assert_eq!(urgency(&surrounded), urgency(&fields));
     assert_eq!(topic(&surrounded), topic(&fields));
     assert_eq!(prefers_async(&surrounded), prefers_async(&fields));
+    assert_eq!(accepts_events(&surrounded), accepts_events(&fields));
 }
 
 fn check_ttl(fields: &HeaderMap) {
@@ -86,6 +89,25 @@ fn check_preference(fields: &HeaderMap) {
     assert!(
         prefers_async(&asked),
         "one line is enough, whatever the others hold"
+    );
+}
+
+fn check_events(fields: &HeaderMap) {
+    let lines = fields.get_all("accept").iter();
+    let mut named = lines.filter_map(|line| line.to_str().ok());
+    assert!(
+        !accepts_events(fields) || named.any(|line| line.to_ascii_lowercase().contains("text/event-stream")),
+        "events are named, or nobody asks for them"
+    );
+    let mut asked = fields.clone();
+    asked.append("accept", HeaderValue::from_static("*/*, text/event-stream;q=0.5"));
+    assert!(accepts_events(&asked), "one line is enough");
+    asked = fields.clone();
+    asked.append("accept", HeaderValue::from_static("text/event-stream;q=0.0"));
+    assert_eq!(
+        accepts_events(&asked),
+        accepts_events(fields),
+        "a quality of 0 asks for nothing"
     );
 }
 
