@@ -6,7 +6,6 @@ mod http2_floods;
 mod http2_slow;
 mod leaving;
 mod limits;
-mod raw_http2;
 mod rig;
 mod tls;
 mod upgrades;
