@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, ORIGIN};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use push_protocol::session::Interest;
@@ -14,7 +14,7 @@ use push_protocol::{MessageId, Urgency, headers};
 
 use super::answer::Problem;
 use super::message::no_content;
-use super::{Answer, Resources, cors};
+use super::{Answer, CommonFields, Resources};
 use crate::broker::{Goods, Monitored, Refusal};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -30,8 +30,8 @@ pub struct Monitoring {
     pub wait: Option<Duration>,
     /// In which form its messages are to come.
     pub form: Form,
-    /// Whether a page of another origin asks.
-    pub(crate) is_cross_origin: bool,
+    /// What its answer has, whatever it says.
+    pub common: CommonFields,
 }
 
 /// How messages are brought.
@@ -93,7 +93,7 @@ impl Resources {
             } else {
                 Form::Push
             },
-            is_cross_origin: fields.contains_key(ORIGIN),
+            common: self.common_fields(fields),
         })
     }
 
@@ -107,7 +107,7 @@ impl Resources {
 }
 
 /// The head of an answer whose events follow.
-pub fn events_head(is_cross_origin: bool) -> Response<()> {
+pub fn events_head(common: &CommonFields) -> Response<()> {
     let mut head = Response::new(());
     *head.status_mut() = StatusCode::OK;
     let fields = head.headers_mut();
@@ -115,8 +115,6 @@ pub fn events_head(is_cross_origin: bool) -> Response<()> {
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Proxies that gather an answer before they pass it on would hold every event back.
     fields.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    if is_cross_origin {
-        cors::allow(&mut head);
-    }
+    common.join(&mut head);
     head
 }
