@@ -196,7 +196,7 @@ impl Serving {
     fn poll(&mut self, cx: &mut TaskContext<'_>, leaving: bool) -> Poll<Event> {
         loop {
             let asked = self.link.polling(cx.waker());
-            self.frames.answered(self.link.take_brought());
+            self.frames.answered(self.link.take_answered());
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.link

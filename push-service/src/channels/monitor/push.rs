@@ -282,9 +282,11 @@ impl Pushes {
         let sent = self
             .respond
             .send_response(Response::from_parts(head, ()), body.is_empty());
-        match sent {
-            Ok(mut stream) if !body.is_empty() => drop(stream.send_data(body, true)),
-            _ => {}
+        // Who has taken its request back gets no answer, and no credit for it.
+        let Ok(mut stream) = sent else { return };
+        self.link.answered();
+        if !body.is_empty() {
+            drop(stream.send_data(body, true));
         }
     }
 }

@@ -1,13 +1,14 @@
-//! Requests that monitor, as far as they are requests like any other: what their answers carry.
+//! Requests that monitor, as far as they are requests like any other: what their answers carry, and what they pay for.
 
 use bytes::Bytes;
 use http::{Method, Request};
 use push_tests::application_server::Http;
 use push_tests::events::Events;
 use push_tests::monitor::{Connection, Subscribed};
+use push_tests::raw_http2::{RawPeer, flag, frame, kind, request};
 
 use super::rig::{Node, Setting};
-use crate::defaults::HEADER_FIELDS;
+use crate::defaults::{ATTACHES_PER_MINUTE, HEADER_FIELDS, HTTP2_FRAME_CREDIT, HTTP2_RESET_STREAMS};
 use crate::resources::tests::rig::ORIGIN;
 
 const ELSEWHERE: &str = "h2=\":1001\"; ma=86400";
@@ -125,4 +126,78 @@ async fn a_quality_of_zero_is_no_wish() {
     let request = Request::get(&made.set).header(refused.0, refused.1);
     let answer = old.request(request.body(Bytes::new()).unwrap()).await.unwrap();
     assert_eq!(answer.status, 400, "there is no server push in HTTP/1.1");
+}
+
+/// PR-16: who polls is answered, and may go on as long as anybody whose requests are answered.
+#[tokio::test]
+async fn who_polls_is_not_cut_off() {
+    let node = Node::start().await;
+    let mut polls = requests(&node, &[NO_WAIT]).await;
+    let mut peer = RawPeer::connect(node.address, &[]).await;
+    for stream in (1..HTTP2_FRAME_CREDIT).step_by(2) {
+        let beside = [
+            frame(kind::PRIORITY, 0, stream, &[0, 0, 0, 0, 16]),
+            monitor(stream, &polls.next().unwrap()),
+            frame(kind::WINDOW_UPDATE, 0, 0, &100_u32.to_be_bytes()),
+            frame(kind::PING, 0, 0, &[0; 8]),
+        ];
+        peer.say(beside.concat()).await;
+        let answer = peer.hear_a(kind::HEADERS).await.expect("no goodbye");
+        assert_eq!(answer.stream, stream);
+    }
+    assert_eq!(node.cut("excess"), 0);
+}
+
+/// RFC 9113 §10.5 (CVE-2023-44487): monitors that are taken back unanswered pay for nothing, whether they have begun or not.
+#[tokio::test]
+async fn monitors_that_are_taken_back_end_the_connection() {
+    for (fields, has_begun) in [(&[NO_WAIT][..], false), (&[], true)] {
+        let node = Node::start().await;
+        let mut monitors = requests(&node, fields).await;
+        let mut peer = RawPeer::connect(node.address, &[]).await;
+        let mut streams = (1_u32..).step_by(2);
+        let mut frames = 0;
+        loop {
+            let streams: Vec<_> = streams.by_ref().take(HTTP2_RESET_STREAMS / 2).collect();
+            let opened = streams
+                .iter()
+                .map(|stream| monitor(*stream, &monitors.next().unwrap()));
+            let reset = streams
+                .iter()
+                .map(|stream| frame(kind::RST_STREAM, 0, *stream, &8_u32.to_be_bytes()));
+            let said = if has_begun {
+                peer.try_say(&opened.collect::<Vec<_>>().concat()).await
+                    && peer.round_trip().await
+                    && peer.try_say(&reset.collect::<Vec<_>>().concat()).await
+            } else {
+                let both: Vec<_> = opened
+                    .zip(reset)
+                    .map(|(opened, reset)| [opened, reset].concat())
+                    .collect();
+                peer.try_say(&both.concat()).await
+            };
+            frames += HTTP2_RESET_STREAMS as u32;
+            if !said || !peer.round_trip().await {
+                break;
+            }
+        }
+        assert_eq!(node.cut("excess"), 1, "begun: {has_begun}");
+        assert!(frames < 2 * HTTP2_FRAME_CREDIT, "only after {frames}");
+    }
+}
+
+/// Field blocks of requests that monitor one set after the other: enough of them that none of those asked for comes too
+/// often (PR-15).
+async fn requests(node: &Node, fields: &[(&str, &str)]) -> impl Iterator<Item = Vec<u8>> {
+    let agent = Connection::open(&node.door()).await;
+    let mut blocks = Vec::new();
+    for _ in 0..HTTP2_FRAME_CREDIT / 2 / u32::from(ATTACHES_PER_MINUTE) + 1 {
+        let made = agent.subscribe(ORIGIN).await;
+        blocks.push(request("GET", made.set.strip_prefix(ORIGIN).unwrap(), fields));
+    }
+    blocks.into_iter().cycle()
+}
+
+fn monitor(stream: u32, block: &[u8]) -> Vec<u8> {
+    frame(kind::HEADERS, flag::END_STREAM | flag::END_HEADERS, stream, block)
 }
