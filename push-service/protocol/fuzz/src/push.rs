@@ -1,16 +1,18 @@
 //! The header fields of a push that say how it waits: `TTL`, `Urgency`, `Topic`, `Prefer`; and what
-//! its reader takes, `Accept`.
+//! its reader takes, `Accept`; and what either names, `Link`.
 
 use http::{HeaderMap, HeaderValue};
-use push_protocol::headers::{HeaderError, accepts_events, prefers_async, topic, ttl, urgency};
+use push_protocol::headers::{
+    HeaderError, Relation, accepts_events, first_link, link, prefers_async, topic, ttl, urgency,
+};
 use push_protocol::{Topic, Ttl};
 
 use super::fields;
 
 /// In the order of their digits in a case.
-const FIELDS: [&str; 5] = ["ttl", "urgency", "topic", "prefer", "accept"];
+const FIELDS: [&str; 6] = ["ttl", "urgency", "topic", "prefer", "accept", "link"];
 
-/// `headers::ttl`, `urgency`, `topic`, `prefers_async` and `accepts_events`: what is accepted is within the RFC's bounds (R30-TTL-2,
+/// `headers::ttl`, `urgency`, `topic`, `prefers_async`, `accepts_events` and `link`: what is accepted is within the RFC's bounds (R30-TTL-2,
 /// R30-TOP-1), means the same when it is written again, and alone decides: other fields, white space around a value,
 /// and a `TTL` that is said twice change nothing.
 ///
@@ -22,6 +24,7 @@ pub fn push_headers(data: &[u8]) {
     check_topic(&fields);
     check_preference(&fields);
     check_events(&fields);
+    check_links(&fields);
 
     let surrounded = surrounded(&fields);
     assert_eq!(ttl(&surrounded), ttl(&fields));
@@ -29,6 +32,7 @@ pub fn push_headers(data: &[u8]) {
     assert_eq!(topic(&surrounded), topic(&fields));
     assert_eq!(prefers_async(&surrounded), prefers_async(&fields));
     assert_eq!(accepts_events(&surrounded), accepts_events(&fields));
+    assert_eq!(link(&surrounded, Relation::Set), link(&fields, Relation::Set));
 }
 
 fn check_ttl(fields: &HeaderMap) {
@@ -109,6 +113,18 @@ fn check_events(fields: &HeaderMap) {
         accepts_events(fields),
         "a quality of 0 asks for nothing"
     );
+}
+
+fn check_links(fields: &HeaderMap) {
+    for relation in [Relation::Push, Relation::Set, Relation::Receipt] {
+        let first = first_link(fields, relation);
+        if let Ok(found) = link(fields, relation) {
+            assert_eq!(first, found, "what a service takes, a user agent takes alike");
+        }
+        let Some(target) = first else { continue };
+        let again = fields::of([("link", &relation.link(target))]);
+        assert_eq!(link(&again, relation), Ok(Some(target)));
+    }
 }
 
 /// The same fields with white space around every value, and one more field.

@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue};
 
 pub use self::content::{MAX_CONTENT_TYPE_BYTES, MAX_PARAMETERS_BYTES, Strictness, content, dh_key};
 pub use self::error::HeaderError;
-pub use self::links::{Relation, link};
+pub use self::links::{Relation, first_link, link};
 use crate::parameters::{parameter, split, trim};
 use crate::topic::Topic;
 use crate::ttl::Ttl;
