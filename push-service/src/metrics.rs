@@ -11,15 +11,15 @@ mod registration;
 mod tests;
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus::{Histogram, IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 use crate::storage::{StorageError, Usage};
 use labels::Family;
 pub use labels::{
-    Accepted, Cache, ChannelKind, Closed, Compared, Cut, Label, Listener, Nack, Refused, Removed, Resource,
-    Step, Trouble, Undelivered,
+    Accepted, Cache, Certificate, ChannelKind, Closed, Compared, Cut, Label, Listener, Nack, Refused,
+    Removed, Resource, Step, Trouble, Undelivered,
 };
 
 /// Something that is open for a while.
@@ -64,6 +64,8 @@ pub struct Metrics {
     stored: OnceLock<Stored>,
     /// Only of a storage with a clock of its own.
     clock_ahead: OnceLock<IntGauge>,
+    /// Only where TLS is spoken.
+    certificate_expiry: OnceLock<IntGaugeVec>,
     delivery: Histogram,
     acknowledgement: Histogram,
     requests: Family<Resource, Histogram>,
@@ -243,6 +245,25 @@ impl Metrics {
             .clock_ahead
             .get_or_init(|| registration::clock_ahead(&self.registry));
         gauge.set(ms);
+    }
+
+    /// When a certificate ends that is presented now; told before each rendering. One that there is not, or whose time is
+    /// unknown, is not exported: 0 would be long ago.
+    pub fn certificate_expiry(&self, which: Certificate, until: Option<SystemTime>) {
+        let gauges = self
+            .certificate_expiry
+            .get_or_init(|| registration::certificate_expiry(&self.registry));
+        let labels = [which.as_str()];
+        match until.and_then(|until| until.duration_since(UNIX_EPOCH).ok()) {
+            Some(since) => {
+                let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+                gauges.with_label_values(&labels).set(seconds);
+            }
+            None => {
+                // Fails only if it was not exported before.
+                let _ = gauges.remove_label_values(&labels);
+            }
+        }
     }
 
     /// The text exposition format.

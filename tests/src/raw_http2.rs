@@ -2,11 +2,11 @@
 //!
 //! Knows as much of field blocks as it takes to write one; of those that come it reads nothing.
 
+use std::net::SocketAddr;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-
-use crate::door::Door;
 
 /// Kinds of frames (RFC 9113 §6).
 pub mod kind {
@@ -24,6 +24,8 @@ pub mod kind {
     pub const PUSH_PROMISE: u8 = 0x5;
     /// Are you there?
     pub const PING: u8 = 0x6;
+    /// No new streams.
+    pub const GOAWAY: u8 = 0x7;
     /// The peer may send more.
     pub const WINDOW_UPDATE: u8 = 0x8;
     /// A field block goes on.
@@ -32,6 +34,8 @@ pub mod kind {
 
 /// Flags of frames.
 pub mod flag {
+    /// The frame answers another one.
+    pub const ACK: u8 = 0x1;
     /// The stream ends with this frame.
     pub const END_STREAM: u8 = 0x1;
     /// The field block ends with this frame.
@@ -41,23 +45,37 @@ pub mod flag {
 /// SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.5.2).
 pub const INITIAL_WINDOW_SIZE: u16 = 0x4;
 
+/// The error code of who is told that it makes work and wants nothing (RFC 9113 §7).
+pub const ENHANCE_YOUR_CALM: u32 = 0xb;
+
+/// The field block of `GET http://x/`. Leaves the table of fields as it is.
+pub const GET: &[u8] = b"\x82\x86\x84\x01\x01x";
+
+/// How a connection begins (RFC 9113 §3.4). SETTINGS have to follow.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// What is heard of a frame.
 #[derive(Clone, Debug)]
 pub struct Heard {
     /// Its kind.
     pub kind: u8,
+    /// Whose stream it is.
+    pub stream: u32,
     /// What it carries.
     pub payload: Vec<u8>,
 }
 
 /// Connects in clear and says the preface with these settings. The two halves are for two tasks.
-pub async fn connect(door: &Door, settings: &[u8]) -> std::io::Result<(Ear, OwnedWriteHalf)> {
-    let stream = TcpStream::connect(door.address).await?;
+pub async fn connect(address: SocketAddr, settings: &[u8]) -> std::io::Result<(Ear, OwnedWriteHalf)> {
+    let settings = frame(kind::SETTINGS, 0, 0, settings);
+    begin(address, &[PREFACE, &settings].concat()).await
+}
+
+async fn begin(address: SocketAddr, said_first: &[u8]) -> std::io::Result<(Ear, OwnedWriteHalf)> {
+    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (heard, mut said) = stream.into_split();
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    let settings = frame(kind::SETTINGS, 0, 0, settings);
-    said.write_all(&[&preface[..], &settings].concat()).await?;
+    said.write_all(said_first).await?;
     Ok((Ear(heard), said))
 }
 
@@ -69,12 +87,96 @@ impl Ear {
     pub async fn hear(&mut self) -> Option<Heard> {
         let mut head = [0; 9];
         self.0.read_exact(&mut head).await.ok()?;
-        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        let [high, middle, low, kind, _flags, a, b, c, d] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, high, middle, low]) as usize];
         self.0.read_exact(&mut payload).await.ok()?;
         Some(Heard {
-            kind: head[3],
+            kind,
+            stream: u32::from_be_bytes([a, b, c, d]),
             payload,
         })
+    }
+
+    /// Reads until the service closes; the last error code that it gave, with its words.
+    pub async fn dismissal(&mut self) -> Option<(u32, String)> {
+        let mut dismissed = None;
+        while let Some(heard) = self.hear().await {
+            if heard.kind == kind::GOAWAY {
+                let code = heard.payload[4..8].try_into().map(u32::from_be_bytes);
+                let words = String::from_utf8_lossy(&heard.payload[8..]);
+                dismissed = Some((code.expect("four bytes"), words.into_owned()));
+            }
+        }
+        dismissed
+    }
+}
+
+/// Both halves, for one who speaks and listens in turn.
+pub struct RawPeer {
+    ear: Ear,
+    mouth: OwnedWriteHalf,
+}
+
+impl RawPeer {
+    /// Connects and says the preface with these settings.
+    ///
+    /// # Panics
+    ///
+    /// When nobody listens, as everything here that needs a service which listens.
+    pub async fn connect(address: SocketAddr, settings: &[u8]) -> Self {
+        let (ear, mouth) = connect(address, settings).await.expect("the service listens");
+        Self { ear, mouth }
+    }
+
+    /// Connects and says nothing but the preface's first part.
+    pub async fn silent(address: SocketAddr) -> Self {
+        let (ear, mouth) = begin(address, PREFACE).await.expect("the service listens");
+        Self { ear, mouth }
+    }
+
+    /// Sends bytes to a service that still listens.
+    pub async fn say(&mut self, bytes: impl AsRef<[u8]>) {
+        let said = self.mouth.write_all(bytes.as_ref()).await;
+        said.expect("the service listens");
+    }
+
+    /// Sends bytes. False when the service has closed the connection.
+    pub async fn try_say(&mut self, bytes: &[u8]) -> bool {
+        self.mouth.write_all(bytes).await.is_ok()
+    }
+
+    /// The next frame; `None` when the connection is closed.
+    pub async fn hear(&mut self) -> Option<Heard> {
+        self.ear.hear().await
+    }
+
+    /// Reads on to the next frame of this kind; `None` when the connection is closed before.
+    pub async fn hear_a(&mut self, kind: u8) -> Option<Heard> {
+        loop {
+            let heard = self.hear().await?;
+            if heard.kind == kind {
+                return Some(heard);
+            }
+        }
+    }
+
+    /// Sends a PING and waits for its answer: all before was read by then. False when the connection is closed instead.
+    pub async fn round_trip(&mut self) -> bool {
+        let ping = frame(kind::PING, 0, 0, b"--------");
+        self.try_say(&ping).await && self.hear_a(kind::PING).await.is_some()
+    }
+
+    /// What [`Ear::dismissal`] says.
+    pub async fn dismissal(&mut self) -> Option<(u32, String)> {
+        self.ear.dismissal().await
+    }
+
+    /// Sends these bytes again and again until the service closes, and reads meanwhile. Returns what
+    /// [`Ear::dismissal`] does.
+    pub async fn flood(self, bytes: &[u8]) -> Option<(u32, String)> {
+        let (mut ear, mut mouth) = (self.ear, self.mouth);
+        let flooding = async { while mouth.write_all(bytes).await.is_ok() {} };
+        tokio::join!(flooding, ear.dismissal()).1
     }
 }
 
@@ -90,6 +192,11 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// A setting (RFC 9113 §6.5.1).
 pub fn setting(id: u16, value: u32) -> Vec<u8> {
     [&id.to_be_bytes()[..], &value.to_be_bytes()].concat()
+}
+
+/// A request that is whole, for `http://x/`.
+pub fn get(stream: u32) -> Vec<u8> {
+    frame(kind::HEADERS, flag::END_STREAM | flag::END_HEADERS, stream, GET)
 }
 
 /// The field block of a request for this path, without compression (RFC 7541 §6.2.2).

@@ -1,23 +1,14 @@
-//! `Link` header fields (RFC 8288 §3): what RFC 8030 says most with.
-//!
-//! Read leniently, because nobody is told of a mistake in them. The reader for services, [`push_protocol::headers::link`],
-//! refuses what it can't read: there somebody is.
+//! `Link` header fields that lead somewhere: made absolute, and no longer than a URL of ours may be.
 
 use http::HeaderMap;
-use http::header::LINK;
-use push_protocol::headers::Relation;
+use push_protocol::headers::{self, Relation};
 use push_protocol::session::user_agent::PushResource;
 use url::Url;
 
 /// The first link of this relation, absolute: by the letter if it is, resolved against `base` if it is relative (R30-SUB-5).
 /// `None` if there is none, or it is no URL of ours or longer than one may be.
 pub(crate) fn find(headers: &HeaderMap, relation: Relation, base: &Url) -> Option<String> {
-    let lines = headers.get_all(LINK).iter();
-    lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(links)
-        .find(|(_, parameters)| has_relation(parameters, relation.name()))
-        .and_then(|(target, _)| absolute(target, base))
+    absolute(headers::first_link(headers, relation)?, base)
 }
 
 /// A URL as it is kept and compared: by the letter if it is absolute already.
@@ -32,48 +23,10 @@ pub(crate) fn absolute(target: &str, base: &Url) -> Option<String> {
     }
 }
 
-/// Target and parameters of each link in a line.
-fn links(line: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest = line;
-    std::iter::from_fn(move || {
-        let (_, from_target) = rest.split_once('<')?;
-        let (target, parameters) = from_target.split_once('>')?;
-        let end = end_unquoted(parameters, b',');
-        rest = parameters.get(end + 1..).unwrap_or_default();
-        Some((target.trim(), &parameters[..end]))
-    })
-}
-
-/// The first `rel` counts (RFC 8288 §3.3); it may hold several relations, in any case.
-fn has_relation(parameters: &str, relation: &str) -> bool {
-    let mut rest = parameters;
-    while !rest.is_empty() {
-        let end = end_unquoted(rest, b';');
-        let (name, value) = rest[..end].split_once('=').unwrap_or((&rest[..end], ""));
-        if name.trim().eq_ignore_ascii_case("rel") {
-            let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
-            return relations.any(|one| one.eq_ignore_ascii_case(relation));
-        }
-        rest = rest.get(end + 1..).unwrap_or_default();
-    }
-    false
-}
-
-/// Where the text ends, or `separator` stands outside a quoted string.
-fn end_unquoted(text: &str, separator: u8) -> usize {
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    let end = text.bytes().position(|byte| {
-        if byte == b'"' && !is_escaped {
-            is_quoted = !is_quoted;
-        }
-        is_escaped = is_quoted && byte == b'\\' && !is_escaped;
-        byte == separator && !is_quoted
-    });
-    end.unwrap_or(text.len())
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header::LINK;
+
     use super::*;
 
     fn found(lines: &[&str], relation: Relation) -> Option<String> {

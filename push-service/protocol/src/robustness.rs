@@ -2,13 +2,13 @@
 //! accepts must survive its own spelling. Seeds are fixed, so that a failure comes again.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LINK};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Coding;
 use crate::capability::{Capabilities, Dialect, MessageKind, PushCapability, PushKind, SealingKey};
 use crate::encryption::vectors::{self as encryption, draft};
-use crate::headers::{self, Strictness};
+use crate::headers::{self, Relation, Strictness};
 use crate::identifiers::{SubscriptionId, UserAgentId};
 use crate::origin::Origin;
 use crate::vapid::vectors::{OUR_KEY, OUR_PRIVATE_KEY, OUR_TOKEN, RFC_KEY, RFC_TOKEN};
@@ -89,7 +89,15 @@ fn credentials_never_panic() {
 #[test]
 fn header_fields_never_panic() {
     let key = format!("keyid=\"p256dh\"; dh=\"{OUR_KEY}=\" ; p256ecdsa={RFC_KEY}");
-    let samples: [(HeaderName, &[&str]); 8] = [
+    let samples: [(HeaderName, &[&str]); 10] = [
+        (
+            LINK,
+            &["</s,1>; x=\",<\"; rel=\"a urn:ietf:params:push:set\", </p>;rel=b"],
+        ),
+        (
+            HeaderName::from_static("accept"),
+            &["text/html, text/event-stream;q=0.0;x=\"1,2\""],
+        ),
         (
             HeaderName::from_static("ttl"),
             &["60", "-1", "99999999999999999999"],
@@ -129,6 +137,10 @@ fn header_fields_never_panic() {
             headers::topic(&fields),
         );
         headers::prefers_async(&fields);
+        headers::accepts_events(&fields);
+        if let Ok(found) = headers::link(&fields, Relation::Set) {
+            assert_eq!(headers::first_link(&fields, Relation::Set), found);
+        }
         for strictness in [Strictness::WebPush, Strictness::Rfc8030] {
             let Ok(content) = headers::content(&fields, Bytes::from_static(b"body"), strictness) else {
                 continue;

@@ -11,7 +11,9 @@ use serde_json::json;
 
 use super::{Admin, State};
 use crate::defaults;
+use crate::metrics::Certificate;
 use crate::storage::{StorageError, UserAgentReport};
+use crate::tls::Acceptor;
 
 /// An answer, ready to be sent.
 type Answer = Response<Full<Bytes>>;
@@ -69,6 +71,12 @@ impl Admin {
         }
         if let Some(ms) = self.storage.clock_ahead_ms() {
             self.metrics.storage_clock_ahead(ms);
+        }
+        if let Some(until) = self.acceptor.as_ref().map(Acceptor::valid_until) {
+            self.metrics
+                .certificate_expiry(Certificate::Service, until.service);
+            self.metrics
+                .certificate_expiry(Certificate::Directory, until.directory);
         }
         body(StatusCode::OK, EXPOSITION, self.metrics.render())
     }

@@ -26,6 +26,7 @@ pub use readiness::{Readiness, State};
 use crate::defaults;
 use crate::metrics::Metrics;
 use crate::storage::Storage;
+use crate::tls::Acceptor;
 
 /// What the admin listener answers from.
 pub struct Admin {
@@ -33,6 +34,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Asked for its health and its reports.
     pub storage: Arc<dyn Storage>,
+    /// Who shows the certificates whose end is exported, if anybody does.
+    pub acceptor: Option<Acceptor>,
     /// Decides `/readyz`.
     pub readiness: Arc<Readiness>,
 }

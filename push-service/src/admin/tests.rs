@@ -1,6 +1,7 @@
 //! The admin listener as probes and operators meet it, on a stub that answers as a store would.
 
 use std::sync::Mutex;
+use std::time::UNIX_EPOCH;
 
 use async_trait::async_trait;
 use http::Request;
@@ -15,6 +16,7 @@ use crate::storage::{
     Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, StorageError, Subscribe,
     Subscribed, SubscriptionReport, Traced, Usage, UserAgentReport,
 };
+use crate::tls::CertificateSource;
 
 /// The one user agent that the stub knows.
 const KNOWN: UserAgentId = UserAgentId([0xab; 16]);
@@ -196,6 +198,7 @@ fn admin() -> (Admin, Arc<Stub>, Arc<Readiness>) {
     let admin = Admin {
         metrics: Arc::new(Metrics::new()),
         storage: Arc::<Stub>::clone(&storage),
+        acceptor: None,
         readiness: Arc::clone(&readiness),
     };
     (admin, storage, readiness)
@@ -244,6 +247,27 @@ async fn a_healthy_node_answers_every_path() {
         assert!(body.contains(content), "{path}: {body}");
     }
     assert_eq!(ask(&admin, "POST", "/metrics").await.0, 405);
+}
+
+/// Where TLS is spoken, the page for Prometheus says when the certificate ends that is presented at that moment.
+#[tokio::test]
+async fn the_end_of_a_certificate_is_exported() {
+    let (mut admin, _, _) = admin();
+    let line = "\npush_service_certificate_expiry_timestamp_seconds{certificate=\"service\"} ";
+    assert!(!get(&admin, "/metrics").await.1.contains(line), "there is no TLS");
+    let directory = tempfile::tempdir().unwrap();
+    let source = CertificateSource::SelfSigned {
+        directory: directory.path().to_owned(),
+        names: Vec::new(),
+    };
+    let acceptor = Acceptor::new(source).unwrap();
+    let until = acceptor.valid_until().service.unwrap();
+    admin.acceptor = Some(acceptor);
+    let text = get(&admin, "/metrics").await.1;
+    let (_, told) = text.split_once(line).unwrap();
+    let until = until.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    assert_eq!(told.lines().next().unwrap(), until.to_string());
+    assert!(!text.contains("certificate=\"directory\""));
 }
 
 /// One subscription is found by its id, in any case; a malformed one is told from an unknown one.

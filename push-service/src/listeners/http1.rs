@@ -98,7 +98,14 @@ impl Exchange<'_> {
         self.head.turn();
         let (head, mut body) = request.into_parts();
         let mut response = match self.refused(&head, &body).or_else(|| self.upgrade(&head)) {
-            Some(response) => response.map(Body::whole),
+            Some(mut response) => {
+                // What becomes a channel speaks HTTP no more.
+                if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    let resources = &self.context.handlers.resources;
+                    resources.common_fields(&head.headers).join(&mut response);
+                }
+                response.map(Body::whole)
+            }
             None => match self.context.handlers.resources.answer(&head, &mut body).await {
                 Answer::Whole(response) => response.map(Body::whole),
                 Answer::Monitor(monitoring) => self.monitor(&monitoring).await,
@@ -118,7 +125,7 @@ impl Exchange<'_> {
     async fn monitor(&self, monitoring: &Monitoring) -> Response<Body> {
         let handlers = &self.context.handlers;
         if monitoring.form == Form::Push {
-            return handlers.resources.cannot_push().map(Body::whole);
+            return handlers.resources.cannot_push(monitoring).map(Body::whole);
         }
         match handlers.channels.monitor_by_events(monitoring, None).await {
             Ok(events) => {

@@ -27,7 +27,7 @@ use crate::defaults::{
     HTTP2_RESET_STREAMS, HTTP2_STREAM_WINDOW_BYTES,
 };
 use crate::metrics::{Cut, Refused};
-use crate::resources::{self, Answer, BrokenBody, Form, RequestBody, date};
+use crate::resources::{self, Answer, BrokenBody, CommonFields, Form, RequestBody, date};
 
 /// Serves the connection to its end. Draining, it says GOAWAY twice (R30-LB-3) and finishes the requests under way.
 pub(super) async fn serve(stream: HttpStream, context: &Arc<Context>) {
@@ -127,8 +127,9 @@ impl Serving {
                 event = poll_fn(|cx| self.poll(cx, leaving)), if requests.len() < most_requests => match event {
                     Event::Request(request, respond) => match self.room_for(&request) {
                         None => {
+                            let common = context.handlers.resources.common_fields(request.headers());
                             drop(request);
-                            refuse_fields(respond, context);
+                            refuse_fields(respond, &common, context);
                         }
                         Some(room) => {
                             let (context, link) = (Arc::clone(context), Arc::clone(&self.link));
@@ -195,7 +196,7 @@ impl Serving {
     fn poll(&mut self, cx: &mut TaskContext<'_>, leaving: bool) -> Poll<Event> {
         loop {
             let asked = self.link.polling(cx.waker());
-            self.frames.answered(self.link.take_brought());
+            self.frames.answered(self.link.take_answered());
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.link
@@ -248,12 +249,13 @@ impl Drop for Serving {
 }
 
 /// Refuses a request at once, so that its fields don't wait for a task. No credit: reading them was for nothing.
-fn refuse_fields(respond: SendResponse<Bytes>, context: &Context) {
+fn refuse_fields(respond: SendResponse<Bytes>, common: &CommonFields, context: &Context) {
     context.metrics.refused(Refused::Malformed);
-    let refused = resources::bad_http(
+    let mut refused = resources::bad_http(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         "There are too many header fields, or they are too long.",
     );
+    common.join(&mut refused);
     ended(send(refused, false, respond));
 }
 
@@ -288,7 +290,7 @@ impl Exchange<'_> {
                     .monitor_by_push(&monitoring, respond, self.link)
                     .await;
             }
-            Form::Push => self.finish(handlers.resources.cannot_push(), false, respond),
+            Form::Push => self.finish(handlers.resources.cannot_push(&monitoring), false, respond),
             Form::Events { .. } => {
                 match handlers
                     .channels

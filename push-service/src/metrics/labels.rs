@@ -294,6 +294,14 @@ labels! {
         Failed = "failed",
     }
 
+    /// Which certificate.
+    Certificate "certificate" {
+        /// The one of the service, for whoever wants none of the others.
+        Service = "service",
+        /// Of those in the directory the one that ends first.
+        Directory = "directory",
+    }
+
     /// Whether a VAPID token had been seen before.
     Cache "outcome" {
         /// It had.

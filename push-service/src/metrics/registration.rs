@@ -7,7 +7,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use super::labels::{Family, Label};
+use super::labels::{Certificate, Family, Label};
 use super::{Metrics, Stored};
 use crate::defaults;
 
@@ -97,6 +97,7 @@ impl Metrics {
             ),
             stored: OnceLock::new(),
             clock_ahead: OnceLock::new(),
+            certificate_expiry: OnceLock::new(),
             delivery: wait(r, "delivery_wait_seconds", "From acceptance to the channel"),
             acknowledgement: wait(
                 r,
@@ -158,6 +159,14 @@ pub(super) fn clock_ahead(r: &Registry) -> IntGauge {
         "storage_clock_ahead_milliseconds",
         "How far the clock of Redis is ahead of this machine's",
     )
+}
+
+pub(super) fn certificate_expiry(registry: &Registry) -> IntGaugeVec {
+    let options = Opts::new(
+        "certificate_expiry_timestamp_seconds",
+        "When the certificates end that new connections get, in seconds since 1970",
+    );
+    register(registry, IntGaugeVec::new(options, &[Certificate::NAME]))
 }
 
 fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {

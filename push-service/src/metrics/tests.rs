@@ -65,6 +65,31 @@ fn every_count_appears_in_the_exposition() {
     assert!(text.contains("push_service_build_info{version="));
 }
 
+/// A certificate that there is not has no line: its time would be long over for whoever is alerted.
+#[test]
+fn certificates_have_a_line_while_there_are_any() {
+    let metrics = Metrics::new();
+    assert!(!metrics.render().contains("certificate_expiry"));
+    let line =
+        |which| format!("\npush_service_certificate_expiry_timestamp_seconds{{certificate=\"{which}\"}} ");
+    let later = |secs| Some(UNIX_EPOCH + Duration::from_secs(secs));
+    metrics.certificate_expiry(Certificate::Service, later(5));
+    metrics.certificate_expiry(Certificate::Directory, None);
+    let text = metrics.render();
+    assert!(text.contains(&format!("{}5\n", line("service"))), "{text}");
+    assert!(!text.contains(&line("directory")));
+    metrics.certificate_expiry(Certificate::Service, later(4_000_000_000));
+    metrics.certificate_expiry(Certificate::Directory, later(6));
+    let text = metrics.render();
+    assert!(
+        text.contains(&format!("{}4000000000\n", line("service"))),
+        "{text}"
+    );
+    assert!(text.contains(&format!("{}6\n", line("directory"))), "{text}");
+    metrics.certificate_expiry(Certificate::Directory, None);
+    assert!(!metrics.render().contains(&line("directory")));
+}
+
 /// What opened and what closed never drift apart: the gauge is their difference.
 #[test]
 fn open_channels_are_those_opened_less_those_closed() {
@@ -97,6 +122,7 @@ fn labels_are_numbered_by_their_place() {
     check::<Closed>();
     check::<Removed>();
     check::<Step>();
+    check::<Certificate>();
 }
 
 /// Two services in one process, as in tests, do not meet in a global registry.

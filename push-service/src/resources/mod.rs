@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+mod common;
 mod cors;
 mod counted;
 mod message;
@@ -21,7 +22,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ALT_SVC, ORIGIN};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use push_protocol::capability::Dialect;
@@ -29,6 +29,7 @@ use push_protocol::capability::Dialect;
 use self::answer::Problem;
 pub use self::answer::{bad_http, date, monitoring_over, not_found, too_many_connections};
 pub use self::body::{BrokenBody, RequestBody};
+pub use self::common::CommonFields;
 pub use self::monitor::{Form, Monitoring, events_head};
 pub use self::routes::is_resource;
 use self::routes::{Resource, Route};
@@ -110,13 +111,8 @@ impl Resources {
         };
         let counted = counted::resource(route.map(|route| route.resource));
         self.metrics.request(counted, started.elapsed());
-        if let Answer::Whole(response) = &mut response
-            && head.headers.contains_key(ORIGIN)
-        {
-            cors::allow(response);
-        }
-        if let (Answer::Whole(response), Some(alternatives)) = (&mut response, &self.alternatives) {
-            response.headers_mut().insert(ALT_SVC, alternatives.clone());
+        if let Answer::Whole(response) = &mut response {
+            self.common_fields(&head.headers).join(response);
         }
         response
     }
@@ -166,8 +162,10 @@ impl Resources {
     }
 
     /// The answer to somebody who wants to monitor and can't take pushes (R30-V-2).
-    pub fn cannot_push(&self) -> Response<Bytes> {
-        self.refuse(&Problem::NoPush, Dialect::Rfc8030)
+    pub fn cannot_push(&self, monitoring: &Monitoring) -> Response<Bytes> {
+        let mut response = self.refuse(&Problem::NoPush, Dialect::Rfc8030);
+        monitoring.common.join(&mut response);
+        response
     }
 
     /// The answer to somebody who monitors and whom the broker refuses, now or after a while.

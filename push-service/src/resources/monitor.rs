@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, ORIGIN};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use push_protocol::session::Interest;
@@ -14,7 +14,7 @@ use push_protocol::{MessageId, Urgency, headers};
 
 use super::answer::Problem;
 use super::message::no_content;
-use super::{Answer, Resources, cors};
+use super::{Answer, CommonFields, Resources};
 use crate::broker::{Goods, Monitored, Refusal};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -30,14 +30,14 @@ pub struct Monitoring {
     pub wait: Option<Duration>,
     /// In which form its messages are to come.
     pub form: Form,
-    /// Whether a page of another origin asks.
-    pub(crate) is_cross_origin: bool,
+    /// What its answer has, whatever it says.
+    pub common: CommonFields,
 }
 
 /// How messages are brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
-    /// By HTTP/2 server push.
+    /// By HTTP/2 server push: also for one who takes anything.
     Push,
     /// As Server-Sent Events.
     Events {
@@ -88,12 +88,12 @@ impl Resources {
             monitored,
             minimum,
             wait: headers::wait(fields),
-            form: if wants_events(fields) {
+            form: if headers::accepts_events(fields) {
                 Form::Events { last }
             } else {
                 Form::Push
             },
-            is_cross_origin: fields.contains_key(ORIGIN),
+            common: self.common_fields(fields),
         })
     }
 
@@ -106,21 +106,8 @@ impl Resources {
     }
 }
 
-/// Whether `Accept` asks for them by name: who takes anything takes server push.
-fn wants_events(fields: &HeaderMap) -> bool {
-    let lines = fields
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|line| line.to_str().ok());
-    let mut types = lines.flat_map(|line| line.split(','));
-    types.any(|one| {
-        let essence = one.split(';').next().unwrap_or_default();
-        essence.trim().eq_ignore_ascii_case("text/event-stream")
-    })
-}
-
 /// The head of an answer whose events follow.
-pub fn events_head(is_cross_origin: bool) -> Response<()> {
+pub fn events_head(common: &CommonFields) -> Response<()> {
     let mut head = Response::new(());
     *head.status_mut() = StatusCode::OK;
     let fields = head.headers_mut();
@@ -128,8 +115,6 @@ pub fn events_head(is_cross_origin: bool) -> Response<()> {
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Proxies that gather an answer before they pass it on would hold every event back.
     fields.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    if is_cross_origin {
-        cors::allow(&mut head);
-    }
+    common.join(&mut head);
     head
 }

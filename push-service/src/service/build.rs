@@ -84,7 +84,7 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         listeners,
         beside: Beside::default(),
     };
-    node.serve_admin(admin, &metrics);
+    node.serve_admin(admin, &metrics, acceptor.as_ref());
     node.run_beside(broker, &told, acceptor, renewer);
     Ok(node)
 }

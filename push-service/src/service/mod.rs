@@ -206,11 +206,17 @@ impl Node {
         }
     }
 
-    fn serve_admin(&mut self, sockets: Vec<TcpListener>, metrics: &Arc<Metrics>) {
+    fn serve_admin(
+        &mut self,
+        sockets: Vec<TcpListener>,
+        metrics: &Arc<Metrics>,
+        acceptor: Option<&Acceptor>,
+    ) {
         for socket in sockets {
             let admin = Admin {
                 metrics: Arc::clone(metrics),
                 storage: Arc::clone(&self.storage),
+                acceptor: acceptor.cloned(),
                 readiness: Arc::clone(&self.readiness),
             };
             let end = self.beside.end_admin.clone();

@@ -23,7 +23,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::acme::{ACME_TLS, Challenges};
 use super::certificates::Certificates;
 use super::tickets::Tickets;
-use super::{CertificateSource, TicketSecrets, TlsError, TlsStream};
+use super::{CertificateSource, TicketSecrets, TlsError, TlsStream, ValidUntil};
 
 /// HTTP/2 (RFC 9113 §3.2) and HTTP/1.1, in the order of our preference.
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -146,6 +146,11 @@ impl Acceptor {
     /// The files have changed but cannot be used. The old certificate stays.
     pub fn reload(&self) -> Result<bool, TlsError> {
         self.certificates.reload()
+    }
+
+    /// Until when the certificates are valid that new connections get.
+    pub fn valid_until(&self) -> ValidUntil {
+        self.certificates.valid_until()
     }
 
     /// Reloads the certificate when its files change, looking `every` so often, until it is dropped. Files that cannot

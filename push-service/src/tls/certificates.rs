@@ -26,10 +26,10 @@ use rustls::{Error, InconsistentKeys};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::TlsError;
 use super::acme::{self, ACME_TLS, Challenges};
 use super::named::{Directory, Named};
 use super::self_signed::SelfSigned;
+use super::{TlsError, validity};
 
 /// Where the certificate comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,6 +84,15 @@ struct Presented {
     named: Named,
 }
 
+/// Until when the certificates are valid that peers are shown now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ValidUntil {
+    /// The one of the service; `None` if its time can't be read.
+    pub service: Option<SystemTime>,
+    /// Of those in the directory the one that ends first; `None` if there is none.
+    pub directory: Option<SystemTime>,
+}
+
 /// What tells whether there is anything new.
 struct Loaded {
     /// What the files were like when the default certificate was loaded from them.
@@ -135,6 +144,15 @@ impl Certificates {
         let default = self.reload_default(&mut loaded.default);
         let directory = self.reload_directory(loaded.directory.as_mut());
         Ok(default? | directory?)
+    }
+
+    /// Until when what is presented is valid.
+    pub(super) fn valid_until(&self) -> ValidUntil {
+        let presented = self.presented.read().unwrap_or_else(PoisonError::into_inner);
+        ValidUntil {
+            service: not_after(&presented.default),
+            directory: presented.named.all().filter_map(not_after).min(),
+        }
     }
 
     fn reload_default(&self, loaded: &mut Stamp) -> Result<bool, TlsError> {
@@ -208,6 +226,11 @@ impl ResolvesServerCert for Certificates {
         let named = hello.server_name().and_then(|name| presented.named.find(name));
         Some(named.unwrap_or_else(|| Arc::clone(&presented.default)))
     }
+}
+
+fn not_after(certificate: &CertifiedKey) -> Option<SystemTime> {
+    let end = certificate.end_entity_cert().ok()?;
+    validity::of(end).map(|validity| validity.not_after)
 }
 
 /// Whether it is an ACME server that wants to see a proof: it offers that protocol and no other (RFC 8737 §3).

@@ -33,7 +33,7 @@ mod tickets;
 mod validity;
 
 pub use acceptor::{Acceptor, Options};
-pub use certificates::CertificateSource;
+pub use certificates::{CertificateSource, ValidUntil};
 pub use error::TlsError;
 pub use stream::TlsStream;
 pub use tickets::TicketSecrets;

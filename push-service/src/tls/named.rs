@@ -142,6 +142,11 @@ impl Named {
         };
         self.0.get(&host).or_else(wild).map(Arc::clone)
     }
+
+    /// Every one that somebody may be shown, those for several names several times.
+    pub(super) fn all(&self) -> impl Iterator<Item = &CertifiedKey> {
+        self.0.values().map(Arc::as_ref)
+    }
 }
 
 /// The host names in a certificate, in lower case.

@@ -1,4 +1,4 @@
-//! From when until when a certificate is valid: all that renewing has to know of it.
+//! From when until when a certificate is valid: all that renewing has to know of it, and whoever watches over it.
 //!
 //! rustls keeps the two times to itself, so they are read here: a walk over the first elements of X.509's DER (RFC 5280
 //! §4.1) to the one that holds them. Checks nothing else; who presents the certificate has.

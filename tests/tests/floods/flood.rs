@@ -208,7 +208,7 @@ fn post(aim: &Aim, stream: u32) -> Vec<u8> {
 impl Flood {
     /// Floods one connection until the service ends it.
     pub(crate) async fn one_connection(&self, aim: &Aim) -> io::Result<()> {
-        let (ear, mut mouth) = connect(&aim.door, &(self.settings)()).await?;
+        let (ear, mut mouth) = connect(aim.door.address, &(self.settings)()).await?;
         let mut n = 0;
         loop {
             let portion = (self.portion)(aim, n);

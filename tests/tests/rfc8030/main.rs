@@ -74,6 +74,7 @@ suite! {
         urgency_is_a_threshold,
         the_newest_monitor_wins,
         monitors_of_one_connection_share,
+        a_poll_takes_over_and_gives_up_at_once,
         who_takes_no_push_is_told,
     ],
     windows: [

@@ -173,6 +173,35 @@ pub(crate) async fn monitors_of_one_connection_share(storage: Storage) {
     assert!(other.is_quiet());
 }
 
+/// R30-MON-12, R30-MON-18, PR-19: a request that does not wait is brought all that is not acknowledged, however much the
+/// window of a monitor beside it holds back, so it takes over from one on its own connection as well. That one is told,
+/// nothing is lost, and it may begin anew at once.
+pub(crate) async fn a_poll_takes_over_and_gives_up_at_once(storage: Storage) {
+    let small = |settings: push_tests::settings::Settings| settings.set("channels.in_flight", 4);
+    let world = World::start_with(storage, small).await;
+    let (agent, made, mut monitor) = world.monitoring().await;
+    for text in ["1", "2", "3"] {
+        world.accepts(&Push::new(&made.push, text)).await;
+    }
+    // One subscription holds at most half of the window (PR-17).
+    monitor.receives("1").await;
+    monitor.receives("2").await;
+    let mut poll = agent
+        .monitor_with(&made.subscription, &[("prefer", "wait=0")])
+        .await;
+    let mut urls = Vec::new();
+    for text in ["1", "2", "3"] {
+        urls.push(poll.receives(text).await);
+    }
+    assert_eq!(poll.over().await.status, 200);
+    assert_eq!(monitor.over().await.status, 200);
+    for url in urls {
+        assert_eq!(agent.delete(url).await.status, 204);
+    }
+    let mut monitor = world.seated(&agent, &made.subscription, &made.push).await;
+    assert!(monitor.is_quiet());
+}
+
 /// R30-V-2, R30-H2-1: who can't be pushed to is refused with the reason, and no monitor is displaced by it.
 pub(crate) async fn who_takes_no_push_is_told(storage: Storage) {
     let world = World::start(storage).await;

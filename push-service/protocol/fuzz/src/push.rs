@@ -1,15 +1,18 @@
-//! The header fields of a push that say how it waits: `TTL`, `Urgency`, `Topic`, `Prefer`.
+//! The header fields of a push that say how it waits: `TTL`, `Urgency`, `Topic`, `Prefer`; and what
+//! its reader takes, `Accept`; and what either names, `Link`.
 
 use http::{HeaderMap, HeaderValue};
-use push_protocol::headers::{HeaderError, prefers_async, topic, ttl, urgency};
+use push_protocol::headers::{
+    HeaderError, Relation, accepts_events, first_link, link, prefers_async, topic, ttl, urgency,
+};
 use push_protocol::{Topic, Ttl};
 
 use super::fields;
 
 /// In the order of their digits in a case.
-const FIELDS: [&str; 4] = ["ttl", "urgency", "topic", "prefer"];
+const FIELDS: [&str; 6] = ["ttl", "urgency", "topic", "prefer", "accept", "link"];
 
-/// `headers::ttl`, `urgency`, `topic` and `prefers_async`: what is accepted is within the RFC's bounds (R30-TTL-2,
+/// `headers::ttl`, `urgency`, `topic`, `prefers_async`, `accepts_events` and `link`: what is accepted is within the RFC's bounds (R30-TTL-2,
 /// R30-TOP-1), means the same when it is written again, and alone decides: other fields, white space around a value,
 /// and a `TTL` that is said twice change nothing.
 ///
@@ -20,12 +23,16 @@ pub fn push_headers(data: &[u8]) {
     check_urgency(&fields);
     check_topic(&fields);
     check_preference(&fields);
+    check_events(&fields);
+    check_links(&fields);
 
     let surrounded = surrounded(&fields);
     assert_eq!(ttl(&surrounded), ttl(&fields));
     assert_eq!(urgency(&surrounded), urgency(&fields));
     assert_eq!(topic(&surrounded), topic(&fields));
     assert_eq!(prefers_async(&surrounded), prefers_async(&fields));
+    assert_eq!(accepts_events(&surrounded), accepts_events(&fields));
+    assert_eq!(link(&surrounded, Relation::Set), link(&fields, Relation::Set));
 }
 
 fn check_ttl(fields: &HeaderMap) {
@@ -87,6 +94,37 @@ fn check_preference(fields: &HeaderMap) {
         prefers_async(&asked),
         "one line is enough, whatever the others hold"
     );
+}
+
+fn check_events(fields: &HeaderMap) {
+    let lines = fields.get_all("accept").iter();
+    let mut named = lines.filter_map(|line| line.to_str().ok());
+    assert!(
+        !accepts_events(fields) || named.any(|line| line.to_ascii_lowercase().contains("text/event-stream")),
+        "events are named, or nobody asks for them"
+    );
+    let mut asked = fields.clone();
+    asked.append("accept", HeaderValue::from_static("*/*, text/event-stream;q=0.5"));
+    assert!(accepts_events(&asked), "one line is enough");
+    asked = fields.clone();
+    asked.append("accept", HeaderValue::from_static("text/event-stream;q=0.0"));
+    assert_eq!(
+        accepts_events(&asked),
+        accepts_events(fields),
+        "a quality of 0 asks for nothing"
+    );
+}
+
+fn check_links(fields: &HeaderMap) {
+    for relation in [Relation::Push, Relation::Set, Relation::Receipt] {
+        let first = first_link(fields, relation);
+        if let Ok(found) = link(fields, relation) {
+            assert_eq!(first, found, "what a service takes, a user agent takes alike");
+        }
+        let Some(target) = first else { continue };
+        let again = fields::of([("link", &relation.link(target))]);
+        assert_eq!(link(&again, relation), Ok(Some(target)));
+    }
 }
 
 /// The same fields with white space around every value, and one more field.

@@ -1,10 +1,13 @@
 //! `Link` header fields (RFC 8288), as far as RFC 8030 uses them: one target for a relation.
+//!
+//! Read once, and taken in two ways: a service refuses what it can't read, because whoever sent it is told; a user agent
+//! passes it over, because nobody would be.
 
 use http::HeaderMap;
 use http::header::LINK;
 
 use super::{HeaderError, text};
-use crate::parameters::{parameter, split};
+use crate::parameters::{parameter, split, trim};
 
 /// What a link of RFC 8030 leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,64 +36,99 @@ impl Relation {
     }
 }
 
-/// The target of the link of this relation, if there is one. Links of other relations are passed over.
+/// The target of the link of this relation, if there is one: for a service, which can say what is wrong. Links of other
+/// relations are passed over.
 ///
 /// # Errors
 ///
 /// [`HeaderError::MalformedLink`] if a line can't be read, or two targets are named.
 pub fn link(headers: &HeaderMap, relation: Relation) -> Result<Option<&str>, HeaderError> {
     let mut found = None;
-    for line in headers.get_all(LINK) {
-        let mut rest = text(line).ok_or(HeaderError::MalformedLink)?;
-        while !rest.is_empty() {
-            let (target, parameters, behind) = first_link(rest).ok_or(HeaderError::MalformedLink)?;
-            rest = behind;
-            if !has_relation(parameters, relation) {
-                continue;
-            }
-            if found.is_some_and(|earlier| earlier != target) {
-                return Err(HeaderError::MalformedLink);
-            }
-            found = Some(target);
+    for link in links(headers) {
+        let link = link?;
+        if !link.has(relation) {
+            continue;
         }
+        if found.is_some_and(|earlier| earlier != link.target) {
+            return Err(HeaderError::MalformedLink);
+        }
+        found = Some(link.target);
     }
     Ok(found)
 }
 
-/// `<target> parameters , rest`. A target may have commas, so it is cut off first.
-fn first_link(text: &str) -> Option<(&str, &str, &str)> {
-    let text = text.trim_start_matches([' ', '\t', ',']);
-    if text.is_empty() {
-        return Some(("", "", ""));
-    }
-    let (target, behind) = text.strip_prefix('<')?.split_once('>')?;
-    let parameters = split(behind, b',').next()?;
-    let rest = behind[parameters.len()..].trim_start_matches([' ', '\t', ',']);
-    Some((target, parameters, rest))
+/// The first target of this relation: for a user agent, whom nobody would hear. What can't be read is passed over.
+pub fn first_link(headers: &HeaderMap, relation: Relation) -> Option<&str> {
+    let mut readable = links(headers).filter_map(Result::ok);
+    readable.find(|link| link.has(relation)).map(|link| link.target)
 }
 
-/// `rel` may name several relations, and only the first `rel` counts (RFC 8288 §3.3).
-fn has_relation(parameters: &str, relation: Relation) -> bool {
-    let rel = split(parameters, b';')
-        .filter_map(parameter)
-        .find(|(name, _)| name.eq_ignore_ascii_case("rel"));
-    rel.is_some_and(|(_, names)| {
-        names
-            .split([' ', '\t'])
-            .any(|name| name.eq_ignore_ascii_case(relation.name()))
+/// `<target>; parameters`.
+struct Link<'a> {
+    target: &'a str,
+    parameters: &'a str,
+}
+
+/// All links of all lines, and an error for each part of a line that is none.
+fn links(headers: &HeaderMap) -> impl Iterator<Item = Result<Link<'_>, HeaderError>> {
+    headers.get_all(LINK).iter().flat_map(|line| {
+        // A line that is no text is one thing that can't be read.
+        let mut rest = text(line).unwrap_or("no link");
+        std::iter::from_fn(move || {
+            let (link, behind) = Link::first(rest)?;
+            rest = behind;
+            Some(link.ok_or(HeaderError::MalformedLink))
+        })
     })
+}
+
+impl<'a> Link<'a> {
+    /// The first one of a list that may have empty elements (RFC 9110 §5.6.1), and what stands behind it. `None` at the end.
+    fn first(list: &'a str) -> Option<(Option<Self>, &'a str)> {
+        let list = list.trim_start_matches([' ', '\t', ',']);
+        if list.is_empty() {
+            return None;
+        }
+        // A target may have commas, so it is cut off first.
+        let target = list.strip_prefix('<').and_then(|rest| rest.split_once('>'));
+        let (target, rest) = target.map_or((None, list), |(target, rest)| (Some(target), rest));
+        let parameters = split(rest, b',').next().unwrap_or_default();
+        let link = target.map(|target| Self {
+            target: trim(target),
+            parameters,
+        });
+        Some((link, &rest[parameters.len()..]))
+    }
+
+    /// `rel` may name several relations, and only the first `rel` counts (RFC 8288 §3.3).
+    fn has(&self, relation: Relation) -> bool {
+        let rel = split(self.parameters, b';')
+            .filter_map(parameter)
+            .find(|(name, _)| name.eq_ignore_ascii_case("rel"));
+        rel.is_some_and(|(_, names)| {
+            names
+                .split([' ', '\t'])
+                .any(|name| name.eq_ignore_ascii_case(relation.name()))
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
-    fn find(lines: &[&str], relation: Relation) -> Result<Option<String>, HeaderError> {
+    fn fields(lines: &[&str]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(LINK, line.parse().unwrap());
+            headers.append(LINK, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
-        link(&headers, relation).map(|found| found.map(str::to_owned))
+        headers
+    }
+
+    fn find(lines: &[&str], relation: Relation) -> Result<Option<String>, HeaderError> {
+        link(&fields(lines), relation).map(|found| found.map(str::to_owned))
     }
 
     /// R30-SUB-5: one line or several, quoted or not, relative or not, among other links.
@@ -115,6 +153,9 @@ mod tests {
                 Some("/s/1"),
             ),
             (&["</s/1>; rel=next; rel=urn:ietf:params:push:set"], None),
+            (&[r#"</s/1>; title="rel=urn:ietf:params:push:set""#], None),
+            (&[",, </s/1> ;\trel = urn:ietf:params:push:set,"], Some("/s/1")),
+            (&["<a>,<b>;", "<>", ","], None),
             (&["</s/1>"], None),
             (&[""], None),
             (&[], None),
@@ -125,6 +166,7 @@ mod tests {
                 Ok(expected.map(str::to_owned)),
                 "{lines:?}"
             );
+            assert_eq!(first_link(&fields(lines), Relation::Set), *expected, "{lines:?}");
         }
     }
 
@@ -135,6 +177,8 @@ mod tests {
             &["/s/1; rel=urn:ietf:params:push:set"],
             &["</s/1; rel=urn:ietf:params:push:set"],
             &["</s/1>; rel=urn:ietf:params:push:set, </s/2>; rel=urn:ietf:params:push:set"],
+            &["</s/1>; rel=urn:ietf:params:push:set", "</s/1>, next"],
+            &["</s/1>; rel=urn:ietf:params:push:set", "\u{e9}"],
         ];
         for lines in rows {
             assert_eq!(
@@ -142,6 +186,25 @@ mod tests {
                 Err(HeaderError::MalformedLink),
                 "{lines:?}"
             );
+        }
+    }
+
+    /// R30-SUB-5: a user agent takes the first one that it can read, whatever stands beside it.
+    #[test]
+    fn what_is_no_link_is_passed_over() {
+        let set = "; rel=urn:ietf:params:push:set";
+        let rows: [(&[&str], Option<&str>); 8] = [
+            (&[&format!("</s/1>{set}, </s/2>{set}")], Some("/s/1")),
+            (&["\u{e9}", &format!("</s/1>{set}")], Some("/s/1")),
+            (&[&format!("</s/2, </s/1>{set}")], Some("/s/2, </s/1")),
+            (&[&format!("next, </s/1>{set}")], Some("/s/1")),
+            (&[&format!(r#"a="b, <c>{set}", < /s/1 >{set}"#)], Some("/s/1")),
+            (&[r#"</s/1>; rel="urn:ietf:params:push:set"#], None),
+            (&["</s/1"], None),
+            (&["/s/1", set], None),
+        ];
+        for (lines, expected) in rows {
+            assert_eq!(first_link(&fields(lines), Relation::Set), expected, "{lines:?}");
         }
     }
 

@@ -12,12 +12,12 @@ mod tests;
 
 use std::time::Duration;
 
-use http::header::HeaderName;
+use http::header::{ACCEPT, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
 pub use self::content::{MAX_CONTENT_TYPE_BYTES, MAX_PARAMETERS_BYTES, Strictness, content, dh_key};
 pub use self::error::HeaderError;
-pub use self::links::{Relation, link};
+pub use self::links::{Relation, first_link, link};
 use crate::parameters::{parameter, split, trim};
 use crate::topic::Topic;
 use crate::ttl::Ttl;
@@ -102,6 +102,26 @@ pub fn wait(headers: &HeaderMap) -> Option<Duration> {
         .filter(|(_, value)| !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()))
         .map(|(_, value)| value.parse().unwrap_or(u64::from(u32::MAX)));
     seconds.map(|seconds: u64| Duration::from_secs(seconds.min(u64::from(u32::MAX))))
+}
+
+/// Whether `Accept` takes Server-Sent Events by their name, at a quality above 0 (RFC 9110 §12.5.1). Ranges like `*/*` don't
+/// name them. A quality that can't be read refuses nothing.
+pub fn accepts_events(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(ACCEPT).iter().filter_map(text);
+    lines.flat_map(|line| split(line, b',')).any(|range| {
+        let mut parts = split(range, b';');
+        let name = parts.next().map_or("", trim);
+        name.eq_ignore_ascii_case("text/event-stream") && !parts.filter_map(parameter).any(is_refusal)
+    })
+}
+
+/// `q=0`, with or without digits behind the point: "not acceptable" (RFC 9110 §12.4.2).
+fn is_refusal((name, value): (&str, &str)) -> bool {
+    let Some(digits) = value.strip_prefix('0') else {
+        return false;
+    };
+    let digits = digits.strip_prefix('.').unwrap_or(digits);
+    name.eq_ignore_ascii_case("q") && digits.bytes().all(|digit| digit == b'0')
 }
 
 /// A line as text, without white space around it; `None` unless it is visible ASCII.

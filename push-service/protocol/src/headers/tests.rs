@@ -139,6 +139,39 @@ fn a_receipt_is_asked_for_by_preference() {
     }
 }
 
+/// R30-V-2, RFC 9110 §12.5.1: events are asked for by their name, wherever it stands and whatever else is taken, and not by
+/// one who gives them no quality at all.
+#[test]
+fn events_are_asked_for_by_name() {
+    let rows: &[(&[&str], bool)] = &[
+        (&[], false),
+        (&["text/event-stream"], true),
+        (&["Text/Event-Stream ; charset=utf-8"], true),
+        (&["text/html, text/event-stream;q=0.1;x=y"], true),
+        (&["text/html", "*/*;q=0, text/event-stream"], true),
+        (&["text/event-stream;q=0.001"], true),
+        (&["text/event-stream;q=1.000"], true),
+        (&["text/event-stream;q=0"], false),
+        (&["text/event-stream ; Q=0.000"], false),
+        (&["text/event-stream;charset=\"a;b\";q=0."], false),
+        (&["text/event-stream;q=0, text/html", "*/*"], false),
+        (&["text/event-stream;x=\", q=0\""], true),
+        (&["text/event-stream;q="], true),
+        (&["text/event-stream;q=nothing"], true),
+        (&["text/event-stream;q"], true),
+        (&["*/*, text/*"], false),
+        (&["text/event-streams"], false),
+        (&["x=\", text/event-stream\""], false),
+        (&["\u{e9}", "text/event-stream"], true),
+        (&["\u{e9}, text/event-stream"], false),
+        (&[",;,\"", ""], false),
+    ];
+    for (lines, expected) in rows {
+        let lines: Vec<_> = lines.iter().map(|line| ("accept", *line)).collect();
+        assert_eq!(accepts_events(&fields(&lines)), *expected, "{lines:?}");
+    }
+}
+
 /// EPS-1, E88-10, E91-10: a body is in exactly one of the two codings, in any case.
 #[test]
 fn a_body_is_encrypted_for_web_push() {

@@ -7,7 +7,7 @@ use push_protocol::session::CloseReason;
 
 use crate::defaults;
 use crate::metrics::Closed;
-use crate::resources::monitoring_over;
+use crate::resources::{CommonFields, monitoring_over};
 
 /// How monitoring ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,18 +67,19 @@ impl Finish {
     }
 
     /// The whole response, where nothing of it was sent yet.
-    pub(super) fn response(self, has_brought: bool) -> Response<Bytes> {
+    pub(super) fn response(self, has_brought: bool, common: &CommonFields) -> Response<Bytes> {
         let (status, sentence) = self.told(has_brought);
         let mut response = monitoring_over(status, sentence);
         if self == Self::Trouble {
             let after = defaults::RETRY_AFTER.as_secs().into();
             response.headers_mut().insert(RETRY_AFTER, after);
         }
+        common.join(&mut response);
         response
     }
 }
 
 /// The answer to a monitor whose task is gone before it said anything: the process ends.
-pub(super) fn trouble() -> Response<Bytes> {
-    Finish::Trouble.response(false)
+pub(super) fn trouble(common: &CommonFields) -> Response<Bytes> {
+    Finish::Trouble.response(false, common)
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::PollSender;
 use super::end::Finish;
 use super::outlet::{Parcel, Written};
 use crate::defaults::EVENTS_ALIVE_EVERY;
-use crate::resources::events_head;
+use crate::resources::{CommonFields, events_head};
 
 /// What the connection is to begin with, or the answer instead.
 type Begun = oneshot::Sender<Result<Response<()>, Box<Response<Bytes>>>>;
@@ -31,7 +31,7 @@ pub(super) struct Events {
     gone: Pin<Box<dyn Future<Output = ()> + Send>>,
     alive: Pin<Box<Sleep>>,
     last: Option<MessageId>,
-    is_cross_origin: bool,
+    common: CommonFields,
 }
 
 impl Events {
@@ -39,7 +39,7 @@ impl Events {
         begun: Begun,
         pieces: mpsc::Sender<Bytes>,
         last: Option<MessageId>,
-        is_cross_origin: bool,
+        common: CommonFields,
     ) -> Self {
         let watched = pieces.clone();
         Self {
@@ -48,13 +48,13 @@ impl Events {
             gone: Box::pin(async move { watched.closed().await }),
             alive: Box::pin(sleep(EVENTS_ALIVE_EVERY)),
             last,
-            is_cross_origin,
+            common,
         }
     }
 
     pub(super) fn begin(&mut self) {
         if let Some(begun) = self.begun.take() {
-            let _ = begun.send(Ok(events_head(self.is_cross_origin)));
+            let _ = begun.send(Ok(events_head(&self.common)));
         }
     }
 
@@ -114,7 +114,7 @@ impl Events {
 
     pub(super) fn finish(mut self, finish: Finish, has_brought: bool) {
         if let Some(begun) = self.begun.take() {
-            let _ = begun.send(Err(Box::new(finish.response(has_brought))));
+            let _ = begun.send(Err(Box::new(finish.response(has_brought, &self.common))));
             return;
         }
         let (status, why) = finish.told(true);

@@ -24,8 +24,8 @@ pub struct PushLink {
     state: Mutex<State>,
     /// Whoever polls the connection.
     connection: AtomicWaker,
-    /// Messages brought that the connection has not counted yet.
-    brought: AtomicU32,
+    /// Requests answered and messages brought that the connection has not counted yet.
+    answered: AtomicU32,
 }
 
 #[derive(Default)]
@@ -95,9 +95,9 @@ impl PushLink {
         }
     }
 
-    /// How many messages were pushed since this was asked last.
-    pub fn take_brought(&self) -> u32 {
-        self.brought.swap(0, Ordering::Relaxed)
+    /// How many requests were answered and messages pushed since this was asked last.
+    pub fn take_answered(&self) -> u32 {
+        self.answered.swap(0, Ordering::Relaxed)
     }
 
     /// Whether the connection is to say GOAWAY.
@@ -171,8 +171,13 @@ impl PushLink {
             return None;
         }
         state.taken += 1;
-        self.brought.fetch_add(1, Ordering::Relaxed);
+        self.answered();
         Some(Place(Arc::clone(self)))
+    }
+
+    /// A monitoring request was answered, or a message is brought: either counts for the peer.
+    pub(super) fn answered(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Asks for a sign that all which was handed to `h2` so far has arrived. It has when [`PushLink::confirmed`] is no

@@ -74,7 +74,7 @@ impl Channels {
         link: &Arc<PushLink>,
     ) {
         let (request, over) = oneshot::channel();
-        let pushes = Pushes::new(respond, Arc::clone(link));
+        let pushes = Pushes::new(respond, Arc::clone(link), monitoring.common.clone());
         let monitor = self.monitor(monitoring, Outlet::Push(Box::new(pushes)), request);
         self.begin(monitoring, monitor, Some(link));
         let _ = over.await;
@@ -95,10 +95,12 @@ impl Channels {
         let (request, over) = oneshot::channel();
         let (begun, begins) = oneshot::channel();
         let (pieces, taken) = mpsc::channel(EVENTS_BUFFERED);
-        let events = Events::new(begun, pieces, last, monitoring.is_cross_origin);
+        let events = Events::new(begun, pieces, last, monitoring.common.clone());
         let monitor = self.monitor(monitoring, Outlet::Events(Box::new(events)), request);
         self.begin(monitoring, monitor, link);
-        let head = begins.await.unwrap_or_else(|_| Err(Box::new(end::trouble())))?;
+        let head = begins
+            .await
+            .unwrap_or_else(|_| Err(Box::new(end::trouble(&monitoring.common))))?;
         Ok(EventStream {
             head,
             pieces: taken,

@@ -21,11 +21,12 @@ use push_protocol::{MessageId, PushMessage};
 use super::end::Finish;
 use super::link::{Place, PushLink};
 use super::outlet::{Parcel, Written};
-use crate::resources::date;
+use crate::resources::{CommonFields, date};
 
 pub(super) struct Pushes {
     respond: SendResponse<Bytes>,
     link: Arc<PushLink>,
+    common: CommonFields,
     /// For the next message.
     place: Option<Place>,
     /// Its body is on its way into `h2`.
@@ -51,10 +52,11 @@ struct Flown {
 }
 
 impl Pushes {
-    pub(super) fn new(respond: SendResponse<Bytes>, link: Arc<PushLink>) -> Self {
+    pub(super) fn new(respond: SendResponse<Bytes>, link: Arc<PushLink>, common: CommonFields) -> Self {
         Self {
             respond,
             link,
+            common,
             place: None,
             current: None,
             flown: VecDeque::new(),
@@ -272,7 +274,7 @@ impl Pushes {
         if let Some(mut pushed) = self.current.take() {
             pushed.stream.send_reset(Reason::CANCEL);
         }
-        let (mut head, body) = finish.response(has_brought).into_parts();
+        let (mut head, body) = finish.response(has_brought, &self.common).into_parts();
         head.headers.insert(DATE, date());
         if !body.is_empty() {
             head.headers.insert(CONTENT_LENGTH, body.len().into());
@@ -280,9 +282,11 @@ impl Pushes {
         let sent = self
             .respond
             .send_response(Response::from_parts(head, ()), body.is_empty());
-        match sent {
-            Ok(mut stream) if !body.is_empty() => drop(stream.send_data(body, true)),
-            _ => {}
+        // Who has taken its request back gets no answer, and no credit for it.
+        let Ok(mut stream) = sent else { return };
+        self.link.answered();
+        if !body.is_empty() {
+            drop(stream.send_data(body, true));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! HTTP/2 peers that make work and want nothing: each is told to calm down at a stated bound, and counted.
 
-use super::raw_http2::{ENHANCE_YOUR_CALM, GET, RawPeer, flag, frame, get, kind, setting};
+use push_tests::raw_http2::{ENHANCE_YOUR_CALM, GET, RawPeer, flag, frame, get, kind, setting};
+
 use super::rig::Node;
 use crate::defaults::{HEADER_FIELDS, HTTP2_FRAME_CREDIT, HTTP2_HEADS_BYTES, HTTP2_RESET_STREAMS};
 
@@ -22,7 +23,7 @@ async fn floods_of_frames_are_cut_off() {
     ];
     for (what, flood) in floods {
         let node = Node::start().await;
-        let mut peer = RawPeer::connect(&node, &[]).await;
+        let mut peer = RawPeer::connect(node.address, &[]).await;
         // A request that is under way: a peer that says goodbye and has none is let go.
         peer.say(frame(kind::HEADERS, flag::END_HEADERS, 1, &post(&node)))
             .await;
@@ -50,7 +51,7 @@ fn post(node: &Node) -> Vec<u8> {
 #[tokio::test]
 async fn rapid_resets_in_portions_end_the_connection() {
     let node = Node::start().await;
-    let mut peer = RawPeer::connect(&node, &[]).await;
+    let mut peer = RawPeer::connect(node.address, &[]).await;
     let mut streams = (1_u32..).step_by(2);
     let mut portions = 0;
     loop {
@@ -75,7 +76,7 @@ async fn rapid_resets_in_portions_end_the_connection() {
 #[tokio::test]
 async fn resets_that_are_provoked_count_too() {
     let node = Node::start().await;
-    let mut peer = RawPeer::connect(&node, &[]).await;
+    let mut peer = RawPeer::connect(node.address, &[]).await;
     let mut flood = Vec::new();
     for stream in (1_u32..).step_by(2).take(2 * HTTP2_RESET_STREAMS) {
         flood.extend(frame(kind::HEADERS, flag::END_HEADERS, stream, &post(&node)));
@@ -96,7 +97,7 @@ async fn resets_that_are_provoked_count_too() {
 #[tokio::test]
 async fn too_many_streams_are_refused_and_then_cut_off() {
     let node = Node::start().await;
-    let mut peer = RawPeer::connect(&node, &[]).await;
+    let mut peer = RawPeer::connect(node.address, &[]).await;
     let mut streams = (1_u32..).step_by(2);
     let open = |stream| frame(kind::HEADERS, flag::END_HEADERS, stream, &post(&node));
     let allowed: Vec<u8> = streams.by_ref().take(256).flat_map(open).collect();
@@ -115,7 +116,7 @@ async fn too_many_streams_are_refused_and_then_cut_off() {
 async fn endless_field_blocks_are_cut_off() {
     for piece in [&b""[..], b"\x00\x01a\x01b"] {
         let node = Node::start().await;
-        let mut peer = RawPeer::connect(&node, &[]).await;
+        let mut peer = RawPeer::connect(node.address, &[]).await;
         peer.say(frame(kind::HEADERS, flag::END_STREAM, 1, GET)).await;
         let dismissed = peer.flood(&frame(kind::CONTINUATION, 0, 1, piece)).await;
         assert_eq!(dismissed.unwrap().0, ENHANCE_YOUR_CALM);
@@ -128,7 +129,7 @@ async fn endless_field_blocks_are_cut_off() {
 async fn bodies_in_tiny_pieces_are_cut_off() {
     for payload in [&b""[..], b"a"] {
         let node = Node::start().await;
-        let mut peer = RawPeer::connect(&node, &[]).await;
+        let mut peer = RawPeer::connect(node.address, &[]).await;
         let mut flood = Vec::new();
         for stream in [1, 3, 5] {
             flood.extend(frame(kind::HEADERS, flag::END_HEADERS, stream, &post(&node)));
@@ -144,7 +145,7 @@ async fn bodies_in_tiny_pieces_are_cut_off() {
 #[tokio::test]
 async fn tiny_pieces_in_portions_are_cut_off() {
     let node = Node::start().await;
-    let mut peer = RawPeer::connect(&node, &[]).await;
+    let mut peer = RawPeer::connect(node.address, &[]).await;
     peer.say(frame(kind::HEADERS, flag::END_HEADERS, 1, &post(&node)))
         .await;
     let mut portions = 0;
@@ -163,7 +164,7 @@ async fn tiny_pieces_in_portions_are_cut_off() {
 #[tokio::test]
 async fn lists_that_expand_are_refused() {
     let node = Node::start().await;
-    let mut peer = RawPeer::connect(&node, &[]).await;
+    let mut peer = RawPeer::connect(node.address, &[]).await;
     // A field of 3,900 bytes goes into the table with the first request; a byte each repeats it.
     let long = [&b"\x40\x01a\x7f\xbd\x1d"[..], &[b'v'; 3_900]].concat();
     let blocks = [
@@ -194,7 +195,7 @@ async fn lists_that_expand_are_refused() {
 #[tokio::test]
 async fn who_is_answered_is_not_cut_off() {
     let node = Node::start().await;
-    let mut peer = RawPeer::connect(&node, &[]).await;
+    let mut peer = RawPeer::connect(node.address, &[]).await;
     for stream in (1..2 * 2 * HTTP2_FRAME_CREDIT).step_by(2) {
         let beside = [
             frame(kind::PRIORITY, 0, stream, &[0, 0, 0, 0, 16]),
@@ -212,7 +213,7 @@ async fn who_is_answered_is_not_cut_off() {
 #[tokio::test]
 async fn long_lists_are_not_paid_for() {
     let node = Node::start().await;
-    let mut peer = RawPeer::connect(&node, &[]).await;
+    let mut peer = RawPeer::connect(node.address, &[]).await;
     // Room for the sentences of all answers.
     let window = 0x00ff_ffff_u32.to_be_bytes();
     peer.say(frame(kind::WINDOW_UPDATE, 0, 0, &window)).await;
@@ -240,7 +241,7 @@ async fn long_lists_are_not_paid_for() {
 async fn fields_under_way_are_bounded() {
     const BYTES: usize = 15_000;
     let node = Node::start().await;
-    let mut peer = RawPeer::connect(&node, &[]).await;
+    let mut peer = RawPeer::connect(node.address, &[]).await;
     let long = [&b"\x00\x01v\x7f\x99\x74"[..], &[b'v'; BYTES]].concat();
     let block = [post(&node), long].concat();
     let room = (HTTP2_HEADS_BYTES / BYTES) as u32;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use push_tests::raw_http2::{ENHANCE_YOUR_CALM, GET, RawPeer, flag, frame, get, kind, setting};
 use tokio::time::Instant;
 
-use super::raw_http2::{ENHANCE_YOUR_CALM, GET, RawPeer, flag, frame, get, kind, setting};
 use super::rig::{Node, Setting};
 
 /// `limits.header_within`, RFC 9113 §3.4, §6.10: SETTINGS that never come, a field block that never ends and a frame that
@@ -34,7 +34,7 @@ async fn what_began_and_does_not_end_is_cut_off() {
     ];
     for (which, bytes) in slow.into_iter().enumerate() {
         let node = Node::start().await;
-        let mut peer = RawPeer::silent(&node).await;
+        let mut peer = RawPeer::silent(node.address).await;
         let started = Instant::now();
         peer.say(bytes).await;
         assert_eq!(peer.dismissal().await.unwrap().0, ENHANCE_YOUR_CALM, "{which}");
@@ -58,7 +58,7 @@ async fn half_a_preface_is_cut_off() {
 #[tokio::test(start_paused = true)]
 async fn answers_that_nobody_takes_do_not_keep_a_connection() {
     let node = Node::start().await;
-    let mut peer = RawPeer::connect(&node, &setting(0x4, 0)).await;
+    let mut peer = RawPeer::connect(node.address, &setting(0x4, 0)).await;
     for stream in (1..2 * 256).step_by(2) {
         peer.say(get(stream)).await;
     }
@@ -71,7 +71,7 @@ async fn answers_that_nobody_takes_do_not_keep_a_connection() {
 #[tokio::test]
 async fn who_says_goodbye_is_let_go() {
     let node = Node::with(Setting::default()).await;
-    let mut peer = RawPeer::connect(&node, &[]).await;
+    let mut peer = RawPeer::connect(node.address, &[]).await;
     peer.say(get(1)).await;
     assert_eq!(peer.hear_a(kind::HEADERS).await.unwrap().stream, 1);
     peer.say(frame(kind::GOAWAY, 0, 0, &[0; 8])).await;

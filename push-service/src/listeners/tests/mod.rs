@@ -6,7 +6,7 @@ mod http2_floods;
 mod http2_slow;
 mod leaving;
 mod limits;
-mod raw_http2;
+mod monitoring;
 mod rig;
 mod tls;
 mod upgrades;

@@ -3,13 +3,16 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use push_protocol::capability::Dialect;
+use push_tests::door::Door;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use crate::channels::rig::Rig;
+use crate::channels::{Channels, Registry, Shares, rig};
 use crate::config::{IpNetwork, Limits};
+use crate::defaults;
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies, UpgradedConnection};
 use crate::metrics::Metrics;
 use crate::resources::tests::rig::Service;
@@ -38,6 +41,8 @@ pub(super) struct Setting {
     pub(super) proxies: Vec<&'static str>,
     pub(super) secret: Option<&'static str>,
     pub(super) tls: Option<Acceptor>,
+    /// Where else the service is.
+    pub(super) alternatives: Option<&'static str>,
 }
 
 impl Node {
@@ -49,10 +54,11 @@ impl Node {
         let limits = setting.limits.clone();
         let service = Service::with(|_, service_limits| *service_limits = limits);
         let path = service.subscribed(Dialect::Webpush, None).await;
+        let alternatives = setting.alternatives.map(HeaderValue::from_static);
         let (opened, channels) = mpsc::unbounded_channel();
         let handlers = Handlers {
-            channels: Rig::new().all_channels(),
-            resources: service.resources,
+            channels: channels_of(&service),
+            resources: service.resources.naming(alternatives),
             open_channel: Arc::new(move |channel| drop(opened.send(channel))),
             channel_path: ChannelPath::new(setting.secret),
         };
@@ -76,6 +82,11 @@ impl Node {
         Peer(TcpStream::connect(self.address).await.unwrap())
     }
 
+    /// For peers that know no more of it.
+    pub(super) fn door(&self) -> Door {
+        Door::clear(self.address)
+    }
+
     /// How many connections were cut off for this reason.
     pub(super) fn cut(&self, reason: &str) -> u32 {
         let line = format!("\npush_service_connections_cut_total{{reason=\"{reason}\"}} ");
@@ -89,6 +100,20 @@ impl Node {
         let path = &self.path;
         format!("POST {path} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Encoding: aes128gcm\r\n")
     }
+}
+
+/// Monitors see what the resources do; nobody ends those that wait.
+fn channels_of(service: &Service) -> Arc<Channels> {
+    let shares = Shares {
+        attaching: rig::ATTACHING,
+        delivery_bytes: defaults::DELIVERY_BYTES,
+    };
+    Channels::new(
+        Arc::clone(&service.broker),
+        Registry::new(),
+        rig::limits(),
+        shares,
+    )
 }
 
 /// The other end of a connection.

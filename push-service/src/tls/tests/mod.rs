@@ -3,6 +3,7 @@
 mod acceptor;
 mod certificates;
 mod chopped;
+mod expiry;
 mod hostile;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -115,11 +115,6 @@ impl Rig {
         }
     }
 
-    /// What the node's listeners hand connections to.
-    pub(crate) fn all_channels(&self) -> Arc<Channels> {
-        Arc::clone(&self.channels)
-    }
-
     /// Compares sessions with storage from now on.
     pub(crate) fn reconcile(&mut self) {
         let (reconciler, broker) = (Arc::clone(&self.reconciler), Arc::clone(&self.channels.broker));
