@@ -236,7 +236,7 @@ fn heard(incoming: &Incoming<'_>) -> Heard {
         Incoming::Pong | Incoming::Fragment | Incoming::Binary => return Heard::Nothing,
     };
     match parse(text) {
-        Ok(Request::Hello(identity)) => Heard::Hello(identity),
+        Ok(Request::Hello(identity, _)) => Heard::Hello(identity),
         Ok(Request::Register { name, .. }) => name.parsed.map_or(Heard::Nothing, Heard::Register),
         Ok(Request::Unregister { name, .. }) => name.parsed.map_or(Heard::Nothing, Heard::Unregister),
         Ok(Request::Ack(updates)) => {

@@ -91,7 +91,7 @@ impl Service {
 async fn talk(url: &ServerUrl, trust: &Trust) {
     let mut channel = Channel::open(url, trust).await.unwrap();
     assert_eq!(channel.next().await, Incoming::Answer(Answer::SignOfLife));
-    channel.say(&Say::Hello(None));
+    channel.say(&Say::Hello(None, Wish::default()));
     assert_eq!(channel.next().await, Incoming::Ended(Ended::Closed(Some(1001))));
     channel.close(Farewell::Leaving).await;
 }

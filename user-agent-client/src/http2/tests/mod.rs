@@ -57,7 +57,7 @@ impl Rig {
     /// A set is monitored; also the request that does.
     async fn monitoring() -> (Self, service::Asked) {
         let mut rig = Self::new().await;
-        rig.say(&Say::Hello(Some(set("a"))));
+        rig.say(&Say::Hello(Some(set("a")), Wish::default()));
         assert_eq!(rig.next().await, Incoming::Monitoring(set("a")));
         let monitor = rig.peer.expects(Method::GET, "/subscriptions/a").await;
         (rig, monitor)
@@ -117,7 +117,7 @@ impl Rig {
 #[tokio::test]
 async fn a_ping_says_that_the_service_is_there() {
     let mut rig = Rig::new().await;
-    rig.say(&Say::Hello(None));
+    rig.say(&Say::Hello(None, Wish::default()));
     assert_eq!(rig.next().await, Incoming::Nobody);
     rig.channel.ping();
     rig.channel.ping();
