@@ -273,7 +273,8 @@ impl World {
             | Told::Disconnected { .. }
             | Told::Refused { .. }
             | Told::Waiting { .. }
-            | Told::Unsubscribed(_) => {}
+            | Told::Unsubscribed(_)
+            | Told::Empty => {}
         }
     }
 }

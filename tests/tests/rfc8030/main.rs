@@ -74,6 +74,7 @@ suite! {
         urgency_is_a_threshold,
         the_newest_monitor_wins,
         monitors_of_one_connection_share,
+        a_newer_monitor_takes_the_place,
         who_takes_no_push_is_told,
     ],
     windows: [
