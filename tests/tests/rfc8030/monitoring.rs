@@ -185,7 +185,9 @@ pub(crate) async fn a_newer_monitor_takes_the_place(storage: Storage) {
             0 => ("high", "high", "low"),
             _ => ("low", "low", "very-low"),
         };
-        let mut newer = agent.monitor_with(&made.set, &[("urgency", urgency)]).await;
+        let mut newer = agent
+            .monitor_with(&made.subscription, &[("urgency", urgency)])
+            .await;
         assert_eq!(older.over().await.status, 200);
         if round % 2 == 1 {
             // What the older one did not want. That from before is on the wire still, and comes no second time.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use push_protocol::session::user_agent::{Ended, Farewell, Say};
+use push_protocol::session::user_agent::{Ended, Farewell, Say, Wish};
 use push_protocol::wire::frame::{write_close, write_ping};
 use push_protocol::wire::websocket::Answer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, join};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use push_protocol::session::user_agent::{Ended, Farewell, Say};
+use push_protocol::session::user_agent::{Ended, Farewell, Say, Wish};
 use push_protocol::wire::websocket::Answer;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{HandshakeKind, ServerConfig};

@@ -5,13 +5,14 @@ mod monitoring;
 pub(crate) mod service;
 mod subscribing;
 mod tls;
+mod wishes;
 
 use std::sync::Arc;
 
 use http::Method;
 use push_protocol::identifiers::SubscriptionName;
 use push_protocol::session::user_agent::{
-    Arrived, Change, Durable, Ended, Farewell, Fate, Identity, Registered, Say, SubscriptionResource,
+    Arrived, Change, Durable, Ended, Extent, Farewell, Fate, Identity, Registered, Say, SubscriptionResource,
 };
 use service::Peer;
 use tokio::io::duplex;
