@@ -133,7 +133,7 @@ pub(super) struct Listen {
     /// Stop when nothing waits any more. Over HTTP/2
     #[arg(long, conflicts_with = "count")]
     pub(super) until_empty: bool,
-    /// Take nothing less urgent: very-low, low, normal or high. The rest waits
+    /// Take nothing less urgent than this; the rest waits
     #[arg(long, value_name = "URGENCY", default_value = "very-low", value_parser = urgency())]
     pub(super) urgency: Urgency,
     /// Run this for each message, by sh -c; the message is its standard input, exit code 0 acknowledges it
@@ -208,7 +208,7 @@ pub(super) struct Send {
     /// Replace the waiting message with the same topic: 1 to 32 letters, digits, - or _
     #[arg(long, value_name = "TOPIC", value_parser = topic, allow_hyphen_values = true)]
     pub(super) topic: Option<Topic>,
-    /// How much it may cost the receiver's battery: very-low, low, normal or high
+    /// How much it may cost the receiver's battery
     #[arg(long, value_name = "URGENCY", default_value = "normal", value_parser = urgency())]
     pub(super) urgency: Urgency,
     /// Hide how long the message is behind so many bytes
