@@ -205,6 +205,20 @@ impl Agent {
 }
 
 impl Ran {
+    /// It went well, and printed this.
+    ///
+    /// # Panics
+    ///
+    /// When it did something else.
+    pub fn succeeds_with(&self, output: &str) {
+        assert_eq!(
+            (self.code, self.output.as_str()),
+            (SUCCESS, output),
+            "{}",
+            self.said
+        );
+    }
+
     /// It failed with this code, and a person can act on what it said: it has all these words and is no crash.
     ///
     /// # Panics

@@ -53,6 +53,14 @@ pub const ASK_AGAIN_AFTER: Duration = SECOND.saturating_mul(5);
 /// Texts on one channel that mean nothing. Chosen: a service that is newer than we are says a few.
 pub const NONSENSE: u32 = 100;
 
+/// The shortest time between two changes of the lowest urgency. Source: our service grants one request in so long that needs
+/// no storage, after a few at once.
+pub const WISH_EVERY: Duration = SECOND.saturating_mul(5);
+
+/// How long a monitoring request that was replaced may go on: in between, the service brings what it had begun with, and ends
+/// it. Chosen: as any answer.
+pub const REPLACED_WITHIN: Duration = ANSWER_WITHIN;
+
 /// How long the application may take over what is in its hands when the user agent stops. Chosen: below the 30 s that
 /// service managers grant before they kill.
 pub const STOP_WITHIN: Duration = SECOND.saturating_mul(20);
@@ -241,6 +249,7 @@ pub fn limits() -> Limits {
         requests: REQUESTS,
         ask_again_after: ASK_AGAIN_AFTER,
         nonsense: NONSENSE,
+        wish_every: WISH_EVERY,
         stop_within: STOP_WITHIN,
     }
 }

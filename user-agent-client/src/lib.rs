@@ -105,6 +105,7 @@ pub mod tls;
 pub mod user_agent;
 
 pub use message::Message;
+pub use push_protocol::Urgency;
 pub use server_url::{ServerUrl, Transport};
 pub use state::State;
 pub use subscription::Subscription;

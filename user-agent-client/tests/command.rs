@@ -128,8 +128,10 @@ fn a_wrong_command_line_is_told() {
     fs::write(shell.path("no.json"), "{}").unwrap();
     fs::write(shell.path("no.pem"), "hello").unwrap();
     shell.subscription(nobody());
-    let rows: [&[&str]; 11] = [
+    let rows: [&[&str]; 13] = [
         &[],
+        &["listen", "--urgency", "loud"],
+        &["listen", "--until-empty", "--count", "1"],
         &["start"],
         &["subscribe"],
         &["subscribe", "--server", "push.example.net"],
@@ -482,6 +484,8 @@ fn completions_are_scripts() {
     for (name, word) in [("bash", "complete"), ("zsh", "#compdef"), ("fish", "complete")] {
         let output = shell.run(&["completions", name]);
         assert_eq!(code(&output), 0);
-        assert!(text(&output.stdout).contains(word), "{name}");
+        for word in [word, "until-empty", "very-low"] {
+            assert!(text(&output.stdout).contains(word), "{name}: {word}");
+        }
     }
 }

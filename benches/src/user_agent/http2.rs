@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use push_protocol::session::user_agent::{Arrived, Durable, Farewell, Fate, Say};
+use push_protocol::session::user_agent::{Arrived, Durable, Farewell, Fate, Say, Wish};
 use tokio::sync::watch;
 use user_agent_client::http2::{Channel, Incoming, Pushed};
 use user_agent_client::{ServerUrl, Trust};
@@ -32,7 +32,7 @@ impl UserAgent {
             push_resource: identity.push_resource.as_str().into(),
             known: Durable::default(),
         };
-        let hello = Say::Hello(Some(identity.name.clone()));
+        let hello = Say::Hello(Some(identity.name.clone()), Wish::default());
         user_agent.channel.say(&hello, &user_agent.known);
         match user_agent.channel.next().await {
             Incoming::Monitoring(set) if set == identity.name => Ok(user_agent),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use push_protocol::SubscriptionName;
-use push_protocol::session::user_agent::{Ended, Fate, Identity, PushResource, Registered, Say};
+use push_protocol::session::user_agent::{Ended, Fate, Identity, PushResource, Registered, Say, Wish};
 use push_protocol::vapid::PublicKey;
 use push_protocol::wire::websocket::Answer;
 use tokio::sync::watch;
@@ -31,7 +31,7 @@ impl UserAgent {
 
     /// Says who it is, if it is anybody yet, and returns who it is from now on.
     pub(crate) async fn hello(&mut self, identity: Option<Identity>) -> Outcome<Identity> {
-        self.channel.say(&Say::Hello(identity));
+        self.channel.say(&Say::Hello(identity, Wish::default()));
         match self.answer().await? {
             Answer::Hello(Some(identity)) => Ok(identity),
             other => Err(unexpected("hello", &other)),

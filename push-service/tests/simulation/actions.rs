@@ -5,7 +5,7 @@ use std::sync::Arc;
 use push_protocol::session::user_agent::{
     Action, Arrived, Change, Event as Told, Farewell, MessageKey, Outcome, Say, Stage, UserAgent, Why,
 };
-use push_protocol::wire::frame::{FrameReader, Reader, write_close, write_ping, write_text};
+use push_protocol::wire::frame::{FrameReader, Reader, write_close, write_ping};
 use push_protocol::wire::websocket::write_say;
 use push_service::storage::Storage;
 
@@ -119,22 +119,6 @@ impl World {
         {
             self.books.counts.acknowledged_again += 1;
             self.send_from(index, said);
-        }
-    }
-
-    /// WS-URG-1, PR-22: a filter, which the user agent's session doesn't know yet.
-    pub(crate) fn filter(&mut self, index: usize, minimum: &str) {
-        if self.agents[index]
-            .machine
-            .as_ref()
-            .is_some_and(UserAgent::is_live)
-        {
-            let mut out = Vec::new();
-            write_text(&mut out, Some([1, 2, 3, 4]), |out| {
-                let text = format!(r#"{{"messageType":"urgency","min":"{minimum}"}}"#);
-                out.extend_from_slice(text.as_bytes());
-            });
-            self.send_from(index, &out);
         }
     }
 
@@ -273,7 +257,8 @@ impl World {
             | Told::Disconnected { .. }
             | Told::Refused { .. }
             | Told::Waiting { .. }
-            | Told::Unsubscribed(_) => {}
+            | Told::Unsubscribed(_)
+            | Told::Empty => {}
         }
     }
 }

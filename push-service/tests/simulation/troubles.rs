@@ -1,6 +1,6 @@
 //! Troubles, one at a time, until it's calm.
 
-use push_protocol::SubscriptionName;
+use push_protocol::{SubscriptionName, Urgency};
 use push_service::storage::Storage;
 
 use crate::network::{ConnectionId, End};
@@ -50,10 +50,18 @@ impl World {
             Trouble::Burst => self.burst(),
             Trouble::Cancel => self.cancel(),
             Trouble::Filter => {
-                let minimum = self.chance.pick(&["very-low", "low", "normal", "high"]);
-                self.filter(agent, minimum);
+                let lowest = self.chance.pick(&Urgency::ALL);
+                self.filter(agent, lowest);
             }
         }
+    }
+
+    /// R30-URG-5, WS-URG-1, PR-22: the application wants nothing less urgent, until it says otherwise or dies.
+    fn filter(&mut self, agent: usize, lowest: Urgency) {
+        let now = self.moment();
+        self.tell_machine(agent, |machine, out| {
+            machine.set_lowest_urgency(lowest, now, out);
+        });
     }
 
     fn stall(&mut self, agent: usize) {
@@ -175,7 +183,7 @@ impl World {
             self.unstall(id);
         }
         for index in 0..self.agents.len() {
-            self.filter(index, "very-low");
+            self.filter(index, Urgency::VeryLow);
             let wait = self.chance.within(0..=40_000);
             self.after(wait, Event::Revive(index));
         }

@@ -17,7 +17,7 @@ use crate::world::World;
 
 /// What was read, no longer borrowed.
 enum Heard {
-    Hello(Option<UserAgentIdentity>),
+    Hello(Option<UserAgentIdentity>, Urgency),
     Register(SubscriptionName),
     Unregister(SubscriptionName),
     Acknowledge(Vec<MessageId>),
@@ -61,9 +61,10 @@ impl World {
         let now = self.moment();
         let out = &mut channel.actions;
         match heard {
-            Heard::Hello(identity) => {
+            Heard::Hello(identity, minimum) => {
                 let fresh = UserAgentIdentity::from_random(self.chance.bytes());
                 channel.said.clone_from(&identity);
+                channel.session.begin_with(minimum);
                 channel.session.hello(identity, fresh, now, out);
             }
             Heard::Close => {
@@ -236,7 +237,7 @@ fn heard(incoming: &Incoming<'_>) -> Heard {
         Incoming::Pong | Incoming::Fragment | Incoming::Binary => return Heard::Nothing,
     };
     match parse(text) {
-        Ok(Request::Hello(identity)) => Heard::Hello(identity),
+        Ok(Request::Hello(identity, minimum)) => Heard::Hello(identity, minimum),
         Ok(Request::Register { name, .. }) => name.parsed.map_or(Heard::Nothing, Heard::Register),
         Ok(Request::Unregister { name, .. }) => name.parsed.map_or(Heard::Nothing, Heard::Unregister),
         Ok(Request::Ack(updates)) => {

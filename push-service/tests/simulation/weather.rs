@@ -169,6 +169,7 @@ fn user_agent(chance: &mut Chance) -> user_agent::Limits {
         requests: chance.pick(&[1, 2, 8]),
         ask_again_after: 2 * second,
         nonsense: 10,
+        wish_every: 5 * second,
         stop_within: 5 * second,
     }
 }

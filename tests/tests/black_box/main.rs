@@ -11,11 +11,13 @@
 //! - [`starting`], [`leaving`]: a service that will not start, and one that goes.
 //! - [`resuming`]: a user agent that comes back to another node.
 //! - [`moving`]: everything goes to another storage.
-//! - [`agent_alone`], [`agent_and_service`], [`agent_over_http2`]: the same of the user agent's command, and what becomes of it with its service.
+//! - [`agent_alone`], [`agent_and_service`], [`agent_over_http2`]: the same of the user agent's command, and what becomes of
+//!   it with its service. [`agent_wishes`]: what it asks to be brought.
 
 mod agent_alone;
 mod agent_and_service;
 mod agent_over_http2;
+mod agent_wishes;
 mod bad_frames;
 mod bad_requests;
 mod leaving;

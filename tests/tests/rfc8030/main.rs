@@ -75,6 +75,7 @@ suite! {
         the_newest_monitor_wins,
         monitors_of_one_connection_share,
         a_poll_takes_over_and_gives_up_at_once,
+        a_newer_monitor_takes_the_place,
         who_takes_no_push_is_told,
     ],
     windows: [

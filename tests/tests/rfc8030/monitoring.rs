@@ -202,6 +202,40 @@ pub(crate) async fn a_poll_takes_over_and_gives_up_at_once(storage: Storage) {
     assert!(monitor.is_quiet());
 }
 
+/// R30-MON-18, R30-URG-6, PR-4: a newer monitor of the same, over the same connection, takes the older one's place, whatever
+/// urgency either wants: the older is answered 200, and nothing gets lost between them or comes by both.
+pub(crate) async fn a_newer_monitor_takes_the_place(storage: Storage) {
+    let world = World::start(storage).await;
+    let (agent, made, mut older) = world.monitoring().await;
+    world.accepts(&Push::new(&made.push, "before")).await;
+    older.receives("before").await;
+    for round in 0..4 {
+        let (urgency, wanted, other) = match round % 2 {
+            0 => ("high", "high", "low"),
+            _ => ("low", "low", "very-low"),
+        };
+        let mut newer = agent
+            .monitor_with(&made.subscription, &[("urgency", urgency)])
+            .await;
+        assert_eq!(older.over().await.status, 200);
+        if round % 2 == 1 {
+            // What the older one did not want. That from before is on the wire still, and comes no second time.
+            newer.receives("low").await;
+        }
+        let mut urls = Vec::new();
+        for urgency in [other, wanted] {
+            let push = Push::new(&made.push, urgency).header("urgency", urgency);
+            world.accepts(&push).await;
+        }
+        urls.push(newer.receives(wanted).await);
+        for url in urls {
+            assert_eq!(agent.delete(url).await.status, 204);
+        }
+        assert!(newer.is_quiet());
+        older = newer;
+    }
+}
+
 /// R30-V-2, R30-H2-1: who can't be pushed to is refused with the reason, and no monitor is displaced by it.
 pub(crate) async fn who_takes_no_push_is_told(storage: Storage) {
     let world = World::start(storage).await;

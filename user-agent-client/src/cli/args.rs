@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use push_protocol::vapid::PublicKey;
 use push_protocol::{Topic, Ttl, Urgency};
@@ -129,6 +130,12 @@ pub(super) struct Listen {
     /// Stop after so many messages
     #[arg(long, value_name = "N")]
     pub(super) count: Option<NonZeroU64>,
+    /// Stop when nothing waits any more. Over HTTP/2
+    #[arg(long, conflicts_with = "count")]
+    pub(super) until_empty: bool,
+    /// Take nothing less urgent than this; the rest waits
+    #[arg(long, value_name = "URGENCY", default_value = "very-low", value_parser = urgency())]
+    pub(super) urgency: Urgency,
     /// Run this for each message, by sh -c; the message is its standard input, exit code 0 acknowledges it
     #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
     pub(super) exec: Option<String>,
@@ -201,8 +208,8 @@ pub(super) struct Send {
     /// Replace the waiting message with the same topic: 1 to 32 letters, digits, - or _
     #[arg(long, value_name = "TOPIC", value_parser = topic, allow_hyphen_values = true)]
     pub(super) topic: Option<Topic>,
-    /// How much it may cost the receiver's battery: very-low, low, normal or high
-    #[arg(long, value_name = "URGENCY", default_value = "normal", value_parser = urgency)]
+    /// How much it may cost the receiver's battery
+    #[arg(long, value_name = "URGENCY", default_value = "normal", value_parser = urgency())]
     pub(super) urgency: Urgency,
     /// Hide how long the message is behind so many bytes
     #[arg(long, value_name = "BYTES", default_value = "0")]
@@ -262,6 +269,8 @@ fn topic(text: &str) -> Result<Topic, &'static str> {
     Topic::parse(text).ok_or("it takes 1 to 32 letters, digits, - or _")
 }
 
-fn urgency(text: &str) -> Result<Urgency, &'static str> {
-    Urgency::parse(text).ok_or("it takes very-low, low, normal or high")
+/// Completions know the four names.
+fn urgency() -> impl TypedValueParser<Value = Urgency> {
+    PossibleValuesParser::new(Urgency::ALL.map(Urgency::as_str))
+        .map(|name| Urgency::parse(&name).expect("one of the four"))
 }

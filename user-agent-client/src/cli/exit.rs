@@ -84,7 +84,8 @@ impl From<StateError> for Failure {
             StateError::BadLabel
             | StateError::LabelInUse(_)
             | StateError::OtherService(_)
-            | StateError::OtherTransport(_) => Exit::Usage,
+            | StateError::OtherTransport(_)
+            | StateError::NeverEmpty => Exit::Usage,
             StateError::TooManySubscriptions | StateError::NotPrepared(_) | StateError::NoRandomness => {
                 Exit::Failed
             }

@@ -52,6 +52,16 @@ where a click leads; another one has the subscription's name as title.
     user-agent-client listen --exec 'logger -t \"$PUSH_SUBSCRIPTION\"' --attempts 5
     user-agent-client listen --notify
 
+--urgency takes only what is worth the battery: messages that were sent with this urgency or a higher one. The rest stays \
+with the service until it expires, or until somebody listens with a lower one. Over a WebSocket, Mozilla's service closes the \
+channel of whoever asks for that.
+
+--until-empty hands over what waits, ends with 0 when the service says that nothing does any more, and has heard of every \
+acknowledgement by then. A push service says so over HTTP/2 only; until it can be reached, this waits.
+
+    user-agent-client listen --urgency high --notify
+    timeout 60 user-agent-client listen --until-empty --exec ./work
+
 If the service lost the subscriptions, they are made anew, with other URLs and keys, and the application server has to get \
 them: --on-renew runs a command that does it, with the new subscription as standard input and PUSH_SUBSCRIPTION in its \
 environment. Until such a command ended with 0, or `subscribe` printed the new one, it is said again at each start.

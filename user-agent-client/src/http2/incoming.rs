@@ -16,6 +16,8 @@ pub enum Incoming {
     Nobody,
     /// Our set is gone (R30-MON-17).
     Forgotten,
+    /// It has pushed all that waits, or `true`: nothing waits (R30-MON-12, R30-MON-13).
+    CaughtUp(bool),
     /// It made a subscription.
     Enrolled(SubscriptionName, Enrolled),
     /// It made none.
@@ -50,6 +52,7 @@ impl Incoming {
             Self::Monitoring(set) => user_agent.welcomed(Some(set), now, out),
             Self::Nobody => user_agent.nobody_yet(now, out),
             Self::Forgotten => user_agent.forgotten(now, out),
+            Self::CaughtUp(nothing) => user_agent.caught_up(nothing, now, out),
             Self::Enrolled(name, enrolled) => user_agent.enrolled(name, enrolled, now, out),
             Self::NotEnrolled(name, answer) => user_agent.registered(name, answer, now, out),
             Self::Unregistered(name, done) => user_agent.unregistered(name, done, now, out),

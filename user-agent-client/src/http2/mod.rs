@@ -27,6 +27,7 @@ mod requests;
 mod subscribe;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wishes;
 
 use std::fmt;
 use std::future::poll_fn;
@@ -39,7 +40,7 @@ use h2::client::{Builder, Connection};
 use h2::{Ping, PingPong};
 use http::header::USER_AGENT;
 use http::{HeaderValue, Method, Request};
-use push_protocol::session::user_agent::{Durable, Ended, Farewell, Identity, Say};
+use push_protocol::session::user_agent::{Durable, Ended, Farewell, Identity, Say, Wish};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use url::Url;
@@ -50,6 +51,7 @@ use self::monitor::Monitor;
 use self::pushes::Pushes;
 use self::requester::{Requester, origin};
 use self::requests::Requests;
+use self::wishes::Wishes;
 use crate::channel::connect::connect;
 use crate::channel::{OpenError, Wire};
 use crate::defaults::{CLOSE_WITHIN, HTTP2_HEAD_BYTES, PUSHED_BYTES, PUSHED_STREAMS};
@@ -72,6 +74,7 @@ pub struct Channel {
     /// A set that the service doesn't know is given up once: one that does so again and again gets no more out of it.
     may_leave_set: bool,
     monitor: Option<Monitor>,
+    wishes: Wishes,
     pushes: Pushes,
     acknowledgements: Acknowledgements,
     requests: Requests,
@@ -158,6 +161,7 @@ impl Channel {
             set: None,
             may_leave_set: true,
             monitor: None,
+            wishes: Wishes::default(),
             pushes: Pushes::default(),
             acknowledgements: Acknowledgements::default(),
             requests: Requests::default(),
@@ -170,7 +174,8 @@ impl Channel {
     /// channel that is over, nothing happens.
     pub fn say(&mut self, say: &Say, known: &Durable) {
         match say {
-            Say::Hello(set) => self.greet(set.clone()),
+            Say::Hello(set, wish) => self.greet(set.clone(), *wish),
+            Say::Bring(wish) => self.bring(*wish),
             Say::Register {
                 name,
                 application_server,
@@ -239,11 +244,12 @@ impl Channel {
                 connection,
                 requester,
                 monitor,
+                wishes,
                 pushes,
                 requests,
                 ..
             } = self;
-            drop((requester, monitor, pushes, requests));
+            drop((requester, monitor, wishes, pushes, requests));
             let _ = connection.await;
         };
         // Whoever doesn't answer in time is left without an answer.
@@ -251,31 +257,14 @@ impl Channel {
     }
 
     /// There is no hello: a set is monitored, and the answer to a ping says that the service is there.
-    fn greet(&mut self, set: Option<Identity>) {
+    fn greet(&mut self, set: Option<Identity>, wish: Wish) {
         self.is_greeting = true;
         self.set = set;
+        self.wishes.wish = wish;
         if self.set.is_some() {
             self.begin_monitoring();
         }
         self.ping();
-    }
-
-    /// Monitors our set; if that is elsewhere, the next channel does.
-    fn begin_monitoring(&mut self) {
-        self.pushes.clear();
-        self.monitor = None;
-        let is_here = |set: &&Identity| {
-            let url = Url::parse(set.as_str());
-            url.is_ok_and(|url| url.origin() == self.requester.home.origin())
-        };
-        let Some(set) = self.set.as_ref().filter(is_here) else {
-            self.end = End::Parting(Ended::Closed(Some(1001)));
-            return;
-        };
-        self.monitor = Monitor::begin(&self.requester.requests, set);
-        if self.monitor.is_none() {
-            self.end = End::Parting(Ended::Closed(None));
-        }
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use h2::client::{PushPromise, PushPromises, ResponseFuture, SendRequest};
-use http::Method;
-use push_protocol::session::user_agent::{Ended, Identity};
+use http::{HeaderName, HeaderValue, Method};
+use push_protocol::session::user_agent::{Ended, Extent, Identity, Wish};
 
 use super::request;
 use crate::retry_after;
@@ -17,6 +17,7 @@ use crate::retry_after;
 pub(super) struct Monitor {
     promises: PushPromises,
     answer: ResponseFuture,
+    extent: Extent,
     end: Option<MonitorEnd>,
 }
 
@@ -25,19 +26,32 @@ pub(super) struct Monitor {
 pub(super) enum MonitorEnd {
     /// The set is gone.
     Forgotten,
+    /// All that waited was promised; `nothing`: there was nothing (R30-MON-13).
+    CaughtUp { nothing: bool },
     /// The channel is of no use any more.
     Over(Ended),
 }
 
 impl Monitor {
     /// Begins to monitor. `None` if nothing can be asked for any more: the connection tells why.
-    pub(super) fn begin(requests: &SendRequest<Bytes>, set: &Identity) -> Option<Self> {
-        let request = request(Method::GET, set.as_str())?;
+    pub(super) fn begin(requests: &SendRequest<Bytes>, set: &Identity, wish: Wish) -> Option<Self> {
+        const URGENCY: HeaderName = HeaderName::from_static("urgency");
+        const PREFER: HeaderName = HeaderName::from_static("prefer");
+        let mut request = request(Method::GET, set.as_str())?;
+        let fields = request.headers_mut();
+        // Who says nothing gets everything (R30-URG-7).
+        if wish.lowest != Wish::default().lowest {
+            fields.insert(URGENCY, HeaderValue::from_static(wish.lowest.as_str()));
+        }
+        if wish.extent == Extent::Waiting {
+            fields.insert(PREFER, HeaderValue::from_static("wait=0"));
+        }
         // A clone has no request of its own that waits for a stream.
         let (mut answer, _) = requests.clone().send_request(request, true).ok()?;
         Some(Self {
             promises: answer.push_promises(),
             answer,
+            extent: wish.extent,
             end: None,
         })
     }
@@ -62,7 +76,7 @@ impl Monitor {
         let end = match answer {
             Ok(answer) => {
                 let told = retry_after::told(answer.headers(), SystemTime::now());
-                ended(answer.status().as_u16(), told)
+                ended(answer.status().as_u16(), self.extent, told)
             }
             Err(error) => MonitorEnd::Over(ended_by(&error)),
         };
@@ -72,9 +86,12 @@ impl Monitor {
 }
 
 /// What the status of the answer means.
-fn ended(status: u16, retry_after: Option<Duration>) -> MonitorEnd {
+fn ended(status: u16, extent: Extent, retry_after: Option<Duration>) -> MonitorEnd {
     match status {
         404 | 410 => MonitorEnd::Forgotten,
+        200..=299 if extent == Extent::Waiting => MonitorEnd::CaughtUp {
+            nothing: status == 204,
+        },
         // Another connection monitors now, or the node leaves, or we read too slowly: come again.
         200..=299 | 408 => MonitorEnd::Over(Ended::Closed(None)),
         _ => MonitorEnd::Over(Ended::Refused { status, retry_after }),
@@ -96,7 +113,7 @@ pub(super) fn ended_by(error: &h2::Error) -> Ended {
 mod tests {
     use super::*;
 
-    /// R30-MON-11, R30-MON-17, R30-EXP-2: only 404 takes the set away; a service in trouble says for how long.
+    /// R30-MON-11, R30-MON-13, R30-MON-17, R30-EXP-2: only 404 takes the set away; a service in trouble says for how long.
     #[test]
     fn what_the_end_of_monitoring_means() {
         let minute = Some(Duration::from_secs(60));
@@ -112,7 +129,15 @@ mod tests {
             (503, minute, refused(503, minute)),
         ];
         for (status, told, expected) in rows {
-            assert_eq!(ended(status, told), expected, "{status}");
+            assert_eq!(ended(status, Extent::Lasting, told), expected, "{status}");
+            // Who asked for what waits has got it, and is told nothing else.
+            let waited = match status {
+                200 | 204 => MonitorEnd::CaughtUp {
+                    nothing: status == 204,
+                },
+                _ => expected,
+            };
+            assert_eq!(ended(status, Extent::Waiting, told), waited, "{status}");
         }
     }
 }

@@ -32,13 +32,17 @@ impl Channel {
         if let Poll::Ready(incoming) = self.poll_pong(cx) {
             return Poll::Ready(incoming);
         }
-        if let Poll::Ready(incoming) = self.poll_monitor(cx) {
+        self.ask_when_due();
+        if let Poll::Ready(incoming) = self.poll_monitor(cx, now) {
             return Poll::Ready(incoming);
         }
         if self.may_take()
             && let Poll::Ready(pushed) = self.pushes.poll(cx, &self.requester.home)
         {
             return Poll::Ready(Incoming::Pushed(pushed));
+        }
+        if let Poll::Ready(incoming) = self.poll_caught_up() {
+            return Poll::Ready(incoming);
         }
         if let Poll::Ready(incoming) = self.poll_requests(cx) {
             return Poll::Ready(incoming);
@@ -63,8 +67,11 @@ impl Channel {
         }
     }
 
-    fn poll_monitor(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
+    fn poll_monitor(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Incoming> {
         let may_take = self.may_take();
+        if !self.poll_replaced(cx, may_take, now) {
+            return Poll::Ready(Incoming::Nonsense);
+        }
         let Some(monitor) = &mut self.monitor else {
             return Poll::Pending;
         };
@@ -76,13 +83,21 @@ impl Channel {
             }
         }
         let end = ready!(end);
+        if matches!(end, MonitorEnd::CaughtUp { .. }) && !may_take {
+            // There may be promises.
+            return Poll::Pending;
+        }
         self.monitor = None;
         match end {
             MonitorEnd::Forgotten => {
                 self.set = None;
-                self.pushes.clear();
+                self.forget_monitors();
                 self.is_greeting = false;
                 Poll::Ready(Incoming::Forgotten)
+            }
+            MonitorEnd::CaughtUp { nothing } => {
+                self.has_caught_up(nothing);
+                Poll::Pending
             }
             MonitorEnd::Over(ended) => {
                 // It says more than that the connection ended with it.
@@ -117,7 +132,8 @@ impl Channel {
     pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let owed = [self.pushes.due(), self.acknowledgements.overdue()];
         let owed = owed.into_iter().flatten().min();
-        let due = [owed, self.acknowledgements.due(now)].into_iter().flatten().min();
+        let due = [owed, self.acknowledgements.due(now), self.replaced_until()];
+        let due = due.into_iter().flatten().min();
         let Some(due) = due else {
             self.timer = None;
             return Poll::Pending;
@@ -154,8 +170,7 @@ impl Channel {
 
     pub(super) fn over(&mut self, ended: Ended) {
         self.end = End::Over(ended);
-        self.monitor = None;
-        self.pushes.clear();
+        self.forget_monitors();
         self.acknowledgements = Acknowledgements::default();
         self.requests = Requests::default();
         self.timer = None;

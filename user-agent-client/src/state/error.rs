@@ -25,6 +25,8 @@ pub enum StateError {
     OtherService(ServerUrl),
     /// The subscriptions in the state were made over the other transport, where this service is.
     OtherTransport(ServerUrl),
+    /// What waits and no more is asked for over a WebSocket, where no service says when nothing waits any more.
+    NeverEmpty,
     /// The random source failed. Nothing has changed.
     NoRandomness,
 
@@ -128,6 +130,10 @@ impl fmt::Display for StateError {
                 "The subscriptions in the state were made over {known}, and can't be used over another transport; use \
                  --transport {}, or another state directory.",
                 known.transport()
+            ),
+            Self::NeverEmpty => f.write_str(
+                "Over a WebSocket a push service never says that nothing waits any more, so that --until-empty would have \
+                 to guess; use --transport http2, with a state directory whose subscriptions were made over it.",
             ),
             Self::NoRandomness => {
                 f.write_str("The random source failed; check that the system provides getrandom.")

@@ -49,6 +49,10 @@ pub enum Event {
         /// Of which subscription.
         label: Arc<str>,
     },
+    /// Nothing waits with the service any more, and all that waited is done and acknowledged. Only with
+    /// [`Options::until_empty`](super::Options::until_empty), and never lost. The user agent goes on until it is
+    /// [stopped](super::UserAgent::stop); what is sent after this need not come.
+    Empty,
     /// The state can't be kept: the user agent stops before it promises what it would forget.
     Failed(StateError),
 }

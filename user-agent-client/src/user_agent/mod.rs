@@ -19,6 +19,7 @@ use std::task::{Context, Poll, ready};
 
 pub use event::Event;
 use futures_core::Stream;
+use push_protocol::Urgency;
 pub use push_protocol::session::user_agent::{Counters, Limits};
 use push_protocol::vapid::PublicKey;
 use tokio::sync::oneshot;
@@ -26,7 +27,7 @@ use tokio::sync::oneshot;
 use crate::defaults;
 use crate::message::Message;
 use crate::queue;
-use crate::server_url::ServerUrl;
+use crate::server_url::{ServerUrl, Transport};
 use crate::state::{State, StateError};
 use crate::subscription::Subscription;
 use crate::tls::Trust;
@@ -60,12 +61,20 @@ pub struct Events {
 pub struct Options {
     /// Its bounds, by default [`defaults::limits`].
     pub limits: Arc<Limits>,
+    /// Nothing less urgent is wanted (RFC 8030 §5.3): as [`set_lowest_urgency`](UserAgent::set_lowest_urgency), from the
+    /// beginning. By default [`Urgency::VeryLow`], which is everything.
+    pub lowest_urgency: Urgency,
+    /// What waits is wanted, and no more (RFC 8030 §6): when all of it is done, [`Event::Empty`] says so. Over HTTP/2 only. By
+    /// default not.
+    pub until_empty: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             limits: Arc::new(defaults::limits()),
+            lowest_urgency: Urgency::VeryLow,
+            until_empty: false,
         }
     }
 }
@@ -77,7 +86,8 @@ impl UserAgent {
     ///
     /// [`StateError::OtherService`] if the state belongs to a service on another host: showing that one our identity would
     /// tell it a secret, and lose every subscription. [`StateError::OtherTransport`] if its subscriptions were made over the
-    /// other transport. Else [`StateError`] if it can't be kept which service this is.
+    /// other transport. [`StateError::NeverEmpty`] if [`Options::until_empty`] is asked for over a WebSocket. Else
+    /// [`StateError`] if it can't be kept which service this is.
     ///
     /// # Panics
     ///
@@ -88,6 +98,9 @@ impl UserAgent {
         mut state: State,
         options: &Options,
     ) -> Result<(Self, Events), StateError> {
+        if options.until_empty && server.transport() == Transport::WebSocket {
+            return Err(StateError::NeverEmpty);
+        }
         state.set_server(&server)?;
         let (calls, called) = queue::channel(defaults::CALLS);
         // One message at a time is asked for, so there is always room.
@@ -164,6 +177,17 @@ impl UserAgent {
             };
             let _ = self.calls.send(call).await;
         }
+    }
+
+    /// Wants messages of this urgency and above from now on (RFC 8030 §5.3); [`Urgency::VeryLow`] is everything. What is less
+    /// urgent stays with the service until it expires, or until less is asked for. What has come by then is handed over. It
+    /// holds while this user agent runs, on every channel; the state doesn't keep it.
+    ///
+    /// The service hears of it at once, or with the next channel; of changes within
+    /// [`WISH_EVERY`](defaults::WISH_EVERY) it hears the last. Over a WebSocket it takes a service that knows urgency:
+    /// Mozilla's closes the channel of whoever speaks of it, again and again.
+    pub async fn set_lowest_urgency(&self, lowest: Urgency) {
+        let _ = self.calls.send(Call::SetLowestUrgency(lowest)).await;
     }
 
     /// The machine has another network, or one again: the channel is probed, or a wait for one ends.

@@ -166,6 +166,7 @@ fn told(answer: &Answer, text: &str) {
         requests: 4,
         ask_again_after: Duration::from_secs(1),
         nonsense: 2,
+        wish_every: Duration::from_secs(5),
         stop_within: Duration::from_secs(1),
     };
     let name = SubscriptionName::parse("deadbeef-0000-4000-8000-0123456789ab").expect("a name");

@@ -67,8 +67,9 @@ pub(crate) fn with_an_unknown_member(text: &str) -> Option<String> {
 
 fn respelled(request: &Request<'_>) -> String {
     let value = match request {
-        Request::Hello(identity) => {
-            json!({"messageType": "hello", "uaid": identity.as_ref().map(UserAgentIdentity::to_hex)})
+        Request::Hello(identity, lowest) => {
+            let uaid = identity.as_ref().map(UserAgentIdentity::to_hex);
+            json!({"messageType": "hello", "uaid": uaid, "urgency": lowest.as_str()})
         }
         Request::Register { name, key } => {
             json!({"messageType": "register", "channelID": name.text, "key": key})
@@ -111,7 +112,7 @@ fn nack_code(code: NackCode) -> Option<u16> {
 /// Every member that the request was made of is there, with its type.
 fn agrees(request: &Request<'_>, value: &Value) {
     let message_types: &[&str] = match request {
-        Request::Hello(_) => &["hello"],
+        Request::Hello(..) => &["hello"],
         Request::Register { .. } => &["register"],
         Request::Unregister { .. } => &["unregister"],
         Request::Ack(_) => &["ack"],
@@ -125,11 +126,14 @@ fn agrees(request: &Request<'_>, value: &Value) {
         None => assert_eq!(*request, Request::Ping),
     }
     match request {
-        Request::Hello(Some(identity)) => {
-            let digits = value["uaid"]
-                .as_str()
-                .map(|text| text.replace('-', "").to_ascii_lowercase());
-            assert_eq!(digits, Some(identity.to_hex()));
+        Request::Hello(identity, lowest) => {
+            if let Some(identity) = identity {
+                let digits = value["uaid"]
+                    .as_str()
+                    .map(|text| text.replace('-', "").to_ascii_lowercase());
+                assert_eq!(digits, Some(identity.to_hex()));
+            }
+            assert!(*lowest == Urgency::VeryLow || value["urgency"].as_str() == Some(lowest.as_str()));
         }
         Request::Register { name, key } => {
             assert_eq!(value["channelID"].as_str(), Some(&*name.text));
@@ -150,7 +154,7 @@ fn agrees(request: &Request<'_>, value: &Value) {
             assert_eq!(acknowledgements.len(), updates.len());
         }
         Request::Urgency(Some(urgency)) => assert_eq!(value["min"].as_str(), Some(urgency.as_str())),
-        Request::Hello(None) | Request::Urgency(None) => {}
+        Request::Urgency(None) => {}
         Request::Nack(_) | Request::Ping | Request::BroadcastSubscribe => {}
     }
 }

@@ -118,6 +118,11 @@ impl Delivery {
         self.once = once;
     }
 
+    /// Whether this is what it brings.
+    pub(super) fn wants(&self, wanted: &Wanted) -> bool {
+        self.wanted == *wanted
+    }
+
     /// Brings this from now on, what waited and was not wanted before included (PR-22).
     pub(super) fn set_wanted(&mut self, wanted: Wanted) {
         self.wanted = wanted;

@@ -136,6 +136,14 @@ impl Session {
         !self.delivery.window.is_empty()
     }
 
+    /// With the first message, before [`hello`](Self::hello): messages of this urgency and above are wanted from the
+    /// beginning. What waits follows the welcome at once, so it would be late behind it.
+    pub fn begin_with(&mut self, minimum: Urgency) {
+        if matches!(self.phase, Phase::AwaitingHello { .. }) {
+            self.delivery.begin(Wanted::Everything(minimum), false);
+        }
+    }
+
     /// The first message. `fresh` is the identity to give to a user agent that is not known.
     pub fn hello(
         &mut self,
@@ -248,9 +256,13 @@ impl Session {
         self.read_on(now, out);
     }
 
-    /// The user agent wants messages of this urgency and above (R30-URG-5 to R30-URG-7).
+    /// The user agent wants messages of this urgency and above (R30-URG-5 to R30-URG-7). One that repeats what it said with
+    /// its hello changes nothing, and nothing is read for it.
     pub fn set_minimum(&mut self, minimum: Urgency, now: Moment, out: &mut Vec<Action>) {
-        self.set_wanted(Wanted::Everything(minimum), now, out);
+        let wanted = Wanted::Everything(minimum);
+        if !self.delivery.wants(&wanted) {
+            self.set_wanted(wanted, now, out);
+        }
     }
 
     /// The user agent wants something else from now on. What waited and is wanted now comes too (PR-22).

@@ -418,6 +418,30 @@ fn the_filter_can_be_lowered() {
     assert_eq!(offers(&out), [10, 30]);
 }
 
+/// R30-URG-6, WS-HEL-12: what the hello wants is what follows the welcome; the same once more, as a request, reads nothing.
+#[test]
+fn the_filter_comes_with_the_hello() {
+    let (mut queue, mut out) = (Queue::default(), Vec::new());
+    for urgency in [Urgency::Low, Urgency::High, Urgency::Normal] {
+        queue.store(1, urgency);
+    }
+    let mut session = Session::new(Arc::new(limits()), Moment(0));
+    session.begin_with(Urgency::High);
+    session.hello(Some(identity(1)), identity(2), Moment(0), &mut out);
+    let Some(Action::Attach { head, .. }) = out.pop() else {
+        panic!("{out:?}")
+    };
+    session.attached(AttachOutcome::Known(queue.page(&head)), Moment(0), &mut out);
+    assert_eq!(offers(&out), [20]);
+    out.clear();
+    session.begin_with(Urgency::VeryLow);
+    session.set_minimum(Urgency::High, Moment(0), &mut out);
+    assert!(out.is_empty(), "{out:?}");
+    session.set_minimum(Urgency::Low, Moment(0), &mut out);
+    answer_pages(&mut session, &queue, &mut out);
+    assert_eq!(offers(&out), [10, 30]);
+}
+
 /// PR-4: what is acknowledged while a page is under way, which storage may have read before, is not offered again; what
 /// is still on the wire and what comes behind it are as ever.
 #[test]

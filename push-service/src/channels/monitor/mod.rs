@@ -1,7 +1,7 @@
 //! Channels of those who monitor (RFC 8030 §6, §6.1, §6.3): HTTP/2 server push, and Server-Sent Events for whoever has none.
 //!
 //! One task for a session. On one HTTP/2 connection all monitors of a user agent share one: what is wanted is the union of
-//! what they want (PR-15). The task does what the session decides: it reads pages, writes messages one after the other to
+//! what they want (PR-15); of two that push the same, the newer one (R30-MON-18). The task does what the session decides: it reads pages, writes messages one after the other to
 //! the monitor that asked for them, and answers the monitoring requests when they are over.
 //!
 //! What is acknowledged comes from elsewhere, by DELETE on any connection of any node, and storage tells the seat (PR-18).
@@ -47,6 +47,8 @@ pub(super) struct Monitor {
     until: Option<Moment>,
     /// Whether something was brought.
     has_brought: bool,
+    /// A newer one has its place: it ends when what it was brought has arrived.
+    is_replaced: bool,
     /// The subscription that it names is looked for, once the seat is taken: what ends before that is not told.
     is_checked: bool,
     /// Dropped when the request is over.
@@ -120,6 +122,7 @@ impl Channels {
             outlet,
             until: waits.map(|wait| self.now().after(wait)),
             has_brought: false,
+            is_replaced: false,
             is_checked: monitoring.monitored.subscription.is_none(),
             _request: request,
         }

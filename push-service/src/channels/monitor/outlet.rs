@@ -82,6 +82,14 @@ impl Outlet {
         }
     }
 
+    /// Whether all that was written has arrived, for a peer that can tell; asks it.
+    pub(super) fn is_settled(&mut self) -> bool {
+        match self {
+            Self::Push(pushes) => pushes.is_settled(),
+            Self::Events(_) => true,
+        }
+    }
+
     /// Answers the request. What is not written by then never is.
     pub(super) fn finish(self, finish: Finish, has_brought: bool) {
         match self {

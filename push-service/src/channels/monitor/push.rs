@@ -262,6 +262,13 @@ impl Pushes {
         self.current.is_none() && (!arrived || self.flown.is_empty())
     }
 
+    /// Whether nothing is on its way any more. Asks for a sign of what is, so that its places are not given to others while
+    /// the peer still counts them.
+    pub(super) fn is_settled(&mut self) -> bool {
+        self.ask();
+        self.is_flushed(true)
+    }
+
     fn refuse_current(&mut self) {
         self.refused.extend(self.current.take().map(|pushed| pushed.id));
     }

@@ -220,6 +220,9 @@ impl MonitorTask {
             busy = true;
             let metrics = self.shared.broker.metrics();
             metrics.channel(monitor.outlet.kind(), Channel::Opened);
+            self.monitors
+                .iter_mut()
+                .for_each(|older| older.give_place_to(&monitor));
             self.monitors.push(monitor);
             if self.monitors.len() > MONITORS_PER_SESSION {
                 // The oldest makes room: whoever asks so often has forgotten it.
@@ -235,8 +238,8 @@ impl MonitorTask {
 
     /// Tells the session what the monitors want now.
     pub(super) fn want(&mut self, now: Moment) {
-        let interests = self.monitors.iter().map(|monitor| monitor.interest);
-        let wanted = Wanted::monitored(interests);
+        let monitors = self.monitors.iter().filter(|monitor| !monitor.is_replaced);
+        let wanted = Wanted::monitored(monitors.map(|monitor| monitor.interest));
         self.session.set_wanted(wanted, now, &mut self.actions);
     }
 

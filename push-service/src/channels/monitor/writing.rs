@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use push_protocol::PushMessage;
 use push_protocol::session::Moment;
 
+use super::Monitor;
 use super::end::Finish;
 use super::leaving::{count_closed, dismiss};
 use super::outlet::{Outlet, Parcel, Written};
@@ -101,8 +102,21 @@ impl MonitorTask {
         if self.queue.is_empty() {
             self.delivering = None;
         }
+        busy |= self.dismiss_replaced();
         let is_writable = is_free && self.queue.is_empty();
         self.session.set_writable(is_writable, now, &mut self.actions);
+        busy
+    }
+
+    /// Ends those whose place a newer one has, once all that they were brought has arrived: nothing gets lost between the two,
+    /// and nothing comes twice.
+    fn dismiss_replaced(&mut self) -> bool {
+        let is_over = |monitor: &mut Monitor| monitor.is_replaced && monitor.outlet.is_settled();
+        let over: Vec<_> = self.monitors.extract_if(.., is_over).collect();
+        let busy = !over.is_empty();
+        for monitor in over {
+            dismiss(monitor, Finish::Over, &self.shared);
+        }
         busy
     }
 
@@ -120,7 +134,8 @@ impl MonitorTask {
     fn monitor_of(&self, message: &PushMessage) -> Option<usize> {
         let covers = |exact: bool| {
             self.monitors.iter().position(|monitor| {
-                monitor.interest.subscription.is_some() == exact
+                !monitor.is_replaced
+                    && monitor.interest.subscription.is_some() == exact
                     && monitor.interest.covers(message.subscription, message.urgency)
             })
         };
@@ -162,6 +177,16 @@ impl MonitorTask {
                 self.want(now);
             }
         }
+    }
+}
+
+impl Monitor {
+    /// A newer request for the same, on the same connection, takes this one's place (R30-MON-18). Pages that listen to events
+    /// don't know of each other, and stay beside each other.
+    pub(super) fn give_place_to(&mut self, newer: &Self) {
+        let is_pushed = |monitor: &Self| matches!(monitor.outlet, Outlet::Push(_));
+        let is_the_same = self.interest.subscription == newer.interest.subscription;
+        self.is_replaced |= is_the_same && is_pushed(self) && is_pushed(newer);
     }
 }
 

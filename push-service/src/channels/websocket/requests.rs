@@ -33,8 +33,9 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
                 return self.session.close(reason, &mut scratch.actions);
             }
         };
-        if let Request::Hello(identity) = request {
+        if let Request::Hello(identity, minimum) = request {
             let fresh = UserAgentIdentity::from_random(random::bytes());
+            self.session.begin_with(minimum);
             return self.session.hello(identity, fresh, now, &mut scratch.actions);
         }
         if self.session.may_request(&mut scratch.actions) {
@@ -44,7 +45,7 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
 
     fn serve(&mut self, request: Request<'_>, now: Moment, scratch: &mut Scratch) {
         match request {
-            Request::Hello(_) => {}
+            Request::Hello(..) => {}
             Request::Register { name, key } => self.register(&name, key.as_deref(), scratch),
             Request::Unregister { name, .. } => self.unregister(&name, scratch),
             Request::Ack(updates) => self.acknowledge(&updates, now, scratch),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use push_protocol::session::user_agent::{Ended, Farewell, Say};
+use push_protocol::session::user_agent::{Ended, Farewell, Say, Wish};
 use push_protocol::wire::frame::{write_close, write_ping};
 use push_protocol::wire::websocket::Answer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, join};
@@ -40,7 +40,7 @@ async fn the_service_closes() {
         assert_eq!(channel.next().await, ended);
         assert_eq!(channel.next().await, ended);
         assert_eq!(channel.try_next(), Some(ended));
-        channel.say(&Say::Hello(None));
+        channel.say(&Say::Hello(None, Wish::default()));
         channel.flush().await;
         drop(channel);
         assert_eq!(all_said(service).await, [Said::Close(Some(code.unwrap_or(1000)))]);
@@ -56,7 +56,7 @@ async fn a_code_outlives_the_connection() {
         write_close(&mut bytes, None, 4774, "");
         service.write_all(&bytes).await.unwrap();
         drop(service);
-        channel.say(&Say::Hello(None));
+        channel.say(&Say::Hello(None, Wish::default()));
         if flush {
             channel.flush().await;
         }
@@ -102,7 +102,7 @@ async fn the_connection_breaks() {
         service.write_all(b"\x81\x02{}").await.unwrap();
         service.write_all(rest).await.unwrap();
         service.shutdown().await.unwrap();
-        channel.say(&Say::Hello(None));
+        channel.say(&Say::Hello(None, Wish::default()));
         assert_eq!(channel.next().await, LIFE);
         assert_eq!(channel.next().await, Incoming::Ended(Ended::Lost));
         assert_eq!(format!("{channel:?}"), "Channel(Lost)");
@@ -118,7 +118,7 @@ async fn a_service_that_never_reads() {
     let (mut channel, service) = open(64).await;
     let mut says = 0;
     while next_now(&mut channel).await.is_none() {
-        channel.say(&Say::Hello(None));
+        channel.say(&Say::Hello(None, Wish::default()));
         says += 1;
         assert!(channel.socket.owned_bytes() < 2 * UNWRITTEN_BYTES + 4_096);
         assert!(says < UNWRITTEN_BYTES);
@@ -144,8 +144,8 @@ async fn a_service_that_never_reads() {
         (Farewell::TimedOut, Duration::ZERO),
     ] {
         let (mut channel, service) = open(64).await;
-        channel.say(&Say::Hello(None));
-        channel.say(&Say::Hello(None));
+        channel.say(&Say::Hello(None, Wish::default()));
+        channel.say(&Say::Hello(None, Wish::default()));
         assert!(timeout(10 * CLOSE_WITHIN, channel.flush()).await.is_err());
         let before = Instant::now();
         channel.close(farewell).await;
@@ -228,7 +228,7 @@ async fn farewells() {
         (Farewell::TimedOut, 1001),
     ] {
         let (mut channel, service) = open(ROOM).await;
-        channel.say(&Say::Hello(None));
+        channel.say(&Say::Hello(None, Wish::default()));
         let before = Instant::now();
         channel.close(farewell).await;
         let patience = if farewell == Farewell::TimedOut {

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use push_protocol::session::user_agent::{Arrived, Ended, Fate, Identity, Say};
+use push_protocol::session::user_agent::{Arrived, Ended, Fate, Identity, Say, Wish};
 use push_protocol::wire::frame::{write_ping, write_pong, write_text};
 use push_protocol::wire::websocket::Answer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -110,7 +110,7 @@ async fn byte_by_byte_and_idle() {
     }
     assert_eq!(heard, meaning);
     assert_eq!(channel.socket.owned_bytes(), 0);
-    channel.say(&Say::Hello(None));
+    channel.say(&Say::Hello(None, Wish::default()));
     assert_eq!(next_now(&mut channel).await, None);
     assert_eq!(channel.socket.owned_bytes(), 0);
     assert!(mem::size_of::<Channel>() <= 192, "{}", mem::size_of::<Channel>());
@@ -152,7 +152,7 @@ async fn pings_are_answered() {
 #[tokio::test]
 async fn says_in_order() {
     let (mut channel, service) = open(ROOM).await;
-    channel.say(&Say::Hello(None));
+    channel.say(&Say::Hello(None, Wish::default()));
     channel.ping();
     channel.flush().await;
     channel.say(&acknowledge("one"));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use push_protocol::session::user_agent::{Ended, Farewell, Say};
+use push_protocol::session::user_agent::{Ended, Farewell, Say, Wish};
 use push_protocol::wire::websocket::Answer;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{HandshakeKind, ServerConfig};
@@ -91,7 +91,7 @@ impl Service {
 async fn talk(url: &ServerUrl, trust: &Trust) {
     let mut channel = Channel::open(url, trust).await.unwrap();
     assert_eq!(channel.next().await, Incoming::Answer(Answer::SignOfLife));
-    channel.say(&Say::Hello(None));
+    channel.say(&Say::Hello(None, Wish::default()));
     assert_eq!(channel.next().await, Incoming::Ended(Ended::Closed(Some(1001))));
     channel.close(Farewell::Leaving).await;
 }

@@ -60,6 +60,8 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
     };
     let options = Options {
         limits: Arc::new(limits),
+        lowest_urgency: arguments.urgency,
+        until_empty: arguments.until_empty,
     };
     let (agent, events) = UserAgent::start(server, trust, state, &options)?;
     let listener = Listener {
@@ -70,7 +72,7 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
         may_be_renewed: false,
         working: JoinSet::new(),
         jobs: arguments.jobs.get(),
-        left: arguments.count.map(std::num::NonZero::get),
+        left: Left::as_asked(&arguments),
     };
     listener.run(events, &mut signals).await
 }
@@ -91,8 +93,19 @@ struct Listener {
     /// What is being worked on, messages and renewed subscriptions. **Invariant:** at most `jobs`.
     working: JoinSet<Worked>,
     jobs: usize,
-    /// How many messages are still to come; `None`: as many as there are.
-    left: Option<u64>,
+    left: Left,
+}
+
+/// What is still to come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Left {
+    /// Whatever comes, until a signal does.
+    Endless,
+    /// So many messages.
+    Messages(u64),
+    /// What waits, until the service says that nothing does.
+    Waiting,
+    Nothing,
 }
 
 /// What came of a piece of work.
@@ -108,6 +121,24 @@ enum Worked {
         subscription: Box<Subscription>,
         failed: Option<String>,
     },
+}
+
+impl Left {
+    fn as_asked(arguments: &Listen) -> Self {
+        match arguments.count {
+            Some(count) => Self::Messages(count.get()),
+            None if arguments.until_empty => Self::Waiting,
+            None => Self::Endless,
+        }
+    }
+
+    fn after_one(self) -> Self {
+        match self {
+            Self::Messages(left @ 2..) => Self::Messages(left - 1),
+            Self::Messages(_) => Self::Nothing,
+            Self::Endless | Self::Waiting | Self::Nothing => self,
+        }
+    }
 }
 
 impl Listener {
@@ -127,7 +158,7 @@ impl Listener {
 
     async fn work(&mut self, events: &mut Events, signals: &mut Signals) -> Result<(), Failure> {
         let mut network = NetworkChanges::new();
-        while self.left != Some(0) {
+        while self.left != Left::Nothing {
             self.pass_on_renewed().await;
             let has_room = self.has_room();
             tokio::select! {
@@ -147,21 +178,21 @@ impl Listener {
     /// Whoever listens without end is done when a signal says so.
     fn exit(&self, is_finished: bool) -> Exit {
         match self.left {
-            None | Some(0) if is_finished => Exit::Done,
-            Some(left @ 1..) => {
-                say(format_args!("interrupted; {left} more to come"));
-                Exit::Interrupted
-            }
-            _ => Exit::Interrupted,
+            Left::Endless | Left::Nothing if is_finished => return Exit::Done,
+            Left::Endless | Left::Nothing => {}
+            Left::Messages(left) => say(format_args!("interrupted; {left} more to come")),
+            Left::Waiting => say("interrupted; there may be more"),
         }
+        Exit::Interrupted
     }
 
     /// Whether another message may be worked on; never more than are to come.
     fn has_room(&self) -> bool {
         let working = self.working.len();
-        let left = self
-            .left
-            .map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let left = match self.left {
+            Left::Messages(left) => usize::try_from(left).unwrap_or(usize::MAX),
+            Left::Endless | Left::Waiting | Left::Nothing => usize::MAX,
+        };
         working < self.jobs.min(left)
     }
 
@@ -178,6 +209,7 @@ impl Listener {
             ),
             // Of many news at once some are lost, so that this is only a hint.
             Event::Renewed(_) | Event::Connected => self.may_be_renewed = true,
+            Event::Empty => self.left = Left::Nothing,
             Event::Failed(error) => return Err(error.into()),
             _ => {}
         }
@@ -209,7 +241,7 @@ impl Listener {
 
     async fn worked(&mut self, worked: Result<Worked, JoinError>) -> Result<(), Failure> {
         match worked {
-            Ok(Worked::Handled) => self.left = self.left.map(|left| left - 1),
+            Ok(Worked::Handled) => self.left = self.left.after_one(),
             Ok(Worked::Failed(why)) => say(why),
             Ok(Worked::Closed(failure)) => return Err(failure),
             Ok(Worked::Renewed {

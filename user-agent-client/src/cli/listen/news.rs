@@ -8,6 +8,7 @@ use user_agent_client::Event;
 pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
     Some(match event {
         Event::Message(_) | Event::Failed(_) | Event::Unsubscribed => return None,
+        Event::Empty => "nothing waits any more".to_owned(),
         Event::Connected => "connected".to_owned(),
         Event::Disconnected { why, again_in } => disconnected(why, *again_in),
         Event::Subscribed(subscription) => {

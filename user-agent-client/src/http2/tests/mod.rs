@@ -5,13 +5,14 @@ mod monitoring;
 pub(crate) mod service;
 mod subscribing;
 mod tls;
+mod wishes;
 
 use std::sync::Arc;
 
 use http::Method;
 use push_protocol::identifiers::SubscriptionName;
 use push_protocol::session::user_agent::{
-    Arrived, Change, Durable, Ended, Farewell, Fate, Identity, Registered, Say, SubscriptionResource,
+    Arrived, Change, Durable, Ended, Extent, Farewell, Fate, Identity, Registered, Say, SubscriptionResource,
 };
 use service::Peer;
 use tokio::io::duplex;
@@ -57,7 +58,7 @@ impl Rig {
     /// A set is monitored; also the request that does.
     async fn monitoring() -> (Self, service::Asked) {
         let mut rig = Self::new().await;
-        rig.say(&Say::Hello(Some(set("a"))));
+        rig.say(&Say::Hello(Some(set("a")), Wish::default()));
         assert_eq!(rig.next().await, Incoming::Monitoring(set("a")));
         let monitor = rig.peer.expects(Method::GET, "/subscriptions/a").await;
         (rig, monitor)
@@ -117,7 +118,7 @@ impl Rig {
 #[tokio::test]
 async fn a_ping_says_that_the_service_is_there() {
     let mut rig = Rig::new().await;
-    rig.say(&Say::Hello(None));
+    rig.say(&Say::Hello(None, Wish::default()));
     assert_eq!(rig.next().await, Incoming::Nobody);
     rig.channel.ping();
     rig.channel.ping();

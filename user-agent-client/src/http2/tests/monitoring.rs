@@ -188,7 +188,7 @@ async fn a_body_without_end() {
 #[tokio::test]
 async fn a_set_that_is_gone() {
     let mut rig = Rig::new().await;
-    rig.say(&Say::Hello(Some(set("a"))));
+    rig.say(&Say::Hello(Some(set("a")), Wish::default()));
     for _ in 0..2 {
         let incoming = rig.next().await;
         if incoming == Incoming::Forgotten {

@@ -19,7 +19,7 @@ impl Rig {
     /// Live, with nothing to monitor.
     async fn as_nobody() -> Self {
         let mut rig = Self::new().await;
-        rig.say(&Say::Hello(None));
+        rig.say(&Say::Hello(None, Wish::default()));
         assert_eq!(rig.next().await, Incoming::Nobody);
         rig
     }
@@ -66,7 +66,7 @@ async fn the_first_answer_says_the_set() {
 #[tokio::test]
 async fn the_secret_is_in_the_path() {
     let mut rig = Rig::at(&format!("{ORIGIN}/a-secret")).await;
-    rig.say(&Say::Hello(None));
+    rig.say(&Say::Hello(None, Wish::default()));
     assert_eq!(rig.next().await, Incoming::Nobody);
     rig.register(1);
     rig.asked_for(Method::POST, "/subscribe/a-secret").await;
@@ -123,7 +123,7 @@ async fn a_redirection_to_another_server() {
         peer
     };
     let mut rig = Rig::at("http://127.0.0.1:1/").await;
-    rig.say(&Say::Hello(None));
+    rig.say(&Say::Hello(None, Wish::default()));
     assert_eq!(rig.next().await, Incoming::Nobody);
     rig.register(1);
     let asked = rig.asked_for(Method::POST, "/subscribe").await;
@@ -145,7 +145,10 @@ async fn a_redirection_to_another_server() {
     };
     let (channel, mut peer) = tokio::join!(opening, accepting);
     let mut channel = channel.unwrap();
-    channel.say(&Say::Hello(Some(set.clone())), &Durable::default());
+    channel.say(
+        &Say::Hello(Some(set.clone()), Wish::default()),
+        &Durable::default(),
+    );
     assert_eq!(channel.next().await, Incoming::Monitoring(set));
     peer.expects(Method::GET, "/subscriptions/there").await;
 }

@@ -61,7 +61,10 @@ async fn a_message_over_tls() {
     let set = Identity::of_set(&format!("{}subscriptions/a", url.as_str())).unwrap();
     let (channel, peer) = tokio::join!(Channel::open(&url, &trust, Some(&set)), service.peer());
     let (mut channel, mut peer) = (channel.unwrap(), peer.unwrap());
-    channel.say(&Say::Hello(Some(set.clone())), &Durable::default());
+    channel.say(
+        &Say::Hello(Some(set.clone()), Wish::default()),
+        &Durable::default(),
+    );
     assert_eq!(channel.next().await, Incoming::Monitoring(set));
     let mut monitor = peer.expects(Method::GET, "/subscriptions/a").await;
     monitor.pushes("/message/1", 1, b"body");

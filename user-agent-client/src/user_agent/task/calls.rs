@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use push_protocol::SubscriptionName;
 use push_protocol::session::user_agent::{Counters, PushResource, Stage};
 use push_protocol::vapid::PublicKey;
+use push_protocol::{SubscriptionName, Urgency};
 use tokio::sync::oneshot;
 
 use super::Task;
@@ -34,6 +34,7 @@ pub(in crate::user_agent) enum Call {
         push_resource: PushResource,
         p256dh: String,
     },
+    SetLowestUrgency(Urgency),
     NetworkChanged,
     Counters {
         reply: oneshot::Sender<Counters>,
@@ -66,6 +67,10 @@ impl Task {
                 if self.state.keys(name).is_some_and(|keys| keys.p256dh() == p256dh) {
                     self.session.told(name, &push_resource, &mut self.actions);
                 }
+            }
+            Call::SetLowestUrgency(lowest) => {
+                let now = self.now();
+                self.session.set_lowest_urgency(lowest, now, &mut self.actions);
             }
             Call::NetworkChanged => self.session.network_changed(self.now(), &mut self.actions),
             Call::Counters { reply } => {

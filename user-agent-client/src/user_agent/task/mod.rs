@@ -47,6 +47,8 @@ pub(super) struct Task {
     news: queue::Sender<Event>,
     /// Renewed, and there was no room to say so: these news must not get lost. Not longer than the subscriptions.
     untold: BTreeSet<SubscriptionName>,
+    /// As those: nothing waits any more.
+    is_empty_untold: bool,
     verdicts: queue::Receiver<(MessageKey, Outcome)>,
     verdicts_to: queue::Sender<(MessageKey, Outcome)>,
     /// Who waits for a subscription to be confirmed. Bounded by the callers, each of which waits.
@@ -72,10 +74,9 @@ impl Task {
         let mut seed = [0; 8];
         // Only to spread reconnects: any number will do.
         let _ = SystemRandom::new().fill(&mut seed);
-        let limits = Arc::clone(&options.limits);
         let (verdicts_to, verdicts) = queue::channel(usize::MAX);
         Self {
-            session: session::UserAgent::new(limits, state.durable().clone(), u64::from_ne_bytes(seed)),
+            session: session(options, &state, u64::from_ne_bytes(seed)),
             state,
             server,
             trust,
@@ -88,6 +89,7 @@ impl Task {
             messages,
             news,
             untold: BTreeSet::new(),
+            is_empty_untold: false,
             verdicts,
             verdicts_to,
             subscribing: HashMap::new(),
@@ -124,7 +126,7 @@ impl Task {
                     is_heard = false;
                     self.stop();
                 }
-                () = self.news.room(), if !self.untold.is_empty() => self.tell_untold(),
+                () = self.news.room(), if self.is_empty_untold || !self.untold.is_empty() => self.tell_untold(),
                 () = sleep_until(due) => self.session.tick(self.now(), &mut self.actions),
                 moved = self.link.moved() => self.moved(moved),
             }
@@ -253,6 +255,7 @@ impl Task {
                 let label = self.label(name);
                 self.news(Event::GaveUp { label });
             }
+            session::Event::Empty => self.is_empty_untold = self.news.try_send(Event::Empty).is_err(),
             session::Event::Stopped => {}
         }
     }
@@ -260,6 +263,7 @@ impl Task {
     /// There is room for one of the news that did not fit.
     fn tell_untold(&mut self) {
         let Some(name) = self.untold.pop_first() else {
+            self.is_empty_untold = self.is_empty_untold && self.news.try_send(Event::Empty).is_err();
             return;
         };
         // It may have been told, renewed again or ended in the meantime.
@@ -288,6 +292,18 @@ impl Task {
         let wait = moment.0.min(self.now().0 + FAR);
         self.begin + std::time::Duration::from_millis(wait)
     }
+}
+
+/// The session, as it begins.
+fn session(options: &Options, state: &State, seed: u64) -> session::UserAgent {
+    let limits = Arc::clone(&options.limits);
+    let mut session = session::UserAgent::new(limits, state.durable().clone(), seed);
+    if options.until_empty {
+        session = session.fetching_what_waits();
+    }
+    // Said with the first hello: nothing follows from it before.
+    session.set_lowest_urgency(options.lowest_urgency, Moment::default(), &mut Vec::new());
+    session
 }
 
 /// Actions that one burst of messages may pile up before they are done.

@@ -205,6 +205,79 @@ async fn unsubscribe_over_http2() {
     within("it is settled", agent.settled()).await;
 }
 
+/// R30-URG-5, R30-URG-6, R30-MON-18: another lowest urgency is asked for on the same connection, and on every later one.
+#[tokio::test]
+async fn the_lowest_urgency_over_http2() {
+    let service = Http2Service::start().await;
+    let (agent, mut events, mut peer, mut older, subscription) =
+        over_http2(&service, State::in_memory()).await;
+    older.pushes("/message/1", 1, &encrypted(&subscription, "before"));
+    let first = message(&mut events).await;
+    agent.set_lowest_urgency(Urgency::High).await;
+    let mut newer = within("another request", peer.expects(Method::GET, "/subscriptions/a")).await;
+    assert_eq!(newer.header("urgency"), Some("high"));
+    older.answers(200, &[]);
+    newer.pushes("/message/2", 1, &encrypted(&subscription, "behind"));
+    let second = message(&mut events).await;
+    assert_eq!(second.data().unwrap().text(), "behind");
+    for (message, path) in [(first, "/message/1"), (second, "/message/2")] {
+        message.acknowledge();
+        acknowledged(&mut peer, path).await;
+    }
+    peer.breaks();
+    let (_peer, monitor) = service.monitored("a").await;
+    assert_eq!(monitor.header("urgency"), Some("high"));
+}
+
+/// R30-MON-12, R30-MON-13, R30-ACK-1: what waits is handed over, round by round, and acknowledged, until nothing waits; a
+/// message that fails is tried until it is done.
+#[tokio::test]
+async fn until_nothing_waits() {
+    let service = Http2Service::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let state = || State::open(directory.path()).unwrap();
+    let (agent, _events, _peer, _monitor, subscription) = over_http2(&service, state()).await;
+    within("the end", agent.stop()).await;
+    let options = Options {
+        until_empty: true,
+        lowest_urgency: Urgency::Low,
+        ..options()
+    };
+    let url = ServerUrl::parse(&service.origin).unwrap();
+    let (agent, mut events) = UserAgent::start(url, Trust::system(), state(), &options).unwrap();
+    let (mut peer, mut round) = service.monitored("a").await;
+    for text in ["one", "two"] {
+        assert_eq!(
+            (round.header("prefer"), round.header("urgency")),
+            (Some("wait=0"), Some("low"))
+        );
+        let path = format!("/message/{text}");
+        round.pushes(&path, 1, &encrypted(&subscription, text));
+        round.answers(200, &[]);
+        message(&mut events).await.fail();
+        let again = message(&mut events).await;
+        assert_eq!((again.data().unwrap().text(), again.attempt()), (text.into(), 2));
+        assert!(
+            !peer.asked_now(),
+            "nothing is asked for while there is something to do"
+        );
+        again.acknowledge();
+        acknowledged(&mut peer, &path).await;
+        round = within("another round", peer.expects(Method::GET, "/subscriptions/a")).await;
+    }
+    round.answers(204, &[]);
+    loop {
+        match within("it is told", events.next()).await {
+            Some(Event::Empty) => break,
+            Some(Event::Message(message)) => panic!("{message:?}"),
+            Some(_) => {}
+            None => panic!("the user agent has stopped"),
+        }
+    }
+    within("the end", agent.stop()).await;
+    assert!(peer.asked_or_left().await.is_none());
+}
+
 /// R30-SUB-7: what the service won't make is told with its status.
 #[tokio::test]
 async fn refused_over_http2() {

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use service::{IDENTITY, Peer, Said, Service, endpoint};
+use service::{IDENTITY, Peer, Said, Service, endpoint, hello};
 
 use super::*;
 use crate::state::State;
@@ -28,7 +28,10 @@ fn options() -> Options {
     limits.retry_after = Duration::from_millis(1);
     limits.ask_again_after = Duration::from_millis(1);
     let limits = Arc::new(limits);
-    Options { limits }
+    Options {
+        limits,
+        ..Options::default()
+    }
 }
 
 fn start(service: &Service, state: State) -> (UserAgent, Events) {
@@ -115,6 +118,36 @@ async fn a_message_from_end_to_end() {
     let closing = async { expect(&mut peer, Said::Closed(Some(1000))).await };
     within("the end", async { tokio::join!(stopping, closing) }).await;
     assert!(agent.subscriptions().await.is_empty());
+}
+
+/// R30-URG-5, WS-URG-1: the lowest urgency comes with each hello, and behind it for services that know it only there; a change
+/// is said at once. What waits and no more can't be asked for.
+#[tokio::test]
+async fn the_lowest_urgency_over_a_websocket() {
+    let service = Service::start().await;
+    let wishing = Options {
+        lowest_urgency: Urgency::High,
+        ..options()
+    };
+    let start = |options: &Options| {
+        let (state, trust) = (State::in_memory(), Trust::system());
+        UserAgent::start(service.url(), trust, state, options)
+    };
+    let (agent, _events) = start(&wishing).unwrap();
+    let mut peer = within("a channel", service.channel()).await;
+    expect(&mut peer, Said::HelloFrom(Urgency::High)).await;
+    peer.says(&hello(IDENTITY)).await;
+    expect(&mut peer, Said::Urgency(Urgency::High)).await;
+    peer.says(r#"{"messageType":"urgency","status":200}"#).await;
+    agent.set_lowest_urgency(Urgency::VeryLow).await;
+    expect(&mut peer, Said::Urgency(Urgency::VeryLow)).await;
+    within("the end", agent.stop()).await;
+
+    let until_empty = Options {
+        until_empty: true,
+        ..options()
+    };
+    assert!(matches!(start(&until_empty), Err(StateError::NeverEmpty)));
 }
 
 /// WP-RCV-3, UP-SRV-4: a message without a body has no data.

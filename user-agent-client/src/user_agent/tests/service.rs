@@ -1,5 +1,6 @@
 //! A push service for one user agent at a time, which does what a test tells it.
 
+use push_protocol::Urgency;
 use push_protocol::encryption::Recipient;
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_close, write_pong, write_text};
 use push_protocol::wire::websocket::{Request, parse};
@@ -27,6 +28,9 @@ pub(super) struct Peer {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Said {
     Hello(Option<String>),
+    /// With a lowest urgency.
+    HelloFrom(Urgency),
+    Urgency(Urgency),
     Register(String, Option<String>),
     Unregister(String),
     /// Version and code.
@@ -199,7 +203,9 @@ fn said(text: &str) -> Said {
     let value: serde_json::Value = serde_json::from_str(text).unwrap();
     let string = |value: &serde_json::Value| value.as_str().map(str::to_owned);
     match parse(text).unwrap() {
-        Request::Hello(_) => Said::Hello(string(&value["uaid"])),
+        Request::Hello(_, Urgency::VeryLow) => Said::Hello(string(&value["uaid"])),
+        Request::Hello(_, lowest) => Said::HelloFrom(lowest),
+        Request::Urgency(lowest) => Said::Urgency(lowest.unwrap()),
         Request::Register { name, key } => {
             Said::Register(name.text.into_owned(), key.map(std::borrow::Cow::into_owned))
         }

@@ -7,6 +7,7 @@ use super::durable::{Change, MessageKey};
 use super::names::{Identity, PushResource, SubscriptionResource};
 use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
+use crate::urgency::Urgency;
 use crate::vapid::PublicKey;
 
 /// The bounds of a user agent.
@@ -43,6 +44,8 @@ pub struct Limits {
     pub ask_again_after: Duration,
     /// Texts on one channel that mean nothing, before it is closed.
     pub nonsense: u32,
+    /// The shortest time between two changes of what the service is asked to bring: it counts what needs no storage.
+    pub wish_every: Duration,
     /// How long the application may take over the messages in its hands when the user agent stops.
     pub stop_within: Duration,
 }
@@ -76,8 +79,11 @@ pub enum Action {
 /// What a user agent says to its service.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Say {
-    /// Who we are, if the service may know us.
-    Hello(Option<Identity>),
+    /// Who we are, if the service may know us, and what it is to bring.
+    Hello(Option<Identity>, Wish),
+    /// Bring this from now on, in place of what was asked for before. Said also behind a hello, for services that can't hear
+    /// it there: then it is the same wish again.
+    Bring(Wish),
     /// Make a subscription, or find it again.
     Register {
         /// Our name for it.
@@ -94,6 +100,36 @@ pub enum Say {
         /// What became of it.
         fate: Fate,
     },
+}
+
+/// What a service is to bring of what is sent to a user agent. All else stays with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wish {
+    /// Nothing less urgent than this (R30-URG-5).
+    pub lowest: Urgency,
+    /// For how long.
+    pub extent: Extent,
+}
+
+/// For how long a service is to bring messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// As long as the channel lives.
+    Lasting,
+    /// What waits, and no more (R30-MON-12). Then [`caught_up`](super::UserAgent::caught_up) is called.
+    Waiting,
+    /// Nothing more.
+    Nothing,
+}
+
+impl Default for Wish {
+    /// Everything, for as long as the channel lives (R30-URG-7).
+    fn default() -> Self {
+        Self {
+            lowest: Urgency::VeryLow,
+            extent: Extent::Lasting,
+        }
+    }
 }
 
 /// What became of a message. All of them end it (WS-ACK-1).
@@ -285,6 +321,9 @@ pub enum Event {
         /// Which message.
         message: MessageKey,
     },
+    /// Nothing waits with the service any more, and all that waited is done. Only for one that fetches
+    /// [what waits](super::UserAgent::fetching_what_waits).
+    Empty,
     /// All is done; nothing follows.
     Stopped,
 }

@@ -28,6 +28,7 @@ fn limits() -> Limits {
         requests: 1,
         ask_again_after: second,
         nonsense: 10,
+        wish_every: 5 * second,
         stop_within: second,
     }
 }

@@ -113,6 +113,7 @@ impl UserAgent {
         if self.held.overflowed || self.is_full(&message) {
             self.held.overflowed = true;
             self.counters.passed_over += 1;
+            self.end_round(now, out);
             return;
         }
         if let Phase::Live(live) = &mut self.phase {
@@ -277,8 +278,11 @@ impl UserAgent {
         self.held.len() >= self.limits.held_messages.max(1) || (is_heavy && self.held.len() > 0)
     }
 
-    /// Once there is room for what was passed over, a new channel brings it.
+    /// Once there is room for what was passed over, a new channel brings it; or the next round, if there are rounds.
     fn catch_up(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if self.wishes.are_fetched() {
+            return self.say_wishes(now, out);
+        }
         let has_room =
             self.held.len() <= self.limits.held_messages / 2 && self.held.bytes <= self.limits.held_bytes / 2;
         if self.held.overflowed && has_room && self.is_live() && self.stopping.is_none() {

@@ -37,12 +37,14 @@ mod sets;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod wishes;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub use action::{
-    Action, Arrived, Counters, Ended, Enrolled, Event, Farewell, Fate, Limits, Outcome, Registered, Say, Why,
+    Action, Arrived, Counters, Ended, Enrolled, Event, Extent, Farewell, Fate, Limits, Outcome, Registered,
+    Say, Why, Wish,
 };
 use backoff::Backoff;
 pub use durable::{Change, Durable, MessageKey, Registration, Stage};
@@ -51,6 +53,7 @@ use keepalive::Keepalive;
 pub use messages::Messages;
 pub use names::{Identity, PushResource, SubscriptionResource};
 use requests::Requests;
+use wishes::Wishes;
 
 use super::Moment;
 
@@ -64,6 +67,7 @@ pub struct UserAgent {
     stopping: Option<Moment>,
     requests: Requests,
     held: Held,
+    wishes: Wishes,
     backoff: Backoff,
     keepalive: Keepalive,
     counters: Counters,
@@ -117,6 +121,7 @@ impl UserAgent {
             stopping: None,
             requests: Requests::default(),
             held: Held::default(),
+            wishes: Wishes::default(),
             backoff: Backoff::new(
                 limits.backoff_least,
                 limits.backoff_base,
@@ -175,7 +180,8 @@ impl UserAgent {
         };
         let known = !self.durable.registrations.is_empty();
         let identity = self.durable.identity.clone().filter(|_| known);
-        out.push(Action::Say(Say::Hello(identity)));
+        self.wishes.are_said();
+        out.push(Action::Say(Say::Hello(identity, self.wishes.wish())));
     }
 
     /// The service's hello. `identity` is `None` if the answer lacks what makes it one (WS-HEL-3 to WS-HEL-5).
@@ -216,6 +222,7 @@ impl UserAgent {
         });
         self.held.begin_channel();
         out.push(Action::Tell(Event::Connected));
+        self.begin_wishes(now, out);
         self.ask(now, out);
     }
 
@@ -337,7 +344,8 @@ impl UserAgent {
                 .map_or(live.heard.after(self.keepalive.interval()), |pinged| {
                     pinged.at.after(self.limits.answer_within)
                 })
-                .min(self.requests.next_due(self.room())),
+                .min(self.requests.next_due(self.room()))
+                .min(self.wish_due()),
             Phase::Stopped => return Moment::NEVER,
         };
         let retry = match self.stopping {
@@ -345,6 +353,13 @@ impl UserAgent {
             Some(until) => until,
         };
         phase.min(retry)
+    }
+
+    fn wish_due(&self) -> Moment {
+        match self.stopping {
+            None => self.wishes.next_due(self.held.len() == 0),
+            Some(_) => Moment::NEVER,
+        }
     }
 
     /// Requests that may be under way: none is begun once the application wants an end.

@@ -159,11 +159,12 @@ impl UserAgent {
         self.ask(now, out);
     }
 
-    /// Asks for all that the service has not confirmed, a few at a time.
+    /// Asks for all that the service has not confirmed, a few at a time; and for messages, if it is time to.
     pub(super) fn ask(&mut self, now: Moment, out: &mut Vec<Action>) {
         if !matches!(self.phase, Phase::Live(_)) || self.stopping.is_some() {
             return;
         }
+        self.say_wishes(now, out);
         let room = self.limits.requests.saturating_sub(self.requests.sent());
         let unconfirmed = self.durable.registrations.iter();
         let due: Vec<_> = unconfirmed

@@ -1,6 +1,7 @@
 //! The user agent's session against a service that is good, slow, away, or lies.
 
 mod sets;
+mod wishes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,7 @@ fn limits() -> Limits {
         requests: 2,
         ask_again_after: 5 * SECOND,
         nonsense: 10,
+        wish_every: 5 * SECOND,
         stop_within: 20 * SECOND,
     }
 }
@@ -76,7 +78,11 @@ impl Test {
 
     /// Connected, with these subscriptions confirmed.
     fn live(names: &[SubscriptionName]) -> Self {
-        let mut test = Self::new(Durable::default());
+        Self::new(Durable::default()).brought_to_life(names)
+    }
+
+    fn brought_to_life(mut self, names: &[SubscriptionName]) -> Self {
+        let test = &mut self;
         for name in names {
             test.agent.subscribe(*name, None, test.now, &mut test.out);
         }
@@ -85,7 +91,7 @@ impl Test {
             test.confirm(*name, number as u32);
         }
         test.out.clear();
-        test
+        self
     }
 
     /// Lets time pass, deadline by deadline.
@@ -182,13 +188,13 @@ fn delivered(id: &str) -> (String, Fate) {
 fn greets_by_name_when_there_is_something_to_lose() {
     let mut test = Test::new(Durable::default());
     test.connect("me");
-    assert_eq!(test.said(), [Say::Hello(None)]);
+    assert_eq!(test.said(), [Say::Hello(None, Wish::default())]);
     test.lose(Ended::Lost);
     test.agent.subscribe(name(1), None, test.now, &mut test.out);
     test.pass(SECOND);
     test.out.clear();
     test.agent.opened(test.now, &mut test.out);
-    assert_eq!(test.said(), [Say::Hello(identity("me"))]);
+    assert_eq!(test.said(), [Say::Hello(identity("me"), Wish::default())]);
 }
 
 /// WP-SUB-3, PR-1: a subscription is kept before it is asked for, and its push resource before it is told.

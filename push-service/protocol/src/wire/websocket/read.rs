@@ -14,8 +14,9 @@ use crate::urgency::Urgency;
 /// A user agent's message.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Request<'a> {
-    /// The first one. The identity is absent if the user agent has none, or sent something that can't be one (WS-HEL-1).
-    Hello(Option<UserAgentIdentity>),
+    /// The first one. The identity is absent if the user agent has none, or sent something that can't be one (WS-HEL-1). The
+    /// urgency is the least that it wants from the beginning: everything, if it doesn't say, or no urgency (R30-URG-7).
+    Hello(Option<UserAgentIdentity>, Urgency),
     /// Make a subscription, or find it again.
     Register {
         /// Its name.
@@ -117,6 +118,7 @@ pub fn parse(text: &str) -> Result<Request<'_>, Malformed> {
         None => Err(Malformed("messageType is missing")),
         Some("hello") => Ok(Request::Hello(
             message.uaid.0.as_deref().and_then(UserAgentIdentity::parse),
+            (message.urgency.0.as_deref().and_then(Urgency::parse)).unwrap_or(Urgency::VeryLow),
         )),
         Some("register") => Ok(Request::Register {
             name: name(message.channel_id)?,
@@ -142,6 +144,8 @@ struct Message<'a> {
     message_type: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     uaid: Lenient<'a>,
+    #[serde(borrow, default)]
+    urgency: Lenient<'a>,
     #[serde(borrow, rename = "channelID")]
     channel_id: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -315,7 +319,25 @@ mod tests {
             ),
         ];
         for (text, identity) in rows {
-            assert_eq!(parse(&text), Ok(Request::Hello(identity)), "{text}");
+            let expected = Request::Hello(identity, Urgency::VeryLow);
+            assert_eq!(parse(&text), Ok(expected), "{text}");
+        }
+    }
+
+    /// R30-URG-5, R30-URG-7, WS-HEL-13: the lowest urgency of a hello; what is none means that everything is wanted, and is no
+    /// reason to refuse.
+    #[test]
+    fn hello_from_an_urgency_on() {
+        let rows = [
+            (r#""high""#, Urgency::High),
+            (r#""very-low""#, Urgency::VeryLow),
+            (r#""loud""#, Urgency::VeryLow),
+            (r#"["high"]"#, Urgency::VeryLow),
+            ("null", Urgency::VeryLow),
+        ];
+        for (urgency, expected) in rows {
+            let text = format!(r#"{{"messageType":"hello","urgency":{urgency}}}"#);
+            assert_eq!(parse(&text), Ok(Request::Hello(None, expected)), "{text}");
         }
     }
 
@@ -453,7 +475,7 @@ mod tests {
             "[".repeat(100_000),
             "]".repeat(100_000)
         );
-        assert_eq!(parse(&deep), Ok(Request::Hello(None)));
+        assert_eq!(parse(&deep), Ok(Request::Hello(None, Urgency::VeryLow)));
         let open = format!(r#"{{"messageType":"hello","uaid":{}"#, "[".repeat(100_000));
         assert!(parse(&open).is_err());
     }

@@ -1,13 +1,18 @@
 //! What a user agent says. Texts are written straight into the buffer that goes to the socket.
 
-use crate::session::user_agent::{Arrived, Fate, Identity, Say};
+use crate::session::user_agent::{Arrived, Fate, Identity, Say, Wish};
 use crate::vapid::PublicKey;
 use crate::wire::frame::write_text;
 
 /// Appends what is to be said as one text frame under a `mask`, which RFC 6455 §5.3 wants to be drawn for each.
 pub fn write_say(out: &mut Vec<u8>, mask: [u8; 4], say: &Say) {
     write_text(out, Some(mask), |out| match say {
-        Say::Hello(identity) => hello(out, identity.as_ref()),
+        Say::Hello(identity, wish) => hello(out, identity.as_ref(), *wish),
+        // There is no word for how long (WS-URG-1).
+        Say::Bring(wish) => {
+            let lowest = wish.lowest.as_str();
+            extend(out, &[r#"{"messageType":"urgency","min":""#, lowest, r#""}"#]);
+        }
         Say::Register {
             name,
             application_server,
@@ -27,11 +32,16 @@ pub fn write_say(out: &mut Vec<u8>, mask: [u8; 4], say: &Say) {
     });
 }
 
-fn hello(out: &mut Vec<u8>, identity: Option<&Identity>) {
+/// What waits follows the answer at once (WS-HEL-12), so the lowest urgency has to be known before. Services that don't know
+/// it here ignore it (WS-HEL-13).
+fn hello(out: &mut Vec<u8>, identity: Option<&Identity>, wish: Wish) {
     extend(out, &[r#"{"messageType":"hello","use_webpush":true"#]);
     if let Some(identity) = identity {
         extend(out, &[r#","uaid":"#]);
         json_string(out, identity.as_str());
+    }
+    if wish.lowest != Wish::default().lowest {
+        extend(out, &[r#","urgency":""#, wish.lowest.as_str(), r#"""#]);
     }
     out.push(b'}');
 }
@@ -76,6 +86,7 @@ mod tests {
 
     use super::*;
     use crate::identifiers::{MessageId, SubscriptionName, UserAgentIdentity};
+    use crate::urgency::Urgency;
     use crate::vapid::vectors::RFC_KEY;
     use crate::wire::frame::{FrameReader, Incoming, Reader};
     use crate::wire::websocket::{AckCode, Acknowledgement, Name, Request, parse};
@@ -91,17 +102,36 @@ mod tests {
         }
     }
 
-    /// WS-HEL-1, WS-HEL-7: with and without an identity.
+    fn at_least(lowest: Urgency) -> Wish {
+        Wish {
+            lowest,
+            ..Wish::default()
+        }
+    }
+
+    /// WS-HEL-1, WS-HEL-7: with and without an identity. Who wants everything says nothing of it.
     #[test]
     fn says_hello() {
         let uaid = "0123456789abcdef0123456789abcdef";
-        understood(&Say::Hello(None), |request, text| {
-            assert_eq!(request, Request::Hello(None));
+        understood(&Say::Hello(None, Wish::default()), |request, text| {
+            assert_eq!(request, Request::Hello(None, Urgency::VeryLow));
             assert_eq!(text, r#"{"messageType":"hello","use_webpush":true}"#);
         });
-        understood(&Say::Hello(Identity::parse(uaid)), |request, _| {
-            assert_eq!(request, Request::Hello(UserAgentIdentity::parse(uaid)));
+        let hello = Say::Hello(Identity::parse(uaid), at_least(Urgency::High));
+        understood(&hello, |request, _| {
+            let identity = UserAgentIdentity::parse(uaid);
+            assert_eq!(request, Request::Hello(identity, Urgency::High));
         });
+    }
+
+    /// R30-URG-5, WS-URG-1: the lowest urgency, in each of its names.
+    #[test]
+    fn says_the_lowest_urgency() {
+        for urgency in Urgency::ALL {
+            understood(&Say::Bring(at_least(urgency)), |request, _| {
+                assert_eq!(request, Request::Urgency(Some(urgency)));
+            });
+        }
     }
 
     /// WS-REG-1, WS-REG-3, WS-UNR-1: requests name a subscription as services want it named.

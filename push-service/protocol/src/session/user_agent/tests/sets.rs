@@ -17,7 +17,7 @@ impl Test {
         let mut test = Self::new(Durable::default());
         test.agent.tick(test.now, &mut test.out);
         test.agent.opened(test.now, &mut test.out);
-        assert_eq!(test.said(), [Say::Hello(None)]);
+        assert_eq!(test.said(), [Say::Hello(None, Wish::default())]);
         test.agent.nobody_yet(test.now, &mut test.out);
         assert!(test.agent.is_live());
         test.out.clear();
@@ -65,7 +65,10 @@ fn the_first_subscription_brings_the_set() {
     test.lose(Ended::Lost);
     test.pass(SECOND);
     test.agent.opened(test.now, &mut test.out);
-    assert!(test.out.contains(&Action::Say(Say::Hello(Some(set)))));
+    assert!(
+        test.out
+            .contains(&Action::Say(Say::Hello(Some(set), Wish::default())))
+    );
 }
 
 /// R30-MON-17, R30-EXP-5, WS-HEL-6, WP-RFR-2: a set that is gone takes nothing along: every subscription is asked for

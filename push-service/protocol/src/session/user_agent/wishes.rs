@@ -1,0 +1,224 @@
+//! What the application wants to be brought: from which urgency on (RFC 8030 §5.3), and whether all that ever comes or only
+//! what waits (§6).
+//!
+//! A wish belongs to the running user agent: it is not durable, and every channel begins with it. A service that can hear it
+//! with the hello does; where there is no place for it, it is said again as soon as the hello is answered.
+//!
+//! What waits, and no more, is fetched in rounds, because a service offers each message once in a round and bounds nothing:
+//!
+//! ```text
+//!  a channel ──► Asked ──all that waits was offered, or more than we hold──► Working
+//!                  │ ▲                                                          │
+//!                  │ └──────────────── the hands are empty ─────────────────────┘
+//!                  └──nothing waits──► Empty, which is told
+//! ```
+//!
+//! **Invariant:** it is told only after a round that brought nothing, begun with empty hands. So nothing is taken for done
+//! that the service has not heard of.
+
+use std::time::Duration;
+
+use super::UserAgent;
+use super::action::{Action, Event, Extent, Say, Wish};
+use super::requests::doubled;
+use crate::session::Moment;
+use crate::urgency::Urgency;
+
+#[derive(Debug)]
+pub(super) struct Wishes {
+    lowest: Urgency,
+    /// What the service was told on this channel.
+    said: Urgency,
+    /// The next change is not said before this: services close the channel of whoever says too much.
+    not_before: Moment,
+    /// Only what waits is wanted. On the heap, because nearly nobody does.
+    fetching: Option<Box<Fetching>>,
+}
+
+/// Where fetching what waits has come to.
+#[derive(Debug)]
+struct Fetching {
+    round: Round,
+    /// Rounds in a row that brought nothing new.
+    fruitless: u32,
+    /// What had come of messages when the round began.
+    progress: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Round {
+    Asked,
+    Working { not_before: Moment },
+    Empty,
+}
+
+impl Default for Wishes {
+    fn default() -> Self {
+        Self {
+            lowest: Urgency::VeryLow,
+            said: Urgency::VeryLow,
+            not_before: Moment::default(),
+            fetching: None,
+        }
+    }
+}
+
+impl Wishes {
+    pub(super) fn wish(&self) -> Wish {
+        let extent = match self.fetching {
+            None => Extent::Lasting,
+            Some(_) => Extent::Waiting,
+        };
+        Wish {
+            lowest: self.lowest,
+            extent,
+        }
+    }
+
+    /// Whether what waits is fetched in rounds.
+    pub(super) fn are_fetched(&self) -> bool {
+        self.fetching.is_some()
+    }
+
+    /// With the hello.
+    pub(super) fn are_said(&mut self) {
+        self.said = self.lowest;
+    }
+
+    /// When something is to be said that could not be said before. `is_idle`: the application's hands are empty.
+    pub(super) fn next_due(&self, is_idle: bool) -> Moment {
+        match self.fetching.as_ref().map(|fetching| fetching.round) {
+            Some(Round::Working { not_before }) if is_idle => not_before,
+            None if self.said != self.lowest => self.not_before,
+            Some(_) | None => Moment::NEVER,
+        }
+    }
+}
+
+impl UserAgent {
+    /// For one that has not begun: it brings what waits, and no more. When nothing waits any more, [`Event::Empty`] says so,
+    /// once on each channel. Only for services that tell when they have offered all that waits.
+    #[must_use]
+    pub fn fetching_what_waits(mut self) -> Self {
+        self.wishes.fetching = Some(Box::new(Fetching {
+            round: Round::Asked,
+            fruitless: 0,
+            progress: 0,
+        }));
+        self
+    }
+
+    /// Wants messages of this urgency and above from now on (R30-URG-5). What is less urgent stays with the service, until it
+    /// expires or is wanted; what has come already is handed over. At the beginning, everything is wanted.
+    ///
+    /// Of changes that follow each other within [`Limits::wish_every`](super::Limits::wish_every) the service hears the last.
+    pub fn set_lowest_urgency(&mut self, lowest: Urgency, now: Moment, out: &mut Vec<Action>) {
+        self.wishes.lowest = lowest;
+        if self.wishes.said != lowest
+            && let Some(fetching) = &mut self.wishes.fetching
+        {
+            // The round that is under way, or was the last, was of something else.
+            let not_before = self.wishes.not_before;
+            fetching.round = Round::Working { not_before };
+        }
+        self.say_wishes(now, out);
+    }
+
+    /// The service has offered all that waits; `nothing`: there was nothing (R30-MON-12, R30-MON-13).
+    pub fn caught_up(&mut self, nothing: bool, now: Moment, out: &mut Vec<Action>) {
+        self.heard(now);
+        let (is_live, is_idle, progress) = (self.is_live(), self.held.len() == 0, self.progress());
+        let wait = self.limits.ask_again_after;
+        let most = self.limits.backoff_most;
+        let Some(fetching) = self.wishes.fetching.as_mut().filter(|_| is_live) else {
+            return;
+        };
+        if fetching.round != Round::Asked {
+            return;
+        }
+        if nothing && is_idle {
+            return self.tell_empty(out);
+        }
+        // A service that offers again and again what it does not let us acknowledge is not asked in a loop.
+        let is_fruitless = fetching.progress == progress && !nothing;
+        fetching.fruitless = if is_fruitless { fetching.fruitless + 1 } else { 0 };
+        let wait = match fetching.fruitless {
+            0 => Duration::ZERO,
+            fruitless => doubled(wait, fruitless - 1).min(most),
+        };
+        fetching.round = Round::Working {
+            not_before: now.after(wait),
+        };
+        self.say_wishes(now, out);
+    }
+
+    /// The channel is live. What the hello said holds, where it was heard; else it is said now.
+    pub(super) fn begin_wishes(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let progress = self.progress();
+        if let Some(fetching) = &mut self.wishes.fetching {
+            fetching.round = Round::Asked;
+            fetching.progress = progress;
+            return self.say_wishes(now, out);
+        }
+        self.wishes.not_before = Moment::default();
+        if self.wishes.lowest != Urgency::VeryLow || self.wishes.said != self.wishes.lowest {
+            self.wishes.are_said();
+            self.say(Say::Bring(self.wishes.wish()), now, out);
+        }
+    }
+
+    /// More was offered than fits: what is behind it comes with the next round, if there are rounds.
+    pub(super) fn end_round(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let Some(fetching) = &mut self.wishes.fetching else {
+            return;
+        };
+        if fetching.round == Round::Asked {
+            fetching.fruitless = 0;
+            fetching.round = Round::Working { not_before: now };
+            let wish = Wish {
+                extent: Extent::Nothing,
+                ..self.wishes.wish()
+            };
+            self.say(Say::Bring(wish), now, out);
+        }
+    }
+
+    /// Says what is wanted, if it is time to.
+    pub(super) fn say_wishes(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if !self.is_live() || self.stopping.is_some() {
+            return;
+        }
+        let (is_idle, progress) = (self.held.len() == 0, self.progress());
+        if self.wishes.next_due(is_idle) <= now {
+            if self.wishes.said != self.wishes.lowest {
+                self.wishes.not_before = now.after(self.limits.wish_every);
+                self.wishes.are_said();
+            }
+            if let Some(fetching) = &mut self.wishes.fetching {
+                fetching.round = Round::Asked;
+                fetching.progress = progress;
+                self.held.begin_channel();
+            }
+            self.say(Say::Bring(self.wishes.wish()), now, out);
+        }
+        if self.durable.registrations.is_empty() && is_idle {
+            // Nobody is monitored, so nobody would say it.
+            self.tell_empty(out);
+        }
+    }
+
+    fn tell_empty(&mut self, out: &mut Vec<Action>) {
+        if let Some(fetching) = self.wishes.fetching.as_mut()
+            && fetching.round != Round::Empty
+        {
+            fetching.round = Round::Empty;
+            out.push(Action::Tell(Event::Empty));
+        }
+    }
+
+    /// What had come of messages so far, that they need not come again.
+    fn progress(&self) -> u64 {
+        let counters = &self.counters;
+        counters.handed_over + counters.unknown_subscription + counters.not_decrypted + counters.given_up
+    }
+}
