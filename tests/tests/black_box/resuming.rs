@@ -1,4 +1,4 @@
-//! Sessions of TLS across nodes.
+//! Sessions of TLS across nodes, and what an operator hears of the certificate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,4 +49,20 @@ async fn a_session_of_one_node_is_resumed_by_another() {
     assert_eq!(ask(at_second, &config).await, Some(HandshakeKind::Resumed));
     let config = came_from_first().await;
     assert_eq!(ask(at_stranger, &config).await, None);
+}
+
+/// A node that speaks TLS tells its operator when the certificate ends that it presents, and one that does not speak it
+/// has nothing to tell.
+#[tokio::test]
+async fn the_end_of_the_certificate_is_told() {
+    let name = "\npush_service_certificate_expiry_timestamp_seconds{certificate=\"service\"} ";
+    let (node, _) = node(&[KEY]).await;
+    let text = node.ask_admin("/metrics").await.text();
+    let (_, told) = text.split_once(name).expect("the metric");
+    let seconds: u64 = told.lines().next().unwrap_or_default().parse().expect("seconds");
+    // 1 January 4096, which is until when the harness makes certificates.
+    assert_eq!(seconds, 67_090_118_400);
+    let clear = Node::start(Settings::new()).await;
+    let text = clear.ask_admin("/metrics").await.text();
+    assert!(!text.contains("certificate_expiry"), "{text}");
 }
