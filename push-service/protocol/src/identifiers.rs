@@ -101,15 +101,14 @@ impl SubscriptionName {
 
 impl fmt::Display for SubscriptionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = hex(&self.0);
-        let groups = [
-            &digits[..8],
-            &digits[8..12],
-            &digits[12..16],
-            &digits[16..20],
-            &digits[20..],
-        ];
-        f.write_str(&groups.join("-"))
+        let mut text = [b'-'; 36];
+        let mut at = 0;
+        for (place, byte) in self.0.iter().enumerate() {
+            at += usize::from(matches!(place, 4 | 6 | 8 | 10));
+            text[at..at + 2].copy_from_slice(&hex_digits(*byte));
+            at += 2;
+        }
+        f.write_str(std::str::from_utf8(&text).expect("digits and dashes are ASCII"))
     }
 }
 
@@ -217,13 +216,15 @@ impl fmt::Debug for MessageId {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| hex_digits(*byte));
     let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
+    text.extend(digits.map(char::from));
     text
+}
+
+fn hex_digits(byte: u8) -> [u8; 2] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]
 }
 
 fn hex_16(digits: impl Iterator<Item = u8>) -> Option<[u8; 16]> {

@@ -3,8 +3,6 @@
 //! Guarantees: a user agent has at most one channel here; a channel is found by its user agent from the moment it entered
 //! until it left; nothing waits behind another channel's work. It doesn't know what a channel speaks, or storage.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -16,6 +14,7 @@ use tokio::sync::Notify;
 use super::handle::{Handle, Mark};
 use crate::metrics::Compared;
 use crate::random;
+use crate::storage::by_user_agent::ByUserAgent;
 use crate::storage::{Announce, Refreshed, Seat};
 
 /// Locks by which the registry is divided. Chosen: more than any machine has cores that accept at once; a power of two.
@@ -33,7 +32,7 @@ pub struct Registry {
     empty: Notify,
 }
 
-type Seats = HashMap<UserAgentId, Arc<Handle>, BuildHasherDefault<DigestHasher>>;
+type Seats = ByUserAgent<Arc<Handle>>;
 
 /// A session that holds a seat, as it was when it was looked at.
 #[derive(Clone, Copy, Debug)]
@@ -260,24 +259,6 @@ fn give_back(seats: &mut Seats) {
 
 fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
     shard.lock().expect("nothing panics while it holds the registry")
-}
-
-/// A user agent's id is a piece of a SHA-256 already: any eight bytes of it are a hash.
-#[derive(Default)]
-struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.as_chunks::<8>().0 {
-            self.0 ^= u64::from_ne_bytes(*chunk);
-        }
-    }
-
-    fn write_usize(&mut self, _: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 #[cfg(test)]

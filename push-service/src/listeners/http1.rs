@@ -41,6 +41,8 @@ pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: Permit, contex
         // Counts from the answer before, so it is the time to rest; a head that has begun is the stream's to watch.
         .header_read_timeout(context.limits.idle_for.max(context.limits.header_within))
         .max_buf_size(context.limits.header_bytes)
+        // Answers are small: joined, they cost less than a list of their parts.
+        .writev(false)
         // Work that was accepted is finished and answered, even if the sender has closed its half.
         .half_close(true)
         .serve_connection(

@@ -3,13 +3,14 @@
 //! It is the decision core of `queue` under one lock, with the bodies kept in memory and no journal. "Durably"
 //! means at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use push_protocol::{MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId};
 
+use super::by_user_agent::ByUserAgent;
 use super::clock::{Clock, Forward, Now};
 use super::leases::Leases;
 use super::portable::{Cursor, Exported, Imported, Packing, Place, Portable};
@@ -30,7 +31,7 @@ pub struct Memory {
 
 #[derive(Default)]
 struct Held {
-    user_agents: HashMap<UserAgentId, UserAgent>,
+    user_agents: ByUserAgent<UserAgent>,
     sweeps: BTreeSet<(u64, UserAgentId)>,
     /// Whose outbox is not empty.
     owing: BTreeSet<UserAgentId>,

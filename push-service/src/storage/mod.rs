@@ -17,6 +17,7 @@
 //! Dropping a step's future before its first poll means that it did not happen. Dropping it later loses the answer, not
 //! the change: it may or may not have happened, as after a lost connection (PR-2).
 
+pub(crate) mod by_user_agent;
 pub mod clock;
 #[cfg(test)]
 pub(crate) mod contract;

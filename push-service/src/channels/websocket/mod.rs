@@ -241,6 +241,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
                 }
                 Action::Attach { user_agent, head } => self.attach(user_agent, head),
                 Action::Page(request) => self.wanted = Some(Box::new(request)),
+                Action::Acknowledge(messages) if self.acknowledged.is_empty() => self.acknowledged = messages,
                 Action::Acknowledge(messages) => self.acknowledged.extend(messages),
                 Action::Ping => write_ping(&mut scratch.out, None, b""),
                 Action::Unheard => self.shared.broker.metrics().removed(Removed::Unheard, 1),

@@ -10,8 +10,8 @@
 //! Rate buckets do leave. A bucket that nobody touched for as long as its user agent stays at hand is full again, or
 //! nearly.
 
+use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use push_protocol::{MessageNumber, UserAgentId};
@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 
 use super::writer::Request;
 use crate::defaults::{USER_AGENT_CACHE_BYTES, USER_AGENT_CACHE_LOOKS, USER_AGENT_CACHE_SHARDS};
+use crate::storage::by_user_agent::ByUserAgent;
 use crate::storage::queue::{Subscription, UserAgent, Waiting};
 use crate::storage::{Seat, StorageError};
 
@@ -32,8 +33,8 @@ pub(super) struct Cache {
 /// A part of the user agents, under one lock.
 #[derive(Default)]
 pub(super) struct Shard {
-    slots: HashMap<UserAgentId, Slot>,
-    resting: HashMap<UserAgentId, Resting>,
+    slots: ByUserAgent<Slot>,
+    resting: ByUserAgent<Resting>,
     /// Who is at hand, in the order in which they are looked at when one has to leave.
     ring: VecDeque<UserAgentId>,
     bytes: usize,

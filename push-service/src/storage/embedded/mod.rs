@@ -16,6 +16,8 @@
 //!
 //! **Invariant:** no lock is held while the disk is read or written, and no async thread ever does either.
 
+mod answers;
+mod brief;
 mod cache;
 mod disk;
 mod journal;
@@ -41,6 +43,7 @@ use std::time::Duration;
 use push_protocol::{PushMessage, UserAgentId};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
+use self::answers::{Answered, Done};
 use self::cache::{Cache, Warmth};
 use self::disk::Room;
 pub use self::disk::{Disk, MachineDisk};
@@ -173,16 +176,20 @@ impl Embedded {
 
     /// Keeps a value of the store about itself, durably.
     async fn keep(&self, key: &'static [u8], value: Vec<u8>) -> Result<(), StorageError> {
-        let (done, wait) = oneshot::channel();
+        let (done, kept) = answers::way();
         self.order(Order::Own(key, value, done))?;
-        wait.await.unwrap_or_else(|_| Err(self.ended()))
+        self.wait_for(kept).await
     }
 
     /// Resolves when everything that was decided before is durable.
     async fn sync(&self) -> Result<(), StorageError> {
-        let (done, wait) = oneshot::channel();
+        let (done, synced) = answers::way();
         self.order(Order::Sync(done))?;
-        wait.await.unwrap_or_else(|_| Err(self.ended()))
+        self.wait_for(synced).await
+    }
+
+    async fn wait_for(&self, answered: Answered) -> Result<(), StorageError> {
+        answered.outcome().await.unwrap_or_else(|| Err(self.ended()))
     }
 
     /// Resolves when everything that was decided before is in the store, synced or not.
@@ -213,7 +220,7 @@ impl Embedded {
             self.warm(user_agent).await?;
         };
         if let Some(durable) = durable {
-            durable.await.unwrap_or_else(|_| Err(self.ended()))?;
+            self.wait_for(durable).await?;
         }
         Ok(outcome)
     }
@@ -255,7 +262,7 @@ impl Embedded {
         user_agent: UserAgentId,
         answer: Answer,
         undecided: &mut Undecided<'_, F>,
-    ) -> Result<Option<(T, Option<Durable>)>, StorageError> {
+    ) -> Result<Option<(T, Option<Answered>)>, StorageError> {
         let mut shard = self.shared.cache.shard(user_agent);
         let Some(cell) = shard.touch(user_agent) else {
             return Ok(None);
@@ -274,7 +281,7 @@ impl Embedded {
             return Ok(Some((outcome, None)));
         }
         let (done, durable) = if waits {
-            let (done, durable) = oneshot::channel();
+            let (done, durable) = answers::way();
             (Some(done), Some(durable))
         } else {
             (None, None)
@@ -348,20 +355,13 @@ impl Embedded {
     }
 }
 
-type Durable = oneshot::Receiver<Result<(), StorageError>>;
-
 /// A step that waits for its user agent's state.
 struct Undecided<'a, F> {
     decide: Option<F>,
     place: Option<SemaphorePermit<'a>>,
 }
 
-fn request(
-    user_agent: UserAgentId,
-    state: &UserAgent,
-    changes: Changes,
-    done: Option<writer::Done>,
-) -> Request {
+fn request(user_agent: UserAgentId, state: &UserAgent, changes: Changes, done: Option<Done>) -> Request {
     let record = changes.record.then(|| match state.recorded {
         true => Record::Put(layout::encode_record(state)),
         false => Record::Delete,

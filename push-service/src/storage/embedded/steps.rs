@@ -5,12 +5,11 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
-use tokio::sync::oneshot;
 
 use super::layout::SEALING_FINGERPRINT_KEY;
 use super::store::Store;
 use super::writer::Order;
-use super::{Answer, Embedded};
+use super::{Answer, Embedded, answers};
 use crate::defaults::SWEEP_LOOK_BACK;
 use crate::storage::portable::{Cursor, Exported, Imported, Place, Portable};
 use crate::storage::queue::{Taken, Turned, UserAgent};
@@ -280,9 +279,9 @@ impl Storage for Embedded {
     }
 
     async fn close(&self) -> Result<(), StorageError> {
-        let (done, wait) = oneshot::channel();
+        let (done, closed) = answers::way();
         let synced = match self.order(Order::Close(done)) {
-            Ok(()) => wait.await.unwrap_or_else(|_| Err(self.ended())),
+            Ok(()) => self.wait_for(closed).await,
             // Closed before.
             Err(_) => Ok(()),
         };

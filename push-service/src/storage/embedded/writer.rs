@@ -18,14 +18,13 @@ use push_protocol::{MessageNumber, UserAgentId};
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::answers::{self, Done};
+use super::brief::Brief;
 use super::layout::{self, STATE_KEY, State};
 use super::store::Store;
 use crate::defaults::{STORE_BATCH_STEPS, STORE_SYNC_WITHIN};
 use crate::storage::queue::{BookChanges, Stored, SweepMove, UsageChange};
 use crate::storage::{StorageError, WakeUp};
-
-/// Where an answer goes.
-pub(super) type Done = oneshot::Sender<Result<(), StorageError>>;
 
 /// The writes of one step, in place of its user agent's state.
 pub(super) struct Request {
@@ -108,7 +107,9 @@ impl Drop for Watch {
 #[derive(Default)]
 struct Turn {
     steps: Vec<Request>,
-    own: Vec<(&'static [u8], Vec<u8>, Done)>,
+    own: Vec<(&'static [u8], Vec<u8>)>,
+    /// Who waits until all of it is durable.
+    waiting: Vec<Done>,
     passing: Vec<oneshot::Sender<()>>,
     syncing: Vec<Done>,
     close: Option<Done>,
@@ -123,7 +124,7 @@ impl Writer {
                     let close = turn.close.take();
                     self.commit(turn);
                     if let Some(done) = close {
-                        let _ = done.send(self.sync());
+                        answers::tell(vec![done], &self.sync());
                         return;
                     }
                 }
@@ -164,24 +165,18 @@ impl Writer {
         // Dropped before `turn`: whoever finds that no answer comes is to find the reason as well.
         let _watch = Watch(Arc::clone(&self.shared));
         let outcome = self.shared.failure.check().and_then(|()| self.write(&turn));
-        for mut request in turn.steps {
-            let done = request.done.take();
-            if outcome.is_ok() {
-                self.shared.cache.committed(&request);
-                self.tell_of_receipts(&request);
-            }
-            if let Some(done) = done {
-                let _ = done.send(outcome.clone());
+        if outcome.is_ok() {
+            for request in &turn.steps {
+                self.shared.cache.committed(request);
+                self.tell_of_receipts(request);
             }
         }
-        for (_, _, done) in turn.own {
-            let _ = done.send(outcome.clone());
-        }
+        answers::tell(turn.waiting, &outcome);
         for passing in turn.passing {
             let _ = passing.send(());
         }
-        for done in turn.syncing {
-            let _ = done.send(outcome.clone().and_then(|()| self.sync()));
+        if !turn.syncing.is_empty() {
+            answers::tell(turn.syncing, &outcome.and_then(|()| self.sync()));
         }
     }
 
@@ -189,11 +184,11 @@ impl Writer {
         if turn.steps.is_empty() && turn.own.is_empty() {
             return Ok(());
         }
-        let somebody_waits = !turn.own.is_empty() || turn.steps.iter().any(|step| step.done.is_some());
         let mut batch = self.store.database.batch().durability(Some(PersistMode::Buffer));
         let keys = &self.store.keys;
-        for step in &turn.steps {
-            step.write_to(&mut batch, keys);
+        let brief = Brief::of(&turn.steps);
+        for (at, step) in turn.steps.iter().enumerate() {
+            step.write_to(&mut batch, keys, at, &brief);
             if step.owes() {
                 self.owing.push(step.user_agent);
             }
@@ -204,7 +199,7 @@ impl Writer {
                 .map_or(0, |stored| stored.message.id.number.0);
             self.state.clock_us = self.state.clock_us.max(number);
         }
-        for (key, value, _) in &turn.own {
+        for (key, value) in &turn.own {
             batch.insert(keys, *key, value.as_slice());
         }
         // PR-30: what this batch says is not later than the time that it carries.
@@ -216,7 +211,7 @@ impl Writer {
         written.map_err(|error| self.fail("write", &error))?;
         self.sync_due
             .get_or_insert_with(|| Instant::now() + STORE_SYNC_WITHIN);
-        if somebody_waits {
+        if !turn.waiting.is_empty() {
             self.sync()?;
         }
         self.shared.usage.publish(self.state.usage);
@@ -258,8 +253,14 @@ impl Writer {
 impl Turn {
     fn add(&mut self, order: Order) {
         match order {
-            Order::Step(request) => self.steps.push(request),
-            Order::Own(key, value, done) => self.own.push((key, value, done)),
+            Order::Step(mut request) => {
+                self.waiting.extend(request.done.take());
+                self.steps.push(request);
+            }
+            Order::Own(key, value, done) => {
+                self.waiting.push(done);
+                self.own.push((key, value));
+            }
             Order::Pass(passing) => self.passing.push(passing),
             Order::Sync(done) => self.syncing.push(done),
             Order::Close(done) => self.close = Some(done),
@@ -272,7 +273,8 @@ impl Request {
         self.books.as_ref().is_some_and(|books| !books.ended.is_empty())
     }
 
-    fn write_to(&self, batch: &mut fjall::OwnedWriteBatch, keys: &fjall::Keyspace) {
+    /// Writes the step with this place in its turn, but for what of it is brief.
+    fn write_to(&self, batch: &mut fjall::OwnedWriteBatch, keys: &fjall::Keyspace, at: usize, brief: &Brief) {
         let record_key = layout::queue_key(self.user_agent, MessageNumber::START);
         match &self.record {
             Some(Record::Put(record)) => batch.insert(keys, record_key, record.as_slice()),
@@ -280,9 +282,13 @@ impl Request {
             None => {}
         }
         for number in &self.removed {
-            batch.remove(keys, layout::queue_key(self.user_agent, *number));
+            if !brief.leaves_by(at, self.user_agent, *number) {
+                batch.remove(keys, layout::queue_key(self.user_agent, *number));
+            }
         }
-        if let Some(stored) = &self.stored {
+        if let Some(stored) = &self.stored
+            && !brief.leaves_after(at, self.user_agent, stored.message.id.number)
+        {
             let key = layout::queue_key(self.user_agent, stored.message.id.number);
             batch.insert(keys, key, layout::encode_message(stored));
         }

@@ -21,6 +21,8 @@ impl UserAgent {
             Removal::Acknowledged => Fate::Acknowledged,
             Removal::Cancelled => Fate::GivenUp,
         };
+        // Whose channel removes them knows.
+        let holder_knows = self.seat == by;
         let mut removed = Vec::new();
         let mut found = Vec::with_capacity(messages.len());
         for id in messages {
@@ -32,13 +34,13 @@ impl UserAgent {
             let in_time = waiting.map(|w| !w.has_expired(now.ms()));
             if in_time.is_some() {
                 self.take_out(id.number, fate, &mut changes, now);
-                removed.push(*id);
+                if !holder_knows {
+                    removed.push(*id);
+                }
             }
             found.push(in_time.unwrap_or(false));
         }
-        if self.seat != by {
-            self.tell_removed(removed, &mut changes);
-        }
+        self.tell_removed(removed, &mut changes);
         self.finish(found, changes, now)
     }
 

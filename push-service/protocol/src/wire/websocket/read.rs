@@ -122,7 +122,7 @@ pub fn parse(text: &str) -> Result<Request<'_>, Malformed> {
         )),
         Some("register") => Ok(Request::Register {
             name: name(message.channel_id)?,
-            key: message.key,
+            key: message.key.map(|Text(key)| key),
         }),
         Some("unregister") => Ok(Request::Unregister {
             name: name(message.channel_id)?,
@@ -137,42 +137,57 @@ pub fn parse(text: &str) -> Result<Request<'_>, Malformed> {
     }
 }
 
+/// A text that is borrowed unless something in it is escaped. Inside an `Option`, serde would copy a bare `Cow`.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl std::ops::Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Every member that any message has. Unknown ones are ignored (WS-HEL-13).
 #[derive(Deserialize)]
 struct Message<'a> {
     #[serde(borrow, rename = "messageType")]
-    message_type: Option<Cow<'a, str>>,
+    message_type: Option<Text<'a>>,
     #[serde(borrow, default)]
     uaid: Lenient<'a>,
     #[serde(borrow, default)]
     urgency: Lenient<'a>,
     #[serde(borrow, rename = "channelID")]
-    channel_id: Option<Cow<'a, str>>,
+    channel_id: Option<Text<'a>>,
     #[serde(borrow)]
-    key: Option<Cow<'a, str>>,
+    key: Option<Text<'a>>,
     code: Option<u16>,
     #[serde(borrow)]
     updates: Option<Vec<Object<Update<'a>>>>,
     #[serde(borrow)]
-    min: Option<Cow<'a, str>>,
+    min: Option<Text<'a>>,
 }
 
 impl Message<'_> {
     fn is_empty(&self) -> bool {
-        let texts = [&self.uaid.0, &self.channel_id, &self.key, &self.min];
-        texts.iter().all(|text| text.is_none()) && self.code.is_none() && self.updates.is_none()
+        let texts = [&self.channel_id, &self.key, &self.min];
+        texts.iter().all(|text| text.is_none())
+            && self.uaid.0.is_none()
+            && self.code.is_none()
+            && self.updates.is_none()
     }
 }
 
 #[derive(Deserialize)]
 struct Update<'a> {
     #[serde(borrow)]
-    version: Option<Cow<'a, str>>,
+    version: Option<Text<'a>>,
     code: Option<u16>,
 }
 
-fn name(text: Option<Cow<'_, str>>) -> Result<Name<'_>, Malformed> {
-    let text = text.ok_or(Malformed("channelID is missing"))?;
+fn name(text: Option<Text<'_>>) -> Result<Name<'_>, Malformed> {
+    let Text(text) = text.ok_or(Malformed("channelID is missing"))?;
     let parsed = SubscriptionName::parse(&text);
     Ok(Name { text, parsed })
 }
