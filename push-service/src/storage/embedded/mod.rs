@@ -17,7 +17,6 @@
 //! **Invariant:** no lock is held while the disk is read or written, and no async thread ever does either.
 
 mod answers;
-mod brief;
 mod cache;
 mod disk;
 mod journal;

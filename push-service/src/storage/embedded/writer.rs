@@ -19,7 +19,6 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use super::answers::{self, Done};
-use super::brief::Brief;
 use super::layout::{self, STATE_KEY, State};
 use super::store::Store;
 use crate::defaults::{STORE_BATCH_STEPS, STORE_SYNC_WITHIN};
@@ -186,9 +185,8 @@ impl Writer {
         }
         let mut batch = self.store.database.batch().durability(Some(PersistMode::Buffer));
         let keys = &self.store.keys;
-        let brief = Brief::of(&turn.steps);
-        for (at, step) in turn.steps.iter().enumerate() {
-            step.write_to(&mut batch, keys, at, &brief);
+        for step in &turn.steps {
+            step.write_to(&mut batch, keys);
             if step.owes() {
                 self.owing.push(step.user_agent);
             }
@@ -273,8 +271,7 @@ impl Request {
         self.books.as_ref().is_some_and(|books| !books.ended.is_empty())
     }
 
-    /// Writes the step with this place in its turn, but for what of it is brief.
-    fn write_to(&self, batch: &mut fjall::OwnedWriteBatch, keys: &fjall::Keyspace, at: usize, brief: &Brief) {
+    fn write_to(&self, batch: &mut fjall::OwnedWriteBatch, keys: &fjall::Keyspace) {
         let record_key = layout::queue_key(self.user_agent, MessageNumber::START);
         match &self.record {
             Some(Record::Put(record)) => batch.insert(keys, record_key, record.as_slice()),
@@ -282,13 +279,9 @@ impl Request {
             None => {}
         }
         for number in &self.removed {
-            if !brief.leaves_by(at, self.user_agent, *number) {
-                batch.remove(keys, layout::queue_key(self.user_agent, *number));
-            }
+            batch.remove(keys, layout::queue_key(self.user_agent, *number));
         }
-        if let Some(stored) = &self.stored
-            && !brief.leaves_after(at, self.user_agent, stored.message.id.number)
-        {
+        if let Some(stored) = &self.stored {
             let key = layout::queue_key(self.user_agent, stored.message.id.number);
             batch.insert(keys, key, layout::encode_message(stored));
         }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use push_protocol::{KeyDigest, Ttl};
 
 use super::*;
-use crate::storage::WakeUp;
 use crate::storage::contract::{enqueue, name, seat, subscribe, user_agent};
 
 /// PR-1: subscriptions, messages, their order, topics and shares, and the gauges outlive a restart; seats do not.
@@ -165,54 +164,6 @@ async fn an_unanswered_acknowledgement_is_synced_soon() {
         tokio::task::yield_now().await;
     }
     assert_eq!(rig.waiting(1).await, []);
-    rig.storage.close().await.unwrap();
-}
-
-/// PR-1: of two messages that come while the disk is busy, the one that is acknowledged before its turn is confirmed and
-/// never written, and the other is there after a restart.
-#[tokio::test]
-async fn what_leaves_before_its_turn_is_not_written() {
-    let directory = tempfile::tempdir().unwrap();
-    let disk = Arc::<TestDisk>::default();
-    let rig = open_in(directory.path(), Arc::clone(&disk));
-    rig.subscribed(1, 1).await;
-    rig.attached(1, seat(1)).await;
-    let send = |body: &'static [u8]| {
-        let storage = Arc::clone(&rig.storage);
-        tokio::spawn(async move { storage.enqueue(enqueue(1, 1, body)).await.unwrap() })
-    };
-    let syncs = disk.syncs.load(Ordering::SeqCst);
-    disk.syncs_wait.store(true, Ordering::SeqCst);
-    let busy = send(b"keeps it busy");
-    while disk.syncs.load(Ordering::SeqCst) == syncs {
-        tokio::task::yield_now().await;
-    }
-    rig.told.next().await;
-    let leaves = send(b"comes and goes");
-    let (_, _, WakeUp::Stored { message, .. }) = rig.told.next().await else {
-        panic!("it is announced before it is durable");
-    };
-    let stays = send(b"comes and stays");
-    rig.told.next().await;
-    let (agent, ids, removal) = (user_agent(1), [message.id], Removal::Acknowledged);
-    let removed = rig.storage.acknowledge(agent, &ids, removal, Confirm::Soon, None);
-    assert_eq!(removed.await.unwrap(), [true]);
-    disk.syncs_wait.store(false, Ordering::SeqCst);
-    let mut stored = Vec::new();
-    for sender in [busy, leaves, stays] {
-        match sender.await.unwrap() {
-            Enqueued::Stored { id, .. } => stored.push(id),
-            other => panic!("not stored: {other:?}"),
-        }
-    }
-    rig.storage.close().await.unwrap();
-
-    let journal = std::fs::read(opening::journal_of(directory.path())).unwrap();
-    let is_written = |body: &[u8]| journal.windows(body.len()).any(|bytes| bytes == body);
-    assert!(!is_written(b"comes and goes") && is_written(b"comes and stays"));
-    let rig = open_in(directory.path(), Arc::default());
-    assert_eq!(rig.waiting(1).await, [stored[0], stored[2]]);
-    assert_eq!(rig.usage().await.messages, 2);
     rig.storage.close().await.unwrap();
 }
 

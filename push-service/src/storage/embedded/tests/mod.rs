@@ -51,9 +51,7 @@ struct TestDisk {
     writes_panic: AtomicBool,
     writes_fail: AtomicBool,
     syncs_fail: AtomicBool,
-    /// Syncs that have begun.
     syncs: AtomicU64,
-    syncs_wait: AtomicBool,
     used_up: AtomicBool,
 }
 
@@ -65,9 +63,6 @@ impl Disk for TestDisk {
 
     fn before_sync(&self) -> io::Result<()> {
         self.syncs.fetch_add(1, Ordering::SeqCst);
-        while self.syncs_wait.load(Ordering::SeqCst) {
-            std::thread::yield_now();
-        }
         fail_if(&self.syncs_fail)
     }
 

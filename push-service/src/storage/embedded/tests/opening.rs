@@ -243,7 +243,7 @@ fn copy_directory(from: &Path, to: &Path) {
     }
 }
 
-pub(super) fn journal_of(directory: &Path) -> PathBuf {
+fn journal_of(directory: &Path) -> PathBuf {
     let files = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
     let mut journals = files.filter(|path| path.extension().is_some_and(|e| e == "jnl"));
     journals.next().unwrap()
