@@ -19,13 +19,15 @@ use push_protocol::wire::events::content_fields;
 use push_protocol::{MessageId, PushMessage};
 
 use super::end::Finish;
-use super::link::{Place, PushLink};
+use super::link::{NoPlace, Place, PushLink};
 use super::outlet::{Parcel, Written};
 use crate::resources::{CommonFields, date};
 
 pub(super) struct Pushes {
     respond: SendResponse<Bytes>,
     link: Arc<PushLink>,
+    /// What the link knows it by.
+    request: u64,
     common: CommonFields,
     /// For the next message.
     place: Option<Place>,
@@ -55,6 +57,7 @@ impl Pushes {
     pub(super) fn new(respond: SendResponse<Bytes>, link: Arc<PushLink>, common: CommonFields) -> Self {
         Self {
             respond,
+            request: link.request(),
             link,
             common,
             place: None,
@@ -68,14 +71,18 @@ impl Pushes {
         if self.poll_flushed(cx).is_pending() {
             return Poll::Pending;
         }
-        if self.place.is_none() {
-            self.place = self.link.take();
-        }
         if self.place.is_some() {
             return Poll::Ready(());
         }
-        // Of what is out none may be acknowledged for long: a PING tells what has arrived.
-        self.ask();
+        match self.link.take(self.request) {
+            Ok(place) => {
+                self.place = Some(place);
+                return Poll::Ready(());
+            }
+            // Of what is out none may be acknowledged for long: a PING tells what has arrived.
+            Err(NoPlace::Taken) => self.ask(),
+            Err(NoPlace::NotYet) => {}
+        }
         Poll::Pending
     }
 
