@@ -115,6 +115,13 @@ impl Pushes {
         arrived
     }
 
+    /// Gives up the message whose body is on its way into `h2`.
+    pub(super) fn break_off(&mut self) -> Option<MessageId> {
+        let mut pushed = self.current.take()?;
+        pushed.stream.send_reset(Reason::CANCEL);
+        Some(pushed.id)
+    }
+
     /// What the peer refused since anybody looked.
     pub(super) fn take_refused(&mut self) -> Vec<MessageId> {
         std::mem::take(&mut self.refused)
@@ -285,9 +292,7 @@ impl Pushes {
     }
 
     pub(super) fn finish(mut self, finish: Finish, has_brought: bool) {
-        if let Some(mut pushed) = self.current.take() {
-            pushed.stream.send_reset(Reason::CANCEL);
-        }
+        self.break_off();
         let (mut head, body) = finish.response(has_brought, &self.common).into_parts();
         head.headers.insert(DATE, date());
         if !body.is_empty() {

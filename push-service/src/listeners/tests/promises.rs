@@ -1,7 +1,8 @@
 //! What stands in the order of the frames, which no library shows.
 
+use http::Method;
 use push_tests::application_server::{Http, Push};
-use push_tests::monitor::Connection;
+use push_tests::monitor::{Connection, Next};
 use push_tests::raw_http2::{RawPeer, flag, frame, kind, request};
 
 use super::rig::Node;
@@ -38,4 +39,34 @@ async fn promises_come_in_the_order_of_their_streams() {
         ));
     }
     assert!(promised.is_sorted_by_key(|(_, stream)| *stream), "{promised:?}");
+}
+
+/// R30-MON-18, PR-19: what its peer takes back with the request that it was promised on comes again on the one that has its
+/// place.
+#[tokio::test]
+async fn what_breaks_off_with_a_replaced_monitor_comes_on_the_newer() {
+    const WINDOW: u32 = 100;
+    let node = Node::start().await;
+    let door = node.door();
+    let agent = Connection::open_with(&door, |builder| {
+        builder.initial_window_size(WINDOW);
+    });
+    let agent = agent.await;
+    let made = agent.subscribe(ORIGIN).await;
+    let mut sender = Http::connect(&node.door()).await.unwrap();
+    assert_eq!(sender.push(&Push::new(&made.push, "slow")).await.status, 201);
+    let mut older = agent.monitor(&made.set).await;
+    let begun = older.promise().await;
+    let mut newer = agent.monitor(&made.set).await;
+    assert_eq!(
+        agent.ask(Method::GET, ORIGIN, &[]).await.status,
+        200,
+        "both are there"
+    );
+    drop(older);
+    let Next::Pushed(again) = newer.next().await else {
+        panic!("nothing has ended");
+    };
+    assert_eq!(again.url(), begun.url());
+    assert_eq!(again.read().await.text().as_deref(), Some("slow"));
 }
