@@ -40,6 +40,16 @@ struct State {
     sent: Option<u64>,
     /// The peer takes fewer streams than are out: what `h2` holds back no PING comes behind, so none confirms anything.
     doubted: bool,
+    /// How many requests monitor or did: each has a number.
+    requests: u64,
+    /// Whose promise was the last, and how many there were.
+    promising: u64,
+    promised: u64,
+    /// How many there were when the connection was polled last, and how many of them have reached the socket.
+    polling: u64,
+    written: u64,
+    /// Somebody waits until all have.
+    turns_wanted: bool,
     leaving: bool,
     ended: bool,
     /// Monitors' tasks: one for each user agent on the connection, hardly ever more than one.
@@ -49,6 +59,15 @@ struct State {
 
 /// One of the streams that the peer takes.
 pub(super) struct Place(Arc<PushLink>);
+
+/// Why there is no place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum NoPlace {
+    /// As many are taken as the peer allows.
+    Taken,
+    /// What was promised on another request is to be written first.
+    NotYet,
+}
 
 impl PushLink {
     /// Of a connection that begins.
@@ -61,7 +80,9 @@ impl PushLink {
     /// Called before each poll of the connection: what was asked by then was asked behind frames that the poll will see.
     pub fn polling(&self, waker: &Waker) -> u64 {
         self.connection.register(waker);
-        self.lock().asked
+        let mut state = self.lock();
+        state.polling = state.promised;
+        state.asked
     }
 
     /// Called behind it: `allowed` is how many streams the peer takes; `asked` is what [`PushLink::polling`] returned;
@@ -73,6 +94,12 @@ impl PushLink {
         if allowed != state.allowed {
             state.allowed = allowed;
             state.wake();
+        }
+        if written {
+            state.written = state.polling;
+            if std::mem::take(&mut state.turns_wanted) {
+                state.wake();
+            }
         }
         state.doubted |= allowed < state.taken;
         if state.doubted && asked > state.confirmed {
@@ -164,15 +191,32 @@ impl PushLink {
         self.lock().allowed > 0
     }
 
-    /// A stream, if one is free.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
+    /// The number of a request that begins to monitor.
+    pub(super) fn request(&self) -> u64 {
+        let mut state = self.lock();
+        state.requests += 1;
+        state.requests
+    }
+
+    /// A stream for a promise on this request, if one is free.
+    ///
+    /// `h2` writes what it holds of several requests in turns, and so promises out of the order of their streams, which ends
+    /// the connection (RFC 9113 §5.1.1). **Invariant:** it holds promises of one request at a time.
+    pub(super) fn take(self: &Arc<Self>, request: u64) -> Result<Place, NoPlace> {
         let mut state = self.lock();
         if state.taken >= state.allowed {
-            return None;
+            return Err(NoPlace::Taken);
         }
+        if state.promising != request && state.written < state.promised {
+            state.turns_wanted = true;
+            self.connection.wake();
+            return Err(NoPlace::NotYet);
+        }
+        state.promising = request;
+        state.promised += 1;
         state.taken += 1;
         self.answered();
-        Some(Place(Arc::clone(self)))
+        Ok(Place(Arc::clone(self)))
     }
 
     /// A monitoring request was answered, or a message is brought: either counts for the peer.
@@ -238,27 +282,47 @@ mod tests {
     #[test]
     fn the_peers_streams_are_the_bound() {
         let link = link(2);
-        let (one, two) = (link.take(), link.take());
-        assert!(one.is_some() && two.is_some() && link.take().is_none());
+        let (one, two) = (link.take(1), link.take(1));
+        assert!(one.is_ok() && two.is_ok() && link.take(1).is_err());
         drop(one);
-        assert!(link.take().is_some());
+        assert!(link.take(1).is_ok());
         link.polled(usize::MAX, 0, false);
-        let all: Vec<_> = std::iter::from_fn(|| link.take()).collect();
+        let all: Vec<_> = std::iter::from_fn(|| link.take(1).ok()).collect();
         assert_eq!(all.len(), PROMISES - 1);
+    }
+
+    /// RFC 9113 §5.1.1: promises of another request wait until all before them are written, and are waited for.
+    #[test]
+    fn requests_promise_in_turn() {
+        let link = link(usize::MAX);
+        let (one, other) = (link.request(), link.request());
+        let _first = link.take(one).unwrap();
+        assert!(link.take(one).is_ok());
+        assert_eq!(link.take(other).err(), Some(NoPlace::NotYet));
+        let before = link.polling(Waker::noop());
+        assert!(link.take(one).is_ok(), "perhaps behind the poll");
+        link.polled(usize::MAX, before, true);
+        assert_eq!(link.take(other).err(), Some(NoPlace::NotYet));
+        for (written, is_free) in [(false, false), (true, true)] {
+            let before = link.polling(Waker::noop());
+            link.polled(usize::MAX, before, written);
+            assert_eq!(link.take(other).is_ok(), is_free);
+        }
+        assert_eq!(link.take(one).err(), Some(NoPlace::NotYet));
     }
 
     /// A peer that lowers its limit gets nothing more until it has fewer streams open than that.
     #[test]
     fn a_lowered_limit_holds() {
         let link = link(2);
-        let open = [link.take(), link.take()];
+        let open = [link.take(1), link.take(1)];
         link.polled(1, 0, false);
         assert!(link.takes_any());
         let [one, two] = open;
         drop(one);
-        assert!(link.take().is_none());
+        assert!(link.take(1).is_err());
         drop(two);
-        assert!(link.take().is_some());
+        assert!(link.take(1).is_ok());
     }
 
     /// PR-25: a peer that lowers its limit below what is out may be kept waiting for some of it by `h2`; a PING would
@@ -266,7 +330,7 @@ mod tests {
     #[test]
     fn nothing_is_confirmed_once_the_limit_is_below_what_is_out() {
         let link = link(2);
-        let open = [link.take(), link.take()];
+        let open = [link.take(1), link.take(1)];
         let asked = link.ask();
         let before = link.polling(Waker::noop());
         assert!(

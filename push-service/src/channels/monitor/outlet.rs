@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use push_protocol::PushMessage;
+use push_protocol::{MessageId, PushMessage};
 
 use super::end::Finish;
 use super::events::Events;
@@ -87,6 +87,14 @@ impl Outlet {
         match self {
             Self::Push(pushes) => pushes.is_settled(),
             Self::Events(_) => true,
+        }
+    }
+
+    /// Gives up what is not written to its end.
+    pub(super) fn break_off(&mut self) -> Option<MessageId> {
+        match self {
+            Self::Push(pushes) => pushes.break_off(),
+            Self::Events(_) => None,
         }
     }
 

@@ -19,13 +19,15 @@ use push_protocol::wire::events::content_fields;
 use push_protocol::{MessageId, PushMessage};
 
 use super::end::Finish;
-use super::link::{Place, PushLink};
+use super::link::{NoPlace, Place, PushLink};
 use super::outlet::{Parcel, Written};
 use crate::resources::{CommonFields, date};
 
 pub(super) struct Pushes {
     respond: SendResponse<Bytes>,
     link: Arc<PushLink>,
+    /// What the link knows it by.
+    request: u64,
     common: CommonFields,
     /// For the next message.
     place: Option<Place>,
@@ -55,6 +57,7 @@ impl Pushes {
     pub(super) fn new(respond: SendResponse<Bytes>, link: Arc<PushLink>, common: CommonFields) -> Self {
         Self {
             respond,
+            request: link.request(),
             link,
             common,
             place: None,
@@ -68,14 +71,18 @@ impl Pushes {
         if self.poll_flushed(cx).is_pending() {
             return Poll::Pending;
         }
-        if self.place.is_none() {
-            self.place = self.link.take();
-        }
         if self.place.is_some() {
             return Poll::Ready(());
         }
-        // Of what is out none may be acknowledged for long: a PING tells what has arrived.
-        self.ask();
+        match self.link.take(self.request) {
+            Ok(place) => {
+                self.place = Some(place);
+                return Poll::Ready(());
+            }
+            // Of what is out none may be acknowledged for long: a PING tells what has arrived.
+            Err(NoPlace::Taken) => self.ask(),
+            Err(NoPlace::NotYet) => {}
+        }
         Poll::Pending
     }
 
@@ -106,6 +113,13 @@ impl Pushes {
             arrived.extend(self.flown.pop_front().map(|flown| flown.id));
         }
         arrived
+    }
+
+    /// Gives up the message whose body is on its way into `h2`.
+    pub(super) fn break_off(&mut self) -> Option<MessageId> {
+        let mut pushed = self.current.take()?;
+        pushed.stream.send_reset(Reason::CANCEL);
+        Some(pushed.id)
     }
 
     /// What the peer refused since anybody looked.
@@ -278,9 +292,7 @@ impl Pushes {
     }
 
     pub(super) fn finish(mut self, finish: Finish, has_brought: bool) {
-        if let Some(mut pushed) = self.current.take() {
-            pushed.stream.send_reset(Reason::CANCEL);
-        }
+        self.break_off();
         let (mut head, body) = finish.response(has_brought, &self.common).into_parts();
         head.headers.insert(DATE, date());
         if !body.is_empty() {

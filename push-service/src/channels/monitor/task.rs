@@ -212,28 +212,36 @@ impl MonitorTask {
 
     /// Other monitors of the same user agent, on the same connection.
     fn take_entering(&mut self, cx: &mut Context<'_>, now: Moment) -> bool {
-        let Some(entering) = self.entering.as_mut().filter(|_| self.closing.is_none()) else {
-            return false;
-        };
         let mut busy = false;
-        while let Poll::Ready(Some(monitor)) = entering.poll_recv(cx) {
+        while let Poll::Ready(Some(monitor)) = self.poll_entering(cx) {
             busy = true;
-            let metrics = self.shared.broker.metrics();
-            metrics.channel(monitor.outlet.kind(), Channel::Opened);
-            self.monitors
-                .iter_mut()
-                .for_each(|older| older.give_place_to(&monitor));
-            self.monitors.push(monitor);
-            if self.monitors.len() > MONITORS_PER_SESSION {
-                // The oldest makes room: whoever asks so often has forgotten it.
-                let oldest = self.monitors.remove(0);
-                dismiss(oldest, Finish::Over, &self.shared);
-            }
+            self.take_in(monitor, now);
         }
         if busy {
             self.want(now);
         }
         busy
+    }
+
+    fn poll_entering(&mut self, cx: &mut Context<'_>) -> Poll<Option<Monitor>> {
+        match self.entering.as_mut().filter(|_| self.closing.is_none()) {
+            Some(entering) => entering.poll_recv(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn take_in(&mut self, monitor: Monitor, now: Moment) {
+        let metrics = self.shared.broker.metrics();
+        metrics.channel(monitor.outlet.kind(), Channel::Opened);
+        self.monitors
+            .iter_mut()
+            .for_each(|older| older.give_place_to(&monitor));
+        self.monitors.push(monitor);
+        if self.monitors.len() > MONITORS_PER_SESSION {
+            // The oldest makes room: whoever asks so often has forgotten it.
+            let oldest = self.part_with(0, now);
+            dismiss(oldest, Finish::Over, &self.shared);
+        }
     }
 
     /// Tells the session what the monitors want now.

@@ -44,14 +44,14 @@ impl MonitorTask {
         while at < self.monitors.len() {
             let monitor = &mut self.monitors[at];
             if is_cut || monitor.outlet.poll_gone(cx).is_ready() {
-                let gone = self.monitors.remove(at);
+                let gone = self.part_with(at, now);
                 count_closed(
                     &gone.outlet,
                     if is_cut { Closed::Lost } else { Closed::Left },
                     &self.shared,
                 );
             } else if monitor.until.is_some_and(|until| until <= now) && self.queue.is_empty() {
-                let over = self.monitors.remove(at);
+                let over = self.part_with(at, now);
                 dismiss(over, Finish::Through, &self.shared);
             } else {
                 at += 1;
@@ -62,6 +62,15 @@ impl MonitorTask {
             self.want(now);
         }
         changed
+    }
+
+    /// Takes a monitor from among the others. What it was being brought is theirs, if they want it.
+    pub(super) fn part_with(&mut self, at: usize, now: Moment) -> Monitor {
+        let mut monitor = self.monitors.remove(at);
+        if let Some(id) = monitor.outlet.break_off() {
+            self.session.refused(id, now, &mut self.actions);
+        }
+        monitor
     }
 
     fn hear_pong(&mut self, now: Moment) {

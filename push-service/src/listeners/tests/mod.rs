@@ -7,6 +7,7 @@ mod http2_slow;
 mod leaving;
 mod limits;
 mod monitoring;
+mod promises;
 mod rig;
 mod tls;
 mod upgrades;

@@ -155,12 +155,17 @@ impl UserAgent {
     /// The channel is live. What the hello said holds, where it was heard; else it is said now.
     pub(super) fn begin_wishes(&mut self, now: Moment, out: &mut Vec<Action>) {
         let progress = self.progress();
+        self.wishes.not_before = Moment::default();
+        let is_said = self.wishes.said == self.wishes.lowest;
         if let Some(fetching) = &mut self.wishes.fetching {
-            fetching.round = Round::Asked;
+            // A hello that asked for something else began no round: what it brings tells nothing of what is wanted.
+            fetching.round = match is_said {
+                true => Round::Asked,
+                false => Round::Working { not_before: now },
+            };
             fetching.progress = progress;
             return self.say_wishes(now, out);
         }
-        self.wishes.not_before = Moment::default();
         if self.wishes.lowest != Urgency::VeryLow || self.wishes.said != self.wishes.lowest {
             self.wishes.are_said();
             self.say(Say::Bring(self.wishes.wish()), now, out);

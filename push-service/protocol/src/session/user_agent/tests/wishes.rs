@@ -223,6 +223,24 @@ fn a_lower_wish_begins_anew() {
     assert!(test.is_told_empty());
 }
 
+/// R30-URG-6, R30-MON-12: of a wish that changed while the hello was under way, what was asked for before says nothing.
+#[test]
+fn a_change_during_the_hello_begins_anew() {
+    let mut test = Test::fetching(&[name(1)]);
+    test.wants(Urgency::High);
+    test.lose(Ended::Lost);
+    test.pass(SECOND);
+    test.agent.tick(test.now, &mut test.out);
+    test.agent.opened(test.now, &mut test.out);
+    test.wants(Urgency::Low);
+    assert_eq!(test.asked_for(), [waiting(Urgency::High)]);
+    test.agent.welcomed(identity("me"), test.now, &mut test.out);
+    assert_eq!(test.asked_for(), [waiting(Urgency::Low)]);
+    assert!(!test.is_told_empty());
+    test.caught_up(true);
+    assert!(test.is_told_empty());
+}
+
 /// R30-MON-12: without a subscription nothing can wait. A channel that is lost is come back to, and begins anew.
 #[test]
 fn nobody_is_empty() {

@@ -1,0 +1,72 @@
+//! What stands in the order of the frames, which no library shows.
+
+use http::Method;
+use push_tests::application_server::{Http, Push};
+use push_tests::monitor::{Connection, Next};
+use push_tests::raw_http2::{RawPeer, flag, frame, kind, request};
+
+use super::rig::Node;
+use crate::resources::tests::rig::ORIGIN;
+
+/// RFC 9113 §5.1.1, PR-20: whatever monitors a connection has, each promised stream has a higher number than those before it.
+#[tokio::test]
+async fn promises_come_in_the_order_of_their_streams() {
+    let node = Node::start().await;
+    let agent = Connection::open(&node.door()).await;
+    let one = agent.subscribe(ORIGIN).await;
+    let other = agent.subscribe_in(ORIGIN, &one.set).await;
+    let mut sender = Http::connect(&node.door()).await.unwrap();
+    for (number, made) in [&one, &one, &one, &other, &other, &other].iter().enumerate() {
+        let push = Push::new(&made.push, &number.to_string());
+        assert_eq!(sender.push(&push).await.status, 201);
+    }
+    let mut peer = RawPeer::connect(node.address, &[]).await;
+    assert!(peer.round_trip().await);
+    let monitors = [&one.subscription, &other.subscription].map(|url| {
+        let path = url.strip_prefix(ORIGIN).unwrap();
+        request("GET", path, &[])
+    });
+    let ends = flag::END_STREAM | flag::END_HEADERS;
+    let begun = [(1, &monitors[0]), (3, &monitors[1])]
+        .map(|(stream, block)| frame(kind::HEADERS, ends, stream, block));
+    peer.say(begun.concat()).await;
+    let mut promised = Vec::new();
+    while promised.len() < 6 {
+        let heard = peer.hear_a(kind::PUSH_PROMISE).await.unwrap();
+        promised.push((
+            heard.stream,
+            u32::from_be_bytes(heard.payload[..4].try_into().unwrap()),
+        ));
+    }
+    assert!(promised.is_sorted_by_key(|(_, stream)| *stream), "{promised:?}");
+}
+
+/// R30-MON-18, PR-19: what its peer takes back with the request that it was promised on comes again on the one that has its
+/// place.
+#[tokio::test]
+async fn what_breaks_off_with_a_replaced_monitor_comes_on_the_newer() {
+    const WINDOW: u32 = 100;
+    let node = Node::start().await;
+    let door = node.door();
+    let agent = Connection::open_with(&door, |builder| {
+        builder.initial_window_size(WINDOW);
+    });
+    let agent = agent.await;
+    let made = agent.subscribe(ORIGIN).await;
+    let mut sender = Http::connect(&node.door()).await.unwrap();
+    assert_eq!(sender.push(&Push::new(&made.push, "slow")).await.status, 201);
+    let mut older = agent.monitor(&made.set).await;
+    let begun = older.promise().await;
+    let mut newer = agent.monitor(&made.set).await;
+    assert_eq!(
+        agent.ask(Method::GET, ORIGIN, &[]).await.status,
+        200,
+        "both are there"
+    );
+    drop(older);
+    let Next::Pushed(again) = newer.next().await else {
+        panic!("nothing has ended");
+    };
+    assert_eq!(again.url(), begun.url());
+    assert_eq!(again.read().await.text().as_deref(), Some("slow"));
+}
