@@ -57,8 +57,8 @@ pub const NONSENSE: u32 = 100;
 /// no storage, after a few at once.
 pub const WISH_EVERY: Duration = SECOND.saturating_mul(5);
 
-/// How long a monitoring request that was replaced may go on: in between, the service brings what it had begun with, and ends
-/// it. Chosen: as any answer.
+/// How long a monitoring request that was replaced may go on, for the service to bring what it had begun with there, and end
+/// it. Chosen: as long as any answer may take.
 pub const REPLACED_WITHIN: Duration = ANSWER_WITHIN;
 
 /// How long the application may take over what is in its hands when the user agent stops. Chosen: below the 30 s that

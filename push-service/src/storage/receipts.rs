@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::defaults::{RECEIPT_KEPT, RECEIPT_SUBSCRIPTION_KEPT};
 use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{Fate, MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId};
+
+use crate::defaults::{RECEIPT_KEPT, RECEIPT_SUBSCRIPTION_KEPT};
 
 /// The number of a message with TTL 0 that a receipt was asked for. It is not stored and has no place in the queue; but
 /// for a while storage knows its id, so that an acknowledgement counts (PR-21). No stored message has so small a number.

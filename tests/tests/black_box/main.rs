@@ -9,7 +9,7 @@
 //! - [`limits`]: who asks for more than there is.
 //! - [`bad_frames`], [`bad_requests`]: peers that do not keep to the protocol.
 //! - [`starting`], [`leaving`]: a service that will not start, and one that goes.
-//! - [`resuming`]: a user agent that comes back to another node.
+//! - [`tls`]: whoever comes back to another node, and what an operator hears of the certificate.
 //! - [`moving`]: everything goes to another storage.
 //! - [`agent_alone`], [`agent_and_service`], [`agent_over_http2`]: the same of the user agent's command, and what becomes of
 //!   it with its service. [`agent_wishes`]: what it asks to be brought.
@@ -23,8 +23,8 @@ mod bad_requests;
 mod leaving;
 mod limits;
 mod moving;
-mod resuming;
 mod signed;
 mod starting;
+mod tls;
 mod waiting;
 mod whole_message;

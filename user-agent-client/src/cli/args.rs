@@ -130,10 +130,10 @@ pub(super) struct Listen {
     /// Stop after so many messages
     #[arg(long, value_name = "N")]
     pub(super) count: Option<NonZeroU64>,
-    /// Stop when nothing waits any more. Over HTTP/2
+    /// Stop when nothing waits any more. Only over HTTP/2, where the service says so
     #[arg(long, conflicts_with = "count")]
     pub(super) until_empty: bool,
-    /// Take nothing less urgent than this; the rest waits
+    /// Take nothing less urgent than this; the rest waits with the service
     #[arg(long, value_name = "URGENCY", default_value = "very-low", value_parser = urgency())]
     pub(super) urgency: Urgency,
     /// Run this for each message, by sh -c; the message is its standard input, exit code 0 acknowledges it

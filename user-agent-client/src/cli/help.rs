@@ -56,8 +56,9 @@ where a click leads; another one has the subscription's name as title.
 with the service until it expires, or until somebody listens with a lower one. Over a WebSocket, Mozilla's service closes the \
 channel of whoever asks for that.
 
---until-empty hands over what waits, ends with 0 when the service says that nothing does any more, and has heard of every \
-acknowledgement by then. A push service says so over HTTP/2 only; until it can be reached, this waits.
+--until-empty hands over what waits, and ends with 0 when the service says that nothing waits any more; by then the service \
+knows every acknowledgement. Only over HTTP/2 does a push service say so. While it can't be reached, this goes on trying: give \
+it a deadline, as below.
 
     user-agent-client listen --urgency high --notify
     timeout 60 user-agent-client listen --until-empty --exec ./work

@@ -1,8 +1,8 @@
 //! What the service is to bring: the request that asks for it, and how another one takes its place (RFC 8030 §5.3, §6).
 //!
 //! Of two requests for one set the service ends the older when all that it promised there has arrived (R30-MON-18). So the older
-//! one is read until then, before the newer: nothing is lost between them, and the order of the promises stays. One that a service
-//! doesn't end is given up after a while; what is reset by that stays stored.
+//! one is read until then, before the newer: nothing is lost between them, and the order of the promises stays. One that the
+//! service doesn't end is given up after [`REPLACED_WITHIN`]. That loses no message: what is reset then stays stored.
 
 use std::task::{Context, Poll};
 

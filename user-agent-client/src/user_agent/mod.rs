@@ -64,8 +64,8 @@ pub struct Options {
     /// Nothing less urgent is wanted (RFC 8030 §5.3): as [`set_lowest_urgency`](UserAgent::set_lowest_urgency), from the
     /// beginning. By default [`Urgency::VeryLow`], which is everything.
     pub lowest_urgency: Urgency,
-    /// What waits is wanted, and no more (RFC 8030 §6): when all of it is done, [`Event::Empty`] says so. Over HTTP/2 only. By
-    /// default not.
+    /// What waits is wanted, and no more (RFC 8030 §6): when all of it is done, [`Event::Empty`] says so. Over HTTP/2 only:
+    /// with a WebSocket, [`UserAgent::start`] refuses it. By default `false`.
     pub until_empty: bool,
 }
 
@@ -183,9 +183,11 @@ impl UserAgent {
     /// urgent stays with the service until it expires, or until less is asked for. What has come by then is handed over. It
     /// holds while this user agent runs, on every channel; the state doesn't keep it.
     ///
-    /// The service hears of it at once, or with the next channel; of changes within
-    /// [`WISH_EVERY`](defaults::WISH_EVERY) it hears the last. Over a WebSocket it takes a service that knows urgency:
-    /// Mozilla's closes the channel of whoever speaks of it, again and again.
+    /// The service hears of it at once, or with the next channel; of changes within [`WISH_EVERY`](defaults::WISH_EVERY) (5 s)
+    /// it hears the last. Over a WebSocket this needs a service that knows urgency: Mozilla's closes the channel of whoever
+    /// speaks of it, again and again. Of a user agent that has stopped, nothing changes.
+    ///
+    /// Cancel safe: dropped before it is ready, it changes nothing.
     pub async fn set_lowest_urgency(&self, lowest: Urgency) {
         let _ = self.calls.send(Call::SetLowestUrgency(lowest)).await;
     }

@@ -1,8 +1,9 @@
 //! Channels of those who monitor (RFC 8030 §6, §6.1, §6.3): HTTP/2 server push, and Server-Sent Events for whoever has none.
 //!
 //! One task for a session. On one HTTP/2 connection all monitors of a user agent share one: what is wanted is the union of
-//! what they want (PR-15); of two that push the same, the newer one (R30-MON-18). The task does what the session decides: it reads pages, writes messages one after the other to
-//! the monitor that asked for them, and answers the monitoring requests when they are over.
+//! what they want (PR-15). Of two that are pushed the same, only the newer one counts (R30-MON-18). The task does what the
+//! session decides: it reads pages, writes messages one after the other to the monitor that asked for them, and answers the
+//! monitoring requests when they are over.
 //!
 //! What is acknowledged comes from elsewhere, by DELETE on any connection of any node, and storage tells the seat (PR-18).
 //!

@@ -7,7 +7,7 @@
 //! | `q`, user agent, 0 | its record |
 //! | `q`, user agent, message number | a message: packed header, then the raw body |
 //! | the same | how it ended, if a receipt was asked for: until that is carried over |
-//! | `q`, user agent, place | a receipt that is owed, or a message that is not stored but passes by, or how it ended |
+//! | `q`, user agent, place | a receipt that is owed; or a marker of a message with TTL 0 that passes by, and in its place how that ended |
 //! | `s`, milliseconds, user agent | nothing: when this user agent is next to be swept |
 //! | `o`, user agent | nothing: it has an outbox |
 //! | `d`, milliseconds, receipt subscription, place | whose message to ask after, when a receipt is owed for too long |

@@ -142,7 +142,7 @@ impl Value {
         match self {
             Self::Message(read) => state.put_in(read.waiting(), read.receipts),
             Self::Passing(passing) => state.ledger.load_passing(passing),
-            Self::Ended(ended) => state.ledger.load_ended(place, ended),
+            Self::Ended(ended) => state.ledger.put_ended(place, ended),
             Self::Expectation(expected) => {
                 let is_owed = state.subscription(RECEIPTS).is_some();
                 state.ledger.load_expectation(expected, is_owed);

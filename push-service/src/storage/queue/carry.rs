@@ -306,7 +306,7 @@ impl UserAgent {
                 receipts: arriving.receipts,
                 fate: arriving.fate,
             };
-            self.ledger.load_ended(place, ended);
+            self.ledger.put_ended(place, ended);
             changes.books().ended.push((place, ended));
             imported.receipts = 1;
         }

@@ -160,7 +160,7 @@ impl Ledger {
     }
 
     /// What joins the outbox in a place of its own, or stood there in a storage.
-    pub(in crate::storage) fn load_ended(&mut self, place: MessageNumber, ended: Ended) {
+    pub(in crate::storage) fn put_ended(&mut self, place: MessageNumber, ended: Ended) {
         let books = self.books();
         books.last_place = books.last_place.max(place);
         books.outbox.insert(place, ended);
@@ -358,7 +358,7 @@ impl UserAgent {
     /// How a message ended that passed by.
     pub(super) fn put_out(&mut self, passing: &Passing, fate: Fate, changes: &mut Changes) {
         let ended = passing.ended(fate);
-        self.ledger.load_ended(passing.place, ended);
+        self.ledger.put_ended(passing.place, ended);
         changes.books().ended.push((passing.place, ended));
     }
 }

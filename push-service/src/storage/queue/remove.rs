@@ -27,7 +27,7 @@ impl UserAgent {
         let mut found = Vec::with_capacity(messages.len());
         for id in messages {
             if id.number == PASSING_WITH_RECEIPT {
-                found.push(self.acknowledge_passing(*id, fate, &mut changes, now));
+                found.push(self.acknowledge_passing(id.nonce, fate, &mut changes, now));
                 continue;
             }
             let waiting = self.waiting.get(id.number).filter(|w| w.id == *id);
@@ -44,9 +44,10 @@ impl UserAgent {
         self.finish(found, changes, now)
     }
 
-    /// PR-21: of a message with TTL 0 that a receipt was asked for, for as long as it is remembered.
-    fn acknowledge_passing(&mut self, id: MessageId, fate: Fate, changes: &mut Changes, now: Now) -> bool {
-        let Some(passing) = self.ledger.passed(1, |passing| passing.nonce == id.nonce).pop() else {
+    /// PR-21: of a message with TTL 0 that a receipt was asked for, for as long as it is remembered. All of them have one
+    /// number, so that the other half of the id names it.
+    fn acknowledge_passing(&mut self, nonce: u64, fate: Fate, changes: &mut Changes, now: Now) -> bool {
+        let Some(passing) = self.ledger.passed(1, |passing| passing.nonce == nonce).pop() else {
             return false;
         };
         let in_time = now.ms() < passing.until_ms;

@@ -8,7 +8,6 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
 use super::{Acceptor, CertificateSource, Directory, acceptor};
 use crate::defaults::SELF_SIGNED_VALIDITY;
-use crate::tls::acme::{ChallengeKind, Renewer, Settings};
 use crate::tls::{Options, ValidUntil};
 
 /// The first days of these years, in days since 1970.
@@ -106,17 +105,7 @@ fn of_what_comes_by_itself_it_is_what_is_shown() {
     let directory = Directory::new();
     assert!(is_self_signed(&acceptor(&directory)));
 
-    let ca = directory.0.join("ca.pem");
-    fs::write(&ca, issue("acme.example", 0)[0].as_str()).unwrap();
-    let settings = Settings {
-        domains: vec!["push.example".to_owned()],
-        challenge: ChallengeKind::TlsAlpn01,
-        contact: None,
-        directory: "https://acme.invalid/directory".to_owned(),
-        ca: Some(ca),
-        cache: directory.0.join("acme"),
-    };
-    let source = Renewer::new(settings).unwrap().source();
+    let source = directory.orderer().source();
     let CertificateSource::Issued { file, .. } = &source else {
         panic!("it is issued");
     };

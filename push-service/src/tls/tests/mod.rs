@@ -28,6 +28,7 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream as PeerStream;
 
+use super::acme::{ChallengeKind, Renewer, Settings};
 use super::{Acceptor, CertificateSource, TlsStream};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
@@ -60,6 +61,22 @@ impl Directory {
 
     fn key(&self) -> PathBuf {
         self.0.join("self-signed-key.pem")
+    }
+
+    /// Who orders certificates for `push.example`, from nobody.
+    fn orderer(&self) -> Renewer {
+        let ca = self.0.join("ca.pem");
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(&ca, made.cert.pem()).unwrap();
+        let settings = Settings {
+            domains: vec!["push.example".to_owned()],
+            challenge: ChallengeKind::TlsAlpn01,
+            contact: None,
+            directory: "https://acme.invalid/directory".to_owned(),
+            ca: Some(ca),
+            cache: self.0.join("acme"),
+        };
+        Renewer::new(settings).unwrap()
     }
 }
 

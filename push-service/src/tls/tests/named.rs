@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 
 use super::{Acceptor, CertificateSource, Directory, ROOMY, VERSIONS};
 use crate::defaults::TLS_DIRECTORY_PAIRS;
-use crate::tls::acme::{ACME_TLS, ChallengeKind, Renewer, Settings};
+use crate::tls::acme::{ACME_TLS, Renewer};
 use crate::tls::{Options, TlsError};
 
 /// Writes `stem.pem` and `stem.key` for these hosts, and gives the certificate.
@@ -183,18 +183,7 @@ fn a_broken_directory_keeps_the_service_from_starting() {
 
 /// A service that orders certificates for `push.example`, from nobody.
 fn ordering(directory: &Directory) -> (Renewer, Acceptor) {
-    let ca = directory.0.join("ca.pem");
-    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    fs::write(&ca, made.cert.pem()).unwrap();
-    let renewer = Renewer::new(Settings {
-        domains: vec!["push.example".to_owned()],
-        challenge: ChallengeKind::TlsAlpn01,
-        contact: None,
-        directory: "https://acme.invalid/directory".to_owned(),
-        ca: Some(ca),
-        cache: directory.0.join("acme"),
-    });
-    let renewer = renewer.unwrap();
+    let renewer = directory.orderer();
     let options = Options {
         challenges: Some(renewer.challenges()),
         ..Options::default()

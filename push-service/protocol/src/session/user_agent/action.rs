@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::durable::{Change, MessageKey};
 use super::names::{Identity, PushResource, SubscriptionResource};
+use super::wishes::Wish;
 use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
-use crate::urgency::Urgency;
 use crate::vapid::PublicKey;
 
 /// The bounds of a user agent.
@@ -100,36 +100,6 @@ pub enum Say {
         /// What became of it.
         fate: Fate,
     },
-}
-
-/// What a service is to bring of what is sent to a user agent. All else stays with it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Wish {
-    /// Nothing less urgent than this (R30-URG-5).
-    pub lowest: Urgency,
-    /// For how long.
-    pub extent: Extent,
-}
-
-/// For how long a service is to bring messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Extent {
-    /// As long as the channel lives.
-    Lasting,
-    /// What waits, and no more (R30-MON-12). Then [`caught_up`](super::UserAgent::caught_up) is called.
-    Waiting,
-    /// Nothing more.
-    Nothing,
-}
-
-impl Default for Wish {
-    /// Everything, for as long as the channel lives (R30-URG-7).
-    fn default() -> Self {
-        Self {
-            lowest: Urgency::VeryLow,
-            extent: Extent::Lasting,
-        }
-    }
 }
 
 /// What became of a message. All of them end it (WS-ACK-1).

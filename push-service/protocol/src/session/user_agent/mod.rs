@@ -26,6 +26,7 @@
 mod action;
 mod backoff;
 mod durable;
+mod endings;
 #[cfg(test)]
 mod found;
 mod held;
@@ -43,8 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use action::{
-    Action, Arrived, Counters, Ended, Enrolled, Event, Extent, Farewell, Fate, Limits, Outcome, Registered,
-    Say, Why, Wish,
+    Action, Arrived, Counters, Ended, Enrolled, Event, Farewell, Fate, Limits, Outcome, Registered, Say, Why,
 };
 use backoff::Backoff;
 pub use durable::{Change, Durable, MessageKey, Registration, Stage};
@@ -54,6 +54,7 @@ pub use messages::Messages;
 pub use names::{Identity, PushResource, SubscriptionResource};
 use requests::Requests;
 use wishes::Wishes;
+pub use wishes::{Extent, Wish};
 
 use super::Moment;
 
@@ -180,7 +181,7 @@ impl UserAgent {
         };
         let known = !self.durable.registrations.is_empty();
         let identity = self.durable.identity.clone().filter(|_| known);
-        self.wishes.are_said();
+        self.wishes.mark_said();
         out.push(Action::Say(Say::Hello(identity, self.wishes.wish())));
     }
 
@@ -251,21 +252,6 @@ impl UserAgent {
         }
     }
 
-    /// The channel is gone, or could not be opened.
-    pub fn ended(&mut self, ended: Ended, now: Moment, out: &mut Vec<Action>) {
-        if !self.is_connected() {
-            return;
-        }
-        if let Phase::Live(Live {
-            pinged: Some(pinged), ..
-        }) = self.phase
-            && ended == Ended::Lost
-        {
-            self.keepalive.died(pinged.silence);
-        }
-        self.come_back(Why::Ended(ended), now, out);
-    }
-
     /// Another network, or the same one again: a channel is probed, and a wait is over, unless it's the service that said
     /// for how long.
     pub fn network_changed(&mut self, now: Moment, out: &mut Vec<Action>) {
@@ -283,15 +269,6 @@ impl UserAgent {
             Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Live(_) | Phase::Waiting { .. } => {}
             Phase::Stopped => {}
         }
-    }
-
-    /// Ends once the application's hands are empty, or have been full for [`Limits::stop_within`]: nothing more is
-    /// handed over, and what the application still finishes is acknowledged.
-    pub fn stop(&mut self, now: Moment, out: &mut Vec<Action>) {
-        if self.stopping.is_none() {
-            self.stopping = Some(now.after(self.limits.stop_within));
-        }
-        self.stop_when_empty(now, out);
     }
 
     /// Time has passed: everything whose time is at `now` or before happens.
@@ -372,74 +349,6 @@ impl UserAgent {
             until: now.after(self.limits.connect_within),
         };
         out.push(Action::Connect);
-    }
-
-    /// Ends the channel ourselves.
-    fn disconnect(&mut self, why: Why, now: Moment, out: &mut Vec<Action>) {
-        let farewell = match why {
-            Why::NotOpened | Why::NoAnswer => Farewell::TimedOut,
-            Why::NoWelcome | Why::Nonsense => Farewell::ProtocolError,
-            Why::Ended(_) | Why::CatchUp | Why::Stopped => Farewell::Leaving,
-        };
-        out.push(Action::Disconnect(farewell));
-        self.come_back(why, now, out);
-    }
-
-    fn come_back(&mut self, why: Why, now: Moment, out: &mut Vec<Action>) {
-        if let Phase::Live(live) = &self.phase
-            && (live.was_of_use || live.since.after(self.limits.steady_after) <= now)
-        {
-            self.backoff.reset();
-        }
-        self.requests.forget_sent();
-        let wait = self.wait_after(why);
-        let until = wait.map_or(Moment::NEVER, |wait| now.after(wait));
-        let told = matches!(
-            why,
-            Why::Ended(Ended::Refused {
-                retry_after: Some(_),
-                ..
-            })
-        );
-        self.phase = Phase::Waiting { until, told };
-        let again_in = wait.filter(|_| self.stopping.is_none());
-        out.push(Action::Tell(Event::Disconnected { why, again_in }));
-        self.stop_when_empty(now, out);
-    }
-
-    /// How long to stay away (WS-CLS-1). `None`: until something changes.
-    fn wait_after(&mut self, why: Why) -> Option<Duration> {
-        match why {
-            // Only a change of the network or a wish of the application ends this one.
-            Why::Ended(Ended::Closed(Some(4774))) => return None,
-            // Busy, or in trouble: a service that says so means seconds, not milliseconds.
-            Why::Ended(Ended::Closed(Some(1013))) => self.backoff.at_least(3),
-            Why::Ended(Ended::Closed(Some(1008))) => self.backoff.at_least(5),
-            // Refused as a mistake of ours: somebody has to change something.
-            Why::Ended(Ended::Refused {
-                status: 400..=428 | 430..=499,
-                ..
-            }) => self.backoff.at_least(5),
-            Why::CatchUp => return Some(self.limits.backoff_least),
-            _ => {}
-        }
-        let told = match why {
-            Why::Ended(Ended::Refused { retry_after, .. }) => retry_after,
-            _ => None,
-        };
-        Some(self.backoff.next(told))
-    }
-
-    fn stop_when_empty(&mut self, now: Moment, out: &mut Vec<Action>) {
-        let Some(until) = self.stopping else { return };
-        if self.is_stopped() || (self.held.in_hand() > 0 && now < until) {
-            return;
-        }
-        if self.is_connected() {
-            out.push(Action::Disconnect(Farewell::Leaving));
-        }
-        self.phase = Phase::Stopped;
-        out.push(Action::Tell(Event::Stopped));
     }
 
     /// Whether the driver has a channel, or opens one.

@@ -19,11 +19,42 @@
 use std::time::Duration;
 
 use super::UserAgent;
-use super::action::{Action, Event, Extent, Say, Wish};
+use super::action::{Action, Event, Say};
 use super::requests::doubled;
 use crate::session::Moment;
 use crate::urgency::Urgency;
 
+/// What a service is to bring of what is sent to a user agent. All else stays with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wish {
+    /// Nothing less urgent than this (R30-URG-5).
+    pub lowest: Urgency,
+    /// For how long.
+    pub extent: Extent,
+}
+
+/// For how long a service is to bring messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// As long as the channel lives.
+    Lasting,
+    /// What waits, and no more (R30-MON-12). Then [`caught_up`](super::UserAgent::caught_up) is called.
+    Waiting,
+    /// Nothing more.
+    Nothing,
+}
+
+impl Default for Wish {
+    /// Everything, for as long as the channel lives (R30-URG-7).
+    fn default() -> Self {
+        Self {
+            lowest: Urgency::VeryLow,
+            extent: Extent::Lasting,
+        }
+    }
+}
+
+/// What the application wants, and what the service was told of it.
 #[derive(Debug)]
 pub(super) struct Wishes {
     lowest: Urgency,
@@ -80,8 +111,8 @@ impl Wishes {
         self.fetching.is_some()
     }
 
-    /// With the hello.
-    pub(super) fn are_said(&mut self) {
+    /// The service hears of the lowest urgency now.
+    pub(super) fn mark_said(&mut self) {
         self.said = self.lowest;
     }
 
@@ -167,7 +198,7 @@ impl UserAgent {
             return self.say_wishes(now, out);
         }
         if self.wishes.lowest != Urgency::VeryLow || self.wishes.said != self.wishes.lowest {
-            self.wishes.are_said();
+            self.wishes.mark_said();
             self.say(Say::Bring(self.wishes.wish()), now, out);
         }
     }
@@ -197,7 +228,7 @@ impl UserAgent {
         if self.wishes.next_due(is_idle) <= now {
             if self.wishes.said != self.wishes.lowest {
                 self.wishes.not_before = now.after(self.limits.wish_every);
-                self.wishes.are_said();
+                self.wishes.mark_said();
             }
             if let Some(fetching) = &mut self.wishes.fetching {
                 fetching.round = Round::Asked;

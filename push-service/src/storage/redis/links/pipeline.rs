@@ -33,8 +33,8 @@ impl Primaries {
         self.finished(answers, &commands, deadline).await
     }
 
-    /// The same for who has nothing else to do: what is not answered at all, because a connection broke say, is sent again
-    /// for so long.
+    /// The same for who can do nothing else meanwhile: while any of them is not answered at all, because a connection broke
+    /// say, all are sent again, for so long.
     ///
     /// # Errors
     ///

@@ -1,0 +1,155 @@
+//! Messages: handed over, tried again, passed over or given up, and acknowledged when that is kept.
+
+use super::*;
+
+/// WP-RCV-5, WS-ACK-5, PR-4: acknowledged after the application is done with it and that is kept, not before.
+#[test]
+fn acknowledged_after_the_work() {
+    let mut test = Test::live(&[name(1)]);
+    test.arrives(message(name(1), "a"));
+    let key = MessageKey::of("a");
+    assert_eq!(test.handed_over(), [("a".into(), 1)]);
+    let attempt = Change::Attempt {
+        message: key,
+        count: 1,
+    };
+    assert_eq!(test.out.remove(0), Action::Save(attempt));
+    test.handles("a", Outcome::Succeeded);
+    assert_eq!(test.out.remove(0), Action::Save(Change::Done(key)));
+    assert_eq!(test.acknowledged(), [delivered("a")]);
+}
+
+/// WS-NOT-2, PR-4: what comes again is handed over again only if it isn't done; what is done is acknowledged again.
+#[test]
+fn duplicates_are_dropped() {
+    let mut test = Test::live(&[name(1)]);
+    test.arrives(message(name(1), "a"));
+    test.arrives(message(name(1), "b"));
+    test.handles("a", Outcome::Succeeded);
+    test.out.clear();
+    for id in ["a", "b"] {
+        test.arrives(message(name(1), id));
+    }
+    assert_eq!(test.acknowledged(), [delivered("a")], "b is in hand");
+
+    // The work on b ends while nobody can hear of it.
+    test.lose(Ended::Lost);
+    test.handles("b", Outcome::Succeeded);
+    assert_eq!(test.said(), []);
+    let mut test = test.restarted();
+    for id in ["a", "b", "c"] {
+        test.arrives(message(name(1), id));
+    }
+    assert_eq!(test.agent.counters().duplicates, 2);
+    assert_eq!(test.agent.counters().handed_over, 1);
+    assert_eq!(test.acknowledged(), [delivered("a"), delivered("b")]);
+}
+
+/// WP-RCV-1, WP-RCV-2, E91-15, WS-ACK-1: what is for nobody or can't be read is acknowledged, each with its code.
+#[test]
+fn what_nobody_can_use_is_acknowledged() {
+    let mut test = Test::live(&[name(1)]);
+    let mut unreadable = message(name(1), "unreadable");
+    unreadable.content = None;
+    let mut nameless = message(name(1), "nameless");
+    nameless.subscription = "not a name".into();
+    test.arrives(message(name(9), "stranger"));
+    test.arrives(nameless);
+    test.arrives(unreadable);
+    test.arrives(message(name(1), "wrong key"));
+    test.handles("wrong key", Outcome::NotDecrypted);
+    let expected = [
+        ("stranger".into(), Fate::NotDelivered),
+        ("nameless".into(), Fate::NotDelivered),
+        ("unreadable".into(), Fate::NotDecrypted),
+        ("wrong key".into(), Fate::NotDecrypted),
+    ];
+    assert_eq!(test.acknowledged(), expected);
+    let counters = test.agent.counters();
+    assert_eq!((counters.unknown_subscription, counters.not_decrypted), (2, 2));
+}
+
+/// WP-RCV-6: a message that fails is tried again after growing waits, holds nobody back, and is given up in the end.
+#[test]
+fn a_failing_message() {
+    let mut test = Test::live(&[name(1)]);
+    test.arrives(message(name(1), "bad"));
+    test.handles("bad", Outcome::Failed);
+    test.arrives(message(name(1), "good"));
+    test.handles("good", Outcome::Succeeded);
+    assert_eq!(test.acknowledged(), [delivered("good")]);
+    for (wait, attempt) in [(1, 2), (2, 3)] {
+        test.pass(wait * SECOND - SECOND / 1_000);
+        assert_eq!(test.handed_over(), []);
+        test.pass(SECOND / 1_000);
+        assert_eq!(test.handed_over(), [("bad".into(), attempt)]);
+        test.handles("bad", Outcome::Failed);
+    }
+    let gave_up = Event::GaveUp {
+        name: name(1),
+        message: MessageKey::of("bad"),
+    };
+    assert!(test.out.contains(&Action::Tell(gave_up)));
+    assert_eq!(test.acknowledged(), [("bad".into(), Fate::NotDelivered)]);
+    test.arrives(message(name(1), "bad"));
+    assert_eq!(test.acknowledged(), [delivered("bad")], "it is done");
+}
+
+/// WP-RCV-6, PR-4: what only waits for its application is not attempted, however often everything is killed.
+#[test]
+fn waiting_is_no_attempt() {
+    let mut test = Test::live(&[name(1)]);
+    for _ in 0..10 {
+        test.arrives(message(name(1), "patient"));
+        let is_first = |action: &Action| matches!(action, Action::HandOver { attempt: 1, .. });
+        assert!(test.out.iter().any(is_first), "{:?}", test.out);
+        test = test.restarted();
+    }
+}
+
+/// WP-RCV-6: attempts are kept before they are made, so a message that kills the application is given up as well.
+#[test]
+fn a_message_that_kills() {
+    let mut test = Test::live(&[name(1)]);
+    for attempt in 1..=3 {
+        test.arrives(message(name(1), "killer"));
+        assert_eq!(test.handed_over(), [("killer".into(), attempt)]);
+        test = test.restarted();
+    }
+    test.arrives(message(name(1), "killer"));
+    assert_eq!(test.acknowledged(), [("killer".into(), Fate::NotDelivered)]);
+}
+
+/// PR-16: no more than the limit is held. What is passed over comes again on a new channel, in order, when half of it
+/// is done; a body that is too large for what is left counts too.
+#[test]
+fn a_flood_is_passed_over_and_caught_up_with() {
+    let mut test = Test::live(&[name(1)]);
+    for number in 0..6 {
+        test.arrives(message(name(1), &number.to_string()));
+    }
+    assert_eq!(test.handed_over().len(), 4);
+    test.handles("0", Outcome::Succeeded);
+    test.arrives(message(name(1), "6"));
+    assert_eq!(test.handed_over(), [], "order is kept: 4 and 5 come first");
+    test.handles("1", Outcome::Succeeded);
+    assert!(
+        test.out.contains(&Action::Disconnect(Farewell::Leaving)),
+        "{:?}",
+        test.out
+    );
+    test.pass(SECOND);
+    test.connect("me");
+    for number in 2..7 {
+        test.arrives(message(name(1), &number.to_string()));
+    }
+    assert_eq!(test.handed_over(), [("4".into(), 1), ("5".into(), 1)]);
+    assert_eq!(test.agent.held(), 4);
+
+    let mut test = Test::live(&[name(1)]);
+    let mut large = message(name(1), "large");
+    large.content.as_mut().unwrap().body = vec![0; 9_998].into();
+    test.arrives(large);
+    test.arrives(message(name(1), "small"));
+    assert_eq!(test.agent.counters().passed_over, 1);
+}

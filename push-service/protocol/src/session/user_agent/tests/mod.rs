@@ -1,0 +1,188 @@
+//! The user agent's session against a service that is good, slow, away, or lies.
+
+mod channels;
+mod messages;
+mod sets;
+mod stopping;
+mod subscriptions;
+mod wishes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::identifiers::SubscriptionName;
+use crate::message::{Coding, Content};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn limits() -> Limits {
+    Limits {
+        connect_within: 30 * SECOND,
+        answer_within: 10 * SECOND,
+        keepalive_least: 45 * SECOND,
+        keepalive_most: 300 * SECOND,
+        backoff_least: SECOND / 10,
+        backoff_base: SECOND,
+        backoff_most: 300 * SECOND,
+        steady_after: 10 * SECOND,
+        held_messages: 4,
+        held_bytes: 10_000,
+        attempts: 3,
+        retry_after: SECOND,
+        requests: 2,
+        ask_again_after: 5 * SECOND,
+        nonsense: 10,
+        wish_every: 5 * SECOND,
+        stop_within: 20 * SECOND,
+    }
+}
+
+fn name(number: u8) -> SubscriptionName {
+    SubscriptionName([number; 16])
+}
+
+fn url(number: u32) -> PushResource {
+    PushResource::parse(&format!("https://push.example.net/{number}")).unwrap()
+}
+
+fn identity(text: &str) -> Option<Identity> {
+    Identity::parse(text)
+}
+
+fn message(subscription: SubscriptionName, id: &str) -> Arrived {
+    Arrived {
+        subscription: subscription.to_string().into(),
+        id: id.into(),
+        content: Some(Content {
+            coding: Coding::Absent,
+            media_type: None,
+            body: Bytes::from_static(b"body"),
+        }),
+    }
+}
+
+/// A user agent, the time, and what it asked for since it was last looked at.
+struct Test {
+    agent: UserAgent,
+    now: Moment,
+    out: Vec<Action>,
+}
+
+impl Test {
+    fn new(durable: Durable) -> Self {
+        Self {
+            agent: UserAgent::new(Arc::new(limits()), durable, 7),
+            now: Moment(1_000_000),
+            out: Vec::new(),
+        }
+    }
+
+    /// Connected, with these subscriptions confirmed.
+    fn live(names: &[SubscriptionName]) -> Self {
+        Self::new(Durable::default()).brought_to_life(names)
+    }
+
+    fn brought_to_life(mut self, names: &[SubscriptionName]) -> Self {
+        let test = &mut self;
+        for name in names {
+            test.agent.subscribe(*name, None, test.now, &mut test.out);
+        }
+        test.connect("me");
+        for (number, name) in names.iter().enumerate() {
+            test.confirm(*name, number as u32);
+        }
+        test.out.clear();
+        self
+    }
+
+    /// Lets time pass, deadline by deadline.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now.after(time);
+        while self.agent.next_due() <= end {
+            self.now = self.now.max(self.agent.next_due());
+            self.agent.tick(self.now, &mut self.out);
+        }
+        self.now = end;
+    }
+
+    fn connect(&mut self, as_whom: &str) {
+        self.agent.tick(self.now, &mut self.out);
+        assert!(self.out.contains(&Action::Connect), "{:?}", self.out);
+        self.agent.opened(self.now, &mut self.out);
+        self.agent.welcomed(identity(as_whom), self.now, &mut self.out);
+    }
+
+    fn confirm(&mut self, name: SubscriptionName, number: u32) {
+        let answer = Registered::At(url(number));
+        self.agent.registered(name, answer, self.now, &mut self.out);
+    }
+
+    fn arrives(&mut self, message: Arrived) {
+        self.agent.arrived(message, self.now, &mut self.out);
+    }
+
+    fn handles(&mut self, id: &str, outcome: Outcome) {
+        self.agent
+            .handled(MessageKey::of(id), outcome, self.now, &mut self.out);
+    }
+
+    fn lose(&mut self, ended: Ended) -> Option<Duration> {
+        self.agent.ended(ended, self.now, &mut self.out);
+        match self.events().last() {
+            Some(Event::Disconnected { again_in, .. }) => *again_in,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        let event = |action| match action {
+            Action::Tell(event) => Some(event),
+            _ => None,
+        };
+        self.out.drain(..).filter_map(event).collect()
+    }
+
+    fn said(&mut self) -> Vec<Say> {
+        let say = |action| match action {
+            Action::Say(say) => Some(say),
+            _ => None,
+        };
+        self.out.drain(..).filter_map(say).collect()
+    }
+
+    /// Ids of the messages that were handed over, with the attempt. The application takes them all.
+    fn handed_over(&mut self) -> Vec<(String, u32)> {
+        let handed = |action| match action {
+            Action::HandOver { message, attempt } => Some((message.id.to_string(), attempt)),
+            _ => None,
+        };
+        let handed: Vec<_> = self.out.drain(..).filter_map(handed).collect();
+        for (id, _) in &handed {
+            self.agent.taken(MessageKey::of(id), &mut self.out);
+        }
+        handed
+    }
+
+    fn acknowledged(&mut self) -> Vec<(String, Fate)> {
+        let acknowledged = |say| match say {
+            Say::Acknowledge { message, fate } => Some((message.id.to_string(), fate)),
+            _ => None,
+        };
+        self.said().into_iter().filter_map(acknowledged).collect()
+    }
+
+    /// After a crash and a new connection.
+    fn restarted(self) -> Self {
+        let mut test = Self::new(self.agent.durable().clone());
+        test.connect("me");
+        test.out.clear();
+        test
+    }
+}
+
+fn delivered(id: &str) -> (String, Fate) {
+    (id.into(), Fate::Delivered)
+}

@@ -1,0 +1,54 @@
+//! The end that the application wants.
+
+use super::*;
+
+/// PR-36 on this side: stop hands over nothing more, waits for what is in hand, acknowledges it and goes.
+#[test]
+fn stop_waits_for_what_is_in_hand() {
+    let mut test = Test::live(&[name(1)]);
+    test.arrives(message(name(1), "a"));
+    test.arrives(message(name(1), "b"));
+    test.handed_over();
+    test.out.clear();
+    test.agent.stop(test.now, &mut test.out);
+    test.arrives(message(name(1), "c"));
+    assert_eq!(test.out, []);
+    test.handles("a", Outcome::Succeeded);
+    assert_eq!(test.acknowledged(), [delivered("a")]);
+    test.handles("b", Outcome::Released);
+    let count = 0;
+    let expected = [
+        Action::Save(Change::Attempt {
+            message: MessageKey::of("b"),
+            count,
+        }),
+        Action::Disconnect(Farewell::Leaving),
+        Action::Tell(Event::Stopped),
+    ];
+    assert_eq!(test.out, expected);
+    assert_eq!(test.agent.next_due(), Moment::NEVER);
+
+    let mut test = Test::live(&[name(1)]);
+    test.arrives(message(name(1), "a"));
+    test.agent.stop(test.now, &mut test.out);
+    test.pass(20 * SECOND);
+    assert!(
+        test.agent.is_stopped(),
+        "an application that never ends is not waited for"
+    );
+}
+
+/// A request that would be repeated now, and isn't because the application wants an end, doesn't keep the driver busy.
+#[test]
+fn nothing_is_due_that_is_not_asked_any_more() {
+    let mut test = Test::live(&[name(1)]);
+    test.agent.subscribe(name(2), None, test.now, &mut test.out);
+    test.agent
+        .registered(name(2), Registered::Trouble, test.now, &mut test.out);
+    test.arrives(message(name(1), "a"));
+    test.agent.stop(test.now, &mut test.out);
+    test.now = test.now.after(10 * SECOND);
+    test.agent.heard(test.now);
+    test.agent.tick(test.now, &mut test.out);
+    assert!(test.agent.next_due() > test.now);
+}

@@ -1,0 +1,131 @@
+//! Subscriptions: kept before they are asked for, asked again after trouble, and made anew when the service forgets.
+
+use super::*;
+
+/// WP-SUB-3, PR-1: a subscription is kept before it is asked for, and its push resource before it is told.
+#[test]
+fn a_subscription_is_kept_before_it_is_told() {
+    let mut test = Test::new(Durable::default());
+    test.connect("me");
+    test.out.clear();
+    test.agent.subscribe(name(1), None, test.now, &mut test.out);
+    let (asked, application_server) = (name(1), None);
+    let expected = [
+        Action::Save(Change::Asked {
+            name: asked,
+            application_server,
+        }),
+        Action::Say(Say::Register {
+            name: asked,
+            application_server,
+        }),
+    ];
+    assert_eq!(test.out, expected);
+    test.out.clear();
+    test.confirm(name(1), 1);
+    let (name, push_resource) = (name(1), url(1));
+    let expected = [
+        Action::Save(Change::Confirmed {
+            name,
+            push_resource: push_resource.clone(),
+        }),
+        Action::Tell(Event::Subscribed { name, push_resource }),
+    ];
+    assert_eq!(test.out, expected);
+}
+
+/// WS-REG-7, WS-REG-9, WS-REG-10: few requests at a time; a refusal ends a subscription, trouble is asked again, with
+/// growing waits, and no answer ends the channel.
+#[test]
+fn requests_are_refused_repeated_and_missed() {
+    let mut test = Test::new(Durable::default());
+    for number in 1..=3 {
+        test.agent.subscribe(name(number), None, test.now, &mut test.out);
+    }
+    test.connect("me");
+    let asked = test.said().len() - 1;
+    assert_eq!(asked, 2, "no more than the limit");
+    test.agent
+        .registered(name(1), Registered::Refused(400), test.now, &mut test.out);
+    let events = test.events();
+    assert_eq!(
+        events,
+        [Event::Refused {
+            name: name(1),
+            status: 400
+        }]
+    );
+    for seconds in [5, 10, 20] {
+        test.agent
+            .registered(name(2), Registered::Trouble, test.now, &mut test.out);
+        let again_in = seconds * SECOND;
+        let waiting = Event::Waiting {
+            name: name(2),
+            again_in,
+        };
+        assert_eq!(test.events(), [waiting]);
+        test.agent.heard(test.now);
+        test.confirm(name(3), 3);
+        test.out.clear();
+        test.pass(again_in);
+        assert_eq!(test.said().len(), 1);
+    }
+    test.pass(10 * SECOND);
+    let why = Why::NoAnswer;
+    assert!(matches!(test.events()[..], [Event::Disconnected { why: w, .. }, ..] if w == why));
+}
+
+/// WP-SUB-10: an ended subscription is over for the application at once, also without a network, and the service hears
+/// of it when there is one.
+#[test]
+fn unsubscribe_without_a_network() {
+    let mut test = Test::live(&[name(1)]);
+    test.lose(Ended::Lost);
+    test.agent.unsubscribe(name(1), test.now, &mut test.out);
+    assert_eq!(test.out, [Action::Save(Change::Ending(name(1)))]);
+    let mut test = Test::new(test.agent.durable().clone());
+    test.connect("me");
+    test.out.clear();
+    test.arrives(message(name(1), "late"));
+    assert_eq!(test.acknowledged(), [("late".into(), Fate::NotDelivered)]);
+    test.agent.unregistered(name(1), true, test.now, &mut test.out);
+    assert_eq!(test.events(), [Event::Unsubscribed(name(1))]);
+    assert!(test.agent.durable().registrations.is_empty());
+}
+
+/// WS-HEL-6, WP-RFR-1, WP-RFR-2, WP-SUB-4: under another identity every subscription is made anew and the application
+/// is told until it says that it knows, also after a restart.
+#[test]
+fn another_identity_loses_no_subscription() {
+    let mut test = Test::live(&[name(1), name(2)]);
+    test.lose(Ended::Lost);
+    test.pass(SECOND);
+    test.connect("somebody else");
+    assert_eq!(test.said().len(), 3, "a hello and two registrations");
+    test.confirm(name(1), 11);
+    test.confirm(name(2), 12);
+    let renewed = |number: u8| Event::Renewed {
+        name: name(number),
+        previous: url(u32::from(number) - 1),
+        push_resource: url(10 + u32::from(number)),
+    };
+    assert_eq!(test.events(), [renewed(1), renewed(2)]);
+    test.agent.told(name(1), &url(11), &mut test.out);
+    let mut test = Test::new(test.agent.durable().clone());
+    test.agent.tell_again(&mut test.out);
+    assert_eq!(test.events(), [renewed(2)]);
+}
+
+/// WS-HEL-6: a service that refuses to make again what it has lost doesn't end it.
+#[test]
+fn a_lost_subscription_is_not_given_up() {
+    let mut test = Test::live(&[name(1)]);
+    test.lose(Ended::Lost);
+    test.pass(SECOND);
+    test.connect("somebody else");
+    test.agent
+        .registered(name(1), Registered::Refused(400), test.now, &mut test.out);
+    assert!(matches!(test.events().last(), Some(Event::Waiting { .. })));
+    test.pass(5 * SECOND);
+    assert_eq!(test.said().len(), 1);
+}

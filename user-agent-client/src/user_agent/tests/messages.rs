@@ -1,0 +1,166 @@
+//! Messages: decrypted, handed over, acknowledged after the work; and which of them are wanted.
+
+use super::*;
+
+/// WP-RCV-4, WP-RCV-5, WS-ACK-1: subscribe, receive decrypted, acknowledge after the work.
+#[tokio::test]
+async fn a_message_from_end_to_end() {
+    let service = Service::start().await;
+    let (agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
+    assert_eq!(subscription.push_resource.as_ref().unwrap().as_str(), endpoint(1));
+    assert_eq!(
+        agent.subscribe("news", None).await.unwrap().name,
+        subscription.name
+    );
+    peer.pushes(&subscription, "v1", "Grüße").await;
+    let first = message(&mut events).await;
+    assert_eq!(
+        (first.subscription(), first.id(), first.attempt()),
+        ("news", "v1", 1)
+    );
+    assert_eq!(first.data().unwrap().text(), "Grüße");
+    peer.pushes(&subscription, "v2", "").await;
+    let second = message(&mut events).await;
+    assert_eq!(second.data().unwrap().bytes(), b"");
+    // In the order of the work, not of arrival.
+    second.acknowledge();
+    expect(&mut peer, ack("v2", 100)).await;
+    first.acknowledge();
+    expect(&mut peer, ack("v1", 100)).await;
+    let stopping = agent.stop();
+    let closing = async { expect(&mut peer, Said::Closed(Some(1000))).await };
+    within("the end", async { tokio::join!(stopping, closing) }).await;
+    assert!(agent.subscriptions().await.is_empty());
+}
+
+/// R30-URG-5, WS-URG-1: the lowest urgency comes with each hello, and behind it for services that know it only there; a change
+/// is said at once. What waits and no more can't be asked for.
+#[tokio::test]
+async fn the_lowest_urgency_over_a_websocket() {
+    let service = Service::start().await;
+    let wishing = Options {
+        lowest_urgency: Urgency::High,
+        ..options()
+    };
+    let start = |options: &Options| {
+        let (state, trust) = (State::in_memory(), Trust::system());
+        UserAgent::start(service.url(), trust, state, options)
+    };
+    let (agent, _events) = start(&wishing).unwrap();
+    let mut peer = within("a channel", service.channel()).await;
+    expect(&mut peer, Said::HelloFrom(Urgency::High)).await;
+    peer.says(&hello(IDENTITY)).await;
+    expect(&mut peer, Said::Urgency(Urgency::High)).await;
+    peer.says(r#"{"messageType":"urgency","status":200}"#).await;
+    agent.set_lowest_urgency(Urgency::VeryLow).await;
+    expect(&mut peer, Said::Urgency(Urgency::VeryLow)).await;
+    within("the end", agent.stop()).await;
+
+    let until_empty = Options {
+        until_empty: true,
+        ..options()
+    };
+    assert!(matches!(start(&until_empty), Err(StateError::NeverEmpty)));
+}
+
+/// WP-RCV-3, UP-SRV-4: a message without a body has no data.
+#[tokio::test]
+async fn no_body_is_no_data() {
+    let service = Service::start().await;
+    let (_agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
+    let name = &subscription.name;
+    peer.says(&format!(
+        r#"{{"messageType":"notification","channelID":"{name}","version":"v"}}"#
+    ))
+    .await;
+    assert!(message(&mut events).await.data().is_none());
+}
+
+/// WP-RCV-6, WS-ACK-5: a failed message is tried again and given up after the third time.
+#[tokio::test]
+async fn a_failing_application() {
+    let service = Service::start().await;
+    let (_agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
+    peer.pushes(&subscription, "v", "x").await;
+    for attempt in 1..=3 {
+        let failing = message(&mut events).await;
+        assert_eq!(failing.attempt(), attempt);
+        if attempt == 2 {
+            drop(failing);
+        } else {
+            failing.fail();
+        }
+    }
+    expect(&mut peer, ack("v", 102)).await;
+}
+
+/// WP-RCV-6, WP-RFR-1: a message that failed is tried again although the service forgot us in between, and its keys are gone.
+#[tokio::test]
+async fn a_failed_message_outlives_its_keys() {
+    let service = Service::start().await;
+    let mut options = options();
+    Arc::make_mut(&mut options.limits).retry_after = Duration::from_secs(1);
+    let (agent, mut events) =
+        UserAgent::start(service.url(), Trust::system(), State::in_memory(), &options).unwrap();
+    let (mut peer, _) = service.welcome(IDENTITY).await;
+    let (subscription, _) = tokio::join!(agent.subscribe("news", None), peer.confirms(1));
+    peer.pushes(&subscription.unwrap(), "v", "twice").await;
+    message(&mut events).await.fail();
+    drop(peer);
+    let (mut peer, _) = within("another channel", service.welcome("somebody else")).await;
+    peer.confirms(2).await;
+    renewed(&mut events).await;
+    let again = message(&mut events).await;
+    assert_eq!(
+        (again.attempt(), again.data().unwrap().text()),
+        (2, "twice".to_owned())
+    );
+    again.acknowledge();
+    expect(&mut peer, ack("v", 100)).await;
+}
+
+/// PR-16, SW-4: messages that nobody took out when the events are dropped were never attempted: they come again.
+#[tokio::test]
+async fn dropping_the_events_stops() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = Service::start().await;
+    let state = State::open(directory.path()).unwrap();
+    let (agent, mut events, mut peer, subscription) = subscribed(&service, state).await;
+    for version in ["1", "2", "3"] {
+        peer.pushes(&subscription, version, version).await;
+    }
+    message(&mut events).await.acknowledge();
+    expect(&mut peer, ack("1", 100)).await;
+    drop(events);
+    within("the end", agent.stop()).await;
+
+    let (_agent, mut events) = start(&service, State::open(directory.path()).unwrap());
+    let (mut peer, _) = within("another channel", service.welcome(IDENTITY)).await;
+    peer.pushes(&subscription, "2", "2").await;
+    assert_eq!(message(&mut events).await.attempt(), 1);
+}
+
+/// WP-RCV-6: who only subscribes takes no message. A message that waits costs neither the channel on which the
+/// subscription is asked for nor an attempt.
+#[tokio::test]
+async fn news_leave_messages_alone() {
+    let service = Service::start().await;
+    let (agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
+    peer.pushes(&subscription, "v", "").await;
+    let other = async {
+        let confirming = peer.confirms(2);
+        tokio::join!(agent.subscribe("other", None), confirming)
+            .0
+            .unwrap()
+    };
+    let news = async { while events.next_news().await.is_some() {} };
+    let other = within("another subscription", async {
+        tokio::select! {
+            other = other => other,
+            () = news => panic!("the user agent has stopped"),
+        }
+    })
+    .await;
+    assert_eq!(other.push_resource.unwrap().as_str(), endpoint(2));
+    assert_eq!(message(&mut events).await.attempt(), 1);
+}

@@ -1,0 +1,127 @@
+//! A service that goes away, forgets, lies, or talks without end.
+
+use super::*;
+
+/// PR-4, WS-NOT-2, WS-HEL-2: after a lost connection the same identity comes back, and what was done isn't done again.
+#[tokio::test]
+async fn a_lost_connection() {
+    let service = Service::start().await;
+    let (agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
+    peer.pushes(&subscription, "done", "x").await;
+    message(&mut events).await.acknowledge();
+    expect(&mut peer, ack("done", 100)).await;
+    drop(peer);
+    let (mut peer, shown) = within("another channel", service.welcome(IDENTITY)).await;
+    assert_eq!(shown.as_deref(), Some(IDENTITY));
+    for version in ["done", "new"] {
+        peer.pushes(&subscription, version, version).await;
+    }
+    expect(&mut peer, ack("done", 100)).await;
+    let new = message(&mut events).await;
+    assert_eq!(new.id(), "new");
+    assert_eq!(agent.counters().await.duplicates, 1);
+}
+
+/// WS-HEL-6, WP-RFR-1, WP-RFR-2, WP-SUB-4: a service that forgot us gets everything anew, with new keys, and the
+/// application is told until it says that it knows.
+#[tokio::test]
+async fn a_service_that_forgot_us() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = Service::start().await;
+    let state = State::open(directory.path()).unwrap();
+    let (agent, mut events, peer, before) = subscribed(&service, state).await;
+    drop(peer);
+    let (mut peer, _) = within("another channel", service.welcome("another")).await;
+    let name = peer.confirms(2).await;
+    assert_eq!(name, before.name.to_string());
+    let after = renewed(&mut events).await;
+    assert_eq!(after.push_resource.as_ref().unwrap().as_str(), endpoint(2));
+    assert_ne!((after.p256dh(), after.auth()), (before.p256dh(), before.auth()));
+    peer.pushes(&after, "v", "with new keys").await;
+    message(&mut events).await.acknowledge();
+    within("the end", agent.stop()).await;
+
+    let (agent, mut events) = start(&service, State::open(directory.path()).unwrap());
+    assert_eq!(renewed(&mut events).await.p256dh(), after.p256dh());
+    agent.told(&after).await;
+    within("the end", agent.stop()).await;
+    let (agent, mut events) = start(&service, State::open(directory.path()).unwrap());
+    agent.stop().await;
+    while let Some(event) = events.next().await {
+        assert!(!matches!(event, Event::Renewed(_)), "{event:?}");
+    }
+}
+
+/// WP-RCV-1, WP-RCV-2, E91-15, WS-ACK-1, WS-TYP-1: whatever a service makes up, the user agent goes on.
+#[tokio::test]
+async fn a_service_that_lies() {
+    let service = Service::start().await;
+    let (agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
+    let name = subscription.name.to_string();
+    for text in [
+        "not json",
+        r#"{"messageType":"surprise","channelID":{}}"#,
+        r#"{"messageType":"notification","channelID":"x"}"#,
+        r#"{"messageType":"register","channelID":"x","status":200,"pushEndpoint":"https://h/"}"#,
+        &service::hello("somebody else"),
+    ] {
+        peer.says(text).await;
+    }
+    peer.pushes_body("00000000-0000-4000-8000-000000000000", "stranger", b"x")
+        .await;
+    peer.pushes_body(&name, "garbage", &[7; 200]).await;
+    expect(&mut peer, ack("stranger", 102)).await;
+    expect(&mut peer, ack("garbage", 101)).await;
+    peer.pushes(&subscription, "good", "still here").await;
+    assert_eq!(message(&mut events).await.data().unwrap().text(), "still here");
+    let counters = agent.counters().await;
+    assert_eq!((counters.unknown_subscription, counters.not_decrypted), (1, 1));
+    assert_eq!(counters.nonsense, 4);
+}
+
+/// WS-CLS-1, R30-LB-4: closed at once again and again, or never upgraded at all: it comes back each time.
+#[tokio::test]
+async fn a_service_that_closes_at_once() {
+    let service = Service::start().await;
+    let (agent, mut events) = start(&service, State::in_memory());
+    for round in 0..6 {
+        within("another attempt", async {
+            match round % 3 {
+                0 => drop(service.connection().await),
+                1 => drop(service.channel().await),
+                _ => {
+                    let (peer, _) = service.welcome(IDENTITY).await;
+                    peer.closes(1011).await;
+                }
+            }
+        })
+        .await;
+    }
+    let next = async {
+        loop {
+            if let Some(Event::Disconnected { again_in, .. }) = events.next().await {
+                return again_in;
+            }
+        }
+    };
+    assert!(within("it's told", next).await.is_some());
+    within("the end", agent.stop()).await;
+}
+
+/// PR-36, WS-PNG-4: a service that never stops talking holds up neither what the application asks nor a deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_never_stops_talking() {
+    let service = Service::start().await;
+    let mut options = options();
+    Arc::make_mut(&mut options.limits).stop_within = Duration::from_millis(100);
+    let (agent, mut events) =
+        UserAgent::start(service.url(), Trust::system(), State::in_memory(), &options).unwrap();
+    let (mut peer, _) = service.welcome(IDENTITY).await;
+    let (subscription, _) = tokio::join!(agent.subscribe("news", None), peer.confirms(1));
+    peer.pushes(&subscription.unwrap(), "v", "for ever in hand").await;
+    let in_hand = message(&mut events).await;
+    peer.raves("{}");
+    assert_eq!(within("an answer", agent.subscriptions()).await.len(), 1);
+    within("the end", agent.stop()).await;
+    drop(in_hand);
+}
