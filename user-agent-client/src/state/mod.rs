@@ -130,7 +130,8 @@ impl State {
 
     /// Says which service all is with, or where on its host that is now: another port, scheme or secret is taken, another
     /// service never. Identity and subscriptions are of no use to that one, and the identity is a secret (WS-CLS-3). Another
-    /// transport is taken while there are no subscriptions: what they are to the service depends on it.
+    /// transport is taken while there are no subscriptions: what they are to the service depends on it. Over HTTP/2 the
+    /// URL of the subscription set, once there is one, decides where that is monitored, whatever port is said here.
     ///
     /// # Errors
     ///

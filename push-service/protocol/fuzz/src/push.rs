@@ -1,5 +1,5 @@
-//! The header fields of a push that say how it waits: `TTL`, `Urgency`, `Topic`, `Prefer`; and what
-//! its reader takes, `Accept`; and what either names, `Link`.
+//! The header fields of a push that say how it waits: `TTL`, `Urgency`, `Topic`, `Prefer`; the one by which a reader says
+//! what it takes, `Accept`; and the one by which either names something, `Link`.
 
 use http::{HeaderMap, HeaderValue};
 use push_protocol::headers::{
@@ -12,9 +12,10 @@ use super::fields;
 /// In the order of their digits in a case.
 const FIELDS: [&str; 6] = ["ttl", "urgency", "topic", "prefer", "accept", "link"];
 
-/// `headers::ttl`, `urgency`, `topic`, `prefers_async`, `accepts_events` and `link`: what is accepted is within the RFC's bounds (R30-TTL-2,
-/// R30-TOP-1), means the same when it is written again, and alone decides: other fields, white space around a value,
-/// and a `TTL` that is said twice change nothing.
+/// `headers::ttl`, `urgency`, `topic`, `prefers_async`, `accepts_events`, `link` and `first_link`: what is accepted is
+/// within the RFC's bounds (R30-TTL-2, R30-TOP-1), means the same when it is written again, and alone decides: other
+/// fields, white space around a value, and a `TTL` that is said twice change nothing. Where a service finds a link, a user
+/// agent finds the same.
 ///
 /// `data`: header fields.
 pub fn push_headers(data: &[u8]) {

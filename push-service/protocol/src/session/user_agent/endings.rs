@@ -22,8 +22,9 @@ impl UserAgent {
         self.come_back(Why::Ended(ended), now, out);
     }
 
-    /// Ends once the application's hands are empty, or have been full for [`Limits::stop_within`]: nothing more is
-    /// handed over, and what the application still finishes is acknowledged.
+    /// Ends once the application's hands are empty, or have been full for
+    /// [`Limits::stop_within`](super::Limits::stop_within): nothing more is handed over, and what the application still
+    /// finishes is acknowledged.
     pub fn stop(&mut self, now: Moment, out: &mut Vec<Action>) {
         if self.stopping.is_none() {
             self.stopping = Some(now.after(self.limits.stop_within));
