@@ -7,6 +7,7 @@ use push_tests::listener::Agent;
 use push_tests::node::Node;
 use push_tests::settings::Settings;
 use push_tests::within;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -44,6 +45,40 @@ async fn a_service_that_restarts_is_found_again() {
     listener.terminate();
     assert!(listener.ended().await.success());
     assert_eq!(agent.subscribe("door", &[]).await, subscription);
+}
+
+/// Asked for everything, the log tells what happens, and none of what nobody else may know: URLs, the identity, the text.
+#[tokio::test]
+async fn the_log_tells_what_happens_and_no_secret() {
+    let node = Node::start(Settings::new()).await;
+    let agent = Agent::at(&node.door());
+    let subscription = agent.subscribe("door", &[]).await;
+    agent.send(&subscription, "between us").await;
+    let mut listener = agent.listen(&["-vvv", "--count", "1"]);
+    listener.receives("door", "between us").await;
+    assert!(listener.ended().await.success());
+    let log = listener.log().text();
+    for told in [
+        "connecting",
+        "a message came",
+        "acknowledging",
+        "Succeeded",
+        "\"door\"",
+    ] {
+        assert!(log.contains(told), "{told}: {log}");
+    }
+    let subscription: Value = serde_json::from_str(&subscription).unwrap();
+    let state = fs::read_to_string(agent.state.join("state.json")).unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    let secrets = [
+        subscription["endpoint"].as_str().unwrap(),
+        subscription["keys"]["auth"].as_str().unwrap(),
+        state["state"]["identity"].as_str().unwrap(),
+        "between us",
+    ];
+    for secret in secrets {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
 }
 
 /// WP-RFR-2: a service that lost everything gets the subscriptions anew, with other keys; that is said, shown by `list`, and

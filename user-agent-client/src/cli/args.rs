@@ -18,7 +18,7 @@ use super::help;
 #[command(name = "user-agent-client", version, long_about = help::ABOUT, after_long_help = EXIT_CODES)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 pub(super) struct CommandLine {
-    /// Log more: -v what happens, -vv why, -vvv everything. RUST_LOG says it in detail
+    /// Log more: -v what happens to the channel, -vv each message and request, -vvv everything. RUST_LOG says it in detail
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(super) verbose: u8,
     #[command(subcommand)]

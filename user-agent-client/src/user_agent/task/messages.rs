@@ -6,7 +6,7 @@ use std::sync::Arc;
 use push_protocol::Coding;
 use push_protocol::session::user_agent::{Arrived, MessageKey, Outcome};
 
-use super::Task;
+use super::{Task, log};
 use crate::message::{Data, Message};
 
 impl Task {
@@ -64,6 +64,7 @@ impl Task {
         let now = self.now();
         let mut judged = Some((message, outcome));
         while let Some((message, outcome)) = judged {
+            log::judged(outcome);
             self.session.handled(message, outcome, now, &mut self.actions);
             if !self.session.holds(message) {
                 self.read.remove(&message);

@@ -5,6 +5,7 @@
 //! `messages` what applications get.
 
 mod calls;
+mod log;
 mod messages;
 mod why;
 
@@ -184,6 +185,7 @@ impl Task {
     }
 
     fn perform(&mut self, action: Action) {
+        log::action(&action, |name| self.label(name));
         match action {
             Action::Save(change) => self.save(&change),
             Action::Connect => self.link.open(&self.server, &self.trust, self.session.durable()),
