@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::task::Context;
 
+use futures_util::FutureExt as _;
 use push_protocol::UserAgentId;
 use push_protocol::session::{Action, AttachOutcome, Moment, PageRequest};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::task::MonitorTask;
 use crate::channels::attach::Attachment;
@@ -23,9 +24,12 @@ impl MonitorTask {
         }
         self.place.claim(user_agent);
         let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
-        self.attaching = Some(Box::pin(
-            async move { shared.attach(user_agent, seat, head).await },
-        ));
+        let (wants_seat, given_up) = oneshot::channel();
+        self.wants_seat = Some(wants_seat);
+        self.attaching = Some(Box::pin(async move {
+            let given_up = given_up.map(drop);
+            shared.attach(user_agent, seat, head, given_up).await
+        }));
     }
 
     /// One step of storage for all that is acknowledged by then.

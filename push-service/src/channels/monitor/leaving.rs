@@ -65,6 +65,7 @@ impl MonitorTask {
         if let Some(link) = &link {
             link.left(self.user_agent, cx.waker());
         }
+        self.wants_seat = None;
         let (attaching, acknowledging) = (self.attaching.take(), self.acknowledging.take());
         let mut messages = std::mem::take(&mut self.acknowledged);
         let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());

@@ -42,10 +42,11 @@ struct State {
     doubted: bool,
     /// How many requests monitor or did: each has a number.
     requests: u64,
-    /// Whose promise was the last, and how many there were.
+    /// Who promises, and of how many promises `h2` has not been told yet.
     promising: u64,
+    untold: usize,
+    /// How many it was told of, how many of them when the connection was polled last, and how many have reached the socket.
     promised: u64,
-    /// How many there were when the connection was polled last, and how many of them have reached the socket.
     polling: u64,
     written: u64,
     /// Somebody waits until all have.
@@ -58,7 +59,10 @@ struct State {
 }
 
 /// One of the streams that the peer takes.
-pub(super) struct Place(Arc<PushLink>);
+pub(super) struct Place {
+    link: Arc<PushLink>,
+    is_promised: bool,
+}
 
 /// Why there is no place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -207,16 +211,20 @@ impl PushLink {
         if state.taken >= state.allowed {
             return Err(NoPlace::Taken);
         }
-        if state.promising != request && state.written < state.promised {
+        let is_clear = state.untold == 0 && state.written == state.promised;
+        if state.promising != request && !is_clear {
             state.turns_wanted = true;
             self.connection.wake();
             return Err(NoPlace::NotYet);
         }
         state.promising = request;
-        state.promised += 1;
+        state.untold += 1;
         state.taken += 1;
         self.answered();
-        Ok(Place(Arc::clone(self)))
+        Ok(Place {
+            link: Arc::clone(self),
+            is_promised: false,
+        })
     }
 
     /// A monitoring request was answered, or a message is brought: either counts for the peer.
@@ -258,9 +266,20 @@ impl State {
     }
 }
 
+impl Place {
+    /// `h2` has the promise.
+    pub(super) fn is_promised(&mut self) {
+        self.is_promised = true;
+        let mut state = self.link.lock();
+        state.untold -= 1;
+        state.promised += 1;
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.link.lock();
+        state.untold -= usize::from(!self.is_promised);
         state.taken -= 1;
         state.wake();
     }
@@ -295,20 +314,30 @@ mod tests {
     #[test]
     fn requests_promise_in_turn() {
         let link = link(usize::MAX);
-        let (one, other) = (link.request(), link.request());
-        let _first = link.take(one).unwrap();
-        assert!(link.take(one).is_ok());
-        assert_eq!(link.take(other).err(), Some(NoPlace::NotYet));
-        let before = link.polling(Waker::noop());
-        assert!(link.take(one).is_ok(), "perhaps behind the poll");
-        link.polled(usize::MAX, before, true);
-        assert_eq!(link.take(other).err(), Some(NoPlace::NotYet));
-        for (written, is_free) in [(false, false), (true, true)] {
+        let polled = |written| {
             let before = link.polling(Waker::noop());
             link.polled(usize::MAX, before, written);
-            assert_eq!(link.take(other).is_ok(), is_free);
-        }
+        };
+        let (one, other) = (link.request(), link.request());
+        let mut first = link.take(one).unwrap();
+        assert!(link.take(one).is_ok(), "and dropped");
+        polled(true);
+        assert_eq!(
+            link.take(other).err(),
+            Some(NoPlace::NotYet),
+            "about to be promised"
+        );
+        let before = link.polling(Waker::noop());
+        first.is_promised();
+        link.polled(usize::MAX, before, true);
+        assert_eq!(link.take(other).err(), Some(NoPlace::NotYet), "behind the poll");
+        polled(false);
+        assert_eq!(link.take(other).err(), Some(NoPlace::NotYet), "held back");
+        polled(true);
+        let second = link.take(other).unwrap();
         assert_eq!(link.take(one).err(), Some(NoPlace::NotYet));
+        drop(second);
+        assert!(link.take(one).is_ok(), "nothing came of it");
     }
 
     /// A peer that lowers its limit gets nothing more until it has fewer streams open than that.

@@ -160,7 +160,7 @@ impl Pushes {
         message: &PushMessage,
         message_url: &str,
         push_url: &str,
-        place: Place,
+        mut place: Place,
     ) -> Result<(), h2::Error> {
         let link = field(&Relation::Push.link(push_url));
         let mut fields = HeaderMap::with_capacity(8);
@@ -172,7 +172,7 @@ impl Pushes {
         fields.insert(CONTENT_LENGTH, message.content.body.len().into());
         let body = message.content.body.clone();
         // R30-MON-6: in the promised request as well, so that the monitor of a set can tell subscriptions apart.
-        let promised = self.promise(message_url, Some(link))?;
+        let promised = self.promise(message_url, Some(link), &mut place)?;
         let Ok(stream) = respond(promised, StatusCode::OK, fields, body.is_empty()) else {
             // The peer was faster: it has reset the promised stream, and takes others.
             self.refused.push(message.id);
@@ -193,9 +193,15 @@ impl Pushes {
         Ok(())
     }
 
-    fn push_receipt(&mut self, id: MessageId, url: &str, status: u16, place: Place) -> Result<(), h2::Error> {
+    fn push_receipt(
+        &mut self,
+        id: MessageId,
+        url: &str,
+        status: u16,
+        mut place: Place,
+    ) -> Result<(), h2::Error> {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::GONE);
-        let promised = self.promise(url, None)?;
+        let promised = self.promise(url, None, &mut place)?;
         match respond(promised, status, HeaderMap::new(), true) {
             Ok(_) => {
                 self.fly(id, place);
@@ -210,6 +216,7 @@ impl Pushes {
         &mut self,
         url: &str,
         link: Option<HeaderValue>,
+        place: &mut Place,
     ) -> Result<SendPushedResponse<Bytes>, h2::Error> {
         let mut request = Request::new(());
         *request.uri_mut() = url.parse().expect("an origin, a path and a token are a URL");
@@ -217,6 +224,9 @@ impl Pushes {
             request.headers_mut().insert(LINK, link);
         }
         let promised = self.respond.push_request(request);
+        if promised.is_ok() {
+            place.is_promised();
+        }
         if promised
             .as_ref()
             .is_err_and(|error| error.to_string().contains("overflowed"))

@@ -10,6 +10,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use push_protocol::session::{Action, Moment, PageOutcome, PageRequest, Session, WakeUp, Wanted};
 use push_protocol::{MessageId, PushMessage, SubscriptionId, UserAgentId};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::Monitor;
 use super::end::Finish;
@@ -50,6 +51,8 @@ pub(super) struct MonitorTask {
     /// The share of the node's delivery bytes that `queue` holds.
     pub(super) delivering: Option<OwnedSemaphorePermit>,
     pub(super) attaching: Option<BoxFuture<'static, Attachment>>,
+    /// Dropped when the seat is not wanted any more: then `attaching` waits for nothing.
+    pub(super) wants_seat: Option<oneshot::Sender<Infallible>>,
     pub(super) page: Option<BoxFuture<'static, (PageOutcome, Option<OwnedSemaphorePermit>)>>,
     pub(super) wanted: Option<PageRequest>,
     pub(super) acknowledging: Option<BoxFuture<'static, Vec<MessageId>>>,
@@ -115,6 +118,7 @@ impl MonitorTask {
             actions,
             delivering: None,
             attaching: None,
+            wants_seat: None,
             page: None,
             wanted: None,
             acknowledging: None,

@@ -1,5 +1,6 @@
 //! What a user agent asks for, and the answers that have to wait for storage.
 
+use std::future::pending;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -133,7 +134,7 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         self.place.claim(user_agent);
         let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
         self.request = Some(Box::pin(async move {
-            Answer::Attached(shared.attach(user_agent, seat, head).await)
+            Answer::Attached(shared.attach(user_agent, seat, head, pending()).await)
         }));
     }
 

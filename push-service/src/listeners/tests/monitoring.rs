@@ -8,7 +8,9 @@ use push_tests::monitor::{Connection, Subscribed};
 use push_tests::raw_http2::{RawPeer, flag, frame, kind, request};
 
 use super::rig::{Node, Setting};
-use crate::defaults::{ATTACHES_PER_MINUTE, HEADER_FIELDS, HTTP2_FRAME_CREDIT, HTTP2_RESET_STREAMS};
+use crate::defaults::{
+    ATTACH_DELAY_LONGEST, ATTACHES_PER_MINUTE, HEADER_FIELDS, HTTP2_FRAME_CREDIT, HTTP2_RESET_STREAMS,
+};
 use crate::resources::tests::rig::ORIGIN;
 
 const ELSEWHERE: &str = "h2=\":1001\"; ma=86400";
@@ -146,6 +148,31 @@ async fn who_polls_is_not_cut_off() {
         assert_eq!(answer.stream, stream);
     }
     assert_eq!(node.cut("excess"), 0);
+}
+
+/// PR-15, PR-16: a poll that has to wait and is answered, because a newer one takes its place, leaves nothing behind.
+#[tokio::test]
+async fn polls_that_come_too_often_leave_nothing_behind() {
+    let node = Node::start().await;
+    let poll = requests(&node, &[NO_WAIT]).await.next().unwrap();
+    let mut peer = RawPeer::connect(node.address, &[]).await;
+    assert!(peer.round_trip().await);
+    let tasks = tokio::runtime::Handle::current().metrics();
+    let before = tasks.num_alive_tasks();
+    for stream in (1..200).step_by(2) {
+        peer.say(monitor(stream, &poll)).await;
+    }
+    for _ in 1..100 {
+        assert!(peer.hear_a(kind::HEADERS).await.is_some());
+    }
+    let few = async {
+        while tasks.num_alive_tasks() > before + 10 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(ATTACH_DELAY_LONGEST / 2, few)
+        .await
+        .expect("they are gone before their delay is over");
 }
 
 /// RFC 9113 §10.5 (CVE-2023-44487): monitors that are taken back unanswered pay for nothing, whether they have begun or not.
