@@ -120,6 +120,7 @@ macro_rules! common_cases {
                 a_receipt_expires,
                 a_receipt_subscription_is_forgotten,
                 what_is_owed_keeps_its_receipt_subscription,
+                a_late_receipt_keeps_its_receipt_subscription,
                 what_is_overdue_is_leased,
                 a_deadline_moves_with_its_expectation,
                 a_receipt_subscription_ends,

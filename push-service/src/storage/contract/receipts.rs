@@ -252,6 +252,16 @@ pub(crate) async fn what_is_owed_keeps_its_receipt_subscription(rig: &Rig) {
     assert_eq!(receipts(rig).await.len(), 1);
 }
 
+/// R30-RDL-3: and a receipt that comes long after it was due waits no shorter than others.
+pub(crate) async fn a_late_receipt_keeps_its_receipt_subscription(rig: &Rig) {
+    monitored(rig, 9).await;
+    expect(rig, expected(1)).await;
+    rig.advance(RECEIPT_SUBSCRIPTION_KEPT - MINUTE);
+    settle(rig, &[outcome(1, Fate::GivenUp)]).await;
+    rig.advance(RECEIPT_KEPT - Duration::from_secs(1));
+    assert_eq!(receipts(rig).await.len(), 1);
+}
+
 /// PR-25: what is owed for too long is given to one who asks, and after a lease to another; what is settled is not.
 pub(crate) async fn what_is_overdue_is_leased(rig: &Rig) {
     monitored(rig, 9).await;

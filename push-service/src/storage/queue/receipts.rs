@@ -93,6 +93,7 @@ impl UserAgent {
         }
         if let Some(books) = changes.books.as_mut().filter(|books| !books.receipts.is_empty()) {
             books.read_again = self.seat;
+            self.retain(RECEIPT_KEPT, now, &mut changes);
         }
         self.finish((), changes, now)
     }

@@ -44,6 +44,7 @@ impl Redis {
         let is_told_inside = self.confirmed == Work::Step;
         let mut numbers = vec![u8::from(is_told_inside)];
         numbers.extend(layout::six(RECEIPT_KEPT.as_millis() as u64));
+        numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
         let packed: Vec<u8> = outcomes.iter().flat_map(pack).collect();
         let args: [&[u8]; 3] = [&numbers, &receipt_header(), &packed];
         let script = &self.scripts.settle;

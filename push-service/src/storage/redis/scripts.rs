@@ -164,7 +164,7 @@ impl Scripts {
             // What joins the queue was expected before, and leaves there.
             settle: frees(
                 "settle",
-                &[RECORD, INDEX, SOLE, EXPECTED, TELL],
+                &[RECORD, RENEW, INDEX, SOLE, EXPECTED, TELL],
                 include_str!("scripts/settle.lua"),
                 always,
             ),

@@ -1,10 +1,10 @@
 -- Turns what is owed into receipts: for each outcome that is expected, a message whose body says it.
 --
--- ARGV: 3 packed: whether to tell another node's seat, for how long in ms a receipt waits, 4 the header of a body, 5
--- outcomes, each user agent, id and fate.
+-- ARGV: 3 packed: whether to tell another node's seat, for how long in ms a receipt waits, the grains of what is retained,
+-- 4 the header of a body, 5 outcomes, each user agent, id and fate.
 -- Answers the seat, how many joined the queue.
 local OUTCOME, OUTCOME_BYTES, ZEROS, NORMAL = '>c16c8c8B', 33, string.rep('\0', 8), 2
-local tells, kept_ms = struct.unpack('>BI6', ARGV[3])
+local tells, kept_ms, grains = struct.unpack('>BI6I4', ARGV[3])
 local header, outcomes = ARGV[4], ARGV[5]
 
 local found = redis.call('HMGET', RECORD, 'm', SUBSCRIBED)
@@ -37,6 +37,7 @@ for at = 1, #outcomes, OUTCOME_BYTES do
     end
 end
 if joined > 0 then
+    retain(kept_ms, grains)
     redis.call('HSET', RECORD, 'm', meta())
     if tells == 1 and is_elsewhere() then
         tell('A', '')
