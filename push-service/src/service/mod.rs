@@ -58,8 +58,9 @@ impl std::error::Error for ServiceError {}
 pub async fn run(config: Config) -> Result<(), ServiceError> {
     let mut signals = Signals::listen()?;
     let node = build::node(config).await?;
-    banner::announce(&node.facts);
     node.readiness.ready();
+    // Behind it: whoever reads that the node listens may ask at once whether it is ready.
+    banner::announce(&node.facts);
     let end = tokio::select! {
         patience = signals.next() => End::Leave(patience),
         why = node.storage.failed() => End::Failed(why),
