@@ -94,3 +94,19 @@ pub(super) fn deadline_of(key: &[u8], value: &[u8]) -> Result<Overdue, Unreadabl
         nonce: fields.number()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys sort as numbers and times do, and are read back.
+    #[test]
+    fn keys_sort_as_what_they_say() {
+        let agent = UserAgentId([5; 16]);
+        let keys = [1, 255, 256, u64::MAX].map(|n| queue_key(agent, MessageNumber(n)));
+        assert!(keys.is_sorted());
+        assert_eq!(number_of(&keys[2]).unwrap().0, 256);
+        assert_eq!(sweep_of(&sweep_key(70_000, agent)).unwrap(), (70_000, agent));
+        assert_eq!(owing_of(&owing_key(agent)).unwrap(), agent);
+    }
+}

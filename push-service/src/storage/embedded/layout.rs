@@ -117,11 +117,7 @@ pub(super) fn decode_record(value: &[u8]) -> Result<UserAgent, Unreadable> {
 
 #[cfg(test)]
 mod tests {
-    use push_protocol::UserAgentId;
-    use push_protocol::capability::{Dialect, KeyId};
-
     use super::*;
-    use crate::storage::queue::{Expectation, FIRST_PLACE};
 
     /// A record cut short or changed is refused or read as something else, and never a panic.
     #[test]
@@ -149,27 +145,5 @@ mod tests {
             garbled[place] ^= 0x81;
             let _ = decode_record(&garbled);
         }
-    }
-
-    /// Keys sort as numbers and times do, and are read back.
-    #[test]
-    fn keys_sort_as_what_they_say() {
-        let agent = UserAgentId([5; 16]);
-        let keys = [1, 255, 256, u64::MAX].map(|n| queue_key(agent, MessageNumber(n)));
-        assert!(keys.is_sorted());
-        assert_eq!(number_of(&keys[2]).unwrap().0, 256);
-        assert_eq!(sweep_of(&sweep_key(70_000, agent)).unwrap(), (70_000, agent));
-        assert_eq!(owing_of(&owing_key(agent)).unwrap(), agent);
-        let owed = Expectation {
-            place: FIRST_PLACE,
-            user_agent: UserAgentId([7; 16]),
-            nonce: u64::MAX,
-            dialect: Dialect::Webpush,
-            sealed_by: KeyId(9),
-            deadline_ms: 77,
-        };
-        let key = deadline_key(77, agent, FIRST_PLACE);
-        let overdue = deadline_of(&key, &encode_deadline(&owed)).unwrap();
-        assert_eq!(overdue, owed.overdue(agent));
     }
 }

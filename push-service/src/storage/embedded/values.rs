@@ -239,6 +239,7 @@ mod tests {
 
     use push_protocol::{Coding, Content};
 
+    use super::super::keys::{deadline_key_of, deadline_of, encode_deadline};
     use super::*;
     use crate::storage::queue::FIRST_PLACE;
 
@@ -324,6 +325,10 @@ mod tests {
         assert!(matches!(ended, Ok(Value::Ended(read)) if read == self::ended()));
         let owed = Value::decode(FIRST_PLACE, &encode_expectation(&expectation()));
         assert!(matches!(owed, Ok(Value::Expectation(read)) if read == expectation()));
+        let receipts = UserAgentId([5; 16]);
+        let key = deadline_key_of(receipts, &expectation());
+        let overdue = deadline_of(&key, &encode_deadline(&expectation())).unwrap();
+        assert_eq!(overdue, expectation().overdue(receipts));
         let message = Value::decode(MessageNumber(77), &encode_message(&stored()));
         assert!(matches!(message, Ok(Value::Message(_))));
     }
