@@ -75,6 +75,13 @@ pub const STORAGE_PATH: &str = "push-service-data";
 /// it any other number would refuse every message.
 pub const WAIT_REPLICAS: u32 = 0;
 
+/// The most replicas that may be waited for. Chosen: nobody has more beside one primary.
+pub const WAIT_REPLICAS_MOST: u32 = 16;
+
+/// With `wait_replicas = "all"`, as many replicas at least. Chosen: 1, because with none connected a 201 would mean nothing
+/// more than without replicas.
+pub const WAIT_REPLICAS_MIN: u32 = 1;
+
 /// Sealing keys at a time, the one that seals included. Chosen, because a rotation needs two, and a closed set of key
 /// indexes keeps the metric of opens by key closed.
 pub const SEALING_KEYS: usize = 16;
