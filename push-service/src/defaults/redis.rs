@@ -106,3 +106,7 @@ pub const REDIS_LOOK_EVERY: Duration = SECOND;
 
 /// How far this machine's clock may be from a primary's before the node is not ready. Source: PR-30.
 pub const REDIS_CLOCK_OFFSET: Duration = SECOND.saturating_mul(30);
+
+/// How far this machine's clock may be from a primary's before its steps are refused: one of the two has leapt, and what ends
+/// by a wrong clock does not come back. Chosen: as what embedded storage believes at once.
+pub const REDIS_CLOCK_REFUSED: Duration = super::CLOCK_STEP_BELIEVED;

@@ -11,7 +11,7 @@ use super::layout::{EPOCH, LANE};
 use super::links::{Repeat, Script};
 use crate::defaults::{
     ACKNOWLEDGE_WITHIN, EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, PASSING_RECEIPTS, RECEIPT_KEPT,
-    RECEIPT_SUBSCRIPTION_KEPT, REDIS_ENTRIES_EXAMINED, REDIS_STEP_MESSAGES,
+    RECEIPT_SUBSCRIPTION_KEPT, REDIS_CLOCK_REFUSED, REDIS_ENTRIES_EXAMINED, REDIS_STEP_MESSAGES,
 };
 use crate::storage::PASSING_WITH_RECEIPT;
 
@@ -243,12 +243,13 @@ fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
     let passing = PASSING_WITH_RECEIPT.0;
     let (passing_ms, kept_ms) = (ACKNOWLEDGE_WITHIN.as_millis(), RECEIPT_KEPT.as_millis());
     let receipts_ms = RECEIPT_SUBSCRIPTION_KEPT.as_millis();
+    let apart_us = REDIS_CLOCK_REFUSED.as_micros();
     format!(
         "{flags}\n-- push-service {name} {FORMAT}\n\
          local FORMAT, OVERHEAD, EVICTIONS, EXAMINED = \
          {FORMAT}, {MESSAGE_OVERHEAD_BYTES}, {EVICTIONS_PER_STEP}, {REDIS_ENTRIES_EXAMINED}\n\
          local EPOCH, LANE, STEP = {EPOCH}, {LANE}, {REDIS_STEP_MESSAGES}\n\
-         local RECEIPTS_KEPT_MS = {receipts_ms}\n\
+         local RECEIPTS_KEPT_MS, APART_US = {receipts_ms}, {apart_us}\n\
          local PASSING, PASSING_MS, PASSING_MOST, OUTBOX_KEPT_MS = {passing}, {passing_ms}, {PASSING_RECEIPTS}, {kept_ms}\n\
          {parts}{step}"
     )

@@ -11,7 +11,8 @@ if why then
     return without_record(why, false)
 end
 local since_ms = attached_since * 1000
-if since_ms + 60000 <= now_ms then
+-- A minute that begins in the future was written by a clock that has been set back since.
+if since_ms + 60000 <= now_ms or since_ms > now_ms then
     attached_since, attaches = math.floor(now_ms / 1000), 1
 elseif attaches >= most and insists == 0 then
     return { since_ms + 60000 - now_ms }

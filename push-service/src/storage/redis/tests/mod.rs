@@ -1,6 +1,7 @@
 //! The store in Redis against real servers.
 
 mod apart;
+mod clock;
 mod confirmed;
 mod contract;
 mod keys;

@@ -2,7 +2,8 @@
 --
 -- KEYS: the bucket's mark, the record, the index of what waits, the bodies of what waits; for steps that may write to them:
 -- the outbox, when something in it is due, whose outboxes are, receipts that are expected, when those of the bucket are.
--- ARGV[1]: the time in microseconds, if the caller brings it, as only tests do. ARGV[2]: the caller's incarnation.
+-- ARGV[1]: the node's time in microseconds; of a test, with a letter in front, the time of the step. ARGV[2]: the caller's
+-- incarnation.
 local MARK, RECORD, INDEX, BODIES = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 -- Fates of messages that a receipt was asked for, and whether this step has put one that is final into the outbox.
 local WAITING, GIVEN_UP, REPLACED, owes = 0, 2, 3, false
@@ -14,10 +15,14 @@ local SUBSCRIPTION = '>c16dI8'
 -- What the record of a receipt subscription has, and no other.
 local SUBSCRIBED = 's' .. string.rep('\0', 8)
 
-local now_us = tonumber(ARGV[1])
-if not now_us then
+local node_us = tonumber(ARGV[1])
+local now_us, is_apart
+if node_us then
     local time = redis.call('TIME')
     now_us = time[1] * 1000000 + time[2]
+    is_apart = math.abs(now_us - node_us) > APART_US
+else
+    now_us = tonumber(ARGV[1]:sub(2))
 end
 local now_ms = math.floor(now_us / 1000)
 
@@ -32,6 +37,10 @@ end
 -- Takes the record in. Answers nil, or why there is none: UNKNOWN, or a trouble in which nobody may be called unknown.
 local UNKNOWN = 'unknown'
 local function open(packed)
+    if is_apart then
+        -- One of the two clocks has leapt. What ends by a wrong one does not come back.
+        return 'TROUBLE the clocks of Redis and of this node are more than an hour apart: set both right'
+    end
     if not packed then
         if redis.call('EXISTS', MARK) == 0 then
             return 'TROUBLE the store has lost the mark of its format: it came back empty, or was never set up here'
