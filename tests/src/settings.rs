@@ -42,6 +42,9 @@ impl Settings {
         .set("listen.http", any_port.clone())
         .set("listen.admin", any_port)
         .set("limits.connections_per_address", 0)
+        .set("limits.work_per_address", 0)
+        .set("limits.work_per_sender", 0)
+        .set("limits.records_per_address", 0)
         .set("limits.pushes_per_second", 0)
     }
 

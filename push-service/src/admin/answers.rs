@@ -114,10 +114,13 @@ impl Admin {
 
     /// For people and dashboards: always 200, as the deployed peer.
     async fn status(&self) -> Answer {
-        let status = match self.storage_trouble().await {
+        let mut status = match self.storage_trouble().await {
             None => json!({"status": "OK", "version": VERSION}),
             Some(why) => json!({"status": "ERROR", "version": VERSION, "error": why}),
         };
+        if !self.warnings.is_empty() {
+            status["warnings"] = json!(&*self.warnings);
+        }
         json(StatusCode::OK, &status)
     }
 

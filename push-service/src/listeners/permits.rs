@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::budgets::{Payer, counted_as};
 use crate::metrics::{Connection, Listener, Metrics};
 
 /// Who is connected, by number.
@@ -44,6 +45,7 @@ impl ConnectionLimits {
             limits: Arc::clone(self),
             listener,
             address: None,
+            payer: Payer::Unknown,
         })
     }
 
@@ -71,13 +73,30 @@ pub struct Permit {
     limits: Arc<ConnectionLimits>,
     listener: Listener,
     address: Option<IpAddr>,
+    payer: Payer,
 }
 
 impl Permit {
     /// Counts the connection as one of `address`, and no longer as one of another. False if that address has as many
     /// as it may: then nothing changed.
+    ///
+    /// An address without a budget has no limit of connections either.
     #[must_use]
-    pub(super) fn count_for(&mut self, address: IpAddr) -> bool {
+    pub(super) fn count_as(&mut self, address: IpAddr, payer: Payer) -> bool {
+        let admitted = payer == Payer::Unlimited || self.count_for(address);
+        if admitted {
+            self.payer = payer;
+        }
+        admitted
+    }
+
+    /// Who pays for what the connection brings.
+    pub fn payer(&self) -> Payer {
+        self.payer
+    }
+
+    #[must_use]
+    fn count_for(&mut self, address: IpAddr) -> bool {
         let address = counted_as(address);
         if self.address == Some(address) {
             return true;
@@ -99,13 +118,6 @@ impl Drop for Permit {
         }
         self.limits.open.fetch_sub(1, Ordering::Relaxed);
         self.limits.metrics.connection(self.listener, Connection::Closed);
-    }
-}
-
-fn counted_as(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
