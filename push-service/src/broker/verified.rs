@@ -215,7 +215,7 @@ mod tests {
     fn what_is_remembered_is_checked_again() {
         let (sender, tokens) = (Sender::new(), remembering(8));
         let token = sender.token(ORIGIN);
-        let ask = |now| ask(&tokens, &shown(&token, sender.key()), Payer::Unknown, now);
+        let ask = |now| ask(&tokens, &shown(&token, sender.key()), Payer::UNKNOWN, now);
         assert_eq!(ask(NOW), Ok(sender.key().digest()));
         assert!(is_known(&tokens, &shown(&token, sender.key())));
         assert_eq!(ask(EXPIRES_AT - 5), Ok(sender.key().digest()));
@@ -228,14 +228,14 @@ mod tests {
     fn token_and_key_are_remembered_together() {
         let (sender, other, tokens) = (Sender::new(), Sender::new(), remembering(8));
         let token = sender.token(ORIGIN);
-        let ask = |key| ask(&tokens, &shown(&token, key), Payer::Unknown, NOW);
+        let ask = |key| ask(&tokens, &shown(&token, key), Payer::UNKNOWN, NOW);
         assert!(ask(sender.key()).is_ok());
         assert_eq!(ask(other.key()), Err(VapidError::BadSignature));
         assert_eq!(ask(other.key()), Err(VapidError::BadSignature));
         let elsewhere = sender.token("https://other.example");
         let elsewhere = shown(&elsewhere, sender.key());
         for _ in 0..2 {
-            let asked = super::tests::ask(&tokens, &elsewhere, Payer::Unknown, NOW);
+            let asked = super::tests::ask(&tokens, &elsewhere, Payer::UNKNOWN, NOW);
             assert_eq!(asked, Err(VapidError::OtherAudience));
         }
         assert!(!is_known(&tokens, &elsewhere));
@@ -281,7 +281,7 @@ mod tests {
     fn the_memory_is_bounded_and_keeps_what_is_used() {
         let (sender, tokens) = (Sender::new(), remembering(8));
         let ask =
-            |token: &str| assert!(ask(&tokens, &shown(token, sender.key()), Payer::Unknown, NOW).is_ok());
+            |token: &str| assert!(ask(&tokens, &shown(token, sender.key()), Payer::UNKNOWN, NOW).is_ok());
         let (used, unused) = (sender.token(ORIGIN), sender.token(ORIGIN));
         ask(&unused);
         ask(&used);

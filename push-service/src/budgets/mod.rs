@@ -34,37 +34,31 @@ use crate::storage::Rate;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cause(NonZeroU64);
 
-/// Whose address pays for a request.
+/// Whose address pays for a request. As small as can be, because every connection has one.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub enum Payer {
-    /// Nobody's: it came through a trusted proxy that did not say for whom.
-    #[default]
-    Unknown,
-    /// It came from one of `limits.unlimited_networks`: it has no budget, and neither has what it asks for.
-    Unlimited,
-    /// This address.
-    #[allow(private_interfaces)]
-    Address(Cause),
-}
+pub struct Payer(u64);
 
 impl Payer {
+    /// Nobody's: it came through a trusted proxy that did not say for whom.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// It came from one of `limits.unlimited_networks`: it has no budget, and neither has what it asks for.
+    pub const UNLIMITED: Self = Self(1);
+
     /// The address, if one pays: equal for equal addresses, as long as the process lives.
     pub(crate) fn address(self) -> Option<NonZeroU64> {
-        match self {
-            Self::Address(cause) => Some(cause.0),
-            Self::Unknown | Self::Unlimited => None,
-        }
+        NonZeroU64::new(self.0).filter(|_| self != Self::UNLIMITED)
+    }
+
+    fn cause(self) -> Option<Cause> {
+        self.address().map(Cause)
     }
 }
 
 /// Does not tell the address.
 impl std::fmt::Debug for Payer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Unknown => "Unknown",
-            Self::Unlimited => "Unlimited",
-            Self::Address(_) => "Address(…)",
-        })
+        f.write_str("Payer(…)")
     }
 }
 
@@ -126,9 +120,10 @@ impl Budgets {
     /// Who pays for what comes from `address`.
     pub fn payer(&self, address: IpAddr) -> Payer {
         if self.unlimited.iter().any(|network| network.contains(address)) {
-            return Payer::Unlimited;
+            return Payer::UNLIMITED;
         }
-        Payer::Address(self.cause(counted_as(address)))
+        let Cause(bits) = self.cause(counted_as(address));
+        Payer(bits.get().max(2))
     }
 
     fn cause(&self, what: impl Hash) -> Cause {
@@ -144,7 +139,7 @@ impl Budgets {
 impl Budgets {
     /// Whether a connection's address has tokens for it. One that has none is not worth a wait.
     pub(crate) fn admits(&self, payer: Payer, tokens: u32) -> bool {
-        let (Some(table), Payer::Address(cause)) = (&self.addresses, payer) else {
+        let (Some(table), Some(cause)) = (&self.addresses, payer.cause()) else {
             return true;
         };
         let spent = table.spend(cause, tokens, self.now(), nanos(BUDGET_PATIENCE));
@@ -155,7 +150,7 @@ impl Budgets {
     ///
     /// Cancel safe: what was taken stays taken.
     pub async fn pay(&self, payer: Payer, tokens: u32) -> Result<(), OverBudget> {
-        let Payer::Address(cause) = payer else {
+        let Some(cause) = payer.cause() else {
             return Ok(());
         };
         self.pay_from(Budget::Address, self.addresses.as_ref(), cause, tokens)
@@ -169,7 +164,7 @@ impl Budgets {
         sender: KeyDigest,
         tokens: u32,
     ) -> Result<(), OverBudget> {
-        let Some(table) = self.senders.as_ref().filter(|_| payer != Payer::Unlimited) else {
+        let Some(table) = self.senders.as_ref().filter(|_| payer != Payer::UNLIMITED) else {
             return Ok(());
         };
         let cause = self.cause(sender.0);
@@ -202,14 +197,14 @@ impl Budgets {
 
     /// Gives back what a request turned out not to cost.
     pub fn refund(&self, payer: Payer, tokens: u32) {
-        if let (Some(table), Payer::Address(cause)) = (&self.addresses, payer) {
+        if let (Some(table), Some(cause)) = (&self.addresses, payer.cause()) {
             table.refund(cause, tokens, self.now());
         }
     }
 
     /// A record is about to be made, which storage keeps for days.
     pub fn make_record(&self, payer: Payer) -> Result<(), OverBudget> {
-        let (Some(table), Payer::Address(cause)) = (&self.records, payer) else {
+        let (Some(table), Some(cause)) = (&self.records, payer.cause()) else {
             return Ok(());
         };
         let spent = table.spend(cause, 1, self.now(), 0);
@@ -221,7 +216,7 @@ impl Budgets {
 
     /// No record was made after all.
     pub fn unmake_record(&self, payer: Payer) {
-        if let (Some(table), Payer::Address(cause)) = (&self.records, payer) {
+        if let (Some(table), Some(cause)) = (&self.records, payer.cause()) {
             table.refund(cause, 1, self.now());
         }
     }
@@ -245,7 +240,7 @@ impl Budgets {
 impl Budgets {
     /// Takes tokens of a user agent and of its address, be they there or not, and says how long it has to wait for them.
     pub(crate) fn charge(&self, payer: Payer, user_agent: Option<UserAgentId>, tokens: u32) -> Duration {
-        if payer == Payer::Unlimited {
+        if payer == Payer::UNLIMITED {
             return Duration::ZERO;
         }
         let now = self.now();
@@ -255,14 +250,8 @@ impl Budgets {
                 .unwrap_or_else(|wait| wait),
             None => 0,
         };
-        let own = match user_agent {
-            Some(user_agent) => spend(&self.user_agents, self.cause(user_agent.0)),
-            None => 0,
-        };
-        let address = match payer {
-            Payer::Address(cause) => spend(&self.addresses, cause),
-            _ => 0,
-        };
+        let own = user_agent.map_or(0, |user_agent| spend(&self.user_agents, self.cause(user_agent.0)));
+        let address = payer.cause().map_or(0, |cause| spend(&self.addresses, cause));
         let wait = own.max(address);
         if wait > 0 {
             let which = if own >= address {

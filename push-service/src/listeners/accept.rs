@@ -108,7 +108,7 @@ fn enter(
     context: &Context,
 ) -> Result<(), Refused> {
     let payer = context.payer(client);
-    if !permit.count_as(client, payer) {
+    if !permit.count_for(payer) {
         return Err(Refused::TooManyConnections);
     }
     let cost = match listener {

@@ -212,7 +212,7 @@ impl Exchange<'_> {
         };
         client.is_none_or(|client| {
             let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
-            permit.count_as(client, self.context.payer(client))
+            permit.count_for(self.context.payer(client))
         })
     }
 

@@ -199,7 +199,7 @@ impl Context {
             Peer::Proxy => self
                 .trusted_proxies
                 .client_of(headers)
-                .map_or(Payer::Unknown, |client| self.payer(client)),
+                .map_or(Payer::UNKNOWN, |client| self.payer(client)),
         }
     }
 }

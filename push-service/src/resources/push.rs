@@ -85,7 +85,7 @@ impl Resources {
             urgency: headers::urgency(headers)?.unwrap_or_default(),
             content,
             receipt: self.receipt_wish(headers, sender)?,
-            payer: Payer::Unknown,
+            payer: Payer::UNKNOWN,
         })
     }
 

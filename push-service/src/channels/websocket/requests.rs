@@ -10,7 +10,7 @@ use push_protocol::wire::websocket::{
     AckCode, Acknowledgement, NackCode, Name, Registered, Request, parse, write_broadcasts, write_pong,
     write_registered, write_unregistered, write_urgency,
 };
-use push_protocol::{MessageId, SubscriptionName, UserAgentId, UserAgentIdentity};
+use push_protocol::{MessageId, MessageNumber, SubscriptionName, UserAgentId, UserAgentIdentity};
 
 use super::scratch::Scratch;
 use super::{Guard, WebSocketChannel};
@@ -87,13 +87,15 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             }
         }
         let messages: Vec<MessageId> = updates.iter().filter_map(|update| update.message).collect();
-        let acknowledged = messages.len();
-        let unknown = self.session.acknowledge(messages, now, &mut scratch.actions);
-        // What was offered here is free, and a frame that acknowledges something of it.
-        if unknown > 0 || acknowledged == 0 {
-            let unknown = u32::try_from(unknown).unwrap_or(u32::MAX);
-            let cost = COST_UNKNOWN_ACKNOWLEDGEMENT.saturating_mul(unknown);
-            self.pay(cost.max(COST_FRAME), now, scratch);
+        // A number of 0 is one of TTL 0, which storage has not.
+        let stored = messages
+            .iter()
+            .filter(|id| id.number != MessageNumber::START)
+            .count();
+        let on_wire = self.session.acknowledge(messages, now, &mut scratch.actions);
+        let cost = acknowledgement_cost(updates.len(), stored, on_wire);
+        if cost > 0 {
+            self.pay(cost, now, scratch);
         }
     }
 
@@ -228,6 +230,15 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             shared.registry.seat_given_up(user_agent, seat);
         })
     }
+}
+
+/// What a frame costs that acknowledges so many messages, of which storage may have some and the wire has fewer. One that
+/// acknowledges only what is on the wire is free.
+fn acknowledgement_cost(all: usize, stored: usize, on_wire: usize) -> u32 {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let unknown = count(stored.saturating_sub(on_wire)).saturating_mul(COST_UNKNOWN_ACKNOWLEDGEMENT);
+    let idle = count(all.saturating_sub(stored).max(usize::from(all == 0)));
+    unknown.saturating_add(idle.saturating_mul(COST_FRAME))
 }
 
 /// Before storage is asked, for as long as it takes to earn what that costs.

@@ -131,7 +131,7 @@ impl Service {
     }
 
     pub(crate) async fn answer(&self, request: Request<Bytes>) -> Answer {
-        self.answer_from(Payer::Unknown, request).await
+        self.answer_from(Payer::UNKNOWN, request).await
     }
 
     /// Somebody's request.
