@@ -109,7 +109,7 @@ async fn converse(admin: Arc<Admin>, stream: TcpStream, use_of: Arc<Use>, mut en
     let unasked = async {
         tokio::time::sleep(defaults::ADMIN_FIRST_HEADER_WITHIN).await;
         if use_of.was_asked() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     };
     let outcome = tokio::select! {

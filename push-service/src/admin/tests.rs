@@ -442,7 +442,7 @@ async fn connections_are_bounded() {
     closed.await.expect("the oldest is closed");
     for peer in &mut peers {
         let mut answer = vec![0; 1024];
-        peer.read(&mut answer).await.unwrap();
+        assert_ne!(peer.read(&mut answer).await.unwrap(), 0);
         peer.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
             .await
             .unwrap();

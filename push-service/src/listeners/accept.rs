@@ -131,7 +131,7 @@ impl Connection {
         };
         match set_up {
             Ok(Ok(ready)) if ready.http2 => {
-                http2::serve(ready.stream, ready.peer, &ready.permit, &context).await
+                http2::serve(ready.stream, ready.peer, &ready.permit, &context).await;
             }
             Ok(Ok(ready)) => http1::serve(ready.stream, ready.peer, ready.permit, &context).await,
             Ok(Err(error)) => tracing::debug!(%error, "a connection ended before its first request"),
