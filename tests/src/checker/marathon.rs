@@ -1,0 +1,2 @@
+//! Many kills and failovers in one run.
+pub use super::trial::Report;
