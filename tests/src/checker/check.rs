@@ -19,7 +19,7 @@
 //! - [`Kind::Receipt`]: a message answered 202 has exactly one receipt, and a true one (PR-25).
 //! - [`Kind::Undead`]: an answer "unregistered" or "deleted" holds (PR-1, PR-9).
 //! - [`Kind::Status`]: no other answer than those that the docs name; 503 says when to come again.
-//! - [`Kind::Closed`]: a user agent that is connected stays connected while its node lives.
+//! - [`Kind::Closed`]: a user agent that was connected before the failure stays connected while its node lives.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -125,6 +125,8 @@ pub struct Counts {
     pub cancels: usize,
     /// Receipts.
     pub receipts: usize,
+    /// Channels that the service closed in trouble.
+    pub closed: usize,
     /// Times that nodes went down.
     pub nodes_down: usize,
     /// The longest time until a sender read 503, in microseconds.
@@ -498,9 +500,14 @@ impl Judge<'_> {
                     ..
                 } => {
                     let opened = self.facts.opened.get(connection).copied().unwrap_or_default();
-                    if !self.facts.was_down(*node, opened, entry.completed) {
+                    // A hello in trouble may be overtaken by an older one of the same user agent, which then displaces it.
+                    let is_well = !self.facts.is_trouble(opened, opened + SECOND)
+                        && !self.facts.was_down(*node, opened, entry.completed);
+                    if is_well {
                         let what = format!("a channel was closed with {code} while its node lived");
                         self.violation(Kind::Closed, what, vec![place]);
+                    } else {
+                        self.verdict.counts.closed += 1;
                     }
                 }
                 _ => {}

@@ -302,9 +302,10 @@ impl Nemesis {
             Self::NoDescriptors => {
                 let id = service.nodes[0].process_id();
                 let used = service.nodes[0].descriptors();
-                limit_descriptors(id, used as u64 + 2);
+                let before = descriptors_allowed(id);
+                limit_descriptors(id, &(used + 2).to_string());
                 pause(hold).await;
-                limit_descriptors(id, 65_536);
+                limit_descriptors(id, &before);
             }
         }
     }
@@ -524,7 +525,17 @@ fn fill(file: &std::path::Path, most: u64) {
     }
 }
 
-fn limit_descriptors(process: i32, limit: u64) {
+/// The soft limit of a process.
+fn descriptors_allowed(process: i32) -> String {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("the process is there");
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next());
+    soft.expect("a limit").to_owned()
+}
+
+fn limit_descriptors(process: i32, limit: &str) {
     let status = Command::new("prlimit")
         .arg("--pid")
         .arg(process.to_string())

@@ -27,8 +27,8 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(45);
 const TOLD_WITHIN: Duration = Duration::from_secs(75);
 /// What came back would have come first: so long after everybody has returned it has.
 const ECHO_WITHIN: Duration = Duration::from_millis(600);
-/// Violations that are shown in full.
-const SHOWN: usize = 6;
+/// Violations of each kind that are shown in full.
+const SHOWN: usize = 2;
 
 /// What came of a trial.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct Report {
     pub took: Duration,
     /// How long until all was well again.
     pub well_again: Option<Duration>,
+    /// When each step was over, since the start.
+    pub steps: Vec<(&'static str, Duration)>,
     /// What was found.
     pub verdict: Verdict,
     /// The violations with their histories.
@@ -55,12 +57,14 @@ pub async fn play(row: &Row, seed: u64) -> Report {
     let mut service = Service::start(row.start).await;
     let mut crowd = Crowd::gather(recorder.clone(), service.doors.subscribe(), BUSY, &mut chance);
     let mut extra = Vec::new();
+    let mut steps = vec![("started", began.elapsed())];
     if !crowd.is_gathered().await {
         extra.push("not all user agents got their first subscriptions".to_owned());
     }
     crowd.storm(&mut chance);
     tokio::time::sleep(chance.between((Duration::from_millis(700), Duration::from_millis(1_500)))).await;
     row.nemesis.strike(&mut service, &recorder, &mut chance).await;
+    steps.push(("struck", began.elapsed()));
     let mut well_again = None;
     if row.rules.lost != Lost::NotAsked {
         well_again = is_well_again(&service, &crowd).await;
@@ -73,7 +77,7 @@ pub async fn play(row: &Row, seed: u64) -> Report {
         }
         recorder.enter(recorder.now(), What::WellAgain);
         tokio::time::sleep(chance.between((Duration::from_millis(400), Duration::from_millis(900)))).await;
-        extra.extend(finish(&mut crowd, &recorder).await);
+        extra.extend(finish(&mut crowd, &recorder, || began.elapsed(), &mut steps).await);
     }
     crowd.disperse().await;
     let history = std::mem::take(&mut recorder.kept().entries);
@@ -85,21 +89,29 @@ pub async fn play(row: &Row, seed: u64) -> Report {
             .iter()
             .map(|violation| check::excerpt(&history, violation)),
     );
-    (report.took, report.well_again) = (began.elapsed(), well_again);
+    (report.took, report.well_again, report.steps) = (began.elapsed(), well_again, steps);
     report
 }
 
 /// Nobody sends any more, everybody connects, all arrives and is acknowledged and told; then everybody connects once more.
-pub async fn finish(crowd: &mut Crowd, recorder: &Recorder) -> Vec<String> {
+pub async fn finish(
+    crowd: &mut Crowd,
+    recorder: &Recorder,
+    now: impl Fn() -> Duration,
+    steps: &mut Vec<(&'static str, Duration)>,
+) -> Vec<String> {
     let mut extra = Vec::new();
     crowd.drain().await;
     until_none(ARRIVES_WITHIN, || check::missing(&recorder.kept().entries)).await;
+    steps.push(("arrived", now()));
     crowd.come_back();
     if !crowd.is_back(ARRIVES_WITHIN).await {
         extra.push("not everybody could connect at the end and acknowledge what came".to_owned());
     }
+    steps.push(("back", now()));
     tokio::time::sleep(ECHO_WITHIN).await;
     until_none(TOLD_WITHIN, || check::untold(&recorder.kept().entries)).await;
+    steps.push(("told", now()));
     extra
 }
 
@@ -125,6 +137,7 @@ pub fn judge(
         seed,
         took: Duration::ZERO,
         well_again: None,
+        steps: Vec::new(),
         verdict,
         excerpts,
     }
@@ -199,7 +212,17 @@ impl fmt::Display for Report {
         if let Some(after) = self.well_again {
             write!(f, "; well again after {:.1} s", after.as_secs_f64())?;
         }
-        write!(f, "; took {:.1} s", self.took.as_secs_f64())?;
+        let steps: Vec<_> = self
+            .steps
+            .iter()
+            .map(|(name, at)| format!("{name} {:.1}", at.as_secs_f64()))
+            .collect();
+        write!(
+            f,
+            "; took {:.1} s ({})",
+            self.took.as_secs_f64(),
+            steps.join(", ")
+        )?;
         if !self.is_well() {
             let mut kinds = std::collections::BTreeMap::<Kind, usize>::new();
             for violation in &verdict.violations {
