@@ -4,14 +4,20 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use push_tests::checker::lab;
+use push_tests::checker::marathon::{self, Marathon};
 use push_tests::checker::rows::{ROWS, Row};
+use push_tests::checker::topology::Topology;
 use push_tests::checker::trial::{Report, play};
 use push_tests::plan::Plan;
 use tokio::task::JoinSet;
 
-const USAGE: &str = "usage: checker [--short] [--only ROW]... [--rounds N] [--minutes N] [--seed N] [--jobs N] [--list]
+const USAGE: &str = "usage: checker [--short] [--only ROW]... [--rounds N] [--minutes N] [--seed N] [--jobs N] [--wait N|all]
+       checker --kills N --failovers N [--seed N] [--jobs N] [--wait N|all]
+       checker --list
 Plays failures against the service and checks what application servers and user agents saw against the promise.
 Without --only: all rows, or those of the short form. N rounds (1), or as many as begin within N minutes.
+With --kills and --failovers: that many in one run, on embedded storage, Redis, Redis Cluster and Sentinel, and a table.
+--wait sets storage.redis.wait_replicas under Sentinel, instead of what the row says.
 PUSH_SERVICE_BIN names the binary to test; without it, cargo builds one. Partitions take root.";
 
 /// What the command line says.
@@ -23,6 +29,9 @@ struct Options {
     seed: u64,
     jobs: usize,
     list: bool,
+    kills: Option<usize>,
+    failovers: usize,
+    wait: Option<&'static str>,
 }
 
 fn main() -> ExitCode {
@@ -40,7 +49,17 @@ fn main() -> ExitCode {
         println!("checker: everything is on loopback, and rows with partitions are left out: {why}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let broken = runtime.expect("a runtime").block_on(run(&options));
+    let runtime = runtime.expect("a runtime");
+    let broken = match options.kills {
+        None => runtime.block_on(run(&options)),
+        Some(kills) => runtime.block_on(marathon::run(Marathon {
+            kills,
+            failovers: options.failovers,
+            seed: options.seed,
+            jobs: options.jobs,
+            wait_replicas: options.wait.unwrap_or("2"),
+        })),
+    };
     if broken == 0 {
         ExitCode::SUCCESS
     } else {
@@ -78,12 +97,15 @@ async fn run(options: &Options) -> usize {
             while trials.len() >= options.jobs {
                 reports.extend(finished(trials.join_next().await));
             }
-            let (row, seed) = (*row, options.seed + round as u64);
+            let (mut row, seed) = (**row, options.seed + round as u64);
+            if let (Some(wait), Topology::Sentinel(_)) = (options.wait, row.start.topology) {
+                row.start.wait_replicas = wait;
+            }
             trials.spawn(async move {
                 (
                     row,
                     seed,
-                    tokio::spawn(async move { play(row, seed).await }).await,
+                    tokio::spawn(async move { play(&row, seed).await }).await,
                 )
             });
         }
@@ -112,7 +134,7 @@ async fn run(options: &Options) -> usize {
     broken
 }
 
-type Ended = (&'static Row, u64, Result<Report, tokio::task::JoinError>);
+type Ended = (Row, u64, Result<Report, tokio::task::JoinError>);
 
 /// Prints what came of a trial.
 fn finished(ended: Option<Result<Ended, tokio::task::JoinError>>) -> Option<Report> {
@@ -135,6 +157,9 @@ impl Options {
             seed: Plan::new(0).seed,
             jobs: 3,
             list: false,
+            kills: None,
+            failovers: 0,
+            wait: None,
         };
         while let Some(option) = arguments.next() {
             match option.as_str() {
@@ -149,6 +174,10 @@ impl Options {
                     }
                     options.only.push(name);
                 }
+                "--kills" => options.kills = Some(arguments.next()?.parse().ok()?),
+                "--failovers" => options.failovers = arguments.next()?.parse().ok()?,
+                // Once in a run: it lives as long as the rows do.
+                "--wait" => options.wait = Some(arguments.next()?.leak()),
                 "--rounds" => options.rounds = arguments.next()?.parse().ok()?,
                 "--minutes" => options.minutes = Some(arguments.next()?.parse().ok()?),
                 "--seed" => options.seed = arguments.next()?.parse().ok()?,
