@@ -72,7 +72,7 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         }
     }
 
-    fn acknowledge(&mut self, updates: &[Acknowledgement], now: Moment, scratch: &mut Scratch) {
+    pub(super) fn acknowledge(&mut self, updates: &[Acknowledgement], now: Moment, scratch: &mut Scratch) {
         let metrics = self.shared.broker.metrics();
         for update in updates {
             match update.code {
