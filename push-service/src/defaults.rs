@@ -4,6 +4,8 @@
 //! configured takes its default from here; what cannot is a constant that the code uses directly. What only one part of
 //! the service meets has a file of its own.
 
+mod budgets;
+mod descriptors;
 mod embedded;
 mod receipts;
 mod redis;
@@ -11,6 +13,8 @@ mod tls;
 
 use std::time::Duration;
 
+pub use self::budgets::*;
+pub use self::descriptors::*;
 pub use self::embedded::*;
 pub use self::receipts::*;
 pub use self::redis::*;
@@ -235,6 +239,10 @@ pub const CLOSE_WITHIN: Duration = SECOND.saturating_mul(2);
 /// (PR-4: none is dropped while the channel lives). Chosen: many windows of [`IN_FLIGHT`].
 pub const PENDING_ACKNOWLEDGEMENTS: usize = 1_000;
 
+/// Acknowledgements that a channel still takes after the service closed it (PR-18). Chosen: the largest window that
+/// `channels.in_flight` allows, because no more can be on the wire.
+pub const LAST_ACKNOWLEDGEMENTS: usize = 1_024;
+
 /// How long storage may take over a hello, a register or an unregister before the user agent is told of trouble: Firefox
 /// gives up after 10 s (WS-REG-9), and an answer is better than none.
 pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(8);
@@ -323,15 +331,18 @@ pub const STORAGE_CLOSE_WITHIN: Duration = SECOND.saturating_mul(5);
 
 // The admin listener.
 
-/// Connections of the admin listener at a time. Chosen, because a few scrapers and probes use it, and an operator must
-/// still come in beside them.
+/// Connections of one admin listener at a time; one more makes the one that is idle for longest give way. Chosen, because a
+/// few scrapers and probes use it, and an operator must still come in beside them.
 pub const ADMIN_CONNECTIONS: usize = 64;
 
 /// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
 /// files, lasts longer, and ten lines of log a second are enough.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// From the accepted connection, or the answer before, to the end of a request's header. Chosen: long enough that a
+/// From an admin connection's start to the end of its first request's header. Chosen: probes ask at once.
+pub const ADMIN_FIRST_HEADER_WITHIN: Duration = SECOND.saturating_mul(5);
+
+/// From the answer before to the end of a request's header. Chosen: long enough that a
 /// scraper keeps its connection between two scrapes.
 pub const ADMIN_HEADER_WITHIN: Duration = SECOND.saturating_mul(75);
 
@@ -417,6 +428,10 @@ pub const HEADER_FIELDS: usize = 100;
 /// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
 pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long the requests of an HTTP/2 connection that is gone may still be worked on: what came whole is done, though nobody
+/// reads the answer (PR-18). Chosen: storage answers in milliseconds, and the connection counts against its limits meanwhile.
+pub const HTTP2_FINISH_WITHIN: Duration = SECOND.saturating_mul(5);
+
 // Resources and broker.
 
 /// Longest token that is looked at. In characters; every sealed token is shorter, and a longer path segment is
@@ -424,7 +439,7 @@ pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 pub const TOKEN_BYTES: usize = 256;
 
 /// VAPID tokens that are remembered as verified (V-SEC-3). Chosen: a token lives a day at most and a verification
-/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry is a few hundred bytes.
+/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry has 88 bytes, all of them together 1.4 MB.
 pub const VERIFIED_TOKENS: usize = 16 * 1024;
 
 /// What a sender is told to wait when the service cannot store its message (WP-10), and when the queue is full and

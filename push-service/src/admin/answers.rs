@@ -118,7 +118,7 @@ impl Admin {
             None => json!({"status": "OK", "version": VERSION}),
             Some(why) => json!({"status": "ERROR", "version": VERSION, "error": why}),
         };
-        let warnings = self.storage.warnings();
+        let warnings = [&*self.warnings, &self.storage.warnings()].concat();
         if !warnings.is_empty() {
             status["warnings"] = json!(warnings);
         }

@@ -180,6 +180,27 @@ section! {
         connections: usize = defaults::CONNECTIONS, in 1..=10_000_000;
         /// Connections at a time from one address (IPv6: from one network of 64 bits). 0: no limit.
         connections_per_address: u32 = defaults::CONNECTIONS_PER_ADDRESS;
+        /// Work that one address may cause (IPv6: one network of 64 bits), in tokens a second; a token is about a microsecond.
+        /// Beyond it requests wait, then get 429; docs/operations.md has what each costs. 0: no limit.
+        work_per_address: u32 = defaults::WORK_PER_ADDRESS;
+        /// The same at once, before the rate counts.
+        work_per_address_burst: u32 = defaults::WORK_PER_ADDRESS_BURST, in 10_000..=1_000_000_000;
+        /// Work that one application server key (VAPID) may cause, in tokens a second. 0: no limit.
+        work_per_sender: u32 = defaults::WORK_PER_SENDER;
+        /// The same at once.
+        work_per_sender_burst: u32 = defaults::WORK_PER_SENDER_BURST, in 10_000..=1_000_000_000;
+        /// Work that one user agent may cause on its channel, in tokens a second. Acknowledging what it was offered there is
+        /// free. Beyond it the channel is read more slowly, then closed. 0: no limit.
+        work_per_user_agent: u32 = defaults::WORK_PER_USER_AGENT;
+        /// The same at once.
+        work_per_user_agent_burst: u32 = defaults::WORK_PER_USER_AGENT_BURST, in 10_000..=1_000_000_000;
+        /// Records that one address may make, a second: subscriptions, and queues for receipts of unsigned messages. 0: no limit.
+        records_per_address: f64 = defaults::RECORDS_PER_ADDRESS, in 0.0..=1_000_000.0;
+        /// The same at once.
+        records_per_address_burst: u32 = defaults::RECORDS_PER_ADDRESS_BURST, in 1..=1_000_000_000;
+        /// Addresses or networks without budgets and without a limit of connections: your own application servers, a load
+        /// test. Loopback is not one of them unless it is named.
+        unlimited_networks: Vec<IpNetwork> = Vec::new();
         /// Subscriptions of one user agent.
         subscriptions_per_user_agent: usize = defaults::SUBSCRIPTIONS_PER_USER_AGENT, in 1..=100_000;
         /// Push messages a second to one subscription, over time. 0: no limit.
