@@ -235,7 +235,7 @@ impl Broker {
     async fn ask_after(&self, overdue: &[Overdue]) {
         for some in overdue.chunks(RECEIPT_CARRIERS) {
             let traced = join_all(some.iter().map(|one| self.trace(one))).await;
-            let mut by_receiver: HashMap<UserAgentId, Vec<Outcome>> = HashMap::new();
+            let mut by_receiver: BTreeMap<UserAgentId, Vec<Outcome>> = BTreeMap::new();
             for outcome in traced.into_iter().flatten() {
                 by_receiver.entry(outcome.receipts).or_default().push(outcome);
             }

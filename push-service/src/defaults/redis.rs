@@ -91,6 +91,10 @@ pub const REDIS_PROOFS_WAITING: usize = REDIS_STEPS_UNDER_WAY;
 /// A sentinel that did not answer is not asked again for so long. Chosen: it costs [`REDIS_PROOF_WITHIN`] once a second.
 pub const REDIS_WITNESS_SILENT_FOR: Duration = SECOND;
 
+/// With `wait_replicas = "all"`, how long a replica that went away still counts as connected, so that nothing is confirmed
+/// without it (PR-41). Chosen: a primary whose replica was promoted is told so by sentinels within 20 s (eight, and two looks).
+pub const REDIS_REPLICA_MISSED_FOR: Duration = Duration::from_secs(30);
+
 /// Reads that go out in one pipeline. Chosen: bounds what one answer holds in memory.
 pub const REDIS_PIPELINE_COMMANDS: usize = 128;
 

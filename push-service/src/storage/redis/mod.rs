@@ -52,7 +52,7 @@ use self::url::RedisUrl;
 use self::wake_ups::Ear;
 use super::clock::{Clock, SystemClock};
 use super::{Announce, StorageError};
-use crate::defaults::{CLUSTER_INLINE_BYTES, REDIS_PREFIX, RETENTION};
+use crate::defaults::{CLUSTER_INLINE_BYTES, REDIS_PREFIX, REDIS_REPLICA_MISSED_FOR, RETENTION};
 
 /// How a store in Redis is opened.
 pub struct Options {
@@ -102,6 +102,7 @@ impl Options {
     async fn connect(&self) -> Result<Primaries, StorageError> {
         let options = links::Options {
             wait_replicas: self.wait_replicas,
+            replica_missed_for: REDIS_REPLICA_MISSED_FOR,
             wait_aof: self.wait_aof,
             ca: self.ca.clone(),
             prefix: self.prefix.clone(),

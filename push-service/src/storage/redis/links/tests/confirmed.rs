@@ -48,6 +48,9 @@ async fn a_step_is_confirmed_by_replicas() {
     assert_eq!(counts, (4..204).collect::<Vec<_>>(), "each ran once");
 }
 
+/// How long these tests miss a replica.
+const MISSED_FOR: Duration = Duration::from_secs(2);
+
 /// PR-41: with `all`, every connected replica has to confirm: one that stands still is waited for until it is gone, one that
 /// joins is waited for at once, and there are never fewer than the least.
 #[tokio::test]
@@ -60,6 +63,7 @@ async fn every_connected_replica_confirms() {
     primary.wait_for_replicas(2).await;
     let all = |least| Options {
         wait_replicas: WaitReplicas::All { least },
+        replica_missed_for: MISSED_FOR,
         ..Options::default()
     };
     let primaries = connect_with(&primary.url(), all(1)).await.unwrap();
@@ -75,8 +79,14 @@ async fn every_connected_replica_confirms() {
         sentence.contains("only 1 of 2 replicas confirmed it"),
         "{sentence}"
     );
-    // Killed, it is no longer connected.
+    // Killed, it is no longer connected, and may have been promoted elsewhere for all that the primary knows.
     replicas[1].kill().await;
+    let killed = Instant::now();
+    let sentence = why(step(&primaries).await);
+    assert!(
+        sentence.contains("only 1 of 2 replicas confirmed it"),
+        "{sentence}"
+    );
     until("the primary forgets a dead replica", || async {
         step(&primaries).await.ok()
     })
