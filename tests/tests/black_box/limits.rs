@@ -113,7 +113,7 @@ async fn connections_leave_descriptors_for_the_rest() {
     let mut held = Vec::new();
     for _ in 0..400 {
         held.push(
-            tokio::net::TcpStream::connect(node.door().address())
+            tokio::net::TcpStream::connect(node.door().address)
                 .await
                 .unwrap(),
         );
