@@ -79,6 +79,13 @@ pub const STORAGE_PATH: &str = "push-service-data";
 /// it any other number would refuse every message.
 pub const WAIT_REPLICAS: u32 = 0;
 
+/// The most replicas that may be waited for. Chosen: nobody has more beside one primary.
+pub const WAIT_REPLICAS_MOST: u32 = 16;
+
+/// With `wait_replicas = "all"`, as many replicas at least. Chosen: 1, because with none connected a 201 would mean nothing
+/// more than without replicas.
+pub const WAIT_REPLICAS_MIN: u32 = 1;
+
 /// Sealing keys at a time, the one that seals included. Chosen, because a rotation needs two, and a closed set of key
 /// indexes keeps the metric of opens by key closed.
 pub const SEALING_KEYS: usize = 16;
@@ -231,6 +238,10 @@ pub const CLOSE_WITHIN: Duration = SECOND.saturating_mul(2);
 /// Acknowledgements that a channel keeps while storage has others of it; beyond them it reads no more from its user agent
 /// (PR-4: none is dropped while the channel lives). Chosen: many windows of [`IN_FLIGHT`].
 pub const PENDING_ACKNOWLEDGEMENTS: usize = 1_000;
+
+/// Acknowledgements that a channel still takes after the service closed it (PR-18). Chosen: the largest window that
+/// `channels.in_flight` allows, because no more can be on the wire.
+pub const LAST_ACKNOWLEDGEMENTS: usize = 1_024;
 
 /// How long storage may take over a hello, a register or an unregister before the user agent is told of trouble: Firefox
 /// gives up after 10 s (WS-REG-9), and an answer is better than none.
@@ -416,6 +427,10 @@ pub const HEADER_FIELDS: usize = 100;
 
 /// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
 pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long the requests of an HTTP/2 connection that is gone may still be worked on: what came whole is done, though nobody
+/// reads the answer (PR-18). Chosen: storage answers in milliseconds, and the connection counts against its limits meanwhile.
+pub const HTTP2_FINISH_WITHIN: Duration = SECOND.saturating_mul(5);
 
 // Resources and broker.
 

@@ -118,8 +118,9 @@ impl Admin {
             None => json!({"status": "OK", "version": VERSION}),
             Some(why) => json!({"status": "ERROR", "version": VERSION, "error": why}),
         };
-        if !self.warnings.is_empty() {
-            status["warnings"] = json!(&*self.warnings);
+        let warnings = [&*self.warnings, &self.storage.warnings()].concat();
+        if !warnings.is_empty() {
+            status["warnings"] = json!(warnings);
         }
         json(StatusCode::OK, &status)
     }

@@ -8,7 +8,7 @@
 //!
 //! It deliberately doesn't know how a receipt is brought, or that it has arrived: whoever monitors the queue does.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -250,7 +250,7 @@ impl Broker {
             if outcomes.is_empty() {
                 return Ok(());
             }
-            let mut by_receiver: HashMap<UserAgentId, Vec<Outcome>> = HashMap::new();
+            let mut by_receiver: BTreeMap<UserAgentId, Vec<Outcome>> = BTreeMap::new();
             for outcome in &outcomes {
                 by_receiver.entry(outcome.receipts).or_default().push(*outcome);
             }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use push_protocol::session::{Limits, Moment};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -78,7 +79,23 @@ impl Channels {
             leftover,
             permit,
         } = connection;
-        tokio::spawn(WebSocketChannel::new(stream, &leftover, permit, Arc::clone(self)));
+        tokio::spawn(self.channel(stream, &leftover, permit));
+    }
+
+    /// The channel of a stream whose upgrade was answered, for whoever runs it. Resolves when the connection has ended
+    /// and the seat was given up; dropped earlier, it leaves the seat as a crash does. `leftover` was read with the
+    /// request; `guard` lives as long as the connection.
+    pub fn channel<Io, Guard>(
+        self: &Arc<Self>,
+        stream: Io,
+        leftover: &[u8],
+        guard: Guard,
+    ) -> impl Future<Output = ()> + Send + use<Io, Guard>
+    where
+        Io: AsyncRead + AsyncWrite + Unpin + Send,
+        Guard: Unpin + Send,
+    {
+        WebSocketChannel::new(stream, leftover, guard, Arc::clone(self))
     }
 
     /// Keeps every channel's deadlines, until it is dropped. One task for all of them: no channel has a timer.

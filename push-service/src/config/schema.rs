@@ -14,6 +14,7 @@ use super::acme::{AcmeDirectory, Domain, MailAddress};
 use super::sections::section;
 use super::values::{AlternativeServices, IpNetwork, Prefix, Secret, StorageUrl};
 use crate::defaults;
+use crate::storage::redis::WaitReplicas;
 use crate::tls::acme::ChallengeKind;
 
 const INSTANT: Duration = Duration::ZERO;
@@ -125,8 +126,11 @@ section! {
 section! {
     /// What only Redis knows.
     "storage.redis" Redis {
-        /// How many replicas must have a message before it is answered 201. 0: the primary alone.
-        wait_replicas: u32 = defaults::WAIT_REPLICAS, in 0..=16;
+        /// How many replicas must have a message before it is answered 201, from 0 (the primary alone) to 16; or `all`: every
+        /// replica that is connected then. Fewer than are connected may lose messages in a planned failover.
+        wait_replicas: WaitReplicas = WaitReplicas::default();
+        /// With `wait_replicas = "all"`: as many replicas at least.
+        wait_replicas_min: u32 = defaults::WAIT_REPLICAS_MIN, in 1..=defaults::WAIT_REPLICAS_MOST;
         /// Whether a message must be on the disk of the primary, and of those replicas, before it is answered 201. Needs
         /// Redis 7.2 or Valkey, with `appendonly yes`.
         wait_aof: bool = false;

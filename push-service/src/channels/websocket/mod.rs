@@ -54,6 +54,8 @@ pub(super) struct WebSocketChannel<Io, G> {
     unread_is_ready: bool,
     /// Storage was never asked for the seat: there is nothing to give up.
     has_no_seat: bool,
+    /// Its hello was answered.
+    is_welcome: bool,
     /// The node leaves; a request under way is answered first (PR-36).
     leaving: bool,
     /// What the socket did not take yet.
@@ -112,6 +114,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
             unread_is_ready: !leftover.is_empty(),
             unread: leftover.into(),
             has_no_seat: false,
+            is_welcome: false,
             leaving: shared.is_leaving(),
             unwritten: Box::default(),
             flushing: false,
@@ -244,6 +247,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
                     write_notification(&mut scratch.out, &message);
                 }
                 Action::Welcome { identity, fresh } => {
+                    self.is_welcome = true;
                     if fresh {
                         self.place.claim(identity.id());
                     }
@@ -270,7 +274,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
 
     /// Everything that one turn acknowledged is one step of storage.
     fn hand_over_acknowledged(&mut self) -> bool {
-        if self.acknowledged.is_empty() || self.acknowledging.is_some() || self.end.is_some() {
+        if self.acknowledged.is_empty() || self.acknowledging.is_some() {
             return false;
         }
         let Some(user_agent) = self.session.user_agent() else {
@@ -279,9 +283,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         let messages = std::mem::take(&mut self.acknowledged);
         self.handed_over = messages.len();
         let (broker, seat) = (Arc::clone(&self.shared.broker), self.place.handle().seat());
+        let is_last = self.end.is_some();
         self.acknowledging = Some(Box::pin(async move {
             match broker.acknowledge(user_agent, &messages, seat).await {
                 Ok(()) => Vec::new(),
+                // They are offered again at the next attach: nothing is lost.
+                Err(_) if is_last => Vec::new(),
                 Err(_) => {
                     tokio::time::sleep(STORAGE_RETRY_AFTER).await;
                     messages

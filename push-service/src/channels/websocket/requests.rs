@@ -77,7 +77,7 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
         }
     }
 
-    fn acknowledge(&mut self, updates: &[Acknowledgement], now: Moment, scratch: &mut Scratch) {
+    pub(super) fn acknowledge(&mut self, updates: &[Acknowledgement], now: Moment, scratch: &mut Scratch) {
         let metrics = self.shared.broker.metrics();
         for update in updates {
             match update.code {
