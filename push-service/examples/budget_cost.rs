@@ -56,5 +56,8 @@ fn main() {
     for n in 0..REQUESTS {
         known += u32::from(budgets.payer(IpAddr::V4(Ipv4Addr::from_bits(n))) == payer);
     }
-    println!("who pays: {:?} a connection, {known} known", started.elapsed() / REQUESTS);
+    println!(
+        "who pays: {:?} a connection, {known} known",
+        started.elapsed() / REQUESTS
+    );
 }

@@ -381,7 +381,10 @@ async fn a_probe_in_a_flood_is_answered() {
     let mut probe = TcpStream::from_std(probe).unwrap();
     let serving = tokio::spawn(admin.serve(listener, std::future::pending()));
     let mut answer = [0; 12];
-    probe.read_exact(&mut answer).await.expect("the probe is answered");
+    probe
+        .read_exact(&mut answer)
+        .await
+        .expect("the probe is answered");
     assert_eq!(&answer, b"HTTP/1.1 200");
     serving.abort();
 }

@@ -264,8 +264,11 @@ impl Budgets {
         let wait = |owed: Result<u64, u64>| owed.unwrap_or_else(|owed| owed);
         if wait(own).max(wait(address)) > 0 {
             let is_own = wait(own) >= wait(address);
-            self.metrics
-                .throttled(if is_own { Budget::UserAgent } else { Budget::Address });
+            self.metrics.throttled(if is_own {
+                Budget::UserAgent
+            } else {
+                Budget::Address
+            });
         }
         Some(Duration::from_nanos(own.ok()?.max(address.ok()?)))
     }

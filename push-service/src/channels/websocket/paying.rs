@@ -2,7 +2,8 @@
 //!
 //! Acknowledging what was offered on this channel is free: whoever pushed it has paid. Every other frame takes tokens of
 //! the user agent and of its address. Short of tokens, a channel is not read until they are earned; one that needs too many,
-//! or goes on for too long, is closed. Nothing is dropped: what a slowed channel has not read waits in its socket.
+//! or goes on for too long, is closed. What a slowed channel has not read waits in
+//! its socket; what the last frame of a closed one acknowledged comes again on the next channel.
 
 use std::time::Duration;
 
