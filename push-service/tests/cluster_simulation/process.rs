@@ -14,6 +14,7 @@ use push_protocol::Ttl;
 use push_protocol::capability::{Capabilities, SealingKey};
 use push_protocol::origin::Origin;
 use push_service::broker::{Broker, Outboxes, Policy};
+use push_service::budgets::Payer;
 use push_service::channels::{Channels, Registry, Shares};
 use push_service::cluster::Reconciler;
 use push_service::metrics::Metrics;
@@ -172,7 +173,7 @@ impl Process {
         }
         let tap = Tap::new(world, &self.health, connection);
         let (wire, node) = Wire::open(world, tap);
-        self.spawn(self.channels.channel(node, b"", ()));
+        self.spawn(self.channels.channel(node, b"", Payer::UNKNOWN));
         Some(wire)
     }
 

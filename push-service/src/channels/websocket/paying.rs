@@ -27,6 +27,13 @@ impl Guard for Permit {
     }
 }
 
+/// A connection without a permit: nothing but its payer is known.
+impl Guard for Payer {
+    fn payer(&self) -> Payer {
+        *self
+    }
+}
+
 /// A channel that is slowed down, or was a moment ago.
 pub(super) struct Slowed {
     since: Moment,

@@ -18,7 +18,7 @@ use self::troubled::Troubled;
 pub(crate) use self::user_agent::UserAgent;
 use crate::broker::{Broker, Policy};
 use crate::budgets::{Budgets, Payer};
-use crate::channels::websocket::{Guard, WebSocketChannel};
+use crate::channels::websocket::WebSocketChannel;
 use crate::channels::{Channels, Registry, Shares};
 use crate::cluster::Reconciler;
 use crate::metrics::Metrics;
@@ -45,15 +45,6 @@ pub(crate) fn limits() -> Limits {
 
 /// The address of every user agent.
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-
-/// A connection from somewhere.
-struct From(Payer);
-
-impl Guard for From {
-    fn payer(&self) -> Payer {
-        self.0
-    }
-}
 
 /// A subscription's name.
 pub(crate) fn name(n: u8) -> String {
@@ -164,7 +155,7 @@ impl Rig {
     /// A connection that holds so many bytes for somebody who doesn't read.
     pub(crate) fn connect_with_room(&self, bytes: usize) -> UserAgent {
         let (ours, theirs) = tokio::io::duplex(bytes);
-        let from = From(self.channels.broker.budgets().payer(ADDRESS));
+        let from = self.channels.broker.budgets().payer(ADDRESS);
         tokio::spawn(WebSocketChannel::new(
             theirs,
             b"",
