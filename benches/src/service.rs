@@ -27,7 +27,7 @@ const LOG_TAIL: usize = 12;
 const CONFIGURATION: &[(&str, &str)] = &[
     ("LISTEN__HTTP", "127.0.0.1:0"),
     ("LISTEN__ADMIN", "127.0.0.1:0"),
-    ("LIMITS__UNLIMITED_NETWORKS", "127.0.0.0/8,::1"),
+    ("LIMITS__UNLIMITED_NETWORKS", "127.0.0.1,::1"),
     ("LIMITS__PUSHES_PER_SECOND", "0"),
     ("LIMITS__QUEUE_MESSAGES", "100000"),
     ("LIMITS__QUEUE_BYTES", "268435456"),

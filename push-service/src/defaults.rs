@@ -125,8 +125,8 @@ pub const SUBSCRIBE_BODY_BYTES: usize = 1024;
 /// proxies in front add some of theirs.
 pub const HEADER_BYTES: usize = 16 * 1024;
 
-/// Connections at a time, on all public listeners. Chosen, because at 6 KB each over TLS they take 600 MB; the limit of
-/// open files must be as high.
+/// Connections at a time, on all public listeners. Chosen, because at 6 KB each over TLS they take 600 MB. Lowered to what
+/// the limit of open files allows.
 pub const CONNECTIONS: usize = 100_000;
 
 /// Connections at a time from one address, or from one IPv6 network of 64 bits. Chosen, because a large office behind
