@@ -3,7 +3,7 @@
 //! They are kept from what crosses borders: requests and their answers, bytes at the nodes' ends of connections, and steps
 //! of storage when they run. They never look into a session, a registry or a reconciler.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -131,6 +131,8 @@ pub(crate) struct Books {
     confirmed: BTreeMap<UserAgentId, u64>,
     /// What is owed to which receipt subscription, by the nonce of the message.
     pub(crate) expected: BTreeMap<u64, (UserAgentId, Expected)>,
+    /// Of which messages storage was told how they ended.
+    pub(crate) settled: BTreeSet<u64>,
     pub(crate) counts: Counts,
     pub(crate) violation: Option<Violation>,
 }

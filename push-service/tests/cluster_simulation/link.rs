@@ -331,7 +331,13 @@ impl Storage for Link {
         let outcomes = outcomes.to_vec();
         self.step("settle_receipts", move |world| {
             trace!(world, "receipts are settled: {outcomes:?}");
-            world.books().counts.settled += outcomes.len() as u64;
+            {
+                let mut books = world.books();
+                books.counts.settled += outcomes.len() as u64;
+                books
+                    .settled
+                    .extend(outcomes.iter().map(|outcome| outcome.id.nonce));
+            }
             at_once(world.store.memory.settle_receipts(receipts, &outcomes));
             if world.plant == Some(Plant::SettleTwice) {
                 world.settle_again(receipts, &outcomes);

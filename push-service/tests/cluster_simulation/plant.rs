@@ -33,7 +33,7 @@ pub(crate) const ALL: &[Row<Plant>] = &[
     row(
         Plant::TrustGap,
         "trust-gap",
-        "a wake-up names the one that came before it instead of the one that was stored before it",
+        "a wake-up names the one that was sent before it instead of the one that was stored before it",
         &["PR-7"],
     ),
     row(
