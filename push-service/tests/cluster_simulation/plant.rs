@@ -14,6 +14,8 @@ pub(crate) enum Plant {
     SettleTwice,
     LostEnqueue,
     TroubleIsUnknown,
+    Silent,
+    Impatient,
 }
 
 pub(crate) const ALL: &[Row<Plant>] = &[
@@ -71,5 +73,17 @@ pub(crate) const ALL: &[Row<Plant>] = &[
         "trouble-is-unknown",
         "storage in trouble calls a user agent unknown",
         &["PR-3"],
+    ),
+    row(
+        Plant::Silent,
+        "silent",
+        "a step wakes nobody at another node",
+        &["PR-13"],
+    ),
+    row(
+        Plant::Impatient,
+        "impatient",
+        "who attaches too often is told to wait for a moment only",
+        &["PR-15"],
     ),
 ];
