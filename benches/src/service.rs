@@ -28,7 +28,7 @@ const CONFIGURATION: &[(&str, &str)] = &[("LISTEN__HTTP", "127.0.0.1:0"), ("LIST
 
 /// What keeps limits out of the way of thousands of connections from one machine.
 const UNLIMITED_CONFIGURATION: &[(&str, &str)] = &[
-    ("LIMITS__CONNECTIONS_PER_ADDRESS", "0"),
+    ("LIMITS__UNLIMITED_NETWORKS", "127.0.0.0/8,::1"),
     ("LIMITS__PUSHES_PER_SECOND", "0"),
     ("LIMITS__QUEUE_MESSAGES", "100000"),
     ("LIMITS__QUEUE_BYTES", "268435456"),

@@ -4,6 +4,8 @@
 //! configured takes its default from here; what cannot is a constant that the code uses directly. What only one part of
 //! the service meets has a file of its own.
 
+mod budgets;
+mod descriptors;
 mod embedded;
 mod receipts;
 mod redis;
@@ -11,6 +13,8 @@ mod tls;
 
 use std::time::Duration;
 
+pub use self::budgets::*;
+pub use self::descriptors::*;
 pub use self::embedded::*;
 pub use self::receipts::*;
 pub use self::redis::*;
@@ -74,6 +78,13 @@ pub const STORAGE_PATH: &str = "push-service-data";
 /// Redis replicas that must have a message before 201. Chosen: 0, because a single Redis is the common start, and with
 /// it any other number would refuse every message.
 pub const WAIT_REPLICAS: u32 = 0;
+
+/// The most replicas that may be waited for. Chosen: nobody has more beside one primary.
+pub const WAIT_REPLICAS_MOST: u32 = 16;
+
+/// With `wait_replicas = "all"`, as many replicas at least. Chosen: 1, because with none connected a 201 would mean nothing
+/// more than without replicas.
+pub const WAIT_REPLICAS_MIN: u32 = 1;
 
 /// Sealing keys at a time, the one that seals included. Chosen, because a rotation needs two, and a closed set of key
 /// indexes keeps the metric of opens by key closed.
@@ -320,15 +331,18 @@ pub const STORAGE_CLOSE_WITHIN: Duration = SECOND.saturating_mul(5);
 
 // The admin listener.
 
-/// Connections of the admin listener at a time. Chosen, because a few scrapers and probes use it, and an operator must
-/// still come in beside them.
+/// Connections of one admin listener at a time; one more makes the one that is idle for longest give way. Chosen, because a
+/// few scrapers and probes use it, and an operator must still come in beside them.
 pub const ADMIN_CONNECTIONS: usize = 64;
 
 /// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
 /// files, lasts longer, and ten lines of log a second are enough.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// From the accepted connection, or the answer before, to the end of a request's header. Chosen: long enough that a
+/// From an admin connection's start to the end of its first request's header. Chosen: probes ask at once.
+pub const ADMIN_FIRST_HEADER_WITHIN: Duration = SECOND.saturating_mul(5);
+
+/// From the answer before to the end of a request's header. Chosen: long enough that a
 /// scraper keeps its connection between two scrapes.
 pub const ADMIN_HEADER_WITHIN: Duration = SECOND.saturating_mul(75);
 
@@ -425,7 +439,7 @@ pub const HTTP2_FINISH_WITHIN: Duration = SECOND.saturating_mul(5);
 pub const TOKEN_BYTES: usize = 256;
 
 /// VAPID tokens that are remembered as verified (V-SEC-3). Chosen: a token lives a day at most and a verification
-/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry is a few hundred bytes.
+/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry has 88 bytes, all of them together 1.4 MB.
 pub const VERIFIED_TOKENS: usize = 16 * 1024;
 
 /// What a sender is told to wait when the service cannot store its message (WP-10), and when the queue is full and

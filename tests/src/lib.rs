@@ -29,6 +29,7 @@ pub mod application_server;
 pub mod binaries;
 pub mod certificate;
 pub mod chance;
+pub mod checker;
 pub mod door;
 pub mod events;
 pub mod frames;

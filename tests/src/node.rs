@@ -206,6 +206,11 @@ impl Node {
             .count()
     }
 
+    /// Where its data are.
+    pub fn data_directory(&self) -> PathBuf {
+        self.settings.data_below(self.directory.path())
+    }
+
     fn prepare(settings: Settings) -> Self {
         let directory = TempDir::with_prefix("push-service-").expect("a directory for the node");
         let certificate = settings
@@ -281,6 +286,21 @@ impl Node {
             }
         }
         self.settings = settings;
+    }
+
+    /// SIGSTOP: connections stay, and nothing is answered, until it shall [`go_on`](Self::go_on).
+    pub fn stop(&self) {
+        kill_process(self.pid(), Signal::STOP).expect("the process can be signalled");
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) {
+        kill_process(self.pid(), Signal::CONT).expect("the process can be signalled");
+    }
+
+    /// The process id, while it runs.
+    pub fn process_id(&self) -> i32 {
+        self.pid().as_raw_nonzero().get()
     }
 
     fn pid(&self) -> Pid {

@@ -34,7 +34,7 @@ mod alone;
 mod cluster;
 mod doors;
 mod life;
-mod line;
+pub(crate) mod line;
 mod receiver;
 mod sender;
 mod subscriber;

@@ -20,6 +20,7 @@ use crate::log::Log;
 #[derive(Debug)]
 pub struct Process {
     id: OwnedFd,
+    number: i32,
     log: Log,
     ended: watch::Receiver<Option<ExitStatus>>,
     waiter: Option<JoinHandle<()>>,
@@ -33,13 +34,19 @@ impl Process {
         let (news, ended) = watch::channel(None);
         let (started, starting) = mpsc::channel();
         let waiter = std::thread::spawn(move || run(command, input, &started, &news));
-        let id = starting.recv().expect("the process starts");
+        let (id, number) = starting.recv().expect("the process starts");
         Self {
             id,
+            number,
             log,
             ended,
             waiter: Some(waiter),
         }
+    }
+
+    /// Its process id: to name its files in `/proc` by, while it runs.
+    pub(crate) fn number(&self) -> i32 {
+        self.number
     }
 
     /// What it has said so far.
@@ -83,7 +90,7 @@ impl Drop for Process {
 fn run(
     mut command: Command,
     log: io::PipeWriter,
-    started: &mpsc::Sender<OwnedFd>,
+    started: &mpsc::Sender<(OwnedFd, i32)>,
     news: &watch::Sender<Option<ExitStatus>>,
 ) {
     let errors = log.try_clone().expect("a pipe has many ends");
@@ -91,9 +98,10 @@ fn run(
     // With the command go our ends of the pipe: the log ends with the process.
     drop(command);
     let mut child = spawned.expect("the program can be run");
-    let id = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).expect("a descriptor of the process");
+    let id = Pid::from_child(&child);
+    let descriptor = pidfd_open(id, PidfdFlags::empty()).expect("a descriptor of the process");
     // Whoever started it waits for this.
-    let _ = started.send(id);
+    let _ = started.send((descriptor, id.as_raw_nonzero().get()));
     let status = child.wait().expect("a child can be waited for");
     news.send_replace(Some(status));
 }

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde_json::{Value, json};
 
 use crate::binaries;
+use crate::checker::lab::Machine;
 
 /// The sealing key of all nodes on one Redis. A secret in a test only: whoever reads this knows it.
 const SHARED_SEALING_KEY: &str = "q7Zt1xVhYc0mP4uKfW2dBn9sLr6eJo8gTi3aXvQyEzw";
@@ -25,6 +27,8 @@ pub struct Settings {
     environment: Vec<(String, String)>,
     directory: Option<PathBuf>,
     disk_bytes: Option<u64>,
+    open_files: Option<(u32, u32)>,
+    machine: Option<Arc<Machine>>,
 }
 
 impl Settings {
@@ -38,11 +42,25 @@ impl Settings {
             environment: Vec::new(),
             directory: None,
             disk_bytes: None,
+            open_files: None,
+            machine: None,
         }
         .set("listen.http", any_port.clone())
         .set("listen.admin", any_port)
         .set("limits.connections_per_address", 0)
+        .set("limits.work_per_address", 0)
+        .set("limits.work_per_sender", 0)
+        .set("limits.records_per_address", 0)
         .set("limits.pushes_per_second", 0)
+    }
+
+    /// Runs in a machine of its own: at its address, on ports that nobody else has there.
+    pub fn machine(mut self, machine: Machine) -> Self {
+        self.address = machine.address();
+        let (http, admin) = (format!("{}:8080", self.address), format!("{}:9090", self.address));
+        self.machine = Some(Arc::new(machine));
+        self.set("listen.http", json!([http]))
+            .set("listen.admin", json!([admin]))
     }
 
     /// Sets one key of the configuration file.
@@ -89,6 +107,12 @@ impl Settings {
         self
     }
 
+    /// Starts the process with these limits of open files, the soft and the hard one.
+    pub fn open_files(mut self, soft: u32, hard: u32) -> Self {
+        self.open_files = Some((soft, hard));
+        self
+    }
+
     /// The loopback address that only this node uses.
     pub fn address(&self) -> IpAddr {
         self.address
@@ -120,13 +144,13 @@ impl Settings {
 
     /// The command that becomes the service.
     pub(crate) fn command(&self, configuration: &Path, data: &Path) -> Command {
-        let mut command =
-            binaries::command(binaries::push_service(), self.disk_bytes.map(|size| (data, size)));
-        command
-            .arg("serve")
-            .arg("--config")
-            .arg(configuration)
-            .envs(self.environment.iter().cloned());
+        let disk = self.disk_bytes.map(|size| (data, size));
+        let mut command = binaries::limited(binaries::push_service(), disk, self.open_files);
+        command.arg("serve").arg("--config").arg(configuration);
+        if let Some(machine) = &self.machine {
+            command = machine.run(&command);
+        }
+        command.envs(self.environment.iter().cloned());
         command
     }
 }

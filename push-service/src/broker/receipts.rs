@@ -8,7 +8,7 @@
 //!
 //! It deliberately doesn't know how a receipt is brought, or that it has arrived: whoever monitors the queue does.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::outboxes::Outboxes;
 use super::{Broker, PushResource, Refusal};
+use crate::budgets::Payer;
 use crate::defaults::{
     ACKNOWLEDGE_WITHIN, RECEIPT_CARRIERS, RECEIPT_GRACE, RECEIPT_POLL, RECEIPT_STEP,
     RECEIPTS_PER_SUBSCRIPTION,
@@ -98,6 +99,7 @@ impl Broker {
         wish: &ReceiptWish,
         nonce: u64,
         ttl: Ttl,
+        payer: Payer,
     ) -> Result<Promised, Refusal> {
         let receipts = match wish {
             ReceiptWish::Named(receipts) => *receipts,
@@ -118,10 +120,16 @@ impl Broker {
                 limit: RECEIPTS_PER_SUBSCRIPTION,
             },
         };
-        let mut expecting = self.expect(&promised).await?;
+        let mut expecting = if promised.is_fresh {
+            Expecting::NoReceiptSubscription
+        } else {
+            self.expect(&promised).await?
+        };
         if expecting == Expecting::NoReceiptSubscription && matches!(wish, ReceiptWish::Chosen(_)) {
             // It outlives the request: whoever holds the URL of an ended subscription makes none.
+            self.budgets.make_record(payer)?;
             if !self.is_there(push).await {
+                self.budgets.unmake_record(payer);
                 return Err(Refusal::SubscriptionGone);
             }
             self.make_receipt_subscription(receipts).await?;
@@ -242,7 +250,7 @@ impl Broker {
             if outcomes.is_empty() {
                 return Ok(());
             }
-            let mut by_receiver: HashMap<UserAgentId, Vec<Outcome>> = HashMap::new();
+            let mut by_receiver: BTreeMap<UserAgentId, Vec<Outcome>> = BTreeMap::new();
             for outcome in &outcomes {
                 by_receiver.entry(outcome.receipts).or_default().push(*outcome);
             }

@@ -77,6 +77,20 @@ pub const REDIS_CONFIRMED_WAITING: usize = 4 * REDIS_CONFIRMED_BATCH;
 /// below [`REDIS_ANSWER_WITHIN`], so that the count is heard.
 pub const REDIS_CONFIRM_WITHIN: Duration = SECOND;
 
+/// How long those who decide who is primary may take to say it, before "unknown" is told (PR-40). Chosen: a healthy one takes
+/// a millisecond; who does not answer costs the others no more than this.
+pub const REDIS_PROOF_WITHIN: Duration = Duration::from_millis(500);
+
+/// How far apart such questions are at least, however many are told "unknown". Chosen: a hundred a second cost sentinels and
+/// clusters little, and nobody notices ten milliseconds.
+pub const REDIS_PROOFS_APART: Duration = Duration::from_millis(10);
+
+/// Who waits for the next such question; one more waits for a place. Chosen: as many as steps that may be under way.
+pub const REDIS_PROOFS_WAITING: usize = REDIS_STEPS_UNDER_WAY;
+
+/// A sentinel that did not answer is not asked again for so long. Chosen: it costs [`REDIS_PROOF_WITHIN`] once a second.
+pub const REDIS_WITNESS_SILENT_FOR: Duration = SECOND;
+
 /// Reads that go out in one pipeline. Chosen: bounds what one answer holds in memory.
 pub const REDIS_PIPELINE_COMMANDS: usize = 128;
 

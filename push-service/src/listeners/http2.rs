@@ -18,8 +18,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::http2_frames::{FrameWatch, Frames};
+use super::permits::Permit;
 use super::stream::{HttpStream, WriteWatch};
-use super::{Context, http2_events};
+use super::{Context, Peer, http2_events};
+use crate::budgets::Payer;
 use crate::channels::{PushLink, can_push};
 use crate::config::Limits;
 use crate::defaults::{
@@ -27,10 +29,10 @@ use crate::defaults::{
     HTTP2_HEADS_BYTES, HTTP2_RESET_STREAMS, HTTP2_STREAM_WINDOW_BYTES,
 };
 use crate::metrics::{Cut, Refused};
-use crate::resources::{self, Answer, BrokenBody, CommonFields, Form, RequestBody, date};
+use crate::resources::{self, Answer, BrokenBody, CommonFields, Form, IsOverBudget, RequestBody, date};
 
 /// Serves the connection to its end. Draining, it says GOAWAY twice (R30-LB-3) and finishes the requests under way.
-pub(super) async fn serve(stream: HttpStream, context: &Arc<Context>) {
+pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: &Permit, context: &Arc<Context>) {
     let limits = &context.limits;
     let (writes, frames) = (WriteWatch::default(), FrameWatch::new());
     let stream = stream
@@ -38,7 +40,10 @@ pub(super) async fn serve(stream: HttpStream, context: &Arc<Context>) {
         .counting_frames(Frames::new(frames.clone(), limits.header_within));
     let handshake = builder(limits).handshake::<_, Bytes>(stream);
     let (ended, left) = match timeout(limits.header_within, handshake).await {
-        Ok(Ok(connection)) => Serving::new(connection, writes, frames).run(context).await,
+        Ok(Ok(connection)) => {
+            let serving = Serving::new(connection, writes, frames);
+            serving.run(context, peer, permit.payer()).await
+        }
         Ok(Err(error)) => (Err(error), JoinSet::new()),
         Err(_elapsed) => return context.metrics.cut(Cut::Slow),
     };
@@ -125,7 +130,12 @@ impl Serving {
     }
 
     /// Returns how the connection ended, and what was still under way.
-    async fn run(mut self, context: &Arc<Context>) -> (Result<(), h2::Error>, JoinSet<()>) {
+    async fn run(
+        mut self,
+        context: &Arc<Context>,
+        peer: Peer,
+        payer: Payer,
+    ) -> (Result<(), h2::Error>, JoinSet<()>) {
         // Dropping the set ends its requests: nothing outlives the node's end.
         let (mut requests, mut given_up) = (JoinSet::new(), JoinSet::new());
         let mut is_cut = false;
@@ -152,6 +162,8 @@ impl Serving {
                                     context: &context,
                                     link: &link,
                                     frames: &frames,
+                                    peer,
+                                    payer,
                                 };
                                 exchange.answer(request, room, respond).await;
                             });
@@ -283,6 +295,9 @@ struct Exchange<'a> {
     context: &'a Context,
     link: &'a Arc<PushLink>,
     frames: &'a FrameWatch,
+    peer: Peer,
+    /// Who pays for the connection.
+    payer: Payer,
 }
 
 impl Exchange<'_> {
@@ -296,8 +311,15 @@ impl Exchange<'_> {
         let (head, body) = request.into_parts();
         let mut body = Http2Body(body);
         let handlers = &self.context.handlers;
-        let monitoring = match handlers.resources.answer(&head, &mut body).await {
-            Answer::Whole(response) => return self.finish(response, head.method == Method::HEAD, respond),
+        let payer = self.context.payer_of(self.peer, self.payer, &head.headers);
+        let monitoring = match handlers.resources.answer(&head, &mut body, payer).await {
+            Answer::Whole(response) => {
+                if response.extensions().get::<IsOverBudget>().is_some() && self.peer == Peer::Client {
+                    // One connection may ask for hundreds of things at a time, and all would be refused.
+                    self.link.leave();
+                }
+                return self.finish(response, head.method == Method::HEAD, respond);
+            }
             Answer::Monitor(monitoring) => monitoring,
         };
         // It may last for days.

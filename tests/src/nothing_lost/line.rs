@@ -20,24 +20,24 @@ use crate::application_server::{Answer, Unanswered, origin_form};
 use crate::door::Door;
 
 /// The relation of a subscription's push resource.
-pub(super) const PUSH: &str = "urn:ietf:params:push";
+pub(crate) const PUSH: &str = "urn:ietf:params:push";
 /// That of its set.
-pub(super) const SET: &str = "urn:ietf:params:push:set";
+pub(crate) const SET: &str = "urn:ietf:params:push:set";
 /// That of a receipt subscription.
-pub(super) const RECEIPT: &str = "urn:ietf:params:push:receipt";
+pub(crate) const RECEIPT: &str = "urn:ietf:params:push:receipt";
 
 /// What is brought and not looked at yet. Few, so that the service notices who is slow.
 const WAITING: usize = 16;
 
 /// A connection in HTTP/2.
-pub(super) struct Line {
+pub(crate) struct Line {
     requests: SendRequest<Bytes>,
     driver: JoinHandle<()>,
 }
 
 /// How it is monitored.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Manner {
+pub(crate) enum Manner {
     /// By server push, so many streams at a time.
     Push(u32),
     /// By Server-Sent Events, behind the one with this id.
@@ -45,14 +45,14 @@ pub(super) enum Manner {
 }
 
 /// Monitoring under way; ends when it is dropped.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     brought: mpsc::Receiver<Brought>,
     reader: JoinHandle<()>,
 }
 
 /// What monitoring brings.
 #[derive(Debug)]
-pub(super) enum Brought {
+pub(crate) enum Brought {
     /// A push message.
     Message {
         /// Whose DELETE acknowledges it.
@@ -73,7 +73,7 @@ pub(super) enum Brought {
 }
 
 impl Line {
-    pub(super) async fn open(door: &Door) -> Result<Self, Unanswered> {
+    pub(crate) async fn open(door: &Door) -> Result<Self, Unanswered> {
         Self::open_for(door, u32::MAX).await
     }
 
@@ -88,7 +88,7 @@ impl Line {
     }
 
     /// A request without a body, with a link to a resource of this relation.
-    pub(super) async fn request(
+    pub(crate) async fn request(
         &self,
         method: Method,
         url: &str,
@@ -103,13 +103,13 @@ impl Line {
         Answer::read(response.await?).await
     }
 
-    pub(super) async fn delete(&self, url: &str) -> Result<Answer, Unanswered> {
+    pub(crate) async fn delete(&self, url: &str) -> Result<Answer, Unanswered> {
         self.request(Method::DELETE, url, None).await
     }
 }
 
 /// A link header field.
-pub(super) fn link_to(target: &str, relation: &str) -> String {
+pub(crate) fn link_to(target: &str, relation: &str) -> String {
     format!("<{target}>; rel=\"{relation}\"")
 }
 
@@ -121,7 +121,7 @@ impl Drop for Line {
 
 impl Watch {
     /// Monitors a resource over a connection of its own.
-    pub(super) async fn open(door: &Door, url: &str, manner: Manner) -> Result<Self, Unanswered> {
+    pub(crate) async fn open(door: &Door, url: &str, manner: Manner) -> Result<Self, Unanswered> {
         let (bring, brought) = mpsc::channel(WAITING);
         let reader = match manner {
             Manner::Push(streams) => {
@@ -147,7 +147,7 @@ impl Watch {
     }
 
     /// What comes next. Cancel safe.
-    pub(super) async fn next(&mut self) -> Brought {
+    pub(crate) async fn next(&mut self) -> Brought {
         self.brought.recv().await.unwrap_or(Brought::Over(None))
     }
 }

@@ -15,6 +15,9 @@ pub struct Configuration {
     pub(super) sentinel: bool,
     pub(super) tls: bool,
     pub(super) user: Option<(String, String)>,
+    pub(super) apart: bool,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) disk_bytes: Option<u64>,
     lines: Vec<(String, String)>,
 }
 
@@ -26,6 +29,9 @@ impl Configuration {
             sentinel: false,
             tls: false,
             user: None,
+            apart: false,
+            environment: Vec::new(),
+            disk_bytes: None,
             lines: Vec::new(),
         };
         configuration
@@ -34,6 +40,24 @@ impl Configuration {
             .set("repl-diskless-sync-delay", "0")
             // A replica counts in a cluster once it has received anything; the default lets ten seconds pass.
             .set("repl-ping-replica-period", "1")
+    }
+
+    /// Each server in a machine of its own: see [`lab`](crate::checker::lab).
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
+        self
+    }
+
+    /// Sets an environment variable of the process.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Keeps its append-only file on a disk of this size, which vanishes with the process.
+    pub fn disk_bytes(mut self, size: u64) -> Self {
+        self.disk_bytes = Some(size);
+        self
     }
 
     /// Valkey instead of Redis.
@@ -93,6 +117,9 @@ impl Configuration {
             sentinel: true,
             tls: false,
             user: None,
+            apart: primary.is_apart(),
+            environment: Vec::new(),
+            disk_bytes: None,
             lines: Vec::new(),
         };
         let mut tell = |line: String| configuration.lines.push(("sentinel".to_owned(), line));

@@ -18,6 +18,7 @@ use super::connection::{Connection, Reply};
 use super::program::Program;
 use super::until;
 use crate::certificate::Certificate;
+use crate::checker::lab::Machine;
 use crate::log::Log;
 use crate::process::Process;
 use crate::settings::own_address;
@@ -34,6 +35,13 @@ const TRIES: usize = 5;
 /// The configuration file. Sentinels, and servers at a sentinel's word, write into it.
 const CONFIGURATION: &str = "redis.conf";
 
+/// Where it keeps its append-only file, if that is a disk of its own; it must be an entry of the server's directory.
+const DISK: &str = "appendonlydir";
+
+/// Where a server speaks that has a machine of its own.
+const PORT: u16 = 6379;
+const BUS_PORT: u16 = 16_379;
+
 /// The files that are no data: what the server is, not what it holds.
 const IDENTITY: [&str; 4] = [CONFIGURATION, "nodes.conf", "certificate.pem", "key.pem"];
 
@@ -48,6 +56,7 @@ pub struct Server {
     /// Whether it was stopped and has not gone on.
     stopped: AtomicBool,
     process: Option<Process>,
+    machine: Option<Machine>,
     // Behind the process, which writes into it until it is dropped.
     directory: TempDir,
 }
@@ -222,6 +231,15 @@ impl Server {
         self.configuration.program
     }
 
+    pub(super) fn is_apart(&self) -> bool {
+        self.machine.is_some()
+    }
+
+    /// The process id, while it runs.
+    pub fn process_id(&self) -> i32 {
+        self.process().number()
+    }
+
     pub(super) fn bus_port(&self) -> u16 {
         self.bus_port
     }
@@ -238,8 +256,11 @@ impl Server {
     /// Chooses where it listens and writes its configuration file, once: it is the server's own from then on.
     fn prepare(configuration: Configuration) -> Self {
         let directory = TempDir::with_prefix("push-redis-").expect("a directory for the server");
-        let ip = own_address();
-        let address = SocketAddr::new(ip, free_port(ip));
+        let machine = configuration.apart.then(Machine::make);
+        let ip = machine.as_ref().map_or_else(own_address, Machine::address);
+        // In a machine of its own it is alone.
+        let port = |usual| if machine.is_some() { usual } else { free_port(ip) };
+        let address = SocketAddr::new(ip, port(PORT));
         let tls = configuration.tls.then(|| {
             let certificate = Certificate::make(ip, directory.path());
             (SocketAddr::new(ip, free_port(ip)), certificate)
@@ -248,9 +269,10 @@ impl Server {
             configuration,
             address,
             tls,
-            bus_port: free_port(ip),
+            bus_port: port(BUS_PORT),
             stopped: AtomicBool::new(false),
             process: None,
+            machine,
             directory,
         };
         std::fs::write(server.directory().join(CONFIGURATION), server.file()).expect("the file is written");
@@ -262,6 +284,9 @@ impl Server {
         let (ip, port) = (self.address.ip(), self.address.port());
         let directory = self.directory().display();
         let mut file = format!("bind {ip}\nport {port}\ndir {directory}\n");
+        if self.machine.is_some() {
+            file += "protected-mode no\n";
+        }
         if self.configuration.sentinel {
             file += &format!("sentinel announce-ip {ip}\nsentinel announce-port {port}\n");
         } else {
@@ -280,15 +305,24 @@ impl Server {
 
     /// Starts the process and waits until it serves; what it said, when it ended instead.
     async fn launch(&mut self) -> Result<(), String> {
-        let mut command = binaries::command(&self.configuration.program.path(), None);
-        command
-            .arg(self.directory().join(CONFIGURATION))
-            .current_dir(self.directory());
+        let directory = self.directory().join(DISK);
+        let disk = self
+            .configuration
+            .disk_bytes
+            .map(|size| (directory.as_path(), size));
+        let mut command = binaries::command(&self.configuration.program.path(), disk);
+        command.arg(self.directory().join(CONFIGURATION));
         let mut ready = "Ready to accept connections";
         if self.configuration.sentinel {
             command.arg("--sentinel");
             ready = "Sentinel ID is";
         }
+        if let Some(machine) = &self.machine {
+            command = machine.run(&command);
+        }
+        command
+            .current_dir(self.directory())
+            .envs(self.configuration.environment.iter().cloned());
         let process = Process::start(command);
         let log = process.log().clone();
         match tokio::time::timeout(PATIENCE, log.wait_for_line(&[ready])).await {

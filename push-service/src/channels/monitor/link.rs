@@ -278,8 +278,8 @@ impl PushLink {
         self.lock().arrived
     }
 
-    /// The node leaves: the peer is to come back over another connection.
-    pub(super) fn leave(&self) {
+    /// The peer is to come back over another connection: the node leaves, or it asks for more than it may.
+    pub(crate) fn leave(&self) {
         self.lock().leaving = true;
         self.connection.wake();
     }

@@ -171,7 +171,10 @@ impl MonitorTask {
                     acknowledge: message_url,
                 },
                 // Nothing that anybody could be told: it would come again for ever.
-                None => return self.session.acknowledge(vec![message.id], now, &mut self.actions),
+                None => {
+                    self.session.acknowledge(vec![message.id], now, &mut self.actions);
+                    return;
+                }
             },
         };
         let monitor = &mut self.monitors[at];
@@ -181,7 +184,9 @@ impl MonitorTask {
                 monitor.has_brought = true;
                 broker.offered(message);
             }
-            Written::Known => self.session.acknowledge(vec![message.id], now, &mut self.actions),
+            Written::Known => {
+                self.session.acknowledge(vec![message.id], now, &mut self.actions);
+            }
             Written::No => {
                 // Its request is gone, or it takes pushes no more: whoever asks again is told.
                 self.session.refused(message.id, now, &mut self.actions);

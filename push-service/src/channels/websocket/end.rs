@@ -19,8 +19,8 @@ use push_protocol::wire::frame::{FrameReader, Incoming, Reader};
 use push_protocol::wire::websocket::{Acknowledgement, Request, parse};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::WebSocketChannel;
 use super::scratch::Scratch;
+use super::{Guard, WebSocketChannel};
 use crate::channels::poll_slot;
 use crate::defaults::{CLOSE_WITHIN, LAST_ACKNOWLEDGEMENTS};
 use crate::metrics::Closed;
@@ -38,7 +38,7 @@ pub(super) struct End {
     shut_down: bool,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guard> {
+impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
     /// The channel is over: what was acknowledged is flushed and the seat given up, while the peer reads the close.
     pub(super) fn begin_end(&mut self, why: Closed, peer_done: bool, now: Moment) {
         if let Some(end) = &mut self.end {
@@ -180,6 +180,7 @@ pub(super) fn closed_for(reason: CloseReason) -> Closed {
         | CloseReason::NotUtf8 => Closed::Protocol,
         CloseReason::TooLarge => Closed::TooLarge,
         CloseReason::TooManyRequests => Closed::PingFlood,
+        CloseReason::OverBudget => Closed::OverBudget,
         CloseReason::Unknown => Closed::Ended,
         CloseReason::CaughtUp => Closed::Left,
         CloseReason::Displaced => Closed::Displaced,

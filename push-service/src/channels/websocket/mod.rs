@@ -8,6 +8,7 @@
 //! make the node hold more than one answer for it.
 
 mod end;
+mod paying;
 mod requests;
 mod scratch;
 mod socket;
@@ -28,18 +29,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::end::{End, closed_for};
+pub(in crate::channels) use self::paying::Guard;
+use self::paying::Slowed;
 use self::requests::Answer;
 use self::scratch::Scratch;
 use super::handle::Mark;
 use super::registry::Place;
 use super::{Channels, poll_slot};
-use crate::defaults::{FRAME_BYTES, SHARE_WITHIN, STORAGE_RETRY_AFTER};
+use crate::defaults::{COST_FRAME, FRAME_BYTES, SHARE_WITHIN, STORAGE_RETRY_AFTER};
 use crate::metrics::{Channel, ChannelKind, Closed, Removed};
 
 /// A channel over a WebSocket. A future: resolves when the connection has ended and its seat was given up.
 ///
-/// `Guard` is whatever has to live as long as the connection.
-pub(super) struct WebSocketChannel<Io, Guard> {
+/// `G` is whatever has to live as long as the connection.
+pub(super) struct WebSocketChannel<Io, G> {
     io: Io,
     shared: Arc<Channels>,
     place: Place,
@@ -72,10 +75,12 @@ pub(super) struct WebSocketChannel<Io, Guard> {
     acknowledged: Vec<MessageId>,
     end: Option<Box<End>>,
     closed: Closed,
-    _guard: Guard,
+    /// Boxed, because few channels are ever slowed down.
+    slowed: Option<Box<Slowed>>,
+    guard: G,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> Future for WebSocketChannel<Io, Guard> {
+impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> Future for WebSocketChannel<Io, G> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -93,8 +98,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> Future for WebSocketChann
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guard> {
-    pub(super) fn new(io: Io, leftover: &[u8], guard: Guard, shared: Arc<Channels>) -> Self {
+impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
+    pub(super) fn new(io: Io, leftover: &[u8], guard: G, shared: Arc<Channels>) -> Self {
         let place = shared.registry.enter();
         let session = Session::new(Arc::clone(&shared.limits), shared.now());
         shared
@@ -122,7 +127,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             acknowledged: Vec::new(),
             end: None,
             closed: Closed::Lost,
-            _guard: guard,
+            slowed: None,
+            guard,
             shared,
         }
     }
@@ -149,13 +155,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
     }
 
     fn next_due(&self) -> Moment {
+        let slowed = self.slowed_until(self.shared.now()).unwrap_or(Moment::NEVER);
         match &self.end {
             Some(end) => end.until,
             // Whoever stalls with a share of the delivery bytes is looked at more often.
             None if self.delivering.is_some() => {
-                self.session.next_due().min(self.shared.now().after(SHARE_WITHIN))
+                let share_due = self.shared.now().after(SHARE_WITHIN);
+                self.session.next_due().min(share_due).min(slowed)
             }
-            None => self.session.next_due(),
+            None => self.session.next_due().min(slowed),
         }
     }
 
@@ -217,7 +225,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
                     write_pong(&mut scratch.out, None, payload);
                 }
             }
-            Incoming::Pong | Incoming::Fragment => {}
+            Incoming::Pong | Incoming::Fragment => {
+                self.pay(COST_FRAME, now, scratch);
+            }
             Incoming::Close(code) => {
                 write_close(&mut scratch.out, None, code.unwrap_or(1000), "");
                 self.begin_end(Closed::Left, true, now);
@@ -289,7 +299,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
     }
 }
 
-impl<Io, Guard> Drop for WebSocketChannel<Io, Guard> {
+impl<Io, G> Drop for WebSocketChannel<Io, G> {
     fn drop(&mut self) {
         self.shared
             .broker

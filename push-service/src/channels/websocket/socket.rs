@@ -9,12 +9,12 @@ use push_protocol::wire::frame::{FrameReader, Reader};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::WebSocketChannel;
 use super::scratch::Scratch;
+use super::{Guard, WebSocketChannel};
 use crate::defaults::PENDING_ACKNOWLEDGEMENTS;
 use crate::metrics::Closed;
 
-impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guard> {
+impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
     /// Reads while the channel is ready for more, at most once.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Moment, scratch: &mut Scratch) -> bool {
         if self.end.is_some() {
@@ -33,6 +33,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             return false;
         }
         if self.handed_over + self.acknowledged.len() >= PENDING_ACKNOWLEDGEMENTS {
+            return false;
+        }
+        if self.slowed_until(now).is_some() {
             return false;
         }
         if std::mem::take(&mut self.unread_is_ready) {
@@ -92,7 +95,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         let mut at = 0;
         // The reader is taken out for the time, because what it shows borrows from it.
         let mut frames = std::mem::replace(&mut self.frames, FrameReader::new(Reader::Service, 0));
-        while self.request.is_none() && !self.session.is_closed() && self.end.is_none() {
+        while self.request.is_none()
+            && !self.session.is_closed()
+            && self.end.is_none()
+            && self.slowed_until(now).is_none()
+        {
             match frames.read(&mut bytes[at..]) {
                 Ok(Some((incoming, taken))) => {
                     at += taken;
@@ -163,7 +170,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
     }
 }
 
-impl<Io, Guard> WebSocketChannel<Io, Guard> {
+impl<Io, G> WebSocketChannel<Io, G> {
     /// Keeps of the node's delivery bytes only as much as is still to be written.
     fn shrink_share(&mut self) {
         let kib = self.unwritten.len().div_ceil(1024);

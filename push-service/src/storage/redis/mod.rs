@@ -14,6 +14,7 @@
 //! What a 201 is worth is Redis's own persistence and replication, and `storage.redis.wait_replicas` (PR-33). Time is
 //! Redis's own (PR-30). Every key expires: an abandoned user agent vanishes without a sweep (PR-29).
 
+mod absent;
 mod answers;
 mod arriving;
 mod carried;
@@ -25,6 +26,7 @@ mod moving;
 mod presence;
 mod receipts;
 mod refresh;
+mod replicas;
 mod scripts;
 mod steps;
 mod telling;
@@ -43,19 +45,20 @@ use self::due::Due;
 pub use self::founding::Found;
 use self::links::{Hear as _, Primaries, Work};
 use self::presence::Presence;
+pub use self::replicas::WaitReplicas;
 use self::scripts::Scripts;
 use self::url::RedisUrl;
 use self::wake_ups::Ear;
 use super::clock::{Clock, SystemClock};
 use super::{Announce, StorageError};
-use crate::defaults::{CLUSTER_INLINE_BYTES, REDIS_PREFIX, RETENTION, WAIT_REPLICAS};
+use crate::defaults::{CLUSTER_INLINE_BYTES, REDIS_PREFIX, RETENTION};
 
 /// How a store in Redis is opened.
 pub struct Options {
     /// Where it is.
     pub url: RedisUrl,
-    /// How many replicas must have what a step confirms (PR-33).
-    pub wait_replicas: u32,
+    /// How many replicas must have what a step confirms (PR-33, PR-41).
+    pub wait_replicas: WaitReplicas,
     /// Whether it must be on the primary's disk, and on theirs.
     pub wait_aof: bool,
     /// Authorities that are trusted instead of the machine's: a PEM file.
@@ -80,7 +83,7 @@ impl Options {
         let incarnation = announce.incarnation();
         Self {
             url,
-            wait_replicas: WAIT_REPLICAS,
+            wait_replicas: WaitReplicas::default(),
             wait_aof: false,
             ca: None,
             prefix: REDIS_PREFIX.to_owned(),
@@ -130,7 +133,7 @@ impl Redis {
     ///
     /// A sentence for the operator: Redis does not answer, is too old, may evict keys, or holds a newer store.
     pub async fn open(options: Options) -> Result<Self, StorageError> {
-        let waits = options.wait_replicas > 0 || options.wait_aof;
+        let waits = options.wait_replicas.is_any() || options.wait_aof;
         let confirmed = if waits { Work::Confirmed } else { Work::Step };
         let primaries = Arc::new(options.connect().await?);
         match founding::found(&primaries, &options.prefix).await? {

@@ -14,7 +14,7 @@ use super::layout::{self, EXPECTED, OWING};
 use super::links::{Bucket, Work};
 use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_STEP, RETENTION_GRAINS};
 use crate::storage::spelling::{Unreadable, put_content_header};
-use crate::storage::{Expected, Expecting, Outcome, Overdue, Seat, StorageError, Traced, WakeUp};
+use crate::storage::{Expected, Expecting, Outcome, Overdue, RECEIPTS, Seat, StorageError, Traced, WakeUp};
 
 impl Redis {
     pub(super) async fn expect(
@@ -30,9 +30,14 @@ impl Redis {
         numbers.extend(layout::six(expected.kept().as_millis() as u64));
         numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
         let args: [&[u8]; 3] = [&message, &url, &numbers];
-        let script = &self.scripts.expect;
+        let (script, witness) = (&self.scripts.expect, self.witness(receipts));
         let answer = self.run_whole(self.confirmed, receipts, script, &args).await?;
-        answers::expecting(&answers::text(answer)?).map_err(unreadable)
+        let expecting = answers::expecting(&answers::text(answer)?).map_err(unreadable)?;
+        let is_none = expecting == Expecting::NoReceiptSubscription;
+        if is_none && !self.is_absent(receipts, Some(RECEIPTS), witness).await? {
+            return Err(Self::contradictory());
+        }
+        Ok(expecting)
     }
 
     /// What has to be confirmed is told when it is; else it is told from inside the step, wherever the seat is (PR-13).
@@ -47,9 +52,13 @@ impl Redis {
         numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
         let packed: Vec<u8> = outcomes.iter().flat_map(pack).collect();
         let args: [&[u8]; 3] = [&numbers, &receipt_header(), &packed];
-        let script = &self.scripts.settle;
+        let (script, witness) = (&self.scripts.settle, self.witness(receipts));
         let answer = self.run_whole(self.confirmed, receipts, script, &args).await?;
         let (seat, joined) = answers::settled(&answers::text(answer)?).map_err(unreadable)?;
+        // What is not expected is dropped for good.
+        if (joined as usize) < outcomes.len() {
+            self.is_proved(witness).await?;
+        }
         match seat {
             Some(seat) if joined == 0 => tracing::trace!(session = seat.session, "nothing was expected"),
             Some(seat) if seat.incarnation == self.incarnation => {
@@ -93,11 +102,15 @@ impl Redis {
         nonce: u64,
     ) -> Result<Traced, StorageError> {
         let (script, nonce) = (&self.scripts.trace, nonce.to_be_bytes());
+        let witness = self.witness(user_agent);
         match self
             .run_whole(self.confirmed, user_agent, script, &[&nonce])
             .await?
         {
-            Value::Nil => Ok(Traced::Nothing),
+            Value::Nil => {
+                self.is_proved(witness).await?;
+                Ok(Traced::Nothing)
+            }
             answer => answers::traced(user_agent, &answers::text(answer)?).map_err(unreadable),
         }
     }

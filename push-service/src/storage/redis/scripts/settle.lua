@@ -14,6 +14,7 @@ if why and why ~= UNKNOWN then
 end
 if why or not found[2] then
     -- Nobody is left who could be told.
+    write_nothing()
     return NOBODY .. struct.pack('>I4', 0)
 end
 local joined = 0

@@ -15,7 +15,7 @@ async fn a_step_is_confirmed_by_replicas() {
     ];
     primary.wait_for_replicas(2).await;
     let options = Options {
-        wait_replicas: 2,
+        wait_replicas: WaitReplicas::Number(2),
         ..Options::default()
     };
     let primaries = connect_with(&primary.url(), options).await.unwrap();
@@ -54,7 +54,7 @@ async fn a_batch_has_one_wait() {
     let _replica = Server::start(Configuration::new().replica_of(&primary)).await;
     primary.wait_for_replicas(1).await;
     let options = Options {
-        wait_replicas: 1,
+        wait_replicas: WaitReplicas::Number(1),
         ..Options::default()
     };
     let primaries = connect_with(&primary.url(), options).await.unwrap();

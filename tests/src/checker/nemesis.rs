@@ -1,0 +1,578 @@
+//! What is done to the service while everybody uses it.
+//!
+//! Contract: [`Nemesis::strike`] does the harm, holds it for a time that follows from the seed, mends it, and returns when the
+//! topology is whole again by its own word: what is left is for the service to heal. It enters into the history from when on
+//! storage was not at hand, and which nodes were down.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::history::{NodeNumber, Recorder, What};
+use super::lab::Direction;
+use super::topology::{Service, Store};
+use crate::chance::Chance;
+use crate::redis::{Reply, Server, until};
+
+/// A fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Nemesis {
+    /// The primary is killed and started again with its data.
+    RedisKilled,
+    /// The only Redis is killed and started again without its data.
+    RedisEmptied,
+    /// Redis is stopped, or packets to it are dropped.
+    RedisSilent,
+    /// Redis is stopped and goes on, many times a second.
+    RedisSlow,
+    /// Redis is killed, and reads its data slowly.
+    RedisLoads,
+    /// The primary is killed, a replica is promoted, and the old one comes back; so many times.
+    PrimaryDies(usize),
+    /// The primary is stopped until a replica is promoted.
+    PrimaryPaused,
+    /// A replica is stopped.
+    ReplicaSilent,
+    /// A promotion by order, `SENTINEL FAILOVER` or `CLUSTER FAILOVER`, so many times, with replicas that lag.
+    PlannedFailover(usize),
+    /// The primary, so many of its replicas and the first node are cut off from all others, with user agents and applications
+    /// on both sides.
+    PrimaryIsolated(usize),
+    /// One replica is cut off from all others.
+    ReplicaIsolated,
+    /// One sentinel and the first node are cut off from the other sentinels; then the primary dies.
+    SentinelsSplit,
+    /// Packets of the primary to everybody but its clients are dropped, or those to it.
+    OneWay,
+    /// The primary becomes a replica by order, and is made the primary again.
+    Demoted,
+    /// The primary is told to write only with replicas, and has none.
+    MinReplicas,
+    /// Redis is full.
+    MemoryFull,
+    /// The disk of Redis is full.
+    RedisDiskFull,
+    /// Redis forgets all scripts, again and again.
+    ScriptsForgotten,
+    /// The connections that hear of messages are closed, again and again.
+    WakeUpsLost,
+    /// Slots move, key by key, with a pause behind each key.
+    SlotMoves,
+    /// The first node can't reach Redis.
+    NodeCutOff,
+    /// The clocks of Redis leap, forwards and back.
+    RedisClockLeaps,
+    /// The clock of the first node leaps, forwards and back.
+    NodeClockLeaps,
+    /// Nodes are killed one by one, so many times.
+    NodesKilled(usize),
+    /// A node is stopped for a while.
+    NodePaused,
+    /// Nodes are told to leave, one after the other.
+    RollingRestart,
+    /// The disk of embedded storage is full, but for nothing.
+    NodeDiskFull,
+    /// The node has no descriptors left.
+    NoDescriptors,
+}
+
+/// Between two looks at something that nobody announces.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How far clocks leap, in seconds: within what nodes bear, and far beyond.
+const LEAPS: [i64; 4] = [20, 3_600, -20, -3_600];
+
+impl Nemesis {
+    /// Strikes, holds, mends.
+    pub async fn strike(self, service: &mut Service, recorder: &Recorder, chance: &mut Chance) {
+        let concerns_storage = !matches!(
+            self,
+            Self::NodesKilled(_) | Self::RollingRestart | Self::ScriptsForgotten | Self::NodePaused
+        );
+        if concerns_storage {
+            recorder.enter(recorder.now(), What::StorageDown);
+        }
+        let hold = chance.between((Duration::from_millis(2_500), Duration::from_millis(4_500)));
+        let primary = primary_of(service).await;
+        match self {
+            Self::RedisKilled => {
+                service.server_mut(0).kill().await;
+                pause(hold / 2).await;
+                service.server_mut(0).start_again().await;
+            }
+            Self::RedisEmptied => {
+                service.server_mut(0).kill().await;
+                service.server_mut(0).start_empty().await;
+                pause(hold).await;
+            }
+            Self::RedisSilent => {
+                if super::lab::is_here() && chance.one_in(2) {
+                    let (nodes, servers) = (addresses_of_nodes(service, 0), addresses(service.servers()));
+                    service.lab.partition(&nodes, &servers, Direction::Both);
+                    pause(hold + hold / 2).await;
+                    service.lab.heal();
+                } else {
+                    service.servers()[0].stop();
+                    pause(hold + hold / 2).await;
+                    service.servers()[0].go_on();
+                }
+            }
+            Self::RedisSlow => {
+                for _ in 0..30 {
+                    service.servers()[primary].stop();
+                    pause(chance.between((Duration::from_millis(40), Duration::from_millis(160)))).await;
+                    service.servers()[primary].go_on();
+                    pause(chance.between((Duration::from_millis(10), Duration::from_millis(60)))).await;
+                }
+            }
+            Self::RedisLoads => {
+                rewrite(&service.servers()[0]).await;
+                service.server_mut(0).kill().await;
+                service.server_mut(0).start_again().await;
+            }
+            Self::PrimaryDies(times) => {
+                for _ in 0..times {
+                    fail_over(service, chance).await;
+                    service.settled().await;
+                    pause(chance.between((Duration::from_millis(300), Duration::from_millis(900)))).await;
+                }
+            }
+            Self::PrimaryPaused => {
+                service.servers()[primary].stop();
+                promoted_beside(service, primary).await;
+                pause(hold / 2).await;
+                service.servers()[primary].go_on();
+                service.settled().await;
+            }
+            Self::ReplicaSilent => {
+                let replica = other_than(service, primary)[0];
+                service.servers()[replica].stop();
+                pause(hold).await;
+                service.servers()[replica].go_on();
+            }
+            Self::PlannedFailover(times) => {
+                for turn in 0..times {
+                    planned_failover(service, chance, turn).await;
+                    pause(chance.between((Duration::from_millis(300), Duration::from_millis(900)))).await;
+                }
+            }
+            Self::PrimaryIsolated(replicas) => {
+                let mut inside = vec![primary];
+                inside.extend(&other_than(service, primary)[..replicas]);
+                let mut one = vec![node_address(service, 0)];
+                one.extend(
+                    inside
+                        .iter()
+                        .map(|number| service.servers()[*number].address().ip()),
+                );
+                let everybody = everybody(service);
+                let other: Vec<_> = everybody
+                    .into_iter()
+                    .filter(|address| !one.contains(address))
+                    .collect();
+                service.lab.partition(&one, &other, Direction::Both);
+                promoted_beside(service, primary).await;
+                pause(hold).await;
+                service.lab.heal();
+                service.settled().await;
+            }
+            Self::ReplicaIsolated => {
+                let replica = other_than(service, primary)[0];
+                let one = [service.servers()[replica].address().ip()];
+                let other: Vec<_> = everybody(service)
+                    .into_iter()
+                    .filter(|address| !one.contains(address))
+                    .collect();
+                service.lab.partition(&one, &other, Direction::Both);
+                pause(hold).await;
+                service.lab.heal();
+                service.settled().await;
+            }
+            Self::SentinelsSplit => {
+                let Store::Sentinels(sentinels) = &service.store else {
+                    return;
+                };
+                let watching = addresses(sentinels.sentinels());
+                let one = [watching[2], node_address(service, 0)];
+                service.lab.partition(&one, &watching[..2], Direction::Both);
+                service.server_mut(primary).kill().await;
+                promoted_beside(service, primary).await;
+                pause(hold / 2).await;
+                service.lab.heal();
+                service.server_mut(primary).start_again().await;
+                service.settled().await;
+            }
+            Self::OneWay => {
+                let one = [service.servers()[primary].address().ip()];
+                let nodes = addresses_of_nodes(service, 0);
+                let other: Vec<_> = everybody(service)
+                    .into_iter()
+                    .filter(|address| !one.contains(address) && !nodes.contains(address))
+                    .collect();
+                match chance.one_in(2) {
+                    true => service.lab.partition(&one, &other, Direction::OneWay),
+                    false => service.lab.partition(&other, &one, Direction::OneWay),
+                }
+                pause(hold + hold / 2).await;
+                service.lab.heal();
+                service.settled().await;
+            }
+            Self::Demoted => {
+                let server = &service.servers()[0];
+                // Of a primary that is not there: it keeps what it has.
+                let nobody = server.address().ip().to_string();
+                server.command(&["REPLICAOF", &nobody, "1"]).await.expect_ok();
+                pause(hold).await;
+                server.command(&["REPLICAOF", "NO", "ONE"]).await.expect_ok();
+            }
+            Self::MinReplicas => {
+                let least = |number| ["CONFIG", "SET", "min-replicas-to-write", number];
+                service.servers()[0].command(&least("1")).await.expect_ok();
+                pause(hold / 2).await;
+                service.servers()[0].command(&least("0")).await.expect_ok();
+            }
+            Self::MemoryFull => {
+                let server = &service.servers()[0];
+                let limit = |bytes: &str| ["CONFIG", "SET", "maxmemory", bytes].map(str::to_owned);
+                server.command(&limit("1mb")).await.expect_ok();
+                pause(hold).await;
+                server.command(&limit("0")).await.expect_ok();
+            }
+            Self::RedisDiskFull => redis_disk_full(service, hold).await,
+            Self::ScriptsForgotten => {
+                for _ in 0..20 {
+                    service.servers()[0]
+                        .command(&["SCRIPT", "FLUSH"])
+                        .await
+                        .expect_ok();
+                    pause(hold / 20).await;
+                }
+            }
+            Self::WakeUpsLost => {
+                for _ in 0..8 {
+                    for server in service.servers() {
+                        server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+                    }
+                    pause(hold / 8).await;
+                }
+            }
+            Self::SlotMoves => slots_move(service, chance).await,
+            Self::NodeCutOff => {
+                let (node, servers) = ([node_address(service, 0)], everybody_but_nodes(service));
+                service.lab.partition(&node, &servers, Direction::Both);
+                pause(hold + hold / 2).await;
+                service.lab.heal();
+            }
+            Self::RedisClockLeaps | Self::NodeClockLeaps => {
+                for leap in LEAPS {
+                    service.set_clock(leap);
+                    // The library looks at the file once a second.
+                    pause(Duration::from_millis(1_600)).await;
+                }
+                service.set_clock(0);
+                pause(Duration::from_millis(1_100)).await;
+            }
+            Self::NodesKilled(times) => {
+                for _ in 0..times {
+                    pause(chance.between((Duration::from_millis(50), Duration::from_millis(700)))).await;
+                    let victim = chance.below(service.nodes.len());
+                    kill_node(service, victim, recorder, chance).await;
+                }
+            }
+            Self::NodePaused => {
+                let invoked = recorder.now();
+                service.nodes[0].stop();
+                pause(hold).await;
+                service.nodes[0].go_on();
+                recorder.enter(invoked, What::NodeDown { node: 0 });
+            }
+            Self::RollingRestart => {
+                for node in 0..service.nodes.len() {
+                    let invoked = recorder.now();
+                    service.hide(node);
+                    service.nodes[node].terminate();
+                    service.nodes[node].ended().await;
+                    service.nodes[node].start_again().await;
+                    service.show(node);
+                    recorder.enter(invoked, What::NodeDown { node });
+                    pause(hold / 4).await;
+                }
+            }
+            Self::NodeDiskFull => node_disk_full(service, hold).await,
+            Self::NoDescriptors => {
+                let id = service.nodes[0].process_id();
+                let used = service.nodes[0].descriptors();
+                let before = descriptors_allowed(id);
+                limit_descriptors(id, &(used + 2).to_string());
+                pause(hold).await;
+                limit_descriptors(id, &before);
+            }
+        }
+    }
+
+    /// Whether it takes a laboratory.
+    pub fn takes_a_lab(self) -> bool {
+        matches!(
+            self,
+            Self::PrimaryIsolated(_)
+                | Self::ReplicaIsolated
+                | Self::SentinelsSplit
+                | Self::OneWay
+                | Self::NodeCutOff
+        )
+    }
+}
+
+/// SIGKILL, sometimes again while the node is starting.
+pub async fn kill_node(service: &mut Service, victim: NodeNumber, recorder: &Recorder, chance: &mut Chance) {
+    let invoked = recorder.now();
+    service.hide(victim);
+    service.nodes[victim].kill().await;
+    while chance.one_in(6) {
+        let after = chance.between((Duration::ZERO, Duration::from_millis(100)));
+        service.nodes[victim].stumble(after).await;
+    }
+    service.nodes[victim].start_again().await;
+    service.show(victim);
+    recorder.enter(invoked, What::NodeDown { node: victim });
+}
+
+/// The primary (of the first shard) dies, another is promoted, and the old one comes back.
+pub async fn fail_over(service: &mut Service, chance: &mut Chance) {
+    let shard = chance.below(3);
+    let killed = match &mut service.store {
+        Store::Sentinels(sentinels) => sentinels.kill_primary_and_wait_for_promotion().await.killed,
+        Store::Cluster(cluster) => cluster.fail_over(shard).await.killed,
+        _ => panic!("nobody can take over"),
+    };
+    pause(chance.between((Duration::ZERO, Duration::from_millis(500)))).await;
+    service.server_mut(killed).start_again().await;
+}
+
+/// A promotion by order. One replica lags a little, as one on another network does.
+pub async fn planned_failover(service: &Service, chance: &mut Chance, turn: usize) {
+    match &service.store {
+        Store::Sentinels(sentinels) => {
+            let before = sentinels.primary_number().await;
+            let replicas = other_than(service, before);
+            let lagging = replicas[chance.below(replicas.len())];
+            if replicas.len() > 1 {
+                sentinels.servers()[lagging].stop();
+                pause(chance.between((Duration::from_millis(100), Duration::from_millis(400)))).await;
+            }
+            let order = ["SENTINEL", "FAILOVER", crate::redis::sentinels::NAME];
+            until("the sentinels take the order", || async {
+                let reply = sentinels.sentinels()[turn % 3].try_command(&order).await.ok()?;
+                (!reply.is_error()).then_some(())
+            })
+            .await;
+            if replicas.len() > 1 {
+                pause(chance.between((Duration::from_millis(0), Duration::from_millis(150)))).await;
+                sentinels.servers()[lagging].go_on();
+            }
+            until("another is promoted", || async {
+                (sentinels.primary_number().await != before).then_some(())
+            })
+            .await;
+            sentinels.wait_until_settled().await;
+        }
+        Store::Cluster(cluster) => {
+            let shard = chance.below(3);
+            let before = cluster.primary_of_shard(shard).await;
+            let replicas: Vec<_> = cluster
+                .shard(shard)
+                .into_iter()
+                .filter(|number| *number != before)
+                .collect();
+            let chosen = replicas[chance.below(replicas.len())];
+            cluster.servers()[chosen]
+                .command(&["CLUSTER", "FAILOVER"])
+                .await
+                .expect_ok();
+            until("the replica is promoted", || async {
+                let role = cluster.servers()[chosen].try_command(&["ROLE"]).await.ok()?;
+                (role.list()[0].text() == "master").then_some(())
+            })
+            .await;
+            cluster.wait_until_settled().await;
+        }
+        _ => panic!("nobody can take over"),
+    }
+}
+
+/// The number of the primary; of the first shard in a cluster.
+async fn primary_of(service: &Service) -> usize {
+    match &service.store {
+        Store::Sentinels(sentinels) => sentinels.primary_number().await,
+        Store::Cluster(cluster) => cluster.primary_of_shard(0).await,
+        _ => 0,
+    }
+}
+
+/// The servers that could take over from this one.
+fn other_than(service: &Service, primary: usize) -> Vec<usize> {
+    let candidates = match &service.store {
+        Store::Cluster(cluster) => cluster.shard(primary % 3),
+        _ => (0..service.servers().len()).collect(),
+    };
+    candidates
+        .into_iter()
+        .filter(|number| *number != primary)
+        .collect()
+}
+
+/// Waits until another server than this one is primary, by the word of the majority.
+async fn promoted_beside(service: &Service, old: usize) {
+    until("another server is promoted", || async {
+        match &service.store {
+            Store::Sentinels(sentinels) => (sentinels.primary_number().await != old).then_some(()),
+            _ => {
+                for number in other_than(service, old) {
+                    let role = service.servers()[number].try_command(&["ROLE"]).await.ok()?;
+                    if role.list()[0].text() == "master" {
+                        return Some(());
+                    }
+                }
+                None
+            }
+        }
+    })
+    .await;
+}
+
+async fn rewrite(server: &Server) {
+    server.command(&["BGREWRITEAOF"]).await;
+    until("the file is rewritten", || async {
+        let info = server.info("persistence").await;
+        let is_over = info["aof_rewrite_in_progress"] == "0" && info["aof_rewrite_scheduled"] == "0";
+        (is_over && info["aof_last_bgrewrite_status"] == "ok").then_some(())
+    })
+    .await;
+}
+
+/// Slots with records in them move to another server, one key after the other, with a pause behind each: every kind of key is
+/// on the one side while others of its user agent are on the other.
+async fn slots_move(service: &Service, chance: &mut Chance) {
+    let Store::Cluster(cluster) = &service.store else {
+        return;
+    };
+    let mut slots = BTreeSet::new();
+    for server in cluster.servers() {
+        let listed = server.command(&["KEYS", "push:{*}:r:*"]).await;
+        for key in listed.list().iter().map(Reply::text) {
+            slots.insert(cluster.slot_of(&key).await);
+        }
+    }
+    let mut slots: Vec<_> = slots.into_iter().collect();
+    for _ in 0..6 {
+        if slots.is_empty() {
+            return;
+        }
+        let slot = slots.swap_remove(chance.below(slots.len()));
+        let to = (cluster.owner_of_slot(slot).await + 1 + chance.below(2)) % 3;
+        let migration = cluster.begin_migration(slot, to).await;
+        pause(chance.between((Duration::ZERO, Duration::from_millis(500)))).await;
+        while cluster.migrate_keys(migration, 1).await > 0 {
+            pause(chance.between((Duration::ZERO, Duration::from_millis(250)))).await;
+        }
+        pause(chance.between((Duration::ZERO, Duration::from_millis(500)))).await;
+        // New keys may have appeared at the old owner.
+        while cluster.migrate_keys(migration, 10).await > 0 {}
+        cluster.end_migration(migration).await;
+    }
+}
+
+/// The append-only file's disk is filled until Redis refuses to write, and room is made again.
+async fn redis_disk_full(service: &Service, hold: Duration) {
+    let server = &service.servers()[0];
+    let filler = through_its_eyes(
+        server.process_id(),
+        &server.directory().join("appendonlydir/filler"),
+    );
+    fill(&filler, 64 << 20);
+    pause(hold).await;
+    let _ = std::fs::remove_file(&filler);
+    until("Redis writes again", || async {
+        let info = server.info("persistence").await;
+        (info["aof_last_write_status"] == "ok").then_some(())
+    })
+    .await;
+}
+
+/// The data directory's disk is filled, and room is made again.
+async fn node_disk_full(service: &Service, hold: Duration) {
+    let id = service.nodes[0].process_id();
+    let filler = through_its_eyes(id, &service.nodes[0].data_directory().join("filler"));
+    fill(&filler, super::topology::NODE_DISK_BYTES);
+    pause(hold).await;
+    std::fs::remove_file(&filler).expect("the disk can be emptied");
+}
+
+/// A file as a process sees it that has mounts of its own.
+fn through_its_eyes(process: i32, file: &std::path::Path) -> std::path::PathBuf {
+    let relative = file.strip_prefix("/").expect("an absolute path");
+    std::path::Path::new(&format!("/proc/{process}/root")).join(relative)
+}
+
+/// Writes until the disk is full.
+fn fill(file: &std::path::Path, most: u64) {
+    use std::io::Write as _;
+    let mut filler = std::fs::File::create(file).expect("the disk takes a file");
+    let block = [0x55; 1 << 14];
+    let mut written = 0;
+    while written < most && filler.write_all(&block).is_ok() {
+        written += block.len() as u64;
+    }
+}
+
+/// The soft limit of a process.
+fn descriptors_allowed(process: i32) -> String {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("the process is there");
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next());
+    soft.expect("a limit").to_owned()
+}
+
+fn limit_descriptors(process: i32, limit: &str) {
+    let status = Command::new("prlimit")
+        .arg("--pid")
+        .arg(process.to_string())
+        .arg(format!("--nofile={limit}:"))
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "prlimit works");
+}
+
+fn addresses(servers: &[Server]) -> Vec<IpAddr> {
+    servers.iter().map(|server| server.address().ip()).collect()
+}
+
+fn node_address(service: &Service, node: NodeNumber) -> IpAddr {
+    service.nodes[node].door().address.ip()
+}
+
+fn addresses_of_nodes(service: &Service, from: NodeNumber) -> Vec<IpAddr> {
+    (from..service.nodes.len())
+        .map(|node| node_address(service, node))
+        .collect()
+}
+
+fn everybody_but_nodes(service: &Service) -> Vec<IpAddr> {
+    let mut all = addresses(service.servers());
+    if let Store::Sentinels(sentinels) = &service.store {
+        all.extend(addresses(sentinels.sentinels()));
+    }
+    all
+}
+
+fn everybody(service: &Service) -> Vec<IpAddr> {
+    let mut all = everybody_but_nodes(service);
+    all.extend(addresses_of_nodes(service, 0));
+    all
+}
+
+async fn pause(time: Duration) {
+    tokio::time::sleep(time.max(LOOK_EVERY / 20)).await;
+}

@@ -1,0 +1,438 @@
+//! What is promised in each failure: every row of the table "What a failure costs" in docs/redis.md, and the failures that
+//! stand elsewhere in the docs, as data.
+//!
+//! Contract: a row that comes from the table names the table's words, verbatim, so that a row that is added or whose sentence is
+//! changed fails the test `every_row_of_the_docs_is_played` until somebody has looked at it here.
+
+use std::time::Duration;
+
+use super::check::{Acknowledgements, Lost, Rules};
+use super::nemesis::Nemesis;
+use super::topology::{Special, Start, Topology};
+use crate::redis::program::Program;
+
+/// What a sender may see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Senders {
+    /// Every message is accepted.
+    Nothing,
+    /// 503, the first after at most so many milliseconds.
+    Refused(u64),
+}
+
+/// A row of the docs' table, in its words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Documented {
+    /// The first column.
+    pub failure: &'static str,
+    /// The second.
+    pub setting: &'static str,
+    /// The third: what is lost.
+    pub lost: &'static str,
+}
+
+/// A failure, and what is promised in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// Its name for `--only`.
+    pub id: &'static str,
+    /// Where it stands in the table, if it does.
+    pub documented: Option<Documented>,
+    /// What the service stands on.
+    pub start: Start,
+    /// What happens.
+    pub nemesis: Nemesis,
+    /// What may be lost and what may come again.
+    pub rules: Rules,
+    /// What senders may see.
+    pub senders: Senders,
+    /// How long after the failure all is well again, in milliseconds.
+    pub well_again: u64,
+    /// Whether it is part of the short form.
+    pub is_short: bool,
+}
+
+/// What a busy machine may add to a documented time. Chosen: two cores that compile at the same time hold a process back for
+/// seconds; a time that is wrong in kind (a retry every half minute) is still found.
+pub const SLACK: Duration = Duration::from_secs(12);
+
+const NOTHING: Rules = Rules {
+    lost: Lost::Nothing,
+    acknowledgements: Acknowledgements::Kept,
+};
+/// Nothing that was answered; acknowledgements do not wait for replicas.
+const NOTHING_ANSWERED: Rules = Rules {
+    lost: Lost::Nothing,
+    acknowledgements: Acknowledgements::MayReturn,
+};
+const RECENT: Rules = Rules {
+    lost: Lost::Recent,
+    acknowledgements: Acknowledgements::MayReturn,
+};
+const NOT_ASKED: Rules = Rules {
+    lost: Lost::NotAsked,
+    acknowledgements: Acknowledgements::MayReturn,
+};
+
+const ALONE: Start = Start {
+    topology: Topology::Alone,
+    program: Program::Redis,
+    special: Special::None,
+    wait_replicas: "",
+    nodes: 2,
+};
+const EMBEDDED: Start = Start {
+    topology: Topology::Embedded,
+    ..ALONE
+};
+
+const fn special(special: Special) -> Start {
+    Start { special, ..ALONE }
+}
+
+const fn sentinel(replicas: usize, wait_replicas: &'static str) -> Start {
+    Start {
+        topology: Topology::Sentinel(replicas),
+        wait_replicas,
+        ..ALONE
+    }
+}
+
+const fn cluster(replicas: usize, wait_replicas: &'static str) -> Start {
+    Start {
+        topology: Topology::Cluster(replicas),
+        wait_replicas,
+        ..ALONE
+    }
+}
+
+const fn documented(failure: &'static str, setting: &'static str, lost: &'static str) -> Option<Documented> {
+    Some(Documented {
+        failure,
+        setting,
+        lost,
+    })
+}
+
+/// A row beside the table: nothing is lost.
+const fn beside(id: &'static str, start: Start, nemesis: Nemesis) -> Row {
+    Row {
+        id,
+        documented: None,
+        start,
+        nemesis,
+        rules: NOTHING_ANSWERED,
+        senders: Senders::Refused(3_500),
+        well_again: 1_000,
+        is_short: false,
+    }
+}
+
+impl Row {
+    const fn short(mut self) -> Self {
+        self.is_short = true;
+        self
+    }
+
+    const fn rules(mut self, rules: Rules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    const fn senders(mut self, senders: Senders) -> Self {
+        self.senders = senders;
+        self
+    }
+
+    const fn says(mut self, failure: &'static str, setting: &'static str, lost: &'static str) -> Self {
+        self.documented = documented(failure, setting, lost);
+        self
+    }
+}
+
+/// All rows.
+pub const ROWS: &[Row] = &[
+    // The table.
+    beside("redis-killed", special(Special::Durable), Nemesis::RedisKilled)
+        .says("Redis killed, started again", "`appendfsync always`", "nothing")
+        .rules(NOTHING)
+        .short(),
+    beside("redis-emptied", ALONE, Nemesis::RedisEmptied)
+        .says(
+            "Redis killed, started again",
+            "in memory only",
+            "everything: see [lost data](#lost-data)",
+        )
+        .rules(NOT_ASKED)
+        .short(),
+    beside("redis-silent", ALONE, Nemesis::RedisSilent)
+        .says(
+            "Redis silent (stopped, network)",
+            "any",
+            "nothing; acknowledgements sent meanwhile are kept and applied",
+        )
+        .rules(NOTHING)
+        .short(),
+    beside("redis-loads", special(Special::LoadsSlowly), Nemesis::RedisLoads)
+        .says("Redis loads its data", "any", "nothing")
+        .rules(NOTHING)
+        .short(),
+    beside("primary-dies", sentinel(1, "1"), Nemesis::PrimaryDies(1))
+        .says(
+            "primary dies under Sentinel",
+            "`wait_replicas` = number of replicas",
+            "nothing that was answered 201",
+        )
+        .short(),
+    beside(
+        "primary-dies-unconfirmed",
+        sentinel(1, ""),
+        Nemesis::PrimaryDies(1),
+    )
+    .says(
+        "primary dies under Sentinel",
+        "`wait_replicas = 0`",
+        "what the promoted replica had not received: messages, subscriptions, answers of any kind",
+    )
+    .rules(RECENT)
+    .short(),
+    beside("replica-silent", sentinel(1, "1"), Nemesis::ReplicaSilent)
+        .says("a replica is silent", "`wait_replicas` counts it", "nothing")
+        .short(),
+    beside("shard-fails-over", cluster(1, "1"), Nemesis::PrimaryDies(1))
+        .says(
+            "a shard of a cluster fails over",
+            "as under Sentinel",
+            "as under Sentinel",
+        )
+        .short(),
+    beside("demoted", ALONE, Nemesis::Demoted)
+        .says("the primary becomes a replica", "any", "what the other one lacks")
+        .short(),
+    beside("min-replicas", ALONE, Nemesis::MinReplicas)
+        .says("`min-replicas-to-write` not met", "", "nothing")
+        .short(),
+    beside("memory-full", special(Special::LittleMemory), Nemesis::MemoryFull)
+        .says("`maxmemory` reached", "`noeviction`", "nothing")
+        .short(),
+    beside("scripts-forgotten", ALONE, Nemesis::ScriptsForgotten)
+        .says("scripts forgotten (`SCRIPT FLUSH`)", "", "nothing")
+        .rules(NOTHING)
+        .senders(Senders::Nothing)
+        .short(),
+    beside("wake-ups-lost", ALONE, Nemesis::WakeUpsLost)
+        .says("connections for wake-ups lost", "", "nothing")
+        .rules(NOTHING)
+        .senders(Senders::Nothing)
+        .short(),
+    beside("slot-moves", cluster(0, ""), Nemesis::SlotMoves)
+        .says("a slot moves", "", "nothing")
+        .rules(NOTHING)
+        .short(),
+    beside("node-cut-off", ALONE, Nemesis::NodeCutOff)
+        .says("one node cut off from Redis", "", "nothing")
+        .rules(NOTHING)
+        .short(),
+    // Partitions, with everybody on both sides.
+    beside("primary-isolated", sentinel(2, "1"), Nemesis::PrimaryIsolated(0)).short(),
+    beside(
+        "primary-isolated-with-a-replica",
+        sentinel(2, "2"),
+        Nemesis::PrimaryIsolated(1),
+    ),
+    beside("replica-isolated", sentinel(2, "1"), Nemesis::ReplicaIsolated),
+    beside("sentinels-split", sentinel(1, "1"), Nemesis::SentinelsSplit),
+    beside("one-way", sentinel(2, "2"), Nemesis::OneWay),
+    beside("shard-isolated", cluster(1, "1"), Nemesis::PrimaryIsolated(0)),
+    // Failovers.
+    beside("planned-failover", sentinel(2, "2"), Nemesis::PlannedFailover(3)).short(),
+    beside(
+        "planned-failover-one-replica",
+        sentinel(1, "1"),
+        Nemesis::PlannedFailover(3),
+    ),
+    beside(
+        "planned-failover-cluster",
+        cluster(1, "1"),
+        Nemesis::PlannedFailover(3),
+    ),
+    beside(
+        "primary-dies-two-replicas",
+        sentinel(2, "2"),
+        Nemesis::PrimaryDies(2),
+    ),
+    beside("primary-paused", sentinel(2, "2"), Nemesis::PrimaryPaused),
+    beside("shard-paused", cluster(1, "1"), Nemesis::PrimaryPaused),
+    // Redis in other trouble.
+    beside("redis-slow", ALONE, Nemesis::RedisSlow).rules(NOTHING),
+    beside(
+        "redis-disk-full",
+        special(Special::SmallDisk),
+        Nemesis::RedisDiskFull,
+    ),
+    beside(
+        "redis-clock-leaps",
+        special(Special::RedisClock),
+        Nemesis::RedisClockLeaps,
+    ),
+    // Nodes in trouble.
+    beside(
+        "node-clock-leaps",
+        special(Special::NodeClock),
+        Nemesis::NodeClockLeaps,
+    ),
+    beside("nodes-killed", ALONE, Nemesis::NodesKilled(8)).rules(NOTHING),
+    beside("nodes-killed-cluster", cluster(0, ""), Nemesis::NodesKilled(8)).rules(NOTHING),
+    beside("node-paused", ALONE, Nemesis::NodePaused).rules(NOTHING),
+    beside("rolling-restart", ALONE, Nemesis::RollingRestart)
+        .rules(NOTHING)
+        .short(),
+    beside("node-descriptors", ALONE, Nemesis::NoDescriptors).rules(NOTHING),
+    beside("embedded-killed", EMBEDDED, Nemesis::NodesKilled(8))
+        .rules(NOTHING)
+        .short(),
+    beside("embedded-restarted", EMBEDDED, Nemesis::RollingRestart).rules(NOTHING),
+    beside("embedded-paused", EMBEDDED, Nemesis::NodePaused).rules(NOTHING),
+    beside(
+        "embedded-disk-full",
+        Start {
+            special: Special::SmallDisk,
+            ..EMBEDDED
+        },
+        Nemesis::NodeDiskFull,
+    ),
+    beside("embedded-descriptors", EMBEDDED, Nemesis::NoDescriptors)
+        .rules(NOTHING)
+        .short(),
+    beside(
+        "embedded-clock-leaps",
+        Start {
+            special: Special::NodeClock,
+            ..EMBEDDED
+        },
+        Nemesis::NodeClockLeaps,
+    ),
+    // Valkey, where it can be had.
+    beside(
+        "valkey-primary-isolated",
+        Start {
+            program: Program::Valkey,
+            ..sentinel(2, "1")
+        },
+        Nemesis::PrimaryIsolated(0),
+    ),
+    beside(
+        "valkey-primary-dies",
+        Start {
+            program: Program::Valkey,
+            ..sentinel(1, "1")
+        },
+        Nemesis::PrimaryDies(1),
+    ),
+    beside(
+        "valkey-slot-moves",
+        Start {
+            program: Program::Valkey,
+            ..cluster(0, "")
+        },
+        Nemesis::SlotMoves,
+    )
+    .rules(NOTHING),
+];
+
+impl Row {
+    /// Why it can't be played here, if it can't.
+    pub fn cannot_be_played(&self) -> Option<&'static str> {
+        if self.nemesis.takes_a_lab() && !super::lab::is_here() {
+            return Some("it takes network namespaces");
+        }
+        if !self.start.program.is_here() {
+            return Some("there is no such server");
+        }
+        let fakes = matches!(self.start.special, Special::RedisClock | Special::NodeClock);
+        if fakes && super::topology::faketime().is_none() {
+            return Some("there is no libfaketime (Debian: apt-get install faketime)");
+        }
+        None
+    }
+}
+
+/// The rows of the docs' table: failure, setting, what is lost. An empty first cell repeats the one above.
+pub fn documented_rows(page: &str) -> Vec<(String, String, String)> {
+    let table = page
+        .split_once("## What a failure costs")
+        .map_or("", |(_, rest)| rest);
+    let lines = table
+        .lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'));
+    let mut rows = Vec::new();
+    let mut last = String::new();
+    for line in lines.skip(2) {
+        let cells: Vec<_> = line
+            .trim_matches('|')
+            .split('|')
+            .map(|cell| cell.trim().to_owned())
+            .collect();
+        let [failure, setting, lost, ..] = &cells[..] else {
+            continue;
+        };
+        if !failure.is_empty() {
+            last.clone_from(failure);
+        }
+        rows.push((last.clone(), setting.clone(), lost.clone()));
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/redis.md");
+
+    /// Every row of the table "What a failure costs" is played, and every row that names the table is in it, word for word.
+    #[test]
+    fn every_row_of_the_docs_is_played() {
+        let mut written = documented_rows(PAGE);
+        assert!(written.len() >= 15, "the table was not read: {written:?}");
+        let played = ROWS.iter().filter_map(|row| row.documented);
+        let mut played: Vec<_> = played
+            .map(|row| {
+                (
+                    row.failure.to_owned(),
+                    row.setting.to_owned(),
+                    row.lost.to_owned(),
+                )
+            })
+            .collect();
+        written.sort();
+        played.sort();
+        played.dedup();
+        assert_eq!(
+            written, played,
+            "docs/redis.md on the left, the rows that are played on the right"
+        );
+    }
+
+    /// A row that is new in the table is seen.
+    #[test]
+    fn a_new_row_is_read() {
+        let page = PAGE.replace(
+            "| a slot moves |",
+            "| a meteor | any | nothing | 503 | never |\n| a slot moves |",
+        );
+        let rows = documented_rows(&page);
+        assert!(rows.contains(&("a meteor".into(), "any".into(), "nothing".into())));
+        assert_eq!(rows.len(), documented_rows(PAGE).len() + 1);
+    }
+
+    /// Names of rows are different.
+    #[test]
+    fn rows_have_names() {
+        let mut names: Vec<_> = ROWS.iter().map(|row| row.id).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ROWS.len());
+    }
+}

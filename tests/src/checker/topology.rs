@@ -1,0 +1,294 @@
+//! The service in one of its topologies: nodes, what they store in, and the network between.
+//!
+//! In a [`lab`](super::lab) each server and each node is a machine of its own; elsewhere all are on loopback, and there are no
+//! partitions.
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::history::NodeNumber;
+use super::lab::{self, Lab, Machine};
+use crate::application_server::Http;
+use crate::door::Door;
+use crate::node::Node;
+use crate::redis::program::Program;
+use crate::redis::{Cluster, Configuration, Sentinels, Server};
+use crate::settings::Settings;
+
+/// What nodes store in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Topology {
+    /// One node with embedded storage.
+    Embedded,
+    /// Two nodes on one Redis.
+    Alone,
+    /// Two nodes on a primary with so many replicas, and three sentinels.
+    Sentinel(usize),
+    /// Two nodes on a Redis Cluster of three primaries, each with so many replicas.
+    Cluster(usize),
+}
+
+/// What is special about the servers or nodes of a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Special {
+    /// Nothing.
+    None,
+    /// Redis has an append-only file, synced before each answer.
+    Durable,
+    /// The same, and reads it slowly.
+    LoadsSlowly,
+    /// The same, on a small disk.
+    SmallDisk,
+    /// Redis may hold only so many bytes.
+    LittleMemory,
+    /// The clocks of all servers can be changed.
+    RedisClock,
+    /// The clock of the first node can be changed.
+    NodeClock,
+}
+
+/// The disk of a node with embedded storage: its reserve of 256 MiB, and room for some messages.
+pub const NODE_DISK_BYTES: u64 = 300 << 20;
+/// The disk of a Redis that runs full.
+pub const REDIS_DISK_BYTES: u64 = 6 << 20;
+/// What Redis may hold: a few megabytes more than it takes for itself.
+const LITTLE_MEMORY: u64 = 6_000_000;
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    // Nodes go before what they stand on.
+    /// The nodes, by number.
+    pub nodes: Vec<Node>,
+    /// Where each node may be connected to; none while it is being killed.
+    pub doors: watch::Sender<Vec<Option<Door>>>,
+    /// What they store in.
+    pub store: Store,
+    /// The network.
+    pub lab: Lab,
+    /// Where clocks are set, if they can be.
+    pub clock: Option<tempfile::TempDir>,
+}
+
+/// What nodes store in.
+#[derive(Debug)]
+pub enum Store {
+    /// Themselves.
+    Embedded,
+    /// One server.
+    Alone(Server),
+    /// A primary, its replicas, and sentinels.
+    Sentinels(Sentinels),
+    /// A cluster.
+    Cluster(Cluster),
+}
+
+/// What a service is started with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Start {
+    /// Which topology.
+    pub topology: Topology,
+    /// Redis or Valkey.
+    pub program: Program,
+    /// What is special about it.
+    pub special: Special,
+    /// `storage.redis.wait_replicas`: a number or "all"; empty: not set.
+    pub wait_replicas: &'static str,
+    /// How many nodes, if they share a Redis.
+    pub nodes: usize,
+}
+
+impl Service {
+    /// Starts it.
+    pub async fn start(start: Start) -> Self {
+        let clock = match start.special {
+            Special::RedisClock | Special::NodeClock => {
+                let directory = tempfile::TempDir::with_prefix("push-clock-").expect("a directory");
+                std::fs::write(directory.path().join("clock"), "+0").expect("the clock is set");
+                Some(directory)
+            }
+            _ => None,
+        };
+        let faked = |special| start.special == special;
+        let mut configuration = Configuration::new();
+        if start.program == Program::Valkey {
+            configuration = configuration.valkey();
+        }
+        if lab::is_here() {
+            configuration = configuration.apart();
+        }
+        configuration = match start.special {
+            Special::Durable => configuration.durable(),
+            Special::LoadsSlowly => configuration
+                .durable()
+                .set("key-load-delay", "3000")
+                .set("loading-process-events-interval-bytes", "1024"),
+            Special::SmallDisk => configuration.durable().disk_bytes(REDIS_DISK_BYTES),
+            Special::LittleMemory => configuration.memory(LITTLE_MEMORY, "noeviction"),
+            _ => configuration,
+        };
+        if let Some(directory) = clock.as_ref().filter(|_| faked(Special::RedisClock)) {
+            for (name, value) in fake_clock(directory.path()) {
+                configuration = configuration.environment(&name, &value);
+            }
+        }
+        let store = match start.topology {
+            Topology::Embedded => Store::Embedded,
+            Topology::Alone => Store::Alone(Server::start(configuration).await),
+            Topology::Sentinel(replicas) => {
+                Store::Sentinels(Sentinels::start_with(replicas, &configuration).await)
+            }
+            Topology::Cluster(replicas) => {
+                Store::Cluster(Cluster::start_with(3, replicas, &configuration).await)
+            }
+        };
+        let count = match start.topology {
+            Topology::Embedded => 1,
+            _ => start.nodes,
+        };
+        let mut nodes = Vec::new();
+        for number in 0..count {
+            let mut settings = settings(&store, start);
+            if let Some(directory) = clock
+                .as_ref()
+                .filter(|_| faked(Special::NodeClock) && number == 0)
+            {
+                for (name, value) in fake_clock(directory.path()) {
+                    settings = settings.environment(&name, &value);
+                }
+            }
+            nodes.push(Node::start(settings).await);
+        }
+        let doors = watch::Sender::new(nodes.iter().map(|node| Some(node.door())).collect());
+        Self {
+            nodes,
+            doors,
+            store,
+            lab: Lab::default(),
+            clock,
+        }
+    }
+
+    /// All servers that hold data, by number.
+    pub fn servers(&self) -> &[Server] {
+        match &self.store {
+            Store::Embedded => &[],
+            Store::Alone(server) => std::slice::from_ref(server),
+            Store::Sentinels(sentinels) => sentinels.servers(),
+            Store::Cluster(cluster) => cluster.servers(),
+        }
+    }
+
+    /// One of them to mistreat.
+    pub fn server_mut(&mut self, number: usize) -> &mut Server {
+        match &mut self.store {
+            Store::Embedded => panic!("there is no server"),
+            Store::Alone(server) => server,
+            Store::Sentinels(sentinels) => sentinels.server_mut(number),
+            Store::Cluster(cluster) => cluster.server_mut(number),
+        }
+    }
+
+    /// Waits until the servers agree on who is who.
+    pub async fn settled(&self) {
+        match &self.store {
+            Store::Embedded | Store::Alone(_) => {}
+            Store::Sentinels(sentinels) => sentinels.wait_until_settled().await,
+            Store::Cluster(cluster) => cluster.wait_until_settled().await,
+        }
+    }
+
+    /// From now on nobody connects to this node.
+    pub fn hide(&self, node: NodeNumber) {
+        self.doors.send_modify(|doors| doors[node] = None);
+    }
+
+    /// It may be connected to again.
+    pub fn show(&self, node: NodeNumber) {
+        self.doors
+            .send_modify(|doors| doors[node] = Some(self.nodes[node].door()));
+    }
+
+    /// Whether a node says that traffic may come.
+    pub async fn is_ready(&self, node: NodeNumber) -> bool {
+        let Ok(mut http) = Http::connect(&self.nodes[node].admin()).await else {
+            return false;
+        };
+        let asked = tokio::time::timeout(crate::PATIENCE, http.get("/readyz")).await;
+        asked.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status == 200))
+    }
+
+    /// Sets the clocks that can be set: so many seconds from the truth.
+    pub fn set_clock(&self, seconds: i64) {
+        let directory = self.clock.as_ref().expect("there is a clock to set");
+        let file = directory.path().join("clock");
+        let next = directory.path().join("next");
+        std::fs::write(&next, format!("{seconds:+}")).expect("the clock is written");
+        std::fs::rename(next, file).expect("the clock is set");
+    }
+}
+
+/// Where a library that fakes clocks is, if there is one.
+pub fn faketime() -> Option<std::path::PathBuf> {
+    let directories = [
+        "/usr/lib/x86_64-linux-gnu/faketime",
+        "/usr/lib/aarch64-linux-gnu/faketime",
+        "/usr/lib/faketime",
+    ];
+    let mut libraries = directories
+        .iter()
+        .map(|directory| std::path::Path::new(directory).join("libfaketime.so.1"));
+    libraries.find(|library| library.is_file())
+}
+
+/// What makes a process read the wall clock through a file. Its monotonic clock stays true, as on a machine whose wall
+/// clock is set.
+fn fake_clock(directory: &std::path::Path) -> Vec<(String, String)> {
+    let library = faketime().expect("rows that need a clock are left out where there is none");
+    [
+        ("LD_PRELOAD", library.display().to_string()),
+        (
+            "FAKETIME_TIMESTAMP_FILE",
+            directory.join("clock").display().to_string(),
+        ),
+        ("FAKETIME_CACHE_DURATION", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("FAKETIME_DONT_RESET", "1".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// Queues without a budget: what is given up by the written rule would have to be told from what was lost. No limits by
+/// address: everybody in the test has the same.
+fn settings(store: &Store, start: Start) -> Settings {
+    let mut settings = Settings::new()
+        .set("channels.in_flight", 256)
+        .set("channels.min_ping_interval", "0s")
+        .set("limits.queue_messages", 1_000_000)
+        .set("limits.queue_bytes", 1_073_741_824_u64)
+        .set("drain.delay", "0s")
+        .set("drain.spread", "0s")
+        .set("cluster.reconcile", "5s");
+    let url = match store {
+        Store::Embedded => None,
+        Store::Alone(server) => Some(server.url()),
+        Store::Sentinels(sentinels) => Some(sentinels.url()),
+        Store::Cluster(cluster) => Some(cluster.url()),
+    };
+    match url {
+        Some(url) => settings = settings.redis(&url).set("public_url", "https://push.example"),
+        None if start.special == Special::SmallDisk => settings = settings.disk_bytes(NODE_DISK_BYTES),
+        None => {}
+    }
+    if !start.wait_replicas.is_empty() {
+        let number = start.wait_replicas.parse::<u64>();
+        let value: Value = number.map_or_else(|_| json!(start.wait_replicas), Value::from);
+        settings = settings.set("storage.redis.wait_replicas", value);
+    }
+    match lab::is_here() {
+        true => settings.machine(Machine::make()),
+        false => settings,
+    }
+}

@@ -1,0 +1,238 @@
+//! One row, played: everybody uses the service, it is mistreated, heals, and is judged.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::check::{self, Kind, Lost, Verdict, Violation, check};
+use super::crowd::{Busy, Crowd};
+use super::history::{Entry, Recorder, What};
+use super::rows::{Row, SLACK, Senders};
+use super::topology::Service;
+use crate::chance::Chance;
+
+/// How busy everybody is.
+const BUSY: Busy = Busy {
+    residents: 4,
+    visitors: 3,
+    absent: 1,
+    newcomer_every: Duration::from_millis(400),
+    pause: Duration::from_millis(60),
+};
+
+/// How long all may take to be well again, however busy the machine is: beyond that it never will be.
+const NEVER: Duration = Duration::from_secs(60);
+/// How long what was accepted may take to arrive once everybody is connected.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(45);
+/// How long receipts may take. Those of messages that expire wait for a look of their node's, a minute at most.
+const TOLD_WITHIN: Duration = Duration::from_secs(75);
+/// What came back would have come first: so long after everybody has returned it has.
+const ECHO_WITHIN: Duration = Duration::from_millis(600);
+/// Violations of each kind that are shown in full.
+const SHOWN: usize = 2;
+
+/// What came of a trial.
+#[derive(Debug)]
+pub struct Report {
+    /// The row's name.
+    pub row: &'static str,
+    /// What its random choices came from.
+    pub seed: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// How long until all was well again.
+    pub well_again: Option<Duration>,
+    /// When each step was over, since the start.
+    pub steps: Vec<(&'static str, Duration)>,
+    /// What was found.
+    pub verdict: Verdict,
+    /// The violations with their histories.
+    pub excerpts: Vec<String>,
+}
+
+/// Plays a row.
+pub async fn play(row: &Row, seed: u64) -> Report {
+    let began = Instant::now();
+    let mut chance = Chance::new(seed);
+    let recorder = Recorder::new(seed);
+    let mut service = Service::start(row.start).await;
+    let mut crowd = Crowd::gather(recorder.clone(), service.doors.subscribe(), BUSY, &mut chance);
+    let mut extra = Vec::new();
+    let mut steps = vec![("started", began.elapsed())];
+    if !crowd.is_gathered().await {
+        extra.push("not all user agents got their first subscriptions".to_owned());
+    }
+    crowd.storm(&mut chance);
+    tokio::time::sleep(chance.between((Duration::from_millis(700), Duration::from_millis(1_500)))).await;
+    row.nemesis.strike(&mut service, &recorder, &mut chance).await;
+    steps.push(("struck", began.elapsed()));
+    let mut well_again = None;
+    if row.rules.lost != Lost::NotAsked {
+        well_again = is_well_again(&service, &crowd).await;
+        match well_again {
+            None => extra.push(format!("not well again within {NEVER:?}")),
+            Some(after) if after > Duration::from_millis(row.well_again) + SLACK => {
+                extra.push(format!("well again only after {after:?}"));
+            }
+            Some(_) => {}
+        }
+        recorder.enter(recorder.now(), What::WellAgain);
+        tokio::time::sleep(chance.between((Duration::from_millis(400), Duration::from_millis(900)))).await;
+        extra.extend(finish(&mut crowd, &recorder, || began.elapsed(), &mut steps).await);
+    }
+    crowd.disperse().await;
+    let history = std::mem::take(&mut recorder.kept().entries);
+    let mut report = judge(row.id, seed, &history, check(&history, row.rules), extra);
+    let refusals = times(row, &report.verdict);
+    report.verdict.violations.extend(refusals.iter().cloned());
+    report.excerpts.extend(
+        refusals
+            .iter()
+            .map(|violation| check::excerpt(&history, violation)),
+    );
+    (report.took, report.well_again, report.steps) = (began.elapsed(), well_again, steps);
+    report
+}
+
+/// Nobody sends any more, everybody connects, all arrives and is acknowledged and told; then everybody connects once more.
+pub async fn finish(
+    crowd: &mut Crowd,
+    recorder: &Recorder,
+    now: impl Fn() -> Duration,
+    steps: &mut Vec<(&'static str, Duration)>,
+) -> Vec<String> {
+    let mut extra = Vec::new();
+    crowd.drain().await;
+    until_none(ARRIVES_WITHIN, || check::missing(&recorder.kept().entries)).await;
+    steps.push(("arrived", now()));
+    crowd.come_back();
+    if !crowd.is_back(ARRIVES_WITHIN).await {
+        extra.push("not everybody could connect at the end and acknowledge what came".to_owned());
+    }
+    steps.push(("back", now()));
+    tokio::time::sleep(ECHO_WITHIN).await;
+    until_none(TOLD_WITHIN, || check::untold(&recorder.kept().entries)).await;
+    steps.push(("told", now()));
+    extra
+}
+
+/// The verdict with what the trial itself has seen, and the violations in full.
+pub fn judge(
+    row: &'static str,
+    seed: u64,
+    history: &[Entry],
+    mut verdict: Verdict,
+    extra: Vec<String>,
+) -> Report {
+    verdict.violations.extend(extra.into_iter().map(|what| Violation {
+        kind: Kind::Status,
+        what,
+        proof: Vec::new(),
+    }));
+    let shown = verdict.violations.iter().take(SHOWN);
+    let excerpts = shown
+        .map(|violation| check::excerpt(history, violation))
+        .collect();
+    Report {
+        row,
+        seed,
+        took: Duration::ZERO,
+        well_again: None,
+        steps: Vec::new(),
+        verdict,
+        excerpts,
+    }
+}
+
+/// Waits until all nodes are ready and each accepts pushes again; after how long.
+pub async fn is_well_again(service: &Service, crowd: &Crowd) -> Option<Duration> {
+    let began = Instant::now();
+    crowd.shared.all_accept(NEVER).await?;
+    for node in 0..service.nodes.len() {
+        while !service.is_ready(node).await {
+            if began.elapsed() > NEVER {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    Some(began.elapsed())
+}
+
+async fn until_none(within: Duration, count: impl Fn() -> usize) {
+    let began = Instant::now();
+    while count() > 0 && began.elapsed() < within {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+}
+
+/// What senders have seen, against the row.
+fn times(row: &Row, verdict: &Verdict) -> Vec<Violation> {
+    let counts = &verdict.counts;
+    let what = match row.senders {
+        Senders::Nothing if counts.refused > 0 => {
+            format!("{} pushes were refused, and none should be", counts.refused)
+        }
+        Senders::Refused(within)
+            if u128::from(counts.longest_refusal)
+                > (Duration::from_millis(within) + SLACK / 3).as_micros() =>
+        {
+            format!(
+                "a push was refused only after {:.1} s",
+                counts.longest_refusal as f64 / 1e6
+            )
+        }
+        _ => return Vec::new(),
+    };
+    vec![Violation {
+        kind: Kind::Status,
+        what,
+        proof: Vec::new(),
+    }]
+}
+
+impl Report {
+    /// Whether the promise was kept.
+    pub fn is_well(&self) -> bool {
+        self.verdict.violations.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.is_well() { "kept" } else { "BROKEN" };
+        let Self {
+            row, seed, verdict, ..
+        } = self;
+        write!(
+            f,
+            "{word:6} {row} --seed {seed}: {} violations; {}",
+            verdict.violations.len(),
+            verdict.counts
+        )?;
+        if let Some(after) = self.well_again {
+            write!(f, "; well again after {:.1} s", after.as_secs_f64())?;
+        }
+        let steps: Vec<_> = self
+            .steps
+            .iter()
+            .map(|(name, at)| format!("{name} {:.1}", at.as_secs_f64()))
+            .collect();
+        write!(
+            f,
+            "; took {:.1} s ({})",
+            self.took.as_secs_f64(),
+            steps.join(", ")
+        )?;
+        if !self.is_well() {
+            let mut kinds = std::collections::BTreeMap::<Kind, usize>::new();
+            for violation in &verdict.violations {
+                *kinds.entry(violation.kind).or_default() += 1;
+            }
+            write!(f, "\n  {kinds:?}")?;
+            for excerpt in &self.excerpts {
+                write!(f, "\n  {excerpt}")?;
+            }
+        }
+        Ok(())
+    }
+}
