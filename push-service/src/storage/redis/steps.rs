@@ -395,8 +395,10 @@ impl Redis {
         if answer == Value::Nil {
             return Ok(None);
         }
-        self.due.notice(user_agent);
         let ended = answers::ended(&answers::text(answer)?).map_err(unreadable)?;
+        if ended.due {
+            self.due.notice(user_agent);
+        }
         if ended.owes {
             self.announce.owes(user_agent);
         }
