@@ -188,7 +188,13 @@ impl Writing {
 
     /// Takes the answers to [`Self::add_wait`] off the end, and says whether enough have all that was sent before; a sentence
     /// if not. Waits again for replicas that joined meanwhile.
-    async fn confirmed(&self, answers: &mut Vec<Value>, link: Link, deadline: Instant) -> Result<(), String> {
+    async fn confirmed(
+        &self,
+        answers: &mut Vec<Value>,
+        mut asked_for: u32,
+        link: Link,
+        deadline: Instant,
+    ) -> Result<(), String> {
         loop {
             let role = self.confirmation.asks_who_is_connected().then(|| answers.pop());
             let counts = answers.pop().ok_or("the server's answer is incomplete")?;
