@@ -4,6 +4,7 @@ use http::Method;
 use push_tests::application_server::{Http, Push};
 use push_tests::monitor::{Connection, Next};
 use push_tests::raw_http2::{RawPeer, flag, frame, kind, request};
+use push_tests::within;
 
 use super::rig::Node;
 use crate::resources::tests::rig::ORIGIN;
@@ -63,7 +64,7 @@ async fn nothing_is_promised_after_the_peers_goaway() {
     peer.try_say(&frame(kind::PING, 0, 0, b"--------")).await;
     let mut answered = false;
     let mut pushed = false;
-    while let Some(heard) = peer.hear().await {
+    while let Some(heard) = within("the connection ends", peer.hear()).await {
         assert_ne!(
             heard.kind,
             kind::PUSH_PROMISE,
@@ -98,7 +99,7 @@ async fn promises_that_goaway_excludes_come_again() {
     peer.say(frame(kind::HEADERS, ends, 1, &monitor)).await;
     assert!(peer.hear_a(kind::PUSH_PROMISE).await.is_some());
     peer.say(frame(kind::GOAWAY, 0, 0, &[0; 8])).await;
-    while peer.hear().await.is_some() {}
+    while within("the connection ends", peer.hear()).await.is_some() {}
     let mut monitor = agent.monitor(&made.set).await;
     let Next::Pushed(message) = monitor.next().await else {
         panic!("nothing has ended");

@@ -435,8 +435,10 @@ impl Redis {
             self.is_proved(witness).await?;
             return Ok(None);
         }
-        self.due.notice(user_agent);
         let ended = answers::ended(&answers::text(answer)?).map_err(unreadable)?;
+        if ended.due {
+            self.due.notice(user_agent);
+        }
         if ended.owes {
             self.announce.owes(user_agent);
         }

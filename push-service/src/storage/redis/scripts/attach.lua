@@ -19,13 +19,17 @@ elseif attaches >= most and insists == 0 then
 else
     attaches = math.min(attaches + 1, 255)
 end
+local answer = page(ARGV[4], ARGV[5])
 local before = seat
-if before ~= mine and is_elsewhere() then
-    tell('D', '')
-end
 seat = mine
 renew(retention_ms, grains, empty_ms)
 redis.call('HSET', RECORD, 'm', meta())
-local answer = page(ARGV[4], ARGV[5])
+if before ~= mine then
+    -- Who had it is told when it is taken, and not before.
+    seat = before
+    if is_elsewhere() then
+        tell('D', '')
+    end
+end
 table.insert(answer, 1, before)
 return answer

@@ -1,5 +1,6 @@
 //! The store in Redis against real servers.
 
+mod aborted;
 mod apart;
 mod clock;
 mod confirmed;

@@ -27,11 +27,37 @@ end
 local now_ms = math.floor(now_us / 1000)
 
 -- The number of the last message accepted; incarnation and session of the seat; until when the record is retained; what
--- waits; not later than its earliest expiry (0: nothing waits); how long index and bodies are kept; attaches of late.
-local format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches
+-- waits; not later than its earliest expiry (0: nothing waits); how long index and bodies are kept; attaches of late; and
+-- whether the orders of a long queue stand (`order.lua`), which is a byte at the end. A node that does not know of them
+-- writes a record without that byte, after which they count as not there.
+local format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches, ordered
+local META_BYTES = 58
 
 local function meta()
     return struct.pack(META, FORMAT, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches)
+        .. (ordered and '\1' or '')
+end
+
+-- The orders of a long queue: two keys that only steps name which find the record saying that they stand.
+local function order_keys()
+    local user_agent = RECORD:sub(-32)
+    return MARK .. ':v:' .. user_agent, MARK .. ':x:' .. user_agent
+end
+
+-- One key a call: where a slot is half moved, Redis refuses a command that names several of which one is missing.
+local function drop_orders()
+    local victims, sums = order_keys()
+    redis.call('UNLINK', victims)
+    redis.call('UNLINK', sums)
+    ordered = false
+end
+
+local function drop_queue()
+    if ordered then
+        drop_orders()
+    end
+    redis.call('UNLINK', INDEX)
+    redis.call('UNLINK', BODIES)
 end
 
 -- Takes the record in. Answers nil, or why there is none: UNKNOWN, or a trouble in which nobody may be called unknown.
@@ -55,13 +81,15 @@ local function open(packed)
     end
     format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches =
         struct.unpack(META, packed)
+    ordered = #packed > META_BYTES
     if retained <= now_ms then
-        redis.call('UNLINK', RECORD, INDEX, BODIES)
+        drop_queue()
+        redis.call('UNLINK', RECORD)
         return UNKNOWN
     end
     if kept > 0 and kept <= now_ms then
         -- Index and bodies have expired with all that was in them.
-        redis.call('UNLINK', INDEX, BODIES)
+        drop_queue()
         messages, bytes, earliest, kept = 0, 0, 0, 0
     end
 end
