@@ -166,7 +166,7 @@ impl Writing {
         match sent {
             Ok(mut answers) => {
                 let confirmed = self.confirmed(&mut answers, asked_for, link, deadline).await;
-                answer(batch, answers, confirmed);
+                answer(batch, answers, &confirmed);
             }
             Err(failure) => {
                 for job in batch.drain(..) {
@@ -242,13 +242,13 @@ impl Writing {
 }
 
 /// Answers everybody in a batch.
-fn answer(batch: &mut Vec<Job>, answers: Vec<Value>, confirmed: Result<(), String>) {
+fn answer(batch: &mut Vec<Job>, answers: Vec<Value>, confirmed: &Result<(), String>) {
     let mut answers = answers.into_iter();
     for job in batch.drain(..) {
         if job.asking {
             answers.next();
         }
-        let answer = match (answers.next(), &confirmed) {
+        let answer = match (answers.next(), confirmed) {
             (Some(Value::ServerError(error)), _) => Err(Failure::Reply(error)),
             (Some(answer), Ok(())) => Ok(answer),
             (Some(_), Err(why)) => Err(Failure::Unconfirmed(why.clone())),
