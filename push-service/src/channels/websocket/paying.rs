@@ -47,25 +47,29 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
         let payer = self.guard.payer();
         let budgets = self.shared.broker.budgets();
         let wait = budgets.charge(payer, self.session.user_agent(), tokens);
-        match wait {
-            None => self.session.close(CloseReason::OverBudget, &mut scratch.actions),
-            Some(wait) if !wait.is_zero() => self.slow_down(wait, now, scratch),
-            Some(_) => {}
+        let is_granted = match wait {
+            Some(wait) => wait.is_zero() || self.slow_down(wait, now),
+            None => false,
+        };
+        if !is_granted {
+            self.session.close(CloseReason::OverBudget, &mut scratch.actions);
         }
-        wait.filter(|_| !self.session.is_closed())
+        wait.filter(|_| is_granted)
     }
 
-    fn slow_down(&mut self, wait: Duration, now: Moment, scratch: &mut Scratch) {
+    /// Reads nothing until then. Says whether that will do.
+    fn slow_down(&mut self, wait: Duration, now: Moment) -> bool {
         let since = match &self.slowed {
             Some(slowed) if now < slowed.until.after(CHANNEL_SLOWED_REST) => slowed.since,
             _ => now,
         };
         if wait > CHANNEL_SLOWED_AT_MOST || since.after(CHANNEL_SLOWED_FOR) <= now {
-            return self.session.close(CloseReason::OverBudget, &mut scratch.actions);
+            return false;
         }
         let until = now.after(wait.max(Duration::from_millis(1)));
         self.slowed = Some(Box::new(Slowed { since, until }));
         self.unread_is_ready = true;
+        true
     }
 
     /// Until when nothing is read, if that is still to come.
