@@ -84,3 +84,22 @@ pub mod seeded {
         STATE.get().is_some()
     }
 }
+
+#[cfg(all(test, feature = "simulation"))]
+mod tests {
+    use super::*;
+
+    /// A thread with a seed draws the same each time, and without one never.
+    #[test]
+    fn a_seed_gives_the_same_bits() {
+        let draw = |seed| {
+            seeded::seed_this_thread(seed);
+            let drawn = (u64(), bytes::<16>(), u64());
+            seeded::seed_this_thread(None);
+            drawn
+        };
+        assert_eq!(draw(Some(7)), draw(Some(7)));
+        assert_ne!(draw(Some(7)), draw(Some(8)));
+        assert_ne!(draw(None), draw(None));
+    }
+}

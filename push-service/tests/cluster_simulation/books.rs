@@ -320,7 +320,10 @@ impl Books {
         let mut late = None;
         let records = &self.records;
         self.owed.retain(|owed| {
-            if records[owed.message].committed_at.is_some() || owed.health.was_disturbed_since(owed.since) {
+            let record = &records[owed.message];
+            // What has left already need not be removed.
+            let is_gone = record.committed_at.is_some() || record.left.is_some();
+            if is_gone || owed.health.was_disturbed_since(owed.since) {
                 return false;
             }
             if owed.since + within < now {

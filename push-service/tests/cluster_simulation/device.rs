@@ -33,8 +33,8 @@ pub(crate) struct State {
     pub(crate) names: Vec<Name>,
     /// Every subscription has stood once.
     is_ready: bool,
-    /// What came and was not acknowledged yet.
-    in_hand: BTreeMap<Box<str>, Arc<Arrived>>,
+    /// What came to which device and was not acknowledged by it yet.
+    in_hand: BTreeMap<(usize, Box<str>), Arc<Arrived>>,
     had: BTreeSet<Box<str>>,
     devices: Vec<UnboundedSender<Command>>,
 }
@@ -430,7 +430,7 @@ impl Device {
         self.agent()
             .state()
             .in_hand
-            .insert(arrived.id.clone(), Arc::clone(&arrived));
+            .insert((self.number, arrived.id.clone()), Arc::clone(&arrived));
         if forgets {
             return;
         }
@@ -466,7 +466,13 @@ impl Device {
 
     /// What is in hand, from whichever channel (PR-18).
     fn acknowledge_all(&self, channel: &mut Channel) {
-        let in_hand = self.agent().state().in_hand.clone();
+        let mut in_hand = self.agent().state().in_hand.clone();
+        if self.world.is_calm() {
+            // What the other device leaves behind too.
+            self.agent().state().in_hand.clear();
+        } else {
+            in_hand.retain(|(device, _), _| *device == self.number);
+        }
         for message in in_hand.into_values() {
             let is_waited_for = channel.due.iter().any(|(_, due)| due.id == message.id);
             if !is_waited_for {
@@ -476,7 +482,8 @@ impl Device {
     }
 
     fn acknowledge(&self, channel: &Channel, message: &Arc<Arrived>) {
-        self.agent().state().in_hand.remove(&message.id);
+        let in_hand = (self.number, message.id.clone());
+        self.agent().state().in_hand.remove(&in_hand);
         trace!(
             self.world,
             "device {} of user agent {} acknowledges {:?}",

@@ -14,9 +14,10 @@ use push_protocol::Ttl;
 use push_protocol::capability::{Capabilities, SealingKey};
 use push_protocol::origin::Origin;
 use push_service::broker::{Broker, Outboxes, Policy};
-use push_service::budgets::Payer;
+use push_service::budgets::{Budgets, Payer};
 use push_service::channels::{Channels, Registry, Shares};
 use push_service::cluster::Reconciler;
+use push_service::config;
 use push_service::metrics::Metrics;
 use push_service::storage::clock::Clock;
 use push_service::storage::{Announce as _, BUCKETS, Storage};
@@ -116,13 +117,16 @@ impl Process {
             outboxes: Arc::clone(&outboxes),
             incarnation,
         };
-        let broker = Arc::new(Broker::new(
+        let broker = Broker::new(
             Arc::new(link) as Arc<dyn Storage>,
             capabilities(),
             origin(),
             policy(world),
             metrics(),
-        ));
+        );
+        // As an operator has them who configures nothing: who is honest is not to notice them (PR-42).
+        let budgets = Budgets::new(&config::Limits::default(), metrics());
+        let broker = Arc::new(broker.charging(Arc::new(budgets)));
         let limits = world.weather.service.clone();
         let channels = Channels::new(Arc::clone(&broker), registry, limits, SHARES);
         let (ear, letters) = unbounded_channel();

@@ -6,6 +6,7 @@ use bytes::{BufMut as _, BytesMut};
 use push_protocol::capability::PushKind;
 use push_protocol::{Coding, Content, KeyDigest, Topic, Ttl, Urgency};
 use push_service::broker::{Accepted, ReceiptWish, Refusal, Submission};
+use push_service::budgets::Payer;
 use tokio::time::sleep;
 
 use crate::books::Record;
@@ -94,6 +95,7 @@ impl World {
                 body: body.freeze(),
             },
             receipt: wish,
+            payer: Payer::UNKNOWN,
         };
         trace!(
             self,
