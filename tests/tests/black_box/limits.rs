@@ -112,11 +112,7 @@ async fn connections_leave_descriptors_for_the_rest() {
     let mut server = Http::connect(&node.door()).await.unwrap();
     let mut held = Vec::new();
     for _ in 0..400 {
-        held.push(
-            tokio::net::TcpStream::connect(node.door().address)
-                .await
-                .unwrap(),
-        );
+        held.push(tokio::net::TcpStream::connect(node.door().address).await.unwrap());
     }
     for n in 0..200 {
         let text = format!("message {n}");
