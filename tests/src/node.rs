@@ -137,6 +137,12 @@ impl Node {
         kill_process(self.pid(), Signal::TERM).expect("the process can be signalled");
     }
 
+    /// Whether the process has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let process = self.process.as_mut();
+        process.is_some_and(|process| process.child.try_wait().is_ok_and(|status| status.is_some()))
+    }
+
     /// Waits until the process has ended by itself, and returns how, with its log.
     pub async fn ended(&mut self) -> (ExitStatus, Log) {
         let mut process = self.process.take().expect("the node is running");

@@ -61,6 +61,8 @@ impl Admin {
                 stream = accept(&listener) => {
                     let (admin, ending) = (Arc::clone(&admin), ending.clone());
                     connections.open(|use_of| converse(admin, stream, use_of, ending));
+                    // Else as many as come at once would push each other out before the first was looked at.
+                    tokio::task::yield_now().await;
                 }
             }
         }

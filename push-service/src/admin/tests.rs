@@ -365,6 +365,30 @@ async fn idle_connections_give_way() {
     serving.abort();
 }
 
+/// PR-44: a probe that comes in the midst of a flood of connections is answered, though all came before any was looked at.
+#[tokio::test]
+async fn a_probe_in_a_flood_is_answered() {
+    let (admin, _, readiness) = admin();
+    readiness.ready();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = || std::net::TcpStream::connect(address).unwrap();
+    let mut flood: Vec<_> = (0..defaults::ADMIN_CONNECTIONS).map(|_| connect()).collect();
+    let mut probe = connect();
+    std::io::Write::write_all(&mut probe, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    flood.extend((0..2 * defaults::ADMIN_CONNECTIONS).map(|_| connect()));
+    probe.set_nonblocking(true).unwrap();
+    let mut probe = TcpStream::from_std(probe).unwrap();
+    let serving = tokio::spawn(admin.serve(listener, std::future::pending()));
+    let mut answer = [0; 12];
+    probe
+        .read_exact(&mut answer)
+        .await
+        .expect("the probe is answered");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    serving.abort();
+}
+
 /// PR-44: a connection on which nothing was ever asked is closed soon; one that was asked may rest.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_asks_nothing_is_closed() {

@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep};
 
 use self::table::Table;
 use crate::config::{IpNetwork, Limits};
-use crate::defaults::BUDGET_PATIENCE;
+use crate::defaults::{BUDGET_PATIENCE, CHANNEL_SLOWED_AT_MOST};
 pub use crate::metrics::Budget;
 use crate::metrics::Metrics;
 use crate::storage::Rate;
@@ -238,30 +238,39 @@ impl Budgets {
 
 /// Channels: who is short of tokens is read later.
 impl Budgets {
-    /// Takes tokens of a user agent and of its address, be they there or not, and says how long it has to wait for them.
-    pub(crate) fn charge(&self, payer: Payer, user_agent: Option<UserAgentId>, tokens: u32) -> Duration {
+    /// Takes tokens of a user agent and of its address, be they there or not, and says how long it has to wait for them. `None`
+    /// if more is owed already than may be: then what it asks for must not be done.
+    pub(crate) fn charge(
+        &self,
+        payer: Payer,
+        user_agent: Option<UserAgentId>,
+        tokens: u32,
+    ) -> Option<Duration> {
         if payer == Payer::UNLIMITED {
-            return Duration::ZERO;
+            return Some(Duration::ZERO);
         }
-        let now = self.now();
-        let spend = |table: &Option<Table>, cause| match table {
-            Some(table) => table
-                .spend(cause, tokens, now, u64::MAX)
-                .unwrap_or_else(|wait| wait),
-            None => 0,
+        let (now, limit) = (self.now(), nanos(CHANNEL_SLOWED_AT_MOST));
+        let charge = |table: &Option<Table>, cause| match table {
+            Some(table) => table.charge(cause, tokens, now, limit),
+            None => Ok(0),
         };
-        let own = user_agent.map_or(0, |user_agent| spend(&self.user_agents, self.cause(user_agent.0)));
-        let address = payer.cause().map_or(0, |cause| spend(&self.addresses, cause));
-        let wait = own.max(address);
-        if wait > 0 {
-            let which = if own >= address {
+        let own = user_agent.map(|user_agent| self.cause(user_agent.0));
+        let own = own.map_or(Ok(0), |cause| charge(&self.user_agents, cause));
+        // Who owes too much itself is not to make its address pay.
+        let address = match (&own, payer.cause()) {
+            (Ok(_), Some(cause)) => charge(&self.addresses, cause),
+            _ => Ok(0),
+        };
+        let wait = |owed: Result<u64, u64>| owed.unwrap_or_else(|owed| owed);
+        if wait(own).max(wait(address)) > 0 {
+            let is_own = wait(own) >= wait(address);
+            self.metrics.throttled(if is_own {
                 Budget::UserAgent
             } else {
                 Budget::Address
-            };
-            self.metrics.throttled(which);
+            });
         }
-        Duration::from_nanos(wait)
+        Some(Duration::from_nanos(own.ok()?.max(address.ok()?)))
     }
 }
 

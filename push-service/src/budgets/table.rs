@@ -64,6 +64,20 @@ impl Table {
         })
     }
 
+    /// Takes tokens of `cause` at `now`, be they there or not, and says how long it has to wait until it has earned them.
+    /// Takes none if it has to wait for longer than `limit` already, and says so with `Err`.
+    pub(super) fn charge(&self, cause: Cause, tokens: u32, now: u64, limit: u64) -> Result<u64, u64> {
+        let cost = self.ns_per_token.saturating_mul(u64::from(tokens));
+        self.with_entry(cause, now, |paid| {
+            let owed = |paid: u64| paid.saturating_sub(now.saturating_add(self.burst_ns));
+            if owed(*paid) > limit {
+                return Err(owed(*paid));
+            }
+            *paid = paid.saturating_add(cost);
+            Ok(owed(*paid))
+        })
+    }
+
     /// Gives tokens back.
     pub(super) fn refund(&self, cause: Cause, tokens: u32, now: u64) {
         let cost = self.ns_per_token.saturating_mul(u64::from(tokens));
@@ -132,6 +146,19 @@ mod tests {
         table.refund(one, 1_000, 100 * SECOND);
         assert_eq!(table.spend(one, 100, 100 * SECOND, 0), Ok(0));
         assert!(table.spend(one, 1, 100 * SECOND, 0).is_err());
+    }
+
+    /// PR-42: what is taken in advance is bounded, so that nobody waits for ever for what somebody else has taken.
+    #[test]
+    fn a_debt_is_bounded() {
+        let table = Table::new(10.0, 100).unwrap();
+        let one = cause(1);
+        assert_eq!(table.charge(one, 150, 0, 10 * SECOND), Ok(5 * SECOND));
+        assert_eq!(table.charge(one, 150, 0, 10 * SECOND), Ok(20 * SECOND));
+        for _ in 0..3 {
+            assert_eq!(table.charge(one, 150, 0, 10 * SECOND), Err(20 * SECOND));
+        }
+        assert_eq!(table.charge(one, 10, 10 * SECOND, 10 * SECOND), Ok(11 * SECOND));
     }
 
     /// PR-42: a flood of causes takes no memory beyond the bound, lets every newcomer in, and does not make the one that

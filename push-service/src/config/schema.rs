@@ -176,7 +176,7 @@ section! {
         body_bytes: usize = defaults::BODY_BYTES, in 4_096..=1_048_576;
         /// Bytes of one request's header.
         header_bytes: usize = defaults::HEADER_BYTES, in 8_192..=1_048_576;
-        /// Connections at a time, over all public listeners. The limit of open files must be higher.
+        /// Connections at a time, over all public listeners. Lowered at start if the limit of open files does not allow them.
         connections: usize = defaults::CONNECTIONS, in 1..=10_000_000;
         /// Connections at a time from one address (IPv6: from one network of 64 bits). 0: no limit.
         connections_per_address: u32 = defaults::CONNECTIONS_PER_ADDRESS;

@@ -5,21 +5,21 @@
 
 use std::time::Duration;
 
-/// Work that requests from one address may cause, in tokens a second: a quarter of a core. Chosen: a node or a Redis whose
-/// core is a quarter busier answers an honest push in less than twice its quiet time; an application server that pushes
-/// 1,000 messages a second, each with a new VAPID token, spends 110,000.
-pub const WORK_PER_ADDRESS: u32 = 250_000;
+/// Work that requests from one address may cause, in tokens a second: a tenth of a core. Chosen: a few hostile addresses
+/// leave an honest push less than twice its quiet time, of the node and of a Redis; an application server that pushes 100
+/// messages a second, each with a new VAPID token, spends 11,000, and 900 of them fit.
+pub const WORK_PER_ADDRESS: u32 = 100_000;
 
-/// What an address may spend at once, in tokens. Chosen: a second of work. A thousand user agents behind one address that
-/// come back at once over TLS spend 400,000.
-pub const WORK_PER_ADDRESS_BURST: u32 = 1_000_000;
+/// What an address may spend at once, in tokens. Chosen: half a second of work. A thousand user agents behind one address
+/// that come back at once over TLS spend 370,000.
+pub const WORK_PER_ADDRESS_BURST: u32 = 500_000;
 
-/// Work that one application server key may cause, from however many addresses, in tokens a second. Chosen: half a core,
-/// 10,000 messages a second: twice what one address may, so it bounds only senders with many addresses.
-pub const WORK_PER_SENDER: u32 = 500_000;
+/// Work that one application server key may cause, from however many addresses, in tokens a second. Chosen: a quarter of a
+/// core, 5,000 messages a second: more than one address may, so it bounds only senders with many addresses.
+pub const WORK_PER_SENDER: u32 = 250_000;
 
-/// What an application server key may spend at once, in tokens. Chosen: two seconds of work, as for its addresses.
-pub const WORK_PER_SENDER_BURST: u32 = 2_000_000;
+/// What an application server key may spend at once, in tokens. Chosen: as for two of its addresses.
+pub const WORK_PER_SENDER_BURST: u32 = 1_000_000;
 
 /// Work that one user agent may cause by requests on its channel, in tokens a second: half a percent of a core.
 /// Acknowledging what was offered on the channel is free, so this is for everything else. Chosen: 50 registers a second.
@@ -87,8 +87,9 @@ pub const COST_FRAME: u32 = 1;
 /// Chosen: a burst is spread without an error, and a sender that is refused at once would only ask again at once.
 pub const BUDGET_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The longest that a channel is not read for want of tokens; one that would have to wait longer is closed. Chosen: the
-/// largest frame costs 20,000 tokens, which a user agent earns in 4 s.
+/// The longest that a channel is not read for want of tokens. One that would have to wait longer is closed, and so is one
+/// that asks for more while as much is owed: what its frame asks for is not done then, so that no debt keeps an address
+/// waiting for much longer than this. Chosen: the largest frame costs 20,000 tokens, which a user agent earns in 4 s.
 pub const CHANNEL_SLOWED_AT_MOST: Duration = Duration::from_secs(10);
 
 /// A channel that was slowed down again and again for so long is closed. Chosen: by then a burst of an honest user agent

@@ -91,6 +91,10 @@ pub const REDIS_PROOFS_WAITING: usize = REDIS_STEPS_UNDER_WAY;
 /// A sentinel that did not answer is not asked again for so long. Chosen: it costs [`REDIS_PROOF_WITHIN`] once a second.
 pub const REDIS_WITNESS_SILENT_FOR: Duration = SECOND;
 
+/// With `wait_replicas = "all"`, how long a replica that went away still counts as connected, so that nothing is confirmed
+/// without it (PR-41). Chosen: a primary whose replica was promoted is told so by sentinels within 20 s (eight, and two looks).
+pub const REDIS_REPLICA_MISSED_FOR: Duration = Duration::from_secs(30);
+
 /// Reads that go out in one pipeline. Chosen: bounds what one answer holds in memory.
 pub const REDIS_PIPELINE_COMMANDS: usize = 128;
 
@@ -106,3 +110,7 @@ pub const REDIS_LOOK_EVERY: Duration = SECOND;
 
 /// How far this machine's clock may be from a primary's before the node is not ready. Source: PR-30.
 pub const REDIS_CLOCK_OFFSET: Duration = SECOND.saturating_mul(30);
+
+/// How far this machine's clock may be from a primary's before its steps are refused: one of the two has leapt, and what ends
+/// by a wrong clock does not come back. Chosen: as what embedded storage believes at once.
+pub const REDIS_CLOCK_REFUSED: Duration = super::CLOCK_STEP_BELIEVED;

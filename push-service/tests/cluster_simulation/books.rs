@@ -3,11 +3,13 @@
 //! They are kept from what crosses borders: requests and their answers, bytes at the nodes' ends of connections, and steps
 //! of storage when they run. They never look into a session, a registry or a reconciler.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use push_protocol::{Fate, MessageId, MessageNumber, SubscriptionId, UserAgentId};
+use push_service::defaults::ATTACH_DELAY_LONGEST;
 use push_service::storage::{Enqueued, Expected, PASSING_WITH_RECEIPT, Removal, Seat, WakeUp};
 
 use crate::process::Health;
@@ -56,6 +58,7 @@ pub(crate) struct Counts {
     pub(crate) overdue: u64,
     pub(crate) channels: u64,
     pub(crate) attached: u64,
+    pub(crate) delayed: u64,
     pub(crate) displaced: u64,
     pub(crate) compared: u64,
     pub(crate) wake_ups_lost: u64,
@@ -84,6 +87,7 @@ impl Tally for Counts {
         self.overdue += more.overdue;
         self.channels += more.channels;
         self.attached += more.attached;
+        self.delayed += more.delayed;
         self.displaced += more.displaced;
         self.compared += more.compared;
         self.wake_ups_lost += more.wake_ups_lost;
@@ -131,6 +135,10 @@ pub(crate) struct Books {
     confirmed: BTreeMap<UserAgentId, u64>,
     /// What is owed to which receipt subscription, by the nonce of the message.
     pub(crate) expected: BTreeMap<u64, (UserAgentId, Expected)>,
+    /// Who attached too often may insist from then on.
+    may_insist_at: BTreeMap<(u64, u64), u64>,
+    /// Of which messages storage was told how they ended.
+    pub(crate) settled: BTreeSet<u64>,
     pub(crate) counts: Counts,
     pub(crate) violation: Option<Violation>,
 }
@@ -364,6 +372,29 @@ impl Books {
             let what =
                 format!("a session of {user_agent} was told that another one has its seat, which none took");
             self.violate("PR-10", what);
+        }
+    }
+
+    /// A session was told to wait.
+    pub(crate) fn attaches_too_often(&mut self, seat: Seat, now: u64, retry_after: Duration) {
+        self.counts.delayed += 1;
+        let wait = retry_after.min(ATTACH_DELAY_LONGEST).as_millis() as u64;
+        self.may_insist_at
+            .insert((seat.incarnation, seat.session), now + wait);
+    }
+
+    /// PR-15: who attaches too often waits before it does so in spite of it.
+    pub(crate) fn insists(&mut self, seat: Seat, now: u64) {
+        match self.may_insist_at.get(&(seat.incarnation, seat.session)) {
+            Some(from) if *from <= now => {}
+            Some(from) => {
+                let early = from - now;
+                self.violate(
+                    "PR-15",
+                    format!("a session that attached too often came back {early} ms too early"),
+                );
+            }
+            None => self.violate("PR-15", "a session insisted that was not told to wait".to_owned()),
         }
     }
 

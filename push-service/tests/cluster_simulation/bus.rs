@@ -34,7 +34,8 @@ impl World {
                 chance.one_in(self.weather.bus_twice_one_in),
             )
         };
-        if !self.is_calm() && (lost || process.health.is_deaf(self.time_ms())) {
+        let is_silent = self.plant == Some(Plant::Silent);
+        if is_silent || !self.is_calm() && (lost || process.health.is_deaf(self.time_ms())) {
             self.books().counts.wake_ups_lost += 1;
             return trace!(self, "a wake-up of {user_agent} is lost: {}", Letters(&wake_up));
         }

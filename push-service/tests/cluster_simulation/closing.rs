@@ -1,11 +1,12 @@
 //! The end of a world: has everything come that was promised, and has everybody been told?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use push_protocol::{Fate, MessageNumber, Receipt, Urgency, UserAgentId};
 use push_service::storage::{Attached, Manner, PageRequest, Scope, Seat, Storage as _};
 
+use crate::books::Record;
 use crate::sender::LONG;
 use crate::store::at_once;
 use crate::world::World;
@@ -21,48 +22,59 @@ const RECEIPTS_WITHIN: u64 = 125_000;
 impl World {
     /// PR-1, PR-7, PR-11, PR-14, PR-17, PR-18: what was promised has come, and left storage.
     pub(crate) fn everything_has_come(&self) {
+        let Some(message) = self.missing() else { return };
         let mut books = self.books();
-        for message in 0..books.records.len() {
-            let record = &books.records[message];
-            let is_owed = record.promised && record.ttl_secs >= LONG && record.excused.is_none();
-            if !is_owed || record.left.is_some() {
-                continue;
-            }
-            let furthest = books
-                .furthest
-                .get(&record.user_agent)
-                .copied()
-                .unwrap_or_default();
-            let (rule, what) = match record.id {
-                None => ("PR-1", "was never stored"),
-                Some(id) if record.offered == 0 && id.number < furthest => ("PR-7", "was passed over"),
-                Some(_) if record.offered == 0 => ("PR-14", "was never offered"),
-                Some(_) if record.acknowledged => ("PR-18", "was acknowledged, and is stored still"),
-                Some(_) => ("PR-17", "was offered, and not again"),
-            };
-            let what = format!(
-                "message {message} {:?} for user agent {}, answered 201, {what}",
-                record.id, record.agent
-            );
-            return books.violate(rule, what);
-        }
+        let record = &books.records[message];
+        let furthest = books
+            .furthest
+            .get(&record.user_agent)
+            .copied()
+            .unwrap_or_default();
+        let (rule, what) = match record.id {
+            None => ("PR-1", "was never stored"),
+            Some(id) if record.offered == 0 && id.number < furthest => ("PR-7", "was passed over"),
+            Some(_) if record.offered == 0 => ("PR-14", "was never offered"),
+            Some(_) if record.acknowledged => ("PR-18", "was acknowledged, and is stored still"),
+            Some(_) => ("PR-17", "was offered, and not again"),
+        };
+        let what = format!(
+            "message {message} {:?} for user agent {}, answered 201, {what}",
+            record.id, record.agent
+        );
+        books.violate(rule, what);
     }
 
-    /// PR-10, PR-12, PR-13: whoever is connected is told at once.
+    /// The first message that was promised and has not come.
+    pub(crate) fn missing(&self) -> Option<usize> {
+        let is_missing = |record: &Record| {
+            let is_owed = record.promised && record.ttl_secs >= LONG && record.excused.is_none();
+            is_owed && record.left.is_none()
+        };
+        self.books().records.iter().position(is_missing)
+    }
+
+    /// PR-10, PR-12, PR-13: whoever is connected is told at once. A session that had lost its seat to a second device, and
+    /// got it back when that left, may keep places for what the other one acknowledged until it is compared (PR-14).
     pub(crate) async fn probe(self: &Arc<Self>) {
         let mut probes = Vec::new();
         for agent in 0..self.agents.len() {
+            let within = match self.agents[agent].is_double() {
+                true => PROBE + self.weather.reconcile,
+                false => PROBE,
+            };
             for standing in self.standing(agent) {
-                probes.extend(self.send(agent, &standing));
+                let end = self.time_ms() + within;
+                probes.extend(self.send(agent, &standing).map(|message| (message, end)));
             }
         }
-        self.until(self.time_ms() + PROBE).await;
-        let mut books = self.books();
-        for message in probes {
+        probes.sort_by_key(|(_, end)| *end);
+        for (message, end) in probes {
+            self.until(end).await;
+            let mut books = self.books();
             let record = &books.records[message];
             if record.left.is_none() {
                 let what = format!(
-                    "message {message} {:?} for user agent {}, sent when all was calm, did not come at once: \
+                    "message {message} {:?} for user agent {}, sent when all was calm, did not come in time: \
                      promised: {}, offered: {}",
                     record.id, record.agent, record.promised, record.offered
                 );
@@ -71,15 +83,26 @@ impl World {
         }
     }
 
-    pub(crate) async fn until_receipts_are_due(&self) {
-        let any = self.books().records.iter().any(|record| record.wants_receipt);
-        if any && self.books().violation.is_none() {
-            // One node is enough to carry what is left.
-            (1..self.weather.nodes)
-                .filter_map(|place| self.node(place))
-                .for_each(|node| node.kill());
-            self.until(self.weather.lasts + RECEIPTS_WITHIN).await;
+    /// Until everything that was promised a receipt has one, or ought to.
+    pub(crate) async fn until_receipts_are_told(&self) {
+        let is_told = |world: &Self| {
+            let books = world.books();
+            let is_owed = |record: &Record| record.wants_receipt && record.promised;
+            let is_settled = |record: &Record| record.id.is_some_and(|id| books.settled.contains(&id.nonce));
+            books
+                .records
+                .iter()
+                .filter(|record| is_owed(record))
+                .all(is_settled)
+        };
+        if self.books().violation.is_some() || is_told(self) {
+            return;
         }
+        // One node is enough to carry what is left.
+        (1..self.weather.nodes)
+            .filter_map(|place| self.node(place))
+            .for_each(|node| node.kill());
+        self.until_or(self.weather.lasts + RECEIPTS_WITHIN, is_told).await;
     }
 
     /// PR-25: exactly one receipt of each message that was answered 202, or none if it was replaced. PR-18: nothing is
@@ -104,10 +127,13 @@ impl World {
         at_once(self.store.memory.expire(10_000));
         let waiting: u64 = receipts.values().map(|fates| fates.len() as u64).sum();
         let left = self.store.memory.usage().map_or(0, |usage| usage.messages);
-        // What was never promised may wait: its subscription may have been made again.
-        let unpromised = |record: &&crate::books::Record| record.id.is_some() && !record.promised;
-        let unpromised = self.books().records.iter().filter(unpromised).count() as u64;
-        if left > waiting + unpromised {
+        // What nobody is owed may wait, until its time is over.
+        let may_wait = |record: &&Record| {
+            let is_owed = record.promised && record.ttl_secs >= LONG && record.excused.is_none();
+            record.id.is_some() && record.left.is_none() && !is_owed
+        };
+        let may_wait = self.books().records.iter().filter(may_wait).count() as u64;
+        if left > waiting + may_wait {
             let what = format!("{left} messages are left in storage, and {waiting} of them are receipts");
             self.books().violate("PR-18", what);
         }
@@ -115,7 +141,7 @@ impl World {
 
     /// How the messages ended, by their nonces, as receipt subscriptions say.
     fn receipts(&self) -> BTreeMap<u64, Vec<Fate>> {
-        let queues: std::collections::BTreeSet<UserAgentId> = self
+        let queues: BTreeSet<UserAgentId> = self
             .books()
             .expected
             .values()
@@ -164,7 +190,7 @@ impl World {
 }
 
 /// What the receipts of a message may be.
-fn is_told_right(record: &crate::books::Record, told: &[Fate]) -> Result<(), &'static str> {
+fn is_told_right(record: &Record, told: &[Fate]) -> Result<(), &'static str> {
     if told.len() > 1 {
         return Err("and one is the most");
     }

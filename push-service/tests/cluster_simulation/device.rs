@@ -88,6 +88,11 @@ impl Agent {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether two devices have its identity.
+    pub(crate) fn is_double(&self) -> bool {
+        self.state().devices.len() > 1
+    }
+
     /// Tells one of its devices.
     pub(crate) fn befall(&self, device: usize, command: Command) {
         let state = self.state();

@@ -331,7 +331,13 @@ impl Storage for Link {
         let outcomes = outcomes.to_vec();
         self.step("settle_receipts", move |world| {
             trace!(world, "receipts are settled: {outcomes:?}");
-            world.books().counts.settled += outcomes.len() as u64;
+            {
+                let mut books = world.books();
+                books.counts.settled += outcomes.len() as u64;
+                books
+                    .settled
+                    .extend(outcomes.iter().map(|outcome| outcome.id.nonce));
+            }
             at_once(world.store.memory.settle_receipts(receipts, &outcomes));
             if world.plant == Some(Plant::SettleTwice) {
                 world.settle_again(receipts, &outcomes);
@@ -454,9 +460,23 @@ impl World {
     ) -> Attached {
         let memory = &self.store.memory;
         let attached = at_once(memory.attach(user_agent, seat, head.clone(), manner));
-        let Attached::Known { displaced, .. } = &attached else {
-            return attached;
+        let now = self.time_ms();
+        let displaced = match &attached {
+            Attached::Known { displaced, .. } => displaced,
+            Attached::TooOften { retry_after } => {
+                self.books().attaches_too_often(seat, now, *retry_after);
+                return match self.plant {
+                    Some(Plant::Impatient) => Attached::TooOften {
+                        retry_after: millis(1),
+                    },
+                    _ => attached,
+                };
+            }
+            Attached::Unknown => return attached,
         };
+        if manner == Manner::Insisting {
+            self.books().insists(seat, now);
+        }
         let order = |seat: Seat| (seat.incarnation, seat.session);
         trace!(
             self,

@@ -14,6 +14,8 @@ pub(crate) enum Plant {
     SettleTwice,
     LostEnqueue,
     TroubleIsUnknown,
+    Silent,
+    Impatient,
 }
 
 pub(crate) const ALL: &[Row<Plant>] = &[
@@ -33,7 +35,7 @@ pub(crate) const ALL: &[Row<Plant>] = &[
     row(
         Plant::TrustGap,
         "trust-gap",
-        "a wake-up names the one that came before it instead of the one that was stored before it",
+        "a wake-up names the one that was sent before it instead of the one that was stored before it",
         &["PR-7"],
     ),
     row(
@@ -71,5 +73,17 @@ pub(crate) const ALL: &[Row<Plant>] = &[
         "trouble-is-unknown",
         "storage in trouble calls a user agent unknown",
         &["PR-3"],
+    ),
+    row(
+        Plant::Silent,
+        "silent",
+        "a step wakes nobody at another node",
+        &["PR-13"],
+    ),
+    row(
+        Plant::Impatient,
+        "impatient",
+        "who attaches too often is told to wait for a moment only",
+        &["PR-15"],
     ),
 ];

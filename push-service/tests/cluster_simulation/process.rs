@@ -179,7 +179,7 @@ impl Process {
 
     /// Everything stands still.
     pub(crate) fn pause(&self, world: &World, long: u64) {
-        self.health.disturb_until(world.time_ms() + long);
+        self.health.disturb_until(world.time_ms() + long + AFTERMATH);
         let mut until = self
             .health
             .paused_until
@@ -255,6 +255,9 @@ impl Future for Pausable {
         self.inner.as_mut().poll(cx)
     }
 }
+
+/// After a pause a node goes on with what it was about to do, which may be to wait for storage; in milliseconds.
+const AFTERMATH: u64 = 2_000;
 
 const SHARES: Shares = Shares {
     attaching: 8,

@@ -6,10 +6,13 @@
 //! [`Lab::partition`] drops packets between machines, in one direction or both, without telling anybody. Nothing
 //! outlives the process: namespaces go with the last process in them, and interfaces and rules with the namespaces.
 //!
+//! Disks are of the process as well, in a mount namespace of its own.
+//!
 //! It takes root (or the right to make namespaces), `ip` and `iptables`. [`enter`] says what is missing.
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -70,9 +73,9 @@ pub fn enter() -> Result<(), String> {
         }
     }
     let mut unshare = Command::new("unshare");
-    unshare.args(["--net", "--"]);
+    unshare.args(["--net", "--mount", "--"]);
     let possible = Command::new("unshare")
-        .args(["--net", "--", "true"])
+        .args(["--net", "--mount", "--", "true"])
         .stderr(Stdio::null())
         .status();
     if !possible.is_ok_and(|status| status.success()) {
@@ -197,6 +200,51 @@ impl Lab {
     pub fn heal(&self) {
         let dropped = std::mem::take(&mut *self.dropped.lock().unwrap_or_else(PoisonError::into_inner));
         change('D', &dropped);
+    }
+}
+
+/// A disk of its own, of a given size, in memory. It is there for this process and those that it starts.
+#[derive(Debug)]
+pub struct Disk {
+    directory: tempfile::TempDir,
+}
+
+impl Disk {
+    /// A disk of so many bytes.
+    ///
+    /// # Panics
+    ///
+    /// When this process is not in a laboratory.
+    pub fn new(bytes: u64) -> Self {
+        let directory = tempfile::TempDir::with_prefix("push-disk-").expect("a directory for the disk");
+        mount(directory.path(), bytes);
+        Self { directory }
+    }
+
+    /// Where it is.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        unmount(self.directory.path());
+    }
+}
+
+/// Puts a disk of so many bytes on a directory.
+pub(crate) fn mount(directory: &Path, bytes: u64) {
+    assert!(is_here(), "disks are made in a laboratory");
+    let (size, directory) = (format!("size={bytes}"), directory.display().to_string());
+    run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", &directory]).expect("the disk is mounted");
+}
+
+/// Takes it away; what still uses it goes on doing so.
+pub(crate) fn unmount(directory: &Path) {
+    let directory = directory.display().to_string();
+    if let Err(why) = run("umount", &["--lazy", &directory]) {
+        eprintln!("{why}");
     }
 }
 

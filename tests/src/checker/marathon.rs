@@ -285,7 +285,7 @@ async fn play(episode: Episode) -> Report {
                 fail_over(&mut service, &mut chance).await;
                 service.settled().await;
             }
-            _ => planned_failover(&service, &mut chance, turn).await,
+            _ => planned_failover(&service, &mut chance).await,
         }
         if is_well_again(&service, &crowd).await.is_none() {
             extra.push(format!("not well again after step {turn}, {step:?}"));

@@ -5,6 +5,7 @@
 //!   the time when its outcome was known, and the outcome.
 //! - [`check`](mod@check): the function. It has a rule for each sentence of the promise, and a test with a planted violation for each rule.
 //! - [`lab`]: machines with network namespaces of their own, and partitions between them.
+//! - [`clock`]: wall clocks that leap.
 //! - [`rows`]: every row of the table "What a failure costs" in docs/redis.md, and the failures beside it, as data: the
 //!   topology, the fault, what may be lost, what senders may see, how soon all is well again.
 //! - [`trial`]: plays one row: starts the topology, the [`crowd`] (user agents, application servers, receivers of receipts),
@@ -15,6 +16,7 @@
 //! plan and not an execution.
 
 pub mod check;
+pub mod clock;
 pub mod crowd;
 pub mod history;
 pub mod lab;

@@ -71,8 +71,8 @@ pub enum Nemesis {
     NodePaused,
     /// Nodes are told to leave, one after the other.
     RollingRestart,
-    /// The disk of embedded storage is full, but for nothing.
-    NodeDiskFull,
+    /// The disk of embedded storage is full, but for so many MiB.
+    NodeDiskFull(u64),
     /// The node has no descriptors left.
     NoDescriptors,
 }
@@ -151,8 +151,8 @@ impl Nemesis {
                 service.servers()[replica].go_on();
             }
             Self::PlannedFailover(times) => {
-                for turn in 0..times {
-                    planned_failover(service, chance, turn).await;
+                for _ in 0..times {
+                    planned_failover(service, chance).await;
                     pause(chance.between((Duration::from_millis(300), Duration::from_millis(900)))).await;
                 }
             }
@@ -264,13 +264,12 @@ impl Nemesis {
                 service.lab.heal();
             }
             Self::RedisClockLeaps | Self::NodeClockLeaps => {
-                for leap in LEAPS {
-                    service.set_clock(leap);
-                    // The library looks at the file once a second.
-                    pause(Duration::from_millis(1_600)).await;
+                let leap = |seconds| service.clock.as_ref().expect("a clock").set(seconds);
+                for seconds in LEAPS {
+                    leap(seconds);
+                    pause(hold / 3).await;
                 }
-                service.set_clock(0);
-                pause(Duration::from_millis(1_100)).await;
+                leap(0);
             }
             Self::NodesKilled(times) => {
                 for _ in 0..times {
@@ -298,7 +297,7 @@ impl Nemesis {
                     pause(hold / 4).await;
                 }
             }
-            Self::NodeDiskFull => node_disk_full(service, hold).await,
+            Self::NodeDiskFull(keep) => node_disk_full(service, recorder, hold, keep << 20).await,
             Self::NoDescriptors => {
                 let id = service.nodes[0].process_id();
                 let used = service.nodes[0].descriptors();
@@ -310,7 +309,7 @@ impl Nemesis {
         }
     }
 
-    /// Whether it takes a laboratory.
+    /// Whether it takes a laboratory: for its partitions or its disks.
     pub fn takes_a_lab(self) -> bool {
         matches!(
             self,
@@ -350,28 +349,29 @@ pub async fn fail_over(service: &mut Service, chance: &mut Chance) {
 }
 
 /// A promotion by order. One replica lags a little, as one on another network does.
-pub async fn planned_failover(service: &Service, chance: &mut Chance, turn: usize) {
+pub async fn planned_failover(service: &Service, chance: &mut Chance) {
     match &service.store {
         Store::Sentinels(sentinels) => {
             let before = sentinels.primary_number().await;
             let replicas = other_than(service, before);
             let lagging = replicas[chance.below(replicas.len())];
+            let lag = chance.between((Duration::ZERO, Duration::from_millis(150)));
             if replicas.len() > 1 {
                 sentinels.servers()[lagging].stop();
                 pause(chance.between((Duration::from_millis(100), Duration::from_millis(400)))).await;
             }
             let order = ["SENTINEL", "FAILOVER", crate::redis::sentinels::NAME];
-            until("the sentinels take the order", || async {
-                let reply = sentinels.sentinels()[turn % 3].try_command(&order).await.ok()?;
-                (!reply.is_error()).then_some(())
-            })
-            .await;
-            if replicas.len() > 1 {
-                pause(chance.between((Duration::from_millis(0), Duration::from_millis(150)))).await;
-                sentinels.servers()[lagging].go_on();
-            }
+            // One that was chosen and does not answer is given up by the sentinels; then they are told again.
             until("another is promoted", || async {
-                (sentinels.primary_number().await != before).then_some(())
+                if sentinels.primary_number().await != before {
+                    return Some(());
+                }
+                let _ = sentinels.sentinels()[0].try_command(&order).await;
+                if replicas.len() > 1 {
+                    pause(lag).await;
+                    sentinels.servers()[lagging].go_on();
+                }
+                None
             })
             .await;
             sentinels.wait_until_settled().await;
@@ -482,46 +482,48 @@ async fn slots_move(service: &Service, chance: &mut Chance) {
     }
 }
 
-/// The append-only file's disk is filled until Redis refuses to write, and room is made again.
-async fn redis_disk_full(service: &Service, hold: Duration) {
-    let server = &service.servers()[0];
-    let filler = through_its_eyes(
-        server.process_id(),
-        &server.directory().join("appendonlydir/filler"),
-    );
-    fill(&filler, 64 << 20);
+/// The disk of Redis is filled. With `appendfsync always` it ends; its supervisor starts it again when there is room.
+async fn redis_disk_full(service: &mut Service, hold: Duration) {
+    let filler = service.servers()[0].directory().join("filler");
+    fill(&filler, super::topology::REDIS_DISK_BYTES, 0);
     pause(hold).await;
-    let _ = std::fs::remove_file(&filler);
-    until("Redis writes again", || async {
-        let info = server.info("persistence").await;
-        (info["aof_last_write_status"] == "ok").then_some(())
-    })
-    .await;
+    std::fs::remove_file(&filler).expect("there is room again");
+    if !service.servers()[0].answers() {
+        service.server_mut(0).ended().await;
+        service.server_mut(0).start_again().await;
+    }
 }
 
-/// The data directory's disk is filled, and room is made again.
-async fn node_disk_full(service: &Service, hold: Duration) {
-    let id = service.nodes[0].process_id();
-    let filler = through_its_eyes(id, &service.nodes[0].data_directory().join("filler"));
-    fill(&filler, super::topology::NODE_DISK_BYTES);
+/// The data directory's disk is filled: up to the reserve that the service keeps, or wholly. A node that ends is started again
+/// when there is room.
+async fn node_disk_full(service: &mut Service, recorder: &Recorder, hold: Duration, keep: u64) {
+    let filler = service.disk.as_ref().expect("a disk").directory().join("filler");
+    let invoked = recorder.now();
+    fill(&filler, super::topology::NODE_DISK_BYTES, keep);
     pause(hold).await;
-    std::fs::remove_file(&filler).expect("the disk can be emptied");
+    std::fs::remove_file(&filler).expect("there is room again");
+    if service.nodes[0].has_ended() {
+        service.hide(0);
+        service.nodes[0].ended().await;
+        service.nodes[0].start_again().await;
+        service.show(0);
+        recorder.enter(invoked, What::NodeDown { node: 0 });
+    }
 }
 
-/// A file as a process sees it that has mounts of its own.
-fn through_its_eyes(process: i32, file: &std::path::Path) -> std::path::PathBuf {
-    let relative = file.strip_prefix("/").expect("an absolute path");
-    std::path::Path::new(&format!("/proc/{process}/root")).join(relative)
-}
-
-/// Writes until the disk is full.
-fn fill(file: &std::path::Path, most: u64) {
+/// Writes until the disk is full, but for so many bytes.
+fn fill(file: &std::path::Path, most: u64, keep: u64) {
     use std::io::Write as _;
     let mut filler = std::fs::File::create(file).expect("the disk takes a file");
     let block = [0x55; 1 << 14];
     let mut written = 0;
     while written < most && filler.write_all(&block).is_ok() {
         written += block.len() as u64;
+    }
+    if keep > 0 {
+        filler
+            .set_len(written.saturating_sub(keep))
+            .expect("the file gets shorter");
     }
 }
 

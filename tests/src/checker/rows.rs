@@ -299,7 +299,15 @@ pub const ROWS: &[Row] = &[
             special: Special::SmallDisk,
             ..EMBEDDED
         },
-        Nemesis::NodeDiskFull,
+        Nemesis::NodeDiskFull(8),
+    ),
+    beside(
+        "embedded-disk-gone",
+        Start {
+            special: Special::SmallDisk,
+            ..EMBEDDED
+        },
+        Nemesis::NodeDiskFull(0),
     ),
     beside("embedded-descriptors", EMBEDDED, Nemesis::NoDescriptors)
         .rules(NOTHING)
@@ -344,14 +352,14 @@ impl Row {
     /// Why it can't be played here, if it can't.
     pub fn cannot_be_played(&self) -> Option<&'static str> {
         if self.nemesis.takes_a_lab() && !super::lab::is_here() {
-            return Some("it takes network namespaces");
+            return Some("it takes network and mount namespaces");
         }
         if !self.start.program.is_here() {
             return Some("there is no such server");
         }
         let fakes = matches!(self.start.special, Special::RedisClock | Special::NodeClock);
-        if fakes && super::topology::faketime().is_none() {
-            return Some("there is no libfaketime (Debian: apt-get install faketime)");
+        if fakes && !super::clock::can_be_made() {
+            return Some("there is no C compiler, cc, for the library that sets clocks");
         }
         None
     }

@@ -6,8 +6,9 @@
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::clock::Clock;
 use super::history::NodeNumber;
-use super::lab::{self, Lab, Machine};
+use super::lab::{self, Disk, Lab, Machine};
 use crate::application_server::Http;
 use crate::door::Door;
 use crate::node::Node;
@@ -67,7 +68,9 @@ pub struct Service {
     /// The network.
     pub lab: Lab,
     /// Where clocks are set, if they can be.
-    pub clock: Option<tempfile::TempDir>,
+    pub clock: Option<Clock>,
+    /// The disk of a node with embedded storage, if it has one of its own.
+    pub disk: Option<Disk>,
 }
 
 /// What nodes store in.
@@ -101,14 +104,8 @@ pub struct Start {
 impl Service {
     /// Starts it.
     pub async fn start(start: Start) -> Self {
-        let clock = match start.special {
-            Special::RedisClock | Special::NodeClock => {
-                let directory = tempfile::TempDir::with_prefix("push-clock-").expect("a directory");
-                std::fs::write(directory.path().join("clock"), "+0").expect("the clock is set");
-                Some(directory)
-            }
-            _ => None,
-        };
+        let leaps = matches!(start.special, Special::RedisClock | Special::NodeClock);
+        let clock = leaps.then(Clock::new);
         let faked = |special| start.special == special;
         let mut configuration = Configuration::new();
         if start.program == Program::Valkey {
@@ -127,9 +124,9 @@ impl Service {
             Special::LittleMemory => configuration.memory(LITTLE_MEMORY, "noeviction"),
             _ => configuration,
         };
-        if let Some(directory) = clock.as_ref().filter(|_| faked(Special::RedisClock)) {
-            for (name, value) in fake_clock(directory.path()) {
-                configuration = configuration.environment(&name, &value);
+        if let Some(clock) = clock.as_ref().filter(|_| faked(Special::RedisClock)) {
+            for (name, value) in clock.environment() {
+                configuration = configuration.environment(name, &value);
             }
         }
         let store = match start.topology {
@@ -146,15 +143,20 @@ impl Service {
             Topology::Embedded => 1,
             _ => start.nodes,
         };
+        let is_small = start.topology == Topology::Embedded && start.special == Special::SmallDisk;
+        let disk = is_small.then(|| Disk::new(NODE_DISK_BYTES));
         let mut nodes = Vec::new();
         for number in 0..count {
             let mut settings = settings(&store, start);
-            if let Some(directory) = clock
+            if let Some(disk) = &disk {
+                settings = settings.data_directory(&disk.directory().join("data"));
+            }
+            if let Some(clock) = clock
                 .as_ref()
                 .filter(|_| faked(Special::NodeClock) && number == 0)
             {
-                for (name, value) in fake_clock(directory.path()) {
-                    settings = settings.environment(&name, &value);
+                for (name, value) in clock.environment() {
+                    settings = settings.environment(name, &value);
                 }
             }
             nodes.push(Node::start(settings).await);
@@ -166,6 +168,7 @@ impl Service {
             store,
             lab: Lab::default(),
             clock,
+            disk,
         }
     }
 
@@ -217,47 +220,6 @@ impl Service {
         let asked = tokio::time::timeout(crate::PATIENCE, http.get("/readyz")).await;
         asked.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status == 200))
     }
-
-    /// Sets the clocks that can be set: so many seconds from the truth.
-    pub fn set_clock(&self, seconds: i64) {
-        let directory = self.clock.as_ref().expect("there is a clock to set");
-        let file = directory.path().join("clock");
-        let next = directory.path().join("next");
-        std::fs::write(&next, format!("{seconds:+}")).expect("the clock is written");
-        std::fs::rename(next, file).expect("the clock is set");
-    }
-}
-
-/// Where a library that fakes clocks is, if there is one.
-pub fn faketime() -> Option<std::path::PathBuf> {
-    let directories = [
-        "/usr/lib/x86_64-linux-gnu/faketime",
-        "/usr/lib/aarch64-linux-gnu/faketime",
-        "/usr/lib/faketime",
-    ];
-    let mut libraries = directories
-        .iter()
-        .map(|directory| std::path::Path::new(directory).join("libfaketime.so.1"));
-    libraries.find(|library| library.is_file())
-}
-
-/// What makes a process read the wall clock through a file. Its monotonic clock stays true, as on a machine whose wall
-/// clock is set.
-fn fake_clock(directory: &std::path::Path) -> Vec<(String, String)> {
-    let library = faketime().expect("rows that need a clock are left out where there is none");
-    [
-        ("LD_PRELOAD", library.display().to_string()),
-        (
-            "FAKETIME_TIMESTAMP_FILE",
-            directory.join("clock").display().to_string(),
-        ),
-        ("FAKETIME_CACHE_DURATION", "1".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ("FAKETIME_DONT_RESET", "1".to_owned()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
 }
 
 /// Queues without a budget: what is given up by the written rule would have to be told from what was lost. No limits by
@@ -279,7 +241,6 @@ fn settings(store: &Store, start: Start) -> Settings {
     };
     match url {
         Some(url) => settings = settings.redis(&url).set("public_url", "https://push.example"),
-        None if start.special == Special::SmallDisk => settings = settings.disk_bytes(NODE_DISK_BYTES),
         None => {}
     }
     if !start.wait_replicas.is_empty() {

@@ -54,7 +54,7 @@ impl Configuration {
         self
     }
 
-    /// Keeps its append-only file on a disk of this size, which vanishes with the process.
+    /// Its directory is a disk of this size: see [`lab`](crate::checker::lab).
     pub fn disk_bytes(mut self, size: u64) -> Self {
         self.disk_bytes = Some(size);
         self

@@ -18,7 +18,7 @@ use super::connection::{Connection, Reply};
 use super::program::Program;
 use super::until;
 use crate::certificate::Certificate;
-use crate::checker::lab::Machine;
+use crate::checker::lab::{self, Machine};
 use crate::log::Log;
 use crate::process::Process;
 use crate::settings::own_address;
@@ -34,9 +34,6 @@ const TRIES: usize = 5;
 
 /// The configuration file. Sentinels, and servers at a sentinel's word, write into it.
 const CONFIGURATION: &str = "redis.conf";
-
-/// Where it keeps its append-only file, if that is a disk of its own; it must be an entry of the server's directory.
-const DISK: &str = "appendonlydir";
 
 /// Where a server speaks that has a machine of its own.
 const PORT: u16 = 6379;
@@ -256,6 +253,9 @@ impl Server {
     /// Chooses where it listens and writes its configuration file, once: it is the server's own from then on.
     fn prepare(configuration: Configuration) -> Self {
         let directory = TempDir::with_prefix("push-redis-").expect("a directory for the server");
+        if let Some(bytes) = configuration.disk_bytes {
+            lab::mount(directory.path(), bytes);
+        }
         let machine = configuration.apart.then(Machine::make);
         let ip = machine.as_ref().map_or_else(own_address, Machine::address);
         // In a machine of its own it is alone.
@@ -305,12 +305,7 @@ impl Server {
 
     /// Starts the process and waits until it serves; what it said, when it ended instead.
     async fn launch(&mut self) -> Result<(), String> {
-        let directory = self.directory().join(DISK);
-        let disk = self
-            .configuration
-            .disk_bytes
-            .map(|size| (directory.as_path(), size));
-        let mut command = binaries::command(&self.configuration.program.path(), disk);
+        let mut command = binaries::command(&self.configuration.program.path(), None);
         command.arg(self.directory().join(CONFIGURATION));
         let mut ready = "Ready to accept connections";
         if self.configuration.sentinel {
@@ -338,6 +333,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if self.configuration.disk_bytes.is_some() {
+            lab::unmount(self.directory());
+        }
         if let Some(process) = self.process.as_ref().filter(|_| std::thread::panicking()) {
             let tail = process.log().tail();
             eprintln!(

@@ -2,7 +2,8 @@
 //!
 //! Acknowledging what was offered on this channel is free: whoever pushed it has paid. Every other frame takes tokens of
 //! the user agent and of its address. Short of tokens, a channel is not read until they are earned; one that needs too many,
-//! or goes on for too long, is closed. Nothing is dropped: what a slowed channel has not read waits in its socket.
+//! or goes on for too long, is closed. What a slowed channel has not read waits in
+//! its socket; what the last frame of a closed one acknowledged comes again on the next channel.
 
 use std::time::Duration;
 
@@ -40,15 +41,18 @@ pub(super) struct Slowed {
 }
 
 impl<Io, G: Guard> WebSocketChannel<Io, G> {
-    /// Takes tokens for a frame. Says how long it has to wait for them, and slows the channel down for as long.
-    pub(super) fn pay(&mut self, tokens: u32, now: Moment, scratch: &mut Scratch) -> Duration {
+    /// Takes tokens for a frame. Says how long it has to wait for them, and slows the channel down for as long. `None` if the
+    /// channel is closed instead, and what the frame asks for is not to be done.
+    pub(super) fn pay(&mut self, tokens: u32, now: Moment, scratch: &mut Scratch) -> Option<Duration> {
         let payer = self.guard.payer();
         let budgets = self.shared.broker.budgets();
         let wait = budgets.charge(payer, self.session.user_agent(), tokens);
-        if !wait.is_zero() {
-            self.slow_down(wait, now, scratch);
+        match wait {
+            None => self.session.close(CloseReason::OverBudget, &mut scratch.actions),
+            Some(wait) if !wait.is_zero() => self.slow_down(wait, now, scratch),
+            Some(_) => {}
         }
-        wait
+        wait.filter(|_| !self.session.is_closed())
     }
 
     fn slow_down(&mut self, wait: Duration, now: Moment, scratch: &mut Scratch) {

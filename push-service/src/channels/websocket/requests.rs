@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use push_protocol::session::{AttachOutcome, Moment, PageRequest};
+use push_protocol::session::{Action, AttachOutcome, Moment, PageRequest};
 use push_protocol::wire::websocket::{
     AckCode, Acknowledgement, NackCode, Name, Registered, Request, parse, write_broadcasts, write_pong,
     write_registered, write_unregistered, write_urgency,
@@ -94,8 +94,11 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             .count();
         let on_wire = self.session.acknowledge(messages, now, &mut scratch.actions);
         let cost = acknowledgement_cost(updates.len(), stored, on_wire);
-        if cost > 0 {
-            self.pay(cost, now, scratch);
+        if cost > 0 && self.pay(cost, now, scratch).is_none() {
+            // Not taken: what of it is true comes again on the next channel, and is acknowledged there.
+            scratch
+                .actions
+                .retain(|action| !matches!(action, Action::Acknowledge(_)));
         }
     }
 
@@ -103,10 +106,9 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
         let Some(user_agent) = self.session.user_agent() else {
             return;
         };
-        let wait = self.pay(COST_SUBSCRIBE, now, scratch);
-        if self.session.is_closed() {
+        let Some(wait) = self.pay(COST_SUBSCRIBE, now, scratch) else {
             return;
-        }
+        };
         let Some(parsed) = name.parsed else {
             let refused = Registered::Refused("channelID must be a lower-case, dashed UUID");
             return write_registered(&mut scratch.out, &name.text, refused);
@@ -129,10 +131,9 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
         let Some(user_agent) = self.session.user_agent() else {
             return;
         };
-        let wait = self.pay(COST_UNSUBSCRIBE, now, scratch);
-        if self.session.is_closed() {
+        let Some(wait) = self.pay(COST_UNSUBSCRIBE, now, scratch) else {
             return;
-        }
+        };
         let Some(parsed) = name.parsed else {
             // Nothing can have that name: it's as gone as any other that was never there.
             return write_unregistered(&mut scratch.out, &name.text, true);

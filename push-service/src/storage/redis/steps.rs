@@ -416,9 +416,9 @@ impl Redis {
         keys: &[&[u8]],
         args: &[&[u8]],
     ) -> Result<Value, StorageError> {
-        let now = self.clock.as_ref().map(|clock| clock.now_us().to_string());
+        let now = self.time();
         let mut all: Vec<&[u8]> = Vec::with_capacity(args.len() + 2);
-        all.push(now.as_deref().unwrap_or_default().as_bytes());
+        all.push(now.as_bytes());
         all.push(&self.incarnation_bytes);
         all.extend(args);
         let bucket = bucket_of(user_agent);
@@ -435,8 +435,10 @@ impl Redis {
             self.is_proved(witness).await?;
             return Ok(None);
         }
-        self.due.notice(user_agent);
         let ended = answers::ended(&answers::text(answer)?).map_err(unreadable)?;
+        if ended.due {
+            self.due.notice(user_agent);
+        }
         if ended.owes {
             self.announce.owes(user_agent);
         }

@@ -6,12 +6,12 @@
 //!
 //! With `wait_replicas = "all"` every connected replica has to confirm a batch. Who is connected is asked behind the `WAIT`, in
 //! the same pipeline, so nobody who joined before the answer is passed over: `WAIT` is repeated for a replica that joined. One
-//! that went away is waited for, until the primary no longer counts it as connected.
+//! that went away still counts for a while, and nothing is confirmed without it: it may just have been promoted, and this
+//! primary not know yet.
 //!
 //! **Invariant:** one batch is under way at a time, so an answer can't be counted for the batch before or after it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
@@ -33,6 +33,8 @@ use crate::storage::redis::url::Address;
 pub(super) struct Confirmation {
     /// How many replicas.
     pub(super) replicas: WaitReplicas,
+    /// With all replicas: how long one that went away still counts.
+    pub(super) missed_for: Duration,
     /// Whether the disks (the append-only files) of the primary and of those replicas.
     pub(super) on_disk: bool,
 }
@@ -51,14 +53,19 @@ struct Job {
 
 impl Writer {
     /// Starts the task that writes.
-    pub(super) fn start(address: Address, door: Arc<Door>, confirmation: Confirmation) -> Self {
+    pub(super) fn start(
+        address: Address,
+        door: Arc<Door>,
+        confirmation: Confirmation,
+        connected: Arc<Connected>,
+    ) -> Self {
         let (jobs, waiting) = mpsc::channel(REDIS_CONFIRMED_WAITING);
         let writing = Writing {
             address,
             door,
             confirmation,
             slot: Slot::new(),
-            connected: AtomicU32::new(0),
+            connected,
         };
         Self {
             jobs,
@@ -87,8 +94,40 @@ struct Writing {
     door: Arc<Door>,
     confirmation: Confirmation,
     slot: Slot,
-    /// How many replicas were connected at the last batch, as far as that matters.
-    connected: AtomicU32,
+    connected: Arc<Connected>,
+}
+
+/// How many replicas of a primary count as connected.
+#[derive(Default)]
+pub(super) struct Connected(Mutex<Count>);
+
+#[derive(Default)]
+struct Count {
+    counted: u32,
+    fewer_since: Option<Instant>,
+}
+
+impl Connected {
+    /// As it was when it was last seen.
+    fn counted(&self) -> u32 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).counted
+    }
+
+    /// So many are connected now. One that is missing counts until it was missed for so long.
+    pub(super) fn seen(&self, connected: u32, missed_for: Duration) -> u32 {
+        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_gone = || match count.fewer_since {
+            Some(since) => since.elapsed() >= missed_for,
+            None => missed_for.is_zero(),
+        };
+        if connected >= count.counted || is_gone() {
+            count.counted = connected;
+            count.fewer_since = None;
+        } else if count.fewer_since.is_none() {
+            count.fewer_since = Some(Instant::now());
+        }
+        count.counted
+    }
 }
 
 impl Writing {
@@ -122,11 +161,11 @@ impl Writing {
             pipeline.add_command(job.cmd.take());
         }
         let deadline = Instant::now() + REDIS_ANSWER_WITHIN;
-        self.add_wait(&mut pipeline, REDIS_CONFIRM_WITHIN);
+        let asked_for = self.add_wait(&mut pipeline, REDIS_CONFIRM_WITHIN);
         let sent = self.send(link.clone(), &pipeline, deadline).await;
         match sent {
             Ok(mut answers) => {
-                let confirmed = self.confirmed(&mut answers, link, deadline).await;
+                let confirmed = self.confirmed(&mut answers, asked_for, link, deadline).await;
                 answer(batch, answers, confirmed);
             }
             Err(failure) => {
@@ -137,41 +176,47 @@ impl Writing {
         }
     }
 
-    /// Adds what asks for confirmation of all that was sent before.
-    fn add_wait(&self, pipeline: &mut Pipeline, within: Duration) {
-        let connected = self.connected.load(Ordering::Relaxed);
-        pipeline.add_command(self.confirmation.command(connected, within));
+    /// Adds what asks for confirmation of all that was sent before; by how many replicas.
+    fn add_wait(&self, pipeline: &mut Pipeline, within: Duration) -> u32 {
+        let needed = self.confirmation.replicas.needed(self.connected.counted());
+        pipeline.add_command(self.confirmation.command(needed, within));
         if self.confirmation.asks_who_is_connected() {
             pipeline.cmd("ROLE");
         }
+        needed
     }
 
     /// Takes the answers to [`Self::add_wait`] off the end, and says whether enough have all that was sent before; a sentence
     /// if not. Waits again for replicas that joined meanwhile.
-    async fn confirmed(&self, answers: &mut Vec<Value>, link: Link, deadline: Instant) -> Result<(), String> {
+    async fn confirmed(
+        &self,
+        answers: &mut Vec<Value>,
+        mut asked_for: u32,
+        link: Link,
+        deadline: Instant,
+    ) -> Result<(), String> {
         loop {
             let role = self.confirmation.asks_who_is_connected().then(|| answers.pop());
             let counts = answers.pop().ok_or("the server's answer is incomplete")?;
             let confirmed = self.confirmation.counted(&counts)?;
-            let asked_for = self.connected.load(Ordering::Relaxed);
             let connected = match role {
                 None => 0,
                 Some(role) => replicas_of(role.as_ref())?,
             };
-            self.connected.store(connected, Ordering::Relaxed);
-            let needed = self.confirmation.replicas.needed(connected);
+            let counted = self.connected.seen(connected, self.confirmation.missed_for);
+            let needed = self.confirmation.replicas.needed(counted);
             if confirmed >= needed {
                 return Ok(());
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if connected <= asked_for || left < WAITED_AGAIN_AT_LEAST {
+            if needed <= asked_for || left < WAITED_AGAIN_AT_LEAST {
                 return Err(format!(
                     "{}: stored on the primary, but only {confirmed} of {needed} replicas confirmed it",
                     self.address
                 ));
             }
             let mut again = Pipeline::with_capacity(2);
-            self.add_wait(&mut again, (left / 2).min(REDIS_CONFIRM_WITHIN));
+            asked_for = self.add_wait(&mut again, (left / 2).min(REDIS_CONFIRM_WITHIN));
             let sent = self.send(link.clone(), &again, deadline).await;
             answers.extend(sent.map_err(|failure| format!("not confirmed: {}", trouble(failure)))?);
         }
@@ -236,8 +281,8 @@ impl Confirmation {
         matches!(self.replicas, WaitReplicas::All { .. })
     }
 
-    /// Waits for the replicas that are needed while so many are connected.
-    fn command(self, connected: u32, within: Duration) -> Cmd {
+    /// Waits for so many replicas.
+    fn command(self, needed: u32, within: Duration) -> Cmd {
         let within = millis(within);
         let mut cmd = Cmd::new();
         if self.on_disk {
@@ -245,7 +290,7 @@ impl Confirmation {
         } else {
             cmd.arg("WAIT");
         }
-        cmd.arg(self.replicas.needed(connected)).arg(within);
+        cmd.arg(needed).arg(within);
         cmd
     }
 

@@ -59,6 +59,7 @@ impl Health {
         let now = answer.is_ok().then_some(primary.id);
         if let Ok(looked) = &answer {
             self.replicas.insert(primary.address.clone(), looked.replicas);
+            primary.has_replicas(looked.replicas);
         }
         let answer = answer.map(|looked| looked.ahead_ms);
         self.found.insert(primary.address.clone(), answer);

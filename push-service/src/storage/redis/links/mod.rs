@@ -42,6 +42,7 @@ mod topology;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::AbortOnDropHandle;
@@ -63,6 +64,8 @@ use crate::storage::StorageError;
 pub(in crate::storage::redis) struct Options {
     /// How many replicas must have what goes over [`Work::Confirmed`].
     pub(in crate::storage::redis) wait_replicas: WaitReplicas,
+    /// With all of them: how long one that went away still counts.
+    pub(in crate::storage::redis) replica_missed_for: Duration,
     /// Whether it must be on the disk of the primary (and of those replicas).
     pub(in crate::storage::redis) wait_aof: bool,
     /// Authorities that are trusted instead of the machine's: a PEM file.

@@ -43,6 +43,7 @@ impl Primaries {
             };
         let confirmation = (options.wait_replicas.is_any() || options.wait_aof).then_some(Confirmation {
             replicas: options.wait_replicas,
+            missed_for: options.replica_missed_for,
             on_disk: options.wait_aof,
         });
         let door = Arc::new(Door::new(url, authorities));

@@ -1,6 +1,8 @@
 //! The store in Redis against real servers.
 
+mod aborted;
 mod apart;
+mod clock;
 mod confirmed;
 mod contract;
 mod keys;

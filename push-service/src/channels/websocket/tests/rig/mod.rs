@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use self::troubled::Troubled;
 pub(crate) use self::user_agent::UserAgent;
 use crate::broker::{Broker, Policy};
-use crate::budgets::{Budgets, Payer};
+use crate::budgets::Budgets;
 use crate::channels::websocket::WebSocketChannel;
 use crate::channels::{Channels, Registry, Shares};
 use crate::cluster::Reconciler;
