@@ -246,10 +246,6 @@ pub const CLOSE_WITHIN: Duration = SECOND.saturating_mul(2);
 /// (PR-4: none is dropped while the channel lives). Chosen: many windows of [`IN_FLIGHT`].
 pub const PENDING_ACKNOWLEDGEMENTS: usize = 1_000;
 
-/// Acknowledgements that a channel still takes after the service closed it (PR-18). Chosen: the largest window that
-/// `channels.in_flight` allows, because no more can be on the wire.
-pub const LAST_ACKNOWLEDGEMENTS: usize = 1_024;
-
 /// How long storage may take over a hello, a register or an unregister before the user agent is told of trouble: Firefox
 /// gives up after 10 s (WS-REG-9), and an answer is better than none.
 pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(8);

@@ -180,6 +180,43 @@ async fn the_newer_node_wins() {
     assert_eq!(body_of(&new.receive().await), "eA");
 }
 
+/// PR-10, PR-15: an identity that logs in a hundred times a second, at two nodes in turn, loses no message, leaves no channel
+/// behind, and has its seat when it stays.
+#[tokio::test(start_paused = true)]
+async fn duplicate_logins_at_100_hz() {
+    const LOGINS: usize = 300;
+    const MESSAGES: u64 = 20;
+    let (a, b) = two_nodes();
+    let mut first = a.connect();
+    let uaid = first.hello(None).await;
+    let subscription = first.register(1).await;
+    let mut agents = Vec::new();
+    for login in 0..LOGINS {
+        let mut agent = if login % 2 == 0 { b.connect() } else { a.connect() };
+        let hello = serde_json::json!({"messageType": "hello", "use_webpush": true, "uaid": uaid});
+        agent.send(&hello).await;
+        agents.push(agent);
+        if login % (LOGINS / MESSAGES as usize) == 0 {
+            a.push(subscription, b"x").await;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(a.waiting(), MESSAGES, "nobody has acknowledged anything");
+    // A minute later nobody comes too often any more.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut last = a.connect();
+    assert_eq!(last.hello(Some(&uaid)).await, uaid);
+    for _ in 0..MESSAGES {
+        let message = last.receive().await;
+        assert_eq!(body_of(&message), "eA");
+        last.acknowledge(&message).await;
+    }
+    a.until(|a| a.waiting() == 0).await;
+    a.until(|a| a.channels() == 1).await;
+    b.emptied().await;
+    drop((first, agents));
+}
+
 /// PR-10, PR-14: if the older channel was not told, the comparison tells it; until then it takes nothing away.
 #[tokio::test(start_paused = true)]
 async fn a_displacement_that_was_lost() {

@@ -133,7 +133,11 @@ impl Exchange<'_> {
                 Answer::Monitor(monitoring) => self.monitor(&monitoring).await,
             },
         };
-        if !body.is_end_stream() {
+        let is_left = !body.is_end_stream();
+        // hyper has dropped a Content-Length beside it. A proxy that heeded that one put the requests of others where we see the
+        // next one (RFC 9112 §6.1, §11.2).
+        let is_doubtful = self.peer == Peer::Proxy && head.headers.contains_key(TRANSFER_ENCODING);
+        if is_left || is_doubtful {
             // What is still to come of the body would be read as the next request.
             response
                 .headers_mut()

@@ -8,6 +8,7 @@
 //! - [`signed`]: who may send.
 //! - [`limits`]: who asks for more than there is.
 //! - [`bad_frames`], [`bad_requests`]: peers that do not keep to the protocol.
+//! - [`attacks`]: peers that mean harm.
 //! - [`starting`], [`leaving`]: a service that will not start, and one that goes.
 //! - [`tls`]: whoever comes back to another node, and what an operator hears of the certificate.
 //! - [`moving`]: everything goes to another storage.
@@ -18,6 +19,7 @@ mod agent_alone;
 mod agent_and_service;
 mod agent_over_http2;
 mod agent_wishes;
+mod attacks;
 mod bad_frames;
 mod bad_requests;
 mod leaving;

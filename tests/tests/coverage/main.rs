@@ -3,6 +3,7 @@
 //!
 //! `UPDATE_COVERAGE=1 cargo test --package push-tests --test coverage` writes the files of tested rules into the page.
 
+mod attacks;
 mod page;
 mod rule;
 mod sources;

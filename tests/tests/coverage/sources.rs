@@ -3,6 +3,7 @@
 //! In Rust: the doc comment of a function in a test's code, and a string that is nothing but rules, such as the first
 //! column of a table of cases. In other languages: a comment that begins with a rule.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -14,11 +15,28 @@ const FOREIGN: [&str; 2] = ["node_modules", "target"];
 /// Every source file of tests, relative to the repository, with its words.
 pub(crate) fn test_words(root: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    visit(root, "", &mut found);
+    visit(root, "", &mut |name, extension, source| {
+        let words = match extension {
+            "rs" => rust_words(name, source),
+            _ => comments(source),
+        };
+        found.push((name.to_owned(), words));
+    });
     found
 }
 
-fn visit(directory: &Path, name: &str, found: &mut Vec<(String, String)>) {
+/// The names of all functions in Rust tests.
+pub(crate) fn test_functions(root: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    visit(root, "", &mut |name, extension, source| {
+        if extension == "rs" {
+            found.extend(tests_of(name, source).lines().filter_map(function));
+        }
+    });
+    found
+}
+
+fn visit(directory: &Path, name: &str, found: &mut impl FnMut(&str, &str, &str)) {
     let entries = fs::read_dir(directory).expect("the repository can be read");
     let mut entries: Vec<_> = entries.map(|entry| entry.expect("a directory's entry")).collect();
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -38,13 +56,10 @@ fn visit(directory: &Path, name: &str, found: &mut Vec<(String, String)>) {
             }
             continue;
         }
-        let read = || fs::read_to_string(&path).expect("a source file is text");
-        let words = match own.rsplit_once('.') {
-            Some((_, "rs")) => rust_words(&name, &read()),
-            Some((_, "js" | "mjs" | "py")) => comments(&read()),
-            _ => continue,
-        };
-        found.push((name, words));
+        if let Some((_, extension @ ("rs" | "js" | "mjs" | "py"))) = own.rsplit_once('.') {
+            let source = fs::read_to_string(&path).expect("a source file is text");
+            found(&name, extension, &source);
+        }
     }
 }
 
@@ -89,6 +104,13 @@ fn tests_of<'a>(name: &str, source: &'a str) -> &'a str {
         line.is_some_and(|line| line.ends_with('{'))
     });
     module.map_or("", |(at, _)| &source[at..])
+}
+
+/// The name of the function that begins in this line.
+fn function(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("fn ").filter(|_| is_function(line.trim()))?;
+    let name = rest.split(['(', '<']).next()?;
+    Some(name.to_owned())
 }
 
 fn is_function(line: &str) -> bool {

@@ -4,13 +4,16 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use push_tests::application_server::{Http, Push};
 use push_tests::binaries;
 use push_tests::node::Node;
 use push_tests::process::Process;
 use push_tests::settings::Settings;
+use push_tests::user_agent::UserAgent;
 use push_tests::within;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::run;
 
@@ -40,6 +43,67 @@ async fn through_nginx() {
     let nginx = Nginx::start(public, node.door().address).await;
     let curl = Curl::of(node.public_url());
     lives_a_life(&curl).await;
+    drop(nginx);
+}
+
+/// RFC 9112 §11.2: behind nginx, no request that hides in another one's body is served, whatever the two think of its length.
+#[tokio::test]
+async fn nothing_is_smuggled_through_nginx() {
+    let settings = Settings::new();
+    let probe = std::net::TcpListener::bind((settings.address(), 0)).expect("a free port");
+    let public = probe.local_addr().expect("an address");
+    drop(probe);
+    let node = Node::start(settings.set("public_url", format!("http://{public}"))).await;
+    let nginx = Nginx::start(public, node.door().address).await;
+    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let subscription = agent.subscribe(None).await;
+    let path = subscription
+        .push_resource
+        .strip_prefix(node.public_url())
+        .unwrap();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Encoding: aes128gcm\r\n");
+    let hidden = format!("{head}Content-Length: 8\r\n\r\nsmuggled");
+    let body = format!("0\r\n\r\n{hidden}");
+    let length = format!("Content-Length: {}\r\n", body.len());
+    for coding in [
+        "Transfer-Encoding: chunked\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding:\tchunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        "Transfer_Encoding: chunked\r\n",
+        "X: y\nTransfer-Encoding: chunked\r\n",
+        "X: y\r\n Transfer-Encoding: chunked\r\n",
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(public)
+            .await
+            .expect("nginx listens");
+        let request = format!("{head}{length}{coding}Connection: close\r\n\r\n{body}");
+        // nginx may close before it has read everything.
+        let _ = stream.write_all(request.as_bytes()).await;
+        let mut heard = Vec::new();
+        let _ = within("nginx answers", stream.read_to_end(&mut heard)).await;
+        let answers = String::from_utf8_lossy(&heard).matches("HTTP/1.1 ").count();
+        assert!(answers <= 1, "{coding:?}");
+    }
+    let mut server = Http::connect(&node.door()).await.unwrap();
+    assert_eq!(
+        server
+            .push(&Push::new(&subscription.push_resource, "last"))
+            .await
+            .status,
+        201
+    );
+    loop {
+        let arrived = agent.notification().await;
+        match arrived.text().as_deref() {
+            Some("last") => break,
+            // The outer request, all of which is its body.
+            Some(text) => assert_ne!(text, "smuggled"),
+            None => {}
+        }
+        agent.acknowledge(&arrived).await;
+    }
     drop(nginx);
 }
 

@@ -248,6 +248,31 @@ fn only_the_key_s_own_raw_signature_verifies() {
     }
 }
 
+/// V-AUTH-6: an ECDSA signature has a second spelling, which anybody can make of the first (the other one of `s` and `n - s`).
+/// It says the same, so it is worth no more than the token that it was made of; and it is another token to whoever remembers.
+#[test]
+fn the_second_spelling_of_a_signature_says_the_same() {
+    const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+    let (signed, signature) = OUR_TOKEN.rsplit_once('.').unwrap();
+    let mut raw = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    let mut borrow = 0;
+    for at in (0..32).rev() {
+        let of_order = i32::from(u8::from_str_radix(&ORDER[at * 2..at * 2 + 2], 16).unwrap());
+        let difference = of_order - i32::from(raw[32 + at]) - borrow;
+        raw[32 + at] = difference.rem_euclid(256) as u8;
+        borrow = i32::from(difference < 0);
+    }
+    let other = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(raw));
+    assert_ne!(other, OUR_TOKEN);
+    assert_eq!(verify(&other, OUR_KEY), verify(OUR_TOKEN, OUR_KEY));
+    assert!(verify(&other, OUR_KEY).is_ok());
+    let key_of = |token: &str| {
+        let headers = authorization(&format!("vapid t={token}, k={OUR_KEY}"));
+        credentials(&headers).unwrap().unwrap().cache_key()
+    };
+    assert_ne!(key_of(&other), key_of(OUR_TOKEN));
+}
+
 /// V-CLM-7: claims that were changed after signing are never read, however broken they are.
 #[test]
 fn the_signature_comes_before_the_claims() {

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Acknowledgements that were under way when the service closed are still taken: the user agent sent them before it could
-//! read the close. There are at most [`LAST_ACKNOWLEDGEMENTS`] of them. Each turn of them is one step of storage, tried
-//! once: what storage doesn't take is offered again at the next attach. Everything else that the peer says is discarded.
+//! read the close. As many are taken as can have been on the wire (`channels.in_flight`), so that a channel which was closed
+//! for what it costs does not cost more. Each turn of them is one step of storage, tried once: what storage doesn't take is
+//! offered again at the next attach. Everything else that the peer says is discarded.
 //! The seat is given up at once, because acknowledgements need none.
 
 use std::pin::Pin;
@@ -22,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::scratch::Scratch;
 use super::{Guard, WebSocketChannel};
 use crate::channels::poll_slot;
-use crate::defaults::{CLOSE_WITHIN, LAST_ACKNOWLEDGEMENTS};
+use crate::defaults::CLOSE_WITHIN;
 use crate::metrics::Closed;
 
 /// A channel that is about to go.
@@ -63,7 +64,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         self.end = Some(Box::new(End {
             until: now.after(CLOSE_WITHIN),
             leave,
-            takes: if self.is_welcome { LAST_ACKNOWLEDGEMENTS } else { 0 },
+            takes: if self.is_welcome {
+                usize::from(self.shared.limits.in_flight)
+            } else {
+                0
+            },
             peer_done,
             shut_down: false,
         }));
@@ -79,8 +84,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
     /// Reads on after the close, so that the peer isn't reset before it read why, and takes acknowledgements.
     pub(super) fn read_last(&mut self, cx: &mut Context<'_>, now: Moment, scratch: &mut Scratch) -> bool {
         let Some(end) = &self.end else { return false };
-        let is_over = end.peer_done || now >= end.until;
-        if is_over || self.handed_over + self.acknowledged.len() >= LAST_ACKNOWLEDGEMENTS {
+        if end.peer_done || now >= end.until {
             return false;
         }
         if std::mem::take(&mut self.unread_is_ready) {

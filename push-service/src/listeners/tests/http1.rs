@@ -82,6 +82,39 @@ async fn bad_http_is_refused() {
     }
 }
 
+/// RFC 9112 §6.1, §6.3, §11.2: where a message ends is never a matter of opinion. Two lengths that differ, a coding that hides,
+/// lines that end in half a line break: one answer at most, and the connection is closed. Of a proxy that has sent a length
+/// and a coding no second request is read.
+#[tokio::test]
+async fn no_request_is_smuggled() {
+    let setting = Setting {
+        proxies: vec!["127.0.0.1"],
+        ..Setting::default()
+    };
+    let node = Node::with(setting).await;
+    let inner = format!("{}Content-Length: 1\r\n\r\nx", node.push_head());
+    let length = inner.len();
+    for fields in [
+        format!("Content-Length: {}\r\nTransfer-Encoding: chunked\r\n", length + 5),
+        format!("Transfer-Encoding: chunked\r\nContent-Length: {}\r\n", length + 5),
+        format!("Content-Length: {length}\r\nContent-Length: 0\r\n"),
+        format!("Content-Length: {length}, 0\r\n"),
+        format!("Content-Length: +0\r\nX-Length: {length}\r\n"),
+        "Transfer-Encoding: xchunked\r\n".to_owned(),
+        "Transfer-Encoding: chunked, identity\r\n".to_owned(),
+        "Transfer-Encoding : chunked\r\n".to_owned(),
+        "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n".to_owned(),
+        "Content-Length: 0\r\nX: y\r\n z: w\r\nContent-Length : 5\r\n".to_owned(),
+    ] {
+        let mut peer = node.peer().await;
+        peer.say(format!("{}{fields}\r\n0\r\n\r\n{inner}", node.push_head()))
+            .await;
+        let answer = peer.hear_all().await;
+        let answers = answer.matches("http/1.1 ").count();
+        assert!(answers <= 1, "{fields:?}: {answer}");
+    }
+}
+
 /// A head of more than `limits.header_bytes` is refused.
 #[tokio::test]
 async fn a_long_head_is_refused() {

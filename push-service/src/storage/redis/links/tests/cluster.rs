@@ -76,6 +76,51 @@ async fn steps_follow_a_slot_that_moves() {
     );
 }
 
+/// PR-32: two servers that each name the other as the owner of a slot (a storm of MOVED) are asked a bounded number of times.
+/// Then the step is refused, other buckets are served meanwhile, and this one again when somebody owns it.
+#[tokio::test]
+async fn a_storm_of_redirections_is_bounded() {
+    /// A few at once, then pauses that double: of 3 s, a dozen fit.
+    const MOST: usize = 200;
+    let cluster = Cluster::start(3, 0).await;
+    let primaries = connect(&cluster.url()).await;
+    let (bucket, script) = (bucket_of_first(), count(Repeat::IfNotRun));
+    let other = Bucket::all().find(|bucket| bucket.slot() > 12_000).unwrap();
+    counted(&primaries, Work::Step, other, &script).await.unwrap();
+    let (first, second) = (&cluster.servers()[0], &cluster.servers()[1]);
+    let ids = [
+        first.command(&["CLUSTER", "MYID"]).await.text(),
+        second.command(&["CLUSTER", "MYID"]).await.text(),
+    ];
+    let slot = bucket.slot().to_string();
+    first
+        .command(&["CLUSTER", "SETSLOT", &slot, "NODE", &ids[1]])
+        .await
+        .expect_ok();
+
+    let began = Instant::now();
+    counted(&primaries, Work::Step, bucket, &script)
+        .await
+        .unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    counted(&primaries, Work::Step, other, &script).await.unwrap();
+    let mut redirected = 0;
+    for server in [first, second] {
+        let errors = server.command(&["INFO", "errorstats"]).await.text();
+        let moved = errors
+            .lines()
+            .find_map(|line| line.strip_prefix("errorstat_MOVED:count="));
+        redirected += moved.map_or(0, |count| count.trim().parse::<usize>().unwrap());
+    }
+    assert!((2..=MOST).contains(&redirected), "{redirected} times");
+
+    first
+        .command(&["CLUSTER", "SETSLOT", &slot, "NODE", &ids[0]])
+        .await
+        .expect_ok();
+    assert_eq!(counted(&primaries, Work::Step, bucket, &script).await.unwrap(), 1);
+}
+
 /// PR-32: when the primary of a shard dies, its buckets are refused or answered within the stated time, are served by the
 /// promoted replica afterwards, and the others never notice.
 #[tokio::test]
