@@ -53,7 +53,8 @@ pub enum Lost {
 pub enum Acknowledgements {
     /// They are kept.
     Kept,
-    /// The last ones before a failover may be forgotten, and their messages come again, on the same channel as well.
+    /// The last ones before a failover may be forgotten, and their messages (and receipts, which are acknowledged as well) come
+    /// again, on the same channel too.
     MayReturn,
 }
 
@@ -800,7 +801,9 @@ impl Judge<'_> {
             else {
                 continue;
             };
-            if channels.insert(*connection, ()).is_some() {
+            if channels.insert(*connection, ()).is_some()
+                && self.rules.acknowledgements == Acknowledgements::Kept
+            {
                 let what = format!("message {number} has two receipts on one connection");
                 self.violation(Kind::Receipt, what, all.clone());
             }
@@ -887,6 +890,11 @@ pub fn excerpt(history: &[Entry], violation: &Violation) -> String {
             what,
         } = &history[place];
         let (from, to) = (*invoked as f64 / SECOND as f64, *completed as f64 / SECOND as f64);
+        let mut what = what.clone();
+        if let What::Push { location, .. } = &mut what {
+            // It is long, and says nothing.
+            *location = None;
+        }
         text.push_str(&format!("\n    {from:.3} to {to:.3} s: {what:?}"));
     }
     if hidden > 0 {

@@ -234,7 +234,7 @@ pub const ROWS: &[Row] = &[
         .rules(NOTHING)
         .short(),
     // Partitions, with everybody on both sides.
-    beside("primary-isolated", sentinel(2, "1"), Nemesis::PrimaryIsolated(0)).short(),
+    beside("primary-isolated", sentinel(2, "2"), Nemesis::PrimaryIsolated(0)).short(),
     beside(
         "primary-isolated-with-a-replica",
         sentinel(2, "2"),
@@ -320,12 +320,22 @@ pub const ROWS: &[Row] = &[
         },
         Nemesis::NodeClockLeaps,
     ),
+    beside(
+        "imports-killed",
+        Start {
+            nodes: 1,
+            ..special(Special::Moves)
+        },
+        Nemesis::ImportsKilled,
+    )
+    .rules(NOTHING)
+    .short(),
     // Valkey, where it can be had.
     beside(
         "valkey-primary-isolated",
         Start {
             program: Program::Valkey,
-            ..sentinel(2, "1")
+            ..sentinel(2, "2")
         },
         Nemesis::PrimaryIsolated(0),
     ),
