@@ -44,6 +44,9 @@ pub enum Lost {
     Nothing,
     /// What was confirmed shortly before the fault and during it: messages, subscriptions, and answers of any kind.
     Recent,
+    /// What was confirmed shortly before the fault, because fewer replicas had it than there are, and another was promoted. Not
+    /// what was confirmed during it.
+    JustBefore,
     /// The history ends while the service is in trouble: nothing is known of what will be delivered.
     NotAsked,
 }
@@ -330,6 +333,13 @@ impl Facts {
         self.is_trouble(completed, completed.saturating_add(REPLICATION_LAG))
     }
 
+    /// Whether that was confirmed shortly before trouble, or in its first moment.
+    fn is_just_before(&self, completed: Time) -> bool {
+        self.trouble.iter().any(|(begin, _)| {
+            completed.saturating_add(REPLICATION_LAG) >= *begin && completed <= begin + COMMITTED_AFTER
+        })
+    }
+
     /// When the end of this subscription was first asked for.
     fn ending(&self, history: &[Entry], subscription: usize) -> Option<Time> {
         let unregisters = self.subscriptions.get(&subscription)?.unregisters.iter();
@@ -406,7 +416,11 @@ impl Judge<'_> {
     }
 
     fn excuses_recent(&self, completed: Time) -> bool {
-        self.rules.lost != Lost::Nothing && self.facts.is_recent(completed)
+        match self.rules.lost {
+            Lost::Nothing => false,
+            Lost::JustBefore => self.facts.is_just_before(completed),
+            Lost::Recent | Lost::NotAsked => self.facts.is_recent(completed),
+        }
     }
 
     fn count(&mut self) {

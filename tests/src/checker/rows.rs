@@ -69,6 +69,11 @@ const RECENT: Rules = Rules {
     lost: Lost::Recent,
     acknowledgements: Acknowledgements::MayReturn,
 };
+/// Fewer replicas confirm than there are: the promoted one may lack the last ones.
+const JUST_BEFORE: Rules = Rules {
+    lost: Lost::JustBefore,
+    acknowledgements: Acknowledgements::MayReturn,
+};
 const NOT_ASKED: Rules = Rules {
     lost: Lost::NotAsked,
     acknowledgements: Acknowledgements::MayReturn,
@@ -234,7 +239,9 @@ pub const ROWS: &[Row] = &[
         .rules(NOTHING)
         .short(),
     // Partitions, with everybody on both sides.
-    beside("primary-isolated", sentinel(2, "2"), Nemesis::PrimaryIsolated(0)).short(),
+    beside("primary-isolated", sentinel(2, "1"), Nemesis::PrimaryIsolated(0))
+        .rules(JUST_BEFORE)
+        .short(),
     beside(
         "primary-isolated-with-a-replica",
         sentinel(2, "2"),
@@ -335,10 +342,11 @@ pub const ROWS: &[Row] = &[
         "valkey-primary-isolated",
         Start {
             program: Program::Valkey,
-            ..sentinel(2, "2")
+            ..sentinel(2, "1")
         },
         Nemesis::PrimaryIsolated(0),
-    ),
+    )
+    .rules(JUST_BEFORE),
     beside(
         "valkey-primary-dies",
         Start {
