@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::scenarios::absent::Absent;
 use crate::scenarios::connect::Connect;
+use crate::scenarios::hostile::Hostile;
 use crate::scenarios::idle::Idle;
 use crate::scenarios::startup::Startup;
 use crate::scenarios::storm::Storm;
@@ -63,6 +64,9 @@ pub(crate) enum Command {
 
     /// The same with 5,000 user agents and two nodes on one Redis
     Storm(#[command(flatten)] Storm),
+
+    /// What hostile peers take of the service and of Redis, and what an honest push beside them takes
+    Hostile(#[command(flatten)] Hostile),
 
     /// Time from start to listening, and memory with nothing connected
     Startup(#[command(flatten)] Startup),

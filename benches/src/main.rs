@@ -80,6 +80,9 @@ async fn command(command: &Command, options: &TargetOptions, cores: Cores) -> Ou
     if let Command::Run { only, fail_over } = command {
         return rows(only, *fail_over, options, cores).await;
     }
+    if let Command::Hostile(hostile) = command {
+        return hostile.run(options, cores).await;
+    }
     let figures = match command {
         Command::Startup(startup) => run::shown(&startup.run(options, cores).await?),
         command => {
@@ -100,7 +103,7 @@ async fn scenario(command: &Command, target: &Target) -> Outcome<Vec<Measured>> 
         Command::Offline(absent) | Command::Drain(absent) => Ok(run::shown(&absent.run(target).await?)),
         Command::Storm(storm) => Ok(run::shown(&storm.run(target).await?)),
         Command::UserAgents(agents) => Ok(run::shown(&agents.run(target).await?)),
-        Command::Startup(_) | Command::Run { .. } => Ok(Vec::new()),
+        Command::Startup(_) | Command::Run { .. } | Command::Hostile(_) => Ok(Vec::new()),
     }
 }
 

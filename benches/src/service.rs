@@ -24,10 +24,11 @@ use crate::process::Process;
 const LOG_TAIL: usize = 12;
 
 /// Configuration of every service that is started here, as environment variables without their prefix.
-const CONFIGURATION: &[(&str, &str)] = &[
-    ("LISTEN__HTTP", "127.0.0.1:0"),
-    ("LISTEN__ADMIN", "127.0.0.1:0"),
-    ("LIMITS__CONNECTIONS_PER_ADDRESS", "0"),
+const CONFIGURATION: &[(&str, &str)] = &[("LISTEN__HTTP", "127.0.0.1:0"), ("LISTEN__ADMIN", "127.0.0.1:0")];
+
+/// What keeps limits out of the way of thousands of connections from one machine.
+const UNLIMITED_CONFIGURATION: &[(&str, &str)] = &[
+    ("LIMITS__UNLIMITED_NETWORKS", "127.0.0.0/8,::1"),
     ("LIMITS__PUSHES_PER_SECOND", "0"),
     ("LIMITS__QUEUE_MESSAGES", "100000"),
     ("LIMITS__QUEUE_BYTES", "268435456"),
@@ -67,6 +68,8 @@ pub(crate) struct Recipe {
     pub(crate) redis: Option<String>,
     /// Whether it listens over TLS too, with a certificate that it makes at its first start.
     pub(crate) tls: bool,
+    /// Whether it has its default limits, and not those that stand in nobody's way.
+    pub(crate) default_limits: bool,
     /// Further environment variables, `NAME=VALUE`.
     pub(crate) environment: Vec<String>,
     /// Where it runs.
@@ -88,6 +91,8 @@ pub(crate) struct Listeners {
     pub(crate) http: SocketAddr,
     /// Over TLS.
     pub(crate) tls: Option<SocketAddr>,
+    /// For whoever operates it.
+    pub(crate) admin: Option<SocketAddr>,
 }
 
 impl Service {
@@ -170,7 +175,12 @@ impl Recipe {
         } else {
             &[]
         };
-        for (key, value) in CONFIGURATION.iter().chain(tls).chain(nodes) {
+        let limits = if self.default_limits {
+            &[]
+        } else {
+            UNLIMITED_CONFIGURATION
+        };
+        for (key, value) in CONFIGURATION.iter().chain(limits).chain(tls).chain(nodes) {
             command.env(format!("PUSH_SERVICE__{key}"), value);
         }
         for (name, value) in self.environment.iter().filter_map(|pair| pair.split_once('=')) {
@@ -189,6 +199,7 @@ impl Listeners {
         Some(Self {
             http: first("http")?,
             tls: first("tls"),
+            admin: first("admin"),
         })
     }
 }

@@ -57,6 +57,9 @@ pub(crate) struct TargetOptions {
         help_heading = "The service"
     )]
     tls: Option<SocketAddr>,
+
+    #[arg(skip)]
+    default_limits: bool,
 }
 
 /// A service, ready to be measured. If it was started for this, dropping it ends it.
@@ -70,6 +73,7 @@ pub(crate) struct Target {
 struct Node {
     clear: Door,
     tls: Option<Door>,
+    admin: Option<SocketAddr>,
     process: Process,
     /// The service before its data: it has to end first.
     started: Option<(Service, TempDir)>,
@@ -84,6 +88,7 @@ impl TargetOptions {
                 let node = Node {
                     clear: Door::clear(clear)?,
                     tls: self.tls.map(|tls| Door::tls(tls, clear)).transpose()?,
+                    admin: None,
                     process: Process::new(pid),
                     started: None,
                 };
@@ -101,6 +106,14 @@ impl TargetOptions {
         Self {
             storage: Storage::Redis,
             nodes: self.nodes.max(2),
+            ..self.clone()
+        }
+    }
+
+    /// The same with the limits that a service has by default.
+    pub(crate) fn with_default_limits(&self) -> Self {
+        Self {
+            default_limits: true,
             ..self.clone()
         }
     }
@@ -147,6 +160,7 @@ impl TargetOptions {
             storage: self.storage,
             redis: None,
             tls: true,
+            default_limits: self.default_limits,
             environment: self.env.clone(),
             cores,
         })
@@ -177,6 +191,7 @@ impl Node {
                 .tls
                 .map(|tls| Door::tls(tls, listeners.http))
                 .transpose()?,
+            admin: listeners.admin,
             process: service.process(),
             started: Some((service, data)),
         })
@@ -190,6 +205,7 @@ impl Target {
         let node = Node {
             clear: Door::clear(address).unwrap(),
             tls: None,
+            admin: None,
             process: Process::own(),
             started: None,
         };
@@ -234,6 +250,28 @@ impl Target {
         self.nodes.iter().map(|node| node.process).collect()
     }
 
+    /// The admin listener of the first node, if it is known.
+    pub(crate) fn admin(&self) -> Option<SocketAddr> {
+        self.nodes[0].admin
+    }
+
+    /// Memory of all nodes, in bytes.
+    pub(crate) fn resident_bytes(&self) -> Outcome<u64> {
+        self.processes()
+            .iter()
+            .map(|process| process.resident_bytes())
+            .sum()
+    }
+
+    /// What is stored takes so many bytes: in the memory of Redis, or on disk.
+    pub(crate) fn stored_bytes(&self) -> Outcome<u64> {
+        if let Some(redis) = &self.redis {
+            return redis.used_bytes();
+        }
+        let directories = self.nodes.iter().filter_map(|node| node.started.as_ref());
+        Ok(directories.map(|(_, data)| allocated(data.path())).sum())
+    }
+
     /// What is under the nodes, if it was started for them.
     pub(crate) fn redis(&self) -> Option<&Redis> {
         self.redis.as_ref()
@@ -252,6 +290,18 @@ impl Target {
 /// An empty directory for a service's data.
 pub(crate) fn data_directory() -> Outcome<TempDir> {
     TempDir::with_prefix("push-bench-").doing("making a data directory")
+}
+
+/// What the files below a directory take on disk, in bytes. What goes away meanwhile takes nothing.
+fn allocated(directory: &std::path::Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(about) if about.is_dir() => allocated(&entry.path()),
+        Ok(about) => about.blocks() * 512,
+        Err(_) => 0,
+    });
+    sizes.sum()
 }
 
 fn beside_this_program() -> Outcome<PathBuf> {

@@ -4,6 +4,8 @@
 //! configured takes its default from here; what cannot is a constant that the code uses directly. What only one part of
 //! the service meets has a file of its own.
 
+mod budgets;
+mod descriptors;
 mod embedded;
 mod receipts;
 mod redis;
@@ -11,6 +13,8 @@ mod tls;
 
 use std::time::Duration;
 
+pub use self::budgets::*;
+pub use self::descriptors::*;
 pub use self::embedded::*;
 pub use self::receipts::*;
 pub use self::redis::*;
@@ -38,6 +42,13 @@ pub const CLOCK_STEP_BELIEVED: Duration = MINUTE.saturating_mul(60);
 /// How long a larger step has to last before storage follows it. Chosen: a clock that was set by mistake, or is being set
 /// in several moves, is right again by then; and a machine that slept wakes with TTLs that are late by no more than this.
 pub const CLOCK_STEP_DOUBTED_FOR: Duration = MINUTE;
+
+/// Messages from which a full queue is kept in the order in which messages give way, instead of being looked through each time.
+/// Chosen: to look through fewer costs about what a push does.
+pub const ORDER_FROM: usize = if cfg!(test) { 4 } else { 32 };
+
+/// Below so many messages that order is given up again. Chosen: half, so that it is not made and given up in turn.
+pub const ORDER_BELOW: usize = ORDER_FROM / 2;
 
 /// A record's retention is renewed in steps of this part of it, a day by default, so that a user agent that comes back
 /// every minute costs one write a day. Chosen: the record lasts for at most 0.25 % longer than promised.
@@ -74,6 +85,13 @@ pub const STORAGE_PATH: &str = "push-service-data";
 /// Redis replicas that must have a message before 201. Chosen: 0, because a single Redis is the common start, and with
 /// it any other number would refuse every message.
 pub const WAIT_REPLICAS: u32 = 0;
+
+/// The most replicas that may be waited for. Chosen: nobody has more beside one primary.
+pub const WAIT_REPLICAS_MOST: u32 = 16;
+
+/// With `wait_replicas = "all"`, as many replicas at least. Chosen: 1, because with none connected a 201 would mean nothing
+/// more than without replicas.
+pub const WAIT_REPLICAS_MIN: u32 = 1;
 
 /// Sealing keys at a time, the one that seals included. Chosen, because a rotation needs two, and a closed set of key
 /// indexes keeps the metric of opens by key closed.
@@ -114,8 +132,8 @@ pub const SUBSCRIBE_BODY_BYTES: usize = 1024;
 /// proxies in front add some of theirs.
 pub const HEADER_BYTES: usize = 16 * 1024;
 
-/// Connections at a time, on all public listeners. Chosen, because at 6 KB each over TLS they take 600 MB; the limit of
-/// open files must be as high.
+/// Connections at a time, on all public listeners. Chosen, because at 6 KB each over TLS they take 600 MB. Lowered to what
+/// the limit of open files allows.
 pub const CONNECTIONS: usize = 100_000;
 
 /// Connections at a time from one address, or from one IPv6 network of 64 bits. Chosen, because a large office behind
@@ -228,6 +246,10 @@ pub const CLOSE_WITHIN: Duration = SECOND.saturating_mul(2);
 /// (PR-4: none is dropped while the channel lives). Chosen: many windows of [`IN_FLIGHT`].
 pub const PENDING_ACKNOWLEDGEMENTS: usize = 1_000;
 
+/// Acknowledgements that a channel still takes after the service closed it (PR-18). Chosen: the largest window that
+/// `channels.in_flight` allows, because no more can be on the wire.
+pub const LAST_ACKNOWLEDGEMENTS: usize = 1_024;
+
 /// How long storage may take over a hello, a register or an unregister before the user agent is told of trouble: Firefox
 /// gives up after 10 s (WS-REG-9), and an answer is better than none.
 pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(8);
@@ -316,15 +338,18 @@ pub const STORAGE_CLOSE_WITHIN: Duration = SECOND.saturating_mul(5);
 
 // The admin listener.
 
-/// Connections of the admin listener at a time. Chosen, because a few scrapers and probes use it, and an operator must
-/// still come in beside them.
+/// Connections of one admin listener at a time; one more makes the one that is idle for longest give way. Chosen, because a
+/// few scrapers and probes use it, and an operator must still come in beside them.
 pub const ADMIN_CONNECTIONS: usize = 64;
 
 /// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
 /// files, lasts longer, and ten lines of log a second are enough.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// From the accepted connection, or the answer before, to the end of a request's header. Chosen: long enough that a
+/// From an admin connection's start to the end of its first request's header. Chosen: probes ask at once.
+pub const ADMIN_FIRST_HEADER_WITHIN: Duration = SECOND.saturating_mul(5);
+
+/// From the answer before to the end of a request's header. Chosen: long enough that a
 /// scraper keeps its connection between two scrapes.
 pub const ADMIN_HEADER_WITHIN: Duration = SECOND.saturating_mul(75);
 
@@ -410,6 +435,10 @@ pub const HEADER_FIELDS: usize = 100;
 /// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
 pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long the requests of an HTTP/2 connection that is gone may still be worked on: what came whole is done, though nobody
+/// reads the answer (PR-18). Chosen: storage answers in milliseconds, and the connection counts against its limits meanwhile.
+pub const HTTP2_FINISH_WITHIN: Duration = SECOND.saturating_mul(5);
+
 // Resources and broker.
 
 /// Longest token that is looked at. In characters; every sealed token is shorter, and a longer path segment is
@@ -417,7 +446,7 @@ pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 pub const TOKEN_BYTES: usize = 256;
 
 /// VAPID tokens that are remembered as verified (V-SEC-3). Chosen: a token lives a day at most and a verification
-/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry is a few hundred bytes.
+/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry has 88 bytes, all of them together 1.4 MB.
 pub const VERIFIED_TOKENS: usize = 16 * 1024;
 
 /// What a sender is told to wait when the service cannot store its message (WP-10), and when the queue is full and

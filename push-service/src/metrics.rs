@@ -18,7 +18,7 @@ use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEnc
 use crate::storage::{StorageError, Usage};
 use labels::Family;
 pub use labels::{
-    Accepted, Cache, Certificate, ChannelKind, Closed, Compared, Cut, Label, Listener, Nack, Refused,
+    Accepted, Budget, Cache, Certificate, ChannelKind, Closed, Compared, Cut, Label, Listener, Nack, Refused,
     Removed, Resource, Step, Trouble, Undelivered,
 };
 
@@ -51,6 +51,7 @@ pub struct Metrics {
     nacked: Family<Nack, IntCounter>,
     removed: Family<Removed, IntCounter>,
     refused: Family<Refused, IntCounter>,
+    throttled: Family<Budget, IntCounter>,
     connections: Family<Listener, IntGauge>,
     connected: Family<Listener, IntCounter>,
     disconnected: Family<Listener, IntCounter>,
@@ -136,6 +137,11 @@ impl Metrics {
     /// A request was refused.
     pub fn refused(&self, why: Refused) {
         self.refused.of(why).inc();
+    }
+
+    /// A request or a frame had to wait until its cause had earned the tokens for it (PR-42).
+    pub fn throttled(&self, budget: Budget) {
+        self.throttled.of(budget).inc();
     }
 }
 

@@ -1,4 +1,6 @@
 //! Random bits from the operating system: identities, nonces, seats.
+//!
+//! With the feature `simulation`, which only tests have, a thread may be given bits that come from a seed instead.
 
 use std::cell::RefCell;
 
@@ -12,6 +14,10 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 /// service without randomness can't keep any promise.
 pub fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
+    #[cfg(feature = "simulation")]
+    if seeded::fill(&mut bytes) {
+        return bytes;
+    }
     SystemRandom::new()
         .fill(&mut bytes)
         .expect("the operating system gives random bytes");
@@ -21,6 +27,10 @@ pub fn bytes<const N: usize>() -> [u8; N] {
 /// 64 random bits, for what tells things apart and opens nothing: nonces of message ids, seats. Drawn many at a time,
 /// because a system call for each message is more than its share.
 pub fn u64() -> u64 {
+    #[cfg(feature = "simulation")]
+    if let Some(bits) = seeded::bits() {
+        return bits;
+    }
     thread_local! {
         static POOL: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
     }
@@ -41,3 +51,36 @@ pub fn u64() -> u64 {
 
 /// What a thread draws at a time. Chosen: what Linux gives without being interrupted.
 const POOL_BYTES: usize = 256;
+
+/// Bits of a seed, for simulations that are the same each time.
+#[cfg(feature = "simulation")]
+pub mod seeded {
+    use std::cell::Cell;
+
+    thread_local! {
+        static STATE: Cell<Option<u64>> = const { Cell::new(None) };
+    }
+
+    /// From now on this thread draws from a seed; with `None`, from the operating system again.
+    pub fn seed_this_thread(seed: Option<u64>) {
+        STATE.set(seed);
+    }
+
+    /// SplitMix64.
+    pub(super) fn bits() -> Option<u64> {
+        let state = STATE.get()?.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        STATE.set(Some(state));
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Some(mixed ^ (mixed >> 31))
+    }
+
+    /// Whether this thread has a seed, from which `bytes` were drawn.
+    pub(super) fn fill(bytes: &mut [u8]) -> bool {
+        for chunk in bytes.chunks_mut(8) {
+            let Some(bits) = bits() else { return false };
+            chunk.copy_from_slice(&bits.to_be_bytes()[..chunk.len()]);
+        }
+        STATE.get().is_some()
+    }
+}

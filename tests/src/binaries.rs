@@ -26,6 +26,11 @@ pub fn program(name: &str) -> Command {
 /// The command that becomes this binary: `setpriv` makes the kernel end it when the test ends in any way. A directory can
 /// be put on a disk of so many bytes, which vanishes with the process.
 pub(crate) fn command(binary: &Path, disk: Option<(&Path, u64)>) -> Command {
+    limited(binary, disk, None)
+}
+
+/// The same with limits of open files, the soft and the hard one.
+pub(crate) fn limited(binary: &Path, disk: Option<(&Path, u64)>, open_files: Option<(u32, u32)>) -> Command {
     let mut command = match disk {
         None => Command::new("setpriv"),
         Some((directory, size)) => {
@@ -39,7 +44,11 @@ pub(crate) fn command(binary: &Path, disk: Option<(&Path, u64)>) -> Command {
             command
         }
     };
-    command.args(["--pdeathsig", "KILL"]).arg(binary);
+    command.args(["--pdeathsig", "KILL"]);
+    if let Some((soft, hard)) = open_files {
+        command.arg("prlimit").arg(format!("--nofile={soft}:{hard}"));
+    }
+    command.arg(binary);
     command
 }
 

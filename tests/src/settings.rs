@@ -27,6 +27,7 @@ pub struct Settings {
     environment: Vec<(String, String)>,
     directory: Option<PathBuf>,
     disk_bytes: Option<u64>,
+    open_files: Option<(u32, u32)>,
     machine: Option<Arc<Machine>>,
 }
 
@@ -41,11 +42,15 @@ impl Settings {
             environment: Vec::new(),
             directory: None,
             disk_bytes: None,
+            open_files: None,
             machine: None,
         }
         .set("listen.http", any_port.clone())
         .set("listen.admin", any_port)
         .set("limits.connections_per_address", 0)
+        .set("limits.work_per_address", 0)
+        .set("limits.work_per_sender", 0)
+        .set("limits.records_per_address", 0)
         .set("limits.pushes_per_second", 0)
     }
 
@@ -106,6 +111,12 @@ impl Settings {
         self
     }
 
+    /// Starts the process with these limits of open files, the soft and the hard one.
+    pub fn open_files(mut self, soft: u32, hard: u32) -> Self {
+        self.open_files = Some((soft, hard));
+        self
+    }
+
     /// The loopback address that only this node uses.
     pub fn address(&self) -> IpAddr {
         self.address
@@ -137,8 +148,8 @@ impl Settings {
 
     /// The command that becomes the service.
     pub(crate) fn command(&self, configuration: &Path, data: &Path) -> Command {
-        let mut command =
-            binaries::command(binaries::push_service(), self.disk_bytes.map(|size| (data, size)));
+        let disk = self.disk_bytes.map(|size| (data, size));
+        let mut command = binaries::limited(binaries::push_service(), disk, self.open_files);
         command.arg("serve").arg("--config").arg(configuration);
         if let Some(machine) = &self.machine {
             command = machine.run(&command);

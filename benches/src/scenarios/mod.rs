@@ -7,6 +7,7 @@ pub(crate) mod absent;
 pub(crate) mod connect;
 #[cfg(test)]
 mod fake;
+pub(crate) mod hostile;
 pub(crate) mod idle;
 mod sending;
 pub(crate) mod startup;

@@ -114,10 +114,14 @@ impl Admin {
 
     /// For people and dashboards: always 200, as the deployed peer.
     async fn status(&self) -> Answer {
-        let status = match self.storage_trouble().await {
+        let mut status = match self.storage_trouble().await {
             None => json!({"status": "OK", "version": VERSION}),
             Some(why) => json!({"status": "ERROR", "version": VERSION, "error": why}),
         };
+        let warnings = [&*self.warnings, &self.storage.warnings()].concat();
+        if !warnings.is_empty() {
+            status["warnings"] = json!(warnings);
+        }
         json(StatusCode::OK, &status)
     }
 

@@ -1,10 +1,12 @@
 //! The admin listener: metrics, health, and what support asks for. Never on a public port.
 //!
-//! Guarantees bounded connections and a bounded end. It authenticates nobody: who reaches the port may read.
+//! Guarantees bounded connections and a bounded end, and that a newcomer is always let in: the connection that has been
+//! idle for longest gives way to it (PR-44). It authenticates nobody: who reaches the port may read.
 //!
 //! What it deliberately does not know: contents, topics, tokens and user agents' secrets; storage's reports hold none.
 
 mod answers;
+mod connections;
 mod readiness;
 #[cfg(test)]
 mod tests;
@@ -19,8 +21,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
+use self::connections::{Connections, Use};
 pub use readiness::{Readiness, State};
 
 use crate::defaults;
@@ -38,6 +40,8 @@ pub struct Admin {
     pub acceptor: Option<Acceptor>,
     /// Decides `/readyz`.
     pub readiness: Arc<Readiness>,
+    /// What an operator has to know, as `/status` says it: sentences.
+    pub warnings: Arc<[String]>,
 }
 
 impl Admin {
@@ -48,20 +52,23 @@ impl Admin {
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let admin = Arc::new(self);
         let (end, ending) = watch::channel(());
-        let mut connections = JoinSet::new();
+        let mut connections = Connections::new(defaults::ADMIN_CONNECTIONS);
         let mut shutdown = pin!(shutdown);
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
-                Some(_) = connections.join_next() => {}
-                stream = accept(&listener), if connections.len() < defaults::ADMIN_CONNECTIONS => {
-                    connections.spawn(converse(Arc::clone(&admin), stream, ending.clone()));
+                () = connections.one_ended() => {}
+                stream = accept(&listener) => {
+                    let (admin, ending) = (Arc::clone(&admin), ending.clone());
+                    connections.open(|use_of| converse(admin, stream, use_of, ending));
+                    // Else as many as come at once would push each other out before the first was looked at.
+                    tokio::task::yield_now().await;
                 }
             }
         }
         drop(listener);
         end.send_replace(());
-        let ended = async { while connections.join_next().await.is_some() {} };
+        let ended = connections.all_ended();
         if tokio::time::timeout(defaults::ADMIN_END_WITHIN, ended)
             .await
             .is_err()
@@ -85,18 +92,31 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// One connection, to its end or to the service's.
-async fn converse(admin: Arc<Admin>, stream: TcpStream, mut ending: watch::Receiver<()>) {
+async fn converse(admin: Arc<Admin>, stream: TcpStream, use_of: Arc<Use>, mut ending: watch::Receiver<()>) {
+    let asked = Arc::clone(&use_of);
     let answer = service_fn(move |request| {
-        let admin = Arc::clone(&admin);
-        async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+        let (admin, asked) = (Arc::clone(&admin), Arc::clone(&asked));
+        async move {
+            asked.begins();
+            let answer = admin.answer(&request).await;
+            asked.ends();
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(defaults::ADMIN_HEADER_WITHIN)
         .serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection);
+    let unasked = async {
+        tokio::time::sleep(defaults::ADMIN_FIRST_HEADER_WITHIN).await;
+        if use_of.was_asked() {
+            std::future::pending::<()>().await;
+        }
+    };
     let outcome = tokio::select! {
         outcome = &mut connection => outcome,
+        () = unasked => return,
         _ = ending.changed() => {
             connection.as_mut().graceful_shutdown();
             connection.await

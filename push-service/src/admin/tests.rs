@@ -200,6 +200,7 @@ fn admin() -> (Admin, Arc<Stub>, Arc<Readiness>) {
         storage: Arc::<Stub>::clone(&storage),
         acceptor: None,
         readiness: Arc::clone(&readiness),
+        warnings: Arc::from([]),
     };
     (admin, storage, readiness)
 }
@@ -335,6 +336,82 @@ async fn trouble_with_storage_is_told() {
     }
 }
 
+/// PR-44: `/readyz` is answered at once while others hold every connection of the listener, however many there are.
+#[tokio::test]
+async fn idle_connections_give_way() {
+    let (admin, _, readiness) = admin();
+    readiness.ready();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(admin.serve(listener, std::future::pending()));
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..defaults::ADMIN_CONNECTIONS {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let asked = async {
+            let mut probe = TcpStream::connect(address).await.unwrap();
+            let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            probe.write_all(request).await.unwrap();
+            let mut answer = Vec::new();
+            probe.read_to_end(&mut answer).await.unwrap();
+            String::from_utf8(answer).unwrap()
+        };
+        // Far below the time after which idle connections are closed anyway.
+        let answer = tokio::time::timeout(defaults::ADMIN_FIRST_HEADER_WITHIN, asked).await;
+        let answer = answer.expect("the probe is let in");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    serving.abort();
+}
+
+/// PR-44: a probe that comes in the midst of a flood of connections is answered, though all came before any was looked at.
+#[tokio::test]
+async fn a_probe_in_a_flood_is_answered() {
+    let (admin, _, readiness) = admin();
+    readiness.ready();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = || std::net::TcpStream::connect(address).unwrap();
+    let mut flood: Vec<_> = (0..defaults::ADMIN_CONNECTIONS).map(|_| connect()).collect();
+    let mut probe = connect();
+    std::io::Write::write_all(&mut probe, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    flood.extend((0..2 * defaults::ADMIN_CONNECTIONS).map(|_| connect()));
+    probe.set_nonblocking(true).unwrap();
+    let mut probe = TcpStream::from_std(probe).unwrap();
+    let serving = tokio::spawn(admin.serve(listener, std::future::pending()));
+    let mut answer = [0; 12];
+    probe
+        .read_exact(&mut answer)
+        .await
+        .expect("the probe is answered");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    serving.abort();
+}
+
+/// PR-44: a connection on which nothing was ever asked is closed soon; one that was asked may rest.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_asks_nothing_is_closed() {
+    let (admin, _, _) = admin();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(admin.serve(listener, std::future::pending()));
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let started = tokio::time::Instant::now();
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+    assert!(started.elapsed() < 2 * defaults::ADMIN_FIRST_HEADER_WITHIN);
+    let mut asking = TcpStream::connect(address).await.unwrap();
+    for _ in 0..2 {
+        asking
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
+        assert!(asking.read(&mut [0; 1024]).await.unwrap() > 0);
+        tokio::time::sleep(2 * defaults::ADMIN_FIRST_HEADER_WITHIN).await;
+    }
+    serving.abort();
+}
+
 /// The listener serves over TCP, and ends when told to even while a peer keeps its connection open.
 #[tokio::test]
 async fn the_listener_ends_when_told_to() {
@@ -363,7 +440,7 @@ async fn the_listener_ends_when_told_to() {
     assert!(TcpStream::connect(address).await.is_err());
 }
 
-/// No more peers are let in than the listener may have, and one that leaves makes room for the next.
+/// PR-44: no more peers are let in than the listener may have: beyond that, the one that has been idle for longest gives way.
 #[tokio::test]
 async fn connections_are_bounded() {
     let (admin, _, _) = admin();
@@ -379,10 +456,22 @@ async fn connections_are_bounded() {
         assert_ne!(peer.read(&mut [0]).await.unwrap(), 0, "it is served");
     }
     let mut late = connect_and_ask(address).await;
-    tokio::task::yield_now().await;
-    assert!(late.try_read(&mut [0]).is_err(), "it waits in the backlog");
-    drop(peers);
-    assert_ne!(late.read(&mut [0]).await.unwrap(), 0, "it is served now");
+    assert_ne!(late.read(&mut [0]).await.unwrap(), 0, "it is served");
+    let first = peers.remove(0);
+    let closed = async {
+        let mut rest = Vec::new();
+        let mut first = first;
+        first.read_to_end(&mut rest).await
+    };
+    closed.await.expect("the oldest is closed");
+    for peer in &mut peers {
+        let mut answer = vec![0; 1024];
+        assert_ne!(peer.read(&mut answer).await.unwrap(), 0);
+        peer.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        assert_ne!(peer.read(&mut answer).await.unwrap(), 0, "it is still served");
+    }
     serving.abort();
 }
 

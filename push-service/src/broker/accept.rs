@@ -5,6 +5,8 @@ use push_protocol::{Content, MessageId, Topic, Ttl, Urgency};
 
 use super::receipts::{Promised, ReceiptWish};
 use super::{Broker, PushResource, Refusal};
+use crate::budgets::Payer;
+use crate::defaults::COST_RECEIPT;
 use crate::metrics::{Accepted as How, Removed, Step};
 use crate::random;
 use crate::storage::{Enqueue, Enqueued};
@@ -22,6 +24,8 @@ pub struct Submission {
     pub content: Content,
     /// Who is to be told what becomes of it, if anybody.
     pub receipt: Option<ReceiptWish>,
+    /// Who pays for what it costs beside the push itself.
+    pub payer: Payer,
 }
 
 /// A push message that was accepted.
@@ -46,7 +50,11 @@ impl Broker {
         let nonce = random::u64();
         let promised = match &submission.receipt {
             None => None,
-            Some(wish) => Some(self.promise_receipt(push, wish, nonce, ttl).await?),
+            Some(wish) => {
+                let payer = submission.payer;
+                self.pay_for_receipt(push, payer).await?;
+                Some(self.promise_receipt(push, wish, nonce, ttl, payer).await?)
+            }
         };
         let accepted = self.store(push, submission, nonce, ttl, promised.as_ref()).await;
         if let (Err(refusal), Some(promised)) = (&accepted, &promised) {
@@ -66,6 +74,16 @@ impl Broker {
             ttl,
             receipts: promised.map(|promised| promised.token),
         })
+    }
+
+    /// What is taken before a receipt is written down: the rate of the subscription, which storage looks at only with the
+    /// message, and the address's tokens (PR-42).
+    async fn pay_for_receipt(&self, push: &PushResource, payer: Payer) -> Result<(), Refusal> {
+        let to = &push.capability;
+        self.budgets
+            .ask_for_receipt(to.user_agent, to.subscription)
+            .map_err(|retry_after| Refusal::TooFast { retry_after })?;
+        Ok(self.budgets.pay(payer, COST_RECEIPT).await?)
     }
 
     async fn store(

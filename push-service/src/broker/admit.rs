@@ -2,10 +2,13 @@
 
 use push_protocol::KeyDigest;
 use push_protocol::capability::{Dialect, KeyId, PushCapability, PushKind};
-use push_protocol::vapid::Credentials;
+use push_protocol::vapid::{Credentials, VapidError};
 use subtle::ConstantTimeEq as _;
 
 use super::{Broker, Refusal};
+use crate::budgets::Payer;
+use crate::defaults::{COST_FORGERY, COST_PUSH, COST_VERIFICATION};
+use crate::metrics::Cache;
 
 /// A push resource that is one: its token was sealed here. Whether its subscription still exists, storage knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,19 +39,44 @@ impl Broker {
         })
     }
 
-    /// Lets a sender through that may send here, and says who it has proved to be. Costs no storage; at most one verification.
-    pub fn admit(
+    /// Lets a sender through that may send here, and says who it has proved to be. Costs no storage; at most one
+    /// verification, which `payer` pays for before it is made.
+    pub async fn admit(
         &self,
         push: &PushResource,
         credentials: Option<&Credentials<'_>>,
+        payer: Payer,
         now_secs: u64,
     ) -> Result<Option<KeyDigest>, Refusal> {
         let Some(credentials) = credentials else {
             return self.admit_unknown(push).map(|()| None);
         };
-        let sender = self
-            .verified
-            .sender(credentials, &self.origin, now_secs, &self.metrics)?;
+        let cache_key = credentials.cache_key();
+        let sender = match self.verified.find(&cache_key, now_secs) {
+            Some(known) => {
+                self.metrics.vapid_cache(Cache::Hit);
+                let sender = known?;
+                self.may_send(push, sender)?;
+                sender
+            }
+            None => {
+                self.metrics.vapid_cache(Cache::Miss);
+                // Who signs with a key that may not send here is refused without a look at the signature.
+                self.may_send(push, credentials.key.digest())?;
+                self.budgets.pay(payer, COST_FORGERY).await?;
+                let verified = self.verified.verify(credentials, cache_key, payer, now_secs);
+                if !matches!(verified, Err(VapidError::BadSignature)) {
+                    self.budgets.refund(payer, COST_FORGERY - COST_VERIFICATION);
+                }
+                verified?
+            }
+        };
+        self.budgets.pay_as_sender(payer, sender, COST_PUSH).await?;
+        Ok(Some(sender))
+    }
+
+    /// Whether an application server with this key may send here.
+    fn may_send(&self, push: &PushResource, sender: KeyDigest) -> Result<(), Refusal> {
         if push.capability.key.is_some_and(|owner| !is_same(owner, sender)) {
             return Err(Refusal::OtherApplicationServer);
         }
@@ -56,7 +84,7 @@ impl Broker {
         if !listed.is_empty() && !listed.contains(&sender) {
             return Err(Refusal::ApplicationServerNotListed);
         }
-        Ok(Some(sender))
+        Ok(())
     }
 
     fn admit_unknown(&self, push: &PushResource) -> Result<(), Refusal> {

@@ -37,6 +37,7 @@ pub use self::receipts::{ReceiptTold, ReceiptWish};
 pub use self::refusal::Refusal;
 pub use self::subscribe::{SubscribeRefusal, Subscription, SubscriptionResources};
 use self::verified::VerifiedTokens;
+use crate::budgets::Budgets;
 use crate::defaults::{ANSWER_WITHIN, VERIFIED_TOKENS};
 use crate::metrics::{Metrics, Step};
 use crate::storage::{Budget, Rate, Storage, StorageError};
@@ -65,11 +66,12 @@ pub struct Broker {
     origin: Origin,
     policy: Policy,
     verified: VerifiedTokens,
+    budgets: Arc<Budgets>,
     metrics: Arc<Metrics>,
 }
 
 impl Broker {
-    /// `origin` is the public one: what VAPID tokens must name as their audience.
+    /// `origin` is the public one: what VAPID tokens must name as their audience. Nobody has to pay.
     pub fn new(
         storage: Arc<dyn Storage>,
         capabilities: Arc<Capabilities>,
@@ -80,11 +82,23 @@ impl Broker {
         Self {
             storage,
             capabilities,
+            verified: VerifiedTokens::new(VERIFIED_TOKENS, origin.clone()),
             origin,
             policy,
-            verified: VerifiedTokens::new(VERIFIED_TOKENS),
+            budgets: Arc::new(Budgets::unlimited(Arc::clone(&metrics))),
             metrics,
         }
+    }
+
+    /// Has everybody pay from these budgets.
+    #[must_use]
+    pub fn charging(self, budgets: Arc<Budgets>) -> Self {
+        Self { budgets, ..self }
+    }
+
+    /// From which everybody pays.
+    pub(crate) fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// A step of storage, timed and counted.

@@ -2,7 +2,7 @@
 //!
 //! Bounded, and only in memory: what is lost here is found by the next look at storage. Knows no receipts and no storage.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use push_protocol::UserAgentId;
@@ -13,7 +13,7 @@ use crate::defaults::OUTBOXES_HINTED;
 /// User agents whose outbox may hold something: hints from storage's steps to whoever carries.
 #[derive(Default)]
 pub struct Outboxes {
-    hinted: Mutex<HashSet<UserAgentId>>,
+    hinted: Mutex<BTreeSet<UserAgentId>>,
     noted: Notify,
 }
 

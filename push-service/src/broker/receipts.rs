@@ -8,7 +8,7 @@
 //!
 //! It deliberately doesn't know how a receipt is brought, or that it has arrived: whoever monitors the queue does.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -19,8 +19,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::outboxes::Outboxes;
 use super::{Broker, PushResource, Refusal};
+use crate::budgets::Payer;
 use crate::defaults::{
-    ACKNOWLEDGE_WITHIN, RECEIPT_CARRIERS, RECEIPT_GRACE, RECEIPT_POLL, RECEIPT_STEP,
+    ACKNOWLEDGE_WITHIN, RECEIPT_CARRIERS, RECEIPT_GRACE, RECEIPT_POLL, RECEIPT_ROUNDS, RECEIPT_STEP,
     RECEIPTS_PER_SUBSCRIPTION,
 };
 use crate::metrics::Step;
@@ -98,6 +99,7 @@ impl Broker {
         wish: &ReceiptWish,
         nonce: u64,
         ttl: Ttl,
+        payer: Payer,
     ) -> Result<Promised, Refusal> {
         let receipts = match wish {
             ReceiptWish::Named(receipts) => *receipts,
@@ -118,10 +120,16 @@ impl Broker {
                 limit: RECEIPTS_PER_SUBSCRIPTION,
             },
         };
-        let mut expecting = self.expect(&promised).await?;
+        let mut expecting = if promised.is_fresh {
+            Expecting::NoReceiptSubscription
+        } else {
+            self.expect(&promised).await?
+        };
         if expecting == Expecting::NoReceiptSubscription && matches!(wish, ReceiptWish::Chosen(_)) {
             // It outlives the request: whoever holds the URL of an ended subscription makes none.
+            self.budgets.make_record(payer)?;
             if !self.is_there(push).await {
+                self.budgets.unmake_record(payer);
                 return Err(Refusal::SubscriptionGone);
             }
             self.make_receipt_subscription(receipts).await?;
@@ -192,7 +200,7 @@ impl Broker {
             // Also where hints never end: what a node left behind would wait for their end otherwise.
             if look_at <= Instant::now() {
                 // Whatever can't be told now is found by the next look.
-                let _ = self.look_for_owed(outboxes).await;
+                self.look_for_owed(outboxes).await;
                 look_at = Instant::now() + RECEIPT_POLL;
             }
             for some in outboxes.take().chunks(RECEIPT_CARRIERS) {
@@ -206,32 +214,48 @@ impl Broker {
         }
     }
 
-    /// What no hint told of: outboxes that a node left behind, and receipts that are owed for too long.
-    async fn look_for_owed(&self, outboxes: &Outboxes) -> Result<(), StorageError> {
-        let owing = self
-            .answered(Step::Receipt, self.storage.owing(RECEIPT_STEP))
-            .await?;
-        for user_agent in owing {
+    /// What no hint told of: outboxes that a node left behind, and receipts that are owed for too long. Trouble with some does
+    /// not keep the others.
+    pub(crate) async fn look_for_owed(&self, outboxes: &Outboxes) {
+        let owing = self.answered(Step::Receipt, self.storage.owing(RECEIPT_STEP));
+        for user_agent in owing.await.unwrap_or_default() {
             outboxes.again(user_agent);
         }
-        let overdue = self
-            .answered(Step::Receipt, self.storage.overdue(RECEIPT_STEP))
-            .await?;
-        for one in &overdue {
-            self.ask_after(one).await?;
+        for _ in 0..RECEIPT_ROUNDS {
+            let overdue = self.answered(Step::Receipt, self.storage.overdue(RECEIPT_STEP));
+            let overdue = overdue.await.unwrap_or_default();
+            self.ask_after(&overdue).await;
+            if overdue.len() < RECEIPT_STEP {
+                break;
+            }
         }
-        Ok(())
     }
 
-    async fn ask_after(&self, overdue: &Overdue) -> Result<(), StorageError> {
+    /// Asks what became of messages, and settles what is known. The others are overdue again when their lease is over.
+    async fn ask_after(&self, overdue: &[Overdue]) {
+        for some in overdue.chunks(RECEIPT_CARRIERS) {
+            let traced = join_all(some.iter().map(|one| self.trace(one))).await;
+            let mut by_receiver: BTreeMap<UserAgentId, Vec<Outcome>> = BTreeMap::new();
+            for outcome in traced.into_iter().flatten() {
+                by_receiver.entry(outcome.receipts).or_default().push(outcome);
+            }
+            let settled = by_receiver
+                .iter()
+                .map(|(receipts, outcomes)| self.settle(*receipts, outcomes));
+            // Counted; whatever failed is asked for again.
+            drop(join_all(settled).await);
+        }
+    }
+
+    /// What became of a message; nothing while it waits, or while its storage is in trouble.
+    async fn trace(&self, overdue: &Overdue) -> Option<Outcome> {
         let trace = self.storage.trace(overdue.user_agent, overdue.nonce);
-        let outcome = match self.answered(Step::Receipt, trace).await? {
-            Traced::Waiting => return Ok(()),
-            Traced::Ended(outcome) => outcome,
+        match self.answered(Step::Receipt, trace).await.ok()? {
+            Traced::Waiting => None,
+            Traced::Ended(outcome) => Some(outcome),
             // So it was never answered 202.
-            Traced::Nothing => never_stored(overdue.receipts, overdue.user_agent, overdue.nonce),
-        };
-        self.settle(overdue.receipts, &[outcome]).await
+            Traced::Nothing => Some(never_stored(overdue.receipts, overdue.user_agent, overdue.nonce)),
+        }
     }
 
     /// Empties one outbox, a step at a time: first told, then cleared.
@@ -242,7 +266,7 @@ impl Broker {
             if outcomes.is_empty() {
                 return Ok(());
             }
-            let mut by_receiver: HashMap<UserAgentId, Vec<Outcome>> = HashMap::new();
+            let mut by_receiver: BTreeMap<UserAgentId, Vec<Outcome>> = BTreeMap::new();
             for outcome in &outcomes {
                 by_receiver.entry(outcome.receipts).or_default().push(*outcome);
             }

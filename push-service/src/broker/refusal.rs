@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use push_protocol::vapid::VapidError;
 
+use crate::budgets::OverBudget;
 use crate::storage::StorageError;
 
 /// Why the broker refuses. What the edge makes of it, the edge knows.
@@ -42,6 +43,8 @@ pub enum Refusal {
         /// When the next message will be let in.
         retry_after: Duration,
     },
+    /// Its address or its key has caused more than it may (PR-42).
+    OverBudget(OverBudget),
     /// Too much waits for the user agent, and this message is worth the least of it (PR-23).
     QueueFull,
 
@@ -62,6 +65,12 @@ impl From<StorageError> for Refusal {
             StorageError::Full => Self::StorageFull,
             StorageError::Unavailable(_) | StorageError::Failed(_) => Self::StorageUnavailable,
         }
+    }
+}
+
+impl From<OverBudget> for Refusal {
+    fn from(over: OverBudget) -> Self {
+        Self::OverBudget(over)
     }
 }
 

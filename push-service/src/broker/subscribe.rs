@@ -5,6 +5,7 @@ use push_protocol::vapid::PublicKey;
 use push_protocol::{KeyDigest, SubscriptionId, SubscriptionName, UserAgentId, UserAgentIdentity};
 
 use super::{Broker, Refusal};
+use crate::budgets::Payer;
 use crate::metrics::{Refused, Step};
 use crate::random;
 use crate::storage::{Seat, StorageError, Subscribe, Subscribed};
@@ -47,8 +48,15 @@ impl Broker {
         name: SubscriptionName,
         key: Option<&str>,
         seat: Option<Seat>,
+        payer: Payer,
     ) -> Result<Subscription, SubscribeRefusal> {
         let key = key.map(parse_key).transpose()?;
+        if self.budgets.make_record(payer).is_err() {
+            self.metrics.refused(Refused::RecordsBudget);
+            return Err(SubscribeRefusal::Refused(
+                "too many subscriptions are made from your address; try again later",
+            ));
+        }
         let subscribe = Subscribe {
             user_agent,
             name,
@@ -66,11 +74,15 @@ impl Broker {
                 self.metrics.subscription_created();
                 id
             }
-            Ok(Subscribed::Kept(id)) => id,
+            Ok(Subscribed::Kept(id)) => {
+                self.budgets.unmake_record(payer);
+                id
+            }
             Ok(Subscribed::UnknownUserAgent) => {
                 return Err(SubscribeRefusal::Refused("there is no such subscription set"));
             }
             Ok(Subscribed::TooMany) => {
+                self.budgets.unmake_record(payer);
                 self.metrics.refused(Refused::TooManySubscriptions);
                 return Err(SubscribeRefusal::Refused(
                     "this user agent has as many subscriptions as it may",
@@ -91,7 +103,9 @@ impl Broker {
         &self,
         set: Option<&UserAgentIdentity>,
         key: Option<KeyDigest>,
+        payer: Payer,
     ) -> Result<SubscriptionResources, Refusal> {
+        self.budgets.make_record(payer)?;
         let fresh = UserAgentIdentity::from_random(random::bytes());
         let user_agent = set.unwrap_or(&fresh).id();
         let visible = random::bytes();
@@ -114,8 +128,13 @@ impl Broker {
             .await?
         {
             Subscribed::Created(_) | Subscribed::Kept(_) => {}
-            Subscribed::TooMany => return Err(Refusal::TooManySubscriptions),
-            Subscribed::UnknownUserAgent => return Err(Refusal::UnknownSet),
+            refused => {
+                self.budgets.unmake_record(payer);
+                return Err(match refused {
+                    Subscribed::TooMany => Refusal::TooManySubscriptions,
+                    _ => Refusal::UnknownSet,
+                });
+            }
         }
         self.metrics.subscription_created();
         let monitored = SubscriptionCapability {

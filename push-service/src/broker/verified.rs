@@ -1,104 +1,167 @@
 //! The VAPID tokens that were verified, so that each is verified once (RFC 8292 §5, V-SEC-3).
 //!
-//! Bounded: two generations, each at most half of the capacity. A token that is used moves to the young one; when that
-//! is full it becomes the old one, and what was old and not used since is forgotten. So a stranger's flood of tokens
-//! pushes out only what nobody used while it came.
+//! Of a token only its digest, its signer and its end are kept, in entries of one size: what else it says takes no room
+//! here, however long it is. A token that is good is good for our origin, because no other is remembered.
+//!
+//! **Invariant:** at most the capacity, and of the eight places where a token may be, one address or one key has two when
+//! there are others: so a sender that signs each message anew, or floods, evicts its own tokens (PR-42). Among others the
+//! one that was used longest ago gives way; those whose time is over, first.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZeroU64;
+use std::sync::{Mutex, PoisonError};
 
 use push_protocol::KeyDigest;
 use push_protocol::origin::Origin;
-use push_protocol::vapid::{Claims, Credentials, VapidError};
+use push_protocol::vapid::{Credentials, LEEWAY_SECS, VapidError, check_lifetime};
 
-use crate::metrics::{Cache, Metrics};
+use crate::budgets::Payer;
 
 type CacheKey = [u8; 32];
 
-/// A verified token, and who signed it.
-#[derive(Debug)]
+/// Places where a token may be.
+const WAYS: usize = 8;
+
+/// Of those, what one address or one key may have while others need them.
+const SHARE: usize = 2;
+
+/// Each shard has its own lock, and no memory before it is used.
+const SHARDS: usize = 256;
+
+/// A verified token, and who signed it. One that was never used has its time over.
+#[derive(Clone, Copy, Debug)]
 struct Verified {
-    claims: Claims,
+    cache_key: CacheKey,
     key: KeyDigest,
+    /// From where it came.
+    address: Option<NonZeroU64>,
+    expires_at_secs: u64,
+    /// When it was used, in uses of its shard.
+    used: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct VerifiedTokens {
-    generation_size: usize,
-    generations: Mutex<Generations>,
+    origin: Origin,
+    sets: usize,
+    shards: Box<[Mutex<Shard>]>,
 }
 
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<CacheKey, Arc<Verified>>,
-    old: HashMap<CacheKey, Arc<Verified>>,
+#[derive(Default, Debug)]
+struct Shard {
+    uses: u64,
+    tokens: Vec<Verified>,
 }
 
 impl VerifiedTokens {
-    /// Remembers at most `capacity` tokens.
-    pub(super) fn new(capacity: usize) -> Self {
+    /// Remembers at most `capacity` tokens, for `origin`.
+    pub(super) fn new(capacity: usize, origin: Origin) -> Self {
+        let all_sets = (capacity / WAYS).max(1);
+        let shards = all_sets.min(SHARDS);
         Self {
-            generation_size: (capacity / 2).max(1),
-            generations: Mutex::default(),
+            origin,
+            sets: all_sets / shards,
+            shards: (0..shards).map(|_| Mutex::default()).collect(),
         }
     }
 
-    /// Who sends, if its token holds at `origin` and at this time, which are looked at on every use.
-    pub(super) fn sender(
+    /// Who signed a token that was verified before, if it still holds. `None`: it has to be verified.
+    pub(super) fn find(&self, cache_key: &CacheKey, now_secs: u64) -> Option<Result<KeyDigest, VapidError>> {
+        self.in_set(cache_key, |tokens, uses| {
+            let known = tokens.iter_mut().find(|known| known.cache_key == *cache_key)?;
+            known.used = uses;
+            Some(check_lifetime(known.expires_at_secs, now_secs).map(|()| known.key))
+        })
+    }
+
+    /// Verifies a token, and remembers it if it holds here and now.
+    pub(super) fn verify(
         &self,
         credentials: &Credentials<'_>,
-        origin: &Origin,
+        cache_key: CacheKey,
+        payer: Payer,
         now_secs: u64,
-        metrics: &Metrics,
     ) -> Result<KeyDigest, VapidError> {
-        let cache_key = credentials.cache_key();
-        if let Some(known) = self.find(&cache_key) {
-            metrics.vapid_cache(Cache::Hit);
-            known.claims.check(origin, now_secs)?;
-            return Ok(known.key);
-        }
-        metrics.vapid_cache(Cache::Miss);
         let claims = credentials.verify()?;
-        claims.check(origin, now_secs)?;
+        claims.check(&self.origin, now_secs)?;
         let key = credentials.key.digest();
-        self.remember(cache_key, Arc::new(Verified { claims, key }));
+        self.in_set(&cache_key, |tokens, uses| {
+            *victim(tokens, key, payer.address(), now_secs) = Verified {
+                cache_key,
+                key,
+                address: payer.address(),
+                expires_at_secs: claims.expires_at_secs(),
+                used: uses,
+            };
+        });
         Ok(key)
     }
 
-    fn find(&self, cache_key: &CacheKey) -> Option<Arc<Verified>> {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = generations.young.get(cache_key) {
-            return Some(Arc::clone(known));
+    fn in_set<T>(&self, cache_key: &CacheKey, look: impl FnOnce(&mut [Verified], u64) -> T) -> T {
+        let bits = cache_key
+            .first_chunk()
+            .map_or(0, |bytes| u64::from_le_bytes(*bytes));
+        let mut shard = self.shards[bits as usize % self.shards.len()]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if shard.tokens.is_empty() {
+            shard.tokens = vec![Verified::NONE; self.sets * WAYS];
         }
-        let known = generations.old.remove(cache_key)?;
-        generations.insert(*cache_key, Arc::clone(&known), self.generation_size);
-        Some(known)
-    }
-
-    fn remember(&self, cache_key: CacheKey, verified: Arc<Verified>) {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.insert(cache_key, verified, self.generation_size);
+        shard.uses += 1;
+        let uses = shard.uses;
+        let set = (bits >> 32) as usize % self.sets;
+        look(&mut shard.tokens[set * WAYS..(set + 1) * WAYS], uses)
     }
 }
 
-impl Generations {
-    fn insert(&mut self, cache_key: CacheKey, verified: Arc<Verified>, size: usize) {
-        if self.young.len() >= size {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(cache_key, verified);
+impl Verified {
+    const NONE: Self = Self {
+        cache_key: [0; 32],
+        key: KeyDigest([0; 32]),
+        address: None,
+        expires_at_secs: 0,
+        used: 0,
+    };
+
+    fn is_over(&self, now_secs: u64) -> bool {
+        now_secs >= self.expires_at_secs.saturating_add(LEEWAY_SECS)
     }
+}
+
+/// Which of these gives way to a token with this key from this address.
+fn victim(
+    tokens: &mut [Verified],
+    key: KeyDigest,
+    address: Option<NonZeroU64>,
+    now_secs: u64,
+) -> &mut Verified {
+    let is_theirs = |known: &Verified| known.key == key || (address.is_some() && known.address == address);
+    let is_over_share = tokens.iter().filter(|known| is_theirs(known)).count() >= SHARE;
+    let rank = |known: &Verified| {
+        (
+            !known.is_over(now_secs),
+            is_over_share && !is_theirs(known),
+            known.used,
+        )
+    };
+    let ranks = tokens.iter().map(rank).enumerate();
+    let (at, _) = ranks.min_by_key(|(_, rank)| *rank).unwrap_or_default();
+    &mut tokens[at]
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+    use std::sync::Arc;
+
     use push_protocol::vapid::{PublicKey, Scheme, SigningKey};
     use ring::rand::SystemRandom;
 
     use super::*;
+    use crate::budgets::Budgets;
 
     const ORIGIN: &str = "https://push.example.net";
     const EXPIRES_AT: u64 = 1_800_000_000;
+    const NOW: u64 = EXPIRES_AT - 10;
 
     struct Sender(SigningKey, SystemRandom);
 
@@ -109,8 +172,8 @@ mod tests {
             Self(SigningKey::from_pkcs8(&pkcs8, &random).unwrap(), random)
         }
 
-        fn token(&self, expires_at: u64) -> String {
-            self.0.sign(ORIGIN, expires_at, None, &self.1).unwrap()
+        fn token(&self, origin: &str) -> String {
+            self.0.sign(origin, EXPIRES_AT, None, &self.1).unwrap()
         }
 
         fn key(&self) -> PublicKey {
@@ -126,61 +189,112 @@ mod tests {
         }
     }
 
-    /// V-SEC-3: a token that was verified once is still refused elsewhere, and once its time is over.
+    fn remembering(capacity: usize) -> VerifiedTokens {
+        VerifiedTokens::new(capacity, Origin::parse(ORIGIN).unwrap())
+    }
+
+    /// As the broker asks.
+    fn ask(
+        tokens: &VerifiedTokens,
+        credentials: &Credentials<'_>,
+        payer: Payer,
+        now: u64,
+    ) -> Result<KeyDigest, VapidError> {
+        let cache_key = credentials.cache_key();
+        tokens
+            .find(&cache_key, now)
+            .unwrap_or_else(|| tokens.verify(credentials, cache_key, payer, now))
+    }
+
+    fn is_known(tokens: &VerifiedTokens, credentials: &Credentials<'_>) -> bool {
+        tokens.find(&credentials.cache_key(), NOW).is_some()
+    }
+
+    /// V-SEC-3: a token that was verified once is still refused once its time is over, or before it begins.
     #[test]
     fn what_is_remembered_is_checked_again() {
-        let (sender, metrics) = (Sender::new(), Metrics::new());
-        let tokens = VerifiedTokens::new(8);
-        let token = sender.token(EXPIRES_AT);
-        let ask = |origin: &str, now| {
-            let origin = Origin::parse(origin).unwrap();
-            tokens.sender(&shown(&token, sender.key()), &origin, now, &metrics)
-        };
-        assert_eq!(ask(ORIGIN, EXPIRES_AT - 10), Ok(sender.key().digest()));
-        assert_eq!(ask(ORIGIN, EXPIRES_AT - 5), Ok(sender.key().digest()));
-        assert_eq!(ask(ORIGIN, EXPIRES_AT + 600), Err(VapidError::Expired));
-        assert_eq!(ask(ORIGIN, EXPIRES_AT - 90_000), Err(VapidError::ExpiresTooLate));
-        assert_eq!(
-            ask("https://other.example", EXPIRES_AT - 10),
-            Err(VapidError::OtherAudience)
-        );
-        assert!(metrics.render().contains("outcome=\"miss\"} 1"));
+        let (sender, tokens) = (Sender::new(), remembering(8));
+        let token = sender.token(ORIGIN);
+        let ask = |now| ask(&tokens, &shown(&token, sender.key()), Payer::UNKNOWN, now);
+        assert_eq!(ask(NOW), Ok(sender.key().digest()));
+        assert!(is_known(&tokens, &shown(&token, sender.key())));
+        assert_eq!(ask(EXPIRES_AT - 5), Ok(sender.key().digest()));
+        assert_eq!(ask(EXPIRES_AT + 600), Err(VapidError::Expired));
+        assert_eq!(ask(EXPIRES_AT - 90_000), Err(VapidError::ExpiresTooLate));
     }
 
     /// V-SEC-3, V-AUTH-6: a remembered token does not speak for another key, and one that was refused is not remembered.
     #[test]
     fn token_and_key_are_remembered_together() {
-        let (sender, other, metrics) = (Sender::new(), Sender::new(), Metrics::new());
-        let tokens = VerifiedTokens::new(8);
-        let origin = Origin::parse(ORIGIN).unwrap();
-        let token = sender.token(EXPIRES_AT);
-        let ask = |key| tokens.sender(&shown(&token, key), &origin, EXPIRES_AT - 10, &metrics);
+        let (sender, other, tokens) = (Sender::new(), Sender::new(), remembering(8));
+        let token = sender.token(ORIGIN);
+        let ask = |key| ask(&tokens, &shown(&token, key), Payer::UNKNOWN, NOW);
         assert!(ask(sender.key()).is_ok());
         assert_eq!(ask(other.key()), Err(VapidError::BadSignature));
         assert_eq!(ask(other.key()), Err(VapidError::BadSignature));
+        let elsewhere = sender.token("https://other.example");
+        let elsewhere = shown(&elsewhere, sender.key());
+        for _ in 0..2 {
+            let asked = super::tests::ask(&tokens, &elsewhere, Payer::UNKNOWN, NOW);
+            assert_eq!(asked, Err(VapidError::OtherAudience));
+        }
+        assert!(!is_known(&tokens, &elsewhere));
     }
 
-    /// A flood of tokens stays within the capacity and pushes out only what nobody uses meanwhile.
+    /// PR-42: one address with many keys, or one key from many addresses, evicts its own tokens and leaves those of others,
+    /// also if they are not used meanwhile; and what a token says takes no room.
+    #[test]
+    fn a_flood_evicts_its_own() {
+        let budgets = Budgets::unlimited(Arc::default());
+        let payer = |text: &str| budgets.payer(text.parse::<IpAddr>().unwrap());
+        let honest: Vec<Sender> = (0..4).map(|_| Sender::new()).collect();
+        let (hostile, tokens) = (Sender::new(), remembering(8));
+        let signed: Vec<String> = honest.iter().map(|sender| sender.token(ORIGIN)).collect();
+        let remembered = || {
+            let pairs = honest.iter().zip(&signed);
+            pairs
+                .filter(|(sender, token)| is_known(&tokens, &shown(token, sender.key())))
+                .count()
+        };
+        for (n, (sender, token)) in honest.iter().zip(&signed).enumerate() {
+            let payer = payer(&format!("192.0.2.{n}"));
+            assert!(ask(&tokens, &shown(token, sender.key()), payer, NOW).is_ok());
+        }
+        for _ in 0..20 {
+            let sender = Sender::new();
+            let token = sender.token(ORIGIN);
+            let payer = payer("198.51.100.1");
+            assert!(ask(&tokens, &shown(&token, sender.key()), payer, NOW).is_ok());
+        }
+        assert_eq!(remembered(), 4);
+        for n in 0..20 {
+            let token = hostile.token(ORIGIN);
+            let payer = payer(&format!("203.0.113.{n}"));
+            assert!(ask(&tokens, &shown(&token, hostile.key()), payer, NOW).is_ok());
+        }
+        assert_eq!(remembered(), 4);
+        assert!(size_of::<Verified>() <= 88, "{}", size_of::<Verified>());
+    }
+
+    /// The capacity holds, and among tokens of one sender those that are used stay.
     #[test]
     fn the_memory_is_bounded_and_keeps_what_is_used() {
-        let (sender, metrics) = (Sender::new(), Metrics::new());
-        let tokens = VerifiedTokens::new(8);
-        let origin = Origin::parse(ORIGIN).unwrap();
-        let ask = |token: &str| {
-            let sender = tokens.sender(&shown(token, sender.key()), &origin, EXPIRES_AT - 10, &metrics);
-            assert!(sender.is_ok());
-        };
-        let (used, unused) = (sender.token(EXPIRES_AT), sender.token(EXPIRES_AT));
-        ask(&used);
+        let (sender, tokens) = (Sender::new(), remembering(8));
+        let ask =
+            |token: &str| assert!(ask(&tokens, &shown(token, sender.key()), Payer::UNKNOWN, NOW).is_ok());
+        let (used, unused) = (sender.token(ORIGIN), sender.token(ORIGIN));
         ask(&unused);
+        ask(&used);
         for _ in 0..20 {
-            ask(&sender.token(EXPIRES_AT));
             ask(&used);
+            ask(&sender.token(ORIGIN));
         }
-        let is_known = |token: &str| tokens.find(&shown(token, sender.key()).cache_key()).is_some();
-        assert!(is_known(&used));
-        assert!(!is_known(&unused));
-        let generations = tokens.generations.lock().unwrap();
-        assert!(generations.young.len() + generations.old.len() <= 8);
+        assert!(is_known(&tokens, &shown(&used, sender.key())));
+        let held: usize = tokens
+            .shards
+            .iter()
+            .map(|shard| shard.lock().unwrap().tokens.len())
+            .sum();
+        assert_eq!(held, 8);
     }
 }

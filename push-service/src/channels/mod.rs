@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use push_protocol::session::{Limits, Moment};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -30,6 +31,7 @@ use self::websocket::WebSocketChannel;
 #[cfg(test)]
 pub(crate) use self::websocket::tests::rig;
 use crate::broker::Broker;
+use crate::budgets::Payer;
 use crate::defaults::{CHANNEL_TICK, DRAIN_STEPS};
 use crate::listeners::UpgradedConnection;
 
@@ -79,6 +81,21 @@ impl Channels {
             permit,
         } = connection;
         tokio::spawn(WebSocketChannel::new(stream, &leftover, permit, Arc::clone(self)));
+    }
+
+    /// The channel of a stream whose upgrade was answered, for a caller that runs it. Resolves when the connection has
+    /// ended and the seat was given up; dropped earlier, it leaves the seat as a crash does. `leftover` was read with the
+    /// request; `payer` pays for what the connection brings.
+    pub fn channel<Io>(
+        self: &Arc<Self>,
+        stream: Io,
+        leftover: &[u8],
+        payer: Payer,
+    ) -> impl Future<Output = ()> + Send + use<Io>
+    where
+        Io: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        WebSocketChannel::new(stream, leftover, payer, Arc::clone(self))
     }
 
     /// Keeps every channel's deadlines, until it is dropped. One task for all of them: no channel has a timer.

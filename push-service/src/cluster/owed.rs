@@ -12,6 +12,8 @@ use crate::storage::{BUCKETS, bucket};
 
 const WORDS: usize = BUCKETS as usize / 64;
 
+const _: () = assert!(SHARDS == u64::BITS as usize, "a shard has a bit in Shards::owed");
+
 /// A set of buckets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Buckets([u64; WORDS]);
@@ -44,6 +46,8 @@ pub(super) struct Owed(Mutex<Shards>);
 
 struct Shards {
     buckets: [Buckets; SHARDS],
+    /// To which of them something is owed, a bit for each.
+    owed: u64,
     /// Whose turn it is, so that what is noted again and again keeps nobody else waiting.
     next: usize,
 }
@@ -52,29 +56,33 @@ impl Owed {
     pub(super) fn new() -> Self {
         Self(Mutex::new(Shards {
             buckets: [Buckets::NONE; SHARDS],
+            owed: 0,
             next: 0,
         }))
     }
 
     /// These buckets of one shard.
     pub(super) fn note(&self, shard: usize, buckets: &Buckets) {
-        self.lock().buckets[shard].add(buckets);
+        self.lock().add(shard, buckets);
     }
 
     /// These buckets of every shard.
     pub(super) fn note_everywhere(&self, buckets: &Buckets) {
-        for owed in &mut self.lock().buckets {
-            owed.add(buckets);
+        let mut shards = self.lock();
+        for shard in 0..SHARDS {
+            shards.add(shard, buckets);
         }
     }
 
     /// The next shard to which something is owed. From now on it is whoever takes it that owes it.
     pub(super) fn take(&self) -> Option<(usize, Buckets)> {
         let mut shards = self.lock();
-        let first = shards.next;
-        let shard = (first..first + SHARDS)
-            .map(|at| at % SHARDS)
-            .find(|shard| shards.buckets[*shard] != Buckets::NONE)?;
+        if shards.owed == 0 {
+            return None;
+        }
+        let ahead = shards.owed.rotate_right(shards.next as u32).trailing_zeros();
+        let shard = (shards.next + ahead as usize) % SHARDS;
+        shards.owed &= !(1 << shard);
         shards.next = (shard + 1) % SHARDS;
         Some((
             shard,
@@ -84,6 +92,15 @@ impl Owed {
 
     fn lock(&self) -> MutexGuard<'_, Shards> {
         self.0.lock().expect("nothing panics while it notes what is owed")
+    }
+}
+
+impl Shards {
+    fn add(&mut self, shard: usize, buckets: &Buckets) {
+        self.buckets[shard].add(buckets);
+        if self.buckets[shard] != Buckets::NONE {
+            self.owed |= 1 << shard;
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sessions compared with storage: each once in a period, and at once where wake-ups may have been lost (PR-14).
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use push_protocol::UserAgentId;
 use push_protocol::session::WakeUp;
@@ -15,6 +15,7 @@ use crate::defaults::{
     CHANNEL_TICK, PAUSE_NOTICED, RECONCILE_BATCH, RECONCILE_PER_SECOND, STORAGE_RETRY_AFTER,
 };
 use crate::metrics::Compared;
+use crate::storage::clock::{Clock, SystemClock};
 use crate::storage::{Announce, Refreshed, Seat, bucket};
 
 /// Compares the sessions of a node with the storage that it shares. Storage tells it of wake-ups and of gaps.
@@ -24,6 +25,8 @@ use crate::storage::{Announce, Refreshed, Seat, bucket};
 pub struct Reconciler {
     registry: Arc<Registry>,
     every: Duration,
+    /// Asked only how long the machine slept.
+    clock: Arc<dyn Clock>,
     owed: Owed,
     /// What met trouble in one part of the storage, and is owed again soon: the others don't wait for it.
     troubled: Owed,
@@ -33,9 +36,15 @@ pub struct Reconciler {
 impl Reconciler {
     /// Compares each session once in `every`, when it runs.
     pub fn new(registry: Arc<Registry>, every: Duration) -> Arc<Self> {
+        Self::with_clock(registry, every, Arc::new(SystemClock))
+    }
+
+    /// The same, by another wall clock than the machine's.
+    pub fn with_clock(registry: Arc<Registry>, every: Duration, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             registry,
             every,
+            clock,
             owed: Owed::new(),
             troubled: Owed::new(),
             noted: Notify::new(),
@@ -70,11 +79,12 @@ impl Reconciler {
     async fn watch_for_pauses(&self) {
         let mut heartbeat = tokio::time::interval(CHANNEL_TICK);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = (Instant::now(), SystemTime::now());
+        let now = || (Instant::now(), self.clock.now_us());
+        let mut last = now();
         loop {
             heartbeat.tick().await;
-            let now = (Instant::now(), SystemTime::now());
-            let slept = now.1.duration_since(last.1).unwrap_or_default();
+            let now = now();
+            let slept = Duration::from_micros(now.1.saturating_sub(last.1));
             if slept.max(now.0 - last.0) > CHANNEL_TICK + PAUSE_NOTICED {
                 tracing::warn!("the process stood still: comparing every session with storage");
                 self.note_gap(&Buckets::ALL);

@@ -8,6 +8,7 @@ use super::Config;
 use super::acme::AcmeDirectory;
 use super::values::{Prefix, StorageUrl};
 use crate::defaults;
+use crate::storage::redis::WaitReplicas;
 use crate::tls::acme::ChallengeKind;
 
 /// The faults of a configuration whose values are good one by one.
@@ -127,7 +128,11 @@ fn storage(config: &Config, faults: &mut Vec<String>) {
         _ => None,
     };
     let set = [
-        ("wait_replicas", redis.wait_replicas > 0),
+        ("wait_replicas", redis.wait_replicas.is_any()),
+        (
+            "wait_replicas_min",
+            redis.wait_replicas_min != defaults::WAIT_REPLICAS_MIN,
+        ),
         ("wait_aof", redis.wait_aof),
         ("ca", redis.ca.is_some()),
         ("prefix", redis.prefix != Prefix::default()),
@@ -136,6 +141,13 @@ fn storage(config: &Config, faults: &mut Vec<String>) {
         faults.push(format!(
             "storage.redis.{key} is set, but storage.url is not a Redis"
         ));
+    }
+    let waits_for_all = matches!(redis.wait_replicas, WaitReplicas::All { .. });
+    if redis.wait_replicas_min != defaults::WAIT_REPLICAS_MIN && over_tls.is_some() && !waits_for_all {
+        faults.push(
+            "storage.redis.wait_replicas_min is set, but storage.redis.wait_replicas is not \"all\""
+                .to_owned(),
+        );
     }
     if redis.ca.is_some() && over_tls == Some(false) {
         faults.push("storage.redis.ca is set, but storage.url does not speak TLS: use rediss".to_owned());

@@ -14,6 +14,7 @@ use super::acme::{AcmeDirectory, Domain, MailAddress};
 use super::sections::section;
 use super::values::{AlternativeServices, IpNetwork, Prefix, Secret, StorageUrl};
 use crate::defaults;
+use crate::storage::redis::WaitReplicas;
 use crate::tls::acme::ChallengeKind;
 
 const INSTANT: Duration = Duration::ZERO;
@@ -125,8 +126,11 @@ section! {
 section! {
     /// What only Redis knows.
     "storage.redis" Redis {
-        /// How many replicas must have a message before it is answered 201. 0: the primary alone.
-        wait_replicas: u32 = defaults::WAIT_REPLICAS, in 0..=16;
+        /// How many replicas must have a message before it is answered 201, from 0 (the primary alone) to 16; or `all`: every
+        /// replica that is connected then. Fewer than are connected may lose messages in a planned failover.
+        wait_replicas: WaitReplicas = WaitReplicas::default();
+        /// With `wait_replicas = "all"`: as many replicas at least.
+        wait_replicas_min: u32 = defaults::WAIT_REPLICAS_MIN, in 1..=defaults::WAIT_REPLICAS_MOST;
         /// Whether a message must be on the disk of the primary, and of those replicas, before it is answered 201. Needs
         /// Redis 7.2 or Valkey, with `appendonly yes`.
         wait_aof: bool = false;
@@ -172,10 +176,31 @@ section! {
         body_bytes: usize = defaults::BODY_BYTES, in 4_096..=1_048_576;
         /// Bytes of one request's header.
         header_bytes: usize = defaults::HEADER_BYTES, in 8_192..=1_048_576;
-        /// Connections at a time, over all public listeners. The limit of open files must be higher.
+        /// Connections at a time, over all public listeners. Lowered at start if the limit of open files does not allow them.
         connections: usize = defaults::CONNECTIONS, in 1..=10_000_000;
         /// Connections at a time from one address (IPv6: from one network of 64 bits). 0: no limit.
         connections_per_address: u32 = defaults::CONNECTIONS_PER_ADDRESS;
+        /// Work that one address may cause (IPv6: one network of 64 bits), in tokens a second; a token is about a microsecond.
+        /// Beyond it requests wait, then get 429; docs/operations.md has what each costs. 0: no limit.
+        work_per_address: u32 = defaults::WORK_PER_ADDRESS;
+        /// The same at once, before the rate counts.
+        work_per_address_burst: u32 = defaults::WORK_PER_ADDRESS_BURST, in 10_000..=1_000_000_000;
+        /// Work that one application server key (VAPID) may cause, in tokens a second. 0: no limit.
+        work_per_sender: u32 = defaults::WORK_PER_SENDER;
+        /// The same at once.
+        work_per_sender_burst: u32 = defaults::WORK_PER_SENDER_BURST, in 10_000..=1_000_000_000;
+        /// Work that one user agent may cause on its channel, in tokens a second. Acknowledging what it was offered there is
+        /// free. Beyond it the channel is read more slowly, then closed. 0: no limit.
+        work_per_user_agent: u32 = defaults::WORK_PER_USER_AGENT;
+        /// The same at once.
+        work_per_user_agent_burst: u32 = defaults::WORK_PER_USER_AGENT_BURST, in 10_000..=1_000_000_000;
+        /// Records that one address may make, a second: subscriptions, and queues for receipts of unsigned messages. 0: no limit.
+        records_per_address: f64 = defaults::RECORDS_PER_ADDRESS, in 0.0..=1_000_000.0;
+        /// The same at once.
+        records_per_address_burst: u32 = defaults::RECORDS_PER_ADDRESS_BURST, in 1..=1_000_000_000;
+        /// Addresses or networks without budgets and without a limit of connections: your own application servers, a load
+        /// test. Loopback is not one of them unless it is named.
+        unlimited_networks: Vec<IpNetwork> = Vec::new();
         /// Subscriptions of one user agent.
         subscriptions_per_user_agent: usize = defaults::SUBSCRIPTIONS_PER_USER_AGENT, in 1..=100_000;
         /// Push messages a second to one subscription, over time. 0: no limit.

@@ -11,6 +11,7 @@ use push_protocol::vapid::PublicKey;
 
 use super::setting::{Raw, Setting, quoted};
 use crate::defaults;
+use crate::storage::redis::WaitReplicas;
 use crate::storage::redis::url::RedisUrl;
 
 /// Where messages and subscriptions are kept.
@@ -199,6 +200,26 @@ impl Setting for Prefix {
 
     fn to_toml(&self) -> String {
         quoted(&self.0)
+    }
+}
+
+impl Setting for WaitReplicas {
+    fn takes() -> String {
+        format!(
+            "a whole number, from 0 to {}, or `all`",
+            defaults::WAIT_REPLICAS_MOST
+        )
+    }
+
+    fn parse(raw: &Raw) -> Option<Self> {
+        Self::parse(&raw.text()?)
+    }
+
+    fn to_toml(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::All { .. } => quoted("all"),
+        }
     }
 }
 

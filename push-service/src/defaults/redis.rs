@@ -77,6 +77,24 @@ pub const REDIS_CONFIRMED_WAITING: usize = 4 * REDIS_CONFIRMED_BATCH;
 /// below [`REDIS_ANSWER_WITHIN`], so that the count is heard.
 pub const REDIS_CONFIRM_WITHIN: Duration = SECOND;
 
+/// How long those who decide who is primary may take to say it, before "unknown" is told (PR-40). Chosen: a healthy one takes
+/// a millisecond; who does not answer costs the others no more than this.
+pub const REDIS_PROOF_WITHIN: Duration = Duration::from_millis(500);
+
+/// How far apart such questions are at least, however many are told "unknown". Chosen: a hundred a second cost sentinels and
+/// clusters little, and nobody notices ten milliseconds.
+pub const REDIS_PROOFS_APART: Duration = Duration::from_millis(10);
+
+/// Who waits for the next such question; one more waits for a place. Chosen: as many as steps that may be under way.
+pub const REDIS_PROOFS_WAITING: usize = REDIS_STEPS_UNDER_WAY;
+
+/// A sentinel that did not answer is not asked again for so long. Chosen: it costs [`REDIS_PROOF_WITHIN`] once a second.
+pub const REDIS_WITNESS_SILENT_FOR: Duration = SECOND;
+
+/// With `wait_replicas = "all"`, how long a replica that went away still counts as connected, so that nothing is confirmed
+/// without it (PR-41). Chosen: a primary whose replica was promoted is told so by sentinels within 20 s (eight, and two looks).
+pub const REDIS_REPLICA_MISSED_FOR: Duration = Duration::from_secs(30);
+
 /// Reads that go out in one pipeline. Chosen: bounds what one answer holds in memory.
 pub const REDIS_PIPELINE_COMMANDS: usize = 128;
 
@@ -92,3 +110,7 @@ pub const REDIS_LOOK_EVERY: Duration = SECOND;
 
 /// How far this machine's clock may be from a primary's before the node is not ready. Source: PR-30.
 pub const REDIS_CLOCK_OFFSET: Duration = SECOND.saturating_mul(30);
+
+/// How far this machine's clock may be from a primary's before its steps are refused: one of the two has leapt, and what ends
+/// by a wrong clock does not come back. Chosen: as what embedded storage believes at once.
+pub const REDIS_CLOCK_REFUSED: Duration = super::CLOCK_STEP_BELIEVED;

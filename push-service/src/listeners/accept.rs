@@ -1,7 +1,7 @@
 //! From an accepted socket to the first byte of HTTP.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::opening::Opening;
 use super::permits::Permit;
 use super::stream::{HttpStream, Stream};
 use super::{Context, Listener, Peer, http1, http2, proxy_protocol};
-use crate::defaults::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LONGEST};
+use crate::defaults::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LONGEST, COST_CONNECTION, COST_HANDSHAKE};
 use crate::metrics::{self, Cut, Metrics, Refused};
 use crate::tls::Acceptor;
 
@@ -66,6 +66,7 @@ struct Connection {
     socket: TcpStream,
     permit: Permit,
     peer: Peer,
+    listener: metrics::Listener,
 }
 
 /// Finds a place for a connection; without one it is closed at once.
@@ -85,11 +86,37 @@ fn admit(
     } else {
         Peer::Client
     };
-    if peer == Peer::Client && !permit.count_for(address.ip()) {
-        context.metrics.refused(Refused::TooManyConnections);
+    if peer == Peer::Client
+        && let Err(why) = enter(&mut permit, address.ip(), listener, context)
+    {
+        context.metrics.refused(why);
         return None;
     }
-    Some(Connection { socket, permit, peer })
+    Some(Connection {
+        socket,
+        permit,
+        peer,
+        listener,
+    })
+}
+
+/// Counts a connection as one of its client, who pays for it before anything is read (PR-42).
+fn enter(
+    permit: &mut Permit,
+    client: IpAddr,
+    listener: metrics::Listener,
+    context: &Context,
+) -> Result<(), Refused> {
+    let payer = context.payer(client);
+    if !permit.count_for(payer) {
+        return Err(Refused::TooManyConnections);
+    }
+    let cost = match listener {
+        metrics::Listener::Tls => COST_CONNECTION + COST_HANDSHAKE,
+        _ => COST_CONNECTION,
+    };
+    let admits = context.handlers.resources.budgets().admits(payer, cost);
+    admits.then_some(()).ok_or(Refused::AddressBudget)
 }
 
 impl Connection {
@@ -103,7 +130,9 @@ impl Connection {
             () = context.leave.cancelled() => return,
         };
         match set_up {
-            Ok(Ok(ready)) if ready.http2 => http2::serve(ready.stream, &context).await,
+            Ok(Ok(ready)) if ready.http2 => {
+                http2::serve(ready.stream, ready.peer, &ready.permit, &context).await;
+            }
             Ok(Ok(ready)) => http1::serve(ready.stream, ready.peer, ready.permit, &context).await,
             Ok(Err(error)) => tracing::debug!(%error, "a connection ended before its first request"),
             Err(_elapsed) => {
@@ -121,9 +150,11 @@ impl Connection {
             && let Some(client) = proxy_protocol::read(&mut self.socket, &mut opening).await?
         {
             self.peer = Peer::Client;
-            if !self.permit.count_for(client) {
-                context.metrics.refused(Refused::TooManyConnections);
-                return Err(io::Error::other("its address has too many connections"));
+            if let Err(why) = enter(&mut self.permit, client, self.listener, context) {
+                context.metrics.refused(why);
+                return Err(io::Error::other(
+                    "its address has too many connections, or no budget",
+                ));
             }
         }
         let (stream, http2) = match tls {

@@ -22,7 +22,9 @@ use tokio::sync::mpsc;
 use super::permits::Permit;
 use super::stream::{HeadWatch, HttpStream};
 use super::{Context, Peer, UpgradedConnection, handshake};
+use crate::budgets::{Budgets, Payer};
 use crate::channels::EventStream;
+use crate::defaults::{COST_CHANNEL, COST_REQUEST};
 use crate::metrics::Refused;
 use crate::resources::{self, Answer, BrokenBody, Form, Monitoring, RequestBody};
 
@@ -32,6 +34,7 @@ pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: Permit, contex
     let exchange = Exchange {
         context,
         peer,
+        payer: permit.payer(),
         head: head.clone(),
         permit: Mutex::new(permit),
         upgraded: AtomicBool::new(false),
@@ -90,6 +93,8 @@ fn joined(read: Bytes, unread: Bytes) -> Bytes {
 struct Exchange<'a> {
     context: &'a Context,
     peer: Peer,
+    /// Who pays for the connection.
+    payer: Payer,
     head: HeadWatch,
     permit: Mutex<Permit>,
     upgraded: AtomicBool,
@@ -99,7 +104,16 @@ impl Exchange<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         self.head.turn();
         let (head, mut body) = request.into_parts();
-        let mut response = match self.refused(&head, &body).or_else(|| self.upgrade(&head)) {
+        let payer = self.context.payer_of(self.peer, self.payer, &head.headers);
+        let early = match self.refused(&head, &body) {
+            Some(refused) => {
+                // Refused in any case, and later if the address is out of tokens.
+                let _ = self.budgets().pay(payer, COST_REQUEST).await;
+                Some(refused)
+            }
+            None => self.upgrade(&head, payer).await,
+        };
+        let mut response = match early {
             Some(mut response) => {
                 // What becomes a channel speaks HTTP no more.
                 if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -108,7 +122,13 @@ impl Exchange<'_> {
                 }
                 response.map(Body::whole)
             }
-            None => match self.context.handlers.resources.answer(&head, &mut body).await {
+            None => match self
+                .context
+                .handlers
+                .resources
+                .answer(&head, &mut body, payer)
+                .await
+            {
                 Answer::Whole(response) => response.map(Body::whole),
                 Answer::Monitor(monitoring) => self.monitor(&monitoring).await,
             },
@@ -162,7 +182,7 @@ impl Exchange<'_> {
     }
 
     /// The answer to a request that wants to become a channel, at a path where that can be.
-    fn upgrade(&self, head: &Parts) -> Option<Response<Bytes>> {
+    async fn upgrade(&self, head: &Parts, payer: Payer) -> Option<Response<Bytes>> {
         let path = head.uri.path();
         if !handshake::is_asked_for(&head.headers) || resources::is_resource(path) {
             return None;
@@ -170,6 +190,9 @@ impl Exchange<'_> {
         if !self.context.handlers.channel_path.admits(path) {
             self.context.metrics.refused(Refused::Forbidden);
             return Some(resources::not_found());
+        }
+        if let Err(over) = self.budgets().pay(payer, COST_CHANNEL).await {
+            return Some(self.context.handlers.resources.refused(&over.into()));
         }
         if !self.count_for_client(head) {
             self.context.metrics.refused(Refused::TooManyConnections);
@@ -189,8 +212,12 @@ impl Exchange<'_> {
         };
         client.is_none_or(|client| {
             let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
-            permit.count_for(client)
+            permit.count_for(self.context.payer(client))
         })
+    }
+
+    fn budgets(&self) -> &Budgets {
+        self.context.handlers.resources.budgets()
     }
 }
 

@@ -18,28 +18,33 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::http2_frames::{FrameWatch, Frames};
+use super::permits::Permit;
 use super::stream::{HttpStream, WriteWatch};
-use super::{Context, http2_events};
+use super::{Context, Peer, http2_events};
+use crate::budgets::Payer;
 use crate::channels::{PushLink, can_push};
 use crate::config::Limits;
 use crate::defaults::{
-    HEADER_FIELDS, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_GOODBYE_WITHIN, HTTP2_HEADS_BYTES,
-    HTTP2_RESET_STREAMS, HTTP2_STREAM_WINDOW_BYTES,
+    HEADER_FIELDS, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_FINISH_WITHIN, HTTP2_GOODBYE_WITHIN,
+    HTTP2_HEADS_BYTES, HTTP2_RESET_STREAMS, HTTP2_STREAM_WINDOW_BYTES,
 };
 use crate::metrics::{Cut, Refused};
-use crate::resources::{self, Answer, BrokenBody, CommonFields, Form, RequestBody, date};
+use crate::resources::{self, Answer, BrokenBody, CommonFields, Form, IsOverBudget, RequestBody, date};
 
 /// Serves the connection to its end. Draining, it says GOAWAY twice (R30-LB-3) and finishes the requests under way.
-pub(super) async fn serve(stream: HttpStream, context: &Arc<Context>) {
+pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: &Permit, context: &Arc<Context>) {
     let limits = &context.limits;
     let (writes, frames) = (WriteWatch::default(), FrameWatch::new());
     let stream = stream
         .watching_writes(writes.clone())
         .counting_frames(Frames::new(frames.clone(), limits.header_within));
     let handshake = builder(limits).handshake::<_, Bytes>(stream);
-    let ended = match timeout(limits.header_within, handshake).await {
-        Ok(Ok(connection)) => Serving::new(connection, writes, frames).run(context).await,
-        Ok(Err(error)) => Err(error),
+    let (ended, left) = match timeout(limits.header_within, handshake).await {
+        Ok(Ok(connection)) => {
+            let serving = Serving::new(connection, writes, frames);
+            serving.run(context, peer, permit.payer()).await
+        }
+        Ok(Err(error)) => (Err(error), JoinSet::new()),
         Err(_elapsed) => return context.metrics.cut(Cut::Slow),
     };
     if let Err(error) = ended {
@@ -47,6 +52,16 @@ pub(super) async fn serve(stream: HttpStream, context: &Arc<Context>) {
             context.metrics.cut(why);
         }
         tracing::debug!(%error, "an HTTP/2 connection ended early");
+    }
+    finish(left, context).await;
+}
+
+/// Whether anybody reads the answers or not: an acknowledgement that came whole counts (PR-18).
+async fn finish(mut requests: JoinSet<()>, context: &Context) {
+    let finished = async { while requests.join_next().await.is_some() {} };
+    tokio::select! {
+        _ = timeout(HTTP2_FINISH_WITHIN, finished) => {}
+        () = context.end.cancelled() => {}
     }
 }
 
@@ -102,6 +117,7 @@ enum Event {
 
 impl Serving {
     fn new(mut connection: Connection<HttpStream, Bytes>, writes: WriteWatch, frames: FrameWatch) -> Self {
+        frames.serve();
         Self {
             pings: connection.ping_pong(),
             link: PushLink::new(),
@@ -113,9 +129,16 @@ impl Serving {
         }
     }
 
-    async fn run(mut self, context: &Arc<Context>) -> Result<(), h2::Error> {
-        // Dropping the set ends the requests of a connection that is gone: nobody is left to answer.
-        let mut requests = JoinSet::new();
+    /// Returns how the connection ended, and what was still under way.
+    async fn run(
+        mut self,
+        context: &Arc<Context>,
+        peer: Peer,
+        payer: Payer,
+    ) -> (Result<(), h2::Error>, JoinSet<()>) {
+        // Dropping the set ends its requests: nothing outlives the node's end.
+        let (mut requests, mut given_up) = (JoinSet::new(), JoinSet::new());
+        let mut is_cut = false;
         // A request that its peer has taken back is still worked on: bounded here, because h2 counts it no more.
         let most_requests = context.limits.http2_streams as usize + HTTP2_RESET_STREAMS;
         let idle = sleep(context.limits.idle_for);
@@ -139,6 +162,8 @@ impl Serving {
                                     context: &context,
                                     link: &link,
                                     frames: &frames,
+                                    peer,
+                                    payer,
                                 };
                                 exchange.answer(request, room, respond).await;
                             });
@@ -148,11 +173,13 @@ impl Serving {
                     Event::Cut(why) => {
                         context.metrics.cut(why);
                         self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                        // Ends what is under way: nobody will be answered.
-                        requests = JoinSet::new();
+                        // Nobody will be answered, and monitors end; but what came whole is done.
+                        self.link.end();
+                        given_up = std::mem::take(&mut requests);
+                        is_cut = true;
                         leaving = true;
                     }
-                    Event::Ended(ended) => return ended,
+                    Event::Ended(ended) => return (ended, if is_cut { given_up } else { requests }),
                 },
                 Some(_) = requests.join_next() => {
                     let patience = if leaving { HTTP2_GOODBYE_WITHIN } else { context.limits.idle_for };
@@ -160,12 +187,12 @@ impl Serving {
                 }
                 () = &mut idle, if requests.is_empty() => {
                     if leaving {
-                        return Ok(());
+                        return (Ok(()), requests);
                     }
                     leaving = true;
                 }
                 () = context.leave.cancelled(), if !leaving => leaving = true,
-                () = context.end.cancelled() => return Ok(()),
+                () = context.end.cancelled() => return (Ok(()), JoinSet::new()),
             }
             if leaving && !was_leaving {
                 self.connection.graceful_shutdown();
@@ -197,7 +224,11 @@ impl Serving {
         loop {
             let asked = self.link.polling(cx.waker());
             self.frames.answered(self.link.take_answered());
-            match self.connection.poll_accept(cx) {
+            let accepted = self.connection.poll_accept(cx);
+            if self.frames.goes_away() {
+                self.link.peer_leaves();
+            }
+            match accepted {
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.link
                         .polled(self.connection.max_concurrent_send_streams(), asked, false);
@@ -264,6 +295,9 @@ struct Exchange<'a> {
     context: &'a Context,
     link: &'a Arc<PushLink>,
     frames: &'a FrameWatch,
+    peer: Peer,
+    /// Who pays for the connection.
+    payer: Payer,
 }
 
 impl Exchange<'_> {
@@ -277,8 +311,15 @@ impl Exchange<'_> {
         let (head, body) = request.into_parts();
         let mut body = Http2Body(body);
         let handlers = &self.context.handlers;
-        let monitoring = match handlers.resources.answer(&head, &mut body).await {
-            Answer::Whole(response) => return self.finish(response, head.method == Method::HEAD, respond),
+        let payer = self.context.payer_of(self.peer, self.payer, &head.headers);
+        let monitoring = match handlers.resources.answer(&head, &mut body, payer).await {
+            Answer::Whole(response) => {
+                if response.extensions().get::<IsOverBudget>().is_some() && self.peer == Peer::Client {
+                    // One connection may ask for hundreds of things at a time, and all would be refused.
+                    self.link.leave();
+                }
+                return self.finish(response, head.method == Method::HEAD, respond);
+            }
             Answer::Monitor(monitoring) => monitoring,
         };
         // It may last for days.

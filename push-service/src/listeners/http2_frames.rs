@@ -5,10 +5,12 @@
 //! against a credit that answers, messages and time renew. Only the nine bytes of each frame's head are looked at: payloads
 //! are skipped unseen, so that a large frame costs no more than a small one.
 //!
+//! `h2` takes promises after the peer's GOAWAY, and doesn't tell of it. So it is noticed here, too (RFC 9113 §6.8).
+//!
 //! Deliberately knows neither streams nor field blocks' contents: what is wrong with those, `h2` says.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Context;
 use std::time::Duration;
@@ -37,6 +39,11 @@ struct Shared {
     /// Bytes that came in this turn.
     turn: AtomicU32,
     cut: OnceLock<Cut>,
+    /// The peer has sent GOAWAY.
+    goes_away: AtomicBool,
+    /// Nothing more comes, and whether everything before that was looked at.
+    ended: AtomicBool,
+    is_read: AtomicBool,
 }
 
 impl FrameWatch {
@@ -46,7 +53,16 @@ impl FrameWatch {
             credit: AtomicU32::new(HTTP2_FRAME_CREDIT),
             turn: AtomicU32::new(0),
             cut: OnceLock::new(),
+            goes_away: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            // Until somebody takes turns, there are no requests to be lost.
+            is_read: AtomicBool::new(true),
         }))
+    }
+
+    /// Whether the peer has sent GOAWAY: no stream may be opened towards it any more (RFC 9113 §6.8).
+    pub(super) fn goes_away(&self) -> bool {
+        self.0.goes_away.load(Ordering::Relaxed)
     }
 
     /// Why the peer has to go, if it has to: nothing more is read of it then.
@@ -54,9 +70,17 @@ impl FrameWatch {
         self.0.cut.get().copied()
     }
 
+    /// Requests are taken from now on, in turns.
+    pub(super) fn serve(&self) {
+        self.0.is_read.store(false, Ordering::Relaxed);
+    }
+
     /// The connection's task has given way to others.
     pub(super) fn next_turn(&self) {
         self.0.turn.store(0, Ordering::Relaxed);
+        if self.0.ended.load(Ordering::Relaxed) {
+            self.0.is_read.store(true, Ordering::Relaxed);
+        }
     }
 
     /// So many requests were answered, or messages brought.
@@ -126,6 +150,13 @@ impl Frames {
         self.watch.0.turn.load(Ordering::Relaxed) >= HTTP2_TURN_BYTES
     }
 
+    /// Nothing more comes. Whether `h2` may know it: it forgets the requests that nobody has taken out of its hands by then,
+    /// and one that came whole is served (PR-18). So it may in the next turn.
+    pub(super) fn may_end(&self) -> bool {
+        self.watch.0.ended.store(true, Ordering::Relaxed);
+        self.watch.0.is_read.load(Ordering::Relaxed)
+    }
+
     /// These bytes came.
     pub(super) fn came(&mut self, mut bytes: &[u8]) {
         self.watch.0.turn.fetch_add(bytes.len() as u32, Ordering::Relaxed);
@@ -171,6 +202,9 @@ impl Frames {
     fn frame(&mut self, frame: Frame) {
         self.rest = frame.length;
         self.goes_on = frame.leaves_block_open();
+        if frame.kind == Frame::GOAWAY {
+            self.watch.0.goes_away.store(true, Ordering::Relaxed);
+        }
         let cost = frame.cost();
         if !self.watch.spend(cost) {
             self.credit_time();
@@ -276,6 +310,18 @@ mod tests {
             assert!(frames.is_between(), "in pieces of {size}");
             assert_eq!(left(&frames), HTTP2_FRAME_CREDIT - HTTP2_COSTLY_FRAME - 4);
         }
+    }
+
+    /// RFC 9113 §6.8: GOAWAY is noticed with its head, and nothing else is taken for it.
+    #[tokio::test]
+    async fn goaway_is_noticed() {
+        let mut frames = frames();
+        frames.came(&frame(Frame::DATA, 0, 300));
+        frames.came(&frame(0x6, 0, 8));
+        frames.came(&frame(Frame::GOAWAY, 0, 8)[..8]);
+        assert!(!frames.watch.goes_away());
+        frames.came(&frame(Frame::GOAWAY, 0, 8)[8..]);
+        assert!(frames.watch.goes_away());
     }
 
     /// A field block is open until a frame ends it, a frame until its last byte, and the first one from the start

@@ -25,11 +25,12 @@ mod stream;
 mod tests;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -40,6 +41,7 @@ pub use self::handshake::ChannelPath;
 use self::permits::ConnectionLimits;
 pub use self::permits::Permit;
 pub use self::stream::Stream;
+use crate::budgets::Payer;
 use crate::channels::Channels;
 use crate::config::Limits;
 use crate::defaults::LISTEN_BACKLOG;
@@ -182,6 +184,24 @@ struct Context {
     leave: CancellationToken,
     /// Go.
     end: CancellationToken,
+}
+
+impl Context {
+    /// Who pays for what comes from `address`.
+    fn payer(&self, address: IpAddr) -> Payer {
+        self.handlers.resources.budgets().payer(address)
+    }
+
+    /// Who pays for a request: whoever pays for its connection, or for whom a trusted proxy says that it speaks.
+    fn payer_of(&self, peer: Peer, connection: Payer, headers: &HeaderMap) -> Payer {
+        match peer {
+            Peer::Client => connection,
+            Peer::Proxy => self
+                .trusted_proxies
+                .client_of(headers)
+                .map_or(Payer::UNKNOWN, |client| self.payer(client)),
+        }
+    }
 }
 
 /// Who is at the other end.

@@ -1,14 +1,16 @@
 //! How many connections there may be, in all and from one address.
 //!
 //! A [`Permit`] travels with its connection, also after that became a channel; dropping it gives the place back.
-//! Addresses are counted as what one customer of a provider gets: an IPv4 address, or a /64 of IPv6.
+//! Addresses are counted as they pay: as what one customer of a provider gets, an IPv4 address or a /64 of IPv6. Who has no
+//! budget has no limit of connections either.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::budgets::Payer;
 use crate::metrics::{Connection, Listener, Metrics};
 
 /// Who is connected, by number.
@@ -18,7 +20,7 @@ pub(super) struct ConnectionLimits {
     metrics: Arc<Metrics>,
     open: AtomicUsize,
     /// Bounded by `total`: an address without a connection has no entry.
-    by_address: Mutex<HashMap<IpAddr, u32>>,
+    by_address: Mutex<HashMap<NonZeroU64, u32>>,
 }
 
 impl ConnectionLimits {
@@ -43,11 +45,11 @@ impl ConnectionLimits {
         Some(Permit {
             limits: Arc::clone(self),
             listener,
-            address: None,
+            payer: Payer::UNKNOWN,
         })
     }
 
-    fn enter(&self, address: IpAddr) -> bool {
+    fn enter(&self, address: NonZeroU64) -> bool {
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let count = by_address.entry(address).or_default();
         let admitted = *count < self.per_address;
@@ -55,7 +57,7 @@ impl ConnectionLimits {
         admitted
     }
 
-    fn leave(&self, address: IpAddr) {
+    fn leave(&self, address: NonZeroU64) {
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut entry) = by_address.entry(address) {
             *entry.get_mut() -= 1;
@@ -70,31 +72,37 @@ impl ConnectionLimits {
 pub struct Permit {
     limits: Arc<ConnectionLimits>,
     listener: Listener,
-    address: Option<IpAddr>,
+    payer: Payer,
 }
 
 impl Permit {
-    /// Counts the connection as one of `address`, and no longer as one of another. False if that address has as many
-    /// as it may: then nothing changed.
+    /// Counts the connection as one of `payer`, and no longer as one of another. False if that address has as many as it may:
+    /// then nothing changed.
     #[must_use]
-    pub(super) fn count_for(&mut self, address: IpAddr) -> bool {
-        let address = counted_as(address);
-        if self.address == Some(address) {
+    pub(super) fn count_for(&mut self, payer: Payer) -> bool {
+        if self.payer == payer {
             return true;
         }
-        if !self.limits.enter(address) {
+        if let Some(address) = payer.address()
+            && !self.limits.enter(address)
+        {
             return false;
         }
-        if let Some(before) = self.address.replace(address) {
+        if let Some(before) = std::mem::replace(&mut self.payer, payer).address() {
             self.limits.leave(before);
         }
         true
+    }
+
+    /// Who pays for what the connection brings.
+    pub fn payer(&self) -> Payer {
+        self.payer
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(address) = self.address {
+        if let Some(address) = self.payer.address() {
             self.limits.leave(address);
         }
         self.limits.open.fetch_sub(1, Ordering::Relaxed);
@@ -102,23 +110,21 @@ impl Drop for Permit {
     }
 }
 
-fn counted_as(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::budgets::Budgets;
 
     fn limits(total: usize, per_address: u32) -> Arc<ConnectionLimits> {
         ConnectionLimits::new(total, per_address, Arc::default())
     }
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn budgets() -> Budgets {
+        Budgets::unlimited(Arc::default())
+    }
+
+    fn payer(budgets: &Budgets, address: &str) -> Payer {
+        budgets.payer(address.parse().unwrap())
     }
 
     /// A place is given back when its permit is dropped, wherever that happens, and never twice.
@@ -144,6 +150,8 @@ mod tests {
             ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", false),
             ("2001:db8:0:1::1", "2001:db8:0:2::1", true),
         ];
+        let budgets = budgets();
+        let address = |text: &str| payer(&budgets, text);
         for (one, other, admitted) in rows {
             let limits = limits(9, 1);
             let (mut first, mut second) = (
@@ -161,6 +169,8 @@ mod tests {
     #[test]
     fn who_left_is_forgotten() {
         let limits = limits(9, 1);
+        let budgets = budgets();
+        let address = |text: &str| payer(&budgets, text);
         let mut permit = limits.admit(Listener::Http).unwrap();
         assert!(permit.count_for(address("192.0.2.1")));
         assert!(permit.count_for(address("192.0.2.1")));

@@ -268,6 +268,11 @@ impl AsyncRead for HttpStream {
             if read.is_pending() {
                 return self.watch_head(cx);
             }
+            let is_end = matches!(read, Poll::Ready(Ok(()))) && into.filled().len() == before;
+            if is_end && self.frames.as_ref().is_some_and(|frames| !frames.may_end()) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             self.bytes_came(&into.filled()[before..]);
             return read;
         }

@@ -151,6 +151,12 @@ labels! {
         TooManySubscriptions = "too_many_subscriptions",
         /// There are as many connections as there may be, of all or of one address.
         TooManyConnections = "too_many_connections",
+        /// The address has caused more work than it may.
+        AddressBudget = "address_budget",
+        /// The application server key has caused more work than it may.
+        SenderBudget = "sender_budget",
+        /// The address has made more records than it may: subscriptions, and queues for receipts.
+        RecordsBudget = "records_budget",
         /// The user agent's secret is missing or wrong.
         Forbidden = "forbidden",
         /// Storage is in trouble.
@@ -159,6 +165,18 @@ labels! {
         StorageFull = "storage_full",
         /// No resource of that name, a method that it does not have, or no HTTP.
         Malformed = "malformed",
+    }
+
+    /// Whose tokens a request needs.
+    Budget "budget" {
+        /// Those of an address.
+        Address = "address",
+        /// Those of an application server key.
+        Sender = "sender",
+        /// Those of a user agent.
+        UserAgent = "user_agent",
+        /// What an address may have storage keep.
+        Records = "records",
     }
 
     /// The public listener of a connection.
@@ -220,6 +238,8 @@ labels! {
         TooLarge = "too_large",
         /// It pinged too often.
         PingFlood = "ping_flood",
+        /// It caused more work than its user agent or its address may, for too long.
+        OverBudget = "over_budget",
         /// Storage is in trouble.
         Storage = "storage",
         /// The node leaves.

@@ -74,6 +74,11 @@ impl Metrics {
                 "Push messages that left without an acknowledgement",
             ),
             refused: counters(r, "requests_refused_total", "Refused requests"),
+            throttled: counters(
+                r,
+                "throttled_total",
+                "Requests and frames that waited for tokens of a budget",
+            ),
             connections: gauges(r, "connections", "Connections of public listeners, open now"),
             connected: counters(r, "connections_opened_total", "Connections of public listeners"),
             disconnected: counters(

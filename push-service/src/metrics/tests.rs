@@ -13,6 +13,7 @@ fn every_count_appears_in_the_exposition() {
     metrics.nacked(Nack::Rejection);
     metrics.removed(Removed::Evicted, 3);
     metrics.refused(Refused::QueueFull);
+    metrics.throttled(Budget::Sender);
     metrics.connection(Listener::Tls, Connection::Opened);
     metrics.cut(Cut::Excess);
     metrics.subscription_created();
@@ -38,6 +39,7 @@ fn every_count_appears_in_the_exposition() {
         "messages_nacked_total{code=\"302\"} 1",
         "messages_removed_total{reason=\"evicted\"} 3",
         "requests_refused_total{reason=\"queue_full\"} 1",
+        "throttled_total{budget=\"sender\"} 1",
         "connections{listener=\"tls\"} 1",
         "connections_opened_total{listener=\"tls\"} 1",
         "connections_cut_total{reason=\"excess\"} 1",

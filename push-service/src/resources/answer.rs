@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::body::Fault;
 use crate::broker::Refusal;
+use crate::budgets::Budget;
 use crate::defaults;
 
 /// Why a request is not answered as its sender hoped.
@@ -237,6 +238,11 @@ fn refused(refusal: &Refusal, dialect: Dialect) -> Row {
             "This service takes messages from certain application servers only; ask its operator."),
         Refusal::TooFast { retry_after } => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RATE,
             "The subscription gets more messages than it may; send fewer.").retry_after(*retry_after),
+        Refusal::OverBudget(over) => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RATE, match over.budget {
+            Budget::Sender => "Too many requests are signed with your VAPID key; send fewer.",
+            Budget::Records => "Too many subscriptions are made from your address; make fewer.",
+            Budget::Address | Budget::UserAgent => "Too many requests come from your address; send fewer.",
+        }).retry_after(over.retry_after),
         Refusal::QueueFull => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RATE,
             "More messages wait for the user agent than may; send later, or replace some with a Topic.")
             .retry_after(defaults::RETRY_AFTER),

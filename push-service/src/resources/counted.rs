@@ -6,6 +6,7 @@ use super::answer::Problem;
 use super::body::Fault;
 use super::routes::Resource;
 use crate::broker::Refusal;
+use crate::budgets::Budget;
 use crate::metrics::{self, Refused};
 
 /// The resource that was asked.
@@ -44,6 +45,11 @@ fn broker_refusal(refusal: &Refusal) -> Refused {
         | Refusal::ApplicationServerNotListed => Refused::Vapid,
         Refusal::SubscriptionGone | Refusal::MessageGone => Refused::NoSubscription,
         Refusal::TooFast { .. } => Refused::RateLimited,
+        Refusal::OverBudget(over) => match over.budget {
+            Budget::Sender => Refused::SenderBudget,
+            Budget::Records => Refused::RecordsBudget,
+            Budget::Address | Budget::UserAgent => Refused::AddressBudget,
+        },
         Refusal::QueueFull => Refused::QueueFull,
         Refusal::StorageUnavailable => Refused::StorageUnavailable,
         Refusal::StorageFull => Refused::StorageFull,

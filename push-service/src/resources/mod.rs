@@ -9,6 +9,7 @@ mod answer;
 mod body;
 mod common;
 mod cors;
+mod cost;
 mod counted;
 mod message;
 mod monitor;
@@ -34,6 +35,7 @@ pub use self::monitor::{Form, Monitoring, events_head};
 pub use self::routes::is_resource;
 use self::routes::{Resource, Route};
 use crate::broker::{Broker, Goods, Monitored, Refusal};
+use crate::budgets::{Budgets, Payer};
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::tls::acme::Challenges;
@@ -52,6 +54,10 @@ impl From<Response<Bytes>> for Answer {
         Self::Whole(response)
     }
 }
+
+/// Marks the answer to a request that somebody couldn't pay for, for whoever holds the connection.
+#[derive(Clone, Copy)]
+pub struct IsOverBudget;
 
 /// Every public resource.
 pub struct Resources {
@@ -101,13 +107,20 @@ impl Resources {
         Self { challenges, ..self }
     }
 
-    /// Answers a request. Reads no more of the body than it needs, and none of a body that is refused without it.
-    pub async fn answer<B: RequestBody>(&self, head: &Parts, body: &mut B) -> Answer {
+    /// Answers a request. Reads no more of the body than it needs, and none of a body that is refused without it. `payer`
+    /// pays for it, whatever comes of it (PR-42).
+    pub async fn answer<B: RequestBody>(&self, head: &Parts, body: &mut B, payer: Payer) -> Answer {
         let started = Instant::now();
         let route = routes::find(head.uri.path());
-        let mut response = match route {
-            Some(route) => self.answer_resource(route, head, body).await,
-            None => self.proof(head).unwrap_or_else(|| answer_elsewhere(head)).into(),
+        let cost = cost::of(route.map(|route| route.resource), &head.method);
+        let paid = self.broker.budgets().pay(payer, cost).await;
+        let mut response = match (paid, route) {
+            (Err(over), route) => {
+                let dialect = route.map_or(Dialect::Rfc8030, |route| route.resource.dialect());
+                self.refuse(&Refusal::from(over).into(), dialect).into()
+            }
+            (Ok(()), Some(route)) => self.answer_resource(route, head, body, payer).await,
+            (Ok(()), None) => self.proof(head).unwrap_or_else(|| answer_elsewhere(head)).into(),
         };
         let counted = counted::resource(route.map(|route| route.resource));
         self.metrics.request(counted, started.elapsed());
@@ -117,7 +130,13 @@ impl Resources {
         response
     }
 
-    async fn answer_resource<B: RequestBody>(&self, route: Route<'_>, head: &Parts, body: &mut B) -> Answer {
+    async fn answer_resource<B: RequestBody>(
+        &self,
+        route: Route<'_>,
+        head: &Parts,
+        body: &mut B,
+        payer: Payer,
+    ) -> Answer {
         let Route { resource, token } = route;
         let dialect = resource.dialect();
         if head.method == Method::OPTIONS {
@@ -127,9 +146,15 @@ impl Resources {
             return answer::method_not_allowed(dialect, resource.allow()).into();
         }
         let answered = match resource {
-            Resource::Push(kind) => self.push(kind, token, head, body).await.map(Answer::from),
+            Resource::Push(kind) => {
+                let pushed = self.push(kind, token, head, body, payer).await;
+                pushed.map(Answer::from)
+            }
             Resource::Message => Ok(self.delete_message(token).await.into()),
-            Resource::Subscribe => self.subscribe(token, head, body).await.map(Answer::from),
+            Resource::Subscribe => {
+                let made = self.subscribe(token, head, body, payer).await;
+                made.map(Answer::from)
+            }
             Resource::Subscription | Resource::Set | Resource::Receipts => match self.opened(resource, token)
             {
                 Ok(monitored) => self.monitor(monitored, head).await,
@@ -176,7 +201,16 @@ impl Resources {
     /// Tells a sender what is wrong, and counts it.
     fn refuse(&self, problem: &Problem, dialect: Dialect) -> Response<Bytes> {
         self.metrics.refused(counted::refusal(problem));
-        answer::problem(problem, dialect)
+        let mut response = answer::problem(problem, dialect);
+        if matches!(problem, Problem::Refused(Refusal::OverBudget(_))) {
+            response.extensions_mut().insert(IsOverBudget);
+        }
+        response
+    }
+
+    /// From which requests are paid for.
+    pub fn budgets(&self) -> &Budgets {
+        self.broker.budgets()
     }
 }
 

@@ -18,6 +18,7 @@ use super::body::{self, Fault, RequestBody};
 use super::subscribe::value;
 use super::{Resources, routes, routes::Resource};
 use crate::broker::{Accepted, MESSAGE_PATH, PushResource, ReceiptWish, Refusal, Submission};
+use crate::budgets::Payer;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const TTL: HeaderName = HeaderName::from_static("ttl");
@@ -30,11 +31,13 @@ impl Resources {
         token: &str,
         head: &Parts,
         body: &mut B,
+        payer: Payer,
     ) -> Result<Response<Bytes>, Problem> {
         let dialect = Resource::Push(kind).dialect();
         let push = self.broker.open_push(kind, token)?;
         let credentials = credentials(&head.headers, dialect)?;
-        let sender = self.broker.admit(&push, credentials.as_ref(), now_secs())?;
+        let admitted = self.broker.admit(&push, credentials.as_ref(), payer, now_secs());
+        let sender = admitted.await?;
         let submission = self
             .submission(
                 &head.headers,
@@ -45,7 +48,7 @@ impl Resources {
             )
             .await;
         let submission = match submission {
-            Ok(submission) => submission,
+            Ok(submission) => Submission { payer, ..submission },
             Err(problem) => return Err(self.unless_gone(&push, problem).await),
         };
         let accepted = self.broker.accept(&push, submission).await?;
@@ -82,6 +85,7 @@ impl Resources {
             urgency: headers::urgency(headers)?.unwrap_or_default(),
             content,
             receipt: self.receipt_wish(headers, sender)?,
+            payer: Payer::UNKNOWN,
         })
     }
 

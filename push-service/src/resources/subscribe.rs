@@ -15,6 +15,7 @@ use super::answer::Problem;
 use super::body::{self, RequestBody};
 use super::{Resources, routes};
 use crate::broker::Refusal;
+use crate::budgets::Payer;
 use crate::defaults::SUBSCRIBE_BODY_BYTES;
 
 /// RFC 8292 §4.1. Bodies of other types mean nothing.
@@ -33,6 +34,7 @@ impl Resources {
         shown: &str,
         head: &Parts,
         body: &mut B,
+        payer: Payer,
     ) -> Result<Response<Bytes>, Problem> {
         if !self.admits(shown) {
             return Err(Refusal::UnknownResource.into());
@@ -44,7 +46,7 @@ impl Resources {
         let set = token.map(|token| self.broker.open_set(token).map_err(|_| Refusal::UnknownSet));
         let made = self
             .broker
-            .subscribe_resource(set.transpose()?.as_ref(), key)
+            .subscribe_resource(set.transpose()?.as_ref(), key, payer)
             .await?;
 
         let set = made.fresh_set.as_deref().or(token).unwrap_or_default();

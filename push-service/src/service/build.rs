@@ -14,9 +14,10 @@ use tokio::net::TcpListener;
 use super::banner::BannerFacts;
 use super::stores::{admitted, open_with_keys};
 use super::told::Told;
-use super::{Beside, Node, ServiceError};
+use super::{Beside, Node, ServiceError, descriptors};
 use crate::admin::Readiness;
 use crate::broker::{Broker, Policy};
+use crate::budgets::Budgets;
 use crate::channels::{Channels, Registry, Shares};
 use crate::cluster::Reconciler;
 use crate::config::{self, Config, StorageUrl};
@@ -31,7 +32,13 @@ use crate::tls::{self, Acceptor, CertificateSource, TicketSecrets};
 /// What is derived from the sealing keys for TLS: all nodes have those, and so resume each other's sessions.
 const TICKETS: &[u8] = b"TLS session tickets";
 
-pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
+pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
+    let room = descriptors::make_room(&config)?;
+    config.limits.connections = room.connections;
+    let warnings: Vec<String> = room.warning.into_iter().collect();
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
     let metrics = Arc::new(Metrics::new());
     let registry = Registry::new();
     let reconciler = Reconciler::new(Arc::clone(&registry), config.cluster.reconcile);
@@ -51,13 +58,15 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
 
     let origin = Origin::parse(&facts.public_url).map_err(|error| sentence("public_url", &error))?;
     let policy = policy(&config);
-    let broker = Arc::new(Broker::new(
+    let budgets = Arc::new(Budgets::new(&config.limits, Arc::clone(&metrics)));
+    let broker = Broker::new(
         Arc::clone(&storage),
         Arc::new(capabilities),
         origin,
         policy,
         Arc::clone(&metrics),
-    ));
+    );
+    let broker = Arc::new(broker.charging(budgets));
     let shares = Shares {
         attaching: config.channels.attaching,
         delivery_bytes: config.channels.delivery_bytes,
@@ -84,7 +93,7 @@ pub(super) async fn node(config: Config) -> Result<Node, ServiceError> {
         listeners,
         beside: Beside::default(),
     };
-    node.serve_admin(admin, &metrics, acceptor.as_ref());
+    node.serve_admin(admin, &metrics, acceptor.as_ref(), &warnings);
     node.run_beside(broker, &told, acceptor, renewer);
     Ok(node)
 }

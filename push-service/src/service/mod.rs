@@ -10,6 +10,7 @@
 
 mod banner;
 mod build;
+mod descriptors;
 mod stores;
 mod told;
 pub mod transfer;
@@ -212,6 +213,7 @@ impl Node {
         sockets: Vec<TcpListener>,
         metrics: &Arc<Metrics>,
         acceptor: Option<&Acceptor>,
+        warnings: &[String],
     ) {
         for socket in sockets {
             let admin = Admin {
@@ -219,6 +221,7 @@ impl Node {
                 storage: Arc::clone(&self.storage),
                 acceptor: acceptor.cloned(),
                 readiness: Arc::clone(&self.readiness),
+                warnings: warnings.into(),
             };
             let end = self.beside.end_admin.clone();
             self.beside

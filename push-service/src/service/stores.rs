@@ -16,7 +16,7 @@ use crate::storage::clock::SystemClock;
 use crate::storage::embedded::{Embedded, Options};
 use crate::storage::memory::Memory;
 use crate::storage::redis::url::RedisUrl;
-use crate::storage::redis::{self, Redis};
+use crate::storage::redis::{self, Redis, WaitReplicas};
 use crate::storage::{Announce, Storage, StorageError};
 
 /// Storage, and the keys that it admits.
@@ -94,7 +94,12 @@ fn redis_options(
 ) -> Result<redis::Options, ServiceError> {
     let url = RedisUrl::parse(url).map_err(|why| sentence("storage.url", &why))?;
     Ok(redis::Options {
-        wait_replicas: config.storage.redis.wait_replicas,
+        wait_replicas: match config.storage.redis.wait_replicas {
+            WaitReplicas::All { .. } => WaitReplicas::All {
+                least: config.storage.redis.wait_replicas_min,
+            },
+            number => number,
+        },
         retention: config.storage.retention,
         wait_aof: config.storage.redis.wait_aof,
         ca: config.storage.redis.ca.clone(),

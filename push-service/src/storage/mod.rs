@@ -181,6 +181,11 @@ pub trait Storage: Send + Sync + 'static {
         None
     }
 
+    /// What works and is not as safe as it may look, a sentence each for the operator (PR-41).
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Whether steps can be expected to work now; a sentence for the operator if not.
     async fn health(&self) -> Result<(), StorageError>;
 

@@ -145,6 +145,7 @@ impl World {
             let what = format!("{index} got a push resource that its service never made");
             return self.books.violate("WS-REG-5", what);
         };
+        agent.introduced.insert(name);
         trace!(
             self,
             "the server of {index} sends to {user_agent}/{subscription}, keys {keys}"
@@ -154,7 +155,6 @@ impl World {
             subscription,
             keys,
         };
-        agent.introduced.insert(name);
         self.senders.insert((index, name), sender);
         if renewed {
             self.tell_machine(index, |machine, out| machine.told(name, push_resource, out));

@@ -7,12 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use push_protocol::session::user_agent::MessageKey;
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Topic, Urgency};
 
-/// A broken promise.
-#[derive(Clone, Debug)]
-pub(crate) struct Violation {
-    pub(crate) rule: &'static str,
-    pub(crate) what: String,
-}
+use crate::runner::{Tally, Violation};
 
 /// A push message, by its number in the books.
 #[derive(Debug)]
@@ -86,8 +81,8 @@ pub(crate) struct Counts {
     pub(crate) unsubscribed: u64,
 }
 
-impl Counts {
-    pub(crate) fn add(&mut self, more: &Self) {
+impl Tally for Counts {
+    fn add(&mut self, more: &Self) {
         self.events += more.events;
         self.messages += more.messages;
         self.promised += more.promised;

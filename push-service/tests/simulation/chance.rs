@@ -19,10 +19,6 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    pub(crate) fn bytes(&mut self) -> [u8; 16] {
-        (u128::from(self.bits()) << 64 | u128::from(self.bits())).to_be_bytes()
-    }
-
     pub(crate) fn within(&mut self, range: RangeInclusive<u64>) -> u64 {
         let (least, most) = range.into_inner();
         least + self.bits() % (most - least + 1)

@@ -1,5 +1,7 @@
 //! Bugs to be planted in the drivers of the simulation, so that one sees that the books would find them.
 
+use crate::runner::{Row, row};
+
 /// A bug.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Plant {
@@ -13,24 +15,7 @@ pub(crate) enum Plant {
     KeepUnsubscribed,
 }
 
-/// A bug's name, what it does, and the rules of which the books must name one.
-pub(crate) struct Row {
-    pub(crate) plant: Plant,
-    pub(crate) name: &'static str,
-    pub(crate) what: &'static str,
-    pub(crate) rules: &'static [&'static str],
-}
-
-const fn row(plant: Plant, name: &'static str, what: &'static str, rules: &'static [&'static str]) -> Row {
-    Row {
-        plant,
-        name,
-        what,
-        rules,
-    }
-}
-
-pub(crate) const ALL: &[Row] = &[
+pub(crate) const ALL: &[Row<Plant>] = &[
     row(
         Plant::AcknowledgeFirst,
         "acknowledge-first",

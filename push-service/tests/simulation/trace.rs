@@ -41,7 +41,7 @@ pub(crate) fn line(at_ms: u64, what: &str) {
 macro_rules! trace {
     ($world:expr, $($what:tt)*) => {
         if $crate::trace::is_on() {
-            $crate::trace::line($world.now, &format!($($what)*));
+            $crate::trace::line($world.time_ms(), &format!($($what)*));
         }
     };
 }

@@ -62,7 +62,8 @@ impl World {
         let out = &mut channel.actions;
         match heard {
             Heard::Hello(identity, minimum) => {
-                let fresh = UserAgentIdentity::from_random(self.chance.bytes());
+                let bits = u128::from(self.chance.bits()) << 64 | u128::from(self.chance.bits());
+                let fresh = UserAgentIdentity::from_random(bits.to_be_bytes());
                 channel.said.clone_from(&identity);
                 channel.session.begin_with(minimum);
                 channel.session.hello(identity, fresh, now, out);

@@ -238,6 +238,11 @@ impl World {
         self.after(QUIET, Event::Probe);
     }
 
+    /// The time, as lines of the trace tell it.
+    pub(crate) fn time_ms(&self) -> u64 {
+        self.now
+    }
+
     /// The time, as sessions are told it.
     pub(crate) fn moment(&self) -> Moment {
         Moment(self.now)

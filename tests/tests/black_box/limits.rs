@@ -102,6 +102,43 @@ async fn too_many_connections_are_turned_away() {
     }
 }
 
+/// PR-44: a node whose descriptors would not do takes fewer connections, and says so; whoever holds all of them, twice over,
+/// keeps neither the store nor a probe from working. The soft limit is raised to the hard one.
+#[tokio::test]
+async fn connections_leave_descriptors_for_the_rest() {
+    let node = Node::start(Settings::new().open_files(64, 320)).await;
+    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let subscribed = agent.subscribe(None).await;
+    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut held = Vec::new();
+    for _ in 0..400 {
+        held.push(tokio::net::TcpStream::connect(node.door().address).await.unwrap());
+    }
+    for n in 0..200 {
+        let text = format!("message {n}");
+        let answer = server.push(&Push::new(&subscribed.push_resource, &text)).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        agent.receives(&text).await;
+    }
+    assert_eq!(node.ask_admin("/readyz").await.status, 200);
+    let status = node.ask_admin("/status").await.text();
+    assert!(
+        status.contains("limits.connections is lowered from 100000"),
+        "{status}"
+    );
+    assert!(
+        node.log()
+            .text()
+            .contains("limits.connections is lowered from 100000")
+    );
+    let refused = Node::refused(Settings::new().open_files(64, 128)).await;
+    assert!(
+        refused.said.contains("the limit of open files is 128"),
+        "{}",
+        refused.said
+    );
+}
+
 /// A user agent has at most so many subscriptions; the rest keep working.
 #[tokio::test]
 async fn too_many_subscriptions_are_refused() {

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use push_tests::application_server::Push;
 use push_tests::node::Node;
-use push_tests::redis::Sentinels;
-use push_tests::user_agent::UserAgent;
+use push_tests::redis::{Sentinels, until};
+use push_tests::user_agent::{Event, UserAgent};
+use push_tests::within;
 
 use super::traffic::Traffic;
 use super::{TROUBLE_WITHIN, is_trouble, ready, returns, sender, settings};
@@ -61,4 +62,107 @@ async fn what_a_replica_confirmed_survives_its_primary() {
     agent.leave().await;
     returns(&other, &uaid).await.leave().await;
     println!("sentinels: {:?}", traffic.audit(&other).await);
+}
+
+/// A user agent that subscribes while anything happens; its identity, if it was told that it has a subscription.
+async fn subscribes(node: &Node) -> Option<String> {
+    let mut agent = UserAgent::connect(&node.door()).await;
+    let hello = serde_json::json!({"messageType": "hello", "use_webpush": true});
+    agent.send(&hello).await;
+    let Event::Reply(reply) = agent.event().await else {
+        return None;
+    };
+    let uaid = reply["uaid"].as_str()?.to_owned();
+    let name = push_tests::user_agent::new_name();
+    let register = serde_json::json!({"messageType": "register", "channelID": name});
+    agent.send(&register).await;
+    match agent.event().await {
+        Event::Reply(reply) if reply["status"] == 200 => Some(uaid),
+        _ => None,
+    }
+}
+
+/// How many failovers there are, and what waits for how many replicas: others than by default for a long run by hand, or to
+/// see what `wait_replicas = 1` loses.
+fn from_environment(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+/// Pairs of senders. Chosen: enough that there is always something that a replica has not received.
+const SENDERS: usize = 4;
+
+/// PR-41: planned failovers, one after the other, lose no message and no subscription with `wait_replicas = "all"`, though
+/// the sentinels may promote either of two replicas. With fewer than are connected, the log and `/status` say what may happen.
+#[tokio::test]
+async fn planned_failovers_lose_nothing_when_all_replicas_confirm() {
+    let failovers_wanted: u32 = from_environment("PLANNED_FAILOVERS", "3").parse().unwrap();
+    let sentinels = Sentinels::start(2).await;
+    let url = sentinels.url();
+    let few = Node::start(settings(&url).set("storage.redis.wait_replicas", 1)).await;
+    let warned = within("the log warns", few.log().wait_for_line(&["wait_replicas is 1"])).await;
+    assert!(warned.is_some());
+    let status = few.ask_admin("/status").await.text();
+    assert!(
+        status.contains("warnings") && status.contains("2 connected replicas"),
+        "{status}"
+    );
+    drop(few);
+
+    let configured = || {
+        settings(&url).set(
+            "storage.redis.wait_replicas",
+            from_environment("PLANNED_WAIT_REPLICAS", "all"),
+        )
+    };
+    let (one, other) = (Node::start(configured()).await, Node::start(configured()).await);
+    let mut traffics = Vec::new();
+    for _ in 0..SENDERS {
+        traffics.push(Traffic::start(&one, &other).await);
+    }
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let subscriber = async {
+        let mut known = Vec::new();
+        while !*stopped.borrow() {
+            known.extend(subscribes(&one).await);
+        }
+        known
+    };
+    let failovers = async {
+        for _ in 0..failovers_wanted {
+            let before = sentinels.primary_number().await;
+            let fail_over = ["SENTINEL", "FAILOVER", push_tests::redis::sentinels::NAME];
+            until("a failover begins", || async {
+                let began = sentinels.sentinels()[0].command(&fail_over).await;
+                (!began.is_error()).then_some(())
+            })
+            .await;
+            until("another is primary", || async {
+                (sentinels.primary_number().await != before).then_some(())
+            })
+            .await;
+            sentinels.wait_until_settled().await;
+            for traffic in &traffics {
+                traffic.goes_on().await;
+            }
+        }
+        stop.send_replace(true);
+    };
+    let (known, ()) = tokio::join!(subscriber, failovers);
+    ready(&one, 200).await;
+    let mut forgotten = 0;
+    for uaid in &known {
+        let (agent, given) = UserAgent::arrive(&other.door(), Some(uaid)).await;
+        forgotten += usize::from(given != *uaid);
+        agent.leave().await;
+    }
+    println!(
+        "sentinels, planned: {forgotten} of {} subscriptions forgotten",
+        known.len()
+    );
+    assert_eq!(forgotten, 0);
+    for traffic in traffics {
+        println!("sentinels, planned: {:?}", traffic.audit(&other).await);
+    }
+    let status = other.ask_admin("/status").await.text();
+    assert!(!status.contains("warnings"), "{status}");
 }

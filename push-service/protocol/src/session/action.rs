@@ -117,6 +117,8 @@ pub enum CloseReason {
     TooLarge,
     /// The user agent asks for answers faster than it may.
     TooManyRequests,
+    /// It, or others at its address, cause more work than they may, and slowing the channel down did not help.
+    OverBudget,
     /// A monitor of somebody that a healthy store doesn't know (R30-MON-17).
     Unknown,
     /// Everything that waited was offered, and no more was asked for (R30-MON-12).

@@ -407,11 +407,12 @@ impl Delivery {
         self.behind = true;
     }
 
-    /// A message left the wire: acknowledged, or gone from storage.
-    pub(super) fn left(&mut self, id: MessageId) {
+    /// A message left the wire: acknowledged, or gone from storage. Says whether it was there.
+    pub(super) fn left(&mut self, id: MessageId) -> bool {
         let was_there = self.window.remove(id);
         if let Some(paging) = self.paging.as_mut().filter(|_| was_there) {
             paging.left.push(id);
         }
+        was_there
     }
 }

@@ -243,17 +243,17 @@ impl Session {
         self.pinged = None;
     }
 
-    /// The user agent has these messages. Taken whether they are on this channel's wire or not (PR-18).
-    pub fn acknowledge(&mut self, messages: Vec<MessageId>, now: Moment, out: &mut Vec<Action>) {
+    /// The user agent has these messages. Taken whether they are on this channel's wire or not (PR-18). Says how many are:
+    /// the others cost storage a look that no push has paid for (PR-42).
+    pub fn acknowledge(&mut self, messages: Vec<MessageId>, now: Moment, out: &mut Vec<Action>) -> usize {
         let stored: Vec<_> = messages.into_iter().filter(|id| id.number.0 != 0).collect();
-        for id in &stored {
-            self.delivery.left(*id);
-        }
+        let on_wire = stored.iter().filter(|id| self.delivery.left(**id)).count();
         if !stored.is_empty() {
             out.push(Action::Acknowledge(stored));
         }
         self.drained(out);
         self.read_on(now, out);
+        on_wire
     }
 
     /// The user agent wants messages of this urgency and above (R30-URG-5 to R30-URG-7). One that repeats what it said with

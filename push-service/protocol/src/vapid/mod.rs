@@ -19,7 +19,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod vectors;
 
-pub use claims::{Claims, LEEWAY_SECS, MAX_LIFETIME_SECS};
+pub use claims::{Claims, LEEWAY_SECS, MAX_LIFETIME_SECS, check_lifetime};
 pub use credentials::{Credentials, MAX_AUTHORIZATION_BYTES, Scheme, credentials};
 pub use error::VapidError;
 pub use public_key::PublicKey;

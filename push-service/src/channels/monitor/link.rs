@@ -36,6 +36,8 @@ struct State {
     /// How many times somebody asked for a sign that all before has arrived, and up to which of them it came.
     asked: u64,
     confirmed: u64,
+    /// The same, for what was promised: what a peer ignores behind its GOAWAY it answers a PING behind no less.
+    arrived: u64,
     /// What had been asked when the PING went out that is under way.
     sent: Option<u64>,
     /// The peer takes fewer streams than are out: what `h2` holds back no PING comes behind, so none confirms anything.
@@ -52,6 +54,8 @@ struct State {
     /// Somebody waits until all have.
     turns_wanted: bool,
     leaving: bool,
+    /// The peer has sent GOAWAY.
+    peer_leaves: bool,
     ended: bool,
     /// Monitors' tasks: one for each user agent on the connection, hardly ever more than one.
     waiting: Vec<Waker>,
@@ -71,6 +75,8 @@ pub(super) enum NoPlace {
     Taken,
     /// What was promised on another request is to be written first.
     NotYet,
+    /// The peer has sent GOAWAY.
+    Never,
 }
 
 impl PushLink {
@@ -122,6 +128,17 @@ impl PushLink {
         let mut state = self.lock();
         if let Some(sent) = state.sent.take() {
             state.confirmed = sent;
+            if !state.peer_leaves {
+                state.arrived = sent;
+            }
+            state.wake();
+        }
+    }
+
+    /// The peer has sent GOAWAY: no stream may be opened towards it any more (RFC 9113 §6.8).
+    pub fn peer_leaves(&self) {
+        let mut state = self.lock();
+        if !std::mem::replace(&mut state.peer_leaves, true) {
             state.wake();
         }
     }
@@ -192,7 +209,13 @@ impl PushLink {
 
     /// Whether the peer takes pushes as far as its settings say.
     pub(super) fn takes_any(&self) -> bool {
-        self.lock().allowed > 0
+        let state = self.lock();
+        state.allowed > 0 && !state.peer_leaves
+    }
+
+    /// Whether no message may be promised any more, for ever.
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().peer_leaves
     }
 
     /// The number of a request that begins to monitor.
@@ -208,6 +231,9 @@ impl PushLink {
     /// the connection (RFC 9113 §5.1.1). **Invariant:** it holds promises of one request at a time.
     pub(super) fn take(self: &Arc<Self>, request: u64) -> Result<Place, NoPlace> {
         let mut state = self.lock();
+        if state.peer_leaves {
+            return Err(NoPlace::Never);
+        }
         if state.taken >= state.allowed {
             return Err(NoPlace::Taken);
         }
@@ -247,8 +273,13 @@ impl PushLink {
         self.lock().confirmed
     }
 
-    /// The node leaves: the peer is to come back over another connection.
-    pub(super) fn leave(&self) {
+    /// Like [`PushLink::confirmed`], of promises.
+    pub(super) fn arrived(&self) -> u64 {
+        self.lock().arrived
+    }
+
+    /// The peer is to come back over another connection: the node leaves, or it asks for more than it may.
+    pub(crate) fn leave(&self) {
         self.lock().leaving = true;
         self.connection.wake();
     }
@@ -308,6 +339,24 @@ mod tests {
         link.polled(usize::MAX, 0, false);
         let all: Vec<_> = std::iter::from_fn(|| link.take(1).ok()).collect();
         assert_eq!(all.len(), PROMISES - 1);
+    }
+
+    /// RFC 9113 §6.8, PR-25: behind the peer's GOAWAY there is no place for a promise, and a PING says that the peer lives, but
+    /// not that a promise has arrived.
+    #[test]
+    fn nothing_is_promised_behind_the_peers_goaway() {
+        let link = link(2);
+        let open = link.take(1);
+        let asked = link.ask();
+        let before = link.polling(Waker::noop());
+        assert!(link.polled(2, before, true), "a PING goes out");
+        link.peer_leaves();
+        assert_eq!(link.take(1).err(), Some(NoPlace::Never));
+        link.ponged();
+        assert!(link.confirmed() >= asked && link.arrived() < asked);
+        assert!(link.is_over() && !link.takes_any());
+        drop(open);
+        assert_eq!(link.take(1).err(), Some(NoPlace::Never));
     }
 
     /// RFC 9113 §5.1.1: promises of another request wait until all before them are written, and are waited for.

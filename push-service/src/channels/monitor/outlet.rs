@@ -82,6 +82,14 @@ impl Outlet {
         }
     }
 
+    /// Whether nothing more can be brought, because the peer opens no more streams.
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Self::Push(pushes) => pushes.is_over(),
+            Self::Events(_) => false,
+        }
+    }
+
     /// Whether all that was written has arrived, for a peer that can tell; asks it.
     pub(super) fn is_settled(&mut self) -> bool {
         match self {

@@ -81,7 +81,7 @@ impl Pushes {
             }
             // Of what is out none may be acknowledged for long: a PING tells what has arrived.
             Err(NoPlace::Taken) => self.ask(),
-            Err(NoPlace::NotYet) => {}
+            Err(NoPlace::NotYet | NoPlace::Never) => {}
         }
         Poll::Pending
     }
@@ -103,7 +103,7 @@ impl Pushes {
 
     /// What has arrived for certain since anybody looked. Receipts are asked for, messages need not be.
     pub(super) fn take_confirmed(&mut self) -> Vec<MessageId> {
-        let confirmed = self.link.confirmed();
+        let confirmed = self.link.arrived();
         let mut arrived = Vec::new();
         while self
             .flown
@@ -133,7 +133,8 @@ impl Pushes {
     }
 
     pub(super) fn write(&mut self, parcel: &Parcel<'_>) -> Written {
-        let Some(place) = self.place.take() else {
+        // A place may have been taken before the peer said GOAWAY.
+        let Some(place) = self.place.take().filter(|_| !self.link.is_over()) else {
             return Written::No;
         };
         let pushed = match parcel {
@@ -284,6 +285,11 @@ impl Pushes {
     /// Whether everything is in `h2`'s hands, or at the peer.
     pub(super) fn is_flushed(&self, arrived: bool) -> bool {
         self.current.is_none() && (!arrived || self.flown.is_empty())
+    }
+
+    /// Whether no message may be promised any more, and the last one is in `h2`'s hands.
+    pub(super) fn is_over(&self) -> bool {
+        self.current.is_none() && self.link.is_over()
     }
 
     /// Whether nothing is on its way any more. Asks for a sign of what is, so that its places are not given to others while

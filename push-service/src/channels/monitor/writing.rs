@@ -50,6 +50,10 @@ impl MonitorTask {
                     if is_cut { Closed::Lost } else { Closed::Left },
                     &self.shared,
                 );
+            } else if monitor.outlet.is_over() {
+                // The peer has sent GOAWAY. What was not promised stays stored, for its next connection (RFC 9113 §6.8).
+                let over = self.part_with(at, now);
+                dismiss(over, Finish::Over, &self.shared);
             } else if monitor.until.is_some_and(|until| until <= now) && self.queue.is_empty() {
                 let over = self.part_with(at, now);
                 dismiss(over, Finish::Through, &self.shared);
@@ -167,7 +171,10 @@ impl MonitorTask {
                     acknowledge: message_url,
                 },
                 // Nothing that anybody could be told: it would come again for ever.
-                None => return self.session.acknowledge(vec![message.id], now, &mut self.actions),
+                None => {
+                    self.session.acknowledge(vec![message.id], now, &mut self.actions);
+                    return;
+                }
             },
         };
         let monitor = &mut self.monitors[at];
@@ -177,7 +184,9 @@ impl MonitorTask {
                 monitor.has_brought = true;
                 broker.offered(message);
             }
-            Written::Known => self.session.acknowledge(vec![message.id], now, &mut self.actions),
+            Written::Known => {
+                self.session.acknowledge(vec![message.id], now, &mut self.actions);
+            }
             Written::No => {
                 // Its request is gone, or it takes pushes no more: whoever asks again is told.
                 self.session.refused(message.id, now, &mut self.actions);

@@ -1,30 +1,44 @@
 //! How a channel ends: the peer reads why, acknowledgements are flushed, the seat is given up.
+//!
+//! ```text
+//!  begin_end ──► what was read and not yet looked at, then the socket: only acknowledgements count (PR-18) ──► gone
+//!                until the peer's close or its end, or CLOSE_WITHIN
+//! ```
+//!
+//! Acknowledgements that were under way when the service closed are still taken: the user agent sent them before it could
+//! read the close. There are at most [`LAST_ACKNOWLEDGEMENTS`] of them. Each turn of them is one step of storage, tried
+//! once: what storage doesn't take is offered again at the next attach. Everything else that the peer says is discarded.
+//! The seat is given up at once, because acknowledgements need none.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
 use push_protocol::session::{CloseReason, Moment};
+use push_protocol::wire::frame::{FrameReader, Incoming, Reader};
+use push_protocol::wire::websocket::{Acknowledgement, Request, parse};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::WebSocketChannel;
 use super::scratch::Scratch;
+use super::{Guard, WebSocketChannel};
 use crate::channels::poll_slot;
-use crate::defaults::CLOSE_WITHIN;
+use crate::defaults::{CLOSE_WITHIN, LAST_ACKNOWLEDGEMENTS};
 use crate::metrics::Closed;
 
 /// A channel that is about to go.
 pub(super) struct End {
     /// When the connection is cut whatever is left to do.
     pub(super) until: Moment,
-    /// Flushes acknowledgements, gives the seat up.
+    /// Flushes the acknowledgements that came before the end, gives the seat up.
     leave: Option<BoxFuture<'static, ()>>,
+    /// How many acknowledgements are still taken; none, if what the peer says has no meaning any more.
+    takes: usize,
     /// The peer has said that it's done, or is gone.
     peer_done: bool,
     shut_down: bool,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guard> {
+impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
     /// The channel is over: what was acknowledged is flushed and the seat given up, while the peer reads the close.
     pub(super) fn begin_end(&mut self, why: Closed, peer_done: bool, now: Moment) {
         if let Some(end) = &mut self.end {
@@ -38,31 +52,97 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         let may_be_seated = self.session.is_recorded() && !self.has_no_seat;
         let recorded = self.session.user_agent().filter(|_| may_be_seated);
         let leave = recorded.map(|user_agent| self.leave(user_agent));
+        // What is handed over is a matter of `leave` now.
+        self.handed_over = 0;
         (self.page, self.wanted, self.delivering) = (None, None, None);
-        self.unread = Box::default();
+        if peer_done {
+            // Nothing counts behind the peer's close.
+            self.unread = Box::default();
+        }
+        self.unread_is_ready = !self.unread.is_empty();
         self.end = Some(Box::new(End {
             until: now.after(CLOSE_WITHIN),
             leave,
+            takes: if self.is_welcome { LAST_ACKNOWLEDGEMENTS } else { 0 },
             peer_done,
             shut_down: false,
         }));
     }
 
-    /// Reads on after the close, so that the peer isn't reset before it read why.
-    pub(super) fn discard(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> bool {
+    /// What the peer says from now on can't be told apart from nonsense: it is read and discarded.
+    pub(super) fn listen_no_more(&mut self) {
+        if let Some(end) = &mut self.end {
+            end.takes = 0;
+        }
+    }
+
+    /// Reads on after the close, so that the peer isn't reset before it read why, and takes acknowledgements.
+    pub(super) fn read_last(&mut self, cx: &mut Context<'_>, now: Moment, scratch: &mut Scratch) -> bool {
         let Some(end) = &self.end else { return false };
-        if end.peer_done {
+        let is_over = end.peer_done || now >= end.until;
+        if is_over || self.handed_over + self.acknowledged.len() >= LAST_ACKNOWLEDGEMENTS {
             return false;
+        }
+        if std::mem::take(&mut self.unread_is_ready) {
+            self.take_bytes(&mut [], now, scratch);
+            return true;
         }
         let mut buffer = std::mem::take(&mut scratch.read);
         let read = self.read_once(cx, &mut buffer);
-        scratch.read = buffer;
-        match (read, &mut self.end) {
+        match (&read, &mut self.end) {
             (Poll::Ready(Ok(0) | Err(_)), Some(end)) => end.peer_done = true,
-            (Poll::Pending, _) => return false,
+            (Poll::Ready(Ok(read)), Some(end)) if end.takes > 0 => {
+                self.take_bytes(&mut buffer[..*read], now, scratch);
+            }
             _ => {}
         }
-        true
+        scratch.read = buffer;
+        read.is_ready()
+    }
+
+    /// Takes the acknowledgements among whole frames, and returns how many bytes are left.
+    pub(super) fn take_last_frames(&mut self, bytes: &mut [u8], now: Moment, scratch: &mut Scratch) -> usize {
+        let mut at = 0;
+        // The reader is taken out for the time, because what it shows borrows from it.
+        let mut frames = std::mem::replace(&mut self.frames, FrameReader::new(Reader::Service, 0));
+        while self
+            .end
+            .as_ref()
+            .is_some_and(|end| end.takes > 0 && !end.peer_done)
+        {
+            match frames.read(&mut bytes[at..]) {
+                Ok(Some((incoming, taken))) => {
+                    at += taken;
+                    self.take_last_frame(&incoming, now, scratch);
+                }
+                Ok(None) => break,
+                Err(_) => self.listen_no_more(),
+            }
+        }
+        self.frames = frames;
+        match &self.end {
+            Some(end) if end.takes > 0 => bytes.len() - at,
+            _ => 0,
+        }
+    }
+
+    fn take_last_frame(&mut self, incoming: &Incoming<'_>, now: Moment, scratch: &mut Scratch) {
+        let Some(end) = &mut self.end else { return };
+        match incoming {
+            Incoming::Text(text) => match parse(text) {
+                Ok(Request::Ack(updates)) => {
+                    let taken = updates.len().min(end.takes);
+                    end.takes -= taken;
+                    let updates: &[Acknowledgement] = &updates[..taken];
+                    self.acknowledge(updates, now, scratch);
+                    self.perform(now, scratch);
+                }
+                Ok(_) => {}
+                Err(_) => self.listen_no_more(),
+            },
+            Incoming::Close(_) => end.peer_done = true,
+            Incoming::Binary | Incoming::Ping(_) | Incoming::Pong | Incoming::Fragment => {}
+        }
     }
 
     pub(super) fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
@@ -72,13 +152,16 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         if poll_slot(&mut end.leave, cx).is_none() && end.leave.is_some() {
             return false;
         }
+        if self.acknowledging.is_some() || !self.acknowledged.is_empty() {
+            return false;
+        }
         if self.shared.now() >= end.until {
             return true;
         }
         if written && !end.shut_down {
             match Pin::new(&mut self.io).poll_shutdown(cx) {
-                Poll::Ready(Ok(())) => end.shut_down = true,
-                Poll::Ready(Err(_)) => return true,
+                // A peer that can be told nothing more may still have said something.
+                Poll::Ready(Ok(()) | Err(_)) => end.shut_down = true,
                 Poll::Pending => return false,
             }
         }
@@ -97,6 +180,7 @@ pub(super) fn closed_for(reason: CloseReason) -> Closed {
         | CloseReason::NotUtf8 => Closed::Protocol,
         CloseReason::TooLarge => Closed::TooLarge,
         CloseReason::TooManyRequests => Closed::PingFlood,
+        CloseReason::OverBudget => Closed::OverBudget,
         CloseReason::Unknown => Closed::Ended,
         CloseReason::CaughtUp => Closed::Left,
         CloseReason::Displaced => Closed::Displaced,

@@ -8,6 +8,7 @@
 //! make the node hold more than one answer for it.
 
 mod end;
+mod paying;
 mod requests;
 mod scratch;
 mod socket;
@@ -28,18 +29,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::end::{End, closed_for};
+pub(in crate::channels) use self::paying::Guard;
+use self::paying::Slowed;
 use self::requests::Answer;
 use self::scratch::Scratch;
 use super::handle::Mark;
 use super::registry::Place;
 use super::{Channels, poll_slot};
-use crate::defaults::{FRAME_BYTES, SHARE_WITHIN, STORAGE_RETRY_AFTER};
+use crate::defaults::{COST_FRAME, FRAME_BYTES, SHARE_WITHIN, STORAGE_RETRY_AFTER};
 use crate::metrics::{Channel, ChannelKind, Closed, Removed};
 
 /// A channel over a WebSocket. A future: resolves when the connection has ended and its seat was given up.
 ///
-/// `Guard` is whatever has to live as long as the connection.
-pub(super) struct WebSocketChannel<Io, Guard> {
+/// `G` is whatever has to live as long as the connection.
+pub(super) struct WebSocketChannel<Io, G> {
     io: Io,
     shared: Arc<Channels>,
     place: Place,
@@ -51,6 +54,8 @@ pub(super) struct WebSocketChannel<Io, Guard> {
     unread_is_ready: bool,
     /// Storage was never asked for the seat: there is nothing to give up.
     has_no_seat: bool,
+    /// Its hello was answered.
+    is_welcome: bool,
     /// The node leaves; a request under way is answered first (PR-36).
     leaving: bool,
     /// What the socket did not take yet.
@@ -70,10 +75,12 @@ pub(super) struct WebSocketChannel<Io, Guard> {
     acknowledged: Vec<MessageId>,
     end: Option<Box<End>>,
     closed: Closed,
-    _guard: Guard,
+    /// Boxed, because few channels are ever slowed down.
+    slowed: Option<Box<Slowed>>,
+    guard: G,
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> Future for WebSocketChannel<Io, Guard> {
+impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> Future for WebSocketChannel<Io, G> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -91,8 +98,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> Future for WebSocketChann
     }
 }
 
-impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guard> {
-    pub(super) fn new(io: Io, leftover: &[u8], guard: Guard, shared: Arc<Channels>) -> Self {
+impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
+    pub(super) fn new(io: Io, leftover: &[u8], guard: G, shared: Arc<Channels>) -> Self {
         let place = shared.registry.enter();
         let session = Session::new(Arc::clone(&shared.limits), shared.now());
         shared
@@ -107,6 +114,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             unread_is_ready: !leftover.is_empty(),
             unread: leftover.into(),
             has_no_seat: false,
+            is_welcome: false,
             leaving: shared.is_leaving(),
             unwritten: Box::default(),
             flushing: false,
@@ -119,7 +127,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             acknowledged: Vec::new(),
             end: None,
             closed: Closed::Lost,
-            _guard: guard,
+            slowed: None,
+            guard,
             shared,
         }
     }
@@ -146,13 +155,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
     }
 
     fn next_due(&self) -> Moment {
+        let slowed = self.slowed_until(self.shared.now()).unwrap_or(Moment::NEVER);
         match &self.end {
             Some(end) => end.until,
             // Whoever stalls with a share of the delivery bytes is looked at more often.
             None if self.delivering.is_some() => {
-                self.session.next_due().min(self.shared.now().after(SHARE_WITHIN))
+                let share_due = self.shared.now().after(SHARE_WITHIN);
+                self.session.next_due().min(share_due).min(slowed)
             }
-            None => self.session.next_due(),
+            None => self.session.next_due().min(slowed),
         }
     }
 
@@ -214,7 +225,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
                     write_pong(&mut scratch.out, None, payload);
                 }
             }
-            Incoming::Pong | Incoming::Fragment => {}
+            Incoming::Pong | Incoming::Fragment => {
+                self.pay(COST_FRAME, now, scratch);
+            }
             Incoming::Close(code) => {
                 write_close(&mut scratch.out, None, code.unwrap_or(1000), "");
                 self.begin_end(Closed::Left, true, now);
@@ -234,6 +247,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
                     write_notification(&mut scratch.out, &message);
                 }
                 Action::Welcome { identity, fresh } => {
+                    self.is_welcome = true;
                     if fresh {
                         self.place.claim(identity.id());
                     }
@@ -260,7 +274,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
 
     /// Everything that one turn acknowledged is one step of storage.
     fn hand_over_acknowledged(&mut self) -> bool {
-        if self.acknowledged.is_empty() || self.acknowledging.is_some() || self.end.is_some() {
+        if self.acknowledged.is_empty() || self.acknowledging.is_some() {
             return false;
         }
         let Some(user_agent) = self.session.user_agent() else {
@@ -269,9 +283,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         let messages = std::mem::take(&mut self.acknowledged);
         self.handed_over = messages.len();
         let (broker, seat) = (Arc::clone(&self.shared.broker), self.place.handle().seat());
+        let is_last = self.end.is_some();
         self.acknowledging = Some(Box::pin(async move {
             match broker.acknowledge(user_agent, &messages, seat).await {
                 Ok(()) => Vec::new(),
+                // They are offered again at the next attach: nothing is lost.
+                Err(_) if is_last => Vec::new(),
                 Err(_) => {
                     tokio::time::sleep(STORAGE_RETRY_AFTER).await;
                     messages
@@ -282,7 +299,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
     }
 }
 
-impl<Io, Guard> Drop for WebSocketChannel<Io, Guard> {
+impl<Io, G> Drop for WebSocketChannel<Io, G> {
     fn drop(&mut self) {
         self.shared
             .broker

@@ -2,19 +2,21 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use push_protocol::session::{AttachOutcome, Moment, PageRequest};
+use push_protocol::session::{Action, AttachOutcome, Moment, PageRequest};
 use push_protocol::wire::websocket::{
     AckCode, Acknowledgement, NackCode, Name, Registered, Request, parse, write_broadcasts, write_pong,
     write_registered, write_unregistered, write_urgency,
 };
-use push_protocol::{MessageId, SubscriptionName, UserAgentId, UserAgentIdentity};
+use push_protocol::{MessageId, MessageNumber, SubscriptionName, UserAgentId, UserAgentIdentity};
 
-use super::WebSocketChannel;
 use super::scratch::Scratch;
+use super::{Guard, WebSocketChannel};
 use crate::broker::{SubscribeRefusal, Subscription};
 use crate::channels::attach::Attachment;
+use crate::defaults::{COST_FRAME, COST_SUBSCRIBE, COST_UNKNOWN_ACKNOWLEDGEMENT, COST_UNSUBSCRIBE};
 use crate::metrics::{Nack, Undelivered};
 use crate::random;
 
@@ -25,7 +27,7 @@ pub(super) enum Answer {
     Unregistered(Box<str>, bool),
 }
 
-impl<Io, Guard> WebSocketChannel<Io, Guard> {
+impl<Io, G: Guard> WebSocketChannel<Io, G> {
     pub(super) fn take_text(&mut self, text: &str, now: Moment, scratch: &mut Scratch) {
         let request = match parse(text) {
             Ok(request) => request,
@@ -47,10 +49,13 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
     fn serve(&mut self, request: Request<'_>, now: Moment, scratch: &mut Scratch) {
         match request {
             Request::Hello(..) => {}
-            Request::Register { name, key } => self.register(&name, key.as_deref(), scratch),
-            Request::Unregister { name, .. } => self.unregister(&name, scratch),
+            Request::Register { name, key } => self.register(&name, key.as_deref(), now, scratch),
+            Request::Unregister { name, .. } => self.unregister(&name, now, scratch),
             Request::Ack(updates) => self.acknowledge(&updates, now, scratch),
-            Request::Nack(code) => self.shared.broker.metrics().nacked(nack(code)),
+            Request::Nack(code) => {
+                self.pay(COST_FRAME, now, scratch);
+                self.shared.broker.metrics().nacked(nack(code));
+            }
             request => self.answer_at_once(&request, now, scratch),
         }
     }
@@ -72,7 +77,7 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         }
     }
 
-    fn acknowledge(&mut self, updates: &[Acknowledgement], now: Moment, scratch: &mut Scratch) {
+    pub(super) fn acknowledge(&mut self, updates: &[Acknowledgement], now: Moment, scratch: &mut Scratch) {
         let metrics = self.shared.broker.metrics();
         for update in updates {
             match update.code {
@@ -82,11 +87,26 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
             }
         }
         let messages: Vec<MessageId> = updates.iter().filter_map(|update| update.message).collect();
-        self.session.acknowledge(messages, now, &mut scratch.actions);
+        // A number of 0 is one of TTL 0, which storage has not.
+        let stored = messages
+            .iter()
+            .filter(|id| id.number != MessageNumber::START)
+            .count();
+        let on_wire = self.session.acknowledge(messages, now, &mut scratch.actions);
+        let cost = acknowledgement_cost(updates.len(), stored, on_wire);
+        if cost > 0 && self.pay(cost, now, scratch).is_none() {
+            // Not taken: what of it is true comes again on the next channel, and is acknowledged there.
+            scratch
+                .actions
+                .retain(|action| !matches!(action, Action::Acknowledge(_)));
+        }
     }
 
-    fn register(&mut self, name: &Name<'_>, key: Option<&str>, scratch: &mut Scratch) {
+    fn register(&mut self, name: &Name<'_>, key: Option<&str>, now: Moment, scratch: &mut Scratch) {
         let Some(user_agent) = self.session.user_agent() else {
+            return;
+        };
+        let Some(wait) = self.pay(COST_SUBSCRIBE, now, scratch) else {
             return;
         };
         let Some(parsed) = name.parsed else {
@@ -97,23 +117,28 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         let key = key.map(str::to_owned);
         let (broker, seat) = (Arc::clone(&self.shared.broker), self.place.handle().seat());
         let text: Box<str> = name.text.as_ref().into();
+        let payer = self.guard.payer();
         self.request = Some(Box::pin(async move {
+            sleep(wait).await;
             let subscribed = broker
-                .subscribe(user_agent, parsed, key.as_deref(), Some(seat))
+                .subscribe(user_agent, parsed, key.as_deref(), Some(seat), payer)
                 .await;
             Answer::Registered(text, subscribed)
         }));
     }
 
-    fn unregister(&mut self, name: &Name<'_>, scratch: &mut Scratch) {
+    fn unregister(&mut self, name: &Name<'_>, now: Moment, scratch: &mut Scratch) {
         let Some(user_agent) = self.session.user_agent() else {
+            return;
+        };
+        let Some(wait) = self.pay(COST_UNSUBSCRIBE, now, scratch) else {
             return;
         };
         let Some(parsed) = name.parsed else {
             // Nothing can have that name: it's as gone as any other that was never there.
             return write_unregistered(&mut scratch.out, &name.text, true);
         };
-        self.request = Some(self.unsubscribe(user_agent, parsed, name.text.as_ref().into()));
+        self.request = Some(self.unsubscribe(user_agent, parsed, name.text.as_ref().into(), wait));
     }
 
     fn unsubscribe(
@@ -121,9 +146,11 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
         user_agent: UserAgentId,
         name: SubscriptionName,
         text: Box<str>,
+        wait: Duration,
     ) -> BoxFuture<'static, Answer> {
         let broker = Arc::clone(&self.shared.broker);
         Box::pin(async move {
+            sleep(wait).await;
             let ended = broker.unsubscribe(user_agent, name).await;
             Answer::Unregistered(text, ended.is_ok())
         })
@@ -203,6 +230,22 @@ impl<Io, Guard> WebSocketChannel<Io, Guard> {
             shared.broker.release(user_agent, seat).await;
             shared.registry.seat_given_up(user_agent, seat);
         })
+    }
+}
+
+/// What a frame costs that acknowledges so many messages, of which storage may have some and the wire has fewer. One that
+/// acknowledges only what is on the wire is free.
+fn acknowledgement_cost(all: usize, stored: usize, on_wire: usize) -> u32 {
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let unknown = count(stored.saturating_sub(on_wire)).saturating_mul(COST_UNKNOWN_ACKNOWLEDGEMENT);
+    let idle = count(all.saturating_sub(stored).max(usize::from(all == 0)));
+    unknown.saturating_add(idle.saturating_mul(COST_FRAME))
+}
+
+/// Before storage is asked, for as long as it takes to earn what that costs.
+async fn sleep(wait: Duration) {
+    if !wait.is_zero() {
+        tokio::time::sleep(wait).await;
     }
 }
 

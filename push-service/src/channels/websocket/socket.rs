@@ -9,21 +9,33 @@ use push_protocol::wire::frame::{FrameReader, Reader};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::WebSocketChannel;
 use super::scratch::Scratch;
+use super::{Guard, WebSocketChannel};
 use crate::defaults::PENDING_ACKNOWLEDGEMENTS;
 use crate::metrics::Closed;
 
-impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guard> {
+impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
     /// Reads while the channel is ready for more, at most once.
     pub(super) fn read(&mut self, cx: &mut Context<'_>, now: Moment, scratch: &mut Scratch) -> bool {
         if self.end.is_some() {
-            return self.discard(cx, scratch);
+            return self.read_last(cx, now, scratch);
         }
+        let busy = self.read_on(cx, now, scratch);
+        if self.end.is_some() {
+            // What stands behind the frame that ended the channel is looked at for acknowledgements.
+            self.unread_is_ready = !self.unread.is_empty();
+        }
+        busy
+    }
+
+    fn read_on(&mut self, cx: &mut Context<'_>, now: Moment, scratch: &mut Scratch) -> bool {
         if self.request.is_some() || !self.unwritten.is_empty() || self.session.is_closed() {
             return false;
         }
         if self.handed_over + self.acknowledged.len() >= PENDING_ACKNOWLEDGEMENTS {
+            return false;
+        }
+        if self.slowed_until(now).is_some() {
             return false;
         }
         if std::mem::take(&mut self.unread_is_ready) {
@@ -57,7 +69,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
         }
     }
 
-    fn take_bytes(&mut self, bytes: &mut [u8], now: Moment, scratch: &mut Scratch) {
+    pub(super) fn take_bytes(&mut self, bytes: &mut [u8], now: Moment, scratch: &mut Scratch) {
         if self.unread.is_empty() {
             let rest = self.take_frames(bytes, now, scratch);
             self.keep_unread(bytes[bytes.len() - rest..].to_vec());
@@ -77,10 +89,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
 
     /// Takes whole frames until none is left or one has to wait, and returns how many bytes are left.
     pub(super) fn take_frames(&mut self, bytes: &mut [u8], now: Moment, scratch: &mut Scratch) -> usize {
+        if self.end.is_some() {
+            return self.take_last_frames(bytes, now, scratch);
+        }
         let mut at = 0;
         // The reader is taken out for the time, because what it shows borrows from it.
         let mut frames = std::mem::replace(&mut self.frames, FrameReader::new(Reader::Service, 0));
-        while self.request.is_none() && !self.session.is_closed() && self.end.is_none() {
+        while self.request.is_none()
+            && !self.session.is_closed()
+            && self.end.is_none()
+            && self.slowed_until(now).is_none()
+        {
             match frames.read(&mut bytes[at..]) {
                 Ok(Some((incoming, taken))) => {
                     at += taken;
@@ -90,6 +109,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
                 Ok(None) => break,
                 Err(error) => {
                     self.session.close(error.into(), &mut scratch.actions);
+                    self.perform(now, scratch);
+                    self.listen_no_more();
                     break;
                 }
             }
@@ -118,7 +139,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
             Ok(rest) => self.unwritten = rest,
             Err(_) => {
                 self.flushing = false;
-                self.begin_end(Closed::Lost, true, now);
+                // What it said before it went is still to be read.
+                self.begin_end(Closed::Lost, false, now);
                 return true;
             }
         }
@@ -148,7 +170,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, Guard: Unpin> WebSocketChannel<Io, Guar
     }
 }
 
-impl<Io, Guard> WebSocketChannel<Io, Guard> {
+impl<Io, G> WebSocketChannel<Io, G> {
     /// Keeps of the node's delivery bytes only as much as is still to be written.
     fn shrink_share(&mut self) {
         let kib = self.unwritten.len().div_ceil(1024);

@@ -1,5 +1,6 @@
 //! Real sockets on loopback: what a peer sees.
 
+mod budgets;
 mod http1;
 mod http2;
 mod http2_floods;

@@ -4,6 +4,7 @@ use http::Method;
 use push_tests::application_server::{Http, Push};
 use push_tests::monitor::{Connection, Next};
 use push_tests::raw_http2::{RawPeer, flag, frame, kind, request};
+use push_tests::within;
 
 use super::rig::Node;
 use crate::resources::tests::rig::ORIGIN;
@@ -39,6 +40,109 @@ async fn promises_come_in_the_order_of_their_streams() {
         ));
     }
     assert!(promised.is_sorted_by_key(|(_, stream)| *stream), "{promised:?}");
+}
+
+/// RFC 9113 §6.8: behind the peer's GOAWAY no stream is opened towards it. Its monitor is answered, and what comes stays stored
+/// for the next one.
+#[tokio::test]
+async fn nothing_is_promised_after_the_peers_goaway() {
+    let node = Node::start().await;
+    let agent = Connection::open(&node.door()).await;
+    let made = agent.subscribe(ORIGIN).await;
+    let mut sender = Http::connect(&node.door()).await.unwrap();
+    assert_eq!(sender.push(&Push::new(&made.push, "before")).await.status, 201);
+    let mut peer = RawPeer::connect(node.address, &[]).await;
+    let monitor = request("GET", made.set.strip_prefix(ORIGIN).unwrap(), &[]);
+    let ends = flag::END_STREAM | flag::END_HEADERS;
+    peer.say(frame(kind::HEADERS, ends, 1, &monitor)).await;
+    assert!(peer.hear_a(kind::PUSH_PROMISE).await.is_some());
+    assert!(peer.hear_a(kind::DATA).await.is_some());
+    let last_stream_and_no_error = [0, 0, 0, 2, 0, 0, 0, 0];
+    peer.say(frame(kind::GOAWAY, 0, 0, &last_stream_and_no_error))
+        .await;
+    // The connection may be over by the time that it could be answered.
+    peer.try_say(&frame(kind::PING, 0, 0, b"--------")).await;
+    let mut answered = false;
+    let mut pushed = false;
+    while let Some(heard) = within("the connection ends", peer.hear()).await {
+        assert_ne!(
+            heard.kind,
+            kind::PUSH_PROMISE,
+            "a stream was opened behind GOAWAY"
+        );
+        answered |= heard.kind == kind::HEADERS && heard.stream == 1;
+        if !std::mem::replace(&mut pushed, true) {
+            assert_eq!(sender.push(&Push::new(&made.push, "behind")).await.status, 201);
+        }
+    }
+    assert!(answered, "the monitor's request is answered");
+    let mut monitor = agent.monitor(&made.set).await;
+    for expected in ["before", "behind"] {
+        let Next::Pushed(message) = monitor.next().await else {
+            panic!("nothing has ended");
+        };
+        assert_eq!(message.read().await.text().as_deref(), Some(expected));
+    }
+}
+
+/// PR-18, PR-25: of what the peer is ignorant of by its GOAWAY nothing is taken for arrived: the message is brought again.
+#[tokio::test]
+async fn promises_that_goaway_excludes_come_again() {
+    let node = Node::start().await;
+    let agent = Connection::open(&node.door()).await;
+    let made = agent.subscribe(ORIGIN).await;
+    let mut sender = Http::connect(&node.door()).await.unwrap();
+    assert_eq!(sender.push(&Push::new(&made.push, "ignored")).await.status, 201);
+    let mut peer = RawPeer::connect(node.address, &[]).await;
+    let monitor = request("GET", made.set.strip_prefix(ORIGIN).unwrap(), &[]);
+    let ends = flag::END_STREAM | flag::END_HEADERS;
+    peer.say(frame(kind::HEADERS, ends, 1, &monitor)).await;
+    assert!(peer.hear_a(kind::PUSH_PROMISE).await.is_some());
+    peer.say(frame(kind::GOAWAY, 0, 0, &[0; 8])).await;
+    while within("the connection ends", peer.hear()).await.is_some() {}
+    let mut monitor = agent.monitor(&made.set).await;
+    let Next::Pushed(message) = monitor.next().await else {
+        panic!("nothing has ended");
+    };
+    assert_eq!(message.read().await.text().as_deref(), Some("ignored"));
+}
+
+/// PR-18: a DELETE that came whole acknowledges, though its peer closes the connection without reading the answer.
+#[tokio::test]
+async fn an_acknowledgement_outlives_its_connection() {
+    let node = Node::start().await;
+    let agent = Connection::open(&node.door()).await;
+    let made = agent.subscribe(ORIGIN).await;
+    let mut sender = Http::connect(&node.door()).await.unwrap();
+    assert_eq!(sender.push(&Push::new(&made.push, "x")).await.status, 201);
+    let mut monitor = agent.monitor(&made.set).await;
+    let Next::Pushed(message) = monitor.next().await else {
+        panic!("nothing has ended");
+    };
+    let url = message.url().to_string();
+    drop((message, monitor));
+    let mut peer = RawPeer::connect(node.address, &[]).await;
+    assert!(peer.round_trip().await);
+    let block = request("DELETE", url.strip_prefix(ORIGIN).unwrap(), &[]);
+    peer.say(frame(
+        kind::HEADERS,
+        flag::END_STREAM | flag::END_HEADERS,
+        1,
+        &block,
+    ))
+    .await;
+    drop(peer);
+    let mut tries = 0;
+    while let Next::Pushed(again) = agent
+        .monitor_with(&made.set, &[("prefer", "wait=0")])
+        .await
+        .next()
+        .await
+    {
+        drop(again);
+        tries += 1;
+        assert!(tries < 20, "it was not acknowledged");
+    }
 }
 
 /// R30-MON-18, PR-19: what its peer takes back with the request that it was promised on comes again on the one that has its

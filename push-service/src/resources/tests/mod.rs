@@ -1,5 +1,6 @@
 //! Every rule that shows in an answer, as tables keyed by its ID: request, expected answer.
 
+mod budgets;
 mod cancelling;
 mod messages;
 mod receipts;

@@ -16,6 +16,7 @@ use ring::rand::SystemRandom;
 use serde_json::Value;
 
 use crate::broker::{Broker, Policy};
+use crate::budgets::{Budgets, Payer};
 use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::resources::{BrokenBody, RequestBody, Resources};
@@ -71,13 +72,15 @@ impl Service {
         change(&mut policy, &mut limits);
         let capabilities = Arc::new(Capabilities::new(&[SealingKey::from_random([7; 32])]).unwrap());
         let metrics = Arc::<Metrics>::default();
-        let broker = Arc::new(Broker::new(
+        let broker = Broker::new(
             Arc::clone(&storage),
             Arc::clone(&capabilities),
             Origin::parse(ORIGIN).unwrap(),
             policy,
             Arc::clone(&metrics),
-        ));
+        );
+        let budgets = Budgets::new(&limits, Arc::clone(&metrics));
+        let broker = Arc::new(broker.charging(Arc::new(budgets)));
         Self {
             resources: Resources::new(Arc::clone(&broker), &limits, Arc::clone(&metrics)),
             broker,
@@ -128,9 +131,15 @@ impl Service {
     }
 
     pub(crate) async fn answer(&self, request: Request<Bytes>) -> Answer {
+        self.answer_from(Payer::UNKNOWN, request).await
+    }
+
+    /// Somebody's request.
+    pub(crate) async fn answer_from(&self, payer: Payer, request: Request<Bytes>) -> Answer {
         let (head, body) = request.into_parts();
         let mut body = Whole((!body.is_empty()).then_some(body));
-        let crate::resources::Answer::Whole(response) = self.resources.answer(&head, &mut body).await else {
+        let crate::resources::Answer::Whole(response) = self.resources.answer(&head, &mut body, payer).await
+        else {
             panic!("the request monitors");
         };
         let (head, body) = response.into_parts();

@@ -30,7 +30,9 @@ pub(crate) async fn a_subscription_ends_by_its_id(rig: &Rig) {
     let refused = rig.storage.enqueue(enqueue(1, 1, b"late")).await.unwrap();
     assert_eq!(refused, Enqueued::NoSubscription);
     assert_eq!(rig.waiting(1).await, [kept]);
-    assert_eq!(rig.storage.expire(10).await.unwrap().total(), 1);
+    // What waited is freed with its subscription, or by a sweep.
+    assert!(rig.storage.expire(10).await.unwrap().total() <= 1);
+    assert_eq!(rig.usage().await.messages, 1);
     assert_eq!(rig.waiting(1).await, [kept]);
 }
 

@@ -54,7 +54,8 @@ pub(crate) async fn an_ended_subscription_is_never_delivered(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [kept]);
     assert_eq!(rig.acknowledged(1, &[ended]).await, [false]);
     assert_eq!(rig.usage().await.messages, 1);
-    assert_eq!(rig.storage.expire(10).await.unwrap().total(), 1);
+    // It is freed with its subscription, or by a sweep.
+    assert!(rig.storage.expire(10).await.unwrap().total() <= 1);
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 0);
     assert_eq!(rig.waiting(1).await, [kept]);
 }

@@ -239,7 +239,8 @@ fn bytes_of(state: &UserAgent) -> usize {
     let subscriptions = state.subscriptions.len() * size_of::<Subscription>();
     let waiting = state.waiting.len() * size_of::<Waiting>();
     let ended = state.ended.len() * size_of::<MessageNumber>();
-    entry + subscriptions + waiting + ended + state.ledger.bytes()
+    let order = state.order.as_ref().map_or(0, |order| order.bytes());
+    entry + subscriptions + waiting + order + ended + state.ledger.bytes()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Subscriptions end: by name, by id, or all of them and the record with them.
 
-use push_protocol::{Fate, SubscriptionId, SubscriptionName};
+use push_protocol::{Fate, MessageNumber, SubscriptionId, SubscriptionName};
 
 use super::{Changes, Now, Step, UserAgent};
 use crate::storage::{Ending, RECEIPTS, WakeUp};
@@ -54,16 +54,18 @@ impl UserAgent {
     }
 
     fn end_subscription(&mut self, place: usize, changes: &mut Changes) -> SubscriptionId {
-        let id = self.subscriptions.remove(place).id;
+        let id = self.subscriptions[place].id;
         let mut told = Vec::new();
-        for number in self.waiting.of_subscription(id) {
+        for number in self.messages_of(place) {
             if let Some(waiting) = self.waiting.remove(number) {
                 changes.usage.messages -= 1;
                 changes.usage.bytes -= waiting.counted_bytes().cast_signed();
+                self.count_out(&waiting);
                 self.ended.push(number);
                 told.push(waiting.id);
             }
         }
+        self.subscriptions.remove(place);
         self.tell_removed(told, changes);
         for passing in self.ledger.passed(usize::MAX, |p| p.subscription == id) {
             self.put_out(&passing, Fate::GivenUp, changes);
@@ -73,6 +75,23 @@ impl UserAgent {
         }
         changes.record = true;
         id
+    }
+
+    /// What waits of a subscription. One without messages costs no look at those of others (PR-43).
+    fn messages_of(&mut self, place: usize) -> Vec<MessageNumber> {
+        let (id, share) = (self.subscriptions[place].id, self.subscriptions[place].share);
+        if share.messages == 0 {
+            return Vec::new();
+        }
+        self.be_ordered();
+        match &self.order {
+            Some(order) => {
+                let mut numbers: Vec<_> = order.of_subscription(id).collect();
+                numbers.sort_unstable();
+                numbers
+            }
+            None => self.waiting.of_subscription(id),
+        }
     }
 
     fn tell_ended(&self, which: Option<SubscriptionId>, changes: &mut Changes) {

@@ -4,6 +4,7 @@
 //! bytes, the newcomer counted in: its least urgent message, of those the oldest. The rule never rewards the loudest
 //! sender, and where the newcomer would be the victim it is refused, with nothing changed.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use push_protocol::{MessageNumber, SubscriptionId};
@@ -34,7 +35,8 @@ impl UserAgent {
             return Some(Room::default());
         }
         let mut room = Room::default();
-        for number in self.waiting.expired(now.ms()) {
+        self.be_ordered();
+        for number in self.first_expired(now) {
             if plan.fits(request.budget) || room.expired.len() == EVICTIONS_PER_STEP {
                 break;
             }
@@ -53,21 +55,46 @@ impl UserAgent {
         Some(room)
     }
 
+    /// As many expired messages as a step gives up, one of which may be replaced already.
+    fn first_expired(&mut self, now: Now) -> Vec<MessageNumber> {
+        match &self.order {
+            Some(order) => order.expired(now.ms()).take(EVICTIONS_PER_STEP + 1).collect(),
+            None => self.waiting.expired(now.ms()),
+        }
+    }
+
     /// The next message to go, or `None` if that is the newcomer.
     fn next_victim(&self, request: &Enqueue, plan: &Plan) -> Option<MessageNumber> {
-        let mut largest: Option<(u64, SubscriptionId)> = None;
-        for subscription in &self.subscriptions {
-            let share = plan.share_of(subscription.id, subscription.share.bytes);
-            // Sorted by id, so of equal shares the first stays.
-            if largest.is_none_or(|(most, _)| share > most) {
-                largest = Some((share, subscription.id));
+        let subscription = self.largest(plan)?;
+        let is_there = |number: &MessageNumber| !plan.is_given_up(*number);
+        let victim = match &self.order {
+            Some(order) => order.of_subscription(subscription).find(is_there),
+            None => {
+                let mut candidates = self.waiting.least_wanted(subscription).map(|w| w.id.number);
+                candidates.find(is_there)
             }
-        }
-        let (_, subscription) = largest?;
-        let mut candidates = self.waiting.least_wanted(subscription);
-        let victim = candidates.find(|w| !plan.is_given_up(w.id.number))?;
+        };
+        let victim = self.waiting.get(victim?)?;
         let newcomer_goes = subscription == request.subscription && request.urgency < victim.urgency;
         (!newcomer_goes).then_some(victim.id.number)
+    }
+
+    /// The subscription with the largest share, of equals that with the smaller id.
+    fn largest(&self, plan: &Plan) -> Option<SubscriptionId> {
+        let planned = |id: SubscriptionId| {
+            let waiting = self.subscription(id).map_or(0, |s| s.share.bytes);
+            (plan.share_of(id, waiting), Reverse(id))
+        };
+        let largest = match &self.order {
+            // Of those that the plan does not touch, the first is the largest.
+            Some(order) => {
+                let untouched = order.shares().find(|(_, id)| !plan.touches(*id));
+                let untouched = untouched.map(|(bytes, id)| (bytes, Reverse(id)));
+                plan.touched().map(planned).chain(untouched).max()
+            }
+            None => self.subscriptions.iter().map(|s| planned(s.id)).max(),
+        };
+        largest.map(|(_, Reverse(id))| id)
     }
 }
 
@@ -116,6 +143,15 @@ impl Plan {
 
     fn is_given_up(&self, number: MessageNumber) -> bool {
         self.given_up.contains(&number)
+    }
+
+    /// Whether the plan makes a subscription's share another.
+    fn touches(&self, id: SubscriptionId) -> bool {
+        id == self.newcomer || self.freed.contains_key(&id)
+    }
+
+    fn touched(&self) -> impl Iterator<Item = SubscriptionId> {
+        self.freed.keys().copied().chain([self.newcomer])
     }
 
     fn share_of(&self, subscription: SubscriptionId, waiting_bytes: u64) -> u64 {

@@ -183,6 +183,11 @@ impl Index {
         })
     }
 
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Waiting> {
+        self.lanes().iter().flatten()
+    }
+
     /// The messages of one subscription from the least urgent to the most, in each urgency from the oldest: the order
     /// in which the eviction rule takes them.
     pub(super) fn least_wanted(&self, subscription: SubscriptionId) -> impl Iterator<Item = &Waiting> {

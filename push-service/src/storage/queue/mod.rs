@@ -14,6 +14,7 @@ mod enqueue;
 mod eviction;
 mod index;
 mod ledger;
+mod order;
 mod page;
 mod receipts;
 mod remove;
@@ -28,6 +29,7 @@ use push_protocol::{
     UserAgentId,
 };
 
+use self::order::Order;
 use super::clock::Now;
 use super::{Seat, SubscriptionReport, UserAgentReport, WakeUp};
 
@@ -55,6 +57,10 @@ pub(super) struct UserAgent {
     /// Sorted by id, which is the order in which ties of the eviction rule are broken.
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) waiting: Index,
+    /// What waits of all subscriptions, in bytes.
+    pub(super) total_bytes: u64,
+    /// Of a long queue that was full.
+    pub(super) order: Option<Box<Order>>,
     /// Messages of ended subscriptions: no longer waiting, not yet freed.
     pub(super) ended: Vec<MessageNumber>,
     pub(super) ledger: Ledger,
@@ -209,10 +215,10 @@ impl UserAgent {
 
     /// What waits, of all subscriptions.
     fn total(&self) -> Share {
-        self.subscriptions.iter().fold(Share::default(), |sum, s| Share {
-            messages: sum.messages + s.share.messages,
-            bytes: sum.bytes + s.share.bytes,
-        })
+        Share {
+            messages: enqueue::count(self.waiting.len()),
+            bytes: self.total_bytes,
+        }
     }
 
     pub(super) fn subscription(&self, id: SubscriptionId) -> Option<&Subscription> {
@@ -235,10 +241,7 @@ impl UserAgent {
     ) -> Option<Waiting> {
         let waiting = self.waiting.remove(number)?;
         let bytes = waiting.counted_bytes();
-        if let Some(subscription) = self.subscription_mut(waiting.subscription) {
-            subscription.share.messages -= 1;
-            subscription.share.bytes -= bytes;
-        }
+        self.count_out(&waiting);
         changes.usage.messages -= 1;
         changes.usage.bytes -= bytes.cast_signed();
         let fate = if waiting.has_expired(now.ms()) {
@@ -258,15 +261,28 @@ impl UserAgent {
         if let Some(receipts) = receipts {
             self.ledger.ask(waiting.id, receipts);
         }
-        let bytes = waiting.counted_bytes();
-        match self.subscription_mut(waiting.subscription) {
-            Some(subscription) => {
-                subscription.share.messages += 1;
-                subscription.share.bytes += bytes;
-                self.waiting.insert(waiting);
-            }
-            None => self.ended.push(waiting.id.number),
+        let Some(subscription) = self.subscription_mut(waiting.subscription) else {
+            self.ended.push(waiting.id.number);
+            return;
+        };
+        let before = subscription.share;
+        subscription.share.add(&waiting);
+        let after = subscription.share;
+        self.total_bytes += waiting.counted_bytes();
+        self.joins_order(&waiting, (before, after));
+        self.waiting.insert(waiting);
+    }
+
+    /// A message that left the index is no part of the sums any more.
+    fn count_out(&mut self, waiting: &Waiting) {
+        let mut shares = (Share::default(), Share::default());
+        if let Some(subscription) = self.subscription_mut(waiting.subscription) {
+            shares.0 = subscription.share;
+            subscription.share.remove(waiting);
+            shares.1 = subscription.share;
         }
+        self.total_bytes -= waiting.counted_bytes();
+        self.leaves_order(waiting, shares);
     }
 
     /// Tells the holder of the seat, if there is one, that these messages left storage.
@@ -274,6 +290,18 @@ impl UserAgent {
         if let Some(seat) = self.seat.filter(|_| !removed.is_empty()) {
             changes.wake_ups.push((seat, WakeUp::Removed(removed)));
         }
+    }
+}
+
+impl Share {
+    fn add(&mut self, waiting: &Waiting) {
+        self.messages += 1;
+        self.bytes += waiting.counted_bytes();
+    }
+
+    fn remove(&mut self, waiting: &Waiting) {
+        self.messages -= 1;
+        self.bytes -= waiting.counted_bytes();
     }
 }
 

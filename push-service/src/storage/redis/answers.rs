@@ -195,15 +195,20 @@ pub(super) struct Ended {
     pub(super) seat: Option<Seat>,
     /// An outcome waits in the outbox.
     pub(super) owes: bool,
+    /// Messages are left to sweeps.
+    pub(super) due: bool,
     /// What left the window of whoever has the seat.
     pub(super) removed: Vec<MessageId>,
 }
 
 pub(super) fn ended(answer: &[u8]) -> Result<Ended, Unreadable> {
     let mut fields = Fields(answer);
+    let seat = seat_of(fields.array()?);
+    let news = fields.byte()?;
     Ok(Ended {
-        seat: seat_of(fields.array()?),
-        owes: fields.byte()? != 0,
+        seat,
+        owes: news & 1 != 0,
+        due: news & 2 != 0,
         ending: match fields.byte()? {
             0 => Ending::All,
             _ => Ending::One(SubscriptionId(fields.array()?)),

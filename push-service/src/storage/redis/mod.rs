@@ -12,8 +12,9 @@
 //! ```
 //!
 //! What a 201 is worth is Redis's own persistence and replication, and `storage.redis.wait_replicas` (PR-33). Time is
-//! Redis's own (PR-30). Every key expires: an abandoned user agent vanishes without a sweep (PR-29).
+//! Redis's own (PR-30), as long as the node's clock is not an hour away from it: a clock that leaps ends nothing by itself. Every key expires: an abandoned user agent vanishes without a sweep (PR-29).
 
+mod absent;
 mod answers;
 mod arriving;
 mod carried;
@@ -25,6 +26,7 @@ mod moving;
 mod presence;
 mod receipts;
 mod refresh;
+mod replicas;
 mod scripts;
 mod steps;
 mod telling;
@@ -43,19 +45,21 @@ use self::due::Due;
 pub use self::founding::Found;
 use self::links::{Hear as _, Primaries, Work};
 use self::presence::Presence;
+use self::receipts::Turns;
+pub use self::replicas::WaitReplicas;
 use self::scripts::Scripts;
 use self::url::RedisUrl;
 use self::wake_ups::Ear;
 use super::clock::{Clock, SystemClock};
 use super::{Announce, StorageError};
-use crate::defaults::{CLUSTER_INLINE_BYTES, REDIS_PREFIX, RETENTION, WAIT_REPLICAS};
+use crate::defaults::{CLUSTER_INLINE_BYTES, REDIS_PREFIX, REDIS_REPLICA_MISSED_FOR, RETENTION};
 
 /// How a store in Redis is opened.
 pub struct Options {
     /// Where it is.
     pub url: RedisUrl,
-    /// How many replicas must have what a step confirms (PR-33).
-    pub wait_replicas: u32,
+    /// How many replicas must have what a step confirms (PR-33, PR-41).
+    pub wait_replicas: WaitReplicas,
     /// Whether it must be on the primary's disk, and on theirs.
     pub wait_aof: bool,
     /// Authorities that are trusted instead of the machine's: a PEM file.
@@ -72,6 +76,8 @@ pub struct Options {
     pub inline_bytes: u32,
     /// The time of each step, instead of Redis's own: for tests.
     pub clock: Option<Arc<dyn Clock>>,
+    /// What time it is here: a step is refused while Redis's clock says something else.
+    pub own_clock: Arc<dyn Clock>,
 }
 
 impl Options {
@@ -80,7 +86,7 @@ impl Options {
         let incarnation = announce.incarnation();
         Self {
             url,
-            wait_replicas: WAIT_REPLICAS,
+            wait_replicas: WaitReplicas::default(),
             wait_aof: false,
             ca: None,
             prefix: REDIS_PREFIX.to_owned(),
@@ -89,12 +95,14 @@ impl Options {
             retention: RETENTION,
             inline_bytes: CLUSTER_INLINE_BYTES as u32,
             clock: None,
+            own_clock: Arc::new(SystemClock),
         }
     }
 
     async fn connect(&self) -> Result<Primaries, StorageError> {
         let options = links::Options {
             wait_replicas: self.wait_replicas,
+            replica_missed_for: REDIS_REPLICA_MISSED_FOR,
             wait_aof: self.wait_aof,
             ca: self.ca.clone(),
             prefix: self.prefix.clone(),
@@ -114,9 +122,11 @@ pub struct Redis {
     retention: Duration,
     inline_bytes: u32,
     clock: Option<Arc<dyn Clock>>,
+    own_clock: Arc<dyn Clock>,
     /// What the steps wait for that have to be confirmed.
     confirmed: Work,
     due: Due,
+    turns: Turns,
     presence: Arc<Presence>,
     tasks: std::sync::Mutex<JoinSet<()>>,
 }
@@ -130,7 +140,7 @@ impl Redis {
     ///
     /// A sentence for the operator: Redis does not answer, is too old, may evict keys, or holds a newer store.
     pub async fn open(options: Options) -> Result<Self, StorageError> {
-        let waits = options.wait_replicas > 0 || options.wait_aof;
+        let waits = options.wait_replicas.is_any() || options.wait_aof;
         let confirmed = if waits { Work::Confirmed } else { Work::Step };
         let primaries = Arc::new(options.connect().await?);
         match founding::found(&primaries, &options.prefix).await? {
@@ -154,8 +164,10 @@ impl Redis {
             retention: options.retention,
             inline_bytes: options.inline_bytes,
             clock: options.clock,
+            own_clock: options.own_clock,
             confirmed,
             due: Due::default(),
+            turns: Turns::default(),
             tasks: std::sync::Mutex::default(),
         };
         redis.start();
@@ -212,7 +224,16 @@ impl Redis {
     fn now_ms(&self) -> u64 {
         match &self.clock {
             Some(clock) => clock.now_us() / 1_000,
-            None => SystemClock.now_us() / 1_000,
+            None => self.own_clock.now_us() / 1_000,
+        }
+    }
+
+    /// The time as scripts are told it: this node's, in microseconds, for them to compare with Redis's own; of a test's clock,
+    /// with a letter in front, instead of that.
+    fn time(&self) -> String {
+        match &self.clock {
+            Some(clock) => format!("t{}", clock.now_us()),
+            None => self.own_clock.now_us().to_string(),
         }
     }
 }

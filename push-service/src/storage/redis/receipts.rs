@@ -4,7 +4,11 @@
 //! what either side says is as confirmed as a 201 when it is answered (PR-33), and that all of these steps may be repeated
 //! (PR-32). It deliberately does not know who carries outcomes from one side to the other.
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use bytes::Bytes;
+use futures_util::future::join_all;
 use push_protocol::{Coding, Content, UserAgentId};
 use redis::{Cmd, Value, cmd};
 
@@ -12,9 +16,37 @@ use super::Redis;
 use super::answers::{self, unreadable};
 use super::layout::{self, EXPECTED, OWING};
 use super::links::{Bucket, Work};
-use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_STEP, RETENTION_GRAINS};
+use crate::defaults::{RECEIPT_CARRIERS, RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_STEP, RETENTION_GRAINS};
 use crate::storage::spelling::{Unreadable, put_content_header};
-use crate::storage::{Expected, Expecting, Outcome, Overdue, Seat, StorageError, Traced, WakeUp};
+use crate::storage::{
+    BUCKETS, Expected, Expecting, Outcome, Overdue, RECEIPTS, Seat, StorageError, Traced, WakeUp,
+};
+
+/// Where looks at all buckets go on, so that none is always the last.
+#[derive(Default)]
+pub(super) struct Turns {
+    owing: Turn,
+    overdue: Turn,
+}
+
+/// The bucket from which the next look begins.
+#[derive(Default)]
+struct Turn(AtomicU16);
+
+impl Turn {
+    /// What was found, from that bucket on and round.
+    fn in_turn<T>(&self, mut found: Vec<(Bucket, T)>) -> Vec<(Bucket, T)> {
+        let from = usize::from(self.0.load(Ordering::Relaxed));
+        let first = found.partition_point(|(bucket, _)| bucket.index() < from);
+        found.rotate_left(first);
+        found
+    }
+
+    fn go_on_behind(&self, bucket: Bucket) {
+        let next = u16::try_from(bucket.index()).map_or(0, |index| (index + 1) % BUCKETS);
+        self.0.store(next, Ordering::Relaxed);
+    }
+}
 
 impl Redis {
     pub(super) async fn expect(
@@ -30,9 +62,14 @@ impl Redis {
         numbers.extend(layout::six(expected.kept().as_millis() as u64));
         numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
         let args: [&[u8]; 3] = [&message, &url, &numbers];
-        let script = &self.scripts.expect;
+        let (script, witness) = (&self.scripts.expect, self.witness(receipts));
         let answer = self.run_whole(self.confirmed, receipts, script, &args).await?;
-        answers::expecting(&answers::text(answer)?).map_err(unreadable)
+        let expecting = answers::expecting(&answers::text(answer)?).map_err(unreadable)?;
+        let is_none = expecting == Expecting::NoReceiptSubscription;
+        if is_none && !self.is_absent(receipts, Some(RECEIPTS), witness).await? {
+            return Err(Self::contradictory());
+        }
+        Ok(expecting)
     }
 
     /// What has to be confirmed is told when it is; else it is told from inside the step, wherever the seat is (PR-13).
@@ -47,9 +84,13 @@ impl Redis {
         numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
         let packed: Vec<u8> = outcomes.iter().flat_map(pack).collect();
         let args: [&[u8]; 3] = [&numbers, &receipt_header(), &packed];
-        let script = &self.scripts.settle;
+        let (script, witness) = (&self.scripts.settle, self.witness(receipts));
         let answer = self.run_whole(self.confirmed, receipts, script, &args).await?;
         let (seat, joined) = answers::settled(&answers::text(answer)?).map_err(unreadable)?;
+        // What is not expected is dropped for good.
+        if (joined as usize) < outcomes.len() {
+            self.is_proved(witness).await?;
+        }
         match seat {
             Some(seat) if joined == 0 => tracing::trace!(session = seat.session, "nothing was expected"),
             Some(seat) if seat.incarnation == self.incarnation => {
@@ -93,11 +134,15 @@ impl Redis {
         nonce: u64,
     ) -> Result<Traced, StorageError> {
         let (script, nonce) = (&self.scripts.trace, nonce.to_be_bytes());
+        let witness = self.witness(user_agent);
         match self
             .run_whole(self.confirmed, user_agent, script, &[&nonce])
             .await?
         {
-            Value::Nil => Ok(Traced::Nothing),
+            Value::Nil => {
+                self.is_proved(witness).await?;
+                Ok(Traced::Nothing)
+            }
             answer => answers::traced(user_agent, &answers::text(answer)?).map_err(unreadable),
         }
     }
@@ -106,43 +151,64 @@ impl Redis {
     /// to ask.
     pub(super) async fn all_owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
         let mut owing = Vec::new();
-        for (_, members) in self.due_by(OWING, limit).await? {
+        for (bucket, members) in self.turns.owing.in_turn(self.due_by(OWING, limit).await?) {
             for member in members {
                 owing.push(answers::spelled(&member).map_err(unreadable)?);
+            }
+            if owing.len() >= limit {
+                self.turns.owing.go_on_behind(bucket);
+                break;
             }
         }
         owing.truncate(limit);
         Ok(owing)
     }
 
-    /// Looks at every bucket, and leases what is found: that is for a step to decide, by Redis's clock.
+    /// Looks at every bucket, and leases what is found: that is for a step to decide, by Redis's clock. Each bucket has the
+    /// same share, and the next look goes on behind the last one; one in trouble does not keep what the others have.
     pub(super) async fn all_overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
-        let mut overdue = Vec::new();
-        for (bucket, _) in self.due_by(EXPECTED, 1).await? {
-            while overdue.len() < limit {
-                let most = (limit - overdue.len()).min(RECEIPT_STEP);
-                if self.lease(bucket, most, &mut overdue).await? < most as u64 {
-                    break;
+        let found = self.due_by(EXPECTED, 1).await?;
+        let share = limit.div_ceil(found.len().max(1)).clamp(1, RECEIPT_STEP);
+        let in_turn = self.turns.overdue.in_turn(found);
+        let mut waiting: VecDeque<Bucket> = in_turn.into_iter().map(|(bucket, _)| bucket).collect();
+        let (mut overdue, mut trouble) = (Vec::new(), None);
+        while overdue.len() < limit && !waiting.is_empty() {
+            let room = limit - overdue.len();
+            let together = (room / share).clamp(1, RECEIPT_CARRIERS).min(waiting.len());
+            let most = share.min(room);
+            let some: Vec<Bucket> = waiting.drain(..together).collect();
+            let leased = join_all(some.iter().map(|bucket| self.lease(*bucket, most))).await;
+            for (bucket, leased) in some.into_iter().zip(leased) {
+                match leased {
+                    Ok((examined, found)) => {
+                        overdue.extend(found);
+                        if examined >= most as u64 {
+                            waiting.push_back(bucket);
+                        }
+                    }
+                    Err(error) => trouble = Some(error),
                 }
+                self.turns.overdue.go_on_behind(bucket);
             }
         }
-        Ok(overdue)
+        match trouble {
+            Some(error) if overdue.is_empty() => Err(error),
+            _ => Ok(overdue),
+        }
     }
 
-    /// Adds what is overdue in a bucket, and says how many were looked at: of some, the receipt subscription has ended.
-    async fn lease(
-        &self,
-        bucket: Bucket,
-        most: usize,
-        overdue: &mut Vec<Overdue>,
-    ) -> Result<u64, StorageError> {
+    /// What is overdue in a bucket, and how many were looked at: of some, the receipt subscription has ended.
+    async fn lease(&self, bucket: Bucket, most: usize) -> Result<(u64, Vec<Overdue>), StorageError> {
         let (mark, deadlines) = (
             layout::mark(&self.prefix, bucket),
             layout::of_bucket(&self.prefix, bucket, EXPECTED),
         );
-        let now = self.clock.as_ref().map(|clock| clock.now_us().to_string());
-        let (most, lease_ms) = (most.to_string(), RECEIPT_LEASE.as_millis().to_string());
-        let args = [now.as_deref().unwrap_or_default(), &most, &lease_ms].map(str::as_bytes);
+        let (now, most, lease_ms) = (
+            self.time(),
+            most.to_string(),
+            RECEIPT_LEASE.as_millis().to_string(),
+        );
+        let args = [&now[..], &most, &lease_ms].map(str::as_bytes);
         let keys = [mark.as_bytes(), deadlines.as_bytes()];
         let script = &self.scripts.overdue;
         let answer = self
@@ -151,10 +217,11 @@ impl Redis {
             .await?;
         let mut values = answers::list(answer)?.unwrap_or_default().into_iter();
         let examined = values.next().ok_or(Unreadable).map_err(unreadable)?;
+        let mut overdue = Vec::new();
         for value in values {
             overdue.push(answers::overdue(&answers::text(value)?).map_err(unreadable)?);
         }
-        answers::number(&examined)
+        Ok((answers::number(&examined)?, overdue))
     }
 
     /// What is due of each bucket's sorted set of that name, at most `limit` members of one; buckets without any are left

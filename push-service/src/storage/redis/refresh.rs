@@ -72,12 +72,17 @@ impl Redis {
     async fn refresh_one(&self, user_agent: UserAgentId, seat: Seat) -> Result<Refreshed, StorageError> {
         let (mine, numbers) = (layout::seat(seat), self.retention_numbers());
         let args: [&[u8]; 2] = [&mine, &numbers];
+        let witness = self.witness(user_agent);
         let answer = self
             .run(Work::Step, user_agent, &self.scripts.refresh, &args)
             .await?;
         let (refreshed, due) = answers::refreshed(&answers::text(answer)?).map_err(unreadable)?;
         if due {
             self.due.notice(user_agent);
+        }
+        // A record that came back meanwhile is compared the next time.
+        if refreshed == Refreshed::Unknown && !self.is_absent(user_agent, None, witness).await? {
+            return Ok(Refreshed::Trouble);
         }
         Ok(refreshed)
     }

@@ -5,13 +5,15 @@
 //! acknowledged and dropped when memory is short. Name and version stand in its second line, where whoever watches Redis
 //! finds them.
 //!
-//! A line `--+ admit` stands for that part, spelled out: as a function it would cost every message more.
+//! A line `--+ admit` stands for that part, spelled out: as a function it would cost every message more. So do `--+ make_room` and
+//! `--+ order`, which only a full queue needs.
 
 use super::layout::{EPOCH, LANE};
 use super::links::{Repeat, Script};
 use crate::defaults::{
-    ACKNOWLEDGE_WITHIN, EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, PASSING_RECEIPTS, RECEIPT_KEPT,
-    RECEIPT_SUBSCRIPTION_KEPT, REDIS_ENTRIES_EXAMINED, REDIS_STEP_MESSAGES,
+    ACKNOWLEDGE_WITHIN, EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, ORDER_BELOW, ORDER_FROM,
+    PASSING_RECEIPTS, RECEIPT_KEPT, RECEIPT_SUBSCRIPTION_KEPT, REDIS_CLOCK_REFUSED, REDIS_ENTRIES_EXAMINED,
+    REDIS_STEP_MESSAGES,
 };
 use crate::storage::PASSING_WITH_RECEIPT;
 
@@ -31,6 +33,8 @@ const EXPECTED: &str = include_str!("scripts/parts/expected.lua");
 const PUT_EXPECTED: &str = include_str!("scripts/parts/put_expected.lua");
 const FORGET: &str = include_str!("scripts/parts/forget.lua");
 const TAKE_OUT: &str = include_str!("scripts/parts/take_out.lua");
+const ORDER: &str = include_str!("scripts/parts/order.lua");
+const MAKE_ROOM: &str = include_str!("scripts/parts/make_room.lua");
 const ADMIT: &str = include_str!("scripts/parts/admit.lua");
 const TELL: &str = include_str!("scripts/parts/tell.lua");
 const PAGE: &str = include_str!("scripts/parts/page.lua");
@@ -74,7 +78,9 @@ impl Scripts {
             // Asked again, it would say that there was no such subscription.
             unsubscribe: frees(
                 "unsubscribe",
-                &[RECORD, INDEX, SOLE, OUTBOX, DUE, EXPECTED, FORGET, TELL],
+                &[
+                    RECORD, INDEX, SOLE, OUTBOX, DUE, EXPECTED, FORGET, ORDER, TAKE_OUT, TELL,
+                ],
                 include_str!("scripts/unsubscribe.lua"),
                 once,
             ),
@@ -203,6 +209,35 @@ pub(super) fn present() -> Script {
 
 #[cfg(test)]
 impl Scripts {
+    /// Each of them with another source.
+    pub(super) fn rewritten(mut self, rewrite: impl Fn(&str) -> String) -> Self {
+        for script in [
+            &mut self.subscribe,
+            &mut self.unsubscribe,
+            &mut self.enqueue,
+            &mut self.enqueue_owing,
+            &mut self.attach,
+            &mut self.page,
+            &mut self.refresh,
+            &mut self.release,
+            &mut self.acknowledge,
+            &mut self.acknowledge_owing,
+            &mut self.expire,
+            &mut self.report,
+            &mut self.import,
+            &mut self.has,
+            &mut self.expect,
+            &mut self.settle,
+            &mut self.outcomes,
+            &mut self.clear,
+            &mut self.trace,
+            &mut self.overdue,
+        ] {
+            *script = Script::new(script.name, rewrite(&script.source), script.repeat);
+        }
+        self
+    }
+
     /// Each of them.
     pub(super) fn all(&self) -> [&Script; 20] {
         [
@@ -239,19 +274,28 @@ fn frees(name: &'static str, parts: &[&str], step: &str, repeat: Repeat) -> Scri
 }
 
 fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
-    let (parts, step) = (parts.concat(), step.replace("--+ admit\n", ADMIT));
+    let (parts, step) = (parts.concat(), spelled_out(step));
     let passing = PASSING_WITH_RECEIPT.0;
     let (passing_ms, kept_ms) = (ACKNOWLEDGE_WITHIN.as_millis(), RECEIPT_KEPT.as_millis());
     let receipts_ms = RECEIPT_SUBSCRIPTION_KEPT.as_millis();
+    let apart_us = REDIS_CLOCK_REFUSED.as_micros();
     format!(
         "{flags}\n-- push-service {name} {FORMAT}\n\
          local FORMAT, OVERHEAD, EVICTIONS, EXAMINED = \
          {FORMAT}, {MESSAGE_OVERHEAD_BYTES}, {EVICTIONS_PER_STEP}, {REDIS_ENTRIES_EXAMINED}\n\
          local EPOCH, LANE, STEP = {EPOCH}, {LANE}, {REDIS_STEP_MESSAGES}\n\
-         local RECEIPTS_KEPT_MS = {receipts_ms}\n\
+         local ORDER_FROM, ORDER_BELOW = {ORDER_FROM}, {ORDER_BELOW}\n\
+         local RECEIPTS_KEPT_MS, APART_US = {receipts_ms}, {apart_us}\n\
          local PASSING, PASSING_MS, PASSING_MOST, OUTBOX_KEPT_MS = {passing}, {passing_ms}, {PASSING_RECEIPTS}, {kept_ms}\n\
          {parts}{step}"
     )
+}
+
+/// With each part that stands in it.
+fn spelled_out(step: &str) -> String {
+    step.replace("--+ make_room\n", MAKE_ROOM)
+        .replace("--+ order\n", ORDER)
+        .replace("--+ admit\n", ADMIT)
 }
 
 #[cfg(test)]

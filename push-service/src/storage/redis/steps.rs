@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use push_protocol::{Fate, MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
 use redis::Value;
 
-use super::answers::{self, unreadable};
+use super::answers::{self, Accepted, unreadable};
 use super::layout::{self, Keys, Record, bucket_of};
 use super::links::{Script, Work};
 use super::{Redis, founding};
@@ -20,6 +20,9 @@ use crate::storage::{
     Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError,
     Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
+
+/// A step that is told "unknown", and then that it is not so, looks again, once.
+const TWICE: usize = 2;
 
 #[async_trait]
 impl Storage for Redis {
@@ -37,11 +40,17 @@ impl Storage for Redis {
             seat.as_ref().map_or(&[], |seat| &seat[..]),
             &numbers,
         ];
-        let script = &self.scripts.subscribe;
-        let answer = self
-            .run_owing(self.confirmed, subscribe.user_agent, script, &args)
-            .await?;
-        answers::subscribed(&answers::text(answer)?).map_err(unreadable)
+        let (script, user_agent) = (&self.scripts.subscribe, subscribe.user_agent);
+        for _ in 0..TWICE {
+            let witness = self.witness(user_agent);
+            let answer = self.run_owing(self.confirmed, user_agent, script, &args).await?;
+            let subscribed = answers::subscribed(&answers::text(answer)?).map_err(unreadable)?;
+            let is_unknown = subscribed == Subscribed::UnknownUserAgent;
+            if !is_unknown || self.is_absent(user_agent, None, witness).await? {
+                return Ok(subscribed);
+            }
+        }
+        Err(Self::contradictory())
     }
 
     async fn unsubscribe(
@@ -71,11 +80,12 @@ impl Storage for Redis {
         user_agent: UserAgentId,
         subscription: SubscriptionId,
     ) -> Result<bool, StorageError> {
-        let script = &self.scripts.has;
-        let answer = self
-            .run(Work::Step, user_agent, script, &[&subscription.0])
-            .await?;
-        answers::number(&answer).map(|there| there != 0)
+        let witness = self.witness(user_agent);
+        if self.has(Work::Step, user_agent, Some(subscription)).await? {
+            return Ok(true);
+        }
+        let is_absent = self.is_absent(user_agent, Some(subscription), witness).await?;
+        Ok(!is_absent)
     }
 
     async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
@@ -102,12 +112,20 @@ impl Storage for Redis {
         };
         let user_agent = enqueue.user_agent;
         let scripts = (&self.scripts.enqueue, &self.scripts.enqueue_owing);
-        let answer = match receipts {
-            None => self.run_either(work, user_agent, scripts, &args[..5]).await?,
-            Some(_) => self.run_owing(work, user_agent, scripts.1, &args).await?,
-        };
-        let accepted = answers::accepted(&answers::text(answer)?).map_err(unreadable)?;
-        Ok(self.enqueued(enqueue, accepted))
+        let subscription = Some(enqueue.subscription);
+        for _ in 0..TWICE {
+            let witness = self.witness(user_agent);
+            let answer = match receipts {
+                None => self.run_either(work, user_agent, scripts, &args[..5]).await?,
+                Some(_) => self.run_owing(work, user_agent, scripts.1, &args).await?,
+            };
+            let accepted = answers::accepted(&answers::text(answer)?).map_err(unreadable)?;
+            let is_gone = matches!(accepted, Accepted::NoSubscription);
+            if !is_gone || self.is_absent(user_agent, subscription, witness).await? {
+                return Ok(self.enqueued(enqueue, accepted));
+            }
+        }
+        Err(Self::contradictory())
     }
 
     async fn attach(
@@ -123,12 +141,17 @@ impl Storage for Redis {
         numbers.push(ATTACHES_PER_MINUTE);
         numbers.push(u8::from(manner == Manner::Insisting));
         let args: [&[u8]; 4] = [&mine, &wanted, &scope, &numbers];
-        let answer = self
-            .run(Work::Page, user_agent, &self.scripts.attach, &args)
-            .await?;
-        let Some(mut values) = answers::list(answer)? else {
-            return Ok(Attached::Unknown);
-        };
+        let script = &self.scripts.attach;
+        let witness = self.witness(user_agent);
+        let answer = self.run(Work::Page, user_agent, script, &args).await?;
+        let mut found = answers::list(answer)?;
+        if found.is_none() {
+            if self.is_absent(user_agent, None, witness).await? {
+                return Ok(Attached::Unknown);
+            }
+            found = answers::list(self.run(Work::Page, user_agent, script, &args).await?)?;
+        }
+        let mut values = found.ok_or_else(Self::contradictory)?;
         if let [Value::Int(_)] = &values[..] {
             let retry_after = Duration::from_millis(answers::number(&values[0])?);
             return Ok(Attached::TooOften { retry_after });
@@ -198,6 +221,7 @@ impl Storage for Redis {
             Confirm::Durably => self.confirmed,
             Confirm::Soon => Work::Step,
         };
+        let witness = self.witness(user_agent);
         let mut there = Vec::with_capacity(messages.len());
         for some in messages.chunks(REDIS_STEP_MESSAGES) {
             let fate = match removal {
@@ -205,6 +229,9 @@ impl Storage for Redis {
                 Removal::Cancelled => Fate::GivenUp,
             };
             there.extend(self.acknowledge_some(work, user_agent, some, fate, by).await?);
+        }
+        if confirm == Confirm::Durably && there.contains(&false) {
+            self.is_proved(witness).await?;
         }
         Ok(there)
     }
@@ -258,8 +285,16 @@ impl Storage for Redis {
     }
 
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError> {
-        let record = self.record(user_agent).await?;
-        Ok(record.map(|record| record.report(self.now_ms())))
+        for _ in 0..TWICE {
+            let witness = self.witness(user_agent);
+            if let Some(record) = self.record(user_agent).await? {
+                return Ok(Some(record.report(self.now_ms())));
+            }
+            if self.is_absent(user_agent, None, witness).await? {
+                return Ok(None);
+            }
+        }
+        Err(Self::contradictory())
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -268,6 +303,10 @@ impl Storage for Redis {
 
     fn clock_ahead_ms(&self) -> Option<i64> {
         self.primaries.clock_offset_ms()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.primaries.warnings()
     }
 
     fn is_shared(&self) -> bool {
@@ -377,9 +416,9 @@ impl Redis {
         keys: &[&[u8]],
         args: &[&[u8]],
     ) -> Result<Value, StorageError> {
-        let now = self.clock.as_ref().map(|clock| clock.now_us().to_string());
+        let now = self.time();
         let mut all: Vec<&[u8]> = Vec::with_capacity(args.len() + 2);
-        all.push(now.as_deref().unwrap_or_default().as_bytes());
+        all.push(now.as_bytes());
         all.push(&self.incarnation_bytes);
         all.extend(args);
         let bucket = bucket_of(user_agent);
@@ -390,13 +429,16 @@ impl Redis {
     async fn end_some(&self, user_agent: UserAgentId, which: &[u8]) -> Result<Option<Ending>, StorageError> {
         let empty_ms = EMPTY_RECORD_KEPT.as_millis().to_string();
         let args = [which, empty_ms.as_bytes()];
-        let script = &self.scripts.unsubscribe;
+        let (script, witness) = (&self.scripts.unsubscribe, self.witness(user_agent));
         let answer = self.run_whole(self.confirmed, user_agent, script, &args).await?;
         if answer == Value::Nil {
+            self.is_proved(witness).await?;
             return Ok(None);
         }
-        self.due.notice(user_agent);
         let ended = answers::ended(&answers::text(answer)?).map_err(unreadable)?;
+        if ended.due {
+            self.due.notice(user_agent);
+        }
         if ended.owes {
             self.announce.owes(user_agent);
         }

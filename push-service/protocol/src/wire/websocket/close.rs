@@ -12,7 +12,7 @@ pub fn close_code(reason: CloseReason) -> u16 {
         CloseReason::Protocol(_) => 1002,
         CloseReason::Binary => 1003,
         CloseReason::NotUtf8 => 1007,
-        CloseReason::TooManyRequests | CloseReason::SlowReader => 1008,
+        CloseReason::TooManyRequests | CloseReason::OverBudget | CloseReason::SlowReader => 1008,
         CloseReason::TooLarge => 1009,
         CloseReason::HelloTimeout
         | CloseReason::NotHello
@@ -35,6 +35,7 @@ pub fn close_text(reason: CloseReason) -> &'static str {
         CloseReason::Binary => "messages are text: JSON objects",
         CloseReason::NotUtf8 => "a text message is not UTF-8",
         CloseReason::TooManyRequests => "too many pings",
+        CloseReason::OverBudget => "too many requests, nothing is lost: connect again later",
         CloseReason::SlowReader => "nothing was read for too long; waiting messages stay stored",
         CloseReason::TooLarge => "a message is too large",
         CloseReason::HelloTimeout => "no hello in time",
@@ -71,6 +72,7 @@ mod tests {
             (CloseReason::Binary, 1003),
             (CloseReason::NotUtf8, 1007),
             (CloseReason::TooManyRequests, 1008),
+            (CloseReason::OverBudget, 1008),
             (CloseReason::SlowReader, 1008),
             (CloseReason::TooLarge, 1009),
             (CloseReason::HelloTimeout, 1011),

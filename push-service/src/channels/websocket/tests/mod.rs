@@ -1,5 +1,7 @@
 //! Whole channels over an in-memory connection: what a user agent sees, whatever storage and its own reading do.
 
+mod budgets;
+mod ends;
 pub(crate) mod rig;
 mod trouble;
 

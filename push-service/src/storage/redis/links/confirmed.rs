@@ -4,28 +4,37 @@
 //! them goes out with its `WAIT` behind it in one pipeline. A step is confirmed if its own answer is good and the count
 //! that came over the same connection is high enough.
 //!
+//! With `wait_replicas = "all"` every connected replica has to confirm a batch. Who is connected is asked behind the `WAIT`, in
+//! the same pipeline, so nobody who joined before the answer is passed over: `WAIT` is repeated for a replica that joined. One
+//! that went away still counts for a while, and nothing is confirmed without it: it may just have been promoted, and this
+//! primary not know yet.
+//!
 //! **Invariant:** one batch is under way at a time, so an answer can't be counted for the batch before or after it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
+use super::discovery::{explained, text, trouble};
 use super::link::{Door, Link, Slot, said};
 use super::primary::Failure;
 use crate::defaults::{
     REDIS_ANSWER_WITHIN, REDIS_CONFIRM_WITHIN, REDIS_CONFIRMED_BATCH, REDIS_CONFIRMED_WAITING,
 };
+use crate::storage::redis::replicas::WaitReplicas;
 use crate::storage::redis::url::Address;
 
 /// What has to have a step before it is confirmed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Confirmation {
     /// How many replicas.
-    pub(super) replicas: u32,
+    pub(super) replicas: WaitReplicas,
+    /// With all replicas: how long one that went away still counts.
+    pub(super) missed_for: Duration,
     /// Whether the disks (the append-only files) of the primary and of those replicas.
     pub(super) on_disk: bool,
 }
@@ -44,13 +53,19 @@ struct Job {
 
 impl Writer {
     /// Starts the task that writes.
-    pub(super) fn start(address: Address, door: Arc<Door>, confirmation: Confirmation) -> Self {
+    pub(super) fn start(
+        address: Address,
+        door: Arc<Door>,
+        confirmation: Confirmation,
+        connected: Arc<Connected>,
+    ) -> Self {
         let (jobs, waiting) = mpsc::channel(REDIS_CONFIRMED_WAITING);
         let writing = Writing {
             address,
             door,
             confirmation,
             slot: Slot::new(),
+            connected,
         };
         Self {
             jobs,
@@ -79,6 +94,40 @@ struct Writing {
     door: Arc<Door>,
     confirmation: Confirmation,
     slot: Slot,
+    connected: Arc<Connected>,
+}
+
+/// How many replicas of a primary count as connected.
+#[derive(Default)]
+pub(super) struct Connected(Mutex<Count>);
+
+#[derive(Default)]
+struct Count {
+    counted: u32,
+    fewer_since: Option<Instant>,
+}
+
+impl Connected {
+    /// As it was when it was last seen.
+    fn counted(&self) -> u32 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).counted
+    }
+
+    /// So many are connected now. One that is missing counts until it was missed for so long.
+    pub(super) fn seen(&self, connected: u32, missed_for: Duration) -> u32 {
+        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_gone = || match count.fewer_since {
+            Some(since) => since.elapsed() >= missed_for,
+            None => missed_for.is_zero(),
+        };
+        if connected >= count.counted || is_gone() {
+            count.counted = connected;
+            count.fewer_since = None;
+        } else if count.fewer_since.is_none() {
+            count.fewer_since = Some(Instant::now());
+        }
+        count.counted
+    }
 }
 
 impl Writing {
@@ -111,9 +160,14 @@ impl Writing {
             }
             pipeline.add_command(job.cmd.take());
         }
-        pipeline.add_command(self.confirmation.command());
-        match self.send(link, &pipeline).await {
-            Ok(answers) => self.answer(batch, answers),
+        let deadline = Instant::now() + REDIS_ANSWER_WITHIN;
+        let asked_for = self.add_wait(&mut pipeline, REDIS_CONFIRM_WITHIN);
+        let sent = self.send(link.clone(), &pipeline, deadline).await;
+        match sent {
+            Ok(mut answers) => {
+                let confirmed = self.confirmed(&mut answers, asked_for, link, deadline).await;
+                answer(batch, answers, confirmed);
+            }
             Err(failure) => {
                 for job in batch.drain(..) {
                     let _ = job.answer.send(Err(failure.again()));
@@ -122,11 +176,62 @@ impl Writing {
         }
     }
 
-    async fn send(&self, mut link: Link, pipeline: &Pipeline) -> Result<Vec<Value>, Failure> {
+    /// Adds what asks for confirmation of all that was sent before; by how many replicas.
+    fn add_wait(&self, pipeline: &mut Pipeline, within: Duration) -> u32 {
+        let needed = self.confirmation.replicas.needed(self.connected.counted());
+        pipeline.add_command(self.confirmation.command(needed, within));
+        if self.confirmation.asks_who_is_connected() {
+            pipeline.cmd("ROLE");
+        }
+        needed
+    }
+
+    /// Takes the answers to [`Self::add_wait`] off the end, and says whether enough have all that was sent before; a sentence
+    /// if not. Waits again for replicas that joined meanwhile.
+    async fn confirmed(
+        &self,
+        answers: &mut Vec<Value>,
+        mut asked_for: u32,
+        link: Link,
+        deadline: Instant,
+    ) -> Result<(), String> {
+        loop {
+            let role = self.confirmation.asks_who_is_connected().then(|| answers.pop());
+            let counts = answers.pop().ok_or("the server's answer is incomplete")?;
+            let confirmed = self.confirmation.counted(&counts)?;
+            let connected = match role {
+                None => 0,
+                Some(role) => replicas_of(role.as_ref())?,
+            };
+            let counted = self.connected.seen(connected, self.confirmation.missed_for);
+            let needed = self.confirmation.replicas.needed(counted);
+            if confirmed >= needed {
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if needed <= asked_for || left < WAITED_AGAIN_AT_LEAST {
+                return Err(format!(
+                    "{}: stored on the primary, but only {confirmed} of {needed} replicas confirmed it",
+                    self.address
+                ));
+            }
+            let mut again = Pipeline::with_capacity(2);
+            asked_for = self.add_wait(&mut again, (left / 2).min(REDIS_CONFIRM_WITHIN));
+            let sent = self.send(link.clone(), &again, deadline).await;
+            answers.extend(sent.map_err(|failure| format!("not confirmed: {}", trouble(failure)))?);
+        }
+    }
+
+    async fn send(
+        &self,
+        mut link: Link,
+        pipeline: &Pipeline,
+        deadline: Instant,
+    ) -> Result<Vec<Value>, Failure> {
         let sending = link
             .connection()
             .send_packed_commands(pipeline, 0, pipeline.len());
-        let failure = match timeout(REDIS_ANSWER_WITHIN, sending).await {
+        let failure = match timeout_at(deadline, sending).await {
             Ok(Ok(answers)) => return Ok(answers),
             Ok(Err(error)) => Failure::Lost(format!("{}: {}", self.address, said(&error))),
             Err(_) => Failure::Late(format!("{} did not answer in time", self.address)),
@@ -134,43 +239,63 @@ impl Writing {
         self.slot.give_up(&link);
         Err(failure)
     }
+}
 
-    fn answer(&self, batch: &mut Vec<Job>, mut answers: Vec<Value>) {
-        let confirmed = match answers.pop() {
-            Some(count) => self.confirmation.met_by(&count),
-            None => Err("the server's answer is incomplete".to_owned()),
-        };
-        let mut answers = answers.into_iter();
-        for job in batch.drain(..) {
-            if job.asking {
-                answers.next();
-            }
-            let answer = match (answers.next(), &confirmed) {
-                (Some(Value::ServerError(error)), _) => Err(Failure::Reply(error)),
-                (Some(answer), Ok(())) => Ok(answer),
-                (Some(_), Err(why)) => Err(Failure::Unconfirmed(format!("{}: {why}", self.address))),
-                (None, _) => Err(Failure::Lost(format!("{}: an answer is missing", self.address))),
-            };
-            let _ = job.answer.send(answer);
+/// Answers everybody in a batch.
+fn answer(batch: &mut Vec<Job>, answers: Vec<Value>, confirmed: Result<(), String>) {
+    let mut answers = answers.into_iter();
+    for job in batch.drain(..) {
+        if job.asking {
+            answers.next();
         }
+        let answer = match (answers.next(), &confirmed) {
+            (Some(Value::ServerError(error)), _) => Err(Failure::Reply(error)),
+            (Some(answer), Ok(())) => Ok(answer),
+            (Some(_), Err(why)) => Err(Failure::Unconfirmed(why.clone())),
+            (None, _) => Err(Failure::Lost("an answer is missing".to_owned())),
+        };
+        let _ = job.answer.send(answer);
+    }
+}
+
+/// With less time left than this, `WAIT` is not repeated. Chosen: a healthy replica confirms in a millisecond.
+const WAITED_AGAIN_AT_LEAST: Duration = Duration::from_millis(20);
+
+/// How many replicas `ROLE` says are connected: a list behind the word and the offset.
+fn replicas_of(role: Option<&Value>) -> Result<u32, String> {
+    match role {
+        Some(Value::Array(parts)) => match parts.as_slice() {
+            [word, _, Value::Array(replicas), ..] if text(word) == Some("master") => {
+                Ok(u32::try_from(replicas.len()).unwrap_or(u32::MAX))
+            }
+            _ => Err("not confirmed: the server is no primary any more".to_owned()),
+        },
+        Some(Value::ServerError(error)) => Err(format!("not confirmed: {}", explained(error))),
+        _ => Err("not confirmed: the answer to ROLE is none".to_owned()),
     }
 }
 
 impl Confirmation {
-    fn command(self) -> Cmd {
-        let within = millis(REDIS_CONFIRM_WITHIN);
+    /// Whether what has to be confirmed depends on how many are connected.
+    fn asks_who_is_connected(self) -> bool {
+        matches!(self.replicas, WaitReplicas::All { .. })
+    }
+
+    /// Waits for so many replicas.
+    fn command(self, needed: u32, within: Duration) -> Cmd {
+        let within = millis(within);
         let mut cmd = Cmd::new();
         if self.on_disk {
             cmd.arg("WAITAOF").arg(1);
         } else {
             cmd.arg("WAIT");
         }
-        cmd.arg(self.replicas).arg(within);
+        cmd.arg(needed).arg(within);
         cmd
     }
 
-    /// Whether the answer to [`Self::command`] says that enough have it; a sentence if not.
-    fn met_by(self, answer: &Value) -> Result<(), String> {
+    /// How many replicas have it, as the answer to [`Self::command`] says; a sentence if the primary's disk has not.
+    fn counted(self, answer: &Value) -> Result<u32, String> {
         let count = |value: Option<&Value>| match value {
             Some(Value::Int(count)) => u32::try_from(*count).ok(),
             _ => None,
@@ -187,12 +312,8 @@ impl Confirmation {
             _ => (None, None),
         };
         match (local, replicas) {
-            (Some(1..), Some(replicas)) if replicas >= self.replicas => Ok(()),
             (Some(0), _) => Err("stored on the primary, but not on its disk in time".to_owned()),
-            (_, Some(replicas)) => Err(format!(
-                "stored on the primary, but only {replicas} of {} replicas confirmed it",
-                self.replicas
-            )),
+            (_, Some(replicas)) => Ok(replicas),
             (_, None) => Err("not confirmed: the answer to WAIT is none".to_owned()),
         }
     }

@@ -176,10 +176,25 @@ enum Member {
 }
 
 /// What one member of a cluster says of it.
-struct View {
-    healthy: bool,
-    epoch: u64,
-    ranges: Vec<(u16, u16, Address)>,
+pub(super) struct View {
+    pub(super) healthy: bool,
+    pub(super) epoch: u64,
+    /// First and last slot, and who has them.
+    pub(super) ranges: Vec<(u16, u16, Address)>,
+}
+
+impl View {
+    /// Who has a slot.
+    pub(super) fn owner(&self, slot: u16) -> Option<&Address> {
+        let has = |range: &&(u16, u16, Address)| (range.0..=range.1).contains(&slot);
+        self.ranges.iter().find(has).map(|(_, _, address)| address)
+    }
+}
+
+/// What a primary of a cluster says of it.
+pub(super) async fn view_of(primary: &Arc<Primary>) -> Result<View, String> {
+    let door = Arc::clone(&primary.door);
+    ask_member(&Member::Known(Arc::clone(primary)), &door).await
 }
 
 async fn ask_member(member: &Member, door: &Arc<Door>) -> Result<View, String> {
@@ -249,7 +264,7 @@ fn ranges_of(slots: &Value, asked: &Address) -> Option<Vec<(u16, u16, Address)>>
 }
 
 /// Connects to a sentinel: with our password if it takes it, else without, because sentinels often have none.
-async fn enter_sentinel(server: &Address, door: &Door) -> Result<Link, String> {
+pub(super) async fn enter_sentinel(server: &Address, door: &Door) -> Result<Link, String> {
     let with = Link::open(&door.of_sentinel(true), server).await;
     match with {
         Err(_) if door.has_password() => Link::open(&door.of_sentinel(false), server).await,

@@ -20,10 +20,20 @@ use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_CLOCK_OFFSET, REDIS_LOOK_EVERY}
 use crate::storage::StorageError;
 use crate::storage::redis::url::Address;
 
+/// What a look at one primary found.
+pub(super) struct Looked {
+    /// How far its clock is ahead of ours in milliseconds.
+    pub(super) ahead_ms: i64,
+    /// How many replicas follow it.
+    pub(super) replicas: u32,
+}
+
 /// What the last look found.
 pub(super) struct Health {
     /// Of each primary: how far its clock is ahead of ours in milliseconds, or what is wrong.
     found: BTreeMap<Address, Result<i64, String>>,
+    /// Of each primary that answered: how many replicas follow it.
+    replicas: BTreeMap<Address, u32>,
     /// Of each bucket: the primary that was last found well with it, if it is well.
     well: Vec<Option<u64>>,
 }
@@ -34,6 +44,7 @@ impl Health {
         let well = Bucket::all().map(|bucket| topology.primary(bucket).map(|primary| primary.id));
         Self {
             found: BTreeMap::new(),
+            replicas: BTreeMap::new(),
             well: well.collect(),
         }
     }
@@ -43,9 +54,14 @@ impl Health {
         &mut self,
         primary: &Primary,
         buckets: Vec<Bucket>,
-        answer: Result<i64, String>,
+        answer: Result<Looked, String>,
     ) -> Vec<Bucket> {
         let now = answer.is_ok().then_some(primary.id);
+        if let Ok(looked) = &answer {
+            self.replicas.insert(primary.address.clone(), looked.replicas);
+            primary.has_replicas(looked.replicas);
+        }
+        let answer = answer.map(|looked| looked.ahead_ms);
         self.found.insert(primary.address.clone(), answer);
         let mut returned = buckets;
         returned.retain(|bucket| {
@@ -66,6 +82,7 @@ impl Primaries {
     ) {
         let mut every = interval(REDIS_LOOK_EVERY);
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut warned = Vec::new();
         for turn in 0_usize.. {
             every.tick().await;
             let topology = self.map.now();
@@ -86,7 +103,16 @@ impl Primaries {
                 }
             }
             let is_primary = |address: &Address| topology.primaries.iter().any(|one| one.address == *address);
-            self.health_now().found.retain(|address, _| is_primary(address));
+            {
+                let mut health = self.health_now();
+                health.found.retain(|address, _| is_primary(address));
+                health.replicas.retain(|address, _| is_primary(address));
+            }
+            let warnings = self.warnings();
+            for warning in warnings.iter().filter(|warning| !warned.contains(*warning)) {
+                tracing::warn!("{warning}");
+            }
+            warned = warnings;
         }
     }
 
@@ -116,6 +142,13 @@ impl Primaries {
         Ok(())
     }
 
+    /// What works and is not as safe as it may look, a sentence each (PR-41).
+    pub(in crate::storage::redis) fn warnings(&self) -> Vec<String> {
+        let health = self.health_now();
+        let warning = |(primary, replicas): (&Address, &u32)| self.wait_replicas.warning(primary, *replicas);
+        health.replicas.iter().filter_map(warning).collect()
+    }
+
     /// How far the clock of that primary which differs most is ahead of ours, in milliseconds (PR-30).
     pub(in crate::storage::redis) fn clock_offset_ms(&self) -> Option<i64> {
         let health = self.health_now();
@@ -131,8 +164,8 @@ impl Primaries {
     }
 }
 
-/// Asks one primary: how far its clock is ahead of ours, in milliseconds, or what is wrong.
-async fn look_at(primary: &Primary, mark: &[u8]) -> Result<i64, String> {
+/// Asks one primary how it is, or what is wrong.
+async fn look_at(primary: &Primary, mark: &[u8]) -> Result<Looked, String> {
     let mut questions = Pipeline::with_capacity(3);
     questions.cmd("TIME").cmd("EXISTS").arg(mark);
     questions.cmd("INFO").arg("replication");
@@ -166,7 +199,20 @@ async fn look_at(primary: &Primary, mark: &[u8]) -> Result<i64, String> {
         return Err(format!("{address} is a replica now, and takes no messages"));
     }
     let theirs = time_of(time).ok_or_else(|| format!("{address}: the answer to TIME is none"))?;
-    Ok(millis(theirs) - millis(ours))
+    Ok(Looked {
+        ahead_ms: millis(theirs) - millis(ours),
+        replicas: text(replication).map_or(0, online_replicas),
+    })
+}
+
+/// How many replicas are connected and have all that was written before, as `INFO replication` says:
+/// `slave0:ip=…,port=…,state=online,…`.
+fn online_replicas(info: &str) -> u32 {
+    let is_online = |line: &&str| {
+        let replica = line.split_once(':').filter(|(name, _)| name.starts_with("slave"));
+        replica.is_some_and(|(_, about)| about.split(',').any(|part| part == "state=online"))
+    };
+    u32::try_from(info.lines().filter(is_online).count()).unwrap_or(u32::MAX)
 }
 
 fn time_of(answer: &Value) -> Option<Duration> {

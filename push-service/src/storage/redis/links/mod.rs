@@ -18,6 +18,7 @@
 //!   as once (PR-32). The driver repeats nothing.
 //! - No step waits longer than [`REDIS_STEP_WITHIN`](crate::defaults::REDIS_STEP_WITHIN), and not at all when its primary
 //!   is known to be silent.
+//! - What is said not to be there is confirmed like a 201, or its primary has proved to be one since (PR-40).
 //! - At most [`REDIS_STEPS_UNDER_WAY`](crate::defaults::REDIS_STEPS_UNDER_WAY) steps are under way; one more is refused.
 //! - Errors hold no key, no argument, and no password.
 //!
@@ -31,6 +32,7 @@ mod listen;
 mod look;
 mod pipeline;
 mod primary;
+mod proof;
 mod run;
 mod script;
 mod start;
@@ -40,6 +42,7 @@ mod topology;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::AbortOnDropHandle;
@@ -49,15 +52,20 @@ use self::listen::Ears;
 pub(in crate::storage::redis) use self::listen::Hear;
 use self::look::Health;
 pub(in crate::storage::redis) use self::primary::Work;
+use self::proof::Assurance;
+pub(in crate::storage::redis) use self::proof::Witness;
 pub(in crate::storage::redis) use self::script::{Repeat, Script};
 use self::topology::Map;
+use super::replicas::WaitReplicas;
 use crate::storage::StorageError;
 
 /// What the configuration says beside the URL.
 #[derive(Clone, Default, Debug)]
 pub(in crate::storage::redis) struct Options {
     /// How many replicas must have what goes over [`Work::Confirmed`].
-    pub(in crate::storage::redis) wait_replicas: u32,
+    pub(in crate::storage::redis) wait_replicas: WaitReplicas,
+    /// With all of them: how long one that went away still counts.
+    pub(in crate::storage::redis) replica_missed_for: Duration,
     /// Whether it must be on the disk of the primary (and of those replicas).
     pub(in crate::storage::redis) wait_aof: bool,
     /// Authorities that are trusted instead of the machine's: a PEM file.
@@ -75,6 +83,10 @@ pub(in crate::storage::redis) struct Primaries {
     ears: Arc<Ears>,
     /// How the primaries are.
     health: Mutex<Health>,
+    /// How many replicas are waited for.
+    wait_replicas: WaitReplicas,
+    /// What has to come before "unknown" is told.
+    assurance: Assurance,
     /// Keeps `map` up to date.
     _watch: AbortOnDropHandle<()>,
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use redis::{Cmd, Pipeline, RedisError, ServerError, Value};
 use tokio::time::{Instant, timeout_at};
 
-use super::confirmed::{Confirmation, Writer};
+use super::confirmed::{Confirmation, Connected, Writer};
 use super::link::{Door, Link, Slot, said};
 use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_PROBE_EVERY};
 use crate::storage::redis::url::Address;
@@ -52,6 +52,8 @@ pub(super) struct Primary {
     pages: Slot,
     confirmed: OnceLock<Writer>,
     confirmation: Option<Confirmation>,
+    /// How many replicas it has.
+    connected: Arc<Connected>,
     /// Nothing was answered since something was not answered in time.
     silent: AtomicBool,
     made_at: Instant,
@@ -75,6 +77,7 @@ impl Primary {
             pages: Slot::new(),
             confirmed: OnceLock::new(),
             confirmation,
+            connected: Arc::default(),
             silent: AtomicBool::new(false),
             made_at: Instant::now(),
             answered_at_us: AtomicU64::new(0),
@@ -112,9 +115,10 @@ impl Primary {
     ) -> Result<Value, Failure> {
         let began = Instant::now();
         if let (Work::Confirmed, Some(confirmation)) = (work, self.confirmation) {
-            let writer = self
-                .confirmed
-                .get_or_init(|| Writer::start(self.address.clone(), Arc::clone(&self.door), confirmation));
+            let writer = self.confirmed.get_or_init(|| {
+                let (door, connected) = (Arc::clone(&self.door), Arc::clone(&self.connected));
+                Writer::start(self.address.clone(), door, confirmation, connected)
+            });
             let sent = timeout_at(deadline, writer.write(cmd, asking)).await;
             // Too late here says that replicas are slow, not that the primary is silent: that the writer tells.
             let slow = || Failure::Lost(format!("{}: no confirmation came in time", self.address));
@@ -161,6 +165,13 @@ impl Primary {
     /// Whether nothing was answered since something was not answered in time.
     pub(super) fn is_silent(&self) -> bool {
         self.silent.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of how many replicas are connected, also while nothing has to be confirmed.
+    pub(super) fn has_replicas(&self, connected: u32) {
+        if let Some(confirmation) = self.confirmation {
+            self.connected.seen(connected, confirmation.missed_for);
+        }
     }
 
     /// Takes note that it is no primary.

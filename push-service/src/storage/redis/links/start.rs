@@ -14,11 +14,13 @@ use super::link::Door;
 use super::listen::Ears;
 use super::look::Health;
 use super::primary::{Primary, Work};
+use super::proof::Assurance;
 use super::run::unavailable;
 use super::topology::Map;
 use super::{Options, Primaries};
 use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_PAUSE_LONGEST, REDIS_START_WITHIN, REDIS_STEPS_UNDER_WAY};
 use crate::storage::StorageError;
+use crate::storage::redis::replicas::WaitReplicas;
 use crate::storage::redis::url::{Kind, RedisUrl};
 
 impl Primaries {
@@ -39,11 +41,13 @@ impl Primaries {
                     unavailable(format!("storage.redis.ca: {}: {error}", path.display()))
                 })?),
             };
-        let confirmation = (options.wait_replicas > 0 || options.wait_aof).then_some(Confirmation {
+        let confirmation = (options.wait_replicas.is_any() || options.wait_aof).then_some(Confirmation {
             replicas: options.wait_replicas,
+            missed_for: options.replica_missed_for,
             on_disk: options.wait_aof,
         });
-        let map = Arc::new(Map::new(Arc::new(Door::new(url, authorities)), confirmation));
+        let door = Arc::new(Door::new(url, authorities));
+        let map = Arc::new(Map::new(Arc::clone(&door), confirmation));
         let mut discovery = Discovery::new(url);
         let deadline = Instant::now() + REDIS_START_WITHIN;
         loop {
@@ -62,7 +66,9 @@ impl Primaries {
         let watch = tokio::spawn(async move { watched.watch(discovery).await });
         Ok(Self {
             health: Mutex::new(Health::of(&map.now())),
+            wait_replicas: options.wait_replicas,
             ears: Arc::new(Ears::new()),
+            assurance: Assurance::of(url, options.wait_replicas.is_any(), &map, &door),
             map,
             places: Semaphore::new(REDIS_STEPS_UNDER_WAY),
             _watch: AbortOnDropHandle::new(watch),
@@ -107,6 +113,10 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
     }
     // What a server that is still loading, or a member of a cluster that is down, would answer to a step.
     questions.cmd("EXISTS").arg(key(bucket, options));
+    // It tells which replicas are connected, with each batch that has to be confirmed.
+    if matches!(options.wait_replicas, WaitReplicas::All { .. }) {
+        questions.cmd("ROLE");
+    }
     let answers = primary
         .send_all(Work::Step, &questions, Instant::now() + REDIS_ANSWER_WITHIN)
         .await;

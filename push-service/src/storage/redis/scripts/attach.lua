@@ -11,20 +11,25 @@ if why then
     return without_record(why, false)
 end
 local since_ms = attached_since * 1000
-if since_ms + 60000 <= now_ms then
+-- A minute that begins in the future was written by a clock that has been set back since.
+if since_ms + 60000 <= now_ms or since_ms > now_ms then
     attached_since, attaches = math.floor(now_ms / 1000), 1
 elseif attaches >= most and insists == 0 then
     return { since_ms + 60000 - now_ms }
 else
     attaches = math.min(attaches + 1, 255)
 end
+local answer = page(ARGV[4], ARGV[5])
 local before = seat
-if before ~= mine and is_elsewhere() then
-    tell('D', '')
-end
 seat = mine
 renew(retention_ms, grains, empty_ms)
 redis.call('HSET', RECORD, 'm', meta())
-local answer = page(ARGV[4], ARGV[5])
+if before ~= mine then
+    -- Who had it is told when it is taken, and not before.
+    seat = before
+    if is_elsewhere() then
+        tell('D', '')
+    end
+end
 table.insert(answer, 1, before)
 return answer

@@ -19,8 +19,10 @@ if not subscription then
 end
 local name = subscription:sub(1, 16)
 
+local _, tokens, looked_at = struct.unpack(SUBSCRIPTION, subscription)
+-- Without a rate it is written once: that there was a message.
+local writes_subscription = per_second > 0 or looked_at == 0
 if per_second > 0 then
-    local _, tokens, looked_at = struct.unpack(SUBSCRIPTION, subscription)
     if looked_at == 0 then
         tokens = burst
     else
@@ -32,6 +34,8 @@ if per_second > 0 then
         redis.call('HSET', RECORD, 's' .. sub, subscription)
         return 'L' .. struct.pack('>d', (1 - tokens) / per_second)
     end
+elseif looked_at == 0 then
+    subscription = struct.pack(SUBSCRIPTION, name, 0, 1)
 end
 
 if ttl > 0 then
@@ -39,21 +43,24 @@ if ttl > 0 then
 end
 
 -- What has to go, if anything: the message of the newcomer's topic, and when the queue is full, others by rule.
-local removed, replaced, evicted, expired, asked = '', 0, 0, 0, false
+local leaving, replaced, evicted, expired, asked = nil, 0, 0, 0, false
 local is_full = messages >= most_messages or bytes + size + OVERHEAD > most_bytes
 if topic ~= '' or (is_full and ttl > 0) then
-    local leaving, is_leaving = {}, {}
+    local is_leaving, freed = {}, {}
     local less_messages, less_bytes = 0, 0
+    leaving = {}
 
     -- Plans that a message goes: nothing is changed before the plan is whole.
-    local function give_up(entry, number, entry_size, fate)
+    local function give_up(entry, number, urgency_of, fate)
         if is_leaving[number] then
             return false
         end
+        local _, id, entry_size = struct.unpack(ENTRY, entry)
         is_leaving[number] = true
-        leaving[#leaving + 1] = { entry, number, fate }
+        leaving[#leaving + 1] = { entry, number, fate, urgency_of }
         asked = asked or asks_receipt(entry)
         less_messages, less_bytes = less_messages + 1, less_bytes + entry_size + OVERHEAD
+        freed[id] = (freed[id] or 0) + entry_size + OVERHEAD
         return true
     end
 
@@ -65,112 +72,30 @@ if topic ~= '' or (is_full and ttl > 0) then
     if topic ~= '' then
         local field = redis.call('HGET', BODIES, 't' .. sub .. topic)
         local number = field and struct.unpack('>I8', field)
-        local entry = number and find(number)
+        if number and ttl == 0 then
+            index_sole()
+        end
+        local entry, urgency_of
+        if number then
+            entry, urgency_of = find(number)
+        end
         if entry then
-            local _, _, entry_size, expires = struct.unpack(ENTRY, entry)
+            local _, _, _, expires = struct.unpack(ENTRY, entry)
             if expires <= now_ms then
                 expired = 1
             else
                 replaced = 1
             end
-            give_up(entry, number, entry_size, replaced == 1 and REPLACED or GIVEN_UP)
+            give_up(entry, number, urgency_of, replaced == 1 and REPLACED or GIVEN_UP)
         end
     end
 
     if ttl > 0 and not fits() then
-        -- All that waits, in the order of the rule: least urgent first, of those the oldest.
-        local all, known, shares, dead = {}, {}, {}, {}
-        local place = '-inf'
-        while true do
-            local entries = redis.call('ZRANGEBYSCORE', INDEX, place, '+inf', 'WITHSCORES', 'LIMIT', 0, 100)
-            for at = 1, #entries, 2 do
-                local _, id, entry_size, expires = struct.unpack(ENTRY, entries[at])
-                local number = entries[at + 1] % LANE + EPOCH
-                if known[id] == nil then
-                    known[id] = redis.call('HEXISTS', RECORD, 's' .. id) == 1
-                end
-                if not known[id] then
-                    -- It outlived its subscription.
-                    dead[#dead + 1] = { 0, number, entries[at], entry_size }
-                else
-                    if expires <= now_ms then
-                        dead[#dead + 1] = { expires, number, entries[at], entry_size }
-                    end
-                    local urgency_of = math.floor(entries[at + 1] / LANE)
-                    all[#all + 1] = { id, number, entries[at], entry_size, urgency_of }
-                    if not is_leaving[number] then
-                        shares[id] = (shares[id] or 0) + entry_size + OVERHEAD
-                    end
-                end
-            end
-            if #entries < 200 then
-                break
-            end
-            place = '(' .. entries[#entries]
-        end
-        -- Expired messages first, those that expired first in front.
-        table.sort(dead, function(a, b)
-            if a[1] ~= b[1] then
-                return a[1] < b[1]
-            end
-            return a[2] < b[2]
-        end)
-        local dropped = 0
-        for _, d in ipairs(dead) do
-            if fits() or dropped == EVICTIONS then
-                break
-            end
-            if give_up(d[3], d[2], d[4], GIVEN_UP) then
-                dropped = dropped + 1
-                local _, id = struct.unpack(ENTRY, d[3])
-                if shares[id] then
-                    shares[id] = shares[id] - d[4] - OVERHEAD
-                end
-                if d[1] > 0 then
-                    expired = expired + 1
-                end
-            end
-        end
-        -- Then from the subscription with the largest share, the newcomer counted in.
-        shares[sub] = (shares[sub] or 0) + size + OVERHEAD
-        while not fits() do
-            local largest
-            for id, share in pairs(shares) do
-                if not largest or share > shares[largest] or (share == shares[largest] and id < largest) then
-                    largest = id
-                end
-            end
-            local victim
-            for _, candidate in ipairs(all) do
-                if candidate[1] == largest and not is_leaving[candidate[2]] then
-                    victim = candidate
-                    break
-                end
-            end
-            local is_newcomer = largest == sub and victim and urgency < victim[5]
-            if not victim or is_newcomer or dropped + evicted == EVICTIONS then
-                -- Refused: nothing changes but the rate bucket.
-                if per_second > 0 then
-                    redis.call('HSET', RECORD, 's' .. sub, subscription)
-                end
-                return 'F'
-            end
-            give_up(victim[3], victim[2], victim[4], GIVEN_UP)
-            shares[largest] = shares[largest] - victim[4] - OVERHEAD
-            evicted = evicted + 1
-        end
+--+ make_room
     end
 
     if asked and not OUTBOX then
         return 'O'
-    end
-    local ids = {}
-    for at, leaves in ipairs(leaving) do
-        ids[at] = take_out(leaves[1], leaves[2], leaves[3])
-    end
-    removed = table.concat(ids)
-    if removed ~= '' and is_elsewhere() then
-        tell('R', removed)
     end
 end
 
@@ -178,8 +103,18 @@ if ttl == 0 then
     if receipts then
         pass(nonce, receipts, sub)
     end
+    if leaving and #leaving > 0 then
+        count_out(leaving)
+    end
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)
+    local removed = ''
+    if leaving and #leaving > 0 then
+        removed = take_out(leaving)
+    end
     if is_elsewhere() then
+        if removed ~= '' then
+            tell('R', removed)
+        end
         tell('P', nonce .. sub .. name .. string.char(urgency, sealed_by, receipts and PASSING or 0), value)
     end
     return 'P' .. seat .. name .. (owes and '\2' or '\0') .. removed
@@ -193,17 +128,29 @@ if receipts then
     entry = entry .. '\0'
 end
 local ttl_ms = ttl * 1000
---+ admit
+last = math.max(last + 1, now_us, EPOCH + 1)
+-- The order of what is written (PR-39): the newcomer, then the record, by which it is stored, then those go that give way to it.
 if receipts then
     expect_fate(nonce, last, receipts, sub, WAITING, expires)
 end
-if per_second > 0 then
+--+ admit
+if leaving and #leaving > 0 then
+    count_out(leaving)
+end
+if writes_subscription then
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)
 else
     redis.call('HSET', RECORD, 'm', meta())
 end
+local removed = ''
+if leaving and #leaving > 0 then
+    removed = take_out(leaving)
+end
 
 if is_elsewhere() then
+    if removed ~= '' then
+        tell('R', removed)
+    end
     if size <= inline then
         tell('S', struct.pack('>I8I8c8c8c16BI6B', last, previous, nonce, sub, name, urgency, ttl * 1000, sealed_by), value)
     else

@@ -22,14 +22,14 @@ end
 index_sole()
 began = began or earliest
 -- What was passed on and not acknowledged in time.
-local expired, freed, removed = 0, give_up_waiting(MARKER, MARKER + now_ms, limit), {}
+local expired, freed, leaving = 0, give_up_waiting(MARKER, MARKER + now_ms, limit), {}
 local place, examined = from ~= '' and '(' .. from or '-inf', 0
 local finished, names = false, {}
-while not finished and examined < EXAMINED and #removed < limit do
+while not finished and examined < EXAMINED and #leaving < limit do
     local entries = redis.call('ZRANGEBYSCORE', INDEX, place, '+inf', 'WITHSCORES', 'LIMIT', 0, 100)
     finished = #entries < 200
     for at = 1, #entries, 2 do
-        if #removed == limit then
+        if #leaving == limit then
             finished = false
             break
         end
@@ -39,7 +39,7 @@ while not finished and examined < EXAMINED and #removed < limit do
             names[id] = redis.call('HEXISTS', RECORD, 's' .. id) == 1
         end
         if not names[id] or expires <= now_ms then
-            removed[#removed + 1] = take_out(entry, number, GIVEN_UP)
+            leaving[#leaving + 1] = { entry, number, GIVEN_UP, math.floor(entries[at + 1] / LANE) }
             if names[id] then
                 expired = expired + 1
             else
@@ -52,13 +52,18 @@ while not finished and examined < EXAMINED and #removed < limit do
         examined = examined + 1
     end
 end
-if finished and earliest == began then
+local removed, sought = '', earliest
+decide(leaving)
+count_out(leaving)
+if finished and sought == began then
     earliest = met or 0
 end
-if #removed > 0 or finished then
+if #leaving > 0 or finished then
     redis.call('HSET', RECORD, 'm', meta())
 end
-removed = table.concat(removed)
+if #leaving > 0 then
+    removed = take_out(leaving)
+end
 if removed ~= '' and is_elsewhere() then
     tell('R', removed)
 end

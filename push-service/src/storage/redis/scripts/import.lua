@@ -17,8 +17,13 @@ end
 if why then
     format, last, seat, retained, messages, bytes = FORMAT, 0, NOBODY, 0, 0, 0
     earliest, kept, attached_since, attaches = 0, 0, 0, 0
+    retained = given_retained
+else
+    index_sole()
+    if ordered then
+        drop_orders()
+    end
 end
-index_sole()
 local added, waiting, noted, present, in_the_way, expired = 0, 0, 0, 0, 0, 0
 for at = 4, 3 + subscriptions do
     local id, name, created = struct.unpack(ID, ARGV[at])
@@ -28,8 +33,9 @@ for at = 4, 3 + subscriptions do
     elseif named or redis.call('HEXISTS', RECORD, 's' .. id) == 1 then
         in_the_way = in_the_way + 1
     else
-        redis.call('HSET', RECORD, 'n' .. name, struct.pack(CREATED, id, created) .. ARGV[at]:sub(29),
-            's' .. id, struct.pack(SUBSCRIPTION, name, 0, 0))
+        -- That a bucket was last full long ago says too that there may be messages.
+        redis.call('HSET', RECORD, 'm', meta(), 'n' .. name, struct.pack(CREATED, id, created) .. ARGV[at]:sub(29),
+            's' .. id, struct.pack(SUBSCRIPTION, name, 0, 1))
         added = added + 1
     end
 end
@@ -57,15 +63,15 @@ for at = 4 + subscriptions, messages_end do
         in_the_way = in_the_way + 1
     else
         local field = struct.pack('>I8', number)
+        if asks == 1 and not owed then
+            expect_fate(nonce, number, receipts, id, WAITING, expires)
+        end
         redis.call('HSET', BODIES, field, arriving:sub(next + topic_bytes))
         if topic ~= '' then
             redis.call('HSET', BODIES, 't' .. id .. topic, field)
         end
         redis.call('ZADD', INDEX, urgency * LANE + (number - EPOCH),
             struct.pack(ENTRY, nonce, id, size, expires, sealed_by) .. topic .. (asks == 1 and '\0' or ''))
-        if asks == 1 and not owed then
-            expect_fate(nonce, number, receipts, id, WAITING, expires)
-        end
         messages, bytes, waiting = messages + 1, bytes + size + OVERHEAD, waiting + 1
         last = math.max(last, number)
         if earliest == 0 or expires < earliest then
@@ -100,8 +106,7 @@ for at = messages_end + outcomes + 1, #ARGV do
         noted = noted + 1
     end
 end
-local has_record = redis.call('HLEN', RECORD) > (why and 0 or 1)
-if has_record then
+if redis.call('HLEN', RECORD) > 1 then
     last = math.max(last, given_last)
     retained = math.max(retained, given_retained)
     redis.call('HSET', RECORD, 'm', meta())

@@ -13,7 +13,9 @@ local found = {}
 local nonces = redis.call('ZRANGEBYSCORE', DUES, '-inf', '(0', 'LIMIT', 0, limit)
 if #nonces > 0 then
     for at, owed in ipairs(redis.call('HMGET', OUTBOX, unpack(nonces))) do
-        if owed then
+        if not owed then
+            redis.call('ZREM', DUES, nonces[at])
+        else
             local number, receipts, _, fate = struct.unpack(OWED, owed)
             found[#found + 1] = struct.pack('>c16I8c8B', receipts, number, nonces[at], fate)
         end

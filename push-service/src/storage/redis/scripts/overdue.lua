@@ -1,13 +1,20 @@
 -- Receipts of a bucket that are owed for too long, each leased so that others leave it alone for a while.
 --
 -- KEYS: 1 the bucket's mark, 2 when its receipts have to be asked after.
--- ARGV: 1 the time in microseconds, if the caller brings it; 2 how many at most; 3 for how long in ms they are leased.
+-- ARGV: 1 the time, as in `record`; 2 how many at most; 3 for how long in ms they are leased.
 -- Answers how many were looked at, and those that are owed: receipt subscription in hexadecimal, user agent and nonce.
 local MARK, DEADLINES = KEYS[1], KEYS[2]
-local now_us = tonumber(ARGV[1])
-if not now_us then
+local node_us = tonumber(ARGV[1])
+local now_us, is_apart
+if node_us then
     local time = redis.call('TIME')
     now_us = time[1] * 1000000 + time[2]
+    is_apart = math.abs(now_us - node_us) > APART_US
+else
+    now_us = tonumber(ARGV[1]:sub(2))
+end
+if is_apart then
+    return redis.error_reply('TROUBLE the clocks of Redis and of this node are more than an hour apart: set both right')
 end
 local now_ms = math.floor(now_us / 1000)
 if redis.call('EXISTS', MARK) == 0 then

@@ -12,9 +12,11 @@ if seat ~= mine then
     if seat ~= NOBODY then
         return { seat }
     end
+end
+local answer = page(ARGV[4], ARGV[5])
+if seat ~= mine then
     seat = mine
     redis.call('HSET', RECORD, 'm', meta())
 end
-local answer = page(ARGV[4], ARGV[5])
 table.insert(answer, 1, mine)
 return answer

@@ -14,23 +14,29 @@ if why and why ~= UNKNOWN then
 end
 if why or not found[2] then
     -- Nobody is left who could be told.
+    write_nothing()
     return NOBODY .. struct.pack('>I4', 0)
 end
-local joined = 0
+-- Receipts join the queue first, and then nothing is expected any more: a step that is aborted between the two says something
+-- twice, and loses nothing.
+local joined, settled, is_settled = 0, {}, {}
 for at = 1, #outcomes, OUTCOME_BYTES do
     local user_agent, number, nonce, fate = struct.unpack(OUTCOME, outcomes, at)
     local message = user_agent .. nonce
     local expected = redis.call('HGET', EXPECTED, message)
-    if expected then
+    if expected and not is_settled[message] then
+        is_settled[message] = true
+        settled[#settled + 1] = message
         local url = expected:sub(1, 2)
-        redis.call('HDEL', EXPECTED, message)
-        redis.call('ZREM', DEADLINES, RECORD:sub(-32) .. message)
         if fate ~= REPLACED then
-            index_sole()
+            if joined < 2 then
+                index_sole()
+            end
             local body = user_agent .. number .. nonce .. url .. string.char(fate)
             local expires = now_ms + kept_ms
             local size, urgency, topic, ttl_ms, value = #body, NORMAL, '', kept_ms, header .. body
             local entry = struct.pack(ENTRY, nonce, ZEROS, size, expires, url:byte(2))
+            last = math.max(last + 1, now_us, EPOCH + 1)
 --+ admit
             joined = joined + 1
         end
@@ -39,6 +45,12 @@ end
 if joined > 0 then
     retain(kept_ms, grains)
     redis.call('HSET', RECORD, 'm', meta())
+end
+for _, message in ipairs(settled) do
+    redis.call('HDEL', EXPECTED, message)
+    redis.call('ZREM', DEADLINES, RECORD:sub(-32) .. message)
+end
+if joined > 0 then
     if tells == 1 and is_elsewhere() then
         tell('A', '')
     end

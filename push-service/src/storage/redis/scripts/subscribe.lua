@@ -14,13 +14,13 @@ end
 if why and only_known == 1 then
     return 'U'
 end
+local before
 if why then
     last, messages, bytes, earliest, kept, attached_since, attaches = 0, 0, 0, 0, 0, 0, 0
     seat = mine ~= '' and mine or NOBODY
-    local before = redis.call('HGET', OUTBOX, LAST)
+    before = redis.call('HGET', OUTBOX, LAST)
     if before then
         last = struct.unpack('>I8', before)
-        redis.call('HDEL', OUTBOX, LAST)
     end
     retained = 0
     found[2] = false
@@ -28,14 +28,26 @@ end
 local answer
 if found[2] then
     answer = 'K' .. found[2]:sub(1, 8)
+    renew(retention_ms, grains, retention_ms)
+    redis.call('HSET', RECORD, 'm', meta())
 elseif not why and (redis.call('HLEN', RECORD) - 1) / 2 >= most then
     return 'M'
 else
+    answer = 'C' .. fresh
     local created = struct.pack('>c8I4', fresh, math.floor(now_us / 1000000))
+    if why then
+        -- Retained from its first moment: a record that said less would be taken for one that is over.
+        retained = now_ms + retention_ms
+    end
     redis.call('HSET', RECORD, 'm', meta(), 'n' .. name, created .. key,
         's' .. fresh, struct.pack(SUBSCRIPTION, name, 0, 0))
-    answer = 'C' .. fresh
+    if before then
+        redis.call('HDEL', OUTBOX, LAST)
+    end
+    if why then
+        retained = 0
+    end
+    renew(retention_ms, grains, retention_ms)
+    redis.call('HSET', RECORD, 'm', meta())
 end
-renew(retention_ms, grains, retention_ms)
-redis.call('HSET', RECORD, 'm', meta())
 return answer

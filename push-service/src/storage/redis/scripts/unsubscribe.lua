@@ -1,29 +1,49 @@
--- Ends a subscription, or all and the record with them. Messages are on no page any more; sweeps free them.
+-- Ends a subscription, or all and the record with them. Its messages go with it; of very many, sweeps free the rest.
 --
 -- ARGV: 3 which: n and its name, s and its id, or nothing for all; 4 how long in ms an empty record is kept for its seat.
--- Answers nothing if there was none; or the seat, whether an outcome waits in the outbox, the id if it is one with its
--- length in front, and ids of messages that left the window.
+-- Answers nothing if there was none; or the seat, 1 if an outcome waits in the outbox and 2 if something is left to
+-- sweeps, the id if it is one with its length in front, and ids of messages that left the window.
 local which, empty_ms = ARGV[3], tonumber(ARGV[4])
 
--- Messages of a subscription, or all: about a step's worth. Of the rest the seat is told by sweeps.
-local function messages_of(id)
-    local found, place, examined = {}, '-inf', 0
+-- The first messages of all, for the seat to be told. Of the rest it is told by the end of everything.
+local function first_ids()
+    local ids = {}
     index_sole()
-    while messages > 0 and #found < STEP and examined < EXAMINED do
-        local entries = redis.call('ZRANGEBYSCORE', INDEX, place, '+inf', 'WITHSCORES', 'LIMIT', 0, 100)
-        for at = 1, #entries, 2 do
-            local nonce, of = struct.unpack(ENTRY, entries[at])
-            if id == '' or of == id then
-                found[#found + 1] = struct.pack('>I8', entries[at + 1] % LANE + EPOCH) .. nonce
-            end
-        end
-        examined = examined + 100
-        if #entries < 200 then
-            break
-        end
-        place = '(' .. entries[#entries]
+    local entries = messages > 0
+        and redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, STEP) or {}
+    for at = 1, #entries, 2 do
+        ids[#ids + 1] = struct.pack('>I8', entries[at + 1] % LANE + EPOCH) .. entries[at]:sub(1, 8)
     end
-    return table.concat(found)
+    return table.concat(ids)
+end
+
+-- What waits of a subscription, at most a step's worth, and whether that is all.
+local function messages_of(id)
+    index_sole()
+    if ordered or messages >= ORDER_FROM then
+        be_ordered()
+    end
+    local leaving = {}
+    if ordered then
+        local victims = order_keys()
+        local places = redis.call('ZRANGE', victims, '[' .. id, '(' .. id .. '\4', 'BYLEX', 'LIMIT', 0, STEP + 1)
+        for at = 1, math.min(#places, STEP) do
+            local urgency, number = struct.unpack('>BI8', places[at], 9)
+            local place = string.format('%.0f', urgency * LANE + (number - EPOCH))
+            local entry = redis.call('ZRANGEBYSCORE', INDEX, place, place)[1]
+            leaving[at] = { entry, number, GIVEN_UP, urgency }
+        end
+        return leaving, #places <= STEP
+    end
+    local entries = messages > 0
+        and redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, ORDER_FROM) or {}
+    for at = 1, #entries, 2 do
+        if entries[at]:sub(9, 16) == id then
+            local score = entries[at + 1]
+            leaving[#leaving + 1] = { entries[at], score % LANE + EPOCH, GIVEN_UP, math.floor(score / LANE) }
+        end
+    end
+    return leaving, true
 end
 
 local why = open(redis.call('HGET', RECORD, 'm'))
@@ -33,9 +53,12 @@ if why then
     end
     return without_record(why, false)
 end
-local id, removed = '', ''
+local id, removed, is_due = '', '', false
 if which == '' then
-    removed = messages_of(id)
+    if seat ~= NOBODY then
+        removed = first_ids()
+    end
+    is_due = true
     forget()
 else
     local other = redis.call('HGET', RECORD, which)
@@ -43,32 +66,59 @@ else
         write_nothing()
         return false
     end
-    local name
+    local name, of
     if which:sub(1, 1) == 'n' then
         id, name = other:sub(1, 8), which:sub(2)
+        of = redis.call('HGET', RECORD, 's' .. id)
     else
-        id, name = which:sub(2), other:sub(1, 16)
+        id, name, of = which:sub(2), other:sub(1, 16), other
     end
-    redis.call('HDEL', RECORD, 'n' .. name, 's' .. id)
-    if seat ~= NOBODY then
-        removed = messages_of(id)
-    end
-    local is_empty = redis.call('HLEN', RECORD) == 1
-    if is_empty and seat == NOBODY then
+    -- Its name and id, and what the record says of itself.
+    local is_last = redis.call('HLEN', RECORD) == 3
+    if is_last and seat == NOBODY then
+        is_due = true
         forget()
     else
-        if is_empty then
+        -- One that never had a message costs no look at what waits (PR-43).
+        local leaving, is_all = {}, true
+        if messages > 0 and of and select(3, struct.unpack(SUBSCRIPTION, of)) > 0 then
+            leaving, is_all = messages_of(id)
+        end
+        local before = earliest
+        if #leaving > 0 then
+            -- Should this step be aborted, a sweep finds what it left.
+            earliest = now_ms
+            redis.call('HSET', RECORD, 'm', meta())
+        end
+        -- By this it has ended.
+        redis.call('HDEL', RECORD, 'n' .. name, 's' .. id)
+        if is_all then
+            earliest = before
+        end
+        is_due = not is_all
+        if is_last then
             retained = now_ms + empty_ms
+        end
+        if ordered and #leaving > 0 then
+            if is_all then
+                local _, sums = order_keys()
+                redis.call('ZREM', sums, 's' .. id)
+            else
+                drop_orders()
+            end
+        end
+        decide(leaving)
+        count_out(leaving)
+        redis.call('HSET', RECORD, 'm', meta())
+        if is_last then
             redis.call('PEXPIRE', RECORD, retained - now_ms)
             -- Receipts are expected by receipt subscriptions, which have no other.
             redis.call('UNLINK', EXPECTED)
         end
-        give_up_passing(id)
-        if messages > 0 then
-            -- Something may be due: the sweep that follows finds when the next thing is.
-            earliest = now_ms
+        if #leaving > 0 then
+            removed = take_out(leaving)
         end
-        redis.call('HSET', RECORD, 'm', meta())
+        give_up_passing(id)
     end
 end
 if is_elsewhere() then
@@ -77,4 +127,4 @@ if is_elsewhere() then
     end
     tell('E', id)
 end
-return seat .. string.char(owes and 1 or 0, #id) .. id .. removed
+return seat .. string.char((owes and 1 or 0) + (is_due and 2 or 0), #id) .. id .. removed

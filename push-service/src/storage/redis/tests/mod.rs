@@ -1,6 +1,8 @@
 //! The store in Redis against real servers.
 
+mod aborted;
 mod apart;
+mod clock;
 mod confirmed;
 mod contract;
 mod keys;
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use push_tests::redis::{Configuration, Server};
 
 use super::url::RedisUrl;
-use super::{Options, Redis};
+use super::{Options, Redis, WaitReplicas};
 use crate::storage::clock::Clock;
 use crate::storage::contract::Rig;
 
@@ -41,7 +43,7 @@ async fn open_with_replicas(url: &str, incarnation: u64, prefix: String, wait_re
             prefix,
             clock: Some(clock as Arc<dyn Clock>),
             incarnation,
-            wait_replicas,
+            wait_replicas: WaitReplicas::Number(wait_replicas),
             ..Options::new(url, announce)
         };
         Arc::new(Redis::open(options).await.unwrap())

@@ -1,14 +1,18 @@
 //! Receipts as they stand in Redis: what they cost, how long they are kept, and who is told when.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use push_protocol::capability::{Dialect, KeyId};
+use push_protocol::capability::{Capabilities, Dialect, KeyId, SealingKey};
+use push_protocol::origin::Origin;
 use push_protocol::{Fate, MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
 use push_tests::redis::{Cluster, Configuration, Server, until};
 
 use super::super::layout::bucket_of;
 use super::{OWN, open_with, open_with_replicas};
-use crate::defaults::RECEIPT_KEPT;
+use crate::broker::{Broker, Outboxes, Policy};
+use crate::config::Limits;
+use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE};
 use crate::storage::contract::{Rig, enqueue, everything, seat, subscribe, user_agent};
 use crate::storage::{
     Confirm, Ending, Enqueue, Expected, Expecting, Outcome, Removal, StorageError, Subscribe, Traced, WakeUp,
@@ -425,4 +429,99 @@ async fn an_outbox_that_moves_is_waited_for() {
     let outcomes = rig.storage.outcomes(user_agent(1), 10).await.unwrap();
     assert_eq!(outcomes, [outcome(ids[0], Fate::Acknowledged)]);
     assert_eq!(rig.waiting(1).await, ids[1..]);
+}
+
+/// PR-25: looks for what is owed share their limit among all buckets, and go on where the last one ended: receipts of a low
+/// bucket never keep those of a high one.
+#[tokio::test]
+async fn high_buckets_have_their_turn() {
+    let (_server, rig) = store().await;
+    let receipts = [RECEIPTS, 200];
+    for n in receipts {
+        let request = Subscribe {
+            name: SubscriptionName([0; 16]),
+            fresh_id: SubscriptionId([0; 8]),
+            ..subscribe(n, 0)
+        };
+        rig.storage.subscribe(request).await.unwrap();
+        for nonce in 1..=20 {
+            let expect = rig.storage.expect_receipt(user_agent(n), expected(nonce));
+            assert_eq!(expect.await.unwrap(), Expecting::Expected);
+        }
+        rig.subscribed(n + 1, n + 1).await;
+        let asking = Enqueue {
+            receipts: Some(user_agent(RECEIPTS)),
+            ..enqueue(n + 1, n + 1, b"a")
+        };
+        let id = rig.stored(asking).await;
+        rig.acknowledged(n + 1, &[id]).await;
+    }
+    rig.advance(Duration::from_secs(600));
+    for limit in [4, 3] {
+        let overdue = rig.storage.overdue(limit).await.unwrap();
+        assert_eq!(overdue.len(), limit);
+        for n in receipts {
+            let of_this = overdue.iter().filter(|one| one.receipts == user_agent(n)).count();
+            assert!(of_this >= limit / 2, "{n}: {overdue:?}");
+        }
+    }
+    let mut one_by_one = Vec::new();
+    for _ in 0..2 {
+        one_by_one.extend(
+            rig.storage
+                .overdue(1)
+                .await
+                .unwrap()
+                .iter()
+                .map(|one| one.receipts),
+        );
+    }
+    one_by_one.sort_unstable();
+    assert_eq!(one_by_one, receipts.map(user_agent));
+    let mut owing = Vec::new();
+    for _ in 0..2 {
+        owing.extend(rig.storage.owing(1).await.unwrap());
+    }
+    owing.sort_unstable();
+    assert_eq!(owing, receipts.map(|n| user_agent(n + 1)));
+}
+
+/// PR-25: a receipt whose message can't be asked after keeps no other from being settled.
+#[tokio::test]
+async fn trouble_with_one_overdue_receipt_is_not_the_others() {
+    let (server, rig) = store().await;
+    monitored(&rig).await;
+    for n in 1..=4 {
+        rig.subscribed(n, n).await;
+        let owed = Expected {
+            user_agent: user_agent(n),
+            ..expected(u64::from(n))
+        };
+        let expect = rig.storage.expect_receipt(user_agent(RECEIPTS), owed);
+        assert_eq!(expect.await.unwrap(), Expecting::Expected);
+    }
+    // The record of the second says nothing of itself any more.
+    let record = "push:{008}:r:02020202020202020202020202020202";
+    assert_eq!(server.command(&["HDEL", record, "m"]).await.integer(), 1);
+    rig.advance(Duration::from_secs(600));
+    let policy = Policy {
+        subscriptions_per_user_agent: 10,
+        require_vapid: false,
+        application_servers: Default::default(),
+        ttl: Ttl::from_secs(60),
+        budget: Limits::default().budget(),
+        rate: None,
+    };
+    let broker = Broker::new(
+        Arc::clone(&rig.storage),
+        Arc::new(Capabilities::new(&[SealingKey::from_random([7; 32])]).unwrap()),
+        Origin::parse("https://push.example").unwrap(),
+        policy,
+        Arc::default(),
+    );
+    broker.look_for_owed(&Outboxes::default()).await;
+    rig.advance(RECEIPT_LEASE);
+    let left = rig.storage.overdue(10).await.unwrap();
+    let left: Vec<_> = left.iter().map(|one| one.user_agent).collect();
+    assert_eq!(left, [user_agent(2)]);
 }

@@ -3,6 +3,7 @@
 mod troubled;
 mod user_agent;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +17,13 @@ use tokio::task::JoinHandle;
 use self::troubled::Troubled;
 pub(crate) use self::user_agent::UserAgent;
 use crate::broker::{Broker, Policy};
+use crate::budgets::Budgets;
 use crate::channels::websocket::WebSocketChannel;
 use crate::channels::{Channels, Registry, Shares};
 use crate::cluster::Reconciler;
-use crate::defaults;
+use crate::metrics::Metrics;
 use crate::storage::{Announce, Budget, Enqueue, Enqueued, Manner, PageRequest, Scope, Seat, Storage};
+use crate::{config, defaults};
 
 pub(crate) fn limits() -> Limits {
     Limits {
@@ -39,6 +42,9 @@ pub(crate) fn limits() -> Limits {
         drain_within: defaults::DRAIN_ACKNOWLEDGE_WITHIN,
     }
 }
+
+/// The address of every user agent.
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// A subscription's name.
 pub(crate) fn name(n: u8) -> String {
@@ -91,13 +97,16 @@ impl Rig {
             rate: None,
             subscriptions_per_user_agent: 100,
         };
+        let metrics = Arc::new(Metrics::new());
         let broker = Broker::new(
             Arc::clone(&storage) as Arc<dyn Storage>,
             Arc::clone(&capabilities),
             Origin::parse("https://push.example").unwrap(),
             policy,
-            Arc::default(),
+            Arc::clone(&metrics),
         );
+        // As an operator has them who configures nothing.
+        let broker = broker.charging(Arc::new(Budgets::new(&config::Limits::default(), metrics)));
         let shares = Shares {
             attaching: ATTACHING,
             delivery_bytes: DELIVERY_SHARES * defaults::PAGE_BYTES,
@@ -146,7 +155,13 @@ impl Rig {
     /// A connection that holds so many bytes for somebody who doesn't read.
     pub(crate) fn connect_with_room(&self, bytes: usize) -> UserAgent {
         let (ours, theirs) = tokio::io::duplex(bytes);
-        tokio::spawn(WebSocketChannel::new(theirs, b"", (), Arc::clone(&self.channels)));
+        let from = self.channels.broker.budgets().payer(ADDRESS);
+        tokio::spawn(WebSocketChannel::new(
+            theirs,
+            b"",
+            from,
+            Arc::clone(&self.channels),
+        ));
         UserAgent::new(ours, Arc::clone(&self.capabilities))
     }
 

@@ -125,7 +125,7 @@ async fn a_dead_primary_is_replaced() {
 async fn confirmed_steps_follow_as_well() {
     let cluster = Cluster::start(3, 1).await;
     let options = Options {
-        wait_replicas: 1,
+        wait_replicas: WaitReplicas::Number(1),
         ..Options::default()
     };
     let primaries = connect_with(&cluster.url(), options).await.unwrap();

@@ -1,6 +1,7 @@
 //! Steps that count only when replicas or disks have them.
 
 use push_tests::redis::program::Program;
+use push_tests::redis::until;
 
 use super::*;
 
@@ -15,7 +16,7 @@ async fn a_step_is_confirmed_by_replicas() {
     ];
     primary.wait_for_replicas(2).await;
     let options = Options {
-        wait_replicas: 2,
+        wait_replicas: WaitReplicas::Number(2),
         ..Options::default()
     };
     let primaries = connect_with(&primary.url(), options).await.unwrap();
@@ -47,6 +48,72 @@ async fn a_step_is_confirmed_by_replicas() {
     assert_eq!(counts, (4..204).collect::<Vec<_>>(), "each ran once");
 }
 
+/// How long these tests miss a replica.
+const MISSED_FOR: Duration = Duration::from_secs(2);
+
+/// PR-41: with `all`, every connected replica has to confirm: one that stands still is waited for until it is gone, one that
+/// joins is waited for at once, and there are never fewer than the least.
+#[tokio::test]
+async fn every_connected_replica_confirms() {
+    let primary = Server::start(Configuration::new()).await;
+    let mut replicas = Vec::new();
+    for _ in 0..2 {
+        replicas.push(Server::start(Configuration::new().replica_of(&primary)).await);
+    }
+    primary.wait_for_replicas(2).await;
+    let all = |least| Options {
+        wait_replicas: WaitReplicas::All { least },
+        replica_missed_for: MISSED_FOR,
+        ..Options::default()
+    };
+    let primaries = connect_with(&primary.url(), all(1)).await.unwrap();
+    let strict = connect_with(&primary.url(), all(2)).await.unwrap();
+    let (bucket, script) = (Bucket::new(3), count(Repeat::Always));
+    let step = async |primaries: &Primaries| counted(primaries, Work::Confirmed, bucket, &script).await;
+    step(&primaries).await.unwrap();
+    step(&strict).await.unwrap();
+
+    replicas[1].stop();
+    let sentence = why(step(&primaries).await);
+    assert!(
+        sentence.contains("only 1 of 2 replicas confirmed it"),
+        "{sentence}"
+    );
+    // Killed, it is no longer connected, and may have been promoted elsewhere for all that the primary knows.
+    replicas[1].kill().await;
+    let killed = Instant::now();
+    let sentence = why(step(&primaries).await);
+    assert!(
+        sentence.contains("only 1 of 2 replicas confirmed it"),
+        "{sentence}"
+    );
+    until("the primary forgets a dead replica", || async {
+        step(&primaries).await.ok()
+    })
+    .await;
+    let sentence = why(step(&strict).await);
+    assert!(
+        sentence.contains("only 1 of 2 replicas confirmed it"),
+        "{sentence}"
+    );
+
+    // It waits for one, and meanwhile another joins: that one is waited for too.
+    replicas.push(Server::start(Configuration::new().replica_of(&primary)).await);
+    primary.wait_for_replicas(2).await;
+    replicas[2].stop();
+    let sentence = why(step(&primaries).await);
+    assert!(
+        sentence.contains("only 1 of 2 replicas confirmed it"),
+        "{sentence}"
+    );
+    replicas[2].go_on();
+    until("the replica that joined confirms", || async {
+        step(&strict).await.ok()
+    })
+    .await;
+    assert!(primaries.warnings().is_empty());
+}
+
 /// PR-33: many steps share one WAIT.
 #[tokio::test]
 async fn a_batch_has_one_wait() {
@@ -54,7 +121,7 @@ async fn a_batch_has_one_wait() {
     let _replica = Server::start(Configuration::new().replica_of(&primary)).await;
     primary.wait_for_replicas(1).await;
     let options = Options {
-        wait_replicas: 1,
+        wait_replicas: WaitReplicas::Number(1),
         ..Options::default()
     };
     let primaries = connect_with(&primary.url(), options).await.unwrap();

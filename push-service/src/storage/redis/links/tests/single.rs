@@ -356,11 +356,13 @@ async fn a_wrong_clock_is_trouble() {
         (30_001, Some("30 s ahead of")),
         (-31_000, Some("31 s behind")),
     ] {
-        primaries
-            .health
-            .lock()
-            .unwrap()
-            .note(&primary, Vec::new(), Ok(ahead_ms));
+        let looked = crate::storage::redis::links::look::Looked {
+            ahead_ms,
+            replicas: 0,
+        };
+        let mut health = primaries.health.lock().unwrap();
+        health.note(&primary, Vec::new(), Ok(looked));
+        drop(health);
         assert_eq!(primaries.clock_offset_ms(), Some(ahead_ms));
         match expected {
             None => primaries.health().unwrap(),

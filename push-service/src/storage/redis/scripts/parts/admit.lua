@@ -1,19 +1,26 @@
 -- The message that `entry`, `topic`, `urgency`, `size`, `expires`, `ttl_ms` and `value` say joins the queue, numbered `last`.
+-- Until the record is written it is not there: the next step finds it in the index and not in the count, and drops it.
 do
-    last = math.max(last + 1, now_us, EPOCH + 1)
     local field = struct.pack('>I8', last)
     if earliest == 0 or expires < earliest then
         earliest = expires
     end
     messages, bytes = messages + 1, bytes + size + OVERHEAD
     local is_sole = messages == 1 and topic == ''
+    if ordered then
+        local victims, sums = order_keys()
+        local of = entry:sub(9, 16)
+        redis.call('ZADD', victims, 0, of .. string.char(urgency) .. field)
+        redis.call('ZADD', sums, expires, 'n' .. field .. string.char(urgency))
+        redis.call('ZADD', sums, 'INCR', -(size + OVERHEAD), 's' .. of)
+    end
     if is_sole then
         redis.call('HSET', BODIES, field, value, SOLE, string.char(urgency) .. field .. entry)
-    else
+    elseif topic == '' then
         redis.call('HSET', BODIES, field, value)
-        if topic ~= '' then
-            redis.call('HSET', BODIES, 't' .. entry:sub(9, 16) .. topic, field)
-        end
+        redis.call('ZADD', INDEX, urgency * LANE + (last - EPOCH), entry)
+    else
+        redis.call('HSET', BODIES, field, value, 't' .. entry:sub(9, 16) .. topic, field)
         redis.call('ZADD', INDEX, urgency * LANE + (last - EPOCH), entry)
     end
     if expires + 60000 > kept then
@@ -23,6 +30,11 @@ do
         redis.call('PEXPIRE', BODIES, kept - now_ms)
         if not is_sole then
             redis.call('PEXPIRE', INDEX, kept - now_ms)
+        end
+        if ordered then
+            local victims, sums = order_keys()
+            redis.call('PEXPIRE', victims, kept - now_ms)
+            redis.call('PEXPIRE', sums, kept - now_ms)
         end
     end
 end

@@ -1,11 +1,14 @@
 -- Takes the record away, with all that waits and is expected. What waits is given up in bounded steps: the rest is left to
 -- sweeps, and at the latest to its expiry. The last number stays with the outbox: none comes twice.
 local function forget()
-    redis.call('UNLINK', RECORD, INDEX, BODIES, EXPECTED)
-    give_up_waiting(0, '+inf', STEP)
     if redis.call('EXISTS', OUTBOX) == 1 then
         redis.call('HSET', OUTBOX, LAST, struct.pack('>I8', last))
     end
+    -- With the record all has ended: what an aborted step leaves of the rest expires.
+    redis.call('UNLINK', RECORD)
+    drop_queue()
+    redis.call('UNLINK', EXPECTED)
+    give_up_waiting(0, '+inf', STEP)
 end
 
 -- Gives up what was passed on for a subscription that has ended: few, and no sweep meets them.

@@ -9,9 +9,11 @@ local LAST = 'l'
 local OWED = '>I8c16c8BI6'
 local MARKER, PASSED, NUMBERED = 2 ^ 50, 2 ^ 52, 2 ^ 53
 
+-- What a step wrote before it was aborted is found by time: an entry that waits stands in DUES first, one that ended in OUTBOX.
 local function put_owed(nonce, number, receipts, sub, fate, expires)
-    redis.call('HSET', OUTBOX, nonce, struct.pack(OWED, number, receipts, sub, fate, expires))
+    local owed = struct.pack(OWED, number, receipts, sub, fate, expires)
     if fate ~= WAITING then
+        redis.call('HSET', OUTBOX, nonce, owed)
         local place = number - NUMBERED
         if number == PASSING then
             local newest = redis.call('ZRANGE', DUES, '(0', -PASSED, 'BYSCORE', 'REV', 'LIMIT', 0, 1, 'WITHSCORES')[2]
@@ -23,6 +25,7 @@ local function put_owed(nonce, number, receipts, sub, fate, expires)
     else
         redis.call('ZADD', DUES, number == PASSING and MARKER + expires or expires, nonce)
         redis.call('ZADD', OWING, 'LT', expires, RECORD:sub(-32))
+        redis.call('HSET', OUTBOX, nonce, owed)
     end
 end
 
@@ -33,6 +36,9 @@ local function owe(nonce, fate)
         local number, receipts, sub, before, expires = struct.unpack(OWED, owed)
         if before == WAITING then
             put_owed(nonce, number, receipts, sub, fate, expires)
+        else
+            -- It ended, and may still stand where those that wait do.
+            redis.call('ZADD', DUES, 'LT', number == PASSING and now_us - PASSED or number - NUMBERED, nonce)
         end
     else
         redis.call('ZREM', DUES, nonce)

@@ -2,7 +2,8 @@
 --
 -- KEYS: the bucket's mark, the record, the index of what waits, the bodies of what waits; for steps that may write to them:
 -- the outbox, when something in it is due, whose outboxes are, receipts that are expected, when those of the bucket are.
--- ARGV[1]: the time in microseconds, if the caller brings it, as only tests do. ARGV[2]: the caller's incarnation.
+-- ARGV[1]: the node's time in microseconds; of a test, with a letter in front, the time of the step. ARGV[2]: the caller's
+-- incarnation.
 local MARK, RECORD, INDEX, BODIES = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 -- Fates of messages that a receipt was asked for, and whether this step has put one that is final into the outbox.
 local WAITING, GIVEN_UP, REPLACED, owes = 0, 2, 3, false
@@ -14,24 +15,58 @@ local SUBSCRIPTION = '>c16dI8'
 -- What the record of a receipt subscription has, and no other.
 local SUBSCRIBED = 's' .. string.rep('\0', 8)
 
-local now_us = tonumber(ARGV[1])
-if not now_us then
+local node_us = tonumber(ARGV[1])
+local now_us, is_apart
+if node_us then
     local time = redis.call('TIME')
     now_us = time[1] * 1000000 + time[2]
+    is_apart = math.abs(now_us - node_us) > APART_US
+else
+    now_us = tonumber(ARGV[1]:sub(2))
 end
 local now_ms = math.floor(now_us / 1000)
 
 -- The number of the last message accepted; incarnation and session of the seat; until when the record is retained; what
--- waits; not later than its earliest expiry (0: nothing waits); how long index and bodies are kept; attaches of late.
-local format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches
+-- waits; not later than its earliest expiry (0: nothing waits); how long index and bodies are kept; attaches of late; and
+-- whether the orders of a long queue stand (`order.lua`), which is a byte at the end. A node that does not know of them
+-- writes a record without that byte, after which they count as not there.
+local format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches, ordered
+local META_BYTES = 58
 
 local function meta()
     return struct.pack(META, FORMAT, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches)
+        .. (ordered and '\1' or '')
+end
+
+-- The orders of a long queue: two keys that only steps name which find the record saying that they stand.
+local function order_keys()
+    local user_agent = RECORD:sub(-32)
+    return MARK .. ':v:' .. user_agent, MARK .. ':x:' .. user_agent
+end
+
+-- One key a call: where a slot is half moved, Redis refuses a command that names several of which one is missing.
+local function drop_orders()
+    local victims, sums = order_keys()
+    redis.call('UNLINK', victims)
+    redis.call('UNLINK', sums)
+    ordered = false
+end
+
+local function drop_queue()
+    if ordered then
+        drop_orders()
+    end
+    redis.call('UNLINK', INDEX)
+    redis.call('UNLINK', BODIES)
 end
 
 -- Takes the record in. Answers nil, or why there is none: UNKNOWN, or a trouble in which nobody may be called unknown.
 local UNKNOWN = 'unknown'
 local function open(packed)
+    if is_apart then
+        -- One of the two clocks has leapt. What ends by a wrong one does not come back.
+        return 'TROUBLE the clocks of Redis and of this node are more than an hour apart: set both right'
+    end
     if not packed then
         if redis.call('EXISTS', MARK) == 0 then
             return 'TROUBLE the store has lost the mark of its format: it came back empty, or was never set up here'
@@ -46,13 +81,15 @@ local function open(packed)
     end
     format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches =
         struct.unpack(META, packed)
+    ordered = #packed > META_BYTES
     if retained <= now_ms then
-        redis.call('UNLINK', RECORD, INDEX, BODIES)
+        drop_queue()
+        redis.call('UNLINK', RECORD)
         return UNKNOWN
     end
     if kept > 0 and kept <= now_ms then
         -- Index and bodies have expired with all that was in them.
-        redis.call('UNLINK', INDEX, BODIES)
+        drop_queue()
         messages, bytes, earliest, kept = 0, 0, 0, 0
     end
 end

@@ -1,0 +1,210 @@
+//! The hostile side: a thread of its own, on the load tool's core, that gives way to everything else there.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::attacks::Attack;
+use super::channel;
+use crate::door::Door;
+use crate::failure::{Failure, Outcome, While as _};
+use crate::target::Target;
+
+/// How much less of the core hostile peers get than the honest and Redis, which share it: the least that there is.
+const NICENESS: i32 = 19;
+
+/// How long an attack that ended may take to let go.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// What all hostile connections know and count.
+pub(super) struct Ground {
+    /// Where user agents come in: all nodes.
+    pub(super) nodes: Vec<SocketAddr>,
+    /// Where application servers do.
+    pub(super) sending: SocketAddr,
+    pub(super) admin: Option<SocketAddr>,
+    /// How many hostile connections there are.
+    pub(super) connections: usize,
+    addresses: Option<u16>,
+    sent: AtomicU64,
+    broken: AtomicU64,
+    statuses: Mutex<BTreeMap<u16, u64>>,
+}
+
+/// What was done.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Requests, frames or connections that were tried.
+    pub(super) sent: u64,
+    /// Connections that the service refused or ended.
+    pub(super) broken: u64,
+    /// How often which status came.
+    pub(super) statuses: BTreeMap<u16, u64>,
+    /// Hostile connections that could not be prepared.
+    pub(super) unprepared: usize,
+}
+
+/// An attack that is prepared, or under way.
+pub(super) struct Field {
+    thread: JoinHandle<usize>,
+    go: watch::Sender<Step>,
+    ground: Arc<Ground>,
+    over: oneshot::Receiver<()>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Prepare,
+    Attack,
+    End,
+}
+
+impl Ground {
+    /// The address of the `nth` hostile connection.
+    pub(super) fn source(&self, nth: usize) -> Option<IpAddr> {
+        channel::source(nth, self.addresses)
+    }
+
+    /// So many things were tried.
+    pub(super) fn sent(&self, times: u64) {
+        self.sent.fetch_add(times, Ordering::Relaxed);
+    }
+
+    /// That is how one was answered.
+    pub(super) fn answered(&self, status: u16) {
+        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
+        *statuses.entry(status).or_default() += 1;
+    }
+}
+
+impl Field {
+    /// Lets every hostile connection make what it needs, and returns when all have, or when time is over.
+    pub(super) async fn prepare(
+        target: &Target,
+        attack: Attack,
+        connections: usize,
+        addresses: Option<u16>,
+        within: Duration,
+    ) -> Outcome<Self> {
+        let ground = Arc::new(Ground {
+            nodes: target.all_clear().iter().map(Door::address).collect(),
+            sending: target.sending().address(),
+            admin: target.admin(),
+            connections,
+            addresses,
+            sent: AtomicU64::new(0),
+            broken: AtomicU64::new(0),
+            statuses: Mutex::default(),
+        });
+        let (go, steps) = watch::channel(Step::Prepare);
+        let (ready, prepared) = oneshot::channel();
+        let (done, over) = oneshot::channel();
+        let shared = Arc::clone(&ground);
+        let thread = std::thread::Builder::new()
+            .name("hostile".to_owned())
+            .spawn(move || {
+                // Without that the figures are only less fair to the honest.
+                let _ = rustix::process::setpriority_process(None, NICENESS);
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let unprepared = runtime.map_or(connections, |runtime| {
+                    runtime.block_on(hostile(attack, shared, steps, ready, within))
+                });
+                let _ = done.send(());
+                unprepared
+            });
+        let field = Self {
+            thread: thread.doing("starting a thread")?,
+            go,
+            ground,
+            over,
+        };
+        prepared.await.doing("preparing an attack")?;
+        Ok(field)
+    }
+
+    /// Begins.
+    pub(super) fn attack(&self) {
+        self.ground.sent.store(0, Ordering::Relaxed);
+        self.ground.broken.store(0, Ordering::Relaxed);
+        self.ground
+            .statuses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        // If the thread is gone, its end says why.
+        let _ = self.go.send(Step::Attack);
+    }
+
+    /// Ends it, and says what it did.
+    pub(super) async fn end(self) -> Outcome<Seen> {
+        let ground = &self.ground;
+        let mut seen = Seen {
+            sent: ground.sent.load(Ordering::Relaxed),
+            broken: ground.broken.load(Ordering::Relaxed),
+            statuses: ground
+                .statuses
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            unprepared: 0,
+        };
+        let _ = self.go.send(Step::End);
+        if timeout(END_WITHIN, self.over).await.is_err() {
+            return Err(Failure::new("hostile connections do not end"));
+        }
+        let joined = self.thread.join();
+        seen.unprepared = joined.map_err(|_| Failure::new("the hostile thread panicked"))?;
+        Ok(seen)
+    }
+}
+
+async fn hostile(
+    attack: Attack,
+    ground: Arc<Ground>,
+    mut steps: watch::Receiver<Step>,
+    ready: oneshot::Sender<()>,
+    within: Duration,
+) -> usize {
+    let mut preparing = JoinSet::new();
+    for nth in 0..ground.connections {
+        let ground = Arc::clone(&ground);
+        preparing.spawn(async move { (nth, attack.prepare(&ground, nth).await) });
+    }
+    let mut prepared = Vec::new();
+    let all = async {
+        while let Some(done) = preparing.join_next().await {
+            if let Ok((nth, Ok(arms))) = done {
+                prepared.push((nth, arms));
+            }
+        }
+    };
+    // Who is not ready by then does not come.
+    let _ = timeout(within, all).await;
+    preparing.abort_all();
+    let unprepared = ground.connections - prepared.len();
+    let _ = ready.send(());
+    let _ = steps.wait_for(|step| *step != Step::Prepare).await;
+    let mut attacking = JoinSet::new();
+    for (nth, mut arms) in prepared {
+        let ground = Arc::clone(&ground);
+        attacking.spawn(async move {
+            loop {
+                if attack.strike(&ground, nth, &mut arms).await.is_err() {
+                    ground.broken.fetch_add(1, Ordering::Relaxed);
+                    // It comes again at once, but does not spin.
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        });
+    }
+    let _ = steps.wait_for(|step| *step == Step::End).await;
+    attacking.shutdown().await;
+    unprepared
+}

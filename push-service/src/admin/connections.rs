@@ -1,0 +1,108 @@
+//! Connections of the admin listener: a bounded number, of which the least useful gives way.
+//!
+//! Whoever can reach the port could hold all connections by opening them and asking nothing; then no probe would come in,
+//! and an orchestrator would take a healthy node for a dead one.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::task::{AbortHandle, JoinSet};
+
+/// What is known of a connection's use.
+pub(super) struct Use {
+    /// A request is being answered.
+    is_busy: AtomicBool,
+    was_asked: AtomicBool,
+    /// When it was opened or used last, in events of all connections.
+    last: AtomicU64,
+    events: Arc<AtomicU64>,
+}
+
+impl Use {
+    /// A request has come.
+    pub(super) fn begins(&self) {
+        self.was_asked.store(true, Ordering::Relaxed);
+        self.is_busy.store(true, Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// It is answered.
+    pub(super) fn ends(&self) {
+        self.is_busy.store(false, Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// Whether there was ever a request.
+    pub(super) fn was_asked(&self) -> bool {
+        self.was_asked.load(Ordering::Relaxed)
+    }
+
+    fn touch(&self) {
+        let now = self.events.fetch_add(1, Ordering::Relaxed);
+        self.last.store(now, Ordering::Relaxed);
+    }
+
+    /// The lowest gives way: idle ones before busy ones, of each the one that was used longest ago.
+    fn rank(&self) -> (bool, u64) {
+        (
+            self.is_busy.load(Ordering::Relaxed),
+            self.last.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// All that are open. Dropping it ends them.
+pub(super) struct Connections {
+    most: usize,
+    events: Arc<AtomicU64>,
+    tasks: JoinSet<()>,
+    open: Vec<(Arc<Use>, AbortHandle)>,
+}
+
+impl Connections {
+    /// None yet; at most `most` at a time.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            most,
+            events: Arc::default(),
+            tasks: JoinSet::new(),
+            open: Vec::new(),
+        }
+    }
+
+    /// Lets one more in. If there are too many, another one gives way.
+    pub(super) fn open<F>(&mut self, converse: impl FnOnce(Arc<Use>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.open.retain(|(_, task)| !task.is_finished());
+        if self.open.len() >= self.most {
+            let ranks = self.open.iter().map(|(used, _)| used.rank()).enumerate();
+            if let Some((at, _)) = ranks.min_by_key(|(_, rank)| *rank) {
+                self.open.swap_remove(at).1.abort();
+            }
+        }
+        let used = Arc::new(Use {
+            is_busy: AtomicBool::new(false),
+            was_asked: AtomicBool::new(false),
+            last: AtomicU64::new(0),
+            events: Arc::clone(&self.events),
+        });
+        used.touch();
+        let task = self.tasks.spawn(converse(Arc::clone(&used)));
+        self.open.push((used, task));
+    }
+
+    /// Resolves when one has ended. Pends for ever if there is none.
+    pub(super) async fn one_ended(&mut self) {
+        if self.tasks.join_next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Resolves when all have ended.
+    pub(super) async fn all_ended(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}

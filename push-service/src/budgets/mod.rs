@@ -1,0 +1,291 @@
+//! What requests cost, and who pays: tokens of an address, of an application server key, of a user agent (PR-42).
+//!
+//! ```text
+//! connection, request, frame ─► cost ─► the cause's bucket ─┬─ has tokens: go on
+//!                                                           ├─ earns them soon: go on later
+//!                                                           └─ else: refused, 429; or the channel is closed
+//! ```
+//!
+//! Guarantees: tokens are taken before storage is asked, whether the request turns out to be good or not; the tables are
+//! bounded ([`table`]) and have no timer; taking tokens allocates nothing and costs a tenth of a microsecond. Budgets are
+//! a node's own: a peer that spreads over n nodes has n budgets.
+//!
+//! What it deliberately does not know: what a request is. It is told a cost ([`crate::defaults`] has them) and a cause.
+
+mod table;
+
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::Duration;
+
+use push_protocol::{KeyDigest, SubscriptionId, UserAgentId};
+use tokio::time::{Instant, sleep};
+
+use self::table::Table;
+use crate::config::{IpNetwork, Limits};
+use crate::defaults::{BUDGET_PATIENCE, CHANNEL_SLOWED_AT_MOST};
+pub use crate::metrics::Budget;
+use crate::metrics::Metrics;
+use crate::storage::Rate;
+
+/// Who causes a cost, of one kind: a digest under a secret of the process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cause(NonZeroU64);
+
+/// Whose address pays for a request. As small as can be, because every connection has one.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct Payer(u64);
+
+impl Payer {
+    /// Nobody's: it came through a trusted proxy that did not say for whom.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// It came from one of `limits.unlimited_networks`: it has no budget, and neither has what it asks for.
+    pub const UNLIMITED: Self = Self(1);
+
+    /// The address, if one pays: equal for equal addresses, as long as the process lives.
+    pub(crate) fn address(self) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.0).filter(|_| self != Self::UNLIMITED)
+    }
+
+    fn cause(self) -> Option<Cause> {
+        self.address().map(Cause)
+    }
+}
+
+/// Does not tell the address.
+impl std::fmt::Debug for Payer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Payer(…)")
+    }
+}
+
+/// A budget is spent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OverBudget {
+    /// Which one.
+    pub budget: Budget,
+    /// When the request may be made again.
+    pub retry_after: Duration,
+}
+
+/// All budgets of a node.
+pub struct Budgets {
+    secret: RandomState,
+    start: Instant,
+    addresses: Option<Table>,
+    senders: Option<Table>,
+    user_agents: Option<Table>,
+    records: Option<Table>,
+    /// How fast pushes to one subscription may ask for receipts: as fast as pushes may come.
+    receipts: Option<Table>,
+    unlimited: Vec<IpNetwork>,
+    metrics: Arc<Metrics>,
+}
+
+impl Budgets {
+    /// Budgets as configured.
+    pub fn new(limits: &Limits, metrics: Arc<Metrics>) -> Self {
+        let table = |per_second: u32, burst| Table::new(f64::from(per_second), burst);
+        Self {
+            secret: RandomState::new(),
+            start: Instant::now(),
+            addresses: table(limits.work_per_address, limits.work_per_address_burst),
+            senders: table(limits.work_per_sender, limits.work_per_sender_burst),
+            user_agents: table(limits.work_per_user_agent, limits.work_per_user_agent_burst),
+            records: Table::new(limits.records_per_address, limits.records_per_address_burst),
+            receipts: limits.rate().and_then(receipts),
+            unlimited: limits.unlimited_networks.clone(),
+            metrics,
+        }
+    }
+
+    /// Nobody has to pay.
+    pub fn unlimited(metrics: Arc<Metrics>) -> Self {
+        Self {
+            secret: RandomState::new(),
+            start: Instant::now(),
+            addresses: None,
+            senders: None,
+            user_agents: None,
+            records: None,
+            receipts: None,
+            unlimited: Vec::new(),
+            metrics,
+        }
+    }
+
+    /// Who pays for what comes from `address`.
+    pub fn payer(&self, address: IpAddr) -> Payer {
+        if self.unlimited.iter().any(|network| network.contains(address)) {
+            return Payer::UNLIMITED;
+        }
+        let Cause(bits) = self.cause(counted_as(address));
+        Payer(bits.get().max(2))
+    }
+
+    fn cause(&self, what: impl Hash) -> Cause {
+        Cause(NonZeroU64::new(self.secret.hash_one(what)).unwrap_or(NonZeroU64::MIN))
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Requests over HTTP, and connections: who is short of tokens waits, or is refused.
+impl Budgets {
+    /// Whether a connection's address has tokens for it. One that has none is not worth a wait.
+    pub(crate) fn admits(&self, payer: Payer, tokens: u32) -> bool {
+        let (Some(table), Some(cause)) = (&self.addresses, payer.cause()) else {
+            return true;
+        };
+        let spent = table.spend(cause, tokens, self.now(), nanos(BUDGET_PATIENCE));
+        spent.is_ok()
+    }
+
+    /// Takes tokens of the address, and waits until it has earned them, for [`BUDGET_PATIENCE`] at most.
+    ///
+    /// Cancel safe: what was taken stays taken.
+    pub async fn pay(&self, payer: Payer, tokens: u32) -> Result<(), OverBudget> {
+        let Some(cause) = payer.cause() else {
+            return Ok(());
+        };
+        self.pay_from(Budget::Address, self.addresses.as_ref(), cause, tokens)
+            .await
+    }
+
+    /// The same of an application server key.
+    pub async fn pay_as_sender(
+        &self,
+        payer: Payer,
+        sender: KeyDigest,
+        tokens: u32,
+    ) -> Result<(), OverBudget> {
+        let Some(table) = self.senders.as_ref().filter(|_| payer != Payer::UNLIMITED) else {
+            return Ok(());
+        };
+        let cause = self.cause(sender.0);
+        self.pay_from(Budget::Sender, Some(table), cause, tokens).await
+    }
+
+    async fn pay_from(
+        &self,
+        budget: Budget,
+        table: Option<&Table>,
+        cause: Cause,
+        tokens: u32,
+    ) -> Result<(), OverBudget> {
+        let Some(table) = table else { return Ok(()) };
+        match table.spend(cause, tokens, self.now(), nanos(BUDGET_PATIENCE)) {
+            Ok(0) => Ok(()),
+            Ok(wait) => {
+                self.metrics.throttled(budget);
+                sleep(Duration::from_nanos(wait)).await;
+                Ok(())
+            }
+            Err(wait) => {
+                // Else who is refused asks again at once, and a refusal costs as much as what it refuses.
+                sleep(BUDGET_PATIENCE).await;
+                let retry_after = Duration::from_nanos(wait).saturating_sub(BUDGET_PATIENCE);
+                Err(OverBudget { budget, retry_after })
+            }
+        }
+    }
+
+    /// Gives back what a request turned out not to cost.
+    pub fn refund(&self, payer: Payer, tokens: u32) {
+        if let (Some(table), Some(cause)) = (&self.addresses, payer.cause()) {
+            table.refund(cause, tokens, self.now());
+        }
+    }
+
+    /// A record is about to be made, which storage keeps for days.
+    pub fn make_record(&self, payer: Payer) -> Result<(), OverBudget> {
+        let (Some(table), Some(cause)) = (&self.records, payer.cause()) else {
+            return Ok(());
+        };
+        let spent = table.spend(cause, 1, self.now(), 0);
+        spent.map(drop).map_err(|wait| OverBudget {
+            budget: Budget::Records,
+            retry_after: Duration::from_nanos(wait),
+        })
+    }
+
+    /// No record was made after all.
+    pub fn unmake_record(&self, payer: Payer) {
+        if let (Some(table), Some(cause)) = (&self.records, payer.cause()) {
+            table.refund(cause, 1, self.now());
+        }
+    }
+
+    /// A push asks for a receipt, which is written down before the push's own rate is known: `Err` is when the next may.
+    pub fn ask_for_receipt(
+        &self,
+        user_agent: UserAgentId,
+        subscription: SubscriptionId,
+    ) -> Result<(), Duration> {
+        let Some(table) = &self.receipts else {
+            return Ok(());
+        };
+        let cause = self.cause((user_agent.0, subscription.0));
+        let spent = table.spend(cause, 1, self.now(), 0);
+        spent.map(drop).map_err(Duration::from_nanos)
+    }
+}
+
+/// Channels: who is short of tokens is read later.
+impl Budgets {
+    /// Takes tokens of a user agent and of its address, be they there or not, and says how long it has to wait for them. `None`
+    /// if more is owed already than may be: then what it asks for must not be done.
+    pub(crate) fn charge(
+        &self,
+        payer: Payer,
+        user_agent: Option<UserAgentId>,
+        tokens: u32,
+    ) -> Option<Duration> {
+        if payer == Payer::UNLIMITED {
+            return Some(Duration::ZERO);
+        }
+        let (now, limit) = (self.now(), nanos(CHANNEL_SLOWED_AT_MOST));
+        let charge = |table: &Option<Table>, cause| match table {
+            Some(table) => table.charge(cause, tokens, now, limit),
+            None => Ok(0),
+        };
+        let own = user_agent.map(|user_agent| self.cause(user_agent.0));
+        let own = own.map_or(Ok(0), |cause| charge(&self.user_agents, cause));
+        // Who owes too much itself is not to make its address pay.
+        let address = match (&own, payer.cause()) {
+            (Ok(_), Some(cause)) => charge(&self.addresses, cause),
+            _ => Ok(0),
+        };
+        let wait = |owed: Result<u64, u64>| owed.unwrap_or_else(|owed| owed);
+        if wait(own).max(wait(address)) > 0 {
+            let is_own = wait(own) >= wait(address);
+            self.metrics.throttled(if is_own {
+                Budget::UserAgent
+            } else {
+                Budget::Address
+            });
+        }
+        Some(Duration::from_nanos(own.ok()?.max(address.ok()?)))
+    }
+}
+
+fn receipts(rate: Rate) -> Option<Table> {
+    Table::new(rate.per_second, rate.burst as u32)
+}
+
+/// What one customer of a provider gets: an IPv4 address, or a /64 of IPv6.
+pub(crate) fn counted_as(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,189 @@
+//! A bounded table of token buckets.
+//!
+//! A bucket is one number: the time by which what it has spent will be earned again. A bucket whose time has passed is
+//! full, and a full bucket need not be remembered: so an entry that is as good as new costs nothing to forget, and nothing
+//! has to be swept.
+//!
+//! **Invariant:** at most [`BUDGET_ENTRIES`] buckets, whoever comes. **When there is no room**, the bucket among the eight
+//! of its place that has spent the least is forgotten, which makes it full: a newcomer is always let in, an honest peer
+//! loses nothing by being forgotten, and the ones that have spent the most are remembered longest. Places are drawn with
+//! a secret of the process, so nobody can choose whose bucket is forgotten.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::Cause;
+use crate::defaults::BUDGET_ENTRIES;
+
+/// Each shard has its own lock, and no memory before it is used.
+const SHARDS: usize = 256;
+
+/// Entries that a cause may be in.
+const WAYS: usize = 8;
+
+const SETS: usize = BUDGET_ENTRIES / SHARDS / WAYS;
+
+/// A cause, or 0; and until when it pays, in nanoseconds.
+type Entry = [u64; 2];
+
+/// Buckets of one kind, all with the same rate and burst.
+pub(super) struct Table {
+    /// How long it takes to earn a token.
+    ns_per_token: u64,
+    /// How long it takes to earn a full bucket.
+    burst_ns: u64,
+    shards: Box<[Mutex<Vec<Entry>>]>,
+}
+
+impl Table {
+    /// `None` if `per_second` is 0: no limit.
+    pub(super) fn new(per_second: f64, burst: u32) -> Option<Self> {
+        const NS_PER_SECOND: f64 = 1e9;
+        if per_second <= 0.0 {
+            return None;
+        }
+        let ns_per_token = ((NS_PER_SECOND / per_second) as u64).max(1);
+        Some(Self {
+            ns_per_token,
+            burst_ns: ns_per_token.saturating_mul(u64::from(burst.max(1))),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        })
+    }
+
+    /// Takes tokens of `cause` at `now`, and says how long it has to wait until it has earned them. Takes none if that
+    /// is longer than `patience`, and says so with `Err`.
+    pub(super) fn spend(&self, cause: Cause, tokens: u32, now: u64, patience: u64) -> Result<u64, u64> {
+        let cost = self.ns_per_token.saturating_mul(u64::from(tokens));
+        self.with_entry(cause, now, |paid| {
+            let would_be = paid.saturating_add(cost);
+            let wait = would_be.saturating_sub(now.saturating_add(self.burst_ns));
+            if wait > patience {
+                return Err(wait);
+            }
+            *paid = would_be;
+            Ok(wait)
+        })
+    }
+
+    /// Takes tokens of `cause` at `now`, be they there or not, and says how long it has to wait until it has earned them.
+    /// Takes none if it has to wait for longer than `limit` already, and says so with `Err`.
+    pub(super) fn charge(&self, cause: Cause, tokens: u32, now: u64, limit: u64) -> Result<u64, u64> {
+        let cost = self.ns_per_token.saturating_mul(u64::from(tokens));
+        self.with_entry(cause, now, |paid| {
+            let owed = |paid: u64| paid.saturating_sub(now.saturating_add(self.burst_ns));
+            if owed(*paid) > limit {
+                return Err(owed(*paid));
+            }
+            *paid = paid.saturating_add(cost);
+            Ok(owed(*paid))
+        })
+    }
+
+    /// Gives tokens back.
+    pub(super) fn refund(&self, cause: Cause, tokens: u32, now: u64) {
+        let cost = self.ns_per_token.saturating_mul(u64::from(tokens));
+        self.with_entry(cause, now, |paid| *paid = paid.saturating_sub(cost));
+    }
+
+    /// Shows the time until which a cause pays, never before `now`.
+    fn with_entry<T>(&self, cause: Cause, now: u64, change: impl FnOnce(&mut u64) -> T) -> T {
+        let bits = cause.0.get();
+        let mut shard = self.shards[bits as usize % SHARDS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if shard.is_empty() {
+            *shard = vec![[0; 2]; SETS * WAYS];
+        }
+        let set = (bits >> 32) as usize % SETS;
+        let ways = &mut shard[set * WAYS..(set + 1) * WAYS];
+        let at = ways.iter().position(|entry| entry[0] == bits);
+        let at = at.unwrap_or_else(|| {
+            let debts = ways.iter().map(|entry| entry[1]).enumerate();
+            let (least, _) = debts.min_by_key(|(_, paid)| *paid).unwrap_or_default();
+            ways[least] = [bits, 0];
+            least
+        });
+        let paid = &mut ways[at][1];
+        *paid = now.max(*paid);
+        change(paid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn cause(bits: u64) -> Cause {
+        Cause(NonZeroU64::new(bits).unwrap())
+    }
+
+    fn remembered(table: &Table) -> usize {
+        let shards = table.shards.iter().map(|shard| shard.lock().unwrap().len());
+        shards.sum()
+    }
+
+    /// PR-42: a burst is free, then the rate counts; who waits is told how long, and nothing is taken from who is refused.
+    #[test]
+    fn a_bucket_is_a_burst_and_a_rate() {
+        let table = Table::new(10.0, 100).unwrap();
+        let (one, other) = (cause(1), cause(2));
+        assert_eq!(table.spend(one, 60, 0, 0), Ok(0));
+        assert_eq!(table.spend(one, 40, 0, 0), Ok(0));
+        for _ in 0..3 {
+            assert_eq!(table.spend(one, 5, 0, 0), Err(SECOND / 2));
+        }
+        assert_eq!(table.spend(other, 100, 0, 0), Ok(0));
+        assert_eq!(table.spend(one, 5, 0, SECOND), Ok(SECOND / 2));
+        assert_eq!(table.spend(one, 1, SECOND / 2, 0), Err(SECOND / 10));
+        assert_eq!(table.spend(one, 5, SECOND, 0), Ok(0));
+        table.refund(one, 20, SECOND);
+        assert_eq!(table.spend(one, 20, SECOND, 0), Ok(0));
+        assert_eq!(table.spend(one, 1, SECOND, 0), Err(SECOND / 10));
+        // A bucket never holds more than its burst.
+        table.refund(one, 1_000, 100 * SECOND);
+        assert_eq!(table.spend(one, 100, 100 * SECOND, 0), Ok(0));
+        assert!(table.spend(one, 1, 100 * SECOND, 0).is_err());
+    }
+
+    /// PR-42: what is taken in advance is bounded, so that nobody waits for ever for what somebody else has taken.
+    #[test]
+    fn a_debt_is_bounded() {
+        let table = Table::new(10.0, 100).unwrap();
+        let one = cause(1);
+        assert_eq!(table.charge(one, 150, 0, 10 * SECOND), Ok(5 * SECOND));
+        assert_eq!(table.charge(one, 150, 0, 10 * SECOND), Ok(20 * SECOND));
+        for _ in 0..3 {
+            assert_eq!(table.charge(one, 150, 0, 10 * SECOND), Err(20 * SECOND));
+        }
+        assert_eq!(table.charge(one, 10, 10 * SECOND, 10 * SECOND), Ok(11 * SECOND));
+    }
+
+    /// PR-42: a flood of causes takes no memory beyond the bound, lets every newcomer in, and does not make the one that
+    /// has spent the most forget its debt.
+    #[test]
+    fn a_full_table_remembers_the_worst() {
+        let table = Table::new(10.0, 100).unwrap();
+        let worst = cause(77);
+        assert!(table.spend(worst, 1_000, 0, u64::MAX).is_ok());
+        let mut bits = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..4 * BUDGET_ENTRIES {
+            bits = bits.wrapping_mul(0xd134_2543_de82_ef95).wrapping_add(1);
+            assert_eq!(table.spend(cause(bits.max(1)), 50, SECOND, 0), Ok(0));
+        }
+        assert_eq!(remembered(&table), BUDGET_ENTRIES);
+        assert!(table.spend(worst, 1, SECOND, 0).is_err());
+    }
+
+    /// A table that nobody has spent from takes no memory.
+    #[test]
+    fn an_unused_table_is_empty() {
+        let table = Table::new(10.0, 100).unwrap();
+        assert_eq!(remembered(&table), 0);
+        assert!(table.spend(cause(1), 1, 0, 0).is_ok());
+        assert_eq!(remembered(&table), BUDGET_ENTRIES / SHARDS);
+        assert!(Table::new(0.0, 100).is_none());
+    }
+}

@@ -1,0 +1,151 @@
+//! Channels that end: acknowledgements that were under way still count, and nothing else does (PR-18).
+
+use std::time::Duration;
+
+use push_protocol::capability::PushCapability;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use super::rig::{Rig, UserAgent, limits, name};
+use crate::defaults::{ANSWER_WITHIN, CLOSE_WITHIN, LAST_ACKNOWLEDGEMENTS, PING_BURST};
+
+/// A user agent with one subscription.
+async fn subscribed(rig: &Rig) -> (UserAgent, String, PushCapability) {
+    let mut agent = rig.connect();
+    let uaid = agent.hello(None).await;
+    let subscription = agent.register(1).await;
+    (agent, uaid, subscription)
+}
+
+/// Pushes a message and receives it.
+async fn delivered(rig: &Rig, agent: &mut UserAgent, to: PushCapability) -> Value {
+    rig.push(to, b"x").await;
+    agent.receive().await
+}
+
+fn ack(version: &Value, times: usize) -> Value {
+    let update = json!({"channelID": name(1), "version": version, "code": 100});
+    json!({"messageType": "ack", "updates": vec![update; times]})
+}
+
+/// PR-18: the acknowledgement that a user agent sends on a channel which a newer one has displaced is taken.
+#[tokio::test]
+async fn a_displaced_channel_takes_acknowledgements() {
+    let rig = Rig::new();
+    let (mut old, uaid, subscription) = subscribed(&rig).await;
+    let message = delivered(&rig, &mut old, subscription).await;
+    let mut new = rig.connect();
+    new.hello(Some(&uaid)).await;
+    assert_eq!(old.closed().await, 1011);
+    old.acknowledge(&message).await;
+    rig.until(|rig| rig.waiting() == 0).await;
+}
+
+/// PR-18: acknowledgements that come while the ones before them are being flushed are taken too, by a storage that takes
+/// its time.
+#[tokio::test(start_paused = true)]
+async fn acknowledgements_behind_the_flush_are_taken() {
+    let rig = Rig::new();
+    let (mut old, uaid, subscription) = subscribed(&rig).await;
+    let first = delivered(&rig, &mut old, subscription).await;
+    let second = delivered(&rig, &mut old, subscription).await;
+    let mut new = rig.connect();
+    rig.storage.takes(Duration::from_millis(500));
+    old.acknowledge(&first).await;
+    new.hello(Some(&uaid)).await;
+    old.acknowledge(&second).await;
+    rig.until(|rig| rig.waiting() == 0).await;
+}
+
+/// PR-18, PR-36: whatever ends a channel, an acknowledgement that is behind it on the wire counts.
+#[tokio::test(start_paused = true)]
+async fn whatever_ends_a_channel() {
+    // Two sessions know of the drain; the others end for reasons of their own.
+    for reason in ["drain", "stop", "pong", "slow", "malformed", "flood", "binary"] {
+        let rig = Rig::new();
+        let mut agent = rig.connect_with_room(4_096);
+        agent.hello(None).await;
+        let subscription = agent.register(1).await;
+        let message = delivered(&rig, &mut agent, subscription).await;
+        agent.answers_pings(reason != "pong");
+        let last = ack(&message["version"], 1);
+        let mut behind = Vec::new();
+        match reason {
+            "drain" => drop(timeout(limits().drain_within / 2, rig.drain(Duration::ZERO)).await),
+            "stop" => drop(timeout(Duration::from_millis(1), rig.stop()).await),
+            "pong" => assert_eq!(agent.closed().await, 1011),
+            "slow" => {
+                let large = vec![0; 4_096];
+                for _ in 0..3 {
+                    rig.push(subscription, &large).await;
+                }
+                tokio::time::sleep(limits().write_within + Duration::from_secs(1)).await;
+            }
+            "malformed" => behind.push(json!({"messageType": "nonsense"})),
+            "flood" => behind.resize(PING_BURST as usize + 1, json!({})),
+            "binary" => agent.send_bytes(b"\x82\x80\0\0\0\0").await,
+            _ => unreachable!(),
+        }
+        let others = rig.waiting() - 1;
+        behind.push(last);
+        agent.send_together(&behind).await;
+        rig.until(|rig| rig.waiting() == others).await;
+    }
+}
+
+/// PR-18: a request behind the close is not served, and a text that is no message ends the listening.
+#[tokio::test(start_paused = true)]
+async fn nothing_else_is_served() {
+    let rig = Rig::new();
+    let (mut old, uaid, subscription) = subscribed(&rig).await;
+    let first = delivered(&rig, &mut old, subscription).await;
+    let second = delivered(&rig, &mut old, subscription).await;
+    let mut new = rig.connect();
+    new.hello(Some(&uaid)).await;
+    assert_eq!(old.closed().await, 1011);
+    let register = json!({"messageType": "register", "channelID": name(2)});
+    let unregister = json!({"messageType": "unregister", "channelID": name(1)});
+    let hello = json!({"messageType": "hello", "use_webpush": true, "uaid": uaid});
+    let nonsense = json!({"messageType": "nonsense"});
+    old.send_together(&[
+        register,
+        unregister,
+        hello,
+        json!({}),
+        ack(&first["version"], 1),
+        nonsense,
+        ack(&second["version"], 1),
+    ])
+    .await;
+    rig.until(|rig| rig.channels() == 1).await;
+    assert_eq!(rig.waiting(), 1, "the first one only");
+    let message = delivered(&rig, &mut new, subscription).await;
+    assert_eq!(message["channelID"], json!(name(1)), "it was not unregistered");
+}
+
+/// PR-18, PR-16: what a channel takes behind its close is bounded in number and in time, whatever the peer sends and
+/// however slow storage is.
+#[tokio::test(start_paused = true)]
+async fn the_last_acknowledgements_are_bounded() {
+    const A_FRAME: usize = 128;
+    let rig = Rig::new();
+    let (mut old, uaid, subscription) = subscribed(&rig).await;
+    let first = delivered(&rig, &mut old, subscription).await;
+    let last = delivered(&rig, &mut old, subscription).await;
+    let mut new = rig.connect();
+    new.hello(Some(&uaid)).await;
+    assert_eq!(old.closed().await, 1011);
+    let begun = Instant::now();
+    for _ in 0..LAST_ACKNOWLEDGEMENTS / A_FRAME {
+        old.send(&ack(&first["version"], A_FRAME)).await;
+    }
+    old.send(&ack(&last["version"], 1)).await;
+    rig.storage.takes(Duration::from_secs(3_600));
+    rig.until(|rig| rig.channels() == 1).await;
+    assert!(
+        begun.elapsed() <= CLOSE_WITHIN + ANSWER_WITHIN * 2,
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(rig.waiting() >= 1, "one too many was taken");
+}

@@ -1,0 +1,75 @@
+//! PR-42: connections and requests of an address that is out of tokens.
+
+use tokio::time::Instant;
+
+use super::rig::{Node, Setting, UPGRADE};
+use crate::config::IpNetwork;
+use crate::defaults::{BUDGET_PATIENCE, COST_CHANNEL, COST_CONNECTION, COST_REQUEST};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// Tokens of an address that earns nearly none.
+const BURST: u32 = 10_000;
+
+fn poor() -> Setting {
+    let mut setting = Setting::default();
+    setting.limits.work_per_address = 1;
+    setting.limits.work_per_address_burst = BURST;
+    setting
+}
+
+/// PR-42: requests cost their address, also those to a path where nothing is. Out of tokens, one is answered 429 after a while,
+/// with `Retry-After`; a new connection is closed at once, and one of an unlimited network is not.
+#[tokio::test(start_paused = true)]
+async fn an_address_without_tokens_is_refused() {
+    for (unlimited, is_refused) in [("192.0.2.0/24", true), ("127.0.0.0/8", false)] {
+        let mut setting = poor();
+        setting.limits.unlimited_networks = vec![IpNetwork::parse(unlimited).unwrap()];
+        let node = Node::with(setting).await;
+        let mut peer = node.peer().await;
+        for _ in 0..(BURST - COST_CONNECTION) / COST_REQUEST {
+            peer.say(GET).await;
+            assert!(peer.hear().await.starts_with("http/1.1 200 "));
+        }
+        let started = Instant::now();
+        peer.say("GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let answer = peer.hear().await;
+        let mut next = node.peer().await;
+        if is_refused {
+            assert!(answer.starts_with("http/1.1 429 "), "{answer}");
+            assert!(answer.contains("retry-after: "), "{answer}");
+            assert!(started.elapsed() >= BUDGET_PATIENCE);
+            assert_eq!(next.hear_all().await, "");
+        } else {
+            assert!(answer.starts_with("http/1.1 404 "), "{answer}");
+            next.say(GET).await;
+            assert!(next.hear().await.starts_with("http/1.1 200 "));
+        }
+    }
+}
+
+/// PR-42: opening channels costs the address of the user agent, as a trusted proxy names it; the proxy itself has no budget.
+#[tokio::test(start_paused = true)]
+async fn a_proxy_s_client_pays() {
+    let mut setting = poor();
+    setting.proxies = vec!["127.0.0.1"];
+    let node = Node::with(setting).await;
+    let mut opened = Vec::new();
+    let mut upgrade = async |client: &str| {
+        let mut peer = node.peer().await;
+        let field = format!("Host: x\r\nX-Forwarded-For: {client}\r\n");
+        peer.say(UPGRADE.replace("Host: x\r\n", &field)).await;
+        let answer = peer.hear().await;
+        opened.push(peer);
+        answer
+    };
+    for _ in 0..BURST / COST_CHANNEL {
+        assert!(upgrade("203.0.113.1").await.starts_with("http/1.1 101 "));
+    }
+    let refused = upgrade("203.0.113.1").await;
+    assert!(
+        refused.starts_with("http/1.1 429 ") && refused.contains("retry-after: "),
+        "{refused}"
+    );
+    assert!(upgrade("203.0.113.2").await.starts_with("http/1.1 101 "));
+}

@@ -1,0 +1,109 @@
+//! The order in which the messages of a long queue give way, so that a full queue costs what an empty one does (PR-43).
+//!
+//! Made when a long queue is full, and given up when it is short again: a queue that nobody fills owns nothing of it.
+//!
+//! **Invariant:** while it is there, it holds all that waits, and nothing else.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use push_protocol::{MessageNumber, SubscriptionId, Urgency};
+
+use super::index::{Index, Waiting};
+use super::{Share, Subscription, UserAgent};
+use crate::defaults::{ORDER_BELOW, ORDER_FROM};
+
+/// What waits, sorted by the rules of eviction (PR-23).
+#[derive(Default, Debug)]
+pub(in crate::storage) struct Order {
+    /// Each subscription's messages, least urgent first, of those the oldest.
+    victims: BTreeSet<(SubscriptionId, Urgency, MessageNumber)>,
+    /// Subscriptions of which something waits, the largest share of bytes first, of equals the smaller id.
+    shares: BTreeSet<(Reverse<u64>, SubscriptionId)>,
+    /// Messages by expiry.
+    expiries: BTreeSet<(u64, MessageNumber)>,
+}
+
+impl Order {
+    fn of(subscriptions: &[Subscription], waiting: &Index) -> Self {
+        let shares = subscriptions.iter().filter(|s| s.share != Share::default());
+        let mut order = Self {
+            shares: shares.map(|s| (Reverse(s.share.bytes), s.id)).collect(),
+            ..Self::default()
+        };
+        for waiting in waiting.all() {
+            order.victims.insert(victim(waiting));
+            order.expiries.insert((waiting.expires_at_ms, waiting.id.number));
+        }
+        order
+    }
+
+    /// A subscription's share is another now.
+    fn moves(&mut self, id: SubscriptionId, before: Share, after: Share) {
+        if before != Share::default() {
+            self.shares.remove(&(Reverse(before.bytes), id));
+        }
+        if after != Share::default() {
+            self.shares.insert((Reverse(after.bytes), id));
+        }
+    }
+
+    /// About what it takes in memory.
+    pub(in crate::storage) fn bytes(&self) -> usize {
+        let message =
+            size_of::<(SubscriptionId, Urgency, MessageNumber)>() + size_of::<(u64, MessageNumber)>();
+        self.victims.len() * message + self.shares.len() * size_of::<(Reverse<u64>, SubscriptionId)>()
+    }
+
+    /// Shares, the largest first.
+    pub(super) fn shares(&self) -> impl Iterator<Item = (u64, SubscriptionId)> {
+        self.shares.iter().map(|(Reverse(bytes), id)| (*bytes, *id))
+    }
+
+    /// A subscription's messages in the order in which they give way.
+    pub(super) fn of_subscription(&self, id: SubscriptionId) -> impl Iterator<Item = MessageNumber> {
+        let first = (id, Urgency::VeryLow, MessageNumber::START);
+        let all = self.victims.range(first..).take_while(move |(of, ..)| *of == id);
+        all.map(|(_, _, number)| *number)
+    }
+
+    /// Expired messages, those that expired first at the front.
+    pub(super) fn expired(&self, now_ms: u64) -> impl Iterator<Item = MessageNumber> {
+        let upto = (now_ms, MessageNumber(u64::MAX));
+        self.expiries.range(..=upto).map(|(_, number)| *number)
+    }
+}
+
+fn victim(waiting: &Waiting) -> (SubscriptionId, Urgency, MessageNumber) {
+    (waiting.subscription, waiting.urgency, waiting.id.number)
+}
+
+impl UserAgent {
+    /// Makes the order of a queue that is long.
+    pub(super) fn be_ordered(&mut self) {
+        if self.order.is_none() && self.waiting.len() >= ORDER_FROM {
+            self.order = Some(Box::new(Order::of(&self.subscriptions, &self.waiting)));
+        }
+    }
+
+    /// A message joined the queue; `shares` are its subscription's before and after.
+    pub(super) fn joins_order(&mut self, waiting: &Waiting, shares: (Share, Share)) {
+        if let Some(order) = &mut self.order {
+            order.victims.insert(victim(waiting));
+            order.expiries.insert((waiting.expires_at_ms, waiting.id.number));
+            order.moves(waiting.subscription, shares.0, shares.1);
+        }
+    }
+
+    /// A message left the queue; `shares` are its subscription's before and after.
+    pub(super) fn leaves_order(&mut self, waiting: &Waiting, shares: (Share, Share)) {
+        if self.waiting.len() < ORDER_BELOW {
+            self.order = None;
+        }
+        if let Some(order) = &mut self.order {
+            order.victims.remove(&victim(waiting));
+            order.expiries.remove(&(waiting.expires_at_ms, waiting.id.number));
+            order.moves(waiting.subscription, shares.0, shares.1);
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Each step aborted by Redis at each of its calls (PR-39): Redis does not take back what a script has written.
+//!
+//! A state is built by steps drawn at random, and kept. One more step is drawn, and run on that state once whole and then with
+//! an abort at its first call, its second, and so on, each followed by a look at what is left and by the same step again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use push_protocol::{Fate, UserAgentId};
+use push_tests::redis::{Configuration, Reply, Server};
+
+use super::super::layout::{Keys, Meta};
+use super::super::url::RedisUrl;
+use super::super::{Options, Redis};
+use super::OWN;
+use crate::defaults::{MESSAGE_OVERHEAD_BYTES, RETENTION};
+use crate::storage::clock::ManualClock;
+use crate::storage::contract::model::{AGENTS, Dice, Draw, remember};
+use crate::storage::contract::{Told, everything, seat, user_agent};
+use crate::storage::memory::Memory;
+use crate::storage::{Announce, Attached, Ending, Enqueue, Manner, Storage};
+
+/// States that are built, and steps that are tried on each.
+const STATES: usize = 12;
+const STEPS_EACH: usize = 6;
+const DRAWS: usize = 120;
+
+/// Stands in front of what a script does.
+const PRELUDE: &str = "
+local redis = (function(real)
+    local at, calls = tonumber(real.call('GET', 'abort-at') or '0'), 0
+    return {
+        error_reply = real.error_reply,
+        call = function(...)
+            calls = calls + 1
+            if calls == at then
+                real.call('SET', 'aborted', '1')
+                error('aborted by the test')
+            end
+            if (...) == 'SPUBLISH' then
+                real.call('INCR', 'told')
+            end
+            return real.call(...)
+        end,
+    }
+end)(redis)
+";
+
+const SAVE: &str = "redis.call('SELECT', 1) redis.call('FLUSHDB') redis.call('SELECT', 0)
+for _, key in ipairs(redis.call('KEYS', 'push:{*}:*')) do redis.call('COPY', key, key, 'DB', 1) end";
+
+const RESTORE: &str = "redis.call('DEL', 'aborted', 'told', 'abort-at')
+for _, key in ipairs(redis.call('KEYS', 'push:{*}:*')) do redis.call('DEL', key) end
+redis.call('SELECT', 1)
+for _, key in ipairs(redis.call('KEYS', 'push:{*}:*')) do redis.call('COPY', key, key, 'DB', 0) end";
+
+/// What is there of a user agent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct View {
+    waiting: BTreeSet<u64>,
+    outcomes: BTreeMap<u64, Fate>,
+    /// How many receipts it expects.
+    expected: i64,
+}
+
+/// A step that is aborted.
+#[derive(Clone, Debug)]
+enum Step {
+    Draw(Draw),
+    Sweep(UserAgentId),
+    Clear(UserAgentId),
+}
+
+impl Step {
+    fn next(dice: &mut Dice, known: &[(UserAgentId, push_protocol::MessageId)]) -> Self {
+        match dice.below(10) {
+            0 => Self::Sweep(user_agent(dice.below(u64::from(AGENTS)) as u8)),
+            1 => Self::Clear(user_agent(dice.below(u64::from(AGENTS)) as u8)),
+            _ => loop {
+                let draw = Draw::next(dice, known);
+                if !matches!(
+                    draw,
+                    Draw::CarryOver(..) | Draw::Overdue | Draw::Owing | Draw::Expire(_) | Draw::Inspect(_)
+                ) {
+                    return Self::Draw(draw);
+                }
+            },
+        }
+    }
+
+    /// Whose keys it writes to.
+    fn user_agent(&self) -> UserAgentId {
+        match self {
+            Self::Sweep(user) | Self::Clear(user) => *user,
+            Self::Draw(draw) => match draw {
+                Draw::Subscribe(request) => request.user_agent,
+                Draw::Enqueue(request) => request.user_agent,
+                Draw::Unsubscribe(user, _)
+                | Draw::Attach(user, ..)
+                | Draw::Page(user, ..)
+                | Draw::Release(user, _)
+                | Draw::Acknowledge(user, ..)
+                | Draw::End(user, _)
+                | Draw::Trace(user, _) => *user,
+                _ => user_agent(AGENTS - 1),
+            },
+        }
+    }
+
+    fn new_message(&self) -> Option<u64> {
+        match self {
+            Self::Draw(Draw::Enqueue(Enqueue { nonce, .. })) => Some(*nonce),
+            _ => None,
+        }
+    }
+
+    /// Whether it takes everything away.
+    fn ends_all(&self) -> bool {
+        matches!(self, Self::Draw(Draw::End(_, Ending::All)))
+    }
+
+    async fn take(&self, redis: &Redis) -> String {
+        match self.clone() {
+            Self::Draw(draw) => draw.take(redis).await,
+            Self::Sweep(user) => format!("{:?}", redis.sweep(user, 1_000).await.map(|(_, all)| all)),
+            Self::Clear(user) => match redis.outcomes(user, 100).await {
+                Ok(outcomes) => {
+                    let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id).collect();
+                    format!("{:?}", redis.clear_outcomes(user, &ids).await)
+                }
+                Err(error) => format!("{error:?}"),
+            },
+        }
+    }
+}
+
+struct Laboratory {
+    server: Server,
+    redis: Redis,
+}
+
+impl Laboratory {
+    async fn run(&self, script: &str) {
+        let reply = self.server.command(&["EVAL", script, "0"]).await;
+        assert!(!reply.is_error(), "{reply:?}");
+    }
+
+    async fn restore(&self) {
+        self.run(RESTORE).await;
+    }
+
+    async fn flag(&self, name: &str) -> bool {
+        self.server.command(&["EXISTS", name]).await.integer() == 1
+    }
+
+    /// Runs a step with an abort at its call `k`; tells whether there was one, and whether anybody was told something.
+    async fn aborted(&self, step: &Step, k: usize) -> (bool, bool) {
+        self.restore().await;
+        self.server
+            .command(&["SET", "abort-at", &k.to_string()])
+            .await
+            .expect_ok();
+        step.take(&self.redis).await;
+        let seen = (self.flag("aborted").await, self.flag("told").await);
+        self.server.command(&["DEL", "abort-at"]).await;
+        seen
+    }
+
+    /// Looks at a user agent as its next session would, and holds its sums against what waits.
+    async fn view(&self, user: UserAgentId, context: &str) -> View {
+        self.redis.sweep(user, usize::MAX).await.unwrap();
+        let attach = self.redis.attach(user, seat(99), everything(), Manner::Insisting);
+        let page = match attach.await.unwrap() {
+            Attached::Known { page, .. } => page,
+            _ => Default::default(),
+        };
+        let keys = Keys::of("push", user).and_receipts("push", user);
+        let [_, record, .., expected, _] = keys.all();
+        let meta = self.server.command(&[b"HGET", record, b"m"]).await;
+        if let Reply::Bytes(meta) = meta {
+            let meta = Meta::read(&meta).ok().expect("a record that can be read");
+            let bytes: u64 = page
+                .messages
+                .iter()
+                .map(|message| message.content.body.len() as u64 + MESSAGE_OVERHEAD_BYTES)
+                .sum();
+            let there = (page.messages.len() as u32, bytes);
+            assert_eq!(
+                (meta.messages, meta.bytes),
+                there,
+                "sums are what waits: {context}"
+            );
+        }
+        let outcomes = self.redis.outcomes(user, 1_000).await.unwrap();
+        View {
+            waiting: page.messages.iter().map(|message| message.id.nonce).collect(),
+            outcomes: outcomes
+                .iter()
+                .map(|outcome| (outcome.id.nonce, outcome.fate))
+                .collect(),
+            expected: self.server.command(&[&b"HLEN"[..], expected]).await.integer(),
+        }
+    }
+
+    /// Tries a step with an abort at each of its calls; answers how many there were.
+    async fn try_everywhere(&self, step: &Step, seed: u64) -> usize {
+        let user = step.user_agent();
+        let before = {
+            self.restore().await;
+            self.view(user, "before").await
+        };
+        self.restore().await;
+        let answer = step.take(&self.redis).await;
+        let whole = self.view(user, "whole").await;
+        for k in 1.. {
+            let context = format!("SEED={seed} call {k} of {step:?}");
+            let (was_aborted, told) = self.aborted(step, k).await;
+            if !was_aborted {
+                return k - 1;
+            }
+            let left = self.view(user, &context).await;
+            let kept: BTreeSet<_> = before.waiting.intersection(&whole.waiting).copied().collect();
+            assert!(
+                left.waiting.is_superset(&kept),
+                "lost: {context}\n{before:?}\n{left:?}"
+            );
+            let known: BTreeSet<_> = before.waiting.union(&whole.waiting).copied().collect();
+            assert!(
+                left.waiting.is_subset(&known),
+                "from nowhere: {context}\n{left:?}"
+            );
+            let is_stored = step
+                .new_message()
+                .is_some_and(|nonce| left.waiting.contains(&nonce));
+            if step
+                .new_message()
+                .is_some_and(|nonce| whole.waiting.contains(&nonce))
+                && !is_stored
+            {
+                assert_eq!(
+                    left.waiting, before.waiting,
+                    "refused, and lost others: {context}"
+                );
+            }
+            if told {
+                assert_eq!(left.waiting, whole.waiting, "told what did not happen: {context}");
+            }
+            self.aborted(step, k).await;
+            let again = step.take(&self.redis).await;
+            let repeated = self.view(user, &context).await;
+            if is_stored {
+                // PR-2: a request that was answered 503 may have been stored; its repetition is another message.
+                continue;
+            }
+            let context = format!("{context}\nfirst {answer}\nagain {again}");
+            assert_eq!(repeated.waiting, whole.waiting, "repeated: {context}");
+            // When all has ended, what is left of it is nobody's, and expires.
+            if !step.ends_all() {
+                assert_eq!(repeated.outcomes, whole.outcomes, "repeated: {context}");
+            }
+            if whole.expected > 0 {
+                assert_eq!(repeated.expected, whole.expected, "repeated: {context}");
+            }
+        }
+        unreachable!("a script ends")
+    }
+}
+
+/// PR-39, PR-23, PR-25: whichever call of whichever script Redis aborts, no message that was confirmed is lost, sums are what
+/// waits, nobody was told what did not happen, and the step again does what it would have done.
+#[tokio::test]
+async fn a_script_that_is_aborted_has_lost_nothing() {
+    let server = Server::start(Configuration::new()).await;
+    let clock = Arc::new(ManualClock::new(1_700_000_000_000_000));
+    let told = Arc::new(Told::default());
+    let memory = Memory::new(
+        Arc::new(Told::default()) as Arc<dyn Announce>,
+        Arc::clone(&clock) as _,
+        RETENTION,
+    );
+    let options = Options {
+        // Seats are another node's, which is told by the scripts.
+        incarnation: OWN + 1,
+        clock: Some(Arc::clone(&clock) as _),
+        ..Options::new(RedisUrl::parse(&server.url()).unwrap(), told as _)
+    };
+    let mut redis = Redis::open(options).await.unwrap();
+    redis.scripts =
+        std::mem::replace(&mut redis.scripts, super::super::scripts::Scripts::new()).rewritten(|source| {
+            let (flags, rest) = source.split_once('\n').unwrap();
+            let (name, rest) = rest.split_once('\n').unwrap();
+            format!("{flags}\n{name}\n{PRELUDE}{rest}")
+        });
+    let laboratory = Laboratory { server, redis };
+    let (mut dice, seed) = Dice::seeded();
+    let (mut known, mut calls) = (Vec::new(), 0);
+    for _ in 0..STATES {
+        for _ in 0..DRAWS {
+            clock.advance(std::time::Duration::from_millis(dice.below(300)));
+            let draw = Draw::next(&mut dice, &known);
+            draw.clone().take(&memory).await;
+            draw.clone().take(&laboratory.redis).await;
+            remember(&draw, &memory, &mut known).await;
+        }
+        laboratory.run(SAVE).await;
+        for _ in 0..STEPS_EACH {
+            let step = Step::next(&mut dice, &known);
+            calls += laboratory.try_everywhere(&step, seed).await;
+        }
+        laboratory.restore().await;
+    }
+    println!("aborted {calls} calls");
+    assert!(calls > 200, "{calls} calls");
+    laboratory.redis.close().await.unwrap();
+}

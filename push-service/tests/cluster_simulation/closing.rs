@@ -1,0 +1,216 @@
+//! The end of a world: has everything come that was promised, and has everybody been told?
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use push_protocol::{Fate, MessageNumber, Receipt, Urgency, UserAgentId};
+use push_service::storage::{Attached, Manner, PageRequest, Scope, Seat, Storage as _};
+
+use crate::books::Record;
+use crate::sender::LONG;
+use crate::store::at_once;
+use crate::world::World;
+
+/// A message that is sent when all is calm is acknowledged within so many milliseconds: nothing is lost any more, so it
+/// waits for no comparison. Chosen: several times what its way takes.
+const PROBE: u64 = 3_000;
+
+/// Receipts of messages with TTL 0 are due after 90 s, those of others with their expiry and 30 s more; they are looked for
+/// every 10 s, by one node at a time. In milliseconds.
+const RECEIPTS_WITHIN: u64 = 125_000;
+
+impl World {
+    /// PR-1, PR-7, PR-11, PR-14, PR-17, PR-18: what was promised has come, and left storage.
+    pub(crate) fn everything_has_come(&self) {
+        let Some(message) = self.missing() else { return };
+        let mut books = self.books();
+        let record = &books.records[message];
+        let furthest = books
+            .furthest
+            .get(&record.user_agent)
+            .copied()
+            .unwrap_or_default();
+        let (rule, what) = match record.id {
+            None => ("PR-1", "was never stored"),
+            Some(id) if record.offered == 0 && id.number < furthest => ("PR-7", "was passed over"),
+            Some(_) if record.offered == 0 => ("PR-14", "was never offered"),
+            Some(_) if record.acknowledged => ("PR-18", "was acknowledged, and is stored still"),
+            Some(_) => ("PR-17", "was offered, and not again"),
+        };
+        let what = format!(
+            "message {message} {:?} for user agent {}, answered 201, {what}",
+            record.id, record.agent
+        );
+        books.violate(rule, what);
+    }
+
+    /// The first message that was promised and has not come.
+    pub(crate) fn missing(&self) -> Option<usize> {
+        let is_missing = |record: &Record| {
+            let is_owed = record.promised && record.ttl_secs >= LONG && record.excused.is_none();
+            is_owed && record.left.is_none()
+        };
+        self.books().records.iter().position(is_missing)
+    }
+
+    /// PR-10, PR-12, PR-13: whoever is connected is told at once. A session that had lost its seat to a second device, and
+    /// got it back when that left, may keep places for what the other one acknowledged until it is compared (PR-14).
+    pub(crate) async fn probe(self: &Arc<Self>) {
+        let mut probes = Vec::new();
+        for agent in 0..self.agents.len() {
+            let within = match self.agents[agent].is_double() {
+                true => PROBE + self.weather.reconcile,
+                false => PROBE,
+            };
+            for standing in self.standing(agent) {
+                let end = self.time_ms() + within;
+                probes.extend(self.send(agent, &standing).map(|message| (message, end)));
+            }
+        }
+        probes.sort_by_key(|(_, end)| *end);
+        for (message, end) in probes {
+            self.until(end).await;
+            let mut books = self.books();
+            let record = &books.records[message];
+            if record.left.is_none() {
+                let what = format!(
+                    "message {message} {:?} for user agent {}, sent when all was calm, did not come in time: \
+                     promised: {}, offered: {}",
+                    record.id, record.agent, record.promised, record.offered
+                );
+                return books.violate("PR-13", what);
+            }
+        }
+    }
+
+    /// Until everything that was promised a receipt has one, or ought to.
+    pub(crate) async fn until_receipts_are_told(&self) {
+        let is_told = |world: &Self| {
+            let books = world.books();
+            let is_owed = |record: &Record| record.wants_receipt && record.promised;
+            let is_settled = |record: &Record| record.id.is_some_and(|id| books.settled.contains(&id.nonce));
+            books
+                .records
+                .iter()
+                .filter(|record| is_owed(record))
+                .all(is_settled)
+        };
+        if self.books().violation.is_some() || is_told(self) {
+            return;
+        }
+        // One node is enough to carry what is left.
+        (1..self.weather.nodes)
+            .filter_map(|place| self.node(place))
+            .for_each(|node| node.kill());
+        self.until_or(self.weather.lasts + RECEIPTS_WITHIN, is_told).await;
+    }
+
+    /// PR-25: exactly one receipt of each message that was answered 202, or none if it was replaced. PR-18: nothing is
+    /// left.
+    pub(crate) fn close_books(&self) {
+        let receipts = self.receipts();
+        let mut books = self.books();
+        books.counts.receipts = receipts.values().map(|fates| fates.len() as u64).sum();
+        for message in 0..books.records.len() {
+            let record = &books.records[message];
+            let told = record.id.and_then(|id| receipts.get(&id.nonce));
+            let told = told.map_or(&[][..], Vec::as_slice);
+            if let Err(expected) = is_told_right(record, told) {
+                let what = format!(
+                    "message {message} {:?}, answered 202: {}, left as {:?}, excused: {:?}; receipts: {told:?}, {expected}",
+                    record.id, record.promised, record.left, record.excused
+                );
+                return books.violate("PR-25", what);
+            }
+        }
+        drop(books);
+        at_once(self.store.memory.expire(10_000));
+        let waiting: u64 = receipts.values().map(|fates| fates.len() as u64).sum();
+        let left = self.store.memory.usage().map_or(0, |usage| usage.messages);
+        // What nobody is owed may wait, until its time is over.
+        let may_wait = |record: &&Record| {
+            let is_owed = record.promised && record.ttl_secs >= LONG && record.excused.is_none();
+            record.id.is_some() && record.left.is_none() && !is_owed
+        };
+        let may_wait = self.books().records.iter().filter(may_wait).count() as u64;
+        if left > waiting + may_wait {
+            let what = format!("{left} messages are left in storage, and {waiting} of them are receipts");
+            self.books().violate("PR-18", what);
+        }
+    }
+
+    /// How the messages ended, by their nonces, as receipt subscriptions say.
+    fn receipts(&self) -> BTreeMap<u64, Vec<Fate>> {
+        let queues: BTreeSet<UserAgentId> = self
+            .books()
+            .expected
+            .values()
+            .map(|(receipts, _)| *receipts)
+            .collect();
+        let mut told: BTreeMap<u64, Vec<Fate>> = BTreeMap::new();
+        for queue in queues {
+            for receipt in self.read(queue) {
+                told.entry(receipt.message.id.nonce)
+                    .or_default()
+                    .push(receipt.fate);
+            }
+        }
+        told
+    }
+
+    fn read(&self, receipts: UserAgentId) -> Vec<Receipt> {
+        let reader = Seat {
+            incarnation: 0,
+            session: 0,
+        };
+        let mut read = Vec::new();
+        let mut after = MessageNumber::START;
+        loop {
+            let head = PageRequest {
+                after,
+                scope: Scope::AllBut(Vec::new()),
+                minimum: Urgency::VeryLow,
+                messages: 100,
+                bytes: 1 << 20,
+            };
+            let memory = &self.store.memory;
+            let Attached::Known { page, .. } =
+                at_once(memory.attach(receipts, reader, head, Manner::Insisting))
+            else {
+                return read;
+            };
+            let bodies = page.messages.iter().map(|message| &message.content.body);
+            read.extend(bodies.filter_map(|body| Receipt::from_bytes(body)));
+            if !page.more {
+                return read;
+            }
+            after = page.upto;
+        }
+    }
+}
+
+/// What the receipts of a message may be.
+fn is_told_right(record: &Record, told: &[Fate]) -> Result<(), &'static str> {
+    if told.len() > 1 {
+        return Err("and one is the most");
+    }
+    if !record.wants_receipt || !record.promised {
+        return Ok(());
+    }
+    // It may have expired or been evicted before it was replaced: either end is right.
+    let is_evicted = record.excused.is_some_and(|(_, why)| why == "evicted");
+    let may_expire = record.ttl_secs > 0 && record.ttl_secs < LONG;
+    let expected = match record.left {
+        Some((Fate::Replaced, _)) if may_expire || is_evicted => return Ok(()),
+        Some((Fate::Replaced, _)) => None,
+        Some((Fate::Acknowledged, _)) => Some(Fate::Acknowledged),
+        Some((Fate::GivenUp, _)) | None => Some(Fate::GivenUp),
+    };
+    match (expected, told.first()) {
+        (None, None) => Ok(()),
+        (Some(expected), Some(told)) if expected == *told => Ok(()),
+        (None, Some(_)) => Err("and there has to be none of what was replaced"),
+        (Some(Fate::Acknowledged), _) => Err("and it has to be 204"),
+        (Some(_), _) => Err("and it has to be 410"),
+    }
+}

@@ -1,0 +1,89 @@
+//! Bugs to be planted in the drivers of the simulation, so that one sees that the books would find them.
+
+use crate::runner::{Row, row};
+
+/// A bug.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Plant {
+    NoReconcile,
+    DropDisplaced,
+    TrustGap,
+    SeatByOrder,
+    ReleaseAnyones,
+    ClearFirst,
+    SettleTwice,
+    LostEnqueue,
+    TroubleIsUnknown,
+    Silent,
+    Impatient,
+}
+
+pub(crate) const ALL: &[Row<Plant>] = &[
+    row(
+        Plant::NoReconcile,
+        "no-reconcile",
+        "sessions are never compared with storage",
+        // A session that has lost its seat unnoticed leaves what another one had offered.
+        &["PR-14", "PR-17"],
+    ),
+    row(
+        Plant::DropDisplaced,
+        "drop-displaced",
+        "acknowledgements of a session that has lost its seat are dropped",
+        &["PR-18"],
+    ),
+    row(
+        Plant::TrustGap,
+        "trust-gap",
+        "a wake-up names the one that was sent before it instead of the one that was stored before it",
+        &["PR-7"],
+    ),
+    row(
+        Plant::SeatByOrder,
+        "seat-by-order",
+        "an attach takes the seat only from a session with a smaller number",
+        &["PR-10"],
+    ),
+    row(
+        Plant::ReleaseAnyones,
+        "release-anyones",
+        "a session that leaves gives up the seat, whoever holds it",
+        &["PR-10"],
+    ),
+    row(
+        Plant::ClearFirst,
+        "clear-first",
+        "an outbox is cleared before its receipts are settled",
+        &["PR-25"],
+    ),
+    row(
+        Plant::SettleTwice,
+        "settle-twice",
+        "what has been settled is expected still, and settled again",
+        &["PR-25"],
+    ),
+    row(
+        Plant::LostEnqueue,
+        "lost-enqueue",
+        "a step that storage did not answer is answered 201",
+        &["PR-1"],
+    ),
+    row(
+        Plant::TroubleIsUnknown,
+        "trouble-is-unknown",
+        "storage in trouble calls a user agent unknown",
+        &["PR-3"],
+    ),
+    row(
+        Plant::Silent,
+        "silent",
+        "a step wakes nobody at another node",
+        &["PR-13"],
+    ),
+    row(
+        Plant::Impatient,
+        "impatient",
+        "who attaches too often is told to wait for a moment only",
+        &["PR-15"],
+    ),
+];

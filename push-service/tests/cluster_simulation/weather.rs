@@ -1,0 +1,161 @@
+//! What kind of world a seed is: its nodes, how its storage and its network behave, and what goes wrong how often.
+//!
+//! Every seed draws its own, and leaves some troubles out, so that each is met alone and in company.
+
+use std::time::Duration;
+
+use push_protocol::session::Limits;
+use push_service::storage::Budget;
+
+use crate::chance::Chance;
+
+/// Something that goes wrong, or that somebody does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Trouble {
+    /// A connection breaks; its ends learn of it at once, late or never.
+    Cut,
+    /// A user agent leaves its node for another.
+    Move,
+    /// A user agent reads nothing for a while.
+    Stall,
+    /// A node dies, and comes back as another incarnation.
+    Kill,
+    /// A node's process stands still for a while.
+    Pause,
+    /// A node leaves in good order.
+    Drain,
+    /// A node is cut off from storage for a while.
+    CutOff,
+    /// A node's wake-ups are lost for a while; then it is told of the gap.
+    Deaf,
+    /// A subscription ends, and is made again.
+    Unsubscribe,
+    /// Messages that come all at once.
+    Burst,
+    /// An application server takes a message back.
+    Cancel,
+    /// Storage's clock is set.
+    StoreClock,
+    /// A node's clock is set.
+    NodeClock,
+}
+
+const TROUBLES: [(Trouble, u64); 13] = [
+    (Trouble::Cut, 6),
+    (Trouble::Move, 8),
+    (Trouble::Stall, 2),
+    (Trouble::Kill, 3),
+    (Trouble::Pause, 5),
+    (Trouble::Drain, 2),
+    (Trouble::CutOff, 2),
+    (Trouble::Deaf, 3),
+    (Trouble::Unsubscribe, 2),
+    (Trouble::Burst, 4),
+    (Trouble::Cancel, 2),
+    (Trouble::StoreClock, 1),
+    (Trouble::NodeClock, 1),
+];
+
+/// The world of a seed. Times in milliseconds; `one_in` is never for 0.
+pub(crate) struct Weather {
+    pub(crate) nodes: usize,
+    pub(crate) agents: usize,
+    pub(crate) names: usize,
+    /// User agents that have a second device with the same identity.
+    pub(crate) double_one_in: u64,
+    /// How long it lasts; then all is well.
+    pub(crate) lasts: u64,
+    pub(crate) trouble_every: u64,
+    pub(crate) troubles: Vec<Trouble>,
+    pub(crate) send_every: u64,
+    /// How long bytes are on their way between a user agent and a node.
+    pub(crate) delay: u64,
+    /// How long a step takes on its way to storage, and its answer on the way back.
+    pub(crate) storage: u64,
+    /// Steps that are seconds late, before or after they ran.
+    pub(crate) slow_one_in: u64,
+    /// Steps that fail, having run or not.
+    pub(crate) fault_one_in: u64,
+    /// How long a wake-up is on its way to another node.
+    pub(crate) bus_delay: u64,
+    pub(crate) bus_lost_one_in: u64,
+    pub(crate) bus_twice_one_in: u64,
+    /// How long a user agent takes to acknowledge.
+    pub(crate) acknowledge_within: u64,
+    /// Messages that it acknowledges only when all is calm.
+    pub(crate) forget_one_in: u64,
+    pub(crate) acknowledge_twice_one_in: u64,
+    pub(crate) receipts_one_in: u64,
+    pub(crate) reconcile: u64,
+    pub(crate) budget: Budget,
+    pub(crate) service: Limits,
+}
+
+impl Weather {
+    pub(crate) fn draw(chance: &mut Chance) -> Self {
+        let troubles = troubles(chance);
+        Self {
+            nodes: chance.within(2..=3) as usize,
+            agents: chance.within(1..=3) as usize,
+            names: chance.within(1..=3) as usize,
+            double_one_in: chance.pick(&[0, 0, 2, 1]),
+            lasts: chance.within(20..=70) * 1_000,
+            trouble_every: chance.within(2..=15) * 1_000,
+            troubles,
+            send_every: chance.within(500..=5_000),
+            delay: chance.pick(&[1, 30, 200, 1_500]),
+            storage: chance.pick(&[1, 10, 60, 400]),
+            slow_one_in: chance.pick(&[0, 0, 100, 25]),
+            fault_one_in: chance.pick(&[0, 0, 0, 60, 15]),
+            bus_delay: chance.pick(&[1, 20, 300, 3_000]),
+            bus_lost_one_in: chance.pick(&[0, 0, 10, 3, 1]),
+            bus_twice_one_in: chance.pick(&[0, 0, 10, 3]),
+            acknowledge_within: chance.pick(&[1, 200, 3_000]),
+            forget_one_in: chance.pick(&[0, 0, 20, 4]),
+            acknowledge_twice_one_in: chance.pick(&[0, 10, 3]),
+            receipts_one_in: chance.pick(&[0, 0, 3, 1]),
+            reconcile: chance.pick(&[10, 20]) * 1_000,
+            budget: Budget {
+                messages: chance.pick(&[1_000, 1_000, 1_000, 10]),
+                bytes: 4 << 20,
+            },
+            service: service(chance),
+        }
+    }
+
+    /// How long anything that storage is asked for takes at most, if nothing goes wrong.
+    pub(crate) fn step(&self) -> u64 {
+        2 * self.storage
+    }
+}
+
+/// A choice of troubles, each as often as it is heavy. Without any, the world has only messages.
+fn troubles(chance: &mut Chance) -> Vec<Trouble> {
+    let few = chance.pick(&[1, 2, 4]);
+    let mut troubles = Vec::new();
+    for (trouble, weight) in TROUBLES {
+        if chance.one_in(few) {
+            troubles.extend((0..weight).map(|_| trouble));
+        }
+    }
+    troubles
+}
+
+fn service(chance: &mut Chance) -> Limits {
+    let second = Duration::from_secs(1);
+    Limits {
+        hello_within: 5 * second,
+        attach_within: 8 * second,
+        in_flight: chance.pick(&[1, 2, 3, 4, 8, 32]),
+        acknowledge_within: chance.pick(&[10, 60]) * second,
+        page_messages: chance.pick(&[1, 2, 8, 32]),
+        page_bytes: chance.pick(&[1, 500, 65_536]),
+        retry_after: second,
+        ping_every: chance.pick(&[10, 20, 60]) * second,
+        pong_within: 10 * second,
+        write_within: 20 * second,
+        answer_every: 5 * second,
+        answer_burst: 6,
+        drain_within: second,
+    }
+}
