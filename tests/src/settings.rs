@@ -71,8 +71,12 @@ impl Settings {
 
     /// Stores in this Redis, with the sealing key that all nodes of a test share.
     pub fn redis(self, url: &str) -> Self {
-        self.set("storage.url", url)
-            .set("security.sealing_keys", vec![SHARED_SEALING_KEY])
+        self.set("storage.url", url).shared_sealing_key()
+    }
+
+    /// Seals with the key that all nodes of a test share.
+    pub fn shared_sealing_key(self) -> Self {
+        self.set("security.sealing_keys", vec![SHARED_SEALING_KEY])
     }
 
     /// Listens over TLS as well, with a certificate that the harness makes and its clients trust.

@@ -44,6 +44,9 @@ pub enum Lost {
     Nothing,
     /// What was confirmed shortly before the fault and during it: messages, subscriptions, and answers of any kind.
     Recent,
+    /// What was confirmed shortly before the fault, because fewer replicas had it than there are, and another was promoted. Not
+    /// what was confirmed during it.
+    JustBefore,
     /// The history ends while the service is in trouble: nothing is known of what will be delivered.
     NotAsked,
 }
@@ -53,7 +56,8 @@ pub enum Lost {
 pub enum Acknowledgements {
     /// They are kept.
     Kept,
-    /// The last ones before a failover may be forgotten, and their messages come again, on the same channel as well.
+    /// The last ones before a failover may be forgotten, and their messages (and receipts, which are acknowledged as well) come
+    /// again, on the same channel too.
     MayReturn,
 }
 
@@ -329,6 +333,13 @@ impl Facts {
         self.is_trouble(completed, completed.saturating_add(REPLICATION_LAG))
     }
 
+    /// Whether that was confirmed shortly before trouble, or in its first moment.
+    fn is_just_before(&self, completed: Time) -> bool {
+        self.trouble.iter().any(|(begin, _)| {
+            completed.saturating_add(REPLICATION_LAG) >= *begin && completed <= begin + COMMITTED_AFTER
+        })
+    }
+
     /// When the end of this subscription was first asked for.
     fn ending(&self, history: &[Entry], subscription: usize) -> Option<Time> {
         let unregisters = self.subscriptions.get(&subscription)?.unregisters.iter();
@@ -405,7 +416,11 @@ impl Judge<'_> {
     }
 
     fn excuses_recent(&self, completed: Time) -> bool {
-        self.rules.lost != Lost::Nothing && self.facts.is_recent(completed)
+        match self.rules.lost {
+            Lost::Nothing => false,
+            Lost::JustBefore => self.facts.is_just_before(completed),
+            Lost::Recent | Lost::NotAsked => self.facts.is_recent(completed),
+        }
     }
 
     fn count(&mut self) {
@@ -800,7 +815,9 @@ impl Judge<'_> {
             else {
                 continue;
             };
-            if channels.insert(*connection, ()).is_some() {
+            if channels.insert(*connection, ()).is_some()
+                && self.rules.acknowledgements == Acknowledgements::Kept
+            {
                 let what = format!("message {number} has two receipts on one connection");
                 self.violation(Kind::Receipt, what, all.clone());
             }
@@ -887,6 +904,11 @@ pub fn excerpt(history: &[Entry], violation: &Violation) -> String {
             what,
         } = &history[place];
         let (from, to) = (*invoked as f64 / SECOND as f64, *completed as f64 / SECOND as f64);
+        let mut what = what.clone();
+        if let What::Push { location, .. } = &mut what {
+            // It is long, and says nothing.
+            *location = None;
+        }
         text.push_str(&format!("\n    {from:.3} to {to:.3} s: {what:?}"));
     }
     if hidden > 0 {

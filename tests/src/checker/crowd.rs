@@ -33,6 +33,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 const TICK: Duration = Duration::from_millis(20);
 /// Topics in use per subscription: few, so that messages are replaced.
 const TOPICS: usize = 2;
+/// The time to live of most messages, in seconds: more than clocks leap in any row.
+const TTL: u64 = 12 * 3_600;
 /// The newest subscriptions of a sender get half of its messages.
 const NEWEST: usize = 4;
 /// A user agent that was given another identity so often in a row takes the new one: its own is lost.
@@ -754,7 +756,7 @@ impl Sender {
         let ttl = if self.chance.one_in(30) {
             1 + self.chance.below(3) as u64
         } else {
-            3_600
+            TTL
         };
         let receipt = self.chance.one_in(4);
         let (message, text, endpoint) = recorder.begin_message(subscription);

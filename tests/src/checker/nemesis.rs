@@ -75,6 +75,8 @@ pub enum Nemesis {
     NodeDiskFull(u64),
     /// The node has no descriptors left.
     NoDescriptors,
+    /// Everything moves from embedded storage to Redis, and the import is killed again and again.
+    ImportsKilled,
 }
 
 /// Between two looks at something that nobody announces.
@@ -297,6 +299,7 @@ impl Nemesis {
                     pause(hold / 4).await;
                 }
             }
+            Self::ImportsKilled => imports_killed(service, recorder, chance).await,
             Self::NodeDiskFull(keep) => node_disk_full(service, recorder, hold, keep << 20).await,
             Self::NoDescriptors => {
                 let id = service.nodes[0].process_id();
@@ -509,6 +512,45 @@ async fn node_disk_full(service: &mut Service, recorder: &Recorder, hold: Durati
         service.show(0);
         recorder.enter(invoked, What::NodeDown { node: 0 });
     }
+}
+
+/// The node leaves; what it holds is exported, and imported into Redis; the import is killed at random moments, and repeated
+/// as its help says; then the node starts on Redis.
+async fn imports_killed(service: &mut Service, recorder: &Recorder, chance: &mut Chance) {
+    let invoked = recorder.now();
+    let url = service.servers()[0].url();
+    service.hide(0);
+    let node = &mut service.nodes[0];
+    node.terminate();
+    node.ended().await;
+    let file = node
+        .data_directory()
+        .with_file_name("moved.export")
+        .display()
+        .to_string();
+    let exported = node.runs(&["export", &file], Stdio::null()).await;
+    assert!(
+        exported.status.success(),
+        "{}",
+        String::from_utf8_lossy(&exported.stderr)
+    );
+    node.reconfigure(|settings| settings.redis(&url));
+    for turn in 0..8 {
+        let merge: &[&str] = if turn == 0 { &[] } else { &["--merge"] };
+        let words = [&["import", &file][..], merge].concat();
+        // When its future is dropped, the import is killed.
+        let life = chance.between((Duration::from_millis(5), Duration::from_millis(120)));
+        let _ = tokio::time::timeout(life, node.runs(&words, Stdio::null())).await;
+    }
+    let node = &service.nodes[0];
+    until("the import comes to its end", || async {
+        let imported = node.runs(&["import", &file, "--merge"], Stdio::null()).await;
+        imported.status.success().then_some(())
+    })
+    .await;
+    service.nodes[0].start_again().await;
+    service.show(0);
+    recorder.enter(invoked, What::NodeDown { node: 0 });
 }
 
 /// Writes until the disk is full, but for so many bytes.

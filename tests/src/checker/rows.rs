@@ -69,6 +69,11 @@ const RECENT: Rules = Rules {
     lost: Lost::Recent,
     acknowledgements: Acknowledgements::MayReturn,
 };
+/// Fewer replicas confirm than there are: the promoted one may lack the last ones.
+const JUST_BEFORE: Rules = Rules {
+    lost: Lost::JustBefore,
+    acknowledgements: Acknowledgements::MayReturn,
+};
 const NOT_ASKED: Rules = Rules {
     lost: Lost::NotAsked,
     acknowledgements: Acknowledgements::MayReturn,
@@ -233,8 +238,48 @@ pub const ROWS: &[Row] = &[
         .says("one node cut off from Redis", "", "nothing")
         .rules(NOTHING)
         .short(),
+    beside(
+        "planned-failover",
+        sentinel(2, "all"),
+        Nemesis::PlannedFailover(3),
+    )
+    .says(
+        "planned `SENTINEL FAILOVER`",
+        "`\"all\"`, or the number of replicas",
+        "nothing that was answered 201",
+    )
+    .short(),
+    beside(
+        "planned-failover-below",
+        sentinel(2, "1"),
+        Nemesis::PlannedFailover(3),
+    )
+    .says(
+        "planned `SENTINEL FAILOVER`",
+        "`wait_replicas` below the number of replicas",
+        "some of the last messages and subscriptions, if a replica without them is promoted",
+    )
+    .rules(RECENT),
+    beside("primary-isolated", sentinel(2, "1"), Nemesis::PrimaryIsolated(0))
+        .says(
+            "a primary was deposed and does not know it (partition)",
+            "any",
+            "what it is sent meanwhile with `wait_replicas = 0`, and acknowledgements",
+        )
+        .rules(JUST_BEFORE)
+        .short(),
+    beside(
+        "redis-clock-leaps",
+        special(Special::RedisClock),
+        Nemesis::RedisClockLeaps,
+    )
+    .says(
+        "clocks of a node and of Redis an hour apart",
+        "any",
+        "nothing by the service; what Redis itself expires: see [clocks](#settings-of-redis)",
+    )
+    .short(),
     // Partitions, with everybody on both sides.
-    beside("primary-isolated", sentinel(2, "1"), Nemesis::PrimaryIsolated(0)).short(),
     beside(
         "primary-isolated-with-a-replica",
         sentinel(2, "2"),
@@ -245,7 +290,11 @@ pub const ROWS: &[Row] = &[
     beside("one-way", sentinel(2, "2"), Nemesis::OneWay),
     beside("shard-isolated", cluster(1, "1"), Nemesis::PrimaryIsolated(0)),
     // Failovers.
-    beside("planned-failover", sentinel(2, "2"), Nemesis::PlannedFailover(3)).short(),
+    beside(
+        "planned-failover-number",
+        sentinel(2, "2"),
+        Nemesis::PlannedFailover(3),
+    ),
     beside(
         "planned-failover-one-replica",
         sentinel(1, "1"),
@@ -269,11 +318,6 @@ pub const ROWS: &[Row] = &[
         "redis-disk-full",
         special(Special::SmallDisk),
         Nemesis::RedisDiskFull,
-    ),
-    beside(
-        "redis-clock-leaps",
-        special(Special::RedisClock),
-        Nemesis::RedisClockLeaps,
     ),
     // Nodes in trouble.
     beside(
@@ -320,6 +364,16 @@ pub const ROWS: &[Row] = &[
         },
         Nemesis::NodeClockLeaps,
     ),
+    beside(
+        "imports-killed",
+        Start {
+            nodes: 1,
+            ..special(Special::Moves)
+        },
+        Nemesis::ImportsKilled,
+    )
+    .rules(NOTHING)
+    .short(),
     // Valkey, where it can be had.
     beside(
         "valkey-primary-isolated",
@@ -328,7 +382,8 @@ pub const ROWS: &[Row] = &[
             ..sentinel(2, "1")
         },
         Nemesis::PrimaryIsolated(0),
-    ),
+    )
+    .rules(JUST_BEFORE),
     beside(
         "valkey-primary-dies",
         Start {

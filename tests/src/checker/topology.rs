@@ -42,6 +42,8 @@ pub enum Special {
     SmallDisk,
     /// Redis may hold only so many bytes.
     LittleMemory,
+    /// One node, which stores in itself at first, and moves to the Redis that stands ready.
+    Moves,
     /// The clocks of all servers can be changed.
     RedisClock,
     /// The clock of the first node can be changed.
@@ -240,7 +242,14 @@ fn settings(store: &Store, start: Start) -> Settings {
         Store::Cluster(cluster) => Some(cluster.url()),
     };
     match url {
-        Some(url) => settings = settings.redis(&url).set("public_url", "https://push.example"),
+        Some(_) if start.special == Special::Moves => {
+            settings = settings
+                .shared_sealing_key()
+                .set("public_url", "https://push.example");
+        }
+        Some(url) => {
+            settings = settings.redis(&url).set("public_url", "https://push.example");
+        }
         None => {}
     }
     if !start.wait_replicas.is_empty() {

@@ -234,6 +234,17 @@ fn unknown_is_found() {
     // A row that may lose subscriptions may lose those of the last moment only.
     let recent = Script::new().step(What::StorageDown).push(0, 410).hello(2, true);
     assert_eq!(recent.finds(FAILOVER), []);
+    let just_before = Rules {
+        lost: Lost::JustBefore,
+        ..FAILOVER
+    };
+    let during = Script::default()
+        .step(What::StorageDown)
+        .hello(1, false)
+        .register();
+    assert_eq!(during.push(0, 410).finds(just_before), [Kind::Unknown]);
+    let before = Script::new().step(What::StorageDown).push(0, 410);
+    assert_eq!(before.finds(just_before), []);
     let old = Script::new().push(9, 503).push(8, 503).push(7, 503);
     let old = old.step(What::StorageDown).push(0, 410).hello(2, true);
     assert_eq!(old.finds(FAILOVER), [Kind::Unknown, Kind::Unknown]);
