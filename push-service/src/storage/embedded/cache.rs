@@ -1,5 +1,8 @@
 //! The user agents at hand: those to whom something happened lately, as the decision core sees them.
 //!
+//! Every committed change looks for somebody who may leave while the cache is above its bound, and so does every load: what
+//! grows at hand makes others leave as a newcomer does.
+//!
 //! A user agent that is not here is *cold*: its state is what the store holds, plus the seat that a session of this
 //! process may have taken. The first step that needs it has it loaded; steps that come meanwhile wait for the same load.
 //!
@@ -17,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use push_protocol::{MessageNumber, UserAgentId};
 use tokio::sync::oneshot;
 
+use super::store;
 use super::writer::Request;
 use crate::defaults::{USER_AGENT_CACHE_BYTES, USER_AGENT_CACHE_LOOKS, USER_AGENT_CACHE_SHARDS};
 use crate::storage::by_user_agent::ByUserAgent;
@@ -50,6 +54,8 @@ pub(super) struct Cell {
     pub(super) state: UserAgent,
     /// Requests with the writer that are not committed.
     pub(super) uncommitted: u32,
+    /// Whether the body of one of its messages may stand apart on disk.
+    pub(super) bodies_apart: bool,
     touched: bool,
     bytes: usize,
 }
@@ -108,15 +114,15 @@ impl Cache {
     }
 
     /// Ends a load, for better or worse, and tells all who wait for it.
-    pub(super) fn fill(&self, user_agent: UserAgentId, loaded: Result<UserAgent, StorageError>) {
+    pub(super) fn fill(&self, user_agent: UserAgentId, loaded: Result<store::Loaded, StorageError>) {
         let mut shard = self.shard(user_agent);
         let Some(Slot::Loading(waiters)) = shard.slots.remove(&user_agent) else {
             return;
         };
-        let answer = loaded.map(|state| {
+        let answer = loaded.map(|loaded| {
             // In this order, so that whom somebody waits for is not sent home again.
             shard.shrink_to(self.shard_bytes);
-            shard.admit(user_agent, state);
+            shard.admit(user_agent, loaded);
         });
         drop(shard);
         for waiter in waiters {
@@ -138,6 +144,7 @@ impl Cache {
                 waiting.message = None;
             }
         }
+        shard.shrink_to(self.shard_bytes);
     }
 }
 
@@ -183,7 +190,11 @@ impl Shard {
         }
     }
 
-    fn admit(&mut self, user_agent: UserAgentId, mut state: UserAgent) {
+    fn admit(&mut self, user_agent: UserAgentId, loaded: store::Loaded) {
+        let store::Loaded {
+            mut state,
+            bodies_apart,
+        } = loaded;
         if let Some(resting) = self.resting.remove(&user_agent) {
             state.seat = Some(resting.seat);
             state.last = state.last.max(resting.last);
@@ -192,6 +203,7 @@ impl Shard {
         let cell = Cell {
             state,
             uncommitted: 0,
+            bodies_apart,
             touched: true,
             bytes,
         };
@@ -266,7 +278,55 @@ mod tests {
 
     fn load(cache: &Cache, n: u16, state: UserAgent) {
         assert!(!matches!(cache.ask(agent(n)), Warmth::AtHand));
-        cache.fill(agent(n), Ok(state));
+        let loaded = store::Loaded {
+            state,
+            bodies_apart: false,
+        };
+        cache.fill(agent(n), Ok(loaded));
+    }
+
+    /// A change of this user agent that is committed.
+    fn commit(cache: &Cache, n: u16) {
+        cache.shard(agent(n)).touch(agent(n)).unwrap().uncommitted += 1;
+        cache.committed(&Request::nothing(agent(n)));
+    }
+
+    /// PR-44: user agents that grow while they are at hand make others leave, though nobody is loaded any more.
+    #[test]
+    fn what_grows_at_hand_shrinks_the_cache() {
+        let cache = Cache::bounded(64 << 10 << 4);
+        for n in 0..40 {
+            load(&cache, n, UserAgent::default());
+        }
+        let expires_at_ms = u64::MAX;
+        for n in 0..40 {
+            let mut shard = cache.shard(agent(n));
+            let state = &mut shard.touch(agent(n)).unwrap().state;
+            for number in 1..100 {
+                let id = push_protocol::MessageId {
+                    number: MessageNumber(number),
+                    nonce: 0,
+                };
+                state.waiting.insert(Waiting {
+                    id,
+                    subscription: push_protocol::SubscriptionId([0; 8]),
+                    expires_at_ms,
+                    topic: None,
+                    message: None,
+                    body_bytes: 0,
+                    urgency: push_protocol::Urgency::Normal,
+                    sealed_by: 0,
+                });
+            }
+            shard.weigh(agent(n));
+        }
+        let bytes = || cache.shard(agent(0)).bytes;
+        assert!(bytes() > cache.shard_bytes);
+        for _ in 0..20 {
+            commit(&cache, 39);
+        }
+        assert!(bytes() <= cache.shard_bytes, "{} bytes at hand", bytes());
+        assert!(cache.shard(agent(39)).cell(agent(39)).is_some());
     }
 
     /// PR-10: a seat outlives its user agent's stay in the cache, with the number of the last message.

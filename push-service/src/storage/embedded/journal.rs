@@ -1,39 +1,62 @@
-//! Reads the journal before the store does, and cuts off the end that a power loss left torn.
+//! Reads the journal before the store does, and cuts off the end that a power loss or a kill left torn.
 //!
 //! The store itself cuts a journal off at the first place that does not read, whatever stands behind it: one flipped bit in
 //! a batch's frame, and all that was confirmed after it would be unknown (PR-3). And it refuses a batch that is whole in
 //! shape and wrong in content, which is what a disk leaves that wrote the end of a last batch and not its middle. So both
-//! are judged here, on the files alone and under the store's lock, before the store touches anything:
+//! are judged here, on the files alone and under the store's lock, before the store touches anything.
 //!
-//! - Nothing intact stands behind the place: the newest journal ends in a torn batch. It was never synced, so nobody was
-//!   told that it is kept; it is cut off, kept beside the journal, and logged.
-//! - An intact batch stands behind it, or the journal is not the newest and so was synced as a whole: damage, for the
-//!   operator to judge. Nothing is touched.
+//! **The rule.** Batches are read from the first on, each by the lengths that its frame gives. Each begins with a
+//! [mark](super::marks): its number, and up to which batch everything was synced before it. Where a batch does not read, has
+//! no mark of this store, or has not the next number, reading ends. Behind that place nothing is taken for a batch, a length
+//! or an end, whatever it looks like. Only marks are looked for, at every byte.
 //!
-//! **Invariant:** no batch is ever cut off that an intact one follows.
+//! - A mark there claims a sync of a batch that was not read, or the journal is not the newest and so was synced as a whole:
+//!   confirmed data is damaged, for the operator to judge. Nothing is touched.
+//! - No mark there claims that: nothing behind the place is known to be synced. It is a torn end, which is cut off, kept
+//!   beside the journal, and logged.
 //!
-//! What cannot be told from the bytes: whether a last batch was torn or damaged after its sync, so it counts as torn; and
-//! a batch's sequence number, which no checksum covers. A wrong one breaks the rise of the numbers and is found, but for
-//! one that is too high in the last batch, which changes nothing, one too low in the first batch of all, and one that
-//! falls into a gap, which tables leave that were synced before a journal was. A batch that was never synced and got to the
-//! disk whole while its forerunner did not counts as damage too: better asked once too often than silently forgotten.
-//! The same is said of a body that was made to look like a batch, if a power loss tears the batch around it.
+//! **Why no chosen bytes are taken for structure** (PR-38). Before the place, chosen bytes are passed by lengths that this
+//! store wrote, and a length that a damaged bit changed leads to no mark with the next number. Behind the place, only a
+//! mark says anything, and nobody can spell one. So it does not matter what a body holds, at which byte it was torn, and
+//! what it makes together with the bytes behind it.
+//!
+//! **Invariant:** no batch is cut off of which a later write says that it was synced. The writer says so with its next
+//! batch, and when it has nothing to write with a batch of its own soon after ([`STORE_MARK_AFTER`]) and when it is closed.
+//!
+//! What cannot be told from the bytes: whether a last batch was torn or damaged after its sync, until such a write
+//! follows, so it counts as torn; and the sequence number of the store's own, which no checksum covers. A wrong one breaks
+//! the rise of the numbers and is found, but for one that is too high in the last batch, which changes nothing, and one
+//! that falls into a gap, which tables leave that were synced before a journal was.
+//!
+//! A store of format 1 has no marks and no key. Nothing behind a place that does not read can be told there, so it is
+//! opened only if all its journals read to their ends, as they do after an orderly stop.
 //!
 //! A batch in the journal is, in little-endian: `1`, item count (4), sequence number (8); its items; `3`, their XXH3 (8),
 //! `FJL\x03`. An item is `2`, type (1), compression (1), key space (8), key length (2), length (4), stored length (4), key,
-//! value; or `4`, key space (8). A journal has its full length from the start; behind the last batch it is zeros.
+//! value; or `4`, key space (8). The first item is the store's state, which begins with the mark. A journal has its full
+//! length from the start; behind the last batch it is zeros.
+//!
+//! Looking for marks costs one pass over the torn end, whatever stands there.
+//!
+//! [`STORE_MARK_AFTER`]: crate::defaults::STORE_MARK_AFTER
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Buf;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::layout::STATE_KEY;
+use super::marks::{self, KEY_FILE, Mark, Marks};
 use super::store::OpenError;
+use crate::defaults::{TORN_BYTES, TORN_FILES, TORN_KEPT};
 
 const MAGIC: &[u8; 4] = b"FJL\x03";
+
+/// Of a batch: what stands before its first item.
+const BATCH_HEADER_BYTES: usize = 1 + 4 + 8;
 
 /// What is read at a time: large enough for the zeros of 64 MiB to be passed in some 20 ms.
 const READ_BYTES: usize = 1 << 16;
@@ -44,7 +67,7 @@ const LOCK_TRIES: u32 = 3;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// Cuts the torn end off the newest journal, if there is one. Refuses a damaged store, with nothing changed.
-pub(super) fn mend(directory: &Path) -> Result<(), OpenError> {
+pub(super) fn mend(directory: &Path, marks: Option<&Marks>) -> Result<(), OpenError> {
     let io = |error| OpenError::Io {
         directory: directory.to_owned(),
         error,
@@ -52,27 +75,32 @@ pub(super) fn mend(directory: &Path) -> Result<(), OpenError> {
     let Some(_lock) = lock(directory)? else {
         return Ok(());
     };
-    let journals = journals(directory).map_err(io)?;
-    let mut sequence = None;
+    let damaged = |why| OpenError::Damaged {
+        directory: directory.to_owned(),
+        why,
+    };
+    let journals = numbered(directory, "jnl").map_err(io)?;
+    let mut walk = Walk::new(marks);
     for (n, path) in journals.iter().enumerate() {
         let journal = read_used(path).map_err(io)?;
-        let end = Walk::over(&journal, &mut sequence);
         let is_newest = n + 1 == journals.len();
-        match end {
-            Walk::ToItsEnd => {}
-            Walk::Torn(at) if is_newest => cut(path, &journal, at).map_err(io)?,
-            Walk::Torn(at) | Walk::Damaged(at) => {
-                return Err(OpenError::Damaged {
-                    directory: directory.to_owned(),
-                    why: format!(
-                        "its journal {} is wrong at byte {at}, with more that was confirmed behind it",
-                        path.display()
-                    ),
-                });
+        let shown = path.display();
+        match walk.over(&journal) {
+            End::Whole => {}
+            End::Torn(at) if is_newest && marks.is_some() => cut(path, &journal, at).map_err(io)?,
+            End::Torn(at) | End::Damaged(at) if marks.is_some() => {
+                return Err(damaged(format!(
+                    "its journal {shown} is wrong at byte {at}, with more that was confirmed behind it"
+                )));
+            }
+            End::Torn(at) | End::Damaged(at) => {
+                return Err(damaged(format!(
+                    "its journal {shown} is wrong at byte {at}, and it has no file {KEY_FILE} to tell a torn end by"
+                )));
             }
         }
     }
-    Ok(())
+    forget_torn(directory).map_err(io)
 }
 
 /// The store's lock, or nothing if there is no store yet. A journal that another process writes must not be cut.
@@ -102,21 +130,21 @@ fn lock(directory: &Path) -> Result<Option<File>, OpenError> {
     Ok(Some(file))
 }
 
-/// The journals, oldest first.
-fn journals(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut journals = Vec::new();
+/// The files that are a number with this extension, the lowest first.
+fn numbered(directory: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
     for file in fs::read_dir(directory)? {
         let path = file?.path();
-        let is_journal = path.extension().is_some_and(|extension| extension == "jnl");
+        let is_one = path.extension().is_some_and(|found| found == extension);
         let number = path
             .file_stem()
             .and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        if let Some(number) = number.filter(|_| is_journal) {
-            journals.push((number, path));
+        if let Some(number) = number.filter(|_| is_one) {
+            files.push((number, path));
         }
     }
-    journals.sort();
-    Ok(journals.into_iter().map(|(_, path)| path).collect())
+    files.sort();
+    Ok(files.into_iter().map(|(_, path)| path).collect())
 }
 
 /// A journal without the zeros at its end. A batch ends in something else, so nothing of one is missing.
@@ -149,7 +177,11 @@ fn read_used(path: &Path) -> io::Result<Vec<u8>> {
 
 fn cut(path: &Path, journal: &[u8], at: usize) -> io::Result<()> {
     let torn = path.with_extension("torn");
-    fs::write(&torn, &journal[at..])?;
+    let kept = &journal[at..journal.len().min(at + TORN_BYTES)];
+    // For whoever wants to know what happened. The store needs it for nothing, so a full disk does not keep it closed.
+    if let Err(error) = fs::write(&torn, kept) {
+        tracing::warn!(%error, file = %torn.display(), "the torn end of the journal is not kept");
+    }
     let file = OpenOptions::new().write(true).open(path)?;
     file.set_len(at as u64)?;
     file.sync_all()?;
@@ -160,45 +192,127 @@ fn cut(path: &Path, journal: &[u8], at: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes the torn ends that are older than [`TORN_KEPT`], and of the others all but the newest [`TORN_FILES`].
+fn forget_torn(directory: &Path) -> io::Result<()> {
+    let now = SystemTime::now();
+    let torn = numbered(directory, "torn")?;
+    let surplus = torn.len().saturating_sub(TORN_FILES);
+    for (n, path) in torn.iter().enumerate() {
+        let age = now
+            .duration_since(fs::metadata(path)?.modified()?)
+            .unwrap_or_default();
+        if n < surplus || age > TORN_KEPT {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// How far a journal reads.
 #[derive(PartialEq, Eq, Debug)]
-enum Walk {
-    ToItsEnd,
-    /// Up to here, and nothing intact follows.
+enum End {
+    Whole,
+    /// Up to here, and nothing says that more was synced.
     Torn(usize),
-    /// Up to here, and something intact follows.
+    /// Up to here, and a mark says that more was synced.
     Damaged(usize),
 }
 
-impl Walk {
-    /// Walks over a journal's used bytes. `sequence` is the last sequence number before it and becomes the last in it.
-    fn over(journal: &[u8], sequence: &mut Option<u64>) -> Self {
+/// A walk over the journals of a store, one after the other.
+struct Walk<'a> {
+    marks: Option<&'a Marks>,
+    /// The last sequence number that was read.
+    sequence: Option<u64>,
+    /// The number of the last batch that was read, once one has a mark.
+    number: Option<u64>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(marks: Option<&'a Marks>) -> Self {
+        Self {
+            marks,
+            sequence: None,
+            number: None,
+        }
+    }
+
+    /// Goes on over a journal's used bytes.
+    fn over(&mut self, journal: &[u8]) -> End {
         let mut at = 0;
-        while let Some(batch) = Batch::read(&journal[at..]).filter(|batch| Some(batch.sequence) > *sequence) {
-            *sequence = Some(batch.sequence);
+        while let Some(batch) = Batch::read(&journal[at..]).filter(|batch| self.takes(batch)) {
             at += batch.length;
         }
-        if at == journal.len() {
-            return Self::ToItsEnd;
+        let behind = &journal[at..];
+        let read_to = self
+            .number
+            .or_else(|| self.begins_behind(behind))
+            .unwrap_or_default();
+        match self.marks {
+            _ if behind.is_empty() => End::Whole,
+            Some(marks) if claims(behind, marks).any(|mark| mark.synced > read_to) => End::Damaged(at),
+            _ => End::Torn(at),
         }
-        // The lengths behind the place are not to be believed, so every byte may be a batch's first, also the one here,
-        // if only its number is wrong.
-        let intact_follows = (at..journal.len()).any(|start| Batch::read(&journal[start..]).is_some());
-        match intact_follows {
-            true => Self::Damaged(at),
-            false => Self::Torn(at),
+    }
+
+    /// The number before a torn batch's own, if its mark is there: of the first batch of all no other place tells it.
+    fn begins_behind(&self, torn: &[u8]) -> Option<u64> {
+        let first = torn.get(BATCH_HEADER_BYTES..)?.strip_prefix(&[2])?;
+        let item = Item::read(first).filter(|item| item.key == STATE_KEY)?;
+        let mark = self.marks?.verify(item.value.get(..marks::MARK_BYTES)?)?;
+        mark.number.checked_sub(1)
+    }
+
+    /// Whether an intact batch is the one that comes next.
+    fn takes(&mut self, batch: &Batch<'_>) -> bool {
+        if Some(batch.sequence) <= self.sequence {
+            return false;
         }
+        let number = match (self.marks, batch.mark) {
+            // Written by format 1, before there were marks.
+            (_, None) if self.number.is_none() => None,
+            (Some(marks), Some(mark)) => {
+                let mark = marks.verify(mark);
+                let comes_next = |mark: &Mark| self.number.is_none_or(|last| mark.number == last + 1);
+                match mark.filter(comes_next) {
+                    Some(mark) => Some(mark.number),
+                    None => return false,
+                }
+            }
+            _ => return false,
+        };
+        self.sequence = Some(batch.sequence);
+        self.number = number;
+        true
     }
 }
 
-/// An intact batch.
-struct Batch {
-    length: usize,
-    sequence: u64,
+/// The marks that stand somewhere in these bytes. What looks like one costs a hash of 16 bytes.
+fn claims<'a>(bytes: &'a [u8], marks: &'a Marks) -> impl Iterator<Item = Mark> + 'a {
+    candidates(bytes).filter_map(|value| marks.verify(value))
 }
 
-impl Batch {
-    fn read(journal: &[u8]) -> Option<Self> {
+/// The places where a mark may stand: behind the key of the store's state.
+fn candidates(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let key = rest
+            .windows(STATE_KEY.len())
+            .position(|window| window == STATE_KEY)?;
+        rest = &rest[key + STATE_KEY.len()..];
+        Some(&rest[..rest.len().min(marks::MARK_BYTES)])
+    })
+}
+
+/// A batch that is intact as the store's own format goes.
+struct Batch<'a> {
+    length: usize,
+    sequence: u64,
+    /// What stands where a mark is to be.
+    mark: Option<&'a [u8]>,
+}
+
+impl<'a> Batch<'a> {
+    fn read(journal: &'a [u8]) -> Option<Self> {
         let mut rest = journal;
         if rest.try_get_u8().ok()? != 1 {
             return None;
@@ -208,9 +322,19 @@ impl Batch {
         let items_start = journal.len() - rest.len();
         let mut items = 0;
         let mut items_end = items_start;
+        let mut mark = None;
         loop {
             match rest.try_get_u8().ok()? {
-                2 => rest = skip_item(rest)?,
+                2 => {
+                    let item = Item::read(rest)?;
+                    if items == 0 && item.key == STATE_KEY {
+                        mark = item
+                            .value
+                            .get(..marks::MARK_BYTES)
+                            .filter(|_| item.value.len() > marks::MARK_BYTES);
+                    }
+                    rest = item.rest;
+                }
                 4 => rest = rest.get(8..)?,
                 3 => break,
                 _ => return None,
@@ -224,14 +348,45 @@ impl Batch {
         is_intact.then_some(Self {
             length: journal.len() - rest.len(),
             sequence,
+            mark,
         })
     }
 }
 
-fn skip_item(item: &[u8]) -> Option<&[u8]> {
-    let mut rest = item.get(10..)?;
-    let key = usize::from(rest.try_get_u16_le().ok()?);
-    rest.try_get_u32_le().ok()?;
-    let value = rest.try_get_u32_le().ok()? as usize;
-    rest.get(key + value..)
+/// An item of a batch, behind its tag.
+struct Item<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Item<'a> {
+    fn read(item: &'a [u8]) -> Option<Self> {
+        let mut rest = item.get(10..)?;
+        let key = usize::from(rest.try_get_u16_le().ok()?);
+        rest.try_get_u32_le().ok()?;
+        let value = rest.try_get_u32_le().ok()? as usize;
+        let (key, rest) = rest.split_at_checked(key)?;
+        let (value, rest) = rest.split_at_checked(value)?;
+        Some(Self { key, value, rest })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PR-38: what a hostile torn end costs is bounded by its length: one pass, and a hash for what looks like a mark.
+    #[test]
+    fn a_hostile_torn_end_is_passed_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let marks = Marks::make(directory.path()).unwrap();
+        // What made the search quadratic: at each byte a batch begins that seems to go on to the end.
+        let header = [1, 255, 255, 255, 127, 0, 0, 0, 0, 0, 0, 0, 0].repeat(1 << 20);
+        assert_eq!(candidates(&header).count(), 0);
+        assert_eq!(Walk::new(Some(&marks)).over(&header), End::Torn(0));
+        let keys = STATE_KEY.repeat(1 << 20);
+        assert_eq!(candidates(&keys).count(), 1 << 20);
+        assert_eq!(Walk::new(Some(&marks)).over(&keys), End::Torn(0));
+    }
 }

@@ -15,6 +15,13 @@ pub(super) fn queue_key(user_agent: UserAgentId, number: MessageNumber) -> [u8; 
     key
 }
 
+/// `b`, user agent, number: where the body of a message stands that is too long to stand with it.
+pub(super) fn body_key(user_agent: UserAgentId, number: MessageNumber) -> [u8; 25] {
+    let mut key = queue_key(user_agent, number);
+    key[0] = b'b';
+    key
+}
+
 /// Of a key that [`queue_key`] made.
 pub(super) fn number_of(key: &[u8]) -> Result<MessageNumber, Unreadable> {
     let number = key

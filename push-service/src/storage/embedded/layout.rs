@@ -5,7 +5,8 @@
 //! | key | value |
 //! |---|---|
 //! | `q`, user agent, 0 | its record |
-//! | `q`, user agent, message number | a message: packed header, then the raw body |
+//! | `q`, user agent, message number | a message: packed header, then the raw body, if it is short |
+//! | `b`, user agent, message number | the body of that message, if it is long |
 //! | the same | how it ended, if a receipt was asked for: until that is carried over |
 //! | `q`, user agent, place | a receipt that is owed; or a marker of a message with TTL 0 that passes by, and in its place how that ended |
 //! | `s`, milliseconds, user agent | nothing: when this user agent is next to be swept |
@@ -20,19 +21,23 @@
 use bytes::Buf;
 use push_protocol::{KeyDigest, MessageNumber, SubscriptionId, SubscriptionName};
 
+use super::marks::{self, MARK_BYTES, Mark, Marks};
 use crate::storage::Usage;
 use crate::storage::queue::{Share, Subscription, UserAgent};
 use crate::storage::spelling::Fields;
 
 pub(super) use super::keys::{
-    deadline_key, deadline_key_of, deadline_of, encode_deadline, number_of, owing_key, owing_of, queue_key,
-    queue_of, sweep_key, sweep_of,
+    body_key, deadline_key, deadline_key_of, deadline_of, encode_deadline, number_of, owing_key, owing_of,
+    queue_key, queue_of, sweep_key, sweep_of,
 };
-pub(super) use super::values::{Value, encode_ended, encode_expectation, encode_message, encode_passing};
+pub(super) use super::values::{
+    Read, Value, body_apart, encode_ended, encode_expectation, encode_message, encode_passing,
+};
 pub(super) use crate::storage::spelling::Unreadable;
 
-/// The format that this code writes, and the newest that it reads.
-pub(super) const FORMAT: u32 = 1;
+/// The format that this code writes, and the newest that it reads. Format 1 had no [marks](super::marks) and no bodies
+/// apart; a store that is found in it becomes one of format 2.
+pub(super) const FORMAT: u32 = 2;
 
 pub(super) const FORMAT_KEY: &[u8] = b"mformat";
 pub(super) const STATE_KEY: &[u8] = b"mstate";
@@ -41,28 +46,54 @@ pub(super) const SEALING_FINGERPRINT_KEY: &[u8] = b"msealing-fingerprint";
 
 const NO_TIME: u64 = u64::MAX;
 
-/// What the store remembers of itself with each batch: its time, and its gauges, exact as of that batch.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+/// What the store remembers of itself with each batch: the batch's mark, the store's time, and its gauges, exact as of that
+/// batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct State {
+    pub(super) mark: Mark,
     pub(super) clock_us: u64,
     pub(super) usage: Usage,
 }
 
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            mark: Mark::START,
+            clock_us: 0,
+            usage: Usage::default(),
+        }
+    }
+}
+
+const STATE_BYTES: usize = 4 * 8;
+
 impl State {
-    pub(super) fn encode(self) -> Vec<u8> {
+    /// The mark comes first, so that it stands at one place in every batch.
+    pub(super) fn encode(self, marks: &Marks) -> [u8; MARK_BYTES + STATE_BYTES] {
         let Usage {
             messages,
             bytes,
             user_agents,
         } = self.usage;
-        [self.clock_us, messages, bytes, user_agents]
-            .map(u64::to_be_bytes)
-            .concat()
+        let mut value = [0; MARK_BYTES + STATE_BYTES];
+        value[..MARK_BYTES].copy_from_slice(&marks.encode(self.mark));
+        let numbers = [self.clock_us, messages, bytes, user_agents].map(u64::to_be_bytes);
+        value[MARK_BYTES..].copy_from_slice(numbers.as_flattened());
+        value
     }
 
-    pub(super) fn decode(mut value: &[u8]) -> Result<Self, Unreadable> {
-        let mut next = || value.try_get_u64().map_err(|_| Unreadable);
+    /// The reverse of [`encode`](Self::encode). Format 1 had no mark in front.
+    pub(super) fn decode(value: &[u8]) -> Result<Self, Unreadable> {
+        let (mark, mut numbers) = match value.len() {
+            STATE_BYTES => (Mark::START, value),
+            _ => {
+                let (mark, numbers) = value.split_at_checked(MARK_BYTES).ok_or(Unreadable)?;
+                (marks::read(mark).ok_or(Unreadable)?, numbers)
+            }
+        };
+        let mut next = || numbers.try_get_u64().map_err(|_| Unreadable);
         Ok(Self {
+            mark,
             clock_us: next()?,
             usage: Usage {
                 messages: next()?,

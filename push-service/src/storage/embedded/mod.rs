@@ -22,6 +22,7 @@ mod disk;
 mod journal;
 mod keys;
 mod layout;
+mod marks;
 mod readers;
 mod scan;
 mod steps;
@@ -43,7 +44,7 @@ use push_protocol::{PushMessage, UserAgentId};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use self::answers::{Answered, Done};
-use self::cache::{Cache, Warmth};
+use self::cache::{Cache, Cell, Warmth};
 use self::disk::Room;
 pub use self::disk::{Disk, MachineDisk};
 use self::layout::SEALING_KEY_KEY;
@@ -55,9 +56,9 @@ use self::writer::{Order, Record, Request};
 use super::Swept;
 use super::clock::{Clock, Forward, Now, SystemClock};
 use super::leases::Leases;
-use super::queue::{Changes, Picked, PickedPage, Step, UserAgent};
+use super::queue::{Changes, Picked, PickedPage, Step, Stored, UserAgent};
 use super::{Announce, Page, RECEIPTS, StorageError};
-use crate::defaults::{RETENTION, STORE_STEP_WAIT, STORE_STEPS_WAITING};
+use crate::defaults::{RETENTION, STORE_MEMTABLE_BYTES, STORE_STEP_WAIT, STORE_STEPS_WAITING};
 
 /// How a store is opened.
 pub struct Options {
@@ -71,6 +72,8 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// How long an abandoned record is kept (PR-29).
     pub retention: Duration,
+    /// Writes that are sorted in memory before they become a table, in bytes. A store keeps what it was made with.
+    pub memtable_bytes: u64,
 }
 
 impl Options {
@@ -82,6 +85,7 @@ impl Options {
             clock: Arc::new(SystemClock),
             disk: Arc::new(MachineDisk),
             retention: RETENTION,
+            memtable_bytes: STORE_MEMTABLE_BYTES,
         }
     }
 }
@@ -130,8 +134,9 @@ impl Embedded {
             clock,
             disk,
             retention,
+            memtable_bytes,
         } = options;
-        let (store, state) = Store::open(&directory)?;
+        let (store, state) = Store::open(&directory, memtable_bytes)?;
         let shared = Arc::new(Shared {
             cache: Cache::new(),
             announce,
@@ -286,7 +291,7 @@ impl Embedded {
             (None, None)
         };
         cell.uncommitted += 1;
-        let request = request(user_agent, &cell.state, changes, done);
+        let request = request(user_agent, cell, changes, done);
         shard.weigh(user_agent);
         place.forget();
         self.order(Order::Step(request))?;
@@ -360,16 +365,21 @@ struct Undecided<'a, F> {
     place: Option<SemaphorePermit<'a>>,
 }
 
-fn request(user_agent: UserAgentId, state: &UserAgent, changes: Changes, done: Option<Done>) -> Request {
+fn request(user_agent: UserAgentId, cell: &mut Cell, changes: Changes, done: Option<Done>) -> Request {
+    let state = &cell.state;
     let record = changes.record.then(|| match state.recorded {
         true => Record::Put(layout::encode_record(state)),
         false => Record::Delete,
     });
+    let is_apart = |stored: &Stored| layout::body_apart(stored).is_some();
+    let bodies_apart = cell.bodies_apart || changes.stored.as_ref().is_some_and(is_apart);
+    cell.bodies_apart = bodies_apart && state.waiting.len() > 0;
     Request {
         user_agent,
         record,
         stored: changes.stored,
         removed: changes.removed,
+        bodies_apart,
         sweep: changes.sweep,
         usage: changes.usage,
         books: changes.books,

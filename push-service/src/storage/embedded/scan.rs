@@ -60,7 +60,8 @@ impl Store {
             if number == MessageNumber::START {
                 scan.enter(user_agent, layout::decode_record(&value).map_err(unreadable)?);
             } else {
-                scan.pass(Value::decode(number, &value).map_err(unreadable)?);
+                let value = Value::decode(number, &value).map_err(unreadable)?;
+                scan.pass(self, number, value)?;
             }
             place = Some(Place {
                 user_agent,
@@ -89,7 +90,7 @@ impl Scan {
         self.whose = Some(whose);
     }
 
-    fn pass(&mut self, value: Value) {
+    fn pass(&mut self, store: &Store, number: MessageNumber, value: Value) -> Result<(), StorageError> {
         let Some(Whose {
             user_agent,
             state,
@@ -97,11 +98,15 @@ impl Scan {
         }) = &mut self.whose
         else {
             // A value without a record: it has outlived its user agent.
-            return;
+            return Ok(());
         };
         let packing = &mut self.packing;
         match value {
             Value::Message(read) => {
+                let Some(read) = store.with_body(*user_agent, number, read)? else {
+                    // It left since its header was read.
+                    return Ok(());
+                };
                 let message = read.portable();
                 // Or it has outlived its subscription.
                 let is_waiting = state.subscription(message.subscription).is_some();
@@ -116,6 +121,7 @@ impl Scan {
             }
             Value::Expectation(_) => {}
         }
+        Ok(())
     }
 }
 

@@ -10,10 +10,9 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use push_protocol::{MessageNumber, PushMessage, UserAgentId};
 
 use super::journal;
-use super::layout::{self, FORMAT, FORMAT_KEY, STATE_KEY, State, Unreadable, Value};
-use crate::defaults::{
-    STORE_CACHE_BYTES, STORE_JOURNAL_BYTES, STORE_MEMTABLE_BYTES, STORE_OPEN_FILES, STORE_THREADS,
-};
+use super::layout::{self, FORMAT, FORMAT_KEY, Read, STATE_KEY, State, Unreadable, Value};
+use super::marks::Marks;
+use crate::defaults::{STORE_CACHE_BYTES, STORE_JOURNAL_BYTES, STORE_OPEN_FILES, STORE_THREADS};
 use crate::storage::queue::UserAgent;
 use crate::storage::{Overdue, StorageError};
 
@@ -85,16 +84,24 @@ impl std::fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
+/// A user agent as the store has it.
+pub(super) struct Loaded {
+    pub(super) state: UserAgent,
+    /// Whether the body of one of its messages stands apart.
+    pub(super) bodies_apart: bool,
+}
+
 /// An open store. Clones share it; the last one to go closes it.
 #[derive(Clone)]
 pub(super) struct Store {
     pub(super) database: Database,
     pub(super) keys: Keyspace,
+    pub(super) marks: Marks,
 }
 
 impl Store {
     /// Opens a store, or makes one in a directory that is new or empty.
-    pub(super) fn open(directory: &Path) -> Result<(Self, State), OpenError> {
+    pub(super) fn open(directory: &Path, memtable_bytes: u64) -> Result<(Self, State), OpenError> {
         let io = |error| OpenError::Io {
             directory: directory.to_owned(),
             error,
@@ -102,14 +109,18 @@ impl Store {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(directory).map_err(io)?;
-        journal::mend(directory)?;
-        let store = Self::open_files(directory).map_err(|error| open_error(directory, error))?;
+        let marks = Marks::load(directory).map_err(io)?;
+        journal::mend(directory, marks.as_ref())?;
+        // A new store, or one of format 1: `mend` found no batch that needs a key.
+        let marks = marks.map_or_else(|| Marks::make(directory), Ok).map_err(io)?;
+        let store = Self::open_files(directory, marks, memtable_bytes)
+            .map_err(|error| open_error(directory, error))?;
         let state = store.check_format(directory)?;
         Ok((store, state))
     }
 
     /// The files alone, their format unchecked.
-    pub(super) fn open_files(directory: &Path) -> fjall::Result<Self> {
+    pub(super) fn open_files(directory: &Path, marks: Marks, memtable_bytes: u64) -> fjall::Result<Self> {
         let database = Database::builder(directory)
             .cache_size(STORE_CACHE_BYTES)
             .max_journaling_size(STORE_JOURNAL_BYTES)
@@ -120,9 +131,13 @@ impl Store {
         let keys = database.keyspace("push-service", || {
             KeyspaceCreateOptions::default()
                 .manual_journal_persist(true)
-                .max_memtable_size(STORE_MEMTABLE_BYTES)
+                .max_memtable_size(memtable_bytes)
         })?;
-        Ok(Self { database, keys })
+        Ok(Self {
+            database,
+            keys,
+            marks,
+        })
     }
 
     /// PR-3, PR-35: a store that says nothing of its format, or something new, is not touched.
@@ -136,8 +151,7 @@ impl Store {
             if !self.keys.is_empty().map_err(fault)? {
                 return Err(OpenError::Unmarked(directory.to_owned()));
             }
-            self.mark().map_err(fault)?;
-            return Ok(State::default());
+            return self.write_format(State::default()).map_err(fault);
         };
         let found = u32::from_be_bytes(mark[..].try_into().map_err(|_| unreadable("format mark"))?);
         if found > FORMAT {
@@ -147,14 +161,40 @@ impl Store {
             });
         }
         let state = self.keys.get(STATE_KEY).map_err(fault)?;
-        state.map_or(Ok(State::default()), |state| {
+        let state = state.map_or(Ok(State::default()), |state| {
             State::decode(&state).map_err(|_| unreadable("state"))
-        })
+        })?;
+        if found < FORMAT {
+            return self.write_format(state).map_err(fault);
+        }
+        Ok(state)
     }
 
-    fn mark(&self) -> fjall::Result<()> {
-        self.keys.insert(FORMAT_KEY, FORMAT.to_be_bytes())?;
-        self.database.persist(PersistMode::SyncAll)
+    /// Writes down that the store has this format from now on: the first batch of a new store, or of one in an older
+    /// format.
+    fn write_format(&self, state: State) -> fjall::Result<State> {
+        let state = self.put(state, FORMAT_KEY, &FORMAT.to_be_bytes())?;
+        self.database.persist(PersistMode::SyncAll)?;
+        Ok(state)
+    }
+
+    /// Writes one value of the store about itself, in a batch of its own. Returns the state that the batch has.
+    pub(super) fn put(&self, state: State, key: &[u8], value: &[u8]) -> fjall::Result<State> {
+        let (mut batch, state) = self.batch(state);
+        batch.insert(&self.keys, key, value);
+        batch.commit()?;
+        Ok(state)
+    }
+
+    /// The next batch, begun with its mark and the state of the store, and that state: every batch begins so (PR-38).
+    pub(super) fn batch(&self, state: State) -> (fjall::OwnedWriteBatch, State) {
+        let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
+        let state = State {
+            mark: state.mark.next(),
+            ..state
+        };
+        batch.insert(&self.keys, STATE_KEY, state.encode(&self.marks));
+        (batch, state)
     }
 
     /// A value of the store about itself.
@@ -163,11 +203,13 @@ impl Store {
         Ok(value.map(|value| value.to_vec()))
     }
 
-    /// The user agent with its index, as it was last committed; nobody if there is no record.
-    pub(super) fn load(&self, user_agent: UserAgentId) -> Result<UserAgent, StorageError> {
+    /// The user agent with its index, as it was last committed; nobody if there is no record. Long bodies are not read
+    /// (PR-43).
+    pub(super) fn load(&self, user_agent: UserAgentId) -> Result<Loaded, StorageError> {
         let all = layout::queue_key(user_agent, MessageNumber(0))
             ..=layout::queue_key(user_agent, MessageNumber(u64::MAX));
         let mut state = UserAgent::default();
+        let mut bodies_apart = false;
         for entry in self.keys.range(all) {
             let (key, value) = entry.into_inner().map_err(read_error)?;
             let number = layout::number_of(&key).map_err(unreadable)?;
@@ -175,11 +217,12 @@ impl Store {
                 state = layout::decode_record(&value).map_err(unreadable)?;
             } else {
                 let value = Value::decode(number, &value).map_err(unreadable)?;
+                bodies_apart |= matches!(&value, Value::Message(read) if read.apart.is_some());
                 value.load_into(&mut state, number);
             }
         }
         state.ledger.is_loaded();
-        Ok(state)
+        Ok(Loaded { state, bodies_apart })
     }
 
     /// A message, unless it left meanwhile.
@@ -193,10 +236,29 @@ impl Store {
             .get(layout::queue_key(user_agent, number))
             .map_err(read_error)?;
         let value = value.map(|value| Value::decode(number, &value).map_err(unreadable));
-        Ok(match value.transpose()? {
-            Some(Value::Message(read)) => Some(read.message),
-            _ => None,
-        })
+        let Some(Value::Message(read)) = value.transpose()? else {
+            return Ok(None);
+        };
+        let read = self.with_body(user_agent, number, read)?;
+        Ok(read.map(|read| read.message))
+    }
+
+    /// A message with its body, if that stands apart; `None` if it left since its header was read.
+    pub(super) fn with_body(
+        &self,
+        user_agent: UserAgentId,
+        number: MessageNumber,
+        read: Read,
+    ) -> Result<Option<Read>, StorageError> {
+        if read.apart.is_none() {
+            return Ok(Some(read));
+        }
+        let body = self
+            .keys
+            .get(layout::body_key(user_agent, number))
+            .map_err(read_error)?;
+        body.map(|body| read.with_body(&body).map_err(unreadable))
+            .transpose()
     }
 
     /// Who is to be swept, between two times, at most so many, the longest overdue first.

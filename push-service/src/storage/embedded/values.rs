@@ -10,6 +10,7 @@ use push_protocol::{
     UserAgentId,
 };
 
+use crate::defaults::STORE_BODY_APART_BYTES;
 use crate::storage::RECEIPTS;
 use crate::storage::portable::PortableMessage;
 use crate::storage::queue::{Ended, Expectation, Passing, Stored, UserAgent, Waiting};
@@ -21,6 +22,8 @@ const KIND_AT: usize = 32;
 const WITH_KEY: u8 = 0x04;
 /// A message that a receipt was asked for.
 const WITH_RECEIPT: u8 = 0x08;
+/// A message whose body stands apart, with the body's length in its place.
+const BODY_APART: u8 = 0x10;
 /// No message, but what is remembered of one with TTL 0 while its acknowledgement counts.
 const PASSING: u8 = 0x20;
 /// No message, but a receipt that is owed.
@@ -28,11 +31,26 @@ const EXPECTATION: u8 = 0x40;
 /// No message, but how one ended: with its fate.
 const ENDED: u8 = 0x80;
 
-/// A message: everything that its number does not say.
+/// Whether a body of this length stands apart, so that who loads a queue does not read it.
+pub(super) fn is_apart(body_bytes: usize) -> bool {
+    body_bytes > STORE_BODY_APART_BYTES
+}
+
+/// The body of a message, if it stands apart.
+pub(super) fn body_apart(stored: &Stored) -> Option<&[u8]> {
+    let body = &stored.message.content.body;
+    is_apart(body.len()).then_some(&body[..])
+}
+
+/// A message: everything that its number does not say, but for a body that stands apart.
 pub(super) fn encode_message(stored: &Stored) -> Vec<u8> {
     let message = &stored.message;
     let content = &message.content;
-    let mut value = Vec::with_capacity(content.body.len() + 128);
+    let apart = u32::try_from(content.body.len())
+        .ok()
+        .filter(|_| is_apart(content.body.len()));
+    let body_here = if apart.is_some() { &[] } else { &content.body[..] };
+    let mut value = Vec::with_capacity(body_here.len() + 128);
     value.extend(message.id.nonce.to_be_bytes());
     value.extend(message.subscription.0);
     value.extend(message.accepted_at_ms.to_be_bytes());
@@ -43,13 +61,15 @@ pub(super) fn encode_message(stored: &Stored) -> Vec<u8> {
     } else {
         0
     };
-    value.push(message.urgency as u8 | with_key | with_receipt);
+    let body_apart = if apart.is_some() { BODY_APART } else { 0 };
+    value.push(message.urgency as u8 | with_key | with_receipt | body_apart);
     value.push(stored.sealed_by);
     value.extend(message.key.iter().flat_map(|key| key.0));
     value.extend(stored.receipts.iter().flat_map(|receipts| receipts.0));
     put_text(&mut value, stored.topic.as_ref().map(Topic::as_str));
     put_content_header(&mut value, content);
-    value.extend(&content.body);
+    value.extend(apart.iter().flat_map(|length| length.to_be_bytes()));
+    value.extend(body_here);
     value
 }
 
@@ -158,6 +178,8 @@ pub(super) struct Read {
     expires_at_ms: u64,
     sealed_by: u8,
     receipts: Option<UserAgentId>,
+    /// The length of a body that stands apart and was not read.
+    pub(super) apart: Option<u32>,
 }
 
 impl Read {
@@ -169,7 +191,7 @@ impl Read {
         let accepted_at_ms = fields.number()?;
         let expires_at_ms = fields.number()?;
         let kind = fields.byte()?;
-        let urgency = Urgency::from_u8(kind & !(WITH_KEY | WITH_RECEIPT)).ok_or(Unreadable)?;
+        let urgency = Urgency::from_u8(kind & !(WITH_KEY | WITH_RECEIPT | BODY_APART)).ok_or(Unreadable)?;
         let sealed_by = fields.byte()?;
         let key = match kind & WITH_KEY {
             0 => None,
@@ -180,7 +202,15 @@ impl Read {
             _ => Some(UserAgentId(fields.array()?)),
         };
         let topic = fields.text()?.map(|text| Topic::parse(text).ok_or(Unreadable));
-        let content = fields.content_header()?.with(Bytes::copy_from_slice(fields.0));
+        let header = fields.content_header()?;
+        let apart = match kind & BODY_APART {
+            0 => None,
+            _ => Some(u32::from_be_bytes(fields.array()?)),
+        };
+        if apart.is_some() && !fields.0.is_empty() {
+            return Err(Unreadable);
+        }
+        let content = header.with(Bytes::copy_from_slice(fields.0));
         let message = PushMessage {
             id: MessageId { number, nonce },
             subscription,
@@ -198,7 +228,21 @@ impl Read {
             expires_at_ms,
             sealed_by,
             receipts,
+            apart,
         })
+    }
+
+    /// With its body, which stood apart. Refuses one of another length.
+    pub(super) fn with_body(mut self, body: &[u8]) -> Result<Self, Unreadable> {
+        if self
+            .apart
+            .take()
+            .is_some_and(|length| length as usize != body.len())
+        {
+            return Err(Unreadable);
+        }
+        self.message.content.body = Bytes::copy_from_slice(body);
+        Ok(self)
     }
 
     /// As it travels to another storage.
@@ -218,6 +262,11 @@ impl Read {
         }
     }
 
+    fn body_bytes(&self) -> u32 {
+        let here = || u32::try_from(self.message.content.body.len()).unwrap_or(u32::MAX);
+        self.apart.unwrap_or_else(here)
+    }
+
     /// Its entry in the index.
     pub(super) fn waiting(&self) -> Waiting {
         Waiting {
@@ -226,7 +275,7 @@ impl Read {
             expires_at_ms: self.expires_at_ms,
             topic: self.topic.map(Box::new),
             message: None,
-            body_bytes: u32::try_from(self.message.content.body.len()).unwrap_or(u32::MAX),
+            body_bytes: self.body_bytes(),
             urgency: self.message.urgency,
             sealed_by: self.sealed_by,
         }
@@ -314,6 +363,27 @@ mod tests {
         assert_eq!(read.message, *stored.message);
         assert_eq!((read.topic, read.expires_at_ms), (stored.topic, 5_678));
         assert_eq!(read.receipts, stored.receipts);
+    }
+
+    /// PR-43: a long body is not in what is read with the queue, but its length is; both together are the message.
+    #[test]
+    fn a_long_body_stands_apart() {
+        let mut long = stored();
+        let body = vec![7; STORE_BODY_APART_BYTES + 1];
+        Arc::make_mut(&mut long.message).content.body = body.clone().into();
+        let value = encode_message(&long);
+        assert!(value.len() < 200, "{}", value.len());
+        let read = Read::decode(MessageNumber(77), &value).unwrap();
+        assert_eq!(read.waiting().body_bytes as usize, body.len());
+        assert!(
+            Read::decode(MessageNumber(77), &value)
+                .unwrap()
+                .with_body(b"short")
+                .is_err()
+        );
+        let read = read.with_body(body_apart(&long).unwrap()).unwrap();
+        assert_eq!(read.message, *long.message);
+        assert!(body_apart(&stored()).is_none());
     }
 
     /// PR-25: so it is with what stands among messages and is none, and each is told from the others.

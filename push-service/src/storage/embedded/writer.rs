@@ -19,9 +19,9 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use super::answers::{self, Done};
-use super::layout::{self, STATE_KEY, State};
+use super::layout::{self, State};
 use super::store::Store;
-use crate::defaults::{STORE_BATCH_STEPS, STORE_SYNC_WITHIN};
+use crate::defaults::{STORE_BATCH_STEPS, STORE_MARK_AFTER, STORE_SYNC_WITHIN};
 use crate::storage::queue::{BookChanges, Stored, SweepMove, UsageChange};
 use crate::storage::{StorageError, WakeUp};
 
@@ -31,6 +31,8 @@ pub(super) struct Request {
     pub(super) record: Option<Record>,
     pub(super) stored: Option<Stored>,
     pub(super) removed: Vec<MessageNumber>,
+    /// Whether bodies of those that were removed may stand apart.
+    pub(super) bodies_apart: bool,
     pub(super) sweep: Option<SweepMove>,
     pub(super) usage: UsageChange,
     pub(super) books: Option<Box<BookChanges>>,
@@ -70,7 +72,7 @@ pub(super) fn start(
         state,
         shared,
         receive,
-        sync_due: None,
+        due: Due::Nothing,
         owing: Vec::new(),
     };
     let thread = std::thread::Builder::new().name("store-writer".to_owned());
@@ -85,10 +87,19 @@ struct Writer {
     state: State,
     shared: Arc<Shared>,
     receive: Receiver<Order>,
-    /// When what was written without a sync has to be synced.
-    sync_due: Option<Instant>,
+    due: Due,
     /// Whose outboxes got something that has to be synced before anybody is told: those of some batches.
     owing: Vec<UserAgentId>,
+}
+
+/// What the writer has to do when nobody asks for anything.
+#[derive(Clone, Copy)]
+enum Due {
+    Nothing,
+    /// To sync what was written without a sync.
+    Sync(Instant),
+    /// To write down what was synced (PR-38).
+    Mark(Instant),
 }
 
 /// Makes a panic that passes it a failure of the store.
@@ -123,15 +134,19 @@ impl Writer {
                     let close = turn.close.take();
                     self.commit(turn);
                     if let Some(done) = close {
-                        answers::tell(vec![done], &self.sync());
+                        answers::tell(vec![done], &self.close());
                         return;
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    let _ = self.sync();
+                    // A failure is told by whoever asks next, and ends the process (PR-5).
+                    let _ = match self.due {
+                        Due::Mark(_) => self.mark(),
+                        Due::Sync(_) | Due::Nothing => self.sync(),
+                    };
                 }
                 Err(RecvTimeoutError::Disconnected) => {
-                    let _ = self.sync();
+                    let _ = self.close();
                     return;
                 }
             }
@@ -139,12 +154,12 @@ impl Writer {
     }
 
     fn next(&self) -> Result<Order, RecvTimeoutError> {
-        match self.sync_due {
-            Some(due) => {
+        match self.due {
+            Due::Sync(due) | Due::Mark(due) => {
                 let left = due.saturating_duration_since(Instant::now());
                 self.receive.recv_timeout(left.max(Duration::from_micros(1)))
             }
-            None => self.receive.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Due::Nothing => self.receive.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
@@ -183,10 +198,7 @@ impl Writer {
         if turn.steps.is_empty() && turn.own.is_empty() {
             return Ok(());
         }
-        let mut batch = self.store.database.batch().durability(Some(PersistMode::Buffer));
-        let keys = &self.store.keys;
         for step in &turn.steps {
-            step.write_to(&mut batch, keys);
             if step.owes() {
                 self.owing.push(step.user_agent);
             }
@@ -197,18 +209,17 @@ impl Writer {
                 .map_or(0, |stored| stored.message.id.number.0);
             self.state.clock_us = self.state.clock_us.max(number);
         }
-        for (key, value) in &turn.own {
-            batch.insert(keys, *key, value.as_slice());
+        self.commit_batch(|batch, keys| {
+            for step in &turn.steps {
+                step.write_to(batch, keys);
+            }
+            for (key, value) in &turn.own {
+                batch.insert(keys, *key, value.as_slice());
+            }
+        })?;
+        if !matches!(self.due, Due::Sync(_)) {
+            self.due = Due::Sync(Instant::now() + STORE_SYNC_WITHIN);
         }
-        // PR-30: what this batch says is not later than the time that it carries.
-        self.state.clock_us = self.state.clock_us.max(self.shared.clock.now().us);
-        batch.insert(keys, STATE_KEY, self.state.encode());
-
-        let written = self.shared.disk.before_write().map_err(fjall::Error::from);
-        let written = written.and_then(|()| batch.commit());
-        written.map_err(|error| self.fail("write", &error))?;
-        self.sync_due
-            .get_or_insert_with(|| Instant::now() + STORE_SYNC_WITHIN);
         if !turn.waiting.is_empty() {
             self.sync()?;
         }
@@ -216,16 +227,55 @@ impl Writer {
         Ok(())
     }
 
+    fn commit_batch(
+        &mut self,
+        fill: impl FnOnce(&mut fjall::OwnedWriteBatch, &fjall::Keyspace),
+    ) -> Result<(), StorageError> {
+        // PR-30: what this batch says is not later than the time that it carries.
+        self.state.clock_us = self.state.clock_us.max(self.shared.clock.now().us);
+        let (mut batch, state) = self.store.batch(self.state);
+        self.state = state;
+        fill(&mut batch, &self.store.keys);
+        let written = self.shared.disk.before_write().map_err(fjall::Error::from);
+        let written = written.and_then(|()| batch.commit());
+        written.map_err(|error| self.fail("write", &error))
+    }
+
     fn sync(&mut self) -> Result<(), StorageError> {
         self.shared.failure.check()?;
-        if self.sync_due.take().is_none() {
+        if !matches!(self.due, Due::Sync(_)) {
             return Ok(());
         }
-        let synced = self.shared.disk.before_sync().map_err(fjall::Error::from);
-        let synced = synced.and_then(|()| self.store.database.persist(PersistMode::SyncData));
-        synced.map_err(|error| self.fail("sync", &error))?;
+        self.sync_files()?;
+        self.state.mark.synced = self.state.mark.number;
+        self.due = Due::Mark(Instant::now() + STORE_MARK_AFTER);
         for user_agent in self.owing.drain(..) {
             self.shared.announce.owes(user_agent);
+        }
+        Ok(())
+    }
+
+    fn sync_files(&mut self) -> Result<(), StorageError> {
+        self.due = Due::Nothing;
+        let synced = self.shared.disk.before_sync().map_err(fjall::Error::from);
+        let synced = synced.and_then(|()| self.store.database.persist(PersistMode::SyncData));
+        synced.map_err(|error| self.fail("sync", &error))
+    }
+
+    /// PR-38: writes down what was synced, in a batch of its own. Nobody waits for it, so it needs no sync: if it is lost,
+    /// so is nothing else.
+    fn mark(&mut self) -> Result<(), StorageError> {
+        self.shared.failure.check()?;
+        self.due = Due::Nothing;
+        self.commit_batch(|_, _| {})
+    }
+
+    /// Syncs, and writes down durably that all was synced.
+    fn close(&mut self) -> Result<(), StorageError> {
+        self.sync()?;
+        if matches!(self.due, Due::Mark(_)) {
+            self.mark()?;
+            self.sync_files()?;
         }
         Ok(())
     }
@@ -267,6 +317,22 @@ impl Turn {
 }
 
 impl Request {
+    /// One that changes nothing.
+    #[cfg(test)]
+    pub(super) fn nothing(user_agent: UserAgentId) -> Self {
+        Self {
+            user_agent,
+            record: None,
+            stored: None,
+            removed: Vec::new(),
+            bodies_apart: false,
+            sweep: None,
+            usage: UsageChange::default(),
+            books: None,
+            done: None,
+        }
+    }
+
     fn owes(&self) -> bool {
         self.books.as_ref().is_some_and(|books| !books.ended.is_empty())
     }
@@ -280,10 +346,12 @@ impl Request {
         }
         for number in &self.removed {
             batch.remove(keys, layout::queue_key(self.user_agent, *number));
+            if self.bodies_apart {
+                batch.remove(keys, layout::body_key(self.user_agent, *number));
+            }
         }
         if let Some(stored) = &self.stored {
-            let key = layout::queue_key(self.user_agent, stored.message.id.number);
-            batch.insert(keys, key, layout::encode_message(stored));
+            self.write_message(stored, batch, keys);
         }
         if let Some(books) = &self.books {
             self.write_books(books, batch, keys);
@@ -294,6 +362,18 @@ impl Request {
         }
         if let Some(to_ms) = sweep.to_ms {
             batch.insert(keys, layout::sweep_key(to_ms, self.user_agent), []);
+        }
+    }
+
+    fn write_message(&self, stored: &Stored, batch: &mut fjall::OwnedWriteBatch, keys: &fjall::Keyspace) {
+        let number = stored.message.id.number;
+        batch.insert(
+            keys,
+            layout::queue_key(self.user_agent, number),
+            layout::encode_message(stored),
+        );
+        if let Some(body) = layout::body_apart(stored) {
+            batch.insert(keys, layout::body_key(self.user_agent, number), body);
         }
     }
 
@@ -315,10 +395,12 @@ impl Request {
         for (place, ended) in &books.ended {
             let key = layout::queue_key(self.user_agent, *place);
             batch.insert(keys, key, layout::encode_ended(ended));
+            if self.bodies_apart {
+                batch.remove(keys, layout::body_key(self.user_agent, *place));
+            }
         }
         for stored in &books.receipts {
-            let key = layout::queue_key(self.user_agent, stored.message.id.number);
-            batch.insert(keys, key, layout::encode_message(stored));
+            self.write_message(stored, batch, keys);
         }
         match books.listed {
             Some(true) => batch.insert(keys, layout::owing_key(self.user_agent), []),

@@ -1,7 +1,10 @@
 //! What only a store on disk can promise, beside the suite that all storages share.
 
+mod bounds;
 mod crash;
 mod durable;
+mod faults;
+mod hostile;
 mod model;
 mod opening;
 mod receipts;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::layout::{FORMAT, FORMAT_KEY};
+use super::layout::{FORMAT, FORMAT_KEY, STATE_KEY, State};
+use super::marks::Marks;
 use super::store::Store;
 use super::*;
 use crate::storage::contract::enqueue;
@@ -41,7 +42,7 @@ async fn a_store_of_another_format_is_refused() {
 
     change_mark(directory.path(), Some(FORMAT + 1));
     let error = open_error(directory.path());
-    assert!(matches!(error, OpenError::Newer { found: 2, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 3, .. }), "{error:?}");
     assert!(error.to_string().contains("run the newer version"), "{error}");
 
     change_mark(directory.path(), None);
@@ -56,11 +57,17 @@ async fn a_store_of_another_format_is_refused() {
 
 fn change_mark(directory: &Path, format: Option<u32>) {
     // Opened as files, past the check.
-    let store = Store::open_files(directory).unwrap();
+    let marks = Marks::load(directory).unwrap().unwrap();
+    let store = Store::open_files(directory, marks, STORE_MEMTABLE_BYTES).unwrap();
+    let state = store
+        .own(STATE_KEY)
+        .map(|state| State::decode(&state.unwrap()).unwrap());
+    let (mut batch, _) = store.batch(state.unwrap());
     match format {
-        Some(format) => store.keys.insert(FORMAT_KEY, format.to_be_bytes()).unwrap(),
-        None => store.keys.remove(FORMAT_KEY).unwrap(),
+        Some(format) => batch.insert(&store.keys, FORMAT_KEY, format.to_be_bytes()),
+        None => batch.remove(&store.keys, FORMAT_KEY),
     }
+    batch.commit().unwrap();
     store.database.persist(fjall::PersistMode::SyncAll).unwrap();
 }
 
@@ -91,10 +98,12 @@ async fn a_torn_journal_keeps_what_was_confirmed() {
         let journal = journal_of(directory.path());
         let confirmed_bytes = written_bytes(&fs::read(&journal).unwrap());
         rig.stored(enqueue(1, 1, &[77; 9_000])).await;
+        // As a kill leaves it: an orderly stop would say that it was synced.
+        let mut bytes = fs::read(&journal).unwrap();
         rig.storage.close().await.unwrap();
 
-        let mut bytes = fs::read(&journal).unwrap();
-        let end = written_bytes(&bytes);
+        let end = end_of_batches(&bytes, confirmed_bytes + 9_000);
+        bytes[end..].fill(0);
         assert!(end > confirmed_bytes + 9_000);
         tear(&mut bytes, end);
         fs::write(&journal, &bytes).unwrap();
@@ -215,9 +224,10 @@ async fn what_is_cut_off_is_kept() {
     let journal = journal_of(directory.path());
     let start = written_bytes(&fs::read(&journal).unwrap());
     rig.stored(enqueue(1, 1, &[7; 900])).await;
-    rig.storage.close().await.unwrap();
     let mut bytes = fs::read(&journal).unwrap();
-    let end = written_bytes(&bytes);
+    rig.storage.close().await.unwrap();
+    let end = end_of_batches(&bytes, start + 900);
+    bytes[end..].fill(0);
     // The first byte of its frame, at which the store itself would only cut.
     bytes[start] ^= 2;
     fs::write(&journal, &bytes).unwrap();
@@ -230,7 +240,7 @@ async fn what_is_cut_off_is_kept() {
     );
 }
 
-fn copy_directory(from: &Path, to: &Path) {
+pub(super) fn copy_directory(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let to = to.join(entry.file_name());
@@ -243,18 +253,24 @@ fn copy_directory(from: &Path, to: &Path) {
     }
 }
 
-fn journal_of(directory: &Path) -> PathBuf {
+pub(super) fn journal_of(directory: &Path) -> PathBuf {
     let files = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
     let mut journals = files.filter(|path| path.extension().is_some_and(|e| e == "jnl"));
     journals.next().unwrap()
 }
 
 /// The journal is longer than what was written; the rest is zeros.
-fn written_bytes(journal: &[u8]) -> usize {
+pub(super) fn written_bytes(journal: &[u8]) -> usize {
     journal
         .iter()
         .rposition(|byte| *byte != 0)
         .map_or(0, |last| last + 1)
+}
+
+/// Where the batch ends that goes on beyond this byte: a mark may stand behind it.
+fn end_of_batches(journal: &[u8], beyond: usize) -> usize {
+    let trailer = journal[beyond..].windows(4).position(|bytes| bytes == b"FJL\x03");
+    beyond + trailer.unwrap() + 4
 }
 
 /// The rest was never written: a journal has its full length from the start.
