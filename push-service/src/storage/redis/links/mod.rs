@@ -29,6 +29,7 @@ mod discovery;
 mod link;
 mod listen;
 mod look;
+mod moving_slot;
 mod pipeline;
 mod primary;
 mod run;

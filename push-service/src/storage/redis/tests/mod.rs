@@ -4,6 +4,7 @@ mod aborted;
 mod apart;
 mod confirmed;
 mod contract;
+mod half_moved;
 mod keys;
 mod model;
 mod moving;
