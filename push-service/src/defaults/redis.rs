@@ -25,6 +25,10 @@ pub const REDIS_CONNECT_WITHIN: Duration = SECOND;
 /// and user agents wait for.
 pub const REDIS_ANSWER_WITHIN: Duration = SECOND.saturating_mul(2);
 
+/// How long moving the keys of one user agent to another server of a cluster may take. Chosen: a full default queue is 4 MiB, which
+/// takes some hundredths of a second; Redis does nothing else meanwhile.
+pub const REDIS_MIGRATE_WITHIN: Duration = SECOND;
+
 /// How long a step may take in all, with every repetition (PR-32). Chosen: a failover or the move of a slot is over, or is
 /// not worth waiting for any more; above [`REDIS_ANSWER_WITHIN`], so that one late answer leaves time for another try.
 pub const REDIS_STEP_WITHIN: Duration = SECOND.saturating_mul(3);

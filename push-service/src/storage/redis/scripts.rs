@@ -5,8 +5,8 @@
 //! acknowledged and dropped when memory is short. Name and version stand in its second line, where whoever watches Redis
 //! finds them.
 //!
-//! A line `--+ admit` stands for that part, spelled out: as a function it would cost every message more. So do `--+ make_room` and
-//! `--+ order`, which only a full queue needs.
+//! A line `--+` and a name stands for that part, spelled out: as a function it would cost every message more. For the same reason
+//! the scripts of every message come without what only some need, and answer `O` to be run with it.
 
 use super::layout::{EPOCH, LANE};
 use super::links::{Repeat, Script};
@@ -33,6 +33,17 @@ const EXPECTED: &str = include_str!("scripts/parts/expected.lua");
 const PUT_EXPECTED: &str = include_str!("scripts/parts/put_expected.lua");
 const FORGET: &str = include_str!("scripts/parts/forget.lua");
 const TAKE_OUT: &str = include_str!("scripts/parts/take_out.lua");
+const MEND: &str = include_str!("scripts/parts/mend.lua");
+const DECIDE: &str = include_str!("scripts/parts/decide.lua");
+const COUNT_OUT: &str = include_str!("scripts/parts/count_out.lua");
+const DROP_ORDERS: &str = include_str!("scripts/parts/drop_orders.lua");
+const DROP_QUEUE: &str = include_str!("scripts/parts/drop_queue.lua");
+const ORDERS: &str = include_str!("scripts/parts/orders.lua");
+const ORDERS_JOIN: &str = include_str!("scripts/parts/orders_join.lua");
+const ORDERS_KEPT: &str = include_str!("scripts/parts/orders_kept.lua");
+const ORDERS_LEAVE: &str = include_str!("scripts/parts/orders_leave.lua");
+const ORDERS_LEFT: &str = include_str!("scripts/parts/orders_left.lua");
+const ORDERS_SHORT: &str = include_str!("scripts/parts/orders_short.lua");
 const ORDER: &str = include_str!("scripts/parts/order.lua");
 const MAKE_ROOM: &str = include_str!("scripts/parts/make_room.lua");
 const ADMIT: &str = include_str!("scripts/parts/admit.lua");
@@ -79,7 +90,7 @@ impl Scripts {
             unsubscribe: frees(
                 "unsubscribe",
                 &[
-                    RECORD, INDEX, SOLE, OUTBOX, DUE, EXPECTED, FORGET, ORDER, TAKE_OUT, TELL,
+                    RECORD, INDEX, SOLE, MEND, OUTBOX, DUE, EXPECTED, FORGET, ORDER, TAKE_OUT, TELL,
                 ],
                 include_str!("scripts/unsubscribe.lua"),
                 once,
@@ -92,19 +103,21 @@ impl Scripts {
             ),
             enqueue_owing: takes_memory(
                 "enqueue-owing",
-                &[RECORD, INDEX, SOLE, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL],
+                &[
+                    RECORD, INDEX, SOLE, MEND, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL,
+                ],
                 include_str!("scripts/enqueue.lua"),
                 once,
             ),
             attach: frees(
                 "attach",
-                &[RECORD, RENEW, INDEX, SOLE, TELL, PAGE],
+                &[RECORD, RENEW, INDEX, SOLE, MEND, TELL, PAGE],
                 include_str!("scripts/attach.lua"),
                 always,
             ),
             page: frees(
                 "page",
-                &[RECORD, INDEX, SOLE, PAGE],
+                &[RECORD, INDEX, SOLE, MEND, PAGE],
                 include_str!("scripts/page.lua"),
                 always,
             ),
@@ -128,19 +141,21 @@ impl Scripts {
             ),
             acknowledge_owing: frees(
                 "acknowledge-owing",
-                &[RECORD, INDEX, SOLE, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL],
+                &[
+                    RECORD, INDEX, SOLE, MEND, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL,
+                ],
                 include_str!("scripts/acknowledge.lua"),
                 always,
             ),
             expire: frees(
                 "expire",
-                &[RECORD, INDEX, SOLE, OUTBOX, DUE, TAKE_OUT, TELL],
+                &[RECORD, INDEX, SOLE, MEND, OUTBOX, DUE, TAKE_OUT, TELL],
                 include_str!("scripts/expire.lua"),
                 always,
             ),
             report: frees(
                 "report",
-                &[RECORD, INDEX, SOLE],
+                &[RECORD, INDEX, SOLE, MEND],
                 include_str!("scripts/report.lua"),
                 always,
             ),
@@ -150,6 +165,7 @@ impl Scripts {
                     RECORD,
                     INDEX,
                     SOLE,
+                    MEND,
                     OUTBOX,
                     DUE,
                     PROMISE,
@@ -170,7 +186,7 @@ impl Scripts {
             // What joins the queue was expected before, and leaves there.
             settle: frees(
                 "settle",
-                &[RECORD, RENEW, INDEX, SOLE, EXPECTED, TELL],
+                &[RECORD, RENEW, INDEX, SOLE, MEND, EXPECTED, TELL],
                 include_str!("scripts/settle.lua"),
                 always,
             ),
@@ -274,7 +290,12 @@ fn frees(name: &'static str, parts: &[&str], step: &str, repeat: Repeat) -> Scri
 }
 
 fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
-    let (parts, step) = (parts.concat(), spelled_out(step));
+    // The scripts of every message are run again with the outbox where they meet orders.
+    let is_ordered = !parts.contains(&WITHOUT_OUTBOX);
+    let (parts, step) = (
+        spelled_out(&parts.concat(), is_ordered),
+        spelled_out(step, is_ordered),
+    );
     let passing = PASSING_WITH_RECEIPT.0;
     let (passing_ms, kept_ms) = (ACKNOWLEDGE_WITHIN.as_millis(), RECEIPT_KEPT.as_millis());
     let receipts_ms = RECEIPT_SUBSCRIPTION_KEPT.as_millis();
@@ -291,11 +312,38 @@ fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
     )
 }
 
-/// With each part that stands in it.
-fn spelled_out(step: &str) -> String {
-    step.replace("--+ make_room\n", MAKE_ROOM)
-        .replace("--+ order\n", ORDER)
-        .replace("--+ admit\n", ADMIT)
+/// With each part that stands in it, wherever a line says `--+` and its name. Where no orders are kept, those about them are left out.
+fn spelled_out(text: &str, is_ordered: bool) -> String {
+    let mut whole = String::with_capacity(2 * text.len());
+    for line in text.lines() {
+        let part = match line.trim().strip_prefix("--+ ") {
+            Some("admit") => ADMIT,
+            Some("count_out") => COUNT_OUT,
+            Some("decide") => DECIDE,
+            // They expire.
+            Some("drop_orders") if !is_ordered => "ordered = false\n",
+            Some(part) if !is_ordered && part.starts_with("orders") => "",
+            Some("drop_orders") => DROP_ORDERS,
+            Some("drop_queue") => DROP_QUEUE,
+            // Only reached with the outbox.
+            Some("make_room") if !is_ordered => "",
+            Some("make_room") => MAKE_ROOM,
+            Some("order") => ORDER,
+            Some("orders") => ORDERS,
+            Some("orders_join") => ORDERS_JOIN,
+            Some("orders_kept") => ORDERS_KEPT,
+            Some("orders_leave") => ORDERS_LEAVE,
+            Some("orders_left") => ORDERS_LEFT,
+            Some("orders_short") => ORDERS_SHORT,
+            _ => {
+                whole.push_str(line);
+                whole.push('\n');
+                continue;
+            }
+        };
+        whole.push_str(&spelled_out(part, is_ordered));
+    }
+    whole
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ impl Bucket {
     }
 
     /// Where a cluster puts its keys.
-    pub(super) fn slot(self) -> u16 {
+    pub(in crate::storage::redis) fn slot(self) -> u16 {
         SLOT_OF[self.index()]
     }
 }

@@ -63,6 +63,15 @@ impl Door {
         }
     }
 
+    /// What servers are shown, for one of them to show another: the words of `MIGRATE`.
+    pub(super) fn credentials(&self) -> Vec<String> {
+        match (self.settings.username(), self.settings.password()) {
+            (Some(user), Some(password)) => vec!["AUTH2".to_owned(), user.to_owned(), password.to_owned()],
+            (None, Some(password)) => vec!["AUTH".to_owned(), password.to_owned()],
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether there is a password to be shown.
     pub(super) fn has_password(&self) -> bool {
         self.settings.password().is_some()

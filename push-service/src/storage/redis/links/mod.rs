@@ -30,6 +30,7 @@ mod discovery;
 mod link;
 mod listen;
 mod look;
+mod moving_slot;
 mod pipeline;
 mod primary;
 mod proof;

@@ -89,7 +89,7 @@ impl Primaries {
         deadline: Instant,
     ) -> Result<Value, StorageError> {
         let mut pause = REDIS_PAUSE_FIRST;
-        let mut hops = 0;
+        let (mut hops, mut torn) = (0, 0);
         loop {
             let verdict = match failed.take() {
                 Some((failure, primary)) => {
@@ -115,6 +115,27 @@ impl Primaries {
                     .await?;
                     hops = 0;
                     (to, Form::ByName, false)
+                }
+                // The first time, whoever moves the slot may be about to move the rest.
+                Next::Torn(why) => {
+                    torn += 1;
+                    pause_until(deadline, &mut pause, || why).await?;
+                    if torn > 1
+                        && let Step::Script { script, keys, args } = step
+                        && let Some((ran, primary)) = self
+                            .run_behind(work, bucket, (script, keys, args), deadline)
+                            .await
+                    {
+                        match ran {
+                            Ok(answer) => return Ok(answer),
+                            Err(failure) => failed = Some((failure, primary)),
+                        }
+                        continue;
+                    }
+                    let Some(primary) = self.map.primary(bucket) else {
+                        continue;
+                    };
+                    (primary, Form::ByName, false)
                 }
                 Next::Later(why) => {
                     self.map.refresh();
@@ -214,6 +235,8 @@ enum Verdict {
     Go(Address),
     /// Send it there this time: its bucket is on its way.
     Ask(Address),
+    /// Its keys are on both sides of a slot that moves, or on neither: bring them to one.
+    Torn(String),
     /// Send it again after a pause, to whoever is primary then.
     Later(String),
     /// Give up.
@@ -227,6 +250,7 @@ enum Next {
         form: Form,
         asking: bool,
     },
+    Torn(String),
     Later(String),
     Refuse(StorageError),
 }
@@ -242,6 +266,7 @@ impl Verdict {
                 send(map.at(&address), Form::ByName, false)
             }
             Self::Ask(address) => send(map.at(&address), Form::ByName, true),
+            Self::Torn(why) => Next::Torn(why),
             Self::Later(why) => Next::Later(why),
             Self::Refuse(error) => Next::Refuse(error),
         }
@@ -269,7 +294,8 @@ fn judge_reply(error: &ServerError, primary: &Primary, step: &Step<'_>) -> Verdi
             primary.depose();
             Verdict::Later(said())
         }
-        "TRYAGAIN" | "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY" => Verdict::Later(said()),
+        "TRYAGAIN" => Verdict::Torn(said()),
+        "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY" => Verdict::Later(said()),
         "OOM" => Verdict::Refuse(StorageError::Full),
         // Our own scripts' word for a store that is not as they left it (PR-3).
         "TROUBLE" => Verdict::Refuse(unavailable(
@@ -280,7 +306,7 @@ fn judge_reply(error: &ServerError, primary: &Primary, step: &Step<'_>) -> Verdi
 }
 
 /// Where `MOVED slot host:port` and `ASK slot host:port` send us; without a host, to the server that says so.
-fn redirected(error: &ServerError, from: &Primary) -> Option<Address> {
+pub(super) fn redirected(error: &ServerError, from: &Primary) -> Option<Address> {
     let (_, place) = error.details()?.split_once(' ')?;
     let (host, port) = place.trim().rsplit_once(':')?;
     let host = match host {

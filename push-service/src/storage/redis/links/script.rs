@@ -45,6 +45,16 @@ impl Script {
         command(b"EVALSHA", self.sha1.as_bytes(), keys, args)
     }
 
+    /// The same, for a server that gets the slot of `keys`: it is told of one key, and the script of all.
+    pub(super) fn by_name_alone(&self, keys: &[&[u8]], args: &[&[u8]]) -> Cmd {
+        alone(keys, args, |keys, args| self.by_name(keys, args))
+    }
+
+    /// The same with its source.
+    pub(super) fn by_source_alone(&self, keys: &[&[u8]], args: &[&[u8]]) -> Cmd {
+        alone(keys, args, |keys, args| self.by_source(keys, args))
+    }
+
     /// The command that brings its source, after which the server has it.
     pub(super) fn by_source(&self, keys: &[&[u8]], args: &[&[u8]]) -> Cmd {
         command(b"EVAL", self.source.as_bytes(), keys, args)
@@ -60,6 +70,14 @@ impl Script {
     pub(in crate::storage::redis) fn source(&self) -> &str {
         &self.source
     }
+}
+
+/// With the first key as the only one, and the others behind the arguments.
+fn alone(keys: &[&[u8]], args: &[&[u8]], command: impl FnOnce(&[&[u8]], &[&[u8]]) -> Cmd) -> Cmd {
+    let (first, others) = keys.split_at(keys.len().min(1));
+    let count = others.len().to_string();
+    let args = [args, others, &[count.as_bytes()]].concat();
+    command(first, &args)
 }
 
 fn command(verb: &[u8], script: &[u8], keys: &[&[u8]], args: &[&[u8]]) -> Cmd {

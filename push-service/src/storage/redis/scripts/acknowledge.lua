@@ -34,7 +34,14 @@ if messages == 1 and earliest > now_ms then
     end
 end
 
-index_sole()
+if ordered and not OUTBOX then
+    return 'O'
+end
+if OUTBOX then
+    whole()
+else
+    index_sole()
+end
 local fate = tonumber(ARGV[5])
 -- Nothing is written before all of them are found.
 local found, asked, leaving, is_leaving = {}, false, {}, {}
@@ -44,7 +51,7 @@ for at = 1, #ids, 16 do
         asked = true
         found[#found + 1] = nonce
     else
-        local entry, urgency = find(number)
+        local entry, urgency = find(number, #ids > 16)
         local in_time = '0'
         if entry and entry:sub(1, 8) == nonce and not is_leaving[number] then
             local _, id, _, expires = struct.unpack(ENTRY, entry)
@@ -59,7 +66,9 @@ for at = 1, #ids, 16 do
         found[#found + 1] = in_time
     end
 end
-if asked and not OUTBOX then
+-- Before the last one goes, and the queue with it, the count is looked at. No message is counted out twice.
+if not OUTBOX and (asked or #leaving >= messages and #leaving > 0
+    and #redis.call('ZRANGE', INDEX, messages - 1, messages) ~= 1) then
     return 'O'
 end
 for place, it in ipairs(found) do
@@ -69,8 +78,8 @@ for place, it in ipairs(found) do
 end
 local removed = ''
 if #leaving > 0 then
-    decide(leaving)
-    count_out(leaving)
+    --+ decide
+    --+ count_out
     redis.call('HSET', RECORD, 'm', meta())
     removed = take_out(leaving)
     if seat ~= by and is_elsewhere() then

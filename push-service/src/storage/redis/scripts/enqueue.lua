@@ -17,6 +17,9 @@ local subscription = found[2]
 if not subscription then
     return 'N'
 end
+if ordered and not OUTBOX then
+    return 'O'
+end
 local name = subscription:sub(1, 16)
 
 local _, tokens, looked_at = struct.unpack(SUBSCRIPTION, subscription)
@@ -45,6 +48,12 @@ end
 -- What has to go, if anything: the message of the newcomer's topic, and when the queue is full, others by rule.
 local leaving, replaced, evicted, expired, asked = nil, 0, 0, 0, false
 local is_full = messages >= most_messages or bytes + size + OVERHEAD > most_bytes
+if is_full and ttl > 0 then
+    if not OUTBOX then
+        return 'O'
+    end
+    whole()
+end
 if topic ~= '' or (is_full and ttl > 0) then
     local is_leaving, freed = {}, {}
     local less_messages, less_bytes = 0, 0
@@ -104,7 +113,7 @@ if ttl == 0 then
         pass(nonce, receipts, sub)
     end
     if leaving and #leaving > 0 then
-        count_out(leaving)
+        --+ count_out
     end
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)
     local removed = ''
@@ -135,7 +144,7 @@ if receipts then
 end
 --+ admit
 if leaving and #leaving > 0 then
-    count_out(leaving)
+    --+ count_out
 end
 if writes_subscription then
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)

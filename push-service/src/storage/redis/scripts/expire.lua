@@ -19,7 +19,7 @@ if why then
     end
     return answer
 end
-index_sole()
+whole()
 began = began or earliest
 -- What was passed on and not acknowledged in time.
 local expired, freed, leaving = 0, give_up_waiting(MARKER, MARKER + now_ms, limit), {}
@@ -53,8 +53,8 @@ while not finished and examined < EXAMINED and #leaving < limit do
     end
 end
 local removed, sought = '', earliest
-decide(leaving)
-count_out(leaving)
+--+ decide
+--+ count_out
 if finished and sought == began then
     earliest = met or 0
 end

@@ -19,9 +19,9 @@ if why then
     earliest, kept, attached_since, attaches = 0, 0, 0, 0
     retained = given_retained
 else
-    index_sole()
+    whole()
     if ordered then
-        drop_orders()
+        --+ drop_orders
     end
 end
 local added, waiting, noted, present, in_the_way, expired = 0, 0, 0, 0, 0, 0

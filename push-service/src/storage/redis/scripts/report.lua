@@ -6,7 +6,7 @@ local why = open(redis.call('HGET', RECORD, 'm'))
 if why then
     return without_record(why, false)
 end
-index_sole()
+whole()
 local answer, shares = redis.call('HGETALL', RECORD), {}
 local place = '-inf'
 while messages > 0 do

@@ -30,7 +30,7 @@ for at = 1, #outcomes, OUTCOME_BYTES do
         local url = expected:sub(1, 2)
         if fate ~= REPLACED then
             if joined < 2 then
-                index_sole()
+                whole()
             end
             local body = user_agent .. number .. nonce .. url .. string.char(fate)
             local expires = now_ms + kept_ms

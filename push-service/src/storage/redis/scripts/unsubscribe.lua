@@ -8,7 +8,7 @@ local which, empty_ms = ARGV[3], tonumber(ARGV[4])
 -- The first messages of all, for the seat to be told. Of the rest it is told by the end of everything.
 local function first_ids()
     local ids = {}
-    index_sole()
+    whole()
     local entries = messages > 0
         and redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, STEP) or {}
     for at = 1, #entries, 2 do
@@ -19,13 +19,13 @@ end
 
 -- What waits of a subscription, at most a step's worth, and whether that is all.
 local function messages_of(id)
-    index_sole()
+    whole()
     if ordered or messages >= ORDER_FROM then
         be_ordered()
     end
     local leaving = {}
     if ordered then
-        local victims = order_keys()
+        --+ orders
         local places = redis.call('ZRANGE', victims, '[' .. id, '(' .. id .. '\4', 'BYLEX', 'LIMIT', 0, STEP + 1)
         for at = 1, math.min(#places, STEP) do
             local urgency, number = struct.unpack('>BI8', places[at], 9)
@@ -101,14 +101,14 @@ else
         end
         if ordered and #leaving > 0 then
             if is_all then
-                local _, sums = order_keys()
+                --+ orders
                 redis.call('ZREM', sums, 's' .. id)
             else
-                drop_orders()
+                --+ drop_orders
             end
         end
-        decide(leaving)
-        count_out(leaving)
+        --+ decide
+        --+ count_out
         redis.call('HSET', RECORD, 'm', meta())
         if is_last then
             redis.call('PEXPIRE', RECORD, retained - now_ms)

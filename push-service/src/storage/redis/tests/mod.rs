@@ -5,6 +5,7 @@ mod apart;
 mod clock;
 mod confirmed;
 mod contract;
+mod half_moved;
 mod keys;
 mod model;
 mod moving;

@@ -7,13 +7,7 @@ do
     end
     messages, bytes = messages + 1, bytes + size + OVERHEAD
     local is_sole = messages == 1 and topic == ''
-    if ordered then
-        local victims, sums = order_keys()
-        local of = entry:sub(9, 16)
-        redis.call('ZADD', victims, 0, of .. string.char(urgency) .. field)
-        redis.call('ZADD', sums, expires, 'n' .. field .. string.char(urgency))
-        redis.call('ZADD', sums, 'INCR', -(size + OVERHEAD), 's' .. of)
-    end
+    --+ orders_join
     if is_sole then
         redis.call('HSET', BODIES, field, value, SOLE, string.char(urgency) .. field .. entry)
     elseif topic == '' then
@@ -31,10 +25,6 @@ do
         if not is_sole then
             redis.call('PEXPIRE', INDEX, kept - now_ms)
         end
-        if ordered then
-            local victims, sums = order_keys()
-            redis.call('PEXPIRE', victims, kept - now_ms)
-            redis.call('PEXPIRE', sums, kept - now_ms)
-        end
+        --+ orders_kept
     end
 end

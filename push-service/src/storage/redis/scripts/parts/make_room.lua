@@ -3,9 +3,9 @@
 --+ order
 local ordered_now = (ordered or messages >= ORDER_FROM) and be_ordered()
 local shares, offsets, dropped = {}, {}, 0
-local next_of, victims, sums, look
+local next_of, look
 if ordered then
-    victims, sums = order_keys()
+    --+ orders
     -- The entry at a place of the orders.
     local function entry_at(number, urgency_of)
         local place = string.format('%.0f', urgency_of * LANE + (number - EPOCH))

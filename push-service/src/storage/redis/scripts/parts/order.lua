@@ -6,7 +6,7 @@
 -- subscription, 's' and its id, so that the largest comes first, of equals the smaller id; above zero when each message
 -- expires, 'n', number and urgency, or 1 if its subscription has ended.
 local function order()
-    local victims, sums = order_keys()
+    --+ orders
     redis.call('UNLINK', victims)
     redis.call('UNLINK', sums)
     local shares, known, place = {}, {}, '-inf'
@@ -47,7 +47,7 @@ end
 -- Makes them if they are not there, or not whole.
 local function be_ordered()
     if ordered then
-        local victims = order_keys()
+        --+ orders
         if #redis.call('ZRANGE', victims, messages - 1, messages) == 1 then
             return false
         end

@@ -33,7 +33,7 @@ local function page(wanted, scope)
     for at = 1, #scope, 8 do
         in_scope[scope:sub(at, at + 7)] = true
     end
-    index_sole()
+    whole()
     local lanes, names = {}, {}
     if messages > 0 then
         for urgency = minimum, 3 do

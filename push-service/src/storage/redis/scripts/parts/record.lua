@@ -4,6 +4,13 @@
 -- the outbox, when something in it is due, whose outboxes are, receipts that are expected, when those of the bucket are.
 -- ARGV[1]: the node's time in microseconds; of a test, with a letter in front, the time of the step. ARGV[2]: the caller's
 -- incarnation.
+-- Where a slot is moving to, Redis runs a script only on keys that are all there, or on one. So there the others stand behind the
+-- arguments, and how many they are (`links/moving_slot.rs`).
+if #KEYS == 1 then
+    for _ = 1, tonumber(table.remove(ARGV)) do
+        table.insert(KEYS, 2, table.remove(ARGV))
+    end
+end
 local MARK, RECORD, INDEX, BODIES = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 -- Fates of messages that a receipt was asked for, and whether this step has put one that is final into the outbox.
 local WAITING, GIVEN_UP, REPLACED, owes = 0, 2, 3, false
@@ -31,33 +38,10 @@ local now_ms = math.floor(now_us / 1000)
 -- whether the orders of a long queue stand (`order.lua`), which is a byte at the end. A node that does not know of them
 -- writes a record without that byte, after which they count as not there.
 local format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches, ordered
-local META_BYTES = 58
 
 local function meta()
     return struct.pack(META, FORMAT, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches)
         .. (ordered and '\1' or '')
-end
-
--- The orders of a long queue: two keys that only steps name which find the record saying that they stand.
-local function order_keys()
-    local user_agent = RECORD:sub(-32)
-    return MARK .. ':v:' .. user_agent, MARK .. ':x:' .. user_agent
-end
-
--- One key a call: where a slot is half moved, Redis refuses a command that names several of which one is missing.
-local function drop_orders()
-    local victims, sums = order_keys()
-    redis.call('UNLINK', victims)
-    redis.call('UNLINK', sums)
-    ordered = false
-end
-
-local function drop_queue()
-    if ordered then
-        drop_orders()
-    end
-    redis.call('UNLINK', INDEX)
-    redis.call('UNLINK', BODIES)
 end
 
 -- Takes the record in. Answers nil, or why there is none: UNKNOWN, or a trouble in which nobody may be called unknown.
@@ -81,15 +65,15 @@ local function open(packed)
     end
     format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches =
         struct.unpack(META, packed)
-    ordered = #packed > META_BYTES
+    ordered = #packed > 58
     if retained <= now_ms then
-        drop_queue()
+        --+ drop_queue
         redis.call('UNLINK', RECORD)
         return UNKNOWN
     end
     if kept > 0 and kept <= now_ms then
         -- Index and bodies have expired with all that was in them.
-        drop_queue()
+        --+ drop_queue
         messages, bytes, earliest, kept = 0, 0, 0, 0
     end
 end

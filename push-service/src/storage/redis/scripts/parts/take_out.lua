@@ -1,9 +1,12 @@
 -- Urgencies in the order in which they are common.
 local COMMON_FIRST = { 2, 3, 1, 0 }
 
--- The entry of that number, and its urgency.
-local function find(number)
+-- The entry of that number, and its urgency. Of one that isn't there, one look says so if it is probably not, else two.
+local function find(number, is_doubtful)
     if messages == 0 or number <= EPOCH or number > last then
+        return nil
+    end
+    if is_doubtful and redis.call('HEXISTS', BODIES, struct.pack('>I8', number)) == 0 then
         return nil
     end
     for tries, urgency in ipairs(COMMON_FIRST) do
@@ -13,7 +16,7 @@ local function find(number)
         if entry then
             return entry, urgency
         end
-        if tries == 1 and redis.call('HEXISTS', BODIES, struct.pack('>I8', number)) == 0 then
+        if tries == 1 and not is_doubtful and redis.call('HEXISTS', BODIES, struct.pack('>I8', number)) == 0 then
             return nil
         end
     end
@@ -24,35 +27,14 @@ end
 --
 -- `leaving` holds for each: entry, number, its fate, urgency.
 
--- Says how they end, where a receipt was asked for. A step that only takes out says so before it counts them out: a repetition
--- may not find them. One that makes room says so afterwards: what stays has no fate yet.
-local function decide(leaving)
-    for _, leaves in ipairs(leaving) do
-        local entry = leaves[1]
-        if leaves[3] and #entry >= TOPIC_AT and entry:byte(-1) == 0 then
-            owe(entry:sub(1, 8), leaves[3])
-        end
-        leaves[3] = nil
-    end
-end
-
+-- A step that only takes out says how they end before it counts them out: a repetition may not find them. One that makes room says so
+-- afterwards: what stays has no fate yet.
 local short_again
-local function count_out(leaving)
-    for _, leaves in ipairs(leaving) do
-        local _, _, size = struct.unpack(ENTRY, leaves[1])
-        messages, bytes = messages - 1, bytes - size - OVERHEAD
-    end
-    if messages == 0 then
-        earliest, kept = 0, 0
-    elseif ordered and messages < ORDER_BELOW then
-        ordered, short_again = false, true
-    end
-end
 
 -- Answers the whole ids.
 local function take_out(leaving)
     local ids, fields, entries = {}, {}, {}
-    decide(leaving)
+    --+ decide
     for at, leaves in ipairs(leaving) do
         local entry = leaves[1]
         local nonce, id = struct.unpack(ENTRY, entry)
@@ -68,39 +50,12 @@ local function take_out(leaving)
         end
     end
     if messages == 0 then
-        drop_queue()
+        --+ drop_queue
         return table.concat(ids)
     end
-    if short_again then
-        drop_orders()
-    end
-    local victims, sums
-    if ordered then
-        victims, sums = order_keys()
-        local shares, moments = {}, {}
-        for at, leaves in ipairs(leaving) do
-            local _, id, size = struct.unpack(ENTRY, leaves[1])
-            shares[id] = (shares[id] or 0) + size + OVERHEAD
-            moments[at] = 'n' .. struct.pack('>I8B', leaves[2], leaves[4])
-        end
-        redis.call('ZREM', sums, unpack(moments))
-        for id, share in pairs(shares) do
-            -- Of a subscription that has ended, no sum is kept.
-            if redis.call('HEXISTS', RECORD, 's' .. id) == 1 then
-                redis.call('ZADD', sums, 'INCR', share, 's' .. id)
-            end
-        end
-    end
+    --+ orders_leave
     redis.call('ZREM', INDEX, unpack(entries))
     redis.call('HDEL', BODIES, unpack(fields))
-    if ordered then
-        -- The last of it: until then the orders hold more than waits, by which they are known not to be whole.
-        local places = {}
-        for at, leaves in ipairs(leaving) do
-            local _, id = struct.unpack(ENTRY, leaves[1])
-            places[at] = id .. struct.pack('>BI8', leaves[4], leaves[2])
-        end
-        redis.call('ZREM', victims, unpack(places))
-    end
+    --+ orders_left
     return table.concat(ids)
 end

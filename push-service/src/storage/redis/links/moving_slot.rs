@@ -1,0 +1,86 @@
+//! A step whose keys are on both sides of a slot that moves.
+//!
+//! Redis answers TRYAGAIN as long as not all keys of a step are on one side. A key that does not exist is on neither, and most
+//! user agents lack one: nothing waits for them. So a slot that stays half moved would keep them out for as long as it does.
+//! Instead, this node moves the keys of that one user agent itself, as whoever moves the slot would (`MIGRATE`), and runs the
+//! step where the slot moves to.
+//!
+//! Guarantees that the step runs there only when none of its keys is left at the old owner, who can't make one that is missing.
+//! A key that is on both sides (a move that was torn) is left to the operator: the step is refused.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Value};
+use tokio::time::Instant;
+
+use super::Primaries;
+use super::buckets::Bucket;
+use super::primary::{Failure, Primary, Work};
+use super::run::redirected;
+use super::script::Script;
+use crate::defaults::REDIS_MIGRATE_WITHIN;
+use crate::storage::redis::layout::moving_along;
+
+impl Primaries {
+    /// Moves what is left of a step's keys, and runs it at their new place. `None` if the slot doesn't move, or they can't be moved.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, keys may have moved and the step may have run.
+    pub(super) async fn run_behind(
+        &self,
+        work: Work,
+        bucket: Bucket,
+        (script, keys, args): (&Script, &[&[u8]], &[&[u8]]),
+        deadline: Instant,
+    ) -> Option<(Result<Value, Failure>, Arc<Primary>)> {
+        let from = self.map.primary(bucket)?;
+        let to = self.map.at(&self.destination(&from, keys, deadline).await?);
+        let mut migrate = Cmd::new();
+        migrate.arg("MIGRATE").arg(&to.address.host).arg(to.address.port);
+        migrate
+            .arg("")
+            .arg(0)
+            .arg(REDIS_MIGRATE_WITHIN.as_millis() as u64);
+        migrate
+            .arg(from.door.credentials())
+            .arg("KEYS")
+            .arg(moving_along(keys));
+        let moved = from
+            .send(Work::Page, migrate, false, Primary::answer_by(deadline))
+            .await;
+        if let Err(failure) = moved {
+            let why = super::discovery::trouble(failure);
+            tracing::debug!(server = %from.address, why, "a user agent could not be moved along with its slot");
+            return None;
+        }
+        let by = Primary::answer_by(deadline);
+        let ran = to.send(work, script.by_name_alone(keys, args), true, by).await;
+        let ran = match ran {
+            Err(Failure::Reply(error)) if error.code() == "NOSCRIPT" => {
+                to.send(work, script.by_source_alone(keys, args), true, by).await
+            }
+            ran => ran,
+        };
+        Some((ran, to))
+    }
+
+    /// Where a slot moves to: where its owner sends who asks for a key that does not exist.
+    async fn destination(
+        &self,
+        from: &Primary,
+        keys: &[&[u8]],
+        deadline: Instant,
+    ) -> Option<crate::storage::redis::url::Address> {
+        let absent = [keys.first()?, &b":absent"[..]].concat();
+        let mut exists = Cmd::new();
+        exists.arg("EXISTS").arg(absent);
+        match from
+            .send(Work::Page, exists, false, Primary::answer_by(deadline))
+            .await
+        {
+            Err(Failure::Reply(error)) if error.code() == "ASK" => redirected(&error, from),
+            _ => None,
+        }
+    }
+}

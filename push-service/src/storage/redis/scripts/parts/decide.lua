@@ -1,0 +1,9 @@
+-- Says how those end that leave, where a receipt was asked for.
+if OUTBOX then
+    for _, leaves in ipairs(leaving) do
+        if leaves[3] and asks_receipt(leaves[1]) then
+            owe(leaves[1]:sub(1, 8), leaves[3])
+        end
+        leaves[3] = nil
+    end
+end

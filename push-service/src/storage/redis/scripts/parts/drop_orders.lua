@@ -1,0 +1,6 @@
+do
+    --+ orders
+    redis.call('UNLINK', victims)
+    redis.call('UNLINK', sums)
+    ordered = false
+end
