@@ -264,7 +264,7 @@ pub const ROWS: &[Row] = &[
         .says(
             "a primary was deposed and does not know it (partition)",
             "any",
-            "what it is sent meanwhile with `wait_replicas = 0`, and acknowledgements",
+            "what it accepts meanwhile with `wait_replicas = 0`, and acknowledgements",
         )
         .rules(JUST_BEFORE)
         .short(),
@@ -276,7 +276,7 @@ pub const ROWS: &[Row] = &[
     .says(
         "clocks of a node and of Redis an hour apart",
         "any",
-        "nothing by the service; what Redis itself expires: see [clocks](#settings-of-redis)",
+        "the service ends nothing; what Redis itself expires is lost: see [clocks](#settings-of-redis)",
     )
     .short(),
     // Partitions, with everybody on both sides.
