@@ -1,4 +1,4 @@
-//! Bugs to be planted in the drivers of the simulation, so that one sees that the books would find them.
+//! Bugs that can be planted in the drivers of the simulation, to show that the books find them.
 
 use crate::runner::{Row, row};
 
@@ -23,7 +23,7 @@ pub(crate) const ALL: &[Row<Plant>] = &[
         Plant::NoReconcile,
         "no-reconcile",
         "sessions are never compared with storage",
-        // A session that has lost its seat unnoticed leaves what another one had offered.
+        // A session that lost its seat without noticing skips messages that another one had delivered.
         &["PR-14", "PR-17"],
     ),
     row(
@@ -36,7 +36,7 @@ pub(crate) const ALL: &[Row<Plant>] = &[
         Plant::TrustGap,
         "trust-gap",
         "a wake-up names the one that was sent before it instead of the one that was stored before it",
-        // What was passed over may come at the next attach, behind what was not.
+        // A skipped message may arrive at the next attach, after later ones.
         &["PR-7", "PR-4"],
     ),
     row(
