@@ -82,12 +82,12 @@ step_unit() {
     cargo test --package push-tests --lib --test coverage --quiet
 }
 
-# They say how much happened, and how soon each planted bug was found.
+# Their output shows the counters, and how soon each planted bug was found.
 step_simulation() { optimized cargo test --package push-service --test simulation --quiet; }
 
 step_cluster_simulation() { optimized cargo test --package push-service --test cluster_simulation --quiet; }
 
-# Worlds take a fifth of the time then, which saves more than the build costs.
+# Then worlds take a fifth of the time, which saves more than the build costs.
 optimized() { CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_TEST_OPT_LEVEL=1 "$@"; }
 
 step_black_box() {
@@ -158,7 +158,7 @@ step_redis_faults() {
     cargo test --package push-tests --test redis_faults --quiet -- --nocapture --test-threads=3
 }
 
-# Partitions take root; without it, the rows with partitions say that they are left out.
+# Partitions need root; without it, the rows with partitions report that they are left out.
 step_checker() {
     install_redis
     install_valkey
