@@ -39,7 +39,7 @@ STEPS=(
     "nothing-lost  SIGKILL under load, and every 201 comes out"
     "nothing-lost-cluster  the same with nodes on a Redis Cluster, whose wake-ups get lost as well"
     "redis-faults  Redis killed, stopped, full, emptied, failed over under traffic: no 201 is lost"
-    "checker       each failure of docs/redis.md played, with partitions, and what everybody saw checked against the promise"
+    "checker       every failure in docs/redis.md, with partitions; the answers are checked against the promise"
     "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
     "user-agent    pywebpush and web-push reach our own user agent"
     "firefox       pywebpush, web-push and our own send reach a real Firefox, even if the storage moves or a node dies"

@@ -1,7 +1,7 @@
 //! How many connections the limit of open files allows beside storage and the admin listener (PR-44).
 //!
 //! An embedded store that can't open a file ends the process, and a node that answers no probe is taken for dead. So
-//! public connections are bounded before descriptors run out, whatever `limits.connections` says.
+//! public connections are bounded before descriptors run out, even if `limits.connections` is higher.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -306,7 +306,7 @@ impl Device {
     fn welcomed(&self, identity: Identity) {
         let mut state = self.agent().state();
         if state.identity.as_ref() != Some(&identity) {
-            trace!(self.world, "user agent {} is somebody new", self.agent);
+            trace!(self.world, "user agent {} has a new identity", self.agent);
             for name in &mut state.names {
                 name.standing = None;
             }

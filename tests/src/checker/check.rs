@@ -506,7 +506,7 @@ impl Judge<'_> {
                     self.violation(Kind::Status, format!("DELETE was answered {status}"), vec![place]);
                 }
                 What::ReceiptsGone if self.rules.lost == Lost::Nothing => {
-                    let what = "a receipt subscription is said to be gone";
+                    let what = "a receipt subscription was answered \"gone\"";
                     self.violation(Kind::Unknown, what, vec![place]);
                 }
                 What::Closed {
@@ -594,7 +594,7 @@ impl Judge<'_> {
         for place in &self.facts.nobodys {
             self.violation(
                 Kind::NeverSent,
-                "a message arrived that nobody sent there",
+                "a message arrived that was not sent there",
                 vec![*place],
             );
         }
@@ -839,7 +839,7 @@ impl Judge<'_> {
     fn contradicts(&self, message: &Message, told: Time, status: u16) -> Option<&'static str> {
         let before = |place: &usize| self.history[*place].invoked <= told;
         match status {
-            204 => (!message.acknowledgements.iter().any(before)).then_some("nobody had acknowledged it"),
+            204 => (!message.acknowledgements.iter().any(before)).then_some("it had not been acknowledged"),
             410 => {
                 let is_over = message.invoked + message.ttl * SECOND <= told
                     || message.cancels.iter().any(before)
@@ -847,7 +847,7 @@ impl Judge<'_> {
                         .facts
                         .ending(self.history, message.subscription)
                         .is_some_and(|ending| ending <= told);
-                (!is_over).then_some("nobody had given it up")
+                (!is_over).then_some("it had not ended")
             }
             _ => Some("no receipt says that"),
         }

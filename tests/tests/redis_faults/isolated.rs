@@ -234,7 +234,7 @@ impl Made {
     }
 }
 
-/// A hello with an identity that nobody ever had.
+/// A hello with an identity that never existed.
 async fn hello_of_a_stranger(node: &Node) -> Event {
     let mut agent = UserAgent::connect(&node.door()).await;
     let uaid = "0123456789abcdef0123456789abcdef";
@@ -264,8 +264,9 @@ async fn nobody_is_called_unknown(configuration: Configuration, wait_replicas: u
     made.is_known(&isolated.near).await;
 }
 
-/// PR-3, PR-40: with `wait_replicas = 1`, a primary that was deposed and does not know it calls nobody unknown: user agents,
-/// subscriptions, messages, sets and receipt subscriptions that were made at the new one get 503 or 1013 until all is well.
+/// PR-3, PR-40: with `wait_replicas = 1`, a primary that was deposed and does not know it answers no "unknown":
+/// requests for user agents, subscriptions, messages, sets and receipt subscriptions that were made at the new one
+/// get 503 or 1013 until the network is back.
 #[tokio::test]
 async fn a_deposed_primary_calls_nobody_unknown() {
     nobody_is_called_unknown(Configuration::new(), 1).await;

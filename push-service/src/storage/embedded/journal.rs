@@ -36,7 +36,7 @@
 //! value; or `4`, key space (8). The first item is the store's state, which begins with the mark. A journal has its full
 //! length from the start; behind the last batch it is zeros.
 //!
-//! Looking for marks costs one pass over the torn end, whatever stands there.
+//! Searching for marks costs one pass over the torn end, for any content.
 //!
 //! [`STORE_MARK_AFTER`]: crate::defaults::STORE_MARK_AFTER
 
@@ -90,7 +90,7 @@ pub(super) fn mend(directory: &Path, marks: Option<&Marks>) -> Result<(), OpenEr
             End::Torn(at) if is_newest && marks.is_some() => cut(path, &journal, at).map_err(io)?,
             End::Torn(at) | End::Damaged(at) if marks.is_some() => {
                 return Err(damaged(format!(
-                    "its journal {shown} is wrong at byte {at}, with more that was confirmed behind it"
+                    "its journal {shown} is wrong at byte {at}, and data after it were confirmed"
                 )));
             }
             End::Torn(at) | End::Damaged(at) => {

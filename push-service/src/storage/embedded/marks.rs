@@ -6,9 +6,9 @@
 //! recognizable by itself. A mark is: it ends in an HMAC under a key that never leaves this machine, and it appears
 //! in no answer, export or log, so no peer can forge or repeat one.
 //!
-//! **Invariant:** whatever verifies as a mark was written by this store as the first item of a batch.
-//! **Invariant:** numbers rise by one with each batch, across journals and restarts, so an old mark that reappears on
-//! the disk claims nothing about later batches.
+//! **Invariant:** bytes that verify as a mark were written by this store as the first item of a batch. **Invariant:**
+//! numbers rise by one with each batch, across journals and restarts, so an old mark that reappears on the disk
+//! claims nothing about later batches.
 //!
 //! The key is in a file of its own, [`KEY_FILE`], because it is needed before the store opens. A copy of the store's
 //! directory includes it.

@@ -271,7 +271,7 @@ fn replicas_of(role: Option<&Value>) -> Result<u32, String> {
             _ => Err("not confirmed: the server is no primary any more".to_owned()),
         },
         Some(Value::ServerError(error)) => Err(format!("not confirmed: {}", explained(error))),
-        _ => Err("not confirmed: the answer to ROLE is none".to_owned()),
+        _ => Err("not confirmed: the answer to ROLE can't be read".to_owned()),
     }
 }
 

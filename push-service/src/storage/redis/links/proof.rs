@@ -101,7 +101,7 @@ impl Primaries {
             let why = match timeout_at(deadline, prover.prove(bucket, &primary)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(why)) => why,
-                Err(_) => "nobody says in time who is primary".to_owned(),
+                Err(_) => "it was not confirmed in time which server is primary".to_owned(),
             };
             self.map.refresh();
             if pause >= deadline {
@@ -244,7 +244,7 @@ impl Sentinel {
             return Err(format!("{}: {}", self.address, explained(error)));
         }
         let word = Word::read(about, quorum, named);
-        word.ok_or_else(|| format!("{}: the answer to SENTINEL MASTER is none", self.address))
+        word.ok_or_else(|| format!("{}: the answer to SENTINEL MASTER can't be read", self.address))
     }
 }
 

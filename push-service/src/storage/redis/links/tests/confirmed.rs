@@ -81,7 +81,6 @@ async fn every_connected_replica_confirms() {
     );
     // Once killed it is no longer connected, but it may have been promoted without the primary knowing.
     replicas[1].kill().await;
-    let killed = Instant::now();
     let sentence = why(step(&primaries).await);
     assert!(
         sentence.contains("only 1 of 2 replicas confirmed it"),
