@@ -34,13 +34,7 @@ async fn over_tls() {
 /// R30-V-2, R30-H2-8: through nginx, which passes events on as they come and knows no server push.
 #[tokio::test]
 async fn through_nginx() {
-    let settings = Settings::new();
-    // A port of this address that is free, and that nobody else takes: the address is the test's own.
-    let probe = std::net::TcpListener::bind((settings.address(), 0)).expect("a free port");
-    let public = probe.local_addr().expect("an address");
-    drop(probe);
-    let node = Node::start(settings.set("public_url", format!("http://{public}"))).await;
-    let nginx = Nginx::start(public, node.door().address).await;
+    let (node, nginx, _) = behind_nginx().await;
     let curl = Curl::of(node.public_url());
     lives_a_life(&curl).await;
     drop(nginx);
@@ -50,12 +44,7 @@ async fn through_nginx() {
 /// service disagree about its length.
 #[tokio::test]
 async fn nothing_is_smuggled_through_nginx() {
-    let settings = Settings::new();
-    let probe = std::net::TcpListener::bind((settings.address(), 0)).expect("a free port");
-    let public = probe.local_addr().expect("an address");
-    drop(probe);
-    let node = Node::start(settings.set("public_url", format!("http://{public}"))).await;
-    let nginx = Nginx::start(public, node.door().address).await;
+    let (node, nginx, public) = behind_nginx().await;
     let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
     let subscription = agent.subscribe(None).await;
     let path = subscription
@@ -334,4 +323,16 @@ impl Nginx {
             _directory: directory,
         }
     }
+}
+
+/// A node, and an nginx in front of it at its public URL.
+async fn behind_nginx() -> (Node, Nginx, std::net::SocketAddr) {
+    let settings = Settings::new();
+    // A free port of this address. The address is the test's own, so no other process takes the port.
+    let probe = std::net::TcpListener::bind((settings.address(), 0)).expect("a free port");
+    let public = probe.local_addr().expect("an address");
+    drop(probe);
+    let node = Node::start(settings.set("public_url", format!("http://{public}"))).await;
+    let nginx = Nginx::start(public, node.door().address).await;
+    (node, nginx, public)
 }
