@@ -257,7 +257,7 @@ pub const ROWS: &[Row] = &[
     .says(
         "planned `SENTINEL FAILOVER`",
         "`wait_replicas` below the number of replicas",
-        "some of the last messages and subscriptions, if a replica without them is promoted",
+        "what the old primary accepted after the promotion, while another replica still followed it: with `wait_replicas = 1` and two replicas 2,055 of 3,716 subscriptions in eight failovers",
     )
     .rules(RECENT),
     beside("primary-isolated", sentinel(2, "1"), Nemesis::PrimaryIsolated(0))
