@@ -81,7 +81,6 @@ async fn every_connected_replica_confirms() {
     );
     // Killed, it is no longer connected, and may have been promoted elsewhere for all that the primary knows.
     replicas[1].kill().await;
-    let killed = Instant::now();
     let sentence = why(step(&primaries).await);
     assert!(
         sentence.contains("only 1 of 2 replicas confirmed it"),
