@@ -39,7 +39,7 @@ STEPS=(
     "nothing-lost  SIGKILL under load, and every 201 comes out"
     "nothing-lost-cluster  the same with nodes on a Redis Cluster, whose wake-ups get lost as well"
     "redis-faults  Redis killed, stopped, full, emptied, failed over under traffic: no 201 is lost"
-    "checker       each failure of docs/redis.md played, with partitions, and what everybody saw checked against the promise"
+    "checker       every failure in docs/redis.md, with partitions; the answers are checked against the promise"
     "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
     "user-agent    pywebpush and web-push reach our own user agent"
     "firefox       pywebpush, web-push and our own send reach a real Firefox, even if the storage moves or a node dies"
@@ -82,12 +82,12 @@ step_unit() {
     cargo test --package push-tests --lib --test coverage --quiet
 }
 
-# They say how much happened, and how soon each planted bug was found.
+# Their output shows the counters, and how soon each planted bug was found.
 step_simulation() { optimized cargo test --package push-service --test simulation --quiet; }
 
 step_cluster_simulation() { optimized cargo test --package push-service --test cluster_simulation --quiet; }
 
-# Worlds take a fifth of the time then, which saves more than the build costs.
+# Then worlds take a fifth of the time, which saves more than the build costs.
 optimized() { CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_TEST_OPT_LEVEL=1 "$@"; }
 
 step_black_box() {
@@ -158,7 +158,7 @@ step_redis_faults() {
     cargo test --package push-tests --test redis_faults --quiet -- --nocapture --test-threads=3
 }
 
-# Partitions take root; without it, the rows with partitions say that they are left out.
+# Partitions need root; without it, the rows with partitions report that they are left out.
 step_checker() {
     install_redis
     install_valkey

@@ -65,7 +65,7 @@ pub(crate) enum Command {
     /// The same with 5,000 user agents and two nodes on one Redis
     Storm(#[command(flatten)] Storm),
 
-    /// What hostile peers take of the service and of Redis, and what an honest push beside them takes
+    /// What hostile peers cost the service and Redis, and how they slow honest pushes down
     Hostile(#[command(flatten)] Hostile),
 
     /// Time from start to listening, and memory with nothing connected

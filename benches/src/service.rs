@@ -26,7 +26,7 @@ const LOG_TAIL: usize = 12;
 /// Configuration of every service that is started here, as environment variables without their prefix.
 const CONFIGURATION: &[(&str, &str)] = &[("LISTEN__HTTP", "127.0.0.1:0"), ("LISTEN__ADMIN", "127.0.0.1:0")];
 
-/// What keeps limits out of the way of thousands of connections from one machine.
+/// Raises or removes the limits that thousands of connections from one machine would reach.
 const UNLIMITED_CONFIGURATION: &[(&str, &str)] = &[
     ("LIMITS__UNLIMITED_NETWORKS", "127.0.0.0/8,::1"),
     ("LIMITS__PUSHES_PER_SECOND", "0"),
@@ -68,7 +68,7 @@ pub(crate) struct Recipe {
     pub(crate) redis: Option<String>,
     /// Whether it listens over TLS too, with a certificate that it makes at its first start.
     pub(crate) tls: bool,
-    /// Whether it has its default limits, and not those that stand in nobody's way.
+    /// Whether it has its default limits, instead of none.
     pub(crate) default_limits: bool,
     /// Further environment variables, `NAME=VALUE`.
     pub(crate) environment: Vec<String>,
@@ -91,7 +91,7 @@ pub(crate) struct Listeners {
     pub(crate) http: SocketAddr,
     /// Over TLS.
     pub(crate) tls: Option<SocketAddr>,
-    /// For whoever operates it.
+    /// The admin listener's address.
     pub(crate) admin: Option<SocketAddr>,
 }
 

@@ -263,7 +263,7 @@ impl Target {
             .sum()
     }
 
-    /// What is stored takes so many bytes: in the memory of Redis, or on disk.
+    /// Bytes that stored data take: in the memory of Redis, or on disk.
     pub(crate) fn stored_bytes(&self) -> Outcome<u64> {
         if let Some(redis) = &self.redis {
             return redis.used_bytes();
@@ -292,7 +292,7 @@ pub(crate) fn data_directory() -> Outcome<TempDir> {
     TempDir::with_prefix("push-bench-").doing("making a data directory")
 }
 
-/// What the files below a directory take on disk, in bytes. What goes away meanwhile takes nothing.
+/// The size on disk of the files below a directory, in bytes. A file that disappears meanwhile counts as 0.
 fn allocated(directory: &std::path::Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();

@@ -43,11 +43,12 @@ pub const CLOCK_STEP_BELIEVED: Duration = MINUTE.saturating_mul(60);
 /// in several moves, is right again by then; and a machine that slept wakes with TTLs that are late by no more than this.
 pub const CLOCK_STEP_DOUBTED_FOR: Duration = MINUTE;
 
-/// Messages from which a full queue is kept in the order in which messages give way, instead of being looked through each time.
-/// Chosen: to look through fewer costs about what a push does.
+/// The number of messages from which a full queue is kept in eviction order, instead of being searched each time.
+/// Chosen: to search fewer costs about as much as a push.
 pub const ORDER_FROM: usize = if cfg!(test) { 4 } else { 32 };
 
-/// Below so many messages that order is given up again. Chosen: half, so that it is not made and given up in turn.
+/// The number of messages below which that order is given up. Chosen: half, so that it is not made and given up in
+/// turn.
 pub const ORDER_BELOW: usize = ORDER_FROM / 2;
 
 /// A record's retention is renewed in steps of this part of it, a day by default, so that a user agent that comes back
@@ -86,10 +87,10 @@ pub const STORAGE_PATH: &str = "push-service-data";
 /// it any other number would refuse every message.
 pub const WAIT_REPLICAS: u32 = 0;
 
-/// The most replicas that may be waited for. Chosen: nobody has more beside one primary.
+/// The most replicas that may be waited for. Chosen: more than one primary usually has.
 pub const WAIT_REPLICAS_MOST: u32 = 16;
 
-/// With `wait_replicas = "all"`, as many replicas at least. Chosen: 1, because with none connected a 201 would mean nothing
+/// With `wait_replicas = "all"`, the least number of replicas. Chosen: 1, because with none a 201 would promise no
 /// more than without replicas.
 pub const WAIT_REPLICAS_MIN: u32 = 1;
 
@@ -334,8 +335,8 @@ pub const STORAGE_CLOSE_WITHIN: Duration = SECOND.saturating_mul(5);
 
 // The admin listener.
 
-/// Connections of one admin listener at a time; one more makes the one that is idle for longest give way. Chosen, because a
-/// few scrapers and probes use it, and an operator must still come in beside them.
+/// Connections of one admin listener at a time; for one more, the one that has been idle for longest is closed.
+/// Chosen: a few scrapers and probes use it, and an operator must still be able to connect.
 pub const ADMIN_CONNECTIONS: usize = 64;
 
 /// How long a listener that cannot accept rests before it tries again. Chosen, because the usual cause, too many open
@@ -431,8 +432,9 @@ pub const HEADER_FIELDS: usize = 100;
 /// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
 pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long the requests of an HTTP/2 connection that is gone may still be worked on: what came whole is done, though nobody
-/// reads the answer (PR-18). Chosen: storage answers in milliseconds, and the connection counts against its limits meanwhile.
+/// How long requests of a closed HTTP/2 connection may still run: a complete request is carried out, although no one
+/// reads the answer (PR-18). Chosen: storage answers in milliseconds, and the connection counts against its limits
+/// meanwhile.
 pub const HTTP2_FINISH_WITHIN: Duration = SECOND.saturating_mul(5);
 
 // Resources and broker.
@@ -442,7 +444,7 @@ pub const HTTP2_FINISH_WITHIN: Duration = SECOND.saturating_mul(5);
 pub const TOKEN_BYTES: usize = 256;
 
 /// VAPID tokens that are remembered as verified (V-SEC-3). Chosen: a token lives a day at most and a verification
-/// costs 57 µs, so the cache pays for whoever reuses tokens; an entry has 88 bytes, all of them together 1.4 MB.
+/// costs 57 µs, so the cache pays for senders that reuse tokens; an entry has 88 bytes, all of them together 1.4 MB.
 pub const VERIFIED_TOKENS: usize = 16 * 1024;
 
 /// What a sender is told to wait when the service cannot store its message (WP-10), and when the queue is full and

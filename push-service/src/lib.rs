@@ -11,9 +11,10 @@
 //! channels    live connections to user agents; a session decides what each is offered
 //! ```
 //!
-//! Beside them: [`budgets`] says who pays for what all of these cost; [`tls`] carries connections; [`transfer`] moves everything to another storage; [`config`], [`defaults`],
-//! [`cli`] and [`admin`] are the operator's side; [`metrics`] and [`logging`] tell what happens; [`service`] wires
-//! everything, runs it and drains it. The protocols themselves, without I/O, are the crate `push-protocol`.
+//! Beside them: [`budgets`] limit how much work a peer may cause; [`tls`] carries connections; [`transfer`] moves
+//! everything to another storage; [`config`], [`defaults`], [`cli`] and [`admin`] are the operator's side;
+//! [`metrics`] and [`logging`] tell what happens; [`service`] wires everything, runs it and drains it. The protocols
+//! themselves, without I/O, are the crate `push-protocol`.
 
 pub mod admin;
 pub mod broker;

@@ -139,7 +139,7 @@ impl Metrics {
         self.refused.of(why).inc();
     }
 
-    /// A request or a frame had to wait until its cause had earned the tokens for it (PR-42).
+    /// A request or a frame had to wait until its tokens were earned (PR-42).
     pub fn throttled(&self, budget: Budget) {
         self.throttled.of(budget).inc();
     }

@@ -1,6 +1,6 @@
 //! Random bits from the operating system: identities, nonces, seats.
 //!
-//! With the feature `simulation`, which only tests have, a thread may be given bits that come from a seed instead.
+//! With the feature `simulation`, which only tests enable, a thread may draw its bits from a seed instead.
 
 use std::cell::RefCell;
 
@@ -52,7 +52,7 @@ pub fn u64() -> u64 {
 /// What a thread draws at a time. Chosen: what Linux gives without being interrupted.
 const POOL_BYTES: usize = 256;
 
-/// Bits of a seed, for simulations that are the same each time.
+/// Bits from a seed, for repeatable simulations.
 #[cfg(feature = "simulation")]
 pub mod seeded {
     use std::cell::Cell;
@@ -75,7 +75,7 @@ pub mod seeded {
         Some(mixed ^ (mixed >> 31))
     }
 
-    /// Whether this thread has a seed, from which `bytes` were drawn.
+    /// Fills `bytes` from this thread's seed; returns whether it has one.
     pub(super) fn fill(bytes: &mut [u8]) -> bool {
         for chunk in bytes.chunks_mut(8) {
             let Some(bits) = bits() else { return false };

@@ -29,7 +29,7 @@ pub(crate) fn command(binary: &Path, disk: Option<(&Path, u64)>) -> Command {
     limited(binary, disk, None)
 }
 
-/// The same with limits of open files, the soft and the hard one.
+/// The same with a soft and a hard limit of open files.
 pub(crate) fn limited(binary: &Path, disk: Option<(&Path, u64)>, open_files: Option<(u32, u32)>) -> Command {
     let mut command = match disk {
         None => Command::new("setpriv"),

@@ -212,7 +212,7 @@ impl Node {
             .count()
     }
 
-    /// Where its data are.
+    /// Its data directory.
     pub fn data_directory(&self) -> PathBuf {
         self.settings.data_below(self.directory.path())
     }
@@ -294,7 +294,7 @@ impl Node {
         self.settings = settings;
     }
 
-    /// SIGSTOP: connections stay, and nothing is answered, until it shall [`go_on`](Self::go_on).
+    /// SIGSTOP: connections stay open, and no request is answered until [`go_on`](Self::go_on).
     pub fn stop(&self) {
         kill_process(self.pid(), Signal::STOP).expect("the process can be signalled");
     }

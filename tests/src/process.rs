@@ -44,7 +44,7 @@ impl Process {
         }
     }
 
-    /// Its process id: to name its files in `/proc` by, while it runs.
+    /// Its process id, for its files in `/proc`, while it runs.
     pub(crate) fn number(&self) -> i32 {
         self.number
     }

@@ -54,7 +54,7 @@ impl Settings {
         .set("limits.pushes_per_second", 0)
     }
 
-    /// Runs in a machine of its own: at its address, on ports that nobody else has there.
+    /// Runs on its own machine: at that address, on fixed ports.
     pub fn machine(mut self, machine: Machine) -> Self {
         self.address = machine.address();
         let (http, admin) = (format!("{}:8080", self.address), format!("{}:9090", self.address));
@@ -74,7 +74,7 @@ impl Settings {
         self.set("storage.url", url).shared_sealing_key()
     }
 
-    /// Seals with the key that all nodes of a test share.
+    /// Uses the sealing key that all nodes of a test share.
     pub fn shared_sealing_key(self) -> Self {
         self.set("security.sealing_keys", vec![SHARED_SEALING_KEY])
     }
@@ -111,7 +111,7 @@ impl Settings {
         self
     }
 
-    /// Starts the process with these limits of open files, the soft and the hard one.
+    /// Starts the process with this soft and this hard limit of open files.
     pub fn open_files(mut self, soft: u32, hard: u32) -> Self {
         self.open_files = Some((soft, hard));
         self

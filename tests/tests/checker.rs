@@ -1,7 +1,7 @@
 //! The short form of the checker: see [`push_tests::checker`]. The binary `checker` plays as long as you like.
 //!
-//! That every row of the table in docs/redis.md is played, and that the function which judges finds a planted violation of
-//! each kind, is tested beside the code.
+//! Unit tests in [`push_tests::checker`] prove that every row of the table in docs/redis.md is played, and that a
+//! planted violation of each kind is found.
 
 use std::process::Command;
 
@@ -10,12 +10,13 @@ use push_tests::plan::Plan;
 /// Trials at a time. Chosen: they mostly wait, and two cores are busy with three.
 const JOBS: &str = "3";
 
-/// PR-1, PR-3, PR-4, PR-9, PR-13, PR-14, PR-18, PR-25, PR-32, PR-33, PR-36, PR-37, PR-40, PR-41, PR-44: each row of the table of
-/// failures, partitions with everybody on both sides, failovers by order, killed nodes and imports: what was
-/// answered 201 arrives, nobody is told "unknown", and what was confirmed holds, but for what the row says.
+/// PR-1, PR-3, PR-4, PR-9, PR-13, PR-14, PR-18, PR-25, PR-32, PR-33, PR-36, PR-37, PR-40, PR-41, PR-44: in each row
+/// of the table of failures, in partitions with peers on both sides, planned failovers, killed nodes and imports,
+/// messages answered 201 arrive, no registered user agent is told "unknown", and confirmed answers hold, except for
+/// what the row allows.
 #[test]
 fn every_row_keeps_the_promise() {
-    // A program of its own, because it moves into a network namespace of its own before anything runs.
+    // A separate program, because it has to move into its own network namespace first.
     let status = Command::new(env!("CARGO_BIN_EXE_checker"))
         .args([
             "--short",

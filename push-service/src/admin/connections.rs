@@ -1,7 +1,7 @@
 //! Connections of the admin listener: a bounded number, of which the least useful gives way.
 //!
-//! Whoever can reach the port could hold all connections by opening them and asking nothing; then no probe would come in,
-//! and an orchestrator would take a healthy node for a dead one.
+//! Without this, a peer could hold all connections without sending a request. Then no probe would be answered, and an
+//! orchestrator would take a healthy node for a dead one.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::task::{AbortHandle, JoinSet};
 
-/// What is known of a connection's use.
+/// How a connection was used.
 pub(super) struct Use {
     /// A request is being answered.
     is_busy: AtomicBool,
     was_asked: AtomicBool,
-    /// When it was opened or used last, in events of all connections.
+    /// When it was opened or last used, counted in events of all connections.
     last: AtomicU64,
     events: Arc<AtomicU64>,
 }
@@ -27,7 +27,7 @@ impl Use {
         self.touch();
     }
 
-    /// It is answered.
+    /// The request was answered.
     pub(super) fn ends(&self) {
         self.is_busy.store(false, Ordering::Relaxed);
         self.touch();
@@ -43,7 +43,7 @@ impl Use {
         self.last.store(now, Ordering::Relaxed);
     }
 
-    /// The lowest gives way: idle ones before busy ones, of each the one that was used longest ago.
+    /// The lowest gives way: idle connections before busy ones, then the one that was used longest ago.
     fn rank(&self) -> (bool, u64) {
         (
             self.is_busy.load(Ordering::Relaxed),
@@ -61,7 +61,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// None yet; at most `most` at a time.
+    /// No connection yet; at most `most` at a time.
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
@@ -71,7 +71,7 @@ impl Connections {
         }
     }
 
-    /// Lets one more in. If there are too many, another one gives way.
+    /// Accepts one more. If there are too many, another one is closed.
     pub(super) fn open<F>(&mut self, converse: impl FnOnce(Arc<Use>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -94,7 +94,7 @@ impl Connections {
         self.open.push((used, task));
     }
 
-    /// Resolves when one has ended. Pends for ever if there is none.
+    /// Resolves when one has ended. Pends for ever if there is no connection.
     pub(super) async fn one_ended(&mut self) {
         if self.tasks.join_next().await.is_none() {
             std::future::pending::<()>().await;

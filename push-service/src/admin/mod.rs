@@ -1,7 +1,7 @@
 //! The admin listener: metrics, health, and what support asks for. Never on a public port.
 //!
-//! Guarantees bounded connections and a bounded end, and that a newcomer is always let in: the connection that has been
-//! idle for longest gives way to it (PR-44). It authenticates nobody: who reaches the port may read.
+//! Guarantees bounded connections and a bounded end, and always accepts a new connection: the one that has been idle
+//! for longest is closed for it (PR-44). It authenticates no one: every peer that reaches the port may read.
 //!
 //! What it deliberately does not know: contents, topics, tokens and user agents' secrets; storage's reports hold none.
 
@@ -40,7 +40,7 @@ pub struct Admin {
     pub acceptor: Option<Acceptor>,
     /// Decides `/readyz`.
     pub readiness: Arc<Readiness>,
-    /// What an operator has to know, as `/status` says it: sentences.
+    /// Sentences for the operator, as `/status` shows them.
     pub warnings: Arc<[String]>,
 }
 
@@ -61,7 +61,7 @@ impl Admin {
                 stream = accept(&listener) => {
                     let (admin, ending) = (Arc::clone(&admin), ending.clone());
                     connections.open(|use_of| converse(admin, stream, use_of, ending));
-                    // Else as many as come at once would push each other out before the first was looked at.
+                    // Otherwise connections that arrive together would close each other before the first is served.
                     tokio::task::yield_now().await;
                 }
             }

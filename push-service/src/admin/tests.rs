@@ -336,7 +336,7 @@ async fn trouble_with_storage_is_told() {
     }
 }
 
-/// PR-44: `/readyz` is answered at once while others hold every connection of the listener, however many there are.
+/// PR-44: `/readyz` is answered at once while other peers hold every connection of the listener.
 #[tokio::test]
 async fn idle_connections_give_way() {
     let (admin, _, readiness) = admin();
@@ -365,7 +365,7 @@ async fn idle_connections_give_way() {
     serving.abort();
 }
 
-/// PR-44: a probe that comes in the midst of a flood of connections is answered, though all came before any was looked at.
+/// PR-44: a probe amid a flood of connections is answered, even if all of them arrived before the first was served.
 #[tokio::test]
 async fn a_probe_in_a_flood_is_answered() {
     let (admin, _, readiness) = admin();
@@ -376,7 +376,7 @@ async fn a_probe_in_a_flood_is_answered() {
     let mut flood: Vec<_> = (0..40).map(|_| connect()).collect();
     let mut probe = connect();
     std::io::Write::write_all(&mut probe, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-    // As many as push out those before and the probe itself; together they fit into the backlog.
+    // Enough to close all earlier ones and the probe itself; together they fit into the backlog.
     flood.extend((0..80).map(|_| connect()));
     probe.set_nonblocking(true).unwrap();
     let mut probe = TcpStream::from_std(probe).unwrap();
@@ -390,7 +390,7 @@ async fn a_probe_in_a_flood_is_answered() {
     serving.abort();
 }
 
-/// PR-44: a connection on which nothing was ever asked is closed soon; one that was asked may rest.
+/// PR-44: a connection without any request is closed soon; one that had a request may stay idle.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_asks_nothing_is_closed() {
     let (admin, _, _) = admin();
@@ -441,7 +441,8 @@ async fn the_listener_ends_when_told_to() {
     assert!(TcpStream::connect(address).await.is_err());
 }
 
-/// PR-44: no more peers are let in than the listener may have: beyond that, the one that has been idle for longest gives way.
+/// PR-44: the listener holds no more connections than allowed: beyond that, the one that has been idle for longest is
+/// closed.
 #[tokio::test]
 async fn connections_are_bounded() {
     let (admin, _, _) = admin();

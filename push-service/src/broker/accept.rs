@@ -24,7 +24,7 @@ pub struct Submission {
     pub content: Content,
     /// Who is to be told what becomes of it, if anybody.
     pub receipt: Option<ReceiptWish>,
-    /// Who pays for what it costs beside the push itself.
+    /// Who pays for costs beside the push itself.
     pub payer: Payer,
 }
 
@@ -76,7 +76,7 @@ impl Broker {
         })
     }
 
-    /// What is taken before a receipt is written down: the rate of the subscription, which storage looks at only with the
+    /// Takes what a receipt costs before it is stored: the subscription's rate, which storage checks only with the
     /// message, and the address's tokens (PR-42).
     async fn pay_for_receipt(&self, push: &PushResource, payer: Payer) -> Result<(), Refusal> {
         let to = &push.capability;

@@ -39,8 +39,8 @@ impl Broker {
         })
     }
 
-    /// Lets a sender through that may send here, and says who it has proved to be. Costs no storage; at most one
-    /// verification, which `payer` pays for before it is made.
+    /// Accepts a sender that may send here, and returns the key that it has proved to own. Needs no storage, and at
+    /// most one signature verification, for which `payer` pays first.
     pub async fn admit(
         &self,
         push: &PushResource,
@@ -61,7 +61,7 @@ impl Broker {
             }
             None => {
                 self.metrics.vapid_cache(Cache::Miss);
-                // Who signs with a key that may not send here is refused without a look at the signature.
+                // A key that may not send here is refused without verifying the signature.
                 self.may_send(push, credentials.key.digest())?;
                 self.budgets.pay(payer, COST_FORGERY).await?;
                 let verified = self.verified.verify(credentials, cache_key, payer, now_secs);

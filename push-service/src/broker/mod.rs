@@ -71,7 +71,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// `origin` is the public one: what VAPID tokens must name as their audience. Nobody has to pay.
+    /// `origin` is the public one: what VAPID tokens must name as their audience. Without budgets.
     pub fn new(
         storage: Arc<dyn Storage>,
         capabilities: Arc<Capabilities>,
@@ -90,13 +90,13 @@ impl Broker {
         }
     }
 
-    /// Has everybody pay from these budgets.
+    /// Sets the budgets that requests pay from.
     #[must_use]
     pub fn charging(self, budgets: Arc<Budgets>) -> Self {
         Self { budgets, ..self }
     }
 
-    /// From which everybody pays.
+    /// The budgets that requests pay from.
     pub(crate) fn budgets(&self) -> &Budgets {
         &self.budgets
     }

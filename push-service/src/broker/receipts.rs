@@ -214,8 +214,8 @@ impl Broker {
         }
     }
 
-    /// What no hint told of: outboxes that a node left behind, and receipts that are owed for too long. Trouble with some does
-    /// not keep the others.
+    /// Handles what no hint announced: outboxes that a node left behind, and overdue receipts. An error with one does
+    /// not stop the others.
     pub(crate) async fn look_for_owed(&self, outboxes: &Outboxes) {
         let owing = self.answered(Step::Receipt, self.storage.owing(RECEIPT_STEP));
         for user_agent in owing.await.unwrap_or_default() {
@@ -231,7 +231,8 @@ impl Broker {
         }
     }
 
-    /// Asks what became of messages, and settles what is known. The others are overdue again when their lease is over.
+    /// Asks for the outcome of messages, and settles the known ones. The others are overdue again when their lease
+    /// ends.
     async fn ask_after(&self, overdue: &[Overdue]) {
         for some in overdue.chunks(RECEIPT_CARRIERS) {
             let traced = join_all(some.iter().map(|one| self.trace(one))).await;
@@ -242,12 +243,12 @@ impl Broker {
             let settled = by_receiver
                 .iter()
                 .map(|(receipts, outcomes)| self.settle(*receipts, outcomes));
-            // Counted; whatever failed is asked for again.
+            // Counted; a failed one is asked for again.
             drop(join_all(settled).await);
         }
     }
 
-    /// What became of a message; nothing while it waits, or while its storage is in trouble.
+    /// The outcome of a message; `None` while it waits, or while its storage is in trouble.
     async fn trace(&self, overdue: &Overdue) -> Option<Outcome> {
         let trace = self.storage.trace(overdue.user_agent, overdue.nonce);
         match self.answered(Step::Receipt, trace).await.ok()? {

@@ -43,7 +43,7 @@ pub enum Refusal {
         /// When the next message will be let in.
         retry_after: Duration,
     },
-    /// Its address or its key has caused more than it may (PR-42).
+    /// The budget of its address or its key is spent (PR-42).
     OverBudget(OverBudget),
     /// Too much waits for the user agent, and this message is worth the least of it (PR-23).
     QueueFull,

@@ -1,11 +1,11 @@
 //! The VAPID tokens that were verified, so that each is verified once (RFC 8292 §5, V-SEC-3).
 //!
-//! Of a token only its digest, its signer and its end are kept, in entries of one size: what else it says takes no room
-//! here, however long it is. A token that is good is good for our origin, because no other is remembered.
+//! Only a token's digest, signer and expiry are kept, in entries of one size, so a long token takes no more memory.
+//! Only tokens for our origin are remembered, so a remembered token needs no check of its audience.
 //!
-//! **Invariant:** at most the capacity, and of the eight places where a token may be, one address or one key has two when
-//! there are others: so a sender that signs each message anew, or floods, evicts its own tokens (PR-42). Among others the
-//! one that was used longest ago gives way; those whose time is over, first.
+//! **Invariant:** at most `capacity` entries. A token has eight possible places, of which one address or one key
+//! holds at most two while others need them: so a sender with a new token for each message, or a flood, evicts its
+//! own tokens (PR-42). Otherwise an expired token is evicted first, then the one that was used longest ago.
 
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
@@ -21,21 +21,21 @@ type CacheKey = [u8; 32];
 /// Places where a token may be.
 const WAYS: usize = 8;
 
-/// Of those, what one address or one key may have while others need them.
+/// How many of them one address or one key may have while others need them.
 const SHARE: usize = 2;
 
 /// Each shard has its own lock, and no memory before it is used.
 const SHARDS: usize = 256;
 
-/// A verified token, and who signed it. One that was never used has its time over.
+/// A verified token, and who signed it. An unused entry counts as expired.
 #[derive(Clone, Copy, Debug)]
 struct Verified {
     cache_key: CacheKey,
     key: KeyDigest,
-    /// From where it came.
+    /// The address that it came from.
     address: Option<NonZeroU64>,
     expires_at_secs: u64,
-    /// When it was used, in uses of its shard.
+    /// When it was last used, counted in uses of its shard.
     used: u64,
 }
 
@@ -64,7 +64,7 @@ impl VerifiedTokens {
         }
     }
 
-    /// Who signed a token that was verified before, if it still holds. `None`: it has to be verified.
+    /// The signer of a token that was verified before and is still valid. `None`: it has to be verified.
     pub(super) fn find(&self, cache_key: &CacheKey, now_secs: u64) -> Option<Result<KeyDigest, VapidError>> {
         self.in_set(cache_key, |tokens, uses| {
             let known = tokens.iter_mut().find(|known| known.cache_key == *cache_key)?;
@@ -73,7 +73,7 @@ impl VerifiedTokens {
         })
     }
 
-    /// Verifies a token, and remembers it if it holds here and now.
+    /// Verifies a token, and remembers it if it is valid.
     pub(super) fn verify(
         &self,
         credentials: &Credentials<'_>,
@@ -127,7 +127,7 @@ impl Verified {
     }
 }
 
-/// Which of these gives way to a token with this key from this address.
+/// Which of these is evicted for a token with this key from this address.
 fn victim(
     tokens: &mut [Verified],
     key: KeyDigest,
@@ -210,7 +210,7 @@ mod tests {
         tokens.find(&credentials.cache_key(), NOW).is_some()
     }
 
-    /// V-SEC-3: a token that was verified once is still refused once its time is over, or before it begins.
+    /// V-SEC-3: a remembered token is refused after its expiry and before its start.
     #[test]
     fn what_is_remembered_is_checked_again() {
         let (sender, tokens) = (Sender::new(), remembering(8));
@@ -241,8 +241,8 @@ mod tests {
         assert!(!is_known(&tokens, &elsewhere));
     }
 
-    /// PR-42: one address with many keys, or one key from many addresses, evicts its own tokens and leaves those of others,
-    /// also if they are not used meanwhile; and what a token says takes no room.
+    /// PR-42: one address with many keys, or one key from many addresses, evicts its own tokens and not those of
+    /// others, even if these are not used meanwhile. A long token takes no more memory.
     #[test]
     fn a_flood_evicts_its_own() {
         let budgets = Budgets::unlimited(Arc::default());
@@ -276,7 +276,7 @@ mod tests {
         assert!(size_of::<Verified>() <= 88, "{}", size_of::<Verified>());
     }
 
-    /// The capacity holds, and among tokens of one sender those that are used stay.
+    /// There are never more entries than the capacity, and of one sender's tokens the used ones stay.
     #[test]
     fn the_memory_is_bounded_and_keeps_what_is_used() {
         let (sender, tokens) = (Sender::new(), remembering(8));

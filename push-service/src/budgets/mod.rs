@@ -1,4 +1,4 @@
-//! What requests cost, and who pays: tokens of an address, of an application server key, of a user agent (PR-42).
+//! Budgets of work: requests cost tokens of an address, of an application server key, or of a user agent (PR-42).
 //!
 //! ```text
 //! connection, request, frame ─► cost ─► the cause's bucket ─┬─ has tokens: go on
@@ -6,11 +6,11 @@
 //!                                                           └─ else: refused, 429; or the channel is closed
 //! ```
 //!
-//! Guarantees: tokens are taken before storage is asked, whether the request turns out to be good or not; the tables are
-//! bounded ([`table`]) and have no timer; taking tokens allocates nothing and costs a tenth of a microsecond. Budgets are
-//! a node's own: a peer that spreads over n nodes has n budgets.
+//! Guarantees: tokens are taken before storage is asked, even if the request then turns out to be wrong; the tables
+//! are bounded ([`table`]) and have no timer; taking tokens allocates nothing and costs a tenth of a microsecond.
+//! Each node has its own budgets: a peer that uses n nodes has n budgets.
 //!
-//! What it deliberately does not know: what a request is. It is told a cost ([`crate::defaults`] has them) and a cause.
+//! What it deliberately does not know: what a request is. Callers pass a cost (see [`crate::defaults`]) and a cause.
 
 mod table;
 
@@ -30,22 +30,22 @@ pub use crate::metrics::Budget;
 use crate::metrics::Metrics;
 use crate::storage::Rate;
 
-/// Who causes a cost, of one kind: a digest under a secret of the process.
+/// The cause of a cost, one address, key or user agent: a digest under a secret of the process.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cause(NonZeroU64);
 
-/// Whose address pays for a request. As small as can be, because every connection has one.
+/// Which address pays for a request. Small, because every connection has one.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Payer(u64);
 
 impl Payer {
-    /// Nobody's: it came through a trusted proxy that did not say for whom.
+    /// No address: the request came through a trusted proxy that did not name the peer.
     pub const UNKNOWN: Self = Self(0);
 
-    /// It came from one of `limits.unlimited_networks`: it has no budget, and neither has what it asks for.
+    /// It came from one of `limits.unlimited_networks`: no budget applies to it.
     pub const UNLIMITED: Self = Self(1);
 
-    /// The address, if one pays: equal for equal addresses, as long as the process lives.
+    /// A digest of the address, if one pays: equal for equal addresses, for the life of the process.
     pub(crate) fn address(self) -> Option<NonZeroU64> {
         NonZeroU64::new(self.0).filter(|_| self != Self::UNLIMITED)
     }
@@ -55,7 +55,7 @@ impl Payer {
     }
 }
 
-/// Does not tell the address.
+/// Hides the address.
 impl std::fmt::Debug for Payer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Payer(…)")
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Payer {
 /// A budget is spent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OverBudget {
-    /// Which one.
+    /// Which budget.
     pub budget: Budget,
     /// When the request may be made again.
     pub retry_after: Duration,
@@ -79,7 +79,7 @@ pub struct Budgets {
     senders: Option<Table>,
     user_agents: Option<Table>,
     records: Option<Table>,
-    /// How fast pushes to one subscription may ask for receipts: as fast as pushes may come.
+    /// The rate of pushes to one subscription that ask for receipts: the same as that of pushes.
     receipts: Option<Table>,
     unlimited: Vec<IpNetwork>,
     metrics: Arc<Metrics>,
@@ -102,7 +102,7 @@ impl Budgets {
         }
     }
 
-    /// Nobody has to pay.
+    /// No limits.
     pub fn unlimited(metrics: Arc<Metrics>) -> Self {
         Self {
             secret: RandomState::new(),
@@ -135,9 +135,9 @@ impl Budgets {
     }
 }
 
-/// Requests over HTTP, and connections: who is short of tokens waits, or is refused.
+/// Requests over HTTP, and connections: without tokens they wait, or are refused.
 impl Budgets {
-    /// Whether a connection's address has tokens for it. One that has none is not worth a wait.
+    /// Whether a connection's address has tokens for it. A connection does not wait for tokens.
     pub(crate) fn admits(&self, payer: Payer, tokens: u32) -> bool {
         let (Some(table), Some(cause)) = (&self.addresses, payer.cause()) else {
             return true;
@@ -146,9 +146,9 @@ impl Budgets {
         spent.is_ok()
     }
 
-    /// Takes tokens of the address, and waits until it has earned them, for [`BUDGET_PATIENCE`] at most.
+    /// Takes tokens of the address, and waits until they are earned, for [`BUDGET_PATIENCE`] at most.
     ///
-    /// Cancel safe: what was taken stays taken.
+    /// Cancel safe: tokens that were taken are not given back.
     pub async fn pay(&self, payer: Payer, tokens: u32) -> Result<(), OverBudget> {
         let Some(cause) = payer.cause() else {
             return Ok(());
@@ -157,7 +157,7 @@ impl Budgets {
             .await
     }
 
-    /// The same of an application server key.
+    /// The same for an application server key.
     pub async fn pay_as_sender(
         &self,
         payer: Payer,
@@ -187,7 +187,8 @@ impl Budgets {
                 Ok(())
             }
             Err(wait) => {
-                // Else who is refused asks again at once, and a refusal costs as much as what it refuses.
+                // Without this wait a refused peer would ask again at once, and a refusal costs as much as the
+                // request.
                 sleep(BUDGET_PATIENCE).await;
                 let retry_after = Duration::from_nanos(wait).saturating_sub(BUDGET_PATIENCE);
                 Err(OverBudget { budget, retry_after })
@@ -195,14 +196,14 @@ impl Budgets {
         }
     }
 
-    /// Gives back what a request turned out not to cost.
+    /// Gives back tokens that a request did not need.
     pub fn refund(&self, payer: Payer, tokens: u32) {
         if let (Some(table), Some(cause)) = (&self.addresses, payer.cause()) {
             table.refund(cause, tokens, self.now());
         }
     }
 
-    /// A record is about to be made, which storage keeps for days.
+    /// Takes a token for a record, which storage keeps for days. Called before it is made.
     pub fn make_record(&self, payer: Payer) -> Result<(), OverBudget> {
         let (Some(table), Some(cause)) = (&self.records, payer.cause()) else {
             return Ok(());
@@ -214,14 +215,15 @@ impl Budgets {
         })
     }
 
-    /// No record was made after all.
+    /// Gives the token back: no record was made.
     pub fn unmake_record(&self, payer: Payer) {
         if let (Some(table), Some(cause)) = (&self.records, payer.cause()) {
             table.refund(cause, 1, self.now());
         }
     }
 
-    /// A push asks for a receipt, which is written down before the push's own rate is known: `Err` is when the next may.
+    /// Takes the rate for a push that asks for a receipt, because the receipt is stored before storage checks the
+    /// push's own rate. `Err` says when the next one may come.
     pub fn ask_for_receipt(
         &self,
         user_agent: UserAgentId,
@@ -236,10 +238,10 @@ impl Budgets {
     }
 }
 
-/// Channels: who is short of tokens is read later.
+/// Channels: without tokens they are read later.
 impl Budgets {
-    /// Takes tokens of a user agent and of its address, be they there or not, and says how long it has to wait for them. `None`
-    /// if more is owed already than may be: then what it asks for must not be done.
+    /// Takes tokens of a user agent and of its address, also in advance, and returns how long it has to wait for
+    /// them. `None` if too much is owed already: then the request must not be carried out.
     pub(crate) fn charge(
         &self,
         payer: Payer,
@@ -256,7 +258,7 @@ impl Budgets {
         };
         let own = user_agent.map(|user_agent| self.cause(user_agent.0));
         let own = own.map_or(Ok(0), |cause| charge(&self.user_agents, cause));
-        // Who owes too much itself is not to make its address pay.
+        // A user agent that owes too much does not spend its address's tokens.
         let address = match (&own, payer.cause()) {
             (Ok(_), Some(cause)) => charge(&self.addresses, cause),
             _ => Ok(0),

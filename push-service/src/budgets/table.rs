@@ -1,13 +1,12 @@
 //! A bounded table of token buckets.
 //!
-//! A bucket is one number: the time by which what it has spent will be earned again. A bucket whose time has passed is
-//! full, and a full bucket need not be remembered: so an entry that is as good as new costs nothing to forget, and nothing
-//! has to be swept.
+//! A bucket is one number: the time at which it will be full again. A bucket whose time has passed is full, and a
+//! full bucket need not be remembered. So its entry can be overwritten, and no sweep is needed.
 //!
-//! **Invariant:** at most [`BUDGET_ENTRIES`] buckets, whoever comes. **When there is no room**, the bucket among the eight
-//! of its place that has spent the least is forgotten, which makes it full: a newcomer is always let in, an honest peer
-//! loses nothing by being forgotten, and the ones that have spent the most are remembered longest. Places are drawn with
-//! a secret of the process, so nobody can choose whose bucket is forgotten.
+//! **Invariant:** at most [`BUDGET_ENTRIES`] buckets. **When there is no room**, of the eight buckets in the same
+//! place the one that has spent the least is forgotten, which makes it full. So a newcomer always gets a bucket, an
+//! honest peer loses nothing when it is forgotten, and those that have spent the most are remembered longest. Places
+//! depend on a secret of the process, so no peer can choose whose bucket is forgotten.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -22,7 +21,7 @@ const WAYS: usize = 8;
 
 const SETS: usize = BUDGET_ENTRIES / SHARDS / WAYS;
 
-/// A cause, or 0; and until when it pays, in nanoseconds.
+/// A cause, or 0; and when its bucket will be full, in nanoseconds.
 type Entry = [u64; 2];
 
 /// Buckets of one kind, all with the same rate and burst.
@@ -49,8 +48,8 @@ impl Table {
         })
     }
 
-    /// Takes tokens of `cause` at `now`, and says how long it has to wait until it has earned them. Takes none if that
-    /// is longer than `patience`, and says so with `Err`.
+    /// Takes tokens of `cause` at `now`, and returns how long it has to wait until they are earned. If that is longer
+    /// than `patience`, takes none and returns `Err`.
     pub(super) fn spend(&self, cause: Cause, tokens: u32, now: u64, patience: u64) -> Result<u64, u64> {
         let cost = self.ns_per_token.saturating_mul(u64::from(tokens));
         self.with_entry(cause, now, |paid| {
@@ -64,8 +63,8 @@ impl Table {
         })
     }
 
-    /// Takes tokens of `cause` at `now`, be they there or not, and says how long it has to wait until it has earned them.
-    /// Takes none if it has to wait for longer than `limit` already, and says so with `Err`.
+    /// Takes tokens of `cause` at `now`, also in advance, and returns how long it has to wait until they are earned.
+    /// If it already has to wait for longer than `limit`, takes none and returns `Err`.
     pub(super) fn charge(&self, cause: Cause, tokens: u32, now: u64, limit: u64) -> Result<u64, u64> {
         let cost = self.ns_per_token.saturating_mul(u64::from(tokens));
         self.with_entry(cause, now, |paid| {
@@ -84,7 +83,7 @@ impl Table {
         self.with_entry(cause, now, |paid| *paid = paid.saturating_sub(cost));
     }
 
-    /// Shows the time until which a cause pays, never before `now`.
+    /// Passes the time at which a cause's bucket will be full, never before `now`.
     fn with_entry<T>(&self, cause: Cause, now: u64, change: impl FnOnce(&mut u64) -> T) -> T {
         let bits = cause.0.get();
         let mut shard = self.shards[bits as usize % SHARDS]
@@ -125,7 +124,8 @@ mod tests {
         shards.sum()
     }
 
-    /// PR-42: a burst is free, then the rate counts; who waits is told how long, and nothing is taken from who is refused.
+    /// PR-42: a burst is free, then the rate counts; a cause that has to wait is told how long, and one that is
+    /// refused loses no tokens.
     #[test]
     fn a_bucket_is_a_burst_and_a_rate() {
         let table = Table::new(10.0, 100).unwrap();
@@ -148,7 +148,8 @@ mod tests {
         assert!(table.spend(one, 1, 100 * SECOND, 0).is_err());
     }
 
-    /// PR-42: what is taken in advance is bounded, so that nobody waits for ever for what somebody else has taken.
+    /// PR-42: tokens taken in advance are bounded, so that no peer waits for ever for what another one at its address
+    /// has taken.
     #[test]
     fn a_debt_is_bounded() {
         let table = Table::new(10.0, 100).unwrap();
@@ -161,8 +162,8 @@ mod tests {
         assert_eq!(table.charge(one, 10, 10 * SECOND, 10 * SECOND), Ok(11 * SECOND));
     }
 
-    /// PR-42: a flood of causes takes no memory beyond the bound, lets every newcomer in, and does not make the one that
-    /// has spent the most forget its debt.
+    /// PR-42: a flood of causes takes no memory beyond the bound, every newcomer gets a bucket, and the cause that
+    /// has spent the most stays remembered.
     #[test]
     fn a_full_table_remembers_the_worst() {
         let table = Table::new(10.0, 100).unwrap();
@@ -177,7 +178,7 @@ mod tests {
         assert!(table.spend(worst, 1, SECOND, 0).is_err());
     }
 
-    /// A table that nobody has spent from takes no memory.
+    /// An unused table takes no memory.
     #[test]
     fn an_unused_table_is_empty() {
         let table = Table::new(10.0, 100).unwrap();

@@ -83,9 +83,9 @@ impl Channels {
         tokio::spawn(WebSocketChannel::new(stream, &leftover, permit, Arc::clone(self)));
     }
 
-    /// The channel of a stream whose upgrade was answered, for a caller that runs it. Resolves when the connection has
-    /// ended and the seat was given up; dropped earlier, it leaves the seat as a crash does. `leftover` was read with the
-    /// request; `payer` pays for what the connection brings.
+    /// The channel of a stream whose upgrade was answered, for a caller that runs it. Resolves when the connection
+    /// has ended and the seat was given up. Dropped earlier, it keeps the seat, as a crash does. `leftover` was read
+    /// with the request; `payer` pays for the requests on the connection.
     pub fn channel<Io>(
         self: &Arc<Self>,
         stream: Io,

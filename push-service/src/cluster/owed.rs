@@ -46,7 +46,7 @@ pub(super) struct Owed(Mutex<Shards>);
 
 struct Shards {
     buckets: [Buckets; SHARDS],
-    /// To which of them something is owed, a bit for each.
+    /// A bit for each shard in which something is owed.
     owed: u64,
     /// Whose turn it is, so that what is noted again and again keeps nobody else waiting.
     next: usize,

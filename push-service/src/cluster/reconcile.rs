@@ -39,7 +39,7 @@ impl Reconciler {
         Self::with_clock(registry, every, Arc::new(SystemClock))
     }
 
-    /// The same, by another wall clock than the machine's.
+    /// The same, with a given wall clock instead of the machine's.
     pub fn with_clock(registry: Arc<Registry>, every: Duration, clock: Arc<dyn Clock>) -> Arc<Self> {
         Arc::new(Self {
             registry,

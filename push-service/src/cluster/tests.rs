@@ -180,8 +180,8 @@ async fn the_newer_node_wins() {
     assert_eq!(body_of(&new.receive().await), "eA");
 }
 
-/// PR-10, PR-15: an identity that logs in a hundred times a second, at two nodes in turn, loses no message, leaves no channel
-/// behind, and has its seat when it stays.
+/// PR-10, PR-15: an identity that logs in a hundred times a second, at two nodes in turn, loses no message, leaves no
+/// channel behind, and has its seat once it stays connected.
 #[tokio::test(start_paused = true)]
 async fn duplicate_logins_at_100_hz() {
     const LOGINS: usize = 300;
@@ -202,7 +202,7 @@ async fn duplicate_logins_at_100_hz() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(a.waiting(), MESSAGES, "nobody has acknowledged anything");
-    // A minute later nobody comes too often any more.
+    // A minute later no attach is too frequent any more.
     tokio::time::sleep(Duration::from_secs(60)).await;
     let mut last = a.connect();
     assert_eq!(last.hello(Some(&uaid)).await, uaid);

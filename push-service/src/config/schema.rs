@@ -127,9 +127,10 @@ section! {
     /// What only Redis knows.
     "storage.redis" Redis {
         /// How many replicas must have a message before it is answered 201, from 0 (the primary alone) to 16; or `all`: every
-        /// replica that is connected then. Fewer than are connected may lose messages in a planned failover.
+        /// replica that is connected then. A number below that of the connected replicas may lose messages in a
+        /// planned failover.
         wait_replicas: WaitReplicas = WaitReplicas::default();
-        /// With `wait_replicas = "all"`: as many replicas at least.
+        /// With `wait_replicas = "all"`: the least number of replicas that must have the message.
         wait_replicas_min: u32 = defaults::WAIT_REPLICAS_MIN, in 1..=defaults::WAIT_REPLICAS_MOST;
         /// Whether a message must be on the disk of the primary, and of those replicas, before it is answered 201. Needs
         /// Redis 7.2 or Valkey, with `appendonly yes`.
@@ -181,7 +182,7 @@ section! {
         /// Connections at a time from one address (IPv6: from one network of 64 bits). 0: no limit.
         connections_per_address: u32 = defaults::CONNECTIONS_PER_ADDRESS;
         /// Work that one address may cause (IPv6: one network of 64 bits), in tokens a second; a token is about a microsecond.
-        /// Beyond it requests wait, then get 429; docs/operations.md has what each costs. 0: no limit.
+        /// Beyond it requests wait, then get 429; docs/operations.md lists the costs. 0: no limit.
         work_per_address: u32 = defaults::WORK_PER_ADDRESS;
         /// The same at once, before the rate counts.
         work_per_address_burst: u32 = defaults::WORK_PER_ADDRESS_BURST, in 10_000..=1_000_000_000;
@@ -189,12 +190,13 @@ section! {
         work_per_sender: u32 = defaults::WORK_PER_SENDER;
         /// The same at once.
         work_per_sender_burst: u32 = defaults::WORK_PER_SENDER_BURST, in 10_000..=1_000_000_000;
-        /// Work that one user agent may cause on its channel, in tokens a second. Acknowledging what it was offered there is
-        /// free. Beyond it the channel is read more slowly, then closed. 0: no limit.
+        /// Work that one user agent may cause on its channel, in tokens a second. Acknowledging messages that were
+        /// sent there is free. Beyond it the channel is read more slowly, then closed. 0: no limit.
         work_per_user_agent: u32 = defaults::WORK_PER_USER_AGENT;
         /// The same at once.
         work_per_user_agent_burst: u32 = defaults::WORK_PER_USER_AGENT_BURST, in 10_000..=1_000_000_000;
-        /// Records that one address may make, a second: subscriptions, and queues for receipts of unsigned messages. 0: no limit.
+        /// Records that one address may make in a second: subscriptions, and queues for receipts of unsigned
+        /// messages. 0: no limit.
         records_per_address: f64 = defaults::RECORDS_PER_ADDRESS, in 0.0..=1_000_000.0;
         /// The same at once.
         records_per_address_burst: u32 = defaults::RECORDS_PER_ADDRESS_BURST, in 1..=1_000_000_000;

@@ -1,6 +1,7 @@
 //! File descriptors that are kept for everything but public connections (PR-44).
 
-/// For the embedded store. Source: measured; table files are its own bound, the rest journals, the lock and the directory.
+/// For the embedded store. Source: measured; the store bounds its table files, the rest are journals, the lock and
+/// the directory.
 pub const EMBEDDED_STORE_DESCRIPTORS: usize = 128;
 
 /// For Redis: up to four connections to each primary and its successor, and to sentinels. Chosen: sixteen primaries.
@@ -9,8 +10,9 @@ pub const REDIS_DESCRIPTORS: usize = 128;
 /// For a public listener: its socket, and the connection that is accepted to be refused.
 pub const LISTENER_DESCRIPTORS: usize = 2;
 
-/// For the rest of the process: standard streams, the runtime's, signals, certificates that are read again, an ACME server.
+/// For the rest of the process: standard streams, the runtime's, signals, certificates that are reloaded, an ACME
+/// server.
 pub const OTHER_DESCRIPTORS: usize = 32;
 
-/// Public connections that there must be room for beside all that. Chosen: with fewer the service would be up and of no use.
+/// Public connections that must fit beside all that. Chosen: with fewer the service would be useless.
 pub const LEAST_CONNECTIONS: usize = 16;

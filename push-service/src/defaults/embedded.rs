@@ -46,24 +46,24 @@ pub const STORE_STEP_WAIT: Duration = Duration::from_secs(5);
 /// How long an acknowledgement that nobody waits for may stay unsynced. Source: PR-4 promises 100 ms.
 pub const STORE_SYNC_WITHIN: Duration = Duration::from_millis(50);
 
-/// How long the writer is idle after a sync before it writes down that it synced (PR-38). Chosen: under load the next batch
-/// says so for nothing; soon enough that damage which an operator finds after a kill is told from a torn end.
+/// How long the writer is idle after a sync before it records in the journal that it synced (PR-38). Chosen: under
+/// load the next batch records it at no cost; short, so that after a kill damage can be told from a torn end.
 pub const STORE_MARK_AFTER: Duration = Duration::from_millis(50);
 
-/// Bodies longer than this stand apart from their message's header, in bytes (PR-43). Chosen: loading a cold user agent
-/// with 1,000 messages then reads at most some 600 KB, whatever their bodies; below, a second entry for each message costs
-/// more than reading on.
+/// Bodies longer than this are stored apart from their message's header, in bytes (PR-43). Chosen: loading a cold
+/// user agent with 1,000 messages then reads at most some 600 KB; for shorter bodies a second entry costs more than
+/// reading them.
 pub const STORE_BODY_APART_BYTES: usize = 512;
 
-/// Torn ends of journals that are kept beside the store. Chosen: the newest ones, for whoever looks into a power loss; the
-/// store needs none.
+/// Torn ends of journals that are kept beside the store. Chosen: a few, for the operator to examine after a power
+/// loss; the store needs none.
 pub const TORN_FILES: usize = 3;
 
-/// What is kept of one torn end at most, in bytes. Chosen: many batches; more tells nothing more.
+/// The most that is kept of one torn end, in bytes. Chosen: many batches, enough to examine.
 pub const TORN_BYTES: usize = 1 << 20;
 
-/// How long a torn end is kept; looked at when the store opens. Source: no message waits longer (RFC 8030 §5.2, clamped to
-/// 30 days), so bodies in it are not kept beyond that.
+/// How long a torn end is kept; checked when the store opens. Source: no message waits longer (RFC 8030 §5.2, clamped
+/// to 30 days), so its bodies are not kept longer either.
 pub const TORN_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// User agents that embedded storage keeps at hand, in bytes of records and index. Chosen: about 50,000 idle ones; the
@@ -89,9 +89,9 @@ pub const FREE_DISK_CHECK_EVERY: Duration = Duration::from_secs(1);
 /// the clock to its commit; what is skipped is only the remains of entries deleted before.
 pub const SWEEP_LOOK_BACK: Duration = Duration::from_secs(60);
 
-/// Descriptors that embedded storage holds at most, all at once; whoever takes connections leaves so many free (PR-44).
-/// Source: fjall 3.1.13 and lsm-tree 3.1.10 open a lock and a journal (2), a second journal and the directory while
-/// journals rotate (2), the tables that are kept open ([`STORE_OPEN_FILES`]), one table for each of at most 32 runs that a
-/// compaction merges, the tables, version files and directories that it writes (6), and for each reader tables that are no
-/// longer kept (8); the rest is to spare.
+/// The most descriptors that embedded storage holds at one time; listeners leave that many free (PR-44). Source:
+/// fjall 3.1.13 and lsm-tree 3.1.10 open a lock and a journal (2), a second journal and the directory while journals
+/// rotate (2), the tables that are kept open ([`STORE_OPEN_FILES`]), one table for each of at most 32 runs that a
+/// compaction merges, the tables, version files and directories that it writes (6), and for each reader tables that
+/// are no longer kept (8); the rest is to spare.
 pub const EMBEDDED_DESCRIPTORS: usize = STORE_OPEN_FILES + 64;

@@ -40,8 +40,8 @@ pub const OUTBOXES_HINTED: usize = 16 * 1024;
 /// Outboxes that are carried at a time: each is three steps of storage, one after the other. Chosen.
 pub const RECEIPT_CARRIERS: usize = 32;
 
-/// How often a look at storage goes on with the next overdue receipts, while there are as many as one step takes. Chosen: a
-/// thousand in a look, a second's work, so that hints don't wait for long.
+/// How many steps one look for overdue receipts takes at most, while each step is full. Chosen: a thousand receipts
+/// in a look, a second's work, so that hints don't wait for long.
 pub const RECEIPT_ROUNDS: usize = 10;
 
 /// How long nothing is hinted at before storage is asked what is owed. Chosen: how late a receipt may be whose node died.

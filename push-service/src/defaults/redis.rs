@@ -81,18 +81,20 @@ pub const REDIS_CONFIRMED_WAITING: usize = 4 * REDIS_CONFIRMED_BATCH;
 /// below [`REDIS_ANSWER_WITHIN`], so that the count is heard.
 pub const REDIS_CONFIRM_WITHIN: Duration = SECOND;
 
-/// How long those who decide who is primary may take to say it, before "unknown" is told (PR-40). Chosen: a healthy one takes
-/// a millisecond; who does not answer costs the others no more than this.
+/// How long sentinels or cluster members may take to say which server is primary, before "unknown" is answered
+/// (PR-40). Chosen: a healthy one takes a millisecond; a silent one delays the answer no longer than this.
 pub const REDIS_PROOF_WITHIN: Duration = Duration::from_millis(500);
 
-/// How far apart such questions are at least, however many are told "unknown". Chosen: a hundred a second cost sentinels and
-/// clusters little, and nobody notices ten milliseconds.
+/// The least time between such questions. Chosen: a hundred a second cost sentinels and clusters little, and a delay
+/// of ten milliseconds does not matter.
 pub const REDIS_PROOFS_APART: Duration = Duration::from_millis(10);
 
-/// Who waits for the next such question; one more waits for a place. Chosen: as many as steps that may be under way.
+/// Steps that may wait for the next such question; a further one waits for a place. Chosen: as many as steps that may
+/// be in progress.
 pub const REDIS_PROOFS_WAITING: usize = REDIS_STEPS_UNDER_WAY;
 
-/// A sentinel that did not answer is not asked again for so long. Chosen: it costs [`REDIS_PROOF_WITHIN`] once a second.
+/// How long a sentinel that did not answer is not asked again. Chosen: then it costs [`REDIS_PROOF_WITHIN`] once a
+/// second.
 pub const REDIS_WITNESS_SILENT_FOR: Duration = SECOND;
 
 /// With `wait_replicas = "all"`, how long a replica that went away still counts as connected, so that nothing is confirmed
@@ -115,6 +117,6 @@ pub const REDIS_LOOK_EVERY: Duration = SECOND;
 /// How far this machine's clock may be from a primary's before the node is not ready. Source: PR-30.
 pub const REDIS_CLOCK_OFFSET: Duration = SECOND.saturating_mul(30);
 
-/// How far this machine's clock may be from a primary's before its steps are refused: one of the two has leapt, and what ends
-/// by a wrong clock does not come back. Chosen: as what embedded storage believes at once.
+/// How far this machine's clock may be from a primary's before its steps are refused: one of the two has leapt, and
+/// what ends by a wrong clock is lost. Chosen: as much as embedded storage accepts at once.
 pub const REDIS_CLOCK_REFUSED: Duration = super::CLOCK_STEP_BELIEVED;

@@ -100,7 +100,7 @@ fn admit(
     })
 }
 
-/// Counts a connection as one of its client, who pays for it before anything is read (PR-42).
+/// Counts a connection for the peer's address, which pays for it before anything is read (PR-42).
 fn enter(
     permit: &mut Permit,
     client: IpAddr,

@@ -107,7 +107,7 @@ impl Exchange<'_> {
         let payer = self.context.payer_of(self.peer, self.payer, &head.headers);
         let early = match self.refused(&head, &body) {
             Some(refused) => {
-                // Refused in any case, and later if the address is out of tokens.
+                // Refused in any case; later, if the address has no tokens.
                 let _ = self.budgets().pay(payer, COST_REQUEST).await;
                 Some(refused)
             }
@@ -134,8 +134,8 @@ impl Exchange<'_> {
             },
         };
         let is_left = !body.is_end_stream();
-        // hyper has dropped a Content-Length beside it. A proxy that heeded that one put the requests of others where we see the
-        // next one (RFC 9112 §6.1, §11.2).
+        // hyper has dropped a Content-Length that came with it. A proxy that used that length may have put other
+        // peers' requests where we would read the next one (RFC 9112 §6.1, §11.2).
         let is_doubtful = self.peer == Peer::Proxy && head.headers.contains_key(TRANSFER_ENCODING);
         if is_left || is_doubtful {
             // What is still to come of the body would be read as the next request.

@@ -56,7 +56,7 @@ pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: &Permit, conte
     finish(left, context).await;
 }
 
-/// Whether anybody reads the answers or not: an acknowledgement that came whole counts (PR-18).
+/// Even if the peer no longer reads the answers: an acknowledgement that arrived whole counts (PR-18).
 async fn finish(mut requests: JoinSet<()>, context: &Context) {
     let finished = async { while requests.join_next().await.is_some() {} };
     tokio::select! {
@@ -129,14 +129,14 @@ impl Serving {
         }
     }
 
-    /// Returns how the connection ended, and what was still under way.
+    /// Returns how the connection ended, and the requests in progress.
     async fn run(
         mut self,
         context: &Arc<Context>,
         peer: Peer,
         payer: Payer,
     ) -> (Result<(), h2::Error>, JoinSet<()>) {
-        // Dropping the set ends its requests: nothing outlives the node's end.
+        // Dropping the set ends its requests: none outlives the node.
         let (mut requests, mut given_up) = (JoinSet::new(), JoinSet::new());
         let mut is_cut = false;
         // A request that its peer has taken back is still worked on: bounded here, because h2 counts it no more.
@@ -173,7 +173,7 @@ impl Serving {
                     Event::Cut(why) => {
                         context.metrics.cut(why);
                         self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                        // Nobody will be answered, and monitors end; but what came whole is done.
+                        // No answer will be read, and monitors end; but complete requests are carried out.
                         self.link.end();
                         given_up = std::mem::take(&mut requests);
                         is_cut = true;
@@ -315,7 +315,7 @@ impl Exchange<'_> {
         let monitoring = match handlers.resources.answer(&head, &mut body, payer).await {
             Answer::Whole(response) => {
                 if response.extensions().get::<IsOverBudget>().is_some() && self.peer == Peer::Client {
-                    // One connection may ask for hundreds of things at a time, and all would be refused.
+                    // One connection may make hundreds of requests at a time, and all would be refused.
                     self.link.leave();
                 }
                 return self.finish(response, head.method == Method::HEAD, respond);

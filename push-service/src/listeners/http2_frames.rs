@@ -5,7 +5,8 @@
 //! against a credit that answers, messages and time renew. Only the nine bytes of each frame's head are looked at: payloads
 //! are skipped unseen, so that a large frame costs no more than a small one.
 //!
-//! `h2` takes promises after the peer's GOAWAY, and doesn't tell of it. So it is noticed here, too (RFC 9113 §6.8).
+//! `h2` accepts promises after the peer's GOAWAY, and does not report it. So GOAWAY is noticed here, too (RFC 9113
+//! §6.8).
 //!
 //! Deliberately knows neither streams nor field blocks' contents: what is wrong with those, `h2` says.
 
@@ -41,7 +42,7 @@ struct Shared {
     cut: OnceLock<Cut>,
     /// The peer has sent GOAWAY.
     goes_away: AtomicBool,
-    /// Nothing more comes, and whether everything before that was looked at.
+    /// Whether the input has ended, and whether everything before the end was handled.
     ended: AtomicBool,
     is_read: AtomicBool,
 }
@@ -55,7 +56,7 @@ impl FrameWatch {
             cut: OnceLock::new(),
             goes_away: AtomicBool::new(false),
             ended: AtomicBool::new(false),
-            // Until somebody takes turns, there are no requests to be lost.
+            // Before turns begin, there are no requests to lose.
             is_read: AtomicBool::new(true),
         }))
     }
@@ -70,7 +71,7 @@ impl FrameWatch {
         self.0.cut.get().copied()
     }
 
-    /// Requests are taken from now on, in turns.
+    /// From now on requests are taken in turns.
     pub(super) fn serve(&self) {
         self.0.is_read.store(false, Ordering::Relaxed);
     }
@@ -150,8 +151,8 @@ impl Frames {
         self.watch.0.turn.load(Ordering::Relaxed) >= HTTP2_TURN_BYTES
     }
 
-    /// Nothing more comes. Whether `h2` may know it: it forgets the requests that nobody has taken out of its hands by then,
-    /// and one that came whole is served (PR-18). So it may in the next turn.
+    /// The input has ended. Returns whether `h2` may be told: it then drops the requests that were not yet taken from
+    /// it, and a complete request has to be served (PR-18). So it is told in the next turn.
     pub(super) fn may_end(&self) -> bool {
         self.watch.0.ended.store(true, Ordering::Relaxed);
         self.watch.0.is_read.load(Ordering::Relaxed)
@@ -312,7 +313,7 @@ mod tests {
         }
     }
 
-    /// RFC 9113 §6.8: GOAWAY is noticed with its head, and nothing else is taken for it.
+    /// RFC 9113 §6.8: GOAWAY is noticed by its frame header, and no other frame is taken for it.
     #[tokio::test]
     async fn goaway_is_noticed() {
         let mut frames = frames();

@@ -192,7 +192,7 @@ impl Context {
         self.handlers.resources.budgets().payer(address)
     }
 
-    /// Who pays for a request: whoever pays for its connection, or for whom a trusted proxy says that it speaks.
+    /// Who pays for a request: the payer of its connection, or the peer that a trusted proxy names.
     fn payer_of(&self, peer: Peer, connection: Payer, headers: &HeaderMap) -> Payer {
         match peer {
             Peer::Client => connection,

@@ -1,8 +1,8 @@
 //! How many connections there may be, in all and from one address.
 //!
 //! A [`Permit`] travels with its connection, also after that became a channel; dropping it gives the place back.
-//! Addresses are counted as they pay: as what one customer of a provider gets, an IPv4 address or a /64 of IPv6. Who has no
-//! budget has no limit of connections either.
+//! Addresses are counted as they pay: an IPv4 address or a /64 of IPv6, which is what one customer of a provider
+//! gets. A peer without a budget has no limit of connections either.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -76,8 +76,8 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Counts the connection as one of `payer`, and no longer as one of another. False if that address has as many as it may:
-    /// then nothing changed.
+    /// Counts the connection for `payer` instead of the payer before. Returns false, and changes nothing, if that
+    /// address has as many as it may.
     #[must_use]
     pub(super) fn count_for(&mut self, payer: Payer) -> bool {
         if self.payer == payer {
@@ -94,7 +94,7 @@ impl Permit {
         true
     }
 
-    /// Who pays for what the connection brings.
+    /// Who pays for the requests on the connection.
     pub fn payer(&self) -> Payer {
         self.payer
     }

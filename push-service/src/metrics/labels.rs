@@ -167,7 +167,7 @@ labels! {
         Malformed = "malformed",
     }
 
-    /// Whose tokens a request needs.
+    /// Which budget pays for a request.
     Budget "budget" {
         /// Those of an address.
         Address = "address",
@@ -175,7 +175,7 @@ labels! {
         Sender = "sender",
         /// Those of a user agent.
         UserAgent = "user_agent",
-        /// What an address may have storage keep.
+        /// Records that an address may make.
         Records = "records",
     }
 
@@ -238,7 +238,7 @@ labels! {
         TooLarge = "too_large",
         /// It pinged too often.
         PingFlood = "ping_flood",
-        /// It caused more work than its user agent or its address may, for too long.
+        /// The budget of its user agent or its address was spent for too long.
         OverBudget = "over_budget",
         /// Storage is in trouble.
         Storage = "storage",

@@ -1,11 +1,11 @@
-//! What a request costs whoever makes it, before it is known whether it is good (PR-42).
+//! What a request costs, before it is checked (PR-42).
 
 use http::Method;
 
 use super::routes::Resource;
 use crate::defaults::{COST_MONITOR, COST_PUSH, COST_REQUEST, COST_STEP, COST_SUBSCRIBE, COST_UNSUBSCRIBE};
 
-/// In tokens. What is dearer only for some, such as a VAPID token that was not seen before, is taken where it is met.
+/// In tokens. Further costs of some requests, such as a new VAPID token, are taken where they arise.
 pub(super) fn of(resource: Option<Resource>, method: &Method) -> u32 {
     let Some(resource) = resource.filter(|resource| resource.has(method)) else {
         return COST_REQUEST;

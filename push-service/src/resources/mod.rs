@@ -55,7 +55,7 @@ impl From<Response<Bytes>> for Answer {
     }
 }
 
-/// Marks the answer to a request that somebody couldn't pay for, for whoever holds the connection.
+/// Tells the connection that this answer refuses a request because its budget is spent.
 #[derive(Clone, Copy)]
 pub struct IsOverBudget;
 
@@ -107,8 +107,8 @@ impl Resources {
         Self { challenges, ..self }
     }
 
-    /// Answers a request. Reads no more of the body than it needs, and none of a body that is refused without it. `payer`
-    /// pays for it, whatever comes of it (PR-42).
+    /// Answers a request. Reads no more of the body than it needs, and none of a body that is refused without it.
+    /// `payer` pays for it, whatever the answer is (PR-42).
     pub async fn answer<B: RequestBody>(&self, head: &Parts, body: &mut B, payer: Payer) -> Answer {
         let started = Instant::now();
         let route = routes::find(head.uri.path());
@@ -208,7 +208,7 @@ impl Resources {
         response
     }
 
-    /// From which requests are paid for.
+    /// The budgets that requests pay from.
     pub fn budgets(&self) -> &Budgets {
         self.broker.budgets()
     }

@@ -1,7 +1,7 @@
-//! How many connections the limit of open files allows, beside what storage and the admin listener need (PR-44).
+//! How many connections the limit of open files allows beside storage and the admin listener (PR-44).
 //!
-//! An embedded store that can't open a file ends the process, and a node on which no probe is answered is taken for dead.
-//! So public connections are bounded before descriptors run out, whatever `limits.connections` says.
+//! An embedded store that can't open a file ends the process, and a node that answers no probe is taken for dead. So
+//! public connections are bounded before descriptors run out, even if `limits.connections` is higher.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -12,16 +12,16 @@ use crate::defaults::{
     OTHER_DESCRIPTORS, REDIS_DESCRIPTORS,
 };
 
-/// What there is room for.
+/// The connections that fit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Room {
     /// Public connections at a time.
     pub(super) connections: usize,
-    /// A sentence for the operator, if those are fewer than configured.
+    /// A sentence for the operator, if fewer fit than configured.
     pub(super) warning: Option<String>,
 }
 
-/// Raises the limit of open files as far as the system lets it, and says what there is room for.
+/// Raises the limit of open files as far as the system allows, and returns how many connections fit.
 pub(super) fn make_room(config: &Config) -> Result<Room, ServiceError> {
     room(config, raise_limit())
 }
@@ -77,7 +77,7 @@ fn reserve(config: &Config) -> usize {
         StorageUrl::Memory => 0,
     };
     let listen = &config.listen;
-    // Its connections, its socket, and a connection that is accepted before another gives way.
+    // Its connections, its socket, and one connection that is accepted before another one is closed.
     let admin = listen.admin.len() * (ADMIN_CONNECTIONS + 2);
     let public = (listen.http.len() + listen.tls.len()) * LISTENER_DESCRIPTORS;
     storage + admin + public + OTHER_DESCRIPTORS
@@ -87,7 +87,8 @@ fn reserve(config: &Config) -> usize {
 mod tests {
     use super::*;
 
-    /// PR-44: what storage, the admin listener and the process need is never given to connections, and the operator is told.
+    /// PR-44: connections never get the descriptors that storage, the admin listener and the process need, and the
+    /// operator is told.
     #[test]
     fn connections_leave_the_reserve_alone() {
         let config = Config::default();

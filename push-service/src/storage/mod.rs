@@ -181,7 +181,7 @@ pub trait Storage: Send + Sync + 'static {
         None
     }
 
-    /// What works and is not as safe as it may look, a sentence each for the operator (PR-41).
+    /// Warnings for the operator, a sentence each: what works but is less safe than it may look (PR-41).
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }

@@ -1,7 +1,7 @@
-//! The books: what was promised, what came of it, and the first promise that was broken.
+//! The books: what was promised, whether it was kept, and the first broken promise.
 //!
-//! They are kept from what crosses borders: requests and their answers, bytes at the nodes' ends of connections, and steps
-//! of storage when they run. They never look into a session, a registry or a reconciler.
+//! They record what can be seen from outside: requests and their answers, bytes at the nodes' ends of connections,
+//! and steps of storage when they run. They never look into a session, a registry or a reconciler.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(crate) struct Record {
     /// It was answered 201, or 202.
     pub(crate) promised: bool,
     pub(crate) id: Option<MessageId>,
-    /// It need not come: taken back, replaced, evicted, or its subscription ended. Since then.
+    /// Since when it need not arrive: taken back, replaced, evicted, or its subscription ended.
     pub(crate) excused: Option<(u64, &'static str)>,
     /// How it left storage, and when.
     pub(crate) left: Option<(Fate, u64)>,
@@ -37,12 +37,12 @@ pub(crate) struct Record {
     pub(crate) acknowledged: bool,
     /// A step of storage took the acknowledgement.
     pub(crate) committed_at: Option<u64>,
-    /// Wake-ups that could bring it, if its TTL is 0.
+    /// Wake-ups that could deliver it, if its TTL is 0.
     pub(crate) copies: u32,
     pub(crate) offered: u32,
 }
 
-/// How much happened.
+/// Counters of events.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Counts {
     pub(crate) messages: u64,
@@ -68,7 +68,7 @@ pub(crate) struct Counts {
     pub(crate) pauses: u64,
     pub(crate) drains: u64,
     pub(crate) cuts: u64,
-    /// Of what happened when: two runs of a world that differ have different ones.
+    /// A digest of all events and times: two runs of a world that differ have different ones.
     pub(crate) digest: u64,
 }
 
@@ -106,11 +106,11 @@ pub(crate) struct Where {
     pub(crate) now: u64,
     pub(crate) connection: u64,
     pub(crate) user_agent: Option<UserAgentId>,
-    /// The node may have decided to long ago.
+    /// The node may have decided this long ago.
     pub(crate) may_be_late: bool,
 }
 
-/// An acknowledgement that a node has read and storage has to have soon.
+/// An acknowledgement that a node has read and has to commit soon.
 struct Owed {
     message: usize,
     since: u64,
@@ -126,25 +126,25 @@ pub(crate) struct Books {
     topics: BTreeMap<(SubscriptionId, &'static str), usize>,
     /// The number of the last message that was offered for the first time.
     first_offered: BTreeMap<SubscriptionId, MessageNumber>,
-    /// The same of all subscriptions of a user agent.
+    /// The same for all subscriptions of a user agent.
     pub(crate) furthest: BTreeMap<UserAgentId, MessageNumber>,
     owed: Vec<Owed>,
-    /// Who holds the seats, as storage has said.
+    /// The seats, as storage answered.
     pub(crate) seats: BTreeMap<UserAgentId, Seat>,
-    /// Since when a user agent has a subscription that was confirmed and never ends.
+    /// Since when a user agent has a confirmed subscription that never ends.
     confirmed: BTreeMap<UserAgentId, u64>,
-    /// What is owed to which receipt subscription, by the nonce of the message.
+    /// The receipts that each receipt subscription is owed, by the nonce of the message.
     pub(crate) expected: BTreeMap<u64, (UserAgentId, Expected)>,
-    /// Who attached too often may insist from then on.
+    /// When a session that attached too often may attach again.
     may_insist_at: BTreeMap<(u64, u64), u64>,
-    /// Of which messages storage was told how they ended.
+    /// Messages whose outcome storage knows.
     pub(crate) settled: BTreeSet<u64>,
     pub(crate) counts: Counts,
     pub(crate) violation: Option<Violation>,
 }
 
 impl Books {
-    /// Only the first one counts: what follows may follow from it.
+    /// Only the first broken promise counts: others may follow from it.
     pub(crate) fn violate(&mut self, rule: &'static str, what: String) {
         self.violation.get_or_insert(Violation { rule, what });
     }
@@ -176,7 +176,7 @@ impl Books {
         }
     }
 
-    /// Everything for which `of` holds need not come any more.
+    /// Messages for which `of` holds need not arrive any more.
     pub(crate) fn excuse_all(&mut self, now: u64, why: &'static str, of: impl Fn(&Record) -> bool) {
         for message in 0..self.records.len() {
             if of(&self.records[message]) {
@@ -185,7 +185,7 @@ impl Books {
         }
     }
 
-    /// The step of a message ran. Its body says which message it is.
+    /// The step that stores a message ran. Its body says which message it is.
     pub(crate) fn enqueued(&mut self, body: &Bytes, enqueued: &Enqueued, now: u64) {
         let Some(message) = message_of(body) else { return };
         let id = match enqueued {
@@ -220,7 +220,7 @@ impl Books {
         }
     }
 
-    /// A wake-up is on its way that may bring a message with TTL 0.
+    /// A wake-up is on its way that may deliver a message with TTL 0.
     pub(crate) fn woken(&mut self, wake_up: &WakeUp) {
         let WakeUp::Passing(message) = wake_up else { return };
         if let Some(message) = self.by_nonce.get(&message.id.nonce) {
@@ -228,8 +228,8 @@ impl Books {
         }
     }
 
-    /// PR-4, PR-6, PR-9, PR-21, PR-30, R30-TOP-3: a node writes a message to a channel. `slack` is how long what has
-    /// changed in storage may be unknown to a node that nothing disturbs.
+    /// PR-4, PR-6, PR-9, PR-21, PR-30, R30-TOP-3: a node writes a message to a channel. `slack` is how long an
+    /// undisturbed node may not know of a change in storage.
     pub(crate) fn offered(&mut self, id: Option<MessageId>, at: Where, slack: u64) {
         let known = id.and_then(|id| self.by_nonce.get(&id.nonce).copied().zip(Some(id)));
         let Some((message, id)) = known else {
@@ -264,7 +264,8 @@ impl Books {
             let before = std::mem::replace(last, number.max(*last));
             let furthest = self.furthest.entry(user_agent).or_default();
             *furthest = number.max(*furthest);
-            // One that was over when the later one was offered may have been read before: by a session that is being displaced.
+            // A message that had ended when the later one was delivered may have been read before: by a session that
+            // is being displaced.
             let may_be_over = record.ttl_secs < LONG || record.excused.is_some() || record.left.is_some();
             if before > number && !may_be_over {
                 let what = format!(
@@ -315,13 +316,14 @@ impl Books {
         });
     }
 
-    /// PR-4, PR-18: what a node has read is committed soon, whatever has become of the channel, if nothing disturbs it.
+    /// PR-4, PR-18: an acknowledgement that an undisturbed node has read is committed soon, even if the channel has
+    /// ended.
     pub(crate) fn look_at_acknowledgements(&mut self, now: u64, within: u64) {
         let mut late = None;
         let records = &self.records;
         self.owed.retain(|owed| {
             let record = &records[owed.message];
-            // What has left already need not be removed.
+            // A message that has left already need not be removed.
             let is_gone = record.committed_at.is_some() || record.left.is_some();
             if is_gone || owed.health.was_disturbed_since(owed.since) {
                 return false;
@@ -369,7 +371,7 @@ impl Books {
         }
     }
 
-    /// PR-10: a session that was given the seat, and that no other has taken it from, holds it.
+    /// PR-10: a session that was given the seat holds it until another one takes it.
     pub(crate) fn displaced(&mut self, user_agent: UserAgentId, seat: Seat) {
         if self.seats.get(&user_agent) == Some(&seat) {
             let what =
@@ -378,7 +380,7 @@ impl Books {
         }
     }
 
-    /// A session was told to wait.
+    /// A session was told to wait before it attaches.
     pub(crate) fn attaches_too_often(&mut self, seat: Seat, now: u64, retry_after: Duration) {
         self.counts.delayed += 1;
         let wait = retry_after.min(ATTACH_DELAY_LONGEST).as_millis() as u64;
@@ -386,7 +388,7 @@ impl Books {
             .insert((seat.incarnation, seat.session), now + wait);
     }
 
-    /// PR-15: who attaches too often waits before it does so in spite of it.
+    /// PR-15: a session that attaches too often waits before it attaches.
     pub(crate) fn insists(&mut self, seat: Seat, now: u64) {
         match self.may_insist_at.get(&(seat.incarnation, seat.session)) {
             Some(from) if *from <= now => {}
@@ -407,7 +409,7 @@ impl Books {
     }
 }
 
-/// Which message a body is of.
+/// The message that a body belongs to.
 fn message_of(body: &Bytes) -> Option<usize> {
     let bytes = body.first_chunk::<4>()?;
     Some(u32::from_be_bytes(*bytes) as usize)

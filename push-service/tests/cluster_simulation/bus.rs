@@ -17,12 +17,12 @@ use crate::world::World;
 /// A wake-up for a seat.
 pub(crate) type Letter = (UserAgentId, Seat, WakeUp);
 
-/// What was sent to each seat last: [`Plant::TrustGap`].
+/// The last wake-up for each seat: for [`Plant::TrustGap`].
 #[derive(Default)]
 pub(crate) struct Sent(Mutex<BTreeMap<(u64, u64), MessageNumber>>);
 
 impl World {
-    /// A step of storage wakes a seat of another node than the one that asked.
+    /// A step of storage wakes a seat of another node than the one that runs the step.
     pub(crate) fn publish(self: &Arc<Self>, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
         let Some(process) = self.process_of(seat.incarnation) else {
             return;
@@ -64,7 +64,7 @@ impl World {
 }
 
 impl Sent {
-    /// Names the one that was sent to this seat before, whatever was lost between.
+    /// Names the wake-up that was sent to this seat before, even if that one was lost.
     fn pretend(&self, seat: Seat, wake_up: WakeUp) -> WakeUp {
         let WakeUp::Stored { message, previous } = wake_up else {
             return wake_up;
@@ -78,14 +78,14 @@ impl Sent {
     }
 }
 
-/// A node hears what comes, in the order in which it comes.
+/// A node receives wake-ups in the order in which they arrive.
 pub(crate) async fn listen(process: Arc<Process>, mut letters: UnboundedReceiver<Letter>) {
     while let Some((user_agent, seat, wake_up)) = letters.recv().await {
         process.reconciler.announce(user_agent, seat, wake_up);
     }
 }
 
-/// A wake-up, in short.
+/// A wake-up, for the trace.
 pub(crate) struct Letters<'a>(pub(crate) &'a WakeUp);
 
 impl std::fmt::Display for Letters<'_> {

@@ -1,4 +1,4 @@
-//! The end of a world: has everything come that was promised, and has everybody been told?
+//! The end of a world: whether every promised message and every receipt has arrived.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use crate::sender::LONG;
 use crate::store::at_once;
 use crate::world::World;
 
-/// A message that is sent when all is calm is acknowledged within so many milliseconds: nothing is lost any more, so it
-/// waits for no comparison. Chosen: several times what its way takes.
+/// A message that is sent after the troubles is acknowledged within this time, in milliseconds: no wake-up is lost
+/// any more, so it waits for no comparison. Chosen: several times the delays on its way.
 const PROBE: u64 = 3_000;
 
-/// Receipts of messages with TTL 0 are due after 90 s, those of others with their expiry and 30 s more; they are looked for
-/// every 10 s, by one node at a time. In milliseconds.
+/// How long receipts may take, in milliseconds: those of messages with TTL 0 are due after 90 s, others 30 s after
+/// the message's expiry; one node at a time looks for them, every 10 s.
 const RECEIPTS_WITHIN: u64 = 125_000;
 
 impl World {
-    /// PR-1, PR-7, PR-11, PR-14, PR-17, PR-18: what was promised has come, and left storage.
+    /// PR-1, PR-7, PR-11, PR-14, PR-17, PR-18: every promised message has arrived, and left storage.
     pub(crate) fn everything_has_come(&self) {
         let Some(message) = self.missing() else { return };
         let mut books = self.books();
@@ -44,7 +44,7 @@ impl World {
         books.violate(rule, what);
     }
 
-    /// The first message that was promised and has not come.
+    /// The first promised message that has not arrived.
     pub(crate) fn missing(&self) -> Option<usize> {
         let is_missing = |record: &Record| {
             let is_owed = record.promised && record.ttl_secs >= LONG && record.excused.is_none();
@@ -53,8 +53,9 @@ impl World {
         self.books().records.iter().position(is_missing)
     }
 
-    /// PR-10, PR-12, PR-13: whoever is connected is told at once. A session that had lost its seat to a second device, and
-    /// got it back when that left, may keep places for what the other one acknowledged until it is compared (PR-14).
+    /// PR-10, PR-12, PR-13: connected user agents are told at once. A session that lost its seat to a second device,
+    /// and got it back when that device left, may keep window places for messages that the other one acknowledged
+    /// until it is compared (PR-14).
     pub(crate) async fn probe(self: &Arc<Self>) {
         let mut probes = Vec::new();
         for agent in 0..self.agents.len() {
@@ -83,7 +84,7 @@ impl World {
         }
     }
 
-    /// Until everything that was promised a receipt has one, or ought to.
+    /// Runs until every promised receipt has arrived, or should have.
     pub(crate) async fn until_receipts_are_told(&self) {
         let is_told = |world: &Self| {
             let books = world.books();
@@ -98,15 +99,15 @@ impl World {
         if self.books().violation.is_some() || is_told(self) {
             return;
         }
-        // One node is enough to carry what is left.
+        // One node is enough to carry the remaining receipts.
         (1..self.weather.nodes)
             .filter_map(|place| self.node(place))
             .for_each(|node| node.kill());
         self.until_or(self.weather.lasts + RECEIPTS_WITHIN, is_told).await;
     }
 
-    /// PR-25: exactly one receipt of each message that was answered 202, or none if it was replaced. PR-18: nothing is
-    /// left.
+    /// PR-25: exactly one receipt of each message that was answered 202, or none if it was replaced. PR-18: no
+    /// message is left in storage.
     pub(crate) fn close_books(&self) {
         let receipts = self.receipts();
         let mut books = self.books();
@@ -127,7 +128,7 @@ impl World {
         at_once(self.store.memory.expire(10_000));
         let waiting: u64 = receipts.values().map(|fates| fates.len() as u64).sum();
         let left = self.store.memory.usage().map_or(0, |usage| usage.messages);
-        // What nobody is owed may wait, until its time is over.
+        // Messages that were not promised may wait until they expire.
         let may_wait = |record: &&Record| {
             let is_owed = record.promised && record.ttl_secs >= LONG && record.excused.is_none();
             record.id.is_some() && record.left.is_none() && !is_owed
@@ -189,7 +190,7 @@ impl World {
     }
 }
 
-/// What the receipts of a message may be.
+/// The possible receipts of a message.
 fn is_told_right(record: &Record, told: &[Fate]) -> Result<(), &'static str> {
     if told.len() > 1 {
         return Err("and one is the most");
@@ -197,7 +198,7 @@ fn is_told_right(record: &Record, told: &[Fate]) -> Result<(), &'static str> {
     if !record.wants_receipt || !record.promised {
         return Ok(());
     }
-    // It may have expired or been evicted before it was replaced: either end is right.
+    // It may have expired or been evicted before it was replaced: both outcomes are right.
     let is_evicted = record.excused.is_some_and(|(_, why)| why == "evicted");
     let may_expire = record.ttl_secs > 0 && record.ttl_secs < LONG;
     let expected = match record.left {

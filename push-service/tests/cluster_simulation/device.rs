@@ -1,8 +1,8 @@
-//! User agents: one or two devices with one identity each, as little of one as the books need.
+//! User agents: minimal ones, with one or two devices that share an identity.
 //!
 //! A device connects to some node, says hello, keeps its subscriptions, and acknowledges what comes: at once, late, twice,
-//! or not before all is calm. What it had in hand when a channel ended it acknowledges on the next one. The user agent that
-//! keeps everything on its disk is the matter of the other simulation.
+//! or only after the troubles. Messages that it had not acknowledged when a channel ended it acknowledges on the next
+//! one. The other simulation tests the real user agent, with its state on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,13 +27,13 @@ pub(crate) struct Agent {
     state: Mutex<State>,
 }
 
-/// What its devices know together.
+/// State that its devices share.
 pub(crate) struct State {
     identity: Option<Identity>,
     pub(crate) names: Vec<Name>,
-    /// Every subscription has stood once.
+    /// Every subscription has existed once.
     is_ready: bool,
-    /// What came to which device and was not acknowledged by it yet.
+    /// Messages that each device has received and not yet acknowledged.
     in_hand: BTreeMap<(usize, Box<str>), Arc<Arrived>>,
     had: BTreeSet<Box<str>>,
     devices: Vec<UnboundedSender<Command>>,
@@ -42,12 +42,12 @@ pub(crate) struct State {
 /// A subscription, through all of its lives.
 pub(crate) struct Name {
     life: u8,
-    /// It is to end, and to be made again.
+    /// It has to end, and to be made again.
     ends: bool,
     pub(crate) standing: Option<Standing>,
 }
 
-/// Where to send to.
+/// The push resource.
 #[derive(Clone)]
 pub(crate) struct Standing {
     pub(crate) user_agent: UserAgentId,
@@ -55,13 +55,13 @@ pub(crate) struct Standing {
     pub(crate) token: String,
 }
 
-/// What befalls a device.
+/// A command to a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Command {
     Cut,
     Move,
     Stall(u64),
-    /// A subscription is to end.
+    /// A subscription has to end.
     Unsubscribe,
 }
 
@@ -93,7 +93,7 @@ impl Agent {
         self.state().devices.len() > 1
     }
 
-    /// Tells one of its devices.
+    /// Sends a command to one of its devices.
     pub(crate) fn befall(&self, device: usize, command: Command) {
         let state = self.state();
         if let Some(device) = state.devices.get(device % state.devices.len().max(1)) {
@@ -136,14 +136,14 @@ struct Device {
     told: UnboundedReceiver<Command>,
 }
 
-/// A channel, as a device has it.
+/// A device's end of a channel.
 struct Channel {
     wire: Arc<Wire>,
     frames: FrameReader,
     unread: Vec<u8>,
-    /// What is to be acknowledged at its time.
+    /// Acknowledgements, with the time when each is due.
     due: Vec<(Instant, Arc<Arrived>)>,
-    /// A request waits for its answer.
+    /// A request that waits for its answer.
     asked: bool,
     heard: Instant,
 }
@@ -261,7 +261,7 @@ impl Device {
         }
     }
 
-    /// Says whether the channel is left.
+    /// Returns whether the device leaves the channel.
     fn befall(&self, channel: &Channel, command: Command) -> bool {
         trace!(
             self.world,
@@ -306,7 +306,7 @@ impl Device {
     fn welcomed(&self, identity: Identity) {
         let mut state = self.agent().state();
         if state.identity.as_ref() != Some(&identity) {
-            trace!(self.world, "user agent {} is somebody new", self.agent);
+            trace!(self.world, "user agent {} has a new identity", self.agent);
             for name in &mut state.names {
                 name.standing = None;
             }
@@ -314,7 +314,7 @@ impl Device {
         }
     }
 
-    /// Asks for the next change of a subscription, one at a time.
+    /// Requests the next change of a subscription, one at a time.
     fn ask(&self, channel: &mut Channel) {
         if channel.asked || self.number > 0 {
             return;
@@ -342,7 +342,7 @@ impl Device {
         self.say(channel, &say);
     }
 
-    /// The first one stands for ever, so that storage always knows the user agent.
+    /// The first subscription never ends, so that storage always knows the user agent.
     fn unsubscribe(&self) {
         let mut state = self.agent().state();
         if state.names.len() < 2 || !state.is_ready {
@@ -464,11 +464,11 @@ impl Device {
         }
     }
 
-    /// What is in hand, from whichever channel (PR-18).
+    /// Unacknowledged messages, from any channel (PR-18).
     fn acknowledge_all(&self, channel: &mut Channel) {
         let mut in_hand = self.agent().state().in_hand.clone();
         if self.world.is_calm() {
-            // What the other device leaves behind too.
+            // Also those that the other device left behind.
             self.agent().state().in_hand.clear();
         } else {
             in_hand.retain(|(device, _), _| *device == self.number);

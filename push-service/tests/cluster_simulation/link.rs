@@ -1,9 +1,9 @@
 //! A node's way to the storage that all nodes share, as over a network.
 //!
-//! A step is sent, runs at one moment and is answered at a later one; what others do comes between. It may be seconds
-//! late, before it runs or after, or never be answered, having run or not (PR-2, PR-32): and whoever asked may be dead by
-//! then. A step wakes the seats of other nodes over the [`bus`](crate::bus) when it runs, and those of its own node by its
-//! answer (PR-13).
+//! A step is sent, runs at one moment and is answered at a later one; steps of others run in between. It may be
+//! seconds late, before or after it runs, or never be answered, executed or not (PR-2, PR-32); and the node that
+//! asked may be dead by then. A step wakes the seats of other nodes over the [`bus`](crate::bus) when it runs, and
+//! those of its own node by its answer (PR-13).
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::store::{Told, at_once, millis};
 use crate::trace::trace;
 use crate::world::World;
 
-/// The storage, as one node has it.
+/// One node's access to the storage.
 pub(crate) struct Link {
     pub(crate) world: Arc<World>,
     pub(crate) health: Arc<Health>,
@@ -34,7 +34,7 @@ pub(crate) struct Link {
     pub(crate) incarnation: u64,
 }
 
-/// What becomes of a step. Times in milliseconds.
+/// What happens to a step. Times in milliseconds.
 struct Way {
     there: u64,
     runs: bool,
@@ -42,14 +42,14 @@ struct Way {
     is_answered: bool,
 }
 
-/// Steps that are late are so by at most so much; in milliseconds.
+/// The longest delay of a late step, in milliseconds.
 const LATE: u64 = 4_000;
 
-/// How long a node goes on with the consequences of a step that failed: it asks again, and that may take its time too.
+/// How long a failed step may affect a node: it asks again, and that may be late, too.
 const AFTERMATH: u64 = 4_000;
 
 impl Link {
-    /// A step that is on its way whatever becomes of this node.
+    /// A step on its way, which goes on even if this node dies.
     async fn step<T: Send + 'static>(
         &self,
         name: &'static str,
@@ -102,7 +102,7 @@ impl Link {
             return way;
         }
         if self.health.is_cut_off(now) {
-            // A driver that waits in vain gives up after a while.
+            // A real driver gives up after a while.
             way.back = chance.within(0..=3_000);
             way.runs = false;
         } else if chance.one_in(weather.fault_one_in) {
@@ -135,7 +135,7 @@ impl Link {
 }
 
 impl World {
-    /// Tells what a step has told: other nodes at once; what concerns the node that asked comes with its answer.
+    /// Sends the wake-ups of a step: to other nodes at once, to the node that asked with its answer.
     fn tell(self: &Arc<Self>, incarnation: u64) -> Vec<Told> {
         let mut own = Vec::new();
         for told in self.store.take_told() {
@@ -391,7 +391,7 @@ impl Storage for Link {
         .await
     }
 
-    /// Each second from each node: nothing of it is worth a race.
+    /// These come each second from each node: no races to test.
     async fn expire(&self, limit: usize) -> Result<Swept, StorageError> {
         let swept = at_once(self.world.store.memory.expire(limit));
         for told in self.world.tell(self.incarnation) {
@@ -449,7 +449,7 @@ impl Storage for Link {
     }
 }
 
-/// Steps of which the books keep more, and where bugs are planted.
+/// Steps that the books record, and into which bugs are planted.
 impl World {
     fn attach(
         self: &Arc<Self>,
@@ -500,7 +500,7 @@ impl World {
         attached
     }
 
-    /// PR-10: it takes the seat from nobody else.
+    /// PR-10: a release takes the seat from no other session.
     fn release(&self, user_agent: UserAgentId, seat: Seat) {
         let memory = &self.store.memory;
         let holder = self.books().seats.get(&user_agent).copied();

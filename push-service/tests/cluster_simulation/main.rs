@@ -1,9 +1,9 @@
-//! Several nodes over one storage in virtual time: the real registry, channels, reconciler and carrier of receipts, with
-//! wake-ups that are lost, late, repeated and out of order; nodes that pause, die, leave and come back; user agents that
-//! move between nodes or log in twice; and steps of storage that answer late, or fail having run or not.
+//! Several nodes over one storage in virtual time: the real registry, channels, reconciler and receipt carrier.
+//! Wake-ups are lost, late, repeated and out of order; nodes pause, die, drain and come back; user agents move
+//! between nodes or log in twice; and steps of storage answer late, or fail, executed or not.
 //!
-//! Each seed is a world of its own, the same one each time. The [`books`] say what was promised; a world in which a
-//! promise is broken is shown with its seed, the rule, and what happened last.
+//! Each seed gives one world, the same each time. The [`books`] record what was promised; if a promise is broken, the
+//! run shows the world's seed, the rule, and the last events.
 //!
 //! `docs/simulation.md` says what is simulated, what is promised, and how to repeat a seed.
 

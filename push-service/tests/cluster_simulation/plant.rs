@@ -1,4 +1,4 @@
-//! Bugs to be planted in the drivers of the simulation, so that one sees that the books would find them.
+//! Bugs that can be planted in the drivers of the simulation, to show that the books find them.
 
 use crate::runner::{Row, row};
 
@@ -23,7 +23,7 @@ pub(crate) const ALL: &[Row<Plant>] = &[
         Plant::NoReconcile,
         "no-reconcile",
         "sessions are never compared with storage",
-        // A session that has lost its seat unnoticed leaves what another one had offered.
+        // A session that lost its seat without noticing skips messages that another one had delivered.
         &["PR-14", "PR-17"],
     ),
     row(
@@ -35,8 +35,8 @@ pub(crate) const ALL: &[Row<Plant>] = &[
     row(
         Plant::TrustGap,
         "trust-gap",
-        "a wake-up names the one that was sent before it instead of the one that was stored before it",
-        // What was passed over may come at the next attach, behind what was not.
+        "a wake-up names the message that was announced before it instead of the one that was stored before it",
+        // A skipped message may arrive at the next attach, after later ones.
         &["PR-7", "PR-4"],
     ),
     row(
@@ -48,7 +48,7 @@ pub(crate) const ALL: &[Row<Plant>] = &[
     row(
         Plant::ReleaseAnyones,
         "release-anyones",
-        "a session that leaves gives up the seat, whoever holds it",
+        "a session that leaves gives up the seat even if another one holds it",
         &["PR-10"],
     ),
     row(
@@ -60,7 +60,7 @@ pub(crate) const ALL: &[Row<Plant>] = &[
     row(
         Plant::SettleTwice,
         "settle-twice",
-        "what has been settled is expected still, and settled again",
+        "a settled receipt is still expected, and settled again",
         &["PR-25"],
     ),
     row(
@@ -78,13 +78,13 @@ pub(crate) const ALL: &[Row<Plant>] = &[
     row(
         Plant::Silent,
         "silent",
-        "a step wakes nobody at another node",
+        "a step sends no wake-up to another node",
         &["PR-13"],
     ),
     row(
         Plant::Impatient,
         "impatient",
-        "who attaches too often is told to wait for a moment only",
+        "a session that attaches too often is told to wait only for a moment",
         &["PR-15"],
     ),
 ];

@@ -1,8 +1,7 @@
-//! A node: one run of the service's process, with its registry, channels, reconciler and carrier of receipts, all of them
-//! the real ones.
+//! A node: one run of the service's process, with the real registry, channels, reconciler and receipt carrier.
 //!
-//! All tasks of a process go through [`Process::spawn`], so that it can stand still and die as a process does: paused,
-//! none of its tasks runs, while the world and what was sent to it go on; killed, all of them are dropped where they are.
+//! All tasks of a process start through [`Process::spawn`], so that it can pause and die as a process does. Paused,
+//! none of its tasks runs, while the world and messages to it go on. Killed, all of its tasks are dropped.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,14 +33,14 @@ use crate::trace::trace;
 use crate::wire::Wire;
 use crate::world::World;
 
-/// How a process is, as everybody around it sees it. Times are milliseconds of the world.
+/// The state of a process, as the world around it sees it. Times are milliseconds of the world.
 pub(crate) struct Health {
     /// Which of the nodes it is.
     pub(crate) place: usize,
     paused_until: Mutex<Option<Instant>>,
     gone: AtomicBool,
     leaving: AtomicBool,
-    /// Until when something kept it from doing what it ought to.
+    /// Until when it was disturbed.
     disturbed_until: AtomicU64,
     cut_off_until: AtomicU64,
     deaf_until: AtomicU64,
@@ -64,7 +63,7 @@ impl Health {
         self.gone.load(Ordering::Relaxed)
     }
 
-    /// Whether something has kept it from doing what it ought to, at that moment or later.
+    /// Whether it was disturbed at that moment or later.
     pub(crate) fn was_disturbed_since(&self, since: u64) -> bool {
         self.is_gone() || self.disturbed_until.load(Ordering::Relaxed) >= since
     }
@@ -124,7 +123,7 @@ impl Process {
             policy(world),
             metrics(),
         );
-        // As an operator has them who configures nothing: who is honest is not to notice them (PR-42).
+        // The default budgets: they must not slow honest peers down (PR-42).
         let budgets = Budgets::new(&config::Limits::default(), metrics());
         let broker = Arc::new(broker.charging(Arc::new(budgets)));
         let limits = world.weather.service.clone();
@@ -170,7 +169,7 @@ impl Process {
         });
     }
 
-    /// A user agent's connection. `None` if nobody listens.
+    /// A user agent's connection. `None` if the process does not listen.
     pub(crate) fn connect(&self, world: &Arc<World>, connection: u64) -> Option<Arc<Wire>> {
         if self.health.is_gone() || self.health.leaving.load(Ordering::Relaxed) {
             return None;
@@ -181,7 +180,7 @@ impl Process {
         Some(wire)
     }
 
-    /// Everything stands still.
+    /// Pauses the process.
     pub(crate) fn pause(&self, world: &World, long: u64) {
         self.health.disturb_until(world.time_ms() + long + AFTERMATH);
         let mut until = self
@@ -199,7 +198,7 @@ impl Process {
         self.health.cut_off_until.store(until, Ordering::Relaxed);
     }
 
-    /// Wake-ups don't reach it, and then it is told so.
+    /// Wake-ups don't reach it; then it is told of the gap.
     pub(crate) fn deafen(self: &Arc<Self>, world: &World, long: u64) {
         let until = world.time_ms() + long;
         self.health.deaf_until.store(until, Ordering::Relaxed);
@@ -211,12 +210,12 @@ impl Process {
         });
     }
 
-    /// All is well from now on.
+    /// Ends all its troubles.
     pub(crate) fn heal(&self) {
         self.health.cut_off_until.store(0, Ordering::Relaxed);
     }
 
-    /// It dies.
+    /// Kills the process.
     pub(crate) fn kill(&self) {
         self.health.gone.store(true, Ordering::Relaxed);
         self.tasks
@@ -225,7 +224,8 @@ impl Process {
             .abort_all();
     }
 
-    /// It leaves: no new connections, and channels are closed in good order (PR-36). Resolves when the last one is gone.
+    /// Drains the process: no new connections, and channels are closed in order (PR-36). Resolves when the last one
+    /// has ended.
     pub(crate) async fn drain(self: Arc<Self>, spread: Duration) {
         self.health.leaving.store(true, Ordering::Relaxed);
         let (said, gone) = tokio::sync::oneshot::channel();
@@ -260,7 +260,8 @@ impl Future for Pausable {
     }
 }
 
-/// After a pause a node goes on with what it was about to do, which may be to wait for storage; in milliseconds.
+/// How long a pause may affect a node: it goes on with what it was about to do, which may be a step of storage. In
+/// milliseconds.
 const AFTERMATH: u64 = 2_000;
 
 const SHARES: Shares = Shares {
@@ -272,7 +273,7 @@ pub(crate) fn origin() -> Origin {
     Origin::parse("https://push.example").expect("it is an origin")
 }
 
-/// One for all worlds: they seal nothing that has to differ.
+/// One for all worlds: no test depends on different keys.
 pub(crate) fn capabilities() -> Arc<Capabilities> {
     static CAPABILITIES: OnceLock<Arc<Capabilities>> = OnceLock::new();
     let make = || {
@@ -282,7 +283,7 @@ pub(crate) fn capabilities() -> Arc<Capabilities> {
     Arc::clone(CAPABILITIES.get_or_init(make))
 }
 
-/// One for all worlds: nobody looks at it.
+/// One for all worlds: the tests do not read it.
 fn metrics() -> Arc<Metrics> {
     static METRICS: OnceLock<Arc<Metrics>> = OnceLock::new();
     Arc::clone(METRICS.get_or_init(|| Arc::new(Metrics::new())))

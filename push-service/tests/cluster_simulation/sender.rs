@@ -1,4 +1,4 @@
-//! Application servers: who sends what to whom, through which node, and what they are answered.
+//! Application servers: the messages they send, through which node, and the answers they get.
 
 use std::sync::{Arc, PoisonError};
 
@@ -146,7 +146,7 @@ impl World {
         }
     }
 
-    /// An application server takes a message back, through some node.
+    /// An application server deletes a message, through some node.
     pub(crate) fn cancel(self: &Arc<Self>) {
         let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         let place = self.chance().index(tokens.len());

@@ -1,6 +1,6 @@
 //! The storage that all nodes share: the decision core in memory, in virtual time.
 //!
-//! It tells whom a step concerns; how that travels is the matter of [`link`](crate::link) and [`bus`](crate::bus).
+//! It returns the wake-ups of each step; [`link`](crate::link) and [`bus`](crate::bus) carry them.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,13 +14,13 @@ use push_service::storage::memory::Memory;
 use push_service::storage::{Announce, Seat, Storage as _, StorageError, WakeUp};
 use tokio::time::Instant;
 
-/// A clock that goes by virtual time and may be set.
+/// A clock in virtual time that can be set.
 pub(crate) struct SetClock {
     start: Instant,
     ahead_us: AtomicI64,
 }
 
-/// When every world begins: microseconds since 1970.
+/// The start of every world, in microseconds since 1970.
 const EPOCH_US: u64 = 1_700_000_000_000_000;
 
 impl SetClock {
@@ -31,7 +31,7 @@ impl SetClock {
         })
     }
 
-    /// Sets it by so many seconds, forward or back.
+    /// Moves it by this number of seconds, forward or back.
     pub(crate) fn set_by(&self, secs: i64) {
         self.ahead_us.fetch_add(secs * 1_000_000, Ordering::Relaxed);
     }
@@ -47,14 +47,14 @@ impl Clock for SetClock {
     }
 }
 
-/// What a step tells.
+/// A notice from a step.
 pub(crate) enum Told {
     WakeUp(UserAgentId, Seat, WakeUp),
-    /// Somebody's outbox is not empty.
+    /// A user agent's outbox is not empty.
     Owes(UserAgentId),
 }
 
-/// What was told since somebody asked.
+/// The notices since the last call of `told`.
 #[derive(Default)]
 struct Announced(Mutex<Vec<Told>>);
 
@@ -96,7 +96,7 @@ impl Store {
         }
     }
 
-    /// What the steps told since the last time.
+    /// The notices since the last call.
     pub(crate) fn take_told(&self) -> Vec<Told> {
         std::mem::take(&mut *self.announced.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

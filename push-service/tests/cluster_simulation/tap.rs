@@ -1,4 +1,4 @@
-//! What a node reads from a connection and writes to it, as the books see it: at the node, at that moment.
+//! Shows the books what a node reads from a connection and writes to it, at that moment.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) struct Tap {
     read: Vec<u8>,
     outward: FrameReader,
     written: Vec<u8>,
-    /// Who the user agent says that it is, and since when.
+    /// The identity in the user agent's hello, and since when.
     said: Option<(UserAgentIdentity, u64)>,
     user_agent: Option<UserAgentId>,
 }
@@ -48,7 +48,7 @@ impl Tap {
         }
     }
 
-    /// The node has read this.
+    /// The node has read these bytes.
     pub(crate) fn heard(&mut self, bytes: &[u8]) {
         self.read.extend_from_slice(bytes);
         while let Ok(Some((incoming, taken))) = self.inward.read(&mut self.read) {
@@ -67,7 +67,7 @@ impl Tap {
         }
     }
 
-    /// The node has written this. `is_late`: it may have kept it for a while.
+    /// The node has written these bytes. `is_late`: it may have kept them for a while.
     pub(crate) fn told(&mut self, bytes: &[u8], is_late: bool) {
         self.written.extend_from_slice(bytes);
         while let Ok(Some((incoming, taken))) = self.outward.read(&mut self.written) {
@@ -132,7 +132,7 @@ impl Tap {
         }
     }
 
-    /// PR-3: a new identity only for whom storage doesn't know.
+    /// PR-3: a new identity only for a user agent that storage doesn't know.
     fn check_welcome(&self, identity: &UserAgentIdentity) {
         let Some((said, since)) = &self.said else { return };
         if said == identity {
@@ -150,5 +150,5 @@ impl Tap {
     }
 }
 
-/// A node that was disturbed so short a time ago may say what it knew before; in milliseconds.
+/// How long after a disturbance a node may still use old knowledge, in milliseconds.
 const LATE: u64 = 10_000;

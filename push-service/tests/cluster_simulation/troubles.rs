@@ -1,4 +1,4 @@
-//! Troubles, one at a time, until it's calm.
+//! Causes troubles, one at a time, until their time is over.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::trace::trace;
 use crate::weather::Trouble;
 use crate::world::World;
 
-/// No pause, and nothing else that ends by itself, lasts longer; in milliseconds.
+/// The longest trouble that ends by itself, such as a pause; in milliseconds.
 const LONGEST: u64 = 10_000;
 
 impl World {

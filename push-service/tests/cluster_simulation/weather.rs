@@ -1,6 +1,7 @@
-//! What kind of world a seed is: its nodes, how its storage and its network behave, and what goes wrong how often.
+//! The parameters of a world, from its seed: its nodes, how its storage and its network behave, and how often each
+//! trouble comes.
 //!
-//! Every seed draws its own, and leaves some troubles out, so that each is met alone and in company.
+//! Every seed leaves some troubles out, so that each is tested alone and with others.
 
 use std::time::Duration;
 
@@ -9,12 +10,12 @@ use push_service::storage::Budget;
 
 use crate::chance::Chance;
 
-/// Something that goes wrong, or that somebody does.
+/// A trouble, or an unusual action of a peer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Trouble {
-    /// A connection breaks; its ends learn of it at once, late or never.
+    /// A connection breaks; each end learns of it at once, late or never.
     Cut,
-    /// A user agent leaves its node for another.
+    /// A user agent moves to another node.
     Move,
     /// A user agent reads nothing for a while.
     Stall,
@@ -22,7 +23,7 @@ pub(crate) enum Trouble {
     Kill,
     /// A node's process stands still for a while.
     Pause,
-    /// A node leaves in good order.
+    /// A node drains.
     Drain,
     /// A node is cut off from storage for a while.
     CutOff,
@@ -30,9 +31,9 @@ pub(crate) enum Trouble {
     Deaf,
     /// A subscription ends, and is made again.
     Unsubscribe,
-    /// Messages that come all at once.
+    /// A burst of messages.
     Burst,
-    /// An application server takes a message back.
+    /// An application server deletes a message.
     Cancel,
     /// Storage's clock is set.
     StoreClock,
@@ -56,14 +57,14 @@ const TROUBLES: [(Trouble, u64); 13] = [
     (Trouble::NodeClock, 1),
 ];
 
-/// The world of a seed. Times in milliseconds; `one_in` is never for 0.
+/// The parameters of a world. Times in milliseconds; a `one_in` of 0 means never.
 pub(crate) struct Weather {
     pub(crate) nodes: usize,
     pub(crate) agents: usize,
     pub(crate) names: usize,
     /// User agents that have a second device with the same identity.
     pub(crate) double_one_in: u64,
-    /// How long it lasts; then all is well.
+    /// How long the troubles last.
     pub(crate) lasts: u64,
     pub(crate) trouble_every: u64,
     pub(crate) troubles: Vec<Trouble>,
@@ -74,7 +75,7 @@ pub(crate) struct Weather {
     pub(crate) storage: u64,
     /// Steps that are seconds late, before or after they ran.
     pub(crate) slow_one_in: u64,
-    /// Steps that fail, having run or not.
+    /// Steps that fail, executed or not.
     pub(crate) fault_one_in: u64,
     /// How long a wake-up is on its way to another node.
     pub(crate) bus_delay: u64,
@@ -82,7 +83,7 @@ pub(crate) struct Weather {
     pub(crate) bus_twice_one_in: u64,
     /// How long a user agent takes to acknowledge.
     pub(crate) acknowledge_within: u64,
-    /// Messages that it acknowledges only when all is calm.
+    /// Messages that it acknowledges only after the troubles.
     pub(crate) forget_one_in: u64,
     pub(crate) acknowledge_twice_one_in: u64,
     pub(crate) receipts_one_in: u64,
@@ -123,13 +124,13 @@ impl Weather {
         }
     }
 
-    /// How long anything that storage is asked for takes at most, if nothing goes wrong.
+    /// The longest time of a step of storage, without troubles.
     pub(crate) fn step(&self) -> u64 {
         2 * self.storage
     }
 }
 
-/// A choice of troubles, each as often as it is heavy. Without any, the world has only messages.
+/// The troubles that can come, with their weights. Without any, the world has only messages.
 fn troubles(chance: &mut Chance) -> Vec<Trouble> {
     let few = chance.pick(&[1, 2, 4]);
     let mut troubles = Vec::new();

@@ -1,7 +1,7 @@
-//! A connection between a user agent and a node: bytes in order, late, and not for ever.
+//! A connection between a user agent and a node: bytes arrive in order and late, and the connection may break.
 //!
-//! The node's end is what a channel lives on, so what the node reads and writes passes its [`Tap`]. The user agent's end
-//! is asked and told directly.
+//! A channel uses the node's end, and everything that the node reads and writes passes its [`Tap`]. The device calls
+//! the user agent's end directly.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,14 +17,14 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::tap::Tap;
 use crate::world::World;
 
-/// What a user agent that reads nothing lets a node write. Chosen: some notifications.
+/// How many bytes a node may write to a user agent that reads nothing. Chosen: a few push messages.
 const ROOM: usize = 2_000;
 
 /// A connection.
 pub(crate) struct Wire {
     world: Arc<World>,
     state: Mutex<State>,
-    /// The user agent's end has something to look at.
+    /// Wakes the user agent's end.
     device: Notify,
 }
 
@@ -34,7 +34,7 @@ struct State {
     stalled: bool,
     /// The last moment at which the user agent read nothing, in milliseconds of the world.
     stalled_at: Option<u64>,
-    /// The node's end waits for bytes, or for room.
+    /// Wakes the node's end, which waits for bytes or for room.
     node: Option<Waker>,
 }
 
@@ -43,9 +43,9 @@ struct Pipe {
     pieces: VecDeque<(Instant, Vec<u8>)>,
     /// When the last piece arrives: the next one comes no earlier.
     last: Instant,
-    /// When the reader learns that nothing more comes.
+    /// When the reader learns of the end.
     end: Option<Instant>,
-    /// Nothing more goes in.
+    /// Whether the writer has ended.
     closed: bool,
 }
 
@@ -59,7 +59,7 @@ impl Pipe {
         }
     }
 
-    /// The next moment at which there is something to be seen.
+    /// The next moment at which the reader has something to read.
     fn due(&self) -> Option<Instant> {
         self.pieces.front().map(|(due, _)| *due).or(self.end)
     }
@@ -71,7 +71,7 @@ impl Pipe {
         }
     }
 
-    /// Nothing more goes in; what is under way arrives.
+    /// Ends this direction; bytes on their way still arrive.
     fn close(&mut self, learns_after: Option<Duration>) {
         self.closed = true;
         if let (Some(after), None) = (learns_after, self.end) {
@@ -107,7 +107,7 @@ impl Wire {
         (wire, node)
     }
 
-    /// The user agent says something.
+    /// The user agent writes bytes.
     pub(crate) fn say(&self, bytes: &[u8]) {
         let delay = self.world.wire_delay();
         let mut state = self.lock();
@@ -140,14 +140,14 @@ impl Wire {
         }
     }
 
-    /// The user agent has said its last.
+    /// The user agent ends its direction.
     pub(crate) fn finish(&self) {
         let mut state = self.lock();
         state.toward_node.close(Some(Duration::ZERO));
         state.wake_node();
     }
 
-    /// The user agent is gone without a word.
+    /// The user agent disappears without a close.
     pub(crate) fn abandon(&self) {
         let learns = self.world.learns_after();
         let mut state = self.lock();
@@ -155,7 +155,7 @@ impl Wire {
         state.wake_node();
     }
 
-    /// The connection breaks. What is under way arrives or doesn't; each end learns of it at once, late or never.
+    /// The connection breaks. Bytes on their way arrive or don't; each end learns of it at once, late or never.
     pub(crate) fn cut(&self) {
         let draws = [0, 1].map(|_| {
             let lost = self.world.chance().one_in(2);
@@ -184,7 +184,7 @@ impl Wire {
         self.device.notify_one();
     }
 
-    /// All is well: whoever did not know learns that a broken connection is one.
+    /// The troubles are over: both ends learn of a broken connection.
     pub(crate) fn heal(&self) {
         let mut state = self.lock();
         let state = &mut *state;
@@ -198,7 +198,7 @@ impl Wire {
         self.device.notify_one();
     }
 
-    /// Whether the node may have kept something for a user agent that read nothing, not long ago.
+    /// Whether the node may have kept bytes because the user agent read nothing, not long ago.
     pub(crate) fn was_stalled(&self, within_ms: u64) -> bool {
         let state = self.lock();
         state.stalled
@@ -220,7 +220,7 @@ impl State {
     }
 }
 
-/// What a channel lives on.
+/// The node's end, which a channel reads and writes.
 pub(crate) struct NodeEnd {
     wire: Arc<Wire>,
     tap: Tap,
@@ -228,7 +228,7 @@ pub(crate) struct NodeEnd {
 }
 
 impl NodeEnd {
-    /// Sees to it that the channel is woken when there is something to be read, or when somebody says so.
+    /// Wakes the channel when there is something to read, or when the user agent's end says so.
     fn wait(&mut self, due: Option<Instant>, cx: &mut Context<'_>) {
         self.wire.lock().node = Some(cx.waker().clone());
         if let Some(due) = due {
@@ -310,7 +310,7 @@ impl Drop for NodeEnd {
         let learns = self.wire.world.learns_after();
         let mut state = self.wire.lock();
         state.toward_device.close(learns);
-        // What the user agent says goes nowhere.
+        // Bytes of the user agent are dropped.
         state.toward_node.close(None);
         drop(state);
         self.wire.device.notify_one();

@@ -1,10 +1,10 @@
-//! One world: nodes and the storage that they share, user agents, application servers, in virtual time.
+//! One world: nodes with a shared storage, user agents and application servers, in virtual time.
 //!
-//! Everything runs in one thread on tokio's paused clock, which goes on to the next timer when nobody has anything to do;
-//! and chance comes from the seed, also for the code under test. So a seed is the same world each time.
+//! Everything runs in one thread on tokio's paused clock, which jumps to the next timer when all tasks are idle. All
+//! random bits come from the seed, also for the code under test. So a seed gives the same world each time.
 //!
-//! A world has three parts: the troubles; then calm, in which everything has to arrive within a period of reconciling and
-//! a bound; then a probe of every subscription, which has to arrive at once. Then the books are closed.
+//! A world has three phases: troubles; calm, in which every message has to arrive within one period of reconciling
+//! and a bound; and a probe message to every subscription, which has to arrive at once. Then the books are closed.
 
 use std::ops::Not as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,7 +35,7 @@ pub(crate) struct World {
     books: Mutex<Books>,
     start: Instant,
     calm: AtomicBool,
-    /// Told when all is calm.
+    /// Signals the end of the troubles.
     pub(crate) calmed: Notify,
     pub(crate) store: Store,
     nodes: Mutex<Vec<Option<Arc<Process>>>>,
@@ -43,25 +43,26 @@ pub(crate) struct World {
     wires: Mutex<Vec<Weak<Wire>>>,
     connections: AtomicU64,
     pub(crate) sent: Sent,
-    /// Messages that were answered 201, with the tokens by which they may be taken back.
+    /// Messages that were answered 201, with the tokens for deleting them.
     pub(crate) tokens: Mutex<Vec<(usize, String)>>,
 }
 
-/// How often the books are looked at.
+/// How often the books are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// What was under way when all became calm is over after so long, and everybody is connected again: steps and wake-ups are
-/// seconds late, pauses last for seconds, and whoever attaches too often waits for five (PR-15). In milliseconds.
+/// How long after the troubles everything in progress has ended and every user agent is connected again, in
+/// milliseconds: steps and wake-ups are seconds late, pauses last for seconds, and a session that attaches too often
+/// waits for five (PR-15).
 const SETTLES_WITHIN: u64 = 15_000;
 
-/// Then each session has its turn within the period, and a queue is delivered in so many milliseconds. Chosen: the longest
-/// that a world makes, one message at a time.
+/// How long a queue's delivery takes after each session was compared within the period, in milliseconds. Chosen: the
+/// longest queue that a world makes, one message at a time.
 const DELIVERED_WITHIN: u64 = 10_000;
 
-/// Storage is asked for more than that by no world: it is a loop. The busiest worlds have a third.
+/// The most steps of storage in a world; more means a loop. The busiest worlds have a third.
 const OFFERS: u64 = 50_000;
 
-/// Lives a world, to its end or to the first broken promise.
+/// Runs a world, to its end or to the first broken promise.
 pub(crate) fn live(seed: u64, plant: Option<Plant>) -> (Counts, Option<Violation>) {
     let mut chance = Chance::new(seed);
     let weather = Weather::draw(&mut chance);
@@ -111,7 +112,7 @@ impl World {
         tokio::spawn(Arc::clone(self).trouble_on());
         self.until(self.weather.lasts).await;
         self.calm_down();
-        // Most worlds end when nothing is missing any more; some go on, for what happens when nothing happens.
+        // Most worlds end when nothing is missing any more; some go on, to test idle times.
         let is_short = self.chance().one_in(4).not();
         let settled = self.weather.lasts + SETTLES_WITHIN + self.weather.reconcile + DELIVERED_WITHIN;
         self.until_or(settled, |world| is_short && world.missing().is_none())
@@ -130,12 +131,12 @@ impl World {
         }
     }
 
-    /// Lets everything happen until then, or until a promise is broken.
+    /// Runs the world until then, or until a promise is broken.
     pub(crate) async fn until(&self, end_ms: u64) {
         self.until_or(end_ms, |_| false).await;
     }
 
-    /// The same, or until it is so.
+    /// The same, or until the condition holds.
     pub(crate) async fn until_or(&self, end_ms: u64, is_so: impl Fn(&Self) -> bool) {
         let end = self.start + millis(end_ms);
         while Instant::now() < end && self.books().violation.is_none() && !is_so(self) {
@@ -164,7 +165,7 @@ impl World {
         self.calmed.notify_waiters();
     }
 
-    /// The time, as lines of the trace tell it.
+    /// The time, for lines of the trace.
     pub(crate) fn time_ms(&self) -> u64 {
         self.start.elapsed().as_millis() as u64
     }
@@ -181,14 +182,14 @@ impl World {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Within so many milliseconds what a node has read is in storage, if nothing goes wrong: behind one step that is under
-    /// way and a request, and PR-4's 100 ms.
+    /// How long until an acknowledgement that a node has read is in storage, without troubles, in milliseconds: after
+    /// one step in progress, a request, and PR-4's 100 ms.
     fn commit_within(&self) -> u64 {
         5 * self.weather.step() + 100
     }
 
-    /// So many milliseconds after a change of storage no node offers what it knew before, if nothing goes wrong: wake-ups
-    /// and pages may be under way, and a page may be written behind another.
+    /// How long after a change in storage a node may still deliver the old state, without troubles, in milliseconds:
+    /// wake-ups and pages may be on their way, and a page may be written after another.
     pub(crate) fn offer_slack(&self) -> u64 {
         2 * self.weather.step() + self.weather.bus_delay + 500
     }
@@ -205,7 +206,7 @@ impl World {
         self.nodes()[place].clone()
     }
 
-    /// Some node that is there.
+    /// Some running node.
     pub(crate) fn some_node(&self) -> Option<Arc<Process>> {
         let nodes: Vec<_> = self.nodes().iter().flatten().cloned().collect();
         let index = self.chance().index(nodes.len());
@@ -218,7 +219,7 @@ impl World {
         there.find(|node| node.incarnation == incarnation).cloned()
     }
 
-    /// The process is gone, and after a while another one is in its place.
+    /// Ends the process, and starts another one in its place after a while.
     pub(crate) fn replace_node(self: &Arc<Self>, process: &Process, after: Duration) {
         process.kill();
         let place = process.health.place;
@@ -239,7 +240,7 @@ impl World {
 
 /// Connections.
 impl World {
-    /// A connection to some node, if one takes it.
+    /// A connection to some node, if one accepts it.
     pub(crate) fn connect(self: &Arc<Self>) -> Option<Arc<Wire>> {
         let node = self.some_node()?;
         let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;

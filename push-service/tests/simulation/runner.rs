@@ -1,7 +1,7 @@
 //! How a simulation is run from the command line: many worlds, one world, and planted bugs.
 //!
-//! Guarantees that a world that breaks a promise is shown with its seed, the rule, what happened last, and the command that
-//! repeats it; and that a run without arguments demands that every planted bug is found and blamed on the right rule. It
+//! Guarantees that a world with a broken promise is shown with its seed, the rule, the last events, and the command
+//! that repeats it; and that a run without arguments fails unless every planted bug is found by the right rule. It
 //! does not know what a world is.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ pub(crate) struct Violation {
     pub(crate) what: String,
 }
 
-/// A bug that may be planted, what it does, and by which rules it has to be found: the books must name one.
+/// A bug that can be planted, what it does, and the rules of which the books must name one.
 pub(crate) struct Row<Plant> {
     pub(crate) plant: Plant,
     pub(crate) name: &'static str,
@@ -43,7 +43,7 @@ pub(crate) const fn row<Plant: Copy>(
     }
 }
 
-/// How much happened, so that one sees that the worlds were not empty.
+/// Counters of events, which show that the worlds were not empty.
 pub(crate) trait Tally: Clone + Default + Debug + Send {
     fn add(&mut self, more: &Self);
 }
@@ -52,7 +52,7 @@ pub(crate) trait Tally: Clone + Default + Debug + Send {
 pub(crate) struct Simulation<Plant: 'static, Counts> {
     /// The name of its test target.
     pub(crate) name: &'static str,
-    /// One line that says what meets what.
+    /// One line about the simulation, for the help.
     pub(crate) about: &'static str,
     pub(crate) plants: &'static [Row<Plant>],
     /// One world: the same each time for the same seed.
@@ -71,13 +71,13 @@ const OPTIONS: &str = "\
 /// Worlds of a run without arguments.
 const SEEDS: u64 = 10_000;
 
-/// Lines of a world that are shown, unless it is said otherwise.
+/// Lines of a world that are shown by default.
 const LINES: usize = 120;
 
-/// Every planted bug has to show itself within so many worlds.
+/// The number of worlds within which every planted bug has to be found.
 const PLANTED_WITHIN: u64 = 2_000;
 
-/// So many worlds are run twice, to see that a seed is the same world each time.
+/// The number of worlds that are run twice, to check that a seed gives the same world each time.
 const TWICE: u64 = 20;
 
 struct Options<Plant: 'static> {
@@ -158,7 +158,7 @@ impl<Plant: Copy + Sync, Counts: Tally> Simulation<Plant, Counts> {
                 }
                 "--survey" => options.survey = true,
                 "--help" | "-h" => options.help = true,
-                // What the test runner of other targets is told concerns none of this.
+                // Arguments for the standard test runner are ignored.
                 "--quiet" | "-q" | "--nocapture" => {}
                 _ => return Err(format!("what is {argument}?")),
             }
@@ -166,7 +166,7 @@ impl<Plant: Copy + Sync, Counts: Tally> Simulation<Plant, Counts> {
         Ok(options)
     }
 
-    /// One world, and what came of it.
+    /// One world, and its result.
     fn world(&self, seed: u64, plant: Option<Plant>) -> (Counts, Option<Violation>) {
         let lived = catch_unwind(AssertUnwindSafe(|| (self.world)(seed, plant)));
         lived.unwrap_or_else(|_| {
@@ -206,7 +206,7 @@ impl<Plant: Copy + Sync, Counts: Tally> Simulation<Plant, Counts> {
         true
     }
 
-    /// Looks for the first world that shows a planted bug, and whether it's blamed on the right rule.
+    /// Looks for the first world that shows a planted bug, and checks that the right rule finds it.
     fn finds(&self, row: &'static Row<Plant>, seeds: u64) -> bool {
         let (_, broken) = self.many(seeds, Some(row.plant));
         let Some((seed, violation)) = broken else {
@@ -273,7 +273,7 @@ impl<Plant: Copy + Sync, Counts: Tally> Simulation<Plant, Counts> {
         }
     }
 
-    /// One world, with what happened last.
+    /// One world, with its last events.
     fn show(&self, seed: u64, plant: Option<Plant>, lines: usize) -> bool {
         trace::begin();
         let (counts, violation) = self.world(seed, plant);

@@ -238,7 +238,7 @@ impl World {
         self.after(QUIET, Event::Probe);
     }
 
-    /// The time, as lines of the trace tell it.
+    /// The time, for lines of the trace.
     pub(crate) fn time_ms(&self) -> u64 {
         self.now
     }

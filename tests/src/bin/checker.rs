@@ -20,7 +20,7 @@ With --kills and --failovers: that many in one run, on embedded storage, Redis, 
 --wait sets storage.redis.wait_replicas under Sentinel, instead of what the row says.
 PUSH_SERVICE_BIN names the binary to test; without it, cargo builds one. Partitions take root.";
 
-/// What the command line says.
+/// The arguments of the command line.
 struct Options {
     only: Vec<String>,
     is_short: bool,
@@ -136,7 +136,7 @@ async fn run(options: &Options) -> usize {
 
 type Ended = (Row, u64, Result<Report, tokio::task::JoinError>);
 
-/// Prints what came of a trial.
+/// Prints the result of a trial.
 fn finished(ended: Option<Result<Ended, tokio::task::JoinError>>) -> Option<Report> {
     let (row, seed, report) = ended?.expect("a trial's task ends");
     let report = report.unwrap_or_else(|panic| {
@@ -176,7 +176,7 @@ impl Options {
                 }
                 "--kills" => options.kills = Some(arguments.next()?.parse().ok()?),
                 "--failovers" => options.failovers = arguments.next()?.parse().ok()?,
-                // Once in a run: it lives as long as the rows do.
+                // Once in a run: it lives as long as the rows.
                 "--wait" => options.wait = Some(arguments.next()?.leak()),
                 "--rounds" => options.rounds = arguments.next()?.parse().ok()?,
                 "--minutes" => options.minutes = Some(arguments.next()?.parse().ok()?),

@@ -1,24 +1,25 @@
 //! Whether a history keeps the promise.
 //!
 //! Contract: [`check`] is a pure function of a history and of the [`Rules`] of the row that was played. It reports every
-//! violation that it finds, each with the entries that prove it. It never reports what a correct service could have caused:
-//! where an outcome is unknown, the reading that is kindest to the service counts. Each [`Kind`] of violation has a unit test
-//! that plants one and sees it found.
+//! violation that it finds, each with the entries that prove it. It never reports what a correct service could have
+//! caused: if an outcome is unknown, it assumes the one in the service's favour. Each [`Kind`] of violation has a
+//! unit test that plants one and finds it.
 //!
-//! What it claims, in the words of the promise:
+//! The rules, in the words of the promise:
 //!
 //! - [`Kind::Lost`]: a message that was answered 201 or 202 arrives, unless it was replaced, taken back, expired, or its
 //!   subscription was ended (PR-1).
-//! - [`Kind::Unknown`]: nobody who was registered is told "unknown": no new identity for one that has a subscription, no 404 or
-//!   410 for a subscription whose end nobody asked for, over any push resource that it was ever given, no receipt subscription
-//!   that is gone (PR-3, PR-9, PR-40).
-//! - [`Kind::NeverSent`]: no message arrives that was never sent, that was refused with 4xx, or that is for somebody else.
-//! - [`Kind::Order`]: first offers of a subscription come in the order of acceptance (PR-4).
-//! - [`Kind::Returned`]: a committed acknowledgement does not return, no message comes twice on one channel, and a message that
-//!   comes again has the same id (PR-4, PR-18).
-//! - [`Kind::Receipt`]: a message answered 202 has exactly one receipt, and a true one (PR-25).
-//! - [`Kind::Undead`]: an answer "unregistered" or "deleted" holds (PR-1, PR-9).
-//! - [`Kind::Status`]: no other answer than those that the docs name; 503 says when to come again.
+//! - [`Kind::Unknown`]: a registered user agent is never told "unknown". One with a subscription gets no new
+//!   identity. Each push resource that a subscription ever had gets no 404 or 410 unless its end was requested. No
+//!   receipt subscription disappears (PR-3, PR-9, PR-40).
+//! - [`Kind::NeverSent`]: no message arrives that was never sent, that was refused with 4xx, or that is for another
+//!   user agent.
+//! - [`Kind::Order`]: messages of a subscription are first delivered in the order of acceptance (PR-4).
+//! - [`Kind::Returned`]: a message does not return after its acknowledgement was committed, no message comes twice on
+//!   one channel, and a repeated message has the same id (PR-4, PR-18).
+//! - [`Kind::Receipt`]: a message answered 202 has exactly one receipt, and its status is true (PR-25).
+//! - [`Kind::Undead`]: after an answer "unregistered" or "deleted" no message arrives or is accepted (PR-1, PR-9).
+//! - [`Kind::Status`]: only answers that the docs name; 503 has `Retry-After`.
 //! - [`Kind::Closed`]: a user agent that was connected before the failure stays connected while its node lives.
 
 use std::collections::{BTreeMap, HashMap};
@@ -26,42 +27,42 @@ use std::fmt;
 
 use super::history::{ConnectionNumber, Entry, MessageNumber, NodeNumber, Outcome, SECOND, Time, What};
 
-/// When an acknowledgement counts as committed: the 100 ms of PR-4, and as much again and a half for a machine whose cores
-/// are busy.
+/// How long after it was read an acknowledgement counts as committed: the 100 ms of PR-4, and 150 ms more for a busy
+/// machine.
 const COMMITTED_AFTER: Time = 250_000;
 
-/// Nodes need so long to notice that storage is there again, to connect, and to hand over what they could not.
+/// How long nodes need to notice that storage is back, to connect, and to catch up.
 const NOTICED_WITHIN: Time = 3 * SECOND;
 
-/// What asynchronous replication may lose: what was answered so long before the fault. Chosen: replicas of a busy machine are
-/// behind by milliseconds; a second is beyond what Redis's documentation calls usual.
+/// Asynchronous replication may lose what was answered within this time before the fault. Chosen: replicas on a busy
+/// machine are behind by milliseconds; a second is more than Redis's documentation calls usual.
 const REPLICATION_LAG: Time = SECOND;
 
 /// What may be lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lost {
-    /// Nothing that was confirmed.
+    /// No confirmed message or answer.
     Nothing,
     /// What was confirmed shortly before the fault and during it: messages, subscriptions, and answers of any kind.
     Recent,
-    /// What was confirmed shortly before the fault, because fewer replicas had it than there are, and another was promoted. Not
-    /// what was confirmed during it.
+    /// What was confirmed shortly before the fault: not all replicas had it, and one without it was promoted. Not
+    /// what was confirmed during the fault.
     JustBefore,
-    /// The history ends while the service is in trouble: nothing is known of what will be delivered.
+    /// The history ends while the service is in trouble: it does not show what will be delivered.
     NotAsked,
 }
 
 /// Whether acknowledgements that were committed may be forgotten.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Acknowledgements {
-    /// They are kept.
+    /// No: they are kept.
     Kept,
-    /// The last ones before a failover may be forgotten, and their messages (and receipts, which are acknowledged as well) come
-    /// again, on the same channel too.
+    /// The last ones before a failover may be forgotten. Their messages (and receipts, which are acknowledged as
+    /// well) come again, even on the same channel.
     MayReturn,
 }
 
-/// What the row says.
+/// The rules of a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Rules {
     /// What may be lost.
@@ -85,12 +86,12 @@ pub enum Kind {
     Closed,
 }
 
-/// A violation, and what proves it.
+/// A violation, with its proof.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Violation {
     /// Of what kind.
     pub kind: Kind,
-    /// In words.
+    /// The violation in words.
     pub what: String,
     /// The entries that prove it, by their place in the history.
     pub proof: Vec<usize>,
@@ -107,13 +108,13 @@ pub struct Counts {
     pub refused: usize,
     /// Those that were not answered.
     pub unanswered: usize,
-    /// Messages that were accepted and did not arrive, with the consent of the row.
+    /// Messages that were accepted and did not arrive, as the row allows.
     pub lost_by_rule: usize,
     /// Messages that were accepted and did not arrive, against the promise.
     pub lost: usize,
-    /// Times that a message came again.
+    /// Repeated deliveries.
     pub repeats: usize,
-    /// Times that a message came again after its acknowledgement had been committed.
+    /// Deliveries after the acknowledgement had been committed.
     pub forgotten: usize,
     /// Channels on which hello was answered with an identity.
     pub hellos: usize,
@@ -133,14 +134,14 @@ pub struct Counts {
     pub closed: usize,
     /// Times that nodes went down.
     pub nodes_down: usize,
-    /// The longest time until a sender read 503, in microseconds.
+    /// The longest time until a sender got 503, in microseconds.
     pub longest_refusal: Time,
 }
 
 /// What was found.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Verdict {
-    /// Everything that breaks the promise.
+    /// All violations.
     pub violations: Vec<Violation>,
     /// What was counted.
     pub counts: Counts,
@@ -188,7 +189,7 @@ struct Message {
     push: Option<usize>,
     subscription: usize,
     invoked: Time,
-    /// When it was answered; the end of time for one that was not.
+    /// When it was answered; the greatest time if it was not.
     answered: Time,
     status: u16,
     topic: Option<usize>,
@@ -205,7 +206,7 @@ impl Message {
         matches!(self.status, 201 | 202)
     }
 
-    /// Refused for certain.
+    /// Certainly refused.
     fn is_refused(&self) -> bool {
         matches!(self.status, 400..500)
     }
@@ -227,7 +228,7 @@ struct Facts {
     /// When hello was sent on each channel.
     opened: HashMap<ConnectionNumber, Time>,
     down: HashMap<NodeNumber, Vec<(Time, Time)>>,
-    /// From when to when storage was not at hand.
+    /// The times in which storage was not available.
     trouble: Vec<(Time, Time)>,
     receipts: BTreeMap<String, Vec<usize>>,
     nobodys: Vec<usize>,
@@ -328,12 +329,12 @@ impl Facts {
         down.into_iter().any(|(begin, end)| *begin <= to && from <= *end)
     }
 
-    /// Whether asynchronous replication may have lost what was confirmed then.
+    /// Whether asynchronous replication may have lost what was confirmed at that time.
     fn is_recent(&self, completed: Time) -> bool {
         self.is_trouble(completed, completed.saturating_add(REPLICATION_LAG))
     }
 
-    /// Whether that was confirmed shortly before trouble, or in its first moment.
+    /// Whether it was confirmed shortly before a fault, or at its very start.
     fn is_just_before(&self, completed: Time) -> bool {
         self.trouble.iter().any(|(begin, _)| {
             completed.saturating_add(REPLICATION_LAG) >= *begin && completed <= begin + COMMITTED_AFTER
@@ -355,8 +356,8 @@ impl Facts {
         confirmed.min()
     }
 
-    /// A newer message with its topic was accepted, or may have been. Newer is what was stored later; one that was not answered
-    /// may have been stored at any time.
+    /// Whether a newer message with its topic was accepted, or may have been. Newer means stored later; a message
+    /// without an answer may have been stored at any time.
     fn may_be_replaced(&self, number: MessageNumber) -> bool {
         let message = &self.messages[&number];
         let Some(topic) = message.topic else { return false };
@@ -372,7 +373,7 @@ impl Facts {
             })
     }
 
-    /// Whether a message that was accepted may stay away for ever.
+    /// Whether an accepted message need never arrive.
     fn may_be_absent(&self, history: &[Entry], number: MessageNumber) -> bool {
         let message = &self.messages[&number];
         let last = history.last().map_or(0, |entry| entry.completed);
@@ -457,7 +458,7 @@ impl Judge<'_> {
         }
     }
 
-    /// What requests were answered.
+    /// Checks the answers to requests.
     fn answers(&mut self) {
         for (place, entry) in self.history.iter().enumerate() {
             match &entry.what {
@@ -505,7 +506,7 @@ impl Judge<'_> {
                     self.violation(Kind::Status, format!("DELETE was answered {status}"), vec![place]);
                 }
                 What::ReceiptsGone if self.rules.lost == Lost::Nothing => {
-                    let what = "a receipt subscription is said to be gone";
+                    let what = "a receipt subscription was answered \"gone\"";
                     self.violation(Kind::Unknown, what, vec![place]);
                 }
                 What::Closed {
@@ -515,7 +516,8 @@ impl Judge<'_> {
                     ..
                 } => {
                     let opened = self.facts.opened.get(connection).copied().unwrap_or_default();
-                    // A hello in trouble may be overtaken by an older one of the same user agent, which then displaces it.
+                    // During a fault an older hello of the same user agent may be carried out later, and then
+                    // displaces this one.
                     let is_well = !self.facts.is_trouble(opened, opened + SECOND)
                         && !self.facts.was_down(*node, opened, entry.completed);
                     if is_well {
@@ -587,12 +589,12 @@ impl Judge<'_> {
         }
     }
 
-    /// What arrived.
+    /// Checks the messages that arrived.
     fn offers(&mut self) {
         for place in &self.facts.nobodys {
             self.violation(
                 Kind::NeverSent,
-                "a message arrived that nobody sent there",
+                "a message arrived that was not sent there",
                 vec![*place],
             );
         }
@@ -637,7 +639,7 @@ impl Judge<'_> {
         }
     }
 
-    /// A message came on a channel: what had been confirmed before that was opened?
+    /// Checks a delivered message against what had been confirmed before its channel was opened.
     fn offered(
         &mut self,
         number: MessageNumber,
@@ -703,7 +705,7 @@ impl Judge<'_> {
         }
     }
 
-    /// What did not arrive.
+    /// Checks for messages that did not arrive.
     fn losses(&mut self) {
         if self.rules.lost == Lost::NotAsked {
             return;
@@ -732,10 +734,10 @@ impl Judge<'_> {
         }
     }
 
-    /// First offers of each subscription.
+    /// Checks the order of first deliveries for each subscription.
     fn order(&mut self) {
         for subscription in self.facts.subscriptions.values() {
-            // The message that came latest so far, and the time of its answer.
+            // The delivered message with the latest answer so far, and the time of that answer.
             let mut latest: Option<(usize, MessageNumber, Time)> = None;
             for number in &subscription.messages {
                 let message = &self.facts.messages[number];
@@ -772,7 +774,7 @@ impl Judge<'_> {
                 None => unclaimed.extend(places.first().copied()),
             }
         }
-        // A message whose sender got no answer may have a receipt, at most one each.
+        // A message whose sender got no answer may have one receipt.
         let messages = self.facts.messages.values();
         let unanswered = messages
             .filter(|message| message.receipt && !message.is_accepted())
@@ -837,7 +839,7 @@ impl Judge<'_> {
     fn contradicts(&self, message: &Message, told: Time, status: u16) -> Option<&'static str> {
         let before = |place: &usize| self.history[*place].invoked <= told;
         match status {
-            204 => (!message.acknowledgements.iter().any(before)).then_some("nobody had acknowledged it"),
+            204 => (!message.acknowledgements.iter().any(before)).then_some("it had not been acknowledged"),
             410 => {
                 let is_over = message.invoked + message.ttl * SECOND <= told
                     || message.cancels.iter().any(before)
@@ -845,7 +847,7 @@ impl Judge<'_> {
                         .facts
                         .ending(self.history, message.subscription)
                         .is_some_and(|ending| ending <= told);
-                (!is_over).then_some("nobody had given it up")
+                (!is_over).then_some("it had not ended")
             }
             _ => Some("no receipt says that"),
         }
@@ -906,7 +908,7 @@ pub fn excerpt(history: &[Entry], violation: &Violation) -> String {
         let (from, to) = (*invoked as f64 / SECOND as f64, *completed as f64 / SECOND as f64);
         let mut what = what.clone();
         if let What::Push { location, .. } = &mut what {
-            // It is long, and says nothing.
+            // A URL is long, and proves nothing.
             *location = None;
         }
         text.push_str(&format!("\n    {from:.3} to {to:.3} s: {what:?}"));

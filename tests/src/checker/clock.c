@@ -1,6 +1,6 @@
-/* A wall clock that a test can set: loaded before the C library (LD_PRELOAD), it adds the seconds in a file to every answer about
-   the time of day. The file holds one 64-bit number and is mapped, so a change counts at once. Monotonic clocks stay true, as
-   on a machine whose wall clock is set. */
+/* A wall clock that a test can set. Loaded before the C library (LD_PRELOAD), it adds the number of seconds in a file to every
+   answer about the time of day. The file holds one 64-bit number and is mapped, so a change counts at once. Monotonic clocks are
+   not changed, as on a machine whose wall clock is set. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>

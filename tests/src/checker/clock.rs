@@ -1,14 +1,14 @@
-//! Wall clocks that leap: those of Redis or of a node, while all others stay true.
+//! Wall clocks that leap: those of Redis or of a node, while all others stay right.
 //!
-//! Linux has no namespaces for the time of day, so a small library (`clock.c`, built with `cc` when it is needed) stands before
-//! the C library in the processes whose clock is to leap.
+//! Linux has no namespaces for the time of day. So a small library (`clock.c`, built with `cc` when needed) overrides
+//! the C library's clock in the processes whose clock has to leap.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Where the library is, in source.
+/// The library's source.
 const SOURCE: &str = include_str!("clock.c");
 
 /// A clock that can be set, for every process that is started with its environment.
@@ -18,7 +18,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A true clock.
+    /// A clock that is right.
     ///
     /// # Panics
     ///
@@ -38,7 +38,7 @@ impl Clock {
         clock
     }
 
-    /// What a process is started with, so that this is its clock.
+    /// The environment of a process that uses this clock.
     pub fn environment(&self) -> [(&'static str, String); 2] {
         [
             (
@@ -49,7 +49,7 @@ impl Clock {
         ]
     }
 
-    /// Sets it so many seconds before (or, negative, behind) the truth, at once.
+    /// Sets it this many seconds ahead of the right time (behind, if negative), at once.
     pub fn set(&self, seconds: i64) {
         use std::io::Write as _;
         let options = std::fs::OpenOptions::new()

@@ -1,7 +1,7 @@
-//! Everybody who uses the service during a trial: user agents, application servers, and who is told of receipts.
+//! All peers of the service during a trial: user agents, application servers, and receivers of receipts.
 //!
-//! Contract: each has random choices of its own, which follow from the seed; each enters everything that it does into the
-//! history and judges nothing. A request has a deadline, and one that misses it was not answered.
+//! Contract: each peer makes random choices from the seed, and records everything that it does in the history,
+//! without judging it. A request has a deadline, and one that misses it was not answered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,12 +24,12 @@ use crate::door::Door;
 use crate::nothing_lost::line::{Brought, Manner, RECEIPT, Watch, link_to};
 use crate::user_agent::{Event, Notification, UserAgent, new_name};
 
-/// Application servers. Each serves every so-many-th subscription, one request after the other, so that the order of
-/// acceptance is known.
+/// The number of application servers. Each serves its part of the subscriptions, one request after the other, so that
+/// the order of acceptance is known.
 pub const SENDERS: usize = 6;
-/// What no answer takes: the service gives a step three seconds, and a hello ten.
+/// Longer than any answer takes: the service gives a step three seconds, and a hello ten.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
-/// Between two looks of a user agent at what it might do.
+/// The time between two decisions of a user agent.
 const TICK: Duration = Duration::from_millis(20);
 /// Topics in use per subscription: few, so that messages are replaced.
 const TOPICS: usize = 2;
@@ -37,19 +37,19 @@ const TOPICS: usize = 2;
 const TTL: u64 = 12 * 3_600;
 /// The newest subscriptions of a sender get half of its messages.
 const NEWEST: usize = 4;
-/// A user agent that was given another identity so often in a row takes the new one: its own is lost.
+/// After this number of other identities in a row, a user agent takes the new one: its own is lost.
 const GIVES_UP_AFTER: usize = 4;
 
 /// Who takes part, and how busy they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Busy {
-    /// User agents that stay connected, at the nodes in turn.
+    /// User agents that stay connected, spread over the nodes.
     pub residents: usize,
     /// User agents that come and go, to any node.
     pub visitors: usize,
     /// User agents that are away until the end.
     pub absent: usize,
-    /// Between two user agents that appear, subscribe, and come back now and then.
+    /// The time between two new user agents, which subscribe and come back now and then.
     pub newcomer_every: Duration,
     /// The longest pause between two messages of one sender.
     pub pause: Duration,
@@ -62,15 +62,15 @@ pub enum Phase {
     Gather,
     /// Senders send, user agents come and go.
     Storm,
-    /// Everybody connects and stays.
+    /// All user agents connect and stay.
     Drain,
     /// The same on new channels.
     Return,
-    /// Everybody leaves.
+    /// All peers leave.
     Over,
 }
 
-/// What everybody shares.
+/// State that all peers share.
 #[derive(Debug)]
 pub struct Shared {
     /// The history.
@@ -84,17 +84,17 @@ pub struct Shared {
     pub returned: AtomicUsize,
     /// User agents that have their first subscriptions.
     pub settled_in: AtomicUsize,
-    /// Newcomers, who have numbers behind those of the others.
+    /// New user agents; their numbers follow those of the others.
     pub newcomers: AtomicUsize,
     /// When a push was accepted last, for each node.
     accepted: watch::Sender<Vec<Option<(Time, Instant)>>>,
     busy: Busy,
 }
 
-/// Everybody, at work.
+/// All peers, running.
 #[derive(Debug)]
 pub struct Crowd {
-    /// What they share.
+    /// Their shared state.
     pub shared: Arc<Shared>,
     phase: watch::Sender<Phase>,
     agents: JoinSet<()>,
@@ -145,7 +145,7 @@ impl Crowd {
         }
     }
 
-    /// Waits until everybody has the first subscriptions; `false` when that takes too long.
+    /// Waits until every user agent has its first subscriptions; `false` if that takes too long.
     pub async fn is_gathered(&self) -> bool {
         let busy = self.shared.busy;
         let all = busy.residents + busy.visitors + busy.absent;
@@ -167,7 +167,7 @@ impl Crowd {
         self.newcomers = Some(tokio::spawn(appear(Arc::clone(&self.shared), chance.fork())));
     }
 
-    /// Nobody sends any more, and everybody connects.
+    /// Application servers stop, and all user agents connect.
     pub async fn drain(&mut self) {
         self.phase.send_replace(Phase::Drain);
         while let Some(ended) = self.senders.join_next().await {
@@ -183,13 +183,13 @@ impl Crowd {
         }
     }
 
-    /// Everybody connects anew.
+    /// All user agents connect again.
     pub fn come_back(&self) {
         self.shared.returned.store(0, Ordering::Relaxed);
         self.phase.send_replace(Phase::Return);
     }
 
-    /// Waits until everybody is back and what came is acknowledged.
+    /// Waits until all user agents are connected and all deliveries are acknowledged.
     pub async fn is_back(&self, within: Duration) -> bool {
         let busy = self.shared.busy;
         let all =
@@ -201,7 +201,7 @@ impl Crowd {
         .await
     }
 
-    /// Everybody goes.
+    /// All peers leave, and are awaited.
     pub async fn disperse(mut self) {
         self.phase.send_replace(Phase::Over);
         self.others.shutdown().await;
@@ -211,7 +211,7 @@ impl Crowd {
     }
 }
 
-/// Waits until something is so, which nobody announces.
+/// Polls until a condition holds for which there is no event.
 pub async fn eventually(within: Duration, is_so: impl Fn() -> bool) -> bool {
     let began = Instant::now();
     while !is_so() {
@@ -251,7 +251,8 @@ impl Shared {
         Some(up.swap_remove(chance.below(up.len())))
     }
 
-    /// Waits until each of these nodes has accepted a push that began after now; after how long. `None`: not in time.
+    /// Waits until each of these nodes has accepted a push that began after now; returns how long that took. `None`:
+    /// not in time.
     pub async fn all_accept(&self, within: Duration) -> Option<Duration> {
         let (now, began) = (self.recorder.now(), Instant::now());
         let mut accepted = self.accepted.subscribe();
@@ -272,7 +273,7 @@ enum Habit {
     Stays(NodeNumber),
     /// Comes and goes, to any node.
     Roams,
-    /// Comes so often, and is away then.
+    /// Connects this number of times, and is away then.
     Visits(usize),
     /// Is away as soon as it has its subscriptions.
     Away,
@@ -386,7 +387,7 @@ impl Agent {
         if is_new && is_known {
             self.disowned += 1;
             if self.disowned < GIVES_UP_AFTER {
-                // It keeps its identity: what comes of that shows whether it was lost.
+                // It keeps its identity, to find out whether that was lost.
                 return;
             }
             self.names.clear();
@@ -452,7 +453,7 @@ impl Agent {
                         Phase::Gather | Phase::Storm => match self.habit {
                             Habit::Stays(_) => false,
                             Habit::Away => self.names.len() >= self.wants && visit.asked.is_none(),
-                            // Mostly it waits for nothing.
+                            // Usually there is nothing to wait for.
                             Habit::Roams | Habit::Visits(_) => Instant::now() > goes_at
                                 && (visit.asked.is_none() || Instant::now() > goes_at + ANSWERED_WITHIN),
                         },
@@ -524,7 +525,7 @@ impl Agent {
             .values()
             .map(|(_, message)| json!({"channelID": message.name, "version": message.version, "code": 100}))
             .collect();
-        // In the books before it leaves: a receipt may be told before the ping is answered.
+        // Recorded before it is sent: a receipt may arrive before the ping is answered.
         visit.pings += 1;
         visit.sent.insert(
             visit.pings,
@@ -662,7 +663,7 @@ fn acknowledged(
     }
 }
 
-/// User agents appear, subscribe and go; each comes back a few times, to any node.
+/// New user agents subscribe and disconnect; each comes back a few times, to any node.
 async fn appear(shared: Arc<Shared>, mut chance: Chance) -> JoinSet<()> {
     let busy = shared.busy;
     let first = busy.residents + busy.visitors + busy.absent;
@@ -744,7 +745,7 @@ impl Sender {
         (!kept.subscriptions[chosen].is_ending || self.chance.one_in(10)).then_some(chosen)
     }
 
-    /// Sends a message, and takes it back now and then; `None` when the connection is of no use any more.
+    /// Sends a message, and sometimes deletes it; `None` if the connection can't be used any more.
     async fn push(
         &mut self,
         http: &mut Http,
@@ -819,7 +820,7 @@ impl Sender {
     }
 }
 
-/// An application server that is told what became of its messages.
+/// An application server that receives receipts.
 async fn hear_receipts(shared: Arc<Shared>, sender: usize, mut chance: Chance) {
     let mut known = shared.receipts[sender].subscribe();
     let Ok(receipts) = known.wait_for(Option::is_some).await.map(|known| known.clone()) else {

@@ -3,8 +3,8 @@
 //!
 //! Contract: an entry of a request is recorded once, when its outcome is known; its two times bracket the moment at which the
 //! service carried it out. A request without an answer, or with a 5xx, is *unknown*: it may have been carried out at any time
-//! since it began (PR-2). Texts of messages are unique, and are known to the recorder before the request leaves. A history
-//! knows nothing of what is right: [`check`](super::check) does.
+//! since it began (PR-2). Texts of messages are unique, and are known to the recorder before the request leaves. A
+//! history does not judge: [`check`](super::check) does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,7 +40,7 @@ pub enum Outcome {
     Ok,
     /// It was refused, and not carried out.
     Refused,
-    /// No answer, or one that says nothing about what was done: it was carried out or not.
+    /// No answer, or one that does not say whether the request was carried out.
     Unknown,
 }
 
@@ -66,9 +66,9 @@ pub enum What {
         connection: ConnectionNumber,
         /// Where.
         node: NodeNumber,
-        /// Whether it said an identity that has a confirmed subscription.
+        /// Whether hello had an identity with a confirmed subscription.
         is_known: bool,
-        /// Whether it was answered with another identity than the one that it said.
+        /// Whether the answer had another identity than hello.
         is_new_identity: bool,
         /// `Ok`: an identity was given. `Refused`: the channel was closed.
         outcome: Outcome,
@@ -120,7 +120,7 @@ pub enum What {
         agent: AgentNumber,
         /// On which channel.
         connection: ConnectionNumber,
-        /// Which message; `None`: nobody sent it, or not to this subscription, or not like this.
+        /// Which message; `None`: it was never sent, or to another subscription, or with another content.
         message: Option<MessageNumber>,
         /// Its id.
         version: String,
@@ -151,7 +151,7 @@ pub enum What {
         connection: ConnectionNumber,
         /// The URL of the message.
         location: String,
-        /// 204, 410, or whatever it was.
+        /// 204, 410, or another status.
         status: u16,
     },
     /// An application server was told that its receipt subscription does not exist.
@@ -172,9 +172,9 @@ pub enum What {
         /// Which.
         node: NodeNumber,
     },
-    /// Nodes may have had no storage at hand, or not all of it.
+    /// Nodes may have been without storage, or a part of it.
     StorageDown,
-    /// The service answered as before: the end of what a fault may cost.
+    /// The service answered as before: the fault may cost nothing from now on.
     WellAgain,
 }
 
@@ -227,7 +227,7 @@ impl Recorder {
         self.began.elapsed().as_micros() as Time
     }
 
-    /// Enters what began at `invoked` and ends now.
+    /// Records an event that began at `invoked` and ends now.
     pub fn enter(&self, invoked: Time, what: What) {
         let completed = self.now();
         self.kept().entries.push(Entry {
@@ -249,7 +249,7 @@ impl Recorder {
         kept.connections
     }
 
-    /// Begins a message, and says what is in it: a text that no other message has, of one of many lengths.
+    /// Begins a message, and returns its body: a unique text, of one of many lengths.
     pub fn begin_message(&self, subscription: SubscriptionNumber) -> (MessageNumber, String, String) {
         let mut kept = self.kept();
         let number = kept.texts.len();

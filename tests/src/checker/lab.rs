@@ -1,14 +1,15 @@
 //! A laboratory: machines with network namespaces of their own, and partitions between them.
 //!
 //! Contract: everything lives below the network namespace of the process that calls [`enter`], which moves itself into a new one
-//! first. Each machine is a namespace with one `veth` pair to that of the process, which forwards between machines. So the test
-//! reaches every machine at all times, like the applications and user agents on both sides of a partition, while
-//! [`Lab::partition`] drops packets between machines, in one direction or both, without telling anybody. Nothing
-//! outlives the process: namespaces go with the last process in them, and interfaces and rules with the namespaces.
+//! first. Each machine is a namespace with one `veth` pair to that of the process, which forwards between machines.
+//! So the test, with application servers and user agents on both sides of a partition, reaches every machine at all
+//! times, while [`Lab::partition`] drops packets between machines, in one direction or both, without any error.
+//! Nothing outlives the process: namespaces go with the last process in them, and interfaces and rules with the
+//! namespaces.
 //!
-//! Disks are of the process as well, in a mount namespace of its own.
+//! The process also makes disks, in its own mount namespace.
 //!
-//! It takes root (or the right to make namespaces), `ip` and `iptables`. [`enter`] says what is missing.
+//! It needs root (or the right to make namespaces), `ip` and `iptables`. [`enter`] says what is missing.
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,16 +32,16 @@ const APPEARS_WITHIN: Duration = Duration::from_secs(10);
 pub struct Machine {
     address: Ipv4Addr,
     namespace: String,
-    // What keeps the namespace when nothing else runs in it.
+    // Keeps the namespace while nothing else runs in it.
     _holder: Process,
 }
 
 /// Which packets are dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
-    /// Those both ways.
+    /// Packets in both directions.
     Both,
-    /// Those from the first to the second.
+    /// Packets from the first to the second.
     OneWay,
 }
 
@@ -50,8 +51,8 @@ pub struct Lab {
     dropped: Mutex<Vec<(IpAddr, IpAddr)>>,
 }
 
-/// Moves this program into a network namespace of its own, by starting it again there. Returns when it is there; `Err` says
-/// why that can't be done. Must be called before anything else.
+/// Moves this program into its own network namespace, by starting it again there. Returns when it runs there; `Err`
+/// says why it can't. Must be called before anything else.
 pub fn enter() -> Result<(), String> {
     if is_here() {
         return prepare();
@@ -177,8 +178,8 @@ impl Machine {
 }
 
 impl Lab {
-    /// Drops all packets between a machine of the one side and a machine of the other, or only those from the first side to the
-    /// second, besides what is dropped already.
+    /// Drops all packets between machines of the two sides, or only those from the first side to the second, in
+    /// addition to earlier partitions.
     pub fn partition(&self, one: &[IpAddr], other: &[IpAddr], direction: Direction) {
         let mut drops = Vec::new();
         for first in one {
@@ -210,7 +211,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A disk of so many bytes.
+    /// Makes a disk of this size in bytes.
     ///
     /// # Panics
     ///
@@ -233,14 +234,14 @@ impl Drop for Disk {
     }
 }
 
-/// Puts a disk of so many bytes on a directory.
+/// Mounts a disk of this size in bytes on a directory.
 pub(crate) fn mount(directory: &Path, bytes: u64) {
     assert!(is_here(), "disks are made in a laboratory");
     let (size, directory) = (format!("size={bytes}"), directory.display().to_string());
     run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs", &directory]).expect("the disk is mounted");
 }
 
-/// Takes it away; what still uses it goes on doing so.
+/// Unmounts it; processes that still use it can go on.
 pub(crate) fn unmount(directory: &Path) {
     let directory = directory.display().to_string();
     if let Err(why) = run("umount", &["--lazy", &directory]) {

@@ -1,10 +1,10 @@
-//! Many kills and failovers in one run, and a table of what they cost.
+//! Many kills and failovers in one run, and a table of their costs.
 //!
-//! The run is cut into episodes: each has a service of its own, in one of four topologies, that is mistreated step by step
-//! while everybody uses it; in the end everybody connects, and the history is checked. Nodes are killed in all of them; a
-//! Redis that stands alone is killed and started again with its append-only file; primaries under Sentinel and in a cluster
-//! are killed, or replaced by order. Each topology has its share of the kills and failovers, and a few episodes are played at a
-//! time.
+//! The run is cut into episodes: each has its own service, in one of four topologies. Step by step it suffers faults
+//! while all peers use it; at the end all user agents connect, and the history is checked. Nodes are killed in all
+//! topologies; a single Redis is killed and started again with its append-only file; primaries under Sentinel and in
+//! a cluster are killed, or replaced by a planned failover. Each topology has its share of the kills and failovers,
+//! and a few episodes run at a time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ use super::trial::{Report, finish, is_well_again, judge};
 use crate::chance::Chance;
 use crate::redis::program::Program;
 
-/// How busy everybody is: more messages than in a short trial, and fewer who come for the first time.
+/// How busy the peers are: more messages than in a short trial, and fewer new user agents.
 const BUSY: Busy = Busy {
     residents: 4,
     visitors: 4,
@@ -28,21 +28,21 @@ const BUSY: Busy = Busy {
     newcomer_every: Duration::from_secs(2),
     pause: Duration::from_millis(40),
 };
-/// Steps of an episode that take little time, and of one with failovers. Chosen: an episode takes about a minute, so that
-/// a violation is found near its cause.
+/// Steps in an episode without failovers, and in one with them. Chosen: an episode takes about a minute, so that a
+/// violation is found near its cause.
 const KILLS_AN_EPISODE: usize = 60;
 const FAILOVERS_AN_EPISODE: usize = 8;
-/// Between two steps.
+/// The pause between two steps.
 const PEACE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(700));
 
-/// What is played.
+/// What to play.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Marathon {
     /// Kills in all, of nodes and of Redis servers.
     pub kills: usize,
-    /// Failovers in all, half of them by order.
+    /// Failovers in all, half of them planned.
     pub failovers: usize,
-    /// What all random choices come from.
+    /// The seed of all random choices.
     pub seed: u64,
     /// Episodes that are played at a time.
     pub jobs: usize,
@@ -50,7 +50,7 @@ pub struct Marathon {
     pub wait_replicas: &'static str,
 }
 
-/// One thing that is done.
+/// One fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Step {
     KillNode,
@@ -67,7 +67,7 @@ struct Episode {
     seed: u64,
 }
 
-/// What an episode cost.
+/// The result of an episode.
 struct Cost {
     name: &'static str,
     steps: Vec<Step>,
@@ -119,7 +119,7 @@ pub async fn run(plan: Marathon) -> usize {
 }
 
 impl Marathon {
-    /// Everything that will be done, in an order in which topologies take turns.
+    /// All episodes, in an order in which topologies take turns.
     fn episodes(&self) -> Vec<Episode> {
         let alone = Start {
             topology: Topology::Alone,
@@ -225,7 +225,7 @@ impl Marathon {
     }
 }
 
-/// Cuts steps into episodes, each with its part of every kind.
+/// Divides steps into episodes, each with its part of every kind.
 fn cut(name: &'static str, start: Start, rules: Rules, steps: &[Step], chance: &mut Chance) -> Vec<Episode> {
     let failovers = steps
         .iter()
@@ -235,7 +235,7 @@ fn cut(name: &'static str, start: Start, rules: Rules, steps: &[Step], chance: &
         .div_ceil(KILLS_AN_EPISODE)
         .max(failovers.div_ceil(FAILOVERS_AN_EPISODE));
     let mut parts: Vec<Vec<Step>> = vec![Vec::new(); count];
-    // Kinds stand together, and turns deal them out evenly.
+    // Steps of one kind stand together; dealing them out in turn spreads them evenly.
     for (place, step) in steps.iter().enumerate() {
         parts[place % count.max(1)].push(*step);
     }

@@ -1,19 +1,20 @@
-//! The checker: histories of what application servers and user agents saw while the service was mistreated, and a pure
-//! function that says whether the promise was kept.
+//! The checker: histories of what application servers and user agents saw during failures, and a pure function that
+//! decides whether the promise was kept.
 //!
 //! - [`history`]: what happened: hello, register, push, acknowledgement, DELETE and receipt, each with the time when it began,
 //!   the time when its outcome was known, and the outcome.
-//! - [`check`](mod@check): the function. It has a rule for each sentence of the promise, and a test with a planted violation for each rule.
+//! - [`check`](mod@check): the function. It has a rule for each sentence of the promise, and each rule has a test
+//!   with a planted violation.
 //! - [`lab`]: machines with network namespaces of their own, and partitions between them.
 //! - [`clock`]: wall clocks that leap.
-//! - [`rows`]: every row of the table "What a failure costs" in docs/redis.md, and the failures beside it, as data: the
-//!   topology, the fault, what may be lost, what senders may see, how soon all is well again.
+//! - [`rows`]: every row of the table "What a failure costs" in docs/redis.md, and further failures, as data: the
+//!   topology, the fault, what may be lost, what senders may see, and how soon the service recovers.
 //! - [`trial`]: plays one row: starts the topology, the [`crowd`] (user agents, application servers, receivers of receipts),
-//!   applies the [`nemesis`], heals, lets everybody connect at the end, and checks the history.
+//!   applies the [`nemesis`], heals, lets all user agents connect at the end, and checks the history.
 //! - [`marathon`]: many kills and failovers in one run, with a table at its end.
 //!
-//! A seed brings back the plan of operations and faults. What processes and the network make of it is real, so a seed names a
-//! plan and not an execution.
+//! A seed gives the same plan of operations and faults again. Processes and the network are real, so the execution
+//! differs.
 
 pub mod check;
 pub mod clock;

@@ -1,8 +1,8 @@
-//! What is done to the service while everybody uses it.
+//! The faults that the service suffers while peers use it.
 //!
-//! Contract: [`Nemesis::strike`] does the harm, holds it for a time that follows from the seed, mends it, and returns when the
-//! topology is whole again by its own word: what is left is for the service to heal. It enters into the history from when on
-//! storage was not at hand, and which nodes were down.
+//! Contract: [`Nemesis::strike`] causes the fault, holds it for a time that follows from the seed, ends it, and
+//! returns when the topology reports that it is whole: then the service has to recover by itself. It records in the
+//! history when storage was not available, and which nodes were down.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -28,24 +28,24 @@ pub enum Nemesis {
     RedisSlow,
     /// Redis is killed, and reads its data slowly.
     RedisLoads,
-    /// The primary is killed, a replica is promoted, and the old one comes back; so many times.
+    /// The primary is killed, a replica is promoted, and the old one comes back; this number of times.
     PrimaryDies(usize),
     /// The primary is stopped until a replica is promoted.
     PrimaryPaused,
     /// A replica is stopped.
     ReplicaSilent,
-    /// A promotion by order, `SENTINEL FAILOVER` or `CLUSTER FAILOVER`, so many times, with replicas that lag.
+    /// A planned failover, `SENTINEL FAILOVER` or `CLUSTER FAILOVER`, this number of times, with replicas that lag.
     PlannedFailover(usize),
-    /// The primary, so many of its replicas and the first node are cut off from all others, with user agents and applications
-    /// on both sides.
+    /// The primary, this number of its replicas and the first node are cut off from all others, with user agents and
+    /// application servers on both sides.
     PrimaryIsolated(usize),
     /// One replica is cut off from all others.
     ReplicaIsolated,
     /// One sentinel and the first node are cut off from the other sentinels; then the primary dies.
     SentinelsSplit,
-    /// Packets of the primary to everybody but its clients are dropped, or those to it.
+    /// Packets between the primary and all other servers are dropped in one direction: from it or to it.
     OneWay,
-    /// The primary becomes a replica by order, and is made the primary again.
+    /// The primary is made a replica, and then the primary again.
     Demoted,
     /// The primary is told to write only with replicas, and has none.
     MinReplicas,
@@ -55,7 +55,7 @@ pub enum Nemesis {
     RedisDiskFull,
     /// Redis forgets all scripts, again and again.
     ScriptsForgotten,
-    /// The connections that hear of messages are closed, again and again.
+    /// The connections for wake-ups are closed, again and again.
     WakeUpsLost,
     /// Slots move, key by key, with a pause behind each key.
     SlotMoves,
@@ -65,13 +65,13 @@ pub enum Nemesis {
     RedisClockLeaps,
     /// The clock of the first node leaps, forwards and back.
     NodeClockLeaps,
-    /// Nodes are killed one by one, so many times.
+    /// Nodes are killed one by one, this number of times.
     NodesKilled(usize),
     /// A node is stopped for a while.
     NodePaused,
     /// Nodes are told to leave, one after the other.
     RollingRestart,
-    /// The disk of embedded storage is full, but for so many MiB.
+    /// The disk of embedded storage is full, except for this number of MiB.
     NodeDiskFull(u64),
     /// The node has no descriptors left.
     NoDescriptors,
@@ -79,13 +79,13 @@ pub enum Nemesis {
     ImportsKilled,
 }
 
-/// Between two looks at something that nobody announces.
+/// The pause between two checks of a condition for which there is no event.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How far clocks leap, in seconds: within what nodes bear, and far beyond.
+/// How far clocks leap, in seconds: within what nodes tolerate, and far beyond.
 const LEAPS: [i64; 4] = [20, 3_600, -20, -3_600];
 
 impl Nemesis {
-    /// Strikes, holds, mends.
+    /// Causes the fault, holds it, and ends it.
     pub async fn strike(self, service: &mut Service, recorder: &Recorder, chance: &mut Chance) {
         let concerns_storage = !matches!(
             self,
@@ -221,7 +221,7 @@ impl Nemesis {
             }
             Self::Demoted => {
                 let server = &service.servers()[0];
-                // Of a primary that is not there: it keeps what it has.
+                // The primary is gone: it keeps its settings.
                 let nobody = server.address().ip().to_string();
                 server.command(&["REPLICAOF", &nobody, "1"]).await.expect_ok();
                 pause(hold).await;
@@ -312,7 +312,7 @@ impl Nemesis {
         }
     }
 
-    /// Whether it takes a laboratory: for its partitions or its disks.
+    /// Whether it needs a laboratory: for its partitions or its disks.
     pub fn takes_a_lab(self) -> bool {
         matches!(
             self,
@@ -351,7 +351,7 @@ pub async fn fail_over(service: &mut Service, chance: &mut Chance) {
     service.server_mut(killed).start_again().await;
 }
 
-/// A promotion by order. One replica lags a little, as one on another network does.
+/// A planned failover. One replica lags a little, as one on another network does.
 pub async fn planned_failover(service: &Service, chance: &mut Chance) {
     match &service.store {
         Store::Sentinels(sentinels) => {
@@ -364,7 +364,7 @@ pub async fn planned_failover(service: &Service, chance: &mut Chance) {
                 pause(chance.between((Duration::from_millis(100), Duration::from_millis(400)))).await;
             }
             let order = ["SENTINEL", "FAILOVER", crate::redis::sentinels::NAME];
-            // One that was chosen and does not answer is given up by the sentinels; then they are told again.
+            // The sentinels give up a chosen replica that does not answer; then they are told again.
             until("another is promoted", || async {
                 if sentinels.primary_number().await != before {
                     return Some(());
@@ -412,7 +412,7 @@ async fn primary_of(service: &Service) -> usize {
     }
 }
 
-/// The servers that could take over from this one.
+/// The servers that could be promoted instead of this one.
 fn other_than(service: &Service, primary: usize) -> Vec<usize> {
     let candidates = match &service.store {
         Store::Cluster(cluster) => cluster.shard(primary % 3),
@@ -424,7 +424,7 @@ fn other_than(service: &Service, primary: usize) -> Vec<usize> {
         .collect()
 }
 
-/// Waits until another server than this one is primary, by the word of the majority.
+/// Waits until a majority says that another server than this one is primary.
 async fn promoted_beside(service: &Service, old: usize) {
     until("another server is promoted", || async {
         match &service.store {
@@ -453,8 +453,8 @@ async fn rewrite(server: &Server) {
     .await;
 }
 
-/// Slots with records in them move to another server, one key after the other, with a pause behind each: every kind of key is
-/// on the one side while others of its user agent are on the other.
+/// Slots with records in them move to another server, one key after the other, with a pause behind each: each kind of
+/// key is on one side for a while when other keys of its user agent are on the other.
 async fn slots_move(service: &Service, chance: &mut Chance) {
     let Store::Cluster(cluster) = &service.store else {
         return;
@@ -485,7 +485,8 @@ async fn slots_move(service: &Service, chance: &mut Chance) {
     }
 }
 
-/// The disk of Redis is filled. With `appendfsync always` it ends; its supervisor starts it again when there is room.
+/// The disk of Redis is filled. With `appendfsync always` Redis ends then; its supervisor starts it again when there
+/// is room.
 async fn redis_disk_full(service: &mut Service, hold: Duration) {
     let filler = service.servers()[0].directory().join("filler");
     fill(&filler, super::topology::REDIS_DISK_BYTES, 0);
@@ -497,7 +498,7 @@ async fn redis_disk_full(service: &mut Service, hold: Duration) {
     }
 }
 
-/// The data directory's disk is filled: up to the reserve that the service keeps, or wholly. A node that ends is started again
+/// The data directory's disk is filled: up to the service's reserve, or completely. A node that ends is started again
 /// when there is room.
 async fn node_disk_full(service: &mut Service, recorder: &Recorder, hold: Duration, keep: u64) {
     let filler = service.disk.as_ref().expect("a disk").directory().join("filler");
@@ -514,8 +515,8 @@ async fn node_disk_full(service: &mut Service, recorder: &Recorder, hold: Durati
     }
 }
 
-/// The node leaves; what it holds is exported, and imported into Redis; the import is killed at random moments, and repeated
-/// as its help says; then the node starts on Redis.
+/// The node drains; its data are exported, and imported into Redis; the import is killed at random moments, and
+/// repeated as its help text says; then the node starts on Redis.
 async fn imports_killed(service: &mut Service, recorder: &Recorder, chance: &mut Chance) {
     let invoked = recorder.now();
     let url = service.servers()[0].url();
@@ -553,7 +554,7 @@ async fn imports_killed(service: &mut Service, recorder: &Recorder, chance: &mut
     recorder.enter(invoked, What::NodeDown { node: 0 });
 }
 
-/// Writes until the disk is full, but for so many bytes.
+/// Writes until the disk is full, except for this number of bytes.
 fn fill(file: &std::path::Path, most: u64, keep: u64) {
     use std::io::Write as _;
     let mut filler = std::fs::File::create(file).expect("the disk takes a file");

@@ -1,8 +1,8 @@
-//! What is promised in each failure: every row of the table "What a failure costs" in docs/redis.md, and the failures that
-//! stand elsewhere in the docs, as data.
+//! What is promised in each failure: every row of the table "What a failure costs" in docs/redis.md, and further
+//! failures from the docs, as data.
 //!
-//! Contract: a row that comes from the table names the table's words, verbatim, so that a row that is added or whose sentence is
-//! changed fails the test `every_row_of_the_docs_is_played` until somebody has looked at it here.
+//! Contract: a row from the table repeats the table's words exactly. So if a row of the table is added or changed,
+//! the test `every_row_of_the_docs_is_played` fails until the row here is changed, too.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use super::nemesis::Nemesis;
 use super::topology::{Special, Start, Topology};
 use crate::redis::program::Program;
 
-/// What a sender may see.
+/// The answers that a sender may get.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Senders {
     /// Every message is accepted.
     Nothing,
-    /// 503, the first after at most so many milliseconds.
+    /// 503, the first after at most this number of milliseconds.
     Refused(u64),
 }
 
@@ -34,33 +34,33 @@ pub struct Documented {
 /// A failure, and what is promised in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Row {
-    /// Its name for `--only`.
+    /// The row's name, for `--only`.
     pub id: &'static str,
-    /// Where it stands in the table, if it does.
+    /// Its row in the table, if it has one.
     pub documented: Option<Documented>,
-    /// What the service stands on.
+    /// The topology.
     pub start: Start,
-    /// What happens.
+    /// The fault.
     pub nemesis: Nemesis,
     /// What may be lost and what may come again.
     pub rules: Rules,
-    /// What senders may see.
+    /// The answers that senders may get.
     pub senders: Senders,
-    /// How long after the failure all is well again, in milliseconds.
+    /// How long after the fault the service recovers, in milliseconds.
     pub well_again: u64,
     /// Whether it is part of the short form.
     pub is_short: bool,
 }
 
-/// What a busy machine may add to a documented time. Chosen: two cores that compile at the same time hold a process back for
-/// seconds; a time that is wrong in kind (a retry every half minute) is still found.
+/// How much a busy machine may add to a documented time. Chosen: two cores that compile at the same time delay a
+/// process for seconds; a retry only every half minute is still found.
 pub const SLACK: Duration = Duration::from_secs(12);
 
 const NOTHING: Rules = Rules {
     lost: Lost::Nothing,
     acknowledgements: Acknowledgements::Kept,
 };
-/// Nothing that was answered; acknowledgements do not wait for replicas.
+/// No answered request is lost, except acknowledgements, which do not wait for replicas.
 const NOTHING_ANSWERED: Rules = Rules {
     lost: Lost::Nothing,
     acknowledgements: Acknowledgements::MayReturn,
@@ -264,7 +264,7 @@ pub const ROWS: &[Row] = &[
         .says(
             "a primary was deposed and does not know it (partition)",
             "any",
-            "what it is sent meanwhile with `wait_replicas = 0`, and acknowledgements",
+            "what it accepts meanwhile with `wait_replicas = 0`, and acknowledgements",
         )
         .rules(JUST_BEFORE)
         .short(),
@@ -276,10 +276,10 @@ pub const ROWS: &[Row] = &[
     .says(
         "clocks of a node and of Redis an hour apart",
         "any",
-        "nothing by the service; what Redis itself expires: see [clocks](#settings-of-redis)",
+        "the service ends nothing; what Redis itself expires is lost: see [clocks](#settings-of-redis)",
     )
     .short(),
-    // Partitions, with everybody on both sides.
+    // Partitions, with peers on both sides.
     beside(
         "primary-isolated-with-a-replica",
         sentinel(2, "2"),
@@ -374,7 +374,7 @@ pub const ROWS: &[Row] = &[
     )
     .rules(NOTHING)
     .short(),
-    // Valkey, where it can be had.
+    // Valkey, if it is installed.
     beside(
         "valkey-primary-isolated",
         Start {
@@ -404,7 +404,7 @@ pub const ROWS: &[Row] = &[
 ];
 
 impl Row {
-    /// Why it can't be played here, if it can't.
+    /// Why the row can't be played here, if it can't.
     pub fn cannot_be_played(&self) -> Option<&'static str> {
         if self.nemesis.takes_a_lab() && !super::lab::is_here() {
             return Some("it takes network and mount namespaces");
@@ -420,7 +420,7 @@ impl Row {
     }
 }
 
-/// The rows of the docs' table: failure, setting, what is lost. An empty first cell repeats the one above.
+/// The rows of the docs' table: failure, setting, what is lost. An empty first cell means the one above.
 pub fn documented_rows(page: &str) -> Vec<(String, String, String)> {
     let table = page
         .split_once("## What a failure costs")
@@ -478,7 +478,7 @@ mod tests {
         );
     }
 
-    /// A row that is new in the table is seen.
+    /// A new row in the table is read.
     #[test]
     fn a_new_row_is_read() {
         let page = PAGE.replace(
@@ -490,7 +490,7 @@ mod tests {
         assert_eq!(rows.len(), documented_rows(PAGE).len() + 1);
     }
 
-    /// Names of rows are different.
+    /// No two rows have the same name.
     #[test]
     fn rows_have_names() {
         let mut names: Vec<_> = ROWS.iter().map(|row| row.id).collect();

@@ -1,7 +1,7 @@
 //! The service in one of its topologies: nodes, what they store in, and the network between.
 //!
-//! In a [`lab`](super::lab) each server and each node is a machine of its own; elsewhere all are on loopback, and there are no
-//! partitions.
+//! In a [`lab`](super::lab) each server and each node has its own machine; otherwise all are on loopback, and there
+//! are no partitions.
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -23,9 +23,9 @@ pub enum Topology {
     Embedded,
     /// Two nodes on one Redis.
     Alone,
-    /// Two nodes on a primary with so many replicas, and three sentinels.
+    /// Two nodes on a primary with this number of replicas, and three sentinels.
     Sentinel(usize),
-    /// Two nodes on a Redis Cluster of three primaries, each with so many replicas.
+    /// Two nodes on a Redis Cluster of three primaries, each with this number of replicas.
     Cluster(usize),
 }
 
@@ -40,9 +40,9 @@ pub enum Special {
     LoadsSlowly,
     /// The same, on a small disk.
     SmallDisk,
-    /// Redis may hold only so many bytes.
+    /// Redis has a `maxmemory`.
     LittleMemory,
-    /// One node, which stores in itself at first, and moves to the Redis that stands ready.
+    /// One node with embedded storage, which later moves to a Redis that already runs.
     Moves,
     /// The clocks of all servers can be changed.
     RedisClock,
@@ -60,16 +60,16 @@ const LITTLE_MEMORY: u64 = 6_000_000;
 /// A running service.
 #[derive(Debug)]
 pub struct Service {
-    // Nodes go before what they stand on.
+    // Nodes are dropped before their storage.
     /// The nodes, by number.
     pub nodes: Vec<Node>,
-    /// Where each node may be connected to; none while it is being killed.
+    /// The address of each node; `None` while it is being killed.
     pub doors: watch::Sender<Vec<Option<Door>>>,
-    /// What they store in.
+    /// The nodes' storage.
     pub store: Store,
     /// The network.
     pub lab: Lab,
-    /// Where clocks are set, if they can be.
+    /// The clocks that can be set, if any.
     pub clock: Option<Clock>,
     /// The disk of a node with embedded storage, if it has one of its own.
     pub disk: Option<Disk>,
@@ -184,7 +184,7 @@ impl Service {
         }
     }
 
-    /// One of them to mistreat.
+    /// One of them, for a fault.
     pub fn server_mut(&mut self, number: usize) -> &mut Server {
         match &mut self.store {
             Store::Embedded => panic!("there is no server"),
@@ -194,7 +194,7 @@ impl Service {
         }
     }
 
-    /// Waits until the servers agree on who is who.
+    /// Waits until the servers agree on their roles.
     pub async fn settled(&self) {
         match &self.store {
             Store::Embedded | Store::Alone(_) => {}
@@ -203,7 +203,7 @@ impl Service {
         }
     }
 
-    /// From now on nobody connects to this node.
+    /// From now on no peer connects to this node.
     pub fn hide(&self, node: NodeNumber) {
         self.doors.send_modify(|doors| doors[node] = None);
     }
@@ -214,7 +214,7 @@ impl Service {
             .send_modify(|doors| doors[node] = Some(self.nodes[node].door()));
     }
 
-    /// Whether a node says that traffic may come.
+    /// Whether a node is ready.
     pub async fn is_ready(&self, node: NodeNumber) -> bool {
         let Ok(mut http) = Http::connect(&self.nodes[node].admin()).await else {
             return false;
@@ -224,8 +224,8 @@ impl Service {
     }
 }
 
-/// Queues without a budget: what is given up by the written rule would have to be told from what was lost. No limits by
-/// address: everybody in the test has the same.
+/// Queues have no budget, because evicted messages could not be told from lost ones. There are no limits by address,
+/// because all peers have the same.
 fn settings(store: &Store, start: Start) -> Settings {
     let mut settings = Settings::new()
         .set("channels.in_flight", 256)

@@ -1,4 +1,4 @@
-//! One row, played: everybody uses the service, it is mistreated, heals, and is judged.
+//! Plays one row: peers use the service, it suffers the fault and recovers, and the history is checked.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::rows::{Row, SLACK, Senders};
 use super::topology::Service;
 use crate::chance::Chance;
 
-/// How busy everybody is.
+/// How busy the peers are.
 const BUSY: Busy = Busy {
     residents: 4,
     visitors: 3,
@@ -19,36 +19,36 @@ const BUSY: Busy = Busy {
     pause: Duration::from_millis(60),
 };
 
-/// How long all may take to be well again, however busy the machine is: beyond that it never will be.
+/// The longest time to recover, on any machine: after it the trial gives up.
 const NEVER: Duration = Duration::from_secs(60);
-/// When nothing more arrives for so long, although everybody is connected, what is missing is lost: several times the period in
-/// which nodes look for what they were not told of.
+/// If no message arrives for this time, although all user agents are connected, the missing ones are lost. Chosen:
+/// several times the period of `cluster.reconcile`.
 const STAYS_AWAY: Duration = Duration::from_secs(20);
-/// How long user agents may take to come back: one that came often is made to wait.
+/// How long user agents may take to come back: one that attached often has to wait.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(45);
-/// How long receipts may take. Those of messages that expire wait for a look of their node's, a minute at most.
+/// How long receipts may take. Those of expired messages wait for a sweep of a node, a minute at most.
 const TOLD_WITHIN: Duration = Duration::from_secs(75);
-/// What came back would have come first: so long after everybody has returned it has.
+/// How long to wait for returning messages after all user agents are back. They would come first.
 const ECHO_WITHIN: Duration = Duration::from_millis(600);
 /// Violations of each kind that are shown in full.
 const SHOWN: usize = 2;
 
-/// What came of a trial.
+/// The result of a trial.
 #[derive(Debug)]
 pub struct Report {
     /// The row's name.
     pub row: &'static str,
-    /// What its random choices came from.
+    /// Its seed.
     pub seed: u64,
     /// How long it took.
     pub took: Duration,
-    /// How long until all was well again.
+    /// How long the service took to recover.
     pub well_again: Option<Duration>,
-    /// When each step was over, since the start.
+    /// When each phase ended, since the start.
     pub steps: Vec<(&'static str, Duration)>,
-    /// What was found.
+    /// The result of the check.
     pub verdict: Verdict,
-    /// The violations with their histories.
+    /// The violations, each with the entries that prove it.
     pub excerpts: Vec<String>,
 }
 
@@ -96,7 +96,8 @@ pub async fn play(row: &Row, seed: u64) -> Report {
     report
 }
 
-/// Nobody sends any more, everybody connects, all arrives and is acknowledged and told; then everybody connects once more.
+/// Application servers stop and all user agents connect; every message arrives and is acknowledged, and every receipt
+/// is told. Then all user agents connect once more.
 pub async fn finish(
     crowd: &mut Crowd,
     recorder: &Recorder,
@@ -113,14 +114,14 @@ pub async fn finish(
     }
     steps.push(("back", now()));
     tokio::time::sleep(ECHO_WITHIN).await;
-    // Where messages are lost, so are their receipts.
+    // If messages are lost, so are their receipts.
     let patience = if is_all { TOLD_WITHIN } else { STAYS_AWAY / 4 };
     until_none(patience, || check::untold(&recorder.kept().entries)).await;
     steps.push(("told", now()));
     extra
 }
 
-/// The verdict with what the trial itself has seen, and the violations in full.
+/// The result of the check, with what the trial itself found, and the violations in full.
 pub fn judge(
     row: &'static str,
     seed: u64,
@@ -148,7 +149,7 @@ pub fn judge(
     }
 }
 
-/// Waits until all nodes are ready and each accepts pushes again; after how long.
+/// Waits until all nodes are ready and each accepts pushes again; returns how long that took.
 pub async fn is_well_again(service: &Service, crowd: &Crowd) -> Option<Duration> {
     let began = Instant::now();
     crowd.shared.all_accept(NEVER).await?;
@@ -163,7 +164,7 @@ pub async fn is_well_again(service: &Service, crowd: &Crowd) -> Option<Duration>
     Some(began.elapsed())
 }
 
-/// Waits until there is none, or the last ones have stayed for so long; whether there is none.
+/// Waits until the list is empty, or has not changed for this time; returns whether it is empty.
 async fn until_none(patience: Duration, count: impl Fn() -> usize) -> bool {
     let mut last = (count(), Instant::now());
     while last.0 > 0 && last.1.elapsed() < patience {
@@ -176,7 +177,7 @@ async fn until_none(patience: Duration, count: impl Fn() -> usize) -> bool {
     last.0 == 0
 }
 
-/// What senders have seen, against the row.
+/// Checks the answers that senders got against the row.
 fn times(row: &Row, verdict: &Verdict) -> Vec<Violation> {
     let counts = &verdict.counts;
     let what = match row.senders {

@@ -35,7 +35,7 @@ const TRIES: usize = 5;
 /// The configuration file. Sentinels, and servers at a sentinel's word, write into it.
 const CONFIGURATION: &str = "redis.conf";
 
-/// Where a server speaks that has a machine of its own.
+/// The address of a server that has its own machine.
 const PORT: u16 = 6379;
 const BUS_PORT: u16 = 16_379;
 
@@ -258,7 +258,7 @@ impl Server {
         }
         let machine = configuration.apart.then(Machine::make);
         let ip = machine.as_ref().map_or_else(own_address, Machine::address);
-        // In a machine of its own it is alone.
+        // On its own machine it has all ports.
         let port = |usual| if machine.is_some() { usual } else { free_port(ip) };
         let address = SocketAddr::new(ip, port(PORT));
         let tls = configuration.tls.then(|| {

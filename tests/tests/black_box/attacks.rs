@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// PR-6, PR-18: an acknowledgement counts for messages of one's own user agent alone. One of another user agent's message, of
-/// a message that never was, and of the same message again and again change nothing for anybody else.
+/// PR-6, PR-18: an acknowledgement counts for messages of one's own user agent alone. Acknowledging another user
+/// agent's message, an invented message, or the same message repeatedly changes nothing for other user agents.
 #[tokio::test]
 async fn acknowledgements_count_for_ones_own_messages() {
     let node = Node::start(Settings::new()).await;
@@ -55,8 +55,8 @@ async fn acknowledgements_count_for_ones_own_messages() {
     victim.receives("kept").await;
 }
 
-/// PR-4, PR-7: senders that push to one subscription at the same moment get each message delivered once, and each sender's
-/// in its order.
+/// PR-4, PR-7: if senders push to one subscription at the same moment, each message is delivered once, and each
+/// sender's messages in their order.
 #[tokio::test]
 async fn senders_at_the_same_moment() {
     const SENDERS: usize = 8;
@@ -111,7 +111,7 @@ async fn a_flood_of_topics_is_a_full_queue() {
     }
 }
 
-/// Whatever peers say, no label of a metric is new: what is counted comes from closed sets.
+/// Text from peers never becomes a label of a metric: labels come from closed sets.
 #[tokio::test]
 async fn labels_do_not_grow_with_what_peers_say() {
     let node = Node::start(Settings::new()).await;
@@ -151,7 +151,7 @@ async fn labels_do_not_grow_with_what_peers_say() {
     assert!(new.is_empty(), "{new:?}");
 }
 
-/// The names of everything that is counted, with their labels.
+/// The names of all metrics, with their labels.
 async fn series(node: &Node) -> BTreeSet<String> {
     let text = node.ask_admin("/metrics").await.text();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -160,7 +160,7 @@ async fn series(node: &Node) -> BTreeSet<String> {
         .collect()
 }
 
-/// R30-SEC-7: whatever peers say, they write no line into the log: each is one JSON object of the service's own.
+/// R30-SEC-7: text from peers never makes a line in the log: each line is one JSON object that the service wrote.
 #[tokio::test]
 async fn nobody_writes_lines_into_the_log() {
     const FORGED: &str = r#"{"level":"ERROR","fields":{"message":"forged"},"message":"forged"}"#;
@@ -202,7 +202,7 @@ async fn nobody_writes_lines_into_the_log() {
     }
 }
 
-/// Says this on a connection of its own, and hears until the service closes it or is silent for a moment.
+/// Sends this on its own connection, and reads until the service closes it or is silent for a moment.
 async fn said_and_heard(door: &Door, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(door.address).await.expect("the node listens");
     // The service may close before it has read everything.

@@ -102,8 +102,8 @@ async fn too_many_connections_are_turned_away() {
     }
 }
 
-/// PR-44: a node whose descriptors would not do takes fewer connections, and says so; whoever holds all of them, twice over,
-/// keeps neither the store nor a probe from working. The soft limit is raised to the hard one.
+/// PR-44: a node with too few descriptors takes fewer connections, and says so. A peer that tries to hold twice as
+/// many stops neither the store nor a probe. The soft limit is raised to the hard one.
 #[tokio::test]
 async fn connections_leave_descriptors_for_the_rest() {
     let node = Node::start(Settings::new().open_files(64, 320)).await;

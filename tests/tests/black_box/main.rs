@@ -8,7 +8,7 @@
 //! - [`signed`]: who may send.
 //! - [`limits`]: who asks for more than there is.
 //! - [`bad_frames`], [`bad_requests`]: peers that do not keep to the protocol.
-//! - [`attacks`]: peers that mean harm.
+//! - [`attacks`]: hostile peers.
 //! - [`starting`], [`leaving`]: a service that will not start, and one that goes.
 //! - [`tls`]: whoever comes back to another node, and what an operator hears of the certificate.
 //! - [`moving`]: everything goes to another storage.

@@ -1,11 +1,11 @@
-//! Holds `docs/attacks.md` to its word: each row names tests that exist, or says why there is none.
+//! Checks `docs/attacks.md`: each row names tests that exist, or says why there is none.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::sources;
 
-/// A reason that is shorter says nothing.
+/// The shortest reason in characters. Chosen: a shorter one is no sentence.
 const SHORTEST_REASON: usize = 40;
 
 #[test]
@@ -44,7 +44,7 @@ fn row(line: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// A page that names tests which are not there, or nothing at all, is told so.
+/// Missing tests and rows without a test or a reason are found.
 #[test]
 fn faults_of_attacks_are_found() {
     let tests = BTreeSet::from(["there".to_owned()]);

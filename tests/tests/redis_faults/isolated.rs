@@ -1,8 +1,8 @@
 //! A primary that was deposed and does not know it: its replicas and sentinels cannot reach it, some nodes can.
 //!
-//! The servers speak to each other as `default`, the nodes as another user. So the primary is cut off from the servers
-//! alone when it takes `default` its rights. One of its replicas stands still instead: the primary counts it as connected,
-//! as it does in the first minute after a network breaks.
+//! The servers log in to each other as `default`, the nodes as another user. So taking away the rights of `default`
+//! at the primary cuts it off from the other servers only. One of its replicas is stopped instead: the primary counts
+//! it as connected, as in the first minute after a network breaks.
 
 use std::net::SocketAddr;
 
@@ -19,10 +19,10 @@ use serde_json::json;
 
 use super::{hello_is_trouble, is_trouble, ready, sender, settings};
 
-/// What nodes call themselves to Redis.
+/// The nodes' user at Redis.
 const NODES: (&str, &str) = ("nodes", "secret");
 
-/// The primary of the start; the replica that stands still; those of which one is promoted.
+/// The first primary; the stopped replica; those of which one is promoted.
 const PRIMARY: usize = 0;
 const SILENT: usize = 1;
 
@@ -62,7 +62,7 @@ impl Isolated {
     /// Cuts the primary and one node off from all others, and waits until another primary is promoted.
     async fn part(&mut self) {
         let servers = self.sentinels.servers();
-        // It is another user's from now on, and so stays connected.
+        // The connection belongs to another user from now on, and so stays open.
         for (key, value) in [("masteruser", NODES.0), ("masterauth", NODES.1)] {
             let set = ["CONFIG", "SET", key, value];
             servers[SILENT].command(&set).await.expect_ok();
@@ -124,7 +124,7 @@ impl Isolated {
         .await;
     }
 
-    /// Lets everybody reach everybody again.
+    /// Lets all servers reach each other again.
     async fn heal(&mut self) {
         let servers = self.sentinels.servers();
         let mut primary = Connection::open(servers[PRIMARY].address(), Some(NODES))
@@ -146,7 +146,7 @@ async fn node(sentinels: impl Iterator<Item = SocketAddr>, wait_replicas: u32) -
     Node::start(settings(&url).set("storage.redis.wait_replicas", wait_replicas)).await
 }
 
-/// What was made on the side of the new primary.
+/// What was created at the new primary.
 struct Made {
     uaid: String,
     push_resource: String,
@@ -181,7 +181,7 @@ impl Made {
         }
     }
 
-    /// Whatever `node` is asked about, it says that there is trouble, and never "unknown".
+    /// Asks `node` about each of them: it always answers 503 or 1013, never "unknown".
     async fn is_never_called_unknown(&self, node: &Node) {
         for _ in 0..3 {
             hello_is_trouble(node, &self.uaid).await;
@@ -225,7 +225,7 @@ impl Made {
         }
     }
 
-    /// All of it is there.
+    /// All of it exists.
     async fn is_known(&self, node: &Node) {
         let (mut agent, uaid) = UserAgent::arrive(&node.door(), Some(&self.uaid)).await;
         assert_eq!(uaid, self.uaid);
@@ -234,7 +234,7 @@ impl Made {
     }
 }
 
-/// A hello with an identity that nobody ever had.
+/// A hello with an identity that never existed.
 async fn hello_of_a_stranger(node: &Node) -> Event {
     let mut agent = UserAgent::connect(&node.door()).await;
     let uaid = "0123456789abcdef0123456789abcdef";
@@ -245,7 +245,7 @@ async fn hello_of_a_stranger(node: &Node) -> Event {
 
 async fn nobody_is_called_unknown(configuration: Configuration, wait_replicas: u32) {
     let mut isolated = Isolated::start(configuration, wait_replicas).await;
-    // What is unknown to a primary that is one is told so.
+    // A real primary does answer "unknown".
     assert!(matches!(
         hello_of_a_stranger(&isolated.near).await,
         Event::Reply(_)
@@ -264,14 +264,15 @@ async fn nobody_is_called_unknown(configuration: Configuration, wait_replicas: u
     made.is_known(&isolated.near).await;
 }
 
-/// PR-3, PR-40: with `wait_replicas = 1`, a primary that was deposed and does not know it calls nobody unknown: user agents,
-/// subscriptions, messages, sets and receipt subscriptions that were made at the new one get 503 or 1013 until all is well.
+/// PR-3, PR-40: with `wait_replicas = 1`, a primary that was deposed and does not know it answers no "unknown":
+/// requests for user agents, subscriptions, messages, sets and receipt subscriptions that were made at the new one
+/// get 503 or 1013 until the network is back.
 #[tokio::test]
 async fn a_deposed_primary_calls_nobody_unknown() {
     nobody_is_called_unknown(Configuration::new(), 1).await;
 }
 
-/// PR-3, PR-40: the same where nothing waits for replicas: then most of the sentinels have to name the primary.
+/// PR-3, PR-40: the same without waiting for replicas: then most of the sentinels have to name the primary.
 #[tokio::test]
 async fn a_deposed_primary_is_not_believed_without_its_sentinels() {
     nobody_is_called_unknown(Configuration::new(), 0).await;

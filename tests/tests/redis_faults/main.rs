@@ -8,7 +8,7 @@
 //! - [`alone`]: the only Redis is killed, falls silent, loads, refuses to write, forgets its scripts.
 //! - [`memory`]: it is full, or would evict.
 //! - [`lost`]: it comes back empty.
-//! - [`isolated`]: it was deposed and does not know it.
+//! - [`isolated`]: a primary that was deposed and does not know it.
 //! - [`sentinels`], [`cluster`]: a replica takes over; a slot moves.
 //! - [`connections`]: wake-ups are cut off; one node of two is.
 //! - [`entering`]: passwords, rights, TLS, sealing keys.

@@ -64,7 +64,7 @@ async fn what_a_replica_confirmed_survives_its_primary() {
     println!("sentinels: {:?}", traffic.audit(&other).await);
 }
 
-/// A user agent that subscribes while anything happens; its identity, if it was told that it has a subscription.
+/// A user agent that subscribes meanwhile; its identity, if its subscription was confirmed.
 async fn subscribes(node: &Node) -> Option<String> {
     let mut agent = UserAgent::connect(&node.door()).await;
     let hello = serde_json::json!({"messageType": "hello", "use_webpush": true});
@@ -82,13 +82,13 @@ async fn subscribes(node: &Node) -> Option<String> {
     }
 }
 
-/// How many failovers there are, and what waits for how many replicas: others than by default for a long run by hand, or to
-/// see what `wait_replicas = 1` loses.
+/// The number of failovers, and `wait_replicas`: set by hand for a long run, or to see what `wait_replicas = 1`
+/// loses.
 fn from_environment(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| default.to_owned())
 }
 
-/// Pairs of senders. Chosen: enough that there is always something that a replica has not received.
+/// Pairs of senders. Chosen: enough that replicas always lack some messages.
 const SENDERS: usize = 4;
 
 /// PR-41: planned failovers, one after the other, lose no message and no subscription with `wait_replicas = "all"`, though

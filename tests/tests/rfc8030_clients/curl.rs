@@ -46,7 +46,8 @@ async fn through_nginx() {
     drop(nginx);
 }
 
-/// RFC 9112 §11.2: behind nginx, no request that hides in another one's body is served, whatever the two think of its length.
+/// RFC 9112 §11.2: behind nginx, no request that is hidden in another one's body is served, even if nginx and the
+/// service disagree about its length.
 #[tokio::test]
 async fn nothing_is_smuggled_through_nginx() {
     let settings = Settings::new();
@@ -98,7 +99,7 @@ async fn nothing_is_smuggled_through_nginx() {
         let arrived = agent.notification().await;
         match arrived.text().as_deref() {
             Some("last") => break,
-            // The outer request, all of which is its body.
+            // The outer request, with the hidden one as its body.
             Some(text) => assert_ne!(text, "smuggled"),
             None => {}
         }

@@ -18,16 +18,16 @@ use crate::failure::{Failure, Outcome, While as _};
 use crate::http1::Connection;
 use crate::user_agent::subscription_name;
 
-/// Ids in one acknowledgement: as many as fit into the longest frame that is taken.
+/// Ids in one acknowledgement: as many as fit into the longest frame that the service accepts.
 const IDS: usize = 390;
 
 /// Messages of a full queue: the default of `limits.queue_messages`.
 const QUEUE: usize = 1_000;
 
-/// Over how many subscriptions a hostile sender spreads what it sends, because each has a rate of its own.
+/// Subscriptions over which a hostile sender spreads its messages, because each has its own rate limit.
 const SPREAD: usize = 40;
 
-/// Queues that are filled, whatever the number of connections is.
+/// Queues that are filled, for any number of connections.
 const FULL_QUEUES: usize = 4;
 
 /// Small messages in one write.
@@ -71,13 +71,13 @@ pub(crate) enum Attack {
     Reconnect,
 }
 
-/// What a hostile connection attacks with.
+/// What a hostile connection has prepared for its attack.
 #[derive(Default)]
 pub(super) struct Arms {
     identity: Option<String>,
     /// Paths of push resources.
     paths: Vec<String>,
-    /// How often it struck.
+    /// Number of attacks so far.
     turn: u64,
     http: Option<Connection>,
     channel: Option<Channel>,
@@ -87,7 +87,7 @@ pub(super) struct Arms {
 }
 
 impl Attack {
-    /// As it is named on the command line.
+    /// Its name on the command line.
     pub(super) fn name(self) -> String {
         let value = self.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().to_owned())
@@ -127,7 +127,7 @@ impl Attack {
                 arms.enlist(ground, nth, SPREAD).await?;
                 arms.fill(ground, nth, QUEUE, urgency).await?;
             }
-            // They come to the queues that the first ones fill, which they can't know: to one of their own.
+            // They should share the queues that the first connections fill, but do not know them: each uses its own.
             Self::FullQueue | Self::FullQueueRefused => arms.enlist(ground, nth, SPREAD).await?,
             Self::Receipts | Self::Topics | Self::BacklogBomb | Self::Reconnect | Self::DuplicateLogin => {
                 arms.enlist(ground, nth, 10).await?;
@@ -150,7 +150,7 @@ impl Attack {
         Ok(arms)
     }
 
-    /// Strikes once, or for as long as the service lets it.
+    /// Attacks once, or for as long as the service lets it.
     pub(super) async fn strike(self, ground: &Ground, nth: usize, arms: &mut Arms) -> Outcome<()> {
         arms.turn += 1;
         match self {
@@ -188,7 +188,7 @@ impl Attack {
                 tokio::time::sleep(LOGIN_EVERY).await;
                 let identity = arms.identity.clone();
                 let channel = arms.log_in(ground, nth, identity.as_deref()).await?;
-                // The one before is displaced by then, or it is not: it ends only now.
+                // The channel before was displaced by now or is closed here.
                 arms.channel = Some(channel);
                 Ok(())
             }
@@ -200,7 +200,7 @@ impl Attack {
     }
 }
 
-/// Holds a connection on which nothing is said, for as long as the service holds it.
+/// Holds a silent connection, for as long as the service keeps it open.
 async fn idle(ground: &Ground, nth: usize, to: SocketAddr) -> Outcome<()> {
     let mut stream = connect(to, ground.source(nth)).await?;
     ground.sent(1);
@@ -210,14 +210,14 @@ async fn idle(ground: &Ground, nth: usize, to: SocketAddr) -> Outcome<()> {
 }
 
 impl Arms {
-    /// Becomes a user agent with so many subscriptions, which is not connected.
+    /// Becomes a user agent with this number of subscriptions, and disconnects.
     async fn enlist(&mut self, ground: &Ground, nth: usize, subscriptions: usize) -> Outcome<()> {
         let mut channel = Channel::open(ground.nodes[0], ground.source(nth)).await?;
         self.identity = Some(channel.hello(None).await?);
         for at in 0..subscriptions {
             match channel.register(at).await {
                 Ok(url) => self.paths.push(path(&url)?),
-                // A service that slows it down lets it have what it has.
+                // If the service slows it down, it keeps the subscriptions that it has.
                 Err(_) if at > 0 => break,
                 Err(failure) => return Err(failure),
             }
@@ -225,7 +225,7 @@ impl Arms {
         Ok(())
     }
 
-    /// Fills the queue with so many small messages.
+    /// Fills the queue with this number of small messages.
     async fn fill(&mut self, ground: &Ground, nth: usize, messages: usize, urgency: &str) -> Outcome<()> {
         let urgency = format!("urgency: {urgency}\r\n");
         for _ in 0..messages {
@@ -244,7 +244,7 @@ impl Arms {
         Ok(())
     }
 
-    /// An `Authorization` field with a new token for so many audiences: ours, and long ones that don't matter.
+    /// An `Authorization` field with a new token for this number of audiences: ours, and long ones that don't matter.
     fn token(&self, ground: &Ground, audiences: usize, is_forged: bool) -> Outcome<String> {
         let (Some(key), Some(random)) = (&self.key, &self.random) else {
             return Err(Failure::new("no key"));
@@ -310,7 +310,7 @@ impl Arms {
         Ok(channel)
     }
 
-    /// Comes back, and floods the channel until the service ends it.
+    /// Connects again, and floods the channel until the service ends it.
     async fn flood(&self, ground: &Ground, nth: usize, each: u64) -> Outcome<()> {
         let mut channel = Channel::open(ground.nodes[0], ground.source(nth)).await?;
         channel.hello(self.identity.as_deref()).await?;

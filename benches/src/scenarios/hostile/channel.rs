@@ -1,4 +1,4 @@
-//! A WebSocket by hand: it says what no library says, as often as it likes.
+//! A hand-made WebSocket: it sends what no library sends, at any rate.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::failure::{Failure, Outcome, While as _};
 use crate::user_agent::subscription_name;
 
-/// The service that is attacked answers no later, or it is not worth waiting for.
+/// The longest wait for an answer of the attacked service.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const MASK: [u8; 4] = [1, 2, 3, 4];
@@ -27,10 +27,10 @@ pub(super) struct Channel {
     frames: FrameReader,
 }
 
-/// The address of the `nth` hostile connection; `None` for the one that everybody has.
+/// The address of the `nth` hostile connection; `None` for the address that all others have.
 pub(super) fn source(nth: usize, addresses: Option<u16>) -> Option<IpAddr> {
     let place = nth % usize::from(addresses?);
-    // One that no other part of this program comes from: those have 2 to 251 in the second byte.
+    // No other part of this program uses this one: those have 2 to 251 in the second byte.
     Some(Ipv4Addr::new(127, 254, 0, place as u8 + 1).into())
 }
 
@@ -83,7 +83,7 @@ impl Channel {
         })
     }
 
-    /// Says hello, and returns its identity.
+    /// Sends hello, and returns its identity.
     pub(super) async fn hello(&mut self, identity: Option<&str>) -> Outcome<String> {
         self.say(&json!({"messageType": "hello", "use_webpush": true, "uaid": identity}))
             .await?;
@@ -110,8 +110,8 @@ impl Channel {
         soon("saying something", self.stream.write_all(&out)).await
     }
 
-    /// Says the same again and again, reads and forgets what comes, until the service ends the channel. `said` is told of
-    /// each time.
+    /// Sends the same bytes again and again, and discards all that arrives, until the service ends the channel.
+    /// `said` is called each time.
     pub(super) async fn flood(self, bytes: &[u8], mut said: impl FnMut()) {
         let (mut heard, mut mouth) = self.stream.into_split();
         let reading = async {
@@ -165,7 +165,7 @@ pub(super) fn append_pong(out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// Hostile connections come from as many addresses as they are told, and from none of the honest ones.
+    /// Hostile connections come from the given number of addresses, and from no honest peer's address.
     #[test]
     fn addresses_are_shared_out() {
         let text = |nth| source(nth, Some(2)).unwrap().to_string();

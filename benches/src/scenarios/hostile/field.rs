@@ -1,4 +1,4 @@
-//! The hostile side: a thread of its own, on the load tool's core, that gives way to everything else there.
+//! The hostile side: its own thread on the load tool's core, with a lower priority than everything else there.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,17 +17,17 @@ use crate::door::Door;
 use crate::failure::{Failure, Outcome, While as _};
 use crate::target::Target;
 
-/// How much less of the core hostile peers get than the honest and Redis, which share it: the least that there is.
+/// The niceness of the hostile thread: the lowest priority, because honest peers and Redis share its core.
 const NICENESS: i32 = 19;
 
-/// How long an attack that ended may take to let go.
+/// How long an attack may take to end.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// What all hostile connections know and count.
 pub(super) struct Ground {
-    /// Where user agents come in: all nodes.
+    /// Where user agents connect: all nodes.
     pub(super) nodes: Vec<SocketAddr>,
-    /// Where application servers do.
+    /// Where application servers connect.
     pub(super) sending: SocketAddr,
     pub(super) admin: Option<SocketAddr>,
     /// How many hostile connections there are.
@@ -38,20 +38,20 @@ pub(super) struct Ground {
     statuses: Mutex<BTreeMap<u16, u64>>,
 }
 
-/// What was done.
+/// What was counted.
 #[derive(Default)]
 pub(super) struct Seen {
     /// Requests, frames or connections that were tried.
     pub(super) sent: u64,
     /// Connections that the service refused or ended.
     pub(super) broken: u64,
-    /// How often which status came.
+    /// Number of answers by status.
     pub(super) statuses: BTreeMap<u16, u64>,
     /// Hostile connections that could not be prepared.
     pub(super) unprepared: usize,
 }
 
-/// An attack that is prepared, or under way.
+/// An attack that is prepared or running.
 pub(super) struct Field {
     thread: JoinHandle<usize>,
     go: watch::Sender<Step>,
@@ -72,12 +72,12 @@ impl Ground {
         channel::source(nth, self.addresses)
     }
 
-    /// So many things were tried.
+    /// Counts this number of tries.
     pub(super) fn sent(&self, times: u64) {
         self.sent.fetch_add(times, Ordering::Relaxed);
     }
 
-    /// That is how one was answered.
+    /// Counts an answer.
     pub(super) fn answered(&self, status: u16) {
         let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
         *statuses.entry(status).or_default() += 1;
@@ -85,7 +85,7 @@ impl Ground {
 }
 
 impl Field {
-    /// Lets every hostile connection make what it needs, and returns when all have, or when time is over.
+    /// Lets every hostile connection prepare, and returns when all have, or when the time is over.
     pub(super) async fn prepare(
         target: &Target,
         attack: Attack,
@@ -110,7 +110,7 @@ impl Field {
         let thread = std::thread::Builder::new()
             .name("hostile".to_owned())
             .spawn(move || {
-                // Without that the figures are only less fair to the honest.
+                // If this fails, the figures are only worse for honest peers.
                 let _ = rustix::process::setpriority_process(None, NICENESS);
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let unprepared = runtime.map_or(connections, |runtime| {
@@ -129,7 +129,7 @@ impl Field {
         Ok(field)
     }
 
-    /// Begins.
+    /// Starts the attack.
     pub(super) fn attack(&self) {
         self.ground.sent.store(0, Ordering::Relaxed);
         self.ground.broken.store(0, Ordering::Relaxed);
@@ -138,11 +138,11 @@ impl Field {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
-        // If the thread is gone, its end says why.
+        // If the thread has ended, joining it says why.
         let _ = self.go.send(Step::Attack);
     }
 
-    /// Ends it, and says what it did.
+    /// Ends the attack, and returns what it counted.
     pub(super) async fn end(self) -> Outcome<Seen> {
         let ground = &self.ground;
         let mut seen = Seen {
@@ -185,7 +185,7 @@ async fn hostile(
             }
         }
     };
-    // Who is not ready by then does not come.
+    // A connection that is not ready by then does not take part.
     let _ = timeout(within, all).await;
     preparing.abort_all();
     let unprepared = ground.connections - prepared.len();
@@ -198,7 +198,7 @@ async fn hostile(
             loop {
                 if attack.strike(&ground, nth, &mut arms).await.is_err() {
                     ground.broken.fetch_add(1, Ordering::Relaxed);
-                    // It comes again at once, but does not spin.
+                    // It connects again soon, but does not spin.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }

@@ -18,13 +18,13 @@ use crate::user_agent::{OnWebSocket, subscription_name};
 /// a quarter of what `limits.pushes_per_second` allows.
 const USER_AGENTS: usize = 20;
 
-/// A push that takes longer has failed, and so has a question to the admin listener.
+/// A push that takes longer has failed, and so has a request to the admin listener.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How often `/readyz` is asked.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
-/// The honest, connected.
+/// Honest peers, connected.
 pub(super) struct Honest<'a> {
     target: &'a Target,
     peers: Vec<Peer>,
@@ -48,7 +48,7 @@ pub(super) struct Latencies {
     times: Vec<f64>,
     /// Pushes that were not accepted or did not arrive in time.
     pub(super) failed: usize,
-    /// How often `/readyz` was asked, and how often it gave no 200.
+    /// How often `/readyz` was asked, and how often it did not answer 200.
     pub(super) asked: usize,
     pub(super) not_ready: usize,
 }
@@ -73,7 +73,7 @@ impl<'a> Honest<'a> {
                 let bodies = Bodies::new(RUN);
                 let arrived = |_: &str, body: &[u8]| {
                     if let Ok(number) = bodies.read(body) {
-                        // Fails only when nobody measures any more.
+                        // Fails only when the measurement is over.
                         let _ = arrived.send((number, Instant::now()));
                     }
                 };
@@ -93,7 +93,7 @@ impl<'a> Honest<'a> {
         })
     }
 
-    /// Pushes for so long, one message after the other, each not before it is due.
+    /// Pushes for this time, one message after the other, each not before it is due.
     pub(super) async fn measure(&mut self, duration: Duration) -> Latencies {
         let (mut times, mut failed) = (Vec::new(), 0);
         let admin = self.target.admin();
@@ -151,7 +151,7 @@ impl<'a> Honest<'a> {
         loop {
             match self.arrivals.recv().await {
                 Some((arrived, at)) if arrived == number => return Ok(at - begun),
-                // One that came too late for its own turn.
+                // A message that arrived too late for its own turn.
                 Some(_) => {}
                 None => std::future::pending().await,
             }
@@ -159,7 +159,7 @@ impl<'a> Honest<'a> {
     }
 }
 
-/// Tells these messages from all others.
+/// Marks these messages.
 const RUN: u64 = 0x686f_6e65_7374;
 
 async fn is_ready(admin: std::net::SocketAddr) -> std::io::Result<bool> {
@@ -172,7 +172,7 @@ async fn is_ready(admin: std::net::SocketAddr) -> std::io::Result<bool> {
 }
 
 impl Latencies {
-    /// In milliseconds. What failed took longer than everything else.
+    /// In milliseconds. A failed push counts as slower than all others.
     pub(super) fn quantile(&self, quantile: f64) -> f64 {
         let all = self.times.len() + self.failed;
         let at = ((all as f64 * quantile).ceil() as usize).saturating_sub(1);
@@ -187,7 +187,7 @@ impl Latencies {
 mod tests {
     use super::*;
 
-    /// What failed is slower than everything else, so that an attack that stops all pushes is not taken for a fast one.
+    /// A failed push counts as slower than all others, so that an attack that stops all pushes does not look fast.
     #[test]
     fn failures_are_slow() {
         let latencies = |times: &[f64], failed| Latencies {

@@ -1,4 +1,4 @@
-//! Hostile peers: what each cheap request takes of the service and of Redis, and what an honest push beside it takes.
+//! Hostile peers: what each cheap request costs the service and Redis, and how it slows honest pushes down.
 //!
 //! ```text
 //! for each attack, and for one and for many hostile connections, on a service of its own:
@@ -6,8 +6,9 @@
 //!   field      hostile connections, as fast as the service lets them    a thread of its own, with low priority
 //! ```
 //!
-//! Each row is bounded: preparing by [`PREPARE_WITHIN`], quiet and attack by `--seconds`. Unlike in other measurements the
-//! service has its default limits. Hostile peers come from other addresses than honest ones unless they are told to share.
+//! Each row has a time limit: preparing [`PREPARE_WITHIN`], quiet and attack `--seconds` each. Unlike in other
+//! measurements the service has its default limits. Hostile peers come from other addresses than honest ones unless
+//! they are told to share.
 
 mod attacks;
 mod channel;
@@ -43,7 +44,7 @@ pub(crate) struct Hostile {
     #[arg(long, value_name = "N", default_values_t = [1, 400])]
     connections: Vec<usize>,
 
-    /// How long the honest are measured, first quiet and then under attack
+    /// How long honest pushes are measured, first quiet and then under attack
     #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
     seconds: f64,
 
@@ -55,7 +56,7 @@ pub(crate) struct Hostile {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=250))]
     addresses: u16,
 
-    /// Hostile connections come from the address of the honest, and so use up its budgets
+    /// Hostile connections use the address of the honest peers, and so spend its budgets
     #[arg(long, conflicts_with = "addresses")]
     share_address: bool,
 
@@ -63,12 +64,12 @@ pub(crate) struct Hostile {
     #[arg(long)]
     json: bool,
 
-    /// End with an error if an honest push takes more than so many times as long under attack, half of them
+    /// End with an error if the median honest push takes more than this many times as long under attack
     #[arg(long, value_name = "TIMES")]
     fail_over: Option<f64>,
 }
 
-/// What came of one attack.
+/// The result of one attack.
 pub(crate) struct Row {
     attack: Attack,
     connections: usize,
@@ -127,7 +128,7 @@ impl Hostile {
     ) -> Outcome<Row> {
         let options = options.with_default_limits();
         let options = match options.storage() {
-            // Two nodes, or nobody could displace anybody across them.
+            // Two nodes, so that channels displace each other across nodes.
             Storage::Redis if attack == Attack::DuplicateLogin => options.across_nodes(),
             _ => options,
         };
@@ -168,7 +169,7 @@ impl Hostile {
 }
 
 impl Row {
-    /// How many times longer half of the honest pushes take under attack.
+    /// How many times as long the median honest push takes under attack.
     fn ratio(&self) -> f64 {
         self.attacked.quantile(0.5) / self.quiet.quantile(0.5)
     }

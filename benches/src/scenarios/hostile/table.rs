@@ -1,4 +1,4 @@
-//! Rows as people and programs read them.
+//! The output: a table for people, JSON for programs.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::Row;
 
-/// Above the rows.
+/// The head of the table.
 pub(super) const HEADINGS: &str = "\
 attack                 conns       sent/s   node  Redis    node +   store +    p50 quiet → attacked         p99 quiet → attacked         failed  readyz  answers";
 
@@ -47,7 +47,7 @@ impl Row {
         )
     }
 
-    /// One object.
+    /// One JSON object.
     pub(super) fn json(&self) -> String {
         let times = |latencies: &super::Latencies| {
             json!({

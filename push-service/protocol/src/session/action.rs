@@ -117,7 +117,8 @@ pub enum CloseReason {
     TooLarge,
     /// The user agent asks for answers faster than it may.
     TooManyRequests,
-    /// It, or others at its address, cause more work than they may, and slowing the channel down did not help.
+    /// The user agent or its address caused more work than its budget allows, and reading the channel slowly did not
+    /// end that.
     OverBudget,
     /// A monitor of somebody that a healthy store doesn't know (R30-MON-17).
     Unknown,

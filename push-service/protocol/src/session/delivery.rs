@@ -407,7 +407,7 @@ impl Delivery {
         self.behind = true;
     }
 
-    /// A message left the wire: acknowledged, or gone from storage. Says whether it was there.
+    /// A message leaves the delivery window: acknowledged, or gone from storage. Returns whether it was in it.
     pub(super) fn left(&mut self, id: MessageId) -> bool {
         let was_there = self.window.remove(id);
         if let Some(paging) = self.paging.as_mut().filter(|_| was_there) {

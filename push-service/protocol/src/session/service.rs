@@ -243,8 +243,8 @@ impl Session {
         self.pinged = None;
     }
 
-    /// The user agent has these messages. Taken whether they are on this channel's wire or not (PR-18). Says how many are:
-    /// the others cost storage a look that no push has paid for (PR-42).
+    /// The user agent has these messages. Accepted even if this channel did not send them (PR-18). Returns how many
+    /// of them it did send: for the others storage does a lookup that no push has paid for (PR-42).
     pub fn acknowledge(&mut self, messages: Vec<MessageId>, now: Moment, out: &mut Vec<Action>) -> usize {
         let stored: Vec<_> = messages.into_iter().filter(|id| id.number.0 != 0).collect();
         let on_wire = stored.iter().filter(|id| self.delivery.left(**id)).count();

@@ -58,8 +58,8 @@ impl Claims {
     }
 }
 
-/// Whether a token with this `exp` is neither expired nor good for too long, `now_secs` seconds after 1970: what is left to
-/// be checked of claims that were checked before.
+/// Checks that a token with this `exp` is neither expired nor valid for too long, `now_secs` seconds after 1970. This
+/// is what has to be checked again for claims that were checked before.
 ///
 /// # Errors
 ///

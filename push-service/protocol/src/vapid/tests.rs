@@ -248,8 +248,8 @@ fn only_the_key_s_own_raw_signature_verifies() {
     }
 }
 
-/// V-AUTH-6: an ECDSA signature has a second spelling, which anybody can make of the first (the other one of `s` and `n - s`).
-/// It says the same, so it is worth no more than the token that it was made of; and it is another token to whoever remembers.
+/// V-AUTH-6: an ECDSA signature has a second form, which anyone can compute from the first (`n - s` instead of `s`).
+/// It verifies with the same meaning, gives no further right, and is remembered as another token.
 #[test]
 fn the_second_spelling_of_a_signature_says_the_same() {
     const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";

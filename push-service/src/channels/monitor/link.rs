@@ -36,7 +36,7 @@ struct State {
     /// How many times somebody asked for a sign that all before has arrived, and up to which of them it came.
     asked: u64,
     confirmed: u64,
-    /// The same, for what was promised: what a peer ignores behind its GOAWAY it answers a PING behind no less.
+    /// The same for promises: a peer that has sent GOAWAY ignores them, and still answers the PING that follows them.
     arrived: u64,
     /// What had been asked when the PING went out that is under way.
     sent: Option<u64>,
@@ -213,7 +213,7 @@ impl PushLink {
         state.allowed > 0 && !state.peer_leaves
     }
 
-    /// Whether no message may be promised any more, for ever.
+    /// Whether no further message may be promised on this connection.
     pub(super) fn is_over(&self) -> bool {
         self.lock().peer_leaves
     }
@@ -273,12 +273,12 @@ impl PushLink {
         self.lock().confirmed
     }
 
-    /// Like [`PushLink::confirmed`], of promises.
+    /// Like [`PushLink::confirmed`], for promises.
     pub(super) fn arrived(&self) -> u64 {
         self.lock().arrived
     }
 
-    /// The peer is to come back over another connection: the node leaves, or it asks for more than it may.
+    /// The peer has to use another connection: the node shuts down, or the peer exceeds its limits.
     pub(crate) fn leave(&self) {
         self.lock().leaving = true;
         self.connection.wake();
@@ -341,8 +341,8 @@ mod tests {
         assert_eq!(all.len(), PROMISES - 1);
     }
 
-    /// RFC 9113 §6.8, PR-25: behind the peer's GOAWAY there is no place for a promise, and a PING says that the peer lives, but
-    /// not that a promise has arrived.
+    /// RFC 9113 §6.8, PR-25: after the peer's GOAWAY no promise can be sent, and an answered PING says that the peer
+    /// lives, but not that a promise arrived.
     #[test]
     fn nothing_is_promised_behind_the_peers_goaway() {
         let link = link(2);

@@ -82,7 +82,7 @@ impl Outlet {
         }
     }
 
-    /// Whether nothing more can be brought, because the peer opens no more streams.
+    /// Whether nothing more can be sent, because the peer accepts no more streams.
     pub(super) fn is_over(&self) -> bool {
         match self {
             Self::Push(pushes) => pushes.is_over(),

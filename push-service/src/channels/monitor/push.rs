@@ -133,7 +133,7 @@ impl Pushes {
     }
 
     pub(super) fn write(&mut self, parcel: &Parcel<'_>) -> Written {
-        // A place may have been taken before the peer said GOAWAY.
+        // A place may have been taken before the peer sent GOAWAY.
         let Some(place) = self.place.take().filter(|_| !self.link.is_over()) else {
             return Written::No;
         };
@@ -287,7 +287,7 @@ impl Pushes {
         self.current.is_none() && (!arrived || self.flown.is_empty())
     }
 
-    /// Whether no message may be promised any more, and the last one is in `h2`'s hands.
+    /// Whether no further message may be promised, and `h2` has the last one.
     pub(super) fn is_over(&self) -> bool {
         self.current.is_none() && self.link.is_over()
     }

@@ -51,7 +51,8 @@ impl MonitorTask {
                     &self.shared,
                 );
             } else if monitor.outlet.is_over() {
-                // The peer has sent GOAWAY. What was not promised stays stored, for its next connection (RFC 9113 §6.8).
+                // The peer has sent GOAWAY. Messages that were not promised stay stored for its next connection (RFC
+                // 9113 §6.8).
                 let over = self.part_with(at, now);
                 dismiss(over, Finish::Over, &self.shared);
             } else if monitor.until.is_some_and(|until| until <= now) && self.queue.is_empty() {

@@ -5,11 +5,12 @@
 //!                until the peer's close or its end, or CLOSE_WITHIN
 //! ```
 //!
-//! Acknowledgements that were under way when the service closed are still taken: the user agent sent them before it could
-//! read the close. As many are taken as can have been on the wire (`channels.in_flight`), so that a channel which was closed
-//! for what it costs does not cost more. Each turn of them is one step of storage, tried once: what storage doesn't take is
-//! offered again at the next attach. Everything else that the peer says is discarded.
-//! The seat is given up at once, because acknowledgements need none.
+//! Acknowledgements that were on their way when the service closed are still taken: the user agent sent them before
+//! it could read the close. At most `channels.in_flight` are taken, as many as it can have been sent unacknowledged,
+//! so that a channel which was closed for its costs does not cause more. There are none before hello was answered,
+//! and none after a frame that breaks the protocol. Each read of them is one step of storage, tried once: if it
+//! fails, those messages are offered again at the next attach. Everything else that the peer sends is discarded. The
+//! seat is given up at once, because acknowledgements need none.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -32,7 +33,7 @@ pub(super) struct End {
     pub(super) until: Moment,
     /// Flushes the acknowledgements that came before the end, gives the seat up.
     leave: Option<BoxFuture<'static, ()>>,
-    /// How many acknowledgements are still taken; none, if what the peer says has no meaning any more.
+    /// How many acknowledgements are still taken; 0 after a frame that breaks the protocol.
     takes: usize,
     /// The peer has said that it's done, or is gone.
     peer_done: bool,
@@ -53,11 +54,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         let may_be_seated = self.session.is_recorded() && !self.has_no_seat;
         let recorded = self.session.user_agent().filter(|_| may_be_seated);
         let leave = recorded.map(|user_agent| self.leave(user_agent));
-        // What is handed over is a matter of `leave` now.
+        // From now on `leave` has the messages that were handed over.
         self.handed_over = 0;
         (self.page, self.wanted, self.delivering) = (None, None, None);
         if peer_done {
-            // Nothing counts behind the peer's close.
+            // Nothing counts after the peer's close frame.
             self.unread = Box::default();
         }
         self.unread_is_ready = !self.unread.is_empty();
@@ -74,14 +75,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         }));
     }
 
-    /// What the peer says from now on can't be told apart from nonsense: it is read and discarded.
+    /// After a frame that breaks the protocol the rest can't be interpreted: it is read and discarded.
     pub(super) fn listen_no_more(&mut self) {
         if let Some(end) = &mut self.end {
             end.takes = 0;
         }
     }
 
-    /// Reads on after the close, so that the peer isn't reset before it read why, and takes acknowledgements.
+    /// Reads on after the close, so that no reset keeps the peer from reading the reason, and takes acknowledgements.
     pub(super) fn read_last(&mut self, cx: &mut Context<'_>, now: Moment, scratch: &mut Scratch) -> bool {
         let Some(end) = &self.end else { return false };
         if end.peer_done || now >= end.until {
@@ -104,10 +105,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         read.is_ready()
     }
 
-    /// Takes the acknowledgements among whole frames, and returns how many bytes are left.
+    /// Takes the acknowledgements from complete frames, and returns how many bytes are left.
     pub(super) fn take_last_frames(&mut self, bytes: &mut [u8], now: Moment, scratch: &mut Scratch) -> usize {
         let mut at = 0;
-        // The reader is taken out for the time, because what it shows borrows from it.
+        // The reader is moved out meanwhile, because the frames borrow from it.
         let mut frames = std::mem::replace(&mut self.frames, FrameReader::new(Reader::Service, 0));
         while self
             .end
@@ -164,7 +165,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         }
         if written && !end.shut_down {
             match Pin::new(&mut self.io).poll_shutdown(cx) {
-                // A peer that can be told nothing more may still have said something.
+                // A peer that reads nothing more may still have sent something.
                 Poll::Ready(Ok(()) | Err(_)) => end.shut_down = true,
                 Poll::Pending => return false,
             }

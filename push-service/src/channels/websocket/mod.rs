@@ -41,7 +41,7 @@ use crate::metrics::{Channel, ChannelKind, Closed, Removed};
 
 /// A channel over a WebSocket. A future: resolves when the connection has ended and its seat was given up.
 ///
-/// `G` is whatever has to live as long as the connection.
+/// `G` has to live as long as the connection.
 pub(super) struct WebSocketChannel<Io, G> {
     io: Io,
     shared: Arc<Channels>,
@@ -287,7 +287,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         self.acknowledging = Some(Box::pin(async move {
             match broker.acknowledge(user_agent, &messages, seat).await {
                 Ok(()) => Vec::new(),
-                // They are offered again at the next attach: nothing is lost.
+                // These messages are offered again at the next attach: nothing is lost.
                 Err(_) if is_last => Vec::new(),
                 Err(_) => {
                     tokio::time::sleep(STORAGE_RETRY_AFTER).await;

@@ -1,9 +1,9 @@
 //! What a user agent's frames cost it, and what happens when it can't pay (PR-42).
 //!
-//! Acknowledging what was offered on this channel is free: whoever pushed it has paid. Every other frame takes tokens of
-//! the user agent and of its address. Short of tokens, a channel is not read until they are earned; one that needs too many,
-//! or goes on for too long, is closed. What a slowed channel has not read waits in
-//! its socket; what the last frame of a closed one acknowledged comes again on the next channel.
+//! Acknowledging a message that was sent on this channel is free: its push has paid. Every other frame takes tokens
+//! of the user agent and of its address. Without tokens, a channel is not read until they are earned. A channel that
+//! owes too much, or was slowed down for too long, is closed. Unread bytes of a slowed channel stay in its socket.
+//! Messages that the last frame of a closed channel acknowledged are sent again on the next channel.
 
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ use crate::budgets::Payer;
 use crate::defaults::{CHANNEL_SLOWED_AT_MOST, CHANNEL_SLOWED_FOR, CHANNEL_SLOWED_REST};
 use crate::listeners::Permit;
 
-/// Whatever has to live as long as a connection, and who pays for it.
+/// Data that live as long as a connection, and say who pays for it.
 pub(in crate::channels) trait Guard: Unpin {
-    /// Who pays for what the connection brings.
+    /// Who pays for the requests on the connection.
     fn payer(&self) -> Payer;
 }
 
@@ -27,22 +27,22 @@ impl Guard for Permit {
     }
 }
 
-/// A connection without a permit: nothing but its payer is known.
+/// A connection without a permit: only its payer.
 impl Guard for Payer {
     fn payer(&self) -> Payer {
         *self
     }
 }
 
-/// A channel that is slowed down, or was a moment ago.
+/// A channel that is slowed down, or was until recently.
 pub(super) struct Slowed {
     since: Moment,
     until: Moment,
 }
 
 impl<Io, G: Guard> WebSocketChannel<Io, G> {
-    /// Takes tokens for a frame. Says how long it has to wait for them, and slows the channel down for as long. `None` if the
-    /// channel is closed instead, and what the frame asks for is not to be done.
+    /// Takes tokens for a frame, and slows the channel down until they are earned. Returns how long that takes.
+    /// `None`: the channel is closed instead, and the frame must not be carried out.
     pub(super) fn pay(&mut self, tokens: u32, now: Moment, scratch: &mut Scratch) -> Option<Duration> {
         let payer = self.guard.payer();
         let budgets = self.shared.broker.budgets();
@@ -57,7 +57,7 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
         wait.filter(|_| is_granted)
     }
 
-    /// Reads nothing until then. Says whether that will do.
+    /// Reads nothing until then. Returns whether that is enough, or the channel has to be closed.
     fn slow_down(&mut self, wait: Duration, now: Moment) -> bool {
         let since = match &self.slowed {
             Some(slowed) if now < slowed.until.after(CHANNEL_SLOWED_REST) => slowed.since,

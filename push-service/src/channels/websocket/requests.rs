@@ -87,7 +87,7 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             }
         }
         let messages: Vec<MessageId> = updates.iter().filter_map(|update| update.message).collect();
-        // A number of 0 is one of TTL 0, which storage has not.
+        // A message with TTL 0 has the number 0, and is not in storage.
         let stored = messages
             .iter()
             .filter(|id| id.number != MessageNumber::START)
@@ -95,7 +95,7 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
         let on_wire = self.session.acknowledge(messages, now, &mut scratch.actions);
         let cost = acknowledgement_cost(updates.len(), stored, on_wire);
         if cost > 0 && self.pay(cost, now, scratch).is_none() {
-            // Not taken: what of it is true comes again on the next channel, and is acknowledged there.
+            // Not taken: messages that were really sent come again on the next channel, and are acknowledged there.
             scratch
                 .actions
                 .retain(|action| !matches!(action, Action::Acknowledge(_)));
@@ -233,8 +233,7 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
     }
 }
 
-/// What a frame costs that acknowledges so many messages, of which storage may have some and the wire has fewer. One that
-/// acknowledges only what is on the wire is free.
+/// The cost of a frame with acknowledgements: only those of messages that were not sent on this channel cost tokens.
 fn acknowledgement_cost(all: usize, stored: usize, on_wire: usize) -> u32 {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let unknown = count(stored.saturating_sub(on_wire)).saturating_mul(COST_UNKNOWN_ACKNOWLEDGEMENT);
@@ -242,7 +241,7 @@ fn acknowledgement_cost(all: usize, stored: usize, on_wire: usize) -> u32 {
     unknown.saturating_add(idle.saturating_mul(COST_FRAME))
 }
 
-/// Before storage is asked, for as long as it takes to earn what that costs.
+/// Waits before storage is asked, until the tokens are earned.
 async fn sleep(wait: Duration) {
     if !wait.is_zero() {
         tokio::time::sleep(wait).await;

@@ -22,7 +22,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         }
         let busy = self.read_on(cx, now, scratch);
         if self.end.is_some() {
-            // What stands behind the frame that ended the channel is looked at for acknowledgements.
+            // Bytes after the frame that ended the channel may hold acknowledgements.
             self.unread_is_ready = !self.unread.is_empty();
         }
         busy
@@ -139,7 +139,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
             Ok(rest) => self.unwritten = rest,
             Err(_) => {
                 self.flushing = false;
-                // What it said before it went is still to be read.
+                // What it sent before is still to be read.
                 self.begin_end(Closed::Lost, false, now);
                 return true;
             }

@@ -1,4 +1,4 @@
-//! PR-42: connections and requests of an address that is out of tokens.
+//! PR-42: connections and requests of an address without tokens.
 
 use tokio::time::Instant;
 
@@ -8,7 +8,7 @@ use crate::defaults::{BUDGET_PATIENCE, COST_CHANNEL, COST_CONNECTION, COST_REQUE
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
-/// Tokens of an address that earns nearly none.
+/// The burst of an address that earns nearly no tokens.
 const BURST: u32 = 10_000;
 
 fn poor() -> Setting {
@@ -18,8 +18,8 @@ fn poor() -> Setting {
     setting
 }
 
-/// PR-42: requests cost their address, also those to a path where nothing is. Out of tokens, one is answered 429 after a while,
-/// with `Retry-After`; a new connection is closed at once, and one of an unlimited network is not.
+/// PR-42: requests cost their address tokens, also those to an unknown path. Without tokens a request is answered 429
+/// after a while, with `Retry-After`, and a new connection is closed at once, but not one of an unlimited network.
 #[tokio::test(start_paused = true)]
 async fn an_address_without_tokens_is_refused() {
     for (unlimited, is_refused) in [("192.0.2.0/24", true), ("127.0.0.0/8", false)] {

@@ -82,9 +82,9 @@ async fn bad_http_is_refused() {
     }
 }
 
-/// RFC 9112 §6.1, §6.3, §11.2: where a message ends is never a matter of opinion. Two lengths that differ, a coding that hides,
-/// lines that end in half a line break: one answer at most, and the connection is closed. Of a proxy that has sent a length
-/// and a coding no second request is read.
+/// RFC 9112 §6.1, §6.3, §11.2: the end of a message is never ambiguous. After two different lengths, a hidden
+/// transfer coding or incomplete line breaks there is one answer at most, and the connection is closed. If a proxy
+/// has sent a length and a transfer coding, no second request is read.
 #[tokio::test]
 async fn no_request_is_smuggled() {
     let setting = Setting {

@@ -42,8 +42,8 @@ async fn promises_come_in_the_order_of_their_streams() {
     assert!(promised.is_sorted_by_key(|(_, stream)| *stream), "{promised:?}");
 }
 
-/// RFC 9113 §6.8: behind the peer's GOAWAY no stream is opened towards it. Its monitor is answered, and what comes stays stored
-/// for the next one.
+/// RFC 9113 §6.8: after the peer's GOAWAY no stream is opened towards it. Its monitor is answered, and new messages
+/// stay stored for the next connection.
 #[tokio::test]
 async fn nothing_is_promised_after_the_peers_goaway() {
     let node = Node::start().await;
@@ -85,7 +85,7 @@ async fn nothing_is_promised_after_the_peers_goaway() {
     }
 }
 
-/// PR-18, PR-25: of what the peer is ignorant of by its GOAWAY nothing is taken for arrived: the message is brought again.
+/// PR-18, PR-25: a promise that the peer's GOAWAY excludes does not count as delivered: the message is sent again.
 #[tokio::test]
 async fn promises_that_goaway_excludes_come_again() {
     let node = Node::start().await;
@@ -107,7 +107,8 @@ async fn promises_that_goaway_excludes_come_again() {
     assert_eq!(message.read().await.text().as_deref(), Some("ignored"));
 }
 
-/// PR-18: a DELETE that came whole acknowledges, though its peer closes the connection without reading the answer.
+/// PR-18: a DELETE that arrived whole acknowledges, even if the peer closes the connection without reading the
+/// answer.
 #[tokio::test]
 async fn an_acknowledgement_outlives_its_connection() {
     let node = Node::start().await;

@@ -1,4 +1,4 @@
-//! PR-42: whoever makes the service work pays for it, and honest senders and user agents notice nothing.
+//! PR-42: peers pay for the work that they cause, and honest senders and user agents are not slowed down.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::budgets::Payer;
 use crate::config::{IpNetwork, Limits};
 use crate::defaults::{BUDGET_PATIENCE, COST_FORGERY, COST_PUSH, WORK_PER_ADDRESS};
 
-/// Everything as an operator has it who configures nothing, but for these limits.
+/// The defaults, except for these limits.
 fn service(change: impl FnOnce(&mut Limits)) -> Service {
     Service::with(|policy, limits| {
         policy.subscriptions_per_user_agent = 1_000;
@@ -29,7 +29,7 @@ fn subscribe() -> Request<Bytes> {
     Request::post("/subscribe").body(Bytes::new()).unwrap()
 }
 
-/// A value of the exposition.
+/// The value of a metric.
 fn count(service: &Service, name: &str) -> u64 {
     let text = service.metrics.render();
     let line = text
@@ -38,8 +38,8 @@ fn count(service: &Service, name: &str) -> u64 {
     line.unwrap_or_else(|| panic!("{name}")).parse().unwrap()
 }
 
-/// PR-42: forged signatures are paid for before they are verified. An address that sends many has few of them looked at, is
-/// told when to come back, and nobody at another address waits for it.
+/// PR-42: forged signatures are paid for before they are verified. Of an address that sends many, few are verified,
+/// and it is told when to try again. Other addresses do not wait.
 #[tokio::test(start_paused = true)]
 async fn forged_signatures_are_paid_for() {
     let service = service(|limits| limits.work_per_address_burst = 10_000);
@@ -83,7 +83,7 @@ async fn forged_signatures_are_paid_for() {
     assert!(count(&service, "throttled_total{budget=\"address\"}") > 0);
 }
 
-/// PR-42: whoever shows a key that may not send to a subscription is refused without a look at the signature.
+/// PR-42: a key that may not send to a subscription is refused without verifying the signature.
 #[tokio::test]
 async fn a_key_that_may_not_send_costs_no_verification() {
     let service = service(|_| {});
@@ -98,7 +98,7 @@ async fn a_key_that_may_not_send_costs_no_verification() {
     assert!(told.contains("another VAPID key"), "{told}");
 }
 
-/// PR-42: one application server key has its own budget, from however many addresses its requests come.
+/// PR-42: one application server key has one budget for all addresses that its requests come from.
 #[tokio::test(start_paused = true)]
 async fn one_key_from_many_addresses_pays_as_one() {
     let service = service(|limits| {
@@ -118,7 +118,7 @@ async fn one_key_from_many_addresses_pays_as_one() {
             status => assert_eq!(status, 429),
         }
     }
-    // What is refused takes a second, in which a token is earned.
+    // A refusal takes a second, in which a token is earned.
     assert!(
         (10_000 / COST_PUSH..10_000 / COST_PUSH + 3).contains(&accepted),
         "{accepted}"
@@ -131,8 +131,8 @@ async fn one_key_from_many_addresses_pays_as_one() {
     assert!(count(&service, "requests_refused_total{reason=\"sender_budget\"}") > 0);
 }
 
-/// PR-42: subscriptions that one address makes are counted, whatever credentials it has; others make theirs, and what was
-/// not made is not counted.
+/// PR-42: subscriptions that one address makes are counted, with any credentials. Other addresses still make theirs,
+/// and a failed request is not counted.
 #[tokio::test(start_paused = true)]
 async fn subscriptions_of_one_address_are_bounded() {
     let service = service(|limits| {
@@ -161,8 +161,8 @@ async fn subscriptions_of_one_address_are_bounded() {
     assert_eq!(service.answer_from(flood, subscribe()).await.status, 201);
 }
 
-/// PR-42, PR-25: a push that is refused for its rate has written down no receipt; and unsigned pushes that ask for receipts
-/// make a bounded number of receipt subscriptions, beside which pushes without receipts go on.
+/// PR-42, PR-25: a push that is refused for its rate stores no receipt. Unsigned pushes that ask for receipts make a
+/// bounded number of receipt subscriptions, and pushes without receipts still work.
 #[tokio::test(start_paused = true)]
 async fn receipts_are_paid_for_before_they_are_written_down() {
     let wants = [("prefer", "respond-async")];
@@ -240,7 +240,7 @@ async fn a_busy_application_server_never_waits() {
 }
 
 /// PR-42: a thousand user agents behind one address that subscribe at once, four times each, all get their subscriptions;
-/// and whoever is named by `limits.unlimited_networks` is not counted at all.
+/// and an address in `limits.unlimited_networks` is not counted at all.
 #[tokio::test(start_paused = true)]
 async fn many_behind_one_address_are_served() {
     let office = service(|_| {});

@@ -1,7 +1,7 @@
 //! The user agents at hand: those to whom something happened lately, as the decision core sees them.
 //!
-//! Every committed change looks for somebody who may leave while the cache is above its bound, and so does every load: what
-//! grows at hand makes others leave as a newcomer does.
+//! While the cache is above its bound, every load and every committed change evicts user agents: one that grows in
+//! the cache makes others leave, just as a new one does.
 //!
 //! A user agent that is not here is *cold*: its state is what the store holds, plus the seat that a session of this
 //! process may have taken. The first step that needs it has it loaded; steps that come meanwhile wait for the same load.
@@ -54,7 +54,7 @@ pub(super) struct Cell {
     pub(super) state: UserAgent,
     /// Requests with the writer that are not committed.
     pub(super) uncommitted: u32,
-    /// Whether the body of one of its messages may stand apart on disk.
+    /// Whether a body of one of its messages may be stored apart on disk.
     pub(super) bodies_apart: bool,
     touched: bool,
     bytes: usize,
@@ -285,13 +285,13 @@ mod tests {
         cache.fill(agent(n), Ok(loaded));
     }
 
-    /// A change of this user agent that is committed.
+    /// A change of this user agent was committed.
     fn commit(cache: &Cache, n: u16) {
         cache.shard(agent(n)).touch(agent(n)).unwrap().uncommitted += 1;
         cache.committed(&Request::nothing(agent(n)));
     }
 
-    /// PR-44: user agents that grow while they are at hand make others leave, though nobody is loaded any more.
+    /// PR-44: user agents that grow in the cache make others leave, even if no user agent is loaded any more.
     #[test]
     fn what_grows_at_hand_shrinks_the_cache() {
         let cache = Cache::bounded(64 << 10 << 4);

@@ -7,36 +7,36 @@
 //!
 //! **The rule.** Batches are read from the first on, each by the lengths that its frame gives. Each begins with a
 //! [mark](super::marks): its number, and up to which batch everything was synced before it. Where a batch does not read, has
-//! no mark of this store, or has not the next number, reading ends. Behind that place nothing is taken for a batch, a length
-//! or an end, whatever it looks like. Only marks are looked for, at every byte.
+//! no mark of this store, or has not the next number, reading ends. After that place nothing is read as a batch, a
+//! length or an end. Only marks are searched for, at every byte.
 //!
 //! - A mark there claims a sync of a batch that was not read, or the journal is not the newest and so was synced as a whole:
-//!   confirmed data is damaged, for the operator to judge. Nothing is touched.
-//! - No mark there claims that: nothing behind the place is known to be synced. It is a torn end, which is cut off, kept
-//!   beside the journal, and logged.
+//!   confirmed data is damaged, and the operator has to decide. Nothing is touched.
+//! - Otherwise nothing after the place is known to be synced. It is a torn end, which is cut off, kept beside the
+//!   journal, and logged.
 //!
-//! **Why no chosen bytes are taken for structure** (PR-38). Before the place, chosen bytes are passed by lengths that this
-//! store wrote, and a length that a damaged bit changed leads to no mark with the next number. Behind the place, only a
-//! mark says anything, and nobody can spell one. So it does not matter what a body holds, at which byte it was torn, and
-//! what it makes together with the bytes behind it.
+//! **Why no chosen bytes are taken for structure** (PR-38). Before that place, chosen bytes are skipped by lengths
+//! that this store wrote, and a length with a damaged bit leads to no mark with the next number. After that place,
+//! only marks count, and no peer can forge one. So it does not matter what a body contains, at which byte it was
+//! torn, and what bytes follow it.
 //!
-//! **Invariant:** no batch is cut off of which a later write says that it was synced. The writer says so with its next
-//! batch, and when it has nothing to write with a batch of its own soon after ([`STORE_MARK_AFTER`]) and when it is closed.
+//! **Invariant:** no batch is cut off if a later write says that it was synced. The writer says so with its next
+//! batch. If there is none, it writes a batch of its own soon after ([`STORE_MARK_AFTER`]), and when it is closed.
 //!
-//! What cannot be told from the bytes: whether a last batch was torn or damaged after its sync, until such a write
-//! follows, so it counts as torn; and the sequence number of the store's own, which no checksum covers. A wrong one breaks
-//! the rise of the numbers and is found, but for one that is too high in the last batch, which changes nothing, and one
-//! that falls into a gap, which tables leave that were synced before a journal was.
+//! What cannot be told from the bytes: whether the last batch was torn, or damaged after its sync, until such a write
+//! follows (it counts as torn); and errors in the store's own sequence number, which no checksum covers. A wrong
+//! number breaks the rising order and is found, with two exceptions: one that is too high in the last batch, which
+//! changes nothing, and one within a gap, which is left by tables that were synced before a journal.
 //!
-//! A store of format 1 has no marks and no key. Nothing behind a place that does not read can be told there, so it is
-//! opened only if all its journals read to their ends, as they do after an orderly stop.
+//! A store of format 1 has no marks and no key. After an unreadable place nothing can be recognized there, so it is
+//! opened only if all its journals can be read to their ends, as after an orderly stop.
 //!
 //! A batch in the journal is, in little-endian: `1`, item count (4), sequence number (8); its items; `3`, their XXH3 (8),
 //! `FJL\x03`. An item is `2`, type (1), compression (1), key space (8), key length (2), length (4), stored length (4), key,
 //! value; or `4`, key space (8). The first item is the store's state, which begins with the mark. A journal has its full
 //! length from the start; behind the last batch it is zeros.
 //!
-//! Looking for marks costs one pass over the torn end, whatever stands there.
+//! Searching for marks costs one pass over the torn end, for any content.
 //!
 //! [`STORE_MARK_AFTER`]: crate::defaults::STORE_MARK_AFTER
 
@@ -55,7 +55,7 @@ use crate::defaults::{TORN_BYTES, TORN_FILES, TORN_KEPT};
 
 const MAGIC: &[u8; 4] = b"FJL\x03";
 
-/// Of a batch: what stands before its first item.
+/// The bytes of a batch before its first item.
 const BATCH_HEADER_BYTES: usize = 1 + 4 + 8;
 
 /// What is read at a time: large enough for the zeros of 64 MiB to be passed in some 20 ms.
@@ -90,7 +90,7 @@ pub(super) fn mend(directory: &Path, marks: Option<&Marks>) -> Result<(), OpenEr
             End::Torn(at) if is_newest && marks.is_some() => cut(path, &journal, at).map_err(io)?,
             End::Torn(at) | End::Damaged(at) if marks.is_some() => {
                 return Err(damaged(format!(
-                    "its journal {shown} is wrong at byte {at}, with more that was confirmed behind it"
+                    "its journal {shown} is wrong at byte {at}, and data after it were confirmed"
                 )));
             }
             End::Torn(at) | End::Damaged(at) => {
@@ -178,7 +178,7 @@ fn read_used(path: &Path) -> io::Result<Vec<u8>> {
 fn cut(path: &Path, journal: &[u8], at: usize) -> io::Result<()> {
     let torn = path.with_extension("torn");
     let kept = &journal[at..journal.len().min(at + TORN_BYTES)];
-    // For whoever wants to know what happened. The store needs it for nothing, so a full disk does not keep it closed.
+    // For the operator to examine. The store does not need it, so it opens even if the disk is full.
     if let Err(error) = fs::write(&torn, kept) {
         tracing::warn!(%error, file = %torn.display(), "the torn end of the journal is not kept");
     }
@@ -192,7 +192,7 @@ fn cut(path: &Path, journal: &[u8], at: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the torn ends that are older than [`TORN_KEPT`], and of the others all but the newest [`TORN_FILES`].
+/// Removes torn ends older than [`TORN_KEPT`], and all but the newest [`TORN_FILES`].
 fn forget_torn(directory: &Path) -> io::Result<()> {
     let now = SystemTime::now();
     let torn = numbered(directory, "torn")?;
@@ -212,9 +212,9 @@ fn forget_torn(directory: &Path) -> io::Result<()> {
 #[derive(PartialEq, Eq, Debug)]
 enum End {
     Whole,
-    /// Up to here, and nothing says that more was synced.
+    /// Readable up to here, and no mark says that more was synced.
     Torn(usize),
-    /// Up to here, and a mark says that more was synced.
+    /// Readable up to here, and a mark says that more was synced.
     Damaged(usize),
 }
 
@@ -254,7 +254,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The number before a torn batch's own, if its mark is there: of the first batch of all no other place tells it.
+    /// The number before a torn batch's own, if its mark is there: for the first batch it is known from nowhere else.
     fn begins_behind(&self, torn: &[u8]) -> Option<u64> {
         let first = torn.get(BATCH_HEADER_BYTES..)?.strip_prefix(&[2])?;
         let item = Item::read(first).filter(|item| item.key == STATE_KEY)?;
@@ -286,12 +286,12 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// The marks that stand somewhere in these bytes. What looks like one costs a hash of 16 bytes.
+/// All marks in these bytes. Each candidate costs a hash of 16 bytes.
 fn claims<'a>(bytes: &'a [u8], marks: &'a Marks) -> impl Iterator<Item = Mark> + 'a {
     candidates(bytes).filter_map(|value| marks.verify(value))
 }
 
-/// The places where a mark may stand: behind the key of the store's state.
+/// The places where a mark may be: after the key of the store's state.
 fn candidates(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
@@ -303,11 +303,11 @@ fn candidates(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// A batch that is intact as the store's own format goes.
+/// A batch that is intact by the store's own format.
 struct Batch<'a> {
     length: usize,
     sequence: u64,
-    /// What stands where a mark is to be.
+    /// The bytes at the place of the mark.
     mark: Option<&'a [u8]>,
 }
 
@@ -376,12 +376,12 @@ impl<'a> Item<'a> {
 mod tests {
     use super::*;
 
-    /// PR-38: what a hostile torn end costs is bounded by its length: one pass, and a hash for what looks like a mark.
+    /// PR-38: the cost of a hostile torn end is bounded by its length: one pass, and a hash for each candidate mark.
     #[test]
     fn a_hostile_torn_end_is_passed_once() {
         let directory = tempfile::tempdir().unwrap();
         let marks = Marks::make(directory.path()).unwrap();
-        // What made the search quadratic: at each byte a batch begins that seems to go on to the end.
+        // This made the search quadratic: at each byte begins a batch that seems to reach to the end.
         let header = [1, 255, 255, 255, 127, 0, 0, 0, 0, 0, 0, 0, 0].repeat(1 << 20);
         assert_eq!(candidates(&header).count(), 0);
         assert_eq!(Walk::new(Some(&marks)).over(&header), End::Torn(0));

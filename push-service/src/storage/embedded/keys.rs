@@ -15,7 +15,7 @@ pub(super) fn queue_key(user_agent: UserAgentId, number: MessageNumber) -> [u8; 
     key
 }
 
-/// `b`, user agent, number: where the body of a message stands that is too long to stand with it.
+/// `b`, user agent, number: the body of a message, if it is too long to be stored with its header.
 pub(super) fn body_key(user_agent: UserAgentId, number: MessageNumber) -> [u8; 25] {
     let mut key = queue_key(user_agent, number);
     key[0] = b'b';

@@ -36,7 +36,7 @@ pub(super) use super::values::{
 pub(super) use crate::storage::spelling::Unreadable;
 
 /// The format that this code writes, and the newest that it reads. Format 1 had no [marks](super::marks) and no bodies
-/// apart; a store that is found in it becomes one of format 2.
+/// apart; a store in that format is converted to format 2.
 pub(super) const FORMAT: u32 = 2;
 
 pub(super) const FORMAT_KEY: &[u8] = b"mformat";
@@ -46,8 +46,7 @@ pub(super) const SEALING_FINGERPRINT_KEY: &[u8] = b"msealing-fingerprint";
 
 const NO_TIME: u64 = u64::MAX;
 
-/// What the store remembers of itself with each batch: the batch's mark, the store's time, and its gauges, exact as of that
-/// batch.
+/// What each batch records about the store: the batch's mark, the store's time, and its gauges as of that batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct State {
     pub(super) mark: Mark,

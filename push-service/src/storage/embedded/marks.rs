@@ -2,16 +2,16 @@
 //! proof that this store wrote it.
 //!
 //! Senders, user agents and other servers choose bytes that stand in the journal: bodies, topics, header fields, names of
-//! subscriptions. Where the journal is torn, the lengths that lead past those bytes are lost, so what follows must be told
-//! from them by itself. A mark can be: it ends in an HMAC under a key that never leaves this machine, and it stands in no
-//! answer, export or log, so nobody else can spell one or repeat one.
+//! subscriptions. Where the journal is torn, the lengths that lead past those bytes are lost, so what follows must be
+//! recognizable by itself. A mark is: it ends in an HMAC under a key that never leaves this machine, and it appears
+//! in no answer, export or log, so no peer can forge or repeat one.
 //!
-//! **Invariant:** whatever verifies as a mark was written by this store as the first item of a batch.
-//! **Invariant:** numbers rise by one with each batch, across journals and restarts, so an old mark that a disk brings back
+//! **Invariant:** bytes that verify as a mark were written by this store as the first item of a batch. **Invariant:**
+//! numbers rise by one with each batch, across journals and restarts, so an old mark that reappears on the disk
 //! claims nothing about later batches.
 //!
-//! The key stands in a file of its own, [`KEY_FILE`], because it is needed before the store opens. A copy of the store's
-//! directory has it.
+//! The key is in a file of its own, [`KEY_FILE`], because it is needed before the store opens. A copy of the store's
+//! directory includes it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -32,15 +32,15 @@ pub(super) const MARK_BYTES: usize = 8 + 8 + PROOF_BYTES;
 /// What a mark says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Mark {
-    /// Of the batch that it begins.
+    /// The number of the batch that it begins.
     pub(super) number: u64,
     /// Everything up to this batch was synced when this mark was written.
     pub(super) synced: u64,
 }
 
 impl Mark {
-    /// Before the first batch. Every mark claims that something was synced, so that damage of what older versions wrote
-    /// without marks is not taken for a torn end.
+    /// The mark before the first batch. Every mark claims that something was synced, so that damage of data without
+    /// marks, from older versions, is not taken for a torn end.
     pub(super) const START: Self = Self { number: 1, synced: 1 };
 
     pub(super) fn next(self) -> Self {
@@ -66,7 +66,7 @@ impl Marks {
         }
     }
 
-    /// Makes a key and keeps it, durably: before the first batch that needs it.
+    /// Makes a key and stores it durably, before the first batch that needs it.
     pub(super) fn make(directory: &Path) -> io::Result<Self> {
         let key: [u8; KEY_BYTES] = crate::random::bytes();
         let under_way = directory.join(format!("{KEY_FILE}.new"));
@@ -93,11 +93,11 @@ impl Marks {
         value
     }
 
-    /// Whether it was made by [`encode`](Self::encode) under this key, and what it says.
+    /// The content of a mark, if it was made by [`encode`](Self::encode) under this key.
     pub(super) fn verify(&self, value: &[u8]) -> Option<Mark> {
         let value: &[u8; MARK_BYTES] = value.try_into().ok()?;
         let mark = read(value)?;
-        // Compared as it is: nobody watches how long a start takes.
+        // Not in constant time: no peer can measure a start.
         (self.encode(mark) == *value).then_some(mark)
     }
 }
@@ -116,7 +116,7 @@ pub(super) fn read(value: &[u8]) -> Option<Mark> {
 mod tests {
     use super::*;
 
-    /// PR-38: a mark is verified by the store that wrote it and by no other, and no changed byte passes.
+    /// PR-38: a mark verifies only with the key of the store that wrote it, and not with any byte changed.
     #[test]
     fn only_its_own_store_takes_a_mark() {
         let directory = tempfile::tempdir().unwrap();

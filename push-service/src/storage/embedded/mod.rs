@@ -72,7 +72,8 @@ pub struct Options {
     pub disk: Arc<dyn Disk>,
     /// How long an abandoned record is kept (PR-29).
     pub retention: Duration,
-    /// Writes that are sorted in memory before they become a table, in bytes. A store keeps what it was made with.
+    /// The size of the writes that are sorted in memory before they become a table, in bytes. A store keeps the value
+    /// that it was created with.
     pub memtable_bytes: u64,
 }
 

@@ -104,7 +104,7 @@ impl Scan {
         match value {
             Value::Message(read) => {
                 let Some(read) = store.with_body(*user_agent, number, read)? else {
-                    // It left since its header was read.
+                    // It was removed after its header was read.
                     return Ok(());
                 };
                 let message = read.portable();

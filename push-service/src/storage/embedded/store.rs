@@ -84,10 +84,10 @@ impl std::fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
-/// A user agent as the store has it.
+/// A user agent as it is stored.
 pub(super) struct Loaded {
     pub(super) state: UserAgent,
-    /// Whether the body of one of its messages stands apart.
+    /// Whether a body of one of its messages is stored apart.
     pub(super) bodies_apart: bool,
 }
 
@@ -170,7 +170,7 @@ impl Store {
         Ok(state)
     }
 
-    /// Writes down that the store has this format from now on: the first batch of a new store, or of one in an older
+    /// Records that the store has this format from now on: in the first batch of a new store, or of one in an older
     /// format.
     fn write_format(&self, state: State) -> fjall::Result<State> {
         let state = self.put(state, FORMAT_KEY, &FORMAT.to_be_bytes())?;
@@ -178,7 +178,7 @@ impl Store {
         Ok(state)
     }
 
-    /// Writes one value of the store about itself, in a batch of its own. Returns the state that the batch has.
+    /// Writes one value of the store about itself, in a batch of its own. Returns the state in the batch.
     pub(super) fn put(&self, state: State, key: &[u8], value: &[u8]) -> fjall::Result<State> {
         let (mut batch, state) = self.batch(state);
         batch.insert(&self.keys, key, value);
@@ -203,7 +203,7 @@ impl Store {
         Ok(value.map(|value| value.to_vec()))
     }
 
-    /// The user agent with its index, as it was last committed; nobody if there is no record. Long bodies are not read
+    /// The user agent with its index, as last committed; `None` if there is no record. Long bodies are not read
     /// (PR-43).
     pub(super) fn load(&self, user_agent: UserAgentId) -> Result<Loaded, StorageError> {
         let all = layout::queue_key(user_agent, MessageNumber(0))
@@ -243,7 +243,7 @@ impl Store {
         Ok(read.map(|read| read.message))
     }
 
-    /// A message with its body, if that stands apart; `None` if it left since its header was read.
+    /// A message with its separately stored body; `None` if it was removed after its header was read.
     pub(super) fn with_body(
         &self,
         user_agent: UserAgentId,

@@ -22,7 +22,7 @@ const KIND_AT: usize = 32;
 const WITH_KEY: u8 = 0x04;
 /// A message that a receipt was asked for.
 const WITH_RECEIPT: u8 = 0x08;
-/// A message whose body stands apart, with the body's length in its place.
+/// A message whose body is stored apart, with the body's length in its place.
 const BODY_APART: u8 = 0x10;
 /// No message, but what is remembered of one with TTL 0 while its acknowledgement counts.
 const PASSING: u8 = 0x20;
@@ -31,18 +31,18 @@ const EXPECTATION: u8 = 0x40;
 /// No message, but how one ended: with its fate.
 const ENDED: u8 = 0x80;
 
-/// Whether a body of this length stands apart, so that who loads a queue does not read it.
+/// Whether a body of this length is stored apart, so that loading a queue does not read it.
 pub(super) fn is_apart(body_bytes: usize) -> bool {
     body_bytes > STORE_BODY_APART_BYTES
 }
 
-/// The body of a message, if it stands apart.
+/// The body of a message, if it is stored apart.
 pub(super) fn body_apart(stored: &Stored) -> Option<&[u8]> {
     let body = &stored.message.content.body;
     is_apart(body.len()).then_some(&body[..])
 }
 
-/// A message: everything that its number does not say, but for a body that stands apart.
+/// A message without its number, and without a body that is stored apart.
 pub(super) fn encode_message(stored: &Stored) -> Vec<u8> {
     let message = &stored.message;
     let content = &message.content;
@@ -178,7 +178,7 @@ pub(super) struct Read {
     expires_at_ms: u64,
     sealed_by: u8,
     receipts: Option<UserAgentId>,
-    /// The length of a body that stands apart and was not read.
+    /// The length of a body that is stored apart and was not read.
     pub(super) apart: Option<u32>,
 }
 
@@ -232,7 +232,7 @@ impl Read {
         })
     }
 
-    /// With its body, which stood apart. Refuses one of another length.
+    /// Adds the separately stored body. Refuses one of another length.
     pub(super) fn with_body(mut self, body: &[u8]) -> Result<Self, Unreadable> {
         if self
             .apart
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(read.receipts, stored.receipts);
     }
 
-    /// PR-43: a long body is not in what is read with the queue, but its length is; both together are the message.
+    /// PR-43: a long body is not read with the queue, but its length is; header and body together give the message.
     #[test]
     fn a_long_body_stands_apart() {
         let mut long = stored();

@@ -31,7 +31,7 @@ pub(super) struct Request {
     pub(super) record: Option<Record>,
     pub(super) stored: Option<Stored>,
     pub(super) removed: Vec<MessageNumber>,
-    /// Whether bodies of those that were removed may stand apart.
+    /// Whether bodies of the removed messages may be stored apart.
     pub(super) bodies_apart: bool,
     pub(super) sweep: Option<SweepMove>,
     pub(super) usage: UsageChange,
@@ -92,13 +92,13 @@ struct Writer {
     owing: Vec<UserAgentId>,
 }
 
-/// What the writer has to do when nobody asks for anything.
+/// What the writer has to do while it is idle.
 #[derive(Clone, Copy)]
 enum Due {
     Nothing,
-    /// To sync what was written without a sync.
+    /// Sync what was written without a sync.
     Sync(Instant),
-    /// To write down what was synced (PR-38).
+    /// Record what was synced (PR-38).
     Mark(Instant),
 }
 
@@ -139,7 +139,7 @@ impl Writer {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    // A failure is told by whoever asks next, and ends the process (PR-5).
+                    // The next step reports the failure, and it ends the process (PR-5).
                     let _ = match self.due {
                         Due::Mark(_) => self.mark(),
                         Due::Sync(_) | Due::Nothing => self.sync(),
@@ -231,7 +231,7 @@ impl Writer {
         &mut self,
         fill: impl FnOnce(&mut fjall::OwnedWriteBatch, &fjall::Keyspace),
     ) -> Result<(), StorageError> {
-        // PR-30: what this batch says is not later than the time that it carries.
+        // PR-30: no time in this batch is later than the time that it records.
         self.state.clock_us = self.state.clock_us.max(self.shared.clock.now().us);
         let (mut batch, state) = self.store.batch(self.state);
         self.state = state;
@@ -262,15 +262,15 @@ impl Writer {
         synced.map_err(|error| self.fail("sync", &error))
     }
 
-    /// PR-38: writes down what was synced, in a batch of its own. Nobody waits for it, so it needs no sync: if it is lost,
-    /// so is nothing else.
+    /// PR-38: records what was synced, in a batch of its own. No step waits for it, so it needs no sync: if it is
+    /// lost, nothing else is.
     fn mark(&mut self) -> Result<(), StorageError> {
         self.shared.failure.check()?;
         self.due = Due::Nothing;
         self.commit_batch(|_, _| {})
     }
 
-    /// Syncs, and writes down durably that all was synced.
+    /// Syncs, and durably records that everything was synced.
     fn close(&mut self) -> Result<(), StorageError> {
         self.sync()?;
         if matches!(self.due, Due::Mark(_)) {
@@ -317,7 +317,7 @@ impl Turn {
 }
 
 impl Request {
-    /// One that changes nothing.
+    /// A step that changes nothing.
     #[cfg(test)]
     pub(super) fn nothing(user_agent: UserAgentId) -> Self {
         Self {

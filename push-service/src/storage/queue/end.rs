@@ -77,7 +77,7 @@ impl UserAgent {
         id
     }
 
-    /// What waits of a subscription. One without messages costs no look at those of others (PR-43).
+    /// The waiting messages of a subscription. If it has none, the messages of others are not searched (PR-43).
     fn messages_of(&mut self, place: usize) -> Vec<MessageNumber> {
         let (id, share) = (self.subscriptions[place].id, self.subscriptions[place].share);
         if share.messages == 0 {

@@ -55,7 +55,7 @@ impl UserAgent {
         Some(room)
     }
 
-    /// As many expired messages as a step gives up, one of which may be replaced already.
+    /// As many expired messages as one step removes, one of which may be replaced already.
     fn first_expired(&mut self, now: Now) -> Vec<MessageNumber> {
         match &self.order {
             Some(order) => order.expired(now.ms()).take(EVICTIONS_PER_STEP + 1).collect(),
@@ -79,14 +79,14 @@ impl UserAgent {
         (!newcomer_goes).then_some(victim.id.number)
     }
 
-    /// The subscription with the largest share, of equals that with the smaller id.
+    /// The subscription with the largest share; of equal ones the one with the smaller id.
     fn largest(&self, plan: &Plan) -> Option<SubscriptionId> {
         let planned = |id: SubscriptionId| {
             let waiting = self.subscription(id).map_or(0, |s| s.share.bytes);
             (plan.share_of(id, waiting), Reverse(id))
         };
         let largest = match &self.order {
-            // Of those that the plan does not touch, the first is the largest.
+            // Of the shares that the plan does not change, the first is the largest.
             Some(order) => {
                 let untouched = order.shares().find(|(_, id)| !plan.touches(*id));
                 let untouched = untouched.map(|(bytes, id)| (bytes, Reverse(id)));
@@ -145,7 +145,7 @@ impl Plan {
         self.given_up.contains(&number)
     }
 
-    /// Whether the plan makes a subscription's share another.
+    /// Whether the plan changes a subscription's share.
     fn touches(&self, id: SubscriptionId) -> bool {
         id == self.newcomer || self.freed.contains_key(&id)
     }

@@ -183,7 +183,7 @@ impl Index {
         })
     }
 
-    /// All of them.
+    /// All messages.
     pub(super) fn all(&self) -> impl Iterator<Item = &Waiting> {
         self.lanes().iter().flatten()
     }

@@ -57,9 +57,9 @@ pub(super) struct UserAgent {
     /// Sorted by id, which is the order in which ties of the eviction rule are broken.
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) waiting: Index,
-    /// What waits of all subscriptions, in bytes.
+    /// The waiting bytes of each subscription.
     pub(super) total_bytes: u64,
-    /// Of a long queue that was full.
+    /// The eviction order of a long queue that was full.
     pub(super) order: Option<Box<Order>>,
     /// Messages of ended subscriptions: no longer waiting, not yet freed.
     pub(super) ended: Vec<MessageNumber>,
@@ -273,7 +273,7 @@ impl UserAgent {
         self.waiting.insert(waiting);
     }
 
-    /// A message that left the index is no part of the sums any more.
+    /// A message left the index: takes it out of the sums.
     fn count_out(&mut self, waiting: &Waiting) {
         let mut shares = (Share::default(), Share::default());
         if let Some(subscription) = self.subscription_mut(waiting.subscription) {

@@ -1,8 +1,9 @@
-//! The order in which the messages of a long queue give way, so that a full queue costs what an empty one does (PR-43).
+//! The order in which the messages of a long queue are evicted, so that the cost of a push to a full queue does not
+//! grow with the queue (PR-43).
 //!
-//! Made when a long queue is full, and given up when it is short again: a queue that nobody fills owns nothing of it.
+//! Made when a long queue is full, and dropped when it is short again: other queues have none.
 //!
-//! **Invariant:** while it is there, it holds all that waits, and nothing else.
+//! **Invariant:** while it exists, it holds exactly the waiting messages.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -13,12 +14,12 @@ use super::index::{Index, Waiting};
 use super::{Share, Subscription, UserAgent};
 use crate::defaults::{ORDER_BELOW, ORDER_FROM};
 
-/// What waits, sorted by the rules of eviction (PR-23).
+/// The waiting messages, sorted by the rules of eviction (PR-23).
 #[derive(Default, Debug)]
 pub(in crate::storage) struct Order {
-    /// Each subscription's messages, least urgent first, of those the oldest.
+    /// Each subscription's messages, least urgent first; of equal urgency, the oldest first.
     victims: BTreeSet<(SubscriptionId, Urgency, MessageNumber)>,
-    /// Subscriptions of which something waits, the largest share of bytes first, of equals the smaller id.
+    /// Subscriptions with waiting messages, the largest share of bytes first; of equal ones, the smaller id first.
     shares: BTreeSet<(Reverse<u64>, SubscriptionId)>,
     /// Messages by expiry.
     expiries: BTreeSet<(u64, MessageNumber)>,
@@ -38,7 +39,7 @@ impl Order {
         order
     }
 
-    /// A subscription's share is another now.
+    /// A subscription's share changed.
     fn moves(&mut self, id: SubscriptionId, before: Share, after: Share) {
         if before != Share::default() {
             self.shares.remove(&(Reverse(before.bytes), id));
@@ -48,7 +49,7 @@ impl Order {
         }
     }
 
-    /// About what it takes in memory.
+    /// Roughly how much memory it takes, in bytes.
     pub(in crate::storage) fn bytes(&self) -> usize {
         let message =
             size_of::<(SubscriptionId, Urgency, MessageNumber)>() + size_of::<(u64, MessageNumber)>();
@@ -60,7 +61,7 @@ impl Order {
         self.shares.iter().map(|(Reverse(bytes), id)| (*bytes, *id))
     }
 
-    /// A subscription's messages in the order in which they give way.
+    /// A subscription's messages in the order of eviction.
     pub(super) fn of_subscription(&self, id: SubscriptionId) -> impl Iterator<Item = MessageNumber> {
         let first = (id, Urgency::VeryLow, MessageNumber::START);
         let all = self.victims.range(first..).take_while(move |(of, ..)| *of == id);
@@ -79,7 +80,7 @@ fn victim(waiting: &Waiting) -> (SubscriptionId, Urgency, MessageNumber) {
 }
 
 impl UserAgent {
-    /// Makes the order of a queue that is long.
+    /// Makes the order of a long queue.
     pub(super) fn be_ordered(&mut self) {
         if self.order.is_none() && self.waiting.len() >= ORDER_FROM {
             self.order = Some(Box::new(Order::of(&self.subscriptions, &self.waiting)));

@@ -1,11 +1,11 @@
 //! Saying that something is not there: "unknown", "gone", "ended" (PR-3, PR-40).
 //!
-//! Senders and user agents forget for ever what is called unknown, so that is confirmed like a 201. A step that finds nothing
-//! looks once more: where steps wait for replicas, over the connection on which `WAIT` counts, with a write of its own;
-//! elsewhere its primary has to prove that it still is one. Only what is not there costs this; a step that finds its record
-//! is answered as ever.
+//! After "unknown" senders and user agents forget a subscription for ever, so that answer is confirmed like a 201. A
+//! step that finds nothing looks once more. If steps wait for replicas, it looks over the connection on which `WAIT`
+//! counts, and writes something for them to confirm. Otherwise its primary has to prove that it still is one. Only
+//! steps that find nothing cost this.
 //!
-//! What it deliberately does not know: who decides who is primary (`links`), and what is answered to whom.
+//! What it deliberately does not know: how the primary is determined (`links`), and which answer goes to which peer.
 
 use push_protocol::{SubscriptionId, UserAgentId};
 
@@ -16,17 +16,17 @@ use super::links::{Witness, Work};
 use crate::storage::StorageError;
 
 impl Redis {
-    /// Who is asked about a user agent. To be taken before the step that may find nothing.
+    /// The server that is asked about a user agent. Call this before the step that may find nothing.
     pub(super) fn witness(&self, user_agent: UserAgentId) -> Witness {
         self.primaries.witness(bucket_of(user_agent))
     }
 
-    /// Confirms that there is no such subscription, or without one that there is no record. `false` if there is: it was
-    /// made, or became visible, since the step that found nothing.
+    /// Confirms that there is no such subscription, or, without `subscription`, no record. `false` if there is one:
+    /// it was made, or became visible, after the step that found nothing.
     ///
     /// # Errors
     ///
-    /// Nobody confirms it: then it must not be said.
+    /// It was not confirmed: then "unknown" must not be answered.
     pub(super) async fn is_absent(
         &self,
         user_agent: UserAgentId,
@@ -41,13 +41,13 @@ impl Redis {
         Ok(true)
     }
 
-    /// Confirms what a step said that wrote over [`Redis::confirmed`] also where it found nothing.
+    /// Confirms the answer of a step that wrote over [`Redis::confirmed`] even though it found nothing.
     pub(super) async fn is_proved(&self, witness: Witness) -> Result<(), StorageError> {
         self.primaries.prove(witness).await
     }
 
-    /// Whether a subscription is there, or without one a record. What is not there is written about over
-    /// [`Work::Confirmed`], so that replicas confirm it.
+    /// Whether a subscription exists, or, without `subscription`, a record. If not, it writes over
+    /// [`Work::Confirmed`], so that replicas confirm that.
     pub(super) async fn has(
         &self,
         work: Work,
@@ -61,7 +61,7 @@ impl Redis {
         answers::number(&answer).map(|there| there != 0)
     }
 
-    /// The trouble of a record that is there and not there, again and again.
+    /// The error for a record that one look finds and the next does not, repeatedly.
     pub(super) fn contradictory() -> StorageError {
         StorageError::Unavailable("Redis says that something is there and that it is not".to_owned())
     }

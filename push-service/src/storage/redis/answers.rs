@@ -195,7 +195,7 @@ pub(super) struct Ended {
     pub(super) seat: Option<Seat>,
     /// An outcome waits in the outbox.
     pub(super) owes: bool,
-    /// Messages are left to sweeps.
+    /// Messages are left for sweeps to remove.
     pub(super) due: bool,
     /// What left the window of whoever has the seat.
     pub(super) removed: Vec<MessageId>,

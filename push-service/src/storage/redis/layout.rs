@@ -9,7 +9,8 @@
 //! | `P:{B}:r:ID` | hash | the record: `m` itself, `n`+name and `s`+id of each subscription |
 //! | `P:{B}:i:ID` | sorted set | the index of what waits, by urgency and number |
 //! | `P:{B}:q:ID` | hash | number → key, content header and body; `t`+subscription+topic → number; `e`: what the index would say of a sole message |
-//! | `P:{B}:v:ID`, `P:{B}:x:ID` | sorted sets | the orders of a long queue that was full: who goes first; shares and expiries |
+//! | `P:{B}:v:ID`, `P:{B}:x:ID` | sorted sets | the eviction order of a long queue that was full; shares and expiries
+//! |
 //! | `P:{B}:o:ID` | hash | the outbox: nonce → what became of a message that a receipt was asked for |
 //! | `P:{B}:d:ID` | sorted set | the same nonces, by when there is something to carry |
 //! | `P:{B}:e:ID` | hash | of a receipt subscription: user agent+nonce → what the URL of a receipt is made of |
@@ -120,8 +121,8 @@ pub(super) fn of_bucket(prefix: &str, bucket: Bucket, name: &str) -> String {
     format!("{}:{name}", mark(prefix, bucket))
 }
 
-/// The keys that have to move to another server together with these: they, and the orders of a long queue, which scripts find by
-/// the record's name.
+/// The keys that have to move to another server together: these, and the orders of a long queue, whose names scripts
+/// derive from the record's name.
 pub(super) fn moving_along(keys: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
     let text = keys.get(1).and_then(|record| std::str::from_utf8(record).ok());

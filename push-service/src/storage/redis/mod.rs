@@ -12,7 +12,8 @@
 //! ```
 //!
 //! What a 201 is worth is Redis's own persistence and replication, and `storage.redis.wait_replicas` (PR-33). Time is
-//! Redis's own (PR-30), as long as the node's clock is not an hour away from it: a clock that leaps ends nothing by itself. Every key expires: an abandoned user agent vanishes without a sweep (PR-29).
+//! Redis's own (PR-30), while the node's clock is within an hour of it: otherwise steps are refused, so that a
+//! leaping clock ends nothing. Every key expires: an abandoned user agent vanishes without a sweep (PR-29).
 
 mod absent;
 mod answers;
@@ -76,7 +77,7 @@ pub struct Options {
     pub inline_bytes: u32,
     /// The time of each step, instead of Redis's own: for tests.
     pub clock: Option<Arc<dyn Clock>>,
-    /// What time it is here: a step is refused while Redis's clock says something else.
+    /// The node's clock: a step is refused while Redis's clock is too far from it.
     pub own_clock: Arc<dyn Clock>,
 }
 
@@ -228,8 +229,8 @@ impl Redis {
         }
     }
 
-    /// The time as scripts are told it: this node's, in microseconds, for them to compare with Redis's own; of a test's clock,
-    /// with a letter in front, instead of that.
+    /// The time for scripts: this node's, in microseconds, to compare with Redis's own. A test's clock has a letter
+    /// in front, and scripts use it instead of Redis's.
     fn time(&self) -> String {
         match &self.clock {
             Some(clock) => format!("t{}", clock.now_us()),

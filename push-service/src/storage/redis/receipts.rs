@@ -22,7 +22,7 @@ use crate::storage::{
     BUCKETS, Expected, Expecting, Outcome, Overdue, RECEIPTS, Seat, StorageError, Traced, WakeUp,
 };
 
-/// Where looks at all buckets go on, so that none is always the last.
+/// Where the next look continues, so that no bucket is always the last.
 #[derive(Default)]
 pub(super) struct Turns {
     owing: Turn,
@@ -34,7 +34,7 @@ pub(super) struct Turns {
 struct Turn(AtomicU16);
 
 impl Turn {
-    /// What was found, from that bucket on and round.
+    /// What was found, from that bucket on, in a circle.
     fn in_turn<T>(&self, mut found: Vec<(Bucket, T)>) -> Vec<(Bucket, T)> {
         let from = usize::from(self.0.load(Ordering::Relaxed));
         let first = found.partition_point(|(bucket, _)| bucket.index() < from);
@@ -87,7 +87,7 @@ impl Redis {
         let (script, witness) = (&self.scripts.settle, self.witness(receipts));
         let answer = self.run_whole(self.confirmed, receipts, script, &args).await?;
         let (seat, joined) = answers::settled(&answers::text(answer)?).map_err(unreadable)?;
-        // What is not expected is dropped for good.
+        // A receipt that is not expected is dropped for good.
         if (joined as usize) < outcomes.len() {
             self.is_proved(witness).await?;
         }
@@ -164,8 +164,8 @@ impl Redis {
         Ok(owing)
     }
 
-    /// Looks at every bucket, and leases what is found: that is for a step to decide, by Redis's clock. Each bucket has the
-    /// same share, and the next look goes on behind the last one; one in trouble does not keep what the others have.
+    /// Looks at every bucket, and leases what it finds; a script decides, by Redis's clock. Each bucket has the same
+    /// share, and the next look continues after the last bucket. An error in one bucket does not stop the others.
     pub(super) async fn all_overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
         let found = self.due_by(EXPECTED, 1).await?;
         let share = limit.div_ceil(found.len().max(1)).clamp(1, RECEIPT_STEP);
@@ -197,7 +197,8 @@ impl Redis {
         }
     }
 
-    /// What is overdue in a bucket, and how many were looked at: of some, the receipt subscription has ended.
+    /// The overdue receipts in a bucket, and how many entries were read: some belong to a receipt subscription that
+    /// has ended.
     async fn lease(&self, bucket: Bucket, most: usize) -> Result<(u64, Vec<Overdue>), StorageError> {
         let (mark, deadlines) = (
             layout::mark(&self.prefix, bucket),

@@ -80,7 +80,7 @@ impl Redis {
         if due {
             self.due.notice(user_agent);
         }
-        // A record that came back meanwhile is compared the next time.
+        // A record that reappeared meanwhile is compared next time.
         if refreshed == Refreshed::Unknown && !self.is_absent(user_agent, None, witness).await? {
             return Ok(Refreshed::Trouble);
         }

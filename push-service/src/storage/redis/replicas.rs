@@ -7,7 +7,7 @@ use crate::defaults::{WAIT_REPLICAS, WAIT_REPLICAS_MIN, WAIT_REPLICAS_MOST};
 /// `storage.redis.wait_replicas`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum WaitReplicas {
-    /// So many of those that are connected. 0: the primary alone.
+    /// This number of the connected ones. 0: the primary alone.
     Number(u32),
     /// Every replica that the primary counts as connected, and never fewer than this.
     All {
@@ -38,7 +38,7 @@ impl WaitReplicas {
         self != Self::Number(0)
     }
 
-    /// How many have to confirm where so many are connected.
+    /// How many have to confirm if this number is connected.
     pub(super) fn needed(self, connected: u32) -> u32 {
         match self {
             Self::Number(number) => number,
@@ -46,7 +46,7 @@ impl WaitReplicas {
         }
     }
 
-    /// What an operator has to know of a primary with so many connected replicas (PR-41).
+    /// The warning for a primary with this number of connected replicas, if any (PR-41).
     pub(super) fn warning(self, primary: &impl fmt::Display, connected: u32) -> Option<String> {
         match self {
             Self::Number(number) if number < connected => Some(format!(
@@ -75,7 +75,7 @@ impl fmt::Display for WaitReplicas {
 mod tests {
     use super::*;
 
-    /// PR-41: a number, or `all`, is read and printed again; nothing else is.
+    /// PR-41: a number or `all` is parsed and printed unchanged; anything else is refused.
     #[test]
     fn a_number_or_all() {
         for text in ["0", "1", "16", "all"] {
@@ -86,7 +86,7 @@ mod tests {
         }
     }
 
-    /// PR-41: replicas that nobody waits for are said aloud, and so is a minimum that is not there.
+    /// PR-41: a warning comes if more replicas are connected than waited for, or fewer than the minimum.
     #[test]
     fn replicas_that_nobody_waits_for_are_warned_of() {
         let all = |least| WaitReplicas::All { least };

@@ -5,8 +5,9 @@
 //! acknowledged and dropped when memory is short. Name and version stand in its second line, where whoever watches Redis
 //! finds them.
 //!
-//! A line `--+` and a name stands for that part, spelled out: as a function it would cost every message more. For the same reason
-//! the scripts of every message come without what only some need, and answer `O` to be run with it.
+//! A line `--+ name` is replaced by that part's text: as a function it would cost every message more. For the same
+//! reason the scripts of the hot path come without parts that few messages need. They answer `O` if they have to be
+//! run again with those parts.
 
 use super::layout::{EPOCH, LANE};
 use super::links::{Repeat, Script};
@@ -225,7 +226,7 @@ pub(super) fn present() -> Script {
 
 #[cfg(test)]
 impl Scripts {
-    /// Each of them with another source.
+    /// Rewrites the source of each script.
     pub(super) fn rewritten(mut self, rewrite: impl Fn(&str) -> String) -> Self {
         for script in [
             &mut self.subscribe,
@@ -290,7 +291,7 @@ fn frees(name: &'static str, parts: &[&str], step: &str, repeat: Repeat) -> Scri
 }
 
 fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
-    // The scripts of every message are run again with the outbox where they meet orders.
+    // The scripts of the hot path are run again with the outbox if they find orders.
     let is_ordered = !parts.contains(&WITHOUT_OUTBOX);
     let (parts, step) = (
         spelled_out(&parts.concat(), is_ordered),
@@ -312,7 +313,8 @@ fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
     )
 }
 
-/// With each part that stands in it, wherever a line says `--+` and its name. Where no orders are kept, those about them are left out.
+/// Inserts each part where a line says `--+` and its name. Scripts that keep no orders come without the parts about
+/// them.
 fn spelled_out(text: &str, is_ordered: bool) -> String {
     let mut whole = String::with_capacity(2 * text.len());
     for line in text.lines() {

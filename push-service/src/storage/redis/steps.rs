@@ -21,7 +21,7 @@ use crate::storage::{
     Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
 
-/// A step that is told "unknown", and then that it is not so, looks again, once.
+/// A step that finds nothing, and then learns that it was wrong, looks once more.
 const TWICE: usize = 2;
 
 #[async_trait]

@@ -146,7 +146,7 @@ impl Script {
     }
 }
 
-/// A history in which everything goes as promised has no violation, and is counted.
+/// A history that keeps every promise has no violation, and its counters are right.
 #[test]
 fn a_good_history_passes() {
     let script = Script::new()
@@ -177,7 +177,7 @@ fn a_good_history_passes() {
     script.is_well();
 }
 
-/// PR-1: a message that was accepted and never arrives is found, and what excuses it is known.
+/// PR-1: an accepted message that never arrives is found, unless it has an excuse.
 #[test]
 fn a_lost_message_is_found() {
     let script = Script::new().push(0, 201).push(1, 202);
@@ -201,7 +201,7 @@ fn a_lost_message_is_found() {
     assert!(newer_refused.finds(STRICT).contains(&Kind::Lost));
 }
 
-/// PR-33: where the row says that the last messages before a failover may be lost, older ones may not.
+/// PR-33: if the row allows the loss of the last messages before a failover, the loss of older ones is still found.
 #[test]
 fn only_recent_messages_may_be_lost() {
     let failover = |quiet: usize| {
@@ -218,7 +218,7 @@ fn only_recent_messages_may_be_lost() {
     assert_eq!(old.counts.lost, 1);
 }
 
-/// PR-3, PR-40: "unknown" to whom is known is found: identity, push, receipt subscription.
+/// PR-3, PR-40: "unknown" about something that exists is found: identity, push, receipt subscription.
 #[test]
 fn unknown_is_found() {
     assert_eq!(Script::new().hello(2, true).finds(STRICT), [Kind::Unknown]);
@@ -250,7 +250,7 @@ fn unknown_is_found() {
     assert_eq!(old.finds(FAILOVER), [Kind::Unknown, Kind::Unknown]);
 }
 
-/// What nobody sent, and what was refused, must not arrive.
+/// A message that was never sent or that was refused, and arrives, is found.
 #[test]
 fn a_message_that_was_never_sent_is_found() {
     assert_eq!(
@@ -262,7 +262,7 @@ fn a_message_that_was_never_sent_is_found() {
     Script::new().push(0, 503).offer(1, 0).is_well();
 }
 
-/// PR-4: first offers in another order than acceptance are found; of what was not answered nothing is known.
+/// PR-4: first deliveries in another order than acceptance are found; messages without an answer are not judged.
 #[test]
 fn a_wrong_order_is_found() {
     let swapped = Script::new().push(0, 201).push(1, 201).offer(1, 1).offer(1, 0);
@@ -277,7 +277,8 @@ fn a_wrong_order_is_found() {
     again.hello(2, false).offer(2, 1).offer(2, 0).is_well();
 }
 
-/// PR-4, PR-18: what was acknowledged and committed comes again; twice on one channel; with another id.
+/// PR-4, PR-18: found: a message that comes again after its acknowledgement was committed; twice on one channel; with
+/// another id.
 #[test]
 fn what_returns_is_found() {
     let acknowledged = || Script::new().push(0, 201).offer(1, 0).acknowledge(1, 0);
@@ -314,7 +315,7 @@ fn what_returns_is_found() {
         .is_well();
 }
 
-/// PR-25: no receipt, two, a false one, and one for nobody are found.
+/// PR-25: a missing receipt, two receipts, a false one, and one for no message are found.
 #[test]
 fn a_wrong_receipt_is_found() {
     let arrived = || Script::new().push(0, 202).offer(1, 0);
@@ -339,7 +340,7 @@ fn a_wrong_receipt_is_found() {
     expired.is_well();
 }
 
-/// PR-1, PR-9: after an answer "unregistered" or "deleted" nothing is accepted and nothing arrives.
+/// PR-1, PR-9: a message that is accepted or arrives after "unregistered" or "deleted" is found.
 #[test]
 fn an_end_that_does_not_hold_is_found() {
     let ended = || Script::new().push(0, 201).unregister();

@@ -1,4 +1,4 @@
-//! PR-42: a channel whose user agent asks for too much is read more slowly, then closed; one that does not notices nothing.
+//! PR-42: a channel whose user agent asks for too much is read more slowly, then closed; others are not slowed down.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::defaults::{
 const STEPS: &str = "push_service_storage_step_duration_seconds_count{step=\"acknowledge\"} ";
 const THROTTLED: &str = "push_service_throttled_total{budget=\"user_agent\"} ";
 
-/// The acknowledgement of messages that never were, of a subscription of one's own or not.
+/// Acknowledgements of messages that never existed, of the own subscription or another.
 fn made_up(messages: std::ops::Range<u64>) -> Value {
     let updates = messages.map(|n| {
         let version = format!("{n:021}A");
@@ -24,8 +24,8 @@ fn made_up(messages: std::ops::Range<u64>) -> Value {
     json!({"messageType": "ack", "updates": updates.collect::<Vec<_>>()})
 }
 
-/// PR-42: acknowledgements of what was never offered are paid for: few of them reach storage, and whoever goes on with them is
-/// closed with 1008. Another user agent at the same address gets its messages meanwhile.
+/// PR-42: acknowledgements of messages that were never sent cost tokens: few of them reach storage, and a user agent
+/// that goes on is closed with 1008. Another user agent at the same address gets its messages meanwhile.
 #[tokio::test(start_paused = true)]
 async fn made_up_acknowledgements_are_paid_for() {
     let rig = Rig::new();
@@ -51,7 +51,7 @@ async fn made_up_acknowledgements_are_paid_for() {
     );
     let ended = "push_service_channels_closed_total{reason=\"over_budget\"} ";
     rig.until(|rig| rig.metric(ended) == 1).await;
-    // A hundred of them are the honest one's; each of the others was earned.
+    // A hundred of them are the honest user agent's; each of the others was paid for.
     let earned = WORK_PER_USER_AGENT_BURST + WORK_PER_USER_AGENT * CHANNEL_SLOWED_FOR.as_secs() as u32;
     let most = 100 + u64::from(earned / (120 * COST_UNKNOWN_ACKNOWLEDGEMENT)) + 2;
     let steps = rig.metric(STEPS);
@@ -59,7 +59,8 @@ async fn made_up_acknowledgements_are_paid_for() {
     assert_eq!(rig.waiting(), 0);
 }
 
-/// PR-42: acknowledging what was offered is free, in whatever bursts; a window of 32 at a time, for a thousand messages.
+/// PR-42: acknowledging what was sent on the channel is free in bursts of any size: 32 at a time, for a thousand
+/// messages.
 #[tokio::test(start_paused = true)]
 async fn bursts_of_acknowledgements_are_free() {
     let rig = Rig::new();
@@ -86,8 +87,7 @@ async fn bursts_of_acknowledgements_are_free() {
     assert_eq!(rig.metric(THROTTLED), 0);
 }
 
-/// PR-18, PR-48: what an earlier channel was offered is acknowledged on the next one, all at once, although it was not
-/// offered there.
+/// PR-18, PR-48: messages that were sent on an earlier channel can be acknowledged on the next one, all at once.
 #[tokio::test(start_paused = true)]
 async fn messages_of_an_earlier_channel_are_acknowledged_at_once() {
     let rig = Rig::new();
@@ -115,7 +115,7 @@ async fn messages_of_an_earlier_channel_are_acknowledged_at_once() {
     assert_eq!(rig.metric(THROTTLED), 0);
 }
 
-/// PR-42: pongs that nobody asked for and nacks get no answer, and are paid for: a flood of them is read slowly.
+/// PR-42: unrequested pongs and nacks get no answer and cost tokens: a flood of them is read slowly.
 #[tokio::test(start_paused = true)]
 async fn frames_without_answers_are_paid_for() {
     let rig = Rig::new();
@@ -143,8 +143,8 @@ async fn frames_without_answers_are_paid_for() {
     assert!(rig.metric(THROTTLED) > 0);
 }
 
-/// PR-42: a user agent that makes all its subscriptions again at once does not wait; one that makes and ends them without end
-/// is answered more and more slowly, and before storage is asked.
+/// PR-42: a user agent that makes all its subscriptions again at once does not wait. One that endlessly makes and
+/// ends them is answered more and more slowly, and the wait comes before storage is asked.
 #[tokio::test(start_paused = true)]
 async fn subscriptions_without_end_are_paid_for() {
     let rig = Rig::new();

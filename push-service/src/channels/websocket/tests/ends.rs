@@ -1,4 +1,4 @@
-//! Channels that end: acknowledgements that were under way still count, and nothing else does (PR-18).
+//! Channels that end: acknowledgements that were on their way still count, and nothing else does (PR-18).
 
 use std::time::Duration;
 
@@ -41,8 +41,7 @@ async fn a_displaced_channel_takes_acknowledgements() {
     rig.until(|rig| rig.waiting() == 0).await;
 }
 
-/// PR-18: acknowledgements that come while the ones before them are being flushed are taken too, by a storage that takes
-/// its time.
+/// PR-18: acknowledgements that arrive while earlier ones are being flushed to a slow storage are taken too.
 #[tokio::test(start_paused = true)]
 async fn acknowledgements_behind_the_flush_are_taken() {
     let rig = Rig::new();
@@ -57,7 +56,7 @@ async fn acknowledgements_behind_the_flush_are_taken() {
     rig.until(|rig| rig.waiting() == 0).await;
 }
 
-/// PR-18, PR-36: whatever ends a channel, an acknowledgement that is behind it on the wire counts.
+/// PR-18, PR-36: after each kind of close, an acknowledgement that was on its way counts.
 #[tokio::test(start_paused = true)]
 async fn whatever_ends_a_channel() {
     for reason in ["drain", "stop", "slow", "malformed", "flood", "binary"] {
@@ -95,7 +94,7 @@ async fn whatever_ends_a_channel() {
     }
 }
 
-/// PR-18: a request behind the close is not served, and a text that is no message ends the listening.
+/// PR-18: a request after the close is not served, and after a malformed text nothing counts.
 #[tokio::test(start_paused = true)]
 async fn nothing_else_is_served() {
     let rig = Rig::new();
@@ -125,8 +124,8 @@ async fn nothing_else_is_served() {
     assert_eq!(message["channelID"], json!(name(1)), "it was not unregistered");
 }
 
-/// PR-18, PR-16: what a channel takes behind its close is bounded in number and in time, whatever the peer sends and
-/// however slow storage is.
+/// PR-18, PR-16: what a channel takes after its close is bounded in number and in time, even if the peer floods it
+/// and storage is slow.
 #[tokio::test(start_paused = true)]
 async fn the_last_acknowledgements_are_bounded() {
     let rig = Rig::new();

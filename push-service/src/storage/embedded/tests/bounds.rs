@@ -1,4 +1,4 @@
-//! What the store takes of the machine: bytes read for a cold user agent, descriptors.
+//! What the store uses: bytes read for a cold user agent, and descriptors.
 
 use std::fs;
 use std::sync::atomic::AtomicUsize;
@@ -55,7 +55,7 @@ async fn loading_a_full_queue_reads_no_bodies() {
     assert!(read < 1_000_000, "{read} bytes read");
     drop(store);
 
-    // And they are all there, whole.
+    // All messages are there, whole.
     let rig = open_small(directory.path());
     let page = rig.attached(1, crate::storage::contract::seat(1)).await;
     let first = page.messages.first().unwrap();
@@ -70,7 +70,8 @@ async fn loading_a_full_queue_reads_no_bodies() {
     assert_eq!(bodies, 0, "bodies without a message");
 }
 
-/// PR-44: the store holds no more descriptors than it says, while it flushes, compacts, rotates journals and is read.
+/// PR-44: the store holds no more descriptors than documented, while it flushes, compacts, rotates journals and is
+/// read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_holds_no_more_descriptors_than_it_says() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 //! Each system call with which the store touches the disk fails, one after the other, in a process of its own.
 //!
-//! `strace` makes the call fail: the store and the system under it are those that people run. Run by hand, with `--ignored`;
+//! `strace` makes the call fail, so the store and the system are the real ones. Run it by hand, with `--ignored`;
 //! `PUSH_SERVICE_FAULTS` is how many calls of each kind fail in turn.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ const CHILD: &str = "PUSH_SERVICE_TEST_FAULTS";
 /// Small, so that a short run flushes and compacts.
 const MEMTABLE_BYTES: u64 = 24 << 10;
 const MESSAGES: usize = 60;
-/// A child that takes longer hangs.
+/// A child that takes longer counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// System calls and how they fail.
@@ -43,12 +43,12 @@ struct Run {
     confirmed: BTreeSet<String>,
     attempted: usize,
     went_on: bool,
-    /// What it said on its standard error.
+    /// What it wrote to its standard error.
     why: String,
 }
 
-/// PR-1, PR-5, PR-44: whichever call fails, the process goes on, or ends with an error that it names; and after a restart
-/// everything is there that was confirmed, and nothing that was never sent.
+/// PR-1, PR-5, PR-44: whichever call fails, the process goes on, or ends with a message that names the error. After a
+/// restart everything that was confirmed is there, and nothing that was never sent.
 #[tokio::test]
 #[ignore = "needs strace; finds a write that never returns: fjall waits for its worker after that has failed"]
 async fn a_failed_call_loses_nothing() {
@@ -148,7 +148,7 @@ async fn places() -> BTreeMap<String, Vec<usize>> {
     places.into_iter().map(sorted).collect()
 }
 
-/// So many of these, the first and the last among them.
+/// This number of them, the first and the last included.
 fn spread(places: &[usize], count: usize) -> BTreeSet<usize> {
     let last = places.len().saturating_sub(1);
     let at = |n: usize| places.get(n * last / count.saturating_sub(1).max(1));
@@ -229,12 +229,12 @@ async fn assert_nothing_lost(directory: &Path, run: &Run, what: &str) {
     store.close().await.unwrap();
 }
 
-/// Some stand apart, some with their headers.
+/// Some are stored apart, some with their headers.
 fn body_bytes(n: usize) -> usize {
     if n % 4 == 0 { 9_000 } else { 300 }
 }
 
-/// Says that there is room, so that what happens when there is none is seen.
+/// Always reports free space, so that the test reaches a really full disk.
 struct Roomy;
 
 impl Disk for Roomy {
@@ -263,7 +263,7 @@ async fn work(directory: PathBuf) -> Result<(), String> {
         ..Options::new(directory, announce)
     };
     let store = Embedded::open(options).map_err(|error| error.to_string())?;
-    // What is not heard was not said: a failed write to the pipe is no fault of the store.
+    // A failed write to the pipe is no fault of the store: the message counts as not confirmed.
     let say = |line: String| drop(io::stdout().write_all(line.as_bytes()));
     let is_over = |error: StorageError| match error {
         StorageError::Failed(why) => Err(why),
@@ -279,7 +279,7 @@ async fn work(directory: PathBuf) -> Result<(), String> {
             nonce: n as u64,
             ..enqueue(1, 1, &body)
         };
-        // The test harness has begun a line.
+        // The test harness has started a line already.
         say(format!("\n?{n}\n"));
         let id = match store.enqueue(request).await {
             Ok(Enqueued::Stored { id, .. }) => id,

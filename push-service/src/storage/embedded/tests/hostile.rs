@@ -1,4 +1,4 @@
-//! What senders put into messages, and the journal torn around it.
+//! Hostile message bodies in a journal that is torn around them.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use super::store::Store;
 use super::*;
 use crate::storage::contract::enqueue;
 
-/// An empty batch of the journal, as its format spells it: what any sender can put into a body.
+/// An empty batch in the journal's format: any sender can put that into a body.
 fn empty_batch(sequence: u64) -> Vec<u8> {
     let mut batch = vec![1];
     batch.extend(0_u32.to_le_bytes());
@@ -41,8 +41,8 @@ fn batch_of(sequence: u64, key: &[u8], value: &[u8]) -> Vec<u8> {
     batch
 }
 
-/// Bodies that a sender might choose: whole batches, alone and nested, and the pieces of one, so that they may join with
-/// what stands behind the body.
+/// Bodies that a sender might choose: whole batches, alone and nested, and the pieces of one, which may join with the
+/// bytes after the body.
 fn hostile_bodies() -> Vec<Vec<u8>> {
     let sequence = u64::MAX / 2;
     let state = [7; 64];
@@ -64,8 +64,8 @@ fn hostile_bodies() -> Vec<Vec<u8>> {
     ]
 }
 
-/// PR-38: the store opens with all that was confirmed when the end of a journal is zeros, as a power loss leaves it, and
-/// bodies in the torn batch spell whole batches.
+/// PR-38: if a power loss leaves zeros at the end of a journal, and bodies in the torn batch contain whole batches,
+/// the store opens with everything that was confirmed.
 #[tokio::test]
 async fn a_body_that_spells_a_batch_keeps_no_store_closed() {
     for body in hostile_bodies() {
@@ -95,14 +95,15 @@ async fn a_body_that_spells_a_batch_keeps_no_store_closed() {
     }
 }
 
-/// A journal that is open: some messages of one user agent, each confirmed by itself, with the place where each ends.
+/// The journal of an open store: messages of one user agent, each confirmed by itself, with the place where each
+/// ends.
 struct Scene {
     directory: tempfile::TempDir,
-    /// The used bytes as a kill leaves them.
+    /// The used bytes after a kill.
     killed: Vec<u8>,
     /// The used bytes after an orderly stop.
     closed: Vec<u8>,
-    /// Where the subscription ends, then each message.
+    /// Where the batch of the subscription ends, then of each message.
     ends: Vec<usize>,
     clock: Arc<crate::storage::clock::ManualClock>,
 }
@@ -119,7 +120,7 @@ async fn scene(bodies: &[Vec<u8>]) -> Scene {
         ends.push(used());
     }
     let mut killed = fs::read(&journal).unwrap();
-    // A mark may follow by now.
+    // A batch with only a mark may follow by now.
     killed.truncate(*ends.last().unwrap());
     rig.storage.close().await.unwrap();
     let mut closed = fs::read(&journal).unwrap();
@@ -135,7 +136,8 @@ async fn scene(bodies: &[Vec<u8>]) -> Scene {
 }
 
 impl Scene {
-    /// How many messages wait in the store when it opens with this journal; or why it does not, with nothing touched.
+    /// How many messages wait in the store when it opens with this journal; or the error, after checking that nothing
+    /// was touched.
     async fn waiting(&self, journal: &[u8]) -> Result<usize, OpenError> {
         let copy = scratch();
         copy_directory(self.directory.path(), copy.path());
@@ -161,13 +163,13 @@ impl Scene {
         Ok(report.map_or(0, |report| report.messages as usize))
     }
 
-    /// The messages that are whole before this byte.
+    /// The number of messages that are complete before this byte.
     fn whole_before(&self, place: usize) -> usize {
         self.ends.iter().skip(1).filter(|end| **end <= place).count()
     }
 }
 
-/// In memory where that can be: thousands of stores are opened.
+/// In memory if possible: thousands of stores are opened.
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
@@ -195,8 +197,8 @@ fn drawn_bodies(random: &mut u64) -> Vec<Vec<u8>> {
     (0..4).map(|_| all[next(random) % all.len()].clone()).collect()
 }
 
-/// PR-38, PR-1: wherever a kill or a power loss tears a journal with hostile bodies, the store opens, with the messages that
-/// are whole before that byte and no other.
+/// PR-38, PR-1: wherever a kill or a power loss tears a journal with hostile bodies, the store opens with exactly the
+/// messages that are complete before that byte.
 #[tokio::test]
 async fn a_journal_torn_at_any_byte_opens() {
     let mut random = seed();
@@ -216,8 +218,8 @@ async fn a_journal_torn_at_any_byte_opens() {
     }
 }
 
-/// PR-38, PR-3: whichever byte of a journal with hostile bodies flips, the store is refused with nothing touched, or opens
-/// with everything that was confirmed; after a kill, all but the last message.
+/// PR-38, PR-3: if any byte of a journal with hostile bodies changes, the store is refused with nothing touched, or
+/// opens with everything that was confirmed; after a kill, possibly without the last message.
 #[tokio::test]
 async fn a_byte_flipped_anywhere_hides_nothing() {
     let mut random = seed();
@@ -274,8 +276,8 @@ async fn a_batch_torn_between_its_pieces_is_cut_off() {
     }
 }
 
-/// PR-1, PR-38: batches that were written without a sync between them get to the disk in any order, so a whole one behind a
-/// torn one is cut off with it; unless one behind says that the torn one was synced.
+/// PR-1, PR-38: batches that were written without a sync between them reach the disk in any order. So a whole batch
+/// after a torn one is cut off with it, unless a later one says that the torn one was synced.
 #[test]
 fn a_whole_batch_behind_a_torn_one_tells_whether_that_was_synced() {
     for synced in [false, true] {
@@ -306,8 +308,8 @@ fn a_whole_batch_behind_a_torn_one_tells_whether_that_was_synced() {
     }
 }
 
-/// PR-35: a store of format 1 becomes one of format 2, if it was stopped in order; torn, it is refused untouched, because
-/// nothing in it tells a torn end from damage.
+/// PR-35: a store of format 1 becomes one of format 2, if it was stopped in order; a torn one is refused and not
+/// touched, because its torn end can't be told from damage.
 #[tokio::test]
 async fn a_store_of_format_1_is_taken_over_whole() {
     for torn in [false, true] {
@@ -354,7 +356,7 @@ async fn a_store_without_its_key_is_refused() {
     assert!(error.to_string().contains("no file journal.key"), "{error}");
 }
 
-/// PR-38: torn ends do not stay for ever: the newest few, a part of each, for thirty days.
+/// PR-38: torn ends are kept in bounds: the newest few, a part of each, for thirty days.
 #[tokio::test]
 async fn torn_ends_go_in_time() {
     use crate::defaults::{TORN_BYTES, TORN_FILES, TORN_KEPT};
@@ -375,7 +377,7 @@ async fn torn_ends_go_in_time() {
     let mut torn = scene.closed.clone();
     torn.resize(torn.len() + TORN_BYTES + 999, 0xa5);
     fs::write(&journal, torn).unwrap();
-    // As the newest of all.
+    // The newest of all.
     let newest = directory.join("900.jnl");
     fs::rename(&journal, &newest).unwrap();
     let rig = open_in(directory, Arc::default());

@@ -98,7 +98,7 @@ async fn a_torn_journal_keeps_what_was_confirmed() {
         let journal = journal_of(directory.path());
         let confirmed_bytes = written_bytes(&fs::read(&journal).unwrap());
         rig.stored(enqueue(1, 1, &[77; 9_000])).await;
-        // As a kill leaves it: an orderly stop would say that it was synced.
+        // As after a kill: an orderly stop would record that it was synced.
         let mut bytes = fs::read(&journal).unwrap();
         rig.storage.close().await.unwrap();
 
@@ -267,7 +267,7 @@ pub(super) fn written_bytes(journal: &[u8]) -> usize {
         .map_or(0, |last| last + 1)
 }
 
-/// Where the batch ends that goes on beyond this byte: a mark may stand behind it.
+/// Where the batch around this byte ends: a batch with only a mark may follow it.
 fn end_of_batches(journal: &[u8], beyond: usize) -> usize {
     let trailer = journal[beyond..].windows(4).position(|bytes| bytes == b"FJL\x03");
     beyond + trailer.unwrap() + 4

@@ -4,10 +4,10 @@
 //! them goes out with its `WAIT` behind it in one pipeline. A step is confirmed if its own answer is good and the count
 //! that came over the same connection is high enough.
 //!
-//! With `wait_replicas = "all"` every connected replica has to confirm a batch. Who is connected is asked behind the `WAIT`, in
-//! the same pipeline, so nobody who joined before the answer is passed over: `WAIT` is repeated for a replica that joined. One
-//! that went away still counts for a while, and nothing is confirmed without it: it may just have been promoted, and this
-//! primary not know yet.
+//! With `wait_replicas = "all"` every connected replica has to confirm a batch. The connected replicas are asked for
+//! after the `WAIT`, in the same pipeline, so no replica that joined before the answer is missed: `WAIT` is repeated
+//! for it. A replica that disconnected still counts for a while, and nothing is confirmed without it: it may just
+//! have been promoted without this primary knowing.
 //!
 //! **Invariant:** one batch is under way at a time, so an answer can't be counted for the batch before or after it.
 
@@ -33,7 +33,7 @@ use crate::storage::redis::url::Address;
 pub(super) struct Confirmation {
     /// How many replicas.
     pub(super) replicas: WaitReplicas,
-    /// With all replicas: how long one that went away still counts.
+    /// With `all`: how long a replica that disconnected still counts.
     pub(super) missed_for: Duration,
     /// Whether the disks (the append-only files) of the primary and of those replicas.
     pub(super) on_disk: bool,
@@ -108,12 +108,12 @@ struct Count {
 }
 
 impl Connected {
-    /// As it was when it was last seen.
+    /// The number when it was last seen.
     fn counted(&self) -> u32 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).counted
     }
 
-    /// So many are connected now. One that is missing counts until it was missed for so long.
+    /// Sets how many are connected now. A missing one counts until it has been missing for this time.
     pub(super) fn seen(&self, connected: u32, missed_for: Duration) -> u32 {
         let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_gone = || match count.fewer_since {
@@ -176,7 +176,7 @@ impl Writing {
         }
     }
 
-    /// Adds what asks for confirmation of all that was sent before; by how many replicas.
+    /// Adds the commands that ask for confirmation of everything sent before; returns by how many replicas.
     fn add_wait(&self, pipeline: &mut Pipeline, within: Duration) -> u32 {
         let needed = self.confirmation.replicas.needed(self.connected.counted());
         pipeline.add_command(self.confirmation.command(needed, within));
@@ -186,8 +186,8 @@ impl Writing {
         needed
     }
 
-    /// Takes the answers to [`Self::add_wait`] off the end, and says whether enough have all that was sent before; a sentence
-    /// if not. Waits again for replicas that joined meanwhile.
+    /// Takes the answers to [`Self::add_wait`] off the end. `Err`: a sentence, if too few replicas have everything
+    /// sent before. Waits again for replicas that joined meanwhile.
     async fn confirmed(
         &self,
         answers: &mut Vec<Value>,
@@ -241,7 +241,7 @@ impl Writing {
     }
 }
 
-/// Answers everybody in a batch.
+/// Answers every step of a batch.
 fn answer(batch: &mut Vec<Job>, answers: Vec<Value>, confirmed: &Result<(), String>) {
     let mut answers = answers.into_iter();
     for job in batch.drain(..) {
@@ -271,7 +271,7 @@ fn replicas_of(role: Option<&Value>) -> Result<u32, String> {
             _ => Err("not confirmed: the server is no primary any more".to_owned()),
         },
         Some(Value::ServerError(error)) => Err(format!("not confirmed: {}", explained(error))),
-        _ => Err("not confirmed: the answer to ROLE is none".to_owned()),
+        _ => Err("not confirmed: the answer to ROLE can't be read".to_owned()),
     }
 }
 
@@ -281,7 +281,7 @@ impl Confirmation {
         matches!(self.replicas, WaitReplicas::All { .. })
     }
 
-    /// Waits for so many replicas.
+    /// Waits for this number of replicas.
     fn command(self, needed: u32, within: Duration) -> Cmd {
         let within = millis(within);
         let mut cmd = Cmd::new();
@@ -294,7 +294,7 @@ impl Confirmation {
         cmd
     }
 
-    /// How many replicas have it, as the answer to [`Self::command`] says; a sentence if the primary's disk has not.
+    /// How many replicas have it, from the answer to [`Self::command`]; a sentence if the primary's disk has not.
     fn counted(self, answer: &Value) -> Result<u32, String> {
         let count = |value: Option<&Value>| match value {
             Some(Value::Int(count)) => u32::try_from(*count).ok(),

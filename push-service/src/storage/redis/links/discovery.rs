@@ -179,19 +179,19 @@ enum Member {
 pub(super) struct View {
     pub(super) healthy: bool,
     pub(super) epoch: u64,
-    /// First and last slot, and who has them.
+    /// First and last slot, and their owner.
     pub(super) ranges: Vec<(u16, u16, Address)>,
 }
 
 impl View {
-    /// Who has a slot.
+    /// The owner of a slot.
     pub(super) fn owner(&self, slot: u16) -> Option<&Address> {
         let has = |range: &&(u16, u16, Address)| (range.0..=range.1).contains(&slot);
         self.ranges.iter().find(has).map(|(_, _, address)| address)
     }
 }
 
-/// What a primary of a cluster says of it.
+/// What a primary of a cluster reports about it.
 pub(super) async fn view_of(primary: &Arc<Primary>) -> Result<View, String> {
     let door = Arc::clone(&primary.door);
     ask_member(&Member::Known(Arc::clone(primary)), &door).await

@@ -63,7 +63,7 @@ impl Door {
         }
     }
 
-    /// What servers are shown, for one of them to show another: the words of `MIGRATE`.
+    /// The credentials, for one server to use at another: the arguments of `MIGRATE`.
     pub(super) fn credentials(&self) -> Vec<String> {
         match (self.settings.username(), self.settings.password()) {
             (Some(user), Some(password)) => vec!["AUTH2".to_owned(), user.to_owned(), password.to_owned()],

@@ -20,7 +20,7 @@ use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_CLOCK_OFFSET, REDIS_LOOK_EVERY}
 use crate::storage::StorageError;
 use crate::storage::redis::url::Address;
 
-/// What a look at one primary found.
+/// The state of one primary.
 pub(super) struct Looked {
     /// How far its clock is ahead of ours in milliseconds.
     pub(super) ahead_ms: i64,
@@ -32,7 +32,7 @@ pub(super) struct Looked {
 pub(super) struct Health {
     /// Of each primary: how far its clock is ahead of ours in milliseconds, or what is wrong.
     found: BTreeMap<Address, Result<i64, String>>,
-    /// Of each primary that answered: how many replicas follow it.
+    /// For each primary that answered: how many replicas follow it.
     replicas: BTreeMap<Address, u32>,
     /// Of each bucket: the primary that was last found well with it, if it is well.
     well: Vec<Option<u64>>,
@@ -142,7 +142,7 @@ impl Primaries {
         Ok(())
     }
 
-    /// What works and is not as safe as it may look, a sentence each (PR-41).
+    /// Warnings, a sentence each: what works but is less safe than it may look (PR-41).
     pub(in crate::storage::redis) fn warnings(&self) -> Vec<String> {
         let health = self.health_now();
         let warning = |(primary, replicas): (&Address, &u32)| self.wait_replicas.warning(primary, *replicas);
@@ -164,7 +164,7 @@ impl Primaries {
     }
 }
 
-/// Asks one primary how it is, or what is wrong.
+/// Asks one primary for its state; `Err` says what is wrong.
 async fn look_at(primary: &Primary, mark: &[u8]) -> Result<Looked, String> {
     let mut questions = Pipeline::with_capacity(3);
     questions.cmd("TIME").cmd("EXISTS").arg(mark);

@@ -18,7 +18,7 @@
 //!   as once (PR-32). The driver repeats nothing.
 //! - No step waits longer than [`REDIS_STEP_WITHIN`](crate::defaults::REDIS_STEP_WITHIN), and not at all when its primary
 //!   is known to be silent.
-//! - What is said not to be there is confirmed like a 201, or its primary has proved to be one since (PR-40).
+//! - "Not there" is confirmed like a 201, or its primary has since proved to be one (PR-40).
 //! - At most [`REDIS_STEPS_UNDER_WAY`](crate::defaults::REDIS_STEPS_UNDER_WAY) steps are under way; one more is refused.
 //! - Errors hold no key, no argument, and no password.
 //!
@@ -65,7 +65,7 @@ use crate::storage::StorageError;
 pub(in crate::storage::redis) struct Options {
     /// How many replicas must have what goes over [`Work::Confirmed`].
     pub(in crate::storage::redis) wait_replicas: WaitReplicas,
-    /// With all of them: how long one that went away still counts.
+    /// With `all`: how long a replica that disconnected still counts.
     pub(in crate::storage::redis) replica_missed_for: Duration,
     /// Whether it must be on the disk of the primary (and of those replicas).
     pub(in crate::storage::redis) wait_aof: bool,
@@ -86,7 +86,7 @@ pub(in crate::storage::redis) struct Primaries {
     health: Mutex<Health>,
     /// How many replicas are waited for.
     wait_replicas: WaitReplicas,
-    /// What has to come before "unknown" is told.
+    /// What has to happen before "unknown" is answered.
     assurance: Assurance,
     /// Keeps `map` up to date.
     _watch: AbortOnDropHandle<()>,

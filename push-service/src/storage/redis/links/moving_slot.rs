@@ -1,12 +1,13 @@
 //! A step whose keys are on both sides of a slot that moves.
 //!
-//! Redis answers TRYAGAIN as long as not all keys of a step are on one side. A key that does not exist is on neither, and most
-//! user agents lack one: nothing waits for them. So a slot that stays half moved would keep them out for as long as it does.
-//! Instead, this node moves the keys of that one user agent itself, as whoever moves the slot would (`MIGRATE`), and runs the
-//! step where the slot moves to.
+//! Redis answers TRYAGAIN as long as not all keys of a step are on one side. A key that does not exist is on neither
+//! side, and most user agents lack one, because no message waits for them. So they could not be served while a slot
+//! stays half moved. Instead, this node moves the keys of that one user agent itself, in the same way as the operator
+//! who moves the slot (`MIGRATE`), and runs the step at the slot's new server.
 //!
-//! Guarantees that the step runs there only when none of its keys is left at the old owner, who can't make one that is missing.
-//! A key that is on both sides (a move that was torn) is left to the operator: the step is refused.
+//! Guarantees that the step runs there only when none of its keys is left at the old owner, which can't create a
+//! missing key then. A key that is on both sides (after an interrupted move) is left to the operator: the step is
+//! refused.
 
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ use crate::defaults::REDIS_MIGRATE_WITHIN;
 use crate::storage::redis::layout::moving_along;
 
 impl Primaries {
-    /// Moves what is left of a step's keys, and runs it at their new place. `None` if the slot doesn't move, or they can't be moved.
+    /// Moves the remaining keys of a step, and runs it at their new server. `None` if the slot doesn't move, or they
+    /// can't be moved.
     ///
     /// # Cancel safety
     ///
@@ -65,7 +67,7 @@ impl Primaries {
         Some((ran, to))
     }
 
-    /// Where a slot moves to: where its owner sends who asks for a key that does not exist.
+    /// Where a slot moves to: the server to which its owner redirects a request for a key that does not exist.
     async fn destination(
         &self,
         from: &Primary,

@@ -167,7 +167,7 @@ impl Primary {
         self.silent.load(Ordering::Relaxed)
     }
 
-    /// Takes note of how many replicas are connected, also while nothing has to be confirmed.
+    /// Notes how many replicas are connected, also while nothing has to be confirmed.
     pub(super) fn has_replicas(&self, connected: u32) {
         if let Some(confirmation) = self.confirmation {
             self.connected.seen(connected, confirmation.missed_for);

@@ -1,18 +1,18 @@
 //! Proving that a primary still was one after it had said that something is not there (PR-40).
 //!
-//! A primary that was deposed and does not know it answers "unknown" to whoever was made known at the new one. Where steps
-//! wait for replicas, a write that replicas confirm shows that they still follow it. Where they don't, others are asked, after
-//! the answer came:
+//! A primary that was deposed and does not know it answers "unknown" about a user agent that was created at the new
+//! one. If steps wait for replicas, a write that replicas confirm shows that they still follow it. Otherwise others
+//! are asked, after the answer came:
 //!
-//! - Under Sentinel, most of the sentinels (or all that the URL names, if these are fewer) have to name this primary, see it
-//!   as well, and reach a majority themselves; and none may name another, or be replacing it.
-//! - In a cluster, most of the primaries have to be well and say that the bucket is this one's, and none that has a newer view
-//!   may say that it is another's.
-//! - One server alone is the primary by definition: there is nobody to ask.
+//! - Under Sentinel, most of the sentinels (or all that the URL names, if these are fewer) have to name this primary,
+//!   see it as up, and reach a majority themselves. None may name another, or be replacing it.
+//! - In a cluster, most of the primaries have to say that the cluster is up and that this server owns the bucket.
+//!   None with a newer view may name another owner.
+//! - One server alone is always the primary: there is no other server to ask.
 //!
-//! One task asks for all who wait, so that many unknown user agents cost what one does.
+//! One task asks for all waiting steps, so that many unknown user agents cost no more than one.
 //!
-//! **Invariant:** what is asked for a witness is asked after the witness was handed in.
+//! **Invariant:** the questions for a witness are asked after the witness was handed in.
 //!
 //! What it deliberately does not know: what was said not to be there, and by which step.
 
@@ -38,13 +38,13 @@ use crate::defaults::{
 use crate::storage::StorageError;
 use crate::storage::redis::url::{Address, Kind, RedisUrl};
 
-/// How it is shown that who says "unknown" may say so.
+/// How a server proves that it may answer "unknown".
 pub(super) enum Assurance {
     /// One server alone, and nothing waits for replicas.
     Nothing,
     /// By a write that replicas confirm.
     Replicas,
-    /// By those who decide who is primary.
+    /// By the sentinels or cluster members that decide which server is primary.
     Others(Prover),
 }
 
@@ -66,7 +66,7 @@ impl Assurance {
     }
 }
 
-/// Which primary a step is about to ask, if that has to be proved when it says that something is not there.
+/// The primary that a step is about to ask, if it has to prove its role when it finds nothing.
 pub(in crate::storage::redis) struct Witness(Option<(Bucket, Arc<Primary>)>);
 
 impl Primaries {
@@ -75,7 +75,7 @@ impl Primaries {
         matches!(self.assurance, Assurance::Replicas)
     }
 
-    /// To be taken before a step, for [`Self::prove`].
+    /// Call this before a step, for [`Self::prove`].
     pub(in crate::storage::redis) fn witness(&self, bucket: Bucket) -> Witness {
         Witness(match &self.assurance {
             Assurance::Others(_) => self.map.primary(bucket).map(|primary| (bucket, primary)),
@@ -83,24 +83,25 @@ impl Primaries {
         })
     }
 
-    /// Shows that the witness was primary when this was called, so that what it had said before was the truth. Resolves at
-    /// once where replicas confirm it, and where there is nobody to ask.
+    /// Proves that the witness was primary when this was called, so that its earlier answer was true. Resolves at
+    /// once if replicas confirm it, or if there is no other server to ask.
     ///
     /// # Errors
     ///
-    /// [`StorageError::Unavailable`]: it is not the primary, or nobody says so within [`REDIS_ANSWER_WITHIN`].
+    /// [`StorageError::Unavailable`]: it is not the primary, or this was not confirmed within
+    /// [`REDIS_ANSWER_WITHIN`].
     pub(in crate::storage::redis) async fn prove(&self, witness: Witness) -> Result<(), StorageError> {
         let (Assurance::Others(prover), Some((bucket, primary))) = (&self.assurance, witness.0) else {
             return Ok(());
         };
-        // Those who are asked may just be learning of a failover that is over.
+        // The servers may just be learning of a failover that has ended.
         let deadline = Instant::now() + REDIS_ANSWER_WITHIN;
         loop {
             let pause = Instant::now() + REDIS_PAUSE_LONGEST;
             let why = match timeout_at(deadline, prover.prove(bucket, &primary)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(why)) => why,
-                Err(_) => "nobody says in time who is primary".to_owned(),
+                Err(_) => "it was not confirmed in time which server is primary".to_owned(),
             };
             self.map.refresh();
             if pause >= deadline {
@@ -114,7 +115,7 @@ impl Primaries {
     }
 }
 
-/// Asks for all who have a witness.
+/// Asks for all waiting witnesses.
 pub(super) struct Prover {
     jobs: mpsc::Sender<Job>,
     _task: AbortOnDropHandle<()>,
@@ -149,7 +150,7 @@ impl Prover {
     }
 }
 
-/// Those who decide who is primary.
+/// The servers that decide which one is primary.
 enum Electors {
     Sentinels {
         name: String,
@@ -194,7 +195,7 @@ impl Electors {
 struct Sentinel {
     address: Address,
     link: Option<Link>,
-    /// It did not answer: it is not waited for before then.
+    /// It did not answer: it is not asked again before then.
     silent_until: Option<Instant>,
 }
 
@@ -243,18 +244,18 @@ impl Sentinel {
             return Err(format!("{}: {}", self.address, explained(error)));
         }
         let word = Word::read(about, quorum, named);
-        word.ok_or_else(|| format!("{}: the answer to SENTINEL MASTER is none", self.address))
+        word.ok_or_else(|| format!("{}: the answer to SENTINEL MASTER can't be read", self.address))
     }
 }
 
-/// How a sentinel calls a primary that it sees well.
+/// The flags of a primary that a sentinel sees as up.
 const GOOD: &str = "master";
 
-/// What a sentinel says of the primary.
+/// What a sentinel reports about the primary.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Word {
     names: Address,
-    /// As it sees the primary: `master`, and behind it what is wrong.
+    /// The primary's flags: `master`, followed by what is wrong.
     flags: String,
     /// How many sentinels there are, this one included.
     sentinels: usize,
@@ -288,7 +289,7 @@ impl Word {
             return None;
         };
         let names = address(text(host)?, text(port)?)?;
-        // It has promoted another, and tells the replicas: what it sees is the one before.
+        // It has promoted another server, and tells the replicas: it still shows the old primary.
         let has_promoted = names != watched;
         Some(Self {
             names,
@@ -298,7 +299,7 @@ impl Word {
         })
     }
 
-    /// It sees the primary as well, and would know if it had been replaced.
+    /// It sees the primary as up, and would know if it had been replaced.
     fn is_good(&self) -> bool {
         self.flags == GOOD && self.has_quorum
     }
@@ -316,7 +317,7 @@ async fn ask_sentinels(name: &str, sentinels: &mut [Sentinel], door: &Door) -> V
     join_all(sentinels.iter_mut().map(|sentinel| sentinel.ask(name, door))).await
 }
 
-/// Whether sentinels that said this name the server as the primary; else the rest of a sentence.
+/// Whether these answers of sentinels prove that the server is the primary; `Err`: the rest of a sentence.
 fn named_by(words: &[Result<Word, String>], address: &Address) -> Result<(), String> {
     let said = || words.iter().flatten();
     if let Some(word) = said().find(|word| word.names != *address) {
@@ -342,7 +343,7 @@ fn named_by(words: &[Result<Word, String>], address: &Address) -> Result<(), Str
     ))
 }
 
-/// How many primaries there are, and what those that answer see.
+/// How many primaries there are, and the views of those that answer.
 async fn ask_members(map: &Map) -> (usize, Vec<View>) {
     let primaries = map.now().primaries;
     let views = primaries.iter().map(|primary| async move {
@@ -353,7 +354,7 @@ async fn ask_members(map: &Map) -> (usize, Vec<View>) {
     (primaries.len(), views.into_iter().flatten().collect())
 }
 
-/// Whether members of a cluster that see this say that the bucket is the server's; else the rest of a sentence.
+/// Whether these views of cluster members prove that the server owns the bucket; `Err`: the rest of a sentence.
 fn owned_by(members: usize, views: &[View], bucket: Bucket, address: &Address) -> Result<(), String> {
     let owns = |view: &&View| view.owner(bucket.slot()) == Some(address);
     let well = || views.iter().filter(|view| view.healthy);
@@ -390,7 +391,8 @@ mod tests {
         })
     }
 
-    /// PR-40: most of the sentinels have to name a primary, see it well and reach each other, and none may contradict.
+    /// PR-40: most of the sentinels have to name the primary, see it as up and reach each other, and none may
+    /// contradict.
     #[test]
     fn sentinels_prove_a_primary_together() {
         let silent = || Err("silent".to_owned());
@@ -416,7 +418,8 @@ mod tests {
         }
     }
 
-    /// PR-40: most of a cluster's primaries have to say whose a bucket is, and none with a newer view something else.
+    /// PR-40: most of a cluster's primaries have to name the bucket's owner, and none with a newer view may name
+    /// another.
     #[test]
     fn members_prove_a_primary_together() {
         let view = |healthy, epoch, port| View {

@@ -116,7 +116,7 @@ impl Primaries {
                     hops = 0;
                     (to, Form::ByName, false)
                 }
-                // The first time, whoever moves the slot may be about to move the rest.
+                // The first time, the rest of the keys may be about to move anyway.
                 Next::Torn(why) => {
                     torn += 1;
                     pause_until(deadline, &mut pause, || why).await?;
@@ -235,7 +235,7 @@ enum Verdict {
     Go(Address),
     /// Send it there this time: its bucket is on its way.
     Ask(Address),
-    /// Its keys are on both sides of a slot that moves, or on neither: bring them to one.
+    /// Its keys are on both sides of a moving slot, or on neither: bring them to one.
     Torn(String),
     /// Send it again after a pause, to whoever is primary then.
     Later(String),

@@ -45,7 +45,7 @@ impl Script {
         command(b"EVALSHA", self.sha1.as_bytes(), keys, args)
     }
 
-    /// The same, for a server that gets the slot of `keys`: it is told of one key, and the script of all.
+    /// The same, for the server to which the slot of `keys` moves: Redis sees one key, the script all of them.
     pub(super) fn by_name_alone(&self, keys: &[&[u8]], args: &[&[u8]]) -> Cmd {
         alone(keys, args, |keys, args| self.by_name(keys, args))
     }
@@ -72,7 +72,7 @@ impl Script {
     }
 }
 
-/// With the first key as the only one, and the others behind the arguments.
+/// With the first key as the only one, and the others after the arguments.
 fn alone(keys: &[&[u8]], args: &[&[u8]], command: impl FnOnce(&[&[u8]], &[&[u8]]) -> Cmd) -> Cmd {
     let (first, others) = keys.split_at(keys.len().min(1));
     let count = others.len().to_string();

@@ -113,7 +113,7 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
     }
     // What a server that is still loading, or a member of a cluster that is down, would answer to a step.
     questions.cmd("EXISTS").arg(key(bucket, options));
-    // It tells which replicas are connected, with each batch that has to be confirmed.
+    // `ROLE` says which replicas are connected, for each batch that has to be confirmed.
     if matches!(options.wait_replicas, WaitReplicas::All { .. }) {
         questions.cmd("ROLE");
     }

@@ -1,8 +1,9 @@
 -- Removes messages by whole id, from any session.
 --
 -- ARGV: 3 the seat of the session that asks, or nothing; 4 ids, 16 bytes each; 5 the fate of their receipts.
--- Answers O to be run with the outbox; or the seat, for each id a digit (1: it was there and in time; and 2 for one of them: outcomes
--- wait in the outbox), and the ids that were removed: one string, which costs Redis less than three.
+-- Answers O to be run with the outbox. Otherwise one string, which costs Redis less than three: the seat; for each id
+-- a digit (1: it was there and in time; 2 at one of them: outcomes wait in the outbox); and the ids that were
+-- removed.
 local by, ids = ARGV[3], ARGV[4]
 
 local why = open(redis.call('HGET', RECORD, 'm'))
@@ -56,7 +57,7 @@ for at = 1, #ids, 16 do
         if entry and entry:sub(1, 8) == nonce and not is_leaving[number] then
             local _, id, _, expires = struct.unpack(ENTRY, entry)
             asked = asked or asks_receipt(entry)
-            -- One that outlived its subscription is left to the sweep; there is none unless something is due.
+            -- A message that outlived its subscription is left for the sweep; there is none unless something is due.
             if earliest > now_ms or redis.call('HEXISTS', RECORD, 's' .. id) == 1 then
                 in_time = expires > now_ms and '1' or '0'
                 is_leaving[number] = true
@@ -66,7 +67,7 @@ for at = 1, #ids, 16 do
         found[#found + 1] = in_time
     end
 end
--- Before the last one goes, and the queue with it, the count is looked at. No message is counted out twice.
+-- Before the last message goes, and the queue with it, the count is checked. No message is counted out twice.
 if not OUTBOX and (asked or #leaving >= messages and #leaving > 0
     and #redis.call('ZRANGE', INDEX, messages - 1, messages) ~= 1) then
     return 'O'

@@ -11,7 +11,7 @@ if why then
     return without_record(why, false)
 end
 local since_ms = attached_since * 1000
--- A minute that begins in the future was written by a clock that has been set back since.
+-- If the minute begins in the future, the clock has been set back since.
 if since_ms + 60000 <= now_ms or since_ms > now_ms then
     attached_since, attaches = math.floor(now_ms / 1000), 1
 elseif attaches >= most and insists == 0 then
@@ -25,7 +25,7 @@ seat = mine
 renew(retention_ms, grains, empty_ms)
 redis.call('HSET', RECORD, 'm', meta())
 if before ~= mine then
-    -- Who had it is told when it is taken, and not before.
+    -- The session that had the seat is told after it is taken, and not before.
     seat = before
     if is_elsewhere() then
         tell('D', '')

@@ -23,7 +23,7 @@ end
 local name = subscription:sub(1, 16)
 
 local _, tokens, looked_at = struct.unpack(SUBSCRIPTION, subscription)
--- Without a rate it is written once: that there was a message.
+-- Without a rate it is written only once, to record that there was a message.
 local writes_subscription = per_second > 0 or looked_at == 0
 if per_second > 0 then
     if looked_at == 0 then
@@ -142,7 +142,8 @@ if receipts then
 end
 local ttl_ms = ttl * 1000
 last = math.max(last + 1, now_us, EPOCH + 1)
--- The order of what is written (PR-39): the newcomer, then the record, by which it is stored, then those go that give way to it.
+-- The order of writes (PR-39): the new message; then the record, from which on the message counts as stored; then the
+-- evicted messages are removed.
 if receipts then
     expect_fate(nonce, last, receipts, sub, WAITING, expires)
 end

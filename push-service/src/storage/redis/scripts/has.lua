@@ -1,6 +1,6 @@
 -- Whether a subscription is known, or whether there is a record at all.
 --
--- ARGV: 3 the subscription's id, or nothing to ask for the record; 4 a byte: 1 if "no" has to be confirmed.
+-- ARGV: 3 the subscription's id, or empty to ask for the record; 4 a byte: 1 if "no" has to be confirmed.
 local id, confirms = ARGV[3], ARGV[4]:byte() == 1
 local why = open(redis.call('HGET', RECORD, 'm'))
 if why and why ~= UNKNOWN then

@@ -33,7 +33,7 @@ for at = 4, 3 + subscriptions do
     elseif named or redis.call('HEXISTS', RECORD, 's' .. id) == 1 then
         in_the_way = in_the_way + 1
     else
-        -- That a bucket was last full long ago says too that there may be messages.
+        -- A bucket that was last full long ago also means that there may be messages.
         redis.call('HSET', RECORD, 'm', meta(), 'n' .. name, struct.pack(CREATED, id, created) .. ARGV[at]:sub(29),
             's' .. id, struct.pack(SUBSCRIPTION, name, 0, 1))
         added = added + 1

@@ -1,8 +1,8 @@
 -- Receipts of a bucket that are owed for too long, each leased so that others leave it alone for a while.
 --
 -- KEYS: 1 the bucket's mark, 2 when its receipts have to be asked after.
--- ARGV: 1 the time, as in `record`; 2 how many at most; 3 for how long in ms they are leased.
--- Answers how many were looked at, and those that are owed: receipt subscription in hexadecimal, user agent and nonce.
+-- ARGV: 1 the time, as in `record`; 2 how many at most; 3 how long they are leased, in ms. Answers how many were
+-- looked at, and those that are owed: receipt subscription in hexadecimal, user agent and nonce.
 local MARK, DEADLINES = KEYS[1], KEYS[2]
 local node_us = tonumber(ARGV[1])
 local now_us, is_apart

@@ -17,8 +17,8 @@ if why or not found[2] then
     write_nothing()
     return NOBODY .. struct.pack('>I4', 0)
 end
--- Receipts join the queue first, and then nothing is expected any more: a step that is aborted between the two says something
--- twice, and loses nothing.
+-- Receipts join the queue first, and then the expectations are removed: a step that is aborted between the two tells
+-- a receipt twice, and loses none.
 local joined, settled, is_settled = 0, {}, {}
 for at = 1, #outcomes, OUTCOME_BYTES do
     local user_agent, number, nonce, fate = struct.unpack(OUTCOME, outcomes, at)

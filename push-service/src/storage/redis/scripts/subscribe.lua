@@ -36,7 +36,7 @@ else
     answer = 'C' .. fresh
     local created = struct.pack('>c8I4', fresh, math.floor(now_us / 1000000))
     if why then
-        -- Retained from its first moment: a record that said less would be taken for one that is over.
+        -- The retention is set from the first moment: with less the record would count as expired.
         retained = now_ms + retention_ms
     end
     redis.call('HSET', RECORD, 'm', meta(), 'n' .. name, created .. key,

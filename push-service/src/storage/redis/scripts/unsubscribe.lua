@@ -1,11 +1,13 @@
--- Ends a subscription, or all and the record with them. Its messages go with it; of very many, sweeps free the rest.
+-- Ends a subscription, or all of them and the record. Its messages are removed with it; if there are very many,
+-- sweeps remove the rest.
 --
 -- ARGV: 3 which: n and its name, s and its id, or nothing for all; 4 how long in ms an empty record is kept for its seat.
--- Answers nothing if there was none; or the seat, 1 if an outcome waits in the outbox and 2 if something is left to
--- sweeps, the id if it is one with its length in front, and ids of messages that left the window.
+-- Answers nothing if there was none. Otherwise: the seat; 1 if an outcome waits in the outbox plus 2 if messages are
+-- left for sweeps; the subscription's id with its length in front, if it is one; and ids of messages that left the
+-- window.
 local which, empty_ms = ARGV[3], tonumber(ARGV[4])
 
--- The first messages of all, for the seat to be told. Of the rest it is told by the end of everything.
+-- The first messages of all, of which the seat is told. The end of everything tells it of the rest.
 local function first_ids()
     local ids = {}
     whole()
@@ -17,7 +19,7 @@ local function first_ids()
     return table.concat(ids)
 end
 
--- What waits of a subscription, at most a step's worth, and whether that is all.
+-- The waiting messages of a subscription, at most as many as one step takes, and whether that is all.
 local function messages_of(id)
     whole()
     if ordered or messages >= ORDER_FROM then
@@ -73,24 +75,24 @@ else
     else
         id, name, of = which:sub(2), other:sub(1, 16), other
     end
-    -- Its name and id, and what the record says of itself.
+    -- The subscription's name and id, and its part of the record.
     local is_last = redis.call('HLEN', RECORD) == 3
     if is_last and seat == NOBODY then
         is_due = true
         forget()
     else
-        -- One that never had a message costs no look at what waits (PR-43).
+        -- If the subscription never had a message, the waiting messages are not read (PR-43).
         local leaving, is_all = {}, true
         if messages > 0 and of and select(3, struct.unpack(SUBSCRIPTION, of)) > 0 then
             leaving, is_all = messages_of(id)
         end
         local before = earliest
         if #leaving > 0 then
-            -- Should this step be aborted, a sweep finds what it left.
+            -- If this step is aborted, a sweep finds what it left.
             earliest = now_ms
             redis.call('HSET', RECORD, 'm', meta())
         end
-        -- By this it has ended.
+        -- From this write on it has ended.
         redis.call('HDEL', RECORD, 'n' .. name, 's' .. id)
         if is_all then
             earliest = before

@@ -1,7 +1,8 @@
 //! Each step aborted by Redis at each of its calls (PR-39): Redis does not take back what a script has written.
 //!
-//! A state is built by steps drawn at random, and kept. One more step is drawn, and run on that state once whole and then with
-//! an abort at its first call, its second, and so on, each followed by a look at what is left and by the same step again.
+//! Random steps build a state, which is saved. One more random step runs on that state, first whole and then with an
+//! abort at its first call, its second, and so on. After each abort the test checks what is left and runs the same
+//! step again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ const STATES: usize = 12;
 const STEPS_EACH: usize = 6;
 const DRAWS: usize = 120;
 
-/// Stands in front of what a script does.
+/// Comes before the script's own text.
 const PRELUDE: &str = "
 local redis = (function(real)
     local at, calls = tonumber(real.call('GET', 'abort-at') or '0'), 0
@@ -54,7 +55,7 @@ for _, key in ipairs(redis.call('KEYS', 'push:{*}:*')) do redis.call('DEL', key)
 redis.call('SELECT', 1)
 for _, key in ipairs(redis.call('KEYS', 'push:{*}:*')) do redis.call('COPY', key, key, 'DB', 0) end";
 
-/// What is there of a user agent.
+/// What is stored for a user agent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct View {
     waiting: BTreeSet<u64>,
@@ -90,7 +91,7 @@ impl Step {
         }
     }
 
-    /// Whose keys it writes to.
+    /// The user agent whose keys it writes to.
     fn user_agent(&self) -> UserAgentId {
         match self {
             Self::Sweep(user) | Self::Clear(user) => *user,
@@ -125,7 +126,7 @@ impl Step {
         another
     }
 
-    /// Whether it takes everything away.
+    /// Whether it removes everything.
     fn ends_all(&self) -> bool {
         matches!(self, Self::Draw(Draw::End(_, Ending::All)))
     }
@@ -164,7 +165,8 @@ impl Laboratory {
         self.server.command(&["EXISTS", name]).await.integer() == 1
     }
 
-    /// Runs a step with an abort at its call `k`; tells whether there was one, and whether anybody was told something.
+    /// Runs a step with an abort at its call `k`; returns whether it was aborted, and whether a wake-up was
+    /// published.
     async fn aborted(&self, step: &Step, k: usize) -> (bool, bool) {
         self.restore().await;
         self.server
@@ -177,7 +179,7 @@ impl Laboratory {
         seen
     }
 
-    /// Looks at a user agent as its next session would, and holds its sums against what waits.
+    /// Reads a user agent as its next session would, and compares its sums with the waiting messages.
     async fn view(&self, user: UserAgentId, context: &str) -> View {
         self.redis.sweep(user, usize::MAX).await.unwrap();
         let attach = self.redis.attach(user, seat(99), everything(), Manner::Insisting);
@@ -218,7 +220,7 @@ impl Laboratory {
         }
     }
 
-    /// Tries a step with an abort at each of its calls; answers how many there were.
+    /// Tries a step with an abort at each of its calls; returns how many calls there were.
     async fn try_everywhere(&self, step: &Step, seed: u64) -> usize {
         let user = step.user_agent();
         let before = {
@@ -272,8 +274,8 @@ impl Laboratory {
             let repeated = self.view(user, &context).await;
             let context = format!("{context}\nfirst {answer}\nagain {again}");
             assert_eq!(repeated.waiting, whole.waiting, "repeated: {context}");
-            // When all has ended, its outbox expires. A message that was passed on is given up when its time for an
-            // acknowledgement is over, which is later than in a step that was not aborted.
+            // After the end of everything, its outbox belongs to no record, and expires. A message that was passed on is given up
+            // when its time for an acknowledgement is over: later than in a step that was not aborted.
             if !step.ends_all() {
                 let mut expected = whole.outcomes.clone();
                 expected.retain(|nonce, _| {
@@ -289,8 +291,8 @@ impl Laboratory {
     }
 }
 
-/// PR-39, PR-23, PR-25: whichever call of whichever script Redis aborts, no message that was confirmed is lost, sums are what
-/// waits, nobody was told what did not happen, and the step again does what it would have done.
+/// PR-39, PR-23, PR-25: at whichever call Redis aborts a script, no confirmed message is lost, sums match the waiting
+/// messages, no seat is told what did not happen, and running the step again does what it would have done.
 #[tokio::test]
 async fn a_script_that_is_aborted_has_lost_nothing() {
     let server = Server::start(Configuration::new()).await;
@@ -302,7 +304,7 @@ async fn a_script_that_is_aborted_has_lost_nothing() {
         RETENTION,
     );
     let options = Options {
-        // Seats are another node's, which is told by the scripts.
+        // Seats belong to another node, which the scripts notify.
         incarnation: OWN + 1,
         clock: Some(Arc::clone(&clock) as _),
         ..Options::new(RedisUrl::parse(&server.url()).unwrap(), told as _)

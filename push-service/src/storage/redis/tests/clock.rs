@@ -1,4 +1,4 @@
-//! A clock that leaps: Redis's or the node's, which neither of them can tell.
+//! A clock that leaps, Redis's or the node's: neither of them can tell which.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,8 +37,8 @@ fn is_trouble<T: std::fmt::Debug>(answer: Result<T, StorageError>) {
     }
 }
 
-/// PR-29, PR-30: while the clocks of Redis and of a node are more than an hour apart, in either direction, no step of that
-/// node ends, expires or answers anything by either of them; when they agree again, all is as it was.
+/// PR-29, PR-30: while the clocks of Redis and of a node are more than an hour apart, in either direction, no step of
+/// that node ends or expires anything, or answers; when they agree again, everything is unchanged.
 #[tokio::test]
 async fn a_clock_that_leaps_ends_nothing() {
     let server = Server::start(Configuration::new()).await;

@@ -29,7 +29,7 @@ async fn serves(rig: &Rig, n: u8, before: &[push_protocol::MessageId]) {
 }
 
 /// PR-32, PR-39: while a slot is half moved, a user agent with nothing waiting, with exactly one message, and with a message that is
-/// replaced is served; what was confirmed is delivered, and sums are what waits.
+/// replaced is served; confirmed messages are delivered, and sums match the waiting messages.
 #[tokio::test]
 async fn a_slot_that_stays_half_moved_keeps_nobody_out() {
     let cluster = Cluster::start(3, 0).await;

@@ -431,8 +431,8 @@ async fn an_outbox_that_moves_is_waited_for() {
     assert_eq!(rig.waiting(1).await, ids[1..]);
 }
 
-/// PR-25: looks for what is owed share their limit among all buckets, and go on where the last one ended: receipts of a low
-/// bucket never keep those of a high one.
+/// PR-25: a look for overdue receipts shares its limit among all buckets, and the next one continues where it ended:
+/// receipts in a low bucket never block those in a high one.
 #[tokio::test]
 async fn high_buckets_have_their_turn() {
     let (_server, rig) = store().await;
@@ -486,7 +486,7 @@ async fn high_buckets_have_their_turn() {
     assert_eq!(owing, receipts.map(|n| user_agent(n + 1)));
 }
 
-/// PR-25: a receipt whose message can't be asked after keeps no other from being settled.
+/// PR-25: a receipt whose message can't be looked up does not stop others from being settled.
 #[tokio::test]
 async fn trouble_with_one_overdue_receipt_is_not_the_others() {
     let (server, rig) = store().await;
@@ -500,7 +500,7 @@ async fn trouble_with_one_overdue_receipt_is_not_the_others() {
         let expect = rig.storage.expect_receipt(user_agent(RECEIPTS), owed);
         assert_eq!(expect.await.unwrap(), Expecting::Expected);
     }
-    // The record of the second says nothing of itself any more.
+    // The record of the second is made unreadable.
     let record = "push:{008}:r:02020202020202020202020202020202";
     assert_eq!(server.command(&["HDEL", record, "m"]).await.integer(), 1);
     rig.advance(Duration::from_secs(600));

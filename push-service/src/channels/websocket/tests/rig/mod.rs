@@ -105,7 +105,7 @@ impl Rig {
             policy,
             Arc::clone(&metrics),
         );
-        // As an operator has them who configures nothing.
+        // The defaults.
         let broker = broker.charging(Arc::new(Budgets::new(&config::Limits::default(), metrics)));
         let shares = Shares {
             attaching: ATTACHING,

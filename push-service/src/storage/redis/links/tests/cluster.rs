@@ -77,10 +77,10 @@ async fn steps_follow_a_slot_that_moves() {
 }
 
 /// PR-32: two servers that each name the other as the owner of a slot (a storm of MOVED) are asked a bounded number of times.
-/// Then the step is refused, other buckets are served meanwhile, and this one again when somebody owns it.
+/// Then the step is refused. Other buckets are served meanwhile, and this one again when a server owns it.
 #[tokio::test]
 async fn a_storm_of_redirections_is_bounded() {
-    /// A few at once, then pauses that double: of 3 s, a dozen fit.
+    /// A few at once, then after pauses that double: a dozen fit into 3 s.
     const MOST: usize = 200;
     let cluster = Cluster::start(3, 0).await;
     let primaries = connect(&cluster.url()).await;

@@ -48,11 +48,11 @@ async fn a_step_is_confirmed_by_replicas() {
     assert_eq!(counts, (4..204).collect::<Vec<_>>(), "each ran once");
 }
 
-/// How long these tests miss a replica.
+/// How long a missing replica counts in these tests.
 const MISSED_FOR: Duration = Duration::from_secs(2);
 
-/// PR-41: with `all`, every connected replica has to confirm: one that stands still is waited for until it is gone, one that
-/// joins is waited for at once, and there are never fewer than the least.
+/// PR-41: with `all`, every connected replica has to confirm: a stopped one is waited for until it no longer counts,
+/// one that joins is waited for at once, and there are never fewer than the minimum.
 #[tokio::test]
 async fn every_connected_replica_confirms() {
     let primary = Server::start(Configuration::new()).await;
@@ -79,7 +79,7 @@ async fn every_connected_replica_confirms() {
         sentence.contains("only 1 of 2 replicas confirmed it"),
         "{sentence}"
     );
-    // Killed, it is no longer connected, and may have been promoted elsewhere for all that the primary knows.
+    // Once killed it is no longer connected, but it may have been promoted without the primary knowing.
     replicas[1].kill().await;
     let sentence = why(step(&primaries).await);
     assert!(

@@ -1,5 +1,6 @@
 -- The message that `entry`, `topic`, `urgency`, `size`, `expires`, `ttl_ms` and `value` say joins the queue, numbered `last`.
--- Until the record is written it is not there: the next step finds it in the index and not in the count, and drops it.
+-- Until the record is written the message is not stored: the next step finds it in the index but not in the count,
+-- and removes it.
 do
     local field = struct.pack('>I8', last)
     if earliest == 0 or expires < earliest then

@@ -1,4 +1,4 @@
--- Those that leave count no more.
+-- Takes the leaving messages out of the sums.
 for _, leaves in ipairs(leaving) do
     local _, _, size = struct.unpack(ENTRY, leaves[1])
     messages, bytes = messages - 1, bytes - size - OVERHEAD

@@ -1,4 +1,4 @@
--- Says how those end that leave, where a receipt was asked for.
+-- Records the outcome of the leaving messages for which a receipt was asked.
 if OUTBOX then
     for _, leaves in ipairs(leaving) do
         if leaves[3] and asks_receipt(leaves[1]) then

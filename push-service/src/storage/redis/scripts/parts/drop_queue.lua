@@ -1,4 +1,4 @@
--- One key a call: where a slot is half moved, Redis refuses a command that names several of which one is missing.
+-- One key in each call: in a half moved slot Redis refuses a command with several keys if one is missing.
 if ordered then
     --+ drop_orders
 end

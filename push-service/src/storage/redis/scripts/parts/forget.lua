@@ -4,7 +4,7 @@ local function forget()
     if redis.call('EXISTS', OUTBOX) == 1 then
         redis.call('HSET', OUTBOX, LAST, struct.pack('>I8', last))
     end
-    -- With the record all has ended: what an aborted step leaves of the rest expires.
+    -- Without the record everything has ended: if the step is aborted, the remaining keys expire.
     redis.call('UNLINK', RECORD)
     --+ drop_queue
     redis.call('UNLINK', EXPECTED)

@@ -1,5 +1,5 @@
--- The queue is full for a newcomer of `size` bytes: who goes, by rule (PR-23). Of a long queue the orders say it, whose cost does not
--- grow with what waits (PR-43); a short one is looked through.
+-- The queue is full for a new message of `size` bytes: chooses by rule which messages are evicted (PR-23). For a long
+-- queue the orders say which, at a cost that does not grow with the queue (PR-43); a short one is searched.
 --+ order
 local ordered_now = (ordered or messages >= ORDER_FROM) and be_ordered()
 local shares, offsets, dropped = {}, {}, 0
@@ -25,7 +25,8 @@ if ordered then
             end
         end
     end
-    -- The largest shares, the newcomer's among them. Of so many as are shown, all but one may have been freed of something.
+    -- The largest shares, the new message's among them. All but one of those read may already have lost messages in
+    -- this step.
     local own = -redis.call('ZADD', sums, 'INCR', 0, 's' .. sub)
     function look(shown)
         local largest = redis.call('ZRANGEBYSCORE', sums, '-inf', '(0', 'WITHSCORES', 'LIMIT', 0, shown)
@@ -57,7 +58,7 @@ if ordered then
         end
     end
 else
-    -- All that waits, in the order of the rule: least urgent first, of those the oldest.
+    -- All waiting messages in the order of the rule: least urgent first; of equal urgency, the oldest first.
     local queue, known, dead = {}, {}, {}
     local entries = redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES')
     for at = 1, #entries, 2 do
@@ -67,7 +68,7 @@ else
             known[id] = redis.call('HEXISTS', RECORD, 's' .. id) == 1
         end
         if not known[id] then
-            -- It outlived its subscription.
+            -- The message outlived its subscription.
             dead[#dead + 1] = { 0, number, entries[at], urgency_of }
         else
             if expires <= now_ms then
@@ -107,7 +108,7 @@ else
         end
     end
 end
--- Then from the subscription with the largest share, the newcomer counted in.
+-- Then from the subscription with the largest share, the new message included.
 while not fits() do
     if look and evicted == 2 then
         look(2 * EVICTIONS + 2)

@@ -1,5 +1,6 @@
--- What a step left that Redis aborted between its writes: counts what waits anew. A message is stored when the record says
--- so: one with a later number was never confirmed, and nobody was told of it. Bounded by the budget of the queue.
+-- Repairs what a step left that Redis aborted between its writes: counts the waiting messages again. A message is
+-- stored if the record says so: one with a later number was never confirmed, and no seat was told of it. Bounded by
+-- the budget of the queue.
 local function mend()
     local entries = redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES')
     local stray = {}
@@ -32,11 +33,11 @@ local function mend()
     redis.call('HSET', RECORD, 'm', meta())
 end
 
--- Before the index is read: all that waits is in it, and nothing else is. Pushes and acknowledgements of a queue that is neither full
--- nor empty afterwards do without: what they count wrong is counted again by whatever reads next.
+-- To be run before the index is read: then it holds exactly the waiting messages. Pushes and acknowledgements after
+-- which the queue is neither full nor empty skip this: the next step that reads the queue corrects the count.
 local function whole()
     index_sole()
-    -- As many as the record says: the last of them is there, and none behind it.
+    -- The index has as many messages as the record says: the last of them is there, and none after it.
     if messages > 0 and #redis.call('ZRANGE', INDEX, messages - 1, messages) ~= 1 then
         mend()
     end

@@ -1,10 +1,11 @@
--- The orders of a long queue, by which the one that has to go is found without a look at the others (PR-43).
+-- The orders of a long queue, with which the message to evict is found without reading the others (PR-43).
 --
--- They are made when a long queue is full for the first time, or loses a subscription, and kept until it is short again: so a
--- queue that nobody fills costs nothing. VICTIMS, all with score 0: subscription, urgency, number, which sorts each
--- subscription's messages by the rule, least urgent first, of those the oldest. SUMS: below zero the bytes that wait for each
--- subscription, 's' and its id, so that the largest comes first, of equals the smaller id; above zero when each message
--- expires, 'n', number and urgency, or 1 if its subscription has ended.
+-- They are made when a long queue is full for the first time, or loses a subscription, and kept until it is short
+-- again. So other queues cost nothing. VICTIMS, all with score 0: subscription, urgency, number. That sorts each
+-- subscription's messages by the rule: least urgent first; of equal urgency, the oldest first. SUMS has two kinds of
+-- members. 's' and a subscription's id, with minus the bytes that wait for it as score: so the largest comes first;
+-- of equal ones, the smaller id. 'n', number and urgency of a message, with its expiry as score, or 1 if its
+-- subscription has ended.
 local function order()
     --+ orders
     redis.call('UNLINK', victims)
@@ -44,7 +45,7 @@ local function order()
     ordered = true
 end
 
--- Makes them if they are not there, or not whole.
+-- Makes them if they do not exist or are incomplete.
 local function be_ordered()
     if ordered then
         --+ orders

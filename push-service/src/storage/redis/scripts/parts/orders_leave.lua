@@ -11,7 +11,7 @@ if ordered then
     end
     redis.call('ZREM', sums, unpack(moments))
     for id, share in pairs(shares) do
-        -- Of a subscription that has ended, no sum is kept.
+        -- No sum is kept for a subscription that has ended.
         if redis.call('HEXISTS', RECORD, 's' .. id) == 1 then
             redis.call('ZADD', sums, 'INCR', share, 's' .. id)
         end

@@ -1,6 +1,6 @@
 if ordered then
     --+ orders
-    -- The last of it: until then the orders hold more than waits, by which they are known not to be whole.
+    -- Removed last: until then the orders hold more than the queue, which shows that they are incomplete.
     local places = {}
     for at, leaves in ipairs(leaving) do
         local _, id = struct.unpack(ENTRY, leaves[1])

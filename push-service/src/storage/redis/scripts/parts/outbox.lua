@@ -9,7 +9,8 @@ local LAST = 'l'
 local OWED = '>I8c16c8BI6'
 local MARKER, PASSED, NUMBERED = 2 ^ 50, 2 ^ 52, 2 ^ 53
 
--- What a step wrote before it was aborted is found by time: an entry that waits stands in DUES first, one that ended in OUTBOX.
+-- So that entries of an aborted step are found by time: a waiting entry is written to DUES first, an ended one to
+-- OUTBOX first.
 local function put_owed(nonce, number, receipts, sub, fate, expires)
     local owed = struct.pack(OWED, number, receipts, sub, fate, expires)
     if fate ~= WAITING then
@@ -37,7 +38,7 @@ local function owe(nonce, fate)
         if before == WAITING then
             put_owed(nonce, number, receipts, sub, fate, expires)
         else
-            -- It ended, and may still stand where those that wait do.
+            -- It ended, but may still be among the waiting entries.
             redis.call('ZADD', DUES, 'LT', number == PASSING and now_us - PASSED or number - NUMBERED, nonce)
         end
     else

@@ -2,10 +2,9 @@
 --
 -- KEYS: the bucket's mark, the record, the index of what waits, the bodies of what waits; for steps that may write to them:
 -- the outbox, when something in it is due, whose outboxes are, receipts that are expected, when those of the bucket are.
--- ARGV[1]: the node's time in microseconds; of a test, with a letter in front, the time of the step. ARGV[2]: the caller's
--- incarnation.
--- Where a slot is moving to, Redis runs a script only on keys that are all there, or on one. So there the others stand behind the
--- arguments, and how many they are (`links/moving_slot.rs`).
+-- ARGV[1]: the node's time in microseconds; in a test, with a letter in front, the time of the step. ARGV[2]: the
+-- caller's incarnation. The server to which a slot moves runs a script only if all its keys exist, or if it has one
+-- key. So the other keys follow the arguments there, and then their number (`links/moving_slot.rs`).
 if #KEYS == 1 then
     for _ = 1, tonumber(table.remove(ARGV)) do
         table.insert(KEYS, 2, table.remove(ARGV))
@@ -34,9 +33,9 @@ end
 local now_ms = math.floor(now_us / 1000)
 
 -- The number of the last message accepted; incarnation and session of the seat; until when the record is retained; what
--- waits; not later than its earliest expiry (0: nothing waits); how long index and bodies are kept; attaches of late; and
--- whether the orders of a long queue stand (`order.lua`), which is a byte at the end. A node that does not know of them
--- writes a record without that byte, after which they count as not there.
+-- waits; not later than its earliest expiry (0: nothing waits); how long index and bodies are kept; attaches of late;
+-- and whether the orders of a long queue exist (`order.lua`), which is a byte at the end. A node of an older version
+-- writes a record without that byte; then the orders count as absent.
 local format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches, ordered
 
 local function meta()
@@ -48,7 +47,7 @@ end
 local UNKNOWN = 'unknown'
 local function open(packed)
     if is_apart then
-        -- One of the two clocks has leapt. What ends by a wrong one does not come back.
+        -- One of the two clocks has leapt. What ends by a wrong clock is lost.
         return 'TROUBLE the clocks of Redis and of this node are more than an hour apart: set both right'
     end
     if not packed then

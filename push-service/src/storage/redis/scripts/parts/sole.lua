@@ -5,7 +5,7 @@
 -- It has no topic, so a longer one asks for a receipt.
 local SOLE, SOLE_HEAD, SOLE_ENTRY_AT, SOLE_BYTES = 'e', '>BI8', 10, 36
 
--- Before the index is read: all that waits is in it.
+-- To be run before the index is read: then it holds all waiting messages.
 local function index_sole()
     if messages == 0 then
         return

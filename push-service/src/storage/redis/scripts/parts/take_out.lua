@@ -1,7 +1,8 @@
 -- Urgencies in the order in which they are common.
 local COMMON_FIRST = { 2, 3, 1, 0 }
 
--- The entry of that number, and its urgency. Of one that isn't there, one look says so if it is probably not, else two.
+-- The entry with that number, and its urgency. For a missing one, one look is enough if it is probably missing,
+-- otherwise two.
 local function find(number, is_doubtful)
     if messages == 0 or number <= EPOCH or number > last then
         return nil
@@ -22,16 +23,17 @@ local function find(number, is_doubtful)
     end
 end
 
--- Messages leave in two halves, so that a step which is aborted has lost nothing: they are counted out, the record is written,
--- and then they are taken out. Between these halves, what is there and not counted waits, and is counted again by `mend`.
+-- Messages leave in two parts, so that an aborted step loses nothing: they are counted out, the record is written,
+-- and then they are taken out. After an abort between the parts, messages that exist but are not counted still wait,
+-- and `mend` counts them again.
 --
 -- `leaving` holds for each: entry, number, its fate, urgency.
 
--- A step that only takes out says how they end before it counts them out: a repetition may not find them. One that makes room says so
--- afterwards: what stays has no fate yet.
+-- A step that only takes messages out records their outcome before it counts them out, because a repetition may not
+-- find them. A step that makes room records it afterwards, because a message that stays has no outcome yet.
 local short_again
 
--- Answers the whole ids.
+-- Returns the whole ids.
 local function take_out(leaving)
     local ids, fields, entries = {}, {}, {}
     --+ decide
