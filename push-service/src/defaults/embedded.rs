@@ -43,6 +43,15 @@ pub const STORE_STEPS_WAITING: usize = 8 * STORE_BATCH_STEPS;
 /// 150 ms that were measured, below the patience of an application server.
 pub const STORE_STEP_WAIT: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether the store's writer is in the same call as before; if so, fjall is asked whether it has
+/// failed. Chosen: soon enough that a failed node is replaced before application servers give up, and the question costs a
+/// thread only while the disk is this slow.
+pub const STORE_WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// The longest that one write or sync may take; then the store has failed, although fjall does not say so. Chosen: above
+/// what a machine under heavy load, a frozen virtual machine's disk or a network disk that fails over takes.
+pub const STORE_CALL_LIMIT: Duration = Duration::from_secs(10 * 60);
+
 /// How long an acknowledgement that nobody waits for may stay unsynced. Source: PR-4 promises 100 ms.
 pub const STORE_SYNC_WITHIN: Duration = Duration::from_millis(50);
 
