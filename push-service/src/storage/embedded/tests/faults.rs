@@ -282,7 +282,7 @@ async fn assert_nothing_lost(directory: &Path, run: &Run, what: &str) {
 
 /// Some are stored apart, some with their headers.
 fn body_bytes(n: usize) -> usize {
-    if n % 4 == 0 { 9_000 } else { 300 }
+    if n.is_multiple_of(4) { 9_000 } else { 300 }
 }
 
 /// Always reports free space, so that the test reaches a really full disk.

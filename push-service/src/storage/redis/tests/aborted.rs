@@ -69,7 +69,7 @@ struct View {
 /// A step that is aborted.
 #[derive(Clone, Debug)]
 enum Step {
-    Draw(Draw),
+    Draw(Box<Draw>),
     Sweep(UserAgentId),
     Clear(UserAgentId),
 }
@@ -85,7 +85,7 @@ impl Step {
                     draw,
                     Draw::CarryOver(..) | Draw::Overdue | Draw::Owing | Draw::Expire(_) | Draw::Inspect(_)
                 ) {
-                    return Self::Draw(draw);
+                    return Self::Draw(Box::new(draw));
                 }
             },
         }
@@ -95,7 +95,7 @@ impl Step {
     fn user_agent(&self) -> UserAgentId {
         match self {
             Self::Sweep(user) | Self::Clear(user) => *user,
-            Self::Draw(draw) => match draw {
+            Self::Draw(draw) => match &**draw {
                 Draw::Subscribe(request) => request.user_agent,
                 Draw::Enqueue(request) => request.user_agent,
                 Draw::Unsubscribe(user, _)
@@ -111,8 +111,9 @@ impl Step {
     }
 
     fn new_message(&self) -> Option<u64> {
-        match self {
-            Self::Draw(Draw::Enqueue(Enqueue { nonce, .. })) => Some(*nonce),
+        let Self::Draw(draw) = self else { return None };
+        match &**draw {
+            Draw::Enqueue(Enqueue { nonce, .. }) => Some(*nonce),
             _ => None,
         }
     }
@@ -120,7 +121,9 @@ impl Step {
     /// The same request, sent once more: its message has another nonce.
     fn as_another(&self) -> Self {
         let mut another = self.clone();
-        if let Self::Draw(Draw::Enqueue(request)) = &mut another {
+        if let Self::Draw(draw) = &mut another
+            && let Draw::Enqueue(request) = &mut **draw
+        {
             request.nonce += 1 << 32;
         }
         another
@@ -128,7 +131,7 @@ impl Step {
 
     /// Whether it removes everything.
     fn ends_all(&self) -> bool {
-        matches!(self, Self::Draw(Draw::End(_, Ending::All)))
+        matches!(self, Self::Draw(draw) if matches!(**draw, Draw::End(_, Ending::All)))
     }
 
     async fn take(&self, redis: &Redis) -> String {
@@ -191,7 +194,7 @@ impl Laboratory {
         let [_, record, .., expected, _] = keys.all();
         let meta = self.server.command(&[b"HGET", record, b"m"]).await;
         if let Reply::Bytes(meta) = meta {
-            let meta = Meta::read(&meta).ok().expect("a record that can be read");
+            let meta = Meta::read(&meta).expect("a record that can be read");
             let bytes: u64 = page
                 .messages
                 .iter()
