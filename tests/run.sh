@@ -39,6 +39,7 @@ STEPS=(
     "nothing-lost  SIGKILL under load, and every 201 comes out"
     "nothing-lost-cluster  the same with nodes on a Redis Cluster, whose wake-ups get lost as well"
     "redis-faults  Redis killed, stopped, full, emptied, failed over under traffic: no 201 is lost"
+    "storage-faults  system calls of the embedded store fail one by one, and disks fill up: no 201 is lost, nothing hangs"
     "checker       every failure in docs/redis.md, with partitions; the answers are checked against the promise"
     "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
     "user-agent    pywebpush and web-push reach our own user agent"
@@ -156,6 +157,14 @@ step_redis_faults() {
     build_binaries
     install_redis
     cargo test --package push-tests --test redis_faults --quiet -- --nocapture --test-threads=3
+}
+
+# A few calls of each kind; PUSH_SERVICE_STORAGE_FAULTS=100 makes a long run. Small disks to fill up take root; without it
+# the test says that they are left out.
+step_storage_faults() {
+    command -v strace >/dev/null || apt_install strace || echo "without strace no call is made to fail"
+    PUSH_SERVICE_STORAGE_FAULTS=${PUSH_SERVICE_STORAGE_FAULTS:-5} \
+        cargo test --package push-service --lib --quiet storage::embedded::tests::faults -- --nocapture
 }
 
 # Partitions need root; without it, the rows with partitions report that they are left out.

@@ -1,9 +1,5 @@
 //! File descriptors that are kept for everything but public connections (PR-44).
 
-/// For the embedded store. Source: measured; the store bounds its table files, the rest are journals, the lock and
-/// the directory.
-pub const EMBEDDED_STORE_DESCRIPTORS: usize = 128;
-
 /// For Redis: up to four connections to each primary and its successor, and to sentinels. Chosen: sixteen primaries.
 pub const REDIS_DESCRIPTORS: usize = 128;
 

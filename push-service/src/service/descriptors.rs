@@ -8,8 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::ServiceError;
 use crate::config::{Config, StorageUrl};
 use crate::defaults::{
-    ADMIN_CONNECTIONS, EMBEDDED_STORE_DESCRIPTORS, LEAST_CONNECTIONS, LISTENER_DESCRIPTORS,
-    OTHER_DESCRIPTORS, REDIS_DESCRIPTORS,
+    ADMIN_CONNECTIONS, EMBEDDED_DESCRIPTORS, LEAST_CONNECTIONS, LISTENER_DESCRIPTORS, OTHER_DESCRIPTORS,
+    REDIS_DESCRIPTORS,
 };
 
 /// The connections that fit.
@@ -72,7 +72,7 @@ fn room(config: &Config, files: Option<u64>) -> Result<Room, ServiceError> {
 /// Descriptors that no public connection may take.
 fn reserve(config: &Config) -> usize {
     let storage = match config.storage.url {
-        StorageUrl::Embedded { .. } => EMBEDDED_STORE_DESCRIPTORS,
+        StorageUrl::Embedded { .. } => EMBEDDED_DESCRIPTORS,
         StorageUrl::Redis(_) => REDIS_DESCRIPTORS,
         StorageUrl::Memory => 0,
     };
@@ -93,7 +93,7 @@ mod tests {
     fn connections_leave_the_reserve_alone() {
         let config = Config::default();
         let reserve = reserve(&config);
-        assert!((200..=256).contains(&reserve), "{reserve}");
+        assert!((256..=320).contains(&reserve), "{reserve}");
         let room = |files| room(&config, files);
         let plenty = room(Some(1 << 20)).unwrap();
         assert_eq!(

@@ -597,7 +597,7 @@ impl Agent {
         } else {
             999
         };
-        let endpoint = reply["pushEndpoint"].as_str().map(str::to_owned);
+        let endpoint = reply["pushEndpoint"].as_str();
         self.answered(invoked, kind, name, subscription, endpoint, status);
     }
 
@@ -607,7 +607,7 @@ impl Agent {
         kind: &'static str,
         name: String,
         subscription: Option<SubscriptionNumber>,
-        endpoint: Option<String>,
+        endpoint: Option<&str>,
         status: u16,
     ) {
         let recorder = self.shared.recorder.clone();
@@ -622,7 +622,7 @@ impl Agent {
                 },
             );
         }
-        let known = match (&endpoint, subscription, status) {
+        let known = match (endpoint, subscription, status) {
             (Some(endpoint), None, 200) => {
                 let number = recorder.subscribed(self.number, &name, endpoint);
                 self.names.push((name.clone(), number));

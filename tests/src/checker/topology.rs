@@ -81,7 +81,7 @@ pub enum Store {
     /// Themselves.
     Embedded,
     /// One server.
-    Alone(Server),
+    Alone(Box<Server>),
     /// A primary, its replicas, and sentinels.
     Sentinels(Sentinels),
     /// A cluster.
@@ -133,7 +133,7 @@ impl Service {
         }
         let store = match start.topology {
             Topology::Embedded => Store::Embedded,
-            Topology::Alone => Store::Alone(Server::start(configuration).await),
+            Topology::Alone => Store::Alone(Box::new(Server::start(configuration).await)),
             Topology::Sentinel(replicas) => {
                 Store::Sentinels(Sentinels::start_with(replicas, &configuration).await)
             }

@@ -12,7 +12,7 @@ use push_tests::monitor::{Connection as Channel, Subscribed, receipt_link, set_l
 use push_tests::node::Node;
 use push_tests::redis::program::Program;
 use push_tests::redis::sentinels::NAME;
-use push_tests::redis::{Configuration, Connection, Gate, Sentinels, Server, until};
+use push_tests::redis::{Configuration, Connection, Gate, Reply, Sentinels, Server, until};
 use push_tests::user_agent::{Event, UserAgent};
 use push_tests::within;
 use serde_json::json;
@@ -82,7 +82,7 @@ impl Isolated {
             for sentinel in self.sentinels.sentinels() {
                 let replicas = sentinel.command(&["SENTINEL", "REPLICAS", NAME]).await;
                 let barred = replicas.list().iter().any(|one| {
-                    let fields: Vec<_> = one.list().iter().map(|field| field.text()).collect();
+                    let fields: Vec<_> = one.list().iter().map(Reply::text).collect();
                     fields.windows(2).any(|pair| pair == ["slave-priority", "0"])
                 });
                 barred.then_some(())?;
@@ -96,12 +96,15 @@ impl Isolated {
         servers[SILENT].stop();
         let mut primary = Connection::open(servers[PRIMARY].address(), Some(NODES))
             .await
-            .unwrap();
+            .expect("the primary is asked apart from the gates");
         for command in [
             &["ACL", "SETUSER", "default", "off"][..],
             &["CLIENT", "KILL", "USER", "default"],
         ] {
-            let answer = primary.call(command).await.unwrap();
+            let answer = primary
+                .call(command)
+                .await
+                .expect("the primary is asked apart from the gates");
             assert!(!answer.is_error(), "{answer:?}");
         }
         let old = servers[PRIMARY].address();
@@ -111,7 +114,7 @@ impl Isolated {
                 let ask = ["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME];
                 let answer = sentinel.command(&ask).await;
                 let [host, port] = answer.list() else { return None };
-                let address: SocketAddr = format!("{}:{}", host.text(), port.text()).parse().unwrap();
+                let address: SocketAddr = format!("{}:{}", host.text(), port.text()).parse().ok()?;
                 (address != old && *named.get_or_insert(address) == address).then_some(())?;
             }
             let promoted = servers.iter().find(|server| Some(server.address()) == named)?;
@@ -129,9 +132,13 @@ impl Isolated {
         let servers = self.sentinels.servers();
         let mut primary = Connection::open(servers[PRIMARY].address(), Some(NODES))
             .await
-            .unwrap();
+            .expect("the primary is asked apart from the gates");
         let on = ["ACL", "SETUSER", "default", "on"];
-        primary.call(&on).await.unwrap().expect_ok();
+        primary
+            .call(&on)
+            .await
+            .expect("the primary is asked apart from the gates")
+            .expect_ok();
         servers[SILENT].go_on();
         for gate in &mut self.gates {
             gate.resume().await;

@@ -31,6 +31,7 @@ mod store;
 mod tests;
 mod trouble;
 mod values;
+mod watchdog;
 mod writer;
 
 use std::path::PathBuf;
@@ -52,6 +53,7 @@ use self::readers::Readers;
 pub use self::store::OpenError;
 use self::store::Store;
 use self::trouble::{Failure, Gauges};
+use self::watchdog::Calls;
 use self::writer::{Order, Record, Request};
 use super::Swept;
 use super::clock::{Clock, Forward, Now, SystemClock};
@@ -114,6 +116,7 @@ struct Shared {
     /// Places for steps that are decided and not yet in a batch.
     places: Semaphore,
     failure: Failure,
+    calls: Calls,
     usage: Gauges,
 }
 
@@ -145,6 +148,7 @@ impl Embedded {
             disk: Arc::clone(&disk),
             places: Semaphore::new(STORE_STEPS_WAITING),
             failure: Failure::default(),
+            calls: Calls::default(),
             usage: Gauges::default(),
         });
         shared.usage.publish(state.usage);
@@ -153,8 +157,10 @@ impl Embedded {
             error,
         };
         let (readers, mut threads) = Readers::start(&store).map_err(no_thread)?;
-        let (writer, thread) = writer::start(store, state, Arc::clone(&shared)).map_err(no_thread)?;
-        threads.push(thread);
+        let (watched, watchdog) = watchdog::start(&store.database, &shared).map_err(no_thread)?;
+        let (writer, thread) =
+            writer::start(store, state, Arc::clone(&shared), watched).map_err(no_thread)?;
+        threads.extend([watchdog, thread]);
         Ok(Self {
             shared,
             retention,
@@ -193,15 +199,24 @@ impl Embedded {
         self.wait_for(synced).await
     }
 
+    /// The writer's answer. After a failure none may come: the writer may be in a call that does not end.
     async fn wait_for(&self, answered: Answered) -> Result<(), StorageError> {
-        answered.outcome().await.unwrap_or_else(|| Err(self.ended()))
+        tokio::select! {
+            biased;
+            outcome = answered.outcome() => outcome.unwrap_or_else(|| Err(self.ended())),
+            why = self.shared.failure.happened() => Err(StorageError::Failed(why)),
+        }
     }
 
     /// Resolves when everything that was decided before is in the store, synced or not.
     async fn pass(&self) -> Result<(), StorageError> {
         let (passing, passed) = oneshot::channel();
         self.order(Order::Pass(passing))?;
-        passed.await.map_err(|_| self.ended())?;
+        tokio::select! {
+            biased;
+            passed = passed => passed.map_err(|_| self.ended())?,
+            why = self.shared.failure.happened() => return Err(StorageError::Failed(why)),
+        }
         self.shared.failure.check()
     }
 

@@ -286,6 +286,10 @@ impl Storage for Embedded {
             Err(_) => Ok(()),
         };
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        if self.shared.calls.are_given_up() {
+            // The writer's thread may never end.
+            return synced;
+        }
         let readers = self.readers.clone();
         let joined = tokio::task::spawn_blocking(move || {
             readers.stop();

@@ -21,6 +21,7 @@ use super::Shared;
 use super::answers::{self, Done};
 use super::layout::{self, State};
 use super::store::Store;
+use super::watchdog::Watched;
 use crate::defaults::{STORE_BATCH_STEPS, STORE_MARK_AFTER, STORE_SYNC_WITHIN};
 use crate::storage::queue::{BookChanges, Stored, SweepMove, UsageChange};
 use crate::storage::{StorageError, WakeUp};
@@ -64,10 +65,12 @@ pub(super) fn start(
     store: Store,
     state: State,
     shared: Arc<Shared>,
+    watched: Watched,
 ) -> std::io::Result<(Sender<Order>, JoinHandle<()>)> {
     let (send, receive) = channel();
     let writer = Writer {
         _watch: Watch(Arc::clone(&shared)),
+        _watched: watched,
         store,
         state,
         shared,
@@ -83,6 +86,7 @@ pub(super) fn start(
 struct Writer {
     /// First, so that it is dropped before the orders that wait in `receive`.
     _watch: Watch,
+    _watched: Watched,
     store: Store,
     state: State,
     shared: Arc<Shared>,
@@ -236,8 +240,10 @@ impl Writer {
         let (mut batch, state) = self.store.batch(self.state);
         self.state = state;
         fill(&mut batch, &self.store.keys);
-        let written = self.shared.disk.before_write().map_err(fjall::Error::from);
-        let written = written.and_then(|()| batch.commit());
+        let written = self.shared.calls.make(|| {
+            self.shared.disk.before_write()?;
+            batch.commit()
+        });
         written.map_err(|error| self.fail("write", &error))
     }
 
@@ -257,8 +263,10 @@ impl Writer {
 
     fn sync_files(&mut self) -> Result<(), StorageError> {
         self.due = Due::Nothing;
-        let synced = self.shared.disk.before_sync().map_err(fjall::Error::from);
-        let synced = synced.and_then(|()| self.store.database.persist(PersistMode::SyncData));
+        let synced = self.shared.calls.make(|| {
+            self.shared.disk.before_sync()?;
+            self.store.database.persist(PersistMode::SyncData)
+        });
         synced.map_err(|error| self.fail("sync", &error))
     }
 

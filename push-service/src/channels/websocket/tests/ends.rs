@@ -59,7 +59,7 @@ async fn acknowledgements_behind_the_flush_are_taken() {
 /// PR-18, PR-36: after each kind of close, an acknowledgement that was on its way counts.
 #[tokio::test(start_paused = true)]
 async fn whatever_ends_a_channel() {
-    for reason in ["drain", "stop", "slow", "malformed", "flood", "binary"] {
+    for reason in ["drain", "stop", "pong", "slow", "malformed", "flood", "binary"] {
         let rig = Rig::new();
         let mut agent = rig.connect_with_room(4_096);
         agent.hello(None).await;
@@ -70,6 +70,10 @@ async fn whatever_ends_a_channel() {
         match reason {
             "drain" => drop(timeout(limits().drain_within / 2, rig.drain(Duration::ZERO)).await),
             "stop" => drop(timeout(Duration::from_millis(1), rig.stop()).await),
+            "pong" => {
+                agent.answers_pings(false);
+                assert_eq!(agent.closed().await, 1011);
+            }
             "slow" => {
                 let large = vec![0; 4_096];
                 for _ in 0..3 {

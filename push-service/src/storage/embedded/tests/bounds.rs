@@ -70,8 +70,8 @@ async fn loading_a_full_queue_reads_no_bodies() {
     assert_eq!(bodies, 0, "bodies without a message");
 }
 
-/// PR-44: the store holds no more descriptors than documented, while it flushes, compacts, rotates journals and is
-/// read.
+/// PR-44: the store holds no more descriptors than it says, while it flushes, compacts and is read. It writes too little for
+/// a second journal, which the promise counts in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_store_holds_no_more_descriptors_than_it_says() {
     let directory = tempfile::tempdir().unwrap();
@@ -103,5 +103,5 @@ async fn the_store_holds_no_more_descriptors_than_it_says() {
     let most = most.load(Ordering::Relaxed);
     println!("{most} descriptors held at most, {EMBEDDED_DESCRIPTORS} promised");
     assert!(most > 4 && most <= EMBEDDED_DESCRIPTORS);
-    assert!(EMBEDDED_DESCRIPTORS > STORE_OPEN_FILES);
+    const { assert!(EMBEDDED_DESCRIPTORS > STORE_OPEN_FILES) };
 }

@@ -1,7 +1,8 @@
 //! Each system call with which the store touches the disk fails, one after the other, in a process of its own.
 //!
-//! `strace` makes the call fail, so the store and the system are the real ones. Run it by hand, with `--ignored`;
-//! `PUSH_SERVICE_FAULTS` is how many calls of each kind fail in turn.
+//! `strace` makes the call fail: the store and the system under it are those that people run. The step `storage-faults` of
+//! tests/run.sh runs this: [`CALLS`] is how many calls of each kind fail in turn, and a larger number makes a longer run.
+//! Without it these tests do nothing and say so. `SEED` repeats a run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -9,8 +10,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::storage::contract::model::Dice;
 use crate::storage::contract::{enqueue, seat, user_agent};
 
+/// How many calls of each kind fail.
+const CALLS: &str = "PUSH_SERVICE_STORAGE_FAULTS";
 /// Set for the child: where its store is.
 const CHILD: &str = "PUSH_SERVICE_TEST_FAULTS";
 /// Small, so that a short run flushes and compacts.
@@ -50,17 +54,21 @@ struct Run {
 /// PR-1, PR-5, PR-44: whichever call fails, the process goes on, or ends with a message that names the error. After a
 /// restart everything that was confirmed is there, and nothing that was never sent.
 #[tokio::test]
-#[ignore = "needs strace; finds a write that never returns: fjall waits for its worker after that has failed"]
 async fn a_failed_call_loses_nothing() {
-    let calls = std::env::var("PUSH_SERVICE_FAULTS").map_or(6, |calls| calls.parse().unwrap());
+    let Some(calls) = calls() else { return };
+    if Command::new("strace").arg("--version").output().is_err() {
+        println!("there is no strace on this machine: no call is made to fail");
+        return;
+    }
+    let (mut dice, seed) = Dice::seeded();
     let start = Instant::now();
     let (mut went_on, mut ended) = (0, 0);
     let places = places().await;
     for (call, error) in FAULTS {
         let (on_before, ended_before) = (went_on, ended);
         let places = places.get(call).cloned().unwrap_or_default();
-        for when in spread(&places, calls) {
-            let what = format!("{call} fails with {error}, call {when} of each thread");
+        for when in sample(&places, calls, &mut dice) {
+            let what = format!("SEED={seed}: {call} fails with {error}, call {when} of each thread");
             let directory = tempfile::tempdir().unwrap();
             open_in(directory.path(), Arc::default())
                 .storage
@@ -68,7 +76,16 @@ async fn a_failed_call_loses_nothing() {
                 .await
                 .unwrap();
             let inject = format!("inject={call}:error={error}:when={when}");
-            let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+            let strace = [
+                "strace",
+                "-f",
+                "--seccomp-bpf",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                &inject,
+            ];
             let run = run_child(directory.path(), &strace);
             match run.went_on {
                 true => went_on += 1,
@@ -86,32 +103,64 @@ async fn a_failed_call_loses_nothing() {
     assert!(went_on > 0 && ended > 0);
 }
 
-/// PR-1, PR-5: a disk that is really full, in the middle of a write.
+/// PR-1, PR-5: a disk that is really full, in the middle of a write, so that the write is a short one.
 #[tokio::test]
-#[ignore = "needs root, for a small file system"]
 async fn a_disk_that_fills_up_loses_nothing() {
-    let room_kib = 300;
-    let directory = tempfile::tempdir().unwrap();
-    let size = format!("size={room_kib}k");
-    let mount = ["-t", "tmpfs", "-o", &size, "tmpfs"];
-    let mounted = Command::new("mount").args(mount).arg(directory.path()).status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        println!("not mounted, so not tried: it takes root");
-        return;
+    let Some(calls) = calls() else { return };
+    let (mut dice, seed) = Dice::seeded();
+    for _ in 0..calls {
+        // From what a new store needs to just less than what the run writes.
+        let room_kib = 150 + dice.below(150);
+        let what = format!("SEED={seed}: {room_kib} KiB");
+        let directory = tempfile::tempdir().unwrap();
+        let Some(small) = SmallDisk::mount(directory.path(), room_kib) else {
+            println!("not mounted, so no disk is filled up: it takes root");
+            return;
+        };
+        let store = directory.path().join("store");
+        let run = run_child(&store, &[]);
+        println!(
+            "{what}: {} confirmed, then: {}",
+            run.confirmed.len(),
+            run.why.trim()
+        );
+        assert!(!run.went_on, "{what}: it fits");
+        let copy = tempfile::tempdir().unwrap();
+        super::opening::copy_directory(directory.path(), copy.path());
+        drop(small);
+        assert_nothing_lost(&copy.path().join("store"), &run, &what).await;
     }
-    let store = directory.path().join("store");
-    let run = run_child(&store, &[]);
-    println!(
-        "{room_kib} KiB: {} confirmed, then: {}",
-        run.confirmed.len(),
-        run.why.trim()
-    );
-    assert!(!run.went_on, "it fits");
-    let copy = tempfile::tempdir().unwrap();
-    super::opening::copy_directory(directory.path(), copy.path());
-    let unmounted = Command::new("umount").arg(directory.path()).status().unwrap();
-    assert!(unmounted.success());
-    assert_nothing_lost(&copy.path().join("store"), &run, &size).await;
+}
+
+/// How many calls of each kind are to fail; `None`, and a word about it, if this is no run of faults.
+fn calls() -> Option<usize> {
+    let Ok(calls) = std::env::var(CALLS) else {
+        println!("{CALLS} is not set, so no call fails: tests/run.sh --only storage-faults");
+        return None;
+    };
+    Some(calls.parse().unwrap())
+}
+
+/// A small file system in memory.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None` if this process may not mount one.
+    fn mount(at: &Path, room_kib: u64) -> Option<Self> {
+        let size = format!("size={room_kib}k");
+        let mount = ["-t", "tmpfs", "-o", &size, "tmpfs"];
+        let mounted = Command::new("mount").args(mount).arg(at).status().ok()?;
+        mounted.success().then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(&self.0).status();
+        if !unmounted.is_ok_and(|status| status.success()) {
+            eprintln!("{} is still mounted", self.0.display());
+        }
+    }
 }
 
 /// Which calls of a thread touch the store's files, counted from 1 for each kind of call, as a run without faults shows.
@@ -148,11 +197,13 @@ async fn places() -> BTreeMap<String, Vec<usize>> {
     places.into_iter().map(sorted).collect()
 }
 
-/// This number of them, the first and the last included.
-fn spread(places: &[usize], count: usize) -> BTreeSet<usize> {
-    let last = places.len().saturating_sub(1);
-    let at = |n: usize| places.get(n * last / count.saturating_sub(1).max(1));
-    (0..count).filter_map(at).copied().collect()
+/// So many of these at random, the first and the last among them.
+fn sample(places: &[usize], count: usize, dice: &mut Dice) -> BTreeSet<usize> {
+    let mut sample: BTreeSet<_> = places.first().into_iter().chain(places.last()).copied().collect();
+    while sample.len() < count.min(places.len()) {
+        sample.insert(places[dice.below(places.len() as u64) as usize]);
+    }
+    sample
 }
 
 fn run_child(directory: &Path, under: &[&str]) -> Run {
@@ -231,7 +282,7 @@ async fn assert_nothing_lost(directory: &Path, run: &Run, what: &str) {
 
 /// Some are stored apart, some with their headers.
 fn body_bytes(n: usize) -> usize {
-    if n % 4 == 0 { 9_000 } else { 300 }
+    if n.is_multiple_of(4) { 9_000 } else { 300 }
 }
 
 /// Always reports free space, so that the test reaches a really full disk.

@@ -56,11 +56,14 @@ struct TestDisk {
     syncs_fail: AtomicBool,
     syncs: AtomicU64,
     used_up: AtomicBool,
+    /// While a test holds it, writes wait.
+    writes: tokio::sync::Mutex<()>,
 }
 
 impl Disk for TestDisk {
     fn before_write(&self) -> io::Result<()> {
         assert!(!self.writes_panic.load(Ordering::SeqCst), "the test says so");
+        drop(self.writes.blocking_lock());
         fail_if(&self.writes_fail)
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use push_protocol::Ttl;
 
+use super::store::{Store, read_error};
 use super::*;
 use crate::storage::contract::{enqueue, seat, subscribe, user_agent};
 
@@ -61,6 +62,60 @@ async fn a_panic_of_the_writer_is_a_failure() {
     assert!(rig.storage.close().await.is_err());
     let rig = open_in(directory.path(), Arc::default());
     assert_eq!(rig.waiting(1).await, [kept]);
+    rig.storage.close().await.unwrap();
+}
+
+/// PR-5: a commit that can't end, because the threads that make room for it failed, is a failure of the store: whoever waits
+/// is told, and closing does not wait for the commit.
+#[tokio::test]
+async fn a_commit_that_cannot_end_is_a_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::<TestDisk>::default();
+    let announce = Arc::new(crate::storage::contract::Told::default());
+    let options = Options {
+        disk: Arc::clone(&disk) as _,
+        ..Options::new(directory.path(), announce)
+    };
+    let store = Embedded::open(options).unwrap();
+    store.subscribe(subscribe(1, 1)).await.unwrap();
+    // No table can be written: the first one ends fjall's worker.
+    for keyspace in std::fs::read_dir(directory.path().join("keyspaces")).unwrap() {
+        let tables = keyspace.unwrap().path().join("tables");
+        std::fs::remove_dir_all(&tables).unwrap();
+        std::fs::write(&tables, "in the way").unwrap();
+    }
+    let writes = disk.writes.lock().await;
+    let rotate = |store: &Store| store.keys.rotate_memtable().map_err(read_error);
+    assert!(store.readers.read(rotate).await.unwrap());
+    let answers = async {
+        let failed = store.enqueue(enqueue(1, 1, b"lost")).await;
+        assert!(matches!(failed, Err(StorageError::Failed(_))), "{failed:?}");
+        let why = store.failed().await;
+        assert!(why.contains("cannot end"), "{why}");
+        assert!(store.subscribe(subscribe(1, 2)).await.is_err());
+        assert!(store.close().await.is_err());
+    };
+    let answered = tokio::time::timeout(Duration::from_secs(30), answers).await;
+    drop(writes);
+    assert!(answered.is_ok(), "it waits for ever");
+}
+
+/// PR-5: a disk that is only slow is waited for, although it is looked at meanwhile.
+#[tokio::test]
+async fn a_slow_commit_is_no_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Arc::<TestDisk>::default();
+    let rig = open_in(directory.path(), Arc::clone(&disk));
+    rig.subscribed(1, 1).await;
+    let writes = disk.writes.lock().await;
+    let slow = rig.storage.enqueue(enqueue(1, 1, b"slow"));
+    let looks = tokio::time::timeout(3 * crate::defaults::STORE_WATCH_EVERY, rig.storage.failed());
+    let looked_at = async {
+        assert!(looks.await.is_err(), "it has failed");
+        drop(writes);
+    };
+    let (stored, ()) = tokio::join!(slow, looked_at);
+    assert!(matches!(stored, Ok(Enqueued::Stored { .. })), "{stored:?}");
     rig.storage.close().await.unwrap();
 }
 

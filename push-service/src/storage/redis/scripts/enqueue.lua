@@ -82,7 +82,11 @@ if topic ~= '' or (is_full and ttl > 0) then
         local field = redis.call('HGET', BODIES, 't' .. sub .. topic)
         local number = field and struct.unpack('>I8', field)
         if number and ttl == 0 then
-            index_sole()
+            -- The queue may be empty afterwards, and go: so the count has to be right.
+            if not OUTBOX then
+                return 'O'
+            end
+            whole()
         end
         local entry, urgency_of
         if number then
@@ -151,6 +155,10 @@ if writes_subscription then
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)
 else
     redis.call('HSET', RECORD, 'm', meta())
+end
+if topic ~= '' then
+    -- Not before the record: until then the topic's message is the one before.
+    redis.call('HSET', BODIES, 't' .. sub .. topic, struct.pack('>I8', last))
 end
 local removed = ''
 if leaving and #leaving > 0 then

@@ -57,8 +57,9 @@ async fn a_slot_that_stays_half_moved_keeps_nobody_out() {
 
     serves(&rig, idle, &[]).await;
     serves(&rig, sole, &[one]).await;
-    for _ in 0..6 {
-        rig.stored(with_topic(replaced, b"new")).await;
+    // The rig draws a message's nonce from its body, so each has another one.
+    for body in [&b"new"[..], b"newer", b"newest"] {
+        rig.stored(with_topic(replaced, body)).await;
     }
     let report = rig.storage.inspect(user_agent(replaced)).await.unwrap().unwrap();
     assert_eq!((report.messages, rig.waiting(replaced).await.len()), (1, 1));

@@ -11,11 +11,8 @@ do
     --+ orders_join
     if is_sole then
         redis.call('HSET', BODIES, field, value, SOLE, string.char(urgency) .. field .. entry)
-    elseif topic == '' then
-        redis.call('HSET', BODIES, field, value)
-        redis.call('ZADD', INDEX, urgency * LANE + (last - EPOCH), entry)
     else
-        redis.call('HSET', BODIES, field, value, 't' .. entry:sub(9, 16) .. topic, field)
+        redis.call('HSET', BODIES, field, value)
         redis.call('ZADD', INDEX, urgency * LANE + (last - EPOCH), entry)
     end
     if expires + 60000 > kept then
