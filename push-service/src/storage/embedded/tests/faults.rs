@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
+use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,8 +21,8 @@ const CHILD: &str = "PUSH_SERVICE_TEST_FAULTS";
 /// Small, so that a short run flushes and compacts.
 const MEMTABLE_BYTES: u64 = 24 << 10;
 const MESSAGES: usize = 60;
-/// A child that takes longer counts as hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A child that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// System calls and how they fail.
 const FAULTS: [(&str, &str); 15] = [
@@ -36,8 +37,8 @@ const FAULTS: [(&str, &str); 15] = [
     ("fsync", "EIO"),
     ("fsync", "ENOSPC"),
     ("ftruncate", "ENOSPC"),
-    ("rename", "ENOSPC"),
-    ("rename", "EIO"),
+    ("renameat", "ENOSPC"),
+    ("renameat", "EIO"),
     ("unlink", "EIO"),
     ("statx", "EIO"),
 ];
@@ -47,12 +48,12 @@ struct Run {
     confirmed: BTreeSet<String>,
     attempted: usize,
     went_on: bool,
-    /// What it wrote to its standard error.
+    /// What it said on its standard error.
     why: String,
 }
 
-/// PR-1, PR-5, PR-44: whichever call fails, the process goes on, or ends with a message that names the error. After a
-/// restart everything that was confirmed is there, and nothing that was never sent.
+/// PR-1, PR-5, PR-44: whichever call fails, the process goes on, or ends with an error that it names; and after a restart
+/// everything is there that was confirmed, and nothing that was never sent.
 #[tokio::test]
 async fn a_failed_call_loses_nothing() {
     let Some(calls) = calls() else { return };
@@ -70,22 +71,9 @@ async fn a_failed_call_loses_nothing() {
         for when in sample(&places, calls, &mut dice) {
             let what = format!("SEED={seed}: {call} fails with {error}, call {when} of each thread");
             let directory = tempfile::tempdir().unwrap();
-            open_in(directory.path(), Arc::default())
-                .storage
-                .close()
-                .await
-                .unwrap();
+            make_store(directory.path()).await;
             let inject = format!("inject={call}:error={error}:when={when}");
-            let strace = [
-                "strace",
-                "-f",
-                "--seccomp-bpf",
-                "-qq",
-                "-o",
-                "/dev/null",
-                "-e",
-                &inject,
-            ];
+            let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
             let run = run_child(directory.path(), &strace);
             match run.went_on {
                 true => went_on += 1,
@@ -110,7 +98,7 @@ async fn a_disk_that_fills_up_loses_nothing() {
     let (mut dice, seed) = Dice::seeded();
     for _ in 0..calls {
         // From what a new store needs to just less than what the run writes.
-        let room_kib = 150 + dice.below(150);
+        let room_kib = 150 + dice.below(90);
         let what = format!("SEED={seed}: {room_kib} KiB");
         let directory = tempfile::tempdir().unwrap();
         let Some(small) = SmallDisk::mount(directory.path(), room_kib) else {
@@ -166,11 +154,7 @@ impl Drop for SmallDisk {
 /// Which calls of a thread touch the store's files, counted from 1 for each kind of call, as a run without faults shows.
 async fn places() -> BTreeMap<String, Vec<usize>> {
     let directory = tempfile::tempdir().unwrap();
-    open_in(directory.path(), Arc::default())
-        .storage
-        .close()
-        .await
-        .unwrap();
+    make_store(directory.path()).await;
     let trace = tempfile::NamedTempFile::new().unwrap();
     let calls: BTreeSet<_> = FAULTS.iter().map(|(call, _)| *call).collect();
     let calls = calls.into_iter().collect::<Vec<_>>().join(",");
@@ -280,12 +264,12 @@ async fn assert_nothing_lost(directory: &Path, run: &Run, what: &str) {
     store.close().await.unwrap();
 }
 
-/// Some are stored apart, some with their headers.
+/// Some stand apart, some with their headers.
 fn body_bytes(n: usize) -> usize {
     if n.is_multiple_of(4) { 9_000 } else { 300 }
 }
 
-/// Always reports free space, so that the test reaches a really full disk.
+/// Says that there is room, so that what happens when there is none is seen.
 struct Roomy;
 
 impl Disk for Roomy {
@@ -295,27 +279,40 @@ impl Disk for Roomy {
 }
 
 /// Not a test: the process whose calls fail, when a test above starts it.
-#[tokio::test]
-async fn child() {
+///
+/// Its runtime has no I/O, which would wake it by writes of its own: those belong to no disk, and do not fail in life.
+#[test]
+fn child() {
     let Some(directory) = std::env::var_os(CHILD) else {
         return;
     };
-    if let Err(why) = work(PathBuf::from(directory)).await {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_time().build().unwrap();
+    if let Err(why) = runtime.block_on(work(PathBuf::from(directory))) {
         let _ = writeln!(io::stderr(), "{why}");
         std::process::exit(3);
     }
 }
 
-async fn work(directory: PathBuf) -> Result<(), String> {
+fn open_small(directory: &Path) -> Result<Embedded, OpenError> {
     let announce = Arc::new(crate::storage::contract::Told::default());
-    let options = Options {
+    Embedded::open(Options {
         disk: Arc::new(Roomy),
         memtable_bytes: MEMTABLE_BYTES,
         ..Options::new(directory, announce)
-    };
-    let store = Embedded::open(options).map_err(|error| error.to_string())?;
-    // A failed write to the pipe is no fault of the store: the message counts as not confirmed.
-    let say = |line: String| drop(io::stdout().write_all(line.as_bytes()));
+    })
+}
+
+/// A store keeps the size of memtables that it was made with.
+async fn make_store(directory: &Path) {
+    open_small(directory).unwrap().close().await.unwrap();
+}
+
+async fn work(directory: PathBuf) -> Result<(), String> {
+    let store = open_small(&directory).map_err(|error| error.to_string())?;
+    let out = std::fs::File::from(io::stdout().as_fd().try_clone_to_owned().unwrap());
+    // Said again if that is the call that fails: it is no fault of the store. A line is one call.
+    let say = |line: String| while (&out).write_all(line.as_bytes()).is_err() {};
     let is_over = |error: StorageError| match error {
         StorageError::Failed(why) => Err(why),
         // Refused this time: the next one may fare better.
@@ -330,7 +327,7 @@ async fn work(directory: PathBuf) -> Result<(), String> {
             nonce: n as u64,
             ..enqueue(1, 1, &body)
         };
-        // The test harness has started a line already.
+        // The test harness has begun a line.
         say(format!("\n?{n}\n"));
         let id = match store.enqueue(request).await {
             Ok(Enqueued::Stored { id, .. }) => id,
