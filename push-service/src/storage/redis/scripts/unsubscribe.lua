@@ -101,8 +101,9 @@ else
         if is_last then
             retained = now_ms + empty_ms
         end
-        if ordered and #leaving > 0 then
+        if ordered then
             if is_all then
+                -- Also of one with nothing that waits: a sum of zero may stand for it.
                 --+ orders
                 redis.call('ZREM', sums, 's' .. id)
             else

@@ -8,7 +8,7 @@ use push_tests::redis::{Configuration, Reply, Server};
 use super::{OWN, open_with};
 use crate::defaults::RETENTION;
 use crate::storage::contract::{Rig, enqueue, everything, name, seat, subscribe, user_agent};
-use crate::storage::{Attached, Enqueue, Enqueued, Manner, Refreshed, StorageError};
+use crate::storage::{Attached, Budget, Enqueue, Enqueued, Manner, Refreshed, StorageError};
 
 /// The bucket of user agent 1, whose id is all ones: the first ten bits.
 const MARK: &str = "push:{004}";
@@ -299,6 +299,56 @@ async fn a_rate_holds_over_nodes() {
     other.stored(rated(b"b")).await;
     let third = one.storage.enqueue(rated(b"c")).await.unwrap();
     assert!(matches!(third, Enqueued::RateLimited { .. }), "{third:?}");
+}
+
+/// PR-9, PR-43: of a subscription that has ended nothing stays in the orders of a full queue, whether its messages were acknowledged,
+/// its only message was refused, or it never had one; else registering again and again would fill the store.
+#[tokio::test]
+async fn a_full_queue_forgets_ended_subscriptions() {
+    const SUMS: &str = "push:{004}:x:01010101010101010101010101010101";
+    let (server, rig) = store().await;
+    for n in 1..=10 {
+        rig.subscribed(1, n).await;
+    }
+    let within = |bytes, n, body| Enqueue {
+        budget: Budget { messages: 8, bytes },
+        ..enqueue(1, n, body)
+    };
+    // The orders are made when the ninth message comes.
+    for (n, body) in [
+        (1, b"a"),
+        (1, b"b"),
+        (3, b"c"),
+        (4, b"d"),
+        (5, b"e"),
+        (6, b"f"),
+        (7, b"g"),
+        (8, b"h"),
+    ] {
+        rig.stored(within(1 << 20, n, body)).await;
+    }
+    let acknowledged = rig.stored(within(1 << 20, 2, b"i")).await;
+    rig.acknowledged(1, &[acknowledged]).await;
+    let large = [0; 4_096];
+    let refused = rig.storage.enqueue(within(2_048, 9, &large)).await.unwrap();
+    assert!(matches!(refused, Enqueued::QueueFull), "{refused:?}");
+    let before = server.command(&["ZCARD", SUMS]).await.integer();
+    assert!(before > 0, "the orders stand");
+    for n in [2, 9, 10] {
+        assert!(
+            rig.storage
+                .unsubscribe(user_agent(1), name(n))
+                .await
+                .unwrap()
+                .is_some()
+        );
+    }
+    for n in [2, 9, 10] {
+        let sum = format!("s{}", char::from(n).to_string().repeat(8));
+        let score = server.command(&["ZSCORE", SUMS, &sum]).await;
+        assert!(matches!(score, Reply::Nothing), "{n}: {score:?}");
+    }
+    assert_eq!(server.command(&["ZCARD", SUMS]).await.integer(), before - 2);
 }
 
 /// PR-35, PR-37: nodes of a store know of each other, and of one that has left no more.
