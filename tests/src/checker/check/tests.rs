@@ -140,7 +140,7 @@ impl Script {
         found.into_iter().map(|violation| violation.kind).collect()
     }
 
-    fn is_well(self) {
+    fn is_well(&self) {
         let found = check(&self.entries, STRICT).violations;
         assert!(found.is_empty(), "{found:#?}");
     }
