@@ -241,7 +241,8 @@ fn refused(refusal: &Refusal, dialect: Dialect) -> Row {
         Refusal::OverBudget(over) => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RATE, match over.budget {
             Budget::Sender => "Too many requests are signed with your VAPID key; send fewer.",
             Budget::Records => "Too many subscriptions are made from your address; make fewer.",
-            Budget::Address | Budget::UserAgent => "Too many requests come from your address; send fewer.",
+            Budget::Address => "Too many requests come from your address; send fewer.",
+            Budget::UserAgent => "This user agent makes too many requests; make fewer.",
         }).retry_after(over.retry_after),
         Refusal::QueueFull => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RATE,
             "More messages wait for the user agent than may; send later, or replace some with a Topic.")
