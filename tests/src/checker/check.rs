@@ -69,6 +69,8 @@ pub struct Rules {
     pub lost: Lost,
     /// What may come again.
     pub acknowledgements: Acknowledgements,
+    /// How far clocks leap: by so much a message may expire early.
+    pub leap: Time,
 }
 
 /// The kind of a violation.
@@ -841,7 +843,7 @@ impl Judge<'_> {
         match status {
             204 => (!message.acknowledgements.iter().any(before)).then_some("it had not been acknowledged"),
             410 => {
-                let is_over = message.invoked + message.ttl * SECOND <= told
+                let is_over = message.invoked + message.ttl * SECOND <= told + self.rules.leap
                     || message.cancels.iter().any(before)
                     || self
                         .facts

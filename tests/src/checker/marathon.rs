@@ -131,6 +131,7 @@ impl Marathon {
         let nothing = Rules {
             lost: Lost::Nothing,
             acknowledgements: Acknowledgements::Kept,
+            leap: 0,
         };
         let nothing_answered = Rules {
             acknowledgements: Acknowledgements::MayReturn,

@@ -82,7 +82,10 @@ pub enum Nemesis {
 /// The pause between two checks of a condition for which there is no event.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How far clocks leap, in seconds: within what nodes tolerate, and far beyond.
-const LEAPS: [i64; 4] = [20, 3_600, -20, -3_600];
+const LEAPS: [i64; 4] = [20, LEAP_SECONDS as i64, -20, -(LEAP_SECONDS as i64)];
+
+/// The farthest of them.
+pub const LEAP_SECONDS: u64 = 3_600;
 
 impl Nemesis {
     /// Causes the fault, holds it, and ends it.

@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use super::check::{Acknowledgements, Lost, Rules};
-use super::nemesis::Nemesis;
+use super::history::SECOND;
+use super::nemesis::{LEAP_SECONDS, Nemesis};
 use super::topology::{Special, Start, Topology};
 use crate::redis::program::Program;
 
@@ -59,24 +60,35 @@ pub const SLACK: Duration = Duration::from_secs(12);
 const NOTHING: Rules = Rules {
     lost: Lost::Nothing,
     acknowledgements: Acknowledgements::Kept,
+    leap: 0,
 };
 /// No answered request is lost, except acknowledgements, which do not wait for replicas.
 const NOTHING_ANSWERED: Rules = Rules {
     lost: Lost::Nothing,
     acknowledgements: Acknowledgements::MayReturn,
+    leap: 0,
 };
 const RECENT: Rules = Rules {
     lost: Lost::Recent,
     acknowledgements: Acknowledgements::MayReturn,
+    leap: 0,
 };
 /// Fewer replicas confirm than there are: the promoted one may lack the last ones.
 const JUST_BEFORE: Rules = Rules {
     lost: Lost::JustBefore,
     acknowledgements: Acknowledgements::MayReturn,
+    leap: 0,
 };
 const NOT_ASKED: Rules = Rules {
     lost: Lost::NotAsked,
     acknowledgements: Acknowledgements::MayReturn,
+    leap: 0,
+};
+
+/// Clocks leap by up to [`LEAP_SECONDS`] ahead.
+const LEAPS: Rules = Rules {
+    leap: LEAP_SECONDS * SECOND,
+    ..NOTHING_ANSWERED
 };
 
 const ALONE: Start = Start {
@@ -278,6 +290,7 @@ pub const ROWS: &[Row] = &[
         "any",
         "the service ends nothing; what Redis itself expires is lost: see [clocks](#settings-of-redis)",
     )
+    .rules(LEAPS)
     .short(),
     // Partitions, with peers on both sides.
     beside(
@@ -324,7 +337,8 @@ pub const ROWS: &[Row] = &[
         "node-clock-leaps",
         special(Special::NodeClock),
         Nemesis::NodeClockLeaps,
-    ),
+    )
+    .rules(LEAPS),
     beside("nodes-killed", ALONE, Nemesis::NodesKilled(8)).rules(NOTHING),
     beside("nodes-killed-cluster", cluster(0, ""), Nemesis::NodesKilled(8)).rules(NOTHING),
     beside("node-paused", ALONE, Nemesis::NodePaused).rules(NOTHING),
@@ -363,7 +377,8 @@ pub const ROWS: &[Row] = &[
             ..EMBEDDED
         },
         Nemesis::NodeClockLeaps,
-    ),
+    )
+    .rules(LEAPS),
     beside(
         "imports-killed",
         Start {

@@ -1,6 +1,6 @@
 //! The service in one of its topologies: nodes, what they store in, and the network between.
 //!
-//! In a [`lab`](super::lab) each server and each node has its own machine; otherwise all are on loopback, and there
+//! In a [`lab`] each server and each node has its own machine; otherwise all are on loopback, and there
 //! are no partitions.
 
 use serde_json::{Value, json};

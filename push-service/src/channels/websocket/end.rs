@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Acknowledgements that were on their way when the service closed are still taken: the user agent sent them before
-//! it could read the close. At most `channels.in_flight` are taken, as many as it can have been sent unacknowledged,
-//! so that a channel which was closed for its costs does not cause more. There are none before hello was answered,
-//! and none after a frame that breaks the protocol. Each read of them is one step of storage, tried once: if it
+//! it could read the close. They are bounded: a channel that was closed for its costs has a window of them left, every
+//! other [`PENDING_ACKNOWLEDGEMENTS`], because messages with TTL 0 and those that left the window are acknowledged too.
+//! There are none before hello was answered, and none after a frame that breaks the protocol. Each read of them is one step of storage, tried once: if it
 //! fails, those messages are offered again at the next attach. Everything else that the peer sends is discarded. The
 //! seat is given up at once, because acknowledgements need none.
 
@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::scratch::Scratch;
 use super::{Guard, WebSocketChannel};
 use crate::channels::poll_slot;
-use crate::defaults::CLOSE_WITHIN;
+use crate::defaults::{CLOSE_WITHIN, PENDING_ACKNOWLEDGEMENTS};
 use crate::metrics::Closed;
 
 /// A channel that is about to go.
@@ -65,10 +65,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         self.end = Some(Box::new(End {
             until: now.after(CLOSE_WITHIN),
             leave,
-            takes: if self.is_welcome {
-                usize::from(self.shared.limits.in_flight)
-            } else {
-                0
+            takes: match why {
+                _ if !self.is_welcome => 0,
+                Closed::OverBudget => usize::from(self.shared.limits.in_flight),
+                _ => PENDING_ACKNOWLEDGEMENTS,
             },
             peer_done,
             shut_down: false,

@@ -6,11 +6,13 @@ use super::{Acknowledgements, Kind, Lost, Rules, check, missing, untold};
 const STRICT: Rules = Rules {
     lost: Lost::Nothing,
     acknowledgements: Acknowledgements::Kept,
+    leap: 0,
 };
 
 const FAILOVER: Rules = Rules {
     lost: Lost::Recent,
     acknowledgements: Acknowledgements::MayReturn,
+    leap: 0,
 };
 
 /// A history of one user agent, written step by step; each step takes a tenth of a second and begins a second after the last.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::rig::{Rig, UserAgent, limits, name};
-use crate::defaults::{ANSWER_WITHIN, CLOSE_WITHIN, PING_BURST};
+use crate::defaults::{ANSWER_WITHIN, CLOSE_WITHIN, PENDING_ACKNOWLEDGEMENTS, PING_BURST};
 
 /// A user agent with one subscription.
 async fn subscribed(rig: &Rig) -> (UserAgent, String, PushCapability) {
@@ -140,7 +140,11 @@ async fn the_last_acknowledgements_are_bounded() {
     new.hello(Some(&uaid)).await;
     assert_eq!(old.closed().await, 1011);
     let begun = Instant::now();
-    old.send(&ack(&first["version"], usize::from(limits().in_flight)))
+    let window = usize::from(limits().in_flight);
+    for _ in 0..PENDING_ACKNOWLEDGEMENTS / window {
+        old.send(&ack(&first["version"], window)).await;
+    }
+    old.send(&ack(&first["version"], PENDING_ACKNOWLEDGEMENTS % window))
         .await;
     old.send(&ack(&last["version"], 1)).await;
     rig.storage.takes(Duration::from_secs(3_600));
