@@ -163,7 +163,7 @@ step_redis_faults() {
 # the test says that they are left out.
 step_storage_faults() {
     command -v strace >/dev/null || apt_install strace || echo "without strace no call is made to fail"
-    PUSH_SERVICE_STORAGE_FAULTS=${PUSH_SERVICE_STORAGE_FAULTS:-20} \
+    PUSH_SERVICE_STORAGE_FAULTS=${PUSH_SERVICE_STORAGE_FAULTS:-8} \
         cargo test --package push-service --lib --quiet storage::embedded::tests::faults -- --nocapture
 }
 
