@@ -65,8 +65,8 @@ async fn a_panic_of_the_writer_is_a_failure() {
     rig.storage.close().await.unwrap();
 }
 
-/// PR-5: a commit that can't end, because the threads that make room for it failed, is a failure of the store: whoever waits
-/// is told, and closing does not wait for the commit.
+/// PR-5: if the threads that make room for a commit failed, the commit cannot end. Then the store fails: waiting steps and
+/// the process are told.
 #[tokio::test]
 async fn a_commit_that_cannot_end_is_a_failure() {
     let directory = tempfile::tempdir().unwrap();
