@@ -10,6 +10,8 @@ use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use super::*;
 use crate::storage::contract::model::Dice;
 use crate::storage::contract::{enqueue, seat, user_agent};
@@ -74,7 +76,7 @@ async fn a_failed_call_loses_nothing() {
             make_store(directory.path()).await;
             let inject = format!("inject={call}:error={error}:when={when}");
             let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
-            let run = run_child(directory.path(), &strace);
+            let run = run_child(directory.path(), &strace).await;
             match run.went_on {
                 true => went_on += 1,
                 false => ended += 1,
@@ -106,7 +108,7 @@ async fn a_disk_that_fills_up_loses_nothing() {
             return;
         };
         let store = directory.path().join("store");
-        let run = run_child(&store, &[]);
+        let run = run_child(&store, &[]).await;
         println!(
             "{what}: {} confirmed, then: {}",
             run.confirmed.len(),
@@ -160,7 +162,7 @@ async fn places() -> BTreeMap<String, Vec<usize>> {
     let calls = calls.into_iter().collect::<Vec<_>>().join(",");
     let to = trace.path().to_str().unwrap();
     let strace = ["strace", "-f", "-y", "-qq", "-s", "200", "-o", to, "-e", &calls];
-    assert!(run_child(directory.path(), &strace).went_on);
+    assert!(run_child(directory.path(), &strace).await.went_on);
     let mut counts = BTreeMap::<(String, String), usize>::new();
     let mut places = BTreeMap::<String, BTreeSet<usize>>::new();
     let store = directory.path().to_str().unwrap();
@@ -190,7 +192,7 @@ fn sample(places: &[usize], count: usize, dice: &mut Dice) -> BTreeSet<usize> {
     sample
 }
 
-fn run_child(directory: &Path, under: &[&str]) -> Run {
+async fn run_child(directory: &Path, under: &[&str]) -> Run {
     let this_test = "storage::embedded::tests::faults::child";
     let test = std::env::current_exe().unwrap();
     let mut line: Vec<_> = under.iter().map(std::ffi::OsString::from).collect();
@@ -198,22 +200,17 @@ fn run_child(directory: &Path, under: &[&str]) -> Run {
     line.extend(["--exact", this_test, "--nocapture", "--test-threads", "1"].map(Into::into));
     let said = tempfile::NamedTempFile::new().unwrap();
     let complaints = tempfile::NamedTempFile::new().unwrap();
-    let mut child = Command::new(&line[0])
+    let mut child = tokio::process::Command::new(&line[0])
         .args(&line[1..])
         .env(CHILD, directory)
         .env_remove("RUST_BACKTRACE")
         .stdout(Stdio::from(said.reopen().unwrap()))
         .stderr(Stdio::from(complaints.reopen().unwrap()))
+        .kill_on_drop(true)
         .spawn()
         .expect("strace is installed");
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        assert!(start.elapsed() < PATIENCE, "it hangs: {line:?}");
-        std::thread::sleep(Duration::from_millis(5));
-    };
+    let ended = timeout(PATIENCE, child.wait()).await;
+    let status = ended.unwrap_or_else(|_| panic!("it hangs: {line:?}")).unwrap();
     let said = std::fs::read(said.path()).unwrap();
     let mut run = Run {
         confirmed: BTreeSet::new(),
