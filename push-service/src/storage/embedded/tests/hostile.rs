@@ -69,7 +69,7 @@ fn hostile_bodies() -> Vec<Vec<u8>> {
 #[tokio::test]
 async fn a_body_that_spells_a_batch_keeps_no_store_closed() {
     for body in hostile_bodies() {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch();
         let rig = open_in(directory.path(), Arc::default());
         rig.subscribed(1, 1).await;
         let kept = rig.stored(enqueue(1, 1, b"confirmed")).await;
@@ -82,7 +82,7 @@ async fn a_body_that_spells_a_batch_keeps_no_store_closed() {
 
         whole.truncate(end);
         for zeros in (1..=64).step_by(3) {
-            let copy = tempfile::tempdir().unwrap();
+            let copy = scratch();
             copy_directory(directory.path(), copy.path());
             let mut torn = whole.clone();
             torn[end - zeros..].fill(0);
