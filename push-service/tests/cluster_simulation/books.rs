@@ -102,6 +102,7 @@ impl Tally for Counts {
 }
 
 /// Where and when something was offered.
+#[derive(Clone, Copy)]
 pub(crate) struct Where {
     pub(crate) now: u64,
     pub(crate) connection: u64,
