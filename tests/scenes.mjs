@@ -28,17 +28,33 @@ const SCENES = {
   }),
 };
 
+/** Scenes that are played at the same time. Chosen: each waits for the programs that it starts, one after the other. */
+const AT_ONCE = 2;
+
 /**
  * Plays the scenes of these names, or all of them. `play` gets the scene's `name`, the `serverUrl` for user agents, and
  * whether application servers come by TLS (`secure`). `others` are scenes by name that bring their services themselves.
+ * When a scene fails no other begins, and those that have begun are played to their end.
  */
 export async function playScenes(who, chosen, binary, play, others = {}) {
-  for (const name of chosen.length > 0 ? chosen : [...Object.keys(SCENES), ...Object.keys(others)]) {
-    const started = performance.now();
-    if (name in others) await others[name]();
-    else await playScene(who, name, binary, play);
-    console.log(`${who} over ${name}: passed in ${((performance.now() - started) / 1000).toFixed(1)} s`);
-  }
+  const names = chosen.length > 0 ? [...chosen] : [...Object.keys(SCENES), ...Object.keys(others)];
+  const playOneByOne = async () => {
+    while (names.length > 0) {
+      const name = names.shift();
+      const started = performance.now();
+      try {
+        if (name in others) await others[name]();
+        else await playScene(who, name, binary, play);
+      } catch (error) {
+        names.length = 0;
+        throw error;
+      }
+      console.log(`${who} over ${name}: passed in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    }
+  };
+  const ends = await Promise.allSettled(Array.from({ length: AT_ONCE }, playOneByOne));
+  const failures = ends.filter(({ status }) => status === 'rejected').map(({ reason }) => reason);
+  if (failures.length > 0) throw failures.length > 1 ? new AggregateError(failures) : failures[0];
 }
 
 async function playScene(who, name, binary, play) {
