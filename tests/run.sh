@@ -26,6 +26,7 @@ STEPS=(
     "lints         no warnings from rustc and clippy"
     "docs          the documentation builds without warnings"
     "no-runtime    the protocol crate has no I/O and no runtime in it"
+    "build         everything that the steps behind it run: the tests, and the release build"
     "unit          unit tests, contract suites, examples, and the list of rules that have a test"
     "simulation    both ends of the protocol against each other, 10,000 seeds"
     "cluster-simulation  several nodes over one storage, 10,000 seeds"
@@ -80,31 +81,47 @@ step_no_runtime() {
     fi
 }
 
+# Both builds at the same time: each has a lock of its own, and one of them alone does not keep two cores busy to its end.
+step_build() {
+    local release failed=0
+    build_binaries --bin push-bench &
+    release=$!
+    build_tests || failed=1
+    wait "$release" || failed=1
+    return "$failed"
+}
+
+# The first command names what the second leaves out, so that as many crates as possible are built side by side.
+build_tests() {
+    cargo test --workspace --no-run --quiet --lib --test '*' \
+        && cargo test --workspace --no-run --quiet \
+        && simulation --no-run --test simulation --test cluster_simulation
+}
+
 step_unit() {
     install_redis
     install_valkey
-    cargo test --workspace --exclude push-tests --quiet --no-fail-fast
-    cargo test --package push-tests --lib --test coverage --quiet
+    cargo test --workspace --quiet --no-fail-fast
 }
 
 # Their output shows the counters, and how soon each planted bug was found.
-step_simulation() { optimized cargo test --package push-service --test simulation --quiet; }
+step_simulation() { simulation --test simulation; }
 
-step_cluster_simulation() { optimized cargo test --package push-service --test cluster_simulation --quiet; }
+step_cluster_simulation() { simulation --test cluster_simulation; }
 
-# Then worlds take a fifth of the time, which saves more than the build costs.
-optimized() { CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_TEST_OPT_LEVEL=1 "$@"; }
+# With push-service optimised: then worlds take a fifth of the time, which saves more than the build costs.
+simulation() { cargo test --config profile.dev.package.push-service.opt-level=1 --workspace --quiet "$@"; }
 
 step_black_box() {
     build_binaries
-    cargo test --package push-tests --test black_box --quiet
+    integration_test black_box
 }
 
 # The server looks on ports 80 and 443, which takes root or ip_unprivileged_port_start=80; the test says so.
 step_acme() {
     install_caddy
     build_binaries
-    cargo test --package push-tests --test acme --quiet
+    integration_test acme
 }
 
 step_rfc8030() {
@@ -116,51 +133,51 @@ step_rfc8030() {
     PATH=$PATH:/usr/sbin
     command -v nginx >/dev/null || apt_install nginx-light
     build_binaries
-    cargo test --package push-tests --test rfc8030 --quiet
-    PYTHON=$venv/bin/python cargo test --package push-tests --test rfc8030_clients --quiet
+    integration_test rfc8030
+    PYTHON=$venv/bin/python integration_test rfc8030_clients
 }
 
 step_cluster() {
     install_redis
     build_binaries
-    cargo test --package push-tests --test cluster --quiet
+    integration_test cluster
 }
 
 # The figures are part of the result, so they are shown.
 step_memory() {
     build_binaries
-    cargo test --package push-tests --test memory --quiet -- --nocapture
+    integration_test memory -- --nocapture
 }
 
 # The figures are part of the result here too.
 step_floods() {
     build_binaries
-    cargo test --package push-tests --test floods --quiet -- --nocapture
+    integration_test floods -- --nocapture
 }
 
 # The load tool fails if a message is lost, changed, or comes twice.
 step_storm() {
     install_redis
-    cargo build --release --bin push-service --bin push-bench --quiet
+    build_binaries --bin push-bench
     "$target/release/push-bench" storm --user-agents 1000
 }
 
 step_nothing_lost() {
     build_binaries
-    cargo test --package push-tests --test nothing_lost --quiet -- --nocapture --exact nothing_is_lost
+    integration_test nothing_lost -- --nocapture --exact nothing_is_lost
 }
 
 step_nothing_lost_cluster() {
     install_redis
     build_binaries
-    cargo test --package push-tests --test nothing_lost --quiet -- --nocapture --exact nothing_is_lost_on_a_cluster
+    integration_test nothing_lost -- --nocapture --exact nothing_is_lost_on_a_cluster
 }
 
 # A few at a time: each has servers and nodes of its own, and mostly waits for them. The times seen are shown.
 step_redis_faults() {
     build_binaries
     install_redis
-    cargo test --package push-tests --test redis_faults --quiet -- --nocapture --test-threads=3
+    integration_test redis_faults -- --nocapture --test-threads=3
 }
 
 # A few calls of each kind; PUSH_SERVICE_STORAGE_FAULTS=100 makes a long run. Small disks to fill up take root; without it
@@ -168,7 +185,7 @@ step_redis_faults() {
 step_storage_faults() {
     command -v strace >/dev/null || apt_install strace || echo "without strace no call is made to fail"
     PUSH_SERVICE_STORAGE_FAULTS=${PUSH_SERVICE_STORAGE_FAULTS:-8} \
-        cargo test --package push-service --lib --quiet storage::embedded::tests::faults -- --nocapture
+        cargo test --workspace --lib --quiet storage::embedded::tests::faults -- --nocapture
 }
 
 # Partitions need root; without it, the rows with partitions report that they are left out.
@@ -179,12 +196,12 @@ step_checker() {
     command -v ip >/dev/null || apt_install iproute2
     command -v iptables >/dev/null || apt_install iptables
     build_binaries
-    cargo test --package push-tests --test checker --quiet -- --nocapture
+    integration_test checker -- --nocapture
 }
 
 step_agent_killed() {
     build_binaries
-    cargo test --package push-tests --test agent_killed --quiet -- --nocapture
+    integration_test agent_killed -- --nocapture
 }
 
 step_user_agent() {
@@ -203,9 +220,13 @@ step_firefox() {
     PYTHON=$venv/bin/python node tests/firefox/run.mjs
 }
 
+# Runs one integration test. Always of the whole workspace: for one package alone, Cargo chooses other features of the
+# dependencies, and builds all of them again.
+integration_test() { cargo test --workspace --quiet --test "$@"; }
+
 # What people run is what is tested: the release build.
 build_binaries() {
-    cargo build --release --bin push-service --bin user-agent-client --quiet
+    cargo build --release --bin push-service --bin user-agent-client "$@" --quiet
     export PUSH_SERVICE_BIN=$target/release/push-service USER_AGENT_CLIENT_BIN=$target/release/user-agent-client
 }
 

@@ -132,7 +132,7 @@ impl<Plant: Copy + Sync, Counts: Tally> Simulation<Plant, Counts> {
 
     fn usage(&self) -> String {
         let Self { name, about, .. } = self;
-        format!("{about}\n\nusage: cargo test --package push-service --test {name} [-- OPTIONS]\n\n{OPTIONS}")
+        format!("{about}\n\nusage: cargo test --workspace --test {name} [-- OPTIONS]\n\n{OPTIONS}")
     }
 
     fn parse(&self, mut arguments: impl Iterator<Item = String>) -> Result<Options<Plant>, String> {
@@ -289,7 +289,7 @@ impl<Plant: Copy + Sync, Counts: Tally> Simulation<Plant, Counts> {
             Some(Violation { rule, what }) => {
                 println!("seed {seed}: {rule}: {what}");
                 let name = self.name;
-                println!("again: cargo test --package push-service --test {name} -- --seed {seed}");
+                println!("again: cargo test --workspace --test {name} -- --seed {seed}");
                 false
             }
         }
