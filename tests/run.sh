@@ -98,10 +98,11 @@ build_tests() {
         && simulation --no-run --test simulation --test cluster_simulation
 }
 
+# More threads than cores: many tests wait for disks and servers.
 step_unit() {
     install_redis
     install_valkey
-    cargo test --workspace --quiet --no-fail-fast
+    RUST_TEST_THREADS=${RUST_TEST_THREADS:-4} cargo test --workspace --quiet --no-fail-fast
 }
 
 # Their output shows the counters, and how soon each planted bug was found.
