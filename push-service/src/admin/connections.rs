@@ -106,3 +106,39 @@ impl Connections {
         while self.tasks.join_next().await.is_some() {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+    use super::*;
+
+    /// Tells its number when its connection has ended.
+    struct Ends(usize, UnboundedSender<usize>);
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            let _ = self.1.send(self.0);
+        }
+    }
+
+    /// PR-44: a connection whose request is being answered gives way last, even if it is the oldest.
+    #[tokio::test]
+    async fn a_busy_connection_gives_way_last() {
+        let mut connections = Connections::new(2);
+        let (ended, mut ends) = unbounded_channel();
+        for number in 0..3 {
+            let ends = Ends(number, ended.clone());
+            connections.open(|used| {
+                if number == 0 {
+                    used.begins();
+                }
+                async move {
+                    let _ends = ends;
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+        assert_eq!(ends.recv().await, Some(1));
+    }
+}

@@ -51,19 +51,19 @@ impl Broker {
         payer: Payer,
     ) -> Result<Subscription, SubscribeRefusal> {
         let key = key.map(parse_key).transpose()?;
-        if self.budgets.make_record(payer).is_err() {
-            self.metrics.refused(Refused::RecordsBudget);
-            return Err(SubscribeRefusal::Refused(
-                "too many subscriptions are made from your address; try again later",
-            ));
-        }
+        // Without a token no subscription is made, but a known one is found.
+        let may_make = self.budgets.make_record(payer).is_ok();
         let subscribe = Subscribe {
             user_agent,
             name,
             fresh_id: SubscriptionId(random::bytes()),
             key,
             seat,
-            limit: self.policy.subscriptions_per_user_agent,
+            limit: if may_make {
+                self.policy.subscriptions_per_user_agent
+            } else {
+                0
+            },
             only_known: false,
         };
         let id = match self
@@ -75,11 +75,19 @@ impl Broker {
                 id
             }
             Ok(Subscribed::Kept(id)) => {
-                self.budgets.unmake_record(payer);
+                if may_make {
+                    self.budgets.unmake_record(payer);
+                }
                 id
             }
             Ok(Subscribed::UnknownUserAgent) => {
                 return Err(SubscribeRefusal::Refused("there is no such subscription set"));
+            }
+            Ok(Subscribed::TooMany) if !may_make => {
+                self.metrics.refused(Refused::RecordsBudget);
+                return Err(SubscribeRefusal::Refused(
+                    "too many subscriptions are made from your address; try again later",
+                ));
             }
             Ok(Subscribed::TooMany) => {
                 self.budgets.unmake_record(payer);

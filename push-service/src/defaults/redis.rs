@@ -111,6 +111,10 @@ pub const REDIS_SUBSCRIBE_BATCH: usize = 128;
 /// queue that soon; together with [`REDIS_ANSWER_WITHIN`] that is 5 s.
 pub const REDIS_PING_EVERY: Duration = SECOND.saturating_mul(3);
 
+/// How long after a primary has changed or returned sessions with waiting messages read their queues from the start.
+/// Chosen: by then each session has been compared with the new primary, even if a node has a million (PR-14).
+pub const REDIS_DOUBTED_FOR: Duration = super::CLUSTER_RECONCILE;
+
 /// How often each primary is asked whether it is well and what time it has. Chosen: `/readyz` is no older.
 pub const REDIS_LOOK_EVERY: Duration = SECOND;
 

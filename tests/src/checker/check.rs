@@ -20,12 +20,15 @@
 //! - [`Kind::Receipt`]: a message answered 202 has exactly one receipt, and its status is true (PR-25).
 //! - [`Kind::Undead`]: after an answer "unregistered" or "deleted" no message arrives or is accepted (PR-1, PR-9).
 //! - [`Kind::Status`]: only answers that the docs name; 503 has `Retry-After`.
-//! - [`Kind::Closed`]: a user agent that was connected before the failure stays connected while its node lives.
+//! - [`Kind::Closed`]: a user agent that was connected before the failure stays connected while its node lives. One
+//!   that connects during the failure may be displaced once more.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use super::history::{ConnectionNumber, Entry, MessageNumber, NodeNumber, Outcome, SECOND, Time, What};
+use super::history::{
+    AgentNumber, ConnectionNumber, Entry, MessageNumber, NodeNumber, Outcome, SECOND, Time, What,
+};
 
 /// How long after it was read an acknowledgement counts as committed: the 100 ms of PR-4, and 150 ms more for a busy
 /// machine.
@@ -38,6 +41,15 @@ const NOTICED_WITHIN: Time = 3 * SECOND;
 /// machine are behind by milliseconds; a second is more than Redis's documentation calls usual.
 const REPLICATION_LAG: Time = SECOND;
 
+/// How long after a failover nodes need to compare their channels with storage: the `cluster.reconcile` of the trials.
+const COMPARED_WITHIN: Time = 5 * SECOND;
+
+/// The close code of a channel that was displaced.
+const DISPLACED: u16 = 1011;
+
+/// The node that is on the deposed primary's side of a partition.
+const CUT_OFF: NodeNumber = 0;
+
 /// What may be lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Lost {
@@ -45,6 +57,9 @@ pub enum Lost {
     Nothing,
     /// What was confirmed shortly before the fault and during it: messages, subscriptions, and answers of any kind.
     Recent,
+    /// What was confirmed shortly before the fault, and during it by the first node, which is cut off from all other
+    /// nodes together with the primary. Not what another node confirmed during the fault: it has the new primary.
+    ByTheDeposed,
     /// What was confirmed shortly before the fault: not all replicas had it, and one without it was promoted. Not
     /// what was confirmed during the fault.
     JustBefore,
@@ -57,8 +72,9 @@ pub enum Lost {
 pub enum Acknowledgements {
     /// No: they are kept.
     Kept,
-    /// The last ones before a failover may be forgotten. Their messages (and receipts, which are acknowledged as
-    /// well) come again, even on the same channel.
+    /// The last ones before a failover, and those during it, may be forgotten, because acknowledgements do not wait for
+    /// replicas. Their messages (and receipts, which are acknowledged as well) come again, even on the same channel.
+    /// Older acknowledgements are kept.
     MayReturn,
 }
 
@@ -69,7 +85,7 @@ pub struct Rules {
     pub lost: Lost,
     /// What may come again.
     pub acknowledgements: Acknowledgements,
-    /// How far clocks leap: by so much a message may expire early.
+    /// How far clocks leap without being refused: by so much a message may expire early.
     pub leap: Time,
 }
 
@@ -169,14 +185,42 @@ pub fn check(history: &[Entry], rules: Rules) -> Verdict {
 }
 
 /// Messages that were accepted, must arrive, and have not yet.
-pub fn missing(history: &[Entry]) -> usize {
+pub fn missing(history: &[Entry]) -> Vec<MessageNumber> {
     let facts = Facts::read(history);
     let messages = facts.messages.iter();
     messages
         .filter(|(number, message)| {
             message.is_accepted() && message.offers.is_empty() && !facts.may_be_absent(history, **number)
         })
-        .count()
+        .map(|(number, _)| *number)
+        .collect()
+}
+
+/// Whether a message's user agent has been connected on one channel from this time until now.
+pub fn is_connected_since(history: &[Entry], message: MessageNumber, since: Time) -> bool {
+    let facts = Facts::read(history);
+    let subscription = facts.messages[&message].subscription;
+    let Some(register) = facts.subscriptions[&subscription].registers.first() else {
+        return false;
+    };
+    let What::Register { agent, .. } = history[*register].what else {
+        return false;
+    };
+    let hellos = facts.hellos.get(&agent).into_iter().flatten();
+    let Some((place, connection)) = hellos.last().and_then(|hello| match history[*hello].what {
+        What::Hello {
+            connection,
+            outcome: Outcome::Ok,
+            ..
+        } => Some((*hello, connection)),
+        _ => None,
+    }) else {
+        return false;
+    };
+    let is_closed = history[place..]
+        .iter()
+        .any(|entry| matches!(entry.what, What::Closed { connection: closed, .. } if closed == connection));
+    history[place].completed <= since && !is_closed
 }
 
 /// Messages that were answered 202, must have a receipt, and have none yet.
@@ -229,6 +273,8 @@ struct Facts {
     subscriptions: BTreeMap<usize, Subscription>,
     /// When hello was sent on each channel.
     opened: HashMap<ConnectionNumber, Time>,
+    /// Each user agent's hellos.
+    hellos: HashMap<AgentNumber, Vec<usize>>,
     down: HashMap<NodeNumber, Vec<(Time, Time)>>,
     /// The times in which storage was not available.
     trouble: Vec<(Time, Time)>,
@@ -252,8 +298,11 @@ impl Facts {
 
     fn enter(&mut self, place: usize, entry: &Entry) {
         match &entry.what {
-            What::Hello { connection, .. } => {
+            What::Hello {
+                agent, connection, ..
+            } => {
                 self.opened.insert(*connection, entry.invoked);
+                self.hellos.entry(*agent).or_default().push(place);
             }
             What::Register {
                 subscription: Some(number),
@@ -336,10 +385,44 @@ impl Facts {
         self.is_trouble(completed, completed.saturating_add(REPLICATION_LAG))
     }
 
-    /// Whether it was confirmed shortly before a fault, or at its very start.
+    /// Whether it was confirmed shortly before a fault, or at its very start: before another server can be promoted.
     fn is_just_before(&self, completed: Time) -> bool {
         self.trouble.iter().any(|(begin, _)| {
-            completed.saturating_add(REPLICATION_LAG) >= *begin && completed <= begin + COMMITTED_AFTER
+            completed.saturating_add(REPLICATION_LAG) >= *begin && completed <= begin + REPLICATION_LAG
+        })
+    }
+
+    /// The node that answered a request, if the history shows it.
+    fn node_of(&self, history: &[Entry], place: usize) -> Option<NodeNumber> {
+        let entry = &history[place];
+        match &entry.what {
+            What::Push { node, .. } => Some(*node),
+            What::Register { agent, .. } | What::Unregister { agent, .. } => {
+                let hellos = self.hellos.get(agent)?.iter();
+                let before = hellos.filter(|hello| history[**hello].completed <= entry.completed);
+                before.max().and_then(|hello| match &history[*hello].what {
+                    What::Hello { node, .. } => Some(*node),
+                    _ => None,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the user agent said hello before that time, and got no identity on that channel: the service may have
+    /// carried it out later.
+    fn has_open_hello(&self, history: &[Entry], agent: AgentNumber, before: Time) -> bool {
+        let hellos = self.hellos.get(&agent).into_iter().flatten();
+        hellos.into_iter().any(|hello| {
+            let entry = &history[*hello];
+            let is_open = !matches!(
+                entry.what,
+                What::Hello {
+                    outcome: Outcome::Ok,
+                    ..
+                }
+            );
+            is_open && entry.invoked < before
         })
     }
 
@@ -418,11 +501,54 @@ impl Judge<'_> {
         self.verdict.violations.push(Violation { kind, what, proof });
     }
 
-    fn excuses_recent(&self, completed: Time) -> bool {
+    /// Whether the row allows that the outcome of this request is lost.
+    fn may_be_lost(&self, place: usize) -> bool {
+        let completed = self.history[place].completed;
         match self.rules.lost {
             Lost::Nothing => false,
             Lost::JustBefore => self.facts.is_just_before(completed),
+            Lost::ByTheDeposed => {
+                let node = self.facts.node_of(self.history, place);
+                let is_meanwhile = self.facts.is_trouble(completed, completed);
+                self.facts.is_just_before(completed)
+                    || (is_meanwhile && node.is_none_or(|node| node == CUT_OFF))
+            }
             Lost::Recent | Lost::NotAsked => self.facts.is_recent(completed),
+        }
+    }
+
+    /// Whether the row allows that an acknowledgement is forgotten that was carried out between these times.
+    fn may_be_forgotten(&self, from: Time, to: Time) -> bool {
+        self.rules.acknowledgements == Acknowledgements::MayReturn
+            && self.facts.is_trouble(from, to.saturating_add(REPLICATION_LAG))
+    }
+
+    /// The same for an acknowledgement of the history.
+    fn is_forgettable(&self, acknowledgement: usize) -> bool {
+        let entry = &self.history[acknowledgement];
+        self.may_be_forgotten(entry.invoked, entry.completed)
+    }
+
+    /// Whether the row allows that the service closes a channel that was opened then.
+    ///
+    /// An attach that is late, because storage was in trouble, takes the seat from a newer channel (PR-10). A seat
+    /// does not wait for replicas, so after a failover an older channel may have it. Both happen only to channels
+    /// that were opened during the fault, and are noticed soon after it.
+    fn may_be_closed(&self, agent: AgentNumber, opened: Time, closed: Time, code: u16) -> bool {
+        if !self.facts.is_trouble(opened, opened + SECOND) {
+            return false;
+        }
+        match self.rules.lost {
+            // The user agent itself may be lost.
+            Lost::Recent | Lost::ByTheDeposed | Lost::NotAsked => true,
+            Lost::Nothing | Lost::JustBefore => {
+                let has_failover = self.rules.acknowledgements == Acknowledgements::MayReturn;
+                code == DISPLACED
+                    && self
+                        .facts
+                        .is_trouble(closed.saturating_sub(COMPARED_WITHIN), closed)
+                    && (has_failover || self.facts.has_open_hello(self.history, agent, opened))
+            }
         }
     }
 
@@ -472,11 +598,11 @@ impl Judge<'_> {
                     ..
                 } => {
                     let old = self.facts.subscriptions.values().any(|subscription| {
-                        let mine = subscription.registers.iter().any(|register| {
-                            let register = &self.history[*register];
+                        let mine = subscription.registers.iter().any(|place| {
+                            let register = &self.history[*place];
                             matches!(&register.what, What::Register { agent: whose, status: 200, .. } if whose == agent)
                                 && register.completed < entry.invoked
-                                && !self.excuses_recent(register.completed)
+                                && !self.may_be_lost(*place)
                         });
                         mine && subscription
                             .unregisters
@@ -512,17 +638,15 @@ impl Judge<'_> {
                     self.violation(Kind::Unknown, what, vec![place]);
                 }
                 What::Closed {
+                    agent,
                     connection,
                     node,
                     code,
-                    ..
                 } => {
                     let opened = self.facts.opened.get(connection).copied().unwrap_or_default();
-                    // During a fault an older hello of the same user agent may be carried out later, and then
-                    // displaces this one.
-                    let is_well = !self.facts.is_trouble(opened, opened + SECOND)
-                        && !self.facts.was_down(*node, opened, entry.completed);
-                    if is_well {
+                    let is_excused = self.facts.was_down(*node, opened, entry.completed)
+                        || self.may_be_closed(*agent, opened, entry.completed, *code);
+                    if !is_excused {
                         let what = format!("a channel was closed with {code} while its node lived");
                         self.violation(Kind::Closed, what, vec![place]);
                     } else {
@@ -554,10 +678,10 @@ impl Judge<'_> {
                     return;
                 }
                 let registers = &self.facts.subscriptions[subscription].registers;
-                let confirmed = registers
+                let is_lost = registers
                     .first()
-                    .map(|register| self.history[*register].completed);
-                if !confirmed.is_some_and(|confirmed| self.excuses_recent(confirmed)) {
+                    .is_some_and(|register| self.may_be_lost(*register));
+                if !is_lost {
                     let what = format!(
                         "a push to subscription {subscription}, which is there, was answered {status}"
                     );
@@ -569,7 +693,7 @@ impl Judge<'_> {
             201 | 202 => {
                 let ended = self.facts.ended(self.history, *subscription);
                 if let Some((_, end)) = ended.filter(|(ended, _)| *ended < entry.invoked)
-                    && !self.excuses_recent(self.history[end].completed)
+                    && !self.may_be_lost(end)
                 {
                     let what = format!("message {message} was accepted after its subscription had ended");
                     self.violation(Kind::Undead, what, vec![end, place]);
@@ -631,7 +755,10 @@ impl Judge<'_> {
                     }
                 }
                 if let Some(before) = channels.insert(*connection, place)
-                    && self.rules.acknowledgements == Acknowledgements::Kept
+                    && !message
+                        .acknowledgements
+                        .iter()
+                        .any(|acknowledgement| self.is_forgettable(*acknowledgement))
                 {
                     let what = format!("message {number} came twice on one channel");
                     self.violation(Kind::Returned, what, vec![push, before, place]);
@@ -673,7 +800,7 @@ impl Judge<'_> {
         });
         if let Some(acknowledgement) = committed {
             self.verdict.counts.forgotten += 1;
-            if self.rules.acknowledgements == Acknowledgements::Kept {
+            if !self.is_forgettable(acknowledgement) {
                 let what =
                     format!("message {number} came again though its acknowledgement had been committed");
                 self.violation(
@@ -683,8 +810,8 @@ impl Judge<'_> {
                 );
             }
         }
-        let confirmed = message.cancels.iter().copied().find(|cancel| {
-            let cancel = &self.history[*cancel];
+        let confirmed = message.cancels.iter().copied().find(|place| {
+            let cancel = &self.history[*place];
             matches!(
                 cancel.what,
                 What::Cancel {
@@ -692,7 +819,7 @@ impl Judge<'_> {
                     ..
                 }
             ) && cancel.completed < opened
-                && !self.excuses_recent(cancel.completed)
+                && !self.may_be_lost(*place)
         });
         if let Some(cancel) = confirmed {
             let what = format!("message {number} arrived after it had been taken back");
@@ -700,7 +827,7 @@ impl Judge<'_> {
             self.violation(Kind::Undead, what, proof);
         }
         let ended = self.facts.ended(self.history, message.subscription);
-        if let Some((_, end)) = ended.filter(|(ended, _)| *ended < opened && !self.excuses_recent(*ended)) {
+        if let Some((_, end)) = ended.filter(|(ended, end)| *ended < opened && !self.may_be_lost(*end)) {
             let what = format!("message {number} arrived after its subscription had ended");
             let proof = message.push.into_iter().chain([end, place]).collect();
             self.violation(Kind::Undead, what, proof);
@@ -718,12 +845,8 @@ impl Judge<'_> {
                 continue;
             }
             let registers = &self.facts.subscriptions[&message.subscription].registers;
-            let subscribed = registers
-                .first()
-                .map(|register| self.history[*register].completed);
-            if self.excuses_recent(message.answered)
-                || subscribed.is_some_and(|subscribed| self.excuses_recent(subscribed))
-            {
+            let mut requests = message.push.iter().chain(registers.first());
+            if requests.any(|place| self.may_be_lost(*place)) {
                 self.verdict.counts.lost_by_rule += 1;
                 continue;
             }
@@ -747,6 +870,11 @@ impl Judge<'_> {
                     continue;
                 };
                 match latest {
+                    // The messages of two primaries have no common order.
+                    Some((before, _, answered))
+                        if offer < before
+                            && matches!(self.rules.lost, Lost::Recent | Lost::ByTheDeposed)
+                            && self.facts.is_trouble(answered, answered) => {}
                     Some((before, other, answered)) if offer < before && answered < message.invoked => {
                         let what = format!(
                             "message {number} came before message {other}, which was accepted earlier"
@@ -793,7 +921,7 @@ impl Judge<'_> {
         }
         for number in self.facts.untold(self.history) {
             let message = &self.facts.messages[&number];
-            if !self.excuses_recent(message.answered) {
+            if !message.push.is_some_and(|push| self.may_be_lost(push)) {
                 let what = format!("message {number} was answered 202 and has no receipt");
                 let mut proof: Vec<usize> = message.push.into_iter().collect();
                 proof.extend(&message.offers);
@@ -819,8 +947,9 @@ impl Judge<'_> {
             else {
                 continue;
             };
-            if channels.insert(*connection, ()).is_some()
-                && self.rules.acknowledgements == Acknowledgements::Kept
+            // A receipt is acknowledged as soon as it has arrived.
+            if let Some(told) = channels.insert(*connection, entry.completed)
+                && !self.may_be_forgotten(told, told)
             {
                 let what = format!("message {number} has two receipts on one connection");
                 self.violation(Kind::Receipt, what, all.clone());

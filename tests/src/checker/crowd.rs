@@ -18,6 +18,7 @@ use super::history::{
     AgentNumber, ConnectionNumber, MessageNumber, NodeNumber, Outcome, Recorder, SubscriptionNumber, Time,
     What,
 };
+use super::nemesis::LEAP_SECONDS;
 use crate::application_server::{Http, Push};
 use crate::chance::Chance;
 use crate::door::Door;
@@ -33,8 +34,9 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
 const TICK: Duration = Duration::from_millis(20);
 /// Topics in use per subscription: few, so that messages are replaced.
 const TOPICS: usize = 2;
-/// The time to live of most messages, in seconds: more than clocks leap in any row.
-const TTL: u64 = 12 * 3_600;
+/// The time to live of most messages, in seconds: as far as clocks leap. By docs/redis.md a message is lost only if the
+/// clock of Redis leaps two minutes further.
+const TTL: u64 = LEAP_SECONDS;
 /// The newest subscriptions of a sender get half of its messages.
 const NEWEST: usize = 4;
 /// After this number of other identities in a row, a user agent takes the new one: its own is lost.

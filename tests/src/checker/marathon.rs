@@ -295,7 +295,16 @@ async fn play(episode: Episode) -> Report {
         recorder.enter(recorder.now(), What::WellAgain);
     }
     let mut steps = vec![("struck", began.elapsed())];
-    extra.extend(finish(&mut crowd, &recorder, || began.elapsed(), &mut steps).await);
+    extra.extend(
+        finish(
+            &mut crowd,
+            &recorder,
+            episode.rules,
+            || began.elapsed(),
+            &mut steps,
+        )
+        .await,
+    );
     crowd.disperse().await;
     let history = std::mem::take(&mut recorder.kept().entries);
     let mut report = judge(

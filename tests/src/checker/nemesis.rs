@@ -81,11 +81,19 @@ pub enum Nemesis {
 
 /// The pause between two checks of a condition for which there is no event.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// How far clocks leap, in seconds: within what nodes tolerate, and far beyond.
-const LEAPS: [i64; 4] = [20, LEAP_SECONDS as i64, -20, -(LEAP_SECONDS as i64)];
+/// How far clocks leap, in seconds: within what nodes tolerate, and beyond the hour from which on they refuse to work.
+const LEAPS: [i64; 4] = [
+    BELIEVED_LEAP_SECONDS as i64,
+    LEAP_SECONDS as i64,
+    -(BELIEVED_LEAP_SECONDS as i64),
+    -(LEAP_SECONDS as i64),
+];
 
-/// The farthest of them.
-pub const LEAP_SECONDS: u64 = 3_600;
+/// A leap that nodes tolerate.
+pub const BELIEVED_LEAP_SECONDS: u64 = 20;
+
+/// The farthest leap.
+pub const LEAP_SECONDS: u64 = 4_000;
 
 impl Nemesis {
     /// Causes the fault, holds it, and ends it.

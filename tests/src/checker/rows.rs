@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::check::{Acknowledgements, Lost, Rules};
 use super::history::SECOND;
-use super::nemesis::{LEAP_SECONDS, Nemesis};
+use super::nemesis::{BELIEVED_LEAP_SECONDS, Nemesis};
 use super::topology::{Special, Start, Topology};
 use crate::redis::program::Program;
 
@@ -73,7 +73,7 @@ const RECENT: Rules = Rules {
     acknowledgements: Acknowledgements::MayReturn,
     leap: 0,
 };
-/// Fewer replicas confirm than there are: the promoted one may lack the last ones.
+/// The promoted replica may lack what was confirmed just before: fewer replicas confirm than there are.
 const JUST_BEFORE: Rules = Rules {
     lost: Lost::JustBefore,
     acknowledgements: Acknowledgements::MayReturn,
@@ -85,9 +85,15 @@ const NOT_ASKED: Rules = Rules {
     leap: 0,
 };
 
-/// Clocks leap by up to [`LEAP_SECONDS`] ahead.
+/// What the deposed primary accepts is lost, because nothing confirms it, and what the promoted replica lacks.
+const BY_THE_DEPOSED: Rules = Rules {
+    lost: Lost::ByTheDeposed,
+    acknowledgements: Acknowledgements::MayReturn,
+    leap: 0,
+};
+/// Clocks leap. A small leap is believed, so a short time to live may end early. A leap of more than an hour is refused.
 const LEAPS: Rules = Rules {
-    leap: LEAP_SECONDS * SECOND,
+    leap: BELIEVED_LEAP_SECONDS * SECOND,
     ..NOTHING_ANSWERED
 };
 
@@ -145,6 +151,15 @@ const fn beside(id: &'static str, start: Start, nemesis: Nemesis) -> Row {
     }
 }
 
+/// A row on Valkey.
+const fn valkey(id: &'static str, start: Start, nemesis: Nemesis) -> Row {
+    let start = Start {
+        program: Program::Valkey,
+        ..start
+    };
+    beside(id, start, nemesis)
+}
+
 impl Row {
     const fn short(mut self) -> Self {
         self.is_short = true;
@@ -166,6 +181,21 @@ impl Row {
         self
     }
 }
+
+/// The failure of a deposed primary: its settings, and what is lost with each.
+const DEPOSED: (&str, [&str; 3], [&str; 3]) = (
+    "a primary was deposed and does not know it (partition)",
+    [
+        "`\"all\"`, or the number of replicas",
+        "`wait_replicas` below the number of replicas",
+        "`wait_replicas = 0`",
+    ],
+    [
+        "acknowledgements that it takes meanwhile",
+        "the same, and what was accepted just before if the promoted replica is not the most advanced",
+        "the same, and everything that it accepts meanwhile",
+    ],
+);
 
 /// All rows.
 pub const ROWS: &[Row] = &[
@@ -211,7 +241,7 @@ pub const ROWS: &[Row] = &[
         "`wait_replicas = 0`",
         "what the promoted replica had not received: messages, subscriptions, answers of any kind",
     )
-    .rules(RECENT)
+    .rules(JUST_BEFORE)
     .short(),
     beside("replica-silent", sentinel(1, "1"), Nemesis::ReplicaSilent)
         .says("a replica is silent", "`wait_replicas` counts it", "nothing")
@@ -272,14 +302,20 @@ pub const ROWS: &[Row] = &[
         "what the old primary accepted after the promotion, while another replica still followed it: with `wait_replicas = 1` and two replicas 2,055 of 3,716 subscriptions in eight failovers",
     )
     .rules(RECENT),
-    beside("primary-isolated", sentinel(2, "1"), Nemesis::PrimaryIsolated(0))
-        .says(
-            "a primary was deposed and does not know it (partition)",
-            "any",
-            "what it accepts meanwhile with `wait_replicas = 0`, and acknowledgements",
-        )
+    beside("primary-isolated", sentinel(2, "2"), Nemesis::PrimaryIsolated(0))
+        .says(DEPOSED.0, DEPOSED.1[0], DEPOSED.2[0])
+        .short(),
+    beside("primary-isolated-one", sentinel(2, "1"), Nemesis::PrimaryIsolated(0))
+        .says(DEPOSED.0, DEPOSED.1[1], DEPOSED.2[1])
         .rules(JUST_BEFORE)
         .short(),
+    beside(
+        "primary-isolated-unconfirmed",
+        sentinel(2, ""),
+        Nemesis::PrimaryIsolated(0),
+    )
+    .says(DEPOSED.0, DEPOSED.1[2], DEPOSED.2[2])
+    .rules(BY_THE_DEPOSED),
     beside(
         "redis-clock-leaps",
         special(Special::RedisClock),
@@ -302,6 +338,13 @@ pub const ROWS: &[Row] = &[
     beside("sentinels-split", sentinel(1, "1"), Nemesis::SentinelsSplit),
     beside("one-way", sentinel(2, "2"), Nemesis::OneWay),
     beside("shard-isolated", cluster(1, "1"), Nemesis::PrimaryIsolated(0)),
+    beside(
+        "shard-isolated-unconfirmed",
+        cluster(1, ""),
+        Nemesis::PrimaryIsolated(0),
+    )
+    .says(DEPOSED.0, DEPOSED.1[2], DEPOSED.2[2])
+    .rules(BY_THE_DEPOSED),
     // Failovers.
     beside(
         "planned-failover-number",
@@ -389,33 +432,25 @@ pub const ROWS: &[Row] = &[
     )
     .rules(NOTHING)
     .short(),
-    // Valkey, if it is installed.
-    beside(
-        "valkey-primary-isolated",
-        Start {
-            program: Program::Valkey,
-            ..sentinel(2, "1")
-        },
-        Nemesis::PrimaryIsolated(0),
-    )
-    .rules(JUST_BEFORE),
-    beside(
-        "valkey-primary-dies",
-        Start {
-            program: Program::Valkey,
-            ..sentinel(1, "1")
-        },
-        Nemesis::PrimaryDies(1),
-    ),
-    beside(
-        "valkey-slot-moves",
-        Start {
-            program: Program::Valkey,
-            ..cluster(0, "")
-        },
-        Nemesis::SlotMoves,
-    )
-    .rules(NOTHING),
+    // Valkey, if it is installed. Its `WAIT` counts only what was written over its own connection, it has `WAITAOF`, and
+    // it moves slots in its own way.
+    valkey("valkey-primary-isolated", sentinel(2, "2"), Nemesis::PrimaryIsolated(0)),
+    valkey("valkey-primary-isolated-one", sentinel(2, "1"), Nemesis::PrimaryIsolated(0)).rules(JUST_BEFORE),
+    valkey("valkey-primary-isolated-unconfirmed", sentinel(2, ""), Nemesis::PrimaryIsolated(0)).rules(BY_THE_DEPOSED),
+    valkey("valkey-primary-dies", sentinel(1, "1"), Nemesis::PrimaryDies(1)),
+    valkey("valkey-planned-failover", sentinel(2, "all"), Nemesis::PlannedFailover(3)),
+    valkey("valkey-replica-silent", sentinel(1, "1"), Nemesis::ReplicaSilent),
+    valkey("valkey-shard-fails-over", cluster(1, "1"), Nemesis::PrimaryDies(1)),
+    valkey("valkey-slot-moves", cluster(0, ""), Nemesis::SlotMoves).rules(NOTHING),
+    valkey("valkey-killed", special(Special::OnDisk), Nemesis::RedisKilled).rules(NOTHING),
+    valkey("valkey-silent", ALONE, Nemesis::RedisSilent).rules(NOTHING),
+    valkey("valkey-memory-full", special(Special::LittleMemory), Nemesis::MemoryFull),
+    valkey("valkey-scripts-forgotten", ALONE, Nemesis::ScriptsForgotten)
+        .rules(NOTHING)
+        .senders(Senders::Nothing),
+    valkey("valkey-wake-ups-lost", ALONE, Nemesis::WakeUpsLost)
+        .rules(NOTHING)
+        .senders(Senders::Nothing),
 ];
 
 impl Row {

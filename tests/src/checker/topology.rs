@@ -36,7 +36,9 @@ pub enum Special {
     None,
     /// Redis has an append-only file, synced before each answer.
     Durable,
-    /// The same, and reads it slowly.
+    /// The same, and nodes wait for that file: `storage.redis.wait_aof`.
+    OnDisk,
+    /// Redis has such a file, and reads it slowly.
     LoadsSlowly,
     /// The same, on a small disk.
     SmallDisk,
@@ -117,7 +119,7 @@ impl Service {
             configuration = configuration.apart();
         }
         configuration = match start.special {
-            Special::Durable => configuration.durable(),
+            Special::Durable | Special::OnDisk => configuration.durable(),
             Special::LoadsSlowly => configuration
                 .durable()
                 .set("key-load-delay", "3000")
@@ -256,6 +258,9 @@ fn settings(store: &Store, start: Start) -> Settings {
         let number = start.wait_replicas.parse::<u64>();
         let value: Value = number.map_or_else(|_| json!(start.wait_replicas), Value::from);
         settings = settings.set("storage.redis.wait_replicas", value);
+    }
+    if start.special == Special::OnDisk {
+        settings = settings.set("storage.redis.wait_aof", true);
     }
     match lab::is_here() {
         true => settings.machine(Machine::make()),

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::check::{self, Kind, Lost, Verdict, Violation, check};
+use super::check::{self, Kind, Lost, Rules, Verdict, Violation, check};
 use super::crowd::{Busy, Crowd};
-use super::history::{Entry, Recorder, What};
+use super::history::{Entry, Recorder, Time, What};
 use super::rows::{Row, SLACK, Senders};
 use super::topology::Service;
 use crate::chance::Chance;
@@ -80,7 +80,7 @@ pub async fn play(row: &Row, seed: u64) -> Report {
         }
         recorder.enter(recorder.now(), What::WellAgain);
         tokio::time::sleep(chance.between((Duration::from_millis(400), Duration::from_millis(900)))).await;
-        extra.extend(finish(&mut crowd, &recorder, || began.elapsed(), &mut steps).await);
+        extra.extend(finish(&mut crowd, &recorder, row.rules, || began.elapsed(), &mut steps).await);
     }
     crowd.disperse().await;
     let history = std::mem::take(&mut recorder.kept().entries);
@@ -101,12 +101,20 @@ pub async fn play(row: &Row, seed: u64) -> Report {
 pub async fn finish(
     crowd: &mut Crowd,
     recorder: &Recorder,
+    rules: Rules,
     now: impl Fn() -> Duration,
     steps: &mut Vec<(&'static str, Duration)>,
 ) -> Vec<String> {
     let mut extra = Vec::new();
     crowd.drain().await;
-    let is_all = until_none(STAYS_AWAY, || check::missing(&recorder.kept().entries)).await;
+    let is_all = until_none(STAYS_AWAY, || check::missing(&recorder.kept().entries).len()).await;
+    // Some user agents have to wait before they may connect again.
+    let since = recorder.now().saturating_sub(STAYS_AWAY.as_micros() as Time);
+    let mut stayed_away = check::missing(&recorder.kept().entries);
+    // A user agent that may be lost itself may hear nothing on its old channel.
+    stayed_away.retain(|number| {
+        rules.lost != Lost::Recent && check::is_connected_since(&recorder.kept().entries, *number, since)
+    });
     steps.push(("arrived", now()));
     crowd.come_back();
     if !crowd.is_back(ARRIVES_WITHIN).await {
@@ -118,6 +126,12 @@ pub async fn finish(
     let patience = if is_all { TOLD_WITHIN } else { STAYS_AWAY / 4 };
     until_none(patience, || check::untold(&recorder.kept().entries)).await;
     steps.push(("told", now()));
+    // A lost message stays away for good. These came only when their user agents connected again (PR-14).
+    let lost = check::missing(&recorder.kept().entries);
+    let late = stayed_away.iter().filter(|number| !lost.contains(number));
+    extra.extend(late.map(|number| {
+        format!("message {number} stayed away for {STAYS_AWAY:?}, until its user agent connected again")
+    }));
     extra
 }
 

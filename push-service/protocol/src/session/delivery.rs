@@ -194,6 +194,11 @@ impl Delivery {
         if let Some(paging) = &mut self.paging {
             return paging.heard_of(id.number);
         }
+        if previous < self.cursor && !self.once {
+            // What this session has seen was not in the queue when the message was stored: a failover lost it (PR-7),
+            // and messages before the cursor may be new.
+            return self.start_over();
+        }
         if self.behind || previous != self.cursor {
             self.behind = true;
             return;

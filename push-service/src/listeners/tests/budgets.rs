@@ -2,9 +2,13 @@
 
 use tokio::time::Instant;
 
+use super::http2::push;
 use super::rig::{Node, Setting, UPGRADE};
 use crate::config::IpNetwork;
-use crate::defaults::{BUDGET_PATIENCE, COST_CHANNEL, COST_CONNECTION, COST_REQUEST};
+use crate::defaults::{
+    BUDGET_PATIENCE, COST_CHANNEL, COST_CONNECTION, COST_PUSH, COST_REQUEST, HEADER_WITHIN,
+    HTTP2_GOODBYE_WITHIN,
+};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -72,4 +76,35 @@ async fn a_proxy_s_client_pays() {
         "{refused}"
     );
     assert!(upgrade("203.0.113.2").await.starts_with("http/1.1 101 "));
+}
+
+/// PR-42: a request that is refused because of how it is spelled costs tokens too.
+#[tokio::test]
+async fn a_malformed_request_is_paid_for() {
+    let node = Node::with(poor()).await;
+    for _ in 0..BURST / (COST_CONNECTION + COST_REQUEST) {
+        let mut peer = node.peer().await;
+        peer.say("GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n").await;
+        assert!(peer.hear().await.starts_with("http/1.1 400 "));
+    }
+    let started = Instant::now();
+    assert_eq!(node.peer().await.hear_all().await, "");
+    assert!(started.elapsed() < HEADER_WITHIN / 2, "it is closed at once");
+}
+
+/// PR-42: an HTTP/2 connection on which a request was refused for its address's budget is ended, because it could bring
+/// hundreds of requests at a time.
+#[tokio::test]
+async fn a_refusal_ends_an_http2_connection() {
+    let node = Node::with(poor()).await;
+    let socket = tokio::net::TcpStream::connect(node.address).await.unwrap();
+    let (requests, connection) = h2::client::handshake(socket).await.unwrap();
+    let ended = tokio::spawn(connection);
+    for _ in 0..(BURST - COST_CONNECTION) / COST_PUSH {
+        assert_eq!(push(&requests, &node.path, 10).await.status(), 201);
+    }
+    assert!(!ended.is_finished());
+    assert_eq!(push(&requests, &node.path, 10).await.status(), 429);
+    let ended = tokio::time::timeout(HTTP2_GOODBYE_WITHIN, ended).await;
+    ended.expect("it is told to go").unwrap().unwrap();
 }

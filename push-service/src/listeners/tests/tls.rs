@@ -14,6 +14,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::http2::push;
 use super::rig::{Node, Setting, UPGRADE};
+use crate::config::Limits;
+use crate::defaults::{COST_CONNECTION, COST_HANDSHAKE};
 use crate::tls::{Acceptor, CertificateSource};
 
 /// A node with a certificate that is made for the test, and removed after it.
@@ -24,6 +26,10 @@ struct Secured {
 
 impl Secured {
     async fn start(name: &str) -> Self {
+        Self::start_with(name, Limits::default()).await
+    }
+
+    async fn start_with(name: &str, limits: Limits) -> Self {
         let directory = std::env::temp_dir().join(format!("push-listeners-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let source = CertificateSource::SelfSigned {
@@ -33,6 +39,7 @@ impl Secured {
         let setting = Setting {
             tls: Some(Acceptor::new(source).unwrap()),
             proxies: vec!["127.0.0.1"],
+            limits,
             ..Setting::default()
         };
         let node = Node::with(setting).await;
@@ -110,4 +117,22 @@ async fn clear_http_is_refused() {
         peer.say(request).await;
         assert!(!peer.hear_all().await.contains("http"));
     }
+}
+
+/// PR-42: a TLS handshake costs tokens before it begins: without them the connection is closed.
+#[tokio::test]
+async fn a_handshake_is_paid_for() {
+    let limits = Limits {
+        work_per_address: 1,
+        work_per_address_burst: 5 * (COST_CONNECTION + COST_HANDSHAKE),
+        ..Limits::default()
+    };
+    let secured = Secured::start_with("paid", limits).await;
+    let proxied = "PROXY TCP4 203.0.113.1 127.0.0.1 4711 443\r\n";
+    for _ in 0..5 {
+        secured.connect(proxied, &[]).await.unwrap();
+    }
+    assert!(secured.connect(proxied, &[]).await.is_err());
+    let other = "PROXY TCP4 203.0.113.2 127.0.0.1 4711 443\r\n";
+    secured.connect(other, &[]).await.unwrap();
 }

@@ -18,7 +18,7 @@ pub(crate) async fn a_registered_name_keeps_its_subscription(rig: &Rig) {
     assert_eq!(rig.waiting(1).await, [id]);
 }
 
-/// A user agent at its limit may still register what it has.
+/// A user agent at its limit may still register what it has. With a limit of 0 nothing is made, not even a record.
 pub(crate) async fn a_limit_on_subscriptions_refuses_only_new_names(rig: &Rig) {
     let limited = |n| Subscribe {
         limit: 2,
@@ -36,6 +36,19 @@ pub(crate) async fn a_limit_on_subscriptions_refuses_only_new_names(rig: &Rig) {
         rig.storage.subscribe(limited(2)).await.unwrap(),
         Subscribed::Kept(subscription(2))
     );
+    let rows = [
+        (1, 2, Subscribed::Kept(subscription(2))),
+        (1, 3, Subscribed::TooMany),
+        (2, 1, Subscribed::TooMany),
+    ];
+    for (agent, n, expected) in rows {
+        let none = Subscribe {
+            limit: 0,
+            ..subscribe(agent, n)
+        };
+        assert_eq!(rig.storage.subscribe(none).await.unwrap(), expected);
+    }
+    assert!(rig.storage.inspect(user_agent(2)).await.unwrap().is_none());
 }
 
 /// PR-9, R30-EXP-7: the messages of an ended subscription are never delivered and new ones are refused; the others go on.

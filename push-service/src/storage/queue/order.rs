@@ -108,3 +108,55 @@ impl UserAgent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::storage::clock::Now;
+    use crate::storage::contract::{enqueue, name, subscribe};
+    use crate::storage::{Budget, Enqueue, Enqueued};
+
+    /// PR-43: a long queue that is full has an order, and keeps it while it is long; pushes to a queue with room, and the
+    /// end of a subscription that has no messages, make none.
+    #[test]
+    fn only_what_needs_the_order_makes_it() {
+        let (mut queue, now) = (
+            UserAgent::default(),
+            Now {
+                us: 1_700_000_000_000_000,
+            },
+        );
+        let day = Duration::from_secs(86_400);
+        for n in 1..=3 {
+            queue.subscribe(&subscribe(1, n), day, now);
+        }
+        let full = 4 * ORDER_FROM;
+        let push = |queue: &mut UserAgent, n: usize| {
+            let budget = Budget {
+                messages: full as u32,
+                bytes: 1 << 20,
+            };
+            let request = Enqueue {
+                budget,
+                ..enqueue(1, 1, &n.to_be_bytes())
+            };
+            queue.enqueue(request, now).outcome
+        };
+        for n in 0..full {
+            assert!(matches!(push(&mut queue, n), Enqueued::Stored { evicted: 0, .. }));
+        }
+        queue.unsubscribe(name(2), now);
+        assert!(queue.order.is_none(), "nothing has needed it");
+        for n in 0..3 {
+            let enqueued = push(&mut queue, full + n);
+            assert!(
+                matches!(enqueued, Enqueued::Stored { evicted: 1, .. }),
+                "{enqueued:?}"
+            );
+            let order = queue.order.as_ref().expect("the queue is full");
+            assert_eq!(order.victims.len(), full);
+        }
+    }
+}

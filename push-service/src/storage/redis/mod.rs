@@ -19,6 +19,7 @@ mod absent;
 mod answers;
 mod arriving;
 mod carried;
+mod doubts;
 mod due;
 mod founding;
 mod layout;
@@ -42,9 +43,10 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use self::doubts::Doubts;
 use self::due::Due;
 pub use self::founding::Found;
-use self::links::{Hear as _, Primaries, Work};
+use self::links::{Bucket, Hear as _, Primaries, Work};
 use self::presence::Presence;
 use self::receipts::Turns;
 pub use self::replicas::WaitReplicas;
@@ -127,6 +129,7 @@ pub struct Redis {
     /// What the steps wait for that have to be confirmed.
     confirmed: Work,
     due: Due,
+    doubts: Arc<Doubts>,
     turns: Turns,
     presence: Arc<Presence>,
     tasks: std::sync::Mutex<JoinSet<()>>,
@@ -168,6 +171,7 @@ impl Redis {
             own_clock: options.own_clock,
             confirmed,
             due: Due::default(),
+            doubts: Arc::new(Doubts::new()),
             turns: Turns::default(),
             tasks: std::sync::Mutex::default(),
         };
@@ -204,9 +208,15 @@ impl Redis {
         let (primaries, presence) = (Arc::clone(&self.primaries), Arc::clone(&self.presence));
         tasks.spawn(async move { presence.keep(&primaries).await });
         let (primaries, prefix) = (Arc::clone(&self.primaries), self.prefix.clone());
+        let doubts = Arc::clone(&self.doubts);
         tasks.spawn(async move {
             let mark = move |bucket| layout::mark(&prefix, bucket).into_bytes();
-            primaries.look(mark, move |buckets| ear.gap(buckets)).await;
+            let on_return = move |buckets: &[Bucket]| {
+                // Before the sessions are compared.
+                doubts.note(buckets);
+                ear.gap(buckets);
+            };
+            primaries.look(mark, on_return).await;
         });
     }
 

@@ -13,6 +13,10 @@ use super::layout::{self, Keys, bucket_of};
 use super::links::Work;
 use crate::storage::{Refreshed, Seat, StorageError};
 
+/// A last number below that of every message and above that of an empty queue: a session whose cursor is ahead of it
+/// starts over, and any other reads on.
+const FROM_THE_START: MessageNumber = MessageNumber(1);
+
 impl Redis {
     /// Reads the records in pipelines, and runs the script only where something is to be changed, or where nothing was
     /// found: what "unknown" is, only a step says.
@@ -62,7 +66,12 @@ impl Redis {
                 if meta.earliest_ms > 0 && meta.earliest_ms <= now_ms {
                     self.due.notice(user_agent);
                 }
-                let last = MessageNumber(meta.last);
+                let may_be_ahead = meta.messages > 0 && self.doubts.covers(bucket_of(user_agent));
+                let last = if may_be_ahead {
+                    FROM_THE_START
+                } else {
+                    MessageNumber(meta.last)
+                };
                 Some(Refreshed::Held { last })
             }
             None => None,
@@ -79,6 +88,10 @@ impl Redis {
         let (refreshed, due) = answers::refreshed(&answers::text(answer)?).map_err(unreadable)?;
         if due {
             self.due.notice(user_agent);
+        }
+        // Its seat may be lost because its primary has changed.
+        if matches!(refreshed, Refreshed::Held { .. }) && self.doubts.covers(bucket_of(user_agent)) {
+            return Ok(Refreshed::Held { last: FROM_THE_START });
         }
         // A record that reappeared meanwhile is compared next time.
         if refreshed == Refreshed::Unknown && !self.is_absent(user_agent, None, witness).await? {

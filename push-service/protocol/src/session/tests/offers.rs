@@ -123,6 +123,25 @@ fn acknowledged_behind_a_page() {
     assert_eq!(offers(&out), [40]);
 }
 
+/// PR-7, PR-4: a failover loses the message that a session has seen last, and others are stored with lower numbers. A
+/// later message shows that, and all are offered, in order.
+#[test]
+fn a_failover_behind_the_cursor() {
+    let (mut queue, mut out) = (Queue::default(), Vec::new());
+    queue.store(1, Urgency::Normal);
+    queue.store(1, Urgency::Normal);
+    let mut session = live(&queue, &mut out);
+    assert_eq!(session.cursor(), Some(MessageNumber(20)));
+    out.clear();
+    queue.messages.remove(&MessageNumber(20));
+    queue.last = MessageNumber(5);
+    queue.store(2, Urgency::Normal);
+    let wake_up = queue.store(2, Urgency::Normal);
+    session.woken(wake_up, Moment(0), &mut out);
+    answer_pages(&mut session, &queue, &mut out);
+    assert_eq!(offers(&out), [15, 25]);
+}
+
 /// PR-14: a session tells how far it has come while it may hold a seat, and not before or after; told how far the queue is,
 /// it reads what it has missed, and reads nothing when it has missed nothing.
 #[test]

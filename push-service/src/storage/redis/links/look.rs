@@ -231,3 +231,19 @@ fn since_epoch() -> Duration {
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PR-41: only a replica that has everything counts as connected for the warning, not one that still copies.
+    #[test]
+    fn a_replica_that_copies_is_not_connected() {
+        let info = "# Replication\r\nrole:master\r\nconnected_slaves:3\r\n\
+             slave0:ip=10.0.0.1,port=6379,state=online,offset=7,lag=0\r\n\
+             slave1:ip=10.0.0.2,port=6379,state=wait_bgsave,offset=0,lag=0\r\n\
+             slave2:ip=10.0.0.3,port=6379,state=send_bulk,offset=0,lag=0\r\n\
+             master_failover_state:no-failover\r\n";
+        assert_eq!(online_replicas(info), 1);
+    }
+}

@@ -30,7 +30,7 @@ if found[2] then
     answer = 'K' .. found[2]:sub(1, 8)
     renew(retention_ms, grains, retention_ms)
     redis.call('HSET', RECORD, 'm', meta())
-elseif not why and (redis.call('HLEN', RECORD) - 1) / 2 >= most then
+elseif (why and 0 or (redis.call('HLEN', RECORD) - 1) / 2) >= most then
     return 'M'
 else
     answer = 'C' .. fresh

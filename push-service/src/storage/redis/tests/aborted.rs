@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use push_protocol::{Fate, UserAgentId};
+use push_protocol::{Fate, MessageId, MessageNumber, SubscriptionId, Topic, UserAgentId};
 use push_tests::redis::{Configuration, Reply, Server};
 
 use super::super::layout::{Keys, Meta};
@@ -17,9 +17,9 @@ use super::OWN;
 use crate::defaults::{MESSAGE_OVERHEAD_BYTES, RETENTION};
 use crate::storage::clock::ManualClock;
 use crate::storage::contract::model::{AGENTS, Dice, Draw, remember};
-use crate::storage::contract::{Told, everything, seat, user_agent};
+use crate::storage::contract::{Told, enqueue, everything, seat, user_agent};
 use crate::storage::memory::Memory;
-use crate::storage::{Announce, Attached, Ending, Enqueue, Manner, PASSING_WITH_RECEIPT, Storage};
+use crate::storage::{Announce, Attached, Ending, Enqueue, Manner, Outcome, PASSING_WITH_RECEIPT, Storage};
 
 /// States that are built, and steps that are tried on each.
 const STATES: usize = 12;
@@ -166,6 +166,49 @@ impl Laboratory {
 
     async fn flag(&self, name: &str) -> bool {
         self.server.command(&["EXISTS", name]).await.integer() == 1
+    }
+
+    /// Steps that random ones seldom are: a message that replaces the one of its topic, and receipts that are expected.
+    async fn aimed(&self, dice: &mut Dice) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let fields = async |key: &[u8]| {
+            let listed = self.server.command(&[&b"HKEYS"[..], key]).await;
+            let fields = listed.list().iter().map(|field| match field {
+                Reply::Bytes(field) => field.clone(),
+                other => panic!("{other:?} is no field"),
+            });
+            fields.collect::<Vec<_>>()
+        };
+        for agent in 0..AGENTS {
+            let user = user_agent(agent);
+            let keys = Keys::of("push", user).and_receipts("push", user);
+            let [_, _, _, bodies, .., expected, _] = keys.all();
+            let of_topics = fields(bodies).await;
+            if let Some(field) = of_topics.iter().find(|field| field[0] == b't' && field.len() > 9) {
+                let topic = std::str::from_utf8(&field[9..]).unwrap();
+                let request = Enqueue {
+                    subscription: SubscriptionId(field[1..9].try_into().unwrap()),
+                    topic: Topic::parse(topic),
+                    nonce: dice.below(1 << 30),
+                    ..enqueue(agent, 0, b"replaces")
+                };
+                steps.push(Step::Draw(Box::new(Draw::Enqueue(request))));
+            }
+            let outcomes = fields(expected).await.into_iter().take(3).map(|message| Outcome {
+                receipts: user_agent(agent),
+                user_agent: UserAgentId(message[..16].try_into().unwrap()),
+                id: MessageId {
+                    number: MessageNumber(7),
+                    nonce: u64::from_be_bytes(message[16..24].try_into().unwrap()),
+                },
+                fate: Fate::Acknowledged,
+            });
+            let outcomes: Vec<_> = outcomes.collect();
+            if !outcomes.is_empty() {
+                steps.push(Step::Draw(Box::new(Draw::Settle(outcomes))));
+            }
+        }
+        steps
     }
 
     /// Runs a step with an abort at its call `k`; returns whether it was aborted, and whether a wake-up was
@@ -331,8 +374,9 @@ async fn a_script_that_is_aborted_has_lost_nothing() {
             remember(&draw, &memory, &mut known).await;
         }
         laboratory.run(SAVE).await;
-        for _ in 0..STEPS_EACH {
-            let step = Step::next(&mut dice, &known);
+        let mut steps = laboratory.aimed(&mut dice).await;
+        steps.extend((0..STEPS_EACH).map(|_| Step::next(&mut dice, &known)));
+        for step in steps {
             calls += laboratory.try_everywhere(&step, seed).await;
         }
         laboratory.restore().await;

@@ -5,6 +5,7 @@ mod apart;
 mod clock;
 mod confirmed;
 mod contract;
+mod costs;
 mod half_moved;
 mod keys;
 mod model;

@@ -13,6 +13,7 @@ use super::{OWN, open_with, open_with_replicas};
 use crate::broker::{Broker, Outboxes, Policy};
 use crate::config::Limits;
 use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE};
+use crate::metrics::Metrics;
 use crate::storage::contract::{Rig, enqueue, everything, seat, subscribe, user_agent};
 use crate::storage::{
     Confirm, Ending, Enqueue, Expected, Expecting, Outcome, Removal, StorageError, Subscribe, Traced, WakeUp,
@@ -504,6 +505,19 @@ async fn trouble_with_one_overdue_receipt_is_not_the_others() {
     let record = "push:{008}:r:02020202020202020202020202020202";
     assert_eq!(server.command(&["HDEL", record, "m"]).await.integer(), 1);
     rig.advance(Duration::from_secs(600));
+    // Nor does an error with the outboxes of a bucket.
+    server.command(&["SET", OWING, "no sorted set"]).await.expect_ok();
+    let (broker, _) = broker(&rig);
+    broker.look_for_owed(&Outboxes::default()).await;
+    rig.advance(RECEIPT_LEASE);
+    let left = rig.storage.overdue(10).await.unwrap();
+    let left: Vec<_> = left.iter().map(|one| one.user_agent).collect();
+    assert_eq!(left, [user_agent(2)]);
+}
+
+/// A node without listeners, and its metrics.
+fn broker(rig: &Rig) -> (Broker, Arc<Metrics>) {
+    let metrics: Arc<Metrics> = Arc::default();
     let policy = Policy {
         subscriptions_per_user_agent: 10,
         require_vapid: false,
@@ -517,11 +531,52 @@ async fn trouble_with_one_overdue_receipt_is_not_the_others() {
         Arc::new(Capabilities::new(&[SealingKey::from_random([7; 32])]).unwrap()),
         Origin::parse("https://push.example").unwrap(),
         policy,
-        Arc::default(),
+        Arc::clone(&metrics),
     );
+    (broker, metrics)
+}
+
+/// PR-25: one look settles hundreds of overdue receipts, those of one receipt subscription together.
+#[tokio::test]
+async fn overdue_receipts_are_settled_together() {
+    const OWED: u64 = 250;
+    let (_server, rig) = store().await;
+    monitored(&rig).await;
+    rig.subscribed(1, 1).await;
+    for nonce in 1..=OWED {
+        let expect = rig.storage.expect_receipt(user_agent(RECEIPTS), expected(nonce));
+        assert_eq!(expect.await.unwrap(), Expecting::Expected);
+    }
+    rig.advance(Duration::from_secs(600));
+    let (broker, metrics) = broker(&rig);
     broker.look_for_owed(&Outboxes::default()).await;
+    let name = "push_service_storage_step_duration_seconds_count{step=\"receipt\"} ";
+    let text = metrics.render();
+    let steps = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    let steps: u64 = steps.parse().unwrap();
+    assert!((OWED..OWED + OWED / 4).contains(&steps), "{steps} steps");
     rig.advance(RECEIPT_LEASE);
-    let left = rig.storage.overdue(10).await.unwrap();
-    let left: Vec<_> = left.iter().map(|one| one.user_agent).collect();
-    assert_eq!(left, [user_agent(2)]);
+    assert_eq!(rig.storage.overdue(10).await.unwrap(), []);
+}
+
+/// PR-25: a bucket in trouble does not keep overdue receipts of others from being found.
+#[tokio::test]
+async fn a_bucket_in_trouble_is_not_the_others() {
+    let (server, rig) = store().await;
+    for n in [RECEIPTS, 200] {
+        let request = Subscribe {
+            name: SubscriptionName([0; 16]),
+            fresh_id: SubscriptionId([0; 8]),
+            ..subscribe(n, 0)
+        };
+        rig.storage.subscribe(request).await.unwrap();
+        let expect = rig.storage.expect_receipt(user_agent(n), expected(1));
+        assert_eq!(expect.await.unwrap(), Expecting::Expected);
+    }
+    rig.advance(Duration::from_secs(600));
+    // The mark of the first one's bucket is lost.
+    assert_eq!(server.command(&["DEL", "push:{024}"]).await.integer(), 1);
+    let overdue = rig.storage.overdue(10).await.unwrap();
+    let found: Vec<_> = overdue.iter().map(|one| one.receipts).collect();
+    assert_eq!(found, [user_agent(200)]);
 }

@@ -2,11 +2,11 @@
 
 use push_protocol::capability::KeyId;
 use push_protocol::{KeyDigest, MessageId, MessageNumber, Ttl};
-use push_tests::redis::{Cluster, Configuration, Server};
+use push_tests::redis::{Cluster, Configuration, Server, until};
 
 use super::{OWN, open_with};
 use crate::storage::contract::{Rig, bodies, enqueue, everything, ids, seat, topic, user_agent};
-use crate::storage::{Confirm, Enqueue, Manner, PASSING_WITH_RECEIPT, Removal, Seat, WakeUp};
+use crate::storage::{Confirm, Enqueue, Manner, PASSING_WITH_RECEIPT, Refreshed, Removal, Seat, WakeUp};
 
 /// The other node's incarnation.
 const OTHER: u64 = OWN + 1;
@@ -161,4 +161,39 @@ async fn wake_ups_come_from_every_shard() {
         assert_eq!((agent, told, message.id), (user_agent(n), seat(n.into()), id));
         assert_eq!(ids(&holder.page(n, seat(n.into()), everything()).await), [id]);
     }
+}
+
+/// PR-14: after a primary has returned, a session for which a message waits is told to read its queue from the start; one
+/// for which nothing waits is not.
+#[tokio::test]
+async fn queues_are_read_from_the_start_after_a_primary_has_returned() {
+    let mut server = Server::start(Configuration::new().durable()).await;
+    let rig = open_with(&server.url(), OWN, "push".to_owned()).await;
+    rig.told.heard().await;
+    let mut stored = Vec::new();
+    for n in [1, 2] {
+        rig.subscribed(n, n).await;
+        rig.attached(n, seat(n.into())).await;
+        stored.push(rig.stored(enqueue(n, n, b"a")).await);
+    }
+    rig.acknowledged(2, &stored[1..]).await;
+    let sessions = [(user_agent(1), seat(1)), (user_agent(2), seat(2))];
+    let held = async || rig.storage.refresh(&sessions).await.unwrap();
+    let last = |number| Refreshed::Held { last: number };
+    let as_stored = [last(stored[0].number), last(stored[1].number)];
+    assert_eq!(held().await, as_stored);
+    server.kill().await;
+    // The lost connection for wake-ups is noticed before.
+    let address = server.address().to_string();
+    until("the node misses it", || async {
+        let why = rig.storage.health().await.err()?.to_string();
+        why.contains(&address).then_some(())
+    })
+    .await;
+    server.start_again().await;
+    let from_the_start = [last(MessageNumber(1)), as_stored[1]];
+    until("the node has looked at it", || async {
+        (held().await == from_the_start).then_some(())
+    })
+    .await;
 }

@@ -84,7 +84,18 @@ impl Rig {
         Self::on(Arc::new(Troubled::new()), every)
     }
 
+    /// A node with other limits.
+    pub(crate) fn with_limits(change: impl FnOnce(&mut config::Limits)) -> Self {
+        let mut limits = config::Limits::default();
+        change(&mut limits);
+        Self::limited(Arc::new(Troubled::new()), defaults::CLUSTER_RECONCILE, &limits)
+    }
+
     fn on(storage: Arc<Troubled>, every: Duration) -> Self {
+        Self::limited(storage, every, &config::Limits::default())
+    }
+
+    fn limited(storage: Arc<Troubled>, every: Duration, budgets: &config::Limits) -> Self {
         let registry = Registry::new();
         let reconciler = Reconciler::new(Arc::clone(&registry), every);
         storage.wires.reach(Arc::clone(&reconciler) as Arc<dyn Announce>);
@@ -105,8 +116,7 @@ impl Rig {
             policy,
             Arc::clone(&metrics),
         );
-        // The defaults.
-        let broker = broker.charging(Arc::new(Budgets::new(&config::Limits::default(), metrics)));
+        let broker = broker.charging(Arc::new(Budgets::new(budgets, metrics)));
         let shares = Shares {
             attaching: ATTACHING,
             delivery_bytes: DELIVERY_SHARES * defaults::PAGE_BYTES,

@@ -1,0 +1,67 @@
+//! Parts of the store whose primary has changed or returned lately (PR-14).
+//!
+//! A deposed primary may have told sessions of messages that the new one never had. Their cursors are then ahead of
+//! messages that the new one accepted meanwhile, so reading on from a cursor would miss these until the next attach. So for
+//! a while, a session for which anything waits reads its queue from the start.
+//!
+//! It deliberately does not know who compares sessions, or how a primary is found.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::links::Bucket;
+use crate::defaults::REDIS_DOUBTED_FOR;
+use crate::storage::BUCKETS;
+
+/// Until when each bucket is doubtful.
+pub(super) struct Doubts {
+    start: Instant,
+    /// In milliseconds since `start`.
+    until_ms: Box<[AtomicU64]>,
+}
+
+impl Doubts {
+    /// Nothing is doubtful.
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            until_ms: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// The primary of these buckets is well again, or is another one than before.
+    pub(super) fn note(&self, buckets: &[Bucket]) {
+        let until_ms = self.ms() + millis(REDIS_DOUBTED_FOR);
+        for bucket in buckets {
+            self.until_ms[bucket.index()].store(until_ms, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether sessions may be ahead of what this bucket holds.
+    pub(super) fn covers(&self, bucket: Bucket) -> bool {
+        self.ms() < self.until_ms[bucket.index()].load(Ordering::Relaxed)
+    }
+
+    fn ms(&self) -> u64 {
+        millis(self.start.elapsed())
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PR-14: a bucket is doubtful after its primary has returned, and no other bucket is.
+    #[test]
+    fn a_primary_that_returns_is_doubted() {
+        let doubts = Doubts::new();
+        let (one, other) = (Bucket::new(3), Bucket::new(4));
+        assert!(!doubts.covers(one));
+        doubts.note(&[one]);
+        assert!(doubts.covers(one) && !doubts.covers(other));
+    }
+}
