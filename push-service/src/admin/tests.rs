@@ -55,6 +55,7 @@ impl Storage for Stub {
             bytes: 700,
             last_number: 9,
             seated: true,
+            unused: false,
             retained_for_secs: 60,
             subscriptions: vec![SubscriptionReport {
                 id: SUBSCRIPTION.to_owned(),

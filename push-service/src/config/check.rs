@@ -190,6 +190,15 @@ fn times(config: &Config, faults: &mut Vec<String>) {
     if config.limits.ttl > config.storage.retention {
         faults.push("limits.ttl must not be longer than storage.retention".to_owned());
     }
+    let least = 2 * config.cluster.reconcile;
+    if config.storage.unused_retention < least {
+        // A user agent that stays connected is only found to be there when its session is compared with storage.
+        faults.push(
+            "storage.unused_retention must not be shorter than twice cluster.reconcile: a new user agent that stays \
+             connected would be forgotten"
+                .to_owned(),
+        );
+    }
     if drain.delay + drain.spread > drain.deadline {
         faults
             .push("drain.deadline must not be shorter than drain.delay and drain.spread together".to_owned());

@@ -117,6 +117,9 @@ section! {
         url: StorageUrl = StorageUrl::Embedded { path: defaults::STORAGE_PATH.into() };
         /// A user agent that does not show up for so long is forgotten, with its subscriptions.
         retention: Duration = defaults::RETENTION, in DAY..=DAY * 3_660;
+        /// A subscription that never received a push, and whose user agent never came back, is kept for so long. As long as
+        /// `retention` or longer: such subscriptions are kept like all others. At least twice `cluster.reconcile`.
+        unused_retention: Duration = defaults::UNUSED_RETENTION, in SECOND..=DAY * 3_660;
     } sections {
         /// What only Redis knows.
         redis: Redis;

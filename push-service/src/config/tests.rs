@@ -282,6 +282,14 @@ fn contradictions_are_refused() {
             "channels.pong_within must be shorter",
         ),
         ("[storage]\nretention = '20d'", "limits.ttl must not be longer"),
+        (
+            "[storage]\nunused_retention = '110s'",
+            "storage.unused_retention must not be shorter than twice cluster.reconcile",
+        ),
+        (
+            "[cluster]\nreconcile = '5s'\n[storage]\nunused_retention = '9s'",
+            "storage.unused_retention must not be shorter than twice cluster.reconcile",
+        ),
         ("[drain]\ndeadline = 3", "drain.deadline must not be shorter"),
     ];
     for (text, expected) in rows {

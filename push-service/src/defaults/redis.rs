@@ -10,7 +10,8 @@ pub const REDIS_PREFIX: &str = "push";
 /// Messages that one step in Redis acknowledges, pages or drops. Source: PR-31.
 pub const REDIS_STEP_MESSAGES: usize = 100;
 
-/// Entries of an index that one step in Redis looks at. Chosen: a full default queue, about half a millisecond.
+/// Entries of an index that one page looks at in Redis. Chosen: a full default queue, about a millisecond. Only a page whose
+/// session wants little of a long queue comes so far.
 pub const REDIS_ENTRIES_EXAMINED: usize = 1_000;
 
 /// User agents that are remembered because something of them is due to be dropped. Chosen: 1 MiB; one too many is noticed

@@ -17,7 +17,7 @@ use crate::storage::embedded::{Embedded, Options};
 use crate::storage::memory::Memory;
 use crate::storage::redis::url::RedisUrl;
 use crate::storage::redis::{self, Redis, WaitReplicas};
-use crate::storage::{Announce, Storage, StorageError};
+use crate::storage::{Announce, Retention, Storage, StorageError};
 
 /// Storage, and the keys that it admits.
 pub(super) async fn open(
@@ -54,11 +54,7 @@ pub(super) async fn open_with_keys(
             if keys.is_empty() {
                 keys.push(SealingKey::from_random(random::bytes()));
             }
-            Arc::new(Memory::new(
-                announce,
-                Arc::new(SystemClock),
-                config.storage.retention,
-            ))
+            Arc::new(Memory::new(announce, Arc::new(SystemClock), retention(config)))
         }
         StorageUrl::Embedded { path } => {
             let embedded = open_embedded(path.clone(), announce, config).await?;
@@ -86,6 +82,14 @@ pub(super) async fn begin_anew(config: &Config) -> Result<Option<usize>, Service
     begun.map(Some).map_err(|error| sentence("storage.url", &error))
 }
 
+/// How long records are kept.
+fn retention(config: &Config) -> Retention {
+    Retention {
+        whole: config.storage.retention,
+        unused: config.storage.unused_retention,
+    }
+}
+
 /// How the configuration says that Redis is used.
 fn redis_options(
     config: &Config,
@@ -100,7 +104,7 @@ fn redis_options(
             },
             number => number,
         },
-        retention: config.storage.retention,
+        retention: retention(config),
         wait_aof: config.storage.redis.wait_aof,
         ca: config.storage.redis.ca.clone(),
         prefix: config.storage.redis.prefix.to_string(),
@@ -134,7 +138,7 @@ async fn open_embedded(
     config: &Config,
 ) -> Result<Embedded, ServiceError> {
     let mut options = Options::new(directory, announce);
-    options.retention = config.storage.retention;
+    options.retention = retention(config);
     let opened = tokio::task::spawn_blocking(move || Embedded::open(options)).await;
     let opened = opened.map_err(|error| sentence("storage.url", &error))?;
     opened.map_err(|error| sentence("storage.url", &error))

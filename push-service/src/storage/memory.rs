@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use push_protocol::{MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId};
@@ -17,15 +16,15 @@ use super::portable::{Cursor, Exported, Imported, Packing, Place, Portable};
 use super::queue::{BookChanges, Changes, Expectation, PickedPage, Step, Taken, Turned, UserAgent};
 use super::{
     Announce, Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, Outcome, Overdue,
-    Page, PageRequest, Paged, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept,
-    Traced, Usage, UserAgentReport, WakeUp,
+    Page, PageRequest, Paged, Refreshed, Removal, Retention, Seat, Storage, StorageError, Subscribe,
+    Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
 
 /// Queues and subscriptions in memory.
 pub struct Memory {
     announce: Arc<dyn Announce>,
     clock: Forward,
-    retention: Duration,
+    retention: Retention,
     held: Mutex<Held>,
 }
 
@@ -44,11 +43,11 @@ struct Held {
 
 impl Memory {
     /// Empty. Keeps abandoned records for `retention`, by default [`crate::defaults::RETENTION`].
-    pub fn new(announce: Arc<dyn Announce>, clock: Arc<dyn Clock>, retention: Duration) -> Self {
+    pub fn new(announce: Arc<dyn Announce>, clock: Arc<dyn Clock>, retention: impl Into<Retention>) -> Self {
         Self {
             announce,
             clock: Forward::new(clock, 0),
-            retention,
+            retention: retention.into(),
             held: Mutex::default(),
         }
     }
@@ -178,7 +177,9 @@ impl Storage for Memory {
     }
 
     async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
-        Ok(self.step(enqueue.user_agent, |state, now| state.enqueue(enqueue, now)))
+        let user_agent = enqueue.user_agent;
+        let step = |state: &mut UserAgent, now| state.enqueue(enqueue, self.retention, now);
+        Ok(self.step(user_agent, step))
     }
 
     async fn attach(

@@ -30,6 +30,7 @@ mod queue;
 mod receipts;
 pub mod redis;
 mod reports;
+mod retention;
 mod seats;
 mod spelling;
 mod subscriptions;
@@ -44,6 +45,7 @@ pub use self::receipts::{
     Expected, Expecting, Outcome, Overdue, PASSING_WITH_RECEIPT, RECEIPTS, RECEIPTS_NAME, Traced,
 };
 pub use self::reports::{SubscriptionReport, Usage, UserAgentReport};
+pub use self::retention::Retention;
 pub use self::seats::{Announce, Attached, BUCKETS, Manner, Paged, Refreshed, Seat, bucket};
 pub use self::subscriptions::{Ending, Subscribe, Subscribed};
 
@@ -53,7 +55,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Makes a subscription, or finds the one of that name.
     ///
     /// Creates the user agent's record with its first subscription, taking the seat in the same step; renews the
-    /// record's retention. A record that exists keeps its seat as it is.
+    /// record's retention. A new record is unused until it is used ([`Retention`]). A record that exists keeps its seat as it
+    /// is.
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StorageError>;
 
     /// Ends the subscription of that name and returns its id, or `None` if there was none. Its messages are never
@@ -80,10 +83,11 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// The number is `max(last + 1, storage clock in µs)`. A connected user agent is told at once, before the message is
     /// durable. A refusal changes nothing but the rate bucket. With TTL 0 nothing is stored and no number is taken, but
-    /// rate and topic count.
+    /// rate and topic count. The first message that is accepted makes the record a used one ([`Retention`]).
     async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError>;
 
-    /// Takes the seat and reads the head of the queue in one step; renews the record's retention.
+    /// Takes the seat and reads the head of the queue in one step; renews the record's retention, and makes it a used one
+    /// ([`Retention`]).
     async fn attach(
         &self,
         user_agent: UserAgentId,
@@ -94,7 +98,8 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Compares the seats of many sessions with what storage has: one answer for each, in their order (PR-14).
     ///
-    /// Takes a seat that is free, and renews the retention of a record that has less than nine tenths of it left.
+    /// Takes a seat that is free, makes an unused record a used one, and renews the retention of a record that has less
+    /// than nine tenths of it left.
     async fn refresh(&self, held: &[(UserAgentId, Seat)]) -> Result<Vec<Refreshed>, StorageError>;
 
     /// Reads on, if the caller holds the seat or nobody does.

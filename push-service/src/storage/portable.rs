@@ -25,6 +25,8 @@ pub struct Portable {
     pub last: MessageNumber,
     /// When an abandoned record vanishes, in milliseconds since 1970.
     pub retained_until_ms: u64,
+    /// Whether nobody used it yet ([`Retention`](super::Retention)).
+    pub unused: bool,
     /// Its subscriptions.
     pub subscriptions: Vec<PortableSubscription>,
     /// What waits, in the order of acceptance.

@@ -13,6 +13,8 @@ pub struct UserAgentReport {
     pub last_number: u64,
     /// Whether a session of this process or another holds the seat.
     pub seated: bool,
+    /// Whether no push was accepted for it and it never came back: then it is kept for a short time only (PR-29).
+    pub unused: bool,
     /// Seconds until an abandoned record vanishes (PR-29).
     pub retained_for_secs: u64,
     /// Its subscriptions.

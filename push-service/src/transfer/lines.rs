@@ -78,6 +78,9 @@ pub(super) struct UserAgent {
     id: String,
     last: u64,
     retained_until_ms: u64,
+    /// Versions 1 and 2 had none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    unused: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -174,6 +177,7 @@ impl UserAgent {
             id: part.user_agent.to_string(),
             last: part.last.0,
             retained_until_ms: part.retained_until_ms,
+            unused: part.unused,
         }
     }
 
@@ -182,6 +186,7 @@ impl UserAgent {
             user_agent: UserAgentId::parse(&self.id).ok_or("its id is no user agent's")?,
             last: MessageNumber(self.last),
             retained_until_ms: self.retained_until_ms,
+            unused: self.unused,
             subscriptions: Vec::new(),
             messages: Vec::new(),
             outcomes: Vec::new(),

@@ -185,10 +185,10 @@ async fn another_number_of_lines_is_refused() {
 /// PR-37: a file of a newer version is refused as such, whatever else is new in it.
 #[tokio::test]
 async fn a_newer_version_is_refused() {
-    let newer = r#"{"header":{"format":"push-service export","version":3,"anything":{}}}"#;
+    let newer = r#"{"header":{"format":"push-service export","version":4,"anything":{}}}"#;
     let refused = verified(&file_with(&[newer, r#"{"receipt":{}}"#], [0; 3]));
     assert!(
-        matches!(refused, Err(FileError::Newer { found: 3 })),
+        matches!(refused, Err(FileError::Newer { found: 4 })),
         "{refused:?}"
     );
 }
@@ -263,10 +263,33 @@ async fn receipts_go_through_a_file() {
 
     let file = file_of(&some().await).await;
     let mut before = lines(&file);
-    let header = before[0].replace(r#""version":2"#, r#""version":1"#);
+    let header = before[0].replace(r#""version":3"#, r#""version":1"#);
     before[0] = &header;
     let (_, counts) = verified(&file_with(&before, [2, 2, 3])).unwrap();
     assert_eq!((counts.messages, counts.receipts), (3, 0));
+}
+
+/// PR-29, PR-37: that a record is unused stands in the file, and comes back. A file of an older version does not say it: its
+/// records are used.
+#[tokio::test]
+async fn an_unused_record_goes_through_a_file() {
+    let rig = empty();
+    rig.subscribed(1, 1).await;
+    let file = file_of(&rig).await;
+    let unused = async |file: &[u8]| {
+        let other = empty();
+        taken_in(&other, file).await.unwrap();
+        let there = other.storage.export(None, usize::MAX).await.unwrap();
+        there.user_agents[0].unused
+    };
+    assert!(unused(&file).await);
+
+    let now = lines(&file);
+    assert!(now[1].contains(r#","unused":true"#), "{}", now[1]);
+    let header = now[0].replace(r#""version":3"#, r#""version":2"#);
+    let record = now[1].replace(r#","unused":true"#, "");
+    let older = file_with(&[&header, &record, now[2]], [1, 1, 0]);
+    assert!(!unused(&older).await);
 }
 
 /// PR-37: what is said of receipts and cannot be is refused.

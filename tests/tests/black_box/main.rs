@@ -4,7 +4,7 @@
 //! wrong:
 //!
 //! - [`whole_message`]: from an application server to a user agent and out of storage.
-//! - [`waiting`]: what is stored, for how long, and what takes its place.
+//! - [`waiting`]: what is stored, for how long, and what takes its place. [`unused`]: subscriptions that nobody used.
 //! - [`signed`]: who may send.
 //! - [`limits`]: who asks for more than there is.
 //! - [`bad_frames`], [`bad_requests`]: peers that do not keep to the protocol.
@@ -28,5 +28,6 @@ mod moving;
 mod signed;
 mod starting;
 mod tls;
+mod unused;
 mod waiting;
 mod whole_message;

@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use push_protocol::Ttl;
 
-use super::rig::{Rig, START_US, enqueue, everything, seat, user_agent};
-use crate::defaults::{CLOCK_STEP_DOUBTED_FOR, RETENTION, RETENTION_GRAINS};
-use crate::storage::{Attached, Enqueue, Enqueued, Manner, Refreshed, Usage};
+use super::rig::{Rig, START_US, enqueue, everything, name, seat, subscribe, subscription, user_agent};
+use crate::defaults::{
+    CLOCK_STEP_DOUBTED_FOR, RECEIPT_SUBSCRIPTION_KEPT, RETENTION, RETENTION_GRAINS, SEAT_HELD_IS_USE,
+    UNUSED_RETENTION,
+};
+use crate::storage::{
+    Attached, Enqueue, Enqueued, Expected, Expecting, Manner, RECEIPTS, RECEIPTS_NAME, Rate, Refreshed,
+    Subscribe, Subscribed, Usage,
+};
 
 fn brief(body: &[u8], secs: u64) -> Enqueue {
     Enqueue {
@@ -71,6 +77,7 @@ pub(crate) async fn a_sweep_drops_what_is_due_in_bounded_steps(rig: &Rig) {
 /// messages with it.
 pub(crate) async fn an_abandoned_record_vanishes(rig: &Rig) {
     rig.subscribed(1, 1).await;
+    rig.waiting(1).await;
     rig.advance(RETENTION - Duration::from_secs(1));
     rig.stored(enqueue(1, 1, b"a")).await;
     rig.advance(Duration::from_secs(1) + RETENTION / RETENTION_GRAINS as u32);
@@ -112,6 +119,7 @@ pub(crate) async fn a_leap_of_the_wall_clock_ends_nothing(rig: &Rig) {
 /// PR-29: the retention starts again with each hello.
 pub(crate) async fn a_hello_renews_the_retention(rig: &Rig) {
     rig.subscribed(1, 1).await;
+    rig.waiting(1).await;
     for _ in 0..3 {
         rig.advance(RETENTION - Duration::from_secs(60));
         rig.storage.expire(100).await.unwrap();
@@ -142,4 +150,233 @@ pub(crate) async fn an_expired_message_counts_as_not_there(rig: &Rig) {
     rig.advance(Duration::from_secs(5));
     assert_eq!(rig.acknowledged(1, &[id]).await, [false]);
     assert_eq!(rig.usage().await.messages, 0);
+}
+
+/// One grain of a retention: by so much a record may last longer.
+fn with_grain(retention: Duration) -> Duration {
+    retention + retention / RETENTION_GRAINS as u32
+}
+
+/// Whether subscription `n` of user agent `n` is known.
+async fn is_kept(rig: &Rig, n: u8) -> bool {
+    let has = rig.storage.has_subscription(user_agent(n), subscription(n));
+    has.await.unwrap()
+}
+
+async fn is_unused(rig: &Rig, n_agent: u8) -> bool {
+    let report = rig.storage.inspect(user_agent(n_agent)).await.unwrap();
+    report.expect("a record").unused
+}
+
+/// A WebSocket's first register.
+async fn registered(rig: &Rig, n: u8) {
+    let request = Subscribe {
+        seat: Some(seat(n.into())),
+        ..subscribe(n, n)
+    };
+    let made = rig.storage.subscribe(request).await.unwrap();
+    assert_eq!(made, Subscribed::Created(subscription(n)));
+}
+
+/// PR-29, PR-42, PR-43: a subscription that never received a push, and whose user agent never came back, is kept for a day,
+/// whether `POST /subscribe` or a register made it. Then it is gone, and its user agent is unknown.
+pub(crate) async fn an_unused_record_is_kept_for_a_day(rig: &Rig) {
+    rig.subscribed(1, 1).await;
+    registered(rig, 2).await;
+    rig.storage.release(user_agent(2), seat(2)).await.unwrap();
+    rig.advance(UNUSED_RETENTION - Duration::from_secs(1));
+    for n in [1, 2] {
+        assert!(is_kept(rig, n).await && is_unused(rig, n).await, "{n}");
+    }
+    rig.advance(Duration::from_secs(1) + with_grain(UNUSED_RETENTION) - UNUSED_RETENTION);
+    for n in [1, 2] {
+        assert!(!is_kept(rig, n).await, "{n}");
+        let late = rig.storage.enqueue(enqueue(n, n, b"late")).await.unwrap();
+        assert_eq!(late, Enqueued::NoSubscription);
+        let attach = rig
+            .storage
+            .attach(user_agent(n), seat(9), everything(), Manner::Asking);
+        assert!(matches!(attach.await.unwrap(), Attached::Unknown));
+    }
+}
+
+/// PR-29: making further subscriptions, or the same one again, keeps an unused record for another day and does not make it a
+/// used one.
+pub(crate) async fn making_subscriptions_is_no_use(rig: &Rig) {
+    rig.subscribed(1, 1).await;
+    for n in [1, 2, 2] {
+        rig.advance(UNUSED_RETENTION - Duration::from_secs(60));
+        let made = rig.storage.subscribe(subscribe(1, n)).await.unwrap();
+        assert!(matches!(made, Subscribed::Created(_) | Subscribed::Kept(_)));
+        assert!(is_unused(rig, 1).await);
+    }
+    rig.advance(UNUSED_RETENTION - Duration::from_secs(60));
+    assert!(is_kept(rig, 1).await);
+    rig.advance(with_grain(UNUSED_RETENTION));
+    assert!(!is_kept(rig, 1).await);
+}
+
+/// PR-29: a push that is refused was not received.
+pub(crate) async fn a_refused_push_is_no_use(rig: &Rig) {
+    rig.subscribed(1, 1).await;
+    let too_fast = Enqueue {
+        rate: Some(Rate {
+            per_second: 0.01,
+            burst: 0.5,
+        }),
+        ..enqueue(1, 1, b"a")
+    };
+    let too_large = Enqueue {
+        budget: crate::storage::Budget {
+            messages: 10,
+            bytes: 1,
+        },
+        ..enqueue(1, 1, b"b")
+    };
+    let foreign = enqueue(1, 2, b"c");
+    for refused in [too_fast, too_large, foreign] {
+        let answer = rig.storage.enqueue(refused).await.unwrap();
+        assert!(!matches!(answer, Enqueued::Stored { .. }), "{answer:?}");
+        assert!(is_unused(rig, 1).await);
+    }
+    rig.advance(with_grain(UNUSED_RETENTION));
+    assert!(!is_kept(rig, 1).await);
+}
+
+/// PR-29: a push with or without a TTL, a hello or monitoring request, and a session that is still there when it is compared
+/// are use: the record is kept for the whole retention from then on. Later subscribes take nothing from it.
+pub(crate) async fn a_used_record_is_kept_for_the_whole_retention(rig: &Rig) {
+    for n in [1, 2, 3] {
+        rig.subscribed(n, n).await;
+    }
+    registered(rig, 4).await;
+    rig.advance(UNUSED_RETENTION - Duration::from_secs(60));
+    rig.stored(enqueue(1, 1, b"a")).await;
+    let passing = rig.storage.enqueue(Enqueue {
+        ttl: Ttl::ZERO,
+        ..enqueue(2, 2, b"b")
+    });
+    assert!(matches!(passing.await.unwrap(), Enqueued::Passed { .. }));
+    rig.waiting(3).await;
+    let compared = rig.storage.refresh(&[(user_agent(4), seat(4))]).await.unwrap();
+    assert!(matches!(compared[..], [Refreshed::Held { .. }]));
+    rig.storage.release(user_agent(4), seat(4)).await.unwrap();
+    rig.advance(UNUSED_RETENTION * 3);
+    for n in [1, 2, 3, 4] {
+        rig.storage.expire(100).await.unwrap();
+        assert!(is_kept(rig, n).await && !is_unused(rig, n).await, "{n}");
+        rig.storage.subscribe(subscribe(n, n + 10)).await.unwrap();
+    }
+    rig.advance(RETENTION - Duration::from_secs(1));
+    for n in [1, 2, 3, 4] {
+        assert!(is_kept(rig, n).await, "{n}");
+    }
+    rig.advance(with_grain(RETENTION) - RETENTION + Duration::from_secs(1));
+    for n in [1, 2, 3, 4] {
+        assert!(!is_kept(rig, n).await, "{n}");
+    }
+}
+
+/// PR-29: a record that ended with its last subscription, and is made anew, was never used. While a session holds the seat it
+/// did not end.
+pub(crate) async fn a_record_made_anew_is_unused_again(rig: &Rig) {
+    for n in [1, 2] {
+        rig.subscribed(n, n).await;
+        rig.stored(enqueue(n, n, b"a")).await;
+    }
+    rig.attached(2, seat(2)).await;
+    for n in [1, 2] {
+        rig.storage.unsubscribe(user_agent(n), name(n)).await.unwrap();
+        rig.subscribed(n, n + 10).await;
+    }
+    assert!(is_unused(rig, 1).await);
+    assert!(!is_unused(rig, 2).await);
+    rig.storage.release(user_agent(2), seat(2)).await.unwrap();
+    rig.advance(with_grain(UNUSED_RETENTION));
+    for (n, kept) in [(1, false), (2, true)] {
+        let has = rig.storage.has_subscription(user_agent(n), subscription(n + 10));
+        assert_eq!(has.await.unwrap(), kept, "{n}");
+    }
+}
+
+/// PR-25, PR-29, PR-42: a receipt subscription by which nobody asks for a receipt, and which nobody monitors, is kept for a
+/// day; otherwise for its 30.
+pub(crate) async fn a_receipt_subscription_is_used_or_kept_for_a_day(rig: &Rig) {
+    for n in [7, 8, 9] {
+        let request = Subscribe {
+            name: RECEIPTS_NAME,
+            fresh_id: RECEIPTS,
+            ..subscribe(n, 0)
+        };
+        let made = rig.storage.subscribe(request).await.unwrap();
+        assert_eq!(made, Subscribed::Created(RECEIPTS));
+    }
+    let expected = Expected {
+        user_agent: user_agent(1),
+        nonce: 1,
+        dialect: push_protocol::capability::Dialect::Webpush,
+        sealed_by: push_protocol::capability::KeyId(5),
+        within: Duration::from_secs(60),
+        limit: 100,
+    };
+    let expecting = rig.storage.expect_receipt(user_agent(8), expected);
+    assert_eq!(expecting.await.unwrap(), Expecting::Expected);
+    rig.waiting(9).await;
+    let kept = async |n| {
+        let has = rig.storage.has_subscription(user_agent(n), RECEIPTS);
+        has.await.unwrap()
+    };
+    rig.advance(UNUSED_RETENTION - Duration::from_secs(1));
+    assert!(kept(7).await);
+    rig.advance(with_grain(UNUSED_RETENTION) - UNUSED_RETENTION + Duration::from_secs(1));
+    assert!(!kept(7).await);
+    rig.advance(RECEIPT_SUBSCRIPTION_KEPT - with_grain(UNUSED_RETENTION) - Duration::from_secs(1));
+    assert!(kept(8).await && kept(9).await);
+    rig.advance(with_grain(RECEIPT_SUBSCRIPTION_KEPT));
+    assert!(!kept(8).await && !kept(9).await);
+}
+
+/// PR-29, PR-43: an unused record is due when its day is over, and nothing is left of it. One that is used in time stays.
+pub(crate) async fn an_unused_record_is_swept(rig: &Rig) {
+    rig.subscribed(1, 1).await;
+    rig.subscribed(2, 2).await;
+    rig.waiting(2).await;
+    assert_eq!(rig.usage().await.user_agents, 2);
+    rig.advance(with_grain(UNUSED_RETENTION));
+    while rig.storage.expire(100).await.unwrap().total() > 0 {}
+    assert_eq!(rig.usage().await.user_agents, 1);
+    assert!(is_kept(rig, 2).await);
+}
+
+/// PR-29: a session that stays after its first register uses the record, because storage that is not shared is asked for no
+/// comparison. One that leaves at once does not.
+pub(crate) async fn a_seat_that_is_held_is_use(rig: &Rig) {
+    registered(rig, 1).await;
+    registered(rig, 2).await;
+    rig.advance(SEAT_HELD_IS_USE - Duration::from_secs(1));
+    rig.storage.expire(100).await.unwrap();
+    rig.storage.release(user_agent(2), seat(2)).await.unwrap();
+    rig.advance(Duration::from_secs(1));
+    rig.storage.expire(100).await.unwrap();
+    assert!(!is_unused(rig, 1).await && is_unused(rig, 2).await);
+    rig.storage.release(user_agent(1), seat(1)).await.unwrap();
+
+    // One that takes the free seat later is due at once, and what is due after it is not missed.
+    rig.subscribed(3, 3).await;
+    rig.advance(SEAT_HELD_IS_USE * 10);
+    rig.storage.expire(100).await.unwrap();
+    rig.page(3, seat(3), everything()).await;
+    rig.storage.expire(100).await.unwrap();
+    assert!(!is_unused(rig, 3).await);
+    rig.stored(Enqueue {
+        ttl: Ttl::from_secs(5),
+        ..enqueue(3, 3, b"a")
+    })
+    .await;
+    rig.advance(Duration::from_secs(5));
+    assert_eq!(rig.storage.expire(100).await.unwrap().expired, 1);
+
+    rig.advance(RETENTION - SEAT_HELD_IS_USE * 10 - Duration::from_secs(6));
+    while rig.storage.expire(100).await.unwrap().total() > 0 {}
+    assert!(is_kept(rig, 1).await && !is_kept(rig, 2).await);
 }

@@ -214,6 +214,7 @@ pub(crate) async fn messages_of_an_ended_subscription_are_given_up(rig: &Rig) {
 /// PR-25, PR-29: what an abandoned user agent has waiting is given up.
 pub(crate) async fn an_abandoned_record_gives_its_messages_up(rig: &Rig) {
     rig.subscribed(1, 1).await;
+    rig.waiting(1).await;
     rig.advance(crate::defaults::RETENTION);
     let id = rig.stored(asking(b"a")).await;
     rig.advance(Duration::from_secs(86_399) + crate::defaults::RETENTION / 400);

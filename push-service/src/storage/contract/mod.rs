@@ -77,6 +77,12 @@ macro_rules! common_cases {
                 remaining_time_counts_down,
                 a_hello_renews_the_retention,
                 a_held_seat_keeps_its_record,
+                an_unused_record_is_kept_for_a_day,
+                making_subscriptions_is_no_use,
+                a_refused_push_is_no_use,
+                a_used_record_is_kept_for_the_whole_retention,
+                a_record_made_anew_is_unused_again,
+                a_receipt_subscription_is_used_or_kept_for_a_day,
                 an_expired_message_counts_as_not_there,
             ],
             endings: [
@@ -140,6 +146,8 @@ macro_rules! common_cases {
                 receipts_move_to_another_storage,
                 receipts_of_another_storage_are_taken_in,
                 what_belongs_to_nobody_stays_out,
+                an_unused_record_stays_unused_when_it_moves,
+                a_record_that_moves_is_used_if_either_storage_used_it,
             ],
         }
     };
@@ -161,6 +169,8 @@ macro_rules! local_cases {
                 a_message_expires_while_the_wall_clock_is_behind,
                 a_sweep_drops_what_is_due_in_bounded_steps,
                 an_abandoned_record_vanishes,
+                an_unused_record_is_swept,
+                a_seat_that_is_held_is_use,
                 a_leap_of_the_wall_clock_ends_nothing,
             ],
             fates: [

@@ -8,7 +8,7 @@ use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{Coding, KeyDigest, MessageId, Ttl, Urgency};
 
 use super::rig::{Rig, Told, enqueue, name, seat, subscribe, subscription, topic, user_agent};
-use crate::defaults::RETENTION;
+use crate::defaults::{RETENTION, UNUSED_RETENTION};
 use crate::storage::clock::Clock;
 use crate::storage::memory::Memory;
 use crate::storage::{
@@ -423,4 +423,58 @@ pub(crate) async fn a_session_finds_what_was_taken_in(rig: &Rig) {
     assert!(told.take().is_empty());
     let page = rig.page(1, seat(1), super::everything()).await;
     assert_eq!(super::ids(&page), ids);
+}
+
+async fn is_unused(storage: &dyn Storage, n_agent: u8) -> bool {
+    let report = storage.inspect(user_agent(n_agent)).await.unwrap();
+    report.expect("a record").unused
+}
+
+/// PR-29, PR-37: an unused record is unused in the other storage, with no more time than it had; a used one is used there.
+pub(crate) async fn an_unused_record_stays_unused_when_it_moves(rig: &Rig) {
+    let (other, back) = (elsewhere(rig), elsewhere(rig));
+    for n in [1, 2] {
+        other.subscribed(n, n).await;
+    }
+    other.stored(enqueue(2, 2, b"a")).await;
+    let given = exported(&*other.storage, usize::MAX).await;
+    let unused: Vec<_> = given.iter().map(|part| part.unused).collect();
+    assert_eq!(unused, [true, false]);
+    rig.storage.import(given.clone()).await.unwrap();
+    rig.storage.import(given.clone()).await.unwrap();
+    assert_eq!(exported(&*rig.storage, usize::MAX).await, given);
+    let given = exported(&*rig.storage, usize::MAX).await;
+    back.storage.import(given).await.unwrap();
+    for storage in [&*rig.storage, &*back.storage] {
+        assert!(is_unused(storage, 1).await && !is_unused(storage, 2).await);
+    }
+    rig.advance(UNUSED_RETENTION * 2);
+    for storage in [&*rig.storage, &*back.storage] {
+        for (n, kept) in [(1, false), (2, true)] {
+            let has = storage.has_subscription(user_agent(n), subscription(n));
+            assert_eq!(has.await.unwrap(), kept, "{n}");
+        }
+    }
+}
+
+/// PR-29, PR-37: what is used here stays used, whatever comes; and what was used elsewhere is used here from then on.
+pub(crate) async fn a_record_that_moves_is_used_if_either_storage_used_it(rig: &Rig) {
+    let (used, unused) = (elsewhere(rig), elsewhere(rig));
+    for storage in [rig, &used, &unused] {
+        storage.subscribed(1, 1).await;
+        storage.subscribed(2, 2).await;
+    }
+    for n in [1, 2] {
+        used.stored(enqueue(n, n, b"a")).await;
+    }
+    rig.waiting(1).await;
+    let given = exported(&*unused.storage, usize::MAX).await;
+    rig.storage.import(given).await.unwrap();
+    assert!(!is_unused(&*rig.storage, 1).await && is_unused(&*rig.storage, 2).await);
+    let given = exported(&*used.storage, usize::MAX).await;
+    rig.storage.import(given).await.unwrap();
+    rig.advance(RETENTION / 2);
+    for n in [1, 2] {
+        assert!(!is_unused(&*rig.storage, n).await, "{n}");
+    }
 }

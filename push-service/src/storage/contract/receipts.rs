@@ -227,6 +227,7 @@ pub(crate) async fn a_receipt_expires(rig: &Rig) {
 /// R30-EXP-1: a receipt subscription lasts for a while from when it was last monitored or asked for, and no longer.
 pub(crate) async fn a_receipt_subscription_is_forgotten(rig: &Rig) {
     monitored(rig, 9).await;
+    assert_eq!(receipts(rig).await, [], "it is in use");
     let nearly = RECEIPT_SUBSCRIPTION_KEPT - MINUTE;
     rig.advance(nearly);
     assert_eq!(expect(rig, expected(1)).await, Expecting::Expected);

@@ -46,6 +46,9 @@ pub(super) const SEALING_FINGERPRINT_KEY: &[u8] = b"msealing-fingerprint";
 
 const NO_TIME: u64 = u64::MAX;
 
+/// In front of the time until which a record is retained: it is unused. Times are far below it.
+const UNUSED: u64 = 1 << 63;
+
 /// What each batch records about the store: the batch's mark, the store's time, and its gauges as of that batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct State {
@@ -107,7 +110,9 @@ impl State {
 pub(super) fn encode_record(user_agent: &UserAgent) -> Vec<u8> {
     let mut value = Vec::with_capacity(28 + 65 * user_agent.subscriptions.len());
     value.extend(user_agent.last.0.to_be_bytes());
-    value.extend(user_agent.retained_until_ms.to_be_bytes());
+    let unused = if user_agent.unused { UNUSED } else { 0 };
+    let retained_until_ms = user_agent.retained_until_ms.min(UNUSED - 1);
+    value.extend((retained_until_ms | unused).to_be_bytes());
     value.extend(user_agent.sweep_at_ms.unwrap_or(NO_TIME).to_be_bytes());
     for subscription in &user_agent.subscriptions {
         value.extend(subscription.id.0);
@@ -122,9 +127,12 @@ pub(super) fn encode_record(user_agent: &UserAgent) -> Vec<u8> {
 /// The reverse of [`encode_record`], its messages still to be put in.
 pub(super) fn decode_record(value: &[u8]) -> Result<UserAgent, Unreadable> {
     let mut fields = Fields(value);
+    let last = MessageNumber(fields.number()?);
+    let retained = fields.number()?;
     let mut user_agent = UserAgent {
-        last: MessageNumber(fields.number()?),
-        retained_until_ms: fields.number()?,
+        last,
+        retained_until_ms: retained & !UNUSED,
+        unused: retained & UNUSED != 0,
         sweep_at_ms: Some(fields.number()?).filter(|at_ms| *at_ms != NO_TIME),
         recorded: true,
         ..UserAgent::default()
@@ -148,6 +156,27 @@ pub(super) fn decode_record(value: &[u8]) -> Result<UserAgent, Unreadable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// PR-29: a record says whether it is unused. One of an older version does not, and is used.
+    #[test]
+    fn an_unused_record_says_so() {
+        for unused in [true, false] {
+            for retained_until_ms in [1_790_000_000_000, u64::MAX] {
+                let state = UserAgent {
+                    unused,
+                    retained_until_ms,
+                    ..UserAgent::default()
+                };
+                let read = decode_record(&encode_record(&state)).unwrap();
+                assert_eq!(read.unused, unused);
+                assert_eq!(read.retained_until_ms, retained_until_ms.min(u64::MAX >> 1));
+            }
+        }
+        let older = [7_u64, 1_790_000_000_000, NO_TIME].map(u64::to_be_bytes);
+        let read = decode_record(older.as_flattened()).unwrap();
+        assert!(!read.unused);
+        assert_eq!(read.retained_until_ms, 1_790_000_000_000);
+    }
 
     /// A record cut short or changed is refused or read as something else, and never a panic.
     #[test]

@@ -39,7 +39,6 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use push_protocol::{PushMessage, UserAgentId};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
@@ -59,7 +58,7 @@ use super::Swept;
 use super::clock::{Clock, Forward, Now, SystemClock};
 use super::leases::Leases;
 use super::queue::{Changes, Picked, PickedPage, Step, Stored, UserAgent};
-use super::{Announce, Page, RECEIPTS, StorageError};
+use super::{Announce, Page, RECEIPTS, Retention, StorageError};
 use crate::defaults::{RETENTION, STORE_MEMTABLE_BYTES, STORE_STEP_WAIT, STORE_STEPS_WAITING};
 
 /// How a store is opened.
@@ -73,7 +72,7 @@ pub struct Options {
     /// The disk beneath.
     pub disk: Arc<dyn Disk>,
     /// How long an abandoned record is kept (PR-29).
-    pub retention: Duration,
+    pub retention: Retention,
     /// The size of the writes that are sorted in memory before they become a table, in bytes. A store keeps the value
     /// that it was created with.
     pub memtable_bytes: u64,
@@ -87,7 +86,7 @@ impl Options {
             announce,
             clock: Arc::new(SystemClock),
             disk: Arc::new(MachineDisk),
-            retention: RETENTION,
+            retention: RETENTION.into(),
             memtable_bytes: STORE_MEMTABLE_BYTES,
         }
     }
@@ -98,7 +97,7 @@ impl Options {
 /// Dropped without [`Storage::close`](super::Storage::close), its threads finish what they have, sync, and end on their own.
 pub struct Embedded {
     shared: Arc<Shared>,
-    retention: Duration,
+    retention: Retention,
     room: Room,
     swept_to_ms: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,

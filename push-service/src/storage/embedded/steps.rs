@@ -55,7 +55,7 @@ impl Storage for Embedded {
             self.room.check(self.shared.clock.now())?;
         }
         let user_agent = enqueue.user_agent;
-        let step = |state: &mut UserAgent, now| state.enqueue(enqueue, now);
+        let step = |state: &mut UserAgent, now| state.enqueue(enqueue, self.retention, now);
         self.step(user_agent, Answer::Durable, step).await
     }
 

@@ -96,6 +96,7 @@ fn bare(record: Portable) -> Portable {
     Portable {
         last: MessageNumber::START,
         retained_until_ms: 0,
+        unused: false,
         subscriptions: Vec::new(),
         ..record
     }
@@ -108,6 +109,7 @@ impl UserAgent {
             user_agent,
             last: self.last,
             retained_until_ms: self.retained_until_ms,
+            unused: self.unused,
             subscriptions: self.subscriptions.iter().map(Subscription::portable).collect(),
             messages: Vec::new(),
             outcomes: Vec::new(),
@@ -167,7 +169,8 @@ impl UserAgent {
             .collect()
     }
 
-    /// Takes a record in: the subscriptions that are missing here, and the later of both retentions and numbers.
+    /// Takes a record in: the subscriptions that are missing here, and the later of both retentions and numbers. It is
+    /// unused if neither storage has used it.
     pub(in crate::storage) fn import_record(&mut self, part: &Portable, now: Now) -> Step<Imported> {
         let mut changes = self.begin(now);
         let mut imported = Imported::default();
@@ -175,6 +178,7 @@ impl UserAgent {
             imported.abandoned = part.subscriptions.len() as u64;
             return self.finish(imported, changes, now);
         }
+        let was_known = self.is_known(now);
         // What ended here is freed first: a message that comes back must not be among it.
         self.free(usize::MAX, &mut changes, now);
         for arriving in &part.subscriptions {
@@ -193,10 +197,12 @@ impl UserAgent {
         let later = (
             self.last.max(part.last),
             self.retained_until_ms.max(part.retained_until_ms),
+            part.unused && (self.unused || !was_known),
         );
-        let is_new = later != (self.last, self.retained_until_ms) || imported.subscriptions > 0;
+        let before = (self.last, self.retained_until_ms, self.unused);
+        let is_new = later != before || imported.subscriptions > 0;
         if is_new && !self.subscriptions.is_empty() {
-            (self.last, self.retained_until_ms) = later;
+            (self.last, self.retained_until_ms, self.unused) = later;
             changes.record = true;
         }
         self.finish(imported, changes, now)
@@ -279,6 +285,7 @@ impl UserAgent {
         changes.usage.messages += 1;
         changes.usage.bytes += waiting.counted_bytes().cast_signed();
         self.put_in(waiting, arriving.receipts);
+        self.mark_used(changes);
         changes.stored = Some(stored);
     }
 

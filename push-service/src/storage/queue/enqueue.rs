@@ -8,11 +8,16 @@ use push_protocol::{Fate, MessageId, MessageNumber, PushMessage, SubscriptionNam
 use super::index::{Waiting, counted_bytes};
 use super::{Bucket, Changes, Now, Passing, Step, Stored, Subscription, UserAgent, millis};
 use crate::defaults::{ACKNOWLEDGE_WITHIN, LONGEST_RETRY_AFTER};
-use crate::storage::{Enqueue, Enqueued, PASSING_WITH_RECEIPT, Rate, WakeUp};
+use crate::storage::{Enqueue, Enqueued, PASSING_WITH_RECEIPT, Rate, Retention, WakeUp};
 
 impl UserAgent {
     /// Checks, replaces, makes room, numbers and stores: all or, but for the rate bucket, nothing.
-    pub(in crate::storage) fn enqueue(&mut self, request: Enqueue, now: Now) -> Step<Enqueued> {
+    pub(in crate::storage) fn enqueue(
+        &mut self,
+        request: Enqueue,
+        retention: Retention,
+        now: Now,
+    ) -> Step<Enqueued> {
         let changes = self.begin(now);
         let Some(subscription) = self.subscription_mut(request.subscription) else {
             return self.finish(Enqueued::NoSubscription, changes, now);
@@ -22,9 +27,16 @@ impl UserAgent {
             return self.finish(Enqueued::RateLimited { retry_after }, changes, now);
         }
         if request.ttl == Ttl::ZERO {
-            self.pass_on(request, name, changes, now)
+            self.pass_on(request, name, retention, changes, now)
         } else {
-            self.store(request, name, changes, now)
+            self.store(request, name, retention, changes, now)
+        }
+    }
+
+    /// Only the first message changes anything (PR-29).
+    fn received_a_push(&mut self, retention: Retention, now: Now, changes: &mut Changes) {
+        if self.unused {
+            self.renew_as_used(retention, now, changes);
         }
     }
 
@@ -33,9 +45,11 @@ impl UserAgent {
         &mut self,
         request: Enqueue,
         name: SubscriptionName,
+        retention: Retention,
         mut changes: Changes,
         now: Now,
     ) -> Step<Enqueued> {
+        self.received_a_push(retention, now, &mut changes);
         let replaced = self.replaced_by(&request);
         let left = self.leave_queue(&replaced, Fate::Replaced, &mut changes, now);
         self.tell_removed(left, &mut changes);
@@ -59,6 +73,7 @@ impl UserAgent {
         &mut self,
         request: Enqueue,
         name: SubscriptionName,
+        retention: Retention,
         mut changes: Changes,
         now: Now,
     ) -> Step<Enqueued> {
@@ -66,6 +81,7 @@ impl UserAgent {
         let Some(room) = self.make_room(&request, replaced.first().copied(), now) else {
             return self.finish(Enqueued::QueueFull, changes, now);
         };
+        self.received_a_push(retention, now, &mut changes);
         let replaced_expired = self.expired_among(&replaced, now);
         let mut left = self.leave_queue(&replaced, Fate::Replaced, &mut changes, now);
         left.extend(self.leave_queue(&room.expired, Fate::GivenUp, &mut changes, now));

@@ -50,6 +50,8 @@ pub(super) struct UserAgent {
     pub(super) seat: Option<Seat>,
     /// When an abandoned record vanishes (PR-29).
     pub(super) retained_until_ms: u64,
+    /// Whether nobody used it yet ([`Retention`](super::Retention)).
+    pub(super) unused: bool,
     /// The one entry of this user agent in the index by which [`UserAgent::sweep`] is called in time.
     ///
     /// **Invariant:** after each step, not later than the next moment at which something here is due.
@@ -208,6 +210,7 @@ impl UserAgent {
             bytes: total.bytes,
             last_number: self.last.0,
             seated: self.seat.is_some(),
+            unused: self.unused,
             retained_for_secs: self.retained_until_ms.saturating_sub(now.ms()) / 1_000,
             subscriptions: self.subscriptions.iter().map(Subscription::report).collect(),
         })

@@ -73,6 +73,7 @@ impl UserAgent {
         let books = changes.books();
         books.forgotten.extend(before);
         books.expected = Some(expectation);
+        self.mark_used(&mut changes);
         self.retain(expected.kept(), now, &mut changes);
         self.finish(Expecting::Expected, changes, now)
     }

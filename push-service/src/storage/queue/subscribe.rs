@@ -5,8 +5,10 @@ use std::time::Duration;
 use push_protocol::MessageNumber;
 
 use super::{Attaches, Changes, Now, PickedPage, Share, Step, Subscription, SweepMove, UserAgent, millis};
-use crate::defaults::{ATTACHES_PER_MINUTE, EMPTY_RECORD_LOOK, RECEIPT_SUBSCRIPTION_KEPT, RETENTION_GRAINS};
-use crate::storage::{Manner, PageRequest, RECEIPTS, Refreshed, Seat, Subscribe, Subscribed};
+use crate::defaults::{
+    ATTACHES_PER_MINUTE, EMPTY_RECORD_LOOK, RECEIPT_SUBSCRIPTION_KEPT, RETENTION_GRAINS, SEAT_HELD_IS_USE,
+};
+use crate::storage::{Manner, PageRequest, RECEIPTS, Refreshed, Retention, Seat, Subscribe, Subscribed};
 
 /// What came of an attach, before the bodies are read.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ impl UserAgent {
     pub(in crate::storage) fn subscribe(
         &mut self,
         request: &Subscribe,
-        retention: Duration,
+        retention: Retention,
         now: Now,
     ) -> Step<Subscribed> {
         let mut changes = self.begin(now);
@@ -34,7 +36,7 @@ impl UserAgent {
             Some(known) => Subscribed::Kept(known.id),
             None if request.only_known && !self.is_known(now) => Subscribed::UnknownUserAgent,
             None if self.subscriptions.len() >= request.limit => Subscribed::TooMany,
-            None => self.add_subscription(request, now, &mut changes),
+            None => self.add_subscription(request, retention, now, &mut changes),
         };
         if matches!(outcome, Subscribed::Created(_) | Subscribed::Kept(_)) {
             self.renew(retention, now, &mut changes);
@@ -42,9 +44,18 @@ impl UserAgent {
         self.finish(outcome, changes, now)
     }
 
-    fn add_subscription(&mut self, request: &Subscribe, now: Now, changes: &mut Changes) -> Subscribed {
+    fn add_subscription(
+        &mut self,
+        request: &Subscribe,
+        retention: Retention,
+        now: Now,
+        changes: &mut Changes,
+    ) -> Subscribed {
         if !self.is_known(now) {
             self.seat = request.seat;
+            // A new record: what is left of an older one says nothing of its retention.
+            self.unused = retention.tells_unused();
+            self.retained_until_ms = 0;
         }
         if request.fresh_id == RECEIPTS {
             // Its id is not fresh: what the one before it left must not be taken for its own.
@@ -70,7 +81,7 @@ impl UserAgent {
         seat: Seat,
         head: &PageRequest,
         manner: Manner,
-        retention: Duration,
+        retention: Retention,
         now: Now,
     ) -> Step<Taken> {
         let mut changes = self.begin(now);
@@ -81,7 +92,7 @@ impl UserAgent {
             return self.finish(Taken::TooOften { retry_after }, changes, now);
         }
         let displaced = self.seat.replace(seat).filter(|before| *before != seat);
-        self.renew(retention, now, &mut changes);
+        self.renew_as_used(retention, now, &mut changes);
         let taken = Taken::Known {
             head: self.pick(head, now),
             displaced,
@@ -93,7 +104,7 @@ impl UserAgent {
     pub(in crate::storage) fn refresh(
         &mut self,
         seat: Seat,
-        retention: Duration,
+        retention: Retention,
         now: Now,
     ) -> Step<Refreshed> {
         let mut changes = self.begin(now);
@@ -102,7 +113,7 @@ impl UserAgent {
             Some(holder) if holder != seat => Refreshed::Displaced,
             _ => {
                 self.seat = Some(seat);
-                self.renew(retention, now, &mut changes);
+                self.renew_as_used(retention, now, &mut changes);
                 Refreshed::Held { last: self.last }
             }
         };
@@ -132,11 +143,33 @@ impl UserAgent {
         changes
     }
 
+    /// PR-29: a push was accepted for it, or it came back. It is kept for the whole retention from now on.
+    pub(super) fn renew_as_used(&mut self, retention: Retention, now: Now, changes: &mut Changes) {
+        self.mark_used(changes);
+        self.renew(retention, now, changes);
+    }
+
+    /// The record is a used one from now on.
+    pub(super) fn mark_used(&mut self, changes: &mut Changes) {
+        changes.record |= std::mem::take(&mut self.unused);
+    }
+
+    /// From when on the session that holds the seat of an unused record uses it: it has held it since the first subscription.
+    pub(super) fn held_counts_from_ms(&self) -> Option<u64> {
+        self.seat.filter(|_| self.unused)?;
+        let made_secs = self.subscriptions.iter().map(|s| s.created_at_secs).min()?;
+        Some(
+            made_secs
+                .saturating_mul(1_000)
+                .saturating_add(millis(SEAT_HELD_IS_USE)),
+        )
+    }
+
     /// PR-29. A receipt subscription is no user agent's, and not kept as long as those.
-    pub(super) fn renew(&mut self, retention: Duration, now: Now, changes: &mut Changes) {
+    pub(super) fn renew(&mut self, retention: Retention, now: Now, changes: &mut Changes) {
         let kept = match self.subscription(RECEIPTS) {
-            Some(_) => retention.min(RECEIPT_SUBSCRIPTION_KEPT),
-            None => retention,
+            Some(_) => retention.of(self.unused).min(RECEIPT_SUBSCRIPTION_KEPT),
+            None => retention.of(self.unused),
         };
         self.retain(kept, now, changes);
     }
@@ -193,7 +226,11 @@ impl UserAgent {
             return passed_ms.min(now.ms().saturating_add(millis(EMPTY_RECORD_LOOK)));
         }
         let expiry_ms = self.waiting.earliest_expiry_ms().unwrap_or(u64::MAX);
-        expiry_ms.min(passed_ms).min(self.retained_until_ms)
+        // Sweeps do not look far into the past. It is there if a session took the free seat of an unused record by a page.
+        let stays_ms = self
+            .held_counts_from_ms()
+            .map_or(u64::MAX, |from_ms| from_ms.max(now.ms()));
+        expiry_ms.min(passed_ms).min(stays_ms).min(self.retained_until_ms)
     }
 
     pub(super) fn move_sweep(&mut self, to_ms: Option<u64>, changes: &mut Changes) {

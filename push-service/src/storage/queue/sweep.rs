@@ -1,22 +1,25 @@
 //! What time takes away, in bounded steps: expired messages, messages of ended subscriptions, abandoned records.
 
-use std::time::Duration;
-
 use push_protocol::Fate;
 
 use super::{Changes, Now, Step, SweepMove, UserAgent};
-use crate::storage::Swept;
+use crate::storage::{Retention, Swept};
 
 impl UserAgent {
     /// Drops at most `limit` messages that are due, and then the record if it's abandoned.
     ///
     /// Afterwards the sweep entry stands exactly where the next thing is due: in the past if that was not all.
-    pub(in crate::storage) fn sweep(&mut self, limit: usize, retention: Duration, now: Now) -> Step<Swept> {
+    pub(in crate::storage) fn sweep(&mut self, limit: usize, retention: Retention, now: Now) -> Step<Swept> {
         let was_recorded = self.recorded;
         let mut changes = self.begin(now);
-        if self.seat.is_some() && self.retained_until_ms <= now.ms() {
-            // A session that has held its channel for so long is anything but abandoned.
-            self.renew(retention, now, &mut changes);
+        let is_over = self.seat.is_some() && self.retained_until_ms <= now.ms();
+        if is_over
+            || self
+                .held_counts_from_ms()
+                .is_some_and(|from_ms| from_ms <= now.ms())
+        {
+            // A session that has held its channel for so long has not abandoned it.
+            self.renew_as_used(retention, now, &mut changes);
         }
         let freed = self.free(limit, &mut changes, now);
 

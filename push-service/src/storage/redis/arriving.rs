@@ -72,12 +72,13 @@ impl Redis {
             outcomes,
             expected,
         } = portion;
-        let mut head = Vec::with_capacity(26);
+        let mut head = Vec::with_capacity(27);
         head.extend(part.last.0.to_be_bytes());
         head.extend(six(part.retained_until_ms));
         for count in [subscriptions.len(), messages.len(), outcomes.len()] {
             head.extend((count as u32).to_be_bytes());
         }
+        head.push(part.unused.into());
         let packed: Vec<Vec<u8>> = [head]
             .into_iter()
             .chain(subscriptions.iter().map(pack_subscription))

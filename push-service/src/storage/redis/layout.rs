@@ -179,7 +179,8 @@ pub(super) fn enqueue_numbers(enqueue: &Enqueue, inline_bytes: u32) -> Vec<u8> {
         burst: 0.0,
     });
     let body_bytes = u32::try_from(enqueue.content.body.len()).unwrap_or(u32::MAX);
-    let mut packed = Vec::with_capacity(42);
+    // What the record needs with the first message follows.
+    let mut packed = Vec::with_capacity(52);
     packed.extend(enqueue.ttl.as_secs().to_be_bytes());
     packed.push(enqueue.urgency as u8);
     packed.push(enqueue.sealed_by.0);
@@ -249,7 +250,13 @@ pub(super) struct Meta {
     pub(super) bytes: u64,
     /// Not later than the earliest expiry of what waits; 0: nothing waits.
     pub(super) earliest_ms: u64,
+    /// Whether nobody used it yet ([`Retention`](crate::storage::Retention)).
+    pub(super) unused: bool,
 }
+
+/// Where a record says more of itself, if there is more to say, and what stands there if it is unused.
+const FLAG_AT: usize = 58;
+const UNUSED: u8 = 2;
 
 impl Meta {
     pub(super) fn read(value: &[u8]) -> Result<Self, Unreadable> {
@@ -262,6 +269,7 @@ impl Meta {
             messages: u32::from_be_bytes(fields.array()?),
             bytes: six_of(fields.array()?),
             earliest_ms: six_of(fields.array()?),
+            unused: value.get(FLAG_AT) == Some(&UNUSED),
         })
     }
 }
@@ -338,6 +346,7 @@ impl Record {
             bytes: self.subscriptions.iter().map(|s| s.bytes).sum(),
             last_number: self.meta.last,
             seated: self.meta.seat.is_some(),
+            unused: self.meta.unused,
             retained_for_secs: self.meta.retained_until_ms.saturating_sub(now_ms) / 1_000,
             subscriptions: self.subscriptions.iter().map(subscription).collect(),
         }

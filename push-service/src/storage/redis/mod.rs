@@ -39,7 +39,6 @@ mod wake_ups;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -54,7 +53,7 @@ use self::scripts::Scripts;
 use self::url::RedisUrl;
 use self::wake_ups::Ear;
 use super::clock::{Clock, SystemClock};
-use super::{Announce, StorageError};
+use super::{Announce, Retention, StorageError};
 use crate::defaults::{CLUSTER_INLINE_BYTES, REDIS_PREFIX, REDIS_REPLICA_MISSED_FOR, RETENTION};
 
 /// How a store in Redis is opened.
@@ -74,7 +73,7 @@ pub struct Options {
     /// The half of this process's seats that is the same for all of them.
     pub incarnation: u64,
     /// How long an abandoned record is kept (PR-29).
-    pub retention: Duration,
+    pub retention: Retention,
     /// Bodies up to this size travel in wake-ups, larger ones are read (PR-13).
     pub inline_bytes: u32,
     /// The time of each step, instead of Redis's own: for tests.
@@ -95,7 +94,7 @@ impl Options {
             prefix: REDIS_PREFIX.to_owned(),
             announce,
             incarnation,
-            retention: RETENTION,
+            retention: RETENTION.into(),
             inline_bytes: CLUSTER_INLINE_BYTES as u32,
             clock: None,
             own_clock: Arc::new(SystemClock),
@@ -122,7 +121,7 @@ pub struct Redis {
     announce: Arc<dyn Announce>,
     incarnation: u64,
     incarnation_bytes: [u8; 8],
-    retention: Duration,
+    retention: Retention,
     inline_bytes: u32,
     clock: Option<Arc<dyn Clock>>,
     own_clock: Arc<dyn Clock>,
@@ -228,7 +227,7 @@ impl Redis {
     }
 
     fn retention_ms(&self) -> u64 {
-        self.retention.as_millis() as u64
+        self.retention.whole.as_millis() as u64
     }
 
     /// This node's idea of the time, for what needn't be exact.

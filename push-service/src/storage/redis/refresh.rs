@@ -60,7 +60,7 @@ impl Redis {
         let now_ms = self.now_ms();
         let least_ms = self.retention_ms() / 10 * 9;
         match meta.seat {
-            _ if meta.retained_until_ms <= now_ms + least_ms => None,
+            _ if meta.unused || meta.retained_until_ms <= now_ms + least_ms => None,
             Some(holder) if holder != seat => Some(Refreshed::Displaced),
             Some(_) => {
                 if meta.earliest_ms > 0 && meta.earliest_ms <= now_ms {

@@ -91,7 +91,7 @@ impl Scripts {
             unsubscribe: frees(
                 "unsubscribe",
                 &[
-                    RECORD, INDEX, SOLE, MEND, OUTBOX, DUE, EXPECTED, FORGET, ORDER, TAKE_OUT, TELL,
+                    RECORD, INDEX, SOLE, MEND, OUTBOX, DUE, EXPECTED, FORGET, TAKE_OUT, TELL,
                 ],
                 include_str!("scripts/unsubscribe.lua"),
                 once,

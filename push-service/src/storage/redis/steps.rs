@@ -28,9 +28,10 @@ const TWICE: usize = 2;
 impl Storage for Redis {
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StorageError> {
         let seat = subscribe.seat.map(layout::seat);
-        let mut numbers = Vec::with_capacity(15);
+        let mut numbers = Vec::with_capacity(21);
         numbers.extend((subscribe.limit.min(1 << 30) as u32).to_be_bytes());
         numbers.extend(layout::six(self.retention_ms()));
+        numbers.extend(layout::six(self.retention.unused.as_millis() as u64));
         numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
         numbers.push(u8::from(subscribe.only_known));
         let args: [&[u8]; 5] = [
@@ -89,7 +90,9 @@ impl Storage for Redis {
     }
 
     async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
-        let numbers = layout::enqueue_numbers(&enqueue, self.inline_bytes);
+        let mut numbers = layout::enqueue_numbers(&enqueue, self.inline_bytes);
+        numbers.extend(layout::six(self.retention_ms()));
+        numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
         let nonce = enqueue.nonce.to_be_bytes();
         let value = layout::stored(enqueue.key.as_ref(), &enqueue.content);
         let receipts = enqueue.receipts;

@@ -9,7 +9,10 @@ use crate::storage::contract::{Told, seat, user_agent};
 use crate::storage::memory::Memory;
 
 const STEPS: usize = 2_000;
-const RETENTION: Duration = Duration::from_secs(4_000);
+const RETENTION: Retention = Retention {
+    whole: Duration::from_secs(4_000),
+    unused: Duration::from_secs(300),
+};
 
 /// Two storages and what they were told.
 struct Pair {

@@ -22,6 +22,7 @@ end
 local answer = page(ARGV[4], ARGV[5])
 local before = seat
 seat = mine
+unused = false
 renew(retention_ms, grains, empty_ms)
 redis.call('HSET', RECORD, 'm', meta())
 if before ~= mine then

@@ -1,8 +1,8 @@
 -- Accepts a push message: checks, replaces, makes room, numbers, stores and tells the seat, all or nothing.
 --
 -- ARGV: 3 subscription, 4 nonce, 5 packed: ttl in seconds, urgency, sealing key, size of the body, budget (messages,
--- bytes), rate (tokens a second, burst; 0: none), most bytes of a body in a wake-up; 6 topic, 7 header and body, 8 the
--- receipt subscription if a receipt is asked for: then this comes with the outbox.
+-- bytes), rate (tokens a second, burst; 0: none), most bytes of a body in a wake-up, retention in ms, its grains; 6 topic,
+-- 7 header and body, 8 the receipt subscription if a receipt is asked for: then this comes with the outbox.
 -- Answers O to be run with the outbox; N no subscription; L and seconds: too fast; F full; P and who is told: passed on; S and what was stored.
 local sub, nonce, topic, value, receipts = ARGV[3], ARGV[4], ARGV[6], ARGV[7], ARGV[8]
 local ttl, urgency, sealed_by, size, most_messages, most_bytes, per_second, burst, inline =
@@ -110,6 +110,14 @@ if topic ~= '' or (is_full and ttl > 0) then
     if asked and not OUTBOX then
         return 'O'
     end
+end
+
+if unused then
+    -- The first message (PR-29): the record is kept for the whole retention. It is extended before anything is stored (PR-39).
+    local retention_ms, grains = struct.unpack('>I6I4', ARGV[5], 43)
+    unused = false
+    retained = math.max(retained, now_ms + retention_ms + math.floor(retention_ms / grains))
+    redis.call('PEXPIRE', RECORD, retained - now_ms)
 end
 
 if ttl == 0 then

@@ -19,9 +19,10 @@ if is_new and redis.call('HLEN', EXPECTED) + messages >= limit then
     return 'M'
 end
 put_expected(message, url, now_ms + within_ms)
-local before = retained
+local before, was_unused = retained, unused
+unused = false
 retain(kept_ms, grains)
-if retained ~= before then
+if retained ~= before or was_unused then
     redis.call('HSET', RECORD, 'm', meta())
 end
 return 'E'

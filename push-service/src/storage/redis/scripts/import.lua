@@ -1,12 +1,13 @@
 -- Takes in what another storage gave of a user agent. Adds what is not there, ends and replaces nothing that is.
 --
--- ARGV: 3 packed: last number, until when it is retained, how many subscriptions, messages and outcomes follow;
--- subscriptions, each packed: id, name, when it was made, key or nothing; messages, each packed: number, nonce,
+-- ARGV: 3 packed: last number, until when it is retained, how many subscriptions, messages and outcomes follow, whether it
+-- is unused; subscriptions, each packed: id, name, when it was made, key or nothing; messages, each packed: number, nonce,
 -- subscription, urgency, expiry, sealing key, size, whether a receipt is asked for and by whom, topic, and behind it what is
 -- stored of it; outcomes, each packed: receipt subscription, number, nonce, fate; expected receipts, each packed: user
 -- agent and nonce, dialect and sealing key, deadline.
 -- Answers added subscriptions, messages and of receipts; what was there already, what was in the way, what had expired.
-local given_last, given_retained, subscriptions, arrivals, outcomes = struct.unpack('>I8I6I4I4I4', ARGV[3])
+local given_last, given_retained, subscriptions, arrivals, outcomes, given_unused =
+    struct.unpack('>I8I6I4I4I4B', ARGV[3])
 local ID, CREATED = '>c8c16I4', '>c8I4'
 local MESSAGE, OUTCOME, EXPECTATION = '>I8c8c8BI6BI4Bc16B', '>c16I8c8B', '>c24c2I6'
 
@@ -17,8 +18,9 @@ end
 if why then
     format, last, seat, retained, messages, bytes = FORMAT, 0, NOBODY, 0, 0, 0
     earliest, kept, attached_since, attaches = 0, 0, 0, 0
-    retained = given_retained
+    retained, unused = given_retained, given_unused == 1
 else
+    unused = unused and given_unused == 1
     whole()
     if ordered then
         --+ drop_orders
@@ -72,7 +74,7 @@ for at = 4 + subscriptions, messages_end do
         end
         redis.call('ZADD', INDEX, urgency * LANE + (number - EPOCH),
             struct.pack(ENTRY, nonce, id, size, expires, sealed_by) .. topic .. (asks == 1 and '\0' or ''))
-        messages, bytes, waiting = messages + 1, bytes + size + OVERHEAD, waiting + 1
+        messages, bytes, waiting, unused = messages + 1, bytes + size + OVERHEAD, waiting + 1, false
         last = math.max(last, number)
         if earliest == 0 or expires < earliest then
             earliest = expires

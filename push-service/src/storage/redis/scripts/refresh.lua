@@ -1,4 +1,4 @@
--- Compares a session's seat, takes a free one, renews the retention.
+-- Compares a session's seat, takes a free one, renews the retention. A session that is still there uses the record.
 --
 -- ARGV: 3 the session's seat, 4 packed: retention in ms, its grains, how long an empty record is kept.
 -- Answers U unknown, D displaced, or H, the last number, and whether something is due to be dropped.
@@ -13,6 +13,7 @@ if seat ~= mine and seat ~= NOBODY then
     return 'D'
 end
 seat = mine
+unused = false
 renew(retention_ms, grains, empty_ms)
 redis.call('HSET', RECORD, 'm', meta())
 local due = earliest > 0 and earliest <= now_ms

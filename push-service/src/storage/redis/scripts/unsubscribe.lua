@@ -1,5 +1,6 @@
--- Ends a subscription, or all of them and the record. Its messages are removed with it; if there are very many,
--- sweeps remove the rest.
+-- Ends a subscription, or all of them and the record. Its messages are removed with it, if they are found without reading a
+-- long queue, at most as many as one step takes (PR-31, PR-43). Sweeps remove the others. Until then they still count, but are
+-- neither shown nor acknowledged, and are the first to be evicted.
 --
 -- ARGV: 3 which: n and its name, s and its id, or nothing for all; 4 how long in ms an empty record is kept for its seat.
 -- Answers nothing if there was none. Otherwise: the seat; 1 if an outcome waits in the outbox plus 2 if messages are
@@ -19,11 +20,15 @@ local function first_ids()
     return table.concat(ids)
 end
 
--- The waiting messages of a subscription, at most as many as one step takes, and whether that is all.
+-- Waiting messages of a subscription, at most as many as one step takes, and whether that is all.
 local function messages_of(id)
     whole()
-    if ordered or messages >= ORDER_FROM then
-        be_ordered()
+    if ordered then
+        --+ orders
+        if #redis.call('ZRANGE', victims, messages - 1, messages) ~= 1 then
+            -- They are incomplete.
+            --+ drop_orders
+        end
     end
     local leaving = {}
     if ordered then
@@ -36,6 +41,10 @@ local function messages_of(id)
             leaving[at] = { entry, number, GIVEN_UP, urgency }
         end
         return leaving, #places <= STEP
+    end
+    if messages >= ORDER_FROM then
+        -- Finding them means to read all that waits, and to make the orders first takes 4.5 ms for 1,000: sweeps do it in parts.
+        return leaving, false
     end
     local entries = messages > 0
         and redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, ORDER_FROM) or {}
@@ -87,7 +96,7 @@ else
             leaving, is_all = messages_of(id)
         end
         local before = earliest
-        if #leaving > 0 then
+        if #leaving > 0 or not is_all then
             -- If this step is aborted, a sweep finds what it left.
             earliest = now_ms
             redis.call('HSET', RECORD, 'm', meta())

@@ -15,7 +15,7 @@ use super::super::url::RedisUrl;
 use super::super::{Options, Redis};
 use super::OWN;
 use crate::defaults::{MESSAGE_OVERHEAD_BYTES, RETENTION};
-use crate::storage::clock::ManualClock;
+use crate::storage::clock::{Clock as _, ManualClock};
 use crate::storage::contract::model::{AGENTS, Dice, Draw, remember};
 use crate::storage::contract::{Told, enqueue, everything, seat, user_agent};
 use crate::storage::memory::Memory;
@@ -25,6 +25,9 @@ use crate::storage::{Announce, Attached, Ending, Enqueue, Manner, Outcome, PASSI
 const STATES: usize = 12;
 const STEPS_EACH: usize = 6;
 const DRAWS: usize = 120;
+
+/// Expiries in Redis run with real time, and those that records speak of with the test's: by so much both may differ.
+const TEST_MS: u64 = 3_600_000;
 
 /// Comes before the script's own text.
 const PRELUDE: &str = "
@@ -64,6 +67,8 @@ struct View {
     passed: BTreeSet<u64>,
     /// How many receipts it expects.
     expected: i64,
+    /// Whether its record was unused, before it was read.
+    unused: Option<bool>,
 }
 
 /// A step that is aborted.
@@ -152,6 +157,7 @@ impl Step {
 struct Laboratory {
     server: Server,
     redis: Redis,
+    clock: Arc<ManualClock>,
 }
 
 impl Laboratory {
@@ -225,8 +231,27 @@ impl Laboratory {
         seen
     }
 
+    /// Whether a record is unused, if there is one. Its key lasts for as long as the record says that it is retained.
+    async fn unused(&self, user: UserAgentId, context: &str) -> Option<bool> {
+        let keys = Keys::of("push", user);
+        let [_, record, ..] = keys.all();
+        let Reply::Bytes(meta) = self.server.command(&[b"HGET", record, b"m"]).await else {
+            return None;
+        };
+        let meta = Meta::read(&meta).expect("a record that can be read");
+        let left_ms = self.server.command(&[b"PTTL", record]).await.integer();
+        // A step that makes a record writes it before its expiry.
+        let said_ms = meta.retained_until_ms.saturating_sub(self.clock.now_us() / 1_000);
+        assert!(
+            left_ms == -1 || left_ms.cast_unsigned() + TEST_MS > said_ms,
+            "the key lasts for {left_ms} ms, the record for {said_ms} ms: {context}"
+        );
+        Some(meta.unused)
+    }
+
     /// Reads a user agent as its next session would, and compares its sums with the waiting messages.
     async fn view(&self, user: UserAgentId, context: &str) -> View {
+        let unused = self.unused(user, context).await;
         self.redis.sweep(user, usize::MAX).await.unwrap();
         let attach = self.redis.attach(user, seat(99), everything(), Manner::Insisting);
         let page = match attach.await.unwrap() {
@@ -263,6 +288,7 @@ impl Laboratory {
                 .map(|outcome| outcome.id.nonce)
                 .collect(),
             expected: self.server.command(&[&b"HLEN"[..], expected]).await.integer(),
+            unused,
         }
     }
 
@@ -309,6 +335,12 @@ impl Laboratory {
             if told {
                 assert_eq!(left.waiting, whole.waiting, "told what did not happen: {context}");
             }
+            if is_stored {
+                assert_eq!(left.unused, Some(false), "used, and not kept: {context}");
+            }
+            if before.unused == Some(false) && whole.unused == Some(false) {
+                assert_eq!(left.unused, Some(false), "unused again: {context}");
+            }
             self.aborted(step, k).await;
             if is_stored {
                 // PR-2: a request that was answered 503 may have been stored; its repetition is another message.
@@ -329,6 +361,7 @@ impl Laboratory {
                 });
                 assert_eq!(repeated.outcomes, expected, "repeated: {context}");
             }
+            assert_eq!(repeated.unused, whole.unused, "repeated: {context}");
             if whole.expected > 0 {
                 assert_eq!(repeated.expected, whole.expected, "repeated: {context}");
             }
@@ -362,7 +395,11 @@ async fn a_script_that_is_aborted_has_lost_nothing() {
             let (name, rest) = rest.split_once('\n').unwrap();
             format!("{flags}\n{name}\n{PRELUDE}{rest}")
         });
-    let laboratory = Laboratory { server, redis };
+    let laboratory = Laboratory {
+        server,
+        redis,
+        clock: Arc::clone(&clock),
+    };
     let (mut dice, seed) = Dice::seeded();
     let (mut known, mut calls) = (Vec::new(), 0);
     for _ in 0..STATES {

@@ -6,7 +6,7 @@ use push_protocol::{MessageId, MessageNumber, Ttl};
 use push_tests::redis::{Configuration, Reply, Server};
 
 use super::{OWN, open_with};
-use crate::defaults::RETENTION;
+use crate::defaults::{RETENTION, UNUSED_RETENTION};
 use crate::storage::contract::{Rig, enqueue, everything, name, seat, subscribe, user_agent};
 use crate::storage::{Attached, Budget, Enqueue, Enqueued, Manner, Refreshed, StorageError};
 
@@ -33,7 +33,8 @@ async fn remaining(server: &Server, key: &str) -> Duration {
 async fn every_key_expires() {
     let (server, rig) = store().await;
     rig.subscribed(1, 1).await;
-    assert!(remaining(&server, RECORD).await > RETENTION - Duration::from_secs(60));
+    assert!(remaining(&server, RECORD).await > UNUSED_RETENTION - Duration::from_secs(60));
+    assert!(remaining(&server, RECORD).await < UNUSED_RETENTION * 2);
     let with_ttl = |secs, body| Enqueue {
         ttl: Ttl::from_secs(secs),
         ..enqueue(1, 1, body)
@@ -41,6 +42,7 @@ async fn every_key_expires() {
     let mut stored = Vec::new();
     for (secs, body) in [(600, b"a"), (60, b"b"), (86_400, b"c")] {
         stored.push(rig.stored(with_ttl(secs, body)).await);
+        assert!(remaining(&server, RECORD).await > RETENTION - Duration::from_secs(60));
         let least = Duration::from_secs(secs);
         // A sole message has no index.
         for key in [BODIES, INDEX].into_iter().take(stored.len()) {
@@ -110,6 +112,48 @@ async fn a_queue_that_vanished_is_not_counted() {
     let next = rig.stored(enqueue(1, 1, b"b")).await;
     assert_eq!(rig.waiting(1).await, [next]);
     assert_eq!(rig.usage().await.messages, 1);
+}
+
+/// PR-29: the first push extends the record's expiry, and no later one does.
+#[tokio::test]
+async fn only_the_first_push_extends_the_record() {
+    let (server, rig) = store().await;
+    for (ttl, body) in [(60, b"a"), (0, b"b")] {
+        rig.subscribed(1, 1).await;
+        let push = Enqueue {
+            ttl: Ttl::from_secs(ttl),
+            ..enqueue(1, 1, body)
+        };
+        rig.storage.enqueue(push.clone()).await.unwrap();
+        assert!(remaining(&server, RECORD).await > RETENTION - Duration::from_secs(60));
+        server.command(&["PEXPIRE", RECORD, "1000000"]).await;
+        rig.storage.enqueue(push).await.unwrap();
+        assert!(remaining(&server, RECORD).await <= Duration::from_secs(1_000));
+        rig.storage.unsubscribe(user_agent(1), name(1)).await.unwrap();
+    }
+}
+
+/// PR-29, PR-35: a record that an older version wrote says nothing of it, and is used.
+#[tokio::test]
+async fn an_older_record_is_a_used_one() {
+    let (server, rig) = store().await;
+    rig.subscribed(1, 1).await;
+    let unused = async || {
+        let report = rig.storage.inspect(user_agent(1)).await.unwrap();
+        report.expect("a record").unused
+    };
+    assert!(unused().await);
+    let Reply::Bytes(meta) = server.command(&["HGET", RECORD, "m"]).await else {
+        panic!("a record says something of itself");
+    };
+    assert_eq!(meta.len(), 59);
+    server
+        .command(&[b"HSET", RECORD.as_bytes(), b"m", &meta[..58]])
+        .await;
+    assert!(!unused().await);
+    rig.storage.subscribe(subscribe(1, 2)).await.unwrap();
+    assert!(!unused().await);
+    assert!(remaining(&server, RECORD).await > RETENTION - Duration::from_secs(60));
 }
 
 /// PR-12, PR-29: a record without subscriptions is kept for its seat alone, and not for the retention.

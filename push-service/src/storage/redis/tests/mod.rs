@@ -2,6 +2,7 @@
 
 mod aborted;
 mod apart;
+mod bounded;
 mod clock;
 mod confirmed;
 mod contract;

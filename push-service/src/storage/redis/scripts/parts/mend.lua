@@ -3,11 +3,18 @@
 -- the budget of the queue.
 local function mend()
     local entries = redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES')
-    local stray = {}
+    local stray, known = {}, {}
     messages, bytes, earliest = 0, 0, 0
     for at = 1, #entries, 2 do
         local number = entries[at + 1] % LANE + EPOCH
-        local _, _, size, expires = struct.unpack(ENTRY, entries[at])
+        local _, id, size, expires = struct.unpack(ENTRY, entries[at])
+        if known[id] == nil then
+            known[id] = redis.call('HEXISTS', RECORD, 's' .. id) == 1
+        end
+        if not known[id] then
+            -- The message outlived its subscription: it is due.
+            expires = math.min(expires, now_ms)
+        end
         if number > last or redis.call('HEXISTS', BODIES, struct.pack('>I8', number)) == 0 then
             stray[#stray + 1] = { entries[at], struct.pack('>I8', number) }
         else

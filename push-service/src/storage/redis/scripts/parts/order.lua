@@ -1,11 +1,13 @@
 -- The orders of a long queue, with which the message to evict is found without reading the others (PR-43).
 --
--- They are made when a long queue is full for the first time, or loses a subscription, and kept until it is short
--- again. So other queues cost nothing. VICTIMS, all with score 0: subscription, urgency, number. That sorts each
--- subscription's messages by the rule: least urgent first; of equal urgency, the oldest first. SUMS has two kinds of
--- members. 's' and a subscription's id, with minus the bytes that wait for it as score: so the largest comes first;
--- of equal ones, the smaller id. 'n', number and urgency of a message, with its expiry as score, or 1 if its
--- subscription has ended.
+-- They are made when a long queue is full for the first time, and kept until it is short again. So other queues cost
+-- nothing. Making them is the one ordinary step that touches a whole queue (PR-31): 4.5 ms for 1,000 messages. They are
+-- dropped after a hundred messages or most of the queue left, so many pushes lie between two such steps.
+--
+-- VICTIMS, all with score 0: subscription, urgency, number. That sorts each subscription's messages by the rule: least
+-- urgent first; of equal urgency, the oldest first. SUMS has two kinds of members. 's' and a subscription's id, with minus
+-- the bytes that wait for it as score: so the largest comes first; of equal ones, the smaller id. 'n', number and urgency
+-- of a message, with its expiry as score, or 1 if its subscription has ended.
 local function order()
     --+ orders
     redis.call('UNLINK', victims)

@@ -33,14 +33,15 @@ end
 local now_ms = math.floor(now_us / 1000)
 
 -- The number of the last message accepted; incarnation and session of the seat; until when the record is retained; what
--- waits; not later than its earliest expiry (0: nothing waits); how long index and bodies are kept; attaches of late;
--- and whether the orders of a long queue exist (`order.lua`), which is a byte at the end. A node of an older version
--- writes a record without that byte; then the orders count as absent.
-local format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches, ordered
+-- waits; not later than its earliest expiry (0: nothing waits); how long index and bodies are kept; attaches of late.
+-- A byte at the end says whether the orders of a long queue exist (`order.lua`), or that nobody used the record yet (PR-29):
+-- then there are no messages, so never both. A node of an older version writes a record without that byte; then the
+-- orders count as absent, and the record as used.
+local format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches, ordered, unused
 
 local function meta()
     return struct.pack(META, FORMAT, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches)
-        .. (ordered and '\1' or '')
+        .. (ordered and '\1' or unused and '\2' or '')
 end
 
 -- Takes the record in. Answers nil, or why there is none: UNKNOWN, or a trouble in which nobody may be called unknown.
@@ -64,7 +65,10 @@ local function open(packed)
     end
     format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches =
         struct.unpack(META, packed)
-    ordered = #packed > 58
+    if #packed > 58 then
+        ordered = packed:byte(59) == 1
+        unused = not ordered
+    end
     if retained <= now_ms then
         --+ drop_queue
         redis.call('UNLINK', RECORD)
