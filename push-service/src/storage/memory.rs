@@ -15,6 +15,7 @@ use super::clock::{Clock, Forward, Now};
 use super::leases::Leases;
 use super::portable::{Cursor, Exported, Imported, Packing, Place, Portable};
 use super::queue::{BookChanges, Changes, Expectation, PickedPage, Step, Taken, Turned, UserAgent};
+use super::senders::Sums;
 use super::{
     Announce, Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, Outcome, Overdue,
     Page, PageRequest, Paged, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept,
@@ -39,6 +40,7 @@ struct Held {
     deadlines: BTreeMap<(u64, UserAgentId, MessageNumber), Overdue>,
     leases: Leases,
     usage: Usage,
+    senders: Sums,
     sealing_key: Option<[u8; 8]>,
 }
 
@@ -82,6 +84,12 @@ impl Memory {
         self.lock().leases = Leases::default();
     }
 
+    /// What waits of each sender.
+    #[cfg(test)]
+    pub(super) fn senders(&self) -> BTreeMap<super::SenderTag, u64> {
+        self.lock().senders.all()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held> {
         // A step that panicked is a bug, and took its user agent out of the map; the others are whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
@@ -102,6 +110,7 @@ impl Held {
             self.keep(user_agent, books);
         }
         self.usage.change(changes.usage);
+        self.senders.change(&changes.senders);
     }
 
     fn keep(&mut self, user_agent: UserAgentId, books: &BookChanges) {
@@ -177,7 +186,14 @@ impl Storage for Memory {
         Ok(self.lock().look(user_agent, has))
     }
 
-    async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
+    async fn enqueue(&self, mut enqueue: Enqueue) -> Result<Enqueued, StorageError> {
+        let refused = {
+            let held = self.lock();
+            held.senders.admit(&mut enqueue, held.usage.bytes)
+        };
+        if let Some(refused) = refused {
+            return Ok(refused);
+        }
         Ok(self.step(enqueue.user_agent, |state, now| state.enqueue(enqueue, now)))
     }
 
@@ -359,9 +375,10 @@ impl Storage for Memory {
 
     async fn import(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError> {
         let mut imported = Imported::default();
-        for part in user_agents {
+        for mut part in user_agents {
             imported += self.step(part.user_agent, |state, now| state.import_record(&part, now));
-            for message in &part.messages {
+            for message in &mut part.messages {
+                message.sender = self.lock().senders.counted(message.sender);
                 imported += self.step(part.user_agent, |state, now| {
                     state.import_message(message, part.retained_until_ms, now)
                 });

@@ -3,7 +3,7 @@
 //! The file is JSON Lines: each line is an object of one member, whose name says what the line is.
 //!
 //! ```text
-//! {"header":{"format":"push-service export","version":2,"exported_at_ms":…,"storage":"embedded","sealing_keys":["…"]}}
+//! {"header":{"format":"push-service export","version":3,"exported_at_ms":…,"storage":"embedded","sealing_keys":["…"]}}
 //! {"user_agent":{"id":"…","last":…,"retained_until_ms":…}}
 //! {"subscription":{"id":"…","name":"…","created_at_secs":…,"key":"…"}}
 //! {"message":{"id":"…","subscription":"…","urgency":"normal","accepted_at_ms":…,"expires_at_ms":…,"sealed_by":…,
@@ -17,7 +17,8 @@
 //! - A user agent's and a subscription's id are hexadecimal, as the admin API shows them; `name` is the UUID that the user
 //!   agent gave; a message's id is the one that user agents see, 22 characters of base64url. Bodies and `key`, the digest
 //!   of the application server's public key, are base64url.
-//! - `key`, `receipts`, `topic`, `coding`, `encryption`, `crypto_key` and `media_type` are left out where there is none.
+//! - `sender` is the digest under which a message counts for who sent it, in hexadecimal.
+//! - `key`, `receipts`, `sender`, `topic`, `coding`, `encryption`, `crypto_key` and `media_type` are left out where there is none.
 //! - A receipt subscription is a user agent, whose only subscription's id and name are zeros and whose messages are receipts.
 //!   `receipts` names the one that is told what became of a message; an `outcome` is what it was not told yet of a message
 //!   of the user agent above, and an `expected_receipt` is what is owed to the receipt subscription above. `fate` is
@@ -31,7 +32,7 @@
 //!
 //! **Versions.** A file of a newer version is refused, and so is a member or a kind of line that this version does not
 //! know: either would be lost. So whatever is added raises the version, and a service reads all versions up to its own.
-//! Version 2 brought all that is about receipts.
+//! Version 2 brought all that is about receipts, version 3 the sender of a message.
 //!
 //! It deliberately does not know where storages come from: `service` opens them.
 
@@ -52,7 +53,7 @@ pub use lines::{Counts, Facts};
 pub use progress::Progress;
 
 /// The version that this code writes, and the newest that it reads.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// What every file says that it is.
 const FORMAT: &str = "push-service export";

@@ -7,6 +7,7 @@ use ring::digest;
 
 use super::*;
 use crate::defaults::{EXPORT_LINE_BYTES, EXPORT_STEP_BYTES, RETENTION};
+use crate::storage::contract::senders::sender;
 use crate::storage::contract::{Rig, enqueue, subscribe};
 use crate::storage::memory::Memory;
 use crate::storage::{Enqueue, Imported, Subscribe};
@@ -30,6 +31,7 @@ async fn some() -> Rig {
     rig.stored(enqueue(1, 1, b"\xffsecret body")).await;
     let mut legacy = Enqueue {
         topic: push_protocol::Topic::parse("secret-topic"),
+        sender: Some(sender(4)),
         ..enqueue(1, 1, b"legacy")
     };
     legacy.content.coding = push_protocol::Coding::Aesgcm {
@@ -185,10 +187,10 @@ async fn another_number_of_lines_is_refused() {
 /// PR-37: a file of a newer version is refused as such, whatever else is new in it.
 #[tokio::test]
 async fn a_newer_version_is_refused() {
-    let newer = r#"{"header":{"format":"push-service export","version":3,"anything":{}}}"#;
+    let newer = r#"{"header":{"format":"push-service export","version":4,"anything":{}}}"#;
     let refused = verified(&file_with(&[newer, r#"{"receipt":{}}"#], [0; 3]));
     assert!(
-        matches!(refused, Err(FileError::Newer { found: 3 })),
+        matches!(refused, Err(FileError::Newer { found: 4 })),
         "{refused:?}"
     );
 }
@@ -263,7 +265,7 @@ async fn receipts_go_through_a_file() {
 
     let file = file_of(&some().await).await;
     let mut before = lines(&file);
-    let header = before[0].replace(r#""version":2"#, r#""version":1"#);
+    let header = before[0].replace(r#""version":3"#, r#""version":1"#);
     before[0] = &header;
     let (_, counts) = verified(&file_with(&before, [2, 2, 3])).unwrap();
     assert_eq!((counts.messages, counts.receipts), (3, 0));

@@ -15,7 +15,8 @@ use crate::config::Limits;
 use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE};
 use crate::storage::contract::{Rig, enqueue, everything, seat, subscribe, user_agent};
 use crate::storage::{
-    Confirm, Ending, Enqueue, Expected, Expecting, Outcome, Removal, StorageError, Subscribe, Traced, WakeUp,
+    Caps, Confirm, Ending, Enqueue, Expected, Expecting, Outcome, Removal, StorageError, Subscribe, Traced,
+    WakeUp,
 };
 
 /// The receipt subscription of these tests, and what it expects.
@@ -510,6 +511,7 @@ async fn trouble_with_one_overdue_receipt_is_not_the_others() {
         application_servers: Default::default(),
         ttl: Ttl::from_secs(60),
         budget: Limits::default().budget(),
+        caps: Caps::default(),
         rate: None,
     };
     let broker = Broker::new(
