@@ -17,7 +17,7 @@ use bytes::Bytes;
 use push_protocol::{Coding, Content, SubscriptionId, SubscriptionName, Ttl, Urgency, UserAgentId};
 use push_service::storage::embedded::{Embedded, Options};
 use push_service::storage::{
-    Announce, Budget, Confirm, Enqueue, Enqueued, Removal, Seat, Storage, Subscribe, WakeUp,
+    Announce, Budget, Caps, Confirm, Enqueue, Enqueued, Removal, Seat, SenderTag, Storage, Subscribe, WakeUp,
 };
 
 const USER_AGENTS: usize = 1_000;
@@ -178,6 +178,8 @@ fn enqueue(n: usize, body: Bytes) -> Enqueue {
         key: None,
         sealed_by: push_protocol::capability::KeyId(0),
         receipts: None,
+        sender: Some(SenderTag::of_key(push_protocol::KeyDigest([1; 32]))),
+        caps: Caps::default(),
         budget: Budget {
             messages: 100_000,
             bytes: 1 << 40,

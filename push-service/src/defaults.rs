@@ -9,6 +9,7 @@ mod descriptors;
 mod embedded;
 mod receipts;
 mod redis;
+mod senders;
 mod tls;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use self::descriptors::*;
 pub use self::embedded::*;
 pub use self::receipts::*;
 pub use self::redis::*;
+pub use self::senders::*;
 pub use self::tls::*;
 
 /// Units, so that a default reads as it is said.

@@ -63,6 +63,8 @@ pub struct Metrics {
     subscriptions_ended: IntCounter,
     /// Only of a storage that knows.
     stored: OnceLock<Stored>,
+    /// Only of a storage that knows no more than that.
+    queued_bytes: OnceLock<IntGauge>,
     /// Only of a storage with a clock of its own.
     clock_ahead: OnceLock<IntGauge>,
     /// Only where TLS is spoken.
@@ -243,6 +245,14 @@ impl Metrics {
         stored.messages.set(gauge(usage.messages));
         stored.bytes.set(gauge(usage.bytes));
         stored.user_agents.set(gauge(usage.user_agents));
+    }
+
+    /// Bytes that wait, of a storage that does not know more; told before each rendering.
+    pub fn queued_bytes(&self, bytes: u64) {
+        let gauge = self
+            .queued_bytes
+            .get_or_init(|| registration::queued_bytes(&self.registry));
+        gauge.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// How far storage's clock is ahead of this machine's, in milliseconds (PR-30); told before each rendering.

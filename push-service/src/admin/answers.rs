@@ -68,6 +68,8 @@ impl Admin {
     fn metrics(&self) -> Answer {
         if let Some(usage) = self.storage.usage() {
             self.metrics.usage(usage);
+        } else if let Some(bytes) = self.storage.queued_bytes() {
+            self.metrics.queued_bytes(bytes);
         }
         if let Some(ms) = self.storage.clock_ahead_ms() {
             self.metrics.storage_clock_ahead(ms);

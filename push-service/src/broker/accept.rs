@@ -1,7 +1,7 @@
 //! Accepting a push message: one step of storage between a request and its 201.
 
 use push_protocol::capability::{Dialect, MessageCapability, MessageKind};
-use push_protocol::{Content, MessageId, Topic, Ttl, Urgency};
+use push_protocol::{Content, KeyDigest, MessageId, Topic, Ttl, Urgency};
 
 use super::receipts::{Promised, ReceiptWish};
 use super::{Broker, PushResource, Refusal};
@@ -9,7 +9,7 @@ use crate::budgets::Payer;
 use crate::defaults::COST_RECEIPT;
 use crate::metrics::{Accepted as How, Removed, Step};
 use crate::random;
-use crate::storage::{Enqueue, Enqueued};
+use crate::storage::{Enqueue, Enqueued, SenderTag};
 
 /// A push message, as its application server sent it.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Submission {
     pub receipt: Option<ReceiptWish>,
     /// Who pays for costs beside the push itself.
     pub payer: Payer,
+    /// The key that the application server has proved to own, if it did.
+    pub signed_by: Option<KeyDigest>,
 }
 
 /// A push message that was accepted.
@@ -105,6 +107,8 @@ impl Broker {
             key: push.capability.key.filter(|_| push.dialect == Dialect::Rfc8030),
             sealed_by: push.sealed_by,
             receipts: promised.map(|promised| promised.receipts),
+            sender: sender(submission.payer, submission.signed_by),
+            caps: self.policy.caps,
             budget: self.policy.budget,
             rate: self.policy.rate,
         };
@@ -145,6 +149,60 @@ impl Broker {
             Enqueued::NoSubscription => Err(Refusal::SubscriptionGone),
             Enqueued::RateLimited { retry_after } => Err(Refusal::TooFast { retry_after }),
             Enqueued::QueueFull => Err(Refusal::QueueFull),
+            Enqueued::SenderFull => Err(Refusal::SenderFull),
+            Enqueued::StoreFull => Err(Refusal::StoreFull),
         }
+    }
+}
+
+/// In whose sum a message counts: its key's or, without one, its address's. Of `limits.unlimited_networks` in nobody's.
+fn sender(payer: Payer, signed_by: Option<KeyDigest>) -> Option<SenderTag> {
+    match signed_by {
+        _ if payer == Payer::UNLIMITED => None,
+        Some(key) => Some(SenderTag::of_key(key)),
+        None => payer.address().map(SenderTag::of_address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::budgets::Budgets;
+    use crate::config::{IpNetwork, Limits};
+
+    /// PR-42: a message counts for its key, or for its address: the same on every node with the same secret, and
+    /// unreadable without it. A listed network counts for nobody, and so does an address that is not known.
+    #[test]
+    fn a_message_counts_for_its_key_or_its_address() {
+        let limits = Limits {
+            unlimited_networks: vec![IpNetwork::parse("10.0.0.0/8").unwrap()],
+            ..Limits::default()
+        };
+        let node = |secret| Budgets::new(&limits, Arc::default()).digesting(Some([secret; 32]));
+        let (one, other, stranger) = (node(1), node(1), node(2));
+        let of = |node: &Budgets, address: &str, key| {
+            let address: IpAddr = address.parse().unwrap();
+            sender(node.payer(address), key)
+        };
+        let unsigned = of(&one, "192.0.2.1", None);
+        assert!(unsigned.is_some());
+        assert_eq!(of(&other, "192.0.2.1", None), unsigned);
+        assert_eq!(of(&other, "::ffff:192.0.2.1", None), unsigned);
+        assert_ne!(of(&one, "192.0.2.2", None), unsigned);
+        assert_ne!(of(&stranger, "192.0.2.1", None), unsigned);
+        let network = of(&one, "2001:db8:1:2::3", None);
+        assert_eq!(of(&one, "2001:db8:1:2:ffff::", None), network);
+        assert_ne!(of(&one, "2001:db8:1:3::3", None), network);
+        let key = Some(KeyDigest([7; 32]));
+        let signed = key.map(SenderTag::of_key);
+        assert_eq!(of(&one, "192.0.2.1", key), signed);
+        assert_eq!(of(&stranger, "2001:db8::1", key), signed);
+        for key in [None, key] {
+            assert_eq!(of(&one, "10.1.2.3", key), None);
+        }
+        assert_eq!(sender(Payer::UNKNOWN, None), None);
     }
 }

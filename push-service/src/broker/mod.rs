@@ -40,7 +40,7 @@ use self::verified::VerifiedTokens;
 use crate::budgets::Budgets;
 use crate::defaults::{ANSWER_WITHIN, VERIFIED_TOKENS};
 use crate::metrics::{Metrics, Step};
-use crate::storage::{Budget, Rate, Storage, StorageError};
+use crate::storage::{Budget, Caps, Rate, Storage, StorageError};
 
 /// Who may send, and how much.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ pub struct Policy {
     pub ttl: Ttl,
     /// What may wait for one user agent.
     pub budget: Budget,
+    /// What may wait of one sender, and of all.
+    pub caps: Caps,
     /// How fast one subscription may be pushed to.
     pub rate: Option<Rate>,
     /// Subscriptions of one user agent.

@@ -47,6 +47,8 @@ pub enum Refusal {
     OverBudget(OverBudget),
     /// Too much waits for the user agent, and this message is worth the least of it (PR-23).
     QueueFull,
+    /// As much waits as may of its key or its address.
+    SenderFull,
 
     /// As many receipts are owed to its receipt subscription, or wait there, as may be.
     TooManyReceipts,
@@ -56,6 +58,8 @@ pub enum Refusal {
     StorageUnavailable,
     /// Storage is full up to its reserve.
     StorageFull,
+    /// As much waits as may of all senders together, for a message of that urgency.
+    StoreFull,
 }
 
 impl From<StorageError> for Refusal {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use push_protocol::{KeyDigest, SubscriptionId, UserAgentId};
+use ring::hmac;
 use tokio::time::{Instant, sleep};
 
 use self::table::Table;
@@ -45,7 +46,8 @@ impl Payer {
     /// It came from one of `limits.unlimited_networks`: no budget applies to it.
     pub const UNLIMITED: Self = Self(1);
 
-    /// A digest of the address, if one pays: equal for equal addresses, for the life of the process.
+    /// A digest of the address under a secret, if one pays: equal for equal addresses, on all nodes whose [`Budgets`] have
+    /// the same secret.
     pub(crate) fn address(self) -> Option<NonZeroU64> {
         NonZeroU64::new(self.0).filter(|_| self != Self::UNLIMITED)
     }
@@ -74,6 +76,8 @@ pub struct OverBudget {
 /// All budgets of a node.
 pub struct Budgets {
     secret: RandomState,
+    /// For digests of addresses, which storage keeps: see [`Payer::address`].
+    address_secret: hmac::Key,
     start: Instant,
     addresses: Option<Table>,
     senders: Option<Table>,
@@ -86,11 +90,12 @@ pub struct Budgets {
 }
 
 impl Budgets {
-    /// Budgets as configured.
+    /// Budgets as configured. Their secrets are of this process.
     pub fn new(limits: &Limits, metrics: Arc<Metrics>) -> Self {
         let table = |per_second: u32, burst| Table::new(f64::from(per_second), burst);
         Self {
             secret: RandomState::new(),
+            address_secret: address_secret(own_secret()),
             start: Instant::now(),
             addresses: table(limits.work_per_address, limits.work_per_address_burst),
             senders: table(limits.work_per_sender, limits.work_per_sender_burst),
@@ -106,6 +111,7 @@ impl Budgets {
     pub fn unlimited(metrics: Arc<Metrics>) -> Self {
         Self {
             secret: RandomState::new(),
+            address_secret: address_secret(own_secret()),
             start: Instant::now(),
             addresses: None,
             senders: None,
@@ -117,13 +123,30 @@ impl Budgets {
         }
     }
 
+    /// With this secret for digests of addresses, which other nodes have too.
+    #[must_use]
+    pub fn digesting(self, secret: Option<[u8; 32]>) -> Self {
+        match secret {
+            Some(secret) => Self {
+                address_secret: address_secret(secret),
+                ..self
+            },
+            None => self,
+        }
+    }
+
     /// Who pays for what comes from `address`.
     pub fn payer(&self, address: IpAddr) -> Payer {
         if self.unlimited.iter().any(|network| network.contains(address)) {
             return Payer::UNLIMITED;
         }
-        let Cause(bits) = self.cause(counted_as(address));
-        Payer(bits.get().max(2))
+        let octets = match counted_as(address) {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+            IpAddr::V6(v6) => v6.octets(),
+        };
+        let digest = hmac::sign(&self.address_secret, &octets);
+        let bits = digest.as_ref().first_chunk().copied().unwrap_or_default();
+        Payer(u64::from_be_bytes(bits).max(2))
     }
 
     fn cause(&self, what: impl Hash) -> Cause {
@@ -274,6 +297,14 @@ impl Budgets {
         }
         Some(Duration::from_nanos(own.ok()?.max(address.ok()?)))
     }
+}
+
+fn own_secret() -> [u8; 32] {
+    crate::random::bytes()
+}
+
+fn address_secret(secret: [u8; 32]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, &secret)
 }
 
 fn receipts(rate: Rate) -> Option<Table> {

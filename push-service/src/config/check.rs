@@ -180,6 +180,19 @@ fn sizes(config: &Config, faults: &mut Vec<String>) {
             config.limits.queue_bytes, config.limits.body_bytes
         ));
     }
+    let caps = [
+        ("sender_bytes", config.limits.sender_bytes),
+        ("store_bytes", config.limits.store_bytes),
+    ];
+    for (key, cap) in caps {
+        // A sender that may not fill one queue, or a store that cannot hold one, is a mistake of a unit.
+        if (1..config.limits.queue_bytes).contains(&cap) {
+            faults.push(format!(
+                "limits.{key} {cap} is less than limits.queue_bytes {}: 0 is no cap",
+                config.limits.queue_bytes
+            ));
+        }
+    }
 }
 
 fn times(config: &Config, faults: &mut Vec<String>) {

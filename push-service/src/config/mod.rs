@@ -31,7 +31,7 @@ pub use schema::{Acme, Channels, Cluster, Config, Drain, Limits, Listen, Redis, 
 pub use template::template;
 pub use values::{AlternativeServices, IpNetwork, Prefix, Secret, StorageUrl};
 
-use crate::storage::{Budget, Rate};
+use crate::storage::{Budget, Caps, Rate};
 use sections::{Reader, Section as _};
 
 impl Config {
@@ -92,6 +92,14 @@ impl Limits {
         Budget {
             messages: self.queue_messages,
             bytes: self.queue_bytes,
+        }
+    }
+
+    /// What may wait of one sender and of all, as storage takes it.
+    pub fn caps(&self) -> Caps {
+        Caps {
+            sender_bytes: self.sender_bytes,
+            store_bytes: self.store_bytes,
         }
     }
 

@@ -216,6 +216,12 @@ section! {
         queue_messages: u32 = defaults::QUEUE_MESSAGES, in 1..=1_000_000;
         /// Bytes that may wait for one user agent: bodies, and 128 for each message.
         queue_bytes: u64 = defaults::QUEUE_BYTES, in 8_192..=1_073_741_824;
+        /// Bytes that may wait of one sender: of one application server key (VAPID), or of one address for messages without
+        /// (IPv6: one network of 64 bits). Counted as above; beyond it a push gets 429. 0: no cap.
+        sender_bytes: u64 = defaults::SENDER_BYTES;
+        /// Bytes that may wait in the whole store. Beyond 85 percent of it a push of very low urgency gets 503, beyond 90 of
+        /// low, 95 of normal, 100 of high. 0: no cap but the reserve of the disk, or Redis's maxmemory.
+        store_bytes: u64 = defaults::STORE_BYTES;
         /// The longest time to live. Longer ones are clamped, and the sender is told.
         ttl: Duration = defaults::TTL, in SECOND..=DAY * 365;
         /// From the start of a WebSocket to its hello.

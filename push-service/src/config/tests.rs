@@ -278,6 +278,14 @@ fn contradictions_are_refused() {
             "limits.queue_bytes 9000 cannot hold one message",
         ),
         (
+            "[limits]\nsender_bytes = 1000000",
+            "limits.sender_bytes 1000000 is less than limits.queue_bytes 4194304",
+        ),
+        (
+            "[limits]\nstore_bytes = 4096",
+            "limits.store_bytes 4096 is less than limits.queue_bytes",
+        ),
+        (
             "[channels]\nping_every = 5",
             "channels.pong_within must be shorter",
         ),

@@ -147,6 +147,10 @@ labels! {
         RateLimited = "rate_limited",
         /// The queue is full, and this message would be the one to go.
         QueueFull = "queue_full",
+        /// As much waits of the sender as may (`limits.sender_bytes`).
+        SenderFull = "sender_full",
+        /// As much waits in the store as may (`limits.store_bytes`), for a message of its urgency.
+        StoreFull = "store_full",
         /// The user agent has as many subscriptions as it may.
         TooManySubscriptions = "too_many_subscriptions",
         /// There are as many connections as there may be, of all or of one address.

@@ -101,6 +101,7 @@ impl Metrics {
                 "Subscriptions ended by their owners",
             ),
             stored: OnceLock::new(),
+            queued_bytes: OnceLock::new(),
             clock_ahead: OnceLock::new(),
             certificate_expiry: OnceLock::new(),
             delivery: wait(r, "delivery_wait_seconds", "From acceptance to the channel"),
@@ -152,10 +153,18 @@ impl Stored {
     pub(super) fn register(r: &Registry) -> Self {
         Self {
             messages: gauge(r, "queue_messages", "Push messages that wait in storage"),
-            bytes: gauge(r, "queue_bytes", "Bytes of them that count against budgets"),
+            bytes: queued_bytes(r),
             user_agents: gauge(r, "user_agents", "User agents with a record in storage"),
         }
     }
+}
+
+pub(super) fn queued_bytes(r: &Registry) -> IntGauge {
+    gauge(
+        r,
+        "queue_bytes",
+        "Bytes of waiting push messages that count against budgets and caps",
+    )
 }
 
 pub(super) fn clock_ahead(r: &Registry) -> IntGauge {

@@ -51,8 +51,10 @@ fn broker_refusal(refusal: &Refusal) -> Refused {
             Budget::Address | Budget::UserAgent => Refused::AddressBudget,
         },
         Refusal::QueueFull => Refused::QueueFull,
+        Refusal::SenderFull => Refused::SenderFull,
         Refusal::StorageUnavailable => Refused::StorageUnavailable,
         Refusal::StorageFull => Refused::StorageFull,
+        Refusal::StoreFull => Refused::StoreFull,
     }
 }
 

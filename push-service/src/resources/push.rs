@@ -48,7 +48,11 @@ impl Resources {
             )
             .await;
         let submission = match submission {
-            Ok(submission) => Submission { payer, ..submission },
+            Ok(submission) => Submission {
+                payer,
+                signed_by: sender,
+                ..submission
+            },
             Err(problem) => return Err(self.unless_gone(&push, problem).await),
         };
         let accepted = self.broker.accept(&push, submission).await?;
@@ -86,6 +90,7 @@ impl Resources {
             content,
             receipt: self.receipt_wish(headers, sender)?,
             payer: Payer::UNKNOWN,
+            signed_by: None,
         })
     }
 

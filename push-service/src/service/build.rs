@@ -32,6 +32,9 @@ use crate::tls::{self, Acceptor, CertificateSource, TicketSecrets};
 /// What is derived from the sealing keys for TLS: all nodes have those, and so resume each other's sessions.
 const TICKETS: &[u8] = b"TLS session tickets";
 
+/// What is derived from the first of them for digests of addresses, so that all nodes count a sender as the same one.
+const ADDRESSES: &[u8] = b"digests of addresses";
+
 pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
     let room = descriptors::make_room(&config)?;
     config.limits.connections = room.connections;
@@ -58,7 +61,8 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
 
     let origin = Origin::parse(&facts.public_url).map_err(|error| sentence("public_url", &error))?;
     let policy = policy(&config);
-    let budgets = Arc::new(Budgets::new(&config.limits, Arc::clone(&metrics)));
+    let budgets = Budgets::new(&config.limits, Arc::clone(&metrics)).digesting(address_secret(&keys));
+    let budgets = Arc::new(budgets);
     let broker = Broker::new(
         Arc::clone(&storage),
         Arc::new(capabilities),
@@ -252,6 +256,10 @@ fn facts(
     })
 }
 
+fn address_secret(keys: &[SealingKey]) -> Option<[u8; 32]> {
+    keys.first().map(|key| key.derive(ADDRESSES))
+}
+
 fn policy(config: &Config) -> Policy {
     Policy {
         require_vapid: config.security.require_vapid,
@@ -263,6 +271,7 @@ fn policy(config: &Config) -> Policy {
             .collect(),
         ttl: Ttl::from_secs(config.limits.ttl.as_secs()),
         budget: config.limits.budget(),
+        caps: config.limits.caps(),
         rate: config.limits.rate(),
         subscriptions_per_user_agent: config.limits.subscriptions_per_user_agent,
     }

@@ -14,6 +14,7 @@ use super::clock::{Clock, Forward, Now};
 use super::leases::Leases;
 use super::portable::{Cursor, Exported, Imported, Packing, Place, Portable};
 use super::queue::{BookChanges, Changes, Expectation, PickedPage, Step, Taken, Turned, UserAgent};
+use super::senders::Sums;
 use super::{
     Announce, Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, Outcome, Overdue,
     Page, PageRequest, Paged, Refreshed, Removal, Retention, Seat, Storage, StorageError, Subscribe,
@@ -38,6 +39,7 @@ struct Held {
     deadlines: BTreeMap<(u64, UserAgentId, MessageNumber), Overdue>,
     leases: Leases,
     usage: Usage,
+    senders: Sums,
     sealing_key: Option<[u8; 8]>,
 }
 
@@ -81,6 +83,12 @@ impl Memory {
         self.lock().leases = Leases::default();
     }
 
+    /// What waits of each sender.
+    #[cfg(test)]
+    pub(super) fn senders(&self) -> BTreeMap<super::SenderTag, u64> {
+        self.lock().senders.all()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held> {
         // A step that panicked is a bug, and took its user agent out of the map; the others are whole.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
@@ -101,6 +109,7 @@ impl Held {
             self.keep(user_agent, books);
         }
         self.usage.change(changes.usage);
+        self.senders.change(&changes.senders);
     }
 
     fn keep(&mut self, user_agent: UserAgentId, books: &BookChanges) {
@@ -176,7 +185,14 @@ impl Storage for Memory {
         Ok(self.lock().look(user_agent, has))
     }
 
-    async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
+    async fn enqueue(&self, mut enqueue: Enqueue) -> Result<Enqueued, StorageError> {
+        let refused = {
+            let held = self.lock();
+            held.senders.admit(&mut enqueue, held.usage.bytes)
+        };
+        if let Some(refused) = refused {
+            return Ok(refused);
+        }
         let user_agent = enqueue.user_agent;
         let step = |state: &mut UserAgent, now| state.enqueue(enqueue, self.retention, now);
         Ok(self.step(user_agent, step))
@@ -360,9 +376,10 @@ impl Storage for Memory {
 
     async fn import(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError> {
         let mut imported = Imported::default();
-        for part in user_agents {
+        for mut part in user_agents {
             imported += self.step(part.user_agent, |state, now| state.import_record(&part, now));
-            for message in &part.messages {
+            for message in &mut part.messages {
+                message.sender = self.lock().senders.counted(message.sender);
                 imported += self.step(part.user_agent, |state, now| {
                     state.import_message(message, part.retained_until_ms, now)
                 });

@@ -5,6 +5,8 @@ use std::time::Duration;
 use push_protocol::capability::KeyId;
 use push_protocol::{Content, KeyDigest, MessageId, SubscriptionId, Topic, Ttl, Urgency, UserAgentId};
 
+use super::{Caps, SenderTag};
+
 /// A push message to be stored, or passed on if its TTL is 0.
 #[derive(Clone, Debug)]
 pub struct Enqueue {
@@ -28,6 +30,10 @@ pub struct Enqueue {
     pub sealed_by: KeyId,
     /// The receipt subscription that is told what becomes of it; there it's [`Expected`](super::Expected).
     pub receipts: Option<UserAgentId>,
+    /// Who sent it, if that is counted.
+    pub sender: Option<SenderTag>,
+    /// What may wait of one sender, and of all.
+    pub caps: Caps,
     /// The queue's budget.
     pub budget: Budget,
     /// How many messages a second the subscription may get.
@@ -82,6 +88,10 @@ pub enum Enqueued {
     },
     /// The queue is full and by the eviction rule this message would be the one to go.
     QueueFull,
+    /// With this message more than [`Caps::sender_bytes`] of its sender would wait.
+    SenderFull,
+    /// With this message the store would be fuller than [`Caps::store_bytes`] lets a message of its urgency make it.
+    StoreFull,
 }
 
 /// Why messages are removed by name.

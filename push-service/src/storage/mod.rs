@@ -32,6 +32,7 @@ pub mod redis;
 mod reports;
 mod retention;
 mod seats;
+mod senders;
 mod spelling;
 mod subscriptions;
 
@@ -47,6 +48,7 @@ pub use self::receipts::{
 pub use self::reports::{SubscriptionReport, Usage, UserAgentReport};
 pub use self::retention::Retention;
 pub use self::seats::{Announce, Attached, BUCKETS, Manner, Paged, Refreshed, Seat, bucket};
+pub use self::senders::{Caps, SenderTag};
 pub use self::subscriptions::{Ending, Subscribe, Subscribed};
 
 /// Durable queues and subscriptions. See the module for what every step guarantees.
@@ -80,6 +82,10 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Accepts a push message: checks that its subscription is there, its rate, frees the message of its topic and
     /// expired ones, checks the budget and evicts by rule, numbers, stores, and tells the seat, all in one step.
+    ///
+    /// Before that step, [`Enqueue::caps`] are looked at: over a cap the message is refused, whatever else would be said of
+    /// it. Steps at the same moment may go over a cap together, each by one message; a store with several nodes by what
+    /// comes until the nodes have told each other.
     ///
     /// The number is `max(last + 1, storage clock in µs)`. A connected user agent is told at once, before the message is
     /// durable. A refusal changes nothing but the rate bucket. With TTL 0 nothing is stored and no number is taken, but
@@ -180,6 +186,11 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Gauges; `None` from a store that can't tell without counting.
     fn usage(&self) -> Option<Usage>;
+
+    /// Bytes that wait and count against [`Caps::store_bytes`]; of a store with several nodes as they told each other last.
+    fn queued_bytes(&self) -> Option<u64> {
+        self.usage().map(|usage| usage.bytes)
+    }
 
     /// How far the store's clock is ahead of this machine's, if it has one of its own (PR-30).
     fn clock_ahead_ms(&self) -> Option<i64> {

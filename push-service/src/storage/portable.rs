@@ -11,7 +11,7 @@ use push_protocol::{
     UserAgentId,
 };
 
-use super::{Outcome, StorageError};
+use super::{Outcome, SenderTag, StorageError};
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 
 /// A user agent, or a part of one whose queue is too long to be held at once.
@@ -86,6 +86,8 @@ pub struct PortableMessage {
     pub key: Option<KeyDigest>,
     /// The receipt subscription that is told what becomes of it.
     pub receipts: Option<UserAgentId>,
+    /// Who sent it, if that is counted.
+    pub sender: Option<SenderTag>,
     /// What is in it.
     pub content: Content,
 }

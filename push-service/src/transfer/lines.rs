@@ -10,8 +10,8 @@ use push_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::storage::Outcome as PortableOutcome;
 use crate::storage::portable::{Portable, PortableExpectation, PortableMessage, PortableSubscription};
+use crate::storage::{Outcome as PortableOutcome, SenderTag};
 
 /// Where an export comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,6 +39,7 @@ pub struct Counts {
 
 /// A line.
 #[derive(Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one is held at a time")]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Line {
     Header(Header),
@@ -108,6 +109,9 @@ pub(super) struct Message {
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     receipts: Option<String>,
+    /// Versions 1 and 2 had none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     coding: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -237,6 +241,9 @@ impl Message {
             sealed_by: message.sealed_by,
             key: message.key.map(|key| URL_SAFE_NO_PAD.encode(key.0)),
             receipts: message.receipts.map(|receipts| receipts.to_string()),
+            sender: message
+                .sender
+                .map(|sender| SubscriptionId(sender.to_bytes()).to_string()),
             coding: coding.map(str::to_owned),
             encryption: encryption.map(str::to_owned),
             crypto_key: crypto_key.map(str::to_owned),
@@ -250,6 +257,7 @@ impl Message {
         let topic = topic.map(|text| Topic::parse(text).ok_or("its topic is none"));
         let key = self.key.as_deref().map(digest);
         let receipts = self.receipts.as_deref().map(user_agent);
+        let sender = self.sender.as_deref().map(sender);
         Ok(PortableMessage {
             id: MessageId::parse(&self.id).ok_or("its id is no message's")?,
             subscription: SubscriptionId::parse(&self.subscription).ok_or("it names no subscription")?,
@@ -260,6 +268,7 @@ impl Message {
             sealed_by: self.sealed_by,
             key: key.transpose()?,
             receipts: receipts.transpose()?,
+            sender: sender.transpose()?,
             content: self.content()?,
         })
     }
@@ -383,6 +392,14 @@ fn digest(text: &str) -> Result<KeyDigest, &'static str> {
 
 fn user_agent(text: &str) -> Result<UserAgentId, &'static str> {
     UserAgentId::parse(text).ok_or("it names no user agent")
+}
+
+/// Eight bytes in hexadecimal, like a subscription's id.
+fn sender(text: &str) -> Result<SenderTag, &'static str> {
+    let bytes = SubscriptionId::parse(text).map(|bits| bits.0);
+    bytes
+        .and_then(SenderTag::from_bytes)
+        .ok_or("its sender is no digest")
 }
 
 /// What may stand in a header field again: a session hands it on as one.

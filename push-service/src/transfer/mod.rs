@@ -18,7 +18,8 @@
 //!   agent gave; a message's id is the one that user agents see, 22 characters of base64url. Bodies and `key`, the digest
 //!   of the application server's public key, are base64url.
 //! - `unused` is `true` in a user agent that no push was accepted for and that never came back; otherwise it is left out.
-//! - `key`, `receipts`, `topic`, `coding`, `encryption`, `crypto_key` and `media_type` are left out where there is none.
+//! - `sender` is the digest under which a message counts for who sent it, in hexadecimal.
+//! - `key`, `receipts`, `sender`, `topic`, `coding`, `encryption`, `crypto_key` and `media_type` are left out where there is none.
 //! - A receipt subscription is a user agent, whose only subscription's id and name are zeros and whose messages are receipts.
 //!   `receipts` names the one that is told what became of a message; an `outcome` is what it was not told yet of a message
 //!   of the user agent above, and an `expected_receipt` is what is owed to the receipt subscription above. `fate` is
@@ -32,7 +33,7 @@
 //!
 //! **Versions.** A file of a newer version is refused, and so is a member or a kind of line that this version does not
 //! know: either would be lost. So whatever is added raises the version, and a service reads all versions up to its own.
-//! Version 2 brought all that is about receipts, version 3 `unused`.
+//! Version 2 brought all that is about receipts, version 3 `unused` and the sender of a message.
 //!
 //! It deliberately does not know where storages come from: `service` opens them.
 

@@ -7,6 +7,7 @@ use ring::digest;
 
 use super::*;
 use crate::defaults::{EXPORT_LINE_BYTES, EXPORT_STEP_BYTES, RETENTION};
+use crate::storage::contract::senders::sender;
 use crate::storage::contract::{Rig, enqueue, subscribe};
 use crate::storage::memory::Memory;
 use crate::storage::{Enqueue, Imported, Subscribe};
@@ -30,6 +31,7 @@ async fn some() -> Rig {
     rig.stored(enqueue(1, 1, b"\xffsecret body")).await;
     let mut legacy = Enqueue {
         topic: push_protocol::Topic::parse("secret-topic"),
+        sender: Some(sender(4)),
         ..enqueue(1, 1, b"legacy")
     };
     legacy.content.coding = push_protocol::Coding::Aesgcm {

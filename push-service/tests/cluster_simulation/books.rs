@@ -203,7 +203,11 @@ impl Books {
                 self.counts.passing += 1;
                 *id
             }
-            Enqueued::NoSubscription | Enqueued::QueueFull | Enqueued::RateLimited { .. } => return,
+            Enqueued::NoSubscription
+            | Enqueued::QueueFull
+            | Enqueued::SenderFull
+            | Enqueued::StoreFull
+            | Enqueued::RateLimited { .. } => return,
         };
         self.digest(id.nonce, now);
         let record = &mut self.records[message];

@@ -19,7 +19,7 @@ use push_service::cluster::Reconciler;
 use push_service::config;
 use push_service::metrics::Metrics;
 use push_service::storage::clock::Clock;
-use push_service::storage::{Announce as _, BUCKETS, Storage};
+use push_service::storage::{Announce as _, BUCKETS, Caps, Storage};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -295,6 +295,7 @@ fn policy(world: &World) -> Policy {
         application_servers: Default::default(),
         ttl: Ttl::from_secs(30 * 86_400),
         budget: world.weather.budget,
+        caps: Caps::default(),
         rate: None,
         subscriptions_per_user_agent: 100,
     }

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use push_protocol::session::user_agent::{PushResource, Stage};
 use push_protocol::{Coding, Content, SubscriptionId, SubscriptionName, Topic, Ttl, Urgency, UserAgentId};
-use push_service::storage::{Confirm, Enqueue, Enqueued, Removal, Storage};
+use push_service::storage::{Caps, Confirm, Enqueue, Enqueued, Removal, Storage};
 
 use crate::books::Record;
 use crate::plant::Plant;
@@ -263,6 +263,8 @@ impl World {
             key: None,
             sealed_by: push_protocol::capability::KeyId(0),
             receipts: None,
+            sender: None,
+            caps: Caps::default(),
             budget: self.weather.budget,
             rate: None,
         };
@@ -280,7 +282,11 @@ impl World {
                 self.books.counts.passing += 1;
                 self.books.stored(message, id, self.now);
             }
-            Enqueued::NoSubscription | Enqueued::QueueFull | Enqueued::RateLimited { .. } => return,
+            Enqueued::NoSubscription
+            | Enqueued::QueueFull
+            | Enqueued::SenderFull
+            | Enqueued::StoreFull
+            | Enqueued::RateLimited { .. } => return,
         }
         self.tell_announced();
         let (wait, incarnation) = (

@@ -6,6 +6,7 @@ use push_tests::frames::{RawWebSocket, opcode};
 use push_tests::node::Node;
 use push_tests::settings::Settings;
 use push_tests::user_agent::UserAgent;
+use push_tests::vapid::Signer;
 use push_tests::{payload, within};
 
 /// PR-24, RFC 8030 §8.4: a subscription that is sent to too often answers 429 and when to try again; another one of the same
@@ -73,6 +74,103 @@ async fn a_full_queue_gives_up_by_rule() {
     }
     assert_eq!(sends(&greedy.push_resource, "greedy 5", "low").await.status, 201);
     agent.receives("greedy 5").await;
+}
+
+/// PR-42, R30-MSG-8: an application server with as much waiting as it may gets 429 and is told when to come back, however
+/// many subscriptions it has; another one goes on, and metrics name the reason and nobody.
+#[tokio::test]
+async fn a_sender_with_too_much_waiting_is_told_to_wait() {
+    let settings = Settings::new()
+        .set("limits.queue_bytes", 8_192)
+        .set("limits.sender_bytes", 40_000);
+    let node = Node::start(settings).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let mine = agent.subscribe(None).await;
+    agent.leave().await;
+    let mut server = Http::connect(&node.door()).await.unwrap();
+    let hostile = Signer::generate().authorization(node.public_url());
+    let mut refused = 0;
+    for _ in 0..20 {
+        let (mut other, _) = UserAgent::arrive(&node.door(), None).await;
+        let subscription = other.subscribe(None).await;
+        other.leave().await;
+        let push = Push::new(&subscription.push_resource, "").body(vec![0; 4_000]);
+        let answer = server.push(&push.header("authorization", &hostile)).await;
+        match answer.status.as_u16() {
+            201 => assert_eq!(refused, 0, "room from nowhere"),
+            429 => {
+                assert_eq!(answer.header("retry-after"), "300");
+                assert!(answer.text().contains("Too much waits"), "{}", answer.text());
+                refused += 1;
+            }
+            other => panic!("{other}: {}", answer.text()),
+        }
+    }
+    // 40,000 bytes hold nine messages of 4,000 and 128.
+    assert_eq!(refused, 11);
+    let honest = Signer::generate().authorization(node.public_url());
+    for sender in [Some(&honest), None] {
+        let mut push = Push::new(&mine.push_resource, "honest");
+        if let Some(authorization) = sender {
+            push = push.header("authorization", authorization);
+        }
+        let answer = server.push(&push).await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    let metrics = node.ask_admin("/metrics").await.text();
+    assert!(
+        metrics.contains("requests_refused_total{reason=\"sender_full\"} 11"),
+        "{metrics}"
+    );
+    let (mut agent, _) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    agent.receives("honest").await;
+}
+
+/// PR-42, PR-43: a store with as much waiting as it may answers 503 and when to come back, and takes urgent messages
+/// longest; what waits stays, and makes room when it is fetched.
+#[tokio::test]
+async fn a_full_store_refuses_the_least_urgent_first() {
+    let settings = Settings::new()
+        .set("limits.queue_bytes", 100_000)
+        .set("limits.store_bytes", 100_000);
+    let node = Node::start(settings).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let subscription = agent.subscribe(None).await;
+    agent.leave().await;
+    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut sends = async |urgency: &str| {
+        let push = Push::new(&subscription.push_resource, "").body(vec![0; 872]);
+        server.push(&push.header("urgency", urgency)).await
+    };
+    let mut stored = 0;
+    for (urgency, upto) in [("very-low", 85), ("low", 90), ("normal", 95), ("high", 100)] {
+        let refused = loop {
+            let answer = sends(urgency).await;
+            if answer.status != 201 {
+                break answer;
+            }
+            stored += 1;
+        };
+        assert_eq!(stored, upto, "{urgency}");
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert_eq!(refused.header("retry-after"), "120");
+    }
+    let metrics = node.ask_admin("/metrics").await.text();
+    for line in [
+        "requests_refused_total{reason=\"store_full\"} 4",
+        "push_service_queue_bytes 100000",
+        "push_service_queue_messages 100",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let (mut agent, _) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    for _ in 0..15 {
+        let arrived = agent.notification().await;
+        agent.acknowledge(&arrived).await;
+    }
+    let last = agent.notification().await;
+    agent.acknowledge_and_settle(&last).await;
+    assert_eq!(sends("very-low").await.status, 201);
 }
 
 /// Beyond the limit, in all or from one address, connections are turned away; when one

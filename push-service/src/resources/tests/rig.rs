@@ -67,6 +67,7 @@ impl Service {
             application_servers: Default::default(),
             ttl: Ttl::from_secs(limits.ttl.as_secs()),
             budget: limits.budget(),
+            caps: limits.caps(),
             rate: None,
         };
         change(&mut policy, &mut limits);

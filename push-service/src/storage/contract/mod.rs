@@ -15,6 +15,7 @@ pub(crate) mod queues;
 pub(crate) mod receipts;
 mod rig;
 pub(crate) mod seats;
+pub(crate) mod senders;
 pub(crate) mod subscriptions;
 
 pub(crate) use rig::{Rig, Told, bodies, enqueue, everything, ids, name, seat, subscribe, topic, user_agent};
@@ -71,6 +72,14 @@ macro_rules! common_cases {
                 too_many_victims_are_none,
                 a_rate_refuses_and_refills,
                 a_refusal_changes_nothing,
+            ],
+            senders: [
+                a_sender_over_its_cap_is_refused,
+                nothing_gives_way_to_one_over_a_cap,
+                a_full_store_takes_urgent_messages_longest,
+                sums_follow_what_waits,
+                a_refused_message_is_not_counted,
+                many_subscriptions_are_one_sender,
             ],
             expiry: [
                 an_expired_message_is_never_handed_out,

@@ -7,6 +7,7 @@ use push_protocol::{
     Fate, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Ttl, Urgency, UserAgentId,
 };
 
+use super::senders::sender;
 use super::{enqueue, everything, name, seat, subscribe, user_agent};
 use crate::storage::memory::Memory;
 use crate::storage::{
@@ -240,6 +241,7 @@ fn draw_enqueue(dice: &mut Dice, agent: u8, n: u8) -> Enqueue {
         subscription: dice.some_subscription(agent),
         nonce: dice.new_nonce(),
         key: (dice.below(4) == 0).then_some(push_protocol::KeyDigest([n; 32])),
+        sender: [None, Some(sender(1)), Some(sender(2)), Some(sender(3))][dice.below(4) as usize],
         receipts: (dice.below(3) > 0).then_some(user_agent(RECEIPT_SUBSCRIPTION)),
         ttl: Ttl::from_secs([0, 5, 50, 500][dice.below(4) as usize]),
         urgency: Urgency::ALL[dice.below(4) as usize],

@@ -8,6 +8,7 @@ use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{Coding, KeyDigest, MessageId, Ttl, Urgency};
 
 use super::rig::{Rig, Told, enqueue, name, seat, subscribe, subscription, topic, user_agent};
+use super::senders::sender;
 use crate::defaults::{RETENTION, UNUSED_RETENTION};
 use crate::storage::clock::Clock;
 use crate::storage::memory::Memory;
@@ -87,10 +88,14 @@ async fn fill(rig: &Rig) -> Vec<MessageId> {
         topic: topic("news"),
         ttl: Ttl::from_secs(60),
         sealed_by: push_protocol::capability::KeyId(77),
+        sender: Some(sender(4)),
         ..enqueue(1, 2, b"second")
     };
     ids.push(rig.stored(urgent).await);
-    let mut legacy = enqueue(1, 1, b"third");
+    let mut legacy = Enqueue {
+        sender: Some(sender(5)),
+        ..enqueue(1, 1, b"third")
+    };
     legacy.content.coding = Coding::Aesgcm {
         encryption: "salt=c2FsdA".into(),
         crypto_key: "dh=ZGg".into(),

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::storage::clock::{Clock, ManualClock};
 use crate::storage::{
-    Announce, Attached, BUCKETS, Budget, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged,
+    Announce, Attached, BUCKETS, Budget, Caps, Confirm, Enqueue, Enqueued, Manner, Page, PageRequest, Paged,
     Removal, Scope, Seat, Storage, Subscribe, Subscribed, Usage, WakeUp,
 };
 
@@ -323,6 +323,8 @@ pub(crate) fn enqueue(n_agent: u8, n: u8, body: &[u8]) -> Enqueue {
         key: None,
         sealed_by: push_protocol::capability::KeyId(3),
         receipts: None,
+        sender: None,
+        caps: Caps::default(),
         budget: Budget {
             messages: 1_000,
             bytes: 1 << 24,

@@ -316,6 +316,7 @@ mod tests {
                     body_bytes: 0,
                     urgency: push_protocol::Urgency::Normal,
                     sealed_by: 0,
+                    sender: None,
                 });
             }
             shard.weigh(agent(n));

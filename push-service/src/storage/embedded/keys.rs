@@ -3,9 +3,9 @@
 use bytes::Buf as _;
 use push_protocol::{MessageNumber, UserAgentId};
 
-use crate::storage::Overdue;
 use crate::storage::queue::Expectation;
 use crate::storage::spelling::{Fields, Unreadable};
+use crate::storage::{Overdue, SenderTag};
 
 /// `q`, user agent, number; the record is number 0.
 pub(super) fn queue_key(user_agent: UserAgentId, number: MessageNumber) -> [u8; 25] {
@@ -69,6 +69,28 @@ pub(super) fn owing_of(key: &[u8]) -> Result<UserAgentId, Unreadable> {
     user_agent.map(UserAgentId).ok_or(Unreadable)
 }
 
+/// `w`, sender: the bytes of it that wait.
+pub(super) fn sender_key(sender: SenderTag) -> [u8; 9] {
+    let mut key = [b'w'; 9];
+    key[1..].copy_from_slice(&sender.to_bytes());
+    key
+}
+
+/// All keys that [`sender_key`] makes.
+pub(super) fn sender_keys() -> std::ops::RangeInclusive<[u8; 9]> {
+    let mut last = [u8::MAX; 9];
+    last[0] = b'w';
+    [b'w', 0, 0, 0, 0, 0, 0, 0, 0]..=last
+}
+
+/// What stands under a key that [`sender_key`] made.
+pub(super) fn sender_of(key: &[u8], value: &[u8]) -> Result<(SenderTag, u64), Unreadable> {
+    let bits = key.get(1..).and_then(|bits| bits.try_into().ok());
+    let sender = bits.and_then(SenderTag::from_bytes).ok_or(Unreadable)?;
+    let bytes = value.try_into().map_err(|_| Unreadable)?;
+    Ok((sender, u64::from_be_bytes(bytes)))
+}
+
 /// `d`, milliseconds, receipt subscription, place.
 pub(super) fn deadline_key(at_ms: u64, receipts: UserAgentId, place: MessageNumber) -> [u8; 33] {
     let mut key = [b'd'; 33];
@@ -115,5 +137,12 @@ mod tests {
         assert_eq!(number_of(&keys[2]).unwrap().0, 256);
         assert_eq!(sweep_of(&sweep_key(70_000, agent)).unwrap(), (70_000, agent));
         assert_eq!(owing_of(&owing_key(agent)).unwrap(), agent);
+        let senders = [1, 255, u64::MAX].map(|bits| SenderTag::from_bytes(bits.to_be_bytes()).unwrap());
+        for sender in senders {
+            let key = sender_key(sender);
+            assert!(sender_keys().contains(&key));
+            assert_eq!(sender_of(&key, &7_u64.to_be_bytes()).unwrap(), (sender, 7));
+            assert!(sender_of(&key[..8], &[0; 8]).is_err() && sender_of(&key, &[0; 7]).is_err());
+        }
     }
 }

@@ -12,6 +12,7 @@
 //! | `s`, milliseconds, user agent | nothing: when this user agent is next to be swept |
 //! | `o`, user agent | nothing: it has an outbox |
 //! | `d`, milliseconds, receipt subscription, place | whose message to ask after, when a receipt is owed for too long |
+//! | `w`, sender | how many bytes of it wait |
 //! | `m`, name | what the store knows of itself |
 //!
 //! Integers are big-endian. A change here is a new [`FORMAT`].
@@ -28,7 +29,7 @@ use crate::storage::spelling::Fields;
 
 pub(super) use super::keys::{
     body_key, deadline_key, deadline_key_of, deadline_of, encode_deadline, number_of, owing_key, owing_of,
-    queue_key, queue_of, sweep_key, sweep_of,
+    queue_key, queue_of, sender_key, sender_keys, sender_of, sweep_key, sweep_of,
 };
 pub(super) use super::values::{
     Read, Value, body_apart, encode_ended, encode_expectation, encode_message, encode_passing,
@@ -36,8 +37,8 @@ pub(super) use super::values::{
 pub(super) use crate::storage::spelling::Unreadable;
 
 /// The format that this code writes, and the newest that it reads. Format 1 had no [marks](super::marks) and no bodies
-/// apart; a store in that format is converted to format 2.
-pub(super) const FORMAT: u32 = 2;
+/// apart; format 2 did not count senders. A store in one of these is taken over: its messages have no sender.
+pub(super) const FORMAT: u32 = 3;
 
 pub(super) const FORMAT_KEY: &[u8] = b"mformat";
 pub(super) const STATE_KEY: &[u8] = b"mstate";

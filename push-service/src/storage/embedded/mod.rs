@@ -15,6 +15,10 @@
 //! ```
 //!
 //! **Invariant:** no lock is held while the disk is read or written, and no async thread ever does either.
+//!
+//! The sums of senders are written with the batch that changes them, so that they are right after any crash. A message is
+//! checked against the sums as of the last batch: the steps under way, at most
+//! [`STORE_STEPS_WAITING`](crate::defaults::STORE_STEPS_WAITING), may go over a cap together.
 
 mod answers;
 mod cache;
@@ -58,6 +62,7 @@ use super::Swept;
 use super::clock::{Clock, Forward, Now, SystemClock};
 use super::leases::Leases;
 use super::queue::{Changes, Picked, PickedPage, Step, Stored, UserAgent};
+use super::senders::Sums;
 use super::{Announce, Page, RECEIPTS, Retention, StorageError};
 use crate::defaults::{RETENTION, STORE_MEMTABLE_BYTES, STORE_STEP_WAIT, STORE_STEPS_WAITING};
 
@@ -117,6 +122,15 @@ struct Shared {
     failure: Failure,
     calls: Calls,
     usage: Gauges,
+    /// What waits of each sender, as of the last batch.
+    senders: Mutex<Sums>,
+}
+
+impl Shared {
+    fn senders(&self) -> MutexGuard<'_, Sums> {
+        // The writer may have panicked while it held them, and then the store has failed.
+        self.senders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a step's answer waits for.
@@ -140,6 +154,7 @@ impl Embedded {
             memtable_bytes,
         } = options;
         let (store, state) = Store::open(&directory, memtable_bytes)?;
+        let senders = store.senders(&directory)?;
         let shared = Arc::new(Shared {
             cache: Cache::new(),
             announce,
@@ -149,6 +164,7 @@ impl Embedded {
             failure: Failure::default(),
             calls: Calls::default(),
             usage: Gauges::default(),
+            senders: Mutex::new(senders),
         });
         shared.usage.publish(state.usage);
         let no_thread = |error| OpenError::Io {
@@ -397,6 +413,7 @@ fn request(user_agent: UserAgentId, cell: &mut Cell, changes: Changes, done: Opt
         bodies_apart,
         sweep: changes.sweep,
         usage: changes.usage,
+        senders: changes.senders,
         books: changes.books,
         done,
     }

@@ -50,7 +50,11 @@ impl Storage for Embedded {
         self.look(user_agent, look).await
     }
 
-    async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
+    async fn enqueue(&self, mut enqueue: Enqueue) -> Result<Enqueued, StorageError> {
+        let of_store = self.shared.usage.read().bytes;
+        if let Some(refused) = self.shared.senders().admit(&mut enqueue, of_store) {
+            return Ok(refused);
+        }
         if enqueue.ttl != Ttl::ZERO {
             self.room.check(self.shared.clock.now())?;
         }
@@ -256,11 +260,12 @@ impl Storage for Embedded {
 
     async fn import(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError> {
         let mut imported = Imported::default();
-        for part in user_agents {
+        for mut part in user_agents {
             self.room.check(self.shared.clock.now())?;
             let step = |state: &mut UserAgent, now| state.import_record(&part, now);
             imported += self.step(part.user_agent, Answer::AtOnce, step).await?;
-            for message in &part.messages {
+            for message in &mut part.messages {
+                message.sender = self.shared.senders().counted(message.sender);
                 let until_ms = part.retained_until_ms;
                 let step = |state: &mut UserAgent, now| state.import_message(message, until_ms, now);
                 imported += self.step(part.user_agent, Answer::AtOnce, step).await?;

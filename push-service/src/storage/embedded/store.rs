@@ -14,6 +14,7 @@ use super::layout::{self, FORMAT, FORMAT_KEY, Read, STATE_KEY, State, Unreadable
 use super::marks::Marks;
 use crate::defaults::{STORE_CACHE_BYTES, STORE_JOURNAL_BYTES, STORE_OPEN_FILES, STORE_THREADS};
 use crate::storage::queue::UserAgent;
+use crate::storage::senders::Sums;
 use crate::storage::{Overdue, StorageError};
 
 /// Why a store could not be opened: a sentence for the operator, with what to do.
@@ -201,6 +202,20 @@ impl Store {
     pub(super) fn own(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         let value = self.keys.get(key).map_err(read_error)?;
         Ok(value.map(|value| value.to_vec()))
+    }
+
+    /// The sums of all senders.
+    pub(super) fn senders(&self, directory: &Path) -> Result<Sums, OpenError> {
+        let mut sums = Sums::default();
+        for entry in self.keys.range(layout::sender_keys()) {
+            let (key, value) = entry.into_inner().map_err(|error| open_error(directory, error))?;
+            let (sender, bytes) = layout::sender_of(&key, &value).map_err(|_| OpenError::Damaged {
+                directory: directory.to_owned(),
+                why: "the sum of a sender does not read".to_owned(),
+            })?;
+            sums.set(sender, bytes);
+        }
+        Ok(sums)
     }
 
     /// The user agent with its index, as last committed; `None` if there is no record. Long bodies are not read

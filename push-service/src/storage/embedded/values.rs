@@ -11,10 +11,10 @@ use push_protocol::{
 };
 
 use crate::defaults::STORE_BODY_APART_BYTES;
-use crate::storage::RECEIPTS;
 use crate::storage::portable::PortableMessage;
 use crate::storage::queue::{Ended, Expectation, Passing, Stored, UserAgent, Waiting};
 use crate::storage::spelling::{Fields, Unreadable, put_content_header, put_text};
+use crate::storage::{RECEIPTS, SenderTag};
 
 /// Where the byte stands that tells what a value in a queue is.
 const KIND_AT: usize = 32;
@@ -30,6 +30,8 @@ const PASSING: u8 = 0x20;
 const EXPECTATION: u8 = 0x40;
 /// No message, but how one ended: with its fate.
 const ENDED: u8 = 0x80;
+/// A message that counts for a sender. Both bits together: what is no message has one of them.
+const WITH_SENDER: u8 = PASSING | EXPECTATION;
 
 /// Whether a body of this length is stored apart, so that loading a queue does not read it.
 pub(super) fn is_apart(body_bytes: usize) -> bool {
@@ -62,8 +64,10 @@ pub(super) fn encode_message(stored: &Stored) -> Vec<u8> {
         0
     };
     let body_apart = if apart.is_some() { BODY_APART } else { 0 };
-    value.push(message.urgency as u8 | with_key | with_receipt | body_apart);
+    let with_sender = if stored.sender.is_some() { WITH_SENDER } else { 0 };
+    value.push(message.urgency as u8 | with_key | with_receipt | body_apart | with_sender);
     value.push(stored.sealed_by);
+    value.extend(stored.sender.iter().flat_map(|sender| sender.to_bytes()));
     value.extend(message.key.iter().flat_map(|key| key.0));
     value.extend(stored.receipts.iter().flat_map(|receipts| receipts.0));
     put_text(&mut value, stored.topic.as_ref().map(Topic::as_str));
@@ -116,7 +120,7 @@ impl Value {
     /// The reverse of [`encode_message`], [`encode_passing`], [`encode_ended`] and [`encode_expectation`].
     pub(super) fn decode(place: MessageNumber, value: &[u8]) -> Result<Self, Unreadable> {
         let kind = *value.get(KIND_AT).ok_or(Unreadable)?;
-        if kind < PASSING {
+        if kind < PASSING || kind & (WITH_SENDER | ENDED) == WITH_SENDER {
             return Read::decode(place, value).map(Self::Message);
         }
         let mut fields = Fields(value);
@@ -178,6 +182,7 @@ pub(super) struct Read {
     expires_at_ms: u64,
     sealed_by: u8,
     receipts: Option<UserAgentId>,
+    sender: Option<SenderTag>,
     /// The length of a body that is stored apart and was not read.
     pub(super) apart: Option<u32>,
 }
@@ -191,8 +196,14 @@ impl Read {
         let accepted_at_ms = fields.number()?;
         let expires_at_ms = fields.number()?;
         let kind = fields.byte()?;
-        let urgency = Urgency::from_u8(kind & !(WITH_KEY | WITH_RECEIPT | BODY_APART)).ok_or(Unreadable)?;
+        let flags = WITH_KEY | WITH_RECEIPT | BODY_APART | WITH_SENDER;
+        let urgency = Urgency::from_u8(kind & !flags).ok_or(Unreadable)?;
         let sealed_by = fields.byte()?;
+        let sender = match kind & WITH_SENDER {
+            0 => None,
+            WITH_SENDER => Some(SenderTag::from_bytes(fields.array()?).ok_or(Unreadable)?),
+            _ => return Err(Unreadable),
+        };
         let key = match kind & WITH_KEY {
             0 => None,
             _ => Some(Box::new(KeyDigest(fields.array()?))),
@@ -228,6 +239,7 @@ impl Read {
             expires_at_ms,
             sealed_by,
             receipts,
+            sender,
             apart,
         })
     }
@@ -258,6 +270,7 @@ impl Read {
             sealed_by: self.sealed_by,
             key: message.key.as_deref().copied(),
             receipts: self.receipts,
+            sender: self.sender,
             content: message.content,
         }
     }
@@ -278,6 +291,7 @@ impl Read {
             body_bytes: self.body_bytes(),
             urgency: self.message.urgency,
             sealed_by: self.sealed_by,
+            sender: self.sender,
         }
     }
 }
@@ -320,6 +334,7 @@ mod tests {
             expires_at_ms: 5_678,
             sealed_by: 3,
             receipts: Some(UserAgentId([6; 16])),
+            sender: SenderTag::from_bytes([5; 8]),
         }
     }
 
@@ -362,7 +377,13 @@ mod tests {
         let read = Read::decode(MessageNumber(77), &encode_message(&stored)).unwrap();
         assert_eq!(read.message, *stored.message);
         assert_eq!((read.topic, read.expires_at_ms), (stored.topic, 5_678));
-        assert_eq!(read.receipts, stored.receipts);
+        assert_eq!((read.receipts, read.sender), (stored.receipts, stored.sender));
+        let unknown = Stored {
+            sender: None,
+            ..stored
+        };
+        let read = Read::decode(MessageNumber(77), &encode_message(&unknown)).unwrap();
+        assert_eq!((read.message, read.sender), ((*unknown.message).clone(), None));
     }
 
     /// PR-43: a long body is not read with the queue, but its length is; header and body together give the message.

@@ -24,7 +24,8 @@ use super::store::Store;
 use super::watchdog::Watched;
 use crate::defaults::{STORE_BATCH_STEPS, STORE_MARK_AFTER, STORE_SYNC_WITHIN};
 use crate::storage::queue::{BookChanges, Stored, SweepMove, UsageChange};
-use crate::storage::{StorageError, WakeUp};
+use crate::storage::senders::SenderChanges;
+use crate::storage::{SenderTag, StorageError, WakeUp};
 
 /// The writes of one step, in place of its user agent's state.
 pub(super) struct Request {
@@ -36,6 +37,7 @@ pub(super) struct Request {
     pub(super) bodies_apart: bool,
     pub(super) sweep: Option<SweepMove>,
     pub(super) usage: UsageChange,
+    pub(super) senders: SenderChanges,
     pub(super) books: Option<Box<BookChanges>>,
     /// Who waits until it is durable. Nobody does for what may be synced a little later.
     pub(super) done: Option<Done>,
@@ -48,6 +50,7 @@ pub(super) enum Record {
 }
 
 /// What the writer is asked for.
+#[expect(clippy::large_enum_variant, reason = "nearly all are steps")]
 pub(super) enum Order {
     Step(Request),
     /// A value of the store about itself.
@@ -213,9 +216,16 @@ impl Writer {
                 .map_or(0, |stored| stored.message.id.number.0);
             self.state.clock_us = self.state.clock_us.max(number);
         }
+        let sums = self.count_senders(&turn.steps);
         self.commit_batch(|batch, keys| {
             for step in &turn.steps {
                 step.write_to(batch, keys);
+            }
+            for (sender, bytes) in sums {
+                match bytes {
+                    0 => batch.remove(keys, layout::sender_key(sender)),
+                    bytes => batch.insert(keys, layout::sender_key(sender), bytes.to_be_bytes()),
+                }
             }
             for (key, value) in &turn.own {
                 batch.insert(keys, *key, value.as_slice());
@@ -229,6 +239,22 @@ impl Writer {
         }
         self.shared.usage.publish(self.state.usage);
         Ok(())
+    }
+
+    /// Counts what steps changed for senders, and returns the new sum of each of these.
+    fn count_senders(&self, steps: &[Request]) -> Vec<(SenderTag, u64)> {
+        let mut changed: Vec<SenderTag> = Vec::new();
+        let mut sums = self.shared.senders();
+        for step in steps {
+            sums.change(&step.senders);
+            changed.extend(step.senders.iter().map(|(sender, _)| sender));
+        }
+        changed.sort_unstable();
+        changed.dedup();
+        changed
+            .into_iter()
+            .map(|sender| (sender, sums.of(sender)))
+            .collect()
     }
 
     fn commit_batch(
@@ -336,6 +362,7 @@ impl Request {
             bodies_apart: false,
             sweep: None,
             usage: UsageChange::default(),
+            senders: SenderChanges::default(),
             books: None,
             done: None,
         }

@@ -280,10 +280,10 @@ impl UserAgent {
             expires_at_ms: arriving.expires_at_ms,
             sealed_by: arriving.sealed_by,
             receipts: arriving.receipts,
+            sender: arriving.sender,
         };
         let waiting = Waiting::of(&stored);
-        changes.usage.messages += 1;
-        changes.usage.bytes += waiting.counted_bytes().cast_signed();
+        changes.counts_in(&waiting);
         self.put_in(waiting, arriving.receipts);
         self.mark_used(changes);
         changes.stored = Some(stored);
@@ -375,6 +375,7 @@ impl Waiting {
             sealed_by: self.sealed_by,
             key: message.key.as_deref().copied(),
             receipts,
+            sender: self.sender,
             content: message.content.clone(),
         })
     }

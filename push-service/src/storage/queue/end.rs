@@ -58,8 +58,7 @@ impl UserAgent {
         let mut told = Vec::new();
         for number in self.messages_of(place) {
             if let Some(waiting) = self.waiting.remove(number) {
-                changes.usage.messages -= 1;
-                changes.usage.bytes -= waiting.counted_bytes().cast_signed();
+                changes.counts_out(&waiting);
                 self.count_out(&waiting);
                 self.ended.push(number);
                 told.push(waiting.id);

@@ -118,17 +118,18 @@ impl UserAgent {
         now: Now,
     ) {
         let (topic, sealed_by, receipts) = (request.topic, request.sealed_by.0, request.receipts);
+        let sender = request.sender;
         let message = Arc::new(accepted(request, id, name, now));
         let stored = Stored {
             expires_at_ms: now.ms() + message.remaining_ms,
             topic,
             sealed_by,
             receipts,
+            sender,
             message,
         };
         let waiting = Waiting::of(&stored);
-        changes.usage.messages += 1;
-        changes.usage.bytes += waiting.counted_bytes().cast_signed();
+        changes.counts_in(&waiting);
         self.put_in(waiting, receipts);
         changes.stored = Some(stored);
     }

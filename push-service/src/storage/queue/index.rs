@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionId, Topic, Urgency};
 
-use super::Stored;
 use super::enqueue::count;
+use super::{SenderTag, Stored};
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 
 /// A message that waits.
@@ -27,6 +27,8 @@ pub(in crate::storage) struct Waiting {
     pub(in crate::storage) urgency: Urgency,
     /// The sealing key under which its message URLs stand.
     pub(in crate::storage) sealed_by: u8,
+    /// In whose sum it counts.
+    pub(in crate::storage) sender: Option<SenderTag>,
 }
 
 impl Waiting {
@@ -42,6 +44,7 @@ impl Waiting {
             body_bytes: count(message.content.body.len()),
             urgency: message.urgency,
             sealed_by: stored.sealed_by,
+            sender: stored.sender,
         }
     }
 

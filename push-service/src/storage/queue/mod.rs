@@ -31,7 +31,8 @@ use push_protocol::{
 
 use self::order::Order;
 use super::clock::Now;
-use super::{Seat, SubscriptionReport, UserAgentReport, WakeUp};
+use super::senders::SenderChanges;
+use super::{Seat, SenderTag, SubscriptionReport, UserAgentReport, WakeUp};
 
 pub(super) use carry::Leaving;
 pub(super) use index::{Index, Waiting};
@@ -126,6 +127,8 @@ pub(super) struct Changes {
     pub(super) sweep: Option<SweepMove>,
     /// What that does to the gauges.
     pub(super) usage: UsageChange,
+    /// What that does to the sums of senders.
+    pub(super) senders: SenderChanges,
     /// What the holder of the seat is told, before the changes are durable.
     pub(super) wake_ups: Vec<(Seat, WakeUp)>,
     /// What it did to the ledger: mostly nothing.
@@ -169,6 +172,22 @@ impl Changes {
     fn books(&mut self) -> &mut BookChanges {
         self.books.get_or_insert_default()
     }
+
+    /// A message joined the queue.
+    fn counts_in(&mut self, waiting: &Waiting) {
+        let bytes = waiting.counted_bytes().cast_signed();
+        self.usage.messages += 1;
+        self.usage.bytes += bytes;
+        self.senders.add(waiting.sender, bytes);
+    }
+
+    /// A message left the queue.
+    fn counts_out(&mut self, waiting: &Waiting) {
+        let bytes = waiting.counted_bytes().cast_signed();
+        self.usage.messages -= 1;
+        self.usage.bytes -= bytes;
+        self.senders.add(waiting.sender, -bytes);
+    }
 }
 
 /// A message that joined the queue, with what storage keeps of it beside itself.
@@ -179,6 +198,7 @@ pub(super) struct Stored {
     pub(super) expires_at_ms: u64,
     pub(super) sealed_by: u8,
     pub(super) receipts: Option<UserAgentId>,
+    pub(super) sender: Option<SenderTag>,
 }
 
 /// From where to where; `None` is nowhere.
@@ -243,10 +263,8 @@ impl UserAgent {
         now: Now,
     ) -> Option<Waiting> {
         let waiting = self.waiting.remove(number)?;
-        let bytes = waiting.counted_bytes();
         self.count_out(&waiting);
-        changes.usage.messages -= 1;
-        changes.usage.bytes -= bytes.cast_signed();
+        changes.counts_out(&waiting);
         let fate = if waiting.has_expired(now.ms()) {
             Fate::GivenUp
         } else {

@@ -126,11 +126,11 @@ impl UserAgent {
             sealed_by: receipt.sealed_by.0,
             topic: None,
             receipts: None,
+            sender: None,
             message,
         };
         let waiting = Waiting::of(&stored);
-        changes.usage.messages += 1;
-        changes.usage.bytes += waiting.counted_bytes().cast_signed();
+        changes.counts_in(&waiting);
         self.put_in(waiting, None);
         changes.books().receipts.push(stored);
     }

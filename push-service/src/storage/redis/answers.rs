@@ -14,10 +14,11 @@ use push_protocol::{
 use redis::Value;
 
 use super::layout::{read_stored, seat_of, six_of};
+use super::senders::Counted;
 use crate::defaults::LONGEST_RETRY_AFTER;
 use crate::storage::spelling::{Fields, Unreadable};
 use crate::storage::{
-    Ending, Expecting, Outcome, Overdue, Page, Refreshed, Seat, StorageError, Subscribed, Traced,
+    Ending, Expecting, Outcome, Overdue, Page, Refreshed, Seat, SenderTag, StorageError, Subscribed, Traced,
 };
 
 /// The trouble that an answer is which can't be read.
@@ -83,7 +84,7 @@ pub(super) enum Accepted {
 pub(super) struct Holder {
     pub(super) seat: Option<Seat>,
     pub(super) name: SubscriptionName,
-    pub(super) removed: Vec<MessageId>,
+    pub(super) removed: Removed,
 }
 
 /// What a script says beside the outcome of its step.
@@ -129,7 +130,7 @@ pub(super) fn accepted(answer: &[u8]) -> Result<Accepted, Unreadable> {
         b'P' => {
             let (seat, name) = (seat_of(fields.array()?), SubscriptionName(fields.array()?));
             let news = News::of(fields.byte()?);
-            let removed = ids(fields.0)?;
+            let removed = removed(fields.0)?;
             Accepted::Passed(Holder { seat, name, removed }, news)
         }
         b'S' => {
@@ -140,7 +141,7 @@ pub(super) fn accepted(answer: &[u8]) -> Result<Accepted, Unreadable> {
             let expired = u32::from_be_bytes(fields.array()?);
             let news = News::of(fields.byte()?);
             let accepted_at_ms = six_of(fields.array()?);
-            let removed = ids(fields.0)?;
+            let removed = removed(fields.0)?;
             Accepted::Stored(StoredAnswer {
                 number,
                 previous,
@@ -161,7 +162,7 @@ pub(super) struct Acknowledged {
     pub(super) seat: Option<Seat>,
     /// For each, whether it was there and in time.
     pub(super) there: Vec<bool>,
-    pub(super) removed: Vec<MessageId>,
+    pub(super) removed: Removed,
     /// An outcome waits in the outbox.
     pub(super) owes: bool,
 }
@@ -169,11 +170,11 @@ pub(super) struct Acknowledged {
 pub(super) fn acknowledged(answer: &[u8], asked: usize) -> Result<Acknowledged, Unreadable> {
     let mut fields = Fields(answer);
     let seat = seat_of(fields.array()?);
-    let (there, removed) = fields.0.split_at_checked(asked).ok_or(Unreadable)?;
+    let (there, gone) = fields.0.split_at_checked(asked).ok_or(Unreadable)?;
     Ok(Acknowledged {
         seat,
         there: there.iter().map(|digit| digit & 1 != 0).collect(),
-        removed: ids(removed)?,
+        removed: removed(gone)?,
         owes: there.iter().any(|digit| digit & 2 != 0),
     })
 }
@@ -198,7 +199,7 @@ pub(super) struct Ended {
     /// Messages are left for sweeps to remove.
     pub(super) due: bool,
     /// What left the window of whoever has the seat.
-    pub(super) removed: Vec<MessageId>,
+    pub(super) removed: Removed,
 }
 
 pub(super) fn ended(answer: &[u8]) -> Result<Ended, Unreadable> {
@@ -213,7 +214,7 @@ pub(super) fn ended(answer: &[u8]) -> Result<Ended, Unreadable> {
             0 => Ending::All,
             _ => Ending::One(SubscriptionId(fields.array()?)),
         },
-        removed: ids(fields.0)?,
+        removed: removed(fields.0)?,
     })
 }
 
@@ -290,6 +291,37 @@ pub(super) fn refreshed(answer: &[u8]) -> Result<(Refreshed, bool), Unreadable> 
         }
         _ => return Err(Unreadable),
     })
+}
+
+/// Messages that left a queue.
+#[derive(Default)]
+pub(super) struct Removed {
+    pub(super) ids: Vec<MessageId>,
+    pub(super) counted: Vec<Counted>,
+}
+
+/// What is counted of a message that left: the size of its body, its expiry, its sealing key, its sender behind a one.
+const COUNTED_BYTES: usize = 4 + 6 + 1 + 1 + 8;
+
+/// Whole ids, and behind all of them what is counted of each.
+pub(super) fn removed(packed: &[u8]) -> Result<Removed, Unreadable> {
+    let messages = packed.len() / (16 + COUNTED_BYTES);
+    let (packed, counts) = packed.split_at_checked(16 * messages).ok_or(Unreadable)?;
+    let (counts, rest) = counts.as_chunks::<COUNTED_BYTES>();
+    if !rest.is_empty() || counts.len() != messages {
+        return Err(Unreadable);
+    }
+    let ids = ids(packed)?;
+    let counted = ids.iter().zip(counts).map(|(id, counted)| {
+        let mut fields = Fields(counted);
+        let body_bytes = u32::from_be_bytes(fields.array()?).into();
+        let expires_at_ms = six_of(fields.array()?);
+        let _sealed_by_and_mark: [u8; 2] = fields.array()?;
+        let sender = SenderTag::from_bytes(fields.array()?);
+        Ok(Counted::new(sender, id.number, body_bytes, expires_at_ms))
+    });
+    let counted = counted.collect::<Result<_, _>>()?;
+    Ok(Removed { ids, counted })
 }
 
 /// Whole ids, 16 bytes each.

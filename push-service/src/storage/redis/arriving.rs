@@ -1,9 +1,12 @@
 //! Whole user agents into Redis (PR-37): one script takes in a bounded portion, and what is there already stays.
 
+use redis::Value;
+
 use super::Redis;
 use super::answers::{self, unreadable};
 use super::carried::{pack_expectation, pack_message, pack_outcome, pack_subscription};
 use super::layout::six;
+use super::senders::Counted;
 use crate::defaults::REDIS_STEP_MESSAGES;
 use crate::storage::portable::{PortableExpectation, PortableMessage, PortableSubscription};
 use crate::storage::spelling::Unreadable;
@@ -91,7 +94,18 @@ impl Redis {
         let answer = self
             .run_whole(self.confirmed, part.user_agent, script, &args)
             .await?;
-        let counts = answers::list(answer)?.unwrap_or_default();
+        let mut counts = answers::list(answer)?.unwrap_or_default();
+        let taken = answers::text(counts.pop().unwrap_or(Value::Nil))?;
+        for (message, _) in messages.iter().zip(taken).filter(|(_, taken)| *taken == b'1') {
+            let body_bytes = message.content.body.len() as u64;
+            let counted = Counted::new(
+                message.sender,
+                message.id.number,
+                body_bytes,
+                message.expires_at_ms,
+            );
+            self.senders.joined(&counted);
+        }
         let counts = counts
             .iter()
             .map(answers::number)

@@ -10,10 +10,10 @@ use push_protocol::{
 };
 
 use super::answers::Pairs;
-use super::layout::{self, EPOCH, LANE, Record, six, six_of};
+use super::layout::{self, EPOCH, LANE, Record, WITH_SENDER, six, six_of};
 use crate::storage::portable::{PortableExpectation, PortableMessage, PortableSubscription};
 use crate::storage::spelling::{Fields, Unreadable};
-use crate::storage::{Outcome, PASSING_WITH_RECEIPT, Portable};
+use crate::storage::{Outcome, PASSING_WITH_RECEIPT, Portable, SenderTag};
 
 /// What a record says, without its messages.
 pub(super) fn portable(user_agent: UserAgentId, record: &Record) -> Portable {
@@ -43,6 +43,7 @@ pub(super) struct Entry {
     urgency: Urgency,
     pub(super) expires_at_ms: u64,
     sealed_by: u8,
+    sender: Option<SenderTag>,
     topic: Option<Topic>,
     asks_receipt: bool,
 }
@@ -58,7 +59,12 @@ impl Entry {
         let sealed_by = fields.byte()?;
         // A zero behind it asks for a receipt.
         let asked = fields.0.strip_suffix(&[0]);
-        let topic = match asked.unwrap_or(fields.0) {
+        let tail = asked.unwrap_or(fields.0);
+        let (topic, sender) = match tail.split_last_chunk::<9>() {
+            Some((topic, [WITH_SENDER, sender @ ..])) => (topic, SenderTag::from_bytes(*sender)),
+            _ => (tail, None),
+        };
+        let topic = match topic {
             [] => None,
             topic => {
                 let text = std::str::from_utf8(topic).map_err(|_| Unreadable)?;
@@ -77,6 +83,7 @@ impl Entry {
                 .ok_or(Unreadable)?,
             expires_at_ms,
             sealed_by,
+            sender,
             topic,
             asks_receipt: asked.is_some(),
         })
@@ -99,6 +106,7 @@ impl Entry {
             sealed_by: self.sealed_by,
             key,
             receipts,
+            sender: self.sender,
             content,
         })
     }
@@ -233,6 +241,7 @@ pub(super) fn pack_message(message: &PortableMessage) -> Vec<u8> {
     packed.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
     packed.push(message.receipts.is_some().into());
     packed.extend(message.receipts.unwrap_or(UserAgentId([0; 16])).0);
+    packed.extend(message.sender.map_or([0; 8], SenderTag::to_bytes));
     packed.push(topic.len() as u8);
     packed.extend(topic.as_bytes());
     packed.extend(stored);

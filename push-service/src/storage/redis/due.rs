@@ -90,9 +90,10 @@ impl Redis {
                 freed: answers::number(&values[1])? as usize,
             };
             let [seat, removed] = answers::texts(values.split_off(2))?;
+            let removed = answers::removed(&removed).map_err(unreadable)?;
+            self.senders.left(&removed.counted);
             if let Some(seat) = self.own(seat_of(&seat)?) {
-                let removed = answers::ids(&removed).map_err(unreadable)?;
-                self.tell_removed(user_agent, seat, removed);
+                self.tell_removed(user_agent, seat, removed.ids);
             }
             if rest.is_empty() {
                 return Ok((swept, true));

@@ -16,6 +16,7 @@
 //! | `P:{B}:e:ID` | hash | of a receipt subscription: user agent+nonce → what the URL of a receipt is made of |
 //! | `P:{B}:owing` | sorted set | user agents with an outbox, by when there is something to carry |
 //! | `P:{B}:expected` | sorted set | receipt subscription+user agent+nonce, by when to ask after it |
+//! | `P:{B}:sent:SENDER`, `P:{000}:sent:all` | hash | the bytes that wait of a sender and of all, by when they expire |
 //! | `P:{B}:wake:N` | channel | what the node of incarnation `N` is told |
 //!
 //! Values are small and packed, so that Redis keeps a record and a short index in its compact encodings. A change here or
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use push_protocol::{Content, KeyDigest, SubscriptionId, UserAgentId};
 
 use super::links::Bucket;
+use crate::defaults::RETENTION_GRAINS;
 use crate::storage::spelling::{Fields, Unreadable, put_content_header};
 use crate::storage::{
     Budget, Enqueue, PageRequest, Rate, Scope, Seat, SubscriptionReport, UserAgentReport, bucket,
@@ -171,16 +173,18 @@ pub(super) fn six(number: u64) -> [u8; 6] {
     bytes
 }
 
+/// In an entry of the index, and behind the numbers of the enqueue script: the sender follows.
+pub(super) const WITH_SENDER: u8 = 1;
+
 /// The numbers that the enqueue script takes.
-pub(super) fn enqueue_numbers(enqueue: &Enqueue, inline_bytes: u32) -> Vec<u8> {
+pub(super) fn enqueue_numbers(enqueue: &Enqueue, inline_bytes: u32, retention_ms: u64) -> Vec<u8> {
     let Budget { messages, bytes } = enqueue.budget;
     let Rate { per_second, burst } = enqueue.rate.unwrap_or(Rate {
         per_second: 0.0,
         burst: 0.0,
     });
     let body_bytes = u32::try_from(enqueue.content.body.len()).unwrap_or(u32::MAX);
-    // What the record needs with the first message follows.
-    let mut packed = Vec::with_capacity(52);
+    let mut packed = Vec::with_capacity(61);
     packed.extend(enqueue.ttl.as_secs().to_be_bytes());
     packed.push(enqueue.urgency as u8);
     packed.push(enqueue.sealed_by.0);
@@ -191,6 +195,12 @@ pub(super) fn enqueue_numbers(enqueue: &Enqueue, inline_bytes: u32) -> Vec<u8> {
     packed.extend(per_second.to_be_bytes());
     packed.extend(burst.to_be_bytes());
     packed.extend(inline_bytes.to_be_bytes());
+    packed.extend(six(retention_ms));
+    packed.extend((RETENTION_GRAINS as u32).to_be_bytes());
+    if let Some(sender) = enqueue.sender {
+        packed.push(WITH_SENDER);
+        packed.extend(sender.to_bytes());
+    }
     packed
 }
 

@@ -30,6 +30,7 @@ mod receipts;
 mod refresh;
 mod replicas;
 mod scripts;
+mod senders;
 mod steps;
 mod telling;
 #[cfg(test)]
@@ -50,6 +51,7 @@ use self::presence::Presence;
 use self::receipts::Turns;
 pub use self::replicas::WaitReplicas;
 use self::scripts::Scripts;
+use self::senders::Senders;
 use self::url::RedisUrl;
 use self::wake_ups::Ear;
 use super::clock::{Clock, SystemClock};
@@ -131,6 +133,7 @@ pub struct Redis {
     doubts: Arc<Doubts>,
     turns: Turns,
     presence: Arc<Presence>,
+    senders: Arc<Senders>,
     tasks: std::sync::Mutex<JoinSet<()>>,
 }
 
@@ -159,6 +162,7 @@ impl Redis {
         let redis = Self {
             primaries,
             presence: Arc::new(present),
+            senders: Arc::new(Senders::new(&options.prefix, options.clock.clone())),
             scripts: Scripts::new(),
             prefix: options.prefix,
             announce: options.announce,
@@ -206,6 +210,8 @@ impl Redis {
         });
         let (primaries, presence) = (Arc::clone(&self.primaries), Arc::clone(&self.presence));
         tasks.spawn(async move { presence.keep(&primaries).await });
+        let (primaries, senders) = (Arc::clone(&self.primaries), Arc::clone(&self.senders));
+        tasks.spawn(async move { senders.keep(&primaries).await });
         let (primaries, prefix) = (Arc::clone(&self.primaries), self.prefix.clone());
         let doubts = Arc::clone(&self.doubts);
         tasks.spawn(async move {
@@ -222,6 +228,8 @@ impl Redis {
     /// Ends what runs beside the steps.
     async fn end(&self) {
         self.presence.leave(&self.primaries).await;
+        // What was counted last is told to the others, if Redis answers.
+        let _ = self.senders.exchange(&self.primaries).await;
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
     }

@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use push_protocol::{Coding, Content, UserAgentId};
+use push_protocol::{Coding, Content, MessageNumber, Receipt, UserAgentId};
 use redis::{Cmd, Value, cmd};
 
 use super::Redis;
 use super::answers::{self, unreadable};
 use super::layout::{self, EXPECTED, OWING};
 use super::links::{Bucket, Work};
+use super::senders::Counted;
 use crate::defaults::{RECEIPT_CARRIERS, RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_STEP, RETENTION_GRAINS};
 use crate::storage::spelling::{Unreadable, put_content_header};
 use crate::storage::{
@@ -87,6 +88,14 @@ impl Redis {
         let (script, witness) = (&self.scripts.settle, self.witness(receipts));
         let answer = self.run_whole(self.confirmed, receipts, script, &args).await?;
         let (seat, joined) = answers::settled(&answers::text(answer)?).map_err(unreadable)?;
+        // Receipts count for the store. They are alike, and their number and expiry all but known here.
+        let now_ms = self.now_ms();
+        let expires_at_ms = now_ms + RECEIPT_KEPT.as_millis() as u64;
+        let number = MessageNumber(now_ms * 1_000);
+        let counted = Counted::new(None, number, Receipt::BYTES as u64, expires_at_ms);
+        for _ in 0..joined {
+            self.senders.joined(&counted);
+        }
         // A receipt that is not expected is dropped for good.
         if (joined as usize) < outcomes.len() {
             self.is_proved(witness).await?;

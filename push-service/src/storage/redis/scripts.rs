@@ -37,6 +37,7 @@ const TAKE_OUT: &str = include_str!("scripts/parts/take_out.lua");
 const MEND: &str = include_str!("scripts/parts/mend.lua");
 const DECIDE: &str = include_str!("scripts/parts/decide.lua");
 const COUNT_OUT: &str = include_str!("scripts/parts/count_out.lua");
+const COUNTED: &str = include_str!("scripts/parts/counted.lua");
 const DROP_ORDERS: &str = include_str!("scripts/parts/drop_orders.lua");
 const DROP_QUEUE: &str = include_str!("scripts/parts/drop_queue.lua");
 const ORDERS: &str = include_str!("scripts/parts/orders.lua");
@@ -224,6 +225,16 @@ pub(super) fn present() -> Script {
     )
 }
 
+/// Of the store and not of a user agent: adds to the sum of a sender.
+pub(super) fn senders() -> Script {
+    frees(
+        "senders",
+        &[],
+        include_str!("scripts/senders.lua"),
+        Repeat::IfNotRun,
+    )
+}
+
 #[cfg(test)]
 impl Scripts {
     /// Rewrites the source of each script.
@@ -321,6 +332,7 @@ fn spelled_out(text: &str, is_ordered: bool) -> String {
         let part = match line.trim().strip_prefix("--+ ") {
             Some("admit") => ADMIT,
             Some("count_out") => COUNT_OUT,
+            Some("counted") => COUNTED,
             Some("decide") => DECIDE,
             // They expire.
             Some("drop_orders") if !is_ordered => "ordered = false\n",
@@ -358,8 +370,8 @@ mod tests {
     fn every_command_is_among_the_documented_rights() {
         let page = include_str!("../../../../docs/redis.md");
         let rights: Vec<&str> = page.split_whitespace().collect();
-        let (scripts, present) = (Scripts::new(), present());
-        for script in scripts.all().into_iter().chain([&present]) {
+        let (scripts, present, senders) = (Scripts::new(), present(), senders());
+        for script in scripts.all().into_iter().chain([&present, &senders]) {
             let calls = script.source().split("redis.call('").skip(1);
             for command in calls.filter_map(|call| call.split('\'').next()) {
                 let right = format!("+{}", command.to_lowercase());

@@ -89,10 +89,11 @@ impl Storage for Redis {
         Ok(!is_absent)
     }
 
-    async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError> {
-        let mut numbers = layout::enqueue_numbers(&enqueue, self.inline_bytes);
-        numbers.extend(layout::six(self.retention_ms()));
-        numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
+    async fn enqueue(&self, mut enqueue: Enqueue) -> Result<Enqueued, StorageError> {
+        if let Some(refused) = self.senders.admit(&mut enqueue) {
+            return Ok(refused);
+        }
+        let numbers = layout::enqueue_numbers(&enqueue, self.inline_bytes, self.retention_ms());
         let nonce = enqueue.nonce.to_be_bytes();
         let value = layout::stored(enqueue.key.as_ref(), &enqueue.content);
         let receipts = enqueue.receipts;
@@ -304,6 +305,10 @@ impl Storage for Redis {
         None
     }
 
+    fn queued_bytes(&self) -> Option<u64> {
+        Some(self.senders.store_bytes())
+    }
+
     fn clock_ahead_ms(&self) -> Option<i64> {
         self.primaries.clock_offset_ms()
     }
@@ -445,12 +450,13 @@ impl Redis {
         if ended.owes {
             self.announce.owes(user_agent);
         }
+        self.senders.left(&ended.removed.counted);
         if let Some(seat) = self.own(ended.seat) {
             let which = match ended.ending {
                 Ending::One(id) => Some(id),
                 Ending::All => None,
             };
-            self.tell_removed(user_agent, seat, ended.removed);
+            self.tell_removed(user_agent, seat, ended.removed.ids);
             self.announce.announce(user_agent, seat, WakeUp::Ended(which));
         }
         Ok(Some(ended.ending))
@@ -475,8 +481,9 @@ impl Redis {
         if acknowledged.owes {
             self.announce.owes(user_agent);
         }
+        self.senders.left(&acknowledged.removed.counted);
         if let Some(seat) = self.own(acknowledged.seat).filter(|seat| Some(*seat) != by) {
-            self.tell_removed(user_agent, seat, acknowledged.removed);
+            self.tell_removed(user_agent, seat, acknowledged.removed.ids);
         }
         Ok(acknowledged.there)
     }

@@ -9,6 +9,7 @@ use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionName, Use
 
 use super::Redis;
 use super::answers::{Accepted, Holder, News, StoredAnswer};
+use super::senders::Counted;
 use crate::storage::{Enqueue, Enqueued, PASSING_WITH_RECEIPT, Seat, WakeUp};
 
 impl Redis {
@@ -28,8 +29,9 @@ impl Redis {
                 let nonce = enqueue.nonce;
                 let id = MessageId { number, nonce };
                 let seated = holder.seat.is_some();
+                self.senders.left(&holder.removed.counted);
                 if let Some(seat) = self.own(holder.seat) {
-                    self.tell_removed(user_agent, seat, holder.removed);
+                    self.tell_removed(user_agent, seat, holder.removed.ids);
                     let message = Arc::new(message(enqueue, id, holder.name, self.now_ms()));
                     self.announce.announce(user_agent, seat, WakeUp::Passing(message));
                 }
@@ -47,8 +49,13 @@ impl Redis {
             nonce: enqueue.nonce,
         };
         self.hear(user_agent, stored.news);
+        self.senders.left(&removed.counted);
+        let expires_at_ms = stored.accepted_at_ms + u64::from(enqueue.ttl.as_secs()) * 1_000;
+        let body_bytes = enqueue.content.body.len() as u64;
+        let counted = Counted::new(enqueue.sender, id.number, body_bytes, expires_at_ms);
+        self.senders.joined(&counted);
         if let Some(seat) = self.own(seat) {
-            self.tell_removed(user_agent, seat, removed);
+            self.tell_removed(user_agent, seat, removed.ids);
             let message = Arc::new(message(enqueue, id, name, stored.accepted_at_ms));
             let previous = stored.previous;
             self.announce

@@ -4,13 +4,15 @@ use std::io::{BufRead, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 
 use super::*;
+use crate::defaults::MESSAGE_OVERHEAD_BYTES;
+use crate::storage::contract::senders::sender;
 use crate::storage::contract::{enqueue, ids, seat};
 
 /// Set for the child: where its store is.
 const CHILD: &str = "PUSH_SERVICE_TEST_STORE";
 const SENDERS: u8 = 8;
 
-/// PR-1, PR-2: no confirmed message and no subscription is lost to kill -9.
+/// PR-1, PR-2, PR-43: no confirmed message and no subscription is lost to kill -9, and the sums of senders are right.
 #[tokio::test]
 async fn kill_9_loses_nothing_that_was_confirmed() {
     let directory = tempfile::tempdir().unwrap();
@@ -30,14 +32,22 @@ async fn kill_9_loses_nothing_that_was_confirmed() {
         }
         let rig = open_in(directory.path(), Arc::default());
         let mut waiting = std::collections::BTreeSet::new();
+        let mut waits = std::collections::BTreeMap::new();
         for agent in 0..SENDERS {
             let page = rig.attached(agent, seat(1)).await;
             assert!(ids(&page).is_sorted());
+            // Two agents' application servers are one.
+            let sum: &mut u64 = waits.entry(sender(agent / 2)).or_default();
+            *sum += page.messages.len() as u64 * (700 + MESSAGE_OVERHEAD_BYTES);
             waiting.extend(page.messages.iter().map(|m| m.id.to_base64url()));
         }
         let lost: Vec<_> = stored.difference(&waiting).collect();
         assert!(lost.is_empty(), "round {round}: lost {lost:?}");
         rig.storage.close().await.unwrap();
+        let (store, state) = Store::open(directory.path(), STORE_MEMTABLE_BYTES).unwrap();
+        let sums = store.senders(directory.path()).unwrap().all();
+        assert_eq!(sums, waits, "round {round}: sums are what waits");
+        assert_eq!(state.usage.bytes, waits.values().sum::<u64>());
     }
 }
 
@@ -123,6 +133,7 @@ async fn send_for_ever(store: Arc<Embedded>, agent: u8) {
         let request = Enqueue {
             nonce: n,
             receipts: Some(crate::storage::contract::user_agent(99)),
+            sender: Some(sender(agent / 2)),
             budget: crate::storage::Budget {
                 messages: u32::MAX,
                 bytes: u64::MAX,

@@ -303,7 +303,7 @@ fn a_whole_batch_behind_a_torn_one_tells_whether_that_was_synced() {
     }
 }
 
-/// PR-35: a store of format 1 becomes one of format 2, if it was stopped in order; a torn one is refused and not
+/// PR-35: a store of format 1 becomes one of today's, if it was stopped in order; a torn one is refused and not
 /// touched, because its torn end can't be told from damage.
 #[tokio::test]
 async fn a_store_of_format_1_is_taken_over_whole() {

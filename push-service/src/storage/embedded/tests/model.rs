@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::storage::Caps;
 use crate::storage::clock::ManualClock;
 use crate::storage::contract::model::{AGENTS, Dice, Draw, SEATS, remember};
 use crate::storage::contract::{Told, seat, user_agent};
@@ -75,7 +76,8 @@ fn open_embedded(directory: &Path, told: &Arc<Told>, clock: &Arc<ManualClock>) -
     Embedded::open(options).unwrap()
 }
 
-/// Every answer, every wake-up and every gauge is the same on both, whatever happens in whatever order.
+/// PR-43: every answer, every wake-up, every gauge and every sender's sum is the same on both, whatever happens in
+/// whatever order.
 #[tokio::test]
 async fn embedded_does_what_memory_does() {
     compare(None).await;
@@ -104,6 +106,12 @@ async fn compare(steps_between_restarts: Option<u64>) {
             // Of several that are due either storage may come to another one first, after a restart.
             *limit = usize::MAX;
         }
+        if let Draw::Enqueue(enqueue) = &mut draw {
+            enqueue.caps = Caps {
+                sender_bytes: [0, 1_500][dice.below(2) as usize],
+                store_bytes: [0, 5_000][dice.below(2) as usize],
+            };
+        }
         let mut in_memory = vec![draw.clone().take(&pair.memory).await];
         let mut embedded = vec![draw.clone().take(&pair.embedded).await];
         // Gauges are those of the last batch.
@@ -119,6 +127,8 @@ async fn compare(steps_between_restarts: Option<u64>) {
             embedded.iter_mut().for_each(without_what_restarts_lose);
         }
         assert_eq!(embedded, in_memory, "SEED={seed} step {step}: {draw:?}");
+        let senders = (pair.embedded.shared.senders().all(), pair.memory.senders());
+        assert_eq!(senders.0, senders.1, "SEED={seed} step {step}: {draw:?}");
         remember(&draw, &pair.memory, &mut known).await;
     }
     pair.embedded.close().await.unwrap();

@@ -42,7 +42,7 @@ async fn a_store_of_another_format_is_refused() {
 
     change_mark(directory.path(), Some(FORMAT + 1));
     let error = open_error(directory.path());
-    assert!(matches!(error, OpenError::Newer { found: 3, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 4, .. }), "{error:?}");
     assert!(error.to_string().contains("run the newer version"), "{error}");
 
     change_mark(directory.path(), None);

@@ -2,8 +2,8 @@
 --
 -- ARGV: 3 the seat of the session that asks, or nothing; 4 ids, 16 bytes each; 5 the fate of their receipts.
 -- Answers O to be run with the outbox. Otherwise one string, which costs Redis less than three: the seat; for each id
--- a digit (1: it was there and in time; 2 at one of them: outcomes wait in the outbox); and the ids that were
--- removed.
+-- a digit (1: it was there and in time; 2 at one of them: outcomes wait in the outbox); the ids that were removed, and
+-- what is counted of each.
 local by, ids = ARGV[3], ARGV[4]
 
 local why = open(redis.call('HGET', RECORD, 'm'))
@@ -18,7 +18,7 @@ if messages == 1 and earliest > now_ms then
     -- Number and nonce, as an id has them.
     if sole and sole:sub(2, 17) == ids then
         local there = '1'
-        if #sole > SOLE_BYTES then
+        if #sole % 9 == 1 then
             if not OUTBOX then
                 return 'O'
             end
@@ -31,7 +31,8 @@ if messages == 1 and earliest > now_ms then
         if seat ~= by and is_elsewhere() then
             tell('R', ids)
         end
-        return seat .. there .. ids
+        -- Behind the ids as in `counted.lua`.
+        return seat .. there .. ids .. (#sole >= 45 and sole:sub(26, 45) or sole:sub(26, 36) .. NO_SENDER)
     end
 end
 
@@ -84,7 +85,7 @@ if #leaving > 0 then
     redis.call('HSET', RECORD, 'm', meta())
     removed = take_out(leaving)
     if seat ~= by and is_elsewhere() then
-        tell('R', removed)
+        tell('R', removed:sub(1, 16 * #leaving))
     end
 elseif asked then
     redis.call('HSET', RECORD, 'm', meta())

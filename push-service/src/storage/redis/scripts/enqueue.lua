@@ -1,8 +1,9 @@
 -- Accepts a push message: checks, replaces, makes room, numbers, stores and tells the seat, all or nothing.
 --
 -- ARGV: 3 subscription, 4 nonce, 5 packed: ttl in seconds, urgency, sealing key, size of the body, budget (messages,
--- bytes), rate (tokens a second, burst; 0: none), most bytes of a body in a wake-up, retention in ms, its grains; 6 topic,
--- 7 header and body, 8 the receipt subscription if a receipt is asked for: then this comes with the outbox.
+-- bytes), rate (tokens a second, burst; 0: none), most bytes of a body in a wake-up, retention in ms,
+-- its grains, how the sender stands in the entry; 6 topic, 7 header and body, 8 the receipt subscription if a receipt is asked for: then this
+-- comes with the outbox.
 -- Answers O to be run with the outbox; N no subscription; L and seconds: too fast; F full; P and who is told: passed on; S and what was stored.
 local sub, nonce, topic, value, receipts = ARGV[3], ARGV[4], ARGV[6], ARGV[7], ARGV[8]
 local ttl, urgency, sealed_by, size, most_messages, most_bytes, per_second, burst, inline =
@@ -134,7 +135,7 @@ if ttl == 0 then
     end
     if is_elsewhere() then
         if removed ~= '' then
-            tell('R', removed)
+            tell('R', removed:sub(1, 16 * #leaving))
         end
         tell('P', nonce .. sub .. name .. string.char(urgency, sealed_by, receipts and PASSING or 0), value)
     end
@@ -144,7 +145,7 @@ end
 local previous = last
 local expires = now_ms + ttl * 1000
 local is_due = earliest > 0 and earliest <= now_ms
-local entry = struct.pack(ENTRY, nonce, sub, size, expires, sealed_by) .. topic
+local entry = struct.pack(ENTRY, nonce, sub, size, expires, sealed_by) .. topic .. ARGV[5]:sub(53)
 if receipts then
     entry = entry .. '\0'
 end
@@ -175,7 +176,7 @@ end
 
 if is_elsewhere() then
     if removed ~= '' then
-        tell('R', removed)
+        tell('R', removed:sub(1, 16 * #leaving))
     end
     if size <= inline then
         tell('S', struct.pack('>I8I8c8c8c16BI6B', last, previous, nonce, sub, name, urgency, ttl * 1000, sealed_by), value)

@@ -2,7 +2,7 @@
 --
 -- ARGV: 3 how many at most, 4 where to go on or nothing, 5 the earliest expiry met so far or nothing, 6 what the record
 -- said of it when this began or nothing.
--- Answers how many expired, how many were freed, the seat, the ids, whether an outcome waits in the outbox, and, if there
+-- Answers how many expired, how many were freed, the seat, the ids and what is counted of each, whether an outcome waits in the outbox, and, if there
 -- may be more, what to go on with.
 local limit, from, met, began = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
@@ -66,7 +66,7 @@ if #leaving > 0 then
     removed = take_out(leaving)
 end
 if removed ~= '' and is_elsewhere() then
-    tell('R', removed)
+    tell('R', removed:sub(1, 16 * #leaving))
 end
 local owed = owes and 1 or 0
 if finished then

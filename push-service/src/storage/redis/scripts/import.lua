@@ -2,14 +2,15 @@
 --
 -- ARGV: 3 packed: last number, until when it is retained, how many subscriptions, messages and outcomes follow, whether it
 -- is unused; subscriptions, each packed: id, name, when it was made, key or nothing; messages, each packed: number, nonce,
--- subscription, urgency, expiry, sealing key, size, whether a receipt is asked for and by whom, topic, and behind it what is
--- stored of it; outcomes, each packed: receipt subscription, number, nonce, fate; expected receipts, each packed: user
+-- subscription, urgency, expiry, sealing key, size, whether a receipt is asked for and by whom, sender, topic, and behind
+-- it what is stored of it; outcomes, each packed: receipt subscription, number, nonce, fate; expected receipts, each packed: user
 -- agent and nonce, dialect and sealing key, deadline.
--- Answers added subscriptions, messages and of receipts; what was there already, what was in the way, what had expired.
+-- Answers added subscriptions, messages and of receipts; what was there already, what was in the way, what had expired;
+-- and for each message a digit: 1 if it was added.
 local given_last, given_retained, subscriptions, arrivals, outcomes, given_unused =
     struct.unpack('>I8I6I4I4I4B', ARGV[3])
 local ID, CREATED = '>c8c16I4', '>c8I4'
-local MESSAGE, OUTCOME, EXPECTATION = '>I8c8c8BI6BI4Bc16B', '>c16I8c8B', '>c24c2I6'
+local MESSAGE, OUTCOME, EXPECTATION = '>I8c8c8BI6BI4Bc16c8B', '>c16I8c8B', '>c24c2I6'
 
 local why = open(redis.call('HGET', RECORD, 'm'))
 if why and why ~= UNKNOWN then
@@ -26,7 +27,7 @@ else
         --+ drop_orders
     end
 end
-local added, waiting, noted, present, in_the_way, expired = 0, 0, 0, 0, 0, 0
+local taken, added, waiting, noted, present, in_the_way, expired = {}, 0, 0, 0, 0, 0, 0
 for at = 4, 3 + subscriptions do
     local id, name, created = struct.unpack(ID, ARGV[at])
     local named = redis.call('HGET', RECORD, 'n' .. name)
@@ -44,7 +45,7 @@ end
 local messages_end = 3 + subscriptions + arrivals
 for at = 4 + subscriptions, messages_end do
     local arriving = ARGV[at]
-    local number, nonce, id, urgency, expires, sealed_by, size, asks, receipts, topic_bytes, next =
+    local number, nonce, id, urgency, expires, sealed_by, size, asks, receipts, sender, topic_bytes, next =
         struct.unpack(MESSAGE, arriving)
     local owed = asks == 1 and redis.call('HGET', OUTBOX, nonce)
     local topic = arriving:sub(next, next + topic_bytes - 1)
@@ -52,6 +53,7 @@ for at = 4 + subscriptions, messages_end do
     local of_topic = topic ~= '' and redis.call('HGET', BODIES, 't' .. id .. topic)
     local of_topic_entry = of_topic and find(struct.unpack('>I8', of_topic))
     local of_topic_expires = 0
+    taken[#taken + 1] = '0'
     if of_topic_entry then
         local _
         _, _, _, of_topic_expires = struct.unpack(ENTRY, of_topic_entry)
@@ -73,7 +75,9 @@ for at = 4 + subscriptions, messages_end do
             redis.call('HSET', BODIES, 't' .. id .. topic, field)
         end
         redis.call('ZADD', INDEX, urgency * LANE + (number - EPOCH),
-            struct.pack(ENTRY, nonce, id, size, expires, sealed_by) .. topic .. (asks == 1 and '\0' or ''))
+            struct.pack(ENTRY, nonce, id, size, expires, sealed_by) .. topic
+            .. (sender:byte(-1) > 0 and '\1' .. sender or '') .. (asks == 1 and '\0' or ''))
+        taken[#taken] = '1'
         messages, bytes, waiting, unused = messages + 1, bytes + size + OVERHEAD, waiting + 1, false
         last = math.max(last, number)
         if earliest == 0 or expires < earliest then
@@ -118,4 +122,4 @@ if redis.call('HLEN', RECORD) > 1 then
         redis.call('PEXPIRE', BODIES, kept - now_ms)
     end
 end
-return { added, waiting, noted, present, in_the_way, expired }
+return { added, waiting, noted, present, in_the_way, expired, table.concat(taken) }

@@ -4,20 +4,30 @@
 --
 -- ARGV: 3 which: n and its name, s and its id, or nothing for all; 4 how long in ms an empty record is kept for its seat.
 -- Answers nothing if there was none. Otherwise: the seat; 1 if an outcome waits in the outbox plus 2 if messages are
--- left for sweeps; the subscription's id with its length in front, if it is one; and ids of messages that left the
--- window.
+-- left for sweeps; the subscription's id with its length in front, if it is one; ids of messages that left the window,
+-- and what is counted of each.
 local which, empty_ms = ARGV[3], tonumber(ARGV[4])
 
--- The first messages of all, of which the seat is told. The end of everything tells it of the rest.
+-- The first messages of all, of which the seat is told, and what is counted of them. The end of everything tells the
+-- seat of the rest, which goes on counting for its sender until it would have expired.
 local function first_ids()
-    local ids = {}
+    local sole = messages == 1 and redis.call('HGET', BODIES, SOLE)
+    if sole then
+        local entry = sole:sub(SOLE_ENTRY_AT)
+        --+ counted
+        return sole:sub(2, 17) .. counted
+    end
+    local ids, lefts = {}, {}
     whole()
     local entries = messages > 0
         and redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, STEP) or {}
     for at = 1, #entries, 2 do
         ids[#ids + 1] = struct.pack('>I8', entries[at + 1] % LANE + EPOCH) .. entries[at]:sub(1, 8)
+        local entry = entries[at]
+        --+ counted
+        lefts[#ids] = counted
     end
-    return table.concat(ids)
+    return table.concat(ids) .. table.concat(lefts)
 end
 
 -- Waiting messages of a subscription, at most as many as one step takes, and whether that is all.
@@ -66,9 +76,7 @@ if why then
 end
 local id, removed, is_due = '', '', false
 if which == '' then
-    if seat ~= NOBODY then
-        removed = first_ids()
-    end
+    removed = first_ids()
     is_due = true
     forget()
 else
@@ -87,6 +95,7 @@ else
     -- The subscription's name and id, and its part of the record.
     local is_last = redis.call('HLEN', RECORD) == 3
     if is_last and seat == NOBODY then
+        removed = first_ids()
         is_due = true
         forget()
     else
@@ -135,7 +144,7 @@ else
 end
 if is_elsewhere() then
     if removed ~= '' then
-        tell('R', removed)
+        tell('R', removed:sub(1, 16 * #removed / 36))
     end
     tell('E', id)
 end

@@ -12,6 +12,7 @@ mod keys;
 mod model;
 mod moving;
 mod receipts;
+mod senders;
 mod wake_ups;
 
 use std::sync::Arc;

@@ -16,7 +16,8 @@ use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE};
 use crate::metrics::Metrics;
 use crate::storage::contract::{Rig, enqueue, everything, seat, subscribe, user_agent};
 use crate::storage::{
-    Confirm, Ending, Enqueue, Expected, Expecting, Outcome, Removal, StorageError, Subscribe, Traced, WakeUp,
+    Caps, Confirm, Ending, Enqueue, Expected, Expecting, Outcome, Removal, StorageError, Subscribe, Traced,
+    WakeUp,
 };
 
 /// The receipt subscription of these tests, and what it expects.
@@ -524,6 +525,7 @@ fn broker(rig: &Rig) -> (Broker, Arc<Metrics>) {
         application_servers: Default::default(),
         ttl: Ttl::from_secs(60),
         budget: Limits::default().budget(),
+        caps: Caps::default(),
         rate: None,
     };
     let broker = Broker::new(

@@ -22,7 +22,7 @@ use crate::channels::websocket::WebSocketChannel;
 use crate::channels::{Channels, Registry, Shares};
 use crate::cluster::Reconciler;
 use crate::metrics::Metrics;
-use crate::storage::{Announce, Budget, Enqueue, Enqueued, Manner, PageRequest, Scope, Seat, Storage};
+use crate::storage::{Announce, Budget, Caps, Enqueue, Enqueued, Manner, PageRequest, Scope, Seat, Storage};
 use crate::{config, defaults};
 
 pub(crate) fn limits() -> Limits {
@@ -105,6 +105,7 @@ impl Rig {
             application_servers: Default::default(),
             ttl: Ttl::from_secs(defaults::TTL.as_secs()),
             budget: BUDGET,
+            caps: Caps::default(),
             rate: None,
             subscriptions_per_user_agent: 100,
         };
@@ -204,6 +205,8 @@ impl Rig {
             key: None,
             sealed_by: push_protocol::capability::KeyId(0),
             receipts: None,
+            sender: None,
+            caps: Caps::default(),
             budget: BUDGET,
             rate: None,
         };

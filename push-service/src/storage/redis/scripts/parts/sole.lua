@@ -2,8 +2,8 @@
 -- index of its own. Most messages are that: the user agent is there, and has acknowledged all that came before.
 --
 -- Only enqueue and acknowledge know one. Every other step that reads the index puts it there first.
--- It has no topic, so a longer one asks for a receipt.
-local SOLE, SOLE_HEAD, SOLE_ENTRY_AT, SOLE_BYTES = 'e', '>BI8', 10, 36
+-- It has no topic: so without a sender it has 36 bytes, with a sender nine more, and if it asks for a receipt one more.
+local SOLE, SOLE_HEAD, SOLE_ENTRY_AT = 'e', '>BI8', 10
 
 -- To be run before the index is read: then it holds all waiting messages.
 local function index_sole()

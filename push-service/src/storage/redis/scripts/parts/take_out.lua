@@ -33,17 +33,17 @@ end
 -- find them. A step that makes room records it afterwards, because a message that stays has no outcome yet.
 local short_again
 
--- Returns the whole ids.
+-- Returns the whole ids, and behind all of them what is counted of each.
 local function take_out(leaving)
-    local ids, fields, entries = {}, {}, {}
+    local ids, fields, entries, count = {}, {}, {}, #leaving
     --+ decide
     for at, leaves in ipairs(leaving) do
         local entry = leaves[1]
         local nonce, id = struct.unpack(ENTRY, entry)
-        local asks = #entry >= TOPIC_AT and entry:byte(-1) == 0
+        --+ counted
         local field = struct.pack('>I8', leaves[2])
-        ids[at], entries[at], fields[#fields + 1] = field .. nonce, entry, field
-        local topic = entry:sub(TOPIC_AT, asks and -2 or -1)
+        ids[at], ids[count + at] = field .. nonce, counted
+        entries[at], fields[#fields + 1] = entry, field
         if topic ~= '' then
             local of_topic = 't' .. id .. topic
             if redis.call('HGET', BODIES, of_topic) == field then

@@ -1,0 +1,230 @@
+//! Sums of senders over several nodes: when one knows of another's messages, and how a wrong sum becomes right again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use push_protocol::{MessageId, Ttl};
+use push_tests::redis::{Configuration, Reply, Server};
+
+use super::super::url::RedisUrl;
+use super::super::{Options, Redis};
+use super::OWN;
+use crate::defaults::MESSAGE_OVERHEAD_BYTES;
+use crate::storage::clock::ManualClock;
+use crate::storage::contract::senders::sender;
+use crate::storage::contract::{Told, enqueue, subscribe, user_agent};
+use crate::storage::{Caps, Confirm, Enqueue, Enqueued, Removal, Storage};
+
+/// What each message counts, and room for three of them.
+const COUNTED: u64 = 100 + MESSAGE_OVERHEAD_BYTES;
+const CAP: u64 = 3 * COUNTED;
+
+struct Scene {
+    server: Server,
+    clock: Arc<ManualClock>,
+}
+
+impl Scene {
+    async fn start() -> Self {
+        let scene = Self {
+            server: Server::start(Configuration::new()).await,
+            clock: Arc::new(ManualClock::new(1_700_000_000_000_000)),
+        };
+        let node = scene.node(OWN).await;
+        node.subscribe(subscribe(1, 1)).await.unwrap();
+        node.close().await.unwrap();
+        scene
+    }
+
+    async fn node(&self, incarnation: u64) -> Redis {
+        let options = Options {
+            incarnation,
+            clock: Some(Arc::clone(&self.clock) as _),
+            ..Options::new(
+                RedisUrl::parse(&self.server.url()).unwrap(),
+                Arc::new(Told::default()) as _,
+            )
+        };
+        Redis::open(options).await.unwrap()
+    }
+
+    /// The keys of sums.
+    async fn sums(&self) -> Vec<String> {
+        let keys = self.server.command(&["KEYS", "push:{*}:sent:*"]).await;
+        keys.list().iter().map(Reply::text).collect()
+    }
+}
+
+async fn round(node: &Redis) {
+    node.senders.exchange(&node.primaries).await.unwrap();
+}
+
+fn message(n: u8, secs: u64) -> Enqueue {
+    Enqueue {
+        ttl: Ttl::from_secs(secs),
+        sender: Some(sender(1)),
+        caps: Caps {
+            sender_bytes: CAP,
+            store_bytes: 0,
+        },
+        ..enqueue(1, 1, &[n; 100])
+    }
+}
+
+async fn stored(node: &Redis, n: u8, secs: u64) -> MessageId {
+    match node.enqueue(message(n, secs)).await.unwrap() {
+        Enqueued::Stored { id, .. } => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn acknowledged(node: &Redis, ids: &[MessageId]) -> Vec<bool> {
+    let (user, removal) = (user_agent(1), Removal::Acknowledged);
+    node.acknowledge(user, ids, removal, Confirm::Durably, None)
+        .await
+        .unwrap()
+}
+
+/// PR-42, PR-43: a node refuses what another one's messages leave no room for, from the round on in which both have told;
+/// what leaves at one makes room at the other. What it counted itself it knows at once.
+#[tokio::test]
+async fn nodes_tell_each_other_what_waits() {
+    let scene = Scene::start().await;
+    let (one, other) = (scene.node(OWN).await, scene.node(OWN + 1).await);
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        ids.push(stored(&one, n, 3_600).await);
+    }
+    assert_eq!(
+        one.enqueue(message(9, 3_600)).await.unwrap(),
+        Enqueued::SenderFull
+    );
+    round(&one).await;
+    // The first push shows the other node a sender that it asks after; a cap is exceeded by what comes until then.
+    ids.push(stored(&other, 3, 3_600).await);
+    round(&other).await;
+    assert_eq!(
+        other.enqueue(message(9, 3_600)).await.unwrap(),
+        Enqueued::SenderFull
+    );
+    assert_eq!(other.queued_bytes(), Some(4 * COUNTED));
+
+    assert_eq!(acknowledged(&one, &ids[..2]).await, [true; 2]);
+    round(&one).await;
+    round(&other).await;
+    assert_eq!(other.senders.of(sender(1)), 2 * COUNTED);
+    stored(&other, 4, 3_600).await;
+    for node in [one, other] {
+        node.close().await.unwrap();
+    }
+}
+
+/// PR-43: what a node leaves behind is told when it ends in order, and a node that starts hears of it in its first round.
+#[tokio::test]
+async fn a_node_that_leaves_has_told() {
+    let scene = Scene::start().await;
+    let node = scene.node(OWN).await;
+    for n in 0..3 {
+        stored(&node, n, 3_600).await;
+    }
+    node.close().await.unwrap();
+    let next = scene.node(OWN + 1).await;
+    let id = stored(&next, 3, 3_600).await;
+    round(&next).await;
+    assert_eq!(next.queued_bytes(), Some(4 * COUNTED));
+    assert_eq!(next.senders.of(sender(1)), 4 * COUNTED);
+    assert_eq!(acknowledged(&next, &[id]).await, [true]);
+    assert_eq!(next.senders.of(sender(1)), 3 * COUNTED);
+    next.close().await.unwrap();
+}
+
+/// PR-43: a sum that is wrong refuses nobody for ever: it is right again when the messages that it is about would have
+/// expired, whichever way it was wrong.
+#[tokio::test]
+async fn a_wrong_sum_heals() {
+    let scene = Scene::start().await;
+    let node = scene.node(OWN).await;
+    let id = stored(&node, 1, 600).await;
+    round(&node).await;
+    let key = "push:{101}:sent:0101010101010101".to_owned();
+    assert!(scene.sums().await.contains(&key), "{:?}", scene.sums().await);
+    let part = scene.server.command(&["HKEYS", &key]).await.list()[0].text();
+    for (wrong, is_full) in [("1000000", true), ("-3000000", false)] {
+        let add = ["HINCRBY", &key, &part, wrong];
+        scene.server.command(&add).await.integer();
+        round(&node).await;
+        let answer = node.enqueue(message(2, 600)).await.unwrap();
+        assert_eq!(answer == Enqueued::SenderFull, is_full, "{answer:?}");
+    }
+    assert_eq!(acknowledged(&node, &[id]).await, [true]);
+    scene.clock.advance(Duration::from_secs(600 + 75 + 1));
+    round(&node).await;
+    assert_eq!(node.senders.of(sender(1)), 0);
+    assert!(!scene.sums().await.contains(&key), "nothing is left of it");
+    stored(&node, 3, 600).await;
+    assert_eq!(node.senders.of(sender(1)), COUNTED);
+    node.close().await.unwrap();
+}
+
+/// PR-29, PR-43: messages of a user agent that never comes back are counted out although nobody sweeps them, and the keys of
+/// sums expire by themselves.
+#[tokio::test]
+async fn what_expires_unnoticed_is_counted_out() {
+    let scene = Scene::start().await;
+    let node = scene.node(OWN).await;
+    stored(&node, 1, 30).await;
+    stored(&node, 2, 7_200).await;
+    round(&node).await;
+    assert_eq!(node.queued_bytes(), Some(2 * COUNTED));
+    for key in scene.sums().await {
+        let left = scene.server.command(&["PTTL", &key]).await.integer();
+        assert!((7_200_000..9_200_000).contains(&left), "{key}: {left}");
+    }
+    scene.clock.advance(Duration::from_secs(30 + 66));
+    round(&node).await;
+    assert_eq!(node.queued_bytes(), Some(COUNTED));
+    assert_eq!(node.senders.of(sender(1)), COUNTED);
+    scene.clock.advance(Duration::from_secs(7_200 + 900));
+    round(&node).await;
+    assert_eq!((node.queued_bytes(), node.senders.of(sender(1))), (Some(0), 0));
+    assert_eq!(scene.sums().await, [] as [String; 0]);
+    node.close().await.unwrap();
+}
+
+/// PR-43: a node that is killed has not told its last second, so that sums are too small for a while, and never the other way
+/// when what it stored leaves elsewhere.
+#[tokio::test]
+async fn a_killed_node_refuses_nobody() {
+    let scene = Scene::start().await;
+    let (killed, other) = (scene.node(OWN).await, scene.node(OWN + 1).await);
+    let mut ids = vec![stored(&killed, 1, 3_600).await];
+    round(&killed).await;
+    // Its rounds end with it, so that it tells nothing more.
+    killed.tasks.lock().unwrap().abort_all();
+    ids.extend([stored(&killed, 2, 3_600).await, stored(&killed, 3, 3_600).await]);
+    drop(killed);
+    stored(&other, 4, 3_600).await;
+    assert_eq!(acknowledged(&other, &ids).await, [true; 3]);
+    round(&other).await;
+    assert_eq!(
+        other.senders.of(sender(1)),
+        0,
+        "one waits, and two were not told of"
+    );
+    for n in 5..8 {
+        stored(&other, n, 3_600).await;
+    }
+    round(&other).await;
+    // Those that were not told of are missing until their part is over.
+    scene.clock.advance(Duration::from_secs(3_600 + 451));
+    round(&other).await;
+    assert_eq!(other.senders.of(sender(1)), 0);
+    for n in 8..11 {
+        stored(&other, n, 3_600).await;
+    }
+    assert_eq!(
+        other.enqueue(message(11, 3_600)).await.unwrap(),
+        Enqueued::SenderFull
+    );
+    other.close().await.unwrap();
+}
