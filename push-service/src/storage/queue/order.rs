@@ -114,6 +114,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::storage::Retention;
     use crate::storage::clock::Now;
     use crate::storage::contract::{enqueue, name, subscribe};
     use crate::storage::{Budget, Enqueue, Enqueued};
@@ -128,7 +129,7 @@ mod tests {
                 us: 1_700_000_000_000_000,
             },
         );
-        let day = Duration::from_secs(86_400);
+        let day = Retention::from(Duration::from_secs(86_400));
         for n in 1..=3 {
             queue.subscribe(&subscribe(1, n), day, now);
         }
@@ -142,7 +143,7 @@ mod tests {
                 budget,
                 ..enqueue(1, 1, &n.to_be_bytes())
             };
-            queue.enqueue(request, now).outcome
+            queue.enqueue(request, day, now).outcome
         };
         for n in 0..full {
             assert!(matches!(push(&mut queue, n), Enqueued::Stored { evicted: 0, .. }));
