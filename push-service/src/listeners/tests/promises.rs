@@ -6,8 +6,7 @@ use push_tests::monitor::{Connection, Next};
 use push_tests::raw_http2::{RawPeer, flag, frame, kind, request};
 use push_tests::within;
 
-use super::rig::{Node, Setting};
-use crate::defaults::COST_STEP;
+use super::rig::Node;
 use crate::resources::tests::rig::ORIGIN;
 
 /// RFC 9113 §5.1.1, PR-20: whatever monitors a connection has, each promised stream has a higher number than those before it.
@@ -175,38 +174,4 @@ async fn what_breaks_off_with_a_replaced_monitor_comes_on_the_newer() {
     };
     assert_eq!(again.url(), begun.url());
     assert_eq!(again.read().await.text().as_deref(), Some("slow"));
-}
-
-/// PR-18: a DELETE that arrived whole is carried out, although it has to wait for its tokens and its connection ends
-/// meanwhile.
-#[tokio::test]
-async fn a_request_that_waits_outlives_its_connection() {
-    let mut setting = Setting {
-        proxies: vec!["127.0.0.1"],
-        ..Setting::default()
-    };
-    // A request that names its address waits for half a second.
-    setting.limits.work_per_address = 20;
-    setting.limits.work_per_address_burst = COST_STEP - 10;
-    let node = Node::with(setting).await;
-    let agent = Connection::open(&node.door()).await;
-    let made = agent.subscribe(ORIGIN).await;
-    let mut sender = Http::connect(&node.door()).await.unwrap();
-    let stored = sender.push(&Push::new(&made.push, "taken back")).await;
-    let path = stored.header("location").strip_prefix(ORIGIN).unwrap().to_owned();
-    let mut peer = RawPeer::connect(node.address, &[]).await;
-    let delete = request("DELETE", &path, &[("x-forwarded-for", "203.0.113.9")]);
-    let ends = flag::END_STREAM | flag::END_HEADERS;
-    peer.say(frame(kind::HEADERS, ends, 1, &delete)).await;
-    drop(peer);
-    let closed = "push_service_connections_closed_total{listener=\"http\"} 1\n";
-    let ended = async {
-        while !node.metrics.render().contains(closed) {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-    };
-    within("the connection ends", ended).await;
-    let once = [("prefer", "wait=0")];
-    let answer = agent.monitor_with(&made.set, &once).await.over().await;
-    assert_eq!(answer.status, 204, "nothing waits");
 }

@@ -378,6 +378,10 @@ fn a_wrong_receipt_is_found() {
     );
     let contradicted = told().cancel(0, 204).receipt(10, 0, 410);
     assert_eq!(contradicted.finds(STRICT), [Kind::Receipt]);
+    let taken_back = Script::new().push(0, 202).cancel(0, 204).receipt(9, 0, 410);
+    let returned = failover(taken_back).offer(1, 0).acknowledge(1, 0);
+    assert_eq!(returned.clone().receipt(10, 0, 204).finds(FAILOVER), []);
+    assert_eq!(returned.receipt(10, 0, 204).finds(STRICT), [Kind::Receipt]);
     assert_eq!(Script::new().receipt(9, 7, 204).finds(STRICT), [Kind::Receipt]);
     let expired = Script::new()
         .push_with(0, 202, None, 1)
