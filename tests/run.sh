@@ -16,6 +16,7 @@ Environment:
   FIREFOX           a Firefox to use instead of firefox-esr
   REDIS_SERVER      a redis-server to use instead of the installed one
   VALKEY_SERVER     a valkey-server to use instead of Debian's
+  RUST_TEST_THREADS unit tests that run at the same time (4)
   CARGO_TARGET_DIR  where everything is built and installed (target/)
 TEXT
 }
@@ -26,7 +27,7 @@ STEPS=(
     "lints         no warnings from rustc and clippy"
     "docs          the documentation builds without warnings"
     "no-runtime    the protocol crate has no I/O and no runtime in it"
-    "build         everything that the steps behind it run: the tests, and the release build"
+    "build         the tests and the release build, both at once, for the steps after this one"
     "unit          unit tests, contract suites, examples, and the list of rules that have a test"
     "simulation    both ends of the protocol against each other, 10,000 seeds"
     "cluster-simulation  several nodes over one storage, 10,000 seeds"
@@ -58,7 +59,7 @@ RUNTIMES='tokio|mio|async-std|smol|async-io|socket2|hyper|h2|quinn|rustls|rustix
 
 step_format() { cargo fmt --all --check; }
 
-# To Cargo, all targets are those that a plain `cargo test` runs. The others have to be named.
+# `--all-targets` means the targets that a plain `cargo test` runs. The tests that are run by name have to be named here too.
 step_lints() {
     cargo clippy --workspace --all-targets --quiet -- -D warnings
     cargo clippy --workspace --test '*' --quiet -- -D warnings
@@ -81,7 +82,7 @@ step_no_runtime() {
     fi
 }
 
-# Both builds at the same time: each has a lock of its own, and one of them alone does not keep two cores busy to its end.
+# Both builds at the same time: each has its own lock, and neither keeps all cores busy to its end.
 step_build() {
     local release failed=0
     build_binaries --bin push-bench &
@@ -91,14 +92,15 @@ step_build() {
     return "$failed"
 }
 
-# The first command names what the second leaves out, so that as many crates as possible are built side by side.
+# The second command leaves out the tests that are run by name. The first builds them too, so that as many crates as possible
+# are built side by side.
 build_tests() {
     cargo test --workspace --no-run --quiet --lib --test '*' \
         && cargo test --workspace --no-run --quiet \
         && simulation --no-run --test simulation --test cluster_simulation
 }
 
-# More threads than cores: many tests wait for disks and servers.
+# Four tests at a time, even with fewer cores: many of them wait for disks and servers.
 step_unit() {
     install_redis
     install_valkey
@@ -110,7 +112,7 @@ step_simulation() { simulation --test simulation; }
 
 step_cluster_simulation() { simulation --test cluster_simulation; }
 
-# With push-service optimised: then worlds take a fifth of the time, which saves more than the build costs.
+# With push-service optimised, worlds take a fifth of the time, which saves more than the build costs.
 simulation() { cargo test --config profile.dev.package.push-service.opt-level=1 --workspace --quiet "$@"; }
 
 step_black_box() {
@@ -221,8 +223,8 @@ step_firefox() {
     PYTHON=$venv/bin/python node tests/firefox/run.mjs
 }
 
-# Runs one integration test. Always of the whole workspace: for one package alone, Cargo chooses other features of the
-# dependencies, and builds all of them again.
+# Runs one integration test. `--workspace` because for one package alone, Cargo would choose other features of the dependencies
+# and build them again.
 integration_test() { cargo test --workspace --quiet --test "$@"; }
 
 # What people run is what is tested: the release build.

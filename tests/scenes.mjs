@@ -28,13 +28,13 @@ const SCENES = {
   }),
 };
 
-/** Scenes that are played at the same time. Chosen: each waits for the programs that it starts, one after the other. */
+/** Scenes that are played at the same time. Chosen: a scene mostly waits for the programs that it starts. */
 const AT_ONCE = 2;
 
 /**
  * Plays the scenes of these names, or all of them. `play` gets the scene's `name`, the `serverUrl` for user agents, and
  * whether application servers come by TLS (`secure`). `others` are scenes by name that bring their services themselves.
- * When a scene fails no other begins, and those that have begun are played to their end.
+ * When a scene fails, no other begins, and those that have begun are played to their end.
  */
 export async function playScenes(who, chosen, binary, play, others = {}) {
   const names = chosen.length > 0 ? [...chosen] : [...Object.keys(SCENES), ...Object.keys(others)];

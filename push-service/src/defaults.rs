@@ -81,14 +81,13 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(60 * 60);
 /// is gone (WS-HEL-6).
 pub const RETENTION: Duration = DAY.saturating_mul(400);
 
-/// How long a record is kept that nobody used yet: no push was accepted for it, and its user agent never came back (PR-29).
-/// Chosen: a subscription is usually handed to its application server, and pushed to or monitored, within seconds; a
-/// person who sets a device up may take the evening. `POST /subscribe` needs no credentials, so a flood of it fills storage
-/// for this long.
+/// How long an unused record is kept: no push was accepted for it, and its user agent never came back (PR-29). Chosen: a
+/// subscription is usually given to its application server, and pushed to or monitored, within seconds; a person who sets up a
+/// device may take an evening. `POST /subscribe` needs no credentials, so a flood of it fills storage for this long.
 pub const UNUSED_RETENTION: Duration = DAY;
 
-/// How long a session must hold the seat of such a record until that is use. For storage that is not shared; otherwise the
-/// first comparison of the session counts. Chosen: [`CLUSTER_RECONCILE`], in which all sessions are compared.
+/// How long a session must hold the seat of an unused record until that counts as use. Only for storage that is not shared; in
+/// shared storage the first comparison of the session counts. Chosen: [`CLUSTER_RECONCILE`], in which all sessions are compared.
 pub const SEAT_HELD_IS_USE: Duration = CLUSTER_RECONCILE;
 
 /// Where the embedded store keeps its data, relative to the working directory. Chosen, because a first try should need

@@ -63,7 +63,7 @@ pub struct Metrics {
     subscriptions_ended: IntCounter,
     /// Only of a storage that knows.
     stored: OnceLock<Stored>,
-    /// Only of a storage that knows no more than that.
+    /// Only of a storage that knows this alone of what waits.
     queued_bytes: OnceLock<IntGauge>,
     /// Only of a storage with a clock of its own.
     clock_ahead: OnceLock<IntGauge>,
@@ -247,7 +247,7 @@ impl Metrics {
         stored.user_agents.set(gauge(usage.user_agents));
     }
 
-    /// Bytes that wait, of a storage that does not know more; told before each rendering.
+    /// Bytes that wait, for a storage that does not know the other gauges; told before each rendering.
     pub fn queued_bytes(&self, bytes: u64) {
         let gauge = self
             .queued_bytes

@@ -113,7 +113,7 @@ mod tests {
 
     use super::*;
 
-    /// Tells its number when its connection has ended.
+    /// Sends its number when it is dropped, at the end of its connection.
     struct Ends(usize, UnboundedSender<usize>);
 
     impl Drop for Ends {

@@ -26,7 +26,7 @@ pub struct Submission {
     pub receipt: Option<ReceiptWish>,
     /// Who pays for costs beside the push itself.
     pub payer: Payer,
-    /// The key that the application server has proved to own, if it did.
+    /// The key that the application server has signed with (VAPID), if any.
     pub signed_by: Option<KeyDigest>,
 }
 
@@ -155,7 +155,8 @@ impl Broker {
     }
 }
 
-/// In whose sum a message counts: its key's or, without one, its address's. Of `limits.unlimited_networks` in nobody's.
+/// The sender for which a message counts: its key or, without one, its address. Messages from `limits.unlimited_networks` have
+/// none.
 fn sender(payer: Payer, signed_by: Option<KeyDigest>) -> Option<SenderTag> {
     match signed_by {
         _ if payer == Payer::UNLIMITED => None,
@@ -174,7 +175,7 @@ mod tests {
     use crate::config::{IpNetwork, Limits};
 
     /// PR-42: a message counts for its key, or for its address: the same on every node with the same secret, and
-    /// unreadable without it. A listed network counts for nobody, and so does an address that is not known.
+    /// unreadable without it. Messages from unlimited networks, and from an unknown address, have no sender.
     #[test]
     fn a_message_counts_for_its_key_or_its_address() {
         let limits = Limits {

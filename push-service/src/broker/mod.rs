@@ -53,7 +53,7 @@ pub struct Policy {
     pub ttl: Ttl,
     /// What may wait for one user agent.
     pub budget: Budget,
-    /// What may wait of one sender, and of all.
+    /// How many bytes may wait of one sender, and of all.
     pub caps: Caps,
     /// How fast one subscription may be pushed to.
     pub rate: Option<Rate>,

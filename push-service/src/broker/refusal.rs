@@ -47,7 +47,7 @@ pub enum Refusal {
     OverBudget(OverBudget),
     /// Too much waits for the user agent, and this message is worth the least of it (PR-23).
     QueueFull,
-    /// As much waits as may of its key or its address.
+    /// With it, more bytes of its key or its address would wait than may (`limits.sender_bytes`).
     SenderFull,
 
     /// As many receipts are owed to its receipt subscription, or wait there, as may be.
@@ -58,7 +58,7 @@ pub enum Refusal {
     StorageUnavailable,
     /// Storage is full up to its reserve.
     StorageFull,
-    /// As much waits as may of all senders together, for a message of that urgency.
+    /// With it, more bytes would wait in the store than a message of its urgency may fill (`limits.store_bytes`).
     StoreFull,
 }
 

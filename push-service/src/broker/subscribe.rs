@@ -51,7 +51,7 @@ impl Broker {
         payer: Payer,
     ) -> Result<Subscription, SubscribeRefusal> {
         let key = key.map(parse_key).transpose()?;
-        // Without a token no subscription is made, but a known one is found.
+        // If the budget is spent, a known subscription is still found, and no new one is made.
         let may_make = self.budgets.make_record(payer).is_ok();
         let subscribe = Subscribe {
             user_agent,

@@ -46,8 +46,8 @@ impl Payer {
     /// It came from one of `limits.unlimited_networks`: no budget applies to it.
     pub const UNLIMITED: Self = Self(1);
 
-    /// A digest of the address under a secret, if one pays: equal for equal addresses, on all nodes whose [`Budgets`] have
-    /// the same secret.
+    /// A digest of the address under a secret, if an address pays. Equal for equal addresses, on all nodes whose [`Budgets`]
+    /// have the same secret.
     pub(crate) fn address(self) -> Option<NonZeroU64> {
         NonZeroU64::new(self.0).filter(|_| self != Self::UNLIMITED)
     }
@@ -76,7 +76,7 @@ pub struct OverBudget {
 /// All budgets of a node.
 pub struct Budgets {
     secret: RandomState,
-    /// For digests of addresses, which storage keeps: see [`Payer::address`].
+    /// Keys the digests of addresses ([`Payer::address`]), which storage keeps.
     address_secret: hmac::Key,
     start: Instant,
     addresses: Option<Table>,
@@ -90,7 +90,7 @@ pub struct Budgets {
 }
 
 impl Budgets {
-    /// Budgets as configured. Their secrets are of this process.
+    /// Budgets as configured, with secrets that are made for this process.
     pub fn new(limits: &Limits, metrics: Arc<Metrics>) -> Self {
         let table = |per_second: u32, burst| Table::new(f64::from(per_second), burst);
         Self {
@@ -123,7 +123,7 @@ impl Budgets {
         }
     }
 
-    /// With this secret for digests of addresses, which other nodes have too.
+    /// Digests addresses under this secret, which all nodes share. `None` changes nothing.
     #[must_use]
     pub fn digesting(self, secret: Option<[u8; 32]>) -> Self {
         match secret {

@@ -185,7 +185,7 @@ fn sizes(config: &Config, faults: &mut Vec<String>) {
         ("store_bytes", config.limits.store_bytes),
     ];
     for (key, cap) in caps {
-        // A sender that may not fill one queue, or a store that cannot hold one, is a mistake of a unit.
+        // A cap below the budget of one queue is probably given in the wrong unit.
         if (1..config.limits.queue_bytes).contains(&cap) {
             faults.push(format!(
                 "limits.{key} {cap} is less than limits.queue_bytes {}: 0 is no cap",
@@ -205,7 +205,7 @@ fn times(config: &Config, faults: &mut Vec<String>) {
     }
     let least = 2 * config.cluster.reconcile;
     if config.storage.unused_retention < least {
-        // A user agent that stays connected is only found to be there when its session is compared with storage.
+        // Only this comparison shows that a user agent stays connected.
         faults.push(
             "storage.unused_retention must not be shorter than twice cluster.reconcile: a new user agent that stays \
              connected would be forgotten"

@@ -95,7 +95,7 @@ impl Limits {
         }
     }
 
-    /// What may wait of one sender and of all, as storage takes it.
+    /// How many bytes may wait of one sender and of all, as storage takes it.
     pub fn caps(&self) -> Caps {
         Caps {
             sender_bytes: self.sender_bytes,

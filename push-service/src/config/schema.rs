@@ -117,8 +117,8 @@ section! {
         url: StorageUrl = StorageUrl::Embedded { path: defaults::STORAGE_PATH.into() };
         /// A user agent that does not show up for so long is forgotten, with its subscriptions.
         retention: Duration = defaults::RETENTION, in DAY..=DAY * 3_660;
-        /// A subscription that never received a push, and whose user agent never came back, is kept for so long. As long as
-        /// `retention` or longer: such subscriptions are kept like all others. At least twice `cluster.reconcile`.
+        /// A user agent that never received a push, and never came back, is forgotten after this time. With the value of
+        /// `retention` or more, it is kept like all others. At least twice `cluster.reconcile`.
         unused_retention: Duration = defaults::UNUSED_RETENTION, in SECOND..=DAY * 3_660;
     } sections {
         /// What only Redis knows.
@@ -216,11 +216,12 @@ section! {
         queue_messages: u32 = defaults::QUEUE_MESSAGES, in 1..=1_000_000;
         /// Bytes that may wait for one user agent: bodies, and 128 for each message.
         queue_bytes: u64 = defaults::QUEUE_BYTES, in 8_192..=1_073_741_824;
-        /// Bytes that may wait of one sender: of one application server key (VAPID), or of one address for messages without
-        /// (IPv6: one network of 64 bits). Counted as above; beyond it a push gets 429. 0: no cap.
+        /// Bytes that may wait of one sender: of one application server key (VAPID) or, without VAPID, of one address (of
+        /// IPv6, one /64 network). Counted like `queue_bytes`; beyond it a push gets 429. 0: no cap.
         sender_bytes: u64 = defaults::SENDER_BYTES;
-        /// Bytes that may wait in the whole store. Beyond 85 percent of it a push of very low urgency gets 503, beyond 90 of
-        /// low, 95 of normal, 100 of high. 0: no cap but the reserve of the disk, or Redis's maxmemory.
+        /// Bytes that may wait in the whole store, counted like `queue_bytes`. A push of very low urgency gets 503 beyond 85
+        /// percent of it, low beyond 90, normal beyond 95, high beyond 100. 0: no cap but the reserve of the disk, or Redis's
+        /// maxmemory.
         store_bytes: u64 = defaults::STORE_BYTES;
         /// The longest time to live. Longer ones are clamped, and the sender is told.
         ttl: Duration = defaults::TTL, in SECOND..=DAY * 365;

@@ -10,8 +10,8 @@ pub const REDIS_PREFIX: &str = "push";
 /// Messages that one step in Redis acknowledges, pages or drops. Source: PR-31.
 pub const REDIS_STEP_MESSAGES: usize = 100;
 
-/// Entries of an index that one page looks at in Redis. Chosen: a full default queue, about a millisecond. Only a page whose
-/// session wants little of a long queue comes so far.
+/// The most entries of an index that one page looks at in Redis. Chosen: a full default queue, about a millisecond. Only the
+/// page of a session that wants few messages of a long queue looks at so many.
 pub const REDIS_ENTRIES_EXAMINED: usize = 1_000;
 
 /// User agents that are remembered because something of them is due to be dropped. Chosen: 1 MiB; one too many is noticed
@@ -112,8 +112,9 @@ pub const REDIS_SUBSCRIBE_BATCH: usize = 128;
 /// queue that soon; together with [`REDIS_ANSWER_WITHIN`] that is 5 s.
 pub const REDIS_PING_EVERY: Duration = SECOND.saturating_mul(3);
 
-/// How long after a primary has changed or returned sessions with waiting messages read their queues from the start.
-/// Chosen: by then each session has been compared with the new primary, even if a node has a million (PR-14).
+/// For how long after a primary has changed or returned, sessions with waiting messages read their queues from the start.
+/// Chosen: by then each session has been compared with the new primary, at the default `cluster.reconcile` and even if a node
+/// has a million of them (PR-14).
 pub const REDIS_DOUBTED_FOR: Duration = super::CLUSTER_RECONCILE;
 
 /// How often each primary is asked whether it is well and what time it has. Chosen: `/readyz` is no older.

@@ -147,9 +147,9 @@ labels! {
         RateLimited = "rate_limited",
         /// The queue is full, and this message would be the one to go.
         QueueFull = "queue_full",
-        /// As much waits of the sender as may (`limits.sender_bytes`).
+        /// More of the sender would wait than may (`limits.sender_bytes`).
         SenderFull = "sender_full",
-        /// As much waits in the store as may (`limits.store_bytes`), for a message of its urgency.
+        /// More would wait in the store than a message of its urgency may fill (`limits.store_bytes`).
         StoreFull = "store_full",
         /// The user agent has as many subscriptions as it may.
         TooManySubscriptions = "too_many_subscriptions",

@@ -32,7 +32,7 @@ use crate::tls::{self, Acceptor, CertificateSource, TicketSecrets};
 /// What is derived from the sealing keys for TLS: all nodes have those, and so resume each other's sessions.
 const TICKETS: &[u8] = b"TLS session tickets";
 
-/// What is derived from the first of them for digests of addresses, so that all nodes count a sender as the same one.
+/// What is derived from the first sealing key for digests of addresses, so that all nodes count an address as the same sender.
 const ADDRESSES: &[u8] = b"digests of addresses";
 
 pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {

@@ -83,7 +83,7 @@ impl Memory {
         self.lock().leases = Leases::default();
     }
 
-    /// What waits of each sender.
+    /// How many bytes wait of each sender.
     #[cfg(test)]
     pub(super) fn senders(&self) -> BTreeMap<super::SenderTag, u64> {
         self.lock().senders.all()

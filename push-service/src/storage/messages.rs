@@ -32,7 +32,7 @@ pub struct Enqueue {
     pub receipts: Option<UserAgentId>,
     /// Who sent it, if that is counted.
     pub sender: Option<SenderTag>,
-    /// What may wait of one sender, and of all.
+    /// How many bytes may wait of one sender, and of all.
     pub caps: Caps,
     /// The queue's budget.
     pub budget: Budget,
@@ -90,7 +90,7 @@ pub enum Enqueued {
     QueueFull,
     /// With this message more than [`Caps::sender_bytes`] of its sender would wait.
     SenderFull,
-    /// With this message the store would be fuller than [`Caps::store_bytes`] lets a message of its urgency make it.
+    /// With this message more would wait in the store than the part of [`Caps::store_bytes`] that its urgency may fill.
     StoreFull,
 }
 

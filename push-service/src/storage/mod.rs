@@ -83,9 +83,9 @@ pub trait Storage: Send + Sync + 'static {
     /// Accepts a push message: checks that its subscription is there, its rate, frees the message of its topic and
     /// expired ones, checks the budget and evicts by rule, numbers, stores, and tells the seat, all in one step.
     ///
-    /// Before that step, [`Enqueue::caps`] are looked at: over a cap the message is refused, whatever else would be said of
-    /// it. Steps at the same moment may go over a cap together, each by one message; a store with several nodes by what
-    /// comes until the nodes have told each other.
+    /// Before that step, [`Enqueue::caps`] are checked: over a cap the message is refused, also if its subscription has
+    /// ended. Steps at the same moment may go over a cap together, each by one message. With several nodes, a cap may be
+    /// exceeded by what comes until the nodes have told each other.
     ///
     /// The number is `max(last + 1, storage clock in µs)`. A connected user agent is told at once, before the message is
     /// durable. A refusal changes nothing but the rate bucket. With TTL 0 nothing is stored and no number is taken, but
@@ -187,7 +187,8 @@ pub trait Storage: Send + Sync + 'static {
     /// Gauges; `None` from a store that can't tell without counting.
     fn usage(&self) -> Option<Usage>;
 
-    /// Bytes that wait and count against [`Caps::store_bytes`]; of a store with several nodes as they told each other last.
+    /// Bytes that wait and count against [`Caps::store_bytes`]; with several nodes, as they told each other last. `None` from a
+    /// store that can't tell.
     fn queued_bytes(&self) -> Option<u64> {
         self.usage().map(|usage| usage.bytes)
     }

@@ -25,7 +25,7 @@ pub struct Portable {
     pub last: MessageNumber,
     /// When an abandoned record vanishes, in milliseconds since 1970.
     pub retained_until_ms: u64,
-    /// Whether nobody used it yet ([`Retention`](super::Retention)).
+    /// Whether its record is unused ([`Retention`](super::Retention)).
     pub unused: bool,
     /// Its subscriptions.
     pub subscriptions: Vec<PortableSubscription>,

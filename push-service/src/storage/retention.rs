@@ -9,11 +9,11 @@
 //!   that holds the seat for [`SEAT_HELD_IS_USE`](crate::defaults::SEAT_HELD_IS_USE) counts; or
 //! - it is a receipt subscription, and a receipt is expected.
 //!
-//! Making or keeping a subscription is not use: otherwise a flood of subscribes would be kept. An acknowledgement needs
-//! no rule of its own, because it names a message that was accepted before.
+//! Making a subscription, or the same one again, is not use: otherwise a flood of subscribes would be kept. An acknowledgement
+//! needs no rule of its own, because it names a message that was accepted before.
 //!
-//! **Invariant:** a used record never becomes unused. An unused record has no messages. A record that says nothing of it,
-//! as older versions wrote it, is used.
+//! **Invariant:** a used record never becomes unused. An unused record has no messages. Records of older versions do not say
+//! whether they are unused, and count as used.
 //!
 //! It deliberately does not know how a storage writes a record or when it sweeps.
 
@@ -26,7 +26,7 @@ use crate::defaults::UNUSED_RETENTION;
 pub struct Retention {
     /// From the last hello, subscribe or refresh.
     pub whole: Duration,
-    /// The same of an unused record. As long as `whole` or longer: no record is unused.
+    /// The same for an unused record. If it is as long as `whole` or longer, no record is unused.
     pub unused: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Retention {
         self.unused < self.whole
     }
 
-    /// How long a record is kept.
+    /// How long a record is kept, by whether it is unused.
     pub(super) fn of(self, unused: bool) -> Duration {
         if unused {
             self.unused.min(self.whole)

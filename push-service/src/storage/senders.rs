@@ -1,26 +1,26 @@
-//! Who sent what waits, in bytes: a sum for each sender, and the caps on it and on the whole store (PR-42, PR-43).
+//! How many bytes of each sender wait, and the caps on one sender and on the whole store (PR-42, PR-43).
 //!
 //! # The rule
 //!
-//! An accepted message is never given up to make room for the message of another user agent or another sender: 201 means
-//! stored. So beyond a cap the newcomer is refused, and the steps here change nothing. Within one user agent's queue the
-//! eviction rule of [`queue`](super::queue) stands. As the store fills up, newcomers are refused in the order of their
-//! urgency ([`STORE_PERCENT`]): a flood of ordinary messages leaves room for urgent ones. Messages with TTL 0 are not
-//! stored, so they are neither counted nor refused. A message that would replace one of its topic is a newcomer like
-//! any other.
+//! A cap never removes an accepted message: 201 means stored. Beyond a cap the new message is refused, and nothing changes.
+//! Only a full queue of one user agent gives up messages, by the eviction rule of [`queue`](super::queue). As the store
+//! fills up, the least urgent messages are refused first ([`STORE_PERCENT`]), so a flood of ordinary messages leaves room
+//! for urgent ones. Messages with TTL 0 are not stored, so they are neither counted nor refused. A message that would
+//! replace one of its topic is refused like any other.
 //!
 //! # What is counted
 //!
 //! The bytes of the queue budget: a body and [`MESSAGE_OVERHEAD_BYTES`] for each message, from the step that stores it to
-//! the step that takes it out. Receipts, and messages without a [`SenderTag`], count for the store alone. The check comes
-//! before the step and takes no lock over it, so the steps that are under way at one moment may go over a cap together,
+//! the step that removes it. Receipts, and messages without a [`SenderTag`], count for the store alone. The check comes
+//! before the step and holds no lock during it. So the steps that are under way at one moment may go over a cap together,
 //! each by one message.
 //!
-//! **Invariant:** [`Sums`] holds a sender exactly while something of it waits. At most [`SENDERS_COUNTED`] of them (and
-//! those under way): beyond that, the messages of new senders are stored without a tag and count for the store alone, so
-//! that a flood of made-up keys makes nobody else be refused.
+//! **Invariant:** [`Sums`] holds a sender exactly while messages of it wait, and at most [`SENDERS_COUNTED`] senders (more
+//! only by the steps that are under way). Messages of further senders are stored without a tag and count for the store
+//! alone. So a flood of made-up keys causes no refusal for another sender's cap.
 //!
-//! It deliberately does not know who a sender is, how sums are kept, or what a refusal looks like to an application server.
+//! It deliberately does not know who a sender is, where sums are stored, or what a refusal looks like to an application
+//! server. Nodes that share a Redis count in [`redis`](super::redis) instead of [`Sums`].
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -30,8 +30,8 @@ use push_protocol::{KeyDigest, Ttl, Urgency};
 use super::{Enqueue, Enqueued};
 use crate::defaults::{MESSAGE_OVERHEAD_BYTES, SENDERS_COUNTED, STORE_PERCENT};
 
-/// Who sent a message, as storage counts it: 8 bytes of a digest. Two senders share a tag with a probability that does not
-/// matter, and what they share then is a sum.
+/// Who sent a message, as storage counts it: 8 bytes of a digest. Two senders with the same tag would share one sum, which is
+/// too improbable to matter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SenderTag(NonZeroU64);
 
@@ -47,7 +47,7 @@ impl SenderTag {
         Self::of_bits(digest.get())
     }
 
-    /// The last byte of a tag is never 0, which has a meaning behind an entry in Redis.
+    /// The last byte of a tag is never 0: in Redis, a zero at the end of an entry means that a receipt was asked for.
     fn of_bits(bits: u64) -> Self {
         Self(NonZeroU64::MIN | bits)
     }
@@ -57,7 +57,7 @@ impl SenderTag {
         self.0.get().to_be_bytes()
     }
 
-    /// The reverse of [`to_bytes`](Self::to_bytes); zeros are no sender.
+    /// The reverse of [`to_bytes`](Self::to_bytes); `None` for eight zeros.
     pub(crate) fn from_bytes(bytes: [u8; 8]) -> Option<Self> {
         NonZeroU64::new(u64::from_be_bytes(bytes)).map(Self)
     }
@@ -70,7 +70,7 @@ impl std::fmt::Debug for SenderTag {
     }
 }
 
-/// How much may wait, in counted bytes; 0: no cap.
+/// How many counted bytes may wait. 0: no cap.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Caps {
     /// Of one sender.
@@ -80,7 +80,8 @@ pub struct Caps {
 }
 
 impl Caps {
-    /// Why a message must not join the others, if so. `of_sender`: what waits of its sender, if that is counted.
+    /// Why a message is refused; `None` if it is not. `of_sender` and `of_store` are the bytes that wait of its sender, if
+    /// the sender is counted, and of all.
     pub(super) fn refuse(self, enqueue: &Enqueue, of_sender: Option<u64>, of_store: u64) -> Option<Enqueued> {
         if enqueue.ttl == Ttl::ZERO {
             return None;
@@ -93,7 +94,7 @@ impl Caps {
         is_over(of_store, self.store_room(enqueue.urgency)).then_some(Enqueued::StoreFull)
     }
 
-    /// How far messages of that urgency may fill the store.
+    /// Up to how many bytes messages of that urgency may fill the store.
     fn store_room(self, urgency: Urgency) -> u64 {
         let percent = STORE_PERCENT[urgency as usize];
         let room = u128::from(self.store_bytes) * u128::from(percent) / 100;
@@ -101,25 +102,25 @@ impl Caps {
     }
 }
 
-/// What waits of each sender.
+/// How many bytes wait of each sender.
 #[derive(Default, Debug)]
 pub(super) struct Sums(HashMap<SenderTag, u64>);
 
 impl Sums {
-    /// Looks at a message before its step: takes the tag off if its sender is one too many to be counted, and says why the
-    /// message is refused, if it is.
+    /// Checks a message before its step: returns why it is refused, if it is. Removes the tag of a sender that can't be
+    /// counted because there are [`SENDERS_COUNTED`] others.
     pub(super) fn admit(&self, enqueue: &mut Enqueue, of_store: u64) -> Option<Enqueued> {
         enqueue.sender = self.counted(enqueue.sender);
         let of_sender = enqueue.sender.map(|sender| self.of(sender));
         enqueue.caps.refuse(enqueue, of_sender, of_store)
     }
 
-    /// The sender, unless it is new and there is no room for it.
+    /// The sender, or `None` if it is new and there is no room for it.
     pub(super) fn counted(&self, sender: Option<SenderTag>) -> Option<SenderTag> {
         sender.filter(|sender| self.0.len() < SENDERS_COUNTED || self.0.contains_key(sender))
     }
 
-    /// What waits of a sender.
+    /// How many bytes wait of a sender.
     pub(super) fn of(&self, sender: SenderTag) -> u64 {
         self.0.get(&sender).copied().unwrap_or_default()
     }
@@ -132,7 +133,7 @@ impl Sums {
         }
     }
 
-    /// Takes a sum in as it was stored.
+    /// Sets a sum, as it was stored.
     pub(super) fn set(&mut self, sender: SenderTag, bytes: u64) {
         match bytes {
             0 => _ = self.0.remove(&sender),
@@ -140,14 +141,14 @@ impl Sums {
         }
     }
 
-    /// All of them.
+    /// All sums.
     #[cfg(test)]
     pub(super) fn all(&self) -> std::collections::BTreeMap<SenderTag, u64> {
         self.0.iter().map(|(sender, bytes)| (*sender, *bytes)).collect()
     }
 }
 
-/// What a step changed in the sums: mostly one of them, which takes no memory of its own.
+/// What a step changed in the sums. Most steps change one sum, which needs no allocation.
 #[derive(Default, Debug)]
 pub(super) struct SenderChanges {
     first: Option<(SenderTag, i64)>,
@@ -155,6 +156,7 @@ pub(super) struct SenderChanges {
 }
 
 impl SenderChanges {
+    /// Adds `by` bytes to the sum of a sender, or subtracts them. Without a sender nothing changes.
     pub(super) fn add(&mut self, sender: Option<SenderTag>, by: i64) {
         let Some(sender) = sender else { return };
         match &mut self.first {
@@ -179,7 +181,7 @@ mod tests {
         SenderTag::of_key(KeyDigest([n; 32]))
     }
 
-    /// PR-42: as the store fills up, newcomers are refused in the order of their urgency, and one with TTL 0 never.
+    /// PR-42: as the store fills up, the least urgent messages are refused first, and one with TTL 0 never.
     #[test]
     fn the_least_urgent_are_refused_first() {
         let caps = Caps {
@@ -227,7 +229,7 @@ mod tests {
         assert_eq!(newcomer.sender, None);
         let mut known = from(SenderTag::of_bits(2));
         assert_eq!(sums.admit(&mut known, 0), Some(Enqueued::SenderFull));
-        // Whose messages have all left makes room for another.
+        // When all messages of one sender have left, another is counted.
         sums.set(SenderTag::of_bits(2), 0);
         let mut newcomer = from(tag(200));
         assert_eq!(sums.admit(&mut newcomer, 0), None);

@@ -18,8 +18,9 @@
 //!   agent gave; a message's id is the one that user agents see, 22 characters of base64url. Bodies and `key`, the digest
 //!   of the application server's public key, are base64url.
 //! - `unused` is `true` in a user agent that no push was accepted for and that never came back; otherwise it is left out.
-//! - `sender` is the digest under which a message counts for who sent it, in hexadecimal.
-//! - `key`, `receipts`, `sender`, `topic`, `coding`, `encryption`, `crypto_key` and `media_type` are left out where there is none.
+//! - `sender` is 8 bytes of a digest of who sent the message, in hexadecimal: the message counts for the cap of that sender.
+//! - `key`, `receipts`, `sender`, `topic`, `coding`, `encryption`, `crypto_key` and `media_type` are left out where there is
+//!   none.
 //! - A receipt subscription is a user agent, whose only subscription's id and name are zeros and whose messages are receipts.
 //!   `receipts` names the one that is told what became of a message; an `outcome` is what it was not told yet of a message
 //!   of the user agent above, and an `expected_receipt` is what is owed to the receipt subscription above. `fate` is

@@ -57,8 +57,8 @@ pub enum Lost {
     Nothing,
     /// What was confirmed shortly before the fault and during it: messages, subscriptions, and answers of any kind.
     Recent,
-    /// What was confirmed shortly before the fault, and during it by the first node, which is cut off from all other
-    /// nodes together with the primary. Not what another node confirmed during the fault: it has the new primary.
+    /// What was confirmed shortly before the fault, and what the first node confirmed during it: that node is cut off from all
+    /// others together with the deposed primary. Not what another node confirmed during the fault: it has the new primary.
     ByTheDeposed,
     /// What was confirmed shortly before the fault: not all replicas had it, and one without it was promoted. Not
     /// what was confirmed during the fault.
@@ -409,7 +409,7 @@ impl Facts {
         }
     }
 
-    /// Whether the user agent said hello before that time, and got no identity on that channel: the service may have
+    /// Whether the user agent sent a hello before that time that was not answered with an identity: the service may have
     /// carried it out later.
     fn has_open_hello(&self, history: &[Entry], agent: AgentNumber, before: Time) -> bool {
         let hellos = self.hellos.get(&agent).into_iter().flatten();
@@ -531,9 +531,9 @@ impl Judge<'_> {
 
     /// Whether the row allows that the service closes a channel that was opened then.
     ///
-    /// An attach that is late, because storage was in trouble, takes the seat from a newer channel (PR-10). A seat
-    /// does not wait for replicas, so after a failover an older channel may have it. Both happen only to channels
-    /// that were opened during the fault, and are noticed soon after it.
+    /// A late attach, while storage is in trouble, takes the seat from a newer channel (PR-10). A seat does not wait for
+    /// replicas, so after a failover an older channel may have it. Both happen only to channels that were opened during
+    /// the fault, and are noticed soon after it.
     fn may_be_closed(&self, agent: AgentNumber, opened: Time, closed: Time, code: u16) -> bool {
         if !self.facts.is_trouble(opened, opened + SECOND) {
             return false;

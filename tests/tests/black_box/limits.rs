@@ -76,8 +76,8 @@ async fn a_full_queue_gives_up_by_rule() {
     agent.receives("greedy 5").await;
 }
 
-/// PR-42, R30-MSG-8: an application server with as much waiting as it may gets 429 and is told when to come back, however
-/// many subscriptions it has; another one goes on, and metrics name the reason and nobody.
+/// PR-42, R30-MSG-8: an application server over its cap gets 429 and is told when to come back, however many subscriptions it
+/// pushes to. Another one goes on. Metrics name the reason and no sender.
 #[tokio::test]
 async fn a_sender_with_too_much_waiting_is_told_to_wait() {
     let settings = Settings::new()
@@ -126,8 +126,8 @@ async fn a_sender_with_too_much_waiting_is_told_to_wait() {
     agent.receives("honest").await;
 }
 
-/// PR-42, PR-43: a store with as much waiting as it may answers 503 and when to come back, and takes urgent messages
-/// longest; what waits stays, and makes room when it is fetched.
+/// PR-42, PR-43: a full store answers 503 and says when to come back. It takes urgent messages longest, keeps what waits, and has
+/// room again when messages are fetched.
 #[tokio::test]
 async fn a_full_store_refuses_the_least_urgent_first() {
     let settings = Settings::new()

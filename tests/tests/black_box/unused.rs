@@ -1,4 +1,4 @@
-//! Subscriptions that nobody ever used are kept for a short time: `storage.unused_retention`.
+//! Unused subscriptions are kept for a short time: `storage.unused_retention`.
 
 use http::Method;
 use push_tests::application_server::{Http, Push};
@@ -9,7 +9,7 @@ use push_tests::settings::Settings;
 use push_tests::user_agent::UserAgent;
 use push_tests::within;
 
-/// How long they are kept here. A user agent that stays, or a push, comes much sooner.
+/// How long they are kept here: much longer than it takes to compare a session or to send a push.
 const UNUSED_SECS: u64 = 6;
 
 fn brief(settings: Settings) -> Settings {
@@ -64,8 +64,8 @@ async fn only_the_unused_end(node: &Node, records: impl AsyncFn() -> usize) {
     assert_eq!(records().await, 3);
 }
 
-/// PR-29, PR-42: of all user agents, those end that received no push and did not come back; one that stays connected keeps
-/// its subscription.
+/// PR-29, PR-42: a user agent that received no push and did not come back is forgotten. One that stays connected keeps its
+/// subscription.
 #[tokio::test]
 async fn unused_subscriptions_end() {
     let node = Node::start(brief(Settings::new())).await;

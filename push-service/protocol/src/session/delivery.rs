@@ -195,8 +195,8 @@ impl Delivery {
             return paging.heard_of(id.number);
         }
         if previous < self.cursor && !self.once {
-            // What this session has seen was not in the queue when the message was stored: a failover lost it (PR-7),
-            // and messages before the cursor may be new.
+            // The queue that stored this message lacks one that the session has seen: a failover lost it (PR-7). So
+            // messages before the cursor may be new.
             return self.start_over();
         }
         if self.behind || previous != self.cursor {

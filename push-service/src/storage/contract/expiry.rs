@@ -152,7 +152,7 @@ pub(crate) async fn an_expired_message_counts_as_not_there(rig: &Rig) {
     assert_eq!(rig.usage().await.messages, 0);
 }
 
-/// One grain of a retention: by so much a record may last longer.
+/// A retention and its grain, by which a record may last longer.
 fn with_grain(retention: Duration) -> Duration {
     retention + retention / RETENTION_GRAINS as u32
 }
@@ -216,7 +216,7 @@ pub(crate) async fn making_subscriptions_is_no_use(rig: &Rig) {
     assert!(!is_kept(rig, 1).await);
 }
 
-/// PR-29: a push that is refused was not received.
+/// PR-29: a push that is refused does not make a record a used one.
 pub(crate) async fn a_refused_push_is_no_use(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let too_fast = Enqueue {
@@ -243,8 +243,8 @@ pub(crate) async fn a_refused_push_is_no_use(rig: &Rig) {
     assert!(!is_kept(rig, 1).await);
 }
 
-/// PR-29: a push with or without a TTL, a hello or monitoring request, and a session that is still there when it is compared
-/// are use: the record is kept for the whole retention from then on. Later subscribes take nothing from it.
+/// PR-29: a record is used after a push with any TTL, after a hello or monitoring request, and when its session is compared. It
+/// is kept for the whole retention from then on. Later subscribes do not shorten that.
 pub(crate) async fn a_used_record_is_kept_for_the_whole_retention(rig: &Rig) {
     for n in [1, 2, 3] {
         rig.subscribed(n, n).await;
@@ -277,8 +277,7 @@ pub(crate) async fn a_used_record_is_kept_for_the_whole_retention(rig: &Rig) {
     }
 }
 
-/// PR-29: a record that ended with its last subscription, and is made anew, was never used. While a session holds the seat it
-/// did not end.
+/// PR-29: a record ends with its last subscription, unless a session holds the seat. One that is made anew is unused.
 pub(crate) async fn a_record_made_anew_is_unused_again(rig: &Rig) {
     for n in [1, 2] {
         rig.subscribed(n, n).await;
@@ -299,8 +298,8 @@ pub(crate) async fn a_record_made_anew_is_unused_again(rig: &Rig) {
     }
 }
 
-/// PR-25, PR-29, PR-42: a receipt subscription by which nobody asks for a receipt, and which nobody monitors, is kept for a
-/// day; otherwise for its 30.
+/// PR-25, PR-29, PR-42: a receipt subscription is kept for a day if no receipt is asked for and it is not monitored, and for 30
+/// days otherwise.
 pub(crate) async fn a_receipt_subscription_is_used_or_kept_for_a_day(rig: &Rig) {
     for n in [7, 8, 9] {
         let request = Subscribe {
@@ -336,7 +335,7 @@ pub(crate) async fn a_receipt_subscription_is_used_or_kept_for_a_day(rig: &Rig) 
     assert!(!kept(8).await && !kept(9).await);
 }
 
-/// PR-29, PR-43: an unused record is due when its day is over, and nothing is left of it. One that is used in time stays.
+/// PR-29, PR-43: a sweep removes an unused record when its day is over. A record that is used in time stays.
 pub(crate) async fn an_unused_record_is_swept(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.subscribed(2, 2).await;
@@ -348,8 +347,8 @@ pub(crate) async fn an_unused_record_is_swept(rig: &Rig) {
     assert!(is_kept(rig, 2).await);
 }
 
-/// PR-29: a session that stays after its first register uses the record, because storage that is not shared is asked for no
-/// comparison. One that leaves at once does not.
+/// PR-29: storage that is not shared is not asked for comparisons. There, a session that stays after its first register makes
+/// the record a used one, and a session that leaves at once does not.
 pub(crate) async fn a_seat_that_is_held_is_use(rig: &Rig) {
     registered(rig, 1).await;
     registered(rig, 2).await;
@@ -361,7 +360,7 @@ pub(crate) async fn a_seat_that_is_held_is_use(rig: &Rig) {
     assert!(!is_unused(rig, 1).await && is_unused(rig, 2).await);
     rig.storage.release(user_agent(1), seat(1)).await.unwrap();
 
-    // One that takes the free seat later is due at once, and what is due after it is not missed.
+    // A session that takes the free seat later makes the record a used one at once. What is due after that is not missed.
     rig.subscribed(3, 3).await;
     rig.advance(SEAT_HELD_IS_USE * 10);
     rig.storage.expire(100).await.unwrap();

@@ -435,7 +435,7 @@ async fn is_unused(storage: &dyn Storage, n_agent: u8) -> bool {
     report.expect("a record").unused
 }
 
-/// PR-29, PR-37: an unused record is unused in the other storage, with no more time than it had; a used one is used there.
+/// PR-29, PR-37: an unused record is unused in the other storage, and is kept no longer than here. A used one is used there.
 pub(crate) async fn an_unused_record_stays_unused_when_it_moves(rig: &Rig) {
     let (other, back) = (elsewhere(rig), elsewhere(rig));
     for n in [1, 2] {
@@ -462,7 +462,7 @@ pub(crate) async fn an_unused_record_stays_unused_when_it_moves(rig: &Rig) {
     }
 }
 
-/// PR-29, PR-37: what is used here stays used, whatever comes; and what was used elsewhere is used here from then on.
+/// PR-29, PR-37: a record that is used here stays used after an import, and a record that was used elsewhere is used here.
 pub(crate) async fn a_record_that_moves_is_used_if_either_storage_used_it(rig: &Rig) {
     let (used, unused) = (elsewhere(rig), elsewhere(rig));
     for storage in [rig, &used, &unused] {

@@ -1,5 +1,5 @@
-//! What one sender has waiting has a cap, and so has the store: beyond it the newcomer is refused, and nobody else's
-//! message makes room for it.
+//! Caps on the bytes that wait of one sender and in the whole store: beyond a cap the new message is refused, and no other
+//! message is removed for it.
 
 use std::time::Duration;
 
@@ -35,8 +35,8 @@ async fn answer(rig: &Rig, request: Enqueue) -> Enqueued {
     rig.storage.enqueue(request).await.unwrap()
 }
 
-/// Asserts how many bytes of a sender, or of all, are counted: one byte less than a message needs refuses it, and a
-/// message that just fits is stored, and taken back.
+/// Asserts how many bytes of a sender, or of all, are counted: with a cap one byte too small a message is refused; with a cap
+/// that just fits it is stored, and then taken back.
 async fn counts(rig: &Rig, n: Option<u8>, bytes: u64, when: &str) {
     let cap = bytes + MESSAGE_OVERHEAD_BYTES;
     let caps = |cap| match n {
@@ -59,7 +59,7 @@ async fn counts(rig: &Rig, n: Option<u8>, bytes: u64, when: &str) {
         Some(_) => Enqueued::SenderFull,
         None => Enqueued::StoreFull,
     };
-    // Behind it, what came before is counted everywhere.
+    // After this step, what came before is counted everywhere.
     let last = rig.stored(enqueue(ASKING, ASKING, b"last")).await;
     assert_eq!(rig.cancelled(ASKING, last).await, [true]);
     assert_eq!(
@@ -74,13 +74,13 @@ async fn counts(rig: &Rig, n: Option<u8>, bytes: u64, when: &str) {
     assert_eq!(rig.cancelled(ASKING, id).await, [true]);
 }
 
-/// What a body of this length counts.
+/// How many bytes a message with a body of this length counts.
 const fn counted(body_bytes: u64) -> u64 {
     body_bytes + MESSAGE_OVERHEAD_BYTES
 }
 
-/// PR-42, PR-43: a sender over its cap is refused, whichever subscription it pushes to and however urgent; other senders
-/// are not; a message with TTL 0 never is; and what leaves makes room.
+/// PR-42, PR-43: a sender over its cap is refused, for every subscription and every urgency. Other senders are not, and a
+/// message with TTL 0 never is. Messages that leave make room.
 pub(crate) async fn a_sender_over_its_cap_is_refused(rig: &Rig) {
     let cap = 3 * counted(100);
     for n in 1..=4 {
@@ -113,8 +113,8 @@ pub(crate) async fn a_sender_over_its_cap_is_refused(rig: &Rig) {
     );
 }
 
-/// PR-42: no accepted message gives way to the message of another sender or user agent, and none to one that replaces
-/// it: over a cap, the newcomer is refused and nothing changes.
+/// PR-42: no accepted message is removed for a message that is over a cap, not even one that it would replace: the new
+/// message is refused and nothing changes.
 pub(crate) async fn nothing_gives_way_to_one_over_a_cap(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.subscribed(2, 2).await;
@@ -150,8 +150,7 @@ pub(crate) async fn nothing_gives_way_to_one_over_a_cap(rig: &Rig) {
     assert_eq!(rig.waiting(2).await, []);
 }
 
-/// PR-42, PR-43: a store that is nearly full takes urgent messages only, from whichever sender, and again all when there
-/// is room.
+/// PR-42, PR-43: a store that is nearly full takes only urgent messages. When there is room, it takes all again.
 pub(crate) async fn a_full_store_takes_urgent_messages_longest(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let caps = Caps {
@@ -166,7 +165,7 @@ pub(crate) async fn a_full_store_takes_urgent_messages_longest(rig: &Rig) {
     let filling = rig
         .stored(with(Urgency::High, &[0; 84 * counted(0) as usize]))
         .await;
-    // Each takes one percent; then the next more urgent one is the least that still fits.
+    // Each message takes one percent. At each limit, only more urgent ones still fit.
     for (urgency, upto) in [
         (Urgency::VeryLow, 85),
         (Urgency::Low, 90),
@@ -184,8 +183,8 @@ pub(crate) async fn a_full_store_takes_urgent_messages_longest(rig: &Rig) {
     rig.stored(with(Urgency::VeryLow, b"")).await;
 }
 
-/// PR-43: the sums are what waits, however messages came and left: acknowledged, taken back, replaced, evicted, expired,
-/// with their subscription, with their user agent.
+/// PR-43: the sums are right, in whatever way messages leave: acknowledged, taken back, replaced, evicted, expired, with their
+/// subscription, with their user agent.
 pub(crate) async fn sums_follow_what_waits(rig: &Rig) {
     rig.subscribed(ASKING, ASKING).await;
     for n in 1..=3 {
@@ -203,7 +202,7 @@ pub(crate) async fn sums_follow_what_waits(rig: &Rig) {
     counts(rig, None, 4 * counted(100) + counted(300), "stored").await;
 
     rig.acknowledged(1, &waiting[..2]).await;
-    // Again, and one that never was.
+    // A repetition changes nothing.
     rig.acknowledged(1, &waiting[..2]).await;
     rig.cancelled(1, waiting[2]).await;
     counts(rig, Some(1), counted(100), "acknowledged and taken back").await;
@@ -245,7 +244,7 @@ pub(crate) async fn sums_follow_what_waits(rig: &Rig) {
     rig.stored(brief).await;
     rig.stored(from(1, enqueue(2, 9, &[0; 80]))).await;
     rig.advance(Duration::from_secs(6));
-    // Whoever reads notices what has expired.
+    // A step that reads the queue notices what has expired.
     rig.attached(2, seat(1)).await;
     rig.storage.expire(usize::MAX).await.unwrap();
     counts(rig, Some(2), 0, "expired").await;
@@ -259,7 +258,7 @@ pub(crate) async fn sums_follow_what_waits(rig: &Rig) {
     counts(rig, None, 0, "all ended").await;
 }
 
-/// PR-42: a refused message leaves no trace: it counts for nobody, and takes no token of a rate.
+/// PR-42: a refused message counts for no sender, and one that is over a cap takes no token of a rate.
 pub(crate) async fn a_refused_message_is_not_counted(rig: &Rig) {
     rig.subscribed(ASKING, ASKING).await;
     rig.subscribed(1, 1).await;
@@ -295,7 +294,7 @@ pub(crate) async fn a_refused_message_is_not_counted(rig: &Rig) {
     counts(rig, None, counted(10), "one was stored").await;
 }
 
-/// PR-42: one sender with very many subscriptions fills its own sum and nobody else's.
+/// PR-42: one sender that pushes to very many subscriptions fills its own sum and no other.
 pub(crate) async fn many_subscriptions_are_one_sender(rig: &Rig) {
     let cap = 20 * counted(1_000);
     let (mut stored, mut refused) = (0, 0);

@@ -69,7 +69,7 @@ pub(super) fn owing_of(key: &[u8]) -> Result<UserAgentId, Unreadable> {
     user_agent.map(UserAgentId).ok_or(Unreadable)
 }
 
-/// `w`, sender: the bytes of it that wait.
+/// `w`, sender: how many bytes of this sender wait.
 pub(super) fn sender_key(sender: SenderTag) -> [u8; 9] {
     let mut key = [b'w'; 9];
     key[1..].copy_from_slice(&sender.to_bytes());
@@ -83,7 +83,7 @@ pub(super) fn sender_keys() -> std::ops::RangeInclusive<[u8; 9]> {
     [b'w', 0, 0, 0, 0, 0, 0, 0, 0]..=last
 }
 
-/// What stands under a key that [`sender_key`] made.
+/// The sender of a key that [`sender_key`] made, and the bytes that its value says.
 pub(super) fn sender_of(key: &[u8], value: &[u8]) -> Result<(SenderTag, u64), Unreadable> {
     let bits = key.get(1..).and_then(|bits| bits.try_into().ok());
     let sender = bits.and_then(SenderTag::from_bytes).ok_or(Unreadable)?;

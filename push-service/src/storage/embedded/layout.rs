@@ -12,7 +12,7 @@
 //! | `s`, milliseconds, user agent | nothing: when this user agent is next to be swept |
 //! | `o`, user agent | nothing: it has an outbox |
 //! | `d`, milliseconds, receipt subscription, place | whose message to ask after, when a receipt is owed for too long |
-//! | `w`, sender | how many bytes of it wait |
+//! | `w`, sender | how many bytes of this sender wait |
 //! | `m`, name | what the store knows of itself |
 //!
 //! Integers are big-endian. A change here is a new [`FORMAT`].
@@ -37,7 +37,7 @@ pub(super) use super::values::{
 pub(super) use crate::storage::spelling::Unreadable;
 
 /// The format that this code writes, and the newest that it reads. Format 1 had no [marks](super::marks) and no bodies
-/// apart; format 2 did not count senders. A store in one of these is taken over: its messages have no sender.
+/// apart; format 2 did not count senders. A store in one of these is converted to format 3: its messages have no sender.
 pub(super) const FORMAT: u32 = 3;
 
 pub(super) const FORMAT_KEY: &[u8] = b"mformat";
@@ -47,7 +47,7 @@ pub(super) const SEALING_FINGERPRINT_KEY: &[u8] = b"msealing-fingerprint";
 
 const NO_TIME: u64 = u64::MAX;
 
-/// In front of the time until which a record is retained: it is unused. Times are far below it.
+/// Added to the time until which a record is retained: the record is unused. Times are far below it.
 const UNUSED: u64 = 1 << 63;
 
 /// What each batch records about the store: the batch's mark, the store's time, and its gauges as of that batch.

@@ -16,8 +16,8 @@
 //!
 //! **Invariant:** no lock is held while the disk is read or written, and no async thread ever does either.
 //!
-//! The sums of senders are written with the batch that changes them, so that they are right after any crash. A message is
-//! checked against the sums as of the last batch: the steps under way, at most
+//! The sums of senders are written with the batch that changes them, so they are right after any crash. A message is checked
+//! against the sums of the last batch. So the steps under way, at most
 //! [`STORE_STEPS_WAITING`](crate::defaults::STORE_STEPS_WAITING), may go over a cap together.
 
 mod answers;
@@ -122,7 +122,7 @@ struct Shared {
     failure: Failure,
     calls: Calls,
     usage: Gauges,
-    /// What waits of each sender, as of the last batch.
+    /// How many bytes wait of each sender, as of the last batch.
     senders: Mutex<Sums>,
 }
 

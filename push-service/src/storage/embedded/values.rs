@@ -30,7 +30,7 @@ const PASSING: u8 = 0x20;
 const EXPECTATION: u8 = 0x40;
 /// No message, but how one ended: with its fate.
 const ENDED: u8 = 0x80;
-/// A message that counts for a sender. Both bits together: what is no message has one of them.
+/// A message that counts for a sender. Both bits together; a value that is not a message has only one of them.
 const WITH_SENDER: u8 = PASSING | EXPECTATION;
 
 /// Whether a body of this length is stored apart, so that loading a queue does not read it.

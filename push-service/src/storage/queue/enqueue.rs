@@ -33,7 +33,7 @@ impl UserAgent {
         }
     }
 
-    /// Only the first message changes anything (PR-29).
+    /// Makes the record a used one (PR-29). Only the first message changes anything.
     fn received_a_push(&mut self, retention: Retention, now: Now, changes: &mut Changes) {
         if self.unused {
             self.renew_as_used(retention, now, changes);

@@ -27,7 +27,7 @@ pub(in crate::storage) struct Waiting {
     pub(in crate::storage) urgency: Urgency,
     /// The sealing key under which its message URLs stand.
     pub(in crate::storage) sealed_by: u8,
-    /// In whose sum it counts.
+    /// The sender in whose sum it counts.
     pub(in crate::storage) sender: Option<SenderTag>,
 }
 

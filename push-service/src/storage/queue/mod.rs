@@ -51,7 +51,7 @@ pub(super) struct UserAgent {
     pub(super) seat: Option<Seat>,
     /// When an abandoned record vanishes (PR-29).
     pub(super) retained_until_ms: u64,
-    /// Whether nobody used it yet ([`Retention`](super::Retention)).
+    /// Whether its record is unused ([`Retention`](super::Retention)).
     pub(super) unused: bool,
     /// The one entry of this user agent in the index by which [`UserAgent::sweep`] is called in time.
     ///
@@ -127,7 +127,7 @@ pub(super) struct Changes {
     pub(super) sweep: Option<SweepMove>,
     /// What that does to the gauges.
     pub(super) usage: UsageChange,
-    /// What that does to the sums of senders.
+    /// What the step changes in the sums of senders.
     pub(super) senders: SenderChanges,
     /// What the holder of the seat is told, before the changes are durable.
     pub(super) wake_ups: Vec<(Seat, WakeUp)>,

@@ -53,7 +53,7 @@ impl UserAgent {
     ) -> Subscribed {
         if !self.is_known(now) {
             self.seat = request.seat;
-            // A new record: what is left of an older one says nothing of its retention.
+            // A new record: its retention does not depend on the one before it.
             self.unused = retention.tells_unused();
             self.retained_until_ms = 0;
         }
@@ -154,7 +154,8 @@ impl UserAgent {
         changes.record |= std::mem::take(&mut self.unused);
     }
 
-    /// From when on the session that holds the seat of an unused record uses it: it has held it since the first subscription.
+    /// When the session that holds the seat of an unused record makes it a used one. Counted from the first subscription,
+    /// because the step that makes a record takes the seat. `None` if the record is used or nobody holds the seat.
     pub(super) fn held_counts_from_ms(&self) -> Option<u64> {
         self.seat.filter(|_| self.unused)?;
         let made_secs = self.subscriptions.iter().map(|s| s.created_at_secs).min()?;
@@ -226,7 +227,7 @@ impl UserAgent {
             return passed_ms.min(now.ms().saturating_add(millis(EMPTY_RECORD_LOOK)));
         }
         let expiry_ms = self.waiting.earliest_expiry_ms().unwrap_or(u64::MAX);
-        // Sweeps do not look far into the past. It is there if a session took the free seat of an unused record by a page.
+        // Not in the past, where sweeps do not look far: a session may take the free seat of an old unused record by a page.
         let stays_ms = self
             .held_counts_from_ms()
             .map_or(u64::MAX, |from_ms| from_ms.max(now.ms()));

@@ -18,7 +18,7 @@ impl UserAgent {
                 .held_counts_from_ms()
                 .is_some_and(|from_ms| from_ms <= now.ms())
         {
-            // A session that has held its channel for so long has not abandoned it.
+            // A record whose seat is held for so long is not abandoned.
             self.renew_as_used(retention, now, &mut changes);
         }
         let freed = self.free(limit, &mut changes, now);

@@ -300,7 +300,8 @@ pub(super) struct Removed {
     pub(super) counted: Vec<Counted>,
 }
 
-/// What is counted of a message that left: the size of its body, its expiry, its sealing key, its sender behind a one.
+/// What a script answers of each message that left, so that the node can count it (`parts/counted.lua`): size of the body,
+/// expiry, sealing key, and a one with the sender or nine zeros.
 const COUNTED_BYTES: usize = 4 + 6 + 1 + 1 + 8;
 
 /// Whole ids, and behind all of them what is counted of each.

@@ -1,8 +1,8 @@
 //! Parts of the store whose primary has changed or returned lately (PR-14).
 //!
-//! A deposed primary may have told sessions of messages that the new one never had. Their cursors are then ahead of
-//! messages that the new one accepted meanwhile, so reading on from a cursor would miss these until the next attach. So for
-//! a while, a session for which anything waits reads its queue from the start.
+//! A deposed primary may have told sessions of messages that the new one never had. Then their cursors are ahead of messages
+//! that the new one has accepted meanwhile. A session that reads on from its cursor would miss these until its next attach.
+//! So for a while ([`REDIS_DOUBTED_FOR`]), each session with waiting messages reads its queue from the start.
 //!
 //! It deliberately does not know who compares sessions, or how a primary is found.
 
@@ -29,7 +29,7 @@ impl Doubts {
         }
     }
 
-    /// The primary of these buckets is well again, or is another one than before.
+    /// The primary of these buckets has returned or changed.
     pub(super) fn note(&self, buckets: &[Bucket]) {
         let until_ms = self.ms() + millis(REDIS_DOUBTED_FOR);
         for bucket in buckets {

@@ -16,7 +16,7 @@
 //! | `P:{B}:e:ID` | hash | of a receipt subscription: user agent+nonce → what the URL of a receipt is made of |
 //! | `P:{B}:owing` | sorted set | user agents with an outbox, by when there is something to carry |
 //! | `P:{B}:expected` | sorted set | receipt subscription+user agent+nonce, by when to ask after it |
-//! | `P:{B}:sent:SENDER`, `P:{000}:sent:all` | hash | the bytes that wait of a sender and of all, by when they expire |
+//! | `P:{B}:sent:SENDER`, `P:{000}:sent:all` | hash | how many bytes wait of a sender and of all, in parts by when they expire |
 //! | `P:{B}:wake:N` | channel | what the node of incarnation `N` is told |
 //!
 //! Values are small and packed, so that Redis keeps a record and a short index in its compact encodings. A change here or
@@ -173,7 +173,7 @@ pub(super) fn six(number: u64) -> [u8; 6] {
     bytes
 }
 
-/// In an entry of the index, and behind the numbers of the enqueue script: the sender follows.
+/// Stands before the sender in an entry of the index, and behind the numbers of the enqueue script.
 pub(super) const WITH_SENDER: u8 = 1;
 
 /// The numbers that the enqueue script takes.
@@ -260,12 +260,13 @@ pub(super) struct Meta {
     pub(super) bytes: u64,
     /// Not later than the earliest expiry of what waits; 0: nothing waits.
     pub(super) earliest_ms: u64,
-    /// Whether nobody used it yet ([`Retention`](crate::storage::Retention)).
+    /// Whether the record is unused ([`Retention`](crate::storage::Retention)).
     pub(super) unused: bool,
 }
 
-/// Where a record says more of itself, if there is more to say, and what stands there if it is unused.
+/// Where the last byte of a record stands, if it has one (`parts/record.lua`).
 const FLAG_AT: usize = 58;
+/// What stands there if the record is unused.
 const UNUSED: u8 = 2;
 
 impl Meta {

@@ -88,7 +88,7 @@ impl Redis {
         let (script, witness) = (&self.scripts.settle, self.witness(receipts));
         let answer = self.run_whole(self.confirmed, receipts, script, &args).await?;
         let (seat, joined) = answers::settled(&answers::text(answer)?).map_err(unreadable)?;
-        // Receipts count for the store. They are alike, and their number and expiry all but known here.
+        // Receipts count for the store. All have the same size, and this node's clock gives about their number and expiry.
         let now_ms = self.now_ms();
         let expires_at_ms = now_ms + RECEIPT_KEPT.as_millis() as u64;
         let number = MessageNumber(now_ms * 1_000);

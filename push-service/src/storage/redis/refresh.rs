@@ -13,8 +13,8 @@ use super::layout::{self, Keys, bucket_of};
 use super::links::Work;
 use crate::storage::{Refreshed, Seat, StorageError};
 
-/// A last number below that of every message and above that of an empty queue: a session whose cursor is ahead of it
-/// starts over, and any other reads on.
+/// A last number that is below that of every message and above that of an empty queue. A session whose cursor is above it
+/// starts over; any other reads on.
 const FROM_THE_START: MessageNumber = MessageNumber(1);
 
 impl Redis {

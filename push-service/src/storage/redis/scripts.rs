@@ -225,7 +225,7 @@ pub(super) fn present() -> Script {
     )
 }
 
-/// Of the store and not of a user agent: adds to the sum of a sender.
+/// Belongs to the store and not to a user agent: adds to the sum of a sender.
 pub(super) fn senders() -> Script {
     frees(
         "senders",

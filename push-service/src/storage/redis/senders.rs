@@ -1,4 +1,4 @@
-//! How much waits of each sender in a Redis that several nodes share.
+//! How many bytes of each sender wait in a Redis that several nodes share.
 //!
 //! ```text
 //!   step: a message joined, or left ──► this node counts ──┐ once a second, one call for each sender that it counted
@@ -8,21 +8,22 @@
 //!                              └───────────────────────────┘ the answer is the sum of all nodes
 //! ```
 //!
-//! A call inside the steps would cost every message twice; so nodes count what the answers of their steps tell them anyway,
-//! and tell each other once a second. A node sees its own counts at once and those of others after a round, so a cap may be
-//! exceeded by what comes within a round ([`REDIS_SENDERS_EVERY`]; when a flood brings more than [`REDIS_SENDERS_ROUND`]
-//! senders a round, by what comes until it is a sender's turn, at most 16 rounds). A node that has just started knows of
-//! no sum until its first round.
+//! To count inside the scripts would add two calls for each message. So nodes count what the answers of their steps say
+//! anyway, and tell each other once in a round ([`REDIS_SENDERS_EVERY`]). A node knows its own counts at once, and those of
+//! others after a round. So a cap may be exceeded by what comes within a round. A round tells of at most
+//! [`REDIS_SENDERS_ROUND`] senders: in a flood of senders, one may wait up to 16 rounds for its turn. A node that has just
+//! started knows no sum before its first round.
 //!
-//! **A sum heals.** It has parts, by when messages expire ([`Part`]), and a part is dropped when its time is over: then
-//! nothing of it waits any more, whatever was miscounted. That also counts out what Redis lets expire without a word, at
-//! the latest an eighth of its TTL late. Until then these make a sum wrong:
+//! **A wrong sum becomes right again.** It has parts, by when messages expire ([`Part`]). A part is dropped when its time is
+//! over: then none of its messages waits, whatever was miscounted. This also subtracts messages that Redis lets expire before
+//! a sweep finds them, at most an eighth of their TTL late, or a minute if that is longer. Until then, these make a sum wrong:
 //!
-//! - a node is killed: what it counted in its last second is not told, up or down;
-//! - a step is stored but not answered, or aborted by Redis: not counted, or counted until it would have expired;
-//! - a round fails, and nobody knows whether it was counted: what joined is taken as not told, what left is told again. So
-//!   the sum is too small rather than too large;
-//! - a whole user agent ends with more than [`REDIS_STEP_MESSAGES`](crate::defaults::REDIS_STEP_MESSAGES) messages: the
+//! - A node is killed: what it counted in its last round is told to nobody.
+//! - A step is stored but its answer is lost, or Redis aborts it: its messages are not counted, or counted until they would
+//!   have expired.
+//! - A round fails, and it is unknown whether Redis has counted it: what joined is not told again, what left is. So the sum is
+//!   too small rather than too large.
+//! - A whole user agent ends with more than [`REDIS_STEP_MESSAGES`](crate::defaults::REDIS_STEP_MESSAGES) messages: the
 //!   others are counted until they would have expired.
 //!
 //! It deliberately does not know what a cap is for: that is [`Caps`](crate::storage::Caps).
@@ -46,16 +47,17 @@ use crate::storage::clock::Clock;
 use crate::storage::spelling::Unreadable;
 use crate::storage::{Enqueue, Enqueued, SenderTag, StorageError};
 
-/// The shortest part of a sum, as a power of two in milliseconds: about a minute.
+/// The shortest part of a sum, as a power of two in milliseconds: 65.5 s. Chosen: messages of short TTLs share a few parts,
+/// and one that expires unnoticed counts for a minute more.
 const SHORTEST_PART: u32 = 16;
 
-/// The part of a sum in which a message counts: all that expire within the same stretch of time. A stretch is at most an
-/// eighth as long as their TTL, or a minute.
+/// The part of a sum in which a message counts: all messages that expire within the same period. A period is at most an
+/// eighth as long as their TTL ([`REDIS_SENDERS_TTL_PARTS`]), or a minute ([`SHORTEST_PART`]) if that is longer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Part {
     /// Its length, as a power of two in milliseconds.
     length: u32,
-    /// Which of the stretches of that length, since 1970.
+    /// Which of the periods of that length, since 1970.
     index: u64,
 }
 
@@ -70,6 +72,7 @@ impl Part {
         }
     }
 
+    /// The field of a sum in Redis, which `senders.lua` reads.
     fn spelled(self) -> String {
         format!("{:x}:{:x}", self.length, self.index)
     }
@@ -98,7 +101,7 @@ impl Counted {
     }
 }
 
-/// What this node knows of all senders.
+/// What this node knows of all senders, and how it tells the others.
 pub(super) struct Senders {
     known: Mutex<Known>,
     /// Held for a round, so that one ends before the next begins.
@@ -113,9 +116,9 @@ struct Known {
     store: Sum,
     /// **Invariant:** at most [`SENDERS_COUNTED`], each exactly once in `turns`.
     senders: HashMap<SenderTag, Sum>,
-    /// Those to be told of or asked after in the next rounds, each once.
+    /// The senders of the next rounds, whose counts are told or whose sums are asked for. Each is there once.
     news: VecDeque<SenderTag>,
-    /// All, in the order in which they are looked at although there is no news of them.
+    /// All senders, in the order in which their sums are asked for although this node has nothing to tell.
     turns: VecDeque<SenderTag>,
 }
 
@@ -126,9 +129,11 @@ struct Sum {
     heard: i64,
     /// What this node tells in the round under way.
     told: i64,
-    /// What it has counted since, and its parts.
+    /// What it has counted since.
     untold: i64,
+    /// The same, by parts.
     parts: Vec<(Part, i64)>,
+    /// Whether its sender is in [`Known::news`].
     is_news: bool,
 }
 
@@ -145,7 +150,7 @@ impl Sum {
         }
     }
 
-    /// What is to be told now.
+    /// What is to be told now; it is under way until [`hear`](Self::hear).
     fn tell(&mut self) -> Vec<(Part, i64)> {
         self.is_news = false;
         self.told = std::mem::take(&mut self.untold);
@@ -154,7 +159,7 @@ impl Sum {
         parts
     }
 
-    /// It was told, and this is the answer; or nobody knows whether it was.
+    /// These parts were told, and this is the sum that was answered. `None`: it is unknown whether they were counted.
     fn hear(&mut self, answer: Option<i64>, parts: Vec<(Part, i64)>) {
         self.told = 0;
         match answer {
@@ -173,7 +178,7 @@ impl Sum {
 }
 
 impl Known {
-    /// The sum of a sender, which is news now. `None` if it is one too many.
+    /// The sum of a sender, which is news from now on. `None` if [`SENDERS_COUNTED`] others are known.
     fn news_of(&mut self, sender: SenderTag) -> Option<&mut Sum> {
         let is_new = !self.senders.contains_key(&sender);
         if is_new {
@@ -196,7 +201,8 @@ impl Known {
         }
     }
 
-    /// Whom the next round is about: those with news, and some others in turn. Forgets those of whom nothing waits.
+    /// The senders of the next round, with what is told of them: those with news, and some others in turn. Forgets senders
+    /// of whom nothing waits.
     fn next_round(&mut self) -> Vec<(SenderTag, Vec<(Part, i64)>)> {
         let mut asked = 0;
         for _ in 0..self.turns.len().min(REDIS_SENDERS_ROUND) {
@@ -215,8 +221,9 @@ impl Known {
             self.news_of(sender);
         }
         let count = self.news.len().min(REDIS_SENDERS_ROUND);
-        let whom = self.news.drain(..count);
-        whom.filter_map(|sender| Some((sender, self.senders.get_mut(&sender)?.tell())))
+        let senders = self.news.drain(..count);
+        senders
+            .filter_map(|sender| Some((sender, self.senders.get_mut(&sender)?.tell())))
             .collect()
     }
 }
@@ -232,8 +239,8 @@ impl Senders {
         }
     }
 
-    /// Looks at a message before its step: takes the tag off if its sender is one too many to be counted, and says why the
-    /// message is refused, if it is.
+    /// Checks a message before its step, as [`Sums::admit`](crate::storage::senders::Sums::admit) does: returns why it is
+    /// refused, and removes the tag of a sender that is not counted.
     pub(super) fn admit(&self, enqueue: &mut Enqueue) -> Option<Enqueued> {
         let mut known = self.known();
         let sum = enqueue.sender.and_then(|sender| known.news_of(sender));
@@ -260,12 +267,12 @@ impl Senders {
         }
     }
 
-    /// What waits in the whole store.
+    /// How many bytes wait in the whole store.
     pub(super) fn store_bytes(&self) -> u64 {
         self.known().store.bytes()
     }
 
-    /// What waits of a sender.
+    /// How many bytes wait of a sender.
     #[cfg(test)]
     pub(super) fn of(&self, sender: SenderTag) -> u64 {
         self.known().senders.get(&sender).map_or(0, Sum::bytes)
@@ -275,45 +282,49 @@ impl Senders {
     pub(super) async fn keep(&self, primaries: &Primaries) {
         let mut every = tokio::time::interval(REDIS_SENDERS_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut is_told = false;
+        let mut has_warned = false;
         loop {
             every.tick().await;
-            let told = self.exchange(primaries).await;
-            if let Err(error) = &told
-                && !is_told
+            let exchanged = self.exchange(primaries).await;
+            if let Err(error) = &exchanged
+                && !has_warned
             {
                 tracing::warn!(%error, "could not tell the other nodes how much waits of each sender: caps are less exact");
             }
-            is_told = told.is_err();
+            has_warned = exchanged.is_err();
         }
     }
 
-    /// One round: tells what this node counted, and hears the sums of all nodes. An error stands for the whole round.
+    /// One round: tells what this node counted, and hears the sums of all nodes.
+    ///
+    /// # Errors
+    ///
+    /// The sum of the whole store was not exchanged. Trouble with the sum of a single sender is no error.
     ///
     /// # Cancel safety
     ///
-    /// Dropped, what it was telling may or may not have been counted.
+    /// If it is dropped, what it was telling may or may not have been counted.
     pub(super) async fn exchange(&self, primaries: &Primaries) -> Result<(), StorageError> {
         let _round = self.round.lock().await;
-        let (all, whom) = {
+        let (store_parts, senders) = {
             let mut known = self.known();
             (known.store.tell(), known.next_round())
         };
-        let store = self.tell(primaries, own_bucket(), "all", &all).await;
-        self.known().store.hear(store.as_ref().ok().copied(), all);
+        let store = self.tell(primaries, own_bucket(), "all", &store_parts).await;
+        self.known().store.hear(store.as_ref().ok().copied(), store_parts);
         let told =
-            stream::iter(whom).for_each_concurrent(REDIS_SENDERS_AT_ONCE, |(sender, parts)| async move {
+            stream::iter(senders).for_each_concurrent(REDIS_SENDERS_AT_ONCE, |(sender, parts)| async move {
                 let bits = u64::from_be_bytes(sender.to_bytes());
                 let bucket = Bucket::new((bits >> 48) as u16);
-                let sum = self
+                let heard = self
                     .tell(primaries, bucket, &format!("{bits:016x}"), &parts)
                     .await;
                 let mut known = self.known();
-                let Some(told) = known.senders.get_mut(&sender) else {
+                let Some(sum) = known.senders.get_mut(&sender) else {
                     return;
                 };
-                told.hear(sum.ok(), parts);
-                if !told.parts.is_empty() {
+                sum.hear(heard.ok(), parts);
+                if !sum.parts.is_empty() {
                     known.news_of(sender);
                 }
             });
@@ -321,6 +332,7 @@ impl Senders {
         store.map(drop)
     }
 
+    /// Adds these parts to one sum in Redis, and returns the whole sum. `name` ends the sum's key.
     async fn tell(
         &self,
         primaries: &Primaries,
@@ -350,7 +362,7 @@ impl Senders {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // Whoever panicked in it has left one sum half counted, which heals.
+        // A panic under the lock has left one sum wrong, which becomes right again.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -389,8 +401,8 @@ mod tests {
         }
     }
 
-    /// PR-43: what a node counts shows at once; an answer replaces what was heard, and a round that failed leaves what left
-    /// to be told again.
+    /// PR-43: what a node counts shows at once. An answer replaces the sum that was heard before. After a round that failed,
+    /// only messages that left are told again.
     #[test]
     fn a_failed_round_counts_too_little_rather_than_too_much() {
         let mut sum = Sum::default();
@@ -409,8 +421,8 @@ mod tests {
         assert_eq!(sum.bytes(), 7_000);
     }
 
-    /// PR-42, PR-43: a node knows a bounded number of senders, forgets those of whom nothing waits, and has each of the
-    /// others in its turn.
+    /// PR-42, PR-43: a node knows a bounded number of senders, asks for the sum of each in turn, and forgets those of whom
+    /// nothing waits.
     #[test]
     fn a_flood_of_senders_is_bounded_and_forgotten() {
         let mut known = Known::default();

@@ -131,7 +131,7 @@ async fn frames_without_answers_are_paid_for() {
     };
     let version = "A".repeat(22);
     let ping = || text(json!({}));
-    // What begins the flood, what it repeats, and what is answered behind it.
+    // Name, first frame, the frame that is repeated, and the last frame, which is answered.
     let floods = [
         ("pongs", Vec::new(), pong, ping()),
         (
@@ -281,7 +281,7 @@ async fn subscriptions_made_on_channels_are_counted() {
     agent.register(1).await;
 }
 
-/// PR-42: acknowledgements that can't be paid for do not reach storage: a message that one of them names waits on.
+/// PR-42: acknowledgements that can't be paid for do not reach storage: a message that one of them names still waits.
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_paid_for_is_not_carried_out() {
     let rig = Rig::with_limits(|limits| {

@@ -79,7 +79,7 @@ async fn a_body_that_spells_a_batch_keeps_no_store_closed() {
         let mut whole = fs::read(&journal).unwrap();
         let end = written_bytes(&whole);
         rig.storage.close().await.unwrap();
-        // 64 MiB less for each copy.
+        // Each copy would have 64 MiB more.
         fs::write(&journal, []).unwrap();
 
         whole.truncate(end);
@@ -303,7 +303,7 @@ fn a_whole_batch_behind_a_torn_one_tells_whether_that_was_synced() {
     }
 }
 
-/// PR-35: a store of format 1 becomes one of today's, if it was stopped in order; a torn one is refused and not
+/// PR-35: a store of format 1 is converted to the newest format if it was stopped in order; a torn one is refused and not
 /// touched, because its torn end can't be told from damage.
 #[tokio::test]
 async fn a_store_of_format_1_is_taken_over_whole() {

@@ -240,7 +240,7 @@ async fn what_is_cut_off_is_kept() {
     );
 }
 
-/// In memory if possible: thousands of stores are opened.
+/// A directory, in memory if possible: thousands of stores are opened.
 pub(super) fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
@@ -268,7 +268,7 @@ pub(super) fn journal_of(directory: &Path) -> PathBuf {
 
 /// The journal is longer than what was written; the rest is zeros.
 ///
-/// Whole blocks first: byte by byte, a debug build needs most of a second for the 64 MiB of a journal.
+/// Compares whole blocks first: byte by byte, a debug build needs most of a second for the 64 MiB of a journal.
 pub(super) fn written_bytes(journal: &[u8]) -> usize {
     const ZEROS: [u8; 4_096] = [0; 4_096];
     let mut blocks = journal.chunks(ZEROS.len());

@@ -18,6 +18,7 @@ if messages == 1 and earliest > now_ms then
     -- Number and nonce, as an id has them.
     if sole and sole:sub(2, 17) == ids then
         local there = '1'
+        -- 37 or 46 bytes: a receipt was asked for (`sole.lua`).
         if #sole % 9 == 1 then
             if not OUTBOX then
                 return 'O'
@@ -31,7 +32,7 @@ if messages == 1 and earliest > now_ms then
         if seat ~= by and is_elsewhere() then
             tell('R', ids)
         end
-        -- Behind the ids as in `counted.lua`.
+        -- What is counted of it, as in `counted.lua`. With a sender it has 45 bytes or more.
         return seat .. there .. ids .. (#sole >= 45 and sole:sub(26, 45) or sole:sub(26, 36) .. NO_SENDER)
     end
 end

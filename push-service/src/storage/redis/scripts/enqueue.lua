@@ -1,10 +1,11 @@
 -- Accepts a push message: checks, replaces, makes room, numbers, stores and tells the seat, all or nothing.
 --
 -- ARGV: 3 subscription, 4 nonce, 5 packed: ttl in seconds, urgency, sealing key, size of the body, budget (messages,
--- bytes), rate (tokens a second, burst; 0: none), most bytes of a body in a wake-up, retention in ms,
--- its grains, how the sender stands in the entry; 6 topic, 7 header and body, 8 the receipt subscription if a receipt is asked for: then this
--- comes with the outbox.
--- Answers O to be run with the outbox; N no subscription; L and seconds: too fast; F full; P and who is told: passed on; S and what was stored.
+-- bytes), rate (tokens a second, burst; 0: none), most bytes of a body in a wake-up, retention in ms (from byte 43), its
+-- grains, and from byte 53, if the sender is counted, a one and the sender; 6 topic, 7 header and body, 8 the receipt
+-- subscription if a receipt is asked for: then this comes with the outbox.
+-- Answers O to be run with the outbox; N no subscription; L and seconds: too fast; F full; P and who is told: passed on; S and
+-- what was stored.
 local sub, nonce, topic, value, receipts = ARGV[3], ARGV[4], ARGV[6], ARGV[7], ARGV[8]
 local ttl, urgency, sealed_by, size, most_messages, most_bytes, per_second, burst, inline =
     struct.unpack('>I4BBI4I4I8ddI4', ARGV[5])
@@ -114,7 +115,7 @@ if topic ~= '' or (is_full and ttl > 0) then
 end
 
 if unused then
-    -- The first message (PR-29): the record is kept for the whole retention. It is extended before anything is stored (PR-39).
+    -- The first message (PR-29): the record is kept for the whole retention, and extended before anything is stored (PR-39).
     local retention_ms, grains = struct.unpack('>I6I4', ARGV[5], 43)
     unused = false
     retained = math.max(retained, now_ms + retention_ms + math.floor(retention_ms / grains))

@@ -2,8 +2,8 @@
 --
 -- ARGV: 3 how many at most, 4 where to go on or nothing, 5 the earliest expiry met so far or nothing, 6 what the record
 -- said of it when this began or nothing.
--- Answers how many expired, how many were freed, the seat, the ids and what is counted of each, whether an outcome waits in the outbox, and, if there
--- may be more, what to go on with.
+-- Answers how many expired, how many were freed, the seat, the ids and what is counted of each, whether an outcome waits in
+-- the outbox, and, if there may be more, what to go on with.
 local limit, from, met, began = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 
 local why = open(redis.call('HGET', RECORD, 'm'))
@@ -25,7 +25,7 @@ began = began or earliest
 local expired, freed, leaving = 0, give_up_waiting(MARKER, MARKER + now_ms, limit), {}
 local place, examined = from ~= '' and '(' .. from or '-inf', 0
 local finished, names = false, {}
--- Twice as many entries as may leave: 300 µs.
+-- Looks at twice as many entries as one step may remove, which takes 300 µs.
 while not finished and examined < 2 * STEP and #leaving < limit do
     local entries = redis.call('ZRANGEBYSCORE', INDEX, place, '+inf', 'WITHSCORES', 'LIMIT', 0, 100)
     finished = #entries < 200

@@ -1,4 +1,4 @@
--- Compares a session's seat, takes a free one, renews the retention. A session that is still there uses the record.
+-- Compares a session's seat, takes a free one, renews the retention, and makes an unused record a used one (PR-29).
 --
 -- ARGV: 3 the session's seat, 4 packed: retention in ms, its grains, how long an empty record is kept.
 -- Answers U unknown, D displaced, or H, the last number, and whether something is due to be dropped.

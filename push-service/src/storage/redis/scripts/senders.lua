@@ -1,10 +1,10 @@
 -- Adds to the bytes that wait of one sender, or of all.
 --
--- KEYS: the sum, in parts by when messages expire. ARGV: 1 the node's time in microseconds; in a test, with a letter in
--- front, the time of the step; then parts and what is added to each. A part is the length of a time, as a power of two in
--- ms, and which of these times it is, both in hexadecimal. A part whose time is over is dropped: of what was counted in it
--- nothing waits any more. Answers the sum of the others. A part may be below zero for a moment, when the node that took a
--- message out is told of before the node that stored it.
+-- KEYS: the sum, in parts by when messages expire. ARGV: 1 a number; in a test, with a letter in front, the time of the step
+-- in microseconds; then parts and what is added to each. A part is named LENGTH:INDEX, both in hexadecimal: the messages that
+-- expire in the period INDEX since 1970, if each period has 2 ^ LENGTH ms. A part whose time is over is dropped, because none
+-- of its messages waits. Answers the sum of the other parts. A part is below zero for a moment if the node that removed a
+-- message tells before the node that stored it.
 local now_ms
 if tonumber(ARGV[1]) then
     local time = redis.call('TIME')

@@ -1,8 +1,8 @@
 -- Makes a subscription, or finds the one of that name; makes the record with the first one.
 --
 -- ARGV: 3 name, 4 a fresh id, 5 the application server's key or nothing, 6 the seat to take or nothing, 7 packed: how many
--- subscriptions there may be, retention in ms, that of an unused record, its grains, whether only a known user agent is
--- meant.
+-- subscriptions there may be, retention in ms, the same for an unused record, grains of both, whether only a known user agent
+-- is meant.
 -- Answers C or K and the id: created, kept; M: as many as there may be; U: the user agent is not known.
 local name, fresh, key, mine = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local most, retention_ms, unused_ms, grains, only_known = struct.unpack('>I4I6I6I4B', ARGV[7])

@@ -1,6 +1,6 @@
--- Ends a subscription, or all of them and the record. Its messages are removed with it, if they are found without reading a
--- long queue, at most as many as one step takes (PR-31, PR-43). Sweeps remove the others. Until then they still count, but are
--- neither shown nor acknowledged, and are the first to be evicted.
+-- Ends a subscription, or all of them and the record. Removes its messages, at most as many as one step may, if they are
+-- found without reading a long queue (PR-31, PR-43). Sweeps remove the others. Until then those still count, but are neither
+-- shown nor acknowledged, and are the first to be evicted.
 --
 -- ARGV: 3 which: n and its name, s and its id, or nothing for all; 4 how long in ms an empty record is kept for its seat.
 -- Answers nothing if there was none. Otherwise: the seat; 1 if an outcome waits in the outbox plus 2 if messages are
@@ -8,8 +8,8 @@
 -- and what is counted of each.
 local which, empty_ms = ARGV[3], tonumber(ARGV[4])
 
--- The first messages of all, of which the seat is told, and what is counted of them. The end of everything tells the
--- seat of the rest, which goes on counting for its sender until it would have expired.
+-- The ids of the first messages in the queue, and what is counted of each. If there are more, the end of everything tells the
+-- seat of them, and they go on counting for their senders until they would have expired.
 local function first_ids()
     local sole = messages == 1 and redis.call('HGET', BODIES, SOLE)
     if sole then
@@ -53,7 +53,8 @@ local function messages_of(id)
         return leaving, #places <= STEP
     end
     if messages >= ORDER_FROM then
-        -- Finding them means to read all that waits, and to make the orders first takes 4.5 ms for 1,000: sweeps do it in parts.
+        -- To find them, the whole queue would have to be read: sweeps do it in parts. To make the orders first would take
+        -- 4.5 ms for 1,000 messages.
         return leaving, false
     end
     local entries = messages > 0
@@ -144,6 +145,7 @@ else
 end
 if is_elsewhere() then
     if removed ~= '' then
+        -- The ids alone: of each message there are 16 bytes of its id, and 20 that are counted.
         tell('R', removed:sub(1, 16 * #removed / 36))
     end
     tell('E', id)

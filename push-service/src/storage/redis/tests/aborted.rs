@@ -26,7 +26,7 @@ const STATES: usize = 12;
 const STEPS_EACH: usize = 6;
 const DRAWS: usize = 120;
 
-/// Expiries in Redis run with real time, and those that records speak of with the test's: by so much both may differ.
+/// The longest that a test takes: by so much the expiry of a key, in real time, may differ from that of a record, in test time.
 const TEST_MS: u64 = 3_600_000;
 
 /// Comes before the script's own text.
@@ -174,7 +174,7 @@ impl Laboratory {
         self.server.command(&["EXISTS", name]).await.integer() == 1
     }
 
-    /// Steps that random ones seldom are: a message that replaces the one of its topic, and receipts that are expected.
+    /// Steps that are seldom drawn at random: a message that replaces the one of its topic, and receipts that are expected.
     async fn aimed(&self, dice: &mut Dice) -> Vec<Step> {
         let mut steps = Vec::new();
         let fields = async |key: &[u8]| {

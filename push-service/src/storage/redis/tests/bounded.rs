@@ -1,7 +1,7 @@
 //! How much one step touches while a long queue waits (PR-31, PR-43).
 //!
-//! The scripts of this store count what they hand to Redis and what they get back, in words: two for a message that is read,
-//! some 30 for one that is removed and for which a receipt was asked.
+//! The scripts of this store count words: each argument that they hand to Redis, and each element that they get back. That is
+//! two for a message that is read, and some 30 for one that is removed and for which a receipt was asked.
 
 use std::sync::Arc;
 
@@ -20,10 +20,11 @@ use crate::storage::{
 /// Messages of another subscription that wait.
 const WAITING: usize = 1_000;
 
-/// The most words of one step: it removes at most a hundred messages. To put all of the queue in order takes twice as many.
+/// The most words of one step, which removes at most a hundred messages. To make the orders of the whole queue takes twice as
+/// many.
 const MOST_WORDS: i64 = 4_000;
 
-/// Comes before the script's own text. Keeps the largest number of words of one script under a name.
+/// Comes before the script's own text. Keeps the largest number of words of one script under the key `words`.
 const PRELUDE: &str = "
 local redis = (function(real)
     local words = 0
@@ -190,8 +191,8 @@ async fn a_subscription_beside_a_long_queue_ends_in_bounded_steps() {
     }
 }
 
-/// PR-31, PR-43: the same beside a queue that was full, whose eviction orders stand: its messages are found there, and
-/// removed at once, at most a hundred.
+/// PR-31, PR-43: the same beside a queue that was full and so has orders. These name its messages, of which the step removes at
+/// most a hundred.
 #[tokio::test]
 async fn a_subscription_beside_a_full_queue_ends_in_bounded_steps() {
     for of_two in [1, 100, 150] {

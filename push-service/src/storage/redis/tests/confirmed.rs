@@ -159,7 +159,7 @@ fn questions(rig: &Rig) -> Vec<(&'static str, Asked<'_>)> {
     ]
 }
 
-/// Asks everything: once while `others` answer, and once while they are stopped.
+/// Asks all questions, once while `others` answer and once while they are stopped.
 async fn without_others_nothing_is_unknown(rig: &Rig, others: &[Server]) {
     rig.subscribed(1, 1).await;
     for (step, asked) in questions(rig) {

@@ -1,5 +1,5 @@
-//! How much work steps on a long queue cost: every argument and every element of an answer that passes between a script
-//! and Redis is counted.
+//! How much work steps on a long queue cost: each argument that a script hands to Redis, and each element that it gets back,
+//! counts one.
 
 use std::sync::Arc;
 

@@ -133,7 +133,7 @@ async fn only_the_first_push_extends_the_record() {
     }
 }
 
-/// PR-29, PR-35: a record that an older version wrote says nothing of it, and is used.
+/// PR-29, PR-35: a record that an older version wrote does not say whether it is unused, and counts as used.
 #[tokio::test]
 async fn an_older_record_is_a_used_one() {
     let (server, rig) = store().await;

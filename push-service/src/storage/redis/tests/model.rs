@@ -68,7 +68,8 @@ async fn redis_does_what_memory_does() {
         assert_eq!(told.0, told.1, "SEED={seed} step {step}: {draw:?}");
         remember(&draw, &memory, &mut known).await;
         if step % 100 == 0 {
-            // A part of a sum that is over is dropped by Redis and counted out by the sweep: after a round, once.
+            // Redis drops a part whose time is over, and the sweep subtracts its messages too. After a round they are
+            // subtracted once.
             redis.senders.exchange(&redis.primaries).await.unwrap();
             for n in 1..=3 {
                 let waiting = memory.senders().get(&sender(n)).copied().unwrap_or(0);
@@ -85,8 +86,8 @@ async fn redis_does_what_memory_does() {
     redis.close().await.unwrap();
 }
 
-/// Redis keeps a record without subscriptions for less long, because no sweep looks at it. That an unused record is used by a
-/// session that stays, memory finds in a sweep, and Redis when the session is compared, as no step here does.
+/// Redis keeps a record without subscriptions for less long, because no sweep looks at it. If a session stays, memory makes its
+/// unused record a used one in a sweep. Redis does so when the session is compared, which no step here does.
 fn without_retention(answer: &str) -> String {
     let answer = answer.replace("unused: true", "unused: false");
     match answer.split_once("retained_for_secs: ") {

@@ -1,4 +1,4 @@
-//! Sums of senders over several nodes: when one knows of another's messages, and how a wrong sum becomes right again.
+//! Sums of senders over several nodes: when a node knows of another's messages, and how a wrong sum becomes right again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,8 +85,8 @@ async fn acknowledged(node: &Redis, ids: &[MessageId]) -> Vec<bool> {
         .unwrap()
 }
 
-/// PR-42, PR-43: a node refuses what another one's messages leave no room for, from the round on in which both have told;
-/// what leaves at one makes room at the other. What it counted itself it knows at once.
+/// PR-42, PR-43: a node knows at once what it counted itself. After a round of both nodes, it also counts the other one's
+/// messages, and messages that left at the other one make room.
 #[tokio::test]
 async fn nodes_tell_each_other_what_waits() {
     let scene = Scene::start().await;
@@ -100,7 +100,7 @@ async fn nodes_tell_each_other_what_waits() {
         Enqueued::SenderFull
     );
     round(&one).await;
-    // The first push shows the other node a sender that it asks after; a cap is exceeded by what comes until then.
+    // The other node asks for a sender's sum only after its first push; until then a cap may be exceeded.
     ids.push(stored(&other, 3, 3_600).await);
     round(&other).await;
     assert_eq!(
@@ -119,7 +119,7 @@ async fn nodes_tell_each_other_what_waits() {
     }
 }
 
-/// PR-43: what a node leaves behind is told when it ends in order, and a node that starts hears of it in its first round.
+/// PR-43: a node that ends in order tells what it counted last, and a node that starts hears it in its first round.
 #[tokio::test]
 async fn a_node_that_leaves_has_told() {
     let scene = Scene::start().await;
@@ -138,8 +138,7 @@ async fn a_node_that_leaves_has_told() {
     next.close().await.unwrap();
 }
 
-/// PR-43: a sum that is wrong refuses nobody for ever: it is right again when the messages that it is about would have
-/// expired, whichever way it was wrong.
+/// PR-43: a sum that is too large or too small is right again when its messages would have expired.
 #[tokio::test]
 async fn a_wrong_sum_heals() {
     let scene = Scene::start().await;
@@ -166,8 +165,7 @@ async fn a_wrong_sum_heals() {
     node.close().await.unwrap();
 }
 
-/// PR-29, PR-43: messages of a user agent that never comes back are counted out although nobody sweeps them, and the keys of
-/// sums expire by themselves.
+/// PR-29, PR-43: messages that expire without a sweep stop counting, and the keys of sums expire by themselves.
 #[tokio::test]
 async fn what_expires_unnoticed_is_counted_out() {
     let scene = Scene::start().await;
@@ -191,8 +189,8 @@ async fn what_expires_unnoticed_is_counted_out() {
     node.close().await.unwrap();
 }
 
-/// PR-43: a node that is killed has not told its last second, so that sums are too small for a while, and never the other way
-/// when what it stored leaves elsewhere.
+/// PR-43: a node that is killed has not told what it stored last. When those messages leave at another node, sums are too small
+/// for a while, and never too large.
 #[tokio::test]
 async fn a_killed_node_refuses_nobody() {
     let scene = Scene::start().await;

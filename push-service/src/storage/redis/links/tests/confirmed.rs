@@ -90,7 +90,7 @@ async fn every_connected_replica_confirms() {
         step(&primaries).await.ok()
     })
     .await;
-    // Long after it no longer counts, the minimum is not met.
+    // Long after the replica has ceased to count, the minimum is still not met.
     let long_after = Instant::now() + 2 * MISSED_FOR;
     while Instant::now() < long_after {
         let sentence = why(step(&strict).await);

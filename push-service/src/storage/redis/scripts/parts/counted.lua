@@ -1,5 +1,5 @@
--- Of an entry: its topic, and what a node counts when the message leaves: size, expiry, sealing key, and the sender with
--- a one in front, or zeros.
+-- Reads from an entry its topic, and the 20 bytes by which a node counts a message that leaves: size, expiry, sealing key, and
+-- a one with the sender or nine zeros.
 local topic, counted = '', nil
 if entry:byte(TOPIC_AT) == 1 then
     counted = entry:sub(17, 36)

@@ -12,7 +12,7 @@ local function mend()
             known[id] = redis.call('HEXISTS', RECORD, 's' .. id) == 1
         end
         if not known[id] then
-            -- The message outlived its subscription: it is due.
+            -- The message outlived its subscription, so it is due.
             expires = math.min(expires, now_ms)
         end
         if number > last or redis.call('HEXISTS', BODIES, struct.pack('>I8', number)) == 0 then

@@ -2,7 +2,7 @@
 --
 -- They are made when a long queue is full for the first time, and kept until it is short again. So other queues cost
 -- nothing. Making them is the one ordinary step that touches a whole queue (PR-31): 4.5 ms for 1,000 messages. They are
--- dropped after a hundred messages or most of the queue left, so many pushes lie between two such steps.
+-- dropped only when a hundred messages, or most of the queue, have left. So many pushes lie between two such steps.
 --
 -- VICTIMS, all with score 0: subscription, urgency, number. That sorts each subscription's messages by the rule: least
 -- urgent first; of equal urgency, the oldest first. SUMS has two kinds of members. 's' and a subscription's id, with minus

@@ -34,9 +34,9 @@ local now_ms = math.floor(now_us / 1000)
 
 -- The number of the last message accepted; incarnation and session of the seat; until when the record is retained; what
 -- waits; not later than its earliest expiry (0: nothing waits); how long index and bodies are kept; attaches of late.
--- A byte at the end says whether the orders of a long queue exist (`order.lua`), or that nobody used the record yet (PR-29):
--- then there are no messages, so never both. A node of an older version writes a record without that byte; then the
--- orders count as absent, and the record as used.
+-- A byte at the end says that the orders of a long queue exist (`order.lua`), or that the record is unused (PR-29). Never both,
+-- because an unused record has no messages. A node of an older version writes a record without that byte; then the orders
+-- count as absent, and the record as used.
 local format, last, seat, retained, messages, bytes, earliest, kept, attached_since, attaches, ordered, unused
 
 local function meta()

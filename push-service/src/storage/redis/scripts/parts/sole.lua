@@ -2,7 +2,7 @@
 -- index of its own. Most messages are that: the user agent is there, and has acknowledged all that came before.
 --
 -- Only enqueue and acknowledge know one. Every other step that reads the index puts it there first.
--- It has no topic: so without a sender it has 36 bytes, with a sender nine more, and if it asks for a receipt one more.
+-- It has no topic. So it has 36 bytes, nine more if it has a sender, and one more if a receipt was asked for.
 local SOLE, SOLE_HEAD, SOLE_ENTRY_AT = 'e', '>BI8', 10
 
 -- To be run before the index is read: then it holds all waiting messages.
