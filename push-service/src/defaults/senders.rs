@@ -42,6 +42,10 @@ pub const REDIS_SENDERS_ASKED: usize = 64;
 /// milliseconds.
 pub const REDIS_SENDERS_AT_ONCE: usize = 64;
 
+/// How long a node that stops may go on telling others what it counted. Chosen: less than a supervisor waits for a process to
+/// end, and time for 16 rounds.
+pub const REDIS_SENDERS_LEAVE_WITHIN: Duration = Duration::from_secs(2);
+
 /// A message that expires before a sweep finds it goes on counting in Redis, for at most its TTL divided by this, or a minute if
 /// that is longer. Chosen: then a sender's sum has at most some 16 parts for each TTL that it uses.
 pub const REDIS_SENDERS_TTL_PARTS: u64 = 8;

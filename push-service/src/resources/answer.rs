@@ -248,11 +248,13 @@ fn refused(refusal: &Refusal, dialect: Dialect) -> Row {
             "More messages wait for the user agent than may; send later, or replace some with a Topic.")
             .retry_after(defaults::RETRY_AFTER),
         Refusal::SenderFull => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RATE,
-            "Too much waits of what you sent; send later, or with a shorter TTL.")
+            "Too many bytes of your messages wait for their user agents; send later, or with a shorter TTL.")
             .retry_after(defaults::SENDER_FULL_RETRY_AFTER),
         Refusal::StorageUnavailable => Row::new(StatusCode::SERVICE_UNAVAILABLE, Some(201), RFC_8030,
             "The message cannot be stored now; send it again later.").retry_after(defaults::RETRY_AFTER),
-        Refusal::StorageFull | Refusal::StoreFull => Row::new(StatusCode::SERVICE_UNAVAILABLE, Some(201), RFC_8030,
+        Refusal::StoreFull => Row::new(StatusCode::SERVICE_UNAVAILABLE, Some(201), RFC_8030,
+            "The service has no room for messages of this urgency now; send it again later.").retry_after(defaults::RETRY_AFTER),
+        Refusal::StorageFull => Row::new(StatusCode::SERVICE_UNAVAILABLE, Some(201), RFC_8030,
             "The service has no room for new messages now; send it again later.").retry_after(defaults::RETRY_AFTER),
     }
 }

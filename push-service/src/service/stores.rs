@@ -11,6 +11,7 @@ use super::ServiceError;
 use super::build::sentence;
 use crate::channels::Registry;
 use crate::config::{Config, StorageUrl};
+use crate::defaults::REDIS_DOUBTED_FOR;
 use crate::random;
 use crate::storage::clock::SystemClock;
 use crate::storage::embedded::{Embedded, Options};
@@ -105,6 +106,7 @@ fn redis_options(
             number => number,
         },
         retention: retention(config),
+        doubted_for: config.cluster.reconcile.max(REDIS_DOUBTED_FOR),
         wait_aof: config.storage.redis.wait_aof,
         ca: config.storage.redis.ca.clone(),
         prefix: config.storage.redis.prefix.to_string(),

@@ -100,7 +100,11 @@ async fn a_sender_with_too_much_waiting_is_told_to_wait() {
             201 => assert_eq!(refused, 0, "room from nowhere"),
             429 => {
                 assert_eq!(answer.header("retry-after"), "300");
-                assert!(answer.text().contains("Too much waits"), "{}", answer.text());
+                assert!(
+                    answer.text().contains("Too many bytes of your messages wait"),
+                    "{}",
+                    answer.text()
+                );
                 refused += 1;
             }
             other => panic!("{other}: {}", answer.text()),

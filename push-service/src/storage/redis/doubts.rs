@@ -2,7 +2,7 @@
 //!
 //! A deposed primary may have told sessions of messages that the new one never had. Then their cursors are ahead of messages
 //! that the new one has accepted meanwhile. A session that reads on from its cursor would miss these until its next attach.
-//! So for a while ([`REDIS_DOUBTED_FOR`]), each session with waiting messages reads its queue from the start.
+//! So for a while, each session with waiting messages reads its queue from the start.
 //!
 //! It deliberately does not know who compares sessions, or how a primary is found.
 
@@ -10,20 +10,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::links::Bucket;
-use crate::defaults::REDIS_DOUBTED_FOR;
 use crate::storage::BUCKETS;
 
 /// Until when each bucket is doubtful.
 pub(super) struct Doubts {
+    /// How long doubts last.
+    last: Duration,
     start: Instant,
     /// In milliseconds since `start`.
     until_ms: Box<[AtomicU64]>,
 }
 
 impl Doubts {
-    /// Nothing is doubtful.
-    pub(super) fn new() -> Self {
+    /// Nothing is doubtful. Doubts last for `last`: by then each session has to have been compared.
+    pub(super) fn new(last: Duration) -> Self {
         Self {
+            last,
             start: Instant::now(),
             until_ms: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
         }
@@ -31,7 +33,7 @@ impl Doubts {
 
     /// The primary of these buckets has returned or changed.
     pub(super) fn note(&self, buckets: &[Bucket]) {
-        let until_ms = self.ms() + millis(REDIS_DOUBTED_FOR);
+        let until_ms = self.ms() + millis(self.last);
         for bucket in buckets {
             self.until_ms[bucket.index()].store(until_ms, Ordering::Relaxed);
         }
@@ -58,7 +60,7 @@ mod tests {
     /// PR-14: a bucket is doubtful after its primary has returned, and no other bucket is.
     #[test]
     fn a_primary_that_returns_is_doubted() {
-        let doubts = Doubts::new();
+        let doubts = Doubts::new(Duration::from_secs(60));
         let (one, other) = (Bucket::new(3), Bucket::new(4));
         assert!(!doubts.covers(one));
         doubts.note(&[one]);

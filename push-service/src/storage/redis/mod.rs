@@ -40,6 +40,7 @@ mod wake_ups;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -56,7 +57,9 @@ use self::url::RedisUrl;
 use self::wake_ups::Ear;
 use super::clock::{Clock, SystemClock};
 use super::{Announce, Retention, StorageError};
-use crate::defaults::{CLUSTER_INLINE_BYTES, REDIS_PREFIX, REDIS_REPLICA_MISSED_FOR, RETENTION};
+use crate::defaults::{
+    CLUSTER_INLINE_BYTES, REDIS_DOUBTED_FOR, REDIS_PREFIX, REDIS_REPLICA_MISSED_FOR, RETENTION,
+};
 
 /// How a store in Redis is opened.
 pub struct Options {
@@ -76,6 +79,9 @@ pub struct Options {
     pub incarnation: u64,
     /// How long an abandoned record is kept (PR-29).
     pub retention: Retention,
+    /// For how long after a primary has changed or returned, sessions with waiting messages read their queues from the
+    /// start (PR-14): long enough to compare every session with the new primary.
+    pub doubted_for: Duration,
     /// Bodies up to this size travel in wake-ups, larger ones are read (PR-13).
     pub inline_bytes: u32,
     /// The time of each step, instead of Redis's own: for tests.
@@ -97,6 +103,7 @@ impl Options {
             announce,
             incarnation,
             retention: RETENTION.into(),
+            doubted_for: REDIS_DOUBTED_FOR,
             inline_bytes: CLUSTER_INLINE_BYTES as u32,
             clock: None,
             own_clock: Arc::new(SystemClock),
@@ -174,7 +181,7 @@ impl Redis {
             own_clock: options.own_clock,
             confirmed,
             due: Due::default(),
-            doubts: Arc::new(Doubts::new()),
+            doubts: Arc::new(Doubts::new(options.doubted_for)),
             turns: Turns::default(),
             tasks: std::sync::Mutex::default(),
         };
@@ -228,8 +235,7 @@ impl Redis {
     /// Ends what runs beside the steps.
     async fn end(&self) {
         self.presence.leave(&self.primaries).await;
-        // What was counted last is told to the others, if Redis answers.
-        let _ = self.senders.exchange(&self.primaries).await;
+        self.senders.leave(&self.primaries).await;
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
     }

@@ -41,7 +41,7 @@ use super::links::{Bucket, Primaries, Script, Work};
 use super::scripts;
 use crate::defaults::{
     MESSAGE_OVERHEAD_BYTES, REDIS_SENDERS_ASKED, REDIS_SENDERS_AT_ONCE, REDIS_SENDERS_EVERY,
-    REDIS_SENDERS_ROUND, REDIS_SENDERS_TTL_PARTS, SENDERS_COUNTED,
+    REDIS_SENDERS_LEAVE_WITHIN, REDIS_SENDERS_ROUND, REDIS_SENDERS_TTL_PARTS, SENDERS_COUNTED,
 };
 use crate::storage::clock::Clock;
 use crate::storage::spelling::Unreadable;
@@ -293,6 +293,18 @@ impl Senders {
             }
             has_warned = exchanged.is_err();
         }
+    }
+
+    /// Tells the other nodes what was counted last, for [`REDIS_SENDERS_LEAVE_WITHIN`] at most. What is not told then makes
+    /// sums wrong until its parts are over.
+    pub(super) async fn leave(&self, primaries: &Primaries) {
+        let telling = async { while self.exchange(primaries).await.is_ok() && self.has_news() {} };
+        // A sum that is wrong for a while is no reason to keep a node from stopping.
+        let _ = tokio::time::timeout(REDIS_SENDERS_LEAVE_WITHIN, telling).await;
+    }
+
+    fn has_news(&self) -> bool {
+        !self.known().news.is_empty()
     }
 
     /// One round: tells what this node counted, and hears the sums of all nodes.
