@@ -127,6 +127,7 @@ if ttl == 0 then
         pass(nonce, receipts, sub)
     end
     if leaving and #leaving > 0 then
+        --+ decide
         --+ count_out
     end
     redis.call('HSET', RECORD, 'm', meta(), 's' .. sub, subscription)

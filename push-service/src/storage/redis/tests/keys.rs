@@ -313,12 +313,17 @@ async fn a_step_is_one_script() {
             .get(command)
             .map_or(0, |stats| stats.calls)
     };
+    // The first run of each is a failed EVALSHA and the EVAL that loads it. Beside the steps, a node says with one script that
+    // it is there, and with another what it counted.
     let (evalsha, eval) = (of("evalsha").await, of("eval").await);
-    // The first run of each is a failed EVALSHA and the EVAL that loads it; nodes say with a third that they are there.
-    assert!(eval <= 3 && evalsha >= 2, "{evalsha} EVALSHA, {eval} EVAL");
-    rig.stored(enqueue(1, 1, b"b")).await;
-    let more = (of("evalsha").await - evalsha, of("eval").await - eval);
-    assert_eq!(more, (1, 0), "a script is loaded once");
+    assert!(eval <= 4 && evalsha >= 2, "{evalsha} EVALSHA, {eval} EVAL");
+    let mut seen = Vec::new();
+    while !seen.contains(&(1, 0)) {
+        assert!(seen.len() < 20, "a script is loaded once: {seen:?}");
+        let (evalsha, eval) = (of("evalsha").await, of("eval").await);
+        rig.stored(enqueue(1, 1, b"b")).await;
+        seen.push((of("evalsha").await - evalsha, of("eval").await - eval));
+    }
     for script in super::super::scripts::Scripts::new().all() {
         let lines: Vec<_> = script.source.lines().take(2).collect();
         assert!(lines[0].starts_with("#!lua"), "{}", script.name);
