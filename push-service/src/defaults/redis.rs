@@ -7,6 +7,11 @@ use super::SECOND;
 /// What the names of all keys begin with. Chosen; another one lets several services share a Redis.
 pub const REDIS_PREFIX: &str = "push";
 
+/// Messages of a user agent that ends which are subtracted from the sums of their senders: the others stay in them until they
+/// would have expired. More than one step may remove, but these are only read, once, and their pushes have paid for it.
+/// Chosen: the default of `limits.queue_messages`, which takes some 1 ms.
+pub const REDIS_ENDING_COUNTED: usize = 1_000;
+
 /// Messages that one step in Redis acknowledges, pages or drops. Source: PR-31.
 pub const REDIS_STEP_MESSAGES: usize = 100;
 

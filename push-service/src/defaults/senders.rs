@@ -25,6 +25,10 @@ pub const SENDER_FULL_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
 /// messages of.
 pub const SENDERS_COUNTED: usize = if cfg!(test) { 64 } else { 64 * 1024 };
 
+/// Senders that a node looks at, to forget one that was only heard of, when [`SENDERS_COUNTED`] are known and another one comes.
+/// Chosen: most have nothing to tell most of the time.
+pub const SENDERS_LOOKED_AT: usize = 16;
+
 /// How often nodes tell each other through Redis what they counted. A cap may be exceeded by what comes in between. Chosen: at
 /// the default budgets that is a fraction of a percent of the default cap.
 pub const REDIS_SENDERS_EVERY: Duration = Duration::from_secs(1);

@@ -325,6 +325,12 @@ pub(super) fn removed(packed: &[u8]) -> Result<Removed, Unreadable> {
     Ok(Removed { ids, counted })
 }
 
+/// Of a seat that was given up: whether an outcome waits, and the messages that ended with the record.
+pub(super) fn released(answer: &[u8]) -> Result<(bool, Removed), Unreadable> {
+    let (owes, removed_packed) = answer.split_first().ok_or(Unreadable)?;
+    Ok((*owes == b'1', removed(removed_packed)?))
+}
+
 /// Whole ids, 16 bytes each.
 pub(super) fn ids(packed: &[u8]) -> Result<Vec<MessageId>, Unreadable> {
     let (chunks, rest) = packed.as_chunks::<16>();

@@ -13,8 +13,8 @@ use super::layout::{EPOCH, LANE};
 use super::links::{Repeat, Script};
 use crate::defaults::{
     ACKNOWLEDGE_WITHIN, EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, ORDER_BELOW, ORDER_FROM,
-    PASSING_RECEIPTS, RECEIPT_KEPT, RECEIPT_SUBSCRIPTION_KEPT, REDIS_CLOCK_REFUSED, REDIS_ENTRIES_EXAMINED,
-    REDIS_STEP_MESSAGES,
+    PASSING_RECEIPTS, RECEIPT_KEPT, RECEIPT_SUBSCRIPTION_KEPT, REDIS_CLOCK_REFUSED, REDIS_ENDING_COUNTED,
+    REDIS_ENTRIES_EXAMINED, REDIS_STEP_MESSAGES,
 };
 use crate::storage::PASSING_WITH_RECEIPT;
 
@@ -32,6 +32,7 @@ const WITHOUT_OUTBOX: &str = include_str!("scripts/parts/without_outbox.lua");
 const DUE: &str = include_str!("scripts/parts/due.lua");
 const EXPECTED: &str = include_str!("scripts/parts/expected.lua");
 const PUT_EXPECTED: &str = include_str!("scripts/parts/put_expected.lua");
+const ENDING: &str = include_str!("scripts/parts/ending.lua");
 const FORGET: &str = include_str!("scripts/parts/forget.lua");
 const TAKE_OUT: &str = include_str!("scripts/parts/take_out.lua");
 const MEND: &str = include_str!("scripts/parts/mend.lua");
@@ -92,7 +93,7 @@ impl Scripts {
             unsubscribe: frees(
                 "unsubscribe",
                 &[
-                    RECORD, INDEX, SOLE, MEND, OUTBOX, DUE, EXPECTED, FORGET, TAKE_OUT, TELL,
+                    RECORD, INDEX, SOLE, MEND, OUTBOX, DUE, EXPECTED, ENDING, FORGET, TAKE_OUT, TELL,
                 ],
                 include_str!("scripts/unsubscribe.lua"),
                 once,
@@ -131,7 +132,7 @@ impl Scripts {
             ),
             release: frees(
                 "release",
-                &[RECORD, OUTBOX, DUE, EXPECTED, FORGET],
+                &[RECORD, INDEX, SOLE, OUTBOX, DUE, EXPECTED, ENDING, FORGET],
                 include_str!("scripts/release.lua"),
                 always,
             ),
@@ -316,7 +317,7 @@ fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
         "{flags}\n-- push-service {name} {FORMAT}\n\
          local FORMAT, OVERHEAD, EVICTIONS, EXAMINED = \
          {FORMAT}, {MESSAGE_OVERHEAD_BYTES}, {EVICTIONS_PER_STEP}, {REDIS_ENTRIES_EXAMINED}\n\
-         local EPOCH, LANE, STEP = {EPOCH}, {LANE}, {REDIS_STEP_MESSAGES}\n\
+         local EPOCH, LANE, STEP, ENDING = {EPOCH}, {LANE}, {REDIS_STEP_MESSAGES}, {REDIS_ENDING_COUNTED}\n\
          local ORDER_FROM, ORDER_BELOW = {ORDER_FROM}, {ORDER_BELOW}\n\
          local RECEIPTS_KEPT_MS, APART_US = {receipts_ms}, {apart_us}\n\
          local PASSING, PASSING_MS, PASSING_MOST, OUTBOX_KEPT_MS = {passing}, {passing_ms}, {PASSING_RECEIPTS}, {kept_ms}\n\

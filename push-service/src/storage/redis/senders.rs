@@ -23,7 +23,7 @@
 //!   have expired.
 //! - A round fails, and it is unknown whether Redis has counted it: what joined is not told again, what left is. So the sum is
 //!   too small rather than too large.
-//! - A whole user agent ends with more than [`REDIS_STEP_MESSAGES`](crate::defaults::REDIS_STEP_MESSAGES) messages: the
+//! - A whole user agent ends with more than [`REDIS_ENDING_COUNTED`](crate::defaults::REDIS_ENDING_COUNTED) messages: the
 //!   others are counted until they would have expired.
 //!
 //! It deliberately does not know what a cap is for: that is [`Caps`](crate::storage::Caps).
@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use push_protocol::MessageNumber;
+use push_protocol::{MessageNumber, Ttl};
 
 use super::answers;
 use super::layout::{of_bucket, own_bucket};
@@ -42,6 +42,7 @@ use super::scripts;
 use crate::defaults::{
     MESSAGE_OVERHEAD_BYTES, REDIS_SENDERS_ASKED, REDIS_SENDERS_AT_ONCE, REDIS_SENDERS_EVERY,
     REDIS_SENDERS_LEAVE_WITHIN, REDIS_SENDERS_ROUND, REDIS_SENDERS_TTL_PARTS, SENDERS_COUNTED,
+    SENDERS_LOOKED_AT,
 };
 use crate::storage::clock::Clock;
 use crate::storage::spelling::Unreadable;
@@ -172,17 +173,22 @@ impl Sum {
         }
     }
 
+    fn is_told(&self) -> bool {
+        self.told == 0 && self.parts.is_empty() && !self.is_news
+    }
+
     fn is_nothing(&self) -> bool {
-        self.heard <= 0 && self.told == 0 && self.parts.is_empty() && !self.is_news
+        self.heard <= 0 && self.is_told()
     }
 }
 
 impl Known {
-    /// The sum of a sender, which is news from now on. `None` if [`SENDERS_COUNTED`] others are known.
+    /// The sum of a sender, which is news from now on. If [`SENDERS_COUNTED`] others are known, one of whom there is nothing to
+    /// tell makes room: what was heard of it can be heard again. `None` if none of those looked at can.
     fn news_of(&mut self, sender: SenderTag) -> Option<&mut Sum> {
         let is_new = !self.senders.contains_key(&sender);
         if is_new {
-            if self.senders.len() >= SENDERS_COUNTED {
+            if self.senders.len() >= SENDERS_COUNTED && !self.make_room() {
                 return None;
             }
             self.turns.push_back(sender);
@@ -192,6 +198,20 @@ impl Known {
             self.news.push_back(sender);
         }
         Some(sum)
+    }
+
+    fn make_room(&mut self) -> bool {
+        for _ in 0..self.turns.len().min(SENDERS_LOOKED_AT) {
+            let Some(sender) = self.turns.pop_front() else {
+                break;
+            };
+            if self.senders.get(&sender).is_none_or(Sum::is_told) {
+                self.senders.remove(&sender);
+                return true;
+            }
+            self.turns.push_back(sender);
+        }
+        false
     }
 
     fn count(&mut self, counted: &Counted, bytes: i64) {
@@ -242,13 +262,27 @@ impl Senders {
     /// Checks a message before its step, as [`Sums::admit`](crate::storage::senders::Sums::admit) does: returns why it is
     /// refused, and removes the tag of a sender that is not counted.
     pub(super) fn admit(&self, enqueue: &mut Enqueue) -> Option<Enqueued> {
+        if enqueue.ttl == Ttl::ZERO {
+            // It is not stored.
+            enqueue.sender = None;
+            return None;
+        }
         let mut known = self.known();
-        let sum = enqueue.sender.and_then(|sender| known.news_of(sender));
-        let of_sender = sum.map(|sum| sum.bytes());
+        let sender = enqueue.sender;
+        // Not news if it is known: most pushes are, and one that is stored makes it news.
+        let of_sender = sender.and_then(|sender| match known.senders.get(&sender) {
+            Some(sum) => Some(sum.bytes()),
+            None => known.news_of(sender).map(|sum| sum.bytes()),
+        });
         if of_sender.is_none() {
             enqueue.sender = None;
         }
-        enqueue.caps.refuse(enqueue, of_sender, known.store.bytes())
+        let refused = enqueue.caps.refuse(enqueue, of_sender, known.store.bytes());
+        if let (Some(Enqueued::SenderFull), Some(sender)) = (&refused, sender) {
+            // Other nodes may have removed some since.
+            known.news_of(sender);
+        }
+        refused
     }
 
     /// A message joined a queue.
@@ -382,6 +416,7 @@ impl Senders {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::Caps;
 
     const NOW_MS: u64 = 1_700_000_000_000;
 
@@ -457,5 +492,49 @@ mod tests {
         }
         known.next_round();
         assert_eq!((known.senders.len(), known.turns.len()), (0, 0));
+    }
+
+    /// PR-42: a flood of senders keeps no other sender from being counted, neither when it stores nor when its messages leave.
+    #[test]
+    fn a_full_table_makes_room() {
+        let mut known = Known::default();
+        for n in 0..SENDERS_COUNTED as u64 {
+            known.count(&counted(n, 60), 1_000);
+        }
+        for (sender, parts) in known.next_round() {
+            known.senders.get_mut(&sender).unwrap().hear(Some(1_000), parts);
+        }
+        let newcomer = counted(SENDERS_COUNTED as u64, 60);
+        known.count(&newcomer, -1_000);
+        assert_eq!(known.senders.len(), SENDERS_COUNTED);
+        assert_eq!(known.turns.len(), SENDERS_COUNTED);
+        let round = known.next_round();
+        let told = round.iter().find(|(sender, _)| Some(*sender) == newcomer.sender);
+        assert_eq!(told.unwrap().1, [(newcomer.part, -1_000)]);
+    }
+
+    /// PR-42: pushes that store nothing are no news; of a sender that is refused, others are asked.
+    #[test]
+    fn only_what_is_stored_or_refused_is_news() {
+        let senders = Senders::new("push", None);
+        let push = |ttl_secs, cap| Enqueue {
+            sender: Some(sender(1)),
+            ttl: Ttl::from_secs(ttl_secs),
+            caps: Caps {
+                sender_bytes: cap,
+                store_bytes: 0,
+            },
+            ..crate::storage::contract::enqueue(1, 1, b"")
+        };
+        let news = || senders.known().news.len();
+        assert_eq!(senders.admit(&mut push(0, 1)), None);
+        assert_eq!(news(), 0, "it is not stored");
+        assert_eq!(senders.admit(&mut push(60, 1 << 20)), None);
+        assert_eq!(news(), 1, "it is new");
+        senders.known().next_round();
+        assert_eq!(senders.admit(&mut push(60, 1 << 20)), None);
+        assert_eq!(news(), 0, "it is known");
+        assert_eq!(senders.admit(&mut push(60, 1)), Some(Enqueued::SenderFull));
+        assert_eq!(news(), 1, "it is refused");
     }
 }

@@ -206,7 +206,9 @@ impl Storage for Redis {
         let mine = layout::seat(seat);
         let script = &self.scripts.release;
         let answer = self.run_whole(Work::Step, user_agent, script, &[&mine]).await?;
-        if answers::number(&answer)? != 0 {
+        let (owes, removed) = answers::released(&answers::text(answer)?).map_err(unreadable)?;
+        self.senders.left(&removed.counted);
+        if owes {
             self.due.notice(user_agent);
             self.announce.owes(user_agent);
         }

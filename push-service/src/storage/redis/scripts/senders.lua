@@ -4,7 +4,8 @@
 -- in microseconds; then parts and what is added to each. A part is named LENGTH:INDEX, both in hexadecimal: the messages that
 -- expire in the period INDEX since 1970, if each period has 2 ^ LENGTH ms. A part whose time is over is dropped, because none
 -- of its messages waits. Answers the sum of the other parts. A part is below zero for a moment if the node that removed a
--- message tells before the node that stored it.
+-- message tells before the node that stored it, and for longer if the message was never counted. Then it counts as nothing, so
+-- that it does not hide what waits in other parts.
 local now_ms
 if tonumber(ARGV[1]) then
     local time = redis.call('TIME')
@@ -23,7 +24,7 @@ for at = 1, #parts, 2 do
     if over <= now_ms or bytes == 0 then
         redis.call('HDEL', KEYS[1], parts[at])
     else
-        sum, last = sum + bytes, math.max(last, over)
+        sum, last = sum + math.max(bytes, 0), math.max(last, over)
     end
 end
 if last > 0 then

@@ -8,28 +8,6 @@
 -- and what is counted of each.
 local which, empty_ms = ARGV[3], tonumber(ARGV[4])
 
--- The ids of the first messages in the queue, and what is counted of each. If there are more, the end of everything tells the
--- seat of them, and they go on counting for their senders until they would have expired.
-local function first_ids()
-    local sole = messages == 1 and redis.call('HGET', BODIES, SOLE)
-    if sole then
-        local entry = sole:sub(SOLE_ENTRY_AT)
-        --+ counted
-        return sole:sub(2, 17) .. counted
-    end
-    local ids, lefts = {}, {}
-    whole()
-    local entries = messages > 0
-        and redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, STEP) or {}
-    for at = 1, #entries, 2 do
-        ids[#ids + 1] = struct.pack('>I8', entries[at + 1] % LANE + EPOCH) .. entries[at]:sub(1, 8)
-        local entry = entries[at]
-        --+ counted
-        lefts[#ids] = counted
-    end
-    return table.concat(ids) .. table.concat(lefts)
-end
-
 -- Waiting messages of a subscription, at most as many as one step takes, and whether that is all.
 local function messages_of(id)
     whole()
@@ -77,7 +55,7 @@ if why then
 end
 local id, removed, is_due = '', '', false
 if which == '' then
-    removed = first_ids()
+    removed = ending()
     is_due = true
     forget()
 else
@@ -96,7 +74,7 @@ else
     -- The subscription's name and id, and its part of the record.
     local is_last = redis.call('HLEN', RECORD) == 3
     if is_last and seat == NOBODY then
-        removed = first_ids()
+        removed = ending()
         is_due = true
         forget()
     else
@@ -145,8 +123,8 @@ else
 end
 if is_elsewhere() then
     if removed ~= '' then
-        -- The ids alone: of each message there are 16 bytes of its id, and 20 that are counted.
-        tell('R', removed:sub(1, 16 * #removed / 36))
+        -- The ids of one step alone: of each message there are 16 bytes of its id, and 20 that are counted.
+        tell('R', removed:sub(1, math.min(16 * STEP, 16 * #removed / 36)))
     end
     tell('E', id)
 end

@@ -12,8 +12,8 @@ use super::OWN;
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 use crate::storage::clock::ManualClock;
 use crate::storage::contract::senders::sender;
-use crate::storage::contract::{Told, enqueue, subscribe, user_agent};
-use crate::storage::{Caps, Confirm, Enqueue, Enqueued, Removal, Storage};
+use crate::storage::contract::{Told, enqueue, everything, name, seat, subscribe, user_agent};
+use crate::storage::{Attached, Caps, Confirm, Ending, Enqueue, Enqueued, Manner, Removal, Storage};
 
 /// What each message counts, and room for three of them.
 const COUNTED: u64 = 100 + MESSAGE_OVERHEAD_BYTES;
@@ -186,6 +186,59 @@ async fn what_expires_unnoticed_is_counted_out() {
     round(&node).await;
     assert_eq!((node.queued_bytes(), node.senders.of(sender(1))), (Some(0), 0));
     assert_eq!(scene.sums().await, [] as [String; 0]);
+    node.close().await.unwrap();
+}
+
+/// PR-43: messages that end with their user agent are counted out, however it ends.
+#[tokio::test]
+async fn what_ends_with_its_user_agent_is_counted_out() {
+    const MANY: u8 = 150;
+    let scene = Scene::start().await;
+    let node = scene.node(OWN).await;
+    let unlimited = |n| Enqueue {
+        caps: Caps::default(),
+        ..message(n, 3_600)
+    };
+    let fill = async |how: &str| {
+        node.subscribe(subscribe(1, 1)).await.unwrap();
+        for n in 0..MANY {
+            let answer = node.enqueue(unlimited(n)).await.unwrap();
+            assert!(matches!(answer, Enqueued::Stored { .. }), "{how}: {answer:?}");
+        }
+        assert_eq!(node.senders.of(sender(1)), u64::from(MANY) * COUNTED, "{how}");
+    };
+    fill("the whole user agent").await;
+    assert!(Storage::end(&node, user_agent(1), Ending::All).await.unwrap());
+    assert_eq!(node.senders.of(sender(1)), 0);
+    fill("its last subscription").await;
+    let last = Ending::One(subscribe(1, 1).fresh_id);
+    assert!(Storage::end(&node, user_agent(1), last).await.unwrap());
+    assert_eq!(node.senders.of(sender(1)), 0);
+    fill("a session that unregisters and leaves").await;
+    let head = everything();
+    let attached = node.attach(user_agent(1), seat(1), head, Manner::Insisting).await;
+    assert!(matches!(attached, Ok(Attached::Known { .. })));
+    node.unsubscribe(user_agent(1), name(1)).await.unwrap();
+    node.release(user_agent(1), seat(1)).await.unwrap();
+    assert_eq!(node.senders.of(sender(1)), 0);
+    round(&node).await;
+    assert_eq!(node.queued_bytes(), Some(0));
+    node.close().await.unwrap();
+}
+
+/// PR-43: what was taken out and never counted, such as messages of an older version, hides nothing of what waits.
+#[tokio::test]
+async fn a_part_below_zero_hides_nothing() {
+    let scene = Scene::start().await;
+    let node = scene.node(OWN).await;
+    stored(&node, 1, 30 * 86_400).await;
+    round(&node).await;
+    let key = "push:{101}:sent:0101010101010101";
+    let add = ["HINCRBY", key, "10:ffffffffff", "-5000"];
+    assert_eq!(scene.server.command(&add).await.integer(), -5_000);
+    stored(&node, 2, 30 * 86_400).await;
+    round(&node).await;
+    assert_eq!(node.senders.of(sender(1)), 2 * COUNTED);
     node.close().await.unwrap();
 }
 

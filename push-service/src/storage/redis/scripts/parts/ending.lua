@@ -1,0 +1,26 @@
+-- The first messages of a queue that ends with its record: their ids, and behind all of them what is counted of each. To be
+-- run before `forget`. Every message leaves the sums of its sender: those behind the first ENDING stay in them until they
+-- would have expired.
+local function ending()
+    if messages == 0 then
+        return ''
+    end
+    local sole = messages == 1 and redis.call('HGET', BODIES, SOLE)
+    if sole then
+        local entry = sole:sub(SOLE_ENTRY_AT)
+        --+ counted
+        return sole:sub(2, 17) .. counted
+    end
+    local ids, lefts = {}, {}
+    local entries = redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, ENDING)
+    for at = 1, #entries, 2 do
+        local entry, number = entries[at], entries[at + 1] % LANE + EPOCH
+        -- A later one was never stored: its step was aborted.
+        if number <= last then
+            ids[#ids + 1] = struct.pack('>I8', number) .. entry:sub(1, 8)
+            --+ counted
+            lefts[#ids] = counted
+        end
+    end
+    return table.concat(ids) .. table.concat(lefts)
+end
