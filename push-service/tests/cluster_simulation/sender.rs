@@ -96,6 +96,7 @@ impl World {
             },
             receipt: wish,
             payer: Payer::UNKNOWN,
+            signed_by: None,
         };
         trace!(
             self,

@@ -17,8 +17,8 @@
 //! **Invariant:** no lock is held while the disk is read or written, and no async thread ever does either.
 //!
 //! The sums of senders are written with the batch that changes them, so they are right after any crash. A message is checked
-//! against the sums of the last batch. So the steps under way, at most
-//! [`STORE_STEPS_WAITING`](crate::defaults::STORE_STEPS_WAITING), may go over a cap together.
+//! against the sums of the last batch. So the steps under way, at most [`STORE_STEPS_WAITING`], may
+//! go over a cap together.
 
 mod answers;
 mod cache;
