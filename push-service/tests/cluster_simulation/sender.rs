@@ -110,7 +110,9 @@ impl World {
 
     fn submit(self: &Arc<Self>, node: &Arc<Process>, message: usize, to: Standing, submission: Submission) {
         let (world, broker) = (Arc::clone(self), Arc::clone(&node.broker));
+        let under_way = Arc::clone(&self.requests);
         node.spawn(async move {
+            let _under_way = under_way;
             let accepted = match broker.open_push(PushKind::WpushV1, &to.token) {
                 Ok(push) => broker.accept(&push, submission).await,
                 Err(refusal) => Err(refusal),

@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) sent: Sent,
     /// Messages that were answered 201, with the tokens for deleting them.
     pub(crate) tokens: Mutex<Vec<(usize, String)>>,
+    /// Each request of an application server that is under way holds one.
+    pub(crate) requests: Arc<()>,
 }
 
 /// How often the books are checked.
@@ -99,6 +101,7 @@ impl World {
             connections: AtomicU64::new(0),
             sent: Sent::default(),
             tokens: Mutex::default(),
+            requests: Arc::default(),
             weather,
         })
     }
@@ -115,8 +118,9 @@ impl World {
         // Most worlds end when nothing is missing any more; some go on, to test idle times.
         let is_short = self.chance().one_in(4).not();
         let settled = self.weather.lasts + SETTLES_WITHIN + self.weather.reconcile + DELIVERED_WITHIN;
-        self.until_or(settled, |world| is_short && world.missing().is_none())
-            .await;
+        // A message whose request is under way may be accepted yet.
+        let has_come = |world: &Self| Arc::strong_count(&world.requests) == 1 && world.missing().is_none();
+        self.until_or(settled, |world| is_short && has_come(world)).await;
         self.look(Self::everything_has_come);
         if !is_short {
             self.probe().await;

@@ -17,9 +17,9 @@ use super::{ready, returns, sender, settings};
 const PASSWORD: &str = "correct-horse-battery-staple";
 
 /// What the service does in Redis, and nothing else. These are in `docs/redis.md` as they stand here.
-const RIGHTS: &str = "-@all +hello +auth +ping +info +time +exists +get +set +append +scan +hget +hmget +hset \
-                      +hdel +hlen +hexists +hgetall +zadd +zrem +zrange +zrangebyscore +zremrangebyscore +pexpire \
-                      +unlink +eval +evalsha +spublish +ssubscribe +wait +acl|dryrun";
+const RIGHTS: &str = "-@all +hello +auth +ping +info +time +exists +get +set +append +scan +hget \
+                      +hmget +hset +hincrby +hdel +hlen +hexists +hgetall +zadd +zrem +zrange +zrangebyscore \
+                      +zremrangebyscore +pexpire +pttl +unlink +eval +evalsha +spublish +ssubscribe +wait +acl|dryrun";
 const RIGHTS_IN_A_DATABASE: &str = "+select";
 const RIGHTS_UNDER_SENTINELS: &str = "+role";
 const RIGHTS_IN_A_CLUSTER: &str = "+cluster|slots +cluster|info +asking";
