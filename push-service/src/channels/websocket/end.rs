@@ -8,9 +8,9 @@
 //! Acknowledgements that were on their way when the service closed are still taken: the user agent sent them before
 //! it could read the close. They are bounded: a channel that was closed for its costs has a window of them left, every
 //! other [`PENDING_ACKNOWLEDGEMENTS`], because messages with TTL 0 and those that left the window are acknowledged too.
-//! There are none before hello was answered, and none after a frame that breaks the protocol. Each read of them is one step of storage, tried once: if it
-//! fails, those messages are offered again at the next attach. Everything else that the peer sends is discarded. The
-//! seat is given up at once, because acknowledgements need none.
+//! Before hello was answered, and after a frame that breaks the protocol, the service takes no acknowledgement. Each read
+//! is one step of storage, which is tried once. If the step fails, its messages are offered again at the next attach.
+//! Everything else that the peer sends is discarded. The seat is given up at once, because acknowledgements need no seat.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

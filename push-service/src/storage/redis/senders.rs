@@ -41,19 +41,15 @@ use super::links::{Bucket, Primaries, Script, Work};
 use super::scripts;
 use crate::defaults::{
     MESSAGE_OVERHEAD_BYTES, REDIS_SENDERS_ASKED, REDIS_SENDERS_AT_ONCE, REDIS_SENDERS_EVERY,
-    REDIS_SENDERS_LEAVE_WITHIN, REDIS_SENDERS_ROUND, REDIS_SENDERS_TTL_PARTS, SENDERS_COUNTED,
-    SENDERS_LOOKED_AT,
+    REDIS_SENDERS_LEAVE_WITHIN, REDIS_SENDERS_ROUND, REDIS_SENDERS_SHORTEST_PART, REDIS_SENDERS_TTL_PARTS,
+    SENDERS_COUNTED, SENDERS_LOOKED_AT,
 };
 use crate::storage::clock::Clock;
 use crate::storage::spelling::Unreadable;
 use crate::storage::{Enqueue, Enqueued, SenderTag, StorageError};
 
-/// The shortest part of a sum, as a power of two in milliseconds: 65.5 s. Chosen: messages of short TTLs share a few parts,
-/// and one that expires unnoticed counts for a minute more.
-const SHORTEST_PART: u32 = 16;
-
 /// The part of a sum in which a message counts: all messages that expire within the same period. A period is at most an
-/// eighth as long as their TTL ([`REDIS_SENDERS_TTL_PARTS`]), or a minute ([`SHORTEST_PART`]) if that is longer.
+/// eighth as long as their TTL ([`REDIS_SENDERS_TTL_PARTS`]), or a minute ([`REDIS_SENDERS_SHORTEST_PART`]) if that is longer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Part {
     /// Its length, as a power of two in milliseconds.
@@ -66,7 +62,9 @@ impl Part {
     /// The same when a message joins and when it leaves: its number says when it came.
     fn of(number: MessageNumber, expires_at_ms: u64) -> Self {
         let ttl_ms = expires_at_ms.saturating_sub(number.0 / 1_000);
-        let length = (ttl_ms / REDIS_SENDERS_TTL_PARTS).max(1 << SHORTEST_PART).ilog2();
+        let length = (ttl_ms / REDIS_SENDERS_TTL_PARTS)
+            .max(1 << REDIS_SENDERS_SHORTEST_PART)
+            .ilog2();
         Self {
             length,
             index: expires_at_ms >> length,
@@ -183,8 +181,8 @@ impl Sum {
 }
 
 impl Known {
-    /// The sum of a sender, which is news from now on. If [`SENDERS_COUNTED`] others are known, one of whom there is nothing to
-    /// tell makes room: what was heard of it can be heard again. `None` if none of those looked at can.
+    /// The sum of a sender, which is told in the next round. If [`SENDERS_COUNTED`] others are known, the node forgets one that it
+    /// has nothing to tell of, because Redis still knows the sum. `None` if it finds no such sender.
     fn news_of(&mut self, sender: SenderTag) -> Option<&mut Sum> {
         let is_new = !self.senders.contains_key(&sender);
         if is_new {
@@ -222,7 +220,7 @@ impl Known {
     }
 
     /// The senders of the next round, with what is told of them: those with news, and some others in turn. Forgets senders
-    /// of whom nothing waits.
+    /// whose sum is zero.
     fn next_round(&mut self) -> Vec<(SenderTag, Vec<(Part, i64)>)> {
         let mut asked = 0;
         for _ in 0..self.turns.len().min(REDIS_SENDERS_ROUND) {
@@ -437,7 +435,7 @@ mod tests {
             let over_ms = (part.index + 1) << part.length;
             let late_ms = over_ms - (NOW_MS + ttl_secs * 1_000);
             assert!(
-                late_ms <= (ttl_secs * 1_000 / REDIS_SENDERS_TTL_PARTS).max(1 << SHORTEST_PART),
+                late_ms <= (ttl_secs * 1_000 / REDIS_SENDERS_TTL_PARTS).max(1 << REDIS_SENDERS_SHORTEST_PART),
                 "{ttl_secs} s: {late_ms} ms late"
             );
             let parts = (ttl_secs * 1_000) >> part.length;
@@ -468,8 +466,8 @@ mod tests {
         assert_eq!(sum.bytes(), 7_000);
     }
 
-    /// PR-42, PR-43: a node knows a bounded number of senders, asks for the sum of each in turn, and forgets those of whom
-    /// nothing waits.
+    /// PR-42, PR-43: a node knows a bounded number of senders, asks for the sum of each in turn, and forgets a sender whose sum is
+    /// zero.
     #[test]
     fn a_flood_of_senders_is_bounded_and_forgotten() {
         let mut known = Known::default();
