@@ -191,6 +191,7 @@ mod tests {
             subscription: "x".into(),
             id: "id".into(),
             content: None,
+            stated: None,
         });
         let message = || Message::new("news".into(), Arc::clone(&arrived), 1, None, to.clone());
         message().seen().acknowledge();

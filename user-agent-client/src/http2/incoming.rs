@@ -5,7 +5,9 @@ use std::fmt;
 use push_protocol::identifiers::SubscriptionName;
 use push_protocol::message::Content;
 use push_protocol::session::Moment;
-use push_protocol::session::user_agent::{Action, Arrived, Ended, Enrolled, Identity, Registered, UserAgent};
+use push_protocol::session::user_agent::{
+    Action, Arrived, Ended, Enrolled, Identity, Registered, Stated, UserAgent,
+};
 
 /// What the service did.
 #[derive(PartialEq, Eq, Debug)]
@@ -43,6 +45,8 @@ pub struct Pushed {
     pub path: Box<str>,
     /// What is in it; `None` if that can't be read.
     pub content: Option<Content>,
+    /// What the service says about it beside that.
+    pub stated: Option<Box<Stated>>,
 }
 
 impl Incoming {
@@ -63,6 +67,7 @@ impl Incoming {
                     subscription: name.map_or_else(Box::default, |name| name.to_string().into()),
                     id: pushed.path,
                     content: pushed.content,
+                    stated: pushed.stated,
                 };
                 user_agent.arrived(arrived, now, out);
             }

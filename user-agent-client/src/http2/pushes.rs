@@ -17,7 +17,7 @@ use h2::client::{PushPromise, PushedResponseFuture};
 use http::{HeaderMap, Method, Request, StatusCode};
 use push_protocol::headers::{self, Relation, Strictness};
 use push_protocol::message::Content;
-use push_protocol::session::user_agent::PushResource;
+use push_protocol::session::user_agent::{PushResource, Stated};
 use tokio::time::Instant;
 use url::Url;
 
@@ -41,7 +41,7 @@ enum State {
     Promised(PushedResponseFuture),
     Reading(Box<Reading>),
     /// `None`: it can't be read.
-    Whole(Option<Content>),
+    Whole(Option<Content>, Option<Box<Stated>>),
     /// Reset, or no message: it is not here any more, and was not acknowledged.
     Gone,
 }
@@ -85,12 +85,13 @@ impl Pushes {
             Some(Push {
                 path,
                 push_resource,
-                state: State::Whole(content),
+                state: State::Whole(content, stated),
                 ..
             }) => Poll::Ready(Pushed {
                 push_resource: push_resource.unwrap_or_default(),
                 path,
                 content,
+                stated,
             }),
             _ => Poll::Pending,
         }
@@ -124,7 +125,7 @@ impl Pushes {
 
 impl Push {
     fn is_whole(&self) -> bool {
-        matches!(self.state, State::Whole(_))
+        matches!(self.state, State::Whole(..))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, home: &Url) {
@@ -165,14 +166,14 @@ impl Reading {
                 Some(Ok(data)) => {
                     if self.body.len() + data.len() > PUSHED_BYTES {
                         // Nobody could decrypt it, and left alone it would come again and again.
-                        return Poll::Ready(State::Whole(None));
+                        return Poll::Ready(State::Whole(None, None));
                     }
                     self.body.extend_from_slice(&data);
                     // A stream that was reset in the meantime has nothing to be released.
                     let _ = self.stream.flow_control().release_capacity(data.len());
                 }
                 Some(Err(_)) => return Poll::Ready(State::Gone),
-                None => return Poll::Ready(State::Whole(self.content())),
+                None => return Poll::Ready(State::Whole(self.content(), self.stated())),
             }
         }
     }
@@ -181,6 +182,10 @@ impl Reading {
     fn content(&mut self) -> Option<Content> {
         let body = Bytes::copy_from_slice(&self.body);
         headers::content(&self.headers, body, Strictness::Rfc8030).ok()
+    }
+
+    fn stated(&self) -> Option<Box<Stated>> {
+        Stated::in_fields(|name| self.headers.get(name)?.to_str().ok())
     }
 }
 

@@ -11,7 +11,7 @@ use push_protocol::session::user_agent::{
 };
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader};
 use push_protocol::wire::websocket::{Answer, Request, parse, parse_answer, write_say};
-use push_protocol::{Coding, Content, SubscriptionName};
+use push_protocol::{Coding, Content, SubscriptionName, Topic, Urgency};
 use serde_json::{Value, json};
 
 use super::messages::{is_object, with_an_unknown_member};
@@ -104,12 +104,16 @@ fn notification(message: &Arrived) -> Value {
         None => (json!(17), Value::Null),
         Some(Content { coding, body, .. }) => (json!(URL_SAFE_NO_PAD.encode(body)), headers(coding)),
     };
+    let stated = message.stated.as_deref().cloned().unwrap_or_default();
     json!({
         "messageType": "notification",
         "channelID": message.subscription,
         "version": message.id,
         "data": data,
         "headers": headers,
+        "timestamp": stated.time,
+        "urgency": stated.urgency.map(Urgency::as_str),
+        "topic": stated.topic.as_ref().map(Topic::as_str),
     })
 }
 

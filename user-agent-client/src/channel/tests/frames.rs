@@ -40,6 +40,7 @@ fn acknowledge(id: &str) -> Say {
             subscription: "c".into(),
             id: id.into(),
             content: None,
+            stated: None,
         }),
         fate: Fate::Delivered,
     }

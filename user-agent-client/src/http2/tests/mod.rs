@@ -80,6 +80,7 @@ impl Rig {
             subscription: "".into(),
             id: path.into(),
             content: None,
+            stated: None,
         };
         self.say(&Say::Acknowledge {
             message: Arc::new(message),
@@ -189,6 +190,7 @@ async fn debug_hides_urls() {
         push_resource: "secret".into(),
         path: "secret".into(),
         content: None,
+        stated: None,
     };
     let debug = format!(
         "{:?} {:?} {:?}",

@@ -2,6 +2,7 @@
 
 use h2::Reason;
 use push_protocol::message::Coding;
+use push_protocol::{Topic, Urgency};
 
 use super::service::{begins, delivers, is_refused, push_resource};
 use super::*;
@@ -38,6 +39,29 @@ async fn a_message_as_it_was_pushed() {
     monitor.pushes("/message/3", 7, b"");
     let empty = rig.pushed().await.content.unwrap();
     assert_eq!((empty.coding, empty.body.len()), (Coding::Absent, 0));
+}
+
+/// R30-MON-9, R30-URG-4, R30-TOP-7: what the service says of a message beside its content; most say the time only.
+#[tokio::test]
+async fn what_is_said_of_a_message() {
+    let (mut rig, mut monitor) = Rig::monitoring().await;
+    let promised = monitor.promises("/message/1", 7);
+    let date = ("last-modified", "Thu, 01 Jan 1970 00:00:01 GMT");
+    delivers(promised, &[date], b"");
+    let stated = rig.pushed().await.stated.unwrap();
+    assert_eq!(
+        (stated.time, stated.urgency, stated.topic),
+        (Some(1_000), None, None)
+    );
+
+    let promised = monitor.promises("/message/2", 7);
+    delivers(promised, &[("urgency", "high"), ("topic", "door")], b"");
+    let stated = rig.pushed().await.stated.unwrap();
+    assert_eq!((stated.time, stated.urgency), (None, Some(Urgency::High)));
+    assert_eq!(stated.topic, Topic::parse("door"));
+
+    monitor.pushes("/message/3", 7, b"");
+    assert_eq!(rig.pushed().await.stated, None);
 }
 
 /// R30-MON-6: the link may stand in the promise, in the answer, or in both, where the answer counts.

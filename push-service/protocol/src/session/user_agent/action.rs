@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::durable::{Change, MessageKey};
 use super::names::{Identity, PushResource, SubscriptionResource};
+use super::stated::Stated;
 use super::wishes::Wish;
 use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
@@ -122,9 +123,20 @@ pub struct Arrived {
     pub id: Box<str>,
     /// What is in it; `None` if that can't be read.
     pub content: Option<Content>,
+    /// What the service says about it beside that, if it says anything.
+    pub stated: Option<Box<Stated>>,
 }
 
 impl Arrived {
+    /// The longest id that can be one, in bytes. Over HTTP/2 an id is the path of a URL, and no URL is longer.
+    pub const ID_BYTES: usize = PushResource::MAX_BYTES;
+
+    /// Whether its id can be one: neither empty nor too long, and without control characters. Applications put ids into file
+    /// names, logs and environment variables.
+    pub fn has_id(&self) -> bool {
+        (1..=Self::ID_BYTES).contains(&self.id.len()) && !self.id.chars().any(char::is_control)
+    }
+
     /// Our name of its subscription, if it can be one.
     pub fn name(&self) -> Option<SubscriptionName> {
         SubscriptionName::parse(&self.subscription)
@@ -309,6 +321,8 @@ pub struct Counters {
     pub unknown_subscription: u64,
     /// Messages that can't be decrypted.
     pub not_decrypted: u64,
+    /// Messages whose id can't be one.
+    pub refused: u64,
     /// Messages that the application failed on too often.
     pub given_up: u64,
     /// Messages passed over because too many were held.

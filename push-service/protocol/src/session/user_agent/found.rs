@@ -68,6 +68,7 @@ fn arrived(subscription: u8, id: &str, bytes: usize) -> Arrived {
             media_type: None,
             body: vec![0; bytes].into(),
         }),
+        stated: None,
     }
 }
 

@@ -79,12 +79,16 @@ impl Held {
 }
 
 impl UserAgent {
-    /// A push message. What is for nobody, done already or given up is acknowledged at once (WP-RCV-1, WS-NOT-2); what
-    /// the application has is left to it.
+    /// A push message. What is for nobody, done already or given up is acknowledged at once (WP-RCV-1, WS-NOT-2), and so is
+    /// one whose id can't be one: left alone, it would come again for ever. What the application has is left to it.
     pub fn arrived(&mut self, message: Arrived, now: Moment, out: &mut Vec<Action>) {
         self.heard(now);
         if !self.is_live() || self.stopping.is_some() {
             return;
+        }
+        if !message.has_id() {
+            self.counters.refused += 1;
+            return self.acknowledge(Arc::new(message), Fate::NotDelivered, now, out);
         }
         let (key, message) = (message.key(), Arc::new(message));
         if self.held.messages.contains_key(&key) {

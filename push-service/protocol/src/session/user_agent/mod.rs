@@ -35,6 +35,7 @@ mod messages;
 mod names;
 mod requests;
 mod sets;
+mod stated;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ use keepalive::Keepalive;
 pub use messages::Messages;
 pub use names::{Identity, PushResource, SubscriptionResource};
 use requests::Requests;
+pub use stated::Stated;
 use wishes::Wishes;
 pub use wishes::{Extent, Wish};
 

@@ -14,7 +14,9 @@ use crate::base64url;
 use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
 use crate::session::Moment;
-use crate::session::user_agent::{Action, Arrived, Identity, PushResource, Registered, UserAgent};
+use crate::session::user_agent::{Action, Arrived, Identity, PushResource, Registered, Stated, UserAgent};
+use crate::topic::Topic;
+use crate::urgency::Urgency;
 
 /// A service's message.
 #[derive(PartialEq, Eq, Debug)]
@@ -92,6 +94,12 @@ struct Members<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
     headers: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    timestamp: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    urgency: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    topic: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -134,7 +142,19 @@ impl Members<'_> {
             subscription: subscription.into(),
             id: id.into(),
             content: self.content(),
+            stated: self.stated(),
         })
+    }
+
+    /// No service that we know says any of it (WS-NOT-7).
+    fn stated(&self) -> Option<Box<Stated>> {
+        let word = |member: Option<&'_ RawValue>| member.and_then(string).map(Cow::into_owned);
+        Stated {
+            time: self.timestamp.and_then(|time| time.get().parse().ok()),
+            urgency: word(self.urgency).and_then(|word| Urgency::parse(&word)),
+            topic: word(self.topic).and_then(|word| Topic::parse(&word)),
+        }
+        .unless_silent()
     }
 
     /// An absent body is an empty one (WS-NOT-5).
@@ -324,6 +344,33 @@ mod tests {
         ];
         for (members, expected) in rows {
             assert_eq!(content(members), expected, "{members}");
+        }
+    }
+
+    /// WS-NOT-7, R30-URG-4, R30-TOP-7: what a service says beside the content is read; of a wrong type, it counts as absent.
+    #[test]
+    fn what_is_stated() {
+        let stated = |members: &str| {
+            let text = format!(r#"{{"messageType":"notification","channelID":"C","version":"1"{members}}}"#);
+            match parse_answer(&text) {
+                Ok(Answer::Arrived(arrived)) => arrived.stated,
+                other => panic!("{other:?}"),
+            }
+        };
+        let all = stated(r#","timestamp":1500,"urgency":"low","topic":"door""#);
+        let expected = Stated {
+            time: Some(1_500),
+            urgency: Some(Urgency::Low),
+            topic: Topic::parse("door"),
+        };
+        assert_eq!(all.as_deref(), Some(&expected));
+        for members in [
+            "",
+            r#","timestamp":null,"urgency":null,"topic":null"#,
+            r#","timestamp":"1500","urgency":3,"topic":["door"]"#,
+            r#","timestamp":-1,"urgency":"urgent","topic":"a\u0000""#,
+        ] {
+            assert_eq!(stated(members), None, "{members}");
         }
     }
 

@@ -69,6 +69,26 @@ fn what_nobody_can_use_is_acknowledged() {
     assert_eq!((counters.unknown_subscription, counters.not_decrypted), (2, 2));
 }
 
+/// WS-NOT-2, WS-ACK-1, PR-45: an id that can't be one (empty, too long, with a NUL or another control character) is refused on
+/// arrival, by the letter: no attempt is made, nothing is kept, and it does not come again.
+#[test]
+fn an_id_that_cannot_be_one_is_refused() {
+    let mut test = Test::live(&[name(1)]);
+    let longest = "a".repeat(Arrived::ID_BYTES);
+    let too_long = "a".repeat(Arrived::ID_BYTES + 1);
+    let refused = ["", "a\0b", "\u{1b}[2J", "\n", "\u{7f}", "\u{9b}", &too_long];
+    for id in refused {
+        test.arrives(message(name(1), id));
+        assert_eq!(test.out.len(), 1, "nothing is kept or handed over: {id:?}");
+        assert_eq!(test.acknowledged(), [(id.to_owned(), Fate::NotDelivered)]);
+    }
+    assert_eq!(test.agent.counters().refused, refused.len() as u64);
+    for id in [longest.as_str(), "/message/ä?b=\"c\" d", "="] {
+        test.arrives(message(name(1), id));
+        assert_eq!(test.handed_over(), [(id.into(), 1)]);
+    }
+}
+
 /// WP-RCV-6: a message that fails is tried again after growing waits, holds nobody back, and is given up in the end.
 #[test]
 fn a_failing_message() {

@@ -61,6 +61,7 @@ fn message(subscription: SubscriptionName, id: &str) -> Arrived {
             media_type: None,
             body: Bytes::from_static(b"body"),
         }),
+        stated: None,
     }
 }
 
