@@ -1,11 +1,17 @@
 //! The directory: who has it, and how a file in it changes.
+//!
+//! It is held open, and every file is reached through it: a directory that gets another name while it is used stays the same
+//! directory, and another one that gets its name is not touched. Both the directory and the file `lock` are locked: the file
+//! alone could be deleted, and earlier versions know nothing but the file.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::document::{self, LogId, Unusable};
 use super::error::StateError;
@@ -19,10 +25,8 @@ pub(super) const MESSAGES: &str = "messages.log";
 /// What a file is called until it is whole.
 const DRAFT_EXTENSION: &str = "new";
 
-const OWNER_ONLY_FILE: u32 = 0o600;
+const OWNER_ONLY_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
 const OWNER_ONLY_DIRECTORY: u32 = 0o700;
-/// Fails for a symbolic link.
-const NO_LINK: i32 = OFlags::NOFOLLOW.bits().cast_signed();
 const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -30,79 +34,242 @@ const OTHERS_WRITE: u32 = 0o022;
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
+    handle: Arc<File>,
     lock: File,
+    /// It was said that the path leads elsewhere.
+    is_said_to_be_moved: bool,
 }
 
 impl Directory {
-    /// Makes the directory if it is missing, takes its lock, and removes what an interrupted replacement left.
+    /// Makes the directory if it is missing, takes its lock, and removes what an interrupted replacement left. Links in the
+    /// place of its files are refused: the file behind one would be left behind by the first change.
     pub(super) fn open(path: &Path) -> Result<Self, StateError> {
         ensure(path)?;
-        let lock = lock(path)?;
-        for file in [STATE, MESSAGES] {
-            let draft = draft_of(&path.join(file));
-            remove(&draft).map_err(|error| StateError::of_file(&draft, error))?;
-        }
-        Ok(Self {
+        let handle = open_directory(path)?;
+        let lock = lock(&handle, path)?;
+        let directory = Self {
             path: path.to_owned(),
+            handle,
             lock,
-        })
+            is_said_to_be_moved: false,
+        };
+        for name in [STATE, MESSAGES] {
+            let place = directory.place(name);
+            place.refuse_link()?;
+            place.remove_draft().map_err(|error| place.error(error))?;
+        }
+        Ok(directory)
     }
 
     #[cfg(test)]
-    pub(super) fn lock_for_a_child(&self) -> File {
-        self.lock.try_clone().expect("a file can be had twice")
+    pub(super) fn locks_for_a_child(&self) -> [File; 2] {
+        [&self.handle, &self.lock].map(|file| file.try_clone().expect("a file can be had twice"))
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+    pub(super) fn place(&self, name: &'static str) -> Place {
+        Place::of(&self.handle, &self.path, name)
     }
 
     /// Reads the state; nothing if there is none yet. A file that others could read is closed to them: refusing it would
     /// stop a user agent for what it can put right, and its owner is told that the keys were open.
     pub(super) fn read(&self) -> Result<Option<(Snapshot, LogId)>, StateError> {
-        let file = self.file(STATE);
-        if close_to_others(&file).map_err(|error| StateError::of_file(&file, error))? {
+        let place = self.place(STATE);
+        if place.close_to_others().map_err(|error| place.error(error))? {
             tracing::warn!(
-                file = %file.display(),
+                file = %place.path.display(),
                 "other users could read the keys of the subscriptions until now; if they may have, subscribe anew"
             );
         }
-        read_state(&self.path)
+        read_place(&place)
     }
 
-    /// Replaces the state, for good. Until it returns, a crash leaves the old one or the new one.
-    pub(super) fn write(&self, snapshot: &Snapshot, log: LogId) -> Result<(), StateError> {
-        let file = self.file(STATE);
+    /// Replaces the state, for good. Until it returns, a crash leaves the old one or the new one. How many bytes it has.
+    pub(super) fn write(&mut self, snapshot: &Snapshot, log: LogId) -> Result<usize, StateError> {
+        let place = self.place(STATE);
         let text = document::write(snapshot, log);
-        replace(&file, text.as_bytes(), File::sync_all)
-            .and_then(|_| sync_directory(&self.path))
-            .map_err(|error| StateError::of_file(&file, error))
+        let written = place
+            .replace(text.as_bytes(), File::sync_all)
+            .and_then(|_| self.handle.sync_all());
+        match written {
+            Ok(()) => self.look_where_it_is(),
+            Err(_) if self.is_deleted() => return Err(StateError::Deleted(self.path.clone())),
+            Err(error) => return Err(place.error(error)),
+        }
+        Ok(text.len())
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.handle.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    }
+
+    /// Says it, once, if the path doesn't lead to the directory any more.
+    fn look_where_it_is(&mut self) {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let here = self.handle.metadata().map(identity);
+        let there = fs::metadata(&self.path).map(identity);
+        if !self.is_said_to_be_moved && here.ok() != there.ok() {
+            self.is_said_to_be_moved = true;
+            tracing::warn!(
+                directory = %self.path.display(),
+                "the state directory was moved while it is in use; the state is kept where the directory is now"
+            );
+        }
     }
 }
 
 impl Drop for Directory {
-    /// Closing the file is not enough: a child process that is just being started has it too, until it is another program.
+    /// Closing the files is not enough: a child process that is just being started has them too, until it is another program.
     fn drop(&mut self) {
         self.lock.unlock().ok();
+        self.handle.unlock().ok();
+    }
+}
+
+/// A file of a state directory, in that directory whatever its name has become.
+#[derive(Debug)]
+pub(super) struct Place {
+    directory: Arc<File>,
+    name: &'static str,
+    /// As it was when the directory was opened: for sentences.
+    path: PathBuf,
+}
+
+impl Place {
+    fn of(directory: &Arc<File>, path: &Path, name: &'static str) -> Self {
+        Self {
+            directory: Arc::clone(directory),
+            name,
+            path: path.join(name),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn in_directory(path: &Path, name: &'static str) -> Self {
+        Self::of(&open_directory(path).expect("it is there"), path, name)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens what is there, to write.
+    pub(super) fn open_to_write(&self) -> io::Result<File> {
+        self.open(self.name, OFlags::WRONLY, Mode::empty())
+    }
+
+    /// The bytes of a regular file of at most so many; nothing if it is another kind of file, or larger.
+    pub(super) fn read_bounded(&self, most: u64) -> io::Result<Option<Vec<u8>>> {
+        // Opening a pipe would wait for its other end.
+        let file = self.open(self.name, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
+        if !file.metadata()?.is_file() {
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        file.take(most + 1).read_to_end(&mut bytes)?;
+        Ok((bytes.len() as u64 <= most).then_some(bytes))
+    }
+
+    /// Writes a new file that only its owner reads and gives it the old one's name, so that nobody ever reads half of it.
+    /// `finish` is called before it gets the name. After an error the old file is as it was.
+    pub(super) fn replace(
+        &self,
+        bytes: &[u8],
+        finish: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<File> {
+        // One that was left behind may have other permissions.
+        self.remove_draft()?;
+        let draft = self.draft();
+        let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let mut written = self.open(&draft, new, OWNER_ONLY_FILE)?;
+        let rename = || rustix::fs::renameat(&*self.directory, &*draft, &*self.directory, self.name);
+        let outcome = written
+            .write_all(bytes)
+            .and_then(|()| finish(&written))
+            .and_then(|()| Ok(rename()?));
+        match outcome {
+            Ok(()) => Ok(written),
+            Err(error) => {
+                // It may be what fills the disk. If it stays, the next start removes it.
+                self.remove_draft().ok();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes group's and others' permissions from a file, if it is there. Whether they had any. What a link leads to is not
+    /// ours to close.
+    pub(super) fn close_to_others(&self) -> io::Result<bool> {
+        let Some((kind, mode)) = self.look()? else {
+            return Ok(false);
+        };
+        let is_open = kind != FileType::Symlink && mode & OTHERS != 0;
+        if is_open {
+            rustix::fs::chmodat(&*self.directory, self.name, OWNER_ONLY_FILE, AtFlags::empty())?;
+        }
+        Ok(is_open)
+    }
+
+    /// Sorts what the system said of this file.
+    fn error(&self, error: io::Error) -> StateError {
+        StateError::of_file(&self.path, error)
+    }
+
+    fn refuse_link(&self) -> Result<(), StateError> {
+        match self.look().map_err(|error| self.error(error))? {
+            Some((FileType::Symlink, _)) => Err(StateError::Link(self.path.clone())),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What kind of file this is, and its permissions; nothing if there is none.
+    fn look(&self) -> io::Result<Option<(FileType, u32)>> {
+        match rustix::fs::statat(&*self.directory, self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some((FileType::from_raw_mode(stat.st_mode), stat.st_mode))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Never through a link: whoever may put one here must not choose which file is read or written.
+    fn open(&self, name: &str, flags: OFlags, mode: Mode) -> io::Result<File> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&*self.directory, name, flags, mode)?.into())
+    }
+
+    fn draft(&self) -> String {
+        format!("{}.{DRAFT_EXTENSION}", self.name)
+    }
+
+    fn remove_draft(&self) -> io::Result<()> {
+        match rustix::fs::unlinkat(&*self.directory, self.draft(), AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            removed => Ok(removed?),
+        }
     }
 }
 
 /// Reads the state of a directory that another process may be writing to. Nothing if there is none.
 pub(super) fn read_state(directory: &Path) -> Result<Option<(Snapshot, LogId)>, StateError> {
-    let file = directory.join(STATE);
+    read_place(&Place::of(&open_directory(directory)?, directory, STATE))
+}
+
+fn read_place(place: &Place) -> Result<Option<(Snapshot, LogId)>, StateError> {
     let damaged = |what| StateError::Damaged {
-        file: file.clone(),
+        file: place.path.clone(),
         what,
     };
-    let text = match read_bounded(&file, STATE_BYTES) {
+    let text = match place.read_bounded(STATE_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        text => text.map_err(|error| StateError::of_file(&file, error))?,
+        text => text.map_err(|error| place.error(error))?,
     };
     let text = text.ok_or_else(|| damaged("it is no file of this size that was ever written"))?;
     match document::read(&text) {
         Ok(read) => Ok(Some(read)),
         Err(Unusable::Damaged(what)) => Err(damaged(what)),
-        Err(Unusable::Newer(format)) => Err(StateError::NewerFormat { file, format }),
+        Err(Unusable::Newer(format)) => Err(StateError::NewerFormat {
+            file: place.path.clone(),
+            format,
+        }),
     }
 }
 
@@ -112,78 +279,24 @@ pub(super) fn check(path: &Path) -> Result<(), StateError> {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => Err(StateError::NotADirectory(path.to_owned())),
         Err(error) => Err(match error.kind() {
-            io::ErrorKind::NotFound => StateError::NoDirectory(path.to_owned()),
+            io::ErrorKind::NotFound => match fs::read_link(path) {
+                Ok(to) => StateError::Dangling {
+                    link: path.to_owned(),
+                    to,
+                },
+                Err(_) => StateError::NoDirectory(path.to_owned()),
+            },
             io::ErrorKind::NotADirectory => StateError::NotADirectory(path.to_owned()),
             _ => StateError::of_file(path, error),
         }),
     }
 }
 
-/// The bytes of a regular file of at most so many; nothing if it is another kind of file, or larger.
-pub(super) fn read_bounded(file: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
-    // Asked first, because opening a pipe waits for its other end.
-    if !fs::metadata(file)?.is_file() {
-        return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    File::open(file)?.take(most + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= most).then_some(bytes))
-}
-
-/// Writes a new file that only its owner reads and gives it the old one's name, so that nobody ever reads half of it.
-/// `finish` is called before it gets the name. After an error the old file is as it was.
-pub(super) fn replace(
-    file: &Path,
-    bytes: &[u8],
-    finish: impl FnOnce(&File) -> io::Result<()>,
-) -> io::Result<File> {
-    let draft = draft_of(file);
-    // One that was left behind may have other permissions.
-    remove(&draft)?;
-    let mut written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(OWNER_ONLY_FILE)
-        .open(&draft)?;
-    let outcome = written
-        .write_all(bytes)
-        .and_then(|()| finish(&written))
-        .and_then(|()| fs::rename(&draft, file));
-    match outcome {
-        Ok(()) => Ok(written),
-        Err(error) => {
-            // It may be what fills the disk. If it stays, the next start removes it.
-            remove(&draft).ok();
-            Err(error)
-        }
-    }
-}
-
-/// Takes group's and others' permissions from a file, if it is there. Whether they had any. What a link leads to is not
-/// ours to close.
-pub(super) fn close_to_others(file: &Path) -> io::Result<bool> {
-    let mode = match fs::symlink_metadata(file) {
-        Ok(metadata) if metadata.is_symlink() => return Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        metadata => metadata?.permissions().mode(),
-    };
-    let is_open = mode & OTHERS != 0;
-    if is_open {
-        fs::set_permissions(file, Permissions::from_mode(OWNER_ONLY_FILE))?;
-    }
-    Ok(is_open)
-}
-
 /// A directory that is there keeps its permissions: it may be a volume whose owner chose them, or one with files of
 /// others. What is in ours is closed to others in any case.
 fn ensure(path: &Path) -> Result<(), StateError> {
     match check(path) {
-        Err(StateError::NoDirectory(_)) => {
-            return make(path).map_err(|error| match error.kind() {
-                io::ErrorKind::NotADirectory => StateError::NotADirectory(path.to_owned()),
-                _ => StateError::of_file(path, error),
-            });
-        }
+        Err(StateError::NoDirectory(_)) => return make(path),
         checked => checked?,
     }
     let mode = fs::metadata(path)
@@ -200,48 +313,63 @@ fn ensure(path: &Path) -> Result<(), StateError> {
 }
 
 /// Makes a directory and those above it, for good: what is synced in a directory is lost with the directory's own name.
-fn make(path: &Path) -> io::Result<()> {
+fn make(path: &Path) -> Result<(), StateError> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    if fs::metadata(parent).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        make(parent)?;
+    match check(parent) {
+        Err(StateError::NoDirectory(_)) => make(parent)?,
+        checked => checked?,
     }
     match DirBuilder::new().mode(OWNER_ONLY_DIRECTORY).create(path) {
         // Another process was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check(path)?,
+        made => made.map_err(|error| StateError::of_file(path, error))?,
     }
-    sync_directory(parent)
+    let synced = File::open(parent).and_then(|parent| parent.sync_all());
+    synced.map_err(|error| StateError::of_file(parent, error))
 }
 
-fn lock(directory: &Path) -> Result<File, StateError> {
-    let path = directory.join(LOCK);
-    let io = |error| StateError::of_file(&path, error);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(OWNER_ONLY_FILE)
-        // It is emptied: whoever may put a link here must not choose which file that is.
-        .custom_flags(NO_LINK)
-        .open(&path)
+fn open_directory(path: &Path) -> Result<Arc<File>, StateError> {
+    let flags = OFlags::DIRECTORY.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    opened
+        .map(Arc::new)
+        .map_err(|error| StateError::of_file(path, error))
+}
+
+/// Locks the directory, and the file by which earlier versions lock it.
+fn lock(directory: &Arc<File>, path: &Path) -> Result<File, StateError> {
+    let place = Place::of(directory, path, LOCK);
+    let io = |error| place.error(error);
+    let locked = |process| StateError::Locked {
+        directory: path.to_owned(),
+        process,
+    };
+    match directory.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let file = place.open(LOCK, OFlags::RDONLY, Mode::empty());
+            return Err(locked(file.ok().and_then(|file| holder(&file))));
+        }
+        // Network file systems lock files only.
+        Err(TryLockError::Error(error)) => tracing::debug!(%error, "the directory itself can't be locked"),
+    }
+    let file = place
+        .open(LOCK, OFlags::RDWR | OFlags::CREATE, OWNER_ONLY_FILE)
         .map_err(io)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::Error(error)) => return Err(io(error)),
         Err(TryLockError::WouldBlock) => {
-            return Err(StateError::Locked {
-                directory: directory.to_owned(),
-                process: holder(&file),
-            });
+            directory.unlock().ok();
+            return Err(locked(holder(&file)));
         }
     }
     // For the error above, and nothing else: a full disk must not keep a user agent from starting.
     file.set_len(0).map_err(io)?;
-    writeln!(file, "{}", std::process::id()).ok();
+    writeln!(&file, "{}", std::process::id()).ok();
     Ok(file)
 }
 
@@ -250,19 +378,4 @@ fn holder(lock: &File) -> Option<u32> {
     let mut text = String::new();
     lock.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
-}
-
-fn draft_of(file: &Path) -> PathBuf {
-    file.with_added_extension(DRAFT_EXTENSION)
-}
-
-fn remove(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use push_protocol::identifiers::SubscriptionName;
+use rustix::io::Errno;
 
 use crate::defaults::{LABEL_CHARACTERS, SUBSCRIPTIONS};
 use crate::server_url::ServerUrl;
@@ -41,6 +42,20 @@ pub enum StateError {
     NoDirectory(PathBuf),
     /// Something else has the directory's name.
     NotADirectory(PathBuf),
+    /// The directory's name, or one above it, is a link that leads nowhere. Nothing was touched.
+    Dangling {
+        /// The link.
+        link: PathBuf,
+        /// Where it leads.
+        to: PathBuf,
+    },
+    /// A link is in the place of a file: the first change would put a file there, and leave behind what the link leads to.
+    /// Nothing was touched.
+    Link(PathBuf),
+    /// The directory was deleted while it was in use.
+    Deleted(PathBuf),
+    /// A file can't be replaced because it is a mount of its own.
+    Mounted(FileError),
     /// A file is not as it was written. Nothing was touched.
     Damaged {
         /// The file.
@@ -91,6 +106,9 @@ impl StateError {
         let kind = error.kind();
         let path = path.to_owned();
         match kind {
+            _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => Self::Link(path),
+            Kind::NotADirectory => Self::NotADirectory(path),
+            Kind::ResourceBusy => Self::Mounted(FileError { path, error }),
             Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::NotAllowed(FileError { path, error }),
             Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => {
                 Self::DiskFull(FileError { path, error })
@@ -158,6 +176,28 @@ impl fmt::Display for StateError {
                     path.display()
                 )
             }
+            Self::Dangling { link, to } => write!(
+                f,
+                "{} is a symbolic link to {}, which is not there: is a volume not mounted? Nothing was touched. Mount it, or \
+                 correct the link.",
+                link.display(),
+                to.display()
+            ),
+            Self::Link(path) => write!(
+                f,
+                "{} is a symbolic link, and the first change would put a file in its place. Nothing was touched. Put the file \
+                 itself there, or make the whole directory a link.",
+                path.display()
+            ),
+            Self::Deleted(path) => write!(
+                f,
+                "The state directory {} was deleted while it was in use. Restore it from a backup, or subscribe anew.",
+                path.display()
+            ),
+            Self::Mounted(at) => write!(
+                f,
+                "{at}. A file that is a mount of its own can't be replaced; mount the whole state directory instead."
+            ),
             Self::Damaged { file, what } => write!(
                 f,
                 "{} is damaged: {what}. Nothing was touched. Restore the file from a backup, or move it away and subscribe \
@@ -196,7 +236,11 @@ impl fmt::Display for StateError {
 impl std::error::Error for StateError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::NotAllowed(at) | Self::DiskFull(at) | Self::Io(at) | Self::Messages(at) => Some(&at.error),
+            Self::NotAllowed(at)
+            | Self::DiskFull(at)
+            | Self::Io(at)
+            | Self::Mounted(at)
+            | Self::Messages(at) => Some(&at.error),
             _ => None,
         }
     }

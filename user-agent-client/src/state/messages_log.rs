@@ -17,15 +17,14 @@
 //!
 //! The log is written anew with what still counts when it is opened, and when it has [`MESSAGE_RECORDS`].
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
 
 use push_protocol::session::user_agent::{Change, Durable, MessageKey, Messages};
 use ring::digest;
 
-use super::directory;
+use super::directory::Place;
 use super::document::LogId;
 use super::error::{FileError, StateError};
 use crate::defaults::MESSAGE_RECORDS;
@@ -38,7 +37,7 @@ const CHECKED_BYTES: usize = 24;
 /// A log that was read.
 #[derive(Debug)]
 pub(super) struct MessagesLog {
-    path: PathBuf,
+    place: Place,
     id: LogId,
     /// `None` after something went wrong: then all of it is written anew with the next record.
     file: Option<File>,
@@ -49,9 +48,9 @@ impl MessagesLog {
     /// Reads the log into `durable`, and writes it anew if that makes it any smaller or better. What can't be read is
     /// passed over, and what can't be written is said by [`append`](Self::append): a log never keeps a user agent from
     /// starting.
-    pub(super) fn open(path: PathBuf, id: LogId, durable: &mut Durable) -> Self {
+    pub(super) fn open(place: Place, id: LogId, durable: &mut Durable) -> Self {
         let mut log = Self {
-            path,
+            place,
             id,
             file: None,
             records: 0,
@@ -64,7 +63,7 @@ impl MessagesLog {
             }
         });
         if let Err(error) = opened {
-            tracing::warn!(file = %log.path.display(), %error, "what became of the last messages can't be kept");
+            tracing::warn!(file = %log.place.path().display(), %error, "what became of the last messages can't be kept");
         }
         log
     }
@@ -74,7 +73,7 @@ impl MessagesLog {
         self.try_append(record, messages).map_err(|error| {
             self.file = None;
             StateError::Messages(FileError {
-                path: self.path.clone(),
+                path: self.place.path().to_owned(),
                 error,
             })
         })
@@ -99,11 +98,11 @@ impl MessagesLog {
     /// Whether the log can stay as it is.
     fn read(&mut self, durable: &mut Durable) -> io::Result<bool> {
         let most = RECORD_BYTES * (1 + MESSAGE_RECORDS);
-        let was_open = match directory::close_to_others(&self.path) {
+        let was_open = match self.place.close_to_others() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             was_open => was_open?,
         };
-        let bytes = match directory::read_bounded(&self.path, most as u64) {
+        let bytes = match self.place.read_bounded(most as u64) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             bytes => bytes?.unwrap_or_default(),
         };
@@ -122,7 +121,7 @@ impl MessagesLog {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        self.file = Some(OpenOptions::new().write(true).open(&self.path)?);
+        self.file = Some(self.place.open_to_write()?);
         Ok(())
     }
 
@@ -132,7 +131,7 @@ impl MessagesLog {
         for record in Record::all(messages) {
             bytes.extend_from_slice(&record.to_bytes());
         }
-        self.file = Some(directory::replace(&self.path, &bytes, |_| Ok(()))?);
+        self.file = Some(self.place.replace(&bytes, |_| Ok(()))?);
         self.records = bytes.len() / RECORD_BYTES - 1;
         Ok(())
     }

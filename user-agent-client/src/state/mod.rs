@@ -11,7 +11,7 @@
 //!
 //! | file | mode | |
 //! |---|---|---|
-//! | `lock` | 0600 | locked (`flock`) by the process whose number is in it, for as long as it uses the directory |
+//! | `lock` | 0600 | the number of the process that uses the directory, which has locked it and the directory (`flock`) |
 //! | `state.json` | 0600 | the service's URL, the identity, the subscriptions with labels and keys; a digest |
 //! | `messages.log` | 0600 | the last messages that were tried or are done; each record has a checksum |
 //! | `*.new` | 0600 | a file that is not whole yet; a crash may leave it, and the next start removes it |
@@ -43,7 +43,7 @@ use std::sync::Arc;
 
 use push_protocol::encryption::SubscriptionKeys;
 use push_protocol::identifiers::SubscriptionName;
-use push_protocol::session::user_agent::{Change, Durable};
+use push_protocol::session::user_agent::{Change, Durable, Registration};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use directory::Directory;
@@ -101,7 +101,7 @@ impl State {
     ///
     /// Another process has it, it can't be written to, or what is in it can't be used; then nothing in it was touched.
     pub fn open(directory: &Path) -> Result<Self, StateError> {
-        let directory = Directory::open(directory)?;
+        let mut directory = Directory::open(directory)?;
         let (mut kept, log_id) = match directory.read()? {
             Some(read) => read,
             None => {
@@ -110,7 +110,7 @@ impl State {
                 begun
             }
         };
-        let log = MessagesLog::open(directory.file(directory::MESSAGES), log_id, &mut kept.durable);
+        let log = MessagesLog::open(directory.place(directory::MESSAGES), log_id, &mut kept.durable);
         Ok(Self {
             kept,
             prepared: BTreeMap::new(),
@@ -128,10 +128,11 @@ impl State {
         self.kept.server()
     }
 
-    /// Says which service all is with, or where on its host that is now: another port, scheme or secret is taken, another
-    /// service never. Identity and subscriptions are of no use to that one, and the identity is a secret (WS-CLS-3). Another
-    /// transport is taken while there are no subscriptions: what they are to the service depends on it. Over HTTP/2 the
-    /// URL of the subscription set, once there is one, decides where that is monitored, whatever port is said here.
+    /// Says which service all is with, or where on its host that is now. Any service is taken until one has confirmed
+    /// something, an identity or a subscription. After that another port, scheme or secret is taken, another service never:
+    /// identity and subscriptions are of no use to that one, and the identity is a secret (WS-CLS-3). Another transport is
+    /// taken while there are no subscriptions: what they are to the service depends on it. Over HTTP/2 the URL of the
+    /// subscription set, once there is one, decides where that is monitored, whatever port is said here.
     ///
     /// # Errors
     ///
@@ -140,6 +141,7 @@ impl State {
         let mut next = self.kept.without_messages();
         match self.server() {
             Some(known) if known == server => return Ok(()),
+            Some(_) if !self.is_bound() => {}
             Some(known) if !known.is_same_service(server) => {
                 return Err(StateError::OtherService(known.clone()));
             }
@@ -153,6 +155,17 @@ impl State {
         }
         next.server = Some(server.clone());
         self.keep(next)
+    }
+
+    /// Whether a service has confirmed anything.
+    fn is_bound(&self) -> bool {
+        let is_confirmed = |registration: &Registration| {
+            let was_confirmed = registration.resource.is_some() || registration.replaced.is_some();
+            was_confirmed || registration.push_resource().is_some()
+        };
+        let durable = self.durable();
+        let mut registrations = durable.registrations.values();
+        durable.identity.is_some() || registrations.any(|registration| is_confirmed(registration))
     }
 
     /// What the session has to know: what a [`UserAgent`](push_protocol::session::user_agent::UserAgent) begins with.
@@ -246,7 +259,7 @@ impl State {
             if disk.has_failed {
                 return Err(StateError::Failed);
             }
-            let written = disk.directory.write(&next, disk.log_id);
+            let written = disk.directory.write(&next, disk.log_id).map(|_| ());
             disk.has_failed = written.is_err();
             written?;
         }

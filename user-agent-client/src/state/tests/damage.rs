@@ -130,7 +130,8 @@ fn a_damaged_log_forgets_no_more_than_is_damaged() {
     let replay = |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
         let mut durable = Durable::default();
-        MessagesLog::open(path.clone(), log_id, &mut durable);
+        let place = directory::Place::in_directory(elsewhere.path(), "messages.log");
+        MessagesLog::open(place, log_id, &mut durable);
         let kept = fs::read(&path).unwrap();
         assert!(
             kept.len() <= good.len() && kept.len().is_multiple_of(32),

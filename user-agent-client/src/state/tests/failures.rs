@@ -26,29 +26,126 @@ fn a_directory_has_one_user_agent() {
     let error = State::open(rig.directory.path()).unwrap_err();
     assert!(error.to_string().contains("another process"), "{error}");
     // As a child process has it that is about to become another program.
-    let inherited = rig.state.disk.as_ref().unwrap().directory.lock_for_a_child();
+    let inherited = rig.state.disk.as_ref().unwrap().directory.locks_for_a_child();
     rig.reopen();
     drop(inherited);
 }
 
-/// What is behind a link is neither emptied nor closed to others.
+/// One directory, one user agent, also after its file `lock` was deleted; and beside one of an earlier version, which locks
+/// nothing but that file.
 #[test]
-fn links_are_not_followed_to_others_files() {
+fn the_directory_itself_is_locked() {
+    let mut rig = Rig::new();
+    fs::remove_file(rig.file("lock")).unwrap();
+    let error = State::open(rig.directory.path()).unwrap_err();
+    assert!(
+        matches!(error, StateError::Locked { process: None, .. }),
+        "{error}"
+    );
+    rig.state = State::in_memory();
+
+    fs::write(rig.file("lock"), "42\n").unwrap();
+    let earlier = fs::File::open(rig.file("lock")).unwrap();
+    earlier.lock().unwrap();
+    for _ in 0..2 {
+        let error = State::open(rig.directory.path()).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                StateError::Locked {
+                    process: Some(42),
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+    drop(earlier);
+    rig.reopen();
+}
+
+/// PR-3: what is behind a link is neither emptied nor closed to others, nor left behind by the first change; and a link that
+/// leads nowhere, to a volume that is not mounted yet, is not taken for an empty state.
+#[test]
+fn links_in_the_place_of_files_are_refused() {
     let directory = TempDir::new().unwrap();
     let state = directory.path().join("state");
     let other = directory.path().join("other");
     fs::create_dir(&state).unwrap();
     fs::write(&other, "precious").unwrap();
     fs::set_permissions(&other, fs::Permissions::from_mode(0o644)).unwrap();
-    for name in ["lock", "state.json", "messages.log"] {
-        let link = state.join(name);
-        std::os::unix::fs::symlink(&other, &link).unwrap();
-        let opened = State::open(&state);
-        assert_eq!(opened.is_ok(), name == "messages.log", "{name}");
-        assert_eq!(fs::read(&other).unwrap(), b"precious", "{name}");
-        assert_eq!(fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o644);
-        fs::remove_file(&link).unwrap();
+    for target in [&other, &directory.path().join("not/mounted/yet")] {
+        for name in ["lock", "state.json", "messages.log"] {
+            let link = state.join(name);
+            fs::remove_file(&link).ok();
+            std::os::unix::fs::symlink(target, &link).unwrap();
+            let error = State::open(&state).unwrap_err();
+            assert!(
+                matches!(&error, StateError::Link(path) if *path == link),
+                "{error}"
+            );
+            assert!(error.to_string().contains("Nothing was touched"), "{error}");
+            if name == "state.json" {
+                assert!(matches!(read(&state), Err(StateError::Link(_))));
+            }
+            assert_eq!(fs::read_link(&link).unwrap(), *target, "{name}");
+            fs::remove_file(&link).unwrap();
+        }
     }
+    assert_eq!(fs::read(&other).unwrap(), b"precious");
+    assert_eq!(fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o644);
+    assert!(!state.join("state.json").exists());
+}
+
+/// PR-3: a directory behind a link that leads nowhere is refused; one that is there is used.
+#[test]
+fn a_link_to_a_directory_leads_somewhere() {
+    let directory = TempDir::new().unwrap();
+    let volume = directory.path().join("volume");
+    let link = directory.path().join("link");
+    std::os::unix::fs::symlink(&volume, &link).unwrap();
+    let dangling = |error: StateError| {
+        assert!(matches!(&error, StateError::Dangling { link: at, to } if *at == link && *to == volume));
+        assert!(error.to_string().contains("is a volume not mounted?"), "{error}");
+    };
+    dangling(State::open(&link).unwrap_err());
+    dangling(State::open(&link.join("above/state")).unwrap_err());
+    dangling(read(&link).unwrap_err());
+    assert!(!volume.exists());
+
+    fs::create_dir(&volume).unwrap();
+    let mut state = State::open(&link).unwrap();
+    let name = state.prepare("one").unwrap();
+    state.save(&asked(name)).unwrap();
+    assert!(volume.join("state.json").exists());
+}
+
+/// PR-1, PR-5: a directory that gets another name while it is used goes on being used, and another one that gets its name is
+/// not touched. One that is deleted ends the user agent, with a sentence that says so.
+#[test]
+fn a_directory_is_moved_or_deleted() {
+    let above = TempDir::new().unwrap();
+    let (here, there) = (above.path().join("here"), above.path().join("there"));
+    let mut state = State::open(&here).unwrap();
+    fs::rename(&here, &there).unwrap();
+    let other = State::open(&here).unwrap();
+    let before = fs::read(here.join("state.json")).unwrap();
+    let name = state.prepare("one").unwrap();
+    state.save(&asked(name)).unwrap();
+    for number in 0..=MESSAGE_RECORDS {
+        state.save(&Change::Done(message(number))).unwrap();
+    }
+    assert_eq!(fs::read(here.join("state.json")).unwrap(), before);
+    assert!(!other.durable().messages.is_done(message(0)));
+    drop(state);
+    let mut state = State::open(&there).unwrap();
+    assert_eq!(state.name_of("one"), Some(name));
+    assert!(state.durable().messages.is_done(message(MESSAGE_RECORDS)));
+
+    fs::remove_dir_all(&there).unwrap();
+    let error = state.save(&Change::Ending(name)).unwrap_err();
+    assert!(matches!(error, StateError::Deleted(_)), "{error}");
+    assert!(!there.exists());
 }
 
 /// WP-SUB-3: only their owner can read the keys, also after others could.

@@ -414,6 +414,7 @@ fn a_state_belongs_to_one_service() {
     let mut rig = Rig::new();
     assert_eq!(rig.state.server(), None);
     rig.state.set_server(&server("wss://one.example/secret")).unwrap();
+    rig.save(&identified("me"));
     rig.reopen();
     let moved = server("wss://one.example:8443/another-secret");
     rig.state.set_server(&moved).unwrap();
@@ -425,6 +426,41 @@ fn a_state_belongs_to_one_service() {
     assert!(!format!("{error} {error:?} {:?}", rig.state).contains("secret"));
     rig.reopen();
     assert_eq!(rig.state.server(), Some(&moved));
+}
+
+/// A state is bound to no service that has confirmed nothing: a name that was mistyped is corrected, over whichever
+/// transport, and what was asked for stays asked for. What any service has confirmed binds it.
+#[test]
+fn a_mistyped_service_binds_nothing() {
+    let mut rig = Rig::new();
+    rig.state.set_server(&server("wss://tpyo.example")).unwrap();
+    let name = rig.ask("one");
+    rig.reopen();
+    for other in ["https://two.example", "wss://one.example"] {
+        rig.state.set_server(&server(other)).unwrap();
+        rig.reopen();
+        assert_eq!(rig.state.server(), Some(&server(other)));
+        assert_eq!(rig.state.name_of("one"), Some(name));
+    }
+    let rows: [&[Change]; 4] = [
+        &[identified("me")],
+        &[confirmed(name, "https://one.example/1")],
+        &[located(name, "https://one.example/s/1")],
+        &[confirmed(name, "https://one.example/1"), Change::Forgotten],
+    ];
+    for changes in rows {
+        let mut rig = Rig::new();
+        rig.state.set_server(&server("wss://one.example")).unwrap();
+        let prepared = rig.state.prepare("one").unwrap();
+        let entry = rig.state.prepared.remove(&prepared).unwrap();
+        rig.state.prepared.insert(name, entry);
+        rig.save(&asked(name));
+        changes.iter().for_each(|change| rig.save(change));
+        for other in ["https://two.example", "wss://two.example"] {
+            let refused = rig.state.set_server(&server(other));
+            assert!(matches!(refused, Err(StateError::OtherService(_))), "{changes:?}");
+        }
+    }
 }
 
 /// There is a bound on subscriptions, and so many of the largest kind are still read.

@@ -95,6 +95,10 @@ async fn a_state_belongs_to_one_service() {
     let mut state = State::in_memory();
     let known = ServerUrl::parse("wss://push.example.net/").unwrap();
     state.set_server(&known).unwrap();
+    let identity = push_protocol::session::user_agent::Identity::parse("me").unwrap();
+    state
+        .save(&push_protocol::session::user_agent::Change::Identified(identity))
+        .unwrap();
     let refused = UserAgent::start(service.url(), Trust::system(), state, &options());
     assert!(matches!(refused, Err(StateError::OtherService(_))));
 }
