@@ -44,6 +44,7 @@ STEPS=(
     "storage-faults  system calls of the embedded store fail one by one, and disks fill up: no 201 is lost, nothing hangs"
     "checker       every failure in docs/redis.md, with partitions; the answers are checked against the promise"
     "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
+    "lies          the user agent keeps its promise with push services that lie and handlers that fail"
     "user-agent    pywebpush and web-push reach our own user agent"
     "firefox       pywebpush, web-push and our own send reach a real Firefox, even if the storage moves or a node dies"
 )
@@ -205,6 +206,12 @@ step_checker() {
 step_agent_killed() {
     build_binaries
     integration_test agent_killed -- --nocapture
+}
+
+# Each test mostly waits.
+step_lies() {
+    build_binaries
+    integration_test lies -- --test-threads=8
 }
 
 step_user_agent() {

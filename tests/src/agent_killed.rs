@@ -23,6 +23,7 @@ use crate::door::Door;
 use crate::listener::{Agent, Listener};
 use crate::node::Node;
 use crate::plan::Plan;
+use crate::recipient::Recipient;
 use crate::settings::Settings;
 use crate::within;
 
@@ -124,7 +125,7 @@ pub async fn run(plan: Plan) -> String {
     });
     let mut senders = JoinSet::new();
     for (number, subscription) in subscriptions.iter().enumerate() {
-        let recipient = sender::Recipient::read(subscription);
+        let recipient = Recipient::read(subscription);
         senders.spawn(sender::send(Arc::clone(&world), number, recipient, chance.fork()));
     }
     let mut killer = Killer {
@@ -240,7 +241,7 @@ impl Killer {
     /// Whoever comes back now has nothing to receive but what is sent now: an echo would come before it.
     async fn closing_words(&mut self, subscriptions: &[String]) {
         for (number, subscription) in subscriptions.iter().enumerate() {
-            let recipient = sender::Recipient::read(subscription);
+            let recipient = Recipient::read(subscription);
             sender::closing_word(&self.world, number, &recipient).await;
         }
         self.world.books().life_begins();

@@ -2,7 +2,7 @@
 //!
 //! The black-box tests run the real binaries as processes and meet them only where their users do: their command lines,
 //! their sockets, their logs. Nothing here uses the code under test, so a misreading of a protocol in it is not repeated
-//! in its tests; but for one place, [`agent_killed`], which says why.
+//! in its tests; but for one place, [`recipient`], which says why.
 //!
 //! In the order in which a test needs them:
 //!
@@ -16,7 +16,9 @@
 //!   would send, and [`raw_http2`]: the same for HTTP/2. [`listener`]: the user agent's command, a process as well.
 //! - [`monitor`]: who monitors by HTTP/2 server push, user agent or application server; [`events`]: the same by
 //!   Server-Sent Events.
-//! - [`application_server`]: a sender of push messages; [`vapid`]: how it signs; [`payload`]: what it sends.
+//! - [`liar`]: push services that lie, for the user agent's command.
+//! - [`application_server`]: a sender of push messages; [`vapid`]: how it signs; [`payload`]: what it sends, and
+//!   [`recipient`]: what it sends encrypted.
 //! - [`nothing_lost`]: the whole system while the service is killed, [`agent_killed`] while the user agent is, and the
 //!   books that show whether anything was lost. [`plan`], [`chance`]: how often, and by which random choices.
 
@@ -33,6 +35,7 @@ pub mod checker;
 pub mod door;
 pub mod events;
 pub mod frames;
+pub mod liar;
 pub mod listener;
 pub mod log;
 pub mod monitor;
@@ -42,6 +45,7 @@ pub mod payload;
 pub mod plan;
 pub mod process;
 pub mod raw_http2;
+pub mod recipient;
 pub mod redis;
 pub mod settings;
 pub mod user_agent;

@@ -29,6 +29,7 @@ pub struct Agent {
     pub state: PathBuf,
     server: String,
     options: Vec<String>,
+    environment: Vec<(String, String)>,
     disk_bytes: Option<u64>,
     /// Removed with the user agent, and the state in it.
     _directory: TempDir,
@@ -68,6 +69,7 @@ impl Agent {
             state: directory.path().join("state"),
             server: server.to_owned(),
             options: Vec::new(),
+            environment: Vec::new(),
             disk_bytes: None,
             _directory: directory,
         }
@@ -76,6 +78,12 @@ impl Agent {
     /// Adds to every command that connects: `--ca` or `--insecure`.
     pub fn connecting_with(mut self, options: &[&str]) -> Self {
         self.options = options.iter().map(|option| (*option).to_owned()).collect();
+        self
+    }
+
+    /// Sets an environment variable for every command.
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -196,6 +204,7 @@ impl Agent {
             .arg(name)
             // What the tests read must not depend on who runs them.
             .env_remove("RUST_LOG")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -250,6 +259,24 @@ impl Listener {
     /// The next line; `None` when the process has closed its standard output. Cancel safe.
     pub async fn line(&mut self) -> Option<String> {
         self.lines.recv().await
+    }
+
+    /// Reads on to this line, which its handler prints.
+    ///
+    /// # Panics
+    ///
+    /// When it doesn't come.
+    pub async fn prints(&mut self, expected: &str) {
+        let printed = async {
+            while let Some(line) = self.line().await {
+                if line == expected {
+                    return true;
+                }
+            }
+            false
+        };
+        let is_printed = within(&format!("it prints {expected}"), printed).await;
+        assert!(is_printed, "it ended and never printed {expected}");
     }
 
     /// The next message, as it was printed.
@@ -310,7 +337,12 @@ impl Listener {
 
     /// SIGTERM: asks it to end.
     pub fn terminate(&self) {
-        kill_process(self.pid(), Signal::TERM).expect("the process can be signalled");
+        self.signal(Signal::TERM);
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the process can be signalled");
     }
 
     /// SIGKILL, and waits until the process is gone. What it had printed can still be read.

@@ -7,48 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use push_protocol::encryption;
-use ring::rand::SystemRandom;
-use serde_json::Value;
 
 use super::World;
 use super::books::Outcome;
 use crate::application_server::{Http, Push, Unanswered};
 use crate::chance::Chance;
+use crate::recipient::Recipient;
 use crate::within;
 
 /// Between two messages of one sender. Chosen, because all of them together then send more than the user agent prints: it is
 /// rarely without work when it is killed.
 const PAUSE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(4));
-
-/// What the application server was told: where to send, and the keys to encrypt for.
-pub(super) struct Recipient {
-    push_resource: String,
-    keys: encryption::Recipient,
-}
-
-impl Recipient {
-    /// Reads what `subscribe` printed.
-    pub(super) fn read(subscription: &str) -> Self {
-        let subscription: Value = serde_json::from_str(subscription).expect("a PushSubscription in JSON");
-        let text = |pointer| {
-            let member = subscription.pointer(pointer).and_then(Value::as_str);
-            member.expect("a member of a PushSubscription")
-        };
-        Self {
-            push_resource: text("/endpoint").to_owned(),
-            keys: encryption::Recipient::parse(text("/keys/p256dh"), text("/keys/auth"))
-                .expect("keys of a PushSubscription"),
-        }
-    }
-
-    fn message(&self, text: &str) -> Push {
-        let body = self.keys.encrypt(text.as_bytes(), 0, &SystemRandom::new());
-        Push::new(&self.push_resource, "")
-            .ttl(86_400)
-            .body(body.expect("the text has room"))
-    }
-}
 
 /// Sends to one subscription while the storm lasts.
 pub(super) async fn send(world: Arc<World>, subscription: usize, recipient: Recipient, mut chance: Chance) {
@@ -86,7 +55,9 @@ async fn push(
     filler: usize,
 ) -> Result<(), Unanswered> {
     let (message, text) = world.books().begin(subscription, filler);
-    let push = recipient.message(&text);
+    let push = Push::new(&recipient.push_resource, "")
+        .ttl(86_400)
+        .body(recipient.encrypt(&text));
     let status = within("a push is answered or fails", http.try_push(&push))
         .await?
         .status;

@@ -1,0 +1,31 @@
+//! Push services that lie: each does what an honest one does, but for the lies that a test asks for.
+//!
+//! [`web_socket`] speaks the protocol of the WebSocket, [`http2`] RFC 8030 over HTTP/2. Both run by themselves, however often
+//! the user agent comes back. A test changes the lies while they run, makes a service push, close or leave, and reads in the
+//! [`Record`] what the user agent did and when.
+//!
+//! An honest service sends a message that was not acknowledged again on the next channel. These do that, too.
+
+mod answer;
+pub mod http2;
+mod record;
+pub mod web_socket;
+
+pub use answer::{Answer, Lie};
+pub use record::{Deed, Did, Record};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A message that waits for its acknowledgement.
+#[derive(Clone, Debug)]
+struct Waiting {
+    /// The last part of the push resource.
+    subscription: String,
+    id: String,
+    body: Vec<u8>,
+}
+
+/// No task of a service leaves anything half done when it panics.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

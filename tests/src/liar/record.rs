@@ -1,0 +1,135 @@
+//! What a user agent did to a service, and when.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::PATIENCE;
+
+/// Something that the user agent did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Did {
+    /// A connection of TCP was accepted.
+    Connected,
+    /// The WebSocket was asked for.
+    Upgraded,
+    /// A hello came, with this identity.
+    Greeted(Option<String>),
+    /// A subscription was asked for.
+    Subscribed,
+    /// The end of a subscription was asked for.
+    Unsubscribed,
+    /// The subscription set was monitored.
+    Monitored,
+    /// A message was acknowledged: the last part of its subscription's push resource (the WebSocket only), its id, and the code
+    /// (the WebSocket only).
+    Acknowledged {
+        /// The subscription; empty over HTTP/2.
+        subscription: String,
+        /// The message.
+        id: String,
+        /// 100: decrypted, 101: not decrypted, 102: not handled.
+        code: Option<u64>,
+    },
+    /// The connection ended.
+    Left,
+}
+
+/// With its connection and its time.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// When.
+    pub at: Instant,
+    /// The number of the connection, from 1.
+    pub connection: usize,
+    /// What.
+    pub did: Did,
+}
+
+/// All that was done, in its order.
+#[derive(Clone, Debug)]
+pub struct Record(watch::Sender<Vec<Deed>>);
+
+impl Record {
+    pub(super) fn new() -> Self {
+        Self(watch::channel(Vec::new()).0)
+    }
+
+    pub(super) fn enter(&self, connection: usize, did: Did) {
+        let deed = Deed {
+            at: Instant::now(),
+            connection,
+            did,
+        };
+        self.0.send_modify(|deeds| deeds.push(deed));
+    }
+
+    /// All so far.
+    pub fn deeds(&self) -> Vec<Deed> {
+        self.0.borrow().clone()
+    }
+
+    /// How often this was done so far.
+    pub fn count(&self, is_meant: impl Fn(&Did) -> bool) -> usize {
+        let deeds = self.0.borrow();
+        deeds.iter().filter(|deed| is_meant(&deed.did)).count()
+    }
+
+    /// Waits until this was done so many times in all; the last of these deeds.
+    ///
+    /// # Panics
+    ///
+    /// When it was not within [`PATIENCE`]; `what` names it.
+    pub async fn shows(&self, what: &str, times: usize, is_meant: impl Fn(&Did) -> bool) -> Deed {
+        self.shows_within(PATIENCE, what, times, is_meant).await
+    }
+
+    /// The same with another time.
+    ///
+    /// # Panics
+    ///
+    /// As [`shows`](Self::shows).
+    pub async fn shows_within(
+        &self,
+        patience: Duration,
+        what: &str,
+        times: usize,
+        is_meant: impl Fn(&Did) -> bool,
+    ) -> Deed {
+        let find = |deeds: &Vec<Deed>| {
+            let mut meant = deeds.iter().filter(|deed| is_meant(&deed.did));
+            meant.nth(times.saturating_sub(1)).cloned()
+        };
+        let mut news = self.0.subscribe();
+        let seen = news.wait_for(|deeds| find(deeds).is_some());
+        match tokio::time::timeout(patience, seen).await {
+            Ok(deeds) => {
+                let deeds = deeds.expect("the record is there");
+                find(&deeds).expect("it was found before")
+            }
+            Err(_) => panic!(
+                "not within {patience:?}: {what}. The user agent did: {}",
+                self.told()
+            ),
+        }
+    }
+
+    /// Whether an acknowledgement of this message came.
+    pub async fn shows_acknowledged(&self, message: &str) -> Deed {
+        let what = format!("an acknowledgement of {message}");
+        self.shows(
+            &what,
+            1,
+            |did| matches!(did, Did::Acknowledged { id, .. } if id == message),
+        )
+        .await
+    }
+
+    fn told(&self) -> String {
+        let deeds = self.0.borrow();
+        let lines = deeds
+            .iter()
+            .map(|Deed { connection, did, .. }| format!("\n  {connection}: {did:?}"));
+        lines.collect()
+    }
+}
