@@ -114,6 +114,14 @@ pub const UPGRADE_HEAD_BYTES: usize = 16 * 1024;
 /// Header fields of that answer. Chosen: several times what a service and two proxies in front of it add.
 pub const UPGRADE_HEADERS: usize = 64;
 
+/// What is read of an answer that refuses, for its explanation. In bytes. Chosen: more than any sentence has, also in JSON or
+/// on a page.
+pub const EXPLANATION_BYTES: usize = 4 * 1024;
+
+/// How long an explanation may take behind the head of its answer: the status counts without it. Chosen: both are sent
+/// together.
+pub const EXPLANATION_WITHIN: Duration = SECOND;
+
 /// Pushed streams that a service may have open at once over HTTP/2: messages that are on their way. Chosen: a window of our
 /// service, so that neither holds up the other.
 pub const PUSHED_STREAMS: u32 = 32;

@@ -27,6 +27,8 @@ pub enum OpenError {
         status: u16,
         /// `Retry-After`, at most [`RETRY_AFTER_MOST`](crate::defaults::RETRY_AFTER_MOST).
         retry_after: Option<Duration>,
+        /// What the service says about it, in one line without capabilities.
+        said: Option<Box<str>>,
     },
     /// Whoever answered doesn't speak RFC 6455; and what is wrong with the answer.
     NotWebSocket(&'static str),
@@ -43,7 +45,9 @@ impl OpenError {
             Self::NoAddress(..) | Self::NoConnection(..) | Self::Trust(_) | Self::Tls(_) => {
                 Ended::Unreachable
             }
-            Self::Refused { status, retry_after } => Ended::Refused {
+            Self::Refused {
+                status, retry_after, ..
+            } => Ended::Refused {
                 status: *status,
                 retry_after: *retry_after,
             },
@@ -89,16 +93,21 @@ impl fmt::Display for OpenError {
             }
             Self::Trust(error) => error.fmt(f),
             Self::Tls(error) => tls(error, f),
-            Self::Refused { status, retry_after } => {
+            Self::Refused {
+                status,
+                retry_after,
+                said,
+            } => {
                 write!(
                     f,
                     "the service answered with status {status}: {}",
                     advice(*status)
                 )?;
-                match retry_after {
-                    Some(wait) => write!(f, " (not before {} seconds are over)", wait.as_secs()),
-                    None => Ok(()),
+                if let Some(wait) = retry_after {
+                    write!(f, " (not before {} seconds are over)", wait.as_secs())?;
                 }
+                said.as_ref()
+                    .map_or(Ok(()), |said| write!(f, "; the service says: {said}"))
             }
             Self::NotWebSocket(what) => write!(f, "no push service answers there: {what}"),
             Self::NotHttp2(what) => write!(
@@ -178,7 +187,16 @@ mod tests {
         let io = || io::Error::from(io::ErrorKind::ConnectionRefused);
         let tls = |error| OpenError::Tls(io::Error::new(io::ErrorKind::InvalidData, error));
         let bad = |error| tls(rustls::Error::InvalidCertificate(error));
-        let refused = |status, retry_after| OpenError::Refused { status, retry_after };
+        let refused = |status, retry_after| OpenError::Refused {
+            status,
+            retry_after,
+            said: None,
+        };
+        let explained = OpenError::Refused {
+            status: 403,
+            retry_after: None,
+            said: Some("Ask the operator.".into()),
+        };
         let minute = Some(Duration::from_secs(60));
         let not_trusted = || TrustError::NoSystemCertificates(None);
         let rows = [
@@ -208,6 +226,7 @@ mod tests {
             (refused(200, None), "a page"),
             (refused(301, None), "not followed"),
             (refused(403, None), "let"),
+            (explained, "the service says: Ask the operator."),
             (refused(404, None), "secret"),
             (refused(426, None), "status 426"),
             (refused(429, minute), "not before 60 seconds"),

@@ -27,13 +27,14 @@ pub use error::OpenError;
 use push_protocol::session::CloseReason;
 use push_protocol::session::user_agent::{Ended, Farewell, Say};
 use push_protocol::wire::frame::{
-    self, FrameError, FrameReader, Reader, write_close, write_ping, write_pong,
+    self, FrameError, FrameReader, Reader, close_reason, write_close, write_ping, write_pong,
 };
 use push_protocol::wire::websocket::{Answer, close_code, close_text, parse_answer, write_say};
 use socket::Socket;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::defaults::{CLOSE_WITHIN, MESSAGE_BYTES};
+use crate::explanation::one_line;
 use crate::server_url::ServerUrl;
 use crate::tls::Trust;
 
@@ -64,6 +65,8 @@ pub struct Channel {
     end: End,
     /// A close frame was written: there is no second one (RFC 6455 §5.5.1).
     said_farewell: bool,
+    /// The reason in the service's close frame.
+    explanation: Option<Box<str>>,
 }
 
 /// ```text
@@ -115,6 +118,7 @@ impl Channel {
             frames: FrameReader::new(Reader::UserAgent, MESSAGE_BYTES),
             end: End::Open,
             said_farewell: false,
+            explanation: None,
         })
     }
 
@@ -193,6 +197,10 @@ impl Channel {
             frame::Incoming::Pong | frame::Incoming::Fragment => Ok(Incoming::SignOfLife),
             frame::Incoming::Close(code) => Err(code),
         };
+        if happened.is_err() {
+            let said = one_line(close_reason(&self.socket.unread()[..bytes]));
+            self.explanation = (!said.is_empty()).then(|| said.into());
+        }
         self.socket.consume(bytes);
         if let Some(pong) = pong {
             self.write(|out| write_pong(out, Some(random::mask()), pong.payload()));
@@ -201,6 +209,11 @@ impl Channel {
             Ok(incoming) => Some(incoming),
             Err(code) => self.part(Ended::Closed(code), code.unwrap_or(1000), ""),
         }
+    }
+
+    /// Why the service closed the channel, in its words, for people; `None` if it said nothing, or that was taken before.
+    pub fn take_explanation(&mut self) -> Option<Box<str>> {
+        self.explanation.take()
     }
 
     /// Takes leave: sends what is in the buffer and a close frame, and waits for the service's answer, for at most

@@ -5,10 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 use super::{OpenError, Wire, random};
-use crate::defaults::{UPGRADE_HEAD_BYTES, UPGRADE_HEADERS};
+use crate::defaults::{EXPLANATION_BYTES, EXPLANATION_WITHIN, UPGRADE_HEAD_BYTES, UPGRADE_HEADERS};
+use crate::explanation::explanation;
 use crate::retry_after;
 use crate::server_url::ServerUrl;
 
@@ -42,6 +45,15 @@ pub(super) async fn upgrade(wire: &mut dyn Wire, url: &ServerUrl) -> Result<Vec<
                 answer.drain(..bytes);
                 answer.shrink_to_fit();
                 return Ok(answer);
+            }
+            Some(Answered::Refused(refusal)) => {
+                answer.drain(..refusal.bytes);
+                let said = explained(wire, answer, refusal.length).await;
+                return Err(OpenError::Refused {
+                    status: refusal.status,
+                    retry_after: refusal.retry_after,
+                    said,
+                });
             }
             None if interim_bytes + answer.len() > UPGRADE_HEAD_BYTES => {
                 return Err(OpenError::NotWebSocket("its answer is too long"));
@@ -84,6 +96,71 @@ enum Answered {
     /// The answer is still to come (RFC 9110 §15.2).
     Interim(usize),
     Upgraded(usize),
+    Refused(Refusal),
+}
+
+#[derive(PartialEq, Eq, Debug)]
+struct Refusal {
+    bytes: usize,
+    status: u16,
+    retry_after: Option<Duration>,
+    length: Length,
+}
+
+/// How long the body of an answer is (RFC 9112 §6.3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Length {
+    Bytes(usize),
+    Chunked,
+    ToTheEnd,
+}
+
+/// What the body of a refusal says, as far as it comes in time.
+async fn explained(wire: &mut dyn Wire, mut body: Vec<u8>, length: Length) -> Option<Box<str>> {
+    let reading = async {
+        while body.len() < EXPLANATION_BYTES && !length.is_whole(&body) {
+            body.reserve(ROOM_BYTES);
+            if !matches!(wire.read_buf(&mut body).await, Ok(1..)) {
+                break;
+            }
+        }
+    };
+    // What has come by then says enough, or nothing.
+    let _ = timeout(EXPLANATION_WITHIN, reading).await;
+    body.truncate(EXPLANATION_BYTES);
+    match length {
+        Length::Bytes(bytes) => body.truncate(bytes),
+        Length::Chunked => body = unchunked(&body),
+        Length::ToTheEnd => {}
+    }
+    explanation(&HeaderMap::new(), &body).map(Into::into)
+}
+
+impl Length {
+    fn is_whole(self, body: &[u8]) -> bool {
+        match self {
+            Self::Bytes(bytes) => body.len() >= bytes,
+            // Any chunk will do that has the last one's shape: only an explanation is looked for.
+            Self::Chunked => body.ends_with(b"0\r\n\r\n"),
+            Self::ToTheEnd => false,
+        }
+    }
+}
+
+/// What the chunks hold, as far as they can be read (RFC 9112 §7.1).
+fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut content = Vec::new();
+    while let Ok(httparse::Status::Complete((head, size))) = httparse::parse_chunk_size(body) {
+        let rest = &body[head..];
+        let size = usize::try_from(size).unwrap_or(usize::MAX).min(rest.len());
+        content.extend_from_slice(&rest[..size]);
+        // Behind a chunk stands the end of a line.
+        match rest.get(size + 2..) {
+            Some(next) if size > 0 => body = next,
+            Some(_) | None => break,
+        }
+    }
+    content
 }
 
 /// Reads an answer; `None` if it isn't whole yet.
@@ -107,10 +184,12 @@ fn read_answer(bytes: &[u8], accept: &str) -> Result<Option<Answered>, OpenError
     match response.code {
         Some(101) => headers.check(accept).map(|()| Some(Answered::Upgraded(length))),
         Some(100..=199) => Ok(Some(Answered::Interim(length))),
-        status => Err(OpenError::Refused {
+        status => Ok(Some(Answered::Refused(Refusal {
+            bytes: length,
             status: status.unwrap_or_default(),
             retry_after: headers.retry_after(SystemTime::now()),
-        }),
+            length: headers.length(),
+        }))),
     }
 }
 
@@ -140,6 +219,15 @@ impl<'a> Headers<'a> {
 
     fn retry_after(&self, now: SystemTime) -> Option<Duration> {
         retry_after::parse(self.values("retry-after").next()?, now)
+    }
+
+    fn length(&self) -> Length {
+        if self.has_token("transfer-encoding", "chunked") {
+            return Length::Chunked;
+        }
+        let length = self.values("content-length").next();
+        let length = length.and_then(|length| length.parse().ok());
+        length.map_or(Length::ToTheEnd, Length::Bytes)
     }
 
     fn has_token(&self, name: &str, token: &str) -> bool {

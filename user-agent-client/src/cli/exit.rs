@@ -100,7 +100,7 @@ impl From<SubscribeError> for Failure {
         match error {
             SubscribeError::State(error) => error.into(),
             SubscribeError::OtherKey => Self::usage(error),
-            SubscribeError::Refused(_) => Self::new(Exit::Unreachable, error),
+            SubscribeError::Refused(..) => Self::new(Exit::Unreachable, error),
             SubscribeError::Stopped => Self::new(Exit::Failed, error),
         }
     }

@@ -10,11 +10,12 @@ use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::SendRequest;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 use url::Url;
 
+use super::answer::{Answering, Head};
 use super::request;
 use crate::defaults::{
     ACKNOWLEDGE_AGAIN_AFTER, ACKNOWLEDGED_TIMES, ACKNOWLEDGEMENTS, ACKNOWLEDGEMENTS_WAITING, ANSWER_WITHIN,
@@ -36,7 +37,7 @@ struct Acknowledgement {
 struct UnderWay {
     acknowledgement: Acknowledgement,
     since: Instant,
-    answer: ResponseFuture,
+    answer: Answering,
 }
 
 impl Acknowledgements {
@@ -98,11 +99,11 @@ impl Acknowledgements {
                 Ok(answer) => {
                     is_heard = true;
                     // 404: it is gone, and that is what was wanted (R30-ACK-3).
-                    if matches!(answer.status().as_u16(), 429 | 500..=599) {
-                        self.again(acknowledgement, answer.headers(), now);
+                    if matches!(answer.status.as_u16(), 429 | 500..=599) {
+                        self.again(acknowledgement, &answer.headers, answer.said.as_deref(), now);
                     }
                 }
-                Err(error) if error.is_reset() => self.again(acknowledgement, &HeaderMap::new(), now),
+                Err(error) if error.is_alone() => self.again(acknowledgement, &HeaderMap::new(), None, now),
                 // The connection is gone, and with it the rest.
                 Err(_) => {}
             }
@@ -110,10 +111,19 @@ impl Acknowledgements {
         is_heard
     }
 
-    fn again(&mut self, mut acknowledgement: Acknowledgement, headers: &HeaderMap, now: Instant) {
+    fn again(
+        &mut self,
+        mut acknowledgement: Acknowledgement,
+        headers: &HeaderMap,
+        said: Option<&str>,
+        now: Instant,
+    ) {
         acknowledgement.times += 1;
         if acknowledgement.times >= ACKNOWLEDGED_TIMES {
-            tracing::debug!("the service doesn't take an acknowledgement: the message comes again");
+            tracing::debug!(
+                said,
+                "the service doesn't take an acknowledgement: the message comes again"
+            );
             return;
         }
         let told = retry_after::told(headers, SystemTime::now());
@@ -140,7 +150,7 @@ impl Acknowledgements {
                 self.under_way.push(UnderWay {
                     acknowledgement,
                     since: now,
-                    answer,
+                    answer: Head::Http2(answer).into(),
                 });
             }
         }

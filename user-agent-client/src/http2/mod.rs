@@ -18,6 +18,7 @@
 //! of a message.
 
 mod acknowledgements;
+mod answer;
 mod incoming;
 mod monitor;
 mod polling;
@@ -80,6 +81,8 @@ pub struct Channel {
     requests: Requests,
     /// Only while the service owes something.
     timer: Option<Pin<Box<Sleep>>>,
+    /// What the service says about its last refusal.
+    explanation: Option<Box<str>>,
     end: End,
 }
 
@@ -166,6 +169,7 @@ impl Channel {
             acknowledgements: Acknowledgements::default(),
             requests: Requests::default(),
             timer: None,
+            explanation: None,
             end: End::Open,
         })
     }
@@ -193,6 +197,12 @@ impl Channel {
             // RFC 8030 has one kind of acknowledgement, whatever became of the message.
             Say::Acknowledge { message, .. } => self.acknowledgements.push(&message.id),
         }
+    }
+
+    /// What the service says about the refusal that [`next`](Self::next) returned last, in one line without capabilities; `None`
+    /// if it said nothing, or that was taken before.
+    pub fn take_explanation(&mut self) -> Option<Box<str>> {
+        self.explanation.take()
     }
 
     /// Sends a ping as soon as [`next`](Self::next) is waited for. Its answer is a [`SignOfLife`](Incoming::SignOfLife).

@@ -6,18 +6,20 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use h2::client::{PushPromise, PushPromises, ResponseFuture, SendRequest};
+use h2::client::{PushPromise, PushPromises, SendRequest};
 use http::{HeaderName, HeaderValue, Method};
 use push_protocol::session::user_agent::{Ended, Extent, Identity, Wish};
 
+use super::answer::{Answering, Head};
 use super::request;
 use crate::retry_after;
 
 /// A set that is monitored.
 pub(super) struct Monitor {
     promises: PushPromises,
-    answer: ResponseFuture,
+    answer: Answering,
     extent: Extent,
+    said: Option<Box<str>>,
     end: Option<MonitorEnd>,
 }
 
@@ -50,7 +52,8 @@ impl Monitor {
         let (mut answer, _) = requests.clone().send_request(request, true).ok()?;
         Some(Self {
             promises: answer.push_promises(),
-            answer,
+            answer: Head::Http2(answer).into(),
+            said: None,
             extent: wish.extent,
             end: None,
         })
@@ -75,13 +78,21 @@ impl Monitor {
         let answer = std::task::ready!(Pin::new(&mut self.answer).poll(cx));
         let end = match answer {
             Ok(answer) => {
-                let told = retry_after::told(answer.headers(), SystemTime::now());
-                ended(answer.status().as_u16(), self.extent, told)
+                self.said = answer.said;
+                let told = retry_after::told(&answer.headers, SystemTime::now());
+                ended(answer.status.as_u16(), self.extent, told)
             }
-            Err(error) => MonitorEnd::Over(ended_by(&error)),
+            Err(error) => MonitorEnd::Over(error.of_http2().map_or(Ended::Lost, ended_by)),
         };
         self.end = Some(end);
         Poll::Ready(end)
+    }
+}
+
+impl Monitor {
+    /// What the service says about the end.
+    pub(super) fn said(self) -> Option<Box<str>> {
+        self.said
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::acknowledgements::Acknowledgements;
 use super::incoming::Incoming;
-use super::monitor::{MonitorEnd, ended_by};
+use super::monitor::{Monitor, MonitorEnd, ended_by};
 use super::requester::Requester;
 use super::requests::{Means, Requests};
 use super::{Channel, End};
@@ -87,7 +87,7 @@ impl Channel {
             // There may be promises.
             return Poll::Pending;
         }
-        self.monitor = None;
+        let said = self.monitor.take().and_then(Monitor::said);
         match end {
             MonitorEnd::Forgotten => {
                 self.set = None;
@@ -100,6 +100,7 @@ impl Channel {
                 Poll::Pending
             }
             MonitorEnd::Over(ended) => {
+                self.explanation = said;
                 // It says more than that the connection ended with it.
                 self.end = match self.end {
                     End::Broken(_) => End::Broken(ended),
@@ -117,7 +118,8 @@ impl Channel {
             set: self.set.as_ref(),
             may_leave_set: self.may_leave_set,
         };
-        let incoming = ready!(self.requests.poll(cx, &means));
+        let (incoming, said) = ready!(self.requests.poll(cx, &means));
+        self.explanation = said;
         if let Incoming::Enrolled(_, enrolled) = &incoming
             && self.set.as_ref() != Some(&enrolled.set)
         {

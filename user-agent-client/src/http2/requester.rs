@@ -6,9 +6,10 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
-use http::{Request, Response};
+use http::Request;
 use url::Url;
 
+use super::answer::{Answer, Answering, Head, NoAnswer};
 use crate::channel::OpenError;
 use crate::channel::connect::connect;
 use crate::defaults::HTTP2_HEAD_BYTES;
@@ -24,18 +25,14 @@ pub(super) struct Requester {
     pub(super) trust: Trust,
 }
 
-/// No answer.
-#[derive(Debug)]
-pub(super) struct NoAnswer;
-
 impl Requester {
-    /// One request and the head of its answer. The rest of the answer is refused.
+    /// One request and its answer, of which the body counts only if it refuses.
     pub(super) async fn exchange(
         &self,
         url: &Url,
         request: Request<()>,
         body: Option<Bytes>,
-    ) -> Result<Response<()>, NoAnswer> {
+    ) -> Result<Answer, NoAnswer> {
         if url.origin() == self.home.origin() {
             return exchange(self.requests.clone(), request, body).await;
         }
@@ -48,29 +45,28 @@ impl Requester {
         url: &Url,
         request: Request<()>,
         body: Option<Bytes>,
-    ) -> Result<Response<()>, NoAnswer> {
+    ) -> Result<Answer, NoAnswer> {
         if self.home.scheme() == "https" && url.scheme() != "https" {
-            return Err(NoAnswer);
+            return Err(NoAnswer::ALONE);
         }
-        let server = ServerUrl::parse(&origin(url).ok_or(NoAnswer)?).map_err(|_| NoAnswer)?;
+        let server = ServerUrl::parse(&origin(url).ok_or(NoAnswer::ALONE)?).map_err(|_| NoAnswer::ALONE)?;
         let unreachable = |error: OpenError| {
             tracing::warn!(%error, "the service sends us to where nobody answers");
-            NoAnswer
+            NoAnswer::ALONE
         };
         let wire = connect(&server, &self.trust).await.map_err(unreachable)?;
         let (requests, connection) = Builder::new()
             .enable_push(false)
             .max_header_list_size(HTTP2_HEAD_BYTES)
             .handshake(wire)
-            .await
-            .map_err(|_| NoAnswer)?;
+            .await?;
         let (mut connection, mut exchange) = (pin!(connection), pin!(exchange(requests, request, body)));
         let mut is_over = false;
         std::future::poll_fn(|cx| {
             is_over = is_over || connection.as_mut().poll(cx).is_ready();
             match exchange.as_mut().poll(cx) {
                 // Its end comes with the answer or without; the exchange knows which.
-                Poll::Pending if is_over => Poll::Ready(Err(NoAnswer)),
+                Poll::Pending if is_over => Poll::Ready(Err(NoAnswer::ALONE)),
                 answer => answer,
             }
         })
@@ -82,16 +78,13 @@ async fn exchange(
     requests: SendRequest<Bytes>,
     request: Request<()>,
     body: Option<Bytes>,
-) -> Result<Response<()>, NoAnswer> {
-    let mut requests = requests.ready().await.map_err(|_| NoAnswer)?;
-    let (answer, mut stream) = requests
-        .send_request(request, body.is_none())
-        .map_err(|_| NoAnswer)?;
+) -> Result<Answer, NoAnswer> {
+    let mut requests = requests.ready().await?;
+    let (head, mut stream) = requests.send_request(request, body.is_none())?;
     if let Some(body) = body {
-        stream.send_data(body, true).map_err(|_| NoAnswer)?;
+        stream.send_data(body, true)?;
     }
-    let answer = answer.await.map_err(|_| NoAnswer)?;
-    Ok(answer.map(|_| ()))
+    Answering::from(Head::Http2(head)).await
 }
 
 /// The root of a URL's origin, as text.

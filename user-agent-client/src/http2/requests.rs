@@ -36,7 +36,10 @@ pub(super) struct Requests {
     under_way: Option<UnderWay>,
 }
 
-type UnderWay = Pin<Box<dyn Future<Output = Incoming> + Send>>;
+/// The answer, and what it says about a refusal.
+type UnderWay = Pin<Box<dyn Future<Output = (Incoming, Said)> + Send>>;
+
+type Said = Option<Box<str>>;
 
 /// What requests are made with.
 pub(super) struct Means<'a> {
@@ -52,7 +55,7 @@ impl Requests {
     }
 
     /// The answer to the request that is under way; then the next one is begun by the next call.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, means: &Means<'_>) -> Poll<Incoming> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, means: &Means<'_>) -> Poll<(Incoming, Said)> {
         if self.under_way.is_none() {
             let Some(next) = self.waiting.pop_front() else {
                 return Poll::Pending;
@@ -66,9 +69,9 @@ impl Requests {
         let Some(under_way) = &mut self.under_way else {
             return Poll::Pending;
         };
-        let incoming = std::task::ready!(under_way.as_mut().poll(cx));
+        let answer = std::task::ready!(under_way.as_mut().poll(cx));
         self.under_way = None;
-        Poll::Ready(incoming)
+        Poll::Ready(answer)
     }
 }
 
@@ -87,38 +90,41 @@ fn begin(request: Request, means: &Means<'_>) -> UnderWay {
             };
             Box::pin(async move {
                 match subscribe(&requester, wanted).await {
-                    Made::Subscription(enrolled) => Incoming::Enrolled(name, enrolled),
-                    Made::Nothing(why) => Incoming::NotEnrolled(name, why),
+                    Made::Subscription(enrolled) => (Incoming::Enrolled(name, enrolled), None),
+                    Made::Nothing(why, said) => (Incoming::NotEnrolled(name, why), said),
                 }
             })
         }
         Request::Unregister { name, resource } => Box::pin(async move {
-            let done = match resource {
+            let (done, said) = match resource {
                 Some(resource) => end(&requester, &resource).await,
                 // The service never said where: there is nothing that we could end.
-                None => true,
+                None => (true, None),
             };
-            Incoming::Unregistered(name, done)
+            (Incoming::Unregistered(name, done), said)
         }),
     }
 }
 
-/// Ends a subscription. One that is gone already is what was wanted (R30-EXP-8).
-pub(super) async fn end(requester: &Requester, resource: &SubscriptionResource) -> bool {
+/// Ends a subscription. One that is gone already is what was wanted (R30-EXP-8). Says whether it's done, and what the service
+/// says if it isn't.
+pub(super) async fn end(requester: &Requester, resource: &SubscriptionResource) -> (bool, Said) {
     let (Ok(url), Some(request)) = (
         Url::parse(resource.as_str()),
         request(Method::DELETE, resource.as_str()),
     ) else {
-        return true;
+        return (true, None);
     };
     match requester.exchange(&url, request, None).await {
-        Ok(answer) => answer.status().is_success() || matches!(answer.status().as_u16(), 404 | 410),
-        Err(_) => false,
+        Ok(answer) if answer.status.is_success() => (true, None),
+        Ok(answer) if matches!(answer.status.as_u16(), 404 | 410) => (true, None),
+        Ok(answer) => (false, answer.said),
+        Err(_) => (false, None),
     }
 }
 
 impl From<Registered> for Made {
     fn from(why: Registered) -> Self {
-        Self::Nothing(why)
+        Self::Nothing(why, None)
     }
 }

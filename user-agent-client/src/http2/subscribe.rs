@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LINK, LOCATION};
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request};
 use push_protocol::headers::Relation;
 use push_protocol::session::user_agent::{
     Enrolled, Identity, PushResource, Registered, SubscriptionResource,
@@ -12,6 +12,7 @@ use push_protocol::session::user_agent::{
 use push_protocol::vapid::PublicKey;
 use url::Url;
 
+use super::answer::{Answer, NoAnswer};
 use super::request;
 use super::requester::Requester;
 use super::requests::end;
@@ -38,7 +39,8 @@ pub(super) struct Wanted {
 /// What came of it.
 pub(super) enum Made {
     Subscription(Enrolled),
-    Nothing(Registered),
+    /// And what the service says about that.
+    Nothing(Registered, Option<Box<str>>),
 }
 
 /// Asks, follows redirections (R30-LB-1), and asks again without a set that the service doesn't know (R30-SET-4).
@@ -52,10 +54,10 @@ pub(super) async fn subscribe(requester: &Requester, mut wanted: Wanted) -> Made
         let Ok(answer) = post(requester, &service, &wanted).await else {
             return Registered::Trouble.into();
         };
-        match answer.status().as_u16() {
-            201 => return made(requester, &service, &wanted, answer.headers()).await,
+        match answer.status.as_u16() {
+            201 => return made(requester, &service, &wanted, &answer.headers).await,
             307 | 308 if redirections < REDIRECTIONS => {
-                let Some(target) = redirection(answer.headers(), &service) else {
+                let Some(target) = redirection(&answer.headers, &service) else {
                     return Registered::Trouble.into();
                 };
                 service = target;
@@ -65,24 +67,19 @@ pub(super) async fn subscribe(requester: &Requester, mut wanted: Wanted) -> Made
                 wanted.set = None;
                 service = wanted.service.clone();
             }
-            _ => return refusal(&answer).into(),
+            _ => return Made::Nothing(refusal(&answer), answer.said),
         }
     }
 }
 
-async fn post(
-    requester: &Requester,
-    service: &Url,
-    wanted: &Wanted,
-) -> Result<Response<()>, super::requester::NoAnswer> {
-    let no_request = super::requester::NoAnswer;
+async fn post(requester: &Requester, service: &Url, wanted: &Wanted) -> Result<Answer, NoAnswer> {
     let Some(mut request) = request(Method::POST, service.as_str()) else {
-        return Err(no_request);
+        return Err(NoAnswer::ALONE);
     };
     if let Some(set) = &wanted.set {
         let link = Relation::Set.link(set.as_str());
         let Ok(mut link) = http::HeaderValue::try_from(link) else {
-            return Err(no_request);
+            return Err(NoAnswer::ALONE);
         };
         link.set_sensitive(true);
         request.headers_mut().insert(LINK, link);
@@ -145,9 +142,9 @@ fn redirection(headers: &HeaderMap, from: &Url) -> Option<Url> {
     (is_safe && target.has_host()).then_some(target)
 }
 
-fn refusal(answer: &Response<()>) -> Registered {
-    let told = retry_after::told(answer.headers(), SystemTime::now());
-    match answer.status().as_u16() {
+fn refusal(answer: &Answer) -> Registered {
+    let told = retry_after::told(&answer.headers, SystemTime::now());
+    match answer.status.as_u16() {
         408 | 429 | 500..=599 => told.map_or(Registered::Trouble, Registered::Later),
         status @ 400..=499 => Registered::Refused(status),
         _ => Registered::Trouble,

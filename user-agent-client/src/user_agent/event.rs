@@ -34,6 +34,8 @@ pub enum Event {
         label: Arc<str>,
         /// The service's status.
         status: u16,
+        /// What the service says about it, in one line without capabilities.
+        said: Option<String>,
     },
     /// The service can't serve a request for this subscription now.
     Waiting {
@@ -41,6 +43,8 @@ pub enum Event {
         label: Arc<str>,
         /// When it is asked again.
         again_in: Duration,
+        /// As [`Refused`](Self::Refused)'s.
+        said: Option<String>,
     },
     /// The service confirmed that a subscription is gone.
     Unsubscribed,

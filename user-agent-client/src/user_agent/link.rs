@@ -88,6 +88,15 @@ impl Link {
         *self = Self::None;
     }
 
+    /// What the service says about what it just did, for people; taken.
+    pub(super) fn take_explanation(&mut self) -> Option<Box<str>> {
+        match self {
+            Self::Open(Channel::WebSocket(channel)) => channel.take_explanation(),
+            Self::Open(Channel::Http2(channel)) => channel.take_explanation(),
+            Self::None | Self::Opening(_) | Self::Closing(_) => None,
+        }
+    }
+
     /// What the service said before, if anything of it is unread; without waiting.
     pub(super) fn already_said(&mut self) -> Option<Incoming> {
         match self {

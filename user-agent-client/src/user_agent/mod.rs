@@ -263,8 +263,8 @@ impl Stream for Events {
 pub enum SubscribeError {
     /// There is one of this name, for another application server: `InvalidStateError` in a browser (WP-SUB-6).
     OtherKey,
-    /// The service won't make it; its status. Most likely the application server's key is not one.
-    Refused(u16),
+    /// The service won't make it; its status, and what it says about that. Most likely the application server's key is not one.
+    Refused(u16, Option<String>),
     /// The name can't be one, or there are too many subscriptions.
     State(StateError),
     /// The user agent has stopped. If that is because this could not be kept, [`Event::Failed`] says why.
@@ -277,8 +277,9 @@ impl fmt::Display for SubscribeError {
             Self::OtherKey => f.write_str(
                 "there is a subscription of this name for another application server key: end it first, or take another name",
             ),
-            Self::Refused(status) => {
-                write!(f, "the push service refused the subscription with status {status}")
+            Self::Refused(status, said) => {
+                write!(f, "the push service refused the subscription with status {status}")?;
+                said.as_ref().map_or(Ok(()), |said| write!(f, ": {said}"))
             }
             Self::State(error) => error.fmt(f),
             Self::Stopped => f.write_str("the user agent has stopped"),
@@ -291,7 +292,7 @@ impl std::error::Error for SubscribeError {
         match self {
             // It speaks for itself, so what is behind it comes next.
             Self::State(error) => error.source(),
-            Self::OtherKey | Self::Refused(_) | Self::Stopped => None,
+            Self::OtherKey | Self::Refused(..) | Self::Stopped => None,
         }
     }
 }

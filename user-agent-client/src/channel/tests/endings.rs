@@ -38,6 +38,8 @@ async fn the_service_closes() {
         assert_eq!(channel.try_next(), None, "the end needs I/O");
         let ended = Incoming::Ended(Ended::Closed(code));
         assert_eq!(channel.next().await, ended);
+        let said = code.map(|_| "why".into());
+        assert_eq!(channel.take_explanation(), said, "the reason is for people");
         assert_eq!(channel.next().await, ended);
         assert_eq!(channel.try_next(), Some(ended));
         channel.say(&Say::Hello(None, Wish::default()));

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use super::super::{Channel, Incoming, OpenError};
 use super::rig::{ROOM, agree, agreement, answered, field, read_request, url};
-use crate::defaults::{RETRY_AFTER_MOST, UPGRADE_HEAD_BYTES};
+use crate::defaults::{EXPLANATION_BYTES, EXPLANATION_WITHIN, RETRY_AFTER_MOST, UPGRADE_HEAD_BYTES};
 use crate::server_url::ServerUrl;
 use crate::tls::Trust;
 
@@ -101,7 +101,7 @@ async fn refusals() {
         retry_after: retry_after.map(Duration::from_secs),
     };
     let many = "x: y\r\n".repeat(100);
-    let rows: [(&str, Ended, &str); 13] = [
+    let rows: [(&str, Ended, &str); 16] = [
         (
             "HTTP/1.1 404 Not Found\r\n\r\n",
             refused(404, None),
@@ -131,6 +131,21 @@ async fn refusals() {
             "a page",
         ),
         (
+            "HTTP/1.1 403 No\r\nContent-Length: 26\r\n\r\n{\"detail\":\"Ask the owner\"}more",
+            refused(403, None),
+            "the service says: Ask the owner",
+        ),
+        (
+            "HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nBusy \r\n9;x=y\r\nuntil ten\r\n0\r\n\r\n",
+            refused(503, None),
+            "the service says: Busy until ten",
+        ),
+        (
+            "HTTP/1.1 429 Slow\r\n\r\nslower \u{1b}[2J, at /secret/1",
+            refused(429, None),
+            "the service says: slower [2J, at /…",
+        ),
+        (
             "HTTP/1.1 302 Found\r\nLocation: /secret\r\n\r\n",
             refused(302, None),
             "not followed",
@@ -157,6 +172,34 @@ async fn refusals() {
         let sentence = error.to_string();
         assert!(sentence.contains(words), "{sentence}");
         assert!(!sentence.contains("/secret"), "{sentence}");
+    }
+}
+
+/// PR-16: an explanation that doesn't end takes nothing from the refusal, and no more than its bound is read of one without end.
+#[tokio::test(start_paused = true)]
+async fn explanations_without_end() {
+    for flood in [false, true] {
+        let (ours, mut theirs) = duplex(1_000);
+        let url = url();
+        let service = async {
+            read_request(&mut theirs).await;
+            let head = b"HTTP/1.1 403 No\r\nContent-Length: 1000000\r\n\r\nbecause";
+            theirs.write_all(head).await.unwrap();
+            let mut written = 0;
+            while flood && theirs.write_all(b" and because").await.is_ok() {
+                written += 12;
+            }
+            (theirs, written)
+        };
+        let begin = tokio::time::Instant::now();
+        let (error, (_theirs, written)) = tokio::join!(Channel::upgrade(ours, &url), service);
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.contains("status 403") && error.contains("says: because"),
+            "{error}"
+        );
+        assert!(begin.elapsed() <= 2 * EXPLANATION_WITHIN);
+        assert!(written < EXPLANATION_BYTES + 4_000, "{written}");
     }
 }
 

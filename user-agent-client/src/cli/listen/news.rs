@@ -15,15 +15,27 @@ pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
             format!("{}: the service confirmed the subscription", subscription.label)
         }
         Event::Renewed(subscription) => renewed(&subscription.label),
-        Event::Refused { label, status } => {
-            format!("{label}: the service won't make this subscription (status {status}); it is gone")
-        }
-        Event::Waiting { label, again_in } => format!(
-            "{label}: the service can't serve this subscription now; asked again in {}",
+        Event::Refused { label, status, said } => format!(
+            "{label}: the service won't make this subscription (status {status}){}; it is gone",
+            says(said.as_deref())
+        ),
+        Event::Waiting {
+            label,
+            again_in,
+            said,
+        } => format!(
+            "{label}: the service can't serve this subscription now{}; asked again in {}",
+            says(said.as_deref()),
             seconds(*again_in)
         ),
         Event::GaveUp { label } => format!("{label}: a message failed too often and is given up"),
     })
+}
+
+/// What the service says about it, in brackets.
+fn says(said: Option<&str>) -> String {
+    said.map(|said| format!(" ({})", said.trim_end_matches('.')))
+        .unwrap_or_default()
 }
 
 fn renewed(label: &str) -> String {
@@ -77,10 +89,15 @@ mod tests {
     fn sentences_name_the_subscription() {
         let label = "door".into();
         let events = [
-            Event::Refused { label, status: 409 },
+            Event::Refused {
+                label,
+                status: 409,
+                said: Some("No.".to_owned()),
+            },
             Event::Waiting {
                 label: "door".into(),
                 again_in: Duration::from_secs(5),
+                said: None,
             },
             Event::GaveUp { label: "door".into() },
         ];

@@ -119,6 +119,17 @@ impl Asked {
         self.reply.send_response(response(status, headers), true).unwrap();
     }
 
+    /// Answers with a body.
+    pub(crate) fn explains(mut self, status: u16, headers: &[(&str, &str)], body: &str) {
+        let mut stream = self
+            .reply
+            .send_response(response(status, headers), false)
+            .unwrap();
+        stream
+            .send_data(Bytes::copy_from_slice(body.as_bytes()), true)
+            .unwrap();
+    }
+
     /// A subscription with this number, in this set.
     pub(crate) fn enrolls(self, number: u32, set: &str) {
         let (origin, push) = (self.origin.clone(), push_resource(&self.origin, number));

@@ -242,6 +242,48 @@ async fn refusals() {
     }
 }
 
+/// R30-SUB-7, RFC 9457 §3.1: what the service says about a refusal is there for people; on POST, on DELETE and when monitoring
+/// ends.
+#[tokio::test]
+async fn refusals_are_explained() {
+    let (mut rig, monitor) = Rig::monitoring().await;
+    let problem = [("content-type", "application/problem+json")];
+    rig.register(1);
+    let asked = rig.asked_for(Method::POST, "/subscribe").await;
+    asked.explains(403, &problem, r#"{"title":"No","detail":"Ask the owner."}"#);
+    assert!(matches!(rig.next().await, Incoming::NotEnrolled(..)));
+    assert_eq!(rig.channel.take_explanation().as_deref(), Some("Ask the owner."));
+    assert_eq!(rig.channel.take_explanation(), None);
+
+    rig.known.apply(&Change::Asked {
+        name: name(1),
+        application_server: None,
+    });
+    rig.known.apply(&Change::Located {
+        name: name(1),
+        resource: enrolled(ORIGIN, 1, "a").resource,
+    });
+    rig.say(&Say::Unregister(name(1)));
+    let asked = rig.asked_for(Method::DELETE, "/subscription/1").await;
+    asked.explains(
+        503,
+        &[],
+        r#"{"code":503,"errno":201,"message":"Storage is away"}"#,
+    );
+    assert_eq!(rig.next().await, Incoming::Unregistered(name(1), false));
+    assert_eq!(rig.channel.take_explanation().as_deref(), Some("Storage is away"));
+
+    monitor.explains(429, &problem, r#"{"detail":"Too many at once."}"#);
+    assert!(matches!(
+        rig.next().await,
+        Incoming::Ended(Ended::Refused { status: 429, .. })
+    ));
+    assert_eq!(
+        rig.channel.take_explanation().as_deref(),
+        Some("Too many at once.")
+    );
+}
+
 /// R30-EXP-4, R30-EXP-8: a subscription is ended where the service said; one that is gone is ended, and so is one of which
 /// it was never said where.
 #[tokio::test]

@@ -57,6 +57,8 @@ pub(super) struct Task {
     settling: Vec<oneshot::Sender<()>>,
     /// Why the last channel was not opened, in a sentence.
     not_opened: Option<String>,
+    /// What the service says about what it just did. Gone when that is told.
+    explanation: Option<Box<str>>,
     /// Messages can't be remembered at the moment: said once.
     forgetful: bool,
     failed: bool,
@@ -96,6 +98,7 @@ impl Task {
             subscribing: HashMap::new(),
             settling: Vec::new(),
             not_opened: None,
+            explanation: None,
             forgetful: false,
             failed: false,
         }
@@ -108,6 +111,7 @@ impl Task {
         let (mut is_called, mut is_heard) = (true, true);
         loop {
             self.act();
+            self.explanation = None;
             if self.session.is_stopped() || self.failed {
                 break;
             }
@@ -158,6 +162,7 @@ impl Task {
     }
 
     fn said(&mut self, incoming: Incoming, now: Moment) {
+        self.explanation = self.link.take_explanation();
         if incoming.is_end() {
             self.link.drop_channel();
         }
@@ -222,7 +227,9 @@ impl Task {
             session::Event::Connected => self.news(Event::Connected),
             session::Event::Disconnected { why, again_in } => {
                 // The session closes no link that ended by itself.
-                let why = self.not_opened.take().unwrap_or_else(|| why::sentence(why));
+                let said = self.explanation.take();
+                let sentence = || why::sentence(why, said.as_deref());
+                let why = self.not_opened.take().unwrap_or_else(sentence);
                 self.news(Event::Disconnected { why, again_in });
             }
             session::Event::Subscribed { name, .. } => {
@@ -243,14 +250,20 @@ impl Task {
                 }
             }
             session::Event::Refused { name, status } => {
-                if !self.answer_subscribing(name, || Err(SubscribeError::Refused(status))) {
+                let said: Option<String> = self.explanation.take().map(Into::into);
+                if !self.answer_subscribing(name, || Err(SubscribeError::Refused(status, said.clone()))) {
                     let label = self.label(name);
-                    self.news(Event::Refused { label, status });
+                    self.news(Event::Refused { label, status, said });
                 }
             }
             session::Event::Waiting { name, again_in } => {
                 let label = self.label(name);
-                self.news(Event::Waiting { label, again_in });
+                let said = self.explanation.take().map(Into::into);
+                self.news(Event::Waiting {
+                    label,
+                    again_in,
+                    said,
+                });
             }
             session::Event::Unsubscribed(_) => self.news(Event::Unsubscribed),
             session::Event::GaveUp { name, .. } => {

@@ -2,7 +2,16 @@
 
 use push_protocol::session::user_agent::{Ended, Why};
 
-pub(super) fn sentence(why: Why) -> String {
+/// `said` is what the service says about it.
+pub(super) fn sentence(why: Why, said: Option<&str>) -> String {
+    let text = text(why);
+    match said {
+        Some(said) => format!("{text}; the service says: {said}"),
+        None => text,
+    }
+}
+
+fn text(why: Why) -> String {
     let text = match why {
         Why::Ended(Ended::Unreachable) => "the service can't be reached",
         Why::Ended(Ended::Refused { status, .. }) => {
@@ -26,4 +35,26 @@ pub(super) fn sentence(why: Why) -> String {
         Why::Stopped => "stopped",
     };
     text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The service's own words follow ours.
+    #[test]
+    fn the_service_explains_itself() {
+        let refused = Why::Ended(Ended::Refused {
+            status: 400,
+            retry_after: None,
+        });
+        assert_eq!(
+            sentence(refused, Some("Ask for events.")),
+            "the service refused with HTTP status 400; the service says: Ask for events."
+        );
+        assert_eq!(
+            sentence(Why::Ended(Ended::Closed(Some(1012))), None),
+            "the service restarts"
+        );
+    }
 }

@@ -285,14 +285,36 @@ async fn refused_over_http2() {
     let (agent, _events) = service.start_agent(State::in_memory());
     let refusing = async {
         let mut peer = service.peer().await;
-        peer.asked().await.answers(404, &[]);
+        peer.asked()
+            .await
+            .explains(404, &[], r#"{"detail":"Is the secret right?"}"#);
         peer
     };
     let (answer, _peer) = within("a refusal", async {
         tokio::join!(agent.subscribe("news", None), refusing)
     })
     .await;
-    assert!(matches!(answer, Err(SubscribeError::Refused(404))), "{answer:?}");
+    let refused = answer.unwrap_err();
+    assert!(matches!(refused, SubscribeError::Refused(404, _)), "{refused:?}");
+    assert!(refused.to_string().ends_with("Is the secret right?"), "{refused}");
+}
+
+/// R30-MON-17, RFC 9457 §3.1: why monitoring is refused is told in the service's words.
+#[tokio::test]
+async fn refused_monitoring_is_explained() {
+    let service = Http2Service::start().await;
+    let (_agent, mut events, _peer, monitor, _) = over_http2(&service, State::in_memory()).await;
+    monitor.explains(503, &[], r#"{"detail":"Storage is away."}"#);
+    loop {
+        match within("it is told", events.next()).await {
+            Some(Event::Disconnected { why, .. }) => {
+                assert!(why.contains("503") && why.ends_with("Storage is away."), "{why}");
+                break;
+            }
+            Some(_) => {}
+            None => panic!("the user agent has stopped"),
+        }
+    }
 }
 
 /// PR-36: a service that neither answers nor hangs up is given up, and an application that stops doesn't wait for it.

@@ -84,7 +84,10 @@ async fn subscribe_again_and_refused() {
     };
     let asking = agent.subscribe("other", Some(*key.public_key()));
     let (answer, ()) = within("a refusal", async { tokio::join!(asking, refusing) }).await;
-    assert!(matches!(answer, Err(SubscribeError::Refused(400))), "{answer:?}");
+    assert!(
+        matches!(answer, Err(SubscribeError::Refused(400, None))),
+        "{answer:?}"
+    );
     assert_eq!(agent.subscriptions().await.len(), 1);
 }
 

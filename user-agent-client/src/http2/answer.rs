@@ -1,0 +1,158 @@
+//! Answers on their way: the head, the body, and what a refusal says about itself.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::ResponseFuture;
+use http::{HeaderMap, Response, StatusCode};
+use tokio::time::timeout;
+
+use crate::defaults::{EXPLANATION_BYTES, EXPLANATION_WITHIN};
+use crate::explanation::explanation;
+
+/// An answer without its body.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// What a refusal says, in one line without capabilities.
+    pub(super) said: Option<Box<str>>,
+}
+
+/// No answer.
+#[derive(Debug)]
+pub(super) struct NoAnswer(Option<h2::Error>);
+
+impl NoAnswer {
+    /// Nothing was or can be asked, or a connection of its own broke.
+    pub(super) const ALONE: Self = Self(None);
+
+    /// Only this request failed: the others on the channel may go on.
+    pub(super) fn is_alone(&self) -> bool {
+        self.0.as_ref().is_none_or(h2::Error::is_reset)
+    }
+
+    /// What HTTP/2 says about it.
+    pub(super) fn of_http2(&self) -> Option<&h2::Error> {
+        self.0.as_ref()
+    }
+}
+
+impl From<h2::Error> for NoAnswer {
+    fn from(error: h2::Error) -> Self {
+        Self(Some(error))
+    }
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Send>>;
+
+/// The body of an answer. Dropped before its end, it is refused.
+pub(super) enum Body {
+    Http2(RecvStream),
+}
+
+impl Body {
+    /// The next piece; `None` at the end. `Err`: it broke off.
+    pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, NoAnswer>>> {
+        match self {
+            Self::Http2(stream) => Poll::Ready(match ready!(stream.poll_data(cx)) {
+                Some(Ok(data)) => {
+                    // A stream that was reset in the meantime has nothing to be released.
+                    let _ = stream.flow_control().release_capacity(data.len());
+                    Some(Ok(data))
+                }
+                Some(Err(error)) => Some(Err(error.into())),
+                None => None,
+            }),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Http2(stream) => stream.is_end_stream(),
+        }
+    }
+
+    /// What it says, as far as it comes in time.
+    pub(super) async fn explanation(mut self, headers: &HeaderMap) -> Option<Box<str>> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut body = Vec::new();
+        let reading = async {
+            while body.len() < EXPLANATION_BYTES
+                && let Some(Ok(data)) = poll_fn(|cx| self.poll_data(cx)).await
+            {
+                let room = EXPLANATION_BYTES - body.len();
+                body.extend_from_slice(&data[..data.len().min(room)]);
+            }
+        };
+        let _ = timeout(EXPLANATION_WITHIN, reading).await;
+        explanation(headers, &body).map(Into::into)
+    }
+}
+
+/// The head of an answer on its way, with its body.
+pub(super) enum Head {
+    Http2(ResponseFuture),
+}
+
+impl Future for Head {
+    type Output = Result<Response<Body>, NoAnswer>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Http2(head) => {
+                let answer = ready!(Pin::new(head).poll(cx))?;
+                Poll::Ready(Ok(answer.map(Body::Http2)))
+            }
+        }
+    }
+}
+
+/// An answer on its way, of which the body counts only if it refuses.
+pub(super) struct Answering(Stage);
+
+enum Stage {
+    Head(Head),
+    Body(Boxed<Answer>),
+}
+
+impl From<Head> for Answering {
+    fn from(head: Head) -> Self {
+        Self(Stage::Head(head))
+    }
+}
+
+impl Future for Answering {
+    type Output = Result<Answer, NoAnswer>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            let answer = match &mut self.0 {
+                Stage::Head(head) => ready!(Pin::new(head).poll(cx))?,
+                Stage::Body(reading) => return reading.as_mut().poll(cx),
+            };
+            let (head, body) = answer.into_parts();
+            let mut answer = Answer {
+                status: head.status,
+                headers: head.headers,
+                said: None,
+            };
+            if !is_refusal(answer.status) || body.is_empty() {
+                return Poll::Ready(Ok(answer));
+            }
+            self.0 = Stage::Body(Box::pin(async move {
+                answer.said = body.explanation(&answer.headers).await;
+                Ok(answer)
+            }));
+        }
+    }
+}
+
+pub(super) fn is_refusal(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}
