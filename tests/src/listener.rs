@@ -180,6 +180,13 @@ impl Agent {
         Listener::start(command)
     }
 
+    /// `listen --exec`, running: it prints nothing, and each message is for this command.
+    pub fn listen_with_handler(&self, line: &str, more: &[&str]) -> Listener {
+        let mut command = self.connecting("listen");
+        command.args(["--exec", line]).args(more);
+        Listener::start(command)
+    }
+
     /// `listen`, which is expected to end by itself.
     pub async fn try_listen(&self, more: &[&str]) -> Ran {
         let mut command = self.connecting("listen");
@@ -345,6 +352,12 @@ impl Listener {
         kill_process(self.pid(), signal).expect("the process can be signalled");
     }
 
+    /// SIGTERM and SIGINT: asks it to end, and not to wait for what is in hand.
+    pub fn terminate_in_haste(&self) {
+        self.terminate();
+        kill_process(self.pid(), Signal::INT).expect("the process can be signalled");
+    }
+
     /// SIGKILL, and waits until the process is gone. What it had printed can still be read.
     pub async fn kill(&mut self) {
         self.child.kill().await.expect("the process can be killed");
@@ -377,7 +390,7 @@ async fn finished(mut command: Command) -> Ran {
 }
 
 /// Reads line by line and drops a last one that has no end.
-fn whole_lines(output: File) -> mpsc::UnboundedReceiver<String> {
+pub(crate) fn whole_lines(output: File) -> mpsc::UnboundedReceiver<String> {
     let (sender, lines) = mpsc::unbounded_channel();
     std::thread::spawn(move || {
         let mut output = BufReader::new(output);

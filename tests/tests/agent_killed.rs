@@ -1,15 +1,15 @@
 //! A user agent that is killed, in short: see [`push_tests::agent_killed`]. The binary `agent-killed` plays as long as you
 //! like.
 
-use push_tests::agent_killed::run;
+use push_tests::agent_killed::lines;
 use push_tests::plan::Plan;
 
 /// Kills of the short form.
-const ROUNDS: usize = 50;
+const KILLS: usize = 50;
 
 /// PR-1, WS-ACK-5: under load and 50 times SIGKILL of the user agent, and some of the service, every message answered 201 is
 /// printed, in order; what was printed and recorded never comes again; keys and subscriptions stay as they were.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_agent_loses_nothing() {
-    println!("{}", run(Plan::new(ROUNDS)).await);
+    println!("{}", lines::run(Plan::new(KILLS)).await);
 }

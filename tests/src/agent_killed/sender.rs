@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::World;
-use super::books::Outcome;
+use super::Ledger;
+use super::sent::Outcome;
+use super::stage::World;
 use crate::application_server::{Http, Push, Unanswered};
 use crate::chance::Chance;
 use crate::recipient::Recipient;
@@ -20,14 +21,19 @@ use crate::within;
 const PAUSE: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(4));
 
 /// Sends to one subscription while the storm lasts.
-pub(super) async fn send(world: Arc<World>, subscription: usize, recipient: Recipient, mut chance: Chance) {
+pub(super) async fn send<B: Ledger>(
+    world: Arc<World<B>>,
+    subscription: usize,
+    recipient: Recipient,
+    mut chance: Chance,
+) {
     while world.goes_on().await {
         let Ok(mut http) = Http::connect(&world.door().await).await else {
             tokio::task::yield_now().await;
             continue;
         };
         while world.goes_on().await {
-            let filler = chance.below(900);
+            let filler = chance.below(world.most_filler());
             if push(&world, &mut http, subscription, &recipient, filler)
                 .await
                 .is_err()
@@ -40,21 +46,21 @@ pub(super) async fn send(world: Arc<World>, subscription: usize, recipient: Reci
 }
 
 /// Sends one last message, which must be accepted.
-pub(super) async fn closing_word(world: &World, subscription: usize, recipient: &Recipient) {
+pub(super) async fn closing_word<B: Ledger>(world: &World<B>, subscription: usize, recipient: &Recipient) {
     let http = Http::connect(&world.door().await).await;
     let mut http = http.expect("the service takes connections");
     let sent = push(world, &mut http, subscription, recipient, 0).await;
     sent.expect("the last messages are answered");
 }
 
-async fn push(
-    world: &World,
+async fn push<B: Ledger>(
+    world: &World<B>,
     http: &mut Http,
     subscription: usize,
     recipient: &Recipient,
     filler: usize,
 ) -> Result<(), Unanswered> {
-    let (message, text) = world.books().begin(subscription, filler);
+    let (message, text) = world.books().sent().begin(subscription, filler);
     let push = Push::new(&recipient.push_resource, "")
         .ttl(86_400)
         .body(recipient.encrypt(&text));
@@ -71,6 +77,6 @@ async fn push(
             Outcome::Unknown
         }
     };
-    world.enter(|books| books.answered(subscription, message, outcome));
+    world.enter(|books| books.sent().answered(subscription, message, outcome));
     Ok(())
 }

@@ -9,50 +9,29 @@
 //!   next life that prints at all. Nothing else may.
 //! - A line is what was sent, by the letter, for its subscription; and a message that comes again has the same id.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
-/// How a request ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// Not at all yet, or without an answer, or with 5xx: stored or not.
-    Unknown,
-    /// 201.
-    Accepted,
-}
+use crate::agent_killed::Ledger;
+use crate::agent_killed::sent::{Key, Sent};
 
 /// See the module.
 #[derive(Debug)]
 pub struct Books {
-    subscriptions: Vec<Subscription>,
+    sent: Sent,
     life: usize,
+    printed: HashMap<Key, Printed>,
+    /// Of each subscription, the message that was printed last of those that were printed for the first time.
+    newest: Vec<Option<usize>>,
     /// The last line of the last life that printed, and that life.
     last: Option<(Key, usize)>,
     /// What may come again in this life.
     in_doubt: Option<Key>,
     /// Lives that printed at all.
     lives: usize,
-    /// Messages that were accepted and not printed.
-    missing: usize,
     repeats: usize,
     breaches: Vec<String>,
-}
-
-/// A subscription and the number of its message.
-type Key = (usize, usize);
-
-#[derive(Debug)]
-struct Subscription {
-    name: &'static str,
-    messages: Vec<Message>,
-    /// The message that was printed last of those that were printed for the first time.
-    newest: Option<usize>,
-}
-
-#[derive(Debug)]
-struct Message {
-    filler: usize,
-    outcome: Outcome,
-    printed: Option<Printed>,
 }
 
 #[derive(Debug)]
@@ -65,40 +44,17 @@ struct Printed {
 impl Books {
     /// Empty books for subscriptions of these names.
     pub fn new(names: &[&'static str]) -> Self {
-        let subscription = |name: &&'static str| Subscription {
-            name,
-            messages: Vec::new(),
-            newest: None,
-        };
         Self {
-            subscriptions: names.iter().map(subscription).collect(),
+            sent: Sent::new(names),
             life: 0,
+            printed: HashMap::new(),
+            newest: vec![None; names.len()],
             last: None,
             in_doubt: None,
             lives: 0,
-            missing: 0,
             repeats: 0,
             breaches: Vec::new(),
         }
-    }
-
-    /// A message is about to be sent: its number, and its text.
-    pub fn begin(&mut self, subscription: usize, filler: usize) -> (usize, String) {
-        let messages = &mut self.subscriptions[subscription].messages;
-        let number = messages.len();
-        messages.push(Message {
-            filler,
-            outcome: Outcome::Unknown,
-            printed: None,
-        });
-        (number, text(subscription, number, filler))
-    }
-
-    /// A request ended so.
-    pub fn answered(&mut self, subscription: usize, message: usize, outcome: Outcome) {
-        let message = &mut self.subscriptions[subscription].messages[message];
-        message.outcome = outcome;
-        self.missing += usize::from(message.is_missing());
     }
 
     /// The user agent is started. What was printed last before is in doubt: it may not have been recorded.
@@ -119,41 +75,19 @@ impl Books {
         }
     }
 
-    /// Something broke a promise.
-    pub fn breach(&mut self, breach: &str) {
-        let breach = format!("life {}: {breach}", self.life);
-        self.breaches.push(breach);
-    }
-
-    /// Messages that were accepted and not printed.
-    pub fn missing(&self) -> usize {
-        self.missing
-    }
-
     /// All breaches.
     pub fn audit(&self) -> Vec<String> {
         let mut breaches = self.breaches.clone();
-        for subscription in &self.subscriptions {
-            for (number, message) in subscription.messages.iter().enumerate() {
-                if message.is_missing() {
-                    breaches.push(format!("lost: {} {number} was accepted", subscription.name));
-                }
-            }
-        }
+        breaches.extend(self.sent.lost());
         breaches
     }
 
     /// What happened, in figures.
     pub fn summary(&self) -> String {
-        let all = || self.subscriptions.iter().flat_map(|one| &one.messages);
-        let accepted = all().filter(|message| message.outcome == Outcome::Accepted);
-        let printed = all().filter(|message| message.printed.is_some());
+        let (accepted, printed) = self.sent.figures();
         format!(
-            "{} messages accepted, {} printed in {} lives, {} of them twice",
-            accepted.count(),
-            printed.count(),
-            self.lives,
-            self.repeats
+            "{accepted} messages accepted, {printed} printed in {} lives, {} of them twice",
+            self.lives, self.repeats
         )
     }
 
@@ -164,21 +98,19 @@ impl Books {
             text.ok_or_else(|| format!("a line without {name}: {line}"))
         };
         let (name, id, text) = (member("subscription")?, member("id")?, member("text")?);
-        let (key, newest) = self.find(name, text)?;
+        let key = self.sent.find(name, text)?;
         if self.last.is_none_or(|(_, life)| life != self.life) {
             self.lives += 1;
         }
         self.last = Some((key, self.life));
         let in_doubt = std::mem::take(&mut self.in_doubt);
-        let life = self.life;
-        let message = &mut self.subscriptions[key.0].messages[key.1];
-        self.missing -= usize::from(message.is_missing());
-        let Some(before) = message.printed.replace(Printed {
+        self.sent.arrived(key);
+        let printed = Printed {
             id: id.to_owned(),
-            life,
-        }) else {
-            self.subscriptions[key.0].newest = Some(key.1);
-            return match newest {
+            life: self.life,
+        };
+        let Some(before) = self.printed.insert(key, printed) else {
+            return match self.newest[key.0].replace(key.1) {
                 Some(newest) if newest > key.1 => Err(format!("{name} {} came after {newest}", key.1)),
                 _ => Ok(()),
             };
@@ -193,31 +125,17 @@ impl Books {
         }
         Ok(())
     }
-
-    /// Whose text this is, and the newest that was printed for its subscription.
-    fn find(&self, name: &str, printed: &str) -> Result<(Key, Option<usize>), String> {
-        let number = printed
-            .split_whitespace()
-            .nth(1)
-            .and_then(|word| word.parse().ok());
-        let found = self.subscriptions.iter().enumerate().find_map(|(at, one)| {
-            let number: usize = number?;
-            let message = one.messages.get(number).filter(|_| one.name == name)?;
-            (text(at, number, message.filler) == printed).then_some(((at, number), one.newest))
-        });
-        found.ok_or_else(|| format!("nobody sent this to {name}: {printed:?}"))
-    }
 }
 
-impl Message {
-    fn is_missing(&self) -> bool {
-        self.outcome == Outcome::Accepted && self.printed.is_none()
+impl Ledger for Books {
+    fn sent(&mut self) -> &mut Sent {
+        &mut self.sent
     }
-}
 
-/// Texts that a careless line would be broken by.
-fn text(subscription: usize, number: usize, filler: usize) -> String {
-    format!("{subscription} {number} \"größe\"\n🙂\t{}", "~".repeat(filler))
+    fn breach(&mut self, breach: &str) {
+        let breach = format!("life {}: {breach}", self.life);
+        self.breaches.push(breach);
+    }
 }
 
 #[cfg(test)]
@@ -225,13 +143,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::agent_killed::sent::Outcome;
 
     /// Two messages that were accepted.
     fn books() -> (Books, [String; 2]) {
         let mut books = Books::new(&["a"]);
         let lines = [0, 1].map(|number| {
-            let (message, text) = books.begin(0, 3);
-            books.answered(0, message, Outcome::Accepted);
+            let (message, text) = books.sent.begin(0, 3);
+            books.sent.answered(0, message, Outcome::Accepted);
             json!({"subscription": "a", "id": format!("id {number}"), "text": text}).to_string()
         });
         books.life_begins();
@@ -243,7 +162,7 @@ mod tests {
     fn what_is_lost_shows() {
         let (mut books, [first, _]) = books();
         books.printed(&first);
-        assert_eq!(books.missing(), 1);
+        assert_eq!(books.sent.missing(), 1);
         assert_eq!(books.audit().len(), 1);
     }
 
