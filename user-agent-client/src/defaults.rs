@@ -41,8 +41,24 @@ pub const HELD_BYTES: usize = 2 * HELD_MESSAGES * 4_096;
 /// How often an application that fails is tried. Source: the W3C Push API recommends at least three (WP-RCV-6).
 pub const ATTEMPTS: u32 = 3;
 
-/// The wait before the second attempt. Chosen: what a busy disk or a restarting neighbour needs.
+/// How often the process may end while an application has the same message, until that is given up. Chosen: far above
+/// [`ATTEMPTS`], because nearly all ends of a process have nothing to do with the message (a kill, an update, a power loss); and
+/// small enough that one which kills its application does so for a quarter of an hour at most, with the waits in between.
+pub const CRASHES: u32 = 16;
+
+/// The wait before the second attempt; it doubles with each. Chosen: what a busy disk or a restarting neighbour needs.
 pub const RETRY_AFTER: Duration = SECOND.saturating_mul(2);
+
+/// Its most. Chosen: as for the next channel to a service in trouble, so that a message does not wait for longer than a
+/// person who has just mended its application.
+pub const RETRY_MOST: Duration = SECOND.saturating_mul(60);
+
+/// The wait before an application that can't work is given a message again; it doubles with each that fails. Chosen: a database
+/// or a session bus that restarts is back within seconds.
+pub const PAUSE_BASE: Duration = SECOND;
+
+/// Its most. Chosen: a try a minute costs nothing, and nobody waits for longer than that once all works again.
+pub const PAUSE_MOST: Duration = SECOND.saturating_mul(60);
 
 /// Requests under way. Chosen: enough to set up hundreds of subscriptions in a second.
 pub const REQUESTS: usize = 16;
@@ -253,7 +269,11 @@ pub fn limits() -> Limits {
         held_messages: HELD_MESSAGES,
         held_bytes: HELD_BYTES,
         attempts: ATTEMPTS,
+        crashes: CRASHES,
         retry_after: RETRY_AFTER,
+        retry_most: RETRY_MOST,
+        pause_base: PAUSE_BASE,
+        pause_most: PAUSE_MOST,
         requests: REQUESTS,
         ask_again_after: ASK_AGAIN_AFTER,
         nonsense: NONSENSE,

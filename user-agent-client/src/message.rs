@@ -12,13 +12,14 @@ use crate::queue::Sender;
 ///
 /// It stays with the push service until [`acknowledge`](Self::acknowledge) is called, which is what to do once the work
 /// is done and durable. [`fail`](Self::fail), or dropping it, means that it failed: it comes again after a while, a
-/// limited number of times (WP-RCV-6). A crash in between brings it again as well.
+/// limited number of times (WP-RCV-6). [`unable`](Self::unable) means that nothing can be handled at the moment. A crash in
+/// between brings it again as well; only many crashes with the same message in hand give it up (PR-45).
 pub struct Message {
     label: Arc<str>,
     arrived: Arc<Arrived>,
     attempt: u32,
     data: Option<Data>,
-    verdict: Verdict,
+    verdict: Judge,
 }
 
 impl Message {
@@ -27,11 +28,14 @@ impl Message {
         arrived: Arc<Arrived>,
         attempt: u32,
         data: Option<Data>,
-        verdicts: Sender<(MessageKey, Outcome)>,
+        verdicts: Sender<Verdict>,
     ) -> Self {
-        let verdict = Verdict {
-            message: arrived.key(),
-            outcome: Outcome::Released,
+        let verdict = Judge {
+            verdict: Verdict {
+                message: arrived.key(),
+                outcome: Outcome::Released,
+                is_said: false,
+            },
             to: verdicts,
         };
         Self {
@@ -45,8 +49,13 @@ impl Message {
 
     /// The application has it from now on: dropping it is a failure.
     pub(crate) fn seen(mut self) -> Self {
-        self.verdict.outcome = Outcome::Failed;
+        self.verdict.verdict.outcome = Outcome::Failed;
         self
+    }
+
+    fn judge(mut self, outcome: Outcome) {
+        self.verdict.verdict.outcome = outcome;
+        self.verdict.verdict.is_said = true;
     }
 
     /// The name that its subscription was given by [`subscribe`](crate::user_agent::UserAgent::subscribe).
@@ -54,12 +63,14 @@ impl Message {
         &self.label
     }
 
-    /// Its id: the same each time it comes, and unique within the user agent.
+    /// Its id: the same each time it comes, and unique within its subscription. Some services use the same id in several
+    /// subscriptions, for messages that have nothing to do with each other.
     pub fn id(&self) -> &str {
         &self.arrived.id
     }
 
-    /// Which attempt this is, from 1.
+    /// Which attempt this is, from 1. A crash of the process while the application had it counts here. What was released, or
+    /// could not be tried, does not.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
@@ -71,18 +82,29 @@ impl Message {
 
     /// The work is done: the message is not needed any more. Returns at once; the acknowledgement is kept and sent in the
     /// background.
-    pub fn acknowledge(mut self) {
-        self.verdict.outcome = Outcome::Succeeded;
+    pub fn acknowledge(self) {
+        self.judge(Outcome::Succeeded);
     }
 
-    /// The work failed: the message comes again after a while, or is given up if this was the last attempt.
-    pub fn fail(self) {}
+    /// The work failed: the message comes again after a while, or is given up if this was the last attempt. If several messages
+    /// of a subscription fail in a row and none succeeds, the same is done as for [`unable`](Self::unable): then it is not
+    /// the messages (PR-45).
+    pub fn fail(self) {
+        self.judge(Outcome::Failed);
+    }
+
+    /// The application can't work at the moment, with any message of this subscription: what it needs is away. This was no
+    /// attempt. All messages of the subscription wait, and one of them comes after a while to see whether it works again:
+    /// [`Event::Paused`](crate::Event::Paused) says when, [`Event::Resumed`](crate::Event::Resumed) that it does (PR-45).
+    pub fn unable(self) {
+        self.judge(Outcome::Unable);
+    }
 
     /// Nothing was tried with it: for an application that is about to stop. It comes again on the next channel, and this
     /// was no attempt. The next channel is opened at once, unless the user agent is stopping: an application that goes on,
     /// and releases the same message again and again, is better off not reading [`Events`](crate::Events).
-    pub fn release(mut self) {
-        self.verdict.outcome = Outcome::Released;
+    pub fn release(self) {
+        self.judge(Outcome::Released);
     }
 }
 
@@ -95,18 +117,26 @@ impl fmt::Debug for Message {
     }
 }
 
-/// Says what came of a message, exactly once, whatever happens to it.
-struct Verdict {
-    message: MessageKey,
-    outcome: Outcome,
-    /// Not longer than the messages that are held, which the session bounds.
-    to: Sender<(MessageKey, Outcome)>,
+/// What came of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) message: MessageKey,
+    pub(crate) outcome: Outcome,
+    /// The application said so. Otherwise the message was dropped, which an application that stops may do with all that it has.
+    pub(crate) is_said: bool,
 }
 
-impl Drop for Verdict {
+/// Says what came of a message, exactly once, whatever happens to it.
+struct Judge {
+    verdict: Verdict,
+    /// Not longer than the messages that are held, which the session bounds.
+    to: Sender<Verdict>,
+}
+
+impl Drop for Judge {
     fn drop(&mut self) {
         // A user agent that is gone needs no verdict: the message comes again.
-        let _ = self.to.try_send((self.message, self.outcome));
+        let _ = self.to.try_send(self.verdict);
     }
 }
 
@@ -183,7 +213,7 @@ mod tests {
         assert_eq!(format!("{:?}", data(b"secret")), "Data(6 bytes)");
     }
 
-    /// WP-RCV-5, WP-RCV-6: acknowledged, failed, dropped, never seen: each is told once, and as what it is.
+    /// WP-RCV-5, WP-RCV-6, PR-45: acknowledged, failed, unable, dropped, released, never seen: each is told once, and as what it is.
     #[test]
     fn every_message_gets_one_verdict() {
         let (to, mut verdicts) = channel(usize::MAX);
@@ -196,18 +226,26 @@ mod tests {
         let message = || Message::new("news".into(), Arc::clone(&arrived), 1, None, to.clone());
         message().seen().acknowledge();
         message().seen().fail();
+        message().seen().unable();
         drop(message().seen());
         message().seen().release();
         drop(message());
         let expected = [
-            Outcome::Succeeded,
-            Outcome::Failed,
-            Outcome::Failed,
-            Outcome::Released,
-            Outcome::Released,
+            (Outcome::Succeeded, true),
+            (Outcome::Failed, true),
+            (Outcome::Unable, true),
+            (Outcome::Failed, false),
+            (Outcome::Released, true),
+            (Outcome::Released, false),
         ];
-        for outcome in expected {
-            assert_eq!(verdicts.try_recv(), Some((MessageKey::of("id"), outcome)));
+        for (outcome, is_said) in expected {
+            let message = MessageKey::of("x", "id");
+            let expected = Verdict {
+                message,
+                outcome,
+                is_said,
+            };
+            assert_eq!(verdicts.try_recv(), Some(expected));
         }
         assert!(verdicts.try_recv().is_none());
     }

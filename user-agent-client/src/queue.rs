@@ -113,6 +113,11 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Whether the receiver is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        !self.0.lock().has_receiver
+    }
+
     /// Waits until the receiver is gone. Cancel safe.
     pub(crate) async fn closed(&self) {
         let end = self.0.end.notified();

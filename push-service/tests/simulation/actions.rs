@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use push_protocol::session::user_agent::{
-    Action, Arrived, Change, Event as Told, Farewell, MessageKey, Outcome, Say, Stage, UserAgent, Why,
+    Action, Arrived, Change, Event as Told, Farewell, MessageKey, Outcome, Say, Stage, TooMany, UserAgent,
+    Why,
 };
 use push_protocol::wire::frame::{FrameReader, Reader, write_close, write_ping};
 use push_protocol::wire::websocket::write_say;
@@ -55,6 +56,10 @@ impl World {
                 self.send_from(index, &out);
             }
             Action::HandOver { message, attempt } => self.hand_over(index, &message, attempt),
+            Action::TakeBack(_) => {
+                let what = "a message is taken back, but the application takes everything at once";
+                self.books.violate("PR-45", what.to_owned());
+            }
             Action::Disconnect(farewell) => self.disconnect(index, farewell),
             Action::Tell(told) => self.told(index, told),
         }
@@ -65,8 +70,17 @@ impl World {
             self.check_identity(index);
         }
         let agent = &mut self.agents[index];
-        if self.plant == Some(Plant::ForgetAttempts) && matches!(change, Change::Attempt { .. }) {
+        if self.plant == Some(Plant::ForgetAttempts)
+            && matches!(change, Change::Attempt { .. } | Change::Begun(_))
+        {
             return;
+        }
+        if let Change::Attempt { message, count } = change
+            && let Some(record) = self.books.by_key(*message)
+        {
+            // Attempts are taken back: it was an outage, as far as the session can tell.
+            let before = agent.disk.durable.messages.tried(*message).attempts;
+            self.books.records[record].uncounted += before.saturating_sub(*count);
         }
         agent.disk.apply(change);
         if let Change::Done(key) = change {
@@ -163,8 +177,13 @@ impl World {
         }
         // The application takes everything at once.
         let mut kept = Vec::new();
-        if let Some(machine) = &mut self.agents[index].machine {
-            machine.taken(key, &mut kept);
+        let machine = &mut self.agents[index].machine;
+        if !machine
+            .as_mut()
+            .is_some_and(|machine| machine.taken(key, &mut kept))
+        {
+            // The session has changed its mind since: the subscription ended.
+            return;
         }
         for action in kept {
             self.perform_one(index, action);
@@ -172,8 +191,9 @@ impl World {
         if readable {
             let subscription = self.books.records[message].subscription;
             trace!(self, "message {message} is handed over, attempt {attempt}");
+            let limits = &self.weather.user_agent;
             self.books
-                .handed_over(message, subscription, self.weather.user_agent.attempts);
+                .handed_over(message, subscription, limits.attempts + limits.crashes);
         }
         let slow = !self.calm && self.chance.one_in(self.weather.slow_handler_one_in);
         let most = if slow { 90_000 } else { 300 };
@@ -216,11 +236,18 @@ impl World {
         self.agents[index].fate = match outcome {
             Outcome::Succeeded => Some(Fate::Handled),
             Outcome::NotDecrypted => Some(Fate::NotDecrypted),
-            Outcome::Failed | Outcome::Released => None,
+            Outcome::Failed | Outcome::Unable | Outcome::Released => None,
         };
         trace!(self, "message {message}: {outcome:?}");
+        let attempts = |world: &Self| world.agents[index].disk.durable.messages.tried(key).attempts;
+        let before = attempts(self);
         self.tell_machine(index, |machine, out| machine.handled(key, outcome, now, out));
         self.agents[index].fate = None;
+        let record = &mut self.books.records[message];
+        if outcome == Outcome::Failed && record.fate.is_none() && attempts(self) <= before {
+            // In an outage, as far as the session can tell, failures don't count (PR-45).
+            self.books.records[message].uncounted += 1;
+        }
     }
 
     pub(crate) fn told(&mut self, index: usize, told: Told) {
@@ -232,15 +259,20 @@ impl World {
                 self.books.counts.renewed += 1;
                 self.tell_sender(index, name, push_resource, true);
             }
-            Told::GaveUp { message, .. } => {
+            Told::GaveUp { message, after, .. } => {
                 let agent = &mut self.agents[index];
                 agent.fate = Some(Fate::GivenUp);
-                let (tried, attempts) = (
-                    agent.disk.durable.messages.attempts(message),
-                    self.weather.user_agent.attempts,
+                let (tried, limits) = (
+                    agent.disk.durable.messages.tried(message),
+                    &self.weather.user_agent,
                 );
-                if tried != attempts && self.plant != Some(Plant::ForgetAttempts) {
-                    let what = format!("a message was given up after {tried} attempts, not {attempts}");
+                let is_right = match after {
+                    TooMany::Attempts => tried.attempts == limits.attempts,
+                    TooMany::Crashes => tried.unfinished == limits.crashes,
+                    TooMany::Outages => tried.attempts < limits.attempts,
+                };
+                if !is_right && self.plant != Some(Plant::ForgetAttempts) {
+                    let what = format!("a message was given up after too many {after:?}, but {tried:?}");
                     self.books.violate("WP-RCV-6", what);
                 }
             }
@@ -257,6 +289,8 @@ impl World {
             | Told::Disconnected { .. }
             | Told::Refused { .. }
             | Told::Waiting { .. }
+            | Told::Paused { .. }
+            | Told::Resumed { .. }
             | Told::Unsubscribed(_)
             | Told::Empty => {}
         }

@@ -65,8 +65,8 @@ impl Disk {
     /// [`Plant::ForgetDone`].
     fn forget_done(&mut self) {
         let before = std::mem::take(&mut self.durable.messages);
-        for (message, count) in before.all_attempts() {
-            self.durable.apply(&Change::Attempt { message, count });
+        for (message, tried) in before.all_tried() {
+            self.durable.messages.restore_tried(message, tried);
         }
     }
 

@@ -226,6 +226,7 @@ impl World {
             offered: 0,
             attempts: 0,
             released: 0,
+            uncounted: 0,
             fate: None,
         });
         let wait = self.chance.within(0..=self.weather.delay);

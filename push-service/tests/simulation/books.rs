@@ -38,6 +38,8 @@ pub(crate) struct Record {
     pub(crate) offered: u32,
     pub(crate) attempts: u32,
     pub(crate) released: u32,
+    /// Failures that the session did not count, or took back.
+    pub(crate) uncounted: u32,
     pub(crate) fate: Option<Fate>,
 }
 
@@ -152,7 +154,8 @@ impl Books {
         record.id = Some(id);
         record.expires_at = now + u64::from(record.ttl_secs) * 1_000;
         self.by_nonce.insert(id.nonce, message);
-        self.by_key.insert(MessageKey::of(&id.to_base64url()), message);
+        let key = MessageKey::of(&record.name.to_string(), &id.to_base64url());
+        self.by_key.insert(key, message);
         let topic = record.topic.map(|topic| (record.subscription, topic));
         let Some(topic) = topic else { return };
         if let Some(before) = self.topics.insert(topic, message) {
@@ -237,13 +240,14 @@ impl Books {
         record.acknowledged_at.get_or_insert(now);
     }
 
-    /// The user agent puts it into the hands of its application.
+    /// The user agent puts it into the hands of its application. `attempts`: how often that can happen, crashes included, apart
+    /// from what does not count.
     pub(crate) fn handed_over(&mut self, message: usize, subscription: SubscriptionId, attempts: u32) {
         let record = &mut self.records[message];
         record.attempts += 1;
         let (tried, released, number) = (
             record.attempts,
-            record.released,
+            record.released + record.uncounted,
             record.id.map_or(0, |id| id.number.0),
         );
         if let Some(fate) = record.fate {

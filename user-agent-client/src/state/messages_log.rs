@@ -1,14 +1,26 @@
 //! `messages.log`: what became of the last messages.
 //!
-//! A header of 32 bytes: `user-agent log1\n` and the id by which `state.json` names its log. Then records of 32 bytes:
+//! A header of 32 bytes: `user-agent log2\n` and the id by which `state.json` names its log. Then records of 32 bytes:
 //!
 //! | bytes | |
 //! |---|---|
-//! | 1 | `d`: done; `a`: an attempt |
-//! | 3 | zero |
-//! | 4 | which attempt, little-endian; 0 for one that is done |
+//! | 1 | what follows: see below |
+//! | 1 | zero |
+//! | 2 | `t`, `T`: how often its application began and did not end, little-endian |
+//! | 4 | `t`: how many attempts failed, little-endian |
 //! | 16 | the message's key |
 //! | 8 | the first bytes of the SHA-256 of those before |
+//!
+//! | | |
+//! |---|---|
+//! | `d` | the message is done |
+//! | `t` | it was tried so often; both numbers 0: it counts as never tried |
+//! | `D`, `T` | the same, from the log of an earlier version, which knew messages by their id alone |
+//! | `x` | the `D` or `T` of this key counts no more: the message has a record of its own, if it needs one |
+//!
+//! The header `user-agent log1\n` is of that earlier version. Its records are `d`, and `a` with a number of beginnings in place of
+//! the attempts: attempts were counted when they began. Such a log is read, and written anew in this form. An earlier version does
+//! not believe the log of this one, and begins an empty one.
 //!
 //! Each record stands for itself: one that is damaged or torn is passed over. It is written before the message is
 //! acknowledged, but not synced. That is right: what a process wrote outlives its death by any signal; only a power loss
@@ -21,7 +33,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use push_protocol::session::user_agent::{Change, Durable, MessageKey, Messages};
+use push_protocol::session::user_agent::{Change, Durable, Earlier, MessageKey, Messages, Tried};
 use ring::digest;
 
 use super::directory::Place;
@@ -29,7 +41,10 @@ use super::document::LogId;
 use super::error::{FileError, StateError};
 use crate::defaults::MESSAGE_RECORDS;
 
-const MAGIC: &[u8; 16] = b"user-agent log1\n";
+const MAGIC: &[u8; 16] = b"user-agent log2\n";
+
+/// Of versions that knew messages by their id alone.
+const EARLIER_MAGIC: &[u8; 16] = b"user-agent log1\n";
 
 const RECORD_BYTES: usize = 32;
 const CHECKED_BYTES: usize = 24;
@@ -68,9 +83,11 @@ impl MessagesLog {
         log
     }
 
-    /// Writes down what `messages` knows already. It is there when this returns, unless power is lost.
-    pub(super) fn append(&mut self, record: Record, messages: &Messages) -> Result<(), StateError> {
-        self.try_append(record, messages).map_err(|error| {
+    /// Writes down a change that `messages` knows already. It is there when this returns, unless power is lost.
+    pub(super) fn append(&mut self, change: &Change, messages: &Messages) -> Result<(), StateError> {
+        let mut records = Record::of(change, messages);
+        let appended = records.try_for_each(|record| self.try_append(record, messages));
+        appended.map_err(|error| {
             self.file = None;
             StateError::Messages(FileError {
                 path: self.place.path().to_owned(),
@@ -110,14 +127,19 @@ impl MessagesLog {
         let Some((header, blocks)) = blocks.split_first() else {
             return Ok(false);
         };
-        if *header != self.header() {
+        let is_earlier = *header == self.header(EARLIER_MAGIC);
+        if !is_earlier && *header != self.header(MAGIC) {
             return Ok(false);
         }
-        let records = blocks.iter().filter_map(Record::from_bytes);
-        records.for_each(|record| durable.apply(&record.change()));
+        let read = match is_earlier {
+            true => Record::from_earlier_bytes,
+            false => Record::from_bytes,
+        };
+        let records = blocks.iter().filter_map(read);
+        records.for_each(|record| record.restore(durable));
         self.records = blocks.len();
         let live = count(&durable.messages);
-        Ok(!was_open && torn.is_empty() && live == blocks.len())
+        Ok(!is_earlier && !was_open && torn.is_empty() && live == blocks.len())
     }
 
     fn reopen(&mut self) -> io::Result<()> {
@@ -127,7 +149,7 @@ impl MessagesLog {
 
     fn rewrite(&mut self, messages: &Messages) -> io::Result<()> {
         let mut bytes = Vec::with_capacity(RECORD_BYTES * (1 + count(messages)));
-        bytes.extend_from_slice(&self.header());
+        bytes.extend_from_slice(&self.header(MAGIC));
         for record in Record::all(messages) {
             bytes.extend_from_slice(&record.to_bytes());
         }
@@ -136,10 +158,10 @@ impl MessagesLog {
         Ok(())
     }
 
-    fn header(&self) -> [u8; RECORD_BYTES] {
+    fn header(&self, of: &[u8; 16]) -> [u8; RECORD_BYTES] {
         let mut header = [0; RECORD_BYTES];
-        let (magic, id) = header.split_at_mut(MAGIC.len());
-        magic.copy_from_slice(MAGIC);
+        let (magic, id) = header.split_at_mut(of.len());
+        magic.copy_from_slice(of);
         id.copy_from_slice(&self.id);
         header
     }
@@ -147,45 +169,71 @@ impl MessagesLog {
 
 /// What became of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Record {
+enum Record {
     Done(MessageKey),
-    Attempt(MessageKey, u32),
+    Tried(MessageKey, Tried),
+    Earlier(MessageKey, Earlier),
+    EarlierOver(MessageKey),
 }
 
 impl Record {
-    /// The record of a change, if it is one of a message.
-    pub(super) fn of(change: &Change) -> Option<Self> {
-        match change {
-            Change::Done(message) => Some(Self::Done(*message)),
-            Change::Attempt { message, count } => Some(Self::Attempt(*message, *count)),
-            _ => None,
-        }
+    /// The records of a change that `messages` knows already; none of one that is not about a message. Each says how things are,
+    /// and not what changed: one that is lost is made up for by the next.
+    fn of(change: &Change, messages: &Messages) -> impl Iterator<Item = Self> + use<> {
+        let as_it_is = |message: MessageKey| match messages.is_done(message) {
+            true => Self::Done(message),
+            false => Self::Tried(message, messages.tried(message)),
+        };
+        let records = match *change {
+            Change::Done(message) => [Some(Self::Done(message)), None],
+            Change::Begun(message) | Change::Released(message) | Change::Attempt { message, .. } => {
+                [Some(as_it_is(message)), None]
+            }
+            Change::Recognised { message, earlier } => {
+                [Some(as_it_is(message)), Some(Self::EarlierOver(earlier))]
+            }
+            _ => [None, None],
+        };
+        records.into_iter().flatten()
     }
 
-    fn change(&self) -> Change {
-        match *self {
-            Self::Done(message) => Change::Done(message),
-            Self::Attempt(message, count) => Change::Attempt { message, count },
+    fn restore(self, durable: &mut Durable) {
+        match self {
+            Self::Done(message) => durable.apply(&Change::Done(message)),
+            Self::Tried(message, tried) => durable.messages.restore_tried(message, tried),
+            Self::Earlier(message, earlier) => durable.messages.restore_earlier(message, earlier),
+            Self::EarlierOver(message) => durable.messages.forget_earlier(message),
         }
     }
 
     /// In an order that leads to the same memory.
     fn all(messages: &Messages) -> impl Iterator<Item = Self> {
         let done = messages.all_done().map(Self::Done);
-        let attempts = messages
-            .all_attempts()
-            .map(|(message, count)| Self::Attempt(message, count));
-        done.chain(attempts)
+        let tried = messages
+            .all_tried()
+            .map(|(message, tried)| Self::Tried(message, tried));
+        let earlier = messages
+            .all_earlier()
+            .map(|(message, earlier)| Self::Earlier(message, earlier));
+        done.chain(tried).chain(earlier)
     }
 
     fn to_bytes(self) -> [u8; RECORD_BYTES] {
-        let (kind, message, count) = match self {
-            Self::Done(message) => (b'd', message, 0),
-            Self::Attempt(message, count) => (b'a', message, count),
+        let (kind, message, Tried { attempts, unfinished }) = match self {
+            Self::Done(message) => (b'd', message, Tried::default()),
+            Self::Tried(message, tried) => (b't', message, tried),
+            Self::Earlier(message, Earlier::Done) => (b'D', message, Tried::default()),
+            Self::Earlier(message, Earlier::Begun(unfinished)) => {
+                let attempts = 0;
+                (b'T', message, Tried { attempts, unfinished })
+            }
+            Self::EarlierOver(message) => (b'x', message, Tried::default()),
         };
+        let unfinished = u16::try_from(unfinished).unwrap_or(u16::MAX);
         let mut bytes = [0; RECORD_BYTES];
         bytes[0] = kind;
-        bytes[4..8].copy_from_slice(&count.to_le_bytes());
+        bytes[2..4].copy_from_slice(&unfinished.to_le_bytes());
+        bytes[4..8].copy_from_slice(&attempts.to_le_bytes());
         bytes[8..CHECKED_BYTES].copy_from_slice(&message.0);
         let check = check(&bytes);
         bytes[CHECKED_BYTES..].copy_from_slice(&check);
@@ -194,17 +242,37 @@ impl Record {
 
     /// `None` if it is damaged.
     fn from_bytes(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
-        if bytes[CHECKED_BYTES..] != check(bytes) {
-            return None;
-        }
-        let count = u32::from_le_bytes(bytes[4..8].try_into().ok()?);
-        let message = MessageKey(bytes[8..CHECKED_BYTES].try_into().ok()?);
-        match bytes[0] {
+        let (kind, message, tried) = parts(bytes)?;
+        match kind {
             b'd' => Some(Self::Done(message)),
-            b'a' => Some(Self::Attempt(message, count)),
+            b't' => Some(Self::Tried(message, tried)),
+            b'D' => Some(Self::Earlier(message, Earlier::Done)),
+            b'T' => Some(Self::Earlier(message, Earlier::Begun(tried.unfinished))),
+            b'x' => Some(Self::EarlierOver(message)),
             _ => None,
         }
     }
+
+    /// As it was written by a version that knew messages by their id alone.
+    fn from_earlier_bytes(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
+        match parts(bytes)? {
+            (b'd', message, _) => Some(Self::Earlier(message, Earlier::Done)),
+            (b'a', message, Tried { attempts: 0, .. }) => Some(Self::EarlierOver(message)),
+            (b'a', message, tried) => Some(Self::Earlier(message, Earlier::Begun(tried.attempts))),
+            _ => None,
+        }
+    }
+}
+
+/// `None` if the record is damaged.
+fn parts(bytes: &[u8; RECORD_BYTES]) -> Option<(u8, MessageKey, Tried)> {
+    if bytes[CHECKED_BYTES..] != check(bytes) {
+        return None;
+    }
+    let unfinished = u16::from_le_bytes(bytes[2..4].try_into().ok()?).into();
+    let attempts = u32::from_le_bytes(bytes[4..8].try_into().ok()?);
+    let message = MessageKey(bytes[8..CHECKED_BYTES].try_into().ok()?);
+    Some((bytes[0], message, Tried { attempts, unfinished }))
 }
 
 fn check(record: &[u8; RECORD_BYTES]) -> [u8; RECORD_BYTES - CHECKED_BYTES] {
@@ -215,5 +283,5 @@ fn check(record: &[u8; RECORD_BYTES]) -> [u8; RECORD_BYTES - CHECKED_BYTES] {
 }
 
 fn count(messages: &Messages) -> usize {
-    messages.all_done().count() + messages.all_attempts().count()
+    messages.all_done().count() + messages.all_tried().count() + messages.all_earlier().count()
 }

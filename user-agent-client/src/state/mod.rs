@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | `lock` | 0600 | the number of the process that uses the directory, which has locked it and the directory (`flock`) |
 //! | `state.json` | 0600 | the service's URL, the identity, the subscriptions with labels and keys; a digest |
-//! | `messages.log` | 0600 | the last messages that were tried or are done; each record has a checksum |
+//! | `messages.log` | 0600 | the last messages that were tried or are done, by subscription and id; each record has a checksum |
 //! | `*.new` | 0600 | a file that is not whole yet; a crash may leave it, and the next start removes it |
 //!
 //! `state.json` is replaced with each change: the new one is written beside it and synced, gets its name, and the
@@ -49,7 +49,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use directory::Directory;
 use document::LogId;
 pub use error::{FileError, StateError};
-use messages_log::{MessagesLog, Record};
+use messages_log::MessagesLog;
 pub use snapshot::Snapshot;
 use snapshot::{Entry, is_label};
 
@@ -234,10 +234,10 @@ impl State {
     /// It could not be kept. If that [is about messages only](StateError::is_about_messages_only), the user agent may go on
     /// and the next record tries to make up for it; else it has to end, before it does what follows.
     pub fn save(&mut self, change: &Change) -> Result<(), StateError> {
-        if let Some(record) = Record::of(change) {
+        if change.is_about_a_message() {
             self.kept.durable.apply(change);
             return match &mut self.disk {
-                Some(disk) => disk.log.append(record, &self.kept.durable.messages),
+                Some(disk) => disk.log.append(change, &self.kept.durable.messages),
                 None => Ok(()),
             };
         }

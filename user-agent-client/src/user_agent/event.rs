@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use push_protocol::session::user_agent::TooMany;
+
 use crate::message::Message;
 use crate::state::StateError;
 use crate::subscription::Subscription;
@@ -48,8 +50,24 @@ pub enum Event {
     },
     /// The service confirmed that a subscription is gone.
     Unsubscribed,
-    /// The application failed on a message too often, and it is given up (WP-RCV-6).
+    /// A message was tried too often, and is given up (WP-RCV-6, PR-45).
     GaveUp {
+        /// Of which subscription.
+        label: Arc<str>,
+        /// What was too much.
+        after: TooMany,
+    },
+    /// The application can't work with the messages of this subscription: it said so
+    /// ([`Message::unable`]), or failed on several in a row. They wait, one of them comes after a while, and none is given up
+    /// meanwhile. It is said again with each one that fails (PR-45).
+    Paused {
+        /// Of which subscription.
+        label: Arc<str>,
+        /// When the next message comes.
+        again_in: Duration,
+    },
+    /// The application succeeded with a message of this subscription that was paused: the others come.
+    Resumed {
         /// Of which subscription.
         label: Arc<str>,
     },

@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 pub use event::Event;
 use futures_core::Stream;
 use push_protocol::Urgency;
-pub use push_protocol::session::user_agent::{Counters, Limits};
+pub use push_protocol::session::user_agent::{Counters, Limits, TooMany};
 use push_protocol::vapid::PublicKey;
 use tokio::sync::oneshot;
 
@@ -206,7 +206,7 @@ impl UserAgent {
     }
 
     /// Stops: nothing more is handed over, what the application still has may be finished within
-    /// [`Limits::stop_within`], acknowledgements are sent, the channel is closed. Resolves when all is done and the state
+    /// [`Limits::stop_within`] and else comes again, acknowledgements are sent, the channel is closed. Resolves when all is done and the state
     /// directory is free.
     pub async fn stop(&self) {
         let _ = self.calls.send(Call::Stop).await;

@@ -152,6 +152,13 @@ impl Listener {
             () = signals.next() => false,
         };
         self.working.shutdown().await;
+        if !is_finished {
+            // What was in hand is dropped, and so released; that is kept before we go. A further signal doesn't wait for it.
+            tokio::select! {
+                () = self.agent.stop() => {}
+                () = signals.next() => {}
+            }
+        }
         worked?;
         Ok(self.exit(is_finished))
     }
@@ -258,7 +265,7 @@ impl Listener {
     }
 
     /// Finishes what is being worked on, sends the acknowledgements and closes the channel. What takes longer than the user
-    /// agent waits for it could not be acknowledged any more, and would be counted nevertheless: it is left unfinished.
+    /// agent waits for it is released, and left unfinished: it comes again, and this was no attempt.
     async fn finish(&mut self) {
         let until = Instant::now() + defaults::STOP_WITHIN;
         while let Ok(Some(worked)) = timeout_at(until, self.working.join_next()).await {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use user_agent_client::Event;
+use user_agent_client::user_agent::TooMany;
 
 /// What to say about an event; a message speaks for itself.
 pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
@@ -28,7 +29,12 @@ pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
             says(said.as_deref()),
             seconds(*again_in)
         ),
-        Event::GaveUp { label } => format!("{label}: a message failed too often and is given up"),
+        Event::GaveUp { label, after } => gave_up(label, *after),
+        Event::Paused { label, again_in } => format!(
+            "{label}: no message can be handled now; they wait, and one is tried in {}",
+            seconds(*again_in)
+        ),
+        Event::Resumed { label } => format!("{label}: messages can be handled again"),
     })
 }
 
@@ -36,6 +42,15 @@ pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
 fn says(said: Option<&str>) -> String {
     said.map(|said| format!(" ({})", said.trim_end_matches('.')))
         .unwrap_or_default()
+}
+
+fn gave_up(label: &str, after: TooMany) -> String {
+    let why = match after {
+        TooMany::Attempts => "failed too often",
+        TooMany::Crashes => "was in hand each time when this program was killed or crashed, too often",
+        TooMany::Outages => "failed too often, while others could be handled",
+    };
+    format!("{label}: a message {why}; it is given up")
 }
 
 fn renewed(label: &str) -> String {
@@ -99,7 +114,15 @@ mod tests {
                 again_in: Duration::from_secs(5),
                 said: None,
             },
-            Event::GaveUp { label: "door".into() },
+            Event::GaveUp {
+                label: "door".into(),
+                after: TooMany::Crashes,
+            },
+            Event::Paused {
+                label: "door".into(),
+                again_in: Duration::from_secs(1),
+            },
+            Event::Resumed { label: "door".into() },
         ];
         for event in events {
             let sentence = sentence(&event).unwrap();

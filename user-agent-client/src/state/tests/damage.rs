@@ -170,7 +170,7 @@ fn another_log_is_not_believed() {
     rig.state = State::in_memory();
     other.state = State::in_memory();
     let mut later = fs::read(rig.file("messages.log")).unwrap();
-    later[14] = b'2';
+    later[14] = b'3';
     let huge = [later.clone(), vec![0; 32 * MESSAGE_RECORDS]].concat();
     for log in [fs::read(other.file("messages.log")).unwrap(), later, huge] {
         fs::write(rig.file("messages.log"), log).unwrap();

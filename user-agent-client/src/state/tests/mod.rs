@@ -91,7 +91,7 @@ fn identified(text: &str) -> Change {
 }
 
 fn message(number: usize) -> MessageKey {
-    MessageKey::of(&number.to_string())
+    MessageKey::of("news", &number.to_string())
 }
 
 fn attempt(number: usize, count: u32) -> Change {

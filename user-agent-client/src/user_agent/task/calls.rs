@@ -127,7 +127,6 @@ impl Task {
         self.session.unsubscribe(name, self.now(), &mut self.actions);
         self.act();
         let session = &self.session;
-        self.waiting.retain(|(message, _)| session.holds(*message));
         self.read.retain(|message, _| session.holds(*message));
         if self.failed {
             return Err(SubscribeError::Stopped);

@@ -27,6 +27,7 @@ pub(super) fn action(action: &Action, label: impl Fn(SubscriptionName) -> Arc<st
             );
         }
         Action::Save(change) => tracing::trace!(change = kind(change), "kept"),
+        Action::TakeBack(_) => tracing::debug!("a message waits"),
         Action::Ping => tracing::trace!("ping"),
         // Applications hear of it, and say it if they like.
         Action::Tell(_) => {}
@@ -71,7 +72,10 @@ fn kind(change: &Change) -> &'static str {
         Change::Told(_) => "that a new push resource is known",
         Change::Ending(_) => "the wish to end a subscription",
         Change::Ended(_) => "the end of a subscription",
-        Change::Attempt { .. } => "an attempt at a message",
+        Change::Begun(_) => "that the application begins with a message",
+        Change::Released(_) => "that the application has a message no more",
+        Change::Attempt { .. } => "attempts at a message",
+        Change::Recognised { .. } => "what an earlier version knew of a message",
         Change::Done(_) => "that a message is done",
     }
 }

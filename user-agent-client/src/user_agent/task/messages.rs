@@ -1,48 +1,73 @@
 //! A message between the session and the application: decrypted, asked for, judged.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use push_protocol::Coding;
 use push_protocol::session::user_agent::{Arrived, MessageKey, Outcome};
 
+use super::waiting::Ready;
 use super::{Task, log};
-use crate::message::{Data, Message};
+use crate::message::{Data, Message, Verdict};
 
 impl Task {
     /// Decrypts; the rest happens when the application asks. Content that was never encrypted is none (EUA-2).
     pub(super) fn hand_over(&mut self, arrived: &Arc<Arrived>, attempt: u32) {
-        let read = self.read.remove(&arrived.key());
-        let message = read.or_else(|| self.decrypted(arrived)).and_then(|data| {
-            let label = self.state.label_of(arrived.name()?)?;
-            let to = self.verdicts_to.clone();
-            Some(Message::new(label.into(), Arc::clone(arrived), attempt, data, to))
-        });
-        match message {
-            Some(message) => self.waiting.push_back((arrived.key(), message)),
-            None => {
-                let (key, now) = (arrived.key(), self.now());
+        let key = arrived.key();
+        let read = self.read.remove(&key);
+        let data = read.or_else(|| self.decrypted(arrived));
+        let name = arrived.name();
+        let label = name.and_then(|name| self.state.label_of(name));
+        match (name, label, data) {
+            (Some(name), Some(label), Some(data)) => {
+                let ready = Ready {
+                    key,
+                    label: label.into(),
+                    arrived: Arc::clone(arrived),
+                    attempt,
+                    data,
+                };
+                self.waiting.push(name, ready);
+            }
+            _ => {
+                let now = self.now();
                 self.session
                     .handled(key, Outcome::NotDecrypted, now, &mut self.actions);
             }
         }
     }
 
-    /// The application asked for a message: only now it is attempted. One that merely waited when the process was killed was
-    /// never tried, however often that happens.
-    pub(super) fn give(&mut self) {
-        let Some((key, message)) = self.waiting.pop_front() else {
-            return;
-        };
-        if self.waiting.is_empty() {
-            // A burst was long; its buffer need not outlive it.
-            self.waiting = VecDeque::new();
+    /// It is handed over again, when the keys that it was encrypted for may be gone; or never.
+    pub(super) fn take_back(&mut self, key: MessageKey) {
+        if let Some(ready) = self.waiting.remove(key)
+            && self.session.holds(key)
+        {
+            self.read.insert(key, ready.data);
         }
-        self.read.insert(key, message.data().cloned());
-        self.session.taken(key, &mut self.actions);
+    }
+
+    /// The application asked for a message: only now it begins. One that merely waited when the process was killed was never
+    /// tried, however often that happens.
+    pub(super) fn give(&mut self) {
+        let Some(ready) = self.waiting.pop() else { return };
+        if !self.session.taken(ready.key, &mut self.actions) {
+            // The session takes back what it changes its mind about, so there is always another one or none.
+            return;
+        }
+        self.read.insert(ready.key, ready.data.clone());
         self.act();
+        let to = self.verdicts_to.clone();
+        let Ready {
+            label,
+            arrived,
+            attempt,
+            data,
+            ..
+        } = ready;
         // Without anybody there any more, the message itself says that nobody saw it.
-        let _ = self.messages.try_send(message);
+        let _ = self
+            .messages
+            .try_send(Message::new(label, arrived, attempt, data, to));
     }
 
     fn decrypted(&self, arrived: &Arrived) -> Option<Option<Data>> {
@@ -60,10 +85,16 @@ impl Task {
         }
     }
 
-    pub(super) fn judged(&mut self, message: MessageKey, outcome: Outcome) {
+    pub(super) fn judged(&mut self, verdict: Verdict) {
         let now = self.now();
-        let mut judged = Some((message, outcome));
-        while let Some((message, outcome)) = judged {
+        // Whoever stops drops what it has: that says nothing of the message (PR-45).
+        let is_end = self.session.is_stopping() || self.messages.is_closed();
+        let mut judged = Some(verdict);
+        while let Some(verdict) = judged {
+            let (message, outcome) = match verdict.outcome {
+                Outcome::Failed if !verdict.is_said && is_end => (verdict.message, Outcome::Released),
+                outcome => (verdict.message, outcome),
+            };
             log::judged(outcome);
             self.session.handled(message, outcome, now, &mut self.actions);
             if !self.session.holds(message) {

@@ -7,27 +7,29 @@
 mod calls;
 mod log;
 mod messages;
+mod waiting;
 mod why;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub(super) use calls::Call;
 use push_protocol::SubscriptionName;
 use push_protocol::session::Moment;
-use push_protocol::session::user_agent::{self as session, Action, Change, MessageKey, Outcome};
+use push_protocol::session::user_agent::{self as session, Action, Change, MessageKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::{Incoming, Link, Moved};
 use super::{Event, Options, SubscribeError};
-use crate::message::{Data, Message};
+use crate::message::{Data, Message, Verdict};
 use crate::queue;
 use crate::server_url::ServerUrl;
 use crate::state::{State, StateError};
 use crate::subscription::Subscription;
 use crate::tls::Trust;
+use waiting::Waiting;
 
 pub(super) struct Task {
     session: session::UserAgent,
@@ -37,9 +39,9 @@ pub(super) struct Task {
     link: Link,
     actions: Vec<Action>,
     begin: Instant,
-    /// Decrypted, and not taken yet. Not longer than the messages that are held, which the session bounds.
-    waiting: VecDeque<(MessageKey, Message)>,
-    /// What the application has, or failed on and gets again: the keys that it was encrypted for may be gone by then. None
+    /// Decrypted, and not taken yet.
+    waiting: Waiting,
+    /// What the application has, or gets later: the keys that it was encrypted for may be gone by then. None
     /// that is not held, which the session bounds.
     read: HashMap<MessageKey, Option<Data>>,
     /// The application wants a message: one for each.
@@ -50,8 +52,8 @@ pub(super) struct Task {
     untold: BTreeSet<SubscriptionName>,
     /// As those: nothing waits any more.
     is_empty_untold: bool,
-    verdicts: queue::Receiver<(MessageKey, Outcome)>,
-    verdicts_to: queue::Sender<(MessageKey, Outcome)>,
+    verdicts: queue::Receiver<Verdict>,
+    verdicts_to: queue::Sender<Verdict>,
     /// Who waits for a subscription to be confirmed. Bounded by the callers, each of which waits.
     subscribing: HashMap<SubscriptionName, Vec<oneshot::Sender<Result<Subscription, SubscribeError>>>>,
     settling: Vec<oneshot::Sender<()>>,
@@ -86,7 +88,7 @@ impl Task {
             link: Link::None,
             actions: Vec::new(),
             begin: Instant::now(),
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             read: HashMap::new(),
             asks,
             messages,
@@ -120,7 +122,7 @@ impl Task {
                 // What the application is done with first: it makes room. The service last: one that never stops talking
                 // must hold up neither an end nor a deadline.
                 biased;
-                Some((message, outcome)) = self.verdicts.recv() => self.judged(message, outcome),
+                Some(verdict) = self.verdicts.recv() => self.judged(verdict),
                 Some(()) = self.asks.recv(), if !self.waiting.is_empty() => self.give(),
                 call = calls.recv(), if is_called => match call {
                     Some(call) => self.called(call),
@@ -169,10 +171,9 @@ impl Task {
         incoming.tell(&mut self.session, now, &mut self.actions);
     }
 
-    /// What waits is dropped, which says that nobody saw it.
+    /// What the application has not taken is taken back.
     fn stop(&mut self) {
         self.session.stop(self.now(), &mut self.actions);
-        self.waiting.clear();
     }
 
     /// Does what the session says, and what it says to what comes of that, until it has nothing more to say.
@@ -197,6 +198,7 @@ impl Task {
             Action::Say(say) => self.link.say(&say, self.session.durable()),
             Action::Ping => self.link.ping(),
             Action::HandOver { message, attempt } => self.hand_over(&message, attempt),
+            Action::TakeBack(message) => self.take_back(message),
             Action::Disconnect(farewell) => self.link.close(farewell),
             Action::Tell(event) => self.tell(&event),
         }
@@ -204,7 +206,7 @@ impl Task {
 
     fn save(&mut self, change: &Change) {
         match self.state.save(change) {
-            Ok(()) if matches!(change, Change::Attempt { .. } | Change::Done(_)) => self.forgetful = false,
+            Ok(()) if change.is_about_a_message() => self.forgetful = false,
             Ok(()) => {}
             Err(error) if error.is_about_messages_only() => {
                 if !self.forgetful {
@@ -266,9 +268,17 @@ impl Task {
                 });
             }
             session::Event::Unsubscribed(_) => self.news(Event::Unsubscribed),
-            session::Event::GaveUp { name, .. } => {
+            session::Event::GaveUp { name, after, .. } => {
                 let label = self.label(name);
-                self.news(Event::GaveUp { label });
+                self.news(Event::GaveUp { label, after });
+            }
+            session::Event::Paused { name, again_in } => {
+                let label = self.label(name);
+                self.news(Event::Paused { label, again_in });
+            }
+            session::Event::Resumed { name } => {
+                let label = self.label(name);
+                self.news(Event::Resumed { label });
             }
             session::Event::Empty => self.is_empty_untold = self.news.try_send(Event::Empty).is_err(),
             session::Event::Stopped => {}

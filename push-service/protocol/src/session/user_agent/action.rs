@@ -36,8 +36,16 @@ pub struct Limits {
     pub held_bytes: usize,
     /// How often a message is handed to an application that fails on it (WP-RCV-6).
     pub attempts: u32,
-    /// The wait before the second attempt; it doubles with each.
+    /// How often the process may end while the application has a message, until that is given up (PR-45).
+    pub crashes: u32,
+    /// The wait before the second attempt; it doubles with each …
     pub retry_after: Duration,
+    /// … up to this.
+    pub retry_most: Duration,
+    /// The wait before an application that can't work at all is given a message again; it doubles with each time …
+    pub pause_base: Duration,
+    /// … up to this.
+    pub pause_most: Duration,
     /// Requests that wait for an answer.
     pub requests: usize,
     /// The wait before a request is repeated that the service could not serve; it doubles with each failure, up to
@@ -62,15 +70,19 @@ pub enum Action {
     Say(Say),
     /// Send a ping whose answer is reported like every sign of life, by [`heard`](super::UserAgent::heard).
     Ping,
-    /// Decrypt the message and hold it ready for the application. When that takes it, call
+    /// Decrypt the message and hold it ready for the application. When that is about to take it, call
     /// [`taken`](super::UserAgent::taken); when it is done, or if there is no point,
     /// [`handled`](super::UserAgent::handled).
     HandOver {
         /// The message.
         message: Arc<Arrived>,
-        /// Which attempt this is, from 1.
+        /// Which attempt this is, from 1: the ends of the process count, what was given back does not.
         attempt: u32,
     },
+    /// Don't give this message to the application, which has not taken it: not now, or never if
+    /// [`holds`](super::UserAgent::holds) says that the session has it no more. [`handled`](super::UserAgent::handled) is not
+    /// called for it.
+    TakeBack(MessageKey),
     /// Close the channel, or give up opening one. [`ended`](super::UserAgent::ended) is not called for it.
     Disconnect(Farewell),
     /// Tell the application.
@@ -142,9 +154,9 @@ impl Arrived {
         SubscriptionName::parse(&self.subscription)
     }
 
-    /// Its id, at a fixed size.
+    /// Which message it is, at a fixed size.
     pub fn key(&self) -> MessageKey {
-        MessageKey::of(&self.id)
+        MessageKey::of(&self.subscription, &self.id)
     }
 
     /// All of it that a service can make long.
@@ -169,12 +181,26 @@ impl Arrived {
 pub enum Outcome {
     /// The application has it for good.
     Succeeded,
-    /// The application failed; it may be tried again.
+    /// The application failed on it: an attempt, unless it turns out that the application fails on every message.
     Failed,
+    /// The application can't work now, with any message of this subscription: no attempt. It is tried again after a pause.
+    Unable,
     /// It can't be decrypted, now or ever.
     NotDecrypted,
-    /// The application never saw it: no attempt. It comes again on the next channel.
+    /// The application gives it back, or never saw it: no attempt. It comes again on the next channel.
     Released,
+}
+
+/// Of what there was too much for one message.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TooMany {
+    /// The application failed on it, and not on others: [`Limits::attempts`].
+    Attempts,
+    /// The process ended while the application had it: [`Limits::crashes`].
+    Crashes,
+    /// The application failed on it while it failed on all messages of the subscription, and then succeeded with another one,
+    /// again and again: it was not the application.
+    Outages,
 }
 
 /// What the service answered to a `register`.
@@ -296,12 +322,27 @@ pub enum Event {
     },
     /// The service confirmed that a subscription is gone.
     Unsubscribed(SubscriptionName),
-    /// The application failed on a message too often (WP-RCV-6).
+    /// A message was tried too often (WP-RCV-6, PR-45).
     GaveUp {
         /// Of which subscription.
         name: SubscriptionName,
         /// Which message.
         message: MessageKey,
+        /// What was too much.
+        after: TooMany,
+    },
+    /// The application can't work with the messages of this subscription: they wait, and one of them is tried after a while. It
+    /// is said again with each such try that fails (PR-45).
+    Paused {
+        /// Of which subscription.
+        name: SubscriptionName,
+        /// When the next message is tried.
+        again_in: Duration,
+    },
+    /// The application works again with the messages of this subscription.
+    Resumed {
+        /// Of which subscription.
+        name: SubscriptionName,
     },
     /// Nothing waits with the service any more, and all that waited is done. Only for one that fetches
     /// [what waits](super::UserAgent::fetching_what_waits).
@@ -323,7 +364,7 @@ pub struct Counters {
     pub not_decrypted: u64,
     /// Messages whose id can't be one.
     pub refused: u64,
-    /// Messages that the application failed on too often.
+    /// Messages that were tried too often.
     pub given_up: u64,
     /// Messages passed over because too many were held.
     pub passed_over: u64,

@@ -45,6 +45,11 @@ impl Backoff {
         self.failures = self.failures.max(failures);
     }
 
+    /// Between half of a wait and all of it, by chance: for those who wait for the same thing.
+    pub(super) fn spread(&mut self, wait: Duration) -> Duration {
+        wait.mul_f64(0.5 + self.chance.fraction() / 2.0)
+    }
+
     /// All is well.
     pub(super) fn reset(&mut self) {
         self.failures = 0;

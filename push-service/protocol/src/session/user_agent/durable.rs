@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use ring::digest::{Context, Digest, SHA256};
+
 use super::messages::Messages;
 use super::names::{Identity, PushResource, SubscriptionResource};
 use crate::identifiers::SubscriptionName;
@@ -86,28 +88,75 @@ pub enum Change {
     Ending(SubscriptionName),
     /// The service confirmed that it is gone, or refused to make it.
     Ended(SubscriptionName),
-    /// A message is handed to its application for so many times now.
+    /// The application begins with a message. Until [`Change::Released`] or [`Change::Done`] it counts as one more time that the
+    /// process ended with it in hand.
+    Begun(MessageKey),
+    /// The application has it no more: it judged the message, or gave it back. The beginning doesn't count as unfinished.
+    Released(MessageKey),
+    /// The application has failed on a message for so many times now.
     Attempt {
         /// Which.
         message: MessageKey,
-        /// 0 takes an attempt back that didn't happen.
+        /// Fewer than before takes attempts back: it was not the message on which the application failed.
         count: u32,
+    },
+    /// An earlier version kept this message by its id alone.
+    Recognised {
+        /// The message.
+        message: MessageKey,
+        /// What the earlier version called it: [`MessageKey::of_id`].
+        earlier: MessageKey,
     },
     /// A message need not come again.
     Done(MessageKey),
 }
 
-/// A push message's id, cut from the SHA-256 of what the service called it: of one size whatever that is.
+/// Which push message: its subscription and its id, cut from the SHA-256 of both, so of one size whatever they are (PR-46).
+/// Services need not make ids that differ between subscriptions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct MessageKey(pub [u8; 16]);
 
 impl MessageKey {
-    /// Of a message with this id.
-    pub fn of(id: &str) -> Self {
-        let digest = ring::digest::digest(&ring::digest::SHA256, id.as_bytes());
+    /// Of the message with this id, of this subscription by the letter of the service.
+    pub fn of(subscription: &str, id: &str) -> Self {
+        let mut digest = Context::new(&SHA256);
+        // Its length says where the name ends and the id begins.
+        digest.update(&(subscription.len() as u64).to_be_bytes());
+        digest.update(subscription.as_bytes());
+        digest.update(id.as_bytes());
+        Self::cut(&digest.finish())
+    }
+
+    /// What earlier versions knew a message with this id by.
+    pub fn of_id(id: &str) -> Self {
+        Self::cut(&ring::digest::digest(&SHA256, id.as_bytes()))
+    }
+
+    fn cut(digest: &Digest) -> Self {
         let mut key = [0; 16];
         key.copy_from_slice(&digest.as_ref()[..16]);
         Self(key)
+    }
+}
+
+impl Change {
+    /// Whether it is about one message, and not about identity or subscriptions.
+    pub fn is_about_a_message(&self) -> bool {
+        match self {
+            Self::Begun(_)
+            | Self::Released(_)
+            | Self::Attempt { .. }
+            | Self::Recognised { .. }
+            | Self::Done(_) => true,
+            Self::Identified(_)
+            | Self::Forgotten
+            | Self::Asked { .. }
+            | Self::Located { .. }
+            | Self::Confirmed { .. }
+            | Self::Told(_)
+            | Self::Ending(_)
+            | Self::Ended(_) => false,
+        }
     }
 }
 
@@ -169,7 +218,10 @@ impl Durable {
             Change::Ended(name) => {
                 self.registrations.remove(name);
             }
+            Change::Begun(message) => self.messages.begun(*message),
+            Change::Released(message) => self.messages.released(*message),
             Change::Attempt { message, count } => self.messages.attempt(*message, *count),
+            Change::Recognised { message, earlier } => self.messages.recognised(*message, *earlier),
             Change::Done(message) => self.messages.done(*message),
         }
     }
@@ -273,6 +325,18 @@ mod tests {
         assert_eq!(registration.push_resource(), Some(&url("https://h/3")));
         durable.apply(&Change::Told(one));
         assert_eq!(durable.registrations[&one].replaced, None);
+    }
+
+    /// PR-46: equal ids of two subscriptions are two messages.
+    #[test]
+    fn a_message_is_its_subscription_and_its_id() {
+        let (one, two) = (SubscriptionName([1; 16]), SubscriptionName([2; 16]));
+        let of = |name: SubscriptionName| MessageKey::of(&name.to_string(), "v");
+        assert_ne!(of(one), of(two));
+        assert_eq!(of(one), of(one));
+        assert_ne!(of(one), MessageKey::of(&one.to_string(), "w"));
+        assert_ne!(MessageKey::of("a", "bc"), MessageKey::of("ab", "c"));
+        assert_ne!(of(one), MessageKey::of_id("v"));
     }
 
     /// WP-RFR-1, WP-RFR-2: a service that forgot us and gives the same push resource again has to be told of all the same,

@@ -24,10 +24,11 @@ impl UserAgent {
 
     /// Ends once the application's hands are empty, or have been full for
     /// [`Limits::stop_within`](super::Limits::stop_within): nothing more is handed over, and what the application still
-    /// finishes is acknowledged.
+    /// finishes is acknowledged. What it has not finished by then is released: it comes again, and this was no attempt.
     pub fn stop(&mut self, now: Moment, out: &mut Vec<Action>) {
         if self.stopping.is_none() {
             self.stopping = Some(now.after(self.limits.stop_within));
+            self.let_go_of_what_waits(out);
         }
         self.stop_when_empty(now, out);
     }
@@ -93,6 +94,7 @@ impl UserAgent {
         if self.is_stopped() || (self.held.in_hand() > 0 && now < until) {
             return;
         }
+        self.release_all(out);
         if self.is_connected() {
             out.push(Action::Disconnect(Farewell::Leaving));
         }

@@ -1,11 +1,26 @@
-//! The messages that the application has, or failed on and gets again.
+//! The messages that the application has, or gets later.
+//!
+//! ```text
+//!  arrived ──► Waiting ──it is time──► Offered ──the application takes it──► Taken ──► done
+//!                ▲ ▲                      │                                    │
+//!                │ └─a pause begins───────┘                                    │
+//!                └────────────────────failed, or unable────────────────────────┘
+//! ```
+//!
+//! Whether it is time is a matter of three things: a message that failed waits for a while; one whose subscription
+//! [is paused](super::outages) waits for its turn; and of those that the application had when the process ended, one at a time is
+//! handed over, those last with which it ended most often. So a message that kills its application is never in hand beside another
+//! one that is known to have been: others are counted one crash with it at most, unless they kill, too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::action::{Action, Arrived, Event, Fate, Outcome, Say, Why};
+use super::action::{Action, Arrived, Event, Fate, Outcome, Say, TooMany, Why};
 use super::durable::{Change, MessageKey};
+use super::outages::Streak;
 use super::requests::doubled;
+use super::shares::Shares;
 use super::{Phase, UserAgent};
 use crate::identifiers::SubscriptionName;
 use crate::session::Moment;
@@ -15,24 +30,62 @@ use crate::session::Moment;
 #[derive(Debug, Default)]
 pub(super) struct Held {
     messages: BTreeMap<MessageKey, Message>,
-    bytes: usize,
+    /// Offered or taken.
     in_hand: usize,
-    /// Something was passed over on this channel: all that follows is passed over too, so that the order is kept when it
-    /// comes again on the next one.
-    overflowed: bool,
+    /// Of those, the ones with which the process ended before.
+    suspects: usize,
+    arrivals: u64,
+    pub(super) shares: Shares,
+    /// Over all subscriptions.
+    pub(super) streak: Streak,
 }
 
 #[derive(Debug)]
-struct Message {
-    arrived: Arc<Arrived>,
+pub(super) struct Message {
+    pub(super) arrived: Arc<Arrived>,
     name: SubscriptionName,
-    attempt: u32,
-    /// The application has begun with it.
-    is_taken: bool,
+    /// In which order it came.
+    order: u64,
+    pub(super) place: Place,
+    /// Attempts that failed.
+    pub(super) attempts: u32,
+    /// Of those, the ones since its subscription's last success.
+    pub(super) in_a_row: u32,
+    /// How often the process ended while the application had it.
+    crashes: u32,
+    /// How often it was tried since its subscription's last success, whether that counts or not.
+    pub(super) tries: u32,
+    /// It failed in the pause of its subscription.
+    pub(super) has_failed_in_outage: bool,
+    /// Pauses in which it failed, and another message succeeded.
+    pub(super) outages: u32,
+    /// It is the one that shows whether the application of a paused subscription works again.
+    pub(super) is_trial: bool,
     /// Its subscription ended while the application had it: there is no other attempt.
     is_last: bool,
-    /// `None` while the application has it.
-    retry_at: Option<Moment>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// With us, until then at least.
+    Waiting(Moment),
+    /// Handed over; the application has not begun.
+    Offered,
+    /// With the application.
+    Taken,
+}
+
+impl Message {
+    fn is_in_hand(&self) -> bool {
+        match self.place {
+            Place::Offered | Place::Taken => true,
+            Place::Waiting(_) => false,
+        }
+    }
+
+    fn is_suspect(&self) -> bool {
+        self.crashes > 0
+    }
 }
 
 impl Held {
@@ -49,32 +102,114 @@ impl Held {
     }
 
     pub(super) fn begin_channel(&mut self) {
-        self.overflowed = false;
+        self.shares.begin_channel();
     }
 
-    pub(super) fn next_retry(&self) -> Moment {
+    pub(super) fn get_mut(&mut self, key: MessageKey) -> Option<&mut Message> {
+        self.messages.get_mut(&key)
+    }
+
+    pub(super) fn keys_of(&self, name: SubscriptionName) -> Vec<MessageKey> {
+        let messages = self.messages.iter();
+        let of = messages.filter(|(_, message)| message.name == name);
+        of.map(|(key, _)| *key).collect()
+    }
+
+    /// When a message is to be handed over.
+    pub(super) fn next_due(&self) -> Moment {
         if self.messages.len() == self.in_hand {
             return Moment::NEVER;
         }
-        let retries = self.messages.values().filter_map(|message| message.retry_at);
-        retries.min().unwrap_or(Moment::NEVER)
+        let due = self.messages.values().map(|message| self.due(message));
+        due.min().unwrap_or(Moment::NEVER)
     }
 
-    fn insert(&mut self, key: MessageKey, message: Message) {
-        self.bytes += message.arrived.bytes();
-        self.in_hand += usize::from(message.retry_at.is_none());
+    /// When it is time for this message. Never, if something else has to happen first.
+    fn due(&self, message: &Message) -> Moment {
+        let Place::Waiting(at) = message.place else {
+            return Moment::NEVER;
+        };
+        if message.is_suspect() && self.suspects > 0 {
+            return Moment::NEVER;
+        }
+        let share = self.shares.get(message.name);
+        match share.and_then(|share| share.outage) {
+            Some(outage) if outage.is_trying => Moment::NEVER,
+            Some(outage) => outage.until,
+            None => at,
+        }
+    }
+
+    /// Those for which it is time, in the order in which it is to be looked whether it still is.
+    fn due_in_order(&self, now: Moment) -> Vec<MessageKey> {
+        let messages = self.messages.iter();
+        let due = messages.filter(|(_, message)| self.due(message) <= now);
+        let mut due: Vec<_> = due
+            .map(|(key, message)| (message.crashes, message.tries, message.order, *key))
+            .collect();
+        due.sort_unstable();
+        due.into_iter().map(|(.., key)| key).collect()
+    }
+
+    /// Whether it was offered, and not taken. Then it is not any more.
+    pub(super) fn take_back(&mut self, key: MessageKey) -> bool {
+        let is_offered = |message: &Message| message.place == Place::Offered;
+        if !self.messages.get(&key).is_some_and(is_offered) {
+            return false;
+        }
+        self.put(key, Place::Waiting(Moment::default()));
+        true
+    }
+
+    fn put(&mut self, key: MessageKey, place: Place) {
+        let Some(message) = self.messages.get_mut(&key) else {
+            return;
+        };
+        let (was_in_hand, is_suspect) = (message.is_in_hand(), message.is_suspect());
+        message.place = place;
+        let is_in_hand = message.is_in_hand();
+        self.count(was_in_hand, is_suspect, false);
+        self.count(is_in_hand, is_suspect, true);
+    }
+
+    fn count(&mut self, is_in_hand: bool, is_suspect: bool, is_more: bool) {
+        let (in_hand, suspects) = (usize::from(is_in_hand), usize::from(is_in_hand && is_suspect));
+        if is_more {
+            self.in_hand += in_hand;
+            self.suspects += suspects;
+        } else {
+            self.in_hand -= in_hand;
+            self.suspects -= suspects;
+        }
+    }
+
+    pub(super) fn insert(&mut self, key: MessageKey, message: Message) {
+        self.shares.add(message.name, message.arrived.bytes());
+        self.count(message.is_in_hand(), message.is_suspect(), true);
         self.messages.insert(key, message);
     }
 
-    fn remove(&mut self, key: MessageKey) -> Option<Message> {
+    pub(super) fn remove(&mut self, key: MessageKey) -> Option<Message> {
         let message = self.messages.remove(&key)?;
-        self.bytes -= message.arrived.bytes();
-        self.in_hand -= usize::from(message.retry_at.is_none());
+        self.shares.subtract(message.name, message.arrived.bytes());
+        self.count(message.is_in_hand(), message.is_suspect(), false);
+        if message.is_trial {
+            self.end_trial(message.name);
+        }
         if self.messages.is_empty() {
             // An empty map keeps room for eleven.
             self.messages = BTreeMap::new();
         }
         Some(message)
+    }
+
+    /// The message that was tried in a pause is not with the application any more.
+    fn end_trial(&mut self, name: SubscriptionName) {
+        self.shares.update(name, |share| {
+            if let Some(outage) = &mut share.outage {
+                outage.is_trying = false;
+            }
+        });
     }
 }
 
@@ -91,18 +226,25 @@ impl UserAgent {
             return self.acknowledge(Arc::new(message), Fate::NotDelivered, now, out);
         }
         let (key, message) = (message.key(), Arc::new(message));
-        if self.held.messages.contains_key(&key) {
+        if self.held.contains(key) {
             return;
-        }
-        if self.durable.messages.is_done(key) {
-            self.counters.duplicates += 1;
-            return self.acknowledge(message, Fate::Delivered, now, out);
         }
         let wanted = |name: &SubscriptionName| {
             let registration = self.durable.registrations.get(name);
             registration.is_some_and(|registration| registration.is_wanted())
         };
-        let Some(name) = message.name().filter(wanted) else {
+        let name = message.name().filter(wanted);
+        if name.is_some()
+            && let Some(earlier) = self.durable.messages.earlier(&message.id)
+        {
+            let message = key;
+            self.save(Change::Recognised { message, earlier }, out);
+        }
+        if self.durable.messages.is_done(key) {
+            self.counters.duplicates += 1;
+            return self.acknowledge(message, Fate::Delivered, now, out);
+        }
+        let Some(name) = name else {
             self.counters.unknown_subscription += 1;
             return self.acknowledge(message, Fate::NotDelivered, now, out);
         };
@@ -110,12 +252,16 @@ impl UserAgent {
             self.counters.not_decrypted += 1;
             return self.finish(key, message, Fate::NotDecrypted, now, out);
         }
-        let attempts = self.durable.messages.attempts(key);
-        if attempts >= self.limits.attempts {
-            return self.give_up(key, name, message, now, out);
+        let tried = self.durable.messages.tried(key);
+        if tried.attempts >= self.limits.attempts {
+            return self.give_up(key, name, message, TooMany::Attempts, now, out);
         }
-        if self.held.overflowed || self.is_full(&message) {
-            self.held.overflowed = true;
+        if tried.unfinished >= self.limits.crashes {
+            return self.give_up(key, name, message, TooMany::Crashes, now, out);
+        }
+        let (bytes, is_alone) = (message.bytes(), self.is_alone());
+        if !self.held.shares.takes(name, bytes, &self.limits, is_alone) {
+            self.held.shares.pass_over(name, bytes);
             self.counters.passed_over += 1;
             self.end_round(now, out);
             return;
@@ -123,139 +269,215 @@ impl UserAgent {
         if let Phase::Live(live) = &mut self.phase {
             live.was_of_use = true;
         }
-        self.hand_over(key, name, message, attempts + 1, out);
+        let order = self.held.arrivals;
+        self.held.arrivals += 1;
+        let message = Message {
+            arrived: message,
+            name,
+            order,
+            place: Place::Waiting(now.after(self.wait_after_crashes(tried.unfinished))),
+            attempts: tried.attempts,
+            in_a_row: 0,
+            crashes: tried.unfinished,
+            tries: 0,
+            has_failed_in_outage: false,
+            outages: 0,
+            is_trial: false,
+            is_last: false,
+        };
+        self.held.insert(key, message);
+        self.offer(key, now, out);
     }
 
     /// What came of [`Action::HandOver`]. Taken also when the channel on which the message came is gone.
     pub fn handled(&mut self, key: MessageKey, outcome: Outcome, now: Moment, out: &mut Vec<Action>) {
-        let Some(Message {
-            arrived,
-            name,
-            attempt,
-            is_taken,
-            is_last,
-            retry_at: None,
-        }) = self.held.remove(key)
-        else {
+        let is_in_hand = self.held.messages.get(&key).is_some_and(Message::is_in_hand);
+        if !is_in_hand {
+            return;
+        }
+        let Some(message) = self.held.remove(key) else {
             return;
         };
+        let Message {
+            name,
+            is_trial,
+            is_last,
+            ..
+        } = message;
+        let was_taken = message.place == Place::Taken;
         match outcome {
-            Outcome::Succeeded => self.finish(key, arrived, Fate::Delivered, now, out),
+            Outcome::Succeeded => {
+                self.finish(key, message.arrived, Fate::Delivered, now, out);
+                self.works(name, now, out);
+            }
             Outcome::NotDecrypted => {
                 self.counters.not_decrypted += 1;
-                self.finish(key, arrived, Fate::NotDecrypted, now, out);
+                self.finish(key, message.arrived, Fate::NotDecrypted, now, out);
             }
-            Outcome::Failed if is_last => self.finish(key, arrived, Fate::NotDelivered, now, out),
-            Outcome::Failed if attempt >= self.limits.attempts => {
-                self.give_up(key, name, arrived, now, out);
+            Outcome::Failed | Outcome::Unable if is_last => {
+                self.finish(key, message.arrived, Fate::NotDelivered, now, out);
             }
-            Outcome::Failed => {
-                let wait = doubled(self.limits.retry_after, attempt - 1);
-                let message = Message {
-                    arrived,
-                    name,
-                    attempt,
-                    is_taken: false,
-                    is_last,
-                    retry_at: Some(now.after(wait)),
-                };
-                self.held.insert(key, message);
+            Outcome::Failed => self.failed(key, message, now, out),
+            Outcome::Unable => {
+                self.wait_for_turn(key, message, out);
+                self.pause(name, is_trial, now, out);
             }
             Outcome::Released => {
-                if is_taken {
-                    let count = attempt - 1;
-                    self.save(Change::Attempt { message: key, count }, out);
+                if was_taken {
+                    self.save(Change::Released(key), out);
                 }
                 // It comes again on the next channel, and what is behind it with it.
-                self.held.overflowed = true;
+                self.held.shares.pass_over(name, message.arrived.bytes());
             }
         }
+        self.offer_due(now, out);
         self.catch_up(now, out);
         self.stop_when_empty(now, out);
     }
 
+    /// The application failed on it: an attempt, if it is not an outage.
+    fn failed(&mut self, key: MessageKey, mut message: Message, now: Moment, out: &mut Vec<Action>) {
+        let (name, is_trial) = (message.name, message.is_trial);
+        if self.is_outage(name, key) {
+            message.has_failed_in_outage = true;
+            self.wait_for_turn(key, message, out);
+            return self.pause(name, is_trial, now, out);
+        }
+        let count = message.attempts + 1;
+        self.save(Change::Attempt { message: key, count }, out);
+        if count >= self.limits.attempts {
+            return self.give_up(key, name, message.arrived, TooMany::Attempts, now, out);
+        }
+        message.attempts = count;
+        message.in_a_row += 1;
+        let wait = doubled(self.limits.retry_after, count - 1).min(self.limits.retry_most);
+        self.wait_until(key, message, now.after(wait), out);
+    }
+
+    fn wait_for_turn(&mut self, key: MessageKey, message: Message, out: &mut Vec<Action>) {
+        self.wait_until(key, message, Moment::default(), out);
+    }
+
+    /// The application is done with it for now.
+    fn wait_until(&mut self, key: MessageKey, mut message: Message, at: Moment, out: &mut Vec<Action>) {
+        if message.place == Place::Taken {
+            self.save(Change::Released(key), out);
+        }
+        message.place = Place::Waiting(at);
+        message.tries += 1;
+        message.is_trial = false;
+        self.held.insert(key, message);
+    }
+
     /// Hands over what waited long enough.
-    pub(super) fn retry(&mut self, now: Moment, out: &mut Vec<Action>) {
-        if self.stopping.is_some() || self.held.next_retry() > now {
+    pub(super) fn offer_due(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if self.stopping.is_some() || self.held.next_due() > now {
             return;
         }
-        let is_due = |message: &Message| message.retry_at.is_some_and(|at| at <= now);
-        let messages = self.held.messages.iter();
-        let due: Vec<_> = messages
-            .filter(|(_, message)| is_due(message))
-            .map(|(key, _)| *key)
-            .collect();
-        for key in due {
-            if let Some(message) = self.held.remove(key) {
-                self.hand_over(key, message.name, message.arrived, message.attempt + 1, out);
-            }
+        for key in self.held.due_in_order(now) {
+            self.offer(key, now, out);
         }
+    }
+
+    /// Hands it over, if it is time.
+    fn offer(&mut self, key: MessageKey, now: Moment, out: &mut Vec<Action>) {
+        let Some(message) = self.held.messages.get(&key) else {
+            return;
+        };
+        if self.held.due(message) > now {
+            return;
+        }
+        let (message, name) = (Arc::clone(&message.arrived), message.name);
+        let mut is_trial = false;
+        self.held.shares.update(name, |share| {
+            if let Some(outage) = &mut share.outage {
+                outage.is_trying = true;
+                is_trial = true;
+            }
+        });
+        self.held.put(key, Place::Offered);
+        let mut attempt = 1;
+        if let Some(held) = self.held.get_mut(key) {
+            held.is_trial = is_trial;
+            attempt += held.attempts + held.crashes;
+        }
+        self.counters.handed_over += 1;
+        out.push(Action::HandOver { message, attempt });
+    }
+
+    /// The application is about to take a message that was handed over. Whether it may; then that is kept before it does, so
+    /// that an end of the process in between is known as one. A message that still waits for its application when everything is
+    /// killed was never tried, however often that happens.
+    pub fn taken(&mut self, key: MessageKey, out: &mut Vec<Action>) -> bool {
+        let is_offered = |message: &Message| message.place == Place::Offered;
+        if !self.held.messages.get(&key).is_some_and(is_offered) {
+            return false;
+        }
+        self.held.put(key, Place::Taken);
+        self.save(Change::Begun(key), out);
+        true
     }
 
     /// The subscription ended: nothing of it is handed over any more (WP-SUB-10), and what was handed over but not taken is
     /// taken back. What the application has is left to it, once.
     pub(super) fn let_go(&mut self, name: SubscriptionName, now: Moment, out: &mut Vec<Action>) {
-        let mut waiting = Vec::new();
-        for (key, message) in &mut self.held.messages {
-            if message.name == name {
+        for key in self.held.keys_of(name) {
+            let Some(message) = self.held.get_mut(key) else {
+                continue;
+            };
+            if message.place == Place::Taken {
                 message.is_last = true;
-                let is_in_hand = message.is_taken && message.retry_at.is_none();
-                waiting.extend((!is_in_hand).then_some(*key));
-            }
-        }
-        for key in waiting {
-            if let Some(message) = self.held.remove(key) {
+            } else if let Some(message) = self.held.remove(key) {
+                if message.place == Place::Offered {
+                    out.push(Action::TakeBack(key));
+                }
                 self.finish(key, message.arrived, Fate::NotDelivered, now, out);
             }
         }
+        self.forget_outage(name);
+        self.offer_due(now, out);
         self.catch_up(now, out);
     }
 
-    /// The application takes a message that was handed over: an attempt, which is kept before it is made. One that still
-    /// waits for its application when everything is killed was never tried, however often that happens.
-    pub fn taken(&mut self, key: MessageKey, out: &mut Vec<Action>) {
-        let Some(message) = self.held.messages.get_mut(&key) else {
-            return;
-        };
-        message.is_taken = true;
-        let count = message.attempt;
-        self.save(Change::Attempt { message: key, count }, out);
+    /// The application wants an end: it takes nothing more. All that it has not taken comes again.
+    pub(super) fn let_go_of_what_waits(&mut self, out: &mut Vec<Action>) {
+        let messages = self.held.messages.iter();
+        let waiting = messages.filter(|(_, message)| message.place != Place::Taken);
+        for key in waiting.map(|(key, _)| *key).collect::<Vec<_>>() {
+            if let Some(message) = self.held.remove(key)
+                && message.place == Place::Offered
+            {
+                out.push(Action::TakeBack(key));
+            }
+        }
     }
 
-    fn hand_over(
-        &mut self,
-        key: MessageKey,
-        name: SubscriptionName,
-        arrived: Arc<Arrived>,
-        attempt: u32,
-        out: &mut Vec<Action>,
-    ) {
-        self.counters.handed_over += 1;
-        let message = Message {
-            arrived: Arc::clone(&arrived),
-            name,
-            attempt,
-            is_taken: false,
-            is_last: false,
-            retry_at: None,
-        };
-        self.held.insert(key, message);
-        out.push(Action::HandOver {
-            message: arrived,
-            attempt,
-        });
+    /// The end has come while the application still has something: an orderly end, so that it counts for nothing (PR-45).
+    pub(super) fn release_all(&mut self, out: &mut Vec<Action>) {
+        for key in self.held.messages.keys().copied().collect::<Vec<_>>() {
+            if let Some(message) = self.held.remove(key)
+                && message.place == Place::Taken
+            {
+                self.save(Change::Released(key), out);
+            }
+        }
     }
 
-    fn give_up(
+    pub(super) fn give_up(
         &mut self,
         key: MessageKey,
         name: SubscriptionName,
         message: Arc<Arrived>,
+        after: TooMany,
         now: Moment,
         out: &mut Vec<Action>,
     ) {
         self.counters.given_up += 1;
-        out.push(Action::Tell(Event::GaveUp { name, message: key }));
+        out.push(Action::Tell(Event::GaveUp {
+            name,
+            message: key,
+            after,
+        }));
         self.finish(key, message, Fate::NotDelivered, now, out);
     }
 
@@ -276,10 +498,18 @@ impl UserAgent {
         self.say(Say::Acknowledge { message, fate }, now, out);
     }
 
-    /// One message always fits, however large: it would come again for ever, and everything behind it with it.
-    fn is_full(&self, message: &Arrived) -> bool {
-        let is_heavy = self.held.bytes + message.bytes() > self.limits.held_bytes;
-        self.held.len() >= self.limits.held_messages.max(1) || (is_heavy && self.held.len() > 0)
+    /// None after the first end of the process, which may have been anybody's; then it doubles. So what is tried first after
+    /// each start is something else.
+    fn wait_after_crashes(&self, crashes: u32) -> Duration {
+        match crashes {
+            0 | 1 => Duration::ZERO,
+            more => doubled(self.limits.retry_after, more - 2).min(self.limits.retry_most),
+        }
+    }
+
+    /// Whether there is one subscription at most, with which nobody shares.
+    pub(super) fn is_alone(&self) -> bool {
+        self.durable.registrations.len() <= 1
     }
 
     /// Once there is room for what was passed over, a new channel brings it; or the next round, if there are rounds.
@@ -287,9 +517,8 @@ impl UserAgent {
         if self.wishes.are_fetched() {
             return self.say_wishes(now, out);
         }
-        let has_room =
-            self.held.len() <= self.limits.held_messages / 2 && self.held.bytes <= self.limits.held_bytes / 2;
-        if self.held.overflowed && has_room && self.is_live() && self.stopping.is_none() {
+        let has_room = self.held.shares.can_catch_up(&self.limits, self.is_alone());
+        if has_room && self.is_live() && self.stopping.is_none() {
             self.disconnect(Why::CatchUp, now, out);
         }
     }

@@ -3,7 +3,7 @@
 //! **Invariant:** at most [`Messages::REMEMBERED`] of either. That is far more than a service can have unacknowledged on
 //! one channel plus what the user agent holds itself, so a message that comes again is known.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::durable::MessageKey;
 
@@ -12,8 +12,30 @@ use super::durable::MessageKey;
 pub struct Messages {
     done: HashSet<MessageKey>,
     done_in_order: VecDeque<MessageKey>,
-    attempts: HashMap<MessageKey, u32>,
-    attempted_in_order: VecDeque<MessageKey>,
+    tried: HashMap<MessageKey, Tried>,
+    tried_in_order: VecDeque<MessageKey>,
+    /// Known by their ids alone, from the log of an earlier version. Each counts for one message, which then has a record
+    /// of its own.
+    earlier: BTreeMap<MessageKey, Earlier>,
+}
+
+/// How often a message was tried that is not done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tried {
+    /// How often the application failed on it.
+    pub attempts: u32,
+    /// How often the application began with it and neither judged it nor gave it back. One of them may be going on; each of the
+    /// others was the end of the process.
+    pub unfinished: u32,
+}
+
+/// What an earlier version kept of a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Earlier {
+    /// It is done.
+    Done,
+    /// Its application began with it so many times. How these ended was not kept.
+    Begun(u32),
 }
 
 impl Messages {
@@ -25,9 +47,9 @@ impl Messages {
         self.done.contains(&message)
     }
 
-    /// How often it was handed over, without being done.
-    pub fn attempts(&self, message: MessageKey) -> u32 {
-        self.attempts.get(&message).copied().unwrap_or(0)
+    /// How often it was tried, without being done.
+    pub fn tried(&self, message: MessageKey) -> Tried {
+        self.tried.get(&message).copied().unwrap_or_default()
     }
 
     /// The messages that are done, oldest first.
@@ -36,26 +58,84 @@ impl Messages {
     }
 
     /// The messages that were tried and are not done, oldest first.
-    pub fn all_attempts(&self) -> impl Iterator<Item = (MessageKey, u32)> {
-        self.attempted_in_order
+    pub fn all_tried(&self) -> impl Iterator<Item = (MessageKey, Tried)> {
+        self.tried_in_order
             .iter()
-            .filter_map(|message| Some((*message, *self.attempts.get(message)?)))
+            .filter_map(|message| Some((*message, *self.tried.get(message)?)))
+    }
+
+    /// What an earlier version kept, by [`MessageKey::of_id`].
+    pub fn all_earlier(&self) -> impl Iterator<Item = (MessageKey, Earlier)> {
+        self.earlier.iter().map(|(message, earlier)| (*message, *earlier))
+    }
+
+    /// The key of what an earlier version kept of a message with this id, if there is such a record.
+    pub fn earlier(&self, id: &str) -> Option<MessageKey> {
+        if self.earlier.is_empty() {
+            return None;
+        }
+        let key = MessageKey::of_id(id);
+        self.earlier.contains_key(&key).then_some(key)
+    }
+
+    /// From a log: so often it was tried. Of one that is done that doesn't matter any more.
+    pub fn restore_tried(&mut self, message: MessageKey, tried: Tried) {
+        if tried == Tried::default() || self.is_done(message) {
+            self.forget_tried(message);
+        } else if self.tried.insert(message, tried).is_none() {
+            self.tried_in_order.push_back(message);
+        }
+        while self.tried_in_order.len() > Self::REMEMBERED {
+            let oldest = self.tried_in_order.pop_front();
+            oldest.and_then(|oldest| self.tried.remove(&oldest));
+        }
+    }
+
+    /// From a log: what an earlier version kept. No more than it kept itself.
+    pub fn restore_earlier(&mut self, message: MessageKey, earlier: Earlier) {
+        if self.earlier.len() < 2 * Self::REMEMBERED {
+            self.earlier.insert(message, earlier);
+        }
+    }
+
+    /// From a log: what an earlier version kept of this message counts no more.
+    pub fn forget_earlier(&mut self, message: MessageKey) {
+        self.earlier.remove(&message);
     }
 
     pub(super) fn attempt(&mut self, message: MessageKey, count: u32) {
-        if count == 0 {
-            self.forget_attempts(message);
-        } else if self.attempts.insert(message, count).is_none() {
-            self.attempted_in_order.push_back(message);
-        }
-        while self.attempted_in_order.len() > Self::REMEMBERED {
-            let oldest = self.attempted_in_order.pop_front();
-            oldest.and_then(|oldest| self.attempts.remove(&oldest));
+        let attempts = Tried {
+            attempts: count,
+            ..self.tried(message)
+        };
+        self.restore_tried(message, attempts);
+    }
+
+    pub(super) fn begun(&mut self, message: MessageKey) {
+        let mut tried = self.tried(message);
+        tried.unfinished = tried.unfinished.saturating_add(1);
+        self.restore_tried(message, tried);
+    }
+
+    pub(super) fn released(&mut self, message: MessageKey) {
+        let mut tried = self.tried(message);
+        tried.unfinished = tried.unfinished.saturating_sub(1);
+        self.restore_tried(message, tried);
+    }
+
+    pub(super) fn recognised(&mut self, message: MessageKey, earlier: MessageKey) {
+        match self.earlier.remove(&earlier) {
+            Some(Earlier::Done) => self.done(message),
+            Some(Earlier::Begun(unfinished)) => {
+                let attempts = self.tried(message).attempts;
+                self.restore_tried(message, Tried { attempts, unfinished });
+            }
+            None => {}
         }
     }
 
     pub(super) fn done(&mut self, message: MessageKey) {
-        self.forget_attempts(message);
+        self.forget_tried(message);
         if self.done.insert(message) {
             self.done_in_order.push_back(message);
         }
@@ -63,13 +143,17 @@ impl Messages {
             let oldest = self.done_in_order.pop_front();
             oldest.map(|oldest| self.done.remove(&oldest));
         }
+        if self.done_in_order.len() == Self::REMEMBERED && !self.earlier.is_empty() {
+            // The earlier version would have forgotten them by now.
+            self.earlier = BTreeMap::new();
+        }
     }
 
-    fn forget_attempts(&mut self, message: MessageKey) {
-        if self.attempts.remove(&message).is_some() {
+    fn forget_tried(&mut self, message: MessageKey) {
+        if self.tried.remove(&message).is_some() {
             // Nearly always the first: messages are done in about the order in which they were tried.
-            let at = self.attempted_in_order.iter().position(|other| *other == message);
-            at.map(|at| self.attempted_in_order.remove(at));
+            let at = self.tried_in_order.iter().position(|other| *other == message);
+            at.map(|at| self.tried_in_order.remove(at));
         }
     }
 }
@@ -79,7 +163,7 @@ mod tests {
     use super::*;
 
     fn key(number: usize) -> MessageKey {
-        MessageKey::of(&number.to_string())
+        MessageKey::of("news", &number.to_string())
     }
 
     /// WS-NOT-2, WP-RCV-6: the last messages are known, and no more of them than the bound.
@@ -89,7 +173,8 @@ mod tests {
         for number in 0..Messages::REMEMBERED + 10 {
             messages.attempt(key(number), 2);
         }
-        assert_eq!((messages.attempts(key(9)), messages.attempts(key(10))), (0, 2));
+        let attempts = |number| messages.tried(key(number)).attempts;
+        assert_eq!((attempts(9), attempts(10)), (0, 2));
         for number in 0..Messages::REMEMBERED + 10 {
             messages.done(key(number));
             messages.done(key(number));
@@ -98,7 +183,50 @@ mod tests {
             (messages.is_done(key(9)), messages.is_done(key(10))),
             (false, true)
         );
-        assert_eq!(messages.all_attempts().count(), 0);
+        assert_eq!(messages.all_tried().count(), 0);
         assert_eq!(messages.all_done().count(), Messages::REMEMBERED);
+    }
+
+    /// PR-45: what was begun and neither judged nor given back stays counted; what ended is not, and leaves nothing behind.
+    #[test]
+    fn unfinished_beginnings_are_counted() {
+        let mut messages = Messages::default();
+        messages.begun(key(1));
+        messages.begun(key(1));
+        messages.released(key(1));
+        messages.attempt(key(1), 1);
+        let (attempts, unfinished) = (1, 1);
+        assert_eq!(messages.tried(key(1)), Tried { attempts, unfinished });
+        messages.attempt(key(1), 0);
+        messages.released(key(1));
+        messages.released(key(1));
+        assert_eq!(messages, Messages::default());
+    }
+
+    /// PR-46: a record that an earlier version kept by the id alone counts for one message, and for no longer than that
+    /// version would have kept it.
+    #[test]
+    fn earlier_records_count_once() {
+        let mut messages = Messages::default();
+        let ids = ["done", "begun", "never"];
+        for (id, earlier) in ids
+            .into_iter()
+            .zip([Earlier::Done, Earlier::Begun(2), Earlier::Done])
+        {
+            messages.restore_earlier(MessageKey::of_id(id), earlier);
+        }
+        for id in ["done", "begun"] {
+            let earlier = messages.earlier(id).unwrap();
+            messages.recognised(MessageKey::of("one", id), earlier);
+            assert_eq!(messages.earlier(id), None);
+        }
+        assert!(messages.is_done(MessageKey::of("one", "done")));
+        assert!(!messages.is_done(MessageKey::of("other", "done")));
+        assert_eq!(messages.tried(MessageKey::of("one", "begun")).unfinished, 2);
+        assert!(messages.earlier("never").is_some());
+        for number in 0..Messages::REMEMBERED {
+            messages.done(key(number));
+        }
+        assert_eq!(messages.earlier("never"), None);
     }
 }

@@ -17,11 +17,12 @@
 //!   brings the message again, and it is recognised if it was done (WS-ACK-5).
 //! - A subscription is kept before the service is asked for it, and told to the application after its push resource is
 //!   kept. So a crash loses neither keys nor subscriptions.
-//! - An attempt is kept before the application begins with it. So a message that kills the application is given up in the
-//!   end (WP-RCV-6), and one that only waited for it is not.
+//! - That the application begins with a message is kept before it does. So a message that kills the application is given up in
+//!   the end (PR-45), and one that only waited for it is not. An attempt is counted when the application has failed.
 //!
 //! A message that fails is tried again later and doesn't hold back those behind it; apart from that, messages of one
-//! subscription are handed over in the order in which the service offers them.
+//! subscription are handed over in the order in which the service offers them. An application that fails on everything is not
+//! given more, and nothing is given up meanwhile (`outages`). No subscription stops another one (`shares`).
 
 mod action;
 mod backoff;
@@ -33,8 +34,10 @@ mod held;
 mod keepalive;
 mod messages;
 mod names;
+mod outages;
 mod requests;
 mod sets;
+mod shares;
 mod stated;
 mod subscriptions;
 #[cfg(test)]
@@ -45,13 +48,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use action::{
-    Action, Arrived, Counters, Ended, Enrolled, Event, Farewell, Fate, Limits, Outcome, Registered, Say, Why,
+    Action, Arrived, Counters, Ended, Enrolled, Event, Farewell, Fate, Limits, Outcome, Registered, Say,
+    TooMany, Why,
 };
 use backoff::Backoff;
 pub use durable::{Change, Durable, MessageKey, Registration, Stage};
 use held::Held;
 use keepalive::Keepalive;
-pub use messages::Messages;
+pub use messages::{Earlier, Messages, Tried};
 pub use names::{Identity, PushResource, SubscriptionResource};
 use requests::Requests;
 pub use stated::Stated;
@@ -148,6 +152,11 @@ impl UserAgent {
         self.counters
     }
 
+    /// Whether the application wants an end, or it has come.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_some() || self.is_stopped()
+    }
+
     /// Whether the service answered the hello of the channel that is open.
     pub fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live(_))
@@ -158,7 +167,7 @@ impl UserAgent {
         matches!(self.phase, Phase::Stopped)
     }
 
-    /// Messages in the application's hands, or waiting to be put there again.
+    /// Messages in the application's hands, or waiting to be put there.
     pub fn held(&self) -> usize {
         self.held.len()
     }
@@ -285,7 +294,7 @@ impl UserAgent {
             Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Waiting { .. } => {}
             Phase::Stopped => return,
         }
-        self.retry(now, out);
+        self.offer_due(now, out);
         self.stop_when_empty(now, out);
     }
 
@@ -328,7 +337,7 @@ impl UserAgent {
             Phase::Stopped => return Moment::NEVER,
         };
         let retry = match self.stopping {
-            None => self.held.next_retry(),
+            None => self.held.next_due(),
             Some(until) => until,
         };
         phase.min(retry)
@@ -336,7 +345,7 @@ impl UserAgent {
 
     fn wish_due(&self) -> Moment {
         match self.stopping {
-            None => self.wishes.next_due(self.held.len() == 0),
+            None => self.wishes.next_due(self.may_begin_round()),
             Some(_) => Moment::NEVER,
         }
     }

@@ -74,6 +74,10 @@ struct Fetching {
     fruitless: u32,
     /// What had come of messages when the round began.
     progress: u64,
+    /// The application's hands were empty when the round began.
+    began_idle: bool,
+    /// Messages that were passed over in this round.
+    passed_over: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,10 +120,10 @@ impl Wishes {
         self.said = self.lowest;
     }
 
-    /// When something is to be said that could not be said before. `is_idle`: the application's hands are empty.
-    pub(super) fn next_due(&self, is_idle: bool) -> Moment {
+    /// When something is to be said that could not be said before. `may_begin`: a round may begin.
+    pub(super) fn next_due(&self, may_begin: bool) -> Moment {
         match self.fetching.as_ref().map(|fetching| fetching.round) {
-            Some(Round::Working { not_before }) if is_idle => not_before,
+            Some(Round::Working { not_before }) if may_begin => not_before,
             None if self.said != self.lowest => self.not_before,
             Some(_) | None => Moment::NEVER,
         }
@@ -135,6 +139,8 @@ impl UserAgent {
             round: Round::Asked,
             fruitless: 0,
             progress: 0,
+            began_idle: false,
+            passed_over: 0,
         }));
         self
     }
@@ -167,7 +173,7 @@ impl UserAgent {
         if fetching.round != Round::Asked {
             return;
         }
-        if nothing && is_idle {
+        if nothing && is_idle && fetching.began_idle {
             return self.tell_empty(out);
         }
         // A service that offers again and again what it does not let us acknowledge is not asked in a loop.
@@ -185,7 +191,7 @@ impl UserAgent {
 
     /// The channel is live. What the hello said holds, where it was heard; else it is said now.
     pub(super) fn begin_wishes(&mut self, now: Moment, out: &mut Vec<Action>) {
-        let progress = self.progress();
+        let (is_idle, progress) = (self.held.len() == 0, self.progress());
         self.wishes.not_before = Moment::default();
         let is_said = self.wishes.said == self.wishes.lowest;
         if let Some(fetching) = &mut self.wishes.fetching {
@@ -195,6 +201,8 @@ impl UserAgent {
                 false => Round::Working { not_before: now },
             };
             fetching.progress = progress;
+            fetching.began_idle = is_idle;
+            fetching.passed_over = 0;
             return self.say_wishes(now, out);
         }
         if self.wishes.lowest != Urgency::VeryLow || self.wishes.said != self.wishes.lowest {
@@ -203,12 +211,18 @@ impl UserAgent {
         }
     }
 
-    /// More was offered than fits: what is behind it comes with the next round, if there are rounds.
+    /// More was offered than fits: what is behind it comes with the next round, if there are rounds. What is passed over of one
+    /// subscription does not end the round for the others, unless it is very much.
     pub(super) fn end_round(&mut self, now: Moment, out: &mut Vec<Action>) {
+        let most = match self.is_alone() {
+            true => 0,
+            false => self.limits.held_messages,
+        };
         let Some(fetching) = &mut self.wishes.fetching else {
             return;
         };
-        if fetching.round == Round::Asked {
+        fetching.passed_over += 1;
+        if fetching.round == Round::Asked && fetching.passed_over > most {
             fetching.fruitless = 0;
             fetching.round = Round::Working { not_before: now };
             let wish = Wish {
@@ -225,7 +239,7 @@ impl UserAgent {
             return;
         }
         let (is_idle, progress) = (self.held.len() == 0, self.progress());
-        if self.wishes.next_due(is_idle) <= now {
+        if self.wishes.next_due(self.may_begin_round()) <= now {
             if self.wishes.said != self.wishes.lowest {
                 self.wishes.not_before = now.after(self.limits.wish_every);
                 self.wishes.mark_said();
@@ -233,6 +247,8 @@ impl UserAgent {
             if let Some(fetching) = &mut self.wishes.fetching {
                 fetching.round = Round::Asked;
                 fetching.progress = progress;
+                fetching.began_idle = is_idle;
+                fetching.passed_over = 0;
                 self.held.begin_channel();
             }
             self.say(Say::Bring(self.wishes.wish()), now, out);
@@ -241,6 +257,13 @@ impl UserAgent {
             // Nobody is monitored, so nobody would say it.
             self.tell_empty(out);
         }
+    }
+
+    /// A round brings everything again, so the hands should be empty: those of all, or those of a subscription of which something
+    /// was passed over, as others may be slow, or broken.
+    pub(super) fn may_begin_round(&self) -> bool {
+        let shares = &self.held.shares;
+        self.held.len() == 0 || shares.is_one_empty_handed(&self.limits, self.is_alone())
     }
 
     fn tell_empty(&mut self, out: &mut Vec<Action>) {

@@ -7,13 +7,9 @@ use super::*;
 fn acknowledged_after_the_work() {
     let mut test = Test::live(&[name(1)]);
     test.arrives(message(name(1), "a"));
-    let key = MessageKey::of("a");
+    let key = key(name(1), "a");
     assert_eq!(test.handed_over(), [("a".into(), 1)]);
-    let attempt = Change::Attempt {
-        message: key,
-        count: 1,
-    };
-    assert_eq!(test.out.remove(0), Action::Save(attempt));
+    assert_eq!(test.out.remove(0), Action::Save(Change::Begun(key)));
     test.handles("a", Outcome::Succeeded);
     assert_eq!(test.out.remove(0), Action::Save(Change::Done(key)));
     assert_eq!(test.acknowledged(), [delivered("a")]);
@@ -107,7 +103,8 @@ fn a_failing_message() {
     }
     let gave_up = Event::GaveUp {
         name: name(1),
-        message: MessageKey::of("bad"),
+        message: key(name(1), "bad"),
+        after: TooMany::Attempts,
     };
     assert!(test.out.contains(&Action::Tell(gave_up)));
     assert_eq!(test.acknowledged(), [("bad".into(), Fate::NotDelivered)]);
@@ -125,19 +122,6 @@ fn waiting_is_no_attempt() {
         assert!(test.out.iter().any(is_first), "{:?}", test.out);
         test = test.restarted();
     }
-}
-
-/// WP-RCV-6: attempts are kept before they are made, so a message that kills the application is given up as well.
-#[test]
-fn a_message_that_kills() {
-    let mut test = Test::live(&[name(1)]);
-    for attempt in 1..=3 {
-        test.arrives(message(name(1), "killer"));
-        assert_eq!(test.handed_over(), [("killer".into(), attempt)]);
-        test = test.restarted();
-    }
-    test.arrives(message(name(1), "killer"));
-    assert_eq!(test.acknowledged(), [("killer".into(), Fate::NotDelivered)]);
 }
 
 /// PR-16: no more than the limit is held. What is passed over comes again on a new channel, in order, when half of it

@@ -31,7 +31,11 @@ fn limits() -> Limits {
         held_messages: 4,
         held_bytes: 10_000,
         attempts: 3,
+        crashes: 4,
         retry_after: SECOND,
+        retry_most: 60 * SECOND,
+        pause_base: SECOND,
+        pause_most: 60 * SECOND,
         requests: 2,
         ask_again_after: 5 * SECOND,
         nonsense: 10,
@@ -42,6 +46,10 @@ fn limits() -> Limits {
 
 fn name(number: u8) -> SubscriptionName {
     SubscriptionName([number; 16])
+}
+
+fn key(name: SubscriptionName, id: &str) -> MessageKey {
+    MessageKey::of(&name.to_string(), id)
 }
 
 fn url(number: u32) -> PushResource {
@@ -125,9 +133,14 @@ impl Test {
         self.agent.arrived(message, self.now, &mut self.out);
     }
 
+    /// What comes of a message of the first subscription.
     fn handles(&mut self, id: &str, outcome: Outcome) {
+        self.handles_of(name(1), id, outcome);
+    }
+
+    fn handles_of(&mut self, name: SubscriptionName, id: &str, outcome: Outcome) {
         self.agent
-            .handled(MessageKey::of(id), outcome, self.now, &mut self.out);
+            .handled(key(name, id), outcome, self.now, &mut self.out);
     }
 
     fn lose(&mut self, ended: Ended) -> Option<Duration> {
@@ -157,14 +170,17 @@ impl Test {
     /// Ids of the messages that were handed over, with the attempt. The application takes them all.
     fn handed_over(&mut self) -> Vec<(String, u32)> {
         let handed = |action| match action {
-            Action::HandOver { message, attempt } => Some((message.id.to_string(), attempt)),
+            Action::HandOver { message, attempt } => Some((message, attempt)),
             _ => None,
         };
         let handed: Vec<_> = self.out.drain(..).filter_map(handed).collect();
-        for (id, _) in &handed {
-            self.agent.taken(MessageKey::of(id), &mut self.out);
+        let mut taken = Vec::new();
+        for (message, attempt) in handed {
+            if self.agent.taken(message.key(), &mut self.out) {
+                taken.push((message.id.to_string(), attempt));
+            }
         }
-        handed
+        taken
     }
 
     fn acknowledged(&mut self) -> Vec<(String, Fate)> {

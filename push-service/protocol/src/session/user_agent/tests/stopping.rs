@@ -16,12 +16,8 @@ fn stop_waits_for_what_is_in_hand() {
     test.handles("a", Outcome::Succeeded);
     assert_eq!(test.acknowledged(), [delivered("a")]);
     test.handles("b", Outcome::Released);
-    let count = 0;
     let expected = [
-        Action::Save(Change::Attempt {
-            message: MessageKey::of("b"),
-            count,
-        }),
+        Action::Save(Change::Released(key(name(1), "b"))),
         Action::Disconnect(Farewell::Leaving),
         Action::Tell(Event::Stopped),
     ];
@@ -30,12 +26,16 @@ fn stop_waits_for_what_is_in_hand() {
 
     let mut test = Test::live(&[name(1)]);
     test.arrives(message(name(1), "a"));
+    test.handed_over();
     test.agent.stop(test.now, &mut test.out);
     test.pass(20 * SECOND);
     assert!(
         test.agent.is_stopped(),
         "an application that never ends is not waited for"
     );
+    let mut test = test.restarted();
+    test.arrives(message(name(1), "a"));
+    assert_eq!(test.handed_over(), [("a".into(), 1)], "that was no attempt");
 }
 
 /// A request that would be repeated now, and isn't because the application wants an end, doesn't keep the driver busy.
@@ -46,6 +46,7 @@ fn nothing_is_due_that_is_not_asked_any_more() {
     test.agent
         .registered(name(2), Registered::Trouble, test.now, &mut test.out);
     test.arrives(message(name(1), "a"));
+    test.handed_over();
     test.agent.stop(test.now, &mut test.out);
     test.now = test.now.after(10 * SECOND);
     test.agent.heard(test.now);

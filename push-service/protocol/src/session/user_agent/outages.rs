@@ -1,0 +1,191 @@
+//! What tells an application that can't work from a message that is bad (PR-45).
+//!
+//! A message is bad if the application fails on it and succeeds with others. If it fails on several in a row, nothing is known
+//! of any of them: then the application, or something that it needs, is away. The same holds if it says so itself
+//! ([`Outcome::Unable`](super::Outcome::Unable)).
+//!
+//! ```text
+//!  works ──two different messages failed, none succeeded in between; or Unable──► paused
+//!    ▲                                                                             │ ▲
+//!    │                                                          after a wait, that │ │ Failed, Unable: the
+//!    │                                                      doubles, one is tried  ▼ │ wait is longer
+//!    └───────────────────────────────────a message succeeded─────────────────── trying
+//! ```
+//!
+//! Each subscription is judged by itself, as each may have an application of its own. Failures in a row are counted in each, and
+//! over all of them: an outage of everything may meet one message of each.
+//!
+//! **Invariant:** while a subscription is paused none of its messages is given up, and no attempt is counted. What those that
+//! failed in a row had been counted is taken back when the pause begins.
+//!
+//! Messages that are tried take turns, first those that failed least: one that is bad does not hide that the others could be
+//! handled. A bad message can begin a pause again and again, with another one that is bad. So one on which the application failed in
+//! [`ENOUGH_OUTAGES`] pauses, each ended by the success of another message, is given up when the last of them ends.
+
+use super::UserAgent;
+use super::action::{Action, Event, Limits, TooMany};
+use super::durable::{Change, MessageKey};
+use super::held::Place;
+use super::requests::doubled;
+use crate::identifiers::SubscriptionName;
+use crate::session::Moment;
+
+/// Pauses in which the application may fail on a message, and then succeed with another one. Chosen: as many as attempts are
+/// recommended (WP-RCV-6). An application that really comes and goes seldom meets the same message each time, because the
+/// messages take turns.
+const ENOUGH_OUTAGES: u32 = 3;
+
+/// Messages that failed since the last success.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Streak {
+    #[default]
+    None,
+    One(MessageKey),
+    Several,
+}
+
+impl Streak {
+    /// One more. Whether there are several different ones.
+    fn add(&mut self, message: MessageKey) -> bool {
+        *self = match *self {
+            Self::None => Self::One(message),
+            Self::One(known) if known == message => Self::One(known),
+            Self::One(_) | Self::Several => Self::Several,
+        };
+        *self == Self::Several
+    }
+}
+
+/// A subscription is paused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Outage {
+    /// When a message is tried.
+    pub(super) until: Moment,
+    /// Tries that failed.
+    failures: u32,
+    /// A message is being tried.
+    pub(super) is_trying: bool,
+}
+
+impl UserAgent {
+    /// The application failed on a message. Whether it is an outage, rather than the message.
+    pub(super) fn is_outage(&mut self, name: SubscriptionName, message: MessageKey) -> bool {
+        let everywhere = self.held.streak.add(message);
+        let here = self.held.shares.update(name, |share| share.streak.add(message));
+        let is_paused = self
+            .held
+            .shares
+            .get(name)
+            .is_some_and(|share| share.outage.is_some());
+        everywhere || here || is_paused
+    }
+
+    /// The messages of this subscription wait. `was_tried`: the last one that was tried is among those that failed.
+    pub(super) fn pause(
+        &mut self,
+        name: SubscriptionName,
+        was_tried: bool,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
+        let outage = self.held.shares.get(name).and_then(|share| share.outage);
+        let failures = match outage {
+            // The application had begun with it before.
+            Some(_) if !was_tried => return,
+            Some(outage) => outage.failures + 1,
+            None => 0,
+        };
+        if outage.is_none() {
+            self.begin_outage(name, out);
+        }
+        let wait = pause_of(&self.limits, failures);
+        let again_in = self.backoff.spread(wait);
+        let outage = Outage {
+            until: now.after(again_in),
+            failures,
+            is_trying: false,
+        };
+        self.held.shares.update(name, |share| share.outage = Some(outage));
+        out.push(Action::Tell(Event::Paused { name, again_in }));
+    }
+
+    /// What was not begun with is taken back; so are the attempts at those that failed in a row.
+    fn begin_outage(&mut self, name: SubscriptionName, out: &mut Vec<Action>) {
+        let mut uncounted = Vec::new();
+        for key in self.held.keys_of(name) {
+            if self.held.take_back(key) {
+                out.push(Action::TakeBack(key));
+            }
+            let Some(message) = self.held.get_mut(key) else {
+                continue;
+            };
+            if message.in_a_row > 0 {
+                message.has_failed_in_outage = true;
+                message.attempts -= message.in_a_row;
+                message.in_a_row = 0;
+                uncounted.push((key, message.attempts));
+            }
+        }
+        for (message, count) in uncounted {
+            self.save(Change::Attempt { message, count }, out);
+        }
+    }
+
+    /// The application succeeded with a message of this subscription: so it works.
+    pub(super) fn works(&mut self, name: SubscriptionName, now: Moment, out: &mut Vec<Action>) {
+        self.held.streak = Streak::None;
+        let share = self.held.shares.get(name);
+        let Some((streak, outage)) = share.map(|share| (share.streak, share.outage)) else {
+            return;
+        };
+        if streak == Streak::None && outage.is_none() {
+            return;
+        }
+        self.held.shares.update(name, |share| {
+            share.streak = Streak::None;
+            share.outage = None;
+        });
+        if outage.is_some() {
+            out.push(Action::Tell(Event::Resumed { name }));
+        }
+        let enough = ENOUGH_OUTAGES.max(self.limits.attempts);
+        let mut bad = Vec::new();
+        for key in self.held.keys_of(name) {
+            let Some(message) = self.held.get_mut(key) else {
+                continue;
+            };
+            message.in_a_row = 0;
+            message.tries = 0;
+            message.is_trial = false;
+            if outage.is_none() {
+                continue;
+            }
+            message.outages += u32::from(std::mem::take(&mut message.has_failed_in_outage));
+            if let Place::Waiting(at) = &mut message.place {
+                *at = now;
+                if message.outages >= enough {
+                    bad.push(key);
+                }
+            }
+        }
+        for key in bad {
+            if let Some(message) = self.held.remove(key) {
+                self.give_up(key, name, message.arrived, TooMany::Outages, now, out);
+            }
+        }
+    }
+
+    /// The subscription ended, and with it all that is known of its application.
+    pub(super) fn forget_outage(&mut self, name: SubscriptionName) {
+        if self.held.shares.get(name).is_some() {
+            self.held.shares.update(name, |share| {
+                share.streak = Streak::None;
+                share.outage = None;
+            });
+        }
+    }
+}
+
+fn pause_of(limits: &Limits, failures: u32) -> std::time::Duration {
+    doubled(limits.pause_base, failures).min(limits.pause_most)
+}

@@ -1,0 +1,154 @@
+//! How much of what is held one subscription may take, so that one that is broken or slow stops no other (PR-46).
+//!
+//! With one subscription there is nobody to share with: it takes all. With more, each may hold as much as is left free: the
+//! first takes half at most, a second one half of the rest, and so on. So there is room for a subscription that holds nothing
+//! however many are stuck.
+//!
+//! What doesn't fit is passed over, and with it all that follows in the same subscription, so that its order is kept. It stays with
+//! the service. Once half of what was in the way is done, a new channel brings it again.
+
+use std::collections::BTreeMap;
+
+use super::action::Limits;
+use super::outages::{Outage, Streak};
+use crate::identifiers::SubscriptionName;
+
+/// What is known of subscriptions of which something is held, or was passed over, or that fail. Of all others nothing is.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    /// On the heap, because a map keeps room for eleven in one piece, and most have one.
+    shares: BTreeMap<SubscriptionName, Box<Share>>,
+    messages: usize,
+    bytes: usize,
+    passed_over: usize,
+}
+
+/// One subscription.
+#[derive(Debug, Default)]
+pub(super) struct Share {
+    messages: usize,
+    bytes: usize,
+    /// Something was passed over on this channel, and the first of that has so many bytes.
+    passed_over: Option<usize>,
+    pub(super) streak: Streak,
+    pub(super) outage: Option<Outage>,
+}
+
+impl Share {
+    fn is_plain(&self) -> bool {
+        self.messages == 0
+            && self.passed_over.is_none()
+            && self.streak == Streak::default()
+            && self.outage.is_none()
+    }
+}
+
+impl Shares {
+    pub(super) fn get(&self, name: SubscriptionName) -> Option<&Share> {
+        self.shares.get(&name).map(|share| &**share)
+    }
+
+    /// Changes what is known of a subscription.
+    pub(super) fn update<T>(&mut self, name: SubscriptionName, change: impl FnOnce(&mut Share) -> T) -> T {
+        let share = self.shares.entry(name).or_default();
+        let before = (share.messages, share.bytes, share.passed_over.is_some());
+        let changed = change(share);
+        self.messages = self.messages - before.0 + share.messages;
+        self.bytes = self.bytes - before.1 + share.bytes;
+        self.passed_over =
+            self.passed_over - usize::from(before.2) + usize::from(share.passed_over.is_some());
+        if share.is_plain() {
+            self.shares.remove(&name);
+        }
+        changed
+    }
+
+    pub(super) fn add(&mut self, name: SubscriptionName, bytes: usize) {
+        self.update(name, |share| {
+            share.messages += 1;
+            share.bytes += bytes;
+        });
+    }
+
+    pub(super) fn subtract(&mut self, name: SubscriptionName, bytes: usize) {
+        self.update(name, |share| {
+            share.messages -= 1;
+            share.bytes -= bytes;
+        });
+    }
+
+    /// A message of so many bytes was not taken, or given back. All that follows in its subscription is passed over.
+    pub(super) fn pass_over(&mut self, name: SubscriptionName, bytes: usize) {
+        self.update(name, |share| {
+            share.passed_over.get_or_insert(bytes);
+        });
+    }
+
+    /// Another channel brings again what was passed over.
+    pub(super) fn begin_channel(&mut self) {
+        if self.passed_over == 0 {
+            return;
+        }
+        self.passed_over = 0;
+        self.shares.retain(|_, share| {
+            share.passed_over = None;
+            !share.is_plain()
+        });
+    }
+
+    /// Whether a message is to be taken. One always fits when nothing is held, however large: it would come again for ever,
+    /// and everything behind it with it.
+    pub(super) fn takes(
+        &self,
+        name: SubscriptionName,
+        bytes: usize,
+        limits: &Limits,
+        is_alone: bool,
+    ) -> bool {
+        let share = self.get(name);
+        let is_passed_over = share.is_some_and(|share| share.passed_over.is_some());
+        !is_passed_over && self.fits(share, bytes, limits, is_alone)
+    }
+
+    fn fits(&self, share: Option<&Share>, bytes: usize, limits: &Limits, is_alone: bool) -> bool {
+        if self.messages == 0 {
+            return true;
+        }
+        let free = limits.held_messages.saturating_sub(self.messages);
+        let free_bytes = limits.held_bytes.saturating_sub(self.bytes);
+        if is_alone {
+            return free > 0 && bytes <= free_bytes;
+        }
+        let (held, held_bytes) = share.map_or((0, 0), |share| (share.messages, share.bytes));
+        held < free && held_bytes + bytes <= free_bytes
+    }
+
+    /// Whether a subscription of which something was passed over has done half of what was in its way.
+    pub(super) fn can_catch_up(&self, limits: &Limits, is_alone: bool) -> bool {
+        let mut shares = self.shares.values();
+        self.passed_over > 0 && shares.any(|share| self.has_room_again(share, limits, is_alone))
+    }
+
+    /// Whether nothing is held of a subscription of which something was passed over.
+    pub(super) fn is_one_empty_handed(&self, limits: &Limits, is_alone: bool) -> bool {
+        let mut shares = self.shares.values();
+        let is_empty =
+            |share: &Box<Share>| share.messages == 0 && self.has_room_again(share, limits, is_alone);
+        self.passed_over > 0 && shares.any(is_empty)
+    }
+
+    fn has_room_again(&self, share: &Share, limits: &Limits, is_alone: bool) -> bool {
+        let Some(bytes) = share.passed_over else {
+            return false;
+        };
+        // What it may hold if the others keep what they have.
+        let all = limits
+            .held_messages
+            .saturating_sub(self.messages - share.messages);
+        let all_bytes = limits.held_bytes.saturating_sub(self.bytes - share.bytes);
+        let parts = if is_alone { 1 } else { 2 };
+        share.messages <= all.div_ceil(parts) / 2
+            && share.bytes <= all_bytes / parts / 2
+            && self.fits(Some(share), bytes, limits, is_alone)
+    }
+}
