@@ -210,7 +210,7 @@ fn a_missing_service_is_told() {
     let output = shell.run(&["listen", "--server", "ws://elsewhere.example"]);
     assert_eq!(code(&output), 2, "{}", text(&output.stderr));
     let output = shell.run(&["unsubscribe", "--name", "window"]);
-    assert_eq!(code(&output), 1, "{}", text(&output.stderr));
+    assert_eq!(code(&output), 2, "{}", text(&output.stderr));
 }
 
 /// R30-SUB-3: a state with subscriptions stays with its transport, and what to type instead is said.
@@ -256,11 +256,11 @@ fn keys_are_made_once() {
 fn the_exit_code_of_send_says_what_to_do() {
     let rows = [
         ("201 Created\r\nLocation: /message/1", 0, ""),
-        ("400 Bad Request", 1, "400"),
-        ("403 Forbidden", 1, "use the VAPID key"),
+        ("400 Bad Request", 4, "400"),
+        ("401 Unauthorized", 4, "without a VAPID key"),
         ("404 Not Found", 5, "forget it"),
         ("410 Gone", 5, "forget it"),
-        ("413 Content Too Large", 1, "shorten it"),
+        ("413 Content Too Large", 2, "shorten it"),
         ("429 Too Many Requests\r\nRetry-After: 7", 6, "try again in 7 s"),
         ("503 Service Unavailable", 6, "try again later"),
     ];
@@ -326,8 +326,8 @@ fn send_waits_for_the_receipt() {
     };
     let not_found = || "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned();
     let rows = [
-        (told(204), "delivered\n", 0),
-        (told(410), "given up\n", 9),
+        (told(204), "acknowledged by the user agent\n", 0),
+        (told(410), "given up by the push service\n", 9),
         (not_found(), "", 4),
     ];
     for (answer, printed, expected) in rows {
@@ -428,7 +428,7 @@ fn a_message_has_a_longest_length() {
     let shell = Shell::new();
     shell.subscription(nobody());
     let output = shell.run(&["send", "--subscription", "s.json", &"a".repeat(3994)]);
-    assert_eq!(code(&output), 1);
+    assert_eq!(code(&output), 2);
     assert!(
         text(&output.stderr).contains("3993 bytes"),
         "{}",

@@ -27,7 +27,7 @@ async fn a_message_and_its_receipt() {
         .await;
     listener.receives("door", "with a receipt").await;
     assert_eq!(sent.code, Some(0), "{sent:?}");
-    assert!(sent.output.contains("delivered"), "{sent:?}");
+    assert!(sent.output.contains("acknowledged by the user agent"), "{sent:?}");
     assert!(listener.ended().await.success());
 
     assert_eq!(agent.try_unsubscribe("door").await.code, Some(0));

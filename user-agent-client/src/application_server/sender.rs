@@ -183,7 +183,7 @@ impl Sender {
         let answer = tokio::time::timeout(self.within, exchange)
             .await
             .map_err(|_| SendError::TimedOut)??;
-        accepted(&push_resource, &answer)
+        accepted(&push_resource, &answer, key.is_some())
     }
 }
 
@@ -247,15 +247,10 @@ fn value(text: &str) -> Result<HeaderValue, SendError> {
     HeaderValue::from_str(text).map_err(|_| SendError::NotAPushResource)
 }
 
-fn accepted(push_resource: &Url, answer: &Response<Bytes>) -> Result<Accepted, SendError> {
+fn accepted(push_resource: &Url, answer: &Response<Bytes>, signed: bool) -> Result<Accepted, SendError> {
     let headers = answer.headers();
     if !answer.status().is_success() {
-        return Err(refusal(
-            answer.status(),
-            headers,
-            answer.body(),
-            SystemTime::now(),
-        ));
+        return Err(refusal(answer, signed, SystemTime::now()));
     }
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     Ok(Accepted {

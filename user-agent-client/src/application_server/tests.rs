@@ -215,6 +215,7 @@ async fn the_status_decides() {
     let expected = SendError::Later {
         status: StatusCode::TOO_MANY_REQUESTS,
         after: Some(Duration::from_secs(7)),
+        reason: Some("slowly".into()),
     };
     assert_eq!(later.err(), Some(expected));
     let moved =
@@ -235,10 +236,9 @@ async fn a_message_has_a_web_url_or_none() {
 #[tokio::test]
 async fn answers_have_bounds() {
     let endless_body = ["HTTP/1.1 400 Bad Request\r\n\r\n", &"word ".repeat(1 << 20)].concat();
-    let reason = String::new();
     assert_eq!(
         answered(endless_body).await.err(),
-        Some(SendError::Malformed { reason })
+        Some(SendError::Malformed { reason: None })
     );
 
     let endless_head = ["HTTP/1.1 201 Created\r\na: ", &"a".repeat(1 << 22)].concat();

@@ -214,7 +214,8 @@ pub(super) struct Send {
     /// Hide how long the message is behind so many bytes
     #[arg(long, value_name = "BYTES", default_value = "0")]
     pub(super) padding: usize,
-    /// Wait until it is known what became of the message, and print that: delivered, or given up
+    /// Wait until it is known what became of the message, and print that: acknowledged by the user agent, or given up by the push
+    /// service
     #[arg(long)]
     pub(super) receipt: bool,
     /// How long to wait for the service, in seconds [default: 30]; with --receipt, for the receipt too [default: a minute

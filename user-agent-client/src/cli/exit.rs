@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use push_protocol::encryption::EncryptError;
 use user_agent_client::application_server::key_file::KeyFileError;
 use user_agent_client::application_server::{ReceiptError, SendError};
 use user_agent_client::server_url::ServerUrlError;
@@ -18,7 +19,7 @@ pub(super) enum Exit {
     Done = 0,
     /// It failed for a reason that no other code names.
     Failed = 1,
-    /// The command line, or a file that it names, has to be changed. clap exits with the same code.
+    /// The command line, its input or a file that it names has to be changed. clap exits with the same code.
     Usage = 2,
     /// The state directory is missing, in use, damaged or not writable.
     State = 3,
@@ -41,7 +42,7 @@ pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  all went well
   1  it failed for another reason
-  2  the command line, or a file that it names, has to be changed
+  2  the command line, its input or a file that it names has to be changed
   3  the state directory is missing, in use, damaged or not writable
   4  the push service can't be reached, refuses, or didn't answer in time
   5  send: the subscription is gone; forget it
@@ -131,11 +132,19 @@ impl From<ReceiptError> for Failure {
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
         let exit = match error {
-            SendError::NotAPushResource | SendError::NobodyToTrust(_) => Exit::Usage,
-            SendError::Unreachable(_) | SendError::TimedOut | SendError::Garbled => Exit::Unreachable,
+            SendError::NotAPushResource
+            | SendError::NobodyToTrust(_)
+            | SendError::NotEncrypted(EncryptError::TooLong)
+            | SendError::TooLarge => Exit::Usage,
+            SendError::NotEncrypted(EncryptError::NoRandomness) => Exit::Failed,
+            SendError::Unreachable(_)
+            | SendError::TimedOut
+            | SendError::Garbled
+            | SendError::NotAllowed { .. }
+            | SendError::Malformed { .. }
+            | SendError::Other { .. } => Exit::Unreachable,
             SendError::Gone { .. } => Exit::Gone,
             SendError::Later { .. } => Exit::Later,
-            _ => Exit::Failed,
         };
         Self::new(exit, error)
     }
@@ -181,19 +190,60 @@ mod tests {
         assert_eq!(EXIT_CODES.lines().count(), 1 + rows.len());
     }
 
-    /// What an application server can do about it has a code of its own.
+    /// What an application server can do about it has a code of its own; all that the service refuses has one.
     #[test]
     fn what_can_be_done_decides_the_code() {
         let status = StatusCode::GONE;
+        let reason = None;
+        let after = None;
         let rows = [
             (SendError::Gone { status }, Exit::Gone),
-            (SendError::Later { status, after: None }, Exit::Later),
+            (
+                SendError::Later {
+                    status,
+                    after,
+                    reason: None,
+                },
+                Exit::Later,
+            ),
             (SendError::TimedOut, Exit::Unreachable),
+            (SendError::Unreachable(String::new()), Exit::Unreachable),
+            (SendError::Garbled, Exit::Unreachable),
+            (SendError::Malformed { reason: None }, Exit::Unreachable),
+            (
+                SendError::NotAllowed {
+                    status,
+                    signed: false,
+                    reason: None,
+                },
+                Exit::Unreachable,
+            ),
+            (SendError::Other { status, reason }, Exit::Unreachable),
             (SendError::NotAPushResource, Exit::Usage),
-            (SendError::TooLarge, Exit::Failed),
+            (SendError::NobodyToTrust(String::new()), Exit::Usage),
+            (SendError::TooLarge, Exit::Usage),
+            (SendError::NotEncrypted(EncryptError::TooLong), Exit::Usage),
+            (SendError::NotEncrypted(EncryptError::NoRandomness), Exit::Failed),
         ];
         for (error, exit) in rows {
             assert_eq!(Failure::from(error).exit, exit);
         }
+    }
+
+    /// The state's errors: what was typed, what the machine lacks, and what is wrong with the directory.
+    #[test]
+    fn the_state_decides_the_code() {
+        let rows = [
+            (StateError::BadLabel, Exit::Usage),
+            (StateError::NeverEmpty, Exit::Usage),
+            (StateError::TooManySubscriptions, Exit::Failed),
+            (StateError::NoRandomness, Exit::Failed),
+        ];
+        for (error, exit) in rows {
+            assert_eq!(Failure::from(error).exit, exit);
+        }
+        let missing =
+            user_agent_client::state::read(std::path::Path::new("/there/is/no/such/directory")).err();
+        assert_eq!(Failure::from(missing.unwrap()).exit, Exit::State);
     }
 }

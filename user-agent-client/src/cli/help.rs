@@ -101,9 +101,10 @@ The message is TEXT, or standard input, at most 3993 bytes with the padding.
     user-agent-client send --subscription doorbell.json --ttl 60 --receipt 'Are you there?' || echo nobody
 
 --receipt asks for a receipt and waits for it: until the message's time is over, for --timeout seconds, or until a signal comes. \
-The URL of the message goes to standard error at once; what became of it to standard output: `delivered`, when the user agent \
-has acknowledged it, or `given up`, with exit code 9. A message that is replaced by its topic has no receipt. Exit code 4 says \
-that none came in time, or that this service gives none; the message may still arrive.
+The URL of the message goes to standard error at once; what became of it to standard output: `acknowledged by the user agent`, \
+or `given up by the push service`, with exit code 9. An acknowledgement says that the user agent is done with the message, not that \
+its application did what you wanted: one that failed several times, or could not be decrypted, is acknowledged too. A message \
+that is replaced by its topic has no receipt. Exit code 4 says that none came in time, or that this service gives none; the message may still arrive.
 
 Exit code 5 says that the subscription is gone: forget it. Exit code 6 says that the service wants no more now; the sentence \
 on standard error says when.";

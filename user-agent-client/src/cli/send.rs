@@ -84,11 +84,11 @@ async fn receipt(sender: &Sender, accepted: &Accepted, patience: Duration) -> Re
             }
         }
     };
-    if receipt.is_delivered {
-        print_line("delivered")?;
+    if receipt.is_acknowledged {
+        print_line("acknowledged by the user agent")?;
         return Ok(Exit::Done);
     }
-    print_line("given up")?;
+    print_line("given up by the push service")?;
     Ok(Exit::GivenUp)
 }
 

@@ -16,8 +16,10 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
         .subscription(&arguments.name)
         .is_some();
     if !is_there {
-        let why = format_args!("there is no subscription {}; `list` shows them", arguments.name).to_string();
-        return Err(Failure::new(Exit::Failed, why));
+        return Err(Failure::usage(format_args!(
+            "there is no subscription {}; `list` shows them",
+            arguments.name
+        )));
     }
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
     let state = State::open(&directory)?;

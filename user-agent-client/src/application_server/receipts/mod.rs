@@ -1,4 +1,7 @@
-//! What became of messages: delivered, or given up (RFC 8030 §5.1, §6.3).
+//! What became of messages: acknowledged, or given up (RFC 8030 §5.1, §6.3).
+//!
+//! A receipt proves that the user agent acknowledged the message, and no more: it may have handled it, given it up after
+//! several attempts, or not been able to decrypt it. Only the application itself can say what it did with a message.
 //!
 //! The stream of receipts is read as Server-Sent Events over HTTP/1.1, and not by server push: application servers sit
 //! behind proxies that drop pushes, and one way works in clear, over TLS and through those. The service keeps a receipt until it
@@ -55,15 +58,16 @@ impl fmt::Debug for ReceiptSubscription {
 pub struct Receipt {
     /// Which: the same as [`Accepted::message`](super::Accepted::message).
     pub message: Url,
-    /// The user agent acknowledged it (204); else the service gave it up (410): it expired, or its subscription ended.
-    pub is_delivered: bool,
+    /// The user agent acknowledged it (204), whatever it did with it; else the service gave it up (410): it expired, or its
+    /// subscription ended.
+    pub is_acknowledged: bool,
 }
 
 impl fmt::Debug for Receipt {
     /// Without the message resource.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receipt")
-            .field("is_delivered", &self.is_delivered)
+            .field("is_acknowledged", &self.is_acknowledged)
             .finish_non_exhaustive()
     }
 }

@@ -151,7 +151,7 @@ fn receipt(event: &Event, base: &Url) -> Option<Receipt> {
     let told = (event.kind == "receipt").then(|| serde_json::from_str::<Told>(&event.data).ok())??;
     Some(Receipt {
         message: base.join(&told.message).ok()?,
-        is_delivered: match told.status {
+        is_acknowledged: match told.status {
             204 => true,
             410 => false,
             _ => return None,

@@ -70,9 +70,9 @@ async fn several_messages_in_one_stream() {
         "{request}"
     );
     assert!(request.contains("\r\naccept: text/event-stream\r\n"), "{request}");
-    let receipt = |number, is_delivered| Receipt {
+    let receipt = |number, is_acknowledged| Receipt {
         message: service.message(number),
-        is_delivered,
+        is_acknowledged,
     };
     assert_eq!(first, Ok(receipt(1, true)));
     assert_eq!(receipts.next().await, Ok(receipt(2, false)));
