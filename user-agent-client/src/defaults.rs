@@ -168,6 +168,10 @@ pub const ACKNOWLEDGED_TIMES: u32 = 3;
 /// The wait before the next time, unless the service says when. Chosen: what a restarted storage needs.
 pub const ACKNOWLEDGE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// How long the service may take over the hello before it is said that this is what is waited for. Chosen: a hello around the world
+/// takes less, and a person who waits for longer wonders.
+pub const DELAYED_AFTER: Duration = Duration::from_secs(2);
+
 /// Redirections of a request for a subscription that are followed (R30-LB-1). Chosen: a load balancer needs one.
 pub const REDIRECTIONS: usize = 4;
 

@@ -98,6 +98,7 @@ mod links;
 pub mod message;
 pub mod network;
 mod queue;
+mod request_error;
 mod retry_after;
 pub mod server_url;
 pub mod state;

@@ -49,7 +49,7 @@ impl UserAgent {
             application_server: key,
         });
         match self.answer().await? {
-            Answer::Registered(Some(of), Registered::At(push_resource)) if of == name => Ok(push_resource),
+            Answer::Registered(Some(of), Registered::At(push_resource), _) if of == name => Ok(push_resource),
             other => Err(unexpected("register", &other)),
         }
     }
@@ -131,7 +131,7 @@ fn unexpected(said: &str, answer: &Answer) -> Failure {
     let answer = match answer {
         Answer::Hello(Some(_)) => "a hello",
         Answer::Hello(None) => "a hello that is a refusal",
-        Answer::Registered(_, Registered::At(_)) => "a register, or one for another subscription",
+        Answer::Registered(_, Registered::At(_), _) => "a register, or one for another subscription",
         Answer::Registered(..) => "a register that is a refusal",
         Answer::Unregistered(..) => "an unregister",
         Answer::Arrived(_) => "a notification",

@@ -366,7 +366,7 @@ impl Device {
 
     fn answered(&self, channel: &mut Channel, answer: Answer) {
         match answer {
-            Answer::Registered(Some(name), registered) => {
+            Answer::Registered(Some(name), registered, _) => {
                 channel.asked = false;
                 let Registered::At(resource) = registered else {
                     return;
@@ -383,7 +383,7 @@ impl Device {
                 }
             }
             Answer::Arrived(arrived) => self.arrived(channel, Arc::new(arrived)),
-            Answer::Registered(None, _) | Answer::Unregistered(None, _) => channel.asked = false,
+            Answer::Registered(None, ..) | Answer::Unregistered(None, _) => channel.asked = false,
             Answer::Hello(_) | Answer::SignOfLife => {}
         }
     }

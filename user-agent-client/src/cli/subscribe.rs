@@ -67,7 +67,11 @@ pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
         };
         match event {
             Some(Event::Failed(error)) => return error.into(),
-            Some(event @ Event::Disconnected { .. }) => {
+            Some(Event::Waiting { label, why, .. }) if !why.may_pass() => {
+                let why = format!("{label}: {why}; it stays asked for");
+                return Failure::new(Exit::Unreachable, why);
+            }
+            Some(event @ (Event::Disconnected { .. } | Event::Waiting { .. })) => {
                 last = news::sentence(&event);
                 last.iter().for_each(say);
             }

@@ -9,6 +9,8 @@ use push_protocol::session::user_agent::{
     Action, Arrived, Ended, Enrolled, Identity, Registered, Stated, UserAgent,
 };
 
+use crate::request_error::RequestError;
+
 /// What the service did.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Incoming {
@@ -22,10 +24,10 @@ pub enum Incoming {
     CaughtUp(bool),
     /// It made a subscription.
     Enrolled(SubscriptionName, Enrolled),
-    /// It made none.
-    NotEnrolled(SubscriptionName, Registered),
-    /// It ended a subscription, or not.
-    Unregistered(SubscriptionName, bool),
+    /// It made none; and why, for people.
+    NotEnrolled(SubscriptionName, Registered, RequestError),
+    /// It ended a subscription, or why it did not.
+    Unregistered(SubscriptionName, Result<(), RequestError>),
     /// A push message.
     Pushed(Pushed),
     /// It promised what nobody may promise: no `GET`, or for somebody else.
@@ -58,8 +60,8 @@ impl Incoming {
             Self::Forgotten => user_agent.forgotten(now, out),
             Self::CaughtUp(nothing) => user_agent.caught_up(nothing, now, out),
             Self::Enrolled(name, enrolled) => user_agent.enrolled(name, enrolled, now, out),
-            Self::NotEnrolled(name, answer) => user_agent.registered(name, answer, now, out),
-            Self::Unregistered(name, done) => user_agent.unregistered(name, done, now, out),
+            Self::NotEnrolled(name, answer, _) => user_agent.registered(name, answer, now, out),
+            Self::Unregistered(name, done) => user_agent.unregistered(name, done.is_ok(), now, out),
             Self::Pushed(pushed) => {
                 let name = user_agent.durable().subscription_at(&pushed.push_resource);
                 let arrived = Arrived {

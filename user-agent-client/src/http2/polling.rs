@@ -118,8 +118,7 @@ impl Channel {
             set: self.set.as_ref(),
             may_leave_set: self.may_leave_set,
         };
-        let (incoming, said) = ready!(self.requests.poll(cx, &means));
-        self.explanation = said;
+        let incoming = ready!(self.requests.poll(cx, &means));
         if let Incoming::Enrolled(_, enrolled) = &incoming
             && self.set.as_ref() != Some(&enrolled.set)
         {

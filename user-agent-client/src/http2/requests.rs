@@ -8,14 +8,16 @@ use std::task::{Context, Poll};
 
 use http::Method;
 use push_protocol::identifiers::SubscriptionName;
-use push_protocol::session::user_agent::{Identity, Registered, SubscriptionResource};
+use push_protocol::session::user_agent::{Identity, SubscriptionResource};
 use push_protocol::vapid::PublicKey;
 use url::Url;
 
+use super::answer::Answer;
 use super::incoming::Incoming;
 use super::request;
 use super::requester::Requester;
 use super::subscribe::{Made, Wanted, subscribe};
+use crate::request_error::RequestError;
 
 /// What the session asks for.
 pub(super) enum Request {
@@ -36,10 +38,7 @@ pub(super) struct Requests {
     under_way: Option<UnderWay>,
 }
 
-/// The answer, and what it says about a refusal.
-type UnderWay = Pin<Box<dyn Future<Output = (Incoming, Said)> + Send>>;
-
-type Said = Option<Box<str>>;
+type UnderWay = Pin<Box<dyn Future<Output = Incoming> + Send>>;
 
 /// What requests are made with.
 pub(super) struct Means<'a> {
@@ -55,7 +54,7 @@ impl Requests {
     }
 
     /// The answer to the request that is under way; then the next one is begun by the next call.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, means: &Means<'_>) -> Poll<(Incoming, Said)> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, means: &Means<'_>) -> Poll<Incoming> {
         if self.under_way.is_none() {
             let Some(next) = self.waiting.pop_front() else {
                 return Poll::Pending;
@@ -90,41 +89,41 @@ fn begin(request: Request, means: &Means<'_>) -> UnderWay {
             };
             Box::pin(async move {
                 match subscribe(&requester, wanted).await {
-                    Made::Subscription(enrolled) => (Incoming::Enrolled(name, enrolled), None),
-                    Made::Nothing(why, said) => (Incoming::NotEnrolled(name, why), said),
+                    Made::Subscription(enrolled) => Incoming::Enrolled(name, enrolled),
+                    Made::Nothing(answer, why) => Incoming::NotEnrolled(name, answer, why),
                 }
             })
         }
         Request::Unregister { name, resource } => Box::pin(async move {
-            let (done, said) = match resource {
+            let done = match resource {
                 Some(resource) => end(&requester, &resource).await,
                 // The service never said where: there is nothing that we could end.
-                None => (true, None),
+                None => Ok(()),
             };
-            (Incoming::Unregistered(name, done), said)
+            Incoming::Unregistered(name, done)
         }),
     }
 }
 
-/// Ends a subscription. One that is gone already is what was wanted (R30-EXP-8). Says whether it's done, and what the service
-/// says if it isn't.
-pub(super) async fn end(requester: &Requester, resource: &SubscriptionResource) -> (bool, Said) {
+/// Ends a subscription. One that is gone already is what was wanted (R30-EXP-8).
+pub(super) async fn end(requester: &Requester, resource: &SubscriptionResource) -> Result<(), RequestError> {
     let (Ok(url), Some(request)) = (
         Url::parse(resource.as_str()),
         request(Method::DELETE, resource.as_str()),
     ) else {
-        return (true, None);
+        return Ok(());
     };
-    match requester.exchange(&url, request, None).await {
-        Ok(answer) if answer.status.is_success() => (true, None),
-        Ok(answer) if matches!(answer.status.as_u16(), 404 | 410) => (true, None),
-        Ok(answer) => (false, answer.said),
-        Err(_) => (false, None),
+    let answer = requester.exchange(&url, request, None).await?;
+    match answer.status.as_u16() {
+        200..=299 | 404 | 410 => Ok(()),
+        _ => Err(not_done(answer)),
     }
 }
 
-impl From<Registered> for Made {
-    fn from(why: Registered) -> Self {
-        Self::Nothing(why, None)
+/// What an answer says that is no success.
+pub(super) fn not_done(answer: Answer) -> RequestError {
+    RequestError::Status {
+        status: answer.status.as_u16(),
+        explanation: answer.said.map(Into::into),
     }
 }

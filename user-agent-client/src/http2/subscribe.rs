@@ -12,12 +12,13 @@ use push_protocol::session::user_agent::{
 use push_protocol::vapid::PublicKey;
 use url::Url;
 
-use super::answer::{Answer, NoAnswer};
+use super::answer::Answer;
 use super::request;
-use super::requester::Requester;
-use super::requests::end;
+use super::requester::{IN_CLEAR, NO_SERVER, Requester};
+use super::requests::{end, not_done};
 use crate::defaults::REDIRECTIONS;
 use crate::links;
+use crate::request_error::RequestError;
 use crate::retry_after;
 use crate::server_url::ServerUrl;
 
@@ -39,8 +40,8 @@ pub(super) struct Wanted {
 /// What came of it.
 pub(super) enum Made {
     Subscription(Enrolled),
-    /// And what the service says about that.
-    Nothing(Registered, Option<Box<str>>),
+    /// For the session, and for people.
+    Nothing(Registered, RequestError),
 }
 
 /// Asks, follows redirections (R30-LB-1), and asks again without a set that the service doesn't know (R30-SET-4).
@@ -51,36 +52,38 @@ pub(super) async fn subscribe(requester: &Requester, mut wanted: Wanted) -> Made
     let mut service = wanted.service.clone();
     let mut redirections = 0;
     loop {
-        let Ok(answer) = post(requester, &service, &wanted).await else {
-            return Registered::Trouble.into();
+        let answer = match post(requester, &service, &wanted).await {
+            Ok(answer) => answer,
+            Err(why) => return Made::Nothing(Registered::Trouble, why),
         };
         match answer.status.as_u16() {
             201 => return made(requester, &service, &wanted, &answer.headers).await,
-            307 | 308 if redirections < REDIRECTIONS => {
-                let Some(target) = redirection(&answer.headers, &service) else {
-                    return Registered::Trouble.into();
+            307 | 308 => {
+                service = match redirection(&answer.headers, &service) {
+                    Ok(target) if redirections < REDIRECTIONS => target,
+                    Ok(target) => {
+                        let last = target.host_str().unwrap_or_default().to_owned();
+                        return Made::Nothing(Registered::Trouble, RequestError::Redirections(last));
+                    }
+                    Err(why) => return Made::Nothing(Registered::Trouble, RequestError::Redirection(why)),
                 };
-                service = target;
                 redirections += 1;
             }
             400 if wanted.set.is_some() && wanted.may_leave_set => {
                 wanted.set = None;
                 service = wanted.service.clone();
             }
-            _ => return Made::Nothing(refusal(&answer), answer.said),
+            _ => return Made::Nothing(refusal(&answer), not_done(answer)),
         }
     }
 }
 
-async fn post(requester: &Requester, service: &Url, wanted: &Wanted) -> Result<Answer, NoAnswer> {
-    let Some(mut request) = request(Method::POST, service.as_str()) else {
-        return Err(NoAnswer::ALONE);
-    };
+async fn post(requester: &Requester, service: &Url, wanted: &Wanted) -> Result<Answer, RequestError> {
+    const NO_REQUEST: RequestError = RequestError::Redirection(NO_SERVER);
+    let mut request = request(Method::POST, service.as_str()).ok_or(NO_REQUEST)?;
     if let Some(set) = &wanted.set {
         let link = Relation::Set.link(set.as_str());
-        let Ok(mut link) = http::HeaderValue::try_from(link) else {
-            return Err(NoAnswer::ALONE);
-        };
+        let mut link = http::HeaderValue::try_from(link).map_err(|_| NO_REQUEST)?;
         link.set_sensitive(true);
         request.headers_mut().insert(LINK, link);
     }
@@ -97,49 +100,67 @@ fn options(request: &mut Request<()>, key: PublicKey) -> Bytes {
 
 /// Reads a 201. What lacks a part can't be used, and is asked for again later (R30-SUB-3, R30-SUB-4).
 async fn made(requester: &Requester, service: &Url, wanted: &Wanted, headers: &HeaderMap) -> Made {
-    let Some(enrolled) = enrolled(service, headers) else {
-        tracing::warn!(
-            "the service made a subscription without saying where, or without a set: it can't be used"
-        );
-        return Registered::Trouble.into();
+    let unusable = |what| Made::Nothing(Registered::Trouble, RequestError::Unusable(what));
+    let enrolled = match enrolled(service, headers) {
+        Ok(enrolled) => enrolled,
+        Err(what) => return unusable(what),
     };
     match &wanted.set {
         // R30-SET-3 allows it, but the others can't be monitored together with it.
         Some(set) if *set != enrolled.set => {
-            tracing::warn!(
-                "the service made a subscription in another set than was asked for: it is taken back"
-            );
-            end(requester, &enrolled.resource).await;
-            Registered::Trouble.into()
+            // If that fails, the service is left with a subscription that nobody uses, and forgets it in time.
+            let _ = end(requester, &enrolled.resource).await;
+            unusable("another subscription set than that of the other subscriptions")
         }
         _ => Made::Subscription(enrolled),
     }
 }
 
-fn enrolled(service: &Url, headers: &HeaderMap) -> Option<Enrolled> {
-    let location = headers.get(LOCATION)?.to_str().ok()?;
-    let resource = links::absolute(location, service)?;
-    let set = links::find(headers, Relation::Set, service)?;
-    let push_resource = links::find(headers, Relation::Push, service)?;
+/// Reads what was made, or says what is wrong with the answer.
+fn enrolled(service: &Url, headers: &HeaderMap) -> Result<Enrolled, &'static str> {
+    const NO_RESOURCE: &str = "no usable subscription resource: its Location is missing, or is no URL";
+    const NO_SET: &str =
+        "no usable subscription set: its Link with urn:ietf:params:push:set is missing, or is no URL";
+    const NO_PUSH: &str =
+        "no usable push resource: its Link with urn:ietf:params:push is missing, or is no URL";
+    const APART: &str = "its subscription and its subscription set at two origins";
+    const DOWNGRADE: &str = "its subscription at an http:// URL, where everybody on the way could read along";
+    let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+    let resource = location.and_then(|location| links::absolute(location, service));
+    let resource = resource.ok_or(NO_RESOURCE)?;
+    let set = links::find(headers, Relation::Set, service).ok_or(NO_SET)?;
+    let push_resource = links::find(headers, Relation::Push, service).ok_or(NO_PUSH)?;
+    let enrolled = Enrolled {
+        set: Identity::of_set(&set).ok_or(NO_SET)?,
+        resource: SubscriptionResource::parse(&resource).ok_or(NO_RESOURCE)?,
+        push_resource: PushResource::parse(&push_resource).ok_or(NO_PUSH)?,
+    };
     // Both are ours alone: they stay with one origin, and encrypted if the service is.
-    let (at, set_at) = (Url::parse(&resource).ok()?, Url::parse(&set).ok()?);
-    let is_safe = at.origin() == set_at.origin() && (service.scheme() != "https" || at.scheme() == "https");
-    if !is_safe {
-        return None;
+    let at = Url::parse(&resource).map_err(|_| NO_RESOURCE)?;
+    let set_at = Url::parse(&set).map_err(|_| NO_SET)?;
+    if service.scheme() == "https" && at.scheme() != "https" {
+        return Err(DOWNGRADE);
     }
-    Some(Enrolled {
-        set: Identity::of_set(&set)?,
-        resource: SubscriptionResource::parse(&resource)?,
-        push_resource: PushResource::parse(&push_resource)?,
-    })
+    if at.origin() != set_at.origin() {
+        return Err(APART);
+    }
+    Ok(enrolled)
 }
 
-/// Where a redirection leads, unless that is in clear where this one is not.
-fn redirection(headers: &HeaderMap, from: &Url) -> Option<Url> {
-    let target = links::absolute(headers.get(LOCATION)?.to_str().ok()?, from)?;
-    let target = Url::parse(&target).ok()?;
-    let is_safe = target.scheme() == "https" || target.scheme() == from.scheme();
-    (is_safe && target.has_host()).then_some(target)
+/// Where a redirection leads, unless that is in clear where this one is not; or why it is not followed.
+fn redirection(headers: &HeaderMap, from: &Url) -> Result<Url, &'static str> {
+    let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+    let target = location.and_then(|location| links::absolute(location, from));
+    let target = target.and_then(|target| Url::parse(&target).ok());
+    let target = target.filter(Url::has_host).ok_or(NO_SERVER)?;
+    if target.scheme() == "https" || target.scheme() == from.scheme() {
+        return Ok(target);
+    }
+    Err(if target.scheme() == "http" {
+        IN_CLEAR
+    } else {
+        NO_SERVER
+    })
 }
 
 fn refusal(answer: &Answer) -> Registered {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use push_protocol::session::user_agent::TooMany;
 
 use crate::message::Message;
+use crate::request_error::RequestError;
 use crate::state::StateError;
 use crate::subscription::Subscription;
 
@@ -14,6 +15,9 @@ use crate::subscription::Subscription;
 pub enum Event {
     /// A push message.
     Message(Message),
+    /// The channel is open, and the service has not answered our hello for
+    /// [`DELAYED_AFTER`](crate::defaults::DELAYED_AFTER): some delay those who come often.
+    Delayed,
     /// The channel is open and the service knows us.
     Connected,
     /// There is no channel.
@@ -34,19 +38,17 @@ pub enum Event {
     Refused {
         /// Which.
         label: Arc<str>,
-        /// The service's status.
-        status: u16,
-        /// What the service says about it, in one line without capabilities.
-        said: Option<String>,
+        /// The service's status and words.
+        why: RequestError,
     },
-    /// The service can't serve a request for this subscription now.
+    /// The service did not do what was asked of it for this subscription. It is asked again.
     Waiting {
         /// Which.
         label: Arc<str>,
+        /// Why; [`RequestError::may_pass`] says whether waiting makes sense.
+        why: RequestError,
         /// When it is asked again.
         again_in: Duration,
-        /// As [`Refused`](Self::Refused)'s.
-        said: Option<String>,
     },
     /// The service confirmed that a subscription is gone.
     Unsubscribed,

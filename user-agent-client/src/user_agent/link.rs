@@ -3,11 +3,14 @@
 use std::future::{Future, pending};
 use std::pin::Pin;
 
+use push_protocol::SubscriptionName;
 use push_protocol::session::Moment;
-use push_protocol::session::user_agent::{Action, Durable, Farewell, Say, UserAgent};
+use push_protocol::session::user_agent::{Action, Durable, Farewell, Registered, Say, UserAgent};
+use push_protocol::wire::websocket::Answer;
 
 use crate::channel::{self, OpenError};
 use crate::http2;
+use crate::request_error::RequestError;
 use crate::server_url::{ServerUrl, Transport};
 use crate::tls::Trust;
 
@@ -146,6 +149,19 @@ impl Incoming {
             self,
             Self::WebSocket(channel::Incoming::Ended(_)) | Self::Http2(http2::Incoming::Ended(_))
         )
+    }
+
+    /// Which request the service did not do, and why.
+    pub(super) fn refusal(&self) -> Option<(SubscriptionName, RequestError)> {
+        match self {
+            Self::WebSocket(channel::Incoming::Answer(Answer::Registered(Some(name), answer, told))) => {
+                let is_there = matches!(answer, Registered::At(_));
+                (!is_there).then(|| (*name, RequestError::answered(told.status, told.words.as_deref())))
+            }
+            Self::Http2(http2::Incoming::NotEnrolled(name, _, why))
+            | Self::Http2(http2::Incoming::Unregistered(name, Err(why))) => Some((*name, why.clone())),
+            Self::WebSocket(_) | Self::Http2(_) => None,
+        }
     }
 
     /// Tells the session.

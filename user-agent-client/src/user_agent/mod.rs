@@ -27,6 +27,7 @@ use tokio::sync::oneshot;
 use crate::defaults;
 use crate::message::Message;
 use crate::queue;
+pub use crate::request_error::RequestError;
 use crate::server_url::{ServerUrl, Transport};
 use crate::state::{State, StateError};
 use crate::subscription::Subscription;
@@ -263,8 +264,8 @@ impl Stream for Events {
 pub enum SubscribeError {
     /// There is one of this name, for another application server: `InvalidStateError` in a browser (WP-SUB-6).
     OtherKey,
-    /// The service won't make it; its status, and what it says about that. Most likely the application server's key is not one.
-    Refused(u16, Option<String>),
+    /// The service won't make it; its status and words. Most likely the application server's key is not one.
+    Refused(RequestError),
     /// The name can't be one, or there are too many subscriptions.
     State(StateError),
     /// The user agent has stopped. If that is because this could not be kept, [`Event::Failed`] says why.
@@ -277,10 +278,7 @@ impl fmt::Display for SubscribeError {
             Self::OtherKey => f.write_str(
                 "there is a subscription of this name for another application server key: end it first, or take another name",
             ),
-            Self::Refused(status, said) => {
-                write!(f, "the push service refused the subscription with status {status}")?;
-                said.as_ref().map_or(Ok(()), |said| write!(f, ": {said}"))
-            }
+            Self::Refused(why) => write!(f, "the push service refused the subscription: {why}"),
             Self::State(error) => error.fmt(f),
             Self::Stopped => f.write_str("the user agent has stopped"),
         }

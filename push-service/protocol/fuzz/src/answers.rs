@@ -39,7 +39,7 @@ pub fn service_message(data: &[u8]) {
         Answer::Hello(Some(identity)) => {
             assert_eq!(Identity::parse(identity.as_str()).as_ref(), Some(identity));
         }
-        Answer::Registered(_, Registered::At(push_resource)) => {
+        Answer::Registered(_, Registered::At(push_resource), _) => {
             assert!(push_resource.as_str().len() <= PushResource::MAX_BYTES);
             assert_eq!(
                 PushResource::parse(push_resource.as_str()).as_ref(),
@@ -79,12 +79,14 @@ fn respelled(answer: &Answer) -> String {
             let identity = identity.as_ref().map(Identity::as_str);
             json!({"messageType": "hello", "uaid": identity, "status": 200, "use_webpush": true})
         }
-        Answer::Registered(name, registered) => {
-            let (status, resource) = match registered {
-                Registered::At(resource) => (200, resource.as_str()),
-                Registered::Refused(status) => (*status, ""),
-                Registered::Trouble | Registered::Later(_) => (500, ""),
+        Answer::Registered(name, registered, told) => {
+            let resource = match registered {
+                Registered::At(resource) => resource.as_str(),
+                Registered::Refused(_) | Registered::Trouble | Registered::Later(_) => {
+                    told.words.as_deref().unwrap_or_default()
+                }
             };
+            let status = told.status;
             let name = spelled(name);
             json!({"messageType": "register", "channelID": name, "status": status, "pushEndpoint": resource})
         }

@@ -10,25 +10,21 @@ pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
     Some(match event {
         Event::Message(_) | Event::Failed(_) | Event::Unsubscribed => return None,
         Event::Empty => "nothing waits any more".to_owned(),
+        Event::Delayed => {
+            "connected; waiting for the service's answer (a service delays those who come often)".to_owned()
+        }
         Event::Connected => "connected".to_owned(),
         Event::Disconnected { why, again_in } => disconnected(why, *again_in),
         Event::Subscribed(subscription) => {
             format!("{}: the service confirmed the subscription", subscription.label)
         }
         Event::Renewed(subscription) => renewed(&subscription.label),
-        Event::Refused { label, status, said } => format!(
-            "{label}: the service won't make this subscription (status {status}){}; it is gone",
-            says(said.as_deref())
-        ),
-        Event::Waiting {
-            label,
-            again_in,
-            said,
-        } => format!(
-            "{label}: the service can't serve this subscription now{}; asked again in {}",
-            says(said.as_deref()),
-            seconds(*again_in)
-        ),
+        Event::Refused { label, why } => {
+            format!("{label}: the service won't make this subscription, and it is gone: {why}")
+        }
+        Event::Waiting { label, why, again_in } => {
+            format!("{label}: {why}; asked again in {}", seconds(*again_in))
+        }
         Event::GaveUp { label, after } => gave_up(label, *after),
         Event::Paused { label, again_in } => format!(
             "{label}: no message can be handled now; they wait, and one is tried in {}",
@@ -36,12 +32,6 @@ pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
         ),
         Event::Resumed { label } => format!("{label}: messages can be handled again"),
     })
-}
-
-/// What the service says about it, in brackets.
-fn says(said: Option<&str>) -> String {
-    said.map(|said| format!(" ({})", said.trim_end_matches('.')))
-        .unwrap_or_default()
 }
 
 fn gave_up(label: &str, after: TooMany) -> String {
@@ -77,6 +67,8 @@ fn seconds(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use user_agent_client::user_agent::RequestError;
+
     use super::*;
 
     /// What people wait for is said in whole seconds, and when nothing is going to happen by itself, that is said.
@@ -102,17 +94,19 @@ mod tests {
     /// Everything that concerns a subscription names it.
     #[test]
     fn sentences_name_the_subscription() {
-        let label = "door".into();
+        let why = || RequestError::Status {
+            status: 409,
+            explanation: Some("no".into()),
+        };
         let events = [
             Event::Refused {
-                label,
-                status: 409,
-                said: Some("No.".to_owned()),
+                label: "door".into(),
+                why: why(),
             },
             Event::Waiting {
                 label: "door".into(),
+                why: why(),
                 again_in: Duration::from_secs(5),
-                said: None,
             },
             Event::GaveUp {
                 label: "door".into(),

@@ -120,14 +120,26 @@ impl Asked {
     }
 
     /// Answers with a body.
-    pub(crate) fn explains(mut self, status: u16, headers: &[(&str, &str)], body: &str) {
+    pub(crate) fn explains(self, status: u16, headers: &[(&str, &str)], body: &str) {
+        let mut stream = self.begins_to_explain(status, headers, body);
+        stream.send_data(Bytes::new(), true).unwrap();
+    }
+
+    /// Answers with a body that doesn't end.
+    pub(crate) fn begins_to_explain(
+        mut self,
+        status: u16,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> SendStream<Bytes> {
         let mut stream = self
             .reply
             .send_response(response(status, headers), false)
             .unwrap();
         stream
-            .send_data(Bytes::copy_from_slice(body.as_bytes()), true)
+            .send_data(Bytes::copy_from_slice(body.as_bytes()), false)
             .unwrap();
+        stream
     }
 
     /// A subscription with this number, in this set.

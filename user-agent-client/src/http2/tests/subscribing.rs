@@ -23,6 +23,14 @@ impl Rig {
         assert_eq!(rig.next().await, Incoming::Nobody);
         rig
     }
+
+    /// What the session is told of a request that was not done, and what people are.
+    async fn not_enrolled(&mut self, number: u8) -> (Registered, String) {
+        match self.next().await {
+            Incoming::NotEnrolled(of, answer, why) if of == name(number) => (answer, why.to_string()),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 /// R30-SUB-1 to R30-SUB-5, R30-SET-2, R30-MON-2, R30-LB-4, RFC 8292 §4.1: subscriptions are asked for one at a time; the
@@ -92,11 +100,14 @@ async fn redirections() {
         rig.register(1);
         let asked = rig.asked_for(Method::POST, "/subscribe").await;
         asked.answers(307, &[("location", target)]);
-        assert_eq!(
-            rig.next().await,
-            Incoming::NotEnrolled(name(1), Registered::Trouble),
-            "{target}"
-        );
+        let (answer, why) = rig.not_enrolled(1).await;
+        assert_eq!(answer, Registered::Trouble, "{target}");
+        let words = if target.starts_with("http:") {
+            "from https:// to http://"
+        } else {
+            "Location"
+        };
+        assert!(why.contains(words), "{target}: {why}");
     }
 
     let mut rig = Rig::as_nobody().await;
@@ -104,9 +115,11 @@ async fn redirections() {
     for _ in 0..=crate::defaults::REDIRECTIONS {
         rig.asked().await.answers(307, &[("location", "/round")]);
     }
-    assert_eq!(
-        rig.next().await,
-        Incoming::NotEnrolled(name(1), Registered::Trouble)
+    let (answer, why) = rig.not_enrolled(1).await;
+    assert_eq!(answer, Registered::Trouble);
+    assert!(
+        why.contains("more than 4 times, last to push.example.net"),
+        "{why}"
     );
 }
 
@@ -163,10 +176,7 @@ async fn a_set_that_the_service_does_not_know() {
     let again = rig.asked_for(Method::POST, "/subscribe").await;
     assert_eq!(again.header("link"), None);
     again.answers(400, &[]);
-    assert_eq!(
-        rig.next().await,
-        Incoming::NotEnrolled(name(1), Registered::Refused(400))
-    );
+    assert_eq!(rig.not_enrolled(1).await.0, Registered::Refused(400));
 
     rig.register(1);
     rig.asked_for(Method::POST, "/subscribe").await.answers(400, &[]);
@@ -179,10 +189,7 @@ async fn a_set_that_the_service_does_not_know() {
     monitor.given_up().await;
     rig.register(2);
     rig.asked_for(Method::POST, "/subscribe").await.answers(400, &[]);
-    assert_eq!(
-        rig.next().await,
-        Incoming::NotEnrolled(name(2), Registered::Refused(400))
-    );
+    assert_eq!(rig.not_enrolled(2).await.0, Registered::Refused(400));
 }
 
 /// R30-SET-3: a subscription in another set than that of the others is of no use, and taken back.
@@ -194,10 +201,9 @@ async fn a_set_that_nobody_asked_for() {
     rig.asked_for(Method::DELETE, "/subscription/1")
         .await
         .answers(204, &[]);
-    assert_eq!(
-        rig.next().await,
-        Incoming::NotEnrolled(name(1), Registered::Trouble)
-    );
+    let (answer, why) = rig.not_enrolled(1).await;
+    assert_eq!(answer, Registered::Trouble);
+    assert!(why.contains("another subscription set"), "{why}");
 }
 
 /// R30-SUB-7, R30-SET-5: what is refused, what is in trouble, and for how long; and an answer that lacks a part.
@@ -209,19 +215,55 @@ async fn refusals() {
     let clear = "<http://push.example.net/s/a>; rel=\"urn:ietf:params:push:set\"";
     let push = "</push/1>; rel=\"urn:ietf:params:push\"";
     type Fields<'a> = &'a [(&'a str, &'a str)];
-    let rows: [(u16, Fields<'_>, Registered); 13] = [
-        (400, &[], Registered::Refused(400)),
-        (404, retry, Registered::Refused(404)),
-        (429, retry, minute.clone()),
-        (503, retry, minute),
-        (429, &[], Registered::Trouble),
-        (500, &[], Registered::Trouble),
-        (200, &[], Registered::Trouble),
-        (302, &[("location", "/")], Registered::Trouble),
-        (307, &[], Registered::Trouble),
-        (201, &[("location", "/s/1"), ("link", push)], Registered::Trouble),
-        (201, &[("location", "/s/1"), ("link", set)], Registered::Trouble),
-        (201, &[("link", push), ("link", set)], Registered::Trouble),
+    let far = "<https://other.example/s/a>; rel=\"urn:ietf:params:push:set\"";
+    let ftp = "<ftp://push.example.net/1>; rel=\"urn:ietf:params:push\"";
+    let trouble = || Registered::Trouble;
+    let rows: [(u16, Fields<'_>, Registered, &str); 16] = [
+        (400, &[], Registered::Refused(400), "doesn't take the request"),
+        (404, retry, Registered::Refused(404), "is the URL right"),
+        (429, retry, minute.clone(), "too many requests"),
+        (503, retry, minute, "status 503: it has trouble"),
+        (429, &[], trouble(), "too many requests"),
+        (500, &[], trouble(), "status 500: it has trouble"),
+        (200, &[], trouble(), "status 200"),
+        (302, &[("location", "/")], trouble(), "status 302: it redirects"),
+        (307, &[], trouble(), "its Location is missing"),
+        (
+            201,
+            &[("location", "/s/1"), ("link", push)],
+            trouble(),
+            "no usable subscription set",
+        ),
+        (
+            201,
+            &[("location", "/s/1"), ("link", set)],
+            trouble(),
+            "no usable push resource",
+        ),
+        (
+            201,
+            &[("location", "/s/1"), ("link", set), ("link", ftp)],
+            trouble(),
+            "no usable push resource",
+        ),
+        (
+            201,
+            &[("link", push), ("link", set)],
+            trouble(),
+            "no usable subscription resource",
+        ),
+        (
+            201,
+            &[("location", "ftp://h/"), ("link", push), ("link", set)],
+            trouble(),
+            "no usable subscription resource",
+        ),
+        (
+            201,
+            &[("location", "/s/1"), ("link", push), ("link", far)],
+            trouble(),
+            "at two origins",
+        ),
         (
             201,
             &[
@@ -229,16 +271,18 @@ async fn refusals() {
                 ("link", push),
                 ("link", clear),
             ],
-            Registered::Trouble,
+            trouble(),
+            "at an http:// URL",
         ),
     ];
     let mut rig = Rig::as_nobody().await;
-    for (status, headers, expected) in rows {
+    for (status, headers, expected, words) in rows {
         rig.register(1);
         let asked = rig.asked_for(Method::POST, "/subscribe").await;
         asked.answers(status, headers);
-        let incoming = rig.next().await;
-        assert_eq!(incoming, Incoming::NotEnrolled(name(1), expected), "{status}");
+        let (answer, why) = rig.not_enrolled(1).await;
+        assert_eq!(answer, expected, "{status}");
+        assert!(why.contains(words), "{status}: {why}");
     }
 }
 
@@ -251,9 +295,8 @@ async fn refusals_are_explained() {
     rig.register(1);
     let asked = rig.asked_for(Method::POST, "/subscribe").await;
     asked.explains(403, &problem, r#"{"title":"No","detail":"Ask the owner."}"#);
-    assert!(matches!(rig.next().await, Incoming::NotEnrolled(..)));
-    assert_eq!(rig.channel.take_explanation().as_deref(), Some("Ask the owner."));
-    assert_eq!(rig.channel.take_explanation(), None);
+    let (_, why) = rig.not_enrolled(1).await;
+    assert!(why.ends_with("status 403. It says: Ask the owner."), "{why}");
 
     rig.known.apply(&Change::Asked {
         name: name(1),
@@ -270,8 +313,10 @@ async fn refusals_are_explained() {
         &[],
         r#"{"code":503,"errno":201,"message":"Storage is away"}"#,
     );
-    assert_eq!(rig.next().await, Incoming::Unregistered(name(1), false));
-    assert_eq!(rig.channel.take_explanation().as_deref(), Some("Storage is away"));
+    let Incoming::Unregistered(_, Err(why)) = rig.next().await else {
+        panic!("it is not ended");
+    };
+    assert!(why.to_string().ends_with("It says: Storage is away"), "{why}");
 
     monitor.explains(429, &problem, r#"{"detail":"Too many at once."}"#);
     assert!(matches!(
@@ -282,6 +327,46 @@ async fn refusals_are_explained() {
         rig.channel.take_explanation().as_deref(),
         Some("Too many at once.")
     );
+}
+
+/// R30-SUB-7: a page is not shown, and an explanation without end takes nothing from the status.
+#[tokio::test(start_paused = true)]
+async fn explanations_that_are_none() {
+    let mut rig = Rig::as_nobody().await;
+    rig.register(1);
+    let asked = rig.asked_for(Method::POST, "/subscribe").await;
+    asked.explains(503, &[], "<html>502</html>");
+    let (answer, why) = rig.not_enrolled(1).await;
+    assert_eq!(answer, Registered::Trouble);
+    assert!(why.contains("status 503: it has trouble"), "{why}");
+    rig.register(1);
+    let asked = rig.asked_for(Method::POST, "/subscribe").await;
+    let _open = asked.begins_to_explain(503, &[], "no more today");
+    let (_, why) = rig.not_enrolled(1).await;
+    assert!(why.contains("status 503. It says: no more today"), "{why}");
+}
+
+/// R30-LB-1: a redirection to where nobody is, and an answer that never comes, are told as what they are.
+#[tokio::test]
+async fn no_answer_is_no_status() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = format!("http://{}/subscribe", gone.local_addr().unwrap());
+    drop(gone);
+    let mut rig = Rig::at("http://127.0.0.1:1/").await;
+    rig.say(&Say::Hello(None, Wish::default()));
+    assert_eq!(rig.next().await, Incoming::Nobody);
+    rig.register(1);
+    let asked = rig.asked_for(Method::POST, "/subscribe").await;
+    asked.answers(307, &[("location", &nobody)]);
+    let (_, why) = rig.not_enrolled(1).await;
+    assert!(
+        why.contains("redirects to 127.0.0.1, and nobody answers"),
+        "{why}"
+    );
+    rig.register(1);
+    drop(rig.asked_for(Method::POST, "/subscribe").await);
+    let (_, why) = rig.not_enrolled(1).await;
+    assert!(why.contains("before the service had answered"), "{why}");
 }
 
 /// R30-EXP-4, R30-EXP-8: a subscription is ended where the service said; one that is gone is ended, and so is one of which
@@ -295,7 +380,7 @@ async fn ending_a_subscription() {
     };
     rig.known.apply(&asked);
     rig.say(&Say::Unregister(name(1)));
-    assert_eq!(rig.next().await, Incoming::Unregistered(name(1), true));
+    assert_eq!(rig.next().await, Incoming::Unregistered(name(1), Ok(())));
     rig.known.apply(&Change::Located {
         name: name(1),
         resource: enrolled(ORIGIN, 1, "a").resource,
@@ -304,10 +389,9 @@ async fn ending_a_subscription() {
         rig.say(&Say::Unregister(name(1)));
         let asked = rig.asked_for(Method::DELETE, "/subscription/1").await;
         asked.answers(status, &[]);
-        assert_eq!(
-            rig.next().await,
-            Incoming::Unregistered(name(1), done),
-            "{status}"
-        );
+        let Incoming::Unregistered(of, answer) = rig.next().await else {
+            panic!("{status}");
+        };
+        assert_eq!((of, answer.is_ok()), (name(1), done), "{status}");
     }
 }

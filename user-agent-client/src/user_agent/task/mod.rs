@@ -22,7 +22,8 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::link::{Incoming, Link, Moved};
-use super::{Event, Options, SubscribeError};
+use super::{Event, Options, RequestError, SubscribeError};
+use crate::defaults::DELAYED_AFTER;
 use crate::message::{Data, Message, Verdict};
 use crate::queue;
 use crate::server_url::ServerUrl;
@@ -61,6 +62,10 @@ pub(super) struct Task {
     not_opened: Option<String>,
     /// What the service says about what it just did. Gone when that is told.
     explanation: Option<Box<str>>,
+    /// Why the service did not do what was asked last, for the news that follow from it.
+    refusal: Option<(SubscriptionName, RequestError)>,
+    /// When it is said that the hello is not answered yet.
+    delayed_at: Option<Instant>,
     /// Messages can't be remembered at the moment: said once.
     forgetful: bool,
     failed: bool,
@@ -101,6 +106,8 @@ impl Task {
             settling: Vec::new(),
             not_opened: None,
             explanation: None,
+            refusal: None,
+            delayed_at: None,
             forgetful: false,
             failed: false,
         }
@@ -135,6 +142,10 @@ impl Task {
                 }
                 () = self.news.room(), if self.is_empty_untold || !self.untold.is_empty() => self.tell_untold(),
                 () = sleep_until(due) => self.session.tick(self.now(), &mut self.actions),
+                () = reached(self.delayed_at) => {
+                    self.delayed_at = None;
+                    self.news(Event::Delayed);
+                }
                 moved = self.link.moved() => self.moved(moved),
             }
         }
@@ -147,7 +158,10 @@ impl Task {
     fn moved(&mut self, moved: Moved) {
         let now = self.now();
         match moved {
-            Moved::Opened => self.session.opened(now, &mut self.actions),
+            Moved::Opened => {
+                self.delayed_at = Some(Instant::now() + DELAYED_AFTER);
+                self.session.opened(now, &mut self.actions);
+            }
             Moved::NotOpened(error) => {
                 self.not_opened = Some(error.to_string());
                 self.session.ended(error.ended(), now, &mut self.actions);
@@ -168,7 +182,20 @@ impl Task {
         if incoming.is_end() {
             self.link.drop_channel();
         }
+        self.refusal = incoming.refusal();
         incoming.tell(&mut self.session, now, &mut self.actions);
+        if self.refusal.is_some() {
+            // Before another answer takes its place.
+            self.act();
+            self.refusal = None;
+        }
+    }
+
+    /// Why the service did not do what was asked for this subscription.
+    fn why_not(&mut self, name: SubscriptionName, otherwise: RequestError) -> RequestError {
+        let refusal = self.refusal.take();
+        let refusal = refusal.filter(|(refused, _)| *refused == name);
+        refusal.map_or(otherwise, |(_, why)| why)
     }
 
     /// What the application has not taken is taken back.
@@ -226,8 +253,12 @@ impl Task {
 
     fn tell(&mut self, event: &session::Event) {
         match *event {
-            session::Event::Connected => self.news(Event::Connected),
+            session::Event::Connected => {
+                self.delayed_at = None;
+                self.news(Event::Connected);
+            }
             session::Event::Disconnected { why, again_in } => {
+                self.delayed_at = None;
                 // The session closes no link that ended by itself.
                 let said = self.explanation.take();
                 let sentence = || why::sentence(why, said.as_deref());
@@ -252,20 +283,17 @@ impl Task {
                 }
             }
             session::Event::Refused { name, status } => {
-                let said: Option<String> = self.explanation.take().map(Into::into);
-                if !self.answer_subscribing(name, || Err(SubscribeError::Refused(status, said.clone()))) {
+                let explanation = None;
+                let why = self.why_not(name, RequestError::Status { status, explanation });
+                if !self.answer_subscribing(name, || Err(SubscribeError::Refused(why.clone()))) {
                     let label = self.label(name);
-                    self.news(Event::Refused { label, status, said });
+                    self.news(Event::Refused { label, why });
                 }
             }
             session::Event::Waiting { name, again_in } => {
                 let label = self.label(name);
-                let said = self.explanation.take().map(Into::into);
-                self.news(Event::Waiting {
-                    label,
-                    again_in,
-                    said,
-                });
+                let why = self.why_not(name, RequestError::Nonsense);
+                self.news(Event::Waiting { label, why, again_in });
             }
             session::Event::Unsubscribed(_) => self.news(Event::Unsubscribed),
             session::Event::GaveUp { name, after, .. } => {
@@ -316,6 +344,14 @@ impl Task {
         const FAR: u64 = 24 * 3_600 * 1_000;
         let wait = moment.0.min(self.now().0 + FAR);
         self.begin + std::time::Duration::from_millis(wait)
+    }
+}
+
+/// Never, without a time.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -111,6 +111,15 @@ impl Peer {
         self.writes(&out).await;
     }
 
+    /// Says all of this in one piece.
+    pub(super) async fn says_all(&mut self, texts: &[&str]) {
+        let mut out = Vec::new();
+        for text in texts {
+            write_text(&mut out, None, |out| out.extend_from_slice(text.as_bytes()));
+        }
+        self.writes(&out).await;
+    }
+
     pub(super) async fn writes(&mut self, bytes: &[u8]) {
         // A user agent that went away is noticed when something is expected of it.
         let _ = self.stream.write_all(bytes).await;

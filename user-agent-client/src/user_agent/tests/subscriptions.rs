@@ -84,11 +84,57 @@ async fn subscribe_again_and_refused() {
     };
     let asking = agent.subscribe("other", Some(*key.public_key()));
     let (answer, ()) = within("a refusal", async { tokio::join!(asking, refusing) }).await;
-    assert!(
-        matches!(answer, Err(SubscribeError::Refused(400, None))),
-        "{answer:?}"
-    );
+    let why = answer.unwrap_err().to_string();
+    assert!(why.contains("with status 400. It says: no"), "{why}");
     assert_eq!(agent.subscriptions().await.len(), 1);
+}
+
+/// WS-REG-7, WS-UNR-2: what a service can't do now is told with its status and words, each with its own, also if several answers
+/// come in one piece; and an answer that can't be used is told as one.
+#[tokio::test]
+async fn trouble_is_told_with_its_reason() {
+    let service = Service::start().await;
+    let (agent, mut events, mut peer, _) = subscribed(&service, State::in_memory()).await;
+    let answering = async {
+        let mut answers = String::new();
+        for status in [500, 200] {
+            let Said::Register(name, _) = peer.hears().await else {
+                panic!()
+            };
+            let words = if status == 500 { "busy" } else { "no url" };
+            answers = format!(
+                r#"{answers}{{"messageType":"register","channelID":"{name}","status":{status},"pushEndpoint":"{words}"}}|"#
+            );
+        }
+        let answers: Vec<&str> = answers.trim_end_matches('|').split('|').collect();
+        peer.says_all(&answers).await;
+    };
+    let mut told = Vec::new();
+    let hearing = async {
+        while told.len() < 2 {
+            if let Some(Event::Waiting { why, .. }) = events.next_news().await {
+                told.push(why);
+            }
+        }
+    };
+    let asking = async {
+        let _ = tokio::join!(agent.subscribe("one", None), agent.subscribe("two", None));
+    };
+    within("both are told", async {
+        tokio::select! {
+            ((), ()) = async { tokio::join!(answering, hearing) } => {}
+            () = asking => panic!("nothing was made"),
+        }
+    })
+    .await;
+    assert!(told[0].to_string().contains("500. It says: busy"), "{}", told[0]);
+    assert!(told[0].may_pass());
+    assert!(
+        told[1].to_string().contains("no usable push resource"),
+        "{}",
+        told[1]
+    );
+    assert!(!told[1].may_pass());
 }
 
 /// WS-CLS-3: a state is for one service; another host is refused before anything is said to it.

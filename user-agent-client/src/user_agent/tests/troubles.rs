@@ -125,3 +125,18 @@ async fn a_service_that_never_stops_talking() {
     within("the end", agent.stop()).await;
     drop(in_hand);
 }
+
+/// WS-HEL-1: a service that takes its time over the hello, as ours does with those who come often, is said to do so; and not one
+/// that answers.
+#[tokio::test]
+async fn a_delayed_hello_is_told() {
+    let service = Service::start().await;
+    let (_agent, mut events) = start(&service, State::in_memory());
+    let mut peer = within("a channel", service.channel()).await;
+    assert!(matches!(within("a hello", peer.hears()).await, Said::Hello(None)));
+    let event = within("it is told", events.next()).await;
+    assert!(matches!(event, Some(Event::Delayed)), "{event:?}");
+    peer.says(&hello(IDENTITY)).await;
+    let event = within("then it is there", events.next()).await;
+    assert!(matches!(event, Some(Event::Connected)), "{event:?}");
+}

@@ -24,14 +24,23 @@ pub enum Answer {
     /// The answer to hello; `None` if it lacks an identity, has another status than 200, or says that this service can't
     /// carry messages (WS-HEL-3 to WS-HEL-5).
     Hello(Option<Identity>),
-    /// The answer to a `register`; `None` for a name that is none of ours.
-    Registered(Option<SubscriptionName>, Registered),
+    /// The answer to a `register`; `None` for a name that is none of ours. For people, what was said.
+    Registered(Option<SubscriptionName>, Registered, Told),
     /// The answer to an `unregister`, and whether it was done.
     Unregistered(Option<SubscriptionName>, bool),
     /// A push message.
     Arrived(Arrived),
     /// Anything else: a sign of life (WS-PNG-4, WS-TYP-1).
     SignOfLife,
+}
+
+/// The answer to a `register` in the service's own words.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Told {
+    /// The status, if it is a number.
+    pub status: Option<u16>,
+    /// What a refusal says in the place of the push resource (WS-REG-7).
+    pub words: Option<Box<str>>,
 }
 
 /// Reads one text message.
@@ -49,7 +58,11 @@ pub fn parse_answer(text: &str) -> Result<Answer, Malformed> {
     let kind = members.message_type.and_then(string);
     match kind.as_deref() {
         Some("hello") => Ok(Answer::Hello(members.hello())),
-        Some("register") => Ok(Answer::Registered(members.name(), members.registered())),
+        Some("register") => Ok(Answer::Registered(
+            members.name(),
+            members.registered(),
+            members.told(),
+        )),
         Some("unregister") => Ok(Answer::Unregistered(
             members.name(),
             members.status() == Some(200),
@@ -64,9 +77,9 @@ impl Answer {
     pub fn tell(self, user_agent: &mut UserAgent, now: Moment, out: &mut Vec<Action>) {
         match self {
             Self::Hello(identity) => user_agent.welcomed(identity, now, out),
-            Self::Registered(Some(name), answer) => user_agent.registered(name, answer, now, out),
+            Self::Registered(Some(name), answer, _) => user_agent.registered(name, answer, now, out),
             Self::Unregistered(Some(name), done) => user_agent.unregistered(name, done, now, out),
-            Self::Registered(None, _) | Self::Unregistered(None, _) => user_agent.nonsense(now, out),
+            Self::Registered(None, ..) | Self::Unregistered(None, _) => user_agent.nonsense(now, out),
             Self::Arrived(message) => user_agent.arrived(message, now, out),
             Self::SignOfLife => user_agent.heard(now),
         }
@@ -130,6 +143,17 @@ impl Members<'_> {
             }
             Some(status @ 400..=499) => Registered::Refused(status),
             Some(_) | None => Registered::Trouble,
+        }
+    }
+
+    /// The words of a refusal only: else it is a capability.
+    fn told(&self) -> Told {
+        let status = self.status();
+        let is_refusal = status.is_some_and(|status| status != 200);
+        let words = self.push_endpoint.filter(|_| is_refusal).and_then(string);
+        Told {
+            status,
+            words: words.filter(|words| !words.is_empty()).map(Into::into),
         }
     }
 
@@ -258,24 +282,37 @@ mod tests {
         let url = "https://push.example.net/wpush/v1/abc";
         let at = || Registered::At(PushResource::parse(url).unwrap());
         let rows = [
-            (format!(r#""status":200,"pushEndpoint":"{url}""#), at()),
+            (format!(r#""status":200,"pushEndpoint":"{url}""#), at(), 200, ""),
             (
                 r#""status":200,"pushEndpoint":"not a url""#.into(),
                 Registered::Trouble,
+                200,
+                "",
             ),
-            (r#""status":200"#.into(), Registered::Trouble),
+            (r#""status":200"#.into(), Registered::Trouble, 200, ""),
             (
                 r#""status":400,"pushEndpoint":"bad key""#.into(),
                 Registered::Refused(400),
+                400,
+                "bad key",
             ),
-            (r#""status":500,"pushEndpoint":"""#.into(), Registered::Trouble),
-            (r#""status":"x""#.into(), Registered::Trouble),
+            (
+                r#""status":500,"pushEndpoint":"""#.into(),
+                Registered::Trouble,
+                500,
+                "",
+            ),
+            (r#""status":"x""#.into(), Registered::Trouble, 0, ""),
         ];
-        for (members, expected) in rows {
+        for (members, expected, status, words) in rows {
+            let told = Told {
+                status: (status != 0).then_some(status),
+                words: (!words.is_empty()).then(|| words.into()),
+            };
             let text = format!(r#"{{"messageType":"register","channelID":"{CHANNEL}",{members}}}"#);
             assert_eq!(
                 parse_answer(&text),
-                Ok(Answer::Registered(name(), expected)),
+                Ok(Answer::Registered(name(), expected, told)),
                 "{text}"
             );
         }

@@ -11,7 +11,7 @@ mod read;
 mod say;
 mod write;
 
-pub use answer::{Answer, parse_answer};
+pub use answer::{Answer, Told, parse_answer};
 pub use close::{close_code, close_text};
 pub use read::{AckCode, Acknowledgement, Malformed, NackCode, Name, Request, parse};
 pub use say::write_say;
