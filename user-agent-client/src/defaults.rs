@@ -81,6 +81,31 @@ pub const REPLACED_WITHIN: Duration = ANSWER_WITHIN;
 /// service managers grant before they kill.
 pub const STOP_WITHIN: Duration = SECOND.saturating_mul(20);
 
+/// How long killed commands may take to be gone. Chosen: a process that takes longer hangs in the kernel, and waits for a
+/// device that is broken.
+pub const KILLED_WITHIN: Duration = SECOND.saturating_mul(5);
+
+/// How long `listen` waits for the commands of an earlier one to be gone. Chosen: twice as long as they may take.
+pub const SUPERVISOR_WITHIN: Duration = SECOND.saturating_mul(10);
+
+/// How long `listen` waits for a signal of its own when a signal has ended a command. Chosen: a service manager sends both
+/// at once.
+pub const SIGNAL_WITHIN: Duration = SECOND;
+
+/// The wait before the command of `--on-renew` is run again that failed; it doubles with each failure, up to
+/// [`RENEW_AGAIN_MOST`]. Chosen: as for a request that the service could not serve.
+pub const RENEW_AGAIN_AFTER: Duration = SECOND.saturating_mul(5);
+
+/// Its most. Chosen: as for connections. Until it succeeds, messages of that subscription are lost to their sender.
+pub const RENEW_AGAIN_MOST: Duration = SECOND.saturating_mul(300);
+
+/// Lines of one kind that are said within [`LINES_WITHIN`]; those beyond are counted, and the count is said. Chosen: as many
+/// as a person reads.
+pub const LINES: u32 = 5;
+
+/// See [`LINES`]. Chosen: a flood of messages writes less than 1 MB of log in an hour.
+pub const LINES_WITHIN: Duration = SECOND.saturating_mul(10);
+
 /// Calls from the application that wait for the user agent's task.
 pub const CALLS: usize = 32;
 

@@ -84,7 +84,7 @@
 //! - [`state`]: what it keeps, so that a crash loses neither keys nor subscriptions.
 //! - [`subscription`]: what an application server is told. [`message`]: what an application gets.
 //! - [`declarative`]: messages that are notifications.
-//! - [`defaults`]: every limit.
+//! - [`defaults`]: every limit. [`limited`]: lines that others can cause, in any number.
 //!
 //! The protocol itself, without I/O, is the crate `push-protocol`. Nothing here is shared with the service.
 
@@ -94,6 +94,7 @@ pub mod declarative;
 pub mod defaults;
 mod explanation;
 pub mod http2;
+pub mod limited;
 mod links;
 pub mod message;
 pub mod network;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use push_protocol::session::user_agent::{Arrived, MessageKey, Outcome};
+use push_protocol::{Topic, Urgency};
 use serde::de::DeserializeOwned;
 
 use crate::queue::Sender;
@@ -73,6 +74,22 @@ impl Message {
     /// could not be tried, does not.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// When the service accepted it, by the service's clock: milliseconds since 1970. Said over HTTP/2 (RFC 8030 §6.1,
+    /// `Last-Modified`, in whole seconds); over a WebSocket, services say nothing of it.
+    pub fn time(&self) -> Option<u64> {
+        self.arrived.stated.as_deref()?.time
+    }
+
+    /// How urgent its sender said that it is. RFC 8030 §5.3 forbids services to pass it on, so it is nearly always `None`.
+    pub fn urgency(&self) -> Option<Urgency> {
+        self.arrived.stated.as_deref()?.urgency
+    }
+
+    /// Its topic. RFC 8030 §5.4 forbids services to pass it on, so it is nearly always `None`.
+    pub fn topic(&self) -> Option<Topic> {
+        self.arrived.stated.as_deref()?.topic
     }
 
     /// What it says; `None` if it was sent without a body, as a mere wake-up (WP-RCV-3).

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use push_protocol::vapid::PublicKey;
 use push_protocol::{Topic, Ttl, Urgency};
 use user_agent_client::{Transport, defaults};
@@ -45,6 +45,9 @@ pub(super) enum Command {
     /// Make a VAPID key pair, or read the one that is there, and print the public key
     #[command(long_about = help::KEYS, after_long_help = EXIT_CODES)]
     Keys(Keys),
+    /// Run the commands of `listen`, which starts this itself
+    #[command(hide = true)]
+    Supervise(Supervise),
     /// Print a script that completes commands and flags in a shell
     Completions(Completions),
 }
@@ -115,6 +118,7 @@ pub(super) struct Subscribe {
 }
 
 #[derive(Args, Debug)]
+#[command(group(ArgGroup::new("commands").multiple(true)))]
 pub(super) struct Listen {
     /// The push service. Can be left out once the state knows it
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
@@ -137,13 +141,19 @@ pub(super) struct Listen {
     #[arg(long, value_name = "URGENCY", default_value = "very-low", value_parser = urgency())]
     pub(super) urgency: Urgency,
     /// Run this for each message, by sh -c; the message is its standard input, exit code 0 acknowledges it
-    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
+    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString, group = "commands")]
     pub(super) exec: Option<String>,
+    /// Run this for messages of one subscription, in place of --exec. May be repeated
+    #[arg(long, value_name = "NAME=CMD", group = "commands")]
+    pub(super) exec_for: Vec<String>,
+    /// Run DIR/NAME for messages of the subscription NAME, where there is such a file, in place of --exec
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, group = "commands")]
+    pub(super) exec_dir: Option<PathBuf>,
     /// Kill the command, and all that it started, after so many seconds: it has failed
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) exec_timeout: Duration,
     /// How many messages are worked on at once. With one, they keep their order
-    #[arg(long, value_name = "N", default_value = "1", requires = "exec")]
+    #[arg(long, value_name = "N", default_value = "1", requires = "commands")]
     pub(super) jobs: NonZeroUsize,
     /// How often a message is tried that fails; then it is given up
     #[arg(long, value_name = "N", default_value_t = ATTEMPTS)]
@@ -237,6 +247,13 @@ pub(super) struct Keys {
     /// The file of the private key. Made if it isn't there, for its owner only; never written to otherwise
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) vapid_key: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Supervise {
+    /// The file that is locked as long as a command may run
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) lock: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -36,6 +36,7 @@ pub(crate) fn main() -> ExitCode {
         Command::List(arguments) => list::list(arguments),
         Command::Send(arguments) => run(send::send(arguments)),
         Command::Keys(arguments) => keys::keys(&arguments),
+        Command::Supervise(arguments) => run(listen::supervisor::supervise(arguments)),
         Command::Completions(arguments) => completions(&arguments),
     };
     done.unwrap_or_else(|failure| {
@@ -113,6 +114,7 @@ mod tests {
             "subscribe --ca ca.pem",
             "listen --server wss://a --state s --format text --count 3",
             "listen --format json --exec cat --exec-timeout 5 --jobs 4 --attempts 1 --on-renew cat --insecure -vv",
+            "listen --exec-for a=cat --exec-for b=true --exec-dir d --jobs 2",
             "unsubscribe --state s --name n",
             "list --state s --format json",
             "send --subscription - --ttl 0 --topic -a- --urgency very-low --padding 5 Hello",

@@ -1,100 +1,118 @@
-//! A command of the user: what it is given, and how long it may take.
+//! A command of the user: what it is given, how long it may take, and what its end means.
 
 use std::fmt;
 use std::io;
-use std::process::{ExitStatus, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::Signal;
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::net::unix::pipe;
+
+use super::handler::Trouble;
+use super::supervisor::{Environment, Supervisor};
 
 /// A line for `sh -c`.
-#[derive(Debug)]
 pub(super) struct Exec {
     line: String,
     within: Duration,
+    supervisor: Arc<Supervisor>,
 }
 
 /// Why a command did not do its work.
 #[derive(Debug)]
 pub(super) enum ExecError {
-    /// There is no `sh`, or no room for another process.
+    /// There is no `sh`, no room for another process, or no supervisor.
     NotStarted(io::Error),
     /// It ended with another exit code than 0, or by a signal.
     Ended(ExitStatus),
     /// It took too long, and was killed with all that it started.
     TookTooLong(Duration),
-    /// Its end can't be known.
+    /// Its end can't be known: the supervisor died. It was killed.
     Lost(io::Error),
 }
 
 impl Exec {
-    pub(super) fn new(line: String, within: Duration) -> Self {
-        Self { line, within }
+    pub(super) fn new(line: String, within: Duration, supervisor: Arc<Supervisor>) -> Self {
+        Self {
+            line,
+            within,
+            supervisor,
+        }
     }
 
     /// Runs the command to its end. What it prints is passed through. Dropped, it kills the command and its group.
-    pub(super) async fn run(&self, input: &[u8], environment: &[(&str, &str)]) -> Result<(), ExecError> {
-        // A group of its own can be killed as a whole, and Ctrl-C on our terminal is for us alone: we end it well.
-        let mut child = Command::new("sh")
-            .arg("-c")
-            .arg(&self.line)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(ExecError::NotStarted)?;
-        let mut group = Group::of(&child);
-        let stdin = child.stdin.take();
-        let ended = async { tokio::join!(feed(stdin, input), child.wait()).1 };
+    pub(super) async fn run(&self, input: &[u8], environment: &Environment) -> Result<(), ExecError> {
+        let started = self.supervisor.start(&self.line, environment).await;
+        let mut command = started.map_err(ExecError::NotStarted)?;
+        let stdin = command.stdin.take();
+        let ended = async { tokio::join!(feed(stdin, input), command.ended()).1 };
         match tokio::time::timeout(self.within, ended).await {
             Ok(status) => {
-                // What it left running in the background may stay.
-                group.0 = None;
-                let status = status.map_err(ExecError::Lost)?;
+                let status = status?;
                 status.success().then_some(()).ok_or(ExecError::Ended(status))
             }
             Err(_) => {
-                drop(group);
-                let _ = child.wait().await;
+                command.kill().await;
                 Err(ExecError::TookTooLong(self.within))
             }
         }
     }
 }
 
-/// Whoever needs no input needs not read it: that the pipe is closed is no failure.
-async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
+/// A command that needs no input need not read it: that the pipe is closed is no failure.
+async fn feed(stdin: Option<pipe::Sender>, input: &[u8]) {
     if let Some(mut stdin) = stdin {
         let _ = stdin.write_all(input).await;
     }
 }
 
-/// A command and what it started, killed when this is dropped.
-struct Group(Option<Pid>);
+/// The exit codes of `sh` for a command that it can't run, and for one that is not there (POSIX, 2.8.2).
+const NOT_EXECUTABLE: i32 = 126;
+const NOT_FOUND: i32 = 127;
+/// "Not now" in the words of `sysexits.h`, which mail systems take from the commands that they deliver to.
+const TEMPORARY_FAILURE: i32 = 75;
 
-impl Group {
-    /// **Invariant:** while this exists, the child was not waited for to its end, so that its number is nobody else's.
-    fn of(child: &Child) -> Self {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(id.and_then(Pid::from_raw))
+impl ExecError {
+    /// What it means for the message. That a command can't be started, or says itself that it can't work now, says nothing
+    /// of the message. One that took too long may do so because of the message, so that is a failure.
+    pub(super) fn trouble(self) -> Trouble {
+        let why = self.to_string();
+        match self {
+            Self::NotStarted(_) | Self::Lost(_) => Trouble::Unable(why),
+            Self::TookTooLong(_) => Trouble::Failed(why),
+            Self::Ended(status) => match status.code() {
+                Some(NOT_EXECUTABLE | NOT_FOUND | TEMPORARY_FAILURE) => Trouble::Unable(why),
+                _ if is_asked_to_end(status) => Trouble::Stopped(why),
+                _ => Trouble::Failed(why),
+            },
+        }
     }
 }
 
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
+/// Whether a signal ended it that asks a process to end: a service manager sends that to all processes of a service, so it
+/// may be about to reach us, too. A shell says of such a command what it would have said of itself.
+fn is_asked_to_end(status: ExitStatus) -> bool {
+    /// What shells add to the number of a signal (POSIX, 2.8.2: more than 128).
+    const BY_SIGNAL: i32 = 128;
+    let signal = status.signal().or(status.code().map(|code| code - BY_SIGNAL));
+    [Signal::HUP, Signal::INT, Signal::TERM]
+        .iter()
+        .any(|asks| signal == Some(asks.as_raw()))
 }
 
 impl fmt::Display for ExecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotStarted(error) => write!(f, "the command can't be started: {error}"),
-            Self::Ended(status) => write!(f, "the command ended with {status}"),
+            Self::Ended(status) => match status.code() {
+                Some(NOT_FOUND) => f.write_str("the command was not found (exit code 127)"),
+                Some(NOT_EXECUTABLE) => f.write_str("the command can't be run (exit code 126)"),
+                Some(TEMPORARY_FAILURE) => f.write_str("the command can't work now (exit code 75)"),
+                _ => write!(f, "the command ended with {status}"),
+            },
             Self::TookTooLong(within) => {
                 write!(
                     f,
@@ -102,7 +120,12 @@ impl fmt::Display for ExecError {
                     within.as_secs()
                 )
             }
-            Self::Lost(error) => write!(f, "the command's end can't be known: {error}"),
+            Self::Lost(error) => {
+                write!(
+                    f,
+                    "the process that supervises commands died, and the command with it ({error})"
+                )
+            }
         }
     }
 }
@@ -115,10 +138,12 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
+    fn exec(line: &str, within: Duration) -> Exec {
+        Exec::new(line.into(), within, Arc::new(Supervisor::of_this_process()))
+    }
+
     async fn run(line: &str, within: Duration) -> Result<(), ExecError> {
-        Exec::new(line.into(), within)
-            .run(b"hello", &[("PUSH_ATTEMPT", "1")])
-            .await
+        exec(line, within).run(b"hello", &Environment::default()).await
     }
 
     /// WP-RCV-5, WP-RCV-6: exit code 0 is success, anything else isn't.
@@ -129,7 +154,51 @@ mod tests {
         assert_eq!(error.to_string(), "the command ended with exit status: 3");
         let error = run("kill -9 $$", LONG).await.unwrap_err();
         assert!(error.to_string().contains("signal: 9"), "{error}");
-        assert!(run("there-is-no-such-command 2> /dev/null", LONG).await.is_err());
+    }
+
+    /// PR-45: what says that nothing works is told from what says that this message is bad, and from a signal that may be for
+    /// all of us.
+    #[tokio::test]
+    async fn what_an_end_means() {
+        let directory = tempfile::tempdir().unwrap();
+        let unable = [
+            "there-is-no-such-command 2> /dev/null".to_owned(),
+            format!("{} 2> /dev/null", directory.path().display()),
+            "exit 75".to_owned(),
+        ];
+        for line in unable {
+            let trouble = run(&line, LONG).await.unwrap_err().trouble();
+            assert!(matches!(trouble, Trouble::Unable(_)), "{line}: {trouble:?}");
+        }
+        for line in [
+            "exit 1",
+            "exit 74",
+            "exit 124",
+            "kill -9 $$",
+            "kill -SEGV $$",
+            "exit 137",
+        ] {
+            let trouble = run(line, LONG).await.unwrap_err().trouble();
+            assert!(matches!(trouble, Trouble::Failed(_)), "{line}: {trouble:?}");
+        }
+        for line in [
+            "kill $$",
+            "kill -INT $$",
+            "kill -HUP $$",
+            "sh -c 'kill $$'; exit $?",
+        ] {
+            let trouble = run(line, LONG).await.unwrap_err().trouble();
+            assert!(matches!(trouble, Trouble::Stopped(_)), "{line}: {trouble:?}");
+        }
+        let slow = run("sleep 1000", Duration::from_millis(200)).await.unwrap_err();
+        assert!(matches!(slow.trouble(), Trouble::Failed(_)));
+        let no_room = io::Error::from_raw_os_error(rustix::io::Errno::AGAIN.raw_os_error());
+        for error in [
+            ExecError::NotStarted(no_room),
+            ExecError::Lost(io::ErrorKind::UnexpectedEof.into()),
+        ] {
+            assert!(matches!(error.trouble(), Trouble::Unable(_)));
+        }
     }
 
     /// The command gets the message byte by byte, and what is said about it.
@@ -137,14 +206,10 @@ mod tests {
     async fn the_command_gets_the_message() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("got");
-        let exec = Exec::new(
-            "{ printf '%s ' \"$PUSH_SUBSCRIPTION\"; cat; } > \"$FILE\"".into(),
-            LONG,
-        );
-        let environment = [
-            ("PUSH_SUBSCRIPTION", "door $(1)"),
-            ("FILE", file.to_str().unwrap()),
-        ];
+        let exec = exec("{ printf '%s ' \"$PUSH_SUBSCRIPTION\"; cat; } > \"$FILE\"", LONG);
+        let mut environment = Environment::default();
+        environment.set("PUSH_SUBSCRIPTION", Some("door $(1)"));
+        environment.set("FILE", file.to_str());
         exec.run(b"a\n\x00\xff", &environment).await.unwrap();
         assert_eq!(std::fs::read(file).unwrap(), b"door $(1) a\n\x00\xff");
     }
@@ -152,8 +217,10 @@ mod tests {
     /// A command that doesn't read its input has not failed for that, however much there is.
     #[tokio::test]
     async fn input_needs_not_be_read() {
-        let exec = Exec::new("exec < /dev/null; true".into(), LONG);
-        exec.run(&vec![b'a'; 1 << 20], &[]).await.unwrap();
+        let exec = exec("exec < /dev/null; true", LONG);
+        exec.run(&vec![b'a'; 1 << 20], &Environment::default())
+            .await
+            .unwrap();
     }
 
     /// A command that takes too long is killed with all that it started: nobody holds its output open any more.

@@ -2,13 +2,16 @@
 
 use std::io;
 
+use push_protocol::{Topic, Urgency};
 use tokio::io::Stdout;
+use user_agent_client::Message;
 use user_agent_client::message::Data;
 
-use super::exec::Exec;
+use super::commands::Commands;
 use super::lines::Lines;
 #[cfg(feature = "notify")]
 use super::notify::Notifier;
+use super::supervisor::Environment;
 use crate::cli::args::{Format, Listen};
 
 /// A message, as handlers get it.
@@ -17,6 +20,12 @@ pub(super) struct Delivery {
     pub(super) subscription: String,
     pub(super) id: String,
     pub(super) attempt: u32,
+    /// When the service accepted it, if the service says so: milliseconds since 1970.
+    pub(super) time: Option<u64>,
+    /// When it came to this machine: milliseconds since 1970.
+    pub(super) received: u64,
+    pub(super) urgency: Option<Urgency>,
+    pub(super) topic: Option<Topic>,
     /// `None`: it was sent without data.
     pub(super) data: Option<Data>,
 }
@@ -24,58 +33,141 @@ pub(super) struct Delivery {
 /// Why a message is not done.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// This attempt failed; and why.
+    /// This attempt failed; and why. Most likely another message would have succeeded.
     Failed(String),
+    /// Nothing can be done at the moment, with any message; and why. This was no attempt.
+    Unable(String),
+    /// A signal ended the command that asks a process to end. If we are asked to, too, this was no attempt.
+    Stopped(String),
     /// Nobody reads standard output any more: no message can be handled.
     Closed(io::Error),
 }
 
 /// All that is done with each message.
 pub(super) struct Handler {
-    exec: Option<Exec>,
+    commands: Commands,
     #[cfg(feature = "notify")]
     notifier: Option<Notifier>,
-    lines: Option<Lines<Stdout>>,
+    lines: Lines<Stdout>,
+    /// Lines are printed for every message, because that was asked for; else only if nothing else is done with one.
+    prints_all: bool,
 }
 
 impl Handler {
     /// As the command line says. Lines are printed if nothing else is done, or if a format is named.
-    pub(super) fn new(arguments: &Listen) -> Self {
-        let exec = arguments.exec.clone();
-        #[cfg(feature = "notify")]
-        let notifies = arguments.notify;
-        #[cfg(not(feature = "notify"))]
-        let notifies = false;
-        let is_quiet = exec.is_some() || notifies;
-        let format = arguments.format.or((!is_quiet).then_some(Format::Text));
+    pub(super) fn new(arguments: &Listen, commands: Commands) -> Self {
         Self {
-            exec: exec.map(|line| Exec::new(line, arguments.exec_timeout)),
+            commands,
             #[cfg(feature = "notify")]
-            notifier: notifies.then(Notifier::default),
-            lines: format.map(|format| Lines::new(format, tokio::io::stdout())),
+            notifier: arguments.notify.then(Notifier::default),
+            lines: Lines::new(arguments.format.unwrap_or(Format::Text), tokio::io::stdout()),
+            prints_all: arguments.format.is_some(),
         }
     }
 
     /// One attempt. Dropped, it leaves no command behind; a line that was begun may be printed nevertheless.
     pub(super) async fn handle(&self, delivery: &Delivery) -> Result<(), Trouble> {
-        if let Some(exec) = &self.exec {
-            let attempt = delivery.attempt.to_string();
-            let environment = [
-                ("PUSH_SUBSCRIPTION", delivery.subscription.as_str()),
-                ("PUSH_MESSAGE_ID", delivery.id.as_str()),
-                ("PUSH_ATTEMPT", attempt.as_str()),
-            ];
+        let mut is_handled = false;
+        if let Some(exec) = self.commands.of(&delivery.subscription)? {
             let input = delivery.data.as_ref().map_or(&[][..], Data::bytes);
-            let ran = exec.run(input, &environment).await;
-            ran.map_err(|error| Trouble::Failed(error.to_string()))?;
+            let ran = exec.run(input, &delivery.environment()).await;
+            ran.map_err(super::exec::ExecError::trouble)?;
+            is_handled = true;
         }
         #[cfg(feature = "notify")]
         if let Some(notifier) = &self.notifier {
-            notifier.show(delivery).await.map_err(Trouble::Failed)?;
+            notifier.show(delivery).await?;
+            is_handled = true;
         }
-        match &self.lines {
-            Some(lines) => lines.print(delivery).await.map_err(Trouble::Closed),
-            None => Ok(()),
+        if self.prints_all || !is_handled {
+            self.lines.print(delivery).await.map_err(Trouble::Closed)?;
+        }
+        Ok(())
+    }
+}
+
+impl Delivery {
+    pub(super) fn of(message: &Message) -> Self {
+        Self {
+            subscription: message.subscription().to_owned(),
+            id: message.id().to_owned(),
+            attempt: message.attempt(),
+            time: message.time(),
+            received: now(),
+            urgency: message.urgency(),
+            topic: message.topic(),
+            data: message.data().cloned(),
+        }
+    }
+
+    /// What a command is told beside the content.
+    fn environment(&self) -> Environment {
+        let mut environment = Environment::default();
+        environment.set("PUSH_SUBSCRIPTION", Some(self.subscription.as_str()));
+        environment.set("PUSH_MESSAGE_ID", Some(self.id.as_str()));
+        environment.set("PUSH_ATTEMPT", Some(self.attempt.to_string()));
+        environment.set("PUSH_TIME", self.time.map(|time| time.to_string()));
+        environment.set("PUSH_RECEIVED", Some(self.received.to_string()));
+        environment.set("PUSH_URGENCY", self.urgency.map(Urgency::as_str));
+        environment.set("PUSH_TOPIC", self.topic.as_ref().map(Topic::as_str));
+        environment
+    }
+
+    /// For the tests of what is done with one.
+    #[cfg(test)]
+    pub(super) fn example(subscription: &str, data: Option<Data>) -> Self {
+        Self {
+            subscription: subscription.to_owned(),
+            id: "7".to_owned(),
+            attempt: 1,
+            time: None,
+            received: 1_500,
+            urgency: None,
+            topic: None,
+            data,
+        }
+    }
+}
+
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// R30-URG-4, R30-TOP-7: a command is told all that is known of a message; what no service said is not in its environment.
+    #[test]
+    fn a_command_is_told_what_is_known() {
+        let delivery = Delivery::example("door", None);
+        let environment = delivery.environment();
+        let rows = [
+            ("PUSH_SUBSCRIPTION", Some("door")),
+            ("PUSH_MESSAGE_ID", Some("7")),
+            ("PUSH_ATTEMPT", Some("1")),
+            ("PUSH_RECEIVED", Some("1500")),
+            ("PUSH_TIME", None),
+            ("PUSH_URGENCY", None),
+            ("PUSH_TOPIC", None),
+        ];
+        for (name, value) in rows {
+            assert_eq!(environment.get(name), value, "{name}");
+        }
+        let all = Delivery {
+            time: Some(1_000),
+            urgency: Some(Urgency::VeryLow),
+            topic: Topic::parse("t_1"),
+            ..delivery
+        };
+        let environment = all.environment();
+        for (name, value) in [
+            ("PUSH_TIME", "1000"),
+            ("PUSH_URGENCY", "very-low"),
+            ("PUSH_TOPIC", "t_1"),
+        ] {
+            assert_eq!(environment.get(name), Some(value), "{name}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use push_protocol::{Topic, Urgency};
 use serde::Serialize;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
@@ -69,6 +70,14 @@ fn json(delivery: &Delivery) -> String {
     struct Line<'a> {
         subscription: &'a str,
         id: &'a str,
+        attempt: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        time: Option<u64>,
+        received: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        urgency: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        topic: Option<&'a str>,
         #[serde(flatten)]
         content: Content<'a>,
     }
@@ -88,6 +97,11 @@ fn json(delivery: &Delivery) -> String {
     let line = Line {
         subscription: &delivery.subscription,
         id: &delivery.id,
+        attempt: delivery.attempt,
+        time: delivery.time,
+        received: delivery.received,
+        urgency: delivery.urgency.map(Urgency::as_str),
+        topic: delivery.topic.as_ref().map(Topic::as_str),
         content,
     };
     serde_json::to_string(&line).expect("strings always serialize")
@@ -98,12 +112,7 @@ mod tests {
     use super::*;
 
     fn delivery(data: Option<&[u8]>) -> Delivery {
-        Delivery {
-            subscription: "door \"1\"".into(),
-            id: "7\n".into(),
-            attempt: 1,
-            data: data.map(Data::new),
-        }
+        Delivery::example("door \"1\"", data.map(Data::new))
     }
 
     /// A message is one line of text, whatever is in it.
@@ -135,9 +144,25 @@ mod tests {
             (None, r#""text":null"#),
         ];
         for (data, content) in rows {
-            let expected = format!(r#"{{"subscription":"door \"1\"","id":"7\n",{content}}}"#);
+            let about = r#""subscription":"door \"1\"","id":"7","attempt":1,"received":1500"#;
+            let expected = format!("{{{about},{content}}}");
             assert_eq!(line(Format::Json, &delivery(data)), expected);
         }
+    }
+
+    /// R30-URG-4, R30-TOP-7: time, urgency and topic are members if a service says them.
+    #[test]
+    fn json_says_what_the_service_said() {
+        let delivery = Delivery {
+            attempt: 2,
+            time: Some(1_000),
+            urgency: Some(Urgency::High),
+            topic: Topic::parse("t"),
+            ..delivery(Some(b"a"))
+        };
+        let about = r#""id":"7","attempt":2,"time":1000,"received":1500,"urgency":"high","topic":"t""#;
+        let expected = format!(r#"{{"subscription":"door \"1\"",{about},"text":"a"}}"#);
+        assert_eq!(line(Format::Json, &delivery), expected);
     }
 
     /// A line that can't be written is an error, so that its message is not acknowledged.

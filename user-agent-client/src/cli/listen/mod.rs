@@ -9,18 +9,23 @@
 //! **Invariant:** no message is acknowledged before all that was asked for is done with it, and none is taken before there
 //! is a hand free for it: what waits, waits with the push service, and survives us.
 
+mod commands;
 mod exec;
 mod handler;
 mod lines;
 pub(super) mod news;
 #[cfg(feature = "notify")]
 mod notify;
+mod renewals;
+mod sentences;
+pub(super) mod supervisor;
 
-use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use user_agent_client::network::NetworkChanges;
 use user_agent_client::user_agent::Limits;
 use user_agent_client::{Event, Events, Message, Options, State, Subscription, UserAgent, defaults};
@@ -30,8 +35,12 @@ use super::console::{output_closed, say};
 use super::exit::{Exit, Failure};
 use super::place;
 use super::signals::Signals;
+use commands::Commands;
 use exec::Exec;
 use handler::{Delivery, Handler, Trouble};
+use renewals::Renewals;
+use sentences::{Kind, Sentences};
+use supervisor::{Environment, Supervisor};
 
 pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
     let directory = place::state_directory(arguments.state.state.clone())?;
@@ -53,6 +62,17 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
         &state,
         &directory,
     )?;
+    let labels: Vec<_> = state
+        .subscriptions()
+        .map(|subscription| subscription.label)
+        .collect();
+    let labels: Vec<_> = labels.iter().map(AsRef::as_ref).collect();
+    let supervisor = Arc::new(Supervisor::new(directory.join(HANDLERS_LOCK)));
+    let commands = Commands::new(&arguments, &labels, Arc::clone(&supervisor))?;
+    if commands.are_any() || arguments.on_renew.is_some() {
+        // Commands of an earlier `listen` end first: its messages come again.
+        begin(&supervisor, &directory, &mut signals).await?;
+    }
     say(format_args!("listening to {server}"));
     let limits = Limits {
         attempts: arguments.attempts.get(),
@@ -66,34 +86,54 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
     let (agent, events) = UserAgent::start(server, trust, state, &options)?;
     let listener = Listener {
         agent,
-        handler: Arc::new(Handler::new(&arguments)),
-        on_renew: on_renew(&arguments),
-        passed_on: HashMap::new(),
+        handler: Arc::new(Handler::new(&arguments, commands)),
+        on_renew: on_renew(&arguments, &supervisor),
+        supervisor,
+        renewals: Renewals::default(),
         may_be_renewed: false,
         working: JoinSet::new(),
+        stopping: watch::Sender::new(false),
+        sentences: Sentences::default(),
         jobs: arguments.jobs.get(),
         left: Left::as_asked(&arguments),
     };
     listener.run(events, &mut signals).await
 }
 
-fn on_renew(arguments: &Listen) -> Option<Arc<Exec>> {
+/// The file that the supervisor locks, in the state directory.
+const HANDLERS_LOCK: &str = "handlers.lock";
+
+async fn begin(supervisor: &Supervisor, directory: &Path, signals: &mut Signals) -> Result<(), Failure> {
+    tokio::select! {
+        begun = supervisor.begin() => begun.map_err(|error| {
+            Failure::new(Exit::State, format_args!("{}: commands can't be run: {error}", directory.display()))
+        }),
+        () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted before it began")),
+    }
+}
+
+fn on_renew(arguments: &Listen, supervisor: &Arc<Supervisor>) -> Option<Arc<Exec>> {
     let line = arguments.on_renew.clone()?;
-    Some(Arc::new(Exec::new(line, arguments.exec_timeout)))
+    let exec = Exec::new(line, arguments.exec_timeout, Arc::clone(supervisor));
+    Some(Arc::new(exec))
 }
 
 struct Listener {
     agent: UserAgent,
     handler: Arc<Handler>,
     on_renew: Option<Arc<Exec>>,
-    /// The key for which `on_renew` was run, by label: a failure is not repeated before the next start.
-    passed_on: HashMap<Box<str>, String>,
+    supervisor: Arc<Supervisor>,
+    /// For which subscriptions `on_renew` was run, and when it is run again.
+    renewals: Renewals,
     /// There may be renewed subscriptions for which it was not run.
     may_be_renewed: bool,
     /// What is being worked on, messages and renewed subscriptions. **Invariant:** at most `jobs`.
     working: JoinSet<Worked>,
     jobs: usize,
     left: Left,
+    /// Whether a signal came.
+    stopping: watch::Sender<bool>,
+    sentences: Sentences,
 }
 
 /// What is still to come.
@@ -114,12 +154,16 @@ enum Worked {
     Handled,
     /// The message failed; and why, in a sentence.
     Failed(String),
+    /// It was not judged, because nothing can be done now; and why, in a sentence.
+    Unable(String),
+    /// It was not judged, because all is about to stop.
+    Released,
     /// Nobody reads standard output any more.
     Closed(Failure),
     /// The command of `--on-renew` ended; and why not well.
     Renewed {
         subscription: Box<Subscription>,
-        failed: Option<String>,
+        failed: Option<exec::ExecError>,
     },
 }
 
@@ -146,6 +190,7 @@ impl Listener {
     async fn run(mut self, mut events: Events, signals: &mut Signals) -> Result<Exit, Failure> {
         let worked = self.work(&mut events, signals).await;
         // Nothing more is taken; what is in hand is finished, unless a second signal says that there is no time.
+        self.stopping.send_replace(true);
         drop(events);
         let is_finished = tokio::select! {
             () = self.finish() => true,
@@ -159,6 +204,8 @@ impl Listener {
                 () = signals.next() => {}
             }
         }
+        self.sentences.say_rest();
+        self.supervisor.end().await;
         worked?;
         Ok(self.exit(is_finished))
     }
@@ -168,10 +215,14 @@ impl Listener {
         while self.left != Left::Nothing {
             self.pass_on_renewed().await;
             let has_room = self.has_room();
+            let again = self.renewals.next_due().filter(|_| has_room);
+            let counts = self.sentences.due();
             tokio::select! {
                 biased;
                 () = signals.next() => return Ok(()),
                 Some(worked) = self.working.join_next() => self.worked(worked).await?,
+                () = until(again) => self.may_be_renewed = true,
+                () = until(counts) => self.sentences.say_counts(),
                 () = network.changed() => self.agent.network_changed().await,
                 event = events.next(), if has_room => match event {
                     Some(event) => self.event(event)?,
@@ -205,13 +256,16 @@ impl Listener {
 
     fn event(&mut self, event: Event) -> Result<(), Failure> {
         if let Some(sentence) = news::sentence(&event) {
-            say(sentence);
+            self.sentences.say(news::kind(&event), sentence);
         }
         match event {
             Event::Message(message) => {
-                self.working.spawn(handle(Arc::clone(&self.handler), message));
+                let stopping = self.stopping.subscribe();
+                self.working
+                    .spawn(handle(Arc::clone(&self.handler), message, stopping));
             }
-            Event::Renewed(_) if self.on_renew.is_none() => say(
+            Event::Renewed(_) if self.on_renew.is_none() => self.sentences.say(
+                Kind::Subscription,
                 "  give it to the application server: `list --format json` prints it; or let --on-renew CMD do that",
             ),
             // Of many news at once some are lost, so that this is only a hint.
@@ -232,16 +286,17 @@ impl Listener {
             return;
         }
         for subscription in self.agent.subscriptions().await {
-            let key = subscription.p256dh();
             let is_renewed = subscription.replaced && subscription.push_resource.is_some();
-            if !is_renewed || self.passed_on.get(&subscription.label) == Some(&key) {
+            if !is_renewed {
                 continue;
             }
             if !self.has_room() {
                 return;
             }
-            self.passed_on.insert(subscription.label.clone(), key);
-            self.working.spawn(pass_on(Arc::clone(&command), subscription));
+            let key = subscription.p256dh();
+            if self.renewals.begin(&subscription.label, &key, Instant::now()) {
+                self.working.spawn(pass_on(Arc::clone(&command), subscription));
+            }
         }
         self.may_be_renewed = false;
     }
@@ -249,17 +304,35 @@ impl Listener {
     async fn worked(&mut self, worked: Result<Worked, JoinError>) -> Result<(), Failure> {
         match worked {
             Ok(Worked::Handled) => self.left = self.left.after_one(),
-            Ok(Worked::Failed(why)) => say(why),
+            Ok(Worked::Failed(why)) => self.sentences.say(Kind::Failed, why),
+            Ok(Worked::Unable(why)) => self.sentences.say(Kind::Unable, why),
+            Ok(Worked::Released) => {}
             Ok(Worked::Closed(failure)) => return Err(failure),
             Ok(Worked::Renewed {
                 subscription,
                 failed: None,
-            }) => self.agent.told(&subscription).await,
+            }) => {
+                self.renewals.succeeded(&subscription.label);
+                // It may have been renewed once more meanwhile.
+                self.may_be_renewed = true;
+                self.agent.told(&subscription).await;
+            }
             Ok(Worked::Renewed {
-                failed: Some(why), ..
-            }) => say(why),
+                subscription,
+                failed: Some(why),
+            }) => {
+                let label = &subscription.label;
+                let wait = self.renewals.failed(label, Instant::now());
+                let again = news::seconds(wait);
+                self.sentences.say(
+                    Kind::Subscription,
+                    format_args!("{label}: --on-renew failed: {why}; it is run again in {again}"),
+                );
+            }
             // The message was dropped with its task: it failed.
-            Err(error) => say(format_args!("a handler died: {error}")),
+            Err(error) => self
+                .sentences
+                .say(Kind::Failed, format_args!("a handler died: {error}")),
         }
         Ok(())
     }
@@ -283,43 +356,59 @@ impl Listener {
     }
 }
 
+/// Waits until then; for ever if there is nothing to wait for.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// One attempt at a message.
-async fn handle(handler: Arc<Handler>, message: Message) -> Worked {
-    let delivery = Delivery {
-        subscription: message.subscription().to_owned(),
-        id: message.id().to_owned(),
-        attempt: message.attempt(),
-        data: message.data().cloned(),
-    };
-    match handler.handle(&delivery).await {
+async fn handle(handler: Arc<Handler>, message: Message, stopping: watch::Receiver<bool>) -> Worked {
+    let delivery = Delivery::of(&message);
+    let label = &delivery.subscription;
+    let trouble = match handler.handle(&delivery).await {
         Ok(()) => {
             message.acknowledge();
-            Worked::Handled
+            return Worked::Handled;
         }
-        Err(Trouble::Failed(why)) => {
+        Err(Trouble::Stopped(_)) if comes(stopping).await => {
+            message.release();
+            return Worked::Released;
+        }
+        Err(trouble) => trouble,
+    };
+    match trouble {
+        Trouble::Failed(why) | Trouble::Stopped(why) => {
             message.fail();
-            Worked::Failed(format!(
-                "{}: attempt {} failed: {why}",
-                delivery.subscription, delivery.attempt
-            ))
+            Worked::Failed(format!("{label}: attempt {} failed: {why}", delivery.attempt))
         }
-        Err(Trouble::Closed(error)) => {
+        Trouble::Unable(why) => {
+            message.unable();
+            Worked::Unable(format!("{label}: {why}; this was no attempt"))
+        }
+        Trouble::Closed(error) => {
             message.release();
             Worked::Closed(output_closed(&error))
         }
     }
 }
 
+/// Whether a signal came, or comes soon.
+async fn comes(mut stopping: watch::Receiver<bool>) -> bool {
+    let stops = stopping.wait_for(|stops| *stops);
+    matches!(timeout(defaults::SIGNAL_WITHIN, stops).await, Ok(Ok(_)))
+}
+
 /// Gives a new subscription to the command that tells the application server.
 async fn pass_on(command: Arc<Exec>, subscription: Subscription) -> Worked {
-    let subscription = Box::new(subscription);
-    let label = &subscription.label;
     let json = subscription.to_json().unwrap_or_default();
-    let ran = command
-        .run(json.as_bytes(), &[("PUSH_SUBSCRIPTION", label)])
-        .await;
-    let failed = ran
-        .err()
-        .map(|error| format!("{label}: --on-renew failed: {error}; it is run again at the next start"));
-    Worked::Renewed { subscription, failed }
+    let mut environment = Environment::default();
+    environment.set("PUSH_SUBSCRIPTION", Some(&*subscription.label));
+    let ran = command.run(json.as_bytes(), &environment).await;
+    Worked::Renewed {
+        subscription: Box::new(subscription),
+        failed: ran.err(),
+    }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use user_agent_client::Event;
 use user_agent_client::user_agent::TooMany;
 
+use super::sentences::Kind;
+
 /// What to say about an event; a message speaks for itself.
 pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
     Some(match event {
@@ -43,6 +45,22 @@ fn gave_up(label: &str, after: TooMany) -> String {
     format!("{label}: a message {why}; it is given up")
 }
 
+/// What an event is alike to, when there are many.
+pub(super) fn kind(event: &Event) -> Kind {
+    match event {
+        Event::GaveUp { .. } => Kind::GaveUp,
+        Event::Paused { .. } => Kind::Unable,
+        Event::Resumed { .. } => Kind::Resumed,
+        Event::Subscribed(_)
+        | Event::Renewed(_)
+        | Event::Refused { .. }
+        | Event::Waiting { .. }
+        | Event::Unsubscribed => Kind::Subscription,
+        // Of the channel, or said once at most.
+        _ => Kind::Channel,
+    }
+}
+
 fn renewed(label: &str) -> String {
     format!(
         "{label}: the service lost this subscription; it has another URL and other keys now, and the old ones are dead"
@@ -58,7 +76,7 @@ fn disconnected(why: &str, again_in: Option<Duration>) -> String {
 }
 
 /// Whole seconds, rounded up: nobody waits for less.
-fn seconds(duration: Duration) -> String {
+pub(super) fn seconds(duration: Duration) -> String {
     format!(
         "{} s",
         duration.as_secs() + u64::from(duration.subsec_nanos() > 0)

@@ -3,17 +3,17 @@
 //! Messages are written by others: text is shown by the letter, only web pages are opened, and no picture is fetched, which
 //! would tell its host when the message was seen. What a desktop has no counterpart for is left out (NTF-13).
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use notify_rust::{Hint, Notification, NotificationHandle, NotificationResponse, Timeout, Urgency};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use url::Url;
 use user_agent_client::declarative::Declarative;
 use user_agent_client::message::Data;
 
-use super::handler::Delivery;
+use super::handler::{Delivery, Trouble};
 use crate::cli::console::say;
 
 /// Characters of a title and of a text. Chosen: more than any desktop shows; the rest of a long message is not for a bubble.
@@ -30,12 +30,15 @@ const CLICK_WITHIN: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug)]
 pub(super) struct Notifier {
     clicks: Arc<Semaphore>,
+    /// One question whether it is there.
+    asking: Arc<Semaphore>,
 }
 
 impl Default for Notifier {
     fn default() -> Self {
         Self {
             clicks: Arc::new(Semaphore::new(CLICKS)),
+            asking: Arc::new(Semaphore::new(1)),
         }
     }
 }
@@ -53,17 +56,35 @@ struct Shown {
 
 impl Notifier {
     /// Shows a message. It is done when the desktop has taken it, not when somebody has seen it.
-    pub(super) async fn show(&self, delivery: &Delivery) -> Result<(), String> {
+    pub(super) async fn show(&self, delivery: &Delivery) -> Result<(), Trouble> {
         let shown = Shown::of(delivery);
         let notification = shown.notification();
-        let handle = tokio::time::timeout(SHOWN_WITHIN, notification.show_async())
-            .await
-            .map_err(|_| "the desktop does not answer".to_owned())?
-            .map_err(|error| no_desktop(&error))?;
-        if !shown.choices.is_empty() {
-            self.wait_for_click(handle, shown.choices);
-        }
-        Ok(())
+        let why = match timeout(SHOWN_WITHIN, notification.show_async()).await {
+            Ok(Ok(handle)) => {
+                if !shown.choices.is_empty() {
+                    self.wait_for_click(handle, shown.choices);
+                }
+                return Ok(());
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", SHOWN_WITHIN.as_secs()),
+        };
+        // Many errors say neither: so the desktop is asked for something that has nothing to do with the message.
+        let is_there = !is_full(&why) && self.desktop_answers().await;
+        Err(trouble(&why, is_there))
+    }
+
+    /// Whether there is a session bus, with a notification service that answers.
+    async fn desktop_answers(&self) -> bool {
+        // It blocks, for as long as the desktop hangs. While one question does, another one would not be answered either.
+        let Ok(permit) = Arc::clone(&self.asking).try_acquire_owned() else {
+            return false;
+        };
+        let asking = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            notify_rust::get_server_information().is_ok()
+        });
+        matches!(timeout(SHOWN_WITHIN, asking).await, Ok(Ok(true)))
     }
 
     /// Beyond the bound nothing is waited for: the notification is shown, and a click on it does nothing.
@@ -74,7 +95,7 @@ impl Notifier {
         tokio::spawn(async move {
             let mut chosen = None;
             let click = handle.wait_for_action_async(|response| chosen = name_of(response));
-            let _ = tokio::time::timeout(CLICK_WITHIN, click).await;
+            let _ = timeout(CLICK_WITHIN, click).await;
             drop(permit);
             let destination = chosen.and_then(|name| choices.into_iter().find(|choice| choice.0 == name));
             if let Some((_, _, url)) = destination {
@@ -155,10 +176,21 @@ fn open(url: &Url) {
     }
 }
 
-fn no_desktop(error: &dyn fmt::Display) -> String {
-    format!(
-        "there is no desktop to show it on ({error}); --notify needs a session bus with a notification service"
-    )
+/// What an error means for the message: a desktop that is there has refused this one.
+fn trouble(why: &str, is_there: bool) -> Trouble {
+    if is_there {
+        return Trouble::Failed(format!("the desktop does not show it ({why})"));
+    }
+    Trouble::Unable(format!(
+        "there is no desktop to show it on ({why}); --notify needs a session bus with a notification service"
+    ))
+}
+
+/// Whether the desktop takes no more for now, whatever is in it.
+fn is_full(why: &str) -> bool {
+    /// Errors of D-Bus, and of the notification services of GNOME and Xfce.
+    const FULL: [&str; 3] = ["LimitsExceeded", "ExcessNotificationGeneration", "NoMemory"];
+    FULL.iter().any(|name| why.contains(name))
 }
 
 /// The body of a notification may be markup; this is none.
@@ -184,12 +216,7 @@ mod tests {
     use super::*;
 
     fn shown(data: Option<&str>) -> Shown {
-        Shown::of(&Delivery {
-            subscription: "door".into(),
-            id: "1".into(),
-            attempt: 1,
-            data: data.map(Data::new),
-        })
+        Shown::of(&Delivery::example("door", data.map(Data::new)))
     }
 
     /// An ordinary message is shown by the letter, under the name of its subscription.
@@ -211,6 +238,18 @@ mod tests {
             shown(Some(&"ä".repeat(5000))).body.chars().count(),
             BODY_CHARACTERS + 1
         );
+    }
+
+    /// PR-45: a message fails only on a desktop that is there and takes others; one that takes none for now is no failure.
+    #[test]
+    fn a_missing_desktop_is_no_failure() {
+        let invalid = "org.freedesktop.DBus.Error.InvalidArgs: body";
+        assert!(matches!(trouble(invalid, true), Trouble::Failed(_)));
+        assert!(matches!(trouble(invalid, false), Trouble::Unable(_)));
+        assert!(!is_full(invalid));
+        assert!(is_full(
+            "org.freedesktop.Notifications.Error.ExcessNotificationGeneration: too many"
+        ));
     }
 
     /// DWP-9, DWP-10: a declarative message says itself what to show and where clicks lead; only web pages are opened.

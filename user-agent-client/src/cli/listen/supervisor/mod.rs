@@ -1,0 +1,273 @@
+//! The supervisor: a small process between `listen` and its commands, so that they end with it.
+//!
+//! ```text
+//! listen ──request: line, environment, four descriptors──► supervisor ──fork──► sh -c LINE, in a group of its own
+//!    ▲                                                          │
+//!    └───────── started, ended, not started ◄── control ────────┘
+//! ```
+//!
+//! A process that is killed (kill -9) can't end what it started, so somebody else has to. The supervisor is the parent of all
+//! commands, and each has a *control* socket whose other end `listen` holds. When that end is closed, because `listen` wants
+//! the command to end or because `listen` itself was killed, the supervisor kills the command with its whole process group.
+//! When `listen` is gone, and all groups with it, the supervisor exits.
+//!
+//! **Invariant:** there is no moment at which a command runs that the supervisor doesn't know: it starts them.
+//!
+//! **Invariant:** the supervisor holds a lock on a file of the state directory for as long as it lives, and reads no request
+//! before it has it. So the commands of the next `listen` begin after those of the last one have ended.
+//!
+//! It holds none of the descriptors of `listen`: each request brings the command's own. It is the same binary under a hidden
+//! command, because another program would have to be installed beside it.
+
+mod request;
+mod serve;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe;
+use tokio::process::Child;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use user_agent_client::defaults::{KILLED_WITHIN, SUPERVISOR_WITHIN};
+
+use super::exec::ExecError;
+
+pub(super) use request::Environment;
+use request::Requests;
+pub(in crate::cli) use serve::supervise;
+
+/// What `listen` has of its supervisor. It is started with the first command, and again should it have died.
+pub(super) struct Supervisor {
+    lock: PathBuf,
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    requests: Arc<Requests>,
+    /// Waited for in the end, so that `listen` does not end before its commands have.
+    process: Option<Child>,
+}
+
+/// A command that was asked for. Dropped, it is killed with its group.
+pub(super) struct Started {
+    /// Where it reads; dropped, that is its end.
+    pub(super) stdin: Option<pipe::Sender>,
+    control: UnixStream,
+    /// Its group, once it runs.
+    group: Option<Pid>,
+}
+
+/// What a supervisor says on a control socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Report {
+    /// It runs, in a group of this number.
+    Started(i32),
+    /// It has ended, with this status of `wait`.
+    Ended(i32),
+    /// It can't be started, for this reason (`errno`).
+    NotStarted(i32),
+}
+
+impl Supervisor {
+    /// One that locks this file.
+    pub(super) fn new(lock: PathBuf) -> Self {
+        Self {
+            lock,
+            running: Mutex::new(None),
+        }
+    }
+
+    /// Starts the process, and waits until the commands of an earlier `listen` have ended.
+    pub(super) async fn begin(&self) -> io::Result<()> {
+        let mut running = self.running.lock().await;
+        if running.is_none() {
+            *running = Some(Running::begin(&self.lock).await?);
+        }
+        Ok(())
+    }
+
+    /// Starts `sh -c LINE` with this environment beside ours, and our standard output and error.
+    pub(super) async fn start(&self, line: &str, environment: &Environment) -> io::Result<Started> {
+        let (input, stdin) = io::pipe()?;
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let (output, error) = (io::stdout(), io::stderr());
+        let descriptors = [input.as_fd(), output.as_fd(), error.as_fd(), theirs.as_fd()];
+        let packet = request::packet(line, environment);
+        if let Err(error) = self.requests().await?.send(&packet, &descriptors).await {
+            if !is_gone(&error) {
+                return Err(error);
+            }
+            // It died: what ran is killed by whoever waits for it. Another one is started, once.
+            *self.running.lock().await = None;
+            self.requests().await?.send(&packet, &descriptors).await?;
+        }
+        Ok(Started {
+            stdin: Some(pipe::Sender::from_owned_fd(OwnedFd::from(stdin))?),
+            control: UnixStream::from_std(ours)?,
+            group: None,
+        })
+    }
+
+    async fn requests(&self) -> io::Result<Arc<Requests>> {
+        self.begin().await?;
+        let running = self.running.lock().await;
+        let running = running.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        Ok(Arc::clone(&running.requests))
+    }
+
+    /// Ends it, with all commands that still run, and waits until they have ended; not for long.
+    pub(super) async fn end(&self) {
+        let Some(Running { requests, process }) = self.running.lock().await.take() else {
+            return;
+        };
+        drop(requests);
+        if let Some(mut process) = process {
+            let _ = timeout(KILLED_WITHIN, process.wait()).await;
+        }
+    }
+
+    /// For tests of what runs commands: the supervisor is a task of the same process.
+    #[cfg(test)]
+    pub(super) fn of_this_process() -> Self {
+        let (ours, theirs) = request::pair().unwrap();
+        tokio::spawn(async { serve::serve(theirs).await });
+        let running = Running {
+            requests: Arc::new(Requests::new(ours).unwrap()),
+            process: None,
+        };
+        Self {
+            lock: PathBuf::new(),
+            running: Mutex::new(Some(running)),
+        }
+    }
+}
+
+impl Running {
+    async fn begin(lock: &Path) -> io::Result<Self> {
+        let (ours, theirs) = request::pair()?;
+        // This very binary, also when its file was replaced meanwhile.
+        let mut command = tokio::process::Command::new("/proc/self/exe");
+        command
+            .arg0("user-agent-client")
+            .arg("supervise")
+            .arg("--lock")
+            .arg(lock)
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Ctrl-C on our terminal is for us: commands that run then are finished.
+            .process_group(0);
+        let mut process = command.spawn()?;
+        // It holds the other end of the socket, which has to be closed here.
+        drop(command);
+        let requests = Requests::new(ours)?;
+        let Ok(ready) = timeout(SUPERVISOR_WITHIN, requests.ready()).await else {
+            let _ = process.kill().await;
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!(
+                    "commands of an earlier `listen` have not ended within {} s; their supervisor locks {}",
+                    SUPERVISOR_WITHIN.as_secs(),
+                    lock.display()
+                ),
+            ));
+        };
+        ready?;
+        Ok(Self {
+            requests: Arc::new(requests),
+            process: Some(process),
+        })
+    }
+}
+
+impl Started {
+    /// Waits until it has ended by itself.
+    pub(super) async fn ended(&mut self) -> Result<ExitStatus, ExecError> {
+        loop {
+            match self.report().await.map_err(ExecError::Lost)? {
+                Report::Started(group) => self.group = Pid::from_raw(group),
+                Report::Ended(status) => return Ok(ExitStatus::from_raw(status)),
+                Report::NotStarted(error) => {
+                    return Err(ExecError::NotStarted(io::Error::from_raw_os_error(error)));
+                }
+            }
+        }
+    }
+
+    async fn report(&mut self) -> io::Result<Report> {
+        let mut bytes = [0; Report::BYTES];
+        match self.control.read_exact(&mut bytes).await {
+            Ok(_) => Report::read(bytes).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+            Err(error) => {
+                self.orphaned();
+                Err(error)
+            }
+        }
+    }
+
+    /// The supervisor died and can't kill the command, so this does.
+    fn orphaned(&mut self) {
+        if let Some(group) = self.group.take() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    /// Kills it with all that is in its group, and waits until that is done; not for long.
+    pub(super) async fn kill(mut self) {
+        self.stdin = None;
+        let _ = self.control.shutdown().await;
+        let mut rest = Vec::new();
+        let _ = timeout(KILLED_WITHIN, self.control.read_to_end(&mut rest)).await;
+    }
+}
+
+impl Report {
+    const BYTES: usize = 5;
+
+    fn bytes(self) -> [u8; Self::BYTES] {
+        let (kind, number) = match self {
+            Self::Started(group) => (b's', group),
+            Self::Ended(status) => (b'e', status),
+            Self::NotStarted(error) => (b'n', error),
+        };
+        let mut bytes = [kind; Self::BYTES];
+        bytes[1..].copy_from_slice(&number.to_ne_bytes());
+        bytes
+    }
+
+    fn read([kind, number @ ..]: [u8; Self::BYTES]) -> Option<Self> {
+        let number = i32::from_ne_bytes(number);
+        match kind {
+            b's' => Some(Self::Started(number)),
+            b'e' => Some(Self::Ended(number)),
+            b'n' => Some(Self::NotStarted(number)),
+            _ => None,
+        }
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::BrokenPipe | Kind::ConnectionReset | Kind::NotConnected | Kind::ConnectionRefused
+    )
+}
+
+/// Opens the file that is locked, and makes it if it isn't there, for its owner only.
+fn open_lock(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(path)
+}

@@ -1,0 +1,409 @@
+//! `listen` and its commands, as processes: what runs, what is killed, and what is acknowledged.
+
+// Helpers are no `#[test]`, and a test that can't go on has failed.
+#![allow(clippy::unwrap_used)]
+
+mod service;
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use service::Service;
+use tempfile::TempDir;
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A user agent with a directory of its own, at a service of its own.
+struct World {
+    directory: TempDir,
+    service: Service,
+}
+
+/// A `listen` that runs, and what it says. Dropped, it is killed.
+struct Listening {
+    process: Child,
+    said: mpsc::Receiver<String>,
+    printed: mpsc::Receiver<String>,
+}
+
+impl World {
+    fn new(names: &[&str]) -> Self {
+        let world = Self {
+            directory: tempfile::tempdir().unwrap(),
+            service: Service::start(),
+        };
+        for name in names {
+            let url = world.service.url();
+            let output = world
+                .command(&["subscribe", "--state", "s", "--server", &url, "--name", name])
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_user-agent-client"));
+        command
+            .args(arguments)
+            .current_dir(&self.directory)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.directory.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn listen(&self, arguments: &[&str]) -> Listening {
+        let mut process = self
+            .command(&[&["listen", "--state", "s"], arguments].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = lines(process.stderr.take().unwrap());
+        let printed = lines(process.stdout.take().unwrap());
+        Listening {
+            process,
+            said,
+            printed,
+        }
+    }
+
+    /// A pipe with a name, which a command and all that it starts hold open. The first line that comes through it, and then its
+    /// end, when the last of them has ended.
+    fn pipe(&self, name: &str) -> mpsc::Receiver<String> {
+        let path = self.path(name);
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let mut reader = BufReader::new(File::open(path).unwrap());
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            let _ = tell.send(line);
+            let mut rest = String::new();
+            reader.read_to_string(&mut rest).unwrap();
+            let _ = tell.send(rest);
+        });
+        told
+    }
+
+    fn script(&self, name: &str, lines: &str) {
+        let path = self.path(name);
+        // Renamed, because a file that is open for writing can't be run.
+        let new = self.path("new");
+        fs::write(&new, format!("#!/bin/sh\n{lines}\n")).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(new, path).unwrap();
+    }
+}
+
+fn lines(from: impl std::io::Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(from).lines() {
+            let _ = tell.send(line.unwrap());
+        }
+    });
+    told
+}
+
+fn next(from: &mpsc::Receiver<String>) -> String {
+    from.recv_timeout(PATIENCE).unwrap()
+}
+
+impl Listening {
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        self.process.wait().unwrap()
+    }
+
+    /// Waits until it has said a line with this in it.
+    fn says(&self, what: &str) -> String {
+        loop {
+            let line = next(&self.said);
+            if line.contains(what) {
+                return line;
+            }
+        }
+    }
+
+    /// Everything that it says from now on until it and all that could say something for it have ended.
+    fn rest(&self) -> Vec<String> {
+        let mut rest = Vec::new();
+        loop {
+            match self.said.recv_timeout(PATIENCE) {
+                Ok(line) => rest.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return rest,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("standard error is held open: {rest:?}"),
+            }
+        }
+    }
+
+    /// The process that starts its commands.
+    fn supervisor(&self) -> Pid {
+        let pid = self.pid().as_raw_pid();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// PR-45: when `listen` is killed, its commands die with all that they started, and so does the process that started them;
+/// nothing holds its output open.
+#[test]
+fn a_killed_listen_takes_its_commands_along() {
+    let world = World::new(&["door"]);
+    let begun = world.pipe("pipe");
+    world.service.send(0, "1");
+    let command = "exec > pipe; echo begun; sh -c 'sleep 1000 & sleep 1000' & sleep 1000";
+    let mut listening = world.listen(&["--exec", command]);
+    assert_eq!(next(&begun), "begun\n");
+    listening.signal(Signal::KILL);
+    listening.ended();
+    assert_eq!(next(&begun), "", "ends with the last that holds it");
+    let lock = File::open(world.path("s/handlers.lock")).unwrap();
+    lock.lock().unwrap();
+    listening.rest();
+    assert!(world.service.keeps("1"));
+}
+
+/// PR-45: a message that comes again after a kill runs beside nothing of its first attempt, however soon the next `listen`
+/// starts.
+#[test]
+fn a_redelivery_runs_alone() {
+    let world = World::new(&["door"]);
+    world.service.send(0, "1");
+    // Whoever comes second looks for the group of the first.
+    let command = "if [ -e group ]; then \
+            if kill -0 -- -$(cat group) 2> /dev/null; then echo beside; else echo alone; fi; \
+        else \
+            trap '' TERM INT HUP; echo $$ > new; mv new group; echo begun; sleep 1000 & sleep 1000; \
+        fi";
+    let mut first = world.listen(&["--exec", command]);
+    assert_eq!(next(&first.printed), "begun");
+    first.signal(Signal::KILL);
+    first.ended();
+    let second = world.listen(&["--exec", command]);
+    assert_eq!(next(&second.printed), "alone");
+    assert_eq!(world.service.acknowledged(), ("1".into(), 100));
+}
+
+/// PR-45: a `listen` whose predecessor's commands don't end says so, and runs nothing beside them.
+#[test]
+fn commands_that_do_not_end_are_told() {
+    let world = World::new(&["door"]);
+    world.service.send(0, "1");
+    let lock = File::create(world.path("s/handlers.lock")).unwrap();
+    lock.lock().unwrap();
+    let mut listening = world.listen(&["--exec", "true"]);
+    listening.says("commands of an earlier `listen` have not ended within 10 s");
+    assert_eq!(listening.ended().code(), Some(3));
+    assert!(world.service.keeps("1"));
+    // One that runs no commands waits for none.
+    let printing = world.listen(&["--format", "json"]);
+    assert!(next(&printing.printed).contains(r#""id":"1""#));
+}
+
+/// PR-45: when the process that starts commands is killed, what it ran dies with it and is no attempt; another one is
+/// started.
+#[test]
+fn a_killed_supervisor_is_replaced() {
+    let world = World::new(&["door"]);
+    let begun = world.pipe("pipe");
+    world.service.send(0, "1");
+    let command = "if [ -e once ]; then echo done; else : > once; exec > pipe; echo begun; sleep 1000; fi";
+    let listening = world.listen(&["--attempts", "1", "--exec", command]);
+    assert_eq!(next(&begun), "begun\n");
+    kill_process(listening.supervisor(), Signal::KILL).unwrap();
+    assert_eq!(next(&begun), "");
+    listening.says("door: the process that supervises commands died");
+    assert_eq!(next(&listening.printed), "done");
+    assert_eq!(world.service.acknowledged(), ("1".into(), 100));
+}
+
+/// PR-45: a service manager ends all processes of a service at once. A command that ends by that signal has judged nothing,
+/// so the message comes again after the restart, also if it had one attempt only.
+#[test]
+fn an_orderly_end_is_no_attempt() {
+    let world = World::new(&["door"]);
+    let begun = world.pipe("pipe");
+    world.service.send(0, "1");
+    let command =
+        "if [ -e group ]; then echo done; else echo $$ > group; exec > pipe; echo begun; sleep 1000; fi";
+    let mut listening = world.listen(&["--attempts", "1", "--exec", command]);
+    assert_eq!(next(&begun), "begun\n");
+    let group: i32 = fs::read_to_string(world.path("group"))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap();
+    rustix::process::kill_process_group(Pid::from_raw(group).unwrap(), Signal::TERM).unwrap();
+    listening.signal(Signal::TERM);
+    assert_eq!(listening.ended().code(), Some(0));
+    assert!(world.service.keeps("1"));
+    let again = world.listen(&["--attempts", "1", "--exec", command]);
+    assert_eq!(next(&again.printed), "done");
+    assert_eq!(world.service.acknowledged(), ("1".into(), 100));
+}
+
+/// PR-45: a command that can't be started, or says that it can't work now, gives up no message, also with one attempt only;
+/// when it works again, all of them are handled.
+#[test]
+fn a_command_that_cannot_work_gives_nothing_up() {
+    let sentences = ["was not found", "can't be run", "can't work now"];
+    for sentence in sentences {
+        let world = World::new(&["door"]);
+        match sentence {
+            "was not found" => {}
+            "can't be run" => fs::write(world.path("work"), "").unwrap(),
+            _ => world.script("work", "exit 75"),
+        }
+        for id in ["1", "2", "3"] {
+            world.service.send(0, id);
+        }
+        let listening = world.listen(&["--attempts", "1", "--exec", "exec ./work"]);
+        let line = listening.says(sentence);
+        assert!(
+            line.starts_with("door: ") && line.contains("no attempt"),
+            "{line}"
+        );
+        world.script("work", "echo \"$PUSH_MESSAGE_ID\"");
+        let mut acknowledged: Vec<_> = (0..3).map(|_| world.service.acknowledged()).collect();
+        acknowledged.sort();
+        let expected = ["1", "2", "3"].map(|id| (id.to_owned(), 100));
+        assert_eq!(acknowledged, expected, "{sentence}");
+    }
+}
+
+/// PR-45: without a session bus nothing can be shown, which gives up no message.
+#[cfg(feature = "notify")]
+#[test]
+fn without_a_desktop_messages_wait() {
+    let world = World::new(&["door"]);
+    world.service.send(0, "1");
+    let mut listening = world.listen(&["--attempts", "1", "--notify"]);
+    let line = listening.says("--notify needs a session bus");
+    assert!(line.starts_with("door: "), "{line}");
+    listening.signal(Signal::TERM);
+    assert_eq!(listening.ended().code(), Some(0));
+    assert!(world.service.keeps("1"));
+}
+
+/// WS-NOT-2, WS-ACK-1, PR-45: an id with a NUL, which no environment variable can hold, or one that is too long for any is
+/// refused on arrival, runs nothing and holds up nothing.
+#[test]
+fn an_id_that_cannot_be_one_is_refused() {
+    let world = World::new(&["door"]);
+    let long = "x".repeat(60_000);
+    for id in ["a\0b", &long, "z"] {
+        world.service.send(0, id);
+    }
+    let listening = world.listen(&["--attempts", "1", "--exec", "echo \"$PUSH_MESSAGE_ID\""]);
+    let acknowledged: Vec<_> = (0..3).map(|_| world.service.acknowledged()).collect();
+    for refused in ["a\0b", &long] {
+        assert!(acknowledged.contains(&(refused.to_owned(), 102)));
+    }
+    assert!(acknowledged.contains(&("z".to_owned(), 100)));
+    assert_eq!(next(&listening.printed), "z");
+}
+
+/// R30-URG-4, R30-TOP-7, WS-NOT-7: commands and lines are told all that the service says of a message, and nothing that it
+/// doesn't, whatever is in the environment of `listen`.
+#[test]
+fn what_is_known_of_a_message() {
+    let world = World::new(&["door"]);
+    let all = json!({"timestamp": 1_500, "urgency": "high", "topic": "t"});
+    world.service.send_with(0, "1", &all);
+    world.service.send(0, "2");
+    let command =
+        r#"echo "$PUSH_ATTEMPT ${PUSH_RECEIVED:+received} ${PUSH_TIME-} ${PUSH_URGENCY-} ${PUSH_TOPIC-}""#;
+    let mut process = world.command(&[
+        "listen", "--state", "s", "--exec", command, "--format", "json", "--count", "2",
+    ]);
+    let output = process.env("PUSH_TOPIC", "inherited").output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let [one, one_json, two, two_json] = printed.lines().collect::<Vec<_>>()[..] else {
+        panic!("{printed}");
+    };
+    assert_eq!((one, two), ("1 received 1500 high t", "1 received   "));
+    let about = |line| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(line["received"].as_u64().unwrap() > 1_700_000_000_000);
+        assert_eq!(line["attempt"], 1);
+        ["time", "urgency", "topic"].map(|name| line.get(name).cloned())
+    };
+    let said = [json!(1_500), json!("high"), json!("t")].map(Some);
+    assert_eq!((about(one_json), about(two_json)), (said, [None, None, None]));
+}
+
+/// Each subscription has its own command, by name or by file; `--exec` is for the others.
+#[test]
+fn a_command_for_each_subscription() {
+    let world = World::new(&["door", "it's", "rest"]);
+    fs::create_dir(world.path("handlers")).unwrap();
+    world.script("handlers/it's", "echo file");
+    for (channel, id) in [(0, "1"), (1, "2"), (2, "3")] {
+        world.service.send(channel, id);
+    }
+    let listening = world.listen(&[
+        "--exec",
+        "echo other",
+        "--exec-for",
+        "door=echo own",
+        "--exec-dir",
+        "handlers",
+    ]);
+    let mut printed: Vec<_> = (0..3).map(|_| next(&listening.printed)).collect();
+    printed.sort();
+    assert_eq!(printed, ["file", "other", "own"]);
+}
+
+/// A command for a subscription that is not there is refused at the start, with the names that are.
+#[test]
+fn an_unknown_name_is_refused() {
+    let world = World::new(&["door", "window"]);
+    let rows: [(&[&str], &str); 3] = [
+        (
+            &["--exec-for", "doro=true"],
+            "there is no subscription doro; there are: door, window",
+        ),
+        (
+            &["--exec-for", "door=true", "--exec-for", "door=false"],
+            "names door twice",
+        ),
+        (&["--exec-dir", "missing"], "missing is not a directory"),
+    ];
+    for (arguments, sentence) in rows {
+        let mut listening = world.listen(arguments);
+        listening.says(sentence);
+        assert_eq!(listening.ended().code(), Some(2));
+    }
+}
