@@ -116,7 +116,7 @@ pub const NEWS: usize = 64;
 // What a user agent keeps.
 
 /// Subscriptions of one user agent, those that are ending included. Chosen: far above what one machine's applications
-/// need; every change of one rewrites all of them, which takes 0.1 s at this number (measured).
+/// need; every write of one rewrites all of them, which takes 0.1 s at this number (measured).
 pub const SUBSCRIPTIONS: usize = 10_000;
 
 /// Characters of a subscription's label. Chosen: room for any name that people give, and short enough for a file's name.
@@ -125,6 +125,14 @@ pub const LABEL_CHARACTERS: usize = 64;
 /// Bytes of `state.json` that are read. Chosen: [`SUBSCRIPTIONS`] of the largest kind take 6,900 bytes each, three URLs
 /// and a label in which every byte is escaped; so a larger file is none of ours.
 pub const STATE_BYTES: u64 = 72 << 20;
+
+/// Bytes of `state.json` that are written in a second, while more answers are on their way: what comes between two writes is one
+/// write. Chosen: [`SUBSCRIPTIONS`] of the usual kind (7 MB) are written every 2.3 s, so that renewing all of them in 20 s
+/// writes less than 100 MB; a state of a hundred is written at once all the same.
+pub const STATE_WRITE_RATE: u64 = 3_000_000;
+
+/// The longest that an answer waits for such a write. Chosen: half of what a service may take for an answer.
+pub const STATE_WRITE_APART_MOST: Duration = Duration::from_secs(5);
 
 /// Records in `messages.log`, of 32 bytes each, before it is written anew with those that still count. Chosen: 2 MiB; eight
 /// times what can still count (4,096 messages done and 4,096 tried), so that writing it anew costs a message next to nothing.

@@ -87,6 +87,8 @@ impl Directory {
     pub(super) fn write(&mut self, snapshot: &Snapshot, log: LogId) -> Result<usize, StateError> {
         let place = self.place(STATE);
         let text = document::write(snapshot, log);
+        #[cfg(test)]
+        WRITTEN.with(|written| written.set((written.get().0 + 1, written.get().1 + text.len())));
         let written = place
             .replace(text.as_bytes(), File::sync_all)
             .and_then(|_| self.handle.sync_all());
@@ -123,6 +125,12 @@ impl Drop for Directory {
         self.lock.unlock().ok();
         self.handle.unlock().ok();
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// States that this thread has written, and their bytes.
+    pub(crate) static WRITTEN: std::cell::Cell<(usize, usize)> = const { std::cell::Cell::new((0, 0)) };
 }
 
 /// A file of a state directory, in that directory whatever its name has become.

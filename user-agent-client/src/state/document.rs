@@ -169,6 +169,7 @@ impl Kept {
                 return None;
             }
         }
+        snapshot.list_all();
         Some((snapshot, decode(&self.messages)?))
     }
 }

@@ -1,7 +1,8 @@
 //! What a user agent keeps, so that a crash loses neither keys nor subscriptions: in a directory, or for a test in memory.
 //!
 //! The session says every [`Change`] before it does what rests on it (see [`push_protocol::session::user_agent`]), and
-//! [`State::save`] keeps it. What it guarantees in a directory, when it has returned:
+//! [`State::save`] keeps it. Where changes come together, [`State::apply`] takes each and [`State::write`] keeps all of them with
+//! one write. What it guarantees in a directory, when that has returned:
 //!
 //! - A change of identity or subscriptions outlives a power loss (PR-1). It is kept as a whole or not at all.
 //! - What became of a message outlives the death of the process. A power loss may take the last of it away; then a message
@@ -16,12 +17,12 @@
 //! | `messages.log` | 0600 | the last messages that were tried or are done, by subscription and id; each record has a checksum |
 //! | `*.new` | 0600 | a file that is not whole yet; a crash may leave it, and the next start removes it |
 //!
-//! `state.json` is replaced with each change: the new one is written beside it and synced, gets its name, and the
+//! `state.json` is replaced with each write: the new one is written beside it and synced, gets its name, and the
 //! directory is synced. `messages.log` is appended to and not synced; its file says why that is right.
 //!
-//! **Invariant:** what is in memory is what is in `state.json`, or the failure to write it was final: after it every
-//! further change of identity or subscriptions is refused, as the session already rests on what was not kept (PR-5). The
-//! directory has the old state then, or the new one if it was the last sync that failed. It is never tried again.
+//! **Invariant:** what is in memory is what is in `state.json` and what was applied since, or a write has failed. That is final:
+//! every further change of identity or subscriptions is refused, as the session already rests on what was not kept (PR-5).
+//! The directory has the old state then, or the new one if it was the last sync that failed. It is never tried again.
 //!
 //! A damaged `state.json` is refused and not touched: that subscriptions are gone is never guessed. A damaged record of
 //! `messages.log` is passed over. Files that others could read are closed to them and it is logged, rather than refused.
@@ -37,7 +38,6 @@ mod snapshot;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -47,6 +47,8 @@ use push_protocol::session::user_agent::{Change, Durable, Registration};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use directory::Directory;
+#[cfg(test)]
+pub(crate) use directory::WRITTEN;
 use document::LogId;
 pub use error::{FileError, StateError};
 use messages_log::MessagesLog;
@@ -73,7 +75,11 @@ struct Disk {
     directory: Directory,
     log: MessagesLog,
     log_id: LogId,
+    /// There are changes that were not written.
+    is_behind: bool,
     has_failed: bool,
+    /// Bytes of the last `state.json` that was written.
+    bytes: usize,
 }
 
 /// Reads what is kept in a directory, also while a user agent uses it, and changes nothing there. The last messages are
@@ -118,7 +124,9 @@ impl State {
                 directory,
                 log,
                 log_id,
+                is_behind: false,
                 has_failed: false,
+                bytes: 0,
             }),
         })
     }
@@ -138,7 +146,7 @@ impl State {
     ///
     /// [`StateError::OtherService`], [`StateError::OtherTransport`], or it can't be kept.
     pub fn set_server(&mut self, server: &ServerUrl) -> Result<(), StateError> {
-        let mut next = self.kept.without_messages();
+        let mut forgets = false;
         match self.server() {
             Some(known) if known == server => return Ok(()),
             Some(_) if !self.is_bound() => {}
@@ -149,12 +157,17 @@ impl State {
                 if !self.durable().registrations.is_empty() {
                     return Err(StateError::OtherTransport(known.clone()));
                 }
-                next.durable.identity = None;
+                forgets = true;
             }
             Some(_) | None => {}
         }
-        next.server = Some(server.clone());
-        self.keep(next)
+        self.may_change()?;
+        if forgets {
+            self.kept.durable.identity = None;
+        }
+        self.kept.server = Some(server.clone());
+        self.mark_changed();
+        self.write()
     }
 
     /// Whether a service has confirmed anything.
@@ -186,6 +199,11 @@ impl State {
     /// The name of the subscription with this label, unless it is ending.
     pub fn name_of(&self, label: &str) -> Option<SubscriptionName> {
         self.kept.name_of(label)
+    }
+
+    /// The subscription of this name, unless it is ending.
+    pub fn named(&self, name: SubscriptionName) -> Option<Subscription> {
+        self.kept.named(name)
     }
 
     /// The label of a subscription, also of one that is ending.
@@ -223,8 +241,8 @@ impl State {
         Ok(name)
     }
 
-    /// Keeps a change, with all that follows for labels and keys: another identity draws new keys for each subscription
-    /// that stays (WP-RFR-1), and what has ended is forgotten.
+    /// Keeps a change, with all that follows for labels and keys: what has ended is forgotten, and new keys are drawn where the
+    /// old ones must not go on (WP-RFR-1).
     ///
     /// Blocks: for a message, for one write to the system's cache (measured: 3 µs; once in 50,000 it writes the log anew,
     /// 10 ms); else for two syncs of the disk, and 10 µs for each subscription.
@@ -234,6 +252,20 @@ impl State {
     /// It could not be kept. If that [is about messages only](StateError::is_about_messages_only), the user agent may go on
     /// and the next record tries to make up for it; else it has to end, before it does what follows.
     pub fn save(&mut self, change: &Change) -> Result<(), StateError> {
+        self.apply(change)?;
+        if change.is_about_a_message() {
+            return Ok(());
+        }
+        self.write()
+    }
+
+    /// Takes a change as [`save`](Self::save) does. One of identity or subscriptions is kept by the next
+    /// [`write`](Self::write), before which nothing may be done that rests on it (PR-1).
+    ///
+    /// # Errors
+    ///
+    /// As `save`.
+    pub fn apply(&mut self, change: &Change) -> Result<(), StateError> {
         if change.is_about_a_message() {
             self.kept.durable.apply(change);
             return match &mut self.disk {
@@ -241,9 +273,9 @@ impl State {
                 None => Ok(()),
             };
         }
-        let mut next = self.kept.without_messages();
-        next.apply(change, &self.prepared)?;
-        self.keep(next)?;
+        self.may_change()?;
+        self.kept.apply(change, &self.prepared)?;
+        self.mark_changed();
         if let Change::Asked { name, .. } = change {
             self.prepared.remove(name);
         }
@@ -254,18 +286,46 @@ impl State {
         Ok(())
     }
 
-    fn keep(&mut self, mut next: Snapshot) -> Result<(), StateError> {
-        if let Some(disk) = &mut self.disk {
-            if disk.has_failed {
-                return Err(StateError::Failed);
-            }
-            let written = disk.directory.write(&next, disk.log_id).map(|_| ());
-            disk.has_failed = written.is_err();
-            written?;
+    /// Whether every change is kept.
+    pub fn is_written(&self) -> bool {
+        self.disk.as_ref().is_none_or(|disk| !disk.is_behind)
+    }
+
+    /// Keeps all changes that were applied, with one write. Blocks as [`save`](Self::save) does, unless there is none.
+    ///
+    /// # Errors
+    ///
+    /// They could not be kept, and never are.
+    pub fn write(&mut self) -> Result<(), StateError> {
+        let Some(disk) = self.disk.as_mut().filter(|disk| disk.is_behind) else {
+            return Ok(());
+        };
+        if disk.has_failed {
+            return Err(StateError::Failed);
         }
-        next.durable.messages = mem::take(&mut self.kept.durable.messages);
-        self.kept = next;
+        let written = disk.directory.write(&self.kept, disk.log_id);
+        disk.has_failed = written.is_err();
+        disk.bytes = written?;
+        disk.is_behind = false;
         Ok(())
+    }
+
+    /// How many bytes the last write had.
+    pub fn written_bytes(&self) -> usize {
+        self.disk.as_ref().map_or(0, |disk| disk.bytes)
+    }
+
+    fn may_change(&self) -> Result<(), StateError> {
+        match &self.disk {
+            Some(disk) if disk.has_failed => Err(StateError::Failed),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn mark_changed(&mut self) {
+        if let Some(disk) = &mut self.disk {
+            disk.is_behind = true;
+        }
     }
 }
 

@@ -16,13 +16,16 @@ use crate::subscription::Subscription;
 
 /// What a user agent keeps, as it was at one moment.
 ///
-/// **Invariant:** each registration has an entry, each entry a registration; no two wanted ones have the same label.
+/// **Invariant:** each registration has an entry, each entry a registration; no two wanted ones have the same label, and
+/// these are listed by it.
 #[derive(Debug, Default)]
 pub struct Snapshot {
     pub(super) server: Option<ServerUrl>,
     pub(super) durable: Durable,
-    /// Apart, because a map has room for eleven of them in one piece; shared, because each change makes a copy of the map.
+    /// Apart, because a map has room for eleven of them in one piece.
     pub(super) entries: BTreeMap<SubscriptionName, Arc<Entry>>,
+    /// The wanted ones, in the order of their labels.
+    pub(super) by_label: Vec<SubscriptionName>,
 }
 
 /// What the session needs not know of a subscription.
@@ -47,9 +50,7 @@ impl Snapshot {
 
     /// The subscriptions that the application wants, by label.
     pub fn subscriptions(&self) -> impl Iterator<Item = Subscription> {
-        let mut wanted: Vec<_> = self.wanted().collect();
-        wanted.sort_by(|(_, one), (_, other)| one.label.cmp(&other.label));
-        wanted.into_iter().filter_map(|(name, _)| self.show(name))
+        self.by_label.iter().filter_map(|name| self.show(*name))
     }
 
     /// The subscription with this label, unless it is ending.
@@ -59,9 +60,14 @@ impl Snapshot {
 
     /// The name of the subscription with this label, unless it is ending.
     pub fn name_of(&self, label: &str) -> Option<SubscriptionName> {
-        self.wanted()
-            .find(|(_, entry)| &*entry.label == label)
-            .map(|(name, _)| name)
+        let at = self.place_of(label).ok()?;
+        self.by_label.get(at).copied()
+    }
+
+    /// The subscription of this name, unless it is ending.
+    pub fn named(&self, name: SubscriptionName) -> Option<Subscription> {
+        let registration = self.durable.registrations.get(&name)?;
+        registration.is_wanted().then(|| self.show(name))?
     }
 
     /// The label of a subscription, also of one that is ending.
@@ -74,16 +80,36 @@ impl Snapshot {
         self.entries.get(&name).map(|entry| &entry.keys)
     }
 
-    fn wanted(&self) -> impl Iterator<Item = (SubscriptionName, &Entry)> {
-        self.entries
-            .iter()
-            .map(|(name, entry)| (*name, &**entry))
-            .filter(|(name, _)| self.is_wanted(*name))
+    /// Where a label is listed, or where it would be.
+    fn place_of(&self, label: &str) -> Result<usize, usize> {
+        let label_of = |name: &SubscriptionName| self.label_of(*name).unwrap_or_default();
+        self.by_label.binary_search_by(|name| label_of(name).cmp(label))
     }
 
-    fn is_wanted(&self, name: SubscriptionName) -> bool {
-        let registration = self.durable.registrations.get(&name);
-        registration.is_some_and(|registration| registration.is_wanted())
+    fn list(&mut self, name: SubscriptionName) {
+        if let Some(Err(at)) = self.label_of(name).map(|label| self.place_of(label)) {
+            self.by_label.insert(at, name);
+        }
+    }
+
+    /// The label may belong to a newer one while this one is ending.
+    fn unlist(&mut self, name: SubscriptionName) {
+        if let Some(Ok(at)) = self.label_of(name).map(|label| self.place_of(label))
+            && self.by_label.get(at) == Some(&name)
+        {
+            self.by_label.remove(at);
+        }
+    }
+
+    /// Lists what was read.
+    pub(super) fn list_all(&mut self) {
+        let is_wanted = |name: &&SubscriptionName| {
+            let registration = self.durable.registrations.get(*name);
+            registration.is_some_and(|registration| registration.is_wanted())
+        };
+        let mut by_label: Vec<_> = self.entries.keys().filter(is_wanted).copied().collect();
+        by_label.sort_by(|one, other| self.label_of(*one).cmp(&self.label_of(*other)));
+        self.by_label = by_label;
     }
 
     fn show(&self, name: SubscriptionName) -> Option<Subscription> {
@@ -100,21 +126,8 @@ impl Snapshot {
         })
     }
 
-    /// A copy without the messages, which no change of subscriptions touches and which are many.
-    pub(super) fn without_messages(&self) -> Self {
-        Self {
-            server: self.server.clone(),
-            durable: Durable {
-                identity: self.durable.identity.clone(),
-                registrations: self.durable.registrations.clone(),
-                ..Durable::default()
-            },
-            entries: self.entries.clone(),
-        }
-    }
-
-    /// Takes a change of identity or subscriptions, with all that follows for labels and keys. After an error it may be
-    /// half done.
+    /// Takes a change of identity or subscriptions, with all that follows for labels and keys. After an error nothing has
+    /// changed, unless the random source failed.
     pub(super) fn apply(
         &mut self,
         change: &Change,
@@ -137,11 +150,16 @@ impl Snapshot {
             Change::Asked { name, .. } => {
                 let entry = self.entry_of(*name, prepared)?;
                 self.entries.insert(*name, entry);
+                self.list(*name);
+            }
+            Change::Ending(name) => self.unlist(*name),
+            Change::Ended(name) => {
+                self.unlist(*name);
+                self.entries.remove(name);
             }
             _ => {}
         }
         self.durable.apply(change);
-        self.forget_what_is_gone();
         Ok(())
     }
 

@@ -160,13 +160,39 @@ fn every_change_survives() {
         fold.apply(change);
         let before = all_of(&rig.state);
         // What is prepared dies with the process, so it is carried over.
-        let prepared = mem::take(&mut rig.state.prepared);
+        let prepared = std::mem::take(&mut rig.state.prepared);
         rig.reopen();
         rig.state.prepared = prepared;
         assert_eq!(all_of(&rig.state), before, "{change:?}");
         assert_eq!(rig.state.durable(), &fold, "{change:?}");
     }
     assert_eq!(rig.state.server(), Some(&server("wss://push.example.net/secret")));
+}
+
+/// PR-1: changes that come together are one write, which keeps all of them; until then nothing of them is on the disk.
+#[test]
+fn changes_that_come_together_are_one_write() {
+    let mut rig = Rig::new();
+    let names: Vec<_> = (0..3).map(|number| rig.ask(&number.to_string())).collect();
+    let before = fs::read(rig.file("state.json")).unwrap();
+    for name in &names {
+        rig.state
+            .apply(&confirmed(*name, "https://push.example.net/1"))
+            .unwrap();
+        assert!(!rig.state.is_written());
+    }
+    assert_eq!(fs::read(rig.file("state.json")).unwrap(), before);
+    rig.state.write().unwrap();
+    assert!(rig.state.is_written());
+    let after = fs::read(rig.file("state.json")).unwrap();
+    assert_eq!(rig.state.written_bytes(), after.len());
+    rig.reopen();
+    assert!(
+        rig.state
+            .subscriptions()
+            .all(|shown| shown.push_resource.is_some())
+    );
+    assert_eq!(rig.state.subscriptions().count(), 3);
 }
 
 /// PR-1, WP-RCV-6: whatever happens in whatever order, and whenever the process dies, what is there is the fold of all
@@ -197,6 +223,17 @@ fn any_history_survives() {
                 rig.reopen();
                 assert_eq!(all_of(&rig.state), before, "seed {seed}");
             }
+            for name in rig.state.kept.entries.keys() {
+                let shown = rig.state.named(*name);
+                let is_wanted = fold.registrations[name].is_wanted();
+                assert_eq!(shown.is_some(), is_wanted, "seed {seed}");
+                if is_wanted {
+                    let label = rig.state.label_of(*name).unwrap();
+                    assert_eq!(rig.state.name_of(label), Some(*name), "seed {seed}");
+                }
+            }
+            let labels: Vec<_> = rig.state.subscriptions().map(|shown| shown.label).collect();
+            assert!(labels.is_sorted(), "seed {seed}");
             assert_eq!(rig.state.durable(), &fold, "seed {seed}");
             assert_eq!(memory.durable(), &fold, "seed {seed}");
             assert!(memory.kept.entries.keys().eq(fold.registrations.keys()));

@@ -44,16 +44,19 @@ pub(in crate::user_agent) enum Call {
 
 impl Task {
     pub(super) fn called(&mut self, call: Call) {
+        if self.writing.is_held() && self.shows_what_is_not_kept(&call) {
+            return self.writing.hold_call(call);
+        }
         match call {
             Call::Subscribe {
                 label,
                 application_server,
                 reply,
             } => self.subscribe(&label, application_server, reply),
-            Call::Unsubscribe { label, reply } => {
-                let answer = self.unsubscribe(&label);
-                let _ = reply.send(answer);
-            }
+            Call::Unsubscribe { label, reply } => match self.unsubscribe(&label) {
+                Ok(true) => self.writing.unsubscribed(reply),
+                answer => drop(reply.send(answer)),
+            },
             Call::Settled { reply } => self.settling.push(reply),
             Call::Subscriptions { reply } => {
                 let _ = reply.send(self.state.subscriptions().collect());
@@ -77,6 +80,19 @@ impl Task {
                 let _ = reply.send(self.session.counters());
             }
             Call::Stop => self.stop(),
+        }
+    }
+
+    /// Whether its answer may rest on a change that is not written yet.
+    fn shows_what_is_not_kept(&self, call: &Call) -> bool {
+        match call {
+            Call::Subscriptions { .. } => true,
+            Call::Subscribe { label, .. } => self.state.name_of(label).is_some(),
+            Call::Unsubscribe { label, .. } => self.state.name_of(label).is_none(),
+            // It waits itself.
+            Call::Settled { .. } => false,
+            Call::Told { .. } | Call::SetLowestUrgency(_) | Call::NetworkChanged => false,
+            Call::Counters { .. } | Call::Stop => false,
         }
     }
 
@@ -135,11 +151,8 @@ impl Task {
     }
 
     pub(super) fn confirmed(&self, name: SubscriptionName) -> Option<Subscription> {
-        let label = self.state.label_of(name)?;
-        // The label may belong to a newer one while the older is ending.
-        let subscription = self.state.subscription(label)?;
-        let is_there = subscription.name == name && subscription.push_resource.is_some();
-        is_there.then_some(subscription)
+        let subscription = self.state.named(name)?;
+        subscription.push_resource.is_some().then_some(subscription)
     }
 
     /// Whether somebody waited.
@@ -162,9 +175,11 @@ impl Task {
     }
 
     pub(super) fn settle(&mut self) {
+        if self.settling.is_empty() || self.writing.is_held() {
+            return;
+        }
         let mut registrations = self.session.durable().registrations.values();
-        let is_ending = registrations.any(|registration| registration.stage == Stage::Ending);
-        if !self.settling.is_empty() && !is_ending {
+        if !registrations.any(|registration| registration.stage == Stage::Ending) {
             for reply in self.settling.drain(..) {
                 let _ = reply.send(());
             }

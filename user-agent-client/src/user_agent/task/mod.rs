@@ -1,14 +1,15 @@
 //! The task: tells the session what happened, and does what it says.
 //!
 //! One loop owns everything: the session, the state, the link to the service. It decides nothing, and does what the session
-//! says in the order in which it is said, because what follows a change rests on it. `calls` is what handles ask for,
-//! `messages` what applications get.
+//! says in the order in which it is said, because what follows a change rests on it; what does not is not held back by a
+//! change that is still to be written (`writing`). `calls` is what handles ask for, `messages` what applications get.
 
 mod calls;
 mod log;
 mod messages;
 mod waiting;
 mod why;
+mod writing;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::link::{Incoming, Link, Moved};
 use super::{Event, Options, RequestError, SubscribeError};
-use crate::defaults::DELAYED_AFTER;
+use crate::defaults::{CALLS, DELAYED_AFTER};
 use crate::message::{Data, Message, Verdict};
 use crate::queue;
 use crate::server_url::ServerUrl;
@@ -31,10 +32,12 @@ use crate::state::{State, StateError};
 use crate::subscription::Subscription;
 use crate::tls::Trust;
 use waiting::Waiting;
+use writing::Writing;
 
 pub(super) struct Task {
     session: session::UserAgent,
     state: State,
+    writing: Writing,
     server: ServerUrl,
     trust: Trust,
     link: Link,
@@ -88,6 +91,7 @@ impl Task {
         Self {
             session: session(options, &state, u64::from_ne_bytes(seed)),
             state,
+            writing: Writing::new(),
             server,
             trust,
             link: Link::None,
@@ -121,9 +125,13 @@ impl Task {
         loop {
             self.act();
             self.explanation = None;
+            while !self.failed && self.write_when_due() {
+                self.act();
+            }
             if self.session.is_stopped() || self.failed {
                 break;
             }
+            let write_due = self.write_due();
             let due = self.instant(self.session.next_due());
             tokio::select! {
                 // What the application is done with first: it makes room. The service last: one that never stops talking
@@ -132,7 +140,11 @@ impl Task {
                 Some(verdict) = self.verdicts.recv() => self.judged(verdict),
                 Some(()) = self.asks.recv(), if !self.waiting.is_empty() => self.give(),
                 call = calls.recv(), if is_called => match call {
-                    Some(call) => self.called(call),
+                    Some(call) => {
+                        self.called(call);
+                        // Those that wait beside it share its write.
+                        (1..CALLS).map_while(|_| calls.try_recv()).for_each(|call| self.called(call));
+                    }
                     None => is_called = false,
                 },
                 // It stays closed: heeded once, or nothing else would get a turn.
@@ -142,12 +154,17 @@ impl Task {
                 }
                 () = self.news.room(), if self.is_empty_untold || !self.untold.is_empty() => self.tell_untold(),
                 () = sleep_until(due) => self.session.tick(self.now(), &mut self.actions),
+                // It is written above.
+                () = sleep_until(write_due.unwrap_or(due)), if write_due.is_some() => {}
                 () = reached(self.delayed_at) => {
                     self.delayed_at = None;
                     self.news(Event::Delayed);
                 }
                 moved = self.link.moved() => self.moved(moved),
             }
+        }
+        if !self.failed {
+            self.write();
         }
         self.link.closed().await;
         // The state first: whoever waits for the end may want its directory next.
@@ -164,6 +181,7 @@ impl Task {
             }
             Moved::NotOpened(error) => {
                 self.not_opened = Some(error.to_string());
+                self.writing.forget_says();
                 self.session.ended(error.ended(), now, &mut self.actions);
             }
             Moved::Said(incoming) => self.said(incoming, now),
@@ -181,6 +199,7 @@ impl Task {
         self.explanation = self.link.take_explanation();
         if incoming.is_end() {
             self.link.drop_channel();
+            self.writing.forget_says();
         }
         self.refusal = incoming.refusal();
         incoming.tell(&mut self.session, now, &mut self.actions);
@@ -207,7 +226,7 @@ impl Task {
     fn act(&mut self) {
         while !self.actions.is_empty() && !self.failed {
             for action in std::mem::take(&mut self.actions) {
-                self.perform(action);
+                self.act_or_hold(action);
                 if self.failed {
                     // Nothing may follow that would rest on what could not be kept.
                     break;
@@ -226,15 +245,18 @@ impl Task {
             Action::Ping => self.link.ping(),
             Action::HandOver { message, attempt } => self.hand_over(&message, attempt),
             Action::TakeBack(message) => self.take_back(message),
-            Action::Disconnect(farewell) => self.link.close(farewell),
+            Action::Disconnect(farewell) => {
+                self.writing.forget_says();
+                self.link.close(farewell);
+            }
             Action::Tell(event) => self.tell(&event),
         }
     }
 
     fn save(&mut self, change: &Change) {
-        match self.state.save(change) {
+        match self.state.apply(change) {
             Ok(()) if change.is_about_a_message() => self.forgetful = false,
-            Ok(()) => {}
+            Ok(()) => self.is_changed(change),
             Err(error) if error.is_about_messages_only() => {
                 if !self.forgetful {
                     tracing::warn!(%error, "messages that come again can't be recognised after a restart");

@@ -5,6 +5,7 @@ mod messages;
 mod service;
 mod subscriptions;
 mod troubles;
+mod writing;
 
 use std::future::Future;
 use std::sync::Arc;

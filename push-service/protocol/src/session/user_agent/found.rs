@@ -104,6 +104,78 @@ fn a_request_that_waits_for_room_is_not_due() {
     assert!(out.contains(&again), "asked again as soon as there is room");
 }
 
+/// WS-REG-1, WS-UNR-1: in whatever order subscriptions are asked for, ended and answered, each is asked about in the end, though
+/// not all of them are looked through after each answer.
+#[test]
+fn all_are_asked_about() {
+    for seed in 0..200_u64 {
+        let mut state = seed;
+        let mut below = |end: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % end
+        };
+        let mut limits = limits();
+        limits.requests = 3;
+        let mut user_agent = UserAgent::new(Arc::new(limits), Durable::default(), 1);
+        let mut now = START;
+        let mut out = Vec::new();
+        welcome(&mut user_agent, "somebody", &mut out);
+        let mut asked = Vec::new();
+        let mut rounds = 0;
+        loop {
+            for action in std::mem::take(&mut out) {
+                match action {
+                    Action::Say(Say::Register { name, .. }) => asked.push((name, true)),
+                    Action::Say(Say::Unregister(name)) => asked.push((name, false)),
+                    _ => {}
+                }
+            }
+            rounds += 1;
+            let some = name(below(12) as u8);
+            match below(8) {
+                0 | 1 if rounds < 60 => user_agent.subscribe(some, None, now, &mut out),
+                2 if rounds < 60 => user_agent.unsubscribe(some, now, &mut out),
+                _ if asked.is_empty() => {
+                    let due = user_agent.next_due();
+                    if rounds >= 60 && user_agent.requests.next_due(3) == Moment::NEVER {
+                        break;
+                    }
+                    now = due.max(now);
+                    user_agent.tick(now, &mut out);
+                }
+                number => {
+                    let at = below(asked.len() as u64) as usize;
+                    let (name, is_register) = asked.swap_remove(at);
+                    let trouble = number == 7 && rounds < 60;
+                    if is_register {
+                        let answer = if trouble {
+                            Registered::Trouble
+                        } else {
+                            Registered::At(at_path(name))
+                        };
+                        user_agent.registered(name, answer, now, &mut out);
+                    } else {
+                        user_agent.unregistered(name, !trouble, now, &mut out);
+                    }
+                }
+            }
+            // Pings are answered.
+            user_agent.heard(now);
+        }
+        let registrations = user_agent.durable().registrations.values();
+        for registration in registrations {
+            assert!(
+                matches!(registration.stage, Stage::Confirmed(_)),
+                "seed {seed}: {registration:?}"
+            );
+        }
+    }
+}
+
+fn at_path(name: SubscriptionName) -> PushResource {
+    at(&name.to_string())
+}
+
 /// WS-CLS-1, WS-HEL-6: what was to be ended under an identity that the service forgot is not asked for any more, and does
 /// not keep the driver busy either.
 #[test]

@@ -32,6 +32,7 @@ mod endings;
 mod found;
 mod held;
 mod keepalive;
+mod looked;
 mod messages;
 mod names;
 mod outages;
@@ -55,6 +56,7 @@ use backoff::Backoff;
 pub use durable::{Change, Durable, MessageKey, Registration, Stage};
 use held::Held;
 use keepalive::Keepalive;
+use looked::Looked;
 pub use messages::{Earlier, Messages, Tried};
 pub use names::{Identity, PushResource, SubscriptionResource};
 use requests::Requests;
@@ -73,6 +75,7 @@ pub struct UserAgent {
     /// The application wants it to end, by this time at the latest.
     stopping: Option<Moment>,
     requests: Requests,
+    looked: Looked,
     held: Held,
     wishes: Wishes,
     backoff: Backoff,
@@ -127,6 +130,7 @@ impl UserAgent {
             },
             stopping: None,
             requests: Requests::default(),
+            looked: Looked::default(),
             held: Held::default(),
             wishes: Wishes::default(),
             backoff: Backoff::new(
@@ -233,6 +237,7 @@ impl UserAgent {
             was_of_use: false,
         });
         self.held.begin_channel();
+        self.looked.begin_anew();
         out.push(Action::Tell(Event::Connected));
         self.begin_wishes(now, out);
         self.ask(now, out);
@@ -379,6 +384,12 @@ impl UserAgent {
 
     fn save(&mut self, change: Change, out: &mut Vec<Action>) {
         self.durable.apply(&change);
+        match change {
+            Change::Identified(_) | Change::Forgotten => self.looked.begin_anew(),
+            Change::Asked { name, .. } | Change::Ending(name) => self.looked.back_to(name),
+            // After these there is no more to ask than before.
+            _ => {}
+        }
         out.push(Action::Save(change));
     }
 }

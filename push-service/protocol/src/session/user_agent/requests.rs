@@ -1,10 +1,12 @@
 //! What was asked of the service, and what has to be asked again.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::action::{Action, Event, Registered, Say};
 use super::durable::{Change, Stage};
+use super::looked::Looked;
 use super::{Phase, UserAgent};
 use crate::identifiers::SubscriptionName;
 use crate::session::Moment;
@@ -64,6 +66,12 @@ impl Requests {
         request.is_some_and(|request| matches!(request.state, State::Sent(_)))
     }
 
+    /// Whether one is to be repeated now.
+    fn is_due_again(&self, now: Moment) -> bool {
+        let is_due = |request: &Request| matches!(request.state, State::Again(at) if at <= now);
+        self.0.values().any(is_due)
+    }
+
     fn sent(&self) -> usize {
         let is_sent = |request: &&Request| matches!(request.state, State::Sent(_));
         self.0.values().filter(is_sent).count()
@@ -100,6 +108,11 @@ impl Requests {
 }
 
 impl UserAgent {
+    /// How many requests about subscriptions the service owes an answer to.
+    pub fn requests_under_way(&self) -> usize {
+        self.requests.sent()
+    }
+
     /// The service's answer to [`Say::Register`].
     pub fn registered(
         &mut self,
@@ -113,6 +126,7 @@ impl UserAgent {
         if !self.requests.answered(name) {
             return;
         }
+        self.looked.back_to(name);
         let Some(registration) = self.durable.registrations.get(&name) else {
             return;
         };
@@ -147,6 +161,7 @@ impl UserAgent {
         if !self.requests.answered(name) {
             return;
         }
+        self.looked.back_to(name);
         let registration = self.durable.registrations.get(&name);
         if registration.is_some_and(|registration| !registration.is_wanted()) {
             if done {
@@ -165,8 +180,24 @@ impl UserAgent {
             return;
         }
         self.say_wishes(now, out);
+        for say in self.due(now) {
+            if let Say::Register { name, .. } | Say::Unregister(name) = say {
+                self.requests.send(name, now.after(self.limits.answer_within));
+            }
+            self.say(say, now, out);
+        }
+    }
+
+    /// What there is to ask for and room to ask.
+    fn due(&mut self, now: Moment) -> Vec<Say> {
+        if self.requests.is_due_again(now) {
+            self.looked.begin_anew();
+        }
         let room = self.limits.requests.saturating_sub(self.requests.sent());
-        let unconfirmed = self.durable.registrations.iter();
+        let Some(from) = self.looked.next().filter(|_| room > 0) else {
+            return Vec::new();
+        };
+        let unconfirmed = self.durable.registrations.range((from, Bound::Unbounded));
         let due: Vec<_> = unconfirmed
             .filter(|(name, _)| self.requests.may_ask(**name, now))
             .filter_map(|(name, registration)| match registration.stage {
@@ -179,12 +210,13 @@ impl UserAgent {
             })
             .take(room)
             .collect();
-        for say in due {
-            if let Say::Register { name, .. } | Say::Unregister(name) = say {
-                self.requests.send(name, now.after(self.limits.answer_within));
+        self.looked = match due.last() {
+            Some(Say::Register { name, .. } | Say::Unregister(name)) if due.len() == room => {
+                Looked::Before(*name)
             }
-            self.say(say, now, out);
-        }
+            _ => Looked::AtAll,
+        };
+        due
     }
 
     /// After a while that grows, and not before the service said.

@@ -1,0 +1,228 @@
+//! What waits for the disk: changes that come together are one write.
+//!
+//! The whole state is written each time, so that one write for each answer would cost the square of the subscriptions. A change
+//! is applied at once; what rests on it is held back until it is written (PR-1): news of a subscription, the answer to a call, a
+//! request for a subscription that is not kept yet. All else goes on. A write is made
+//!
+//! - at once, when the service said who we are to it;
+//! - at once, when something is held back and the service owes no answer that could be part of the write: so whoever waits
+//!   for one subscription waits for nothing else;
+//! - else when the last one was long enough ago: [`STATE_WRITE_RATE`] bounds what is written in a second, and no more than
+//!   half of the time is spent on it.
+//!
+//! **Invariant:** something is held back only while there are changes that are not written.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use push_protocol::SubscriptionName;
+use push_protocol::session::user_agent::{Action, Change, Event, Fate, Say};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::{Call, Task};
+use crate::defaults::{STATE_WRITE_APART_MOST, STATE_WRITE_RATE};
+use crate::user_agent::{RequestError, SubscribeError};
+
+/// What waits for the next write, and when that may be.
+#[derive(Debug)]
+pub(super) struct Writing {
+    not_before: Instant,
+    /// Only while there are changes that are not written.
+    held: Option<Box<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// The service said who we are, or that it does not know us.
+    identity: bool,
+    /// What was asked for or is to be ended, and is not kept yet.
+    names: BTreeSet<SubscriptionName>,
+    /// For the channel that is open. With that they are forgotten: the session says them again on the next one.
+    says: Vec<Say>,
+    tells: VecDeque<Tell>,
+}
+
+/// What the service said about what it did.
+#[derive(Debug)]
+struct Heard {
+    explanation: Option<Box<str>>,
+    refusal: Option<(SubscriptionName, RequestError)>,
+}
+
+/// What the application learns.
+#[derive(Debug)]
+enum Tell {
+    /// With what the service said about it.
+    Event(Event, Heard),
+    /// It is answered as soon as nothing is told that is not kept.
+    Call(Call),
+    Unsubscribed(oneshot::Sender<Result<bool, SubscribeError>>),
+}
+
+impl Writing {
+    pub(super) fn new() -> Self {
+        Self {
+            not_before: Instant::now(),
+            held: None,
+        }
+    }
+
+    fn changed(&mut self, change: &Change) {
+        let held = self.held.get_or_insert_default();
+        match change {
+            Change::Identified(_) | Change::Forgotten => held.identity = true,
+            Change::Asked { name, .. } | Change::Ending(name) => {
+                held.names.insert(*name);
+            }
+            // Only news rest on them.
+            _ => {}
+        }
+    }
+
+    /// Gives back what may be done now.
+    fn hold(&mut self, action: Action, heard: impl FnOnce() -> Heard) -> Option<Action> {
+        let Some(held) = &mut self.held else {
+            return Some(action);
+        };
+        match action {
+            Action::Say(say) if held.holds(&say) => held.says.push(say),
+            Action::Tell(event) if held.identity || is_about_a_subscription(&event) => {
+                held.tells.push_back(Tell::Event(event, heard()));
+            }
+            action => return Some(action),
+        }
+        None
+    }
+
+    /// The channel is gone.
+    pub(super) fn forget_says(&mut self) {
+        if let Some(held) = &mut self.held {
+            held.says.clear();
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held.is_some()
+    }
+
+    pub(super) fn hold_call(&mut self, call: Call) {
+        self.held
+            .get_or_insert_default()
+            .tells
+            .push_back(Tell::Call(call));
+    }
+
+    /// Answers a call when all that it changed is kept.
+    pub(super) fn unsubscribed(&mut self, reply: oneshot::Sender<Result<bool, SubscribeError>>) {
+        match &mut self.held {
+            Some(held) => held.tells.push_back(Tell::Unsubscribed(reply)),
+            None => drop(reply.send(Ok(true))),
+        }
+    }
+}
+
+impl Held {
+    fn holds(&self, say: &Say) -> bool {
+        match say {
+            Say::Register { name, .. } | Say::Unregister(name) => self.identity || self.names.contains(name),
+            // It may be one of a subscription that is to be ended.
+            Say::Acknowledge { fate, .. } => self.identity || *fate == Fate::NotDelivered,
+            Say::Hello(..) | Say::Bring(_) => self.identity,
+        }
+    }
+
+    fn requests(&self) -> usize {
+        let is_request = |say: &&Say| matches!(say, Say::Register { .. } | Say::Unregister(_));
+        self.says.iter().filter(is_request).count()
+    }
+}
+
+impl Task {
+    /// Does it, or holds it back until it may be done.
+    pub(super) fn act_or_hold(&mut self, action: Action) {
+        let heard = || Heard {
+            explanation: self.explanation.take(),
+            refusal: self.refusal.take(),
+        };
+        if let Some(action) = self.writing.hold(action, heard) {
+            self.perform(action);
+        }
+    }
+
+    /// A change was applied.
+    pub(super) fn is_changed(&mut self, change: &Change) {
+        if self.state.is_written() {
+            return;
+        }
+        if let Change::Confirmed { name, .. } = change {
+            // The news of this one follow.
+            self.untold.remove(name);
+        }
+        self.writing.changed(change);
+    }
+
+    /// When the next write is due; `None` if there is nothing to write.
+    pub(super) fn write_due(&self) -> Option<Instant> {
+        let held = self.writing.held.as_ref()?;
+        let is_waited_for = !held.tells.is_empty() || !held.says.is_empty() || !self.settling.is_empty();
+        let is_answered = self.session.requests_under_way() <= held.requests();
+        if held.identity || (is_waited_for && is_answered) {
+            return Some(self.begin);
+        }
+        Some(self.writing.not_before)
+    }
+
+    /// Writes if it is time to. Whether it was.
+    pub(super) fn write_when_due(&mut self) -> bool {
+        let is_due = self.write_due().is_some_and(|due| due <= Instant::now());
+        if is_due {
+            self.write();
+        }
+        is_due
+    }
+
+    /// Writes what has changed, and does what waited for it.
+    pub(super) fn write(&mut self) {
+        let Some(held) = self.writing.held.take() else {
+            return;
+        };
+        let begin = Instant::now();
+        if let Err(error) = self.state.write() {
+            // Whoever waits for an answer learns that there is none.
+            return self.fail(error);
+        }
+        let took = begin.elapsed();
+        self.writing.not_before = Instant::now() + apart(self.state.written_bytes(), took);
+        for say in held.says {
+            self.perform(Action::Say(say));
+        }
+        for tell in held.tells {
+            match tell {
+                Tell::Event(event, heard) => {
+                    self.explanation = heard.explanation;
+                    self.refusal = heard.refusal;
+                    self.perform(Action::Tell(event));
+                }
+                Tell::Call(call) => self.called(call),
+                Tell::Unsubscribed(reply) => drop(reply.send(Ok(true))),
+            }
+        }
+        self.settle();
+    }
+}
+
+fn is_about_a_subscription(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Subscribed { .. } | Event::Renewed { .. } | Event::Refused { .. } | Event::Unsubscribed(_)
+    )
+}
+
+/// How long after a write the next one may wait for more changes.
+fn apart(bytes: usize, took: Duration) -> Duration {
+    let micros = bytes as u64 * 1_000_000 / STATE_WRITE_RATE;
+    Duration::from_micros(micros)
+        .min(STATE_WRITE_APART_MOST)
+        .max(took)
+}
