@@ -205,6 +205,26 @@ pub const ACKNOWLEDGE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// takes less, and a person who waits for longer wonders.
 pub const DELAYED_AFTER: Duration = Duration::from_secs(2);
 
+/// A Server-Sent Event that tells of a message. In bytes. Chosen: the longest body as base64url, and as much again for its URLs
+/// and fields.
+pub const EVENT_BYTES: usize = 3 * PUSHED_BYTES;
+
+/// What is passed over of an event that is longer, before the stream counts as nonsense. In bytes. Chosen: some hundred times what
+/// any service takes of a message.
+pub const EVENT_SKIPPED_BYTES: usize = 1 << 20;
+
+/// How long it is remembered, for the running process, that no server push gets through; then the next connection tries it
+/// again. Chosen: a refused request an hour burdens nobody, and proxies are seldom mended sooner.
+pub const PUSH_AGAIN_AFTER: Duration = SECOND.saturating_mul(3_600);
+
+/// Acknowledgements over HTTP/1.1 that are under way, each on a connection of its own. Chosen: as browsers, which open six
+/// connections to a host, with room for the stream of events and a request.
+pub const HTTP1_ACKNOWLEDGEMENTS: usize = 3;
+
+/// Idle connections over HTTP/1.1 that are kept for the next request. Chosen: a burst of acknowledgements needs no new one, and
+/// a server has one to keep at most.
+pub const HTTP1_IDLE: usize = 1;
+
 /// Redirections of a request for a subscription that are followed (R30-LB-1). Chosen: a load balancer needs one.
 pub const REDIRECTIONS: usize = 4;
 

@@ -92,6 +92,7 @@ pub mod application_server;
 pub mod channel;
 pub mod declarative;
 pub mod defaults;
+mod events;
 mod explanation;
 pub mod http2;
 pub mod limited;

@@ -51,7 +51,7 @@ impl Trust {
     }
 
     /// As `config` says, for those who need more: client certificates, pinned keys, other session caches. It has to speak
-    /// HTTP/1.1: its ALPN protocols are `http/1.1` or none. For HTTP/2 a copy that names `h2` instead is used.
+    /// HTTP/1.1: its ALPN protocols are `http/1.1` or none. For HTTP/2 a copy that names `h2` before it is used.
     pub fn with_config(config: Arc<ClientConfig>) -> Self {
         Self::new(Whom::Given(config))
     }
@@ -69,7 +69,8 @@ impl Trust {
         Ok(Arc::clone(self.0.loaded.get_or_init(|| config)))
     }
 
-    /// [`client_config`](Self::client_config) for connections that speak HTTP/2 (RFC 9113 §3.2) and nothing else.
+    /// [`client_config`](Self::client_config) for connections that speak HTTP/2 (RFC 9113 §3.2), or HTTP/1.1 where the server
+    /// offers no HTTP/2.
     ///
     /// # Errors
     ///
@@ -79,7 +80,7 @@ impl Trust {
             return Ok(Arc::clone(config));
         }
         let mut config = ClientConfig::clone(&*self.client_config()?);
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::clone(self.0.http2.get_or_init(|| Arc::new(config))))
     }
 
@@ -266,7 +267,7 @@ mod tests {
         let given = Trust::with_config(Arc::clone(&config));
         assert!(Arc::ptr_eq(&config, &given.client_config().unwrap()));
         let http2 = given.http2_config().unwrap();
-        assert_eq!(http2.alpn_protocols, [b"h2".to_vec()]);
+        assert_eq!(http2.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
         assert!(Arc::ptr_eq(&http2, &given.clone().http2_config().unwrap()));
     }
 

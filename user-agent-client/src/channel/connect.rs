@@ -15,8 +15,16 @@ use crate::defaults::{ADDRESSES, NEXT_ADDRESS_AFTER};
 use crate::server_url::{ServerUrl, Transport};
 use crate::tls::Trust;
 
-/// Connects, with TLS if the URL says so, for the protocol that it says.
-pub(crate) async fn connect(url: &ServerUrl, trust: &Trust) -> Result<Box<dyn Wire>, OpenError> {
+/// A connection, and what is spoken on it.
+pub(crate) struct Connected {
+    pub(crate) wire: Box<dyn Wire>,
+    /// Else HTTP/1.1.
+    pub(crate) is_http2: bool,
+}
+
+/// Connects, with TLS if the URL says so, for the protocol that it says. Where HTTP/2 was asked for, the server may offer only
+/// HTTP/1.1.
+pub(crate) async fn connect(url: &ServerUrl, trust: &Trust) -> Result<Connected, OpenError> {
     // Before anybody is bothered: it can fail, and it may take its time.
     let config = match (url.is_secure(), url.transport()) {
         (true, Transport::WebSocket) => Some(trust.client_config()?),
@@ -25,7 +33,10 @@ pub(crate) async fn connect(url: &ServerUrl, trust: &Trust) -> Result<Box<dyn Wi
     };
     let stream = connect_tcp(url).await?;
     let Some(config) = config else {
-        return Ok(Box::new(stream));
+        return Ok(Connected {
+            wire: Box::new(stream),
+            is_http2: url.transport() == Transport::Http2,
+        });
     };
     let name = ServerName::try_from(url.host())
         .expect("a URL's host is one")
@@ -35,10 +46,11 @@ pub(crate) async fn connect(url: &ServerUrl, trust: &Trust) -> Result<Box<dyn Wi
         .await;
     let stream = stream.map_err(OpenError::Tls)?;
     // Without a word on it a server means HTTP/1.1 (RFC 9113 §3.2).
-    if url.transport() == Transport::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-        return Err(OpenError::NotHttp2("it speaks HTTP/1.1 only"));
-    }
-    Ok(Box::new(stream))
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    Ok(Connected {
+        wire: Box::new(stream),
+        is_http2,
+    })
 }
 
 async fn connect_tcp(url: &ServerUrl) -> Result<TcpStream, OpenError> {

@@ -135,7 +135,11 @@ fn tls(error: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("who answers there doesn't speak TLS: is the port right, or is it ws:// ?")
         }
         rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol) => {
-            write!(f, "{}", OpenError::NotHttp2("it speaks HTTP/1.1 only"))
+            write!(
+                f,
+                "{}",
+                OpenError::NotHttp2("it speaks neither HTTP/2 nor HTTP/1.1")
+            )
         }
         error => write!(f, "TLS failed: {error}"),
     }

@@ -93,8 +93,8 @@ impl Channel {
     /// [`OpenError`], whose [`ended`](OpenError::ended) is for the session and which prints as a sentence for people.
     pub async fn open(url: &ServerUrl, trust: &Trust) -> Result<Self, OpenError> {
         // In a box, so that whoever waits here is no larger for it when the channel is open.
-        let wire = Box::pin(connect::connect(url, trust)).await?;
-        Self::on(wire, url).await
+        let connected = Box::pin(connect::connect(url, trust)).await?;
+        Self::on(connected.wire, url).await
     }
 
     /// Upgrades a connection that is there already, whether or not that is one to the host in `url`.

@@ -9,17 +9,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use h2::client::SendRequest;
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
 use url::Url;
 
-use super::answer::{Answering, Head};
+use super::answer::Answering;
 use super::request;
-use crate::defaults::{
-    ACKNOWLEDGE_AGAIN_AFTER, ACKNOWLEDGED_TIMES, ACKNOWLEDGEMENTS, ACKNOWLEDGEMENTS_WAITING, ANSWER_WITHIN,
-};
+use super::sender::Sender;
+use crate::defaults::{ACKNOWLEDGE_AGAIN_AFTER, ACKNOWLEDGED_TIMES, ACKNOWLEDGEMENTS_WAITING, ANSWER_WITHIN};
 use crate::retry_after;
 
 #[derive(Default)]
@@ -62,7 +59,7 @@ impl Acknowledgements {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        requests: &mut SendRequest<Bytes>,
+        requests: &mut Sender,
         home: &Url,
         now: Instant,
     ) -> Poll<()> {
@@ -131,8 +128,8 @@ impl Acknowledgements {
         self.waiting.push_back(acknowledgement);
     }
 
-    fn send(&mut self, cx: &mut Context<'_>, requests: &mut SendRequest<Bytes>, home: &Url, now: Instant) {
-        while self.under_way.len() < ACKNOWLEDGEMENTS
+    fn send(&mut self, cx: &mut Context<'_>, requests: &mut Sender, home: &Url, now: Instant) {
+        while self.under_way.len() < requests.acknowledgements()
             && let Some(at) = self.next(now)
         {
             // No room for a stream, or no connection: those that wait are told by whatever changes that.
@@ -145,12 +142,12 @@ impl Acknowledgements {
             // By the letter: joining would take `//host` for a host.
             let origin = home.as_str().trim_end_matches('/');
             let sent = request(Method::DELETE, &format!("{origin}{}", acknowledgement.path))
-                .and_then(|request| requests.send_request(request, true).ok());
-            if let Some((answer, _)) = sent {
+                .and_then(|request| requests.ask(request));
+            if let Some(head) = sent {
                 self.under_way.push(UnderWay {
                     acknowledgement,
                     since: now,
-                    answer: Head::Http2(answer).into(),
+                    answer: Answering::from(head),
                 });
             }
         }

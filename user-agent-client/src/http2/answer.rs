@@ -10,6 +10,7 @@ use h2::client::ResponseFuture;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::time::timeout;
 
+use super::http1;
 use crate::defaults::{EXPLANATION_BYTES, EXPLANATION_WITHIN};
 use crate::explanation::explanation;
 
@@ -52,6 +53,7 @@ type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Send>>;
 /// The body of an answer. Dropped before its end, it is refused.
 pub(super) enum Body {
     Http2(RecvStream),
+    Http1(Box<http1::Body>),
 }
 
 impl Body {
@@ -67,12 +69,14 @@ impl Body {
                 Some(Err(error)) => Some(Err(error.into())),
                 None => None,
             }),
+            Self::Http1(body) => body.poll_data(cx),
         }
     }
 
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         match self {
             Self::Http2(stream) => stream.is_end_stream(),
+            Self::Http1(body) => body.is_empty(),
         }
     }
 
@@ -98,6 +102,7 @@ impl Body {
 /// The head of an answer on its way, with its body.
 pub(super) enum Head {
     Http2(ResponseFuture),
+    Http1(Boxed<Response<Body>>),
 }
 
 impl Future for Head {
@@ -109,6 +114,7 @@ impl Future for Head {
                 let answer = ready!(Pin::new(head).poll(cx))?;
                 Poll::Ready(Ok(answer.map(Body::Http2)))
             }
+            Self::Http1(head) => head.as_mut().poll(cx),
         }
     }
 }

@@ -34,11 +34,13 @@ pub enum Incoming {
     Nonsense,
     /// It is there: it answered.
     SignOfLife,
+    /// It is there, and can't push, or what is between us can't: its messages come as Server-Sent Events. Once.
+    WithoutPush,
     /// The channel is over. From now on this is all there is.
     Ended(Ended),
 }
 
-/// A push message as it was pushed. Its URLs are capabilities, so it prints without them.
+/// A push message as it was pushed, or told as an event. Its URLs are capabilities, so it prints without them.
 #[derive(PartialEq, Eq)]
 pub struct Pushed {
     /// Where it was sent to, absolute; nothing if the service didn't say.
@@ -74,7 +76,7 @@ impl Incoming {
                 user_agent.arrived(arrived, now, out);
             }
             Self::Nonsense => user_agent.nonsense(now, out),
-            Self::SignOfLife => user_agent.heard(now),
+            Self::SignOfLife | Self::WithoutPush => user_agent.heard(now),
             Self::Ended(ended) => user_agent.ended(ended, now, out),
         }
     }

@@ -1,4 +1,5 @@
-//! RFC 8030 over one HTTP/2 connection: subscribing, monitoring by server push, acknowledging.
+//! RFC 8030 over one HTTP/2 connection: subscribing, monitoring by server push, acknowledging. Where there is no server push,
+//! messages come as Server-Sent Events, and where there is no HTTP/2, over HTTP/1.1.
 //!
 //! ```text
 //!  POST …/subscribe ──201──► the set ──GET, which stays open──► PUSH_PROMISE … 200 ──► message ──► DELETE, 204
@@ -19,12 +20,15 @@
 
 mod acknowledgements;
 mod answer;
+mod events;
+mod http1;
 mod incoming;
 mod monitor;
 mod polling;
 mod pushes;
 mod requester;
 mod requests;
+mod sender;
 mod subscribe;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -47,13 +51,16 @@ use tokio::time::{Instant, Sleep};
 use url::Url;
 
 use self::acknowledgements::Acknowledgements;
+pub use self::events::Form;
+use self::http1::Http1;
 pub use self::incoming::{Incoming, Pushed};
 use self::monitor::Monitor;
 use self::pushes::Pushes;
 use self::requester::{Requester, origin};
 use self::requests::Requests;
+use self::sender::Sender;
 use self::wishes::Wishes;
-use crate::channel::connect::connect;
+use crate::channel::connect::{Connected, connect};
 use crate::channel::{OpenError, Wire};
 use crate::defaults::{CLOSE_WITHIN, HTTP2_HEAD_BYTES, PUSHED_BYTES, PUSHED_STREAMS};
 use crate::server_url::ServerUrl;
@@ -63,9 +70,9 @@ use crate::tls::Trust;
 ///
 /// Dropped without [`close`](Self::close), it just breaks the connection, which no service minds.
 pub struct Channel {
-    connection: Connection<Box<dyn Wire>, Bytes>,
+    /// `None` over HTTP/1.1.
+    http2: Option<Http2>,
     requester: Requester,
-    pings: PingPong,
     is_pinged: bool,
     /// Said hello, and not heard that the service is there.
     is_greeting: bool,
@@ -74,6 +81,12 @@ pub struct Channel {
     set: Option<Identity>,
     /// A set that the service doesn't know is given up once: one that does so again and again gets no more out of it.
     may_leave_set: bool,
+    /// How messages are asked for.
+    form: Form,
+    /// The other form was tried.
+    has_changed_form: bool,
+    /// It is known that messages can't be pushed.
+    is_without_push: bool,
     monitor: Option<Monitor>,
     wishes: Wishes,
     pushes: Pushes,
@@ -84,6 +97,12 @@ pub struct Channel {
     /// What the service says about its last refusal.
     explanation: Option<Box<str>>,
     end: End,
+}
+
+/// A connection that speaks HTTP/2.
+struct Http2 {
+    connection: Connection<Box<dyn Wire>, Bytes>,
+    pings: PingPong,
 }
 
 /// ```text
@@ -101,20 +120,29 @@ enum End {
 
 impl Channel {
     /// Connects, with TLS for `https:`. `set` is what is going to be monitored, if there is something: the connection leads
-    /// to where that is, which need not be where subscriptions are made. It takes as long as it takes: the deadline is the
-    /// caller's.
+    /// to where that is, which need not be where subscriptions are made. `form` is how messages are asked for first; where the
+    /// server offers no HTTP/2, as events. It takes as long as it takes: the deadline is the caller's.
     ///
     /// Cancel safe: a connection that was begun is dropped.
     ///
     /// # Errors
     ///
     /// [`OpenError`], whose [`ended`](OpenError::ended) is for the session and which prints as a sentence for people.
-    pub async fn open(url: &ServerUrl, trust: &Trust, set: Option<&Identity>) -> Result<Self, OpenError> {
+    pub async fn open(
+        url: &ServerUrl,
+        trust: &Trust,
+        set: Option<&Identity>,
+        form: Form,
+    ) -> Result<Self, OpenError> {
         let elsewhere = set.and_then(|set| server_of(set, url));
         let server = elsewhere.as_ref().unwrap_or(url);
         // In a box, so that whoever waits here is no larger for it when the channel is open.
-        let wire = Box::pin(connect(server, trust)).await?;
-        Self::on(wire, url, server, trust).await
+        let Connected { wire, is_http2 } = Box::pin(connect(server, trust)).await?;
+        if is_http2 {
+            return Self::on(wire, url, server, trust, form).await;
+        }
+        let http1 = Http1::on(wire, server, trust).await?;
+        Self::with(None, Sender::Http1(http1), url, server, trust, form)
     }
 
     /// Begins on a connection that is there already, whether or not that is one to the host in `url`.
@@ -129,7 +157,7 @@ impl Channel {
         url: &ServerUrl,
         trust: &Trust,
     ) -> Result<Self, OpenError> {
-        Self::on(Box::new(stream), url, url, trust).await
+        Self::on(Box::new(stream), url, url, trust, Form::Push).await
     }
 
     async fn on(
@@ -137,10 +165,8 @@ impl Channel {
         url: &ServerUrl,
         server: &ServerUrl,
         trust: &Trust,
+        form: Form,
     ) -> Result<Self, OpenError> {
-        const NO_URL: OpenError = OpenError::NotHttp2("its URL can't be one of HTTP");
-        let at_home = home(server).ok_or(NO_URL)?;
-        let service = home(url).and_then(|home| subscribe::push_service_resource(url, &home));
         let (requests, mut connection) = Builder::new()
             .enable_push(true)
             .max_concurrent_streams(PUSHED_STREAMS)
@@ -150,19 +176,37 @@ impl Channel {
             .await
             .map_err(not_begun)?;
         let pings = connection.ping_pong().expect("nobody took it");
+        let http2 = Http2 { connection, pings };
+        Self::with(Some(http2), Sender::Http2(requests), url, server, trust, form)
+    }
+
+    fn with(
+        http2: Option<Http2>,
+        requests: Sender,
+        url: &ServerUrl,
+        server: &ServerUrl,
+        trust: &Trust,
+        form: Form,
+    ) -> Result<Self, OpenError> {
+        const NO_URL: OpenError = OpenError::NotHttp2("its URL can't be one of HTTP");
+        let at_home = home(server).ok_or(NO_URL)?;
+        let service = home(url).and_then(|home| subscribe::push_service_resource(url, &home));
+        let form = if http2.is_some() { form } else { Form::Events };
         Ok(Self {
-            connection,
+            http2,
             requester: Requester {
                 requests,
                 home: at_home,
                 trust: trust.clone(),
             },
-            pings,
             is_pinged: false,
             is_greeting: false,
             service: service.ok_or(NO_URL)?,
             set: None,
             may_leave_set: true,
+            form,
+            has_changed_form: false,
+            is_without_push: false,
             monitor: None,
             wishes: Wishes::default(),
             pushes: Pushes::default(),
@@ -205,10 +249,16 @@ impl Channel {
         self.explanation.take()
     }
 
-    /// Sends a ping as soon as [`next`](Self::next) is waited for. Its answer is a [`SignOfLife`](Incoming::SignOfLife).
+    /// Sends a ping as soon as [`next`](Self::next) is waited for; where messages come as events, another request for the set,
+    /// which proves more. Its answer is a [`SignOfLife`](Incoming::SignOfLife).
     pub fn ping(&mut self) {
-        // Refused only if there is one whose answer is waited for: that one does it, too.
-        let _ = self.pings.send_ping(Ping::opaque());
+        if self.pings_by_asking() {
+            return;
+        }
+        if let Some(http2) = &mut self.http2 {
+            // Refused only if there is one whose answer is waited for: that one does it, too.
+            let _ = http2.pings.send_ping(Ping::opaque());
+        }
         self.is_pinged = true;
     }
 
@@ -251,7 +301,7 @@ impl Channel {
             poll_fn(|cx| self.poll_acknowledged(cx)).await;
             // Without requests and streams the connection says goodbye and ends.
             let Self {
-                connection,
+                http2,
                 requester,
                 monitor,
                 wishes,
@@ -260,13 +310,16 @@ impl Channel {
                 ..
             } = self;
             drop((requester, monitor, wishes, pushes, requests));
-            let _ = connection.await;
+            if let Some(http2) = http2 {
+                let _ = http2.connection.await;
+            }
         };
         // Whoever doesn't answer in time is left without an answer.
         let _ = tokio::time::timeout(patience, leaving).await;
     }
 
-    /// There is no hello: a set is monitored, and the answer to a ping says that the service is there.
+    /// There is no hello: a set is monitored, and the answer to a ping says that the service is there; where events are asked
+    /// for, their beginning.
     fn greet(&mut self, set: Option<Identity>, wish: Wish) {
         self.is_greeting = true;
         self.set = set;
@@ -274,7 +327,9 @@ impl Channel {
         if self.set.is_some() {
             self.begin_monitoring();
         }
-        self.ping();
+        if self.form == Form::Push || self.monitor.is_none() {
+            self.ping();
+        }
     }
 }
 

@@ -1,26 +1,44 @@
-//! The request that stays open: on it, messages are promised (RFC 8030 §6.1).
+//! The request that stays open: on it, messages are promised (RFC 8030 §6.1), or come as events.
 
-use std::future::Future as _;
+use std::future::Future;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use h2::client::{PushPromise, PushPromises, SendRequest};
-use http::{HeaderName, HeaderValue, Method};
+use h2::client::{PushPromise, PushPromises};
+use http::header::ACCEPT;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 use push_protocol::session::user_agent::{Ended, Extent, Identity, Wish};
+use url::Url;
 
-use super::answer::{Answering, Head};
+use super::answer::{Head, NoAnswer, is_refusal};
+use super::events::{EventStream, Form, Heard, Over, is_event_stream};
 use super::request;
+use super::sender::Sender;
 use crate::retry_after;
 
 /// A set that is monitored.
 pub(super) struct Monitor {
-    promises: PushPromises,
-    answer: Answering,
+    /// None come over HTTP/1.1.
+    promises: Option<PushPromises>,
+    stage: Stage,
+    form: Form,
     extent: Extent,
+    is_begun_told: bool,
+    /// A message came as an event.
+    has_brought: bool,
     said: Option<Box<str>>,
     end: Option<MonitorEnd>,
+}
+
+enum Stage {
+    /// The answer has not begun.
+    Asked(Head),
+    /// Messages come as events.
+    Events(Box<EventStream>),
+    /// Refused: what the service says about it is still on its way.
+    Explained(Pin<Box<dyn Future<Output = Option<Box<str>>> + Send>>, MonitorEnd),
+    Over,
 }
 
 /// How monitoring ended.
@@ -36,9 +54,10 @@ pub(super) enum MonitorEnd {
 
 impl Monitor {
     /// Begins to monitor. `None` if nothing can be asked for any more: the connection tells why.
-    pub(super) fn begin(requests: &SendRequest<Bytes>, set: &Identity, wish: Wish) -> Option<Self> {
+    pub(super) fn begin(requests: &Sender, set: &Identity, wish: Wish, form: Form) -> Option<Self> {
         const URGENCY: HeaderName = HeaderName::from_static("urgency");
         const PREFER: HeaderName = HeaderName::from_static("prefer");
+        const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
         let mut request = request(Method::GET, set.as_str())?;
         let fields = request.headers_mut();
         // Who says nothing gets everything (R30-URG-7).
@@ -48,52 +67,141 @@ impl Monitor {
         if wish.extent == Extent::Waiting {
             fields.insert(PREFER, HeaderValue::from_static("wait=0"));
         }
-        // A clone has no request of its own that waits for a stream.
-        let (mut answer, _) = requests.clone().send_request(request, true).ok()?;
+        if form == Form::Events {
+            fields.insert(ACCEPT, EVENT_STREAM);
+        }
+        let (head, promises) = requests.monitor(request)?;
         Some(Self {
-            promises: answer.push_promises(),
-            answer: Head::Http2(answer).into(),
-            said: None,
+            promises,
+            stage: Stage::Asked(head),
+            form,
             extent: wish.extent,
+            is_begun_told: false,
+            has_brought: false,
+            said: None,
             end: None,
         })
+    }
+
+    /// How messages come; before the answer has begun: how they were asked for.
+    pub(super) fn form(&self) -> Form {
+        self.form
+    }
+
+    /// Whether messages come as events now.
+    pub(super) fn brings_events(&self) -> bool {
+        matches!(self.stage, Stage::Events(_))
+    }
+
+    /// Whether events have begun to come, and nobody was told.
+    pub(super) fn begins(&self) -> bool {
+        self.brings_events() && !self.is_begun_told
+    }
+
+    /// [`begins`](Self::begins), which is told by it.
+    pub(super) fn poll_begun(&mut self, cx: &mut Context<'_>) -> bool {
+        self.poll_head(cx);
+        let begins = self.begins();
+        self.is_begun_told |= begins;
+        begins
     }
 
     /// The next promise.
     ///
     /// Its end means nothing: whoever waits for it alone is not woken when the answer ends the stream. The answer tells.
     pub(super) fn poll_promise(&mut self, cx: &mut Context<'_>) -> Poll<PushPromise> {
-        let next = pin!(self.promises.push_promise());
+        let Some(promises) = &mut self.promises else {
+            return Poll::Pending;
+        };
+        let next = pin!(promises.push_promise());
         match next.poll(cx) {
             Poll::Ready(Some(Ok(promise))) => Poll::Ready(promise),
             Poll::Ready(Some(Err(_)) | None) | Poll::Pending => Poll::Pending,
         }
     }
 
-    /// The answer, which ends it. All promises came before.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<MonitorEnd> {
-        if let Some(end) = self.end {
-            return Poll::Ready(end);
-        }
-        let answer = std::task::ready!(Pin::new(&mut self.answer).poll(cx));
-        let end = match answer {
-            Ok(answer) => {
-                self.said = answer.said;
-                let told = retry_after::told(&answer.headers, SystemTime::now());
-                ended(answer.status.as_u16(), self.extent, told)
-            }
-            Err(error) => MonitorEnd::Over(error.of_http2().map_or(Ended::Lost, ended_by)),
+    /// The next event; `None` when there are none any more, which [`poll_end`](Self::poll_end) tells.
+    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>, home: &Url) -> Poll<Option<Heard>> {
+        self.poll_head(cx);
+        let Stage::Events(stream) = &mut self.stage else {
+            return Poll::Pending;
         };
-        self.end = Some(end);
-        Poll::Ready(end)
+        let heard = ready!(stream.poll(cx, home));
+        if let Heard::Over(over) = heard {
+            self.events_end(over);
+            return Poll::Ready(None);
+        }
+        self.has_brought |= matches!(heard, Heard::Message(_));
+        Poll::Ready(Some(heard))
     }
-}
 
-impl Monitor {
+    /// How it ends. All promises and events came before.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<MonitorEnd> {
+        self.poll_head(cx);
+        if let Stage::Explained(explanation, end) = &mut self.stage {
+            let end = *end;
+            self.said = ready!(explanation.as_mut().poll(cx));
+            self.ends(end);
+        }
+        self.end.map_or(Poll::Pending, Poll::Ready)
+    }
+
     /// What the service says about the end.
     pub(super) fn said(self) -> Option<Box<str>> {
         self.said
     }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) {
+        let Stage::Asked(head) = &mut self.stage else {
+            return;
+        };
+        let Poll::Ready(answer) = Pin::new(head).poll(cx) else {
+            return;
+        };
+        let (head, body) = match answer {
+            Ok(answer) => answer.into_parts(),
+            Err(error) => return self.ends(MonitorEnd::Over(broken(&error))),
+        };
+        if head.status == StatusCode::OK && is_event_stream(&head.headers) {
+            self.form = Form::Events;
+            self.stage = Stage::Events(Box::new(EventStream::of(body)));
+            return;
+        }
+        let told = retry_after::told(&head.headers, SystemTime::now());
+        let end = ended(head.status.as_u16(), self.extent, told);
+        if is_refusal(head.status) && !body.is_empty() {
+            let explanation = async move { body.explanation(&head.headers).await };
+            self.stage = Stage::Explained(Box::pin(explanation), end);
+            return;
+        }
+        self.ends(end);
+    }
+
+    fn events_end(&mut self, over: Over) {
+        let end = match over {
+            Over::Told(status, said) => {
+                self.said = said;
+                ended(status, self.extent, None)
+            }
+            // Whoever asked for what waits has got it. Nothing at all proves nothing: then the answer is 204.
+            Over::Ended if self.extent == Extent::Waiting && self.has_brought => {
+                MonitorEnd::CaughtUp { nothing: false }
+            }
+            Over::Ended => MonitorEnd::Over(Ended::Closed(None)),
+            Over::Broken(error) => MonitorEnd::Over(broken(&error)),
+            Over::Endless => MonitorEnd::Over(Ended::Garbled),
+        };
+        self.ends(end);
+    }
+
+    fn ends(&mut self, end: MonitorEnd) {
+        self.stage = Stage::Over;
+        self.end = Some(end);
+    }
+}
+
+fn broken(error: &NoAnswer) -> Ended {
+    error.of_http2().map_or(Ended::Lost, ended_by)
 }
 
 /// What the status of the answer means.

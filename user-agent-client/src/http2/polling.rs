@@ -16,8 +16,11 @@ use super::{Channel, End};
 
 impl Channel {
     pub(super) fn poll_connection(&mut self, cx: &mut Context<'_>) {
+        let Some(http2) = &mut self.http2 else {
+            return self.requester.requests.poll_idle(cx);
+        };
         if let End::Open | End::Parting(_) = self.end
-            && let Poll::Ready(ended) = Pin::new(&mut self.connection).poll(cx)
+            && let Poll::Ready(ended) = Pin::new(&mut http2.connection).poll(cx)
         {
             let ended = match (self.end, ended) {
                 (End::Parting(ended), _) => ended,
@@ -33,6 +36,9 @@ impl Channel {
             return Poll::Ready(incoming);
         }
         self.ask_when_due();
+        if let Poll::Ready(incoming) = self.poll_events(cx, now) {
+            return Poll::Ready(incoming);
+        }
         if let Poll::Ready(incoming) = self.poll_monitor(cx, now) {
             return Poll::Ready(incoming);
         }
@@ -56,14 +62,17 @@ impl Channel {
         if !self.is_pinged {
             return Poll::Pending;
         }
-        let pong = ready!(self.pings.poll_pong(cx));
+        // Where nothing is monitored over HTTP/1.1, each request has its own connection: there is nothing that could be gone.
+        let pong = match &mut self.http2 {
+            Some(http2) => ready!(http2.pings.poll_pong(cx)).map(drop),
+            None => Ok(()),
+        };
         self.is_pinged = false;
-        match (pong, std::mem::take(&mut self.is_greeting), &self.set) {
+        match pong {
             // The connection tells why.
-            (Err(_), ..) => Poll::Pending,
-            (Ok(_), false, _) => Poll::Ready(Incoming::SignOfLife),
-            (Ok(_), true, Some(set)) => Poll::Ready(Incoming::Monitoring(set.clone())),
-            (Ok(_), true, None) => Poll::Ready(Incoming::Nobody),
+            Err(_) => Poll::Pending,
+            Ok(()) if self.is_greeting => self.greeted(),
+            Ok(()) => Poll::Ready(Incoming::SignOfLife),
         }
     }
 
@@ -77,12 +86,19 @@ impl Channel {
         };
         // Looked at first, so that all promises that came before it are there.
         let end = monitor.poll_end(cx);
+        if monitor.begins() {
+            // Events are looked at before this.
+            cx.waker().wake_by_ref();
+        }
         while may_take && let Poll::Ready(promise) = monitor.poll_promise(cx) {
             if !self.pushes.promised(promise, &self.requester.home) {
                 return Poll::Ready(Incoming::Nonsense);
             }
         }
         let end = ready!(end);
+        if matches!(end, MonitorEnd::CaughtUp { .. }) && self.is_greeted_by_answer() {
+            return self.greeted();
+        }
         if matches!(end, MonitorEnd::CaughtUp { .. }) && !may_take {
             // There may be promises.
             return Poll::Pending;
@@ -100,7 +116,12 @@ impl Channel {
                 Poll::Pending
             }
             MonitorEnd::Over(ended) => {
-                self.explanation = said;
+                self.explanation = said.or(self.explanation.take());
+                if self.changes_form(ended) {
+                    // The new request is looked at from the beginning.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 // It says more than that the connection ended with it.
                 self.end = match self.end {
                     End::Broken(_) => End::Broken(ended),
@@ -165,7 +186,7 @@ impl Channel {
     }
 
     /// Not before the session can take messages, and not while the service owes us so many answers.
-    fn may_take(&self) -> bool {
+    pub(super) fn may_take(&self) -> bool {
         !self.is_greeting && !self.acknowledgements.is_full()
     }
 

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use h2::client::{PushPromise, PushedResponseFuture};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use push_protocol::headers::{self, Relation, Strictness};
 use push_protocol::message::Content;
 use push_protocol::session::user_agent::{PushResource, Stated};
@@ -191,8 +191,12 @@ impl Reading {
 
 /// R30-MON-3: a message is promised as a `GET` of a resource at the service's own origin.
 fn message_path(request: &Request<()>, home: &Url) -> Option<Box<str>> {
-    let url = Url::parse(&request.uri().to_string()).ok()?;
-    let is_good = *request.method() == Method::GET && url.origin() == home.origin();
-    let path = request.uri().path_and_query()?.as_str();
-    (is_good && path.len() <= PushResource::MAX_BYTES).then(|| path.into())
+    (*request.method() == Method::GET).then(|| path_of(request.uri(), home))?
+}
+
+/// The path of a message resource at the service's own origin.
+pub(super) fn path_of(uri: &Uri, home: &Url) -> Option<Box<str>> {
+    let url = Url::parse(&uri.to_string()).ok()?;
+    let path = uri.path_and_query()?.as_str();
+    (url.origin() == home.origin() && path.len() <= PushResource::MAX_BYTES).then(|| path.into())
 }

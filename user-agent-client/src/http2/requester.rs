@@ -1,16 +1,14 @@
 //! Requests over the channel's connection, and over one of their own to where the service sends us.
 
-use std::future::Future as _;
-use std::pin::pin;
-use std::task::Poll;
-
 use bytes::Bytes;
-use h2::client::{Builder, SendRequest};
+use h2::client::Builder;
 use http::Request;
 use url::Url;
 
-use super::answer::{Answer, Answering, Head};
+use super::answer::Answer;
+use super::http1::Http1;
 use super::not_begun;
+use super::sender::{Sender, driven};
 use crate::channel::OpenError;
 use crate::channel::connect::connect;
 use crate::defaults::HTTP2_HEAD_BYTES;
@@ -26,7 +24,7 @@ pub(super) const NO_SERVER: &str =
 /// Makes requests. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Requester {
-    pub(super) requests: SendRequest<Bytes>,
+    pub(super) requests: Sender,
     /// The origin that the connection leads to.
     pub(super) home: Url,
     pub(super) trust: Trust,
@@ -41,7 +39,8 @@ impl Requester {
         body: Option<Bytes>,
     ) -> Result<Answer, RequestError> {
         if url.origin() == self.home.origin() {
-            return exchange(self.requests.clone(), request, body).await;
+            let exchange = self.requests.clone().exchange(request, body);
+            return exchange.await.map_err(|_| RequestError::NoAnswer);
         }
         self.elsewhere(url, request, body).await
     }
@@ -60,41 +59,22 @@ impl Requester {
         let server = server.ok_or(RequestError::Redirection(NO_SERVER))?;
         let unreachable =
             |error: OpenError| RequestError::Elsewhere(server.host().to_owned(), error.to_string());
-        let wire = connect(&server, &self.trust).await.map_err(unreachable)?;
+        let connected = connect(&server, &self.trust).await.map_err(unreachable)?;
+        if !connected.is_http2 {
+            let http1 = Http1::on(connected.wire, &server, &self.trust).await;
+            let exchange = Sender::Http1(http1.map_err(unreachable)?).exchange(request, body);
+            return exchange.await.map_err(|_| RequestError::NoAnswer);
+        }
         let (requests, connection) = Builder::new()
             .enable_push(false)
             .max_header_list_size(HTTP2_HEAD_BYTES)
-            .handshake(wire)
+            .handshake(connected.wire)
             .await
             .map_err(|error| unreachable(not_begun(error)))?;
-        let (mut connection, mut exchange) = (pin!(connection), pin!(exchange(requests, request, body)));
-        let mut is_over = false;
-        std::future::poll_fn(|cx| {
-            is_over = is_over || connection.as_mut().poll(cx).is_ready();
-            match exchange.as_mut().poll(cx) {
-                // Its end comes with the answer or without; the exchange knows which.
-                Poll::Pending if is_over => Poll::Ready(Err(RequestError::NoAnswer)),
-                answer => answer,
-            }
-        })
-        .await
+        let exchange = Sender::Http2(requests).exchange(request, body);
+        let answer = driven(async { drop(connection.await) }, exchange).await;
+        answer.map_err(|_| RequestError::NoAnswer)
     }
-}
-
-async fn exchange(
-    requests: SendRequest<Bytes>,
-    request: Request<()>,
-    body: Option<Bytes>,
-) -> Result<Answer, RequestError> {
-    const NO_ANSWER: RequestError = RequestError::NoAnswer;
-    let mut requests = requests.ready().await.map_err(|_| NO_ANSWER)?;
-    let (head, mut stream) = requests
-        .send_request(request, body.is_none())
-        .map_err(|_| NO_ANSWER)?;
-    if let Some(body) = body {
-        stream.send_data(body, true).map_err(|_| NO_ANSWER)?;
-    }
-    Answering::from(Head::Http2(head)).await.map_err(|_| NO_ANSWER)
 }
 
 /// The root of a URL's origin, as text.

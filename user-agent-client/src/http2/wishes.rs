@@ -22,7 +22,7 @@ pub(super) struct Wishes {
     /// What waits is to be asked for, when what came before is acknowledged: else it would come again.
     is_due: bool,
     /// The request before the one that is open, and when it is given up. **Invariant:** there is one at most.
-    replaced: Option<(Monitor, Instant)>,
+    pub(super) replaced: Option<(Monitor, Instant)>,
     /// All that waits was promised, and perhaps has not come yet; `true`: nothing waits.
     caught_up: Option<bool>,
 }
@@ -41,12 +41,12 @@ impl Channel {
         }
     }
 
-    fn replace_monitor(&mut self) {
+    pub(super) fn replace_monitor(&mut self) {
         // Where nothing is monitored yet, it begins with this wish.
         let (Some(set), Some(older)) = (&self.set, self.monitor.take()) else {
             return;
         };
-        self.monitor = Monitor::begin(&self.requester.requests, set, self.wishes.wish);
+        self.monitor = Monitor::begin(&self.requester.requests, set, self.wishes.wish, self.form);
         if self.monitor.is_some() {
             let until = Instant::now() + REPLACED_WITHIN;
             self.wishes.replaced = Some((older, until));
@@ -69,7 +69,7 @@ impl Channel {
         if self.wishes.wish.extent == Extent::Nothing {
             return;
         }
-        self.monitor = Monitor::begin(&self.requester.requests, set, self.wishes.wish);
+        self.monitor = Monitor::begin(&self.requester.requests, set, self.wishes.wish, self.form);
         if self.monitor.is_none() {
             self.end = End::Parting(Ended::Closed(None));
         }

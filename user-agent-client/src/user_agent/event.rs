@@ -28,6 +28,9 @@ pub enum Event {
         /// changes](super::UserAgent::network_changed) or something is asked for, or never, because it stops.
         again_in: Option<Duration>,
     },
+    /// No server push gets through to the service over HTTP/2: it has none, or a proxy drops it. Its messages come as
+    /// Server-Sent Events, and nothing is lost by it. Said once.
+    WithoutPush,
     /// A subscription that was asked for earlier is there.
     Subscribed(Subscription),
     /// A subscription has another push resource and other keys, because the service had forgotten the old one

@@ -9,7 +9,7 @@ use push_protocol::session::user_agent::{Action, Durable, Farewell, Registered, 
 use push_protocol::wire::websocket::Answer;
 
 use crate::channel::{self, OpenError};
-use crate::http2;
+use crate::http2::{self, Form};
 use crate::request_error::RequestError;
 use crate::server_url::{ServerUrl, Transport};
 use crate::tls::Trust;
@@ -42,7 +42,8 @@ pub(super) enum Moved {
 }
 
 impl Link {
-    pub(super) fn open(&mut self, server: &ServerUrl, trust: &Trust, known: &Durable) {
+    /// `form`: how messages are asked for first, over HTTP/2.
+    pub(super) fn open(&mut self, server: &ServerUrl, trust: &Trust, known: &Durable, form: Form) {
         let (server, trust) = (server.clone(), trust.clone());
         // As the hello: an identity is shown only while there is something that rests on it.
         let set = known.identity.clone().filter(|_| !known.registrations.is_empty());
@@ -52,7 +53,7 @@ impl Link {
                     Channel::WebSocket(Box::new(channel::Channel::open(&server, &trust).await?))
                 }
                 Transport::Http2 => {
-                    let channel = http2::Channel::open(&server, &trust, set.as_ref()).await?;
+                    let channel = http2::Channel::open(&server, &trust, set.as_ref(), form).await?;
                     Channel::Http2(Box::new(channel))
                 }
             })

@@ -7,7 +7,6 @@
 //! behind proxies that drop pushes, and one way works in clear, over TLS and through those. The service keeps a receipt until it
 //! is heard, so a stream that breaks loses none; the same may come twice.
 
-mod events;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -15,11 +15,11 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use url::{Position, Url};
 
-use super::events::{Event, Events};
 use super::{Receipt, ReceiptError};
 use crate::application_server::SendError;
 use crate::application_server::connection;
-use crate::defaults::ANSWER_HEAD_BYTES;
+use crate::defaults::{ANSWER_HEAD_BYTES, RECEIPT_BYTES};
+use crate::events::{Event, Events, Read};
 use crate::retry_after;
 use crate::tls::Trust;
 
@@ -70,7 +70,7 @@ impl Stream {
         Ok(Self {
             connection,
             body: answer.into_body(),
-            events: Events::default(),
+            events: Events::of_at_most(RECEIPT_BYTES),
             unread: Bytes::new(),
         })
     }
@@ -78,9 +78,12 @@ impl Stream {
     /// The next receipt; `None` when the stream is over, or says what no stream of receipts does.
     pub(super) async fn next(&mut self, base: &Url) -> Option<Receipt> {
         loop {
-            while let Some((event, taken)) = self.events.read(&self.unread).ok()? {
+            while let Some((read, taken)) = self.events.read(&self.unread).ok()? {
                 self.unread.advance(taken);
-                if let Some(receipt) = receipt(&event, base) {
+                // One that is too long is no receipt.
+                if let Read::Event(event) = read
+                    && let Some(receipt) = receipt(&event, base)
+                {
                     return Some(receipt);
                 }
             }

@@ -16,6 +16,9 @@ pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
             "connected; waiting for the service's answer (a service delays those who come often)".to_owned()
         }
         Event::Connected => "connected".to_owned(),
+        Event::WithoutPush => {
+            "no server push gets through to this service: messages come as Server-Sent Events".to_owned()
+        }
         Event::Disconnected { why, again_in } => disconnected(why, *again_in),
         Event::Subscribed(subscription) => {
             format!("{}: the service confirmed the subscription", subscription.label)

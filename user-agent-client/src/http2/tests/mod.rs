@@ -1,6 +1,8 @@
 //! The channel against a service in the same process. Where something takes its time, time is simulated.
 
 mod acknowledging;
+mod events;
+mod http1;
 mod monitoring;
 pub(crate) mod service;
 mod subscribing;
@@ -126,7 +128,12 @@ async fn a_ping_says_that_the_service_is_there() {
     assert_eq!(rig.next().await, Incoming::SignOfLife);
     assert!(!rig.peer.asked_now());
     assert_eq!(
-        rig.channel.connection.max_concurrent_recv_streams(),
+        rig.channel
+            .http2
+            .as_ref()
+            .unwrap()
+            .connection
+            .max_concurrent_recv_streams(),
         PUSHED_STREAMS as usize
     );
 }

@@ -142,6 +142,16 @@ impl Asked {
         stream
     }
 
+    /// Begins to answer with Server-Sent Events.
+    pub(crate) fn begins_events(mut self) -> EventsOut {
+        assert_eq!(self.method, Method::GET);
+        let head = response(200, &[("content-type", "text/event-stream; charset=utf-8")]);
+        EventsOut {
+            stream: self.reply.send_response(head, false).unwrap(),
+            origin: self.origin,
+        }
+    }
+
     /// A subscription with this number, in this set.
     pub(crate) fn enrolls(self, number: u32, set: &str) {
         let (origin, push) = (self.origin.clone(), push_resource(&self.origin, number));
@@ -189,6 +199,56 @@ impl Asked {
     pub(crate) async fn given_up(mut self) {
         poll_fn(|cx| self.reply.poll_reset(cx)).await.unwrap();
     }
+}
+
+/// Server-Sent Events on their way to a user agent.
+pub(crate) struct EventsOut {
+    stream: SendStream<Bytes>,
+    origin: String,
+}
+
+impl EventsOut {
+    pub(crate) fn writes(&mut self, text: impl AsRef<[u8]>) {
+        let data = Bytes::copy_from_slice(text.as_ref());
+        self.stream.send_data(data, false).unwrap();
+    }
+
+    /// A message of the subscription with this number.
+    pub(crate) fn brings(&mut self, path: &str, number: u32, body: &[u8]) {
+        self.writes(message_event(&self.origin, path, number, body));
+    }
+
+    /// Says why nothing more comes, and ends.
+    pub(crate) fn tells_end(mut self, status: u16, detail: &str) {
+        self.writes(format!(
+            "event: end\ndata: {{\"status\":{status},\"detail\":\"{detail}\"}}\n\n"
+        ));
+        self.ends();
+    }
+
+    pub(crate) fn ends(mut self) {
+        self.stream.send_data(Bytes::new(), true).unwrap();
+    }
+
+    pub(crate) async fn given_up(mut self) {
+        poll_fn(|cx| self.stream.poll_reset(cx)).await.unwrap();
+    }
+}
+
+/// A message as our service tells it.
+pub(crate) fn message_event(origin: &str, path: &str, number: u32, body: &[u8]) -> String {
+    use base64::Engine as _;
+    let push = push_resource(origin, number);
+    let coding = if body.is_empty() {
+        ""
+    } else {
+        r#""content-encoding":"aes128gcm","#
+    };
+    let body = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(body);
+    format!(
+        "id: x\nevent: message\ndata: {{\"message\":\"{origin}{path}\",\"push\":\"{push}\",\"headers\":{{{coding}\
+         \"last-modified\":\"Thu, 01 Jan 1970 00:00:01 GMT\"}},\"body\":\"{body}\"}}\n\n"
+    )
 }
 
 /// Answers a promise.

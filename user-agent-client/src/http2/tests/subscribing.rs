@@ -151,7 +151,7 @@ async fn a_redirection_to_another_server() {
     let set = enrolled(&origin, 1, "there").set;
     let server = ServerUrl::parse("http://127.0.0.1:1/").unwrap();
     let trust = Trust::system();
-    let opening = Channel::open(&server, &trust, Some(&set));
+    let opening = Channel::open(&server, &trust, Some(&set), Form::Push);
     let accepting = async {
         let (stream, _) = listener.accept().await.unwrap();
         Peer::on(stream, &origin).await

@@ -59,7 +59,10 @@ async fn a_message_over_tls() {
     std::fs::write(&file, &service.certificate).unwrap();
     let (url, trust) = (service.url(), Trust::with_certificates(&file));
     let set = Identity::of_set(&format!("{}subscriptions/a", url.as_str())).unwrap();
-    let (channel, peer) = tokio::join!(Channel::open(&url, &trust, Some(&set)), service.peer());
+    let (channel, peer) = tokio::join!(
+        Channel::open(&url, &trust, Some(&set), Form::Push),
+        service.peer()
+    );
     let (mut channel, mut peer) = (channel.unwrap(), peer.unwrap());
     channel.say(
         &Say::Hello(Some(set.clone()), Wish::default()),
@@ -77,19 +80,28 @@ async fn a_message_over_tls() {
     );
 }
 
-/// RFC 9113 §3.2: a server that doesn't agree on HTTP/2, or says nothing of it, is none; the sentence says what to try.
+/// RFC 9113 §3.2: a server that doesn't agree on HTTP/2, or says nothing of it, is asked over HTTP/1.1.
 #[tokio::test]
 async fn a_server_without_http2() {
     for protocols in [&["http/1.1"][..], &[]] {
         let service = Service::new(protocols).await;
         let (url, trust) = (service.url(), Trust::insecure());
-        let (opened, _) = tokio::join!(Channel::open(&url, &trust, None), service.peer());
-        let error = opened.unwrap_err().to_string();
-        assert!(
-            error.contains("HTTP/1.1 only") && error.contains("--transport websocket"),
-            "{error}"
-        );
+        let (opened, _) = tokio::join!(Channel::open(&url, &trust, None, Form::Push), service.peer());
+        let mut channel = opened.unwrap();
+        assert!(channel.http2.is_none());
+        channel.say(&Say::Hello(None, Wish::default()), &Durable::default());
+        assert_eq!(channel.next().await, Incoming::Nobody);
     }
+}
+
+/// R30-TLS-2: a server that agrees on neither is told so.
+#[tokio::test]
+async fn a_server_without_http() {
+    let service = Service::new(&["mqtt"]).await;
+    let (url, trust) = (service.url(), Trust::insecure());
+    let (opened, _) = tokio::join!(Channel::open(&url, &trust, None, Form::Push), service.peer());
+    let error = opened.unwrap_err().to_string();
+    assert!(error.contains("neither HTTP/2 nor HTTP/1.1"), "{error}");
 }
 
 /// R30-TLS-1: neither a set nor anything else is looked for in clear where the service is not.

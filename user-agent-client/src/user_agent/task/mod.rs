@@ -24,7 +24,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::link::{Incoming, Link, Moved};
 use super::{Event, Options, RequestError, SubscribeError};
-use crate::defaults::{CALLS, DELAYED_AFTER};
+use crate::defaults::{CALLS, DELAYED_AFTER, PUSH_AGAIN_AFTER};
+use crate::http2::{self, Form};
 use crate::message::{Data, Message, Verdict};
 use crate::queue;
 use crate::server_url::ServerUrl;
@@ -63,6 +64,8 @@ pub(super) struct Task {
     settling: Vec<oneshot::Sender<()>>,
     /// Why the last channel was not opened, in a sentence.
     not_opened: Option<String>,
+    /// Since when it is known that no server push gets through.
+    without_push: Option<Instant>,
     /// What the service says about what it just did. Gone when that is told.
     explanation: Option<Box<str>>,
     /// Why the service did not do what was asked last, for the news that follow from it.
@@ -109,6 +112,7 @@ impl Task {
             subscribing: HashMap::new(),
             settling: Vec::new(),
             not_opened: None,
+            without_push: None,
             explanation: None,
             refusal: None,
             delayed_at: None,
@@ -197,6 +201,11 @@ impl Task {
 
     fn said(&mut self, incoming: Incoming, now: Moment) {
         self.explanation = self.link.take_explanation();
+        if matches!(incoming, Incoming::Http2(http2::Incoming::WithoutPush))
+            && self.without_push.replace(Instant::now()).is_none()
+        {
+            self.news(Event::WithoutPush);
+        }
         if incoming.is_end() {
             self.link.drop_channel();
             self.writing.forget_says();
@@ -240,7 +249,15 @@ impl Task {
         log::action(&action, |name| self.label(name));
         match action {
             Action::Save(change) => self.save(&change),
-            Action::Connect => self.link.open(&self.server, &self.trust, self.session.durable()),
+            Action::Connect => {
+                let is_known = |since: Instant| since.elapsed() < PUSH_AGAIN_AFTER;
+                let form = match self.without_push {
+                    Some(since) if is_known(since) => Form::Events,
+                    Some(_) | None => Form::Push,
+                };
+                self.link
+                    .open(&self.server, &self.trust, self.session.durable(), form);
+            }
             Action::Say(say) => self.link.say(&say, self.session.durable()),
             Action::Ping => self.link.ping(),
             Action::HandOver { message, attempt } => self.hand_over(&message, attempt),

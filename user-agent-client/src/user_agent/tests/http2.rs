@@ -301,6 +301,42 @@ async fn refused_over_http2() {
     );
 }
 
+/// R30-MON-2, PR-1: without server push messages come as events; that is told once, and the next channel asks for events at once.
+#[tokio::test]
+async fn messages_without_push() {
+    let service = Http2Service::start().await;
+    let (_agent, mut events, mut peer, monitor, subscription) =
+        over_http2(&service, State::in_memory()).await;
+    monitor.explains(400, &[], r#"{"detail":"No push here."}"#);
+    let mut told = 0;
+    for round in 0..2 {
+        let asked = within("events", peer.expects(Method::GET, "/subscriptions/a")).await;
+        assert_eq!(asked.header("accept"), Some("text/event-stream"));
+        let mut stream = asked.begins_events();
+        let path = format!("/message/{round}");
+        stream.brings(&path, 1, &encrypted(&subscription, "an event"));
+        let message = loop {
+            match within("a message", events.next()).await {
+                Some(Event::Message(message)) => break message,
+                Some(Event::WithoutPush) => told += 1,
+                Some(_) => {}
+                None => panic!("the user agent has stopped"),
+            }
+        };
+        assert_eq!(
+            (message.id(), message.data().unwrap().text()),
+            (path.as_str(), "an event".into())
+        );
+        message.acknowledge();
+        acknowledged(&mut peer, &path).await;
+        stream.tells_end(200, "Again.");
+        if round == 0 {
+            peer = within("another connection", service.peer()).await;
+        }
+    }
+    assert_eq!(told, 1);
+}
+
 /// R30-MON-17, RFC 9457 §3.1: why monitoring is refused is told in the service's words.
 #[tokio::test]
 async fn refused_monitoring_is_explained() {

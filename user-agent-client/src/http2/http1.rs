@@ -1,0 +1,220 @@
+//! Requests over HTTP/1.1, for servers and proxies that offer no HTTP/2: a connection for each that is under way.
+//!
+//! There is no server push and no ping. A connection whose answer was read to its end is kept for the next request. No task
+//! runs for it: whoever waits for an answer, or for more of a body, drives its connection, and the channel drives the idle
+//! ones.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{HeaderValue, Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use super::answer::{self, Head, NoAnswer};
+use crate::channel::connect::connect;
+use crate::channel::{OpenError, Wire};
+use crate::defaults::{ANSWER_HEAD_BYTES, HTTP1_IDLE};
+use crate::server_url::{ServerUrl, Transport};
+use crate::tls::Trust;
+
+/// A server that is asked over HTTP/1.1. Clones share its connections.
+#[derive(Clone)]
+pub(super) struct Http1(Arc<Shared>);
+
+struct Shared {
+    server: ServerUrl,
+    trust: Trust,
+    idle: Mutex<Vec<Line>>,
+}
+
+/// A connection.
+struct Line {
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// `None`: it is over.
+    connection: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// A body on its way.
+pub(super) struct Body {
+    incoming: Incoming,
+    line: Option<Line>,
+    home: Http1,
+}
+
+impl Http1 {
+    /// Begins with a connection that is there already.
+    pub(super) async fn on(
+        wire: Box<dyn Wire>,
+        server: &ServerUrl,
+        trust: &Trust,
+    ) -> Result<Self, OpenError> {
+        let begun = Line::on(wire).await;
+        let line = begun.map_err(|_| OpenError::NotHttp2("it speaks neither HTTP/2 nor HTTP/1.1"))?;
+        Ok(Self(Arc::new(Shared {
+            server: server.clone(),
+            trust: trust.clone(),
+            idle: Mutex::new(vec![line]),
+        })))
+    }
+
+    /// Begins a request, on a connection that is idle or on another one.
+    pub(super) fn ask(&self, request: Request<()>, body: Option<Bytes>) -> Head {
+        Head::Http1(Box::pin(self.clone().answered(request, body)))
+    }
+
+    /// Drives the idle connections, and forgets those that the server closed.
+    pub(super) fn poll_idle(&self, cx: &mut Context<'_>) {
+        self.idle().retain_mut(|line| !line.poll_over(cx));
+    }
+
+    async fn answered(
+        self,
+        request: Request<()>,
+        body: Option<Bytes>,
+    ) -> Result<Response<answer::Body>, NoAnswer> {
+        let request = self.to_send(request, body)?;
+        let idle = self.idle().pop();
+        if let Some(line) = idle {
+            let again = (*request.method() != Method::POST).then(|| request.clone());
+            match (self.answered_on(line, request).await, again) {
+                (Ok(answer), _) => return Ok(answer),
+                // The server may have closed it in this moment. What is asked for twice here does no harm.
+                (Err(_), Some(again)) => return self.answered_anew(again).await,
+                (Err(error), None) => return Err(error),
+            }
+        }
+        self.answered_anew(request).await
+    }
+
+    async fn answered_anew(&self, request: Request<Full<Bytes>>) -> Result<Response<answer::Body>, NoAnswer> {
+        // The transport that offers HTTP/1.1 only.
+        let server = self.0.server.clone().over(Transport::WebSocket);
+        let server = server.map_err(|_| NoAnswer::ALONE)?;
+        let connected = connect(&server, &self.0.trust).await;
+        let connected = connected.map_err(|error| {
+            tracing::info!(%error, "no further connection to the service");
+            NoAnswer::ALONE
+        })?;
+        self.answered_on(Line::on(connected.wire).await?, request).await
+    }
+
+    async fn answered_on(
+        &self,
+        mut line: Line,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<answer::Body>, NoAnswer> {
+        poll_fn(|cx| {
+            let is_over = line.poll_over(cx);
+            match line.sender.poll_ready(cx) {
+                Poll::Pending if is_over => Poll::Ready(Err(NoAnswer::ALONE)),
+                ready => ready.map_err(|_| NoAnswer::ALONE),
+            }
+        })
+        .await?;
+        let mut answer = Box::pin(line.sender.send_request(request));
+        let answer = poll_fn(|cx| {
+            let is_over = line.poll_over(cx);
+            match answer.as_mut().poll(cx) {
+                Poll::Pending if is_over => Poll::Ready(Err(NoAnswer::ALONE)),
+                answer => answer.map_err(|_| NoAnswer::ALONE),
+            }
+        })
+        .await?;
+        Ok(answer.map(|incoming| {
+            answer::Body::Http1(Box::new(Body {
+                incoming,
+                line: Some(line),
+                home: self.clone(),
+            }))
+        }))
+    }
+
+    /// The same request in the form of RFC 9112 §3.2.1.
+    fn to_send(&self, request: Request<()>, body: Option<Bytes>) -> Result<Request<Full<Bytes>>, NoAnswer> {
+        let mut request = request.map(|()| Full::new(body.unwrap_or_default()));
+        let target = request
+            .uri()
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        *request.uri_mut() = target.parse().map_err(|_| NoAnswer::ALONE)?;
+        let host = HeaderValue::try_from(self.0.server.authority()).map_err(|_| NoAnswer::ALONE)?;
+        request.headers_mut().insert(HOST, host);
+        Ok(request)
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Line>> {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Line {
+    async fn on(wire: Box<dyn Wire>) -> Result<Self, NoAnswer> {
+        let builder = || {
+            let mut builder = http1::Builder::new();
+            builder.max_buf_size(ANSWER_HEAD_BYTES);
+            builder
+        };
+        let (sender, connection) = builder()
+            .handshake(TokioIo::new(wire))
+            .await
+            .map_err(|_| NoAnswer::ALONE)?;
+        Ok(Self {
+            sender,
+            connection: Some(Box::pin(async move { drop(connection.await) })),
+        })
+    }
+
+    /// Drives it. Whether it is over.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(connection) = &mut self.connection
+            && connection.as_mut().poll(cx).is_ready()
+        {
+            self.connection = None;
+        }
+        self.connection.is_none()
+    }
+}
+
+impl Body {
+    pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, NoAnswer>>> {
+        loop {
+            // When it is over, what came before is still in the body.
+            let is_over = self.line.as_mut().is_none_or(|line| line.poll_over(cx));
+            match Pin::new(&mut self.incoming).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(NoAnswer::ALONE))),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending if is_over => return Poll::Ready(Some(Err(NoAnswer::ALONE))),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+}
+
+/// A connection whose answer was read to its end can be asked again.
+impl Drop for Body {
+    fn drop(&mut self) {
+        let Some(line) = self.line.take().filter(|line| line.connection.is_some()) else {
+            return;
+        };
+        let mut idle = self.home.idle();
+        if self.incoming.is_end_stream() && idle.len() < HTTP1_IDLE {
+            idle.push(line);
+        }
+    }
+}
