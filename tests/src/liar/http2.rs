@@ -1,5 +1,6 @@
 //! A push service over HTTP/2 (RFC 8030, in clear) that lies.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -44,7 +45,7 @@ struct Shared {
     address: SocketAddr,
     lies: Mutex<Lies>,
     record: Record,
-    waiting: Mutex<Vec<Waiting>>,
+    waiting: Mutex<VecDeque<Waiting>>,
     /// The request that monitors the set: the newest.
     monitor: Mutex<Option<Monitor>>,
     /// Of the newest connection.
@@ -120,7 +121,7 @@ impl Liar {
         // A monitor that comes meanwhile waits here, and gets it from there.
         let mut waiting = lock(&self.shared.waiting);
         self.shared.push(&message);
-        waiting.push(message);
+        waiting.push_back(message);
     }
 
     /// Says GOAWAY on the newest connection, and leaves its monitored stream open. Returns when the user agent has read it.

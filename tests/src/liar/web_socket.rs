@@ -1,5 +1,6 @@
 //! A push service on the WebSocket that lies.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -52,7 +53,7 @@ struct Shared {
     address: SocketAddr,
     lies: Mutex<Lies>,
     record: Record,
-    waiting: Mutex<Vec<Waiting>>,
+    waiting: Mutex<VecDeque<Waiting>>,
     /// Of the channel that was greeted last.
     channel: Mutex<Option<mpsc::UnboundedSender<Command>>>,
     connections: AtomicUsize,
@@ -122,7 +123,7 @@ impl Liar {
         // A channel that comes meanwhile waits here, and gets it from there.
         let mut all = lock(&self.shared.waiting);
         self.says(&text);
-        all.push(waiting);
+        all.push_back(waiting);
     }
 
     /// Says this on the channel, if there is one.
@@ -295,8 +296,13 @@ impl Channel {
         for update in said["updates"].as_array().into_iter().flatten() {
             let text = |member: &str| update[member].as_str().unwrap_or_default().to_owned();
             let (subscription, id) = (text("channelID"), text("version"));
-            lock(&self.shared.waiting)
-                .retain(|waiting| (&waiting.subscription, &waiting.id) != (&subscription, &id));
+            // Mostly the first.
+            let is_meant = |waiting: &Waiting| (&waiting.subscription, &waiting.id) == (&subscription, &id);
+            let mut waiting = lock(&self.shared.waiting);
+            if let Some(at) = waiting.iter().position(is_meant) {
+                waiting.remove(at);
+            }
+            drop(waiting);
             let code = update["code"].as_u64();
             self.did(Did::Acknowledged {
                 subscription,

@@ -2,4 +2,7 @@
 //!
 //! The services that lie are those of [`push_tests::liar`]. Where the service is not the one at fault, it is a real node.
 
+mod floods;
 mod honest;
+mod sharing;
+mod state;
