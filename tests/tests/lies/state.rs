@@ -3,11 +3,14 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use push_tests::liar::http2;
 use push_tests::liar::web_socket::{Liar, Lies};
 use push_tests::listener::Agent;
 use push_tests::node::Node;
 use push_tests::settings::Settings;
 
+/// "the command line, or a file that it names, has to be changed"
+const USAGE: i32 = 2;
 /// "the state directory is missing, in use, damaged or not writable"
 const STATE: i32 = 3;
 /// "the push service can't be reached, refuses, or didn't answer in time"
@@ -60,4 +63,16 @@ async fn a_deleted_lock_lets_nobody_in() {
     agent.try_listen(&[]).await.fails_with(STATE, &["in use"]);
     listener.terminate();
     assert!(listener.ended().await.success());
+}
+
+/// PR-43, R30-SUB-3: once a service has confirmed something, another service and another transport are refused at once.
+#[tokio::test]
+async fn a_confirmed_state_stays_with_its_service_and_transport() {
+    let liar = http2::Liar::start(http2::Lies::default()).await;
+    let agent = Agent::of(&liar.url());
+    agent.subscribe("door", &[]).await;
+    let other = agent.try_listen(&["--transport", "websocket"]).await;
+    other.fails_with(USAGE, &["use --transport http2, or another"]);
+    let other = agent.moved_to("https://elsewhere.example/").try_listen(&[]).await;
+    other.fails_with(USAGE, &["belongs to the service at"]);
 }
