@@ -134,6 +134,19 @@ pub const STATE_WRITE_RATE: u64 = 3_000_000;
 /// The longest that an answer waits for such a write. Chosen: half of what a service may take for an answer.
 pub const STATE_WRITE_APART_MOST: Duration = Duration::from_secs(5);
 
+/// A line on the socket by which other commands talk to `listen`. In bytes. Chosen: room for the longest URL of a service and
+/// for four times the longest subscription.
+pub const CONTROL_LINE_BYTES: u64 = 64 << 10;
+
+/// How long the other end may take over a line. Chosen: both are on this machine.
+pub const CONTROL_LINE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Commands that talk to `listen` at once; further ones wait. Chosen: a person has one, a script a few.
+pub const CONTROL_CONNECTIONS: usize = 16;
+
+/// How often a command looks for that socket, every 50 ms. Chosen: a `listen` that has just begun has it in a moment.
+pub const CONTROL_CONNECT_TIMES: usize = 10;
+
 /// Records in `messages.log`, of 32 bytes each, before it is written anew with those that still count. Chosen: 2 MiB; eight
 /// times what can still count (4,096 messages done and 4,096 tried), so that writing it anew costs a message next to nothing.
 pub const MESSAGE_RECORDS: usize = 1 << 16;

@@ -37,6 +37,27 @@ pub(super) enum Exit {
     GivenUp = 9,
 }
 
+impl Exit {
+    const ALL: [Self; 10] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::State,
+        Self::Unreachable,
+        Self::Gone,
+        Self::Later,
+        Self::OutputClosed,
+        Self::Interrupted,
+        Self::GivenUp,
+    ];
+
+    /// The one with this number; one that is not known here is just a failure.
+    pub(super) fn of_code(code: u8) -> Self {
+        let exit = Self::ALL.into_iter().find(|exit| *exit as u8 == code);
+        exit.unwrap_or(Self::Failed)
+    }
+}
+
 /// What the help says of them.
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:

@@ -17,8 +17,8 @@ Makes a subscription, or finds the one of this name again, and prints it in one 
 browsers give it to their pages. Give it to the application server, over a channel that others can't read: whoever has it \
 can send, unless --application-server-key restricts it.
 
-The first time, --server says which push service to use; the state remembers it, and stays with it. `listen` must not run \
-at the same time with the same state.
+The first time, --server says which push service to use; the state remembers it, and stays with it once that has \
+confirmed something. While `listen` runs with the same state, it does the work; nothing else changes.
 
 The URL says how to talk to it: wss:// is the WebSocket that Firefox speaks, https:// is RFC 8030 over HTTP/2, which needs a \
 direct connection, because most proxies drop server push. A secret in the path stands in both. --transport says it \

@@ -5,6 +5,7 @@
 
 mod args;
 mod console;
+mod control;
 mod exit;
 mod help;
 mod keys;

@@ -69,6 +69,13 @@ pub(super) fn trust(arguments: &TrustArguments) -> Result<Trust, Failure> {
     Ok(trust)
 }
 
+/// For a command that a running `listen` carries out: it has the connection.
+pub(super) fn say_what_is_not_used(arguments: &TrustArguments) {
+    if arguments.ca.is_some() || arguments.insecure {
+        say("--ca and --insecure change nothing here: the running `listen` has the connection");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,23 +1,33 @@
 //! `subscribe`: one subscription, confirmed by the push service, printed for the application server.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
+use user_agent_client::state::StateError;
 use user_agent_client::user_agent::SubscribeError;
 use user_agent_client::{Event, Events, Options, State, Subscription, UserAgent};
 
 use super::args::Subscribe;
 use super::console::{print_line, say};
+use super::control::{self, Command};
 use super::exit::{Exit, Failure};
 use super::listen::news;
 use super::place;
 use super::signals::Signals;
 
 pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
-    let directory = place::state_directory(arguments.state.state)?;
+    let directory = place::state_directory(arguments.state.state.clone())?;
     let trust = place::trust(&arguments.trust)?;
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
-    let state = State::open(&directory)?;
+    let state = match State::open(&directory) {
+        Err(locked @ StateError::Locked { .. }) => {
+            return beside_listen(&directory, &arguments, &mut signals)
+                .await
+                .unwrap_or_else(|| Err(locked.into()));
+        }
+        opened => opened?,
+    };
     let server = place::server(
         arguments.server.as_deref(),
         arguments.transport.asked(),
@@ -39,6 +49,23 @@ pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
     };
     leave(&agent, events, &mut signals).await;
     printed
+}
+
+/// Lets the `listen` that has the directory subscribe; nothing, if there is none.
+async fn beside_listen(
+    directory: &Path,
+    arguments: &Subscribe,
+    signals: &mut Signals,
+) -> Option<Result<Exit, Failure>> {
+    place::say_what_is_not_used(&arguments.trust);
+    let command = Command::Subscribe(control::Subscribe {
+        name: arguments.name.clone(),
+        application_server_key: arguments.application_server_key.map(|key| key.to_string()),
+        server: arguments.server.clone(),
+        transport: arguments.transport.asked().map(|transport| transport.to_string()),
+        timeout_seconds: arguments.timeout.as_secs(),
+    });
+    control::ask(directory, command, arguments.timeout, signals).await
 }
 
 /// What was printed is told: nobody has to be reminded of it any more.

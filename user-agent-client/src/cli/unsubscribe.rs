@@ -1,8 +1,10 @@
 //! `unsubscribe`: a subscription ends here at once, and at the push service as soon as it can be told.
 
+use user_agent_client::state::StateError;
 use user_agent_client::{Options, State, UserAgent};
 
 use super::args::Unsubscribe;
+use super::control::{self, Command};
 use super::exit::{Exit, Failure};
 use super::place;
 use super::signals::Signals;
@@ -16,13 +18,21 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
         .subscription(&arguments.name)
         .is_some();
     if !is_there {
-        return Err(Failure::usage(format_args!(
-            "there is no subscription {}; `list` shows them",
-            arguments.name
-        )));
+        return Err(no_subscription(&arguments.name));
     }
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
-    let state = State::open(&directory)?;
+    let state = match State::open(&directory) {
+        Err(locked @ StateError::Locked { .. }) => {
+            place::say_what_is_not_used(&arguments.trust);
+            let command = Command::Unsubscribe(control::Unsubscribe {
+                name: arguments.name,
+                timeout_seconds: arguments.timeout.as_secs(),
+            });
+            let asked = control::ask(&directory, command, arguments.timeout, &mut signals).await;
+            return asked.unwrap_or_else(|| Err(locked.into()));
+        }
+        opened => opened?,
+    };
     let server = place::server(None, None, &state, &directory)?;
     let (agent, mut events) = UserAgent::start(server, trust, state, &Options::default())?;
     let ended = async {
@@ -39,4 +49,8 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
     };
     leave(&agent, events, &mut signals).await;
     ended
+}
+
+pub(super) fn no_subscription(name: &str) -> Failure {
+    Failure::usage(format_args!("there is no subscription {name}; `list` shows them"))
 }

@@ -32,6 +32,7 @@ use user_agent_client::{Event, Events, Message, Options, State, Subscription, Us
 
 use super::args::Listen;
 use super::console::{output_closed, say};
+use super::control::Control;
 use super::exit::{Exit, Failure};
 use super::place;
 use super::signals::Signals;
@@ -83,8 +84,9 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
         lowest_urgency: arguments.urgency,
         until_empty: arguments.until_empty,
     };
-    let (agent, events) = UserAgent::start(server, trust, state, &options)?;
+    let (agent, events) = UserAgent::start(server.clone(), trust, state, &options)?;
     let listener = Listener {
+        control: Control::open(&directory, &agent, &server),
         agent,
         handler: Arc::new(Handler::new(&arguments, commands)),
         on_renew: on_renew(&arguments, &supervisor),
@@ -120,6 +122,8 @@ fn on_renew(arguments: &Listen, supervisor: &Arc<Supervisor>) -> Option<Arc<Exec
 
 struct Listener {
     agent: UserAgent,
+    /// How other commands talk to this one.
+    control: Control,
     handler: Arc<Handler>,
     on_renew: Option<Arc<Exec>>,
     supervisor: Arc<Supervisor>,
@@ -189,6 +193,7 @@ impl Listener {
     /// Works until all is done, a signal comes, or it can't go on.
     async fn run(mut self, mut events: Events, signals: &mut Signals) -> Result<Exit, Failure> {
         let worked = self.work(&mut events, signals).await;
+        self.control.close();
         // Nothing more is taken; what is in hand is finished, unless a second signal says that there is no time.
         self.stopping.send_replace(true);
         drop(events);
@@ -255,6 +260,7 @@ impl Listener {
     }
 
     fn event(&mut self, event: Event) -> Result<(), Failure> {
+        self.control.hear(&event);
         if let Some(sentence) = news::sentence(&event) {
             self.sentences.say(news::kind(&event), sentence);
         }

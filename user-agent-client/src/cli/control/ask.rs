@@ -1,0 +1,84 @@
+//! The end of the command that asks.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::{sleep, timeout};
+use user_agent_client::defaults::{CONTROL_CONNECT_TIMES, CONTROL_LINE_WITHIN};
+
+use super::{Answer, Command, PRINTED, Place, Request, VERSION, is_ours, read_line, to_line};
+use crate::cli::console::{print_line, say};
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::signals::Signals;
+
+/// Lets the `listen` that has the directory do it, and says and prints what it says and prints. Nothing, if none answers there:
+/// then something else has the directory.
+pub(in crate::cli) async fn ask(
+    directory: &Path,
+    command: Command,
+    within: Duration,
+    signals: &mut Signals,
+) -> Option<Result<Exit, Failure>> {
+    let stream = connect(directory).await?;
+    let asking = timeout(within + CONTROL_LINE_WITHIN, talk(stream, command));
+    Some(tokio::select! {
+        asked = asking => asked.unwrap_or_else(|_| {
+            Err(Failure::new(Exit::Failed, "the running `listen` does not answer; restart it"))
+        }),
+        () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; what was asked for stays asked for")),
+    })
+}
+
+/// A `listen` that has just begun has a socket in a moment.
+async fn connect(directory: &Path) -> Option<UnixStream> {
+    const AGAIN_AFTER: Duration = Duration::from_millis(50);
+    let place = Place::of(directory).ok()?;
+    for _ in 0..CONTROL_CONNECT_TIMES {
+        match UnixStream::connect(&place.path).await {
+            Ok(stream) => return is_ours(&stream).then_some(stream),
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => sleep(AGAIN_AFTER).await,
+                _ => return None,
+            },
+        }
+    }
+    None
+}
+
+async fn talk(stream: UnixStream, command: Command) -> Result<Exit, Failure> {
+    let (input, mut output) = stream.into_split();
+    let mut input = BufReader::new(input);
+    let request = Request {
+        version: VERSION,
+        command,
+    };
+    // One that is gone already says so by saying nothing.
+    let _ = output.write_all(to_line(&request).as_bytes()).await;
+    loop {
+        let Ok(Some(line)) = read_line(&mut input).await else {
+            return Err(Failure::new(
+                Exit::Failed,
+                "the running `listen` ended before it answered; run this again: what was asked for stays asked for",
+            ));
+        };
+        match serde_json::from_str(&line) {
+            Ok(Answer::Says(sentence)) => say(sentence),
+            Ok(Answer::Subscribed(json)) => {
+                print_line(json)?;
+                let _ = output.write_all(PRINTED.as_bytes()).await;
+                return Ok(Exit::Done);
+            }
+            Ok(Answer::Unsubscribed {}) => return Ok(Exit::Done),
+            Ok(Answer::Failed { exit, why }) => return Err(Failure::new(Exit::of_code(exit), why)),
+            Err(_) => {
+                return Err(Failure::new(
+                    Exit::Failed,
+                    "the running `listen` answered what this version does not know; restart it",
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! `listen`'s end: does what it is asked for on its own channel.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use push_protocol::vapid::PublicKey;
+use serde_json::value::RawValue;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use user_agent_client::defaults::{CONTROL_CONNECTIONS, CONTROL_LINE_WITHIN};
+use user_agent_client::user_agent::SubscribeError;
+use user_agent_client::{Event, ServerUrl, Subscription, UserAgent};
+
+use super::{
+    Answer, AnyRequest, Command, PRINTED, Place, Request, Subscribe, Unsubscribe, VERSION, is_ours,
+    read_line, to_line,
+};
+use crate::cli::console::say;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::listen::news;
+use crate::cli::unsubscribe::no_subscription;
+
+/// The socket, while it is there. Dropped, it answers nobody any more.
+pub(in crate::cli) struct Control {
+    hindered: watch::Sender<Option<Hindrance>>,
+    open: Option<Open>,
+}
+
+/// What hinders, in a sentence for people.
+#[derive(Clone)]
+struct Hindrance {
+    sentence: String,
+    /// Waiting makes no sense for the subscription of this name.
+    is_final_for: Option<Arc<str>>,
+}
+
+struct Open {
+    place: Place,
+    serving: JoinHandle<()>,
+}
+
+impl Control {
+    /// Opens the socket of a directory that is ours: what another process left there is stale. Without one, `listen` goes on.
+    pub(in crate::cli) fn open(directory: &Path, agent: &UserAgent, server: &ServerUrl) -> Self {
+        let (hindered, hears) = watch::channel(None);
+        let talk = Talk {
+            agent: agent.clone(),
+            server: server.clone(),
+            hindered: hears,
+        };
+        let open = match bind(directory) {
+            Ok((place, listener)) => Some(Open {
+                place,
+                serving: tokio::spawn(serve(listener, talk)),
+            }),
+            Err(error) => {
+                say(format_args!(
+                    "there is no socket for other commands in {} ({error}): they have to wait for the end of this one",
+                    directory.display()
+                ));
+                None
+            }
+        };
+        Self { hindered, open }
+    }
+
+    /// What hinders is told to those who wait.
+    pub(in crate::cli) fn hear(&self, event: &Event) {
+        match event {
+            Event::Connected => drop(self.hindered.send_replace(None)),
+            Event::Disconnected { .. } | Event::Delayed => self.tell(news::sentence(event), None),
+            Event::Waiting { label, why, .. } if !why.may_pass() => {
+                let sentence = format!("{label}: {why}; it stays asked for");
+                self.tell(Some(sentence), Some(Arc::clone(label)));
+            }
+            Event::Waiting { .. } => self.tell(news::sentence(event), None),
+            _ => {}
+        }
+    }
+
+    fn tell(&self, sentence: Option<String>, is_final_for: Option<Arc<str>>) {
+        self.hindered.send_replace(sentence.map(|sentence| Hindrance {
+            sentence,
+            is_final_for,
+        }));
+    }
+
+    /// Answers nobody any more. Before the directory is another's: the socket may be that one's then.
+    pub(in crate::cli) fn close(&mut self) {
+        if let Some(open) = self.open.take() {
+            let _ = fs::remove_file(&open.place.path);
+            open.serving.abort();
+        }
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn bind(directory: &Path) -> io::Result<(Place, UnixListener)> {
+    let place = Place::of(directory)?;
+    match fs::symlink_metadata(&place.path) {
+        Ok(stale) if stale.file_type().is_socket() => fs::remove_file(&place.path)?,
+        Ok(_) => return Err(io::Error::other("something else has the name `control`")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let listener = UnixListener::bind(&place.path)?;
+    // Until then the peer's user is what keeps others out.
+    fs::set_permissions(&place.path, Permissions::from_mode(0o600))?;
+    Ok((place, listener))
+}
+
+async fn serve(listener: UnixListener, talk: Talk) {
+    const AGAIN_AFTER: Duration = Duration::from_secs(1);
+    let mut talks = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if talks.len() < CONTROL_CONNECTIONS => match accepted {
+                Ok((stream, _)) if is_ours(&stream) => {
+                    talks.spawn(talk.clone().run(stream));
+                }
+                Ok(_) => tracing::warn!("another user tried to talk to this user agent, and was refused"),
+                Err(error) => {
+                    tracing::warn!(%error, "other commands can't be answered at the moment");
+                    sleep(AGAIN_AFTER).await;
+                }
+            },
+            Some(_) = talks.join_next() => {}
+        }
+    }
+}
+
+/// What one connection needs.
+#[derive(Clone)]
+struct Talk {
+    agent: UserAgent,
+    server: ServerUrl,
+    hindered: watch::Receiver<Option<Hindrance>>,
+}
+
+type Input = BufReader<OwnedReadHalf>;
+
+/// The other end is gone, or does not read.
+struct Gone;
+
+impl Talk {
+    async fn run(mut self, stream: UnixStream) {
+        let (input, mut output) = stream.into_split();
+        let mut input = BufReader::new(input);
+        let Ok(Ok(Some(line))) = timeout(CONTROL_LINE_WITHIN, read_line(&mut input)).await else {
+            return;
+        };
+        let mut subscribed = None;
+        let done = match parse(&line) {
+            Ok(Command::Subscribe(asked)) => {
+                let done = self.subscribe(asked, &mut input, &mut output).await;
+                done.map(|done| {
+                    done.and_then(|subscription| {
+                        let answer = answer_of(&subscription);
+                        subscribed = Some(subscription);
+                        answer
+                    })
+                })
+            }
+            Ok(Command::Unsubscribe(asked)) => self.unsubscribe(asked, &mut input, &mut output).await,
+            Err(failure) => Ok(Err(failure)),
+        };
+        let Ok(done) = done else {
+            return;
+        };
+        let answer = done.unwrap_or_else(|failure| Answer::Failed {
+            exit: failure.exit as u8,
+            why: failure.why,
+        });
+        if send(&mut output, &answer).await.is_err() {
+            return;
+        }
+        if let Some(subscription) = subscribed.filter(|subscription| subscription.replaced) {
+            let printed = timeout(CONTROL_LINE_WITHIN, read_line(&mut input)).await;
+            if matches!(printed, Ok(Ok(Some(line))) if line == PRINTED) {
+                self.agent.told(&subscription).await;
+            }
+        }
+    }
+
+    async fn subscribe(
+        &mut self,
+        asked: Subscribe,
+        input: &mut Input,
+        output: &mut OwnedWriteHalf,
+    ) -> Result<Result<Subscription, Failure>, Gone> {
+        if let Err(failure) = self.is_same_service(&asked) {
+            return Ok(Err(failure));
+        }
+        let key = match asked.application_server_key.as_deref().map(PublicKey::parse) {
+            Some(None) => return Ok(Err(Failure::usage("the application server key can't be one"))),
+            Some(key) => key,
+            None => None,
+        };
+        let agent = self.agent.clone();
+        let name = &asked.name;
+        let subscribing = async { Ok(agent.subscribe(name, key).await?) };
+        self.wait_for(name, subscribing, asked.timeout_seconds, input, output)
+            .await
+    }
+
+    async fn unsubscribe(
+        &mut self,
+        asked: Unsubscribe,
+        input: &mut Input,
+        output: &mut OwnedWriteHalf,
+    ) -> Result<Result<Answer, Failure>, Gone> {
+        let agent = self.agent.clone();
+        let name = &asked.name;
+        let ending = async {
+            if !agent.unsubscribe(name).await? {
+                return Err(no_subscription(name));
+            }
+            agent.settled().await;
+            Ok(Answer::Unsubscribed {})
+        };
+        self.wait_for(name, ending, asked.timeout_seconds, input, output)
+            .await
+    }
+
+    fn is_same_service(&self, asked: &Subscribe) -> Result<(), Failure> {
+        let server = match &asked.server {
+            Some(url) => ServerUrl::parse(url)?,
+            None => self.server.clone(),
+        };
+        let ours = self.server.transport();
+        let transport = match (&asked.transport, &asked.server) {
+            (Some(transport), _) => transport.clone(),
+            (None, Some(_)) => server.transport().to_string(),
+            (None, None) => ours.to_string(),
+        };
+        if server.is_same_service(&self.server) && transport == ours.to_string() {
+            return Ok(());
+        }
+        Err(Failure::usage(format_args!(
+            "the `listen` that has the state directory is with {} over {ours}; end it first, or use another state directory",
+            self.server
+        )))
+    }
+
+    /// Waits, and says meanwhile what hinders.
+    async fn wait_for<T>(
+        &mut self,
+        name: &str,
+        what: impl Future<Output = Result<T, Failure>>,
+        seconds: u64,
+        input: &mut Input,
+        output: &mut OwnedWriteHalf,
+    ) -> Result<Result<T, Failure>, Gone> {
+        let until = Instant::now() + Duration::from_secs(seconds.min(MOST_SECONDS));
+        let mut what = pin!(what);
+        let mut last = None;
+        // What hinders already is said first.
+        self.hindered.mark_changed();
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut what => return Ok(done),
+                () = sleep_until(until) => {
+                    let why = last.unwrap_or_else(|| "the push service did not answer".to_owned());
+                    let why = format!("{why}; gave up after {seconds} s, and it stays asked for");
+                    return Ok(Err(Failure::new(Exit::Unreachable, why)));
+                }
+                // Nothing is said meanwhile: this is the end, or nonsense.
+                _ = input.read_u8() => return Err(Gone),
+                changed = self.hindered.changed() => {
+                    if changed.is_err() {
+                        return Ok(Err(SubscribeError::Stopped.into()));
+                    }
+                    let hindrance = self.hindered.borrow_and_update().clone();
+                    let Some(Hindrance { sentence, is_final_for }) = hindrance else {
+                        continue;
+                    };
+                    if is_final_for.is_some_and(|label| &*label == name) {
+                        return Ok(Err(Failure::new(Exit::Unreachable, sentence)));
+                    }
+                    send(output, &Answer::Says(sentence.clone())).await?;
+                    last = Some(sentence);
+                }
+            }
+        }
+    }
+}
+
+/// A year, as on the command line.
+const MOST_SECONDS: u64 = 365 * 24 * 3_600;
+
+fn parse(line: &str) -> Result<Command, Failure> {
+    let nonsense = || Failure::usage("the running `listen` was asked for what it does not know: restart it");
+    let any: AnyRequest = serde_json::from_str(line).map_err(|_| nonsense())?;
+    if any.version != VERSION {
+        return Err(Failure::usage(format_args!(
+            "the running `listen` is of another version: it takes commands in version {VERSION}, and was asked in {}; \
+             restart it",
+            any.version
+        )));
+    }
+    let request: Request = serde_json::from_str(line).map_err(|_| nonsense())?;
+    Ok(request.command)
+}
+
+fn answer_of(subscription: &Subscription) -> Result<Answer, Failure> {
+    let json = subscription
+        .to_json()
+        .and_then(|json| RawValue::from_string(json).ok());
+    json.map(Answer::Subscribed)
+        .ok_or_else(|| SubscribeError::Stopped.into())
+}
+
+async fn send(output: &mut OwnedWriteHalf, answer: &Answer) -> Result<(), Gone> {
+    let line = to_line(answer);
+    let sent = timeout(CONTROL_LINE_WITHIN, output.write_all(line.as_bytes())).await;
+    match sent {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(Gone),
+    }
+}
