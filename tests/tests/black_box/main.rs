@@ -13,10 +13,12 @@
 //! - [`tls`]: whoever comes back to another node, and what an operator hears of the certificate.
 //! - [`moving`]: everything goes to another storage.
 //! - [`agent_alone`], [`agent_and_service`], [`agent_over_http2`]: the same of the user agent's command, and what becomes of
-//!   it with its service. [`agent_wishes`]: what it asks to be brought.
+//!   it with its service. [`agent_wishes`]: what it asks to be brought. [`agent_behind_nginx`]: where no server push gets
+//!   through.
 
 mod agent_alone;
 mod agent_and_service;
+mod agent_behind_nginx;
 mod agent_over_http2;
 mod agent_wishes;
 mod attacks;

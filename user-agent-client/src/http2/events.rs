@@ -29,7 +29,7 @@ use super::incoming::{Incoming, Pushed};
 use super::monitor::Monitor;
 use super::pushes::path_of;
 use super::{Channel, End};
-use crate::defaults::{EVENT_BYTES, PUSHED_BYTES};
+use crate::defaults::{EVENT_BYTES, PUSH_AGAIN_AFTER, PUSHED_BYTES};
 use crate::events::{Event, Events, Read};
 use crate::explanation::one_line;
 use crate::links;
@@ -42,6 +42,17 @@ pub enum Form {
     Push,
     /// As Server-Sent Events.
     Events,
+}
+
+impl Form {
+    /// How messages are asked for first, if it is known since then that no server push gets through: proxies are mended, so it
+    /// is tried again after [`PUSH_AGAIN_AFTER`].
+    pub(crate) fn of(without_push: Option<Instant>) -> Self {
+        match without_push {
+            Some(since) if since.elapsed() < PUSH_AGAIN_AFTER => Self::Events,
+            Some(_) | None => Self::Push,
+        }
+    }
 }
 
 /// An open stream of events. Dropping it gives the request up.
@@ -266,10 +277,6 @@ impl Channel {
             Form::Events => Form::Push,
         };
         self.begin_monitoring();
-        if self.is_greeting && self.form == Form::Push {
-            // Until a message comes, the answer to that says nothing.
-            self.ping();
-        }
         true
     }
 

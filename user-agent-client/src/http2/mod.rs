@@ -255,6 +255,10 @@ impl Channel {
         if self.pings_by_asking() {
             return;
         }
+        self.ping_connection();
+    }
+
+    fn ping_connection(&mut self) {
         if let Some(http2) = &mut self.http2 {
             // Refused only if there is one whose answer is waited for: that one does it, too.
             let _ = http2.pings.send_ping(Ping::opaque());
@@ -318,8 +322,8 @@ impl Channel {
         let _ = tokio::time::timeout(patience, leaving).await;
     }
 
-    /// There is no hello: a set is monitored, and the answer to a ping says that the service is there; where events are asked
-    /// for, their beginning.
+    /// There is no hello: a set is monitored, and the answer to a ping says that the service is there; over HTTP/1.1, the
+    /// beginning of events.
     fn greet(&mut self, set: Option<Identity>, wish: Wish) {
         self.is_greeting = true;
         self.set = set;
@@ -327,8 +331,8 @@ impl Channel {
         if self.set.is_some() {
             self.begin_monitoring();
         }
-        if self.form == Form::Push || self.monitor.is_none() {
-            self.ping();
+        if self.http2.is_some() || self.monitor.is_none() {
+            self.ping_connection();
         }
     }
 }

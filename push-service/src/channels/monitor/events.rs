@@ -55,6 +55,8 @@ impl Events {
     pub(super) fn begin(&mut self) {
         if let Some(begun) = self.begun.take() {
             let _ = begun.send(Ok(events_head(&self.common)));
+            // Over HTTP/2, nginx passes a head on with the first piece of the body only: a comment, if nothing waits.
+            self.alive.as_mut().reset(Instant::now());
         }
     }
 

@@ -305,3 +305,44 @@ async fn a_ping_is_a_request() {
     drop(line);
     assert_eq!(rig.next_but_life().await, Incoming::Ended(Ended::Lost));
 }
+
+/// R30-MON-13, R30-MON-17: a set that is gone, and one of which nothing waits, are told by the first answer.
+#[tokio::test]
+async fn the_first_answer_says_it_all() {
+    for (extent, status) in [(Extent::Lasting, 404), (Extent::Waiting, 204)] {
+        let (mut rig, mut line) = Http1Rig::new().await;
+        let (set, wish) = (
+            rig.set(),
+            Wish {
+                extent,
+                ..Wish::default()
+            },
+        );
+        rig.channel.say(&Say::Hello(Some(set.clone()), wish), &rig.known);
+        rig.gets(&mut line).await;
+        line.answers(status, "").await;
+        if status == 404 {
+            assert_eq!(rig.channel.next().await, Incoming::Forgotten);
+        } else {
+            assert_eq!(rig.channel.next().await, Incoming::Monitoring(set));
+            assert_eq!(rig.channel.next().await, Incoming::CaughtUp(true));
+        }
+    }
+}
+
+/// R30-ACK-1: an acknowledgement is sent at once, whatever else happens or doesn't.
+#[tokio::test]
+async fn nothing_has_to_happen_for_an_acknowledgement() {
+    let (mut rig, _events) = Http1Rig::monitoring().await;
+    rig.acknowledge("/message/1");
+    let Http1Rig {
+        mut channel,
+        listener,
+        ..
+    } = rig;
+    let holding = tokio::spawn(async move { channel.next().await });
+    let mut line = Line(listener.accept().await.unwrap().0);
+    assert_eq!(line.gets().await.path, "/message/1");
+    line.answers(204, "").await;
+    assert_eq!(holding.await.unwrap(), Incoming::SignOfLife);
+}

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::link::{Incoming, Link, Moved};
 use super::{Event, Options, RequestError, SubscribeError};
-use crate::defaults::{CALLS, DELAYED_AFTER, PUSH_AGAIN_AFTER};
+use crate::defaults::{CALLS, DELAYED_AFTER};
 use crate::http2::{self, Form};
 use crate::message::{Data, Message, Verdict};
 use crate::queue;
@@ -250,11 +250,7 @@ impl Task {
         match action {
             Action::Save(change) => self.save(&change),
             Action::Connect => {
-                let is_known = |since: Instant| since.elapsed() < PUSH_AGAIN_AFTER;
-                let form = match self.without_push {
-                    Some(since) if is_known(since) => Form::Events,
-                    Some(_) | None => Form::Push,
-                };
+                let form = Form::of(self.without_push);
                 self.link
                     .open(&self.server, &self.trust, self.session.durable(), form);
             }
