@@ -20,6 +20,7 @@ pub struct Message {
     arrived: Arc<Arrived>,
     attempt: u32,
     data: Option<Data>,
+    received: u64,
     verdict: Judge,
 }
 
@@ -29,6 +30,7 @@ impl Message {
         arrived: Arc<Arrived>,
         attempt: u32,
         data: Option<Data>,
+        received: u64,
         verdicts: Sender<Verdict>,
     ) -> Self {
         let verdict = Judge {
@@ -44,6 +46,7 @@ impl Message {
             arrived,
             attempt,
             data,
+            received,
             verdict,
         }
     }
@@ -80,6 +83,11 @@ impl Message {
     /// `Last-Modified`, in whole seconds); over a WebSocket, services say nothing of it.
     pub fn time(&self) -> Option<u64> {
         self.arrived.stated.as_deref()?.time
+    }
+
+    /// When it came to this process, by this machine's clock: milliseconds since 1970. The same at each attempt, until a restart.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// How urgent its sender said that it is. RFC 8030 §5.3 forbids services to pass it on, so it is nearly always `None`.
@@ -240,7 +248,7 @@ mod tests {
             content: None,
             stated: None,
         });
-        let message = || Message::new("news".into(), Arc::clone(&arrived), 1, None, to.clone());
+        let message = || Message::new("news".into(), Arc::clone(&arrived), 1, None, 0, to.clone());
         message().seen().acknowledge();
         message().seen().fail();
         message().seen().unable();

@@ -38,11 +38,17 @@ given up. What comes twice has the same id.
 backslashes \\\\, and other control characters but tabs as \\u{1b}; bytes that are no UTF-8 become U+FFFD, and a message \
 without data is an empty line.
 
---format json prints {\"subscription\":NAME,\"id\":ID,\"text\":TEXT}. Instead of text there is base64 if the bytes are no \
-UTF-8; an empty message has the text \"\", one without data null.
+--format json prints {\"subscription\":NAME,\"id\":ID,\"attempt\":1,\"time\":MS,\"received\":MS,\"text\":TEXT}. Instead of \
+text there is base64 if the bytes are no UTF-8; an empty message has the text \"\", one without data null. Times are \
+milliseconds since 1970; time (when the service accepted it), urgency and topic are there if the service says them.
 
---exec runs a command for each message. Its standard input is the message, byte by byte; PUSH_SUBSCRIPTION, PUSH_MESSAGE_ID \
-and PUSH_ATTEMPT are in its environment. What it prints is passed through.
+--exec runs a command for each message. Its standard input is the message, byte by byte; PUSH_SUBSCRIPTION, PUSH_MESSAGE_ID, \
+PUSH_ATTEMPT and PUSH_RECEIVED are in its environment, and PUSH_TIME, PUSH_URGENCY and PUSH_TOPIC if the service says them. \
+What it prints is passed through. When listen ends, even by kill -9, its commands are killed.
+
+Exit code 0 acknowledges the message. 75, 126 and 127 say that the command can't work now: messages wait, one is tried after \
+1 s, 2 s, … 60 s, and none is given up. Any other code is a failed attempt. --exec-for and --exec-dir give a subscription a \
+command of its own.
 
 --notify shows each message on the desktop. One in the declarative format (web_push: 8030) says itself what to show and \
 where a click leads; another one has the subscription's name as title.
@@ -50,6 +56,7 @@ where a click leads; another one has the subscription's name as title.
     user-agent-client listen
     user-agent-client listen --format json --count 10 | jq -r .text
     user-agent-client listen --exec 'logger -t \"$PUSH_SUBSCRIPTION\"' --attempts 5
+    user-agent-client listen --exec-for alarms=./alarm --exec 'cat; echo' --jobs 4
     user-agent-client listen --notify
 
 --urgency takes only what is worth the battery: messages that were sent with this urgency or a higher one. The rest stays \
@@ -65,7 +72,8 @@ it a deadline, as below.
 
 If the service lost the subscriptions, they are made anew, with other URLs and keys, and the application server has to get \
 them: --on-renew runs a command that does it, with the new subscription as standard input and PUSH_SUBSCRIPTION in its \
-environment. Until such a command ended with 0, or `subscribe` printed the new one, it is said again at each start.
+environment. One that fails is run again. Until such a command ended with 0, or `subscribe` printed the new one, it is said \
+again at each start.
 
 SIGINT and SIGTERM end it well: what is being worked on is finished, acknowledgements are sent. A second one ends it at once.";
 

@@ -13,6 +13,7 @@ mod task;
 mod tests;
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -68,6 +69,9 @@ pub struct Options {
     /// What waits is wanted, and no more (RFC 8030 §6): when all of it is done, [`Event::Empty`] says so. Over HTTP/2 only:
     /// with a WebSocket, [`UserAgent::start`] refuses it. By default `false`.
     pub until_empty: bool,
+    /// How many messages the application works on at once, if it says so. Then none of several subscriptions has all of these
+    /// hands: of one, it gets a message less at a time (PR-46). By default [`Events`] gives whatever is asked for.
+    pub jobs: Option<NonZeroUsize>,
 }
 
 impl Default for Options {
@@ -76,6 +80,7 @@ impl Default for Options {
             limits: Arc::new(defaults::limits()),
             lowest_urgency: Urgency::VeryLow,
             until_empty: false,
+            jobs: None,
         }
     }
 }

@@ -407,3 +407,58 @@ fn an_unknown_name_is_refused() {
         assert_eq!(listening.ended().code(), Some(2));
     }
 }
+
+/// PR-46: a slow subscription leaves a hand to the others, however many of its messages wait.
+#[test]
+fn a_slow_subscription_leaves_a_hand() {
+    let world = World::new(&["slow", "quick"]);
+    for id in ["1", "2", "3", "4"] {
+        world.service.send(0, id);
+    }
+    let begun = world.pipe("pipe");
+    let slow = "slow=exec > pipe; echo begun; sleep 1000";
+    let _listening = world.listen(&["--jobs", "2", "--exec-for", slow, "--exec", "true"]);
+    assert_eq!(next(&begun), "begun\n");
+    for id in ["5", "6"] {
+        world.service.send(1, id);
+        assert_eq!(world.service.acknowledged(), (id.to_owned(), 100));
+    }
+}
+
+/// WP-RCV-6: when a message came stays the same, at each attempt.
+#[test]
+fn a_message_came_once() {
+    let world = World::new(&["door"]);
+    world.service.send(0, "1");
+    let command = r#"echo "$PUSH_RECEIVED"; [ "$PUSH_ATTEMPT" = 2 ]"#;
+    let listening = world.listen(&["--exec", command]);
+    assert_eq!(next(&listening.printed), next(&listening.printed));
+    assert_eq!(world.service.acknowledged(), ("1".into(), 100));
+}
+
+/// E91-15, PR-42: messages that can't be decrypted fill no log; all of them are counted.
+#[test]
+fn a_flood_that_cannot_be_decrypted_is_counted() {
+    let world = World::new(&["door"]);
+    let garbage = json!({"data": "YWJj", "headers": {"encoding": "aes128gcm"}});
+    for number in 0..500 {
+        world.service.send_with(0, &format!("{number:03}"), &garbage);
+    }
+    let mut listening = world.listen(&[]);
+    for _ in 0..500 {
+        assert_eq!(world.service.acknowledged().1, 101);
+    }
+    listening.signal(Signal::TERM);
+    assert!(listening.ended().success());
+    let lines = listening.rest();
+    let said = lines.iter().filter(|line| line.contains("decrypted"));
+    let counts: Vec<u64> = said
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["count"].as_u64().unwrap_or(1)
+        })
+        .collect();
+    assert_eq!(counts.iter().sum::<u64>(), 500);
+    // A machine that is slow takes more than one period.
+    assert!(counts.len() <= 30, "{}", counts.len());
+}

@@ -93,7 +93,7 @@ impl Delivery {
             id: message.id().to_owned(),
             attempt: message.attempt(),
             time: message.time(),
-            received: now(),
+            received: message.received(),
             urgency: message.urgency(),
             topic: message.topic(),
             data: message.data().cloned(),
@@ -127,11 +127,6 @@ impl Delivery {
             data,
         }
     }
-}
-
-fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

@@ -83,6 +83,7 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
         limits: Arc::new(limits),
         lowest_urgency: arguments.urgency,
         until_empty: arguments.until_empty,
+        jobs: Some(arguments.jobs),
     };
     let (agent, events) = UserAgent::start(server.clone(), trust, state, &options)?;
     let listener = Listener {

@@ -26,13 +26,14 @@ use super::link::{Incoming, Link, Moved};
 use super::{Event, Options, RequestError, SubscribeError};
 use crate::defaults::{CALLS, DELAYED_AFTER};
 use crate::http2::{self, Form};
-use crate::message::{Data, Message, Verdict};
+use crate::limited::Limited;
+use crate::message::{Message, Verdict};
 use crate::queue;
 use crate::server_url::ServerUrl;
 use crate::state::{State, StateError};
 use crate::subscription::Subscription;
 use crate::tls::Trust;
-use waiting::Waiting;
+use waiting::{Hands, Read, Waiting};
 use writing::Writing;
 
 pub(super) struct Task {
@@ -48,7 +49,8 @@ pub(super) struct Task {
     waiting: Waiting,
     /// What the application has, or gets later: the keys that it was encrypted for may be gone by then. None
     /// that is not held, which the session bounds.
-    read: HashMap<MessageKey, Option<Data>>,
+    read: HashMap<MessageKey, Read>,
+    hands: Hands,
     /// The application wants a message: one for each.
     asks: queue::Receiver<()>,
     messages: queue::Sender<Message>,
@@ -75,6 +77,8 @@ pub(super) struct Task {
     /// Messages can't be remembered at the moment: said once.
     forgetful: bool,
     failed: bool,
+    /// What was said of messages that can't be decrypted.
+    undecryptable: Limited,
 }
 
 impl Task {
@@ -102,6 +106,8 @@ impl Task {
             begin: Instant::now(),
             waiting: Waiting::default(),
             read: HashMap::new(),
+            hands: Hands::new(options.jobs),
+            undecryptable: Limited::default(),
             asks,
             messages,
             news,
@@ -142,7 +148,7 @@ impl Task {
                 // must hold up neither an end nor a deadline.
                 biased;
                 Some(verdict) = self.verdicts.recv() => self.judged(verdict),
-                Some(()) = self.asks.recv(), if !self.waiting.is_empty() => self.give(),
+                Some(()) = self.asks.recv(), if self.can_give() => self.give(),
                 call = calls.recv(), if is_called => match call {
                     Some(call) => {
                         self.called(call);
@@ -160,6 +166,7 @@ impl Task {
                 () = sleep_until(due) => self.session.tick(self.now(), &mut self.actions),
                 // It is written above.
                 () = sleep_until(write_due.unwrap_or(due)), if write_due.is_some() => {}
+                () = reached(self.undecryptable.due()) => self.tell_undecryptable(false),
                 () = reached(self.delayed_at) => {
                     self.delayed_at = None;
                     self.news(Event::Delayed);
@@ -170,6 +177,7 @@ impl Task {
         if !self.failed {
             self.write();
         }
+        self.tell_undecryptable(true);
         self.link.closed().await;
         // The state first: whoever waits for the end may want its directory next.
         drop(self);

@@ -1,7 +1,9 @@
 //! Messages that wait for the application to take them. Subscriptions take turns, so that one with many messages, or slow ones,
-//! does not delay the others; messages of one subscription keep their order (PR-46).
+//! does not delay the others; messages of one subscription keep their order (PR-46). Nor has one of them all hands of an
+//! application that works on several messages at once.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use push_protocol::SubscriptionName;
@@ -16,7 +18,52 @@ pub(super) struct Ready {
     pub(super) label: Arc<str>,
     pub(super) arrived: Arc<Arrived>,
     pub(super) attempt: u32,
+    pub(super) read: Read,
+}
+
+/// A message that was decrypted.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    /// `None`: it was sent without data.
     pub(super) data: Option<Data>,
+    /// When it came, in milliseconds since 1970.
+    pub(super) received: u64,
+}
+
+/// What the application has, as far as that decides what it gets next. Empty, if it doesn't say how many hands it has: then it
+/// owns nothing.
+#[derive(Debug)]
+pub(super) struct Hands {
+    jobs: Option<NonZeroUsize>,
+    taken: HashMap<MessageKey, SubscriptionName>,
+}
+
+impl Hands {
+    pub(super) fn new(jobs: Option<NonZeroUsize>) -> Self {
+        Self {
+            jobs: jobs.filter(|jobs| jobs.get() > 1),
+            taken: HashMap::new(),
+        }
+    }
+
+    pub(super) fn take(&mut self, key: MessageKey, name: SubscriptionName) {
+        if self.jobs.is_some() {
+            self.taken.insert(key, name);
+        }
+    }
+
+    pub(super) fn give_back(&mut self, key: MessageKey) {
+        self.taken.remove(&key);
+    }
+
+    /// Whether there is a hand for a message of this subscription, which is one of `subscriptions`: of several, one leaves a hand
+    /// to the others.
+    pub(super) fn has_one(&self, name: SubscriptionName, subscriptions: usize) -> bool {
+        self.jobs.is_none_or(|jobs| {
+            let has = self.taken.values().filter(|taken| **taken == name).count();
+            subscriptions < 2 || has + 1 < jobs.get()
+        })
+    }
 }
 
 /// Not more than the messages that are held, which the session bounds. **Invariant:** each subscription is there once, with a
@@ -25,8 +72,9 @@ pub(super) struct Ready {
 pub(super) struct Waiting(VecDeque<(SubscriptionName, VecDeque<Ready>)>);
 
 impl Waiting {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Whether there is a message of a subscription that may be given.
+    pub(super) fn has_any(&self, may: impl Fn(SubscriptionName) -> bool) -> bool {
+        self.0.iter().any(|(name, _)| may(*name))
     }
 
     /// Behind all of its subscription.
@@ -37,15 +85,19 @@ impl Waiting {
         }
     }
 
-    /// The first of the subscription whose turn it is.
-    pub(super) fn pop(&mut self) -> Option<Ready> {
-        let (name, mut messages) = self.0.pop_front()?;
+    /// The first of the subscription whose turn it is, among those that may be given.
+    pub(super) fn pop(
+        &mut self,
+        may: impl Fn(SubscriptionName) -> bool,
+    ) -> Option<(SubscriptionName, Ready)> {
+        let at = self.0.iter().position(|(name, _)| may(*name))?;
+        let (name, mut messages) = self.0.remove(at)?;
         let ready = messages.pop_front();
         if !messages.is_empty() {
             self.0.push_back((name, messages));
         }
         self.shrink();
-        ready
+        Some((name, ready?))
     }
 
     pub(super) fn remove(&mut self, key: MessageKey) -> Option<Ready> {
@@ -85,7 +137,10 @@ mod tests {
             label: "".into(),
             arrived,
             attempt: 1,
-            data: None,
+            read: Read {
+                data: None,
+                received: 0,
+            },
         }
     }
 
@@ -97,16 +152,52 @@ mod tests {
         for id in ["a", "b", "c", "d"] {
             waiting.push(names[0], ready(names[0], id));
         }
-        let mut order = vec![waiting.pop().unwrap()];
+        let all = |_| true;
+        let mut order = vec![waiting.pop(all).unwrap().1];
         for id in ["1", "2"] {
             waiting.push(names[1], ready(names[1], id));
         }
         let gone = ready(names[0], "c").key;
         assert_eq!(waiting.remove(gone).unwrap().key, gone);
         assert!(waiting.remove(gone).is_none());
-        order.extend(std::iter::from_fn(|| waiting.pop()));
+        order.extend(std::iter::from_fn(|| Some(waiting.pop(all)?.1)));
         let ids: Vec<_> = order.iter().map(|ready| &*ready.arrived.id).collect();
         assert_eq!(ids, ["a", "b", "1", "d", "2"]);
-        assert!(waiting.is_empty() && waiting.0.capacity() == 0);
+        assert!(!waiting.has_any(all) && waiting.0.capacity() == 0);
+    }
+
+    /// PR-46: of several subscriptions none has all hands, however many messages it has; a single one has them all, and so
+    /// has everybody where it is not said how many there are.
+    #[test]
+    fn one_subscription_has_not_all_hands() {
+        let [slow, quick] = [SubscriptionName([1; 16]), SubscriptionName([2; 16])];
+        let mut waiting = Waiting::default();
+        for number in 0..10 {
+            waiting.push(slow, ready(slow, &number.to_string()));
+        }
+        let mut hands = Hands::new(NonZeroUsize::new(3));
+        let mut given = Vec::new();
+        while let Some((name, ready)) = waiting.pop(|name| hands.has_one(name, 2)) {
+            hands.take(ready.key, name);
+            given.push(ready.key);
+        }
+        assert_eq!(given.len(), 2);
+        assert!(hands.has_one(slow, 1), "alone, it needs to leave none");
+        waiting.push(quick, ready(quick, "quick"));
+        let may = |name| hands.has_one(name, 2);
+        assert!(waiting.has_any(may));
+        assert_eq!(
+            waiting.pop(may).unwrap().0,
+            quick,
+            "before what has waited for longer"
+        );
+        assert!(waiting.pop(may).is_none());
+        hands.give_back(given[0]);
+        assert_eq!(waiting.pop(|name| hands.has_one(name, 2)).unwrap().0, slow);
+        for jobs in [None, NonZeroUsize::new(1)] {
+            let mut hands = Hands::new(jobs);
+            hands.take(given[0], slow);
+            assert!(hands.has_one(slow, 2) && hands.taken.capacity() == 0);
+        }
     }
 }
