@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -103,12 +104,13 @@ impl Supervisor {
         let (output, error) = (io::stdout(), io::stderr());
         let descriptors = [input.as_fd(), output.as_fd(), error.as_fd(), theirs.as_fd()];
         let packet = request::packet(line, environment);
-        if let Err(error) = self.requests().await?.send(&packet, &descriptors).await {
+        let requests = self.requests().await?;
+        if let Err(error) = requests.send(&packet, &descriptors).await {
             if !is_gone(&error) {
                 return Err(error);
             }
-            // It died: what ran is killed by whoever waits for it. Another one is started, once.
-            *self.running.lock().await = None;
+            // It died: what ran is killed by those who wait for it. Another one is started, once.
+            self.forget(&requests).await;
             self.requests().await?.send(&packet, &descriptors).await?;
         }
         Ok(Started {
@@ -123,6 +125,12 @@ impl Supervisor {
         let running = self.running.lock().await;
         let running = running.as_ref().ok_or(io::ErrorKind::NotConnected)?;
         Ok(Arc::clone(&running.requests))
+    }
+
+    /// Forgets the process behind this socket, if another one did not take its place meanwhile.
+    async fn forget(&self, requests: &Arc<Requests>) {
+        let mut running = self.running.lock().await;
+        running.take_if(|running| Arc::ptr_eq(&running.requests, requests));
     }
 
     /// Ends it, with all commands that still run, and waits until they have ended; not for long.
@@ -269,5 +277,46 @@ fn open_lock(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = File::options();
     options.write(true).create(true).truncate(false).mode(0o600);
+    // A link may lead to where nothing is to be made.
+    options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
     options.open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PR-45: a command whose `listen` was killed after it had asked for it is not started.
+    #[tokio::test]
+    async fn nothing_is_started_for_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let supervisor = Supervisor::of_this_process();
+        let line = format!("echo > {}", directory.path().join("started").display());
+        let packet = request::packet(&line, &Environment::default());
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        drop(ours);
+        let (output, error) = (io::stdout(), io::stderr());
+        let descriptors = [output.as_fd(), output.as_fd(), error.as_fd(), theirs.as_fd()];
+        let requests = supervisor.requests().await.unwrap();
+        requests.send(&packet, &descriptors).await.unwrap();
+        // The next one is served behind it.
+        let mut next = supervisor.start("exit 3", &Environment::default()).await.unwrap();
+        assert_eq!(next.ended().await.unwrap().code(), Some(3));
+        assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+    }
+
+    /// PR-45: what a command that died with its supervisor did is not known, and it runs no more; the next one is started by
+    /// another supervisor, which another command that noticed the same does not take away.
+    #[tokio::test]
+    async fn a_supervisor_is_forgotten_once() {
+        let supervisor = Supervisor::of_this_process();
+        let old = supervisor.requests().await.unwrap();
+        let new = Supervisor::of_this_process().running.lock().await.take();
+        *supervisor.running.lock().await = new;
+        supervisor.forget(&old).await;
+        let kept = supervisor.requests().await.unwrap();
+        assert!(!Arc::ptr_eq(&kept, &old));
+        supervisor.forget(&kept).await;
+        assert!(supervisor.running.lock().await.is_none());
+    }
 }

@@ -1,6 +1,6 @@
 //! The supervisor's own end: it starts commands, tells how they end, and kills those that are not wanted any more.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
@@ -75,10 +75,9 @@ async fn run(request: Request) -> io::Result<()> {
         environment,
         descriptors: [input, output, error, control],
     } = request;
-    let mut control = control_socket(control)?;
-    if is_closed(&control) {
+    let Some(mut control) = control_socket(control)? else {
         return Ok(());
-    }
+    };
     let mut command = Command::new("sh");
     command
         .arg("-c")
@@ -124,15 +123,14 @@ async fn run(request: Request) -> io::Result<()> {
     }
 }
 
-fn control_socket(socket: OwnedFd) -> io::Result<UnixStream> {
-    let socket = std::os::unix::net::UnixStream::from(socket);
+/// `None` if its other end is closed: then nobody wants the command any more.
+fn control_socket(socket: OwnedFd) -> io::Result<Option<UnixStream>> {
+    let mut socket = std::os::unix::net::UnixStream::from(socket);
     socket.set_nonblocking(true)?;
-    UnixStream::from_std(socket)
-}
-
-/// Whether nobody wants the command any more, before it is started.
-fn is_closed(control: &UnixStream) -> bool {
-    matches!(control.try_read(&mut [0]), Ok(0))
+    if matches!(socket.read(&mut [0]), Ok(0)) {
+        return Ok(None);
+    }
+    UnixStream::from_std(socket).map(Some)
 }
 
 async fn closed(control: &mut UnixStream) {
