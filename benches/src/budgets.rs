@@ -73,6 +73,14 @@ pub(crate) enum Figure {
     UserAgentMessage,
     /// … with a state directory.
     UserAgentKept,
+    /// Of many user agents that lost their service, the most that come back within 100 ms, in percent.
+    UserAgentsTogether,
+    /// … from the moment when the service is there again until the last of them has come back.
+    UserAgentsBack,
+    /// From the moment when a service has forgotten a user agent until its 10,000 subscriptions are renewed.
+    UserAgentRenewed,
+    /// … what is written to the state directory meanwhile.
+    UserAgentWritten,
 }
 
 /// In what a figure is counted.
@@ -86,6 +94,10 @@ pub(crate) enum Unit {
     Bytes,
     /// Per second.
     PerSecond,
+    /// Seconds.
+    Seconds,
+    /// Percent.
+    Percent,
 }
 
 /// On which side of the budget a figure has to be.
@@ -120,10 +132,11 @@ use Figure::{
     AcceptanceP50, AcceptanceP99, Connect, ConnectTls, DeliveredFresh, DeliveredNone, DeliveredReused,
     DeliveredTls, DeliveryP50, DeliveryP99, Drain, Idle, IdleEvents, IdlePush, IdlePushTls, IdleTls,
     PushedFresh, PushedReused, PushedTls, Receipt, RedisAcross, RedisLive, RedisStored, Resident, Startup,
-    Stored, Told, UserAgentIdle, UserAgentKept, UserAgentMessage,
+    Stored, Told, UserAgentIdle, UserAgentKept, UserAgentMessage, UserAgentRenewed, UserAgentWritten,
+    UserAgentsBack, UserAgentsTogether,
 };
 use Limit::{AtLeast, AtMost, Open};
-use Unit::{Bytes, Micros, Millis, PerSecond};
+use Unit::{Bytes, Micros, Millis, PerSecond, Percent, Seconds};
 
 /// The budgets of one node, with embedded storage where that makes a difference, in the order in which they are shown.
 #[rustfmt::skip]
@@ -158,6 +171,10 @@ const BUDGETS: &[Budget] = &[
     row(UserAgentIdle,   "user agent: memory per idle one",                Bytes,     AtMost(6_600.0),    None,           None),
     row(UserAgentMessage,"user agent: CPU per message",                    Micros,    AtMost(170.0),      None,           None),
     row(UserAgentKept,   "user agent: CPU per message, state directory",   Micros,    AtMost(160.0),      None,           None),
+    row(UserAgentsTogether,"user agents: back within the same 100 ms",     Percent,   AtMost(10.0),       None,           None),
+    row(UserAgentsBack,  "user agents: all back after their service",      Seconds,   AtMost(10.0),       None,           None),
+    row(UserAgentRenewed,"user agent: 10,000 subscriptions renewed",       Seconds,   AtMost(20.0),       None,           None),
+    row(UserAgentWritten,"user agent: written meanwhile",                  Bytes,     AtMost(100e6),      None,           None),
 ];
 
 /// What is less with Redis: nothing is written to disk, and nobody waits for it.
@@ -224,6 +241,8 @@ impl Unit {
             Self::Bytes if value >= 1e6 => format!("{:.1} MB", value / 1e6),
             Self::Bytes => format!("{value:.0} B"),
             Self::PerSecond => format!("{value:.0} /s"),
+            Self::Seconds => format!("{value:.1} s"),
+            Self::Percent => format!("{value:.1} %"),
         }
     }
 }

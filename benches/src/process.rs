@@ -80,6 +80,14 @@ impl Process {
         fs::write(&path, "5").doing(path)
     }
 
+    /// What it has written to disks, in bytes, as far as the system counts it when it is written to its cache (proc(5), `io`).
+    pub(crate) fn written_bytes(self) -> Outcome<u64> {
+        let io = self.read("io")?;
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        line.and_then(|bytes| bytes.parse().ok())
+            .ok_or_else(|| Failure::new("/proc: no bytes written"))
+    }
+
     /// Open file descriptors.
     pub(crate) fn descriptors(self) -> Outcome<usize> {
         let directory = format!("/proc/{}/fd", self.id);

@@ -68,6 +68,8 @@ pub(crate) struct Target {
     nodes: Vec<Node>,
     /// What is under them, if it was started for them. Behind them: they have to end first.
     redis: Option<Redis>,
+    /// How they were started, if they were.
+    recipe: Option<Recipe>,
 }
 
 struct Node {
@@ -95,6 +97,7 @@ impl TargetOptions {
                 Ok(Target {
                     nodes: vec![node],
                     redis: None,
+                    recipe: None,
                 })
             }
             _ => self.start(cores),
@@ -139,7 +142,11 @@ impl TargetOptions {
         };
         let node = |_| Node::start(&recipe);
         let nodes = (0..self.nodes).map(node).collect::<Outcome<_>>()?;
-        Ok(Target { nodes, redis })
+        Ok(Target {
+            nodes,
+            redis,
+            recipe: Some(recipe),
+        })
     }
 
     /// How to start a service of one's own.
@@ -212,7 +219,29 @@ impl Target {
         Self {
             nodes: vec![node],
             redis: None,
+            recipe: None,
         }
+    }
+
+    /// Another service of the same recipe, which has nothing in it. Where nodes share a store, it has one of its own.
+    pub(crate) fn another(&self) -> Outcome<Self> {
+        let Some(recipe) = &self.recipe else {
+            return Err(Failure::new("this needs a service of its own: leave --url out"));
+        };
+        let storage = match recipe.storage {
+            Storage::Redis => Storage::Memory,
+            own => own,
+        };
+        let recipe = Recipe {
+            storage,
+            redis: None,
+            ..recipe.clone()
+        };
+        Ok(Self {
+            nodes: vec![Node::start(&recipe)?],
+            redis: None,
+            recipe: Some(recipe),
+        })
     }
 
     /// The listener in clear to which user agents come.

@@ -4,6 +4,10 @@
 //! [`idle`](super::idle). CPU time is that of the thread on which the user agents and their applications run: application
 //! servers have another one, and what they send was encrypted before.
 
+mod gate;
+mod lost;
+mod renewed;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +19,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use user_agent_client::{Event, Events, Options, State, Subscription, Trust, UserAgent, state};
 
+use self::lost::CameBack;
+use self::renewed::Renewed;
 use super::Report;
 use super::idle::{at_rest, per_connection};
 use super::sending::{Campaign, connect};
@@ -57,7 +63,15 @@ pub(crate) struct UserAgents {
     #[arg(long, value_name = "PER_SECOND", default_value_t = Self::default().rate)]
     pub(crate) rate: f64,
 
-    /// Connect over TLS
+    /// How many lose their service and come back
+    #[arg(long, value_name = "N", default_value_t = Self::default().lost)]
+    pub(crate) lost: usize,
+
+    /// How many subscriptions of one are renewed, because the service forgot it; 0 to leave this out
+    #[arg(long, value_name = "N", default_value_t = Self::default().renewed)]
+    pub(crate) renewed: usize,
+
+    /// Connect over TLS, where no service is lost or forgets
     #[arg(long)]
     pub(crate) over_tls: bool,
 }
@@ -69,6 +83,8 @@ impl Default for UserAgents {
             busy: 200,
             messages: 8_000,
             rate: 1_000.0,
+            lost: 1_000,
+            renewed: 10_000,
             over_tls: false,
         }
     }
@@ -81,6 +97,8 @@ pub(crate) struct Ran {
     each: f64,
     in_memory: Took,
     on_disk: Took,
+    came_back: Option<CameBack>,
+    renewed: Option<Renewed>,
 }
 
 /// What messages took.
@@ -98,7 +116,8 @@ struct Member {
 }
 
 impl UserAgents {
-    /// Measures those that are idle, then many that take messages, then one that writes down what became of them.
+    /// Measures those that are idle, then many that take messages, then one that writes down what became of them; then many
+    /// that lose their service, and one that its service forgets.
     pub(crate) async fn run(self, target: &Target) -> Outcome<Ran> {
         let door = target.door(self.over_tls)?;
         let each = self.rest(door).await?;
@@ -109,11 +128,21 @@ impl UserAgents {
         let on_disk = self.work(target, start(door, 1, open).await?).await?;
         let kept = state::read(data.path()).doing("reading a state directory")?;
         expect_nothing(door, &[identity(&kept)?]).await?;
+        let came_back = match self.lost {
+            0 => None,
+            count => Some(lost::lose(target, count).await?),
+        };
+        let renewed = match self.renewed {
+            0 => None,
+            count => Some(renewed::renew(target, count).await?),
+        };
         Ok(Ran {
             options: self,
             each,
             in_memory,
             on_disk,
+            came_back,
+            renewed,
         })
     }
 
@@ -313,11 +342,20 @@ async fn aside<T: Send + 'static>(work: impl Future<Output = Outcome<T>> + Send 
 impl Report for Ran {
     fn figures(&self) -> Vec<Measured> {
         let micros = |took: &Took| took.used.micros_per(self.options.messages);
-        vec![
+        let mut figures = vec![
             (Figure::UserAgentIdle, self.each),
             (Figure::UserAgentMessage, micros(&self.in_memory)),
             (Figure::UserAgentKept, micros(&self.on_disk)),
-        ]
+        ];
+        if let Some(came_back) = &self.came_back {
+            figures.push((Figure::UserAgentsTogether, came_back.largest_share() * 100.0));
+            figures.push((Figure::UserAgentsBack, came_back.last_seconds()));
+        }
+        if let Some(renewed) = &self.renewed {
+            figures.push((Figure::UserAgentRenewed, renewed.seconds()));
+            figures.push((Figure::UserAgentWritten, renewed.written_bytes()));
+        }
+        figures
     }
 }
 
@@ -347,6 +385,16 @@ impl fmt::Display for Ran {
             )
         };
         took(&format!("{busy} with state in memory"), &self.in_memory)?;
-        took("1 with a state directory", &self.on_disk)
+        took("1 with a state directory", &self.on_disk)?;
+        for further in [
+            self.came_back.as_ref().map(ToString::to_string),
+            self.renewed.as_ref().map(ToString::to_string),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            write!(f, "\n{further}")?;
+        }
+        Ok(())
     }
 }
