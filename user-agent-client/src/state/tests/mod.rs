@@ -2,6 +2,7 @@
 
 mod damage;
 mod failures;
+mod messages;
 mod transport;
 
 use std::fs;
@@ -143,6 +144,9 @@ fn every_change_survives() {
         attempt(1, 1),
         attempt(1, 2),
         attempt(2, u32::MAX),
+        Change::Begun(message(1)),
+        Change::Begun(message(2)),
+        Change::Released(message(1)),
         Change::Done(message(1)),
         attempt(2, 0),
         attempt(3, 1),
@@ -245,7 +249,13 @@ fn some_change(state: &mut State, chance: &mut Chance) -> Change {
     let names: Vec<_> = state.kept.entries.keys().copied().collect();
     let some_name = names.get(chance.below(names.len().max(1))).copied();
     let name = some_name.unwrap_or(SubscriptionName([0; 16]));
-    match chance.below(14) {
+    match chance.below(17) {
+        14 => Change::Begun(message(chance.below(20))),
+        15 => Change::Released(message(chance.below(20))),
+        16 => Change::Recognised {
+            message: message(chance.below(20)),
+            earlier: MessageKey::of_id(&chance.below(20).to_string()),
+        },
         12 => located(name, &format!("https://h/s{}", chance.below(4))),
         13 => Change::Forgotten,
         0 => identified(&chance.below(3).to_string()),
@@ -547,7 +557,7 @@ fn the_log_is_bounded() {
     let mut rig = Rig::new();
     let bound = 32 * (1 + MESSAGE_RECORDS as u64);
     for number in 0..MESSAGE_RECORDS {
-        rig.save(&attempt(number, 1));
+        rig.save(&Change::Begun(message(number)));
         rig.save(&Change::Done(message(number)));
         if number % 1_000 == 0 {
             assert!(fs::metadata(rig.file("messages.log")).unwrap().len() <= bound);

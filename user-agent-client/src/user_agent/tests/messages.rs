@@ -164,3 +164,126 @@ async fn news_leave_messages_alone() {
     assert_eq!(other.push_resource.unwrap().as_str(), endpoint(2));
     assert_eq!(message(&mut events).await.attempt(), 1);
 }
+
+/// PR-45: the application says that it can't work. The message comes again after a pause, and the next ones with it; that was no
+/// attempt, and both are told.
+#[tokio::test]
+async fn an_application_that_cannot_work() {
+    let service = Service::start().await;
+    let (_agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
+    for version in ["1", "2"] {
+        peer.pushes(&subscription, version, version).await;
+    }
+    message(&mut events).await.unable();
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        match within("a pause and its end", events.next()).await.unwrap() {
+            Event::Message(message) => {
+                seen.push(format!("{} {}", message.id(), message.attempt()));
+                message.acknowledge();
+            }
+            Event::Paused { label, again_in } => {
+                assert!(again_in <= defaults::PAUSE_BASE);
+                seen.push(format!("{label} paused"));
+            }
+            Event::Resumed { label } => seen.push(format!("{label} resumed")),
+            _ => {}
+        }
+    }
+    // What was never tried is tried first.
+    assert_eq!(seen, ["news paused", "2 1", "news resumed", "1 1"]);
+    expect(&mut peer, ack("2", 100)).await;
+    expect(&mut peer, ack("1", 100)).await;
+}
+
+/// PR-45: an application that stops drops what it has, as a process does that is told to end: that is no failure, and no crash.
+#[tokio::test]
+async fn what_is_dropped_at_the_end_is_released() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = Service::start().await;
+    let state = State::open(directory.path()).unwrap();
+    let (agent, mut events, mut peer, subscription) = subscribed(&service, state).await;
+    peer.pushes(&subscription, "1", "1").await;
+    let in_hand = message(&mut events).await;
+    drop(events);
+    drop(in_hand);
+    within("the end", agent.stop()).await;
+
+    let (_agent, mut events) = start(&service, State::open(directory.path()).unwrap());
+    let (mut peer, _) = within("another channel", service.welcome(IDENTITY)).await;
+    peer.pushes(&subscription, "1", "1").await;
+    assert_eq!(message(&mut events).await.attempt(), 1);
+}
+
+/// PR-45: what an application does not finish before the end is released, too: the time was too short.
+#[tokio::test]
+async fn what_is_not_finished_at_the_end_is_released() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = Service::start().await;
+    let mut options = options();
+    Arc::make_mut(&mut options.limits).stop_within = Duration::from_millis(10);
+    let start = |state: State| UserAgent::start(service.url(), Trust::system(), state, &options).unwrap();
+    let (agent, mut events) = start(State::open(directory.path()).unwrap());
+    let (mut peer, _) = service.welcome(IDENTITY).await;
+    let (subscription, _) = tokio::join!(agent.subscribe("news", None), peer.confirms(1));
+    let subscription = subscription.unwrap();
+    peer.pushes(&subscription, "1", "1").await;
+    let in_hand = message(&mut events).await;
+    within("the end", agent.stop()).await;
+    in_hand.acknowledge();
+
+    let state = State::open(directory.path()).unwrap();
+    assert_eq!(
+        state.durable().messages,
+        push_protocol::session::user_agent::Messages::default()
+    );
+    let (_agent, mut events) = start(state);
+    let (mut peer, _) = within("another channel", service.welcome(IDENTITY)).await;
+    peer.pushes(&subscription, "1", "1").await;
+    assert_eq!(message(&mut events).await.attempt(), 1);
+}
+
+/// PR-46: two subscriptions may have messages of the same id: each is handed over and acknowledged.
+#[tokio::test]
+async fn equal_ids_of_two_subscriptions() {
+    let service = Service::start().await;
+    let (agent, mut events, mut peer, news) = subscribed(&service, State::in_memory()).await;
+    let (mail, _) = tokio::join!(agent.subscribe("mail", None), peer.confirms(2));
+    for subscription in [&news, &mail.unwrap()] {
+        peer.pushes(subscription, "v", &subscription.label).await;
+    }
+    let (first, second) = (message(&mut events).await, message(&mut events).await);
+    for message in [&first, &second] {
+        assert_eq!(message.data().unwrap().text(), message.subscription());
+    }
+    assert_ne!(first.subscription(), second.subscription());
+    for message in [first, second] {
+        message.acknowledge();
+        expect(&mut peer, ack("v", 100)).await;
+    }
+}
+
+/// PR-46: a message of one subscription does not wait for all of another one that came before it.
+#[tokio::test]
+async fn subscriptions_take_turns() {
+    let service = Service::start().await;
+    let (agent, mut events, mut peer, slow) = subscribed(&service, State::in_memory()).await;
+    let (fast, _) = tokio::join!(agent.subscribe("fast", None), peer.confirms(2));
+    let fast = fast.unwrap();
+    let most = defaults::HELD_MESSAGES;
+    for number in 0..most {
+        peer.pushes(&slow, &format!("slow {number}"), "").await;
+    }
+    peer.pushes(&fast, "fast", "").await;
+    // Half of what may be held, and one more.
+    while within("the counters", agent.counters()).await.handed_over <= most as u64 / 2 {
+        tokio::task::yield_now().await;
+    }
+    let order = [
+        message(&mut events).await,
+        message(&mut events).await,
+        message(&mut events).await,
+    ];
+    let is_fast = |message: &Message| message.subscription() == "fast";
+    assert!(order[1..].iter().any(is_fast), "{order:?}");
+}

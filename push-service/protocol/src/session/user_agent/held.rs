@@ -135,7 +135,7 @@ impl Held {
         let share = self.shares.get(message.name);
         match share.and_then(|share| share.outage) {
             Some(outage) if outage.is_trying => Moment::NEVER,
-            Some(outage) => outage.until,
+            Some(outage) => at.max(outage.until),
             None => at,
         }
     }

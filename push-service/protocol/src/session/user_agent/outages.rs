@@ -161,11 +161,8 @@ impl UserAgent {
                 continue;
             }
             message.outages += u32::from(std::mem::take(&mut message.has_failed_in_outage));
-            if let Place::Waiting(at) = &mut message.place {
-                *at = now;
-                if message.outages >= enough {
-                    bad.push(key);
-                }
+            if matches!(message.place, Place::Waiting(_)) && message.outages >= enough {
+                bad.push(key);
             }
         }
         for key in bad {

@@ -119,8 +119,11 @@ impl Shares {
         if is_alone {
             return free > 0 && bytes <= free_bytes;
         }
-        let (held, held_bytes) = share.map_or((0, 0), |share| (share.messages, share.bytes));
-        held < free && held_bytes + bytes <= free_bytes
+        // What it has then is no more than what is left free then.
+        match share.map_or((0, 0), |share| (share.messages, share.bytes)) {
+            (0, _) => free > 0 && bytes <= free_bytes,
+            (held, held_bytes) => held < free && held_bytes + 2 * bytes <= free_bytes,
+        }
     }
 
     /// Whether a subscription of which something was passed over has done half of what was in its way.

@@ -1,8 +1,11 @@
 //! The user agent's session against a service that is good, slow, away, or lies.
 
+mod attempts;
 mod channels;
 mod messages;
+mod outages;
 mod sets;
+mod shares;
 mod stopping;
 mod subscriptions;
 mod wishes;
@@ -115,6 +118,16 @@ impl Test {
             self.agent.tick(self.now, &mut self.out);
         }
         self.now = end;
+    }
+
+    /// The same, with a service that is heard all the time.
+    fn pass_alive(&mut self, time: Duration) {
+        let end = self.now.after(time);
+        while self.now < end {
+            self.agent.heard(self.now);
+            self.pass(end.since(self.now).min(5 * SECOND));
+        }
+        self.agent.heard(self.now);
     }
 
     fn connect(&mut self, as_whom: &str) {

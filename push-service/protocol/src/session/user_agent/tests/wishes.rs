@@ -21,18 +21,18 @@ impl Test {
     }
 
     /// One that fetches what waits, with these subscriptions confirmed.
-    fn fetching(names: &[SubscriptionName]) -> Self {
+    pub(super) fn fetching(names: &[SubscriptionName]) -> Self {
         let mut test = Self::new(Durable::default());
         test.agent = test.agent.fetching_what_waits();
         test.brought_to_life(names)
     }
 
-    fn caught_up(&mut self, nothing: bool) {
+    pub(super) fn caught_up(&mut self, nothing: bool) {
         self.agent.caught_up(nothing, self.now, &mut self.out);
     }
 
     /// What the service was asked to bring since it was last looked at.
-    fn asked_for(&mut self) -> Vec<Wish> {
+    pub(super) fn asked_for(&mut self) -> Vec<Wish> {
         let wish = |say| match say {
             Say::Hello(_, wish) | Say::Bring(wish) => Some(wish),
             Say::Register { .. } | Say::Unregister(_) | Say::Acknowledge { .. } => None,
@@ -40,7 +40,7 @@ impl Test {
         self.said().into_iter().filter_map(wish).collect()
     }
 
-    fn is_told_empty(&mut self) -> bool {
+    pub(super) fn is_told_empty(&mut self) -> bool {
         self.events().contains(&Event::Empty)
     }
 }

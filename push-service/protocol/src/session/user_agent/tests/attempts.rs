@@ -1,0 +1,216 @@
+//! Attempts, crashes and releases: what counts against a message, and what does not.
+
+use super::*;
+
+impl Test {
+    fn gave_up(&mut self) -> Vec<TooMany> {
+        let gave_up = |event| match event {
+            Event::GaveUp { after, .. } => Some(after),
+            _ => None,
+        };
+        self.events().into_iter().filter_map(gave_up).collect()
+    }
+
+    fn tried(&self, id: &str) -> Tried {
+        self.agent.durable().messages.tried(key(name(1), id))
+    }
+}
+
+/// PR-45: as long as the application works on a message, it is begun and not judged. An attempt is counted when it has failed.
+#[test]
+fn an_attempt_counts_when_it_is_judged() {
+    let mut test = Test::live(&[name(1)]);
+    test.arrives(message(name(1), "a"));
+    test.handed_over();
+    let (attempts, unfinished) = (0, 1);
+    assert_eq!(test.tried("a"), Tried { attempts, unfinished });
+    test.out.clear();
+    test.handles("a", Outcome::Failed);
+    let (key, count) = (key(name(1), "a"), 1);
+    let kept = [Change::Attempt { message: key, count }, Change::Released(key)].map(Action::Save);
+    assert_eq!(
+        test.out, kept,
+        "an attempt that was kept is never missed by a crash"
+    );
+    let (attempts, unfinished) = (1, 0);
+    assert_eq!(test.tried("a"), Tried { attempts, unfinished });
+}
+
+/// PR-45: a message is in hand at each of many more ends than there are attempts, kills and orderly ones. An orderly end
+/// counts nothing, a kill no attempt.
+#[test]
+fn ends_of_the_process_are_no_attempts() {
+    let mut test = Test::live(&[name(1)]);
+    for _ in 0..10 {
+        test.arrives(message(name(1), "a"));
+        assert_eq!(test.handed_over(), [("a".into(), 1)]);
+        test.agent.stop(test.now, &mut test.out);
+        test.pass(20 * SECOND);
+        assert!(test.agent.is_stopped());
+        test = test.restarted();
+    }
+    for kill in 1..=3 {
+        test.arrives(message(name(1), "a"));
+        test.pass_alive(60 * SECOND);
+        assert_eq!(test.handed_over(), [("a".into(), kill)]);
+        test = test.restarted();
+    }
+    test.arrives(message(name(1), "a"));
+    test.pass_alive(60 * SECOND);
+    assert_eq!(test.handed_over(), [("a".into(), 4)]);
+    for attempt in [5, 6] {
+        test.handles("a", Outcome::Failed);
+        test.pass_alive(60 * SECOND);
+        assert_eq!(
+            test.handed_over(),
+            [("a".into(), attempt)],
+            "all attempts are left"
+        );
+    }
+    test.handles("a", Outcome::Succeeded);
+    assert_eq!(test.acknowledged(), [delivered("a")]);
+}
+
+/// PR-45, WP-RCV-6: a message that kills its application each time is given up in the end.
+#[test]
+fn a_message_that_kills() {
+    let mut test = Test::live(&[name(1)]);
+    for attempt in 1..=4 {
+        test.arrives(message(name(1), "killer"));
+        test.pass_alive(60 * SECOND);
+        assert_eq!(test.handed_over(), [("killer".into(), attempt)]);
+        test = test.restarted();
+    }
+    test.arrives(message(name(1), "killer"));
+    assert_eq!(test.gave_up(), [TooMany::Crashes]);
+    test.arrives(message(name(1), "killer"));
+    assert_eq!(test.acknowledged(), [delivered("killer")], "it is done");
+}
+
+/// PR-45: messages that are in hand beside one that kills are counted one crash with it, and not dragged to the limit: of those that
+/// were in hand at a crash one is handed over at a time, and the one with the most crashes last.
+#[test]
+fn a_message_that_kills_takes_no_others_along() {
+    let mut test = Test::live(&[name(1)]);
+    let all = ["killer", "b", "c", "d"];
+    let mut done = Vec::new();
+    for _ in 0..4 {
+        let mut waited = 0;
+        for id in all.iter().filter(|id| !done.contains(*id)) {
+            test.arrives(message(name(1), id));
+        }
+        loop {
+            let handed = test.handed_over();
+            if handed.iter().any(|(id, _)| id == "killer") {
+                break;
+            }
+            let Some((id, _)) = handed.first() else {
+                waited += 1;
+                assert!(waited < 10, "the message that kills is handed over in the end");
+                test.pass_alive(SECOND);
+                continue;
+            };
+            assert_eq!(handed.len(), 1, "one at a time");
+            test.handles(&id.clone(), Outcome::Succeeded);
+            done.extend(all.iter().find(|known| *known == id));
+        }
+        for id in ["b", "c", "d"] {
+            assert!(test.tried(id).unfinished <= 1, "{id}");
+        }
+        test = test.restarted();
+    }
+    test.arrives(message(name(1), "killer"));
+    assert_eq!(test.gave_up(), [TooMany::Crashes]);
+    done.sort_unstable();
+    assert_eq!(done, ["b", "c", "d"]);
+}
+
+/// PR-45: while the message with which the process ended waits for its turn, others are handed over, also those that come later.
+#[test]
+fn a_message_that_kills_holds_nobody_back() {
+    let mut test = Test::live(&[name(1)]);
+    for _ in 0..3 {
+        test.arrives(message(name(1), "killer"));
+        test.pass_alive(60 * SECOND);
+        assert_eq!(test.handed_over().len(), 1);
+        test = test.restarted();
+    }
+    test.arrives(message(name(1), "killer"));
+    test.arrives(message(name(1), "good"));
+    assert_eq!(test.handed_over(), [("good".into(), 1)]);
+    test.handles("good", Outcome::Succeeded);
+    test.pass(2 * SECOND);
+    assert_eq!(test.handed_over(), [("killer".into(), 4)]);
+}
+
+/// PR-45: what the application has not taken by the time it wants an end is taken back, and was never tried.
+#[test]
+fn a_stop_takes_back_what_was_not_taken() {
+    let mut test = Test::live(&[name(1)]);
+    test.arrives(message(name(1), "a"));
+    test.out.clear();
+    test.agent.stop(test.now, &mut test.out);
+    let key = key(name(1), "a");
+    let expected = [
+        Action::TakeBack(key),
+        Action::Disconnect(Farewell::Leaving),
+        Action::Tell(Event::Stopped),
+    ];
+    assert_eq!(test.out, expected);
+    assert!(!test.agent.taken(key, &mut test.out) && !test.agent.holds(key));
+}
+
+/// WP-RCV-6: the waits between attempts grow up to their most.
+#[test]
+fn waits_are_capped() {
+    let mut test = Test::live(&[name(1)]);
+    Arc::make_mut(&mut test.agent.limits).attempts = 20;
+    test.arrives(message(name(1), "a"));
+    for attempt in 1..=15 {
+        assert_eq!(test.handed_over(), [("a".into(), attempt)]);
+        test.handles("a", Outcome::Failed);
+        test.pass_alive(60 * SECOND);
+    }
+}
+
+/// PR-46: equal ids of two subscriptions are two messages: both are handed over and acknowledged, in hand and done.
+#[test]
+fn equal_ids_of_two_subscriptions() {
+    let mut test = Test::live(&[name(1), name(2)]);
+    for number in [1, 2] {
+        test.arrives(message(name(number), "v"));
+    }
+    assert_eq!(test.handed_over().len(), 2);
+    test.handles_of(name(1), "v", Outcome::Succeeded);
+    assert_eq!(test.acknowledged(), [delivered("v")]);
+    let mut test = test.restarted();
+    test.arrives(message(name(2), "v"));
+    assert_eq!(test.handed_over(), [("v".into(), 2)]);
+    test.arrives(message(name(1), "v"));
+    assert_eq!(test.acknowledged(), [delivered("v")], "done before");
+}
+
+/// PR-46, WS-NOT-2: what an earlier version knew by the id alone counts for the message that comes again, and for no other one
+/// after that.
+#[test]
+fn records_of_an_earlier_version() {
+    let mut durable = Test::live(&[name(1), name(2)]).agent.durable().clone();
+    let earlier = [("done", Earlier::Done), ("begun", Earlier::Begun(2))];
+    for (id, record) in earlier {
+        durable.messages.restore_earlier(MessageKey::of_id(id), record);
+    }
+    let mut test = Test::new(durable);
+    test.connect("me");
+    test.out.clear();
+    test.arrives(message(name(1), "done"));
+    let recognised = Change::Recognised {
+        message: key(name(1), "done"),
+        earlier: MessageKey::of_id("done"),
+    };
+    assert_eq!(test.out.remove(0), Action::Save(recognised));
+    assert_eq!(test.acknowledged(), [delivered("done")]);
+    test.arrives(message(name(2), "done"));
+    test.arrives(message(name(1), "begun"));
+    test.pass(SECOND);
+    assert_eq!(test.handed_over(), [("done".into(), 1), ("begun".into(), 3)]);
+}
