@@ -196,7 +196,9 @@ impl World {
             _ => None,
         };
         let fails = if self.chance.one_in(self.weather.fail_one_in) {
-            self.chance.pick(&[1, 1, 2, 100])
+            // The last is more often than any message is tried, but for those that look like an outage: where no other message can
+            // be tried, that lasts until they succeed.
+            self.chance.pick(&[1, 1, 2, 12])
         } else {
             0
         };
