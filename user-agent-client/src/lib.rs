@@ -78,7 +78,7 @@
 //!
 //! - [`application_server`]: whoever sends, for those who have no other sender.
 //! - [`channel`]: the connection to a push service over a WebSocket, [`http2`]: over HTTP/2 (RFC 8030). [`server_url`],
-//!   [`tls`]: where that is, and whom to trust.
+//!   [`tls`], [`proxy`]: where that is, whom to trust, and which way to go.
 //!   [`network`]: when to look whether it is still there.
 //! - [`user_agent`]: one user agent: its task, the handle and the stream of events.
 //! - [`state`]: what it keeps, so that a crash loses neither keys nor subscriptions.
@@ -99,6 +99,7 @@ pub mod limited;
 mod links;
 pub mod message;
 pub mod network;
+pub mod proxy;
 mod queue;
 mod request_error;
 mod retry_after;
@@ -109,6 +110,7 @@ pub mod tls;
 pub mod user_agent;
 
 pub use message::Message;
+pub use proxy::Proxies;
 pub use push_protocol::Urgency;
 pub use server_url::{ServerUrl, Transport};
 pub use state::State;

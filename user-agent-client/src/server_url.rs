@@ -4,12 +4,12 @@
 //! So it prints without its path, and no error says what stood in the text that is refused, but for its host.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use http::uri::{Authority, PathAndQuery};
 use rustls_pki_types::ServerName;
 
 use crate::defaults::SERVER_URL_BYTES;
+use crate::proxy::is_here;
 
 /// How a user agent and its push service talk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -311,14 +311,6 @@ fn guess_with(scheme: &str, text: &str) -> Option<String> {
         .filter(|_| !authority.contains('@'))?;
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
     Some(format!("{scheme}://{}{port}/", Bracketed(host)))
-}
-
-/// Whether nothing that is said to it leaves this machine.
-fn is_here(host: &str) -> bool {
-    match host.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
-    }
 }
 
 /// A host as it stands in a URL.

@@ -473,3 +473,144 @@ fn completions_are_scripts() {
         }
     }
 }
+
+/// A proxy of one tunnel, which it opens to itself: it answers the request in the tunnel. Hands back what asked for the tunnel,
+/// and what came through.
+fn proxy(answers: [&'static str; 2]) -> (SocketAddr, thread::JoinHandle<[Vec<u8>; 2]>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        answers.map(|answer| {
+            let mut request = Vec::new();
+            while !is_whole(&request) {
+                let mut bytes = [0; 8192];
+                match stream.read(&mut bytes).unwrap() {
+                    // It has heard enough.
+                    0 => return request,
+                    length => request.extend(&bytes[..length]),
+                }
+            }
+            stream.write_all(answer.as_bytes()).unwrap();
+            request
+        })
+    });
+    (address, asked)
+}
+
+/// The environment's proxy is asked for a tunnel to a host that only the proxy knows, and what it refuses is told with exit code 4;
+/// what is typed counts for more.
+#[test]
+fn send_goes_through_a_proxy() {
+    const CREATED: &str = "HTTP/1.1 201 Created\r\nLocation: /message/1\r\nContent-Length: 0\r\n\r\n";
+    const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    let rows = [
+        (
+            "HTTP/1.1 200 OK\r\n\r\n",
+            0,
+            "http://push.invalid/message/1\n",
+            "",
+        ),
+        (FORBIDDEN, 4, "", "status 403: it lets nobody through"),
+    ];
+    for (tunnel, expected, printed, complaint) in rows {
+        for is_typed in [false, true] {
+            let shell = Shell::new();
+            shell.subscription(nobody());
+            let json = fs::read_to_string(shell.path("s.json")).unwrap();
+            let (_, rest) = json.split_once("/push/secret").unwrap();
+            let json = format!(r#"{{"endpoint":"http://push.invalid/push/secret{rest}"#);
+            fs::write(shell.path("s.json"), json).unwrap();
+            let (address, asked) = proxy([tunnel, CREATED]);
+            let url = format!("http://me:pass%20word@{address}");
+            let send = ["send", "--subscription", "s.json", "Hello"];
+            let output = if is_typed {
+                let mut command = shell.command(&[&send[..], &["--proxy", &url]].concat());
+                command.env("http_proxy", "socks5://127.0.0.1:1").output()
+            } else {
+                shell.command(&send).env("HTTP_PROXY", &url).output()
+            };
+            let output = output.unwrap();
+            let said = text(&output.stderr);
+            assert_eq!(
+                (code(&output), text(&output.stdout)),
+                (expected, printed),
+                "{said}"
+            );
+            assert!(said.contains(complaint) && !said.contains("word"), "{said}");
+            let [connect, post] = asked.join().unwrap();
+            let connect = text(&connect);
+            assert!(
+                connect.starts_with("CONNECT push.invalid:80 HTTP/1.1\r\n"),
+                "{connect}"
+            );
+            assert!(
+                connect.contains("\r\nProxy-Authorization: Basic bWU6cGFzcyB3b3Jk\r\n"),
+                "{connect}"
+            );
+            assert_eq!(post.starts_with(b"POST /push/secret "), expected == 0);
+        }
+    }
+}
+
+/// What has to be changed on the command line, in a file that it names or in the environment is exit code 2, and what is wrong with the
+/// state directory exit code 3; each with a sentence, and no error of a library's.
+#[test]
+fn every_way_out_has_its_code() {
+    let shell = Shell::new();
+    shell.subscription(nobody());
+    fs::write(
+        shell.path("torn.pem"),
+        "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    fs::write(shell.path("file"), "").unwrap();
+    let subscribe =
+        |arguments: &[&'static str]| [&["subscribe", "--server", "ws://127.0.0.1:1"], arguments].concat();
+    let send = |arguments: &[&'static str]| [&["send", "--subscription", "s.json", "x"], arguments].concat();
+    let rows = [
+        (
+            subscribe(&["--ca", "missing.pem"]),
+            2,
+            "missing.pem can't be read",
+        ),
+        (
+            subscribe(&["--ca", "torn.pem"]),
+            2,
+            "a certificate in it is damaged",
+        ),
+        (
+            subscribe(&["--proxy", "socks5://p:1"]),
+            2,
+            "a SOCKS proxy is not supported",
+        ),
+        (subscribe(&["--proxy", "p:0"]), 2, "this is no URL of a proxy"),
+        (subscribe(&["--name", ""]), 2, "name"),
+        (subscribe(&["--state", "file"]), 3, "is not a directory"),
+        (subscribe(&["--state", "/proc/no"]), 3, "/proc/no"),
+        (vec!["subscribe", "--server", "ftp://h"], 2, "reached by wss://"),
+        (vec!["listen", "--state", "no"], 3, "there is no state directory"),
+        (send(&["--ca", "missing.pem"]), 2, "missing.pem can't be read"),
+        (send(&["--vapid-key", "file"]), 2, "file: "),
+        (send(&["--padding", "3993"]), 2, "3993 bytes"),
+        (vec!["send", "--subscription", "file", "x"], 2, "file: "),
+        (vec!["send", "--subscription", "missing", "x"], 2, "missing: "),
+        (vec!["keys", "--vapid-key", "no/k.pem"], 2, "no/k.pem: "),
+        (vec!["keys", "--vapid-key", "file"], 2, "file: "),
+    ];
+    for (arguments, expected, words) in rows {
+        let output = shell.run(&arguments);
+        let said = text(&output.stderr);
+        assert_eq!(code(&output), expected, "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty());
+    }
+    let mut command = shell.command(&send(&[]));
+    let output = command
+        .env("ALL_PROXY", "socks5://user:secret@p")
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(code(&output), 2, "{said}");
+    assert!(said.contains("ALL_PROXY: ") && !said.contains("secret"), "{said}");
+}

@@ -2,7 +2,6 @@
 //!
 //! Has no deadline: its caller drops it.
 
-use std::io;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -11,12 +10,11 @@ use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
 use super::error::SendError;
-use crate::channel::Wire;
+use crate::channel::connect::{Destination, Speaks, connect_to};
+use crate::channel::{OpenError, Wire};
 use crate::defaults::{ANSWER_BODY_BYTES, ANSWER_HEAD_BYTES};
 use crate::tls::Trust;
 
@@ -31,42 +29,23 @@ pub(super) async fn exchange(
 
 /// Connects to the host of `url`.
 pub(super) async fn open(url: &Url, trust: &Trust) -> Result<Box<dyn Wire>, SendError> {
-    if url.scheme() != "https" {
-        let stream = connect(url).await.map_err(|error| unreachable(&error))?;
-        return Ok(Box::new(stream));
-    }
-    let tls = trust
-        .client_config()
-        .map_err(|error| SendError::NobodyToTrust(error.to_string()))?;
-    let host = url.host().ok_or(SendError::NotAPushResource)?;
-    let stream = connect(url).await.map_err(|error| unreachable(&error))?;
-    let stream = TlsConnector::from(tls)
-        .connect(server_name(&host)?, stream)
-        .await
-        .map_err(|error| unreachable(&error))?;
-    Ok(Box::new(stream))
-}
-
-async fn connect(url: &Url) -> io::Result<TcpStream> {
-    let port = url.port_or_known_default().unwrap_or(443);
-    let stream = match url.host() {
-        Some(Host::Ipv4(ip)) => TcpStream::connect((ip, port)).await?,
-        Some(Host::Ipv6(ip)) => TcpStream::connect((ip, port)).await?,
-        Some(Host::Domain(name)) => TcpStream::connect((name, port)).await?,
-        None => return Err(io::ErrorKind::InvalidInput.into()),
+    let host = match url.host().ok_or(SendError::NotAPushResource)? {
+        Host::Domain(name) => name.to_owned(),
+        Host::Ipv4(ip) => ip.to_string(),
+        Host::Ipv6(ip) => ip.to_string(),
     };
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
-
-fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, SendError> {
-    match host {
-        Host::Ipv4(ip) => Ok(ServerName::IpAddress((*ip).into())),
-        Host::Ipv6(ip) => Ok(ServerName::IpAddress((*ip).into())),
-        Host::Domain(name) => ServerName::try_from(*name)
-            .map(|name| name.to_owned())
-            .map_err(|_| SendError::NotAPushResource),
-    }
+    ServerName::try_from(&*host).map_err(|_| SendError::NotAPushResource)?;
+    let to = Destination {
+        host: &host,
+        port: url.port_or_known_default().unwrap_or(443),
+        is_secure: url.scheme() == "https",
+        speaks: Speaks::Http1,
+    };
+    let connected = connect_to(to, trust).await.map(|connected| connected.wire);
+    connected.map_err(|error| match error {
+        OpenError::Trust(error) => SendError::NobodyToTrust(error.to_string()),
+        error => SendError::Unreachable(error.to_string()),
+    })
 }
 
 async fn over(stream: Box<dyn Wire>, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, SendError> {
@@ -93,10 +72,6 @@ async fn over(stream: Box<dyn Wire>, request: Request<Full<Bytes>>) -> Result<Re
         // Its end comes with the last bytes of the answer, or without an answer; the exchange knows which.
         _ = &mut connection => exchange.await,
     }
-}
-
-fn unreachable(error: &io::Error) -> SendError {
-    SendError::Unreachable(error.to_string())
 }
 
 /// Hyper's errors say what happened in their sources; they quote nothing of the message.

@@ -1,19 +1,55 @@
-//! From a URL to a connection: addresses, TCP, TLS.
+//! From a URL to a connection: a proxy, addresses, TCP, TLS. Every connection of this crate is opened here.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
+use super::tunnel::{self, ProxyFailure};
 use super::{OpenError, Wire};
 use crate::defaults::{ADDRESSES, NEXT_ADDRESS_AFTER};
+use crate::proxy::Proxy;
 use crate::server_url::{ServerUrl, Transport};
 use crate::tls::Trust;
+
+/// Where a connection leads, and what is spoken on it.
+#[derive(Clone, Copy)]
+pub(crate) struct Destination<'a> {
+    /// A name or an address, an IPv6 address without brackets. **Invariant:** a name that TLS takes.
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    /// Over TLS.
+    pub(crate) is_secure: bool,
+    pub(crate) speaks: Speaks,
+}
+
+/// The protocol that TLS agrees on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Http1,
+    Http2,
+}
+
+impl<'a> Destination<'a> {
+    pub(crate) fn of(url: &'a ServerUrl) -> Self {
+        Self {
+            host: url.host(),
+            port: url.port(),
+            is_secure: url.is_secure(),
+            speaks: match url.transport() {
+                Transport::WebSocket => Speaks::Http1,
+                Transport::Http2 => Speaks::Http2,
+            },
+        }
+    }
+}
 
 /// A connection, and what is spoken on it.
 pub(crate) struct Connected {
@@ -25,26 +61,46 @@ pub(crate) struct Connected {
 /// Connects, with TLS if the URL says so, for the protocol that it says. Where HTTP/2 was asked for, the server may offer only
 /// HTTP/1.1.
 pub(crate) async fn connect(url: &ServerUrl, trust: &Trust) -> Result<Connected, OpenError> {
+    connect_to(Destination::of(url), trust).await
+}
+
+/// Connects, through a proxy if `trust` knows one for this destination, and with TLS if that is secure.
+pub(crate) async fn connect_to(to: Destination<'_>, trust: &Trust) -> Result<Connected, OpenError> {
     // Before anybody is bothered: it can fail, and it may take its time.
-    let config = match (url.is_secure(), url.transport()) {
-        (true, Transport::WebSocket) => Some(trust.client_config()?),
-        (true, Transport::Http2) => Some(trust.http2_config()?),
+    let config = match (to.is_secure, to.speaks) {
+        (true, Speaks::Http1) => Some(trust.client_config()?),
+        (true, Speaks::Http2) => Some(trust.http2_config()?),
         (false, _) => None,
     };
-    let stream = connect_tcp(url).await?;
+    match trust.proxies().of(to.is_secure, to.host, to.port) {
+        None => finish(connect_tcp(to.host, to.port).await?, to, config).await,
+        Some(proxy) => {
+            let name = at(&proxy.host, proxy.port);
+            tracing::debug!(proxy = name, "connecting through a proxy");
+            let tunnel = tunnel(&proxy, to, trust).await;
+            finish(
+                tunnel.map_err(|failure| OpenError::Proxy(name.into(), failure))?,
+                to,
+                config,
+            )
+            .await
+        }
+    }
+}
+
+/// TLS with the destination itself.
+async fn finish<Io: Wire + 'static>(
+    stream: Io,
+    to: Destination<'_>,
+    config: Option<Arc<ClientConfig>>,
+) -> Result<Connected, OpenError> {
     let Some(config) = config else {
         return Ok(Connected {
             wire: Box::new(stream),
-            is_http2: url.transport() == Transport::Http2,
+            is_http2: to.speaks == Speaks::Http2,
         });
     };
-    let name = ServerName::try_from(url.host())
-        .expect("a URL's host is one")
-        .to_owned();
-    let stream = TlsConnector::from(Arc::clone(&config))
-        .connect(name, stream)
-        .await;
-    let stream = stream.map_err(OpenError::Tls)?;
+    let stream = secured(stream, to.host, config).await.map_err(OpenError::Tls)?;
     // Without a word on it a server means HTTP/1.1 (RFC 9113 §3.2).
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok(Connected {
@@ -53,14 +109,50 @@ pub(crate) async fn connect(url: &ServerUrl, trust: &Trust) -> Result<Connected,
     })
 }
 
-async fn connect_tcp(url: &ServerUrl) -> Result<TcpStream, OpenError> {
-    let addresses = lookup_host((url.host(), url.port())).await;
-    let addresses = addresses.map_err(|error| OpenError::NoAddress(url.host().into(), error))?;
+async fn tunnel(proxy: &Proxy, to: Destination<'_>, trust: &Trust) -> Result<Box<dyn Wire>, ProxyFailure> {
+    let stream = connect_tcp(&proxy.host, proxy.port).await;
+    let stream = stream.map_err(|error| match error {
+        OpenError::NoAddress(_, error) => ProxyFailure::NoAddress(error),
+        OpenError::NoConnection(_, error) | OpenError::Lost(error) => ProxyFailure::NoConnection(error),
+        other => ProxyFailure::NoConnection(io::Error::other(other)),
+    })?;
+    let wire: Box<dyn Wire> = if proxy.is_secure {
+        let config = trust.client_config();
+        let config = config.map_err(|error| ProxyFailure::Tls(io::Error::other(error)))?;
+        Box::new(
+            secured(stream, &proxy.host, config)
+                .await
+                .map_err(ProxyFailure::Tls)?,
+        )
+    } else {
+        Box::new(stream)
+    };
+    // RFC 9112 §3.2.3: the port is always there.
+    tunnel::through(wire, proxy, &at(to.host, to.port)).await
+}
+
+async fn secured<Io: Wire>(stream: Io, host: &str, config: Arc<ClientConfig>) -> io::Result<TlsStream<Io>> {
+    let name = ServerName::try_from(host).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    TlsConnector::from(config).connect(name.to_owned(), stream).await
+}
+
+async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, OpenError> {
+    let addresses = lookup_host((host, port)).await;
+    let addresses = addresses.map_err(|error| OpenError::NoAddress(host.into(), error))?;
     let stream = first_of(&in_turn(addresses.collect())).await;
-    let stream = stream.map_err(|error| OpenError::NoConnection(url.authority().into(), error))?;
+    let stream = stream.map_err(|error| OpenError::NoConnection(at(host, port).into(), error))?;
     // What is said is small, and is to be heard now.
     stream.set_nodelay(true).map_err(OpenError::Lost)?;
     Ok(stream)
+}
+
+/// A host with its port, as in a URL.
+fn at(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 /// IPv6 and IPv4 by turns, beginning with what the system prefers (RFC 8305 §4).

@@ -5,9 +5,10 @@ use std::io;
 use std::time::Duration;
 
 use push_protocol::session::user_agent::Ended;
-use rustls::CertificateError;
 
+use super::tunnel::ProxyFailure;
 use crate::tls::TrustError;
+use crate::tls::sentences::{self, NO_HTTP};
 
 /// Why a channel was not opened. Prints as a sentence that says what to do about it, without what may be secret.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub enum OpenError {
     NoAddress(Box<str>, io::Error),
     /// Nobody answers there.
     NoConnection(Box<str>, io::Error),
+    /// There is no way through this proxy.
+    Proxy(Box<str>, ProxyFailure),
     /// It is not known whom to trust.
     Trust(TrustError),
     /// TLS failed.
@@ -42,9 +45,11 @@ impl OpenError {
     /// What the session is told.
     pub fn ended(&self) -> Ended {
         match self {
-            Self::NoAddress(..) | Self::NoConnection(..) | Self::Trust(_) | Self::Tls(_) => {
-                Ended::Unreachable
-            }
+            Self::NoAddress(..)
+            | Self::NoConnection(..)
+            | Self::Proxy(..)
+            | Self::Trust(_)
+            | Self::Tls(_) => Ended::Unreachable,
             Self::Refused {
                 status, retry_after, ..
             } => Ended::Refused {
@@ -71,7 +76,7 @@ impl std::error::Error for OpenError {
             | Self::Tls(error)
             | Self::Lost(error) => Some(error),
             Self::Trust(error) => Some(error),
-            Self::Refused { .. } | Self::NotWebSocket(_) | Self::NotHttp2(_) => None,
+            Self::Proxy(..) | Self::Refused { .. } | Self::NotWebSocket(_) | Self::NotHttp2(_) => None,
         }
     }
 }
@@ -90,6 +95,9 @@ impl fmt::Display for OpenError {
                     f,
                     "nobody answers at {service}: is the service running, and is the port right? ({error})"
                 )
+            }
+            Self::Proxy(proxy, failure) => {
+                write!(f, "there is no way through the proxy at {proxy}: {failure}")
             }
             Self::Trust(error) => error.fmt(f),
             Self::Tls(error) => tls(error, f),
@@ -123,47 +131,10 @@ impl fmt::Display for OpenError {
 }
 
 fn tls(error: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Some(error) = error
-        .get_ref()
-        .and_then(|error| error.downcast_ref::<rustls::Error>())
-    else {
-        return write!(f, "the connection broke during the TLS handshake ({error})");
-    };
-    match error {
-        rustls::Error::InvalidCertificate(error) => certificate(error, f),
-        rustls::Error::InvalidMessage(_) => {
-            f.write_str("who answers there doesn't speak TLS: is the port right, or is it ws:// ?")
-        }
-        rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol) => {
-            write!(
-                f,
-                "{}",
-                OpenError::NotHttp2("it speaks neither HTTP/2 nor HTTP/1.1")
-            )
-        }
-        error => write!(f, "TLS failed: {error}"),
-    }
-}
-
-fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match error {
-        CertificateError::UnknownIssuer => f.write_str(
-            "the service's certificate comes from nobody whom this machine trusts: give its CA with --ca FILE",
-        ),
-        CertificateError::BadSignature => f.write_str(
-            "the service's certificate names a CA that is trusted, but another key signed it: has the CA in --ca FILE \
-             been made anew?",
-        ),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            f.write_str("the service's certificate has expired, or this machine's clock is wrong")
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            f.write_str("the service's certificate is not valid yet, or this machine's clock is wrong")
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            write!(f, "the service's certificate is for another name ({error})")
-        }
-        error => write!(f, "the service's certificate can't be accepted ({error})"),
+    match sentences::of_io(error) {
+        Some(sentence) if sentence == NO_HTTP => write!(f, "{}", OpenError::NotHttp2(NO_HTTP)),
+        Some(sentence) => f.write_str(&sentence),
+        None => write!(f, "the connection broke during the TLS handshake ({error})"),
     }
 }
 
@@ -183,6 +154,8 @@ fn advice(status: u16) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use rustls::CertificateError;
+
     use super::*;
 
     /// What is broken is told apart: what the session is told, and what people are.
@@ -201,6 +174,7 @@ mod tests {
             retry_after: None,
             said: Some("Ask the operator.".into()),
         };
+        let through = |failure| OpenError::Proxy("p:1".into(), failure);
         let minute = Some(Duration::from_secs(60));
         let not_trusted = || TrustError::NoSystemCertificates(None);
         let rows = [
@@ -213,8 +187,21 @@ mod tests {
             (bad(CertificateError::Expired), "clock"),
             (bad(CertificateError::NotValidYet), "clock"),
             (bad(CertificateError::NotValidForName), "another name"),
-            (bad(CertificateError::Revoked), "can't be accepted"),
+            (bad(CertificateError::Revoked), "revoked"),
             (tls(rustls::Error::DecryptError), "TLS failed"),
+            (tls(rustls::Error::NoApplicationProtocol), "--transport websocket"),
+            (through(ProxyFailure::NoAddress(io())), "proxy at p:1: it has no"),
+            (through(ProxyFailure::NoConnection(io())), "is it running"),
+            (through(ProxyFailure::Tls(io())), "TLS handshake with it"),
+            (through(ProxyFailure::Refused(403)), "status 403: it lets nobody"),
+            (through(ProxyFailure::Refused(405)), "CONNECT"),
+            (through(ProxyFailure::Refused(407)), "USER:PASSWORD"),
+            (through(ProxyFailure::Refused(429)), "busy"),
+            (through(ProxyFailure::Refused(500)), "trouble"),
+            (through(ProxyFailure::Refused(502)), "reach the service"),
+            (through(ProxyFailure::Refused(302)), "opens no tunnel"),
+            (through(ProxyFailure::NotAProxy), "no HTTP proxy"),
+            (through(ProxyFailure::Lost(io())), "closed the connection"),
             (
                 tls(rustls::Error::InvalidMessage(
                     rustls::InvalidMessage::InvalidContentType,

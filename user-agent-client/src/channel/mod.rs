@@ -15,7 +15,8 @@ mod error;
 mod random;
 mod socket;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod tunnel;
 mod upgrade;
 
 use std::fmt;
@@ -32,6 +33,7 @@ use push_protocol::wire::frame::{
 use push_protocol::wire::websocket::{Answer, close_code, close_text, parse_answer, write_say};
 use socket::Socket;
 use tokio::io::{AsyncRead, AsyncWrite};
+pub use tunnel::ProxyFailure;
 
 use crate::defaults::{CLOSE_WITHIN, MESSAGE_BYTES};
 use crate::explanation::one_line;

@@ -92,6 +92,9 @@ pub(super) struct TrustArguments {
     /// Accept any certificate. For trying things out: whoever sits on the line can read and change everything
     #[arg(long)]
     pub(super) insecure: bool,
+    /// Go through this HTTP proxy, or with `none` through none, whatever HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say
+    #[arg(long, value_name = "URL|none")]
+    pub(super) proxy: Option<String>,
 }
 
 #[derive(Args, Debug)]

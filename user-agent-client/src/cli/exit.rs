@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use push_protocol::encryption::EncryptError;
 use user_agent_client::application_server::key_file::KeyFileError;
 use user_agent_client::application_server::{ReceiptError, SendError};
+use user_agent_client::proxy::ProxyError;
 use user_agent_client::server_url::ServerUrlError;
 use user_agent_client::state::StateError;
 use user_agent_client::tls::TrustError;
@@ -130,6 +131,12 @@ impl From<SubscribeError> for Failure {
 
 impl From<ServerUrlError> for Failure {
     fn from(error: ServerUrlError) -> Self {
+        Self::usage(error)
+    }
+}
+
+impl From<ProxyError> for Failure {
+    fn from(error: ProxyError) -> Self {
         Self::usage(error)
     }
 }

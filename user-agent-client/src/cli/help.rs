@@ -10,7 +10,8 @@ stored while this machine was away, encrypted up to here. Try it on one machine:
     user-agent-client send --subscription subscription.json 'Hello'
     user-agent-client listen --count 1
 
-Results go to standard output, everything else to standard error.";
+Results go to standard output, everything else to standard error. Connections go through the HTTP proxy that HTTPS_PROXY, HTTP_PROXY \
+and ALL_PROXY name, but not to what NO_PROXY names; --proxy URL or --proxy none say it regardless of them.";
 
 pub(super) const SUBSCRIBE: &str = "\
 Makes a subscription, or finds the one of this name again, and prints it in one line of JSON: a PushSubscription, as \

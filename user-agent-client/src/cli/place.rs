@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use user_agent_client::{ServerUrl, State, Transport, Trust};
+use user_agent_client::{Proxies, ServerUrl, State, Transport, Trust};
 
 use super::args::TrustArguments;
 use super::console::say;
@@ -55,18 +55,30 @@ pub(super) fn server(
 
 /// Whom to trust. A file of certificates is read at once, so that a wrong name is told at once.
 pub(super) fn trust(arguments: &TrustArguments) -> Result<Trust, Failure> {
+    let proxies = proxies(arguments.proxy.as_deref(), |name| std::env::var_os(name))?;
     if arguments.insecure {
         say(
             "--insecure: any certificate is accepted, and whoever sits on the line can read and change everything",
         );
-        return Ok(Trust::insecure());
+        return Ok(Trust::insecure().through(proxies));
     }
     let Some(file) = &arguments.ca else {
-        return Ok(Trust::system());
+        return Ok(Trust::system().through(proxies));
     };
     let trust = Trust::with_certificates(file);
     trust.client_config()?;
-    Ok(trust)
+    Ok(trust.through(proxies))
+}
+
+/// The proxies that were asked for, or those of the environment.
+fn proxies(asked: Option<&str>, variable: impl Fn(&str) -> Option<OsString>) -> Result<Proxies, Failure> {
+    match asked {
+        Some("none") => Ok(Proxies::none()),
+        Some(url) => Ok(Proxies::all(url)?),
+        None => Ok(Proxies::of_variables(|name| {
+            variable(name).map(|value| value.to_string_lossy().into_owned())
+        })?),
+    }
 }
 
 /// For a command that a running `listen` carries out: it has the connection.
@@ -115,8 +127,25 @@ mod tests {
         let arguments = TrustArguments {
             ca: Some("/there/is/no/such/file".into()),
             insecure: false,
+            proxy: None,
         };
         assert!(trust(&arguments).is_err());
+    }
+
+    /// What was typed counts for more than the environment, which is not even read then; and neither is passed over if it
+    /// can't be used.
+    #[test]
+    fn a_proxy_is_typed_or_in_the_environment() {
+        let environment = |name: &str| (name == "HTTPS_PROXY").then(|| OsString::from("socks5://p:1"));
+        for typed in ["none", "http://p:1"] {
+            assert!(proxies(Some(typed), environment).is_ok());
+        }
+        let rows = [(None, "HTTPS_PROXY: "), (Some("socks5://p"), "--proxy: ")];
+        for (typed, words) in rows {
+            let failure = proxies(typed, environment).unwrap_err();
+            assert_eq!(failure.exit, crate::cli::exit::Exit::Usage);
+            assert!(failure.why.starts_with(words), "{}", failure.why);
+        }
     }
 
     /// Without a service there is nothing to connect to, and what has to be said is said.

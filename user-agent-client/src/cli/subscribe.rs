@@ -99,14 +99,23 @@ pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
                 return Failure::new(Exit::Unreachable, why);
             }
             Some(event @ (Event::Disconnected { .. } | Event::Waiting { .. })) => {
-                last = news::sentence(&event);
-                last.iter().for_each(say);
+                news::sentence(&event).iter().for_each(say);
+                last = reason(&event).or(last);
             }
             // That is what everybody expects, unless something else was said before.
             Some(Event::Connected) if last.is_none() => {}
             Some(event) => news::sentence(&event).iter().for_each(say),
             None => return SubscribeError::Stopped.into(),
         }
+    }
+}
+
+/// What hinders, without what is done about it.
+fn reason(event: &Event) -> Option<String> {
+    match event {
+        Event::Disconnected { why, .. } => Some(why.trim_end_matches('.').to_owned()),
+        Event::Waiting { label, why, .. } => Some(format!("{label}: {why}")),
+        _ => None,
     }
 }
 

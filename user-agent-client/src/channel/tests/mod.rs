@@ -3,5 +3,6 @@
 mod endings;
 mod frames;
 mod opening;
+pub(crate) mod proxies;
 mod rig;
 mod tls;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use push_protocol::session::user_agent::{Ended, Farewell, Say, Wish};
 use push_protocol::wire::websocket::Answer;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{HandshakeKind, ServerConfig};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tempfile::TempDir;
@@ -37,9 +37,12 @@ impl Service {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new([name.to_owned()]).unwrap();
         let certificate = certificate.signed_by(&key, &ca).unwrap();
+        Self::with(&certificate, &key, &ca.pem()).await
+    }
 
+    async fn with(certificate: &Certificate, key: &KeyPair, named: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), ca.pem()).unwrap();
+        std::fs::write(folder.path().join("ca.pem"), named).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -108,6 +111,34 @@ async fn a_private_ca() {
     }
 }
 
+/// WS-CON-4: a service's own certificate that calls itself a CA, as `openssl req -x509` makes it, is trusted if it is the very one
+/// that was named; another one of the same name is not.
+#[tokio::test]
+async fn a_certificate_of_its_own() {
+    let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let make = || {
+        let key = KeyPair::generate().unwrap();
+        (params.self_signed(&key).unwrap(), key)
+    };
+    let (own, key) = make();
+    let service = Service::with(&own, &key, &own.pem()).await;
+    let trust = Trust::with_certificates(service.ca());
+    let ((), served) = tokio::join!(talk(&service.url, &trust), service.serve());
+    assert_eq!(served, Some(HandshakeKind::Full));
+
+    let stranger = service.folder.path().join("stranger.pem");
+    std::fs::write(&stranger, make().0.pem()).unwrap();
+    let error = service
+        .refusal(&Trust::with_certificates(stranger))
+        .await
+        .to_string();
+    assert!(
+        error.contains("name that very certificate with --ca FILE"),
+        "{error}"
+    );
+}
+
 /// WS-CON-4: a certificate of a stranger, or for another name, is refused with a sentence.
 #[tokio::test]
 async fn strangers() {
@@ -118,7 +149,7 @@ async fn strangers() {
         (
             &service,
             Trust::with_certificates(other.ca()),
-            "give its CA with --ca FILE",
+            "give its CA, or the certificate itself, with --ca FILE",
         ),
         (&service, Trust::with_certificates(again.ca()), "made anew"),
         (&other, Trust::with_certificates(other.ca()), "another name"),

@@ -1,24 +1,35 @@
-//! Whom a user agent trusts.
+//! Whom a user agent trusts, and which way its connections go.
 //!
 //! Certificates are loaded when the first TLS connection needs them, once: the system has some 150, and a user agent in
-//! clear needs none. What it deliberately does not know: who is connected to, and how.
+//! clear needs none. What it deliberately does not know: who is connected to.
+
+mod named;
+pub(crate) mod sentences;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use self::named::Named;
 use crate::defaults::TLS_SESSIONS;
+use crate::proxy::Proxies;
 
-/// Whom to trust. Clones share what is loaded, and the TLS sessions that make coming back cheaper.
+/// Whom to trust, and through which [proxies](Proxies) to go: by default none. Clones share what is loaded, and the TLS sessions
+/// that make coming back cheaper.
 #[derive(Clone)]
-pub struct Trust(Arc<Shared>);
+pub struct Trust {
+    shared: Arc<Shared>,
+    proxies: Proxies,
+}
 
 struct Shared {
     whom: Whom,
@@ -40,7 +51,8 @@ impl Trust {
         Self::new(Whom::System)
     }
 
-    /// Whom the system trusts, and the certificates in this PEM file: a private CA, or a service's own certificate.
+    /// Whom the system trusts, and the certificates in this PEM file: a private CA, or a service's own certificate, also if that
+    /// calls itself a CA, as `openssl req -x509` makes it.
     pub fn with_certificates(file: impl AsRef<Path>) -> Self {
         Self::new(Whom::SystemAnd(file.as_ref().into()))
     }
@@ -56,17 +68,27 @@ impl Trust {
         Self::new(Whom::Given(config))
     }
 
+    /// Goes through these proxies.
+    #[must_use]
+    pub fn through(self, proxies: Proxies) -> Self {
+        Self { proxies, ..self }
+    }
+
+    pub(crate) fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+
     /// What TLS connections are made with. The first call reads files, for some milliseconds; those after it read none.
     ///
     /// # Errors
     ///
     /// [`TrustError`] if the certificates can't be read or there are none. It is tried again by the next call.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
-        if let Some(config) = self.0.loaded.get() {
+        if let Some(config) = self.shared.loaded.get() {
             return Ok(Arc::clone(config));
         }
-        let config = self.0.whom.load()?;
-        Ok(Arc::clone(self.0.loaded.get_or_init(|| config)))
+        let config = self.shared.whom.load()?;
+        Ok(Arc::clone(self.shared.loaded.get_or_init(|| config)))
     }
 
     /// [`client_config`](Self::client_config) for connections that speak HTTP/2 (RFC 9113 §3.2), or HTTP/1.1 where the server
@@ -76,20 +98,23 @@ impl Trust {
     ///
     /// As there.
     pub fn http2_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
-        if let Some(config) = self.0.http2.get() {
+        if let Some(config) = self.shared.http2.get() {
             return Ok(Arc::clone(config));
         }
         let mut config = ClientConfig::clone(&*self.client_config()?);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::clone(self.0.http2.get_or_init(|| Arc::new(config))))
+        Ok(Arc::clone(self.shared.http2.get_or_init(|| Arc::new(config))))
     }
 
     fn new(whom: Whom) -> Self {
-        Self(Arc::new(Shared {
-            whom,
-            loaded: OnceLock::new(),
-            http2: OnceLock::new(),
-        }))
+        Self {
+            shared: Arc::new(Shared {
+                whom,
+                loaded: OnceLock::new(),
+                http2: OnceLock::new(),
+            }),
+            proxies: Proxies::none(),
+        }
     }
 }
 
@@ -102,7 +127,7 @@ impl Default for Trust {
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.whom {
+        match &self.shared.whom {
             Whom::System => f.write_str("Trust(system)"),
             Whom::SystemAnd(file) => write!(f, "Trust(system and {})", file.display()),
             Whom::Anybody => f.write_str("Trust(anybody)"),
@@ -145,7 +170,7 @@ impl fmt::Display for TrustError {
                 "there is no certificate in {}: it should hold lines from -----BEGIN CERTIFICATE----- on",
                 file.display()
             ),
-            Self::Tls(error) => write!(f, "TLS can't be set up: {error}"),
+            Self::Tls(error) => f.write_str(&sentences::handshake(error)),
         }
     }
 }
@@ -159,7 +184,9 @@ impl Whom {
         let mut config = match self {
             Self::Given(config) => return Ok(Arc::clone(config)),
             Self::System => builder.with_root_certificates(system()?),
-            Self::SystemAnd(file) => builder.with_root_certificates(system_and(file)?),
+            Self::SystemAnd(file) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(named(file, provider)?)),
             Self::Anybody => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(Anybody(provider))),
@@ -182,11 +209,17 @@ fn system() -> Result<RootCertStore, TrustError> {
 }
 
 /// A machine for one purpose may have this one CA and no others.
-fn system_and(file: &Path) -> Result<RootCertStore, TrustError> {
+fn named(file: &Path, provider: Arc<CryptoProvider>) -> Result<Named, TrustError> {
     let mut roots = RootCertStore::empty();
     add_system(&mut roots);
-    add_file(&mut roots, file)?;
-    Ok(roots)
+    let certificates = add_file(&mut roots, file)?;
+    let web_pki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    // It fails only without certificates.
+    let web_pki = web_pki.map_err(|_| TrustError::NoCertificate(file.into()))?;
+    Ok(Named {
+        web_pki,
+        certificates,
+    })
 }
 
 /// Adds what the system has, without what it has that is none; returns what went wrong, if anything did.
@@ -196,20 +229,22 @@ fn add_system(roots: &mut RootCertStore) -> Option<String> {
     found.errors.first().map(ToString::to_string)
 }
 
-fn add_file(roots: &mut RootCertStore, file: &Path) -> Result<(), TrustError> {
+fn add_file(roots: &mut RootCertStore, file: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let unreadable = |why: String| TrustError::Unreadable(file.into(), why);
     let text = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
-    let before = roots.len();
+    let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|error| unreadable(error.to_string()))?;
+        let certificate = certificate
+            .map_err(|_| unreadable("a certificate in it is cut or damaged: copy it again".into()))?;
         roots
-            .add(certificate)
-            .map_err(|error| unreadable(error.to_string()))?;
+            .add(certificate.clone())
+            .map_err(|error| unreadable(sentences::in_file(&error)))?;
+        certificates.push(certificate);
     }
-    if roots.len() == before {
+    if certificates.is_empty() {
         return Err(TrustError::NoCertificate(file.into()));
     }
-    Ok(())
+    Ok(certificates)
 }
 
 /// Accepts every certificate, but only from who holds its key: that much a handshake has to prove.
@@ -250,57 +285,5 @@ impl ServerCertVerifier for Anybody {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is loaded is loaded once, and a clone has it too.
-    #[test]
-    fn loads_once() {
-        let trust = Trust::insecure();
-        let config = trust.client_config().unwrap();
-        assert!(Arc::ptr_eq(&config, &trust.clone().client_config().unwrap()));
-        assert_eq!(config.alpn_protocols, [b"http/1.1".to_vec()]);
-        let given = Trust::with_config(Arc::clone(&config));
-        assert!(Arc::ptr_eq(&config, &given.client_config().unwrap()));
-        let http2 = given.http2_config().unwrap();
-        assert_eq!(http2.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
-        assert!(Arc::ptr_eq(&http2, &given.clone().http2_config().unwrap()));
-    }
-
-    /// A file that is missing, empty or broken is said to be so; put right, it is taken without a restart.
-    #[test]
-    fn files_that_are_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("ca.pem");
-        let trust = Trust::with_certificates(&file);
-        assert!(matches!(trust.client_config(), Err(TrustError::Unreadable(..))));
-        for (text, sentence) in [
-            ("", "there is no certificate in"),
-            ("hello", "there is no certificate in"),
-            (
-                "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n",
-                "can't be read",
-            ),
-        ] {
-            std::fs::write(&file, text).unwrap();
-            let error = trust.client_config().unwrap_err().to_string();
-            assert!(error.contains(sentence) && error.contains("ca.pem"), "{error}");
-        }
-        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        std::fs::write(&file, own.cert.pem()).unwrap();
-        assert!(trust.client_config().is_ok());
-    }
-
-    /// A system without certificates is told how to get some.
-    #[test]
-    fn no_system_certificates() {
-        let error = TrustError::NoSystemCertificates(Some("no such file".into())).to_string();
-        for word in ["ca-certificates", "SSL_CERT_FILE", "--ca FILE", "no such file"] {
-            assert!(error.contains(word), "{error}");
-        }
     }
 }
