@@ -83,8 +83,8 @@ fn proxies(asked: Option<&str>, variable: impl Fn(&str) -> Option<OsString>) -> 
 
 /// For a command that a running `listen` carries out: it has the connection.
 pub(super) fn say_what_is_not_used(arguments: &TrustArguments) {
-    if arguments.ca.is_some() || arguments.insecure {
-        say("--ca and --insecure change nothing here: the running `listen` has the connection");
+    if arguments.ca.is_some() || arguments.insecure || arguments.proxy.is_some() {
+        say("--ca, --insecure and --proxy change nothing here: the running `listen` has the connection");
     }
 }
 
