@@ -7,6 +7,7 @@
 mod calls;
 mod log;
 mod messages;
+mod seat;
 mod waiting;
 mod why;
 mod writing;
@@ -33,6 +34,7 @@ use crate::server_url::ServerUrl;
 use crate::state::{State, StateError};
 use crate::subscription::Subscription;
 use crate::tls::Trust;
+use seat::Seat;
 use waiting::{Hands, Read, Waiting};
 use writing::Writing;
 
@@ -64,6 +66,7 @@ pub(super) struct Task {
     /// Who waits for a subscription to be confirmed. Bounded by the callers, each of which waits.
     subscribing: HashMap<SubscriptionName, Vec<oneshot::Sender<Result<Subscription, SubscribeError>>>>,
     settling: Vec<oneshot::Sender<()>>,
+    seat: Seat,
     /// Why the last channel was not opened, in a sentence.
     not_opened: Option<String>,
     /// Since when it is known that no server push gets through.
@@ -117,6 +120,7 @@ impl Task {
             verdicts_to,
             subscribing: HashMap::new(),
             settling: Vec::new(),
+            seat: Seat::default(),
             not_opened: None,
             without_push: None,
             explanation: None,
@@ -298,14 +302,19 @@ impl Task {
         match *event {
             session::Event::Connected => {
                 self.delayed_at = None;
+                self.seat.connected(Instant::now());
                 self.news(Event::Connected);
             }
             session::Event::Disconnected { why, again_in } => {
                 self.delayed_at = None;
                 // The session closes no link that ended by itself.
                 let said = self.explanation.take();
+                let is_taken = self.seat.ended(why, Instant::now());
                 let sentence = || why::sentence(why, said.as_deref());
-                let why = self.not_opened.take().unwrap_or_else(sentence);
+                let mut why = self.not_opened.take().unwrap_or_else(sentence);
+                if is_taken {
+                    why = format!("{}; {}", why.trim_end_matches('.'), seat::COPY);
+                }
                 self.news(Event::Disconnected { why, again_in });
             }
             session::Event::Subscribed { name, .. } => {

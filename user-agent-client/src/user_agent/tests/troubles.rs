@@ -140,3 +140,24 @@ async fn a_delayed_hello_is_told() {
     let event = within("then it is there", events.next()).await;
     assert!(matches!(event, Some(Event::Connected)), "{event:?}");
 }
+
+/// WS-HEL-11: a service that gives our seat to another one again and again is explained; once is not.
+#[tokio::test]
+async fn a_copy_of_the_state_is_guessed() {
+    let service = Service::start().await;
+    let (_agent, mut events) = start(&service, State::in_memory());
+    for number in 1..=defaults::SEAT_TAKEN_TIMES {
+        let (peer, _) = within("a channel", service.welcome(IDENTITY)).await;
+        peer.closes(1011).await;
+        let why = within("its end", async {
+            loop {
+                if let Some(Event::Disconnected { why, .. }) = events.next().await {
+                    return why;
+                }
+            }
+        })
+        .await;
+        let is_guessed = why.contains("a copy of this state");
+        assert_eq!(is_guessed, number == defaults::SEAT_TAKEN_TIMES, "{why}");
+    }
+}
