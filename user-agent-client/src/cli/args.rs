@@ -86,7 +86,7 @@ impl TransportArgument {
 /// Whom to trust.
 #[derive(Args, Debug)]
 pub(super) struct TrustArguments {
-    /// Trust the certificates in this PEM file too: a private CA, or the service's own
+    /// Trust the certificates in this PEM file too: a private CA, or the service's own. A state remembers it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "insecure")]
     pub(super) ca: Option<PathBuf>,
     /// Accept any certificate. For trying things out: whoever sits on the line can read and change everything

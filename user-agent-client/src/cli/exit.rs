@@ -108,6 +108,7 @@ impl From<StateError> for Failure {
             | StateError::LabelInUse(_)
             | StateError::OtherService(_)
             | StateError::OtherTransport(_)
+            | StateError::NotText(_)
             | StateError::NeverEmpty => Exit::Usage,
             StateError::TooManySubscriptions | StateError::NotPrepared(_) | StateError::NoRandomness => {
                 Exit::Failed

@@ -81,6 +81,33 @@ fn proxies(asked: Option<&str>, variable: impl Fn(&str) -> Option<OsString>) -> 
     }
 }
 
+/// Whom to trust with this state: `--ca` is remembered in it, and what was remembered counts without. `--insecure` is never
+/// remembered.
+pub(super) fn remembered(
+    trust: Trust,
+    arguments: &TrustArguments,
+    server: &ServerUrl,
+    state: &mut State,
+) -> Result<Trust, Failure> {
+    if let Some(file) = &arguments.ca {
+        state.set_certificates(file)?;
+        return Ok(trust);
+    }
+    match state.certificates() {
+        Some(file) if !arguments.insecure && server.is_secure() => {
+            let trust = Trust::with_certificates(file);
+            trust.client_config().map_err(|error| {
+                Failure::usage(format_args!(
+                    "{error}; the state remembers that file from --ca: put it back, or name another one with --ca FILE"
+                ))
+            })?;
+            let proxies = proxies(arguments.proxy.as_deref(), |name| std::env::var_os(name))?;
+            Ok(trust.through(proxies))
+        }
+        _ => Ok(trust),
+    }
+}
+
 /// For a command that a running `listen` carries out: it has the connection.
 pub(super) fn say_what_is_not_used(arguments: &TrustArguments) {
     if arguments.ca.is_some() || arguments.insecure || arguments.proxy.is_some() {
@@ -146,6 +173,45 @@ mod tests {
             assert_eq!(failure.exit, crate::cli::exit::Exit::Usage);
             assert!(failure.why.starts_with(words), "{}", failure.why);
         }
+    }
+
+    /// `--ca` is remembered, `--insecure` is not; a file that has gone since is told with the way out, unless nothing needs it.
+    #[test]
+    fn certificates_are_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(&file, own.cert.pem()).unwrap();
+        let mut state = State::in_memory();
+        let server = ServerUrl::parse("wss://localhost/").unwrap();
+        let arguments = |ca: Option<&Path>, insecure| TrustArguments {
+            ca: ca.map(Path::to_owned),
+            insecure,
+            proxy: Some("none".to_owned()),
+        };
+        let mut with = |ca, insecure, server: &ServerUrl| {
+            let arguments = arguments(ca, insecure);
+            remembered(trust(&arguments)?, &arguments, server, &mut state)
+        };
+        assert_eq!(
+            format!("{:?}", with(None, false, &server).unwrap()),
+            "Trust(system)"
+        );
+        let shown = format!("Trust(system and {})", file.display());
+        assert_eq!(
+            format!("{:?}", with(Some(file.as_path()), false, &server).unwrap()),
+            shown
+        );
+        assert_eq!(
+            format!("{:?}", with(None, true, &server).unwrap()),
+            "Trust(anybody)"
+        );
+        assert_eq!(format!("{:?}", with(None, false, &server).unwrap()), shown);
+        std::fs::remove_file(&file).unwrap();
+        let failure = with(None, false, &server).unwrap_err();
+        assert!(failure.why.contains("--ca FILE"), "{}", failure.why);
+        let clear = ServerUrl::parse("ws://localhost/").unwrap();
+        assert!(with(None, false, &clear).is_ok());
     }
 
     /// Without a service there is nothing to connect to, and what has to be said is said.

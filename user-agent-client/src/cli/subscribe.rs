@@ -20,7 +20,7 @@ pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
     let directory = place::state_directory(arguments.state.state.clone())?;
     let trust = place::trust(&arguments.trust)?;
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
-    let state = match State::open(&directory) {
+    let mut state = match State::open(&directory) {
         Err(locked @ StateError::Locked { .. }) => {
             return beside_listen(&directory, &arguments, &mut signals)
                 .await
@@ -34,6 +34,7 @@ pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
         &state,
         &directory,
     )?;
+    let trust = place::remembered(trust, &arguments.trust, &server, &mut state)?;
     let (agent, mut events) = UserAgent::start(server, trust, state, &Options::default())?;
     let asked = agent.subscribe(&arguments.name, arguments.application_server_key);
     let subscribed = tokio::select! {

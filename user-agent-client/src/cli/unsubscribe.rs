@@ -21,7 +21,7 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
         return Err(no_subscription(&arguments.name));
     }
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
-    let state = match State::open(&directory) {
+    let mut state = match State::open(&directory) {
         Err(locked @ StateError::Locked { .. }) => {
             place::say_what_is_not_used(&arguments.trust);
             let command = Command::Unsubscribe(control::Unsubscribe {
@@ -34,6 +34,7 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
         opened => opened?,
     };
     let server = place::server(None, None, &state, &directory)?;
+    let trust = place::remembered(trust, &arguments.trust, &server, &mut state)?;
     let (agent, mut events) = UserAgent::start(server, trust, state, &Options::default())?;
     let ended = async {
         agent.unsubscribe(&arguments.name).await?;

@@ -9,13 +9,15 @@
 //! `sha256` is the digest of `state` by the letter, in hexadecimal. Keys are base64url. What isn't there is null.
 //! `messages` names the `messages.log` that goes with it. HTTP/2 came with format 2: a `server` with `https:`, an identity that
 //! is the URL of a set, and `resource`, where a subscription is ended, left out where there is none. The state of a WebSocket
-//! is written in format 1, which earlier versions read too.
+//! is written in format 1, which earlier versions read too. `certificates`, the file of those that are trusted beside the system's,
+//! came with format 3, and is left out where there is none.
 //!
 //! **Invariant:** a text whose state is not, byte for byte, one that was written is refused. So no bit of a key is ever
 //! wrong.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -32,7 +34,10 @@ use super::snapshot::{Entry, Snapshot, is_label};
 use crate::server_url::{ServerUrl, Transport};
 
 /// The latest format. It and those before it are read; the earliest that can hold a state is written.
-const FORMAT: u64 = 2;
+const FORMAT: u64 = 3;
+
+/// The first that can hold a set, and where subscriptions are ended.
+const HTTP2_FORMAT: u64 = 2;
 
 /// Which `messages.log` goes with a state: that of another one, or of another service, must not be believed, for it would
 /// call messages done that never came.
@@ -68,6 +73,8 @@ struct Kept {
     server: Option<String>,
     identity: Option<String>,
     subscriptions: Vec<KeptSubscription>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificates: Option<PathBuf>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -110,12 +117,14 @@ pub(super) fn write(snapshot: &Snapshot, log: LogId) -> String {
             .as_ref()
             .map(|identity| identity.as_str().to_owned()),
         subscriptions: subscriptions.collect(),
+        certificates: snapshot.certificates.as_deref().map(Path::to_owned),
     };
     let is_http2 = |server: &ServerUrl| server.transport() == Transport::Http2;
     let has_resources = kept.subscriptions.iter().any(|kept| kept.resource.is_some());
     let format = match &snapshot.server {
-        Some(server) if is_http2(server) => FORMAT,
-        _ if has_resources => FORMAT,
+        _ if kept.certificates.is_some() => FORMAT,
+        Some(server) if is_http2(server) => HTTP2_FORMAT,
+        _ if has_resources => HTTP2_FORMAT,
         _ => 1,
     };
     let state = serde_json::to_string(&kept).expect("strings and numbers always serialize");
@@ -140,6 +149,9 @@ pub(super) fn read(text: &[u8]) -> Result<(Snapshot, LogId), Unusable> {
     }
     // From here on nothing is wrong but what a person or another program wrote with a digest of its own.
     let kept: Kept = serde_json::from_str(state).map_err(|_| NOT_OURS)?;
+    if (any.format == FORMAT) != kept.certificates.is_some() {
+        return Err(Unusable::Damaged("its format is another one"));
+    }
     kept.parse()
         .ok_or(Unusable::Damaged("a value in it is not possible"))
 }
@@ -148,11 +160,19 @@ impl Kept {
     fn parse(self) -> Option<(Snapshot, LogId)> {
         let mut snapshot = Snapshot {
             server: parse_if_there(self.server, |url| ServerUrl::parse(url).ok())?,
+            certificates: self.certificates.map(PathBuf::into_boxed_path),
             ..Snapshot::default()
         };
         if let Some(identity) = self.identity {
             let identity = Identity::parse(&identity).or_else(|| Identity::of_set(&identity));
             snapshot.durable.identity = Some(identity?);
+        }
+        if snapshot
+            .certificates
+            .as_ref()
+            .is_some_and(|file| !file.is_absolute())
+        {
+            return None;
         }
         let mut labels = HashSet::new();
         for subscription in self.subscriptions {

@@ -28,6 +28,8 @@ pub enum StateError {
     OtherTransport(ServerUrl),
     /// What waits and no more is asked for over a WebSocket, where no service says when nothing waits any more.
     NeverEmpty,
+    /// The path of a file of certificates is not UTF-8.
+    NotText(PathBuf),
     /// The random source failed. Nothing has changed.
     NoRandomness,
 
@@ -152,6 +154,11 @@ impl fmt::Display for StateError {
             Self::NeverEmpty => f.write_str(
                 "Over a WebSocket a push service never says that nothing waits any more, so that --until-empty would have \
                  to guess; use --transport http2, with a state directory whose subscriptions were made over it.",
+            ),
+            Self::NotText(path) => write!(
+                f,
+                "The path {} is not UTF-8, and can't be remembered; give the file another name.",
+                path.display()
             ),
             Self::NoRandomness => {
                 f.write_str("The random source failed; check that the system provides getrandom.")

@@ -170,6 +170,31 @@ impl State {
         self.write()
     }
 
+    /// The file of certificates that are trusted beside the system's, if one is remembered.
+    pub fn certificates(&self) -> Option<&Path> {
+        self.kept.certificates.as_deref()
+    }
+
+    /// Remembers a file of certificates that are trusted beside the system's. The path is kept, made absolute, and not what is
+    /// in the file: so a CA that is renewed there is followed.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::NotText`], or it can't be kept.
+    pub fn set_certificates(&mut self, file: &Path) -> Result<(), StateError> {
+        let file = std::path::absolute(file).map_err(|error| StateError::of_file(file, error))?;
+        if self.certificates() == Some(&*file) {
+            return Ok(());
+        }
+        if file.to_str().is_none() {
+            return Err(StateError::NotText(file));
+        }
+        self.may_change()?;
+        self.kept.certificates = Some(file.into());
+        self.mark_changed();
+        self.write()
+    }
+
     /// Whether a service has confirmed anything.
     fn is_bound(&self) -> bool {
         let is_confirmed = |registration: &Registration| {

@@ -1,6 +1,7 @@
 //! All that is kept, as it is at one moment. What the session knows of it is [`Durable`]; labels and keys are ours.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,6 +22,8 @@ use crate::subscription::Subscription;
 #[derive(Debug, Default)]
 pub struct Snapshot {
     pub(super) server: Option<ServerUrl>,
+    /// An absolute path that is text.
+    pub(super) certificates: Option<Box<Path>>,
     pub(super) durable: Durable,
     /// Apart, because a map has room for eleven of them in one piece.
     pub(super) entries: BTreeMap<SubscriptionName, Arc<Entry>>,

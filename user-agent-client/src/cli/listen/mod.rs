@@ -49,7 +49,7 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
     // Opening would make the directory; a wrong name is better told.
     user_agent_client::state::read(&directory)?;
-    let state = State::open(&directory)?;
+    let mut state = State::open(&directory)?;
     if state.subscriptions().next().is_none() {
         let why = format!(
             "there is no subscription in {}; `subscribe` makes one",
@@ -63,6 +63,7 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
         &state,
         &directory,
     )?;
+    let trust = place::remembered(trust, &arguments.trust, &server, &mut state)?;
     let labels: Vec<_> = state
         .subscriptions()
         .map(|subscription| subscription.label)

@@ -52,7 +52,7 @@ fn a_refused_directory_is_not_touched() {
     let good = fs::read(rig.file("state.json")).unwrap();
     let log = fs::read(rig.file("messages.log")).unwrap();
     rig.state = State::in_memory();
-    let newer = b"{\"format\":3,\"unheard\":{\"of\":[]}}".to_vec();
+    let newer = b"{\"format\":4,\"unheard\":{\"of\":[]}}".to_vec();
     let huge = vec![b' '; usize::try_from(STATE_BYTES).unwrap() + 1];
     for bad in [
         &[][..],
@@ -69,7 +69,7 @@ fn a_refused_directory_is_not_touched() {
             read(rig.directory.path()).unwrap_err(),
         ] {
             match &error {
-                StateError::NewerFormat { format: 3, .. } => assert_eq!(bad, newer),
+                StateError::NewerFormat { format: 4, .. } => assert_eq!(bad, newer),
                 StateError::Damaged { file, .. } => assert_eq!(*file, rig.file("state.json")),
                 other => panic!("{other}"),
             }

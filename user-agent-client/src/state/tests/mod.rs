@@ -110,6 +110,26 @@ fn server(url: &str) -> ServerUrl {
     ServerUrl::parse(url).unwrap()
 }
 
+/// The file of certificates is remembered by its absolute path, in a format of its own; a state without one has the format
+/// that earlier versions read.
+#[test]
+fn certificates_are_remembered() {
+    let mut rig = Rig::new();
+    rig.subscribe("door");
+    assert!(rig.holds("\"format\":1,") && !rig.holds("certificates"));
+    for file in ["ca.pem", "/etc/ssl/ca \"1\".pem"] {
+        rig.state.set_certificates(Path::new(file)).unwrap();
+        rig.reopen();
+        let absolute = std::env::current_dir().unwrap().join(file);
+        assert_eq!(rig.state.certificates(), Some(&*absolute));
+        assert!(rig.holds("\"format\":3,"));
+        assert!(rig.state.subscription("door").is_some());
+    }
+    let not_text = std::os::unix::ffi::OsStrExt::from_bytes(b"/\xff.pem");
+    let refused = rig.state.set_certificates(Path::new::<std::ffi::OsStr>(not_text));
+    assert!(matches!(refused, Err(StateError::NotText(_))));
+}
+
 /// All there is, in a form that compares.
 fn all_of(state: &State) -> impl PartialEq + std::fmt::Debug + use<> {
     let entries = state.kept.entries.iter().map(|(name, entry)| {
