@@ -178,7 +178,7 @@ async fn bad_streams() {
         let (mut rig, mut events) = Rig::without_push(Wish::default()).await;
         events.writes(&text);
         events.writes(&good);
-        assert_eq!(rig.next_but_life().await, Incoming::Nonsense, "{:.80}", text);
+        assert_eq!(rig.next_but_life().await, Incoming::Nonsense, "{text:.80}");
         assert_eq!(&*rig.brought().await.path, "/message/good");
     }
 
