@@ -589,7 +589,7 @@ fn every_way_out_has_its_code() {
         (subscribe(&["--state", "file"]), 3, "is not a directory"),
         (subscribe(&["--state", "/proc/no"]), 3, "/proc/no"),
         (vec!["subscribe", "--server", "ftp://h"], 2, "reached by wss://"),
-        (vec!["listen", "--state", "no"], 3, "there is no state directory"),
+        (vec!["listen", "--state", "no"], 3, "no state directory no"),
         (send(&["--ca", "missing.pem"]), 2, "missing.pem can't be read"),
         (send(&["--vapid-key", "file"]), 2, "file: "),
         (send(&["--padding", "3993"]), 2, "3993 bytes"),
