@@ -14,11 +14,17 @@ pub const CONNECT_WITHIN: Duration = SECOND.saturating_mul(30);
 /// For an answer to hello, a request or a ping. Source: Firefox (WS-CLS-2), which services are tuned to.
 pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(10);
 
-/// The shortest silence before a ping. Source: the deployed peer closes whoever asks more often (WS-PNG-3).
+/// The shortest silence before a ping, as far as the network allows. Source: the deployed peer closes whoever asks more often
+/// (WS-PNG-3), in the way of its own protocol.
 pub const KEEPALIVE_LEAST: Duration = SECOND.saturating_mul(45);
 
 /// The longest. Source: the deployed peer and ours ask after as long by themselves (WS-CON-8).
 pub const KEEPALIVE_MOST: Duration = SECOND.saturating_mul(300);
+
+/// Where the network forgets channels even sooner, what that falls to: two channels that end after the same shorter silence
+/// say so. Chosen: proxies close after 30 s, none known sooner; the deployed peer counts messages, not the ping frames that we
+/// send. A network that allows less loses each channel after that time, and the next one brings what was sent meanwhile.
+pub const KEEPALIVE_FLOOR: Duration = SECOND.saturating_mul(20);
 
 /// The shortest wait before the next connection. Chosen: ten connections a second burden nobody.
 pub const BACKOFF_LEAST: Duration = Duration::from_millis(100);
@@ -31,6 +37,19 @@ pub const BACKOFF_MOST: Duration = SECOND.saturating_mul(300);
 
 /// A channel that lived for so long was a good one. Chosen: longer than it takes to say hello and be closed.
 pub const STEADY_AFTER: Duration = SECOND.saturating_mul(10);
+
+/// "I don't know you" is believed when it is said twice, with so long between (PR-47). Chosen: a proxy that loads its
+/// configuration, or a service that begins, says the wrong thing for a second or two; and one that has really forgotten us
+/// brings messages again within ten seconds.
+pub const FORGOTTEN_APART: Duration = SECOND.saturating_mul(5);
+
+/// The time between the first two changes of the network that are heeded; it doubles with each, up to [`NETWORK_CALM`]. Chosen:
+/// four connections in 20 s for an interface that comes and goes each second.
+pub const NETWORK_APART: Duration = SECOND.saturating_mul(2);
+
+/// A network that was quiet for so long is at rest, and its next change is heeded at once. Chosen: people who change networks
+/// look for a connection within a minute.
+pub const NETWORK_CALM: Duration = SECOND.saturating_mul(60);
 
 /// Messages with the application or waiting to be tried again. Chosen: several windows of any known service (32, 150).
 pub const HELD_MESSAGES: usize = 256;
@@ -76,6 +95,11 @@ pub const WISH_EVERY: Duration = SECOND.saturating_mul(5);
 /// How long a monitoring request that was replaced may go on, for the service to bring what it had begun with there, and end
 /// it. Chosen: as long as any answer may take.
 pub const REPLACED_WITHIN: Duration = ANSWER_WITHIN;
+
+/// How often the channel is read before a deadline is judged: a process that was stopped for a while, or a machine that is busy,
+/// finds the answer in its sockets together with the deadline. Chosen: many times what a service says in a round trip; one that
+/// never stops talking holds up no deadline for longer.
+pub const READS_BEFORE_JUDGING: usize = 64;
 
 /// How long the application may take over what is in its hands when the user agent stops. Chosen: below the 30 s that
 /// service managers grant before they kill.
@@ -245,10 +269,15 @@ pub const HTTP1_ACKNOWLEDGEMENTS: usize = 3;
 /// a server has one to keep at most.
 pub const HTTP1_IDLE: usize = 1;
 
+/// How long a service that said goodbye (GOAWAY) may still bring the rest of messages, and answers. What it doesn't bring then comes
+/// on the next connection. Chosen: as for a farewell of ours.
+pub const LEAVE_WITHIN: Duration = CLOSE_WITHIN;
+
 /// Redirections of a request for a subscription that are followed (R30-LB-1). Chosen: a load balancer needs one.
 pub const REDIRECTIONS: usize = 4;
 
-/// The longest `Retry-After` that is believed. Chosen: a service that wants nobody for longer than a day made a mistake.
+/// The longest `Retry-After` that is waited for; a longer one is cut to it. Chosen: a service that wants nobody for longer than a
+/// day made a mistake.
 pub const RETRY_AFTER_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long the next address of a service waits for the one before it. RFC 8305 §5 recommends 250 ms.
@@ -339,10 +368,15 @@ pub fn limits() -> Limits {
         answer_within: ANSWER_WITHIN,
         keepalive_least: KEEPALIVE_LEAST,
         keepalive_most: KEEPALIVE_MOST,
+        keepalive_floor: KEEPALIVE_FLOOR,
         backoff_least: BACKOFF_LEAST,
         backoff_base: BACKOFF_BASE,
         backoff_most: BACKOFF_MOST,
+        told_most: RETRY_AFTER_MOST,
         steady_after: STEADY_AFTER,
+        forgotten_apart: FORGOTTEN_APART,
+        network_apart: NETWORK_APART,
+        network_calm: NETWORK_CALM,
         held_messages: HELD_MESSAGES,
         held_bytes: HELD_BYTES,
         attempts: ATTEMPTS,

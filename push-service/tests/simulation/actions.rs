@@ -292,6 +292,7 @@ impl World {
             | Told::Paused { .. }
             | Told::Resumed { .. }
             | Told::Unsubscribed(_)
+            | Told::AcknowledgementsWait { .. }
             | Told::Empty => {}
         }
     }

@@ -50,15 +50,14 @@ pub(crate) struct Disk {
 
 impl Disk {
     pub(crate) fn apply(&mut self, change: &Change) {
-        let before = self.durable.identity.clone();
+        let renewed = self.durable.renews_keys(change);
         self.durable.apply(change);
-        match change {
-            Change::Asked { name, .. } => self.draw(*name),
-            Change::Identified(identity) if before.as_ref() != Some(identity) => {
-                let names: Vec<_> = self.durable.registrations.keys().copied().collect();
-                names.into_iter().for_each(|name| self.draw(name));
-            }
-            _ => {}
+        let asked = match change {
+            Change::Asked { name, .. } => Some(*name),
+            _ => None,
+        };
+        if let Some(name) = renewed.or(asked) {
+            self.draw(name);
         }
     }
 

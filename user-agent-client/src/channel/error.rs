@@ -7,6 +7,7 @@ use std::time::Duration;
 use push_protocol::session::user_agent::Ended;
 
 use super::tunnel::ProxyFailure;
+use crate::defaults::RETRY_AFTER_MOST;
 use crate::tls::TrustError;
 use crate::tls::sentences::{self, NO_HTTP};
 
@@ -112,7 +113,11 @@ impl fmt::Display for OpenError {
                     advice(*status)
                 )?;
                 if let Some(wait) = retry_after {
-                    write!(f, " (not before {} seconds are over)", wait.as_secs())?;
+                    let most = match *wait >= RETRY_AFTER_MOST {
+                        true => ", which is the longest that is waited",
+                        false => "",
+                    };
+                    write!(f, " (not before {} seconds are over{most})", wait.as_secs())?;
                 }
                 said.as_ref()
                     .map_or(Ok(()), |said| write!(f, "; the service says: {said}"))
@@ -221,6 +226,10 @@ mod tests {
             (refused(404, None), "secret"),
             (refused(426, None), "status 426"),
             (refused(429, minute), "not before 60 seconds"),
+            (
+                refused(429, Some(RETRY_AFTER_MOST)),
+                "86400 seconds are over, which is the longest",
+            ),
             (refused(502, None), "proxy"),
             (refused(503, minute), "busy"),
             (refused(999, None), "nobody knows"),

@@ -1,13 +1,13 @@
 //! Acknowledgements on their way: a `DELETE` of the message each (RFC 8030 §6.2).
 //!
-//! None is vital: what the service never hears of comes again, and is recognised (R30-ACK-5). So what can't be sent is
-//! dropped, and what the service can't take is tried a few times.
+//! None is vital: what the service never hears of comes again, and is recognised (R30-ACK-5). So what the service can't take is
+//! tried a few times. What a connection could not send, or got no answer to, is left for the next one (PR-48).
 
 use std::collections::VecDeque;
 use std::future::Future as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, Method};
 use tokio::time::Instant;
@@ -19,10 +19,15 @@ use super::sender::Sender;
 use crate::defaults::{ACKNOWLEDGE_AGAIN_AFTER, ACKNOWLEDGED_TIMES, ACKNOWLEDGEMENTS_WAITING, ANSWER_WITHIN};
 use crate::retry_after;
 
+/// Of answers that come together, each with the same wait, one is told. Chosen: they come within a round trip.
+const TOLD_ALIKE: Duration = Duration::from_secs(2);
+
 #[derive(Default)]
 pub(super) struct Acknowledgements {
     waiting: VecDeque<Acknowledgement>,
     under_way: Vec<UnderWay>,
+    /// None is sent before: the service said so.
+    not_before: Option<Instant>,
 }
 
 struct Acknowledgement {
@@ -55,24 +60,57 @@ impl Acknowledgements {
         self.waiting.is_empty() && self.under_way.is_empty()
     }
 
-    /// Sends what can be sent. Ready when the service has answered something.
+    pub(super) fn are_under_way(&self) -> bool {
+        !self.under_way.is_empty()
+    }
+
+    /// The connection is gone: what is not answered waits for another one.
+    pub(super) fn give_up(&mut self) {
+        let unanswered = std::mem::take(&mut self.under_way);
+        self.waiting
+            .extend(unanswered.into_iter().map(|under_way| under_way.acknowledgement));
+    }
+
+    /// What waits.
+    pub(super) fn take(&mut self) -> Vec<Box<str>> {
+        let waiting = std::mem::take(self).waiting;
+        waiting
+            .into_iter()
+            .map(|acknowledgement| acknowledgement.path)
+            .collect()
+    }
+
+    /// Sends what can be sent. Ready when the service has answered something; with how long it wants to hear no more, if it says
+    /// so.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         requests: &mut Sender,
         home: &Url,
         now: Instant,
-    ) -> Poll<()> {
+    ) -> Poll<Option<Duration>> {
+        let before = self.not_before.unwrap_or(now);
         let is_heard = self.poll_answers(cx, now);
+        let told = self.not_before.filter(|at| *at > before + TOLD_ALIKE);
         self.send(cx, requests, home, now);
         if self.is_empty() {
-            *self = Self::default();
+            let not_before = self.not_before.filter(|at| *at > now);
+            *self = Self {
+                not_before,
+                ..Self::default()
+            };
         }
-        if is_heard { Poll::Ready(()) } else { Poll::Pending }
+        match is_heard {
+            true => Poll::Ready(told.map(|at| at - now)),
+            false => Poll::Pending,
+        }
     }
 
     /// When the next one may be sent again that might not be sent at `now`. Those before it wait for something else.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        if let Some(at) = self.not_before.filter(|at| *at > now) {
+            return (!self.waiting.is_empty()).then_some(at);
+        }
         let later = self.waiting.iter().filter_map(|waiting| waiting.not_before);
         later.filter(|at| *at > now).min()
     }
@@ -101,8 +139,8 @@ impl Acknowledgements {
                     }
                 }
                 Err(error) if error.is_alone() => self.again(acknowledgement, &HeaderMap::new(), None, now),
-                // The connection is gone, and with it the rest.
-                Err(_) => {}
+                // The connection is gone, or takes no requests any more: another one will.
+                Err(_) => self.waiting.push_back(acknowledgement),
             }
         }
         is_heard
@@ -123,8 +161,10 @@ impl Acknowledgements {
             );
             return;
         }
-        let told = retry_after::told(headers, SystemTime::now());
-        acknowledgement.not_before = Some(now + told.unwrap_or(ACKNOWLEDGE_AGAIN_AFTER));
+        match retry_after::told(headers, SystemTime::now()) {
+            Some(told) => self.not_before = self.not_before.max(Some(now + told)),
+            None => acknowledgement.not_before = Some(now + ACKNOWLEDGE_AGAIN_AFTER),
+        }
         self.waiting.push_back(acknowledgement);
     }
 
@@ -156,6 +196,9 @@ impl Acknowledgements {
     }
 
     fn next(&self, now: Instant) -> Option<usize> {
+        if self.not_before.is_some_and(|at| at > now) {
+            return None;
+        }
         let is_due = |waiting: &Acknowledgement| waiting.not_before.is_none_or(|at| at <= now);
         self.waiting.iter().position(is_due)
     }

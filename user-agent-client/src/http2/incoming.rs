@@ -1,12 +1,13 @@
 //! What a service did over HTTP/2, in the session's words.
 
 use std::fmt;
+use std::time::Duration;
 
 use push_protocol::identifiers::SubscriptionName;
 use push_protocol::message::Content;
 use push_protocol::session::Moment;
 use push_protocol::session::user_agent::{
-    Action, Arrived, Ended, Enrolled, Identity, Registered, Stated, UserAgent,
+    Action, Arrived, Ended, Enrolled, Identity, Registered, Stated, Unregistered, UserAgent,
 };
 
 use crate::request_error::RequestError;
@@ -26,12 +27,14 @@ pub enum Incoming {
     Enrolled(SubscriptionName, Enrolled),
     /// It made none; and why, for people.
     NotEnrolled(SubscriptionName, Registered, RequestError),
-    /// It ended a subscription, or why it did not.
-    Unregistered(SubscriptionName, Result<(), RequestError>),
+    /// What came of ending a subscription; and why it is not done, for people.
+    Unregistered(SubscriptionName, Unregistered, Option<RequestError>),
     /// A push message.
     Pushed(Pushed),
     /// It promised what nobody may promise: no `GET`, or for somebody else.
     Nonsense,
+    /// It takes no acknowledgements for so long, it says. They wait.
+    AcknowledgementsWait(Duration),
     /// It is there: it answered.
     SignOfLife,
     /// It is there, and can't push, or what is between us can't: its messages come as Server-Sent Events. Once.
@@ -57,13 +60,14 @@ impl Incoming {
     /// Tells the session.
     pub fn tell(self, user_agent: &mut UserAgent, now: Moment, out: &mut Vec<Action>) {
         match self {
-            Self::Monitoring(set) => user_agent.welcomed(Some(set), now, out),
+            Self::Monitoring(set) => user_agent.monitoring(set, now, out),
             Self::Nobody => user_agent.nobody_yet(now, out),
             Self::Forgotten => user_agent.forgotten(now, out),
             Self::CaughtUp(nothing) => user_agent.caught_up(nothing, now, out),
             Self::Enrolled(name, enrolled) => user_agent.enrolled(name, enrolled, now, out),
             Self::NotEnrolled(name, answer, _) => user_agent.registered(name, answer, now, out),
-            Self::Unregistered(name, done) => user_agent.unregistered(name, done.is_ok(), now, out),
+            Self::Unregistered(name, answer, _) => user_agent.unregistered(name, answer, now, out),
+            Self::AcknowledgementsWait(again_in) => user_agent.acknowledgements_wait(again_in, now, out),
             Self::Pushed(pushed) => {
                 let name = user_agent.durable().subscription_at(&pushed.push_resource);
                 let arrived = Arrived {

@@ -79,7 +79,8 @@ pub struct Channel {
     /// The push service resource.
     service: Url,
     set: Option<Identity>,
-    /// A set that the service doesn't know is given up once: one that does so again and again gets no more out of it.
+    /// The service is believed when it doesn't know our set: then that is given up, once. One that does so again and again gets no
+    /// more out of it.
     may_leave_set: bool,
     /// How messages are asked for.
     form: Form,
@@ -92,6 +93,8 @@ pub struct Channel {
     pushes: Pushes,
     acknowledgements: Acknowledgements,
     requests: Requests,
+    /// The service said goodbye: until then it may finish what it began with.
+    leaves_at: Option<Instant>,
     /// Only while the service owes something.
     timer: Option<Pin<Box<Sleep>>>,
     /// What the service says about its last refusal.
@@ -106,7 +109,7 @@ struct Http2 {
 }
 
 /// ```text
-///  Open ──monitoring ended──► Parting ──no message is on its way any more──► Over
+///  Open ──monitoring ended, GOAWAY──► Parting ──no message is on its way any more──► Over
 ///    └──the connection broke, or the service owes us for too long──► Broken ──► Over
 /// ```
 #[derive(Clone, Copy)]
@@ -203,7 +206,7 @@ impl Channel {
             is_greeting: false,
             service: service.ok_or(NO_URL)?,
             set: None,
-            may_leave_set: true,
+            may_leave_set: false,
             form,
             has_changed_form: false,
             is_without_push: false,
@@ -212,10 +215,30 @@ impl Channel {
             pushes: Pushes::default(),
             acknowledgements: Acknowledgements::default(),
             requests: Requests::default(),
+            leaves_at: None,
             timer: None,
             explanation: None,
             end: End::Open,
         })
+    }
+
+    /// The service has said long enough ago that it doesn't know our set: if a subscription can't be made in it, one in another
+    /// set is taken from now on, which becomes ours.
+    pub fn believe(&mut self) {
+        self.may_leave_set = true;
+    }
+
+    /// Acknowledges the messages with these paths, which an earlier connection could not.
+    pub fn acknowledge(&mut self, paths: Vec<Box<str>>) {
+        for path in &paths {
+            self.acknowledgements.push(path);
+        }
+    }
+
+    /// Of a channel that is over: the paths of messages of which it is not known that the service heard that they are
+    /// acknowledged. The next channel [says](Self::acknowledge) it.
+    pub fn unacknowledged(&mut self) -> Vec<Box<str>> {
+        self.acknowledgements.take()
     }
 
     /// Says this as soon as [`next`](Self::next) is waited for. `known` is where subscriptions are, for those that end. On a
@@ -286,7 +309,7 @@ impl Channel {
             }
             match self.end {
                 End::Broken(ended) => self.over(ended),
-                End::Parting(ended) if self.pushes.is_empty() => self.over(ended),
+                End::Parting(ended) if self.is_finished() => self.over(ended),
                 End::Open | End::Parting(_) | End::Over(_) => ready!(self.poll_timer(cx, now)),
             }
         }

@@ -7,28 +7,48 @@ use std::task::{Context, Poll, ready};
 use push_protocol::session::user_agent::Ended;
 use tokio::time::{Instant, sleep_until};
 
-use super::acknowledgements::Acknowledgements;
 use super::incoming::Incoming;
 use super::monitor::{Monitor, MonitorEnd, ended_by};
 use super::requester::Requester;
 use super::requests::{Means, Requests};
 use super::{Channel, End};
+use crate::defaults::LEAVE_WITHIN;
 
 impl Channel {
     pub(super) fn poll_connection(&mut self, cx: &mut Context<'_>) {
         let Some(http2) = &mut self.http2 else {
             return self.requester.requests.poll_idle(cx);
         };
-        if let End::Open | End::Parting(_) = self.end
-            && let Poll::Ready(ended) = Pin::new(&mut http2.connection).poll(cx)
-        {
-            let ended = match (self.end, ended) {
-                (End::Parting(ended), _) => ended,
-                (_, Ok(())) => Ended::Lost,
-                (_, Err(error)) => ended_by(&error),
-            };
-            self.end = End::Broken(ended);
+        let (End::Open | End::Parting(_)) = self.end else {
+            return;
+        };
+        let polled = Pin::new(&mut http2.connection).poll(cx);
+        let goodbye = self.goodbye(cx);
+        self.end = match (self.end, polled, goodbye) {
+            (End::Parting(ended), Poll::Ready(_), _) | (_, Poll::Ready(_), Some(ended)) => End::Broken(ended),
+            (_, Poll::Ready(Ok(())), None) => End::Broken(Ended::Lost),
+            (_, Poll::Ready(Err(error)), None) => End::Broken(ended_by(&error)),
+            (End::Open, Poll::Pending, Some(ended)) => {
+                self.leaves_at = Some(Instant::now() + LEAVE_WITHIN);
+                End::Parting(ended)
+            }
+            (end, Poll::Pending, _) => end,
+        };
+    }
+
+    /// What GOAWAY means, if the service said it. No request is taken on this connection any more, an acknowledgement neither,
+    /// however long a monitored stream stays open: so there has to be another one at once (PR-48).
+    fn goodbye(&mut self, cx: &mut Context<'_>) -> Option<Ended> {
+        match self.requester.requests.poll_ready(cx) {
+            Poll::Ready(Err(error)) if error.is_go_away() && error.is_remote() => Some(ended_by(&error)),
+            _ => None,
         }
+    }
+
+    /// Whether nothing more comes of a channel that parts: no message is on its way, and where the service said goodbye, no
+    /// answer to an acknowledgement either.
+    pub(super) fn is_finished(&self) -> bool {
+        self.pushes.is_empty() && (self.leaves_at.is_none() || !self.acknowledgements.are_under_way())
     }
 
     pub(super) fn poll_parts(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Incoming> {
@@ -55,7 +75,7 @@ impl Channel {
         }
         let Requester { requests, home, .. } = &mut self.requester;
         let answered = self.acknowledgements.poll(cx, requests, home, now);
-        answered.map(|()| Incoming::SignOfLife)
+        answered.map(|wait| wait.map_or(Incoming::SignOfLife, Incoming::AcknowledgementsWait))
     }
 
     fn poll_pong(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
@@ -116,6 +136,10 @@ impl Channel {
                 Poll::Pending
             }
             MonitorEnd::Over(ended) => {
+                if self.leaves_at.is_some() && ended == Ended::Closed(None) {
+                    // It says no more than the goodbye did.
+                    return Poll::Pending;
+                }
                 self.explanation = said.or(self.explanation.take());
                 if self.changes_form(ended) {
                     // The new request is looked at from the beginning.
@@ -154,7 +178,12 @@ impl Channel {
     pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         let owed = [self.pushes.due(), self.acknowledgements.overdue()];
         let owed = owed.into_iter().flatten().min();
-        let due = [owed, self.acknowledgements.due(now), self.replaced_until()];
+        let due = [
+            owed,
+            self.acknowledgements.due(now),
+            self.replaced_until(),
+            self.leaves_at,
+        ];
         let due = due.into_iter().flatten().min();
         let Some(due) = due else {
             self.timer = None;
@@ -168,6 +197,11 @@ impl Channel {
         self.timer = None;
         if owed.is_some_and(|owed| owed <= Instant::now()) {
             self.end = End::Broken(Ended::Lost);
+        }
+        if let End::Parting(ended) = self.end
+            && self.leaves_at.is_some_and(|at| at <= Instant::now())
+        {
+            self.end = End::Broken(ended);
         }
         Poll::Ready(())
     }
@@ -193,7 +227,7 @@ impl Channel {
     pub(super) fn over(&mut self, ended: Ended) {
         self.end = End::Over(ended);
         self.forget_monitors();
-        self.acknowledgements = Acknowledgements::default();
+        self.acknowledgements.give_up();
         self.requests = Requests::default();
         self.timer = None;
     }

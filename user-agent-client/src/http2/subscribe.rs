@@ -31,7 +31,7 @@ pub(super) struct Wanted {
     pub(super) service: Url,
     /// The set that the subscription is to be in.
     pub(super) set: Option<Identity>,
-    /// If the service doesn't take it with the set, it is asked without.
+    /// If the service doesn't know the set, a subscription in another one is taken.
     pub(super) may_leave_set: bool,
     /// Who alone may send.
     pub(super) application_server: Option<PublicKey>,
@@ -46,10 +46,12 @@ pub(super) enum Made {
 
 /// Asks, follows redirections (R30-LB-1), and asks again without a set that the service doesn't know (R30-SET-4).
 ///
-/// A 400 may have other reasons than the set: only the answer to a request without it tells. So a set is never given up for
-/// a mistake that has nothing to do with it.
+/// A 400 or 404 may have other reasons than the set: only the answer to a request without it tells. So a set is never given up
+/// for a mistake that has nothing to do with it. If the answer is a subscription in another set, the service doesn't know ours;
+/// whether that is believed is not decided here (PR-47).
 pub(super) async fn subscribe(requester: &Requester, mut wanted: Wanted) -> Made {
     let mut service = wanted.service.clone();
+    let mut unknown = None;
     let mut redirections = 0;
     loop {
         let answer = match post(requester, &service, &wanted).await {
@@ -57,7 +59,7 @@ pub(super) async fn subscribe(requester: &Requester, mut wanted: Wanted) -> Made
             Err(why) => return Made::Nothing(Registered::Trouble, why),
         };
         match answer.status.as_u16() {
-            201 => return made(requester, &service, &wanted, &answer.headers).await,
+            201 => return made(requester, &service, &wanted, unknown.as_ref(), &answer.headers).await,
             307 | 308 => {
                 service = match redirection(&answer.headers, &service) {
                     Ok(target) if redirections < REDIRECTIONS => target,
@@ -69,8 +71,8 @@ pub(super) async fn subscribe(requester: &Requester, mut wanted: Wanted) -> Made
                 };
                 redirections += 1;
             }
-            400 if wanted.set.is_some() && wanted.may_leave_set => {
-                wanted.set = None;
+            400 | 404 | 410 if wanted.set.is_some() => {
+                unknown = wanted.set.take();
                 service = wanted.service.clone();
             }
             _ => return Made::Nothing(refusal(&answer), not_done(answer)),
@@ -98,8 +100,15 @@ fn options(request: &mut Request<()>, key: PublicKey) -> Bytes {
     format!("{{\"vapid\":\"{key}\"}}").into()
 }
 
-/// Reads a 201. What lacks a part can't be used, and is asked for again later (R30-SUB-3, R30-SUB-4).
-async fn made(requester: &Requester, service: &Url, wanted: &Wanted, headers: &HeaderMap) -> Made {
+/// Reads a 201. What lacks a part can't be used, and is asked for again later (R30-SUB-3, R30-SUB-4). `unknown` is our set, if the
+/// service didn't take it.
+async fn made(
+    requester: &Requester,
+    service: &Url,
+    wanted: &Wanted,
+    unknown: Option<&Identity>,
+    headers: &HeaderMap,
+) -> Made {
     let unusable = |what| Made::Nothing(Registered::Trouble, RequestError::Unusable(what));
     let enrolled = match enrolled(service, headers) {
         Ok(enrolled) => enrolled,
@@ -111,6 +120,14 @@ async fn made(requester: &Requester, service: &Url, wanted: &Wanted, headers: &H
             // If that fails, the service is left with a subscription that nobody uses, and forgets it in time.
             let _ = end(requester, &enrolled.resource).await;
             unusable("another subscription set than that of the other subscriptions")
+        }
+        None if unknown.is_some_and(|ours| *ours != enrolled.set) && !wanted.may_leave_set => {
+            tracing::warn!(
+                "the service doesn't know our set, and made a subscription in another one: it is taken back, and asked for again"
+            );
+            let _ = end(requester, &enrolled.resource).await;
+            let why = "another subscription set than that of the other subscriptions";
+            Made::Nothing(Registered::Unknown, RequestError::Unusable(why))
         }
         _ => Made::Subscription(enrolled),
     }

@@ -137,19 +137,6 @@ impl Snapshot {
         prepared: &BTreeMap<SubscriptionName, Arc<Entry>>,
     ) -> Result<(), StateError> {
         match change {
-            Change::Identified(_) | Change::Forgotten => {
-                let is_another = match (&self.durable.identity, change) {
-                    (Some(before), Change::Identified(identity)) => before != identity,
-                    (None, Change::Identified(_)) => false,
-                    _ => true,
-                };
-                self.durable.apply(change);
-                self.forget_what_is_gone();
-                if is_another {
-                    self.draw_new_keys()?;
-                }
-                return Ok(());
-            }
             Change::Asked { name, .. } => {
                 let entry = self.entry_of(*name, prepared)?;
                 self.entries.insert(*name, entry);
@@ -162,7 +149,14 @@ impl Snapshot {
             }
             _ => {}
         }
+        if let Some(name) = self.durable.renews_keys(change) {
+            self.draw_new_keys(name)?;
+        }
         self.durable.apply(change);
+        if let Change::Identified(_) | Change::Forgotten = change {
+            // What was ending.
+            self.forget_what_is_gone();
+        }
         Ok(())
     }
 
@@ -189,8 +183,8 @@ impl Snapshot {
     }
 
     /// WP-RFR-1. The label stays, and so does the time at which the application made it.
-    fn draw_new_keys(&mut self) -> Result<(), StateError> {
-        for entry in self.entries.values_mut() {
+    fn draw_new_keys(&mut self, name: SubscriptionName) -> Result<(), StateError> {
+        if let Some(entry) = self.entries.get_mut(&name) {
             Arc::make_mut(entry).keys = draw_keys()?;
         }
         Ok(())

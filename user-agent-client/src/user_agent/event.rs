@@ -53,6 +53,11 @@ pub enum Event {
         /// When it is asked again.
         again_in: Duration,
     },
+    /// The service takes no acknowledgements for a while, it says. Messages that are done are not lost or handled again by that.
+    AcknowledgementsWait {
+        /// When they are sent again.
+        again_in: Duration,
+    },
     /// The service confirmed that a subscription is gone.
     Unsubscribed,
     /// A message was tried too often, and is given up (WP-RCV-6, PR-45).

@@ -60,11 +60,17 @@ impl Link {
         }));
     }
 
-    /// Without a channel nothing is said: the session repeats itself on the next one.
-    pub(super) fn say(&mut self, say: &Say, known: &Durable) {
+    /// Without a channel nothing is said: the session repeats itself on the next one. `is_doubted`: the service is believed if
+    /// it doesn't know us.
+    pub(super) fn say(&mut self, say: &Say, known: &Durable, is_doubted: bool) {
         match self {
             Self::Open(Channel::WebSocket(channel)) => channel.say(say),
-            Self::Open(Channel::Http2(channel)) => channel.say(say, known),
+            Self::Open(Channel::Http2(channel)) => {
+                if is_doubted {
+                    channel.believe();
+                }
+                channel.say(say, known);
+            }
             Self::None | Self::Opening(_) | Self::Closing(_) => {}
         }
     }
@@ -87,9 +93,19 @@ impl Link {
         };
     }
 
-    /// Forgets a channel that ended by itself.
-    pub(super) fn drop_channel(&mut self) {
-        *self = Self::None;
+    /// Forgets a channel that ended by itself. What it could not acknowledge: over the WebSocket that is not known.
+    pub(super) fn drop_channel(&mut self) -> Vec<Box<str>> {
+        match std::mem::replace(self, Self::None) {
+            Self::Open(Channel::Http2(mut channel)) => channel.unacknowledged(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Acknowledges what an earlier channel could not.
+    pub(super) fn acknowledge(&mut self, paths: Vec<Box<str>>) {
+        if let Self::Open(Channel::Http2(channel)) = self {
+            channel.acknowledge(paths);
+        }
     }
 
     /// What the service says about what it just did, for people; taken.
@@ -160,7 +176,7 @@ impl Incoming {
                 (!is_there).then(|| (*name, RequestError::answered(told.status, told.words.as_deref())))
             }
             Self::Http2(http2::Incoming::NotEnrolled(name, _, why))
-            | Self::Http2(http2::Incoming::Unregistered(name, Err(why))) => Some((*name, why.clone())),
+            | Self::Http2(http2::Incoming::Unregistered(name, _, Some(why))) => Some((*name, why.clone())),
             Self::WebSocket(_) | Self::Http2(_) => None,
         }
     }

@@ -82,7 +82,7 @@ fn respelled(answer: &Answer) -> String {
         Answer::Registered(name, registered, told) => {
             let resource = match registered {
                 Registered::At(resource) => resource.as_str(),
-                Registered::Refused(_) | Registered::Trouble | Registered::Later(_) => {
+                Registered::Refused(_) | Registered::Trouble | Registered::Later(_) | Registered::Unknown => {
                     told.words.as_deref().unwrap_or_default()
                 }
             };
@@ -161,10 +161,15 @@ fn told(answer: &Answer, text: &str) {
         answer_within: Duration::from_secs(10),
         keepalive_least: Duration::from_secs(45),
         keepalive_most: Duration::from_secs(300),
+        keepalive_floor: Duration::from_secs(20),
         backoff_least: Duration::from_millis(100),
         backoff_base: Duration::from_secs(1),
         backoff_most: Duration::from_secs(300),
+        told_most: Duration::from_secs(3_600),
         steady_after: Duration::from_secs(10),
+        forgotten_apart: Duration::from_secs(5),
+        network_apart: Duration::from_secs(2),
+        network_calm: Duration::from_secs(60),
         held_messages: 1,
         held_bytes: 100,
         attempts: 3,

@@ -36,6 +36,10 @@ pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
             seconds(*again_in)
         ),
         Event::Resumed { label } => format!("{label}: messages can be handled again"),
+        Event::AcknowledgementsWait { again_in } => format!(
+            "the service takes no acknowledgements now; sent again in {}",
+            seconds(*again_in)
+        ),
     })
 }
 

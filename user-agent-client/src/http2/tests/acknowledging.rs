@@ -31,9 +31,48 @@ async fn a_service_in_trouble() {
         let asked = rig.asked_for(Method::DELETE, "/message/1").await;
         assert!(begin.elapsed() >= wait && begin.elapsed() < wait + Duration::from_millis(100));
         asked.answers(503, retry);
-        assert_eq!(rig.next().await, Incoming::SignOfLife);
+        let heard = match retry {
+            [] => Incoming::SignOfLife,
+            _ => Incoming::AcknowledgementsWait(Duration::from_secs(7)),
+        };
+        assert_eq!(rig.next().await, heard);
     }
     assert!(rig.channel.acknowledgements.is_empty());
+}
+
+/// R30-ACK-5, R30-SUB-7: a service that says when it takes acknowledgements again hears none before, and that is told once,
+/// with the time that is really waited: an hour is an hour, and a year is cut to the maximum.
+#[tokio::test(start_paused = true)]
+async fn a_service_that_wants_to_hear_none() {
+    for (told, waited) in [("3600", 3_600), ("31536000", 86_400)] {
+        let (mut rig, _monitor) = Rig::monitoring().await;
+        rig.acknowledge("/message/1");
+        rig.acknowledge("/message/2");
+        let asked = [rig.asked().await, rig.asked().await];
+        for asked in asked {
+            asked.answers(503, &[("retry-after", told)]);
+        }
+        let waited = Duration::from_secs(waited);
+        let begin = Instant::now();
+        let mut heard = vec![rig.next().await];
+        rig.acknowledge("/message/3");
+        let mut paths = Vec::new();
+        while paths.len() < 3 {
+            tokio::select! {
+                asked = rig.peer.asked() => {
+                    assert!(begin.elapsed() >= waited);
+                    assert!(begin.elapsed() < waited + Duration::from_secs(1));
+                    paths.push(asked.path.clone());
+                    asked.answers(204, &[]);
+                }
+                incoming = rig.channel.next() => heard.push(incoming),
+            }
+        }
+        paths.sort();
+        assert_eq!(paths, ["/message/1", "/message/2", "/message/3"]);
+        heard.retain(|heard| *heard != Incoming::SignOfLife);
+        assert_eq!(heard, [Incoming::AcknowledgementsWait(waited)]);
+    }
 }
 
 /// R30-LB-4, PR-18: so many are under way at once, the others follow as answers come.
@@ -82,5 +121,6 @@ async fn a_service_that_does_not_answer() {
     };
     assert_eq!(ended, Incoming::Ended(Ended::Lost));
     assert!(begin.elapsed() >= ANSWER_WITHIN && begin.elapsed() < 2 * ANSWER_WITHIN);
-    assert!(rig.channel.acknowledgements.is_empty());
+    let left = rig.channel.unacknowledged();
+    assert_eq!(left.len(), ACKNOWLEDGEMENTS_WAITING + ACKNOWLEDGEMENTS);
 }

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::service::message_event;
 use super::*;
 use crate::defaults::HTTP1_ACKNOWLEDGEMENTS;
+use push_protocol::session::user_agent::Unregistered;
 
 /// A service that speaks HTTP/1.1 in clear, and a channel to it.
 struct Http1Rig {
@@ -231,7 +232,10 @@ async fn a_life_over_http1() {
         ("DELETE", "/subscription/1")
     );
     second.answers(204, "").await;
-    assert_eq!(rig.channel.next().await, Incoming::Unregistered(name(1), Ok(())));
+    assert_eq!(
+        rig.channel.next().await,
+        Incoming::Unregistered(name(1), Unregistered::Done, None)
+    );
 
     rig.acknowledge("/message/2");
     let leaving = tokio::spawn(rig.channel.close(Farewell::Leaving));

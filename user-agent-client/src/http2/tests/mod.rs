@@ -138,7 +138,8 @@ async fn a_ping_says_that_the_service_is_there() {
     );
 }
 
-/// R30-LB-3: a connection that breaks, and a service that leaves, end the channel, each in its words.
+/// R30-LB-3, PR-48: a connection that breaks, and a service that says goodbye, end the channel, each in its words; also while the
+/// monitored stream stays open.
 #[tokio::test]
 async fn the_connection_ends() {
     let (mut rig, _monitor) = Rig::monitoring().await;
@@ -152,8 +153,83 @@ async fn the_connection_ends() {
 
     let (mut rig, monitor) = Rig::monitoring().await;
     rig.peer.leaves();
+    assert_eq!(rig.next().await, Incoming::Ended(Ended::Closed(Some(1001))));
+    drop(monitor);
+
+    let (mut rig, monitor) = Rig::monitoring().await;
     monitor.answers(200, &[]);
     assert_eq!(rig.next().await, Incoming::Ended(Ended::Closed(None)));
+}
+
+/// PR-48: after GOAWAY no acknowledgement is taken on that connection. What could not be said, and what was not answered, is left
+/// for the next one; what was on its way then is still handed over.
+#[tokio::test]
+async fn what_a_goodbye_leaves() {
+    let (mut rig, mut monitor) = Rig::monitoring().await;
+    rig.acknowledge("/message/answered");
+    let answered = rig.asked_for(Method::DELETE, "/message/answered").await;
+    let late = monitor.promises("/message/late", 1);
+    rig.channel.ping();
+    assert_eq!(rig.next().await, Incoming::SignOfLife);
+    rig.peer.leaves();
+    // Answered by the connection itself, behind the GOAWAY.
+    rig.channel.ping();
+    assert_eq!(rig.next().await, Incoming::SignOfLife);
+    rig.acknowledge("/message/1");
+    rig.acknowledge("/message/2");
+    service::delivers(late, &[], b"");
+    assert_eq!(&*rig.pushed().await.path, "/message/late");
+    answered.answers(204, &[]);
+    assert_eq!(rig.next().await, Incoming::SignOfLife);
+    assert_eq!(rig.next().await, Incoming::Ended(Ended::Closed(Some(1001))));
+    let left = rig.channel.unacknowledged();
+    assert_eq!(left, ["/message/1", "/message/2"].map(Box::from));
+    assert!(rig.channel.unacknowledged().is_empty());
+
+    let (mut rig, _monitor) = Rig::monitoring().await;
+    rig.channel.acknowledge(left);
+    for path in ["/message/1", "/message/2"] {
+        rig.asked_for(Method::DELETE, path).await.answers(204, &[]);
+        assert_eq!(rig.next().await, Incoming::SignOfLife);
+    }
+}
+
+/// PR-48: a service that says goodbye and owes the rest of a message, or an answer, is not waited for longer than so.
+#[tokio::test(start_paused = true)]
+async fn a_goodbye_has_an_end() {
+    for owes_answer in [false, true] {
+        let (mut rig, mut monitor) = Rig::monitoring().await;
+        let mut owed = None;
+        if owes_answer {
+            rig.acknowledge("/message/1");
+            rig.asked_for(Method::DELETE, "/message/1").await;
+        } else {
+            owed = Some(monitor.promises("/message/2", 1));
+        }
+        rig.channel.ping();
+        assert_eq!(rig.next().await, Incoming::SignOfLife);
+        rig.peer.leaves();
+        let begin = Instant::now();
+        assert_eq!(rig.next().await, Incoming::Ended(Ended::Closed(Some(1001))));
+        let waited = begin.elapsed();
+        assert!(
+            waited <= crate::defaults::LEAVE_WITHIN + Duration::from_millis(100),
+            "{waited:?}"
+        );
+        assert_eq!(rig.channel.unacknowledged().len(), usize::from(owes_answer));
+        drop(owed);
+    }
+}
+
+/// PR-48: so it is with a connection that breaks.
+#[tokio::test]
+async fn what_a_lost_connection_leaves() {
+    let (mut rig, _monitor) = Rig::monitoring().await;
+    rig.acknowledge("/message/1");
+    rig.asked_for(Method::DELETE, "/message/1").await;
+    rig.peer.breaks();
+    assert_eq!(rig.next().await, Incoming::Ended(Ended::Lost));
+    assert_eq!(rig.channel.unacknowledged(), [Box::from("/message/1")]);
 }
 
 /// R30-LB-3, PR-18: whoever takes leave sends its acknowledgements first, gives its requests up, and says goodbye.

@@ -1,7 +1,7 @@
 //! Subscriptions are made and ended.
 
 use push_protocol::encryption::SubscriptionKeys;
-use push_protocol::session::user_agent::{Enrolled, PushResource};
+use push_protocol::session::user_agent::{Enrolled, PushResource, Unregistered};
 use tokio::net::TcpListener;
 
 use super::service::push_resource;
@@ -166,18 +166,32 @@ async fn a_redirection_to_another_server() {
     peer.expects(Method::GET, "/subscriptions/there").await;
 }
 
-/// R30-SET-4: a service that doesn't know the set is asked without it, once on a channel; what it gives then is another
-/// set. If that is refused as well, the set was not the reason, and stays.
+/// R30-SET-4, PR-47: a service that doesn't know the set is asked without it. If that is refused as well, the set was not the
+/// reason, and stays. What it gives then is in another set: that is taken back, unless the service is believed, once on a
+/// channel.
 #[tokio::test]
 async fn a_set_that_the_service_does_not_know() {
     let (mut rig, monitor) = Rig::monitoring().await;
-    rig.register(1);
-    rig.asked_for(Method::POST, "/subscribe").await.answers(400, &[]);
-    let again = rig.asked_for(Method::POST, "/subscribe").await;
-    assert_eq!(again.header("link"), None);
-    again.answers(400, &[]);
-    assert_eq!(rig.not_enrolled(1).await.0, Registered::Refused(400));
+    for status in [400, 404, 410] {
+        rig.register(1);
+        rig.asked_for(Method::POST, "/subscribe")
+            .await
+            .answers(status, &[]);
+        let again = rig.asked_for(Method::POST, "/subscribe").await;
+        assert_eq!(again.header("link"), None);
+        again.answers(status, &[]);
+        assert_eq!(rig.not_enrolled(1).await.0, Registered::Refused(status));
+    }
 
+    rig.register(1);
+    rig.asked_for(Method::POST, "/subscribe").await.answers(404, &[]);
+    rig.asked_for(Method::POST, "/subscribe").await.enrolls(7, "b");
+    rig.asked_for(Method::DELETE, "/subscription/7")
+        .await
+        .answers(204, &[]);
+    assert_eq!(rig.not_enrolled(1).await.0, Registered::Unknown);
+
+    rig.channel.believe();
     rig.register(1);
     rig.asked_for(Method::POST, "/subscribe").await.answers(400, &[]);
     rig.asked_for(Method::POST, "/subscribe").await.enrolls(1, "b");
@@ -189,7 +203,11 @@ async fn a_set_that_the_service_does_not_know() {
     monitor.given_up().await;
     rig.register(2);
     rig.asked_for(Method::POST, "/subscribe").await.answers(400, &[]);
-    assert_eq!(rig.not_enrolled(2).await.0, Registered::Refused(400));
+    rig.asked_for(Method::POST, "/subscribe").await.enrolls(2, "c");
+    rig.asked_for(Method::DELETE, "/subscription/2")
+        .await
+        .answers(204, &[]);
+    assert_eq!(rig.not_enrolled(2).await.0, Registered::Unknown);
 }
 
 /// R30-SET-3: a subscription in another set than that of the others is of no use, and taken back.
@@ -313,7 +331,7 @@ async fn refusals_are_explained() {
         &[],
         r#"{"code":503,"errno":201,"message":"Storage is away"}"#,
     );
-    let Incoming::Unregistered(_, Err(why)) = rig.next().await else {
+    let Incoming::Unregistered(_, Unregistered::Trouble, Some(why)) = rig.next().await else {
         panic!("it is not ended");
     };
     assert!(why.to_string().ends_with("It says: Storage is away"), "{why}");
@@ -369,7 +387,7 @@ async fn no_answer_is_no_status() {
     assert!(why.contains("before the service had answered"), "{why}");
 }
 
-/// R30-EXP-4, R30-EXP-8: a subscription is ended where the service said; one that is gone is ended, and so is one of which
+/// R30-EXP-4, R30-EXP-8, R30-SUB-7: a subscription is ended where the service said; one that is gone is ended, and so is one of which
 /// it was never said where.
 #[tokio::test]
 async fn ending_a_subscription() {
@@ -380,18 +398,31 @@ async fn ending_a_subscription() {
     };
     rig.known.apply(&asked);
     rig.say(&Say::Unregister(name(1)));
-    assert_eq!(rig.next().await, Incoming::Unregistered(name(1), Ok(())));
+    assert_eq!(
+        rig.next().await,
+        Incoming::Unregistered(name(1), Unregistered::Done, None)
+    );
     rig.known.apply(&Change::Located {
         name: name(1),
         resource: enrolled(ORIGIN, 1, "a").resource,
     });
-    for (status, done) in [(204, true), (404, true), (503, false)] {
+    let hour = Unregistered::Later(Duration::from_secs(3_600));
+    let retry: &[_] = &[("retry-after", "3600")];
+    let rows: [(_, &[_], _); 5] = [
+        (204, &[], Unregistered::Done),
+        (404, &[], Unregistered::Done),
+        (503, &[], Unregistered::Trouble),
+        (503, retry, hour),
+        (429, retry, hour),
+    ];
+    for (status, headers, done) in rows {
         rig.say(&Say::Unregister(name(1)));
         let asked = rig.asked_for(Method::DELETE, "/subscription/1").await;
-        asked.answers(status, &[]);
-        let Incoming::Unregistered(of, answer) = rig.next().await else {
+        asked.answers(status, headers);
+        let Incoming::Unregistered(of, answer, why) = rig.next().await else {
             panic!("{status}");
         };
-        assert_eq!((of, answer.is_ok()), (name(1), done), "{status}");
+        assert_eq!((of, answer), (name(1), done), "{status}");
+        assert_eq!(why.is_none(), done == Unregistered::Done);
     }
 }

@@ -347,8 +347,9 @@ fn names_are_random_uuids() {
     }
 }
 
-/// WP-RFR-1: under another identity each subscription that stays has other keys, and what was ending is gone. The first
-/// identity changes none, nor does the same one again.
+/// WP-RFR-1, PR-47: under another identity each subscription that was confirmed before gets other keys, in the step in which the
+/// service confirms it again, and not before; what was ending is gone. The first identity changes none, nor does the same one
+/// again.
 #[test]
 fn another_identity_brings_other_keys() {
     let mut rig = Rig::new();
@@ -364,10 +365,20 @@ fn another_identity_brings_other_keys() {
 
     rig.save(&identified("b"));
     rig.reopen();
-    let second = keys(&rig);
-    assert!(first.iter().all(|key| !second.contains(key)));
+    assert_eq!(
+        keys(&rig),
+        first,
+        "until then what was encrypted for them can be read"
+    );
     assert!(rig.state.keys(ending).is_none());
     rig.save(&confirmed(one, "https://push.example.net/2"));
+    rig.save(&confirmed(two, "https://push.example.net/3"));
+    rig.reopen();
+    let second = keys(&rig);
+    assert!(!first.contains(&second[0]));
+    assert_eq!(second[1], first[1], "nobody was told of them");
+    rig.save(&confirmed(one, "https://push.example.net/4"));
+    assert_eq!(keys(&rig), second);
     let shown = rig.state.subscription("one").unwrap();
     assert!(shown.replaced);
     assert_eq!((shown.name, shown.created), (one, created));

@@ -13,6 +13,7 @@ mod why;
 mod writing;
 
 use std::collections::{BTreeSet, HashMap};
+use std::future::ready;
 use std::sync::Arc;
 
 pub(super) use calls::Call;
@@ -25,7 +26,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::link::{Incoming, Link, Moved};
 use super::{Event, Options, RequestError, SubscribeError};
-use crate::defaults::{CALLS, DELAYED_AFTER};
+use crate::defaults::{CALLS, DELAYED_AFTER, READS_BEFORE_JUDGING};
 use crate::http2::{self, Form};
 use crate::limited::Limited;
 use crate::message::{Message, Verdict};
@@ -67,6 +68,8 @@ pub(super) struct Task {
     subscribing: HashMap<SubscriptionName, Vec<oneshot::Sender<Result<Subscription, SubscribeError>>>>,
     settling: Vec<oneshot::Sender<()>>,
     seat: Seat,
+    /// Acknowledgements that the last channel could not send, for the next one. Not longer than what a channel lets wait.
+    unsaid: Vec<Box<str>>,
     /// Why the last channel was not opened, in a sentence.
     not_opened: Option<String>,
     /// Since when it is known that no server push gets through.
@@ -121,6 +124,7 @@ impl Task {
             subscribing: HashMap::new(),
             settling: Vec::new(),
             seat: Seat::default(),
+            unsaid: Vec::new(),
             not_opened: None,
             without_push: None,
             explanation: None,
@@ -167,7 +171,7 @@ impl Task {
                     self.stop();
                 }
                 () = self.news.room(), if self.is_empty_untold || !self.untold.is_empty() => self.tell_untold(),
-                () = sleep_until(due) => self.session.tick(self.now(), &mut self.actions),
+                () = sleep_until(due) => self.judge().await,
                 // It is written above.
                 () = sleep_until(write_due.unwrap_or(due)), if write_due.is_some() => {}
                 () = reached(self.undecryptable.due()) => self.tell_undecryptable(false),
@@ -188,11 +192,32 @@ impl Task {
         drop(calls);
     }
 
+    /// The time of something has come. What the service said before is read first: whoever was stopped for a while finds that in
+    /// the sockets together with the deadline, and a channel whose answer is there is a good one.
+    async fn judge(&mut self) {
+        // The runtime looks at the sockets meanwhile.
+        tokio::task::yield_now().await;
+        for _ in 0..READS_BEFORE_JUDGING {
+            let moved = tokio::select! {
+                biased;
+                moved = self.link.moved() => moved,
+                () = ready(()) => break,
+            };
+            self.moved(moved);
+            self.act();
+            if self.session.is_stopped() || self.failed {
+                return;
+            }
+        }
+        self.session.tick(self.now(), &mut self.actions);
+    }
+
     fn moved(&mut self, moved: Moved) {
         let now = self.now();
         match moved {
             Moved::Opened => {
                 self.delayed_at = Some(Instant::now() + DELAYED_AFTER);
+                self.link.acknowledge(std::mem::take(&mut self.unsaid));
                 self.session.opened(now, &mut self.actions);
             }
             Moved::NotOpened(error) => {
@@ -219,7 +244,7 @@ impl Task {
             self.news(Event::WithoutPush);
         }
         if incoming.is_end() {
-            self.link.drop_channel();
+            self.unsaid.extend(self.link.drop_channel());
             self.writing.forget_says();
         }
         self.refusal = incoming.refusal();
@@ -266,7 +291,10 @@ impl Task {
                 self.link
                     .open(&self.server, &self.trust, self.session.durable(), form);
             }
-            Action::Say(say) => self.link.say(&say, self.session.durable()),
+            Action::Say(say) => {
+                let is_doubted = self.session.is_doubted(self.now());
+                self.link.say(&say, self.session.durable(), is_doubted);
+            }
             Action::Ping => self.link.ping(),
             Action::HandOver { message, attempt } => self.hand_over(&message, attempt),
             Action::TakeBack(message) => self.take_back(message),
@@ -359,6 +387,9 @@ impl Task {
             session::Event::Resumed { name } => {
                 let label = self.label(name);
                 self.news(Event::Resumed { label });
+            }
+            session::Event::AcknowledgementsWait { again_in } => {
+                self.news(Event::AcknowledgementsWait { again_in });
             }
             session::Event::Empty => self.is_empty_untold = self.news.try_send(Event::Empty).is_err(),
             session::Event::Stopped => {}

@@ -31,6 +31,9 @@ fn text(why: Why) -> String {
         Why::NoAnswer => "the service didn't answer in time",
         Why::NoWelcome => "the service's hello can't be used: is this a Web Push service for user agents?",
         Why::Nonsense => "the service says what means nothing: is this a Web Push service for user agents?",
+        Why::Forgotten => {
+            "the service says that it doesn't know this user agent: it is asked again before anything is made anew"
+        }
         Why::CatchUp => "messages were left with the service, and are fetched now",
         Why::Stopped => "stopped",
     };

@@ -160,12 +160,105 @@ async fn a_lost_connection_over_http2() {
     assert_eq!(message(&mut events).await.data().unwrap().text(), "here");
 }
 
-/// R30-MON-17, WS-HEL-6, WP-RFR-1, WP-RFR-2: a set that is gone is made anew on the same channel, with new keys, and the
-/// application is told.
+/// PR-48: after GOAWAY, while the monitored stream stays open, messages in hand are acknowledged on another connection, which is
+/// opened at once.
+#[tokio::test]
+async fn a_goodbye_with_messages_in_hand() {
+    let service = Http2Service::start().await;
+    let (_agent, mut events, mut peer, mut monitor, subscription) =
+        over_http2(&service, State::in_memory()).await;
+    for number in 1..=3 {
+        monitor.pushes(&format!("/message/{number}"), 1, &encrypted(&subscription, "x"));
+    }
+    let mut in_hand = Vec::new();
+    for _ in 1..=3 {
+        in_hand.push(message(&mut events).await);
+    }
+    in_hand.remove(0).acknowledge();
+    // Never answered there.
+    let unanswered = within("one", peer.expects(Method::DELETE, "/message/1")).await;
+    peer.leaves();
+    let mut next = within("another connection", service.peer()).await;
+    in_hand.remove(0).acknowledge();
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let request = within("a request", next.asked()).await;
+        asked.push(request.path.clone());
+        if request.method == Method::DELETE {
+            request.answers(204, &[]);
+        } else {
+            monitor = request;
+        }
+    }
+    asked.sort();
+    assert_eq!(asked, ["/message/1", "/message/2", "/subscriptions/a"]);
+    in_hand.remove(0).acknowledge();
+    acknowledged(&mut next, "/message/3").await;
+    drop((unanswered, monitor));
+}
+
+/// PR-47, R30-MON-17: a single 404, as a proxy says it in the middle of a deployment, changes nothing for good.
+#[tokio::test]
+async fn a_set_that_was_gone_for_a_moment() {
+    for during_deployment in [false, true] {
+        let service = Http2Service::start().await;
+        let (agent, mut events, _peer, monitor, before) = over_http2(&service, State::in_memory()).await;
+        monitor.answers(404, &[]);
+        if during_deployment {
+            // It says so for everything, and for longer.
+            for _ in 0..3 {
+                let (mut peer, monitor) = service.monitored("a").await;
+                monitor.answers(404, &[]);
+                if let Some(asked) = within("a request, or the end", peer.asked_or_left()).await {
+                    assert_eq!(asked.method, Method::POST);
+                    asked.answers(404, &[]);
+                }
+            }
+        }
+        let (_peer, mut monitor) = service.monitored("a").await;
+        monitor.pushes("/message/1", 1, &encrypted(&before, "here"));
+        assert_eq!(message(&mut events).await.data().unwrap().text(), "here");
+        let after = agent.subscriptions().await.remove(0);
+        assert_eq!(after.push_resource, before.push_resource);
+        assert_eq!((after.p256dh(), after.auth()), (before.p256dh(), before.auth()));
+    }
+}
+
+/// R30-SUB-7, R30-ACK-5: a service that takes no acknowledgements for an hour: that is told, with the time.
+#[tokio::test]
+async fn acknowledgements_that_wait_are_told() {
+    let service = Http2Service::start().await;
+    let (_agent, mut events, mut peer, mut monitor, subscription) =
+        over_http2(&service, State::in_memory()).await;
+    monitor.pushes("/message/1", 1, &encrypted(&subscription, "x"));
+    message(&mut events).await.acknowledge();
+    let asked = within("an acknowledgement", peer.expects(Method::DELETE, "/message/1")).await;
+    asked.answers(503, &[("retry-after", "3600")]);
+    let told = async {
+        loop {
+            match events.next().await {
+                Some(Event::AcknowledgementsWait { again_in }) => return again_in,
+                Some(_) => {}
+                None => panic!("the user agent has stopped"),
+            }
+        }
+    };
+    let again_in = within("it is told", told).await.as_secs_f64();
+    assert!((3_599.0..=3_600.0).contains(&again_in), "{again_in}");
+}
+
+/// R30-MON-17, WS-HEL-6, WP-RFR-1, WP-RFR-2, PR-47: a set that is gone, and is said to be so twice, is made anew, with new keys,
+/// and the application is told.
 #[tokio::test]
 async fn a_set_that_the_service_forgot() {
     let service = Http2Service::start().await;
     let (_agent, mut events, mut peer, monitor, before) = over_http2(&service, State::in_memory()).await;
+    monitor.answers(404, &[]);
+    within("another connection", async {
+        assert!(peer.asked_or_left().await.is_none());
+    })
+    .await;
+    let (mut peer, monitor) = service.monitored("a").await;
     monitor.answers(404, &[]);
     let asked = within("all anew", peer.expects(Method::POST, "/subscribe/a-secret")).await;
     assert_eq!(asked.header("link"), None);

@@ -107,7 +107,7 @@ async fn a_failed_message_outlives_its_keys() {
     peer.pushes(&subscription.unwrap(), "v", "twice").await;
     message(&mut events).await.fail();
     drop(peer);
-    let (mut peer, _) = within("another channel", service.welcome("somebody else")).await;
+    let mut peer = within("another channel", service.forgets("somebody else")).await;
     peer.confirms(2).await;
     renewed(&mut events).await;
     let again = message(&mut events).await;

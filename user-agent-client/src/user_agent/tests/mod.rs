@@ -2,6 +2,7 @@
 
 mod http2;
 mod messages;
+mod pauses;
 mod service;
 mod subscriptions;
 mod troubles;
@@ -31,6 +32,7 @@ fn options() -> Options {
     limits.backoff_least = Duration::from_millis(1);
     limits.retry_after = Duration::from_millis(1);
     limits.ask_again_after = Duration::from_millis(1);
+    limits.forgotten_apart = Duration::from_millis(1);
     let limits = Arc::new(limits);
     Options {
         limits,

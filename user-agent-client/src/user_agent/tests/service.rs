@@ -85,6 +85,12 @@ impl Service {
         }
     }
 
+    /// The service has forgotten who the user agent is, and says so until it is believed: then everything is asked for.
+    pub(super) async fn forgets(&self, identity: &str) -> Peer {
+        drop(self.welcome(identity).await);
+        self.welcome(identity).await.0
+    }
+
     /// The next channel, greeted, and the identity that was shown.
     pub(super) async fn welcome(&self, identity: &str) -> (Peer, Option<String>) {
         let mut peer = self.channel().await;
@@ -125,14 +131,20 @@ impl Peer {
         let _ = self.stream.write_all(bytes).await;
     }
 
+    /// The bare connection, for a thread.
+    pub(super) fn into_std(self) -> std::net::TcpStream {
+        let stream = self.stream.into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream
+    }
+
     /// Says this again and again, from a thread of its own, until the user agent has gone.
     pub(super) fn raves(self, text: &str) {
         let mut out = Vec::new();
         for _ in 0..10_000 {
             write_text(&mut out, None, |out| out.extend_from_slice(text.as_bytes()));
         }
-        let mut stream = self.stream.into_std().unwrap();
-        stream.set_nonblocking(false).unwrap();
+        let mut stream = self.into_std();
         std::thread::spawn(move || while std::io::Write::write_all(&mut stream, &out).is_ok() {});
     }
 

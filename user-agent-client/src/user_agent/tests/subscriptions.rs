@@ -50,7 +50,7 @@ async fn many_are_renewed() {
         subscription.unwrap();
     }
     drop(peer);
-    let (mut peer, _) = within("another channel", service.welcome("somebody else")).await;
+    let mut peer = within("another channel", service.forgets("somebody else")).await;
     for number in 0..MANY as u32 {
         within("all are asked for", peer.confirms(number)).await;
     }

@@ -22,8 +22,8 @@ async fn a_lost_connection() {
     assert_eq!(agent.counters().await.duplicates, 1);
 }
 
-/// WS-HEL-6, WP-RFR-1, WP-RFR-2, WP-SUB-4: a service that forgot us gets everything anew, with new keys, and the
-/// application is told until it says that it knows.
+/// WS-HEL-6, WP-RFR-1, WP-RFR-2, WP-SUB-4, PR-47: a service that forgot us, and says so twice, makes everything anew, with new
+/// keys, and the application is told until it says that it knows. Until then the old keys are the ones that hold.
 #[tokio::test]
 async fn a_service_that_forgot_us() {
     let directory = tempfile::tempdir().unwrap();
@@ -31,9 +31,27 @@ async fn a_service_that_forgot_us() {
     let state = State::open(directory.path()).unwrap();
     let (agent, mut events, peer, before) = subscribed(&service, state).await;
     drop(peer);
-    let (mut peer, _) = within("another channel", service.welcome("another")).await;
-    let name = peer.confirms(2).await;
+    let (mut peer, shown) = within("another channel", service.welcome("another")).await;
+    assert_eq!(shown.as_deref(), Some(IDENTITY));
+    expect(&mut peer, Said::Closed(Some(1000))).await;
+    let why = within("it is told", disconnected_by(&mut events, "doesn't know")).await;
+    assert!(why.contains("asked again"), "{why}");
+    let (mut peer, shown) = within("the question again", service.welcome("a third")).await;
+    assert_eq!(shown.as_deref(), Some(IDENTITY));
+    let Said::Register(name, _) = within("a registration", peer.hears()).await else {
+        panic!("a registration is expected")
+    };
     assert_eq!(name, before.name.to_string());
+    peer.pushes(&before, "old", "with old keys").await;
+    let old = message(&mut events).await;
+    assert_eq!(old.data().unwrap().text(), "with old keys");
+    old.acknowledge();
+    expect(&mut peer, ack("old", 100)).await;
+    peer.says(&format!(
+        r#"{{"messageType":"register","channelID":"{name}","status":200,"pushEndpoint":"{}"}}"#,
+        endpoint(2)
+    ))
+    .await;
     let after = renewed(&mut events).await;
     assert_eq!(after.push_resource.as_ref().unwrap().as_str(), endpoint(2));
     assert_ne!((after.p256dh(), after.auth()), (before.p256dh(), before.auth()));
@@ -49,6 +67,50 @@ async fn a_service_that_forgot_us() {
     agent.stop().await;
     while let Some(event) = events.next().await {
         assert!(!matches!(event, Event::Renewed(_)), "{event:?}");
+    }
+}
+
+/// PR-47, WS-HEL-6: one hello with another identity changes nothing for good: the next one shows the old identity, and the old
+/// push resource and keys hold.
+#[tokio::test]
+async fn a_service_that_forgot_us_for_a_moment() {
+    let service = Service::start().await;
+    let (agent, mut events, peer, before) = subscribed(&service, State::in_memory()).await;
+    drop(peer);
+    let (mut peer, _) = within("another channel", service.welcome("another")).await;
+    expect(&mut peer, Said::Closed(Some(1000))).await;
+    let (mut peer, shown) = within("the question again", service.welcome(IDENTITY)).await;
+    assert_eq!(shown.as_deref(), Some(IDENTITY));
+    peer.pushes(&before, "v", "here").await;
+    assert_eq!(message(&mut events).await.data().unwrap().text(), "here");
+    let after = agent.subscriptions().await.remove(0);
+    assert_eq!(after.push_resource, before.push_resource);
+    assert_eq!((after.p256dh(), after.auth()), (before.p256dh(), before.auth()));
+}
+
+/// PR-48, WS-ACK-5: a service that leaves, or a connection that breaks, while messages are in hand: what is finished meanwhile is
+/// acknowledged first thing on the next channel, without coming again.
+#[tokio::test]
+async fn a_channel_that_ends_with_messages_in_hand() {
+    let service = Service::start().await;
+    let (_agent, mut events, mut peer, subscription) = subscribed(&service, State::in_memory()).await;
+    for leaves in [true, false] {
+        let version = format!("v{leaves}");
+        peer.pushes(&subscription, &version, "x").await;
+        let in_hand = message(&mut events).await;
+        match leaves {
+            true => peer.closes(1001).await,
+            false => drop(peer),
+        }
+        let mut next = within("another channel", service.channel()).await;
+        in_hand.acknowledge();
+        assert!(matches!(
+            within("a hello", next.hears()).await,
+            Said::Hello(Some(_))
+        ));
+        next.says(&hello(IDENTITY)).await;
+        expect(&mut next, ack(&version, 100)).await;
+        peer = next;
     }
 }
 
@@ -159,5 +221,16 @@ async fn a_copy_of_the_state_is_guessed() {
         .await;
         let is_guessed = why.contains("a copy of this state");
         assert_eq!(is_guessed, number == defaults::SEAT_TAKEN_TIMES, "{why}");
+    }
+}
+
+/// The next sentence about a channel that ended, with these words in it.
+async fn disconnected_by(events: &mut Events, words: &str) -> String {
+    loop {
+        match events.next().await {
+            Some(Event::Disconnected { why, .. }) if why.contains(words) => return why,
+            Some(_) => {}
+            None => panic!("the user agent has stopped"),
+        }
     }
 }

@@ -22,14 +22,25 @@ pub struct Limits {
     pub keepalive_least: Duration,
     /// … and the longest.
     pub keepalive_most: Duration,
+    /// Where the network forgets channels even before the shortest: what that may fall to.
+    pub keepalive_floor: Duration,
     /// The shortest wait before the next connection, whatever chance says: what keeps a bad service from a busy loop.
     pub backoff_least: Duration,
     /// The longest wait after the first failure; it doubles with each …
     pub backoff_base: Duration,
     /// … up to this.
     pub backoff_most: Duration,
+    /// The longest wait that a service may ask for.
+    pub told_most: Duration,
     /// A channel that lived for so long was a good one.
     pub steady_after: Duration,
+    /// "I don't know you" has to be said twice, with so long between, before it is believed.
+    pub forgotten_apart: Duration,
+    /// The time between two changes of the network that are heeded, in a storm of them; it doubles with each, up to
+    /// [`Limits::network_calm`].
+    pub network_apart: Duration,
+    /// A network that was quiet for so long is at rest: its next change is heeded at once.
+    pub network_calm: Duration,
     /// Messages that are with the application, or wait to be tried again.
     pub held_messages: usize,
     /// Bytes of their bodies.
@@ -214,6 +225,19 @@ pub enum Registered {
     Trouble,
     /// It can't now, and said for how long (`Retry-After`).
     Later(Duration),
+    /// It does not know who we are.
+    Unknown,
+}
+
+/// What the service answered to an `unregister`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unregistered {
+    /// The subscription is gone.
+    Done,
+    /// It can't now.
+    Trouble,
+    /// It can't now, and said for how long (`Retry-After`).
+    Later(Duration),
 }
 
 /// What an RFC 8030 service answers to a request for a subscription (RFC 8030 §4).
@@ -260,6 +284,8 @@ pub enum Why {
     NoWelcome,
     /// The service talked nonsense.
     Nonsense,
+    /// The service says that it does not know us: it is asked again.
+    Forgotten,
     /// Messages were passed over because too many were held: a new channel brings them again.
     CatchUp,
     /// The application stopped the user agent.
@@ -343,6 +369,11 @@ pub enum Event {
     Resumed {
         /// Of which subscription.
         name: SubscriptionName,
+    },
+    /// The service can't take acknowledgements now, and said for how long (`Retry-After`).
+    AcknowledgementsWait {
+        /// When they are said again.
+        again_in: Duration,
     },
     /// Nothing waits with the service any more, and all that waited is done. Only for one that fetches
     /// [what waits](super::UserAgent::fetching_what_waits).

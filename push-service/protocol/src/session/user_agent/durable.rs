@@ -55,11 +55,10 @@ pub enum Stage {
 /// A change of the state.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Change {
-    /// The service gave this identity. Under another one than before no registration is confirmed any more, and whoever
-    /// keeps encryption keys draws new ones for each in the same step (WP-RFR-1).
+    /// The service gave this identity. Under another one than before no registration is confirmed any more.
     Identified(Identity),
-    /// The service doesn't know us any more, and we have no other identity yet. For registrations and keys it is the same
-    /// as another one.
+    /// The service doesn't know us any more, and we have no other identity yet. For registrations it is the same as another
+    /// one.
     Forgotten,
     /// The application wants a subscription.
     Asked {
@@ -75,7 +74,8 @@ pub enum Change {
         /// Where.
         resource: SubscriptionResource,
     },
-    /// The service takes messages here.
+    /// The service takes messages here. Encryption keys may be drawn anew in the same step: see
+    /// [`Durable::renews_keys`].
     Confirmed {
         /// Of which subscription.
         name: SubscriptionName,
@@ -172,6 +172,18 @@ impl Durable {
         registrations
             .find(|(_, registration)| is_there(registration))
             .map(|(name, _)| *name)
+    }
+
+    /// The subscription for which encryption keys are drawn anew together with this change, which is not applied yet
+    /// (WP-RFR-1): it was lost with another identity, and has been made again. Not before: until then a service that was
+    /// believed too early may still bring what was encrypted for the keys that it had (PR-47).
+    pub fn renews_keys(&self, change: &Change) -> Option<SubscriptionName> {
+        let Change::Confirmed { name, .. } = change else {
+            return None;
+        };
+        let registration = self.registrations.get(name)?;
+        let is_made_again = registration.stage == Stage::Asked && registration.replaced.is_some();
+        is_made_again.then_some(*name)
     }
 
     /// Takes a change. Changes of what isn't there change nothing.

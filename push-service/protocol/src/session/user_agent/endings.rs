@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::action::{Action, Ended, Event, Farewell, Why};
-use super::{Live, Phase, UserAgent};
+use super::{Phase, UserAgent};
 use crate::session::Moment;
 
 impl UserAgent {
@@ -12,12 +12,15 @@ impl UserAgent {
         if !self.is_connected() {
             return;
         }
-        if let Phase::Live(Live {
-            pinged: Some(pinged), ..
-        }) = self.phase
+        if let Phase::Live(live) = &self.phase
             && ended == Ended::Lost
         {
-            self.keepalive.died(pinged.silence);
+            // Without a word of the service's, it may have been the network, or a proxy. A service that leaves says so, or
+            // closes with a code.
+            match live.pinged {
+                Some(pinged) => self.keepalive.died(pinged.silence),
+                None => self.keepalive.ended(live.silence_at_end(now)),
+            }
         }
         self.come_back(Why::Ended(ended), now, out);
     }
@@ -38,39 +41,47 @@ impl UserAgent {
         let farewell = match why {
             Why::NotOpened | Why::NoAnswer => Farewell::TimedOut,
             Why::NoWelcome | Why::Nonsense => Farewell::ProtocolError,
-            Why::Ended(_) | Why::CatchUp | Why::Stopped => Farewell::Leaving,
+            Why::Ended(_) | Why::CatchUp | Why::Forgotten | Why::Stopped => Farewell::Leaving,
         };
         out.push(Action::Disconnect(farewell));
         self.come_back(why, now, out);
     }
 
     fn come_back(&mut self, why: Why, now: Moment, out: &mut Vec<Action>) {
-        if let Phase::Live(live) = &self.phase
-            && (live.was_of_use || live.since.after(self.limits.steady_after) <= now)
-        {
+        if self.is_useful(now) {
             self.backoff.reset();
+            if why != Why::Forgotten {
+                self.doubted_since = None;
+            }
         }
         self.requests.forget_sent();
-        let wait = self.wait_after(why);
+        let wait = self.wait_after(why, now);
         let until = wait.map_or(Moment::NEVER, |wait| now.after(wait));
-        let told = matches!(
-            why,
+        let not_before = match why {
+            // The service's word, which no network changes.
             Why::Ended(Ended::Refused {
-                retry_after: Some(_),
-                ..
+                retry_after: Some(_), ..
             })
-        );
-        self.phase = Phase::Waiting { until, told };
+            | Why::Ended(Ended::Closed(Some(1008 | 1013))) => until,
+            // Firefox takes this for "not before another network" (WS-CLS-1), and so do services that say it. A change that
+            // is reported need not be another network, so it's not at once.
+            Why::Ended(Ended::Closed(Some(4774))) => now.after(self.backoff.next(None)),
+            _ => now,
+        };
+        self.phase = Phase::Waiting { until, not_before };
         let again_in = wait.filter(|_| self.stopping.is_none());
         out.push(Action::Tell(Event::Disconnected { why, again_in }));
         self.stop_when_empty(now, out);
     }
 
     /// How long to stay away (WS-CLS-1). `None`: until something changes.
-    fn wait_after(&mut self, why: Why) -> Option<Duration> {
+    fn wait_after(&mut self, why: Why, now: Moment) -> Option<Duration> {
         match why {
             // Only a change of the network or a wish of the application ends this one.
-            Why::Ended(Ended::Closed(Some(4774))) => return None,
+            Why::Ended(Ended::Closed(Some(4774))) => {
+                self.backoff.at_least(5);
+                return None;
+            }
             // Busy, or in trouble: a service that says so means seconds, not milliseconds.
             Why::Ended(Ended::Closed(Some(1013))) => self.backoff.at_least(3),
             Why::Ended(Ended::Closed(Some(1008))) => self.backoff.at_least(5),
@@ -86,7 +97,13 @@ impl UserAgent {
             Why::Ended(Ended::Refused { retry_after, .. }) => retry_after,
             _ => None,
         };
-        Some(self.backoff.next(told))
+        let wait = self
+            .backoff
+            .next(told.map(|told| told.min(self.limits.told_most)));
+        // Asked sooner, it would not be believed.
+        let since = self.doubted_since.filter(|_| why == Why::Forgotten);
+        let apart = since.map(|since| since.after(self.limits.forgotten_apart).since(now));
+        Some(wait.max(apart.unwrap_or_default()))
     }
 
     pub(super) fn stop_when_empty(&mut self, now: Moment, out: &mut Vec<Action>) {

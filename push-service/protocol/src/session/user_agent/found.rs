@@ -17,10 +17,15 @@ fn limits() -> Limits {
         answer_within: 10 * second,
         keepalive_least: 45 * second,
         keepalive_most: 300 * second,
+        keepalive_floor: 20 * second,
         backoff_least: second / 10,
         backoff_base: second,
         backoff_most: 60 * second,
+        told_most: 3_600 * second,
         steady_after: 60 * second,
+        forgotten_apart: 5 * second,
+        network_apart: 2 * second,
+        network_calm: 60 * second,
         held_messages: 4,
         held_bytes: 100,
         attempts: 3,
@@ -46,10 +51,19 @@ fn at(path: &str) -> PushResource {
 }
 
 /// Brings up a channel, on which the service says who we are.
-fn welcome(user_agent: &mut UserAgent, as_whom: &str, out: &mut Vec<Action>) {
-    user_agent.network_changed(START, out);
-    user_agent.opened(START, out);
-    user_agent.welcomed(identity(as_whom), START, out);
+fn welcome(user_agent: &mut UserAgent, as_whom: &str, out: &mut Vec<Action>) -> Moment {
+    let now = user_agent.next_due().max(START);
+    user_agent.tick(now, out);
+    user_agent.opened(now, out);
+    user_agent.welcomed(identity(as_whom), now, out);
+    now
+}
+
+/// The service has forgotten who we are, and says so until it is believed.
+fn forgets(user_agent: &mut UserAgent, as_whom: &str, out: &mut Vec<Action>) -> Moment {
+    welcome(user_agent, as_whom, out);
+    assert!(!user_agent.is_live());
+    welcome(user_agent, as_whom, out)
 }
 
 /// A user agent with a channel and these subscriptions asked for.
@@ -155,7 +169,11 @@ fn all_are_asked_about() {
                         };
                         user_agent.registered(name, answer, now, &mut out);
                     } else {
-                        user_agent.unregistered(name, !trouble, now, &mut out);
+                        let answer = match trouble {
+                            true => Unregistered::Trouble,
+                            false => Unregistered::Done,
+                        };
+                        user_agent.unregistered(name, answer, now, &mut out);
                     }
                 }
             }
@@ -184,9 +202,9 @@ fn a_forgotten_identity_takes_its_requests_along() {
     user_agent.registered(name(1), Registered::At(at("1")), START, &mut out);
     user_agent.unsubscribe(name(1), START, &mut out);
     user_agent.ended(Ended::Lost, START, &mut out);
-    welcome(&mut user_agent, "somebody else", &mut out);
+    let now = forgets(&mut user_agent, "somebody else", &mut out);
     assert!(user_agent.is_live() && user_agent.durable().registrations.is_empty());
-    assert!(user_agent.next_due() > START);
+    assert!(user_agent.next_due() > now);
 }
 
 /// WP-SUB-10: a message that waits for its next attempt or for its application is let go with its subscription, and one
@@ -224,8 +242,8 @@ fn telling_of_an_old_push_resource_is_not_enough() {
     user_agent.registered(name(1), Registered::At(at("1")), START, &mut out);
     for (as_whom, path) in [("b", "2"), ("c", "3")] {
         user_agent.ended(Ended::Lost, START, &mut out);
-        welcome(&mut user_agent, as_whom, &mut out);
-        user_agent.registered(name(1), Registered::At(at(path)), START, &mut out);
+        let now = forgets(&mut user_agent, as_whom, &mut out);
+        user_agent.registered(name(1), Registered::At(at(path)), now, &mut out);
     }
     user_agent.told(name(1), &at("2"), &mut out);
     let mut again = UserAgent::new(Arc::new(limits()), user_agent.durable().clone(), 1);

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::action::{Action, Arrived, Event, Fate, Outcome, Say, TooMany, Why};
+use super::action::{Action, Arrived, Event, Fate, Outcome, TooMany, Why};
 use super::durable::{Change, MessageKey};
 use super::outages::Streak;
 use super::requests::doubled;
@@ -481,7 +481,7 @@ impl UserAgent {
         self.finish(key, message, Fate::NotDelivered, now, out);
     }
 
-    /// First kept, then acknowledged. Without a channel it is acknowledged when it comes again.
+    /// First kept, then acknowledged; without a channel, on the next one.
     fn finish(
         &mut self,
         key: MessageKey,
@@ -492,10 +492,6 @@ impl UserAgent {
     ) {
         self.save(Change::Done(key), out);
         self.acknowledge(message, fate, now, out);
-    }
-
-    fn acknowledge(&mut self, message: Arc<Arrived>, fate: Fate, now: Moment, out: &mut Vec<Action>) {
-        self.say(Say::Acknowledge { message, fate }, now, out);
     }
 
     /// None after the first end of the process, which may have been anybody's; then it doubles. So what is tried first after

@@ -2,32 +2,44 @@
 //!
 //! Address translators and proxies forget idle connections after anything between a minute and an hour, and tell nobody.
 //! Each ping wakes a radio, so the interval grows while pings are answered, and falls back to the longest one that was
-//! when an idle channel turns out to be dead.
+//! when an idle channel turns out to be dead, or is closed without a word by a proxy.
+//!
+//! A network that forgets even sooner than the shortest interval is believed when it did so twice, one channel after the
+//! other: then the interval falls below, as far as to its floor. Below that nothing is learned: each channel is lost after
+//! that silence, and the next one begins after the usual wait.
 
 use std::time::Duration;
 
 /// The interval between pings, learned.
 #[derive(Clone, Debug)]
 pub(super) struct Keepalive {
+    floor: Duration,
     least: Duration,
     most: Duration,
     /// The longest silence that the network survived.
     proven: Duration,
     /// The shortest that it didn't.
     failed: Option<Duration>,
+    /// The last channel ended after a silence shorter than the least that is assumed: this one.
+    short: Option<Duration>,
     interval: Duration,
 }
 
 /// Two figures this close are one: chosen, because nothing on a network is more exact.
 const CLOSE: Duration = Duration::from_secs(15);
 
+/// Two channels that end after silences this close ended for the same reason: chosen, above what a network adds to a timer.
+const ALIKE: Duration = Duration::from_secs(2);
+
 impl Keepalive {
-    pub(super) fn new(least: Duration, most: Duration) -> Self {
+    pub(super) fn new(floor: Duration, least: Duration, most: Duration) -> Self {
         Self {
+            floor: floor.min(least),
             least,
             most,
             proven: least,
             failed: None,
+            short: None,
             interval: least,
         }
     }
@@ -39,13 +51,16 @@ impl Keepalive {
 
     /// A ping was answered after so long a silence: try a longer one.
     pub(super) fn survived(&mut self, silence: Duration) {
+        if silence >= self.interval {
+            self.short = None;
+        }
         self.proven = self.proven.max(silence.min(self.most));
         let next = match self.failed {
             Some(failed) if failed.saturating_sub(self.proven) <= CLOSE => self.proven,
             Some(failed) => (self.proven + failed) / 2,
             None => self.proven * 3 / 2,
         };
-        self.interval = next.clamp(self.least, self.most);
+        self.interval = next.clamp(self.least_now(), self.most);
     }
 
     /// The channel was dead after so long a silence. One that was survived before is not held against the network.
@@ -55,13 +70,35 @@ impl Keepalive {
             self.interval = self.proven;
         } else {
             // Something else may have happened, or the way has changed: begin anew.
-            *self = Self::new(self.least, self.most);
+            self.forget();
         }
+    }
+
+    /// The channel ended without a word after so long a silence. That may have many reasons; only a silence longer than any
+    /// that was survived is held against the network, or a short one that is seen twice.
+    pub(super) fn ended(&mut self, silence: Duration) {
+        if silence > self.proven {
+            return self.died(silence);
+        }
+        if silence < self.floor || silence >= self.least {
+            return;
+        }
+        let is_alike = |before: Duration| before.abs_diff(silence) <= ALIKE;
+        if self.short.replace(silence).is_some_and(is_alike) {
+            self.proven = (silence * 2 / 3).max(self.floor);
+            self.failed = Some(silence);
+            self.interval = self.proven;
+        }
+    }
+
+    /// The least, where the network allows that.
+    fn least_now(&self) -> Duration {
+        self.least.min(self.proven)
     }
 
     /// Another network: nothing is known of it.
     pub(super) fn forget(&mut self) {
-        *self = Self::new(self.least, self.most);
+        *self = Self::new(self.floor, self.least, self.most);
     }
 }
 
@@ -69,10 +106,63 @@ impl Keepalive {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn keepalive() -> Keepalive {
+        Keepalive::new(20 * SECOND, 45 * SECOND, 300 * SECOND)
+    }
+
+    /// As `learn`, where something closes the channel after exactly so long a silence, whether or not a ping is due later.
+    fn learn_from_closes(limit: u64) -> (u64, u32) {
+        let limit = Duration::from_secs(limit);
+        let mut keepalive = keepalive();
+        let mut closed = 0;
+        for _ in 0..50 {
+            let silence = keepalive.interval();
+            if silence < limit {
+                keepalive.survived(silence);
+            } else {
+                keepalive.ended(limit);
+                closed += 1;
+            }
+        }
+        (keepalive.interval().as_secs(), closed)
+    }
+
+    /// PR-48, WS-PNG-3: a proxy that closes idle channels (nginx 60 s, HAProxy 50 s and 60 s, others 90 s to 240 s) is learned
+    /// from one channel; one that closes even before the shortest interval from two. What is below the floor is never learned.
+    #[test]
+    fn learns_from_a_proxy_that_closes() {
+        for limit in [50, 60, 75, 90, 120, 180, 240] {
+            let (settled, closed) = learn_from_closes(limit);
+            assert!((limit * 3 / 5..limit).contains(&settled), "{limit}: {settled}");
+            assert_eq!(closed, 1, "{limit}");
+        }
+        for (limit, expected) in [(30, 20), (40, 26)] {
+            assert_eq!(learn_from_closes(limit), (expected, 2), "{limit}");
+        }
+        assert_eq!(learn_from_closes(10), (45, 50));
+        assert_eq!(learn_from_closes(3_600), (300, 0));
+    }
+
+    /// One short life, or two of different length, may have any reason; so may an end after a silence that was survived.
+    #[test]
+    fn one_end_is_no_evidence() {
+        let mut keepalive = keepalive();
+        for silence in [30, 40, 25, 2, 44] {
+            keepalive.ended(silence * SECOND);
+            assert_eq!(keepalive.interval(), 45 * SECOND);
+        }
+        keepalive.survived(100 * SECOND);
+        let before = keepalive.interval();
+        keepalive.ended(90 * SECOND);
+        assert_eq!(keepalive.interval(), before);
+    }
+
     /// The interval that is settled on where the network forgets after `limit` seconds, and how many channels that cost.
     fn learn(limit: u64) -> (u64, u32) {
         let limit = Duration::from_secs(limit);
-        let mut keepalive = Keepalive::new(Duration::from_secs(45), Duration::from_secs(300));
+        let mut keepalive = keepalive();
         let mut deaths = 0;
         for _ in 0..50 {
             let silence = keepalive.interval();
@@ -104,7 +194,7 @@ mod tests {
     #[test]
     fn a_changed_network_is_learned_anew() {
         let second = Duration::from_secs(1);
-        let mut keepalive = Keepalive::new(45 * second, 300 * second);
+        let mut keepalive = keepalive();
         keepalive.survived(200 * second);
         keepalive.died(100 * second);
         assert_eq!(keepalive.interval(), 45 * second);

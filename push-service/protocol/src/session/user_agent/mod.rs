@@ -26,6 +26,7 @@
 
 mod action;
 mod backoff;
+mod doubt;
 mod durable;
 mod endings;
 #[cfg(test)]
@@ -35,6 +36,7 @@ mod keepalive;
 mod looked;
 mod messages;
 mod names;
+mod network;
 mod outages;
 mod requests;
 mod sets;
@@ -43,6 +45,7 @@ mod stated;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
+mod unsaid;
 mod wishes;
 
 use std::sync::Arc;
@@ -50,17 +53,20 @@ use std::time::Duration;
 
 pub use action::{
     Action, Arrived, Counters, Ended, Enrolled, Event, Farewell, Fate, Limits, Outcome, Registered, Say,
-    TooMany, Why,
+    TooMany, Unregistered, Why,
 };
 use backoff::Backoff;
+use doubt::Renewing;
 pub use durable::{Change, Durable, MessageKey, Registration, Stage};
 use held::Held;
 use keepalive::Keepalive;
 use looked::Looked;
 pub use messages::{Earlier, Messages, Tried};
 pub use names::{Identity, PushResource, SubscriptionResource};
+use network::Network;
 use requests::Requests;
 pub use stated::Stated;
+use unsaid::Unsaid;
 use wishes::Wishes;
 pub use wishes::{Extent, Wish};
 
@@ -77,9 +83,14 @@ pub struct UserAgent {
     requests: Requests,
     looked: Looked,
     held: Held,
+    /// Acknowledgements for the next channel.
+    unsaid: Unsaid,
     wishes: Wishes,
     backoff: Backoff,
     keepalive: Keepalive,
+    network: Network,
+    /// When the service said that it does not know us, if that is not believed yet.
+    doubted_since: Option<Moment>,
     counters: Counters,
 }
 
@@ -88,14 +99,16 @@ enum Phase {
     Connecting {
         until: Moment,
     },
+    /// `shown`: our identity.
     Greeting {
         until: Moment,
+        shown: bool,
     },
     Live(Live),
-    /// `told`: the service said so, and nothing shortens it.
+    /// A change of the network ends it earlier, but never before `not_before`: that is the service's word.
     Waiting {
         until: Moment,
-        told: bool,
+        not_before: Moment,
     },
     Stopped,
 }
@@ -106,10 +119,16 @@ struct Live {
     since: Moment,
     heard: Moment,
     said: Moment,
+    /// The longest silence behind which we said something that the service has not answered.
+    unproven: Duration,
     pinged: Option<Pinged>,
+    /// The network changed: whether the service is still there is asked by then.
+    probe_at: Moment,
     nonsense: u32,
     /// It brought a message.
     was_of_use: bool,
+    /// The service has forgotten us, and is asked for everything anew.
+    renewing: Option<Renewing>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -126,12 +145,13 @@ impl UserAgent {
         Self {
             phase: Phase::Waiting {
                 until: Moment::default(),
-                told: false,
+                not_before: Moment::default(),
             },
             stopping: None,
             requests: Requests::default(),
             looked: Looked::default(),
             held: Held::default(),
+            unsaid: Unsaid::default(),
             wishes: Wishes::default(),
             backoff: Backoff::new(
                 limits.backoff_least,
@@ -139,7 +159,13 @@ impl UserAgent {
                 limits.backoff_most,
                 seed,
             ),
-            keepalive: Keepalive::new(limits.keepalive_least, limits.keepalive_most),
+            keepalive: Keepalive::new(
+                limits.keepalive_floor,
+                limits.keepalive_least,
+                limits.keepalive_most,
+            ),
+            network: Network::default(),
+            doubted_since: None,
             counters: Counters::default(),
             durable,
             limits,
@@ -191,54 +217,60 @@ impl UserAgent {
         if !matches!(self.phase, Phase::Connecting { .. }) {
             return;
         }
-        self.phase = Phase::Greeting {
-            until: now.after(self.limits.answer_within),
-        };
         let known = !self.durable.registrations.is_empty();
         let identity = self.durable.identity.clone().filter(|_| known);
+        self.phase = Phase::Greeting {
+            until: now.after(self.limits.answer_within),
+            shown: identity.is_some(),
+        };
         self.wishes.mark_said();
         out.push(Action::Say(Say::Hello(identity, self.wishes.wish())));
     }
 
-    /// The service's hello. `identity` is `None` if the answer lacks what makes it one (WS-HEL-3 to WS-HEL-5).
+    /// The service's hello. `identity` is `None` if the answer lacks what makes it one (WS-HEL-3 to WS-HEL-5). Another one
+    /// than was shown means that the service does not know us (WS-HEL-6).
     pub fn welcomed(&mut self, identity: Option<Identity>, now: Moment, out: &mut Vec<Action>) {
-        match self.phase {
-            Phase::Greeting { .. } => {}
+        let shown = match self.phase {
+            Phase::Greeting { shown, .. } => shown,
             Phase::Live(_) => return self.nonsense(now, out),
             Phase::Connecting { .. } | Phase::Waiting { .. } | Phase::Stopped => return,
-        }
+        };
         let Some(identity) = identity else {
             return self.disconnect(Why::NoWelcome, now, out);
         };
-        self.identify(identity, out);
-        self.go_live(now, out);
-    }
-
-    /// What was asked about a subscription that went with another identity is not asked any more.
-    fn identify(&mut self, identity: Identity, out: &mut Vec<Action>) {
-        if self.durable.identity.as_ref() != Some(&identity) {
-            self.save(Change::Identified(identity), out);
-            self.forget_requests();
+        if shown && self.durable.identity.as_ref() != Some(&identity) {
+            if self.is_believed(now, out) {
+                self.renew(Some(identity), now, out);
+            }
+            return;
         }
+        self.doubted_since = None;
+        self.identify(identity, out);
+        self.go_live(None, now, out);
     }
 
-    fn forget_requests(&mut self) {
-        let registrations = &self.durable.registrations;
-        self.requests.retain(|name| registrations.contains_key(name));
-    }
-
-    fn go_live(&mut self, now: Moment, out: &mut Vec<Action>) {
+    fn go_live(&mut self, renewing: Option<Renewing>, now: Moment, out: &mut Vec<Action>) {
+        let is_renewing = renewing.is_some();
         self.phase = Phase::Live(Live {
             since: now,
             heard: now,
             said: now,
+            unproven: Duration::ZERO,
             pinged: None,
+            probe_at: Moment::NEVER,
             nonsense: 0,
             was_of_use: false,
+            renewing,
         });
         self.held.begin_channel();
         self.looked.begin_anew();
         out.push(Action::Tell(Event::Connected));
+        if is_renewing {
+            self.unsaid.clear();
+        } else {
+            self.say_unsaid(now, out);
+            self.settle_requests();
+        }
         self.begin_wishes(now, out);
         self.ask(now, out);
     }
@@ -247,6 +279,7 @@ impl UserAgent {
     pub fn heard(&mut self, now: Moment) {
         if let Phase::Live(live) = &mut self.phase {
             live.heard = now;
+            live.unproven = Duration::ZERO;
             if let Some(pinged) = live.pinged.take() {
                 self.keepalive.survived(pinged.silence);
             }
@@ -268,22 +301,28 @@ impl UserAgent {
         }
     }
 
-    /// Another network, or the same one again: a channel is probed, and a wait is over, unless it's the service that said
-    /// for how long.
+    /// Another network, or the same one again: a channel is probed, and a wait is over, but not before the service said. The
+    /// first change is heeded at once; when they come in a storm, ever fewer are.
     pub fn network_changed(&mut self, now: Moment, out: &mut Vec<Action>) {
-        self.keepalive.forget();
-        self.backoff.reset();
+        let (apart, calm) = (self.limits.network_apart, self.limits.network_calm);
+        let heed = self.network.changed(now, apart, calm);
+        if heed.is_first {
+            self.keepalive.forget();
+            self.backoff.reset();
+        }
         match &mut self.phase {
-            Phase::Live(live) if live.pinged.is_none() => {
-                live.pinged = Some(Pinged {
-                    at: now,
-                    silence: Duration::ZERO,
-                });
+            Phase::Live(live) if heed.at <= now && live.pinged.is_none() => {
+                live.ping(now, Duration::ZERO);
                 out.push(Action::Ping);
             }
-            Phase::Waiting { told: false, .. } if self.stopping.is_none() => self.connect(now, out),
-            Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Live(_) | Phase::Waiting { .. } => {}
-            Phase::Stopped => {}
+            Phase::Live(live) => live.probe_at = live.probe_at.min(heed.at),
+            Phase::Waiting { until, not_before } => {
+                *until = heed.at.max(*not_before).min(*until);
+                if *until <= now && self.stopping.is_none() {
+                    self.connect(now, out);
+                }
+            }
+            Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Stopped => {}
         }
     }
 
@@ -291,7 +330,7 @@ impl UserAgent {
     pub fn tick(&mut self, now: Moment, out: &mut Vec<Action>) {
         match &self.phase {
             Phase::Connecting { until } if *until <= now => self.disconnect(Why::NotOpened, now, out),
-            Phase::Greeting { until } if *until <= now => self.disconnect(Why::NoAnswer, now, out),
+            Phase::Greeting { until, .. } if *until <= now => self.disconnect(Why::NoAnswer, now, out),
             Phase::Waiting { until, .. } if *until <= now && self.stopping.is_none() => {
                 self.connect(now, out);
             }
@@ -312,15 +351,19 @@ impl UserAgent {
                 self.keepalive.died(pinged.silence);
                 return self.disconnect(Why::NoAnswer, now, out);
             }
+            None if live.probe_at <= now => {
+                // Of another network nothing is known: its silence tells nothing either.
+                live.ping(now, Duration::ZERO);
+                out.push(Action::Ping);
+            }
             None if live.heard.after(self.keepalive.interval()) <= now => {
-                let silence = now.since(live.heard.max(live.said));
-                live.pinged = Some(Pinged { at: now, silence });
-                live.said = now;
+                live.ping(now, live.silence(now));
                 out.push(Action::Ping);
             }
             Some(_) | None => {}
         }
         if self.requests.is_overdue(now) {
+            self.keepalive.ended(live.silence_at_end(now));
             return self.disconnect(Why::NoAnswer, now, out);
         }
         self.ask(now, out);
@@ -329,14 +372,15 @@ impl UserAgent {
     /// When [`tick`](Self::tick) has to be called next.
     pub fn next_due(&self) -> Moment {
         let phase = match &self.phase {
-            Phase::Connecting { until } | Phase::Greeting { until } => *until,
+            Phase::Connecting { until } | Phase::Greeting { until, .. } => *until,
             Phase::Waiting { until, .. } if self.stopping.is_none() => *until,
             Phase::Waiting { .. } => Moment::NEVER,
             Phase::Live(live) => live
                 .pinged
-                .map_or(live.heard.after(self.keepalive.interval()), |pinged| {
-                    pinged.at.after(self.limits.answer_within)
-                })
+                .map_or_else(
+                    || live.heard.after(self.keepalive.interval()).min(live.probe_at),
+                    |pinged| pinged.at.after(self.limits.answer_within),
+                )
                 .min(self.requests.next_due(self.room()))
                 .min(self.wish_due()),
             Phase::Stopped => return Moment::NEVER,
@@ -377,7 +421,7 @@ impl UserAgent {
 
     fn say(&mut self, what: Say, now: Moment, out: &mut Vec<Action>) {
         if let Phase::Live(live) = &mut self.phase {
-            live.said = now;
+            live.say(now);
             out.push(Action::Say(what));
         }
     }
@@ -391,5 +435,29 @@ impl UserAgent {
             _ => {}
         }
         out.push(Action::Save(change));
+    }
+}
+
+impl Live {
+    /// How long nothing has passed, in either direction.
+    fn silence(&self, now: Moment) -> Duration {
+        now.since(self.heard.max(self.said))
+    }
+
+    /// The silence that the channel did not outlive, if it ends now: the one before what the service never answered, or the
+    /// last one.
+    fn silence_at_end(&self, now: Moment) -> Duration {
+        self.silence(now).max(self.unproven)
+    }
+
+    fn say(&mut self, now: Moment) {
+        self.unproven = self.silence_at_end(now);
+        self.said = now;
+    }
+
+    fn ping(&mut self, now: Moment, silence: Duration) {
+        self.probe_at = Moment::NEVER;
+        self.pinged = Some(Pinged { at: now, silence });
+        self.said = now;
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use super::action::{Action, Event, Registered, Say};
+use super::action::{Action, Event, Registered, Say, Unregistered};
 use super::durable::{Change, Stage};
 use super::looked::Looked;
 use super::{Phase, UserAgent};
@@ -55,6 +55,12 @@ impl Requests {
         self.0.values().filter_map(due).min().unwrap_or(Moment::NEVER)
     }
 
+    /// Of these subscriptions nothing is to be repeated. Answers that are waited for still are.
+    pub(super) fn repeat_none_of(&mut self, is_settled: impl Fn(&SubscriptionName) -> bool) {
+        self.0
+            .retain(|name, request| matches!(request.state, State::Sent(_)) || !is_settled(name));
+    }
+
     /// Of these subscriptions only there is something left to ask.
     pub(super) fn retain(&mut self, is_known: impl Fn(&SubscriptionName) -> bool) {
         self.0.retain(|name, _| is_known(name));
@@ -70,6 +76,11 @@ impl Requests {
     fn is_due_again(&self, now: Moment) -> bool {
         let is_due = |request: &Request| matches!(request.state, State::Again(at) if at <= now);
         self.0.values().any(is_due)
+    }
+
+    /// Whether an answer to anything is waited for.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.sent() > 0
     }
 
     fn sent(&self) -> usize {
@@ -130,11 +141,13 @@ impl UserAgent {
         let Some(registration) = self.durable.registrations.get(&name) else {
             return;
         };
-        let was_known = registration.replaced.is_some();
+        let is_confirmed = matches!(registration.stage, Stage::Confirmed(_));
+        let was_known = registration.replaced.is_some() || is_confirmed;
         match (&registration.stage, answer) {
             // Not wanted any more: the end of it is asked for next.
             (Stage::Ending, _) => {}
             (Stage::Asked | Stage::Confirmed(_), Registered::At(push_resource)) => {
+                self.adopt(out);
                 let change = Change::Confirmed { name, push_resource };
                 self.save(change, out);
                 self.tell_confirmed(name, out);
@@ -144,7 +157,13 @@ impl UserAgent {
                 self.save(Change::Ended(name), out);
                 out.push(Action::Tell(Event::Refused { name, status }));
             }
-            (Stage::Asked | Stage::Confirmed(_), Registered::Refused(_) | Registered::Trouble) => {
+            (Stage::Asked | Stage::Confirmed(_), Registered::Unknown) if !self.is_renewing() => {
+                return self.forgotten(now, out);
+            }
+            (
+                Stage::Asked | Stage::Confirmed(_),
+                Registered::Refused(_) | Registered::Trouble | Registered::Unknown,
+            ) => {
                 self.ask_again(name, failures, Duration::ZERO, now, out);
             }
             (Stage::Asked | Stage::Confirmed(_), Registered::Later(told)) => {
@@ -154,8 +173,14 @@ impl UserAgent {
         self.ask(now, out);
     }
 
-    /// The service's answer to [`Say::Unregister`], whether it's `done` (WS-UNR-2).
-    pub fn unregistered(&mut self, name: SubscriptionName, done: bool, now: Moment, out: &mut Vec<Action>) {
+    /// The service's answer to [`Say::Unregister`] (WS-UNR-2).
+    pub fn unregistered(
+        &mut self,
+        name: SubscriptionName,
+        answer: Unregistered,
+        now: Moment,
+        out: &mut Vec<Action>,
+    ) {
         self.heard(now);
         let failures = self.requests.0.get(&name).map_or(0, |request| request.failures);
         if !self.requests.answered(name) {
@@ -164,11 +189,13 @@ impl UserAgent {
         self.looked.back_to(name);
         let registration = self.durable.registrations.get(&name);
         if registration.is_some_and(|registration| !registration.is_wanted()) {
-            if done {
-                self.save(Change::Ended(name), out);
-                out.push(Action::Tell(Event::Unsubscribed(name)));
-            } else {
-                self.ask_again(name, failures, Duration::ZERO, now, out);
+            match answer {
+                Unregistered::Done => {
+                    self.save(Change::Ended(name), out);
+                    out.push(Action::Tell(Event::Unsubscribed(name)));
+                }
+                Unregistered::Trouble => self.ask_again(name, failures, Duration::ZERO, now, out),
+                Unregistered::Later(told) => self.ask_again(name, failures, told, now, out),
             }
         }
         self.ask(now, out);
@@ -186,6 +213,7 @@ impl UserAgent {
             }
             self.say(say, now, out);
         }
+        self.renew_or_leave(now, out);
     }
 
     /// What there is to ask for and room to ask.
@@ -193,6 +221,7 @@ impl UserAgent {
         if self.requests.is_due_again(now) {
             self.looked.begin_anew();
         }
+        let is_renewing = self.is_renewing();
         let room = self.limits.requests.saturating_sub(self.requests.sent());
         let Some(from) = self.looked.next().filter(|_| room > 0) else {
             return Vec::new();
@@ -201,12 +230,12 @@ impl UserAgent {
         let due: Vec<_> = unconfirmed
             .filter(|(name, _)| self.requests.may_ask(**name, now))
             .filter_map(|(name, registration)| match registration.stage {
-                Stage::Asked => Some(Say::Register {
+                Stage::Confirmed(_) if !is_renewing => None,
+                Stage::Asked | Stage::Confirmed(_) => Some(Say::Register {
                     name: *name,
                     application_server: registration.application_server,
                 }),
                 Stage::Ending => Some(Say::Unregister(*name)),
-                Stage::Confirmed(_) => None,
             })
             .take(room)
             .collect();
@@ -228,9 +257,13 @@ impl UserAgent {
         now: Moment,
         out: &mut Vec<Action>,
     ) {
+        if self.is_confirmed(name) && !self.is_renewing() {
+            // It was asked for anew while the service seemed to have forgotten it.
+            return;
+        }
         let again_in = doubled(self.limits.ask_again_after, failures)
-            .max(told)
-            .min(self.limits.backoff_most);
+            .min(self.limits.backoff_most)
+            .max(told.min(self.limits.told_most));
         let request = Request {
             state: State::Again(now.after(again_in)),
             failures: failures.saturating_add(1),

@@ -2,41 +2,61 @@
 //! subscription: what they say beside what the WebSocket's services say.
 //!
 //! The identity of such a user agent is the URL of its set. There is no hello: the channel is live when it is open, and the
-//! set is learned from the first answer, and gone when the service says so.
+//! set is learned from the first answer, and gone when the service says so twice (PR-47).
 
-use super::action::{Action, Enrolled, Registered};
+use std::time::Duration;
+
+use super::action::{Action, Enrolled, Event, Registered};
 use super::durable::Change;
+use super::names::Identity;
 use super::{Phase, UserAgent};
 use crate::identifiers::SubscriptionName;
 use crate::session::Moment;
 
 impl UserAgent {
-    /// The channel is live, with nothing to monitor: the service will know us by our first subscription.
-    pub fn nobody_yet(&mut self, now: Moment, out: &mut Vec<Action>) {
+    /// The service is there, and was asked to bring what is in our set: the channel is live. Whether it knows the set is not
+    /// said yet: an answer to a ping may overtake that.
+    pub fn monitoring(&mut self, set: Identity, now: Moment, out: &mut Vec<Action>) {
         match self.phase {
-            Phase::Greeting { .. } => self.go_live(now, out),
+            Phase::Greeting { .. } => {
+                self.identify(set, out);
+                self.go_live(None, now, out);
+            }
             Phase::Live(_) => self.nonsense(now, out),
             Phase::Connecting { .. } | Phase::Waiting { .. } | Phase::Stopped => {}
         }
     }
 
-    /// Our set is gone (R30-MON-17), and with it all of its subscriptions: they are made anew, as under another identity.
+    /// The channel is live, with nothing to monitor: the service will know us by our first subscription.
+    pub fn nobody_yet(&mut self, now: Moment, out: &mut Vec<Action>) {
+        match self.phase {
+            Phase::Greeting { .. } => self.go_live(None, now, out),
+            Phase::Live(_) => self.nonsense(now, out),
+            Phase::Connecting { .. } | Phase::Waiting { .. } | Phase::Stopped => {}
+        }
+    }
+
+    /// Our set is gone, says the service (R30-MON-17), and with it all of its subscriptions. When it says so again, they are
+    /// made anew, as under another identity.
     pub fn forgotten(&mut self, now: Moment, out: &mut Vec<Action>) {
         match self.phase {
             Phase::Greeting { .. } | Phase::Live(_) => {}
             Phase::Connecting { .. } | Phase::Waiting { .. } | Phase::Stopped => return,
         }
-        self.save(Change::Forgotten, out);
-        self.forget_requests();
-        if self.is_live() {
-            self.heard(now);
-            self.ask(now, out);
-        } else {
-            self.go_live(now, out);
+        if self.is_believed(now, out) {
+            self.renew(None, now, out);
         }
     }
 
-    /// The service has made a subscription. If its set is another one than before, the service has forgotten the others.
+    /// The service can't take acknowledgements for so long, it says: they wait for it on the channel.
+    pub fn acknowledgements_wait(&mut self, again_in: Duration, now: Moment, out: &mut Vec<Action>) {
+        self.heard(now);
+        if self.is_live() {
+            out.push(Action::Tell(Event::AcknowledgementsWait { again_in }));
+        }
+    }
+
+    /// The service has made a subscription. If its set is another one than ours, the service does not know us any more.
     pub fn enrolled(
         &mut self,
         name: SubscriptionName,
@@ -47,7 +67,16 @@ impl UserAgent {
         if !self.is_live() || !self.requests.is_sent(name) {
             return;
         }
+        let is_another = self
+            .durable
+            .identity
+            .as_ref()
+            .is_some_and(|ours| *ours != enrolled.set);
+        if is_another && !self.is_renewing() && self.has_confirmed() && !self.is_believed(now, out) {
+            return;
+        }
         self.identify(enrolled.set, out);
+        self.adopt(out);
         if self.durable.registrations.contains_key(&name) {
             let resource = enrolled.resource;
             self.save(Change::Located { name, resource }, out);

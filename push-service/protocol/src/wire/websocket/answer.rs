@@ -14,7 +14,9 @@ use crate::base64url;
 use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
 use crate::session::Moment;
-use crate::session::user_agent::{Action, Arrived, Identity, PushResource, Registered, Stated, UserAgent};
+use crate::session::user_agent::{
+    Action, Arrived, Identity, PushResource, Registered, Stated, Unregistered, UserAgent,
+};
 use crate::topic::Topic;
 use crate::urgency::Urgency;
 
@@ -78,7 +80,14 @@ impl Answer {
         match self {
             Self::Hello(identity) => user_agent.welcomed(identity, now, out),
             Self::Registered(Some(name), answer, _) => user_agent.registered(name, answer, now, out),
-            Self::Unregistered(Some(name), done) => user_agent.unregistered(name, done, now, out),
+            Self::Unregistered(Some(name), done) => {
+                let answer = if done {
+                    Unregistered::Done
+                } else {
+                    Unregistered::Trouble
+                };
+                user_agent.unregistered(name, answer, now, out);
+            }
             Self::Registered(None, ..) | Self::Unregistered(None, _) => user_agent.nonsense(now, out),
             Self::Arrived(message) => user_agent.arrived(message, now, out),
             Self::SignOfLife => user_agent.heard(now),

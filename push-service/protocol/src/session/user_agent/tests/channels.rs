@@ -33,15 +33,23 @@ fn a_service_that_closes_at_once() {
     assert!(test.lose(Ended::Lost).unwrap() <= SECOND);
 }
 
-/// WS-CLS-1: 4774 keeps us away until the network changes or the application asks for something; 503 says for how long.
+/// WS-CLS-1, R30-SUB-7: 4774 keeps us away until the network changes or the application asks for something; 503 says for how
+/// long, and 1013 and 1008 mean a while: no network shortens any of them.
 #[test]
 fn the_services_word_is_honoured() {
     let mut test = Test::live(&[name(1)]);
     assert_eq!(test.lose(Ended::Closed(Some(4774))), None);
     assert_eq!(test.agent.next_due(), Moment::NEVER);
     test.agent.network_changed(test.now, &mut test.out);
-    assert_eq!(test.out, [Action::Connect]);
-    test.out.clear();
+    assert_eq!(
+        test.out,
+        [],
+        "a change that is reported need not be another network"
+    );
+    assert!(test.agent.next_due().since(test.now) <= 32 * SECOND);
+    test.pass(32 * SECOND);
+    assert_eq!(test.out[0], Action::Connect);
+    test.agent.opened(test.now, &mut test.out);
     assert_eq!(test.lose(Ended::Closed(Some(4774))), None);
     test.agent.subscribe(name(2), None, test.now, &mut test.out);
     assert!(test.out.contains(&Action::Connect));
@@ -52,8 +60,40 @@ fn the_services_word_is_honoured() {
     let again_in = test.lose(refused).unwrap();
     assert!((120 * SECOND..=180 * SECOND).contains(&again_in), "{again_in:?}");
     test.out.clear();
+    let until = test.agent.next_due();
     test.agent.network_changed(test.now, &mut test.out);
-    assert_eq!(test.out, [], "another network is no reason");
+    assert_eq!(
+        (test.agent.next_due(), test.out.len()),
+        (until, 0),
+        "another network is no reason"
+    );
+    for code in [1013, 1008] {
+        test.opens();
+        test.lose(Ended::Closed(Some(code)));
+        let until = test.agent.next_due();
+        test.pass(SECOND / 20);
+        test.out.clear();
+        test.agent.network_changed(test.now, &mut test.out);
+        assert_eq!((test.agent.next_due(), test.out.len()), (until, 0), "{code}");
+    }
+}
+
+/// R30-SUB-7: what is told of a wait is what is waited, an hour too; a year is cut to the maximum.
+#[test]
+fn a_long_wait_is_waited() {
+    for (told, least) in [(3_600, 3_600), (31_536_000, 86_400)] {
+        let mut test = Test::live(&[name(1)]);
+        let refused = Ended::Refused {
+            status: 503,
+            retry_after: Some(told * SECOND),
+        };
+        let again_in = test.lose(refused).unwrap();
+        assert!(
+            (least * SECOND..(least + 2) * SECOND).contains(&again_in),
+            "{again_in:?}"
+        );
+        assert_eq!(test.agent.next_due(), test.now.after(again_in));
+    }
 }
 
 /// WS-PNG-1, WS-CON-8: silence is asked about at a learned interval, and no answer means that nobody is there.
@@ -86,6 +126,86 @@ fn a_changed_network_is_probed() {
     test.out.clear();
     test.agent.network_changed(test.now, &mut test.out);
     assert_eq!(test.out, [Action::Connect]);
+}
+
+/// WS-CLS-1: a network that changes twice a second is not followed with a connection, or a ping, for each change; the last
+/// change is heeded all the same.
+#[test]
+fn a_storm_of_changes() {
+    for is_reachable in [false, true] {
+        let mut test = Test::live(&[name(1)]);
+        if !is_reachable {
+            test.lose(Ended::Lost);
+        }
+        let mut seen = 0;
+        for _ in 0..40 {
+            test.agent.network_changed(test.now, &mut test.out);
+            test.pass(SECOND / 2);
+            seen += test.out.len();
+            if test.out.contains(&Action::Connect) {
+                test.lose(Ended::Unreachable);
+            }
+            test.agent.heard(test.now);
+            test.out.clear();
+        }
+        assert!((3..=12).contains(&seen), "{seen}");
+        test.pass(16 * SECOND);
+        assert!(!test.out.is_empty(), "the last change");
+    }
+}
+
+/// PR-48, WS-PNG-3: a channel that ends without a word after a silence longer than any that was survived says what the network
+/// allows, with a ping under way or not, and also if something was said into the silence; a service that leaves, restarts or
+/// closes for its own reasons says nothing of the network.
+#[test]
+fn the_end_of_a_silent_channel_is_evidence() {
+    let settled = |ended, says: bool| {
+        let mut test = Test::live(&[name(1)]);
+        for _ in 0..2 {
+            test.pass(45 * SECOND);
+            test.agent.heard(test.now);
+        }
+        let before = test.agent.keepalive();
+        assert!(before > 60 * SECOND);
+        test.pass(60 * SECOND);
+        if says {
+            test.agent.subscribe(name(2), None, test.now, &mut test.out);
+            test.pass(2 * SECOND);
+        }
+        test.lose(ended);
+        (before, test.agent.keepalive())
+    };
+    for says in [false, true] {
+        assert_eq!(settled(Ended::Lost, says).1, 45 * SECOND);
+        for code in [None, Some(1000), Some(1001), Some(1012), Some(1013), Some(4774)] {
+            let (before, after) = settled(Ended::Closed(code), says);
+            assert_eq!(before, after, "{code:?}");
+        }
+    }
+}
+
+/// PR-48: what the application finishes while there is no channel is acknowledged first thing on the next one; its body is not
+/// kept for that.
+#[test]
+fn messages_in_hand_are_acknowledged_on_the_next_channel() {
+    for ended in [Ended::Lost, Ended::Closed(Some(1001)), Ended::Closed(None)] {
+        let mut test = Test::live(&[name(1)]);
+        for id in ["a", "b"] {
+            test.arrives(message(name(1), id));
+        }
+        test.handed_over();
+        let again_in = test.lose(ended).unwrap();
+        assert!(again_in <= SECOND, "at once: {again_in:?}");
+        test.handles("a", Outcome::Succeeded);
+        assert_eq!(test.acknowledged(), []);
+        test.welcomed_as("me");
+        assert_eq!(test.acknowledged(), [delivered("a")]);
+        test.handles("b", Outcome::Succeeded);
+        assert_eq!(test.acknowledged(), [delivered("b")]);
+        test.lose(ended);
+        test.welcomed_as("me");
+        assert_eq!(test.acknowledged(), [], "once");
+    }
 }
 
 /// WS-CLS-2: nobody who answers too late, or not at all, is waited for.
@@ -124,6 +244,7 @@ fn a_service_that_talks_nonsense() {
     let before = test.agent.durable().clone();
     test.confirm(name(1), 99);
     test.confirm(name(9), 99);
-    test.agent.unregistered(name(1), true, test.now, &mut test.out);
+    test.agent
+        .unregistered(name(1), Unregistered::Done, test.now, &mut test.out);
     assert_eq!(test.agent.durable(), &before);
 }

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod channels;
+mod forgotten;
 mod messages;
 mod outages;
 mod sets;
@@ -27,10 +28,15 @@ fn limits() -> Limits {
         answer_within: 10 * SECOND,
         keepalive_least: 45 * SECOND,
         keepalive_most: 300 * SECOND,
+        keepalive_floor: 20 * SECOND,
         backoff_least: SECOND / 10,
         backoff_base: SECOND,
         backoff_most: 300 * SECOND,
+        told_most: 86_400 * SECOND,
         steady_after: 10 * SECOND,
+        forgotten_apart: 5 * SECOND,
+        network_apart: 2 * SECOND,
+        network_calm: 60 * SECOND,
         held_messages: 4,
         held_bytes: 10_000,
         attempts: 3,
@@ -108,6 +114,26 @@ impl Test {
         }
         test.out.clear();
         self
+    }
+
+    /// The next channel, when it is time: what the hello shows.
+    fn opens(&mut self) -> Option<Identity> {
+        self.out.clear();
+        self.now = self.now.max(self.agent.next_due());
+        self.agent.tick(self.now, &mut self.out);
+        assert_eq!(self.out, [Action::Connect]);
+        self.agent.opened(self.now, &mut self.out);
+        match self.said().pop() {
+            Some(Say::Hello(shown, _)) => shown,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next channel, on which the service says who we are. What was shown.
+    fn welcomed_as(&mut self, as_whom: &str) -> Option<Identity> {
+        let shown = self.opens();
+        self.agent.welcomed(identity(as_whom), self.now, &mut self.out);
+        shown
     }
 
     /// Lets time pass, deadline by deadline.

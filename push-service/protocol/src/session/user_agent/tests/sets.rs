@@ -71,8 +71,8 @@ fn the_first_subscription_brings_the_set() {
     );
 }
 
-/// R30-MON-17, R30-EXP-5, WS-HEL-6, WP-RFR-2: a set that is gone takes nothing along: every subscription is asked for
-/// again, on the same channel or at its beginning, and the application is told.
+/// R30-MON-17, R30-EXP-5, WS-HEL-6, WP-RFR-2, PR-47: a set that is gone takes nothing along: when the service has said so twice,
+/// every subscription is asked for again, and the application is told. Nothing is replaced before the service has made one.
 #[test]
 fn a_set_that_is_gone() {
     for is_live in [true, false] {
@@ -82,28 +82,33 @@ fn a_set_that_is_gone() {
             test.enroll(name(number), "a", number.into());
         }
         test.agent.unsubscribe(name(2), test.now, &mut test.out);
-        if !is_live {
-            test.lose(Ended::Lost);
-            test.pass(SECOND);
-            test.agent.opened(test.now, &mut test.out);
+        let set = enrolled("a", 1).set;
+        let before = test.agent.durable().clone();
+        for says in 0..2 {
+            if says == 1 {
+                assert_eq!(test.opens(), Some(set.clone()));
+            }
+            if is_live && says == 1 {
+                test.agent.monitoring(set.clone(), test.now, &mut test.out);
+            }
+            test.out.clear();
+            test.agent.forgotten(test.now, &mut test.out);
         }
-        test.out.clear();
-        test.agent.forgotten(test.now, &mut test.out);
-        assert_eq!(test.out.remove(0), Action::Save(Change::Forgotten));
         let again = Say::Register {
             name: name(1),
             application_server: None,
         };
-        assert_eq!(test.said(), [again]);
-        assert_eq!(test.agent.durable().identity, None);
+        assert!(test.said().contains(&again));
+        assert_eq!(test.agent.durable(), &before, "nothing is replaced yet");
+        test.enroll(name(1), "b", 7);
+        assert_eq!(test.agent.durable().identity, Some(enrolled("b", 7).set));
         let registrations = &test.agent.durable().registrations;
         assert_eq!(
             registrations.keys().collect::<Vec<_>>(),
             [&name(1)],
             "nothing is left to be ended"
         );
-        assert_eq!(registrations[&name(1)].resource, None);
-        test.enroll(name(1), "b", 7);
+        assert_eq!(registrations[&name(1)].resource, Some(enrolled("b", 7).resource));
         let renewed = Event::Renewed {
             name: name(1),
             previous: url(1),
@@ -113,7 +118,8 @@ fn a_set_that_is_gone() {
     }
 }
 
-/// R30-SET-3, WS-HEL-6: a subscription in another set than that of the others means that those are lost.
+/// R30-SET-3, WS-HEL-6, PR-47: a subscription in another set than that of the others means that those are lost, if the service
+/// says so twice.
 #[test]
 fn another_set_unsettles_the_others() {
     let mut test = Test::live_as_nobody();
@@ -121,6 +127,14 @@ fn another_set_unsettles_the_others() {
         test.agent.subscribe(name(number), None, test.now, &mut test.out);
     }
     test.enroll(name(1), "a", 1);
+    test.out.clear();
+    test.enroll(name(2), "b", 2);
+    assert!(test.out.contains(&Action::Disconnect(Farewell::Leaving)));
+    assert_eq!(test.agent.durable().identity, Some(enrolled("a", 1).set));
+    test.opens();
+    test.agent
+        .monitoring(enrolled("a", 1).set, test.now, &mut test.out);
+    assert!(test.agent.is_doubted(test.now));
     test.out.clear();
     test.enroll(name(2), "b", 2);
     assert!(test.out.contains(&Action::Say(Say::Register {
@@ -142,14 +156,16 @@ fn ended_while_it_is_made() {
     assert_eq!(test.said(), [Say::Unregister(name(1))]);
     let registration = &test.agent.durable().registrations[&name(1)];
     assert_eq!(registration.resource, Some(enrolled("a", 1).resource));
-    test.agent.unregistered(name(1), true, test.now, &mut test.out);
+    test.agent
+        .unregistered(name(1), Unregistered::Done, test.now, &mut test.out);
     assert!(test.agent.durable().registrations.is_empty());
 }
 
-/// R30-SUB-7: a service that says when it can make a subscription isn't asked before, and not for ever waited for.
+/// R30-SUB-7: a service that says when it can make a subscription isn't asked before, however long that is, up
+/// to a maximum; what is said is what is waited. So it is for ending one.
 #[test]
 fn told_to_ask_later() {
-    for (told, waits) in [(1, 5), (60, 60), (100_000, 300)] {
+    for (told, waits) in [(1, 5), (60, 60), (3_600, 3_600), (31_536_000, 86_400)] {
         let mut test = Test::live_as_nobody();
         test.agent.subscribe(name(1), None, test.now, &mut test.out);
         let later = Registered::Later(told * SECOND);
@@ -159,6 +175,14 @@ fn told_to_ask_later() {
             name: name(1),
             again_in,
         };
+        assert_eq!(test.events(), [waiting.clone()]);
+        let due = test.agent.next_due().since(test.now);
+        assert_eq!(due, again_in.min(45 * SECOND));
+        let mut test = Test::live(&[name(1)]);
+        test.agent.unsubscribe(name(1), test.now, &mut test.out);
+        test.out.clear();
+        let later = Unregistered::Later(told * SECOND);
+        test.agent.unregistered(name(1), later, test.now, &mut test.out);
         assert_eq!(test.events(), [waiting]);
     }
 }

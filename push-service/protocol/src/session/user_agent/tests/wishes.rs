@@ -250,6 +250,7 @@ fn nobody_is_empty() {
     test.connect("me");
     assert_eq!(test.asked_for(), [waiting(Urgency::VeryLow)]);
     test.agent.unsubscribe(name(1), test.now, &mut test.out);
-    test.agent.unregistered(name(1), true, test.now, &mut test.out);
+    test.agent
+        .unregistered(name(1), Unregistered::Done, test.now, &mut test.out);
     assert!(test.is_told_empty());
 }
