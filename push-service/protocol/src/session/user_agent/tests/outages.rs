@@ -263,7 +263,8 @@ fn a_pause_ends_with_its_subscription() {
     test.handed_over();
     test.handles("a", Outcome::Unable);
     test.agent.unsubscribe(name(1), test.now, &mut test.out);
-    test.agent.unregistered(name(1), true, test.now, &mut test.out);
+    test.agent
+        .unregistered(name(1), Unregistered::Done, test.now, &mut test.out);
     test.agent.subscribe(name(1), None, test.now, &mut test.out);
     test.confirm(name(1), 2);
     test.out.clear();
