@@ -45,6 +45,7 @@ STEPS=(
     "checker       every failure in docs/redis.md, with partitions; the answers are checked against the promise"
     "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
     "lies          the user agent keeps its promise with push services that lie and handlers that fail"
+    "proxies       behind nginx, HAProxy and caddy, an idle user agent loses one channel at most"
     "user-agent    pywebpush and web-push reach our own user agent"
     "firefox       pywebpush, web-push and our own send reach a real Firefox, even if the storage moves or a node dies"
 )
@@ -212,6 +213,16 @@ step_agent_killed() {
 step_lies() {
     build_binaries
     integration_test lies -- --test-threads=8
+}
+
+# What was lost, when and why, is shown.
+step_proxies() {
+    install_caddy
+    PATH=$PATH:/usr/sbin
+    command -v nginx >/dev/null || apt_install nginx-light
+    command -v haproxy >/dev/null || apt_install haproxy
+    build_binaries
+    integration_test proxies -- --nocapture
 }
 
 step_user_agent() {

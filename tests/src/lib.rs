@@ -11,6 +11,7 @@
 //!   issues another. [`binaries`]: what is run.
 //! - [`process`]: what else is run and stays.
 //! - [`redis`]: the servers that nodes may store in, and the ways in which they fail.
+//! - [`proxy`]: what people put in front of a node.
 //! - [`door`]: one address of a node, in clear or over TLS, and how to connect to it.
 //! - [`user_agent`]: a user agent on the WebSocket. [`frames`]: the same one layer below, for frames that no library
 //!   would send, and [`raw_http2`]: the same for HTTP/2. [`listener`]: the user agent's command, a process as well.
@@ -44,6 +45,7 @@ pub mod nothing_lost;
 pub mod payload;
 pub mod plan;
 pub mod process;
+pub mod proxy;
 pub mod raw_http2;
 pub mod recipient;
 pub mod redis;

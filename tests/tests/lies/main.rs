@@ -4,7 +4,9 @@
 
 mod attempts;
 mod floods;
+mod forgetting;
 mod honest;
+mod leaving;
 mod sharing;
 mod state;
 mod words;
