@@ -95,7 +95,7 @@ async fn a_message_too_long_is_a_usage_error() {
     sent.fails_with(USAGE, &["3993"]);
 }
 
-/// R30-MON-2: a service without server push brings messages as Server-Sent Events, also with `--until-empty`.
+/// R30-MON-2: a service without server push brings messages as Server-Sent Events.
 #[tokio::test]
 async fn without_server_push_there_are_events() {
     let liar = http2::Liar::start(http2::Lies {
