@@ -6,8 +6,8 @@
 //!   └──────► news ──► standard error
 //! ```
 //!
-//! **Invariant:** no message is acknowledged before all that was asked for is done with it, and none is taken before there
-//! is a hand free for it: what waits, waits with the push service, and survives us.
+//! **Invariant:** no message is acknowledged before all that was asked for is done with it, and none is taken before
+//! work on it can begin: messages wait with the push service, and survive us.
 
 mod commands;
 mod exec;
@@ -16,47 +16,42 @@ mod lines;
 pub(super) mod news;
 #[cfg(feature = "notify")]
 mod notify;
+mod remaining;
 mod renewals;
 mod sentences;
 pub(super) mod supervisor;
+mod work;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use user_agent_client::network::NetworkChanges;
 use user_agent_client::user_agent::Limits;
-use user_agent_client::{Event, Events, Message, Options, State, Subscription, UserAgent, defaults};
+use user_agent_client::{Event, Events, Options, State, UserAgent, defaults};
 
 use super::args::Listen;
-use super::console::{output_closed, say};
+use super::console::say;
 use super::control::Control;
 use super::exit::{Exit, Failure};
 use super::place;
 use super::signals::Signals;
 use commands::Commands;
 use exec::Exec;
-use handler::{Delivery, Handler, Trouble};
+use handler::Handler;
+use remaining::Remaining;
 use renewals::Renewals;
 use sentences::{Kind, Sentences};
-use supervisor::{Environment, Supervisor};
+use supervisor::Supervisor;
+use work::{Worked, handle, pass_on};
 
 pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
     let directory = place::state_directory(arguments.state.state.clone())?;
     let trust = place::trust(&arguments.trust)?;
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
-    // Opening would make the directory; a wrong name is better told.
-    user_agent_client::state::read(&directory)?;
-    let mut state = State::open(&directory)?;
-    if state.subscriptions().next().is_none() {
-        let why = format!(
-            "there is no subscription in {}; `subscribe` makes one",
-            directory.display()
-        );
-        return Err(Failure::usage(why));
-    }
+    let mut state = open(&directory)?;
     let server = place::server(
         arguments.server.as_deref(),
         arguments.transport.asked(),
@@ -64,29 +59,14 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
         &directory,
     )?;
     let trust = place::remembered(trust, &arguments.trust, &server, &mut state)?;
-    let labels: Vec<_> = state
-        .subscriptions()
-        .map(|subscription| subscription.label)
-        .collect();
-    let labels: Vec<_> = labels.iter().map(AsRef::as_ref).collect();
     let supervisor = Arc::new(Supervisor::new(directory.join(HANDLERS_LOCK)));
-    let commands = Commands::new(&arguments, &labels, Arc::clone(&supervisor))?;
+    let commands = commands(&arguments, &state, &supervisor)?;
     if commands.are_any() || arguments.on_renew.is_some() {
         // Commands of an earlier `listen` end first: its messages come again.
         begin(&supervisor, &directory, &mut signals).await?;
     }
     say(format_args!("listening to {server}"));
-    let limits = Limits {
-        attempts: arguments.attempts.get(),
-        ..defaults::limits()
-    };
-    let options = Options {
-        limits: Arc::new(limits),
-        lowest_urgency: arguments.urgency,
-        until_empty: arguments.until_empty,
-        jobs: Some(arguments.jobs),
-    };
-    let (agent, events) = UserAgent::start(server.clone(), trust, state, &options)?;
+    let (agent, events) = UserAgent::start(server.clone(), trust, state, &options(&arguments))?;
     let listener = Listener {
         control: Control::open(&directory, &agent, &server),
         agent,
@@ -99,13 +79,48 @@ pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
         stopping: watch::Sender::new(false),
         sentences: Sentences::default(),
         jobs: arguments.jobs.get(),
-        left: Left::as_asked(&arguments),
+        remaining: Remaining::as_asked(&arguments),
     };
     listener.run(events, &mut signals).await
 }
 
 /// The file that the supervisor locks, in the state directory.
 const HANDLERS_LOCK: &str = "handlers.lock";
+
+/// A state that has a subscription. A directory that is missing is not made: most likely its name is wrong.
+fn open(directory: &Path) -> Result<State, Failure> {
+    user_agent_client::state::read(directory)?;
+    let state = State::open(directory)?;
+    if state.subscriptions().next().is_none() {
+        return Err(Failure::usage(format_args!(
+            "there is no subscription in {}; `subscribe` makes one",
+            directory.display()
+        )));
+    }
+    Ok(state)
+}
+
+fn commands(arguments: &Listen, state: &State, supervisor: &Arc<Supervisor>) -> Result<Commands, Failure> {
+    let subscriptions: Vec<_> = state.subscriptions().collect();
+    let labels: Vec<_> = subscriptions
+        .iter()
+        .map(|subscription| &*subscription.label)
+        .collect();
+    Commands::new(arguments, &labels, Arc::clone(supervisor))
+}
+
+fn options(arguments: &Listen) -> Options {
+    let limits = Limits {
+        attempts: arguments.attempts.get(),
+        ..defaults::limits()
+    };
+    Options {
+        limits: Arc::new(limits),
+        lowest_urgency: arguments.urgency,
+        until_empty: arguments.until_empty,
+        jobs: Some(arguments.jobs),
+    }
+}
 
 async fn begin(supervisor: &Supervisor, directory: &Path, signals: &mut Signals) -> Result<(), Failure> {
     tokio::select! {
@@ -136,59 +151,10 @@ struct Listener {
     /// What is being worked on, messages and renewed subscriptions. **Invariant:** at most `jobs`.
     working: JoinSet<Worked>,
     jobs: usize,
-    left: Left,
+    remaining: Remaining,
     /// Whether a signal came.
     stopping: watch::Sender<bool>,
     sentences: Sentences,
-}
-
-/// What is still to come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Left {
-    /// Whatever comes, until a signal does.
-    Endless,
-    /// So many messages.
-    Messages(u64),
-    /// What waits, until the service says that nothing does.
-    Waiting,
-    Nothing,
-}
-
-/// What came of a piece of work.
-enum Worked {
-    /// The message is acknowledged.
-    Handled,
-    /// The message failed; and why, in a sentence.
-    Failed(String),
-    /// It was not judged, because nothing can be done now; and why, in a sentence.
-    Unable(String),
-    /// It was not judged, because all is about to stop.
-    Released,
-    /// Nobody reads standard output any more.
-    Closed(Failure),
-    /// The command of `--on-renew` ended; and why not well.
-    Renewed {
-        subscription: Box<Subscription>,
-        failed: Option<exec::ExecError>,
-    },
-}
-
-impl Left {
-    fn as_asked(arguments: &Listen) -> Self {
-        match arguments.count {
-            Some(count) => Self::Messages(count.get()),
-            None if arguments.until_empty => Self::Waiting,
-            None => Self::Endless,
-        }
-    }
-
-    fn after_one(self) -> Self {
-        match self {
-            Self::Messages(left @ 2..) => Self::Messages(left - 1),
-            Self::Messages(_) => Self::Nothing,
-            Self::Endless | Self::Waiting | Self::Nothing => self,
-        }
-    }
 }
 
 impl Listener {
@@ -219,7 +185,7 @@ impl Listener {
 
     async fn work(&mut self, events: &mut Events, signals: &mut Signals) -> Result<(), Failure> {
         let mut network = NetworkChanges::new();
-        while self.left != Left::Nothing {
+        while self.remaining != Remaining::Nothing {
             self.pass_on_renewed().await;
             let has_room = self.has_room();
             let again = self.renewals.next_due().filter(|_| has_room);
@@ -240,13 +206,13 @@ impl Listener {
         Ok(())
     }
 
-    /// Whoever listens without end is done when a signal says so.
+    /// Without an end of its own, `listen` is done when a signal comes.
     fn exit(&self, is_finished: bool) -> Exit {
-        match self.left {
-            Left::Endless | Left::Nothing if is_finished => return Exit::Done,
-            Left::Endless | Left::Nothing => {}
-            Left::Messages(left) => say(format_args!("interrupted; {left} more to come")),
-            Left::Waiting => say("interrupted; there may be more"),
+        match self.remaining {
+            Remaining::Endless | Remaining::Nothing if is_finished => return Exit::Done,
+            Remaining::Endless | Remaining::Nothing => {}
+            Remaining::Messages(left) => say(format_args!("interrupted; {left} more to come")),
+            Remaining::Waiting => say("interrupted; there may be more"),
         }
         Exit::Interrupted
     }
@@ -254,9 +220,9 @@ impl Listener {
     /// Whether another message may be worked on; never more than are to come.
     fn has_room(&self) -> bool {
         let working = self.working.len();
-        let left = match self.left {
-            Left::Messages(left) => usize::try_from(left).unwrap_or(usize::MAX),
-            Left::Endless | Left::Waiting | Left::Nothing => usize::MAX,
+        let left = match self.remaining {
+            Remaining::Messages(left) => usize::try_from(left).unwrap_or(usize::MAX),
+            Remaining::Endless | Remaining::Waiting | Remaining::Nothing => usize::MAX,
         };
         working < self.jobs.min(left)
     }
@@ -278,14 +244,14 @@ impl Listener {
             ),
             // Of many news at once some are lost, so that this is only a hint.
             Event::Renewed(_) | Event::Connected => self.may_be_renewed = true,
-            Event::Empty => self.left = Left::Nothing,
+            Event::Empty => self.remaining = Remaining::Nothing,
             Event::Failed(error) => return Err(error.into()),
             _ => {}
         }
         Ok(())
     }
 
-    /// Runs the command of `--on-renew` for what was renewed, as far as there are hands free.
+    /// Runs the command of `--on-renew` for what was renewed, as far as there is room.
     async fn pass_on_renewed(&mut self) {
         let Some(command) = self.on_renew.clone() else {
             return;
@@ -311,7 +277,7 @@ impl Listener {
 
     async fn worked(&mut self, worked: Result<Worked, JoinError>) -> Result<(), Failure> {
         match worked {
-            Ok(Worked::Handled) => self.left = self.left.after_one(),
+            Ok(Worked::Handled) => self.remaining = self.remaining.after_one(),
             Ok(Worked::Failed(why)) => self.sentences.say(Kind::Failed, why),
             Ok(Worked::Unable(why)) => self.sentences.say(Kind::Unable, why),
             Ok(Worked::Released) => {}
@@ -369,54 +335,5 @@ async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// One attempt at a message.
-async fn handle(handler: Arc<Handler>, message: Message, stopping: watch::Receiver<bool>) -> Worked {
-    let delivery = Delivery::of(&message);
-    let label = &delivery.subscription;
-    let trouble = match handler.handle(&delivery).await {
-        Ok(()) => {
-            message.acknowledge();
-            return Worked::Handled;
-        }
-        Err(Trouble::Stopped(_)) if comes(stopping).await => {
-            message.release();
-            return Worked::Released;
-        }
-        Err(trouble) => trouble,
-    };
-    match trouble {
-        Trouble::Failed(why) | Trouble::Stopped(why) => {
-            message.fail();
-            Worked::Failed(format!("{label}: attempt {} failed: {why}", delivery.attempt))
-        }
-        Trouble::Unable(why) => {
-            message.unable();
-            Worked::Unable(format!("{label}: {why}; this was no attempt"))
-        }
-        Trouble::Closed(error) => {
-            message.release();
-            Worked::Closed(output_closed(&error))
-        }
-    }
-}
-
-/// Whether a signal came, or comes soon.
-async fn comes(mut stopping: watch::Receiver<bool>) -> bool {
-    let stops = stopping.wait_for(|stops| *stops);
-    matches!(timeout(defaults::SIGNAL_WITHIN, stops).await, Ok(Ok(_)))
-}
-
-/// Gives a new subscription to the command that tells the application server.
-async fn pass_on(command: Arc<Exec>, subscription: Subscription) -> Worked {
-    let json = subscription.to_json().unwrap_or_default();
-    let mut environment = Environment::default();
-    environment.set("PUSH_SUBSCRIPTION", Some(&*subscription.label));
-    let ran = command.run(json.as_bytes(), &environment).await;
-    Worked::Renewed {
-        subscription: Box::new(subscription),
-        failed: ran.err(),
     }
 }
