@@ -130,12 +130,12 @@ pub const LINES: u32 = 5;
 /// See [`LINES`]. Chosen: a flood of messages writes less than 1 MB of log in an hour.
 pub const LINES_WITHIN: Duration = SECOND.saturating_mul(10);
 
-/// How soon the service has to end a channel for it to look as if another user agent used a copy of the state. Chosen: two that
-/// take the channel from each other come back within the backoff's first waits, and some seconds of a good channel.
-pub const SEAT_TAKEN_WITHIN: Duration = SECOND.saturating_mul(60);
+/// A channel that the service ends within this time may have been taken over by another user agent with a copy of the state. Chosen:
+/// two that take the channel from each other come back within the backoff's first waits, and some seconds of a good channel.
+pub const TAKEOVER_WITHIN: Duration = SECOND.saturating_mul(60);
 
-/// How many channels in a row. Chosen: a service that restarts in disorder ends one or two.
-pub const SEAT_TAKEN_TIMES: u32 = 3;
+/// How many of them in a row are told as the likely cause. Chosen: a service that restarts in disorder ends one or two.
+pub const TAKEOVERS: u32 = 3;
 
 /// Calls from the application that wait for the user agent's task.
 pub const CALLS: usize = 32;

@@ -69,8 +69,8 @@ pub struct Options {
     /// What waits is wanted, and no more (RFC 8030 §6): when all of it is done, [`Event::Empty`] says so. Over HTTP/2 only:
     /// with a WebSocket, [`UserAgent::start`] refuses it. By default `false`.
     pub until_empty: bool,
-    /// How many messages the application works on at once, if it says so. Then none of several subscriptions has all of these
-    /// hands: of one, it gets a message less at a time (PR-46). By default [`Events`] gives whatever is asked for.
+    /// How many messages the application works on at once, if it says so. If there are several subscriptions, each gets one job less
+    /// than that, so that a job is left to the others (PR-46). By default [`Events`] gives as many messages as are asked for.
     pub jobs: Option<NonZeroUsize>,
 }
 
@@ -212,7 +212,7 @@ impl UserAgent {
     }
 
     /// Stops: nothing more is handed over, what the application still has may be finished within
-    /// [`Limits::stop_within`] and else comes again, acknowledgements are sent, the channel is closed. Resolves when all is done and the state
+    /// [`Limits::stop_within`] and otherwise comes again, acknowledgements are sent, the channel is closed. Resolves when all is done and the state
     /// directory is free.
     pub async fn stop(&self) {
         let _ = self.calls.send(Call::Stop).await;

@@ -143,7 +143,7 @@ impl Task {
         self.session.unsubscribe(name, self.now(), &mut self.actions);
         self.act();
         let session = &self.session;
-        self.read.retain(|message, _| session.holds(*message));
+        self.decrypted.retain(|message, _| session.holds(*message));
         if self.failed {
             return Err(SubscribeError::Stopped);
         }

@@ -8,26 +8,26 @@ use push_protocol::Coding;
 use push_protocol::session::user_agent::{Arrived, MessageKey, Outcome};
 use tokio::time::Instant;
 
-use super::waiting::{Read, Ready};
+use super::waiting::{Decrypted, Ready};
 use super::{Task, log};
 use crate::message::{Data, Message, Verdict};
 
 impl Task {
-    /// Decrypts; the rest happens when the application asks. Content that was never encrypted is none (EUA-2).
+    /// Decrypts; the rest happens when the application asks. Content that was never encrypted is refused (EUA-2).
     pub(super) fn hand_over(&mut self, arrived: &Arc<Arrived>, attempt: u32) {
         let key = arrived.key();
-        let read = self.read.remove(&key);
-        let read = read.or_else(|| self.read_now(arrived));
+        let decrypted = self.decrypted.remove(&key);
+        let decrypted = decrypted.or_else(|| self.decrypt_now(arrived));
         let name = arrived.name();
         let label = name.and_then(|name| self.state.label_of(name));
-        match (name, label, read) {
-            (Some(name), Some(label), Some(read)) => {
+        match (name, label, decrypted) {
+            (Some(name), Some(label), Some(decrypted)) => {
                 let ready = Ready {
                     key,
                     label: label.into(),
                     arrived: Arc::clone(arrived),
                     attempt,
-                    read,
+                    decrypted,
                 };
                 self.waiting.push(name, ready);
             }
@@ -39,45 +39,46 @@ impl Task {
         }
     }
 
-    /// It is handed over again, when the keys that it was encrypted for may be gone; or never.
+    /// If the session still holds the message, it hands it over again later. By then the keys that it was encrypted for may be gone,
+    /// so what was decrypted is kept.
     pub(super) fn take_back(&mut self, key: MessageKey) {
         if let Some(ready) = self.waiting.remove(key)
             && self.session.holds(key)
         {
-            self.read.insert(key, ready.read);
+            self.decrypted.insert(key, ready.decrypted);
         }
     }
 
-    /// The application asked for a message: only now it begins. One that merely waited when the process was killed was never
+    /// The application asked for a message, so now it begins with one. A message that only waited when the process was killed was not
     /// tried, however often that happens.
     pub(super) fn give(&mut self) {
         let subscriptions = self.session.durable().registrations.len();
-        let may = |name| self.hands.has_one(name, subscriptions);
+        let may = |name| self.jobs.has_room_for(name, subscriptions);
         let Some((name, ready)) = self.waiting.pop(may) else {
             return;
         };
         if !self.session.taken(ready.key, &mut self.actions) {
-            // The session takes back what it changes its mind about, so there is always another one or none.
+            // The session has sent `TakeBack` for it.
             return;
         }
-        self.hands.take(ready.key, name);
-        self.read.insert(ready.key, ready.read.clone());
+        self.jobs.begin(ready.key, name);
+        self.decrypted.insert(ready.key, ready.decrypted.clone());
         self.act();
         let to = self.verdicts_to.clone();
         let Ready {
             label,
             arrived,
             attempt,
-            read,
+            decrypted,
             ..
         } = ready;
-        // Without anybody there any more, the message itself says that nobody saw it.
+        // If the application is gone, the message is dropped here, and that releases it.
         let _ = self.messages.try_send(Message::new(
             label,
             arrived,
             attempt,
-            read.data,
-            read.received,
+            decrypted.data,
+            decrypted.received,
             to,
         ));
     }
@@ -86,17 +87,17 @@ impl Task {
     pub(super) fn can_give(&self) -> bool {
         let subscriptions = self.session.durable().registrations.len();
         self.waiting
-            .has_any(|name| self.hands.has_one(name, subscriptions))
+            .has_any(|name| self.jobs.has_room_for(name, subscriptions))
     }
 
-    fn read_now(&mut self, arrived: &Arrived) -> Option<Read> {
-        let data = self.decrypted(arrived)?;
+    fn decrypt_now(&mut self, arrived: &Arrived) -> Option<Decrypted> {
+        let data = self.data_of(arrived)?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let received = since.as_millis() as u64;
-        Some(Read { data, received })
+        Some(Decrypted { data, received })
     }
 
-    fn decrypted(&mut self, arrived: &Arrived) -> Option<Option<Data>> {
+    fn data_of(&mut self, arrived: &Arrived) -> Option<Option<Data>> {
         let content = arrived.content.as_ref()?;
         if content.body.is_empty() && content.coding == Coding::Absent {
             return Some(None);
@@ -113,7 +114,7 @@ impl Task {
         }
     }
 
-    /// How many more there were, if it is time to say it, or `at_the_end`.
+    /// Logs how many more could not be decrypted, if it is time to, or `at_the_end`.
     pub(super) fn tell_undecryptable(&mut self, at_the_end: bool) {
         let count = if at_the_end {
             self.undecryptable.rest()
@@ -127,7 +128,7 @@ impl Task {
 
     pub(super) fn judged(&mut self, verdict: Verdict) {
         let now = self.now();
-        // Whoever stops drops what it has: that says nothing of the message (PR-45).
+        // An application that stops drops its messages: that says nothing about them (PR-45).
         let is_end = self.session.is_stopping() || self.messages.is_closed();
         let mut judged = Some(verdict);
         while let Some(verdict) = judged {
@@ -136,16 +137,16 @@ impl Task {
                 outcome => (verdict.message, outcome),
             };
             log::judged(outcome);
-            self.hands.give_back(message);
+            self.jobs.end(message);
             self.session.handled(message, outcome, now, &mut self.actions);
             if !self.session.holds(message) {
-                self.read.remove(&message);
+                self.decrypted.remove(&message);
             }
             judged = self.verdicts.try_recv();
         }
-        if self.read.is_empty() {
+        if self.decrypted.is_empty() {
             // As for what waits.
-            self.read = HashMap::new();
+            self.decrypted = HashMap::new();
         }
     }
 }

@@ -7,7 +7,7 @@
 mod calls;
 mod log;
 mod messages;
-mod seat;
+mod takeover;
 mod waiting;
 mod why;
 mod writing;
@@ -35,8 +35,8 @@ use crate::server_url::ServerUrl;
 use crate::state::{State, StateError};
 use crate::subscription::Subscription;
 use crate::tls::Trust;
-use seat::Seat;
-use waiting::{Hands, Read, Waiting};
+use takeover::Takeovers;
+use waiting::{Decrypted, Jobs, Waiting};
 use writing::Writing;
 
 pub(super) struct Task {
@@ -50,24 +50,23 @@ pub(super) struct Task {
     begin: Instant,
     /// Decrypted, and not taken yet.
     waiting: Waiting,
-    /// What the application has, or gets later: the keys that it was encrypted for may be gone by then. None
-    /// that is not held, which the session bounds.
-    read: HashMap<MessageKey, Read>,
-    hands: Hands,
-    /// The application wants a message: one for each.
+    /// Of messages that the application has, or gets again: their keys may be gone by then. Bounded by what the session holds.
+    decrypted: HashMap<MessageKey, Decrypted>,
+    jobs: Jobs,
+    /// The application asks for a message; one entry for each.
     asks: queue::Receiver<()>,
     messages: queue::Sender<Message>,
     news: queue::Sender<Event>,
-    /// Renewed, and there was no room to say so: these news must not get lost. Not longer than the subscriptions.
+    /// Renewed subscriptions of which there was no room to tell: these news must not get lost. Not longer than the subscriptions.
     untold: BTreeSet<SubscriptionName>,
-    /// As those: nothing waits any more.
+    /// There was no room to tell that nothing waits any more.
     is_empty_untold: bool,
     verdicts: queue::Receiver<Verdict>,
     verdicts_to: queue::Sender<Verdict>,
     /// Who waits for a subscription to be confirmed. Bounded by the callers, each of which waits.
     subscribing: HashMap<SubscriptionName, Vec<oneshot::Sender<Result<Subscription, SubscribeError>>>>,
     settling: Vec<oneshot::Sender<()>>,
-    seat: Seat,
+    takeovers: Takeovers,
     /// Acknowledgements that the last channel could not send, for the next one. Not longer than what a channel lets wait.
     unsaid: Vec<Box<str>>,
     /// Why the last channel was not opened, in a sentence.
@@ -80,7 +79,7 @@ pub(super) struct Task {
     refusal: Option<(SubscriptionName, RequestError)>,
     /// When it is said that the hello is not answered yet.
     delayed_at: Option<Instant>,
-    /// Messages can't be remembered at the moment: said once.
+    /// `messages.log` can't be written at the moment; logged once.
     forgetful: bool,
     failed: bool,
     /// What was said of messages that can't be decrypted.
@@ -111,8 +110,8 @@ impl Task {
             actions: Vec::new(),
             begin: Instant::now(),
             waiting: Waiting::default(),
-            read: HashMap::new(),
-            hands: Hands::new(options.jobs),
+            decrypted: HashMap::new(),
+            jobs: Jobs::new(options.jobs),
             undecryptable: Limited::default(),
             asks,
             messages,
@@ -123,7 +122,7 @@ impl Task {
             verdicts_to,
             subscribing: HashMap::new(),
             settling: Vec::new(),
-            seat: Seat::default(),
+            takeovers: Takeovers::default(),
             unsaid: Vec::new(),
             not_opened: None,
             without_push: None,
@@ -165,7 +164,7 @@ impl Task {
                     }
                     None => is_called = false,
                 },
-                // It stays closed: heeded once, or nothing else would get a turn.
+                // It stays closed: looked at once, or nothing else would get a turn.
                 () = messages.closed(), if is_heard => {
                     is_heard = false;
                     self.stop();
@@ -187,7 +186,7 @@ impl Task {
         }
         self.tell_undecryptable(true);
         self.link.closed().await;
-        // The state first: whoever waits for the end may want its directory next.
+        // The state first: the caller that waits for the end may open its directory next.
         drop(self);
         drop(calls);
     }
@@ -257,18 +256,18 @@ impl Task {
     }
 
     /// Why the service did not do what was asked for this subscription.
-    fn why_not(&mut self, name: SubscriptionName, otherwise: RequestError) -> RequestError {
+    fn refusal_of(&mut self, name: SubscriptionName, otherwise: RequestError) -> RequestError {
         let refusal = self.refusal.take();
         let refusal = refusal.filter(|(refused, _)| *refused == name);
         refusal.map_or(otherwise, |(_, why)| why)
     }
 
-    /// What the application has not taken is taken back.
+    /// The session takes back what the application has not taken.
     fn stop(&mut self) {
         self.session.stop(self.now(), &mut self.actions);
     }
 
-    /// Does what the session says, and what it says to what comes of that, until it has nothing more to say.
+    /// Performs the session's actions, and those that follow from them, until there are none.
     fn act(&mut self) {
         while !self.actions.is_empty() && !self.failed {
             for action in std::mem::take(&mut self.actions) {
@@ -309,7 +308,7 @@ impl Task {
     fn save(&mut self, change: &Change) {
         match self.state.apply(change) {
             Ok(()) if change.is_about_a_message() => self.forgetful = false,
-            Ok(()) => self.is_changed(change),
+            Ok(()) => self.note_change(change),
             Err(error) if error.is_about_messages_only() => {
                 if !self.forgetful {
                     tracing::warn!(%error, "messages that come again can't be recognised after a restart");
@@ -330,18 +329,18 @@ impl Task {
         match *event {
             session::Event::Connected => {
                 self.delayed_at = None;
-                self.seat.connected(Instant::now());
+                self.takeovers.connected(Instant::now());
                 self.news(Event::Connected);
             }
             session::Event::Disconnected { why, again_in } => {
                 self.delayed_at = None;
                 // The session closes no link that ended by itself.
                 let said = self.explanation.take();
-                let is_taken = self.seat.ended(why, Instant::now());
+                let is_taken = self.takeovers.ended(why, Instant::now());
                 let sentence = || why::sentence(why, said.as_deref());
                 let mut why = self.not_opened.take().unwrap_or_else(sentence);
                 if is_taken {
-                    why = format!("{}; {}", why.trim_end_matches('.'), seat::COPY);
+                    why = format!("{}; {}", why.trim_end_matches('.'), takeover::HINT);
                 }
                 self.news(Event::Disconnected { why, again_in });
             }
@@ -364,7 +363,7 @@ impl Task {
             }
             session::Event::Refused { name, status } => {
                 let explanation = None;
-                let why = self.why_not(name, RequestError::Status { status, explanation });
+                let why = self.refusal_of(name, RequestError::Status { status, explanation });
                 if !self.answer_subscribing(name, || Err(SubscribeError::Refused(why.clone()))) {
                     let label = self.label(name);
                     self.news(Event::Refused { label, why });
@@ -372,7 +371,7 @@ impl Task {
             }
             session::Event::Waiting { name, again_in } => {
                 let label = self.label(name);
-                let why = self.why_not(name, RequestError::Nonsense);
+                let why = self.refusal_of(name, RequestError::Nonsense);
                 self.news(Event::Waiting { label, why, again_in });
             }
             session::Event::Unsubscribed(_) => self.news(Event::Unsubscribed),
@@ -409,7 +408,7 @@ impl Task {
             .for_each(|subscription| self.news(Event::Renewed(subscription)));
     }
 
-    /// What doesn't fit is dropped: whoever doesn't read the news doesn't need them.
+    /// What doesn't fit is dropped: an application that doesn't read the news doesn't need them.
     fn news(&self, event: Event) {
         let _ = self.news.try_send(event);
     }

@@ -1,6 +1,6 @@
 //! Messages that wait for the application to take them. Subscriptions take turns, so that one with many messages, or slow ones,
-//! does not delay the others; messages of one subscription keep their order (PR-46). Nor has one of them all hands of an
-//! application that works on several messages at once.
+//! does not delay the others; messages of one subscription keep their order (PR-46). If the application works on several messages at
+//! once, no subscription takes all of its jobs.
 
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -18,50 +18,49 @@ pub(super) struct Ready {
     pub(super) label: Arc<str>,
     pub(super) arrived: Arc<Arrived>,
     pub(super) attempt: u32,
-    pub(super) read: Read,
+    pub(super) decrypted: Decrypted,
 }
 
-/// A message that was decrypted.
+/// What was decrypted of a message.
 #[derive(Clone, Debug)]
-pub(super) struct Read {
+pub(super) struct Decrypted {
     /// `None`: it was sent without data.
     pub(super) data: Option<Data>,
     /// When it came, in milliseconds since 1970.
     pub(super) received: u64,
 }
 
-/// What the application has, as far as that decides what it gets next. Empty, if it doesn't say how many hands it has: then it
-/// owns nothing.
+/// What the application is working on, by subscription. Empty, and without memory, if the application doesn't say how many jobs it has
+/// or has one.
 #[derive(Debug)]
-pub(super) struct Hands {
-    jobs: Option<NonZeroUsize>,
-    taken: HashMap<MessageKey, SubscriptionName>,
+pub(super) struct Jobs {
+    most: Option<NonZeroUsize>,
+    under_way: HashMap<MessageKey, SubscriptionName>,
 }
 
-impl Hands {
+impl Jobs {
     pub(super) fn new(jobs: Option<NonZeroUsize>) -> Self {
         Self {
-            jobs: jobs.filter(|jobs| jobs.get() > 1),
-            taken: HashMap::new(),
+            most: jobs.filter(|jobs| jobs.get() > 1),
+            under_way: HashMap::new(),
         }
     }
 
-    pub(super) fn take(&mut self, key: MessageKey, name: SubscriptionName) {
-        if self.jobs.is_some() {
-            self.taken.insert(key, name);
+    pub(super) fn begin(&mut self, key: MessageKey, name: SubscriptionName) {
+        if self.most.is_some() {
+            self.under_way.insert(key, name);
         }
     }
 
-    pub(super) fn give_back(&mut self, key: MessageKey) {
-        self.taken.remove(&key);
+    pub(super) fn end(&mut self, key: MessageKey) {
+        self.under_way.remove(&key);
     }
 
-    /// Whether there is a hand for a message of this subscription, which is one of `subscriptions`: of several, one leaves a hand
-    /// to the others.
-    pub(super) fn has_one(&self, name: SubscriptionName, subscriptions: usize) -> bool {
-        self.jobs.is_none_or(|jobs| {
-            let has = self.taken.values().filter(|taken| **taken == name).count();
-            subscriptions < 2 || has + 1 < jobs.get()
+    /// Whether a message of this subscription may begin. If there are several `subscriptions`, each leaves a job to the others.
+    pub(super) fn has_room_for(&self, name: SubscriptionName, subscriptions: usize) -> bool {
+        self.most.is_none_or(|most| {
+            let own = self.under_way.values().filter(|other| **other == name).count();
+            subscriptions < 2 || own + 1 < most.get()
         })
     }
 }
@@ -137,7 +136,7 @@ mod tests {
             label: "".into(),
             arrived,
             attempt: 1,
-            read: Read {
+            decrypted: Decrypted {
                 data: None,
                 received: 0,
             },
@@ -166,25 +165,25 @@ mod tests {
         assert!(!waiting.has_any(all) && waiting.0.capacity() == 0);
     }
 
-    /// PR-46: of several subscriptions none has all hands, however many messages it has; a single one has them all, and so
-    /// has everybody where it is not said how many there are.
+    /// PR-46: of several subscriptions none takes all jobs, however many messages it has. A single subscription may take all. Without
+    /// a number of jobs there is no bound.
     #[test]
-    fn one_subscription_has_not_all_hands() {
+    fn one_subscription_does_not_take_all_jobs() {
         let [slow, quick] = [SubscriptionName([1; 16]), SubscriptionName([2; 16])];
         let mut waiting = Waiting::default();
         for number in 0..10 {
             waiting.push(slow, ready(slow, &number.to_string()));
         }
-        let mut hands = Hands::new(NonZeroUsize::new(3));
+        let mut jobs = Jobs::new(NonZeroUsize::new(3));
         let mut given = Vec::new();
-        while let Some((name, ready)) = waiting.pop(|name| hands.has_one(name, 2)) {
-            hands.take(ready.key, name);
+        while let Some((name, ready)) = waiting.pop(|name| jobs.has_room_for(name, 2)) {
+            jobs.begin(ready.key, name);
             given.push(ready.key);
         }
         assert_eq!(given.len(), 2);
-        assert!(hands.has_one(slow, 1), "alone, it needs to leave none");
+        assert!(jobs.has_room_for(slow, 1), "alone, it needs to leave none");
         waiting.push(quick, ready(quick, "quick"));
-        let may = |name| hands.has_one(name, 2);
+        let may = |name| jobs.has_room_for(name, 2);
         assert!(waiting.has_any(may));
         assert_eq!(
             waiting.pop(may).unwrap().0,
@@ -192,12 +191,12 @@ mod tests {
             "before what has waited for longer"
         );
         assert!(waiting.pop(may).is_none());
-        hands.give_back(given[0]);
-        assert_eq!(waiting.pop(|name| hands.has_one(name, 2)).unwrap().0, slow);
-        for jobs in [None, NonZeroUsize::new(1)] {
-            let mut hands = Hands::new(jobs);
-            hands.take(given[0], slow);
-            assert!(hands.has_one(slow, 2) && hands.taken.capacity() == 0);
+        jobs.end(given[0]);
+        assert_eq!(waiting.pop(|name| jobs.has_room_for(name, 2)).unwrap().0, slow);
+        for most in [None, NonZeroUsize::new(1)] {
+            let mut jobs = Jobs::new(most);
+            jobs.begin(given[0], slow);
+            assert!(jobs.has_room_for(slow, 2) && jobs.under_way.capacity() == 0);
         }
     }
 }

@@ -5,8 +5,8 @@
 //! request for a subscription that is not kept yet. All else goes on. A write is made
 //!
 //! - at once, when the service said who we are to it;
-//! - at once, when something is held back and the service owes no answer that could be part of the write: so whoever waits
-//!   for one subscription waits for nothing else;
+//! - at once, when something is held back and the service owes no answer that could be part of the write: so a caller that
+//!   wants one subscription waits for nothing else;
 //! - else when the last one was long enough ago: [`STATE_WRITE_RATE`] bounds what is written in a second, and no more than
 //!   half of the time is spent on it.
 //!
@@ -150,8 +150,8 @@ impl Task {
         }
     }
 
-    /// A change was applied.
-    pub(super) fn is_changed(&mut self, change: &Change) {
+    /// A change was applied: it waits for the next write.
+    pub(super) fn note_change(&mut self, change: &Change) {
         if self.state.is_written() {
             return;
         }
@@ -189,7 +189,7 @@ impl Task {
         };
         let begin = Instant::now();
         if let Err(error) = self.state.write() {
-            // Whoever waits for an answer learns that there is none.
+            // Callers that wait for an answer learn that there is none.
             return self.fail(error);
         }
         let took = begin.elapsed();

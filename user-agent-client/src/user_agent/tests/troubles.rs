@@ -208,7 +208,7 @@ async fn a_delayed_hello_is_told() {
 async fn a_copy_of_the_state_is_guessed() {
     let service = Service::start().await;
     let (_agent, mut events) = start(&service, State::in_memory());
-    for number in 1..=defaults::SEAT_TAKEN_TIMES {
+    for number in 1..=defaults::TAKEOVERS {
         let (peer, _) = within("a channel", service.welcome(IDENTITY)).await;
         peer.closes(1011).await;
         let why = within("its end", async {
@@ -220,7 +220,7 @@ async fn a_copy_of_the_state_is_guessed() {
         })
         .await;
         let is_guessed = why.contains("a copy of this state");
-        assert_eq!(is_guessed, number == defaults::SEAT_TAKEN_TIMES, "{why}");
+        assert_eq!(is_guessed, number == defaults::TAKEOVERS, "{why}");
     }
 }
 
