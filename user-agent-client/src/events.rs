@@ -2,7 +2,7 @@
 
 use crate::defaults::EVENT_SKIPPED_BYTES;
 
-/// What is read and no event yet.
+/// A reader of events: it keeps what is read and is no whole event yet.
 ///
 /// **Invariant:** it holds twice as many bytes as an event may have, at most: a line and an event.
 pub(crate) struct Events {

@@ -1,6 +1,6 @@
-//! Lines that others can cause: a service, a sender, a command that fails.
+//! Limits lines that others can cause: a service, a sender, a command that fails.
 //!
-//! Of each kind a few are said, the rest is counted, and the count is said when the time is over. So a flood of bad messages
+//! Of each kind a few are printed, the rest is counted, and the count is printed when the time is over. So a flood of bad messages
 //! fills no disk, and the first of them are still told in full.
 
 use std::num::NonZeroU64;
@@ -14,7 +14,7 @@ use crate::defaults::{LINES, LINES_WITHIN};
 /// Its owner calls [`left_out`](Self::left_out) when it is [due](Self::due), and says the count.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limited {
-    /// When the first one was said of those that count now.
+    /// When the first line of the current period was printed.
     since: Option<Instant>,
     said: u32,
     left_out: u64,

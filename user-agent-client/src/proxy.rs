@@ -1,7 +1,7 @@
-//! Which connections go through a proxy, and which.
+//! Which connections go through a proxy, and through which one.
 //!
-//! Named explicitly, or as the environment's variables say that curl knows. The environment itself is read by the command only:
-//! a program hands in what it likes. A proxy is asked for a tunnel (`CONNECT`, RFC 9110 §9.3.6), so it sees where a connection
+//! The proxy is named explicitly, or by the environment variables that curl reads. Only the command reads the environment: a program
+//! hands in its values. A proxy is asked for a tunnel (`CONNECT`, RFC 9110 §9.3.6), so it sees where a connection
 //! leads, and of what is encrypted nothing else.
 
 use std::fmt;

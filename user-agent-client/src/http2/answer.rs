@@ -80,7 +80,7 @@ impl Body {
         }
     }
 
-    /// What it says, as far as it comes in time.
+    /// The explanation in it, as far as that comes in time.
     pub(super) async fn explanation(mut self, headers: &HeaderMap) -> Option<Box<str>> {
         if self.is_empty() {
             return None;

@@ -5,9 +5,9 @@
 //! is asked for as events, on the same connection. What the peer says in HTTP/2's settings tells nothing: servers don't
 //! announce that they push.
 //!
-//! No ping proves that events still come: a proxy answers pings itself, and HTTP/1.1 has none. What comes on the stream does,
-//! comments included. After as long a silence as the session allows, the set is asked for again, which is the proof; the older
-//! request is read until the service ends it.
+//! No ping proves that events still come: a proxy answers pings itself, and HTTP/1.1 has none. Only bytes on the stream prove it,
+//! comments included. After as long a silence as the session allows, the set is asked for again; the answer is the proof. The
+//! older request is read until the service ends it.
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll, ready};
@@ -65,7 +65,7 @@ pub(super) struct EventStream {
 /// What came on it.
 pub(super) enum Heard {
     Message(Pushed),
-    /// An event that should be a message, and is none.
+    /// An event that should be a message, and is not a valid one.
     Nonsense,
     /// A comment, an event that says nothing to us, or a part of one.
     Alive,
@@ -144,7 +144,7 @@ fn heard(read: &Read, home: &Url) -> Option<Heard> {
 
 fn message(event: &Event, home: &Url) -> Option<Pushed> {
     #[derive(Deserialize)]
-    struct Told {
+    struct Members {
         message: String,
         push: String,
         #[serde(default)]
@@ -152,13 +152,13 @@ fn message(event: &Event, home: &Url) -> Option<Pushed> {
         #[serde(default)]
         body: String,
     }
-    let told: Told = serde_json::from_str(&event.data).ok()?;
-    let message: Uri = links::absolute(&told.message, home)?.parse().ok()?;
+    let members: Members = serde_json::from_str(&event.data).ok()?;
+    let message: Uri = links::absolute(&members.message, home)?.parse().ok()?;
     Some(Pushed {
         path: path_of(&message, home)?,
-        push_resource: links::absolute(&told.push, home)?.into(),
-        content: content(&told.headers, &told.body),
-        stated: Stated::in_fields(|name| told.headers.get(name).map(String::as_str)),
+        push_resource: links::absolute(&members.push, home)?.into(),
+        content: content(&members.headers, &members.body),
+        stated: Stated::in_fields(|name| members.headers.get(name).map(String::as_str)),
     })
 }
 

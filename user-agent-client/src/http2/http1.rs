@@ -1,7 +1,7 @@
 //! Requests over HTTP/1.1, for servers and proxies that offer no HTTP/2: a connection for each that is under way.
 //!
 //! There is no server push and no ping. A connection whose answer was read to its end is kept for the next request. No task
-//! runs for it: whoever waits for an answer, or for more of a body, drives its connection, and the channel drives the idle
+//! runs for it: the future of an answer, or of more of a body, drives its connection, and the channel drives the idle
 //! ones.
 
 use std::future::{Future, poll_fn};
@@ -31,20 +31,20 @@ pub(super) struct Http1(Arc<Shared>);
 struct Shared {
     server: ServerUrl,
     trust: Trust,
-    idle: Mutex<Vec<Line>>,
+    idle: Mutex<Vec<Connection>>,
 }
 
 /// A connection.
-struct Line {
+struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    /// `None`: it is over.
-    connection: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// What drives it; `None` when it is over.
+    driver: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 /// A body on its way.
 pub(super) struct Body {
     incoming: Incoming,
-    line: Option<Line>,
+    connection: Option<Connection>,
     home: Http1,
 }
 
@@ -55,12 +55,12 @@ impl Http1 {
         server: &ServerUrl,
         trust: &Trust,
     ) -> Result<Self, OpenError> {
-        let begun = Line::on(wire).await;
-        let line = begun.map_err(|_| OpenError::NotHttp2("it speaks neither HTTP/2 nor HTTP/1.1"))?;
+        let begun = Connection::on(wire).await;
+        let connection = begun.map_err(|_| OpenError::NotHttp2("it speaks neither HTTP/2 nor HTTP/1.1"))?;
         Ok(Self(Arc::new(Shared {
             server: server.clone(),
             trust: trust.clone(),
-            idle: Mutex::new(vec![line]),
+            idle: Mutex::new(vec![connection]),
         })))
     }
 
@@ -71,7 +71,7 @@ impl Http1 {
 
     /// Drives the idle connections, and forgets those that the server closed.
     pub(super) fn poll_idle(&self, cx: &mut Context<'_>) {
-        self.idle().retain_mut(|line| !line.poll_over(cx));
+        self.idle().retain_mut(|connection| !connection.poll_over(cx));
     }
 
     async fn answered(
@@ -81,9 +81,9 @@ impl Http1 {
     ) -> Result<Response<answer::Body>, NoAnswer> {
         let request = self.to_send(request, body)?;
         let idle = self.idle().pop();
-        if let Some(line) = idle {
+        if let Some(connection) = idle {
             let again = (*request.method() != Method::POST).then(|| request.clone());
-            match (self.answered_on(line, request).await, again) {
+            match (self.answered_on(connection, request).await, again) {
                 (Ok(answer), _) => return Ok(answer),
                 // The server may have closed it in this moment. What is asked for twice here does no harm.
                 (Err(_), Some(again)) => return self.answered_anew(again).await,
@@ -102,25 +102,26 @@ impl Http1 {
             tracing::info!(%error, "no further connection to the service");
             NoAnswer::ALONE
         })?;
-        self.answered_on(Line::on(connected.wire).await?, request).await
+        self.answered_on(Connection::on(connected.wire).await?, request)
+            .await
     }
 
     async fn answered_on(
         &self,
-        mut line: Line,
+        mut connection: Connection,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<answer::Body>, NoAnswer> {
         poll_fn(|cx| {
-            let is_over = line.poll_over(cx);
-            match line.sender.poll_ready(cx) {
+            let is_over = connection.poll_over(cx);
+            match connection.sender.poll_ready(cx) {
                 Poll::Pending if is_over => Poll::Ready(Err(NoAnswer::ALONE)),
                 ready => ready.map_err(|_| NoAnswer::ALONE),
             }
         })
         .await?;
-        let mut answer = Box::pin(line.sender.send_request(request));
+        let mut answer = Box::pin(connection.sender.send_request(request));
         let answer = poll_fn(|cx| {
-            let is_over = line.poll_over(cx);
+            let is_over = connection.poll_over(cx);
             match answer.as_mut().poll(cx) {
                 Poll::Pending if is_over => Poll::Ready(Err(NoAnswer::ALONE)),
                 answer => answer.map_err(|_| NoAnswer::ALONE),
@@ -130,7 +131,7 @@ impl Http1 {
         Ok(answer.map(|incoming| {
             answer::Body::Http1(Box::new(Body {
                 incoming,
-                line: Some(line),
+                connection: Some(connection),
                 home: self.clone(),
             }))
         }))
@@ -149,12 +150,12 @@ impl Http1 {
         Ok(request)
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Line>> {
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Line {
+impl Connection {
     async fn on(wire: Box<dyn Wire>) -> Result<Self, NoAnswer> {
         let builder = || {
             let mut builder = http1::Builder::new();
@@ -167,18 +168,18 @@ impl Line {
             .map_err(|_| NoAnswer::ALONE)?;
         Ok(Self {
             sender,
-            connection: Some(Box::pin(async move { drop(connection.await) })),
+            driver: Some(Box::pin(async move { drop(connection.await) })),
         })
     }
 
     /// Drives it. Whether it is over.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> bool {
-        if let Some(connection) = &mut self.connection
-            && connection.as_mut().poll(cx).is_ready()
+        if let Some(driver) = &mut self.driver
+            && driver.as_mut().poll(cx).is_ready()
         {
-            self.connection = None;
+            self.driver = None;
         }
-        self.connection.is_none()
+        self.driver.is_none()
     }
 }
 
@@ -186,7 +187,10 @@ impl Body {
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, NoAnswer>>> {
         loop {
             // When it is over, what came before is still in the body.
-            let is_over = self.line.as_mut().is_none_or(|line| line.poll_over(cx));
+            let is_over = self
+                .connection
+                .as_mut()
+                .is_none_or(|connection| connection.poll_over(cx));
             match Pin::new(&mut self.incoming).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
@@ -209,12 +213,16 @@ impl Body {
 /// A connection whose answer was read to its end can be asked again.
 impl Drop for Body {
     fn drop(&mut self) {
-        let Some(line) = self.line.take().filter(|line| line.connection.is_some()) else {
+        let Some(connection) = self
+            .connection
+            .take()
+            .filter(|connection| connection.driver.is_some())
+        else {
             return;
         };
         let mut idle = self.home.idle();
         if self.incoming.is_end_stream() && idle.len() < HTTP1_IDLE {
-            idle.push(line);
+            idle.push(connection);
         }
     }
 }

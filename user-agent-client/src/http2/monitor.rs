@@ -60,7 +60,7 @@ impl Monitor {
         const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
         let mut request = request(Method::GET, set.as_str())?;
         let fields = request.headers_mut();
-        // Who says nothing gets everything (R30-URG-7).
+        // Without the field everything comes (R30-URG-7).
         if wish.lowest != Wish::default().lowest {
             fields.insert(URGENCY, HeaderValue::from_static(wish.lowest.as_str()));
         }
@@ -108,7 +108,8 @@ impl Monitor {
 
     /// The next promise.
     ///
-    /// Its end means nothing: whoever waits for it alone is not woken when the answer ends the stream. The answer tells.
+    /// The end of the promises tells nothing: a task that waits only for promises is not woken when the answer ends the stream. Watch
+    /// the answer.
     pub(super) fn poll_promise(&mut self, cx: &mut Context<'_>) -> Poll<PushPromise> {
         let Some(promises) = &mut self.promises else {
             return Poll::Pending;
@@ -183,7 +184,7 @@ impl Monitor {
                 self.said = said;
                 ended(status, self.extent, None)
             }
-            // Whoever asked for what waits has got it. Nothing at all proves nothing: then the answer is 204.
+            // What waits was asked for, and has come. If nothing came, that proves nothing: the answer would have been 204.
             Over::Ended if self.extent == Extent::Waiting && self.has_brought => {
                 MonitorEnd::CaughtUp { nothing: false }
             }

@@ -1,4 +1,4 @@
-//! Requests leave here, over whichever HTTP the connection speaks.
+//! Sends requests over the version of HTTP that the connection speaks.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -90,7 +90,8 @@ impl Sender {
     }
 }
 
-/// Drives what carries an exchange, whose end comes with the answer or without: the exchange knows which.
+/// Drives a connection (`carrier`) until the exchange on it has ended. If the connection ends and the exchange does not, there is no
+/// answer.
 pub(super) async fn driven<T>(
     carrier: impl Future<Output = ()>,
     exchange: impl Future<Output = Result<T, NoAnswer>>,

@@ -9,13 +9,13 @@ use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 use user_agent_client::defaults::{CONTROL_CONNECT_TIMES, CONTROL_LINE_WITHIN};
 
-use super::{Answer, Command, PRINTED, Place, Request, VERSION, is_ours, read_line, to_line};
+use super::{Answer, Command, PRINTED, Place, Request, VERSION, is_trusted, read_line, to_line};
 use crate::cli::console::{print_line, say};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::signals::Signals;
 
-/// Lets the `listen` that has the directory do it, and says and prints what it says and prints. Nothing, if none answers there:
-/// then something else has the directory.
+/// Lets the `listen` that has the directory do the work, and prints what it answers. `None` if no `listen` answers: then something
+/// else has the directory.
 pub(in crate::cli) async fn ask(
     directory: &Path,
     command: Command,
@@ -38,7 +38,7 @@ async fn connect(directory: &Path) -> Option<UnixStream> {
     let place = Place::of(directory).ok()?;
     for _ in 0..CONTROL_CONNECT_TIMES {
         match UnixStream::connect(&place.path).await {
-            Ok(stream) => return is_ours(&stream).then_some(stream),
+            Ok(stream) => return is_trusted(&stream).then_some(stream),
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => sleep(AGAIN_AFTER).await,
                 _ => return None,
@@ -55,7 +55,7 @@ async fn talk(stream: UnixStream, command: Command) -> Result<Exit, Failure> {
         version: VERSION,
         command,
     };
-    // One that is gone already says so by saying nothing.
+    // If it is gone already, reading ends at once.
     let _ = output.write_all(to_line(&request).as_bytes()).await;
     loop {
         let Ok(Some(line)) = read_line(&mut input).await else {

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! `printed` says that the subscription has reached its reader: until then a renewed one is left to tell. Only the owner of
-//! `listen`, and root, may talk. Lines, connections and waits are bounded. A later command is a later [`Command`]; whoever does
-//! not know it says so.
+//! `listen`, and root, may talk. Lines, connections and waits are bounded. A `listen` that does not know a command answers
+//! with a sentence that says so.
 
 mod ask;
 mod serve;
@@ -119,7 +119,7 @@ impl Place {
 }
 
 /// Whether the other end belongs to the same user, or to root.
-fn is_ours(stream: &UnixStream) -> bool {
+fn is_trusted(stream: &UnixStream) -> bool {
     let ours = rustix::process::geteuid().as_raw();
     stream
         .peer_cred()

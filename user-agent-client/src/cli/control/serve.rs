@@ -21,7 +21,7 @@ use user_agent_client::user_agent::SubscribeError;
 use user_agent_client::{Event, ServerUrl, Subscription, UserAgent};
 
 use super::{
-    Answer, AnyRequest, Command, PRINTED, Place, Request, Subscribe, Unsubscribe, VERSION, is_ours,
+    Answer, AnyRequest, Command, PRINTED, Place, Request, Subscribe, Unsubscribe, VERSION, is_trusted,
     read_line, to_line,
 };
 use crate::cli::console::say;
@@ -31,15 +31,15 @@ use crate::cli::unsubscribe::no_subscription;
 
 /// The socket, while it is there. Dropped, it answers nobody any more.
 pub(in crate::cli) struct Control {
-    hindered: watch::Sender<Option<Hindrance>>,
+    hindrance: watch::Sender<Option<Hindrance>>,
     open: Option<Open>,
 }
 
-/// What hinders, in a sentence for people.
+/// Why a request is not done yet, in a sentence for people.
 #[derive(Clone)]
 struct Hindrance {
     sentence: String,
-    /// Waiting makes no sense for the subscription of this name.
+    /// For the subscription of this name waiting makes no sense.
     is_final_for: Option<Arc<str>>,
 }
 
@@ -49,13 +49,13 @@ struct Open {
 }
 
 impl Control {
-    /// Opens the socket of a directory that is ours: what another process left there is stale. Without one, `listen` goes on.
+    /// Opens the socket of a directory that this process has locked, so a socket that is there already is stale. Without one, `listen` goes on.
     pub(in crate::cli) fn open(directory: &Path, agent: &UserAgent, server: &ServerUrl) -> Self {
-        let (hindered, hears) = watch::channel(None);
+        let (hindrance, for_talks) = watch::channel(None);
         let talk = Talk {
             agent: agent.clone(),
             server: server.clone(),
-            hindered: hears,
+            hindrance: for_talks,
         };
         let open = match bind(directory) {
             Ok((place, listener)) => Some(Open {
@@ -70,13 +70,13 @@ impl Control {
                 None
             }
         };
-        Self { hindered, open }
+        Self { hindrance, open }
     }
 
-    /// What hinders is told to those who wait.
+    /// Tells waiting commands why they wait.
     pub(in crate::cli) fn hear(&self, event: &Event) {
         match event {
-            Event::Connected => drop(self.hindered.send_replace(None)),
+            Event::Connected => drop(self.hindrance.send_replace(None)),
             Event::Disconnected { .. } | Event::Delayed => self.tell(news::sentence(event), None),
             Event::Waiting { label, why, .. } if !why.may_pass() => {
                 let sentence = format!("{label}: {why}; it stays asked for");
@@ -88,13 +88,14 @@ impl Control {
     }
 
     fn tell(&self, sentence: Option<String>, is_final_for: Option<Arc<str>>) {
-        self.hindered.send_replace(sentence.map(|sentence| Hindrance {
+        self.hindrance.send_replace(sentence.map(|sentence| Hindrance {
             sentence,
             is_final_for,
         }));
     }
 
-    /// Answers nobody any more. Before the directory is another's: the socket may be that one's then.
+    /// Removes the socket and answers no command any more. To be called before the directory is unlocked: after that, the socket may
+    /// be that of another `listen`.
     pub(in crate::cli) fn close(&mut self) {
         if let Some(open) = self.open.take() {
             let _ = fs::remove_file(&open.place.path);
@@ -129,7 +130,7 @@ async fn serve(listener: UnixListener, talk: Talk) {
     loop {
         tokio::select! {
             accepted = listener.accept(), if talks.len() < CONTROL_CONNECTIONS => match accepted {
-                Ok((stream, _)) if is_ours(&stream) => {
+                Ok((stream, _)) if is_trusted(&stream) => {
                     talks.spawn(talk.clone().run(stream));
                 }
                 Ok(_) => tracing::warn!("another user tried to talk to this user agent, and was refused"),
@@ -148,7 +149,7 @@ async fn serve(listener: UnixListener, talk: Talk) {
 struct Talk {
     agent: UserAgent,
     server: ServerUrl,
-    hindered: watch::Receiver<Option<Hindrance>>,
+    hindrance: watch::Receiver<Option<Hindrance>>,
 }
 
 type Input = BufReader<OwnedReadHalf>;
@@ -256,7 +257,7 @@ impl Talk {
         )))
     }
 
-    /// Waits, and says meanwhile what hinders.
+    /// Waits, and says meanwhile why.
     async fn wait_for<T>(
         &mut self,
         name: &str,
@@ -268,8 +269,8 @@ impl Talk {
         let until = Instant::now() + Duration::from_secs(seconds.min(MOST_SECONDS));
         let mut what = pin!(what);
         let mut last = None;
-        // What hinders already is said first.
-        self.hindered.mark_changed();
+        // A hindrance that is known already is said first.
+        self.hindrance.mark_changed();
         loop {
             tokio::select! {
                 biased;
@@ -279,13 +280,13 @@ impl Talk {
                     let why = format!("{why}; gave up after {seconds} s, and it stays asked for");
                     return Ok(Err(Failure::new(Exit::Unreachable, why)));
                 }
-                // Nothing is said meanwhile: this is the end, or nonsense.
+                // The other end sends nothing meanwhile: this is its end, or nonsense.
                 _ = input.read_u8() => return Err(Gone),
-                changed = self.hindered.changed() => {
+                changed = self.hindrance.changed() => {
                     if changed.is_err() {
                         return Ok(Err(SubscribeError::Stopped.into()));
                     }
-                    let hindrance = self.hindered.borrow_and_update().clone();
+                    let hindrance = self.hindrance.borrow_and_update().clone();
                     let Some(Hindrance { sentence, is_final_for }) = hindrance else {
                         continue;
                     };

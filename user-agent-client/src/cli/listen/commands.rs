@@ -68,15 +68,14 @@ impl Commands {
         Ok(line.map(|line| Exec::new(line, self.within, Arc::clone(&self.supervisor))))
     }
 
-    /// Looked for with each message, so that a command can be added and taken away. A directory that is gone says nothing
+    /// The file is looked for with each message, so that a command can be added and taken away. A directory that is gone says nothing
     /// of the commands in it: a volume may not be mounted.
     fn in_directory(&self, subscription: &str) -> Result<Option<String>, Trouble> {
         let Some(directory) = &self.directory else {
             return Ok(None);
         };
-        let unable = |path: &PathBuf, error| {
-            Trouble::Unable(format!("{} can't be looked at: {error}", path.display()))
-        };
+        let unable =
+            |path: &PathBuf, error| Trouble::Unable(format!("{} can't be read: {error}", path.display()));
         let path = directory.join(subscription);
         match path.try_exists() {
             Ok(true) => Ok(Some(format!("exec {}", quoted(&path.to_string_lossy())))),

@@ -37,7 +37,7 @@ pub(super) enum Trouble {
     Failed(String),
     /// Nothing can be done at the moment, with any message; and why. This was no attempt.
     Unable(String),
-    /// A signal ended the command that asks a process to end. If we are asked to, too, this was no attempt.
+    /// The command was ended by a signal that asks a process to end. If such a signal comes to `listen`, too, this was no attempt.
     Stopped(String),
     /// Nobody reads standard output any more: no message can be handled.
     Closed(io::Error),

@@ -52,7 +52,7 @@ fn gave_up(label: &str, after: TooMany) -> String {
     format!("{label}: a message {why}; it is given up")
 }
 
-/// What an event is alike to, when there are many.
+/// Which kind of sentence an event makes: each kind is limited by itself.
 pub(super) fn kind(event: &Event) -> Kind {
     match event {
         Event::GaveUp { .. } => Kind::GaveUp,

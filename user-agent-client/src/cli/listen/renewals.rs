@@ -1,7 +1,7 @@
 //! Renewed subscriptions, and the command of `--on-renew` that tells an application server of each.
 //!
-//! A command that fails is run again after a growing wait: until it has succeeded, messages of that subscription go to where
-//! nobody is. **Invariant:** of one subscription, it runs once at a time.
+//! A command that fails is run again after a growing wait: until it has succeeded, messages are sent to the old push resource, and are
+//! lost. **Invariant:** of one subscription, it runs once at a time.
 
 use std::collections::HashMap;
 use std::time::Duration;

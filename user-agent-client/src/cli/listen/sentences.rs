@@ -1,4 +1,4 @@
-//! Sentences that others can cause, in any number: of each kind a few are said, and the rest is counted.
+//! Sentences that a sender or a service can cause in any number. Of each kind a few are printed, and the rest is counted.
 
 use std::fmt::Display;
 
@@ -7,7 +7,7 @@ use user_agent_client::limited::Limited;
 
 use crate::cli::console::say;
 
-/// What is alike, so that one kind doesn't hide the other.
+/// Kinds of sentences. Each is limited by itself, so that many of one kind don't hide another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// An attempt failed.
