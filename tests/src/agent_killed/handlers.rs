@@ -1,6 +1,6 @@
 //! A user agent whose handlers work, die and find what they need away.
 //!
-//! The command runs a handler for each message ([`workshop`]). A life of it ends by SIGKILL, by a signal, or by a second
+//! The command runs a handler for each message (`workshop`). A life of it ends by SIGKILL, by a signal, or by a second
 //! one that ends what is in hand; handlers are killed beside it; what they need is taken away for one life or for several;
 //! and now and then the service is killed as well. None of that is a message's fault: every message is handled in the end,
 //! and a message is handled twice only after a kill between its work and the record of it (see [`books`]).
@@ -50,12 +50,12 @@ const NODE_KILLED_ONCE_IN: usize = 8;
 const BACKLOG: usize = 60;
 /// The longest filler of a text, in bytes. Chosen: in base64 it is a short line of a pipe.
 const MOST_FILLER: usize = 300;
-/// What a user agent says that was stopped before it had taken anything.
+/// What a user agent prints if it is stopped before it has taken anything.
 const NOT_BEGUN: &str = "interrupted before it began";
 /// How long the drain may take: a user agent whose handlers could not work for a while is patient.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// The one who starts, stops, kills and takes away.
+/// Starts, stops and kills the user agent, and takes away what handlers need.
 struct Killer {
     stage: Stage<Books>,
     chance: Chance,

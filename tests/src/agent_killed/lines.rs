@@ -36,7 +36,7 @@ const MOST_FILLER: usize = 900;
 /// How long the drain may take: a user agent that has missed its service for a while is patient.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// The one who starts and kills.
+/// Starts and kills the user agent.
 struct Killer {
     stage: Stage<Books>,
     chance: Chance,
@@ -138,7 +138,7 @@ impl Killer {
         self.stage.world.books().life_ended_in_peace();
     }
 
-    /// Whoever comes back now has nothing to receive but what is sent now: an echo would come before it.
+    /// A user agent that comes back now receives only what is sent now: a repeated message would come before it.
     async fn closing_words(&mut self) {
         self.stage.closing_words().await;
         self.stage.world.books().life_begins();

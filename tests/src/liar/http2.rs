@@ -182,13 +182,13 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
                     // A newer connection has taken its place.
                     None => {
                         while let Some(Ok((request, reply))) = connection.accept().await {
-                            shared.answer(number, request, reply);
+                            shared.answer(number, &request, reply);
                         }
                         break;
                     }
                 },
                 asked = connection.accept() => match asked {
-                    Some(Ok((request, reply))) => shared.answer(number, request, reply),
+                    Some(Ok((request, reply))) => shared.answer(number, &request, reply),
                     Some(Err(_)) | None => break,
                 },
             }
@@ -202,7 +202,7 @@ impl Shared {
         format!("http://{}", self.address)
     }
 
-    fn answer(&self, connection: usize, request: Request<RecvStream>, mut reply: SendResponse<Bytes>) {
+    fn answer(&self, connection: usize, request: &Request<RecvStream>, mut reply: SendResponse<Bytes>) {
         let path = request.uri().path().to_owned();
         let (_, last) = path.rsplit_once('/').expect("a path begins with a slash");
         let did = match (request.method(), path.as_str()) {
@@ -226,8 +226,8 @@ impl Shared {
         };
         match (&did, lie) {
             (_, Some(lie)) => send(&mut reply, &lie),
-            (Did::Subscribed, None) => self.subscribe(&request, &mut reply),
-            (Did::Monitored, None) => self.monitor(&request, reply),
+            (Did::Subscribed, None) => self.subscribe(request, &mut reply),
+            (Did::Monitored, None) => self.monitor(request, reply),
             (_, None) => {
                 lock(&self.waiting).retain(|waiting| waiting.id != last);
                 send(&mut reply, &Answer::status(204));

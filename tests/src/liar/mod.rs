@@ -1,4 +1,4 @@
-//! Push services that lie: each does what an honest one does, but for the lies that a test asks for.
+//! Push services that lie: each behaves like an honest one, except for the lies that a test asks for.
 //!
 //! [`web_socket`] speaks the protocol of the WebSocket, [`http2`] RFC 8030 over HTTP/2. Both run by themselves, however often
 //! the user agent comes back. A test changes the lies while they run, makes a service push, close or leave, and reads in the
@@ -25,7 +25,7 @@ struct Waiting {
     body: Vec<u8>,
 }
 
-/// No task of a service leaves anything half done when it panics.
+/// The content of a poisoned lock can be used: no task of a service leaves anything half done when it panics.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

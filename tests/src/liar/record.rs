@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::PATIENCE;
 
-/// Something that the user agent did.
+/// What a user agent can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Did {
     /// A connection of TCP was accepted.
@@ -35,7 +35,7 @@ pub enum Did {
     Left,
 }
 
-/// With its connection and its time.
+/// Something that the user agent did, with its connection and its time.
 #[derive(Clone, Debug)]
 pub struct Deed {
     /// When.
@@ -75,7 +75,7 @@ impl Record {
         deeds.iter().filter(|deed| is_meant(&deed.did)).count()
     }
 
-    /// Waits until this was done so many times in all; the last of these deeds.
+    /// Waits until this was done `times` times in all; returns the last of these deeds.
     ///
     /// # Panics
     ///
@@ -114,7 +114,7 @@ impl Record {
         }
     }
 
-    /// Whether an acknowledgement of this message came.
+    /// Waits for an acknowledgement of this message.
     pub async fn shows_acknowledged(&self, message: &str) -> Deed {
         let what = format!("an acknowledgement of {message}");
         self.shows(

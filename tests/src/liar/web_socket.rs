@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use super::{Answer, Did, Lie, Record, Waiting, lock};
 use crate::recipient::Recipient;
 
-/// What the service does not do as an honest one does.
+/// What the service does differently from an honest one.
 #[derive(Clone, Debug, Default)]
 pub struct Lies {
     /// In place of the upgrade.

@@ -71,10 +71,10 @@ async fn undecryptable_messages_fill_no_log() {
     assert!(log.len() <= LOG_BYTES, "{} bytes of log", log.len());
 }
 
-/// PR-45: an id that is none (with a NUL, or of 60 KB) is refused on arrival. Its message costs no attempt, and those behind it
+/// PR-45: an invalid id (with a NUL, or of 60 KB) is refused on arrival. Its message costs no attempt, and those behind it
 /// are handled.
 #[tokio::test]
-async fn an_id_that_is_none_is_refused() {
+async fn an_invalid_id_is_refused() {
     let liar = Liar::start(Lies::default()).await;
     let agent = Agent::of(&liar.url());
     let subscription = agent.subscribe("door", &[]).await;

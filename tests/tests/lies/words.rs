@@ -16,7 +16,7 @@ const UNREACHABLE: i32 = 4;
 /// What the command waits for a service that refuses, in seconds.
 const SOON: [&str; 2] = ["--timeout", "2"];
 
-/// What is said where nothing is known.
+/// What the command says without an explanation of the service.
 const NO_WORD: &str = "did not answer";
 
 /// WS-CON-5: what a service says with a refusal of the WebSocket is shown.
@@ -54,7 +54,7 @@ async fn a_500_to_subscribe_is_said() {
     subscribing(answer, &["500", "The disk is full"]).await;
 }
 
-/// R30-LB-1: redirections that lead in a circle are said to.
+/// R30-LB-1: redirections in a circle are told as such.
 #[tokio::test]
 async fn a_circle_of_redirections_is_said() {
     let answer = Answer::status(307).field("location", "/subscribe");
@@ -72,7 +72,7 @@ async fn subscribing(answer: Answer, words: &[&str]) {
     assert!(!refused.said.contains(NO_WORD), "{}", refused.said);
 }
 
-/// WS-REG-4: a push resource that is no URL can't be used, and that is said.
+/// WS-REG-4: a push resource that is not a URL can't be used, and `subscribe` says so.
 #[tokio::test]
 async fn an_unusable_push_resource_is_said() {
     let liar = web_socket::Liar::start(web_socket::Lies {
@@ -113,7 +113,7 @@ async fn without_server_push_there_are_events() {
     assert!(listener.ended().await.success());
 }
 
-/// A service that delays its answer to hello, as ours does with who attaches too often, is waited for, and that is said.
+/// A service that delays its answer to hello, as ours does after too many attaches, is waited for, and `listen` says so.
 #[tokio::test]
 async fn a_delayed_hello_is_said() {
     let liar = web_socket::Liar::start(web_socket::Lies {

@@ -218,7 +218,7 @@ fn move_if_there(from: &Path, to: &Path) {
 mod tests {
     use super::*;
 
-    /// A line says what the handler did; anything else is no line.
+    /// A line says what the handler did; anything else is refused.
     #[test]
     fn lines_are_read() {
         let begin = What::Begin {

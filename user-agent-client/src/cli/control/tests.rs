@@ -108,7 +108,7 @@ async fn serve(mut stream: TcpStream) {
         if let Some(said) = said {
             let mut out = Vec::new();
             write_text(&mut out, None, |out| {
-                out.extend_from_slice(answer_to(&said).as_bytes())
+                out.extend_from_slice(answer_to(&said).as_bytes());
             });
             stream.write_all(&out).await.unwrap();
         } else if used == 0 && !matches!(stream.read_buf(&mut unread).await, Ok(1..)) {
@@ -134,11 +134,8 @@ fn answer_to(said: &str) -> String {
 #[tokio::test]
 async fn commands_beside_listen() {
     let mut rig = Rig::new().await;
-    let accepting = async {
-        let (stream, _) = rig.listener.accept().await.unwrap();
-        tokio::spawn(serve(stream))
-    };
-    let serving = accepting.await;
+    let (stream, _) = rig.listener.accept().await.unwrap();
+    let serving = tokio::spawn(serve(stream));
     assert!(matches!(
         rig.ask(subscribe("door", 20)).await,
         Some(Ok(Exit::Done))

@@ -135,9 +135,8 @@ impl Shares {
     /// Whether nothing is held of a subscription of which something was passed over.
     pub(super) fn is_one_empty_handed(&self, limits: &Limits, is_alone: bool) -> bool {
         let mut shares = self.shares.values();
-        let is_empty =
-            |share: &Box<Share>| share.messages == 0 && self.has_room_again(share, limits, is_alone);
-        self.passed_over > 0 && shares.any(is_empty)
+        self.passed_over > 0
+            && shares.any(|share| share.messages == 0 && self.has_room_again(share, limits, is_alone))
     }
 
     fn has_room_again(&self, share: &Share, limits: &Limits, is_alone: bool) -> bool {
