@@ -21,7 +21,7 @@ pub const KEEPALIVE_LEAST: Duration = SECOND.saturating_mul(45);
 /// The longest. Source: the deployed peer and ours ask after as long by themselves (WS-CON-8).
 pub const KEEPALIVE_MOST: Duration = SECOND.saturating_mul(300);
 
-/// Where the network forgets channels even sooner, what that falls to: two channels that end after the same shorter silence
+/// What that may fall to, where the network forgets channels even sooner: two channels that end after the same shorter silence
 /// say so. Chosen: proxies close after 30 s, none known sooner; the deployed peer counts messages, not the ping frames that we
 /// send. A network that allows less loses each channel after that time, and the next one brings what was sent meanwhile.
 pub const KEEPALIVE_FLOOR: Duration = SECOND.saturating_mul(20);
@@ -38,9 +38,9 @@ pub const BACKOFF_MOST: Duration = SECOND.saturating_mul(300);
 /// A channel that lived for so long was a good one. Chosen: longer than it takes to say hello and be closed.
 pub const STEADY_AFTER: Duration = SECOND.saturating_mul(10);
 
-/// "I don't know you" is believed when it is said twice, with so long between (PR-47). Chosen: a proxy that loads its
-/// configuration, or a service that begins, says the wrong thing for a second or two; and one that has really forgotten us
-/// brings messages again within ten seconds.
+/// A service that says that it does not know us is believed when it says so again after this time (PR-47). Chosen: a proxy that loads
+/// its configuration, or a service that starts, says so wrongly for a second or two. A service that has really forgotten us brings
+/// messages again within ten seconds.
 pub const FORGOTTEN_APART: Duration = SECOND.saturating_mul(5);
 
 /// The time between the first two changes of the network that are heeded; it doubles with each, up to [`NETWORK_CALM`]. Chosen:

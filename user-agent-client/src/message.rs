@@ -82,7 +82,7 @@ impl Message {
     /// When the service accepted it, by the service's clock: milliseconds since 1970. Said over HTTP/2 (RFC 8030 §6.1,
     /// `Last-Modified`, in whole seconds); over a WebSocket, services say nothing of it.
     pub fn time(&self) -> Option<u64> {
-        self.arrived.stated.as_deref()?.time
+        self.arrived.metadata.as_deref()?.time
     }
 
     /// When it came to this process, by this machine's clock: milliseconds since 1970. The same at each attempt, until a restart.
@@ -92,12 +92,12 @@ impl Message {
 
     /// How urgent its sender said that it is. RFC 8030 §5.3 forbids services to pass it on, so it is nearly always `None`.
     pub fn urgency(&self) -> Option<Urgency> {
-        self.arrived.stated.as_deref()?.urgency
+        self.arrived.metadata.as_deref()?.urgency
     }
 
     /// Its topic. RFC 8030 §5.4 forbids services to pass it on, so it is nearly always `None`.
     pub fn topic(&self) -> Option<Topic> {
-        self.arrived.stated.as_deref()?.topic
+        self.arrived.metadata.as_deref()?.topic
     }
 
     /// What it says; `None` if it was sent without a body, as a mere wake-up (WP-RCV-3).
@@ -246,7 +246,7 @@ mod tests {
             subscription: "x".into(),
             id: "id".into(),
             content: None,
-            stated: None,
+            metadata: None,
         });
         let message = || Message::new("news".into(), Arc::clone(&arrived), 1, None, 0, to.clone());
         message().seen().acknowledge();

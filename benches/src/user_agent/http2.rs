@@ -73,7 +73,7 @@ impl UserAgent {
             subscription: Box::default(),
             id: pushed.path,
             content: None,
-            stated: None,
+            metadata: None,
         });
         let done = Say::Acknowledge {
             message,

@@ -19,7 +19,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use push_protocol::headers::{self, Strictness};
 use push_protocol::message::Content;
-use push_protocol::session::user_agent::{Ended, Extent, Stated};
+use push_protocol::session::user_agent::{Ended, Extent, Metadata};
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
@@ -158,7 +158,7 @@ fn message(event: &Event, home: &Url) -> Option<Pushed> {
         path: path_of(&message, home)?,
         push_resource: links::absolute(&members.push, home)?.into(),
         content: content(&members.headers, &members.body),
-        stated: Stated::in_fields(|name| members.headers.get(name).map(String::as_str)),
+        metadata: Metadata::from_fields(|name| members.headers.get(name).map(String::as_str)),
     })
 }
 

@@ -7,7 +7,7 @@ use push_protocol::identifiers::SubscriptionName;
 use push_protocol::message::Content;
 use push_protocol::session::Moment;
 use push_protocol::session::user_agent::{
-    Action, Arrived, Ended, Enrolled, Identity, Registered, Stated, Unregistered, UserAgent,
+    Action, Arrived, Ended, Enrolled, Identity, Metadata, Registered, Unregistered, UserAgent,
 };
 
 use crate::request_error::RequestError;
@@ -53,7 +53,7 @@ pub struct Pushed {
     /// What is in it; `None` if that can't be read.
     pub content: Option<Content>,
     /// What the service says about it beside that.
-    pub stated: Option<Box<Stated>>,
+    pub metadata: Option<Box<Metadata>>,
 }
 
 impl Incoming {
@@ -75,7 +75,7 @@ impl Incoming {
                     subscription: name.map_or_else(Box::default, |name| name.to_string().into()),
                     id: pushed.path,
                     content: pushed.content,
-                    stated: pushed.stated,
+                    metadata: pushed.metadata,
                 };
                 user_agent.arrived(arrived, now, out);
             }

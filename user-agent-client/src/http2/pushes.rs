@@ -17,7 +17,7 @@ use h2::client::{PushPromise, PushedResponseFuture};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use push_protocol::headers::{self, Relation, Strictness};
 use push_protocol::message::Content;
-use push_protocol::session::user_agent::{PushResource, Stated};
+use push_protocol::session::user_agent::{Metadata, PushResource};
 use tokio::time::Instant;
 use url::Url;
 
@@ -41,7 +41,7 @@ enum State {
     Promised(PushedResponseFuture),
     Reading(Box<Reading>),
     /// `None`: it can't be read.
-    Whole(Option<Content>, Option<Box<Stated>>),
+    Whole(Option<Content>, Option<Box<Metadata>>),
     /// Reset, or no message: it is not here any more, and was not acknowledged.
     Gone,
 }
@@ -85,13 +85,13 @@ impl Pushes {
             Some(Push {
                 path,
                 push_resource,
-                state: State::Whole(content, stated),
+                state: State::Whole(content, metadata),
                 ..
             }) => Poll::Ready(Pushed {
                 push_resource: push_resource.unwrap_or_default(),
                 path,
                 content,
-                stated,
+                metadata,
             }),
             _ => Poll::Pending,
         }
@@ -173,7 +173,7 @@ impl Reading {
                     let _ = self.stream.flow_control().release_capacity(data.len());
                 }
                 Some(Err(_)) => return Poll::Ready(State::Gone),
-                None => return Poll::Ready(State::Whole(self.content(), self.stated())),
+                None => return Poll::Ready(State::Whole(self.content(), self.metadata())),
             }
         }
     }
@@ -184,8 +184,8 @@ impl Reading {
         headers::content(&self.headers, body, Strictness::Rfc8030).ok()
     }
 
-    fn stated(&self) -> Option<Box<Stated>> {
-        Stated::in_fields(|name| self.headers.get(name)?.to_str().ok())
+    fn metadata(&self) -> Option<Box<Metadata>> {
+        Metadata::from_fields(|name| self.headers.get(name)?.to_str().ok())
     }
 }
 

@@ -60,13 +60,13 @@ impl Link {
         }));
     }
 
-    /// Without a channel nothing is said: the session repeats itself on the next one. `is_doubted`: the service is believed if
-    /// it doesn't know us.
-    pub(super) fn say(&mut self, say: &Say, known: &Durable, is_doubted: bool) {
+    /// Without a channel nothing is said: the session repeats itself on the next one. `believes_forgotten`: if the service says that it
+    /// doesn't know us, that is believed.
+    pub(super) fn say(&mut self, say: &Say, known: &Durable, believes_forgotten: bool) {
         match self {
             Self::Open(Channel::WebSocket(channel)) => channel.say(say),
             Self::Open(Channel::Http2(channel)) => {
-                if is_doubted {
+                if believes_forgotten {
                     channel.believe();
                 }
                 channel.say(say, known);
@@ -93,7 +93,7 @@ impl Link {
         };
     }
 
-    /// Forgets a channel that ended by itself. What it could not acknowledge: over the WebSocket that is not known.
+    /// Forgets a channel that ended by itself. Returns what it could not acknowledge; over the WebSocket that is not known.
     pub(super) fn drop_channel(&mut self) -> Vec<Box<str>> {
         match std::mem::replace(self, Self::None) {
             Self::Open(Channel::Http2(mut channel)) => channel.unacknowledged(),
@@ -175,8 +175,10 @@ impl Incoming {
                 let is_there = matches!(answer, Registered::At(_));
                 (!is_there).then(|| (*name, RequestError::answered(told.status, told.words.as_deref())))
             }
-            Self::Http2(http2::Incoming::NotEnrolled(name, _, why))
-            | Self::Http2(http2::Incoming::Unregistered(name, _, Some(why))) => Some((*name, why.clone())),
+            Self::Http2(
+                http2::Incoming::NotEnrolled(name, _, why)
+                | http2::Incoming::Unregistered(name, _, Some(why)),
+            ) => Some((*name, why.clone())),
             Self::WebSocket(_) | Self::Http2(_) => None,
         }
     }

@@ -106,16 +106,16 @@ fn notification(message: &Arrived) -> Value {
         None => (json!(17), Value::Null),
         Some(Content { coding, body, .. }) => (json!(URL_SAFE_NO_PAD.encode(body)), headers(coding)),
     };
-    let stated = message.stated.as_deref().cloned().unwrap_or_default();
+    let metadata = message.metadata.as_deref().cloned().unwrap_or_default();
     json!({
         "messageType": "notification",
         "channelID": message.subscription,
         "version": message.id,
         "data": data,
         "headers": headers,
-        "timestamp": stated.time,
-        "urgency": stated.urgency.map(Urgency::as_str),
-        "topic": stated.topic.as_ref().map(Topic::as_str),
+        "timestamp": metadata.time,
+        "urgency": metadata.urgency.map(Urgency::as_str),
+        "topic": metadata.topic.as_ref().map(Topic::as_str),
     })
 }
 

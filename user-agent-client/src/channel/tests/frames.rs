@@ -40,7 +40,7 @@ fn acknowledge(id: &str) -> Say {
             subscription: "c".into(),
             id: id.into(),
             content: None,
-            stated: None,
+            metadata: None,
         }),
         fate: Fate::Delivered,
     }

@@ -63,7 +63,7 @@ async fn a_message_without_push() {
     assert_eq!(&*pushed.path, "/message/1?x=%7e");
     assert_eq!(&*pushed.push_resource, push_resource(ORIGIN, 7));
     assert_eq!(&pushed.content.unwrap().body[..], b"body");
-    assert_eq!(pushed.stated.unwrap().time, Some(1_000));
+    assert_eq!(pushed.metadata.unwrap().time, Some(1_000));
     events.writes(":\n\n");
     assert_eq!(rig.next().await, Incoming::SignOfLife);
     rig.acknowledge("/message/1?x=%7e");

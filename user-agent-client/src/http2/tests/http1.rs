@@ -90,7 +90,7 @@ impl Http1Rig {
             subscription: "".into(),
             id: path.into(),
             content: None,
-            stated: None,
+            metadata: None,
         };
         let say = Say::Acknowledge {
             message: Arc::new(message),

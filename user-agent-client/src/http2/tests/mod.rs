@@ -82,7 +82,7 @@ impl Rig {
             subscription: "".into(),
             id: path.into(),
             content: None,
-            stated: None,
+            metadata: None,
         };
         self.say(&Say::Acknowledge {
             message: Arc::new(message),
@@ -273,7 +273,7 @@ async fn debug_hides_urls() {
         push_resource: "secret".into(),
         path: "secret".into(),
         content: None,
-        stated: None,
+        metadata: None,
     };
     let debug = format!(
         "{:?} {:?} {:?}",

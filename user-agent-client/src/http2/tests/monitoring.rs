@@ -48,20 +48,20 @@ async fn what_is_said_of_a_message() {
     let promised = monitor.promises("/message/1", 7);
     let date = ("last-modified", "Thu, 01 Jan 1970 00:00:01 GMT");
     delivers(promised, &[date], b"");
-    let stated = rig.pushed().await.stated.unwrap();
+    let metadata = rig.pushed().await.metadata.unwrap();
     assert_eq!(
-        (stated.time, stated.urgency, stated.topic),
+        (metadata.time, metadata.urgency, metadata.topic),
         (Some(1_000), None, None)
     );
 
     let promised = monitor.promises("/message/2", 7);
     delivers(promised, &[("urgency", "high"), ("topic", "door")], b"");
-    let stated = rig.pushed().await.stated.unwrap();
-    assert_eq!((stated.time, stated.urgency), (None, Some(Urgency::High)));
-    assert_eq!(stated.topic, Topic::parse("door"));
+    let metadata = rig.pushed().await.metadata.unwrap();
+    assert_eq!((metadata.time, metadata.urgency), (None, Some(Urgency::High)));
+    assert_eq!(metadata.topic, Topic::parse("door"));
 
     monitor.pushes("/message/3", 7, b"");
-    assert_eq!(rig.pushed().await.stated, None);
+    assert_eq!(rig.pushed().await.metadata, None);
 }
 
 /// R30-MON-6: the link may stand in the promise, in the answer, or in both, where the answer counts.

@@ -68,7 +68,7 @@ pub(super) struct Task {
     settling: Vec<oneshot::Sender<()>>,
     takeovers: Takeovers,
     /// Acknowledgements that the last channel could not send, for the next one. Not longer than what a channel lets wait.
-    unsaid: Vec<Box<str>>,
+    unsent: Vec<Box<str>>,
     /// Why the last channel was not opened, in a sentence.
     not_opened: Option<String>,
     /// Since when it is known that no server push gets through.
@@ -123,7 +123,7 @@ impl Task {
             subscribing: HashMap::new(),
             settling: Vec::new(),
             takeovers: Takeovers::default(),
-            unsaid: Vec::new(),
+            unsent: Vec::new(),
             not_opened: None,
             without_push: None,
             explanation: None,
@@ -191,8 +191,8 @@ impl Task {
         drop(calls);
     }
 
-    /// The time of something has come. What the service said before is read first: whoever was stopped for a while finds that in
-    /// the sockets together with the deadline, and a channel whose answer is there is a good one.
+    /// A deadline has come. What the service said before is read first: a process that was stopped for a while finds the answer in its
+    /// socket together with the deadline, and then the channel is good.
     async fn judge(&mut self) {
         // The runtime looks at the sockets meanwhile.
         tokio::task::yield_now().await;
@@ -216,7 +216,7 @@ impl Task {
         match moved {
             Moved::Opened => {
                 self.delayed_at = Some(Instant::now() + DELAYED_AFTER);
-                self.link.acknowledge(std::mem::take(&mut self.unsaid));
+                self.link.acknowledge(std::mem::take(&mut self.unsent));
                 self.session.opened(now, &mut self.actions);
             }
             Moved::NotOpened(error) => {
@@ -243,7 +243,7 @@ impl Task {
             self.news(Event::WithoutPush);
         }
         if incoming.is_end() {
-            self.unsaid.extend(self.link.drop_channel());
+            self.unsent.extend(self.link.drop_channel());
             self.writing.forget_says();
         }
         self.refusal = incoming.refusal();
@@ -291,8 +291,8 @@ impl Task {
                     .open(&self.server, &self.trust, self.session.durable(), form);
             }
             Action::Say(say) => {
-                let is_doubted = self.session.is_doubted(self.now());
-                self.link.say(&say, self.session.durable(), is_doubted);
+                let believes_forgotten = self.session.believes_forgotten(self.now());
+                self.link.say(&say, self.session.durable(), believes_forgotten);
             }
             Action::Ping => self.link.ping(),
             Action::HandOver { message, attempt } => self.hand_over(&message, attempt),

@@ -129,7 +129,7 @@ mod tests {
             subscription: name.to_string().into(),
             id: id.into(),
             content: None,
-            stated: None,
+            metadata: None,
         });
         Ready {
             key: arrived.key(),

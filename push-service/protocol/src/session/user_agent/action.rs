@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::durable::{Change, MessageKey};
+use super::metadata::Metadata;
 use super::names::{Identity, PushResource, SubscriptionResource};
-use super::stated::Stated;
 use super::wishes::Wish;
 use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
@@ -22,7 +22,7 @@ pub struct Limits {
     pub keepalive_least: Duration,
     /// … and the longest.
     pub keepalive_most: Duration,
-    /// Where the network forgets channels even before the shortest: what that may fall to.
+    /// What the shortest silence may fall to, where the network forgets channels even sooner.
     pub keepalive_floor: Duration,
     /// The shortest wait before the next connection, whatever chance says: what keeps a bad service from a busy loop.
     pub backoff_least: Duration,
@@ -34,7 +34,7 @@ pub struct Limits {
     pub told_most: Duration,
     /// A channel that lived for so long was a good one.
     pub steady_after: Duration,
-    /// "I don't know you" has to be said twice, with so long between, before it is believed.
+    /// A service that says that it does not know us is believed when it says so again after this time.
     pub forgotten_apart: Duration,
     /// The time between two changes of the network that are heeded, in a storm of them; it doubles with each, up to
     /// [`Limits::network_calm`].
@@ -87,7 +87,7 @@ pub enum Action {
     HandOver {
         /// The message.
         message: Arc<Arrived>,
-        /// Which attempt this is, from 1: the ends of the process count, what was given back does not.
+        /// Which attempt this is, from 1. Crashes count; releases do not.
         attempt: u32,
     },
     /// Don't give this message to the application, which has not taken it: not now, or never if
@@ -146,17 +146,17 @@ pub struct Arrived {
     pub id: Box<str>,
     /// What is in it; `None` if that can't be read.
     pub content: Option<Content>,
-    /// What the service says about it beside that, if it says anything.
-    pub stated: Option<Box<Stated>>,
+    /// What the service says about it beside the content, if it says anything.
+    pub metadata: Option<Box<Metadata>>,
 }
 
 impl Arrived {
-    /// The longest id that can be one, in bytes. Over HTTP/2 an id is the path of a URL, and no URL is longer.
+    /// The longest valid id, in bytes. Over HTTP/2 an id is the path of a URL, and no URL is longer.
     pub const ID_BYTES: usize = PushResource::MAX_BYTES;
 
-    /// Whether its id can be one: neither empty nor too long, and without control characters. Applications put ids into file
+    /// Whether its id is valid: neither empty nor too long, and without control characters. Applications put ids into file
     /// names, logs and environment variables.
-    pub fn has_id(&self) -> bool {
+    pub fn has_valid_id(&self) -> bool {
         (1..=Self::ID_BYTES).contains(&self.id.len()) && !self.id.chars().any(char::is_control)
     }
 
@@ -202,15 +202,15 @@ pub enum Outcome {
     Released,
 }
 
-/// Of what there was too much for one message.
+/// Why a message is given up: which limit it has reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TooMany {
     /// The application failed on it, and not on others: [`Limits::attempts`].
     Attempts,
     /// The process ended while the application had it: [`Limits::crashes`].
     Crashes,
-    /// The application failed on it while it failed on all messages of the subscription, and then succeeded with another one,
-    /// again and again: it was not the application.
+    /// It failed in several outages, each of which ended with the success of another message: so the message is at fault, and not the
+    /// application.
     Outages,
 }
 
@@ -354,7 +354,7 @@ pub enum Event {
         name: SubscriptionName,
         /// Which message.
         message: MessageKey,
-        /// What was too much.
+        /// Which limit it has reached.
         after: TooMany,
     },
     /// The application can't work with the messages of this subscription: they wait, and one of them is tried after a while. It
@@ -393,7 +393,7 @@ pub struct Counters {
     pub unknown_subscription: u64,
     /// Messages that can't be decrypted.
     pub not_decrypted: u64,
-    /// Messages whose id can't be one.
+    /// Messages with an invalid id.
     pub refused: u64,
     /// Messages that were tried too often.
     pub given_up: u64,

@@ -127,7 +127,7 @@ impl MessageKey {
         Self::cut(&digest.finish())
     }
 
-    /// What earlier versions knew a message with this id by.
+    /// The key of a message with this id in earlier versions.
     pub fn of_id(id: &str) -> Self {
         Self::cut(&ring::digest::digest(&SHA256, id.as_bytes()))
     }

@@ -51,7 +51,7 @@ impl UserAgent {
         if self.is_useful(now) {
             self.backoff.reset();
             if why != Why::Forgotten {
-                self.doubted_since = None;
+                self.forgotten_since = None;
             }
         }
         self.requests.forget_sent();
@@ -101,7 +101,7 @@ impl UserAgent {
             .backoff
             .next(told.map(|told| told.min(self.limits.told_most)));
         // Asked sooner, it would not be believed.
-        let since = self.doubted_since.filter(|_| why == Why::Forgotten);
+        let since = self.forgotten_since.filter(|_| why == Why::Forgotten);
         let apart = since.map(|since| since.after(self.limits.forgotten_apart).since(now));
         Some(wait.max(apart.unwrap_or_default()))
     }

@@ -7,10 +7,10 @@
 //!                └────────────────────failed, or unable────────────────────────┘
 //! ```
 //!
-//! Whether it is time is a matter of three things: a message that failed waits for a while; one whose subscription
-//! [is paused](super::outages) waits for its turn; and of those that the application had when the process ended, one at a time is
-//! handed over, those last with which it ended most often. So a message that kills its application is never in hand beside another
-//! one that is known to have been: others are counted one crash with it at most, unless they kill, too.
+//! Three rules say when it is time. A message that failed waits for a while. A message whose subscription
+//! [is paused](super::outages) waits for its turn. Messages that the application had when the process ended (suspects) are handed over
+//! one at a time, those with the fewest crashes first. So a message that kills its application is never in hand beside another
+//! suspect: it brings at most one crash to each other message.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) struct Held {
     messages: BTreeMap<MessageKey, Message>,
     /// Offered or taken.
     in_hand: usize,
-    /// Of those, the ones with which the process ended before.
+    /// Of those, the ones that were in hand when the process ended.
     suspects: usize,
     arrivals: u64,
     pub(super) shares: Shares,
@@ -59,7 +59,7 @@ pub(super) struct Message {
     pub(super) has_failed_in_outage: bool,
     /// Pauses in which it failed, and another message succeeded.
     pub(super) outages: u32,
-    /// It is the one that shows whether the application of a paused subscription works again.
+    /// Its subscription is paused, and it is tried to see whether the application works again.
     pub(super) is_trial: bool,
     /// Its subscription ended while the application had it: there is no other attempt.
     is_last: bool,
@@ -140,7 +140,7 @@ impl Held {
         }
     }
 
-    /// Those for which it is time, in the order in which it is to be looked whether it still is.
+    /// Those for which it is time, in the order in which they are offered. Each is checked again then: the one before may change it.
     fn due_in_order(&self, now: Moment) -> Vec<MessageKey> {
         let messages = self.messages.iter();
         let due = messages.filter(|(_, message)| self.due(message) <= now);
@@ -215,13 +215,13 @@ impl Held {
 
 impl UserAgent {
     /// A push message. What is for nobody, done already or given up is acknowledged at once (WP-RCV-1, WS-NOT-2), and so is
-    /// one whose id can't be one: left alone, it would come again for ever. What the application has is left to it.
+    /// one with an invalid id: left alone, it would come again for ever. What the application has is left to it.
     pub fn arrived(&mut self, message: Arrived, now: Moment, out: &mut Vec<Action>) {
         self.heard(now);
         if !self.is_live() || self.stopping.is_some() {
             return;
         }
-        if !message.has_id() {
+        if !message.has_valid_id() {
             self.counters.refused += 1;
             return self.acknowledge(Arc::new(message), Fate::NotDelivered, now, out);
         }
@@ -289,7 +289,7 @@ impl UserAgent {
         self.offer(key, now, out);
     }
 
-    /// What came of [`Action::HandOver`]. Taken also when the channel on which the message came is gone.
+    /// How [`Action::HandOver`] ended. The channel on which the message came may be gone.
     pub fn handled(&mut self, key: MessageKey, outcome: Outcome, now: Moment, out: &mut Vec<Action>) {
         let is_in_hand = self.held.messages.get(&key).is_some_and(Message::is_in_hand);
         if !is_in_hand {
@@ -452,7 +452,7 @@ impl UserAgent {
         }
     }
 
-    /// The end has come while the application still has something: an orderly end, so that it counts for nothing (PR-45).
+    /// An orderly end while the application still has messages: it counts for none of them (PR-45).
     pub(super) fn release_all(&mut self, out: &mut Vec<Action>) {
         for key in self.held.messages.keys().copied().collect::<Vec<_>>() {
             if let Some(message) = self.held.remove(key)
@@ -494,8 +494,8 @@ impl UserAgent {
         self.acknowledge(message, fate, now, out);
     }
 
-    /// None after the first end of the process, which may have been anybody's; then it doubles. So what is tried first after
-    /// each start is something else.
+    /// No wait after the first crash, which may have had any cause; then it doubles. So after each start other messages are tried
+    /// first.
     fn wait_after_crashes(&self, crashes: u32) -> Duration {
         match crashes {
             0 | 1 => Duration::ZERO,
@@ -503,7 +503,7 @@ impl UserAgent {
         }
     }
 
-    /// Whether there is one subscription at most, with which nobody shares.
+    /// Whether there is one subscription at most, so that nothing has to be shared.
     pub(super) fn is_alone(&self) -> bool {
         self.durable.registrations.len() <= 1
     }

@@ -1,4 +1,4 @@
-//! What became of the last messages: which are done, and how often the others were tried.
+//! The last messages: which are done, and how often the others were tried.
 //!
 //! **Invariant:** at most [`Messages::REMEMBERED`] of either. That is far more than a service can have unacknowledged on
 //! one channel plus what the user agent holds itself, so a message that comes again is known.
@@ -78,7 +78,7 @@ impl Messages {
         self.earlier.contains_key(&key).then_some(key)
     }
 
-    /// From a log: so often it was tried. Of one that is done that doesn't matter any more.
+    /// From a log: how often it was tried. That is ignored for a message that is done.
     pub fn restore_tried(&mut self, message: MessageKey, tried: Tried) {
         if tried == Tried::default() || self.is_done(message) {
             self.forget_tried(message);

@@ -26,26 +26,26 @@
 
 mod action;
 mod backoff;
-mod doubt;
+mod cursor;
 mod durable;
 mod endings;
-#[cfg(test)]
-mod found;
+mod forgotten;
 mod held;
 mod keepalive;
-mod looked;
 mod messages;
+mod metadata;
 mod names;
 mod network;
 mod outages;
+#[cfg(test)]
+mod regressions;
 mod requests;
 mod sets;
 mod shares;
-mod stated;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
-mod unsaid;
+mod unsent;
 mod wishes;
 
 use std::sync::Arc;
@@ -56,17 +56,17 @@ pub use action::{
     TooMany, Unregistered, Why,
 };
 use backoff::Backoff;
-use doubt::Renewing;
+use cursor::Cursor;
 pub use durable::{Change, Durable, MessageKey, Registration, Stage};
+use forgotten::Renewing;
 use held::Held;
 use keepalive::Keepalive;
-use looked::Looked;
 pub use messages::{Earlier, Messages, Tried};
+pub use metadata::Metadata;
 pub use names::{Identity, PushResource, SubscriptionResource};
 use network::Network;
 use requests::Requests;
-pub use stated::Stated;
-use unsaid::Unsaid;
+use unsent::Unsent;
 use wishes::Wishes;
 pub use wishes::{Extent, Wish};
 
@@ -81,16 +81,16 @@ pub struct UserAgent {
     /// The application wants it to end, by this time at the latest.
     stopping: Option<Moment>,
     requests: Requests,
-    looked: Looked,
+    cursor: Cursor,
     held: Held,
     /// Acknowledgements for the next channel.
-    unsaid: Unsaid,
+    unsent: Unsent,
     wishes: Wishes,
     backoff: Backoff,
     keepalive: Keepalive,
     network: Network,
     /// When the service said that it does not know us, if that is not believed yet.
-    doubted_since: Option<Moment>,
+    forgotten_since: Option<Moment>,
     counters: Counters,
 }
 
@@ -149,9 +149,9 @@ impl UserAgent {
             },
             stopping: None,
             requests: Requests::default(),
-            looked: Looked::default(),
+            cursor: Cursor::default(),
             held: Held::default(),
-            unsaid: Unsaid::default(),
+            unsent: Unsent::default(),
             wishes: Wishes::default(),
             backoff: Backoff::new(
                 limits.backoff_least,
@@ -165,7 +165,7 @@ impl UserAgent {
                 limits.keepalive_most,
             ),
             network: Network::default(),
-            doubted_since: None,
+            forgotten_since: None,
             counters: Counters::default(),
             durable,
             limits,
@@ -239,12 +239,12 @@ impl UserAgent {
             return self.disconnect(Why::NoWelcome, now, out);
         };
         if shown && self.durable.identity.as_ref() != Some(&identity) {
-            if self.is_believed(now, out) {
+            if self.believe_or_ask_again(now, out) {
                 self.renew(Some(identity), now, out);
             }
             return;
         }
-        self.doubted_since = None;
+        self.forgotten_since = None;
         self.identify(identity, out);
         self.go_live(None, now, out);
     }
@@ -263,12 +263,12 @@ impl UserAgent {
             renewing,
         });
         self.held.begin_channel();
-        self.looked.begin_anew();
+        self.cursor.begin_anew();
         out.push(Action::Tell(Event::Connected));
         if is_renewing {
-            self.unsaid.clear();
+            self.unsent.clear();
         } else {
-            self.say_unsaid(now, out);
+            self.say_unsent(now, out);
             self.settle_requests();
         }
         self.begin_wishes(now, out);
@@ -429,8 +429,8 @@ impl UserAgent {
     fn save(&mut self, change: Change, out: &mut Vec<Action>) {
         self.durable.apply(&change);
         match change {
-            Change::Identified(_) | Change::Forgotten => self.looked.begin_anew(),
-            Change::Asked { name, .. } | Change::Ending(name) => self.looked.back_to(name),
+            Change::Identified(_) | Change::Forgotten => self.cursor.begin_anew(),
+            Change::Asked { name, .. } | Change::Ending(name) => self.cursor.back_to(name),
             // After these there is no more to ask than before.
             _ => {}
         }

@@ -1,7 +1,7 @@
-//! What tells an application that can't work from a message that is bad (PR-45).
+//! Tells an outage of the application from a bad message (PR-45).
 //!
-//! A message is bad if the application fails on it and succeeds with others. If it fails on several in a row, nothing is known
-//! of any of them: then the application, or something that it needs, is away. The same holds if it says so itself
+//! A message is bad if the application fails on it and succeeds with others. If the application fails on several in a row, it says
+//! nothing about any of them: the application, or something that it needs, is away. The same holds if it says so itself
 //! ([`Outcome::Unable`](super::Outcome::Unable)).
 //!
 //! ```text
@@ -15,11 +15,11 @@
 //! Each subscription is judged by itself, as each may have an application of its own. Failures in a row are counted in each, and
 //! over all of them: an outage of everything may meet one message of each.
 //!
-//! **Invariant:** while a subscription is paused none of its messages is given up, and no attempt is counted. What those that
-//! failed in a row had been counted is taken back when the pause begins.
+//! **Invariant:** while a subscription is paused none of its messages is given up, and no attempt is counted. When the pause begins,
+//! the attempts at the messages that failed in a row are taken back.
 //!
-//! Messages that are tried take turns, first those that failed least: one that is bad does not hide that the others could be
-//! handled. A bad message can begin a pause again and again, with another one that is bad. So one on which the application failed in
+//! During a pause messages take turns, those that failed least first: so a bad one does not hide that the others could be
+//! handled. Two bad messages can begin a pause again and again. So one on which the application failed in
 //! [`ENOUGH_OUTAGES`] pauses, each ended by the success of another message, is given up when the last of them ends.
 
 use super::UserAgent;
@@ -45,7 +45,7 @@ pub(super) enum Streak {
 }
 
 impl Streak {
-    /// One more. Whether there are several different ones.
+    /// Counts one more. Returns whether several different messages have failed.
     fn add(&mut self, message: MessageKey) -> bool {
         *self = match *self {
             Self::None => Self::One(message),
@@ -68,7 +68,7 @@ pub(super) struct Outage {
 }
 
 impl UserAgent {
-    /// The application failed on a message. Whether it is an outage, rather than the message.
+    /// The application failed on a message. Returns whether that is an outage, rather than a bad message.
     pub(super) fn is_outage(&mut self, name: SubscriptionName, message: MessageKey) -> bool {
         let everywhere = self.held.streak.add(message);
         let here = self.held.shares.update(name, |share| share.streak.add(message));
@@ -109,7 +109,7 @@ impl UserAgent {
         out.push(Action::Tell(Event::Paused { name, again_in }));
     }
 
-    /// What was not begun with is taken back; so are the attempts at those that failed in a row.
+    /// Takes back the messages that the application has not begun with, and the attempts at those that failed in a row.
     fn begin_outage(&mut self, name: SubscriptionName, out: &mut Vec<Action>) {
         let mut uncounted = Vec::new();
         for key in self.held.keys_of(name) {

@@ -5,8 +5,8 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::action::{Action, Event, Registered, Say, Unregistered};
+use super::cursor::Cursor;
 use super::durable::{Change, Stage};
-use super::looked::Looked;
 use super::{Phase, UserAgent};
 use crate::identifiers::SubscriptionName;
 use crate::session::Moment;
@@ -137,7 +137,7 @@ impl UserAgent {
         if !self.requests.answered(name) {
             return;
         }
-        self.looked.back_to(name);
+        self.cursor.back_to(name);
         let Some(registration) = self.durable.registrations.get(&name) else {
             return;
         };
@@ -186,7 +186,7 @@ impl UserAgent {
         if !self.requests.answered(name) {
             return;
         }
-        self.looked.back_to(name);
+        self.cursor.back_to(name);
         let registration = self.durable.registrations.get(&name);
         if registration.is_some_and(|registration| !registration.is_wanted()) {
             match answer {
@@ -219,11 +219,11 @@ impl UserAgent {
     /// What there is to ask for and room to ask.
     fn due(&mut self, now: Moment) -> Vec<Say> {
         if self.requests.is_due_again(now) {
-            self.looked.begin_anew();
+            self.cursor.begin_anew();
         }
         let is_renewing = self.is_renewing();
         let room = self.limits.requests.saturating_sub(self.requests.sent());
-        let Some(from) = self.looked.next().filter(|_| room > 0) else {
+        let Some(from) = self.cursor.next().filter(|_| room > 0) else {
             return Vec::new();
         };
         let unconfirmed = self.durable.registrations.range((from, Bound::Unbounded));
@@ -239,11 +239,11 @@ impl UserAgent {
             })
             .take(room)
             .collect();
-        self.looked = match due.last() {
+        self.cursor = match due.last() {
             Some(Say::Register { name, .. } | Say::Unregister(name)) if due.len() == room => {
-                Looked::Before(*name)
+                Cursor::At(*name)
             }
-            _ => Looked::AtAll,
+            _ => Cursor::End,
         };
         due
     }

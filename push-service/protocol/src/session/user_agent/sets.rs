@@ -43,7 +43,7 @@ impl UserAgent {
             Phase::Greeting { .. } | Phase::Live(_) => {}
             Phase::Connecting { .. } | Phase::Waiting { .. } | Phase::Stopped => return,
         }
-        if self.is_believed(now, out) {
+        if self.believe_or_ask_again(now, out) {
             self.renew(None, now, out);
         }
     }
@@ -72,7 +72,7 @@ impl UserAgent {
             .identity
             .as_ref()
             .is_some_and(|ours| *ours != enrolled.set);
-        if is_another && !self.is_renewing() && self.has_confirmed() && !self.is_believed(now, out) {
+        if is_another && !self.is_renewing() && self.has_confirmed() && !self.believe_or_ask_again(now, out) {
             return;
         }
         self.identify(enrolled.set, out);

@@ -13,7 +13,7 @@ use super::action::Limits;
 use super::outages::{Outage, Streak};
 use crate::identifiers::SubscriptionName;
 
-/// What is known of subscriptions of which something is held, or was passed over, or that fail. Of all others nothing is.
+/// The subscriptions of which something is held or was passed over, or that fail. The others take no memory.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     /// On the heap, because a map keeps room for eleven in one piece, and most have one.
@@ -35,7 +35,7 @@ pub(super) struct Share {
 }
 
 impl Share {
-    fn is_plain(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.messages == 0
             && self.passed_over.is_none()
             && self.streak == Streak::default()
@@ -48,7 +48,7 @@ impl Shares {
         self.shares.get(&name).map(|share| &**share)
     }
 
-    /// Changes what is known of a subscription.
+    /// Changes the share of a subscription.
     pub(super) fn update<T>(&mut self, name: SubscriptionName, change: impl FnOnce(&mut Share) -> T) -> T {
         let share = self.shares.entry(name).or_default();
         let before = (share.messages, share.bytes, share.passed_over.is_some());
@@ -57,7 +57,7 @@ impl Shares {
         self.bytes = self.bytes - before.1 + share.bytes;
         self.passed_over =
             self.passed_over - usize::from(before.2) + usize::from(share.passed_over.is_some());
-        if share.is_plain() {
+        if share.is_empty() {
             self.shares.remove(&name);
         }
         changed
@@ -92,7 +92,7 @@ impl Shares {
         self.passed_over = 0;
         self.shares.retain(|_, share| {
             share.passed_over = None;
-            !share.is_plain()
+            !share.is_empty()
         });
     }
 
@@ -119,7 +119,7 @@ impl Shares {
         if is_alone {
             return free > 0 && bytes <= free_bytes;
         }
-        // What it has then is no more than what is left free then.
+        // After this message it has no more than is left free.
         match share.map_or((0, 0), |share| (share.messages, share.bytes)) {
             (0, _) => free > 0 && bytes <= free_bytes,
             (held, held_bytes) => held < free && held_bytes + 2 * bytes <= free_bytes,
@@ -143,7 +143,7 @@ impl Shares {
         let Some(bytes) = share.passed_over else {
             return false;
         };
-        // What it may hold if the others keep what they have.
+        // What it may hold while the others keep what they have.
         let all = limits
             .held_messages
             .saturating_sub(self.messages - share.messages);

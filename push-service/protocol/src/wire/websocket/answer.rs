@@ -15,7 +15,7 @@ use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
 use crate::session::Moment;
 use crate::session::user_agent::{
-    Action, Arrived, Identity, PushResource, Registered, Stated, Unregistered, UserAgent,
+    Action, Arrived, Identity, Metadata, PushResource, Registered, Unregistered, UserAgent,
 };
 use crate::topic::Topic;
 use crate::urgency::Urgency;
@@ -175,19 +175,19 @@ impl Members<'_> {
             subscription: subscription.into(),
             id: id.into(),
             content: self.content(),
-            stated: self.stated(),
+            metadata: self.metadata(),
         })
     }
 
     /// No service that we know says any of it (WS-NOT-7).
-    fn stated(&self) -> Option<Box<Stated>> {
+    fn metadata(&self) -> Option<Box<Metadata>> {
         let word = |member: Option<&'_ RawValue>| member.and_then(string).map(Cow::into_owned);
-        Stated {
+        Metadata {
             time: self.timestamp.and_then(|time| time.get().parse().ok()),
             urgency: word(self.urgency).and_then(|word| Urgency::parse(&word)),
             topic: word(self.topic).and_then(|word| Topic::parse(&word)),
         }
-        .unless_silent()
+        .unless_empty()
     }
 
     /// An absent body is an empty one (WS-NOT-5).
@@ -395,16 +395,16 @@ mod tests {
 
     /// WS-NOT-7, R30-URG-4, R30-TOP-7: what a service says beside the content is read; of a wrong type, it counts as absent.
     #[test]
-    fn what_is_stated() {
-        let stated = |members: &str| {
+    fn metadata_beside_the_content() {
+        let metadata = |members: &str| {
             let text = format!(r#"{{"messageType":"notification","channelID":"C","version":"1"{members}}}"#);
             match parse_answer(&text) {
-                Ok(Answer::Arrived(arrived)) => arrived.stated,
+                Ok(Answer::Arrived(arrived)) => arrived.metadata,
                 other => panic!("{other:?}"),
             }
         };
-        let all = stated(r#","timestamp":1500,"urgency":"low","topic":"door""#);
-        let expected = Stated {
+        let all = metadata(r#","timestamp":1500,"urgency":"low","topic":"door""#);
+        let expected = Metadata {
             time: Some(1_500),
             urgency: Some(Urgency::Low),
             topic: Topic::parse("door"),
@@ -416,7 +416,7 @@ mod tests {
             r#","timestamp":"1500","urgency":3,"topic":["door"]"#,
             r#","timestamp":-1,"urgency":"urgent","topic":"a\u0000""#,
         ] {
-            assert_eq!(stated(members), None, "{members}");
+            assert_eq!(metadata(members), None, "{members}");
         }
     }
 

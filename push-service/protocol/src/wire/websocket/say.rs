@@ -173,7 +173,7 @@ mod tests {
                     subscription: "a\"\u{1}\\".into(),
                     id: id.into(),
                     content: None,
-                    stated: None,
+                    metadata: None,
                 }),
                 fate,
             };

@@ -78,7 +78,7 @@ fn message(subscription: SubscriptionName, id: &str) -> Arrived {
             media_type: None,
             body: Bytes::from_static(b"body"),
         }),
-        stated: None,
+        metadata: None,
     }
 }
 

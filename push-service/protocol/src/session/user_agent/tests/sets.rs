@@ -134,7 +134,7 @@ fn another_set_unsettles_the_others() {
     test.opens();
     test.agent
         .monitoring(enrolled("a", 1).set, test.now, &mut test.out);
-    assert!(test.agent.is_doubted(test.now));
+    assert!(test.agent.believes_forgotten(test.now));
     test.out.clear();
     test.enroll(name(2), "b", 2);
     assert!(test.out.contains(&Action::Say(Say::Register {

@@ -1,4 +1,4 @@
-//! What the simulation found, one test each: a world's accident, told again in a few steps.
+//! Faults that the simulation found: a test for each, in a few steps.
 
 use super::*;
 use crate::identifiers::SubscriptionName;
@@ -86,7 +86,7 @@ fn arrived(subscription: u8, id: &str, bytes: usize) -> Arrived {
             media_type: None,
             body: vec![0; bytes].into(),
         }),
-        stated: None,
+        metadata: None,
     }
 }
 

@@ -2,7 +2,7 @@
 //! before the service has made something new.
 //!
 //! ```text
-//!  known ──"I don't know you"──► doubted ──some seconds, another channel, "I don't know you"──► renewing
+//!  known ──"I don't know you"──► suspect ──some seconds, another channel, "I don't know you"──► renewing
 //!    ▲                              │                                                          │   │
 //!    └───────it knows us, or the channel was of use────────────────────────────────────────────┘   │
 //!                                                     (another identity) ◄──a new subscription─────┘
@@ -23,41 +23,42 @@ use super::{Live, Phase, UserAgent};
 use crate::identifiers::SubscriptionName;
 use crate::session::Moment;
 
-/// What is known of a channel on which everything is made anew.
+/// A channel on which all subscriptions are made anew.
 #[derive(Debug)]
 pub(super) struct Renewing {
-    /// The identity that the service gave instead, if it gave one already.
-    pub(super) as_whom: Option<Identity>,
+    /// The new identity, if the service gave one already.
+    pub(super) identity: Option<Identity>,
 }
 
 impl UserAgent {
-    /// Whether the service said before, and long enough ago, that it does not know us: if it says so again it is believed.
-    pub fn is_doubted(&self, now: Moment) -> bool {
+    /// Whether the service is believed if it says now that it does not know us: it said so before, long enough ago.
+    pub fn believes_forgotten(&self, now: Moment) -> bool {
         let apart = self.limits.forgotten_apart;
-        self.doubted_since
+        self.forgotten_since
             .is_some_and(|since| since.after(apart) <= now && !self.is_useful(now))
     }
 
-    /// The service says that it does not know us. If that is not believed yet, the channel ends, and the next one asks again.
-    pub(super) fn is_believed(&mut self, now: Moment, out: &mut Vec<Action>) -> bool {
-        if self.is_doubted(now) {
+    /// The service says that it does not know us. Returns whether that is believed. If not, the channel ends, and the next one asks
+    /// again.
+    pub(super) fn believe_or_ask_again(&mut self, now: Moment, out: &mut Vec<Action>) -> bool {
+        if self.believes_forgotten(now) {
             return true;
         }
         if self.is_useful(now) {
             // It knew us since.
-            self.doubted_since = None;
+            self.forgotten_since = None;
         }
-        self.doubted_since.get_or_insert(now);
+        self.forgotten_since.get_or_insert(now);
         self.disconnect(Why::Forgotten, now, out);
         false
     }
 
-    /// The service is believed. Everything is asked for anew, as `as_whom` if the service said who we are now.
-    pub(super) fn renew(&mut self, as_whom: Option<Identity>, now: Moment, out: &mut Vec<Action>) {
-        let renewing = Renewing { as_whom };
+    /// The service is believed. All subscriptions are asked for anew, under `identity` if the service gave one.
+    pub(super) fn renew(&mut self, identity: Option<Identity>, now: Moment, out: &mut Vec<Action>) {
+        let renewing = Renewing { identity };
         if !self.has_confirmed() {
             // There is nothing to lose.
-            let change = renewing.as_whom.map_or(Change::Forgotten, Change::Identified);
+            let change = renewing.identity.map_or(Change::Forgotten, Change::Identified);
             self.replace_identity(change, out);
             return self.be_live(None, now, out);
         }
@@ -68,7 +69,7 @@ impl UserAgent {
         match &mut self.phase {
             Phase::Live(live) => {
                 live.renewing = renewing;
-                self.looked.begin_anew();
+                self.cursor.begin_anew();
                 self.heard(now);
                 self.ask(now, out);
             }
@@ -76,22 +77,22 @@ impl UserAgent {
         }
     }
 
-    /// The service has made a subscription on a channel on which everything is made anew: now it is replaced.
+    /// The service has made a subscription on a channel on which all are made anew: now the identity is replaced.
     pub(super) fn adopt(&mut self, out: &mut Vec<Action>) {
-        self.doubted_since = None;
+        self.forgotten_since = None;
         let Phase::Live(live) = &mut self.phase else {
             return;
         };
         let Some(renewing) = live.renewing.take() else {
             return;
         };
-        if let Some(identity) = renewing.as_whom {
+        if let Some(identity) = renewing.identity {
             self.identify(identity, out);
         }
         self.settle_requests();
     }
 
-    /// What was asked for anew, and is confirmed still, is not asked for again.
+    /// Drops requests for subscriptions that are confirmed after all.
     pub(super) fn settle_requests(&mut self) {
         let registrations = &self.durable.registrations;
         self.requests.repeat_none_of(|name| {
@@ -105,7 +106,7 @@ impl UserAgent {
         registration.is_some_and(|registration| matches!(registration.stage, Stage::Confirmed(_)))
     }
 
-    /// What was asked about a subscription that went with another identity is not asked any more.
+    /// Takes this identity. Requests for subscriptions that ended with the old one are dropped.
     pub(super) fn identify(&mut self, identity: Identity, out: &mut Vec<Action>) {
         if self.durable.identity.as_ref() != Some(&identity) {
             self.replace_identity(Change::Identified(identity), out);
@@ -114,13 +115,13 @@ impl UserAgent {
 
     fn replace_identity(&mut self, change: Change, out: &mut Vec<Action>) {
         self.save(change, out);
-        self.doubted_since = None;
-        self.unsaid.clear();
+        self.forgotten_since = None;
+        self.unsent.clear();
         let registrations = &self.durable.registrations;
         self.requests.retain(|name| registrations.contains_key(name));
     }
 
-    /// Whether something would be lost with the identity.
+    /// Whether a confirmed subscription would be lost with the identity.
     pub(super) fn has_confirmed(&self) -> bool {
         let mut registrations = self.durable.registrations.values();
         registrations.any(|registration| matches!(registration.stage, Stage::Confirmed(_)))
@@ -136,15 +137,16 @@ impl UserAgent {
         )
     }
 
-    /// A service that makes nothing new may know us still: the next channel asks. Its wait grows, as this one was of no use.
+    /// A service that makes no new subscription may still know us: this channel ends, and the next one asks. The wait before it grows,
+    /// as this channel was of no use.
     pub(super) fn renew_or_leave(&mut self, now: Moment, out: &mut Vec<Action>) {
         if self.is_renewing() && !self.requests.is_waiting() && self.stopping.is_none() {
             self.disconnect(Why::Forgotten, now, out);
         }
     }
 
-    /// Whether the channel is a good one: it brought a message, or lived for long. One on which everything is made anew is
-    /// not: or a service that forgets us again and again would be asked without end.
+    /// Whether the channel is a good one: it brought a message, or lived for long. One on which all subscriptions are made anew is
+    /// never good: otherwise a service that forgets us again and again would be asked without end.
     pub(super) fn is_useful(&self, now: Moment) -> bool {
         let Phase::Live(live) = &self.phase else {
             return false;
