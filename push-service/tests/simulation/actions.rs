@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use push_protocol::MessageId;
 use push_protocol::session::user_agent::{
     Action, Arrived, Change, Event as Told, Farewell, MessageKey, Outcome, Say, Stage, TooMany, UserAgent,
     Why,
@@ -10,6 +11,7 @@ use push_protocol::wire::frame::{FrameReader, Reader, write_close, write_ping};
 use push_protocol::wire::websocket::write_say;
 use push_service::storage::Storage;
 
+use crate::agent::Outage;
 use crate::application::parse_push_resource;
 use crate::books::Fate;
 use crate::network::End;
@@ -83,9 +85,18 @@ impl World {
             self.books.records[record].uncounted += before.saturating_sub(*count);
         }
         agent.disk.apply(change);
+        if self.plant == Some(Plant::CountAtStart)
+            && let Change::Begun(message) = change
+        {
+            let (message, tried) = (*message, agent.disk.durable.messages.tried(*message));
+            let count = tried.attempts + 1;
+            agent.disk.apply(&Change::Released(message));
+            agent.disk.apply(&Change::Attempt { message, count });
+        }
         if let Change::Done(key) = change {
             let fate = agent.fate.take().unwrap_or(Fate::Dropped);
             if let Some(message) = self.books.by_key(*key) {
+                agent.holding.remove(&message);
                 self.books.done(message, fate);
             }
         }
@@ -113,7 +124,7 @@ impl World {
     pub(crate) fn say(&mut self, index: usize, say: &Say) {
         let mut out = Vec::new();
         let mask = (self.chance.bits() as u32).to_be_bytes();
-        write_say(&mut out, mask, say);
+        write_say(&mut out, mask, &self.named_back(say));
         if matches!(say, Say::Acknowledge { .. })
             && !self.calm
             && self.chance.one_in(self.weather.acknowledge_again_one_in)
@@ -194,6 +205,8 @@ impl World {
             let limits = &self.weather.user_agent;
             self.books
                 .handed_over(message, subscription, limits.attempts + limits.crashes);
+            self.agents[index].in_hand.insert(message);
+            self.hold(index, message);
         }
         let slow = !self.calm && self.chance.one_in(self.weather.slow_handler_one_in);
         let most = if slow { 90_000 } else { 300 };
@@ -210,6 +223,73 @@ impl World {
         );
     }
 
+    /// PR-46: of what is held, one subscription has half at most. What came while it was the only one doesn't count.
+    fn hold(&mut self, index: usize, message: usize) {
+        let agent = &mut self.agents[index];
+        let is_alone = agent.disk.durable.registrations.len() < 2;
+        agent.holding.entry(message).or_insert(is_alone);
+        let name = self.books.records[message].name;
+        let of = agent
+            .holding
+            .iter()
+            .filter(|(held, is_alone)| !**is_alone && self.books.records[**held].name == name);
+        let (held, most) = (of.count(), self.weather.user_agent.held_messages.div_ceil(2));
+        if held > most {
+            let what =
+                format!("{held} messages of {name} are held, of {most} that one subscription may have");
+            self.books.violate("PR-46", what);
+        }
+    }
+
+    /// Whether the application can't work with this message now, whatever is in it.
+    fn outage_of(&self, index: usize, message: usize) -> Option<Outage> {
+        let name = self.books.records[message].name;
+        let outage = self.agents[index].outage?;
+        let concerns = outage.until > self.now && outage.name.is_none_or(|of| of == name);
+        concerns.then_some(outage)
+    }
+
+    /// The user agent is told the id that its service would have given.
+    pub(crate) fn rename(&self, arrived: &mut Arrived) {
+        let id = MessageId::parse(&arrived.id);
+        if let Some(message) = id.and_then(|id| self.books.by_id(id)) {
+            arrived.id = self.books.records[message].alias.as_str().into();
+        }
+    }
+
+    /// What the user agent says, with the ids of the service.
+    fn named_back(&self, say: &Say) -> Say {
+        let Say::Acknowledge { message, fate } = say else {
+            return say.clone();
+        };
+        let record = self.books.by_key(message.key());
+        let Some(id) = record.and_then(|record| self.books.records[record].id) else {
+            return say.clone();
+        };
+        let mut message = Arrived::clone(message);
+        message.id = id.to_base64url().to_string().into();
+        Say::Acknowledge {
+            message: Arc::new(message),
+            fate: *fate,
+        }
+    }
+
+    /// [`Plant::EqualIds`].
+    pub(crate) fn is_done_elsewhere(&self, index: usize, arrived: &Arrived) -> bool {
+        let record = self.books.by_key(arrived.key());
+        let record = record.map(|record| &self.books.records[record]);
+        record.is_some_and(|record| record.agent == index && self.books.is_done_elsewhere(record))
+    }
+
+    /// [`Plant::EqualIds`].
+    pub(crate) fn acknowledge_at_once(&mut self, index: usize, arrived: &Arc<Arrived>) {
+        let say = Say::Acknowledge {
+            message: Arc::clone(arrived),
+            fate: push_protocol::session::user_agent::Fate::Delivered,
+        };
+        self.say(index, &say);
+    }
+
     /// The application is done with a message, in its way.
     pub(crate) fn handled(&mut self, index: usize, life: u64, key: MessageKey, message: usize) {
         let now = self.moment();
@@ -217,9 +297,10 @@ impl World {
             return;
         }
         let release = !self.calm && self.chance.one_in(self.weather.release_one_in);
+        let outage = self.outage_of(index, message);
         let record = &mut self.books.records[message];
         let readable = self.agents[index].disk.keys.get(&record.name) == Some(&record.keys);
-        if readable && record.kills {
+        if readable && record.kills && outage.is_none() {
             trace!(self, "message {message} kills user agent {index}");
             return self.kill(index, true);
         }
@@ -228,11 +309,27 @@ impl World {
         } else if release && record.attempts > 0 {
             record.released += 1;
             Outcome::Released
-        } else if record.attempts <= record.released.saturating_add(record.fails) {
+        } else if let Some(outage) = outage {
+            self.books.counts.in_outages += 1;
+            if outage.is_known {
+                Outcome::Unable
+            } else {
+                Outcome::Failed
+            }
+        } else if record.own_failures < record.fails {
+            record.own_failures += 1;
             Outcome::Failed
         } else {
             Outcome::Succeeded
         };
+        match outcome {
+            Outcome::Failed => self.books.failed(message),
+            Outcome::Succeeded => self.books.succeeded(message),
+            Outcome::Released => {
+                self.agents[index].holding.remove(&message);
+            }
+            Outcome::Unable | Outcome::NotDecrypted => {}
+        }
         self.agents[index].fate = match outcome {
             Outcome::Succeeded => Some(Fate::Handled),
             Outcome::NotDecrypted => Some(Fate::NotDecrypted),
@@ -241,10 +338,16 @@ impl World {
         trace!(self, "message {message}: {outcome:?}");
         let attempts = |world: &Self| world.agents[index].disk.durable.messages.tried(key).attempts;
         let before = attempts(self);
-        self.tell_machine(index, |machine, out| machine.handled(key, outcome, now, out));
+        let told = match outcome {
+            Outcome::Unable if self.plant == Some(Plant::OutageGivesUp) => Outcome::Failed,
+            outcome => outcome,
+        };
+        self.tell_machine(index, |machine, out| machine.handled(key, told, now, out));
         self.agents[index].fate = None;
+        self.agents[index].in_hand.remove(&message);
         let record = &mut self.books.records[message];
-        if outcome == Outcome::Failed && record.fate.is_none() && attempts(self) <= before {
+        let is_failure = matches!(outcome, Outcome::Failed | Outcome::Unable);
+        if is_failure && record.fate.is_none() && attempts(self) <= before {
             // In an outage, as far as the session can tell, failures don't count (PR-45).
             self.books.records[message].uncounted += 1;
         }
@@ -271,7 +374,10 @@ impl World {
                     TooMany::Crashes => tried.unfinished == limits.crashes,
                     TooMany::Outages => tried.attempts < limits.attempts,
                 };
-                if !is_right && self.plant != Some(Plant::ForgetAttempts) {
+                if let Some(record) = self.books.by_key(message) {
+                    self.books.gave_up(record, after, &self.weather.user_agent);
+                }
+                if !is_right && self.plant.is_none() {
                     let what = format!("a message was given up after too many {after:?}, but {tried:?}");
                     self.books.violate("WP-RCV-6", what);
                 }

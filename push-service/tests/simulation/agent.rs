@@ -30,6 +30,12 @@ pub(crate) struct Agent {
     pub(crate) tick_at: u64,
     /// What the session is about to keep of the message that it is done with.
     pub(crate) fate: Option<Fate>,
+    /// Messages that the application has begun with.
+    pub(crate) in_hand: BTreeSet<usize>,
+    /// Messages that were handed over in this life and are not done, and whether their subscription was the only one.
+    pub(crate) holding: BTreeMap<usize, bool>,
+    /// The application can't work.
+    pub(crate) outage: Option<Outage>,
     /// What the application wants, and its count of its wishes.
     pub(crate) wanted: BTreeMap<SubscriptionName, u32>,
     /// Whose push resource its application server got once.
@@ -37,6 +43,16 @@ pub(crate) struct Agent {
     pub(crate) wishes: u32,
     /// When the application is free to think of the next thing.
     pub(crate) application_at: u64,
+}
+
+/// An application can't work for a while.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Outage {
+    pub(crate) until: u64,
+    /// With this subscription; else with none.
+    pub(crate) name: Option<SubscriptionName>,
+    /// It knows that, and says so; else it seems to fail on each message.
+    pub(crate) is_known: bool,
 }
 
 /// What survives the process.
@@ -87,6 +103,9 @@ impl Agent {
             actions: Vec::new(),
             tick_at: u64::MAX,
             fate: None,
+            in_hand: BTreeSet::new(),
+            holding: BTreeMap::new(),
+            outage: None,
             wanted: BTreeMap::new(),
             introduced: BTreeSet::new(),
             wishes: 0,
@@ -128,7 +147,10 @@ impl World {
         if self.plant == Some(Plant::ForgetIdentity) {
             agent.disk.durable.identity = None;
         }
-        let (limits, durable) = (Arc::clone(&self.weather.user_agent), agent.disk.durable.clone());
+        let (mut limits, durable) = (Arc::clone(&self.weather.user_agent), agent.disk.durable.clone());
+        if self.plant == Some(Plant::SharesIgnored) {
+            Arc::make_mut(&mut limits).held_messages *= 2;
+        }
         agent.machine = Some(UserAgent::new(limits, durable, self.chance.bits()));
         agent.tick_at = u64::MAX;
         trace!(self, "user agent {index} begins, anew: {begun_before}");
@@ -233,6 +255,13 @@ impl World {
     fn agent_hears(&mut self, id: ConnectionId, index: usize, heard: Heard) {
         let now = self.moment();
         match heard {
+            Heard::Answer(Answer::Arrived(mut arrived)) => {
+                self.rename(&mut arrived);
+                if self.plant == Some(Plant::EqualIds) && self.is_done_elsewhere(index, &arrived) {
+                    return self.acknowledge_at_once(index, &Arc::new(arrived));
+                }
+                self.tell_machine(index, |machine, out| machine.arrived(arrived, now, out));
+            }
             Heard::Answer(answer) => self.tell_machine(index, |machine, out| answer.tell(machine, now, out)),
             Heard::Pong => self.tell_machine(index, |machine, _| machine.heard(now)),
             Heard::Nonsense => {
@@ -268,6 +297,9 @@ impl World {
         if let Some(connection) = self.agents[index].connection {
             self.abandon(connection, End::Agent);
         }
+        for message in std::mem::take(&mut self.agents[index].in_hand) {
+            self.books.records[message].crashed += 1;
+        }
         self.end_life(index);
         if comes_back {
             let wait = self.chance.within(0..=if self.calm { 1_000 } else { 40_000 });
@@ -281,7 +313,10 @@ impl World {
         agent.connection = None;
         agent.actions = Vec::new();
         agent.fate = None;
+        agent.in_hand = BTreeSet::new();
+        agent.holding = BTreeMap::new();
         agent.life += 1;
+        self.books.forget_streaks(index, None);
     }
 
     /// Bounds, and that the disk and the session agree.
@@ -292,7 +327,7 @@ impl World {
         let agree = !self.books.counts.events.is_multiple_of(16)
             || self.plant.is_some()
             || *machine.durable() == agent.disk.durable;
-        if held > most {
+        if held > most && self.plant != Some(Plant::SharesIgnored) {
             let what = format!("user agent {index} holds {held} messages, of {most}");
             self.books.violate("WP-RCV-6", what);
         }

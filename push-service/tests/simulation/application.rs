@@ -26,6 +26,10 @@ pub(crate) struct Sender {
 /// A time to live that no world outlives; in seconds.
 pub(crate) const LONG: u32 = 86_400;
 
+/// So often the application fails on a bad message. Chosen: far more often than it may, and not for ever, because two bad
+/// messages and no other look like an outage, in which nothing is given up.
+const BAD: u32 = 12;
+
 /// Reads what the simulated service makes of a subscription.
 pub(crate) fn parse_push_resource(push_resource: &PushResource) -> Option<(UserAgentId, SubscriptionId)> {
     let path = push_resource.as_str().strip_prefix("https://push.example.net/")?;
@@ -67,6 +71,7 @@ impl World {
         self.books.counts.unsubscribed += 1;
         trace!(self, "the application of {index} wants {name} no more");
         self.agents[index].introduced.remove(&name);
+        self.books.forget_streaks(index, Some(name));
         self.senders.remove(&(index, name));
         let of = |record: &Record| (record.agent, record.name, record.life) == (index, name, life);
         self.books.excuse_all(self.now, "unsubscribed", of);
@@ -196,9 +201,7 @@ impl World {
             _ => None,
         };
         let fails = if self.chance.one_in(self.weather.fail_one_in) {
-            // The last is more often than any message is tried, but for those that look like an outage: where no other message can
-            // be tried, that lasts until they succeed.
-            self.chance.pick(&[1, 1, 2, 12])
+            self.chance.pick(&[1, 1, 2, BAD])
         } else {
             0
         };
@@ -229,6 +232,10 @@ impl World {
             attempts: 0,
             released: 0,
             uncounted: 0,
+            failed: 0,
+            own_failures: 0,
+            crashed: 0,
+            alias: String::new(),
             fate: None,
         });
         let wait = self.chance.within(0..=self.weather.delay);
@@ -279,11 +286,11 @@ impl World {
                     let others = |record: &Record| record.agent == agent && record.id.is_some();
                     self.books.excuse_all(self.now, "evicted", others);
                 }
-                self.books.stored(message, id, self.now);
+                self.books.stored(message, id, self.weather.equal_ids, self.now);
             }
             Enqueued::Passed { id, .. } => {
                 self.books.counts.passing += 1;
-                self.books.stored(message, id, self.now);
+                self.books.stored(message, id, self.weather.equal_ids, self.now);
             }
             Enqueued::NoSubscription
             | Enqueued::QueueFull

@@ -2,9 +2,9 @@
 //!
 //! They are kept beside both ends, from what crosses their borders, and never look into a session.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use push_protocol::session::user_agent::MessageKey;
+use push_protocol::session::user_agent::{Limits, MessageKey, TooMany};
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Topic, Urgency};
 
 use crate::runner::{Tally, Violation};
@@ -40,6 +40,14 @@ pub(crate) struct Record {
     pub(crate) released: u32,
     /// Failures that the session did not count, or took back.
     pub(crate) uncounted: u32,
+    /// How often the application said that it failed on it.
+    pub(crate) failed: u32,
+    /// Of those, the ones for which the message was to blame.
+    pub(crate) own_failures: u32,
+    /// How often the process died while the application had it.
+    pub(crate) crashed: u32,
+    /// What its user agent is told for its id.
+    pub(crate) alias: String,
     pub(crate) fate: Option<Fate>,
 }
 
@@ -78,6 +86,9 @@ pub(crate) struct Counts {
     pub(crate) wake_ups_lost: u64,
     pub(crate) storage_troubles: u64,
     pub(crate) acknowledged_again: u64,
+    pub(crate) in_outages: u64,
+    pub(crate) outages: u64,
+    pub(crate) stuck: u64,
     pub(crate) identities_lost: u64,
     pub(crate) renewed: u64,
     pub(crate) unsubscribed: u64,
@@ -107,6 +118,9 @@ impl Tally for Counts {
         self.wake_ups_lost += more.wake_ups_lost;
         self.storage_troubles += more.storage_troubles;
         self.acknowledged_again += more.acknowledged_again;
+        self.in_outages += more.in_outages;
+        self.outages += more.outages;
+        self.stuck += more.stuck;
         self.identities_lost += more.identities_lost;
         self.renewed += more.renewed;
         self.unsubscribed += more.unsubscribed;
@@ -120,6 +134,10 @@ pub(crate) struct Books {
     by_nonce: BTreeMap<u64, usize>,
     by_key: BTreeMap<MessageKey, usize>,
     topics: HashMap<(SubscriptionId, Topic), usize>,
+    /// How many messages each subscription of a user agent got so far.
+    numbers: BTreeMap<(usize, SubscriptionName), u64>,
+    /// The messages on which an application failed since its last success: in each subscription, and in all of them.
+    streaks: BTreeMap<(usize, Option<SubscriptionName>), BTreeSet<usize>>,
     /// The number of the last message that was handed over for the first time.
     first_handed: BTreeMap<(usize, SubscriptionId, u8), u64>,
     /// The number of the last message that was offered for the first time.
@@ -149,12 +167,18 @@ impl Books {
     }
 
     /// Storage took it under this id.
-    pub(crate) fn stored(&mut self, message: usize, id: MessageId, now: u64) {
+    pub(crate) fn stored(&mut self, message: usize, id: MessageId, equal_ids: bool, now: u64) {
         let record = &mut self.records[message];
+        let number = self.numbers.entry((record.agent, record.name)).or_default();
+        *number += 1;
+        record.alias = match equal_ids {
+            true => number.to_string(),
+            false => id.to_base64url().to_string(),
+        };
         record.id = Some(id);
         record.expires_at = now + u64::from(record.ttl_secs) * 1_000;
         self.by_nonce.insert(id.nonce, message);
-        let key = MessageKey::of(&record.name.to_string(), &id.to_base64url());
+        let key = MessageKey::of(&record.name.to_string(), &record.alias);
         self.by_key.insert(key, message);
         let topic = record.topic.map(|topic| (record.subscription, topic));
         let Some(topic) = topic else { return };
@@ -279,6 +303,70 @@ impl Books {
                 );
             }
             *last = number;
+        }
+    }
+
+    /// Whether a message of another subscription, with the same id for its user agent, is done.
+    pub(crate) fn is_done_elsewhere(&self, record: &Record) -> bool {
+        let mut others = self.records.iter();
+        others.any(|other| {
+            let is_equal = (other.agent, &other.alias) == (record.agent, &record.alias);
+            is_equal && other.name != record.name && other.fate.is_some()
+        })
+    }
+
+    /// The application failed on it.
+    pub(crate) fn failed(&mut self, message: usize) {
+        let record = &mut self.records[message];
+        record.failed += 1;
+        if record.excused.is_some_and(|(_, why)| why == "unsubscribed") {
+            // The application has it from before, and there is no other attempt.
+            return;
+        }
+        let (agent, name) = (record.agent, record.name);
+        for of in [None, Some(name)] {
+            self.streaks.entry((agent, of)).or_default().insert(message);
+        }
+    }
+
+    /// The application succeeded with it.
+    pub(crate) fn succeeded(&mut self, message: usize) {
+        let (agent, name) = (self.records[message].agent, self.records[message].name);
+        self.streaks.remove(&(agent, None));
+        self.streaks.remove(&(agent, Some(name)));
+    }
+
+    /// The process of a user agent ended, or a subscription.
+    pub(crate) fn forget_streaks(&mut self, agent: usize, name: Option<SubscriptionName>) {
+        self.streaks
+            .retain(|(of, subscription), _| *of != agent || name.is_some() && *subscription != name);
+    }
+
+    /// PR-45: a message is given up only after so many failures or crashes as there may be; and not for failures while the
+    /// application failed on others, too.
+    pub(crate) fn gave_up(&mut self, message: usize, after: TooMany, limits: &Limits) {
+        let record = &self.records[message];
+        let (failed, crashed) = (record.failed, record.crashed);
+        let is_enough = match after {
+            TooMany::Attempts => failed >= limits.attempts,
+            TooMany::Crashes => crashed >= limits.crashes,
+            TooMany::Outages => failed >= limits.attempts,
+        };
+        if !is_enough {
+            let what = format!(
+                "message {message} was given up after {failed} failures and {crashed} crashes: {after:?}"
+            );
+            return self.violate("PR-45", what);
+        }
+        let (agent, name) = (record.agent, record.name);
+        for of in [None, Some(name)] {
+            let others = self.streaks.get(&(agent, of));
+            if after == TooMany::Attempts
+                && let Some(others) = others.filter(|streak| streak.len() > 1 && streak.contains(&message))
+            {
+                let what = format!("message {message} was given up although {others:?} failed in a row");
+                return self.violate("PR-45", what);
+            }
         }
     }
 

@@ -1,13 +1,19 @@
 //! The end of a world: is everybody together again, and was everything kept that was promised?
 
+use std::sync::Arc;
+
 use push_protocol::SubscriptionName;
 use push_protocol::session::user_agent::{Stage, UserAgent};
 use push_service::storage::Storage;
 
+use crate::agent::Outage;
 use crate::application::{LONG, Sender, parse_push_resource};
 use crate::books::Fate;
 use crate::steps::at_once;
 use crate::world::World;
+
+/// A message is larger than its body by less than this, in bytes: its names and headers.
+const LARGEST_BESIDE_BODY: usize = 300;
 
 impl World {
     /// WS-REG-9, WP-RFR-2: every subscription that is wanted stands, and its application server knows where.
@@ -26,6 +32,64 @@ impl World {
                 }
                 self.send_one(Some((index, name)));
             }
+        }
+    }
+
+    /// PR-46: an application fails on all messages of one subscription, of which there are as many as the service brings at
+    /// once, but for one of each of the others.
+    pub(crate) fn stuck(&mut self) {
+        let (limits, names) = (Arc::clone(&self.weather.user_agent), self.weather.names);
+        let largest = self.weather.body as usize + LARGEST_BESIDE_BODY;
+        let has_room = limits.held_messages >= 2 && limits.held_bytes >= 3 * largest;
+        let is_evicting = self.weather.budget.messages < 1_000;
+        let burst = usize::from(self.weather.service.in_flight).saturating_sub(names);
+        if !has_room || is_evicting || burst == 0 {
+            return;
+        }
+        for index in 0..self.agents.len() {
+            let wanted = self.agents[index].wanted.clone();
+            let Some(name) = wanted
+                .into_keys()
+                .next()
+                .filter(|_| self.agents[index].wanted.len() > 1)
+            else {
+                continue;
+            };
+            self.books.counts.stuck += 1;
+            self.stuck.push((index, name));
+            self.agents[index].outage = Some(Outage {
+                until: u64::MAX,
+                name: Some(name),
+                is_known: self.chance.one_in(2),
+            });
+            for _ in 0..burst {
+                self.send_one(Some((index, name)));
+            }
+        }
+    }
+
+    /// A message to each other subscription of the same user agents.
+    pub(crate) fn beside(&mut self) {
+        self.beside_from = self.books.records.len();
+        for (index, stuck) in self.stuck.clone() {
+            for name in self.agents[index].wanted.clone().into_keys() {
+                if name != stuck {
+                    self.send_one(Some((index, name)));
+                }
+            }
+        }
+    }
+
+    /// They are handled by now; and what was stuck may go on.
+    pub(crate) fn judge(&mut self) {
+        for message in self.beside_from..self.books.records.len() {
+            if self.books.records[message].fate != Some(Fate::Handled) {
+                let what = format!("message {message} was not handled beside a subscription that fails");
+                self.books.violate("PR-46", what);
+            }
+        }
+        for agent in &mut self.agents {
+            agent.outage = None;
         }
     }
 

@@ -13,6 +13,10 @@ pub(crate) enum Plant {
     ForgetIdentity,
     ForgetAttempts,
     KeepUnsubscribed,
+    CountAtStart,
+    OutageGivesUp,
+    EqualIds,
+    SharesIgnored,
 }
 
 pub(crate) const ALL: &[Row<Plant>] = &[
@@ -63,5 +67,29 @@ pub(crate) const ALL: &[Row<Plant>] = &[
         "keep-unsubscribed",
         "the end of a subscription does not reach the user agent's session",
         &["WP-SUB-10"],
+    ),
+    row(
+        Plant::CountAtStart,
+        "count-at-start",
+        "an attempt is counted when the application begins with a message",
+        &["PR-45"],
+    ),
+    row(
+        Plant::OutageGivesUp,
+        "outage-gives-up",
+        "an application that can't work has failed on the message",
+        &["PR-45"],
+    ),
+    row(
+        Plant::EqualIds,
+        "equal-ids",
+        "a message is known by its id alone",
+        &["PR-46"],
+    ),
+    row(
+        Plant::SharesIgnored,
+        "shares-ignored",
+        "one subscription may hold all that is held",
+        &["PR-46"],
     ),
 ];

@@ -154,7 +154,10 @@ impl World {
             let kept = record.is_some_and(|record| record.fate.is_some() || record.excused.is_some());
             if !kept {
                 let what = format!("{id:?} was acknowledged before its user agent was done with it");
-                self.books.violate("WP-RCV-5", what);
+                let is_double =
+                    record.is_some_and(|record| record.attempts == 0 && self.books.is_done_elsewhere(record));
+                self.books
+                    .violate(if is_double { "PR-46" } else { "WP-RCV-5" }, what);
             }
             self.books.acknowledged(*id, self.now);
         }

@@ -3,6 +3,7 @@
 use push_protocol::{SubscriptionName, Urgency};
 use push_service::storage::Storage;
 
+use crate::agent::Outage;
 use crate::network::{ConnectionId, End};
 use crate::node::Node;
 use crate::steps::at_once;
@@ -53,7 +54,24 @@ impl World {
                 let lowest = self.chance.pick(&Urgency::ALL);
                 self.filter(agent, lowest);
             }
+            Trouble::Outage => self.outage(agent),
         }
+    }
+
+    /// PR-45: what the application of a subscription needs is away, or what those of all need.
+    fn outage(&mut self, agent: usize) {
+        self.books.counts.outages += 1;
+        let wanted: Vec<_> = self.agents[agent].wanted.keys().copied().collect();
+        let name = match self.chance.one_in(2) && !wanted.is_empty() {
+            true => Some(self.chance.pick(&wanted)),
+            false => None,
+        };
+        let lasts = self.chance.pick(&[2_000, 20_000, 120_000]);
+        self.agents[agent].outage = Some(Outage {
+            until: self.now + self.chance.within(0..=lasts),
+            name,
+            is_known: self.chance.one_in(2),
+        });
     }
 
     /// R30-URG-5, WS-URG-1, PR-22: the application wants nothing less urgent, until it says otherwise or dies.
@@ -183,6 +201,7 @@ impl World {
             self.unstall(id);
         }
         for index in 0..self.agents.len() {
+            self.agents[index].outage = None;
             self.filter(index, Urgency::VeryLow);
             let wait = self.chance.within(0..=40_000);
             self.after(wait, Event::Revive(index));

@@ -40,9 +40,11 @@ pub(crate) enum Trouble {
     Cancel,
     /// A user agent wants messages of some urgency and above only.
     Filter,
+    /// An application can't work with any message of a subscription, or with none at all, for a while.
+    Outage,
 }
 
-const TROUBLES: [(Trouble, u64); 14] = [
+const TROUBLES: [(Trouble, u64); 15] = [
     (Trouble::Cut, 8),
     (Trouble::Refuse, 2),
     (Trouble::Stall, 3),
@@ -57,6 +59,7 @@ const TROUBLES: [(Trouble, u64); 14] = [
     (Trouble::Burst, 4),
     (Trouble::Cancel, 2),
     (Trouble::Filter, 3),
+    (Trouble::Outage, 3),
 ];
 
 /// The world of a seed. Times in milliseconds; `one_in` is never for 0.
@@ -81,6 +84,10 @@ pub(crate) struct Weather {
     pub(crate) slow_handler_one_in: u64,
     /// A message that kills the process of whoever handles it.
     pub(crate) kills_one_in: u64,
+    /// Ids differ within a subscription only, as those of some services.
+    pub(crate) equal_ids: bool,
+    /// In the end an application fails on one subscription for good, and the others have to go on.
+    pub(crate) stuck: bool,
     pub(crate) inbox: usize,
     pub(crate) body: u64,
     pub(crate) budget: Budget,
@@ -108,6 +115,8 @@ impl Weather {
             fail_one_in: chance.pick(&[0, 30, 8, 3]),
             slow_handler_one_in: chance.pick(&[0, 30, 6]),
             kills_one_in: chance.pick(&[0, 0, 100]),
+            equal_ids: chance.one_in(3),
+            stuck: chance.one_in(2),
             inbox: chance.pick(&[1, 2, 4, 16]),
             body: chance.pick(&[16, 200, 900]),
             budget: Budget {

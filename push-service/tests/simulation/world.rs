@@ -81,6 +81,10 @@ pub(crate) enum Event {
     Calm,
     Quiet,
     Probe,
+    /// An application fails on one subscription, and goes on with the others.
+    Stuck,
+    Beside,
+    Judge,
     End,
 }
 
@@ -154,6 +158,10 @@ pub(crate) struct World {
     pub(crate) calm: bool,
     /// The messages of the probe begin here.
     pub(crate) probes_from: usize,
+    /// Which subscription of which user agent is stuck in the end.
+    pub(crate) stuck: Vec<(usize, SubscriptionName)>,
+    /// The messages beside it begin here.
+    pub(crate) beside_from: usize,
     /// Connections until nobody should need another one.
     pub(crate) quiet_channels: u64,
     ended: bool,
@@ -188,6 +196,8 @@ impl World {
             calm: false,
             probes_from: usize::MAX,
             quiet_channels: 0,
+            stuck: Vec::new(),
+            beside_from: usize::MAX,
             ended: false,
             chance,
             weather,
@@ -231,7 +241,10 @@ impl World {
     /// Waits until what was sent has arrived, but not for ever.
     fn quiet_down(&mut self) {
         let is_late = self.now > self.weather.lasts + CALM_MOST;
-        if self.storage.usage().map_or(0, |usage| usage.messages) > 0 && !is_late {
+        // What expired in storage may still be held, and more come once it is done.
+        let is_holding = self.agents.iter().any(|agent| !agent.holding.is_empty());
+        let is_stored = self.storage.usage().map_or(0, |usage| usage.messages) > 0;
+        if (is_stored || is_holding) && !is_late {
             return self.after(60_000, Event::Quiet);
         }
         self.quiet_channels = self.books.counts.channels;
@@ -302,7 +315,24 @@ impl World {
             Event::Quiet => self.quiet_down(),
             Event::Probe => {
                 self.probe();
-                self.after(PROBE, Event::End);
+                self.after(
+                    PROBE,
+                    if self.weather.stuck {
+                        Event::Stuck
+                    } else {
+                        Event::End
+                    },
+                );
+            }
+            Event::Stuck => {
+                self.stuck();
+                self.after(5_000, Event::Beside);
+                self.after(PROBE, Event::Judge);
+            }
+            Event::Beside => self.beside(),
+            Event::Judge => {
+                self.judge();
+                self.after(QUIET, Event::End);
             }
             Event::End => {
                 self.ended = true;
