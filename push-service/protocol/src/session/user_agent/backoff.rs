@@ -26,7 +26,8 @@ impl Backoff {
     }
 
     /// How long to wait after one more failure. `told` is the service's word, cut to what a service may ask for: never less
-    /// than that, and a little more, so that those who were told the same don't come together.
+    /// than that, and a little more, so that those who were told the same don't come together. Nor less than without it: a
+    /// service that says "now" each time is not asked again and again.
     pub(super) fn next(&mut self, told: Option<Duration>) -> Duration {
         let ceiling = self
             .base
@@ -35,7 +36,10 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         let jittered = ceiling.mul_f64(self.chance.fraction()).max(self.least);
         match told {
-            Some(told) => told.saturating_add(jittered.min(told / 2).max(self.least)),
+            Some(told) => {
+                let spread = told.saturating_add(jittered.min(told / 2).max(self.least));
+                spread.max(jittered)
+            }
             None => jittered,
         }
     }
@@ -109,6 +113,18 @@ mod tests {
             assert!((60 * SECOND..=90 * SECOND).contains(&wait), "{wait:?}");
             let hour = backoff(seed).next(Some(3_600 * SECOND));
             assert!((3_600 * SECOND..3_602 * SECOND).contains(&hour), "{hour:?}");
+        }
+    }
+
+    /// PR-47: a service that says "now" or "in a second" each time makes nobody come faster than one that says nothing.
+    #[test]
+    fn the_services_word_shortens_nothing() {
+        for told in [Duration::ZERO, SECOND] {
+            let (mut one, mut other) = (backoff(7), backoff(7));
+            for _ in 0..100 {
+                let (wait, without) = (one.next(Some(told)), other.next(None));
+                assert!(wait >= without.max(told), "{told:?}: {wait:?} and {without:?}");
+            }
         }
     }
 }
