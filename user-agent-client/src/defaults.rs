@@ -99,7 +99,7 @@ pub const REPLACED_WITHIN: Duration = ANSWER_WITHIN;
 /// How often the channel is read before a deadline is judged: a process that was stopped for a while, or a machine that is busy,
 /// finds the answer in its sockets together with the deadline. Chosen: many times what a service says in a round trip; one that
 /// never stops talking holds up no deadline for longer.
-pub const READS_BEFORE_JUDGING: usize = 64;
+pub const READS_BEFORE_TICK: usize = 64;
 
 /// How long the application may take over what is in its hands when the user agent stops. Chosen: below the 30 s that
 /// service managers grant before they kill.

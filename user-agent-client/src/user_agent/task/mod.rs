@@ -2,11 +2,12 @@
 //!
 //! One loop owns everything: the session, the state, the link to the service. It decides nothing, and does what the session
 //! says in the order in which it is said, because what follows a change rests on it; what does not is not held back by a
-//! change that is still to be written (`writing`). `calls` is what handles ask for, `messages` what applications get.
+//! change that is still to be written (`writing`). `calls` is what handles ask for, `messages` and `news` what applications get.
 
 mod calls;
 mod log;
 mod messages;
+mod news;
 mod takeover;
 mod waiting;
 mod why;
@@ -26,7 +27,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::link::{Incoming, Link, Moved};
 use super::{Event, Options, RequestError, SubscribeError};
-use crate::defaults::{CALLS, DELAYED_AFTER, READS_BEFORE_JUDGING};
+use crate::defaults::{CALLS, DELAYED_AFTER, READS_BEFORE_TICK};
 use crate::http2::{self, Form};
 use crate::limited::Limited;
 use crate::message::{Message, Verdict};
@@ -170,7 +171,7 @@ impl Task {
                     self.stop();
                 }
                 () = self.news.room(), if self.is_empty_untold || !self.untold.is_empty() => self.tell_untold(),
-                () = sleep_until(due) => self.judge().await,
+                () = sleep_until(due) => self.read_and_tick().await,
                 // It is written above.
                 () = sleep_until(write_due.unwrap_or(due)), if write_due.is_some() => {}
                 () = reached(self.undecryptable.due()) => self.tell_undecryptable(false),
@@ -193,10 +194,10 @@ impl Task {
 
     /// A deadline has come. What the service said before is read first: a process that was stopped for a while finds the answer in its
     /// socket together with the deadline, and then the channel is good.
-    async fn judge(&mut self) {
+    async fn read_and_tick(&mut self) {
         // The runtime looks at the sockets meanwhile.
         tokio::task::yield_now().await;
-        for _ in 0..READS_BEFORE_JUDGING {
+        for _ in 0..READS_BEFORE_TICK {
             let moved = tokio::select! {
                 biased;
                 moved = self.link.moved() => moved,
@@ -253,13 +254,6 @@ impl Task {
             self.act();
             self.refusal = None;
         }
-    }
-
-    /// Why the service did not do what was asked for this subscription.
-    fn refusal_of(&mut self, name: SubscriptionName, otherwise: RequestError) -> RequestError {
-        let refusal = self.refusal.take();
-        let refusal = refusal.filter(|(refused, _)| *refused == name);
-        refusal.map_or(otherwise, |(_, why)| why)
     }
 
     /// The session takes back what the application has not taken.
@@ -323,98 +317,6 @@ impl Task {
         tracing::error!(%error, "the state can't be kept");
         self.failed = true;
         let _ = self.news.try_send(Event::Failed(error));
-    }
-
-    fn tell(&mut self, event: &session::Event) {
-        match *event {
-            session::Event::Connected => {
-                self.delayed_at = None;
-                self.takeovers.connected(Instant::now());
-                self.news(Event::Connected);
-            }
-            session::Event::Disconnected { why, again_in } => {
-                self.delayed_at = None;
-                // The session closes no link that ended by itself.
-                let said = self.explanation.take();
-                let is_taken = self.takeovers.ended(why, Instant::now());
-                let sentence = || why::sentence(why, said.as_deref());
-                let mut why = self.not_opened.take().unwrap_or_else(sentence);
-                if is_taken {
-                    why = format!("{}; {}", why.trim_end_matches('.'), takeover::HINT);
-                }
-                self.news(Event::Disconnected { why, again_in });
-            }
-            session::Event::Subscribed { name, .. } => {
-                let Some(subscription) = self.confirmed(name) else {
-                    return;
-                };
-                if !self.answer_subscribing(name, || Ok(subscription.clone())) {
-                    self.news(Event::Subscribed(subscription));
-                }
-            }
-            session::Event::Renewed { name, .. } => {
-                let Some(subscription) = self.confirmed(name) else {
-                    return;
-                };
-                self.answer_subscribing(name, || Ok(subscription.clone()));
-                if self.news.try_send(Event::Renewed(subscription)).is_err() {
-                    self.untold.insert(name);
-                }
-            }
-            session::Event::Refused { name, status } => {
-                let explanation = None;
-                let why = self.refusal_of(name, RequestError::Status { status, explanation });
-                if !self.answer_subscribing(name, || Err(SubscribeError::Refused(why.clone()))) {
-                    let label = self.label(name);
-                    self.news(Event::Refused { label, why });
-                }
-            }
-            session::Event::Waiting { name, again_in } => {
-                let label = self.label(name);
-                let why = self.refusal_of(name, RequestError::Nonsense);
-                self.news(Event::Waiting { label, why, again_in });
-            }
-            session::Event::Unsubscribed(_) => self.news(Event::Unsubscribed),
-            session::Event::GaveUp { name, after, .. } => {
-                let label = self.label(name);
-                self.news(Event::GaveUp { label, after });
-            }
-            session::Event::Paused { name, again_in } => {
-                let label = self.label(name);
-                self.news(Event::Paused { label, again_in });
-            }
-            session::Event::Resumed { name } => {
-                let label = self.label(name);
-                self.news(Event::Resumed { label });
-            }
-            session::Event::AcknowledgementsWait { again_in } => {
-                self.news(Event::AcknowledgementsWait { again_in });
-            }
-            session::Event::Empty => self.is_empty_untold = self.news.try_send(Event::Empty).is_err(),
-            session::Event::Stopped => {}
-        }
-    }
-
-    /// There is room for one of the news that did not fit.
-    fn tell_untold(&mut self) {
-        let Some(name) = self.untold.pop_first() else {
-            self.is_empty_untold = self.is_empty_untold && self.news.try_send(Event::Empty).is_err();
-            return;
-        };
-        // It may have been told, renewed again or ended in the meantime.
-        let subscription = self.confirmed(name).filter(|subscription| subscription.replaced);
-        subscription
-            .into_iter()
-            .for_each(|subscription| self.news(Event::Renewed(subscription)));
-    }
-
-    /// What doesn't fit is dropped: an application that doesn't read the news doesn't need them.
-    fn news(&self, event: Event) {
-        let _ = self.news.try_send(event);
-    }
-
-    fn label(&self, name: SubscriptionName) -> Arc<str> {
-        self.state.label_of(name).unwrap_or_default().into()
     }
 
     fn now(&self) -> Moment {

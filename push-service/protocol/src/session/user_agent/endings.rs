@@ -59,10 +59,12 @@ impl UserAgent {
         let until = wait.map_or(Moment::NEVER, |wait| now.after(wait));
         let not_before = match why {
             // The service's word, which no network changes.
-            Why::Ended(Ended::Refused {
-                retry_after: Some(_), ..
-            })
-            | Why::Ended(Ended::Closed(Some(1008 | 1013))) => until,
+            Why::Ended(
+                Ended::Refused {
+                    retry_after: Some(_), ..
+                }
+                | Ended::Closed(Some(1008 | 1013)),
+            ) => until,
             // Firefox takes this for "not before another network" (WS-CLS-1), and so do services that say it. A change that
             // is reported need not be another network, so it's not at once.
             Why::Ended(Ended::Closed(Some(4774))) => now.after(self.backoff.next(None)),

@@ -175,7 +175,7 @@ fn told_to_ask_later() {
             name: name(1),
             again_in,
         };
-        assert_eq!(test.events(), [waiting.clone()]);
+        assert_eq!(test.events(), std::slice::from_ref(&waiting));
         let due = test.agent.next_due().since(test.now);
         assert_eq!(due, again_in.min(45 * SECOND));
         let mut test = Test::live(&[name(1)]);
