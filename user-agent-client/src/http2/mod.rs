@@ -222,21 +222,21 @@ impl Channel {
         })
     }
 
-    /// The service has said long enough ago that it doesn't know our set: if a subscription can't be made in it, one in another
-    /// set is taken from now on, which becomes ours.
+    /// If the service says now that it doesn't know our set, that is believed: a subscription in another set is taken, and that set
+    /// becomes ours.
     pub fn believe(&mut self) {
         self.may_leave_set = true;
     }
 
     /// Acknowledges the messages with these paths, which an earlier connection could not.
-    pub fn acknowledge(&mut self, paths: Vec<Box<str>>) {
-        for path in &paths {
+    pub fn acknowledge(&mut self, paths: &[Box<str>]) {
+        for path in paths {
             self.acknowledgements.push(path);
         }
     }
 
-    /// Of a channel that is over: the paths of messages of which it is not known that the service heard that they are
-    /// acknowledged. The next channel [says](Self::acknowledge) it.
+    /// Of a channel that is over: the paths of messages whose acknowledgement was not answered. The next channel
+    /// [acknowledges](Self::acknowledge) them.
     pub fn unacknowledged(&mut self) -> Vec<Box<str>> {
         self.acknowledgements.take()
     }

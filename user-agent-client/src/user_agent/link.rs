@@ -102,7 +102,7 @@ impl Link {
     }
 
     /// Acknowledges what an earlier channel could not.
-    pub(super) fn acknowledge(&mut self, paths: Vec<Box<str>>) {
+    pub(super) fn acknowledge(&mut self, paths: &[Box<str>]) {
         if let Self::Open(Channel::Http2(channel)) = self {
             channel.acknowledge(paths);
         }

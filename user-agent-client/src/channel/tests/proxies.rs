@@ -143,7 +143,7 @@ async fn http2_through_a_proxy() {
                 http2::Channel::open(&url, &trust, None, http2::Form::Push)
                     .await
                     .unwrap(),
-            )
+            );
         };
         let serving = async {
             let ((), peer) = tokio::join!(opening, service);

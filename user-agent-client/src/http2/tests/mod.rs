@@ -187,7 +187,7 @@ async fn what_a_goodbye_leaves() {
     assert!(rig.channel.unacknowledged().is_empty());
 
     let (mut rig, _monitor) = Rig::monitoring().await;
-    rig.channel.acknowledge(left);
+    rig.channel.acknowledge(&left);
     for path in ["/message/1", "/message/2"] {
         rig.asked_for(Method::DELETE, path).await.answers(204, &[]);
         assert_eq!(rig.next().await, Incoming::SignOfLife);

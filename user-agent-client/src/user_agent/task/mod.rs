@@ -217,7 +217,7 @@ impl Task {
         match moved {
             Moved::Opened => {
                 self.delayed_at = Some(Instant::now() + DELAYED_AFTER);
-                self.link.acknowledge(std::mem::take(&mut self.unsent));
+                self.link.acknowledge(&std::mem::take(&mut self.unsent));
                 self.session.opened(now, &mut self.actions);
             }
             Moved::NotOpened(error) => {
