@@ -105,6 +105,10 @@ pub const READS_BEFORE_TICK: usize = 64;
 /// service managers grant before they kill.
 pub const STOP_WITHIN: Duration = SECOND.saturating_mul(20);
 
+/// How much longer than allowed the end of a command is looked for. Chosen: what is known already is read within it, also on a
+/// busy machine, and no command counts on it.
+pub const END_READ_WITHIN: Duration = Duration::from_millis(100);
+
 /// How long killed commands may take to be gone. Chosen: a process that takes longer hangs in the kernel, and waits for a
 /// device that is broken.
 pub const KILLED_WITHIN: Duration = SECOND.saturating_mul(5);

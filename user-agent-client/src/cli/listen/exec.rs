@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::pin::pin;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,8 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
+use tokio::time::timeout;
+use user_agent_client::defaults::END_READ_WITHIN;
 
 use super::handler::Trouble;
 use super::supervisor::{Environment, Supervisor};
@@ -49,16 +52,26 @@ impl Exec {
         let mut command = started.map_err(ExecError::NotStarted)?;
         let stdin = command.stdin.take();
         let ended = async { tokio::join!(feed(stdin, input), command.ended()).1 };
-        match tokio::time::timeout(self.within, ended).await {
-            Ok(status) => {
+        match done_within(ended, self.within).await {
+            Some(status) => {
                 let status = status?;
                 status.success().then_some(()).ok_or(ExecError::Ended(status))
             }
-            Err(_) => {
+            None => {
                 command.kill().await;
                 Err(ExecError::TookTooLong(self.within))
             }
         }
+    }
+}
+
+/// Waits for so long. When that is over, what is known already is read once more: `listen` may have been stopped (SIGSTOP)
+/// longer than its command took, and then it sees the deadline before it sees the end.
+async fn done_within<T>(what: impl Future<Output = T>, within: Duration) -> Option<T> {
+    let mut what = pin!(what);
+    match timeout(within, &mut what).await {
+        Ok(done) => Some(done),
+        Err(_) => timeout(END_READ_WITHIN, what).await.ok(),
     }
 }
 
@@ -199,6 +212,14 @@ mod tests {
         ] {
             assert!(matches!(error.trouble(), Trouble::Unable(_)));
         }
+    }
+
+    /// PR-45: a command that ended in time has not failed, also if its end is read when the time is over.
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_is_read_late_counts() {
+        let read_late = tokio::time::sleep(LONG + END_READ_WITHIN / 2);
+        assert!(done_within(read_late, LONG).await.is_some());
+        assert!(done_within(std::future::pending::<()>(), LONG).await.is_none());
     }
 
     /// The command gets the message byte by byte, and what is said about it.
