@@ -45,7 +45,7 @@ pub(super) struct Message {
     pub(super) arrived: Arc<Arrived>,
     name: SubscriptionName,
     /// In which order it came.
-    order: u64,
+    pub(super) order: u64,
     pub(super) place: Place,
     /// Attempts that failed.
     pub(super) attempts: u32,
@@ -110,9 +110,14 @@ impl Held {
     }
 
     pub(super) fn keys_of(&self, name: SubscriptionName) -> Vec<MessageKey> {
+        self.of(name).map(|(key, _)| key).collect()
+    }
+
+    /// The messages of a subscription.
+    pub(super) fn of(&self, name: SubscriptionName) -> impl Iterator<Item = (MessageKey, &Message)> {
         let messages = self.messages.iter();
-        let of = messages.filter(|(_, message)| message.name == name);
-        of.map(|(key, _)| *key).collect()
+        let of = messages.filter(move |(_, message)| message.name == name);
+        of.map(|(key, message)| (*key, message))
     }
 
     /// When a message is to be handed over.
@@ -259,8 +264,21 @@ impl UserAgent {
         if tried.unfinished >= self.limits.crashes {
             return self.give_up(key, name, message, TooMany::Crashes, now, out);
         }
+        let share = self.held.shares.get(name);
+        if share.is_some_and(|share| {
+            share.outage.is_none() && share.set_aside.outages(key) >= self.enough_outages()
+        }) {
+            self.held.shares.update(name, |share| share.set_aside.remove(key));
+            return self.give_up(key, name, message, TooMany::Outages, now, out);
+        }
         let (bytes, is_alone) = (message.bytes(), self.is_alone());
-        if !self.held.shares.takes(name, bytes, &self.limits, is_alone) {
+        let fits = self.held.shares.takes(name, bytes, &self.limits, is_alone)
+            || self.held.make_room(name, key, bytes, &self.limits, is_alone);
+        if !fits && self.held.stays_aside(name, key) {
+            self.counters.passed_over += 1;
+            return;
+        }
+        if !fits {
             self.held.shares.pass_over(name, bytes);
             self.counters.passed_over += 1;
             self.end_round(now, out);
@@ -271,7 +289,7 @@ impl UserAgent {
         }
         let order = self.held.arrivals;
         self.held.arrivals += 1;
-        let message = Message {
+        let mut message = Message {
             arrived: message,
             name,
             order,
@@ -285,6 +303,11 @@ impl UserAgent {
             is_trial: false,
             is_last: false,
         };
+        if self.held.shares.get(name).is_some() {
+            self.held
+                .shares
+                .update(name, |share| share.set_aside.restore(key, &mut message));
+        }
         self.held.insert(key, message);
         self.offer(key, now, out);
     }

@@ -22,9 +22,10 @@
 //!
 //! A message that fails is tried again later and doesn't hold back those behind it; apart from that, messages of one
 //! subscription are handed over in the order in which the service offers them. An application that fails on everything is not
-//! given more, and nothing is given up meanwhile (`outages`). No subscription stops another one (`shares`).
+//! given more, and nothing is given up meanwhile (`outages`); messages on which it failed make room for others (`aside`). No subscription stops another one (`shares`).
 
 mod action;
+mod aside;
 mod backoff;
 mod cursor;
 mod durable;

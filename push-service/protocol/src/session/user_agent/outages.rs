@@ -18,12 +18,15 @@
 //! **Invariant:** while a subscription is paused none of its messages is given up, and no attempt is counted. When the pause begins,
 //! the attempts at the messages that failed in a row are taken back.
 //!
-//! During a pause messages take turns, those that failed least first: so a bad one does not hide that the others could be
-//! handled. Two bad messages can begin a pause again and again. So one on which the application failed in
-//! [`ENOUGH_OUTAGES`] pauses, each ended by the success of another message, is given up when the last of them ends.
+//! Messages that are tried take turns, first those that failed least: one that is bad does not hide that the others could be
+//! handled. A bad message can begin a pause again and again, with another one that is bad. So one on which the application failed in
+//! [`ENOUGH_OUTAGES`] pauses, each ended by the success of another message, is given up when the last of them ends, or, if it is with the
+//! service then, when it comes again. If the application fails on all that may be held, messages that are with the service are tried
+//! in their places ([`aside`](super::aside)).
 
 use super::UserAgent;
 use super::action::{Action, Event, Limits, TooMany};
+use super::aside::Turns;
 use super::durable::{Change, MessageKey};
 use super::held::Place;
 use super::requests::doubled;
@@ -65,6 +68,8 @@ pub(super) struct Outage {
     failures: u32,
     /// A message is being tried.
     pub(super) is_trying: bool,
+    /// When another channel may bring other messages to be tried.
+    turns: Turns,
 }
 
 impl UserAgent {
@@ -100,10 +105,13 @@ impl UserAgent {
         }
         let wait = pause_of(&self.limits, failures);
         let again_in = self.backoff.spread(wait);
+        let mut turns = outage.map(|outage| outage.turns).unwrap_or_default();
+        self.take_turns(name, failures, &mut turns);
         let outage = Outage {
             until: now.after(again_in),
             failures,
             is_trying: false,
+            turns,
         };
         self.held.shares.update(name, |share| share.outage = Some(outage));
         out.push(Action::Tell(Event::Paused { name, again_in }));
@@ -144,11 +152,15 @@ impl UserAgent {
         self.held.shares.update(name, |share| {
             share.streak = Streak::None;
             share.outage = None;
+            share.wants_others = false;
+            if outage.is_some() && share.set_aside.end_outage() {
+                share.pass_over(0);
+            }
         });
         if outage.is_some() {
             out.push(Action::Tell(Event::Resumed { name }));
         }
-        let enough = ENOUGH_OUTAGES.max(self.limits.attempts);
+        let enough = self.enough_outages();
         let mut bad = Vec::new();
         for key in self.held.keys_of(name) {
             let Some(message) = self.held.get_mut(key) else {
@@ -172,12 +184,19 @@ impl UserAgent {
         }
     }
 
+    /// Pauses in which the application may fail on a message.
+    pub(super) fn enough_outages(&self) -> u32 {
+        ENOUGH_OUTAGES.max(self.limits.attempts)
+    }
+
     /// The subscription ended, and with it all that is known of its application.
     pub(super) fn forget_outage(&mut self, name: SubscriptionName) {
         if self.held.shares.get(name).is_some() {
             self.held.shares.update(name, |share| {
                 share.streak = Streak::None;
                 share.outage = None;
+                share.wants_others = false;
+                share.set_aside.clear();
             });
         }
     }

@@ -6,10 +6,14 @@
 //!
 //! What doesn't fit is passed over, and with it all that follows in the same subscription, so that its order is kept. It stays with
 //! the service. Once half of what was in the way is done, a new channel brings it again.
+//!
+//! While a subscription is paused, nothing of it is done. Then a message on which the application has failed gives its place up to one
+//! that was tried less often ([`aside`](super::aside)), and a new channel brings what was passed over.
 
 use std::collections::BTreeMap;
 
 use super::action::Limits;
+use super::aside::SetAside;
 use super::outages::{Outage, Streak};
 use crate::identifiers::SubscriptionName;
 
@@ -20,6 +24,7 @@ pub(super) struct Shares {
     shares: BTreeMap<SubscriptionName, Box<Share>>,
     messages: usize,
     bytes: usize,
+    /// Subscriptions of which something was passed over, or is wanted back.
     passed_over: usize,
 }
 
@@ -32,12 +37,30 @@ pub(super) struct Share {
     passed_over: Option<usize>,
     pub(super) streak: Streak,
     pub(super) outage: Option<Outage>,
+    pub(super) set_aside: SetAside,
+    /// It is paused and its turn has come to try what is with the service: a new channel is to bring that.
+    pub(super) wants_others: bool,
 }
 
 impl Share {
+    /// Whether something was passed over on this channel.
+    pub(super) fn has_passed_over(&self) -> bool {
+        self.passed_over.is_some()
+    }
+
+    /// Of what is with the service, the first has so many bytes.
+    pub(super) fn pass_over(&mut self, bytes: usize) {
+        self.passed_over.get_or_insert(bytes);
+    }
+
+    fn waits_for_channel(&self) -> bool {
+        self.passed_over.is_some() || self.wants_others
+    }
+
     fn is_empty(&self) -> bool {
         self.messages == 0
-            && self.passed_over.is_none()
+            && !self.waits_for_channel()
+            && self.set_aside.is_empty()
             && self.streak == Streak::default()
             && self.outage.is_none()
     }
@@ -51,12 +74,11 @@ impl Shares {
     /// Changes the share of a subscription.
     pub(super) fn update<T>(&mut self, name: SubscriptionName, change: impl FnOnce(&mut Share) -> T) -> T {
         let share = self.shares.entry(name).or_default();
-        let before = (share.messages, share.bytes, share.passed_over.is_some());
+        let before = (share.messages, share.bytes, share.waits_for_channel());
         let changed = change(share);
         self.messages = self.messages - before.0 + share.messages;
         self.bytes = self.bytes - before.1 + share.bytes;
-        self.passed_over =
-            self.passed_over - usize::from(before.2) + usize::from(share.passed_over.is_some());
+        self.passed_over = self.passed_over - usize::from(before.2) + usize::from(share.waits_for_channel());
         if share.is_empty() {
             self.shares.remove(&name);
         }
@@ -79,19 +101,16 @@ impl Shares {
 
     /// A message of so many bytes was not taken, or given back. All that follows in its subscription is passed over.
     pub(super) fn pass_over(&mut self, name: SubscriptionName, bytes: usize) {
-        self.update(name, |share| {
-            share.passed_over.get_or_insert(bytes);
-        });
+        self.update(name, |share| share.pass_over(bytes));
     }
 
     /// Another channel brings again what was passed over.
     pub(super) fn begin_channel(&mut self) {
-        if self.passed_over == 0 {
-            return;
-        }
         self.passed_over = 0;
         self.shares.retain(|_, share| {
             share.passed_over = None;
+            share.wants_others = false;
+            share.set_aside.begin_channel();
             !share.is_empty()
         });
     }
@@ -105,38 +124,62 @@ impl Shares {
         limits: &Limits,
         is_alone: bool,
     ) -> bool {
-        let share = self.get(name);
-        let is_passed_over = share.is_some_and(|share| share.passed_over.is_some());
-        !is_passed_over && self.fits(share, bytes, limits, is_alone)
+        self.takes_without(name, bytes, (0, 0), limits, is_alone)
     }
 
-    fn fits(&self, share: Option<&Share>, bytes: usize, limits: &Limits, is_alone: bool) -> bool {
-        if self.messages == 0 {
+    /// The same, if it gives up so many messages of so many bytes.
+    pub(super) fn takes_without(
+        &self,
+        name: SubscriptionName,
+        bytes: usize,
+        less: (usize, usize),
+        limits: &Limits,
+        is_alone: bool,
+    ) -> bool {
+        let share = self.get(name);
+        !share.is_some_and(Share::has_passed_over) && self.fits(share, bytes, less, limits, is_alone)
+    }
+
+    fn fits(
+        &self,
+        share: Option<&Share>,
+        bytes: usize,
+        less: (usize, usize),
+        limits: &Limits,
+        is_alone: bool,
+    ) -> bool {
+        let (messages, all_bytes) = (self.messages - less.0, self.bytes - less.1);
+        if messages == 0 {
             return true;
         }
-        let free = limits.held_messages.saturating_sub(self.messages);
-        let free_bytes = limits.held_bytes.saturating_sub(self.bytes);
+        let free = limits.held_messages.saturating_sub(messages);
+        let free_bytes = limits.held_bytes.saturating_sub(all_bytes);
         if is_alone {
             return free > 0 && bytes <= free_bytes;
         }
         // After this message it has no more than is left free.
-        match share.map_or((0, 0), |share| (share.messages, share.bytes)) {
+        match share.map_or((0, 0), |share| (share.messages - less.0, share.bytes - less.1)) {
             (0, _) => free > 0 && bytes <= free_bytes,
             (held, held_bytes) => held < free && held_bytes + 2 * bytes <= free_bytes,
         }
     }
 
-    /// Whether a subscription of which something was passed over has done half of what was in its way.
+    /// Whether a subscription of which something was passed over has done half of what was in its way, or a paused one wants to try
+    /// what is with the service.
     pub(super) fn can_catch_up(&self, limits: &Limits, is_alone: bool) -> bool {
         let mut shares = self.shares.values();
-        self.passed_over > 0 && shares.any(|share| self.has_room_again(share, limits, is_alone))
+        self.passed_over > 0
+            && shares.any(|share| share.wants_others || self.has_room_again(share, limits, is_alone))
     }
 
-    /// Whether nothing is held of a subscription of which something was passed over.
+    /// Whether nothing is held of a subscription of which something was passed over, or a paused one wants to try what is with the
+    /// service.
     pub(super) fn is_one_empty_handed(&self, limits: &Limits, is_alone: bool) -> bool {
         let mut shares = self.shares.values();
         self.passed_over > 0
-            && shares.any(|share| share.messages == 0 && self.has_room_again(share, limits, is_alone))
+            && shares.any(|share| {
+                share.wants_others || share.messages == 0 && self.has_room_again(share, limits, is_alone)
+            })
     }
 
     fn has_room_again(&self, share: &Share, limits: &Limits, is_alone: bool) -> bool {
@@ -151,6 +194,6 @@ impl Shares {
         let parts = if is_alone { 1 } else { 2 };
         share.messages <= all.div_ceil(parts) / 2
             && share.bytes <= all_bytes / parts / 2
-            && self.fits(Some(share), bytes, limits, is_alone)
+            && self.fits(Some(share), bytes, (0, 0), limits, is_alone)
     }
 }
