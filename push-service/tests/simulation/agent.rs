@@ -171,7 +171,8 @@ impl World {
     pub(crate) fn agent_tick(&mut self, index: usize, life: u64) {
         let now = self.moment();
         let agent = &mut self.agents[index];
-        if agent.life != life {
+        if agent.life != life || agent.tick_at != self.now {
+            // Of another process; or another one came earlier, or comes instead.
             return;
         }
         agent.tick_at = u64::MAX;
@@ -190,11 +191,11 @@ impl World {
     pub(crate) fn look_ahead(&mut self, index: usize) {
         let agent = &mut self.agents[index];
         let Some(machine) = &agent.machine else { return };
-        let due = machine.next_due().0;
+        let due = machine.next_due().0.max(self.now);
         if due < agent.tick_at {
             agent.tick_at = due;
             let life = agent.life;
-            self.at(due.max(self.now), Event::AgentTick(index, life));
+            self.at(due, Event::AgentTick(index, life));
         }
     }
 

@@ -28,7 +28,7 @@ pub(crate) const LONG: u32 = 86_400;
 
 /// So often the application fails on a bad message. Chosen: far more often than it may, and not for ever, because two bad
 /// messages and no other look like an outage, in which nothing is given up.
-const BAD: u32 = 12;
+const BAD: u32 = 100;
 
 /// Reads what the simulated service makes of a subscription.
 pub(crate) fn parse_push_resource(push_resource: &PushResource) -> Option<(UserAgentId, SubscriptionId)> {

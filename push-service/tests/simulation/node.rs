@@ -16,6 +16,9 @@ use crate::plant::Plant;
 use crate::steps::Step;
 use crate::world::{Event, World};
 
+/// How late a session is told the time at most, in milliseconds.
+const LATE_MOST: u64 = 500;
+
 /// What storage announces from inside a step: taken up when the step is over.
 #[derive(Default)]
 pub(crate) struct Announced(Mutex<Vec<(UserAgentId, Seat, WakeUp)>>);
@@ -170,6 +173,10 @@ impl World {
         let Some(channel) = self.node.channels.get_mut(&id) else {
             return;
         };
+        if channel.tick_at != self.now {
+            // Another one came earlier, or comes instead.
+            return;
+        }
         channel.tick_at = u64::MAX;
         channel.marks.tick = channel.session.next_due() <= now;
         self.turn(id);
@@ -243,10 +250,10 @@ impl World {
             return self.leave(id, channel);
         }
         let due = channel.session.next_due().0;
-        if due < channel.tick_at {
+        if due.saturating_add(LATE_MOST) < channel.tick_at {
             // The real driver looks every half second.
-            channel.tick_at = due + self.chance.within(0..=500);
-            self.at(channel.tick_at.max(self.now), Event::ServiceTick(id));
+            channel.tick_at = (due + self.chance.within(0..=LATE_MOST)).max(self.now);
+            self.at(channel.tick_at, Event::ServiceTick(id));
         }
         false
     }

@@ -125,8 +125,9 @@ impl Ord for Entry {
 /// and several times the longest back-off.
 const CALM: u64 = 600_000;
 
-/// Whoever is not done by then is stuck. Chosen: a user agent that holds a single message needs a channel for each.
-const CALM_MOST: u64 = 5_400_000;
+/// Whoever is not done by then is stuck. Chosen: messages that fail a hundred times look like an outage where no other one succeeds,
+/// and are tried about once a minute: this is enough for seven in one subscription.
+const CALM_MOST: u64 = 43_200_000;
 
 /// Then nobody connects any more.
 const QUIET: u64 = 300_000;
