@@ -206,7 +206,7 @@ impl World {
             self.books
                 .handed_over(message, subscription, limits.attempts + limits.crashes);
             self.agents[index].in_hand.insert(message);
-            self.hold(index, message);
+            self.hold(index, message, key);
         }
         let slow = !self.calm && self.chance.one_in(self.weather.slow_handler_one_in);
         let most = if slow { 90_000 } else { 300 };
@@ -224,15 +224,18 @@ impl World {
     }
 
     /// PR-46: of what is held, one subscription has half at most. What came while it was the only one doesn't count.
-    fn hold(&mut self, index: usize, message: usize) {
+    fn hold(&mut self, index: usize, message: usize, key: MessageKey) {
         let agent = &mut self.agents[index];
         let is_alone = agent.disk.durable.registrations.len() < 2;
-        agent.holding.entry(message).or_insert(is_alone);
+        agent.holding.entry(message).or_insert((key, is_alone));
+        if let Some(machine) = &agent.machine {
+            agent.holding.retain(|_, (key, _)| machine.holds(*key));
+        }
         let name = self.books.records[message].name;
         let of = agent
             .holding
             .iter()
-            .filter(|(held, is_alone)| !**is_alone && self.books.records[**held].name == name);
+            .filter(|(held, (_, is_alone))| !is_alone && self.books.records[**held].name == name);
         let (held, most) = (of.count(), self.weather.user_agent.held_messages.div_ceil(2));
         if held > most {
             let what =

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use push_protocol::session::user_agent::{Action, Change, Durable, Ended, UserAgent};
+use push_protocol::session::user_agent::{Action, Change, Durable, Ended, MessageKey, UserAgent};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_close, write_pong};
 use push_protocol::wire::websocket::{Answer, parse_answer};
 use push_protocol::{SubscriptionName, UserAgentId, UserAgentIdentity};
@@ -32,8 +32,9 @@ pub(crate) struct Agent {
     pub(crate) fate: Option<Fate>,
     /// Messages that the application has begun with.
     pub(crate) in_hand: BTreeSet<usize>,
-    /// Messages that were handed over in this life and are not done, and whether their subscription was the only one.
-    pub(crate) holding: BTreeMap<usize, bool>,
+    /// Messages that were handed over in this life and are not done, under their keys, and whether their subscription was the
+    /// only one. The session may have set some of them aside since.
+    pub(crate) holding: BTreeMap<usize, (MessageKey, bool)>,
     /// The application can't work.
     pub(crate) outage: Option<Outage>,
     /// What the application wants, and its count of its wishes.

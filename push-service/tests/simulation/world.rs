@@ -243,7 +243,10 @@ impl World {
     fn quiet_down(&mut self) {
         let is_late = self.now > self.weather.lasts + CALM_MOST;
         // What expired in storage may still be held, and more come once it is done.
-        let is_holding = self.agents.iter().any(|agent| !agent.holding.is_empty());
+        let is_holding = self
+            .agents
+            .iter()
+            .any(|agent| agent.machine.as_ref().is_some_and(|machine| machine.held() > 0));
         let is_stored = self.storage.usage().map_or(0, |usage| usage.messages) > 0;
         if (is_stored || is_holding) && !is_late {
             return self.after(60_000, Event::Quiet);
