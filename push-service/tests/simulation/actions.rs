@@ -85,6 +85,10 @@ impl World {
             self.books.records[record].uncounted += before.saturating_sub(*count);
         }
         agent.disk.apply(change);
+        agent.shares_since = match agent.disk.durable.registrations.len() {
+            0 | 1 => None,
+            _ => agent.shares_since.or(Some(self.now)),
+        };
         if self.plant == Some(Plant::CountAtStart)
             && let Change::Begun(message) = change
         {
@@ -223,19 +227,20 @@ impl World {
         );
     }
 
-    /// PR-46: of what is held, one subscription has half at most. What came while it was the only one doesn't count.
+    /// PR-46: of what is held, one subscription has half at most. What was sent while it was the only one doesn't count: it may have
+    /// come then.
     fn hold(&mut self, index: usize, message: usize, key: MessageKey) {
         let agent = &mut self.agents[index];
-        let is_alone = agent.disk.durable.registrations.len() < 2;
-        agent.holding.entry(message).or_insert((key, is_alone));
-        if let Some(machine) = &agent.machine {
-            agent.holding.retain(|_, (key, _)| machine.holds(*key));
-        }
-        let name = self.books.records[message].name;
-        let of = agent
-            .holding
-            .iter()
-            .filter(|(held, (_, is_alone))| !is_alone && self.books.records[**held].name == name);
+        agent.holding.insert(message, key);
+        let (Some(machine), Some(shares_since)) = (&agent.machine, agent.shares_since) else {
+            return;
+        };
+        agent.holding.retain(|_, key| machine.holds(*key));
+        let (records, name) = (&self.books.records, self.books.records[message].name);
+        let of = agent.holding.keys().filter(|held| {
+            let record = &records[**held];
+            record.name == name && record.stored_at() >= Some(shares_since)
+        });
         let (held, most) = (of.count(), self.weather.user_agent.held_messages.div_ceil(2));
         if held > most {
             let what =

@@ -32,9 +32,11 @@ pub(crate) struct Agent {
     pub(crate) fate: Option<Fate>,
     /// Messages that the application has begun with.
     pub(crate) in_hand: BTreeSet<usize>,
-    /// Messages that were handed over in this life and are not done, under their keys, and whether their subscription was the
-    /// only one. The session may have set some of them aside since.
-    pub(crate) holding: BTreeMap<usize, (MessageKey, bool)>,
+    /// Messages that were handed over in this life and are not done, and their keys. The session may have set some of them aside
+    /// since.
+    pub(crate) holding: BTreeMap<usize, MessageKey>,
+    /// Since when it has more than one subscription.
+    pub(crate) shares_since: Option<u64>,
     /// The application can't work.
     pub(crate) outage: Option<Outage>,
     /// What the application wants, and its count of its wishes.
@@ -106,6 +108,7 @@ impl Agent {
             fate: None,
             in_hand: BTreeSet::new(),
             holding: BTreeMap::new(),
+            shares_since: None,
             outage: None,
             wanted: BTreeMap::new(),
             introduced: BTreeSet::new(),

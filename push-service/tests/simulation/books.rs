@@ -51,6 +51,14 @@ pub(crate) struct Record {
     pub(crate) fate: Option<Fate>,
 }
 
+impl Record {
+    /// When storage took it, if it did.
+    pub(crate) fn stored_at(&self) -> Option<u64> {
+        let ttl = u64::from(self.ttl_secs) * 1_000;
+        self.expires_at.checked_sub(ttl)
+    }
+}
+
 /// What the user agent keeps of a message that is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Fate {

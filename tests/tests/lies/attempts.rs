@@ -40,7 +40,7 @@ async fn interrupted(times: usize, attempts: &str, interrupt: impl AsyncFn(&mut 
     let agent = Agent::at(&node.door());
     let subscription = agent.subscribe("door", &[]).await;
     agent.send(&subscription, "not yet handled").await;
-    let directory = TempDir::new().unwrap();
+    let directory = TempDir::new().expect("a directory can be made");
     let ready = directory.path().join("ready");
     let handler = hanging(&ready);
     let options = ["--exec", &handler, "--attempts", attempts];
@@ -49,7 +49,7 @@ async fn interrupted(times: usize, attempts: &str, interrupt: impl AsyncFn(&mut 
         listener.prints("started").await;
         interrupt(&mut listener).await;
     }
-    fs::write(&ready, "").unwrap();
+    fs::write(&ready, "").expect("a file can be made");
     let mut listener = agent.listen(&options);
     listener.prints("started").await;
     listener.receives("door", "not yet handled").await;
@@ -96,7 +96,7 @@ async fn all_are_handled(listener: &mut Listener, expected: BTreeSet<String>) {
     let mut handled = BTreeSet::new();
     while handled.len() < expected.len() {
         let message = listener.message().await;
-        handled.insert(message["text"].as_str().unwrap().to_owned());
+        handled.insert(message["text"].as_str().expect("a message has a text").to_owned());
     }
     assert_eq!(handled, expected);
     let said = listener.log().text();
@@ -114,7 +114,7 @@ async fn an_outage_of_the_handler_gives_nothing_up() {
     let agent = Agent::at(&node.door());
     let subscription = agent.subscribe("door", &[]).await;
     deliver(&node, &subscription, texts()).await;
-    let directory = TempDir::new().unwrap();
+    let directory = TempDir::new().expect("a directory can be made");
     let database = directory.path().join("database");
     let handler = format!("[ -e '{}' ] && cat >/dev/null", database.display());
     let mut listener = agent.listen(&["--exec", &handler]);
@@ -131,7 +131,7 @@ async fn a_missing_command_gives_nothing_up() {
     let agent = Agent::at(&node.door());
     let subscription = agent.subscribe("door", &[]).await;
     deliver(&node, &subscription, texts()).await;
-    let directory = TempDir::new().unwrap();
+    let directory = TempDir::new().expect("a directory can be made");
     let program = directory.path().join("handler");
     let mut listener = agent.listen(&["--exec", program.to_str().unwrap()]);
     listener.says(&["connected"]).await;

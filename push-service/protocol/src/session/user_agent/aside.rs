@@ -8,8 +8,8 @@
 //!   That one is *set aside*: it is held no more, stays with the service unacknowledged, and its key and its counts are kept here.
 //! - One that was set aside and doesn't fit when it comes again stops none of those that follow it: they are tried less often, and it was
 //!   handed over before.
-//! - Once each message that is held was tried more often than one that is with the service, a new channel brings that one; the first
-//!   time at once, then after twice as many tries each time, up to [`MOST_TRIES_BETWEEN`]. There is no new channel if the one
+//! - Once each message that is held was tried more often than one that is with the service, and the channel has been quiet for
+//!   [`QUIET`], a new channel brings that one; the first time at once, then after twice as many tries each time, up to [`MOST_TRIES_BETWEEN`]. There is no new channel if the one
 //!   at hand brought nothing that didn't fit: so each channel lasts until the service has come to such a message, however often its
 //!   window has to be freed before (it does not wait for ever for what is unacknowledged).
 //!
@@ -17,16 +17,23 @@
 //! failed on them count on. Setting aside acknowledges nothing and gives nothing up.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::UserAgent;
 use super::action::Limits;
 use super::durable::MessageKey;
 use super::held::{Held, Message, Place};
+use super::{Phase, UserAgent};
 use crate::identifiers::SubscriptionName;
+use crate::session::Moment;
 
 /// Tries of a paused subscription between two channels that are opened for its sake. Chosen: they take at least 8 minutes then, in which
 /// a service that frees its window after a minute offers the messages of eight windows.
 const MOST_TRIES_BETWEEN: u32 = 16;
+
+/// A channel that brought no message for so long has brought what it will. Chosen: longer than the minute after which our service frees
+/// its window of what is unacknowledged (PR-17). A channel that still brings messages goes on, or those behind them, of other
+/// subscriptions, would be brought later and later (PR-46).
+const QUIET: Duration = Duration::from_secs(75);
 
 /// Messages of one subscription that are remembered. Chosen: at one try a minute they are set aside in 17 hours, and they take 40 KB. One
 /// that is not remembered counts as never tried when it comes again.
@@ -207,7 +214,18 @@ impl Held {
 impl UserAgent {
     /// A message of a paused subscription was tried, and so many before it. Wants a new channel if what is with the service is to be
     /// tried now.
-    pub(super) fn take_turns(&mut self, name: SubscriptionName, failures: u32, turns: &mut Turns) {
+    pub(super) fn take_turns(
+        &mut self,
+        name: SubscriptionName,
+        failures: u32,
+        now: Moment,
+        turns: &mut Turns,
+    ) {
+        let is_quiet = matches!(&self.phase, Phase::Live(live) if live.brought.after(QUIET) <= now);
+        // A round of fetching ends by itself.
+        if !is_quiet && !self.wishes.are_fetched() {
+            return;
+        }
         let Some(share) = self.held.shares.get(name) else {
             return;
         };

@@ -226,6 +226,9 @@ impl UserAgent {
         if !self.is_live() || self.stopping.is_some() {
             return;
         }
+        if let Phase::Live(live) = &mut self.phase {
+            live.brought = now;
+        }
         if !message.has_valid_id() {
             self.counters.refused += 1;
             return self.acknowledge(Arc::new(message), Fate::NotDelivered, now, out);

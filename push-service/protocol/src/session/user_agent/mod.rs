@@ -126,6 +126,8 @@ struct Live {
     /// The network changed: whether the service is still there is asked by then.
     probe_at: Moment,
     nonsense: u32,
+    /// When it last brought a message, and when it began.
+    brought: Moment,
     /// It brought a message.
     was_of_use: bool,
     /// The service has forgotten us, and is asked for everything anew.
@@ -260,6 +262,7 @@ impl UserAgent {
             pinged: None,
             probe_at: Moment::NEVER,
             nonsense: 0,
+            brought: now,
             was_of_use: false,
             renewing,
         });

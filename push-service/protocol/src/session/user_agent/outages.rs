@@ -106,7 +106,7 @@ impl UserAgent {
         let wait = pause_of(&self.limits, failures);
         let again_in = self.backoff.spread(wait);
         let mut turns = outage.map(|outage| outage.turns).unwrap_or_default();
-        self.take_turns(name, failures, &mut turns);
+        self.take_turns(name, failures, now, &mut turns);
         let outage = Outage {
             until: now.after(again_in),
             failures,
