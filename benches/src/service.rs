@@ -32,6 +32,7 @@ const UNLIMITED_CONFIGURATION: &[(&str, &str)] = &[
     ("LIMITS__PUSHES_PER_SECOND", "0"),
     ("LIMITS__QUEUE_MESSAGES", "100000"),
     ("LIMITS__QUEUE_BYTES", "268435456"),
+    ("LIMITS__SUBSCRIPTIONS_PER_USER_AGENT", "100000"),
 ];
 
 /// What opens a TLS listener beside.
