@@ -6,20 +6,20 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use user_agent_client::{Event, Events, Options, Trust, UserAgent};
 
 use super::gate::Gate;
 use super::{State, stop};
 use crate::failure::{Failure, Outcome, While as _};
-use crate::fleet::{CONNECTING, each};
 use crate::process::Process;
 use crate::target::{Target, data_directory};
 
 /// News may be lost when many come at once. After so long without any, the user agent is asked.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// All have to be renewed within this time. Chosen: far over the budget.
+/// All have to be made, and renewed, within this time. Chosen: far over the budget.
 const WITHIN: Duration = Duration::from_secs(600);
 
 /// What it took.
@@ -64,15 +64,21 @@ pub(super) async fn renew(target: &Target, count: usize) -> Outcome<Renewed> {
     })
 }
 
+/// Asks for all of them at once: those that are confirmed together are written together.
 async fn subscribe(agent: &UserAgent, count: usize) -> Outcome<()> {
-    let made = each(count, CONNECTING, |nth| {
+    let mut asking = JoinSet::new();
+    for nth in 0..count {
         let agent = agent.clone();
-        async move {
-            let made = agent.subscribe(&format!("bench {nth}"), None).await;
-            made.doing("subscribing").map(drop)
+        asking.spawn(async move { agent.subscribe(&format!("bench {nth}"), None).await });
+    }
+    let made = timeout(WITHIN, async {
+        while let Some(made) = asking.join_next().await {
+            made.doing("a subscription")?.doing("subscribing")?;
         }
+        Ok(())
     });
-    made.await.map(drop)
+    made.await
+        .map_err(|_| Failure::new(format!("not subscribed within {WITHIN:?}")))?
 }
 
 async fn all_renewed(agent: &UserAgent, events: &mut Events, count: usize) -> Outcome<()> {
