@@ -235,7 +235,7 @@ async function exitCodes({ agent, directory, subscriptions: [{ keys, subscriptio
     [2, ['subscribe', '--server', 'quic://localhost/', '--state', elsewhere], 'QUIC'],
     [2, ['listen', '--state', elsewhere], '`subscribe` makes one'],
     [3, ['listen', '--state', join(directory, 'nowhere')], 'nowhere'],
-    [1, ['unsubscribe', '--state', state, '--name', 'nobody'], 'nobody'],
+    [2, ['unsubscribe', '--state', state, '--name', 'nobody'], 'nobody'],
     [3, ['list', '--state', join(directory, 'nowhere')], 'nowhere'],
     [4, ['subscribe', '--server', nobody, '--state', join(directory, 'new'), '--timeout', '1'], 'gave up after 1 s'],
     [2, ['send', '--subscription', file, '--vapid-key', join(directory, 'no.pem'), 'x'], 'no.pem'],
