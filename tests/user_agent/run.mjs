@@ -241,7 +241,7 @@ async function exitCodes({ agent, directory, subscriptions: [{ keys, subscriptio
     [2, ['send', '--subscription', file, '--vapid-key', join(directory, 'no.pem'), 'x'], 'no.pem'],
     [2, ['send', '--subscription', keys.file, 'x'], keys.file],
     [5, ['send', '--subscription', file, '--vapid-key', keys.file, '--insecure', 'x'], 'forget it'],
-    [1, ['send', '--subscription', file, 'x'.repeat(3994)], '3993'],
+    [2, ['send', '--subscription', file, 'x'.repeat(3994)], '3993'],
   ];
   for (const [expected, args, sentence] of rows) {
     const { code, output, said } = await agent.run(...args);

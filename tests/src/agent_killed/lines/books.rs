@@ -3,7 +3,8 @@
 //! They know no socket and no process; they are told lines and judge them:
 //!
 //! - A message answered 201 is printed. One answered 5xx or not at all may be printed or not.
-//! - First prints of one subscription come in the order in which its sender sent.
+//! - First prints of one subscription come in the order in which its sender sent, but for one message for each kill: the one that
+//!   the user agent had in hand and had not printed is tried after the others.
 //! - Nothing is printed twice in one life. The user agent handles one message at a time, so a kill can fall between the
 //!   line and the record of one message only, the last one printed: it may come again, once for each such kill, in a later
 //!   life. Which one that is depends: what the user agent had in hand at a kill is tried after what it had not. Nothing else may.
@@ -28,6 +29,10 @@ pub struct Books {
     last: Option<(Key, usize)>,
     /// What may come again, once.
     in_doubt: HashSet<Key>,
+    /// Messages that may come behind later ones: one for each kill.
+    may_be_late: usize,
+    /// The user agent ended by itself.
+    in_peace: bool,
     /// Lives that printed at all.
     lives: usize,
     repeats: usize,
@@ -51,6 +56,8 @@ impl Books {
             newest: vec![None; names.len()],
             last: None,
             in_doubt: HashSet::new(),
+            may_be_late: 0,
+            in_peace: true,
             lives: 0,
             repeats: 0,
             breaches: Vec::new(),
@@ -60,12 +67,14 @@ impl Books {
     /// The user agent is started. What was printed last before is in doubt: it may not have been recorded.
     pub fn life_begins(&mut self) {
         self.life += 1;
+        self.may_be_late += usize::from(!std::mem::take(&mut self.in_peace));
         self.in_doubt.extend(self.last.take().map(|(key, _)| key));
     }
 
     /// The user agent ended by itself: nothing is in doubt.
     pub fn life_ended_in_peace(&mut self) {
         self.last = None;
+        self.in_peace = true;
     }
 
     /// The user agent printed this line.
@@ -109,9 +118,18 @@ impl Books {
             life: self.life,
         };
         let Some(before) = self.printed.insert(key, printed) else {
-            return match self.newest[key.0].replace(key.1) {
-                Some(newest) if newest > key.1 => Err(format!("{name} {} came after {newest}", key.1)),
-                _ => Ok(()),
+            return match self.newest[key.0] {
+                Some(newest) if newest > key.1 && self.may_be_late == 0 => {
+                    Err(format!("{name} {} came after {newest}", key.1))
+                }
+                Some(newest) if newest > key.1 => {
+                    self.may_be_late -= 1;
+                    Ok(())
+                }
+                _ => {
+                    self.newest[key.0] = Some(key.1);
+                    Ok(())
+                }
             };
         };
         self.repeats += 1;
