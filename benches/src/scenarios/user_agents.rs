@@ -116,7 +116,7 @@ struct Member {
 }
 
 impl UserAgents {
-    /// Measures those that are idle, then many that take messages, then one that writes down what became of them; then many
+    /// Measures those that are idle, then many that take messages, then one with a state directory; then many
     /// that lose their service, and one that its service forgets.
     pub(crate) async fn run(self, target: &Target) -> Outcome<Ran> {
         let door = target.door(self.over_tls)?;

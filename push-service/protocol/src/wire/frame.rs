@@ -244,7 +244,7 @@ fn whole(opcode: u8, payload: &[u8]) -> Result<Incoming<'_>, FrameError> {
         .map_err(|_| FrameError::NotUtf8)
 }
 
-/// The reason in a close frame that a [`FrameReader`] has read, which is all of `frame`; empty if there is none.
+/// The reason in a close frame that a [`FrameReader`] has read, and which fills `frame`. Empty if the frame has no reason.
 pub fn close_reason(frame: &[u8]) -> &str {
     // Two bytes of head, as no control frame is long, and the code. A mask is not looked for: user agents have no reasons.
     let reason = frame.get(4..).unwrap_or_default();

@@ -354,8 +354,8 @@ fn assert_good_in_order(service: &Service, good: usize) {
     assert!(tried.eq(expected.iter()), "{:?}", service.tried);
 }
 
-/// PR-45, PR-46: a subscription that may hold one message and has a bad one is not stuck: what is behind it is handled, in order. What
-/// the application calls an outage is none of the message's, so that it is not given up.
+/// PR-45, PR-46: a subscription that may hold one message and has a bad one is not stuck: what is behind it is handled, in order. An
+/// outage does not count against the message, so it is not given up.
 #[test]
 fn a_share_of_one_with_a_bad_message() {
     let mut test = Test::live(&[name(1)]);
