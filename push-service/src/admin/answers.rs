@@ -40,7 +40,10 @@ impl Admin {
     /// Answers one request. Never waits for storage longer than [`defaults::ADMIN_STORAGE_WITHIN`].
     pub(super) async fn answer<B>(&self, request: &Request<B>) -> Answer {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "there is only GET here\n");
+            let mut answer = text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this listener answers only GET and HEAD\n",
+            );
             answer
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -58,10 +61,7 @@ impl Admin {
             ["__version__"] => version(),
             ["user-agents", id] => self.user_agent(id).await,
             ["user-agents", id, "subscriptions", subscription] => self.subscription(id, subscription).await,
-            _ => text(
-                StatusCode::NOT_FOUND,
-                "there is nothing of that name; GET / lists what there is\n",
-            ),
+            _ => text(StatusCode::NOT_FOUND, "unknown path; GET / lists all paths\n"),
         }
     }
 
@@ -146,14 +146,17 @@ impl Admin {
         let Some(subscription) = SubscriptionId::parse(subscription) else {
             return error(
                 StatusCode::BAD_REQUEST,
-                "a subscription's id is 16 hexadecimal digits",
+                "the subscription id in the path must be 16 hexadecimal digits",
             );
         };
         let subscription = subscription.to_string();
         match self.report(id).await {
             Ok(report) => match report.subscriptions.iter().find(|one| one.id == subscription) {
                 Some(found) => json(StatusCode::OK, found),
-                None => error(StatusCode::NOT_FOUND, "this user agent has no such subscription"),
+                None => error(
+                    StatusCode::NOT_FOUND,
+                    "this user agent has no subscription with this id",
+                ),
             },
             Err(answer) => *answer,
         }
@@ -164,13 +167,17 @@ impl Admin {
         let Some(id) = UserAgentId::parse(id) else {
             return refuse(
                 StatusCode::BAD_REQUEST,
-                "a user agent's id is 32 hexadecimal digits",
+                "the user agent id in the path must be 32 hexadecimal digits: the first 32 of the SHA-256 \
+                 of its identity",
             );
         };
         let inspected = tokio::time::timeout(defaults::ADMIN_STORAGE_WITHIN, self.storage.inspect(id)).await;
-        match inspected.unwrap_or_else(|_| Err(StorageError::Unavailable("it does not answer".to_owned()))) {
+        match inspected.unwrap_or_else(|_| Err(StorageError::Unavailable("no answer in time".to_owned()))) {
             Ok(Some(report)) => Ok(report),
-            Ok(None) => refuse(StatusCode::NOT_FOUND, "storage knows no such user agent"),
+            Ok(None) => refuse(
+                StatusCode::NOT_FOUND,
+                "no user agent has this id: none subscribed with it, or its record has expired",
+            ),
             Err(trouble) => refuse(StatusCode::SERVICE_UNAVAILABLE, &trouble.to_string()),
         }
     }

@@ -73,7 +73,7 @@ impl Admin {
             .await
             .is_err()
         {
-            tracing::warn!("admin answers under way were cut off");
+            tracing::warn!("the service stops: admin requests were cut off before they were answered");
         }
     }
 }
@@ -84,7 +84,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
             Err(error) => {
-                tracing::warn!(%error, "the admin listener could not accept a connection");
+                tracing::warn!(%error, "the admin listener cannot accept a connection; it tries again");
                 tokio::time::sleep(defaults::ACCEPT_PAUSE).await;
             }
         }
@@ -123,6 +123,6 @@ async fn converse(admin: Arc<Admin>, stream: TcpStream, use_of: Arc<Use>, mut en
         }
     };
     if let Err(error) = outcome {
-        tracing::debug!(%error, "an admin connection ended");
+        tracing::debug!(%error, "an admin connection ended with an error");
     }
 }

@@ -238,7 +238,7 @@ async fn a_healthy_node_answers_every_path() {
         (
             "/user-agents/00000000000000000000000000000000",
             404,
-            "no such user agent",
+            "no user agent has this id",
         ),
         ("/favicon.ico", 404, "GET / lists"),
         ("/push/token", 404, "GET / lists"),
@@ -279,7 +279,7 @@ async fn a_subscription_is_found_by_its_id() {
     let rows = [
         (SUBSCRIPTION, 200, "\"restricted\":true"),
         ("0123456789ABCDEF", 200, "\"restricted\":true"),
-        ("0000000000000000", 404, "no such subscription"),
+        ("0000000000000000", 404, "no subscription with this id"),
         ("nonsense", 400, "16 hexadecimal digits"),
     ];
     for (subscription, status, content) in rows {
@@ -320,7 +320,7 @@ async fn trouble_with_storage_is_told() {
     readiness.ready();
     for (mood, why) in [
         (Mood::Down, "the disk is gone"),
-        (Mood::Silent, "does not answer"),
+        (Mood::Silent, "no answer in time"),
     ] {
         *storage.0.lock().unwrap() = mood;
         let known = format!("/user-agents/{KNOWN}");

@@ -123,7 +123,7 @@ impl Broker {
         work: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
         let in_time = async {
-            let silent = |_| Err(StorageError::Unavailable("it does not answer".to_owned()));
+            let silent = |_| Err(StorageError::Unavailable("no answer in time".to_owned()));
             timeout(ANSWER_WITHIN, work).await.unwrap_or_else(silent)
         };
         self.step(step, in_time).await

@@ -64,7 +64,7 @@ pub enum Refusal {
 
 impl From<StorageError> for Refusal {
     fn from(error: StorageError) -> Self {
-        tracing::debug!(%error, "a request could not be done");
+        tracing::debug!(%error, "storage refused or failed a request");
         match error {
             StorageError::Full => Self::StorageFull,
             StorageError::Unavailable(_) | StorageError::Failed(_) => Self::StorageUnavailable,

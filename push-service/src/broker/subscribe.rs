@@ -81,7 +81,7 @@ impl Broker {
                 id
             }
             Ok(Subscribed::UnknownUserAgent) => {
-                return Err(SubscribeRefusal::Refused("there is no such subscription set"));
+                return Err(SubscribeRefusal::Refused("unknown subscription set"));
             }
             Ok(Subscribed::TooMany) if !may_make => {
                 self.metrics.refused(Refused::RecordsBudget);
@@ -93,7 +93,8 @@ impl Broker {
                 self.budgets.unmake_record(payer);
                 self.metrics.refused(Refused::TooManySubscriptions);
                 return Err(SubscribeRefusal::Refused(
-                    "this user agent has as many subscriptions as it may",
+                    "this user agent has reached the limit of subscriptions \
+                     (limits.subscriptions_per_user_agent)",
                 ));
             }
             Err(_) => return Err(SubscribeRefusal::Trouble),

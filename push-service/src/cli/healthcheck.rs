@@ -21,8 +21,8 @@ pub(super) fn ask_admin(listeners: &[SocketAddr]) -> u8 {
             report(ask(&[address], &address.to_string(), READY))
         }
         _ => complain(
-            "there is nobody to ask",
-            &"listen.admin names no port; give --url",
+            "no URL to ask",
+            &"listen.admin has no fixed port: set one, or pass --url",
             MISCONFIGURED,
         ),
     }
@@ -32,8 +32,8 @@ pub(super) fn ask_admin(listeners: &[SocketAddr]) -> u8 {
 pub(super) fn ask_url(url: &str) -> u8 {
     let Some((authority, path)) = parse(url) else {
         return complain(
-            "this is no URL to ask",
-            &format!("{url}: it takes http://HOST:PORT[/PATH]"),
+            "this URL cannot be used",
+            &format!("{url}: use http://HOST:PORT[/PATH]"),
             MISCONFIGURED,
         );
     };

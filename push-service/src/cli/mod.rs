@@ -27,23 +27,23 @@ const FAILED: u8 = 1;
 const MISCONFIGURED: u8 = 2;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 all went well; 1 it failed while running; 2 the configuration or the command line has to be changed.
+Start with `push-service serve`. Without a configuration it listens on loopback and prints what to do next.
 
-Start with `push-service serve`: without any configuration it serves on loopback and says what to do next.";
+Exit codes: 0 success; 1 it failed while running; 2 the configuration or the command line is wrong.";
 
 const EXPORT_HELP: &str = "\
-The configuration is the one that the service runs with. The file is JSON Lines, for its owner only: it holds waiting \
-messages, and no sealing keys. Carry those with `push-service keys show`.
+Use the configuration of the service whose storage this is. The file is JSON Lines, readable by its owner only. It holds \
+waiting messages, but no sealing keys: print those with `push-service keys show`.
 
-Exit codes: 0 the file is whole; 1 it failed and there is no file; 2 nodes still run, or the configuration or the \
-command line has to be changed, and there is no file.";
+Exit codes: 0 the file is complete; 1 it failed; 2 other nodes still use the storage, or the configuration or the command \
+line is wrong. With 1 and 2 there is no file.";
 
 const IMPORT_HELP: &str = "\
-The configuration is the one of the service that takes over. Before anything is taken in, the file is verified to its \
-end, and all sealing keys of where it comes from have to be in security.sealing_keys.
+Use the configuration of the new service. security.sealing_keys must have all sealing keys of the old one. The whole file \
+is verified before anything is imported.
 
-Exit codes: 0 all of it is there; 1 the file is refused, or it failed on the way, and is repeated with --merge; 2 the \
-configuration or the command line has to be changed, and nothing was taken in.";
+Exit codes: 0 everything is imported; 1 the file is refused, or the import stopped before its end: then repeat it with \
+--merge; 2 the configuration or the command line is wrong, and nothing was imported.";
 
 /// A Web Push service (RFC 8030) that anyone can run.
 #[derive(Parser)]
@@ -183,15 +183,15 @@ fn with_config(source: &Source, then: impl FnOnce(Config) -> u8) -> u8 {
 fn generate_key() -> u8 {
     let mut bits = [0; 32];
     if let Err(error) = SystemRandom::new().fill(&mut bits) {
-        return complain("the system gives no random bits", &error, FAILED);
+        return complain("the system's random source failed", &error, FAILED);
     }
     println!("{}", SealingKey::from_random(bits).to_base64url());
     eprintln!(
-        "\nKeep it secret, and set it on every node:\n\
+        "\nKeep it secret. Set the same list of keys on every node:\n\
          \n    [security]\n    sealing_keys = [\"THE KEY\"]\n\
-         \nor PUSH_SERVICE__SECURITY__SEALING_KEYS, with commas between keys. The first key seals new URLs, all of them\n\
-         open old ones. To rotate with several nodes, give all of them the new key behind the old one, then put it in\n\
-         front. Dropping a key ends the subscriptions that were sealed with it."
+         \nor PUSH_SERVICE__SECURITY__SEALING_KEYS, with commas between the keys. The first key seals new URLs; every key\n\
+         in the list opens old ones. To rotate on several nodes: first add the new key at the end of the list on every\n\
+         node, then move it to the front. Removing a key ends all subscriptions that were sealed with it."
     );
     OK
 }

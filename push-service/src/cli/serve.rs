@@ -15,7 +15,7 @@ pub(super) fn serve(config: Config) -> u8 {
         match service::run(config).await {
             Ok(()) => OK,
             Err(error) => {
-                tracing::error!(%error, "the service ended");
+                tracing::error!(%error, "the service ended with an error");
                 FAILED
             }
         }
@@ -25,11 +25,11 @@ pub(super) fn serve(config: Config) -> u8 {
 /// Runs a command's work, which returns the exit code, where it can log and wait.
 pub(super) fn run(work: impl Future<Output = u8>) -> u8 {
     if let Err(error) = logging::init() {
-        return complain("the log's filter is refused", &error, MISCONFIGURED);
+        return complain("RUST_LOG is not accepted", &error, MISCONFIGURED);
     }
     match runtime() {
         Ok(runtime) => runtime.block_on(work),
-        Err(error) => complain("the runtime does not start", &error, FAILED),
+        Err(error) => complain("the async runtime cannot start", &error, FAILED),
     }
 }
 

@@ -6,19 +6,24 @@ use crate::service;
 
 /// Gives up what was lost, and says how much of the store that was.
 pub(super) fn begin_anew(config: &Config) -> u8 {
-    let trouble = "the storage can't be mended";
+    let trouble = "the storage was not changed";
     serve::run(async {
         match service::begin_anew(config).await {
             Ok(Some(0)) => {
-                println!("nothing was lost: every part of the store has its mark");
+                println!(
+                    "no data is lost: all 1,024 parts of the store have their mark; nothing was changed"
+                );
                 OK
             }
             Ok(Some(lost)) => {
-                println!("{lost} of 1,024 parts of the store begin anew; what they held is given up");
+                println!(
+                    "{lost} of 1,024 parts of the store had lost their data and now start empty; their \
+                     subscriptions are unknown from now on"
+                );
                 OK
             }
             Ok(None) => {
-                let why = "storage.url is no Redis, and nothing else loses its data and goes on";
+                let why = "storage.url is not a Redis, and this command is only for Redis";
                 complain(trouble, &why, MISCONFIGURED)
             }
             Err(error) => complain(trouble, &error, FAILED),

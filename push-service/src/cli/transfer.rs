@@ -18,12 +18,13 @@ pub(super) fn export(config: &Config, file: &Path) -> u8 {
         );
         if left_behind.expired + left_behind.abandoned > 0 {
             eprintln!(
-                "Left behind, because their time was over: {} messages, and {} user agents that were abandoned.",
+                "Not exported: {} expired messages, and {} user agents whose retention is over.",
                 left_behind.expired, left_behind.abandoned
             );
         }
         eprintln!(
-            "The endpoints work only with the sealing keys, which are not in the file: `push-service keys show`."
+            "The file has no sealing keys, and endpoints work only with them: print them with `push-service \
+             keys show`."
         );
         Ok(())
     })
@@ -33,7 +34,7 @@ pub(super) fn export(config: &Config, file: &Path) -> u8 {
 pub(super) fn import(config: &Config, file: &Path, merge: bool) -> u8 {
     run(
         "nothing was imported",
-        "the import did not come to its end",
+        "the import stopped before its end",
         async {
             let imported = transfer::import(config, &place(file), merge).await?;
             eprint!("{}", report(imported));
@@ -44,17 +45,18 @@ pub(super) fn import(config: &Config, file: &Path, merge: bool) -> u8 {
 
 /// The keys alone on standard output, one a line, so that a script can take them; how to use them on standard error.
 pub(super) fn show_keys(config: &Config) -> u8 {
-    run("the keys can't be shown", "the keys can't be shown", async {
+    run("the keys cannot be shown", "the keys cannot be shown", async {
         let keys = transfer::sealing_keys(config).await?;
         if keys.is_empty() {
-            return Err(MoveError::Refused("no sealing keys are configured".to_owned()));
+            return Err(MoveError::Refused("security.sealing_keys is empty".to_owned()));
         }
         for key in keys {
             println!("{}", key.to_base64url());
         }
         eprintln!(
-            "\nThese are secrets: whoever has them can read and forge the URLs of every subscription. Put all of them in\n\
-             security.sealing_keys where the subscriptions go, in this order: the first seals, all open."
+            "\nKeep these keys secret: with them anyone can read and forge the URLs of all subscriptions. In the\n\
+             configuration of the new service, put all of them into security.sealing_keys, in this order: the first\n\
+             key seals, every key opens."
         );
         Ok(())
     })
@@ -74,17 +76,17 @@ fn report(imported: Imported) -> String {
     let rows = [
         (
             receipts,
-            "receipts are owed to application servers, or wait to be carried to them",
+            "receipts are owed to application servers, or wait to be relayed to them",
         ),
-        (present, "of these were there already"),
+        (present, "of these were in the storage already"),
         (
             in_the_way,
-            "stood in the way of something that is there, and were left out",
+            "conflicted with something in the storage and were left out",
         ),
-        (expired, "messages had expired meanwhile"),
+        (expired, "messages had expired and were left out"),
         (
             abandoned,
-            "subscriptions and messages were of user agents that nobody used for longer than their retention",
+            "subscriptions and messages belong to user agents whose retention is over, and were left out",
         ),
     ];
     for (number, what) in rows.into_iter().filter(|(number, _)| *number > 0) {
@@ -124,7 +126,8 @@ mod tests {
             expired: 2,
             ..Imported::default()
         };
-        let expected = "Imported 3 subscriptions and 5 messages.\n2 messages had expired meanwhile.\n";
+        let expected = "Imported 3 subscriptions and 5 messages.\n\
+             2 messages had expired and were left out.\n";
         assert_eq!(report(imported), expected);
     }
 

@@ -86,7 +86,10 @@ impl Reconciler {
             let now = now();
             let slept = Duration::from_micros(now.1.saturating_sub(last.1));
             if slept.max(now.0 - last.0) > CHANNEL_TICK + PAUSE_NOTICED {
-                tracing::warn!("the process stood still: comparing every session with storage");
+                tracing::warn!(
+                    "this process was paused: it compares every session with storage, in case wake-ups were \
+                     lost"
+                );
                 self.note_gap(&Buckets::ALL);
             }
             last = now;

@@ -26,7 +26,7 @@ fn listeners(config: &Config, faults: &mut Vec<String>) {
     let listen = &config.listen;
     let public: Vec<_> = listen.http.iter().chain(&listen.tls).copied().collect();
     if public.is_empty() {
-        faults.push("listen.http and listen.tls are both empty: nobody could reach the service".to_owned());
+        faults.push("listen.http and listen.tls are both empty: set at least one address".to_owned());
     }
     if !listen.quic.is_empty() {
         faults.push("listen.quic is not available yet: leave it empty".to_owned());
@@ -41,14 +41,15 @@ fn listeners(config: &Config, faults: &mut Vec<String>) {
     for (i, one) in public.iter().enumerate() {
         if let Some(other) = public[i + 1..].iter().find(|other| collide(*one, **other)) {
             faults.push(format!(
-                "listen.http and listen.tls name {one} and {other}: the port is taken twice"
+                "listen.http and listen.tls use the same port ({one} and {other}): choose another port for \
+                 one of them"
             ));
         }
     }
     let first = listen.http.first().or(listen.tls.first());
     if let Some(first) = first.filter(|first| first.ip().is_unspecified() && config.public_url.is_none()) {
         faults.push(format!(
-            "public_url is not set, and {first} is no address that application servers could reach: set public_url"
+            "public_url is not set, and application servers cannot reach {first}: set public_url"
         ));
     }
 }
@@ -68,8 +69,8 @@ fn tls(config: &Config, faults: &mut Vec<String>) {
             "tls.self_signed and tls.certificate are both set: choose one"
         }
         (None, None) if !tls.self_signed && tls.acme.domains.is_empty() && !config.listen.tls.is_empty() => {
-            "listen.tls needs a certificate: set tls.certificate and tls.key, or tls.acme.domains to have one \
-             ordered, or tls.self_signed for trying"
+            "listen.tls needs a certificate: set tls.certificate and tls.key, or tls.acme.domains to order \
+             one, or tls.self_signed for tests"
         }
         _ => return,
     };
@@ -92,22 +93,26 @@ fn acme(config: &Config, faults: &mut Vec<String>) {
     }
     if config.tls.certificate.is_some() || config.tls.self_signed {
         faults.push(
-            "tls.acme.domains is set beside tls.certificate or tls.self_signed: choose one (further certificates go \
-             into tls.directory)"
+            "tls.acme.domains and one of tls.certificate and tls.self_signed are both set: choose one \
+             (further certificates belong in tls.directory)"
                 .to_owned(),
         );
     }
     if config.listen.tls.is_empty() {
         faults.push(
-            "tls.acme.domains is set, but listen.tls is empty: nobody would see the certificate".to_owned(),
+            "tls.acme.domains is set, but listen.tls is empty: set listen.tls, or remove tls.acme.domains"
+                .to_owned(),
         );
     }
     if acme.challenge == ChallengeKind::Http01 && config.listen.http.is_empty() {
-        faults.push("tls.acme.challenge is http-01, but listen.http is empty".to_owned());
+        faults.push(
+            "tls.acme.challenge is http-01, but listen.http is empty: set listen.http, or use tls-alpn-01"
+                .to_owned(),
+        );
     }
     if acme.domains.len() > defaults::ACME_DOMAINS {
         faults.push(format!(
-            "tls.acme.domains has {} names; {} is the most",
+            "tls.acme.domains has {} names; the maximum is {}",
             acme.domains.len(),
             defaults::ACME_DOMAINS
         ));
@@ -117,8 +122,8 @@ fn acme(config: &Config, faults: &mut Vec<String>) {
 fn storage(config: &Config, faults: &mut Vec<String>) {
     if matches!(config.storage.url, StorageUrl::Redis(_)) && config.security.sealing_keys.is_empty() {
         faults.push(
-            "security.sealing_keys must be set with Redis, the same on every node: make one with \
-             `push-service keys generate`"
+            "security.sealing_keys is empty, and with Redis it must be set, to the same list on every node: \
+             make a key with `push-service keys generate`"
                 .to_owned(),
         );
     }
@@ -139,7 +144,7 @@ fn storage(config: &Config, faults: &mut Vec<String>) {
     ];
     for (key, _) in set.iter().filter(|(_, set)| *set && over_tls.is_none()) {
         faults.push(format!(
-            "storage.redis.{key} is set, but storage.url is not a Redis"
+            "storage.redis.{key} is set, but storage.url is not a Redis: remove it, or set storage.url"
         ));
     }
     let waits_for_all = matches!(redis.wait_replicas, WaitReplicas::All { .. });
@@ -158,7 +163,7 @@ fn sealing_keys(config: &Config, faults: &mut Vec<String>) {
     let keys = &config.security.sealing_keys;
     if keys.len() > defaults::SEALING_KEYS {
         faults.push(format!(
-            "security.sealing_keys has {} keys; {} is the most",
+            "security.sealing_keys has {} keys; the maximum is {}: remove the oldest, at the end of the list",
             keys.len(),
             defaults::SEALING_KEYS
         ));
@@ -168,7 +173,7 @@ fn sealing_keys(config: &Config, faults: &mut Vec<String>) {
         .enumerate()
         .any(|(i, key)| keys[i + 1..].contains(key))
     {
-        faults.push("security.sealing_keys has the same key twice".to_owned());
+        faults.push("security.sealing_keys has the same key twice: remove one".to_owned());
     }
 }
 
@@ -176,7 +181,8 @@ fn sizes(config: &Config, faults: &mut Vec<String>) {
     let largest = config.limits.body_bytes as u64 + defaults::MESSAGE_OVERHEAD_BYTES;
     if config.limits.queue_bytes < largest {
         faults.push(format!(
-            "limits.queue_bytes {} cannot hold one message of limits.body_bytes {}: {largest} is the least",
+            "limits.queue_bytes {} is too small for one message of limits.body_bytes {}: set at least \
+             {largest}",
             config.limits.queue_bytes, config.limits.body_bytes
         ));
     }
@@ -188,7 +194,7 @@ fn sizes(config: &Config, faults: &mut Vec<String>) {
         // A cap below the budget of one queue is probably given in the wrong unit.
         if (1..config.limits.queue_bytes).contains(&cap) {
             faults.push(format!(
-                "limits.{key} {cap} is less than limits.queue_bytes {}: 0 is no cap",
+                "limits.{key} {cap} is less than limits.queue_bytes {}: set at least that, or 0 for no cap",
                 config.limits.queue_bytes
             ));
         }
@@ -207,13 +213,12 @@ fn times(config: &Config, faults: &mut Vec<String>) {
     if config.storage.unused_retention < least {
         // Only this comparison shows that a user agent stays connected.
         faults.push(
-            "storage.unused_retention must not be shorter than twice cluster.reconcile: a new user agent that stays \
-             connected would be forgotten"
+            "storage.unused_retention must be at least twice cluster.reconcile: else new user agents are \
+             forgotten while they are connected"
                 .to_owned(),
         );
     }
     if drain.delay + drain.spread > drain.deadline {
-        faults
-            .push("drain.deadline must not be shorter than drain.delay and drain.spread together".to_owned());
+        faults.push("drain.deadline must be at least drain.delay plus drain.spread".to_owned());
     }
 }

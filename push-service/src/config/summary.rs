@@ -26,11 +26,11 @@ impl Display for Config {
         }
         match (security.application_servers.len(), security.require_vapid) {
             (0, false) => writeln!(f, "senders       any")?,
-            (0, true) => writeln!(f, "senders       any that sign (VAPID)")?,
+            (0, true) => writeln!(f, "senders       any with a VAPID signature")?,
             (keys, _) => writeln!(f, "senders       {keys} application servers, by their keys")?,
         }
         match security.user_agent_secret {
-            Some(_) => write!(f, "user agents   those that know the secret"),
+            Some(_) => write!(f, "user agents   only with security.user_agent_secret"),
             None => write!(f, "user agents   any"),
         }
     }

@@ -8,8 +8,8 @@ use super::sources::variable;
 
 const HEAD: &str = "\
 # The configuration of push-service: every key, with its default.
-# Keep the lines that you change and drop the rest. An empty text means that a key is not set.
-# The environment overrides this file: the name of a key's variable stands above it.
+# Keep the lines that you change, and delete the others. An empty string means that the key is not set.
+# Environment variables override this file. The line above each key names its variable.
 ";
 
 /// A TOML document that says what the defaults say, and explains every key.

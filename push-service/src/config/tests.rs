@@ -230,11 +230,11 @@ fn contradictions_are_refused() {
         ),
         (
             "[listen]\ntls = ['127.0.0.1:8443']\n[tls]\nself_signed = true\nacme.domains = ['push.example']",
-            "tls.acme.domains is set beside tls.certificate",
+            "tls.acme.domains and one of tls.certificate",
         ),
         (
             "[listen]\nhttp = []\ntls = ['127.0.0.1:8443']\n[tls.acme]\ndomains = ['a.b']\nchallenge = 'http-01'",
-            "tls.acme.challenge is http-01, but listen.http is empty",
+            "tls.acme.challenge is http-01, but listen.http is empty: set listen.http, or use tls-alpn-01",
         ),
         (
             "[tls.acme]\ncontact = 'a@b.c'",
@@ -249,10 +249,10 @@ fn contradictions_are_refused() {
             "listen.admin 127.0.0.1:8080 is also a public listener",
         ),
         ("[listen]\nadmin = ['0.0.0.0:8080']", "is also a public listener"),
-        ("[listen]\nhttp = []", "nobody could reach the service"),
+        ("[listen]\nhttp = []", "set at least one address"),
         (
             "[listen]\nhttp = ['127.0.0.1:1', '127.0.0.1:1']",
-            "the port is taken twice",
+            "use the same port",
         ),
         ("[listen]\nhttp = ['0.0.0.0:8080']", "set public_url"),
         (
@@ -261,7 +261,7 @@ fn contradictions_are_refused() {
         ),
         (
             "[storage]\nurl = 'redis+cluster://localhost'",
-            "make one with `push-service keys generate`",
+            "make a key with `push-service keys generate`",
         ),
         ("[storage.redis]\nwait_replicas = 1", "storage.url is not a Redis"),
         (
@@ -292,13 +292,13 @@ fn contradictions_are_refused() {
         ("[storage]\nretention = '20d'", "limits.ttl must not be longer"),
         (
             "[storage]\nunused_retention = '110s'",
-            "storage.unused_retention must not be shorter than twice cluster.reconcile",
+            "storage.unused_retention must be at least twice cluster.reconcile",
         ),
         (
             "[cluster]\nreconcile = '5s'\n[storage]\nunused_retention = '9s'",
-            "storage.unused_retention must not be shorter than twice cluster.reconcile",
+            "storage.unused_retention must be at least twice cluster.reconcile",
         ),
-        ("[drain]\ndeadline = 3", "drain.deadline must not be shorter"),
+        ("[drain]\ndeadline = 3", "drain.deadline must be at least"),
     ];
     for (text, expected) in rows {
         let sentence = from_file(text).unwrap_err().to_string();
@@ -318,9 +318,12 @@ fn contradictions_are_refused() {
 fn a_bad_url_of_redis_is_refused_with_its_fault() {
     let rows = [
         ("redis://a,b", "it names several servers"),
-        ("redis+cluster://a/2", "a cluster has only database 0"),
-        ("rediss+sentinel://a", "the name of what they watch"),
-        ("redis", "it is no URL"),
+        (
+            "redis+cluster://a/2",
+            "a cluster has only database 0: remove the number",
+        ),
+        ("rediss+sentinel://a", "the name of the primary"),
+        ("redis", "it is not a URL"),
         ("http://a", "rediss"),
     ];
     for (url, expected) in rows {

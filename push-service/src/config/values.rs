@@ -236,7 +236,7 @@ impl AlternativeServices {
 
 impl Setting for AlternativeServices {
     fn takes() -> String {
-        "what Alt-Svc says, such as `h2=\":1001\"; ma=86400`".to_owned()
+        "the value of an Alt-Svc header field, such as `h2=\":1001\"; ma=86400`".to_owned()
     }
 
     fn parse(raw: &Raw) -> Option<Self> {

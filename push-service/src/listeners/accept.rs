@@ -56,7 +56,7 @@ fn is_of_the_peer(error: &io::Error) -> bool {
 
 /// Pauses after an error that would come again at once, and returns how long to pause next time.
 async fn wait_out(error: &io::Error, pause: Duration) -> Duration {
-    tracing::warn!(%error, ?pause, "cannot accept connections");
+    tracing::warn!(%error, ?pause, "cannot accept connections; a further attempt follows after the pause");
     tokio::time::sleep(pause).await;
     (pause * 2).min(ACCEPT_PAUSE_LONGEST)
 }
@@ -137,7 +137,10 @@ impl Connection {
             Ok(Err(error)) => tracing::debug!(%error, "a connection ended before its first request"),
             Err(_elapsed) => {
                 context.metrics.cut(Cut::Slow);
-                tracing::debug!("a connection said too little for too long");
+                tracing::debug!(
+                    "a connection was closed: its PROXY header, TLS handshake or first bytes did not arrive \
+                     in time"
+                );
             }
         }
     }

@@ -120,11 +120,13 @@ impl Refusal {
         let sentence = match self {
             Self::Method => "A WebSocket is opened with GET.\n",
             Self::Lost => {
-                "A WebSocket is opened over HTTP/1.1 with \"Connection: Upgrade\" and \"Upgrade: websocket\". \
-                 If you sent them, a proxy on the way drops them.\n"
+                "To open a WebSocket, send \"Connection: Upgrade\" and \"Upgrade: websocket\" over \
+                 HTTP/1.1. If you sent them, a proxy on the way removed them.\n"
             }
-            Self::Version => "Only version 13 of the WebSocket protocol is spoken here.\n",
-            Self::Key => "Sec-WebSocket-Key must be one value of 16 bytes in base64.\n",
+            Self::Version => {
+                "Only version 13 of the WebSocket protocol is supported; send Sec-WebSocket-Version: 13.\n"
+            }
+            Self::Key => "Sec-WebSocket-Key must be a single value: 16 bytes in base64.\n",
             Self::Host => "The Host header is missing.\n",
         };
         let mut response = Response::new(Bytes::from_static(sentence.as_bytes()));

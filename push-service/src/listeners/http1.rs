@@ -167,16 +167,19 @@ impl Exchange<'_> {
         let hosts = head.headers.get_all(HOST).iter().count();
         let coding = head.headers.get(TRANSFER_ENCODING);
         let (status, why) = if head.version == Version::HTTP_11 && hosts != 1 {
-            (StatusCode::BAD_REQUEST, "A request has one Host header field.")
+            (
+                StatusCode::BAD_REQUEST,
+                "A request must have exactly one Host header field.",
+            )
         } else if coding.is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
             (
                 StatusCode::NOT_IMPLEMENTED,
-                "No transfer coding but chunked is understood.",
+                "The transfer coding is not supported; only chunked is.",
             )
         } else if handshake::is_asked_for(&head.headers) && !body.is_end_stream() {
             (
                 StatusCode::BAD_REQUEST,
-                "A WebSocket is asked for without a body.",
+                "A request for a WebSocket must not have a body.",
             )
         } else {
             return None;

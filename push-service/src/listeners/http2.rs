@@ -284,7 +284,7 @@ fn refuse_fields(respond: SendResponse<Bytes>, common: &CommonFields, context: &
     context.metrics.refused(Refused::Malformed);
     let mut refused = resources::bad_http(
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        "There are too many header fields, or they are too long.",
+        "The header is too large; send fewer or shorter fields.",
     );
     common.join(&mut refused);
     ended(send(refused, false, respond));

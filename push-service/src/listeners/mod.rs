@@ -158,7 +158,7 @@ impl Listeners {
         if timeout(within, self.tasks.wait()).await.is_err() {
             tracing::warn!(
                 connections = self.tasks.len(),
-                "cutting off requests that are still under way"
+                "drain.deadline is over: requests that are not answered yet are cut off"
             );
             self.end.cancel();
             self.tasks.wait().await;

@@ -79,7 +79,7 @@ pub(super) fn method_not_allowed(dialect: Dialect, allow: &'static str) -> Respo
         StatusCode::METHOD_NOT_ALLOWED,
         None,
         RFC_8030,
-        "This resource does not have that method.",
+        "This resource does not support this method; see the Allow header.",
     );
     let mut response = told(&row, dialect);
     response
@@ -101,7 +101,7 @@ pub fn too_many_connections() -> Response<Bytes> {
         StatusCode::TOO_MANY_REQUESTS,
         None,
         RFC_8030,
-        "There are too many connections from your address.",
+        "Too many connections are open from your address; close some.",
     );
     let mut response = told(&row, Dialect::Rfc8030);
     let after = whole_seconds(defaults::RETRY_AFTER);
@@ -183,20 +183,21 @@ fn row(problem: &Problem, dialect: Dialect) -> Row {
             StatusCode::BAD_REQUEST,
             None,
             RFC_8292_RESTRICTED,
-            "The options of a subscription are a JSON object; its member vapid is a P-256 public key in base64url.",
+            "The options of a subscription must be a JSON object; its member vapid must be a P-256 public \
+             key in base64url.",
         ),
         Problem::NoPush => Row::new(
             StatusCode::BAD_REQUEST,
             None,
             "https://www.rfc-editor.org/rfc/rfc9113#section-8.4",
-            "Monitoring needs HTTP/2 with server push enabled, and at least one pushed stream at a time; \
-             or ask for Server-Sent Events with \"Accept: text/event-stream\".",
+            "To get messages by server push, use HTTP/2 with push enabled and at least one pushed stream at \
+             a time; else send \"Accept: text/event-stream\" to get Server-Sent Events.",
         ),
         Problem::SharedKey => Row::new(
             StatusCode::BAD_REQUEST,
             Some(110),
             RFC_8292_KEYS,
-            "The message is encrypted with the VAPID key; make a new key pair for each message.",
+            "The message is encrypted with the VAPID key; make a new key pair to encrypt each message.",
         ),
     }
 }
@@ -212,20 +213,22 @@ fn refused(refusal: &Refusal, dialect: Dialect) -> Row {
         Refusal::UnknownResource => Row::new(StatusCode::NOT_FOUND, Some(102), RFC_8030_EXPIRY,
             "There is no such resource."),
         Refusal::UnknownReceipts => Row::new(StatusCode::BAD_REQUEST, None, RFC_8030_RECEIPTS,
-            "The receipt subscription that Link names is none; leave it out to get one."),
+            "Link does not name a valid receipt subscription; leave it out to get a new one."),
         Refusal::UnknownSet => Row::new(StatusCode::BAD_REQUEST, None, RFC_8030_SETS,
-            "The subscription set that Link names is none, or none any more; leave it out to get one."),
+            "Link does not name a valid subscription set, or the set has ended; leave it out to get a new \
+             one."),
         Refusal::TooManySubscriptions => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_SETS,
-            "The subscription set has as many subscriptions as it may; remove some.").retry_after(defaults::RETRY_AFTER),
+            "The subscription set has reached the limit of subscriptions; remove some.").retry_after(defaults::RETRY_AFTER),
         Refusal::TooManyReceipts => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RECEIPTS,
-            "Too many receipts are owed or wait; monitor the receipt subscription, or push without asking for one.")
+            "Too many receipts wait on this receipt subscription, or are still owed to it; monitor it, or \
+             push without Prefer: respond-async.")
             .retry_after(defaults::RETRY_AFTER),
         Refusal::SubscriptionGone => Row::new(ended, Some(106), RFC_8030_EXPIRY,
-            "The subscription has ended; forget it."),
+            "The subscription has ended; remove it and do not send to it again."),
         Refusal::MessageGone => Row::new(StatusCode::NOT_FOUND, None, RFC_8030_EXPIRY,
-            "The message is not there any more."),
+            "The message is no longer stored: it was acknowledged, replaced, removed or has expired."),
         Refusal::CredentialsMissing => Row::new(StatusCode::UNAUTHORIZED, Some(109), RFC_8292,
-            "Say who you are: sign the request with VAPID (RFC 8292)."),
+            "The request has no VAPID signature; sign it (RFC 8292)."),
         Refusal::CredentialsInvalid(VapidError::MissingLegacyKey) => Row::new(StatusCode::BAD_REQUEST, Some(110), RFC_8292_KEYS,
             VapidError::MissingLegacyKey.to_string()),
         Refusal::CredentialsInvalid(VapidError::TooLong) => Row::new(StatusCode::BAD_REQUEST, Some(109), RFC_8292,
@@ -233,29 +236,33 @@ fn refused(refusal: &Refusal, dialect: Dialect) -> Row {
         Refusal::CredentialsInvalid(error) => Row::new(vapid, Some(109), RFC_8292,
             error.to_string()),
         Refusal::OtherApplicationServer => Row::new(vapid, Some(109), RFC_8292,
-            "The subscription belongs to another VAPID key; sign with the one that it was made with."),
+            "The subscription is restricted to another VAPID key; sign with the key that it was made for."),
         Refusal::ApplicationServerNotListed => Row::new(vapid, Some(109), RFC_8292,
-            "This service takes messages from certain application servers only; ask its operator."),
+            "Your VAPID key is not in this service's list of application servers; ask its operator to add \
+             it."),
         Refusal::TooFast { retry_after } => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RATE,
-            "The subscription gets more messages than it may; send fewer.").retry_after(*retry_after),
+            "The subscription gets too many messages per second; send more slowly.").retry_after(*retry_after),
         Refusal::OverBudget(over) => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RATE, match over.budget {
-            Budget::Sender => "Too many requests are signed with your VAPID key; send fewer.",
-            Budget::Records => "Too many subscriptions are made from your address; make fewer.",
-            Budget::Address => "Too many requests come from your address; send fewer.",
-            Budget::UserAgent => "This user agent makes too many requests; make fewer.",
+            Budget::Sender => "Too many requests are signed with your VAPID key; send more slowly.",
+            Budget::Records => "Too many subscriptions are made from your address; make them more slowly.",
+            Budget::Address => "Too many requests come from your address; send more slowly.",
+            Budget::UserAgent => "This user agent sends too many requests; send more slowly.",
         }).retry_after(over.retry_after),
         Refusal::QueueFull => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RATE,
-            "More messages wait for the user agent than may; send later, or replace some with a Topic.")
+            "The queue of this user agent is full; send again later, or use a Topic to replace a waiting \
+             message.")
             .retry_after(defaults::RETRY_AFTER),
         Refusal::SenderFull => Row::new(StatusCode::TOO_MANY_REQUESTS, None, RFC_8030_RATE,
-            "Too many bytes of your messages wait for their user agents; send later, or with a shorter TTL.")
+            "Too many bytes of your messages wait for their user agents; send again later, or use a shorter \
+             TTL.")
             .retry_after(defaults::SENDER_FULL_RETRY_AFTER),
         Refusal::StorageUnavailable => Row::new(StatusCode::SERVICE_UNAVAILABLE, Some(201), RFC_8030,
-            "The message cannot be stored now; send it again later.").retry_after(defaults::RETRY_AFTER),
+            "The message cannot be stored now; send it again after Retry-After.").retry_after(defaults::RETRY_AFTER),
         Refusal::StoreFull => Row::new(StatusCode::SERVICE_UNAVAILABLE, Some(201), RFC_8030,
-            "The service has no room for messages of this urgency now; send it again later.").retry_after(defaults::RETRY_AFTER),
+            "The service is almost full and takes only more urgent messages now; send it again after \
+             Retry-After.").retry_after(defaults::RETRY_AFTER),
         Refusal::StorageFull => Row::new(StatusCode::SERVICE_UNAVAILABLE, Some(201), RFC_8030,
-            "The service has no room for new messages now; send it again later.").retry_after(defaults::RETRY_AFTER),
+            "The service is full and takes no new messages now; send it again after Retry-After.").retry_after(defaults::RETRY_AFTER),
     }
 }
 
@@ -289,15 +296,20 @@ fn body(fault: Fault) -> Row {
             StatusCode::PAYLOAD_TOO_LARGE,
             Some(104),
             RFC_8030_LIMITS,
-            "The body is larger than this service takes.",
+            "The body is too large for this service; send a shorter message.",
         ),
         Fault::TooSlow => Row::new(
             StatusCode::REQUEST_TIMEOUT,
             None,
             RFC_8030,
-            "The body did not arrive in time.",
+            "The body did not arrive in time; send the request again.",
         ),
-        Fault::Broken => Row::new(StatusCode::BAD_REQUEST, None, RFC_8030, "The body broke off."),
+        Fault::Broken => Row::new(
+            StatusCode::BAD_REQUEST,
+            None,
+            RFC_8030,
+            "The body is incomplete: the connection ended before it; send the request again.",
+        ),
     }
 }
 

@@ -65,20 +65,21 @@ fn banner(facts: &BannerFacts) -> String {
 /// The preferences that point Firefox here (protocols: WS-CON-4).
 fn firefox(text: &mut String, facts: &BannerFacts) {
     let url = websocket_url(facts);
-    text.push_str("\nTo point Firefox here, set in about:config\n");
+    text.push_str("\nTo make Firefox use this service, set in about:config\n");
     append(text, format_args!("  dom.push.serverURL = {url}\n"));
     if url.starts_with("ws:") {
-        text.push_str("  dom.push.testing.allowInsecureServerURL = true   (a new one, Boolean)\n");
+        text.push_str("  dom.push.testing.allowInsecureServerURL = true   (add it, as Boolean)\n");
     }
     if facts.user_agent_secret {
-        text.push_str("with the word of security.user_agent_secret for SECRET.\n");
+        text.push_str("Replace SECRET by the value of security.user_agent_secret.\n");
     }
-    text.push_str("Firefox drops the subscriptions that it has when this address changes.\n");
+    text.push_str("When this address changes, Firefox drops its subscriptions, and sites subscribe again.\n");
     if facts.self_signed {
         append(
             text,
             format_args!(
-                "\nThe certificate was made at start and nobody trusts it: open {}/ in Firefox once and accept it,\n\
+                "\n\
+                 The certificate is self-signed. Open {}/ in Firefox once and accept it,\n\
                  or set tls.certificate and tls.key.\n",
                 facts.public_url
             ),
@@ -86,8 +87,9 @@ fn firefox(text: &mut String, facts: &BannerFacts) {
     }
     if facts.ordered {
         text.push_str(
-            "\nThe certificate is ordered (tls.acme): until the first one is there, nobody trusts what is shown.\n\
-             The log says how that goes.\n",
+            "\n\
+             The certificate is being ordered (tls.acme). Until it arrives, a self-signed one is used.\n\
+             The log reports each attempt.\n",
         );
     }
 }

@@ -242,7 +242,11 @@ fn facts(
         (Some(url), _, _) => url.as_str().to_owned(),
         (None, Some(address), _) => format!("http://{address}"),
         (None, None, Some(address)) => format!("https://{address}"),
-        (None, None, None) => return Err(ServiceError("listen: there is no public listener".to_owned())),
+        (None, None, None) => {
+            return Err(ServiceError(
+                "listen: there is no public listener; set listen.http or listen.tls".to_owned(),
+            ));
+        }
     };
     Ok(BannerFacts {
         public_url,

@@ -36,7 +36,7 @@ fn raise_limit() -> Option<u64> {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => maximum,
         Err(error) => {
-            tracing::warn!(%error, "the limit of open files cannot be raised");
+            tracing::warn!(%error, "the soft limit of open files cannot be raised to the hard limit");
             current
         }
     }
@@ -55,13 +55,14 @@ fn room(config: &Config, files: Option<u64>) -> Result<Room, ServiceError> {
     }
     if allowed < LEAST_CONNECTIONS {
         return Err(ServiceError(format!(
-            "the limit of open files is {files}: storage, the admin listener and the process itself need {reserve}, \
-             which leaves too few for connections; raise it (LimitNOFILE, ulimit -n)"
+            "the limit of open files is too low: it is {files}, and storage, the admin listener and the \
+             process itself need {reserve}; raise it (LimitNOFILE, ulimit -n)"
         )));
     }
     let warning = format!(
-        "limits.connections is lowered from {configured} to {allowed}: the limit of open files is {files}, of which \
-         {reserve} are kept for storage, the admin listener and the process itself; raise it (LimitNOFILE, ulimit -n)"
+        "limits.connections is lowered from {configured} to {allowed}: the limit of open files is {files}, \
+         and {reserve} of them are kept for storage, the admin listener and the process itself; to have \
+         more, raise it (LimitNOFILE, ulimit -n)"
     );
     Ok(Room {
         connections: allowed,

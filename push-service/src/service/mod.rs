@@ -70,7 +70,7 @@ pub async fn run(config: Config) -> Result<(), ServiceError> {
         End::Leave(patience) => tokio::select! {
             done = node.leave(patience) => done,
             _ = signals.next() => {
-                tracing::warn!("a second signal: ending at once");
+                tracing::warn!("second signal: ending at once, without waiting for channels and requests");
                 Ok(())
             }
         },
@@ -151,7 +151,10 @@ impl Node {
             .await
             .is_err()
         {
-            tracing::warn!("channels are left at the end of drain.deadline; what they wait for stays stored");
+            tracing::warn!(
+                "some channels are still open at the end of drain.deadline and are cut off; their messages \
+                 stay stored"
+            );
         }
         self.listeners
             .drain(deadline.saturating_duration_since(Instant::now()))
@@ -164,7 +167,10 @@ impl Node {
 
     /// Storage failed (PR-5): nothing that it confirmed is in doubt, and nothing more can be confirmed.
     async fn stop(mut self, why: String) -> Result<(), ServiceError> {
-        tracing::error!(why, "storage failed: closing all channels");
+        tracing::error!(
+            why,
+            "storage failed: all channels are closed and the process exits"
+        );
         self.readiness.failed(why.clone());
         let _ = timeout(STORAGE_CLOSE_WITHIN, self.channels.stop()).await;
         self.listeners.drain(Duration::ZERO).await;
@@ -237,9 +243,11 @@ async fn close(storage: &dyn Storage) -> Result<(), ServiceError> {
             tracing::info!("ended");
             Ok(())
         }
-        Ok(Err(error)) => Err(ServiceError(format!("storage did not close well: {error}"))),
+        Ok(Err(error)) => Err(ServiceError(format!(
+            "storage reported an error when it closed: {error}"
+        ))),
         Err(_) => Err(ServiceError(
-            "storage did not close in time; what was confirmed is on disk".to_owned(),
+            "storage did not close in time; everything that was confirmed is stored".to_owned(),
         )),
     }
 }
@@ -253,7 +261,7 @@ struct Signals {
 impl Signals {
     fn listen() -> Result<Self, ServiceError> {
         let listen =
-            |kind| signal(kind).map_err(|error| ServiceError(format!("signals can't be caught: {error}")));
+            |kind| signal(kind).map_err(|error| ServiceError(format!("cannot listen for signals: {error}")));
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,

@@ -62,7 +62,7 @@ pub async fn export(config: &Config, to: &Place) -> Result<(Counts, LeftBehind),
     {
         let path = path.display();
         return Err(MoveError::Refused(format!(
-            "there is a file {path} already: move it away"
+            "the file {path} exists already: move it away, or choose another name"
         )));
     }
     let (storage, capabilities) = stores::open(config, Arc::new(Nobody)).await?;
@@ -70,8 +70,8 @@ pub async fn export(config: &Config, to: &Place) -> Result<(Counts, LeftBehind),
     if nodes > 0 {
         close(&*storage).await?;
         return Err(refused(&format!(
-            "other nodes use this storage ({nodes}), and an export would miss what they change: stop them first; one that \
-             was killed is forgotten after a minute"
+            "other nodes use this storage ({nodes}), and the export would miss their changes: stop them \
+             first; a node that was killed counts for one more minute"
         )));
     }
     let facts = Facts {
@@ -121,7 +121,7 @@ async fn export_to(
 pub async fn import(config: &Config, from: &Place, merge: bool) -> Result<Imported, MoveError> {
     if matches!(config.storage.url, StorageUrl::Memory) {
         return Err(refused(
-            "storage.url: memory: keeps nothing that could be used later",
+            "storage.url is memory:, which keeps nothing after this command: set another storage",
         ));
     }
     let mut file = open_source(from).map_err(|error| TransferError::File(FileError::Io(error)))?;
@@ -155,16 +155,16 @@ async fn admit(
     if !missing.is_empty() {
         let missing = missing.join(", ");
         return Err(refused(&format!(
-            "the file's endpoints are sealed with keys that are not among the configured ones ({missing}), and would \
-             not work: print the keys with `push-service keys show` and the configuration of where the file comes \
-             from, and put all of them in security.sealing_keys"
+            "security.sealing_keys lacks keys that sealed the endpoints in the file ({missing}), and \
+             without them these endpoints would not work: print the keys with `push-service keys show` and \
+             the configuration of the old service, and add all of them to security.sealing_keys"
         )));
     }
     let is_empty = storage.is_empty().await.map_err(TransferError::Storage)?;
     if !is_empty && !merge {
         return Err(refused(
-            "the storage is not empty: choose an empty one, or say --merge to add what is missing there; \
-             that ends and replaces nothing, and repeats an import that was interrupted",
+            "the storage is not empty: choose an empty one, or pass --merge to add what is missing. --merge \
+             ends and replaces nothing; use it also to repeat an interrupted import",
         ));
     }
     Ok(())
@@ -183,7 +183,8 @@ async fn import_from(file: &File, storage: &dyn Storage, counts: Counts) -> Resu
     outcome.map(|()| imported).map_err(|error| {
         let messages = imported.messages;
         MoveError::Failed(format!(
-            "{error}\nAt least {messages} of {} messages are there, and stay: repeat the import with --merge",
+            "{error}\n\
+             At least {messages} of {} messages are imported and stay: repeat the import with --merge",
             counts.messages
         ))
     })
@@ -211,11 +212,13 @@ pub async fn sealing_keys(config: &Config) -> Result<Vec<SealingKey>, MoveError>
 fn check_source(config: &Config) -> Result<(), MoveError> {
     match &config.storage.url {
         StorageUrl::Memory => Err(refused(
-            "storage.url: memory: keeps nothing once its process has ended",
+            "storage.url is memory:, which another process cannot read: set the storage of the service",
         )),
         StorageUrl::Embedded { path } if !holds_something(path) => {
             let path = path.display();
-            Err(refused(&format!("storage.url: there is no store in {path}")))
+            Err(refused(&format!(
+                "storage.url: there is no store in the directory {path}"
+            )))
         }
         StorageUrl::Embedded { .. } | StorageUrl::Redis(_) => Ok(()),
     }

@@ -256,8 +256,8 @@ impl std::fmt::Display for StorageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unavailable(why) => write!(f, "storage is unavailable: {why}"),
-            Self::Full => f.write_str("less than the reserve of free disk is left"),
-            Self::Failed(why) => write!(f, "storage failed and takes nothing more: {why}"),
+            Self::Full => f.write_str("the disk is almost full: less than the reserve of free space is left"),
+            Self::Failed(why) => write!(f, "storage failed, and the service must be restarted: {why}"),
         }
     }
 }
@@ -271,8 +271,8 @@ fn refuse_missing_key(sealing_now: Option<[u8; 8]>, offered: &[[u8; 8]]) -> Resu
         Some(fingerprint) if !offered.contains(&fingerprint) => {
             let fingerprint = u64::from_be_bytes(fingerprint);
             Err(StorageError::Unavailable(format!(
-                "the sealing key {fingerprint:016x} is in use and is not among the configured ones; \
-                 add it to security.sealing_keys, behind the new one"
+                "security.sealing_keys lacks the key {fingerprint:016x}, which this storage uses; add it to \
+                 the list, behind the new one"
             )))
         }
         _ => Ok(()),

@@ -70,7 +70,7 @@ impl Link {
             }
         });
         let Ok((outcome, own)) = answer.await else {
-            return Err(StorageError::Unavailable("it does not answer".to_owned()));
+            return Err(StorageError::Unavailable("no answer in time".to_owned()));
         };
         for told in own {
             match told {

@@ -170,7 +170,7 @@ async fn an_import_merges_only_when_told() {
     let said = said(&merged);
     assert!(
         said.contains("Imported 0 subscriptions and 1 messages")
-            && said.contains("2 of these were there already"),
+            && said.contains("2 of these were in the storage already"),
         "{said}"
     );
 }

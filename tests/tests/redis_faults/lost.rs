@@ -71,7 +71,7 @@ async fn an_empty_redis_is_trouble_until_its_data_is_back() {
     let began = Instant::now();
     let said = until("/readyz says that the data is gone", || async {
         let answer = node.ask_admin("/readyz").await;
-        (answer.status == 503 && answer.text().contains("data is gone")).then(|| answer.text())
+        (answer.status == 503 && answer.text().contains("has lost its data")).then(|| answer.text())
     })
     .await;
     let noticed = began.elapsed();
@@ -122,7 +122,7 @@ async fn an_operator_gives_up_what_is_lost() {
     assert_eq!(http.push(&push).await.status, 201);
     agent.receives("anew").await;
     let again = node.runs(&["storage", "begin-anew"], Stdio::null()).await;
-    assert!(String::from_utf8_lossy(&again.stdout).contains("nothing was lost"));
+    assert!(String::from_utf8_lossy(&again.stdout).contains("no data is lost"));
 }
 
 /// PR-3: a shard of a cluster comes back empty: a node that starts then starts, and is in trouble about that shard alone.
@@ -155,7 +155,7 @@ async fn a_node_that_starts_with_part_of_the_store_lost_is_in_trouble() {
         assert_eq!(answers, [201, 503]);
         let said = until("/readyz says what is lost", || async {
             let answer = node.ask_admin("/readyz").await;
-            (answer.status == 503 && answer.text().contains("data is gone")).then(|| answer.text())
+            (answer.status == 503 && answer.text().contains("has lost its data")).then(|| answer.text())
         })
         .await;
         println!("part: {said:?}");

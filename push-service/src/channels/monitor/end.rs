@@ -50,18 +50,21 @@ impl Finish {
         match self {
             Self::Over => (
                 StatusCode::OK,
-                "Monitoring is over here; monitor again, what waits stays stored.",
+                "This request has ended; send it again. Waiting messages stay stored.",
             ),
-            Self::Through if has_brought => (StatusCode::OK, "This is all for now."),
-            Self::Through => (StatusCode::NO_CONTENT, "Nothing has come."),
+            Self::Through if has_brought => (StatusCode::OK, "No more messages wait."),
+            Self::Through => (
+                StatusCode::NO_CONTENT,
+                "No message arrived within the time of Prefer: wait.",
+            ),
             Self::Gone => (StatusCode::NOT_FOUND, "There is no such resource."),
             Self::Trouble => (
                 StatusCode::SERVICE_UNAVAILABLE,
-                "Storage has trouble, nothing is lost; monitor again later.",
+                "Storage is unavailable; send this request again later. No message is lost.",
             ),
             Self::TooSlow => (
                 StatusCode::REQUEST_TIMEOUT,
-                "Nothing was taken for too long; what waits stays stored.",
+                "Nothing was read for too long; send this request again. Waiting messages stay stored.",
             ),
         }
     }

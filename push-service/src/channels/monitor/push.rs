@@ -150,7 +150,7 @@ impl Pushes {
         match pushed {
             Ok(()) => Written::Yes,
             Err(error) => {
-                tracing::debug!(%error, "a message could not be pushed");
+                tracing::debug!(%error, "HTTP/2 refused a server push; the message stays stored");
                 Written::No
             }
         }

@@ -110,7 +110,7 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             return;
         };
         let Some(parsed) = name.parsed else {
-            let refused = Registered::Refused("channelID must be a lower-case, dashed UUID");
+            let refused = Registered::Refused("channelID must be a UUID in lower case, with dashes");
             return write_registered(&mut scratch.out, &name.text, refused);
         };
         self.session.subscribes();

@@ -90,12 +90,13 @@ pub(super) fn mend(directory: &Path, marks: Option<&Marks>) -> Result<(), OpenEr
             End::Torn(at) if is_newest && marks.is_some() => cut(path, &journal, at).map_err(io)?,
             End::Torn(at) | End::Damaged(at) if marks.is_some() => {
                 return Err(damaged(format!(
-                    "its journal {shown} is wrong at byte {at}, and data after it were confirmed"
+                    "its journal {shown} is damaged at byte {at}, and confirmed data follow"
                 )));
             }
             End::Torn(at) | End::Damaged(at) => {
                 return Err(damaged(format!(
-                    "its journal {shown} is wrong at byte {at}, and it has no file {KEY_FILE} to tell a torn end by"
+                    "its journal {shown} is damaged at byte {at}, and the file {KEY_FILE} is missing, which \
+                     would tell whether that is only a torn end"
                 )));
             }
         }
@@ -180,14 +181,14 @@ fn cut(path: &Path, journal: &[u8], at: usize) -> io::Result<()> {
     let kept = &journal[at..journal.len().min(at + TORN_BYTES)];
     // For the operator to examine. The store does not need it, so it opens even if the disk is full.
     if let Err(error) = fs::write(&torn, kept) {
-        tracing::warn!(%error, file = %torn.display(), "the torn end of the journal is not kept");
+        tracing::warn!(%error, file = %torn.display(), "the torn end of the journal could not be saved to a file");
     }
     let file = OpenOptions::new().write(true).open(path)?;
     file.set_len(at as u64)?;
     file.sync_all()?;
     tracing::warn!(
         journal = %path.display(), kept = %torn.display(), bytes = journal.len() - at,
-        "the journal ended in a batch that was never synced; it was cut off"
+        "the journal ended in an incomplete batch, which was never confirmed; it was cut off"
     );
     Ok(())
 }

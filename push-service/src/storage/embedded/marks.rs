@@ -60,7 +60,9 @@ impl Marks {
     pub(super) fn load(directory: &Path) -> io::Result<Option<Self>> {
         match fs::read(directory.join(KEY_FILE)) {
             Ok(key) if key.len() == KEY_BYTES => Ok(Some(Self::of(&key))),
-            Ok(_) => Err(io::Error::other(format!("{KEY_FILE} has not {KEY_BYTES} bytes"))),
+            Ok(_) => Err(io::Error::other(format!(
+                "{KEY_FILE} does not have {KEY_BYTES} bytes"
+            ))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -191,7 +191,7 @@ impl Embedded {
     /// The key that the store keeps for sealing URLs, if it was ever asked to keep one (PR-28).
     pub async fn sealing_key(&self) -> Result<Option<[u8; 32]>, StorageError> {
         let kept = self.readers.read(|store| store.own(SEALING_KEY_KEY)).await?;
-        let unreadable = |_| StorageError::Unavailable("the store's sealing key does not read".to_owned());
+        let unreadable = |_| StorageError::Unavailable("the store's sealing key cannot be read".to_owned());
         kept.map(|kept| kept.try_into().map_err(unreadable)).transpose()
     }
 
@@ -285,7 +285,9 @@ impl Embedded {
         }
         let place = tokio::time::timeout(STORE_STEP_WAIT, places.acquire()).await;
         place
-            .map_err(|_| StorageError::Unavailable("the disk does not keep up".to_owned()))?
+            .map_err(|_| {
+                StorageError::Unavailable("the disk is too slow: too many steps wait for it".to_owned())
+            })?
             .map_err(|_| closed())
     }
 

@@ -33,9 +33,9 @@ impl Readers {
 
     /// Has a read done, whether or not anybody waits for it. Refuses when too many wait.
     pub(super) fn submit(&self, read: impl FnOnce(&Store) + Send + 'static) -> Result<(), StorageError> {
-        self.0
-            .try_send(Some(Box::new(read)))
-            .map_err(|_| StorageError::Unavailable("too many reads wait for the disk".to_owned()))
+        self.0.try_send(Some(Box::new(read))).map_err(|_| {
+            StorageError::Unavailable("the disk is too slow: too many reads wait for it".to_owned())
+        })
     }
 
     /// Ends the threads, after the reads that wait. May block for as long as those take.

@@ -57,13 +57,13 @@ impl std::fmt::Display for OpenError {
             ),
             Self::Newer { directory, found } => write!(
                 f,
-                "the store {} has format {found}, written by a newer version; this one reads up to {FORMAT}: \
-                 run the newer version",
+                "the store {} has format {found}, but this version reads only up to {FORMAT}: run the newer \
+                 version that wrote it",
                 directory.display()
             ),
             Self::Unmarked(directory) => write!(
                 f,
-                "the store {} has data but has lost its format mark, so it is not touched: restore it from a \
+                "the store {} has data but no format mark, so nothing was changed: restore it from a \
                  backup, or move it away to start empty, which ends every subscription",
                 directory.display()
             ),
@@ -146,7 +146,7 @@ impl Store {
         let fault = |error| open_error(directory, error);
         let unreadable = |what: &str| OpenError::Damaged {
             directory: directory.to_owned(),
-            why: format!("its {what} does not read"),
+            why: format!("its {what} cannot be read"),
         };
         let Some(mark) = self.keys.get(FORMAT_KEY).map_err(fault)? else {
             if !self.keys.is_empty().map_err(fault)? {
@@ -211,7 +211,7 @@ impl Store {
             let (key, value) = entry.into_inner().map_err(|error| open_error(directory, error))?;
             let (sender, bytes) = layout::sender_of(&key, &value).map_err(|_| OpenError::Damaged {
                 directory: directory.to_owned(),
-                why: "the sum of a sender does not read".to_owned(),
+                why: "the sum of a sender cannot be read".to_owned(),
             })?;
             sums.set(sender, bytes);
         }

@@ -91,11 +91,13 @@ impl Watchdog {
         let lasts = self.same_call_lasts(Instant::now())?;
         if lasts >= STORE_CALL_LIMIT {
             let limit = STORE_CALL_LIMIT.as_secs();
-            return Some(format!("a write or sync did not end within {limit} s"));
+            return Some(format!(
+                "the disk did not finish a write or sync within {limit} s"
+            ));
         }
         match self.question.as_ref().map(Receiver::try_recv) {
             Some(Ok(Err(error))) => Some(format!(
-                "a write cannot end, because the store failed in the background: {error}"
+                "the store failed in the background, so no write can end: {error}"
             )),
             // Not answered yet: the disk is slow.
             Some(Err(TryRecvError::Empty)) => None,

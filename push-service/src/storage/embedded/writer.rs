@@ -327,7 +327,7 @@ impl Writer {
         let why = format!("a {what} failed: {error}");
         // Before the log, which may have nowhere to write to either.
         self.shared.failure.happen(&why);
-        tracing::error!(%error, "storage failed to {what} and takes nothing more");
+        tracing::error!(%error, "storage failed: a {what} returned an error, and nothing more is written");
         StorageError::Failed(why)
     }
 }

@@ -63,6 +63,9 @@ impl Redis {
 
     /// The error for a record that one look finds and the next does not, repeatedly.
     pub(super) fn contradictory() -> StorageError {
-        StorageError::Unavailable("Redis says that something is there and that it is not".to_owned())
+        StorageError::Unavailable(
+            "Redis gave contradictory answers: a record exists for one command and not for the next"
+                .to_owned(),
+        )
     }
 }

@@ -23,7 +23,7 @@ use crate::storage::{
 
 /// The trouble that an answer is which can't be read.
 pub(super) fn unreadable(_: Unreadable) -> StorageError {
-    StorageError::Unavailable("Redis holds or answers what this node cannot read".to_owned())
+    StorageError::Unavailable("Redis returned a value that this node cannot read".to_owned())
 }
 
 /// An answer that is one string.

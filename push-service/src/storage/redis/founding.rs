@@ -47,7 +47,8 @@ pub(super) async fn found(primaries: &Primaries, prefix: &str) -> Result<Found, 
         .filter(|format| **format > u64::from(FORMAT))
     {
         return Err(StorageError::Unavailable(format!(
-            "the store is in format {newest}, and this version reads up to {FORMAT}: update this node"
+            "the store in Redis has format {newest}, but this version reads only up to {FORMAT}: update \
+             this node"
         )));
     }
     let state = match state {

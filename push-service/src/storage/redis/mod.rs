@@ -157,12 +157,13 @@ impl Redis {
         let confirmed = if waits { Work::Confirmed } else { Work::Step };
         let primaries = Arc::new(options.connect().await?);
         match founding::found(&primaries, &options.prefix).await? {
-            Found::Nothing => tracing::info!("Redis held no store: made one"),
+            Found::Nothing => tracing::info!("Redis held no store: made a new one"),
             Found::Store => {}
             Found::Ruin(buckets) => tracing::error!(
                 buckets,
-                "part of the store has lost its mark: Redis came back without its data. Requests about it are answered 503 \
-                 until the data is back; `push-service storage begin-anew` gives up what was lost"
+                "Redis came back without its data: part of the store has lost its mark. Requests for this \
+                 part get 503 until the data is back. If it is lost for good, run `push-service storage \
+                 begin-anew`"
             ),
         }
         let present = Presence::new(&options.prefix, options.incarnation, scripts::present());

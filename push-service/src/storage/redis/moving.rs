@@ -106,7 +106,7 @@ impl Redis {
         match founding::missing(&self.primaries, &self.prefix).await? {
             0 => Ok(()),
             lost => Err(StorageError::Unavailable(format!(
-                "{lost} of 1,024 parts of the store have lost their data: bring it back, or give it up with \
+                "{lost} of 1,024 parts of the store have lost their data: restore it, or give it up with \
                  `push-service storage begin-anew`"
             ))),
         }

@@ -73,11 +73,14 @@ impl Presence {
                         tracing::error!(
                             reads = too_old.reads,
                             writes = FORMAT,
-                            "a node is alive that cannot read what this one writes: update it"
+                            "another node runs an older version that cannot read what this node writes: \
+                             update it"
                         );
                     }
                 }
-                Err(error) if !is_told => tracing::warn!(%error, "could not say that this node is there"),
+                Err(error) if !is_told => {
+                    tracing::warn!(%error, "cannot register this node in Redis: an export would not notice that it runs")
+                }
                 Err(_) => {}
             }
             is_told = alive.is_err();

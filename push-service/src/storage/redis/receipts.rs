@@ -101,7 +101,9 @@ impl Redis {
             self.is_proved(witness).await?;
         }
         match seat {
-            Some(seat) if joined == 0 => tracing::trace!(session = seat.session, "nothing was expected"),
+            Some(seat) if joined == 0 => {
+                tracing::trace!(session = seat.session, "a receipt was dropped: none was expected")
+            }
             Some(seat) if seat.incarnation == self.incarnation => {
                 self.announce.announce(receipts, seat, WakeUp::ReadAgain);
             }

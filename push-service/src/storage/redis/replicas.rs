@@ -50,12 +50,13 @@ impl WaitReplicas {
     pub(super) fn warning(self, primary: &impl fmt::Display, connected: u32) -> Option<String> {
         match self {
             Self::Number(number) if number < connected => Some(format!(
-                "{primary} has {connected} connected replicas and storage.redis.wait_replicas is {number}: a planned \
-                 failover may promote a replica without what was answered 201. Set it to {connected} or to \"all\""
+                "{primary} has {connected} connected replicas, but storage.redis.wait_replicas is {number}: \
+                 a planned failover may promote a replica that lacks messages which were answered 201. Set \
+                 it to {connected} or to \"all\""
             )),
             Self::All { least } if connected < least => Some(format!(
-                "{primary} has {connected} connected replicas and storage.redis.wait_replicas_min is {least}: nothing is \
-                 confirmed until that many follow it"
+                "{primary} has {connected} connected replicas, but storage.redis.wait_replicas_min is \
+                 {least}: pushes get 503 until that many replicas are connected"
             )),
             _ => None,
         }

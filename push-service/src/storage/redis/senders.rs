@@ -321,7 +321,8 @@ impl Senders {
             if let Err(error) = &exchanged
                 && !has_warned
             {
-                tracing::warn!(%error, "could not tell the other nodes how much waits of each sender: caps are less exact");
+                tracing::warn!(%error, "cannot exchange with the other nodes how many bytes wait of each sender: \
+                     limits.sender_bytes and limits.store_bytes are less exact");
             }
             has_warned = exchanged.is_err();
         }

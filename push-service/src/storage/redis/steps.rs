@@ -342,7 +342,8 @@ impl Storage for Redis {
     async fn health(&self) -> Result<(), StorageError> {
         self.primaries.health()?;
         if !self.primaries.subscribed() {
-            let why = "wake-ups of other nodes are not heard yet, or not any more";
+            let why =
+                "this node does not receive wake-ups from other nodes: its subscription in Redis is missing";
             return Err(StorageError::Unavailable(why.to_owned()));
         }
         Ok(())

@@ -65,14 +65,14 @@ impl RedisUrl {
     ///
     /// A sentence for the operator that quotes nothing of `text`, which may hold a password in the wrong place.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or("it is no URL: `://` is missing")?;
+        let (scheme, rest) = text
+            .split_once("://")
+            .ok_or("it is not a URL: `://` is missing")?;
         let (tls, family) = scheme_of(scheme).ok_or(
             "its scheme must be redis, redis+cluster or redis+sentinel, or one of them with rediss for TLS",
         )?;
         if rest.contains(['?', '#']) {
-            return Err(
-                "it takes no `?` and no `#`; in a user or password they are written %3F and %23".to_owned(),
-            );
+            return Err("it must not contain `?` or `#`; in a user or password write %3F and %23".to_owned());
         }
         // The last `@`, because a password that was not percent-encoded must not become part of a host's name.
         let (credentials, rest) = match rest.rsplit_once('@') {
@@ -84,11 +84,12 @@ impl RedisUrl {
         let (kind, database) = match family {
             Family::Single => (Kind::Single, database_of(path)?),
             Family::Cluster if matches!(path, "" | "0") => (Kind::Cluster, 0),
-            Family::Cluster => return Err("a cluster has only database 0".to_owned()),
+            Family::Cluster => return Err("a cluster has only database 0: remove the number".to_owned()),
             Family::Sentinel => {
                 let (name, database) = path.split_once('/').unwrap_or((path, ""));
                 let name = decoded(name).filter(|name| !name.is_empty());
-                let name = name.ok_or("behind the sentinels it needs `/` and the name of what they watch")?;
+                let name = name
+                    .ok_or("after the sentinels it needs `/` and the name of the primary that they watch")?;
                 (Kind::Sentinel { name }, database_of(database)?)
             }
         };
@@ -99,8 +100,8 @@ impl RedisUrl {
         };
         let servers = servers.split(',').map(|server| Address::parse(server, port));
         let servers: Vec<_> = servers.collect::<Option<_>>().ok_or(
-            "a server is written host or host:port, with brackets around an IPv6 address; user and password are \
-             percent-encoded",
+            "write each server as host or host:port, an IPv6 address in brackets; percent-encode user and \
+             password",
         )?;
         if kind == Kind::Single && servers.len() > 1 {
             return Err("it names several servers: use redis+cluster:// or redis+sentinel://".to_owned());
@@ -222,7 +223,7 @@ fn scheme_of(scheme: &str) -> Option<(bool, Family)> {
 fn credentials_of(text: &str) -> Result<(Option<String>, Option<String>), String> {
     let (user, password) = text
         .split_once(':')
-        .ok_or("before the `@` it needs a password behind a colon: `user:password@` or `:password@`")?;
+        .ok_or("before the `@`, write `user:password@` or `:password@`")?;
     let part = |text| decoded(text).ok_or("its user or password is not percent-encoded UTF-8");
     let (user, password) = (part(user)?, part(password)?);
     if password.is_empty() {
@@ -241,7 +242,7 @@ fn database_of(path: &str) -> Result<u32, String> {
         .then(|| path.parse().ok());
     number
         .flatten()
-        .ok_or_else(|| "at its end stands the number of the database, or nothing".to_owned())
+        .ok_or_else(|| "after the servers, write `/` and the number of a database, or nothing".to_owned())
 }
 
 /// Undoes percent-encoding (RFC 3986 §2.1).
@@ -335,16 +336,16 @@ mod tests {
             ("redis://h/-1", "number of the database"),
             ("redis://h/4294967296", "number of the database"),
             ("redis://a,b", "several servers"),
-            ("redis://h?db=1", "takes no `?`"),
-            ("redis://user@h", "behind a colon"),
+            ("redis://h?db=1", "must not contain `?`"),
+            ("redis://user@h", "`user:password@`"),
             ("redis://user:@h", "is empty"),
             ("redis://:%zz@h", "percent-encoded"),
             ("redis://:%f@h", "percent-encoded"),
             ("redis://:%ff@h", "percent-encoded"),
             ("redis+cluster://h/1", "only database 0"),
             ("redis+cluster://a,,b", "host:port"),
-            ("redis+sentinel://h", "name of what they watch"),
-            ("redis+sentinel://h//1", "name of what they watch"),
+            ("redis+sentinel://h", "name of the primary that they watch"),
+            ("redis+sentinel://h//1", "name of the primary that they watch"),
         ];
         for (text, expected) in rows {
             let why = RedisUrl::parse(text).expect_err(text);

@@ -26,7 +26,7 @@ impl Hear for Ear {
     fn message(&self, _: Bucket, payload: &[u8]) {
         let mut fields = Fields(payload);
         let Ok((version, kind, user_agent, session)) = address(&mut fields) else {
-            tracing::debug!("a wake-up from Redis names nobody");
+            tracing::debug!("a wake-up from Redis names no session");
             return;
         };
         let seat = Seat {

@@ -218,7 +218,7 @@ async fn what_waits_has_an_end() {
     let mut events = asked.begins_events();
     assert_eq!(rig.next().await, Incoming::WithoutPush);
     events.brings("/message/1", 1, b"");
-    events.tells_end(200, "This is all for now.");
+    events.tells_end(200, "No more messages wait.");
     assert_eq!(&*rig.brought().await.path, "/message/1");
     assert_eq!(rig.next_but_life().await, Incoming::CaughtUp(false));
     rig.acknowledge("/message/1");

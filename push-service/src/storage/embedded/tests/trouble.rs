@@ -91,7 +91,7 @@ async fn a_commit_that_cannot_end_is_a_failure() {
         let failed = store.enqueue(enqueue(1, 1, b"lost")).await;
         assert!(matches!(failed, Err(StorageError::Failed(_))), "{failed:?}");
         let why = store.failed().await;
-        assert!(why.contains("cannot end"), "{why}");
+        assert!(why.contains("no write can end"), "{why}");
         assert!(store.subscribe(subscribe(1, 2)).await.is_err());
         assert!(store.close().await.is_err());
     };

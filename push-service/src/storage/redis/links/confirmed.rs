@@ -76,7 +76,7 @@ impl Writer {
     /// Sends a step in the next batch and waits for its answer and confirmation.
     pub(super) async fn write(&self, cmd: Cmd, asking: bool) -> Result<Value, Failure> {
         let (answer, answered) = oneshot::channel();
-        let gone = || Failure::NotSent(Arc::from("the primary's writer has ended"));
+        let gone = || Failure::NotSent(Arc::from("the connection to the primary was replaced"));
         self.jobs
             .send(Job { cmd, asking, answer })
             .await
@@ -197,7 +197,9 @@ impl Writing {
     ) -> Result<(), String> {
         loop {
             let role = self.confirmation.asks_who_is_connected().then(|| answers.pop());
-            let counts = answers.pop().ok_or("the server's answer is incomplete")?;
+            let counts = answers
+                .pop()
+                .ok_or("not confirmed: the server's answer is incomplete")?;
             let confirmed = self.confirmation.counted(&counts)?;
             let connected = match role {
                 None => 0,
@@ -268,10 +270,10 @@ fn replicas_of(role: Option<&Value>) -> Result<u32, String> {
             [word, _, Value::Array(replicas), ..] if text(word) == Some("master") => {
                 Ok(u32::try_from(replicas.len()).unwrap_or(u32::MAX))
             }
-            _ => Err("not confirmed: the server is no primary any more".to_owned()),
+            _ => Err("not confirmed: the server is no longer a primary".to_owned()),
         },
         Some(Value::ServerError(error)) => Err(format!("not confirmed: {}", explained(error))),
-        _ => Err("not confirmed: the answer to ROLE can't be read".to_owned()),
+        _ => Err("not confirmed: the answer to ROLE cannot be read".to_owned()),
     }
 }
 
@@ -314,7 +316,7 @@ impl Confirmation {
         match (local, replicas) {
             (Some(0), _) => Err("stored on the primary, but not on its disk in time".to_owned()),
             (_, Some(replicas)) => Ok(replicas),
-            (_, None) => Err("not confirmed: the answer to WAIT is none".to_owned()),
+            (_, None) => Err("not confirmed: the answer to WAIT cannot be read".to_owned()),
         }
     }
 }

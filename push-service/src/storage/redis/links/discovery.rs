@@ -110,7 +110,8 @@ impl Discovery {
             Value::ServerError(error) => return Err(format!("{server}: {}", explained(error))),
             _ => None,
         };
-        let (host, port) = address.ok_or_else(|| format!("{server} watches nothing of that name"))?;
+        let (host, port) =
+            address.ok_or_else(|| format!("{server} watches no primary of the name in storage.url"))?;
         self.sentinel = Some(link);
         Ok(Address {
             host: host.to_owned(),
@@ -225,13 +226,14 @@ async fn ask_member(member: &Member, door: &Arc<Door>) -> Result<View, String> {
     if let Value::ServerError(error) = &info {
         return Err(format!("{address}: {}", explained(error)));
     }
-    let info = text(&info).ok_or_else(|| format!("{address}: CLUSTER INFO is no text"))?;
+    let info = text(&info).ok_or_else(|| format!("{address}: the answer to CLUSTER INFO cannot be read"))?;
     Ok(View {
         healthy: field(info, "cluster_state") == Some("ok"),
         epoch: field(info, "cluster_current_epoch")
             .and_then(|epoch| epoch.parse().ok())
             .unwrap_or(0),
-        ranges: ranges_of(&slots, address).ok_or_else(|| format!("{address}: CLUSTER SLOTS is no table"))?,
+        ranges: ranges_of(&slots, address)
+            .ok_or_else(|| format!("{address}: the answer to CLUSTER SLOTS cannot be read"))?,
     })
 }
 
@@ -291,7 +293,7 @@ async fn is_primary(address: &Address, known: &Topology, door: &Arc<Door>) -> Re
         Ok(Value::Array(role)) if role.first().and_then(text) == Some("master") => Ok(()),
         Ok(_) => {
             primary.depose();
-            Err(format!("{address} is no primary"))
+            Err(format!("{address} is not a primary"))
         }
         Err(failure) => Err(trouble(failure)),
     }

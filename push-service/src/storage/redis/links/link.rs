@@ -228,7 +228,7 @@ impl Slot {
             Ok(outcome) => outcome.clone(),
             Err(_) => None,
         };
-        let outcome = outcome.unwrap_or_else(|| Err(Arc::from("the attempt to connect was given up")));
+        let outcome = outcome.unwrap_or_else(|| Err(Arc::from("the attempt to connect was cancelled")));
         self.settle(&opening, &outcome);
         outcome
     }

@@ -191,7 +191,7 @@ impl<C: Fn(Bucket) -> Vec<u8>> Listener<'_, C> {
                 pause = REDIS_PAUSE_FIRST;
             }
             if pause == REDIS_PAUSE_FIRST {
-                tracing::warn!(server = %self.primary.address, %why, "wake-ups are not heard; subscribing again");
+                tracing::warn!(server = %self.primary.address, %why, "the subscription for wake-ups was lost; subscribing again");
             }
             sleep(pause).await;
             pause = (pause * 2).min(REDIS_PAUSE_LONGEST);
@@ -260,7 +260,7 @@ impl<C: Fn(Bucket) -> Vec<u8>> Listener<'_, C> {
             let answers = match timeout(REDIS_ANSWER_WITHIN, asked).await {
                 Ok(Ok(answers)) => answers,
                 Ok(Err(error)) => return Err(said(&error)),
-                Err(_) => return Err("a subscription was not answered in time".to_owned()),
+                Err(_) => return Err("SSUBSCRIBE was not answered in time".to_owned()),
             };
             let granted = self.granted(batch, &answers)?;
             self.ears.gain(&granted, &self.primary);
@@ -290,7 +290,7 @@ impl<C: Fn(Bucket) -> Vec<u8>> Listener<'_, C> {
                 Value::ServerError(error)
                     if matches!(error.code(), "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN") => {}
                 Value::ServerError(error) => return Err(explained(error)),
-                _ => return Err("a subscription was withdrawn while others were made".to_owned()),
+                _ => return Err("Redis ended a subscription while others were being made".to_owned()),
             }
         }
         Ok(granted)
@@ -340,7 +340,7 @@ async fn ping(connection: &mut MultiplexedConnection) -> Result<(), String> {
     match timeout(REDIS_ANSWER_WITHIN, connection.send_packed_command(&ping)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(said(&error)),
-        Err(_) => Err("a ping was not answered in time".to_owned()),
+        Err(_) => Err("PING was not answered in time".to_owned()),
     }
 }
 

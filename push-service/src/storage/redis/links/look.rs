@@ -94,7 +94,7 @@ impl Primaries {
             });
             for (primary, buckets, answer) in join_all(looks).await {
                 if let Err(why) = &answer {
-                    tracing::debug!(server = %primary.address, %why, "a primary is in trouble");
+                    tracing::debug!(server = %primary.address, %why, "a primary in Redis cannot be used");
                     self.map.refresh();
                 }
                 let returned = self.health_now().note(primary, buckets, answer);
@@ -124,7 +124,9 @@ impl Primaries {
     pub(in crate::storage::redis) fn health(&self) -> Result<(), StorageError> {
         if let Some(hole) = self.map.now().hole() {
             let slot = hole.slot();
-            return Err(unavailable(format!("no server of the cluster has slot {slot}")));
+            return Err(unavailable(format!(
+                "no server of the Redis cluster serves slot {slot}"
+            )));
         }
         let health = self.health_now();
         for (address, found) in &health.found {
@@ -132,7 +134,9 @@ impl Primaries {
                 Ok(ahead) if Duration::from_millis(ahead.unsigned_abs()) > REDIS_CLOCK_OFFSET => {
                     let seconds = ahead.unsigned_abs() / 1_000;
                     let side = if *ahead > 0 { "ahead of" } else { "behind" };
-                    format!("the clock of {address} is {seconds} s {side} this machine's: set both right")
+                    format!(
+                        "the clock of {address} is {seconds} s {side} this machine's: synchronise both (NTP)"
+                    )
                 }
                 Ok(_) => continue,
                 Err(why) => why.clone(),
@@ -186,19 +190,19 @@ async fn look_at(primary: &Primary, mark: &[u8]) -> Result<Looked, String> {
         Value::Int(1) => {}
         Value::Int(_) => {
             return Err(format!(
-                "{address} has lost the mark that this service left there: its data is gone"
+                "{address} has lost its data: the mark of this service is missing there"
             ));
         }
         // It moved since the table was made; the next look asks where it is then.
         Value::ServerError(error) if matches!(error.code(), "MOVED" | "ASK" | "TRYAGAIN") => {}
         Value::ServerError(error) => return Err(format!("{address}: {}", explained(error))),
-        _ => return Err(format!("{address}: the answer to EXISTS is none")),
+        _ => return Err(format!("{address}: the answer to EXISTS cannot be read")),
     }
     // It still reads, but a step would be answered READONLY.
     if text(replication).and_then(|info| field(info, "role")) == Some("slave") {
-        return Err(format!("{address} is a replica now, and takes no messages"));
+        return Err(format!("{address} is a replica now and takes no writes"));
     }
-    let theirs = time_of(time).ok_or_else(|| format!("{address}: the answer to TIME is none"))?;
+    let theirs = time_of(time).ok_or_else(|| format!("{address}: the answer to TIME cannot be read"))?;
     Ok(Looked {
         ahead_ms: millis(theirs) - millis(ours),
         replicas: text(replication).map_or(0, online_replicas),

@@ -108,8 +108,8 @@ impl Primaries {
 
     /// A place for one step.
     fn place(&self) -> Result<SemaphorePermit<'_>, StorageError> {
-        self.places
-            .try_acquire()
-            .map_err(|_| StorageError::Unavailable("too many steps wait for Redis".to_owned()))
+        self.places.try_acquire().map_err(|_| {
+            StorageError::Unavailable("Redis is too slow: too many steps wait for it".to_owned())
+        })
     }
 }

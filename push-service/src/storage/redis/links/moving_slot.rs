@@ -53,7 +53,7 @@ impl Primaries {
             .await;
         if let Err(failure) = moved {
             let why = super::discovery::trouble(failure);
-            tracing::debug!(server = %from.address, why, "a user agent could not be moved along with its slot");
+            tracing::debug!(server = %from.address, why, "the keys of a user agent could not be moved to the new server of their slot");
             return None;
         }
         let by = Primary::answer_by(deadline);

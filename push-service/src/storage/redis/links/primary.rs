@@ -121,7 +121,7 @@ impl Primary {
             });
             let sent = timeout_at(deadline, writer.write(cmd, asking)).await;
             // Too late here says that replicas are slow, not that the primary is silent: that the writer tells.
-            let slow = || Failure::Lost(format!("{}: no confirmation came in time", self.address));
+            let slow = || Failure::Lost(format!("{}: replicas did not confirm in time", self.address));
             return self.noted(began, sent.unwrap_or_else(|_| Err(slow())));
         }
         let answer = if asking {

@@ -101,12 +101,12 @@ impl Primaries {
             let why = match timeout_at(deadline, prover.prove(bucket, &primary)).await {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(why)) => why,
-                Err(_) => "it was not confirmed in time which server is primary".to_owned(),
+                Err(_) => "it was not confirmed in time that this server is still the primary".to_owned(),
             };
             self.map.refresh();
             if pause >= deadline {
                 return Err(unavailable(format!(
-                    "{} says unknown, but {why}",
+                    "{} does not have this record, but it is not proven that it is still the primary: {why}",
                     primary.address
                 )));
             }
@@ -244,7 +244,7 @@ impl Sentinel {
             return Err(format!("{}: {}", self.address, explained(error)));
         }
         let word = Word::read(about, quorum, named);
-        word.ok_or_else(|| format!("{}: the answer to SENTINEL MASTER can't be read", self.address))
+        word.ok_or_else(|| format!("{}: the answer to SENTINEL MASTER cannot be read", self.address))
     }
 }
 
@@ -324,7 +324,7 @@ fn named_by(words: &[Result<Word, String>], address: &Address) -> Result<(), Str
         return Err(format!("a sentinel says that {} is the primary", word.names));
     }
     if said().any(Word::is_replacing) {
-        return Err("a sentinel says that it is being replaced".to_owned());
+        return Err("a sentinel says that the primary is being replaced".to_owned());
     }
     let all = said().map(|word| word.sentinels).max().unwrap_or(0);
     let needed = (all / 2 + 1).min(words.len());
@@ -338,7 +338,7 @@ fn named_by(words: &[Result<Word, String>], address: &Address) -> Result<(), Str
         .map(|why| &**why)
         .collect();
     Err(format!(
-        "only {good} of {needed} sentinels say that it is the primary {}",
+        "only {good} of {needed} needed sentinels confirm that it is the primary {}",
         silent.join("; ")
     ))
 }
@@ -360,14 +360,14 @@ fn owned_by(members: usize, views: &[View], bucket: Bucket, address: &Address) -
     let well = || views.iter().filter(|view| view.healthy);
     let newest = well().filter(owns).map(|view| view.epoch).max().unwrap_or(0);
     if well().any(|view| view.epoch > newest && !owns(&view)) {
-        return Err("a member of the cluster says that this part of the store is another's".to_owned());
+        return Err("a member of the cluster says that another server has this slot".to_owned());
     }
     let (good, needed) = (well().filter(owns).count(), members / 2 + 1);
     if good >= needed {
         return Ok(());
     }
     Err(format!(
-        "only {good} of {needed} members of the cluster say that this part of the store is its own"
+        "only {good} of {needed} needed members of the cluster confirm that this server has the slot"
     ))
 }
 

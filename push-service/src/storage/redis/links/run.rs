@@ -99,7 +99,7 @@ impl Primaries {
                     }
                     judge(failure, &primary, step).with(primary, &self.map)
                 }
-                None => Next::Later("no server of the cluster has this part of the store".to_owned()),
+                None => Next::Later("no server of the Redis cluster serves this slot".to_owned()),
             };
             let (primary, form, asking) = match verdict {
                 Next::Refuse(error) => return Err(error),
@@ -110,7 +110,7 @@ impl Primaries {
                 }
                 Next::Send { to, .. } => {
                     pause_until(deadline, &mut pause, || {
-                        format!("{} sends it elsewhere", to.address)
+                        format!("{} redirected the command too often", to.address)
                     })
                     .await?;
                     hops = 0;
@@ -299,7 +299,10 @@ fn judge_reply(error: &ServerError, primary: &Primary, step: &Step<'_>) -> Verdi
         "OOM" => Verdict::Refuse(StorageError::Full),
         // Our own scripts' word for a store that is not as they left it (PR-3).
         "TROUBLE" => Verdict::Refuse(unavailable(
-            error.details().unwrap_or("the store is in trouble").to_owned(),
+            error
+                .details()
+                .unwrap_or("the store is not as this service left it")
+                .to_owned(),
         )),
         _ => Verdict::Refuse(unavailable(format!("{}: {}", step.name(), said()))),
     }

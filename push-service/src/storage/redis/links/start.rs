@@ -55,9 +55,7 @@ impl Primaries {
                 Ok(()) => break,
                 Err(Unfit::Never(why)) => return Err(unavailable(format!("{url}: {why}"))),
                 Err(Unfit::NotYet(why)) if Instant::now() + REDIS_PAUSE_LONGEST > deadline => {
-                    return Err(unavailable(format!(
-                        "{url} can't be used: {why}; see storage.url"
-                    )));
+                    return Err(unavailable(format!("storage.url {url} cannot be used: {why}")));
                 }
                 Err(Unfit::NotYet(_)) => sleep(REDIS_PAUSE_LONGEST).await,
             }
@@ -90,7 +88,9 @@ async fn ready(map: &Map, discovery: &mut Discovery, url: &RedisUrl, options: &O
     let topology = map.now();
     if let Some(hole) = topology.hole() {
         let slot = hole.slot();
-        return Err(Unfit::NotYet(format!("no server of the cluster has slot {slot}")));
+        return Err(Unfit::NotYet(format!(
+            "no server of the Redis cluster serves slot {slot}"
+        )));
     }
     for primary in &topology.primaries {
         let bucket = topology.buckets_of(primary)[0];
@@ -124,7 +124,7 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
     let address = &primary.address;
     let info: String = answers.iter().filter_map(text).collect();
     if field(&info, "cluster_enabled") == Some("1") && url.kind != Kind::Cluster {
-        let why = format!("{address} is a member of a cluster: write redis+cluster:// in storage.url");
+        let why = format!("{address} is a member of a cluster: use redis+cluster:// in storage.url");
         return Err(Unfit::Never(why));
     }
     let error = answers.iter().find_map(|answer| match answer {
@@ -138,7 +138,7 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
     }
     if field(&info, "role") != Some("master") {
         primary.depose();
-        let why = format!("{address} is a replica, and storage.url has to name the primary");
+        let why = format!("{address} is a replica, but storage.url must name the primary");
         return Err(Unfit::NotYet(why));
     }
     fit(&info, options).map_err(|why| Unfit::Never(format!("{address} {why}")))?;
@@ -151,12 +151,15 @@ fn fit(info: &str, options: &Options) -> Result<(), String> {
     let valkey = field(info, "valkey_version");
     let version = valkey.unwrap_or(says("redis_version"));
     if !at_least(version, (7, 0)) {
-        return Err(format!("is Redis {version}, and 7.0 is the least: upgrade it"));
+        return Err(format!(
+            "is Redis {version}, but this service needs 7.0 or newer: upgrade it"
+        ));
     }
     let policy = says("maxmemory_policy");
     if policy != "noeviction" {
         return Err(format!(
-            "would drop messages when its memory is full: set `maxmemory-policy noeviction` there (it is `{policy}`)"
+            "has `maxmemory-policy {policy}`, which drops messages when memory is full: set \
+             `maxmemory-policy noeviction`"
         ));
     }
     if !options.wait_aof {
@@ -164,13 +167,11 @@ fn fit(info: &str, options: &Options) -> Result<(), String> {
     }
     if valkey.is_none() && !at_least(version, (7, 2)) {
         return Err(format!(
-            "is Redis {version}, and storage.redis.wait_aof needs Redis 7.2 or Valkey"
+            "is Redis {version}, but storage.redis.wait_aof needs Redis 7.2 or Valkey"
         ));
     }
     if !has_file(info) {
-        return Err(
-            "keeps nothing on disk, and storage.redis.wait_aof needs `appendonly yes` there".to_owned(),
-        );
+        return Err("does not write to disk, but storage.redis.wait_aof needs `appendonly yes`".to_owned());
     }
     Ok(())
 }
@@ -206,14 +207,16 @@ async fn check_reload(primary: &Primary, key: &[u8]) -> Result<(), Unfit> {
                 tracing::warn!(
                     server = %address,
                     %why,
-                    "it is not known whether Redis would take in its append-only file again: allow `ACL DRYRUN`"
+                    "cannot check whether Redis can read its append-only file after a restart: give this \
+                     service's user the right `+acl|dryrun`"
                 );
                 return Ok(());
             }
             _ => {
                 return Err(Unfit::Never(format!(
-                    "{address} would lose messages when it is started again: it reads its append-only file with the \
-                     rights of the user `default`, who has too few; set `user default off ~* &* +@all` there"
+                    "{address} would lose messages at its next start: it reads its append-only file with \
+                     the rights of the user `default`, which are too few. Set `user default off ~* &* \
+                     +@all` there"
                 )));
             }
         }
@@ -284,9 +287,9 @@ mod tests {
             (
                 info("redis_version:6.2.14", "noeviction", "1"),
                 false,
-                Some("7.0 is the least"),
+                Some("needs 7.0 or newer"),
             ),
-            (info("", "noeviction", "1"), false, Some("7.0 is the least")),
+            (info("", "noeviction", "1"), false, Some("needs 7.0 or newer")),
             (
                 info(redis, "volatile-lru", "1"),
                 false,

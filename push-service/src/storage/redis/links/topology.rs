@@ -132,8 +132,10 @@ impl Map {
             let looked = Instant::now();
             let found = self.look(&mut discovery).await;
             match &found {
-                Err(why) if !in_trouble => tracing::warn!(%why, "nobody tells who is primary in Redis"),
-                Ok(()) if in_trouble => tracing::info!("it is known again who is primary in Redis"),
+                Err(why) if !in_trouble => {
+                    tracing::warn!(%why, "cannot ask which server is the primary in Redis; the last known one is used")
+                }
+                Ok(()) if in_trouble => tracing::info!("the primary in Redis is known again"),
                 _ => {}
             }
             in_trouble = found.is_err();

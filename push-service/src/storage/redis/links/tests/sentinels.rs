@@ -41,7 +41,10 @@ async fn sentinels_without_a_password_are_asked_without() {
     let misnamed = sentinels.url().replace("/push", "/other");
     let began = Instant::now();
     let sentence = why(connect_with(&misnamed, Options::default()).await.map(drop));
-    assert!(sentence.contains("watches nothing of that name"), "{sentence}");
+    assert!(
+        sentence.contains("watches no primary of the name in storage.url"),
+        "{sentence}"
+    );
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
