@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use push_protocol::session::user_agent::{Arrived, Durable, Farewell, Fate, Say, Wish};
+use push_protocol::session::user_agent::{Arrived, Disposition, Durable, Farewell, Say, Wish};
 use tokio::sync::watch;
 use user_agent_client::http2::{Channel, Incoming, Pushed};
 use user_agent_client::{ServerUrl, Trust};
@@ -77,7 +77,7 @@ impl UserAgent {
         });
         let done = Say::Acknowledge {
             message,
-            fate: Fate::Delivered,
+            disposition: Disposition::Delivered,
         };
         self.channel.say(&done, &self.known);
         Ok(())

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use push_protocol::SubscriptionName;
-use push_protocol::session::user_agent::{Ended, Fate, Identity, PushResource, Registered, Say, Wish};
+use push_protocol::session::user_agent::{Disposition, Ended, Identity, PushResource, Registered, Say, Wish};
 use push_protocol::vapid::PublicKey;
 use push_protocol::wire::websocket::Answer;
 use tokio::sync::watch;
@@ -114,7 +114,7 @@ impl UserAgent {
         arrived(&message.subscription, body(message.content.as_ref())?);
         self.channel.say(&Say::Acknowledge {
             message: Arc::new(message),
-            fate: Fate::Delivered,
+            disposition: Disposition::Delivered,
         });
         Ok(())
     }

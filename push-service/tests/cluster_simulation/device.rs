@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use push_protocol::capability::PushKind;
-use push_protocol::session::user_agent::{Arrived, Fate, Identity, Registered, Say, Wish};
+use push_protocol::session::user_agent::{Arrived, Disposition, Identity, Registered, Say, Wish};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_close, write_pong};
 use push_protocol::wire::websocket::{Answer, parse_answer, write_say};
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId, UserAgentIdentity};
@@ -493,7 +493,7 @@ impl Device {
         );
         let say = Say::Acknowledge {
             message: Arc::clone(message),
-            fate: Fate::Delivered,
+            disposition: Disposition::Delivered,
         };
         self.say(channel, &say);
     }

@@ -186,7 +186,7 @@ impl World {
         if self.plant == Some(Plant::AcknowledgeFirst) {
             let say = Say::Acknowledge {
                 message: Arc::clone(arrived),
-                fate: push_protocol::session::user_agent::Fate::Delivered,
+                disposition: push_protocol::session::user_agent::Disposition::Delivered,
             };
             self.say(index, &say);
         }
@@ -267,7 +267,7 @@ impl World {
 
     /// What the user agent says, with the ids of the service.
     fn named_back(&self, say: &Say) -> Say {
-        let Say::Acknowledge { message, fate } = say else {
+        let Say::Acknowledge { message, disposition } = say else {
             return say.clone();
         };
         let record = self.books.by_key(message.key());
@@ -278,7 +278,7 @@ impl World {
         message.id = id.to_base64url().to_string().into();
         Say::Acknowledge {
             message: Arc::new(message),
-            fate: *fate,
+            disposition: *disposition,
         }
     }
 
@@ -293,7 +293,7 @@ impl World {
     pub(crate) fn acknowledge_at_once(&mut self, index: usize, arrived: &Arc<Arrived>) {
         let say = Say::Acknowledge {
             message: Arc::clone(arrived),
-            fate: push_protocol::session::user_agent::Fate::Delivered,
+            disposition: push_protocol::session::user_agent::Disposition::Delivered,
         };
         self.say(index, &say);
     }

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use push_protocol::session::Moment;
 use push_protocol::session::user_agent::{
-    Action, Arrived, Durable, Fate, Identity, Limits, PushResource, Registered, Say, UserAgent,
+    Action, Arrived, Disposition, Durable, Identity, Limits, PushResource, Registered, Say, UserAgent,
 };
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader};
 use push_protocol::wire::websocket::{Answer, Request, parse, parse_answer, write_say};
@@ -136,7 +136,7 @@ fn headers(coding: &Coding) -> Value {
 fn acknowledged_by_the_letter(message: &Arrived) {
     let say = Say::Acknowledge {
         message: Arc::new(message.clone()),
-        fate: Fate::Delivered,
+        disposition: Disposition::Delivered,
     };
     let mut out = Vec::new();
     write_say(&mut out, [1, 2, 3, 4], &say);

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use push_protocol::session::user_agent::{Arrived, Ended, Fate, Identity, Say, Wish};
+use push_protocol::session::user_agent::{Arrived, Disposition, Ended, Identity, Say, Wish};
 use push_protocol::wire::frame::{write_ping, write_pong, write_text};
 use push_protocol::wire::websocket::Answer;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -42,7 +42,7 @@ fn acknowledge(id: &str) -> Say {
             content: None,
             metadata: None,
         }),
-        fate: Fate::Delivered,
+        disposition: Disposition::Delivered,
     }
 }
 

@@ -94,7 +94,7 @@ impl Http1Rig {
         };
         let say = Say::Acknowledge {
             message: Arc::new(message),
-            fate: Fate::Delivered,
+            disposition: Disposition::Delivered,
         };
         self.channel.say(&say, &self.known);
     }

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use http::Method;
 use push_protocol::identifiers::SubscriptionName;
 use push_protocol::session::user_agent::{
-    Arrived, Change, Durable, Ended, Extent, Farewell, Fate, Identity, Registered, Say, SubscriptionResource,
+    Arrived, Change, Disposition, Durable, Ended, Extent, Farewell, Identity, Registered, Say,
+    SubscriptionResource,
 };
 use service::Peer;
 use tokio::io::duplex;
@@ -86,7 +87,7 @@ impl Rig {
         };
         self.say(&Say::Acknowledge {
             message: Arc::new(message),
-            fate: Fate::Delivered,
+            disposition: Disposition::Delivered,
         });
     }
 

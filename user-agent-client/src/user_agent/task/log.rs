@@ -52,10 +52,10 @@ fn said(say: &Say, label: impl Fn(SubscriptionName) -> Arc<str>) {
             tracing::debug!(subscription = &*label(*name), "asking for a subscription");
         }
         Say::Unregister(name) => tracing::debug!(subscription = &*label(*name), "ending a subscription"),
-        Say::Acknowledge { message, fate } => {
+        Say::Acknowledge { message, disposition } => {
             tracing::debug!(
                 subscription = message.name().map(label).as_deref(),
-                ?fate,
+                ?disposition,
                 "acknowledging"
             );
         }

@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use push_protocol::SubscriptionName;
-use push_protocol::session::user_agent::{Action, Change, Event, Fate, Say};
+use push_protocol::session::user_agent::{Action, Change, Disposition, Event, Say};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -127,7 +127,9 @@ impl Held {
         match say {
             Say::Register { name, .. } | Say::Unregister(name) => self.identity || self.names.contains(name),
             // It may be one of a subscription that is to be ended.
-            Say::Acknowledge { fate, .. } => self.identity || *fate == Fate::NotDelivered,
+            Say::Acknowledge { disposition, .. } => {
+                self.identity || *disposition == Disposition::NotDelivered
+            }
             Say::Hello(..) | Say::Bring(_) => self.identity,
         }
     }

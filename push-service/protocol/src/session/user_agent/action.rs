@@ -121,14 +121,14 @@ pub enum Say {
     Acknowledge {
         /// Which one came, and for whom.
         message: Arc<Arrived>,
-        /// What became of it.
-        fate: Fate,
+        /// How it was disposed of.
+        disposition: Disposition,
     },
 }
 
-/// What became of a message. All of them end it (WS-ACK-1).
+/// How the user agent disposed of a message. Each of them ends it (WS-ACK-1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Fate {
+pub enum Disposition {
     /// The application has it.
     Delivered,
     /// It can't be decrypted (E91-15).

@@ -20,7 +20,7 @@ pub struct Durable {
     /// By the user agent's own names for them.
     /// On the heap, because a map keeps room for eleven in one piece, and most have one.
     pub registrations: BTreeMap<SubscriptionName, Box<Registration>>,
-    /// What became of the last messages.
+    /// The last messages: done, or tried.
     pub messages: Messages,
 }
 

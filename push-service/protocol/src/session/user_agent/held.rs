@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::action::{Action, Arrived, Event, Fate, Outcome, TooMany, Why};
+use super::action::{Action, Arrived, Disposition, Event, Outcome, TooMany, Why};
 use super::durable::{Change, MessageKey};
 use super::outages::Streak;
 use super::requests::doubled;
@@ -231,7 +231,7 @@ impl UserAgent {
         }
         if !message.has_valid_id() {
             self.counters.refused += 1;
-            return self.acknowledge(Arc::new(message), Fate::NotDelivered, now, out);
+            return self.acknowledge(Arc::new(message), Disposition::NotDelivered, now, out);
         }
         let (key, message) = (message.key(), Arc::new(message));
         if self.held.contains(key) {
@@ -250,15 +250,15 @@ impl UserAgent {
         }
         if self.durable.messages.is_done(key) {
             self.counters.duplicates += 1;
-            return self.acknowledge(message, Fate::Delivered, now, out);
+            return self.acknowledge(message, Disposition::Delivered, now, out);
         }
         let Some(name) = name else {
             self.counters.unknown_subscription += 1;
-            return self.acknowledge(message, Fate::NotDelivered, now, out);
+            return self.acknowledge(message, Disposition::NotDelivered, now, out);
         };
         if message.content.is_none() {
             self.counters.not_decrypted += 1;
-            return self.finish(key, message, Fate::NotDecrypted, now, out);
+            return self.finish(key, message, Disposition::NotDecrypted, now, out);
         }
         let tried = self.durable.messages.tried(key);
         if tried.attempts >= self.limits.attempts {
@@ -333,15 +333,15 @@ impl UserAgent {
         let was_taken = message.place == Place::Taken;
         match outcome {
             Outcome::Succeeded => {
-                self.finish(key, message.arrived, Fate::Delivered, now, out);
+                self.finish(key, message.arrived, Disposition::Delivered, now, out);
                 self.works(name, now, out);
             }
             Outcome::NotDecrypted => {
                 self.counters.not_decrypted += 1;
-                self.finish(key, message.arrived, Fate::NotDecrypted, now, out);
+                self.finish(key, message.arrived, Disposition::NotDecrypted, now, out);
             }
             Outcome::Failed | Outcome::Unable if is_last => {
-                self.finish(key, message.arrived, Fate::NotDelivered, now, out);
+                self.finish(key, message.arrived, Disposition::NotDelivered, now, out);
             }
             Outcome::Failed => self.failed(key, message, now, out),
             Outcome::Unable => {
@@ -457,7 +457,7 @@ impl UserAgent {
                 if message.place == Place::Offered {
                     out.push(Action::TakeBack(key));
                 }
-                self.finish(key, message.arrived, Fate::NotDelivered, now, out);
+                self.finish(key, message.arrived, Disposition::NotDelivered, now, out);
             }
         }
         self.forget_outage(name);
@@ -504,7 +504,7 @@ impl UserAgent {
             message: key,
             after,
         }));
-        self.finish(key, message, Fate::NotDelivered, now, out);
+        self.finish(key, message, Disposition::NotDelivered, now, out);
     }
 
     /// First kept, then acknowledged; without a channel, on the next one.
@@ -512,12 +512,12 @@ impl UserAgent {
         &mut self,
         key: MessageKey,
         message: Arc<Arrived>,
-        fate: Fate,
+        disposition: Disposition,
         now: Moment,
         out: &mut Vec<Action>,
     ) {
         self.save(Change::Done(key), out);
-        self.acknowledge(message, fate, now, out);
+        self.acknowledge(message, disposition, now, out);
     }
 
     /// No wait after the first crash, which may have had any cause; then it doubles. So after each start other messages are tried

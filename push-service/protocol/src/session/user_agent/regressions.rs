@@ -228,9 +228,9 @@ fn an_ended_subscription_takes_its_messages_along() {
     assert_eq!((handed_over(&out), user_agent.held()), (0, 0));
     for message in [waits, in_hand, not_taken] {
         assert!(out.contains(&Action::Save(Change::Done(message.key()))));
-        let fate = Fate::NotDelivered;
+        let disposition = Disposition::NotDelivered;
         let message = Arc::new(message);
-        assert!(out.contains(&Action::Say(Say::Acknowledge { message, fate })));
+        assert!(out.contains(&Action::Say(Say::Acknowledge { message, disposition })));
     }
 }
 

@@ -4,12 +4,12 @@
 use std::sync::Arc;
 
 use super::UserAgent;
-use super::action::{Action, Arrived, Fate, Say};
+use super::action::{Action, Arrived, Disposition, Say};
 use crate::session::Moment;
 
 /// **Invariant:** no more than the messages that were held when the last channel ended: none arrives without one.
 #[derive(Debug, Default)]
-pub(super) struct Unsent(Vec<(Arc<Arrived>, Fate)>);
+pub(super) struct Unsent(Vec<(Arc<Arrived>, Disposition)>);
 
 impl Unsent {
     pub(super) fn clear(&mut self) {
@@ -17,14 +17,14 @@ impl Unsent {
     }
 
     /// Keeps only what an acknowledgement names, and not the message's body.
-    fn push(&mut self, message: &Arrived, fate: Fate) {
+    fn push(&mut self, message: &Arrived, disposition: Disposition) {
         let message = Arrived {
             subscription: message.subscription.clone(),
             id: message.id.clone(),
             content: None,
             metadata: None,
         };
-        self.0.push((Arc::new(message), fate));
+        self.0.push((Arc::new(message), disposition));
     }
 }
 
@@ -33,20 +33,20 @@ impl UserAgent {
     pub(super) fn acknowledge(
         &mut self,
         message: Arc<Arrived>,
-        fate: Fate,
+        disposition: Disposition,
         now: Moment,
         out: &mut Vec<Action>,
     ) {
         if self.is_live() {
-            self.say(Say::Acknowledge { message, fate }, now, out);
+            self.say(Say::Acknowledge { message, disposition }, now, out);
         } else {
-            self.unsent.push(&message, fate);
+            self.unsent.push(&message, disposition);
         }
     }
 
     pub(super) fn say_unsent(&mut self, now: Moment, out: &mut Vec<Action>) {
-        for (message, fate) in std::mem::take(&mut self.unsent).0 {
-            self.say(Say::Acknowledge { message, fate }, now, out);
+        for (message, disposition) in std::mem::take(&mut self.unsent).0 {
+            self.say(Say::Acknowledge { message, disposition }, now, out);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a user agent says. Texts are written straight into the buffer that goes to the socket.
 
-use crate::session::user_agent::{Arrived, Fate, Identity, Say, Wish};
+use crate::session::user_agent::{Arrived, Disposition, Identity, Say, Wish};
 use crate::vapid::PublicKey;
 use crate::wire::frame::write_text;
 
@@ -28,7 +28,7 @@ pub fn write_say(out: &mut Vec<u8>, mask: [u8; 4], say: &Say) {
                 ],
             );
         }
-        Say::Acknowledge { message, fate } => acknowledge(out, message, *fate),
+        Say::Acknowledge { message, disposition } => acknowledge(out, message, *disposition),
     });
 }
 
@@ -55,17 +55,17 @@ fn register(out: &mut Vec<u8>, name: &str, application_server: Option<&PublicKey
 }
 
 /// Each on its own, as Firefox does it (WS-ACK-1).
-fn acknowledge(out: &mut Vec<u8>, message: &Arrived, fate: Fate) {
+fn acknowledge(out: &mut Vec<u8>, message: &Arrived, disposition: Disposition) {
     extend(out, &[r#"{"messageType":"ack","updates":[{"channelID":"#]);
     json_string(out, &message.subscription);
     extend(out, &[r#","version":"#]);
     json_string(out, &message.id);
     extend(
         out,
-        &[match fate {
-            Fate::Delivered => r#","code":100}]}"#,
-            Fate::NotDecrypted => r#","code":101}]}"#,
-            Fate::NotDelivered => r#","code":102}]}"#,
+        &[match disposition {
+            Disposition::Delivered => r#","code":100}]}"#,
+            Disposition::NotDecrypted => r#","code":101}]}"#,
+            Disposition::NotDelivered => r#","code":102}]}"#,
         }],
     );
 }
@@ -163,11 +163,11 @@ mod tests {
     fn acknowledges() {
         let id = MessageId::from_bytes([7; 16]);
         let rows = [
-            (Fate::Delivered, AckCode::Delivered),
-            (Fate::NotDecrypted, AckCode::NotDecrypted),
-            (Fate::NotDelivered, AckCode::NotDelivered),
+            (Disposition::Delivered, AckCode::Delivered),
+            (Disposition::NotDecrypted, AckCode::NotDecrypted),
+            (Disposition::NotDelivered, AckCode::NotDelivered),
         ];
-        for (fate, code) in rows {
+        for (disposition, code) in rows {
             let acknowledge = |id: &str| Say::Acknowledge {
                 message: Arc::new(Arrived {
                     subscription: "a\"\u{1}\\".into(),
@@ -175,7 +175,7 @@ mod tests {
                     content: None,
                     metadata: None,
                 }),
-                fate,
+                disposition,
             };
             understood(&acknowledge(&id.to_base64url()), |request, _| {
                 let message = Some(id);

@@ -55,10 +55,10 @@ fn what_nobody_can_use_is_acknowledged() {
     test.arrives(message(name(1), "wrong key"));
     test.handles("wrong key", Outcome::NotDecrypted);
     let expected = [
-        ("stranger".into(), Fate::NotDelivered),
-        ("nameless".into(), Fate::NotDelivered),
-        ("unreadable".into(), Fate::NotDecrypted),
-        ("wrong key".into(), Fate::NotDecrypted),
+        ("stranger".into(), Disposition::NotDelivered),
+        ("nameless".into(), Disposition::NotDelivered),
+        ("unreadable".into(), Disposition::NotDecrypted),
+        ("wrong key".into(), Disposition::NotDecrypted),
     ];
     assert_eq!(test.acknowledged(), expected);
     let counters = test.agent.counters();
@@ -76,7 +76,7 @@ fn an_id_that_cannot_be_one_is_refused() {
     for id in refused {
         test.arrives(message(name(1), id));
         assert_eq!(test.out.len(), 1, "nothing is kept or handed over: {id:?}");
-        assert_eq!(test.acknowledged(), [(id.to_owned(), Fate::NotDelivered)]);
+        assert_eq!(test.acknowledged(), [(id.to_owned(), Disposition::NotDelivered)]);
     }
     assert_eq!(test.agent.counters().refused, refused.len() as u64);
     for id in [longest.as_str(), "/message/ä?b=\"c\" d", "="] {
@@ -107,7 +107,7 @@ fn a_failing_message() {
         after: TooMany::Attempts,
     };
     assert!(test.out.contains(&Action::Tell(gave_up)));
-    assert_eq!(test.acknowledged(), [("bad".into(), Fate::NotDelivered)]);
+    assert_eq!(test.acknowledged(), [("bad".into(), Disposition::NotDelivered)]);
     test.arrives(message(name(1), "bad"));
     assert_eq!(test.acknowledged(), [delivered("bad")], "it is done");
 }

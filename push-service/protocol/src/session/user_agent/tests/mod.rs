@@ -222,9 +222,9 @@ impl Test {
         taken
     }
 
-    fn acknowledged(&mut self) -> Vec<(String, Fate)> {
+    fn acknowledged(&mut self) -> Vec<(String, Disposition)> {
         let acknowledged = |say| match say {
-            Say::Acknowledge { message, fate } => Some((message.id.to_string(), fate)),
+            Say::Acknowledge { message, disposition } => Some((message.id.to_string(), disposition)),
             _ => None,
         };
         self.said().into_iter().filter_map(acknowledged).collect()
@@ -239,6 +239,6 @@ impl Test {
     }
 }
 
-fn delivered(id: &str) -> (String, Fate) {
-    (id.into(), Fate::Delivered)
+fn delivered(id: &str) -> (String, Disposition) {
+    (id.into(), Disposition::Delivered)
 }

@@ -87,7 +87,7 @@ fn unsubscribe_without_a_network() {
     test.connect("me");
     test.out.clear();
     test.arrives(message(name(1), "late"));
-    assert_eq!(test.acknowledged(), [("late".into(), Fate::NotDelivered)]);
+    assert_eq!(test.acknowledged(), [("late".into(), Disposition::NotDelivered)]);
     test.agent
         .unregistered(name(1), Unregistered::Done, test.now, &mut test.out);
     assert_eq!(test.events(), [Event::Unsubscribed(name(1))]);
