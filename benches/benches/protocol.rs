@@ -14,7 +14,7 @@ use push_protocol::encryption::SubscriptionKeys;
 use push_protocol::headers::{Strictness, content, topic, ttl, urgency};
 use push_protocol::vapid::{Credentials, SigningKey, credentials};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_text};
-use push_protocol::wire::websocket::{parse, parse_answer, write_notification};
+use push_protocol::wire::websocket::{parse, parse_reply, write_notification};
 use push_protocol::{
     Coding, Content, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName,
     Urgency, UserAgentId,
@@ -69,7 +69,7 @@ fn answers(criterion: &mut Criterion) {
     let mut reader = FrameReader::new(Reader::UserAgent, 1 << 16);
     criterion.bench_function("answer/parse a notification", |bencher| {
         bencher.iter(|| match reader.read(black_box(&mut out)) {
-            Ok(Some((Incoming::Text(text), _))) => parse_answer(text),
+            Ok(Some((Incoming::Text(text), _))) => parse_reply(text),
             other => panic!("{other:?}"),
         });
     });

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use push_protocol::SubscriptionName;
 use push_protocol::session::user_agent::{Disposition, Ended, Identity, PushResource, Registered, Say, Wish};
 use push_protocol::vapid::PublicKey;
-use push_protocol::wire::websocket::Answer;
+use push_protocol::wire::websocket::Reply;
 use tokio::sync::watch;
 use user_agent_client::channel::{Channel, Incoming};
 
@@ -33,7 +33,7 @@ impl UserAgent {
     pub(crate) async fn hello(&mut self, identity: Option<Identity>) -> Outcome<Identity> {
         self.channel.say(&Say::Hello(identity, Wish::default()));
         match self.answer().await? {
-            Answer::Hello(Some(identity)) => Ok(identity),
+            Reply::Hello(Some(identity)) => Ok(identity),
             other => Err(unexpected("hello", &other)),
         }
     }
@@ -49,7 +49,7 @@ impl UserAgent {
             application_server: key,
         });
         match self.answer().await? {
-            Answer::Registered(Some(of), Registered::At(push_resource), _) if of == name => Ok(push_resource),
+            Reply::Registered(Some(of), Registered::At(push_resource), _) if of == name => Ok(push_resource),
             other => Err(unexpected("register", &other)),
         }
     }
@@ -83,8 +83,8 @@ impl UserAgent {
             match self.channel.next().await {
                 // The answer: the service asks for none itself before minutes have passed.
                 Incoming::SignOfLife => return Ok(before),
-                Incoming::Answer(Answer::Arrived(_)) => before += 1,
-                Incoming::Answer(other) => return Err(unexpected("ping", &other)),
+                Incoming::Reply(Reply::Arrived(_)) => before += 1,
+                Incoming::Reply(other) => return Err(unexpected("ping", &other)),
                 Incoming::Nonsense => return Err(nonsense()),
                 Incoming::Ended(ended) => return Err(over(ended)),
             }
@@ -92,10 +92,10 @@ impl UserAgent {
     }
 
     /// Waits for the next thing that the service says.
-    async fn answer(&mut self) -> Outcome<Answer> {
+    async fn answer(&mut self) -> Outcome<Reply> {
         loop {
             match self.channel.next().await {
-                Incoming::Answer(answer) => return Ok(answer),
+                Incoming::Reply(answer) => return Ok(answer),
                 Incoming::SignOfLife => {}
                 Incoming::Nonsense => return Err(nonsense()),
                 Incoming::Ended(ended) => return Err(over(ended)),
@@ -105,9 +105,9 @@ impl UserAgent {
 
     fn take(&mut self, incoming: Incoming, arrived: &mut impl FnMut(&str, &[u8])) -> Outcome<()> {
         let message = match incoming {
-            Incoming::Answer(Answer::Arrived(message)) => message,
+            Incoming::Reply(Reply::Arrived(message)) => message,
             Incoming::SignOfLife => return Ok(()),
-            Incoming::Answer(other) => return Err(unexpected("nothing", &other)),
+            Incoming::Reply(other) => return Err(unexpected("nothing", &other)),
             Incoming::Nonsense => return Err(nonsense()),
             Incoming::Ended(ended) => return Err(over(ended)),
         };
@@ -127,15 +127,15 @@ pub(crate) fn subscription_name(nth: usize) -> SubscriptionName {
 }
 
 /// Without what may be secret in it: a push resource, a body.
-fn unexpected(said: &str, answer: &Answer) -> Failure {
+fn unexpected(said: &str, answer: &Reply) -> Failure {
     let answer = match answer {
-        Answer::Hello(Some(_)) => "a hello",
-        Answer::Hello(None) => "a hello that is a refusal",
-        Answer::Registered(_, Registered::At(_), _) => "a register, or one for another subscription",
-        Answer::Registered(..) => "a register that is a refusal",
-        Answer::Unregistered(..) => "an unregister",
-        Answer::Arrived(_) => "a notification",
-        Answer::SignOfLife => "a text that means nothing",
+        Reply::Hello(Some(_)) => "a hello",
+        Reply::Hello(None) => "a hello that is a refusal",
+        Reply::Registered(_, Registered::At(_), _) => "a register, or one for another subscription",
+        Reply::Registered(..) => "a register that is a refusal",
+        Reply::Unregistered(..) => "an unregister",
+        Reply::Arrived(_) => "a notification",
+        Reply::SignOfLife => "a text that means nothing",
     };
     Failure::new(format!("{said} is answered by {answer}"))
 }

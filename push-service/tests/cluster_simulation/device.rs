@@ -11,7 +11,7 @@ use std::time::Duration;
 use push_protocol::capability::PushKind;
 use push_protocol::session::user_agent::{Arrived, Disposition, Identity, Registered, Say, Wish};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_close, write_pong};
-use push_protocol::wire::websocket::{Answer, parse_answer, write_say};
+use push_protocol::wire::websocket::{Reply, parse_reply, write_say};
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId, UserAgentIdentity};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -149,7 +149,7 @@ struct Channel {
 }
 
 enum Heard {
-    Answer(Answer),
+    Reply(Reply),
     Ping(Vec<u8>),
     Nothing,
     Close,
@@ -233,13 +233,13 @@ impl Device {
                     channel.unread.extend_from_slice(&bytes);
                     while let Some(heard) = channel.next() {
                         match heard {
-                            Heard::Answer(Answer::Hello(identity)) => {
+                            Heard::Reply(Reply::Hello(identity)) => {
                                 let Some(identity) = identity else { return };
                                 self.welcomed(identity);
                                 welcomed = true;
                                 self.acknowledge_all(&mut channel);
                             }
-                            Heard::Answer(answer) => self.answered(&mut channel, answer),
+                            Heard::Reply(answer) => self.answered(&mut channel, answer),
                             Heard::Ping(payload) => {
                                 let mut out = Vec::new();
                                 write_pong(&mut out, Some([1, 2, 3, 4]), &payload);
@@ -364,16 +364,16 @@ impl Device {
         });
     }
 
-    fn answered(&self, channel: &mut Channel, answer: Answer) {
+    fn answered(&self, channel: &mut Channel, answer: Reply) {
         match answer {
-            Answer::Registered(Some(name), registered, _) => {
+            Reply::Registered(Some(name), registered, _) => {
                 channel.asked = false;
                 let Registered::At(resource) = registered else {
                     return;
                 };
                 self.stands(name, resource.as_str());
             }
-            Answer::Unregistered(Some(name), done) => {
+            Reply::Unregistered(Some(name), done) => {
                 channel.asked = false;
                 let mut state = self.agent().state();
                 let place = usize::from(name.0[15]);
@@ -382,9 +382,9 @@ impl Device {
                     state.names[place].life += 1;
                 }
             }
-            Answer::Arrived(arrived) => self.arrived(channel, Arc::new(arrived)),
-            Answer::Registered(None, ..) | Answer::Unregistered(None, _) => channel.asked = false,
-            Answer::Hello(_) | Answer::SignOfLife => {}
+            Reply::Arrived(arrived) => self.arrived(channel, Arc::new(arrived)),
+            Reply::Registered(None, ..) | Reply::Unregistered(None, _) => channel.asked = false,
+            Reply::Hello(_) | Reply::SignOfLife => {}
         }
     }
 
@@ -519,7 +519,7 @@ impl Channel {
 
 fn heard(incoming: &Incoming<'_>) -> Heard {
     match incoming {
-        Incoming::Text(text) => parse_answer(text).map_or(Heard::Nothing, Heard::Answer),
+        Incoming::Text(text) => parse_reply(text).map_or(Heard::Nothing, Heard::Reply),
         Incoming::Ping(payload) => Heard::Ping(payload.to_vec()),
         Incoming::Close(_) => Heard::Close,
         Incoming::Pong | Incoming::Fragment | Incoming::Binary => Heard::Nothing,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader};
-use push_protocol::wire::websocket::{Answer, Request, parse, parse_answer};
+use push_protocol::wire::websocket::{Reply, Request, parse, parse_reply};
 use push_protocol::{MessageId, UserAgentId, UserAgentIdentity};
 
 use crate::books::Where;
@@ -72,11 +72,11 @@ impl Tap {
         self.written.extend_from_slice(bytes);
         while let Ok(Some((incoming, taken))) = self.outward.read(&mut self.written) {
             let seen = match incoming {
-                Incoming::Text(text) => match parse_answer(text) {
-                    Ok(Answer::Hello(Some(identity))) => {
+                Incoming::Text(text) => match parse_reply(text) {
+                    Ok(Reply::Hello(Some(identity))) => {
                         UserAgentIdentity::parse(identity.as_str()).map_or(Seen::Nothing, Seen::Welcome)
                     }
-                    Ok(Answer::Arrived(arrived)) => Seen::Offer(MessageId::parse(&arrived.id)),
+                    Ok(Reply::Arrived(arrived)) => Seen::Offer(MessageId::parse(&arrived.id)),
                     _ => Seen::Nothing,
                 },
                 Incoming::Close(code) => {

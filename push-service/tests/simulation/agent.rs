@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use push_protocol::session::user_agent::{Action, Change, Durable, Ended, MessageKey, UserAgent};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_close, write_pong};
-use push_protocol::wire::websocket::{Answer, parse_answer};
+use push_protocol::wire::websocket::{Reply, parse_reply};
 use push_protocol::{SubscriptionName, UserAgentId, UserAgentIdentity};
 
 use crate::books::Fate;
@@ -130,7 +130,7 @@ impl Agent {
 
 /// What was read, no longer borrowed.
 enum Heard {
-    Answer(Answer),
+    Reply(Reply),
     Ping(Vec<u8>),
     Pong,
     Nonsense,
@@ -260,14 +260,14 @@ impl World {
     fn agent_hears(&mut self, id: ConnectionId, index: usize, heard: Heard) {
         let now = self.moment();
         match heard {
-            Heard::Answer(Answer::Arrived(mut arrived)) => {
+            Heard::Reply(Reply::Arrived(mut arrived)) => {
                 self.rename(&mut arrived);
                 if self.plant == Some(Plant::EqualIds) && self.is_done_elsewhere(index, &arrived) {
                     return self.acknowledge_at_once(index, &Arc::new(arrived));
                 }
                 self.tell_machine(index, |machine, out| machine.arrived(arrived, now, out));
             }
-            Heard::Answer(answer) => self.tell_machine(index, |machine, out| answer.tell(machine, now, out)),
+            Heard::Reply(answer) => self.tell_machine(index, |machine, out| answer.tell(machine, now, out)),
             Heard::Pong => self.tell_machine(index, |machine, _| machine.heard(now)),
             Heard::Nonsense => {
                 let what = "the user agent understands nothing of what the service says";
@@ -345,7 +345,7 @@ impl World {
 
 fn heard(incoming: &Incoming<'_>) -> Heard {
     match incoming {
-        Incoming::Text(text) => parse_answer(text).map_or(Heard::Nonsense, Heard::Answer),
+        Incoming::Text(text) => parse_reply(text).map_or(Heard::Nonsense, Heard::Reply),
         Incoming::Ping(payload) => Heard::Ping(payload.to_vec()),
         Incoming::Pong => Heard::Pong,
         Incoming::Close(code) => Heard::Close(*code),

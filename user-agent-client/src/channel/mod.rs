@@ -30,7 +30,7 @@ use push_protocol::session::user_agent::{Ended, Farewell, Say};
 use push_protocol::wire::frame::{
     self, FrameError, FrameReader, Reader, close_reason, write_close, write_ping, write_pong,
 };
-use push_protocol::wire::websocket::{Answer, close_code, close_text, parse_answer, write_say};
+use push_protocol::wire::websocket::{Reply, close_code, close_text, parse_reply, write_say};
 use socket::Socket;
 use tokio::io::{AsyncRead, AsyncWrite};
 pub use tunnel::ProxyFailure;
@@ -49,7 +49,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 #[derive(PartialEq, Eq, Debug)]
 pub enum Incoming {
     /// It said something.
-    Answer(Answer),
+    Reply(Reply),
     /// It said something that means nothing: no JSON object, or a binary message (WS-CON-3).
     Nonsense,
     /// It is there: a ping, whose answer is on its way already (WS-CON-8), an answer to ours, or a part of a message.
@@ -188,9 +188,7 @@ impl Channel {
         };
         let mut pong = None;
         let happened = match incoming {
-            frame::Incoming::Text(text) => {
-                Ok(parse_answer(text).map_or(Incoming::Nonsense, Incoming::Answer))
-            }
+            frame::Incoming::Text(text) => Ok(parse_reply(text).map_or(Incoming::Nonsense, Incoming::Reply)),
             frame::Incoming::Binary => Ok(Incoming::Nonsense),
             frame::Incoming::Ping(payload) => {
                 pong = Some(Pong::to(payload));

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use push_protocol::SubscriptionName;
 use push_protocol::session::Moment;
 use push_protocol::session::user_agent::{Action, Durable, Farewell, Registered, Say, UserAgent};
-use push_protocol::wire::websocket::Answer;
+use push_protocol::wire::websocket::Reply;
 
 use crate::channel::{self, OpenError};
 use crate::http2::{self, Form};
@@ -171,9 +171,14 @@ impl Incoming {
     /// Which request the service did not do, and why.
     pub(super) fn refusal(&self) -> Option<(SubscriptionName, RequestError)> {
         match self {
-            Self::WebSocket(channel::Incoming::Answer(Answer::Registered(Some(name), answer, told))) => {
+            Self::WebSocket(channel::Incoming::Reply(Reply::Registered(Some(name), answer, details))) => {
                 let is_there = matches!(answer, Registered::At(_));
-                (!is_there).then(|| (*name, RequestError::answered(told.status, told.words.as_deref())))
+                (!is_there).then(|| {
+                    (
+                        *name,
+                        RequestError::answered(details.status, details.words.as_deref()),
+                    )
+                })
             }
             Self::Http2(
                 http2::Incoming::NotEnrolled(name, _, why)
@@ -186,7 +191,7 @@ impl Incoming {
     /// Tells the session.
     pub(super) fn tell(self, session: &mut UserAgent, now: Moment, out: &mut Vec<Action>) {
         match self {
-            Self::WebSocket(channel::Incoming::Answer(answer)) => answer.tell(session, now, out),
+            Self::WebSocket(channel::Incoming::Reply(reply)) => reply.tell(session, now, out),
             Self::WebSocket(channel::Incoming::SignOfLife) => session.heard(now),
             Self::WebSocket(channel::Incoming::Nonsense) => session.nonsense(now, out),
             Self::WebSocket(channel::Incoming::Ended(ended)) => session.ended(ended, now, out),

@@ -10,43 +10,43 @@ use push_protocol::session::user_agent::{
     Action, Arrived, Disposition, Durable, Identity, Limits, PushResource, Registered, Say, UserAgent,
 };
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader};
-use push_protocol::wire::websocket::{Answer, Request, parse, parse_answer, write_say};
+use push_protocol::wire::websocket::{Reply, Request, parse, parse_reply, write_say};
 use push_protocol::{Coding, Content, SubscriptionName, Topic, Urgency};
 use serde_json::{Value, json};
 
 use super::messages::{is_object, with_an_unknown_member};
 
-/// `wire::websocket::parse_answer`: what is accepted keeps its bounds (WS-HEL-3, WS-REG-11), means what a plain JSON reader
+/// `wire::websocket::parse_reply`: what is accepted keeps its bounds (WS-HEL-3, WS-REG-11), means what a plain JSON reader
 /// finds in it and survives its own spelling; white space and unknown members change nothing (WS-TYP-1); a push message is acknowledged by the letter of the service, whatever that is (WS-ACK-1); and no answer makes the
 /// session of a user agent panic or hold more than it may (PR-16).
 pub fn service_message(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let answer = parse_answer(text);
-    assert_eq!(parse_answer(&format!("\t{text}\r\n ")), answer, "white space");
+    let answer = parse_reply(text);
+    assert_eq!(parse_reply(&format!("\t{text}\r\n ")), answer, "white space");
     if let Some(longer) = with_an_unknown_member(text) {
-        assert_eq!(parse_answer(&longer), answer, "unknown members are ignored");
+        assert_eq!(parse_reply(&longer), answer, "unknown members are ignored");
     }
     let Ok(answer) = answer else { return };
     assert!(is_object(text), "a message is an object");
     assert_eq!(
-        parse_answer(&respelled(&answer)).as_ref(),
+        parse_reply(&respelled(&answer)).as_ref(),
         Ok(&answer),
         "written again"
     );
     match &answer {
-        Answer::Hello(Some(identity)) => {
+        Reply::Hello(Some(identity)) => {
             assert_eq!(Identity::parse(identity.as_str()).as_ref(), Some(identity));
         }
-        Answer::Registered(_, Registered::At(push_resource), _) => {
+        Reply::Registered(_, Registered::At(push_resource), _) => {
             assert!(push_resource.as_str().len() <= PushResource::MAX_BYTES);
             assert_eq!(
                 PushResource::parse(push_resource.as_str()).as_ref(),
                 Some(push_resource)
             );
         }
-        Answer::Arrived(message) => {
+        Reply::Arrived(message) => {
             let body = message.content.as_ref().map_or(0, |content| content.body.len());
             assert!(body <= text.len() && message.id.len() <= text.len());
             agrees(message, text);
@@ -72,30 +72,30 @@ fn agrees(message: &Arrived, text: &str) {
     }
 }
 
-fn respelled(answer: &Answer) -> String {
+fn respelled(answer: &Reply) -> String {
     let spelled = |name: &Option<SubscriptionName>| name.map(|name| name.to_string());
     let value = match answer {
-        Answer::Hello(identity) => {
+        Reply::Hello(identity) => {
             let identity = identity.as_ref().map(Identity::as_str);
             json!({"messageType": "hello", "uaid": identity, "status": 200, "use_webpush": true})
         }
-        Answer::Registered(name, registered, told) => {
+        Reply::Registered(name, registered, details) => {
             let resource = match registered {
                 Registered::At(resource) => resource.as_str(),
                 Registered::Refused(_) | Registered::Trouble | Registered::Later(_) | Registered::Unknown => {
-                    told.words.as_deref().unwrap_or_default()
+                    details.words.as_deref().unwrap_or_default()
                 }
             };
-            let status = told.status;
+            let status = details.status;
             let name = spelled(name);
             json!({"messageType": "register", "channelID": name, "status": status, "pushEndpoint": resource})
         }
-        Answer::Unregistered(name, done) => {
+        Reply::Unregistered(name, done) => {
             let status = if *done { 200 } else { 500 };
             json!({"messageType": "unregister", "channelID": spelled(name), "status": status})
         }
-        Answer::Arrived(message) => notification(message),
-        Answer::SignOfLife => json!({}),
+        Reply::Arrived(message) => notification(message),
+        Reply::SignOfLife => json!({}),
     };
     value.to_string()
 }
@@ -155,7 +155,7 @@ fn acknowledged_by_the_letter(message: &Arrived) {
 }
 
 /// Tells it three times, before and after the hello: what came in between is in hand, or done.
-fn told(answer: &Answer, text: &str) {
+fn told(answer: &Reply, text: &str) {
     let limits = Limits {
         connect_within: Duration::from_secs(10),
         answer_within: Duration::from_secs(10),
@@ -200,7 +200,7 @@ fn told(answer: &Answer, text: &str) {
     assert!(user_agent.held() <= 1);
     for action in std::mem::take(&mut out) {
         if let Action::HandOver { message, .. } = action {
-            assert!(matches!(answer, Answer::Arrived(_)));
+            assert!(matches!(answer, Reply::Arrived(_)));
             user_agent.taken(message.key(), &mut out);
             user_agent.handled(
                 message.key(),
@@ -214,7 +214,7 @@ fn told(answer: &Answer, text: &str) {
 }
 
 fn tell(text: &str, user_agent: &mut UserAgent, now: Moment, out: &mut Vec<Action>) {
-    match parse_answer(text) {
+    match parse_reply(text) {
         Ok(answer) => answer.tell(user_agent, now, out),
         Err(_) => user_agent.nonsense(now, out),
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use push_protocol::session::user_agent::{Ended, Farewell, Say, Wish};
 use push_protocol::wire::frame::{write_close, write_ping};
-use push_protocol::wire::websocket::Answer;
+use push_protocol::wire::websocket::Reply;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, join};
 use tokio::time::{Instant, timeout};
 
@@ -12,7 +12,7 @@ use super::super::{Channel, Incoming};
 use super::rig::{ROOM, Said, agreement, all_said, next_now, open, read_request, understood, url};
 use crate::defaults::{CLOSE_WITHIN, UNWRITTEN_BYTES};
 
-const LIFE: Incoming = Incoming::Answer(Answer::SignOfLife);
+const LIFE: Incoming = Incoming::Reply(Reply::SignOfLife);
 
 /// WS-CLS-1, RFC 6455 §5.5.1: the service's code is told, after what it said before, and is answered once.
 #[tokio::test]

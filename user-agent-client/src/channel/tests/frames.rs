@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use push_protocol::session::user_agent::{Arrived, Disposition, Ended, Identity, Say, Wish};
 use push_protocol::wire::frame::{write_ping, write_pong, write_text};
-use push_protocol::wire::websocket::Answer;
+use push_protocol::wire::websocket::Reply;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::super::{Channel, Incoming};
@@ -23,15 +23,15 @@ fn notification(id: &str) -> String {
 }
 
 fn arrived(id: &str) -> Incoming {
-    let Incoming::Answer(Answer::Arrived(mut arrived)) = read(&notification(id)) else {
+    let Incoming::Reply(Reply::Arrived(mut arrived)) = read(&notification(id)) else {
         panic!("a notification");
     };
     arrived.id = id.into();
-    Incoming::Answer(Answer::Arrived(arrived))
+    Incoming::Reply(Reply::Arrived(arrived))
 }
 
 fn read(text: &str) -> Incoming {
-    Incoming::Answer(push_protocol::wire::websocket::parse_answer(text).unwrap())
+    Incoming::Reply(push_protocol::wire::websocket::parse_reply(text).unwrap())
 }
 
 fn acknowledge(id: &str) -> Say {
@@ -65,7 +65,7 @@ fn conversation() -> (Vec<u8>, Vec<Incoming>) {
     bytes.extend(text("[]"));
     bytes.extend(text(&notification(&"long".repeat(100))));
     let life = || Incoming::SignOfLife;
-    let hello = Incoming::Answer(Answer::Hello(Identity::parse("abc")));
+    let hello = Incoming::Reply(Reply::Hello(Identity::parse("abc")));
     let meaning = vec![
         hello,
         life(),
@@ -272,7 +272,7 @@ async fn too_large() {
             }
         };
         if taken {
-            assert_eq!(last, Incoming::Answer(Answer::SignOfLife));
+            assert_eq!(last, Incoming::Reply(Reply::SignOfLife));
         } else {
             assert_eq!(last, Incoming::Ended(Ended::Garbled));
             drop(channel);

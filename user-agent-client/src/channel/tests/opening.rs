@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use push_protocol::session::user_agent::Ended;
 use push_protocol::wire::frame::write_text;
-use push_protocol::wire::websocket::Answer;
+use push_protocol::wire::websocket::Reply;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::net::TcpListener;
 
@@ -80,7 +80,7 @@ async fn a_hasty_service() {
         write_text(&mut answer, None, |out| out.extend_from_slice(b"{}"));
         answer
     });
-    let hello = Incoming::Answer(Answer::SignOfLife);
+    let hello = Incoming::Reply(Reply::SignOfLife);
     assert_eq!(whole.await.unwrap().next().await, hello);
 
     let (ours, mut theirs) = duplex(1);
@@ -279,7 +279,7 @@ async fn connects() {
     let user_agent = async {
         // In clear nobody's certificates are asked for.
         let mut channel = Channel::open(&url, &trust).await.unwrap();
-        assert_eq!(channel.next().await, Incoming::Answer(Answer::SignOfLife));
+        assert_eq!(channel.next().await, Incoming::Reply(Reply::SignOfLife));
         assert_eq!(format!("{channel:?}"), "Channel(open)");
     };
     tokio::join!(user_agent, service);

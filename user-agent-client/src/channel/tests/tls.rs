@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use push_protocol::session::user_agent::{Ended, Farewell, Say, Wish};
-use push_protocol::wire::websocket::Answer;
+use push_protocol::wire::websocket::Reply;
 use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{HandshakeKind, ServerConfig};
 use rustls_pki_types::PrivatePkcs8KeyDer;
@@ -93,7 +93,7 @@ impl Service {
 
 async fn talk(url: &ServerUrl, trust: &Trust) {
     let mut channel = Channel::open(url, trust).await.unwrap();
-    assert_eq!(channel.next().await, Incoming::Answer(Answer::SignOfLife));
+    assert_eq!(channel.next().await, Incoming::Reply(Reply::SignOfLife));
     channel.say(&Say::Hello(None, Wish::default()));
     assert_eq!(channel.next().await, Incoming::Ended(Ended::Closed(Some(1001))));
     channel.close(Farewell::Leaving).await;

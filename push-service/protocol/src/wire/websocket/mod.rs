@@ -5,15 +5,15 @@
 //! [`Request`]s and answers become texts; at the user agent's end it is the other way round. What follows from either is
 //! for the sessions to say.
 
-mod answer;
 mod close;
 mod read;
+mod reply;
 mod say;
 mod write;
 
-pub use answer::{Answer, Told, parse_answer};
 pub use close::{close_code, close_text};
 pub use read::{AckCode, Acknowledgement, Malformed, NackCode, Name, Request, parse};
+pub use reply::{RegisterDetails, Reply, parse_reply};
 pub use say::write_say;
 pub use write::{
     Registered, write_broadcasts, write_hello, write_notification, write_pong, write_registered,

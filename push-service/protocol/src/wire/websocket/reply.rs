@@ -22,12 +22,12 @@ use crate::urgency::Urgency;
 
 /// A service's message.
 #[derive(PartialEq, Eq, Debug)]
-pub enum Answer {
+pub enum Reply {
     /// The answer to hello; `None` if it lacks an identity, has another status than 200, or says that this service can't
     /// carry messages (WS-HEL-3 to WS-HEL-5).
     Hello(Option<Identity>),
     /// The answer to a `register`; `None` for a name that is none of ours. For people, what was said.
-    Registered(Option<SubscriptionName>, Registered, Told),
+    Registered(Option<SubscriptionName>, Registered, RegisterDetails),
     /// The answer to an `unregister`, and whether it was done.
     Unregistered(Option<SubscriptionName>, bool),
     /// A push message.
@@ -38,7 +38,7 @@ pub enum Answer {
 
 /// The answer to a `register` in the service's own words.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Told {
+pub struct RegisterDetails {
     /// The status, if it is a number.
     pub status: Option<u16>,
     /// What a refusal says in the place of the push resource (WS-REG-7).
@@ -51,30 +51,27 @@ pub struct Told {
 ///
 /// [`Malformed`] for what is no JSON object, and for a push message that names no subscription or has no id: nothing can
 /// be said about it, not even that it need not come again (WS-NOT-1).
-pub fn parse_answer(text: &str) -> Result<Answer, Malformed> {
+pub fn parse_reply(text: &str) -> Result<Reply, Malformed> {
     if text == "{}" {
-        return Ok(Answer::SignOfLife);
+        return Ok(Reply::SignOfLife);
     }
     let Object(members): Object<Members<'_>> =
         serde_json::from_str(text).map_err(|_| Malformed("a message is one JSON object"))?;
     let kind = members.message_type.and_then(string);
     match kind.as_deref() {
-        Some("hello") => Ok(Answer::Hello(members.hello())),
-        Some("register") => Ok(Answer::Registered(
+        Some("hello") => Ok(Reply::Hello(members.hello())),
+        Some("register") => Ok(Reply::Registered(
             members.name(),
             members.registered(),
-            members.told(),
+            members.details(),
         )),
-        Some("unregister") => Ok(Answer::Unregistered(
-            members.name(),
-            members.status() == Some(200),
-        )),
-        Some("notification") => members.arrived().map(Answer::Arrived),
-        Some(_) | None => Ok(Answer::SignOfLife),
+        Some("unregister") => Ok(Reply::Unregistered(members.name(), members.status() == Some(200))),
+        Some("notification") => members.arrived().map(Reply::Arrived),
+        Some(_) | None => Ok(Reply::SignOfLife),
     }
 }
 
-impl Answer {
+impl Reply {
     /// Tells the session.
     pub fn tell(self, user_agent: &mut UserAgent, now: Moment, out: &mut Vec<Action>) {
         match self {
@@ -156,11 +153,11 @@ impl Members<'_> {
     }
 
     /// The words of a refusal only: else it is a capability.
-    fn told(&self) -> Told {
+    fn details(&self) -> RegisterDetails {
         let status = self.status();
         let is_refusal = status.is_some_and(|status| status != 200);
         let words = self.push_endpoint.filter(|_| is_refusal).and_then(string);
-        Told {
+        RegisterDetails {
             status,
             words: words.filter(|words| !words.is_empty()).map(Into::into),
         }
@@ -281,7 +278,7 @@ mod tests {
         for (members, identity) in rows {
             let text = format!(r#"{{"messageType":"hello",{members}}}"#);
             let expected = identity.and_then(Identity::parse);
-            assert_eq!(parse_answer(&text), Ok(Answer::Hello(expected)), "{text}");
+            assert_eq!(parse_reply(&text), Ok(Reply::Hello(expected)), "{text}");
         }
     }
 
@@ -314,30 +311,30 @@ mod tests {
             (r#""status":"x""#.into(), Registered::Trouble, 0, ""),
         ];
         for (members, expected, status, words) in rows {
-            let told = Told {
+            let details = RegisterDetails {
                 status: (status != 0).then_some(status),
                 words: (!words.is_empty()).then(|| words.into()),
             };
             let text = format!(r#"{{"messageType":"register","channelID":"{CHANNEL}",{members}}}"#);
             assert_eq!(
-                parse_answer(&text),
-                Ok(Answer::Registered(name(), expected, told)),
+                parse_reply(&text),
+                Ok(Reply::Registered(name(), expected, details)),
                 "{text}"
             );
         }
         for (status, done) in [(200, true), (500, false)] {
             let text = format!(r#"{{"messageType":"unregister","channelID":"{CHANNEL}","status":{status}}}"#);
-            assert_eq!(parse_answer(&text), Ok(Answer::Unregistered(name(), done)));
+            assert_eq!(parse_reply(&text), Ok(Reply::Unregistered(name(), done)));
         }
         let stranger = r#"{"messageType":"unregister","channelID":"x","status":200}"#;
-        assert_eq!(parse_answer(stranger), Ok(Answer::Unregistered(None, true)));
+        assert_eq!(parse_reply(stranger), Ok(Reply::Unregistered(None, true)));
     }
 
     fn content(members: &str) -> Option<Content> {
         let text =
             format!(r#"{{"messageType":"notification","channelID":"C","version":"v\"1",{members}"x":0}}"#);
-        match parse_answer(&text) {
-            Ok(Answer::Arrived(arrived)) => {
+        match parse_reply(&text) {
+            Ok(Reply::Arrived(arrived)) => {
                 assert_eq!((&*arrived.subscription, &*arrived.id), ("C", "v\"1"));
                 arrived.content
             }
@@ -398,8 +395,8 @@ mod tests {
     fn metadata_beside_the_content() {
         let metadata = |members: &str| {
             let text = format!(r#"{{"messageType":"notification","channelID":"C","version":"1"{members}}}"#);
-            match parse_answer(&text) {
-                Ok(Answer::Arrived(arrived)) => arrived.metadata,
+            match parse_reply(&text) {
+                Ok(Reply::Arrived(arrived)) => arrived.metadata,
                 other => panic!("{other:?}"),
             }
         };
@@ -431,7 +428,7 @@ mod tests {
             r#"{"messageType":"news","channelID":{"deep":[1,2]}}"#,
             r#"{"messageType":17}"#,
         ] {
-            assert_eq!(parse_answer(text), Ok(Answer::SignOfLife), "{text}");
+            assert_eq!(parse_reply(text), Ok(Reply::SignOfLife), "{text}");
         }
         for text in [
             "",
@@ -442,7 +439,7 @@ mod tests {
             r#"{"messageType":"notification","channelID":"c"}"#,
             r#"{"messageType":"notification","channelID":1,"version":"1"}"#,
         ] {
-            assert!(parse_answer(text).is_err(), "{text}");
+            assert!(parse_reply(text).is_err(), "{text}");
         }
     }
 }
