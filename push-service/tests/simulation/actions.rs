@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use push_protocol::MessageId;
 use push_protocol::session::user_agent::{
-    Action, Arrived, Change, Event as Told, Farewell, MessageKey, Outcome, Say, Stage, TooMany, UserAgent,
-    Why,
+    Action, Arrived, Change, Event as Told, Farewell, GiveUpReason, MessageKey, Outcome, Say, Stage,
+    UserAgent, Why,
 };
 use push_protocol::wire::frame::{FrameReader, Reader, write_close, write_ping};
 use push_protocol::wire::websocket::write_say;
@@ -370,23 +370,23 @@ impl World {
                 self.books.counts.renewed += 1;
                 self.tell_sender(index, name, push_resource, true);
             }
-            Told::GaveUp { message, after, .. } => {
+            Told::GaveUp { message, reason, .. } => {
                 let agent = &mut self.agents[index];
                 agent.fate = Some(Fate::GivenUp);
                 let (tried, limits) = (
                     agent.disk.durable.messages.tried(message),
                     &self.weather.user_agent,
                 );
-                let is_right = match after {
-                    TooMany::Attempts => tried.attempts == limits.attempts,
-                    TooMany::Crashes => tried.unfinished == limits.crashes,
-                    TooMany::Outages => tried.attempts < limits.attempts,
+                let is_right = match reason {
+                    GiveUpReason::Attempts => tried.attempts == limits.attempts,
+                    GiveUpReason::Crashes => tried.unfinished == limits.crashes,
+                    GiveUpReason::Outages => tried.attempts < limits.attempts,
                 };
                 if let Some(record) = self.books.by_key(message) {
-                    self.books.gave_up(record, after, &self.weather.user_agent);
+                    self.books.gave_up(record, reason, &self.weather.user_agent);
                 }
                 if !is_right && self.plant.is_none() {
-                    let what = format!("a message was given up after too many {after:?}, but {tried:?}");
+                    let what = format!("a message was given up after too many {reason:?}, but {tried:?}");
                     self.books.violate("WP-RCV-6", what);
                 }
             }

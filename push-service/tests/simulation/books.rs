@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use push_protocol::session::user_agent::{Limits, MessageKey, TooMany};
+use push_protocol::session::user_agent::{GiveUpReason, Limits, MessageKey};
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Topic, Urgency};
 
 use crate::runner::{Tally, Violation};
@@ -352,24 +352,24 @@ impl Books {
 
     /// PR-45: a message is given up only after so many failures or crashes as there may be; and not for failures while the
     /// application failed on others, too.
-    pub(crate) fn gave_up(&mut self, message: usize, after: TooMany, limits: &Limits) {
+    pub(crate) fn gave_up(&mut self, message: usize, reason: GiveUpReason, limits: &Limits) {
         let record = &self.records[message];
         let (failed, crashed) = (record.failed, record.crashed);
-        let is_enough = match after {
-            TooMany::Attempts => failed >= limits.attempts,
-            TooMany::Crashes => crashed >= limits.crashes,
-            TooMany::Outages => failed >= limits.attempts,
+        let is_enough = match reason {
+            GiveUpReason::Attempts => failed >= limits.attempts,
+            GiveUpReason::Crashes => crashed >= limits.crashes,
+            GiveUpReason::Outages => failed >= limits.attempts,
         };
         if !is_enough {
             let what = format!(
-                "message {message} was given up after {failed} failures and {crashed} crashes: {after:?}"
+                "message {message} was given up after {failed} failures and {crashed} crashes: {reason:?}"
             );
             return self.violate("PR-45", what);
         }
         let (agent, name) = (record.agent, record.name);
         for of in [None, Some(name)] {
             let others = self.streaks.get(&(agent, of));
-            if after == TooMany::Attempts
+            if reason == GiveUpReason::Attempts
                 && let Some(others) = others.filter(|streak| streak.len() > 1 && streak.contains(&message))
             {
                 let what = format!("message {message} was given up although {others:?} failed in a row");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use push_protocol::session::user_agent::TooMany;
+use push_protocol::session::user_agent::GiveUpReason;
 
 use crate::message::Message;
 use crate::request_error::RequestError;
@@ -65,7 +65,7 @@ pub enum Event {
         /// Of which subscription.
         label: Arc<str>,
         /// What was too much.
-        after: TooMany,
+        reason: GiveUpReason,
     },
     /// The application can't work with the messages of this subscription: it said so
     /// ([`Message::unable`]), or failed on several in a row. They wait, one of them comes after a while, and none is given up

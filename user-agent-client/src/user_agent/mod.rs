@@ -21,7 +21,7 @@ use std::task::{Context, Poll, ready};
 pub use event::Event;
 use futures_core::Stream;
 use push_protocol::Urgency;
-pub use push_protocol::session::user_agent::{Counters, Limits, TooMany};
+pub use push_protocol::session::user_agent::{Counters, GiveUpReason, Limits};
 use push_protocol::vapid::PublicKey;
 use tokio::sync::oneshot;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use user_agent_client::Event;
-use user_agent_client::user_agent::TooMany;
+use user_agent_client::user_agent::GiveUpReason;
 
 use super::sentences::Kind;
 
@@ -30,7 +30,7 @@ pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
         Event::Waiting { label, why, again_in } => {
             format!("{label}: {why}; asked again in {}", seconds(*again_in))
         }
-        Event::GaveUp { label, after } => gave_up(label, *after),
+        Event::GaveUp { label, reason } => gave_up(label, *reason),
         Event::Paused { label, again_in } => format!(
             "{label}: no message can be handled now; they wait, and one is tried in {}",
             seconds(*again_in)
@@ -43,11 +43,11 @@ pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
     })
 }
 
-fn gave_up(label: &str, after: TooMany) -> String {
-    let why = match after {
-        TooMany::Attempts => "failed too often",
-        TooMany::Crashes => "was in hand each time when this program was killed or crashed, too often",
-        TooMany::Outages => "failed too often, while others could be handled",
+fn gave_up(label: &str, reason: GiveUpReason) -> String {
+    let why = match reason {
+        GiveUpReason::Attempts => "failed too often",
+        GiveUpReason::Crashes => "was in hand each time when this program was killed or crashed, too often",
+        GiveUpReason::Outages => "failed too often, while others could be handled",
     };
     format!("{label}: a message {why}; it is given up")
 }
@@ -135,7 +135,7 @@ mod tests {
             },
             Event::GaveUp {
                 label: "door".into(),
-                after: TooMany::Crashes,
+                reason: GiveUpReason::Crashes,
             },
             Event::Paused {
                 label: "door".into(),

@@ -29,9 +29,9 @@ impl Task {
                 self.news(Event::Waiting { label, why, again_in });
             }
             session::Event::Unsubscribed(_) => self.news(Event::Unsubscribed),
-            session::Event::GaveUp { name, after, .. } => {
+            session::Event::GaveUp { name, reason, .. } => {
                 let label = self.label(name);
-                self.news(Event::GaveUp { label, after });
+                self.news(Event::GaveUp { label, reason });
             }
             session::Event::Paused { name, again_in } => {
                 let label = self.label(name);

@@ -204,7 +204,7 @@ pub enum Outcome {
 
 /// Why a message is given up: which limit it has reached.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum TooMany {
+pub enum GiveUpReason {
     /// The application failed on it, and not on others: [`Limits::attempts`].
     Attempts,
     /// The process ended while the application had it: [`Limits::crashes`].
@@ -355,7 +355,7 @@ pub enum Event {
         /// Which message.
         message: MessageKey,
         /// Which limit it has reached.
-        after: TooMany,
+        reason: GiveUpReason,
     },
     /// The application can't work with the messages of this subscription: they wait, and one of them is tried after a while. It
     /// is said again with each such try that fails (PR-45).

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::action::{Action, Arrived, Disposition, Event, Outcome, TooMany, Why};
+use super::action::{Action, Arrived, Disposition, Event, GiveUpReason, Outcome, Why};
 use super::durable::{Change, MessageKey};
 use super::outages::Streak;
 use super::requests::doubled;
@@ -262,17 +262,17 @@ impl UserAgent {
         }
         let tried = self.durable.messages.tried(key);
         if tried.attempts >= self.limits.attempts {
-            return self.give_up(key, name, message, TooMany::Attempts, now, out);
+            return self.give_up(key, name, message, GiveUpReason::Attempts, now, out);
         }
         if tried.unfinished >= self.limits.crashes {
-            return self.give_up(key, name, message, TooMany::Crashes, now, out);
+            return self.give_up(key, name, message, GiveUpReason::Crashes, now, out);
         }
         let share = self.held.shares.get(name);
         if share.is_some_and(|share| {
             share.outage.is_none() && share.set_aside.outages(key) >= self.enough_outages()
         }) {
             self.held.shares.update(name, |share| share.set_aside.remove(key));
-            return self.give_up(key, name, message, TooMany::Outages, now, out);
+            return self.give_up(key, name, message, GiveUpReason::Outages, now, out);
         }
         let (bytes, is_alone) = (message.bytes(), self.is_alone());
         let fits = self.held.shares.takes(name, bytes, &self.limits, is_alone)
@@ -372,7 +372,7 @@ impl UserAgent {
         let count = message.attempts + 1;
         self.save(Change::Attempt { message: key, count }, out);
         if count >= self.limits.attempts {
-            return self.give_up(key, name, message.arrived, TooMany::Attempts, now, out);
+            return self.give_up(key, name, message.arrived, GiveUpReason::Attempts, now, out);
         }
         message.attempts = count;
         message.in_a_row += 1;
@@ -494,7 +494,7 @@ impl UserAgent {
         key: MessageKey,
         name: SubscriptionName,
         message: Arc<Arrived>,
-        after: TooMany,
+        reason: GiveUpReason,
         now: Moment,
         out: &mut Vec<Action>,
     ) {
@@ -502,7 +502,7 @@ impl UserAgent {
         out.push(Action::Tell(Event::GaveUp {
             name,
             message: key,
-            after,
+            reason,
         }));
         self.finish(key, message, Disposition::NotDelivered, now, out);
     }

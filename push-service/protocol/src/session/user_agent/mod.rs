@@ -53,8 +53,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use action::{
-    Action, Arrived, Counters, Disposition, Ended, Enrolled, Event, Farewell, Limits, Outcome, Registered,
-    Say, TooMany, Unregistered, Why,
+    Action, Arrived, Counters, Disposition, Ended, Enrolled, Event, Farewell, GiveUpReason, Limits, Outcome,
+    Registered, Say, Unregistered, Why,
 };
 use backoff::Backoff;
 use cursor::Cursor;

@@ -25,7 +25,7 @@
 //! in their places ([`aside`](super::aside)).
 
 use super::UserAgent;
-use super::action::{Action, Event, Limits, TooMany};
+use super::action::{Action, Event, GiveUpReason, Limits};
 use super::aside::Turns;
 use super::durable::{Change, MessageKey};
 use super::held::Place;
@@ -179,7 +179,7 @@ impl UserAgent {
         }
         for key in bad {
             if let Some(message) = self.held.remove(key) {
-                self.give_up(key, name, message.arrived, TooMany::Outages, now, out);
+                self.give_up(key, name, message.arrived, GiveUpReason::Outages, now, out);
             }
         }
     }

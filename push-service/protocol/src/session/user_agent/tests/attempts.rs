@@ -3,9 +3,9 @@
 use super::*;
 
 impl Test {
-    fn gave_up(&mut self) -> Vec<TooMany> {
+    fn gave_up(&mut self) -> Vec<GiveUpReason> {
         let gave_up = |event| match event {
-            Event::GaveUp { after, .. } => Some(after),
+            Event::GaveUp { reason, .. } => Some(reason),
             _ => None,
         };
         self.events().into_iter().filter_map(gave_up).collect()
@@ -82,7 +82,7 @@ fn a_message_that_kills() {
         test = test.restarted();
     }
     test.arrives(message(name(1), "killer"));
-    assert_eq!(test.gave_up(), [TooMany::Crashes]);
+    assert_eq!(test.gave_up(), [GiveUpReason::Crashes]);
     test.arrives(message(name(1), "killer"));
     assert_eq!(test.acknowledged(), [delivered("killer")], "it is done");
 }
@@ -120,7 +120,7 @@ fn a_message_that_kills_takes_no_others_along() {
         test = test.restarted();
     }
     test.arrives(message(name(1), "killer"));
-    assert_eq!(test.gave_up(), [TooMany::Crashes]);
+    assert_eq!(test.gave_up(), [GiveUpReason::Crashes]);
     done.sort_unstable();
     assert_eq!(done, ["b", "c", "d"]);
 }

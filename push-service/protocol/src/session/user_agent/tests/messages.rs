@@ -104,7 +104,7 @@ fn a_failing_message() {
     let gave_up = Event::GaveUp {
         name: name(1),
         message: key(name(1), "bad"),
-        after: TooMany::Attempts,
+        reason: GiveUpReason::Attempts,
     };
     assert!(test.out.contains(&Action::Tell(gave_up)));
     assert_eq!(test.acknowledged(), [("bad".into(), Disposition::NotDelivered)]);
