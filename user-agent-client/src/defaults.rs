@@ -66,7 +66,7 @@ pub const ATTEMPTS: u32 = 3;
 pub const CRASHES: u32 = 16;
 
 /// The wait before the second attempt; it doubles with each. Chosen: what a busy disk or a restarting neighbour needs.
-pub const RETRY_AFTER: Duration = SECOND.saturating_mul(2);
+pub const RETRY_BASE: Duration = SECOND.saturating_mul(2);
 
 /// Its most. Chosen: as for the next channel to a service in trouble, so that a message does not wait for longer than a
 /// person who has just mended its application.
@@ -376,7 +376,7 @@ pub fn limits() -> Limits {
         backoff_least: BACKOFF_LEAST,
         backoff_base: BACKOFF_BASE,
         backoff_most: BACKOFF_MOST,
-        told_most: RETRY_AFTER_MOST,
+        retry_after_most: RETRY_AFTER_MOST,
         steady_after: STEADY_AFTER,
         forgotten_apart: FORGOTTEN_APART,
         network_apart: NETWORK_APART,
@@ -385,7 +385,7 @@ pub fn limits() -> Limits {
         held_bytes: HELD_BYTES,
         attempts: ATTEMPTS,
         crashes: CRASHES,
-        retry_after: RETRY_AFTER,
+        retry_base: RETRY_BASE,
         retry_most: RETRY_MOST,
         pause_base: PAUSE_BASE,
         pause_most: PAUSE_MOST,

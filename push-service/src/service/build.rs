@@ -290,7 +290,7 @@ fn session_limits(config: &Config) -> session::Limits {
         acknowledge_within: channels.acknowledge_within,
         page_messages: channels.page_messages,
         page_bytes: channels.page_bytes,
-        retry_after: STORAGE_RETRY_AFTER,
+        ask_storage_again_after: STORAGE_RETRY_AFTER,
         ping_every: channels.ping_every,
         pong_within: channels.pong_within,
         write_within: channels.write_within,

@@ -151,7 +151,7 @@ fn service(chance: &mut Chance) -> Limits {
         acknowledge_within: chance.pick(&[10, 60]) * second,
         page_messages: chance.pick(&[1, 2, 8, 32]),
         page_bytes: chance.pick(&[1, 500, 65_536]),
-        retry_after: second,
+        ask_storage_again_after: second,
         ping_every: chance.pick(&[10, 20, 60]) * second,
         pong_within: 10 * second,
         write_within: 20 * second,

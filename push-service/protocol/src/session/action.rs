@@ -23,7 +23,7 @@ pub struct Limits {
     /// Bytes of bodies in one page.
     pub page_bytes: usize,
     /// How long to wait before storage is asked again after it failed.
-    pub retry_after: Duration,
+    pub ask_storage_again_after: Duration,
     /// Silence after which the service asks whether the user agent is there (WS-CON-8).
     pub ping_every: Duration,
     /// How long the answer may take.

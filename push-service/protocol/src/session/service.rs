@@ -314,7 +314,7 @@ impl Session {
             PageOutcome::Displaced => return self.close(CloseReason::Displaced, out),
             PageOutcome::Trouble => {
                 self.delivery.page_failed();
-                self.page_from = now.after(self.limits.retry_after);
+                self.page_from = now.after(self.limits.ask_storage_again_after);
             }
         }
         self.read_on(now, out);

@@ -99,7 +99,7 @@ async fn a_failing_application() {
 async fn a_failed_message_outlives_its_keys() {
     let service = Service::start().await;
     let mut options = options();
-    Arc::make_mut(&mut options.limits).retry_after = Duration::from_secs(1);
+    Arc::make_mut(&mut options.limits).retry_base = Duration::from_secs(1);
     let (agent, mut events) =
         UserAgent::start(service.url(), Trust::system(), State::in_memory(), &options).unwrap();
     let (mut peer, _) = service.welcome(IDENTITY).await;

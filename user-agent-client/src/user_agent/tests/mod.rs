@@ -30,7 +30,7 @@ fn options() -> Options {
     let mut limits = defaults::limits();
     limits.backoff_base = Duration::from_millis(1);
     limits.backoff_least = Duration::from_millis(1);
-    limits.retry_after = Duration::from_millis(1);
+    limits.retry_base = Duration::from_millis(1);
     limits.ask_again_after = Duration::from_millis(1);
     limits.forgotten_apart = Duration::from_millis(1);
     let limits = Arc::new(limits);

@@ -25,7 +25,7 @@ fn limits() -> Limits {
         acknowledge_within: Duration::from_secs(60),
         page_messages: 4,
         page_bytes: 1 << 16,
-        retry_after: Duration::from_secs(1),
+        ask_storage_again_after: Duration::from_secs(1),
         ping_every: Duration::from_secs(300),
         pong_within: Duration::from_secs(30),
         write_within: Duration::from_secs(30),

@@ -30,8 +30,8 @@ pub struct Limits {
     pub backoff_base: Duration,
     /// … up to this.
     pub backoff_most: Duration,
-    /// The longest wait that a service may ask for.
-    pub told_most: Duration,
+    /// The longest wait that a service may ask for (`Retry-After`).
+    pub retry_after_most: Duration,
     /// A channel that lived for so long was a good one.
     pub steady_after: Duration,
     /// A service that says that it does not know us is believed when it says so again after this time.
@@ -50,7 +50,7 @@ pub struct Limits {
     /// How often the process may end while the application has a message, until that is given up (PR-45).
     pub crashes: u32,
     /// The wait before the second attempt; it doubles with each …
-    pub retry_after: Duration,
+    pub retry_base: Duration,
     /// … up to this.
     pub retry_most: Duration,
     /// The wait before an application that can't work at all is given a message again; it doubles with each time …

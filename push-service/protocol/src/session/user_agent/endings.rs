@@ -101,7 +101,7 @@ impl UserAgent {
         };
         let wait = self
             .backoff
-            .next(told.map(|told| told.min(self.limits.told_most)));
+            .next(told.map(|told| told.min(self.limits.retry_after_most)));
         // Asked sooner, it would not be believed.
         let since = self.forgotten_since.filter(|_| why == Why::Forgotten);
         let apart = since.map(|since| since.after(self.limits.forgotten_apart).since(now));

@@ -376,7 +376,7 @@ impl UserAgent {
         }
         message.attempts = count;
         message.in_a_row += 1;
-        let wait = doubled(self.limits.retry_after, count - 1).min(self.limits.retry_most);
+        let wait = doubled(self.limits.retry_base, count - 1).min(self.limits.retry_most);
         self.wait_until(key, message, now.after(wait), out);
     }
 
@@ -525,7 +525,7 @@ impl UserAgent {
     fn wait_after_crashes(&self, crashes: u32) -> Duration {
         match crashes {
             0 | 1 => Duration::ZERO,
-            more => doubled(self.limits.retry_after, more - 2).min(self.limits.retry_most),
+            more => doubled(self.limits.retry_base, more - 2).min(self.limits.retry_most),
         }
     }
 

@@ -263,7 +263,7 @@ impl UserAgent {
         }
         let again_in = doubled(self.limits.ask_again_after, failures)
             .min(self.limits.backoff_most)
-            .max(told.min(self.limits.told_most));
+            .max(told.min(self.limits.retry_after_most));
         let request = Request {
             state: State::Again(now.after(again_in)),
             failures: failures.saturating_add(1),

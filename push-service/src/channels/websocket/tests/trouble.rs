@@ -55,7 +55,9 @@ async fn the_connected_stay() {
     assert_eq!(agent.receive().await["status"], 500);
 
     rig.storage.trouble(false);
-    let message = timeout(limits().retry_after * 3, agent.receive()).await.unwrap();
+    let message = timeout(limits().ask_storage_again_after * 3, agent.receive())
+        .await
+        .unwrap();
     assert_eq!(message["messageType"], "notification");
 }
 

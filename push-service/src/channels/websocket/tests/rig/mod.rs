@@ -33,7 +33,7 @@ pub(crate) fn limits() -> Limits {
         acknowledge_within: defaults::ACKNOWLEDGE_WITHIN,
         page_messages: defaults::PAGE_MESSAGES,
         page_bytes: defaults::PAGE_BYTES,
-        retry_after: defaults::STORAGE_RETRY_AFTER,
+        ask_storage_again_after: defaults::STORAGE_RETRY_AFTER,
         ping_every: defaults::PING_EVERY,
         pong_within: defaults::PONG_WITHIN,
         write_within: defaults::WRITE_WITHIN,
