@@ -220,7 +220,7 @@ impl World {
         }
         self.tell_machine(index, |machine, out| match open {
             true => machine.opened(now, out),
-            false => machine.ended(how, now, out),
+            false => machine.channel_ended(how, now, out),
         });
     }
 
@@ -228,7 +228,7 @@ impl World {
         let Some(index) = self.current(id) else { return };
         let now = self.moment();
         self.agents[index].connection = None;
-        self.tell_machine(index, |machine, out| machine.ended(Ended::Lost, now, out));
+        self.tell_machine(index, |machine, out| machine.channel_ended(Ended::Lost, now, out));
     }
 
     /// The user agent whose connection it is, if its process still lives and still has it.
@@ -286,7 +286,7 @@ impl World {
                 self.send(id, End::Node, &out);
                 self.finish(id, End::Node);
                 self.tell_machine(index, |machine, out| {
-                    machine.ended(Ended::Closed(code), now, out);
+                    machine.channel_ended(Ended::Closed(code), now, out);
                 });
             }
         }

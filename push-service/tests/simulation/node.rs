@@ -349,7 +349,7 @@ impl World {
 impl Channel {
     pub(crate) fn begin_end(&mut self) {
         if self.end.is_none() {
-            self.session.ended();
+            self.session.channel_ended();
             self.end = Some(Ending::Waits);
             self.wanted = None;
         }

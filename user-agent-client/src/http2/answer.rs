@@ -29,7 +29,7 @@ pub(super) struct NoAnswer(Option<h2::Error>);
 
 impl NoAnswer {
     /// Nothing was or can be asked, or a connection of its own broke.
-    pub(super) const ALONE: Self = Self(None);
+    pub(super) const ONLY_THIS_REQUEST: Self = Self(None);
 
     /// Only this request failed: the others on the channel may go on.
     pub(super) fn is_alone(&self) -> bool {

@@ -96,11 +96,11 @@ impl Http1 {
     async fn answered_anew(&self, request: Request<Full<Bytes>>) -> Result<Response<answer::Body>, NoAnswer> {
         // The transport that offers HTTP/1.1 only.
         let server = self.0.server.clone().over(Transport::WebSocket);
-        let server = server.map_err(|_| NoAnswer::ALONE)?;
+        let server = server.map_err(|_| NoAnswer::ONLY_THIS_REQUEST)?;
         let connected = connect(&server, &self.0.trust).await;
         let connected = connected.map_err(|error| {
             tracing::info!(%error, "no further connection to the service");
-            NoAnswer::ALONE
+            NoAnswer::ONLY_THIS_REQUEST
         })?;
         self.answered_on(Connection::on(connected.wire).await?, request)
             .await
@@ -114,8 +114,8 @@ impl Http1 {
         poll_fn(|cx| {
             let is_over = connection.poll_over(cx);
             match connection.sender.poll_ready(cx) {
-                Poll::Pending if is_over => Poll::Ready(Err(NoAnswer::ALONE)),
-                ready => ready.map_err(|_| NoAnswer::ALONE),
+                Poll::Pending if is_over => Poll::Ready(Err(NoAnswer::ONLY_THIS_REQUEST)),
+                ready => ready.map_err(|_| NoAnswer::ONLY_THIS_REQUEST),
             }
         })
         .await?;
@@ -123,8 +123,8 @@ impl Http1 {
         let answer = poll_fn(|cx| {
             let is_over = connection.poll_over(cx);
             match answer.as_mut().poll(cx) {
-                Poll::Pending if is_over => Poll::Ready(Err(NoAnswer::ALONE)),
-                answer => answer.map_err(|_| NoAnswer::ALONE),
+                Poll::Pending if is_over => Poll::Ready(Err(NoAnswer::ONLY_THIS_REQUEST)),
+                answer => answer.map_err(|_| NoAnswer::ONLY_THIS_REQUEST),
             }
         })
         .await?;
@@ -144,8 +144,9 @@ impl Http1 {
             .uri()
             .path_and_query()
             .map_or("/", |target| target.as_str());
-        *request.uri_mut() = target.parse().map_err(|_| NoAnswer::ALONE)?;
-        let host = HeaderValue::try_from(self.0.server.authority()).map_err(|_| NoAnswer::ALONE)?;
+        *request.uri_mut() = target.parse().map_err(|_| NoAnswer::ONLY_THIS_REQUEST)?;
+        let host =
+            HeaderValue::try_from(self.0.server.authority()).map_err(|_| NoAnswer::ONLY_THIS_REQUEST)?;
         request.headers_mut().insert(HOST, host);
         Ok(request)
     }
@@ -165,7 +166,7 @@ impl Connection {
         let (sender, connection) = builder()
             .handshake(TokioIo::new(wire))
             .await
-            .map_err(|_| NoAnswer::ALONE)?;
+            .map_err(|_| NoAnswer::ONLY_THIS_REQUEST)?;
         Ok(Self {
             sender,
             driver: Some(Box::pin(async move { drop(connection.await) })),
@@ -197,9 +198,9 @@ impl Body {
                         return Poll::Ready(Some(Ok(data)));
                     }
                 }
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(NoAnswer::ALONE))),
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(NoAnswer::ONLY_THIS_REQUEST))),
                 Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending if is_over => return Poll::Ready(Some(Err(NoAnswer::ALONE))),
+                Poll::Pending if is_over => return Poll::Ready(Some(Err(NoAnswer::ONLY_THIS_REQUEST))),
                 Poll::Pending => return Poll::Pending,
             }
         }

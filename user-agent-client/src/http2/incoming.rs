@@ -81,7 +81,7 @@ impl Incoming {
             }
             Self::Nonsense => user_agent.nonsense(now, out),
             Self::SignOfLife | Self::WithoutPush => user_agent.heard(now),
-            Self::Ended(ended) => user_agent.ended(ended, now, out),
+            Self::Ended(ended) => user_agent.channel_ended(ended, now, out),
         }
     }
 }

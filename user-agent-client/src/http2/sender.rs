@@ -101,7 +101,7 @@ pub(super) async fn driven<T>(
     std::future::poll_fn(|cx| {
         is_over = is_over || carrier.as_mut().poll(cx).is_ready();
         match Pin::new(&mut exchange).poll(cx) {
-            Poll::Pending if is_over => Poll::Ready(Err(NoAnswer::ALONE)),
+            Poll::Pending if is_over => Poll::Ready(Err(NoAnswer::ONLY_THIS_REQUEST)),
             answer => answer,
         }
     })

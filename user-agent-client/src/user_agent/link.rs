@@ -194,7 +194,7 @@ impl Incoming {
             Self::WebSocket(channel::Incoming::Reply(reply)) => reply.tell(session, now, out),
             Self::WebSocket(channel::Incoming::SignOfLife) => session.heard(now),
             Self::WebSocket(channel::Incoming::Nonsense) => session.nonsense(now, out),
-            Self::WebSocket(channel::Incoming::Ended(ended)) => session.ended(ended, now, out),
+            Self::WebSocket(channel::Incoming::Ended(ended)) => session.channel_ended(ended, now, out),
             Self::Http2(incoming) => incoming.tell(session, now, out),
         }
     }

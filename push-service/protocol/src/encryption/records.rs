@@ -80,10 +80,10 @@ pub(super) fn open(header: &Header<'_>, secret: &[u8], records: &[u8]) -> Result
     let last = records.next_back().ok_or(DecryptError::ShortRecord)?;
     let mut number = 0;
     for record in records {
-        open_record(&key, number, record, Place::Before, &mut content)?;
+        open_record(&key, number, record, RecordPosition::Before, &mut content)?;
         number += 1;
     }
-    open_record(&key, number, last, Place::Last, &mut content)?;
+    open_record(&key, number, last, RecordPosition::Last, &mut content)?;
     Ok(content)
 }
 
@@ -95,7 +95,7 @@ pub(super) fn seal(header: &Header<'_>, secret: &[u8], content: &[u8], padding: 
     let mut body = Vec::with_capacity(header_bytes + record_bytes);
     header.write(&mut body);
     body.extend_from_slice(content);
-    body.push(Place::Last.delimiter());
+    body.push(RecordPosition::Last.delimiter());
     body.resize(body.len() + padding, 0);
     let tag = header.message_key(secret).seal(0, &mut body[header_bytes..]);
     body.extend_from_slice(tag.as_ref());
@@ -104,12 +104,12 @@ pub(super) fn seal(header: &Header<'_>, secret: &[u8], content: &[u8], padding: 
 
 /// Where in its message a record stands, which its delimiter has to say.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum RecordPosition {
     Before,
     Last,
 }
 
-impl Place {
+impl RecordPosition {
     /// RFC 8188 §2.
     fn delimiter(self) -> u8 {
         match self {
@@ -124,7 +124,7 @@ fn open_record(
     key: &MessageKey,
     number: u64,
     record: &[u8],
-    place: Place,
+    position: RecordPosition,
     out: &mut Vec<u8>,
 ) -> Result<(), DecryptError> {
     if record.len() < DELIMITER_BYTES + TAG_BYTES {
@@ -135,19 +135,19 @@ fn open_record(
     let padded = key.open(number, &mut out[start..]);
     let padded = padded.map_err(|_| DecryptError::NotAuthentic)?;
     // Only now that the tag is verified: what the padding is like tells a forger nothing.
-    let content_bytes = content_bytes(padded, place)?;
+    let content_bytes = content_bytes(padded, position)?;
     out.truncate(start + content_bytes);
     Ok(())
 }
 
 /// E88-2: the last octet that is not zero is the delimiter.
-fn content_bytes(padded: &[u8], place: Place) -> Result<usize, DecryptError> {
+fn content_bytes(padded: &[u8], position: RecordPosition) -> Result<usize, DecryptError> {
     let delimiter_at = padded.iter().rposition(|byte| *byte != 0);
     let delimiter_at = delimiter_at.ok_or(DecryptError::WrongDelimiter)?;
     match padded[delimiter_at] {
-        delimiter if delimiter == place.delimiter() => Ok(delimiter_at),
+        delimiter if delimiter == position.delimiter() => Ok(delimiter_at),
         // E88-8: what ends here is not all of it.
-        delimiter if delimiter == Place::Before.delimiter() => Err(DecryptError::Truncated),
+        delimiter if delimiter == RecordPosition::Before.delimiter() => Err(DecryptError::Truncated),
         _ => Err(DecryptError::WrongDelimiter),
     }
 }

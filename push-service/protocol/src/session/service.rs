@@ -414,7 +414,7 @@ impl Session {
     }
 
     /// The connection is gone, or the peer closed it: nothing more is decided.
-    pub fn ended(&mut self) {
+    pub fn channel_ended(&mut self) {
         self.phase = Phase::Closed;
     }
 

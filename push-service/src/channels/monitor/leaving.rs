@@ -49,7 +49,7 @@ impl MonitorTask {
         if !self.monitors.is_empty() {
             return false;
         }
-        self.session.ended();
+        self.session.channel_ended();
         // Before the seat is given up, so that no comparison takes it again unnoticed.
         self.place.handle().set_cursor(None);
         self.delivering = None;

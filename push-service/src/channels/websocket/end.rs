@@ -48,7 +48,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
             return;
         }
         self.closed = why;
-        self.session.ended();
+        self.session.channel_ended();
         // Before the seat is given up, so that no comparison takes it again unnoticed.
         self.place.handle().set_cursor(None);
         let may_be_seated = self.session.is_recorded() && !self.has_no_seat;

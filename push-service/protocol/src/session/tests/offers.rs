@@ -165,6 +165,6 @@ fn compared_with_the_queue() {
     session.woken(WakeUp::Last(queue.last), Moment(0), &mut out);
     answer_pages(&mut session, &queue, &mut out);
     assert_eq!((offers(&out), session.cursor()), (vec![20], Some(queue.last)));
-    session.ended();
+    session.channel_ended();
     assert_eq!(session.cursor(), None);
 }

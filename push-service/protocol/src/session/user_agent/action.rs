@@ -75,7 +75,7 @@ pub struct Limits {
 pub enum Action {
     /// Keep this change. What follows in the list may rest on it.
     Save(Change),
-    /// Open a channel; then call [`opened`](super::UserAgent::opened) or [`ended`](super::UserAgent::ended).
+    /// Open a channel; then call [`opened`](super::UserAgent::opened) or [`channel_ended`](super::UserAgent::channel_ended).
     Connect,
     /// Say this to the service.
     Say(Say),
@@ -94,7 +94,7 @@ pub enum Action {
     /// [`holds`](super::UserAgent::holds) says that the session has it no more. [`handled`](super::UserAgent::handled) is not
     /// called for it.
     TakeBack(MessageKey),
-    /// Close the channel, or give up opening one. [`ended`](super::UserAgent::ended) is not called for it.
+    /// Close the channel, or give up opening one. [`channel_ended`](super::UserAgent::channel_ended) is not called for it.
     Disconnect(Farewell),
     /// Tell the application.
     Tell(Event),

@@ -8,7 +8,7 @@ use crate::session::Moment;
 
 impl UserAgent {
     /// The channel is gone, or could not be opened.
-    pub fn ended(&mut self, ended: Ended, now: Moment, out: &mut Vec<Action>) {
+    pub fn channel_ended(&mut self, ended: Ended, now: Moment, out: &mut Vec<Action>) {
         if !self.is_connected() {
             return;
         }
@@ -19,7 +19,7 @@ impl UserAgent {
             // closes with a code.
             match live.pinged {
                 Some(pinged) => self.keepalive.died(pinged.silence),
-                None => self.keepalive.ended(live.silence_at_end(now)),
+                None => self.keepalive.channel_ended(live.silence_at_end(now)),
             }
         }
         self.come_back(Why::Ended(ended), now, out);

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::action::{Action, Arrived, Disposition, Event, GiveUpReason, Outcome, Why};
 use super::durable::{Change, MessageKey};
-use super::outages::Streak;
+use super::outages::FailureStreak;
 use super::requests::doubled;
 use super::shares::Shares;
 use super::{Phase, UserAgent};
@@ -37,7 +37,7 @@ pub(super) struct Held {
     arrivals: u64,
     pub(super) shares: Shares,
     /// Over all subscriptions.
-    pub(super) streak: Streak,
+    pub(super) streak: FailureStreak,
 }
 
 #[derive(Debug)]

@@ -76,7 +76,7 @@ impl Keepalive {
 
     /// The channel ended without a word after so long a silence. That may have many reasons; only a silence longer than any
     /// that was survived is held against the network, or a short one that is seen twice.
-    pub(super) fn ended(&mut self, silence: Duration) {
+    pub(super) fn channel_ended(&mut self, silence: Duration) {
         if silence > self.proven {
             return self.died(silence);
         }
@@ -122,7 +122,7 @@ mod tests {
             if silence < limit {
                 keepalive.survived(silence);
             } else {
-                keepalive.ended(limit);
+                keepalive.channel_ended(limit);
                 closed += 1;
             }
         }
@@ -150,12 +150,12 @@ mod tests {
     fn one_end_is_no_evidence() {
         let mut keepalive = keepalive();
         for silence in [30, 40, 25, 2, 44] {
-            keepalive.ended(silence * SECOND);
+            keepalive.channel_ended(silence * SECOND);
             assert_eq!(keepalive.interval(), 45 * SECOND);
         }
         keepalive.survived(100 * SECOND);
         let before = keepalive.interval();
-        keepalive.ended(90 * SECOND);
+        keepalive.channel_ended(90 * SECOND);
         assert_eq!(keepalive.interval(), before);
     }
 

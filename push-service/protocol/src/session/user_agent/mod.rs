@@ -367,7 +367,7 @@ impl UserAgent {
             Some(_) | None => {}
         }
         if self.requests.is_overdue(now) {
-            self.keepalive.ended(live.silence_at_end(now));
+            self.keepalive.channel_ended(live.silence_at_end(now));
             return self.disconnect(Why::NoAnswer, now, out);
         }
         self.ask(now, out);

@@ -40,14 +40,14 @@ const ENOUGH_OUTAGES: u32 = 3;
 
 /// Messages that failed since the last success.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) enum Streak {
+pub(super) enum FailureStreak {
     #[default]
     None,
     One(MessageKey),
     Several,
 }
 
-impl Streak {
+impl FailureStreak {
     /// Counts one more. Returns whether several different messages have failed.
     fn add(&mut self, message: MessageKey) -> bool {
         *self = match *self {
@@ -141,16 +141,16 @@ impl UserAgent {
 
     /// The application succeeded with a message of this subscription: so it works.
     pub(super) fn works(&mut self, name: SubscriptionName, now: Moment, out: &mut Vec<Action>) {
-        self.held.streak = Streak::None;
+        self.held.streak = FailureStreak::None;
         let share = self.held.shares.get(name);
         let Some((streak, outage)) = share.map(|share| (share.streak, share.outage)) else {
             return;
         };
-        if streak == Streak::None && outage.is_none() {
+        if streak == FailureStreak::None && outage.is_none() {
             return;
         }
         self.held.shares.update(name, |share| {
-            share.streak = Streak::None;
+            share.streak = FailureStreak::None;
             share.outage = None;
             share.wants_others = false;
             if outage.is_some() && share.set_aside.end_outage() {
@@ -193,7 +193,7 @@ impl UserAgent {
     pub(super) fn forget_outage(&mut self, name: SubscriptionName) {
         if self.held.shares.get(name).is_some() {
             self.held.shares.update(name, |share| {
-                share.streak = Streak::None;
+                share.streak = FailureStreak::None;
                 share.outage = None;
                 share.wants_others = false;
                 share.set_aside.clear();

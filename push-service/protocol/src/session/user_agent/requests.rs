@@ -17,12 +17,12 @@ pub(super) struct Requests(BTreeMap<SubscriptionName, Request>);
 
 #[derive(Clone, Copy, Debug)]
 struct Request {
-    state: State,
+    state: RequestState,
     failures: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum RequestState {
     /// To be answered by then.
     Sent(Moment),
     /// Not before then.
@@ -31,15 +31,15 @@ enum State {
 
 impl Requests {
     pub(super) fn is_overdue(&self, now: Moment) -> bool {
-        let is_late = |request: &Request| matches!(request.state, State::Sent(until) if until <= now);
+        let is_late = |request: &Request| matches!(request.state, RequestState::Sent(until) if until <= now);
         self.0.values().any(is_late)
     }
 
     /// The channel on which they were sent is gone. Failures are remembered.
     pub(super) fn forget_sent(&mut self) {
         for request in self.0.values_mut() {
-            if let State::Sent(_) = request.state {
-                request.state = State::Again(Moment::default());
+            if let RequestState::Sent(_) = request.state {
+                request.state = RequestState::Again(Moment::default());
             }
         }
     }
@@ -49,8 +49,8 @@ impl Requests {
     pub(super) fn next_due(&self, limit: usize) -> Moment {
         let is_full = self.sent() >= limit;
         let due = |request: &Request| match request.state {
-            State::Sent(until) => Some(until),
-            State::Again(at) => (!is_full).then_some(at),
+            RequestState::Sent(until) => Some(until),
+            RequestState::Again(at) => (!is_full).then_some(at),
         };
         self.0.values().filter_map(due).min().unwrap_or(Moment::NEVER)
     }
@@ -58,7 +58,7 @@ impl Requests {
     /// Of these subscriptions nothing is to be repeated. Answers that are waited for still are.
     pub(super) fn repeat_none_of(&mut self, is_settled: impl Fn(&SubscriptionName) -> bool) {
         self.0
-            .retain(|name, request| matches!(request.state, State::Sent(_)) || !is_settled(name));
+            .retain(|name, request| matches!(request.state, RequestState::Sent(_)) || !is_settled(name));
     }
 
     /// Of these subscriptions only there is something left to ask.
@@ -69,12 +69,12 @@ impl Requests {
     /// Whether an answer is waited for.
     pub(super) fn is_sent(&self, name: SubscriptionName) -> bool {
         let request = self.0.get(&name);
-        request.is_some_and(|request| matches!(request.state, State::Sent(_)))
+        request.is_some_and(|request| matches!(request.state, RequestState::Sent(_)))
     }
 
     /// Whether one is to be repeated now.
     fn is_due_again(&self, now: Moment) -> bool {
-        let is_due = |request: &Request| matches!(request.state, State::Again(at) if at <= now);
+        let is_due = |request: &Request| matches!(request.state, RequestState::Again(at) if at <= now);
         self.0.values().any(is_due)
     }
 
@@ -84,28 +84,28 @@ impl Requests {
     }
 
     fn sent(&self) -> usize {
-        let is_sent = |request: &&Request| matches!(request.state, State::Sent(_));
+        let is_sent = |request: &&Request| matches!(request.state, RequestState::Sent(_));
         self.0.values().filter(is_sent).count()
     }
 
     fn may_ask(&self, name: SubscriptionName, now: Moment) -> bool {
         match self.0.get(&name).map(|request| request.state) {
             None => true,
-            Some(State::Again(at)) => at <= now,
-            Some(State::Sent(_)) => false,
+            Some(RequestState::Again(at)) => at <= now,
+            Some(RequestState::Sent(_)) => false,
         }
     }
 
     fn send(&mut self, name: SubscriptionName, until: Moment) {
         let failures = self.0.get(&name).map_or(0, |request| request.failures);
-        let state = State::Sent(until);
+        let state = RequestState::Sent(until);
         self.0.insert(name, Request { state, failures });
     }
 
     /// Whether an answer was waited for.
-    fn answered(&mut self, name: SubscriptionName) -> bool {
+    fn settle(&mut self, name: SubscriptionName) -> bool {
         match self.0.get(&name).map(|request| request.state) {
-            Some(State::Sent(_)) => {
+            Some(RequestState::Sent(_)) => {
                 self.0.remove(&name);
                 if self.0.is_empty() {
                     // An empty map keeps room for eleven.
@@ -113,7 +113,7 @@ impl Requests {
                 }
                 true
             }
-            Some(State::Again(_)) | None => false,
+            Some(RequestState::Again(_)) | None => false,
         }
     }
 }
@@ -134,7 +134,7 @@ impl UserAgent {
     ) {
         self.heard(now);
         let failures = self.requests.0.get(&name).map_or(0, |request| request.failures);
-        if !self.requests.answered(name) {
+        if !self.requests.settle(name) {
             return;
         }
         self.cursor.back_to(name);
@@ -183,7 +183,7 @@ impl UserAgent {
     ) {
         self.heard(now);
         let failures = self.requests.0.get(&name).map_or(0, |request| request.failures);
-        if !self.requests.answered(name) {
+        if !self.requests.settle(name) {
             return;
         }
         self.cursor.back_to(name);
@@ -265,7 +265,7 @@ impl UserAgent {
             .min(self.limits.backoff_most)
             .max(told.min(self.limits.retry_after_most));
         let request = Request {
-            state: State::Again(now.after(again_in)),
+            state: RequestState::Again(now.after(again_in)),
             failures: failures.saturating_add(1),
         };
         self.requests.0.insert(name, request);

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use super::action::Limits;
 use super::aside::SetAside;
-use super::outages::{Outage, Streak};
+use super::outages::{FailureStreak, Outage};
 use crate::identifiers::SubscriptionName;
 
 /// The subscriptions of which something is held or was passed over, or that fail. The others take no memory.
@@ -35,7 +35,7 @@ pub(super) struct Share {
     bytes: usize,
     /// Something was passed over on this channel, and the first of that has so many bytes.
     passed_over: Option<usize>,
-    pub(super) streak: Streak,
+    pub(super) streak: FailureStreak,
     pub(super) outage: Option<Outage>,
     pub(super) set_aside: SetAside,
     /// It is paused and its turn has come to try what is with the service: a new channel is to bring that.
@@ -61,7 +61,7 @@ impl Share {
         self.messages == 0
             && !self.waits_for_channel()
             && self.set_aside.is_empty()
-            && self.streak == Streak::default()
+            && self.streak == FailureStreak::default()
             && self.outage.is_none()
     }
 }

@@ -183,7 +183,7 @@ impl Test {
     }
 
     fn lose(&mut self, ended: Ended) -> Option<Duration> {
-        self.agent.ended(ended, self.now, &mut self.out);
+        self.agent.channel_ended(ended, self.now, &mut self.out);
         match self.events().last() {
             Some(Event::Disconnected { again_in, .. }) => *again_in,
             other => panic!("{other:?}"),
