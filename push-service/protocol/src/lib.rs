@@ -15,6 +15,7 @@
 //! - [`wire`]: how a session speaks on a WebSocket.
 
 mod base64url;
+mod p256;
 mod parameters;
 #[cfg(test)]
 mod robustness;

@@ -2,23 +2,18 @@
 
 use ring::agreement::EphemeralPrivateKey;
 
-use super::agreement::{agree, public_half};
 use super::derivation::{expand, extract};
 use super::error::{DecryptError, EncryptError};
 use super::keys::SubscriptionKeys;
 use super::recipient::Recipient;
-use super::records::{self, DELIMITER_BYTES, FIXED_HEADER_BYTES, Header, TAG_BYTES};
-use crate::vapid::PublicKey;
+use super::records::{self, Header};
+use super::sizes::MAX_PLAINTEXT_BYTES;
+use crate::p256::PublicKey;
+use crate::p256::agreement::{agree, public_half};
 
 /// What every push service carries (RFC 8030 §7.2), and so the record size that senders write: KUnifiedPush takes no
 /// other (EUA-3), and no record comes near it (E91-8), because the header is not counted.
 const RECORD_SIZE: u32 = 4_096;
-const MAX_BODY_BYTES: usize = 4_096;
-
-/// The longest plaintext, in bytes: with header, delimiter and tag it makes a body of 4,096, which every push service
-/// carries (RFC 8291 §4).
-pub const MAX_PLAINTEXT_BYTES: usize =
-    MAX_BODY_BYTES - FIXED_HEADER_BYTES - PublicKey::BYTES - DELIMITER_BYTES - TAG_BYTES;
 
 /// Reads a body. Several records are read too, although RFC 8291 §4 allows one only: Firefox reads them (EUA-1).
 pub(super) fn decrypt(keys: &SubscriptionKeys, body: &[u8]) -> Result<Vec<u8>, DecryptError> {

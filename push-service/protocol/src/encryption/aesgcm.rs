@@ -8,10 +8,10 @@ use super::derivation::{MessageKey, expand, extract};
 use super::error::DecryptError;
 use super::keys::SubscriptionKeys;
 use super::recipient::Recipient;
-use super::records::TAG_BYTES;
+use super::sizes::TAG_BYTES;
 use crate::base64url;
+use crate::p256::PublicKey;
 use crate::parameters::{parameter, split};
-use crate::vapid::PublicKey;
 
 /// The name of the coding, as it goes into the key.
 pub(super) const CODING: &str = "aesgcm";

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::MAX_PLAINTEXT_BYTES;
+use super::sizes::MAX_PLAINTEXT_BYTES;
 
 /// Why a message cannot be read. Its recipient drops it and acknowledges it nevertheless (E91-15): it would be no better
 /// the next time.

@@ -4,12 +4,10 @@ use std::fmt;
 
 use ring::rand::SecureRandom;
 
-use super::agreement;
 use super::error::{DecryptError, NoRandomness};
 use super::recipient::Recipient;
-use super::{aes128gcm, aesgcm};
-use crate::message::Coding;
-use crate::vapid::PublicKey;
+use crate::p256::PublicKey;
+use crate::p256::agreement;
 
 /// How often a private key is drawn. One in 2^32 draws is out of range (SEC 2 §2.4.2), so that the second is hardly ever
 /// needed; a source that fails eight times gives always the same.
@@ -86,24 +84,6 @@ impl SubscriptionKeys {
     /// All that the application server has to know.
     pub fn recipient(&self) -> &Recipient {
         &self.shown
-    }
-
-    /// Reads a message. Takes as much memory as `body` has bytes, which the caller has bounded by accepting it.
-    ///
-    /// A push message without body and coding was never encrypted, and is nothing to decrypt: it means "no data".
-    ///
-    /// # Errors
-    ///
-    /// Why the message has to be dropped.
-    pub fn decrypt(&self, coding: &Coding, body: &[u8]) -> Result<Vec<u8>, DecryptError> {
-        match coding {
-            Coding::Aes128gcm => aes128gcm::decrypt(self, body),
-            Coding::Aesgcm {
-                encryption,
-                crypto_key,
-            } => aesgcm::decrypt(self, encryption, crypto_key, body),
-            Coding::Absent | Coding::Other(_) => Err(DecryptError::UnknownCoding),
-        }
     }
 
     /// ECDH with a sender's key.

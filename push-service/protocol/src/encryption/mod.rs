@@ -19,18 +19,63 @@
 
 mod aes128gcm;
 mod aesgcm;
-pub(crate) mod agreement;
 mod derivation;
 mod error;
 mod keys;
 mod recipient;
 mod records;
+mod sizes;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 pub(crate) mod vectors;
 
-pub use aes128gcm::MAX_PLAINTEXT_BYTES;
 pub use error::{DecryptError, EncryptError, NoRandomness, RecipientError};
 pub use keys::SubscriptionKeys;
 pub use recipient::Recipient;
+use ring::agreement::{ECDH_P256, EphemeralPrivateKey};
+use ring::rand::SecureRandom;
+pub use sizes::MAX_PLAINTEXT_BYTES;
+
+use crate::message::Coding;
+
+impl Recipient {
+    /// Encrypts a message as `aes128gcm`, which its `Content-Encoding` field has to say (RFC 8291): the body of a push, of
+    /// 103 to 4,096 bytes. `padding` is how many zeros hide how long `plaintext` is. Key pair and salt are new each time.
+    ///
+    /// # Errors
+    ///
+    /// Plaintext and padding have more than [`MAX_PLAINTEXT_BYTES`] together, or the random source failed.
+    pub fn encrypt(
+        &self,
+        plaintext: &[u8],
+        padding: usize,
+        random: &dyn SecureRandom,
+    ) -> Result<Vec<u8>, EncryptError> {
+        let sender = EphemeralPrivateKey::generate(&ECDH_P256, random);
+        let sender = sender.map_err(|_| EncryptError::NoRandomness)?;
+        let mut salt = [0; 16];
+        random.fill(&mut salt).map_err(|_| EncryptError::NoRandomness)?;
+        aes128gcm::encrypt(self, plaintext, padding, sender, &salt)
+    }
+}
+
+impl SubscriptionKeys {
+    /// Reads a message. Takes as much memory as `body` has bytes, which the caller has bounded by accepting it.
+    ///
+    /// A push message without body and coding was never encrypted, and is nothing to decrypt: it means "no data".
+    ///
+    /// # Errors
+    ///
+    /// Why the message has to be dropped.
+    pub fn decrypt(&self, coding: &Coding, body: &[u8]) -> Result<Vec<u8>, DecryptError> {
+        match coding {
+            Coding::Aes128gcm => aes128gcm::decrypt(self, body),
+            Coding::Aesgcm {
+                encryption,
+                crypto_key,
+            } => aesgcm::decrypt(self, encryption, crypto_key, body),
+            Coding::Absent | Coding::Other(_) => Err(DecryptError::UnknownCoding),
+        }
+    }
+}

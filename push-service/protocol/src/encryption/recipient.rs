@@ -4,13 +4,10 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::agreement::{ECDH_P256, EphemeralPrivateKey};
-use ring::rand::SecureRandom;
 
-use super::aes128gcm;
-use super::error::{EncryptError, RecipientError};
+use super::error::RecipientError;
 use crate::base64url;
-use crate::vapid::PublicKey;
+use crate::p256::PublicKey;
 
 /// A subscription's public key and authentication secret: what its user agent gives to the application server along with
 /// the push resource (RFC 8291 §2.1, §3.2). `Debug` hides both.
@@ -58,25 +55,6 @@ impl Recipient {
     /// The authentication secret in 22 characters of base64url.
     pub fn auth(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.authentication_secret)
-    }
-
-    /// Encrypts a message as `aes128gcm`, which its `Content-Encoding` field has to say (RFC 8291): the body of a push, of
-    /// 103 to 4,096 bytes. `padding` is how many zeros hide how long `plaintext` is. Key pair and salt are new each time.
-    ///
-    /// # Errors
-    ///
-    /// Plaintext and padding have more than [`super::MAX_PLAINTEXT_BYTES`] together, or the random source failed.
-    pub fn encrypt(
-        &self,
-        plaintext: &[u8],
-        padding: usize,
-        random: &dyn SecureRandom,
-    ) -> Result<Vec<u8>, EncryptError> {
-        let sender = EphemeralPrivateKey::generate(&ECDH_P256, random);
-        let sender = sender.map_err(|_| EncryptError::NoRandomness)?;
-        let mut salt = [0; 16];
-        random.fill(&mut salt).map_err(|_| EncryptError::NoRandomness)?;
-        aes128gcm::encrypt(self, plaintext, padding, sender, &salt)
     }
 }
 

@@ -11,21 +11,13 @@
 
 use super::derivation::MessageKey;
 use super::error::DecryptError;
+use super::sizes::{DELIMITER_BYTES, FIXED_HEADER_BYTES, SALT_BYTES, TAG_BYTES};
 
 /// The name of the coding, as it goes into the key (RFC 8188 §2.2).
 pub(super) const CODING: &str = "aes128gcm";
 
-const SALT_BYTES: usize = 16;
-pub(super) const TAG_BYTES: usize = 16;
-
-/// The header of a body before its key id (RFC 8188 §2.1).
-pub(super) const FIXED_HEADER_BYTES: usize = SALT_BYTES + 4 + 1;
-
 /// E88-1: the smallest record that can hold content: one byte of it, delimiter and tag (RFC 8188 §2).
 const MIN_RECORD_SIZE: u32 = 18;
-
-/// What separates content from padding.
-pub(super) const DELIMITER_BYTES: usize = 1;
 
 /// What a body begins with.
 pub(super) struct Header<'a> {

@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 
 use super::claims::{Claims, json_object};
 use super::error::VapidError;
-use super::public_key::PublicKey;
+use crate::p256::PublicKey;
 use crate::parameters::{parameter, split, trim};
 
 /// The longest `Authorization` field that is looked into. A token of a deployed library has 200 to 400 bytes; chosen

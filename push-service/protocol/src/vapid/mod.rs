@@ -10,9 +10,7 @@
 
 mod claims;
 mod credentials;
-mod curve;
 mod error;
-mod public_key;
 mod signing;
 #[cfg(test)]
 mod tests;
@@ -22,5 +20,6 @@ pub(crate) mod vectors;
 pub use claims::{Claims, LEEWAY_SECS, MAX_LIFETIME_SECS, check_lifetime};
 pub use credentials::{Credentials, MAX_AUTHORIZATION_BYTES, Scheme, credentials};
 pub use error::VapidError;
-pub use public_key::PublicKey;
 pub use signing::{SigningError, SigningKey};
+
+pub use crate::p256::PublicKey;

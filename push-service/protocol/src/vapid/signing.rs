@@ -8,8 +8,8 @@ use ring::rand::SecureRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde::Serialize;
 
-use super::public_key::PublicKey;
-use crate::encryption::agreement;
+use crate::p256::PublicKey;
+use crate::p256::agreement;
 
 /// `{"typ":"JWT","alg":"ES256"}` in base64url (RFC 8292 §2.4).
 const JOSE_HEADER: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJFUzI1NiJ9";

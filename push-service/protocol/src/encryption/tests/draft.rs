@@ -6,7 +6,7 @@ use super::super::vectors::draft::*;
 use super::super::vectors::draft_keys;
 use super::*;
 use crate::message::Coding;
-use crate::vapid::PublicKey;
+use crate::p256::PublicKey;
 use crate::vapid::vectors::OUR_KEY;
 
 fn decrypt(encryption: &str, crypto_key: &str, body: &[u8]) -> Result<Vec<u8>, DecryptError> {

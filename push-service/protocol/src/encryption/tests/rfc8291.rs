@@ -7,13 +7,13 @@ use ring::rand::SystemRandom;
 #[expect(deprecated, reason = "a random source that fails")]
 use ring::test::rand::FixedByteRandom;
 
-use super::super::agreement::{agree, import, public_half};
 use super::super::derivation::{base_nonce, content_key, extract};
 use super::super::vectors::*;
 use super::super::{aes128gcm, records};
 use super::*;
 use crate::message::Coding;
-use crate::vapid::PublicKey;
+use crate::p256::PublicKey;
+use crate::p256::agreement::{agree, import, public_half};
 
 /// The header of the example's body: salt, record size, length of the key id, key id.
 const HEADER_BYTES: usize = 86;

@@ -9,7 +9,7 @@ use super::names::{Identity, PushResource, SubscriptionResource};
 use super::wishes::Wish;
 use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
-use crate::vapid::PublicKey;
+use crate::p256::PublicKey;
 
 /// The bounds of a user agent.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use ring::digest::{Context, Digest, SHA256};
 use super::messages::Messages;
 use super::names::{Identity, PushResource, SubscriptionResource};
 use crate::identifiers::SubscriptionName;
-use crate::vapid::PublicKey;
+use crate::p256::PublicKey;
 
 /// The state. The same as the fold of all changes since the beginning.
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -2,8 +2,8 @@
 
 use super::{Action, Change, Event, Phase, PushResource, UserAgent};
 use crate::identifiers::SubscriptionName;
+use crate::p256::PublicKey;
 use crate::session::Moment;
-use crate::vapid::PublicKey;
 
 impl UserAgent {
     /// Makes a subscription of this name. Nothing happens if there is one already, unless it was ending: then it begins

@@ -1,7 +1,7 @@
 //! What a user agent says. Texts are written straight into the buffer that goes to the socket.
 
+use crate::p256::PublicKey;
 use crate::session::user_agent::{Arrived, Disposition, Identity, Say, Wish};
-use crate::vapid::PublicKey;
 use crate::wire::frame::write_text;
 
 /// Appends what is to be said as one text frame under a `mask`, which RFC 6455 §5.3 wants to be drawn for each.

@@ -13,7 +13,7 @@ use ring::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_e
 #[expect(deprecated, reason = "the only way in")]
 use ring::test::rand::FixedSliceRandom;
 
-use crate::vapid::PublicKey;
+use crate::p256::PublicKey;
 
 /// Takes a private key, big-endian. `None` unless it is from 1 to n - 1, n being the order of the curve.
 pub(crate) fn import(private: &[u8; 32]) -> Option<EphemeralPrivateKey> {
@@ -29,7 +29,7 @@ pub(crate) fn public_half(private: &EphemeralPrivateKey) -> Option<PublicKey> {
 }
 
 /// E91-4: the x coordinate of the shared point, 32 bytes, with its leading zeros. `None` for a key of another curve.
-pub(super) fn agree(private: EphemeralPrivateKey, peer: &PublicKey) -> Option<[u8; 32]> {
+pub(crate) fn agree(private: EphemeralPrivateKey, peer: &PublicKey) -> Option<[u8; 32]> {
     // Ring checks once more that the point is on the curve, and so that no secret meets any other.
     let peer = UnparsedPublicKey::new(&ECDH_P256, peer.as_bytes());
     agree_ephemeral(private, &peer, |secret| secret.try_into().ok())
