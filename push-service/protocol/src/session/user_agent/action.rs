@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::durable::{Change, MessageKey};
+use super::durable::Change;
 use super::metadata::Metadata;
-use super::names::{Identity, PushResource, SubscriptionResource};
-use super::wishes::Wish;
+use super::names::{Identity, MessageKey, PushResource, SubscriptionResource, Wish};
 use crate::identifiers::SubscriptionName;
 use crate::message::{Coding, Content};
 use crate::p256::PublicKey;

@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::action::Limits;
-use super::durable::MessageKey;
 use super::held::{Held, Message, Place};
+use super::names::MessageKey;
 use super::{Phase, UserAgent};
 use crate::identifiers::SubscriptionName;
 use crate::session::Moment;

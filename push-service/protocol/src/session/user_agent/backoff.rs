@@ -29,10 +29,7 @@ impl Backoff {
     /// than that, and a little more, so that those who were told the same don't come together. Nor less than without it: a
     /// service that says "now" each time is not asked again and again.
     pub(super) fn next(&mut self, told: Option<Duration>) -> Duration {
-        let ceiling = self
-            .base
-            .saturating_mul(1 << self.failures.min(20))
-            .min(self.most);
+        let ceiling = doubled(self.base, self.failures).min(self.most);
         self.failures = self.failures.saturating_add(1);
         let jittered = ceiling.mul_f64(self.chance.fraction()).max(self.least);
         match told {
@@ -58,6 +55,11 @@ impl Backoff {
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
+}
+
+/// Twice as long for each failure.
+pub(super) fn doubled(wait: Duration, failures: u32) -> Duration {
+    wait.saturating_mul(1 << failures.min(20))
 }
 
 /// SplitMix64. Not for secrets.

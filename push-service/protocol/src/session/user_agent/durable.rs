@@ -5,10 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use ring::digest::{Context, Digest, SHA256};
-
 use super::messages::Messages;
-use super::names::{Identity, PushResource, SubscriptionResource};
+use super::names::{Identity, MessageKey, PushResource, SubscriptionResource};
 use crate::identifiers::SubscriptionName;
 use crate::p256::PublicKey;
 
@@ -109,34 +107,6 @@ pub enum Change {
     },
     /// A message need not come again.
     Done(MessageKey),
-}
-
-/// Which push message: its subscription and its id, cut from the SHA-256 of both, so of one size whatever they are (PR-46).
-/// Services need not make ids that differ between subscriptions.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct MessageKey(pub [u8; 16]);
-
-impl MessageKey {
-    /// Of the message with this id, of this subscription by the letter of the service.
-    pub fn of(subscription: &str, id: &str) -> Self {
-        let mut digest = Context::new(&SHA256);
-        // Its length says where the name ends and the id begins.
-        digest.update(&(subscription.len() as u64).to_be_bytes());
-        digest.update(subscription.as_bytes());
-        digest.update(id.as_bytes());
-        Self::cut(&digest.finish())
-    }
-
-    /// The key of a message with this id in earlier versions.
-    pub fn of_id(id: &str) -> Self {
-        Self::cut(&ring::digest::digest(&SHA256, id.as_bytes()))
-    }
-
-    fn cut(digest: &Digest) -> Self {
-        let mut key = [0; 16];
-        key.copy_from_slice(&digest.as_ref()[..16]);
-        Self(key)
-    }
 }
 
 impl Change {

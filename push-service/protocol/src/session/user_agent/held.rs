@@ -17,9 +17,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::action::{Action, Arrived, Disposition, Event, GiveUpReason, Outcome, Why};
-use super::durable::{Change, MessageKey};
+use super::backoff::doubled;
+use super::durable::Change;
+use super::names::MessageKey;
 use super::outages::FailureStreak;
-use super::requests::doubled;
 use super::shares::Shares;
 use super::{Phase, UserAgent};
 use crate::identifiers::SubscriptionName;

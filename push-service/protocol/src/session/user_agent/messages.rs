@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use super::durable::MessageKey;
+use super::names::MessageKey;
 
 /// The last messages.
 #[derive(Clone, PartialEq, Debug, Default)]

@@ -58,18 +58,17 @@ pub use action::{
 };
 use backoff::Backoff;
 use cursor::Cursor;
-pub use durable::{Change, Durable, MessageKey, Registration, Stage};
+pub use durable::{Change, Durable, Registration, Stage};
 use forgotten::Renewing;
 use held::Held;
 use keepalive::Keepalive;
 pub use messages::{Earlier, Messages, Tried};
 pub use metadata::Metadata;
-pub use names::{Identity, PushResource, SubscriptionResource};
+pub use names::{Extent, Identity, MessageKey, PushResource, SubscriptionResource, Wish};
 use network::Network;
 use requests::Requests;
 use unsent::Unsent;
 use wishes::Wishes;
-pub use wishes::{Extent, Wish};
 
 use super::Moment;
 

@@ -1,6 +1,13 @@
-//! What a service calls things: kept and compared by its letter, checked once, and never printed.
+//! The names that a user agent and its service use for things.
+//!
+//! What a service calls us, a push resource or a subscription is checked once, kept and compared by its letter, and never
+//! printed. A message has a key of a fixed size, made of its names. A wish says which messages the service is to bring.
 
 use std::fmt;
+
+use ring::digest::{Context, Digest, SHA256};
+
+use crate::urgency::Urgency;
 
 /// Who a user agent is to its service, by the letter of the service. A secret: it prints as `…`.
 #[derive(Clone, PartialEq, Eq)]
@@ -80,6 +87,64 @@ impl SubscriptionResource {
 impl fmt::Debug for SubscriptionResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SubscriptionResource(…)")
+    }
+}
+
+/// Which push message: its subscription and its id, cut from the SHA-256 of both, so of one size whatever they are (PR-46).
+/// Services need not make ids that differ between subscriptions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct MessageKey(pub [u8; 16]);
+
+impl MessageKey {
+    /// Of the message with this id, of this subscription by the letter of the service.
+    pub fn of(subscription: &str, id: &str) -> Self {
+        let mut digest = Context::new(&SHA256);
+        // Its length says where the name ends and the id begins.
+        digest.update(&(subscription.len() as u64).to_be_bytes());
+        digest.update(subscription.as_bytes());
+        digest.update(id.as_bytes());
+        Self::cut(&digest.finish())
+    }
+
+    /// The key of a message with this id in earlier versions.
+    pub fn of_id(id: &str) -> Self {
+        Self::cut(&ring::digest::digest(&SHA256, id.as_bytes()))
+    }
+
+    fn cut(digest: &Digest) -> Self {
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest.as_ref()[..16]);
+        Self(key)
+    }
+}
+
+/// What a service is to bring of what is sent to a user agent. All else stays with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wish {
+    /// Nothing less urgent than this (R30-URG-5).
+    pub lowest: Urgency,
+    /// For how long.
+    pub extent: Extent,
+}
+
+/// For how long a service is to bring messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// As long as the channel lives.
+    Lasting,
+    /// What waits, and no more (R30-MON-12). Then [`caught_up`](super::UserAgent::caught_up) is called.
+    Waiting,
+    /// Nothing more.
+    Nothing,
+}
+
+impl Default for Wish {
+    /// Everything, for as long as the channel lives (R30-URG-7).
+    fn default() -> Self {
+        Self {
+            lowest: Urgency::VeryLow,
+            extent: Extent::Lasting,
+        }
     }
 }
 

@@ -27,9 +27,10 @@
 use super::UserAgent;
 use super::action::{Action, Event, GiveUpReason, Limits};
 use super::aside::Turns;
-use super::durable::{Change, MessageKey};
+use super::backoff::doubled;
+use super::durable::Change;
 use super::held::Place;
-use super::requests::doubled;
+use super::names::MessageKey;
 use crate::identifiers::SubscriptionName;
 use crate::session::Moment;
 

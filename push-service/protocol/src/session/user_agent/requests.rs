@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::action::{Action, Event, Registered, Say, Unregistered};
+use super::backoff::doubled;
 use super::cursor::Cursor;
 use super::durable::{Change, Stage};
 use super::{Phase, UserAgent};
@@ -288,9 +289,4 @@ impl UserAgent {
             },
         }));
     }
-}
-
-/// Twice as long for each failure.
-pub(super) fn doubled(wait: Duration, failures: u32) -> Duration {
-    wait.saturating_mul(1 << failures.min(20))
 }

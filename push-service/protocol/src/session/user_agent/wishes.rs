@@ -20,39 +20,10 @@ use std::time::Duration;
 
 use super::UserAgent;
 use super::action::{Action, Event, Say};
-use super::requests::doubled;
+use super::backoff::doubled;
+use super::names::{Extent, Wish};
 use crate::session::Moment;
 use crate::urgency::Urgency;
-
-/// What a service is to bring of what is sent to a user agent. All else stays with it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Wish {
-    /// Nothing less urgent than this (R30-URG-5).
-    pub lowest: Urgency,
-    /// For how long.
-    pub extent: Extent,
-}
-
-/// For how long a service is to bring messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Extent {
-    /// As long as the channel lives.
-    Lasting,
-    /// What waits, and no more (R30-MON-12). Then [`caught_up`](super::UserAgent::caught_up) is called.
-    Waiting,
-    /// Nothing more.
-    Nothing,
-}
-
-impl Default for Wish {
-    /// Everything, for as long as the channel lives (R30-URG-7).
-    fn default() -> Self {
-        Self {
-            lowest: Urgency::VeryLow,
-            extent: Extent::Lasting,
-        }
-    }
-}
 
 /// What the application wants, and what the service was told of it.
 #[derive(Debug)]
