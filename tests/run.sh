@@ -28,7 +28,7 @@ STEPS=(
     "docs          the documentation builds without warnings"
     "no-runtime    the protocol crate has no I/O and no runtime in it"
     "build         the tests and the release build, both at once, for the steps after this one"
-    "unit          unit tests, contract suites, examples, and the list of rules that have a test"
+    "unit          unit tests, contract suites, examples, no import circles, and the list of rules that have a test"
     "simulation    both ends of the protocol against each other, 10,000 seeds"
     "cluster-simulation  several nodes over one storage, 10,000 seeds"
     "black-box     the real binary over its sockets"
