@@ -1,9 +1,9 @@
-//! The way out: a session's seat, the pages that it reads, and what is counted when a message is offered.
+//! The way out: a session's seat and the pages that it reads.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use push_protocol::session::{AttachOutcome, PageOutcome, PageRequest};
-use push_protocol::{MessageNumber, PushMessage, UserAgentId};
+use push_protocol::{MessageNumber, UserAgentId};
 
 use super::Broker;
 use crate::metrics::Step;
@@ -52,15 +52,10 @@ impl Broker {
             .answered(Step::Release, self.storage.release(user_agent, seat))
             .await;
     }
-
-    /// A message was written to a channel.
-    pub fn offered(&self, message: &PushMessage) {
-        self.metrics.delivered(waited(message.id.number));
-    }
 }
 
 /// How long ago a message was accepted: its number is its time. `None` for one that was never stored.
-pub(super) fn waited(number: MessageNumber) -> Option<Duration> {
+pub(crate) fn waited(number: MessageNumber) -> Option<Duration> {
     if number == MessageNumber::START {
         return None;
     }

@@ -30,6 +30,7 @@ use tokio::time::timeout;
 
 pub use self::accept::{Accepted, Submission};
 pub use self::admit::PushResource;
+pub(crate) use self::deliver::waited;
 pub(crate) use self::monitor::MESSAGE_PATH;
 pub use self::monitor::{Goods, Monitored};
 pub use self::outboxes::Outboxes;

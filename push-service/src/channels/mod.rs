@@ -6,6 +6,7 @@
 //! doesn't know: how messages are stored or accepted.
 
 mod attach;
+mod guard;
 mod handle;
 mod monitor;
 mod registry;
@@ -22,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior};
 
+pub use self::guard::Guard;
 use self::handle::Mark;
 pub use self::monitor::link::PushLink;
 pub use self::monitor::{EventStream, can_push};
@@ -31,14 +33,14 @@ use self::websocket::WebSocketChannel;
 #[cfg(test)]
 pub(crate) use self::websocket::tests::rig;
 use crate::broker::Broker;
-use crate::budgets::Payer;
 use crate::defaults::{CHANNEL_TICK, DRAIN_STEPS};
-use crate::listeners::UpgradedConnection;
+use crate::metrics::Metrics;
 
 /// What the channels of a node share.
 pub struct Channels {
     broker: Arc<Broker>,
     registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
     limits: Arc<Limits>,
     /// Attaches under way; a hello beyond them waits its turn (PR-16).
     attaching: Arc<Semaphore>,
@@ -59,12 +61,19 @@ pub struct Shares {
 }
 
 impl Channels {
-    /// The channels of a node, none yet.
-    pub fn new(broker: Arc<Broker>, registry: Arc<Registry>, limits: Limits, shares: Shares) -> Arc<Self> {
+    /// The channels of a node. At first there is no channel.
+    pub fn new(
+        broker: Arc<Broker>,
+        registry: Arc<Registry>,
+        limits: Limits,
+        shares: Shares,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         let page_kib = limits.page_bytes.div_ceil(1024);
         Arc::new(Self {
             broker,
             registry,
+            metrics,
             limits: Arc::new(limits),
             attaching: Arc::new(Semaphore::new(shares.attaching)),
             delivering: Arc::new(Semaphore::new((shares.delivery_bytes / 1024).max(page_kib))),
@@ -73,29 +82,29 @@ impl Channels {
         })
     }
 
-    /// Makes a channel of a connection whose upgrade was answered.
-    pub fn open(self: &Arc<Self>, connection: UpgradedConnection) {
-        let UpgradedConnection {
-            stream,
-            leftover,
-            permit,
-        } = connection;
-        tokio::spawn(WebSocketChannel::new(stream, &leftover, permit, Arc::clone(self)));
+    /// Opens a WebSocket channel on a connection whose upgrade was answered, in a task of its own. `leftover` was read
+    /// with the request and comes before what `io` reads. The channel drops `guard` when the connection has ended.
+    pub fn open<Io, G>(self: &Arc<Self>, io: Io, leftover: &[u8], guard: G)
+    where
+        Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        G: Guard + 'static,
+    {
+        tokio::spawn(self.channel(io, leftover, guard));
     }
 
-    /// The channel of a stream whose upgrade was answered, for a caller that runs it. Resolves when the connection
-    /// has ended and the seat was given up. Dropped earlier, it keeps the seat, as a crash does. `leftover` was read
-    /// with the request; `payer` pays for the requests on the connection.
-    pub fn channel<Io>(
+    /// The same for a caller that runs the channel. Resolves when the connection has ended and the seat was given up.
+    /// Dropped earlier, the channel keeps the seat, as a crash does.
+    pub fn channel<Io, G>(
         self: &Arc<Self>,
-        stream: Io,
+        io: Io,
         leftover: &[u8],
-        payer: Payer,
-    ) -> impl Future<Output = ()> + Send + use<Io>
+        guard: G,
+    ) -> impl Future<Output = ()> + Send + use<Io, G>
     where
         Io: AsyncRead + AsyncWrite + Unpin + Send,
+        G: Guard,
     {
-        WebSocketChannel::new(stream, leftover, payer, Arc::clone(self))
+        WebSocketChannel::new(io, leftover, guard, Arc::clone(self))
     }
 
     /// Keeps every channel's deadlines, until it is dropped. One task for all of them: no channel has a timer.
@@ -160,6 +169,12 @@ impl Channels {
     fn now(&self) -> Moment {
         Moment(self.start.elapsed().as_millis() as u64)
     }
+}
+
+/// Bytes that an idle WebSocket channel takes.
+#[cfg(test)]
+pub(crate) const fn websocket_channel_bytes<Io, G>() -> usize {
+    size_of::<WebSocketChannel<Io, G>>()
 }
 
 /// Polls a step of storage, and frees its slot when it has an answer.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::budgets::Payer;
+use crate::channels::Guard;
 use crate::metrics::{Connection, Listener, Metrics};
 
 /// Who is connected, by number.
@@ -96,6 +97,12 @@ impl Permit {
 
     /// Who pays for the requests on the connection.
     pub fn payer(&self) -> Payer {
+        self.payer
+    }
+}
+
+impl Guard for Permit {
+    fn payer(&self) -> Payer {
         self.payer
     }
 }

@@ -22,7 +22,7 @@ use crate::channels::{Channels, Registry, Shares};
 use crate::cluster::Reconciler;
 use crate::config::{self, Config, StorageUrl};
 use crate::defaults::{ANSWER_WITHIN, DRAIN_ACKNOWLEDGE_WITHIN, PING_BURST, STORAGE_RETRY_AFTER};
-use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};
+use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies, UpgradedConnection};
 use crate::metrics::Metrics;
 use crate::resources::Resources;
 use crate::storage::Announce;
@@ -75,7 +75,13 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
         attaching: config.channels.attaching,
         delivery_bytes: config.channels.delivery_bytes,
     };
-    let channels = Channels::new(Arc::clone(&broker), registry, session_limits(&config), shares);
+    let channels = Channels::new(
+        Arc::clone(&broker),
+        registry,
+        session_limits(&config),
+        shares,
+        Arc::clone(&metrics),
+    );
     let challenges = renewer.as_ref().map(Renewer::challenges);
     let handlers = handlers(&config, &broker, &channels, &metrics, challenges);
     let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
@@ -121,7 +127,14 @@ fn handlers(
     Handlers {
         resources,
         channels: Arc::clone(channels),
-        open_channel: Arc::new(move |connection| opening.open(connection)),
+        open_channel: Arc::new(move |connection| {
+            let UpgradedConnection {
+                stream,
+                leftover,
+                permit,
+            } = connection;
+            opening.open(stream, &leftover, permit);
+        }),
         channel_path: ChannelPath::new(secret),
     }
 }

@@ -127,7 +127,7 @@ impl Process {
         let budgets = Budgets::new(&config::Limits::default(), metrics());
         let broker = Arc::new(broker.charging(Arc::new(budgets)));
         let limits = world.weather.service.clone();
-        let channels = Channels::new(Arc::clone(&broker), registry, limits, SHARES);
+        let channels = Channels::new(Arc::clone(&broker), registry, limits, SHARES, metrics());
         let (ear, letters) = unbounded_channel();
         let process = Arc::new(Self {
             health,

@@ -108,8 +108,5 @@ pub(super) fn dismiss(monitor: Monitor, finish: Finish, shared: &Channels) {
 }
 
 pub(super) fn count_closed(outlet: &Outlet, why: Closed, shared: &Channels) {
-    shared
-        .broker
-        .metrics()
-        .channel(outlet.kind(), Channel::Closed(why));
+    shared.metrics.channel(outlet.kind(), Channel::Closed(why));
 }

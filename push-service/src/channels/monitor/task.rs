@@ -101,10 +101,7 @@ impl MonitorTask {
         let wanted = Wanted::monitored([first.interest]);
         let (limits, now) = (Arc::clone(&shared.limits), shared.now());
         let session = Session::monitor(user_agent, wanted, once, limits, now, &mut actions);
-        shared
-            .broker
-            .metrics()
-            .channel(first.outlet.kind(), Channel::Opened);
+        shared.metrics.channel(first.outlet.kind(), Channel::Opened);
         Self {
             place: shared.registry.enter(),
             leaving: shared.is_leaving(),
@@ -235,8 +232,9 @@ impl MonitorTask {
     }
 
     fn take_in(&mut self, monitor: Monitor, now: Moment) {
-        let metrics = self.shared.broker.metrics();
-        metrics.channel(monitor.outlet.kind(), Channel::Opened);
+        self.shared
+            .metrics
+            .channel(monitor.outlet.kind(), Channel::Opened);
         self.monitors
             .iter_mut()
             .for_each(|older| older.give_place_to(&monitor));
@@ -266,8 +264,8 @@ impl MonitorTask {
                 Action::Page(request) => self.wanted = Some(request),
                 Action::Acknowledge(messages) => self.acknowledged.extend(messages),
                 Action::Ping => self.ping(now),
-                Action::Unheard => self.shared.broker.metrics().removed(Removed::Unheard, 1),
-                Action::Unacknowledged(count) => self.shared.broker.metrics().unacknowledged(count as u64),
+                Action::Unheard => self.shared.metrics.removed(Removed::Unheard, 1),
+                Action::Unacknowledged(count) => self.shared.metrics.unacknowledged(count as u64),
                 Action::Ended(which) => self.ended(which, now),
                 Action::Close(reason) => self.close(reason, now),
                 // A monitor is known from the start: nobody waits for a welcome.

@@ -11,7 +11,7 @@ use super::end::Finish;
 use super::leaving::{count_closed, dismiss};
 use super::outlet::{Outlet, Parcel, Written};
 use super::task::MonitorTask;
-use crate::broker::Goods;
+use crate::broker::{Goods, waited};
 use crate::metrics::Closed;
 
 impl MonitorTask {
@@ -183,7 +183,7 @@ impl MonitorTask {
         match monitor.outlet.write(&parcel) {
             Written::Yes => {
                 monitor.has_brought = true;
-                broker.offered(message);
+                self.shared.metrics.delivered(waited(message.id.number));
             }
             Written::Known => {
                 self.session.acknowledge(vec![message.id], now, &mut self.actions);

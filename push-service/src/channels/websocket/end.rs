@@ -21,9 +21,9 @@ use push_protocol::wire::frame::{FrameReader, Incoming, Reader};
 use push_protocol::wire::websocket::{Acknowledgement, Request, parse};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::WebSocketChannel;
 use super::scratch::Scratch;
-use super::{Guard, WebSocketChannel};
-use crate::channels::poll_slot;
+use crate::channels::{Guard, poll_slot};
 use crate::defaults::{CLOSE_WITHIN, PENDING_ACKNOWLEDGEMENTS};
 use crate::metrics::Closed;
 

@@ -29,13 +29,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::end::{End, closed_for};
-pub(in crate::channels) use self::paying::Guard;
 use self::paying::Slowed;
 use self::requests::Answer;
 use self::scratch::Scratch;
 use super::handle::Mark;
 use super::registry::Place;
-use super::{Channels, poll_slot};
+use super::{Channels, Guard, poll_slot};
+use crate::broker::waited;
 use crate::defaults::{COST_FRAME, FRAME_BYTES, SHARE_WITHIN, STORAGE_RETRY_AFTER};
 use crate::metrics::{Channel, ChannelKind, Closed, Removed};
 
@@ -102,10 +102,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
     pub(super) fn new(io: Io, leftover: &[u8], guard: G, shared: Arc<Channels>) -> Self {
         let place = shared.registry.enter();
         let session = Session::new(Arc::clone(&shared.limits), shared.now());
-        shared
-            .broker
-            .metrics()
-            .channel(ChannelKind::WebSocket, Channel::Opened);
+        shared.metrics.channel(ChannelKind::WebSocket, Channel::Opened);
         Self {
             io,
             place,
@@ -243,7 +240,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
             busy = true;
             match action {
                 Action::Offer(message) => {
-                    self.shared.broker.offered(&message);
+                    self.shared.metrics.delivered(waited(message.id.number));
                     write_notification(&mut scratch.out, &message);
                 }
                 Action::Welcome { identity, fresh } => {
@@ -258,8 +255,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
                 Action::Acknowledge(messages) if self.acknowledged.is_empty() => self.acknowledged = messages,
                 Action::Acknowledge(messages) => self.acknowledged.extend(messages),
                 Action::Ping => write_ping(&mut scratch.out, None, b""),
-                Action::Unheard => self.shared.broker.metrics().removed(Removed::Unheard, 1),
-                Action::Unacknowledged(count) => self.shared.broker.metrics().unacknowledged(count as u64),
+                Action::Unheard => self.shared.metrics.removed(Removed::Unheard, 1),
+                Action::Unacknowledged(count) => self.shared.metrics.unacknowledged(count as u64),
                 // Its user agent knows what it unregisters, and is told at its next hello of what others ended.
                 Action::Ended(_) => {}
                 Action::Close(reason) => {
@@ -302,8 +299,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
 impl<Io, G> Drop for WebSocketChannel<Io, G> {
     fn drop(&mut self) {
         self.shared
-            .broker
-            .metrics()
+            .metrics
             .channel(ChannelKind::WebSocket, Channel::Closed(self.closed));
     }
 }

@@ -11,28 +11,8 @@ use push_protocol::session::{CloseReason, Moment};
 
 use super::WebSocketChannel;
 use super::scratch::Scratch;
-use crate::budgets::Payer;
+use crate::channels::Guard;
 use crate::defaults::{CHANNEL_SLOWED_AT_MOST, CHANNEL_SLOWED_FOR, CHANNEL_SLOWED_REST};
-use crate::listeners::Permit;
-
-/// Data that live as long as a connection, and say who pays for it.
-pub(in crate::channels) trait Guard: Unpin {
-    /// Who pays for the requests on the connection.
-    fn payer(&self) -> Payer;
-}
-
-impl Guard for Permit {
-    fn payer(&self) -> Payer {
-        Self::payer(self)
-    }
-}
-
-/// A connection without a permit: only its payer.
-impl Guard for Payer {
-    fn payer(&self) -> Payer {
-        *self
-    }
-}
 
 /// A channel that is slowed down, or was until recently.
 pub(super) struct Slowed {

@@ -12,9 +12,10 @@ use push_protocol::wire::websocket::{
 };
 use push_protocol::{MessageId, MessageNumber, SubscriptionName, UserAgentId, UserAgentIdentity};
 
+use super::WebSocketChannel;
 use super::scratch::Scratch;
-use super::{Guard, WebSocketChannel};
 use crate::broker::{SubscribeRefusal, Subscription};
+use crate::channels::Guard;
 use crate::channels::attach::Attachment;
 use crate::defaults::{COST_FRAME, COST_SUBSCRIBE, COST_UNKNOWN_ACKNOWLEDGEMENT, COST_UNSUBSCRIBE};
 use crate::metrics::{Nack, Undelivered};
@@ -54,7 +55,7 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             Request::Ack(updates) => self.acknowledge(&updates, now, scratch),
             Request::Nack(code) => {
                 self.pay(COST_FRAME, now, scratch);
-                self.shared.broker.metrics().nacked(nack(code));
+                self.shared.metrics.nacked(nack(code));
             }
             request => self.answer_at_once(&request, now, scratch),
         }
@@ -78,7 +79,7 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
     }
 
     pub(super) fn acknowledge(&mut self, updates: &[Acknowledgement], now: Moment, scratch: &mut Scratch) {
-        let metrics = self.shared.broker.metrics();
+        let metrics = &self.shared.metrics;
         for update in updates {
             match update.code {
                 AckCode::Delivered => {}

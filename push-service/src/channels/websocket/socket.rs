@@ -9,8 +9,9 @@ use push_protocol::wire::frame::{FrameReader, Reader};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::WebSocketChannel;
 use super::scratch::Scratch;
-use super::{Guard, WebSocketChannel};
+use crate::channels::Guard;
 use crate::defaults::PENDING_ACKNOWLEDGEMENTS;
 use crate::metrics::Closed;
 

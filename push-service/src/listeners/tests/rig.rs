@@ -113,6 +113,7 @@ fn channels_of(service: &Service) -> Arc<Channels> {
         Registry::new(),
         rig::limits(),
         shares,
+        Arc::default(),
     )
 }
 

@@ -5,6 +5,19 @@ use std::net::IpAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::rig::{Node, Peer, Setting, UPGRADE};
+use crate::channels::websocket_channel_bytes;
+use crate::listeners::{Permit, Stream};
+
+/// Hot path: an idle channel is this future, its handle and its session's empty lists. It has to stay small.
+#[test]
+fn a_channel_is_small() {
+    let size = websocket_channel_bytes::<Stream, Permit>();
+    println!(
+        "{size} bytes, {} of them the channel's",
+        websocket_channel_bytes::<(), ()>()
+    );
+    assert!(size <= 512, "{size} bytes");
+}
 
 /// WS-CON-1, WS-CON-2: after 101 the connection is handed over whole: what came with the request, and then the stream.
 #[tokio::test]

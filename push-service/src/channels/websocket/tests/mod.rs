@@ -12,16 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use self::rig::{Rig, limits, name};
-use crate::channels::websocket::WebSocketChannel;
 use crate::defaults;
-use crate::listeners::{Permit, Stream};
-
-/// Hot path: an idle channel is this future, its handle and its session's empty lists. It has to stay small.
-#[test]
-fn a_channel_is_small() {
-    let size = size_of::<WebSocketChannel<Stream, Permit>>();
-    assert!(size <= 512, "{size} bytes");
-}
 
 /// WS-HEL-1, WS-HEL-2, WS-HEL-12, PR-12: a stranger gets an identity; with it, what waited comes right behind the hello.
 #[tokio::test]

@@ -117,12 +117,18 @@ impl Rig {
             policy,
             Arc::clone(&metrics),
         );
-        let broker = broker.charging(Arc::new(Budgets::new(budgets, metrics)));
+        let broker = broker.charging(Arc::new(Budgets::new(budgets, Arc::clone(&metrics))));
         let shares = Shares {
             attaching: ATTACHING,
             delivery_bytes: DELIVERY_SHARES * defaults::PAGE_BYTES,
         };
-        let channels = Channels::new(Arc::new(broker), Arc::clone(&registry), limits(), shares);
+        let channels = Channels::new(
+            Arc::new(broker),
+            Arc::clone(&registry),
+            limits(),
+            shares,
+            Arc::clone(&metrics),
+        );
         let keeper = Arc::clone(&channels);
         let clock = tokio::spawn(async move { keeper.keep_time().await });
         Self {
@@ -149,7 +155,7 @@ impl Rig {
 
     /// A line of the metrics, or nothing if it's not there.
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let rendered = self.channels.broker.metrics().render();
+        let rendered = self.channels.metrics.render();
         let line = rendered.lines().find_map(|line| line.strip_prefix(name));
         line.map_or(0, |value| value.trim().parse().unwrap())
     }
