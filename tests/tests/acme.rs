@@ -54,7 +54,9 @@ fn ordering(settings: Settings, server: &AcmeServer, data: &Path) -> Settings {
 }
 
 async fn has_issued(node: &Node) {
-    let line = node.log().wait_for_line(&["a certificate was issued"]);
+    let line = node
+        .log()
+        .wait_for_line(&["the ACME server issued a certificate"]);
     let line = within("the certificate is issued", line).await;
     assert!(line.expect("the node runs").contains("new connections get it"));
 }
@@ -187,7 +189,7 @@ async fn a_host_that_is_not_found_is_told() {
         .wait_for_line(&["no certificate was issued", "again_in_seconds"]);
     let told = within("the failure is told", told).await.expect("the node runs");
     assert!(
-        told.contains(HOSTS[1]) && told.contains("did not find us"),
+        told.contains(HOSTS[1]) && told.contains("could not verify"),
         "{told}"
     );
     assert_eq!(node.ask_admin("/readyz").await.status, 200);
@@ -211,7 +213,7 @@ async fn a_server_that_limits_us_is_left_alone() {
     let node = Node::start(settings).await;
     let told = node
         .log()
-        .wait_for("no certificate was issued; trying again later, and the old one stays");
+        .wait_for("no certificate was issued; the old one stays in use until the next attempt");
     let told = within("the failure is told", told).await.expect("the node runs");
     let error = told["error"].as_str().expect("a reason");
     assert!(error.contains("too many new accounts today"), "{error}");

@@ -55,40 +55,42 @@ struct CommandLine {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run the service until SIGTERM or Ctrl-C, then let user agents go one by one; a second signal ends it at once
+    /// Run the service. SIGTERM or Ctrl-C ends it after all channels were closed one by one; a second signal ends it at
+    /// once
     Serve(Source),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Make and show keys
+    /// Make or show sealing keys
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Write all subscriptions and waiting messages to a file, to move them to another storage. Stop the service first
+    /// Export all subscriptions and waiting messages to a file, to move to another storage. Stop the service first
     #[command(after_help = EXPORT_HELP)]
     Export(Export),
-    /// Read such a file into the storage of this configuration, so that every endpoint goes on working
+    /// Import an exported file into the storage of this configuration. All endpoints keep working
     #[command(after_help = IMPORT_HELP)]
     Import(Import),
-    /// Mend a storage that lost its data
+    /// Repair a storage that lost its data
     #[command(subcommand)]
     Storage(StorageCommand),
-    /// Ask a running service whether it is ready: exit code 0 if so, 1 if not. For containers without curl
+    /// Ask a running service whether it is ready: exit code 0 if it is, 1 if not. For containers without curl
     Healthcheck(Healthcheck),
 }
 
 /// Where the configuration comes from.
 #[derive(Args)]
 struct Source {
-    /// TOML file; `config print-default` prints one. Environment variables, `PUSH_SERVICE__SECTION__KEY`, override it
+    /// TOML file; `config print-default` prints one with all keys. Environment variables named `PUSH_SERVICE__SECTION__KEY`
+    /// override it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
 enum ConfigCommand {
-    /// Read the file and the environment as `serve` would, and say what comes of it. Opens no port
+    /// Check the file and the environment as `serve` does, and print a summary. Opens no port
     Check(Source),
-    /// Print every key with its meaning and its default, as TOML
+    /// Print every key with its meaning and default, as TOML
     PrintDefault,
 }
 
@@ -96,15 +98,15 @@ enum ConfigCommand {
 enum KeysCommand {
     /// Print a new sealing key for `security.sealing_keys`
     Generate,
-    /// Print the sealing keys of this configuration, with the one that an embedded store made for itself; one a line,
-    /// the one that seals first. Stop the service first
+    /// Print all sealing keys, one on each line: those of the configuration, and the one that an embedded store made for
+    /// itself. The first key seals. Stop the service first
     Show(Source),
 }
 
 #[derive(Subcommand)]
 enum StorageCommand {
-    /// Give up what a Redis lost for good: from then on its subscriptions are unknown, and their user agents make new ones.
-    /// Until then everything about them is answered 503. Does nothing to what is still there
+    /// Give up what a Redis has lost for good. Its subscriptions become unknown, and user agents make new ones; without
+    /// this command all requests for them get 503. Data that still exists is not changed
     BeginAnew(Source),
 }
 
@@ -112,7 +114,7 @@ enum StorageCommand {
 struct Export {
     #[command(flatten)]
     source: Source,
-    /// The file, which must not be there yet; `-` is standard output
+    /// The file to write; it must not exist yet. `-` is standard output
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -121,10 +123,10 @@ struct Export {
 struct Import {
     #[command(flatten)]
     source: Source,
-    /// The file; `-` is standard input, which is put aside and verified before anything is taken in
+    /// The exported file. `-` is standard input, which is first copied to a temporary file
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Add what is missing to a storage that is not empty. Ends and replaces nothing
+    /// Also import into a storage that is not empty: add what is missing, end and replace nothing
     #[arg(long)]
     merge: bool,
 }

@@ -25,7 +25,7 @@ pub(super) fn serve(config: Config) -> u8 {
 /// Runs a command's work, which returns the exit code, where it can log and wait.
 pub(super) fn run(work: impl Future<Output = u8>) -> u8 {
     if let Err(error) = logging::init() {
-        return complain("RUST_LOG is not accepted", &error, MISCONFIGURED);
+        return complain("the log filter is not accepted", &error, MISCONFIGURED);
     }
     match runtime() {
         Ok(runtime) => runtime.block_on(work),

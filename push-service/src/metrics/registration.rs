@@ -56,44 +56,48 @@ impl Metrics {
             unacknowledged: counter(
                 r,
                 "messages_unacknowledged_total",
-                "Push messages that were on the wire for too long without an acknowledgement",
+                "Push messages sent but not acknowledged within channels.acknowledge_within",
             ),
             undelivered: counters(
                 r,
                 "messages_undelivered_total",
-                "Acknowledged push messages that reached no application",
+                "Push messages acknowledged by user agents without reaching an application",
             ),
             nacked: counters(
                 r,
                 "messages_nacked_total",
-                "Failures of applications' handlers, by code",
+                "Failures of applications' message handlers, by code",
             ),
             removed: counters(
                 r,
                 "messages_removed_total",
-                "Push messages that left without an acknowledgement",
+                "Push messages removed without an acknowledgement",
             ),
             refused: counters(r, "requests_refused_total", "Refused requests"),
             throttled: counters(
                 r,
                 "throttled_total",
-                "Requests and frames that waited for tokens of a budget",
+                "Requests and frames delayed because a budget was used up",
             ),
-            connections: gauges(r, "connections", "Connections of public listeners, open now"),
-            connected: counters(r, "connections_opened_total", "Connections of public listeners"),
+            connections: gauges(r, "connections", "Open connections of public listeners"),
+            connected: counters(
+                r,
+                "connections_opened_total",
+                "Opened connections of public listeners",
+            ),
             disconnected: counters(
                 r,
                 "connections_closed_total",
-                "Connections of public listeners that ended",
+                "Closed connections of public listeners",
             ),
             cut: counters(
                 r,
                 "connections_cut_total",
-                "Connections of public listeners that were cut off",
+                "Connections of public listeners cut off by the service",
             ),
-            channels: gauges(r, "channels", "Channels of user agents, open now"),
-            channels_opened: counters(r, "channels_opened_total", "Channels of user agents"),
-            channels_closed: counters(r, "channels_closed_total", "Channels of user agents that ended"),
+            channels: gauges(r, "channels", "Open channels of user agents"),
+            channels_opened: counters(r, "channels_opened_total", "Opened channels of user agents"),
+            channels_closed: counters(r, "channels_closed_total", "Closed channels of user agents"),
             subscriptions_created: counter(r, "subscriptions_created_total", "Subscriptions made"),
             subscriptions_ended: counter(
                 r,
@@ -104,29 +108,37 @@ impl Metrics {
             queued_bytes: OnceLock::new(),
             clock_ahead: OnceLock::new(),
             certificate_expiry: OnceLock::new(),
-            delivery: wait(r, "delivery_wait_seconds", "From acceptance to the channel"),
+            delivery: wait(
+                r,
+                "delivery_wait_seconds",
+                "Time from accepting a message to writing it to a channel",
+            ),
             acknowledgement: wait(
                 r,
                 "acknowledgement_wait_seconds",
-                "From acceptance to acknowledgement",
+                "Time from accepting a message to its acknowledgement",
             ),
-            requests: histograms(r, "request_duration_seconds", "Requests, from header to answer"),
-            steps: histograms(r, "storage_step_duration_seconds", "Steps of storage"),
-            troubles: counters(
+            requests: histograms(
                 r,
-                "storage_errors_total",
-                "Steps of storage that could not be done",
+                "request_duration_seconds",
+                "Time from a request's header to its answer",
             ),
+            steps: histograms(
+                r,
+                "storage_step_duration_seconds",
+                "Time that steps of storage take",
+            ),
+            troubles: counters(r, "storage_errors_total", "Steps of storage that failed"),
             compared: counters(
                 r,
                 "sessions_compared_total",
-                "Sessions whose seat and place were compared with storage",
+                "Sessions that were compared with the shared storage",
             ),
             capability_opens: capability_opens(r),
             vapid_cache: counters(
                 r,
                 "vapid_cache_total",
-                "Look-ups among the VAPID tokens seen before",
+                "Look-ups of VAPID tokens in the cache of verified tokens",
             ),
             registry,
         }
@@ -171,14 +183,14 @@ pub(super) fn clock_ahead(r: &Registry) -> IntGauge {
     gauge(
         r,
         "storage_clock_ahead_milliseconds",
-        "How far the clock of Redis is ahead of this machine's",
+        "Milliseconds by which the clock of Redis is ahead of this machine's",
     )
 }
 
 pub(super) fn certificate_expiry(registry: &Registry) -> IntGaugeVec {
     let options = Opts::new(
         "certificate_expiry_timestamp_seconds",
-        "When the certificates end that new connections get, in seconds since 1970",
+        "When the certificates for new connections expire, in seconds since 1970",
     );
     register(registry, IntGaugeVec::new(options, &[Certificate::NAME]))
 }

@@ -133,7 +133,9 @@ impl Acceptor {
         if stream.alpn_protocol() == Some(ACME_TLS) {
             // The handshake was all of it: nothing may be exchanged afterwards (RFC 8737 §3).
             let _ = stream.shutdown().await;
-            return Err(io::Error::other("an ACME server looked whether a host is ours"));
+            return Err(io::Error::other(
+                "an ACME server checked a challenge on this connection",
+            ));
         }
         Ok(stream)
     }
@@ -175,9 +177,10 @@ impl Acceptor {
             };
             let complaint = outcome.as_ref().err().map(ToString::to_string);
             match outcome {
-                Ok(true) => tracing::info!("new connections get the new certificate"),
+                Ok(true) => tracing::info!("the certificate was reloaded: new connections get the new one"),
                 Err(error) if complaint != last_complaint => {
-                    tracing::warn!(%error, "the certificate has changed but cannot be used; the old one stays");
+                    tracing::warn!(%error, "the certificate files have changed, but cannot be used; the old certificate stays \
+                         in use");
                 }
                 Ok(false) | Err(_) => {}
             }

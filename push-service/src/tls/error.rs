@@ -78,7 +78,7 @@ impl fmt::Display for TlsError {
             } => {
                 write!(
                     out,
-                    "{} holds no usable {expected} in PEM form ({source})",
+                    "{} does not hold a usable {expected} in PEM form ({source})",
                     file.display()
                 )
             }
@@ -99,13 +99,14 @@ impl fmt::Display for TlsError {
             ),
             Self::Mismatch { certificate, key } => write!(
                 out,
-                "the key in {} does not belong to the first certificate in {}. The server's own certificate must come \
-                 first, and both files must be of the same issue",
+                "the key in {} does not belong to the first certificate in {}. Is the server's own \
+                 certificate the first one, and were both files renewed together?",
                 key.display(),
                 certificate.display()
             ),
             Self::NoAuthorities => out.write_str(
-                "there is no authority to trust the ACME server by: install ca-certificates, or set tls.acme.ca",
+                "this machine has no CA certificates to verify the ACME server with: install \
+                 ca-certificates, or set tls.acme.ca",
             ),
             Self::BadName(name) => {
                 write!(

@@ -65,7 +65,7 @@ impl SelfSigned {
         if !self.will_do(provider, now) {
             self.store(&self.generate(now).map_err(TlsError::NotGenerated)?)?;
             let file = self.files.certificate.display();
-            tracing::info!(%file, "made a self-signed certificate; peers must be told to trust it");
+            tracing::info!(%file, "made a self-signed certificate; peers accept it only if they are told to trust it");
         }
         Ok(&self.files)
     }

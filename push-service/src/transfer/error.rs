@@ -54,21 +54,23 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "the file cannot be read: {error}"),
-            Self::NotAnExport => f.write_str("the file is no export of push-service"),
+            Self::NotAnExport => f.write_str("the file is not an export of push-service"),
             Self::Newer { found } => write!(
                 f,
-                "the file has version {found}, written by a newer push-service; this one reads up to {VERSION}: \
-                 import it with the newer one"
+                "the file has version {found}, but this push-service reads only up to {VERSION}: import it \
+                 with a newer push-service"
             ),
             Self::Line { number, why } => write!(f, "line {number} of the file is refused: {why}"),
             Self::Cut { lines } => write!(
                 f,
-                "the file ends after {lines} lines, before its end: the export or the copy was interrupted; make it again"
+                "the file is incomplete: it stops after {lines} lines, because the export or the copy was \
+                 interrupted; export or copy it again"
             ),
             Self::Altered => f.write_str(
-                "the file was altered or damaged after it was written: its digest or its counts differ; copy it again",
+                "the file was changed or damaged after the export: its digest or its counts are wrong; copy \
+                 it again",
             ),
-            Self::Trailing => f.write_str("something stands behind the end of the file: copy it again"),
+            Self::Trailing => f.write_str("the file goes on after its last line: copy it again"),
         }
     }
 }

@@ -187,7 +187,7 @@ impl UserAgent {
 
     pub(super) fn read(&self) -> Result<Portable, &'static str> {
         Ok(Portable {
-            user_agent: UserAgentId::parse(&self.id).ok_or("its id is no user agent's")?,
+            user_agent: UserAgentId::parse(&self.id).ok_or("`id` is not a user agent's id")?,
             last: MessageNumber(self.last),
             retained_until_ms: self.retained_until_ms,
             unused: self.unused,
@@ -212,8 +212,8 @@ impl Subscription {
     pub(super) fn read(&self) -> Result<PortableSubscription, &'static str> {
         let key = self.key.as_deref().map(digest);
         Ok(PortableSubscription {
-            id: SubscriptionId::parse(&self.id).ok_or("its id is no subscription's")?,
-            name: SubscriptionName::parse(&self.name).ok_or("its name is no UUID")?,
+            id: SubscriptionId::parse(&self.id).ok_or("`id` is not a subscription's id")?,
+            name: SubscriptionName::parse(&self.name).ok_or("`name` is not a UUID")?,
             created_at_secs: self.created_at_secs,
             key: key.transpose()?,
         })
@@ -254,14 +254,15 @@ impl Message {
 
     pub(super) fn read(self) -> Result<PortableMessage, &'static str> {
         let topic = self.topic.as_deref();
-        let topic = topic.map(|text| Topic::parse(text).ok_or("its topic is none"));
+        let topic = topic.map(|text| Topic::parse(text).ok_or("`topic` is not a topic (RFC 8030)"));
         let key = self.key.as_deref().map(digest);
         let receipts = self.receipts.as_deref().map(user_agent);
         let sender = self.sender.as_deref().map(sender);
         Ok(PortableMessage {
-            id: MessageId::parse(&self.id).ok_or("its id is no message's")?,
-            subscription: SubscriptionId::parse(&self.subscription).ok_or("it names no subscription")?,
-            urgency: Urgency::parse(&self.urgency).ok_or("its urgency is none")?,
+            id: MessageId::parse(&self.id).ok_or("`id` is not a message's id")?,
+            subscription: SubscriptionId::parse(&self.subscription)
+                .ok_or("`subscription` is not a subscription's id")?,
+            urgency: Urgency::parse(&self.urgency).ok_or("`urgency` is not an urgency (RFC 8030)")?,
             topic: topic.transpose()?,
             accepted_at_ms: self.accepted_at_ms,
             expires_at_ms: self.expires_at_ms,
@@ -274,10 +275,14 @@ impl Message {
     }
 
     fn content(self) -> Result<Content, &'static str> {
-        let parameters =
-            |text: String| field(text, MAX_PARAMETERS_BYTES).ok_or("its parameters are no header field");
-        let name =
-            |text: String| field(text, MAX_CONTENT_TYPE_BYTES).ok_or("its coding or type is no header field");
+        let parameters = |text: String| {
+            field(text, MAX_PARAMETERS_BYTES)
+                .ok_or("`encryption` or `crypto_key` is not a header field's value")
+        };
+        let name = |text: String| {
+            field(text, MAX_CONTENT_TYPE_BYTES)
+                .ok_or("`coding` or `media_type` is not a header field's value")
+        };
         let coding = match (self.coding, self.encryption, self.crypto_key) {
             (None, None, None) => Coding::Absent,
             (Some(coding), None, None) if coding == "aes128gcm" => Coding::Aes128gcm,
@@ -286,14 +291,14 @@ impl Message {
                 crypto_key: parameters(crypto_key)?,
             },
             (Some(coding), None, None) => Coding::Other(name(coding)?),
-            _ => return Err("its coding and its parameters do not go together"),
+            _ => return Err("`coding`, `encryption` and `crypto_key` do not fit together"),
         };
         Ok(Content {
             coding,
             media_type: self.media_type.map(name).transpose()?,
             body: URL_SAFE_NO_PAD
                 .decode(self.body)
-                .map_err(|_| "its body is no base64url")?
+                .map_err(|_| "`body` is not base64url")?
                 .into(),
         })
     }
@@ -318,12 +323,12 @@ impl Outcome {
         Ok(PortableOutcome {
             receipts: user_agent(&self.receipts)?,
             user_agent: whose,
-            id: MessageId::parse(&self.id).ok_or("its id is no message's")?,
+            id: MessageId::parse(&self.id).ok_or("`id` is not a message's id")?,
             fate: match self.fate.as_str() {
                 "acknowledged" => Fate::Acknowledged,
                 "given_up" => Fate::GivenUp,
                 "replaced" => Fate::Replaced,
-                _ => return Err("its fate is none"),
+                _ => return Err("`fate` is not `acknowledged`, `given_up` or `replaced`"),
             },
         })
     }
@@ -345,14 +350,14 @@ impl Expectation {
     }
 
     pub(super) fn read(&self) -> Result<PortableExpectation, &'static str> {
-        let nonce = SubscriptionId::parse(&self.nonce).ok_or("its nonce is none")?;
+        let nonce = SubscriptionId::parse(&self.nonce).ok_or("`nonce` is not 16 hexadecimal digits")?;
         Ok(PortableExpectation {
             user_agent: user_agent(&self.user_agent)?,
             nonce: u64::from_be_bytes(nonce.0),
             dialect: match self.dialect.as_str() {
                 "rfc8030" => Dialect::Rfc8030,
                 "webpush" => Dialect::Webpush,
-                _ => return Err("its dialect is none"),
+                _ => return Err("`dialect` is not `rfc8030` or `webpush`"),
             },
             sealed_by: KeyId(self.sealed_by),
             deadline_ms: self.deadline_ms,
@@ -387,11 +392,11 @@ impl End {
 fn digest(text: &str) -> Result<KeyDigest, &'static str> {
     let bytes = URL_SAFE_NO_PAD.decode(text).ok();
     let digest = bytes.and_then(|bytes| bytes.try_into().ok());
-    digest.map(KeyDigest).ok_or("its key is no digest")
+    digest.map(KeyDigest).ok_or("`key` is not a digest in base64url")
 }
 
 fn user_agent(text: &str) -> Result<UserAgentId, &'static str> {
-    UserAgentId::parse(text).ok_or("it names no user agent")
+    UserAgentId::parse(text).ok_or("`user_agent` or `receipts` is not a user agent's id")
 }
 
 /// Eight bytes in hexadecimal, like a subscription's id.
@@ -399,7 +404,7 @@ fn sender(text: &str) -> Result<SenderTag, &'static str> {
     let bytes = SubscriptionId::parse(text).map(|bits| bits.0);
     bytes
         .and_then(SenderTag::from_bytes)
-        .ok_or("its sender is no digest")
+        .ok_or("`sender` is not 16 hexadecimal digits")
 }
 
 /// What may stand in a header field again: a session hands it on as one.

@@ -84,7 +84,9 @@ impl<R: BufRead> Reader<R> {
             Line::Header(header) => header.read(),
             _ => None,
         };
-        facts.ok_or_else(|| self.refuse("a fingerprint is none"))
+        facts.ok_or_else(|| {
+            self.refuse("it is not a header, or a fingerprint in `sealing_keys` is not 16 hexadecimal digits")
+        })
     }
 
     fn take(&mut self, line: Line, batch: &mut Vec<Portable>) -> Result<(), FileError> {
@@ -129,7 +131,7 @@ impl<R: BufRead> Reader<R> {
                 }
                 self.ended = true;
             }
-            Line::Header(_) => return Err(self.refuse("there is a header already")),
+            Line::Header(_) => return Err(self.refuse("it is a second header")),
         }
         Ok(())
     }
@@ -141,14 +143,14 @@ impl<R: BufRead> Reader<R> {
         }
         batch
             .last_mut()
-            .ok_or_else(|| self.refuse("it belongs to no user agent"))
+            .ok_or_else(|| self.refuse("no user agent stands before it"))
     }
 
     /// A number of the future would hold the clock of the storage that takes it in.
     fn check_time(&self, number: MessageNumber) -> Result<(), FileError> {
         if number > self.latest {
             return Err(self.refuse(
-                "its number is of a time that has not come: the clock of this machine or of the other one is wrong",
+                "its number is in the future: the clock of this machine or of the old one is wrong",
             ));
         }
         Ok(())
@@ -168,7 +170,7 @@ impl<R: BufRead> Reader<R> {
         let line = serde_json::from_slice(&self.line);
         line.map_err(|error| {
             self.refuse(format!(
-                "it is no line of this format (column {})",
+                "it cannot be read as a line of an export (column {})",
                 error.column()
             ))
         })

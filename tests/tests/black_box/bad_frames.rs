@@ -74,7 +74,7 @@ fn wrong_frames() -> Vec<Row> {
             1002,
         ),
         (
-            "a close code that must not be sent",
+            "this close code must not be sent",
             frame(FINAL | opcode::CLOSE, &1005_u16.to_be_bytes()),
             1002,
         ),

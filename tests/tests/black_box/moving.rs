@@ -187,9 +187,9 @@ async fn half_a_file_changes_nothing() {
     fs::write(&half, &exported.stdout[..exported.stdout.len() / 2]).unwrap();
 
     let target = Node::stopped(settings().set("security.sealing_keys", keys(&source.node).await));
-    refused(&import(&target, &half).await, 1, &["before its end"]);
+    refused(&import(&target, &half).await, 1, &["the file is incomplete"]);
     let piped = target.runs(&["import", "-"], File::open(&half).unwrap()).await;
-    refused(&piped, 1, &["before its end"]);
+    refused(&piped, 1, &["the file is incomplete"]);
     let piped = target.runs(&["import", "-"], File::open(&whole).unwrap()).await;
     went_well(&piped);
 }

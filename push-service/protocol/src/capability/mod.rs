@@ -325,10 +325,10 @@ impl fmt::Debug for SealedPush {
 impl fmt::Display for SealingKeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("at least one sealing key is needed"),
+            Self::Empty => f.write_str("there is no sealing key: give at least one"),
             Self::TooMany => write!(
                 f,
-                "at most {MAX_SEALING_KEYS} sealing keys are held: drop the oldest"
+                "there are more than {MAX_SEALING_KEYS} sealing keys: remove the oldest"
             ),
             Self::Repeated => f.write_str("a sealing key is in the list twice"),
         }

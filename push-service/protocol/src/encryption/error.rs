@@ -65,9 +65,11 @@ impl fmt::Display for DecryptError {
                 "The public key of the message is invalid; send the 65 bytes of an uncompressed P-256 point."
             }
             Self::ShortRecord => {
-                "A record is missing or too short; each has at least one byte more than its tag of 16 bytes."
+                "A record is missing or too short; each must have at least 17 bytes, of which 16 are its \
+                 tag."
             }
-            Self::Truncated => "The end of the message is missing; mark the last record as the last, and send all of it.",
+            Self::Truncated => "The end of the message is missing; set the delimiter of the last record to 2, and send \
+                 all records.",
             Self::SeveralRecords => "The message has several records; encrypt it as one.",
             Self::NotAuthentic => {
                 "The message does not decrypt; check p256dh and auth of the subscription, and the order of the keys in the key derivation."
@@ -98,8 +100,8 @@ impl fmt::Display for EncryptError {
         match self {
             Self::TooLong => write!(
                 f,
-                "Plaintext and padding have more than {MAX_PLAINTEXT_BYTES} bytes, which is all that every push service \
-                 carries; shorten them, or send where to find the rest."
+                "Plaintext and padding have more than {MAX_PLAINTEXT_BYTES} bytes, the most that every push \
+                 service accepts; shorten them, or send a URL to the rest."
             ),
             Self::NoRandomness => NoRandomness.fmt(f),
         }

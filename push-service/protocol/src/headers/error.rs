@@ -42,7 +42,7 @@ pub enum HeaderError {
 impl fmt::Display for HeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::MissingTtl => "The TTL header is missing; send the seconds for which the message may wait, or 0.",
+            Self::MissingTtl => "The TTL header is missing; send how many seconds the message may wait, or 0.",
             Self::MalformedTtl => "The TTL header is not a number of seconds; send digits only, once.",
             Self::NegativeTtl => "The TTL header is negative; send 0 or more seconds.",
             Self::RepeatedUrgency => "There is more than one Urgency; send a single value.",
@@ -65,10 +65,10 @@ impl fmt::Display for HeaderError {
             Self::MissingDh => "There is no dh in the Crypto-Key header, which aesgcm needs; better, use aes128gcm.",
             Self::MalformedCryptoKey => "The Crypto-Key header is invalid; send one dh in base64url and no aesgcm key.",
             Self::UnexpectedSalt => {
-                "The Encryption header has a salt, which aes128gcm carries in the body; leave the header out."
+                "The Encryption header has a salt, but aes128gcm has it in the body; leave the header out."
             }
             Self::UnexpectedDh => {
-                "The Crypto-Key header has dh, which aes128gcm carries in the body; leave it out of the header."
+                "The Crypto-Key header has dh, but aes128gcm has it in the body; leave dh out of the header."
             }
         })
     }

@@ -122,7 +122,7 @@ impl FrameReader {
         };
         if first & RESERVED != 0 {
             return Err(FrameError::Protocol(
-                "a reserved bit is set: no extension was agreed on",
+                "a reserved bit is set, but no extension was negotiated",
             ));
         }
         let masked = second & MASKED != 0;
@@ -166,10 +166,12 @@ impl FrameReader {
                 Err(FrameError::TooLarge)
             }
             TEXT | BINARY | CONTINUATION => Ok(()),
-            CLOSE | PING | PONG if payload > CONTROL_PAYLOAD_BYTES as u64 => {
-                Err(FrameError::Protocol("a control frame carries at most 125 bytes"))
+            CLOSE | PING | PONG if payload > CONTROL_PAYLOAD_BYTES as u64 => Err(FrameError::Protocol(
+                "a control frame must have at most 125 bytes",
+            )),
+            CLOSE | PING | PONG if !last => {
+                Err(FrameError::Protocol("a control frame must not be fragmented"))
             }
-            CLOSE | PING | PONG if !last => Err(FrameError::Protocol("a control frame can't be fragmented")),
             CLOSE | PING | PONG => Ok(()),
             _ => Err(FrameError::Protocol("unknown opcode")),
         }
@@ -181,9 +183,9 @@ impl FrameReader {
             PONG => Ok(Incoming::Pong),
             CLOSE => close(payload),
             CONTINUATION => self.continuation(header.last, payload),
-            _ if self.fragments.is_some() => {
-                Err(FrameError::Protocol("a new message within a fragmented one"))
-            }
+            _ if self.fragments.is_some() => Err(FrameError::Protocol(
+                "a new message began before the fragmented one ended",
+            )),
             opcode if !header.last => {
                 let fragments = Fragments {
                     opcode,
@@ -198,10 +200,9 @@ impl FrameReader {
     }
 
     fn continuation<'a>(&'a mut self, last: bool, payload: &[u8]) -> Result<Incoming<'a>, FrameError> {
-        let fragments = self
-            .fragments
-            .as_mut()
-            .ok_or(FrameError::Protocol("a continuation of nothing"))?;
+        let fragments = self.fragments.as_mut().ok_or(FrameError::Protocol(
+            "a continuation frame without a message to continue",
+        ))?;
         fragments.payload.extend_from_slice(payload);
         if !last {
             return Ok(Incoming::Fragment);
@@ -230,7 +231,9 @@ fn payload_length(short: u8, rest: &[u8]) -> Result<Option<(u64, usize)>, FrameE
         _ => (u64::from(short), 0, 0),
     };
     if length < least {
-        return Err(FrameError::Protocol("a length must take its shortest form"));
+        return Err(FrameError::Protocol(
+            "a length must be written in its shortest form",
+        ));
     }
     Ok(Some((length, bytes)))
 }
@@ -254,12 +257,14 @@ pub fn close_reason(frame: &[u8]) -> &str {
 fn close(payload: &[u8]) -> Result<Incoming<'_>, FrameError> {
     match payload {
         [] => Ok(Incoming::Close(None)),
-        [_] => Err(FrameError::Protocol("a close code has two bytes")),
+        [_] => Err(FrameError::Protocol(
+            "a close frame must have no body, or begin with a code of two bytes",
+        )),
         [a, b, reason @ ..] => {
             std::str::from_utf8(reason).map_err(|_| FrameError::NotUtf8)?;
             let code = u16::from_be_bytes([*a, *b]);
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
-                return Err(FrameError::Protocol("a close code that must not be sent"));
+                return Err(FrameError::Protocol("this close code must not be sent"));
             }
             Ok(Incoming::Close(Some(code)))
         }
@@ -459,26 +464,32 @@ mod tests {
             (b"\x81\x00", "a user agent's frame must be masked"),
             (
                 b"\xc1\x80\0\0\0\0",
-                "a reserved bit is set: no extension was agreed on",
+                "a reserved bit is set, but no extension was negotiated",
             ),
             (b"\x83\x80\0\0\0\0", "unknown opcode"),
-            (b"\x09\x80\0\0\0\0", "a control frame can't be fragmented"),
+            (b"\x09\x80\0\0\0\0", "a control frame must not be fragmented"),
             (
                 b"\x89\xfe\x00\x7e\0\0\0\0",
-                "a control frame carries at most 125 bytes",
+                "a control frame must have at most 125 bytes",
             ),
-            (b"\x80\x80\0\0\0\0", "a continuation of nothing"),
+            (
+                b"\x80\x80\0\0\0\0",
+                "a continuation frame without a message to continue",
+            ),
             (
                 b"\x81\xfe\x00\x05\0\0\0\0",
-                "a length must take its shortest form",
+                "a length must be written in its shortest form",
             ),
             (
                 b"\x81\xff\0\0\0\0\0\0\0\x05\0\0\0\0",
-                "a length must take its shortest form",
+                "a length must be written in its shortest form",
             ),
-            (b"\x88\x81\0\0\0\0\x03", "a close code has two bytes"),
-            (b"\x88\x82\0\0\0\0\x03\xed", "a close code that must not be sent"),
-            (b"\x88\x82\0\0\0\0\x00\x00", "a close code that must not be sent"),
+            (
+                b"\x88\x81\0\0\0\0\x03",
+                "a close frame must have no body, or begin with a code of two bytes",
+            ),
+            (b"\x88\x82\0\0\0\0\x03\xed", "this close code must not be sent"),
+            (b"\x88\x82\0\0\0\0\x00\x00", "this close code must not be sent"),
             (b"\x81\x82\0\0\0\0\xc3\x28", "a text message is not UTF-8"),
         ];
         for (frame, error) in rows {

@@ -71,7 +71,7 @@ impl Https {
                 |_| String::new(),
                 |problem: Problem| format!(": {}", problem.detail.unwrap_or_default()),
             );
-            return Err(format!("{asked} is answered {status}{said}").into());
+            return Err(format!("{asked}: the server answered {status}{said}").into());
         }
         Ok(answer)
     }
@@ -126,7 +126,7 @@ fn server(url: &Uri) -> Result<(String, u16), Failure> {
             let host = host.trim_start_matches('[').trim_end_matches(']');
             Ok((host.to_owned(), url.port_u16().unwrap_or(443)))
         }
-        _ => Err("an ACME server is spoken to by https only".into()),
+        _ => Err("the URL of an ACME server must begin with https://".into()),
     }
 }
 

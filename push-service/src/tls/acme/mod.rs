@@ -172,7 +172,7 @@ impl Renewer {
         tracing::info!(
             domains = self.settings.domains.join(", "),
             server = self.settings.directory,
-            "ordering a certificate; until the first one is there, a self-signed one is shown"
+            "ordering a certificate; until it arrives, a self-signed one is used"
         );
         // What was asked for in an order that came to an end is over.
         self.https.take_patience();
@@ -197,8 +197,10 @@ impl fmt::Debug for Renewer {
 async fn present(acceptor: &Acceptor) {
     let acceptor = acceptor.clone();
     match spawn_blocking(move || acceptor.reload()).await {
-        Ok(Ok(_)) => tracing::info!("a certificate was issued, and new connections get it"),
-        Ok(Err(error)) => tracing::warn!(%error, "a certificate was issued but cannot be used"),
+        Ok(Ok(_)) => tracing::info!("the ACME server issued a certificate: new connections get it"),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the ACME server issued a certificate, but it cannot be used")
+        }
         Err(_) => {} // The runtime is ending.
     }
 }
@@ -209,7 +211,7 @@ fn complain(error: &OrderError, pause: Duration) {
         %error,
         again_in_seconds = pause.as_secs(),
         again_at = httpdate::fmt_http_date(again),
-        "no certificate was issued; trying again later, and the old one stays"
+        "no certificate was issued; the old one stays in use until the next attempt"
     );
 }
 

@@ -121,7 +121,10 @@ impl Orders<'_> {
             let authorization = authorization?;
             if authorization.status != AuthorizationStatus::Valid {
                 if proofs.len() == self.settings.domains.len() {
-                    return Err(Error::Str("the server wants more proofs than there are hosts").into());
+                    return Err(Error::Str(
+                        "the ACME server demands more challenges than there are hosts in tls.acme.domains",
+                    )
+                    .into());
                 }
                 proofs.push(self.prove_one(authorization).await?);
             }
@@ -210,7 +213,7 @@ async fn why_not(order: &mut Order) -> Result<OrderError, OrderError> {
         }
     }
     Ok(OrderError::Server(Error::Str(
-        "the order was given up without a reason",
+        "the ACME server ended the order without giving a reason",
     )))
 }
 
@@ -238,22 +241,26 @@ impl fmt::Display for OrderError {
             Self::NotOffered { host, kind } => {
                 write!(
                     out,
-                    "the ACME server does not take {kind} for {}: set tls.acme.challenge to the other",
+                    "the ACME server does not offer {kind} for {}: set tls.acme.challenge to the other value",
                     shown(host)
                 )
             }
             Self::NotProven { host, why } => write!(
                 out,
-                "the ACME server did not find us at {}: {}. Does the name lead here, and the port?",
+                "the ACME server could not verify {}: {}. Does this name lead to this machine, and the port \
+                 to this service?",
                 shown(host),
                 shown(why)
             ),
             Self::NotGenerated(source) => write!(out, "cannot make a key: {source}"),
             Self::NotKept(source) => write!(
                 out,
-                "cannot keep what the ACME server gave us: {source}. May this user write to tls.acme.cache?"
+                "cannot write to tls.acme.cache: {source}. May this user write there?"
             ),
-            Self::TooLong => write!(out, "the ACME server was not done within {ACME_ORDER_WITHIN:?}"),
+            Self::TooLong => write!(
+                out,
+                "the ACME server did not finish the order within {ACME_ORDER_WITHIN:?}"
+            ),
         }
     }
 }

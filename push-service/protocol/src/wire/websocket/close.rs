@@ -28,23 +28,23 @@ pub fn close_code(reason: CloseReason) -> u16 {
 /// What is said with the code: a sentence for whoever debugs the user agent.
 pub fn close_text(reason: CloseReason) -> &'static str {
     match reason {
-        CloseReason::GoingAway => "this node is leaving: connect again",
+        CloseReason::GoingAway => "this node is shutting down: connect again",
         CloseReason::Unknown => "there is no such user agent",
-        CloseReason::CaughtUp => "nothing more waits",
+        CloseReason::CaughtUp => "no more messages wait",
         CloseReason::Protocol(what) | CloseReason::Malformed(what) => what,
-        CloseReason::Binary => "messages are text: JSON objects",
+        CloseReason::Binary => "binary messages are not supported: send JSON objects as text",
         CloseReason::NotUtf8 => "a text message is not UTF-8",
         CloseReason::TooManyRequests => "too many pings",
-        CloseReason::OverBudget => "too many requests, nothing is lost: connect again later",
+        CloseReason::OverBudget => "too many requests: connect again later; no message is lost",
         CloseReason::SlowReader => "nothing was read for too long; waiting messages stay stored",
         CloseReason::TooLarge => "a message is too large",
-        CloseReason::HelloTimeout => "no hello in time",
+        CloseReason::HelloTimeout => "hello did not arrive in time",
         CloseReason::NotHello => "the first message must be hello",
-        CloseReason::SecondHello => "hello comes once",
-        CloseReason::Displaced => "this user agent has a newer connection",
-        CloseReason::PongTimeout => "a ping was not answered",
-        CloseReason::ServiceRestart => "the service restarts: connect again",
-        CloseReason::TryAgainLater => "storage has trouble, nothing is lost: connect again later",
+        CloseReason::SecondHello => "hello was sent twice on one connection",
+        CloseReason::Displaced => "this user agent has opened a newer connection",
+        CloseReason::PongTimeout => "a ping was not answered in time",
+        CloseReason::ServiceRestart => "storage failed and the service restarts: connect again",
+        CloseReason::TryAgainLater => "storage is unavailable: connect again later; no message is lost",
     }
 }
 

@@ -112,7 +112,7 @@ pub fn parse(text: &str) -> Result<Request<'_>, Malformed> {
         return Ok(Request::Ping);
     }
     let Object(message): Object<Message<'_>> = serde_json::from_str(text)
-        .map_err(|_| Malformed("a message is one JSON object whose members have their types"))?;
+        .map_err(|_| Malformed("a message must be one JSON object, and each member of the right type"))?;
     match message.message_type.as_deref() {
         None if message.is_empty() => Ok(Request::Ping),
         None => Err(Malformed("messageType is missing")),
@@ -193,7 +193,7 @@ fn name(text: Option<Text<'_>>) -> Result<Name<'_>, Malformed> {
 }
 
 fn acknowledgements(updates: Option<Vec<Object<Update<'_>>>>) -> Result<Vec<Acknowledgement>, Malformed> {
-    let updates = updates.ok_or(Malformed("an ack needs updates"))?;
+    let updates = updates.ok_or(Malformed("an ack needs the member updates"))?;
     Ok(updates
         .iter()
         .map(|Object(update)| update.acknowledgement())

@@ -56,7 +56,7 @@ pub fn parse_reply(text: &str) -> Result<Reply, Malformed> {
         return Ok(Reply::SignOfLife);
     }
     let Object(members): Object<Members<'_>> =
-        serde_json::from_str(text).map_err(|_| Malformed("a message is one JSON object"))?;
+        serde_json::from_str(text).map_err(|_| Malformed("a message must be one JSON object"))?;
     let kind = members.message_type.and_then(string);
     match kind.as_deref() {
         Some("hello") => Ok(Reply::Hello(members.hello())),
@@ -165,9 +165,9 @@ impl Members<'_> {
 
     fn arrived(&self) -> Result<Arrived, Malformed> {
         let subscription = self.channel_id.and_then(string);
-        let subscription = subscription.ok_or(Malformed("a notification needs a channelID"))?;
+        let subscription = subscription.ok_or(Malformed("a notification needs the member channelID"))?;
         let id = self.version.and_then(string);
-        let id = id.ok_or(Malformed("a notification needs a version"))?;
+        let id = id.ok_or(Malformed("a notification needs the member version"))?;
         Ok(Arrived {
             subscription: subscription.into(),
             id: id.into(),
