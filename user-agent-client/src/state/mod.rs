@@ -67,7 +67,8 @@ pub struct State {
     kept: Snapshot,
     /// Labels and keys of subscriptions that are about to be asked for.
     prepared: BTreeMap<SubscriptionName, Arc<Entry>>,
-    disk: Option<Disk>,
+    /// In a box, because thousands in one process have none.
+    disk: Option<Box<Disk>>,
 }
 
 #[derive(Debug)]
@@ -120,14 +121,14 @@ impl State {
         Ok(Self {
             kept,
             prepared: BTreeMap::new(),
-            disk: Some(Disk {
+            disk: Some(Box::new(Disk {
                 directory,
                 log,
                 log_id,
                 is_behind: false,
                 has_failed: false,
                 bytes: 0,
-            }),
+            })),
         })
     }
 

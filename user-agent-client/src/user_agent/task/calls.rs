@@ -1,6 +1,6 @@
 //! What a handle asks of the task, and when that is answered.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use push_protocol::session::user_agent::{Counters, PushResource, Stage};
 use push_protocol::vapid::PublicKey;
@@ -164,7 +164,7 @@ impl Task {
         let waiting = self.subscribing.remove(&name).unwrap_or_default();
         if self.subscribing.is_empty() {
             // An empty map keeps its room.
-            self.subscribing = HashMap::new();
+            self.subscribing = BTreeMap::new();
         }
         let mut is_heard = false;
         for reply in waiting {

@@ -1,6 +1,6 @@
 //! A message between the session and the application: decrypted, asked for, judged.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -146,7 +146,7 @@ impl Task {
         }
         if self.decrypted.is_empty() {
             // As for what waits.
-            self.decrypted = HashMap::new();
+            self.decrypted = BTreeMap::new();
         }
     }
 }

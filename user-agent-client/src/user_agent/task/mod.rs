@@ -13,7 +13,7 @@ mod waiting;
 mod why;
 mod writing;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::ready;
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ pub(super) struct Task {
     /// Decrypted, and not taken yet.
     waiting: Waiting,
     /// Of messages that the application has, or gets again: their keys may be gone by then. Bounded by what the session holds.
-    decrypted: HashMap<MessageKey, Decrypted>,
+    decrypted: BTreeMap<MessageKey, Decrypted>,
     jobs: Jobs,
     /// The application asks for a message; one entry for each.
     asks: queue::Receiver<()>,
@@ -65,7 +65,7 @@ pub(super) struct Task {
     verdicts: queue::Receiver<Verdict>,
     verdicts_to: queue::Sender<Verdict>,
     /// Who waits for a subscription to be confirmed. Bounded by the callers, each of which waits.
-    subscribing: HashMap<SubscriptionName, Vec<oneshot::Sender<Result<Subscription, SubscribeError>>>>,
+    subscribing: BTreeMap<SubscriptionName, Vec<oneshot::Sender<Result<Subscription, SubscribeError>>>>,
     settling: Vec<oneshot::Sender<()>>,
     takeovers: Takeovers,
     /// Acknowledgements that the last channel could not send, for the next one. Not longer than what a channel lets wait.
@@ -77,7 +77,7 @@ pub(super) struct Task {
     /// What the service says about what it just did. Gone when that is told.
     explanation: Option<Box<str>>,
     /// Why the service did not do what was asked last, for the news that follow from it.
-    refusal: Option<(SubscriptionName, RequestError)>,
+    refusal: Option<Box<(SubscriptionName, RequestError)>>,
     /// When it is said that the hello is not answered yet.
     delayed_at: Option<Instant>,
     /// `messages.log` can't be written at the moment; logged once.
@@ -111,7 +111,7 @@ impl Task {
             actions: Vec::new(),
             begin: Instant::now(),
             waiting: Waiting::default(),
-            decrypted: HashMap::new(),
+            decrypted: BTreeMap::new(),
             jobs: Jobs::new(options.jobs),
             undecryptable: Limited::default(),
             asks,
@@ -121,7 +121,7 @@ impl Task {
             is_empty_untold: false,
             verdicts,
             verdicts_to,
-            subscribing: HashMap::new(),
+            subscribing: BTreeMap::new(),
             settling: Vec::new(),
             takeovers: Takeovers::default(),
             unsent: Vec::new(),
@@ -149,8 +149,8 @@ impl Task {
             if self.session.is_stopped() || self.failed {
                 break;
             }
-            let write_due = self.write_due();
-            let due = self.instant(self.session.next_due());
+            // One timer for all: each takes 120 bytes of a user agent that is idle.
+            let due = self.next_due();
             tokio::select! {
                 // What the application is done with first: it makes room. The service last: one that never stops talking
                 // must hold up neither an end nor a deadline.
@@ -171,14 +171,7 @@ impl Task {
                     self.stop();
                 }
                 () = self.news.room(), if self.is_empty_untold || !self.untold.is_empty() => self.tell_untold(),
-                () = sleep_until(due) => self.read_and_tick().await,
-                // It is written above.
-                () = sleep_until(write_due.unwrap_or(due)), if write_due.is_some() => {}
-                () = reached(self.undecryptable.due()) => self.tell_undecryptable(false),
-                () = reached(self.delayed_at) => {
-                    self.delayed_at = None;
-                    self.news(Event::Delayed);
-                }
+                () = sleep_until(due) => self.due().await,
                 moved = self.link.moved() => self.moved(moved),
             }
         }
@@ -190,6 +183,26 @@ impl Task {
         // The state first: the caller that waits for the end may open its directory next.
         drop(self);
         drop(calls);
+    }
+
+    /// When something is to be done next: what the session waits for, a write, or a sentence.
+    fn next_due(&self) -> Instant {
+        let others = [self.write_due(), self.undecryptable.due(), self.delayed_at];
+        let session = self.instant(self.session.next_due());
+        others.into_iter().flatten().fold(session, Instant::min)
+    }
+
+    /// A time has come. What is due to be written is written by the loop.
+    async fn due(&mut self) {
+        let now = Instant::now();
+        if self.delayed_at.is_some_and(|at| at <= now) {
+            self.delayed_at = None;
+            self.news(Event::Delayed);
+        }
+        self.tell_undecryptable(false);
+        if self.instant(self.session.next_due()) <= now {
+            self.read_and_tick().await;
+        }
     }
 
     /// A deadline has come. What the service said before is read first: a process that was stopped for a while finds the answer in its
@@ -247,7 +260,7 @@ impl Task {
             self.unsent.extend(self.link.drop_channel());
             self.writing.forget_says();
         }
-        self.refusal = incoming.refusal();
+        self.refusal = incoming.refusal().map(Box::new);
         incoming.tell(&mut self.session, now, &mut self.actions);
         if self.refusal.is_some() {
             // Before another answer takes its place.
@@ -328,14 +341,6 @@ impl Task {
         const FAR: u64 = 24 * 3_600 * 1_000;
         let wait = moment.0.min(self.now().0 + FAR);
         self.begin + std::time::Duration::from_millis(wait)
-    }
-}
-
-/// Never, without a time.
-async fn reached(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }
 

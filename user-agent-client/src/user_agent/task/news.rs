@@ -92,7 +92,7 @@ impl Task {
 
     /// Why the service did not do what was asked for this subscription.
     fn refusal_of(&mut self, name: SubscriptionName, otherwise: RequestError) -> RequestError {
-        let refusal = self.refusal.take();
+        let refusal = self.refusal.take().map(|refusal| *refusal);
         let refusal = refusal.filter(|(refused, _)| *refused == name);
         refusal.map_or(otherwise, |(_, why)| why)
     }

@@ -2,7 +2,7 @@
 //! does not delay the others; messages of one subscription keep their order (PR-46). If the application works on several messages at
 //! once, no subscription takes all of its jobs.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -35,14 +35,14 @@ pub(super) struct Decrypted {
 #[derive(Debug)]
 pub(super) struct Jobs {
     most: Option<NonZeroUsize>,
-    under_way: HashMap<MessageKey, SubscriptionName>,
+    under_way: BTreeMap<MessageKey, SubscriptionName>,
 }
 
 impl Jobs {
     pub(super) fn new(jobs: Option<NonZeroUsize>) -> Self {
         Self {
             most: jobs.filter(|jobs| jobs.get() > 1),
-            under_way: HashMap::new(),
+            under_way: BTreeMap::new(),
         }
     }
 
@@ -196,7 +196,7 @@ mod tests {
         for most in [None, NonZeroUsize::new(1)] {
             let mut jobs = Jobs::new(most);
             jobs.begin(given[0], slow);
-            assert!(jobs.has_room_for(slow, 2) && jobs.under_way.capacity() == 0);
+            assert!(jobs.has_room_for(slow, 2) && jobs.under_way.is_empty());
         }
     }
 }

@@ -47,7 +47,7 @@ struct Held {
 #[derive(Debug)]
 struct Heard {
     explanation: Option<Box<str>>,
-    refusal: Option<(SubscriptionName, RequestError)>,
+    refusal: Option<Box<(SubscriptionName, RequestError)>>,
 }
 
 /// What the application learns.

@@ -7,9 +7,12 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::names::MessageKey;
 
-/// The last messages.
+/// The last messages. Until there is one they take one pointer: a process may hold thousands of idle user agents.
+#[derive(Clone, Debug, Default)]
+pub struct Messages(Option<Box<Remembered>>);
+
 #[derive(Clone, PartialEq, Debug, Default)]
-pub struct Messages {
+struct Remembered {
     done: HashSet<MessageKey>,
     done_in_order: VecDeque<MessageKey>,
     tried: HashMap<MessageKey, Tried>,
@@ -44,63 +47,74 @@ impl Messages {
 
     /// Whether it need not be handed over again.
     pub fn is_done(&self, message: MessageKey) -> bool {
-        self.done.contains(&message)
+        self.0.as_ref().is_some_and(|known| known.done.contains(&message))
     }
 
     /// How often it was tried, without being done.
     pub fn tried(&self, message: MessageKey) -> Tried {
-        self.tried.get(&message).copied().unwrap_or_default()
+        let known = self.0.as_ref();
+        known
+            .and_then(|known| known.tried.get(&message).copied())
+            .unwrap_or_default()
     }
 
     /// The messages that are done, oldest first.
     pub fn all_done(&self) -> impl Iterator<Item = MessageKey> {
-        self.done_in_order.iter().copied()
+        self.0
+            .iter()
+            .flat_map(|known| known.done_in_order.iter().copied())
     }
 
     /// The messages that were tried and are not done, oldest first.
     pub fn all_tried(&self) -> impl Iterator<Item = (MessageKey, Tried)> {
-        self.tried_in_order
-            .iter()
-            .filter_map(|message| Some((*message, *self.tried.get(message)?)))
+        self.0.iter().flat_map(|known| {
+            let in_order = known.tried_in_order.iter();
+            in_order.filter_map(|message| Some((*message, *known.tried.get(message)?)))
+        })
     }
 
     /// What an earlier version kept, by [`MessageKey::of_id`].
     pub fn all_earlier(&self) -> impl Iterator<Item = (MessageKey, Earlier)> {
-        self.earlier.iter().map(|(message, earlier)| (*message, *earlier))
+        let earlier = self.0.iter().flat_map(|known| &known.earlier);
+        earlier.map(|(message, earlier)| (*message, *earlier))
     }
 
     /// The key of what an earlier version kept of a message with this id, if there is such a record.
     pub fn earlier(&self, id: &str) -> Option<MessageKey> {
-        if self.earlier.is_empty() {
+        let earlier = &self.0.as_ref()?.earlier;
+        if earlier.is_empty() {
             return None;
         }
         let key = MessageKey::of_id(id);
-        self.earlier.contains_key(&key).then_some(key)
+        earlier.contains_key(&key).then_some(key)
     }
 
     /// From a log: how often it was tried. That is ignored for a message that is done.
     pub fn restore_tried(&mut self, message: MessageKey, tried: Tried) {
         if tried == Tried::default() || self.is_done(message) {
-            self.forget_tried(message);
-        } else if self.tried.insert(message, tried).is_none() {
-            self.tried_in_order.push_back(message);
+            return self.forget_tried(message);
         }
-        while self.tried_in_order.len() > Self::REMEMBERED {
-            let oldest = self.tried_in_order.pop_front();
-            oldest.and_then(|oldest| self.tried.remove(&oldest));
+        let known = self.known();
+        if known.tried.insert(message, tried).is_none() {
+            known.tried_in_order.push_back(message);
+        }
+        while known.tried_in_order.len() > Self::REMEMBERED {
+            let oldest = known.tried_in_order.pop_front();
+            oldest.and_then(|oldest| known.tried.remove(&oldest));
         }
     }
 
     /// From a log: what an earlier version kept. No more than it kept itself.
     pub fn restore_earlier(&mut self, message: MessageKey, earlier: Earlier) {
-        if self.earlier.len() < 2 * Self::REMEMBERED {
-            self.earlier.insert(message, earlier);
+        let known = self.known();
+        if known.earlier.len() < 2 * Self::REMEMBERED {
+            known.earlier.insert(message, earlier);
         }
     }
 
     /// From a log: what an earlier version kept of this message counts no more.
     pub fn forget_earlier(&mut self, message: MessageKey) {
-        self.earlier.remove(&message);
+        self.remove_earlier(message);
     }
 
     pub(super) fn attempt(&mut self, message: MessageKey, count: u32) {
@@ -124,7 +138,7 @@ impl Messages {
     }
 
     pub(super) fn recognised(&mut self, message: MessageKey, earlier: MessageKey) {
-        match self.earlier.remove(&earlier) {
+        match self.remove_earlier(earlier) {
             Some(Earlier::Done) => self.done(message),
             Some(Earlier::Begun(unfinished)) => {
                 let attempts = self.tried(message).attempts;
@@ -136,24 +150,47 @@ impl Messages {
 
     pub(super) fn done(&mut self, message: MessageKey) {
         self.forget_tried(message);
-        if self.done.insert(message) {
-            self.done_in_order.push_back(message);
+        let known = self.known();
+        if known.done.insert(message) {
+            known.done_in_order.push_back(message);
         }
-        while self.done_in_order.len() > Self::REMEMBERED {
-            let oldest = self.done_in_order.pop_front();
-            oldest.map(|oldest| self.done.remove(&oldest));
+        while known.done_in_order.len() > Self::REMEMBERED {
+            let oldest = known.done_in_order.pop_front();
+            oldest.map(|oldest| known.done.remove(&oldest));
         }
-        if self.done_in_order.len() == Self::REMEMBERED && !self.earlier.is_empty() {
+        if known.done_in_order.len() == Self::REMEMBERED && !known.earlier.is_empty() {
             // The earlier version would have forgotten them by now.
-            self.earlier = BTreeMap::new();
+            known.earlier = BTreeMap::new();
         }
     }
 
+    fn known(&mut self) -> &mut Remembered {
+        self.0.get_or_insert_default()
+    }
+
+    fn remove_earlier(&mut self, message: MessageKey) -> Option<Earlier> {
+        self.0.as_mut()?.earlier.remove(&message)
+    }
+
     fn forget_tried(&mut self, message: MessageKey) {
-        if self.tried.remove(&message).is_some() {
+        let Some(known) = &mut self.0 else {
+            return;
+        };
+        if known.tried.remove(&message).is_some() {
             // Nearly always the first: messages are done in about the order in which they were tried.
-            let at = self.tried_in_order.iter().position(|other| *other == message);
-            at.map(|at| self.tried_in_order.remove(at));
+            let at = known.tried_in_order.iter().position(|other| *other == message);
+            at.map(|at| known.tried_in_order.remove(at));
+        }
+    }
+}
+
+/// Nothing remembered is the same with and without room for it.
+impl PartialEq for Messages {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(own), Some(other)) => own == other,
+            (Some(known), None) | (None, Some(known)) => **known == Remembered::default(),
+            (None, None) => true,
         }
     }
 }
