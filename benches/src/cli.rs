@@ -36,13 +36,13 @@ pub(crate) struct Cli {
 /// What to measure.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Measure every row of the budgets, each with a fresh service, and print the table
+    /// Measure every row of the budgets, each with a new service, and print the table
     Run {
-        /// Only this row; may be given several times
+        /// Only this row; can be repeated
         #[arg(long, value_enum, value_name = "ROW")]
         only: Vec<Row>,
 
-        /// End with an error if a figure is more than so many times over its budget
+        /// Fail if a figure is more than this number of times its budget
         #[arg(long, value_name = "TIMES")]
         fail_over: Option<f64>,
     },
@@ -56,16 +56,16 @@ pub(crate) enum Command {
     /// CPU, rate and latency of messages to user agents that are connected
     Throughput(#[command(flatten)] Throughput),
 
-    /// CPU per message that is stored for a user agent that is away
+    /// CPU per message stored for a user agent that is not connected
     Offline(#[command(flatten)] Absent),
 
-    /// Rate at which user agents that come back all at once get what waits for them
+    /// Rate of messages to user agents that all reconnect at once
     Drain(#[command(flatten)] Absent),
 
-    /// The same with 5,000 user agents and two nodes on one Redis
+    /// The same as drain, with 5,000 user agents and two nodes on one Redis
     Storm(#[command(flatten)] Storm),
 
-    /// What hostile peers cost the service and Redis, and how they slow honest pushes down
+    /// Cost of hostile peers for the service and Redis, and how much they slow honest pushes down
     Hostile(#[command(flatten)] Hostile),
 
     /// Time from start to listening, and memory with nothing connected

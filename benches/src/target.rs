@@ -16,15 +16,15 @@ use crate::service::{Recipe, Service, Storage};
 /// Which service is measured.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TargetOptions {
-    /// The push-service program to start; by default the one that lies beside this program
+    /// The push-service program to start. Default: the one in the directory of this program
     #[arg(long, value_name = "PATH", help_heading = "The service")]
     service_bin: Option<PathBuf>,
 
-    /// Where the service that is started keeps its messages
+    /// Storage of the service that is started
     #[arg(long, value_enum, default_value = "embedded", help_heading = "The service")]
     storage: Storage,
 
-    /// How many nodes are started on one Redis. User agents come to the first, application servers to the last
+    /// How many nodes are started on one Redis. User agents connect to the first node, application servers to the last
     #[arg(
         long,
         value_name = "N",
@@ -35,21 +35,21 @@ pub(crate) struct TargetOptions {
     )]
     nodes: u8,
 
-    /// An environment variable for the service that is started, such as
-    /// PUSH_SERVICE__CHANNELS__IN_FLIGHT=64; may be given several times
+    /// An environment variable for the service that is started, such as PUSH_SERVICE__CHANNELS__IN_FLIGHT=64; can be
+    /// repeated
     #[arg(long, value_name = "NAME=VALUE", help_heading = "The service")]
     env: Vec<String>,
 
-    /// Measure a service that runs already, at this http:// URL. Its limits of connections per address and of pushes
-    /// per second have to be off
+    /// Measure a running service, at this http:// URL. Switch its limits of connections per address and of pushes per
+    /// second off
     #[arg(long, value_name = "URL", requires = "pid", conflicts_with_all = ["service_bin", "env"], help_heading = "The service")]
     url: Option<String>,
 
-    /// The process id of that service: CPU time and memory are read from /proc
+    /// The process id of the running service: its CPU time and memory are read from /proc
     #[arg(long, requires = "url", help_heading = "The service")]
     pid: Option<u32>,
 
-    /// The TLS listener of that service, as ADDRESS:PORT
+    /// The TLS listener of the running service, as ADDRESS:PORT
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
@@ -129,7 +129,7 @@ impl TargetOptions {
     fn start(&self, cores: Cores) -> Outcome<Target> {
         if self.nodes > 1 && self.storage != Storage::Redis {
             return Err(Failure::new(
-                "several nodes need a store that they share: --storage redis",
+                "several nodes need a shared store: add --storage redis",
             ));
         }
         let redis = match self.storage {
@@ -152,7 +152,7 @@ impl TargetOptions {
     /// How to start a service of one's own.
     pub(crate) fn recipe(&self, cores: Cores) -> Outcome<Recipe> {
         if self.url.is_some() {
-            return Err(Failure::new("this needs a service of its own: leave --url out"));
+            return Err(Failure::new("this command starts its own service: remove --url"));
         }
         let program = match &self.service_bin {
             Some(program) => program.clone(),
@@ -226,7 +226,7 @@ impl Target {
     /// Another service of the same recipe, which has nothing in it. Where nodes share a store, it has one of its own.
     pub(crate) fn another(&self) -> Outcome<Self> {
         let Some(recipe) = &self.recipe else {
-            return Err(Failure::new("this needs a service of its own: leave --url out"));
+            return Err(Failure::new("this command starts its own service: remove --url"));
         };
         let storage = match recipe.storage {
             Storage::Redis => Storage::Memory,
@@ -265,7 +265,9 @@ impl Target {
         match &self.nodes[0].tls {
             _ if !over_tls => Ok(self.clear()),
             Some(door) => Ok(door),
-            None => Err(Failure::new("where is the TLS listener? say so with --tls")),
+            None => Err(Failure::new(
+                "the TLS listener of the service is not known: add --tls ADDRESS:PORT",
+            )),
         }
     }
 
@@ -341,7 +343,7 @@ fn beside_this_program() -> Outcome<PathBuf> {
 fn address_of(url: &str) -> Outcome<SocketAddr> {
     let host = url
         .strip_prefix("http://")
-        .ok_or_else(|| Failure::new("--url is an http:// URL; for TLS say --tls as well"))?;
+        .ok_or_else(|| Failure::new("--url must be an http:// URL; for TLS add --tls"))?;
     let host = host.trim_end_matches('/');
     let found = host.to_socket_addrs().doing(format_args!("looking up {host}"))?;
     found

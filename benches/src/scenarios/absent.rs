@@ -24,19 +24,19 @@ const GONE_AFTER: Duration = Duration::from_millis(500);
 /// Options of `offline` and `drain`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Absent {
-    /// How many user agents are away, with a subscription each
+    /// How many user agents are not connected, each with a subscription
     #[arg(long, value_name = "N", default_value_t = Self::default().user_agents)]
     pub(crate) user_agents: usize,
 
-    /// How many messages wait for each in the end
+    /// How many messages wait for each user agent
     #[arg(long, value_name = "N", default_value_t = Self::default().messages_each)]
     pub(crate) messages_each: usize,
 
-    /// How many connections the application servers keep, each with one message under way
+    /// How many connections the application servers have, each with one message at a time
     #[arg(long, value_name = "N", default_value_t = Self::default().senders)]
     pub(crate) senders: usize,
 
-    /// How senders say who they are
+    /// How senders sign their messages
     #[arg(long, value_enum, default_value = "reused")]
     pub(crate) vapid: Vapid,
 }

@@ -19,11 +19,11 @@ const WARM_UP: usize = 200;
 /// Options of `connect`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Connect {
-    /// How many user agents come
+    /// How many user agents connect
     #[arg(long, value_name = "N", default_value_t = Self::default().user_agents)]
     pub(crate) user_agents: usize,
 
-    /// Connect over TLS, with a full handshake each
+    /// Connect over TLS, each with a full handshake
     #[arg(long)]
     pub(crate) over_tls: bool,
 }

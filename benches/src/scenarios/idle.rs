@@ -42,7 +42,7 @@ pub(crate) struct Idle {
     #[arg(long, value_name = "N", default_value_t = Self::default().connections)]
     pub(crate) connections: usize,
 
-    /// How often all come and go; the last round tells whether memory leaks. Streams of events come once
+    /// How many times all connect and disconnect; the last round shows whether memory leaks. Streams of events connect once
     #[arg(long, value_name = "N", default_value_t = Self::default().rounds)]
     pub(crate) rounds: usize,
 
@@ -50,7 +50,7 @@ pub(crate) struct Idle {
     #[arg(long)]
     pub(crate) over_tls: bool,
 
-    /// How messages would come: a WebSocket that has said hello, or a monitor of a set with one subscription
+    /// The transport: a WebSocket after its hello, or a monitor of a set with one subscription
     #[arg(long, value_enum, value_name = "TRANSPORT", default_value = "websocket")]
     pub(crate) over: Transport,
 }

@@ -11,11 +11,11 @@ use crate::target::Target;
 /// Options of `storm`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Storm {
-    /// How many user agents are away, with a subscription each
+    /// How many user agents are not connected, each with a subscription
     #[arg(long, value_name = "N", default_value_t = 5_000)]
     pub(crate) user_agents: usize,
 
-    /// How many messages wait for each in the end
+    /// How many messages wait for each user agent
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub(crate) messages_each: usize,
 }

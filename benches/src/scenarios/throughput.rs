@@ -27,28 +27,28 @@ const WARM_UP_PART: usize = 8;
 /// How senders go about it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum Mode {
-    /// Each sends its next message when its last one was answered and has arrived: as fast as the service can
+    /// Each sender sends its next message when the last one was answered and has arrived: as fast as the service can
     Closed,
-    /// All together keep to --rate, whether or not the service keeps up
+    /// All senders together send at --rate, also if the service is slower
     Open,
 }
 
 /// Options of `throughput`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Throughput {
-    /// How senders go about it
+    /// How the sending rate is chosen
     #[arg(long, value_enum, default_value = "closed")]
     pub(crate) mode: Mode,
 
-    /// How senders say who they are
+    /// How senders sign their messages
     #[arg(long, value_enum, default_value = "reused")]
     pub(crate) vapid: Vapid,
 
-    /// How many user agents are connected, with a subscription each
+    /// How many user agents are connected, each with a subscription
     #[arg(long, value_name = "N", default_value_t = Self::default().user_agents)]
     pub(crate) user_agents: usize,
 
-    /// How many connections the application servers keep
+    /// How many connections the application servers have
     #[arg(long, value_name = "N", default_value_t = Self::default().senders)]
     pub(crate) senders: usize,
 
@@ -56,11 +56,11 @@ pub(crate) struct Throughput {
     #[arg(long, value_name = "N", default_value_t = Self::default().messages)]
     pub(crate) messages: usize,
 
-    /// Messages per second, when open
+    /// Messages per second, with --mode open
     #[arg(long, value_name = "PER_SECOND", default_value_t = Self::default().rate)]
     pub(crate) rate: f64,
 
-    /// How messages come to the user agents
+    /// The transport to the user agents
     #[arg(long, value_enum, value_name = "TRANSPORT", default_value = "websocket")]
     pub(crate) over: Transport,
 
@@ -68,7 +68,7 @@ pub(crate) struct Throughput {
     #[arg(long)]
     pub(crate) over_tls: bool,
 
-    /// Each message asks for a receipt, and all are told to one application server by server push
+    /// Each message asks for a receipt; one application server gets all receipts by server push
     #[arg(long)]
     pub(crate) receipts: bool,
 }

@@ -47,11 +47,11 @@ const WARM_UP_PART: usize = 8;
 /// Options of `user-agents`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct UserAgents {
-    /// How many are held idle, with a subscription each
+    /// How many user agents are idle, each with a subscription
     #[arg(long, value_name = "N", default_value_t = Self::default().idle)]
     pub(crate) idle: usize,
 
-    /// How many take messages
+    /// How many user agents receive messages
     #[arg(long, value_name = "N", default_value_t = Self::default().busy)]
     pub(crate) busy: usize,
 
@@ -63,15 +63,15 @@ pub(crate) struct UserAgents {
     #[arg(long, value_name = "PER_SECOND", default_value_t = Self::default().rate)]
     pub(crate) rate: f64,
 
-    /// How many lose their service and come back
+    /// How many user agents lose their service and reconnect
     #[arg(long, value_name = "N", default_value_t = Self::default().lost)]
     pub(crate) lost: usize,
 
-    /// How many subscriptions of one are renewed, because the service forgot it; 0 to leave this out
+    /// How many subscriptions of one user agent are renewed after the service forgot it; 0 skips this
     #[arg(long, value_name = "N", default_value_t = Self::default().renewed)]
     pub(crate) renewed: usize,
 
-    /// Connect over TLS, where no service is lost or forgets
+    /// Connect over TLS, except where the service is lost or forgets
     #[arg(long)]
     pub(crate) over_tls: bool,
 }
