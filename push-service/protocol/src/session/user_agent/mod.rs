@@ -22,17 +22,20 @@
 //!
 //! A message that fails is tried again later and doesn't hold back those behind it; apart from that, messages of one
 //! subscription are handed over in the order in which the service offers them. An application that fails on everything is not
-//! given more, and nothing is given up meanwhile (`outages`); messages on which it failed make room for others (`aside`). No subscription stops another one (`shares`).
+//! given more, and nothing is given up meanwhile (`outages`); messages on which it failed make room for others (`held::set_aside`). No
+//! subscription stops another one (`held::shares`).
 
 mod action;
-mod aside;
+mod arrivals;
 mod backoff;
 mod cursor;
 mod durable;
 mod endings;
 mod forgotten;
+mod hand_over;
 mod held;
 mod keepalive;
+mod letting_go;
 mod messages;
 mod metadata;
 mod names;
@@ -42,7 +45,6 @@ mod outages;
 mod regressions;
 mod requests;
 mod sets;
-mod shares;
 mod subscriptions;
 #[cfg(test)]
 mod tests;

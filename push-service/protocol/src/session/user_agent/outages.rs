@@ -22,15 +22,16 @@
 //! handled. A bad message can begin a pause again and again, with another one that is bad. So one on which the application failed in
 //! [`ENOUGH_OUTAGES`] pauses, each ended by the success of another message, is given up when the last of them ends, or, if it is with the
 //! service then, when it comes again. If the application fails on all that may be held, messages that are with the service are tried
-//! in their places ([`aside`](super::aside)).
+//! in their places ([`set_aside`](super::held)).
 
-use super::UserAgent;
+use std::time::Duration;
+
 use super::action::{Action, Event, GiveUpReason, Limits};
-use super::aside::Turns;
 use super::backoff::doubled;
 use super::durable::Change;
-use super::held::Place;
+use super::held::{FailureStreak, MessageState, Outage, Turns};
 use super::names::MessageKey;
+use super::{Phase, UserAgent};
 use crate::identifiers::SubscriptionName;
 use crate::session::Moment;
 
@@ -39,39 +40,10 @@ use crate::session::Moment;
 /// messages take turns.
 const ENOUGH_OUTAGES: u32 = 3;
 
-/// Messages that failed since the last success.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) enum FailureStreak {
-    #[default]
-    None,
-    One(MessageKey),
-    Several,
-}
-
-impl FailureStreak {
-    /// Counts one more. Returns whether several different messages have failed.
-    fn add(&mut self, message: MessageKey) -> bool {
-        *self = match *self {
-            Self::None => Self::One(message),
-            Self::One(known) if known == message => Self::One(known),
-            Self::One(_) | Self::Several => Self::Several,
-        };
-        *self == Self::Several
-    }
-}
-
-/// A subscription is paused.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Outage {
-    /// When a message is tried.
-    pub(super) until: Moment,
-    /// Tries that failed.
-    failures: u32,
-    /// A message is being tried.
-    pub(super) is_trying: bool,
-    /// When another channel may bring other messages to be tried.
-    turns: Turns,
-}
+/// A channel that brought no message for so long has brought what it will. Chosen: longer than the minute after which our service frees
+/// its window of what is unacknowledged (PR-17). A channel that still brings messages goes on, or those behind them, of other
+/// subscriptions, would be brought later and later (PR-46).
+pub(super) const QUIET: Duration = Duration::from_secs(75);
 
 impl UserAgent {
     /// The application failed on a message. Returns whether that is an outage, rather than a bad message.
@@ -116,6 +88,28 @@ impl UserAgent {
         };
         self.held.shares.update(name, |share| share.outage = Some(outage));
         out.push(Action::Tell(Event::Paused { name, again_in }));
+    }
+
+    /// A message of a paused subscription was tried, and so many before it. Wants a new channel if what is with the service is to be
+    /// tried now.
+    fn take_turns(&mut self, name: SubscriptionName, failures: u32, now: Moment, turns: &mut Turns) {
+        let is_quiet = matches!(&self.phase, Phase::Live(live) if live.brought.after(QUIET) <= now);
+        // A round of fetching ends by itself.
+        if !is_quiet && !self.wishes.are_fetched() {
+            return;
+        }
+        let Some(share) = self.held.shares.get(name) else {
+            return;
+        };
+        let least = match share.has_passed_over() {
+            true => Some(0),
+            false => share.set_aside.least_tries(),
+        };
+        let is_turn = least.is_some_and(|least| self.held.of(name).all(|(_, message)| message.tries > least));
+        if is_turn && turns.is_next(failures) {
+            turns.advance(failures);
+            self.held.shares.update(name, |share| share.wants_others = true);
+        }
     }
 
     /// Takes back the messages that the application has not begun with, and the attempts at those that failed in a row.
@@ -174,7 +168,7 @@ impl UserAgent {
                 continue;
             }
             message.outages += u32::from(std::mem::take(&mut message.has_failed_in_outage));
-            if matches!(message.place, Place::Waiting(_)) && message.outages >= enough {
+            if matches!(message.state, MessageState::Waiting(_)) && message.outages >= enough {
                 bad.push(key);
             }
         }
@@ -203,6 +197,6 @@ impl UserAgent {
     }
 }
 
-fn pause_of(limits: &Limits, failures: u32) -> std::time::Duration {
+fn pause_of(limits: &Limits, failures: u32) -> Duration {
     doubled(limits.pause_base, failures).min(limits.pause_most)
 }

@@ -160,6 +160,35 @@ fn a_stop_takes_back_what_was_not_taken() {
     assert!(!test.agent.taken(key, &mut test.out) && !test.agent.holds(key));
 }
 
+/// WP-RCV-6, PR-45: an outcome that is reported again, when the message already waits for its next attempt, changes nothing: the
+/// message stays, and is handed over when its wait is over.
+#[test]
+fn an_outcome_is_taken_once() {
+    for second in [
+        Outcome::Succeeded,
+        Outcome::Failed,
+        Outcome::Unable,
+        Outcome::NotDecrypted,
+        Outcome::Released,
+    ] {
+        let mut test = Test::live(&[name(1)]);
+        test.arrives(message(name(1), "a"));
+        test.handed_over();
+        test.handles("a", Outcome::Failed);
+        let (due, tried) = (test.agent.next_due(), test.tried("a"));
+        test.out.clear();
+        test.handles("a", second);
+        assert_eq!(
+            (&test.out[..], test.agent.next_due()),
+            (&[][..], due),
+            "{second:?}"
+        );
+        assert_eq!((test.tried("a"), test.agent.held()), (tried, 1), "{second:?}");
+        test.pass_alive(2 * SECOND);
+        assert_eq!(test.handed_over(), [("a".into(), 2)], "{second:?}");
+    }
+}
+
 /// WP-RCV-6: the waits between attempts grow up to their most.
 #[test]
 fn waits_are_capped() {

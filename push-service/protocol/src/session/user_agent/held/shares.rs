@@ -8,18 +8,18 @@
 //! the service. Once half of what was in the way is done, a new channel brings it again.
 //!
 //! While a subscription is paused, nothing of it is done. Then a message on which the application has failed gives its place up to one
-//! that was tried less often ([`aside`](super::aside)), and a new channel brings what was passed over.
+//! that was tried less often ([`set_aside`](super::set_aside)), and a new channel brings what was passed over.
 
 use std::collections::BTreeMap;
 
-use super::action::Limits;
-use super::aside::SetAside;
-use super::outages::{FailureStreak, Outage};
+use super::outage::{FailureStreak, Outage};
+use super::set_aside::SetAside;
 use crate::identifiers::SubscriptionName;
+use crate::session::user_agent::action::Limits;
 
 /// The subscriptions of which something is held or was passed over, or that fail. The others take no memory.
 #[derive(Debug, Default)]
-pub(super) struct Shares {
+pub(crate) struct Shares {
     /// On the heap, because a map keeps room for eleven in one piece, and most have one.
     shares: BTreeMap<SubscriptionName, Box<Share>>,
     messages: usize,
@@ -30,26 +30,26 @@ pub(super) struct Shares {
 
 /// One subscription.
 #[derive(Debug, Default)]
-pub(super) struct Share {
+pub(crate) struct Share {
     messages: usize,
     bytes: usize,
     /// Something was passed over on this channel, and the first of that has so many bytes.
     passed_over: Option<usize>,
-    pub(super) streak: FailureStreak,
-    pub(super) outage: Option<Outage>,
-    pub(super) set_aside: SetAside,
+    pub(crate) streak: FailureStreak,
+    pub(crate) outage: Option<Outage>,
+    pub(crate) set_aside: SetAside,
     /// It is paused and its turn has come to try what is with the service: a new channel is to bring that.
-    pub(super) wants_others: bool,
+    pub(crate) wants_others: bool,
 }
 
 impl Share {
     /// Whether something was passed over on this channel.
-    pub(super) fn has_passed_over(&self) -> bool {
+    pub(crate) fn has_passed_over(&self) -> bool {
         self.passed_over.is_some()
     }
 
     /// Of what is with the service, the first has so many bytes.
-    pub(super) fn pass_over(&mut self, bytes: usize) {
+    pub(crate) fn pass_over(&mut self, bytes: usize) {
         self.passed_over.get_or_insert(bytes);
     }
 
@@ -67,12 +67,12 @@ impl Share {
 }
 
 impl Shares {
-    pub(super) fn get(&self, name: SubscriptionName) -> Option<&Share> {
+    pub(crate) fn get(&self, name: SubscriptionName) -> Option<&Share> {
         self.shares.get(&name).map(|share| &**share)
     }
 
     /// Changes the share of a subscription.
-    pub(super) fn update<T>(&mut self, name: SubscriptionName, change: impl FnOnce(&mut Share) -> T) -> T {
+    pub(crate) fn update<T>(&mut self, name: SubscriptionName, change: impl FnOnce(&mut Share) -> T) -> T {
         let share = self.shares.entry(name).or_default();
         let before = (share.messages, share.bytes, share.waits_for_channel());
         let changed = change(share);
@@ -85,14 +85,14 @@ impl Shares {
         changed
     }
 
-    pub(super) fn add(&mut self, name: SubscriptionName, bytes: usize) {
+    pub(crate) fn add(&mut self, name: SubscriptionName, bytes: usize) {
         self.update(name, |share| {
             share.messages += 1;
             share.bytes += bytes;
         });
     }
 
-    pub(super) fn subtract(&mut self, name: SubscriptionName, bytes: usize) {
+    pub(crate) fn subtract(&mut self, name: SubscriptionName, bytes: usize) {
         self.update(name, |share| {
             share.messages -= 1;
             share.bytes -= bytes;
@@ -100,12 +100,12 @@ impl Shares {
     }
 
     /// A message of so many bytes was not taken, or given back. All that follows in its subscription is passed over.
-    pub(super) fn pass_over(&mut self, name: SubscriptionName, bytes: usize) {
+    pub(crate) fn pass_over(&mut self, name: SubscriptionName, bytes: usize) {
         self.update(name, |share| share.pass_over(bytes));
     }
 
     /// Another channel brings again what was passed over.
-    pub(super) fn begin_channel(&mut self) {
+    pub(crate) fn begin_channel(&mut self) {
         self.passed_over = 0;
         self.shares.retain(|_, share| {
             share.passed_over = None;
@@ -117,7 +117,7 @@ impl Shares {
 
     /// Whether a message is to be taken. One always fits when nothing is held, however large: it would come again for ever,
     /// and everything behind it with it.
-    pub(super) fn takes(
+    pub(crate) fn takes(
         &self,
         name: SubscriptionName,
         bytes: usize,
@@ -128,7 +128,7 @@ impl Shares {
     }
 
     /// The same, if it gives up so many messages of so many bytes.
-    pub(super) fn takes_without(
+    pub(crate) fn takes_without(
         &self,
         name: SubscriptionName,
         bytes: usize,
@@ -166,7 +166,7 @@ impl Shares {
 
     /// Whether a subscription of which something was passed over has done half of what was in its way, or a paused one wants to try
     /// what is with the service.
-    pub(super) fn can_catch_up(&self, limits: &Limits, is_alone: bool) -> bool {
+    pub(crate) fn can_catch_up(&self, limits: &Limits, is_alone: bool) -> bool {
         let mut shares = self.shares.values();
         self.passed_over > 0
             && shares.any(|share| share.wants_others || self.has_room_again(share, limits, is_alone))
@@ -174,7 +174,7 @@ impl Shares {
 
     /// Whether nothing is held of a subscription of which something was passed over, or a paused one wants to try what is with the
     /// service.
-    pub(super) fn is_one_empty_handed(&self, limits: &Limits, is_alone: bool) -> bool {
+    pub(crate) fn is_one_empty_handed(&self, limits: &Limits, is_alone: bool) -> bool {
         let mut shares = self.shares.values();
         self.passed_over > 0
             && shares.any(|share| {

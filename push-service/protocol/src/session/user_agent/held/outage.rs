@@ -1,0 +1,62 @@
+//! What is known of an application that fails: the failures in a row, and the pause of its subscription.
+
+use crate::session::Moment;
+use crate::session::user_agent::names::MessageKey;
+
+/// Tries of a paused subscription between two channels that are opened for its sake. Chosen: they take at least 8 minutes then, in which
+/// a service that frees its window after a minute offers the messages of eight windows.
+pub(super) const MOST_TRIES_BETWEEN: u32 = 16;
+
+/// Messages that failed since the last success.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum FailureStreak {
+    #[default]
+    None,
+    One(MessageKey),
+    Several,
+}
+
+impl FailureStreak {
+    /// Counts one more. Returns whether several different messages have failed.
+    pub(crate) fn add(&mut self, message: MessageKey) -> bool {
+        *self = match *self {
+            Self::None => Self::One(message),
+            Self::One(known) if known == message => Self::One(known),
+            Self::One(_) | Self::Several => Self::Several,
+        };
+        *self == Self::Several
+    }
+}
+
+/// A subscription is paused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Outage {
+    /// When a message is tried.
+    pub(crate) until: Moment,
+    /// Tries that failed.
+    pub(crate) failures: u32,
+    /// A message is being tried.
+    pub(crate) is_trying: bool,
+    /// When another channel may bring other messages to be tried.
+    pub(crate) turns: Turns,
+}
+
+/// The tries that have to fail until a new channel is opened for the sake of a paused subscription.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Turns {
+    channels: u32,
+    next: u32,
+}
+
+impl Turns {
+    /// So many tries have failed. Whether there may be a new channel.
+    pub(crate) fn is_next(self, failures: u32) -> bool {
+        failures >= self.next
+    }
+
+    pub(crate) fn advance(&mut self, failures: u32) {
+        let tries = (1 << self.channels.min(20)).min(MOST_TRIES_BETWEEN);
+        self.next = failures + tries;
+        self.channels += 1;
+    }
+}

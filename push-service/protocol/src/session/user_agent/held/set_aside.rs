@@ -1,0 +1,117 @@
+//! Messages of a paused subscription that gave their places up (PR-45, PR-46).
+//!
+//! In a pause only what is held is tried, and nothing of it may be given up. So if the application fails on all that a subscription may
+//! hold, a message that it could handle would stay with the service, and the pause would never end. Therefore, while a subscription is
+//! paused:
+//!
+//! - A message that arrives and doesn't fit takes the place of one on which the application failed more often since its last success.
+//!   That one is *set aside*: it is held no more, stays with the service unacknowledged, and its key and its counts are kept here.
+//! - One that was set aside and doesn't fit when it comes again stops none of those that follow it: they are tried less often, and it was
+//!   handed over before.
+//! - Once each message that is held was tried more often than one that is with the service, and the channel has been quiet for
+//!   [`QUIET`](crate::session::user_agent::outages::QUIET), a new channel brings that one; the first time at once, then after twice as many tries each time, up to [`MOST_TRIES_BETWEEN`](super::outage::MOST_TRIES_BETWEEN). There is no new channel if the one
+//!   at hand brought nothing that didn't fit: so each channel lasts until the service has come to such a message, however often its
+//!   window has to be freed before (it does not wait for ever for what is unacknowledged).
+//!
+//! When the pause ends all of them are fetched again. Then they are messages like any other, but the pauses in which the application
+//! failed on them count on. Setting aside acknowledges nothing and gives nothing up.
+
+use std::collections::BTreeMap;
+
+use super::message::Message;
+use crate::session::user_agent::names::MessageKey;
+
+/// Messages of one subscription that are remembered. Chosen: at one try a minute they are set aside in 17 hours, and they take 40 KB. One
+/// that is not remembered counts as never tried when it comes again.
+const MOST: usize = 1_024;
+
+/// Those of one subscription.
+#[derive(Debug, Default)]
+pub(crate) struct SetAside(BTreeMap<MessageKey, Aside>);
+
+/// What is known of one.
+#[derive(Clone, Copy, Debug)]
+struct Aside {
+    tries: u32,
+    outages: u32,
+    has_failed_in_outage: bool,
+    /// The service offered it on this channel.
+    was_offered: bool,
+}
+
+impl SetAside {
+    /// The service offered it again on this channel.
+    pub(super) fn mark_offered(&mut self, key: MessageKey) {
+        if let Some(aside) = self.0.get_mut(&key) {
+            aside.was_offered = true;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn begin_channel(&mut self) {
+        for aside in self.0.values_mut() {
+            aside.was_offered = false;
+        }
+    }
+
+    /// Tries since the subscription's last success.
+    pub(super) fn tries(&self, key: MessageKey) -> u32 {
+        self.0.get(&key).map_or(0, |aside| aside.tries)
+    }
+
+    pub(crate) fn outages(&self, key: MessageKey) -> u32 {
+        self.0.get(&key).map_or(0, |aside| aside.outages)
+    }
+
+    /// Tries of the one that was tried least, of those that the service offered on this channel.
+    pub(crate) fn least_tries(&self) -> Option<u32> {
+        let offered = self.0.values().filter(|aside| aside.was_offered);
+        offered.map(|aside| aside.tries).min()
+    }
+
+    pub(super) fn add(&mut self, key: MessageKey, message: &Message) {
+        if self.0.len() >= MOST {
+            self.0.retain(|_, aside| aside.was_offered);
+        }
+        if self.0.len() < MOST {
+            let aside = Aside {
+                tries: message.tries,
+                outages: message.outages,
+                has_failed_in_outage: message.has_failed_in_outage,
+                was_offered: true,
+            };
+            self.0.insert(key, aside);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: MessageKey) {
+        self.0.remove(&key);
+    }
+
+    /// It is held again, and its counts go on.
+    pub(crate) fn restore(&mut self, key: MessageKey, message: &mut Message) {
+        if let Some(aside) = self.0.remove(&key) {
+            message.tries = aside.tries;
+            message.outages = aside.outages;
+            message.has_failed_in_outage = aside.has_failed_in_outage;
+        }
+    }
+
+    /// The application succeeded with another message. Whether some of these are to be fetched.
+    pub(crate) fn end_outage(&mut self) -> bool {
+        let are_away = self.0.values().any(|aside| aside.was_offered);
+        self.0.retain(|_, aside| {
+            aside.tries = 0;
+            aside.outages += u32::from(std::mem::take(&mut aside.has_failed_in_outage));
+            aside.outages > 0
+        });
+        are_away
+    }
+}
