@@ -1,13 +1,15 @@
 //! Resource URLs as sealed capabilities (RFC 8030 §8.3): whoever knows one may do one thing.
 //!
-//! What a URL is for is sealed into it under a key of the service (PR-27). So a forged URL is refused without asking
+//! What a URL is for is sealed into it under a key of the service. So a forged URL is refused without asking
 //! storage, two URLs of one user agent have nothing in common but the byte that tells the sealing key (RFC 8030 §8.2), and
 //! no URL works as another kind.
 //!
-//! Keys are a list: the first seals, all open. Dropping a key ends what was sealed with it (PR-28); [`Opened::key`] lets
+//! Keys are a list: the first seals, all open. Dropping a key ends what was sealed with it; [`Opened::key`] lets
 //! a metric tell when nothing comes any more.
 //!
 //! This module knows tokens, not paths, and not whether what a token names still exists.
+
+// PR-27, PR-28.
 
 mod sealing;
 #[cfg(test)]
@@ -45,7 +47,8 @@ impl PushKind {
     }
 }
 
-/// Which of the two URLs of a push message a token belongs to (PR-26).
+/// Which of the two URLs of a push message a token belongs to.
+// PR-26.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MessageKind {
     /// The sender's `Location`, and its receipt's URL: DELETE cancels.

@@ -46,7 +46,8 @@ impl SealingKey {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// What storage and logs may know of it: tells keys apart, opens nothing (PR-28).
+    /// What storage and logs may know of it: tells keys apart, opens nothing.
+    // PR-28.
     pub fn fingerprint(&self) -> [u8; 8] {
         self.digest(b"push-service: sealing key fingerprint")
     }

@@ -4,10 +4,11 @@ use std::fmt;
 
 use super::sizes::MAX_PLAINTEXT_BYTES;
 
-/// Why a message cannot be read. Its recipient drops it and acknowledges it nevertheless (E91-15): it would be no better
+/// Why a message cannot be read. Its recipient drops it and acknowledges it nevertheless: it would be no better
 /// the next time.
 ///
 /// `Display` is a sentence for whoever writes the sender; it quotes nothing of message or keys.
+// E91-15.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DecryptError {
     /// The content coding is none that Web Push knows, several, or missing.

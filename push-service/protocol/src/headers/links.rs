@@ -30,7 +30,8 @@ impl Relation {
         }
     }
 
-    /// A header field's value: in the one shape that all known readers take (R30-SUB-5).
+    /// A header field's value: in the one shape that all known readers take.
+    // R30-SUB-5.
     pub fn link(self, target: &str) -> String {
         ["<", target, ">; rel=\"", self.name(), "\""].concat()
     }

@@ -10,13 +10,17 @@ use crate::message::PushMessage;
 /// The bounds of every session of a service.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// How long a channel may stay silent before its hello (WS-CON-5).
+    /// How long a channel may stay silent before its hello.
+    // WS-CON-5.
     pub hello_within: Duration,
-    /// How long storage may take over a hello; the user agent gives up after 10 s (WS-REG-9).
+    /// How long storage may take over a hello; the user agent gives up after 10 s.
+    // WS-REG-9.
     pub attach_within: Duration,
-    /// Unacknowledged messages on the wire (PR-16).
+    /// Unacknowledged messages on the wire.
+    // PR-16.
     pub in_flight: u16,
-    /// How long a message may stay unacknowledged on the wire (PR-17).
+    /// How long a message may stay unacknowledged on the wire.
+    // PR-17.
     pub acknowledge_within: Duration,
     /// Messages in one page.
     pub page_messages: usize,
@@ -24,17 +28,21 @@ pub struct Limits {
     pub page_bytes: usize,
     /// How long to wait before storage is asked again after it failed.
     pub ask_storage_again_after: Duration,
-    /// Silence after which the service asks whether the user agent is there (WS-CON-8).
+    /// Silence after which the service asks whether the user agent is there.
+    // WS-CON-8.
     pub ping_every: Duration,
     /// How long the answer may take.
     pub pong_within: Duration,
-    /// How long a channel may take nothing of what is written to it (PR-16).
+    /// How long a channel may take nothing of what is written to it.
+    // PR-16.
     pub write_within: Duration,
-    /// The pace at which a user agent may ask for answers that need no storage: one in so long (WS-PNG-3) …
+    /// The pace at which a user agent may ask for answers that need no storage: one in so long …
+    // WS-PNG-3.
     pub answer_every: Duration,
     /// … and so many at once.
     pub answer_burst: u32,
-    /// How long a drained channel waits for acknowledgements (PR-36).
+    /// How long a drained channel waits for acknowledgements.
+    // PR-36.
     pub drain_within: Duration,
 }
 
@@ -64,9 +72,11 @@ pub enum Action {
     Acknowledge(Vec<MessageId>),
     /// Ask the user agent whether it's there.
     Ping,
-    /// A message with TTL 0 passed unheard: the channel was not writable, or the filter refused it (PR-21).
+    /// A message with TTL 0 passed unheard: the channel was not writable, or the filter refused it.
+    // PR-21.
     Unheard,
-    /// A subscription ended, or with `None` all of them: whoever monitors it is told (R30-EXP-2).
+    /// A subscription ended, or with `None` all of them: whoever monitors it is told.
+    // R30-EXP-2.
     Ended(Option<SubscriptionId>),
     /// So many messages went unacknowledged for too long.
     Unacknowledged(usize),
@@ -79,7 +89,8 @@ pub enum Action {
 pub enum AttachOutcome {
     /// The seat is taken; the head of the queue.
     Known(Page),
-    /// A healthy store doesn't know this user agent (PR-3).
+    /// A healthy store doesn't know this user agent.
+    // PR-3.
     Unknown,
     /// Storage has trouble, which says nothing about the user agent.
     Trouble,
@@ -120,9 +131,11 @@ pub enum CloseReason {
     /// The user agent or its address caused more work than its budget allows, and reading the channel slowly did not
     /// end that.
     OverBudget,
-    /// A monitor of somebody that a healthy store doesn't know (R30-MON-17).
+    /// A monitor of somebody that a healthy store doesn't know.
+    // R30-MON-17.
     Unknown,
-    /// Everything that waited was offered, and no more was asked for (R30-MON-12).
+    /// Everything that waited was offered, and no more was asked for.
+    // R30-MON-12.
     CaughtUp,
     /// The same user agent has a newer channel.
     Displaced,
@@ -130,10 +143,13 @@ pub enum CloseReason {
     PongTimeout,
     /// The user agent doesn't read.
     SlowReader,
-    /// Storage has trouble: come back later, nothing is lost (PR-3).
+    /// Storage has trouble: come back later, nothing is lost.
+    // PR-3.
     TryAgainLater,
-    /// The node leaves (PR-36).
+    /// The node leaves.
+    // PR-36.
     GoingAway,
-    /// Storage failed and the node stops (PR-5).
+    /// Storage failed and the node stops.
+    // PR-5.
     ServiceRestart,
 }

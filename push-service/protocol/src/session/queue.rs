@@ -13,17 +13,19 @@ pub enum WakeUp {
     Stored {
         /// The message.
         message: Arc<PushMessage>,
-        /// The number of the one accepted before it: a session whose cursor is elsewhere has missed something (PR-7).
+        /// The number of the one accepted before it: a session whose cursor is elsewhere has missed something.
+        // PR-7.
         previous: MessageNumber,
     },
-    /// A message with TTL 0 passes by: offer it now or never (PR-21). Its number is 0.
+    /// A message with TTL 0 passes by: offer it now or never. Its number is 0.
+    // PR-21.
     Passing(Arc<PushMessage>),
     /// Messages left storage by other means than this seat's acknowledgement; their places in the window are free.
     Removed(Vec<MessageId>),
     /// Something was stored that is not in this wake-up, because it's too large or comes from a newer node.
     ReadAgain,
-    /// The last number accepted, as storage has it: a session that has not come so far, or farther, has missed something
-    /// (PR-14).
+    /// The last number accepted, as storage has it: a session that has not come so far, or farther, has missed something.
+    // PR-14.
     Last(MessageNumber),
     /// A subscription ended, or with `None` all of them, and the record with them.
     Ended(Option<SubscriptionId>),
@@ -68,7 +70,8 @@ impl Scope {
 /// A piece of a queue, in the order of acceptance.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// The messages, with their remaining time to live. Expired ones are never among them (PR-30).
+    /// The messages, with their remaining time to live. Expired ones are never among them.
+    // PR-30.
     pub messages: Vec<Arc<PushMessage>>,
     /// Where the next page starts: the number of the last message, or, when there is no more in scope, the last number
     /// of the whole queue at that moment.

@@ -110,7 +110,8 @@ impl Session {
         self.recorded
     }
 
-    /// The user agent asked for a subscription: from now on storage may have a record of it (PR-12).
+    /// The user agent asked for a subscription: from now on storage may have a record of it.
+    // PR-12.
     pub fn subscribes(&mut self) {
         self.recorded = true;
     }
@@ -125,8 +126,9 @@ impl Session {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// How far the session has come in its user agent's queue, to be compared with how far the queue has come (PR-14).
+    /// How far the session has come in its user agent's queue, to be compared with how far the queue has come.
     /// `None` while it holds no seat that storage could know of.
+    // PR-14.
     pub fn cursor(&self) -> Option<MessageNumber> {
         (self.is_live() && self.recorded).then(|| self.delivery.cursor())
     }
@@ -180,7 +182,8 @@ impl Session {
         });
     }
 
-    /// Storage's answer to [`Action::Attach`]: the welcome, with the head of the queue right behind it (WS-HEL-12).
+    /// Storage's answer to [`Action::Attach`]: the welcome, with the head of the queue right behind it.
+    // WS-HEL-12.
     pub fn attached(&mut self, outcome: AttachOutcome, now: Moment, out: &mut Vec<Action>) {
         let Phase::Attaching { greeting, .. } = std::mem::replace(&mut self.phase, Phase::Live) else {
             // Closed meanwhile: the driver gives the seat up again.
@@ -243,8 +246,9 @@ impl Session {
         self.pinged = None;
     }
 
-    /// The user agent has these messages. Accepted even if this channel did not send them (PR-18). Returns how many
-    /// of them it did send: for the others storage does a lookup that no push has paid for (PR-42).
+    /// The user agent has these messages. Accepted even if this channel did not send them. Returns how many
+    /// of them it did send: for the others storage does a lookup that no push has paid for.
+    // PR-18, PR-42.
     pub fn acknowledge(&mut self, messages: Vec<MessageId>, now: Moment, out: &mut Vec<Action>) -> usize {
         let stored: Vec<_> = messages.into_iter().filter(|id| id.number.0 != 0).collect();
         let on_wire = stored.iter().filter(|id| self.delivery.left(**id)).count();
@@ -256,8 +260,9 @@ impl Session {
         on_wire
     }
 
-    /// The user agent wants messages of this urgency and above (R30-URG-5 to R30-URG-7). One that repeats what it said with
+    /// The user agent wants messages of this urgency and above. One that repeats what it said with
     /// its hello changes nothing, and nothing is read for it.
+    // R30-URG-5 to R30-URG-7.
     pub fn set_minimum(&mut self, minimum: Urgency, now: Moment, out: &mut Vec<Action>) {
         let wanted = Wanted::Everything(minimum);
         if !self.delivery.wants(&wanted) {
@@ -265,14 +270,16 @@ impl Session {
         }
     }
 
-    /// The user agent wants something else from now on. What waited and is wanted now comes too (PR-22).
+    /// The user agent wants something else from now on. What waited and is wanted now comes too.
+    // PR-22.
     pub fn set_wanted(&mut self, wanted: Wanted, now: Moment, out: &mut Vec<Action>) {
         self.delivery.set_wanted(wanted);
         self.read_on(now, out);
     }
 
     /// The user agent refused a message, or its channel could not carry it: it stays stored, and is offered again on the
-    /// next one (PR-19, R30-H2-4).
+    /// next one.
+    // PR-19, R30-H2-4.
     pub fn refused(&mut self, message: MessageId, now: Moment, out: &mut Vec<Action>) {
         self.delivery.left(message);
         self.drained(out);
@@ -299,7 +306,8 @@ impl Session {
         self.read_on(now, out);
     }
 
-    /// Hints were lost (PR-11).
+    /// Hints were lost.
+    // PR-11.
     pub fn read_again(&mut self, now: Moment, out: &mut Vec<Action>) {
         self.delivery.read_again();
         self.read_on(now, out);
@@ -399,7 +407,8 @@ impl Session {
             .min(self.delivery.window.next_due(limits.acknowledge_within))
     }
 
-    /// The node leaves: nothing more is offered, and what is on the wire gets a moment to be acknowledged (PR-36).
+    /// The node leaves: nothing more is offered, and what is on the wire gets a moment to be acknowledged.
+    // PR-36.
     pub fn drain(&mut self, now: Moment, out: &mut Vec<Action>) {
         match self.phase {
             Phase::Live => {

@@ -6,7 +6,8 @@ use super::queue::Scope;
 use crate::identifiers::SubscriptionId;
 use crate::urgency::Urgency;
 
-/// What a channel is to bring. What it leaves out stays stored (R30-URG-6).
+/// What a channel is to bring. What it leaves out stays stored.
+// R30-URG-6.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Wanted {
     /// Whatever comes with at least this urgency.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::identifiers::{MessageId, MessageNumber, SubscriptionId};
 use crate::session::Moment;
 
-/// The messages on the wire. Holds ids, never bodies (PR-16), and no memory while it is empty.
+/// The messages on the wire. Holds ids, never bodies, and no memory while it is empty.
 ///
 /// **Invariant:** at most `limit` messages, and of one subscription at most half of that, rounded up, so that one that
-/// is never acknowledged doesn't stop the others (PR-17).
+/// is never acknowledged doesn't stop the others.
+// PR-16, PR-17.
 #[derive(Debug)]
 pub struct Window {
     limit: u16,

@@ -63,7 +63,8 @@ pub fn write_alive(out: &mut Vec<u8>) {
     out.extend_from_slice(b":\n\n");
 }
 
-/// What the user agent needs beside the body, as header fields (R30-MON-7 to R30-MON-10): never urgency or topic.
+/// What the user agent needs beside the body, as header fields: never urgency or topic.
+// R30-MON-7 to R30-MON-10.
 pub fn content_fields(message: &PushMessage) -> Vec<(&'static str, String)> {
     let mut fields = Vec::with_capacity(4);
     if let Some(media_type) = &message.content.media_type {

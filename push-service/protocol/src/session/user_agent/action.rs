@@ -15,7 +15,8 @@ use crate::p256::PublicKey;
 pub struct Limits {
     /// From the first packet to an open channel.
     pub connect_within: Duration,
-    /// How long the service may take over the hello, a request or a ping (WS-CLS-2).
+    /// How long the service may take over the hello, a request or a ping.
+    // WS-CLS-2.
     pub answer_within: Duration,
     /// The shortest silence after which the service is asked whether it is there …
     pub keepalive_least: Duration,
@@ -44,9 +45,11 @@ pub struct Limits {
     pub held_messages: usize,
     /// Bytes of their bodies.
     pub held_bytes: usize,
-    /// How often a message is handed to an application that fails on it (WP-RCV-6).
+    /// How often a message is handed to an application that fails on it.
+    // WP-RCV-6.
     pub attempts: u32,
-    /// How often the process may end while the application has a message, until that is given up (PR-45).
+    /// How often the process may end while the application has a message, until that is given up.
+    // PR-45.
     pub crashes: u32,
     /// The wait before the second attempt; it doubles with each …
     pub retry_base: Duration,
@@ -125,12 +128,14 @@ pub enum Say {
     },
 }
 
-/// How the user agent disposed of a message. Each of them ends it (WS-ACK-1).
+/// How the user agent disposed of a message. Each of them ends it.
+// WS-ACK-1.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Disposition {
     /// The application has it.
     Delivered,
-    /// It can't be decrypted (E91-15).
+    /// It can't be decrypted.
+    // E91-15.
     NotDecrypted,
     /// For no subscription of ours, or given up.
     NotDelivered,
@@ -322,7 +327,8 @@ pub enum Event {
         push_resource: PushResource,
     },
     /// A subscription has another push resource, and other keys: tell the application server, then call
-    /// [`told`](super::UserAgent::told). It is said again after a restart until then (WP-RFR-2).
+    /// [`told`](super::UserAgent::told). It is said again after a restart until then.
+    // WP-RFR-2.
     Renewed {
         /// Which.
         name: SubscriptionName,
@@ -347,7 +353,8 @@ pub enum Event {
     },
     /// The service confirmed that a subscription is gone.
     Unsubscribed(SubscriptionName),
-    /// A message was tried too often (WP-RCV-6, PR-45).
+    /// A message was tried too often.
+    // WP-RCV-6, PR-45.
     GaveUp {
         /// Of which subscription.
         name: SubscriptionName,
@@ -357,7 +364,8 @@ pub enum Event {
         reason: GiveUpReason,
     },
     /// The application can't work with the messages of this subscription: they wait, and one of them is tried after a while. It
-    /// is said again with each such try that fails (PR-45).
+    /// is said again with each such try that fails.
+    // PR-45.
     Paused {
         /// Of which subscription.
         name: SubscriptionName,

@@ -31,8 +31,9 @@ pub struct Registration {
     pub stage: Stage,
     /// Where it is ended, if the service said so. Kept until it is: it is known also while it is [`Stage::Ending`].
     pub resource: Option<SubscriptionResource>,
-    /// Where messages went before, until the application was told that they go elsewhere now (WP-RFR-2). Also if that is the
+    /// Where messages went before, until the application was told that they go elsewhere now. Also if that is the
     /// same place again: under another identity the keys are others.
+    // WP-RFR-2.
     pub replaced: Option<PushResource>,
 }
 
@@ -46,7 +47,8 @@ pub enum Stage {
     Asked,
     /// The service takes messages for it here.
     Confirmed(PushResource),
-    /// Ended for the application (WP-SUB-10); the service has not confirmed it yet.
+    /// Ended for the application; the service has not confirmed it yet.
+    // WP-SUB-10.
     Ending,
 }
 
@@ -144,9 +146,10 @@ impl Durable {
             .map(|(name, _)| *name)
     }
 
-    /// The subscription for which encryption keys are drawn anew together with this change, which is not applied yet
-    /// (WP-RFR-1): it was lost with another identity, and has been made again. Not before: until then a service that was
-    /// believed too early may still bring what was encrypted for the keys that it had (PR-47).
+    /// The subscription for which encryption keys are drawn anew together with this change, which is not applied yet: it was
+    /// lost with another identity, and has been made again. Not before: until then a service that was believed too early may
+    /// still bring what was encrypted for the keys that it had.
+    // WP-RFR-1, PR-47.
     pub fn renews_keys(&self, change: &Change) -> Option<SubscriptionName> {
         let Change::Confirmed { name, .. } = change else {
             return None;

@@ -14,16 +14,18 @@
 //! what follows in the list of actions. That order is the promise:
 //!
 //! - A message is acknowledged only after its application is done with it and that is kept. So a crash at any point
-//!   brings the message again, and it is recognised if it was done (WS-ACK-5).
+//!   brings the message again, and it is recognised if it was done.
 //! - A subscription is kept before the service is asked for it, and told to the application after its push resource is
 //!   kept. So a crash loses neither keys nor subscriptions.
 //! - That the application begins with a message is kept before it does. So a message that kills the application is given up in
-//!   the end (PR-45), and one that only waited for it is not. An attempt is counted when the application has failed.
+//!   the end, and one that only waited for it is not. An attempt is counted when the application has failed.
 //!
 //! A message that fails is tried again later and doesn't hold back those behind it; apart from that, messages of one
 //! subscription are handed over in the order in which the service offers them. An application that fails on everything is not
 //! given more, and nothing is given up meanwhile (`outages`); messages on which it failed make room for others (`held::set_aside`). No
 //! subscription stops another one (`held::shares`).
+
+// WS-ACK-5, PR-45.
 
 mod action;
 mod arrivals;
@@ -216,7 +218,8 @@ impl UserAgent {
         self.keepalive.interval()
     }
 
-    /// The channel is open: greet. An identity is shown only while there is something that rests on it (WS-HEL-7).
+    /// The channel is open: greet. An identity is shown only while there is something that rests on it.
+    // WS-HEL-7.
     pub fn opened(&mut self, now: Moment, out: &mut Vec<Action>) {
         if !matches!(self.phase, Phase::Connecting { .. }) {
             return;
@@ -231,8 +234,9 @@ impl UserAgent {
         out.push(Action::Say(Say::Hello(identity, self.wishes.wish())));
     }
 
-    /// The service's hello. `identity` is `None` if the answer lacks what makes it one (WS-HEL-3 to WS-HEL-5). Another one
-    /// than was shown means that the service does not know us (WS-HEL-6).
+    /// The service's hello. `identity` is `None` if the answer lacks what makes it one. Another one
+    /// than was shown means that the service does not know us.
+    // WS-HEL-3 to WS-HEL-5, WS-HEL-6.
     pub fn welcomed(&mut self, identity: Option<Identity>, now: Moment, out: &mut Vec<Action>) {
         let shown = match self.phase {
             Phase::Greeting { shown, .. } => shown,
@@ -280,7 +284,8 @@ impl UserAgent {
         self.ask(now, out);
     }
 
-    /// A sign of life: a pong, or any text that says nothing to us (WS-PNG-4, WS-TYP-1).
+    /// A sign of life: a pong, or any text that says nothing to us.
+    // WS-PNG-4, WS-TYP-1.
     pub fn heard(&mut self, now: Moment) {
         if let Phase::Live(live) = &mut self.phase {
             live.heard = now;

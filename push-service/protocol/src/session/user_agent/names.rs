@@ -14,10 +14,12 @@ use crate::urgency::Urgency;
 pub struct Identity(Box<str>);
 
 impl Identity {
-    /// The longest that is taken (WS-HEL-3).
+    /// The longest that is taken.
+    // WS-HEL-3.
     pub const MAX_BYTES: usize = 128;
 
-    /// Takes what a service said. `None` if it is empty or too long (WS-HEL-3).
+    /// Takes what a service said. `None` if it is empty or too long.
+    // WS-HEL-3.
     pub fn parse(text: &str) -> Option<Self> {
         (1..=Self::MAX_BYTES)
             .contains(&text.len())
@@ -47,10 +49,12 @@ impl fmt::Debug for Identity {
 pub struct PushResource(Box<str>);
 
 impl PushResource {
-    /// The longest that is taken (WS-REG-11, UP-SRV-2).
+    /// The longest that is taken.
+    // WS-REG-11, UP-SRV-2.
     pub const MAX_BYTES: usize = 1_000;
 
-    /// Takes an absolute `https:` or `http:` URI (WS-REG-5).
+    /// Takes an absolute `https:` or `http:` URI.
+    // WS-REG-5.
     pub fn parse(text: &str) -> Option<Self> {
         is_web_url(text).then(|| Self(text.into()))
     }
@@ -90,8 +94,9 @@ impl fmt::Debug for SubscriptionResource {
     }
 }
 
-/// Which push message: its subscription and its id, cut from the SHA-256 of both, so of one size whatever they are (PR-46).
+/// Which push message: its subscription and its id, cut from the SHA-256 of both, so of one size whatever they are.
 /// Services need not make ids that differ between subscriptions.
+// PR-46.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct MessageKey(pub [u8; 16]);
 
@@ -121,7 +126,8 @@ impl MessageKey {
 /// What a service is to bring of what is sent to a user agent. All else stays with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wish {
-    /// Nothing less urgent than this (R30-URG-5).
+    /// Nothing less urgent than this.
+    // R30-URG-5.
     pub lowest: Urgency,
     /// For how long.
     pub extent: Extent,
@@ -132,7 +138,8 @@ pub struct Wish {
 pub enum Extent {
     /// As long as the channel lives.
     Lasting,
-    /// What waits, and no more (R30-MON-12). Then [`caught_up`](super::UserAgent::caught_up) is called.
+    /// What waits, and no more. Then [`caught_up`](super::UserAgent::caught_up) is called.
+    // R30-MON-12.
     Waiting,
     /// Nothing more.
     Nothing,

@@ -174,7 +174,8 @@ impl UserAgent {
         self.ask(now, out);
     }
 
-    /// The service's answer to [`Say::Unregister`] (WS-UNR-2).
+    /// The service's answer to [`Say::Unregister`].
+    // WS-UNR-2.
     pub fn unregistered(
         &mut self,
         name: SubscriptionName,

@@ -36,8 +36,9 @@ impl UserAgent {
         }
     }
 
-    /// Our set is gone, says the service (R30-MON-17), and with it all of its subscriptions. When it says so again, they are
+    /// Our set is gone, says the service, and with it all of its subscriptions. When it says so again, they are
     /// made anew, as under another identity.
+    // R30-MON-17.
     pub fn forgotten(&mut self, now: Moment, out: &mut Vec<Action>) {
         match self.phase {
             Phase::Greeting { .. } | Phase::Live(_) => {}

@@ -26,7 +26,8 @@ impl UserAgent {
         self.wanted(now, out);
     }
 
-    /// Ends a subscription: for the application at once (WP-SUB-10), for the service when it hears of it.
+    /// Ends a subscription: for the application at once, for the service when it hears of it.
+    // WP-SUB-10.
     pub fn unsubscribe(&mut self, name: SubscriptionName, now: Moment, out: &mut Vec<Action>) {
         if !self.durable.registrations.contains_key(&name) {
             return;

@@ -116,10 +116,11 @@ impl UserAgent {
         self
     }
 
-    /// Wants messages of this urgency and above from now on (R30-URG-5). What is less urgent stays with the service, until it
+    /// Wants messages of this urgency and above from now on. What is less urgent stays with the service, until it
     /// expires or is wanted; what has come already is handed over. At the beginning, everything is wanted.
     ///
     /// Of changes that follow each other within [`Limits::wish_every`](super::Limits::wish_every) the service hears the last.
+    // R30-URG-5.
     pub fn set_lowest_urgency(&mut self, lowest: Urgency, now: Moment, out: &mut Vec<Action>) {
         self.wishes.lowest = lowest;
         if self.wishes.said != lowest
@@ -132,7 +133,8 @@ impl UserAgent {
         self.say_wishes(now, out);
     }
 
-    /// The service has offered all that waits; `nothing`: there was nothing (R30-MON-12, R30-MON-13).
+    /// The service has offered all that waits; `nothing`: there was nothing.
+    // R30-MON-12, R30-MON-13.
     pub fn caught_up(&mut self, nothing: bool, now: Moment, out: &mut Vec<Action>) {
         self.heard(now);
         let (is_live, is_idle, progress) = (self.is_live(), self.held.len() == 0, self.progress());

@@ -3,8 +3,9 @@
 use crate::session::CloseReason;
 use crate::wire::frame::FrameError;
 
-/// The WebSocket close code for a reason (RFC 6455 §7.4.1). Firefox comes back after every one of them, with back-off
-/// (WS-CLS-1); 4774, which would keep it away, is never sent.
+/// The WebSocket close code for a reason (RFC 6455 §7.4.1). Firefox comes back after every one of them, with back-off;
+/// 4774, which would keep it away, is never sent.
+// WS-CLS-1.
 pub fn close_code(reason: CloseReason) -> u16 {
     match reason {
         // The last two end monitors, and are never said on a WebSocket.

@@ -14,8 +14,9 @@ use crate::urgency::Urgency;
 /// A user agent's message.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Request<'a> {
-    /// The first one. The identity is absent if the user agent has none, or sent something that can't be one (WS-HEL-1). The
-    /// urgency is the least that it wants from the beginning: everything, if it doesn't say, or no urgency (R30-URG-7).
+    /// The first one. The identity is absent if the user agent has none, or sent something that can't be one. The
+    /// urgency is the least that it wants from the beginning: everything, if it doesn't say, or no urgency.
+    // WS-HEL-1, R30-URG-7.
     Hello(Option<UserAgentIdentity>, Urgency),
     /// Make a subscription, or find it again.
     Register {
@@ -24,7 +25,8 @@ pub enum Request<'a> {
         /// The application server's public key, as it was spelled.
         key: Option<Cow<'a, str>>,
     },
-    /// End a subscription. The code says why (WS-UNR-1); it's read and not kept.
+    /// End a subscription. The code says why; it's read and not kept.
+    // WS-UNR-1.
     Unregister {
         /// Its name.
         name: Name<'a>,
@@ -33,35 +35,42 @@ pub enum Request<'a> {
     },
     /// These messages arrived and need not come again.
     Ack(Vec<Acknowledgement>),
-    /// A handler failed after the acknowledgement: for statistics (WS-ACK-4).
+    /// A handler failed after the acknowledgement: for statistics.
+    // WS-ACK-4.
     Nack(NackCode),
     /// Are you there?
     Ping,
-    /// Subscribes to broadcasts, of which there are none (WS-BRD-3).
+    /// Subscribes to broadcasts, of which there are none.
+    // WS-BRD-3.
     BroadcastSubscribe,
-    /// Take messages of this urgency and above only; `None` if the name is not one of the four (WS-URG-1).
+    /// Take messages of this urgency and above only; `None` if the name is not one of the four.
+    // WS-URG-1.
     Urgency(Option<Urgency>),
 }
 
-/// A subscription's name as it was spelled, which is how the reply must spell it (WS-REG-2).
+/// A subscription's name as it was spelled, which is how the reply must spell it.
+// WS-REG-2.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Name<'a> {
     /// By the letter.
     pub text: Cow<'a, str>,
-    /// What it names, if it is a lower-case, dashed UUID (WS-REG-1).
+    /// What it names, if it is a lower-case, dashed UUID.
+    // WS-REG-1.
     pub parsed: Option<SubscriptionName>,
 }
 
 /// One entry of an `ack`.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Acknowledgement {
-    /// The message; `None` if the version is none of ours, which is ignored (WS-ACK-2).
+    /// The message; `None` if the version is none of ours, which is ignored.
+    // WS-ACK-2.
     pub message: Option<MessageId>,
     /// What became of it.
     pub code: AckCode,
 }
 
-/// What became of a message at the user agent. All of them end it (WS-ACK-1).
+/// What became of a message at the user agent. All of them end it.
+// WS-ACK-1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AckCode {
     /// 100, or not given.
@@ -72,7 +81,8 @@ pub enum AckCode {
     NotDelivered,
 }
 
-/// Why an application's handler failed (WS-ACK-4).
+/// Why an application's handler failed.
+// WS-ACK-4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NackCode {
     /// 301: it threw an exception.

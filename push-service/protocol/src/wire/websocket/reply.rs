@@ -24,7 +24,8 @@ use crate::urgency::Urgency;
 #[derive(PartialEq, Eq, Debug)]
 pub enum Reply {
     /// The answer to hello; `None` if it lacks an identity, has another status than 200, or says that this service can't
-    /// carry messages (WS-HEL-3 to WS-HEL-5).
+    /// carry messages.
+    // WS-HEL-3 to WS-HEL-5.
     Hello(Option<Identity>),
     /// The answer to a `register`; `None` for a name that is none of ours. For people, what was said.
     Registered(Option<SubscriptionName>, Registered, RegisterDetails),
@@ -32,7 +33,8 @@ pub enum Reply {
     Unregistered(Option<SubscriptionName>, bool),
     /// A push message.
     Arrived(Arrived),
-    /// Anything else: a sign of life (WS-PNG-4, WS-TYP-1).
+    /// Anything else: a sign of life.
+    // WS-PNG-4, WS-TYP-1.
     SignOfLife,
 }
 
@@ -41,7 +43,8 @@ pub enum Reply {
 pub struct RegisterDetails {
     /// The status, if it is a number.
     pub status: Option<u16>,
-    /// What a refusal says in the place of the push resource (WS-REG-7).
+    /// What a refusal says in the place of the push resource.
+    // WS-REG-7.
     pub words: Option<Box<str>>,
 }
 
@@ -50,7 +53,8 @@ pub struct RegisterDetails {
 /// # Errors
 ///
 /// [`Malformed`] for what is no JSON object, and for a push message that names no subscription or has no id: nothing can
-/// be said about it, not even that it need not come again (WS-NOT-1).
+/// be said about it, not even that it need not come again.
+// WS-NOT-1.
 pub fn parse_reply(text: &str) -> Result<Reply, Malformed> {
     if text == "{}" {
         return Ok(Reply::SignOfLife);

@@ -18,7 +18,8 @@ pub enum Registered<'a> {
     Trouble,
 }
 
-/// The answer to `hello` (WS-HEL-3 to WS-HEL-5, WS-HEL-8).
+/// The answer to `hello`.
+// WS-HEL-3 to WS-HEL-5, WS-HEL-8.
 pub fn write_hello(out: &mut Vec<u8>, identity: &UserAgentIdentity) {
     write_text(out, None, |out| {
         out.extend_from_slice(br#"{"messageType":"hello","uaid":""#);
@@ -28,7 +29,8 @@ pub fn write_hello(out: &mut Vec<u8>, identity: &UserAgentIdentity) {
 }
 
 /// The answer to `register`. `name` is what the user agent wrote, by the letter; `pushEndpoint` is a string whatever
-/// happened (WS-REG-2, WS-REG-6).
+/// happened.
+// WS-REG-2, WS-REG-6.
 pub fn write_registered(out: &mut Vec<u8>, name: &str, registered: Registered<'_>) {
     let (status, text) = match registered {
         Registered::Endpoint(url) => (200, url),
@@ -45,7 +47,8 @@ pub fn write_registered(out: &mut Vec<u8>, name: &str, registered: Registered<'_
     });
 }
 
-/// The answer to `unregister`: status 200, also for what was not there, or 500 if it could not be `done` (WS-UNR-2).
+/// The answer to `unregister`: status 200, also for what was not there, or 500 if it could not be `done`.
+// WS-UNR-2.
 pub fn write_unregistered(out: &mut Vec<u8>, name: &str, done: bool) {
     let status = if done { 200 } else { 500 };
     write_text(out, None, |out| {
@@ -56,7 +59,8 @@ pub fn write_unregistered(out: &mut Vec<u8>, name: &str, done: bool) {
     });
 }
 
-/// A push message (WS-NOT-1 to WS-NOT-7). An empty body has neither `data` nor `headers`.
+/// A push message. An empty body has neither `data` nor `headers`.
+// WS-NOT-1 to WS-NOT-7.
 pub fn write_notification(out: &mut Vec<u8>, message: &PushMessage) {
     write_text(out, None, |out| {
         out.extend_from_slice(br#"{"messageType":"notification","channelID":""#);
@@ -75,19 +79,22 @@ pub fn write_notification(out: &mut Vec<u8>, message: &PushMessage) {
     });
 }
 
-/// The answer to a ping: `{}` (WS-PNG-1).
+/// The answer to a ping: `{}`.
+// WS-PNG-1.
 pub fn write_pong(out: &mut Vec<u8>) {
     write_text(out, None, |out| out.extend_from_slice(b"{}"));
 }
 
-/// The answer to a subscription to broadcasts: there are none (WS-BRD-3).
+/// The answer to a subscription to broadcasts: there are none.
+// WS-BRD-3.
 pub fn write_broadcasts(out: &mut Vec<u8>) {
     write_text(out, None, |out| {
         out.extend_from_slice(br#"{"messageType":"broadcast","broadcasts":{}}"#);
     });
 }
 
-/// The answer to `urgency`: status 200, or 400 for a name that is not `understood`: none of the four (WS-URG-1).
+/// The answer to `urgency`: status 200, or 400 for a name that is not `understood`: none of the four.
+// WS-URG-1.
 pub fn write_urgency(out: &mut Vec<u8>, understood: bool) {
     let status = if understood { 200 } else { 400 };
     write_text(out, None, |out| {
