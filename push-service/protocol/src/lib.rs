@@ -3,6 +3,9 @@
 //! Everything here is told what happened, what time it is and which random bits to use, and answers with values.
 //! No socket, no clock, no randomness, no runtime: the service, the user agent and the tests drive the same code.
 //!
+//! Begin with the examples: `send` is an application server that encrypts and signs a message, `receive` a user agent that
+//! subscribes and reads it.
+//!
 //! In the order in which a push message meets them:
 //!
 //! - [`encryption`]: what is in it, for application server and user agent only (RFC 8291): encrypt, and at last decrypt.
@@ -13,12 +16,22 @@
 //! - [`receipt`]: what an application server is told of a message's end.
 //! - [`session`]: the state machines of a channel, what is offered when.
 //! - [`wire`]: how a session speaks on a WebSocket.
+//!
+//! Enums of what a driver has to handle ([`session::Action`], [`session::user_agent::Action`],
+//! [`session::user_agent::Event`], …) are exhaustive on purpose: the compiler then proves that a driver handles every one. A new
+//! one is a new major version. Errors that are only shown to people are `non_exhaustive`.
 
 mod base64url;
 mod p256;
 mod parameters;
+mod parse;
 #[cfg(test)]
 mod robustness;
+
+/// The examples in the README are compiled and run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 pub mod capability;
 pub mod encryption;
@@ -38,6 +51,7 @@ pub use identifiers::{
     KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId, UserAgentIdentity,
 };
 pub use message::{Coding, Content, PushMessage};
+pub use parse::ParseError;
 pub use receipt::{Fate, Receipt};
 pub use topic::Topic;
 pub use ttl::Ttl;

@@ -1,5 +1,7 @@
 //! How long a push message may wait (RFC 8030 §5.2).
 
+use std::fmt;
+
 /// Seconds for which a push message is kept for a user agent that is not there.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Ttl(u32);
@@ -33,6 +35,13 @@ impl Ttl {
     /// Whole seconds.
     pub fn as_secs(self) -> u32 {
         self.0
+    }
+}
+
+impl fmt::Display for Ttl {
+    /// Whole seconds, as the header field has them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

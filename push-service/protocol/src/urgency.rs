@@ -1,5 +1,7 @@
 //! How much a push message may cost the user agent's battery (RFC 8030 §5.3).
 
+use std::fmt;
+
 /// The urgency of a push message, or the least urgency that a user agent is willing to take.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[repr(u8)]
@@ -37,6 +39,13 @@ impl Urgency {
     /// The reverse of `urgency as u8`.
     pub fn from_u8(value: u8) -> Option<Self> {
         Self::ALL.get(usize::from(value)).copied()
+    }
+}
+
+impl fmt::Display for Urgency {
+    /// The RFC's name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

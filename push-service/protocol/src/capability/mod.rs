@@ -117,6 +117,7 @@ pub struct Opened<T> {
 
 /// Why a list of sealing keys cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum SealingKeysError {
     /// There is none.
     Empty,

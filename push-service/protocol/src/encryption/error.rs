@@ -10,6 +10,7 @@ use super::sizes::MAX_PLAINTEXT_BYTES;
 /// `Display` is a sentence for whoever writes the sender; it quotes nothing of message or keys.
 // E91-15.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum DecryptError {
     /// The content coding is none that Web Push knows, several, or missing.
     UnknownCoding,

@@ -3,6 +3,8 @@
 use std::fmt;
 
 /// Why a push is refused before its resource is looked at. `Display` is a sentence that tells the sender what to change.
+///
+/// Exhaustive: a service has a status and a documented code for each of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HeaderError {
     /// There is no `TTL`.

@@ -75,6 +75,7 @@ impl fmt::Debug for Origin {
 
 /// Why a URL is no public URL.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum OriginError {
     /// There is no `://`.
     NotAbsolute,

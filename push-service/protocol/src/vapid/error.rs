@@ -6,6 +6,7 @@ use std::fmt;
 ///
 /// `Display` is a sentence that tells the sender what to change; it quotes nothing that was sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum VapidError {
     /// The `Authorization` field is longer than [`super::MAX_AUTHORIZATION_BYTES`].
     TooLong,

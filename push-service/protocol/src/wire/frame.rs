@@ -35,6 +35,7 @@ pub enum Incoming<'a> {
 
 /// Why a frame can't be read. Each ends the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum FrameError {
     /// Not RFC 6455: close 1002.
     Protocol(&'static str),
@@ -53,6 +54,8 @@ impl fmt::Display for FrameError {
         })
     }
 }
+
+impl std::error::Error for FrameError {}
 
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;

@@ -391,6 +391,7 @@ pub enum Event {
 
 /// What happened to messages that nobody was told of, and what a service said that means nothing. Only grows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Counters {
     /// Messages handed to the application, each attempt counted.
     pub handed_over: u64,

@@ -116,7 +116,13 @@ impl fmt::Display for Malformed {
     }
 }
 
+impl std::error::Error for Malformed {}
+
 /// Reads one text message.
+///
+/// # Errors
+///
+/// [`Malformed`] for what is no JSON object of a known type, or lacks a member.
 pub fn parse(text: &str) -> Result<Request<'_>, Malformed> {
     if text == "{}" {
         return Ok(Request::Ping);
