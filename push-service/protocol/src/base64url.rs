@@ -1,4 +1,5 @@
-//! Base64 as others spell keys and bodies: padded or not, keys in either alphabet, but only one spelling of the bits.
+//! Base64 as deployed software writes keys and bodies: with or without padding, and keys in either alphabet. Unused bits
+//! must be zero, so each value has one spelling of its bits.
 
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;

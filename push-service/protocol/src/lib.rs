@@ -8,14 +8,14 @@
 //!
 //! In the order in which a push message meets them:
 //!
-//! - [`encryption`]: what is in it, for application server and user agent only (RFC 8291): encrypt, and at last decrypt.
+//! - [`encryption`]: its content, readable by application server and user agent only (RFC 8291): encrypt and decrypt.
 //! - [`headers`]: the header fields of a push (`TTL`, `Urgency`, `Topic`, content codings) become types, once.
-//! - [`vapid`]: who sends (RFC 8292): parse, verify, sign. [`origin`]: for whom its tokens must be.
+//! - [`vapid`]: who sends (RFC 8292): sign, parse, verify. [`origin`]: the audience that its tokens must name.
 //! - [`capability`]: resource URLs as sealed, unforgeable tokens.
 //! - [`message`], [`identifiers`], [`ttl`], [`urgency`], [`topic`]: the words of RFC 8030 as types.
-//! - [`receipt`]: what an application server is told of a message's end.
-//! - [`session`]: the state machines of a channel, what is offered when.
-//! - [`wire`]: how a session speaks on a WebSocket.
+//! - [`receipt`]: how a message ended, for its application server.
+//! - [`session`]: the state machines of both ends of a channel.
+//! - [`wire`]: WebSocket frames and messages, and Server-Sent Events.
 //!
 //! Enums of what a driver has to handle ([`session::Action`], [`session::user_agent::Action`],
 //! [`session::user_agent::Event`], …) are exhaustive on purpose: the compiler then proves that a driver handles every one. A new

@@ -20,7 +20,7 @@ pub enum Coding {
         /// The `Crypto-Key` field, with `dh`.
         crypto_key: Box<str>,
     },
-    /// Any other `Content-Encoding`: RFC 8030 resources carry what they are given.
+    /// Any other `Content-Encoding`: resources of RFC 8030 pass on what they are given.
     Other(Box<str>),
 }
 

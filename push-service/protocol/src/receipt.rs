@@ -15,7 +15,7 @@ pub enum Fate {
     Acknowledged,
     /// It expired, was evicted or taken back, or its subscription ended: 410.
     GivenUp,
-    /// A newer message of its topic took its place: nobody is told (RFC 8030 §5.4).
+    /// A newer message of its topic replaced it: there is no receipt (RFC 8030 §5.4).
     Replaced,
 }
 
@@ -46,7 +46,7 @@ impl Fate {
     }
 }
 
-/// What became of one message, and all that its URL is made of.
+/// How one message ended, and all that its URL is made of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
     /// The message, as its sender's `Location` names it.

@@ -61,7 +61,7 @@ impl Incoming {
     pub fn tell(self, user_agent: &mut UserAgent, now: Moment, out: &mut Vec<Action>) {
         match self {
             Self::Monitoring(set) => user_agent.monitoring(set, now, out),
-            Self::Nobody => user_agent.nobody_yet(now, out),
+            Self::Nobody => user_agent.opened_without_set(now, out),
             Self::Forgotten => user_agent.forgotten(now, out),
             Self::CaughtUp(nothing) => user_agent.caught_up(nothing, now, out),
             Self::Enrolled(name, enrolled) => user_agent.enrolled(name, enrolled, now, out),

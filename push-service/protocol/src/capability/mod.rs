@@ -1,4 +1,4 @@
-//! Resource URLs as sealed capabilities (RFC 8030 §8.3): whoever knows one may do one thing.
+//! Resource URLs as sealed capabilities (RFC 8030 §8.3): knowing a URL is the permission to do one thing.
 //!
 //! What a URL is for is sealed into it under a key of the service. So a forged URL is refused without asking
 //! storage, two URLs of one user agent have nothing in common but the byte that tells the sealing key (RFC 8030 §8.2), and
@@ -119,11 +119,11 @@ pub struct Opened<T> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum SealingKeysError {
-    /// There is none.
+    /// The list is empty.
     Empty,
     /// There are more than [`MAX_SEALING_KEYS`].
     TooMany,
-    /// One is there twice.
+    /// The list has a key twice.
     Repeated,
 }
 

@@ -186,7 +186,7 @@ impl Sealer {
 
 /// Opens a token of `kind` with `N` bytes of plaintext by whichever key sealed it.
 ///
-/// One token has one spelling: what has another length, padding, or bits that belong to no byte, is none.
+/// One token has one spelling: another length, padding, and bits that belong to no byte are refused.
 pub(super) fn open<const N: usize>(sealers: &[Sealer], kind: Kind, text: &str) -> Option<([u8; N], usize)> {
     let length = token_bytes(N);
     if Some(text.len()) != base64::encoded_len(length, false) {

@@ -11,7 +11,7 @@ use super::sizes::MAX_PLAINTEXT_BYTES;
 use crate::p256::PublicKey;
 use crate::p256::agreement::{agree, public_half};
 
-/// What every push service carries (RFC 8030 §7.2), and so the record size that senders write: KUnifiedPush takes no
+/// What every push service accepts (RFC 8030 §7.2), and so the record size that senders write: KUnifiedPush takes no
 /// other (EUA-3), and no record comes near it (E91-8), because the header is not counted.
 const RECORD_SIZE: u32 = 4_096;
 

@@ -7,12 +7,12 @@ use super::sizes::MAX_PLAINTEXT_BYTES;
 /// Why a message cannot be read. Its recipient drops it and acknowledges it nevertheless: it would be no better
 /// the next time.
 ///
-/// `Display` is a sentence for whoever writes the sender; it quotes nothing of message or keys.
+/// `Display` is a sentence for the authors of the sender; it quotes nothing of message or keys.
 // E91-15.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum DecryptError {
-    /// The content coding is none that Web Push knows, several, or missing.
+    /// The content coding is missing, unknown to Web Push, or there are several.
     UnknownCoding,
 
     /// The body ends within the header of `aes128gcm`.
@@ -29,7 +29,7 @@ pub enum DecryptError {
     /// The sender's key is no uncompressed point of P-256.
     MalformedSenderKey,
 
-    /// A record is too short to hold anything, or there is none.
+    /// A record is too short to hold anything, or is missing.
     ShortRecord,
     /// The last record announces another.
     Truncated,

@@ -56,7 +56,7 @@ impl SubscriptionKeys {
         })
     }
 
-    /// The private key, big-endian, to be kept where nobody else reads it. This is the secret itself.
+    /// The private key, big-endian, to be kept where only the user agent reads it. This is the secret itself.
     pub fn private_key(&self) -> &[u8; 32] {
         &self.private
     }

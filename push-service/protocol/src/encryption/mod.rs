@@ -12,7 +12,7 @@
 //!
 //! `aes128gcm` is written and read, its forerunner `aesgcm` is only read, and what is older is not.
 //!
-//! Header fields of a message are not protected (RFC 8291 §7): whoever acts on them trusts the push service.
+//! Header fields of a message are not protected (RFC 8291 §7): to act on them is to trust the push service.
 //!
 //! **Invariant:** nothing of a message leaves this module before its tag was verified, and neither a key nor a secret nor
 //! a part of a message appears in an error or in `Debug`.

@@ -1,5 +1,5 @@
-//! The content coding `aes128gcm` by itself (RFC 8188): a header, and records under one secret. Whence the secret comes,
-//! and whose key the key id is, is not known here.
+//! The content coding `aes128gcm` by itself (RFC 8188): a header, and records under one secret. It knows
+//! neither where the secret comes from nor whose key the key id is.
 //!
 //! ```text
 //! body   = salt, 16 bytes || record size, 4 bytes || length of the key id, 1 byte || key id || records
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The record size is the one thing in a body that no tag protects. Changing it changes nothing, or makes the message
-//! unreadable: another way to cut the records puts tags where there are none.
+//! unreadable: with another record size, the tags are looked for in the wrong places.
 
 use super::derivation::MessageKey;
 use super::error::DecryptError;

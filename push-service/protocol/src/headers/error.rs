@@ -15,7 +15,7 @@ pub enum HeaderError {
     NegativeTtl,
     /// `Urgency` has more than one value.
     RepeatedUrgency,
-    /// `Urgency` has none of the four values.
+    /// `Urgency` is not one of the four values.
     UnknownUrgency,
     /// `Topic` is no topic, or there are several.
     MalformedTopic,
@@ -25,7 +25,7 @@ pub enum HeaderError {
     MalformedLink,
     /// There is a body and no `Content-Encoding`, where one is needed.
     MissingContentEncoding,
-    /// `Content-Encoding` is none that Web Push knows, more than one, or unreadable.
+    /// `Content-Encoding` is unknown to Web Push, unreadable, or there is more than one.
     UnknownContentEncoding,
     /// `aesgcm` without `Encryption`.
     MissingEncryption,

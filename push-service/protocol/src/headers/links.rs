@@ -1,7 +1,7 @@
 //! `Link` header fields (RFC 8288), as far as RFC 8030 uses them: one target for a relation.
 //!
-//! Read once, and taken in two ways: a service refuses what it can't read, because whoever sent it is told; a user agent
-//! passes it over, because nobody would be.
+//! Read once, and taken in two ways: a service refuses what it can't read, and tells the sender; a user agent
+//! passes it over, because it could tell no one.
 
 use http::HeaderMap;
 use http::header::LINK;
@@ -58,7 +58,7 @@ pub fn link(headers: &HeaderMap, relation: Relation) -> Result<Option<&str>, Hea
     Ok(found)
 }
 
-/// The first target of this relation: for a user agent, whom nobody would hear. What can't be read is passed over.
+/// The first target of this relation: for a user agent. What can't be read is passed over.
 pub fn first_link(headers: &HeaderMap, relation: Relation) -> Option<&str> {
     let mut readable = links(headers).filter_map(Result::ok);
     readable.find(|link| link.has(relation)).map(|link| link.target)
@@ -70,7 +70,7 @@ struct Link<'a> {
     parameters: &'a str,
 }
 
-/// All links of all lines, and an error for each part of a line that is none.
+/// All links of all lines, and an error for each part of a line that is not a link.
 fn links(headers: &HeaderMap) -> impl Iterator<Item = Result<Link<'_>, HeaderError>> {
     headers.get_all(LINK).iter().flat_map(|line| {
         // A line that is no text is one thing that can't be read.

@@ -19,7 +19,7 @@ impl Origin {
     /// Reads a public URL: `http` or `https`, a host, perhaps a port, and nothing after it but a slash.
     ///
     /// An internationalised host name is written in its ASCII form (`xn--…`): turning Unicode into it takes tables that
-    /// are larger than this crate, and nobody but the operator ever has to.
+    /// are larger than this crate, and only an operator ever needs it.
     ///
     /// # Errors
     ///
@@ -137,7 +137,7 @@ fn ascii_host(host: &str) -> Result<String, OriginError> {
     Ok(host.to_ascii_lowercase())
 }
 
-/// The host with its `xn--` labels decoded; `None` where there are none, or none that decode.
+/// The host with its `xn--` labels decoded; `None` if there are no such labels, or one does not decode.
 fn unicode_host(ascii: &str) -> Option<String> {
     let label = |label: &str| {
         let decoded = label.strip_prefix("xn--").and_then(punycode::decode);

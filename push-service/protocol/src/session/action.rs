@@ -1,4 +1,4 @@
-//! What a session is bounded by, what it asks its driver for, and what it is answered.
+//! The limits of a session, the actions that it asks its driver for, and their results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,7 +75,7 @@ pub enum Action {
     /// A message with TTL 0 passed unheard: the channel was not writable, or the filter refused it.
     // PR-21.
     Unheard,
-    /// A subscription ended, or with `None` all of them: whoever monitors it is told.
+    /// A subscription ended, or with `None` all of them: its monitors are told.
     // R30-EXP-2.
     Ended(Option<SubscriptionId>),
     /// So many messages went unacknowledged for too long.
@@ -84,7 +84,7 @@ pub enum Action {
     Close(CloseReason),
 }
 
-/// What came of [`Action::Attach`].
+/// The result of [`Action::Attach`].
 #[derive(Debug)]
 pub enum AttachOutcome {
     /// The seat is taken; the head of the queue.
@@ -96,7 +96,7 @@ pub enum AttachOutcome {
     Trouble,
 }
 
-/// What came of [`Action::Page`].
+/// The result of [`Action::Page`].
 #[derive(Debug)]
 pub enum PageOutcome {
     /// The page.
@@ -116,11 +116,11 @@ pub enum CloseReason {
     NotHello,
     /// A second hello.
     SecondHello,
-    /// A message that is none.
+    /// A text that is not a message.
     Malformed(&'static str),
     /// A binary message.
     Binary,
-    /// Not the protocol that carries messages.
+    /// A version of the protocol without push messages.
     Protocol(&'static str),
     /// A text that is not UTF-8.
     NotUtf8,
@@ -131,7 +131,7 @@ pub enum CloseReason {
     /// The user agent or its address caused more work than its budget allows, and reading the channel slowly did not
     /// end that.
     OverBudget,
-    /// A monitor of somebody that a healthy store doesn't know.
+    /// A monitor of a user agent that a healthy store doesn't know.
     // R30-MON-17.
     Unknown,
     /// Everything that waited was offered, and no more was asked for.

@@ -4,7 +4,7 @@
 //! other only says that there is something to read. So wake-ups may be lost, repeated or reordered.
 //!
 //! **Invariants.** First offers of one subscription come in the order of acceptance (PR-4). Nothing is offered beyond
-//! the window (PR-16). A subscription that fills its half of the window stops nobody else (PR-17): the cursor passes
+//! the window (PR-16). A subscription that fills its half of the window does not stop the others (PR-17): the cursor passes
 //! over its messages, and a *lag*, a cursor of its own, remembers where it has to go on.
 
 use std::cmp::Ordering;
@@ -25,7 +25,7 @@ pub(super) struct Delivery {
     /// Everything up to this number was offered, was refused by the filter, or is behind a lag.
     cursor: MessageNumber,
     wanted: Wanted,
-    /// Each message is offered once, and nobody waits for its acknowledgement: the window holds nothing (PR-19).
+    /// Each message is offered once, without waiting for its acknowledgement: the window holds nothing (PR-19).
     once: bool,
     /// There may be something above the cursor that no wake-up will bring.
     behind: bool,

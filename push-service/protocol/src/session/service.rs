@@ -1,7 +1,7 @@
 //! The service's end of a channel: from hello to close.
 //!
 //! ```text
-//!                    hello of nobody known
+//!                 hello without an identity
 //!  AwaitingHello ─────────────────────────────► Live ──drain──► Draining ──┐
 //!        │  hello with an identity               ▲                         │ acknowledged, or 1 s
 //!        └──────────────► Attaching ─────────────┘                         ▼
@@ -66,8 +66,8 @@ struct Greeting {
 }
 
 impl Session {
-    /// A channel of somebody who monitors: whose it is and what it brings is known from the start. `once`: what waits, and
-    /// then the end ([`CloseReason::CaughtUp`]).
+    /// A monitoring channel: its user agent and what it brings are known from the start. `once`: it brings what waits, and
+    /// then ends ([`CloseReason::CaughtUp`]).
     pub fn monitor(
         user_agent: UserAgentId,
         wanted: Wanted,
@@ -105,7 +105,7 @@ impl Session {
         self.user_agent
     }
 
-    /// Whether storage may have a record of the user agent: a stranger leaves nothing to give up.
+    /// Whether storage may have a record of the user agent. If not, there is no seat to give up.
     pub fn is_recorded(&self) -> bool {
         self.recorded
     }
@@ -228,7 +228,7 @@ impl Session {
         false
     }
 
-    /// Whether a request whose answer needs no storage may be answered now; closes the channel of whoever asks too often.
+    /// Whether a request whose answer needs no storage may be answered now; closes a channel that asks too often.
     pub fn may_answer(&mut self, now: Moment, out: &mut Vec<Action>) -> bool {
         let every = self.limits.answer_every;
         let paid = self.answers_paid.max(now).after(every);
@@ -277,7 +277,7 @@ impl Session {
         self.read_on(now, out);
     }
 
-    /// The user agent refused a message, or its channel could not carry it: it stays stored, and is offered again on the
+    /// The user agent refused a message, or its channel could not transport it: it stays stored, and is offered again on the
     /// next one.
     // PR-19, R30-H2-4.
     pub fn refused(&mut self, message: MessageId, now: Moment, out: &mut Vec<Action>) {

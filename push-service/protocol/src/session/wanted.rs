@@ -1,6 +1,6 @@
 //! What of its queue a channel's user agent wants to have.
 //!
-//! It deliberately doesn't know to which of several monitors a message goes: whoever writes it does.
+//! It deliberately doesn't know to which of several monitors a message goes: the channel that writes the message decides.
 
 use super::queue::Scope;
 use crate::identifiers::SubscriptionId;

@@ -21,7 +21,7 @@ const MAX_AUDIENCES: usize = 8;
 
 /// The claims of a token whose signature was verified: small, to be remembered with many others.
 ///
-/// `sub` is not among them: it is nobody's identity (RFC 8292 §2.1), the key is.
+/// `sub` is not among them: the key is the identity of an application server, and not this contact (RFC 8292 §2.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Claims {
     audiences: Box<[Box<str>]>,

@@ -1,4 +1,4 @@
-//! Token and key, as header fields carry them (RFC 8292 §3), and the check of the signature.
+//! Token and key in the header fields (RFC 8292 §3), and the check of the signature.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use crate::p256::PublicKey;
 use crate::parameters::{parameter, split, trim};
 
 /// The longest `Authorization` field that is looked into. A token of a deployed library has 200 to 400 bytes; chosen
-/// because a stranger may send one with every push.
+/// because anyone may send one with every push.
 pub const MAX_AUTHORIZATION_BYTES: usize = 4096;
 
 /// How credentials were sent: to whom a challenge can be answered.
@@ -34,7 +34,7 @@ pub enum Scheme {
 pub struct Credentials<'a> {
     /// How they were sent.
     pub scheme: Scheme,
-    /// A JWS in its compact form. A bearer token: whoever sees it can use it until it expires (RFC 8292 §5).
+    /// A JWS in its compact form. A bearer token: anyone who sees it can use it until it expires (RFC 8292 §5).
     pub token: &'a str,
     /// The key that the token claims to be signed with.
     pub key: PublicKey,

@@ -1,4 +1,4 @@
-//! How messages and receipts are told as Server-Sent Events (WHATWG HTML §9.2): for whoever has no HTTP/2 server push.
+//! How messages and receipts are told as Server-Sent Events (WHATWG HTML §9.2): for clients without HTTP/2 server push.
 //!
 //! An event is one line of JSON, so nothing in it can break the stream's framing. Names of members are those of the header
 //! fields, in lower case.
@@ -32,8 +32,8 @@ pub fn write_message(out: &mut Vec<u8>, message: &PushMessage, message_url: &str
     out.extend_from_slice(b"\"}\n\n");
 }
 
-/// A receipt: what became of a message, by its sender's `Location`, and the URL that says that the receipt has arrived. `id`
-/// is a token, so that nobody confirms by `Last-Event-ID` what was not told here.
+/// A receipt: how a message ended, by its sender's `Location`, and the URL that says that the receipt has arrived. `id`
+/// is a token, so that `Last-Event-ID` can only confirm what was sent here.
 ///
 /// ```text
 /// id: TOKEN

@@ -77,7 +77,7 @@ pub const HEADER_BYTES: usize = 14;
 pub struct FrameReader {
     reader: Reader,
     limit: u32,
-    /// A fragmented message so far. On the heap: almost nobody sends one.
+    /// A fragmented message so far. On the heap, because fragments are rare.
     fragments: Option<Box<Fragments>>,
 }
 

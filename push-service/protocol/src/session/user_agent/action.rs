@@ -1,4 +1,4 @@
-//! What the user agent's session is bounded by, what it is told, and what it asks its driver for.
+//! The limits of the user agent's session, what it is told, and the actions that it asks its driver for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub struct Limits {
     pub network_calm: Duration,
     /// Messages that are with the application, or wait to be tried again.
     pub held_messages: usize,
-    /// Bytes of their bodies.
+    /// Bytes of the bodies of these messages.
     pub held_bytes: usize,
     /// How often a message is handed to an application that fails on it.
     // WP-RCV-6.
@@ -64,7 +64,7 @@ pub struct Limits {
     /// The wait before a request is repeated that the service could not serve; it doubles with each failure, up to
     /// [`Limits::backoff_most`].
     pub ask_again_after: Duration,
-    /// Texts on one channel that mean nothing, before it is closed.
+    /// Texts on one channel that are no messages, before it is closed.
     pub nonsense: u32,
     /// The shortest time between two changes of what the service is asked to bring: it counts what needs no storage.
     pub wish_every: Duration,
@@ -121,7 +121,7 @@ pub enum Say {
     Unregister(SubscriptionName),
     /// A message need not come again.
     Acknowledge {
-        /// Which one came, and for whom.
+        /// The message, as it arrived.
         message: Arc<Arrived>,
         /// How it was disposed of.
         disposition: Disposition,
@@ -191,7 +191,7 @@ impl Arrived {
     }
 }
 
-/// What came of handing a message to the application.
+/// What the application did with a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Outcome {
     /// The application has it for good.
@@ -221,15 +221,15 @@ pub enum GiveUpReason {
 /// What the service answered to a `register`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Registered {
-    /// It takes messages here.
+    /// Done: messages are sent to this push resource.
     At(PushResource),
-    /// It won't, now or later.
+    /// Refused for good, with this status.
     Refused(u16),
-    /// It can't now.
+    /// The service can't do it now.
     Trouble,
-    /// It can't now, and said for how long (`Retry-After`).
+    /// The service can't do it now, and said when to ask again (`Retry-After`).
     Later(Duration),
-    /// It does not know who we are.
+    /// The service does not know our identity.
     Unknown,
 }
 
@@ -238,9 +238,9 @@ pub enum Registered {
 pub enum Unregistered {
     /// The subscription is gone.
     Done,
-    /// It can't now.
+    /// The service can't do it now.
     Trouble,
-    /// It can't now, and said for how long (`Retry-After`).
+    /// The service can't do it now, and said when to ask again (`Retry-After`).
     Later(Duration),
 }
 
@@ -258,9 +258,9 @@ pub struct Enrolled {
 /// How a channel ended, or wasn't opened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ended {
-    /// Nobody answers there, or TLS failed.
+    /// No server answers there, or TLS failed.
     Unreachable,
-    /// The service answered with an HTTP status that is none of a channel, and may have said when to return.
+    /// The service answered with an HTTP status that opens no channel, and may have said when to come back.
     Refused {
         /// The status.
         status: u16,
@@ -275,7 +275,7 @@ pub enum Ended {
     Garbled,
 }
 
-/// Why a channel is not there any more.
+/// Why there is no channel any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
     /// It ended.
@@ -286,7 +286,7 @@ pub enum Why {
     NoAnswer,
     /// The service's hello can't be used.
     NoWelcome,
-    /// The service talked nonsense.
+    /// The service sent too many texts that are no messages.
     Nonsense,
     /// The service says that it does not know us: it is asked again.
     Forgotten,
@@ -296,14 +296,14 @@ pub enum Why {
     Stopped,
 }
 
-/// How a user agent takes its leave.
+/// How a user agent closes a channel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Farewell {
-    /// It goes, or goes to come back.
+    /// In order: it stops, or comes back later.
     Leaving,
     /// The service broke the protocol.
     ProtocolError,
-    /// No answer: most likely nobody hears the farewell.
+    /// The service did not answer; most likely it does not receive the farewell either.
     TimedOut,
 }
 
@@ -385,11 +385,11 @@ pub enum Event {
     /// Nothing waits with the service any more, and all that waited is done. Only for one that fetches
     /// [what waits](super::UserAgent::fetching_what_waits).
     Empty,
-    /// All is done; nothing follows.
+    /// The user agent has stopped; nothing follows.
     Stopped,
 }
 
-/// What happened to messages that nobody was told of, and what a service said that means nothing. Only grows.
+/// Counts of what is not reported as an [`Event`]. Only grows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Counters {
@@ -407,6 +407,6 @@ pub struct Counters {
     pub given_up: u64,
     /// Messages passed over because too many were held.
     pub passed_over: u64,
-    /// Texts that mean nothing.
+    /// Texts that are no messages.
     pub nonsense: u64,
 }

@@ -26,7 +26,7 @@ impl Backoff {
     }
 
     /// How long to wait after one more failure. `told` is the service's word, cut to what a service may ask for: never less
-    /// than that, and a little more, so that those who were told the same don't come together. Nor less than without it: a
+    /// than that, and a little more, so that user agents that were told the same time don't come back at once. Nor less than without it: a
     /// service that says "now" each time is not asked again and again.
     pub(super) fn next(&mut self, told: Option<Duration>) -> Duration {
         let ceiling = doubled(self.base, self.failures).min(self.most);
@@ -46,7 +46,7 @@ impl Backoff {
         self.failures = self.failures.max(failures);
     }
 
-    /// Between half of a wait and all of it, by chance: for those who wait for the same thing.
+    /// Between half of a wait and all of it, by chance, so that user agents that wait for the same event spread.
     pub(super) fn spread(&mut self, wait: Duration) -> Duration {
         wait.mul_f64(0.5 + self.chance.fraction() / 2.0)
     }

@@ -1,7 +1,7 @@
 //! What a user agent must not forget: who it is, what it is subscribed to, and which messages it is done with.
 //!
-//! The session keeps this state and says every change as a [`Change`] before it does anything that rests on it. Whoever
-//! keeps the state on a disk applies the same changes there, so that after a crash both agree.
+//! The session keeps this state and says every change as a [`Change`] before it does anything that rests on it. A driver
+//! that keeps the state on disk applies the same changes there, so that after a crash both agree.
 
 use std::collections::BTreeMap;
 
@@ -215,7 +215,7 @@ impl Durable {
         if self.identity.as_ref() == Some(identity) {
             return;
         }
-        // Who had none is known by what it was just given: all that it has asked for still stands.
+        // On the first identity, existing requests stay valid.
         if self.identity.replace(identity.clone()).is_some() {
             self.unsettle();
         }

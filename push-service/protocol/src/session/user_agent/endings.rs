@@ -1,4 +1,4 @@
-//! How a channel ends, by whose fault, and when the next one begins; or none, when the application wants an end.
+//! How a channel ends and why, and when the next one is opened. When the application stops the user agent, no other follows.
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl UserAgent {
             // Busy, or in trouble: a service that says so means seconds, not milliseconds.
             Why::Ended(Ended::Closed(Some(1013))) => self.backoff.at_least(3),
             Why::Ended(Ended::Closed(Some(1008))) => self.backoff.at_least(5),
-            // Refused as a mistake of ours: somebody has to change something.
+            // Refused as a mistake of ours: it goes on until a person changes something.
             Why::Ended(Ended::Refused {
                 status: 400..=428 | 430..=499,
                 ..

@@ -1,6 +1,6 @@
 //! How long an idle channel may be silent before something on the way forgets it.
 //!
-//! Address translators and proxies forget idle connections after anything between a minute and an hour, and tell nobody.
+//! Address translators and proxies forget idle connections without a word, after anything between a minute and an hour.
 //! Each ping wakes a radio, so the interval grows while pings are answered, and falls back to the longest one that was
 //! when an idle channel turns out to be dead, or is closed without a word by a proxy.
 //!

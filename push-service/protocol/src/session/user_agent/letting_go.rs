@@ -47,7 +47,7 @@ impl UserAgent {
         }
     }
 
-    /// An orderly end while the application still has messages: it counts for none of them (PR-45).
+    /// An orderly end while the application still has messages: it is not counted as a crash of any of them (PR-45).
     pub(super) fn release_all(&mut self, out: &mut Vec<Action>) {
         for key in self.held.keys() {
             if let Some(message) = self.held.remove(key)

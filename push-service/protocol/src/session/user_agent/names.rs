@@ -44,7 +44,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// The URL to which an application server sends (RFC 8030 §2). Whoever knows it can send, so it prints as `…`.
+/// The URL to which an application server sends (RFC 8030 §2). To know it is to be able to send, so it prints as `…`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PushResource(Box<str>);
 
@@ -71,8 +71,8 @@ impl fmt::Debug for PushResource {
     }
 }
 
-/// The URL by which a user agent ends a subscription (RFC 8030 §4). Whoever knows it can read and end it, so it prints
-/// as `…`. The WebSocket has none: there a subscription is ended by its name.
+/// The URL by which a user agent ends a subscription (RFC 8030 §4). To know it is to be able to read and end it,
+/// so it prints as `…`. A WebSocket service has no such URL: there a subscription is ended by its name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SubscriptionResource(Box<str>);
 

@@ -15,7 +15,7 @@
 //! Each subscription is judged by itself, as each may have an application of its own. Failures in a row are counted in each, and
 //! over all of them: an outage of everything may meet one message of each.
 //!
-//! **Invariant:** while a subscription is paused none of its messages is given up, and no attempt is counted. When the pause begins,
+//! **Invariant:** while a subscription is paused, its messages are not given up and attempts are not counted. When the pause begins,
 //! the attempts at the messages that failed in a row are taken back.
 //!
 //! Messages that are tried take turns, first those that failed least: one that is bad does not hide that the others could be

@@ -1,4 +1,4 @@
-//! What was asked of the service, and what has to be asked again.
+//! Requests about subscriptions: those that wait for an answer, and those that are to be repeated.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -218,7 +218,7 @@ impl UserAgent {
         self.renew_or_leave(now, out);
     }
 
-    /// What there is to ask for and room to ask.
+    /// The requests that are to be sent now, as many as there is room for.
     fn due(&mut self, now: Moment) -> Vec<Say> {
         if self.requests.is_due_again(now) {
             self.cursor.begin_anew();

@@ -1,5 +1,5 @@
-//! Services that know a user agent by its subscription set (RFC 8030 §4.1), and so know nobody before the first
-//! subscription: what they say beside what the WebSocket's services say.
+//! Services that know a user agent by its subscription set (RFC 8030 §4.1): before its first subscription they don't know
+//! it. Here is what they say and a WebSocket service does not.
 //!
 //! The identity of such a user agent is the URL of its set. There is no hello: the channel is live when it is open, and the
 //! set is learned from the first answer, and gone when the service says so twice (PR-47).
@@ -28,7 +28,7 @@ impl UserAgent {
     }
 
     /// The channel is live, with nothing to monitor: the service will know us by our first subscription.
-    pub fn nobody_yet(&mut self, now: Moment, out: &mut Vec<Action>) {
+    pub fn opened_without_set(&mut self, now: Moment, out: &mut Vec<Action>) {
         match self.phase {
             Phase::Greeting { .. } => self.go_live(None, now, out),
             Phase::Live(_) => self.nonsense(now, out),

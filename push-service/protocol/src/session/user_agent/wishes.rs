@@ -31,19 +31,19 @@ pub(super) struct Wishes {
     lowest: Urgency,
     /// What the service was told on this channel.
     said: Urgency,
-    /// The next change is not said before this: services close the channel of whoever says too much.
+    /// The next change is not said before this: services close a channel that says too much.
     not_before: Moment,
-    /// Only what waits is wanted. On the heap, because nearly nobody does.
+    /// Only what waits is wanted. On the heap, because it is rare.
     fetching: Option<Box<Fetching>>,
 }
 
-/// Where fetching what waits has come to.
+/// The state of fetching what waits.
 #[derive(Debug)]
 struct Fetching {
     round: Round,
     /// Rounds in a row that brought nothing new.
-    fruitless: u32,
-    /// What had come of messages when the round began.
+    idle_rounds: u32,
+    /// [`UserAgent::progress`] when the round began.
     progress: u64,
     /// The application's hands were empty when the round began.
     began_idle: bool,
@@ -108,7 +108,7 @@ impl UserAgent {
     pub fn fetching_what_waits(mut self) -> Self {
         self.wishes.fetching = Some(Box::new(Fetching {
             round: Round::Asked,
-            fruitless: 0,
+            idle_rounds: 0,
             progress: 0,
             began_idle: false,
             passed_over: 0,
@@ -150,11 +150,15 @@ impl UserAgent {
             return self.tell_empty(out);
         }
         // A service that offers again and again what it does not let us acknowledge is not asked in a loop.
-        let is_fruitless = fetching.progress == progress && !nothing;
-        fetching.fruitless = if is_fruitless { fetching.fruitless + 1 } else { 0 };
-        let wait = match fetching.fruitless {
+        let is_idle_round = fetching.progress == progress && !nothing;
+        fetching.idle_rounds = if is_idle_round {
+            fetching.idle_rounds + 1
+        } else {
+            0
+        };
+        let wait = match fetching.idle_rounds {
             0 => Duration::ZERO,
-            fruitless => doubled(wait, fruitless - 1).min(most),
+            idle_rounds => doubled(wait, idle_rounds - 1).min(most),
         };
         fetching.round = Round::Working {
             not_before: now.after(wait),
@@ -196,7 +200,7 @@ impl UserAgent {
         };
         fetching.passed_over += 1;
         if fetching.round == Round::Asked && fetching.passed_over > most {
-            fetching.fruitless = 0;
+            fetching.idle_rounds = 0;
             fetching.round = Round::Working { not_before: now };
             let wish = Wish {
                 extent: Extent::Nothing,
@@ -227,7 +231,7 @@ impl UserAgent {
             self.say(Say::Bring(self.wishes.wish()), now, out);
         }
         if self.durable.registrations.is_empty() && is_idle {
-            // Nobody is monitored, so nobody would say it.
+            // Without a subscription the service has nothing to offer, and does not say that it is through.
             self.tell_empty(out);
         }
     }
@@ -248,7 +252,7 @@ impl UserAgent {
         }
     }
 
-    /// What had come of messages so far, that they need not come again.
+    /// How many messages were dealt with so far.
     fn progress(&self) -> u64 {
         let counters = &self.counters;
         counters.handed_over + counters.unknown_subscription + counters.not_decrypted + counters.given_up

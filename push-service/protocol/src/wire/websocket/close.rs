@@ -26,7 +26,7 @@ pub fn close_code(reason: CloseReason) -> u16 {
     }
 }
 
-/// What is said with the code: a sentence for whoever debugs the user agent.
+/// What is said with the code: a sentence for people who debug the user agent.
 pub fn close_text(reason: CloseReason) -> &'static str {
     match reason {
         CloseReason::GoingAway => "this node is shutting down: connect again",

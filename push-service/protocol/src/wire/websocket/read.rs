@@ -40,7 +40,7 @@ pub enum Request<'a> {
     Nack(NackCode),
     /// Are you there?
     Ping,
-    /// Subscribes to broadcasts, of which there are none.
+    /// Subscribes to broadcasts. This service has no broadcasts.
     // WS-BRD-3.
     BroadcastSubscribe,
     /// Take messages of this urgency and above only; `None` if the name is not one of the four.
@@ -62,14 +62,14 @@ pub struct Name<'a> {
 /// One entry of an `ack`.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Acknowledgement {
-    /// The message; `None` if the version is none of ours, which is ignored.
+    /// The message; `None` if the version is not one that a service of ours made; that is ignored.
     // WS-ACK-2.
     pub message: Option<MessageId>,
-    /// What became of it.
+    /// What the user agent did with it.
     pub code: AckCode,
 }
 
-/// What became of a message at the user agent. All of them end it.
+/// What the user agent did with a message. Each of them ends it.
 // WS-ACK-1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AckCode {

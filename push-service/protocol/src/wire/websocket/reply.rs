@@ -27,7 +27,7 @@ pub enum Reply {
     /// carry messages.
     // WS-HEL-3 to WS-HEL-5.
     Hello(Option<Identity>),
-    /// The answer to a `register`; `None` for a name that is none of ours. For people, what was said.
+    /// The answer to a `register`; `None` for an unknown name. The details are for people.
     Registered(Option<SubscriptionName>, Registered, RegisterDetails),
     /// The answer to an `unregister`, and whether it was done.
     Unregistered(Option<SubscriptionName>, bool),

@@ -7,7 +7,7 @@ use crate::identifiers::{SubscriptionName, UserAgentIdentity};
 use crate::message::{Coding, PushMessage};
 use crate::wire::frame::write_text;
 
-/// What came of a `register`.
+/// The result of a `register`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Registered<'a> {
     /// Status 200 and the push resource.
@@ -85,7 +85,7 @@ pub fn write_pong(out: &mut Vec<u8>) {
     write_text(out, None, |out| out.extend_from_slice(b"{}"));
 }
 
-/// The answer to a subscription to broadcasts: there are none.
+/// The answer to a subscription to broadcasts: an empty list.
 // WS-BRD-3.
 pub fn write_broadcasts(out: &mut Vec<u8>) {
     write_text(out, None, |out| {

@@ -6,8 +6,8 @@
 //!
 //! - A message that arrives and doesn't fit takes the place of one on which the application failed more often since its last success.
 //!   That one is *set aside*: it is held no more, stays with the service unacknowledged, and its key and its counts are kept here.
-//! - One that was set aside and doesn't fit when it comes again stops none of those that follow it: they are tried less often, and it was
-//!   handed over before.
+//! - A message that was set aside may come again and not fit. The messages behind it are still taken: they were tried less often, and
+//!   it was handed over before.
 //! - Once each message that is held was tried more often than one that is with the service, and the channel has been quiet for
 //!   [`QUIET`](crate::session::user_agent::outages::QUIET), a new channel brings that one; the first time at once, then after twice as many tries each time, up to [`MOST_TRIES_BETWEEN`](super::outage::MOST_TRIES_BETWEEN). There is no new channel if the one
 //!   at hand brought nothing that didn't fit: so each channel lasts until the service has come to such a message, however often its

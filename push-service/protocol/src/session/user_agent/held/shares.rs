@@ -1,8 +1,7 @@
-//! How much of what is held one subscription may take, so that one that is broken or slow stops no other (PR-46).
+//! How much of what is held one subscription may take, so that a broken or slow one does not stop the others (PR-46).
 //!
-//! With one subscription there is nobody to share with: it takes all. With more, each may hold as much as is left free: the
-//! first takes half at most, a second one half of the rest, and so on. So there is room for a subscription that holds nothing
-//! however many are stuck.
+//! A single subscription may take all. With more, each may hold as much as is left free: the first takes half at most, a second
+//! one half of the rest, and so on. So a subscription that holds nothing finds room, however many others are stuck.
 //!
 //! What doesn't fit is passed over, and with it all that follows in the same subscription, so that its order is kept. It stays with
 //! the service. Once half of what was in the way is done, a new channel brings it again.

@@ -163,7 +163,7 @@ fn a_set_that_is_gone_again_and_again() {
     while test.now.since(begin) < 3_600 * SECOND {
         let shown = test.opens();
         if shown.is_none() {
-            test.agent.nobody_yet(test.now, &mut test.out);
+            test.agent.opened_without_set(test.now, &mut test.out);
         }
         for _ in 0..2 {
             if shown.is_some() || renewals + number > 0 {

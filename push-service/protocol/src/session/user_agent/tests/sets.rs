@@ -18,7 +18,7 @@ impl Test {
         test.agent.tick(test.now, &mut test.out);
         test.agent.opened(test.now, &mut test.out);
         assert_eq!(test.said(), [Say::Hello(None, Wish::default())]);
-        test.agent.nobody_yet(test.now, &mut test.out);
+        test.agent.opened_without_set(test.now, &mut test.out);
         assert!(test.agent.is_live());
         test.out.clear();
         test
