@@ -129,23 +129,23 @@ impl Lister<'_> {
             }
             Item::Const(item) => {
                 self.line(
-                    format!("const {path}: {}{marks}", tidy(&item.ty)),
+                    format!("const {path}: {}{marks}", tidy(&*item.ty)),
                     module,
-                    &item.ty,
+                    &*item.ty,
                 );
             }
             Item::Static(item) => {
                 self.line(
-                    format!("static {path}: {}{marks}", tidy(&item.ty)),
+                    format!("static {path}: {}{marks}", tidy(&*item.ty)),
                     module,
-                    &item.ty,
+                    &*item.ty,
                 );
             }
             Item::Type(item) => {
                 self.line(
-                    format!("type {path} = {}{marks}", tidy(&item.ty)),
+                    format!("type {path} = {}{marks}", tidy(&*item.ty)),
                     module,
-                    &item.ty,
+                    &*item.ty,
                 );
             }
             _ => {}
@@ -402,6 +402,8 @@ fn marks(attributes: &[Attribute]) -> String {
 fn signature(signature: &syn::Signature, path: &str) -> String {
     let text = tidy(signature);
     let name = format!("fn {}", signature.ident);
+    // `mut` before a parameter is the function's own matter.
+    let text = text.replace("(mut ", "(").replace(", mut ", ", ");
     text.replacen(&name, &format!("fn {path}"), 1)
 }
 
