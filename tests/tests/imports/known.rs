@@ -2,11 +2,6 @@
 
 /// Circles: the folder, and the modules in it that import each other.
 pub(crate) const CIRCLES: &[&str] = &[
-    "push-protocol: encryption vapid",
-    "push-protocol::encryption: aes128gcm aesgcm error keys recipient records",
-    "push-protocol::session::user_agent: action requests wishes",
-    "push-protocol::session::user_agent: aside held outages shares",
-    "push-protocol::session::user_agent: durable messages",
     "push-service: channels listeners",
     "push-service::channels::monitor: events outlet push",
     "push-service::channels::monitor: leaving task",
