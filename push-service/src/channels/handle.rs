@@ -1,21 +1,22 @@
-//! What the rest of the process holds of a channel: a small inbox, and a way to wake it.
+//! What the rest of the process holds of a channel: a small inbox, and a way to wake the channel's task.
 //!
-//! Guarantees: telling a channel something never waits and never takes more memory than the inbox's bound; what doesn't
-//! fit turns into a mark that says "read again", so nothing is lost, only found in storage instead (PR-11).
+//! Guarantees: telling a channel something never waits and never takes more memory than the inbox's bound. A wake-up that does not
+//! fit becomes the mark [`Mark::ReadAgain`]: its message is not lost, but found in storage (PR-11).
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::task::Waker;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Poll, Waker};
 
 use futures_util::task::AtomicWaker;
 use push_protocol::MessageNumber;
-use push_protocol::session::{Action, CloseReason, Moment, Session, WakeUp};
+use push_protocol::session::{Moment, WakeUp};
 
-use crate::defaults::{INBOX_MESSAGES, SHARE_WITHIN};
+use crate::defaults::INBOX_MESSAGES;
 use crate::storage::Seat;
 
-/// Things that a channel is told beside wake-ups. Each is idempotent: told twice before it looks, it sees it once.
+/// What a channel is told beside wake-ups. A mark that is set twice before the channel looks is seen once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Mark {
@@ -31,7 +32,7 @@ pub(super) enum Mark {
     Stop = 16,
 }
 
-/// The marks that were set since the channel looked.
+/// The marks that were set since the channel looked last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Marks(u8);
 
@@ -43,45 +44,17 @@ impl Marks {
     pub(super) fn any(self) -> bool {
         self.0 != 0
     }
-
-    /// Tells a channel's session what they say. `drains`: the node leaves, and nothing has to be answered first;
-    /// `is_in_the_way` is asked at a deadline: others wait for what the channel keeps.
-    pub(super) fn tell(
-        self,
-        session: &mut Session,
-        drains: bool,
-        is_in_the_way: impl FnOnce() -> bool,
-        now: Moment,
-        out: &mut Vec<Action>,
-    ) {
-        if self.has(Mark::Tick) {
-            session.tick(now, out);
-            if is_in_the_way() {
-                session.give_way(SHARE_WITHIN, now, out);
-            }
-        }
-        if self.has(Mark::Displaced) {
-            session.close(CloseReason::Displaced, out);
-        }
-        if self.has(Mark::Stop) {
-            session.close(CloseReason::ServiceRestart, out);
-        }
-        if drains {
-            session.drain(now, out);
-        }
-        if self.has(Mark::ReadAgain) {
-            session.read_again(now, out);
-        }
-    }
 }
 
-/// In place of a cursor: the session holds no seat that storage could know of. No message has that number.
+/// Instead of a cursor: the session holds no seat that storage could know of. No message has that number.
 const NO_SEAT: u64 = u64::MAX;
 
 /// A channel, as the registry knows it.
 pub(super) struct Handle {
     seat: Seat,
     marks: AtomicU8,
+    /// The channel has ended: an attach in flight need not wait for its turn.
+    seat_given_up: AtomicBool,
     /// When the channel wants a [`Mark::Tick`], in milliseconds of the node's clock.
     due: AtomicU64,
     /// How far its session has come in the queue, or [`NO_SEAT`].
@@ -95,6 +68,7 @@ impl Handle {
         Self {
             seat,
             marks: AtomicU8::new(0),
+            seat_given_up: AtomicBool::new(false),
             due: AtomicU64::new(Moment::NEVER.0),
             cursor: AtomicU64::new(NO_SEAT),
             waker: AtomicWaker::new(),
@@ -129,24 +103,37 @@ impl Handle {
     }
 
     pub(super) fn take_marks(&self) -> Marks {
-        // The common case is none, and a load is cheaper than a swap.
+        // Usually no mark is set, and a load is cheaper than a swap.
         if self.marks.load(Ordering::Acquire) == 0 {
             return Marks(0);
         }
         Marks(self.marks.swap(0, Ordering::AcqRel))
     }
 
-    /// Everything told so far. Leaves an inbox without capacity.
+    /// Every wake-up so far. Leaves an inbox without capacity.
     pub(super) fn take_wake_ups(&self) -> VecDeque<WakeUp> {
         std::mem::take(&mut *self.inbox.lock().expect("nothing panics while it holds an inbox"))
+    }
+
+    /// The channel wants no seat any more. Called by the channel's task, which then polls its attach again.
+    pub(super) fn give_up_seat(&self) {
+        self.seat_given_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Resolves once the channel wants no seat any more. It wakes nothing: only the channel's own task gives the seat up.
+    pub(super) fn seat_given_up(&self) -> impl Future<Output = ()> + Send + '_ {
+        poll_fn(|_| match self.seat_given_up.load(Ordering::Relaxed) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
     }
 
     pub(super) fn set_due(&self, due: Moment) {
         self.due.store(due.0, Ordering::Relaxed);
     }
 
-    /// How far the channel's session has come, or that it holds no seat: what storage is compared with, so that an idle
-    /// session needn't be woken to be asked (PR-14).
+    /// How far the channel's session has come, or that it holds no seat. Storage is compared with this, so that an idle
+    /// session is not woken to be asked (PR-14).
     pub(super) fn set_cursor(&self, cursor: Option<MessageNumber>) {
         let number = cursor.map_or(NO_SEAT, |cursor| cursor.0);
         self.cursor.store(number, Ordering::Release);

@@ -1,7 +1,7 @@
-//! Which channels this process has, and whose they are.
+//! Which channels this process has, and which user agent each belongs to.
 //!
-//! Guarantees: a user agent has at most one channel here; a channel is found by its user agent from the moment it entered
-//! until it left; nothing waits behind another channel's work. It doesn't know what a channel speaks, or storage.
+//! Guarantees: a user agent has at most one channel here; a channel is found by its user agent from the moment it claimed it
+//! until it left; no channel waits for another channel's work. It does not know what a channel speaks, or storage.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -25,7 +25,7 @@ pub struct Registry {
     incarnation: u64,
     /// Every channel, from its upgrade to its end: for deadlines and drain.
     channels: Box<[Mutex<Slab<Arc<Handle>>>]>,
-    /// Those that said hello, by whose they are.
+    /// The newest channel of each user agent.
     seats: Box<[Mutex<Seats>]>,
     next_shard: AtomicUsize,
     count: AtomicUsize,
@@ -42,8 +42,8 @@ pub(crate) struct Seated {
     cursor: MessageNumber,
 }
 
-/// A channel's place in the registry, held by its task.
-pub(super) struct Place {
+/// A channel's entry in the registry, held by the channel's task. Dropping it removes the channel.
+pub(super) struct Entry {
     registry: Arc<Registry>,
     handle: Arc<Handle>,
     shard: u16,
@@ -81,8 +81,8 @@ impl Registry {
         }
     }
 
-    /// A new channel.
-    pub(super) fn enter(self: &Arc<Self>) -> Place {
+    /// Enters a new channel.
+    pub(super) fn enter(self: &Arc<Self>) -> Entry {
         let handle = Arc::new(Handle::new(Seat {
             incarnation: self.incarnation,
             session: random::u64(),
@@ -90,7 +90,7 @@ impl Registry {
         let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % SHARDS;
         let key = lock(&self.channels[shard]).insert(Arc::clone(&handle));
         self.count.fetch_add(1, Ordering::Relaxed);
-        Place {
+        Entry {
             registry: Arc::clone(self),
             handle,
             shard: shard as u16,
@@ -104,20 +104,20 @@ impl Registry {
         self.each(|handle| handle.tick(now));
     }
 
-    /// Tells every channel the same.
+    /// Sets this mark for every channel.
     pub(super) fn mark_all(&self, mark: Mark) {
         self.each(|handle| handle.mark(mark));
     }
 
-    /// Whether this seat's channel is the newest of its user agent here.
+    /// Whether the channel of this seat is the newest of its user agent here.
     pub(super) fn is_newest(&self, user_agent: UserAgentId, seat: Seat) -> bool {
         self.seats(user_agent)
             .get(&user_agent)
             .is_some_and(|handle| handle.seat() == seat)
     }
 
-    /// A channel that had taken or was taking the seat has given it up: a newer one of the same user agent looks again,
-    /// and takes it. The order in which two channels attach needn't be the order in which they came (PR-10).
+    /// A channel that held the seat, or was taking it, has given it up: a newer channel of the same user agent looks again,
+    /// and takes it. Two channels may attach in another order than they were opened (PR-10).
     pub(super) fn seat_given_up(&self, user_agent: UserAgentId, by: Seat) {
         let newest = self.seats(user_agent).get(&user_agent).cloned();
         if let Some(newest) = newest.filter(|handle| handle.seat() != by) {
@@ -139,11 +139,11 @@ impl Registry {
         seated.collect()
     }
 
-    /// Tells a session what storage has of it, if there is something that it can't know (PR-14).
+    /// Tells a session what storage says about it, if the session cannot know it (PR-14).
     ///
-    /// Nothing is told to one that storage doesn't know. Its seat keeps its record alive, so the record was lost: by a
-    /// failover, say, and an operator may bring it back. If the channel were closed its user agent would ask, be told
-    /// "unknown", and drop all its subscriptions (PR-3); it will be told at its next hello, if it's still so.
+    /// A session that storage does not know is told nothing. Its seat keeps its record alive, so the record was lost, for example
+    /// by a failover, and an operator may bring it back. If the channel were closed, its user agent would connect again, be told
+    /// "unknown", and drop all its subscriptions (PR-3). It is told at its next hello, if the record is still missing then.
     pub(crate) fn compared(&self, session: &Seated, refreshed: Refreshed) -> Compared {
         let (user_agent, seat) = (session.user_agent, session.seat);
         let handle = self.seats(user_agent).get(&user_agent).cloned();
@@ -154,7 +154,7 @@ impl Registry {
             return Compared::Gone;
         };
         match refreshed {
-            // It may have come farther since storage was asked.
+            // The session may have come farther since storage was asked.
             Refreshed::Held { last } if session.cursor <= last && last <= cursor => Compared::Level,
             Refreshed::Held { last } => {
                 handle.tell(WakeUp::Last(last));
@@ -202,12 +202,17 @@ impl Announce for Registry {
     }
 }
 
-impl Place {
+impl Entry {
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// The channel is this user agent's from now on. An older one of the same user agent is told that it isn't.
+    /// The handle, for a step that outlives this poll.
+    pub(super) fn share_handle(&self) -> Arc<Handle> {
+        Arc::clone(&self.handle)
+    }
+
+    /// The channel belongs to this user agent from now on. An older channel of the same user agent is told that it is displaced.
     pub(super) fn claim(&mut self, user_agent: UserAgentId) {
         self.leave_seat();
         self.user_agent = Some(user_agent);
@@ -235,7 +240,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Entry {
     fn drop(&mut self) {
         self.leave_seat();
         let mut channels = lock(&self.registry.channels[usize::from(self.shard)]);
@@ -250,7 +255,7 @@ impl Drop for Place {
     }
 }
 
-/// A storm of connections must not cost memory for ever.
+/// Gives memory back that a storm of connections took.
 fn give_back(seats: &mut Seats) {
     if seats.capacity() > 64 && seats.len() < seats.capacity() / 8 {
         seats.shrink_to(seats.len() * 2);
@@ -265,7 +270,7 @@ fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    const SOMEBODY: UserAgentId = UserAgentId([7; 16]);
+    const USER_AGENT: UserAgentId = UserAgentId([7; 16]);
 
     fn removed() -> WakeUp {
         WakeUp::Removed(Vec::new())
@@ -276,11 +281,11 @@ mod tests {
     fn the_newest_channel_has_the_seat() {
         let registry = Registry::new();
         let (mut old, mut new) = (registry.enter(), registry.enter());
-        old.claim(SOMEBODY);
-        new.claim(SOMEBODY);
+        old.claim(USER_AGENT);
+        new.claim(USER_AGENT);
         assert!(old.handle().take_marks().has(Mark::Displaced));
-        registry.announce(SOMEBODY, old.handle().seat(), removed());
-        registry.announce(SOMEBODY, new.handle().seat(), removed());
+        registry.announce(USER_AGENT, old.handle().seat(), removed());
+        registry.announce(USER_AGENT, new.handle().seat(), removed());
         assert_eq!(
             (
                 old.handle().take_wake_ups().len(),
@@ -289,25 +294,25 @@ mod tests {
             (0, 1)
         );
         drop(old);
-        registry.announce(SOMEBODY, new.handle().seat(), removed());
+        registry.announce(USER_AGENT, new.handle().seat(), removed());
         assert_eq!(
             new.handle().take_wake_ups().len(),
             1,
-            "the older one's end takes nothing from the newer"
+            "the end of the older channel takes nothing from the newer one"
         );
     }
 
-    /// Whoever waits for the last channel's end learns of it, and nothing of it is left.
+    /// `emptied` resolves when the last channel ends, and the registry keeps nothing of the channel.
     #[tokio::test]
-    async fn the_last_one_out_is_noticed() {
+    async fn the_last_channel_to_leave_is_noticed() {
         let registry = Registry::new();
         registry.emptied().await;
-        let mut place = registry.enter();
-        place.claim(SOMEBODY);
+        let mut entry = registry.enter();
+        entry.claim(USER_AGENT);
         assert_eq!(registry.count(), 1);
         let emptied = registry.emptied();
-        drop(place);
+        drop(entry);
         emptied.await;
-        assert!(registry.all().is_empty() && registry.seats(SOMEBODY).is_empty());
+        assert!(registry.all().is_empty() && registry.seats(USER_AGENT).is_empty());
     }
 }

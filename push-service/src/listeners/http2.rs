@@ -22,7 +22,7 @@ use super::permits::Permit;
 use super::stream::{HttpStream, WriteWatch};
 use super::{Context, Peer, http2_events};
 use crate::budgets::Payer;
-use crate::channels::{PushLink, can_push};
+use crate::channels::{MonitorLink, can_push};
 use crate::config::Limits;
 use crate::defaults::{
     HEADER_FIELDS, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_FINISH_WITHIN, HTTP2_GOODBYE_WITHIN,
@@ -92,7 +92,7 @@ fn builder(limits: &Limits) -> Builder {
 struct Serving {
     connection: Connection<HttpStream, Bytes>,
     /// What its monitors know of it.
-    link: Arc<PushLink>,
+    link: Arc<MonitorLink>,
     pings: Option<PingPong>,
     writes: WriteWatch,
     frames: FrameWatch,
@@ -120,7 +120,7 @@ impl Serving {
         frames.serve();
         Self {
             pings: connection.ping_pong(),
-            link: PushLink::new(),
+            link: MonitorLink::new(),
             connection,
             writes,
             frames,
@@ -222,16 +222,16 @@ impl Serving {
 
     fn poll(&mut self, cx: &mut TaskContext<'_>, leaving: bool) -> Poll<Event> {
         loop {
-            let asked = self.link.polling(cx.waker());
-            self.frames.answered(self.link.take_answered());
+            let link = self.link.pushes();
+            let polled = link.begin_poll(cx.waker());
+            self.frames.answered(link.take_answered());
             let accepted = self.connection.poll_accept(cx);
             if self.frames.goes_away() {
-                self.link.peer_leaves();
+                link.peer_leaves();
             }
             match accepted {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    self.link
-                        .polled(self.connection.max_concurrent_send_streams(), asked, false);
+                    polled.end(self.connection.max_concurrent_send_streams(), false);
                     return Poll::Ready(Event::Request(request, respond));
                 }
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Event::Ended(Err(error))),
@@ -242,13 +242,13 @@ impl Serving {
                 self.is_cut = true;
                 return Poll::Ready(Event::Cut(why));
             }
-            if !leaving && self.link.is_leaving() {
+            if !leaving && link.is_leaving() {
                 return Poll::Ready(Event::Leave);
             }
             let allowed = self.connection.max_concurrent_send_streams();
             let is_written = !self.writes.is_stalled();
-            let wants_ping = self.link.polled(allowed, asked, is_written);
-            if !wants_ping && !leaving && self.link.is_leaving() {
+            let wants_ping = polled.end(allowed, is_written);
+            if !wants_ping && !leaving && link.is_leaving() {
                 return Poll::Ready(Event::Leave);
             }
             if !self.ping(cx, wants_ping) {
@@ -266,7 +266,7 @@ impl Serving {
         };
         let sent = wants_ping && pings.send_ping(Ping::opaque()).is_ok();
         if let Poll::Ready(Ok(_)) = pings.poll_pong(cx) {
-            self.link.ponged();
+            self.link.pushes().ponged();
             return true;
         }
         sent
@@ -293,7 +293,7 @@ fn refuse_fields(respond: SendResponse<Bytes>, common: &CommonFields, context: &
 /// What it takes to answer a request.
 struct Exchange<'a> {
     context: &'a Context,
-    link: &'a Arc<PushLink>,
+    link: &'a Arc<MonitorLink>,
     frames: &'a FrameWatch,
     peer: Peer,
     /// Who pays for the connection.
@@ -316,7 +316,7 @@ impl Exchange<'_> {
             Answer::Whole(response) => {
                 if response.extensions().get::<IsOverBudget>().is_some() && self.peer == Peer::Client {
                     // One connection may make hundreds of requests at a time, and all would be refused.
-                    self.link.leave();
+                    self.link.pushes().leave();
                 }
                 return self.finish(response, head.method == Method::HEAD, respond);
             }

@@ -2,9 +2,6 @@
 
 /// Circles: the folder, and the modules in it that import each other.
 pub(crate) const CIRCLES: &[&str] = &[
-    "push-service: channels listeners",
-    "push-service::channels::monitor: events outlet push",
-    "push-service::channels::monitor: leaving task",
     "push-service::config: sections sources",
     "push-service::metrics: labels registration",
     "push-service::service: build stores",
@@ -26,4 +23,4 @@ pub(crate) const CIRCLES: &[&str] = &[
 ];
 
 /// Imports against the order of rooms: the importing room, and what it imports.
-pub(crate) const ROOMS: &[(&str, &str)] = &[("channels", "listeners")];
+pub(crate) const ROOMS: &[(&str, &str)] = &[];

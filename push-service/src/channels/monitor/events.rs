@@ -1,9 +1,9 @@
-//! A monitor that is brought its messages as Server-Sent Events, over any HTTP and through any proxy.
+//! A monitor that gets its messages as Server-Sent Events, over any HTTP and through any proxy.
 //!
-//! The connection takes pieces from a queue of a few; what is not taken makes the outlet wait. A comment goes out when
-//! nothing else does, so that proxies keep the connection and a peer that is gone is noticed.
+//! The connection takes pieces from a short queue; while the queue is full the outlet waits. When nothing else is sent for a while,
+//! a comment is, so that proxies keep the connection and a peer that is gone is noticed.
 //!
-//! It deliberately doesn't know which HTTP carries the pieces.
+//! It does not know which HTTP transfers the pieces.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::PollSender;
 
-use super::end::Finish;
-use super::outlet::{Parcel, Written};
+use super::finish::Finish;
+use super::parcel::{Parcel, Written};
 use crate::defaults::EVENTS_ALIVE_EVERY;
 use crate::resources::{CommonFields, events_head};
 
@@ -65,7 +65,7 @@ impl Events {
             return Poll::Pending;
         }
         while self.alive.as_mut().poll(cx).is_ready() {
-            // Takes the place that was reserved: for a message there will be another, soon.
+            // The comment takes the capacity that was reserved. A message waits for the next.
             let mut comment = Vec::new();
             write_alive(&mut comment);
             self.send(comment);
@@ -84,19 +84,19 @@ impl Events {
                 message_url,
                 push_url,
             } => write_message(&mut event, message, message_url, push_url),
-            // A receipt says nothing that its reader could refuse: naming it as the last one confirms it and all before.
+            // A reader cannot refuse a receipt: naming it as the last one confirms it and all before.
             Parcel::Receipt { message, .. }
                 if self.last.is_some_and(|last| message.id.number <= last.number) =>
             {
                 return Written::Known;
             }
             Parcel::Receipt {
-                told, acknowledge, ..
+                receipt, acknowledge, ..
             } => write_receipt(
                 &mut event,
                 token_of(acknowledge),
-                &told.message_url,
-                told.status,
+                &receipt.message_url,
+                receipt.status,
                 acknowledge,
             ),
         }
@@ -114,22 +114,22 @@ impl Events {
         self.gone.as_mut().poll(cx)
     }
 
-    pub(super) fn finish(mut self, finish: Finish, has_brought: bool) {
+    pub(super) fn finish(mut self, finish: Finish, has_delivered: bool) {
         if let Some(begun) = self.begun.take() {
-            let _ = begun.send(Err(Box::new(finish.response(has_brought, &self.common))));
+            let _ = begun.send(Err(Box::new(finish.response(has_delivered, &self.common))));
             return;
         }
-        let (status, why) = finish.told(true);
+        let (status, why) = finish.status(true);
         let mut event = Vec::new();
         write_end(&mut event, status.as_u16(), why);
         if let Some(pieces) = self.pieces.get_ref() {
-            // Who doesn't read isn't told.
+            // A peer that does not read gets no end event.
             let _ = pieces.try_send(event.into());
         }
     }
 }
 
-/// The last segment of a URL: what `Last-Event-ID` shows again, and nobody can make up.
+/// The last segment of a URL: `Last-Event-ID` repeats it, and it cannot be guessed.
 fn token_of(url: &str) -> &str {
     url.rsplit_once('/').map_or(url, |(_, token)| token)
 }

@@ -1,46 +1,19 @@
-//! Where a monitor's messages go: pushed streams, or events. Whoever writes doesn't know which.
+//! Where a monitor's messages go: to pushed streams, or to events.
 
 use std::task::{Context, Poll};
 
-use push_protocol::{MessageId, PushMessage};
+use push_protocol::MessageId;
 
-use super::end::Finish;
 use super::events::Events;
+use super::finish::Finish;
+use super::parcel::{Parcel, Written};
 use super::push::Pushes;
-use crate::broker::ReceiptTold;
 use crate::metrics::ChannelKind;
 
-/// One of the two.
+/// The one or the other.
 pub(super) enum Outlet {
     Push(Box<Pushes>),
     Events(Box<Events>),
-}
-
-/// What is written.
-pub(super) enum Parcel<'a> {
-    /// A push message, with its two URLs.
-    Message {
-        message: &'a PushMessage,
-        message_url: String,
-        push_url: String,
-    },
-    /// A receipt, and the URL that acknowledges it where nothing else can.
-    Receipt {
-        message: &'a PushMessage,
-        told: ReceiptTold,
-        acknowledge: String,
-    },
-}
-
-/// What became of a parcel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Written {
-    /// It's on its way.
-    Yes,
-    /// It had arrived over an earlier connection.
-    Known,
-    /// It can't be written.
-    No,
 }
 
 impl Outlet {
@@ -58,7 +31,7 @@ impl Outlet {
         }
     }
 
-    /// Whether something can be written now. Of a peer that is gone nobody is told here.
+    /// Whether something can be written now. A peer that is gone is noticed by [`Outlet::poll_gone`].
     pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Push(pushes) => pushes.poll_ready(cx),
@@ -66,7 +39,7 @@ impl Outlet {
         }
     }
 
-    /// Writes. For one that is ready.
+    /// Writes. For an outlet that is ready.
     pub(super) fn write(&mut self, parcel: &Parcel<'_>) -> Written {
         match self {
             Self::Push(pushes) => pushes.write(parcel),
@@ -74,7 +47,7 @@ impl Outlet {
         }
     }
 
-    /// Resolves when whoever monitors has gone.
+    /// Resolves when the peer has gone.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Push(pushes) => pushes.poll_gone(cx),
@@ -90,7 +63,7 @@ impl Outlet {
         }
     }
 
-    /// Whether all that was written has arrived, for a peer that can tell; asks it.
+    /// Whether everything that was written has arrived, if the peer can tell. Asks the peer.
     pub(super) fn is_settled(&mut self) -> bool {
         match self {
             Self::Push(pushes) => pushes.is_settled(),
@@ -98,19 +71,41 @@ impl Outlet {
         }
     }
 
-    /// Gives up what is not written to its end.
-    pub(super) fn break_off(&mut self) -> Option<MessageId> {
+    /// Cancels the message that is not written to its end.
+    pub(super) fn cancel(&mut self) -> Option<MessageId> {
         match self {
-            Self::Push(pushes) => pushes.break_off(),
+            Self::Push(pushes) => pushes.cancel(),
             Self::Events(_) => None,
         }
     }
 
-    /// Answers the request. What is not written by then never is.
-    pub(super) fn finish(self, finish: Finish, has_brought: bool) {
+    /// Answers the request. What is not written by now is not written at all.
+    pub(super) fn finish(self, finish: Finish, has_delivered: bool) {
         match self {
-            Self::Push(pushes) => pushes.finish(finish, has_brought),
-            Self::Events(events) => events.finish(finish, has_brought),
+            Self::Push(pushes) => pushes.finish(finish, has_delivered),
+            Self::Events(events) => events.finish(finish, has_delivered),
+        }
+    }
+
+    /// Keeps the connection alive while nothing is written; says whether what was written is taken.
+    pub(super) fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Push(pushes) => pushes.poll_flushed(cx),
+            Self::Events(events) => events.poll_ready(cx),
+        }
+    }
+
+    pub(super) fn is_flushed(&self, arrived: bool) -> bool {
+        match self {
+            Self::Push(pushes) => pushes.is_flushed(arrived),
+            Self::Events(_) => true,
+        }
+    }
+
+    /// These messages have left storage, so their streams are free.
+    pub(super) fn removed(&mut self, messages: &[MessageId]) {
+        if let Self::Push(pushes) = self {
+            pushes.removed(messages);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A monitor whose messages are pushed (RFC 9113 §8.4): for each a promised request, and its response on a stream of its own.
 //!
-//! Messages are promised one after the other, each when the body of the one before is in `h2`'s hands: so the order of the
-//! promises is the order of the messages (PR-20), and a peer that opens no window costs one body.
+//! Messages are promised one after the other, each when `h2` has the whole body of the one before: so the order of the promises is
+//! the order of the messages (PR-20), and a peer that opens no window costs one body.
 //!
-//! It deliberately doesn't know what is wanted, nor what a refusal means for a message: the session does.
+//! It does not know what is wanted, or what a refusal means for a message: the session does.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,24 +18,24 @@ use push_protocol::headers::Relation;
 use push_protocol::wire::events::content_fields;
 use push_protocol::{MessageId, PushMessage};
 
-use super::end::Finish;
-use super::link::{NoPlace, Place, PushLink};
-use super::outlet::{Parcel, Written};
+use super::finish::Finish;
+use super::link::{NoSlot, PushLink, StreamSlot};
+use super::parcel::{Parcel, Written};
 use crate::resources::{CommonFields, date};
 
 pub(super) struct Pushes {
     respond: SendResponse<Bytes>,
     link: Arc<PushLink>,
-    /// What the link knows it by.
+    /// The request's number in the link.
     request: u64,
     common: CommonFields,
     /// For the next message.
-    place: Option<Place>,
-    /// Its body is on its way into `h2`.
+    slot: Option<StreamSlot>,
+    /// The message whose body `h2` does not have completely yet.
     current: Option<Pushed>,
-    /// In `h2`'s hands, and perhaps not at the peer's yet.
-    flown: VecDeque<Flown>,
-    /// Refused by the peer since anybody looked.
+    /// Messages that `h2` has, and that the peer may not have yet.
+    in_flight: VecDeque<InFlight>,
+    /// Refused by the peer since [`Pushes::take_refused`].
     refused: Vec<MessageId>,
 }
 
@@ -43,12 +43,12 @@ struct Pushed {
     id: MessageId,
     stream: SendStream<Bytes>,
     rest: Bytes,
-    place: Place,
+    slot: StreamSlot,
 }
 
-struct Flown {
+struct InFlight {
     id: MessageId,
-    _place: Place,
+    _slot: StreamSlot,
     /// What the link has to confirm, if it was asked.
     asked: Option<u64>,
 }
@@ -60,9 +60,9 @@ impl Pushes {
             request: link.request(),
             link,
             common,
-            place: None,
+            slot: None,
             current: None,
-            flown: VecDeque::new(),
+            in_flight: VecDeque::new(),
             refused: Vec::new(),
         }
     }
@@ -71,70 +71,66 @@ impl Pushes {
         if self.poll_flushed(cx).is_pending() {
             return Poll::Pending;
         }
-        if self.place.is_some() {
+        if self.slot.is_some() {
             return Poll::Ready(());
         }
         match self.link.take(self.request) {
-            Ok(place) => {
-                self.place = Some(place);
+            Ok(slot) => {
+                self.slot = Some(slot);
                 return Poll::Ready(());
             }
-            // Of what is out none may be acknowledged for long: a PING tells what has arrived.
-            Err(NoPlace::Taken) => self.ask(),
-            Err(NoPlace::NotYet | NoPlace::Never) => {}
+            // The messages in flight may stay unacknowledged for long: a PING tells which of them have arrived.
+            Err(NoSlot::InUse) => self.ask(),
+            Err(NoSlot::NotYet | NoSlot::Never) => {}
         }
         Poll::Pending
     }
 
     /// Asks for a sign that everything so far has arrived.
     fn ask(&mut self) {
-        if self.flown.back().is_some_and(|last| last.asked.is_none()) {
+        if self.in_flight.back().is_some_and(|last| last.asked.is_none()) {
             let asked = self.link.ask();
-            for flown in self
-                .flown
-                .iter_mut()
-                .rev()
-                .take_while(|flown| flown.asked.is_none())
-            {
-                flown.asked = Some(asked);
+            let not_asked = self.in_flight.iter_mut().rev();
+            for pushed in not_asked.take_while(|pushed| pushed.asked.is_none()) {
+                pushed.asked = Some(asked);
             }
         }
     }
 
-    /// What has arrived for certain since anybody looked. Receipts are asked for, messages need not be.
+    /// What is known to have arrived since the last call. Receipts are asked for, messages need not be.
     pub(super) fn take_confirmed(&mut self) -> Vec<MessageId> {
         let confirmed = self.link.arrived();
         let mut arrived = Vec::new();
         while self
-            .flown
+            .in_flight
             .front()
             .is_some_and(|first| first.asked.is_some_and(|asked| asked <= confirmed))
         {
-            arrived.extend(self.flown.pop_front().map(|flown| flown.id));
+            arrived.extend(self.in_flight.pop_front().map(|pushed| pushed.id));
         }
         arrived
     }
 
-    /// Gives up the message whose body is on its way into `h2`.
-    pub(super) fn break_off(&mut self) -> Option<MessageId> {
+    /// Cancels the message whose body `h2` does not have completely yet.
+    pub(super) fn cancel(&mut self) -> Option<MessageId> {
         let mut pushed = self.current.take()?;
         pushed.stream.send_reset(Reason::CANCEL);
         Some(pushed.id)
     }
 
-    /// What the peer refused since anybody looked.
+    /// What the peer refused since the last call.
     pub(super) fn take_refused(&mut self) -> Vec<MessageId> {
         std::mem::take(&mut self.refused)
     }
 
     /// These were acknowledged, so they have arrived.
-    pub(super) fn left(&mut self, ids: &[MessageId]) {
-        self.flown.retain(|flown| !ids.contains(&flown.id));
+    pub(super) fn removed(&mut self, messages: &[MessageId]) {
+        self.in_flight.retain(|pushed| !messages.contains(&pushed.id));
     }
 
     pub(super) fn write(&mut self, parcel: &Parcel<'_>) -> Written {
-        // A place may have been taken before the peer sent GOAWAY.
-        let Some(place) = self.place.take().filter(|_| !self.link.is_over()) else {
+        // The slot may have been taken before the peer sent GOAWAY.
+        let Some(slot) = self.slot.take().filter(|_| !self.link.is_over()) else {
             return Written::No;
         };
         let pushed = match parcel {
@@ -142,9 +138,9 @@ impl Pushes {
                 message,
                 message_url,
                 push_url,
-            } => self.push_message(message, message_url, push_url, place),
-            Parcel::Receipt { message, told, .. } => {
-                self.push_receipt(message.id, &told.message_url, told.status, place)
+            } => self.push_message(message, message_url, push_url, slot),
+            Parcel::Receipt { message, receipt, .. } => {
+                self.push_receipt(message.id, &receipt.message_url, receipt.status, slot)
             }
         };
         match pushed {
@@ -161,7 +157,7 @@ impl Pushes {
         message: &PushMessage,
         message_url: &str,
         push_url: &str,
-        mut place: Place,
+        mut slot: StreamSlot,
     ) -> Result<(), h2::Error> {
         let link = field(&Relation::Push.link(push_url));
         let mut fields = HeaderMap::with_capacity(8);
@@ -173,9 +169,9 @@ impl Pushes {
         fields.insert(CONTENT_LENGTH, message.content.body.len().into());
         let body = message.content.body.clone();
         // R30-MON-6: in the promised request as well, so that the monitor of a set can tell subscriptions apart.
-        let promised = self.promise(message_url, Some(link), &mut place)?;
+        let promised = self.promise(message_url, Some(link), &mut slot)?;
         let Ok(stream) = respond(promised, StatusCode::OK, fields, body.is_empty()) else {
-            // The peer was faster: it has reset the promised stream, and takes others.
+            // The peer has already reset the promised stream. It takes others.
             self.refused.push(message.id);
             return Ok(());
         };
@@ -183,10 +179,10 @@ impl Pushes {
             id: message.id,
             stream,
             rest: body,
-            place,
+            slot,
         };
         if pushed.rest.is_empty() {
-            self.fly(pushed.id, pushed.place);
+            self.keep_in_flight(pushed.id, pushed.slot);
         } else {
             pushed.stream.reserve_capacity(pushed.rest.len());
             self.current = Some(pushed);
@@ -199,13 +195,13 @@ impl Pushes {
         id: MessageId,
         url: &str,
         status: u16,
-        mut place: Place,
+        mut slot: StreamSlot,
     ) -> Result<(), h2::Error> {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::GONE);
-        let promised = self.promise(url, None, &mut place)?;
+        let promised = self.promise(url, None, &mut slot)?;
         match respond(promised, status, HeaderMap::new(), true) {
             Ok(_) => {
-                self.fly(id, place);
+                self.keep_in_flight(id, slot);
                 self.ask();
             }
             Err(_) => self.refused.push(id),
@@ -217,7 +213,7 @@ impl Pushes {
         &mut self,
         url: &str,
         link: Option<HeaderValue>,
-        place: &mut Place,
+        slot: &mut StreamSlot,
     ) -> Result<SendPushedResponse<Bytes>, h2::Error> {
         let mut request = Request::new(());
         *request.uri_mut() = url.parse().expect("an origin, a path and a token are a URL");
@@ -226,22 +222,15 @@ impl Pushes {
         }
         let promised = self.respond.push_request(request);
         if promised.is_ok() {
-            place.is_promised();
-        }
-        if promised
-            .as_ref()
-            .is_err_and(|error| error.to_string().contains("overflowed"))
-        {
-            // Stream ids are never used again (R30-H2-6): the peer goes on over another connection.
-            self.link.leave();
+            slot.is_promised();
         }
         promised
     }
 
-    fn fly(&mut self, id: MessageId, place: Place) {
-        self.flown.push_back(Flown {
+    fn keep_in_flight(&mut self, id: MessageId, slot: StreamSlot) {
+        self.in_flight.push_back(InFlight {
             id,
-            _place: place,
+            _slot: slot,
             asked: None,
         });
     }
@@ -276,15 +265,15 @@ impl Pushes {
                 }
             }
         }
-        if let Some(Pushed { id, place, .. }) = self.current.take() {
-            self.fly(id, place);
+        if let Some(Pushed { id, slot, .. }) = self.current.take() {
+            self.keep_in_flight(id, slot);
         }
         Poll::Ready(())
     }
 
-    /// Whether everything is in `h2`'s hands, or at the peer.
+    /// Whether `h2` has everything; if `arrived`, whether the peer has it.
     pub(super) fn is_flushed(&self, arrived: bool) -> bool {
-        self.current.is_none() && (!arrived || self.flown.is_empty())
+        self.current.is_none() && (!arrived || self.in_flight.is_empty())
     }
 
     /// Whether no further message may be promised, and `h2` has the last one.
@@ -292,8 +281,8 @@ impl Pushes {
         self.current.is_none() && self.link.is_over()
     }
 
-    /// Whether nothing is on its way any more. Asks for a sign of what is, so that its places are not given to others while
-    /// the peer still counts them.
+    /// Whether everything has arrived. Asks for a sign of what has not, so that its slots are not given to others while the
+    /// peer still counts them.
     pub(super) fn is_settled(&mut self) -> bool {
         self.ask();
         self.is_flushed(true)
@@ -307,9 +296,9 @@ impl Pushes {
         self.respond.poll_reset(cx).map(drop)
     }
 
-    pub(super) fn finish(mut self, finish: Finish, has_brought: bool) {
-        self.break_off();
-        let (mut head, body) = finish.response(has_brought, &self.common).into_parts();
+    pub(super) fn finish(mut self, finish: Finish, has_delivered: bool) {
+        self.cancel();
+        let (mut head, body) = finish.response(has_delivered, &self.common).into_parts();
         head.headers.insert(DATE, date());
         if !body.is_empty() {
             head.headers.insert(CONTENT_LENGTH, body.len().into());
@@ -317,7 +306,7 @@ impl Pushes {
         let sent = self
             .respond
             .send_response(Response::from_parts(head, ()), body.is_empty());
-        // Who has taken its request back gets no answer, and no credit for it.
+        // A peer that has reset its request gets no answer, and no credit for it.
         let Ok(mut stream) = sent else { return };
         self.link.answered();
         if !body.is_empty() {
@@ -339,7 +328,7 @@ fn respond(
     promised.send_response(response, is_all)
 }
 
-/// What was parsed as a header field, or made here, is one.
+/// The text was parsed as a header field, or made here, so it is a valid one.
 fn field(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -23,19 +23,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::WebSocketChannel;
 use super::scratch::Scratch;
-use crate::channels::{Guard, poll_slot};
+use crate::channels::Guard;
+use crate::channels::driver::poll_step;
 use crate::defaults::{CLOSE_WITHIN, PENDING_ACKNOWLEDGEMENTS};
-use crate::metrics::Closed;
+use crate::metrics::{Closed, Label as _};
 
 /// A channel that is about to go.
 pub(super) struct End {
-    /// When the connection is cut whatever is left to do.
+    /// When the connection is cut, whatever is left to do.
     pub(super) until: Moment,
     /// Flushes the acknowledgements that came before the end, gives the seat up.
     leave: Option<BoxFuture<'static, ()>>,
     /// How many acknowledgements are still taken; 0 after a frame that breaks the protocol.
     takes: usize,
-    /// The peer has said that it's done, or is gone.
+    /// The peer has closed its side, or is gone.
     peer_done: bool,
     shut_down: bool,
 }
@@ -47,16 +48,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
             end.peer_done |= peer_done;
             return;
         }
+        tracing::debug!(reason = why.as_str(), "the channel ends");
         self.closed = why;
-        self.session.channel_ended();
-        // Before the seat is given up, so that no comparison takes it again unnoticed.
-        self.place.handle().set_cursor(None);
-        let may_be_seated = self.session.is_recorded() && !self.has_no_seat;
-        let recorded = self.session.user_agent().filter(|_| may_be_seated);
-        let leave = recorded.map(|user_agent| self.leave(user_agent));
-        // From now on `leave` has the messages that were handed over.
-        self.handed_over = 0;
-        (self.page, self.wanted, self.delivering) = (None, None, None);
+        self.driver.end();
+        let leave = self.driver.may_hold_seat().then(|| {
+            let request = self.request.take();
+            self.driver.leave(async move {
+                if let Some(request) = request {
+                    request.await;
+                }
+            })
+        });
         if peer_done {
             // Nothing counts after the peer's close frame.
             self.unread = Box::default();
@@ -67,7 +69,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
             leave,
             takes: match why {
                 _ if !self.is_welcome => 0,
-                Closed::OverBudget => usize::from(self.shared.limits.in_flight),
+                Closed::OverBudget => usize::from(self.driver.shared.limits.in_flight),
                 _ => PENDING_ACKNOWLEDGEMENTS,
             },
             peer_done,
@@ -75,8 +77,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         }));
     }
 
-    /// After a frame that breaks the protocol the rest can't be interpreted: it is read and discarded.
-    pub(super) fn listen_no_more(&mut self) {
+    /// After a frame that breaks the protocol the rest cannot be interpreted: it is read and discarded.
+    pub(super) fn discard_the_rest(&mut self) {
         if let Some(end) = &mut self.end {
             end.takes = 0;
         }
@@ -121,7 +123,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
                     self.take_last_frame(&incoming, now, scratch);
                 }
                 Ok(None) => break,
-                Err(_) => self.listen_no_more(),
+                Err(_) => self.discard_the_rest(),
             }
         }
         self.frames = frames;
@@ -143,7 +145,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
                     self.perform(now, scratch);
                 }
                 Ok(_) => {}
-                Err(_) => self.listen_no_more(),
+                Err(_) => self.discard_the_rest(),
             },
             Incoming::Close(_) => end.peer_done = true,
             Incoming::Binary | Incoming::Ping(_) | Incoming::Pong | Incoming::Fragment => {}
@@ -154,13 +156,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         let written = self.unwritten.is_empty() && !self.flushing;
         let Some(end) = &mut self.end else { return false };
         // The seat is given up whatever the peer does; storage's own deadlines end this.
-        if poll_slot(&mut end.leave, cx).is_none() && end.leave.is_some() {
+        if poll_step(&mut end.leave, cx).is_none() && end.leave.is_some() {
             return false;
         }
-        if self.acknowledging.is_some() || !self.acknowledged.is_empty() {
+        if self.driver.has_acknowledgements() {
             return false;
         }
-        if self.shared.now() >= end.until {
+        if self.driver.shared.now() >= end.until {
             return true;
         }
         if written && !end.shut_down {

@@ -1,11 +1,11 @@
-//! One WebSocket channel: the task that owns a connection and does what its session decides.
+//! One WebSocket channel: the task that owns the connection and carries out what its session decides.
 //!
-//! Each poll looks, in this order, at what the node says (deadlines, drain), at wake-ups, at what storage answered, and
-//! at the socket; then it writes once. Buffers to read into and to write from belong to the thread and are borrowed for
-//! one poll: an idle channel owns neither, only the rest of a frame or of a write that could not be finished.
+//! Each poll runs through the driver's order of steps, reads from the socket at most once, and writes once. Buffers to read into
+//! and to write from belong to the thread and are lent for one poll: an idle channel owns neither, only the rest of a frame or of
+//! a write that could not be finished.
 //!
-//! Nothing is read while a request waits for storage or while the peer doesn't take what is written: a user agent can't
-//! make the node hold more than one answer for it.
+//! The channel reads nothing while a request waits for storage or while the peer does not take what is written: a user agent
+//! cannot make the node hold more than one answer for it.
 
 mod end;
 mod paying;
@@ -21,60 +21,42 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
-use push_protocol::MessageId;
-use push_protocol::session::{Action, CloseReason, Moment, PageOutcome, PageRequest, Session};
+use push_protocol::session::{CloseReason, Moment};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_close, write_ping, write_pong};
 use push_protocol::wire::websocket::{close_code, close_text, write_hello, write_notification};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::OwnedSemaphorePermit;
 
 use self::end::{End, closed_for};
 use self::paying::Slowed;
-use self::requests::Answer;
+use self::requests::StorageReply;
 use self::scratch::Scratch;
-use super::handle::Mark;
-use super::registry::Place;
-use super::{Channels, Guard, poll_slot};
+use super::Guard;
+use super::driver::{Driver, Order, poll_step};
+use super::shared::Shared;
 use crate::broker::waited;
-use crate::defaults::{COST_FRAME, FRAME_BYTES, SHARE_WITHIN, STORAGE_RETRY_AFTER};
-use crate::metrics::{Channel, ChannelKind, Closed, Removed};
+use crate::defaults::{COST_FRAME, FRAME_BYTES};
+use crate::metrics::{Channel, ChannelKind, Closed};
 
 /// A channel over a WebSocket. A future: resolves when the connection has ended and its seat was given up.
 ///
 /// `G` has to live as long as the connection.
 pub(super) struct WebSocketChannel<Io, G> {
     io: Io,
-    shared: Arc<Channels>,
-    place: Place,
-    session: Session,
+    driver: Driver,
     frames: FrameReader,
     /// What was read and is no whole frame yet, or waits behind a request.
     unread: Box<[u8]>,
     /// Whether `unread` may begin with a whole frame.
     unread_is_ready: bool,
-    /// Storage was never asked for the seat: there is nothing to give up.
-    has_no_seat: bool,
     /// Its hello was answered.
     is_welcome: bool,
-    /// The node leaves; a request under way is answered first (PR-36).
-    leaving: bool,
+    flushing: bool,
+    closed: Closed,
     /// What the socket did not take yet.
     unwritten: Box<[u8]>,
-    flushing: bool,
-    /// The share of the node's delivery bytes that `unwritten` holds.
-    delivering: Option<OwnedSemaphorePermit>,
     /// A request of the user agent that waits for storage.
-    request: Option<BoxFuture<'static, Answer>>,
-    page: Option<BoxFuture<'static, (PageOutcome, Option<OwnedSemaphorePermit>)>>,
-    /// A page that the session wants and that was not asked for yet.
-    wanted: Option<Box<PageRequest>>,
-    acknowledging: Option<BoxFuture<'static, Vec<MessageId>>>,
-    /// How many those are.
-    handed_over: usize,
-    /// Acknowledged by the user agent, not yet handed to storage.
-    acknowledged: Vec<MessageId>,
+    request: Option<BoxFuture<'static, StorageReply>>,
     end: Option<Box<End>>,
-    closed: Closed,
     /// Boxed, because few channels are ever slowed down.
     slowed: Option<Box<Slowed>>,
     guard: G,
@@ -85,62 +67,49 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> Future for WebSocketChannel<I
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let channel = self.get_mut();
-        channel.place.handle().listen(cx.waker());
+        let span = channel.driver.begin_poll(cx.waker());
         let mut scratch = Scratch::borrow();
-        let polled = channel.run(cx, &mut scratch);
+        let polled = span.in_scope(|| channel.run(cx, &mut scratch));
         scratch.give_back();
         if polled.is_pending() {
-            let handle = channel.place.handle();
-            handle.set_due(channel.next_due());
-            handle.set_cursor(channel.session.cursor());
+            let due = channel.next_due();
+            channel.driver.end_poll(span, due);
         }
         polled
     }
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
-    pub(super) fn new(io: Io, leftover: &[u8], guard: G, shared: Arc<Channels>) -> Self {
-        let place = shared.registry.enter();
-        let session = Session::new(Arc::clone(&shared.limits), shared.now());
+    pub(super) fn new(io: Io, leftover: &[u8], guard: G, shared: Arc<Shared>) -> Self {
         shared.metrics.channel(ChannelKind::WebSocket, Channel::Opened);
         Self {
             io,
-            place,
-            session,
+            driver: Driver::awaiting_hello(shared, ChannelKind::WebSocket),
             frames: FrameReader::new(Reader::Service, FRAME_BYTES),
             unread_is_ready: !leftover.is_empty(),
             unread: leftover.into(),
-            has_no_seat: false,
             is_welcome: false,
-            leaving: shared.is_leaving(),
             unwritten: Box::default(),
             flushing: false,
-            delivering: None,
             request: None,
-            page: None,
-            wanted: None,
-            acknowledging: None,
-            handed_over: 0,
-            acknowledged: Vec::new(),
             end: None,
             closed: Closed::Lost,
             slowed: None,
             guard,
-            shared,
         }
     }
 
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
-        let now = self.shared.now();
+        let now = self.driver.shared.now();
         loop {
-            let mut busy = self.take_marks(now, scratch);
+            let is_busy = self.request.is_some();
+            let mut busy = self.driver.take_marks(is_busy, now, &mut scratch.actions);
             // Wake-ups first: what was stored before a subscription ended is written before the end is confirmed.
-            busy |= self.take_wake_ups(now, scratch);
-            busy |= self.take_answers(cx, now, scratch);
+            busy |= self.driver.take_wake_ups(now, &mut scratch.actions, |_| {});
+            busy |= self.take_replies(cx, now, scratch);
             busy |= self.read(cx, now, scratch);
             busy |= self.perform(now, scratch);
-            busy |= self.hand_over_acknowledged();
-            busy |= self.read_page();
+            busy |= self.driver.start_steps();
             busy |= self.write(cx, now, scratch);
             if self.has_ended(cx) {
                 return Poll::Ready(());
@@ -152,73 +121,46 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
     }
 
     fn next_due(&self) -> Moment {
-        let slowed = self.slowed_until(self.shared.now()).unwrap_or(Moment::NEVER);
         match &self.end {
             Some(end) => end.until,
-            // Whoever stalls with a share of the delivery bytes is looked at more often.
-            None if self.delivering.is_some() => {
-                let share_due = self.shared.now().after(SHARE_WITHIN);
-                self.session.next_due().min(share_due).min(slowed)
+            None => {
+                let slowed = self.slowed_until(self.driver.shared.now());
+                self.driver.next_due().min(slowed.unwrap_or(Moment::NEVER))
             }
-            None => self.session.next_due().min(slowed),
         }
     }
 
-    fn take_marks(&mut self, now: Moment, scratch: &mut Scratch) -> bool {
-        let marks = self.place.handle().take_marks();
-        self.leaving |= marks.has(Mark::Drain);
-        let drains = self.leaving && self.request.is_none();
-        let is_in_the_way = || self.delivering.is_some() && self.shared.is_short_of_shares();
-        marks.tell(
-            &mut self.session,
-            drains,
-            is_in_the_way,
-            now,
-            &mut scratch.actions,
-        );
-        marks.any()
-    }
-
-    fn take_answers(&mut self, cx: &mut Context<'_>, now: Moment, scratch: &mut Scratch) -> bool {
+    /// Takes what storage has answered, to the driver and to a request of the user agent.
+    fn take_replies(&mut self, cx: &mut Context<'_>, now: Moment, scratch: &mut Scratch) -> bool {
+        let could_not_read = self.waits_for_storage();
         let mut busy = false;
-        if let Some(answer) = poll_slot(&mut self.request, cx) {
-            self.answered(answer, now, scratch);
-            if self.leaving {
-                self.session.drain(now, &mut scratch.actions);
-            }
+        if let Some(reply) = poll_step(&mut self.request, cx) {
+            reply.write(&mut scratch.out);
+            self.driver.drain_if_leaving(now, &mut scratch.actions);
+            busy = true;
+        }
+        busy |= self.driver.take_steps(cx, now, &mut scratch.actions);
+        if could_not_read && !self.waits_for_storage() {
             self.unread_is_ready = !self.unread.is_empty();
-            busy = true;
-        }
-        if let Some((outcome, share)) = poll_slot(&mut self.page, cx) {
-            self.hold(share);
-            self.session.paged(outcome, now, &mut scratch.actions);
-            busy = true;
-        }
-        if let Some(not_taken) = poll_slot(&mut self.acknowledging, cx) {
-            // Storage has trouble: they are handed over again with the next ones, or when the channel ends.
-            self.handed_over = 0;
-            self.acknowledged.extend(not_taken);
-            busy = true;
         }
         busy
     }
 
-    fn take_wake_ups(&mut self, now: Moment, scratch: &mut Scratch) -> bool {
-        let wake_ups = self.place.handle().take_wake_ups();
-        let busy = !wake_ups.is_empty();
-        for wake_up in wake_ups {
-            self.session.woken(wake_up, now, &mut scratch.actions);
-        }
-        busy
+    /// Whether a request of the user agent waits for storage, be it its hello: the next one is read after the reply.
+    fn waits_for_storage(&self) -> bool {
+        self.request.is_some() || self.driver.is_attaching()
     }
 
     fn take_frame(&mut self, incoming: &Incoming<'_>, now: Moment, scratch: &mut Scratch) {
-        self.session.heard(now);
+        self.driver.session.heard(now);
         match incoming {
             Incoming::Text(text) => self.take_text(text, now, scratch),
-            Incoming::Binary => self.session.close(CloseReason::Binary, &mut scratch.actions),
+            Incoming::Binary => self
+                .driver
+                .session
+                .close(CloseReason::Binary, &mut scratch.actions),
             Incoming::Ping(payload) => {
-                if self.session.may_answer(now, &mut scratch.actions) {
+                if self.driver.session.may_answer(now, &mut scratch.actions) {
                     write_pong(&mut scratch.out, None, payload);
                 }
             }
@@ -238,68 +180,32 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         let mut actions = std::mem::take(&mut scratch.actions);
         for action in actions.drain(..) {
             busy = true;
-            match action {
-                Action::Offer(message) => {
-                    self.shared.metrics.delivered(waited(message.id.number));
+            match self.driver.perform(action) {
+                Some(Order::Offer(message)) => {
+                    self.driver.shared.metrics.delivered(waited(message.id.number));
                     write_notification(&mut scratch.out, &message);
                 }
-                Action::Welcome { identity, fresh } => {
+                Some(Order::Welcome(identity)) => {
                     self.is_welcome = true;
-                    if fresh {
-                        self.place.claim(identity.id());
-                    }
                     write_hello(&mut scratch.out, &identity);
                 }
-                Action::Attach { user_agent, head } => self.attach(user_agent, head),
-                Action::Page(request) => self.wanted = Some(Box::new(request)),
-                Action::Acknowledge(messages) if self.acknowledged.is_empty() => self.acknowledged = messages,
-                Action::Acknowledge(messages) => self.acknowledged.extend(messages),
-                Action::Ping => write_ping(&mut scratch.out, None, b""),
-                Action::Unheard => self.shared.metrics.removed(Removed::Unheard, 1),
-                Action::Unacknowledged(count) => self.shared.metrics.unacknowledged(count as u64),
-                // Its user agent knows what it unregisters, and is told at its next hello of what others ended.
-                Action::Ended(_) => {}
-                Action::Close(reason) => {
+                Some(Order::Ping) => write_ping(&mut scratch.out, None, b""),
+                Some(Order::Close(reason)) => {
                     write_close(&mut scratch.out, None, close_code(reason), close_text(reason));
                     self.begin_end(closed_for(reason), false, now);
                 }
+                // A user agent knows what it unregisters. It learns at its next hello what others have ended.
+                Some(Order::Ended(_)) | None => {}
             }
         }
         scratch.actions = actions;
         busy
     }
-
-    /// Everything that one turn acknowledged is one step of storage.
-    fn hand_over_acknowledged(&mut self) -> bool {
-        if self.acknowledged.is_empty() || self.acknowledging.is_some() {
-            return false;
-        }
-        let Some(user_agent) = self.session.user_agent() else {
-            return false;
-        };
-        let messages = std::mem::take(&mut self.acknowledged);
-        self.handed_over = messages.len();
-        let (broker, seat) = (Arc::clone(&self.shared.broker), self.place.handle().seat());
-        let is_last = self.end.is_some();
-        self.acknowledging = Some(Box::pin(async move {
-            match broker.acknowledge(user_agent, &messages, seat).await {
-                Ok(()) => Vec::new(),
-                // These messages are offered again at the next attach: nothing is lost.
-                Err(_) if is_last => Vec::new(),
-                Err(_) => {
-                    tokio::time::sleep(STORAGE_RETRY_AFTER).await;
-                    messages
-                }
-            }
-        }));
-        true
-    }
 }
 
 impl<Io, G> Drop for WebSocketChannel<Io, G> {
     fn drop(&mut self) {
-        self.shared
-            .metrics
-            .channel(ChannelKind::WebSocket, Channel::Closed(self.closed));
+        let metrics = &self.driver.shared.metrics;
+        metrics.channel(ChannelKind::WebSocket, Channel::Closed(self.closed));
     }
 }

@@ -1,4 +1,4 @@
-//! What a user agent's frames cost it, and what happens when it can't pay (PR-42).
+//! What a user agent's frames cost, and what happens when it cannot pay (PR-42).
 //!
 //! Acknowledging a message that was sent on this channel is free: its push has paid. Every other frame takes tokens
 //! of the user agent and of its address. Without tokens, a channel is not read until they are earned. A channel that
@@ -25,14 +25,16 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
     /// `None`: the channel is closed instead, and the frame must not be carried out.
     pub(super) fn pay(&mut self, tokens: u32, now: Moment, scratch: &mut Scratch) -> Option<Duration> {
         let payer = self.guard.payer();
-        let budgets = self.shared.broker.budgets();
-        let wait = budgets.charge(payer, self.session.user_agent(), tokens);
+        let budgets = self.driver.shared.broker.budgets();
+        let wait = budgets.charge(payer, self.driver.session.user_agent(), tokens);
         let is_granted = match wait {
             Some(wait) => wait.is_zero() || self.slow_down(wait, now),
             None => false,
         };
         if !is_granted {
-            self.session.close(CloseReason::OverBudget, &mut scratch.actions);
+            self.driver
+                .session
+                .close(CloseReason::OverBudget, &mut scratch.actions);
         }
         wait.filter(|_| is_granted)
     }

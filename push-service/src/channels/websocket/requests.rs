@@ -1,11 +1,10 @@
-//! What a user agent asks for, and the answers that have to wait for storage.
+//! What a user agent asks for, and the replies that have to wait for storage.
 
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use push_protocol::session::{Action, AttachOutcome, Moment, PageRequest};
+use push_protocol::session::{Action, Moment};
 use push_protocol::wire::websocket::{
     AckCode, Acknowledgement, NackCode, Name, Registered, Request, parse, write_broadcasts, write_pong,
     write_registered, write_unregistered, write_urgency,
@@ -16,16 +15,30 @@ use super::WebSocketChannel;
 use super::scratch::Scratch;
 use crate::broker::{SubscribeRefusal, Subscription};
 use crate::channels::Guard;
-use crate::channels::attach::Attachment;
 use crate::defaults::{COST_FRAME, COST_SUBSCRIBE, COST_UNKNOWN_ACKNOWLEDGEMENT, COST_UNSUBSCRIBE};
 use crate::metrics::{Nack, Undelivered};
 use crate::random;
 
-/// Storage's answer to a request, with what the reply has to repeat.
-pub(super) enum Answer {
-    Attached(Attachment),
+/// The reply to a request that had to wait for storage.
+pub(super) enum StorageReply {
     Registered(Box<str>, Result<Subscription, SubscribeRefusal>),
     Unregistered(Box<str>, bool),
+}
+
+impl StorageReply {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Registered(name, subscribed) => {
+                let registered = match subscribed {
+                    Ok(subscription) => Registered::Endpoint(&subscription.push_url),
+                    Err(SubscribeRefusal::Refused(why)) => Registered::Refused(why),
+                    Err(SubscribeRefusal::Trouble) => Registered::Trouble,
+                };
+                write_registered(out, name, registered);
+            }
+            Self::Unregistered(name, is_done) => write_unregistered(out, name, *is_done),
+        }
+    }
 }
 
 impl<Io, G: Guard> WebSocketChannel<Io, G> {
@@ -34,15 +47,18 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             Ok(request) => request,
             Err(malformed) => {
                 let reason = push_protocol::session::CloseReason::Malformed(malformed.0);
-                return self.session.close(reason, &mut scratch.actions);
+                return self.driver.session.close(reason, &mut scratch.actions);
             }
         };
         if let Request::Hello(identity, minimum) = request {
             let fresh = UserAgentIdentity::from_random(random::bytes());
-            self.session.begin_with(minimum);
-            return self.session.hello(identity, fresh, now, &mut scratch.actions);
+            self.driver.session.begin_with(minimum);
+            return self
+                .driver
+                .session
+                .hello(identity, fresh, now, &mut scratch.actions);
         }
-        if self.session.may_request(&mut scratch.actions) {
+        if self.driver.session.may_request(&mut scratch.actions) {
             self.serve(request, now, scratch);
         }
     }
@@ -55,7 +71,7 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             Request::Ack(updates) => self.acknowledge(&updates, now, scratch),
             Request::Nack(code) => {
                 self.pay(COST_FRAME, now, scratch);
-                self.shared.metrics.nacked(nack(code));
+                self.driver.shared.metrics.nacked(nack(code));
             }
             request => self.answer_at_once(&request, now, scratch),
         }
@@ -63,7 +79,7 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
 
     /// Requests that need no storage have a pace instead.
     fn answer_at_once(&mut self, request: &Request<'_>, now: Moment, scratch: &mut Scratch) {
-        if !self.session.may_answer(now, &mut scratch.actions) {
+        if !self.driver.session.may_answer(now, &mut scratch.actions) {
             return;
         }
         match request {
@@ -71,7 +87,9 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             Request::BroadcastSubscribe => write_broadcasts(&mut scratch.out),
             Request::Urgency(Some(minimum)) => {
                 write_urgency(&mut scratch.out, true);
-                self.session.set_minimum(*minimum, now, &mut scratch.actions);
+                self.driver
+                    .session
+                    .set_minimum(*minimum, now, &mut scratch.actions);
             }
             Request::Urgency(None) => write_urgency(&mut scratch.out, false),
             _ => {}
@@ -79,7 +97,7 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
     }
 
     pub(super) fn acknowledge(&mut self, updates: &[Acknowledgement], now: Moment, scratch: &mut Scratch) {
-        let metrics = &self.shared.metrics;
+        let metrics = &self.driver.shared.metrics;
         for update in updates {
             match update.code {
                 AckCode::Delivered => {}
@@ -93,7 +111,10 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             .iter()
             .filter(|id| id.number != MessageNumber::START)
             .count();
-        let on_wire = self.session.acknowledge(messages, now, &mut scratch.actions);
+        let on_wire = self
+            .driver
+            .session
+            .acknowledge(messages, now, &mut scratch.actions);
         let cost = acknowledgement_cost(updates.len(), stored, on_wire);
         if cost > 0 && self.pay(cost, now, scratch).is_none() {
             // Not taken: messages that were really sent come again on the next channel, and are acknowledged there.
@@ -104,7 +125,7 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
     }
 
     fn register(&mut self, name: &Name<'_>, key: Option<&str>, now: Moment, scratch: &mut Scratch) {
-        let Some(user_agent) = self.session.user_agent() else {
+        let Some(user_agent) = self.driver.session.user_agent() else {
             return;
         };
         let Some(wait) = self.pay(COST_SUBSCRIBE, now, scratch) else {
@@ -114,9 +135,9 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             let refused = Registered::Refused("channelID must be a UUID in lower case, with dashes");
             return write_registered(&mut scratch.out, &name.text, refused);
         };
-        self.session.subscribes();
+        self.driver.session.subscribes();
         let key = key.map(str::to_owned);
-        let (broker, seat) = (Arc::clone(&self.shared.broker), self.place.handle().seat());
+        let (broker, seat) = (Arc::clone(&self.driver.shared.broker), self.driver.seat());
         let text: Box<str> = name.text.as_ref().into();
         let payer = self.guard.payer();
         self.request = Some(Box::pin(async move {
@@ -124,19 +145,19 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             let subscribed = broker
                 .subscribe(user_agent, parsed, key.as_deref(), Some(seat), payer)
                 .await;
-            Answer::Registered(text, subscribed)
+            StorageReply::Registered(text, subscribed)
         }));
     }
 
     fn unregister(&mut self, name: &Name<'_>, now: Moment, scratch: &mut Scratch) {
-        let Some(user_agent) = self.session.user_agent() else {
+        let Some(user_agent) = self.driver.session.user_agent() else {
             return;
         };
         let Some(wait) = self.pay(COST_UNSUBSCRIBE, now, scratch) else {
             return;
         };
         let Some(parsed) = name.parsed else {
-            // Nothing can have that name: it's as gone as any other that was never there.
+            // No subscription can have that name.
             return write_unregistered(&mut scratch.out, &name.text, true);
         };
         self.request = Some(self.unsubscribe(user_agent, parsed, name.text.as_ref().into(), wait));
@@ -148,88 +169,12 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
         name: SubscriptionName,
         text: Box<str>,
         wait: Duration,
-    ) -> BoxFuture<'static, Answer> {
-        let broker = Arc::clone(&self.shared.broker);
+    ) -> BoxFuture<'static, StorageReply> {
+        let broker = Arc::clone(&self.driver.shared.broker);
         Box::pin(async move {
             sleep(wait).await;
             let ended = broker.unsubscribe(user_agent, name).await;
-            Answer::Unregistered(text, ended.is_ok())
-        })
-    }
-
-    /// Enters the registry, then takes the seat: a wake-up between the two is not lost (PR-11).
-    pub(super) fn attach(&mut self, user_agent: UserAgentId, head: PageRequest) {
-        self.place.claim(user_agent);
-        let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
-        self.request = Some(Box::pin(async move {
-            Answer::Attached(shared.attach(user_agent, seat, head, pending()).await)
-        }));
-    }
-
-    /// Reads the page that is wanted, after storage has all acknowledgements so far: what the user agent has is not
-    /// offered again (PR-4).
-    pub(super) fn read_page(&mut self) -> bool {
-        if self.acknowledging.is_some() || !self.acknowledged.is_empty() {
-            return false;
-        }
-        let Some(request) = self.wanted.take() else {
-            return false;
-        };
-        let Some(user_agent) = self.session.user_agent() else {
-            return false;
-        };
-        let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
-        self.page = Some(Box::pin(async move {
-            let share = shared.share_of_delivery(request.bytes).await;
-            (shared.broker.page(user_agent, seat, *request).await, share)
-        }));
-        true
-    }
-
-    pub(super) fn answered(&mut self, answer: Answer, now: Moment, scratch: &mut Scratch) {
-        match answer {
-            Answer::Attached(Attachment::Asked(outcome, share)) => {
-                self.hold(share);
-                self.session.attached(outcome, now, &mut scratch.actions);
-            }
-            Answer::Attached(Attachment::NotAsked) => {
-                self.has_no_seat = true;
-                let trouble = AttachOutcome::Trouble;
-                self.session.attached(trouble, now, &mut scratch.actions);
-            }
-            Answer::Registered(name, subscribed) => {
-                let registered = match &subscribed {
-                    Ok(subscription) => Registered::Endpoint(&subscription.push_url),
-                    Err(SubscribeRefusal::Refused(why)) => Registered::Refused(why),
-                    Err(SubscribeRefusal::Trouble) => Registered::Trouble,
-                };
-                write_registered(&mut scratch.out, &name, registered);
-            }
-            Answer::Unregistered(name, done) => write_unregistered(&mut scratch.out, &name, done),
-        }
-    }
-
-    /// What remains to be done for a channel that is over, in order: the request under way ends, acknowledgements are
-    /// flushed (PR-18), and the seat is given up if it is still this channel's.
-    pub(super) fn leave(&mut self, user_agent: UserAgentId) -> BoxFuture<'static, ()> {
-        let (request, acknowledging) = (self.request.take(), self.acknowledging.take());
-        let mut messages = std::mem::take(&mut self.acknowledged);
-        let (shared, seat) = (Arc::clone(&self.shared), self.place.handle().seat());
-        Box::pin(async move {
-            if let Some(request) = request
-                && let Answer::Attached(Attachment::NotAsked) = request.await
-            {
-                return;
-            }
-            if let Some(acknowledging) = acknowledging {
-                messages.extend(acknowledging.await);
-            }
-            // What storage doesn't take now is offered again at the next attach: nothing is lost.
-            if !messages.is_empty() {
-                let _ = shared.broker.acknowledge(user_agent, &messages, seat).await;
-            }
-            shared.broker.release(user_agent, seat).await;
-            shared.registry.seat_given_up(user_agent, seat);
+            StorageReply::Unregistered(text, ended.is_ok())
         })
     }
 }

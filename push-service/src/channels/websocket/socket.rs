@@ -1,4 +1,4 @@
-//! A channel's socket: read into what the thread lends, write from it, own only what is left over.
+//! A channel's socket: the channel reads into a buffer that the thread lends and writes from another. It owns only what is left over.
 
 use std::io;
 use std::pin::Pin;
@@ -7,12 +7,10 @@ use std::task::{Context, Poll};
 use push_protocol::session::Moment;
 use push_protocol::wire::frame::{FrameReader, Reader};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::WebSocketChannel;
 use super::scratch::Scratch;
 use crate::channels::Guard;
-use crate::defaults::PENDING_ACKNOWLEDGEMENTS;
 use crate::metrics::Closed;
 
 impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
@@ -30,13 +28,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
     }
 
     fn read_on(&mut self, cx: &mut Context<'_>, now: Moment, scratch: &mut Scratch) -> bool {
-        if self.request.is_some() || !self.unwritten.is_empty() || self.session.is_closed() {
+        if self.waits_for_storage() || !self.unwritten.is_empty() || self.driver.session.is_closed() {
             return false;
         }
-        if self.handed_over + self.acknowledged.len() >= PENDING_ACKNOWLEDGEMENTS {
-            return false;
-        }
-        if self.slowed_until(now).is_some() {
+        if !self.driver.has_room_for_acknowledgements() || self.slowed_until(now).is_some() {
             return false;
         }
         if std::mem::take(&mut self.unread_is_ready) {
@@ -96,8 +91,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         let mut at = 0;
         // The reader is taken out for the time, because what it shows borrows from it.
         let mut frames = std::mem::replace(&mut self.frames, FrameReader::new(Reader::Service, 0));
-        while self.request.is_none()
-            && !self.session.is_closed()
+        while !self.waits_for_storage()
+            && !self.driver.session.is_closed()
             && self.end.is_none()
             && self.slowed_until(now).is_none()
         {
@@ -109,9 +104,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    self.session.close(error.into(), &mut scratch.actions);
+                    self.driver.session.close(error.into(), &mut scratch.actions);
                     self.perform(now, scratch);
-                    self.listen_no_more();
+                    self.discard_the_rest();
                     break;
                 }
             }
@@ -123,7 +118,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
     /// Writes what this turn produced, once; owns only what the socket did not take.
     pub(super) fn write(&mut self, cx: &mut Context<'_>, now: Moment, scratch: &mut Scratch) -> bool {
         if self.unwritten.is_empty() && scratch.out.is_empty() && !self.flushing {
-            self.delivering = None;
+            self.driver.keep_share(0);
             return false;
         }
         let had_rest = !self.unwritten.is_empty() || self.flushing;
@@ -146,8 +141,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
             }
         }
         let open = self.unwritten.is_empty() && !self.flushing;
-        self.shrink_share();
-        self.session.set_writable(open, now, &mut scratch.actions);
+        self.driver.keep_share(self.unwritten.len());
+        self.driver.session.set_writable(open, now, &mut scratch.actions);
         open && had_rest
     }
 
@@ -168,26 +163,5 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
             Poll::Pending => true,
         };
         Ok(written)
-    }
-}
-
-impl<Io, G> WebSocketChannel<Io, G> {
-    /// Keeps of the node's delivery bytes only as much as is still to be written.
-    fn shrink_share(&mut self) {
-        let kib = self.unwritten.len().div_ceil(1024);
-        if kib == 0 {
-            self.delivering = None;
-        } else if let Some(share) = &mut self.delivering {
-            drop(share.split(share.num_permits().saturating_sub(kib)));
-        }
-    }
-
-    /// Takes a share of the node's delivery bytes, beside the one of a page that is still being written.
-    pub(super) fn hold(&mut self, share: Option<OwnedSemaphorePermit>) {
-        match (&mut self.delivering, share) {
-            (Some(held), Some(share)) => held.merge(share),
-            (held, Some(share)) => *held = Some(share),
-            (_, None) => {}
-        }
     }
 }

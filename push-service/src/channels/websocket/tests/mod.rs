@@ -14,7 +14,7 @@ use serde_json::json;
 use self::rig::{Rig, limits, name};
 use crate::defaults;
 
-/// WS-HEL-1, WS-HEL-2, WS-HEL-12, PR-12: a stranger gets an identity; with it, what waited comes right behind the hello.
+/// WS-HEL-1, WS-HEL-2, WS-HEL-12, PR-12: a new user agent gets an identity; with it, what waited comes right behind the hello.
 #[tokio::test]
 async fn hello_and_what_waited() {
     let rig = Rig::new();
@@ -253,7 +253,7 @@ async fn acknowledged_before_the_next_page() {
     assert_eq!(rig.waiting(), 0);
 }
 
-/// PR-36: who comes while the last ones leave is sent on at once, and holds nothing up.
+/// PR-36: a channel that is opened while the last ones leave is closed at once, and holds nothing up.
 #[tokio::test(start_paused = true)]
 async fn latecomers_of_a_drain() {
     let rig = Rig::new();
@@ -285,7 +285,7 @@ async fn a_register_under_way_is_answered_first() {
     tokio::join!(draining, answered);
 }
 
-/// PR-16: a user agent that doesn't read costs a bounded amount, is closed in the end, and loses nothing.
+/// PR-16: a user agent that does not read costs a bounded amount, is closed in the end, and loses nothing.
 #[tokio::test(start_paused = true)]
 async fn one_that_never_reads() {
     let rig = Rig::new();
@@ -305,7 +305,7 @@ async fn one_that_never_reads() {
     rig.until(|rig| rig.waiting() == 0).await;
 }
 
-/// PR-16: whoever finds nothing to read holds no share of the node's delivery bytes: more channels than there are shares
+/// PR-16: a channel that finds nothing to read holds no share of the node's delivery bytes: more channels than there are shares
 /// go on together.
 #[tokio::test(start_paused = true)]
 async fn an_empty_page_holds_nothing() {
@@ -324,7 +324,7 @@ async fn an_empty_page_holds_nothing() {
     }
 }
 
-/// WS-CON-8, WS-CON-5: silence is asked about and then closed; so is somebody who never says hello.
+/// WS-CON-8, WS-CON-5: a silent channel is pinged and then closed; so is a channel without a hello.
 #[tokio::test(start_paused = true)]
 async fn silence() {
     let rig = Rig::new();
@@ -335,7 +335,7 @@ async fn silence() {
     assert_eq!(agent.closed().await, 1011);
 }
 
-/// WS-CON-8: one who answers pings stays for as long as it likes.
+/// WS-CON-8: a user agent that answers pings stays for as long as it likes.
 #[tokio::test(start_paused = true)]
 async fn pings_are_enough() {
     let rig = Rig::new();

@@ -1,4 +1,4 @@
-//! Channels while storage is slow, silent or in trouble: who is connected stays, who comes is answered, nothing is lost.
+//! Channels while storage is slow, silent or in trouble: open channels stay, hellos are answered, nothing is lost.
 
 use std::time::Duration;
 
@@ -26,10 +26,10 @@ async fn hello(agent: &mut UserAgent, uaid: &str) {
         .await;
 }
 
-/// PR-3: who is connected stays for as long as the trouble lasts, is told of trouble with what it asks for, and gets what
-/// it waited for when it's over, with no new word of its own.
+/// PR-3: an open channel stays for as long as the trouble lasts, its requests are answered with trouble, and its user agent gets
+/// what it waited for afterwards, without another request.
 #[tokio::test(start_paused = true)]
-async fn the_connected_stay() {
+async fn open_channels_stay() {
     let rig = Rig::new();
     let mut agent = rig.connect();
     agent.hello(None).await;
@@ -61,8 +61,8 @@ async fn the_connected_stay() {
     assert_eq!(message["messageType"], "notification");
 }
 
-/// PR-3, PR-16: with a storage that hangs, thousands of hellos are answered "try again" in time; none keeps its turn, its
-/// channel or its place in storage, and when storage answers again so is everybody who comes.
+/// PR-3, PR-16: with a storage that hangs, thousands of hellos are answered "try again" in time. None of them keeps its turn or
+/// its channel, and hellos are answered again when storage answers again.
 #[tokio::test(start_paused = true)]
 async fn thousands_of_hellos_while_storage_hangs() {
     const MANY: usize = 5_000;
@@ -90,7 +90,7 @@ async fn thousands_of_hellos_while_storage_hangs() {
     let attaches = rig.storage.attaches();
     assert!(
         attaches <= 4 * ATTACHING,
-        "{attaches} attaches, for whom nobody waits"
+        "{attaches} attaches that no channel waits for"
     );
     drop(agents);
     rig.emptied().await;
@@ -100,9 +100,9 @@ async fn thousands_of_hellos_while_storage_hangs() {
     assert_eq!(agent.hello(Some(&uaid)).await, uaid);
 }
 
-/// PR-15, PR-16: one who attaches too often waits a while and is served; meanwhile it takes nobody's turn.
+/// PR-15, PR-16: a user agent that attaches too often waits and is then served; meanwhile it takes no turn from others.
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_keeps_nobody_waiting() {
+async fn a_delayed_attach_delays_no_other() {
     let rig = Rig::new();
     let mut impatient = Vec::new();
     for n in 0..=ATTACHING as u8 {
@@ -136,7 +136,7 @@ async fn whoever_waits_keeps_nobody_waiting() {
     assert!(begun.elapsed() < ANSWERED);
 }
 
-/// PR-16, WS-REG-9: a register and an unregister that storage doesn't answer are answered "trouble" in time.
+/// PR-16, WS-REG-9: a register and an unregister that storage does not answer are answered 500 in time.
 #[tokio::test(start_paused = true)]
 async fn requests_while_storage_hangs() {
     let rig = Rig::new();
@@ -173,8 +173,8 @@ async fn a_channel_ends_while_storage_hangs() {
     assert!(begun.elapsed() <= ANSWER_WITHIN * 4, "{:?}", begun.elapsed());
 }
 
-/// PR-18: acknowledgements that storage doesn't take are kept up to their bound, however long that lasts; then the user
-/// agent isn't listened to, and when storage is well again all of them count.
+/// PR-18: acknowledgements that storage does not take are kept up to their bound, however long that lasts. Then the channel is not
+/// read, and when storage is well again all of them count.
 #[tokio::test(start_paused = true)]
 async fn acknowledgements_in_trouble_are_bounded() {
     const A_FRAME: usize = 100;

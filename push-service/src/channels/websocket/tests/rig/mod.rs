@@ -18,7 +18,7 @@ use self::troubled::Troubled;
 pub(crate) use self::user_agent::UserAgent;
 use crate::broker::{Broker, Policy};
 use crate::budgets::Budgets;
-use crate::channels::websocket::WebSocketChannel;
+use crate::channels::shared::Shared;
 use crate::channels::{Channels, Registry, Shares};
 use crate::cluster::Reconciler;
 use crate::metrics::Metrics;
@@ -143,7 +143,10 @@ impl Rig {
 
     /// Compares sessions with storage from now on.
     pub(crate) fn reconcile(&mut self) {
-        let (reconciler, broker) = (Arc::clone(&self.reconciler), Arc::clone(&self.channels.broker));
+        let (reconciler, broker) = (
+            Arc::clone(&self.reconciler),
+            Arc::clone(&self.channels.shared.broker),
+        );
         self.tasks
             .push(tokio::spawn(async move { reconciler.run(&broker).await }));
     }
@@ -155,34 +158,34 @@ impl Rig {
 
     /// A line of the metrics, or nothing if it's not there.
     pub(crate) fn metric(&self, name: &str) -> u64 {
-        let rendered = self.channels.metrics.render();
+        let rendered = self.channels.shared.metrics.render();
         let line = rendered.lines().find_map(|line| line.strip_prefix(name));
         line.map_or(0, |value| value.trim().parse().unwrap())
     }
 
     /// Attaches that may be under way now.
     pub(crate) fn turns_to_attach(&self) -> usize {
-        self.channels.attaching.available_permits()
+        self.channels.shared.attaching.available_permits()
     }
 
     pub(crate) fn connect(&self) -> UserAgent {
         self.connect_with_room(1 << 20)
     }
 
-    /// A connection that holds so many bytes for somebody who doesn't read.
+    /// A connection that holds so many bytes for a user agent that does not read.
     pub(crate) fn connect_with_room(&self, bytes: usize) -> UserAgent {
         let (ours, theirs) = tokio::io::duplex(bytes);
-        let from = self.channels.broker.budgets().payer(ADDRESS);
-        tokio::spawn(WebSocketChannel::new(
-            theirs,
-            b"",
-            from,
-            Arc::clone(&self.channels),
-        ));
+        let from = self.channels.shared.broker.budgets().payer(ADDRESS);
+        self.channels.open(theirs, b"", from);
         UserAgent::new(ours, Arc::clone(&self.capabilities))
     }
 
-    /// Channels that are there.
+    /// What another kind of channel is made with.
+    pub(in crate::channels) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.channels.shared)
+    }
+
+    /// Open channels.
     pub(crate) fn channels(&self) -> usize {
         self.registry.count()
     }
@@ -190,6 +193,7 @@ impl Rig {
     /// Takes every share of the node's delivery bytes.
     pub(crate) async fn take_all_shares(&self) -> tokio::sync::OwnedSemaphorePermit {
         self.channels
+            .shared
             .share_of_delivery(DELIVERY_SHARES * defaults::PAGE_BYTES)
             .await
             .unwrap()
@@ -255,7 +259,7 @@ impl Rig {
         assert!(self.storage.inspect(user_agent).await.unwrap().is_none());
     }
 
-    /// Lets everything else go on until it's so.
+    /// Lets everything else go on until the condition holds.
     pub(crate) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         let wait = async {
             while !is_so(self) {
@@ -264,7 +268,7 @@ impl Rig {
         };
         tokio::time::timeout(Duration::from_secs(30), wait)
             .await
-            .expect("it never came to be so");
+            .expect("the condition never held");
     }
 
     pub(crate) async fn emptied(&self) {

@@ -1,4 +1,4 @@
-//! What a monitoring request is answered with when it's over.
+//! How a monitoring request is answered when it is over.
 
 use bytes::Bytes;
 use http::header::RETRY_AFTER;
@@ -14,9 +14,9 @@ use crate::resources::{CommonFields, monitoring_over};
 pub(super) enum Finish {
     /// A newer monitor has taken over, or the node leaves.
     Over,
-    /// What was asked for has been brought, or the time is over (R30-MON-12).
+    /// What was asked for has been delivered, or the time is over (R30-MON-12).
     Through,
-    /// What was monitored has ended, or never was (R30-EXP-2).
+    /// What was monitored has ended, or never existed (R30-EXP-2).
     Gone,
     /// Storage has trouble; nothing is lost.
     Trouble,
@@ -45,14 +45,14 @@ impl Finish {
         }
     }
 
-    /// The status, and a sentence for whoever debugs the other end.
-    pub(super) fn told(self, has_brought: bool) -> (StatusCode, &'static str) {
+    /// The status, and a sentence for a person who debugs the other end.
+    pub(super) fn status(self, has_delivered: bool) -> (StatusCode, &'static str) {
         match self {
             Self::Over => (
                 StatusCode::OK,
                 "This request has ended; send it again. Waiting messages stay stored.",
             ),
-            Self::Through if has_brought => (StatusCode::OK, "No more messages wait."),
+            Self::Through if has_delivered => (StatusCode::OK, "No more messages wait."),
             Self::Through => (
                 StatusCode::NO_CONTENT,
                 "No message arrived within the time of Prefer: wait.",
@@ -69,9 +69,9 @@ impl Finish {
         }
     }
 
-    /// The whole response, where nothing of it was sent yet.
-    pub(super) fn response(self, has_brought: bool, common: &CommonFields) -> Response<Bytes> {
-        let (status, sentence) = self.told(has_brought);
+    /// The whole response, if nothing of it was sent yet.
+    pub(super) fn response(self, has_delivered: bool, common: &CommonFields) -> Response<Bytes> {
+        let (status, sentence) = self.status(has_delivered);
         let mut response = monitoring_over(status, sentence);
         if self == Self::Trouble {
             let after = defaults::RETRY_AFTER.as_secs().into();

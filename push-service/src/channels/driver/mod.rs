@@ -1,0 +1,297 @@
+//! What every kind of channel does for its session.
+//!
+//! A [`Driver`] owns everything of a channel but its connection: the session, the entry in the registry, the steps of storage in
+//! flight, the acknowledgements that storage does not have yet, the channel's share of the node's delivery bytes, and the marks
+//! that others set. A kind of channel (WebSocket, monitor, QUIC) owns a connection and a `Driver`. It supplies three things:
+//!
+//! - **How to send**: it carries out each [`Order`].
+//! - **When it can send**: it tells the session with `set_writable`, and says with [`Driver::keep_share`] how many bytes of bodies it
+//!   still has to write.
+//! - **How it closes**: on [`Order::Close`] it tells its peer why; then it calls [`Driver::end`] and [`Driver::leave`].
+//!
+//! It also tells the session what its peer said (`hello`, `acknowledge`, `heard`, `refused`, `set_wanted`).
+//!
+//! One poll of a channel looks like this, and is repeated while something happens:
+//!
+//! ```text
+//! begin_poll ─► take_marks ─► take_wake_ups ─► take_steps ─► the kind reads its peer
+//!                                                                     │
+//!   end_poll ◄─ the kind writes to its peer ◄─ start_steps ◄─ perform each action ─► orders for the kind
+//! ```
+//!
+//! Guarantees:
+//!
+//! - A wake-up between the entry into the registry and the seat is not lost (PR-11).
+//! - At most one read of the queue and one step with acknowledgements are in flight. A page is read after storage has all earlier
+//!   acknowledgements, so an acknowledged message is not offered again (PR-4).
+//! - No acknowledgement is dropped while the channel lives. A kind that asks [`Driver::has_room_for_acknowledgements`] before it
+//!   takes more keeps at most [`PENDING_ACKNOWLEDGEMENTS`] and one read of its peer.
+//! - [`Driver::leave`] flushes acknowledgements and gives the seat up if it is still this channel's (PR-18).
+//!
+//! It does not know how messages are spelled, or how a connection is read, written or closed.
+
+mod attach;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use futures_util::future::BoxFuture;
+use push_protocol::session::{Action, CloseReason, Moment, PageRequest, Session, WakeUp, Wanted};
+use push_protocol::{MessageId, PushMessage, SubscriptionId, UserAgentId, UserAgentIdentity};
+use tokio::sync::OwnedSemaphorePermit;
+
+use self::steps::QueueRead;
+pub(super) use self::steps::poll_step;
+use super::handle::Mark;
+use super::registry::Entry;
+use super::shared::Shared;
+use super::span::ChannelSpan;
+use crate::defaults::{PENDING_ACKNOWLEDGEMENTS, SHARE_WITHIN};
+use crate::metrics::{ChannelKind, Label as _, Removed};
+use crate::storage::Seat;
+
+/// The part of a channel that all kinds have in common. It lives in the channel's own task.
+pub(super) struct Driver {
+    pub(super) shared: Arc<Shared>,
+    /// Decides what the channel does. The kind of channel tells it what the peer said.
+    pub(super) session: Session,
+    entry: Entry,
+    span: ChannelSpan,
+    /// The seat and the head of the queue, or a page: the session asks for one at a time.
+    reading: Option<BoxFuture<'static, QueueRead>>,
+    /// A page that the session wants and that was not asked for yet. Boxed, because an idle channel wants none.
+    wanted_page: Option<Box<PageRequest>>,
+    /// Resolves to the acknowledgements that storage did not take.
+    acknowledging: Option<BoxFuture<'static, Vec<MessageId>>>,
+    /// Acknowledged by the user agent, and not handed to storage yet.
+    acknowledged: Vec<MessageId>,
+    /// How many acknowledgements `acknowledging` has.
+    handed_over: u32,
+    /// The share of the node's delivery bytes, for bodies that were read and wait to be written.
+    share: Option<OwnedSemaphorePermit>,
+    attach: AttachState,
+    /// The node leaves; a request in progress is answered first (PR-36).
+    is_draining: bool,
+    has_ended: bool,
+}
+
+/// Whether a channel may hold a seat.
+///
+/// ```text
+///            Action::Attach           storage was asked
+///  NotBegun ───────────────► InFlight ────────────────► MayHoldSeat
+///      │                        │ no turn in time, a newer channel, or the channel ended
+///      └────────────────────────┴────────────────────► NoSeat
+///        the kind renounces it
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum AttachState {
+    NotBegun,
+    InFlight,
+    /// Storage may have given the seat, even if it answered with trouble.
+    MayHoldSeat,
+    /// There is no seat to give up.
+    NoSeat,
+}
+
+/// What only the kind of channel can do.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Answer the hello with this identity.
+    Welcome(UserAgentIdentity),
+    /// Write this message.
+    Offer(Arc<PushMessage>),
+    /// Ask the peer whether it is there.
+    Ping,
+    /// A subscription ended, or with `None` all of them.
+    Ended(Option<SubscriptionId>),
+    /// Tell the peer why, and close.
+    Close(CloseReason),
+}
+
+impl Driver {
+    /// For a peer that has yet to say who it is.
+    pub(super) fn awaiting_hello(shared: Arc<Shared>, kind: ChannelKind) -> Self {
+        let session = Session::new(Arc::clone(&shared.limits), shared.now());
+        Self::new(shared, session, kind)
+    }
+
+    /// For a peer whose user agent is known from the start. `out` receives the first actions.
+    pub(super) fn of_user_agent(
+        shared: Arc<Shared>,
+        kind: ChannelKind,
+        user_agent: UserAgentId,
+        wanted: Wanted,
+        once: bool,
+        out: &mut Vec<Action>,
+    ) -> Self {
+        let (limits, now) = (Arc::clone(&shared.limits), shared.now());
+        let session = Session::monitor(user_agent, wanted, once, limits, now, out);
+        Self::new(shared, session, kind)
+    }
+
+    fn new(shared: Arc<Shared>, session: Session, kind: ChannelKind) -> Self {
+        let entry = shared.registry.enter();
+        Self {
+            span: ChannelSpan::new(kind.as_str(), entry.handle().seat()),
+            session,
+            entry,
+            reading: None,
+            wanted_page: None,
+            acknowledging: None,
+            acknowledged: Vec::new(),
+            handed_over: 0,
+            share: None,
+            attach: AttachState::NotBegun,
+            is_draining: shared.is_leaving(),
+            has_ended: false,
+            shared,
+        }
+    }
+}
+
+/// One poll.
+impl Driver {
+    /// Called first: what the channel is told from now on wakes its task. Returns the span that the rest of the poll runs in.
+    pub(super) fn begin_poll(&mut self, waker: &Waker) -> ChannelSpan {
+        self.entry.handle().listen(waker);
+        std::mem::take(&mut self.span)
+    }
+
+    /// Called last, if the channel goes on. `due` is the kind's own next deadline.
+    pub(super) fn end_poll(&mut self, span: ChannelSpan, due: Moment) {
+        self.span = span;
+        let handle = self.entry.handle();
+        handle.set_due(due);
+        handle.set_cursor(self.session.cursor());
+    }
+
+    /// When the session has to be looked at next. A channel that holds a share is looked at more often, because others may
+    /// wait for the share.
+    pub(super) fn next_due(&self) -> Moment {
+        match &self.share {
+            Some(_) => self.session.next_due().min(self.shared.now().after(SHARE_WITHIN)),
+            None => self.session.next_due(),
+        }
+    }
+
+    /// Tells the session what others have marked. `is_busy`: a request of the peer waits for storage, and is answered
+    /// before the node leaves.
+    pub(super) fn take_marks(&mut self, is_busy: bool, now: Moment, out: &mut Vec<Action>) -> bool {
+        let marks = self.entry.handle().take_marks();
+        self.is_draining |= marks.has(Mark::Drain);
+        if marks.has(Mark::Tick) {
+            self.session.tick(now, out);
+            if self.share.is_some() && self.shared.is_short_of_shares() {
+                self.session.give_way(SHARE_WITHIN, now, out);
+            }
+        }
+        if marks.has(Mark::Displaced) {
+            self.session.close(CloseReason::Displaced, out);
+        }
+        if marks.has(Mark::Stop) {
+            self.session.close(CloseReason::ServiceRestart, out);
+        }
+        if !is_busy && !self.is_attaching() {
+            self.drain_if_leaving(now, out);
+        }
+        if marks.has(Mark::ReadAgain) {
+            self.session.read_again(now, out);
+        }
+        marks.any()
+    }
+
+    /// The node leaves, if it does. Called also when a request of the peer has been answered.
+    pub(super) fn drain_if_leaving(&mut self, now: Moment, out: &mut Vec<Action>) {
+        if self.is_draining {
+            self.session.drain(now, out);
+        }
+    }
+
+    /// Tells the session what storage announced. `removed` is called with messages that left storage.
+    pub(super) fn take_wake_ups(
+        &mut self,
+        now: Moment,
+        out: &mut Vec<Action>,
+        mut removed: impl FnMut(&[MessageId]),
+    ) -> bool {
+        let wake_ups = self.entry.handle().take_wake_ups();
+        let has_any = !wake_ups.is_empty();
+        for wake_up in wake_ups {
+            if let WakeUp::Removed(messages) = &wake_up {
+                removed(messages);
+            }
+            self.session.woken(wake_up, now, out);
+        }
+        has_any
+    }
+
+    /// Does what the session decided, or returns what only the kind of channel can do.
+    pub(super) fn perform(&mut self, action: Action) -> Option<Order> {
+        let order = match action {
+            Action::Offer(message) => Order::Offer(message),
+            Action::Welcome { identity, fresh } => {
+                if fresh {
+                    self.entry.claim(identity.id());
+                }
+                Order::Welcome(identity)
+            }
+            Action::Ping => Order::Ping,
+            Action::Ended(which) => Order::Ended(which),
+            Action::Close(reason) => Order::Close(reason),
+            Action::Attach { user_agent, head } => {
+                self.begin_attach(user_agent, head);
+                return None;
+            }
+            Action::Page(request) => {
+                self.wanted_page = Some(Box::new(request));
+                return None;
+            }
+            Action::Acknowledge(messages) => {
+                if self.acknowledged.is_empty() {
+                    self.acknowledged = messages;
+                } else {
+                    self.acknowledged.extend(messages);
+                }
+                return None;
+            }
+            Action::Unheard => {
+                self.shared.metrics.removed(Removed::Unheard, 1);
+                return None;
+            }
+            Action::Unacknowledged(count) => {
+                self.shared.metrics.unacknowledged(count as u64);
+                return None;
+            }
+        };
+        Some(order)
+    }
+
+    /// The seat that the channel has, or takes.
+    pub(super) fn seat(&self) -> Seat {
+        self.entry.handle().seat()
+    }
+
+    /// Whether the channel may take more acknowledgements from its peer. Otherwise storage has to take some first.
+    pub(super) fn has_room_for_acknowledgements(&self) -> bool {
+        self.handed_over as usize + self.acknowledged.len() < PENDING_ACKNOWLEDGEMENTS
+    }
+
+    /// Whether storage has, or may have, acknowledgements of this channel in hand.
+    pub(super) fn has_acknowledgements(&self) -> bool {
+        self.acknowledging.is_some() || !self.acknowledged.is_empty()
+    }
+
+    /// Keeps a share of the node's delivery bytes for this many bytes of bodies that are still to be written.
+    pub(super) fn keep_share(&mut self, bytes: usize) {
+        let kib = bytes.div_ceil(1024);
+        if kib == 0 {
+            self.share = None;
+        } else if let Some(share) = &mut self.share {
+            drop(share.split(share.num_permits().saturating_sub(kib)));
+        }
+    }
+}

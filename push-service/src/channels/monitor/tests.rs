@@ -1,0 +1,11 @@
+//! The size of a session of monitors.
+
+use super::request::Monitor;
+use super::task::MonitorTask;
+
+/// An idle session of monitors is this future and its monitors. It has to stay small.
+#[test]
+fn a_session_of_monitors_is_small() {
+    let (task, monitor) = (size_of::<MonitorTask>(), size_of::<Monitor>());
+    assert!(task <= 712 && monitor <= 96, "{task} and {monitor} bytes");
+}
