@@ -13,8 +13,8 @@
 //!
 //! Beside them: [`budgets`] limit how much work a peer may cause; [`tls`] carries connections; [`transfer`] moves
 //! everything to another storage; [`config`], [`defaults`], [`cli`] and [`admin`] are the operator's side;
-//! [`metrics`] and [`logging`] tell what happens; [`service`] wires everything, runs it and drains it. The protocols
-//! themselves, without I/O, are the crate `push-protocol`.
+//! [`metrics`] and [`logging`] tell what happens; [`tasks`] notices each that panics or ends too early; [`service`] wires
+//! everything, runs it and drains it. The protocols themselves, without I/O, are the crate `push-protocol`.
 
 pub mod admin;
 pub mod broker;
@@ -31,5 +31,6 @@ pub mod random;
 pub mod resources;
 pub mod service;
 pub mod storage;
+pub mod tasks;
 pub mod tls;
 pub mod transfer;

@@ -5,6 +5,7 @@
 //!
 //! What it deliberately does not know: who calls, and how the text is served.
 
+mod family;
 mod labels;
 mod registration;
 #[cfg(test)]
@@ -16,10 +17,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Histogram, IntCounter, IntGauge, IntGaugeVec, Registry, TextEncoder};
 
 use crate::storage::{StorageError, Usage};
-use labels::Family;
+use family::Family;
 pub use labels::{
     Accepted, Budget, Cache, Certificate, ChannelKind, Closed, Compared, Cut, Label, Listener, Nack, Refused,
-    Removed, Resource, Step, Trouble, Undelivered,
+    Removed, Resource, Step, Task, Trouble, Undelivered,
 };
 
 /// Something that is open for a while.
@@ -84,6 +85,11 @@ struct Stored {
     messages: IntGauge,
     bytes: IntGauge,
     user_agents: IntGauge,
+}
+
+/// A task panicked: counted for the process, in each of its [`Metrics`].
+pub fn panicked(task: Task) {
+    registration::PANICS.of.of(task).inc();
 }
 
 impl Default for Metrics {

@@ -27,6 +27,12 @@ const SENDERS: usize = 4;
 /// Messages that each of them sends.
 const MESSAGES: usize = 150;
 
+/// The cluster that all tests share.
+async fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+    CLUSTER.get_or_init(|| Cluster::start(3, 0)).await
+}
+
 /// Three nodes that share nothing but their storage.
 struct Service {
     nodes: Vec<Node>,
@@ -39,9 +45,8 @@ impl Service {
 
     /// Starts the nodes, and waits until each hears the wake-ups of the others.
     async fn start_with(change: impl Fn(Settings) -> Settings) -> Self {
-        static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
         static SERVICES: AtomicU32 = AtomicU32::new(0);
-        let cluster = CLUSTER.get_or_init(|| Cluster::start(3, 0)).await;
+        let cluster = cluster().await;
         let prefix = format!("service{}", SERVICES.fetch_add(1, Ordering::Relaxed));
         let mut nodes = Vec::new();
         for _ in 0..NODES {
@@ -320,5 +325,32 @@ async fn a_dead_node_takes_nothing_along() {
     assert_eq!(again, uaid);
     for text in ["before", "after"] {
         agent.receives(text).await;
+    }
+}
+
+/// A panic in a background task that only a shared storage has ends the process, too: exit code 1, and a sentence that names
+/// the task and the place.
+#[tokio::test]
+async fn a_panic_in_a_background_task_ends_the_process() {
+    let url = cluster().await.url();
+    for task in [
+        "reconcile",
+        "redis_wake_ups",
+        "redis_presence",
+        "redis_senders",
+        "redis_return",
+    ] {
+        let settings = Settings::new()
+            .redis(&url)
+            .set("storage.redis.prefix", "panics")
+            .environment("PUSH_SERVICE_PANIC", task);
+        let mut node = Node::start(settings).await;
+        let (status, log) = node.ended().await;
+        let text = log.text();
+        assert_eq!(status.code(), Some(1), "{task}: {text}");
+        let last = text.lines().last().expect("it said something");
+        for words in ["the background task", task, "panicked at", "planted.rs:"] {
+            assert!(last.contains(words), "{task}: {words}: {last}");
+        }
     }
 }

@@ -13,6 +13,7 @@ mod tests;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -26,8 +27,9 @@ use self::connections::{Connections, Use};
 pub use readiness::{Readiness, State};
 
 use crate::defaults;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Task};
 use crate::storage::Storage;
+use crate::tasks::{Owner, Watched};
 use crate::tls::Acceptor;
 
 /// What the admin listener answers from.
@@ -58,9 +60,12 @@ impl Admin {
             tokio::select! {
                 () = &mut shutdown => break,
                 () = connections.one_ended() => {}
-                stream = accept(&listener) => {
+                (stream, peer) = accept(&listener) => {
                     let (admin, ending) = (Arc::clone(&admin), ending.clone());
-                    connections.open(|use_of| converse(admin, stream, use_of, ending));
+                    let owner = Owner::new(tracing::debug_span!("connection", listener = "admin", %peer));
+                    connections.open(|use_of| {
+                        Watched::new(Task::AdminConnection, owner, converse(admin, stream, use_of, ending))
+                    });
                     // Otherwise connections that arrive together would close each other before the first is served.
                     tokio::task::yield_now().await;
                 }
@@ -79,10 +84,10 @@ impl Admin {
 }
 
 /// The next connection. A failure, such as too many open files, is waited out: the listener itself stays good.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "the admin listener cannot accept a connection; it tries again");
                 tokio::time::sleep(defaults::ACCEPT_PAUSE).await;

@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
 use futures_util::task::AtomicWaker;
@@ -86,7 +86,7 @@ impl Handle {
     }
 
     pub(super) fn tell(&self, wake_up: WakeUp) {
-        let mut inbox = self.inbox.lock().expect("nothing panics while it holds an inbox");
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
         if inbox.len() < INBOX_MESSAGES {
             inbox.push_back(wake_up);
             drop(inbox);
@@ -112,7 +112,7 @@ impl Handle {
 
     /// Every wake-up so far. Leaves an inbox without capacity.
     pub(super) fn take_wake_ups(&self) -> VecDeque<WakeUp> {
-        std::mem::take(&mut *self.inbox.lock().expect("nothing panics while it holds an inbox"))
+        std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The channel wants no seat any more. Called by the channel's task, which then polls its attach again.

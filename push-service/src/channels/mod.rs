@@ -40,6 +40,7 @@ use crate::broker::Broker;
 use crate::defaults::{CHANNEL_TICK, DRAIN_STEPS};
 use crate::metrics::Metrics;
 use crate::resources::Monitoring;
+use crate::tasks::{Owner, Task, Watched};
 
 /// All channels of a node.
 pub struct Channels {
@@ -67,7 +68,8 @@ impl Channels {
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         G: Guard + 'static,
     {
-        tokio::spawn(self.channel(io, leftover, guard));
+        let channel = self.channel(io, leftover, guard);
+        tokio::spawn(Watched::new(Task::WebSocket, Owner::NONE, channel));
     }
 
     /// The same for a caller that runs the channel. Resolves when the connection has ended and the seat was given up.

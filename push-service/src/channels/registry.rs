@@ -4,7 +4,7 @@
 //! until it left; no channel waits for another channel's work. It does not know what a channel speaks, or storage.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use push_protocol::session::{Moment, WakeUp};
 use push_protocol::{MessageNumber, UserAgentId};
@@ -263,7 +263,8 @@ fn give_back(seats: &mut Seats) {
 }
 
 fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
-    shard.lock().expect("nothing panics while it holds the registry")
+    // Nothing panics while it is held; if something did, the other channels of the shard would go on.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::{FAILED, MISCONFIGURED, OK, complain};
 use crate::config::Config;
-use crate::{logging, service};
+use crate::{logging, service, tasks};
 
 /// Runs the service to its end, and returns the exit code.
 pub(super) fn serve(config: Config) -> u8 {
@@ -27,6 +27,7 @@ pub(super) fn run(work: impl Future<Output = u8>) -> u8 {
     if let Err(error) = logging::init() {
         return complain("the log filter is not accepted", &error, MISCONFIGURED);
     }
+    tasks::log_panics();
     match runtime() {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => complain("the async runtime cannot start", &error, FAILED),

@@ -3,7 +3,7 @@
 //! Gaps come by bucket and the registry is walked by shard, so what is owed is a set of buckets for each shard. Whatever
 //! is noted, how often and by whom, it takes this much memory and no more.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use push_protocol::UserAgentId;
 
@@ -91,7 +91,7 @@ impl Owed {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shards> {
-        self.0.lock().expect("nothing panics while it notes what is owed")
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -14,7 +15,8 @@ use super::permits::Permit;
 use super::stream::{HttpStream, Stream};
 use super::{Context, Listener, Peer, http1, http2, proxy_protocol};
 use crate::defaults::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LONGEST, COST_CONNECTION, COST_HANDSHAKE};
-use crate::metrics::{self, Cut, Metrics, Refused};
+use crate::metrics::{self, Cut, Label as _, Metrics, Refused, Task};
+use crate::tasks::{Owner, Watched};
 use crate::tls::Acceptor;
 
 /// Accepts until told to leave.
@@ -39,7 +41,9 @@ async fn accept_all(
             Ok((socket, address)) => {
                 pause = ACCEPT_PAUSE_FIRST;
                 if let Some(connection) = admit(socket, address, listener.label(), context) {
-                    tasks.spawn(connection.serve(listener.tls.clone(), Arc::clone(context)));
+                    let owner = connection.owner.clone();
+                    let serve = connection.serve(listener.tls.clone(), Arc::clone(context));
+                    tasks.spawn(Watched::new(Task::Connection, owner, serve));
                 }
             }
             Err(error) if is_of_the_peer(&error) => {}
@@ -67,6 +71,8 @@ struct Connection {
     permit: Permit,
     peer: Peer,
     listener: metrics::Listener,
+    /// Whose it is in the log.
+    owner: Owner,
 }
 
 /// Finds a place for a connection; without one it is closed at once.
@@ -97,7 +103,19 @@ fn admit(
         permit,
         peer,
         listener,
+        owner: owner(address, listener, context),
     })
+}
+
+/// In whose span everything is logged that happens on the connection: `client` is known when a trusted proxy has told it.
+fn owner(peer: SocketAddr, listener: metrics::Listener, context: &Context) -> Owner {
+    Owner::new(tracing::debug_span!(
+        "connection",
+        id = context.connections.fetch_add(1, Ordering::Relaxed),
+        listener = listener.as_str(),
+        %peer,
+        client = tracing::field::Empty,
+    ))
 }
 
 /// Counts a connection for the peer's address, which pays for it before anything is read (PR-42).
@@ -153,6 +171,9 @@ impl Connection {
             && let Some(client) = proxy_protocol::read(&mut self.socket, &mut opening).await?
         {
             self.peer = Peer::Client;
+            if let Some(span) = self.owner.span() {
+                span.record("client", tracing::field::display(client));
+            }
             if let Err(why) = enter(&mut self.permit, client, self.listener, context) {
                 context.metrics.refused(why);
                 return Err(io::Error::other(

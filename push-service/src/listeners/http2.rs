@@ -28,8 +28,9 @@ use crate::defaults::{
     HEADER_FIELDS, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_FINISH_WITHIN, HTTP2_GOODBYE_WITHIN,
     HTTP2_HEADS_BYTES, HTTP2_RESET_STREAMS, HTTP2_STREAM_WINDOW_BYTES,
 };
-use crate::metrics::{Cut, Refused};
+use crate::metrics::{Cut, Refused, Task};
 use crate::resources::{self, Answer, BrokenBody, CommonFields, Form, IsOverBudget, RequestBody, date};
+use crate::tasks::{Owner, Watched};
 
 /// Serves the connection to its end. Draining, it says GOAWAY twice (R30-LB-3) and finishes the requests under way.
 pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: &Permit, context: &Arc<Context>) {
@@ -137,6 +138,7 @@ impl Serving {
         payer: Payer,
     ) -> (Result<(), h2::Error>, JoinSet<()>) {
         // Dropping the set ends its requests: none outlives the node.
+        let owner = Owner::current();
         let (mut requests, mut given_up) = (JoinSet::new(), JoinSet::new());
         let mut is_cut = false;
         // A request that its peer has taken back is still worked on: bounded here, because h2 counts it no more.
@@ -157,7 +159,7 @@ impl Serving {
                         Some(room) => {
                             let (context, link) = (Arc::clone(context), Arc::clone(&self.link));
                             let frames = self.frames.clone();
-                            requests.spawn(async move {
+                            let answer = async move {
                                 let exchange = Exchange {
                                     context: &context,
                                     link: &link,
@@ -166,7 +168,8 @@ impl Serving {
                                     payer,
                                 };
                                 exchange.answer(request, room, respond).await;
-                            });
+                            };
+                            requests.spawn(Watched::new(Task::Request, owner.clone(), answer));
                         }
                     },
                     Event::Leave => leaving = true,

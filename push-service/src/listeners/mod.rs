@@ -27,6 +27,7 @@ mod tests;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,8 +46,9 @@ use crate::budgets::Payer;
 use crate::channels::Channels;
 use crate::config::Limits;
 use crate::defaults::LISTEN_BACKLOG;
-use crate::metrics::{self, Metrics};
+use crate::metrics::{self, Metrics, Task};
 use crate::resources::Resources;
+use crate::tasks::Background;
 use crate::tls::Acceptor;
 
 /// A connection that has become a WebSocket: the 101 is written.
@@ -115,8 +117,9 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Starts to accept.
+    /// Starts to accept, in tasks of the background: they end when [`Listeners::drain`] is called, and not before.
     pub fn start(
+        background: &Background,
         listeners: Vec<Listener>,
         handlers: Handlers,
         limits: Limits,
@@ -138,12 +141,13 @@ impl Listeners {
             metrics,
             limits,
             trusted_proxies,
+            connections: AtomicU64::new(1),
             leave: started.leave.clone(),
             end: started.end.clone(),
         });
         for listener in listeners {
             let run = accept::run(listener, Arc::clone(&context), started.tasks.clone());
-            started.tasks.spawn(run);
+            background.spawn(Task::Accept, started.tasks.track_future(run));
         }
         started
     }
@@ -180,6 +184,8 @@ struct Context {
     places: Arc<ConnectionLimits>,
     metrics: Arc<Metrics>,
     trusted_proxies: TrustedProxies,
+    /// How many connections the log has numbered.
+    connections: AtomicU64,
     /// Finish what is under way and go.
     leave: CancellationToken,
     /// Go.

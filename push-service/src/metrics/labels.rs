@@ -1,13 +1,6 @@
-//! The closed sets from which every label comes, and the counters that are found by them.
+//! The closed sets from which every label comes.
 //!
 //! A label that a peer could choose would let it fill the memory of whoever scrapes.
-
-use std::marker::PhantomData;
-
-use prometheus::Registry;
-use prometheus::core::{MetricVec, MetricVecBuilder};
-
-use super::registration::register;
 
 /// A closed set of label values.
 pub trait Label: Copy + 'static {
@@ -21,39 +14,6 @@ pub trait Label: Copy + 'static {
 
     /// Its place in [`Label::ALL`].
     fn index(self) -> usize;
-}
-
-/// One metric for each value of a label, resolved once so that counting is one array access.
-pub(super) struct Family<L, M> {
-    children: Box<[M]>,
-    label: PhantomData<fn(L)>,
-}
-
-impl<L: Label, M: prometheus::core::Metric> Family<L, M> {
-    /// Registers `vec`, whose only label is `L`, and resolves its children.
-    pub(super) fn new<B>(registry: &Registry, vec: prometheus::Result<MetricVec<B>>) -> Self
-    where
-        B: MetricVecBuilder<M = M> + 'static,
-    {
-        let vec = register(registry, vec);
-        Self {
-            children: L::ALL
-                .iter()
-                .map(|label| vec.with_label_values(&[label.as_str()]))
-                .collect(),
-            label: PhantomData,
-        }
-    }
-
-    /// The one of this value.
-    pub(super) fn of(&self, label: L) -> &M {
-        &self.children[label.index()]
-    }
-
-    /// All of them.
-    pub(super) fn all(&self) -> &[M] {
-        &self.children
-    }
 }
 
 macro_rules! labels {
@@ -316,6 +276,46 @@ labels! {
         Full = "full",
         /// For good.
         Failed = "failed",
+    }
+
+    /// Which task panicked. Those up to `redis_return` are the service's own: it ends with them.
+    Task "task" {
+        /// Accepts connections of a public listener.
+        Accept = "accept",
+        /// Accepts connections of an admin listener.
+        AdminAccept = "admin_accept",
+        /// Keeps the deadlines of channels.
+        Time = "time",
+        /// Removes what has expired.
+        Expire = "expire",
+        /// Relays receipts.
+        Receipts = "receipts",
+        /// Compares sessions with a shared storage.
+        Reconcile = "reconcile",
+        /// Orders and renews the certificate (`tls.acme`).
+        CertificateRenewal = "certificate_renewal",
+        /// Reloads certificates whose files changed.
+        CertificateReload = "certificate_reload",
+        /// Receives wake-ups from Redis.
+        RedisWakeUps = "redis_wake_ups",
+        /// Tells other nodes by Redis that this one is there.
+        RedisPresence = "redis_presence",
+        /// Tells Redis the sums of senders.
+        RedisSenders = "redis_senders",
+        /// Looks whether Redis came back without its data.
+        RedisReturn = "redis_return",
+        /// Serves one connection of a public listener.
+        Connection = "connection",
+        /// Answers one request over HTTP/2.
+        Request = "request",
+        /// Runs the channel of one WebSocket.
+        WebSocket = "websocket",
+        /// Runs the channel of the monitors of one user agent.
+        Monitor = "monitor",
+        /// Serves one connection of an admin listener.
+        AdminConnection = "admin_connection",
+        /// Anything else: a thread of the embedded store, work that blocks.
+        Other = "other",
     }
 
     /// Which certificate.

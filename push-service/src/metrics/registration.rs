@@ -1,13 +1,13 @@
 //! The names under which metrics are exported, what they mean, and how their values are grouped.
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
-use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use super::labels::{Certificate, Family, Label};
+use super::family::{Family, register};
+use super::labels::{Certificate, Label, Task};
 use super::{Metrics, Stored};
 use crate::defaults;
 
@@ -34,12 +34,28 @@ const WAIT_SECONDS: [f64; 14] = [
     2_592_000.0,
 ];
 
+/// Panics are the process's, and are counted where no [`Metrics`] is at hand. So all of them export the same counters.
+pub(super) static PANICS: LazyLock<Panics> = LazyLock::new(|| {
+    let options = Opts::new("panics_total", "Panics, by the task that panicked; each is a bug");
+    let all = IntCounterVec::new(options, &[Task::NAME]).expect("names and labels are valid constants");
+    Panics {
+        of: Family::of_vec(&all),
+        all,
+    }
+});
+
+pub(super) struct Panics {
+    all: IntCounterVec,
+    pub(super) of: Family<Task, IntCounter>,
+}
+
 impl Metrics {
-    /// All at zero.
+    /// All at zero, but for panics.
     pub fn new() -> Self {
         let registry = Registry::new_custom(Some("push_service".to_owned()), None)
             .expect("the prefix is a valid metric name");
         build_info(&registry);
+        register(&registry, Ok(PANICS.all.clone()));
         let r = &registry;
         Self {
             accepted: counters(r, "messages_accepted_total", "Push messages answered 201 or 202"),
@@ -143,18 +159,6 @@ impl Metrics {
             registry,
         }
     }
-}
-
-/// Registers a metric. Names and labels are constants of this file, so a failure is a mistake in it.
-pub(super) fn register<C: Collector + Clone + 'static>(
-    registry: &Registry,
-    metric: prometheus::Result<C>,
-) -> C {
-    let metric = metric.expect("names and labels are valid constants");
-    registry
-        .register(Box::new(metric.clone()))
-        .expect("each name is registered once");
-    metric
 }
 
 fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use super::banner::BannerFacts;
 use super::stores::{admitted, open_with_keys};
 use super::told::Told;
-use super::{Beside, Node, ServiceError, descriptors};
+use super::{AdminListeners, Node, ServiceError, descriptors};
 use crate::admin::Readiness;
 use crate::broker::{Broker, Policy};
 use crate::budgets::Budgets;
@@ -26,6 +26,7 @@ use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxie
 use crate::metrics::Metrics;
 use crate::resources::Resources;
 use crate::storage::Announce;
+use crate::tasks::Background;
 use crate::tls::acme::{self, Renewer};
 use crate::tls::{self, Acceptor, CertificateSource, TicketSecrets};
 
@@ -86,7 +87,9 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
     let handlers = handlers(&config, &broker, &channels, &metrics, challenges);
     let trusted = TrustedProxies::new(config.listen.trusted_proxies.clone());
     let sockets = http.into_iter().chain(tls).collect();
+    let background = Background::new();
     let listeners = Listeners::start(
+        &background,
         sockets,
         handlers,
         config.limits.clone(),
@@ -101,10 +104,11 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
         storage,
         channels,
         listeners,
-        beside: Beside::default(),
+        background,
+        admin: AdminListeners::default(),
     };
     node.serve_admin(admin, &metrics, acceptor.as_ref(), &warnings);
-    node.run_beside(broker, &told, acceptor, renewer);
+    node.run_background(broker, &told, acceptor, renewer);
     Ok(node)
 }
 

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! build ─► listening ─► ready ─── a signal ──► drain ─► end
-//!                          └── storage failed ─► stop ─► end with an error
+//!                          ├── storage failed ──────────► stop ─► end with an error
+//!                          └── a background task ended ─► stop ─► end with an error
 //! ```
 //!
-//! Guarantees: no port opens before storage and keys are good; no task outlives [`run`]; storage is closed last, when
-//! nothing can ask it for anything any more (PR-36).
+//! Guarantees: no port opens before storage and keys are good; no task outlives [`run`]; no background task ends unseen
+//! before the drain; storage is closed last, when nothing can ask it for anything any more (PR-36).
 
 mod banner;
 mod build;
@@ -33,8 +34,9 @@ use crate::channels::Channels;
 use crate::config::{Config, Drain};
 use crate::defaults::{CERTIFICATE_CHECK, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Task};
 use crate::storage::Storage;
+use crate::tasks::Background;
 use crate::tls::Acceptor;
 use crate::tls::acme::Renewer;
 
@@ -64,7 +66,8 @@ pub async fn run(config: Config) -> Result<(), ServiceError> {
     banner::announce(&node.facts);
     let end = tokio::select! {
         patience = signals.next() => End::Leave(patience),
-        why = node.storage.failed() => End::Failed(why),
+        why = node.storage.failed() => End::StorageFailed(why),
+        why = node.background.failed() => End::TaskEnded(why),
     };
     match end {
         End::Leave(patience) => tokio::select! {
@@ -74,7 +77,8 @@ pub async fn run(config: Config) -> Result<(), ServiceError> {
                 Ok(())
             }
         },
-        End::Failed(why) => node.stop(why).await,
+        End::StorageFailed(why) => node.stop_without_storage(&why).await,
+        End::TaskEnded(why) => node.stop_without_task(&why).await,
     }
 }
 
@@ -92,7 +96,8 @@ pub async fn begin_anew(config: &Config) -> Result<Option<usize>, ServiceError> 
 
 enum End {
     Leave(Patience),
-    Failed(String),
+    StorageFailed(String),
+    TaskEnded(String),
 }
 
 /// How a drain goes about it.
@@ -112,24 +117,22 @@ struct Node {
     storage: Arc<dyn Storage>,
     channels: Arc<Channels>,
     listeners: Listeners,
-    beside: Beside,
+    /// All tasks that the service can't do without.
+    background: Background,
+    admin: AdminListeners,
 }
 
-/// What runs beside requests and channels.
+/// The admin listeners that run. They belong to the background, but end in their own time, which is short.
 #[derive(Default)]
-struct Beside {
+struct AdminListeners {
     tasks: JoinSet<()>,
-    admin: JoinSet<()>,
-    /// Tells the admin listeners to end.
-    end_admin: CancellationToken,
+    end: CancellationToken,
 }
 
-impl Beside {
-    /// The admin listeners end in their own time, which is short, and everything else at once.
+impl AdminListeners {
     async fn end(&mut self) {
-        self.end_admin.cancel();
-        while self.admin.join_next().await.is_some() {}
-        self.tasks.shutdown().await;
+        self.end.cancel();
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 
@@ -161,57 +164,79 @@ impl Node {
             .await;
         // Those that were opened while the others were closed.
         let _ = timeout_at(deadline, self.channels.drain(Duration::ZERO)).await;
-        self.beside.end().await;
+        self.admin.end().await;
+        self.background.end().await;
         close(&*self.storage).await
     }
 
     /// Storage failed (PR-5): nothing that it confirmed is in doubt, and nothing more can be confirmed.
-    async fn stop(mut self, why: String) -> Result<(), ServiceError> {
+    async fn stop_without_storage(self, why: &str) -> Result<(), ServiceError> {
         tracing::error!(
             why,
             "storage failed: all channels are closed and the process exits"
         );
-        self.readiness.failed(why.clone());
-        let _ = timeout(STORAGE_CLOSE_WITHIN, self.channels.stop()).await;
-        self.listeners.drain(Duration::ZERO).await;
-        self.beside.end().await;
+        self.stop(why).await;
         Err(ServiceError(format!("storage failed: {why}")))
     }
 
+    /// A background task ended, which is a bug. Storage is good: what was accepted meanwhile is still written.
+    async fn stop_without_task(self, why: &str) -> Result<(), ServiceError> {
+        tracing::error!(
+            why,
+            "a background task ended: all channels are closed and the process exits"
+        );
+        let storage = Arc::clone(&self.storage);
+        self.stop(why).await;
+        let closed = close(&*storage).await;
+        let sentence = format!(
+            "{why}, and the service can't run without it. This is a bug: report it with this line. Start the service again; \
+             no message that it confirmed is lost"
+        );
+        Err(ServiceError(match closed {
+            Ok(()) => sentence,
+            Err(error) => format!("{sentence}. Besides, {error}"),
+        }))
+    }
+
+    /// Closes all that peers use, without patience.
+    async fn stop(mut self, why: &str) {
+        self.readiness.failed(why.to_owned());
+        let _ = timeout(STORAGE_CLOSE_WITHIN, self.channels.stop()).await;
+        self.listeners.drain(Duration::ZERO).await;
+        self.admin.end().await;
+        self.background.end().await;
+    }
+
     /// Starts what runs beside requests and channels.
-    fn run_beside(
-        &mut self,
+    fn run_background(
+        &self,
         broker: Arc<Broker>,
         told: &Told,
         acceptor: Option<Acceptor>,
         renewer: Option<Renewer>,
     ) {
-        let channels = Arc::clone(&self.channels);
+        let background = &self.background;
         if self.storage.is_shared() {
             let (broker, reconciler) = (Arc::clone(&broker), Arc::clone(&told.reconciler));
-            self.beside
-                .tasks
-                .spawn(async move { reconciler.run(&broker).await });
+            background.spawn(Task::Reconcile, async move { reconciler.run(&broker).await });
         }
-        let (carrier, outboxes) = (Arc::clone(&broker), Arc::clone(&told.outboxes));
-        self.beside
-            .tasks
-            .spawn(async move { carrier.keep_carrying(&outboxes).await });
-        self.beside.tasks.spawn(async move { channels.keep_time().await });
-        self.beside
-            .tasks
-            .spawn(async move { broker.keep_expiring().await });
-        if let (Some(renewer), Some(acceptor)) = (renewer, &acceptor) {
+        let (relaying, outboxes) = (Arc::clone(&broker), Arc::clone(&told.outboxes));
+        background.spawn(Task::Receipts, async move {
+            relaying.keep_carrying(&outboxes).await;
+        });
+        let channels = Arc::clone(&self.channels);
+        background.spawn(Task::Time, async move { channels.keep_time().await });
+        background.spawn(Task::Expire, async move { broker.keep_expiring().await });
+        let Some(acceptor) = acceptor else { return };
+        if let Some(renewer) = renewer {
             let acceptor = acceptor.clone();
-            self.beside
-                .tasks
-                .spawn(async move { match renewer.keep_renewing(acceptor).await {} });
+            background.spawn(Task::CertificateRenewal, async move {
+                match renewer.keep_renewing(acceptor).await {}
+            });
         }
-        if let Some(acceptor) = acceptor {
-            self.beside
-                .tasks
-                .spawn(async move { match acceptor.keep_certificate_fresh(CERTIFICATE_CHECK).await {} });
-        }
+        background.spawn(Task::CertificateReload, async move {
+            match acceptor.keep_certificate_fresh(CERTIFICATE_CHECK).await {}
+        });
     }
 
     fn serve_admin(
@@ -229,10 +254,11 @@ impl Node {
                 readiness: Arc::clone(&self.readiness),
                 warnings: warnings.into(),
             };
-            let end = self.beside.end_admin.clone();
-            self.beside
-                .admin
-                .spawn(async move { admin.serve(socket, end.cancelled_owned()).await });
+            let end = self.admin.end.clone().cancelled_owned();
+            let serve = self
+                .background
+                .needed(Task::AdminAccept, admin.serve(socket, end));
+            self.admin.tasks.spawn(serve);
         }
     }
 }

@@ -9,6 +9,7 @@ use super::request::Monitor;
 use super::task::MonitorTask;
 use crate::broker::Goods;
 use crate::channels::shared::Shared;
+use crate::tasks::{Owner, Task, Watched};
 
 /// Passes a monitor to its session. A monitor that asks once gets a session of its own, and so does the
 /// first monitor of a user agent on its connection.
@@ -29,5 +30,5 @@ pub(super) fn enter(
     };
     let shared = Arc::clone(shared);
     let task = MonitorTask::new(shared, user_agent, goods, monitor, entering, link.cloned(), once);
-    tokio::spawn(task);
+    tokio::spawn(Watched::new(Task::Monitor, Owner::NONE, task));
 }

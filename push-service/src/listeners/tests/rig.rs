@@ -16,6 +16,7 @@ use crate::defaults;
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies, UpgradedConnection};
 use crate::metrics::Metrics;
 use crate::resources::tests::rig::Service;
+use crate::tasks::Background;
 use crate::tls::Acceptor;
 
 /// A handshake that is accepted.
@@ -25,6 +26,7 @@ pub(super) const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgra
 /// A running service.
 pub(super) struct Node {
     pub(super) listeners: Listeners,
+    _background: Background,
     pub(super) address: SocketAddr,
     /// What the listeners count.
     pub(super) metrics: Arc<Metrics>,
@@ -68,9 +70,18 @@ impl Node {
         let proxies = TrustedProxies::new(proxies.collect());
         let metrics: Arc<Metrics> = Arc::default();
         let counted = Arc::clone(&metrics);
-        let listeners = Listeners::start(vec![listener], handlers, setting.limits, proxies, counted);
+        let background = Background::new();
+        let listeners = Listeners::start(
+            &background,
+            vec![listener],
+            handlers,
+            setting.limits,
+            proxies,
+            counted,
+        );
         Self {
             listeners,
+            _background: background,
             address,
             metrics,
             channels,

@@ -171,7 +171,7 @@ impl Embedded {
             directory: directory.clone(),
             error,
         };
-        let (readers, mut threads) = Readers::start(&store).map_err(no_thread)?;
+        let (readers, mut threads) = Readers::start(&store, &shared).map_err(no_thread)?;
         let (watched, watchdog) = watchdog::start(&store.database, &shared).map_err(no_thread)?;
         let (writer, thread) =
             writer::start(store, state, Arc::clone(&shared), watched).map_err(no_thread)?;

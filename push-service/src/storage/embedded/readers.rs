@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+use super::Shared;
 use super::store::Store;
+use super::trouble::Watch;
 use crate::defaults::{STORE_READERS, STORE_READS_WAITING};
 use crate::storage::StorageError;
 
@@ -19,13 +21,17 @@ type Read = Option<Box<dyn FnOnce(&Store) + Send>>;
 pub(super) struct Readers(SyncSender<Read>);
 
 impl Readers {
-    pub(super) fn start(store: &Store) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
+    pub(super) fn start(store: &Store, shared: &Arc<Shared>) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
         let (send, receive) = sync_channel(STORE_READS_WAITING);
         let receive = Arc::new(Mutex::new(receive));
         let start = |_| {
             let (store, receive) = (store.clone(), Arc::clone(&receive));
+            let watch = Watch::new(shared, "reader");
             let thread = std::thread::Builder::new().name("store-reader".to_owned());
-            thread.spawn(move || run(&store, &receive))
+            thread.spawn(move || {
+                let _watch = watch;
+                run(&store, &receive);
+            })
         };
         let threads = (0..STORE_READERS).map(start).collect::<Result<_, _>>()?;
         Ok((Self(send), threads))

@@ -1,9 +1,11 @@
 //! What the writer tells everybody: that it failed, and how much the store holds.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
+use super::Shared;
 use crate::storage::{StorageError, Usage};
 
 /// Whether a write or sync has failed. Happens once, and is for good (PR-5).
@@ -43,6 +45,30 @@ impl Failure {
                 // Cannot be: the sender is borrowed here.
                 std::future::pending::<()>().await;
             }
+        }
+    }
+}
+
+/// Kept by a thread of the store: makes a panic that ends the thread a failure of the store.
+pub(super) struct Watch {
+    shared: Arc<Shared>,
+    thread: &'static str,
+}
+
+impl Watch {
+    pub(super) fn new(shared: &Arc<Shared>, thread: &'static str) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            thread,
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let why = format!("the store's {} panicked", self.thread);
+            self.shared.failure.happen(&why);
         }
     }
 }

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use fjall::{Database, PersistMode};
 
 use super::Shared;
+use super::trouble::Watch;
 use crate::defaults::{STORE_CALL_LIMIT, STORE_WATCH_EVERY};
 
 /// What the writer tells the watchdog: it counts.
@@ -61,7 +62,11 @@ pub(super) fn start(database: &Database, shared: &Arc<Shared>) -> std::io::Resul
         question: None,
     };
     let thread = std::thread::Builder::new().name("store-watchdog".to_owned());
-    let thread = thread.spawn(move || watchdog.run(&writer_ends))?;
+    let watch = Watch::new(shared, "watchdog");
+    let thread = thread.spawn(move || {
+        let _watch = watch;
+        watchdog.run(&writer_ends);
+    })?;
     Ok((Watched(watched), thread))
 }
 

@@ -21,6 +21,7 @@ use super::Shared;
 use super::answers::{self, Done};
 use super::layout::{self, State};
 use super::store::Store;
+use super::trouble::Watch;
 use super::watchdog::Watched;
 use crate::defaults::{STORE_BATCH_STEPS, STORE_MARK_AFTER, STORE_SYNC_WITHIN};
 use crate::storage::queue::{BookChanges, Stored, SweepMove, UsageChange};
@@ -72,7 +73,7 @@ pub(super) fn start(
 ) -> std::io::Result<(Sender<Order>, JoinHandle<()>)> {
     let (send, receive) = channel();
     let writer = Writer {
-        _watch: Watch(Arc::clone(&shared)),
+        _watch: Watch::new(&shared, "writer"),
         _watched: watched,
         store,
         state,
@@ -107,17 +108,6 @@ enum Due {
     Sync(Instant),
     /// Record what was synced (PR-38).
     Mark(Instant),
-}
-
-/// Makes a panic that passes it a failure of the store.
-struct Watch(Arc<Shared>);
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.failure.happen("the store's writer panicked");
-        }
-    }
 }
 
 /// One turn: what is written together.
@@ -184,7 +174,7 @@ impl Writer {
 
     fn commit(&mut self, turn: Turn) {
         // Dropped before `turn`: whoever finds that no answer comes is to find the reason as well.
-        let _watch = Watch(Arc::clone(&self.shared));
+        let _watch = Watch::new(&self.shared, "writer");
         let outcome = self.shared.failure.check().and_then(|()| self.write(&turn));
         if outcome.is_ok() {
             for request in &turn.steps {

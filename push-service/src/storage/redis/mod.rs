@@ -39,10 +39,8 @@ pub mod url;
 mod wake_ups;
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-use tokio::task::JoinSet;
 
 use self::doubts::Doubts;
 use self::due::Due;
@@ -60,6 +58,8 @@ use super::{Announce, Retention, StorageError};
 use crate::defaults::{
     CLUSTER_INLINE_BYTES, REDIS_DOUBTED_FOR, REDIS_PREFIX, REDIS_REPLICA_MISSED_FOR, RETENTION,
 };
+use crate::metrics::Task;
+use crate::tasks::Background;
 
 /// How a store in Redis is opened.
 pub struct Options {
@@ -141,7 +141,7 @@ pub struct Redis {
     turns: Turns,
     presence: Arc<Presence>,
     senders: Arc<Senders>,
-    tasks: std::sync::Mutex<JoinSet<()>>,
+    background: Background,
 }
 
 impl Redis {
@@ -184,7 +184,7 @@ impl Redis {
             due: Due::default(),
             doubts: Arc::new(Doubts::new(options.doubted_for)),
             turns: Turns::default(),
-            tasks: std::sync::Mutex::default(),
+            background: Background::new(),
         };
         redis.start();
         Ok(redis)
@@ -208,21 +208,24 @@ impl Redis {
             announce: Arc::clone(&self.announce),
             incarnation: self.incarnation,
         });
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let background = &self.background;
         let (primaries, prefix, incarnation) =
             (Arc::clone(&self.primaries), self.prefix.clone(), self.incarnation);
         let hear = Arc::clone(&ear);
-        tasks.spawn(async move {
+        background.spawn(Task::RedisWakeUps, async move {
             let channel = move |bucket| layout::channel(&prefix, bucket, incarnation).into_bytes();
             primaries.listen(channel, hear).await;
         });
         let (primaries, presence) = (Arc::clone(&self.primaries), Arc::clone(&self.presence));
-        tasks.spawn(async move { presence.keep(&primaries).await });
+        background.spawn(
+            Task::RedisPresence,
+            async move { presence.keep(&primaries).await },
+        );
         let (primaries, senders) = (Arc::clone(&self.primaries), Arc::clone(&self.senders));
-        tasks.spawn(async move { senders.keep(&primaries).await });
+        background.spawn(Task::RedisSenders, async move { senders.keep(&primaries).await });
         let (primaries, prefix) = (Arc::clone(&self.primaries), self.prefix.clone());
         let doubts = Arc::clone(&self.doubts);
-        tasks.spawn(async move {
+        background.spawn(Task::RedisReturn, async move {
             let mark = move |bucket| layout::mark(&prefix, bucket).into_bytes();
             let on_return = move |buckets: &[Bucket]| {
                 // Before the sessions are compared.
@@ -237,8 +240,7 @@ impl Redis {
     async fn end(&self) {
         self.presence.leave(&self.primaries).await;
         self.senders.leave(&self.primaries).await;
-        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        tasks.shutdown().await;
+        self.background.end().await;
     }
 
     fn retention_ms(&self) -> u64 {

@@ -350,8 +350,8 @@ impl Storage for Redis {
     }
 
     async fn failed(&self) -> String {
-        // Whatever happens to Redis may heal.
-        std::future::pending().await
+        // Whatever happens to Redis may heal; a task of ours that panicked does not.
+        self.background.failed().await
     }
 
     async fn admit_sealing_keys(&self, fingerprints: &[[u8; 8]]) -> Result<(), StorageError> {

@@ -65,6 +65,18 @@ async fn a_panic_of_the_writer_is_a_failure() {
     rig.storage.close().await.unwrap();
 }
 
+/// PR-5: a panic in a thread that reads is a failure of the store: without those threads it would refuse every cold queue.
+#[tokio::test]
+async fn a_panic_of_a_reader_is_a_failure() {
+    let directory = tempfile::tempdir().unwrap();
+    let announce = Arc::new(crate::storage::contract::Told::default());
+    let store = Embedded::open(Options::new(directory.path(), announce)).unwrap();
+    store.readers.submit(|_| panic!("planted")).unwrap();
+    assert_eq!(store.failed().await, "the store's reader panicked");
+    assert!(store.enqueue(enqueue(1, 1, b"lost")).await.is_err());
+    assert!(store.close().await.is_err());
+}
+
 /// PR-5: if the threads that make room for a commit failed, the commit cannot end. Then the store fails: waiting steps and
 /// the process are told.
 #[tokio::test]

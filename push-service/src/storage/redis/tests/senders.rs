@@ -251,7 +251,7 @@ async fn a_killed_node_refuses_nobody() {
     let mut ids = vec![stored(&killed, 1, 3_600).await];
     round(&killed).await;
     // Its rounds end with it, so that it tells nothing more.
-    killed.tasks.lock().unwrap().abort_all();
+    killed.background.end().await;
     ids.extend([stored(&killed, 2, 3_600).await, stored(&killed, 3, 3_600).await]);
     drop(killed);
     stored(&other, 4, 3_600).await;

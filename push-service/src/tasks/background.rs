@@ -1,0 +1,70 @@
+//! The tasks that run as long as the service.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use tokio::sync::SetOnce;
+use tokio::task::JoinSet;
+
+use super::panics;
+use super::watched::{Owner, Watched};
+use crate::metrics::{Label as _, Task};
+
+/// Background tasks, and the first of them that ended although the service still needs it. Dropping it ends its tasks.
+///
+/// **Invariant:** no task of it ends before [`Background::end`] without [`Background::failed`] resolving.
+#[derive(Default)]
+pub struct Background {
+    tasks: Mutex<JoinSet<()>>,
+    failed: Arc<SetOnce<String>>,
+}
+
+impl Background {
+    /// No task yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Starts a task that has to run until [`Background::end`] ends it.
+    pub fn spawn(&self, task: Task, work: impl Future<Output = ()> + Send + 'static) {
+        self.lock().spawn(self.needed(task, work));
+    }
+
+    /// The same for a task that its caller spawns, ends and waits for.
+    pub fn needed<F>(&self, task: Task, work: F) -> impl Future<Output = ()> + Send + use<F>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let failed = Arc::clone(&self.failed);
+        async move {
+            let work = Watched::new(task, Owner::NONE, work);
+            // The content of a task that panicked is not used any more.
+            let how = match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(()) => "ended by itself".to_owned(),
+                Err(_) => format!("panicked at {}", panics::last_place()),
+            };
+            // Only the first counts: others may have ended because of it.
+            let _ = failed.set(format!("the background task \"{}\" {how}", task.as_str()));
+        }
+    }
+
+    /// Resolves when a task has ended although the service needs it, with which and how. Never resolves otherwise.
+    ///
+    /// # Cancel safety
+    ///
+    /// May be dropped and called again: the answer stays the same.
+    pub async fn failed(&self) -> String {
+        self.failed.wait().await.clone()
+    }
+
+    /// Ends all tasks, and resolves when they are gone.
+    pub async fn end(&self) {
+        let mut tasks = std::mem::take(&mut *self.lock());
+        tasks.shutdown().await;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
