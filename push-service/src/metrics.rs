@@ -20,7 +20,7 @@ use crate::storage::{StorageError, Usage};
 use family::Family;
 pub use labels::{
     Accepted, Budget, Cache, Certificate, ChannelKind, Closed, Compared, Cut, Label, Listener, Nack, Refused,
-    Removed, Resource, Step, Task, Trouble, Undelivered,
+    Removed, Resource, Step, Trouble, Undelivered,
 };
 
 /// Something that is open for a while.
@@ -85,11 +85,6 @@ struct Stored {
     messages: IntGauge,
     bytes: IntGauge,
     user_agents: IntGauge,
-}
-
-/// A task panicked: counted for the process, in each of its [`Metrics`].
-pub fn panicked(task: Task) {
-    registration::PANICS.of.of(task).inc();
 }
 
 impl Default for Metrics {

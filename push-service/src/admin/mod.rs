@@ -27,9 +27,9 @@ use self::connections::{Connections, Use};
 pub use readiness::{Readiness, State};
 
 use crate::defaults;
-use crate::metrics::{Metrics, Task};
+use crate::metrics::Metrics;
 use crate::storage::Storage;
-use crate::tasks::{Owner, Watched};
+use crate::tasks::{Owner, Task, Watched};
 use crate::tls::Acceptor;
 
 /// What the admin listener answers from.

@@ -12,6 +12,7 @@
 
 mod acme;
 mod check;
+mod given;
 mod schema;
 mod sections;
 mod setting;
@@ -141,7 +142,7 @@ impl std::error::Error for ConfigError {}
 fn environment() -> Result<HashMap<String, String>, ConfigError> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-        .filter(|(name, _)| name.to_ascii_uppercase().starts_with(sources::PREFIX))
+        .filter(|(name, _)| name.to_ascii_uppercase().starts_with(given::PREFIX))
         .map(|(name, value)| match value.into_string() {
             Ok(value) => Ok((name, value)),
             Err(_) => Err(ConfigError::one(format!("{name}: its value is not UTF-8"))),

@@ -6,8 +6,8 @@
 
 use std::ops::RangeInclusive;
 
+use super::given::Given;
 use super::setting::Setting;
-use super::sources::Given;
 
 /// One line of the table, for whoever prints or searches it.
 pub(crate) enum Item {

@@ -3,52 +3,14 @@
 //! Knows names and places, not what a value means. An unknown name is refused here, with the nearest known one: a
 //! misspelt limit that is silently ignored is worse than a service that does not start.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use config::{Environment, File, FileFormat, Source as _, Value, ValueKind};
 
+use super::given::{Given, PREFIX, Source, variable};
 use super::sections::{Item, Section as _, dotted};
 use super::setting::Raw;
 use super::{Config, ConfigError};
-
-/// How every variable begins. Two underscores, because Kubernetes sets `PUSH_SERVICE_PORT` and its like in every pod
-/// beside a Service of our name; those must not count as misspelt keys.
-pub(crate) const PREFIX: &str = "PUSH_SERVICE__";
-
-/// Which source a value comes from.
-#[derive(Clone)]
-pub(crate) enum Source {
-    /// A file, by the name that the operator gave it.
-    File(String),
-    /// The environment.
-    Environment,
-}
-
-impl Source {
-    /// A key as it is spelt in this source, for a sentence.
-    pub(crate) fn name(&self, key: &str) -> String {
-        match self {
-            Self::File(file) => format!("{file}: {key}"),
-            Self::Environment => variable(key),
-        }
-    }
-}
-
-/// `limits.body_bytes` is `PUSH_SERVICE__LIMITS__BODY_BYTES`.
-pub(crate) fn variable(key: &str) -> String {
-    format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
-}
-
-/// The values that were given, by dotted key.
-#[derive(Default)]
-pub(crate) struct Given(BTreeMap<String, (Raw, Source)>);
-
-impl Given {
-    /// Takes a value out.
-    pub(crate) fn take(&mut self, key: &str) -> Option<(Raw, Source)> {
-        self.0.remove(key)
-    }
-}
 
 /// Collects from a file's name and text, and from environment variables.
 pub(crate) fn collect(
@@ -116,7 +78,7 @@ impl Collector {
         for (name, value) in values {
             let key = dotted(section, &name);
             if self.keys.contains(&key) {
-                self.given.0.insert(key, (raw(value.kind), source.clone()));
+                self.given.keep(key, raw(value.kind), source.clone());
             } else if self.sections.contains(&key.as_str()) {
                 match value.kind {
                     ValueKind::Table(inner) => self.add(&key, inner, source),

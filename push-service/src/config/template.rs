@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::Config;
+use super::given::variable;
 use super::sections::{Item, Section as _, dotted};
-use super::sources::variable;
 
 const HEAD: &str = "\
 # The configuration of push-service: every key, with its default.

@@ -15,8 +15,8 @@ use super::permits::Permit;
 use super::stream::{HttpStream, Stream};
 use super::{Context, Listener, Peer, http1, http2, proxy_protocol};
 use crate::defaults::{ACCEPT_PAUSE_FIRST, ACCEPT_PAUSE_LONGEST, COST_CONNECTION, COST_HANDSHAKE};
-use crate::metrics::{self, Cut, Label as _, Metrics, Refused, Task};
-use crate::tasks::{Owner, Watched};
+use crate::metrics::{self, Cut, Label as _, Metrics, Refused};
+use crate::tasks::{Owner, Task, Watched};
 use crate::tls::Acceptor;
 
 /// Accepts until told to leave.

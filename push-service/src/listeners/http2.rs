@@ -28,9 +28,9 @@ use crate::defaults::{
     HEADER_FIELDS, HTTP2_CONNECTION_WINDOW_BYTES, HTTP2_FINISH_WITHIN, HTTP2_GOODBYE_WITHIN,
     HTTP2_HEADS_BYTES, HTTP2_RESET_STREAMS, HTTP2_STREAM_WINDOW_BYTES,
 };
-use crate::metrics::{Cut, Refused, Task};
+use crate::metrics::{Cut, Refused};
 use crate::resources::{self, Answer, BrokenBody, CommonFields, Form, IsOverBudget, RequestBody, date};
-use crate::tasks::{Owner, Watched};
+use crate::tasks::{Owner, Task, Watched};
 
 /// Serves the connection to its end. Draining, it says GOAWAY twice (R30-LB-3) and finishes the requests under way.
 pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: &Permit, context: &Arc<Context>) {

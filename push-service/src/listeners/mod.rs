@@ -46,9 +46,9 @@ use crate::budgets::Payer;
 use crate::channels::Channels;
 use crate::config::Limits;
 use crate::defaults::LISTEN_BACKLOG;
-use crate::metrics::{self, Metrics, Task};
+use crate::metrics::{self, Metrics};
 use crate::resources::Resources;
-use crate::tasks::Background;
+use crate::tasks::{Background, Task};
 use crate::tls::Acceptor;
 
 /// A connection that has become a WebSocket: the 101 is written.

@@ -19,14 +19,7 @@ impl<L: Label, M: prometheus::core::Metric> Family<L, M> {
     where
         B: MetricVecBuilder<M = M> + 'static,
     {
-        Self::of_vec(&register(registry, vec))
-    }
-
-    /// Resolves the children of `vec`, whose only label is `L`.
-    pub(super) fn of_vec<B>(vec: &MetricVec<B>) -> Self
-    where
-        B: MetricVecBuilder<M = M> + 'static,
-    {
+        let vec = register(registry, vec);
         Self {
             children: L::ALL
                 .iter()

@@ -1,15 +1,15 @@
 //! The names under which metrics are exported, what they mean, and how their values are grouped.
 
-use std::sync::{LazyLock, OnceLock};
+use std::sync::OnceLock;
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
 use super::family::{Family, register};
-use super::labels::{Certificate, Label, Task};
+use super::labels::{Certificate, Label};
 use super::{Metrics, Stored};
-use crate::defaults;
+use crate::{defaults, tasks};
 
 /// Of a step or request, in seconds. From the budget of a delivery (0.5 ms) to Firefox's patience (10 s).
 const STEP_SECONDS: [f64; 12] = [
@@ -34,28 +34,14 @@ const WAIT_SECONDS: [f64; 14] = [
     2_592_000.0,
 ];
 
-/// Panics are the process's, and are counted where no [`Metrics`] is at hand. So all of them export the same counters.
-pub(super) static PANICS: LazyLock<Panics> = LazyLock::new(|| {
-    let options = Opts::new("panics_total", "Panics, by the task that panicked; each is a bug");
-    let all = IntCounterVec::new(options, &[Task::NAME]).expect("names and labels are valid constants");
-    Panics {
-        of: Family::of_vec(&all),
-        all,
-    }
-});
-
-pub(super) struct Panics {
-    all: IntCounterVec,
-    pub(super) of: Family<Task, IntCounter>,
-}
-
 impl Metrics {
     /// All at zero, but for panics.
     pub fn new() -> Self {
         let registry = Registry::new_custom(Some("push_service".to_owned()), None)
             .expect("the prefix is a valid metric name");
         build_info(&registry);
-        register(&registry, Ok(PANICS.all.clone()));
+        // A panic is the process's, and is counted where no metrics are at hand: all of them export the same counters.
+        register(&registry, Ok(tasks::panics().clone()));
         let r = &registry;
         Self {
             accepted: counters(r, "messages_accepted_total", "Push messages answered 201 or 202"),

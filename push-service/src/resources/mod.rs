@@ -38,7 +38,7 @@ use crate::broker::{Broker, Goods, Monitored, Refusal};
 use crate::budgets::{Budgets, Payer};
 use crate::config::Limits;
 use crate::metrics::Metrics;
-use crate::tls::acme::Challenges;
+use crate::tls::Challenges;
 
 /// What a request gets.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use super::banner::BannerFacts;
 use super::stores::{admitted, open_with_keys};
 use super::told::Told;
-use super::{AdminListeners, Node, ServiceError, descriptors};
+use super::{AdminListeners, Node, ServiceError, descriptors, sentence};
 use crate::admin::Readiness;
 use crate::broker::{Broker, Policy};
 use crate::budgets::Budgets;
@@ -118,7 +118,7 @@ fn handlers(
     broker: &Arc<Broker>,
     channels: &Arc<Channels>,
     metrics: &Arc<Metrics>,
-    challenges: Option<Arc<acme::Challenges>>,
+    challenges: Option<Arc<tls::Challenges>>,
 ) -> Handlers {
     let secret = config.security.user_agent_secret.as_ref();
     let secret = secret.map(config::Secret::expose);
@@ -315,9 +315,4 @@ fn session_limits(config: &Config) -> session::Limits {
         answer_burst: PING_BURST,
         drain_within: DRAIN_ACKNOWLEDGE_WITHIN,
     }
-}
-
-/// What failed, and the sentence of who knows why.
-pub(super) fn sentence(what: &str, error: &dyn std::fmt::Display) -> ServiceError {
-    ServiceError(format!("{what}: {error}"))
 }

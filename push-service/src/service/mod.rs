@@ -34,9 +34,9 @@ use crate::channels::Channels;
 use crate::config::{Config, Drain};
 use crate::defaults::{CERTIFICATE_CHECK, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
-use crate::metrics::{Metrics, Task};
+use crate::metrics::Metrics;
 use crate::storage::Storage;
-use crate::tasks::Background;
+use crate::tasks::{Background, Task};
 use crate::tls::Acceptor;
 use crate::tls::acme::Renewer;
 
@@ -51,6 +51,11 @@ impl fmt::Display for ServiceError {
 }
 
 impl std::error::Error for ServiceError {}
+
+/// What failed, and why in the words of the part that failed.
+fn sentence(what: &str, error: &dyn fmt::Display) -> ServiceError {
+    ServiceError(format!("{what}: {error}"))
+}
 
 /// Runs until a signal tells it to leave. SIGTERM drains as configured; SIGINT, which somebody at a terminal sends,
 /// drains without delay and spread; a second one of either ends at once (PR-36).

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use push_protocol::capability::{Capabilities, SealingKey};
 
-use super::ServiceError;
-use super::build::sentence;
+use super::{ServiceError, sentence};
 use crate::channels::Registry;
 use crate::config::{Config, StorageUrl};
 use crate::defaults::REDIS_DOUBTED_FOR;

@@ -7,9 +7,9 @@ use futures_util::FutureExt as _;
 use tokio::sync::SetOnce;
 use tokio::task::JoinSet;
 
+use super::Task;
 use super::panics;
 use super::watched::{Owner, Watched};
-use crate::metrics::{Label as _, Task};
 
 /// Background tasks, and the first of them that ended although the service still needs it. Dropping it ends its tasks.
 ///

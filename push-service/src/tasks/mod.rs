@@ -14,10 +14,13 @@
 mod background;
 mod panics;
 mod planted;
+mod task;
 #[cfg(test)]
 mod tests;
 mod watched;
 
 pub use self::background::Background;
 pub use self::panics::log_panics;
+pub(crate) use self::panics::panics;
+pub use self::task::Task;
 pub use self::watched::{Owner, Watched};

@@ -5,14 +5,31 @@
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, PanicHookInfo};
+use std::sync::LazyLock;
 
-use crate::metrics::{self, Label as _, Task};
+use prometheus::{IntCounterVec, Opts};
+
+use super::Task;
 
 thread_local! {
     /// Whose poll this thread is in.
     static POLLED: Cell<Task> = const { Cell::new(Task::Other) };
     /// Where this thread panicked last.
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// The panics of the process, by task.
+pub(crate) fn panics() -> &'static IntCounterVec {
+    static PANICS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+        let options = Opts::new("panics_total", "Panics, by the task that panicked; each is a bug");
+        let panics = IntCounterVec::new(options, &["task"]).expect("names and labels are valid constants");
+        for task in Task::ALL {
+            // Exported as 0 from the start, so that a rate sees the first one.
+            panics.with_label_values(&[task.as_str()]);
+        }
+        panics
+    });
+    &PANICS
 }
 
 /// Makes each panic of the process one line of the log and one count, in place of the text that Rust prints.
@@ -49,7 +66,7 @@ fn note(panic: &PanicHookInfo<'_>) -> Task {
     // Fails if the thread is ending, or panicked in here: then the place is not known.
     let _ = PLACE.try_with(|last| last.try_borrow_mut().map(|mut last| *last = place));
     let task = POLLED.try_with(Cell::get).unwrap_or(Task::Other);
-    metrics::panicked(task);
+    panics().with_label_values(&[task.as_str()]).inc();
     task
 }
 

@@ -9,7 +9,7 @@ mod build {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use crate::metrics::{Label as _, Task};
+    use crate::tasks::Task;
 
     const VARIABLE: &str = "PUSH_SERVICE_PANIC";
 
@@ -50,7 +50,7 @@ mod build {
 
 #[cfg(not(debug_assertions))]
 mod build {
-    use crate::metrics::Task;
+    use crate::tasks::Task;
 
     /// Nothing is planted in a release.
     pub(in crate::tasks) struct Planted;

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::panics::note_panics;
 use super::*;
-use crate::metrics::{Label as _, Metrics, Task};
+use crate::metrics::Metrics;
 
 /// The tasks that the service can't do without.
 const NEEDED: [Task; 12] = [

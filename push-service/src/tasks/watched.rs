@@ -6,9 +6,9 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use tracing::Span;
 
+use super::Task;
 use super::panics::Polling;
 use super::planted::Planted;
-use crate::metrics::Task;
 
 pin_project! {
     /// A task's work. A panic passes through it, to whoever polls: the runtime ends that task alone.

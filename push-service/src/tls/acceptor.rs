@@ -20,8 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::acme::{ACME_TLS, Challenges};
 use super::certificates::Certificates;
+use super::challenges::{ACME_TLS, Challenges};
 use super::tickets::Tickets;
 use super::{CertificateSource, TicketSecrets, TlsError, TlsStream, ValidUntil};
 

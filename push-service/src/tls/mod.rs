@@ -9,9 +9,10 @@
 //! ```text
 //! Acceptor ──accept──► TlsStream    a socket and the rules of waking           stream
 //!    │                   └ Records  rustls, and the bytes nobody has taken yet  records
-//!    ├ Certificates                 what is presented; reloaded when it changes certificates, named, self_signed
+//!    ├ Certificates                 what is presented; reloaded when it changes certificates, named, self_signed, pem_pair
 //!    │   ▲
 //!    │  acme::Renewer               has it issued, and again before it ends    acme
+//!    │   └ Challenges               what an ACME server is shown meanwhile     challenges
 //!    └ Tickets                      sessions that any node resumes              tickets
 //! ```
 //!
@@ -21,9 +22,11 @@
 mod acceptor;
 pub mod acme;
 mod certificates;
+mod challenges;
 mod error;
 mod files;
 mod named;
+mod pem_pair;
 mod records;
 mod self_signed;
 mod stream;
@@ -34,6 +37,7 @@ mod validity;
 
 pub use acceptor::{Acceptor, Options};
 pub use certificates::{CertificateSource, ValidUntil};
+pub use challenges::Challenges;
 pub use error::TlsError;
 pub use stream::TlsStream;
 pub use tickets::TicketSecrets;

@@ -16,7 +16,7 @@ use rustls::sign::CertifiedKey;
 use webpki::EndEntityCert;
 
 use super::TlsError;
-use super::certificates::{PemPair, Stamp};
+use super::pem_pair::{PemPair, Stamp};
 use crate::defaults::TLS_DIRECTORY_PAIRS;
 
 /// The pairs of a directory, as they were loaded.

@@ -17,8 +17,8 @@ use rustls::server::ParsedCertificate;
 use rustls_pki_types::{ServerName, UnixTime};
 
 use super::TlsError;
-use super::certificates::PemPair;
 use super::files::{self, EVERYONE_READS, OWNER_ONLY};
+use super::pem_pair::PemPair;
 use crate::defaults::{SELF_SIGNED_BACKDATED, SELF_SIGNED_RENEWAL, SELF_SIGNED_VALIDITY};
 
 /// The files' names: a user points `--ca` at the first.

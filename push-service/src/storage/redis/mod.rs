@@ -58,8 +58,7 @@ use super::{Announce, Retention, StorageError};
 use crate::defaults::{
     CLUSTER_INLINE_BYTES, REDIS_DOUBTED_FOR, REDIS_PREFIX, REDIS_REPLICA_MISSED_FOR, RETENTION,
 };
-use crate::metrics::Task;
-use crate::tasks::Background;
+use crate::tasks::{Background, Task};
 
 /// How a store in Redis is opened.
 pub struct Options {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Renewer ── when? ──► Orders ──► the server          schedule here; order, https
-//!    │                   ├─ shows proofs              challenges ◄── TLS handshakes, GET /.well-known/acme-challenge/
+//!    │                   ├─ shows proofs              ../challenges ◄── TLS handshakes, GET /.well-known/acme-challenge/
 //!    │                   └─ keeps account, certificate store
 //!    └─ reloads the acceptor
 //! ```
@@ -13,7 +13,6 @@
 //! What it deliberately does not know: other nodes. Those that share [`Settings::cache`] find each other's certificates
 //! there; the server's look must reach the node that ordered.
 
-mod challenges;
 mod https;
 mod order;
 mod store;
@@ -33,20 +32,16 @@ use rustls_pki_types::pem::PemObject as _;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-pub use self::challenges::Challenges;
 use self::https::Https;
 use self::order::{OrderError, Orders};
 use self::store::Store;
-pub(super) use self::store::pair;
+use super::challenges::Challenges;
 use super::validity::Validity;
 use super::{Acceptor, CertificateSource, TlsError};
 use crate::defaults::{
     ACME_LOOK_EVERY, ACME_ORDER_WITHIN, ACME_PATIENCE_LONGEST, ACME_PAUSE_FIRST, ACME_PAUSE_LONGEST,
 };
 use crate::random;
-
-/// The protocol of an ACME server's look (RFC 8737 §3).
-pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// What is ordered, from whom, and where it is kept.
 #[derive(Clone, PartialEq, Eq, Debug)]

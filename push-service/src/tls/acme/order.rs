@@ -12,11 +12,11 @@ use instant_acme::{
 use rcgen::{CertificateParams, DistinguishedName, KeyPair};
 use tokio::task::spawn_blocking;
 
-use super::challenges::{Challenges, Shown};
 use super::https::Https;
 use super::store::Store;
 use super::{ChallengeKind, Settings};
 use crate::defaults::{ACME_ORDER_WITHIN, ACME_POLL_FIRST, ACME_POLL_GROWTH};
+use crate::tls::challenges::{Challenges, Shown};
 
 /// The longest piece of a server's words that goes into the log. In characters. Chosen: a problem's type and its sentence.
 const WORDS: usize = 400;

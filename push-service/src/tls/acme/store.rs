@@ -16,8 +16,8 @@ use rustls::crypto::ring::default_provider;
 use rustls::server::ParsedCertificate;
 use rustls_pki_types::ServerName;
 
-use crate::tls::certificates::PemPair;
 use crate::tls::files::{self, OWNER_ONLY};
+use crate::tls::pem_pair::PemPair;
 use crate::tls::validity::{self, Validity};
 
 /// The directory of everything that is kept. Its methods block on the file system.
@@ -95,21 +95,13 @@ impl Store {
 }
 
 fn validity(file: &Path, domains: &[String]) -> Option<Validity> {
-    let certificate = pair(file).read(&default_provider()).ok()?;
+    let certificate = PemPair::one_file(file).read(&default_provider()).ok()?;
     let end = certificate.end_entity_cert().ok()?;
     let parsed = ParsedCertificate::try_from(end).ok()?;
     let is_for_all = domains.iter().all(|domain| {
         ServerName::try_from(domain.as_str()).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok())
     });
     is_for_all.then(|| validity::of(end))?
-}
-
-/// Both halves of a certificate that is one file with its key.
-pub(in crate::tls) fn pair(file: &Path) -> PemPair {
-    PemPair {
-        certificate: file.into(),
-        key: file.into(),
-    }
 }
 
 #[cfg(test)]

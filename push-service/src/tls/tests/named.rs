@@ -15,7 +15,8 @@ use tokio_rustls::TlsConnector;
 
 use super::{Acceptor, CertificateSource, Directory, ROOMY, VERSIONS};
 use crate::defaults::TLS_DIRECTORY_PAIRS;
-use crate::tls::acme::{ACME_TLS, Renewer};
+use crate::tls::acme::Renewer;
+use crate::tls::challenges::ACME_TLS;
 use crate::tls::{Options, TlsError};
 
 /// Writes `stem.pem` and `stem.key` for these hosts, and gives the certificate.

@@ -15,18 +15,21 @@ use rustls::crypto::ring;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
+/// The protocol of an ACME server's look (RFC 8737 §3).
+pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
+
 /// Where the pages are: RFC 8555 §8.3.
 const PAGES: &str = "/.well-known/acme-challenge/";
 
 /// The proofs of the orders under way.
 #[derive(Default)]
 pub struct Challenges {
-    shown: RwLock<HashMap<Place, Proof>>,
+    shown: RwLock<HashMap<ShownAt, Proof>>,
 }
 
 /// Where a proof is looked for.
 #[derive(Clone, PartialEq, Eq, Hash)]
-enum Place {
+enum ShownAt {
     /// The page with this token.
     Page(String),
     /// A handshake for this host.
@@ -43,15 +46,15 @@ impl Challenges {
     /// The text of the page at this path, if it is shown now.
     pub fn page(&self, path: &str) -> Option<String> {
         let token = path.strip_prefix(PAGES)?;
-        match self.find(&Place::Page(token.to_owned()))? {
+        match self.find(&ShownAt::Page(token.to_owned()))? {
             Proof::Page(text) => Some(text),
             Proof::Certificate(_) => None,
         }
     }
 
     /// The certificate for a handshake with an ACME server that looks for this host.
-    pub(in crate::tls) fn certificate(&self, host: &str) -> Option<Arc<CertifiedKey>> {
-        match self.find(&Place::Host(host.to_ascii_lowercase()))? {
+    pub(super) fn certificate(&self, host: &str) -> Option<Arc<CertifiedKey>> {
+        match self.find(&ShownAt::Host(host.to_ascii_lowercase()))? {
             Proof::Certificate(certificate) => Some(certificate),
             Proof::Page(_) => None,
         }
@@ -60,7 +63,7 @@ impl Challenges {
     /// Shows a page for a token.
     pub(super) fn show_page(self: &Arc<Self>, token: &str, authorization: &str) -> Shown {
         self.show(
-            Place::Page(token.to_owned()),
+            ShownAt::Page(token.to_owned()),
             Proof::Page(authorization.to_owned()),
         )
     }
@@ -85,29 +88,29 @@ impl Challenges {
         // does not, which is what keeps this one from being taken for anything else.
         let certificate = CertifiedKey::new(vec![certificate], key);
         Ok(self.show(
-            Place::Host(host.to_ascii_lowercase()),
+            ShownAt::Host(host.to_ascii_lowercase()),
             Proof::Certificate(Arc::new(certificate)),
         ))
     }
 
     /// Shows some certificate for a host.
     #[cfg(test)]
-    pub(in crate::tls) fn show_for_test(self: &Arc<Self>, host: &str) -> impl Drop + use<> {
+    pub(super) fn show_for_test(self: &Arc<Self>, host: &str) -> impl Drop + use<> {
         self.show_certificate(host, &[7; 32]).expect("a certificate")
     }
 
-    fn show(self: &Arc<Self>, place: Place, proof: Proof) -> Shown {
+    fn show(self: &Arc<Self>, at: ShownAt, proof: Proof) -> Shown {
         let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
-        shown.insert(place.clone(), proof);
+        shown.insert(at.clone(), proof);
         Shown {
             challenges: Arc::clone(self),
-            place,
+            at,
         }
     }
 
-    fn find(&self, place: &Place) -> Option<Proof> {
+    fn find(&self, at: &ShownAt) -> Option<Proof> {
         let shown = self.shown.read().unwrap_or_else(PoisonError::into_inner);
-        shown.get(place).cloned()
+        shown.get(at).cloned()
     }
 }
 
@@ -121,7 +124,7 @@ impl fmt::Debug for Challenges {
 #[must_use]
 pub(super) struct Shown {
     challenges: Arc<Challenges>,
-    place: Place,
+    at: ShownAt,
 }
 
 impl Drop for Shown {
@@ -131,7 +134,7 @@ impl Drop for Shown {
             .shown
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        shown.remove(&self.place);
+        shown.remove(&self.at);
     }
 }
 
