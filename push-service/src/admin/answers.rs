@@ -9,14 +9,14 @@ use push_protocol::{SubscriptionId, UserAgentId};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Admin, State};
+use super::{Admin, Readiness};
 use crate::defaults;
 use crate::metrics::Certificate;
 use crate::storage::{StorageError, UserAgentReport};
 use crate::tls::Acceptor;
 
-/// An answer, ready to be sent.
-type Answer = Response<Full<Bytes>>;
+/// What is sent back to a probe or a person.
+type AdminResponse = Response<Full<Bytes>>;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -38,7 +38,7 @@ ID is the SHA-256 of the user agent's identity, cut to 32 hexadecimal digits, as
 
 impl Admin {
     /// Answers one request. Never waits for storage longer than [`defaults::ADMIN_STORAGE_WITHIN`].
-    pub(super) async fn answer<B>(&self, request: &Request<B>) -> Answer {
+    pub(super) async fn answer<B>(&self, request: &Request<B>) -> AdminResponse {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut answer = text(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -65,7 +65,7 @@ impl Admin {
         }
     }
 
-    fn metrics(&self) -> Answer {
+    fn metrics(&self) -> AdminResponse {
         if let Some(usage) = self.storage.usage() {
             self.metrics.usage(usage);
         } else if let Some(bytes) = self.storage.queued_bytes() {
@@ -83,7 +83,7 @@ impl Admin {
         body(StatusCode::OK, EXPOSITION, self.metrics.render())
     }
 
-    async fn ready(&self) -> Answer {
+    async fn ready(&self) -> AdminResponse {
         match self.trouble().await {
             None => text(StatusCode::OK, "ready\n"),
             Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
@@ -92,15 +92,15 @@ impl Admin {
 
     /// Why no traffic should come, if so.
     async fn trouble(&self) -> Option<String> {
-        match self.readiness.state() {
-            State::Ready => self.storage_trouble().await,
-            state => Some(state.to_string()),
+        match self.readiness.now() {
+            Readiness::Ready => self.storage_trouble().await,
+            other => Some(other.to_string()),
         }
     }
 
     /// The deployed peer answers 200 even when its database is down, and says ERROR in the body. Ours answers 503,
     /// which orchestrators understand; the body is the same.
-    async fn heartbeat(&self) -> Answer {
+    async fn heartbeat(&self) -> AdminResponse {
         let connections = self.metrics.open_channels();
         match self.storage_trouble().await {
             None => json(
@@ -115,7 +115,7 @@ impl Admin {
     }
 
     /// For people and dashboards: always 200, as the deployed peer.
-    async fn status(&self) -> Answer {
+    async fn status(&self) -> AdminResponse {
         let mut status = match self.storage_trouble().await {
             None => json!({"status": "OK", "version": VERSION}),
             Some(why) => json!({"status": "ERROR", "version": VERSION, "error": why}),
@@ -135,14 +135,14 @@ impl Admin {
         }
     }
 
-    async fn user_agent(&self, id: &str) -> Answer {
+    async fn user_agent(&self, id: &str) -> AdminResponse {
         match self.report(id).await {
             Ok(report) => json(StatusCode::OK, &report),
             Err(answer) => *answer,
         }
     }
 
-    async fn subscription(&self, id: &str, subscription: &str) -> Answer {
+    async fn subscription(&self, id: &str, subscription: &str) -> AdminResponse {
         let Some(subscription) = SubscriptionId::parse(subscription) else {
             return error(
                 StatusCode::BAD_REQUEST,
@@ -162,7 +162,7 @@ impl Admin {
         }
     }
 
-    async fn report(&self, id: &str) -> Result<UserAgentReport, Box<Answer>> {
+    async fn report(&self, id: &str) -> Result<UserAgentReport, Box<AdminResponse>> {
         let refuse = |status, why: &str| Err(Box::new(error(status, why)));
         let Some(id) = UserAgentId::parse(id) else {
             return refuse(
@@ -184,7 +184,7 @@ impl Admin {
 }
 
 /// Which build this is. `commit` and `build` are told to the compiler by whoever builds a release.
-fn version() -> Answer {
+fn version() -> AdminResponse {
     let version = json!({
         "version": VERSION,
         "commit": option_env!("PUSH_SERVICE_COMMIT").unwrap_or_default(),
@@ -193,21 +193,21 @@ fn version() -> Answer {
     json(StatusCode::OK, &version)
 }
 
-fn text(status: StatusCode, words: impl Into<Bytes>) -> Answer {
+fn text(status: StatusCode, words: impl Into<Bytes>) -> AdminResponse {
     body(status, TEXT, words)
 }
 
-fn error(status: StatusCode, why: &str) -> Answer {
+fn error(status: StatusCode, why: &str) -> AdminResponse {
     json(status, &json!({ "error": why }))
 }
 
-fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+fn json(status: StatusCode, value: &impl Serialize) -> AdminResponse {
     let mut text = serde_json::to_vec(value).expect("reports have only text, numbers and truth values");
     text.push(b'\n');
     body(status, JSON, text)
 }
 
-fn body(status: StatusCode, kind: &'static str, content: impl Into<Bytes>) -> Answer {
+fn body(status: StatusCode, kind: &'static str, content: impl Into<Bytes>) -> AdminResponse {
     let mut answer = Response::new(Full::new(content.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();

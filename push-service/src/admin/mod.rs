@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use self::connections::{Connections, Use};
-pub use readiness::{Readiness, State};
+pub use readiness::{Readiness, ReadinessWatch};
 
 use crate::defaults;
 use crate::metrics::Metrics;
@@ -41,7 +41,7 @@ pub struct Admin {
     /// Who shows the certificates whose end is exported, if anybody does.
     pub acceptor: Option<Acceptor>,
     /// Decides `/readyz`.
-    pub readiness: Arc<Readiness>,
+    pub readiness: Arc<ReadinessWatch>,
     /// Sentences for the operator, as `/status` shows them.
     pub warnings: Arc<[String]>,
 }

@@ -9,9 +9,9 @@ use std::fmt;
 
 use tokio::sync::watch;
 
-/// Where the process stands.
+/// How far the process is between its start and its end.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum State {
+pub enum Readiness {
     /// Not everything is up.
     Starting,
     /// Serving.
@@ -22,7 +22,7 @@ pub enum State {
     Failed(String),
 }
 
-impl fmt::Display for State {
+impl fmt::Display for Readiness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Starting => f.write_str("starting"),
@@ -33,51 +33,53 @@ impl fmt::Display for State {
     }
 }
 
-/// Told by the service, read by probes.
+/// The readiness of the process: the service sets it, probes read it.
 ///
 /// **Invariant:** never goes back: what drains is never ready again, and the first failure stays.
-pub struct Readiness(watch::Sender<State>);
+pub struct ReadinessWatch(watch::Sender<Readiness>);
 
-impl Default for Readiness {
+impl Default for ReadinessWatch {
     fn default() -> Self {
-        Self(watch::Sender::new(State::Starting))
+        Self(watch::Sender::new(Readiness::Starting))
     }
 }
 
-impl Readiness {
-    /// Begins with [`State::Starting`].
+impl ReadinessWatch {
+    /// Begins with [`Readiness::Starting`].
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Everything is up. Ignored unless it was starting.
     pub fn ready(&self) {
-        self.advance(State::Ready, |now| matches!(now, State::Starting));
+        self.advance(Readiness::Ready, |now| matches!(now, Readiness::Starting));
     }
 
     /// The process leaves. Ignored after a failure.
     pub fn draining(&self) {
-        self.advance(State::Draining, |now| {
-            matches!(now, State::Starting | State::Ready)
+        self.advance(Readiness::Draining, |now| {
+            matches!(now, Readiness::Starting | Readiness::Ready)
         });
     }
 
     /// The process cannot go on, and `why`. The first reason stays.
     pub fn failed(&self, why: impl Into<String>) {
-        self.advance(State::Failed(why.into()), |now| !matches!(now, State::Failed(_)));
+        self.advance(Readiness::Failed(why.into()), |now| {
+            !matches!(now, Readiness::Failed(_))
+        });
     }
 
-    /// Where it stands.
-    pub fn state(&self) -> State {
+    /// The readiness now.
+    pub fn now(&self) -> Readiness {
         self.0.borrow().clone()
     }
 
-    /// Follows it.
-    pub fn subscribe(&self) -> watch::Receiver<State> {
+    /// The readiness, and each change of it.
+    pub fn subscribe(&self) -> watch::Receiver<Readiness> {
         self.0.subscribe()
     }
 
-    fn advance(&self, next: State, allowed: impl FnOnce(&State) -> bool) {
+    fn advance(&self, next: Readiness, allowed: impl FnOnce(&Readiness) -> bool) {
         self.0.send_if_modified(|now| {
             let goes = allowed(now);
             if goes {
@@ -95,16 +97,16 @@ mod tests {
     /// A late "ready" does not bring back a node that is leaving, and a failure hides nothing that came first.
     #[test]
     fn readiness_never_goes_back() {
-        let readiness = Readiness::new();
-        assert_eq!(readiness.state(), State::Starting);
+        let readiness = ReadinessWatch::new();
+        assert_eq!(readiness.now(), Readiness::Starting);
         readiness.ready();
-        assert_eq!(readiness.state(), State::Ready);
+        assert_eq!(readiness.now(), Readiness::Ready);
         readiness.draining();
         readiness.ready();
-        assert_eq!(readiness.state(), State::Draining);
+        assert_eq!(readiness.now(), Readiness::Draining);
         readiness.failed("disk");
         readiness.failed("network");
         readiness.draining();
-        assert_eq!(readiness.state(), State::Failed("disk".to_owned()));
+        assert_eq!(readiness.now(), Readiness::Failed("disk".to_owned()));
     }
 }

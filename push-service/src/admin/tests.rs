@@ -194,8 +194,8 @@ impl Storage for Stub {
     }
 }
 
-fn admin() -> (Admin, Arc<Stub>, Arc<Readiness>) {
-    let (storage, readiness) = (Arc::new(Stub::default()), Arc::new(Readiness::new()));
+fn admin() -> (Admin, Arc<Stub>, Arc<ReadinessWatch>) {
+    let (storage, readiness) = (Arc::new(Stub::default()), Arc::new(ReadinessWatch::new()));
     let admin = Admin {
         metrics: Arc::new(Metrics::new()),
         storage: Arc::<Stub>::clone(&storage),

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::{FAILED, MISCONFIGURED, OK, complain, serve};
 use crate::config::Config;
-use crate::service::transfer::{self, MoveError, Place};
+use crate::service::transfer::{self, FileArgument, TransferCommandError};
 use crate::storage::Imported;
 
 /// Writes everything to a file.
 pub(super) fn export(config: &Config, file: &Path) -> u8 {
     run("nothing was exported", "nothing was exported", async {
-        let (counts, left_behind) = transfer::export(config, &place(file)).await?;
+        let (counts, left_behind) = transfer::export(config, &file_argument(file)).await?;
         eprintln!(
             "Exported {} user agents, {} subscriptions and {} messages.",
             counts.user_agents, counts.subscriptions, counts.messages
@@ -36,7 +36,7 @@ pub(super) fn import(config: &Config, file: &Path, merge: bool) -> u8 {
         "nothing was imported",
         "the import stopped before its end",
         async {
-            let imported = transfer::import(config, &place(file), merge).await?;
+            let imported = transfer::import(config, &file_argument(file), merge).await?;
             eprint!("{}", report(imported));
             Ok(())
         },
@@ -48,7 +48,9 @@ pub(super) fn show_keys(config: &Config) -> u8 {
     run("the keys cannot be shown", "the keys cannot be shown", async {
         let keys = transfer::sealing_keys(config).await?;
         if keys.is_empty() {
-            return Err(MoveError::Refused("security.sealing_keys is empty".to_owned()));
+            return Err(TransferCommandError::Refused(
+                "security.sealing_keys is empty".to_owned(),
+            ));
         }
         for key in keys {
             println!("{}", key.to_base64url());
@@ -95,20 +97,20 @@ fn report(imported: Imported) -> String {
     text
 }
 
-fn place(file: &Path) -> Place {
+fn file_argument(file: &Path) -> FileArgument {
     match file {
-        file if file == Path::new("-") => Place::Standard,
-        file => Place::File(PathBuf::from(file)),
+        file if file == Path::new("-") => FileArgument::StandardStream,
+        file => FileArgument::File(PathBuf::from(file)),
     }
 }
 
 /// Does it, and says what came of it where it was refused, or failed.
-fn run(refused: &str, failed: &str, work: impl Future<Output = Result<(), MoveError>>) -> u8 {
+fn run(refused: &str, failed: &str, work: impl Future<Output = Result<(), TransferCommandError>>) -> u8 {
     serve::run(async {
         match work.await {
             Ok(()) => OK,
-            Err(error @ MoveError::Refused(_)) => complain(refused, &error, MISCONFIGURED),
-            Err(error @ MoveError::Failed(_)) => complain(failed, &error, FAILED),
+            Err(error @ TransferCommandError::Refused(_)) => complain(refused, &error, MISCONFIGURED),
+            Err(error @ TransferCommandError::Failed(_)) => complain(failed, &error, FAILED),
         }
     })
 }
@@ -134,7 +136,7 @@ mod tests {
     /// A dash is the standard stream, anything else a file.
     #[test]
     fn a_dash_is_the_standard_stream() {
-        assert_eq!(place(Path::new("-")), Place::Standard);
-        assert_eq!(place(Path::new("./-")), Place::File("./-".into()));
+        assert_eq!(file_argument(Path::new("-")), FileArgument::StandardStream);
+        assert_eq!(file_argument(Path::new("./-")), FileArgument::File("./-".into()));
     }
 }

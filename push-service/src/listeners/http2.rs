@@ -227,7 +227,7 @@ impl Serving {
         loop {
             let link = self.link.pushes();
             let polled = link.begin_poll(cx.waker());
-            self.frames.answered(link.take_answered());
+            self.frames.renew_credit(link.take_answered());
             let accepted = self.connection.poll_accept(cx);
             if self.frames.goes_away() {
                 link.peer_leaves();
@@ -290,7 +290,7 @@ fn refuse_fields(respond: SendResponse<Bytes>, common: &CommonFields, context: &
         "The header is too large; send fewer or shorter fields.",
     );
     common.join(&mut refused);
-    ended(send(refused, false, respond));
+    log_unsent(send(refused, false, respond));
 }
 
 /// What it takes to answer a request.
@@ -341,7 +341,7 @@ impl Exchange<'_> {
                     .monitor_by_events(&monitoring, Some(self.link))
                     .await
                 {
-                    Ok(events) => ended(http2_events::send(events, respond, self.frames).await),
+                    Ok(events) => log_unsent(http2_events::send(events, respond, self.frames).await),
                     Err(response) => self.finish(*response, false, respond),
                 }
             }
@@ -352,13 +352,13 @@ impl Exchange<'_> {
     fn finish(&self, response: Response<Bytes>, head_only: bool, respond: SendResponse<Bytes>) {
         let sent = send(response, head_only, respond);
         if sent.is_ok() {
-            self.frames.answered(1);
+            self.frames.renew_credit(1);
         }
-        ended(sent);
+        log_unsent(sent);
     }
 }
 
-fn ended(sent: Result<(), h2::Error>) {
+fn log_unsent(sent: Result<(), h2::Error>) {
     if let Err(error) = sent {
         tracing::debug!(%error, "an HTTP/2 request ended before its answer");
     }

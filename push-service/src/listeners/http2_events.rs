@@ -58,7 +58,7 @@ async fn send_pieces(
             return stream.send_data(Bytes::new(), true);
         };
         send_piece(stream, piece).await?;
-        frames.answered(1);
+        frames.renew_credit(1);
     }
 }
 

@@ -43,7 +43,7 @@ struct Shared {
     /// The peer has sent GOAWAY.
     goes_away: AtomicBool,
     /// Whether the input has ended, and whether everything before the end was handled.
-    ended: AtomicBool,
+    is_over: AtomicBool,
     is_read: AtomicBool,
 }
 
@@ -55,7 +55,7 @@ impl FrameWatch {
             turn: AtomicU32::new(0),
             cut: OnceLock::new(),
             goes_away: AtomicBool::new(false),
-            ended: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             // Before turns begin, there are no requests to lose.
             is_read: AtomicBool::new(true),
         }))
@@ -79,13 +79,13 @@ impl FrameWatch {
     /// The connection's task has given way to others.
     pub(super) fn next_turn(&self) {
         self.0.turn.store(0, Ordering::Relaxed);
-        if self.0.ended.load(Ordering::Relaxed) {
+        if self.0.is_over.load(Ordering::Relaxed) {
             self.0.is_read.store(true, Ordering::Relaxed);
         }
     }
 
     /// So many requests were answered, or messages brought.
-    pub(super) fn answered(&self, times: u32) {
+    pub(super) fn renew_credit(&self, times: u32) {
         self.add(times.saturating_mul(HTTP2_FRAMES_PER_ANSWER));
     }
 
@@ -154,7 +154,7 @@ impl Frames {
     /// The input has ended. Returns whether `h2` may be told: it then drops the requests that were not yet taken from
     /// it, and a complete request has to be served (PR-18). So it is told in the next turn.
     pub(super) fn may_end(&self) -> bool {
-        self.watch.0.ended.store(true, Ordering::Relaxed);
+        self.watch.0.is_over.store(true, Ordering::Relaxed);
         self.watch.0.is_read.load(Ordering::Relaxed)
     }
 
@@ -365,7 +365,7 @@ mod tests {
 
         let mut frames = self::frames();
         assert!(frames.watch.spend(HTTP2_FRAME_CREDIT));
-        frames.watch.answered(1);
+        frames.watch.renew_credit(1);
         for _ in 0..HTTP2_FRAMES_PER_ANSWER {
             frames.came(&ping);
         }
@@ -375,7 +375,7 @@ mod tests {
             frames.came(&ping);
         }
         assert_eq!(frames.watch.cut(), None);
-        frames.watch.answered(u32::MAX);
+        frames.watch.renew_credit(u32::MAX);
         assert_eq!(left(&frames), HTTP2_FRAME_CREDIT);
     }
 }

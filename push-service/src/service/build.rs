@@ -15,7 +15,7 @@ use super::banner::BannerFacts;
 use super::stores::{admitted, open_with_keys};
 use super::told::Told;
 use super::{AdminListeners, Node, ServiceError, descriptors, sentence};
-use crate::admin::Readiness;
+use crate::admin::ReadinessWatch;
 use crate::broker::{Broker, Policy};
 use crate::budgets::Budgets;
 use crate::channels::{Channels, Registry, Shares};
@@ -100,7 +100,7 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
     let mut node = Node {
         config: config.drain.clone(),
         facts,
-        readiness: Arc::new(Readiness::new()),
+        readiness: Arc::new(ReadinessWatch::new()),
         storage,
         channels,
         listeners,

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::banner::BannerFacts;
 use self::told::Told;
-use crate::admin::{Admin, Readiness};
+use crate::admin::{Admin, ReadinessWatch};
 use crate::broker::Broker;
 use crate::channels::Channels;
 use crate::config::{Config, Drain};
@@ -118,7 +118,7 @@ enum Patience {
 struct Node {
     config: Drain,
     facts: BannerFacts,
-    readiness: Arc<Readiness>,
+    readiness: Arc<ReadinessWatch>,
     storage: Arc<dyn Storage>,
     channels: Arc<Channels>,
     listeners: Listeners,

@@ -22,23 +22,23 @@ use crate::transfer::{self, Counts, Facts, FileError, LeftBehind, Progress, Tran
 
 /// Where an export goes, or an import comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum FileArgument {
     /// A file of this name.
     File(PathBuf),
     /// Standard output or input.
-    Standard,
+    StandardStream,
 }
 
-/// Why nothing was moved, or not all of it.
+/// Why nothing was exported or imported, or not all of it.
 #[derive(Debug)]
-pub enum MoveError {
-    /// The configuration or the command has to be changed. Nothing was moved.
+pub enum TransferCommandError {
+    /// The configuration or the command has to be changed. Nothing was exported or imported.
     Refused(String),
     /// It could not be done, or not to its end.
     Failed(String),
 }
 
-impl fmt::Display for MoveError {
+impl fmt::Display for TransferCommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(why) | Self::Failed(why) => f.write_str(why),
@@ -46,7 +46,7 @@ impl fmt::Display for MoveError {
     }
 }
 
-impl std::error::Error for MoveError {}
+impl std::error::Error for TransferCommandError {}
 
 /// Writes all that the configured storage holds to a file.
 ///
@@ -55,17 +55,20 @@ impl std::error::Error for MoveError {}
 /// # Errors
 ///
 /// Why there is no such file now.
-pub async fn export(config: &Config, to: &Place) -> Result<(Counts, LeftBehind), MoveError> {
+pub async fn export(
+    config: &Config,
+    to: &FileArgument,
+) -> Result<(Counts, LeftBehind), TransferCommandError> {
     check_source(config)?;
-    if let Place::File(path) = to
+    if let FileArgument::File(path) = to
         && path.exists()
     {
         let path = path.display();
-        return Err(MoveError::Refused(format!(
+        return Err(TransferCommandError::Refused(format!(
             "the file {path} exists already: move it away, or choose another name"
         )));
     }
-    let (storage, capabilities) = stores::open(config, Arc::new(Nobody)).await?;
+    let (storage, capabilities) = stores::open(config, Arc::new(NoSessions)).await?;
     let nodes = storage.others().await.map_err(TransferError::Storage)?;
     if nodes > 0 {
         close(&*storage).await?;
@@ -81,27 +84,27 @@ pub async fn export(config: &Config, to: &Place) -> Result<(Counts, LeftBehind),
     };
     let total = storage.usage().map(|usage| usage.user_agents);
     let mut progress = Progress::new("exported", total);
-    let outcome = tokio::select! {
-        outcome = export_to(to, &*storage, &facts, &mut progress) => outcome,
+    let exported = tokio::select! {
+        exported = export_to(to, &*storage, &facts, &mut progress) => exported,
         error = interrupted() => Err(error),
     };
     progress.clear();
     close(&*storage).await?;
-    outcome
+    exported
 }
 
 async fn export_to(
-    to: &Place,
+    to: &FileArgument,
     storage: &dyn Storage,
     facts: &Facts,
     progress: &mut Progress,
-) -> Result<(Counts, LeftBehind), MoveError> {
+) -> Result<(Counts, LeftBehind), TransferCommandError> {
     match to {
-        Place::Standard => {
+        FileArgument::StandardStream => {
             let sink = BufWriter::new(io::stdout());
             Ok(transfer::export(storage, facts, sink, progress).await?)
         }
-        Place::File(path) => {
+        FileArgument::File(path) => {
             let mut file = Unfinished::create(path).map_err(TransferError::Write)?;
             let sink = BufWriter::new(&mut file.file);
             let done = transfer::export(storage, facts, sink, progress).await?;
@@ -118,7 +121,11 @@ async fn export_to(
 /// # Errors
 ///
 /// Why nothing was taken in; or, if it failed on the way, how much was.
-pub async fn import(config: &Config, from: &Place, merge: bool) -> Result<Imported, MoveError> {
+pub async fn import(
+    config: &Config,
+    from: &FileArgument,
+    merge: bool,
+) -> Result<Imported, TransferCommandError> {
     if matches!(config.storage.url, StorageUrl::Memory) {
         return Err(refused(
             "storage.url is memory:, which keeps nothing after this command: set another storage",
@@ -130,7 +137,7 @@ pub async fn import(config: &Config, from: &Place, merge: bool) -> Result<Import
     file.rewind()
         .map_err(|error| TransferError::File(FileError::Io(error)))?;
 
-    let (storage, capabilities) = stores::open(config, Arc::new(Nobody)).await?;
+    let (storage, capabilities) = stores::open(config, Arc::new(NoSessions)).await?;
     let known: Vec<_> = capabilities.fingerprints().collect();
     let admitted = admit(&facts, &known, &*storage, merge).await;
     let outcome = match admitted {
@@ -147,7 +154,7 @@ async fn admit(
     known: &[[u8; 8]],
     storage: &dyn Storage,
     merge: bool,
-) -> Result<(), MoveError> {
+) -> Result<(), TransferCommandError> {
     let missing = facts.sealing_keys.iter().filter(|key| !known.contains(key));
     let missing: Vec<_> = missing
         .map(|key| format!("{:016x}", u64::from_be_bytes(*key)))
@@ -170,19 +177,23 @@ async fn admit(
     Ok(())
 }
 
-async fn import_from(file: &File, storage: &dyn Storage, counts: Counts) -> Result<Imported, MoveError> {
+async fn import_from(
+    file: &File,
+    storage: &dyn Storage,
+    counts: Counts,
+) -> Result<Imported, TransferCommandError> {
     let mut progress = Progress::new("imported", Some(counts.user_agents));
     let mut imported = Imported::default();
     let outcome = tokio::select! {
         outcome = transfer::import(storage, BufReader::new(file), now(), &mut progress, &mut imported) => {
-            outcome.map_err(MoveError::from)
+            outcome.map_err(TransferCommandError::from)
         }
         error = interrupted() => Err(error),
     };
     progress.clear();
     outcome.map(|()| imported).map_err(|error| {
         let messages = imported.messages;
-        MoveError::Failed(format!(
+        TransferCommandError::Failed(format!(
             "{error}\n\
              At least {messages} of {} messages are imported and stay: repeat the import with --merge",
             counts.messages
@@ -196,11 +207,11 @@ async fn import_from(file: &File, storage: &dyn Storage, counts: Counts) -> Resu
 /// # Errors
 ///
 /// Why the store can't be asked.
-pub async fn sealing_keys(config: &Config) -> Result<Vec<SealingKey>, MoveError> {
+pub async fn sealing_keys(config: &Config) -> Result<Vec<SealingKey>, TransferCommandError> {
     match &config.storage.url {
         StorageUrl::Embedded { .. } => {
             check_source(config)?;
-            let (storage, keys) = stores::open_with_keys(config, Arc::new(Nobody)).await?;
+            let (storage, keys) = stores::open_with_keys(config, Arc::new(NoSessions)).await?;
             close(&*storage).await?;
             Ok(keys)
         }
@@ -209,7 +220,7 @@ pub async fn sealing_keys(config: &Config) -> Result<Vec<SealingKey>, MoveError>
 }
 
 /// Refuses to look into what is not there: opening would make it.
-fn check_source(config: &Config) -> Result<(), MoveError> {
+fn check_source(config: &Config) -> Result<(), TransferCommandError> {
     match &config.storage.url {
         StorageUrl::Memory => Err(refused(
             "storage.url is memory:, which another process cannot read: set the storage of the service",
@@ -237,10 +248,10 @@ fn kind(url: &StorageUrl) -> &'static str {
 }
 
 /// The file that is read. Standard input is put aside first, because it is read twice.
-fn open_source(from: &Place) -> io::Result<File> {
+fn open_source(from: &FileArgument) -> io::Result<File> {
     match from {
-        Place::File(path) => File::open(path),
-        Place::Standard => {
+        FileArgument::File(path) => File::open(path),
+        FileArgument::StandardStream => {
             let aside = Unfinished::create(&std::env::temp_dir().join("push-service-import"))?;
             let mut file = aside.file.try_clone()?;
             // Its name goes now, and its content with this process, however that ends.
@@ -297,7 +308,7 @@ impl Drop for Unfinished {
     }
 }
 
-async fn close(storage: &dyn Storage) -> Result<(), MoveError> {
+async fn close(storage: &dyn Storage) -> Result<(), TransferCommandError> {
     storage
         .close()
         .await
@@ -305,11 +316,11 @@ async fn close(storage: &dyn Storage) -> Result<(), MoveError> {
 }
 
 /// Resolves when a signal asks to end.
-async fn interrupted() -> MoveError {
+async fn interrupted() -> TransferCommandError {
     match Signals::listen() {
         Ok(mut signals) => {
             signals.next().await;
-            MoveError::Failed("interrupted".to_owned())
+            TransferCommandError::Failed("interrupted".to_owned())
         }
         Err(error) => error.into(),
     }
@@ -319,25 +330,25 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn refused(why: &str) -> MoveError {
-    MoveError::Refused(why.to_owned())
+fn refused(why: &str) -> TransferCommandError {
+    TransferCommandError::Refused(why.to_owned())
 }
 
-impl From<ServiceError> for MoveError {
+impl From<ServiceError> for TransferCommandError {
     fn from(error: ServiceError) -> Self {
         Self::Failed(error.to_string())
     }
 }
 
-impl From<TransferError> for MoveError {
+impl From<TransferError> for TransferCommandError {
     fn from(error: TransferError) -> Self {
         Self::Failed(error.to_string())
     }
 }
 
-/// Nobody is connected.
-struct Nobody;
+/// NoSessions is connected.
+struct NoSessions;
 
-impl Announce for Nobody {
+impl Announce for NoSessions {
     fn announce(&self, _: UserAgentId, _: Seat, _: WakeUp) {}
 }

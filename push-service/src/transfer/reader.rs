@@ -26,7 +26,7 @@ pub(super) struct Reader<R> {
     whose: Option<Portable>,
     /// A number above this one is of a time that has not come.
     latest: MessageNumber,
-    ended: bool,
+    is_complete: bool,
 }
 
 impl<R: BufRead> Reader<R> {
@@ -40,7 +40,7 @@ impl<R: BufRead> Reader<R> {
             counts: Counts::default(),
             whose: None,
             latest,
-            ended: false,
+            is_complete: false,
         };
         let facts = reader.header()?;
         Ok((reader, facts))
@@ -52,7 +52,7 @@ impl<R: BufRead> Reader<R> {
     pub(super) fn batch(&mut self) -> Result<Vec<Portable>, FileError> {
         let mut batch = Vec::new();
         let mut bytes = 0;
-        while !self.ended && bytes < EXPORT_STEP_BYTES {
+        while !self.is_complete && bytes < EXPORT_STEP_BYTES {
             let line = self.next()?;
             bytes += self.line.len();
             self.take(line, &mut batch)?;
@@ -129,7 +129,7 @@ impl<R: BufRead> Reader<R> {
                 if !self.source.fill_buf().map_err(FileError::Io)?.is_empty() {
                     return Err(FileError::Trailing);
                 }
-                self.ended = true;
+                self.is_complete = true;
             }
             Line::Header(_) => return Err(self.refuse("it is a second header")),
         }
