@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use super::permits::Permit;
 use super::stream::{HeadWatch, HttpStream};
-use super::{Context, Peer, UpgradedConnection, handshake};
+use super::{Context, Peer, handshake};
 use crate::budgets::{Budgets, Payer};
 use crate::channels::EventStream;
 use crate::defaults::{COST_CHANNEL, COST_REQUEST};
@@ -70,14 +70,14 @@ pub(super) async fn serve(stream: HttpStream, peer: Peer, permit: Permit, contex
     if exchange.upgraded.load(Ordering::Relaxed) {
         let parts = connection.into_parts();
         let (stream, unread) = parts.io.into_inner().into_parts();
-        (context.handlers.open_channel)(UpgradedConnection {
-            stream,
-            leftover: joined(parts.read_buf, unread),
-            permit: exchange
-                .permit
-                .into_inner()
-                .unwrap_or_else(PoisonError::into_inner),
-        });
+        let leftover = joined(parts.read_buf, unread);
+        let permit = exchange
+            .permit
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        // In a task of its own: this one, with all that HTTP needed, ends here.
+        let channels = &context.handlers.channels;
+        channels.open(stream, &leftover, permit);
     }
 }
 

@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::timeout;
@@ -51,28 +50,13 @@ use crate::resources::Resources;
 use crate::tasks::{Background, Task};
 use crate::tls::Acceptor;
 
-/// A connection that has become a WebSocket: the 101 is written.
-pub struct UpgradedConnection {
-    /// What it lives on.
-    pub stream: Stream,
-    /// Bytes of the first frames that came with the request. Read these before the stream.
-    pub leftover: Bytes,
-    /// Its place among the connections: to be dropped when it ends.
-    pub permit: Permit,
-}
-
-/// Takes an upgraded connection over. Must return at once: the caller is the connection's own task, which ends then.
-pub type OpenChannel = Arc<dyn Fn(UpgradedConnection) + Send + Sync>;
-
-/// What comes of connections.
+/// To whom requests and upgraded connections are given.
 pub struct Handlers {
     /// Answers requests.
     pub resources: Resources,
-    /// Takes WebSockets over.
-    pub open_channel: OpenChannel,
-    /// Where WebSockets are opened.
+    /// The paths at which a WebSocket may be opened.
     pub channel_path: ChannelPath,
-    /// Brings messages to those who monitor.
+    /// Takes over WebSockets, and requests that monitor.
     pub channels: Arc<Channels>,
 }
 

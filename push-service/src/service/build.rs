@@ -22,7 +22,7 @@ use crate::channels::{Channels, Registry, Shares};
 use crate::cluster::Reconciler;
 use crate::config::{self, Config, StorageUrl};
 use crate::defaults::{ANSWER_WITHIN, DRAIN_ACKNOWLEDGE_WITHIN, PING_BURST, STORAGE_RETRY_AFTER};
-use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies, UpgradedConnection};
+use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};
 use crate::metrics::Metrics;
 use crate::resources::Resources;
 use crate::storage::Announce;
@@ -127,18 +127,9 @@ fn handlers(
         .showing(challenges)
         .naming(alternatives.map(|services| services.as_header().clone()))
         .behind(secret);
-    let opening = Arc::clone(channels);
     Handlers {
         resources,
         channels: Arc::clone(channels),
-        open_channel: Arc::new(move |connection| {
-            let UpgradedConnection {
-                stream,
-                leftover,
-                permit,
-            } = connection;
-            opening.open(stream, &leftover, permit);
-        }),
         channel_path: ChannelPath::new(secret),
     }
 }

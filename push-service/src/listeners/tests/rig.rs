@@ -8,12 +8,11 @@ use push_protocol::capability::Dialect;
 use push_tests::door::Door;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 
 use crate::channels::{Channels, Registry, Shares, rig};
 use crate::config::{IpNetwork, Limits};
 use crate::defaults;
-use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies, UpgradedConnection};
+use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};
 use crate::metrics::Metrics;
 use crate::resources::tests::rig::Service;
 use crate::tasks::Background;
@@ -23,6 +22,16 @@ use crate::tls::Acceptor;
 pub(super) const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
+/// The first message of a user agent.
+pub(super) const HELLO: &str = r#"{"messageType":"hello","use_webpush":true}"#;
+
+/// A whole frame of a user agent, masked with zeros, so that its text stays as it is (RFC 6455 §5.2).
+pub(super) fn frame(opcode: u8, text: &str) -> Vec<u8> {
+    let length = u8::try_from(text.len()).ok().filter(|length| *length < 126);
+    let head = [0x80 | opcode, 0x80 | length.expect("a short text"), 0, 0, 0, 0];
+    [&head, text.as_bytes()].concat()
+}
+
 /// A running service.
 pub(super) struct Node {
     pub(super) listeners: Listeners,
@@ -30,8 +39,6 @@ pub(super) struct Node {
     pub(super) address: SocketAddr,
     /// What the listeners count.
     pub(super) metrics: Arc<Metrics>,
-    /// Connections that became channels.
-    pub(super) channels: mpsc::UnboundedReceiver<UpgradedConnection>,
     /// The path of a push resource.
     pub(super) path: String,
 }
@@ -57,11 +64,9 @@ impl Node {
         let service = Service::with(|_, service_limits| *service_limits = limits);
         let path = service.subscribed(Dialect::Webpush, None).await;
         let alternatives = setting.alternatives.map(HeaderValue::from_static);
-        let (opened, channels) = mpsc::unbounded_channel();
         let handlers = Handlers {
             channels: channels_of(&service),
             resources: service.resources.naming(alternatives),
-            open_channel: Arc::new(move |channel| drop(opened.send(channel))),
             channel_path: ChannelPath::new(setting.secret),
         };
         let listener = Listener::bind(([127, 0, 0, 1], 0).into(), setting.tls).unwrap();
@@ -84,7 +89,6 @@ impl Node {
             _background: background,
             address,
             metrics,
-            channels,
             path,
         }
     }

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::http2::push;
-use super::rig::{Node, Setting, UPGRADE};
+use super::rig::{HELLO, Node, Setting, UPGRADE, frame};
 use crate::config::Limits;
 use crate::defaults::{COST_CONNECTION, COST_HANDSHAKE};
 use crate::tls::{Acceptor, CertificateSource};
@@ -75,7 +75,7 @@ impl Drop for Secured {
 /// RFC 9113 §3.2: ALPN `h2` is HTTP/2, `http/1.1` and nothing are HTTP/1.1; a PROXY header stands before TLS.
 #[tokio::test]
 async fn alpn_chooses_the_version() {
-    let mut secured = Secured::start("alpn").await;
+    let secured = Secured::start("alpn").await;
     let proxied = "PROXY TCP4 203.0.113.1 127.0.0.1 4711 443\r\n";
     for first in ["", proxied] {
         let stream = secured.connect(first, &["h2", "http/1.1"]).await.unwrap();
@@ -86,13 +86,14 @@ async fn alpn_chooses_the_version() {
 
         for alpn in [&["http/1.1"][..], &[]] {
             let mut stream = secured.connect(first, alpn).await.unwrap();
-            stream.write_all(UPGRADE.as_bytes()).await.unwrap();
-            let mut channel = secured.node.channels.recv().await.unwrap();
-            channel.stream.write_all(b"from the channel").await.unwrap();
-            channel.stream.shutdown().await.unwrap();
-            let mut heard = String::new();
-            stream.read_to_string(&mut heard).await.unwrap();
-            assert!(heard.starts_with("HTTP/1.1 101 ") && heard.ends_with("\r\n\r\nfrom the channel"));
+            let goodbye = frame(8, "");
+            let said = [UPGRADE.as_bytes(), &frame(1, HELLO), &goodbye].concat();
+            stream.write_all(&said).await.unwrap();
+            let mut heard = Vec::new();
+            let _ = stream.read_to_end(&mut heard).await;
+            let heard = String::from_utf8_lossy(&heard);
+            assert!(heard.starts_with("HTTP/1.1 101 "), "{heard}");
+            assert!(heard.contains(r#""messageType":"hello""#), "{heard}");
         }
     }
 }

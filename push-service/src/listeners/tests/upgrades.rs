@@ -2,9 +2,7 @@
 
 use std::net::IpAddr;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-use super::rig::{Node, Peer, Setting, UPGRADE};
+use super::rig::{HELLO, Node, Peer, Setting, UPGRADE, frame};
 use crate::channels::websocket_channel_bytes;
 use crate::listeners::{Permit, Stream};
 
@@ -22,28 +20,26 @@ fn a_channel_is_small() {
 /// WS-CON-1, WS-CON-2: after 101 the connection is handed over whole: what came with the request, and then the stream.
 #[tokio::test]
 async fn an_upgraded_connection_is_handed_over() {
-    let mut node = Node::start().await;
+    let node = Node::start().await;
     let mut peer = node.peer().await;
     let firefox = UPGRADE.replace(
         "Upgrade: w",
         "Sec-WebSocket-Protocol: push-notification\r\nUpgrade: w",
     );
-    peer.say(format!("{firefox}early")).await;
+    // The first frame comes in two parts: one with the request, one behind the answer.
+    let hello = frame(1, HELLO);
+    let (early, later) = hello.split_at(10);
+    peer.say([firefox.as_bytes(), early].concat()).await;
     let answer = peer.hear().await;
     assert!(answer.starts_with("http/1.1 101 "), "{answer}");
     assert!(answer.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo="));
     assert!(answer.contains("sec-websocket-protocol: push-notification"));
 
-    let mut channel = node.channels.recv().await.unwrap();
-    peer.say("later").await;
-    let mut read = channel.leftover.to_vec();
-    while read.len() < 10 {
-        channel.stream.read_buf(&mut read).await.unwrap();
-    }
-    assert_eq!(read, b"earlylater");
-    channel.stream.write_all(b"back").await.unwrap();
-    drop(channel);
-    assert_eq!(peer.hear_all().await, "back");
+    peer.say(later).await;
+    let reply = peer.hear_some().await;
+    assert!(reply.contains(r#""messagetype":"hello""#), "{reply}");
+    peer.say(frame(8, "")).await;
+    peer.hear_all().await;
 }
 
 /// WS-CON-1, KU-1: a channel opens at any path but those of resources; with a secret only at its path.
@@ -95,13 +91,24 @@ async fn another_version_is_told_ours() {
 async fn the_permit_travels_with_the_channel() {
     let mut setting = Setting::default();
     setting.limits.connections = 1;
-    let mut node = Node::with(setting).await;
+    let node = Node::with(setting).await;
     let mut first = node.peer().await;
-    first.say(UPGRADE).await;
+    first.say([UPGRADE.as_bytes(), &frame(1, HELLO)].concat()).await;
     first.hear().await;
-    let channel = node.channels.recv().await.unwrap();
+    let reply = first.hear_some().await;
+    assert!(
+        reply.contains("hello"),
+        "HTTP is over on this connection: {reply}"
+    );
     assert_eq!(node.peer().await.hear_all().await, "");
-    drop(channel);
+    drop(first);
+    while !node
+        .metrics
+        .render()
+        .contains("\npush_service_connections{listener=\"http\"} 0\n")
+    {
+        tokio::task::yield_now().await;
+    }
     assert!(
         upgrade(&mut node.peer().await, "")
             .await
@@ -118,7 +125,7 @@ async fn channels_behind_a_proxy_count_for_their_client() {
         ..Setting::default()
     };
     setting.limits.connections_per_address = 1;
-    let mut node = Node::with(setting).await;
+    let node = Node::with(setting).await;
     let mut channels = Vec::new();
     for (client, status) in [("203.0.113.1", 101), ("203.0.113.1", 429), ("203.0.113.2", 101)] {
         let mut peer = node.peer().await;
@@ -128,7 +135,7 @@ async fn channels_behind_a_proxy_count_for_their_client() {
             "{client}: {answer}"
         );
         if status == 101 {
-            channels.push((peer, node.channels.recv().await.unwrap()));
+            channels.push(peer);
         }
     }
 }
@@ -147,11 +154,10 @@ async fn a_proxy_header_says_whose_it_is() {
         ..Setting::default()
     };
     setting.limits.connections_per_address = 1;
-    let mut node = Node::with(setting).await;
+    let node = Node::with(setting).await;
     let mut first = node.peer().await;
     first.say("PROXY TCP4 203.0.113.1 127.0.0.1 4711 80\r\n").await;
     assert!(upgrade(&mut first, "").await.starts_with("http/1.1 101 "));
-    let _channel = node.channels.recv().await.unwrap();
 
     let client: IpAddr = [203, 0, 113, 1].into();
     let mut again = node.peer().await;
