@@ -113,7 +113,7 @@ pub const SEALING_KEYS: usize = 16;
 /// hundreds; the deployed peer gives a user agent up at 150 (WS-ACK-7), ours never does.
 pub const QUEUE_MESSAGES: u32 = 1_000;
 
-/// Bytes that may wait for one user agent: a thousand messages of the size that nobody may refuse (RFC 8030 §7.2),
+/// Bytes that may wait for one user agent: a thousand messages of the size that must not be refused (RFC 8030 §7.2),
 /// with their overhead, rounded.
 pub const QUEUE_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -125,10 +125,10 @@ pub const EXPIRE_EVERY: Duration = SECOND;
 
 // Listeners.
 
-/// The public listener. Loopback, because a service that nobody configured must not be reachable from outside.
+/// The public listener. Loopback, because a service without configuration must not be reachable from outside.
 pub const LISTEN_HTTP: &str = "127.0.0.1:8080";
 
-/// The admin listener: loopback, because it answers whoever can reach it.
+/// The admin listener: loopback, because it answers every peer that can reach it.
 pub const LISTEN_ADMIN: &str = "127.0.0.1:9090";
 
 // What one peer may take.
@@ -156,7 +156,7 @@ pub const CONNECTIONS_PER_ADDRESS: u32 = 1_000;
 /// dozens; and one record has to stay small enough to be read whole.
 pub const SUBSCRIPTIONS_PER_USER_AGENT: usize = 1_000;
 
-/// Push messages a second to one subscription, over time. Chosen, because nobody reads ten notifications a second, and
+/// Push messages a second to one subscription, over time. Chosen, because no person reads ten notifications a second, and
 /// RFC 8030 §8.4 wants such senders slowed down.
 pub const PUSHES_PER_SECOND: f64 = 10.0;
 
@@ -178,7 +178,7 @@ pub const HTTP2_STREAMS: u32 = 256;
 pub const HELLO_WITHIN: Duration = SECOND.saturating_mul(5);
 
 /// From the first byte of a request, or the accepted connection, to the end of its header. Source: Firefox gives up a
-/// request after 10 s (WS-CLS-2), so a slower one is answered to nobody.
+/// request after 10 s (WS-CLS-2), so a slower answer is useless.
 pub const HEADER_WITHIN: Duration = SECOND.saturating_mul(10);
 
 /// From the end of the header to the end of the body. Chosen, because 5,632 bytes in 10 s are 4.5 kbit/s: slower than
@@ -309,7 +309,7 @@ pub const RECONCILE_BATCH: usize = 100;
 pub const RECONCILE_PER_SECOND: u32 = 5_000;
 
 /// A process that comes so much too late to its own heartbeat was paused. Chosen: no load delays a task so long, and a
-/// shared storage hangs up on whoever doesn't read for longer.
+/// shared storage closes a connection that is not read for longer.
 pub const PAUSE_NOTICED: Duration = SECOND.saturating_mul(3);
 
 /// How often a node says in Redis that it is there. Chosen: one small command.
@@ -372,7 +372,7 @@ pub const ADMIN_END_WITHIN: Duration = SECOND.saturating_mul(2);
 /// runtimes' probes are usually set.
 pub const HEALTHCHECK_WITHIN: Duration = SECOND.saturating_mul(4);
 
-// Listeners: what a stranger may cost before it has shown anything.
+// Listeners: what a peer may cost before it has shown anything.
 
 /// Connections that wait to be accepted. Source: the kernel's usual bound (net.core.somaxconn); with 1,024, two thousand
 /// user agents that came back at once overflowed it, and waited a second for TCP's next try.
@@ -389,7 +389,7 @@ pub const ACCEPT_PAUSE_LONGEST: Duration = Duration::from_secs(1);
 /// bytes. The text form ends at 107 by its specification.
 pub const PROXY_HEADER_BYTES: usize = 1024;
 
-/// For a peer that takes no byte of what is written to it. Chosen: answers are a few hundred bytes, so nobody who is
+/// For a peer that takes no byte of what is written to it. Chosen: answers are a few hundred bytes, so no peer that is
 /// there needs it.
 pub const WRITE_STALL_WITHIN: Duration = Duration::from_secs(30);
 
@@ -443,7 +443,7 @@ pub const HEADER_FIELDS: usize = 100;
 /// After GOAWAY on an idle HTTP/2 connection, for the peer to close its side.
 pub const HTTP2_GOODBYE_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long requests of a closed HTTP/2 connection may still run: a complete request is carried out, although no one
+/// How long requests of a closed HTTP/2 connection may still run: a complete request is still done, although no peer
 /// reads the answer (PR-18). Chosen: storage answers in milliseconds, and the connection counts against its limits
 /// meanwhile.
 pub const HTTP2_FINISH_WITHIN: Duration = SECOND.saturating_mul(5);
@@ -459,7 +459,7 @@ pub const TOKEN_BYTES: usize = 256;
 pub const VERIFIED_TOKENS: usize = 16 * 1024;
 
 /// What a sender is told to wait when the service cannot store its message (WP-10), and when the queue is full and
-/// nobody knows when it will drain.
+/// it is unknown when the backlog will be gone.
 pub const RETRY_AFTER: Duration = Duration::from_secs(120);
 
 // Export and import.

@@ -13,8 +13,8 @@ use tracing_subscriber::filter::ParseError;
 /// only variables that the service reads.
 const VARIABLES: [&str; 2] = ["PUSH_SERVICE_LOG", "RUST_LOG"];
 
-/// What is logged when nobody says. Not the warnings of the HTTP/2 library: a peer could write as many of them as it has
-/// frames to send, and what comes of them is counted.
+/// What is logged if no variable is set. Not the warnings of the HTTP/2 library: a peer could write as many of them as it has
+/// frames to send, and the frames are counted anyway.
 const DEFAULT_FILTER: &str = "info,h2=error";
 
 /// A filter that cannot be read.

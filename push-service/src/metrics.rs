@@ -239,7 +239,7 @@ impl Metrics {
         self.vapid_cache.of(outcome).inc();
     }
 
-    /// What storage holds; told before each rendering, if it's known.
+    /// What storage holds; set before each rendering, if it is known.
     pub fn usage(&self, usage: Usage) {
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let stored = self.stored.get_or_init(|| Stored::register(&self.registry));

@@ -183,7 +183,7 @@ impl Admin {
     }
 }
 
-/// Which build this is. `commit` and `build` are told to the compiler by whoever builds a release.
+/// Which build this is. `commit` and `build` are environment variables of the build of a release.
 fn version() -> AdminResponse {
     let version = json!({
         "version": VERSION,

@@ -1,7 +1,7 @@
 //! The admin listener: metrics, health, and what support asks for. Never on a public port.
 //!
 //! Guarantees bounded connections and a bounded end, and always accepts a new connection: the one that has been idle
-//! for longest is closed for it (PR-44). It authenticates no one: every peer that reaches the port may read.
+//! for longest is closed for it (PR-44). It does not authenticate: every peer that reaches the port may read.
 //!
 //! What it deliberately does not know: contents, topics, tokens and user agents' secrets; storage's reports hold none.
 

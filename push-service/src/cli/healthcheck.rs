@@ -104,7 +104,7 @@ fn is_ok(answer: &str) -> bool {
     status == Some("200")
 }
 
-/// The body, or the status line if there is none.
+/// The body, or the status line if there is no body.
 fn reason(answer: &str) -> &str {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
     match body.trim() {
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    /// Nobody there, and nobody to ask, are told apart.
+    /// A listener that does not answer and a configuration without one are told apart.
     #[test]
     fn silence_is_no_health() {
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

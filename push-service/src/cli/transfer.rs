@@ -104,7 +104,7 @@ fn file_argument(file: &Path) -> FileArgument {
     }
 }
 
-/// Does it, and says what came of it where it was refused, or failed.
+/// Does the work, and says on standard error why it was refused or failed.
 fn run(refused: &str, failed: &str, work: impl Future<Output = Result<(), TransferCommandError>>) -> u8 {
     serve::run(async {
         match work.await {

@@ -22,7 +22,7 @@ impl Buckets {
     pub(super) const NONE: Self = Self([0; WORDS]);
     pub(super) const ALL: Self = Self([u64::MAX; WORDS]);
 
-    /// A bucket that can't be is none.
+    /// Ignores a number that is no bucket.
     pub(super) fn insert(&mut self, bucket: u16) {
         if let Some(word) = self.0.get_mut(usize::from(bucket / 64)) {
             *word |= 1 << (bucket % 64);
@@ -48,7 +48,7 @@ struct Shards {
     buckets: [Buckets; SHARDS],
     /// A bit for each shard in which something is owed.
     owed: u64,
-    /// Whose turn it is, so that what is noted again and again keeps nobody else waiting.
+    /// The shard whose turn it is, so that one that is noted again and again does not delay the others.
     next: usize,
 }
 
@@ -74,7 +74,7 @@ impl Owed {
         }
     }
 
-    /// The next shard to which something is owed. From now on it is whoever takes it that owes it.
+    /// The next shard to which something is owed. From now on its taker owes it.
     pub(super) fn take(&self) -> Option<(usize, Buckets)> {
         let mut shards = self.lock();
         if shards.owed == 0 {

@@ -74,7 +74,7 @@ impl Reconciler {
         }
     }
 
-    /// A process that stood still may have been given up by whoever sends it wake-ups. Looks at two clocks: one of them
+    /// A process that stood still may have lost its subscriptions to wake-ups. Looks at two clocks: one of them
     /// stands still too while the machine sleeps.
     async fn watch_for_pauses(&self) {
         let mut heartbeat = tokio::time::interval(CHANNEL_TICK);

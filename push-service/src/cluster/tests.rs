@@ -15,7 +15,7 @@ const NEVER: Duration = Duration::from_secs(1_000_000);
 /// After so long every session has had its turn.
 const PERIOD: Duration = CLUSTER_RECONCILE.saturating_add(CHANNEL_TICK);
 
-/// Nothing comes in this time; in a test nobody pushes to, five periods.
+/// A user agent that gets nothing for this long is quiet: five periods.
 const QUIET: Duration = CLUSTER_RECONCILE.saturating_mul(5);
 
 fn body_of(message: &Value) -> &str {
@@ -237,7 +237,7 @@ async fn a_displacement_that_was_lost() {
 }
 
 /// PR-10, PR-11: a message that is stored while a user agent moves to another node comes there once, whichever side of the
-/// attach it fell on, and whatever became of its wake-up.
+/// attach it fell on, and whether its wake-up arrived or not.
 #[tokio::test(start_paused = true)]
 async fn stored_while_a_user_agent_moves() {
     for lossy in [false, true] {

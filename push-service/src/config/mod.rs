@@ -8,7 +8,7 @@
 //! Every key stands once, in `schema.rs`: its documentation, default and range make the struct, the reader and
 //! [`template()`].
 //!
-//! What it deliberately does not know: files that it names are opened by whoever uses them.
+//! What it deliberately does not know: files that it names are opened where they are used.
 
 mod acme;
 mod check;

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use super::given::Given;
 use super::setting::Setting;
 
-/// One line of the table, for whoever prints or searches it.
+/// One line of the table, to be printed or searched.
 pub(crate) enum Item {
     /// A section begins. Its path is empty for the root.
     Section {

@@ -334,7 +334,7 @@ fn a_bad_url_of_redis_is_refused_with_its_fault() {
     }
 }
 
-/// All faults are told at once: nobody should have to start the service five times.
+/// All faults are told at once: an operator should not have to start the service five times.
 #[test]
 fn all_faults_are_told_at_once() {
     let refused = from_file("[limits]\nbody_bytes = 'x'\nttl = 'y'\n[drain]\ndelay = 'z'").unwrap_err();

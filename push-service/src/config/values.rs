@@ -179,7 +179,7 @@ impl Setting for StorageUrl {
 
     fn show(raw: &Raw) -> Option<String> {
         let text = raw.text()?;
-        // Where the password stands in a URL that can't be read, nobody knows.
+        // In a URL that can't be parsed, the password may stand anywhere.
         match (text.starts_with("redis"), text.split_once("://")) {
             (true, Some((scheme, _))) if RedisUrl::parse(&text).is_err() => Some(format!("{scheme}://…")),
             _ => Some(without_credentials(&text)),

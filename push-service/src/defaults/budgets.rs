@@ -57,7 +57,7 @@ pub const COST_VERIFICATION: u32 = 60;
 /// signature is verified, and all but [`COST_VERIFICATION`] is given back if it is good.
 pub const COST_FORGERY: u32 = 400;
 
-/// A requested receipt: stored, carried and delivered. Source: three steps of storage.
+/// A requested receipt: stored, relayed and delivered. Source: three steps of storage.
 pub const COST_RECEIPT: u32 = 150;
 
 /// A request that makes a subscription, over HTTP or on a channel. Source: one step of storage, and sealing two

@@ -52,7 +52,7 @@ pub const STORE_WATCH_EVERY: Duration = Duration::from_secs(1);
 /// what a machine under heavy load, a frozen virtual machine's disk or a network disk that fails over takes.
 pub const STORE_CALL_LIMIT: Duration = Duration::from_secs(10 * 60);
 
-/// How long an acknowledgement that nobody waits for may stay unsynced. Source: PR-4 promises 100 ms.
+/// How long an acknowledgement without a waiting caller may stay unsynced. Source: PR-4 promises 100 ms.
 pub const STORE_SYNC_WITHIN: Duration = Duration::from_millis(50);
 
 /// How long the writer is idle after a sync before it records in the journal that it synced (PR-38). Chosen: under

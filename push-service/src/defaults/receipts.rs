@@ -1,4 +1,4 @@
-//! Limits of receipts, and of those who carry them.
+//! Limits of receipts, and of how they are relayed.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use std::time::Duration;
 /// Chosen: 35 bytes each, so that they take less than one queue of messages.
 pub const RECEIPTS_PER_SUBSCRIPTION: u32 = 10_000;
 
-/// How long a receipt waits for somebody to monitor its receipt subscription. Chosen: as long as an application server
+/// How long a receipt waits until its receipt subscription is monitored. Chosen: as long as an application server
 /// may be down over a holiday.
 pub const RECEIPT_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// How long a receipt subscription is kept that nobody monitors, and by which nobody asks for receipts, if nothing is owed to
+/// How long a receipt subscription is kept that is not monitored, and for which no receipts are asked, if nothing is owed to
 /// it for longer. Chosen: many times [`RECEIPT_KEPT`], and not PR-29's retention, because every sender makes as many as it
 /// likes, and one that comes back later makes another.
 pub const RECEIPT_SUBSCRIPTION_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -37,7 +37,7 @@ pub const RECEIPT_LEASES: usize = 10_000;
 /// next look at storage.
 pub const OUTBOXES_HINTED: usize = 16 * 1024;
 
-/// Outboxes that are carried at a time: each is three steps of storage, one after the other. Chosen.
+/// Outboxes that are relayed at a time: each is three steps of storage, one after the other. Chosen.
 pub const RECEIPT_CARRIERS: usize = 32;
 
 /// How many steps one look for overdue receipts takes at most, while each step is full. Chosen: a thousand receipts

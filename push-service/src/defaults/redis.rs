@@ -47,7 +47,7 @@ pub const REDIS_STEPS_UNDER_WAY: usize = 8_192;
 pub const REDIS_LINK_WAITING: usize = 1_024;
 
 /// How often a step tries a primary that does not answer, and how long after a failed attempt the next connection to it is
-/// tried. Chosen: a healed store is noticed at once, and ten attempts a second cost nobody anything.
+/// tried. Chosen: a healed store is noticed at once, and ten attempts a second cost next to nothing.
 pub const REDIS_PROBE_EVERY: Duration = Duration::from_millis(100);
 
 /// How long the step waits that tries such a primary. Chosen: a healthy one answers in a hundredth of it, and its sender is
@@ -62,11 +62,11 @@ pub const REDIS_PAUSE_FIRST: Duration = Duration::from_millis(25);
 pub const REDIS_PAUSE_LONGEST: Duration = Duration::from_millis(400);
 
 /// How long the start waits for a Redis that loads its data or is not there yet. Chosen: containers that start together are
-/// up by then, and supervisors start again whoever gives up.
+/// up by then, and supervisors start a process that gave up again.
 pub const REDIS_START_WITHIN: Duration = SECOND.saturating_mul(10);
 
-/// How often sentinels or a cluster are asked who is primary when nothing seems wrong. Chosen: what nobody notices by its
-/// errors, such as a slot that moved with nobody using it, matters little.
+/// How often sentinels or a cluster are asked who is primary when nothing seems wrong. Chosen: a change that causes
+/// no error, such as the move of a slot that is not used, matters little.
 pub const REDIS_WATCH_EVERY: Duration = SECOND.saturating_mul(2);
 
 /// How far apart such questions are at least, however many steps fail. Chosen: members of a cluster agree no faster.

@@ -40,8 +40,8 @@ pub const TICKET_PERIOD: Duration = DAY;
 /// longer than 825 days, even one that the user trusts.
 pub const SELF_SIGNED_VALIDITY: Duration = Duration::from_secs(825 * 24 * 60 * 60 - 2 * 24 * 60 * 60);
 
-/// How long before its end a self-signed certificate is made anew. Chosen, because whoever trusts it should have it as
-/// long as possible, but nobody should meet an expired one.
+/// How long before its end a self-signed certificate is made anew. Chosen, because a user agent that trusts it should have it as
+/// long as possible, but should never meet an expired one.
 pub const SELF_SIGNED_RENEWAL: Duration = DAY;
 
 /// How long before it was made a self-signed certificate starts to be valid. Chosen, for peers whose clocks are late.

@@ -206,7 +206,7 @@ async fn secure(
     metrics: &Arc<Metrics>,
 ) -> io::Result<(HttpStream, bool)> {
     if !opening.into_taken().is_empty() {
-        // It began like a PROXY header and is none, so it is no TLS record either.
+        // It began like a PROXY header, so it is no TLS record either.
         return Err(io::ErrorKind::InvalidData.into());
     }
     let stream = acceptor.accept(socket).await?;

@@ -1,7 +1,7 @@
 //! The WebSocket's opening handshake (RFC 6455 §4.2): which requests become channels.
 //!
 //! A pure function of the request's head. Offers no extension, echoes our one subprotocol, and says what is wrong in
-//! words that help whoever put a proxy in front. What is spoken afterwards is the channel's business.
+//! words that help an operator with a proxy in front. What is spoken afterwards is the channel's business.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

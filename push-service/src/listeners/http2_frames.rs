@@ -30,8 +30,8 @@ const PREFACE_BYTES: u32 = 24;
 /// The head of a frame (RFC 9113 §4.1), in bytes.
 const HEAD_BYTES: usize = 9;
 
-/// What a peer may still send before it has to be answered, and whether it has to go. Shared by whoever counts and whoever
-/// answers.
+/// What a peer may still send before it has to be answered, and whether it has to go. Shared by the stream, which counts
+/// frames, and the connection's task, which answers requests.
 #[derive(Clone)]
 pub(super) struct FrameWatch(Arc<Shared>);
 

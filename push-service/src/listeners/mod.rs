@@ -5,8 +5,8 @@
 //!                                                    └── upgrade ─► channel
 //! ```
 //!
-//! Guarantees: a stranger costs a bounded amount of memory for a bounded time ([`crate::defaults`] has the bounds), a
-//! trusted proxy's word about its client is believed and nobody else's, and no task outlives [`Listeners`].
+//! Guarantees: a peer that has shown nothing yet costs a bounded amount of memory for a bounded time ([`crate::defaults`] has
+//! the bounds); only a trusted proxy is believed about its client's address; no task outlives [`Listeners`].
 //!
 //! What it deliberately does not know: what any path means, beyond whether a channel can be opened there.
 

@@ -48,7 +48,7 @@ impl Opening {
         Ok(())
     }
 
-    /// The bytes that were taken, for whoever reads the connection from its beginning.
+    /// The bytes that were taken: the parser that reads the connection gets them first.
     pub(super) fn into_taken(mut self) -> Vec<u8> {
         self.seen.truncate(self.taken);
         self.seen

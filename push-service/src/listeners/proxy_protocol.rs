@@ -177,7 +177,7 @@ mod tests {
         }
     }
 
-    /// A header that goes wrong, or on for too long, ends the connection; what does not begin like one is none.
+    /// A header that goes wrong, or on for too long, ends the connection; bytes that do not begin like one are left for HTTP or TLS.
     #[test]
     fn what_is_no_header_is_told_from_what_is_broken() {
         let four = [0; 12];

@@ -92,7 +92,7 @@ pub(super) struct HttpStream {
     head_due: Option<Pin<Box<Sleep>>>,
     /// Runs while the peer takes nothing. Made when that happens, so that most connections never have one.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Tells somebody else whether the peer takes nothing.
+    /// Lets another task see whether the peer takes nothing.
     watch: Option<WriteWatch>,
     /// Counts what comes, if it's HTTP/2.
     frames: Option<Frames>,
@@ -141,7 +141,7 @@ impl HttpStream {
         }
     }
 
-    /// The stream, and the taken bytes that nobody has read.
+    /// The stream, and the bytes that were taken from it and not read yet.
     pub(super) fn into_parts(self) -> (Stream, Bytes) {
         (self.stream, self.first)
     }
@@ -176,7 +176,7 @@ impl HttpStream {
     }
 }
 
-/// Whether the peer takes nothing at the moment: known to the stream, and to whoever has to know that all was written.
+/// Whether the peer takes nothing at the moment: the stream sets it, the connection's task reads it.
 #[derive(Clone, Default)]
 pub(super) struct WriteWatch(Arc<AtomicBool>);
 
@@ -187,7 +187,7 @@ impl WriteWatch {
     }
 }
 
-/// How far HTTP is, known to the stream that heads come by and to whoever answers requests.
+/// Whether a request's head is being read: set where requests are answered, read by the stream.
 ///
 /// hyper's own timeout can't tell a head that dawdles from a connection that rests, so it bounds only the sum of both.
 #[derive(Clone, Default)]
@@ -227,7 +227,7 @@ impl HttpStream {
     /// Nothing came: for as long as that is in the middle of a head, the time runs.
     fn watch_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(frames) = &mut self.frames {
-            // Whoever speaks HTTP/2 is told before it's closed: its task looks after each poll.
+            // An HTTP/2 peer gets GOAWAY first: the connection's task looks after each poll.
             frames.look_at_time(cx);
             return Poll::Pending;
         }

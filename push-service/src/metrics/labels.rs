@@ -1,6 +1,6 @@
 //! The closed sets from which every label comes.
 //!
-//! A label that a peer could choose would let it fill the memory of whoever scrapes.
+//! A label that a peer could choose would let it fill the memory of the system that scrapes.
 
 /// A closed set of label values.
 pub trait Label: Copy + 'static {
@@ -45,7 +45,7 @@ labels! {
     Accepted "outcome" {
         /// Stored, durably.
         Stored = "stored",
-        /// TTL 0: passed to a connected user agent, or to nobody.
+        /// TTL 0: passed to a connected user agent, or dropped because none was connected.
         Passed = "passed",
     }
 
@@ -53,7 +53,7 @@ labels! {
     Undelivered "reason" {
         /// It could not be decrypted (acknowledgement code 101).
         Undecryptable = "undecryptable",
-        /// Nobody there wanted it (acknowledgement code 102).
+        /// The application did not want it (acknowledgement code 102).
         Unwanted = "unwanted",
     }
 
@@ -65,7 +65,7 @@ labels! {
         Rejection = "302",
         /// The user agent failed.
         Internal = "303",
-        /// A code that nobody has defined.
+        /// Any other code: none is defined.
         Other = "other",
     }
 
@@ -280,7 +280,7 @@ labels! {
 
     /// Which certificate.
     Certificate "certificate" {
-        /// The one of the service, for whoever wants none of the others.
+        /// The one of the service, for peers that ask for no other.
         Service = "service",
         /// Of those in the directory the one that ends first.
         Directory = "directory",

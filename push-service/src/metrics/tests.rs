@@ -67,7 +67,7 @@ fn every_count_appears_in_the_exposition() {
     assert!(text.contains("push_service_build_info{version="));
 }
 
-/// A certificate that there is not has no line: its time would be long over for whoever is alerted.
+/// A certificate that does not exist has no line: 0 would raise an alert, because it is long ago.
 #[test]
 fn certificates_have_a_line_while_there_are_any() {
     let metrics = Metrics::new();

@@ -39,7 +39,7 @@ pub(super) fn announce(facts: &BannerFacts) {
         "listening"
     );
     if std::io::stderr().is_terminal() {
-        // Nobody reads a terminal that is gone.
+        // Fails if the terminal is gone; then the banner is not needed.
         let _ = writeln!(std::io::stderr(), "{}", banner(facts));
     }
 }

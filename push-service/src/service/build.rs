@@ -189,7 +189,7 @@ async fn acceptor(
     acceptor.map(Some).map_err(|error| sentence("tls", &error))
 }
 
-/// Where a certificate that was made here is kept: with the data, or in the working directory if there is none.
+/// The directory of a self-signed certificate: that of the data, or the working directory if the storage has no directory.
 fn data_directory(config: &Config) -> &Path {
     match &config.storage.url {
         StorageUrl::Embedded { path } => path,

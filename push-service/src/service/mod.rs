@@ -57,7 +57,7 @@ fn sentence(what: &str, error: &dyn fmt::Display) -> ServiceError {
     ServiceError(format!("{what}: {error}"))
 }
 
-/// Runs until a signal tells it to leave. SIGTERM drains as configured; SIGINT, which somebody at a terminal sends,
+/// Runs until a signal tells it to leave. SIGTERM drains as configured; SIGINT, which a person at a terminal sends,
 /// drains without delay and spread; a second one of either ends at once (PR-36).
 ///
 /// # Errors
@@ -67,7 +67,7 @@ pub async fn run(config: Config) -> Result<(), ServiceError> {
     let mut signals = Signals::listen()?;
     let node = build::node(config).await?;
     node.readiness.ready();
-    // Behind it: whoever reads that the node listens may ask at once whether it is ready.
+    // After `ready`: a reader of this line may ask at once whether the node is ready.
     banner::announce(&node.facts);
     let end = tokio::select! {
         patience = signals.next() => End::Leave(patience),
@@ -105,12 +105,12 @@ enum End {
     TaskEnded(String),
 }
 
-/// How a drain goes about it.
+/// How much time a drain gives to others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Patience {
     /// As configured: load balancers and user agents are given time.
     Configured,
-    /// Somebody waits for the prompt.
+    /// At once: a person waits for the prompt.
     None,
 }
 

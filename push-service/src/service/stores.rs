@@ -1,6 +1,6 @@
 //! Opens the storage that the configuration names, with the keys that it admits (PR-28).
 //!
-//! For whoever needs storage without a node around it, too: export, import, and giving up what was lost.
+//! Also for commands that need storage without a node around it: export, import, and giving up what was lost.
 
 use std::path::PathBuf;
 use std::sync::Arc;

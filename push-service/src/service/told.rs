@@ -1,4 +1,4 @@
-//! What storage's steps tell the rest of the process: sessions of their messages, and whoever carries receipts of outboxes.
+//! What storage's steps announce to the rest of the process: wake-ups go to sessions, full outboxes to the relay of receipts.
 
 use std::sync::Arc;
 

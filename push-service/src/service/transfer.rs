@@ -302,7 +302,7 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(name) = self.name.take() {
-            // Whoever finds it sees by its name what it is.
+            // If it stays, its name says what it is.
             let _ = fs::remove_file(name);
         }
     }

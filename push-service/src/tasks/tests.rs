@@ -112,10 +112,10 @@ async fn a_panic_takes_down_one_connection() {
     assert_eq!(counted(Task::Monitor), monitors);
 }
 
-/// Hot path: to know whose task it is costs a pointer, and no memory behind it while nobody looks.
+/// Hot path: to know whose task it is costs a pointer, and no memory behind it while its level is off.
 #[test]
 fn an_owner_costs_a_pointer() {
     assert_eq!(size_of::<Owner>(), size_of::<usize>());
-    assert!(Owner::new(tracing::debug_span!("nobody looks")).span().is_none());
+    assert!(Owner::new(tracing::debug_span!("off")).span().is_none());
     assert!(size_of::<Watched<[usize; 8]>>() <= 10 * size_of::<usize>());
 }

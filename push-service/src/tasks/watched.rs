@@ -11,7 +11,7 @@ use super::panics::Polling;
 use super::planted::Planted;
 
 pin_project! {
-    /// A task's work. A panic passes through it, to whoever polls: the runtime ends that task alone.
+    /// A task's work. A panic passes through it to the runtime, which ends that task alone.
     pub struct Watched<F> {
         #[pin]
         work: F,
@@ -52,7 +52,7 @@ impl<F: Future> Future for Watched<F> {
 pub struct Owner(Option<Box<Span>>);
 
 impl Owner {
-    /// Nobody in particular.
+    /// No owner: for the service's own tasks.
     pub const NONE: Self = Self(None);
 
     /// The owner that a span describes. Build the span with a macro of `tracing`: it must hold no secret.

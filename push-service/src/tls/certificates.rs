@@ -30,7 +30,7 @@ use super::{TlsError, validity};
 /// Where the certificate comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CertificateSource {
-    /// PEM files that somebody else writes and renews.
+    /// PEM files that another program writes and renews.
     Files {
         /// The chain, the server's own certificate first.
         certificate: PathBuf,
@@ -53,7 +53,7 @@ pub enum CertificateSource {
     },
 }
 
-/// What the source amounts to: two files, and perhaps the duty to write them.
+/// The files of the source, and what makes them if the service has to.
 enum Origin {
     Files(PemPair),
     SelfSigned(SelfSigned),
@@ -85,7 +85,7 @@ struct Presented {
 pub struct ValidUntil {
     /// The one of the service; `None` if its time can't be read.
     pub service: Option<SystemTime>,
-    /// Of those in the directory the one that ends first; `None` if there is none.
+    /// Of those in the directory the one that ends first; `None` if the directory has no pair.
     pub directory: Option<SystemTime>,
 }
 

@@ -1,4 +1,4 @@
-//! Writing a file so that nobody ever reads half of it, and only those who may.
+//! Writing a file so that no reader ever sees half of it, with permissions from the first byte on.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};

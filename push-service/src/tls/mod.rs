@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! Acceptor ──accept──► TlsStream    a socket and the rules of waking           stream
-//!    │                   └ Records  rustls, and the bytes nobody has taken yet  records
+//!    │                   └ Records  rustls, and bytes that were not taken yet  records
 //!    ├ Certificates                 what is presented; reloaded when it changes certificates, named, self_signed, pem_pair
 //!    │   ▲
 //!    │  acme::Renewer               has it issued, and again before it ends    acme

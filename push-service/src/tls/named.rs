@@ -2,7 +2,7 @@
 //!
 //! Each is a pair of files, `NAME.pem` and `NAME.key`, whatever the name: a peer gets the pair whose certificate is for
 //! the host it wants, by its exact name before a wildcard. Pairs come, change and go while the service runs, each on its
-//! own: one that is broken keeps what it was, and holds nobody else up.
+//! own: a broken one keeps what it was, and does not delay the others.
 //!
 //! What it deliberately does not know: what is presented to a peer that asks for no name, or for none of these.
 
@@ -143,7 +143,7 @@ impl Named {
         self.0.get(&host).or_else(wild).map(Arc::clone)
     }
 
-    /// Every one that somebody may be shown, those for several names several times.
+    /// Every certificate that may be presented; one for several names comes several times.
     pub(super) fn all(&self) -> impl Iterator<Item = &CertifiedKey> {
         self.0.values().map(Arc::as_ref)
     }

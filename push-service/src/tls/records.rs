@@ -27,7 +27,7 @@ use crate::defaults::{TLS_RECORD_BYTES, TLS_RECORD_OVERHEAD_BYTES};
 
 /// The TLS state of one connection, and the bytes on their way through it.
 pub(super) struct Records {
-    /// Boxed, because whoever owns the stream is moved around, and this is over a kilobyte.
+    /// Boxed, because futures that own the stream are moved, and this is over a kilobyte.
     session: Box<UnbufferedServerConnection>,
     /// Received, and not used up yet: a partial record, or records that carry a part of a handshake message.
     ///

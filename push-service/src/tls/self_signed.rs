@@ -1,6 +1,6 @@
 //! A certificate for trying the service before there is a real one.
 //!
-//! It is kept in files, so that whoever decided to trust it need not do so again after a restart; it is made anew when
+//! It is kept in files, so that a person who decided to trust it need not do so again after a restart; it is made anew when
 //! it is about to expire, is not for all the names that it should be for, or cannot be read.
 //!
 //! What it deliberately does not know: who is presented with it.
@@ -28,7 +28,7 @@ const KEY_FILE: &str = "self-signed-key.pem";
 /// Names of this machine for itself.
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// Makes a self-signed certificate, when there is none that will do.
+/// Makes a self-signed certificate, if no kept one will do.
 pub(super) struct SelfSigned {
     files: PemPair,
     names: Vec<String>,

@@ -11,8 +11,8 @@
 //! Reading can produce ciphertext (an alert), and sends whatever is waiting to be sent, but never waits for that:
 //! `poll_read` is pending on the socket's readability alone. A socket remembers one waker for writing, and so reading
 //! may replace that of a pending write. Therefore the stream remembers it as well, and wakes it when reading has
-//! replaced it, so that it is registered again, or has sent what it waits for. So nobody waits for a waker that
-//! somebody else has replaced, when two tasks share the stream by `tokio::io::split`; and what a write left behind goes
+//! replaced it, so that it is registered again, or has sent what it waits for. So no task waits for a waker that
+//! another one has replaced, when two tasks share the stream by `tokio::io::split`; and what a write left behind goes
 //! out even if it was cancelled and from then on only reads are polled.
 
 use std::cell::Cell;
@@ -34,7 +34,7 @@ use crate::defaults::{TLS_PLAINTEXT_BYTES, TLS_READ_BYTES};
 /// # Reading
 ///
 /// The end of the stream, a read of nothing, means that the peer said close_notify. A connection that ends without it
-/// may have been cut by somebody in between: that is [`io::ErrorKind::UnexpectedEof`], after everything that came
+/// may have been cut by an attacker in between: that is [`io::ErrorKind::UnexpectedEof`], after everything that came
 /// before it was read. Bytes that break the protocol are [`io::ErrorKind::InvalidData`], and the peer is sent an alert.
 ///
 /// # Writing

@@ -15,7 +15,7 @@
 //!
 //! # Forward secrecy
 //!
-//! Whoever learns a secret can derive the keys of the past. With TLS 1.3 that opens no recorded connection: rustls resumes
+//! A thief of a secret can derive the keys of the past. With TLS 1.3 that opens no recorded connection: rustls resumes
 //! only with a fresh (EC)DHE exchange (`psk_dhe_ke`, RFC 8446 §2.2). A ticket of TLS 1.2 holds the keys of its connection,
 //! and so is sealed under random keys that this process forgets after hours, which no other node knows (RFC 9325 §3.4).
 //!
@@ -47,7 +47,7 @@ impl TicketSecrets {
         Self(secrets.into_iter().map(key).collect())
     }
 
-    /// One that nobody else has: sessions are resumed by this process only.
+    /// A secret of this process only: no other process resumes its sessions.
     pub fn of_this_process() -> Self {
         Self::new([random::bytes()])
     }
@@ -129,7 +129,7 @@ impl ProducesTickets for Tickets {
 
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         self.open(ticket, period(SystemTime::now()))
-            // Sealed here for TLS 1.3 alone: a session of 1.2 that opens is not ours, whoever made it.
+            // Sealed here for TLS 1.3 alone: a session of 1.2 that opens was not sealed by this code.
             .filter(|session| is_tls13(session))
             .or_else(|| self.of_this_process.decrypt(ticket))
     }

@@ -1,4 +1,4 @@
-//! From when until when a certificate is valid: all that renewing has to know of it, and whoever watches over it.
+//! From when until when a certificate is valid: what renewing it and the metric of its end have to know.
 //!
 //! rustls keeps the two times to itself, so they are read here: a walk over the first elements of X.509's DER (RFC 5280
 //! §4.1) to the one that holds them. Checks nothing else; who presents the certificate has.
@@ -27,7 +27,7 @@ const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 
-/// Reads a certificate in DER; `None` if it is none, or of times that no clock here knows.
+/// Reads a certificate in DER; `None` if it can't be read, or has times that a `SystemTime` can't hold.
 pub(super) fn of(certificate: &[u8]) -> Option<Validity> {
     let (certificate, _) = expect(SEQUENCE, certificate)?;
     let (mut rest, _) = expect(SEQUENCE, certificate)?;

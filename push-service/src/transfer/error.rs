@@ -1,4 +1,4 @@
-//! What is wrong with a file, as a sentence for the operator, and what can end a move.
+//! What is wrong with a file, as a sentence for the operator, and what can end an export or an import.
 
 use std::fmt;
 use std::io;
@@ -77,7 +77,7 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// What ended a move before its end.
+/// Why an export or an import did not come to its end.
 #[derive(Debug)]
 pub enum TransferError {
     /// The storage.

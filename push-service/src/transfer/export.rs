@@ -1,4 +1,4 @@
-//! A storage becomes a file.
+//! Export: what a storage holds is written to a file.
 
 use std::io::Write;
 

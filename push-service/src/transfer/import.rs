@@ -1,4 +1,4 @@
-//! A file becomes what a storage holds.
+//! Import: a file is verified, then added to what a storage holds.
 
 use std::io::BufRead;
 use std::time::Duration;
@@ -27,8 +27,8 @@ pub fn verify<R: BufRead>(source: R, now: Duration) -> Result<(Facts, Counts), F
 
 /// Takes in a file that was verified, batch by batch; what a batch brought is durable before the next one is read.
 ///
-/// `imported` counts along, so that whoever drops this, or gets an error, knows how far it came. What came stays, and
-/// a repeated import adds the rest.
+/// `imported` counts along, so that a caller that drops this, or gets an error, knows how far it came. What was added stays,
+/// and a repeated import adds the rest.
 ///
 /// Reads block the thread: nothing else runs on it.
 ///

@@ -1,4 +1,4 @@
-//! A move from one storage to another: everything into one file, and out of it (PR-37).
+//! Export and import: everything that a storage holds into one file, and out of it into another storage (PR-37).
 //!
 //! The file is JSON Lines: each line is an object of one member, whose name says what the line is.
 //!
@@ -22,8 +22,8 @@
 //! - `key`, `receipts`, `sender`, `topic`, `coding`, `encryption`, `crypto_key` and `media_type` are left out where there is
 //!   none.
 //! - A receipt subscription is a user agent, whose only subscription's id and name are zeros and whose messages are receipts.
-//!   `receipts` names the one that is told what became of a message; an `outcome` is what it was not told yet of a message
-//!   of the user agent above, and an `expected_receipt` is what is owed to the receipt subscription above. `fate` is
+//!   `receipts` names the one that gets the receipt of a message. An `outcome` is how a message of the user agent above ended,
+//!   which was not relayed yet. An `expected_receipt` is a receipt that is owed to the receipt subscription above. `fate` is
 //!   `acknowledged`, `given_up` or `replaced`, `dialect` is `rfc8030` or `webpush`, `nonce` is the random half of a message's
 //!   id, in hexadecimal.
 //! - Subscriptions, messages, outcomes and expected receipts belong to the user agent above them, and stand below it in this

@@ -1,5 +1,4 @@
-//! How far a move has come: in place for a person at a terminal, a line now and then for whatever else reads standard
-//! error.
+//! How far an export or an import has come: on a terminal in place, elsewhere a line now and then on standard error.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -45,7 +44,7 @@ impl Progress {
         }
         self.shown = Instant::now();
         let sentence = sentence(self.verb, self.total, counts);
-        // Nobody reads a terminal that is gone.
+        // Fails if the terminal is gone; then progress is not needed.
         let mut errors = std::io::stderr();
         if self.in_place {
             self.dirty = true;

@@ -34,7 +34,7 @@ async fn subscriber(node: &Node) -> (Connection, Subscribed, Subscribed) {
     (agent, made, ended)
 }
 
-/// R30-PORT-1, R30-LB-2: whoever monitors by server push is told where else the service is, whatever else is answered.
+/// R30-PORT-1, R30-LB-2: the answer to a monitor by server push says where else the service is, whatever its status.
 #[tokio::test]
 async fn answers_to_monitors_say_where_else_the_service_is() {
     let node = elsewhere().await;
@@ -56,7 +56,7 @@ async fn answers_to_monitors_say_where_else_the_service_is() {
     assert_eq!(answer.header("access-control-allow-origin"), "*");
 }
 
-/// R30-PORT-1, R30-LB-2: so is whoever monitors by events, over either HTTP, and at once.
+/// R30-PORT-1, R30-LB-2: so does the answer to a monitor by events, over either HTTP, and at once.
 #[tokio::test]
 async fn streams_of_events_say_where_else_the_service_is() {
     let node = elsewhere().await;

@@ -117,7 +117,7 @@ impl Node {
     }
 }
 
-/// Monitors see what the resources do; nobody ends those that wait.
+/// Monitors see what the resources do; nothing ends those that wait.
 fn channels_of(service: &Service) -> Arc<Channels> {
     let shares = Shares {
         attaching: rig::ATTACHING,

@@ -1,7 +1,7 @@
 //! Requests to the ACME server: HTTPS with our own TLS settings, one connection each.
 //!
 //! An order is a dozen requests a month or two, so nothing is kept between them. Every request has a deadline, every
-//! answer a bound. Remembers how long the server asks us to stay away, for whoever decides when to come back.
+//! answer a bound. Remembers how long the server asks us to stay away, for the renewer, which decides when to ask again.
 //!
 //! What it deliberately does not know: ACME.
 

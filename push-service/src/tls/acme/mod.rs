@@ -94,7 +94,7 @@ pub struct Renewer {
 }
 
 impl Renewer {
-    /// Reads the authorities to trust. Blocks on the file system; speaks to nobody.
+    /// Reads the authorities to trust. Blocks on the file system; connects to no server.
     ///
     /// # Errors
     ///
@@ -123,7 +123,7 @@ impl Renewer {
         }
     }
 
-    /// Orders a certificate whenever there is none, or the one there is nears its end; lets `acceptor` present it.
+    /// Orders a certificate if it has none, or if its own is about to end; lets `acceptor` present it.
     ///
     /// # Cancel safety
     ///

@@ -1,7 +1,7 @@
 //! What outlives the process: the account at the ACME server, and the certificate with its key.
 //!
-//! Both files are named after the server, so that whoever tries with a staging server first gets a new account and a new
-//! certificate when going over to the real one. Certificate and key are one file, which is replaced in one step: no crash
+//! Both files are named after the server, so that an operator who tries a staging server first gets a new account and a new
+//! certificate from the real one. Certificate and key are one file, which is replaced in one step: no crash
 //! leaves a key without its certificate. Only their owner may read them.
 
 use std::fs::{self, DirBuilder};
@@ -46,7 +46,7 @@ impl Store {
         &self.certificate
     }
 
-    /// The account; `None` if there is none that can be used.
+    /// The account; `None` if no usable one is kept.
     pub(super) fn account(&self) -> Option<AccountCredentials> {
         serde_json::from_slice(&fs::read(&self.account).ok()?).ok()
     }
@@ -81,7 +81,7 @@ impl Store {
         fs::rename(&arrived, &self.certificate)
     }
 
-    /// How long the certificate is valid; `None` if there is none that can be presented for all these hosts.
+    /// How long the certificate is valid; `None` if no kept one can be presented for all these hosts.
     pub(super) fn validity(&self, domains: &[String]) -> Option<Validity> {
         validity(&self.certificate, domains)
     }

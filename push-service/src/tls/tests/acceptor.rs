@@ -107,7 +107,7 @@ async fn nodes_resume_each_others_sessions() {
 
 #[tokio::test]
 async fn tickets_of_tls12_stay_with_their_process() {
-    // RFC 9325 §3.4: a ticket of TLS 1.2 holds the keys of its connection; another node, or whoever has the secrets, does
+    // RFC 9325 §3.4: a ticket of TLS 1.2 holds the keys of its connection; another node, or a thief of the secrets, does
     // not open it.
     let directory = Directory::new();
     let (first, then) = (node(&directory, &[1]), node(&directory, &[1]));

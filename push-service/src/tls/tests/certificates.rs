@@ -120,7 +120,7 @@ async fn the_files_are_looked_at_again_and_again() {
 
 #[test]
 fn what_is_wrong_is_said_with_the_files_name() {
-    // Each refusal names the file that somebody has to mend.
+    // Each refusal names the file that the operator has to mend.
     let directory = Directory::new();
     let (source, certificate, key) = files(&directory);
     let says = |source: CertificateSource, file: &Path| {

@@ -53,7 +53,7 @@ fn of_files_it_moves_with_a_reload() {
     assert_eq!(
         acceptor.valid_until(),
         until(start_of(0)),
-        "nobody is shown it yet"
+        "it is not presented yet"
     );
     assert!(acceptor.reload().unwrap());
     assert_eq!(acceptor.valid_until(), until(start_of(2)));
@@ -69,7 +69,7 @@ fn of_a_directory_it_is_the_first_to_end() {
     write(&own.0, "own", issue("push.example", 0));
     write(&named.0, "one", issue("one.example", 2));
     write(&named.0, "two", issue("two.example", 1));
-    // Another one's name, so nobody is shown it.
+    // It has another one's name, so it is not presented.
     write(&named.0, "unseen", issue("one.example", 0));
     let options = Options {
         directory: Some(named.0.clone()),

@@ -156,7 +156,7 @@ fn encrypted_peers() {
 /// Connects again and again, and holds all of it until standard input ends.
 fn play<S>(connect: impl Fn(StdStream) -> S) {
     let Ok(address) = std::env::var(ADDRESS) else {
-        return; // Run by hand: there is nobody to talk to.
+        return; // Run by hand: there is no parent process to talk to.
     };
     let address: SocketAddr = address.parse().unwrap();
     let held: Vec<S> = (0..CONNECTIONS)

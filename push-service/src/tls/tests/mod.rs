@@ -63,7 +63,7 @@ impl Directory {
         self.0.join("self-signed-key.pem")
     }
 
-    /// Who orders certificates for `push.example`, from nobody.
+    /// Orders certificates for `push.example`, from a server that does not exist.
     fn orderer(&self) -> Renewer {
         let ca = self.0.join("ca.pem");
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();

@@ -32,7 +32,7 @@ fn issue(directory: &Path, stem: &str, hosts: &[&str]) -> CertificateDer<'static
     made.cert.der().clone()
 }
 
-/// An acceptor with a self-signed certificate for whoever wants none of those in `named`.
+/// An acceptor with a self-signed certificate for peers that ask for no name in `named`.
 fn acceptor(own: &Directory, named: &Directory) -> Result<Acceptor, TlsError> {
     let options = Options {
         directory: Some(named.0.clone()),
@@ -182,7 +182,7 @@ fn a_broken_directory_keeps_the_service_from_starting() {
     assert!(matches!(acceptor(&own, &named), Err(TlsError::Unreadable { .. })));
 }
 
-/// A service that orders certificates for `push.example`, from nobody.
+/// A service that orders certificates for `push.example`, from a server that does not exist.
 fn ordering(directory: &Directory) -> (Renewer, Acceptor) {
     let renewer = directory.orderer();
     let options = Options {
