@@ -10,7 +10,7 @@
 //! - [`bad_frames`], [`bad_requests`]: peers that do not keep to the protocol.
 //! - [`attacks`]: hostile peers.
 //! - [`starting`], [`leaving`]: a service that will not start, and one that goes.
-//! - [`panics`]: what a panic takes down.
+//! - [`panics`]: what a panic takes down. [`logging`]: what the log says of connections.
 //! - [`tls`]: whoever comes back to another node, and what an operator hears of the certificate.
 //! - [`moving`]: everything goes to another storage.
 //! - [`agent_alone`], [`agent_and_service`], [`agent_over_http2`]: the same of the user agent's command, and what becomes of
@@ -27,6 +27,7 @@ mod bad_frames;
 mod bad_requests;
 mod leaving;
 mod limits;
+mod logging;
 mod moving;
 mod panics;
 mod signed;
