@@ -19,7 +19,9 @@ async fn a_debug_line_says_whose_connection_it_is() {
     let said = b"PROXY TCP4 203.0.113.7 127.0.0.1 4711 80\r\nPRI * HT";
     stream.write_all(said).await.unwrap();
     stream.shutdown().await.unwrap();
-    let line = node.log().wait_for_line(&["a connection ended before its first request"]);
+    let line = node
+        .log()
+        .wait_for_line(&["a connection ended before its first request"]);
     let line = within("the end is logged", line).await.expect("the node runs");
     for part in [
         "\"id\":1".to_owned(),

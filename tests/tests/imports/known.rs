@@ -2,9 +2,6 @@
 
 /// Circles: the folder, and the modules in it that import each other.
 pub(crate) const CIRCLES: &[&str] = &[
-    "push-service::config: sections sources",
-    "push-service::metrics: labels registration",
-    "push-service::service: build stores",
     "push-service::storage: messages senders",
     "push-service::storage: queue reports",
     "push-service::storage::embedded: journal store",
@@ -12,7 +9,6 @@ pub(crate) const CIRCLES: &[&str] = &[
     "push-service::storage::redis: answers senders",
     "push-service::storage::redis: layout links",
     "push-service::storage::redis::links: confirmed discovery primary topology",
-    "push-service::tls: acceptor acme certificates named self_signed",
     "user-agent-client::http2: answer http1",
     "user-agent-client::http2: events monitor",
     "user-agent-client::http2: requests subscribe",
