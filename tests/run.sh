@@ -1,13 +1,17 @@
 #!/usr/bin/env bash
-# Every check of the project, on a machine that has Rust and nothing else: installs what is missing, then runs step by
-# step and says what each took. A failed step does not hide the ones behind it. Meant for Debian 12 and newer.
+# Every check of the project, on a machine that has Rust and nothing else: installs what is missing, runs the steps, and
+# says what each took. A failed step does not hide another one. Meant for Debian 12 and newer.
+#
+# A whole run has three parts. First come the builds that many steps need. Then steps that compute run one after the other
+# at a low priority, and steps that wait run two at a time beside them. At the end, steps whose figures count run alone.
+# Each step writes to a file of its own, which is printed when the step ends.
 set -euo pipefail
 
 usage() {
     cat <<TEXT
 usage: tests/run.sh [--only STEP]... [--list] [--help]
 
-Runs every check, or only the steps that are named. Steps:
+Runs every check, or only the steps that are named, one after the other. Steps:
 
 $(list_steps)
 
@@ -16,45 +20,58 @@ Environment:
   FIREFOX           a Firefox to use instead of firefox-esr
   REDIS_SERVER      a redis-server to use instead of the installed one
   VALKEY_SERVER     a valkey-server to use instead of Debian's
+  PROFILE           the Cargo profile of the binaries under test (ci: release without link-time optimisation)
   RUST_TEST_THREADS unit tests that run at the same time (4)
   CARGO_TARGET_DIR  where everything is built and installed (target/)
 TEXT
 }
 
-# Name, and what the step shows. The function of a step is called step_NAME, with underscores for dashes.
+# Name, its part of a whole run, and what the step shows. The function of a step is called step_NAME, with underscores for
+# dashes. Steps that wait begin in this order: the longest first.
 STEPS=(
-    "format        the code is formatted"
-    "lints         no warnings from rustc and clippy"
-    "docs          the documentation builds without warnings"
-    "no-runtime    the protocol crate has no I/O and no runtime in it"
-    "build         the tests and the release build, both at once, for the steps after this one"
-    "unit          unit tests, contract suites, examples, no import circles, and the list of rules that have a test"
-    "simulation    both ends of the protocol against each other, 10,000 seeds"
-    "cluster-simulation  several nodes over one storage, 10,000 seeds"
-    "black-box     the real binary over its sockets"
-    "acme          certificates that a real ACME server issues, by both challenges, and their renewal"
-    "rfc8030       RFC 8030 whole on every storage, and by nghttp, Python's h2, curl, nginx"
-    "cluster       three nodes on a Redis Cluster: any node will do"
-    "memory        5,000 idle sessions stay within their budget"
-    "floods        floods of HTTP/2 take a bounded amount of memory, and 1,020 user agents notice nothing"
-    "storm         1,000 user agents come back at once, to two nodes on one Redis"
-    "nothing-lost  SIGKILL under load, and every 201 comes out"
-    "nothing-lost-cluster  the same with nodes on a Redis Cluster, whose wake-ups get lost as well"
-    "redis-faults  Redis killed, stopped, full, emptied, failed over under traffic: no 201 is lost"
-    "storage-faults  system calls of the embedded store fail one by one, and disks fill up: no 201 is lost, nothing hangs"
-    "checker       every failure in docs/redis.md, with partitions; the answers are checked against the promise"
-    "agent-killed  SIGKILL of the user agent under load: nothing lost, nothing twice without need"
-    "lies          the user agent keeps its promise with push services that lie and handlers that fail"
-    "proxies       behind nginx, HAProxy and caddy, an idle user agent loses one channel at most"
-    "user-agent    pywebpush and web-push reach our own user agent"
-    "firefox       pywebpush, web-push and our own send reach a real Firefox, even if the storage moves or a node dies"
+    "build         first    the binaries under test, and the tests that run them"
+    "format        compute  the code is formatted"
+    "no-runtime    compute  the protocol crate has no I/O and no runtime in it"
+    "simulation    compute  both ends of the protocol against each other, 10,000 seeds"
+    "cluster-simulation  compute  several nodes over one storage, 10,000 seeds"
+    "unit          compute  unit tests, contract suites, examples, no import circles, and the list of rules that have a test"
+    "storage-faults  compute  system calls of the embedded store fail one by one, and disks fill up: no 201 is lost, nothing hangs"
+    "lints         compute  no warnings from rustc and clippy"
+    "docs          compute  the documentation builds without warnings"
+    "agent-killed  wait     SIGKILL of the user agent under load: nothing lost, nothing twice without need"
+    "checker       wait     every failure in docs/redis.md, with partitions; the answers are checked against the promise"
+    "user-agent    wait     pywebpush and web-push reach our own user agent"
+    "firefox       wait     pywebpush, web-push and our own send reach a real Firefox, even if the storage moves or a node dies"
+    "nothing-lost-cluster  wait  SIGKILL of nodes on a Redis Cluster, whose wake-ups get lost as well, and every 201 comes out"
+    "black-box     wait     the real binary over its sockets"
+    "rfc8030       wait     RFC 8030 whole on every storage, and by nghttp, Python's h2, curl, nginx"
+    "proxies       wait     behind nginx, HAProxy and caddy, an idle user agent loses one channel at most"
+    "nothing-lost  wait     SIGKILL under load, and every 201 comes out"
+    "lies          wait     the user agent keeps its promise with push services that lie and handlers that fail"
+    "acme          wait     certificates that a real ACME server issues, by both challenges, and their renewal"
+    "cluster       wait     three nodes on a Redis Cluster: any node will do"
+    "memory        alone    5,000 idle sessions stay within their budget"
+    "floods        alone    floods of HTTP/2 take a bounded amount of memory, and 1,020 user agents notice nothing"
+    "storm         alone    1,000 user agents come back at once, to two nodes on one Redis"
+    "redis-faults  alone    Redis killed, stopped, full, emptied, failed over under traffic: no 201 is lost"
 )
+
+# How many steps that wait run side by side. Chosen: they leave most of two cores idle.
+WAITING_AT_ONCE=2
+# No step of a whole run may take longer, in seconds. Chosen: several times what the longest takes.
+STEP_LIMIT=900
+# Builds beside steps that wait get what those leave.
+export BUILD_PRIORITY=${BUILD_PRIORITY:-0}
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 target=${CARGO_TARGET_DIR:-$root/target}
 export CARGO_TARGET_DIR=$target
 venv=$target/senders
+profile=${PROFILE:-ci}
+# Tests that are run by name. In a whole run, the file `built` says where each of them is.
+BY_NAME=(acme agent_killed black_box checker cluster floods lies memory nothing_lost proxies redis_faults rfc8030
+    rfc8030_clients)
 
 # Kinds of crates that would carry I/O or a runtime into the protocol crate.
 RUNTIMES='tokio|mio|async-std|smol|async-io|socket2|hyper|h2|quinn|rustls|rustix|futures-executor'
@@ -63,11 +80,11 @@ step_format() { cargo fmt --all --check; }
 
 # `--all-targets` means the targets that a plain `cargo test` runs. The tests that are run by name have to be named here too.
 step_lints() {
-    cargo clippy --workspace --all-targets --quiet -- -D warnings
-    cargo clippy --workspace --test '*' --quiet -- -D warnings
+    build clippy --workspace --all-targets --quiet -- -D warnings
+    build clippy --workspace --test '*' --quiet -- -D warnings
 }
 
-step_docs() { RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet; }
+step_docs() { RUSTDOCFLAGS="-D warnings" build doc --workspace --no-deps --quiet; }
 
 step_no_runtime() {
     local found
@@ -84,38 +101,70 @@ step_no_runtime() {
     fi
 }
 
-# Both builds at the same time: each has its own lock, and neither keeps all cores busy to its end.
+# Both builds at the same time: each has its own lock, and neither keeps all cores busy to its end. What steps need besides
+# is installed meanwhile; if it can't be, the step that needs it says so.
 step_build() {
-    local release failed=0
+    local binaries tools failed=0
+    install_tools >"$target/tools.log" 2>&1 &
+    tools=$!
     build_binaries --bin push-bench &
-    release=$!
-    build_tests || failed=1
-    wait "$release" || failed=1
+    binaries=$!
+    build_by_name || failed=1
+    wait "$binaries" || failed=1
+    wait "$tools" || cat "$target/tools.log"
     return "$failed"
 }
 
-# The second command leaves out the tests that are run by name. The first builds them too, so that as many crates as possible
-# are built side by side.
-build_tests() {
-    cargo test --workspace --no-run --quiet --lib --test '*' \
-        && cargo test --workspace --no-run --quiet \
-        && simulation --no-run --test simulation --test cluster_simulation
+# Builds the tests that are run by name, and lists where they are.
+build_by_name() {
+    build test --workspace --no-run --quiet --message-format json-render-diagnostics "${BY_NAME[@]/#/--test=}" \
+        >"$target/by-name.json" || return 1
+    sed -n 's/.*"target":{"kind":\["test"\][^}]*"name":"\([^"]*\)".*"executable":"\([^"]*\)".*/\1 \2/p' \
+        "$target/by-name.json" >"${RUN_STATE:-$target}/built"
 }
 
+install_tools() {
+    install_redis
+    install_valkey
+    install_caddy
+    install_python
+    install_node
+    install_firefox
+    command -v strace >/dev/null || apt_install strace
+    PATH=$PATH:/usr/sbin
+    local program
+    for program in nghttp:nghttp2-client curl:curl nginx:nginx-light haproxy:haproxy ip:iproute2 iptables:iptables; do
+        command -v "${program%%:*}" >/dev/null || apt_install "${program##*:}"
+    done
+}
+
+# With nextest, where it is installed, tests of all crates run side by side and each has a time limit (.config/nextest.toml).
 # Four tests at a time, even with fewer cores: many of them wait for disks and servers.
 step_unit() {
     install_redis
     install_valkey
-    RUST_TEST_THREADS=${RUST_TEST_THREADS:-4} cargo test --workspace --quiet --no-fail-fast
+    export RUST_TEST_THREADS=${RUST_TEST_THREADS:-4}
+    build test --workspace --no-run --quiet
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --workspace --no-fail-fast --test-threads "$RUST_TEST_THREADS" --status-level fail \
+            --final-status-level slow --cargo-quiet
+        cargo test --workspace --doc --quiet
+    else
+        cargo test --workspace --quiet --no-fail-fast
+    fi
 }
 
 # Their output shows the counters, and how soon each planted bug was found.
-step_simulation() { simulation --test simulation; }
+step_simulation() { simulation simulation; }
 
-step_cluster_simulation() { simulation --test cluster_simulation; }
+step_cluster_simulation() { simulation cluster_simulation; }
 
-# With push-service optimised, worlds take a fifth of the time, which saves more than the build costs.
-simulation() { cargo test --config profile.dev.package.push-service.opt-level=1 --workspace --quiet "$@"; }
+# With push-service optimised, worlds take a fifth of the time, which saves more than the build costs. Both are built at once.
+simulation() {
+    local optimised=(test --config profile.dev.package.push-service.opt-level=1 --workspace --quiet)
+    build "${optimised[@]}" --no-run --test simulation --test cluster_simulation
+    build "${optimised[@]}" --test "$1"
+}
 
 step_black_box() {
     build_binaries
@@ -164,7 +213,7 @@ step_floods() {
 step_storm() {
     install_redis
     build_binaries --bin push-bench
-    "$target/release/push-bench" storm --user-agents 1000
+    "$target/$profile/push-bench" storm --user-agents 1000
 }
 
 step_nothing_lost() {
@@ -241,15 +290,32 @@ step_firefox() {
     PYTHON=$venv/bin/python node tests/firefox/run.mjs
 }
 
-# Runs one integration test. `--workspace` because for one package alone, Cargo would choose other features of the dependencies
-# and build them again.
-integration_test() { cargo test --workspace --quiet --test "$@"; }
-
-# What people run is what is tested: the release build.
-build_binaries() {
-    cargo build --release --bin push-service --bin user-agent-client "$@" --quiet
-    export PUSH_SERVICE_BIN=$target/release/push-service USER_AGENT_CLIENT_BIN=$target/release/user-agent-client
+# Runs one integration test: as the step `build` built it, or by Cargo. `--workspace` because for one package alone, Cargo would
+# choose other features of the dependencies and build them again. A step beside this one may hold Cargo's lock for minutes,
+# so in a whole run Cargo is not asked.
+integration_test() {
+    local name=$1 binary=
+    shift
+    [ -z "${RUN_STATE:-}" ] || binary=$(sed -n "s/^$name //p" "$RUN_STATE/built")
+    if [ -n "$binary" ]; then
+        [ "${1:-}" != -- ] || shift
+        (cd tests && "$binary" "$@")
+    else
+        cargo test --workspace --quiet --test "$name" "$@"
+    fi
 }
+
+# Nearly what people run is what is tested: the profile `ci` has the optimisations of the release build, without those at
+# link time. `PROFILE=release` tests the release build itself.
+build_binaries() {
+    if [ ! -e "${RUN_STATE:-}/binaries" ]; then
+        build build --profile "$profile" --bin push-service --bin user-agent-client "$@" --quiet
+        [ -z "${RUN_STATE:-}" ] || touch "$RUN_STATE/binaries"
+    fi
+    export PUSH_SERVICE_BIN=$target/$profile/push-service USER_AGENT_CLIENT_BIN=$target/$profile/user-agent-client
+}
+
+build() { nice -n "$BUILD_PRIORITY" cargo "$@"; }
 
 install_firefox() {
     [ -n "${FIREFOX:-}" ] || command -v firefox-esr >/dev/null || apt_install firefox-esr
@@ -338,17 +404,98 @@ apt_install() {
         echo "Missing: $*. This script installs them with apt-get when it runs as root or with sudo; please install them."
         return 1
     fi
-    "${as_root[@]}" apt-get update -qq
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "$@" >/dev/null
+    # Steps side by side install one after the other.
+    (
+        flock 9
+        "${as_root[@]}" apt-get update -qq
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "$@" >/dev/null
+    ) 9>"$target/apt.lock"
 }
 
-list_steps() { printf '  %s\n' "${STEPS[@]}"; }
+list_steps() { printf '%s\n' "${STEPS[@]}" | sed -E 's/^([a-z0-9-]+) +[a-z]+ +(.*)$/  \1 \2/' | awk '{ name = $1; $1 = ""; printf "  %-21s%s\n", name, $0 }'; }
+
+# The steps of one part of a whole run.
+steps_of() { printf '%s\n' "${STEPS[@]}" | awk -v part="$1" '$2 == part { print $1 }'; }
+
+# Runs a step of a whole run in a process of its own, keeps what it says, and prints that when it ends.
+run_step() {
+    local step=$1 log=$RUN_STATE/$1.log started=$SECONDS status=0
+    timeout --kill-after 10 "$STEP_LIMIT" "$BASH" "$0" --step "$step" >"$log" 2>&1 &
+    echo $! >"$RUN_STATE/$step.pid"
+    wait $! || status=$?
+    rm "$RUN_STATE/$step.pid"
+    [ "$status" != 124 ] || echo "stopped after $STEP_LIMIT s" >>"$log"
+    # One step prints at a time.
+    {
+        flock 8
+        printf '\n=== %s\n' "$step"
+        cat "$log"
+        result "$step" "$status" $((SECONDS - started))
+    } 8>>"$RUN_STATE/printing"
+}
+
+# Says how a step ended, and writes it down for the list at the end.
+result() {
+    local verdict=passed
+    [ "$2" = 0 ] || verdict=FAILED
+    printf '=== %s  %s  %s s\n' "$verdict" "$1" "$3"
+    printf '%-8s %-20s %5d s\n' "$verdict" "$1" "$3" >>"$RUN_STATE/results"
+}
+
+# Takes steps that no other one has taken, until none is left.
+take_steps() {
+    local step
+    for step in "$@"; do
+        ! mkdir "$RUN_STATE/$step.taken" 2>/dev/null || run_step "$step"
+    done
+}
+
+run_all() {
+    local step lane lanes=()
+    for step in $(steps_of first); do run_step "$step"; done
+    BUILD_PRIORITY=15 take_steps $(steps_of compute) &
+    lanes+=($!)
+    for ((lane = 0; lane < WAITING_AT_ONCE; lane++)); do
+        take_steps $(steps_of wait) &
+        lanes+=($!)
+    done
+    for lane in "${lanes[@]}"; do echo "$lane" >"$RUN_STATE/$lane.lane"; done
+    for lane in "${lanes[@]}"; do wait "$lane"; done
+    for step in $(steps_of alone); do run_step "$step"; done
+}
+
+# Runs the named steps one after the other, with all that they say at once.
+run_only() {
+    local step started status
+    for step in "$@"; do
+        printf '\n=== %s\n' "$step"
+        started=$SECONDS status=0
+        RUN_STATE='' "$BASH" "$0" --step "$step" || status=$?
+        result "$step" "$status" $((SECONDS - started))
+    done
+}
+
+only_step() {
+    "step_${1//-/_}"
+    exit
+}
+
+# Ends whatever still runs, and first what would start more.
+end_run() {
+    local file
+    for file in "$RUN_STATE"/*.lane "$RUN_STATE"/*.pid; do
+        [ ! -e "$file" ] || kill "$(cat "$file")" 2>/dev/null || true
+    done
+    rm -rf "$RUN_STATE"
+}
 
 main() {
     local chosen=() step
     while [ $# -gt 0 ]; do
         case $1 in
             --only) chosen+=("${2:?--only takes the name of a step}") && shift 2 ;;
+            # For this script alone: a step in a process of its own, in which `set -e` holds.
+            --step) only_step "$2" ;;
             --list) list_steps && exit ;;
             --help | -h) usage && exit ;;
             *) usage >&2 && exit 2 ;;
@@ -359,31 +506,23 @@ main() {
     done
     command -v cargo >/dev/null || { echo "Missing: Rust. Please install it, for example with rustup." >&2 && exit 1; }
 
-    local results=() passed=0 failed=0 started status
-    for step in "${STEPS[@]%% *}"; do
-        if [ ${#chosen[@]} -gt 0 ] && [[ " ${chosen[*]} " != *" $step "* ]]; then
-            continue
-        fi
-        printf '\n=== %s\n' "$step"
-        started=$SECONDS
-        # A subshell of its own, so that `set -e` ends the step and not the run. Not in the `if`, where it would end
-        # nothing.
-        set +e
-        (set -e; "step_${step//-/_}")
-        status=$?
-        set -e
-        if [ "$status" = 0 ]; then
-            passed=$((passed + 1)) && results+=("passed  $step  $((SECONDS - started)) s")
-        else
-            failed=$((failed + 1)) && results+=("FAILED  $step  $((SECONDS - started)) s")
-        fi
-        printf '=== %s\n' "${results[-1]}"
-    done
+    mkdir -p "$target"
+    RUN_STATE=$(mktemp -d)
+    export RUN_STATE
+    trap end_run EXIT
+    trap 'exit 130' INT TERM
+    if [ ${#chosen[@]} -gt 0 ]; then
+        run_only "${chosen[@]}"
+    else
+        run_all
+    fi
 
     printf '\n'
-    printf '%s\n' "${results[@]}" | awk '{ printf "%-8s %-20s %5d s\n", $1, $2, $3 }'
-    printf '%d passed, %d failed, in %d s\n' "$passed" "$failed" "$SECONDS"
-    [ "$failed" = 0 ]
+    cat "$RUN_STATE/results"
+    awk -v seconds="$SECONDS" '
+        { $1 == "passed" ? passed++ : failed++ }
+        END { printf "%d passed, %d failed, in %d s\n", passed, failed, seconds; exit failed > 0 }
+    ' "$RUN_STATE/results"
 }
 
 main "$@"
