@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use push_protocol::MessageId;
 use push_protocol::session::user_agent::{
-    Action, Arrived, Change, Event as Told, Farewell, GiveUpReason, MessageKey, Outcome, Say, Stage,
+    Action, Arrived, Change, Event as SessionEvent, Farewell, GiveUpReason, MessageKey, Outcome, Say, Stage,
     UserAgent, Why,
 };
 use push_protocol::wire::frame::{FrameReader, Reader, write_close, write_ping};
@@ -13,7 +13,7 @@ use push_service::storage::Storage;
 
 use crate::agent::Outage;
 use crate::application::parse_push_resource;
-use crate::books::Fate;
+use crate::books::Done;
 use crate::network::End;
 use crate::plant::Plant;
 use crate::steps::at_once;
@@ -68,7 +68,7 @@ impl World {
     }
 
     pub(crate) fn save(&mut self, index: usize, change: &Change) {
-        if let Change::Identified(_) = change {
+        if let Change::Identified(_) | Change::Forgotten = change {
             self.check_identity(index);
         }
         let agent = &mut self.agents[index];
@@ -98,15 +98,16 @@ impl World {
             agent.disk.apply(&Change::Attempt { message, count });
         }
         if let Change::Done(key) = change {
-            let fate = agent.fate.take().unwrap_or(Fate::Dropped);
+            let done = agent.done.take().unwrap_or(Done::Dropped);
             if let Some(message) = self.books.by_key(*key) {
                 agent.holding.remove(&message);
-                self.books.done(message, fate);
+                self.books.done(message, done);
             }
         }
     }
 
-    /// WS-HEL-6: nobody gets another identity while storage knows a subscription that was confirmed under the old one.
+    /// WS-HEL-6, PR-47: no user agent takes another identity, and with it other keys, while storage knows a subscription that was
+    /// confirmed under the old one; not even if the service has lied once.
     pub(crate) fn check_identity(&mut self, index: usize) {
         for (name, registration) in &self.agents[index].disk.durable.registrations {
             let Stage::Confirmed(push_resource) = &registration.stage else {
@@ -119,7 +120,8 @@ impl World {
             let text = subscription.to_string();
             if report.is_some_and(|report| report.subscriptions.iter().any(|known| known.id == text)) {
                 let what = format!("user agent {index} is somebody else, but storage knows its {name}");
-                self.books.violate("WS-HEL-6", what);
+                let rule = if self.agents[index].is_lied_to { "PR-47" } else { "WS-HEL-6" };
+                self.books.violate(rule, what);
                 return;
             }
         }
@@ -338,9 +340,9 @@ impl World {
             }
             Outcome::Unable | Outcome::NotDecrypted => {}
         }
-        self.agents[index].fate = match outcome {
-            Outcome::Succeeded => Some(Fate::Handled),
-            Outcome::NotDecrypted => Some(Fate::NotDecrypted),
+        self.agents[index].done = match outcome {
+            Outcome::Succeeded => Some(Done::Handled),
+            Outcome::NotDecrypted => Some(Done::NotDecrypted),
             Outcome::Failed | Outcome::Unable | Outcome::Released => None,
         };
         trace!(self, "message {message}: {outcome:?}");
@@ -351,28 +353,28 @@ impl World {
             outcome => outcome,
         };
         self.tell_machine(index, |machine, out| machine.handled(key, told, now, out));
-        self.agents[index].fate = None;
+        self.agents[index].done = None;
         self.agents[index].in_hand.remove(&message);
         let record = &mut self.books.records[message];
         let is_failure = matches!(outcome, Outcome::Failed | Outcome::Unable);
-        if is_failure && record.fate.is_none() && attempts(self) <= before {
+        if is_failure && record.done.is_none() && attempts(self) <= before {
             // In an outage, as far as the session can tell, failures don't count (PR-45).
             self.books.records[message].uncounted += 1;
         }
     }
 
-    pub(crate) fn told(&mut self, index: usize, told: Told) {
+    pub(crate) fn told(&mut self, index: usize, told: SessionEvent) {
         match told {
-            Told::Subscribed { name, push_resource } => self.tell_sender(index, name, push_resource, false),
-            Told::Renewed {
+            SessionEvent::Subscribed { name, push_resource } => self.tell_sender(index, name, push_resource, false),
+            SessionEvent::Renewed {
                 name, push_resource, ..
             } => {
                 self.books.counts.renewed += 1;
                 self.tell_sender(index, name, push_resource, true);
             }
-            Told::GaveUp { message, reason, .. } => {
+            SessionEvent::GaveUp { message, reason, .. } => {
                 let agent = &mut self.agents[index];
-                agent.fate = Some(Fate::GivenUp);
+                agent.done = Some(Done::GivenUp);
                 let (tried, limits) = (
                     agent.disk.durable.messages.tried(message),
                     &self.weather.user_agent,
@@ -390,24 +392,24 @@ impl World {
                     self.books.violate("WP-RCV-6", what);
                 }
             }
-            Told::Disconnected {
+            SessionEvent::Disconnected {
                 why: Why::CatchUp, ..
             } => self.books.counts.catch_ups += 1,
-            Told::Stopped => {
+            SessionEvent::Stopped => {
                 self.books.counts.stops += 1;
                 self.end_life(index);
                 let wait = self.chance.within(0..=30_000);
                 self.after(wait, Event::Revive(index));
             }
-            Told::Connected
-            | Told::Disconnected { .. }
-            | Told::Refused { .. }
-            | Told::Waiting { .. }
-            | Told::Paused { .. }
-            | Told::Resumed { .. }
-            | Told::Unsubscribed(_)
-            | Told::AcknowledgementsWait { .. }
-            | Told::Empty => {}
+            SessionEvent::Connected
+            | SessionEvent::Disconnected { .. }
+            | SessionEvent::Refused { .. }
+            | SessionEvent::Waiting { .. }
+            | SessionEvent::Paused { .. }
+            | SessionEvent::Resumed { .. }
+            | SessionEvent::Unsubscribed(_)
+            | SessionEvent::AcknowledgementsWait { .. }
+            | SessionEvent::Empty => {}
         }
     }
 }

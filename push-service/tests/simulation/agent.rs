@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use push_protocol::session::user_agent::{Action, Change, Durable, Ended, MessageKey, UserAgent};
+use push_protocol::session::user_agent::{Action, Change, Durable, Ended, Identity, MessageKey, UserAgent};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_close, write_pong};
 use push_protocol::wire::websocket::{Reply, parse_reply};
 use push_protocol::{SubscriptionName, UserAgentId, UserAgentIdentity};
 
-use crate::books::Fate;
+use crate::books::Done;
 use crate::network::{ConnectionId, End};
 use crate::plant::Plant;
 use crate::trace::trace;
@@ -29,7 +29,7 @@ pub(crate) struct Agent {
     pub(crate) actions: Vec<Action>,
     pub(crate) tick_at: u64,
     /// What the session is about to keep of the message that it is done with.
-    pub(crate) fate: Option<Fate>,
+    pub(crate) done: Option<Done>,
     /// Messages that the application has begun with.
     pub(crate) in_hand: BTreeSet<usize>,
     /// Messages that were handed over in this life and are not done, and their keys. The session may have set some of them aside
@@ -37,6 +37,10 @@ pub(crate) struct Agent {
     pub(crate) holding: BTreeMap<usize, MessageKey>,
     /// Since when it has more than one subscription.
     pub(crate) shares_since: Option<u64>,
+    /// What the service answers to the next hello in place of the truth.
+    pub(crate) lie: Option<Lie>,
+    /// The session has heard a lie since it last heard who it is.
+    pub(crate) is_lied_to: bool,
     /// The application can't work.
     pub(crate) outage: Option<Outage>,
     /// What the application wants, and its count of its wishes.
@@ -46,6 +50,15 @@ pub(crate) struct Agent {
     pub(crate) wishes: u32,
     /// When the application is free to think of the next thing.
     pub(crate) application_at: u64,
+}
+
+/// What a service says once to a user agent that it knows (PR-47).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lie {
+    /// Another identity.
+    Renamed,
+    /// That it does not know the user agent, as a service over HTTP/2 does.
+    Unknown,
 }
 
 /// An application can't work for a while.
@@ -105,10 +118,12 @@ impl Agent {
             unread: Vec::new(),
             actions: Vec::new(),
             tick_at: u64::MAX,
-            fate: None,
+            done: None,
             in_hand: BTreeSet::new(),
             holding: BTreeMap::new(),
             shares_since: None,
+            lie: None,
+            is_lied_to: false,
             outage: None,
             wanted: BTreeMap::new(),
             introduced: BTreeSet::new(),
@@ -267,6 +282,7 @@ impl World {
                 }
                 self.tell_machine(index, |machine, out| machine.arrived(arrived, now, out));
             }
+            Heard::Reply(Reply::Hello(Some(identity))) => self.hears_hello(index, identity),
             Heard::Reply(answer) => self.tell_machine(index, |machine, out| answer.tell(machine, now, out)),
             Heard::Pong => self.tell_machine(index, |machine, _| machine.heard(now)),
             Heard::Nonsense => {
@@ -290,6 +306,32 @@ impl World {
                 });
             }
         }
+    }
+
+    /// PR-47: the answer to hello, or a lie in its place. A second lie would be believed, so the truth comes in between.
+    fn hears_hello(&mut self, index: usize, identity: Identity) {
+        let now = self.moment();
+        let agent = &mut self.agents[index];
+        let is_known = agent.disk.durable.identity.as_ref() == Some(&identity);
+        let lies_again = self.plant == Some(Plant::LieAgain);
+        let may_lie = is_known && (lies_again || !agent.is_lied_to);
+        let lie = agent.lie.filter(|_| may_lie);
+        agent.is_lied_to = lie.is_some();
+        if lie.is_some() {
+            trace!(self, "user agent {index} hears a lie: {lie:?}");
+            self.books.counts.lies += 1;
+        }
+        if lie.is_some() && !lies_again {
+            agent.lie = None;
+        }
+        let heard = match lie {
+            Some(Lie::Renamed) => Identity::parse(&format!("{:032x}", self.chance.bits())),
+            Some(Lie::Unknown) | None => Some(identity),
+        };
+        self.tell_machine(index, |machine, out| match lie {
+            Some(Lie::Unknown) => machine.forgotten(now, out),
+            Some(Lie::Renamed) | None => machine.welcomed(heard, now, out),
+        });
     }
 
     /// The process is gone, with all that it had not kept.
@@ -317,7 +359,8 @@ impl World {
         agent.machine = None;
         agent.connection = None;
         agent.actions = Vec::new();
-        agent.fate = None;
+        agent.done = None;
+        agent.is_lied_to = false;
         agent.in_hand = BTreeSet::new();
         agent.holding = BTreeMap::new();
         agent.life += 1;

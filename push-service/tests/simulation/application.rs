@@ -236,7 +236,7 @@ impl World {
             own_failures: 0,
             crashed: 0,
             alias: String::new(),
-            fate: None,
+            done: None,
         });
         let wait = self.chance.within(0..=self.weather.delay);
         self.after(wait, Event::Enqueue(message));
@@ -316,7 +316,7 @@ impl World {
     }
 
     pub(crate) fn cancel(&mut self) {
-        let waiting = |record: &Record| record.fate.is_none() && record.ttl_secs > 0;
+        let waiting = |record: &Record| record.done.is_none() && record.ttl_secs > 0;
         let (records, chance) = (&self.books.records, &mut self.chance);
         if records.is_empty() {
             return;

@@ -48,7 +48,7 @@ pub(crate) struct Record {
     pub(crate) crashed: u32,
     /// What its user agent is told for its id.
     pub(crate) alias: String,
-    pub(crate) fate: Option<Fate>,
+    pub(crate) done: Option<Done>,
 }
 
 impl Record {
@@ -61,7 +61,7 @@ impl Record {
 
 /// What the user agent keeps of a message that is done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Fate {
+pub(crate) enum Done {
     Handled,
     GivenUp,
     NotDecrypted,
@@ -98,6 +98,8 @@ pub(crate) struct Counts {
     pub(crate) outages: u64,
     pub(crate) stuck: u64,
     pub(crate) identities_lost: u64,
+    /// Lies about an identity that user agents heard.
+    pub(crate) lies: u64,
     pub(crate) renewed: u64,
     pub(crate) unsubscribed: u64,
 }
@@ -130,6 +132,7 @@ impl Tally for Counts {
         self.outages += more.outages;
         self.stuck += more.stuck;
         self.identities_lost += more.identities_lost;
+        self.lies += more.lies;
         self.renewed += more.renewed;
         self.unsubscribed += more.unsubscribed;
     }
@@ -202,7 +205,7 @@ impl Books {
 
     pub(crate) fn excuse(&mut self, message: usize, now: u64, why: &'static str) {
         let record = &mut self.records[message];
-        if record.excused.is_none() && record.fate.is_none() {
+        if record.excused.is_none() && record.done.is_none() {
             self.counts.excused += 1;
         }
         record.excused.get_or_insert((now, why));
@@ -282,10 +285,10 @@ impl Books {
             record.released + record.uncounted,
             record.id.map_or(0, |id| id.number.0),
         );
-        if let Some(fate) = record.fate {
+        if let Some(done) = record.done {
             return self.violate(
                 "WS-NOT-2",
-                format!("message {message} was handed over although it was kept as done ({fate:?})"),
+                format!("message {message} was handed over although it was kept as done ({done:?})"),
             );
         }
         if tried > attempts + released {
@@ -319,7 +322,7 @@ impl Books {
         let mut others = self.records.iter();
         others.any(|other| {
             let is_equal = (other.agent, &other.alias) == (record.agent, &record.alias);
-            is_equal && other.name != record.name && other.fate.is_some()
+            is_equal && other.name != record.name && other.done.is_some()
         })
     }
 
@@ -379,15 +382,15 @@ impl Books {
     }
 
     /// Kept by the user agent.
-    pub(crate) fn done(&mut self, message: usize, fate: Fate) {
+    pub(crate) fn done(&mut self, message: usize, done: Done) {
         let record = &mut self.records[message];
-        if record.fate.is_none() {
-            match fate {
-                Fate::Handled => self.counts.handled += 1,
-                Fate::GivenUp => self.counts.given_up += 1,
-                Fate::NotDecrypted | Fate::Dropped => {}
+        if record.done.is_none() {
+            match done {
+                Done::Handled => self.counts.handled += 1,
+                Done::GivenUp => self.counts.given_up += 1,
+                Done::NotDecrypted | Done::Dropped => {}
             }
         }
-        record.fate.get_or_insert(fate);
+        record.done.get_or_insert(done);
     }
 }

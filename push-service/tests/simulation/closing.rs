@@ -8,7 +8,7 @@ use push_service::storage::Storage;
 
 use crate::agent::Outage;
 use crate::application::{LONG, Sender, parse_push_resource};
-use crate::books::Fate;
+use crate::books::Done;
 use crate::steps::at_once;
 use crate::world::World;
 
@@ -83,7 +83,7 @@ impl World {
     /// They are handled by now; and what was stuck may go on.
     pub(crate) fn judge(&mut self) {
         for message in self.beside_from..self.books.records.len() {
-            if self.books.records[message].fate != Some(Fate::Handled) {
+            if self.books.records[message].done != Some(Done::Handled) {
                 let what = format!("message {message} was not handled beside a subscription that fails");
                 self.books.violate("PR-46", what);
             }
@@ -121,7 +121,7 @@ impl World {
     pub(crate) fn close_books(&mut self) {
         for message in 0..self.books.records.len() {
             let record = &self.books.records[message];
-            if record.ttl_secs > 0 && record.ttl_secs < LONG && record.fate.is_none() {
+            if record.ttl_secs > 0 && record.ttl_secs < LONG && record.done.is_none() {
                 self.books.counts.expired += 1;
             }
             let record = &self.books.records[message];
@@ -129,7 +129,7 @@ impl World {
                 self.close_record(message);
             }
             let is_probe = message >= self.probes_from;
-            if is_probe && self.books.records[message].fate.is_none() {
+            if is_probe && self.books.records[message].done.is_none() {
                 let what = format!("message {message}, sent when all was calm, did not arrive");
                 self.books.violate("WP-RFR-2", what);
             }
@@ -147,9 +147,9 @@ impl World {
     fn close_record(&mut self, message: usize) {
         let record = &self.books.records[message];
         let (id, agent) = (record.id, record.agent);
-        let (rule, what) = match record.fate {
-            Some(Fate::Handled | Fate::GivenUp) => return,
-            Some(fate) => ("WP-RFR-1", format!("is {fate:?}")),
+        let (rule, what) = match record.done {
+            Some(Done::Handled | Done::GivenUp) => return,
+            Some(done) => ("WP-RFR-1", format!("is {done:?}")),
             None if id.is_none() => ("PR-1", "was never stored".to_owned()),
             None if record.offered == 0 => ("PR-11", "was never offered".to_owned()),
             None if record.attempts == 0 => ("WS-ACK-5", "was offered and never handed over".to_owned()),

@@ -17,6 +17,7 @@ pub(crate) enum Plant {
     OutageGivesUp,
     EqualIds,
     SharesIgnored,
+    LieAgain,
 }
 
 pub(crate) const ALL: &[Row<Plant>] = &[
@@ -91,5 +92,11 @@ pub(crate) const ALL: &[Row<Plant>] = &[
         "shares-ignored",
         "one subscription may hold all that is held",
         &["PR-46"],
+    ),
+    row(
+        Plant::LieAgain,
+        "lie-again",
+        "a user agent's session hears the lie of one hello again in each later hello",
+        &["PR-47"],
     ),
 ];

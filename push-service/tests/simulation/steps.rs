@@ -151,7 +151,7 @@ impl World {
         at_once(step);
         for id in messages {
             let record = self.books.by_id(*id).map(|message| &self.books.records[message]);
-            let kept = record.is_some_and(|record| record.fate.is_some() || record.excused.is_some());
+            let kept = record.is_some_and(|record| record.done.is_some() || record.excused.is_some());
             if !kept {
                 let what = format!("{id:?} was acknowledged before its user agent was done with it");
                 let is_double =

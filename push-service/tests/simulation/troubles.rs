@@ -3,7 +3,7 @@
 use push_protocol::{SubscriptionName, Urgency};
 use push_service::storage::Storage;
 
-use crate::agent::Outage;
+use crate::agent::{Lie, Outage};
 use crate::network::{ConnectionId, End};
 use crate::node::Node;
 use crate::steps::at_once;
@@ -55,6 +55,7 @@ impl World {
                 self.filter(agent, lowest);
             }
             Trouble::Outage => self.outage(agent),
+            Trouble::Lie => self.agents[agent].lie = Some(self.chance.pick(&[Lie::Renamed, Lie::Unknown])),
         }
     }
 
@@ -202,6 +203,7 @@ impl World {
         }
         for index in 0..self.agents.len() {
             self.agents[index].outage = None;
+            self.agents[index].lie = None;
             self.filter(index, Urgency::VeryLow);
             let wait = self.chance.within(0..=40_000);
             self.after(wait, Event::Revive(index));

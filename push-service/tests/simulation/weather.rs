@@ -42,9 +42,11 @@ pub(crate) enum Trouble {
     Filter,
     /// An application can't work with any message of a subscription, or with none at all, for a while.
     Outage,
+    /// The service says once that it does not know a user agent, or gives it another identity once.
+    Lie,
 }
 
-const TROUBLES: [(Trouble, u64); 15] = [
+const TROUBLES: [(Trouble, u64); 16] = [
     (Trouble::Cut, 8),
     (Trouble::Refuse, 2),
     (Trouble::Stall, 3),
@@ -60,6 +62,7 @@ const TROUBLES: [(Trouble, u64); 15] = [
     (Trouble::Cancel, 2),
     (Trouble::Filter, 3),
     (Trouble::Outage, 3),
+    (Trouble::Lie, 3),
 ];
 
 /// The world of a seed. Times in milliseconds; `one_in` is never for 0.
