@@ -8,16 +8,18 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::door::Door;
 use crate::log::Log;
-use crate::{binaries, within};
+use crate::{PATIENCE, binaries, within};
 
 /// Exit code of a command that did what it was asked to do.
 const SUCCESS: Option<i32> = Some(0);
@@ -297,6 +299,21 @@ impl Listener {
         serde_json::from_str(&line).expect("a line of JSON")
     }
 
+    /// The same behind lines that begin so, which a handler prints.
+    ///
+    /// # Panics
+    ///
+    /// When none comes.
+    pub async fn message_after(&mut self, lines: &str) -> Value {
+        loop {
+            let line = within("a message is printed", self.line()).await;
+            let line = line.expect("the user agent goes on listening");
+            if !line.starts_with(lines) {
+                return serde_json::from_str(&line).expect("a line of JSON");
+            }
+        }
+    }
+
     /// Expects this text, for this subscription.
     ///
     /// # Panics
@@ -365,7 +382,13 @@ impl Listener {
 
     /// Waits until it has ended by itself, and returns how.
     pub async fn ended(&mut self) -> ExitStatus {
-        let status = within("the user agent ends", self.child.wait()).await;
+        self.ended_within(PATIENCE).await
+    }
+
+    /// The same with another time.
+    pub async fn ended_within(&mut self, patience: Duration) -> ExitStatus {
+        let status = timeout(patience, self.child.wait()).await;
+        let status = status.unwrap_or_else(|_| panic!("the user agent does not end within {patience:?}"));
         self.log.wait_for_end().await;
         status.expect("the process can be waited for")
     }

@@ -1,9 +1,8 @@
 //! Proxies that people put in front of a service, with the time after which each closes an idle connection.
 //!
-//! Each has an address of its own. What it listens with is the port of WebSockets and requests, and for nginx a second one
-//! that speaks HTTP/2 in clear.
+//! Each has an address of its own, or listens where the test says. It has one port for WebSockets and requests, and nginx on an
+//! address of its own has a second one that speaks HTTP/2 in clear.
 
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::binaries;
+use crate::certificate::Certificate;
 use crate::process::Process;
 use crate::settings::own_address;
 use crate::within;
@@ -30,14 +30,22 @@ pub enum Kind {
     Caddy,
 }
 
+/// Whether nginx speaks HTTP/2 over TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Http2 {
+    /// It does.
+    On,
+    /// It speaks HTTP/1.1 only.
+    Off,
+}
+
 /// Where a proxy is going to be.
 #[derive(Clone, Copy, Debug)]
-pub struct Place(IpAddr);
+pub struct ProxyAddress(IpAddr);
 
 /// A running proxy.
 #[derive(Debug)]
 pub struct Proxy {
-    place: Place,
     _process: Process,
     _directory: TempDir,
 }
@@ -53,7 +61,7 @@ impl Kind {
     }
 }
 
-impl Place {
+impl ProxyAddress {
     /// One that no other server of this machine has.
     pub fn own() -> Self {
         Self(own_address())
@@ -76,34 +84,59 @@ impl Proxy {
     /// # Panics
     ///
     /// When it does not start.
-    pub async fn start(kind: Kind, place: Place, service: SocketAddr, factor: u32) -> Self {
+    pub async fn start(kind: Kind, address: ProxyAddress, service: SocketAddr, factor: u32) -> Self {
         let directory = TempDir::with_prefix("proxy-").expect("a directory for the proxy");
         let idle_ms = kind.idle().map_or(0, |idle| (idle / factor).as_millis());
         let configuration = match kind {
-            Kind::Nginx => nginx(place, service, idle_ms, directory.path()),
-            Kind::HaProxy => haproxy(place, service, idle_ms),
-            Kind::Caddy => caddy(place, service),
+            Kind::Nginx => {
+                let listens = format!("listen {}; listen {} http2;", address.http1(), address.http2());
+                let location = format!(
+                    "proxy_read_timeout {idle_ms}ms; proxy_send_timeout {idle_ms}ms; proxy_buffering off;"
+                );
+                nginx(&listens, &location, service, directory.path())
+            }
+            Kind::HaProxy => haproxy(address, service, idle_ms),
+            Kind::Caddy => caddy(address, service),
         };
+        Self::run(kind, &configuration, address.http1(), directory).await
+    }
+
+    /// Starts nginx here in front of a service, as the README sets it up: in clear, or with this certificate, and over TLS with
+    /// HTTP/2 or without.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub async fn nginx(public: SocketAddr, service: SocketAddr, tls: Option<(&Certificate, Http2)>) -> Self {
+        let directory = TempDir::with_prefix("nginx-").expect("a directory for nginx");
+        let listens = match tls {
+            None => format!("listen {public};"),
+            Some((certificate, http2)) => format!(
+                "listen {public} ssl{}; ssl_certificate {}; ssl_certificate_key {};",
+                if http2 == Http2::On { " http2" } else { "" },
+                certificate.certificate.display(),
+                certificate.key.display(),
+            ),
+        };
+        let configuration = nginx(&listens, "proxy_read_timeout 15m;", service, directory.path());
+        Self::run(Kind::Nginx, &configuration, public, directory).await
+    }
+
+    async fn run(kind: Kind, configuration: &str, address: SocketAddr, directory: TempDir) -> Self {
         let file = directory.path().join("configuration");
         std::fs::write(&file, configuration).expect("the configuration is written");
         let process = Process::start(command(kind, &file, directory.path()));
         let listens = async {
-            while TcpStream::connect(place.http1()).await.is_err() {
+            while TcpStream::connect(address).await.is_err() {
                 assert!(!process.has_ended(), "{kind:?} ended:\n{}", process.log().text());
                 tokio::task::yield_now().await;
             }
         };
         within("the proxy listens", listens).await;
         Self {
-            place,
             _process: process,
             _directory: directory,
         }
-    }
-
-    /// Where it is.
-    pub fn place(&self) -> Place {
-        self.place
     }
 }
 
@@ -146,36 +179,45 @@ fn named_or_installed(variable: &str, program: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| program.to_owned())
 }
 
-fn nginx(place: Place, service: SocketAddr, idle_ms: u128, directory: &Path) -> String {
-    let mut temporary = String::new();
-    for what in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
-        let path = directory.join(what);
-        writeln!(temporary, "    {what}_temp_path {};", path.display()).expect("writing to a string");
-    }
-    let (http1, http2) = (place.http1(), place.http2());
-    let pid = directory.join("pid");
+/// What the locations of all have: the README's, for WebSockets as well.
+fn nginx(listens: &str, location: &str, service: SocketAddr, directory: &Path) -> String {
+    let at = directory.display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|name| format!("{name}_temp_path {at}/{name};\n"))
+        .collect();
     format!(
-        "daemon off;\nmaster_process off;\npid {};\nerror_log stderr;\nevents {{}}\nhttp {{\n    access_log off;\n{temporary}\
-         \x20   server {{\n        listen {http1};\n        listen {http2} http2;\n        location / {{\n\
-         \x20           proxy_pass http://{service};\n            proxy_http_version 1.1;\n\
-         \x20           proxy_set_header Host $http_host;\n            proxy_set_header Upgrade $http_upgrade;\n\
-         \x20           proxy_set_header Connection \"upgrade\";\n            proxy_set_header X-Forwarded-For $remote_addr;\n\
-         \x20           proxy_read_timeout {idle_ms}ms;\n            proxy_send_timeout {idle_ms}ms;\n\
-         \x20           proxy_buffering off;\n        }}\n    }}\n}}\n",
-        pid.display()
+        "daemon off; master_process off; pid {at}/pid; error_log stderr;
+        events {{}}
+        http {{
+            access_log off;
+            {temporary}
+            server {{
+                {listens}
+                location / {{
+                    proxy_pass http://{service};
+                    proxy_http_version 1.1;
+                    proxy_set_header Host $host;
+                    proxy_set_header Upgrade $http_upgrade;
+                    proxy_set_header Connection \"upgrade\";
+                    proxy_set_header X-Forwarded-For $remote_addr;
+                    {location}
+                }}
+            }}
+        }}"
     )
 }
 
-fn haproxy(place: Place, service: SocketAddr, idle_ms: u128) -> String {
-    let address = place.http1();
+fn haproxy(address: ProxyAddress, service: SocketAddr, idle_ms: u128) -> String {
+    let address = address.http1();
     format!(
         "defaults\n    mode http\n    timeout connect 5s\n    timeout client {idle_ms}ms\n    timeout server {idle_ms}ms\n\
          frontend all\n    bind {address}\n    default_backend service\nbackend service\n    server node {service}\n"
     )
 }
 
-fn caddy(place: Place, service: SocketAddr) -> String {
-    let address = place.http1();
+fn caddy(address: ProxyAddress, service: SocketAddr) -> String {
+    let address = address.http1();
     format!(
         "{{\n    admin off\n    auto_https off\n    persist_config off\n}}\nhttp://{address} {{\n    bind {}\n\
          \x20   reverse_proxy {service}\n}}\n",

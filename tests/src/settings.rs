@@ -5,7 +5,7 @@
 //! take their ports on 127.0.0.1. Limits that stand in the way of hundreds of connections from one address are off.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -163,6 +163,16 @@ impl Default for Settings {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// A free port of an address. The address is the test's own, so no other process takes the port.
+///
+/// # Panics
+///
+/// When the address can't be bound.
+pub fn free_port(address: IpAddr) -> SocketAddr {
+    let probe = std::net::TcpListener::bind((address, 0)).expect("a free port");
+    probe.local_addr().expect("a bound port")
 }
 
 /// An address below 127.0.0.0/8 that no other node or server of this process has, nor any of a test process running

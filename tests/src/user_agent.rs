@@ -182,12 +182,15 @@ impl UserAgent {
             .await;
     }
 
-    /// Acknowledges and then waits until the service has read it: 100 ms later it is committed (PR-4).
+    /// Acknowledges and then waits until the acknowledgement is committed (PR-4).
+    ///
+    /// The answer that tells of it is the one to a later request: it is given when what it rests on is durable, and the
+    /// acknowledgement is an earlier step of the same user agent. The request ends a subscription that never was, so it
+    /// changes nothing.
     pub async fn acknowledge_and_settle(&mut self, notification: &Notification) {
         self.acknowledge(notification).await;
         self.ping().await;
-        // Not a wait for an event: the promise itself is about this stretch of time.
-        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        self.unsubscribe(&new_name()).await;
     }
 
     /// Expects that the service answers a WebSocket ping, and thus has read all that was sent before.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use push_tests::application_server::{Http, Push};
 use push_tests::node::Node;
-use push_tests::proxy::{Kind, Place, Proxy};
+use push_tests::proxy::{Kind, Proxy, ProxyAddress};
 use push_tests::recipient::Recipient;
 use push_tests::settings::Settings;
 use push_tests::within;
@@ -79,13 +79,13 @@ async fn idle_channels_are_kept_behind_proxies() {
 
 /// Listens behind a proxy, with nothing to say; when and why each channel was lost. In the end a message has to arrive.
 async fn lost_behind(kind: Kind, over: Over, factor: u32, watched: Duration) -> Vec<(Duration, String)> {
-    let place = Place::own();
+    let own = ProxyAddress::own();
     let (scheme, address) = match over {
-        Over::WebSocket => ("ws", place.http1()),
-        Over::Http2 => ("http", place.http2()),
+        Over::WebSocket => ("ws", own.http1()),
+        Over::Http2 => ("http", own.http2()),
     };
     let node = Node::start(Settings::new().set("public_url", format!("http://{address}"))).await;
-    let proxy = Proxy::start(kind, place, node.door().address, factor).await;
+    let proxy = Proxy::start(kind, own, node.door().address, factor).await;
     let server = ServerUrl::parse(&format!("{scheme}://{address}/")).expect("a URL");
     let options = Options {
         limits: Arc::new(limits(factor)),

@@ -120,7 +120,11 @@ impl World {
             let text = subscription.to_string();
             if report.is_some_and(|report| report.subscriptions.iter().any(|known| known.id == text)) {
                 let what = format!("user agent {index} is somebody else, but storage knows its {name}");
-                let rule = if self.agents[index].is_lied_to { "PR-47" } else { "WS-HEL-6" };
+                let rule = if self.agents[index].is_lied_to {
+                    "PR-47"
+                } else {
+                    "WS-HEL-6"
+                };
                 self.books.violate(rule, what);
                 return;
             }
@@ -365,7 +369,9 @@ impl World {
 
     pub(crate) fn told(&mut self, index: usize, told: SessionEvent) {
         match told {
-            SessionEvent::Subscribed { name, push_resource } => self.tell_sender(index, name, push_resource, false),
+            SessionEvent::Subscribed { name, push_resource } => {
+                self.tell_sender(index, name, push_resource, false)
+            }
             SessionEvent::Renewed {
                 name, push_resource, ..
             } => {

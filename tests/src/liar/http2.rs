@@ -1,7 +1,5 @@
 //! A push service over HTTP/2 (RFC 8030, in clear) that lies.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -10,11 +8,11 @@ use h2::server::{self, SendResponse};
 use h2::{Ping, RecvStream, SendStream};
 use http::{Method, Request, Response};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 
-use super::{Answer, Did, Lie, Record, Waiting, lock};
+use super::service::{Acceptor, Service, Waiting, lock};
+use super::{Answer, Did, Lie, Record};
 use crate::recipient::Recipient;
 use crate::within;
 
@@ -37,20 +35,16 @@ pub struct Lies {
 #[derive(Debug)]
 pub struct Liar {
     shared: Arc<Shared>,
-    acceptor: JoinHandle<()>,
+    _acceptor: Acceptor,
 }
 
 #[derive(Debug)]
 struct Shared {
-    address: SocketAddr,
-    lies: Mutex<Lies>,
-    record: Record,
-    waiting: Mutex<VecDeque<Waiting>>,
+    service: Service<Lies>,
     /// The request that monitors the set: the newest.
     monitor: Mutex<Option<Monitor>>,
     /// Of the newest connection.
     leave: Mutex<Option<mpsc::UnboundedSender<Command>>>,
-    connections: AtomicUsize,
     subscriptions: AtomicUsize,
 }
 
@@ -75,24 +69,18 @@ impl std::fmt::Debug for Monitor {
 impl Liar {
     /// Starts one with these lies, on a port of its own.
     pub async fn start(lies: Lies) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let (service, listener) = Service::bind(lies).await;
         let shared = Arc::new(Shared {
-            address: listener.local_addr().expect("a bound port"),
-            lies: Mutex::new(lies),
-            record: Record::new(),
-            waiting: Mutex::default(),
+            service,
             monitor: Mutex::default(),
             leave: Mutex::default(),
-            connections: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
         });
-        let for_all = Arc::clone(&shared);
-        let acceptor = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(Arc::clone(&for_all), stream));
-            }
-        });
-        Self { shared, acceptor }
+        let acceptor = Acceptor::start(listener, &shared, serve);
+        Self {
+            shared,
+            _acceptor: acceptor,
+        }
     }
 
     /// Its URL.
@@ -102,12 +90,12 @@ impl Liar {
 
     /// What the user agent did.
     pub fn record(&self) -> &Record {
-        &self.shared.record
+        &self.shared.service.record
     }
 
     /// Changes the lies.
     pub fn changes(&self, change: impl FnOnce(&mut Lies)) {
-        change(&mut lock(&self.shared.lies));
+        self.shared.service.lies.send_modify(change);
     }
 
     /// Pushes a message, now or to the next request that monitors, until it is acknowledged.
@@ -119,7 +107,7 @@ impl Liar {
             body: recipient.encrypt(text),
         };
         // A monitor that comes meanwhile waits here, and gets it from there.
-        let mut waiting = lock(&self.shared.waiting);
+        let mut waiting = lock(&self.shared.service.waiting);
         self.shared.push(&message);
         waiting.push_back(message);
     }
@@ -150,17 +138,8 @@ impl Liar {
     }
 }
 
-impl Drop for Liar {
-    fn drop(&mut self) {
-        self.acceptor.abort();
-    }
-}
-
 async fn serve(shared: Arc<Shared>, stream: TcpStream) {
-    let number = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
-    shared.record.enter(number, Did::Connected);
-    // Messages are small, and a test counts their times.
-    let _ = stream.set_nodelay(true);
+    let number = shared.service.connected(&stream);
     let (commander, mut commands) = mpsc::unbounded_channel();
     *lock(&shared.leave) = Some(commander);
     if let Ok(mut connection) = server::handshake(stream).await {
@@ -194,12 +173,12 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
             }
         }
     }
-    shared.record.enter(number, Did::Left);
+    shared.service.record.enter(number, Did::Left);
 }
 
 impl Shared {
     fn origin(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.service.address)
     }
 
     fn answer(&self, connection: usize, request: &Request<RecvStream>, mut reply: SendResponse<Bytes>) {
@@ -215,25 +194,25 @@ impl Shared {
             (&Method::DELETE, _) => Did::Unsubscribed,
             _ => Did::Monitored,
         };
-        let lie = {
-            let mut lies = lock(&self.lies);
-            match did {
+        let mut lie = None;
+        self.service.lies.send_modify(|lies| {
+            lie = match did {
                 Did::Subscribed => lies.subscribing.tell(),
                 Did::Unsubscribed => lies.unsubscribing.tell(),
                 Did::Monitored => lies.monitoring.tell(),
                 _ => lies.acknowledging.tell(),
-            }
-        };
+            };
+        });
         match (&did, lie) {
             (_, Some(lie)) => send(&mut reply, &lie),
             (Did::Subscribed, None) => self.subscribe(request, &mut reply),
             (Did::Monitored, None) => self.monitor(request, reply),
             (_, None) => {
-                lock(&self.waiting).retain(|waiting| waiting.id != last);
+                lock(&self.service.waiting).retain(|waiting| waiting.id != last);
                 send(&mut reply, &Answer::status(204));
             }
         }
-        self.record.enter(connection, did);
+        self.service.record.enter(connection, did);
     }
 
     fn subscribe(&self, request: &Request<RecvStream>, reply: &mut SendResponse<Bytes>) {
@@ -266,7 +245,7 @@ impl Shared {
                 Ok(events) => Monitor::Events(events),
                 Err(_) => return,
             }
-        } else if lock(&self.lies).only_events {
+        } else if self.service.lies.borrow().only_events {
             let refusal =
                 "This service has no server push. Accept: text/event-stream brings messages as events.";
             send(&mut reply, &Answer::status(400).body(refusal));
@@ -274,7 +253,7 @@ impl Shared {
         } else {
             Monitor::Push(reply)
         };
-        let waiting = lock(&self.waiting);
+        let waiting = lock(&self.service.waiting);
         *lock(&self.monitor) = Some(monitor);
         for message in &*waiting {
             self.push(message);

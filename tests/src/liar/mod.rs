@@ -9,23 +9,8 @@
 mod answer;
 pub mod http2;
 mod record;
+mod service;
 pub mod web_socket;
 
 pub use answer::{Answer, Lie};
 pub use record::{Deed, Did, Record};
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// A message that waits for its acknowledgement.
-#[derive(Clone, Debug)]
-struct Waiting {
-    /// The last part of the push resource.
-    subscription: String,
-    id: String,
-    body: Vec<u8>,
-}
-
-/// The content of a poisoned lock can be used: no task of a service leaves anything half done when it panics.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

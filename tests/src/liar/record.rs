@@ -15,6 +15,8 @@ pub enum Did {
     Upgraded,
     /// A hello came, with this identity.
     Greeted(Option<String>),
+    /// The answer to its hello was sent: what the service did, for tests that need the order.
+    WasAnswered,
     /// A subscription was asked for.
     Subscribed,
     /// The end of a subscription was asked for.

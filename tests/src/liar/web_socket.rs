@@ -1,25 +1,22 @@
 //! A push service on the WebSocket that lies.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
-use super::{Answer, Did, Lie, Record, Waiting, lock};
+use super::service::{Acceptor, Service, Waiting, lock};
+use super::{Answer, Did, Lie, Record};
 use crate::recipient::Recipient;
 
 /// What the service does differently from an honest one.
@@ -27,8 +24,8 @@ use crate::recipient::Recipient;
 pub struct Lies {
     /// In place of the upgrade.
     pub upgrade: Lie,
-    /// How long a hello waits for its answer.
-    pub hello_after: Duration,
+    /// A hello gets its answer when the test takes this lie back.
+    pub holds_hello: bool,
     /// Each hello is answered with another identity.
     pub renames: bool,
     /// In place of a confirmation, a registration gets this status.
@@ -45,18 +42,14 @@ pub struct Lies {
 #[derive(Debug)]
 pub struct Liar {
     shared: Arc<Shared>,
-    acceptor: JoinHandle<()>,
+    _acceptor: Acceptor,
 }
 
 #[derive(Debug)]
 struct Shared {
-    address: SocketAddr,
-    lies: Mutex<Lies>,
-    record: Record,
-    waiting: Mutex<VecDeque<Waiting>>,
+    service: Service<Lies>,
     /// Of the channel that was greeted last.
     channel: Mutex<Option<mpsc::UnboundedSender<Command>>>,
-    connections: AtomicUsize,
     identities: AtomicUsize,
 }
 
@@ -72,38 +65,32 @@ type Broken = tokio_tungstenite::tungstenite::Error;
 impl Liar {
     /// Starts one with these lies, on a port of its own.
     pub async fn start(lies: Lies) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let (service, listener) = Service::bind(lies).await;
         let shared = Arc::new(Shared {
-            address: listener.local_addr().expect("a bound port"),
-            lies: Mutex::new(lies),
-            record: Record::new(),
-            waiting: Mutex::default(),
+            service,
             channel: Mutex::default(),
-            connections: AtomicUsize::new(0),
             identities: AtomicUsize::new(0),
         });
-        let for_all = Arc::clone(&shared);
-        let acceptor = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(Arc::clone(&for_all), stream));
-            }
-        });
-        Self { shared, acceptor }
+        let acceptor = Acceptor::start(listener, &shared, serve);
+        Self {
+            shared,
+            _acceptor: acceptor,
+        }
     }
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("ws://{}/", self.shared.address)
+        format!("ws://{}/", self.shared.service.address)
     }
 
     /// What the user agent did.
     pub fn record(&self) -> &Record {
-        &self.shared.record
+        &self.shared.service.record
     }
 
     /// Changes the lies.
     pub fn changes(&self, change: impl FnOnce(&mut Lies)) {
-        change(&mut lock(&self.shared.lies));
+        self.shared.service.lies.send_modify(change);
     }
 
     /// Sends a message, now or on the next channel, until it is acknowledged.
@@ -121,7 +108,7 @@ impl Liar {
         };
         let text = notification(&waiting);
         // A channel that comes meanwhile waits here, and gets it from there.
-        let mut all = lock(&self.shared.waiting);
+        let mut all = lock(&self.shared.service.waiting);
         self.says(&text);
         all.push_back(waiting);
     }
@@ -138,7 +125,7 @@ impl Liar {
 
     /// How many messages were not acknowledged so far.
     pub fn unacknowledged(&self) -> usize {
-        lock(&self.shared.waiting).len()
+        lock(&self.shared.service.waiting).len()
     }
 
     fn command(&self, command: Command) {
@@ -149,23 +136,16 @@ impl Liar {
     }
 }
 
-impl Drop for Liar {
-    fn drop(&mut self) {
-        self.acceptor.abort();
-    }
-}
-
 async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
-    let connection = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
-    shared.record.enter(connection, Did::Connected);
-    // Messages are small, and a test counts their times.
-    let _ = stream.set_nodelay(true);
+    let service = &shared.service;
+    let connection = service.connected(&stream);
     let Ok(head) = head(&mut stream).await else {
-        shared.record.enter(connection, Did::Left);
+        service.record.enter(connection, Did::Left);
         return;
     };
-    shared.record.enter(connection, Did::Upgraded);
-    let refusal = lock(&shared.lies).upgrade.tell();
+    service.record.enter(connection, Did::Upgraded);
+    let mut refusal = None;
+    service.lies.send_modify(|lies| refusal = lies.upgrade.tell());
     let answer = refusal.as_ref().map_or_else(|| accepted(&head), refused);
     // A user agent that has gone is noticed below.
     let _ = stream.write_all(answer.as_bytes()).await;
@@ -173,7 +153,7 @@ async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
         let _ = Channel::new(Arc::clone(&shared), socket, connection).run().await;
     }
-    shared.record.enter(connection, Did::Left);
+    shared.service.record.enter(connection, Did::Left);
 }
 
 struct Channel {
@@ -242,11 +222,15 @@ impl Channel {
     async fn greet(&mut self, said: &Value) -> Result<(), Broken> {
         let shown = said["uaid"].as_str().map(str::to_owned);
         self.did(Did::Greeted(shown.clone()));
-        let (delay, renames, closes) = {
-            let lies = lock(&self.shared.lies);
-            (lies.hello_after, lies.renames, lies.closes_greeted.clone())
+        let (renames, closes) = {
+            let mut lies = self.shared.service.lies.subscribe();
+            // The sender lives as long as this channel.
+            let lies = lies
+                .wait_for(|lies| !lies.holds_hello)
+                .await
+                .expect("the lies are there");
+            (lies.renames, lies.closes_greeted.clone())
         };
-        tokio::time::sleep(delay).await;
         let identity = match shown {
             Some(shown) if !renames => shown,
             _ => format!(
@@ -259,7 +243,8 @@ impl Channel {
         if let Some((code, reason)) = closes {
             return self.close(code, reason).await;
         }
-        let waiting = lock(&self.shared.waiting);
+        self.did(Did::WasAnswered);
+        let waiting = lock(&self.shared.service.waiting);
         for message in &*waiting {
             // By the queue, so that what the user agent says meanwhile is read.
             let _ = self.commander.send(Command::Say(notification(message)));
@@ -271,7 +256,7 @@ impl Channel {
     async fn register(&mut self, said: &Value) -> Result<(), Broken> {
         self.did(Did::Subscribed);
         let (status, push_resource, closes) = {
-            let lies = lock(&self.shared.lies);
+            let lies = self.shared.service.lies.borrow();
             (
                 lies.registration,
                 lies.push_resource.clone(),
@@ -298,7 +283,7 @@ impl Channel {
             let (subscription, id) = (text("channelID"), text("version"));
             // Mostly the first.
             let is_meant = |waiting: &Waiting| (&waiting.subscription, &waiting.id) == (&subscription, &id);
-            let mut waiting = lock(&self.shared.waiting);
+            let mut waiting = lock(&self.shared.service.waiting);
             if let Some(at) = waiting.iter().position(is_meant) {
                 waiting.remove(at);
             }
@@ -313,7 +298,7 @@ impl Channel {
     }
 
     fn did(&self, did: Did) {
-        self.shared.record.enter(self.connection, did);
+        self.shared.service.record.enter(self.connection, did);
     }
 
     async fn say(&mut self, answer: &Value) -> Result<(), Broken> {

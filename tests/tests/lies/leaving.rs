@@ -44,13 +44,20 @@ async fn a_stopped_process_reads_before_it_judges() {
     let liar = web_socket::Liar::start(web_socket::Lies::default()).await;
     let agent = Agent::of(&liar.url());
     agent.subscribe("door", &[]).await;
-    liar.changes(|lies| lies.hello_after = Duration::from_secs(1));
+    liar.changes(|lies| lies.holds_hello = true);
     let greeted = |did: &Did| matches!(did, Did::Greeted(_));
     let before = liar.record().count(greeted);
     let mut listener = agent.listen(&[]);
     liar.record().shows("a hello", before + 1, greeted).await;
     listener.signal(Signal::STOP);
-    tokio::time::sleep(Duration::from_secs(13)).await;
+    let answered = |did: &Did| *did == Did::WasAnswered;
+    let answers = liar.record().count(answered);
+    liar.changes(|lies| lies.holds_hello = false);
+    liar.record()
+        .shows("an answer to hello", answers + 1, answered)
+        .await;
+    // Longer than an answer may take: 10 s.
+    tokio::time::sleep(Duration::from_secs(11)).await;
     listener.signal(Signal::CONT);
     listener.says(&["connected"]).await;
     assert_eq!(liar.record().count(greeted), before + 1);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use push_tests::liar::{Answer, Lie, http2, web_socket};
+use push_tests::liar::{Answer, Did, Lie, http2, web_socket};
 use push_tests::listener::Agent;
 use push_tests::node::Node;
 use push_tests::settings::Settings;
@@ -117,11 +117,19 @@ async fn without_server_push_there_are_events() {
 #[tokio::test]
 async fn a_delayed_hello_is_said() {
     let liar = web_socket::Liar::start(web_socket::Lies {
-        hello_after: Duration::from_secs(4),
+        holds_hello: true,
         ..Default::default()
     })
     .await;
-    let subscribed = Agent::of(&liar.url()).try_subscribe("door", &[]).await;
+    let agent = Agent::of(&liar.url());
+    let answers = async {
+        let greeted = |did: &Did| matches!(did, Did::Greeted(_));
+        liar.record().shows("a hello", 1, greeted).await;
+        // Long enough for the sentence, and less than the 10 s for which an answer is waited for.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        liar.changes(|lies| lies.holds_hello = false);
+    };
+    let (subscribed, ()) = tokio::join!(agent.try_subscribe("door", &[]), answers);
     assert_eq!(subscribed.code, Some(0), "{}", subscribed.said);
     assert!(
         subscribed.said.contains("waiting for the service's answer"),

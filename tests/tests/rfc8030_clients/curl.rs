@@ -8,11 +8,11 @@ use push_tests::application_server::{Http, Push};
 use push_tests::binaries;
 use push_tests::node::Node;
 use push_tests::process::Process;
-use push_tests::settings::Settings;
+use push_tests::proxy::Proxy;
+use push_tests::settings::{Settings, free_port};
 use push_tests::user_agent::UserAgent;
 use push_tests::within;
 use serde_json::Value;
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::run;
@@ -266,73 +266,11 @@ impl Listening {
     }
 }
 
-/// nginx as a proxy: its location is configured as the README says, for WebSockets as well; its files are in a directory of
-/// its own.
-struct Nginx {
-    _process: Process,
-    _directory: TempDir,
-}
-
-impl Nginx {
-    async fn start(public: SocketAddr, node: SocketAddr) -> Self {
-        let directory = TempDir::with_prefix("nginx-").expect("a directory for nginx");
-        let at = directory.path().display();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
-            .map(|name| format!("{name}_temp_path {at}/{name};\n"))
-            .collect();
-        let configuration = format!(
-            "daemon off; master_process off; pid {at}/pid; error_log stderr;
-            events {{}}
-            http {{
-                access_log off;
-                {temporary}
-                server {{
-                    listen {public};
-                    location / {{
-                        proxy_pass http://{node};
-                        proxy_http_version 1.1;
-                        proxy_set_header Host $host;
-                        proxy_set_header Upgrade $http_upgrade;
-                        proxy_set_header Connection \"upgrade\";
-                        proxy_set_header X-Forwarded-For $remote_addr;
-                        proxy_read_timeout 15m;
-                    }}
-                }}
-            }}"
-        );
-        let file = directory.path().join("nginx.conf");
-        std::fs::write(&file, configuration).expect("the configuration is written");
-        let mut command = binaries::program("nginx");
-        command.arg("-p").arg(directory.path()).arg("-c").arg(&file);
-        command.args(["-e", "stderr"]);
-        let process = Process::start(command);
-        let listens = async {
-            while tokio::net::TcpStream::connect(public).await.is_err() {
-                assert!(
-                    !process.has_ended(),
-                    "nginx does not start:\n{}",
-                    process.log().tail()
-                );
-                tokio::task::yield_now().await;
-            }
-        };
-        within("nginx listens", listens).await;
-        Self {
-            _process: process,
-            _directory: directory,
-        }
-    }
-}
-
 /// A node, and an nginx in front of it at its public URL.
-async fn behind_nginx() -> (Node, Nginx, std::net::SocketAddr) {
+async fn behind_nginx() -> (Node, Proxy, SocketAddr) {
     let settings = Settings::new();
-    // A free port of this address. The address is the test's own, so no other process takes the port.
-    let probe = std::net::TcpListener::bind((settings.address(), 0)).expect("a free port");
-    let public = probe.local_addr().expect("an address");
-    drop(probe);
+    let public = free_port(settings.address());
     let node = Node::start(settings.set("public_url", format!("http://{public}"))).await;
-    let nginx = Nginx::start(public, node.door().address).await;
+    let nginx = Proxy::nginx(public, node.door().address, None).await;
     (node, nginx, public)
 }
