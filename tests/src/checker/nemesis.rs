@@ -4,16 +4,22 @@
 //! returns when the topology reports that it is whole: then the service has to recover by itself. It records in the
 //! history when storage was not available, and which nodes were down.
 
-use std::collections::BTreeSet;
+mod failovers;
+mod resources;
+
 use std::net::IpAddr;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
+pub use self::failovers::{fail_over, planned_failover};
+use self::failovers::{other_than, primary_of, promoted_beside, rewrite, slots_move};
+use self::resources::{
+    descriptors_allowed, fill, imports_killed, limit_descriptors, node_disk_full, redis_disk_full,
+};
 use super::history::{NodeNumber, Recorder, What};
 use super::lab::Direction;
 use super::topology::{Service, Store};
 use crate::chance::Chance;
-use crate::redis::{Reply, Server, until};
+use crate::redis::{Server, until};
 
 /// A fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -348,257 +354,6 @@ pub async fn kill_node(service: &mut Service, victim: NodeNumber, recorder: &Rec
     service.nodes[victim].start_again().await;
     service.show(victim);
     recorder.enter(invoked, What::NodeDown { node: victim });
-}
-
-/// The primary (of the first shard) dies, another is promoted, and the old one comes back.
-pub async fn fail_over(service: &mut Service, chance: &mut Chance) {
-    let shard = chance.below(3);
-    let killed = match &mut service.store {
-        Store::Sentinels(sentinels) => sentinels.kill_primary_and_wait_for_promotion().await.killed,
-        Store::Cluster(cluster) => cluster.fail_over(shard).await.killed,
-        _ => panic!("nobody can take over"),
-    };
-    pause(chance.between((Duration::ZERO, Duration::from_millis(500)))).await;
-    service.server_mut(killed).start_again().await;
-}
-
-/// A planned failover. One replica lags a little, as one on another network does.
-pub async fn planned_failover(service: &Service, chance: &mut Chance) {
-    match &service.store {
-        Store::Sentinels(sentinels) => {
-            let before = sentinels.primary_number().await;
-            let replicas = other_than(service, before);
-            let lagging = replicas[chance.below(replicas.len())];
-            let lag = chance.between((Duration::ZERO, Duration::from_millis(150)));
-            if replicas.len() > 1 {
-                sentinels.servers()[lagging].stop();
-                pause(chance.between((Duration::from_millis(100), Duration::from_millis(400)))).await;
-            }
-            let order = ["SENTINEL", "FAILOVER", crate::redis::sentinels::NAME];
-            // The sentinels give up a chosen replica that does not answer; then they are told again.
-            until("another is promoted", || async {
-                if sentinels.primary_number().await != before {
-                    return Some(());
-                }
-                let _ = sentinels.sentinels()[0].try_command(&order).await;
-                if replicas.len() > 1 {
-                    pause(lag).await;
-                    sentinels.servers()[lagging].go_on();
-                }
-                None
-            })
-            .await;
-            sentinels.wait_until_settled().await;
-        }
-        Store::Cluster(cluster) => {
-            let shard = chance.below(3);
-            let before = cluster.primary_of_shard(shard).await;
-            let replicas: Vec<_> = cluster
-                .shard(shard)
-                .into_iter()
-                .filter(|number| *number != before)
-                .collect();
-            let chosen = replicas[chance.below(replicas.len())];
-            cluster.servers()[chosen]
-                .command(&["CLUSTER", "FAILOVER"])
-                .await
-                .expect_ok();
-            until("the replica is promoted", || async {
-                let role = cluster.servers()[chosen].try_command(&["ROLE"]).await.ok()?;
-                (role.list()[0].text() == "master").then_some(())
-            })
-            .await;
-            cluster.wait_until_settled().await;
-        }
-        _ => panic!("nobody can take over"),
-    }
-}
-
-/// The number of the primary; of the first shard in a cluster.
-async fn primary_of(service: &Service) -> usize {
-    match &service.store {
-        Store::Sentinels(sentinels) => sentinels.primary_number().await,
-        Store::Cluster(cluster) => cluster.primary_of_shard(0).await,
-        _ => 0,
-    }
-}
-
-/// The servers that could be promoted instead of this one.
-fn other_than(service: &Service, primary: usize) -> Vec<usize> {
-    let candidates = match &service.store {
-        Store::Cluster(cluster) => cluster.shard(primary % 3),
-        _ => (0..service.servers().len()).collect(),
-    };
-    candidates
-        .into_iter()
-        .filter(|number| *number != primary)
-        .collect()
-}
-
-/// Waits until a majority says that another server than this one is primary.
-async fn promoted_beside(service: &Service, old: usize) {
-    until("another server is promoted", || async {
-        match &service.store {
-            Store::Sentinels(sentinels) => (sentinels.primary_number().await != old).then_some(()),
-            _ => {
-                for number in other_than(service, old) {
-                    let role = service.servers()[number].try_command(&["ROLE"]).await.ok()?;
-                    if role.list()[0].text() == "master" {
-                        return Some(());
-                    }
-                }
-                None
-            }
-        }
-    })
-    .await;
-}
-
-async fn rewrite(server: &Server) {
-    server.command(&["BGREWRITEAOF"]).await;
-    until("the file is rewritten", || async {
-        let info = server.info("persistence").await;
-        let is_over = info["aof_rewrite_in_progress"] == "0" && info["aof_rewrite_scheduled"] == "0";
-        (is_over && info["aof_last_bgrewrite_status"] == "ok").then_some(())
-    })
-    .await;
-}
-
-/// Slots with records in them move to another server, one key after the other, with a pause behind each: each kind of
-/// key is on one side for a while when other keys of its user agent are on the other.
-async fn slots_move(service: &Service, chance: &mut Chance) {
-    let Store::Cluster(cluster) = &service.store else {
-        return;
-    };
-    let mut slots = BTreeSet::new();
-    for server in cluster.servers() {
-        let listed = server.command(&["KEYS", "push:{*}:r:*"]).await;
-        for key in listed.list().iter().map(Reply::text) {
-            slots.insert(cluster.slot_of(&key).await);
-        }
-    }
-    let mut slots: Vec<_> = slots.into_iter().collect();
-    for _ in 0..6 {
-        if slots.is_empty() {
-            return;
-        }
-        let slot = slots.swap_remove(chance.below(slots.len()));
-        let to = (cluster.owner_of_slot(slot).await + 1 + chance.below(2)) % 3;
-        let migration = cluster.begin_migration(slot, to).await;
-        pause(chance.between((Duration::ZERO, Duration::from_millis(500)))).await;
-        while cluster.migrate_keys(migration, 1).await > 0 {
-            pause(chance.between((Duration::ZERO, Duration::from_millis(250)))).await;
-        }
-        pause(chance.between((Duration::ZERO, Duration::from_millis(500)))).await;
-        // New keys may have appeared at the old owner.
-        while cluster.migrate_keys(migration, 10).await > 0 {}
-        cluster.end_migration(migration).await;
-    }
-}
-
-/// The disk of Redis is filled. With `appendfsync always` Redis ends then; its supervisor starts it again when there
-/// is room.
-async fn redis_disk_full(service: &mut Service, hold: Duration) {
-    let filler = service.servers()[0].directory().join("filler");
-    fill(&filler, super::topology::REDIS_DISK_BYTES, 0);
-    pause(hold).await;
-    std::fs::remove_file(&filler).expect("there is room again");
-    if !service.servers()[0].answers() {
-        service.server_mut(0).ended().await;
-        service.server_mut(0).start_again().await;
-    }
-}
-
-/// The data directory's disk is filled: up to the service's reserve, or completely. A node that ends is started again
-/// when there is room.
-async fn node_disk_full(service: &mut Service, recorder: &Recorder, hold: Duration, keep: u64) {
-    let filler = service.disk.as_ref().expect("a disk").directory().join("filler");
-    let invoked = recorder.now();
-    fill(&filler, super::topology::NODE_DISK_BYTES, keep);
-    pause(hold).await;
-    std::fs::remove_file(&filler).expect("there is room again");
-    if service.nodes[0].has_ended() {
-        service.hide(0);
-        service.nodes[0].ended().await;
-        service.nodes[0].start_again().await;
-        service.show(0);
-        recorder.enter(invoked, What::NodeDown { node: 0 });
-    }
-}
-
-/// The node drains; its data are exported, and imported into Redis; the import is killed at random moments, and
-/// repeated as its help text says; then the node starts on Redis.
-async fn imports_killed(service: &mut Service, recorder: &Recorder, chance: &mut Chance) {
-    let invoked = recorder.now();
-    let url = service.servers()[0].url();
-    service.hide(0);
-    let node = &mut service.nodes[0];
-    node.terminate();
-    node.ended().await;
-    let file = node
-        .data_directory()
-        .with_file_name("moved.export")
-        .display()
-        .to_string();
-    let exported = node.runs(&["export", &file], Stdio::null()).await;
-    assert!(
-        exported.status.success(),
-        "{}",
-        String::from_utf8_lossy(&exported.stderr)
-    );
-    node.reconfigure(|settings| settings.redis(&url));
-    for turn in 0..8 {
-        let merge: &[&str] = if turn == 0 { &[] } else { &["--merge"] };
-        let words = [&["import", &file][..], merge].concat();
-        // When its future is dropped, the import is killed.
-        let life = chance.between((Duration::from_millis(5), Duration::from_millis(120)));
-        let _ = tokio::time::timeout(life, node.runs(&words, Stdio::null())).await;
-    }
-    let node = &service.nodes[0];
-    until("the import comes to its end", || async {
-        let imported = node.runs(&["import", &file, "--merge"], Stdio::null()).await;
-        imported.status.success().then_some(())
-    })
-    .await;
-    service.nodes[0].start_again().await;
-    service.show(0);
-    recorder.enter(invoked, What::NodeDown { node: 0 });
-}
-
-/// Writes until the disk is full, except for this number of bytes.
-fn fill(file: &std::path::Path, most: u64, keep: u64) {
-    use std::io::Write as _;
-    let mut filler = std::fs::File::create(file).expect("the disk takes a file");
-    let block = [0x55; 1 << 14];
-    let mut written = 0;
-    while written < most && filler.write_all(&block).is_ok() {
-        written += block.len() as u64;
-    }
-    if keep > 0 {
-        filler
-            .set_len(written.saturating_sub(keep))
-            .expect("the file gets shorter");
-    }
-}
-
-/// The soft limit of a process.
-fn descriptors_allowed(process: i32) -> String {
-    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).expect("the process is there");
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().next());
-    soft.expect("a limit").to_owned()
-}
-
-fn limit_descriptors(process: i32, limit: &str) {
-    let status = Command::new("prlimit")
-        .arg("--pid")
-        .arg(process.to_string())
-        .arg(format!("--nofile={limit}:"))
-        .stdout(Stdio::null())
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "prlimit works");
 }
 
 fn addresses(servers: &[Server]) -> Vec<IpAddr> {
