@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::service::{Acceptor, Service, Waiting, lock};
-use super::{Answer, Did, Lie, Record};
+use super::{Answer, Lie, Record, Step};
 use crate::recipient::Recipient;
 use crate::within;
 
@@ -88,7 +88,7 @@ impl Liar {
         format!("{}/", self.shared.origin())
     }
 
-    /// What the user agent did.
+    /// What the user agent step.
     pub fn record(&self) -> &Record {
         &self.shared.service.record
     }
@@ -173,7 +173,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
             }
         }
     }
-    shared.service.record.enter(number, Did::Left);
+    shared.service.record.enter(number, Step::Left);
 }
 
 impl Shared {
@@ -185,34 +185,34 @@ impl Shared {
         let path = request.uri().path().to_owned();
         let (_, last) = path.rsplit_once('/').expect("a path begins with a slash");
         let did = match (request.method(), path.as_str()) {
-            (&Method::POST, _) => Did::Subscribed,
-            (&Method::DELETE, path) if path.starts_with("/message/") => Did::Acknowledged {
+            (&Method::POST, _) => Step::Subscribed,
+            (&Method::DELETE, path) if path.starts_with("/message/") => Step::Acknowledged {
                 subscription: String::new(),
                 id: last.to_owned(),
                 code: None,
             },
-            (&Method::DELETE, _) => Did::Unsubscribed,
-            _ => Did::Monitored,
+            (&Method::DELETE, _) => Step::Unsubscribed,
+            _ => Step::Monitored,
         };
         let mut lie = None;
         self.service.lies.send_modify(|lies| {
             lie = match did {
-                Did::Subscribed => lies.subscribing.tell(),
-                Did::Unsubscribed => lies.unsubscribing.tell(),
-                Did::Monitored => lies.monitoring.tell(),
+                Step::Subscribed => lies.subscribing.tell(),
+                Step::Unsubscribed => lies.unsubscribing.tell(),
+                Step::Monitored => lies.monitoring.tell(),
                 _ => lies.acknowledging.tell(),
             };
         });
-        match (&did, lie) {
+        match (&step, lie) {
             (_, Some(lie)) => send(&mut reply, &lie),
-            (Did::Subscribed, None) => self.subscribe(request, &mut reply),
-            (Did::Monitored, None) => self.monitor(request, reply),
+            (Step::Subscribed, None) => self.subscribe(request, &mut reply),
+            (Step::Monitored, None) => self.monitor(request, reply),
             (_, None) => {
                 lock(&self.service.waiting).retain(|waiting| waiting.id != last);
                 send(&mut reply, &Answer::status(204));
             }
         }
-        self.service.record.enter(connection, did);
+        self.service.record.enter(connection, step);
     }
 
     fn subscribe(&self, request: &Request<RecvStream>, reply: &mut SendResponse<Bytes>) {

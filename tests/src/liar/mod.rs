@@ -13,4 +13,4 @@ mod service;
 pub mod web_socket;
 
 pub use answer::{Answer, Lie};
-pub use record::{Deed, Did, Record};
+pub use record::{Record, RecordedStep, Step};

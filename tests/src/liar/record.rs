@@ -8,14 +8,14 @@ use crate::PATIENCE;
 
 /// What a user agent can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Did {
+pub enum Step {
     /// A connection of TCP was accepted.
     Connected,
     /// The WebSocket was asked for.
     Upgraded,
     /// A hello came, with this identity.
     Greeted(Option<String>),
-    /// The answer to its hello was sent: what the service did, for tests that need the order.
+    /// The answer to its hello was sent: what the service step, for tests that need the order.
     WasAnswered,
     /// A subscription was asked for.
     Subscribed,
@@ -37,52 +37,52 @@ pub enum Did {
     Left,
 }
 
-/// Something that the user agent did, with its connection and its time.
+/// Something that the user agent step, with its connection and its time.
 #[derive(Clone, Debug)]
-pub struct Deed {
+pub struct RecordedStep {
     /// When.
     pub at: Instant,
     /// The number of the connection, from 1.
     pub connection: usize,
     /// What.
-    pub did: Did,
+    pub step: Step,
 }
 
 /// All that was done, in its order.
 #[derive(Clone, Debug)]
-pub struct Record(watch::Sender<Vec<Deed>>);
+pub struct Record(watch::Sender<Vec<RecordedStep>>);
 
 impl Record {
     pub(super) fn new() -> Self {
         Self(watch::channel(Vec::new()).0)
     }
 
-    pub(super) fn enter(&self, connection: usize, did: Did) {
-        let deed = Deed {
+    pub(super) fn enter(&self, connection: usize, step: Step) {
+        let step = RecordedStep {
             at: Instant::now(),
             connection,
-            did,
+            step,
         };
-        self.0.send_modify(|deeds| deeds.push(deed));
+        self.0.send_modify(|steps| steps.push(step));
     }
 
     /// All so far.
-    pub fn deeds(&self) -> Vec<Deed> {
+    pub fn steps(&self) -> Vec<RecordedStep> {
         self.0.borrow().clone()
     }
 
     /// How often this was done so far.
-    pub fn count(&self, is_meant: impl Fn(&Did) -> bool) -> usize {
-        let deeds = self.0.borrow();
-        deeds.iter().filter(|deed| is_meant(&deed.did)).count()
+    pub fn count(&self, is_meant: impl Fn(&Step) -> bool) -> usize {
+        let steps = self.0.borrow();
+        steps.iter().filter(|step| is_meant(&step.step)).count()
     }
 
-    /// Waits until this was done `times` times in all; returns the last of these deeds.
+    /// Waits until this was done `times` times in all; returns the last of these steps.
     ///
     /// # Panics
     ///
     /// When it was not within [`PATIENCE`]; `what` names it.
-    pub async fn shows(&self, what: &str, times: usize, is_meant: impl Fn(&Did) -> bool) -> Deed {
+    pub async fn shows(&self, what: &str, times: usize, is_meant: impl Fn(&Step) -> bool) -> RecordedStep {
         self.shows_within(PATIENCE, what, times, is_meant).await
     }
 
@@ -96,18 +96,18 @@ impl Record {
         patience: Duration,
         what: &str,
         times: usize,
-        is_meant: impl Fn(&Did) -> bool,
-    ) -> Deed {
-        let find = |deeds: &Vec<Deed>| {
-            let mut meant = deeds.iter().filter(|deed| is_meant(&deed.did));
+        is_meant: impl Fn(&Step) -> bool,
+    ) -> RecordedStep {
+        let find = |steps: &Vec<RecordedStep>| {
+            let mut meant = steps.iter().filter(|step| is_meant(&step.step));
             meant.nth(times.saturating_sub(1)).cloned()
         };
         let mut news = self.0.subscribe();
-        let seen = news.wait_for(|deeds| find(deeds).is_some());
+        let seen = news.wait_for(|steps| find(steps).is_some());
         match tokio::time::timeout(patience, seen).await {
-            Ok(deeds) => {
-                let deeds = deeds.expect("the record is there");
-                find(&deeds).expect("it was found before")
+            Ok(steps) => {
+                let steps = steps.expect("the record is there");
+                find(&steps).expect("it was found before")
             }
             Err(_) => panic!(
                 "not within {patience:?}: {what}. The user agent did: {}",
@@ -117,21 +117,21 @@ impl Record {
     }
 
     /// Waits for an acknowledgement of this message.
-    pub async fn shows_acknowledged(&self, message: &str) -> Deed {
+    pub async fn shows_acknowledged(&self, message: &str) -> RecordedStep {
         let what = format!("an acknowledgement of {message}");
         self.shows(
             &what,
             1,
-            |did| matches!(did, Did::Acknowledged { id, .. } if id == message),
+            |step| matches!(step, Step::Acknowledged { id, .. } if id == message),
         )
         .await
     }
 
     fn told(&self) -> String {
-        let deeds = self.0.borrow();
-        let lines = deeds
+        let steps = self.0.borrow();
+        let lines = steps
             .iter()
-            .map(|Deed { connection, did, .. }| format!("\n  {connection}: {did:?}"));
+            .map(|RecordedStep { connection, step, .. }| format!("\n  {connection}: {did:?}"));
         lines.collect()
     }
 }

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Did, Record};
+use super::{Record, Step};
 
 /// A message that waits for its acknowledgement.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Waiting {
     pub(super) body: Vec<u8>,
 }
 
-/// An address, the lies of now, what the user agent did, and the messages that wait.
+/// An address, the lies of now, what the user agent step, and the messages that wait.
 #[derive(Debug)]
 pub(super) struct Service<Lies> {
     pub(super) address: SocketAddr,
@@ -51,7 +51,7 @@ impl<Lies> Service<Lies> {
     /// Records a new connection and returns its number.
     pub(super) fn connected(&self, stream: &TcpStream) -> usize {
         let connection = self.connections.fetch_add(1, Ordering::Relaxed) + 1;
-        self.record.enter(connection, Did::Connected);
+        self.record.enter(connection, Step::Connected);
         // Messages are small, and a test counts their times.
         let _ = stream.set_nodelay(true);
         connection

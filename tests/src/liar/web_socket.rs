@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::service::{Acceptor, Service, Waiting, lock};
-use super::{Answer, Did, Lie, Record};
+use super::{Answer, Lie, Record, Step};
 use crate::recipient::Recipient;
 
 /// What the service does differently from an honest one.
@@ -83,7 +83,7 @@ impl Liar {
         format!("ws://{}/", self.shared.service.address)
     }
 
-    /// What the user agent did.
+    /// What the user agent step.
     pub fn record(&self) -> &Record {
         &self.shared.service.record
     }
@@ -140,10 +140,10 @@ async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
     let service = &shared.service;
     let connection = service.connected(&stream);
     let Ok(head) = head(&mut stream).await else {
-        service.record.enter(connection, Did::Left);
+        service.record.enter(connection, Step::Left);
         return;
     };
-    service.record.enter(connection, Did::Upgraded);
+    service.record.enter(connection, Step::Upgraded);
     let mut refusal = None;
     service.lies.send_modify(|lies| refusal = lies.upgrade.tell());
     let answer = refusal.as_ref().map_or_else(|| accepted(&head), refused);
@@ -153,7 +153,7 @@ async fn serve(shared: Arc<Shared>, mut stream: TcpStream) {
         let socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
         let _ = Channel::new(Arc::clone(&shared), socket, connection).run().await;
     }
-    shared.service.record.enter(connection, Did::Left);
+    shared.service.record.enter(connection, Step::Left);
 }
 
 struct Channel {
@@ -204,7 +204,7 @@ impl Channel {
             Some("hello") => self.greet(&said).await,
             Some("register") => self.register(&said).await,
             Some("unregister") => {
-                self.did(Did::Unsubscribed);
+                self.did(Step::Unsubscribed);
                 let answer =
                     json!({"messageType": "unregister", "channelID": said["channelID"], "status": 200});
                 self.say(&answer).await
@@ -221,7 +221,7 @@ impl Channel {
 
     async fn greet(&mut self, said: &Value) -> Result<(), Broken> {
         let shown = said["uaid"].as_str().map(str::to_owned);
-        self.did(Did::Greeted(shown.clone()));
+        self.did(Step::Greeted(shown.clone()));
         let (renames, closes) = {
             let mut lies = self.shared.service.lies.subscribe();
             // The sender lives as long as this channel.
@@ -243,7 +243,7 @@ impl Channel {
         if let Some((code, reason)) = closes {
             return self.close(code, reason).await;
         }
-        self.did(Did::WasAnswered);
+        self.did(Step::WasAnswered);
         let waiting = lock(&self.shared.service.waiting);
         for message in &*waiting {
             // By the queue, so that what the user agent says meanwhile is read.
@@ -254,7 +254,7 @@ impl Channel {
     }
 
     async fn register(&mut self, said: &Value) -> Result<(), Broken> {
-        self.did(Did::Subscribed);
+        self.did(Step::Subscribed);
         let (status, push_resource, closes) = {
             let lies = self.shared.service.lies.borrow();
             (
@@ -289,7 +289,7 @@ impl Channel {
             }
             drop(waiting);
             let code = update["code"].as_u64();
-            self.did(Did::Acknowledged {
+            self.did(Step::Acknowledged {
                 subscription,
                 id,
                 code,
@@ -297,8 +297,8 @@ impl Channel {
         }
     }
 
-    fn did(&self, did: Did) {
-        self.shared.service.record.enter(self.connection, did);
+    fn did(&self, step: Step) {
+        self.shared.service.record.enter(self.connection, step);
     }
 
     async fn say(&mut self, answer: &Value) -> Result<(), Broken> {

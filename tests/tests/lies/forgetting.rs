@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use push_tests::liar::{Answer, Did, Lie, http2, web_socket};
+use push_tests::liar::{Answer, Lie, Step, http2, web_socket};
 use push_tests::listener::Agent;
 
 /// How long a service that forgets again and again is watched.
@@ -26,7 +26,7 @@ async fn one_404_costs_no_subscription() {
     listener.terminate();
     assert!(listener.ended().await.success());
     assert_eq!(agent.subscribe("door", &[]).await, subscription);
-    assert_eq!(liar.record().count(|did| *did == Did::Subscribed), 1);
+    assert_eq!(liar.record().count(|step| *did == Step::Subscribed), 1);
 }
 
 /// PR-47: a service that answers 404 for every set gets few new subscriptions.
@@ -38,10 +38,10 @@ async fn a_404_for_ever_is_no_busy_loop() {
     liar.changes(|lies| lies.monitoring = Lie::always(Answer::status(404)));
     let mut listener = agent.listen(&[]);
     liar.record()
-        .shows("the set is monitored", 1, |did| *did == Did::Monitored)
+        .shows("the set is monitored", 1, |step| *did == Step::Monitored)
         .await;
     tokio::time::sleep(WATCHED).await;
-    let made = liar.record().count(|did| *did == Did::Subscribed);
+    let made = liar.record().count(|step| *did == Step::Subscribed);
     assert!(made <= RENEWALS, "{made} subscriptions in {WATCHED:?}");
     listener.terminate();
     listener.ended().await;
@@ -59,10 +59,10 @@ async fn another_identity_in_each_hello_is_no_busy_loop() {
     });
     let mut listener = agent.listen(&[]);
     liar.record()
-        .shows("another hello", 2, |did| matches!(did, Did::Greeted(_)))
+        .shows("another hello", 2, |step| matches!(step, Step::Greeted(_)))
         .await;
     tokio::time::sleep(WATCHED).await;
-    let made = liar.record().count(|did| *did == Did::Subscribed);
+    let made = liar.record().count(|step| *did == Step::Subscribed);
     assert!(made <= RENEWALS, "{made} subscriptions in {WATCHED:?}");
     listener.terminate();
     listener.ended().await;

@@ -1,6 +1,6 @@
 //! Without a lie, the services of these tests are services: what fails in another test is due to its lie.
 
-use push_tests::liar::{Did, http2, web_socket};
+use push_tests::liar::{Step, http2, web_socket};
 use push_tests::listener::Agent;
 
 /// WS-HEL-1, PR-1: the service on the WebSocket subscribes, delivers, hears acknowledgements, and delivers again what it has
@@ -19,7 +19,7 @@ async fn on_the_web_socket() {
     listener.receives("door", "on the next channel").await;
     liar.record().shows_acknowledged("2").await;
     assert_eq!(liar.unacknowledged(), 0);
-    assert_eq!(liar.record().count(|did| *did == Did::Subscribed), 1);
+    assert_eq!(liar.record().count(|step| *did == Step::Subscribed), 1);
     listener.terminate();
     assert!(listener.ended().await.success());
     assert_eq!(agent.try_unsubscribe("door").await.code, Some(0));
@@ -39,5 +39,5 @@ async fn over_http2() {
     liar.pushes(&subscription, "2", "on the next channel");
     listener.receives("door", "on the next channel").await;
     liar.record().shows_acknowledged("2").await;
-    assert_eq!(liar.record().count(|did| *did == Did::Subscribed), 1);
+    assert_eq!(liar.record().count(|step| *did == Step::Subscribed), 1);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use push_tests::liar::{Answer, Did, Lie, http2, web_socket};
+use push_tests::liar::{Answer, Lie, Step, http2, web_socket};
 use push_tests::listener::Agent;
 use rustix::process::Signal;
 
@@ -16,7 +16,7 @@ async fn after_goaway_the_next_connection_acknowledges() {
     let liar = http2::Liar::start(http2::Lies::default()).await;
     let agent = Agent::of(&liar.url());
     let subscription = agent.subscribe("door", &[]).await;
-    let monitored = |did: &Did| *did == Did::Monitored;
+    let monitored = |step: &Step| *did == Step::Monitored;
     let before = liar.record().count(monitored);
     let mut listener = agent.listen(&[]);
     let first = liar
@@ -45,12 +45,12 @@ async fn a_stopped_process_reads_before_it_judges() {
     let agent = Agent::of(&liar.url());
     agent.subscribe("door", &[]).await;
     liar.changes(|lies| lies.holds_hello = true);
-    let greeted = |did: &Did| matches!(did, Did::Greeted(_));
+    let greeted = |step: &Step| matches!(step, Step::Greeted(_));
     let before = liar.record().count(greeted);
     let mut listener = agent.listen(&[]);
     liar.record().shows("a hello", before + 1, greeted).await;
     listener.signal(Signal::STOP);
-    let answered = |did: &Did| *did == Did::WasAnswered;
+    let answered = |step: &Step| *did == Step::WasAnswered;
     let answers = liar.record().count(answered);
     liar.changes(|lies| lies.holds_hello = false);
     liar.record()

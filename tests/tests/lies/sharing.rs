@@ -1,6 +1,6 @@
 //! Several subscriptions of one user agent: neither their ids nor their troubles get mixed up.
 
-use push_tests::liar::{Did, web_socket};
+use push_tests::liar::{Step, web_socket};
 use push_tests::listener::Agent;
 
 /// Messages of a subscription that fails or is slow. Chosen: more than a user agent holds (256).
@@ -19,7 +19,7 @@ async fn equal_ids_of_two_subscriptions_are_two_messages() {
     let mut listener = agent.listen(&[]);
     listener.receives("door", "at the door").await;
     listener.receives("window", "at the window").await;
-    let acknowledged = |did: &Did| matches!(did, Did::Acknowledged { .. });
+    let acknowledged = |step: &Step| matches!(step, Step::Acknowledged { .. });
     liar.record().shows("two acknowledgements", 2, acknowledged).await;
     listener.terminate();
     assert!(listener.ended().await.success());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use push_tests::liar::{Answer, Did, Lie, http2, web_socket};
+use push_tests::liar::{Answer, Lie, Step, http2, web_socket};
 use push_tests::listener::Agent;
 use push_tests::node::Node;
 use push_tests::settings::Settings;
@@ -123,7 +123,7 @@ async fn a_delayed_hello_is_said() {
     .await;
     let agent = Agent::of(&liar.url());
     let answers = async {
-        let greeted = |did: &Did| matches!(did, Did::Greeted(_));
+        let greeted = |step: &Step| matches!(step, Step::Greeted(_));
         liar.record().shows("a hello", 1, greeted).await;
         // Long enough for the sentence, and less than the 10 s for which an answer is waited for.
         tokio::time::sleep(Duration::from_secs(4)).await;
