@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::Ledger;
-use super::sent::Outcome;
+use super::sent::RequestResult;
 use super::stage::World;
 use crate::application_server::{Http, Push, Unanswered};
 use crate::chance::Chance;
@@ -67,16 +67,16 @@ async fn push<B: Ledger>(
     let status = within("a push is answered or fails", http.try_push(&push))
         .await?
         .status;
-    let outcome = match status {
-        StatusCode::CREATED => Outcome::Accepted,
-        _ if status.is_server_error() => Outcome::Unknown,
+    let result = match status {
+        StatusCode::CREATED => RequestResult::Accepted,
+        _ if status.is_server_error() => RequestResult::Unknown,
         _ => {
             world
                 .books()
                 .breach(&format!("message {message} was answered {status}"));
-            Outcome::Unknown
+            RequestResult::Unknown
         }
     };
-    world.enter(|books| books.sent().answered(subscription, message, outcome));
+    world.enter(|books| books.sent().answered(subscription, message, result));
     Ok(())
 }

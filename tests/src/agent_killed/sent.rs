@@ -2,7 +2,7 @@
 
 /// How a request ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum RequestResult {
     /// Not at all yet, or without an answer, or with 5xx: stored or not.
     Unknown,
     /// 201.
@@ -29,7 +29,7 @@ struct Subscription {
 #[derive(Debug)]
 struct Message {
     filler: usize,
-    outcome: Outcome,
+    result: RequestResult,
     has_arrived: bool,
 }
 
@@ -52,16 +52,16 @@ impl Sent {
         let number = messages.len();
         messages.push(Message {
             filler,
-            outcome: Outcome::Unknown,
+            result: RequestResult::Unknown,
             has_arrived: false,
         });
         (number, text(subscription, number, filler))
     }
 
     /// A request ended so.
-    pub fn answered(&mut self, subscription: usize, message: usize, outcome: Outcome) {
+    pub fn answered(&mut self, subscription: usize, message: usize, result: RequestResult) {
         let message = &mut self.subscriptions[subscription].messages[message];
-        message.outcome = outcome;
+        message.result = result;
         self.missing += usize::from(message.is_missing());
     }
 
@@ -93,7 +93,7 @@ impl Sent {
     /// How many messages were accepted, and how many have arrived.
     pub fn figures(&self) -> (usize, usize) {
         let all = || self.subscriptions.iter().flat_map(|one| &one.messages);
-        let accepted = all().filter(|message| message.outcome == Outcome::Accepted);
+        let accepted = all().filter(|message| message.result == RequestResult::Accepted);
         let arrived = all().filter(|message| message.has_arrived);
         (accepted.count(), arrived.count())
     }
@@ -131,7 +131,7 @@ impl Sent {
 
 impl Message {
     fn is_missing(&self) -> bool {
-        self.outcome == Outcome::Accepted && !self.has_arrived
+        self.result == RequestResult::Accepted && !self.has_arrived
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Contract: [`check`] is a pure function of a history and of the [`Rules`] of the row that was played. It reports every
 //! violation that it finds, each with the entries that prove it. It never reports what a correct service could have
-//! caused: if an outcome is unknown, it assumes the one in the service's favour. Each [`Kind`] of violation has a
+//! caused: if an result is unknown, it assumes the one in the service's favour. Each [`Kind`] of violation has a
 //! unit test that plants one and finds it.
 //!
 //! The rules, in the words of the promise:
@@ -30,7 +30,7 @@ use std::fmt;
 
 use self::facts::Facts;
 use self::judge::Judge;
-use super::history::{Entry, MessageNumber, Outcome, SECOND, Time, What};
+use super::history::{Entry, MessageNumber, RequestResult, SECOND, Time, What};
 
 /// What may be lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -192,7 +192,7 @@ pub fn is_connected_since(history: &[Entry], message: MessageNumber, since: Time
     let Some((place, connection)) = hellos.last().and_then(|hello| match history[*hello].what {
         What::Hello {
             connection,
-            outcome: Outcome::Ok,
+            result: RequestResult::Ok,
             ..
         } => Some((*hello, connection)),
         _ => None,

@@ -1,7 +1,7 @@
 //! What happened, as seen from outside: every request with the time when it began, the time when its answer came, and the
 //! answer.
 //!
-//! Contract: an entry of a request is recorded once, when its outcome is known; its two times bracket the moment at which the
+//! Contract: an entry of a request is recorded once, when its result is known; its two times bracket the moment at which the
 //! service carried it out. A request without an answer, or with a 5xx, is *unknown*: it may have been carried out at any time
 //! since it began (PR-2). Texts of messages are unique, and are known to the recorder before the request leaves. A
 //! history does not judge: [`check`](super::check) does.
@@ -35,7 +35,7 @@ pub type NodeNumber = usize;
 
 /// How a request ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum RequestResult {
     /// It was confirmed.
     Ok,
     /// It was refused, and not carried out.
@@ -49,7 +49,7 @@ pub enum Outcome {
 pub struct Entry {
     /// When it began.
     pub invoked: Time,
-    /// When its outcome was known.
+    /// When its result was known.
     pub completed: Time,
     /// What it was.
     pub what: What,
@@ -71,7 +71,7 @@ pub enum What {
         /// Whether the answer had another identity than hello.
         is_new_identity: bool,
         /// `Ok`: an identity was given. `Refused`: the channel was closed.
-        outcome: Outcome,
+        result: RequestResult,
     },
     /// A user agent made a subscription, or asked for the URL of one that it has.
     Register {
@@ -136,7 +136,7 @@ pub enum What {
         /// Which message.
         message: MessageNumber,
         /// `Ok`: it reached the node. `Unknown`: the channel ended before.
-        outcome: Outcome,
+        result: RequestResult,
     },
     /// An application server took a message back.
     Cancel {
@@ -189,7 +189,7 @@ pub struct Recorder {
 /// What a recorder keeps.
 #[derive(Debug, Default)]
 pub struct Kept {
-    /// Everything that happened, by the time when its outcome was known.
+    /// Everything that happened, by the time when its result was known.
     pub entries: Vec<Entry>,
     /// The subscriptions.
     pub subscriptions: Vec<Subscription>,

@@ -2,7 +2,7 @@
 //! decides whether the promise was kept.
 //!
 //! - [`history`]: what happened: hello, register, push, acknowledgement, DELETE and receipt, each with the time when it began,
-//!   the time when its outcome was known, and the outcome.
+//!   the time when its result was known, and the result.
 //! - [`check`](mod@check): the function. It has a rule for each sentence of the promise, and each rule has a test
 //!   with a planted violation.
 //! - [`lab`]: machines with network namespaces of their own, and partitions between them.

@@ -56,7 +56,7 @@ pub struct Connection {
 
 /// How a request ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum RequestResult {
     /// Not at all yet, or without an answer, or with 5xx: stored or not.
     Unknown,
     /// 201, or 202.
@@ -111,7 +111,7 @@ struct Subscription {
 struct Message {
     wish: Wish,
     begun: Instant,
-    outcome: Outcome,
+    result: RequestResult,
     answered: Option<Instant>,
     /// Its sender's URL of it.
     location: Option<String>,
@@ -247,7 +247,7 @@ impl Books {
         subscription.messages.push(Message {
             wish,
             begun: now,
-            outcome: Outcome::Unknown,
+            result: RequestResult::Unknown,
             answered: None,
             location: None,
             version: None,
@@ -262,9 +262,15 @@ impl Books {
     }
 
     /// The answer to a message came, which may name its URL.
-    pub fn answered(&mut self, key: MessageKey, outcome: Outcome, location: Option<String>, now: Instant) {
+    pub fn answered(
+        &mut self,
+        key: MessageKey,
+        result: RequestResult,
+        location: Option<String>,
+        now: Instant,
+    ) {
         let message = &mut self.subscriptions[key.0].messages[key.1];
-        (message.outcome, message.location, message.answered) = (outcome, location, Some(now));
+        (message.result, message.location, message.answered) = (result, location, Some(now));
         self.changes.send_replace(());
     }
 
@@ -313,7 +319,7 @@ impl Books {
                 message.removals
             ));
         }
-        if message.outcome == Outcome::Refused {
+        if message.result == RequestResult::Refused {
             breaches.push("arrived though it was refused".into());
         }
         message.version.get_or_insert_with(|| version.to_owned());

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::StatusCode;
 
-use super::books::{Deleted, MessageKey, NodeNumber, Outcome, Remover, Stage, Wish};
+use super::books::{Deleted, MessageKey, NodeNumber, Remover, RequestResult, Stage, Wish};
 use super::line::{RECEIPT, link_to};
 use super::{Phase, SENDERS, World};
 use crate::application_server::{Answer, Http, Push, Unanswered};
@@ -138,15 +138,15 @@ impl Sender {
             }
         }
         let answer = within("a push is answered or fails", http.try_push(&message)).await?;
-        let outcome = self.outcome(key, stage, wish, &answer);
+        let result = self.result(key, stage, wish, &answer);
         let location = answer.header("location").to_owned();
-        let is_accepted = outcome == Outcome::Accepted;
+        let is_accepted = result == RequestResult::Accepted;
         let named = is_accepted.then(|| location.clone());
-        self.world.books().answered(key, outcome, named, Instant::now());
+        self.world.books().answered(key, result, named, Instant::now());
         Ok(is_accepted.then_some((key, location)))
     }
 
-    fn outcome(&self, key: MessageKey, stage_before: Stage, wish: Wish, answer: &Answer) -> Outcome {
+    fn result(&self, key: MessageKey, stage_before: Stage, wish: Wish, answer: &Answer) -> RequestResult {
         let accepted = match wish.receipt {
             true => StatusCode::ACCEPTED,
             false => StatusCode::CREATED,
@@ -158,24 +158,24 @@ impl Sender {
                 books.breach(format!(
                     "message {key:?} was accepted after its subscription had ended"
                 ));
-                Outcome::Unknown
+                RequestResult::Unknown
             }
             _ if status == accepted => {
                 if wish.receipt && !self.keeps(answer.link(RECEIPT)) {
                     books.breach(format!("sender {} was given other receipts", self.number));
                 }
-                Outcome::Accepted
+                RequestResult::Accepted
             }
             StatusCode::GONE | StatusCode::NOT_FOUND if books.stage(key.0) != Stage::Active => {
-                Outcome::Refused
+                RequestResult::Refused
             }
-            StatusCode::TOO_MANY_REQUESTS => Outcome::Refused,
-            _ if status.is_server_error() => Outcome::Unknown,
+            StatusCode::TOO_MANY_REQUESTS => RequestResult::Refused,
+            _ if status.is_server_error() => RequestResult::Unknown,
             _ => {
                 books.breach(format!(
                     "message {key:?} to a subscription that is there was answered {status}"
                 ));
-                Outcome::Refused
+                RequestResult::Refused
             }
         }
     }

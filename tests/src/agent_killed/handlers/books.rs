@@ -333,14 +333,14 @@ impl Ledger for Books {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent_killed::sent::Outcome;
+    use crate::agent_killed::sent::RequestResult;
 
     /// Two messages that were accepted, and the first life of a user agent with so many hands.
     fn books(jobs: usize) -> (Books, [Key; 2]) {
         let mut books = Books::new(&["a"]);
         let keys = [0, 1].map(|_| {
             let (message, _) = books.sent.begin(0, 3);
-            books.sent.answered(0, message, Outcome::Accepted);
+            books.sent.answered(0, message, RequestResult::Accepted);
             (0, message)
         });
         books.life_begins(jobs);

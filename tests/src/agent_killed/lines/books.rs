@@ -160,14 +160,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::agent_killed::sent::Outcome;
+    use crate::agent_killed::sent::RequestResult;
 
     /// Two messages that were accepted.
     fn books() -> (Books, [String; 2]) {
         let mut books = Books::new(&["a"]);
         let lines = [0, 1].map(|number| {
             let (message, text) = books.sent.begin(0, 3);
-            books.sent.answered(0, message, Outcome::Accepted);
+            books.sent.answered(0, message, RequestResult::Accepted);
             json!({"subscription": "a", "id": format!("id {number}"), "text": text}).to_string()
         });
         books.life_begins();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::checker::history::{
-    AgentNumber, ConnectionNumber, Entry, MessageNumber, NodeNumber, Outcome, SECOND, Time, What,
+    AgentNumber, ConnectionNumber, Entry, MessageNumber, NodeNumber, RequestResult, SECOND, Time, What,
 };
 
 /// How long nodes need to notice that storage is back, to connect, and to catch up.
@@ -202,7 +202,7 @@ impl Facts {
             let is_open = !matches!(
                 entry.what,
                 What::Hello {
-                    outcome: Outcome::Ok,
+                    result: RequestResult::Ok,
                     ..
                 }
             );

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::facts::{Facts, Message, REPLICATION_LAG};
 use super::{Acknowledgements, Kind, Lost, Rules, Verdict, Violation};
 use crate::checker::history::{
-    AgentNumber, ConnectionNumber, Entry, MessageNumber, NodeNumber, Outcome, SECOND, Time, What,
+    AgentNumber, ConnectionNumber, Entry, MessageNumber, NodeNumber, RequestResult, SECOND, Time, What,
 };
 
 /// How long after it was read an acknowledgement counts as committed: the 100 ms of PR-4, and 150 ms more for a busy
@@ -36,7 +36,7 @@ impl Judge<'_> {
         self.verdict.violations.push(Violation { kind, what, proof });
     }
 
-    /// Whether the row allows that the outcome of this request is lost.
+    /// Whether the row allows that the result of this request is lost.
     pub(super) fn may_be_lost(&self, place: usize) -> bool {
         let completed = self.history[place].completed;
         match self.rules.lost {
@@ -91,8 +91,8 @@ impl Judge<'_> {
         let counts = &mut self.verdict.counts;
         for entry in self.history {
             match &entry.what {
-                What::Hello { outcome, .. } => match outcome {
-                    Outcome::Ok => counts.hellos += 1,
+                What::Hello { result, .. } => match result {
+                    RequestResult::Ok => counts.hellos += 1,
                     _ => counts.hellos_refused += 1,
                 },
                 What::Register { status: 200, .. } => counts.registers += 1,
@@ -111,7 +111,8 @@ impl Judge<'_> {
                     }
                 }
                 What::Acknowledge {
-                    outcome: Outcome::Ok, ..
+                    result: RequestResult::Ok,
+                    ..
                 } => counts.acknowledgements += 1,
                 What::Cancel { status: 204, .. } => counts.cancels += 1,
                 What::Receipt { .. } => counts.receipts += 1,
@@ -129,7 +130,7 @@ impl Judge<'_> {
                     agent,
                     is_known: true,
                     is_new_identity: true,
-                    outcome: Outcome::Ok,
+                    result: RequestResult::Ok,
                     ..
                 } => {
                     let old = self.facts.subscriptions.values().any(|subscription| {
@@ -322,7 +323,7 @@ impl Judge<'_> {
             } = &self.history[*acknowledgement];
             let What::Acknowledge {
                 node,
-                outcome: Outcome::Ok,
+                result: RequestResult::Ok,
                 ..
             } = what
             else {

@@ -1,6 +1,6 @@
 //! For each rule: a history that keeps it passes, and a planted violation is found.
 
-use super::super::history::{Entry, Outcome, SECOND, Time, What};
+use super::super::history::{Entry, RequestResult, SECOND, Time, What};
 use super::{Acknowledgements, Kind, Lost, Rules, check, missing, untold};
 
 const STRICT: Rules = Rules {
@@ -46,7 +46,7 @@ impl Script {
             node: 0,
             is_known,
             is_new_identity,
-            outcome: Outcome::Ok,
+            result: RequestResult::Ok,
         })
     }
 
@@ -110,7 +110,7 @@ impl Script {
             connection,
             node: 0,
             message,
-            outcome: Outcome::Ok,
+            result: RequestResult::Ok,
         })
     }
 
@@ -144,7 +144,7 @@ impl Script {
             node: 0,
             is_known: true,
             is_new_identity: false,
-            outcome: Outcome::Unknown,
+            result: RequestResult::Unknown,
         })
     }
 

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::{ANSWERED_WITHIN, Phase, Shared, TICK};
 use crate::chance::Chance;
 use crate::checker::history::{
-    AgentNumber, ConnectionNumber, MessageNumber, NodeNumber, Outcome, SubscriptionNumber, Time, What,
+    AgentNumber, ConnectionNumber, MessageNumber, NodeNumber, RequestResult, SubscriptionNumber, Time, What,
 };
 use crate::user_agent::{Event, Notification, UserAgent, new_name};
 
@@ -125,24 +125,24 @@ impl Agent {
             .send(&json!({"messageType": "hello", "use_webpush": true, "uaid": known}))
             .await;
         let is_known = !self.names.is_empty();
-        let hello = |is_new_identity, outcome| What::Hello {
+        let hello = |is_new_identity, result| What::Hello {
             agent: self.number,
             connection,
             node,
             is_known,
             is_new_identity,
-            outcome,
+            result,
         };
         let recorder = self.shared.recorder.clone();
         let given = match tokio::time::timeout(ANSWERED_WITHIN, socket.event()).await {
             Ok(Event::Reply(reply)) if reply["messageType"] == "hello" && reply["status"] == 200 => {
                 reply["uaid"].as_str().unwrap_or_default().to_owned()
             }
-            Ok(Event::Closed(_)) => return recorder.enter(invoked, hello(false, Outcome::Refused)),
-            _ => return recorder.enter(invoked, hello(false, Outcome::Unknown)),
+            Ok(Event::Closed(_)) => return recorder.enter(invoked, hello(false, RequestResult::Refused)),
+            _ => return recorder.enter(invoked, hello(false, RequestResult::Unknown)),
         };
         let is_new = given != known;
-        recorder.enter(invoked, hello(is_new, Outcome::Ok));
+        recorder.enter(invoked, hello(is_new, RequestResult::Ok));
         if is_new && is_known {
             self.disowned += 1;
             if self.disowned < GIVES_UP_AFTER {
@@ -236,7 +236,7 @@ impl Agent {
                     visit.connection,
                     visit.node,
                     message,
-                    Outcome::Unknown,
+                    RequestResult::Unknown,
                 );
                 recorder.enter(invoked, what);
             }
@@ -309,7 +309,13 @@ impl Agent {
         for (invoked, messages) in std::mem::replace(&mut visit.sent, later).into_values() {
             self.shared.unsettled.fetch_sub(messages.len(), Ordering::Relaxed);
             for message in messages {
-                let what = acknowledged(self.number, visit.connection, visit.node, message, Outcome::Ok);
+                let what = acknowledged(
+                    self.number,
+                    visit.connection,
+                    visit.node,
+                    message,
+                    RequestResult::Ok,
+                );
                 self.shared.recorder.enter(invoked, what);
             }
         }
@@ -411,14 +417,14 @@ pub(super) fn acknowledged(
     connection: ConnectionNumber,
     node: NodeNumber,
     message: MessageNumber,
-    outcome: Outcome,
+    result: RequestResult,
 ) -> What {
     What::Acknowledge {
         agent,
         connection,
         node,
         message,
-        outcome,
+        result,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Books, Message, MessageKey, Outcome, Stage, Subscription};
+use super::{Books, Message, MessageKey, RequestResult, Stage, Subscription};
 
 /// Storage and the test tell the same time, but not to the millisecond; and what is due is looked at so finely.
 const CLOCKS_DIFFER: Duration = Duration::from_millis(50);
@@ -105,7 +105,7 @@ impl Books {
     /// From when on a message was gone for certain, if it is.
     pub(super) fn gone_by(&self, subscription: &Subscription, place: usize) -> Option<Instant> {
         let message = &subscription.messages[place];
-        if message.outcome != Outcome::Accepted {
+        if message.result != RequestResult::Accepted {
             return message.removals.gone;
         }
         let ended = match subscription.stage {
@@ -123,7 +123,7 @@ impl Books {
         let can_be = message.wish.topic.is_some() && message.wish.ttl > 0;
         let replaced = newer
             .filter(|newer| can_be && newer.wish.topic == message.wish.topic)
-            .filter(|newer| newer.outcome == Outcome::Accepted)
+            .filter(|newer| newer.result == RequestResult::Accepted)
             .filter_map(|newer| newer.answered);
         [message.removals.gone, ended, expired]
             .into_iter()
@@ -177,7 +177,7 @@ impl Books {
         // A node that lost its connection to storage asks again, and finds what it has removed itself (PR-32).
         let was_repeated = tried.is_some_and(|tried| self.faults.storage_was_away_since(tried));
         // It may have been offered before it was stored, by a node that was killed then (PR-2).
-        let was_accepted = message.outcome == Outcome::Accepted;
+        let was_accepted = message.result == RequestResult::Accepted;
         others
             || !was_accepted
             || has_expired

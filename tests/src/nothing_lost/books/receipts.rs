@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::fates::{Remover, expires_from};
-use super::{Books, Connection, MessageKey, NodeNumber, Outcome, Stage, Subscription};
+use super::{Books, Connection, MessageKey, NodeNumber, RequestResult, Stage, Subscription};
 
 /// A receipt that was pushed must not come again when its connection and its node lived for so long with it: a PING goes out
 /// behind it, and its answer makes it leave. Chosen: many times what that takes on a machine whose cores are busy elsewhere.
@@ -209,7 +209,7 @@ impl Books {
     fn may_be_unclaimed(&self) -> usize {
         let unanswered = self
             .messages()
-            .filter(|(_, _, message)| message.wish.receipt && message.outcome == Outcome::Unknown);
+            .filter(|(_, _, message)| message.wish.receipt && message.result == RequestResult::Unknown);
         unanswered.count()
     }
 }

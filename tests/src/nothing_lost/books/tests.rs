@@ -7,7 +7,7 @@ fn one_accepted() -> (Books, MessageKey, String) {
     let mut books = Books::new(1, 1);
     books.subscribed(0, "a", "http://service.test/wpush/v1/a");
     let (key, _, text) = books.begin(0, Wish::plain(None), Instant::now());
-    books.answered(key, Outcome::Accepted, None, Instant::now());
+    books.answered(key, RequestResult::Accepted, None, Instant::now());
     (books, key, text)
 }
 
@@ -61,7 +61,7 @@ fn twice_on_one_connection_or_with_another_id_is_a_breach() {
 fn overtaking_is_a_breach() {
     let (mut books, _, first) = one_accepted();
     let (key, _, second) = books.begin(0, Wish::plain(None), Instant::now());
-    books.answered(key, Outcome::Accepted, None, Instant::now());
+    books.answered(key, RequestResult::Accepted, None, Instant::now());
     let connection = books.connection(0, 0, Instant::now());
     arrives(&mut books, connection, "w", &second);
     arrives(&mut books, connection, "v", &first);
@@ -76,7 +76,7 @@ fn a_late_message_may_take_the_place_of_a_newer() {
         books.subscribed(0, "a", "http://service.test/wpush/v1/a");
         books.begin(0, Wish::plain(Some(1)), Instant::now());
         let (key, ..) = books.begin(0, Wish::plain(Some(1)), Instant::now());
-        books.answered(key, Outcome::Accepted, None, Instant::now());
+        books.answered(key, RequestResult::Accepted, None, Instant::now());
         assert_eq!(books.missing(), missing);
     }
 }
@@ -86,7 +86,7 @@ fn a_late_message_may_take_the_place_of_a_newer() {
 fn a_replaced_message_is_not_missed() {
     let (mut books, ..) = one_accepted();
     let (older, ..) = books.begin(0, Wish::plain(Some(1)), Instant::now());
-    books.answered(older, Outcome::Accepted, None, Instant::now());
+    books.answered(older, RequestResult::Accepted, None, Instant::now());
     assert_eq!(books.missing(), 2);
     books.begin(0, Wish::plain(Some(2)), Instant::now());
     assert_eq!(books.missing(), 2);
@@ -118,7 +118,7 @@ fn one_promised(wish: Wish) -> (Books, MessageKey, String) {
         },
         Instant::now(),
     );
-    books.answered(key, Outcome::Accepted, Some(URL.to_owned()), Instant::now());
+    books.answered(key, RequestResult::Accepted, Some(URL.to_owned()), Instant::now());
     (books, key, text)
 }
 
@@ -224,7 +224,7 @@ fn a_replaced_message_has_no_receipt() {
     for (told, breaches) in [(None, 0), (Some(204), 1), (Some(410), 1)] {
         let (mut books, key, _) = one_promised(Wish::plain(Some(1)));
         let (newer, _, text) = books.begin(0, Wish::plain(Some(1)), Instant::now());
-        books.answered(newer, Outcome::Accepted, None, Instant::now());
+        books.answered(newer, RequestResult::Accepted, None, Instant::now());
         let connection = books.connection(0, 0, Instant::now());
         arrives(&mut books, connection, "w", &text);
         books.acknowledges(key, later(1));

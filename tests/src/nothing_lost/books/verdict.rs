@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Books, Message, Outcome, Stage, Subscription};
+use super::{Books, Message, RequestResult, Stage, Subscription};
 
 impl Books {
     /// Accepted messages that have to arrive and have not yet.
@@ -33,7 +33,7 @@ impl Books {
                         subscription.owner
                     ));
                 }
-                let is_in_order = message.outcome == Outcome::Accepted && message.wish.ttl > 0;
+                let is_in_order = message.result == RequestResult::Accepted && message.wish.ttl > 0;
                 if let Some(offer) = message.first_offer.filter(|_| is_in_order) {
                     if offer < last_offer {
                         breaches.push(format!("message {number}/{place} was overtaken (PR-4)"));
@@ -57,10 +57,10 @@ impl Books {
             self.connections,
             self.subscriptions.len(),
             count(|_| true),
-            count(|message| message.outcome == Outcome::Accepted),
-            count(|message| message.outcome == Outcome::Refused),
-            count(|message| message.outcome == Outcome::Unknown),
-            count(|message| message.outcome == Outcome::Unknown && message.first_offer.is_some()),
+            count(|message| message.result == RequestResult::Accepted),
+            count(|message| message.result == RequestResult::Refused),
+            count(|message| message.result == RequestResult::Unknown),
+            count(|message| message.result == RequestResult::Unknown && message.first_offer.is_some()),
             self.offers - arrived,
             self.fates_in_words(),
         )
@@ -82,7 +82,7 @@ impl Books {
     /// Not if it may have been taken back, or its time may have been over: its receipt tells.
     fn is_missing(&self, subscription: &Subscription, place: usize) -> bool {
         let message = &subscription.messages[place];
-        message.outcome == Outcome::Accepted
+        message.result == RequestResult::Accepted
             && message.first_offer.is_none()
             && subscription.stage == Stage::Active
             && message.must_come()
@@ -95,8 +95,10 @@ impl Books {
         let (older, newer) = subscription.messages.split_at(place);
         let mut newer = newer[1..]
             .iter()
-            .filter(|newer| newer.outcome != Outcome::Refused);
-        let late = older.iter().filter(|older| older.outcome == Outcome::Unknown);
+            .filter(|newer| newer.result != RequestResult::Refused);
+        let late = older
+            .iter()
+            .filter(|older| older.result == RequestResult::Unknown);
         let mut late = late.filter(|_| self.has_several_nodes);
         let takes_its_place = |other: &Message| other.wish.topic == message.wish.topic;
         message.wish.topic.is_some() && (newer.any(takes_its_place) || late.any(takes_its_place))
