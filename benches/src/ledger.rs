@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::body::Bodies;
-use crate::failure::{Failure, Outcome, PATIENCE, While as _};
+use crate::failure::{Failure, Measurement, PATIENCE, While as _};
 
 /// Nothing arrived for so long: what is missing is lost. Longer than any stall of a store that was seen.
 const LOST_AFTER: Duration = Duration::from_secs(10);
@@ -31,10 +31,10 @@ const FAULTS_TOLD: usize = 5;
 /// What was sent and what arrived.
 pub(crate) struct Ledger {
     bodies: Bodies,
-    books: Mutex<Books>,
+    books: Mutex<Measured>,
 }
 
-struct Books {
+struct Measured {
     messages: Vec<Message>,
     /// Times count from this message on: what comes before warms up.
     measured_from: usize,
@@ -67,10 +67,10 @@ pub(crate) struct Times {
 
 impl Ledger {
     /// For `total` messages, numbered from 0, of which the first `warm_up` don't count for times.
-    pub(crate) fn new(total: usize, warm_up: usize) -> Outcome<Self> {
+    pub(crate) fn new(total: usize, warm_up: usize) -> Measurement<Self> {
         let longest = nanos(PATIENCE);
         let times = || Histogram::new_with_bounds(SHORTEST_NANOS, longest, 3).doing("making a histogram");
-        let books = Books {
+        let books = Measured {
             messages: vec![Message::default(); total],
             measured_from: warm_up,
             arrived: 0,
@@ -120,7 +120,7 @@ impl Ledger {
     }
 
     /// Waits until this message has arrived, or something has gone wrong with any.
-    pub(crate) async fn arrival_of(&self, number: usize) -> Outcome<()> {
+    pub(crate) async fn arrival_of(&self, number: usize) -> Measurement<()> {
         poll_fn(|cx| {
             let mut books = self.books();
             books.check()?;
@@ -135,7 +135,7 @@ impl Ledger {
     }
 
     /// Waits until `count` messages have arrived.
-    pub(crate) async fn arrivals(&self, count: usize) -> Outcome<()> {
+    pub(crate) async fn arrivals(&self, count: usize) -> Measurement<()> {
         let started = Instant::now();
         loop {
             {
@@ -158,7 +158,7 @@ impl Ledger {
     }
 
     /// That every message arrived once and unharmed. The figures of a run are worth nothing before.
-    pub(crate) fn settle(&self) -> Outcome<()> {
+    pub(crate) fn settle(&self) -> Measurement<()> {
         let books = self.books();
         books.check()?;
         if books.arrived < books.messages.len() {
@@ -177,12 +177,12 @@ impl Ledger {
         Times::of(&self.books().acceptance)
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn books(&self) -> MutexGuard<'_, Measured> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Books {
+impl Measured {
     fn arrived(&mut self, subscription: usize, number: usize) -> Result<(), String> {
         let now = Instant::now();
         let message = self.messages.get_mut(number);
@@ -218,7 +218,7 @@ impl Books {
         waiting.for_each(Waker::wake);
     }
 
-    fn check(&self) -> Outcome<()> {
+    fn check(&self) -> Measurement<()> {
         if self.faults.is_empty() {
             return Ok(());
         }

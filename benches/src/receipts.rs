@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::application_server::{ApplicationServer, Body, PushResource};
 use crate::door::Door;
-use crate::failure::{Failure, Outcome, PATIENCE, While as _, within};
+use crate::failure::{Failure, Measurement, PATIENCE, While as _, within};
 use crate::user_agent::set::subscribe;
 
 /// Streams that the service may push at a time. Chosen: more than it opens, so that its own bound holds.
@@ -24,16 +24,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The receipts of a measurement. Dropping it hangs up.
 pub(crate) struct Receipts {
     subscription: Box<str>,
-    told: Arc<Told>,
+    told: Arc<ReceiptLog>,
     listening: JoinHandle<()>,
 }
 
 /// What was told so far, by the messages' URLs.
 #[derive(Default)]
-struct Told(Mutex<Books>);
+struct ReceiptLog(Mutex<ReceiptCounts>);
 
 #[derive(Default)]
-struct Books {
+struct ReceiptCounts {
     /// Whether it was asked for, and how often it was told.
     messages: HashMap<Box<str>, (bool, u32)>,
     told: usize,
@@ -42,9 +42,9 @@ struct Books {
 
 impl Receipts {
     /// Gets a new receipt subscription and begins to monitor it.
-    pub(crate) async fn listen(door: &Door) -> Outcome<Self> {
+    pub(crate) async fn listen(door: &Door) -> Measurement<Self> {
         let subscription = subscription(door).await?;
-        let told = Arc::<Told>::default();
+        let told = Arc::<ReceiptLog>::default();
         let books = Arc::clone(&told);
         let promises = monitor(door, &subscription).await?;
         let listening = tokio::spawn(async move { books.take(promises).await });
@@ -66,7 +66,7 @@ impl Receipts {
     }
 
     /// Waits until so many were told.
-    pub(crate) async fn told(&self, count: usize) -> Outcome<()> {
+    pub(crate) async fn told(&self, count: usize) -> Measurement<()> {
         let started = Instant::now();
         loop {
             let told = {
@@ -85,7 +85,7 @@ impl Receipts {
     }
 
     /// That each was told once, and none that nobody asked for.
-    pub(crate) fn settle(&self) -> Outcome<()> {
+    pub(crate) fn settle(&self) -> Measurement<()> {
         let books = self.told.books();
         books.check()?;
         let wrong = books.messages.values().filter(|message| **message != (true, 1));
@@ -104,7 +104,7 @@ impl Drop for Receipts {
     }
 }
 
-impl Told {
+impl ReceiptLog {
     /// Takes what is promised, until that ends.
     async fn take(&self, mut promises: Monitored) {
         loop {
@@ -126,18 +126,18 @@ impl Told {
         self.books().fault.get_or_insert(fault);
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn books(&self) -> MutexGuard<'_, ReceiptCounts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Books {
+impl ReceiptCounts {
     fn tell(&mut self, message: &str) {
         self.messages.entry(message.into()).or_default().1 += 1;
         self.told += 1;
     }
 
-    fn check(&self) -> Outcome<()> {
+    fn check(&self) -> Measurement<()> {
         match &self.fault {
             None => Ok(()),
             Some(fault) => Err(Failure::new(fault.clone())),
@@ -146,7 +146,7 @@ impl Books {
 }
 
 /// A new receipt subscription: that of a message whose receipt is never told, because nobody takes it.
-async fn subscription(door: &Door) -> Outcome<Box<str>> {
+async fn subscription(door: &Door) -> Measurement<Box<str>> {
     let identities = subscribe(door.clear_address(), 1, None).await?;
     let nobody = identities
         .first()
@@ -167,7 +167,7 @@ struct Monitored {
     _requests: h2::client::SendRequest<&'static [u8]>,
 }
 
-async fn monitor(door: &Door, url: &str) -> Outcome<Monitored> {
+async fn monitor(door: &Door, url: &str) -> Measurement<Monitored> {
     let stream = door.connect_tcp().await?;
     let handshake = Builder::new()
         .enable_push(true)

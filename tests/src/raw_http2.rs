@@ -66,23 +66,23 @@ pub struct Heard {
 }
 
 /// Connects in clear and says the preface with these settings. The two halves are for two tasks.
-pub async fn connect(address: SocketAddr, settings: &[u8]) -> std::io::Result<(Ear, OwnedWriteHalf)> {
+pub async fn connect(address: SocketAddr, settings: &[u8]) -> std::io::Result<(FrameReader, OwnedWriteHalf)> {
     let settings = frame(kind::SETTINGS, 0, 0, settings);
     begin(address, &[PREFACE, &settings].concat()).await
 }
 
-async fn begin(address: SocketAddr, said_first: &[u8]) -> std::io::Result<(Ear, OwnedWriteHalf)> {
+async fn begin(address: SocketAddr, said_first: &[u8]) -> std::io::Result<(FrameReader, OwnedWriteHalf)> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (heard, mut said) = stream.into_split();
     said.write_all(said_first).await?;
-    Ok((Ear(heard), said))
+    Ok((FrameReader(heard), said))
 }
 
 /// The half of a connection that frames come by.
-pub struct Ear(OwnedReadHalf);
+pub struct FrameReader(OwnedReadHalf);
 
-impl Ear {
+impl FrameReader {
     /// The next frame; `None` when the connection is over.
     pub async fn hear(&mut self) -> Option<Heard> {
         let mut head = [0; 9];
@@ -113,7 +113,7 @@ impl Ear {
 
 /// Both halves, for one who speaks and listens in turn.
 pub struct RawPeer {
-    ear: Ear,
+    ear: FrameReader,
     mouth: OwnedWriteHalf,
 }
 
@@ -166,13 +166,13 @@ impl RawPeer {
         self.try_say(&ping).await && self.hear_a(kind::PING).await.is_some()
     }
 
-    /// What [`Ear::dismissal`] says.
+    /// What [`FrameReader::dismissal`] says.
     pub async fn dismissal(&mut self) -> Option<(u32, String)> {
         self.ear.dismissal().await
     }
 
     /// Sends these bytes again and again until the service closes, and reads meanwhile. Returns what
-    /// [`Ear::dismissal`] does.
+    /// [`FrameReader::dismissal`] does.
     pub async fn flood(self, bytes: &[u8]) -> Option<(u32, String)> {
         let (mut ear, mut mouth) = (self.ear, self.mouth);
         let flooding = async { while mouth.write_all(bytes).await.is_ok() {} };

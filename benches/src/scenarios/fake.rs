@@ -45,11 +45,11 @@ struct Queue {
 pub(super) struct Fake {
     wrong: Wrong,
     address: SocketAddr,
-    state: Mutex<State>,
+    state: Mutex<FakeState>,
 }
 
 #[derive(Default)]
-struct State {
+struct FakeState {
     queues: HashMap<String, Queue>,
     pushed: usize,
 }

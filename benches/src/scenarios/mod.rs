@@ -20,9 +20,9 @@ pub(crate) mod user_agents;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::failure::Outcome;
+use crate::failure::Measurement;
 use crate::process::{CpuTime, CpuUsed, Process};
-use crate::redis::{Did, Done, Redis};
+use crate::redis::{Done, Redis, ServerWork};
 use crate::report::Measured;
 use crate::target::Target;
 
@@ -46,36 +46,36 @@ struct Spent {
     /// Of all nodes together.
     service: CpuUsed,
     /// Of the Redis under them, if there is one.
-    redis: Option<Did>,
+    redis: Option<ServerWork>,
     own: CpuUsed,
     elapsed: Duration,
 }
 
 /// The memory of what the Redis under a service holds, if there is one.
-fn held_bytes(target: &Target) -> Outcome<Option<u64>> {
+fn held_bytes(target: &Target) -> Measurement<Option<u64>> {
     target.redis().map(Redis::used_bytes).transpose()
 }
 
 impl<'a> Meter<'a> {
-    fn start(target: &'a Target) -> Outcome<Self> {
+    fn start(target: &'a Target) -> Measurement<Self> {
         let processes = target.processes().into_iter();
         let redis = target.redis().map(|redis| Ok((redis, redis.done()?)));
         Ok(Self {
             service: processes
                 .map(|process| Ok((process, process.cpu()?)))
-                .collect::<Outcome<_>>()?,
+                .collect::<Measurement<_>>()?,
             redis: redis.transpose()?,
             own_before: Process::own().cpu()?,
             started: Instant::now(),
         })
     }
 
-    fn stop(&self) -> Outcome<Spent> {
+    fn stop(&self) -> Measurement<Spent> {
         let used = self.service.iter();
         let used = used.map(|(process, before)| Ok(process.cpu()?.since(before)));
         let redis = self.redis.as_ref().map(|(redis, before)| redis.did_since(before));
         Ok(Spent {
-            service: used.collect::<Outcome<Vec<_>>>()?.into_iter().sum(),
+            service: used.collect::<Measurement<Vec<_>>>()?.into_iter().sum(),
             own: Process::own().cpu()?.since(&self.own_before),
             elapsed: self.started.elapsed(),
             redis: redis.transpose()?,

@@ -27,7 +27,7 @@ use super::sending::{Campaign, connect};
 use crate::application_server::{PushResource, Tokens, Vapid};
 use crate::budgets::Figure;
 use crate::door::Door;
-use crate::failure::{Failure, Outcome, While as _};
+use crate::failure::{Failure, Measurement, While as _};
 use crate::fleet::{CONNECTING, each, expect_nothing};
 use crate::ledger::{Ledger, Times};
 use crate::process::{CpuTime, CpuUsed, Process};
@@ -118,7 +118,7 @@ struct Member {
 impl UserAgents {
     /// Measures those that are idle, then many that take messages, then one with a state directory; then many
     /// that lose their service, and one that its service forgets.
-    pub(crate) async fn run(self, target: &Target) -> Outcome<Ran> {
+    pub(crate) async fn run(self, target: &Target) -> Measurement<Ran> {
         let door = target.door(self.over_tls)?;
         let each = self.rest(door).await?;
         let in_memory = self.work(target, start(door, self.busy, || Ok(State::in_memory())).await?);
@@ -146,7 +146,7 @@ impl UserAgents {
         })
     }
 
-    async fn rest(self, door: &Door) -> Outcome<f64> {
+    async fn rest(self, door: &Door) -> Measurement<f64> {
         let few = self.idle / 6;
         let early = hold(door, few).await?;
         let before = at_rest(Process::own()).await?;
@@ -158,7 +158,7 @@ impl UserAgents {
         Ok(per_connection(after, before, self.idle - few))
     }
 
-    async fn work(self, target: &Target, members: Vec<Member>) -> Outcome<Took> {
+    async fn work(self, target: &Target, members: Vec<Member>) -> Measurement<Took> {
         let warm_up = self.messages / WARM_UP_PART;
         let total = warm_up + self.messages;
         let campaign = Arc::new(encrypted(&members, total, warm_up)?);
@@ -174,7 +174,7 @@ impl UserAgents {
             let (before, started) = (CpuTime::of_this_thread()?, Instant::now());
             self.send(door, &campaign, warm_up..total).await?;
             let used = CpuTime::of_this_thread()?.since(&before);
-            Outcome::Ok((used, started.elapsed()))
+            Measurement::Ok((used, started.elapsed()))
         };
         let (used, elapsed) = tokio::select! {
             measured = measure => measured?,
@@ -197,7 +197,7 @@ impl UserAgents {
     }
 
     /// Sends, and waits until all has arrived.
-    async fn send(self, door: &Door, campaign: &Arc<Campaign>, numbers: Range<usize>) -> Outcome<()> {
+    async fn send(self, door: &Door, campaign: &Arc<Campaign>, numbers: Range<usize>) -> Measurement<()> {
         let (door, theirs, end) = (door.clone(), Arc::clone(campaign), numbers.end);
         aside(async move {
             let senders = connect(&door, SENDERS).await?;
@@ -209,9 +209,13 @@ impl UserAgents {
 }
 
 /// Starts user agents that are subscribed.
-async fn start(door: &Door, count: usize, mut state: impl FnMut() -> Outcome<State>) -> Outcome<Vec<Member>> {
+async fn start(
+    door: &Door,
+    count: usize,
+    mut state: impl FnMut() -> Measurement<State>,
+) -> Measurement<Vec<Member>> {
     let (trust, options) = (Trust::insecure(), Options::default());
-    let states: Vec<_> = (0..count).map(|_| state()).collect::<Outcome<_>>()?;
+    let states: Vec<_> = (0..count).map(|_| state()).collect::<Measurement<_>>()?;
     let mut states = states.into_iter();
     let started = each(count, CONNECTING, |_| {
         let (url, trust, options) = (door.url().clone(), trust.clone(), options.clone());
@@ -231,7 +235,7 @@ async fn start(door: &Door, count: usize, mut state: impl FnMut() -> Outcome<Sta
 }
 
 /// Starts idle ones, of which an application keeps the handle and the stream. It has read what happened so far.
-async fn hold(door: &Door, count: usize) -> Outcome<(Vec<UserAgent>, Vec<Events>)> {
+async fn hold(door: &Door, count: usize) -> Measurement<(Vec<UserAgent>, Vec<Events>)> {
     let (mut agents, mut streams) = (Vec::new(), Vec::new());
     for mut member in start(door, count, || Ok(State::in_memory())).await? {
         match member.events.next().await {
@@ -245,7 +249,7 @@ async fn hold(door: &Door, count: usize) -> Outcome<(Vec<UserAgent>, Vec<Events>
 }
 
 /// Stops them and waits until each is gone.
-async fn stop(agents: Vec<UserAgent>) -> Outcome<()> {
+async fn stop(agents: Vec<UserAgent>) -> Measurement<()> {
     let stopped = each(agents.len(), CONNECTING, |nth| {
         let agent = agents[nth].clone();
         async move {
@@ -257,7 +261,7 @@ async fn stop(agents: Vec<UserAgent>) -> Outcome<()> {
 }
 
 /// An application: takes each message, looks whether it is the right one, and is done with it.
-async fn apply(nth: usize, mut events: Events, ledger: Arc<Ledger>) -> Outcome<()> {
+async fn apply(nth: usize, mut events: Events, ledger: Arc<Ledger>) -> Measurement<()> {
     while let Some(event) = events.next().await {
         match event {
             Event::Message(message) => {
@@ -273,7 +277,7 @@ async fn apply(nth: usize, mut events: Events, ledger: Arc<Ledger>) -> Outcome<(
 }
 
 /// That each message was handed over once, and none was lost on the way from the channel to the application.
-async fn check(agents: &[UserAgent], total: usize) -> Outcome<()> {
+async fn check(agents: &[UserAgent], total: usize) -> Measurement<()> {
     let (mut handed_over, mut other) = (0, 0);
     for agent in agents {
         let counters = agent.counters().await;
@@ -289,7 +293,7 @@ async fn check(agents: &[UserAgent], total: usize) -> Outcome<()> {
 }
 
 /// Bodies as in every measurement, but encrypted for those who get them.
-fn encrypted(members: &[Member], total: usize, warm_up: usize) -> Outcome<Campaign> {
+fn encrypted(members: &[Member], total: usize, warm_up: usize) -> Measurement<Campaign> {
     let ledger = Ledger::new(total, warm_up)?;
     let random = SystemRandom::new();
     let subscriptions = || members.iter().map(|member| &member.subscription);
@@ -301,13 +305,13 @@ fn encrypted(members: &[Member], total: usize, warm_up: usize) -> Outcome<Campai
     };
     let bodies = subscriptions().cycle().take(total).enumerate();
     let bodies = bodies.map(|(number, subscription)| seal(number, subscription));
-    let bodies = bodies.collect::<Outcome<_>>()?;
+    let bodies = bodies.collect::<Measurement<_>>()?;
     let push_resource = |subscription: &Subscription| match &subscription.push_resource {
         Some(push_resource) => PushResource::new(push_resource.as_str()),
         None => Err(Failure::new("a subscription without a push resource")),
     };
     Ok(Campaign {
-        push_resources: subscriptions().map(push_resource).collect::<Outcome<_>>()?,
+        push_resources: subscriptions().map(push_resource).collect::<Measurement<_>>()?,
         tokens: Tokens::new(Vapid::None)?,
         bodies,
         receipts: None,
@@ -316,7 +320,7 @@ fn encrypted(members: &[Member], total: usize, warm_up: usize) -> Outcome<Campai
 }
 
 /// Who a user agent is, from what it kept.
-fn identity(kept: &state::Snapshot) -> Outcome<Identity> {
+fn identity(kept: &state::Snapshot) -> Measurement<Identity> {
     let name = kept.durable().identity.clone();
     let push_resource = kept.subscription(LABEL).and_then(|kept| kept.push_resource);
     match (name, push_resource) {
@@ -326,7 +330,9 @@ fn identity(kept: &state::Snapshot) -> Outcome<Identity> {
 }
 
 /// Runs application servers on a thread of their own.
-async fn aside<T: Send + 'static>(work: impl Future<Output = Outcome<T>> + Send + 'static) -> Outcome<T> {
+async fn aside<T: Send + 'static>(
+    work: impl Future<Output = Measurement<T>> + Send + 'static,
+) -> Measurement<T> {
     let (tell, told) = oneshot::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::Identity;
 use super::set::target;
 use crate::door::Door;
-use crate::failure::{Failure, Outcome, While as _};
+use crate::failure::{Failure, Measurement, While as _};
 use crate::http1::Connection;
 
 /// A stream of events, and where messages are acknowledged.
@@ -48,7 +48,7 @@ enum Event {
 
 impl UserAgent {
     /// Connects and begins to monitor. When this is done, the service has given it its seat.
-    pub(super) async fn monitor(door: &Door, identity: &Identity) -> Outcome<Self> {
+    pub(super) async fn monitor(door: &Door, identity: &Identity) -> Measurement<Self> {
         let connection = Connection::new(door.connect_tcp().await?);
         let stream = Stream::open(connection, identity, "").await?;
         Ok(Self {
@@ -65,7 +65,7 @@ impl UserAgent {
         mut self,
         mut stop: watch::Receiver<bool>,
         mut arrived: impl FnMut(bool, &[u8]),
-    ) -> Outcome<()> {
+    ) -> Measurement<()> {
         loop {
             let event = tokio::select! {
                 event = self.stream.next() => event?,
@@ -80,7 +80,7 @@ impl UserAgent {
         }
     }
 
-    async fn acknowledge(&mut self, url: &str) -> Outcome<()> {
+    async fn acknowledge(&mut self, url: &str) -> Measurement<()> {
         let connection = match &mut self.acknowledging {
             Some(connection) => connection,
             none => none.insert(Connection::connect(self.address).await?),
@@ -101,7 +101,7 @@ impl UserAgent {
 }
 
 /// How many messages wait (RFC 8030 §6.1, `Prefer: wait=0`).
-pub(super) async fn waiting(door: &Door, identity: &Identity) -> Outcome<usize> {
+pub(super) async fn waiting(door: &Door, identity: &Identity) -> Measurement<usize> {
     let connection = Connection::connect(door.clear_address()).await?;
     let Some(mut stream) = Stream::open(connection, identity, "prefer: wait=0\r\n").await? else {
         return Ok(0);
@@ -115,7 +115,11 @@ pub(super) async fn waiting(door: &Door, identity: &Identity) -> Outcome<usize> 
 
 impl Stream {
     /// `None` if there is nothing to be told.
-    async fn open(mut connection: Connection, identity: &Identity, fields: &str) -> Outcome<Option<Self>> {
+    async fn open(
+        mut connection: Connection,
+        identity: &Identity,
+        fields: &str,
+    ) -> Measurement<Option<Self>> {
         let (host, path) = target(identity.name.as_str())?;
         // A Vec takes every write.
         let _ = write!(
@@ -135,7 +139,7 @@ impl Stream {
     /// The next event.
     ///
     /// Cancel safe: nothing is lost.
-    async fn next(&mut self) -> Outcome<Event> {
+    async fn next(&mut self) -> Measurement<Event> {
         loop {
             while let Some(end) = self.text.windows(2).position(|two| two == b"\n\n") {
                 let event = event(&self.text[..end])?;
@@ -156,7 +160,7 @@ impl Stream {
 }
 
 /// Where the content of a chunk is (RFC 9112 §7.1), once all of it has come.
-fn chunk(unread: &[u8]) -> Outcome<Option<(usize, usize)>> {
+fn chunk(unread: &[u8]) -> Measurement<Option<(usize, usize)>> {
     match httparse::parse_chunk_size(unread) {
         Ok(httparse::Status::Complete((start, bytes))) => {
             let end = start + bytes as usize;
@@ -168,7 +172,7 @@ fn chunk(unread: &[u8]) -> Outcome<Option<(usize, usize)>> {
 }
 
 /// `None` for a comment.
-fn event(text: &[u8]) -> Outcome<Option<Event>> {
+fn event(text: &[u8]) -> Measurement<Option<Event>> {
     let (mut kind, mut data) = (&b""[..], &b""[..]);
     for line in text.split(|byte| *byte == b'\n') {
         if let Some(value) = line.strip_prefix(b"event: ") {

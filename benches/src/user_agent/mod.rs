@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::websocket::{UserAgent as OnWebSocket, subscription_name};
 use crate::door::{Door, Transport};
-use crate::failure::{Failure, Outcome, within};
+use crate::failure::{Failure, Measurement, within};
 use crate::ledger::Ledger;
 
 /// A user agent between two connections, with one subscription.
@@ -39,7 +39,7 @@ pub(crate) enum UserAgent {
 
 impl UserAgent {
     /// Comes in as one that the service knows.
-    pub(crate) async fn come_back(door: &Door, identity: &Identity) -> Outcome<Self> {
+    pub(crate) async fn come_back(door: &Door, identity: &Identity) -> Measurement<Self> {
         match door.transport() {
             Transport::WebSocket => on_websocket(door, identity).await.map(Self::WebSocket),
             Transport::Http2 => {
@@ -62,7 +62,7 @@ impl UserAgent {
         nth: usize,
         ledger: &Ledger,
         stop: watch::Receiver<bool>,
-    ) -> Outcome<()> {
+    ) -> Measurement<()> {
         // A message for a subscription that is nobody's has no number in the ledger.
         let arrived = |is_own: bool, body: &[u8]| ledger.arrived(if is_own { nth } else { usize::MAX }, body);
         match self {
@@ -82,7 +82,7 @@ impl UserAgent {
 }
 
 /// How many messages wait for one that is not there. They are not acknowledged.
-pub(crate) async fn waiting(door: &Door, identity: &Identity) -> Outcome<usize> {
+pub(crate) async fn waiting(door: &Door, identity: &Identity) -> Measurement<usize> {
     match door.transport() {
         Transport::WebSocket => on_websocket(door, identity).await?.ping().await,
         // A monitor has no answer that comes behind all that waits, but one that asks once has.
@@ -90,7 +90,7 @@ pub(crate) async fn waiting(door: &Door, identity: &Identity) -> Outcome<usize> 
     }
 }
 
-async fn on_websocket(door: &Door, identity: &Identity) -> Outcome<OnWebSocket> {
+async fn on_websocket(door: &Door, identity: &Identity) -> Measurement<OnWebSocket> {
     let mut user_agent = OnWebSocket::connect(door).await?;
     let name = user_agent.hello(Some(identity.name.clone())).await?;
     if name != identity.name {
@@ -99,7 +99,7 @@ async fn on_websocket(door: &Door, identity: &Identity) -> Outcome<OnWebSocket> 
     Ok(user_agent)
 }
 
-fn body(content: Option<&Content>) -> Outcome<&[u8]> {
+fn body(content: Option<&Content>) -> Measurement<&[u8]> {
     match content {
         Some(content) if content.coding == Coding::Aes128gcm => Ok(&content.body),
         _ => Err(Failure::new("a message can't be read, or is in another encoding")),

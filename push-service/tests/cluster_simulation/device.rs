@@ -24,11 +24,11 @@ use crate::world::World;
 
 /// A user agent.
 pub(crate) struct Agent {
-    state: Mutex<State>,
+    state: Mutex<AgentState>,
 }
 
-/// State that its devices share.
-pub(crate) struct State {
+/// AgentState that its devices share.
+pub(crate) struct AgentState {
     identity: Option<Identity>,
     pub(crate) names: Vec<Name>,
     /// Every subscription has existed once.
@@ -73,7 +73,7 @@ impl Agent {
             standing: None,
         };
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(AgentState {
                 identity: None,
                 names: (0..names).map(name).collect(),
                 is_ready: false,
@@ -84,7 +84,7 @@ impl Agent {
         }
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, AgentState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

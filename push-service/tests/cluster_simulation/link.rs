@@ -21,7 +21,7 @@ use tokio::time::sleep;
 
 use crate::plant::Plant;
 use crate::process::Health;
-use crate::store::{Told, at_once, millis};
+use crate::store::{Notice, at_once, millis};
 use crate::trace::trace;
 use crate::world::World;
 
@@ -74,10 +74,10 @@ impl Link {
         };
         for told in own {
             match told {
-                Told::WakeUp(user_agent, seat, wake_up) => {
+                Notice::WakeUp(user_agent, seat, wake_up) => {
                     self.reconciler.announce(user_agent, seat, wake_up);
                 }
-                Told::Owes(user_agent) => self.outboxes.hint(user_agent),
+                Notice::Owes(user_agent) => self.outboxes.hint(user_agent),
             }
         }
         Ok(outcome)
@@ -136,18 +136,18 @@ impl Link {
 
 impl World {
     /// Sends the wake-ups of a step: to other nodes at once, to the node that asked with its answer.
-    fn tell(self: &Arc<Self>, incarnation: u64) -> Vec<Told> {
+    fn tell(self: &Arc<Self>, incarnation: u64) -> Vec<Notice> {
         let mut own = Vec::new();
         for told in self.store.take_told() {
             match told {
-                Told::WakeUp(user_agent, seat, wake_up) if seat.incarnation != incarnation => {
+                Notice::WakeUp(user_agent, seat, wake_up) if seat.incarnation != incarnation => {
                     self.publish(user_agent, seat, wake_up);
                 }
-                Told::WakeUp(user_agent, seat, wake_up) => {
+                Notice::WakeUp(user_agent, seat, wake_up) => {
                     self.books().woken(&wake_up);
-                    own.push(Told::WakeUp(user_agent, seat, wake_up));
+                    own.push(Notice::WakeUp(user_agent, seat, wake_up));
                 }
-                owes @ Told::Owes(_) => own.push(owes),
+                owes @ Notice::Owes(_) => own.push(owes),
             }
         }
         own
@@ -396,10 +396,10 @@ impl Storage for Link {
         let swept = at_once(self.world.store.memory.expire(limit));
         for told in self.world.tell(self.incarnation) {
             match told {
-                Told::WakeUp(user_agent, seat, wake_up) => {
+                Notice::WakeUp(user_agent, seat, wake_up) => {
                     self.reconciler.announce(user_agent, seat, wake_up);
                 }
-                Told::Owes(user_agent) => self.outboxes.hint(user_agent),
+                Notice::Owes(user_agent) => self.outboxes.hint(user_agent),
             }
         }
         Ok(swept)

@@ -48,7 +48,7 @@ impl Clock for SetClock {
 }
 
 /// A notice from a step.
-pub(crate) enum Told {
+pub(crate) enum Notice {
     WakeUp(UserAgentId, Seat, WakeUp),
     /// A user agent's outbox is not empty.
     Owes(UserAgentId),
@@ -56,21 +56,21 @@ pub(crate) enum Told {
 
 /// The notices since the last call of `told`.
 #[derive(Default)]
-struct Announced(Mutex<Vec<Told>>);
+struct Announced(Mutex<Vec<Notice>>);
 
 impl Announced {
-    fn push(&self, told: Told) {
+    fn push(&self, told: Notice) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(told);
     }
 }
 
 impl Announce for Announced {
     fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
-        self.push(Told::WakeUp(user_agent, seat, wake_up));
+        self.push(Notice::WakeUp(user_agent, seat, wake_up));
     }
 
     fn owes(&self, user_agent: UserAgentId) {
-        self.push(Told::Owes(user_agent));
+        self.push(Notice::Owes(user_agent));
     }
 }
 
@@ -97,7 +97,7 @@ impl Store {
     }
 
     /// The notices since the last call.
-    pub(crate) fn take_told(&self) -> Vec<Told> {
+    pub(crate) fn take_told(&self) -> Vec<Notice> {
         std::mem::take(&mut *self.announced.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

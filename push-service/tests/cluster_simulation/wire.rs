@@ -23,12 +23,12 @@ const ROOM: usize = 2_000;
 /// A connection.
 pub(crate) struct Wire {
     world: Arc<World>,
-    state: Mutex<State>,
+    state: Mutex<WireState>,
     /// Wakes the user agent's end.
     device: Notify,
 }
 
-struct State {
+struct WireState {
     toward_node: Pipe,
     toward_device: Pipe,
     stalled: bool,
@@ -89,7 +89,7 @@ impl Wire {
     pub(crate) fn open(world: &Arc<World>, tap: Tap) -> (Arc<Self>, NodeEnd) {
         let wire = Arc::new(Self {
             world: Arc::clone(world),
-            state: Mutex::new(State {
+            state: Mutex::new(WireState {
                 toward_node: Pipe::new(),
                 toward_device: Pipe::new(),
                 stalled: false,
@@ -207,12 +207,12 @@ impl Wire {
                 .is_some_and(|at| at + within_ms > self.world.time_ms())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WireState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl WireState {
     fn wake_node(&mut self) {
         if let Some(waker) = self.node.take() {
             waker.wake();

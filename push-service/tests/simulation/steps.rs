@@ -29,7 +29,7 @@ pub(crate) enum Step {
 
 /// What came of it.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum StepAnswer {
     Attached(AttachOutcome),
     Registered(SubscriptionName, Option<String>),
     Unregistered(SubscriptionName, bool),
@@ -76,15 +76,15 @@ impl World {
         self.after(wait, Event::Answered(channel, answer));
     }
 
-    fn execute(&mut self, channel: ConnectionId, step: &Step, seat: Seat) -> Answer {
+    fn execute(&mut self, channel: ConnectionId, step: &Step, seat: Seat) -> StepAnswer {
         match step {
             Step::Attach(user_agent, head) => {
                 if self.node.newest(*user_agent) != Some(channel) {
-                    return Answer::Attached(AttachOutcome::Trouble);
+                    return StepAnswer::Attached(AttachOutcome::Trouble);
                 }
                 let (head, manner) = (head.clone(), Manner::Insisting);
                 let attached = at_once(self.storage.attach(*user_agent, seat, head, manner));
-                Answer::Attached(match attached {
+                StepAnswer::Attached(match attached {
                     Attached::Known { page, .. } => AttachOutcome::Known(self.planted(page)),
                     Attached::Unknown => AttachOutcome::Unknown,
                     Attached::TooOften { .. } => AttachOutcome::Trouble,
@@ -93,11 +93,11 @@ impl World {
             Step::Register(user_agent, name) => self.execute_register(*user_agent, *name, seat),
             Step::Unregister(user_agent, name) => {
                 at_once(self.storage.unsubscribe(*user_agent, *name));
-                Answer::Unregistered(*name, true)
+                StepAnswer::Unregistered(*name, true)
             }
             Step::Page(user_agent, request) => {
                 let paged = at_once(self.storage.page(*user_agent, seat, request.clone()));
-                Answer::Paged(match paged {
+                StepAnswer::Paged(match paged {
                     Paged::Page(page) => PageOutcome::Page(self.planted(page)),
                     Paged::Unknown => PageOutcome::Page(Default::default()),
                     Paged::Displaced => PageOutcome::Displaced,
@@ -105,7 +105,7 @@ impl World {
             }
             Step::Acknowledge(user_agent, messages) => {
                 self.execute_acknowledge(*user_agent, messages, seat);
-                Answer::Acknowledged(Vec::new())
+                StepAnswer::Acknowledged(Vec::new())
             }
             Step::Leave(user_agent, messages) => {
                 self.execute_acknowledge(*user_agent, messages, seat);
@@ -115,12 +115,17 @@ impl World {
                 {
                     self.read_again(newest);
                 }
-                Answer::Left
+                StepAnswer::Left
             }
         }
     }
 
-    fn execute_register(&mut self, user_agent: UserAgentId, name: SubscriptionName, seat: Seat) -> Answer {
+    fn execute_register(
+        &mut self,
+        user_agent: UserAgentId,
+        name: SubscriptionName,
+        seat: Seat,
+    ) -> StepAnswer {
         let subscribe = Subscribe {
             user_agent,
             name,
@@ -136,7 +141,7 @@ impl World {
             }
             Subscribed::TooMany | Subscribed::UnknownUserAgent => None,
         };
-        Answer::Registered(name, push_resource)
+        StepAnswer::Registered(name, push_resource)
     }
 
     /// WP-RCV-5, WS-ACK-5: what storage lets go must be done, for good.
@@ -170,36 +175,36 @@ impl World {
         page
     }
 
-    pub(crate) fn answered(&mut self, id: ConnectionId, answer: Answer) {
+    pub(crate) fn answered(&mut self, id: ConnectionId, answer: StepAnswer) {
         let now = self.moment();
         let Some(channel) = self.node.channels.get_mut(&id) else {
             return;
         };
         let out = &mut channel.actions;
         match answer {
-            Answer::Attached(outcome) => {
+            StepAnswer::Attached(outcome) => {
                 channel.request = false;
                 channel.session.attached(outcome, now, out);
             }
-            Answer::Registered(name, push_resource) => {
+            StepAnswer::Registered(name, push_resource) => {
                 channel.request = false;
                 let registered = push_resource
                     .as_deref()
                     .map_or(Registered::Trouble, Registered::Endpoint);
                 write_registered(&mut channel.out, &name.to_string(), registered);
             }
-            Answer::Unregistered(name, done) => {
+            StepAnswer::Unregistered(name, done) => {
                 channel.request = false;
                 write_unregistered(&mut channel.out, &name.to_string(), done);
             }
-            Answer::Paged(outcome) => channel.session.paged(outcome, now, out),
-            Answer::Acknowledged(not_taken) if not_taken.is_empty() => channel.acknowledging = false,
+            StepAnswer::Paged(outcome) => channel.session.paged(outcome, now, out),
+            StepAnswer::Acknowledged(not_taken) if not_taken.is_empty() => channel.acknowledging = false,
             // Handed over again after a while, with the next ones.
-            Answer::Acknowledged(not_taken) => {
+            StepAnswer::Acknowledged(not_taken) => {
                 channel.acknowledged.extend(not_taken);
                 return self.after(1_000, Event::Retake(id));
             }
-            Answer::Left => return self.gone(id),
+            StepAnswer::Left => return self.gone(id),
         }
         self.turn(id);
     }
@@ -219,13 +224,13 @@ impl World {
     }
 }
 
-fn trouble_with(step: Step) -> Answer {
+fn trouble_with(step: Step) -> StepAnswer {
     match step {
-        Step::Attach(..) => Answer::Attached(AttachOutcome::Trouble),
-        Step::Register(_, name) => Answer::Registered(name, None),
-        Step::Unregister(_, name) => Answer::Unregistered(name, false),
-        Step::Page(..) => Answer::Paged(PageOutcome::Trouble),
-        Step::Acknowledge(_, messages) => Answer::Acknowledged(messages),
-        Step::Leave(..) => Answer::Left,
+        Step::Attach(..) => StepAnswer::Attached(AttachOutcome::Trouble),
+        Step::Register(_, name) => StepAnswer::Registered(name, None),
+        Step::Unregister(_, name) => StepAnswer::Unregistered(name, false),
+        Step::Page(..) => StepAnswer::Paged(PageOutcome::Trouble),
+        Step::Acknowledge(_, messages) => StepAnswer::Acknowledged(messages),
+        Step::Leave(..) => StepAnswer::Left,
     }
 }

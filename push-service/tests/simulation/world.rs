@@ -25,7 +25,7 @@ use crate::chance::Chance;
 use crate::network::{Connection, ConnectionId, End};
 use crate::node::{Announced, Node};
 use crate::plant::Plant;
-use crate::steps::{Answer, Step};
+use crate::steps::{Step, StepAnswer};
 use crate::weather::Weather;
 
 /// Something that happens at its time.
@@ -46,7 +46,7 @@ pub(crate) enum Event {
     Turn(ConnectionId),
     ServiceTick(ConnectionId),
     Decide(ConnectionId, Step),
-    Answered(ConnectionId, Answer),
+    Answered(ConnectionId, StepAnswer),
     Retake(ConnectionId),
     Enqueue(usize),
     Enqueued {

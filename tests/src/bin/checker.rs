@@ -134,10 +134,10 @@ async fn run(options: &Options) -> usize {
     broken
 }
 
-type Ended = (Row, u64, Result<Report, tokio::task::JoinError>);
+type FinishedTrial = (Row, u64, Result<Report, tokio::task::JoinError>);
 
 /// Prints the result of a trial.
-fn finished(ended: Option<Result<Ended, tokio::task::JoinError>>) -> Option<Report> {
+fn finished(ended: Option<Result<FinishedTrial, tokio::task::JoinError>>) -> Option<Report> {
     let (row, seed, report) = ended?.expect("a trial's task ends");
     let report = report.unwrap_or_else(|panic| {
         let why = vec![format!("the trial could not go on: {panic}")];

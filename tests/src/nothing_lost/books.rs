@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use self::fates::Removals;
 pub use self::fates::{Deleted, Remover, Wish};
 use self::faults::Faults;
-use self::receipts::Told;
+use self::receipts::HeardReceipt;
 use crate::chance::Chance;
 
 mod fates;
@@ -92,7 +92,7 @@ pub struct Books {
     return_by: usize,
     has_several_nodes: bool,
     /// By the URL of the message.
-    receipts: HashMap<String, Told>,
+    receipts: HashMap<String, HeardReceipt>,
     /// When connections of those who are told of receipts ended.
     heard_out: HashMap<usize, Instant>,
 }

@@ -3,7 +3,7 @@
 use std::io;
 
 use push_tests::door::Door;
-use push_tests::raw_http2::{Ear, INITIAL_WINDOW_SIZE, connect, flag, frame, kind, request, setting};
+use push_tests::raw_http2::{FrameReader, INITIAL_WINDOW_SIZE, connect, flag, frame, kind, request, setting};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -235,7 +235,7 @@ impl Flood {
     async fn both_ways(
         &self,
         aim: &Aim,
-        mut ear: Ear,
+        mut ear: FrameReader,
         mut mouth: OwnedWriteHalf,
         mut n: u32,
     ) -> io::Result<()> {
@@ -251,7 +251,7 @@ impl Flood {
         }
     }
 
-    async fn hear(&self, aim: &Aim, mut ear: Ear, mut mouth: OwnedWriteHalf) {
+    async fn hear(&self, aim: &Aim, mut ear: FrameReader, mut mouth: OwnedWriteHalf) {
         let mut refused = 0;
         while let Some(heard) = ear.hear().await {
             if !matches!(self.hears, Hears::Refusing) || heard.kind != kind::PUSH_PROMISE {

@@ -20,10 +20,10 @@ use tokio::sync::mpsc;
 /// A user agent that waits for messages.
 pub(crate) struct Quiet {
     push_resource: String,
-    ear: Ear,
+    source: MessageSource,
 }
 
-enum Ear {
+enum MessageSource {
     WebSocket(RawWebSocket),
     /// Messages, as they come.
     Monitor(mpsc::UnboundedReceiver<Came>),
@@ -52,7 +52,7 @@ impl Quiet {
         let reply = ask(&mut socket, &register).await;
         Self {
             push_resource: reply["pushEndpoint"].as_str().expect("an endpoint").to_owned(),
-            ear: Ear::WebSocket(socket),
+            source: MessageSource::WebSocket(socket),
         }
     }
 
@@ -87,7 +87,7 @@ impl Quiet {
         });
         Self {
             push_resource: subscribed.push_resource,
-            ear: Ear::Monitor(hears),
+            source: MessageSource::Monitor(hears),
         }
     }
 
@@ -120,7 +120,7 @@ impl Quiet {
         });
         Self {
             push_resource: subscribed.push_resource,
-            ear: Ear::Monitor(hears),
+            source: MessageSource::Monitor(hears),
         }
     }
 
@@ -133,8 +133,8 @@ impl Quiet {
         )
         .await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
-        match &mut self.ear {
-            Ear::WebSocket(socket) => {
+        match &mut self.source {
+            MessageSource::WebSocket(socket) => {
                 let message = within("a message comes", notification(socket)).await;
                 let took = started.elapsed();
                 let body = URL_SAFE_NO_PAD.encode(payload::body(text));
@@ -147,7 +147,7 @@ impl Quiet {
                     .expect("an acknowledgement");
                 took
             }
-            Ear::Monitor(hears) => {
+            MessageSource::Monitor(hears) => {
                 let came = within("a message comes", hears.recv()).await;
                 let came = came.expect("the monitor lives");
                 let took = started.elapsed();

@@ -14,7 +14,7 @@ const RECEIPT_TAKEN_AFTER: Duration = Duration::from_secs(3);
 
 /// A message's receipt.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct HeardReceipt {
     status: u16,
     connection: Connection,
     pub(super) at: Instant,
@@ -43,7 +43,7 @@ impl Books {
         let breach = match self.receipts.get_mut(url) {
             _ if !matches!(status, 204 | 410) => Some(format!("says {status}")),
             None => {
-                let told = Told {
+                let told = HeardReceipt {
                     status,
                     connection: on,
                     at: now,
@@ -139,7 +139,7 @@ impl Books {
     }
 
     /// All messages that were answered 202, and their receipts.
-    fn fates(&self) -> impl Iterator<Item = (&Subscription, usize, usize, Option<&Told>)> {
+    fn fates(&self) -> impl Iterator<Item = (&Subscription, usize, usize, Option<&HeardReceipt>)> {
         let numbered = self.subscriptions.iter().enumerate();
         numbered.flat_map(move |(number, subscription)| {
             let messages = subscription.messages.iter().enumerate();
@@ -159,7 +159,12 @@ impl Books {
     }
 
     /// Why a receipt can't be true.
-    fn contradicts(&self, subscription: &Subscription, place: usize, told: &Told) -> Option<&'static str> {
+    fn contradicts(
+        &self,
+        subscription: &Subscription,
+        place: usize,
+        told: &HeardReceipt,
+    ) -> Option<&'static str> {
         let message = &subscription.messages[place];
         // At the latest when it was told: so the time to live of a message that waits is no excuse.
         let gone = self.gone_by(subscription, place);

@@ -155,23 +155,23 @@ fn a_delete_that_was_answered_is_taken_at_once() {
 /// PR-25: a message that was answered 202 has a receipt: 204 if it was acknowledged, 410 if somebody gave it up.
 #[test]
 fn a_receipt_must_come_and_be_true() {
-    type Deed = fn(&mut Books, MessageKey);
-    let nothing: Deed = |_, _| {};
-    let acknowledged: Deed = |books, key| books.acknowledges(key, Instant::now());
-    let deleted: Deed = |books, key| {
+    type Ending = fn(&mut Books, MessageKey);
+    let nothing: Ending = |_, _| {};
+    let acknowledged: Ending = |books, key| books.acknowledges(key, Instant::now());
+    let deleted: Ending = |books, key| {
         books.acknowledges(key, Instant::now());
         books.deleted(key, Remover::UserAgent, Deleted::There, Instant::now());
     };
-    let cancelled: Deed = |books, key| {
+    let cancelled: Ending = |books, key| {
         books.cancels(key, Instant::now());
         books.deleted(key, Remover::ApplicationServer, Deleted::There, Instant::now());
     };
-    let ended: Deed = |books, _| books.ends("a", Stage::Ending(Instant::now()));
-    let both: Deed = |books, key| {
+    let ended: Ending = |books, _| books.ends("a", Stage::Ending(Instant::now()));
+    let both: Ending = |books, key| {
         books.cancels(key, Instant::now());
         books.acknowledges(key, Instant::now());
     };
-    for (what, deed, told, breaches) in [
+    for (what, ending, told, breaches) in [
         ("nothing", nothing, None, 1),
         ("nothing", nothing, Some(204), 1),
         ("nothing", nothing, Some(410), 1),
@@ -189,7 +189,7 @@ fn a_receipt_must_come_and_be_true() {
         let (mut books, key, text) = one_promised(Wish::plain(None));
         let connection = books.connection(0, 0, Instant::now());
         arrives(&mut books, connection, "v", &text);
-        deed(&mut books, key);
+        ending(&mut books, key);
         if let Some(status) = told {
             tells(&mut books, status, later(5));
         }

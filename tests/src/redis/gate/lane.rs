@@ -27,8 +27,8 @@ pub(super) async fn carry(client: TcpStream, passage: &Passage) -> io::Result<()
         said: said.subscribe(),
     };
     tokio::try_join!(
-        lane(Way::ToServer).run(from_client, to_server, Ear::new(&passage.words, &said)),
-        lane(Way::ToClient).run(from_server, to_client, Ear::deaf(&said)),
+        lane(Way::ToServer).run(from_client, to_server, WordListener::new(&passage.words, &said)),
+        lane(Way::ToClient).run(from_server, to_client, WordListener::for_nothing(&said)),
     )?;
     Ok(())
 }
@@ -46,13 +46,13 @@ impl Lane<'_> {
         mut self,
         mut from: OwnedReadHalf,
         mut to: OwnedWriteHalf,
-        mut ear: Ear<'_>,
+        mut listener: WordListener<'_>,
     ) -> io::Result<()> {
         let mut buffer = vec![0; CHUNK_BYTES];
         loop {
             let length = from.read(&mut buffer).await?;
             let mut chunk = &buffer[..length];
-            for word in ear.hear(chunk) {
+            for word in listener.hear(chunk) {
                 let counts = &self.passage.counts;
                 counts.send_modify(|counts| *counts.said.entry(word).or_default() += 1);
             }
@@ -111,14 +111,14 @@ impl Lane<'_> {
 }
 
 /// Listens for words in what a client says, each once.
-struct Ear<'a> {
+struct WordListener<'a> {
     words: Vec<&'static str>,
     said: &'a watch::Sender<Vec<&'static str>>,
     /// The end of what was heard: a word may come in two chunks.
     recent: Vec<u8>,
 }
 
-impl<'a> Ear<'a> {
+impl<'a> WordListener<'a> {
     fn new(words: &[&'static str], said: &'a watch::Sender<Vec<&'static str>>) -> Self {
         Self {
             words: words.to_vec(),
@@ -127,7 +127,7 @@ impl<'a> Ear<'a> {
         }
     }
 
-    fn deaf(said: &'a watch::Sender<Vec<&'static str>>) -> Self {
+    fn for_nothing(said: &'a watch::Sender<Vec<&'static str>>) -> Self {
         Self::new(&[], said)
     }
 
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn words_are_heard_across_chunks() {
         let said = watch::Sender::new(Vec::new());
-        let mut ear = Ear::new(&["SUBSCRIBE", "SSUBSCRIBE"], &said);
+        let mut listener = WordListener::new(&["SUBSCRIBE", "SSUBSCRIBE"], &said);
         for (chunk, heard) in [
             (&b"SUBSCRIB"[..], &[][..]),
             (b"!", &[]),
@@ -172,7 +172,7 @@ mod tests {
             (b"be", &["SUBSCRIBE", "SSUBSCRIBE"]),
             (b"SSUBSCRIBE", &[]),
         ] {
-            assert_eq!(ear.hear(chunk), heard, "{}", String::from_utf8_lossy(chunk));
+            assert_eq!(listener.hear(chunk), heard, "{}", String::from_utf8_lossy(chunk));
         }
         assert_eq!(*said.borrow(), ["SUBSCRIBE", "SSUBSCRIBE"]);
     }
