@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use user_agent_client::channel::Channel;
 use user_agent_client::{ServerUrl, Trust};
 
-use crate::failure::{Measurement, While as _};
+use crate::failure::{BenchResult, While as _};
 
 /// Connections from one source address.
 const CONNECTIONS_PER_ADDRESS: u32 = 3_000;
@@ -52,7 +52,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 impl Door {
     /// A listener in clear.
-    pub(crate) fn clear(address: SocketAddr) -> Measurement<Self> {
+    pub(crate) fn clear(address: SocketAddr) -> BenchResult<Self> {
         let url = ServerUrl::parse(&format!("ws://{address}/"));
         Ok(Self {
             address,
@@ -65,7 +65,7 @@ impl Door {
 
     /// A TLS listener, whoever it says it is: this program tells it no secrets. Each connection makes a full handshake, as
     /// user agents do that come back after hours. `clear` is the same node's listener in clear.
-    pub(crate) fn tls(address: SocketAddr, clear: SocketAddr) -> Measurement<Self> {
+    pub(crate) fn tls(address: SocketAddr, clear: SocketAddr) -> BenchResult<Self> {
         let config = Trust::insecure().client_config().doing("TLS")?;
         let mut config = Arc::unwrap_or_clone(config);
         config.resumption = Resumption::disabled();
@@ -114,13 +114,13 @@ impl Door {
     }
 
     /// Connects and upgrades to a WebSocket.
-    pub(crate) async fn open(&self) -> Measurement<Channel> {
+    pub(crate) async fn open(&self) -> BenchResult<Channel> {
         let channel = Channel::upgrade(self.connect().await?, &self.url).await;
         channel.doing("opening a WebSocket")
     }
 
     /// Connects, over TLS if this is such a door.
-    pub(crate) async fn connect(&self) -> Measurement<Box<dyn Wire>> {
+    pub(crate) async fn connect(&self) -> BenchResult<Box<dyn Wire>> {
         let socket = self.connect_tcp().await?;
         let Some(config) = &self.tls else {
             return Ok(Box::new(socket));
@@ -131,7 +131,7 @@ impl Door {
     }
 
     /// Connects in clear, whatever door this is.
-    pub(crate) async fn connect_tcp(&self) -> Measurement<TcpStream> {
+    pub(crate) async fn connect_tcp(&self) -> BenchResult<TcpStream> {
         let address = self.address;
         let connecting = async {
             let socket = match address {

@@ -11,7 +11,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Failure(String);
 
 /// A step of a measurement.
-pub(crate) type Measurement<T> = Result<T, Failure>;
+pub(crate) type BenchResult<T> = Result<T, Failure>;
 
 impl Failure {
     /// For this reason.
@@ -31,17 +31,17 @@ impl std::error::Error for Failure {}
 /// Says what was being done when an error came.
 pub(crate) trait While<T> {
     /// Puts `doing` in front of the error.
-    fn doing(self, doing: impl fmt::Display) -> Measurement<T>;
+    fn doing(self, doing: impl fmt::Display) -> BenchResult<T>;
 }
 
 impl<T, E: fmt::Display> While<T> for Result<T, E> {
-    fn doing(self, doing: impl fmt::Display) -> Measurement<T> {
+    fn doing(self, doing: impl fmt::Display) -> BenchResult<T> {
         self.map_err(|error| Failure(format!("{doing}: {error}")))
     }
 }
 
 /// Waits for a step, but not for ever.
-pub(crate) async fn within<T>(step: &str, future: impl Future<Output = Measurement<T>>) -> Measurement<T> {
+pub(crate) async fn within<T>(step: &str, future: impl Future<Output = BenchResult<T>>) -> BenchResult<T> {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Failure(format!(

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::application_server::PushResource;
 use crate::door::{Door, Transport};
-use crate::failure::{Failure, Measurement, While as _, within};
+use crate::failure::{BenchResult, Failure, While as _, within};
 use crate::ledger::Ledger;
 use crate::user_agent::{Identity, OnWebSocket, UserAgent, set, subscription_name, waiting};
 
@@ -31,13 +31,13 @@ pub(crate) struct Newcomers(Vec<(OnWebSocket, session::Identity)>);
 
 /// A fleet that takes its messages.
 pub(crate) struct Listening {
-    tasks: JoinSet<Measurement<()>>,
+    tasks: JoinSet<BenchResult<()>>,
     stop: watch::Sender<bool>,
 }
 
 impl Newcomers {
     /// Connects new user agents and says hello for each.
-    pub(crate) async fn connect(door: &Door, count: usize) -> Measurement<Self> {
+    pub(crate) async fn connect(door: &Door, count: usize) -> BenchResult<Self> {
         let made = each(count, CONNECTING, |_| {
             let door = door.clone();
             async move {
@@ -50,7 +50,7 @@ impl Newcomers {
     }
 
     /// Registers one subscription for each.
-    pub(crate) async fn register(self, key: Option<PublicKey>) -> Measurement<(Fleet, Vec<Identity>)> {
+    pub(crate) async fn register(self, key: Option<PublicKey>) -> BenchResult<(Fleet, Vec<Identity>)> {
         let mut newcomers: Vec<_> = self.0.into_iter().map(Some).collect();
         let registered = each(newcomers.len(), CONNECTING, |nth| {
             let newcomer = newcomers[nth].take();
@@ -73,7 +73,7 @@ impl Fleet {
         door: &Door,
         count: usize,
         key: Option<PublicKey>,
-    ) -> Measurement<(Self, Vec<Identity>)> {
+    ) -> BenchResult<(Self, Vec<Identity>)> {
         if door.transport() == Transport::WebSocket {
             return Newcomers::connect(door, count).await?.register(key).await;
         }
@@ -83,7 +83,7 @@ impl Fleet {
     }
 
     /// Connects user agents that the service knows.
-    pub(crate) async fn come_back(door: &Door, identities: &[Identity]) -> Measurement<Self> {
+    pub(crate) async fn come_back(door: &Door, identities: &[Identity]) -> BenchResult<Self> {
         let back = each(identities.len(), CONNECTING, |nth| {
             let (door, identity) = (door.clone(), identities[nth].clone());
             async move { UserAgent::come_back(&door, &identity).await }
@@ -109,7 +109,7 @@ pub(crate) async fn subscribe(
     door: &Door,
     count: usize,
     key: Option<PublicKey>,
-) -> Measurement<Vec<Identity>> {
+) -> BenchResult<Vec<Identity>> {
     let (address, part) = (door.clear_address(), count.div_ceil(SUBSCRIBING));
     let mut tasks = JoinSet::new();
     for nth in 0..SUBSCRIBING {
@@ -146,7 +146,7 @@ impl Listening {
     }
 
     /// Everyone waits until its acknowledgements were read, and closes its connection.
-    pub(crate) async fn stop(mut self) -> Measurement<()> {
+    pub(crate) async fn stop(mut self) -> BenchResult<()> {
         // If all have failed nobody listens, and the failure comes out below.
         let _ = self.stop.send(true);
         while let Some(ended) = self.tasks.join_next().await {
@@ -156,7 +156,7 @@ impl Listening {
     }
 
     /// Runs `work`, unless a user agent fails first: then that is why.
-    pub(crate) async fn during<T>(&mut self, work: impl Future<Output = Measurement<T>>) -> Measurement<T> {
+    pub(crate) async fn during<T>(&mut self, work: impl Future<Output = BenchResult<T>>) -> BenchResult<T> {
         tokio::select! {
             done = work => done,
             Some(ended) = self.tasks.join_next() => match ended.doing("a user agent")? {
@@ -168,7 +168,7 @@ impl Listening {
 }
 
 /// The push resources of these user agents.
-pub(crate) fn push_resources(identities: &[Identity]) -> Measurement<Vec<PushResource>> {
+pub(crate) fn push_resources(identities: &[Identity]) -> BenchResult<Vec<PushResource>> {
     identities
         .iter()
         .map(|identity| PushResource::new(identity.push_resource.as_str()))
@@ -177,7 +177,7 @@ pub(crate) fn push_resources(identities: &[Identity]) -> Measurement<Vec<PushRes
 
 /// That nothing is left: everyone comes back once more, and must be offered no message. What was acknowledged has left
 /// storage, and is not delivered a second time.
-pub(crate) async fn expect_nothing(door: &Door, identities: &[Identity]) -> Measurement<()> {
+pub(crate) async fn expect_nothing(door: &Door, identities: &[Identity]) -> BenchResult<()> {
     let visits = each(identities.len(), CONNECTING, |nth| {
         let (door, identity) = (door.clone(), identities[nth].clone());
         async move { waiting(&door, &identity).await }
@@ -191,11 +191,11 @@ pub(crate) async fn expect_nothing(door: &Door, identities: &[Identity]) -> Meas
 }
 
 /// Does a step `count` times, at most `width` at a time, and returns what came of each, in order.
-pub(crate) async fn each<T: Send + 'static, F: Future<Output = Measurement<T>> + Send + 'static>(
+pub(crate) async fn each<T: Send + 'static, F: Future<Output = BenchResult<T>> + Send + 'static>(
     count: usize,
     width: usize,
     mut step: impl FnMut(usize) -> F,
-) -> Measurement<Vec<T>> {
+) -> BenchResult<Vec<T>> {
     let turns = Arc::new(Semaphore::new(width));
     let mut tasks = JoinSet::new();
     for nth in 0..count {

@@ -6,7 +6,7 @@ use push_protocol::headers::Relation;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::failure::{Failure, Measurement, While as _, within};
+use crate::failure::{BenchResult, Failure, While as _, within};
 
 /// Room for what one request or answer usually takes.
 const USUAL_BYTES: usize = 4_096;
@@ -40,7 +40,7 @@ impl Connection {
     }
 
     /// Connects.
-    pub(crate) async fn connect(address: SocketAddr) -> Measurement<Self> {
+    pub(crate) async fn connect(address: SocketAddr) -> BenchResult<Self> {
         let connecting = async {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
@@ -56,7 +56,7 @@ impl Connection {
     }
 
     /// Sends the request, waits for the whole answer, and returns its status.
-    pub(crate) async fn exchange(&mut self) -> Measurement<u16> {
+    pub(crate) async fn exchange(&mut self) -> BenchResult<u16> {
         within("an answer", async {
             self.send().await?;
             loop {
@@ -73,7 +73,7 @@ impl Connection {
 
     /// Sends the request, waits for the head of an answer that goes on and on, and returns its status. What follows it is
     /// [`Self::unread`].
-    pub(crate) async fn begin(&mut self) -> Measurement<u16> {
+    pub(crate) async fn begin(&mut self) -> BenchResult<u16> {
         within("an answer", async {
             self.send().await?;
             loop {
@@ -100,7 +100,7 @@ impl Connection {
     /// Waits for more of it.
     ///
     /// Cancel safe: nothing is lost.
-    pub(crate) async fn read_more(&mut self) -> Measurement<()> {
+    pub(crate) async fn read_more(&mut self) -> BenchResult<()> {
         let read = self.stream.read_buf(&mut self.read).await;
         if read.doing("waiting for an answer")? == 0 {
             return Err(Failure::new("the service ended an HTTP connection"));
@@ -123,7 +123,7 @@ impl Connection {
             .collect()
     }
 
-    async fn send(&mut self) -> Measurement<()> {
+    async fn send(&mut self) -> BenchResult<()> {
         self.read.clear();
         self.stream.write_all(&self.out).await.doing("sending a request")
     }
@@ -141,7 +141,7 @@ pub(crate) fn linked<'a>(lines: &[&'a str], relation: Relation) -> Option<&'a st
 }
 
 /// The head, once it is there.
-fn head(read: &[u8]) -> Measurement<Option<Head>> {
+fn head(read: &[u8]) -> BenchResult<Option<Head>> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut response = httparse::Response::new(&mut fields);
     let parsed = response.parse(read).doing("reading an answer")?;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::body::Bodies;
-use crate::failure::{Failure, Measurement, PATIENCE, While as _};
+use crate::failure::{BenchResult, Failure, PATIENCE, While as _};
 
 /// Nothing arrived for so long: what is missing is lost. Longer than any stall of a store that was seen.
 const LOST_AFTER: Duration = Duration::from_secs(10);
@@ -67,7 +67,7 @@ pub(crate) struct Times {
 
 impl Ledger {
     /// For `total` messages, numbered from 0, of which the first `warm_up` don't count for times.
-    pub(crate) fn new(total: usize, warm_up: usize) -> Measurement<Self> {
+    pub(crate) fn new(total: usize, warm_up: usize) -> BenchResult<Self> {
         let longest = nanos(PATIENCE);
         let times = || Histogram::new_with_bounds(SHORTEST_NANOS, longest, 3).doing("making a histogram");
         let books = Measured {
@@ -120,7 +120,7 @@ impl Ledger {
     }
 
     /// Waits until this message has arrived, or something has gone wrong with any.
-    pub(crate) async fn arrival_of(&self, number: usize) -> Measurement<()> {
+    pub(crate) async fn arrival_of(&self, number: usize) -> BenchResult<()> {
         poll_fn(|cx| {
             let mut books = self.books();
             books.check()?;
@@ -135,7 +135,7 @@ impl Ledger {
     }
 
     /// Waits until `count` messages have arrived.
-    pub(crate) async fn arrivals(&self, count: usize) -> Measurement<()> {
+    pub(crate) async fn arrivals(&self, count: usize) -> BenchResult<()> {
         let started = Instant::now();
         loop {
             {
@@ -158,7 +158,7 @@ impl Ledger {
     }
 
     /// That every message arrived once and unharmed. The figures of a run are worth nothing before.
-    pub(crate) fn settle(&self) -> Measurement<()> {
+    pub(crate) fn settle(&self) -> BenchResult<()> {
         let books = self.books();
         books.check()?;
         if books.arrived < books.messages.len() {
@@ -218,7 +218,7 @@ impl Measured {
         waiting.for_each(Waker::wake);
     }
 
-    fn check(&self) -> Measurement<()> {
+    fn check(&self) -> BenchResult<()> {
         if self.faults.is_empty() {
             return Ok(());
         }

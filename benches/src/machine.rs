@@ -6,7 +6,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use crate::failure::{Measurement, While as _};
+use crate::failure::{BenchResult, While as _};
 
 /// Descriptors that a process needs beside one for each connection.
 const OTHER_DESCRIPTORS: u64 = 200;
@@ -27,7 +27,7 @@ pub(crate) enum Cores {
 
 impl Cores {
     /// The first two cores that this process may use.
-    pub(crate) fn choose() -> Measurement<Self> {
+    pub(crate) fn choose() -> BenchResult<Self> {
         let allowed = sched_getaffinity(None).doing("asking which cores there are")?;
         let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
         Ok(match (cores.next(), cores.next()) {
@@ -37,7 +37,7 @@ impl Cores {
     }
 
     /// Runs `start` on the service's core, so that the process that it starts stays there, and comes back.
-    pub(crate) fn start_service<T>(self, start: impl FnOnce() -> T) -> Measurement<T> {
+    pub(crate) fn start_service<T>(self, start: impl FnOnce() -> T) -> BenchResult<T> {
         let Self::Apart { service, load } = self else {
             return Ok(start());
         };
@@ -48,7 +48,7 @@ impl Cores {
     }
 
     /// Runs `start` on the load tool's core, where what it starts stays as well.
-    pub(crate) fn start_beside<T>(self, start: impl FnOnce() -> T) -> Measurement<T> {
+    pub(crate) fn start_beside<T>(self, start: impl FnOnce() -> T) -> BenchResult<T> {
         if let Self::Apart { load, .. } = self {
             stay_on(load)?;
         }
@@ -64,14 +64,14 @@ impl Cores {
     }
 }
 
-fn stay_on(core: usize) -> Measurement<()> {
+fn stay_on(core: usize) -> BenchResult<()> {
     let mut set = CpuSet::new();
     set.set(core);
     sched_setaffinity(None, &set).doing(format_args!("staying on core {core}"))
 }
 
 /// Raises the limit of open files as far as it goes, and returns how many connections one process can hold.
-pub(crate) fn raise_open_files() -> Measurement<usize> {
+pub(crate) fn raise_open_files() -> BenchResult<usize> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,

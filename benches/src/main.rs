@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use clap::{Parser as _, ValueEnum as _};
 
 use crate::cli::{Cli, Command, Row};
-use crate::failure::{Failure, Measurement, While as _};
+use crate::failure::{BenchResult, Failure, While as _};
 use crate::machine::Cores;
 use crate::report::Measured;
 use crate::target::{Target, TargetOptions};
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 }
 
 /// One thread: the load tool has one core, and must not take the service's.
-fn measure(cli: &Cli) -> Measurement<()> {
+fn measure(cli: &Cli) -> BenchResult<()> {
     let connections = machine::raise_open_files()?;
     let options = match cli.command {
         // One node, or a store that is not shared, would be no storm.
@@ -76,7 +76,7 @@ fn measure(cli: &Cli) -> Measurement<()> {
     })
 }
 
-async fn command(command: &Command, options: &TargetOptions, cores: Cores) -> Measurement<()> {
+async fn command(command: &Command, options: &TargetOptions, cores: Cores) -> BenchResult<()> {
     if let Command::Run { only, fail_over } = command {
         return rows(only, *fail_over, options, cores).await;
     }
@@ -95,7 +95,7 @@ async fn command(command: &Command, options: &TargetOptions, cores: Cores) -> Me
     Ok(())
 }
 
-async fn scenario(command: &Command, target: &Target) -> Measurement<Vec<Measured>> {
+async fn scenario(command: &Command, target: &Target) -> BenchResult<Vec<Measured>> {
     match command {
         Command::Connect(connect) => Ok(run::shown(&connect.run(target).await?)),
         Command::Idle(idle) => Ok(run::shown(&idle.run(target).await?)),
@@ -108,7 +108,7 @@ async fn scenario(command: &Command, target: &Target) -> Measurement<Vec<Measure
 }
 
 /// A row that fails does not keep the others from being measured, but it does fail the whole.
-async fn rows(only: &[Row], fail_over: Option<f64>, target: &TargetOptions, cores: Cores) -> Measurement<()> {
+async fn rows(only: &[Row], fail_over: Option<f64>, target: &TargetOptions, cores: Cores) -> BenchResult<()> {
     let (mut figures, mut failed) = (Vec::new(), 0);
     let wanted = |row: &&Row| only.is_empty() || only.contains(row);
     for row in Row::value_variants().iter().filter(wanted) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use crate::failure::{Failure, Measurement, While as _};
+use crate::failure::{BenchResult, Failure, While as _};
 
 /// A process to be looked at.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,7 @@ impl Process {
     }
 
     /// CPU time used so far.
-    pub(crate) fn cpu(self) -> Measurement<CpuTime> {
+    pub(crate) fn cpu(self) -> BenchResult<CpuTime> {
         let stat = self.read("stat")?;
         let (user, system) = ticks(&stat).ok_or_else(|| Failure::new("/proc: stat is not as expected"))?;
         Ok(CpuTime {
@@ -54,7 +54,7 @@ impl Process {
     }
 
     /// Memory in use, in bytes.
-    pub(crate) fn resident_bytes(self) -> Measurement<u64> {
+    pub(crate) fn resident_bytes(self) -> BenchResult<u64> {
         // The roll-up counts pages; `status` shows counters that lag behind by some hundred kilobytes.
         let text = self.read("smaps_rollup").or_else(|_| self.read("status"))?;
         let line = text
@@ -66,7 +66,7 @@ impl Process {
     }
 
     /// The most memory that it had in use, in bytes: ever, or since [`Self::forget_peak`].
-    pub(crate) fn peak_bytes(self) -> Measurement<u64> {
+    pub(crate) fn peak_bytes(self) -> BenchResult<u64> {
         let status = self.read("status")?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok())
@@ -75,13 +75,13 @@ impl Process {
     }
 
     /// Counts [`Self::peak_bytes`] from now on (proc(5), `clear_refs`).
-    pub(crate) fn forget_peak(self) -> Measurement<()> {
+    pub(crate) fn forget_peak(self) -> BenchResult<()> {
         let path = format!("/proc/{}/clear_refs", self.id);
         fs::write(&path, "5").doing(path)
     }
 
     /// What it has written to disks, in bytes, as far as the system counts it when it is written to its cache (proc(5), `io`).
-    pub(crate) fn written_bytes(self) -> Measurement<u64> {
+    pub(crate) fn written_bytes(self) -> BenchResult<u64> {
         let io = self.read("io")?;
         let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
         line.and_then(|bytes| bytes.parse().ok())
@@ -89,12 +89,12 @@ impl Process {
     }
 
     /// Open file descriptors.
-    pub(crate) fn descriptors(self) -> Measurement<usize> {
+    pub(crate) fn descriptors(self) -> BenchResult<usize> {
         let directory = format!("/proc/{}/fd", self.id);
         Ok(fs::read_dir(&directory).doing(&directory)?.count())
     }
 
-    fn threads(self) -> Measurement<BTreeMap<u32, Duration>> {
+    fn threads(self) -> BenchResult<BTreeMap<u32, Duration>> {
         let directory = format!("/proc/{}/task", self.id);
         let mut threads = BTreeMap::new();
         for entry in fs::read_dir(&directory).doing(&directory)? {
@@ -111,7 +111,7 @@ impl Process {
         Ok(threads)
     }
 
-    fn read(self, file: &str) -> Measurement<String> {
+    fn read(self, file: &str) -> BenchResult<String> {
         let path = format!("/proc/{}/{file}", self.id);
         fs::read_to_string(&path).doing(path)
     }
@@ -119,7 +119,7 @@ impl Process {
 
 impl CpuTime {
     /// Used so far by the thread that asks, and by no other.
-    pub(crate) fn of_this_thread() -> Measurement<Self> {
+    pub(crate) fn of_this_thread() -> BenchResult<Self> {
         let read = |file: &str| {
             let path = format!("/proc/thread-self/{file}");
             fs::read_to_string(&path).doing(path)

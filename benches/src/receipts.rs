@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::application_server::{ApplicationServer, Body, PushResource};
 use crate::door::Door;
-use crate::failure::{Failure, Measurement, PATIENCE, While as _, within};
+use crate::failure::{BenchResult, Failure, PATIENCE, While as _, within};
 use crate::user_agent::set::subscribe;
 
 /// Streams that the service may push at a time. Chosen: more than it opens, so that its own bound holds.
@@ -42,7 +42,7 @@ struct ReceiptCounts {
 
 impl Receipts {
     /// Gets a new receipt subscription and begins to monitor it.
-    pub(crate) async fn listen(door: &Door) -> Measurement<Self> {
+    pub(crate) async fn listen(door: &Door) -> BenchResult<Self> {
         let subscription = subscription(door).await?;
         let told = Arc::<ReceiptLog>::default();
         let books = Arc::clone(&told);
@@ -66,7 +66,7 @@ impl Receipts {
     }
 
     /// Waits until so many were told.
-    pub(crate) async fn told(&self, count: usize) -> Measurement<()> {
+    pub(crate) async fn told(&self, count: usize) -> BenchResult<()> {
         let started = Instant::now();
         loop {
             let told = {
@@ -85,7 +85,7 @@ impl Receipts {
     }
 
     /// That each was told once, and none that nobody asked for.
-    pub(crate) fn settle(&self) -> Measurement<()> {
+    pub(crate) fn settle(&self) -> BenchResult<()> {
         let books = self.told.books();
         books.check()?;
         let wrong = books.messages.values().filter(|message| **message != (true, 1));
@@ -137,7 +137,7 @@ impl ReceiptCounts {
         self.told += 1;
     }
 
-    fn check(&self) -> Measurement<()> {
+    fn check(&self) -> BenchResult<()> {
         match &self.fault {
             None => Ok(()),
             Some(fault) => Err(Failure::new(fault.clone())),
@@ -146,7 +146,7 @@ impl ReceiptCounts {
 }
 
 /// A new receipt subscription: that of a message whose receipt is never told, because nobody takes it.
-async fn subscription(door: &Door) -> Measurement<Box<str>> {
+async fn subscription(door: &Door) -> BenchResult<Box<str>> {
     let identities = subscribe(door.clear_address(), 1, None).await?;
     let nobody = identities
         .first()
@@ -167,7 +167,7 @@ struct Monitored {
     _requests: h2::client::SendRequest<&'static [u8]>,
 }
 
-async fn monitor(door: &Door, url: &str) -> Measurement<Monitored> {
+async fn monitor(door: &Door, url: &str) -> BenchResult<Monitored> {
     let stream = door.connect_tcp().await?;
     let handshake = Builder::new()
         .enable_push(true)

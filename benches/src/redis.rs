@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::failure::{Failure, Measurement, PATIENCE, While as _};
+use crate::failure::{BenchResult, Failure, PATIENCE, While as _};
 use crate::machine::Cores;
 use crate::process::{CpuTime, CpuUsed, Process};
 
@@ -56,7 +56,7 @@ pub(crate) struct Calls {
 
 impl Redis {
     /// Starts one on a free port, and waits until it answers.
-    pub(crate) fn start(cores: Cores) -> Measurement<Self> {
+    pub(crate) fn start(cores: Cores) -> BenchResult<Self> {
         let program = std::env::var_os("REDIS_SERVER").unwrap_or_else(|| "redis-server".into());
         let directory = TempDir::with_prefix("push-bench-redis-").doing("making a directory for Redis")?;
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).doing("looking for a free port")?;
@@ -100,7 +100,7 @@ impl Redis {
     }
 
     /// What it did so far.
-    pub(crate) fn done(&self) -> Measurement<Done> {
+    pub(crate) fn done(&self) -> BenchResult<Done> {
         Ok(Done {
             calls: Calls::read(&self.ask("INFO commandstats")?),
             cpu: Process::new(self.child.id()).cpu()?,
@@ -108,7 +108,7 @@ impl Redis {
     }
 
     /// What it did since `earlier`.
-    pub(crate) fn did_since(&self, earlier: &Done) -> Measurement<ServerWork> {
+    pub(crate) fn did_since(&self, earlier: &Done) -> BenchResult<ServerWork> {
         let now = self.done()?;
         Ok(ServerWork {
             cpu: now.cpu.since(&earlier.cpu),
@@ -117,7 +117,7 @@ impl Redis {
     }
 
     /// The memory of what it holds, in bytes.
-    pub(crate) fn used_bytes(&self) -> Measurement<u64> {
+    pub(crate) fn used_bytes(&self) -> BenchResult<u64> {
         let info = self.ask("INFO memory")?;
         let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
         line.and_then(|bytes| bytes.trim().parse().ok())
@@ -125,7 +125,7 @@ impl Redis {
     }
 
     /// Sends a command on a connection of its own, and returns the string that answers it.
-    fn ask(&self, command: &str) -> Measurement<String> {
+    fn ask(&self, command: &str) -> BenchResult<String> {
         let asking = || {
             let mut stream = TcpStream::connect(self.address)?;
             stream.set_read_timeout(Some(PATIENCE))?;

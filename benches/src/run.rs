@@ -3,7 +3,7 @@
 use crate::application_server::Vapid;
 use crate::cli::Row;
 use crate::door::Transport;
-use crate::failure::Measurement;
+use crate::failure::BenchResult;
 use crate::machine::Cores;
 use crate::report::Measured;
 use crate::scenarios::Report;
@@ -26,7 +26,7 @@ const MONITORS: usize = 1_000;
 const MONITORS_ROUNDS: usize = 6;
 
 /// Measures one row, prints its report, and returns its figures.
-pub(crate) async fn row(row: Row, target: &TargetOptions, cores: Cores) -> Measurement<Vec<Measured>> {
+pub(crate) async fn row(row: Row, target: &TargetOptions, cores: Cores) -> BenchResult<Vec<Measured>> {
     if row == Row::Startup {
         return Ok(shown(&Startup::default().run(target, cores).await?));
     }
@@ -42,7 +42,7 @@ pub(crate) fn shown(report: &impl Report) -> Vec<Measured> {
     report.figures()
 }
 
-async fn measure(row: Row, target: &Target) -> Measurement<Vec<Measured>> {
+async fn measure(row: Row, target: &Target) -> BenchResult<Vec<Measured>> {
     match row {
         Row::UserAgents => Ok(shown(&UserAgents::default().run(target).await?)),
         Row::ThroughputFresh => closed(with(Vapid::Fresh), target).await,
@@ -84,7 +84,7 @@ async fn measure(row: Row, target: &Target) -> Measurement<Vec<Measured>> {
     }
 }
 
-async fn closed(options: Throughput, target: &Target) -> Measurement<Vec<Measured>> {
+async fn closed(options: Throughput, target: &Target) -> BenchResult<Vec<Measured>> {
     Ok(shown(&options.run(target).await?))
 }
 
@@ -112,7 +112,7 @@ fn open(rate: u32) -> Throughput {
     }
 }
 
-async fn connect(over_tls: bool, target: &Target) -> Measurement<Vec<Measured>> {
+async fn connect(over_tls: bool, target: &Target) -> BenchResult<Vec<Measured>> {
     let options = Connect {
         over_tls,
         ..Connect::default()
@@ -120,7 +120,7 @@ async fn connect(over_tls: bool, target: &Target) -> Measurement<Vec<Measured>> 
     Ok(shown(&options.run(target).await?))
 }
 
-async fn idle_push(over_tls: bool, target: &Target) -> Measurement<Vec<Measured>> {
+async fn idle_push(over_tls: bool, target: &Target) -> BenchResult<Vec<Measured>> {
     let options = Idle {
         over: Transport::Http2,
         over_tls,
@@ -130,7 +130,7 @@ async fn idle_push(over_tls: bool, target: &Target) -> Measurement<Vec<Measured>
     Ok(shown(&options.run(target).await?))
 }
 
-async fn idle(over: Transport, over_tls: bool, target: &Target) -> Measurement<Vec<Measured>> {
+async fn idle(over: Transport, over_tls: bool, target: &Target) -> BenchResult<Vec<Measured>> {
     let options = Idle {
         over,
         over_tls,

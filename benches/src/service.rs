@@ -16,7 +16,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::failure::{Failure, Measurement, PATIENCE, While as _};
+use crate::failure::{BenchResult, Failure, PATIENCE, While as _};
 use crate::machine::Cores;
 use crate::process::Process;
 
@@ -98,7 +98,7 @@ pub(crate) struct Listeners {
 
 impl Service {
     /// Starts a service on this data directory, and waits until it listens.
-    pub(crate) fn start(recipe: &Recipe, data: &TempDir) -> Measurement<Self> {
+    pub(crate) fn start(recipe: &Recipe, data: &TempDir) -> BenchResult<Self> {
         let mut command = recipe.command(data.path());
         let started = Instant::now();
         let spawned = recipe.cores.start_service(|| command.spawn())?;
@@ -122,7 +122,7 @@ impl Service {
     }
 
     /// Where it listens.
-    pub(crate) fn listeners(&self) -> Measurement<Listeners> {
+    pub(crate) fn listeners(&self) -> BenchResult<Listeners> {
         self.listeners
             .ok_or_else(|| Failure::new(format!("the service does not listen; it said:\n{}", self.tail())))
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use tempfile::TempDir;
 
 use crate::door::Door;
-use crate::failure::{Failure, Measurement, While as _};
+use crate::failure::{BenchResult, Failure, While as _};
 use crate::machine::Cores;
 use crate::process::Process;
 use crate::redis::Redis;
@@ -83,7 +83,7 @@ struct Node {
 
 impl TargetOptions {
     /// Starts the service, or finds the one that runs.
-    pub(crate) fn open(&self, cores: Cores) -> Measurement<Target> {
+    pub(crate) fn open(&self, cores: Cores) -> BenchResult<Target> {
         match (&self.url, self.pid) {
             (Some(url), Some(pid)) => {
                 let clear = address_of(url)?;
@@ -126,7 +126,7 @@ impl TargetOptions {
         self.storage
     }
 
-    fn start(&self, cores: Cores) -> Measurement<Target> {
+    fn start(&self, cores: Cores) -> BenchResult<Target> {
         if self.nodes > 1 && self.storage != Storage::Redis {
             return Err(Failure::new(
                 "several nodes need a shared store: add --storage redis",
@@ -141,7 +141,7 @@ impl TargetOptions {
             ..self.recipe(cores)?
         };
         let node = |_| Node::start(&recipe);
-        let nodes = (0..self.nodes).map(node).collect::<Measurement<_>>()?;
+        let nodes = (0..self.nodes).map(node).collect::<BenchResult<_>>()?;
         Ok(Target {
             nodes,
             redis,
@@ -150,7 +150,7 @@ impl TargetOptions {
     }
 
     /// How to start a service of one's own.
-    pub(crate) fn recipe(&self, cores: Cores) -> Measurement<Recipe> {
+    pub(crate) fn recipe(&self, cores: Cores) -> BenchResult<Recipe> {
         if self.url.is_some() {
             return Err(Failure::new("this command starts its own service: remove --url"));
         }
@@ -188,7 +188,7 @@ impl TargetOptions {
 }
 
 impl Node {
-    fn start(recipe: &Recipe) -> Measurement<Self> {
+    fn start(recipe: &Recipe) -> BenchResult<Self> {
         let data = data_directory()?;
         let service = Service::start(recipe, &data)?;
         let listeners = service.listeners()?;
@@ -224,7 +224,7 @@ impl Target {
     }
 
     /// Another service of the same recipe, which has nothing in it. Where nodes share a store, it has one of its own.
-    pub(crate) fn another(&self) -> Measurement<Self> {
+    pub(crate) fn another(&self) -> BenchResult<Self> {
         let Some(recipe) = &self.recipe else {
             return Err(Failure::new("this command starts its own service: remove --url"));
         };
@@ -261,7 +261,7 @@ impl Target {
     }
 
     /// The listener in clear, or the one over TLS.
-    pub(crate) fn door(&self, over_tls: bool) -> Measurement<&Door> {
+    pub(crate) fn door(&self, over_tls: bool) -> BenchResult<&Door> {
         match &self.nodes[0].tls {
             _ if !over_tls => Ok(self.clear()),
             Some(door) => Ok(door),
@@ -287,7 +287,7 @@ impl Target {
     }
 
     /// Memory of all nodes, in bytes.
-    pub(crate) fn resident_bytes(&self) -> Measurement<u64> {
+    pub(crate) fn resident_bytes(&self) -> BenchResult<u64> {
         self.processes()
             .iter()
             .map(|process| process.resident_bytes())
@@ -295,7 +295,7 @@ impl Target {
     }
 
     /// Bytes that stored data take: in the memory of Redis, or on disk.
-    pub(crate) fn stored_bytes(&self) -> Measurement<u64> {
+    pub(crate) fn stored_bytes(&self) -> BenchResult<u64> {
         if let Some(redis) = &self.redis {
             return redis.used_bytes();
         }
@@ -319,7 +319,7 @@ impl Target {
 }
 
 /// An empty directory for a service's data.
-pub(crate) fn data_directory() -> Measurement<TempDir> {
+pub(crate) fn data_directory() -> BenchResult<TempDir> {
     TempDir::with_prefix("push-bench-").doing("making a data directory")
 }
 
@@ -335,12 +335,12 @@ fn allocated(directory: &std::path::Path) -> u64 {
     sizes.sum()
 }
 
-fn beside_this_program() -> Measurement<PathBuf> {
+fn beside_this_program() -> BenchResult<PathBuf> {
     let own = std::env::current_exe().doing("looking for push-service")?;
     Ok(own.with_file_name("push-service"))
 }
 
-fn address_of(url: &str) -> Measurement<SocketAddr> {
+fn address_of(url: &str) -> BenchResult<SocketAddr> {
     let host = url
         .strip_prefix("http://")
         .ok_or_else(|| Failure::new("--url must be an http:// URL; for TLS add --tls"))?;

@@ -57,7 +57,7 @@ pub struct Listener {
 }
 
 impl Agent {
-    /// A user agent of the service behind this door, with nothing kept yet.
+    /// A user agent of the service at this address, with nothing kept yet.
     pub fn at(door: &Door) -> Self {
         let origin = door.origin();
         let rest = origin.strip_prefix("http").expect("http: or https:");

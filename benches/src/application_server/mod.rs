@@ -9,7 +9,7 @@ use push_protocol::headers::Relation;
 
 pub(crate) use self::tokens::{Tokens, Vapid};
 use crate::body::{BODY_BYTES, Bodies};
-use crate::failure::{Failure, Measurement};
+use crate::failure::{BenchResult, Failure};
 use crate::http1::{Connection, linked};
 
 /// Longer than every measurement: nothing may expire on its way.
@@ -40,7 +40,7 @@ pub(crate) struct ApplicationServer {
 
 impl PushResource {
     /// Takes an absolute URL.
-    pub(crate) fn new(url: &str) -> Measurement<Self> {
+    pub(crate) fn new(url: &str) -> BenchResult<Self> {
         let parts = url.split_once("://").and_then(|(scheme, rest)| {
             let (host, path) = rest.split_once('/')?;
             Some((scheme, host, path))
@@ -93,7 +93,7 @@ impl Body<'_> {
 
 impl ApplicationServer {
     /// Connects.
-    pub(crate) async fn connect(address: SocketAddr) -> Measurement<Self> {
+    pub(crate) async fn connect(address: SocketAddr) -> BenchResult<Self> {
         let connection = Connection::connect(address).await?;
         Ok(Self { connection })
     }
@@ -104,7 +104,7 @@ impl ApplicationServer {
         to: &PushResource,
         authorization: Option<&str>,
         body: Body<'_>,
-    ) -> Measurement<()> {
+    ) -> BenchResult<()> {
         let out = self.connection.request();
         out.extend_from_slice(to.head.as_bytes());
         if let Some(authorization) = authorization {
@@ -120,19 +120,19 @@ impl ApplicationServer {
     }
 
     /// The message resource of the last message.
-    pub(crate) fn location(&self) -> Measurement<&str> {
+    pub(crate) fn location(&self) -> BenchResult<&str> {
         let location = self.connection.fields("location").into_iter().next();
         location.ok_or_else(|| Failure::new("a push message gets no Location"))
     }
 
     /// Where the receipt of the last message will be told.
-    pub(crate) fn receipts(&self) -> Measurement<&str> {
+    pub(crate) fn receipts(&self) -> BenchResult<&str> {
         let link = linked(&self.connection.fields("link"), Relation::Receipt);
         link.ok_or_else(|| Failure::new("a push message gets no receipt subscription"))
     }
 }
 
-fn accepted(status: u16, expected: u16, answer: &[u8]) -> Measurement<()> {
+fn accepted(status: u16, expected: u16, answer: &[u8]) -> BenchResult<()> {
     if status == expected {
         return Ok(());
     }

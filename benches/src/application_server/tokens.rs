@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use push_protocol::vapid::{PublicKey, SigningKey};
 use ring::rand::SystemRandom;
 
-use crate::failure::{Measurement, While as _};
+use crate::failure::{BenchResult, While as _};
 
 /// How long tokens are good for: the usual half of the 24 hours that RFC 8292 §2 allows.
 const LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
@@ -33,7 +33,7 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     /// A new application server, without tokens yet.
-    pub(crate) fn new(vapid: Vapid) -> Measurement<Self> {
+    pub(crate) fn new(vapid: Vapid) -> BenchResult<Self> {
         let random = SystemRandom::new();
         let pkcs8 = SigningKey::generate_pkcs8(&random).doing("making a key")?;
         let key = SigningKey::from_pkcs8(&pkcs8, &random).doing("making a key")?;
@@ -51,7 +51,7 @@ impl Tokens {
     }
 
     /// Signs what `messages` messages to `origin` will need.
-    pub(crate) fn sign(&mut self, origin: &str, messages: usize) -> Measurement<()> {
+    pub(crate) fn sign(&mut self, origin: &str, messages: usize) -> BenchResult<()> {
         let tokens = match self.vapid {
             Vapid::Fresh => messages,
             Vapid::Reused => 1,

@@ -11,7 +11,7 @@ use super::sending::{Campaign, Until, connect};
 use super::{Meter, Report, Spent, held_bytes};
 use crate::application_server::{Tokens, Vapid};
 use crate::budgets::Figure;
-use crate::failure::Measurement;
+use crate::failure::BenchResult;
 use crate::fleet::{Fleet, Listening, expect_nothing, push_resources};
 use crate::ledger::{Ledger, Times};
 use crate::report::Measured;
@@ -70,7 +70,7 @@ pub(crate) struct Returned {
 
 impl Absent {
     /// Stores messages for all, lets them come back, and checks that each got its own, once.
-    pub(crate) async fn run(self, target: &Target) -> Measurement<Returned> {
+    pub(crate) async fn run(self, target: &Target) -> BenchResult<Returned> {
         let door = target.clear();
         let tokens = Tokens::new(self.vapid)?;
         let (fleet, identities) = Fleet::subscribe(door, self.user_agents, tokens.public_key()).await?;
@@ -95,7 +95,7 @@ impl Absent {
         let (drained, drained_in) = self.drain(target, &identities, &campaign.ledger).await?;
         let memory = std::iter::zip(memory_before, target.processes());
         let memory = memory.map(|(before, process)| Ok([before, process.peak_bytes()?]));
-        let memory = memory.collect::<Measurement<_>>()?;
+        let memory = memory.collect::<BenchResult<_>>()?;
 
         let meter = Meter::start(target)?;
         expect_nothing(door, &identities).await?;
@@ -114,7 +114,7 @@ impl Absent {
         })
     }
 
-    async fn store(self, target: &Target, campaign: &Arc<Campaign>) -> Measurement<Spent> {
+    async fn store(self, target: &Target, campaign: &Arc<Campaign>) -> BenchResult<Spent> {
         let senders = connect(target.sending(), self.senders).await?;
         let meter = Meter::start(target)?;
         campaign
@@ -128,7 +128,7 @@ impl Absent {
         target: &Target,
         identities: &[Identity],
         ledger: &Arc<Ledger>,
-    ) -> Measurement<(Spent, Duration)> {
+    ) -> BenchResult<(Spent, Duration)> {
         let meter = Meter::start(target)?;
         let started = Instant::now();
         let mut listening = Listening::come_back(&target.all_clear(), identities, ledger);
@@ -144,7 +144,7 @@ impl Absent {
     }
 }
 
-fn resident(target: &Target) -> Measurement<Vec<u64>> {
+fn resident(target: &Target) -> BenchResult<Vec<u64>> {
     let mut resident = Vec::new();
     for process in target.processes() {
         resident.push(process.resident_bytes()?);

@@ -8,7 +8,7 @@ use super::idle::per_connection;
 use super::{Meter, Report, Spent, held_bytes};
 use crate::application_server::{Tokens, Vapid};
 use crate::budgets::Figure;
-use crate::failure::Measurement;
+use crate::failure::BenchResult;
 use crate::fleet::{Fleet, Newcomers};
 use crate::report::Measured;
 use crate::target::Target;
@@ -48,7 +48,7 @@ pub(crate) struct Connected {
 
 impl Connect {
     /// Measures the two steps one after the other: connecting needs no storage, registering does.
-    pub(crate) async fn run(self, target: &Target) -> Measurement<Connected> {
+    pub(crate) async fn run(self, target: &Target) -> BenchResult<Connected> {
         let door = target.door(self.over_tls)?;
         // Subscriptions are restricted to a key, as those of browsers are.
         let key = Tokens::new(Vapid::Reused)?.public_key();

@@ -12,7 +12,7 @@ use clap::Args;
 use super::Report;
 use crate::budgets::Figure;
 use crate::door::{Door, Transport};
-use crate::failure::{Failure, Measurement};
+use crate::failure::{BenchResult, Failure};
 use crate::fleet::{Fleet, Newcomers, subscribe};
 use crate::process::Process;
 use crate::report::Measured;
@@ -100,7 +100,7 @@ struct Round {
 
 impl Idle {
     /// Connects all, lets them go, and does it again.
-    pub(crate) async fn run(self, target: &Target) -> Measurement<Idled> {
+    pub(crate) async fn run(self, target: &Target) -> BenchResult<Idled> {
         let process = target.process();
         let untouched = process.descriptors()?;
         let door = target.door(self.over_tls)?.by(self.over);
@@ -138,7 +138,7 @@ impl Idle {
         door: &Door,
         crowd: &Crowd,
         descriptors: usize,
-    ) -> Measurement<Round> {
+    ) -> BenchResult<Round> {
         let early = crowd.connect(door, 0..self.tenth()).await?;
         let tenth = at_rest(process).await?;
         let late = crowd.connect(door, self.tenth()..self.connections).await?;
@@ -178,7 +178,7 @@ impl Idle {
 }
 
 impl Crowd {
-    async fn connect(&self, door: &Door, which: Range<usize>) -> Measurement<Held> {
+    async fn connect(&self, door: &Door, which: Range<usize>) -> BenchResult<Held> {
         match self {
             Self::New => Ok(Held {
                 _newcomers: Some(Newcomers::connect(door, which.len()).await?),
@@ -193,7 +193,7 @@ impl Crowd {
 }
 
 impl Idled {
-    fn check(self) -> Measurement<Self> {
+    fn check(self) -> BenchResult<Self> {
         let [before, after] = self.descriptors;
         let growth = self.growth();
         if after > before && self.options.is_noticed() {
@@ -261,7 +261,7 @@ pub(super) fn per_connection(more: u64, less: u64, connections: usize) -> f64 {
 }
 
 /// Memory, once it has stopped changing.
-pub(super) async fn at_rest(process: Process) -> Measurement<u64> {
+pub(super) async fn at_rest(process: Process) -> BenchResult<u64> {
     let mut last = process.resident_bytes()?;
     for _ in 0..LOOKS {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -274,7 +274,7 @@ pub(super) async fn at_rest(process: Process) -> Measurement<u64> {
     Ok(last)
 }
 
-async fn until_closed(process: Process, descriptors: usize) -> Measurement<()> {
+async fn until_closed(process: Process, descriptors: usize) -> BenchResult<()> {
     for _ in 0..LOOKS {
         if process.descriptors()? <= descriptors {
             return Ok(());

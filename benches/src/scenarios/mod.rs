@@ -20,7 +20,7 @@ pub(crate) mod user_agents;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::failure::Measurement;
+use crate::failure::BenchResult;
 use crate::process::{CpuTime, CpuUsed, Process};
 use crate::redis::{Done, Redis, ServerWork};
 use crate::report::Measured;
@@ -52,30 +52,30 @@ struct Spent {
 }
 
 /// The memory of what the Redis under a service holds, if there is one.
-fn held_bytes(target: &Target) -> Measurement<Option<u64>> {
+fn held_bytes(target: &Target) -> BenchResult<Option<u64>> {
     target.redis().map(Redis::used_bytes).transpose()
 }
 
 impl<'a> Meter<'a> {
-    fn start(target: &'a Target) -> Measurement<Self> {
+    fn start(target: &'a Target) -> BenchResult<Self> {
         let processes = target.processes().into_iter();
         let redis = target.redis().map(|redis| Ok((redis, redis.done()?)));
         Ok(Self {
             service: processes
                 .map(|process| Ok((process, process.cpu()?)))
-                .collect::<Measurement<_>>()?,
+                .collect::<BenchResult<_>>()?,
             redis: redis.transpose()?,
             own_before: Process::own().cpu()?,
             started: Instant::now(),
         })
     }
 
-    fn stop(&self) -> Measurement<Spent> {
+    fn stop(&self) -> BenchResult<Spent> {
         let used = self.service.iter();
         let used = used.map(|(process, before)| Ok(process.cpu()?.since(before)));
         let redis = self.redis.as_ref().map(|(redis, before)| redis.did_since(before));
         Ok(Spent {
-            service: used.collect::<Measurement<Vec<_>>>()?.into_iter().sum(),
+            service: used.collect::<BenchResult<Vec<_>>>()?.into_iter().sum(),
             own: Process::own().cpu()?.since(&self.own_before),
             elapsed: self.started.elapsed(),
             redis: redis.transpose()?,

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::application_server::{ApplicationServer, Body, PushResource, Tokens};
 use crate::door::Door;
-use crate::failure::{Failure, Measurement, While as _, within};
+use crate::failure::{BenchResult, Failure, While as _, within};
 use crate::ledger::Ledger;
 use crate::receipts::Receipts;
 
@@ -43,7 +43,7 @@ pub(super) enum Until {
 pub(super) type Senders = Vec<ApplicationServer>;
 
 /// Connects application servers.
-pub(super) async fn connect(door: &Door, count: usize) -> Measurement<Senders> {
+pub(super) async fn connect(door: &Door, count: usize) -> BenchResult<Senders> {
     let mut senders = Vec::with_capacity(count);
     for _ in 0..count.max(1) {
         senders.push(ApplicationServer::connect(door.address()).await?);
@@ -53,7 +53,7 @@ pub(super) async fn connect(door: &Door, count: usize) -> Measurement<Senders> {
 
 impl Campaign {
     /// The origin for which tokens have to be.
-    pub(super) fn sign(&mut self, messages: usize) -> Measurement<()> {
+    pub(super) fn sign(&mut self, messages: usize) -> BenchResult<()> {
         match self.push_resources.first() {
             Some(push_resource) => self.tokens.sign(push_resource.origin(), messages),
             None => Err(Failure::new(
@@ -68,7 +68,7 @@ impl Campaign {
         senders: Senders,
         numbers: Range<usize>,
         until: Until,
-    ) -> Measurement<Senders> {
+    ) -> BenchResult<Senders> {
         let next = Arc::new(AtomicUsize::new(numbers.start));
         let mut tasks = JoinSet::new();
         for mut sender in senders {
@@ -96,7 +96,7 @@ impl Campaign {
         senders: Senders,
         numbers: Range<usize>,
         rate: f64,
-    ) -> Measurement<(Senders, Duration)> {
+    ) -> BenchResult<(Senders, Duration)> {
         let (give_back, mut idle) = mpsc::unbounded_channel();
         for sender in senders {
             give_back.send(sender).doing("a pool of senders")?;
@@ -126,7 +126,7 @@ impl Campaign {
         Ok((senders, lateness.into_iter().max().unwrap_or_default()))
     }
 
-    async fn send(&self, sender: &mut ApplicationServer, number: usize, due: Instant) -> Measurement<()> {
+    async fn send(&self, sender: &mut ApplicationServer, number: usize, due: Instant) -> BenchResult<()> {
         let subscription = number % self.push_resources.len();
         self.ledger.sent(number, subscription, due);
         let authorization = self.tokens.authorization(number);
@@ -143,7 +143,7 @@ impl Campaign {
         Ok(())
     }
 
-    async fn await_arrival(&self, number: usize) -> Measurement<()> {
+    async fn await_arrival(&self, number: usize) -> BenchResult<()> {
         within("a message arrives", self.ledger.arrival_of(number)).await
     }
 }
@@ -155,7 +155,7 @@ impl Campaign {
 struct Pace(mpsc::UnboundedReceiver<Instant>);
 
 impl Pace {
-    fn start(rate: f64, messages: usize) -> Measurement<Self> {
+    fn start(rate: f64, messages: usize) -> BenchResult<Self> {
         if !(rate > 0.0 && rate <= 1e6) {
             return Err(Failure::new("a rate lies above 0 and below a million"));
         }
@@ -177,13 +177,13 @@ impl Pace {
     }
 
     /// Waits until the next message is due, and returns when that is or was.
-    async fn next(&mut self) -> Measurement<Instant> {
+    async fn next(&mut self) -> BenchResult<Instant> {
         let due = self.0.recv().await;
         due.ok_or_else(|| Failure::new("more messages than were planned"))
     }
 }
 
-async fn all<T: 'static>(mut tasks: JoinSet<Measurement<T>>) -> Measurement<Vec<T>> {
+async fn all<T: 'static>(mut tasks: JoinSet<BenchResult<T>>) -> BenchResult<Vec<T>> {
     let mut results = Vec::with_capacity(tasks.len());
     while let Some(ended) = tasks.join_next().await {
         results.push(ended.doing("an application server")??);

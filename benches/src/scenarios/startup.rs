@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::Report;
 use crate::budgets::Figure;
-use crate::failure::Measurement;
+use crate::failure::BenchResult;
 use crate::machine::Cores;
 use crate::report::Measured;
 use crate::service::{Recipe, Service};
@@ -40,7 +40,7 @@ pub(crate) struct Started {
 
 impl Startup {
     /// Starts the service, ends it and starts it again on what it left, several times over.
-    pub(crate) async fn run(self, target: &TargetOptions, cores: Cores) -> Measurement<Started> {
+    pub(crate) async fn run(self, target: &TargetOptions, cores: Cores) -> BenchResult<Started> {
         let recipe = Recipe {
             tls: false,
             ..target.recipe(cores)?

@@ -5,7 +5,7 @@
 use clap::Args;
 
 use super::absent::{Absent, Returned};
-use crate::failure::Measurement;
+use crate::failure::BenchResult;
 use crate::target::Target;
 
 /// Options of `storm`.
@@ -22,7 +22,7 @@ pub(crate) struct Storm {
 
 impl Storm {
     /// Stores messages for all, lets them come back to all nodes in turn, and checks that each got its own, once.
-    pub(crate) async fn run(self, target: &Target) -> Measurement<Returned> {
+    pub(crate) async fn run(self, target: &Target) -> BenchResult<Returned> {
         let absent = Absent {
             user_agents: self.user_agents,
             messages_each: self.messages_each,

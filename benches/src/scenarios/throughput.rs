@@ -14,7 +14,7 @@ use super::{Meter, Report, Spent};
 use crate::application_server::{PushResource, Tokens, Vapid};
 use crate::budgets::Figure;
 use crate::door::Transport;
-use crate::failure::{Failure, Measurement};
+use crate::failure::{BenchResult, Failure};
 use crate::fleet::{Fleet, expect_nothing, push_resources};
 use crate::ledger::{Ledger, Times};
 use crate::receipts::Receipts;
@@ -102,7 +102,7 @@ pub(crate) struct Delivered {
 
 impl Throughput {
     /// Sends all messages, and checks that each arrived once.
-    pub(crate) async fn run(self, target: &Target) -> Measurement<Delivered> {
+    pub(crate) async fn run(self, target: &Target) -> BenchResult<Delivered> {
         if self.over == Transport::Events && self.over_tls {
             return Err(Failure::new("events are measured in clear only"));
         }
@@ -158,7 +158,7 @@ impl Throughput {
         senders: Senders,
         warm_up: usize,
         total: usize,
-    ) -> Measurement<(Spent, Duration)> {
+    ) -> BenchResult<(Spent, Duration)> {
         let (senders, _) = self.send(campaign, senders, 0, warm_up).await?;
         let meter = Meter::start(target)?;
         let (_, latest) = self.send(campaign, senders, warm_up, total).await?;
@@ -171,7 +171,7 @@ impl Throughput {
         senders: Senders,
         from: usize,
         to: usize,
-    ) -> Measurement<(Senders, Duration)> {
+    ) -> BenchResult<(Senders, Duration)> {
         let sent = match self.mode {
             Mode::Closed => {
                 let senders = campaign.send_closed(senders, from..to, Until::Delivered).await?;

@@ -27,7 +27,7 @@ use super::sending::{Campaign, connect};
 use crate::application_server::{PushResource, Tokens, Vapid};
 use crate::budgets::Figure;
 use crate::door::Door;
-use crate::failure::{Failure, Measurement, While as _};
+use crate::failure::{BenchResult, Failure, While as _};
 use crate::fleet::{CONNECTING, each, expect_nothing};
 use crate::ledger::{Ledger, Times};
 use crate::process::{CpuTime, CpuUsed, Process};
@@ -118,7 +118,7 @@ struct Member {
 impl UserAgents {
     /// Measures those that are idle, then many that take messages, then one with a state directory; then many
     /// that lose their service, and one that its service forgets.
-    pub(crate) async fn run(self, target: &Target) -> Measurement<Ran> {
+    pub(crate) async fn run(self, target: &Target) -> BenchResult<Ran> {
         let door = target.door(self.over_tls)?;
         let each = self.rest(door).await?;
         let in_memory = self.work(target, start(door, self.busy, || Ok(State::in_memory())).await?);
@@ -146,7 +146,7 @@ impl UserAgents {
         })
     }
 
-    async fn rest(self, door: &Door) -> Measurement<f64> {
+    async fn rest(self, door: &Door) -> BenchResult<f64> {
         let few = self.idle / 6;
         let early = hold(door, few).await?;
         let before = at_rest(Process::own()).await?;
@@ -158,7 +158,7 @@ impl UserAgents {
         Ok(per_connection(after, before, self.idle - few))
     }
 
-    async fn work(self, target: &Target, members: Vec<Member>) -> Measurement<Took> {
+    async fn work(self, target: &Target, members: Vec<Member>) -> BenchResult<Took> {
         let warm_up = self.messages / WARM_UP_PART;
         let total = warm_up + self.messages;
         let campaign = Arc::new(encrypted(&members, total, warm_up)?);
@@ -174,7 +174,7 @@ impl UserAgents {
             let (before, started) = (CpuTime::of_this_thread()?, Instant::now());
             self.send(door, &campaign, warm_up..total).await?;
             let used = CpuTime::of_this_thread()?.since(&before);
-            Measurement::Ok((used, started.elapsed()))
+            BenchResult::Ok((used, started.elapsed()))
         };
         let (used, elapsed) = tokio::select! {
             measured = measure => measured?,
@@ -197,7 +197,7 @@ impl UserAgents {
     }
 
     /// Sends, and waits until all has arrived.
-    async fn send(self, door: &Door, campaign: &Arc<Campaign>, numbers: Range<usize>) -> Measurement<()> {
+    async fn send(self, door: &Door, campaign: &Arc<Campaign>, numbers: Range<usize>) -> BenchResult<()> {
         let (door, theirs, end) = (door.clone(), Arc::clone(campaign), numbers.end);
         aside(async move {
             let senders = connect(&door, SENDERS).await?;
@@ -212,10 +212,10 @@ impl UserAgents {
 async fn start(
     door: &Door,
     count: usize,
-    mut state: impl FnMut() -> Measurement<State>,
-) -> Measurement<Vec<Member>> {
+    mut state: impl FnMut() -> BenchResult<State>,
+) -> BenchResult<Vec<Member>> {
     let (trust, options) = (Trust::insecure(), Options::default());
-    let states: Vec<_> = (0..count).map(|_| state()).collect::<Measurement<_>>()?;
+    let states: Vec<_> = (0..count).map(|_| state()).collect::<BenchResult<_>>()?;
     let mut states = states.into_iter();
     let started = each(count, CONNECTING, |_| {
         let (url, trust, options) = (door.url().clone(), trust.clone(), options.clone());
@@ -235,7 +235,7 @@ async fn start(
 }
 
 /// Starts idle ones, of which an application keeps the handle and the stream. It has read what happened so far.
-async fn hold(door: &Door, count: usize) -> Measurement<(Vec<UserAgent>, Vec<Events>)> {
+async fn hold(door: &Door, count: usize) -> BenchResult<(Vec<UserAgent>, Vec<Events>)> {
     let (mut agents, mut streams) = (Vec::new(), Vec::new());
     for mut member in start(door, count, || Ok(State::in_memory())).await? {
         match member.events.next().await {
@@ -249,7 +249,7 @@ async fn hold(door: &Door, count: usize) -> Measurement<(Vec<UserAgent>, Vec<Eve
 }
 
 /// Stops them and waits until each is gone.
-async fn stop(agents: Vec<UserAgent>) -> Measurement<()> {
+async fn stop(agents: Vec<UserAgent>) -> BenchResult<()> {
     let stopped = each(agents.len(), CONNECTING, |nth| {
         let agent = agents[nth].clone();
         async move {
@@ -261,7 +261,7 @@ async fn stop(agents: Vec<UserAgent>) -> Measurement<()> {
 }
 
 /// An application: takes each message, looks whether it is the right one, and is done with it.
-async fn apply(nth: usize, mut events: Events, ledger: Arc<Ledger>) -> Measurement<()> {
+async fn apply(nth: usize, mut events: Events, ledger: Arc<Ledger>) -> BenchResult<()> {
     while let Some(event) = events.next().await {
         match event {
             Event::Message(message) => {
@@ -277,7 +277,7 @@ async fn apply(nth: usize, mut events: Events, ledger: Arc<Ledger>) -> Measureme
 }
 
 /// That each message was handed over once, and none was lost on the way from the channel to the application.
-async fn check(agents: &[UserAgent], total: usize) -> Measurement<()> {
+async fn check(agents: &[UserAgent], total: usize) -> BenchResult<()> {
     let (mut handed_over, mut other) = (0, 0);
     for agent in agents {
         let counters = agent.counters().await;
@@ -293,7 +293,7 @@ async fn check(agents: &[UserAgent], total: usize) -> Measurement<()> {
 }
 
 /// Bodies as in every measurement, but encrypted for those who get them.
-fn encrypted(members: &[Member], total: usize, warm_up: usize) -> Measurement<Campaign> {
+fn encrypted(members: &[Member], total: usize, warm_up: usize) -> BenchResult<Campaign> {
     let ledger = Ledger::new(total, warm_up)?;
     let random = SystemRandom::new();
     let subscriptions = || members.iter().map(|member| &member.subscription);
@@ -305,13 +305,13 @@ fn encrypted(members: &[Member], total: usize, warm_up: usize) -> Measurement<Ca
     };
     let bodies = subscriptions().cycle().take(total).enumerate();
     let bodies = bodies.map(|(number, subscription)| seal(number, subscription));
-    let bodies = bodies.collect::<Measurement<_>>()?;
+    let bodies = bodies.collect::<BenchResult<_>>()?;
     let push_resource = |subscription: &Subscription| match &subscription.push_resource {
         Some(push_resource) => PushResource::new(push_resource.as_str()),
         None => Err(Failure::new("a subscription without a push resource")),
     };
     Ok(Campaign {
-        push_resources: subscriptions().map(push_resource).collect::<Measurement<_>>()?,
+        push_resources: subscriptions().map(push_resource).collect::<BenchResult<_>>()?,
         tokens: Tokens::new(Vapid::None)?,
         bodies,
         receipts: None,
@@ -320,7 +320,7 @@ fn encrypted(members: &[Member], total: usize, warm_up: usize) -> Measurement<Ca
 }
 
 /// Who a user agent is, from what it kept.
-fn identity(kept: &state::Snapshot) -> Measurement<Identity> {
+fn identity(kept: &state::Snapshot) -> BenchResult<Identity> {
     let name = kept.durable().identity.clone();
     let push_resource = kept.subscription(LABEL).and_then(|kept| kept.push_resource);
     match (name, push_resource) {
@@ -331,8 +331,8 @@ fn identity(kept: &state::Snapshot) -> Measurement<Identity> {
 
 /// Runs application servers on a thread of their own.
 async fn aside<T: Send + 'static>(
-    work: impl Future<Output = Measurement<T>> + Send + 'static,
-) -> Measurement<T> {
+    work: impl Future<Output = BenchResult<T>> + Send + 'static,
+) -> BenchResult<T> {
     let (tell, told) = oneshot::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

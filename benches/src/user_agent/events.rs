@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::Identity;
 use super::set::target;
 use crate::door::Door;
-use crate::failure::{Failure, Measurement, While as _};
+use crate::failure::{BenchResult, Failure, While as _};
 use crate::http1::Connection;
 
 /// A stream of events, and where messages are acknowledged.
@@ -48,7 +48,7 @@ enum Event {
 
 impl UserAgent {
     /// Connects and begins to monitor. When this is done, the service has given it its seat.
-    pub(super) async fn monitor(door: &Door, identity: &Identity) -> Measurement<Self> {
+    pub(super) async fn monitor(door: &Door, identity: &Identity) -> BenchResult<Self> {
         let connection = Connection::new(door.connect_tcp().await?);
         let stream = Stream::open(connection, identity, "").await?;
         Ok(Self {
@@ -65,7 +65,7 @@ impl UserAgent {
         mut self,
         mut stop: watch::Receiver<bool>,
         mut arrived: impl FnMut(bool, &[u8]),
-    ) -> Measurement<()> {
+    ) -> BenchResult<()> {
         loop {
             let event = tokio::select! {
                 event = self.stream.next() => event?,
@@ -80,7 +80,7 @@ impl UserAgent {
         }
     }
 
-    async fn acknowledge(&mut self, url: &str) -> Measurement<()> {
+    async fn acknowledge(&mut self, url: &str) -> BenchResult<()> {
         let connection = match &mut self.acknowledging {
             Some(connection) => connection,
             none => none.insert(Connection::connect(self.address).await?),
@@ -101,7 +101,7 @@ impl UserAgent {
 }
 
 /// How many messages wait (RFC 8030 §6.1, `Prefer: wait=0`).
-pub(super) async fn waiting(door: &Door, identity: &Identity) -> Measurement<usize> {
+pub(super) async fn waiting(door: &Door, identity: &Identity) -> BenchResult<usize> {
     let connection = Connection::connect(door.clear_address()).await?;
     let Some(mut stream) = Stream::open(connection, identity, "prefer: wait=0\r\n").await? else {
         return Ok(0);
@@ -119,7 +119,7 @@ impl Stream {
         mut connection: Connection,
         identity: &Identity,
         fields: &str,
-    ) -> Measurement<Option<Self>> {
+    ) -> BenchResult<Option<Self>> {
         let (host, path) = target(identity.name.as_str())?;
         // A Vec takes every write.
         let _ = write!(
@@ -139,7 +139,7 @@ impl Stream {
     /// The next event.
     ///
     /// Cancel safe: nothing is lost.
-    async fn next(&mut self) -> Measurement<Event> {
+    async fn next(&mut self) -> BenchResult<Event> {
         loop {
             while let Some(end) = self.text.windows(2).position(|two| two == b"\n\n") {
                 let event = event(&self.text[..end])?;
@@ -160,7 +160,7 @@ impl Stream {
 }
 
 /// Where the content of a chunk is (RFC 9112 §7.1), once all of it has come.
-fn chunk(unread: &[u8]) -> Measurement<Option<(usize, usize)>> {
+fn chunk(unread: &[u8]) -> BenchResult<Option<(usize, usize)>> {
     match httparse::parse_chunk_size(unread) {
         Ok(httparse::Status::Complete((start, bytes))) => {
             let end = start + bytes as usize;
@@ -172,7 +172,7 @@ fn chunk(unread: &[u8]) -> Measurement<Option<(usize, usize)>> {
 }
 
 /// `None` for a comment.
-fn event(text: &[u8]) -> Measurement<Option<Event>> {
+fn event(text: &[u8]) -> BenchResult<Option<Event>> {
     let (mut kind, mut data) = (&b""[..], &b""[..]);
     for line in text.split(|byte| *byte == b'\n') {
         if let Some(value) = line.strip_prefix(b"event: ") {

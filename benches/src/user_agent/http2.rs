@@ -11,7 +11,7 @@ use user_agent_client::{ServerUrl, Trust};
 
 use super::{Identity, body};
 use crate::door::Door;
-use crate::failure::{Failure, Measurement, While as _, within};
+use crate::failure::{BenchResult, Failure, While as _, within};
 
 /// A connection that monitors.
 pub(crate) struct UserAgent {
@@ -23,7 +23,7 @@ pub(crate) struct UserAgent {
 
 impl UserAgent {
     /// Connects and begins to monitor. When this is done, the service has seen the request.
-    pub(super) async fn monitor(door: &Door, identity: &Identity) -> Measurement<Self> {
+    pub(super) async fn monitor(door: &Door, identity: &Identity) -> BenchResult<Self> {
         // The origin of the set, wherever the listener is that leads to it.
         let origin = ServerUrl::parse(&super::set::origin_of(identity)?).doing("a set's origin")?;
         let channel = Channel::begin(door.connect().await?, &origin, &Trust::insecure()).await;
@@ -46,7 +46,7 @@ impl UserAgent {
         mut self,
         mut stop: watch::Receiver<bool>,
         mut arrived: impl FnMut(bool, &[u8]),
-    ) -> Measurement<()> {
+    ) -> BenchResult<()> {
         loop {
             tokio::select! {
                 incoming = self.channel.next() => match incoming {
@@ -64,7 +64,7 @@ impl UserAgent {
         .await
     }
 
-    fn take(&mut self, pushed: Pushed, arrived: &mut impl FnMut(bool, &[u8])) -> Measurement<()> {
+    fn take(&mut self, pushed: Pushed, arrived: &mut impl FnMut(bool, &[u8])) -> BenchResult<()> {
         arrived(
             pushed.push_resource == self.push_resource,
             body(pushed.content.as_ref())?,

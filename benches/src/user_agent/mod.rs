@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::websocket::{UserAgent as OnWebSocket, subscription_name};
 use crate::door::{Door, Transport};
-use crate::failure::{Failure, Measurement, within};
+use crate::failure::{BenchResult, Failure, within};
 use crate::ledger::Ledger;
 
 /// A user agent between two connections, with one subscription.
@@ -39,7 +39,7 @@ pub(crate) enum UserAgent {
 
 impl UserAgent {
     /// Comes in as one that the service knows.
-    pub(crate) async fn come_back(door: &Door, identity: &Identity) -> Measurement<Self> {
+    pub(crate) async fn come_back(door: &Door, identity: &Identity) -> BenchResult<Self> {
         match door.transport() {
             Transport::WebSocket => on_websocket(door, identity).await.map(Self::WebSocket),
             Transport::Http2 => {
@@ -62,7 +62,7 @@ impl UserAgent {
         nth: usize,
         ledger: &Ledger,
         stop: watch::Receiver<bool>,
-    ) -> Measurement<()> {
+    ) -> BenchResult<()> {
         // A message for a subscription that is nobody's has no number in the ledger.
         let arrived = |is_own: bool, body: &[u8]| ledger.arrived(if is_own { nth } else { usize::MAX }, body);
         match self {
@@ -82,7 +82,7 @@ impl UserAgent {
 }
 
 /// How many messages wait for one that is not there. They are not acknowledged.
-pub(crate) async fn waiting(door: &Door, identity: &Identity) -> Measurement<usize> {
+pub(crate) async fn waiting(door: &Door, identity: &Identity) -> BenchResult<usize> {
     match door.transport() {
         Transport::WebSocket => on_websocket(door, identity).await?.ping().await,
         // A monitor has no answer that comes behind all that waits, but one that asks once has.
@@ -90,7 +90,7 @@ pub(crate) async fn waiting(door: &Door, identity: &Identity) -> Measurement<usi
     }
 }
 
-async fn on_websocket(door: &Door, identity: &Identity) -> Measurement<OnWebSocket> {
+async fn on_websocket(door: &Door, identity: &Identity) -> BenchResult<OnWebSocket> {
     let mut user_agent = OnWebSocket::connect(door).await?;
     let name = user_agent.hello(Some(identity.name.clone())).await?;
     if name != identity.name {
@@ -99,7 +99,7 @@ async fn on_websocket(door: &Door, identity: &Identity) -> Measurement<OnWebSock
     Ok(user_agent)
 }
 
-fn body(content: Option<&Content>) -> Measurement<&[u8]> {
+fn body(content: Option<&Content>) -> BenchResult<&[u8]> {
     match content {
         Some(content) if content.coding == Coding::Aes128gcm => Ok(&content.body),
         _ => Err(Failure::new("a message can't be read, or is in another encoding")),

@@ -10,7 +10,7 @@ use push_protocol::session::user_agent as session;
 use push_protocol::vapid::PublicKey;
 
 use super::Identity;
-use crate::failure::{Failure, Measurement};
+use crate::failure::{BenchResult, Failure};
 use crate::http1::{Connection, linked};
 
 /// Makes so many subscriptions, each in a set of its own, and restricted to `key` if one is given (RFC 8292 §4.1).
@@ -18,7 +18,7 @@ pub(crate) async fn subscribe(
     address: SocketAddr,
     count: usize,
     key: Option<PublicKey>,
-) -> Measurement<Vec<Identity>> {
+) -> BenchResult<Vec<Identity>> {
     let mut connection = Connection::connect(address).await?;
     let options = key.map_or_else(String::new, |key| format!("{{\"vapid\":\"{key}\"}}"));
     let mut identities = Vec::with_capacity(count);
@@ -43,19 +43,19 @@ pub(crate) async fn subscribe(
 }
 
 /// The root of the origin at which a set is.
-pub(super) fn origin_of(identity: &Identity) -> Measurement<String> {
+pub(super) fn origin_of(identity: &Identity) -> BenchResult<String> {
     let (origin, _) = split(identity.name.as_str())?;
     Ok(format!("{origin}/"))
 }
 
 /// Authority and path of a URL, for a request.
-pub(super) fn target(url: &str) -> Measurement<(&str, &str)> {
+pub(super) fn target(url: &str) -> BenchResult<(&str, &str)> {
     let (origin, path) = split(url)?;
     let authority = origin.split_once("://").map(|(_, authority)| authority);
     Ok((authority.unwrap_or_default(), path))
 }
 
-fn split(url: &str) -> Measurement<(&str, &str)> {
+fn split(url: &str) -> BenchResult<(&str, &str)> {
     let host = url.find("://").map(|at| at + 3);
     let path = host.and_then(|host| Some(host + url[host..].find('/')?));
     let path = path.ok_or_else(|| Failure::new("a URL without a path"))?;

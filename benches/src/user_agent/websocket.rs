@@ -15,7 +15,7 @@ use user_agent_client::channel::{Channel, Incoming};
 
 use super::body;
 use crate::door::Door;
-use crate::failure::{Failure, Measurement};
+use crate::failure::{BenchResult, Failure};
 
 /// A connected user agent.
 pub(crate) struct UserAgent {
@@ -24,13 +24,13 @@ pub(crate) struct UserAgent {
 
 impl UserAgent {
     /// Connects and upgrades.
-    pub(crate) async fn connect(door: &Door) -> Measurement<Self> {
+    pub(crate) async fn connect(door: &Door) -> BenchResult<Self> {
         let channel = door.open().await?;
         Ok(Self { channel })
     }
 
     /// Says who it is, if it is anybody yet, and returns who it is from now on.
-    pub(crate) async fn hello(&mut self, identity: Option<Identity>) -> Measurement<Identity> {
+    pub(crate) async fn hello(&mut self, identity: Option<Identity>) -> BenchResult<Identity> {
         self.channel.say(&Say::Hello(identity, Wish::default()));
         match self.answer().await? {
             Reply::Hello(Some(identity)) => Ok(identity),
@@ -43,7 +43,7 @@ impl UserAgent {
         &mut self,
         name: SubscriptionName,
         key: Option<PublicKey>,
-    ) -> Measurement<PushResource> {
+    ) -> BenchResult<PushResource> {
         self.channel.say(&Say::Register {
             name,
             application_server: key,
@@ -61,7 +61,7 @@ impl UserAgent {
         &mut self,
         mut stop: watch::Receiver<bool>,
         mut arrived: impl FnMut(&str, &[u8]),
-    ) -> Measurement<()> {
+    ) -> BenchResult<()> {
         loop {
             // All that one read brought, so that its acknowledgements leave in one write.
             while let Some(incoming) = self.channel.try_next() {
@@ -76,7 +76,7 @@ impl UserAgent {
     }
 
     /// Asks for a sign of life and returns how many messages came before it. They are not acknowledged.
-    pub(crate) async fn ping(&mut self) -> Measurement<usize> {
+    pub(crate) async fn ping(&mut self) -> BenchResult<usize> {
         self.channel.ping();
         let mut before = 0;
         loop {
@@ -92,7 +92,7 @@ impl UserAgent {
     }
 
     /// Waits for the next thing that the service says.
-    async fn answer(&mut self) -> Measurement<Reply> {
+    async fn answer(&mut self) -> BenchResult<Reply> {
         loop {
             match self.channel.next().await {
                 Incoming::Reply(answer) => return Ok(answer),
@@ -103,7 +103,7 @@ impl UserAgent {
         }
     }
 
-    fn take(&mut self, incoming: Incoming, arrived: &mut impl FnMut(&str, &[u8])) -> Measurement<()> {
+    fn take(&mut self, incoming: Incoming, arrived: &mut impl FnMut(&str, &[u8])) -> BenchResult<()> {
         let message = match incoming {
             Incoming::Reply(Reply::Arrived(message)) => message,
             Incoming::SignOfLife => return Ok(()),

@@ -27,7 +27,7 @@ pub(crate) struct Agent {
     state: Mutex<AgentState>,
 }
 
-/// AgentState that its devices share.
+/// What its devices share.
 pub(crate) struct AgentState {
     identity: Option<Identity>,
     pub(crate) names: Vec<Name>,

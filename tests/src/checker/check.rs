@@ -2,7 +2,7 @@
 //!
 //! Contract: [`check`] is a pure function of a history and of the [`Rules`] of the row that was played. It reports every
 //! violation that it finds, each with the entries that prove it. It never reports what a correct service could have
-//! caused: if an result is unknown, it assumes the one in the service's favour. Each [`Kind`] of violation has a
+//! caused: if a result is unknown, it assumes the one in the service's favour. Each [`Kind`] of violation has a
 //! unit test that plants one and finds it.
 //!
 //! The rules, in the words of the promise:

@@ -88,7 +88,7 @@ impl Liar {
         format!("{}/", self.shared.origin())
     }
 
-    /// What the user agent step.
+    /// What the user agent did.
     pub fn record(&self) -> &Record {
         &self.shared.service.record
     }

@@ -15,7 +15,7 @@ pub enum Step {
     Upgraded,
     /// A hello came, with this identity.
     Greeted(Option<String>),
-    /// The answer to its hello was sent: what the service step, for tests that need the order.
+    /// The answer to its hello was sent: what the service did, for tests that need the order.
     WasAnswered,
     /// A subscription was asked for.
     Subscribed,
@@ -37,7 +37,7 @@ pub enum Step {
     Left,
 }
 
-/// Something that the user agent step, with its connection and its time.
+/// Something that the user agent did, with its connection and its time.
 #[derive(Clone, Debug)]
 pub struct RecordedStep {
     /// When.
@@ -131,7 +131,7 @@ impl Record {
         let steps = self.0.borrow();
         let lines = steps
             .iter()
-            .map(|RecordedStep { connection, step, .. }| format!("\n  {connection}: {did:?}"));
+            .map(|RecordedStep { connection, step, .. }| format!("\n  {connection}: {step:?}"));
         lines.collect()
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Waiting {
     pub(super) body: Vec<u8>,
 }
 
-/// An address, the lies of now, what the user agent step, and the messages that wait.
+/// An address, the lies of now, what the user agent did, and the messages that wait.
 #[derive(Debug)]
 pub(super) struct Service<Lies> {
     pub(super) address: SocketAddr,

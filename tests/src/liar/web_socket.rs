@@ -83,7 +83,7 @@ impl Liar {
         format!("ws://{}/", self.shared.service.address)
     }
 
-    /// What the user agent step.
+    /// What the user agent did.
     pub fn record(&self) -> &Record {
         &self.shared.service.record
     }

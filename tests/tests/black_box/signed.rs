@@ -11,7 +11,7 @@ use push_tests::user_agent::{UserAgent, new_name};
 use push_tests::vapid::{Signer, seconds_from_now};
 use serde_json::json;
 
-/// Expects the answer of the `/wpush` dialect to a signature that does not open the door.
+/// Expects the answer of the `/wpush` dialect to a signature that is refused.
 fn is_refused(answer: &Answer, why: &str) {
     assert_eq!(
         (answer.status.as_u16(), answer.errno()),

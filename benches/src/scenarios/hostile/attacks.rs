@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::channel::{Channel, append, append_pong, connect};
 use super::field::Ground;
-use crate::failure::{Failure, Measurement, While as _};
+use crate::failure::{BenchResult, Failure, While as _};
 use crate::http1::Connection;
 use crate::user_agent::subscription_name;
 
@@ -94,7 +94,7 @@ impl Attack {
     }
 
     /// Makes what the `nth` connection needs.
-    pub(super) async fn prepare(self, ground: &Ground, nth: usize) -> Measurement<Arms> {
+    pub(super) async fn prepare(self, ground: &Ground, nth: usize) -> BenchResult<Arms> {
         let mut arms = Arms::default();
         match self {
             Self::UnknownAcks => {
@@ -151,7 +151,7 @@ impl Attack {
     }
 
     /// Attacks once, or for as long as the service lets it.
-    pub(super) async fn strike(self, ground: &Ground, nth: usize, arms: &mut Arms) -> Measurement<()> {
+    pub(super) async fn strike(self, ground: &Ground, nth: usize, arms: &mut Arms) -> BenchResult<()> {
         arms.turn += 1;
         match self {
             Self::UnknownAcks => arms.flood(ground, nth, IDS as u64).await,
@@ -201,7 +201,7 @@ impl Attack {
 }
 
 /// Holds a silent connection, for as long as the service keeps it open.
-async fn idle(ground: &Ground, nth: usize, to: SocketAddr) -> Measurement<()> {
+async fn idle(ground: &Ground, nth: usize, to: SocketAddr) -> BenchResult<()> {
     let mut stream = connect(to, ground.source(nth)).await?;
     ground.sent(1);
     let mut byte = [0];
@@ -211,7 +211,7 @@ async fn idle(ground: &Ground, nth: usize, to: SocketAddr) -> Measurement<()> {
 
 impl Arms {
     /// Becomes a user agent with this number of subscriptions, and disconnects.
-    async fn enlist(&mut self, ground: &Ground, nth: usize, subscriptions: usize) -> Measurement<()> {
+    async fn enlist(&mut self, ground: &Ground, nth: usize, subscriptions: usize) -> BenchResult<()> {
         let mut channel = Channel::open(ground.nodes[0], ground.source(nth)).await?;
         self.identity = Some(channel.hello(None).await?);
         for at in 0..subscriptions {
@@ -226,7 +226,7 @@ impl Arms {
     }
 
     /// Fills the queue with this number of small messages.
-    async fn fill(&mut self, ground: &Ground, nth: usize, messages: usize, urgency: &str) -> Measurement<()> {
+    async fn fill(&mut self, ground: &Ground, nth: usize, messages: usize, urgency: &str) -> BenchResult<()> {
         let urgency = format!("urgency: {urgency}\r\n");
         for _ in 0..messages {
             self.turn += 1;
@@ -235,7 +235,7 @@ impl Arms {
         Ok(())
     }
 
-    fn key(&mut self) -> Measurement<()> {
+    fn key(&mut self) -> BenchResult<()> {
         let random = SystemRandom::new();
         let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).doing("a key")?;
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random);
@@ -245,7 +245,7 @@ impl Arms {
     }
 
     /// An `Authorization` field with a new token for this number of audiences: ours, and long ones that don't matter.
-    fn token(&self, ground: &Ground, audiences: usize, is_forged: bool) -> Measurement<String> {
+    fn token(&self, ground: &Ground, audiences: usize, is_forged: bool) -> BenchResult<String> {
         let (Some(key), Some(random)) = (&self.key, &self.random) else {
             return Err(Failure::new("no key"));
         };
@@ -276,7 +276,7 @@ impl Arms {
     }
 
     /// Pushes to the next of its subscriptions.
-    async fn push(&mut self, ground: &Ground, nth: usize, fields: &str, body: usize) -> Measurement<()> {
+    async fn push(&mut self, ground: &Ground, nth: usize, fields: &str, body: usize) -> BenchResult<()> {
         let path = self.paths.get(self.turn as usize % self.paths.len().max(1));
         let path = path.ok_or_else(|| Failure::new("no subscription"))?;
         let mut request = format!(
@@ -289,7 +289,7 @@ impl Arms {
         self.ask(ground, nth, &request).await
     }
 
-    async fn ask(&mut self, ground: &Ground, nth: usize, request: &str) -> Measurement<()> {
+    async fn ask(&mut self, ground: &Ground, nth: usize, request: &str) -> BenchResult<()> {
         let mut http = match self.http.take() {
             Some(http) => http,
             None => Connection::new(connect(ground.sending, ground.source(nth)).await?),
@@ -302,7 +302,7 @@ impl Arms {
         Ok(())
     }
 
-    async fn log_in(&self, ground: &Ground, nth: usize, identity: Option<&str>) -> Measurement<Channel> {
+    async fn log_in(&self, ground: &Ground, nth: usize, identity: Option<&str>) -> BenchResult<Channel> {
         let node = ground.nodes[(nth + self.turn as usize) % ground.nodes.len()];
         let mut channel = Channel::open(node, ground.source(nth)).await?;
         ground.sent(1);
@@ -311,7 +311,7 @@ impl Arms {
     }
 
     /// Connects again, and floods the channel until the service ends it.
-    async fn flood(&self, ground: &Ground, nth: usize, each: u64) -> Measurement<()> {
+    async fn flood(&self, ground: &Ground, nth: usize, each: u64) -> BenchResult<()> {
         let mut channel = Channel::open(ground.nodes[0], ground.source(nth)).await?;
         channel.hello(self.identity.as_deref()).await?;
         channel.flood(&self.bytes, || ground.sent(each)).await;
@@ -319,7 +319,7 @@ impl Arms {
     }
 }
 
-fn path(url: &str) -> Measurement<String> {
+fn path(url: &str) -> BenchResult<String> {
     let host = url.find("://").map(|at| at + 3);
     let path = host.and_then(|host| Some(host + url[host..].find('/')?));
     let path = path.ok_or_else(|| Failure::new("a URL without a path"))?;

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::failure::{Failure, Measurement, While as _};
+use crate::failure::{BenchResult, Failure, While as _};
 use crate::user_agent::subscription_name;
 
 /// The longest wait for an answer of the attacked service.
@@ -35,7 +35,7 @@ pub(super) fn source(nth: usize, addresses: Option<u16>) -> Option<IpAddr> {
 }
 
 /// Connects from that address. Closing it leaves nothing behind in the system, so that ports don't run out.
-pub(super) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> Measurement<TcpStream> {
+pub(super) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> BenchResult<TcpStream> {
     let connecting = async {
         let socket = TcpSocket::new_v4()?;
         if let Some(from) = from {
@@ -49,14 +49,14 @@ pub(super) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> Measurement
     soon("connecting", connecting).await
 }
 
-async fn soon<T>(what: &str, future: impl Future<Output = std::io::Result<T>>) -> Measurement<T> {
+async fn soon<T>(what: &str, future: impl Future<Output = std::io::Result<T>>) -> BenchResult<T> {
     let done = timeout(PATIENCE, future).await;
     done.doing(what)?.doing(what)
 }
 
 impl Channel {
     /// Connects and upgrades.
-    pub(super) async fn open(to: SocketAddr, from: Option<IpAddr>) -> Measurement<Self> {
+    pub(super) async fn open(to: SocketAddr, from: Option<IpAddr>) -> BenchResult<Self> {
         let mut stream = connect(to, from).await?;
         let upgrade = format!(
             "GET / HTTP/1.1\r\nHost: {to}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -84,7 +84,7 @@ impl Channel {
     }
 
     /// Sends hello, and returns its identity.
-    pub(super) async fn hello(&mut self, identity: Option<&str>) -> Measurement<String> {
+    pub(super) async fn hello(&mut self, identity: Option<&str>) -> BenchResult<String> {
         self.say(&json!({"messageType": "hello", "use_webpush": true, "uaid": identity}))
             .await?;
         let answer = self.answer("hello").await?;
@@ -93,7 +93,7 @@ impl Channel {
     }
 
     /// Makes the `nth` subscription, and returns its push resource.
-    pub(super) async fn register(&mut self, nth: usize) -> Measurement<String> {
+    pub(super) async fn register(&mut self, nth: usize) -> BenchResult<String> {
         let name = subscription_name(nth).to_string();
         self.say(&json!({"messageType": "register", "channelID": name}))
             .await?;
@@ -104,7 +104,7 @@ impl Channel {
         }
     }
 
-    pub(super) async fn say(&mut self, message: &Value) -> Measurement<()> {
+    pub(super) async fn say(&mut self, message: &Value) -> BenchResult<()> {
         let mut out = Vec::new();
         append(&mut out, &message.to_string());
         soon("saying something", self.stream.write_all(&out)).await
@@ -129,7 +129,7 @@ impl Channel {
         }
     }
 
-    async fn answer(&mut self, kind: &str) -> Measurement<Value> {
+    async fn answer(&mut self, kind: &str) -> BenchResult<Value> {
         loop {
             match self.frames.read(&mut self.read).doing("reading a frame")? {
                 Some((Incoming::Text(text), taken)) => {

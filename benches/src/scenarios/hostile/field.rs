@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::attacks::Attack;
 use super::channel;
 use crate::door::Door;
-use crate::failure::{Failure, Measurement, While as _};
+use crate::failure::{BenchResult, Failure, While as _};
 use crate::target::Target;
 
 /// The niceness of the hostile thread: the lowest priority, because honest peers and Redis share its core.
@@ -92,7 +92,7 @@ impl Field {
         connections: usize,
         addresses: Option<u16>,
         within: Duration,
-    ) -> Measurement<Self> {
+    ) -> BenchResult<Self> {
         let ground = Arc::new(Ground {
             nodes: target.all_clear().iter().map(Door::address).collect(),
             sending: target.sending().address(),
@@ -143,7 +143,7 @@ impl Field {
     }
 
     /// Ends the attack, and returns what it counted.
-    pub(super) async fn end(self) -> Measurement<Seen> {
+    pub(super) async fn end(self) -> BenchResult<Seen> {
         let ground = &self.ground;
         let mut seen = Seen {
             sent: ground.sent.load(Ordering::Relaxed),

@@ -10,7 +10,7 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::application_server::{ApplicationServer, Body, PushResource, Tokens, Vapid};
 use crate::body::Bodies;
-use crate::failure::{Measurement, within};
+use crate::failure::{BenchResult, within};
 use crate::target::Target;
 use crate::user_agent::{OnWebSocket, subscription_name};
 
@@ -34,7 +34,7 @@ pub(super) struct Honest<'a> {
     sent: u64,
     every: Duration,
     _stop: watch::Sender<bool>,
-    _listening: JoinSet<Measurement<()>>,
+    _listening: JoinSet<BenchResult<()>>,
 }
 
 struct Peer {
@@ -55,7 +55,7 @@ pub(super) struct Latencies {
 
 impl<'a> Honest<'a> {
     /// Connects, and makes the subscriptions.
-    pub(super) async fn connect(target: &'a Target, rate: f64) -> Measurement<Self> {
+    pub(super) async fn connect(target: &'a Target, rate: f64) -> BenchResult<Self> {
         let (arrived, arrivals) = mpsc::unbounded_channel();
         let (stop, stopped) = watch::channel(false);
         let mut listening = JoinSet::new();
@@ -134,7 +134,7 @@ impl<'a> Honest<'a> {
         }
     }
 
-    async fn push(&mut self) -> Measurement<Duration> {
+    async fn push(&mut self) -> BenchResult<Duration> {
         let mut sender = match self.sender.take() {
             Some(sender) => sender,
             None => ApplicationServer::connect(self.target.sending().address()).await?,

@@ -24,7 +24,7 @@ pub(crate) use self::attacks::Attack;
 use self::field::{Field, Seen};
 use self::honest::{Honest, Latencies};
 use super::Meter;
-use crate::failure::{Failure, Measurement};
+use crate::failure::{BenchResult, Failure};
 use crate::machine::Cores;
 use crate::service::Storage;
 use crate::target::{Target, TargetOptions};
@@ -87,7 +87,7 @@ pub(crate) struct Row {
 
 impl Hostile {
     /// Measures every row, and prints each as soon as it is there.
-    pub(crate) async fn run(&self, options: &TargetOptions, cores: Cores) -> Measurement<()> {
+    pub(crate) async fn run(&self, options: &TargetOptions, cores: Cores) -> BenchResult<()> {
         let mut failed = 0;
         let mut over = 0;
         if !self.json {
@@ -125,7 +125,7 @@ impl Hostile {
         connections: usize,
         options: &TargetOptions,
         cores: Cores,
-    ) -> Measurement<Row> {
+    ) -> BenchResult<Row> {
         let options = options.with_default_limits();
         let options = match options.storage() {
             // Two nodes, so that channels displace each other across nodes.
@@ -137,7 +137,7 @@ impl Hostile {
         row.map_err(|failure| target.explain(&failure))
     }
 
-    async fn on(&self, target: &Target, attack: Attack, connections: usize) -> Measurement<Row> {
+    async fn on(&self, target: &Target, attack: Attack, connections: usize) -> BenchResult<Row> {
         let duration = Duration::from_secs_f64(self.seconds);
         let mut honest = Honest::connect(target, self.rate).await?;
         // Connections, caches and the allocator are warm before anything counts.

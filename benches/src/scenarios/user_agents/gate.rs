@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::door::Door;
-use crate::failure::{Measurement, While as _};
+use crate::failure::{BenchResult, While as _};
 
 /// Connections that wait to be accepted. Chosen: more than there are user agents, so that none is refused while it is open.
 const BACKLOG: u32 = 4_096;
@@ -27,7 +27,7 @@ pub(super) struct Gate {
 
 impl Gate {
     /// Opens one on a free port.
-    pub(super) fn open(leads_to: SocketAddr) -> Measurement<Self> {
+    pub(super) fn open(leads_to: SocketAddr) -> BenchResult<Self> {
         let listener = listen("127.0.0.1:0".parse().doing("an address")?)?;
         let address = listener.local_addr().doing("the gate's address")?;
         let (sender, receiver) = watch::channel(Some(leads_to));
@@ -50,8 +50,8 @@ impl Gate {
         })
     }
 
-    /// The door that user agents come to.
-    pub(super) fn door(&self) -> Measurement<Door> {
+    /// The connector that user agents use.
+    pub(super) fn door(&self) -> BenchResult<Door> {
         Door::clear(self.address)
     }
 
@@ -84,7 +84,7 @@ struct Keeper {
 
 impl Keeper {
     /// Ends when the gate is dropped, and all connections with it.
-    async fn keep(mut self, first: TcpListener) -> Measurement<()> {
+    async fn keep(mut self, first: TcpListener) -> BenchResult<()> {
         let mut first = Some(first);
         loop {
             let Ok(service) = self
@@ -128,7 +128,7 @@ async fn pass(mut stream: TcpStream, service: SocketAddr) {
     let _ = tokio::io::copy_bidirectional(&mut stream, &mut onward).await;
 }
 
-fn listen(address: SocketAddr) -> Measurement<TcpListener> {
+fn listen(address: SocketAddr) -> BenchResult<TcpListener> {
     let socket = TcpSocket::new_v4().doing("a socket")?;
     socket.set_reuseaddr(true).doing("a socket")?;
     socket.bind(address).doing("binding the gate")?;

@@ -12,7 +12,7 @@ use user_agent_client::Event;
 
 use super::gate::Gate;
 use super::{State, start, stop};
-use crate::failure::{Failure, Measurement};
+use crate::failure::{BenchResult, Failure};
 use crate::target::Target;
 
 /// How long the service is away. Chosen: what a restart with its store takes.
@@ -32,7 +32,7 @@ pub(super) struct CameBack {
 }
 
 /// Lets so many lose their service.
-pub(super) async fn lose(target: &Target, count: usize) -> Measurement<CameBack> {
+pub(super) async fn lose(target: &Target, count: usize) -> BenchResult<CameBack> {
     let service = target.clear().address();
     let gate = Gate::open(service)?;
     let members = start(&gate.door()?, count, || Ok(State::in_memory())).await?;

@@ -12,7 +12,7 @@ use user_agent_client::{Event, Events, Options, Trust, UserAgent};
 
 use super::gate::Gate;
 use super::{State, stop};
-use crate::failure::{Failure, Measurement, While as _};
+use crate::failure::{BenchResult, Failure, While as _};
 use crate::process::Process;
 use crate::target::{Target, data_directory};
 
@@ -32,7 +32,7 @@ pub(super) struct Renewed {
 }
 
 /// Lets the service forget a user agent with so many subscriptions.
-pub(super) async fn renew(target: &Target, count: usize) -> Measurement<Renewed> {
+pub(super) async fn renew(target: &Target, count: usize) -> BenchResult<Renewed> {
     let gate = Gate::open(target.clear().address())?;
     let data = data_directory()?;
     let state = State::open(data.path()).doing("opening a state directory")?;
@@ -65,7 +65,7 @@ pub(super) async fn renew(target: &Target, count: usize) -> Measurement<Renewed>
 }
 
 /// Asks for all of them at once: those that are confirmed together are written together.
-async fn subscribe(agent: &UserAgent, count: usize) -> Measurement<()> {
+async fn subscribe(agent: &UserAgent, count: usize) -> BenchResult<()> {
     let mut asking = JoinSet::new();
     for nth in 0..count {
         let agent = agent.clone();
@@ -81,7 +81,7 @@ async fn subscribe(agent: &UserAgent, count: usize) -> Measurement<()> {
         .map_err(|_| Failure::new(format!("not subscribed within {WITHIN:?}")))?
 }
 
-async fn all_renewed(agent: &UserAgent, events: &mut Events, count: usize) -> Measurement<()> {
+async fn all_renewed(agent: &UserAgent, events: &mut Events, count: usize) -> BenchResult<()> {
     let mut heard = 0;
     while heard < count {
         match timeout(SILENCE, events.next()).await {
