@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::application_server::PushResource;
-use crate::door::{Door, Transport};
+use crate::connector::{Connector, Transport};
 use crate::failure::{BenchResult, Failure, While as _, within};
 use crate::ledger::Ledger;
 use crate::user_agent::{Identity, OnWebSocket, UserAgent, set, subscription_name, waiting};
@@ -37,11 +37,11 @@ pub(crate) struct Listening {
 
 impl Newcomers {
     /// Connects new user agents and says hello for each.
-    pub(crate) async fn connect(door: &Door, count: usize) -> BenchResult<Self> {
+    pub(crate) async fn connect(connector: &Connector, count: usize) -> BenchResult<Self> {
         let made = each(count, CONNECTING, |_| {
-            let door = door.clone();
+            let connector = connector.clone();
             async move {
-                let mut user_agent = OnWebSocket::connect(&door).await?;
+                let mut user_agent = OnWebSocket::connect(&connector).await?;
                 let name = user_agent.hello(None).await?;
                 Ok((user_agent, name))
             }
@@ -70,23 +70,23 @@ impl Newcomers {
 impl Fleet {
     /// Makes subscriptions, and connects whom they are for.
     pub(crate) async fn subscribe(
-        door: &Door,
+        connector: &Connector,
         count: usize,
         key: Option<PublicKey>,
     ) -> BenchResult<(Self, Vec<Identity>)> {
-        if door.transport() == Transport::WebSocket {
-            return Newcomers::connect(door, count).await?.register(key).await;
+        if connector.transport() == Transport::WebSocket {
+            return Newcomers::connect(connector, count).await?.register(key).await;
         }
-        let identities = subscribe(door, count, key).await?;
-        let fleet = Self::come_back(door, &identities).await?;
+        let identities = subscribe(connector, count, key).await?;
+        let fleet = Self::come_back(connector, &identities).await?;
         Ok((fleet, identities))
     }
 
     /// Connects user agents that the service knows.
-    pub(crate) async fn come_back(door: &Door, identities: &[Identity]) -> BenchResult<Self> {
+    pub(crate) async fn come_back(connector: &Connector, identities: &[Identity]) -> BenchResult<Self> {
         let back = each(identities.len(), CONNECTING, |nth| {
-            let (door, identity) = (door.clone(), identities[nth].clone());
-            async move { UserAgent::come_back(&door, &identity).await }
+            let (connector, identity) = (connector.clone(), identities[nth].clone());
+            async move { UserAgent::come_back(&connector, &identity).await }
         });
         let user_agents = back.await?;
         Ok(Self { user_agents })
@@ -106,11 +106,11 @@ impl Fleet {
 
 /// Makes subscriptions of RFC 8030, each in a set of its own, over a few connections that are closed again.
 pub(crate) async fn subscribe(
-    door: &Door,
+    connector: &Connector,
     count: usize,
     key: Option<PublicKey>,
 ) -> BenchResult<Vec<Identity>> {
-    let (address, part) = (door.clear_address(), count.div_ceil(SUBSCRIBING));
+    let (address, part) = (connector.clear_address(), count.div_ceil(SUBSCRIBING));
     let mut tasks = JoinSet::new();
     for nth in 0..SUBSCRIBING {
         let mine = part.min(count.saturating_sub(nth * part));
@@ -126,19 +126,19 @@ pub(crate) async fn subscribe(
 impl Listening {
     /// A fleet that comes back all at once: everyone connects, says hello and takes what waits, as soon as it can.
     ///
-    /// They come to all of `doors` in turn.
-    pub(crate) fn come_back(doors: &[Door], identities: &[Identity], ledger: &Arc<Ledger>) -> Self {
+    /// They come to all of `connectors` in turn.
+    pub(crate) fn come_back(connectors: &[Connector], identities: &[Identity], ledger: &Arc<Ledger>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        for ((nth, identity), door) in identities.iter().enumerate().zip(doors.iter().cycle()) {
-            let (door, identity, ledger, stopped) = (
-                door.clone(),
+        for ((nth, identity), connector) in identities.iter().enumerate().zip(connectors.iter().cycle()) {
+            let (connector, identity, ledger, stopped) = (
+                connector.clone(),
                 identity.clone(),
                 Arc::clone(ledger),
                 stopped.clone(),
             );
             tasks.spawn(async move {
-                let user_agent = within("coming back", UserAgent::come_back(&door, &identity)).await?;
+                let user_agent = within("coming back", UserAgent::come_back(&connector, &identity)).await?;
                 user_agent.listen(nth, &ledger, stopped).await
             });
         }
@@ -177,10 +177,10 @@ pub(crate) fn push_resources(identities: &[Identity]) -> BenchResult<Vec<PushRes
 
 /// That nothing is left: everyone comes back once more, and must be offered no message. What was acknowledged has left
 /// storage, and is not delivered a second time.
-pub(crate) async fn expect_nothing(door: &Door, identities: &[Identity]) -> BenchResult<()> {
+pub(crate) async fn expect_nothing(connector: &Connector, identities: &[Identity]) -> BenchResult<()> {
     let visits = each(identities.len(), CONNECTING, |nth| {
-        let (door, identity) = (door.clone(), identities[nth].clone());
-        async move { waiting(&door, &identity).await }
+        let (connector, identity) = (connector.clone(), identities[nth].clone());
+        async move { waiting(&connector, &identity).await }
     });
     match visits.await?.iter().sum() {
         0 => Ok(()),

@@ -16,7 +16,7 @@ mod application_server;
 mod body;
 mod budgets;
 mod cli;
-mod door;
+mod connector;
 mod failure;
 mod fleet;
 mod http1;

@@ -11,7 +11,7 @@ use http::Request;
 use tokio::task::JoinHandle;
 
 use crate::application_server::{ApplicationServer, Body, PushResource};
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure, PATIENCE, While as _, within};
 use crate::user_agent::set::subscribe;
 
@@ -42,11 +42,11 @@ struct ReceiptCounts {
 
 impl Receipts {
     /// Gets a new receipt subscription and begins to monitor it.
-    pub(crate) async fn listen(door: &Door) -> BenchResult<Self> {
-        let subscription = subscription(door).await?;
+    pub(crate) async fn listen(connector: &Connector) -> BenchResult<Self> {
+        let subscription = subscription(connector).await?;
         let told = Arc::<ReceiptLog>::default();
         let books = Arc::clone(&told);
-        let promises = monitor(door, &subscription).await?;
+        let promises = monitor(connector, &subscription).await?;
         let listening = tokio::spawn(async move { books.take(promises).await });
         Ok(Self {
             subscription,
@@ -146,13 +146,13 @@ impl ReceiptCounts {
 }
 
 /// A new receipt subscription: that of a message whose receipt is never told, because nobody takes it.
-async fn subscription(door: &Door) -> BenchResult<Box<str>> {
-    let identities = subscribe(door.clear_address(), 1, None).await?;
+async fn subscription(connector: &Connector) -> BenchResult<Box<str>> {
+    let identities = subscribe(connector.clear_address(), 1, None).await?;
     let nobody = identities
         .first()
         .ok_or_else(|| Failure::new("no subscription"))?;
     let nobody = PushResource::new(nobody.push_resource.as_str())?.with_receipts(None);
-    let mut sender = ApplicationServer::connect(door.clear_address()).await?;
+    let mut sender = ApplicationServer::connect(connector.clear_address()).await?;
     sender
         .push(&nobody, None, Body::Made(b"nobody reads this"))
         .await?;
@@ -167,8 +167,8 @@ struct Monitored {
     _requests: h2::client::SendRequest<&'static [u8]>,
 }
 
-async fn monitor(door: &Door, url: &str) -> BenchResult<Monitored> {
-    let stream = door.connect_tcp().await?;
+async fn monitor(connector: &Connector, url: &str) -> BenchResult<Monitored> {
+    let stream = connector.connect_tcp().await?;
     let handshake = Builder::new()
         .enable_push(true)
         .max_concurrent_streams(STREAMS)

@@ -2,7 +2,7 @@
 
 use crate::application_server::Vapid;
 use crate::cli::Row;
-use crate::door::Transport;
+use crate::connector::Transport;
 use crate::failure::BenchResult;
 use crate::machine::Cores;
 use crate::report::Measured;

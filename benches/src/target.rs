@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tempfile::TempDir;
 
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure, While as _};
 use crate::machine::Cores;
 use crate::process::Process;
@@ -73,8 +73,8 @@ pub(crate) struct Target {
 }
 
 struct Node {
-    clear: Door,
-    tls: Option<Door>,
+    clear: Connector,
+    tls: Option<Connector>,
     admin: Option<SocketAddr>,
     process: Process,
     /// The service before its data: it has to end first.
@@ -88,8 +88,8 @@ impl TargetOptions {
             (Some(url), Some(pid)) => {
                 let clear = address_of(url)?;
                 let node = Node {
-                    clear: Door::clear(clear)?,
-                    tls: self.tls.map(|tls| Door::tls(tls, clear)).transpose()?,
+                    clear: Connector::clear(clear)?,
+                    tls: self.tls.map(|tls| Connector::tls(tls, clear)).transpose()?,
                     admin: None,
                     process: Process::new(pid),
                     started: None,
@@ -193,10 +193,10 @@ impl Node {
         let service = Service::start(recipe, &data)?;
         let listeners = service.listeners()?;
         Ok(Self {
-            clear: Door::clear(listeners.http)?,
+            clear: Connector::clear(listeners.http)?,
             tls: listeners
                 .tls
-                .map(|tls| Door::tls(tls, listeners.http))
+                .map(|tls| Connector::tls(tls, listeners.http))
                 .transpose()?,
             admin: listeners.admin,
             process: service.process(),
@@ -210,7 +210,7 @@ impl Target {
     #[cfg(test)]
     pub(crate) fn within_this_process(address: SocketAddr) -> Self {
         let node = Node {
-            clear: Door::clear(address).unwrap(),
+            clear: Connector::clear(address).unwrap(),
             tls: None,
             admin: None,
             process: Process::own(),
@@ -245,26 +245,26 @@ impl Target {
     }
 
     /// The listener in clear to which user agents come.
-    pub(crate) fn clear(&self) -> &Door {
+    pub(crate) fn clear(&self) -> &Connector {
         &self.nodes[0].clear
     }
 
     /// The listener in clear to which application servers come: the last node's, so that messages have to cross where
     /// there are several.
-    pub(crate) fn sending(&self) -> &Door {
+    pub(crate) fn sending(&self) -> &Connector {
         &self.nodes[self.nodes.len() - 1].clear
     }
 
     /// The listeners in clear of all nodes.
-    pub(crate) fn all_clear(&self) -> Vec<Door> {
+    pub(crate) fn all_clear(&self) -> Vec<Connector> {
         self.nodes.iter().map(|node| node.clear.clone()).collect()
     }
 
     /// The listener in clear, or the one over TLS.
-    pub(crate) fn door(&self, over_tls: bool) -> BenchResult<&Door> {
+    pub(crate) fn connector(&self, over_tls: bool) -> BenchResult<&Connector> {
         match &self.nodes[0].tls {
             _ if !over_tls => Ok(self.clear()),
-            Some(door) => Ok(door),
+            Some(connector) => Ok(connector),
             None => Err(Failure::new(
                 "the TLS listener of the service is not known: add --tls ADDRESS:PORT",
             )),

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::{payload, within};
 
 /// A push message on its way to a push resource.
@@ -40,7 +40,7 @@ pub struct Unanswered(String);
 /// One connection to a node for requests one after the other.
 #[derive(Debug)]
 pub struct Http {
-    door: Door,
+    connector: Connector,
     requests: Requests,
     /// The service has said that no answer will follow the last one.
     is_over: bool,
@@ -98,13 +98,13 @@ impl Push {
 
 impl Http {
     /// Connects and speaks HTTP/1.1.
-    pub async fn connect(door: &Door) -> Result<Self, Unanswered> {
-        let stream = TokioIo::new(door.connect("http/1.1").await?);
+    pub async fn connect(connector: &Connector) -> Result<Self, Unanswered> {
+        let stream = TokioIo::new(connector.connect("http/1.1").await?);
         let (requests, connection) = hyper::client::conn::http1::handshake(stream).await?;
         // How the connection ended is told by the request that it failed.
         let driver = tokio::spawn(async move { drop(connection.await) });
         Ok(Self {
-            door: door.clone(),
+            connector: connector.clone(),
             requests: Requests::One(requests),
             is_over: false,
             driver,
@@ -112,12 +112,12 @@ impl Http {
     }
 
     /// Connects and speaks HTTP/2: by ALPN over TLS, by prior knowledge in clear.
-    pub async fn connect_http2(door: &Door) -> Result<Self, Unanswered> {
-        let stream = door.connect("h2").await?;
+    pub async fn connect_http2(connector: &Connector) -> Result<Self, Unanswered> {
+        let stream = connector.connect("h2").await?;
         let (requests, connection) = h2::client::handshake(stream).await?;
         let driver = tokio::spawn(async move { drop(connection.await) });
         Ok(Self {
-            door: door.clone(),
+            connector: connector.clone(),
             requests: Requests::Two(requests),
             is_over: false,
             driver,
@@ -152,7 +152,7 @@ impl Http {
     /// Sends any request with an absolute URL.
     pub async fn request(&mut self, request: Request<Bytes>) -> Result<Answer, Unanswered> {
         if self.is_over {
-            *self = Self::connect(&self.door).await?;
+            *self = Self::connect(&self.connector).await?;
         }
         let answer = self.exchange(request).await?;
         self.is_over = answer.header("connection") == "close";

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::application_server::{Answer, origin_form};
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::monitor::{Fields, request};
 use crate::within;
 
@@ -42,19 +42,19 @@ impl Events {
     /// # Panics
     ///
     /// When that is refused.
-    pub async fn open(door: &Door, url: &str, fields: Fields<'_>) -> Self {
-        match Self::try_open(door, url, fields).await {
+    pub async fn open(connector: &Connector, url: &str, fields: Fields<'_>) -> Self {
+        match Self::try_open(connector, url, fields).await {
             Ok(events) => events,
             Err(answer) => panic!("events are expected, not {} {}", answer.status, answer.text()),
         }
     }
 
     /// Monitors a resource over a connection of its own, or returns the answer that is no stream of events.
-    pub async fn try_open(door: &Door, url: &str, fields: Fields<'_>) -> Result<Self, Answer> {
+    pub async fn try_open(connector: &Connector, url: &str, fields: Fields<'_>) -> Result<Self, Answer> {
         let mut request = request(Method::GET, url, fields);
         let accept = http::HeaderValue::from_static("text/event-stream");
         request.headers_mut().insert(http::header::ACCEPT, accept);
-        let stream = door.connect("http/1.1").await.expect("the node listens");
+        let stream = connector.connect("http/1.1").await.expect("the node listens");
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (mut requests, connection) = handshake.expect("HTTP/1.1");
         let driver = tokio::spawn(async move { drop(connection.await) });

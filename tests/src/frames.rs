@@ -7,7 +7,7 @@ use std::io;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::door::{Door, Stream};
+use crate::connector::{Connector, Stream};
 
 /// Frame types (RFC 6455 §5.2).
 pub mod opcode {
@@ -35,12 +35,12 @@ pub struct RawWebSocket {
 
 impl RawWebSocket {
     /// Connects and upgrades.
-    pub async fn connect(door: &Door) -> io::Result<Self> {
-        let mut stream = door.connect("http/1.1").await?;
+    pub async fn connect(connector: &Connector) -> io::Result<Self> {
+        let mut stream = connector.connect("http/1.1").await?;
         let request = format!(
             "GET / HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-            door.address
+            connector.address
         );
         stream.write_all(request.as_bytes()).await?;
         stream.flush().await?;

@@ -12,7 +12,7 @@
 //! - [`process`]: what else is run and stays.
 //! - [`redis`]: the servers that nodes may store in, and the ways in which they fail.
 //! - [`proxy`]: what people put in front of a node.
-//! - [`door`]: one address of a node, in clear or over TLS, and how to connect to it.
+//! - [`connector`]: one address of a node, in clear or over TLS, and how to connect to it.
 //! - [`user_agent`]: a user agent on the WebSocket. [`frames`]: the same one layer below, for frames that no library
 //!   would send, and [`raw_http2`]: the same for HTTP/2. [`listener`]: the user agent's command, a process as well.
 //! - [`monitor`]: who monitors by HTTP/2 server push, user agent or application server; [`events`]: the same by
@@ -33,7 +33,7 @@ pub mod binaries;
 pub mod certificate;
 pub mod chance;
 pub mod checker;
-pub mod door;
+pub mod connector;
 pub mod events;
 pub mod frames;
 pub mod liar;

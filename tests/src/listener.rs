@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::log::Log;
 use crate::{PATIENCE, binaries, within};
 
@@ -58,8 +58,8 @@ pub struct Listener {
 
 impl Agent {
     /// A user agent of the service at this address, with nothing kept yet.
-    pub fn at(door: &Door) -> Self {
-        let origin = door.origin();
+    pub fn at(connector: &Connector) -> Self {
+        let origin = connector.origin();
         let rest = origin.strip_prefix("http").expect("http: or https:");
         Self::of(&format!("ws{rest}/"))
     }

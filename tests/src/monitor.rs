@@ -15,7 +15,7 @@ use http::{HeaderMap, Method, Request, Uri};
 use tokio::task::JoinHandle;
 
 use crate::application_server::{Answer, Unanswered};
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::{payload, within};
 
 /// Header fields of a request.
@@ -77,8 +77,8 @@ pub struct Message {
 
 impl Connection {
     /// Connects: by ALPN over TLS, by prior knowledge in clear.
-    pub async fn open(door: &Door) -> Self {
-        Self::open_with(door, |_| {}).await
+    pub async fn open(connector: &Connector) -> Self {
+        Self::open_with(connector, |_| {}).await
     }
 
     /// The same with other settings.
@@ -86,8 +86,8 @@ impl Connection {
     /// # Panics
     ///
     /// When the node does not listen.
-    pub async fn open_with(door: &Door, change: impl FnOnce(&mut Builder)) -> Self {
-        let stream = door.connect("h2").await.expect("the node listens");
+    pub async fn open_with(connector: &Connector, change: impl FnOnce(&mut Builder)) -> Self {
+        let stream = connector.connect("h2").await.expect("the node listens");
         let mut builder = Builder::new();
         change(&mut builder);
         let (requests, mut connection) = builder.handshake(stream).await.expect("HTTP/2");

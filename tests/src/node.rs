@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 use crate::application_server::{Answer, Http};
 use crate::certificate::Certificate;
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::settings::Settings;
 use crate::{PATIENCE, binaries, within};
 
@@ -155,14 +155,14 @@ impl Node {
     }
 
     /// Where plain HTTP is spoken.
-    pub fn door(&self) -> Door {
-        Door::clear(self.listeners.http[0])
+    pub fn connector(&self) -> Connector {
+        Connector::clear(self.listeners.http[0])
     }
 
     /// Where TLS is spoken.
-    pub fn tls_door(&self) -> Door {
+    pub fn tls_connector(&self) -> Connector {
         let certificate = self.certificate.as_ref().expect("the node has a TLS listener");
-        Door::tls(self.listeners.tls[0], Arc::clone(certificate))
+        Connector::tls(self.listeners.tls[0], Arc::clone(certificate))
     }
 
     /// What the node shows over TLS.
@@ -171,8 +171,8 @@ impl Node {
     }
 
     /// Where the admin listener is.
-    pub fn admin(&self) -> Door {
-        Door::clear(self.listeners.admin[0])
+    pub fn admin(&self) -> Connector {
+        Connector::clear(self.listeners.admin[0])
     }
 
     /// The origin of every resource URL.

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use self::alone::Alone;
 use self::books::{Books, NodeNumber};
 use self::cluster::OnCluster;
-use self::doors::Doors;
+use self::connectors::Connectors;
 use self::line::Manner;
 use crate::chance::Chance;
 use crate::plan::Plan;
@@ -32,7 +32,7 @@ pub mod books;
 mod agent;
 mod alone;
 mod cluster;
-mod doors;
+mod connectors;
 mod life;
 pub(crate) mod line;
 mod receiver;
@@ -74,7 +74,7 @@ trait Service {
     /// The longest time between two messages of one sender.
     const PAUSE: Duration;
 
-    fn doors(&self) -> Doors;
+    fn connectors(&self) -> Connectors;
 
     fn habit(user_agent: usize) -> Habit;
 
@@ -114,7 +114,7 @@ enum Speech {
 /// What everybody in the test shares.
 struct World {
     books: Mutex<Books>,
-    doors: Doors,
+    connectors: Connectors,
     phase: watch::Receiver<Phase>,
     habit: fn(usize) -> Habit,
     listens_at: fn(usize) -> Option<NodeNumber>,
@@ -166,7 +166,7 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
     let (phase, phase_seen) = watch::channel(Phase::Gather);
     let world = Arc::new(World {
         books: Mutex::new(Books::new(plan.seed, S::NODES)),
-        doors: service.doors(),
+        connectors: service.connectors(),
         phase: phase_seen,
         habit: S::habit,
         listens_at: S::listens_at,

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::http::Request;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::door::{Door, Stream};
+use crate::connector::{Connector, Stream};
 use crate::{payload, within};
 
 /// A connected user agent.
@@ -74,17 +74,17 @@ impl UserAgent {
     /// # Panics
     ///
     /// When the upgrade is refused.
-    pub async fn connect(door: &Door) -> Self {
-        let connected = within("the WebSocket is opened", Self::try_connect(door, "/")).await;
+    pub async fn connect(connector: &Connector) -> Self {
+        let connected = within("the WebSocket is opened", Self::try_connect(connector, "/")).await;
         connected.expect("the WebSocket is opened")
     }
 
     /// Connects and upgrades on a path of the caller's.
-    pub async fn try_connect(door: &Door, path: &str) -> Result<Self, tungstenite::Error> {
-        let stream = door.connect("http/1.1").await?;
+    pub async fn try_connect(connector: &Connector, path: &str) -> Result<Self, tungstenite::Error> {
+        let stream = connector.connect("http/1.1").await?;
         let request = Request::builder()
-            .uri(format!("ws://{}{path}", door.address))
-            .header("host", door.address.to_string())
+            .uri(format!("ws://{}{path}", connector.address))
+            .header("host", connector.address.to_string())
             .header("connection", "Upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")
@@ -98,8 +98,8 @@ impl UserAgent {
     }
 
     /// Connects and says hello: a new user agent, or the one of this *uaid*. Returns the *uaid* that the service gave.
-    pub async fn arrive(door: &Door, uaid: Option<&str>) -> (Self, String) {
-        let mut agent = Self::connect(door).await;
+    pub async fn arrive(connector: &Connector, uaid: Option<&str>) -> (Self, String) {
+        let mut agent = Self::connect(connector).await;
         let uaid = agent.hello(uaid).await;
         (agent, uaid)
     }

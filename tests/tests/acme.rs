@@ -108,7 +108,7 @@ async fn a_certificate_comes(challenge: &str) {
             "{host}"
         );
     }
-    let mut http = Http::connect(&node.door()).await.expect("the port is open");
+    let mut http = Http::connect(&node.connector()).await.expect("the port is open");
     let page = http
         .get("/.well-known/acme-challenge/token")
         .await

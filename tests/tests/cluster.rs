@@ -68,12 +68,12 @@ impl Service {
 
     /// A user agent at this node: a new one, or the one with this *uaid*.
     async fn arrive(&self, node: usize, uaid: Option<&str>) -> (UserAgent, String) {
-        UserAgent::arrive(&self.nodes[node].door(), uaid).await
+        UserAgent::arrive(&self.nodes[node].connector(), uaid).await
     }
 
     /// A connection of an application server to this node.
     async fn knock(&self, node: usize) -> Http {
-        let connected = Http::connect(&self.nodes[node].door()).await;
+        let connected = Http::connect(&self.nodes[node].connector()).await;
         connected.expect("the node listens")
     }
 

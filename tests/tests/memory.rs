@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use push_tests::door::Door;
+use push_tests::connector::Connector;
 use push_tests::frames::{RawWebSocket, opcode};
 use push_tests::node::Node;
 use push_tests::settings::Settings;
@@ -33,24 +33,24 @@ const TLS_BYTES: u64 = 12 * 1_024;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_sessions_in_clear() {
     let node = Node::start(Settings::new()).await;
-    measure(&node, &node.door(), CLEAR_BYTES).await;
+    measure(&node, &node.connector(), CLEAR_BYTES).await;
 }
 
 /// An idle WebSocket over TLS stays within its budget.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_sessions_over_tls() {
     let node = Node::start(Settings::new().tls()).await;
-    measure(&node, &node.tls_door(), TLS_BYTES).await;
+    measure(&node, &node.tls_connector(), TLS_BYTES).await;
 }
 
 /// New user agents, each with its subscription, must stay within the budget; when the same ones come back they must add
 /// next to nothing, at the latest when the allocator has settled: a leak adds as much each time. After each round the
 /// descriptors are back where they were.
-async fn measure(node: &Node, door: &Door, budget: u64) {
-    drop(open(door, &vec![None; AT_ONCE]).await);
+async fn measure(node: &Node, connector: &Connector, budget: u64) {
+    drop(open(connector, &vec![None; AT_ONCE]).await);
     let descriptors = settled_descriptors(node, 0).await;
     let before = node.resident_bytes();
-    let sessions = open(door, &vec![None; SESSIONS]).await;
+    let sessions = open(connector, &vec![None; SESSIONS]).await;
     let known: Vec<_> = sessions
         .iter()
         .map(|session| Some(session.uaid.clone()))
@@ -67,7 +67,7 @@ async fn measure(node: &Node, door: &Door, budget: u64) {
 
     let mut most = first;
     for round in 2..=ROUNDS {
-        let sessions = open(door, &known).await;
+        let sessions = open(connector, &known).await;
         let resident = node.resident_bytes();
         let grown = resident.saturating_sub(most) / SESSIONS as u64;
         most = most.max(resident);
@@ -88,10 +88,10 @@ struct Session {
 }
 
 /// Opens a session for each of these identities, or for a new user agent.
-async fn open(door: &Door, identities: &[Option<String>]) -> Vec<Session> {
+async fn open(connector: &Connector, identities: &[Option<String>]) -> Vec<Session> {
     let mut sessions = Vec::with_capacity(identities.len());
     for batch in identities.chunks(AT_ONCE) {
-        let opened = try_join_all(batch.iter().map(|uaid| greeted(door, uaid.as_deref())));
+        let opened = try_join_all(batch.iter().map(|uaid| greeted(connector, uaid.as_deref())));
         sessions.extend(
             within("sessions are opened", opened)
                 .await
@@ -101,8 +101,8 @@ async fn open(door: &Door, identities: &[Option<String>]) -> Vec<Session> {
     sessions
 }
 
-async fn greeted(door: &Door, uaid: Option<&str>) -> io::Result<Session> {
-    let mut socket = RawWebSocket::connect(door).await?;
+async fn greeted(connector: &Connector, uaid: Option<&str>) -> io::Result<Session> {
+    let mut socket = RawWebSocket::connect(connector).await?;
     let hello = json!({"messageType": "hello", "use_webpush": true, "uaid": uaid});
     let reply = ask(&mut socket, &hello).await?;
     let given = reply["uaid"].as_str().expect("a uaid").to_owned();

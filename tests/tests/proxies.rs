@@ -85,7 +85,7 @@ async fn lost_behind(kind: Kind, over: Over, factor: u32, watched: Duration) -> 
         Over::Http2 => ("http", own.http2()),
     };
     let node = Node::start(Settings::new().set("public_url", format!("http://{address}"))).await;
-    let proxy = Proxy::start(kind, own, node.door().address, factor).await;
+    let proxy = Proxy::start(kind, own, node.connector().address, factor).await;
     let server = ServerUrl::parse(&format!("{scheme}://{address}/")).expect("a URL");
     let options = Options {
         limits: Arc::new(limits(factor)),
@@ -101,7 +101,7 @@ async fn lost_behind(kind: Kind, over: Over, factor: u32, watched: Duration) -> 
     let lost = lost_until(&mut events, Instant::now() + watched).await;
 
     let recipient = Recipient::read(&subscription);
-    let mut http = Http::connect(&node.door()).await.expect("the node listens");
+    let mut http = Http::connect(&node.connector()).await.expect("the node listens");
     let push = Push::new(&recipient.push_resource, "").body(recipient.encrypt("still there"));
     assert_eq!(http.push(&push).await.status, 201);
     within("the message arrives", async {

@@ -71,9 +71,9 @@ pub(crate) struct Returned {
 impl Absent {
     /// Stores messages for all, lets them come back, and checks that each got its own, once.
     pub(crate) async fn run(self, target: &Target) -> BenchResult<Returned> {
-        let door = target.clear();
+        let connector = target.clear();
         let tokens = Tokens::new(self.vapid)?;
-        let (fleet, identities) = Fleet::subscribe(door, self.user_agents, tokens.public_key()).await?;
+        let (fleet, identities) = Fleet::subscribe(connector, self.user_agents, tokens.public_key()).await?;
         drop(fleet);
         tokio::time::sleep(GONE_AFTER).await;
 
@@ -98,7 +98,7 @@ impl Absent {
         let memory = memory.collect::<BenchResult<_>>()?;
 
         let meter = Meter::start(target)?;
-        expect_nothing(door, &identities).await?;
+        expect_nothing(connector, &identities).await?;
         let again = meter.stop()?;
         Ok(Returned {
             options: self,

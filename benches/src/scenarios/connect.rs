@@ -49,14 +49,14 @@ pub(crate) struct Connected {
 impl Connect {
     /// Measures the two steps one after the other: connecting needs no storage, registering does.
     pub(crate) async fn run(self, target: &Target) -> BenchResult<Connected> {
-        let door = target.door(self.over_tls)?;
+        let connector = target.connector(self.over_tls)?;
         // Subscriptions are restricted to a key, as those of browsers are.
         let key = Tokens::new(Vapid::Reused)?.public_key();
-        Fleet::subscribe(door, WARM_UP, key).await?;
+        Fleet::subscribe(connector, WARM_UP, key).await?;
         let held_before = held_bytes(target)?;
 
         let meter = Meter::start(target)?;
-        let newcomers = Newcomers::connect(door, self.user_agents).await?;
+        let newcomers = Newcomers::connect(connector, self.user_agents).await?;
         let hello = meter.stop()?;
 
         let meter = Meter::start(target)?;

@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::Report;
 use crate::budgets::Figure;
-use crate::door::{Door, Transport};
+use crate::connector::{Connector, Transport};
 use crate::failure::{BenchResult, Failure};
 use crate::fleet::{Fleet, Newcomers, subscribe};
 use crate::process::Process;
@@ -103,15 +103,15 @@ impl Idle {
     pub(crate) async fn run(self, target: &Target) -> BenchResult<Idled> {
         let process = target.process();
         let untouched = process.descriptors()?;
-        let door = target.door(self.over_tls)?.by(self.over);
+        let connector = target.connector(self.over_tls)?.by(self.over);
         let crowd = match self.over {
             Transport::WebSocket => Crowd::New,
             Transport::Http2 | Transport::Events => {
-                Crowd::Known(subscribe(&door, self.connections + WARM_UP, None).await?)
+                Crowd::Known(subscribe(&connector, self.connections + WARM_UP, None).await?)
             }
         };
         let first = crowd
-            .connect(&door, self.connections..self.connections + WARM_UP)
+            .connect(&connector, self.connections..self.connections + WARM_UP)
             .await?;
         let kept = Some(first).filter(|_| !self.is_noticed());
         let expected = untouched + if kept.is_some() { WARM_UP } else { 0 };
@@ -120,7 +120,10 @@ impl Idle {
         let empty = at_rest(process).await?;
         let mut rounds = Vec::new();
         for _ in 0..self.rounds() {
-            rounds.push(self.round(process, &door, &crowd, descriptors_before).await?);
+            rounds.push(
+                self.round(process, &connector, &crowd, descriptors_before)
+                    .await?,
+            );
         }
         let idled = Idled {
             options: self,
@@ -135,13 +138,13 @@ impl Idle {
     async fn round(
         self,
         process: Process,
-        door: &Door,
+        connector: &Connector,
         crowd: &Crowd,
         descriptors: usize,
     ) -> BenchResult<Round> {
-        let early = crowd.connect(door, 0..self.tenth()).await?;
+        let early = crowd.connect(connector, 0..self.tenth()).await?;
         let tenth = at_rest(process).await?;
-        let late = crowd.connect(door, self.tenth()..self.connections).await?;
+        let late = crowd.connect(connector, self.tenth()..self.connections).await?;
         let full = at_rest(process).await?;
         let held = process.descriptors()?;
         if held < descriptors + self.connections {
@@ -178,15 +181,15 @@ impl Idle {
 }
 
 impl Crowd {
-    async fn connect(&self, door: &Door, which: Range<usize>) -> BenchResult<Held> {
+    async fn connect(&self, connector: &Connector, which: Range<usize>) -> BenchResult<Held> {
         match self {
             Self::New => Ok(Held {
-                _newcomers: Some(Newcomers::connect(door, which.len()).await?),
+                _newcomers: Some(Newcomers::connect(connector, which.len()).await?),
                 _fleet: None,
             }),
             Self::Known(identities) => Ok(Held {
                 _newcomers: None,
-                _fleet: Some(Fleet::come_back(door, &identities[which]).await?),
+                _fleet: Some(Fleet::come_back(connector, &identities[which]).await?),
             }),
         }
     }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::application_server::{ApplicationServer, Body, PushResource, Tokens};
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure, While as _, within};
 use crate::ledger::Ledger;
 use crate::receipts::Receipts;
@@ -43,10 +43,10 @@ pub(super) enum Until {
 pub(super) type Senders = Vec<ApplicationServer>;
 
 /// Connects application servers.
-pub(super) async fn connect(door: &Door, count: usize) -> BenchResult<Senders> {
+pub(super) async fn connect(connector: &Connector, count: usize) -> BenchResult<Senders> {
     let mut senders = Vec::with_capacity(count);
     for _ in 0..count.max(1) {
-        senders.push(ApplicationServer::connect(door.address()).await?);
+        senders.push(ApplicationServer::connect(connector.address()).await?);
     }
     Ok(senders)
 }

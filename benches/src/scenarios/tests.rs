@@ -3,7 +3,7 @@
 use super::fake::{Fake, Wrong};
 use super::*;
 use crate::application_server::Vapid;
-use crate::door::Transport;
+use crate::connector::Transport;
 use crate::scenarios::absent::Absent;
 use crate::scenarios::connect::Connect;
 use crate::scenarios::throughput::{Mode, Throughput};

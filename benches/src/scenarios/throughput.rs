@@ -13,7 +13,7 @@ use super::sending::{Campaign, Senders, Until, connect};
 use super::{Meter, Report, Spent};
 use crate::application_server::{PushResource, Tokens, Vapid};
 use crate::budgets::Figure;
-use crate::door::Transport;
+use crate::connector::Transport;
 use crate::failure::{BenchResult, Failure};
 use crate::fleet::{Fleet, expect_nothing, push_resources};
 use crate::ledger::{Ledger, Times};
@@ -106,11 +106,11 @@ impl Throughput {
         if self.over == Transport::Events && self.over_tls {
             return Err(Failure::new("events are measured in clear only"));
         }
-        let door = &target.door(self.over_tls)?.by(self.over);
+        let connector = &target.connector(self.over_tls)?.by(self.over);
         let warm_up = self.messages / WARM_UP_PART;
         let total = warm_up + self.messages;
         let tokens = Tokens::new(self.vapid)?;
-        let (fleet, identities) = Fleet::subscribe(door, self.user_agents, tokens.public_key()).await?;
+        let (fleet, identities) = Fleet::subscribe(connector, self.user_agents, tokens.public_key()).await?;
         let receipts = match self.receipts {
             true => Some(Receipts::listen(target.sending()).await?),
             false => None,
@@ -140,7 +140,7 @@ impl Throughput {
         if let Some(receipts) = &campaign.receipts {
             receipts.settle()?;
         }
-        expect_nothing(door, &identities).await?;
+        expect_nothing(connector, &identities).await?;
         Ok(Delivered {
             options: self,
             nodes: target.processes().len(),

@@ -26,7 +26,7 @@ use super::idle::{at_rest, per_connection};
 use super::sending::{Campaign, connect};
 use crate::application_server::{PushResource, Tokens, Vapid};
 use crate::budgets::Figure;
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure, While as _};
 use crate::fleet::{CONNECTING, each, expect_nothing};
 use crate::ledger::{Ledger, Times};
@@ -119,15 +119,18 @@ impl UserAgents {
     /// Measures those that are idle, then many that take messages, then one with a state directory; then many
     /// that lose their service, and one that its service forgets.
     pub(crate) async fn run(self, target: &Target) -> BenchResult<Ran> {
-        let door = target.door(self.over_tls)?;
-        let each = self.rest(door).await?;
-        let in_memory = self.work(target, start(door, self.busy, || Ok(State::in_memory())).await?);
+        let connector = target.connector(self.over_tls)?;
+        let each = self.rest(connector).await?;
+        let in_memory = self.work(
+            target,
+            start(connector, self.busy, || Ok(State::in_memory())).await?,
+        );
         let in_memory = in_memory.await?;
         let data = data_directory()?;
         let open = || State::open(data.path()).doing("opening a state directory");
-        let on_disk = self.work(target, start(door, 1, open).await?).await?;
+        let on_disk = self.work(target, start(connector, 1, open).await?).await?;
         let kept = state::read(data.path()).doing("reading a state directory")?;
-        expect_nothing(door, &[identity(&kept)?]).await?;
+        expect_nothing(connector, &[identity(&kept)?]).await?;
         let came_back = match self.lost {
             0 => None,
             count => Some(lost::lose(target, count).await?),
@@ -146,11 +149,11 @@ impl UserAgents {
         })
     }
 
-    async fn rest(self, door: &Door) -> BenchResult<f64> {
+    async fn rest(self, connector: &Connector) -> BenchResult<f64> {
         let few = self.idle / 6;
-        let early = hold(door, few).await?;
+        let early = hold(connector, few).await?;
         let before = at_rest(Process::own()).await?;
-        let late = hold(door, self.idle - few).await?;
+        let late = hold(connector, self.idle - few).await?;
         let after = at_rest(Process::own()).await?;
         for (agents, _events) in [early, late] {
             stop(agents).await?;
@@ -168,11 +171,11 @@ impl UserAgents {
             applications.spawn(apply(nth, member.events, Arc::clone(ledger)));
             agents.push(member.agent);
         }
-        let door = target.clear();
+        let connector = target.clear();
         let measure = async {
-            self.send(door, &campaign, 0..warm_up).await?;
+            self.send(connector, &campaign, 0..warm_up).await?;
             let (before, started) = (CpuTime::of_this_thread()?, Instant::now());
-            self.send(door, &campaign, warm_up..total).await?;
+            self.send(connector, &campaign, warm_up..total).await?;
             let used = CpuTime::of_this_thread()?.since(&before);
             BenchResult::Ok((used, started.elapsed()))
         };
@@ -197,10 +200,15 @@ impl UserAgents {
     }
 
     /// Sends, and waits until all has arrived.
-    async fn send(self, door: &Door, campaign: &Arc<Campaign>, numbers: Range<usize>) -> BenchResult<()> {
-        let (door, theirs, end) = (door.clone(), Arc::clone(campaign), numbers.end);
+    async fn send(
+        self,
+        connector: &Connector,
+        campaign: &Arc<Campaign>,
+        numbers: Range<usize>,
+    ) -> BenchResult<()> {
+        let (connector, theirs, end) = (connector.clone(), Arc::clone(campaign), numbers.end);
         aside(async move {
-            let senders = connect(&door, SENDERS).await?;
+            let senders = connect(&connector, SENDERS).await?;
             theirs.send_open(senders, numbers, self.rate).await
         })
         .await?;
@@ -210,7 +218,7 @@ impl UserAgents {
 
 /// Starts user agents that are subscribed.
 async fn start(
-    door: &Door,
+    connector: &Connector,
     count: usize,
     mut state: impl FnMut() -> BenchResult<State>,
 ) -> BenchResult<Vec<Member>> {
@@ -218,7 +226,7 @@ async fn start(
     let states: Vec<_> = (0..count).map(|_| state()).collect::<BenchResult<_>>()?;
     let mut states = states.into_iter();
     let started = each(count, CONNECTING, |_| {
-        let (url, trust, options) = (door.url().clone(), trust.clone(), options.clone());
+        let (url, trust, options) = (connector.url().clone(), trust.clone(), options.clone());
         let state = states.next().unwrap_or_default();
         async move {
             let started = UserAgent::start(url, trust, state, &options);
@@ -235,9 +243,9 @@ async fn start(
 }
 
 /// Starts idle ones, of which an application keeps the handle and the stream. It has read what happened so far.
-async fn hold(door: &Door, count: usize) -> BenchResult<(Vec<UserAgent>, Vec<Events>)> {
+async fn hold(connector: &Connector, count: usize) -> BenchResult<(Vec<UserAgent>, Vec<Events>)> {
     let (mut agents, mut streams) = (Vec::new(), Vec::new());
-    for mut member in start(door, count, || Ok(State::in_memory())).await? {
+    for mut member in start(connector, count, || Ok(State::in_memory())).await? {
         match member.events.next().await {
             Some(Event::Connected) => {}
             other => return Err(Failure::new(format!("a user agent was told {other:?}"))),

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::Identity;
 use super::set::target;
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure, While as _};
 use crate::http1::Connection;
 
@@ -48,13 +48,13 @@ enum Event {
 
 impl UserAgent {
     /// Connects and begins to monitor. When this is done, the service has given it its seat.
-    pub(super) async fn monitor(door: &Door, identity: &Identity) -> BenchResult<Self> {
-        let connection = Connection::new(door.connect_tcp().await?);
+    pub(super) async fn monitor(connector: &Connector, identity: &Identity) -> BenchResult<Self> {
+        let connection = Connection::new(connector.connect_tcp().await?);
         let stream = Stream::open(connection, identity, "").await?;
         Ok(Self {
             stream: stream.ok_or_else(|| Failure::new("a monitor is answered at once"))?,
             push_resource: identity.push_resource.as_str().into(),
-            address: door.address(),
+            address: connector.address(),
             acknowledging: None,
         })
     }
@@ -101,8 +101,8 @@ impl UserAgent {
 }
 
 /// How many messages wait (RFC 8030 §6.1, `Prefer: wait=0`).
-pub(super) async fn waiting(door: &Door, identity: &Identity) -> BenchResult<usize> {
-    let connection = Connection::connect(door.clear_address()).await?;
+pub(super) async fn waiting(connector: &Connector, identity: &Identity) -> BenchResult<usize> {
+    let connection = Connection::connect(connector.clear_address()).await?;
     let Some(mut stream) = Stream::open(connection, identity, "prefer: wait=0\r\n").await? else {
         return Ok(0);
     };

@@ -10,7 +10,7 @@ use user_agent_client::http2::{Channel, Incoming, Pushed};
 use user_agent_client::{ServerUrl, Trust};
 
 use super::{Identity, body};
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure, While as _, within};
 
 /// A connection that monitors.
@@ -23,10 +23,10 @@ pub(crate) struct UserAgent {
 
 impl UserAgent {
     /// Connects and begins to monitor. When this is done, the service has seen the request.
-    pub(super) async fn monitor(door: &Door, identity: &Identity) -> BenchResult<Self> {
+    pub(super) async fn monitor(connector: &Connector, identity: &Identity) -> BenchResult<Self> {
         // The origin of the set, wherever the listener is that leads to it.
         let origin = ServerUrl::parse(&super::set::origin_of(identity)?).doing("a set's origin")?;
-        let channel = Channel::begin(door.connect().await?, &origin, &Trust::insecure()).await;
+        let channel = Channel::begin(connector.connect().await?, &origin, &Trust::insecure()).await;
         let mut user_agent = Self {
             channel: channel.doing("speaking HTTP/2")?,
             push_resource: identity.push_resource.as_str().into(),

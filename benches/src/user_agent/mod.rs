@@ -14,7 +14,7 @@ use push_protocol::session::user_agent as session;
 use tokio::sync::watch;
 
 pub(crate) use self::websocket::{UserAgent as OnWebSocket, subscription_name};
-use crate::door::{Door, Transport};
+use crate::connector::{Connector, Transport};
 use crate::failure::{BenchResult, Failure, within};
 use crate::ledger::Ledger;
 
@@ -39,15 +39,15 @@ pub(crate) enum UserAgent {
 
 impl UserAgent {
     /// Comes in as one that the service knows.
-    pub(crate) async fn come_back(door: &Door, identity: &Identity) -> BenchResult<Self> {
-        match door.transport() {
-            Transport::WebSocket => on_websocket(door, identity).await.map(Self::WebSocket),
+    pub(crate) async fn come_back(connector: &Connector, identity: &Identity) -> BenchResult<Self> {
+        match connector.transport() {
+            Transport::WebSocket => on_websocket(connector, identity).await.map(Self::WebSocket),
             Transport::Http2 => {
-                let user_agent = http2::UserAgent::monitor(door, identity).await?;
+                let user_agent = http2::UserAgent::monitor(connector, identity).await?;
                 Ok(Self::Http2(Box::new(user_agent)))
             }
             Transport::Events => {
-                let user_agent = events::UserAgent::monitor(door, identity).await?;
+                let user_agent = events::UserAgent::monitor(connector, identity).await?;
                 Ok(Self::Events(Box::new(user_agent)))
             }
         }
@@ -82,16 +82,16 @@ impl UserAgent {
 }
 
 /// How many messages wait for one that is not there. They are not acknowledged.
-pub(crate) async fn waiting(door: &Door, identity: &Identity) -> BenchResult<usize> {
-    match door.transport() {
-        Transport::WebSocket => on_websocket(door, identity).await?.ping().await,
+pub(crate) async fn waiting(connector: &Connector, identity: &Identity) -> BenchResult<usize> {
+    match connector.transport() {
+        Transport::WebSocket => on_websocket(connector, identity).await?.ping().await,
         // A monitor has no answer that comes behind all that waits, but one that asks once has.
-        Transport::Http2 | Transport::Events => events::waiting(door, identity).await,
+        Transport::Http2 | Transport::Events => events::waiting(connector, identity).await,
     }
 }
 
-async fn on_websocket(door: &Door, identity: &Identity) -> BenchResult<OnWebSocket> {
-    let mut user_agent = OnWebSocket::connect(door).await?;
+async fn on_websocket(connector: &Connector, identity: &Identity) -> BenchResult<OnWebSocket> {
+    let mut user_agent = OnWebSocket::connect(connector).await?;
     let name = user_agent.hello(Some(identity.name.clone())).await?;
     if name != identity.name {
         return Err(Failure::new("the service has forgotten a user agent"));

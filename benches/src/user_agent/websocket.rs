@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use user_agent_client::channel::{Channel, Incoming};
 
 use super::body;
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure};
 
 /// A connected user agent.
@@ -24,8 +24,8 @@ pub(crate) struct UserAgent {
 
 impl UserAgent {
     /// Connects and upgrades.
-    pub(crate) async fn connect(door: &Door) -> BenchResult<Self> {
-        let channel = door.open().await?;
+    pub(crate) async fn connect(connector: &Connector) -> BenchResult<Self> {
+        let channel = connector.open().await?;
         Ok(Self { channel })
     }
 

@@ -28,7 +28,7 @@ pub(super) async fn send<B: Ledger>(
     mut chance: Chance,
 ) {
     while world.goes_on().await {
-        let Ok(mut http) = Http::connect(&world.door().await).await else {
+        let Ok(mut http) = Http::connect(&world.connector().await).await else {
             tokio::task::yield_now().await;
             continue;
         };
@@ -47,7 +47,7 @@ pub(super) async fn send<B: Ledger>(
 
 /// Sends one last message, which must be accepted.
 pub(super) async fn closing_word<B: Ledger>(world: &World<B>, subscription: usize, recipient: &Recipient) {
-    let http = Http::connect(&world.door().await).await;
+    let http = Http::connect(&world.connector().await).await;
     let mut http = http.expect("the service takes connections");
     let sent = push(world, &mut http, subscription, recipient, 0).await;
     sent.expect("the last messages are answered");

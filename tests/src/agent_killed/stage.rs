@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::{Ledger, SUBSCRIPTIONS, sender};
 use crate::chance::Chance;
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::listener::Agent;
 use crate::node::Node;
 use crate::plan::Plan;
@@ -42,7 +42,7 @@ pub(super) struct World<B> {
     /// How many messages were accepted and have not arrived.
     missing: watch::Sender<usize>,
     /// Where the service is, while it may be connected to.
-    service: watch::Receiver<Option<Door>>,
+    service: watch::Receiver<Option<Connector>>,
     /// Whether senders go on.
     storm: watch::Receiver<bool>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Stage<B> {
     /// What `list` printed at first.
     listed: String,
     senders: JoinSet<()>,
-    service: watch::Sender<Option<Door>>,
+    service: watch::Sender<Option<Connector>>,
     storm: watch::Sender<bool>,
     started: Instant,
 }
@@ -89,7 +89,7 @@ impl<B: Ledger> World<B> {
     }
 
     /// Waits until the service may be connected to.
-    pub(super) async fn door(&self) -> Door {
+    pub(super) async fn connector(&self) -> Connector {
         let mut service = self.service.clone();
         let up = service.wait_for(Option::is_some).await;
         up.expect("the test goes on").clone().expect("it was waited for")
@@ -107,12 +107,12 @@ impl<B: Ledger> Stage<B> {
         let started = Instant::now();
         let node = Node::start(settings()).await;
         let agent = match over {
-            Over::WebSocket => Agent::at(&node.door()),
-            Over::Http2 => Agent::of(&format!("{}/", node.door().origin())),
+            Over::WebSocket => Agent::at(&node.connector()),
+            Over::Http2 => Agent::of(&format!("{}/", node.connector().origin())),
         };
         let subscriptions = subscribed(&agent).await;
         let listed = agent.list().await;
-        let (service, service_seen) = watch::channel(Some(node.door()));
+        let (service, service_seen) = watch::channel(Some(node.connector()));
         let (storm, storm_seen) = watch::channel(true);
         let world = Arc::new(World {
             books: Mutex::new(books(&SUBSCRIPTIONS)),
@@ -144,7 +144,7 @@ impl<B: Ledger> Stage<B> {
         self.service.send_replace(None);
         self.node.kill().await;
         self.node.start_again().await;
-        self.service.send_replace(Some(self.node.door()));
+        self.service.send_replace(Some(self.node.connector()));
     }
 
     /// Lets the senders end.

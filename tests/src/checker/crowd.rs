@@ -17,7 +17,7 @@ use self::agents::{Agent, Habit, appear};
 use self::senders::{Sender, hear_receipts};
 use super::history::{NodeNumber, Recorder, SubscriptionNumber};
 use crate::chance::Chance;
-use crate::door::Door;
+use crate::connector::Connector;
 
 /// The number of application servers. Each serves its part of the subscriptions, one request after the other, so that
 /// the order of acceptance is known.
@@ -62,7 +62,7 @@ pub enum Phase {
 pub struct Shared {
     /// The history.
     pub recorder: Recorder,
-    doors: watch::Receiver<Vec<Option<Door>>>,
+    connectors: watch::Receiver<Vec<Option<Connector>>>,
     phase: watch::Receiver<Phase>,
     receipts: Vec<watch::Sender<Option<String>>>,
     /// How many messages have arrived whose acknowledgement has not reached a node.
@@ -94,15 +94,15 @@ impl Crowd {
     /// User agents arrive and subscribe.
     pub fn gather(
         recorder: Recorder,
-        doors: watch::Receiver<Vec<Option<Door>>>,
+        connectors: watch::Receiver<Vec<Option<Connector>>>,
         busy: Busy,
         chance: &mut Chance,
     ) -> Self {
         let (phase, seen) = watch::channel(Phase::Gather);
-        let nodes = doors.borrow().len();
+        let nodes = connectors.borrow().len();
         let shared = Arc::new(Shared {
             recorder,
-            doors,
+            connectors,
             phase: seen,
             receipts: (0..SENDERS).map(|_| watch::Sender::default()).collect(),
             unsettled: AtomicUsize::new(0),
@@ -216,24 +216,27 @@ impl Shared {
     }
 
     /// Waits until this node may be connected to.
-    async fn door_of(&self, node: NodeNumber) -> Option<Door> {
-        let mut doors = self.doors.clone();
-        let found = doors.wait_for(|doors| doors[node].is_some()).await.ok()?;
+    async fn connector_of(&self, node: NodeNumber) -> Option<Connector> {
+        let mut connectors = self.connectors.clone();
+        let found = connectors
+            .wait_for(|connectors| connectors[node].is_some())
+            .await
+            .ok()?;
         found[node].clone()
     }
 
     /// Any node that may be connected to.
-    async fn any_door(&self, chance: &mut Chance) -> Option<(NodeNumber, Door)> {
-        let mut doors = self.doors.clone();
-        let found = doors
-            .wait_for(|doors| doors.iter().any(Option::is_some))
+    async fn any_connector(&self, chance: &mut Chance) -> Option<(NodeNumber, Connector)> {
+        let mut connectors = self.connectors.clone();
+        let found = connectors
+            .wait_for(|connectors| connectors.iter().any(Option::is_some))
             .await
             .ok()?;
-        let mut up: Vec<(NodeNumber, Door)> = found
+        let mut up: Vec<(NodeNumber, Connector)> = found
             .iter()
             .cloned()
             .enumerate()
-            .filter_map(|(node, door)| Some((node, door?)))
+            .filter_map(|(node, connector)| Some((node, connector?)))
             .collect();
         Some(up.swap_remove(chance.below(up.len())))
     }

@@ -262,7 +262,12 @@ async fn play(episode: Episode) -> Report {
     let mut chance = Chance::new(episode.seed);
     let recorder = Recorder::new(episode.seed);
     let mut service = Service::start(episode.start).await;
-    let mut crowd = Crowd::gather(recorder.clone(), service.doors.subscribe(), BUSY, &mut chance);
+    let mut crowd = Crowd::gather(
+        recorder.clone(),
+        service.connectors.subscribe(),
+        BUSY,
+        &mut chance,
+    );
     let mut extra = Vec::new();
     if !crowd.is_gathered().await {
         extra.push("not all user agents got their first subscriptions".to_owned());

@@ -361,7 +361,7 @@ fn addresses(servers: &[Server]) -> Vec<IpAddr> {
 }
 
 fn node_address(service: &Service, node: NodeNumber) -> IpAddr {
-    service.nodes[node].door().address.ip()
+    service.nodes[node].connector().address.ip()
 }
 
 fn addresses_of_nodes(service: &Service, from: NodeNumber) -> Vec<IpAddr> {

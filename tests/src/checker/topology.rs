@@ -10,7 +10,7 @@ use super::clock::Clock;
 use super::history::NodeNumber;
 use super::lab::{self, Disk, Lab, Machine};
 use crate::application_server::Http;
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::node::Node;
 use crate::redis::program::Program;
 use crate::redis::{Cluster, Configuration, Sentinels, Server};
@@ -66,7 +66,7 @@ pub struct Service {
     /// The nodes, by number.
     pub nodes: Vec<Node>,
     /// The address of each node; `None` while it is being killed.
-    pub doors: watch::Sender<Vec<Option<Door>>>,
+    pub connectors: watch::Sender<Vec<Option<Connector>>>,
     /// The nodes' storage.
     pub store: Store,
     /// The network.
@@ -165,10 +165,10 @@ impl Service {
             }
             nodes.push(Node::start(settings).await);
         }
-        let doors = watch::Sender::new(nodes.iter().map(|node| Some(node.door())).collect());
+        let connectors = watch::Sender::new(nodes.iter().map(|node| Some(node.connector())).collect());
         Self {
             nodes,
-            doors,
+            connectors,
             store,
             lab: Lab::default(),
             clock,
@@ -207,13 +207,13 @@ impl Service {
 
     /// From now on no peer connects to this node.
     pub fn hide(&self, node: NodeNumber) {
-        self.doors.send_modify(|doors| doors[node] = None);
+        self.connectors.send_modify(|connectors| connectors[node] = None);
     }
 
     /// It may be connected to again.
     pub fn show(&self, node: NodeNumber) {
-        self.doors
-            .send_modify(|doors| doors[node] = Some(self.nodes[node].door()));
+        self.connectors
+            .send_modify(|connectors| connectors[node] = Some(self.nodes[node].connector()));
     }
 
     /// Whether a node is ready.

@@ -58,7 +58,12 @@ pub async fn play(row: &Row, seed: u64) -> Report {
     let mut chance = Chance::new(seed);
     let recorder = Recorder::new(seed);
     let mut service = Service::start(row.start).await;
-    let mut crowd = Crowd::gather(recorder.clone(), service.doors.subscribe(), BUSY, &mut chance);
+    let mut crowd = Crowd::gather(
+        recorder.clone(),
+        service.connectors.subscribe(),
+        BUSY,
+        &mut chance,
+    );
     let mut extra = Vec::new();
     let mut steps = vec![("started", began.elapsed())];
     if !crowd.is_gathered().await {

@@ -48,10 +48,10 @@ pub(super) async fn live(world: Arc<World>, number: usize, chance: Chance) {
         names: Vec::new(),
     };
     while agent.life.phase() != Phase::Leave {
-        let Some((node, door)) = agent.life.next_door().await else {
+        let Some((node, connector)) = agent.life.next_connector().await else {
             return;
         };
-        match UserAgent::try_connect(&door, "/").await {
+        match UserAgent::try_connect(&connector, "/").await {
             Ok(socket) => agent.visit(node, socket).await,
             Err(_) => tokio::task::yield_now().await,
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::books::NodeNumber;
-use super::doors::{Doors, DoorsNow};
+use super::connectors::{Connectors, DoorsNow};
 use super::line::Manner;
 use super::{FEW_PUSHES, Habit, MANY_PUSHES, Service, Speech, World, queues};
 use crate::chance::Chance;
@@ -20,14 +20,14 @@ const STUMBLE: Duration = Duration::from_millis(60);
 
 pub(super) struct Alone {
     node: Node,
-    doors: watch::Sender<DoorsNow>,
+    connectors: watch::Sender<DoorsNow>,
 }
 
 impl Alone {
     pub(super) async fn start() -> Self {
         let node = Node::start(queues(Settings::new())).await;
-        let doors = watch::Sender::new(vec![Some(node.door())]);
-        Self { node, doors }
+        let connectors = watch::Sender::new(vec![Some(node.connector())]);
+        Self { node, connectors }
     }
 }
 
@@ -38,8 +38,8 @@ impl Service for Alone {
     /// ways are taken: through a session that keeps up and through one that pages.
     const PAUSE: Duration = Duration::from_millis(8);
 
-    fn doors(&self) -> Doors {
-        Doors::new(self.doors.subscribe(), 1)
+    fn connectors(&self) -> Connectors {
+        Connectors::new(self.connectors.subscribe(), 1)
     }
 
     /// Every second one comes and goes.
@@ -67,14 +67,14 @@ impl Service for Alone {
     async fn storm(&mut self, plan: Plan, chance: &mut Chance, world: &World) {
         for _ in 0..plan.rounds {
             tokio::time::sleep(chance.between(LIFE)).await;
-            self.doors.send_replace(vec![None]);
+            self.connectors.send_replace(vec![None]);
             world.books().killed(0, Instant::now());
             self.node.kill().await;
             while chance.one_in(5) {
                 self.node.stumble(chance.between((Duration::ZERO, STUMBLE))).await;
             }
             self.node.start_again().await;
-            self.doors.send_replace(vec![Some(self.node.door())]);
+            self.connectors.send_replace(vec![Some(self.node.connector())]);
         }
     }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::books::NodeNumber;
-use super::doors::{Doors, DoorsNow};
+use super::connectors::{Connectors, DoorsNow};
 use super::line::Manner;
 use super::{FEW_PUSHES, Habit, MANY_PUSHES, Service, Speech, World, queues};
 use crate::chance::Chance;
@@ -47,7 +47,7 @@ const WAKE_UPS: Which = Which::Said("SSUBSCRIBE");
 pub(super) struct OnCluster {
     // Nodes go before what they stand on.
     nodes: Vec<Node>,
-    doors: watch::Sender<DoorsNow>,
+    connectors: watch::Sender<DoorsNow>,
     network: Network,
 }
 
@@ -76,7 +76,7 @@ impl OnCluster {
                 .set("cluster.reconcile", format!("{}s", reconcile.as_secs()));
             nodes.push(Node::start(queues(settings)).await);
         }
-        let doors = watch::Sender::new(nodes.iter().map(|node| Some(node.door())).collect());
+        let connectors = watch::Sender::new(nodes.iter().map(|node| Some(node.connector())).collect());
         let network = Network {
             gates,
             cluster,
@@ -84,7 +84,7 @@ impl OnCluster {
         };
         Self {
             nodes,
-            doors,
+            connectors,
             network,
         }
     }
@@ -96,8 +96,8 @@ impl Service for OnCluster {
     /// Chosen, because four nodes and three servers then keep up on two cores.
     const PAUSE: Duration = Duration::from_millis(60);
 
-    fn doors(&self) -> Doors {
-        Doors::new(self.doors.subscribe(), KILLED)
+    fn connectors(&self) -> Connectors {
+        Connectors::new(self.connectors.subscribe(), KILLED)
     }
 
     fn habit(user_agent: usize) -> Habit {
@@ -129,7 +129,7 @@ impl Service for OnCluster {
         let kills = async {
             for _ in 0..plan.rounds {
                 tokio::time::sleep(killing.between(LIFE)).await;
-                kill(&mut self.nodes, &self.doors, &mut killing, world).await;
+                kill(&mut self.nodes, &self.connectors, &mut killing, world).await;
             }
             is_over.send_replace(true);
         };
@@ -162,14 +162,14 @@ impl Service for OnCluster {
 }
 
 /// Kills a node or two, and starts them again.
-async fn kill(nodes: &mut [Node], doors: &watch::Sender<DoorsNow>, chance: &mut Chance, world: &World) {
+async fn kill(nodes: &mut [Node], connectors: &watch::Sender<DoorsNow>, chance: &mut Chance, world: &World) {
     let first = chance.below(KILLED);
     let mut victims = vec![first];
     if chance.one_in(4) {
         victims.push((first + 1) % KILLED);
     }
     for victim in &victims {
-        doors.send_modify(|doors| doors[*victim] = None);
+        connectors.send_modify(|connectors| connectors[*victim] = None);
         world.books().killed(*victim, Instant::now());
         nodes[*victim].kill().await;
     }
@@ -180,7 +180,7 @@ async fn kill(nodes: &mut [Node], doors: &watch::Sender<DoorsNow>, chance: &mut 
                 .await;
         }
         nodes[victim].start_again().await;
-        doors.send_modify(|doors| doors[victim] = Some(nodes[victim].door()));
+        connectors.send_modify(|connectors| connectors[victim] = Some(nodes[victim].connector()));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::books::{Connection, NodeNumber};
 use super::{Habit, Phase, World};
 use crate::chance::Chance;
-use crate::door::Door;
+use crate::connector::Connector;
 
 /// A message is acknowledged within this time after its arrival, unless the connection ends before.
 const HESITATION: (Duration, Duration) = (Duration::ZERO, Duration::from_millis(200));
@@ -41,16 +41,16 @@ impl Life {
     }
 
     /// The node where it belongs, else another than the last; `None` when the test is over.
-    pub(super) async fn next_door(&mut self) -> Option<(NodeNumber, Door)> {
-        let (node, door) = match self.habit {
-            Habit::StaysFor(node) => (node, self.world.doors.of(node).await?),
+    pub(super) async fn next_connector(&mut self) -> Option<(NodeNumber, Connector)> {
+        let (node, connector) = match self.habit {
+            Habit::StaysFor(node) => (node, self.world.connectors.of(node).await?),
             Habit::Stays | Habit::ComesAndGoes => {
-                let doors = &self.world.doors;
-                doors.any_but(self.node, &mut self.chance).await?
+                let connectors = &self.world.connectors;
+                connectors.any_but(self.node, &mut self.chance).await?
             }
         };
         self.node = Some(node);
-        Some((node, door))
+        Some((node, connector))
     }
 
     /// When a visit that begins now ends, of one who comes and goes.

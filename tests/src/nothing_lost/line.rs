@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::application_server::{Answer, Unanswered, origin_form};
-use crate::door::Door;
+use crate::connector::Connector;
 
 /// The relation of a subscription's push resource.
 pub(crate) const PUSH: &str = "urn:ietf:params:push";
@@ -73,13 +73,13 @@ pub(crate) enum Brought {
 }
 
 impl Line {
-    pub(crate) async fn open(door: &Door) -> Result<Self, Unanswered> {
-        Self::open_for(door, u32::MAX).await
+    pub(crate) async fn open(connector: &Connector) -> Result<Self, Unanswered> {
+        Self::open_for(connector, u32::MAX).await
     }
 
     /// A connection that takes so many pushes at a time.
-    async fn open_for(door: &Door, pushes: u32) -> Result<Self, Unanswered> {
-        let stream = door.connect("h2").await?;
+    async fn open_for(connector: &Connector, pushes: u32) -> Result<Self, Unanswered> {
+        let stream = connector.connect("h2").await?;
         let mut builder = Builder::new();
         let (requests, connection) = builder.max_concurrent_streams(pushes).handshake(stream).await?;
         // How the connection ended is told by the requests that it failed.
@@ -121,11 +121,11 @@ impl Drop for Line {
 
 impl Watch {
     /// Monitors a resource over a connection of its own.
-    pub(crate) async fn open(door: &Door, url: &str, manner: Manner) -> Result<Self, Unanswered> {
+    pub(crate) async fn open(connector: &Connector, url: &str, manner: Manner) -> Result<Self, Unanswered> {
         let (bring, brought) = mpsc::channel(WAITING);
         let reader = match manner {
             Manner::Push(streams) => {
-                let line = Line::open_for(door, streams).await?;
+                let line = Line::open_for(connector, streams).await?;
                 let request = Request::get(url).body(()).expect("a URL");
                 let (mut response, _) = line.requests.clone().ready().await?.send_request(request, true)?;
                 let promises = response.push_promises();
@@ -136,7 +136,7 @@ impl Watch {
                 })
             }
             Manner::Events(last) => {
-                let events = ask_for_events(door, url, last).await?;
+                let events = ask_for_events(connector, url, last).await?;
                 tokio::spawn(async move {
                     let over = read_events(events, &bring).await;
                     let _ = bring.send(Brought::Over(over.ok().flatten())).await;
@@ -213,13 +213,17 @@ impl Drop for Events {
     }
 }
 
-async fn ask_for_events(door: &Door, url: &str, last: Option<String>) -> Result<Events, Unanswered> {
+async fn ask_for_events(
+    connector: &Connector,
+    url: &str,
+    last: Option<String>,
+) -> Result<Events, Unanswered> {
     let mut request = Request::get(url).header("accept", "text/event-stream");
     if let Some(last) = last {
         request = request.header("last-event-id", last);
     }
     let request = origin_form(request.body(Bytes::new()).expect("a URL"));
-    let stream = TokioIo::new(door.connect("http/1.1").await?);
+    let stream = TokioIo::new(connector.connect("http/1.1").await?);
     let (mut requests, connection) = hyper::client::conn::http1::handshake(stream).await?;
     let driver = tokio::spawn(async move { drop(connection.await) });
     let (head, body) = requests.send_request(request).await?.into_parts();

@@ -11,7 +11,7 @@ use super::World;
 use super::books::{Connection, NodeNumber};
 use super::line::{Brought, Line, Manner, Watch};
 use crate::chance::Chance;
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::within;
 
 /// One in so many is told by events.
@@ -46,27 +46,27 @@ pub(super) async fn listen(world: Arc<World>, sender: usize, chance: Chance) {
         chance,
         node: None,
     };
-    while let Some((node, door)) = receiver.next_door().await {
+    while let Some((node, connector)) = receiver.next_connector().await {
         receiver.node = Some(node);
         let connection = receiver.world.books().listens(node, Instant::now());
-        receiver.hear(connection, &door).await;
+        receiver.hear(connection, &connector).await;
         receiver.world.books().heard_out(connection, Instant::now());
         tokio::task::yield_now().await;
     }
 }
 
 impl Receiver {
-    async fn next_door(&mut self) -> Option<(NodeNumber, Door)> {
-        let doors = &self.world.doors;
+    async fn next_connector(&mut self) -> Option<(NodeNumber, Connector)> {
+        let connectors = &self.world.connectors;
         match self.stays_at {
-            Some(node) => Some((node, doors.of(node).await?)),
-            None => doors.any_but(self.node, &mut self.chance).await,
+            Some(node) => Some((node, connectors.of(node).await?)),
+            None => connectors.any_but(self.node, &mut self.chance).await,
         }
     }
 
     /// One monitoring request, to its end.
-    async fn hear(&mut self, connection: Connection, door: &Door) {
-        let Ok(mut watch) = Watch::open(door, &self.receipts, self.manner.clone()).await else {
+    async fn hear(&mut self, connection: Connection, connector: &Connector) {
+        let Ok(mut watch) = Watch::open(connector, &self.receipts, self.manner.clone()).await else {
             return;
         };
         let mut line = None;
@@ -85,7 +85,7 @@ impl Receiver {
                     let Some((id, acknowledge)) = event else { continue };
                     self.manner = Manner::Events(Some(id));
                     unconfirmed += 1;
-                    if self.chance.one_in(2) && self.acknowledge(&mut line, door, &acknowledge).await {
+                    if self.chance.one_in(2) && self.acknowledge(&mut line, connector, &acknowledge).await {
                         unconfirmed -= 1;
                     }
                 }
@@ -103,9 +103,9 @@ impl Receiver {
     }
 
     /// Says that a receipt has arrived; whether that was answered.
-    async fn acknowledge(&self, line: &mut Option<Line>, door: &Door, url: &str) -> bool {
+    async fn acknowledge(&self, line: &mut Option<Line>, connector: &Connector, url: &str) -> bool {
         if line.is_none() {
-            *line = Line::open(door).await.ok();
+            *line = Line::open(connector).await.ok();
         }
         let Some(open) = line else { return false };
         let Ok(answer) = within("a DELETE is answered or fails", open.delete(url)).await else {

@@ -15,7 +15,7 @@ use super::line::{RECEIPT, link_to};
 use super::{Phase, SENDERS, World};
 use crate::application_server::{Answer, Http, Push, Unanswered};
 use crate::chance::Chance;
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::within;
 
 /// Topics in use per subscription: few, so that messages are replaced.
@@ -50,12 +50,12 @@ pub(super) async fn send(world: Arc<World>, number: usize, chance: Chance) {
             tokio::task::yield_now().await;
             continue;
         }
-        let Some((node, door)) = world.doors.any_but(None, &mut sender.chance).await else {
+        let Some((node, connector)) = world.connectors.any_but(None, &mut sender.chance).await else {
             return;
         };
         let mut http = match connections.remove(&node) {
             Some(http) => http,
-            None => match connect(&door, number).await {
+            None => match connect(&connector, number).await {
                 Ok(http) => http,
                 Err(_) => {
                     tokio::task::yield_now().await;
@@ -73,8 +73,10 @@ pub(super) async fn send(world: Arc<World>, number: usize, chance: Chance) {
 
 /// Sends one last message to every subscription that is there, each of which must be accepted.
 pub(super) async fn closing_words(world: &Arc<World>) {
-    let door = world.doors.of(0).await.expect("the service is up");
-    let mut http = connect(&door, 0).await.expect("the service takes connections");
+    let connector = world.connectors.of(0).await.expect("the service is up");
+    let mut http = connect(&connector, 0)
+        .await
+        .expect("the service takes connections");
     let mut sender = Sender {
         world: Arc::clone(world),
         number: 0,
@@ -88,10 +90,10 @@ pub(super) async fn closing_words(world: &Arc<World>) {
 }
 
 /// Every fourth sender speaks HTTP/2.
-async fn connect(door: &Door, number: usize) -> Result<Http, Unanswered> {
+async fn connect(connector: &Connector, number: usize) -> Result<Http, Unanswered> {
     match number % 4 {
-        3 => Http::connect_http2(door).await,
-        _ => Http::connect(door).await,
+        3 => Http::connect_http2(connector).await,
+        _ => Http::connect(connector).await,
     }
 }
 

@@ -18,7 +18,7 @@ use super::line::{Brought, Line, Manner, PUSH, SET, Watch};
 use super::{Phase, SUBSCRIPTIONS, World};
 use crate::application_server::{Answer, Unanswered};
 use crate::chance::Chance;
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::{payload, within};
 
 /// What lasts from one connection to the next.
@@ -55,20 +55,20 @@ pub(super) async fn live(world: Arc<World>, number: usize, manner: Manner, chanc
             subscriber.subscribe().await;
             continue;
         }
-        let Some((node, door)) = subscriber.life.next_door().await else {
+        let Some((node, connector)) = subscriber.life.next_connector().await else {
             return;
         };
-        subscriber.visit(node, &door).await;
+        subscriber.visit(node, &connector).await;
         subscriber.life.be_away().await;
     }
 }
 
 impl Subscriber {
     /// One monitoring request, to its end.
-    async fn visit(&mut self, node: NodeNumber, door: &Door) {
+    async fn visit(&mut self, node: NodeNumber, connector: &Connector) {
         let set = self.set.clone().expect("whoever has subscriptions has a set");
         let connection = self.books().connection(self.life.number, node, Instant::now());
-        let Ok(watch) = Watch::open(door, &set, self.manner.clone()).await else {
+        let Ok(watch) = Watch::open(connector, &set, self.manner.clone()).await else {
             return tokio::task::yield_now().await;
         };
         let mut visit = Visit {
@@ -218,9 +218,9 @@ impl Subscriber {
         if let Some(line) = self.line.take() {
             return Some(line);
         }
-        let doors = &self.life.world.doors;
-        let (_, door) = doors.any_but(None, &mut self.life.chance).await?;
-        Line::open(&door).await.ok()
+        let connectors = &self.life.world.connectors;
+        let (_, connector) = connectors.any_but(None, &mut self.life.chance).await?;
+        Line::open(&connector).await.ok()
     }
 
     /// An answer that nobody should get, unless the node has trouble.

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::gate::{Way, Which};
 use super::program::Program;
 use super::*;
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::within;
 
 /// What a server answered before a kill is there after it, if it is durable; in memory it is gone, and so it is with
@@ -235,7 +235,7 @@ async fn a_server_is_configured() {
     let mut stranger = Connection::open(server.address(), None).await.unwrap();
     assert!(stranger.call(&["PING"]).await.unwrap().is_error());
 
-    let tls = Door::tls(server.tls_address(), Arc::new(server.certificate().clone()));
+    let tls = Connector::tls(server.tls_address(), Arc::new(server.certificate().clone()));
     let mut stream = tls.connect("redis").await.unwrap();
     stream.write_all(b"AUTH push secret\r\n").await.unwrap();
     let mut answer = [0; 5];

@@ -39,7 +39,7 @@ async fn secure() -> Node {
 async fn a_private_ca_is_trusted() {
     let node = secure().await;
     let certificate = node.certificate().certificate.display().to_string();
-    let agent = Agent::at(&node.tls_door()).connecting_with(&["--ca", &certificate]);
+    let agent = Agent::at(&node.tls_connector()).connecting_with(&["--ca", &certificate]);
     let subscription = agent.subscribe("door", &[]).await;
     agent.send(&subscription, "hello").await;
     let mut listener = agent.listen(&[]);
@@ -57,7 +57,7 @@ async fn a_private_ca_is_trusted() {
 #[tokio::test]
 async fn insecure_says_so() {
     let node = secure().await;
-    let agent = Agent::at(&node.tls_door()).connecting_with(&["--insecure"]);
+    let agent = Agent::at(&node.tls_connector()).connecting_with(&["--insecure"]);
     let subscribed = agent.try_subscribe("door", &[]).await;
     assert_eq!(subscribed.code, Some(0), "{}", subscribed.said);
     let sent = agent.try_send(&subscribed.output, "hello").await;
@@ -75,7 +75,7 @@ async fn insecure_says_so() {
 async fn an_untrusted_certificate_is_refused() {
     let node = secure().await;
     let certificate = node.certificate().certificate.display().to_string();
-    let stranger = Agent::at(&node.tls_door());
+    let stranger = Agent::at(&node.tls_connector());
     let refused = stranger.try_subscribe("door", &["--timeout", "1"]).await;
     refused.fails_with(UNREACHABLE, &["nobody whom this machine trusts", "--ca FILE"]);
 
@@ -103,7 +103,7 @@ async fn an_untrusted_certificate_is_refused() {
 #[tokio::test]
 async fn a_state_in_use_is_refused() {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     let subscription = agent.subscribe("door", &[]).await;
     let listed = agent.list().await;
     let mut listener = agent.listen(&[]);
@@ -126,7 +126,7 @@ async fn a_state_in_use_is_refused() {
 #[tokio::test]
 async fn a_damaged_state_is_refused() {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     agent.subscribe("door", &[]).await;
     let file = agent.state.join("state.json");
     let whole = fs::read(&file).expect("the state");
@@ -149,7 +149,7 @@ async fn a_damaged_state_is_refused() {
 #[tokio::test]
 async fn a_full_disk_is_refused() {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door()).disk_bytes(4 << 10);
+    let agent = Agent::at(&node.connector()).disk_bytes(4 << 10);
     let refused = agent.try_subscribe("door", &[]).await;
     refused.fails_with(STATE, &["Free some space"]);
 }
@@ -158,7 +158,7 @@ async fn a_full_disk_is_refused() {
 #[tokio::test]
 async fn an_idle_agent_ends_at_once() {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     agent.subscribe("door", &[]).await;
     let mut listener = agent.listen(&[]);
     listener.says(&["connected"]).await;

@@ -26,7 +26,7 @@ const TICKS: u64 = 40;
 #[tokio::test]
 async fn a_service_that_restarts_is_found_again() {
     let mut node = Node::start(Settings::new().set("drain.delay", "0s")).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     let subscription = agent.subscribe("door", &[]).await;
     let mut listener = agent.listen(&[]);
     listener.says(&["connected"]).await;
@@ -51,7 +51,7 @@ async fn a_service_that_restarts_is_found_again() {
 #[tokio::test]
 async fn the_log_tells_what_happens_and_no_secret() {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     let subscription = agent.subscribe("door", &[]).await;
     agent.send(&subscription, "between us").await;
     let mut listener = agent.listen(&["-vvv", "--count", "1"]);
@@ -88,7 +88,7 @@ async fn what_a_service_lost_is_made_anew() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().join("data");
     let mut node = Node::start(Settings::new().data_directory(&data)).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     let old = agent.subscribe("door", &[]).await;
     let mut listener = agent.listen(&[]);
     listener.says(&["connected"]).await;
@@ -134,7 +134,7 @@ async fn a_service_that_closes_at_once_is_not_stormed() {
     let settings = Settings::new();
     let address = settings.address();
     let node = Node::start(settings).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     agent.subscribe("door", &[]).await;
 
     let nobody = TcpListener::bind((address, 0)).await.unwrap();

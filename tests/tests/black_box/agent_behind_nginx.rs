@@ -82,7 +82,7 @@ impl Behind {
         let directory = TempDir::with_prefix("nginx-").expect("a directory for nginx");
         let certificate = Certificate::make(address, directory.path());
         let node = Node::start(settings.set("public_url", format!("https://{public}"))).await;
-        let nginx = Proxy::nginx(public, node.door().address, Some((&certificate, http2))).await;
+        let nginx = Proxy::nginx(public, node.connector().address, Some((&certificate, http2))).await;
         let trusted = certificate.certificate.display().to_string();
         Self {
             node,

@@ -41,7 +41,7 @@ async fn a_message_and_its_receipt() {
 #[tokio::test]
 async fn a_service_that_restarts_is_found_again() {
     let mut node = Node::start(Settings::new().set("drain.delay", "0s")).await;
-    let server = node.door().origin();
+    let server = node.connector().origin();
     let agent = Agent::of(&format!("{server}/"));
     let subscription = agent.subscribe("door", &[]).await;
     let mut listener = agent.listen(&[]);

@@ -19,8 +19,8 @@ fn push_resource(subscription: &str) -> String {
 #[tokio::test]
 async fn only_what_is_urgent_comes() {
     let node = Node::start(Settings::new()).await;
-    let http2 = format!("{}/", node.door().origin());
-    for agent in [Agent::at(&node.door()), Agent::of(&http2)] {
+    let http2 = format!("{}/", node.connector().origin());
+    for agent in [Agent::at(&node.connector()), Agent::of(&http2)] {
         let subscription = agent.subscribe("door", &[]).await;
         let send = async |urgency: &str, text: &str| {
             let sent = agent
@@ -52,11 +52,11 @@ async fn only_what_is_urgent_comes() {
 async fn until_nothing_waits() {
     const MESSAGES: usize = 600;
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::of(&format!("{}/", node.door().origin()));
+    let agent = Agent::of(&format!("{}/", node.connector().origin()));
     let subscription = agent.subscribe("door", &[]).await;
     agent.try_listen(&["--until-empty"]).await.succeeds_with("");
     let push = Push::empty(&push_resource(&subscription));
-    let mut http = Http::connect(&node.door()).await.expect("the node listens");
+    let mut http = Http::connect(&node.connector()).await.expect("the node listens");
     for _ in 0..MESSAGES {
         assert_eq!(http.push(&push).await.status, 201);
     }
@@ -74,7 +74,7 @@ async fn until_nothing_waits() {
 #[tokio::test]
 async fn a_websocket_is_never_known_to_be_empty() {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     agent.subscribe("door", &[]).await;
     let refused = agent.try_listen(&["--until-empty"]).await;
     refused.fails_with(USAGE, &["WebSocket", "--transport http2"]);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use push_tests::application_server::{Http, Push};
-use push_tests::door::Door;
+use push_tests::connector::Connector;
 use push_tests::node::Node;
 use push_tests::settings::Settings;
 use push_tests::user_agent::UserAgent;
@@ -18,11 +18,11 @@ use tokio::net::TcpStream;
 #[tokio::test]
 async fn acknowledgements_count_for_ones_own_messages() {
     let node = Node::start(Settings::new()).await;
-    let (mut victim, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut victim, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = victim.subscribe(None).await;
-    let (mut attacker, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut attacker, _) = UserAgent::arrive(&node.connector(), None).await;
     let own = attacker.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     assert_eq!(
         server
             .push(&Push::new(&subscription.push_resource, "kept"))
@@ -50,7 +50,7 @@ async fn acknowledgements_count_for_ones_own_messages() {
     }
     attacker.ping().await;
     victim.leave().await;
-    let (mut victim, again) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut victim, again) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     assert_eq!(again, uaid);
     victim.receives("kept").await;
 }
@@ -62,13 +62,13 @@ async fn senders_at_the_same_moment() {
     const SENDERS: usize = 8;
     const EACH: usize = 10;
     let node = Node::start(Settings::new()).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     agent.leave().await;
     let sending = (0..SENDERS).map(|sender| {
-        let (door, push_resource) = (node.door(), subscription.push_resource.clone());
+        let (connector, push_resource) = (node.connector(), subscription.push_resource.clone());
         async move {
-            let mut server = Http::connect(&door).await.unwrap();
+            let mut server = Http::connect(&connector).await.unwrap();
             for nth in 0..EACH {
                 let push = Push::new(&push_resource, &format!("{sender} {nth}"));
                 assert_eq!(server.push(&push).await.status, 201);
@@ -76,7 +76,7 @@ async fn senders_at_the_same_moment() {
         }
     });
     join_all(sending).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     let mut next = [0; SENDERS];
     for _ in 0..SENDERS * EACH {
         let arrived = agent.notification().await;
@@ -94,16 +94,16 @@ async fn senders_at_the_same_moment() {
 #[tokio::test]
 async fn a_flood_of_topics_is_a_full_queue() {
     let node = Node::start(Settings::new().set("limits.queue_messages", 5)).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     agent.leave().await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for nth in 0..40 {
         let push = Push::new(&subscription.push_resource, &nth.to_string());
         let answer = server.push(&push.header("topic", &format!("topic-{nth}"))).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
-    let (mut agent, _) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     for nth in 35..40 {
         let arrived = agent.notification().await;
         assert_eq!(arrived.text(), Some(nth.to_string()));
@@ -115,10 +115,10 @@ async fn a_flood_of_topics_is_a_full_queue() {
 #[tokio::test]
 async fn labels_do_not_grow_with_what_peers_say() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     let before = series(&node).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for nth in 0..20 {
         let odd = format!("odd-{nth}");
         for field in [
@@ -140,7 +140,7 @@ async fn labels_do_not_grow_with_what_peers_say() {
             "{} /{odd} HTTP/1.1\r\nhost: {odd}\r\nconnection: close\r\n\r\n",
             odd.to_uppercase()
         );
-        said_and_heard(&node.door(), text.as_bytes()).await;
+        said_and_heard(&node.connector(), text.as_bytes()).await;
     }
     agent
         .send(&json!({"messageType": "nack", "code": 12_345, "version": "odd"}))
@@ -176,17 +176,17 @@ async fn nobody_writes_lines_into_the_log() {
         format!("{line}{line}\r\n\r\n"),
         format!("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{line}"),
     ] {
-        said_and_heard(&node.door(), request.as_bytes()).await;
+        said_and_heard(&node.connector(), request.as_bytes()).await;
     }
     for message in [
         json!({"messageType": line}),
         json!({"messageType": "register", "channelID": line, "key": line}),
     ] {
-        let mut agent = UserAgent::connect(&node.door()).await;
+        let mut agent = UserAgent::connect(&node.connector()).await;
         agent.send(&message).await;
         agent.closed().await;
     }
-    let mut agent = UserAgent::connect(&node.door()).await;
+    let mut agent = UserAgent::connect(&node.connector()).await;
     agent
         .send(&json!({"messageType": "hello", "use_webpush": true, "uaid": line}))
         .await;
@@ -203,8 +203,10 @@ async fn nobody_writes_lines_into_the_log() {
 }
 
 /// Sends this on its own connection, and reads until the service closes it or is silent for a moment.
-async fn said_and_heard(door: &Door, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(door.address).await.expect("the node listens");
+async fn said_and_heard(connector: &Connector, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(connector.address)
+        .await
+        .expect("the node listens");
     // The service may close before it has read everything.
     let _ = stream.write_all(bytes).await;
     let _ = stream.shutdown().await;

@@ -129,7 +129,7 @@ fn wrong_after_hello() -> Vec<Row> {
 
 async fn are_refused(node: &Node, rows: Vec<Row>, after_hello: bool) {
     for (why, bytes, expected) in rows {
-        let mut socket = RawWebSocket::connect(&node.door())
+        let mut socket = RawWebSocket::connect(&node.connector())
             .await
             .expect("the service takes connections");
         if after_hello {
@@ -143,7 +143,7 @@ async fn are_refused(node: &Node, rows: Vec<Row>, after_hello: bool) {
         let code = within(why, socket.close_code()).await;
         assert_eq!(code, expected, "{why}, after hello: {after_hello}");
     }
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     agent.subscribe(None).await;
 }
 
@@ -167,12 +167,12 @@ async fn wrong_frames_after_hello_close() {
 #[tokio::test]
 async fn a_hello_that_never_comes_is_not_waited_for() {
     let node = Node::start(Settings::new().set("limits.hello_within", "300ms")).await;
-    let mut silent = RawWebSocket::connect(&node.door()).await.unwrap();
+    let mut silent = RawWebSocket::connect(&node.connector()).await.unwrap();
     assert_eq!(
         within("the silent one is closed", silent.close_code()).await,
         1011
     );
-    let mut halfway = RawWebSocket::connect(&node.door()).await.unwrap();
+    let mut halfway = RawWebSocket::connect(&node.connector()).await.unwrap();
     halfway.send_bytes(&text(HELLO)[..12]).await.unwrap();
     assert_eq!(
         within("the one in mid-word is closed", halfway.close_code()).await,
@@ -184,7 +184,7 @@ async fn a_hello_that_never_comes_is_not_waited_for() {
 #[tokio::test]
 async fn a_message_in_pieces_is_understood() {
     let node = Node::start(Settings::new()).await;
-    let mut socket = RawWebSocket::connect(&node.door()).await.unwrap();
+    let mut socket = RawWebSocket::connect(&node.connector()).await.unwrap();
     let pieces = [
         frame(opcode::TEXT, &HELLO[..10]),
         frame(FINAL | opcode::PING, b"there?"),
@@ -211,7 +211,7 @@ async fn a_name_that_is_none_is_refused() {
         "DEADBEEF-0000-4000-8000-0123456789AB",
         "deadbeef00004000800000123456789ab",
     ] {
-        let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+        let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
         agent
             .send(&json!({"messageType": "register", "channelID": name}))
             .await;
@@ -232,7 +232,7 @@ async fn a_name_that_is_none_is_refused() {
 #[tokio::test]
 async fn endless_pings_are_not_answered_for_ever() {
     let node = Node::start(Settings::new().set("channels.min_ping_interval", "60s")).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     for _ in 0..100 {
         agent.send(&json!({})).await;
     }
@@ -243,7 +243,7 @@ async fn endless_pings_are_not_answered_for_ever() {
 #[tokio::test]
 async fn what_is_merely_unknown_is_no_offence() {
     let node = Node::start(Settings::new()).await;
-    let mut agent = UserAgent::connect(&node.door()).await;
+    let mut agent = UserAgent::connect(&node.connector()).await;
     let nested = format!("{}1{}", r#"{"a":"#.repeat(300), "}".repeat(300));
     let broadcasts = r#"{"remote-settings/monitor_changes":"\"1234\""}"#;
     let hello = format!(

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use push_tests::application_server::{Http, Push};
-use push_tests::door::Door;
+use push_tests::connector::Connector;
 use push_tests::node::Node;
 use push_tests::settings::Settings;
 use push_tests::user_agent::UserAgent;
@@ -17,10 +17,10 @@ use tokio::net::TcpStream;
 #[tokio::test]
 async fn a_changed_token_opens_nothing() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     let (path, token) = subscription.push_resource.rsplit_once('/').unwrap();
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let changed = (0..token.len()).map(|at| {
         // The next letter of base64url's alphabet differs in at least one bit, also in the last place.
         let other = match token.as_bytes()[at] {
@@ -58,9 +58,9 @@ async fn a_changed_token_opens_nothing() {
 #[tokio::test]
 async fn a_url_of_another_kind_opens_nothing() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let location = server
         .push(&Push::new(&subscription.push_resource, "x").ttl(60))
         .await;
@@ -99,7 +99,7 @@ async fn a_url_of_another_kind_opens_nothing() {
 #[tokio::test]
 async fn wrong_header_fields_have_their_answers() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     let push = || Push::new(&subscription.push_resource, "x");
     let rows = [
@@ -124,7 +124,7 @@ async fn wrong_header_fields_have_their_answers() {
             110,
         ),
     ];
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for (why, push, errno) in rows {
         let answer = server.push(&push).await;
         assert_eq!(
@@ -147,7 +147,7 @@ async fn wrong_header_fields_have_their_answers() {
 #[tokio::test]
 async fn unknown_paths_are_nothing() {
     let node = Node::start(Settings::new()).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for path in [
         "/robots.txt",
         "/wpush/v9/abc",
@@ -171,7 +171,7 @@ async fn a_slow_sender_is_not_waited_for() {
         .set("limits.header_within", "300ms")
         .set("limits.body_within", "300ms");
     let node = Node::start(settings).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     let path = subscription
         .push_resource
@@ -182,7 +182,7 @@ async fn a_slow_sender_is_not_waited_for() {
         "POST {path} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Encoding: aes128gcm\r\nContent-Length: 500\r\n\r\nhalf"
     );
     for (what, start) in [("a header", slow_header), ("a body", slow_body)] {
-        let said = within(what, says_and_waits(node.door().address, start.as_bytes()))
+        let said = within(what, says_and_waits(node.connector().address, start.as_bytes()))
             .await
             .unwrap();
         assert!(
@@ -190,7 +190,7 @@ async fn a_slow_sender_is_not_waited_for() {
             "{what}: {said}"
         );
     }
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     assert_eq!(
         server
             .push(&Push::new(&subscription.push_resource, "quick"))
@@ -227,14 +227,14 @@ async fn garbage_is_turned_away() {
         ("half a preface", preface[..10].to_vec()),
     ];
     for (what, bytes) in rows {
-        for door in [node.door(), node.tls_door()] {
-            let said = within(what, says_and_waits(door.address, &bytes))
+        for connector in [node.connector(), node.tls_connector()] {
+            let said = within(what, says_and_waits(connector.address, &bytes))
                 .await
                 .unwrap_or_default();
             assert!(!said.contains("HTTP/1.1 2"), "{what}: {said}");
         }
     }
-    let (mut agent, _) = UserAgent::arrive(&node.tls_door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.tls_connector(), None).await;
     agent.subscribe(None).await;
 }
 
@@ -247,16 +247,23 @@ async fn half_open_connections_end() {
             .set("limits.idle_for", "1s"),
     )
     .await;
-    drop(Http::connect(&node.door()).await.unwrap().get("/").await.unwrap());
+    drop(
+        Http::connect(&node.connector())
+            .await
+            .unwrap()
+            .get("/")
+            .await
+            .unwrap(),
+    );
     let before = node.descriptors();
-    let door: Door = node.door();
+    let connector: Connector = node.connector();
     let mut open = Vec::new();
     for _ in 0..100 {
-        let mut stream = TcpStream::connect(door.address).await.unwrap();
+        let mut stream = TcpStream::connect(connector.address).await.unwrap();
         stream.write_all(b"POST /wpush/v1/x HT").await.unwrap();
         open.push(stream);
     }
-    let (mut agent, _) = UserAgent::arrive(&door, None).await;
+    let (mut agent, _) = UserAgent::arrive(&connector, None).await;
     agent.subscribe(None).await;
     agent.leave().await;
     let back = async {

@@ -14,9 +14,9 @@ async fn a_drain_loses_nothing() {
         .set("drain.delay", "1s")
         .set("drain.spread", "200ms");
     let mut node = Node::start(settings).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     assert_eq!(node.ask_admin("/readyz").await.status, 200);
 
     node.terminate();
@@ -37,7 +37,7 @@ async fn a_drain_loses_nothing() {
     assert!(status.success(), "{status}: {}", log.text());
 
     node.start_again().await;
-    let (mut agent, again) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut agent, again) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     assert_eq!(again, uaid);
     agent.receives("not acknowledged").await;
 }
@@ -49,7 +49,7 @@ async fn a_second_word_ends_at_once() {
         .set("drain.delay", "60s")
         .set("drain.deadline", "10m");
     let mut node = Node::start(settings).await;
-    let (_agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (_agent, _) = UserAgent::arrive(&node.connector(), None).await;
     node.terminate();
     let failing = async {
         while node.ask_admin("/readyz").await.status == 200 {

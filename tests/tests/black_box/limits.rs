@@ -17,10 +17,10 @@ async fn too_many_pushes_are_told_to_wait() {
         .set("limits.pushes_per_second", 0.01)
         .set("limits.pushes_burst", 2);
     let node = Node::start(settings).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let busy = agent.subscribe(None).await;
     let calm = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for text in ["first", "second"] {
         assert_eq!(
             server.push(&Push::new(&busy.push_resource, text)).await.status,
@@ -47,11 +47,11 @@ async fn too_many_pushes_are_told_to_wait() {
 #[tokio::test]
 async fn a_full_queue_gives_up_by_rule() {
     let node = Node::start(Settings::new().set("limits.queue_messages", 3)).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let modest = agent.subscribe(None).await;
     let greedy = agent.subscribe(None).await;
     agent.leave().await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let mut sends = async |to: &str, text: &str, urgency: &str| {
         let push = Push::new(to, text).header("urgency", urgency);
         server.push(&push).await
@@ -65,7 +65,7 @@ async fn a_full_queue_gives_up_by_rule() {
     assert_eq!(refused.status, 429, "{}", refused.text());
     assert_ne!(refused.header("retry-after"), "");
 
-    let (mut agent, again) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut agent, again) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     assert_eq!(again, uaid);
     for text in ["modest", "greedy 2", "greedy 3"] {
         let arrived = agent.notification().await;
@@ -84,14 +84,14 @@ async fn a_sender_with_too_much_waiting_is_told_to_wait() {
         .set("limits.queue_bytes", 8_192)
         .set("limits.sender_bytes", 40_000);
     let node = Node::start(settings).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let mine = agent.subscribe(None).await;
     agent.leave().await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let hostile = Signer::generate().authorization(node.public_url());
     let mut refused = 0;
     for _ in 0..20 {
-        let (mut other, _) = UserAgent::arrive(&node.door(), None).await;
+        let (mut other, _) = UserAgent::arrive(&node.connector(), None).await;
         let subscription = other.subscribe(None).await;
         other.leave().await;
         let push = Push::new(&subscription.push_resource, "").body(vec![0; 4_000]);
@@ -126,7 +126,7 @@ async fn a_sender_with_too_much_waiting_is_told_to_wait() {
         metrics.contains("requests_refused_total{reason=\"sender_full\"} 11"),
         "{metrics}"
     );
-    let (mut agent, _) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     agent.receives("honest").await;
 }
 
@@ -138,10 +138,10 @@ async fn a_full_store_refuses_the_least_urgent_first() {
         .set("limits.queue_bytes", 100_000)
         .set("limits.store_bytes", 100_000);
     let node = Node::start(settings).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     agent.leave().await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let mut sends = async |urgency: &str| {
         let push = Push::new(&subscription.push_resource, "").body(vec![0; 872]);
         server.push(&push.header("urgency", urgency)).await
@@ -167,7 +167,7 @@ async fn a_full_store_refuses_the_least_urgent_first() {
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
-    let (mut agent, _) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     for _ in 0..15 {
         let arrived = agent.notification().await;
         agent.acknowledge(&arrived).await;
@@ -185,18 +185,18 @@ async fn too_many_connections_are_turned_away() {
         let node = Node::start(Settings::new().set(limit, 3)).await;
         let mut inside = Vec::new();
         for _ in 0..3 {
-            inside.push(UserAgent::arrive(&node.door(), None).await.0);
+            inside.push(UserAgent::arrive(&node.connector(), None).await.0);
         }
         let turned_away = within(
             "the fourth is answered",
-            UserAgent::try_connect(&node.door(), "/"),
+            UserAgent::try_connect(&node.connector(), "/"),
         )
         .await;
         assert!(turned_away.is_err(), "{limit}: a fourth connection was let in");
         inside.pop().unwrap().leave().await;
         // The service learns of the end a moment after its peer.
         let next = async {
-            while UserAgent::try_connect(&node.door(), "/").await.is_err() {
+            while UserAgent::try_connect(&node.connector(), "/").await.is_err() {
                 tokio::task::yield_now().await;
             }
         };
@@ -209,12 +209,16 @@ async fn too_many_connections_are_turned_away() {
 #[tokio::test]
 async fn connections_leave_descriptors_for_the_rest() {
     let node = Node::start(Settings::new().open_files(64, 320)).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscribed = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let mut held = Vec::new();
     for _ in 0..400 {
-        held.push(tokio::net::TcpStream::connect(node.door().address).await.unwrap());
+        held.push(
+            tokio::net::TcpStream::connect(node.connector().address)
+                .await
+                .unwrap(),
+        );
     }
     for n in 0..200 {
         let text = format!("message {n}");
@@ -245,13 +249,13 @@ async fn connections_leave_descriptors_for_the_rest() {
 #[tokio::test]
 async fn too_many_subscriptions_are_refused() {
     let node = Node::start(Settings::new().set("limits.subscriptions_per_user_agent", 2)).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let first = agent.subscribe(None).await;
     agent.subscribe(None).await;
     let refused = agent.register(&push_tests::user_agent::new_name(), None).await;
     assert_ne!(refused["status"], 200, "{refused}");
     assert!(refused["pushEndpoint"].is_string(), "{refused}");
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     assert_eq!(
         server
             .push(&Push::new(&first.push_resource, "still there"))
@@ -271,7 +275,7 @@ async fn who_never_reads_costs_little() {
     let node = Node::start(Settings::new()).await;
     let mut silent = Vec::new();
     for _ in 0..SILENT {
-        let mut socket = RawWebSocket::connect(&node.door()).await.unwrap();
+        let mut socket = RawWebSocket::connect(&node.connector()).await.unwrap();
         socket
             .send(opcode::TEXT, br#"{"messageType":"hello","use_webpush":true}"#)
             .await
@@ -285,18 +289,18 @@ async fn who_never_reads_costs_little() {
         silent.push((socket, reply["pushEndpoint"].as_str().unwrap().to_owned()));
     }
     let before = node.resident_bytes();
-    let door = node.door();
+    let connector = node.connector();
     let senders = silent.iter().map(async |(_, push_resource)| {
-        let mut server = Http::connect(&door).await.unwrap();
+        let mut server = Http::connect(&connector).await.unwrap();
         for _ in 0..MESSAGES {
             let push = Push::new(push_resource, "").body(payload::body_of("x", 5_000));
             assert_eq!(server.push(&push).await.status, 201);
         }
     });
     join_all(senders).await;
-    let (mut reader, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut reader, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = reader.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     server
         .push(&Push::new(&subscription.push_resource, "to one who reads"))
         .await;

@@ -76,9 +76,9 @@ struct Source {
 impl Source {
     async fn with(texts: &[&str]) -> Self {
         let mut node = Node::start(settings()).await;
-        let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+        let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
         let subscription = agent.subscribe(None).await;
-        let mut server = Http::connect(&node.door()).await.expect("the node listens");
+        let mut server = Http::connect(&node.connector()).await.expect("the node listens");
         let (mut seen, mut resources) = (Vec::new(), Vec::new());
         for text in texts {
             let answer = server.push(&Push::new(&subscription.push_resource, text)).await;
@@ -130,10 +130,12 @@ async fn everything_goes_on_in_another_store() {
     went_well(&import(&target, &file).await);
     target.start_again().await;
 
-    let mut server = Http::connect(&target.door()).await.expect("the node listens");
+    let mut server = Http::connect(&target.connector())
+        .await
+        .expect("the node listens");
     let taken_back = server.delete(&source.resources[1]).await.expect("an answer");
     assert_eq!(taken_back.status, 204, "{}", taken_back.text());
-    let (mut agent, uaid) = UserAgent::arrive(&target.door(), Some(&source.uaid)).await;
+    let (mut agent, uaid) = UserAgent::arrive(&target.connector(), Some(&source.uaid)).await;
     assert_eq!(uaid, source.uaid);
     for before in [&source.seen[0], &source.seen[2]] {
         let again = agent.notification().await;
@@ -156,7 +158,7 @@ async fn an_import_merges_only_when_told() {
     went_well(&import(&target, &file).await);
 
     target.start_again().await;
-    let (mut agent, _) = UserAgent::arrive(&target.door(), Some(&source.uaid)).await;
+    let (mut agent, _) = UserAgent::arrive(&target.connector(), Some(&source.uaid)).await;
     let first = agent.notification().await;
     agent.acknowledge_and_settle(&first).await;
     agent.leave().await;

@@ -25,7 +25,7 @@ fn is_refused(answer: &Answer, why: &str) {
 #[tokio::test]
 async fn a_restricted_subscription_knows_its_sender() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let (ours, theirs) = (Signer::generate(), Signer::generate());
     let subscription = agent.subscribe(Some(&ours.public_key())).await;
     let restricted = format!("{}/wpush/v2/", node.public_url());
@@ -34,7 +34,7 @@ async fn a_restricted_subscription_knows_its_sender() {
         "{subscription:?}"
     );
 
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let message = Push::new(&subscription.push_resource, "signed");
     let unsigned = server.push(&message).await;
     is_refused(&unsigned, "unsigned");
@@ -56,7 +56,7 @@ async fn a_restricted_subscription_knows_its_sender() {
 #[tokio::test]
 async fn a_wrong_token_is_refused() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let signer = Signer::generate();
     let restricted = agent.subscribe(Some(&signer.public_key())).await;
     let open = agent.subscribe(None).await;
@@ -109,7 +109,7 @@ async fn a_wrong_token_is_refused() {
         ("two parts", signed.to_owned()),
         ("not a token", "e30".to_owned()),
     ];
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for (why, token) in rows {
         for subscription in [&restricted, &open] {
             let push = Push::new(&subscription.push_resource, "x")
@@ -127,7 +127,7 @@ async fn a_wrong_token_is_refused() {
 #[tokio::test]
 async fn the_legacy_scheme_is_understood() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let signer = Signer::generate();
     let subscription = agent.subscribe(Some(&signer.public_key())).await;
     let authorization = signer.authorization(node.public_url());
@@ -135,7 +135,7 @@ async fn the_legacy_scheme_is_understood() {
         .strip_prefix("vapid t=")
         .and_then(|rest| rest.split(',').next())
         .unwrap();
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for scheme in ["WebPush", "Bearer", "webpush"] {
         let push = Push::new(&subscription.push_resource, scheme)
             .header("authorization", &format!("{scheme} {token}"));
@@ -157,7 +157,7 @@ async fn the_legacy_scheme_is_understood() {
 #[tokio::test]
 async fn a_key_has_many_spellings() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let unpadded = Signer::generate().public_key();
     let bytes = URL_SAFE_NO_PAD.decode(&unpadded).unwrap();
     for key in [unpadded, URL_SAFE.encode(&bytes), STANDARD.encode(&bytes)] {
@@ -193,9 +193,9 @@ async fn a_private_service_knows_its_senders() {
     ];
     for (settings, to_strangers) in rows {
         let node = Node::start(settings).await;
-        let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+        let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
         let subscription = agent.subscribe(None).await;
-        let mut server = Http::connect(&node.door()).await.unwrap();
+        let mut server = Http::connect(&node.connector()).await.unwrap();
         let message = Push::new(&subscription.push_resource, "x");
         is_refused(&server.push(&message).await, "unsigned");
         for (signer, expected) in [(&stranger, to_strangers), (&listed, 201)] {
@@ -214,11 +214,11 @@ async fn a_private_service_knows_its_user_agents() {
     let node = Node::start(Settings::new().set("security.user_agent_secret", "open-sesame")).await;
     for path in ["/", "/open", "/open-sesame-street", "/Open-Sesame"] {
         assert!(
-            UserAgent::try_connect(&node.door(), path).await.is_err(),
+            UserAgent::try_connect(&node.connector(), path).await.is_err(),
             "{path} opened"
         );
     }
-    let mut agent = UserAgent::try_connect(&node.door(), "/open-sesame")
+    let mut agent = UserAgent::try_connect(&node.connector(), "/open-sesame")
         .await
         .unwrap();
     agent.hello(None).await;
@@ -230,16 +230,16 @@ async fn sealing_keys_rotate() {
     let key = |byte: u8| URL_SAFE_NO_PAD.encode([byte; 32]);
     let keys = |keys: Vec<String>| move |settings: Settings| settings.set("security.sealing_keys", keys);
     let mut node = Node::start(keys(vec![key(1)])(Settings::new())).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let old = agent.subscribe(None).await;
 
     node.kill().await;
     node.reconfigure(keys(vec![key(2), key(1)]));
     node.start_again().await;
-    let (mut agent, again) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut agent, again) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     assert_eq!(again, uaid);
     let new = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for subscription in [&old, &new] {
         assert_eq!(
             server
@@ -254,7 +254,7 @@ async fn sealing_keys_rotate() {
     node.kill().await;
     node.reconfigure(keys(vec![key(2)]));
     node.start_again().await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for (subscription, expected) in [(&old, 404), (&new, 201)] {
         assert_eq!(
             server
@@ -270,17 +270,17 @@ async fn sealing_keys_rotate() {
 #[tokio::test]
 async fn a_stores_own_key_gives_way_to_a_configured_one() {
     let mut node = Node::start(Settings::new()).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let old = agent.subscribe(None).await;
 
     node.kill().await;
     let configured = vec![URL_SAFE_NO_PAD.encode([7; 32])];
     node.reconfigure(|settings: Settings| settings.set("security.sealing_keys", configured));
     node.start_again().await;
-    let (mut agent, again) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut agent, again) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     assert_eq!(again, uaid);
     let new = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for subscription in [&old, &new] {
         let push = Push::new(&subscription.push_resource, "both");
         assert_eq!(server.push(&push).await.status, 201);

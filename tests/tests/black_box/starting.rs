@@ -31,7 +31,7 @@ async fn a_locked_data_directory_is_refused() {
     let first = Node::start(Settings::new().data_directory(&data)).await;
     let refusal = Node::refused(Settings::new().data_directory(&data)).await;
     says(&refusal, &[data.to_str().unwrap(), "another process"]);
-    let (mut agent, _) = UserAgent::arrive(&first.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&first.connector(), None).await;
     agent.subscribe(None).await;
 }
 
@@ -41,7 +41,7 @@ async fn a_damaged_data_directory_is_refused() {
     let directory = TempDir::new().unwrap();
     let data = directory.path().join("data");
     let mut node = Node::start(Settings::new().data_directory(&data).set("drain.delay", "0s")).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     agent.subscribe(None).await;
     agent.leave().await;
     node.terminate();
@@ -79,10 +79,10 @@ async fn a_disk_that_fills_up_refuses_new_messages() {
         .set("limits.queue_bytes", 1 << 30)
         .set("limits.queue_messages", 1_000_000);
     let node = Node::start(settings).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     agent.leave().await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let push = Push::new(&subscription.push_resource, "first").body(noise());
     assert_eq!(server.push(&push).await.status, 201);
     let mut accepted = 1;
@@ -98,7 +98,7 @@ async fn a_disk_that_fills_up_refuses_new_messages() {
     };
     assert_eq!(refused.status, 503, "after {accepted}: {}", refused.text());
     assert_ne!(refused.header("retry-after"), "");
-    let (mut agent, again) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut agent, again) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     assert_eq!(again, uaid);
     for _ in 0..100 {
         let arrived = agent.notification().await;
@@ -133,9 +133,9 @@ async fn the_environment_comes_first() {
         .set("limits.body_bytes", 5_000)
         .environment("PUSH_SERVICE__LIMITS__BODY_BYTES", "4096");
     let node = Node::start(settings).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for (bytes, expected) in [(4_096, 201), (4_097, 413)] {
         let push = Push::new(&subscription.push_resource, "").body(payload::body_of("", bytes));
         assert_eq!(server.push(&push).await.status, expected, "{bytes} bytes");
@@ -146,7 +146,7 @@ async fn the_environment_comes_first() {
 #[tokio::test]
 async fn an_address_in_use_is_refused() {
     let first = Node::start(Settings::new()).await;
-    let taken = first.door().address.to_string();
+    let taken = first.connector().address.to_string();
     let refusal = Node::refused(Settings::new().set("listen.http", vec![taken.clone()])).await;
     says(&refusal, &[&taken, "in use"]);
 }

@@ -16,7 +16,7 @@ const NEXT_KEY: &str = "Ej1kq0mT9bXcV5yR2hNwLs8uGf4oZa7dPi6tKxQvMW4";
 
 async fn node(keys: &[&str]) -> (Node, SocketAddr) {
     let node = Node::start(Settings::new().tls().set("security.sealing_keys", keys.to_vec())).await;
-    let address = node.tls_door().address;
+    let address = node.tls_connector().address;
     (node, address)
 }
 

@@ -20,17 +20,17 @@ fn brief(settings: Settings) -> Settings {
 
 /// Makes subscriptions of every kind, waits until as many records are left as were used, and sends to all.
 async fn only_the_unused_end(node: &Node, records: impl AsyncFn() -> usize) {
-    let mut server = Http::connect(&node.door()).await.expect("the node listens");
-    let (mut staying, _) = UserAgent::arrive(&node.door(), None).await;
+    let mut server = Http::connect(&node.connector()).await.expect("the node listens");
+    let (mut staying, _) = UserAgent::arrive(&node.connector(), None).await;
     let staying_on = staying.subscribe(None).await.push_resource;
-    let (mut pushed_to, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut pushed_to, _) = UserAgent::arrive(&node.connector(), None).await;
     let pushed_to_on = pushed_to.subscribe(None).await.push_resource;
     assert_eq!(server.push(&Push::new(&pushed_to_on, "first")).await.status, 201);
     pushed_to.leave().await;
-    let (mut gone, gone_uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut gone, gone_uaid) = UserAgent::arrive(&node.connector(), None).await;
     let gone_on = gone.subscribe(None).await.push_resource;
     gone.leave().await;
-    let http = Connection::open(&node.door()).await;
+    let http = Connection::open(&node.connector()).await;
     let never_monitored = http.subscribe(node.public_url()).await;
     let monitored = http.subscribe(node.public_url()).await;
     let no_wait = [("prefer", "wait=0")];
@@ -56,7 +56,7 @@ async fn only_the_unused_end(node: &Node, records: impl AsyncFn() -> usize) {
         assert_eq!(answer.status, status, "{}", answer.text());
     }
     staying.receives("later").await;
-    let (_, uaid) = UserAgent::arrive(&node.door(), Some(&gone_uaid)).await;
+    let (_, uaid) = UserAgent::arrive(&node.connector(), Some(&gone_uaid)).await;
     assert_ne!(
         uaid, gone_uaid,
         "a user agent that was forgotten gets another identity"

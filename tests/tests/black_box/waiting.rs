@@ -18,10 +18,10 @@ struct Absent {
 impl Absent {
     async fn with(settings: Settings) -> Self {
         let node = Node::start(settings).await;
-        let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+        let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
         let subscription = agent.subscribe(None).await;
         agent.leave().await;
-        let server = Http::connect(&node.door()).await.expect("the node listens");
+        let server = Http::connect(&node.connector()).await.expect("the node listens");
         Self {
             node,
             uaid,
@@ -40,7 +40,7 @@ impl Absent {
     }
 
     async fn returns(&self) -> UserAgent {
-        let (agent, uaid) = UserAgent::arrive(&self.node.door(), Some(&self.uaid)).await;
+        let (agent, uaid) = UserAgent::arrive(&self.node.connector(), Some(&self.uaid)).await;
         assert_eq!(uaid, self.uaid);
         agent
     }
@@ -168,7 +168,7 @@ async fn everything_confirmed_survives_a_restart() {
             absent.node.kill().await;
         }
         absent.node.start_again().await;
-        absent.server = Http::connect(&absent.node.door()).await.unwrap();
+        absent.server = Http::connect(&absent.node.connector()).await.unwrap();
         let mut agent = absent.returns().await;
         let arrived = agent.notification().await;
         assert_eq!(arrived.text(), Some(format!("before restart {number}")));
@@ -185,7 +185,7 @@ async fn an_end_survives_a_restart() {
     agent.unsubscribe(&absent.subscription.name).await;
     absent.node.kill().await;
     absent.node.start_again().await;
-    let mut server = Http::connect(&absent.node.door()).await.unwrap();
+    let mut server = Http::connect(&absent.node.connector()).await.unwrap();
     assert_eq!(server.push(&absent.message("too late")).await.status, 410);
 }
 
@@ -218,11 +218,11 @@ async fn registering_again_keeps_the_subscription() {
 async fn an_unknown_identity_is_replaced() {
     let node = Node::start(Settings::new()).await;
     for sent in ["", "0123456789abcdef0123456789abcdef", "not hexadecimal", "0123"] {
-        let (_agent, given) = UserAgent::arrive(&node.door(), Some(sent)).await;
+        let (_agent, given) = UserAgent::arrive(&node.connector(), Some(sent)).await;
         assert_eq!(given.len(), 32);
         assert_ne!(given, sent);
     }
-    let mut agent = UserAgent::connect(&node.door()).await;
+    let mut agent = UserAgent::connect(&node.connector()).await;
     agent
         .send(&serde_json::json!({"messageType": "hello", "uaid": null}))
         .await;

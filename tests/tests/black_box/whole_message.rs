@@ -13,7 +13,7 @@ use serde_json::json;
 #[tokio::test]
 async fn a_message_from_end_to_end() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     assert!(
         uaid.len() == 32 && uaid.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()),
         "{uaid}"
@@ -23,7 +23,7 @@ async fn a_message_from_end_to_end() {
     assert!(subscription.push_resource.starts_with(&open), "{subscription:?}");
     assert!(subscription.push_resource.len() <= 1000, "{subscription:?}");
 
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let answer = server
         .push(&Push::new(&subscription.push_resource, "first"))
         .await;
@@ -44,7 +44,7 @@ async fn a_message_from_end_to_end() {
     agent.acknowledge_and_settle(&arrived).await;
     agent.leave().await;
 
-    let (mut agent, again) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut agent, again) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     assert_eq!(again, uaid);
     server
         .push(&Push::new(&subscription.push_resource, "second"))
@@ -67,11 +67,11 @@ async fn a_message_from_end_to_end() {
 #[tokio::test]
 async fn every_kind_of_connection_carries_a_message() {
     let node = Node::start(Settings::new().tls()).await;
-    for (door, kind) in [(node.door(), "clear"), (node.tls_door(), "TLS")] {
-        let (mut agent, _) = UserAgent::arrive(&door, None).await;
+    for (connector, kind) in [(node.connector(), "clear"), (node.tls_connector(), "TLS")] {
+        let (mut agent, _) = UserAgent::arrive(&connector, None).await;
         let push_resource = agent.subscribe(None).await.push_resource;
-        let mut old = Http::connect(&door).await.unwrap();
-        let mut new = Http::connect_http2(&door).await.unwrap();
+        let mut old = Http::connect(&connector).await.unwrap();
+        let mut new = Http::connect_http2(&connector).await.unwrap();
         for (server, version) in [(&mut old, "HTTP/1.1"), (&mut new, "HTTP/2")] {
             for turn in ["first", "second"] {
                 let text = format!("the {turn} over {version} and {kind}");
@@ -88,10 +88,10 @@ async fn every_kind_of_connection_carries_a_message() {
 #[tokio::test]
 async fn the_log_keeps_secrets() {
     let mut node = Node::start(Settings::new().environment("PUSH_SERVICE_LOG", "trace")).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let signer = Signer::generate();
     let push_resource = agent.subscribe(Some(&signer.public_key())).await.push_resource;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let authorization = signer.authorization(node.public_url());
     let push = Push::new(&push_resource, "between us");
     let answer = server.push(&push.header("authorization", &authorization)).await;
@@ -125,9 +125,9 @@ async fn the_log_keeps_secrets() {
 #[tokio::test]
 async fn an_empty_message_arrives_empty() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let answer = server.push(&Push::empty(&subscription.push_resource)).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     let arrived = agent.notification().await;
@@ -138,9 +138,9 @@ async fn an_empty_message_arrives_empty() {
 #[tokio::test]
 async fn the_legacy_coding_keeps_its_headers() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let key = "BA1Hxzyi1RUM1b5wjxsn7nGxAszw2u61m164i3MrAIxHF6YK5h4SDYic-dRuU_RCPCfA5aq9ojSwk5Y2EmClBPs";
     let push = Push::new(&subscription.push_resource, "")
         .body(vec![7; 64])
@@ -160,9 +160,9 @@ async fn the_legacy_coding_keeps_its_headers() {
 #[tokio::test]
 async fn bodies_up_to_the_limit_arrive() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for bytes in [payload::OVERHEAD_BYTES + 1, 4_096, 5_632] {
         let body = payload::body_of("x", bytes);
         let push = Push::new(&subscription.push_resource, "").body(body.clone());
@@ -184,9 +184,9 @@ async fn bodies_up_to_the_limit_arrive() {
 #[tokio::test]
 async fn acknowledgements_come_in_many_forms() {
     let node = Node::start(Settings::new()).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     let mut arrived = Vec::new();
     for number in 0..4 {
         server
@@ -208,7 +208,7 @@ async fn acknowledgements_come_in_many_forms() {
         .await;
     agent.acknowledge_and_settle(&arrived[3]).await;
     agent.leave().await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     server
         .push(&Push::new(&subscription.push_resource, "the only one"))
         .await;
@@ -219,16 +219,16 @@ async fn acknowledgements_come_in_many_forms() {
 #[tokio::test]
 async fn a_window_lets_a_long_queue_through() {
     let node = Node::start(Settings::new().set("channels.in_flight", 8)).await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     agent.leave().await;
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     for number in 0..100 {
         server
             .push(&Push::new(&subscription.push_resource, &format!("{number}")))
             .await;
     }
-    let (mut agent, _) = UserAgent::arrive(&node.door(), Some(&uaid)).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), Some(&uaid)).await;
     for number in 0..100 {
         agent.receives(&format!("{number}")).await;
     }
@@ -238,7 +238,7 @@ async fn a_window_lets_a_long_queue_through() {
 #[tokio::test]
 async fn a_ping_is_answered() {
     let node = Node::start(Settings::new().set("channels.min_ping_interval", "0s")).await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     for ping in [json!({}), json!({"messageType": "ping"})] {
         agent.send(&ping).await;
         let reply = push_tests::within("a pong", agent.event()).await;

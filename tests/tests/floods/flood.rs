@@ -2,7 +2,7 @@
 
 use std::io;
 
-use push_tests::door::Door;
+use push_tests::connector::Connector;
 use push_tests::raw_http2::{FrameReader, INITIAL_WINDOW_SIZE, connect, flag, frame, kind, request, setting};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::tcp::OwnedWriteHalf;
@@ -33,7 +33,7 @@ enum Hears {
 #[derive(Clone)]
 pub(crate) struct Aim {
     /// Where the service listens.
-    pub(crate) door: Door,
+    pub(crate) connector: Connector,
     /// The path of its push resource.
     pub(crate) push: String,
     /// The path of its set.
@@ -208,7 +208,7 @@ fn post(aim: &Aim, stream: u32) -> Vec<u8> {
 impl Flood {
     /// Floods one connection until the service ends it.
     pub(crate) async fn one_connection(&self, aim: &Aim) -> io::Result<()> {
-        let (ear, mut mouth) = connect(aim.door.address, &(self.settings)()).await?;
+        let (ear, mut mouth) = connect(aim.connector.address, &(self.settings)()).await?;
         let mut n = 0;
         loop {
             let portion = (self.portion)(aim, n);

@@ -47,7 +47,7 @@ async fn floods_are_bounded_and_nobody_waits() {
     let node = Node::start(settings).await;
     let mut quiet = everybody(&node).await;
     let aims = aims(&node).await;
-    let mut sender = Http::connect(&node.door()).await.expect("the node listens");
+    let mut sender = Http::connect(&node.connector()).await.expect("the node listens");
     for one in &mut quiet {
         one.is_reached(&mut sender, "before").await;
     }
@@ -158,10 +158,11 @@ async fn everybody(node: &Node) -> Vec<Quiet> {
         quiet.push(Quiet::by_push(node).await);
         quiet.push(Quiet::by_events(node).await);
     }
-    let door = node.door();
+    let connector = node.connector();
     for _ in 0..WEBSOCKETS / 50 {
         let opened = try_join_all(
-            (0..50).map(|_| async { Ok::<_, std::convert::Infallible>(Quiet::on_websocket(&door).await) }),
+            (0..50)
+                .map(|_| async { Ok::<_, std::convert::Infallible>(Quiet::on_websocket(&connector).await) }),
         );
         quiet.extend(opened.await.into_iter().flatten());
     }
@@ -172,7 +173,7 @@ async fn everybody(node: &Node) -> Vec<Quiet> {
 async fn aims(node: &Node) -> Vec<Aim> {
     let made = (0..FLOODING).map(|_| async {
         let subscribed = subscribe(node).await;
-        let mut http = Http::connect(&node.door()).await.expect("the node listens");
+        let mut http = Http::connect(&node.connector()).await.expect("the node listens");
         for _ in 0..40 {
             let push = Push::new(&subscribed.push_resource, "").body(payload::body_of("flood", 4_000));
             let answer = within("a push is answered", http.push(&push)).await;
@@ -180,7 +181,7 @@ async fn aims(node: &Node) -> Vec<Aim> {
         }
         let path = |url: &str| url.strip_prefix(node.public_url()).map(str::to_owned);
         Aim {
-            door: node.door(),
+            connector: node.connector(),
             push: path(&subscribed.push_resource).expect("a URL of the service"),
             set: subscribed.set,
         }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use push_tests::application_server::{Http, Push};
-use push_tests::door::Door;
+use push_tests::connector::Connector;
 use push_tests::frames::{RawWebSocket, opcode};
 use push_tests::node::Node;
 use push_tests::user_agent::new_name;
@@ -45,8 +45,8 @@ pub(crate) struct Subscribed {
 
 impl Quiet {
     /// On the WebSocket: the cheapest there is.
-    pub(crate) async fn on_websocket(door: &Door) -> Self {
-        let mut socket = RawWebSocket::connect(door).await.expect("a WebSocket");
+    pub(crate) async fn on_websocket(connector: &Connector) -> Self {
+        let mut socket = RawWebSocket::connect(connector).await.expect("a WebSocket");
         ask(&mut socket, &json!({"messageType": "hello", "use_webpush": true})).await;
         let register = json!({"messageType": "register", "channelID": new_name()});
         let reply = ask(&mut socket, &register).await;
@@ -59,7 +59,7 @@ impl Quiet {
     /// By HTTP/2 server push.
     pub(crate) async fn by_push(node: &Node) -> Self {
         let subscribed = subscribe(node).await;
-        let stream = node.door().connect("h2").await.expect("the node listens");
+        let stream = node.connector().connect("h2").await.expect("the node listens");
         let (mut requests, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
         tokio::spawn(connection);
         let get = Request::get(format!("{}{}", node.public_url(), subscribed.set)).body(());
@@ -94,7 +94,7 @@ impl Quiet {
     /// By Server-Sent Events over HTTP/1.1.
     pub(crate) async fn by_events(node: &Node) -> Self {
         let subscribed = subscribe(node).await;
-        let mut stream = TcpStream::connect(node.door().address)
+        let mut stream = TcpStream::connect(node.connector().address)
             .await
             .expect("the node listens");
         let get = format!(
@@ -162,7 +162,7 @@ impl Quiet {
 
 /// Makes a subscription in a set of its own.
 pub(crate) async fn subscribe(node: &Node) -> Subscribed {
-    let mut http = Http::connect(&node.door()).await.expect("the node listens");
+    let mut http = Http::connect(&node.connector()).await.expect("the node listens");
     let post = Request::post(format!("{}/subscribe", node.public_url())).body(Bytes::new());
     let answer = within("a subscription is made", http.request(post.expect("a URL")))
         .await

@@ -39,7 +39,7 @@ fn hanging(until: &Path) -> String {
 /// Interrupts the handler of one message, in this way, so many times. The next start handles the message.
 async fn interrupted(times: usize, attempts: &str, interrupt: impl AsyncFn(&mut Listener)) {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     let subscription = agent.subscribe("door", &[]).await;
     agent.send(&subscription, "not yet handled").await;
     let directory = TempDir::new().expect("a directory can be made");
@@ -112,7 +112,7 @@ fn texts() -> impl Iterator<Item = String> {
 #[tokio::test]
 async fn an_outage_of_the_handler_gives_nothing_up() {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     let subscription = agent.subscribe("door", &[]).await;
     deliver(&node, &subscription, texts()).await;
     let directory = TempDir::new().expect("a directory can be made");
@@ -137,7 +137,7 @@ async fn an_outage_of_the_handler_gives_nothing_up() {
 #[tokio::test]
 async fn a_missing_command_gives_nothing_up() {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     let subscription = agent.subscribe("door", &[]).await;
     deliver(&node, &subscription, texts()).await;
     let directory = TempDir::new().expect("a directory can be made");
@@ -156,7 +156,7 @@ async fn a_missing_command_gives_nothing_up() {
 async fn without_a_session_bus_nothing_is_given_up() {
     let node = Node::start(Settings::new()).await;
     let nowhere = "unix:path=/nonexistent/bus";
-    let agent = Agent::at(&node.door()).environment("DBUS_SESSION_BUS_ADDRESS", nowhere);
+    let agent = Agent::at(&node.connector()).environment("DBUS_SESSION_BUS_ADDRESS", nowhere);
     let subscription = agent.subscribe("door", &[]).await;
     deliver(&node, &subscription, texts()).await;
     let mut listener = agent.listen(&["--notify"]);

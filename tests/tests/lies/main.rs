@@ -24,7 +24,7 @@ const OUTAGE: Duration = Duration::from_secs(9);
 /// Sends these texts, encrypted, to a subscription of this node.
 async fn deliver(node: &Node, subscription: &str, texts: impl IntoIterator<Item = String>) {
     let recipient = Recipient::read(subscription);
-    let mut http = Http::connect(&node.door()).await.expect("the node listens");
+    let mut http = Http::connect(&node.connector()).await.expect("the node listens");
     for text in texts {
         let push = Push::new(&recipient.push_resource, "").body(recipient.encrypt(&text));
         assert_eq!(http.push(&push).await.status, 201);

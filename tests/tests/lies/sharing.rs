@@ -12,9 +12,9 @@ const MANY: usize = 400;
 async fn equal_ids_of_two_subscriptions_are_two_messages() {
     let liar = web_socket::Liar::start(web_socket::Lies::default()).await;
     let agent = Agent::of(&liar.url());
-    let door = agent.subscribe("door", &[]).await;
+    let connector = agent.subscribe("door", &[]).await;
     let window = agent.subscribe("window", &[]).await;
-    liar.pushes(&door, "1", "at the door");
+    liar.pushes(&connector, "1", "at the door");
     liar.pushes(&window, "1", "at the window");
     let mut listener = agent.listen(&[]);
     listener.receives("door", "at the door").await;

@@ -33,7 +33,7 @@ async fn a_typo_in_the_first_server_binds_nothing() {
 #[tokio::test]
 async fn a_volume_that_is_not_mounted_is_no_empty_state() {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     let subscription = agent.subscribe("door", &[]).await;
     let file = agent.state.join("state.json");
     let elsewhere = agent.state.with_extension("volume");
@@ -55,7 +55,7 @@ async fn a_volume_that_is_not_mounted_is_no_empty_state() {
 #[tokio::test]
 async fn a_deleted_lock_lets_nobody_in() {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     agent.subscribe("door", &[]).await;
     let mut listener = agent.listen(&[]);
     listener.says(&["connected"]).await;

@@ -89,7 +89,7 @@ async fn an_unusable_push_resource_is_said() {
 #[tokio::test]
 async fn a_message_too_long_is_a_usage_error() {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     let subscription = agent.subscribe("door", &[]).await;
     let sent = agent.try_send(&subscription, &"a".repeat(3_994)).await;
     sent.fails_with(USAGE, &["3993"]);
@@ -142,7 +142,7 @@ async fn a_delayed_hello_is_said() {
 #[tokio::test]
 async fn a_missing_key_is_not_a_wrong_one() {
     let node = Node::start(Settings::new()).await;
-    let agent = Agent::at(&node.door());
+    let agent = Agent::at(&node.connector());
     let key = Signer::generate().public_key();
     let subscription = agent.subscribe("door", &["--application-server-key", &key]).await;
     let sent = agent.try_send(&subscription, "unsigned").await;

@@ -43,7 +43,7 @@ async fn a_durable_redis_may_be_killed() {
         );
     }
     // Seats and wake-ups: a user agent that moves to the other node displaces itself, and is woken across nodes.
-    let (mut agent, uaid) = UserAgent::arrive(&one.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&one.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     let mut moved = returns(&other, &uaid).await;
     assert_eq!(agent.closed().await.code, 1011);
@@ -62,9 +62,9 @@ async fn a_silent_redis_is_trouble_and_nothing_worse() {
     let server = Server::start(Configuration::new()).await;
     let node = Node::start(settings(&server.url())).await;
     let traffic = Traffic::start(&node, &node).await;
-    let (away, absent_uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (away, absent_uaid) = UserAgent::arrive(&node.connector(), None).await;
     away.leave().await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     let mut http = sender(&node).await;
     let push = |text: &str| Push::new(&subscription.push_resource, text);
@@ -157,7 +157,7 @@ async fn a_loading_redis_is_waited_for() {
     let mut server = Server::start(configuration).await;
     let node = Node::start(settings(&server.url())).await;
     let traffic = Traffic::start(&node, &node).await;
-    let (agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     agent.leave().await;
     // Only a snapshot at the head of the file is read like that.
     server.command(&["BGREWRITEAOF"]).await;
@@ -262,7 +262,7 @@ async fn lost_wake_ups_are_made_up_for() {
     assert_eq!((audit.refused, audit.repeated), (0, 0), "{audit:?}");
 
     // Nor is one lost that is the only one.
-    let (mut agent, _) = UserAgent::arrive(&one.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&one.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     let mut http = sender(&other).await;
     deafen(&server).await;

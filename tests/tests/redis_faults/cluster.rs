@@ -32,7 +32,7 @@ async fn records(cluster: &Cluster) -> BTreeSet<String> {
 async fn arrive_in(cluster: &Cluster, shard: usize, node: &Node) -> InShard {
     loop {
         let before = records(cluster).await;
-        let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+        let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
         let subscription = agent.subscribe(None).await;
         let after = records(cluster).await;
         let key = after.difference(&before).next().expect("its record").clone();

@@ -18,7 +18,7 @@ async fn one_node_is_cut_off() {
     let cut_off = Node::start(settings(&format!("redis://{}", gate.address()))).await;
     let well = Node::start(settings(&server.url())).await;
     let traffic = Traffic::start(&well, &well).await;
-    let (mut agent, uaid) = UserAgent::arrive(&cut_off.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&cut_off.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     let push = |text: &str| Push::new(&subscription.push_resource, text);
     let mut to_cut_off = sender(&cut_off).await;

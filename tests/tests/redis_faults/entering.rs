@@ -188,7 +188,7 @@ async fn use_all_rights(url: &str, replicas: u32) -> Node {
     let configured = || settings(url).set("storage.redis.wait_replicas", replicas);
     let (mut one, other) = (Node::start(configured()).await, Node::start(configured()).await);
     let traffic = Traffic::start(&one, &other).await;
-    let (mut agent, uaid) = UserAgent::arrive(&one.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&one.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     let mut http = sender(&other).await;
     let push = |text: &str| Push::new(&subscription.push_resource, text);
@@ -230,7 +230,7 @@ fn id_of(uaid: &str) -> String {
 
 /// A user agent that is away, and its subscription.
 async fn subscribed(node: &Node) -> (String, Subscription) {
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     agent.leave().await;
     (uaid, subscription)

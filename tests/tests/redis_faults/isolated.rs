@@ -164,13 +164,13 @@ struct Made {
 
 impl Made {
     async fn at(node: &Node) -> Self {
-        let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+        let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
         let push_resource = agent.subscribe(None).await.push_resource;
         agent.leave().await;
         let mut http = sender(node).await;
         let stored = http.push(&Push::new(&push_resource, "for the other side")).await;
         assert_eq!(stored.status, 201, "{}", stored.text());
-        let channel = Channel::open(&node.door()).await;
+        let channel = Channel::open(&node.connector()).await;
         let set = channel.subscribe("https://push.example").await;
         let asked = Push::new(&set.push, "with a receipt").header("prefer", "respond-async");
         let receipts = http.push(&asked).await;
@@ -207,7 +207,7 @@ impl Made {
                     )
                     .await,
             );
-            let channel = Channel::open(&node.door()).await;
+            let channel = Channel::open(&node.connector()).await;
             for url in [
                 &self.message,
                 &self.set.subscription,
@@ -234,7 +234,7 @@ impl Made {
 
     /// All of it exists.
     async fn is_known(&self, node: &Node) {
-        let (mut agent, uaid) = UserAgent::arrive(&node.door(), Some(&self.uaid)).await;
+        let (mut agent, uaid) = UserAgent::arrive(&node.connector(), Some(&self.uaid)).await;
         assert_eq!(uaid, self.uaid);
         agent.receives("for the other side").await;
         agent.leave().await;
@@ -243,7 +243,7 @@ impl Made {
 
 /// A hello with an identity that never existed.
 async fn hello_of_a_stranger(node: &Node) -> Event {
-    let mut agent = UserAgent::connect(&node.door()).await;
+    let mut agent = UserAgent::connect(&node.connector()).await;
     let uaid = "0123456789abcdef0123456789abcdef";
     let hello = json!({"messageType": "hello", "use_webpush": true, "uaid": uaid});
     agent.send(&hello).await;

@@ -29,7 +29,7 @@ struct Known {
 
 impl Known {
     async fn at(node: &Node) -> Self {
-        let (mut agent, uaid) = UserAgent::arrive(&node.door(), None).await;
+        let (mut agent, uaid) = UserAgent::arrive(&node.connector(), None).await;
         let subscription = agent.subscribe(None).await;
         agent.leave().await;
         Self { uaid, subscription }
@@ -51,7 +51,7 @@ impl Known {
         let mut http = sender(node).await;
         let answer = http.push(&self.message()).await;
         assert!([404, 410].contains(&answer.status.as_u16()), "{}", answer.status);
-        let (_agent, uaid) = UserAgent::arrive(&node.door(), Some(&self.uaid)).await;
+        let (_agent, uaid) = UserAgent::arrive(&node.connector(), Some(&self.uaid)).await;
         assert_ne!(uaid, self.uaid);
     }
 }
@@ -96,7 +96,7 @@ async fn an_operator_gives_up_what_is_lost() {
     let mut server = Server::start(Configuration::new()).await;
     let mut node = Node::start(settings(&server.url())).await;
     let known = Known::at(&node).await;
-    let (mut connected, connected_uaid) = UserAgent::arrive(&node.door(), None).await;
+    let (mut connected, connected_uaid) = UserAgent::arrive(&node.connector(), None).await;
     connected.subscribe(None).await;
     server.terminate().await;
     server.start_empty().await;
@@ -114,7 +114,7 @@ async fn an_operator_gives_up_what_is_lost() {
     assert_eq!(connected.closed().await.code, 1001);
     assert!(node.ended().await.0.success());
     node.start_again().await;
-    let (mut agent, uaid) = UserAgent::arrive(&node.door(), Some(&connected_uaid)).await;
+    let (mut agent, uaid) = UserAgent::arrive(&node.connector(), Some(&connected_uaid)).await;
     assert_ne!(uaid, connected_uaid);
     let subscription = agent.subscribe(None).await;
     let mut http = sender(&node).await;

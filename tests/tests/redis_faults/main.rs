@@ -71,13 +71,13 @@ fn is_trouble(answer: &Answer) {
 
 /// An application server that has connected to a node.
 async fn sender(node: &Node) -> Http {
-    Http::connect(&node.door()).await.expect("the node listens")
+    Http::connect(&node.connector()).await.expect("the node listens")
 }
 
 /// A known user agent is closed with 1013, and told no identity (PR-3). Returns after how long.
 async fn hello_is_trouble(node: &Node, uaid: &str) -> Duration {
     let began = Instant::now();
-    let mut agent = UserAgent::connect(&node.door()).await;
+    let mut agent = UserAgent::connect(&node.connector()).await;
     agent
         .send(&json!({"messageType": "hello", "use_webpush": true, "uaid": uaid}))
         .await;
@@ -90,7 +90,7 @@ async fn hello_is_trouble(node: &Node, uaid: &str) -> Duration {
 
 /// A user agent comes back as who it was.
 async fn returns(node: &Node, uaid: &str) -> UserAgent {
-    let (agent, given) = UserAgent::arrive(&node.door(), Some(uaid)).await;
+    let (agent, given) = UserAgent::arrive(&node.connector(), Some(uaid)).await;
     assert_eq!(given, uaid);
     agent
 }

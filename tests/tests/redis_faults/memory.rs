@@ -24,7 +24,7 @@ async fn a_full_redis_takes_acknowledgements_and_deletes() {
         Node::start(settings(&server.url())).await,
     );
     let traffic = Traffic::start(&one, &other).await;
-    let (mut agent, uaid) = UserAgent::arrive(&one.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&one.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     let spare = agent.subscribe(None).await;
     agent.leave().await;

@@ -43,7 +43,7 @@ async fn what_a_replica_confirmed_survives_its_primary() {
     let refused = traffic.is_refused().await;
     assert!(refused < TROUBLE_WITHIN, "{refused:?}");
     let mut http = sender(&one).await;
-    let (mut agent, uaid) = UserAgent::arrive(&one.door(), None).await;
+    let (mut agent, uaid) = UserAgent::arrive(&one.connector(), None).await;
     let register = agent.register(&push_tests::user_agent::new_name(), None).await;
     assert_eq!(register["status"], 500, "{register}");
     sentinels.servers()[failover.killed].go_on();
@@ -66,7 +66,7 @@ async fn what_a_replica_confirmed_survives_its_primary() {
 
 /// A user agent that subscribes meanwhile; its identity, if its subscription was confirmed.
 async fn subscribes(node: &Node) -> Option<String> {
-    let mut agent = UserAgent::connect(&node.door()).await;
+    let mut agent = UserAgent::connect(&node.connector()).await;
     let hello = serde_json::json!({"messageType": "hello", "use_webpush": true});
     agent.send(&hello).await;
     let Event::Reply(reply) = agent.event().await else {
@@ -151,7 +151,7 @@ async fn planned_failovers_lose_nothing_when_all_replicas_confirm() {
     ready(&one, 200).await;
     let mut forgotten = 0;
     for uaid in &known {
-        let (agent, given) = UserAgent::arrive(&other.door(), Some(uaid)).await;
+        let (agent, given) = UserAgent::arrive(&other.connector(), Some(uaid)).await;
         forgotten += usize::from(given != *uaid);
         agent.leave().await;
     }

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use push_tests::application_server::{Http, Push};
-use push_tests::door::Door;
+use push_tests::connector::Connector;
 use push_tests::node::Node;
 use push_tests::user_agent::{Closed, Event, UserAgent};
 use push_tests::within;
@@ -31,14 +31,14 @@ pub(crate) struct Traffic {
 impl Traffic {
     /// The user agents arrive at one node; the senders send through another, or the same.
     pub(crate) async fn start(receiving: &Node, sending: &Node) -> Self {
-        let (mut present, _) = UserAgent::arrive(&receiving.door(), None).await;
-        let (mut absent, absent_uaid) = UserAgent::arrive(&receiving.door(), None).await;
+        let (mut present, _) = UserAgent::arrive(&receiving.connector(), None).await;
+        let (mut absent, absent_uaid) = UserAgent::arrive(&receiving.connector(), None).await;
         let to_present = present.subscribe(None).await.push_resource;
         let to_absent = absent.subscribe(None).await.push_resource;
         absent.leave().await;
         let traffic = Self {
-            to_present: Sender::start(sending.door(), to_present, "present"),
-            to_absent: Sender::start(sending.door(), to_absent, "absent"),
+            to_present: Sender::start(sending.connector(), to_present, "present"),
+            to_absent: Sender::start(sending.connector(), to_absent, "absent"),
             present: Present::start(present),
             absent_uaid,
         };
@@ -135,9 +135,9 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    fn start(door: Door, push_resource: String, whom: &'static str) -> Self {
+    fn start(connector: Connector, push_resource: String, whom: &'static str) -> Self {
         let book = watch::Sender::new(Vec::new());
-        let work = tokio::spawn(send(door, push_resource, whom, book.clone()));
+        let work = tokio::spawn(send(connector, push_resource, whom, book.clone()));
         Self { book, work }
     }
 
@@ -163,10 +163,15 @@ impl Sender {
     }
 }
 
-async fn send(door: Door, push_resource: String, whom: &'static str, book: watch::Sender<Vec<Sent>>) {
+async fn send(
+    connector: Connector,
+    push_resource: String,
+    whom: &'static str,
+    book: watch::Sender<Vec<Sent>>,
+) {
     let mut pace = interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut http = Http::connect(&door).await.expect("the node listens");
+    let mut http = Http::connect(&connector).await.expect("the node listens");
     for number in 0.. {
         let text = format!("{number} for the {whom} one");
         let asked = Instant::now();

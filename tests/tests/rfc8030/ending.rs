@@ -67,7 +67,7 @@ pub(crate) async fn who_monitors_what_ends_is_told(storage: Storage) {
     assert_eq!(rest.over().await.status, 404);
     // And as events, where the status is told last.
     let made = agent.subscribe(ORIGIN).await;
-    let mut events = Events::open(&world.user_agents_door(), &made.subscription, &[]).await;
+    let mut events = Events::open(&world.user_agents_connector(), &made.subscription, &[]).await;
     assert_eq!(elsewhere.delete(&made.subscription).await.status, 204);
     assert_eq!(events.end().await, 404);
 }

@@ -14,7 +14,7 @@ use crate::world::{ORIGIN, Storage, World};
 pub(crate) async fn a_message_is_an_event(storage: Storage) {
     let world = World::start(storage).await;
     let (agent, made) = world.subscriber().await;
-    let mut events = Events::open(&world.user_agents_door(), &made.set, &[]).await;
+    let mut events = Events::open(&world.user_agents_connector(), &made.set, &[]).await;
     assert_eq!(events.headers["cache-control"], "no-store");
     assert_eq!(events.headers["x-accel-buffering"], "no");
     let body = payload::body_of("as long as may be", 4_096);
@@ -43,7 +43,7 @@ pub(crate) async fn a_message_is_an_event(storage: Storage) {
     // The last id that arrived acknowledges no message: only DELETE does.
     drop(events);
     let mut events = Events::open(
-        &world.receipts_door(),
+        &world.receipts_connector(),
         &made.subscription,
         &[("last-event-id", &next.id)],
     )
@@ -62,11 +62,11 @@ pub(crate) async fn a_message_is_an_event(storage: Storage) {
 pub(crate) async fn events_end_with_a_reason(storage: Storage) {
     let world = World::start(storage).await;
     let (_, made) = world.subscriber().await;
-    let door = world.user_agents_door();
+    let connector = world.user_agents_connector();
     let no_wait = [("prefer", "wait=0")];
     let missing = format!("{}x", made.subscription);
     for (url, status) in [(&made.subscription, 204), (&missing, 404)] {
-        let answer = match Events::try_open(&door, url, &no_wait).await {
+        let answer = match Events::try_open(&connector, url, &no_wait).await {
             Err(answer) => answer,
             Ok(mut events) => {
                 // Whoever has been told 200 already is told the rest by the last event.
@@ -79,12 +79,12 @@ pub(crate) async fn events_end_with_a_reason(storage: Storage) {
     for text in ["1", "2"] {
         world.accepts(&Push::new(&made.push, text)).await;
     }
-    let mut once = Events::open(&door, &made.subscription, &no_wait).await;
+    let mut once = Events::open(&connector, &made.subscription, &no_wait).await;
     assert_eq!(once.next().await.event, "message");
     assert_eq!(once.next().await.event, "message");
     assert_eq!(once.end().await, 200);
-    let mut older = Events::open(&door, &made.subscription, &[]).await;
-    let (elsewhere, a_second) = (world.receipts_door(), [("prefer", "wait=1")]);
+    let mut older = Events::open(&connector, &made.subscription, &[]).await;
+    let (elsewhere, a_second) = (world.receipts_connector(), [("prefer", "wait=1")]);
     let mut newer = Events::open(&elsewhere, &made.subscription, &a_second).await;
     for events in [&mut older, &mut newer] {
         assert_eq!(events.next().await.event, "message");
@@ -98,9 +98,9 @@ pub(crate) async fn pages_may_listen(storage: Storage) {
     let world = World::start(storage).await;
     let (_, made) = world.subscriber().await;
     let from_a_page = [("origin", "https://page.example.test")];
-    let events = Events::open(&world.user_agents_door(), &made.set, &from_a_page).await;
+    let events = Events::open(&world.user_agents_connector(), &made.set, &from_a_page).await;
     assert_eq!(events.headers["access-control-allow-origin"], "*");
-    let events = Events::open(&world.user_agents_door(), &made.set, &[]).await;
+    let events = Events::open(&world.user_agents_connector(), &made.set, &[]).await;
     assert!(!events.headers.contains_key("access-control-allow-origin"));
 }
 
@@ -109,7 +109,7 @@ pub(crate) async fn the_urgent_comes_first_and_the_rest_later(storage: Storage) 
     let world = World::start(storage).await;
     let (agent, made, mut pushes) = world.monitoring().await;
     let urgent = [("urgency", "high")];
-    let mut events = Events::open(&world.receipts_door(), &made.set, &urgent).await;
+    let mut events = Events::open(&world.receipts_connector(), &made.set, &urgent).await;
     assert_eq!(pushes.over().await.status, 200);
     for (text, urgency) in [("later", "normal"), ("now", "high")] {
         let push = Push::new(&made.push, text).header("urgency", urgency);

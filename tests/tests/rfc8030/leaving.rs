@@ -14,7 +14,7 @@ pub(crate) async fn a_node_that_leaves_answers_its_monitors(storage: Storage) {
     let mut world = World::start_with(storage, quick).await;
     let (agent, made, mut monitor) = world.monitoring().await;
     let other = agent.subscribe(ORIGIN).await;
-    let mut events = Events::open(&world.user_agents_door(), &other.set, &[]).await;
+    let mut events = Events::open(&world.user_agents_connector(), &other.set, &[]).await;
     for to in [&made, &other] {
         world.accepts(&Push::new(&to.push, "not acknowledged")).await;
     }

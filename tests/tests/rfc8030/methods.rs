@@ -13,7 +13,7 @@ pub(crate) async fn a_look_says_what_is_there(storage: Storage) {
     let promised = world.promises(&Push::new(&made.push, "sent")).await;
     monitor.receives("sent").await;
     let urls = [&made.subscription, &made.set, &promised.receipts];
-    let mut old = Http::connect(&world.receipts_door())
+    let mut old = Http::connect(&world.receipts_connector())
         .await
         .expect("the node listens");
     for url in urls {

@@ -237,13 +237,13 @@ pub(crate) async fn a_newer_monitor_takes_the_place(storage: Storage) {
 pub(crate) async fn who_takes_no_push_is_told(storage: Storage) {
     let world = World::start(storage).await;
     let (_agent, made, mut monitor) = world.monitoring().await;
-    let door = world.user_agents_door();
+    let connector = world.user_agents_connector();
     let without = [
-        Connection::open_with(&door, |builder| {
+        Connection::open_with(&connector, |builder| {
             builder.enable_push(false);
         })
         .await,
-        Connection::open_with(&door, |builder| {
+        Connection::open_with(&connector, |builder| {
             builder.max_concurrent_streams(0);
         })
         .await,
@@ -256,7 +256,7 @@ pub(crate) async fn who_takes_no_push_is_told(storage: Storage) {
             Next::Pushed(pushed) => panic!("{} was pushed", pushed.url()),
         });
     }
-    let mut old = push_tests::application_server::Http::connect(&door)
+    let mut old = push_tests::application_server::Http::connect(&connector)
         .await
         .expect("the node listens");
     let path = made.subscription.strip_prefix(ORIGIN).expect("our origin");

@@ -270,11 +270,11 @@ pub(crate) async fn a_message_without_time_is_confirmed(storage: Storage) {
 pub(crate) async fn receipts_come_as_events(storage: Storage) {
     let world = World::start(storage).await;
     let (agent, made, mut monitor) = world.monitoring().await;
-    let door = world.receipts_door();
+    let connector = world.receipts_connector();
     let first = world.promises(&Push::new(&made.push, "0")).await;
     let url = monitor.receives("0").await;
     assert_eq!(agent.delete(url).await.status, 204);
-    let mut events = Events::open(&door, &first.receipts, &[]).await;
+    let mut events = Events::open(&connector, &first.receipts, &[]).await;
     let event = events.next().await;
     assert_eq!(event.event, "receipt");
     assert_eq!(event.url("message"), first.message);
@@ -294,13 +294,13 @@ pub(crate) async fn receipts_come_as_events(storage: Storage) {
     drop(events);
     // It came back and had seen the second: that is written down soon after.
     let last = [("last-event-id", seen[1].id.as_str())];
-    let mut events = Events::open(&door, &first.receipts, &last).await;
+    let mut events = Events::open(&connector, &first.receipts, &last).await;
     assert_eq!(events.next().await, seen[2]);
     drop(events);
     let only_the_third = async { while waiting_events(&world, &first.receipts).await != seen[2..] {} };
     within("two of three are over", only_the_third).await;
     let forged = [("last-event-id", "AH____________________")];
-    let mut events = Events::open(&door, &first.receipts, &forged).await;
+    let mut events = Events::open(&connector, &first.receipts, &forged).await;
     assert_eq!(events.next().await, seen[2], "what was made up confirms nothing");
     drop(events);
     assert_eq!(waiting_events(&world, &first.receipts).await, seen[2..]);
@@ -312,7 +312,7 @@ pub(crate) async fn receipts_come_as_events(storage: Storage) {
 async fn waiting_events(world: &World, receipts: &str) -> Vec<Event> {
     let no_wait = [("prefer", "wait=0")];
     let mut waiting = Vec::new();
-    match Events::try_open(&world.receipts_door(), receipts, &no_wait).await {
+    match Events::try_open(&world.receipts_connector(), receipts, &no_wait).await {
         Err(answer) => assert_eq!(answer.status, 204),
         Ok(mut events) => {
             while let Some(event) = events.try_next().await {

@@ -17,7 +17,7 @@ const OPTIONS: &str = "application/webpush-options+json";
 pub(crate) async fn a_subscription_is_three_urls(storage: Storage) {
     let world = World::start(storage).await;
     let agent = world.user_agent().await;
-    let mut old = Http::connect(&world.user_agents_door())
+    let mut old = Http::connect(&world.user_agents_connector())
         .await
         .expect("the node listens");
     let mut seen = HashSet::new();

@@ -20,7 +20,7 @@ pub(crate) async fn the_peers_streams_are_the_window(storage: Storage) {
     let (_, made) = world.subscriber().await;
     let texts = many_wait(&world, &made).await;
     for streams in [1, 2] {
-        let mut agent = Connection::open_with(&world.user_agents_door(), |builder| {
+        let mut agent = Connection::open_with(&world.user_agents_connector(), |builder| {
             builder.max_concurrent_streams(streams);
         })
         .await;
@@ -85,7 +85,7 @@ pub(crate) async fn a_closed_window_loses_nothing(storage: Storage) {
 
 /// A connection whose windows take a few bytes of a message at a time.
 async fn narrow(world: &World) -> Connection {
-    Connection::open_with(&world.user_agents_door(), |builder| {
+    Connection::open_with(&world.user_agents_connector(), |builder| {
         builder.initial_window_size(100);
     })
     .await

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use http::{Method, Request};
 use push_tests::application_server::{Answer, Http, Push};
-use push_tests::door::Door;
+use push_tests::connector::Connector;
 use push_tests::monitor::{Connection, Monitor, Subscribed};
 use push_tests::node::Node;
 use push_tests::redis::{Cluster, Configuration, Server};
@@ -76,34 +76,34 @@ impl World {
     }
 
     /// Where the user agent's node is.
-    pub(crate) fn user_agents_door(&self) -> Door {
-        self.nodes[0].door()
+    pub(crate) fn user_agents_connector(&self) -> Connector {
+        self.nodes[0].connector()
     }
 
     /// Where the sender's node is.
-    pub(crate) fn senders_door(&self) -> Door {
-        self.nodes[1 % self.nodes.len()].door()
+    pub(crate) fn senders_connector(&self) -> Connector {
+        self.nodes[1 % self.nodes.len()].connector()
     }
 
     /// Where the node is at which receipts are awaited.
-    pub(crate) fn receipts_door(&self) -> Door {
-        self.nodes[2 % self.nodes.len()].door()
+    pub(crate) fn receipts_connector(&self) -> Connector {
+        self.nodes[2 % self.nodes.len()].connector()
     }
 
     /// A connection of the user agent.
     pub(crate) async fn user_agent(&self) -> Connection {
-        Connection::open(&self.user_agents_door()).await
+        Connection::open(&self.user_agents_connector()).await
     }
 
     /// A connection of the sender's that takes no pushes.
     pub(crate) async fn sender(&self) -> Http {
-        let connected = Http::connect(&self.senders_door()).await;
+        let connected = Http::connect(&self.senders_connector()).await;
         connected.expect("the node listens")
     }
 
     /// A connection of whoever awaits receipts, and any other visitor's of a third node.
     pub(crate) async fn elsewhere(&self) -> Connection {
-        Connection::open(&self.receipts_door()).await
+        Connection::open(&self.receipts_connector()).await
     }
 
     /// A user agent with one subscription, which it does not monitor yet.

@@ -45,7 +45,7 @@ async fn through_nginx() {
 #[tokio::test]
 async fn nothing_is_smuggled_through_nginx() {
     let (node, nginx, public) = behind_nginx().await;
-    let (mut agent, _) = UserAgent::arrive(&node.door(), None).await;
+    let (mut agent, _) = UserAgent::arrive(&node.connector(), None).await;
     let subscription = agent.subscribe(None).await;
     let path = subscription
         .push_resource
@@ -76,7 +76,7 @@ async fn nothing_is_smuggled_through_nginx() {
         let answers = String::from_utf8_lossy(&heard).matches("HTTP/1.1 ").count();
         assert!(answers <= 1, "{coding:?}");
     }
-    let mut server = Http::connect(&node.door()).await.unwrap();
+    let mut server = Http::connect(&node.connector()).await.unwrap();
     assert_eq!(
         server
             .push(&Push::new(&subscription.push_resource, "last"))
@@ -271,6 +271,6 @@ async fn behind_nginx() -> (Node, Proxy, SocketAddr) {
     let settings = Settings::new();
     let public = free_port(settings.address());
     let node = Node::start(settings.set("public_url", format!("http://{public}"))).await;
-    let nginx = Proxy::nginx(public, node.door().address, None).await;
+    let nginx = Proxy::nginx(public, node.connector().address, None).await;
     (node, nginx, public)
 }

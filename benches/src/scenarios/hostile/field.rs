@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::attacks::Attack;
 use super::channel;
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::failure::{BenchResult, Failure, While as _};
 use crate::target::Target;
 
@@ -94,7 +94,7 @@ impl Field {
         within: Duration,
     ) -> BenchResult<Self> {
         let ground = Arc::new(Ground {
-            nodes: target.all_clear().iter().map(Door::address).collect(),
+            nodes: target.all_clear().iter().map(Connector::address).collect(),
             sending: target.sending().address(),
             admin: target.admin(),
             connections,

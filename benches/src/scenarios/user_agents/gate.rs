@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::door::Door;
+use crate::connector::Connector;
 use crate::failure::{BenchResult, While as _};
 
 /// Connections that wait to be accepted. Chosen: more than there are user agents, so that none is refused while it is open.
@@ -51,8 +51,8 @@ impl Gate {
     }
 
     /// The connector that user agents use.
-    pub(super) fn door(&self) -> BenchResult<Door> {
-        Door::clear(self.address)
+    pub(super) fn connector(&self) -> BenchResult<Connector> {
+        Connector::clear(self.address)
     }
 
     /// Ends all connections, and refuses new ones.

@@ -36,7 +36,7 @@ pub(super) async fn renew(target: &Target, count: usize) -> BenchResult<Renewed>
     let gate = Gate::open(target.clear().address())?;
     let data = data_directory()?;
     let state = State::open(data.path()).doing("opening a state directory")?;
-    let url = gate.door()?.url().clone();
+    let url = gate.connector()?.url().clone();
     let started = UserAgent::start(url, Trust::insecure(), state, &Options::default());
     let (agent, mut events) = started.doing("starting a user agent")?;
     let began = Instant::now();

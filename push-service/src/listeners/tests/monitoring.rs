@@ -28,7 +28,7 @@ async fn elsewhere() -> Node {
 
 /// A user agent, what it monitors, and the same that has ended.
 async fn subscriber(node: &Node) -> (Connection, Subscribed, Subscribed) {
-    let agent = Connection::open(&node.door()).await;
+    let agent = Connection::open(&node.connector()).await;
     let (made, ended) = (agent.subscribe(ORIGIN).await, agent.subscribe(ORIGIN).await);
     assert_eq!(agent.delete(&ended.set).await.status, 204);
     (agent, made, ended)
@@ -45,8 +45,8 @@ async fn answers_to_monitors_say_where_else_the_service_is() {
         assert_eq!(answer.header("alt-svc"), ELSEWHERE, "{status}");
         assert_eq!(answer.header("access-control-allow-origin"), "*", "{status}");
     }
-    let door = node.door();
-    let without = Connection::open_with(&door, |builder| {
+    let connector = node.connector();
+    let without = Connection::open_with(&connector, |builder| {
         builder.enable_push(false);
     });
     let without = without.await;
@@ -61,9 +61,9 @@ async fn answers_to_monitors_say_where_else_the_service_is() {
 async fn streams_of_events_say_where_else_the_service_is() {
     let node = elsewhere().await;
     let (agent, made, ended) = subscriber(&node).await;
-    let events = Events::open(&node.door(), &made.set, &[]).await;
+    let events = Events::open(&node.connector(), &made.set, &[]).await;
     assert_eq!(events.headers["alt-svc"], ELSEWHERE);
-    let gone = Events::try_open(&node.door(), &ended.set, &[PAGE])
+    let gone = Events::try_open(&node.connector(), &ended.set, &[PAGE])
         .await
         .unwrap_err();
     assert_eq!(gone.status, 404);
@@ -103,7 +103,7 @@ async fn refusals_say_where_else_the_service_is() {
         answer.starts_with("http/1.1 101 ") && !answer.contains("alt-svc"),
         "{answer}"
     );
-    let agent = Connection::open(&node.door()).await;
+    let agent = Connection::open(&node.connector()).await;
     let fields: Vec<_> = (0..=HEADER_FIELDS).map(|_| ("a", "b")).collect();
     let answer = agent.ask(Method::GET, ORIGIN, &fields).await;
     assert_eq!(
@@ -124,7 +124,7 @@ async fn a_quality_of_zero_is_no_wish() {
         .over()
         .await;
     assert_eq!(answer.status, 204, "server push, of nothing");
-    let mut old = Http::connect(&node.door()).await.unwrap();
+    let mut old = Http::connect(&node.connector()).await.unwrap();
     let request = Request::get(&made.set).header(refused.0, refused.1);
     let answer = old.request(request.body(Bytes::new()).unwrap()).await.unwrap();
     assert_eq!(answer.status, 400, "there is no server push in HTTP/1.1");
@@ -216,7 +216,7 @@ async fn monitors_that_are_taken_back_end_the_connection() {
 /// Field blocks of requests that monitor one set after the other: enough of them that none of those asked for comes too
 /// often (PR-15).
 async fn requests(node: &Node, fields: &[(&str, &str)]) -> impl Iterator<Item = Vec<u8>> {
-    let agent = Connection::open(&node.door()).await;
+    let agent = Connection::open(&node.connector()).await;
     let mut blocks = Vec::new();
     for _ in 0..HTTP2_FRAME_CREDIT / 2 / u32::from(ATTACHES_PER_MINUTE) + 1 {
         let made = agent.subscribe(ORIGIN).await;

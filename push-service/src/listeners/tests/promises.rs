@@ -13,10 +13,10 @@ use crate::resources::tests::rig::ORIGIN;
 #[tokio::test]
 async fn promises_come_in_the_order_of_their_streams() {
     let node = Node::start().await;
-    let agent = Connection::open(&node.door()).await;
+    let agent = Connection::open(&node.connector()).await;
     let one = agent.subscribe(ORIGIN).await;
     let other = agent.subscribe_in(ORIGIN, &one.set).await;
-    let mut sender = Http::connect(&node.door()).await.unwrap();
+    let mut sender = Http::connect(&node.connector()).await.unwrap();
     for (number, made) in [&one, &one, &one, &other, &other, &other].iter().enumerate() {
         let push = Push::new(&made.push, &number.to_string());
         assert_eq!(sender.push(&push).await.status, 201);
@@ -47,9 +47,9 @@ async fn promises_come_in_the_order_of_their_streams() {
 #[tokio::test]
 async fn nothing_is_promised_after_the_peers_goaway() {
     let node = Node::start().await;
-    let agent = Connection::open(&node.door()).await;
+    let agent = Connection::open(&node.connector()).await;
     let made = agent.subscribe(ORIGIN).await;
-    let mut sender = Http::connect(&node.door()).await.unwrap();
+    let mut sender = Http::connect(&node.connector()).await.unwrap();
     assert_eq!(sender.push(&Push::new(&made.push, "before")).await.status, 201);
     let mut peer = RawPeer::connect(node.address, &[]).await;
     let monitor = request("GET", made.set.strip_prefix(ORIGIN).unwrap(), &[]);
@@ -89,9 +89,9 @@ async fn nothing_is_promised_after_the_peers_goaway() {
 #[tokio::test]
 async fn promises_that_goaway_excludes_come_again() {
     let node = Node::start().await;
-    let agent = Connection::open(&node.door()).await;
+    let agent = Connection::open(&node.connector()).await;
     let made = agent.subscribe(ORIGIN).await;
-    let mut sender = Http::connect(&node.door()).await.unwrap();
+    let mut sender = Http::connect(&node.connector()).await.unwrap();
     assert_eq!(sender.push(&Push::new(&made.push, "ignored")).await.status, 201);
     let mut peer = RawPeer::connect(node.address, &[]).await;
     let monitor = request("GET", made.set.strip_prefix(ORIGIN).unwrap(), &[]);
@@ -112,9 +112,9 @@ async fn promises_that_goaway_excludes_come_again() {
 #[tokio::test]
 async fn an_acknowledgement_outlives_its_connection() {
     let node = Node::start().await;
-    let agent = Connection::open(&node.door()).await;
+    let agent = Connection::open(&node.connector()).await;
     let made = agent.subscribe(ORIGIN).await;
-    let mut sender = Http::connect(&node.door()).await.unwrap();
+    let mut sender = Http::connect(&node.connector()).await.unwrap();
     assert_eq!(sender.push(&Push::new(&made.push, "x")).await.status, 201);
     let mut monitor = agent.monitor(&made.set).await;
     let Next::Pushed(message) = monitor.next().await else {
@@ -152,13 +152,13 @@ async fn an_acknowledgement_outlives_its_connection() {
 async fn what_breaks_off_with_a_replaced_monitor_comes_on_the_newer() {
     const WINDOW: u32 = 100;
     let node = Node::start().await;
-    let door = node.door();
-    let agent = Connection::open_with(&door, |builder| {
+    let connector = node.connector();
+    let agent = Connection::open_with(&connector, |builder| {
         builder.initial_window_size(WINDOW);
     });
     let agent = agent.await;
     let made = agent.subscribe(ORIGIN).await;
-    let mut sender = Http::connect(&node.door()).await.unwrap();
+    let mut sender = Http::connect(&node.connector()).await.unwrap();
     assert_eq!(sender.push(&Push::new(&made.push, "slow")).await.status, 201);
     let mut older = agent.monitor(&made.set).await;
     let begun = older.promise().await;

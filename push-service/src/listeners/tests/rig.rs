@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use push_protocol::capability::Dialect;
-use push_tests::door::Door;
+use push_tests::connector::Connector;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -98,8 +98,8 @@ impl Node {
     }
 
     /// For peers that know no more of it.
-    pub(super) fn door(&self) -> Door {
-        Door::clear(self.address)
+    pub(super) fn connector(&self) -> Connector {
+        Connector::clear(self.address)
     }
 
     /// How many connections were cut off for this reason.

@@ -98,12 +98,18 @@ impl Agent {
                     let _ = seen.wait_for(|phase| *phase >= Phase::Drain).await;
                 }
             }
-            let door = match self.habit {
-                Habit::Stays(node) => self.shared.door_of(node).await.map(|door| (node, door)),
-                _ => self.shared.any_door(&mut self.chance).await,
+            let connector = match self.habit {
+                Habit::Stays(node) => self
+                    .shared
+                    .connector_of(node)
+                    .await
+                    .map(|connector| (node, connector)),
+                _ => self.shared.any_connector(&mut self.chance).await,
             };
-            let Some((node, door)) = door else { return };
-            let opened = tokio::time::timeout(ANSWERED_WITHIN, UserAgent::try_connect(&door, "/")).await;
+            let Some((node, connector)) = connector else {
+                return;
+            };
+            let opened = tokio::time::timeout(ANSWERED_WITHIN, UserAgent::try_connect(&connector, "/")).await;
             if let Ok(Ok(socket)) = opened {
                 visits += 1;
                 self.visit(node, socket).await;

@@ -49,7 +49,7 @@ impl Sender {
                 tokio::time::sleep(TICK).await;
                 continue;
             };
-            let Some((node, door)) = self.shared.any_door(&mut self.chance).await else {
+            let Some((node, connector)) = self.shared.any_connector(&mut self.chance).await else {
                 return;
             };
             let connection = match self.connections.remove(&node) {
@@ -57,8 +57,8 @@ impl Sender {
                 None => {
                     let connect = async {
                         match self.number % 4 {
-                            3 => Http::connect_http2(&door).await,
-                            _ => Http::connect(&door).await,
+                            3 => Http::connect_http2(&connector).await,
+                            _ => Http::connect(&connector).await,
                         }
                     };
                     tokio::time::timeout(ANSWERED_WITHIN, connect)
@@ -174,9 +174,9 @@ pub(super) async fn hear_receipts(shared: Arc<Shared>, sender: usize, mut chance
         return;
     };
     let receipts = receipts.unwrap_or_default();
-    while let Some((_, door)) = shared.any_door(&mut chance).await {
+    while let Some((_, connector)) = shared.any_connector(&mut chance).await {
         let connection = shared.recorder.connection();
-        let open = Watch::open(&door, &receipts, Manner::Push(100));
+        let open = Watch::open(&connector, &receipts, Manner::Push(100));
         if let Ok(Ok(mut watch)) = tokio::time::timeout(ANSWERED_WITHIN, open).await {
             loop {
                 let now = shared.recorder.now();

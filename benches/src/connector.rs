@@ -36,7 +36,7 @@ pub(crate) enum Transport {
 
 /// Where one listener of the service is, and how to come in.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct Connector {
     address: SocketAddr,
     /// The listener in clear of the same node.
     clear: SocketAddr,
@@ -50,7 +50,7 @@ pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
-impl Door {
+impl Connector {
     /// A listener in clear.
     pub(crate) fn clear(address: SocketAddr) -> BenchResult<Self> {
         let url = ServerUrl::parse(&format!("ws://{address}/"));
@@ -81,16 +81,16 @@ impl Door {
 
     /// The same for user agents whose messages come in another way.
     pub(crate) fn by(&self, transport: Transport) -> Self {
-        let mut door = self.clone();
-        door.transport = transport;
-        if let Some(tls) = &mut door.tls {
+        let mut connector = self.clone();
+        connector.transport = transport;
+        if let Some(tls) = &mut connector.tls {
             let protocol: &[u8] = match transport {
                 Transport::Http2 => b"h2",
                 Transport::WebSocket | Transport::Events => b"http/1.1",
             };
             Arc::make_mut(tls).alpn_protocols = vec![protocol.to_vec()];
         }
-        door
+        connector
     }
 
     /// How messages come to those who come in here.
@@ -119,7 +119,7 @@ impl Door {
         channel.doing("opening a WebSocket")
     }
 
-    /// Connects, over TLS if this is such a door.
+    /// Connects, over TLS if this is such a connector.
     pub(crate) async fn connect(&self) -> BenchResult<Box<dyn Wire>> {
         let socket = self.connect_tcp().await?;
         let Some(config) = &self.tls else {
@@ -130,7 +130,7 @@ impl Door {
         Ok(Box::new(stream.doing("the TLS handshake")?))
     }
 
-    /// Connects in clear, whatever door this is.
+    /// Connects in clear, whatever connector this is.
     pub(crate) async fn connect_tcp(&self) -> BenchResult<TcpStream> {
         let address = self.address;
         let connecting = async {

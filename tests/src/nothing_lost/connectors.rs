@@ -4,28 +4,28 @@ use tokio::sync::watch;
 
 use super::books::NodeNumber;
 use crate::chance::Chance;
-use crate::door::Door;
+use crate::connector::Connector;
 
-/// The doors of nodes by number; a node that is being killed has none.
-pub(super) type DoorsNow = Vec<Option<Door>>;
+/// The connectors of nodes by number; a node that is being killed has none.
+pub(super) type DoorsNow = Vec<Option<Connector>>;
 
-/// What everybody knows of the doors.
-pub(super) struct Doors {
+/// What everybody knows of the connectors.
+pub(super) struct Connectors {
     now: watch::Receiver<DoorsNow>,
     /// The nodes below this number are for everybody.
     open_to_all: usize,
 }
 
-impl Doors {
+impl Connectors {
     pub(super) fn new(now: watch::Receiver<DoorsNow>, open_to_all: usize) -> Self {
         Self { now, open_to_all }
     }
 
     /// Waits until this node may be connected to; `None` when the test is over.
-    pub(super) async fn of(&self, node: NodeNumber) -> Option<Door> {
+    pub(super) async fn of(&self, node: NodeNumber) -> Option<Connector> {
         let mut now = self.now.clone();
-        let doors = now.wait_for(|doors| doors[node].is_some()).await.ok()?;
-        doors[node].clone()
+        let connectors = now.wait_for(|connectors| connectors[node].is_some()).await.ok()?;
+        connectors[node].clone()
     }
 
     /// One of the nodes that are for everybody, and if there is a choice, another than the last. Waits until there is one;
@@ -34,16 +34,16 @@ impl Doors {
         &self,
         last: Option<NodeNumber>,
         chance: &mut Chance,
-    ) -> Option<(NodeNumber, Door)> {
+    ) -> Option<(NodeNumber, Connector)> {
         let mut now = self.now.clone();
-        let ours = |doors: &DoorsNow| doors[..self.open_to_all].to_vec();
-        let doors = now
-            .wait_for(|doors| ours(doors).iter().any(Option::is_some))
+        let ours = |connectors: &DoorsNow| connectors[..self.open_to_all].to_vec();
+        let connectors = now
+            .wait_for(|connectors| ours(connectors).iter().any(Option::is_some))
             .await;
-        let mut up: Vec<(NodeNumber, Door)> = ours(&*doors.ok()?)
+        let mut up: Vec<(NodeNumber, Connector)> = ours(&*connectors.ok()?)
             .into_iter()
             .enumerate()
-            .filter_map(|(node, door)| Some((node, door?)))
+            .filter_map(|(node, connector)| Some((node, connector?)))
             .collect();
         if up.len() > 1 {
             up.retain(|(node, _)| Some(*node) != last);

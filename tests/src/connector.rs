@@ -23,13 +23,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Carrier for T {}
 
 /// Where to knock.
 #[derive(Clone, Debug)]
-pub struct Door {
+pub struct Connector {
     /// The address that is connected to.
     pub address: SocketAddr,
     certificate: Option<Arc<Certificate>>,
 }
 
-impl Door {
+impl Connector {
     /// An address where plain HTTP is spoken.
     pub fn clear(address: SocketAddr) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl Door {
         }
     }
 
-    /// The same kind of door at another address: behind a proxy, for example.
+    /// The same kind of connector at another address: behind a proxy, for example.
     pub fn at(&self, address: SocketAddr) -> Self {
         Self {
             address,
