@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use self::agents::{Agent, Habit, appear};
 use self::senders::{Sender, hear_receipts};
-use super::history::{NodeNumber, Recorder, SubscriptionNumber};
+use super::history::{NodeNumber, Recorder, Time};
 use crate::chance::Chance;
 use crate::connector::Connector;
 

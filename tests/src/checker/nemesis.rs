@@ -13,13 +13,13 @@ use std::time::Duration;
 pub use self::failovers::{fail_over, planned_failover};
 use self::failovers::{other_than, primary_of, promoted_beside, rewrite, slots_move};
 use self::resources::{
-    descriptors_allowed, fill, imports_killed, limit_descriptors, node_disk_full, redis_disk_full,
+    descriptors_allowed, imports_killed, limit_descriptors, node_disk_full, redis_disk_full,
 };
 use super::history::{NodeNumber, Recorder, What};
 use super::lab::Direction;
 use super::topology::{Service, Store};
 use crate::chance::Chance;
-use crate::redis::{Server, until};
+use crate::redis::Server;
 
 /// A fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

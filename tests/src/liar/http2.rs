@@ -184,7 +184,7 @@ impl Shared {
     fn answer(&self, connection: usize, request: &Request<RecvStream>, mut reply: SendResponse<Bytes>) {
         let path = request.uri().path().to_owned();
         let (_, last) = path.rsplit_once('/').expect("a path begins with a slash");
-        let did = match (request.method(), path.as_str()) {
+        let step = match (request.method(), path.as_str()) {
             (&Method::POST, _) => Step::Subscribed,
             (&Method::DELETE, path) if path.starts_with("/message/") => Step::Acknowledged {
                 subscription: String::new(),
@@ -196,7 +196,7 @@ impl Shared {
         };
         let mut lie = None;
         self.service.lies.send_modify(|lies| {
-            lie = match did {
+            lie = match step {
                 Step::Subscribed => lies.subscribing.tell(),
                 Step::Unsubscribed => lies.unsubscribing.tell(),
                 Step::Monitored => lies.monitoring.tell(),

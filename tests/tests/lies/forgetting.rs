@@ -26,7 +26,7 @@ async fn one_404_costs_no_subscription() {
     listener.terminate();
     assert!(listener.ended().await.success());
     assert_eq!(agent.subscribe("door", &[]).await, subscription);
-    assert_eq!(liar.record().count(|step| *did == Step::Subscribed), 1);
+    assert_eq!(liar.record().count(|step| *step == Step::Subscribed), 1);
 }
 
 /// PR-47: a service that answers 404 for every set gets few new subscriptions.
@@ -38,10 +38,10 @@ async fn a_404_for_ever_is_no_busy_loop() {
     liar.changes(|lies| lies.monitoring = Lie::always(Answer::status(404)));
     let mut listener = agent.listen(&[]);
     liar.record()
-        .shows("the set is monitored", 1, |step| *did == Step::Monitored)
+        .shows("the set is monitored", 1, |step| *step == Step::Monitored)
         .await;
     tokio::time::sleep(WATCHED).await;
-    let made = liar.record().count(|step| *did == Step::Subscribed);
+    let made = liar.record().count(|step| *step == Step::Subscribed);
     assert!(made <= RENEWALS, "{made} subscriptions in {WATCHED:?}");
     listener.terminate();
     listener.ended().await;
@@ -62,7 +62,7 @@ async fn another_identity_in_each_hello_is_no_busy_loop() {
         .shows("another hello", 2, |step| matches!(step, Step::Greeted(_)))
         .await;
     tokio::time::sleep(WATCHED).await;
-    let made = liar.record().count(|step| *did == Step::Subscribed);
+    let made = liar.record().count(|step| *step == Step::Subscribed);
     assert!(made <= RENEWALS, "{made} subscriptions in {WATCHED:?}");
     listener.terminate();
     listener.ended().await;

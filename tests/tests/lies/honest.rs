@@ -19,7 +19,7 @@ async fn on_the_web_socket() {
     listener.receives("door", "on the next channel").await;
     liar.record().shows_acknowledged("2").await;
     assert_eq!(liar.unacknowledged(), 0);
-    assert_eq!(liar.record().count(|step| *did == Step::Subscribed), 1);
+    assert_eq!(liar.record().count(|step| *step == Step::Subscribed), 1);
     listener.terminate();
     assert!(listener.ended().await.success());
     assert_eq!(agent.try_unsubscribe("door").await.code, Some(0));
@@ -39,5 +39,5 @@ async fn over_http2() {
     liar.pushes(&subscription, "2", "on the next channel");
     listener.receives("door", "on the next channel").await;
     liar.record().shows_acknowledged("2").await;
-    assert_eq!(liar.record().count(|step| *did == Step::Subscribed), 1);
+    assert_eq!(liar.record().count(|step| *step == Step::Subscribed), 1);
 }

@@ -16,7 +16,7 @@ async fn after_goaway_the_next_connection_acknowledges() {
     let liar = http2::Liar::start(http2::Lies::default()).await;
     let agent = Agent::of(&liar.url());
     let subscription = agent.subscribe("door", &[]).await;
-    let monitored = |step: &Step| *did == Step::Monitored;
+    let monitored = |step: &Step| *step == Step::Monitored;
     let before = liar.record().count(monitored);
     let mut listener = agent.listen(&[]);
     let first = liar
@@ -50,7 +50,7 @@ async fn a_stopped_process_reads_before_it_judges() {
     let mut listener = agent.listen(&[]);
     liar.record().shows("a hello", before + 1, greeted).await;
     listener.signal(Signal::STOP);
-    let answered = |step: &Step| *did == Step::WasAnswered;
+    let answered = |step: &Step| *step == Step::WasAnswered;
     let answers = liar.record().count(answered);
     liar.changes(|lies| lies.holds_hello = false);
     liar.record()

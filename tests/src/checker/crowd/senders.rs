@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use tokio::sync::watch;
 
 use super::{ANSWERED_WITHIN, Phase, SENDERS, Shared, TICK};
 use crate::application_server::{Http, Push};

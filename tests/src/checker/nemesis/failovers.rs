@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{LOOK_EVERY, pause};
+use super::pause;
 use crate::chance::Chance;
 use crate::checker::topology::{Service, Store};
 use crate::redis::{Reply, Server, until};

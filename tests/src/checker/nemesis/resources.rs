@@ -3,17 +3,17 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{LOOK_EVERY, pause};
+use super::pause;
 use crate::chance::Chance;
-use crate::checker::history::{NodeNumber, Recorder, What};
-use crate::checker::topology::Service;
+use crate::checker::history::{Recorder, What};
+use crate::checker::topology::{NODE_DISK_BYTES, REDIS_DISK_BYTES, Service};
 use crate::redis::until;
 
 /// The disk of Redis is filled. With `appendfsync always` Redis ends then; its supervisor starts it again when there
 /// is room.
 pub(super) async fn redis_disk_full(service: &mut Service, hold: Duration) {
     let filler = service.servers()[0].directory().join("filler");
-    fill(&filler, super::topology::REDIS_DISK_BYTES, 0);
+    fill(&filler, REDIS_DISK_BYTES, 0);
     pause(hold).await;
     std::fs::remove_file(&filler).expect("there is room again");
     if !service.servers()[0].answers() {
@@ -27,7 +27,7 @@ pub(super) async fn redis_disk_full(service: &mut Service, hold: Duration) {
 pub(super) async fn node_disk_full(service: &mut Service, recorder: &Recorder, hold: Duration, keep: u64) {
     let filler = service.disk.as_ref().expect("a disk").directory().join("filler");
     let invoked = recorder.now();
-    fill(&filler, super::topology::NODE_DISK_BYTES, keep);
+    fill(&filler, NODE_DISK_BYTES, keep);
     pause(hold).await;
     std::fs::remove_file(&filler).expect("there is room again");
     if service.nodes[0].has_ended() {
