@@ -19,6 +19,7 @@ pub mod sent;
 
 mod sender;
 mod stage;
+mod world;
 
 /// Names of the subscriptions; each has a sender of its own.
 const SUBSCRIPTIONS: [&str; 8] = [

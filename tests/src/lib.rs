@@ -36,6 +36,7 @@ pub mod checker;
 pub mod connector;
 pub mod events;
 pub mod frames;
+pub mod lab;
 pub mod liar;
 pub mod listener;
 pub mod log;

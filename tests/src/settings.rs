@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use serde_json::{Value, json};
 
 use crate::binaries;
-use crate::checker::lab::Machine;
+use crate::lab::Machine;
 
 /// The sealing key of all nodes on one Redis. A secret in a test only: whoever reads this knows it.
 const SHARED_SEALING_KEY: &str = "q7Zt1xVhYc0mP4uKfW2dBn9sLr6eJo8gTi3aXvQyEzw";

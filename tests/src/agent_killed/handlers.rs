@@ -11,7 +11,8 @@ use tokio::time::timeout;
 
 use self::books::{Books, End};
 use self::workshop::{Away, Death, Workshop};
-use super::stage::{Load, Stage};
+use super::stage::Stage;
+use super::world::Load;
 use super::{Ledger as _, Over};
 use crate::PATIENCE;
 use crate::chance::Chance;

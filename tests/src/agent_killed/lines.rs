@@ -10,7 +10,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use self::books::Books;
-use super::stage::{Load, Stage};
+use super::stage::Stage;
+use super::world::Load;
 use super::{Ledger as _, Over, SUBSCRIPTIONS};
 use crate::chance::Chance;
 use crate::listener::Listener;

@@ -10,7 +10,7 @@ use http::StatusCode;
 
 use super::Ledger;
 use super::sent::RequestResult;
-use super::stage::World;
+use super::world::World;
 use crate::application_server::{Http, Push, Unanswered};
 use crate::chance::Chance;
 use crate::recipient::Recipient;

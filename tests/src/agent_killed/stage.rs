@@ -1,11 +1,12 @@
 //! What both trials need: a service, a user agent with its subscriptions, their senders, and the books.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::world::{Load, World};
 use super::{Ledger, SUBSCRIPTIONS, sender};
 use crate::chance::Chance;
 use crate::connector::Connector;
@@ -27,26 +28,6 @@ pub enum Over {
     Http2,
 }
 
-/// What a trial wants of its load.
-pub(super) struct Load {
-    /// Senders wait while so many messages do.
-    pub(super) backlog: usize,
-    /// Texts are longer than their shortest by less than this, in bytes.
-    pub(super) most_filler: usize,
-}
-
-/// What the trial and its senders share.
-pub(super) struct World<B> {
-    books: Mutex<B>,
-    load: Load,
-    /// How many messages were accepted and have not arrived.
-    missing: watch::Sender<usize>,
-    /// Where the service is, while it may be connected to.
-    service: watch::Receiver<Option<Connector>>,
-    /// Whether senders go on.
-    storm: watch::Receiver<bool>,
-}
-
 /// See the module.
 pub(super) struct Stage<B> {
     pub(super) world: Arc<World<B>>,
@@ -59,41 +40,6 @@ pub(super) struct Stage<B> {
     service: watch::Sender<Option<Connector>>,
     storm: watch::Sender<bool>,
     started: Instant,
-}
-
-impl<B: Ledger> World<B> {
-    pub(super) fn books(&self) -> MutexGuard<'_, B> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the books, and tells senders that wait for room in the backlog.
-    pub(super) fn enter<T>(&self, change: impl FnOnce(&mut B) -> T) -> T {
-        let mut books = self.books();
-        let changed = change(&mut books);
-        self.missing.send_replace(books.sent().missing());
-        changed
-    }
-
-    pub(super) fn most_filler(&self) -> usize {
-        self.load.most_filler
-    }
-
-    /// Waits until the backlog has room and the storm goes on; `false` when it is over.
-    pub(super) async fn goes_on(&self) -> bool {
-        let (mut missing, mut storm) = (self.missing.subscribe(), self.storm.clone());
-        tokio::select! {
-            biased;
-            _ = storm.wait_for(|on| !on) => false,
-            _ = missing.wait_for(|missing| *missing < self.load.backlog) => true,
-        }
-    }
-
-    /// Waits until the service may be connected to.
-    pub(super) async fn connector(&self) -> Connector {
-        let mut service = self.service.clone();
-        let up = service.wait_for(Option::is_some).await;
-        up.expect("the test goes on").clone().expect("it was waited for")
-    }
 }
 
 impl<B: Ledger> Stage<B> {
@@ -114,13 +60,7 @@ impl<B: Ledger> Stage<B> {
         let listed = agent.list().await;
         let (service, service_seen) = watch::channel(Some(node.connector()));
         let (storm, storm_seen) = watch::channel(true);
-        let world = Arc::new(World {
-            books: Mutex::new(books(&SUBSCRIPTIONS)),
-            load,
-            missing: watch::Sender::new(0),
-            service: service_seen,
-            storm: storm_seen,
-        });
+        let world = Arc::new(World::new(books(&SUBSCRIPTIONS), load, service_seen, storm_seen));
         let mut senders = JoinSet::new();
         for (number, subscription) in subscriptions.iter().enumerate() {
             let recipient = Recipient::read(subscription);

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use push_tests::checker::lab;
 use push_tests::checker::marathon::{self, Marathon};
 use push_tests::checker::rows::{ROWS, Row};
 use push_tests::checker::topology::Topology;
 use push_tests::checker::trial::{Report, play};
+use push_tests::lab;
 use push_tests::plan::Plan;
 use tokio::task::JoinSet;
 

@@ -20,7 +20,6 @@ pub mod check;
 pub mod clock;
 pub mod crowd;
 pub mod history;
-pub mod lab;
 pub mod marathon;
 pub mod nemesis;
 pub mod rows;

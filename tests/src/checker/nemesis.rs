@@ -16,9 +16,9 @@ use self::resources::{
     descriptors_allowed, imports_killed, limit_descriptors, node_disk_full, redis_disk_full,
 };
 use super::history::{NodeNumber, Recorder, What};
-use super::lab::Direction;
 use super::topology::{Service, Store};
 use crate::chance::Chance;
+use crate::lab::Direction;
 use crate::redis::Server;
 
 /// A fault.
@@ -125,7 +125,7 @@ impl Nemesis {
                 pause(hold).await;
             }
             Self::RedisSilent => {
-                if super::lab::is_here() && chance.one_in(2) {
+                if crate::lab::is_here() && chance.one_in(2) {
                     let (nodes, servers) = (addresses_of_nodes(service, 0), addresses(service.servers()));
                     service.lab.partition(&nodes, &servers, Direction::Both);
                     pause(hold + hold / 2).await;

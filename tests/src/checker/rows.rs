@@ -456,7 +456,7 @@ pub const ROWS: &[Row] = &[
 impl Row {
     /// Why the row can't be played here, if it can't.
     pub fn cannot_be_played(&self) -> Option<&'static str> {
-        if self.nemesis.takes_a_lab() && !super::lab::is_here() {
+        if self.nemesis.takes_a_lab() && !crate::lab::is_here() {
             return Some("it takes network and mount namespaces");
         }
         if !self.start.program.is_here() {

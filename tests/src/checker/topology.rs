@@ -8,9 +8,9 @@ use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::history::NodeNumber;
-use super::lab::{self, Disk, Lab, Machine};
 use crate::application_server::Http;
 use crate::connector::Connector;
+use crate::lab::{self, Disk, Lab, Machine};
 use crate::node::Node;
 use crate::redis::program::Program;
 use crate::redis::{Cluster, Configuration, Sentinels, Server};

@@ -6,7 +6,6 @@
 use std::fmt::Write;
 
 use super::program::Program;
-use super::server::Server;
 
 /// The configuration of one server.
 #[derive(Clone, Debug)]
@@ -18,7 +17,7 @@ pub struct Configuration {
     pub(super) apart: bool,
     pub(super) environment: Vec<(String, String)>,
     pub(super) disk_bytes: Option<u64>,
-    lines: Vec<(String, String)>,
+    pub(super) lines: Vec<(String, String)>,
 }
 
 impl Configuration {
@@ -42,7 +41,7 @@ impl Configuration {
             .set("repl-ping-replica-period", "1")
     }
 
-    /// Each server in a machine of its own: see [`lab`](crate::checker::lab).
+    /// Each server in a machine of its own: see [`lab`](crate::lab).
     pub fn apart(mut self) -> Self {
         self.apart = true;
         self
@@ -54,7 +53,7 @@ impl Configuration {
         self
     }
 
-    /// Its directory is a disk of this size: see [`lab`](crate::checker::lab).
+    /// Its directory is a disk of this size: see [`lab`](crate::lab).
     pub fn disk_bytes(mut self, size: u64) -> Self {
         self.disk_bytes = Some(size);
         self
@@ -100,41 +99,6 @@ impl Configuration {
     pub fn tls(mut self) -> Self {
         self.tls = true;
         self
-    }
-
-    /// Starts as a replica of this server.
-    pub fn replica_of(self, primary: &Server) -> Self {
-        let address = primary.address();
-        self.set("replicaof", &format!("{} {}", address.ip(), address.port()))
-    }
-
-    /// A sentinel that watches `primary` under this name. A second without an answer, and it takes the primary for dead;
-    /// five for a failover, and it tries again. Chosen: tests wait for both.
-    pub(super) fn sentinel(name: &str, primary: &Server, quorum: usize) -> Self {
-        let address = primary.address();
-        let mut configuration = Self {
-            program: primary.program(),
-            sentinel: true,
-            tls: false,
-            user: None,
-            apart: primary.is_apart(),
-            environment: Vec::new(),
-            disk_bytes: None,
-            lines: Vec::new(),
-        };
-        let mut tell = |line: String| configuration.lines.push(("sentinel".to_owned(), line));
-        tell(format!(
-            "monitor {name} {} {} {quorum}",
-            address.ip(),
-            address.port()
-        ));
-        tell(format!("down-after-milliseconds {name} 1000"));
-        tell(format!("failover-timeout {name} 5000"));
-        if let Some((user, password)) = primary.user() {
-            tell(format!("auth-user {name} {user}"));
-            tell(format!("auth-pass {name} {password}"));
-        }
-        configuration
     }
 
     /// The configuration file, without what depends on addresses and directories.

@@ -18,6 +18,7 @@ use std::time::Duration;
 pub mod cluster;
 pub mod configuration;
 pub mod connection;
+mod following;
 pub mod gate;
 pub mod program;
 pub mod sentinels;

@@ -18,7 +18,7 @@ use super::connection::{Connection, Reply};
 use super::program::Program;
 use super::until;
 use crate::certificate::Certificate;
-use crate::checker::lab::{self, Machine};
+use crate::lab::{self, Machine};
 use crate::log::Log;
 use crate::process::Process;
 use crate::settings::own_address;

@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
 use super::channel::{Channel, append, append_pong, connect};
-use super::field::Ground;
+use super::ground::Ground;
 use crate::failure::{BenchResult, Failure, While as _};
 use crate::http1::Connection;
 use crate::user_agent::subscription_name;

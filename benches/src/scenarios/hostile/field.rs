@@ -1,9 +1,6 @@
 //! The hostile side: its own thread on the load tool's core, with a lower priority than everything else there.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,8 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::attacks::Attack;
-use super::channel;
-use crate::connector::Connector;
+use super::ground::{Ground, Seen};
 use crate::failure::{BenchResult, Failure, While as _};
 use crate::target::Target;
 
@@ -22,34 +18,6 @@ const NICENESS: i32 = 19;
 
 /// How long an attack may take to end.
 const END_WITHIN: Duration = Duration::from_secs(5);
-
-/// What all hostile connections know and count.
-pub(super) struct Ground {
-    /// Where user agents connect: all nodes.
-    pub(super) nodes: Vec<SocketAddr>,
-    /// Where application servers connect.
-    pub(super) sending: SocketAddr,
-    pub(super) admin: Option<SocketAddr>,
-    /// How many hostile connections there are.
-    pub(super) connections: usize,
-    addresses: Option<u16>,
-    sent: AtomicU64,
-    broken: AtomicU64,
-    statuses: Mutex<BTreeMap<u16, u64>>,
-}
-
-/// What was counted.
-#[derive(Default)]
-pub(super) struct Seen {
-    /// Requests, frames or connections that were tried.
-    pub(super) sent: u64,
-    /// Connections that the service refused or ended.
-    pub(super) broken: u64,
-    /// Number of answers by status.
-    pub(super) statuses: BTreeMap<u16, u64>,
-    /// Hostile connections that could not be prepared.
-    pub(super) unprepared: usize,
-}
 
 /// An attack that is prepared or running.
 pub(super) struct Field {
@@ -66,24 +34,6 @@ enum Step {
     End,
 }
 
-impl Ground {
-    /// The address of the `nth` hostile connection.
-    pub(super) fn source(&self, nth: usize) -> Option<IpAddr> {
-        channel::source(nth, self.addresses)
-    }
-
-    /// Counts this number of tries.
-    pub(super) fn sent(&self, times: u64) {
-        self.sent.fetch_add(times, Ordering::Relaxed);
-    }
-
-    /// Counts an answer.
-    pub(super) fn answered(&self, status: u16) {
-        let mut statuses = self.statuses.lock().unwrap_or_else(PoisonError::into_inner);
-        *statuses.entry(status).or_default() += 1;
-    }
-}
-
 impl Field {
     /// Lets every hostile connection prepare, and returns when all have, or when the time is over.
     pub(super) async fn prepare(
@@ -93,16 +43,7 @@ impl Field {
         addresses: Option<u16>,
         within: Duration,
     ) -> BenchResult<Self> {
-        let ground = Arc::new(Ground {
-            nodes: target.all_clear().iter().map(Connector::address).collect(),
-            sending: target.sending().address(),
-            admin: target.admin(),
-            connections,
-            addresses,
-            sent: AtomicU64::new(0),
-            broken: AtomicU64::new(0),
-            statuses: Mutex::default(),
-        });
+        let ground = Arc::new(Ground::new(target, connections, addresses));
         let (go, steps) = watch::channel(Step::Prepare);
         let (ready, prepared) = oneshot::channel();
         let (done, over) = oneshot::channel();
@@ -131,30 +72,14 @@ impl Field {
 
     /// Starts the attack.
     pub(super) fn attack(&self) {
-        self.ground.sent.store(0, Ordering::Relaxed);
-        self.ground.broken.store(0, Ordering::Relaxed);
-        self.ground
-            .statuses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.ground.begin_counting();
         // If the thread has ended, joining it says why.
         let _ = self.go.send(Step::Attack);
     }
 
     /// Ends the attack, and returns what it counted.
     pub(super) async fn end(self) -> BenchResult<Seen> {
-        let ground = &self.ground;
-        let mut seen = Seen {
-            sent: ground.sent.load(Ordering::Relaxed),
-            broken: ground.broken.load(Ordering::Relaxed),
-            statuses: ground
-                .statuses
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone(),
-            unprepared: 0,
-        };
+        let mut seen = self.ground.seen();
         let _ = self.go.send(Step::End);
         if timeout(END_WITHIN, self.over).await.is_err() {
             return Err(Failure::new("hostile connections do not end"));
@@ -197,7 +122,7 @@ async fn hostile(
         attacking.spawn(async move {
             loop {
                 if attack.strike(&ground, nth, &mut arms).await.is_err() {
-                    ground.broken.fetch_add(1, Ordering::Relaxed);
+                    ground.broke();
                     // It connects again soon, but does not spin.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }

@@ -13,6 +13,7 @@
 mod attacks;
 mod channel;
 mod field;
+mod ground;
 mod honest;
 mod table;
 
@@ -21,7 +22,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum as _};
 
 pub(crate) use self::attacks::Attack;
-use self::field::{Field, Seen};
+use self::field::Field;
+use self::ground::Seen;
 use self::honest::{Honest, Latencies};
 use super::Meter;
 use crate::failure::{BenchResult, Failure};
