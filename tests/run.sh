@@ -69,9 +69,6 @@ target=${CARGO_TARGET_DIR:-$root/target}
 export CARGO_TARGET_DIR=$target
 venv=$target/senders
 profile=${PROFILE:-ci}
-# Tests that are run by name. In a whole run, the file `built` says where each of them is.
-BY_NAME=(acme agent_killed black_box checker cluster floods lies memory nothing_lost proxies redis_faults rfc8030
-    rfc8030_clients)
 
 # Kinds of crates that would carry I/O or a runtime into the protocol crate.
 RUNTIMES='tokio|mio|async-std|smol|async-io|socket2|hyper|h2|quinn|rustls|rustix|futures-executor'
@@ -109,18 +106,18 @@ step_build() {
     tools=$!
     build_binaries --bin push-bench &
     binaries=$!
-    build_by_name || failed=1
-    wait "$binaries" || failed=1
+    build_system || failed=1
+    wait "$binaries" && touch "$RUN_STATE/binaries" || failed=1
     wait "$tools" || cat "$target/tools.log"
     return "$failed"
 }
 
-# Builds the tests that are run by name, and lists where they are.
-build_by_name() {
-    build test --workspace --no-run --quiet --message-format json-render-diagnostics "${BY_NAME[@]/#/--test=}" \
-        >"$target/by-name.json" || return 1
-    sed -n 's/.*"target":{"kind":\["test"\][^}]*"name":"\([^"]*\)".*"executable":"\([^"]*\)".*/\1 \2/p' \
-        "$target/by-name.json" >"${RUN_STATE:-$target}/built"
+# Builds the tests that run these binaries. `--workspace` because for one package alone, Cargo would choose other features of the
+# dependencies and build them again. The file `system` says where they are.
+build_system() {
+    build test --workspace --no-run --quiet --test system --message-format json-render-diagnostics \
+        | sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p' >"$RUN_STATE/system.new" \
+        && mv "$RUN_STATE/system.new" "$RUN_STATE/system"
 }
 
 install_tools() {
@@ -168,14 +165,14 @@ simulation() {
 
 step_black_box() {
     build_binaries
-    integration_test black_box
+    system_test black_box
 }
 
 # The server looks on ports 80 and 443, which takes root or ip_unprivileged_port_start=80; the test says so.
 step_acme() {
     install_caddy
     build_binaries
-    integration_test acme
+    system_test acme
 }
 
 step_rfc8030() {
@@ -187,26 +184,26 @@ step_rfc8030() {
     PATH=$PATH:/usr/sbin
     command -v nginx >/dev/null || apt_install nginx-light
     build_binaries
-    integration_test rfc8030
-    PYTHON=$venv/bin/python integration_test rfc8030_clients
+    system_test rfc8030
+    PYTHON=$venv/bin/python system_test rfc8030_clients
 }
 
 step_cluster() {
     install_redis
     build_binaries
-    integration_test cluster
+    system_test cluster
 }
 
 # The figures are part of the result, so they are shown.
 step_memory() {
     build_binaries
-    integration_test memory -- --nocapture
+    system_test memory --nocapture
 }
 
 # The figures are part of the result here too.
 step_floods() {
     build_binaries
-    integration_test floods -- --nocapture
+    system_test floods --nocapture
 }
 
 # The load tool fails if a message is lost, changed, or comes twice.
@@ -218,20 +215,20 @@ step_storm() {
 
 step_nothing_lost() {
     build_binaries
-    integration_test nothing_lost -- --nocapture --exact nothing_is_lost
+    system_test nothing_lost::nothing_is_lost --nocapture
 }
 
 step_nothing_lost_cluster() {
     install_redis
     build_binaries
-    integration_test nothing_lost -- --nocapture --exact nothing_is_lost_on_a_cluster
+    system_test nothing_lost::nothing_is_lost_on_a_cluster --nocapture
 }
 
 # A few at a time: each has servers and nodes of its own, and mostly waits for them. The times seen are shown.
 step_redis_faults() {
     build_binaries
     install_redis
-    integration_test redis_faults -- --nocapture --test-threads=3
+    system_test redis_faults --nocapture --test-threads=3
 }
 
 # A few calls of each kind; PUSH_SERVICE_STORAGE_FAULTS=100 makes a long run. Small disks to fill up take root; without it
@@ -250,18 +247,18 @@ step_checker() {
     command -v ip >/dev/null || apt_install iproute2
     command -v iptables >/dev/null || apt_install iptables
     build_binaries
-    integration_test checker -- --nocapture
+    system_test checker --nocapture
 }
 
 step_agent_killed() {
     build_binaries
-    integration_test agent_killed -- --nocapture
+    system_test agent_killed --nocapture
 }
 
 # Each test mostly waits.
 step_lies() {
     build_binaries
-    integration_test lies -- --test-threads=8
+    system_test lies --test-threads=8
 }
 
 # What was lost, when and why, is shown.
@@ -271,7 +268,7 @@ step_proxies() {
     command -v nginx >/dev/null || apt_install nginx-light
     command -v haproxy >/dev/null || apt_install haproxy
     build_binaries
-    integration_test proxies -- --nocapture
+    system_test proxies --nocapture
 }
 
 step_user_agent() {
@@ -290,28 +287,23 @@ step_firefox() {
     PYTHON=$venv/bin/python node tests/firefox/run.mjs
 }
 
-# Runs one integration test: as the step `build` built it, or by Cargo. `--workspace` because for one package alone, Cargo would
-# choose other features of the dependencies and build them again. A step beside this one may hold Cargo's lock for minutes,
-# so in a whole run Cargo is not asked.
-integration_test() {
-    local name=$1 binary=
+# Runs the tests of one module of tests/system.rs. They are built once in a run: a step beside this one may hold Cargo's lock for
+# minutes.
+system_test() {
+    local module=$1 system names
     shift
-    [ -z "${RUN_STATE:-}" ] || binary=$(sed -n "s/^$name //p" "$RUN_STATE/built")
-    if [ -n "$binary" ]; then
-        [ "${1:-}" != -- ] || shift
-        (cd tests && "$binary" "$@")
-    else
-        cargo test --workspace --quiet --test "$name" "$@"
-    fi
+    [ -e "$RUN_STATE/system" ] || build_system
+    system=$(cat "$RUN_STATE/system")
+    names=$("$system" --list --format terse | sed -nE "s/^($module(::.*)?): test\$/\1/p")
+    # shellcheck disable=SC2086
+    (cd tests && "$system" --exact $names "$@")
 }
 
 # Nearly what people run is what is tested: the profile `ci` has the optimisations of the release build, without those at
 # link time. `PROFILE=release` tests the release build itself.
 build_binaries() {
-    if [ ! -e "${RUN_STATE:-}/binaries" ]; then
-        build build --profile "$profile" --bin push-service --bin user-agent-client "$@" --quiet
-        [ -z "${RUN_STATE:-}" ] || touch "$RUN_STATE/binaries"
-    fi
+    [ -e "$RUN_STATE/binaries" ] \
+        || build build --profile "$profile" --bin push-service --bin user-agent-client "$@" --quiet
     export PUSH_SERVICE_BIN=$target/$profile/push-service USER_AGENT_CLIENT_BIN=$target/$profile/user-agent-client
 }
 
@@ -470,7 +462,7 @@ run_only() {
     for step in "$@"; do
         printf '\n=== %s\n' "$step"
         started=$SECONDS status=0
-        RUN_STATE='' "$BASH" "$0" --step "$step" || status=$?
+        "$BASH" "$0" --step "$step" || status=$?
         result "$step" "$status" $((SECONDS - started))
     done
 }

@@ -311,18 +311,19 @@ impl World {
     /// PR-47: the answer to hello, or a lie in its place. A second lie would be believed, so the truth comes in between.
     fn hears_hello(&mut self, index: usize, identity: Identity) {
         let now = self.moment();
+        let lies_again = self.plant == Some(Plant::LieAgain);
         let agent = &mut self.agents[index];
         let is_known = agent.disk.durable.identity.as_ref() == Some(&identity);
-        let lies_again = self.plant == Some(Plant::LieAgain);
-        let may_lie = is_known && (lies_again || !agent.is_lied_to);
-        let lie = agent.lie.filter(|_| may_lie);
+        let lie = agent
+            .lie
+            .filter(|_| is_known && (lies_again || !agent.is_lied_to));
         agent.is_lied_to = lie.is_some();
+        if lie.is_some() && !lies_again {
+            agent.lie = None;
+        }
         if lie.is_some() {
             trace!(self, "user agent {index} hears a lie: {lie:?}");
             self.books.counts.lies += 1;
-        }
-        if lie.is_some() && !lies_again {
-            agent.lie = None;
         }
         let heard = match lie {
             Some(Lie::Renamed) => Identity::parse(&format!("{:032x}", self.chance.bits())),

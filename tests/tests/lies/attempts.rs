@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::{OUTAGE, deliver};
+use crate::lies::{OUTAGE, deliver};
 
 /// Messages that wait while nothing works.
 const WAITING: usize = 40;

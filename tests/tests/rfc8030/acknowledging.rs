@@ -2,7 +2,7 @@
 
 use push_tests::application_server::Push;
 
-use crate::world::{Storage, World};
+use crate::rfc8030::world::{Storage, World};
 
 /// R30-ACK-1 to R30-ACK-3, PR-18: an acknowledgement is taken over any connection at any node, once, and counts everywhere.
 pub(crate) async fn an_acknowledged_message_is_gone_everywhere(storage: Storage) {

@@ -7,7 +7,7 @@ use push_tests::monitor::{Fields, Message};
 use push_tests::payload;
 use push_tests::vapid::Signer;
 
-use crate::world::{ORIGIN, Storage, World};
+use crate::rfc8030::world::{ORIGIN, Storage, World};
 
 /// A point on the curve, for header fields that must have one: that of RFC 8292's example.
 const KEY: &str = "BA1Hxzyi1RUM1b5wjxsn7nGxAszw2u61m164i3MrAIxHF6YK5h4SDYic-dRuU_RCPCfA5aq9ojSwk5Y2EmClBPs";

@@ -5,7 +5,7 @@ use push_tests::application_server::Push;
 use push_tests::events::Events;
 use push_tests::monitor::Connection;
 
-use crate::world::{ORIGIN, Storage, World};
+use crate::rfc8030::world::{ORIGIN, Storage, World};
 
 /// R30-EXP-3, R30-EXP-4, R30-EXP-6 to R30-EXP-8, R30-MSG-7, R30-MON-17: a subscription that is removed is gone at every
 /// node, with its messages, and its set has it no more; the others of the set stay.

@@ -7,7 +7,7 @@ use push_tests::events::Events;
 use push_tests::payload;
 use serde_json::json;
 
-use crate::world::{ORIGIN, Storage, World};
+use crate::rfc8030::world::{ORIGIN, Storage, World};
 
 /// R30-V-2, R30-MON-4, R30-MON-7, R30-MON-9, R30-ACK-1: a message is one event with its content and both its URLs; the first
 /// acknowledges it, over any connection, and what is not acknowledged comes again.

@@ -5,7 +5,7 @@ use push_tests::events::Events;
 use push_tests::monitor::receipt_link;
 use push_tests::settings::Settings;
 
-use crate::world::{ORIGIN, Storage, World};
+use crate::rfc8030::world::{ORIGIN, Storage, World};
 
 /// R30-LB-3, R30-MON-11, R30-MON-15, PR-36: a node that leaves answers its monitors 200, by either way to monitor; what is not
 /// acknowledged by then waits for them elsewhere.

@@ -4,7 +4,7 @@ use http::Method;
 use push_tests::application_server::{Http, Push};
 use push_tests::monitor::Subscribed;
 
-use crate::world::{ORIGIN, Storage, World, subscribe};
+use crate::rfc8030::world::{ORIGIN, Storage, World, subscribe};
 
 /// R30-RES-6: HEAD says whether what could be monitored is there, over either HTTP, and displaces nobody.
 pub(crate) async fn a_look_says_what_is_there(storage: Storage) {

@@ -3,7 +3,7 @@
 use push_tests::application_server::Push;
 use push_tests::monitor::{Connection, Next};
 
-use crate::world::{ORIGIN, Storage, World};
+use crate::rfc8030::world::{ORIGIN, Storage, World};
 
 /// R30-MON-15, R30-MON-1, R30-ACK-5, R30-URG-7: what was sent while nobody monitored comes at once, in its order, to
 /// whoever monitors next, and again until it is acknowledged.

@@ -9,7 +9,7 @@ use push_tests::settings::Settings;
 use push_tests::vapid::Signer;
 use push_tests::within;
 
-use crate::world::{ORIGIN, Promised, Storage, World};
+use crate::rfc8030::world::{ORIGIN, Promised, Storage, World};
 
 /// How late the receipt of a message may be that nobody touched again: its sweep, and the look for what is owed.
 const SWEPT_WITHIN: Duration = Duration::from_secs(60);

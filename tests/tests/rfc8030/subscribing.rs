@@ -8,7 +8,7 @@ use push_tests::settings::Settings;
 use push_tests::vapid::Signer;
 use serde_json::json;
 
-use crate::world::{ORIGIN, Storage, World, subscribe};
+use crate::rfc8030::world::{ORIGIN, Storage, World, subscribe};
 
 const OPTIONS: &str = "application/webpush-options+json";
 

@@ -2,7 +2,7 @@
 
 use push_tests::application_server::Push;
 
-use crate::world::{Storage, World};
+use crate::rfc8030::world::{Storage, World};
 
 /// R30-TTL-6, R30-MON-14: a message whose time is over is as if it had never been sent: nobody gets it, nobody can
 /// acknowledge it or take it back.
@@ -36,7 +36,7 @@ pub(crate) async fn no_time_to_live_is_now_or_never(storage: Storage) {
 pub(crate) async fn a_topic_replaces_what_waits(storage: Storage) {
     let world = World::start(storage).await;
     let (agent, made) = world.subscriber().await;
-    let other = agent.subscribe_in(crate::world::ORIGIN, &made.set).await;
+    let other = agent.subscribe_in(crate::rfc8030::world::ORIGIN, &made.set).await;
     let push = |to: &str, text: &str, topic: &str| Push::new(to, text).header("topic", topic);
     let old = world.accepts(&push(&made.push, "old", "weather")).await;
     let plain = world.accepts(&Push::new(&made.push, "plain")).await;

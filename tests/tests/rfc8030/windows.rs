@@ -5,7 +5,7 @@ use push_tests::application_server::Push;
 use push_tests::monitor::{Connection, Subscribed};
 use push_tests::payload;
 
-use crate::world::{Storage, World};
+use crate::rfc8030::world::{Storage, World};
 
 /// As long as a message may be, and longer than the windows below.
 const LONG: usize = 4_096;

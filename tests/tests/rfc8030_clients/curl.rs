@@ -15,7 +15,7 @@ use push_tests::within;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::run;
+use crate::rfc8030_clients::run;
 
 /// R30-V-1, R30-V-2, R30-SUB-2 to R30-SUB-4, R30-RCP-3, R30-RDL-2, R30-EXP-4: over HTTP/1.1.
 #[tokio::test]

@@ -6,8 +6,8 @@ use push_tests::process::Process;
 use push_tests::settings::Settings;
 use push_tests::within;
 
-use crate::curl::Curl;
-use crate::run;
+use crate::rfc8030_clients::curl::Curl;
+use crate::rfc8030_clients::run;
 
 /// R30-SUB-2 to R30-SUB-4, R30-MON-3, R30-MON-11, R30-MON-13, R30-H2-8, R30-ACK-2: in clear.
 #[tokio::test]

@@ -9,7 +9,7 @@ use push_tests::settings::Settings;
 use push_tests::within;
 use serde_json::{Value, json};
 
-use crate::run;
+use crate::rfc8030_clients::run;
 
 /// R30-SET-3, R30-MON-6, R30-URG-5 to R30-URG-7, R30-H2-2, UP-SRV-1: in clear.
 #[tokio::test]
