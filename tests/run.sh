@@ -2,9 +2,10 @@
 # Every check of the project, on a machine that has Rust and nothing else: installs what is missing, runs the steps, and
 # says what each took. A failed step does not hide another one. Meant for Debian 12 and newer.
 #
-# A whole run has three parts. First come the builds that many steps need. Then steps that compute run one after the other
-# at a low priority, and steps that wait run two at a time beside them. At the end, steps whose figures count run alone.
-# Each step writes to a file of its own, which is printed when the step ends.
+# A whole run has four parts. First come the builds that many steps need. Then steps that compute run one after the other, their
+# builds at a low priority, and steps that wait run two at a time beside them. Then steps whose figures count run alone. At the
+# end come faults of Redis, whose times count as well, beside steps that hardly compute. Each step writes to a file of its own,
+# which is printed when the step ends.
 set -euo pipefail
 
 usage() {
@@ -45,15 +46,15 @@ STEPS=(
     "nothing-lost-cluster  wait  SIGKILL of nodes on a Redis Cluster, whose wake-ups get lost as well, and every 201 comes out"
     "black-box     wait     the real binary over its sockets"
     "rfc8030       wait     RFC 8030 whole on every storage, and by nghttp, Python's h2, curl, nginx"
-    "proxies       wait     behind nginx, HAProxy and caddy, an idle user agent loses one channel at most"
     "nothing-lost  wait     SIGKILL under load, and every 201 comes out"
-    "lies          wait     the user agent keeps its promise with push services that lie and handlers that fail"
     "acme          wait     certificates that a real ACME server issues, by both challenges, and their renewal"
     "cluster       wait     three nodes on a Redis Cluster: any node will do"
     "memory        alone    5,000 idle sessions stay within their budget"
     "floods        alone    floods of HTTP/2 take a bounded amount of memory, and 1,020 user agents notice nothing"
     "storm         alone    1,000 user agents come back at once, to two nodes on one Redis"
-    "redis-faults  alone    Redis killed, stopped, full, emptied, failed over under traffic: no 201 is lost"
+    "redis-faults  last     Redis killed, stopped, full, emptied, failed over under traffic: no 201 is lost"
+    "proxies       last     behind nginx, HAProxy and caddy, an idle user agent loses one channel at most"
+    "lies          last     the user agent keeps its promise with push services that lie and handlers that fail"
 )
 
 # How many steps that wait run side by side. Chosen: they leave most of two cores idle.
@@ -454,6 +455,12 @@ run_all() {
     for lane in "${lanes[@]}"; do echo "$lane" >"$RUN_STATE/$lane.lane"; done
     for lane in "${lanes[@]}"; do wait "$lane"; done
     for step in $(steps_of alone); do run_step "$step"; done
+    lanes=()
+    for step in $(steps_of last); do
+        run_step "$step" &
+        lanes+=($!)
+    done
+    for lane in "${lanes[@]}"; do wait "$lane"; done
 }
 
 # Runs the named steps one after the other, with all that they say at once.
