@@ -296,6 +296,7 @@ system_test() {
     [ -e "$RUN_STATE/system" ] || build_system
     system=$(cat "$RUN_STATE/system")
     names=$("$system" --list --format terse | sed -nE "s/^($module(::.*)?): test\$/\1/p")
+    [ -n "$names" ] || { echo "tests/system.rs has no test $module" && return 1; }
     # shellcheck disable=SC2086
     (cd tests && "$system" --exact $names "$@")
 }
