@@ -3,6 +3,7 @@
 mod endings;
 mod hello;
 mod offers;
+mod reading;
 mod scenario;
 mod window;
 
