@@ -164,6 +164,34 @@ mod tests {
         assert_eq!(window.next_due(within), Moment(62_000));
     }
 
+    /// PR-14, PR-18: what is on the wire is found in the order of its numbers, and what has left is let go.
+    #[test]
+    fn the_wire_is_searched_by_number() {
+        let mut window = Window::new(8);
+        for number in [30, 10, 20] {
+            window.offer(id(number), NOISY, Moment(0));
+        }
+        for (above, first) in [
+            (0, Some(10)),
+            (9, Some(10)),
+            (10, Some(20)),
+            (29, Some(30)),
+            (30, None),
+        ] {
+            assert_eq!(
+                window.first_above(MessageNumber(above)),
+                first.map(MessageNumber),
+                "{above}"
+            );
+        }
+        window.retain(|kept| kept == id(20));
+        assert!(window.contains(id(20)) && !window.contains(id(10)) && window.room() == 7);
+        assert!(!window.is_empty());
+        window.retain(|_| false);
+        assert!(window.is_empty() && window.offered.capacity() == 0);
+        assert_eq!(window.next_due(Duration::ZERO), Moment::NEVER);
+    }
+
     /// PR-16: an empty window owns no memory.
     #[test]
     fn an_empty_window_is_free() {

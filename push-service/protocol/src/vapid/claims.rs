@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for AudiencesVisitor {
         let mut audiences = Vec::with_capacity(1);
         while let Some(audience) = sequence.next_element()? {
             if audiences.len() == MAX_AUDIENCES {
-                return Err(A::Error::invalid_length(MAX_AUDIENCES + 1, &self));
+                return Err(A::Error::custom("too many audiences"));
             }
             audiences.push(audience);
         }
@@ -144,6 +144,22 @@ impl<'de> Deserialize<'de> for NumericDate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// V-CLM-3, V-CLM-8: `exp` is what the token says, as whole seconds; of audiences there are eight at most.
+    #[test]
+    fn what_claims_say() {
+        let read = |json: &str| Claims::from_verified_json(json.as_bytes());
+        let claims = read(r#"{"aud":"https://push.example.net","exp":1893456000.9}"#).unwrap();
+        assert_eq!(claims.expires_at_secs(), 1_893_456_000);
+        let with = |count| {
+            let audiences = vec![r#""https://push.example.net""#; count].join(",");
+            read(&format!(r#"{{"aud":[{audiences}],"exp":1}}"#))
+        };
+        assert_eq!(with(8).map(|claims| claims.audiences.len()), Ok(8));
+        assert_eq!(with(9), Err(VapidError::MalformedClaims));
+        let error = serde_json::from_str::<RawClaims>(r#"{"aud":1}"#).err().unwrap();
+        assert!(error.to_string().contains("a short array of strings"), "{error}");
+    }
 
     /// V-CLM-3: without leeway a token dies on its `exp`, and is taken from exactly 24 hours before.
     #[test]

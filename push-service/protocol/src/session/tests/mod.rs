@@ -1,5 +1,6 @@
 //! The service's session against a queue and a user agent that behave as badly as they may.
 
+mod bounds;
 mod endings;
 mod hello;
 mod offers;
