@@ -1,6 +1,6 @@
-//! Who and what: the identifiers of user agents, subscriptions and push messages.
+//! The identifiers of user agents, subscriptions and push messages.
 //!
-//! Identifiers are newtypes, so that none is ever passed for another. Those that are secrets print as `…`.
+//! Each is a type of its own, so the compiler notices when one is passed for another. Secret ones print as `…`.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! `FromStr` of everything that has one spelling: the same as each type's own `parse`, with an error that says what is expected.
+//! `FromStr` for the types that have a textual form: the same as each type's own `parse`, with an error that says what is expected.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,7 +1,7 @@
-//! Receipts: what an application server is told of a message's end (RFC 8030 §5.1, §6.3).
+//! Receipts: they tell an application server how a message ended (RFC 8030 §5.1, §6.3).
 //!
-//! A receipt waits for its application server as a message waits for its user agent: in a queue of its own, whose owner is
-//! the receipt subscription. So its body is spelled here, at a fixed size, and is never seen outside the service.
+//! A receipt waits in a queue, as a message does; the queue belongs to the receipt subscription. The body of such a message is
+//! defined here, at a fixed size. It never leaves the service.
 
 use std::fmt;
 

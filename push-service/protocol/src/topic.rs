@@ -1,4 +1,4 @@
-//! Which waiting push message a new one replaces (RFC 8030 §5.4).
+//! The topic of a push message: a new message replaces the waiting one of the same topic (RFC 8030 §5.4).
 
 use std::fmt;
 

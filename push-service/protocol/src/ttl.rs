@@ -1,4 +1,4 @@
-//! How long a push message may wait (RFC 8030 §5.2).
+//! The time to live: how long a push message may wait (RFC 8030 §5.2).
 
 use std::fmt;
 

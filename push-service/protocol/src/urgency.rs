@@ -1,4 +1,4 @@
-//! How much a push message may cost the user agent's battery (RFC 8030 §5.3).
+//! Urgency: how much of the user agent's battery a push message may cost (RFC 8030 §5.3).
 
 use std::fmt;
 

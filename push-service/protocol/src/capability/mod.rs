@@ -5,9 +5,9 @@
 //! no URL works as another kind.
 //!
 //! Keys are a list: the first seals, all open. Dropping a key ends what was sealed with it; [`Opened::key`] lets
-//! a metric tell when nothing comes any more.
+//! a metric tell when no request uses an old key any more.
 //!
-//! This module knows tokens, not paths, and not whether what a token names still exists.
+//! This module knows tokens. It does not know paths, nor whether the subscription or message of a token still exists.
 
 // PR-27, PR-28.
 

@@ -1,4 +1,4 @@
-//! How a few bytes become an opaque token and come back: no ids, no dialects, only kinds and keys.
+//! Seals a few bytes into an opaque token, and opens it again. It knows kinds and keys, but no ids and no dialects.
 //!
 //! ```text
 //! token = base64url( key id, 1 byte || visible, 16 bytes || AES-128-GCM( plaintext ) || tag, 16 bytes )

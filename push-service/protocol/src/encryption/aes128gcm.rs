@@ -1,4 +1,4 @@
-//! Push messages in `aes128gcm` (RFC 8291): whose keys make the secret of the one record that a body has.
+//! Push messages in `aes128gcm` (RFC 8291): the secret of a body's one record comes from the keys of both sides.
 
 use ring::agreement::EphemeralPrivateKey;
 

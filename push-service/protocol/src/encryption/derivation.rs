@@ -1,4 +1,4 @@
-//! From a secret to the key and the nonces of a message: HKDF with SHA-256 (RFC 5869), in the two steps and with the
+//! Derives the key and the nonces of a message from a secret: HKDF with SHA-256 (RFC 5869), in the two steps and with the
 //! labels of RFC 8188 §2.2 and §2.3.
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, Tag, UnboundKey};

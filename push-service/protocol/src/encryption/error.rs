@@ -1,4 +1,4 @@
-//! What can keep a message from being read, or from being written.
+//! Why a message cannot be decrypted or encrypted.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a user agent keeps of a subscription, to read its messages.
+//! The keys of a subscription, as its user agent keeps them to decrypt messages.
 
 use std::fmt;
 

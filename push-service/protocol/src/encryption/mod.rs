@@ -1,5 +1,5 @@
-//! What only an application server and a user agent can read (RFC 8291 on RFC 8188): encrypting a push message, and
-//! decrypting it. The push service between them uses nothing of it.
+//! End-to-end encryption of push messages between application server and user agent (RFC 8291 on RFC 8188). The push service
+//! between them does not use it.
 //!
 //! A user agent makes [`SubscriptionKeys`] for each subscription and shows two parts of them to the application server,
 //! to which they are a [`Recipient`]. That one encrypts, under a key pair of its own for each message; the shared secret
@@ -10,7 +10,7 @@
 //! user agent:         SubscriptionKeys::decrypt(coding, body) -> plaintext
 //! ```
 //!
-//! `aes128gcm` is written and read, its forerunner `aesgcm` is only read, and what is older is not.
+//! `aes128gcm` is written and read. The older `aesgcm` is only read. Still older codings are not supported.
 //!
 //! Header fields of a message are not protected (RFC 8291 §7): to act on them is to trust the push service.
 //!

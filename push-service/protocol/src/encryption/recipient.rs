@@ -1,4 +1,4 @@
-//! What an application server knows of a subscription, to write messages to it.
+//! The keys of a subscription, as an application server knows them to encrypt messages.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The content of a push: its body, and as much of its header fields as the user agent needs to read it.
+//! The content of a push: its body, and those of its header fields that the user agent needs to decrypt it.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What can be wrong with the header fields of a push.
+//! Why the header fields of a push are refused.
 
 use std::fmt;
 

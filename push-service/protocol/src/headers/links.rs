@@ -1,7 +1,7 @@
 //! `Link` header fields (RFC 8288), as far as RFC 8030 uses them: one target for a relation.
 //!
-//! Read once, and taken in two ways: a service refuses what it can't read, and tells the sender; a user agent
-//! passes it over, because it could tell no one.
+//! A service refuses a field that it can't read, and tells the sender. A user agent ignores such a field, because it could
+//! tell no one.
 
 use http::HeaderMap;
 use http::header::LINK;

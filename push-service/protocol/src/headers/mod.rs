@@ -1,5 +1,4 @@
-//! The header fields of a push become types, once (RFC 8030 §5): what comes after never sees a string that it has to
-//! doubt.
+//! Reads the header fields of a push into types, once (RFC 8030 §5). The code behind this module gets no unchecked string.
 //!
 //! Each function reads its own fields, in any order, and keeps nothing. Field values that are not visible ASCII are
 //! malformed. White space around a value is never part of it (RFC 9110 §5.5).

@@ -1,4 +1,4 @@
-//! Where the service lives, as everybody else writes it (RFC 6454): scheme, host and port.
+//! The origin of a service's URLs (RFC 6454): scheme, host and port.
 
 mod punycode;
 

@@ -1,4 +1,4 @@
-//! From the ASCII form of an internationalised label to its letters (RFC 3492).
+//! Decodes the ASCII form of an internationalised label to Unicode (RFC 3492).
 
 const BASE: u32 = 36;
 const T_MIN: u32 = 1;

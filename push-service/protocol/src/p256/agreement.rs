@@ -2,11 +2,11 @@
 //!
 //! Ring makes key pairs for one agreement and has no way to import a private key, but a user agent keeps its own for as
 //! long as a subscription lives. So the key goes in where ring takes its random bits: a source that hands out just these
-//! 32 bytes. That source is a hidden part of ring, for which nothing is promised; therefore the workspace pins ring's
+//! 32 bytes. That source is a hidden part of ring, without a promise of stability. Therefore the workspace pins ring's
 //! version, and the vectors of RFC 8291 in the tests notice any change. The crate `p256` would do without that, but would
 //! be a second provider of cryptography, with slower arithmetic.
 //!
-//! **Invariant:** nothing here panics, whatever the bytes are: ring asks for 32 bytes at a time, the source has 32, and a
+//! **Invariant:** no bytes make this module panic: ring asks for 32 bytes at a time, the source has 32, and a
 //! number that is no key is refused after ring asked a hundred times in vain.
 
 use ring::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};

@@ -1,5 +1,5 @@
-//! Keys of the curve P-256, for [`vapid`](crate::vapid) and for [`encryption`](crate::encryption): what is a public key, and how
-//! a private key that is kept takes part in an agreement.
+//! Keys of the curve P-256, for [`vapid`](crate::vapid) and [`encryption`](crate::encryption): public keys, and key agreement with
+//! a private key that is kept.
 
 pub(crate) mod agreement;
 mod curve;

@@ -1,4 +1,4 @@
-//! The key that names an application server (RFC 8292 §3.2).
+//! A public key: it identifies an application server (RFC 8292 §3.2), or belongs to a subscription (RFC 8291 §3.1).
 
 use std::fmt;
 

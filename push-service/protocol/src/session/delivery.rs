@@ -1,7 +1,7 @@
-//! What is offered, and in which order.
+//! Which messages a session offers, and in which order.
 //!
-//! Storage is the truth and a wake-up is a hint: a wake-up whose message follows the cursor is offered as it comes, any
-//! other only says that there is something to read. So wake-ups may be lost, repeated or reordered.
+//! Storage is the truth and a wake-up is a hint: if the message of a wake-up follows the cursor, it is offered as it comes.
+//! Any other wake-up only says that there is something to read. So wake-ups may be lost, repeated or reordered.
 //!
 //! **Invariants.** First offers of one subscription come in the order of acceptance (PR-4). Nothing is offered beyond
 //! the window (PR-16). A subscription that fills its half of the window does not stop the others (PR-17): the cursor passes

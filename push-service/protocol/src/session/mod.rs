@@ -1,14 +1,14 @@
-//! What a channel's two ends decide, without a channel.
+//! The state machines of both ends of a channel, without the channel.
 //!
 //! A session is told what happened and what time it is, and answers with what to do. It owns no socket, no timer and no
 //! storage, so that it can be run against its counterpart on a simulated network with virtual time.
 //!
-//! - [`Session`]: the service's end: what is offered, when, within which window.
-//! - [`Wanted`]: what of its queue the user agent asks for.
+//! - [`Session`]: the service's end: which messages are offered, when, within which window.
+//! - [`Wanted`]: which messages of its queue the user agent asks for.
 //! - [`Window`]: the messages on the wire of one channel.
 //! - [`user_agent`]: the other end: when to connect, what to ask, which message the application sees and when it is
 //!   acknowledged.
-//! - [`queue`]: what a session reads of its user agent's queue, and what it is told of it.
+//! - [`queue`]: pages of a user agent's queue, and wake-ups about it.
 
 mod action;
 mod delivery;

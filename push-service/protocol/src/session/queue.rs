@@ -1,4 +1,4 @@
-//! What a session reads of its user agent's queue, and what it is told of it.
+//! What a session reads of its user agent's queue (pages), and what it is told about it (wake-ups).
 
 use std::sync::Arc;
 

@@ -9,8 +9,8 @@
 //!        deadlines, errors, displacement, from any state ──────────────► Closed
 //! ```
 //!
-//! It decides what a channel does, in the words of RFC 8030. How requests and answers are spelled is the wire's matter,
-//! what a step of storage costs is the driver's.
+//! It decides what a channel does, in the words of RFC 8030. It knows neither how requests and answers are written (`wire` does)
+//! nor storage (the driver does).
 
 use std::sync::Arc;
 use std::time::Duration;

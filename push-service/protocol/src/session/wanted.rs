@@ -1,4 +1,4 @@
-//! What of its queue a channel's user agent wants to have.
+//! Which messages of its queue a user agent wants on a channel.
 //!
 //! It deliberately doesn't know to which of several monitors a message goes: the channel that writes the message decides.
 

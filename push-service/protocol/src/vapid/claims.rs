@@ -1,4 +1,4 @@
-//! What a verified token says (RFC 8292 §2), and whether it holds here and now.
+//! The claims of a verified token (RFC 8292 §2): are they for this service, and valid now?
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! When to come back: exponential, with full jitter, and never before the service said.
+//! The wait before the next connection: exponential, with full jitter, and never shorter than the service's `Retry-After`.
 //!
 //! Full jitter, because a service that comes back meets all of its user agents at once, and only chance spreads them.
 

@@ -1,4 +1,4 @@
-//! Where the search for the next request to the service goes on. A search through all subscriptions after each answer would cost the
+//! Where the search for the next request to the service continues. To search all subscriptions after each answer would cost the
 //! square of their number.
 
 use std::ops::Bound;

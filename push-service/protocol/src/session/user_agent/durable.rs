@@ -1,6 +1,6 @@
-//! What a user agent must not forget: who it is, what it is subscribed to, and which messages it is done with.
+//! The state that a user agent keeps over restarts: its identity, its subscriptions, and which messages are done.
 //!
-//! The session keeps this state and says every change as a [`Change`] before it does anything that rests on it. A driver
+//! The session reports every change of it as a [`Change`], before it does anything that relies on the change. A driver
 //! that keeps the state on disk applies the same changes there, so that after a crash both agree.
 
 use std::collections::BTreeMap;

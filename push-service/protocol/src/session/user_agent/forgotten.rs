@@ -1,5 +1,5 @@
-//! When a service says that it does not know us (PR-47): it is asked again before that is believed, and nothing is replaced
-//! before the service has made something new.
+//! A service says that it does not know us (PR-47). It is asked again before we believe it, and nothing is replaced before the
+//! service has made a new subscription.
 //!
 //! ```text
 //!  known ──"I don't know you"──► suspect ──some seconds, another channel, "I don't know you"──► renewing
@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A proxy in the middle of a deployment says 404 for everything, and a service that restarts may not have read its storage
-//! yet. Both pass within seconds, and what is replaced is lost for ever: every application server would have to hear of new
-//! push resources and keys.
+//! yet. Both pass within seconds, and a replaced subscription is lost for ever: every application server would have
+//! to be told of a new push resource and new keys.
 //!
 //! **Invariant:** while it renews, the identity, the push resources and the keys are those that the service may still know.
 //! If the channel ends then, the next one begins with them. They are replaced in the step that keeps the first new

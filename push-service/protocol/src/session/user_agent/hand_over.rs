@@ -1,4 +1,4 @@
-//! A message is handed over to the application, and the application's judgement comes back.
+//! Hands messages over to the application, and takes its outcomes.
 
 use std::sync::Arc;
 

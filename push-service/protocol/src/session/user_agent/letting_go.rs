@@ -1,4 +1,4 @@
-//! Messages leave the session: their subscription ended, the user agent stops, they are given up, or they are done.
+//! Messages leave the session: their subscription ended, the user agent stops, or they are given up or done.
 
 use std::sync::Arc;
 

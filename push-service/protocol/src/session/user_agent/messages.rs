@@ -1,4 +1,4 @@
-//! The last messages: which are done, and how often the others were tried.
+//! What is kept of the last messages: which are done, and how often the others were tried.
 //!
 //! **Invariant:** at most [`Messages::REMEMBERED`] of either. That is far more than a service can have unacknowledged on
 //! one channel plus what the user agent holds itself, so a message that comes again is known.

@@ -1,7 +1,7 @@
 //! What a service says about a push message beside its content.
 //!
-//! RFC 8030 passes only the time on: urgency and topic must not reach the user agent (§5.3, §5.4), so they are here only if
-//! a service sends them all the same. Malformed values count as missing: nothing depends on them.
+//! RFC 8030 lets only the time through: urgency and topic must not reach the user agent (§5.3, §5.4). They are read if a service
+//! sends them nevertheless. Malformed values count as missing: nothing depends on them.
 
 use crate::topic::Topic;
 use crate::urgency::Urgency;

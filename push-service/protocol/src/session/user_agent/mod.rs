@@ -1,4 +1,4 @@
-//! The user agent's end: from nothing to stopped, over as many channels as that takes.
+//! The user agent's end, from start to stop, over as many channels as needed.
 //!
 //! ```text
 //!            ┌───────────── time, or the network changed ─────────────┐
@@ -6,19 +6,19 @@
 //!  start ► Connecting ──opened──► Greeting ──welcome──► Live ──ended──┴► Waiting
 //!            │                      │                    │                  ▲
 //!            └──── too long, refused, lost, nonsense ────┴──────────────────┘
-//!        stop, from any state: hands are emptied first ──► Stopped
+//!        stop, from any state, after the messages in hand ──► Stopped
 //! ```
 //!
 //! It decides when to connect, what to ask of the service, which messages the application sees and when each is
 //! acknowledged. It knows no socket, no disk and no keys: its driver decrypts, and keeps every [`Change`] *before* it does
 //! what follows in the list of actions. That order is the promise:
 //!
-//! - A message is acknowledged only after its application is done with it and that is kept. So a crash at any point
-//!   brings the message again, and it is recognised if it was done.
+//! - A message is acknowledged only after its application is done with it and that is kept. After a crash the message comes
+//!   again, and is recognised if it was done.
 //! - A subscription is kept before the service is asked for it, and told to the application after its push resource is
 //!   kept. So a crash loses neither keys nor subscriptions.
-//! - That the application begins with a message is kept before it does. So a message that kills the application is given up in
-//!   the end, and one that only waited for it is not. An attempt is counted when the application has failed.
+//! - Before the application begins with a message, the session keeps that it does. So a message that kills the application is
+//!   given up in the end, and one that only waited is not. An attempt is counted after the application has failed.
 //!
 //! A message that fails is tried again later and doesn't hold back those behind it; apart from that, messages of one
 //! subscription are handed over in the order in which the service offers them. An application that fails on everything is not

@@ -1,7 +1,7 @@
-//! Changes of the network, damped: the first one is heeded at once, and of a storm of them ever fewer.
+//! Changes of the network, damped: the first one is followed at once, and in a storm of them fewer and fewer.
 //!
-//! A report is a hint, and an interface that comes and goes reports a change each second. A service is not to be met with a
-//! connection for each.
+//! A report is only a hint. An interface that comes and goes reports a change each second; the service must not get a connection
+//! for each.
 
 use std::time::Duration;
 

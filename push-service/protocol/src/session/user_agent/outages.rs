@@ -1,7 +1,7 @@
 //! Tells an outage of the application from a bad message (PR-45).
 //!
-//! A message is bad if the application fails on it and succeeds with others. If the application fails on several in a row, it says
-//! nothing about any of them: the application, or something that it needs, is away. The same holds if it says so itself
+//! A message is bad if the application fails on it and succeeds with others. If it fails on several in a row, that is no
+//! fault of theirs: the application, or something that it needs, is not working. The same is true if the application says so
 //! ([`Outcome::Unable`](super::Outcome::Unable)).
 //!
 //! ```text

@@ -1,5 +1,5 @@
 //! Services that know a user agent by its subscription set (RFC 8030 §4.1): before its first subscription they don't know
-//! it. Here is what they say and a WebSocket service does not.
+//! it. This file has the events that only they cause.
 //!
 //! The identity of such a user agent is the URL of its set. There is no hello: the channel is live when it is open, and the
 //! set is learned from the first answer, and gone when the service says so twice (PR-47).

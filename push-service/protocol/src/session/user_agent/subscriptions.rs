@@ -1,4 +1,4 @@
-//! Subscriptions: what the application may ask for, at any time, connected or not.
+//! What the application may ask for: subscriptions, at any time, connected or not.
 
 use super::{Action, Change, Event, Phase, PushResource, UserAgent};
 use crate::identifiers::SubscriptionName;

@@ -1,10 +1,10 @@
-//! What the application wants to be brought: from which urgency on (RFC 8030 §5.3), and whether all that ever comes or only
-//! what waits (§6).
+//! Which messages the application wants: from which urgency on (RFC 8030 §5.3), and whether all of them or only those that wait
+//! (§6).
 //!
-//! A wish belongs to the running user agent: it is not durable, and every channel begins with it. A service that can hear it
-//! with the hello does; where there is no place for it, it is said again as soon as the hello is answered.
+//! A wish belongs to the running user agent: it is not durable, and every channel begins with it. It is a part of the hello; for
+//! services that don't read it there, it is said again as soon as the hello is answered.
 //!
-//! What waits, and no more, is fetched in rounds, because a service offers each message once in a round and bounds nothing:
+//! What waits, and no more, is fetched in rounds. In a round a service offers each message once, without a window:
 //!
 //! ```text
 //!  a channel ──► Asked ──all that waits was offered, or more than we hold──► Working
@@ -13,8 +13,8 @@
 //!                  └──nothing waits──► Empty, which is told
 //! ```
 //!
-//! **Invariant:** it is told only after a round that brought nothing, begun with empty hands. So nothing is taken for done
-//! that the service has not heard of.
+//! **Invariant:** it is told only after a round that brought nothing, begun with empty hands. So every
+//! acknowledgement has reached the service by then.
 
 use std::time::Duration;
 

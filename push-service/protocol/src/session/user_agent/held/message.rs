@@ -1,4 +1,4 @@
-//! One message that the application has, or gets later.
+//! One message of those that the application has, or gets later.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is known of an application that fails: the failures in a row, and the pause of its subscription.
+//! Failures in a row, and the pause of a subscription whose application fails.
 
 use crate::session::Moment;
 use crate::session::user_agent::names::MessageKey;

@@ -1,4 +1,4 @@
-//! Room for a message that arrives while its subscription is paused: messages that were tried more often are set aside.
+//! Makes room for a message that arrives while its subscription is paused: messages that were tried more often are set aside.
 
 use super::Held;
 use super::message::MessageState;

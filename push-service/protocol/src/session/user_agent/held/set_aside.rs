@@ -1,4 +1,4 @@
-//! Messages of a paused subscription that gave their places up (PR-45, PR-46).
+//! Messages of a paused subscription that were set aside to make room for others (PR-45, PR-46).
 //!
 //! In a pause only what is held is tried, and nothing of it may be given up. So if the application fails on all that a subscription may
 //! hold, a message that it could handle would stay with the service, and the pause would never end. Therefore, while a subscription is
@@ -8,10 +8,10 @@
 //!   That one is *set aside*: it is held no more, stays with the service unacknowledged, and its key and its counts are kept here.
 //! - A message that was set aside may come again and not fit. The messages behind it are still taken: they were tried less often, and
 //!   it was handed over before.
-//! - Once each message that is held was tried more often than one that is with the service, and the channel has been quiet for
-//!   [`QUIET`](crate::session::user_agent::outages::QUIET), a new channel brings that one; the first time at once, then after twice as many tries each time, up to [`MOST_TRIES_BETWEEN`](super::outage::MOST_TRIES_BETWEEN). There is no new channel if the one
-//!   at hand brought nothing that didn't fit: so each channel lasts until the service has come to such a message, however often its
-//!   window has to be freed before (it does not wait for ever for what is unacknowledged).
+//! - A new channel is opened when each held message was tried more often than one that is with the service, and the channel has
+//!   been quiet for [`QUIET`](crate::session::user_agent::outages::QUIET): the first time at once, then after twice as many tries each
+//!   time, up to [`MOST_TRIES_BETWEEN`](super::outage::MOST_TRIES_BETWEEN). A channel on which everything fitted is not replaced: so
+//!   each lasts until the service has come to a message that does not fit, however often it has to free its window before.
 //!
 //! When the pause ends all of them are fetched again. Then they are messages like any other, but the pauses in which the application
 //! failed on them count on. Setting aside acknowledges nothing and gives nothing up.
