@@ -33,6 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     session.subscribe(name, None, now, &mut actions);
     session.tick(now, &mut actions);
 
+    // Messages that the application has.
+    let mut in_hand = VecDeque::new();
     let mut service = Service {
         keys: keys.clone(),
         texts: VecDeque::new(),
@@ -50,14 +52,11 @@ fn main() -> Result<(), Box<dyn Error>> {
                     println!("send     {} bytes", frame.len());
                     service.hears(&say)?;
                 }
-                Action::HandOver { message, attempt } => {
-                    if !session.taken(message.key(), &mut actions) {
-                        continue;
+                // That the application begins is kept before it does: so a message that kills it is noticed.
+                Action::HandOver { message, .. } => {
+                    if session.taken(message.key(), &mut actions) {
+                        in_hand.push_back(message);
                     }
-                    let content = message.content.as_ref().ok_or("the message has no content")?;
-                    let text = keys.decrypt(&content.coding, &content.body)?;
-                    println!("message  {} (attempt {attempt})", String::from_utf8_lossy(&text));
-                    session.handled(message.key(), Outcome::Succeeded, now, &mut actions);
                 }
                 Action::Tell(Event::Stopped) => return Ok(()),
                 Action::Tell(event) => println!("event    {event:?}"),
@@ -66,11 +65,18 @@ fn main() -> Result<(), Box<dyn Error>> {
                 Action::TakeBack(_) | Action::Ping => {}
             }
         }
-        if actions.is_empty() {
-            match service.texts.pop_front() {
-                Some(text) => parse_reply(&text)?.tell(&mut session, now, &mut actions),
-                None => session.stop(now, &mut actions),
-            }
+        if !actions.is_empty() {
+            continue;
+        }
+        if let Some(message) = in_hand.pop_front() {
+            let content = message.content.as_ref().ok_or("the message has no content")?;
+            let text = keys.decrypt(&content.coding, &content.body)?;
+            println!("message  {}", String::from_utf8_lossy(&text));
+            session.handled(message.key(), Outcome::Succeeded, now, &mut actions);
+        } else if let Some(text) = service.texts.pop_front() {
+            parse_reply(&text)?.tell(&mut session, now, &mut actions);
+        } else {
+            session.stop(now, &mut actions);
         }
     }
 }

@@ -7,7 +7,7 @@
 //! be a second provider of cryptography, with slower arithmetic.
 //!
 //! **Invariant:** no bytes make this module panic: ring asks for 32 bytes at a time, the source has 32, and a
-//! number that is no key is refused after ring asked a hundred times in vain.
+//! number that is not a private key is refused after ring has asked a hundred times.
 
 use ring::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
 #[expect(deprecated, reason = "the only way in")]
