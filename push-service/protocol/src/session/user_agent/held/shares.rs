@@ -196,3 +196,166 @@ impl Shares {
             && self.fits(Some(share), bytes, (0, 0), limits, is_alone)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::user_agent::names::MessageKey;
+    use crate::session::user_agent::tests::limits;
+
+    const A: SubscriptionName = SubscriptionName([1; 16]);
+    const B: SubscriptionName = SubscriptionName([2; 16]);
+    const C: SubscriptionName = SubscriptionName([3; 16]);
+    const D: SubscriptionName = SubscriptionName([4; 16]);
+
+    /// Of the four messages and 10,000 bytes that [`limits`] allow, these are held.
+    fn holding(held: &[(SubscriptionName, usize)]) -> Shares {
+        let mut shares = Shares::default();
+        for (name, bytes) in held {
+            shares.add(*name, *bytes);
+        }
+        shares
+    }
+
+    /// PR-46: a single subscription takes all that may be held, by number and by bytes, and not more; and one message of any size
+    /// when nothing is held.
+    #[test]
+    fn one_alone_takes_all() {
+        let limits = limits();
+        assert!(Shares::default().takes(A, 1 << 20, &limits, true));
+        let mut shares = holding(&[(A, 2_000); 3]);
+        for (bytes, fits) in [(0, true), (4_000, true), (4_001, false)] {
+            assert_eq!(shares.takes(A, bytes, &limits, true), fits, "{bytes}");
+        }
+        shares.add(A, 0);
+        assert!(!shares.takes(A, 0, &limits, true), "four are held");
+        for less in [(1, 0), (1, 2_000)] {
+            assert!(shares.takes_without(A, 4_000 + less.1, less, &limits, true));
+            assert!(!shares.takes_without(A, 4_001 + less.1, less, &limits, true));
+        }
+    }
+
+    /// PR-46: beside others, each subscription holds as much as is left free after it, and one that holds nothing takes what is free.
+    #[test]
+    fn each_leaves_as_much_as_it_holds() {
+        let limits = limits();
+        for (held, name, fits) in [
+            (&[(A, 0)][..], A, true),
+            (&[(A, 0), (A, 0)], A, false),
+            (&[(A, 0), (A, 0)], B, true),
+            (&[(A, 0), (A, 0), (B, 0)], B, false),
+            (&[(A, 0), (A, 0), (B, 0)], C, true),
+            (&[(A, 0), (A, 0), (B, 0), (C, 0)], D, false),
+        ] {
+            assert_eq!(
+                holding(held).takes(name, 0, &limits, false),
+                fits,
+                "{held:?} {name:?}"
+            );
+        }
+        let shares = holding(&[(A, 2_000)]);
+        for (name, bytes, fits) in [
+            (A, 3_000, true),
+            (A, 3_001, false),
+            (B, 8_000, true),
+            (B, 8_001, false),
+        ] {
+            assert_eq!(shares.takes(name, bytes, &limits, false), fits, "{bytes}");
+        }
+        let shares = holding(&[(A, 1_000), (A, 2_000)]);
+        assert!(shares.takes_without(A, 3_000, (1, 1_000), &limits, false));
+        assert!(!shares.takes_without(A, 3_001, (1, 1_000), &limits, false));
+    }
+
+    /// PR-46, WS-ACK-5: behind a message that was passed over nothing of its subscription is taken on this channel; others are.
+    #[test]
+    fn order_is_kept_behind_what_was_passed_over() {
+        let limits = limits();
+        let mut shares = holding(&[(A, 0)]);
+        shares.pass_over(A, 100);
+        assert!(!shares.takes(A, 0, &limits, false) && shares.takes(B, 0, &limits, false));
+        assert!(shares.get(A).is_some_and(Share::has_passed_over));
+        shares.begin_channel();
+        assert!(shares.takes(A, 0, &limits, false) && !shares.get(A).unwrap().has_passed_over());
+        assert!(!shares.can_catch_up(&limits, false));
+    }
+
+    /// PR-46: a new channel is worth while when half of what was in the way is done, by number and by bytes, and what was passed over
+    /// first fits.
+    #[test]
+    fn half_done_is_enough_to_catch_up() {
+        let limits = limits();
+        for (held, bytes, is_alone, can) in [
+            (&[(A, 0); 3][..], 0, true, false),
+            (&[(A, 0); 2], 0, true, true),
+            (&[(A, 5_000)], 5_000, true, true),
+            (&[(A, 5_000)], 5_001, true, false),
+            (&[(A, 5_001)], 0, true, false),
+            (&[(A, 0); 2], 0, false, false),
+            (&[(A, 0)], 0, false, true),
+            (&[(A, 0), (B, 0), (B, 0)], 0, false, false),
+            (&[(B, 0), (B, 0)], 0, false, true),
+            (&[(A, 2_500)], 0, false, true),
+            (&[(A, 2_501)], 0, false, false),
+            (&[(A, 1_500), (B, 4_000)], 1_500, false, true),
+            (&[(A, 1_500), (B, 4_000)], 1_501, false, false),
+            (&[(A, 1_501), (B, 4_000)], 0, false, false),
+        ] {
+            let mut shares = holding(held);
+            assert!(
+                !shares.can_catch_up(&limits, is_alone),
+                "nothing was passed over: {held:?}"
+            );
+            shares.pass_over(A, bytes);
+            shares.pass_over(A, 9_999);
+            assert_eq!(
+                shares.can_catch_up(&limits, is_alone),
+                can,
+                "{held:?} {bytes} {is_alone}"
+            );
+            let is_empty = held.iter().all(|(name, _)| *name != A);
+            assert_eq!(
+                shares.is_one_empty_handed(&limits, is_alone),
+                can && is_empty,
+                "{held:?}"
+            );
+        }
+    }
+
+    /// PR-46: a paused subscription whose turn it is wants a channel whatever is held.
+    #[test]
+    fn one_that_wants_others_wants_a_channel() {
+        let limits = limits();
+        let mut shares = holding(&[(A, 0); 4]);
+        shares.update(A, |share| share.wants_others = true);
+        assert!(shares.can_catch_up(&limits, false) && shares.is_one_empty_handed(&limits, false));
+        assert!(!shares.get(A).unwrap().has_passed_over());
+        shares.begin_channel();
+        assert!(!shares.can_catch_up(&limits, false) && !shares.is_one_empty_handed(&limits, false));
+    }
+
+    /// PR-46: a subscription of which nothing is known takes no memory.
+    #[test]
+    fn the_others_take_no_memory() {
+        let mut shares = holding(&[(A, 10), (A, 20)]);
+        shares.subtract(A, 10);
+        assert_eq!((shares.messages, shares.bytes), (1, 20));
+        assert!(shares.get(A).is_some());
+        shares.subtract(A, 20);
+        assert!(shares.shares.is_empty());
+        let keeps: [fn(&mut Share); 4] = [
+            |share| share.pass_over(0),
+            |share| share.wants_others = true,
+            |share| {
+                let _ = share.streak.add(MessageKey([0; 16]));
+            },
+            |share| share.messages += 1,
+        ];
+        for keep in keeps {
+            let mut shares = Shares::default();
+            shares.update(A, keep);
+            assert!(shares.get(A).is_some());
+            assert_eq!(shares.get(B).map(|share| share.messages), None);
+        }
+    }
+}

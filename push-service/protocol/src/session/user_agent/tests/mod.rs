@@ -22,7 +22,7 @@ use crate::message::{Coding, Content};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn limits() -> Limits {
+pub(super) fn limits() -> Limits {
     Limits {
         connect_within: 30 * SECOND,
         answer_within: 10 * SECOND,
