@@ -60,3 +60,40 @@ impl Turns {
         self.channels += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PR-45: failures on one message say nothing of the application; failures on two different ones do.
+    #[test]
+    fn several_are_two_different_messages() {
+        let (one, other) = (MessageKey([1; 16]), MessageKey([2; 16]));
+        let mut streak = FailureStreak::default();
+        for (message, are_several) in [
+            (one, false),
+            (one, false),
+            (other, true),
+            (one, true),
+            (one, true),
+        ] {
+            assert_eq!(streak.add(message), are_several);
+        }
+    }
+
+    /// PR-45: a paused subscription gets its first new channel at once, then after 1, 2, 4, 8, and each 16 tries.
+    #[test]
+    fn channels_for_a_pause_are_few() {
+        let mut turns = Turns::default();
+        let at: Vec<_> = (0..70)
+            .filter(|failures| {
+                let is_next = turns.is_next(*failures);
+                if is_next {
+                    turns.advance(*failures);
+                }
+                is_next
+            })
+            .collect();
+        assert_eq!(at, [0, 1, 3, 7, 15, 31, 47, 63]);
+    }
+}

@@ -115,3 +115,92 @@ impl SetAside {
         are_away
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identifiers::SubscriptionName;
+    use crate::session::Moment;
+    use crate::session::user_agent::messages::Tried;
+    use crate::session::user_agent::tests;
+
+    fn key(number: usize) -> MessageKey {
+        MessageKey::of("news", &number.to_string())
+    }
+
+    fn message(tries: u32, outages: u32, has_failed_in_outage: bool) -> Message {
+        let name = SubscriptionName([1; 16]);
+        let arrived = tests::message(name, "a").into();
+        let mut message = Message::new(arrived, name, 0, Tried::default(), Moment(0));
+        message.tries = tries;
+        message.outages = outages;
+        message.has_failed_in_outage = has_failed_in_outage;
+        message
+    }
+
+    /// PR-45: counts of what was set aside go on when it is held again; only what is at the service on this channel can be fetched.
+    #[test]
+    fn counts_go_on() {
+        let mut aside = SetAside::default();
+        assert!(aside.is_empty());
+        aside.add(key(1), &message(3, 1, true));
+        aside.add(key(2), &message(5, 0, false));
+        let counts = |aside: &SetAside, number| (aside.tries(key(number)), aside.outages(key(number)));
+        assert_eq!([1, 2, 3].map(|n| counts(&aside, n)), [(3, 1), (5, 0), (0, 0)]);
+        assert_eq!(aside.least_tries(), Some(3));
+        aside.begin_channel();
+        assert_eq!(aside.least_tries(), None);
+        aside.mark_offered(key(2));
+        aside.mark_offered(key(3));
+        assert_eq!(aside.least_tries(), Some(5));
+        let mut again = message(0, 0, false);
+        aside.restore(key(3), &mut again);
+        assert_eq!(again.tries, 0);
+        aside.restore(key(1), &mut again);
+        assert_eq!(
+            (again.tries, again.outages, again.has_failed_in_outage),
+            (3, 1, true)
+        );
+        assert_eq!(counts(&aside, 1), (0, 0));
+        aside.remove(key(2));
+        assert!(aside.is_empty());
+    }
+
+    /// PR-45: when the pause ends, only the pauses in which a message failed stay counted; what is at the service is to be fetched.
+    #[test]
+    fn the_end_of_a_pause() {
+        let mut aside = SetAside::default();
+        aside.add(key(1), &message(3, 1, true));
+        aside.add(key(2), &message(4, 0, true));
+        aside.add(key(3), &message(5, 0, false));
+        assert!(aside.end_outage());
+        assert_eq!([1, 2, 3].map(|n| aside.outages(key(n))), [2, 1, 0]);
+        assert_eq!(aside.tries(key(1)), 0);
+        aside.begin_channel();
+        assert!(!aside.end_outage(), "nothing was offered on this channel");
+        assert_eq!(
+            [1, 2].map(|n| aside.outages(key(n))),
+            [2, 1],
+            "each pause counts once"
+        );
+        aside.clear();
+        assert!(aside.is_empty());
+    }
+
+    /// PR-46: so many are remembered and no more; those of earlier channels make room.
+    #[test]
+    fn memory_is_bounded() {
+        let mut aside = SetAside::default();
+        for number in 0..=MOST {
+            aside.add(key(number), &message(1, 0, false));
+        }
+        assert_eq!((aside.0.len(), aside.tries(key(MOST))), (MOST, 0));
+        aside.begin_channel();
+        aside.mark_offered(key(7));
+        aside.add(key(MOST), &message(1, 0, false));
+        assert_eq!(
+            (aside.0.len(), aside.tries(key(7)), aside.tries(key(MOST))),
+            (2, 1, 1)
+        );
+    }
+}

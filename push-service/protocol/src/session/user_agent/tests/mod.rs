@@ -69,7 +69,7 @@ fn identity(text: &str) -> Option<Identity> {
     Identity::parse(text)
 }
 
-fn message(subscription: SubscriptionName, id: &str) -> Arrived {
+pub(super) fn message(subscription: SubscriptionName, id: &str) -> Arrived {
     Arrived {
         subscription: subscription.to_string().into(),
         id: id.into(),
