@@ -73,6 +73,11 @@ impl Clock for ManualClock {
     }
 }
 
+/// Milliseconds, the unit of expiries. One too long to count is for ever.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -102,17 +102,35 @@ impl Caps {
     }
 }
 
+/// Checks a message before its step: returns why it is refused, if it is. `of_sender` says how many bytes wait of its sender, or
+/// `None` if the sender can't be counted. The tag of a sender that is not counted is removed.
+pub(super) fn admit(
+    enqueue: &mut Enqueue,
+    of_store: u64,
+    of_sender: impl FnOnce(SenderTag) -> Option<u64>,
+) -> Option<Enqueued> {
+    if enqueue.ttl == Ttl::ZERO {
+        // It is not stored.
+        enqueue.sender = None;
+        return None;
+    }
+    let of_sender = enqueue.sender.and_then(of_sender);
+    if of_sender.is_none() {
+        enqueue.sender = None;
+    }
+    enqueue.caps.refuse(enqueue, of_sender, of_store)
+}
+
 /// How many bytes wait of each sender.
 #[derive(Default, Debug)]
 pub(super) struct Sums(HashMap<SenderTag, u64>);
 
 impl Sums {
-    /// Checks a message before its step: returns why it is refused, if it is. Removes the tag of a sender that can't be
-    /// counted because there are [`SENDERS_COUNTED`] others.
+    /// [`admit`] by these sums.
     pub(super) fn admit(&self, enqueue: &mut Enqueue, of_store: u64) -> Option<Enqueued> {
-        enqueue.sender = self.counted(enqueue.sender);
-        let of_sender = enqueue.sender.map(|sender| self.of(sender));
-        enqueue.caps.refuse(enqueue, of_sender, of_store)
+        admit(enqueue, of_store, |sender| {
+            self.counted(Some(sender)).map(|sender| self.of(sender))
+        })
     }
 
     /// The sender, or `None` if it is new and there is no room for it.

@@ -60,7 +60,10 @@ pub(super) struct Driver {
     pub(super) session: Session,
     entry: Entry,
     span: ChannelSpan,
-    reading: Reading,
+    /// The seat and the head of the queue, or a page: the session asks for one at a time.
+    reading: Option<BoxFuture<'static, QueueRead>>,
+    /// A page that the session wants and that was not asked for yet. Boxed, because an idle channel wants none.
+    wanted_page: Option<Box<PageRequest>>,
     /// Resolves to the acknowledgements that storage did not take.
     acknowledging: Option<BoxFuture<'static, Vec<MessageId>>>,
     /// Acknowledged by the user agent, and not handed to storage yet.
@@ -73,14 +76,6 @@ pub(super) struct Driver {
     /// The node leaves; a request in progress is answered first (PR-36).
     is_draining: bool,
     has_ended: bool,
-}
-
-/// What a channel reads of its queue. The session asks for one read at a time: the seat with the head of the queue, or a page.
-enum Reading {
-    /// Nothing is read. There may be a page that the session wants and that storage was not asked for yet. Boxed, because an
-    /// idle channel wants none.
-    Idle(Option<Box<PageRequest>>),
-    InFlight(BoxFuture<'static, QueueRead>),
 }
 
 /// Whether a channel may hold a seat.
@@ -144,7 +139,8 @@ impl Driver {
             span: ChannelSpan::new(kind.as_str(), entry.handle().seat()),
             session,
             entry,
-            reading: Reading::Idle(None),
+            reading: None,
+            wanted_page: None,
             acknowledging: None,
             acknowledged: Vec::new(),
             handed_over: 0,
@@ -251,8 +247,7 @@ impl Driver {
                 return None;
             }
             Action::Page(request) => {
-                debug_assert!(matches!(self.reading, Reading::Idle(_)), "one read at a time");
-                self.reading = Reading::Idle(Some(Box::new(request)));
+                self.wanted_page = Some(Box::new(request));
                 return None;
             }
             Action::Acknowledge(messages) => {

@@ -310,8 +310,9 @@ async fn a_share_is_kept_until_it_is_written() {
     assert!(timeout(CHANNEL_TICK, all).await.is_err(), "the channel has one");
     drop(peer);
     rig.emptied().await;
-    let all = timeout(CHANNEL_TICK, rig.take_all_shares()).await;
-    drop(all.expect("it is given back"));
+    timeout(CHANNEL_TICK, rig.take_all_shares())
+        .await
+        .expect("it is given back");
 }
 
 /// Each line that a channel writes to the log tells its kind and its id, inside the span of its connection.

@@ -22,7 +22,6 @@ mod subscribe;
 mod sweep;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use push_protocol::{
     Fate, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic,
@@ -30,7 +29,7 @@ use push_protocol::{
 };
 
 use self::order::Order;
-use super::clock::Now;
+use super::clock::{Now, millis};
 use super::senders::SenderChanges;
 use super::{Seat, SenderTag, SubscriptionReport, UserAgentReport, WakeUp};
 
@@ -337,9 +336,4 @@ impl Subscription {
             created_at: self.created_at_secs,
         }
     }
-}
-
-/// A span of time in the unit of expiries; one too long to count is for ever.
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

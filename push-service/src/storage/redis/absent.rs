@@ -11,14 +11,14 @@ use push_protocol::{SubscriptionId, UserAgentId};
 
 use super::Redis;
 use super::answers;
-use super::layout::bucket_of;
+use super::keys::bucket_of;
 use super::links::{Witness, Work};
 use crate::storage::StorageError;
 
 impl Redis {
     /// The server that is asked about a user agent. Call this before the step that may find nothing.
     pub(super) fn witness(&self, user_agent: UserAgentId) -> Witness {
-        self.primaries.witness(bucket_of(user_agent))
+        self.runner.primaries.witness(bucket_of(user_agent))
     }
 
     /// Confirms that there is no such subscription, or, without `subscription`, no record. `false` if there is one:
@@ -33,17 +33,17 @@ impl Redis {
         subscription: Option<SubscriptionId>,
         witness: Witness,
     ) -> Result<bool, StorageError> {
-        if self.primaries.is_assured_by_replicas() {
+        if self.runner.primaries.is_assured_by_replicas() {
             let looked = self.has(Work::Confirmed, user_agent, subscription).await?;
             return Ok(!looked);
         }
-        self.primaries.prove(witness).await?;
+        self.runner.primaries.prove(witness).await?;
         Ok(true)
     }
 
     /// Confirms the answer of a step that wrote over [`Redis::confirmed`] even though it found nothing.
     pub(super) async fn is_proved(&self, witness: Witness) -> Result<(), StorageError> {
-        self.primaries.prove(witness).await
+        self.runner.primaries.prove(witness).await
     }
 
     /// Whether a subscription exists, or, without `subscription`, a record. If not, it writes over
@@ -57,7 +57,10 @@ impl Redis {
         let id = subscription.map(|subscription| subscription.0);
         let confirms = [u8::from(work == Work::Confirmed)];
         let args: [&[u8]; 2] = [id.as_ref().map_or(&[], |id| &id[..]), &confirms];
-        let answer = self.run(work, user_agent, &self.scripts.has, &args).await?;
+        let answer = self
+            .runner
+            .run(work, &self.scripts.has, user_agent, &args)
+            .await?;
         answers::number(&answer).map(|there| there != 0)
     }
 

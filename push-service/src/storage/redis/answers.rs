@@ -1,27 +1,28 @@
 //! What scripts answer, as the outcomes of steps.
 //!
-//! An answer that can't be read is trouble, never an outcome: nobody is called unknown, and nothing accepted, by a
-//! misunderstanding (PR-3).
+//! An answer that can't be read is trouble, never an outcome: a misunderstanding makes no user agent unknown, and accepts
+//! nothing (PR-3).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use push_protocol::capability::KeyId;
-use push_protocol::{
-    Fate, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Urgency, UserAgentId,
-};
+use push_protocol::{Fate, MessageId, PushMessage, UserAgentId};
 use redis::Value;
 
-use super::layout::{read_stored, seat_of, six_of};
-use super::senders::Counted;
+use super::counted::Counted;
+use super::layout::{
+    EndedAnswer, HeldAnswer, IdFields, LeftFields, LimitedAnswer, OutcomeFields, PageHead, PageRow,
+    PassedAnswer, StoredAnswer, letter, read_stored,
+};
+use super::packed::{Nonce, Packed};
 use crate::defaults::LONGEST_RETRY_AFTER;
 use crate::storage::spelling::{Fields, Unreadable};
 use crate::storage::{
-    Ending, Expecting, Outcome, Overdue, Page, Refreshed, Seat, SenderTag, StorageError, Subscribed, Traced,
+    Ending, Expecting, Outcome, Overdue, Page, Refreshed, Seat, StorageError, Subscribed, Traced,
 };
 
-/// The trouble that an answer is which can't be read.
+/// The error for an answer that cannot be read.
 pub(super) fn unreadable(_: Unreadable) -> StorageError {
     StorageError::Unavailable("Redis returned a value that this node cannot read".to_owned())
 }
@@ -71,93 +72,33 @@ pub(super) fn texts<const N: usize>(values: Vec<Value>) -> Result<[Vec<u8>; N], 
     texts.try_into().map_err(|_| unreadable(Unreadable))
 }
 
-/// What became of a message.
+/// How a push message was received.
 pub(super) enum Accepted {
     NoSubscription,
     RateLimited(Duration),
     QueueFull,
-    Passed(Holder, News),
-    Stored(StoredAnswer),
-}
-
-/// Who has the seat, and what of his has to go from his window.
-pub(super) struct Holder {
-    pub(super) seat: Option<Seat>,
-    pub(super) name: SubscriptionName,
-    pub(super) removed: Removed,
-}
-
-/// What a script says beside the outcome of its step.
-#[derive(Clone, Copy)]
-pub(super) struct News {
-    /// Something of the user agent's is due to be dropped.
-    pub(super) due: bool,
-    /// An outcome waits in the outbox.
-    pub(super) owes: bool,
-}
-
-impl News {
-    fn of(byte: u8) -> Self {
-        Self {
-            due: byte & 1 != 0,
-            owes: byte & 2 != 0,
-        }
-    }
-}
-
-pub(super) struct StoredAnswer {
-    pub(super) number: MessageNumber,
-    pub(super) previous: MessageNumber,
-    pub(super) holder: Holder,
-    pub(super) replaced: bool,
-    pub(super) evicted: u32,
-    pub(super) expired: u32,
-    pub(super) news: News,
-    pub(super) accepted_at_ms: u64,
+    Passed(PassedAnswer, Removed),
+    Stored(StoredAnswer, Removed),
 }
 
 pub(super) fn accepted(answer: &[u8]) -> Result<Accepted, Unreadable> {
     let mut fields = Fields(answer);
     Ok(match fields.byte()? {
-        b'N' => Accepted::NoSubscription,
-        b'F' => Accepted::QueueFull,
-        b'L' => {
-            let secs = f64::from_be_bytes(fields.array()?);
+        letter::NO_SUBSCRIPTION => Accepted::NoSubscription,
+        letter::QUEUE_FULL => Accepted::QueueFull,
+        letter::RATE_LIMITED => {
+            let LimitedAnswer { secs } = LimitedAnswer::read(&mut fields)?;
             let wait = Duration::try_from_secs_f64(secs)
                 .map_or(LONGEST_RETRY_AFTER, |wait| wait.min(LONGEST_RETRY_AFTER));
             Accepted::RateLimited(wait)
         }
-        b'P' => {
-            let (seat, name) = (seat_of(fields.array()?), SubscriptionName(fields.array()?));
-            let news = News::of(fields.byte()?);
-            let removed = removed(fields.0)?;
-            Accepted::Passed(Holder { seat, name, removed }, news)
-        }
-        b'S' => {
-            let (number, previous) = (MessageNumber(fields.number()?), MessageNumber(fields.number()?));
-            let (seat, name) = (seat_of(fields.array()?), SubscriptionName(fields.array()?));
-            let replaced = fields.byte()? != 0;
-            let evicted = u32::from_be_bytes(fields.array()?);
-            let expired = u32::from_be_bytes(fields.array()?);
-            let news = News::of(fields.byte()?);
-            let accepted_at_ms = six_of(fields.array()?);
-            let removed = removed(fields.0)?;
-            Accepted::Stored(StoredAnswer {
-                number,
-                previous,
-                holder: Holder { seat, name, removed },
-                replaced,
-                evicted,
-                expired,
-                news,
-                accepted_at_ms,
-            })
-        }
+        letter::PASSED => Accepted::Passed(PassedAnswer::read(&mut fields)?, removed(fields.0)?),
+        letter::STORED => Accepted::Stored(StoredAnswer::read(&mut fields)?, removed(fields.0)?),
         _ => return Err(Unreadable),
     })
 }
 
-/// What became of acknowledged messages.
+/// How messages were acknowledged.
 pub(super) struct Acknowledged {
     pub(super) seat: Option<Seat>,
     /// For each, whether it was there and in time.
@@ -169,50 +110,50 @@ pub(super) struct Acknowledged {
 
 pub(super) fn acknowledged(answer: &[u8], asked: usize) -> Result<Acknowledged, Unreadable> {
     let mut fields = Fields(answer);
-    let seat = seat_of(fields.array()?);
+    let seat = Packed::read(&mut fields)?;
     let (there, gone) = fields.0.split_at_checked(asked).ok_or(Unreadable)?;
     Ok(Acknowledged {
         seat,
-        there: there.iter().map(|digit| digit & 1 != 0).collect(),
+        there: there.iter().map(|digit| says(*digit, letter::DONE)).collect(),
         removed: removed(gone)?,
-        owes: there.iter().any(|digit| digit & 2 != 0),
+        owes: there.iter().any(|digit| says(*digit, letter::OWING)),
     })
+}
+
+/// Whether a digit says this.
+pub(super) fn says(digit: u8, what: u8) -> bool {
+    digit.wrapping_sub(letter::DIGIT) & what != 0
 }
 
 pub(super) fn subscribed(answer: &[u8]) -> Result<Subscribed, Unreadable> {
     let mut fields = Fields(answer);
     Ok(match fields.byte()? {
-        b'C' => Subscribed::Created(SubscriptionId(fields.array()?)),
-        b'K' => Subscribed::Kept(SubscriptionId(fields.array()?)),
-        b'M' => Subscribed::TooMany,
-        b'U' => Subscribed::UnknownUserAgent,
+        letter::CREATED => Subscribed::Created(Packed::read(&mut fields)?),
+        letter::KEPT => Subscribed::Kept(Packed::read(&mut fields)?),
+        letter::TOO_MANY => Subscribed::TooMany,
+        letter::UNKNOWN => Subscribed::UnknownUserAgent,
         _ => return Err(Unreadable),
     })
 }
 
-/// What ended, of a user agent of whom something did.
+/// What ended.
 pub(super) struct Ended {
     pub(super) ending: Ending,
     pub(super) seat: Option<Seat>,
-    /// An outcome waits in the outbox.
-    pub(super) owes: bool,
-    /// Messages are left for sweeps to remove.
-    pub(super) due: bool,
-    /// What left the window of whoever has the seat.
+    pub(super) news: u8,
+    /// What left the window of the session that has the seat.
     pub(super) removed: Removed,
 }
 
 pub(super) fn ended(answer: &[u8]) -> Result<Ended, Unreadable> {
     let mut fields = Fields(answer);
-    let seat = seat_of(fields.array()?);
-    let news = fields.byte()?;
+    let EndedAnswer { seat, news, id_bytes } = EndedAnswer::read(&mut fields)?;
     Ok(Ended {
         seat,
-        owes: news & 1 != 0,
-        due: news & 2 != 0,
-        ending: match fields.byte()? {
+        news,
+        ending: match id_bytes {
             0 => Ending::All,
-            _ => Ending::One(SubscriptionId(fields.array()?)),
+            _ => Ending::One(Packed::read(&mut fields)?),
         },
         removed: removed(fields.0)?,
     })
@@ -220,25 +161,23 @@ pub(super) fn ended(answer: &[u8]) -> Result<Ended, Unreadable> {
 
 pub(super) fn expecting(answer: &[u8]) -> Result<Expecting, Unreadable> {
     Ok(match answer {
-        b"E" => Expecting::Expected,
-        b"M" => Expecting::TooMany,
-        b"N" => Expecting::NoReceiptSubscription,
+        [letter::EXPECTED] => Expecting::Expected,
+        [letter::TOO_MANY] => Expecting::TooMany,
+        [letter::NO_SUBSCRIPTION] => Expecting::NoReceiptSubscription,
         _ => return Err(Unreadable),
     })
 }
 
-/// The seat of a receipt subscription, and how many receipts joined its queue.
-pub(super) fn settled(answer: &[u8]) -> Result<(Option<Seat>, u32), Unreadable> {
-    let mut fields = Fields(answer);
-    let seat = seat_of(fields.array()?);
-    Ok((seat, u32::from_be_bytes(fields.array()?)))
+/// An answer that is one layout.
+pub(super) fn whole<L: Packed>(answer: Value) -> Result<L, StorageError> {
+    L::read(&mut Fields(&text(answer)?)).map_err(unreadable)
 }
 
 /// An outbox, and whether something in it has expired.
 pub(super) fn outcomes(user_agent: UserAgentId, answer: &[u8]) -> Result<(Vec<Outcome>, bool), Unreadable> {
     let mut fields = Fields(answer);
     let has_expired = fields.byte()? != 0;
-    let mut outcomes = Vec::with_capacity(fields.0.len() / OUTCOME_BYTES);
+    let mut outcomes = Vec::with_capacity(fields.0.len() / OutcomeFields::BYTES);
     while !fields.0.is_empty() {
         outcomes.push(outcome(user_agent, &mut fields)?);
     }
@@ -247,20 +186,21 @@ pub(super) fn outcomes(user_agent: UserAgentId, answer: &[u8]) -> Result<(Vec<Ou
 
 pub(super) fn traced(user_agent: UserAgentId, answer: &[u8]) -> Result<Traced, Unreadable> {
     match answer {
-        b"W" => Ok(Traced::Waiting),
+        [letter::WAITS] => Ok(Traced::Waiting),
         ended => outcome(user_agent, &mut Fields(ended)).map(Traced::Ended),
     }
 }
 
-/// Receipt subscription, id, fate.
-const OUTCOME_BYTES: usize = 33;
-
 fn outcome(user_agent: UserAgentId, fields: &mut Fields<'_>) -> Result<Outcome, Unreadable> {
+    let outcome = OutcomeFields::read(fields)?;
     Ok(Outcome {
-        receipts: UserAgentId(fields.array()?),
+        receipts: outcome.receipts,
         user_agent,
-        id: id_of(&fields.array()?),
-        fate: Fate::from_byte(fields.byte()?).ok_or(Unreadable)?,
+        id: MessageId {
+            number: outcome.number,
+            nonce: outcome.nonce.0,
+        },
+        fate: Fate::from_byte(outcome.fate).ok_or(Unreadable)?,
     })
 }
 
@@ -268,7 +208,7 @@ pub(super) fn overdue(answer: &[u8]) -> Result<Overdue, Unreadable> {
     let mut fields = Fields(answer);
     Ok(Overdue {
         receipts: spelled(&fields.array::<32>()?)?,
-        user_agent: UserAgentId(fields.array()?),
+        user_agent: Packed::read(&mut fields)?,
         nonce: fields.number()?,
     })
 }
@@ -283,11 +223,11 @@ pub(super) fn spelled(text: &[u8]) -> Result<UserAgentId, Unreadable> {
 pub(super) fn refreshed(answer: &[u8]) -> Result<(Refreshed, bool), Unreadable> {
     let mut fields = Fields(answer);
     Ok(match fields.byte()? {
-        b'U' => (Refreshed::Unknown, false),
-        b'D' => (Refreshed::Displaced, false),
-        b'H' => {
-            let last = MessageNumber(fields.number()?);
-            (Refreshed::Held { last }, fields.byte()? != 0)
+        letter::UNKNOWN => (Refreshed::Unknown, false),
+        letter::DISPLACED => (Refreshed::Displaced, false),
+        letter::HELD => {
+            let HeldAnswer { last, due } = HeldAnswer::read(&mut fields)?;
+            (Refreshed::Held { last }, due)
         }
         _ => return Err(Unreadable),
     })
@@ -300,58 +240,53 @@ pub(super) struct Removed {
     pub(super) counted: Vec<Counted>,
 }
 
-/// What a script answers of each message that left, so that the node can count it (`parts/counted.lua`): size of the body,
-/// expiry, sealing key, and a one with the sender or nine zeros.
-const COUNTED_BYTES: usize = 4 + 6 + 1 + 1 + 8;
-
-/// Whole ids, and behind all of them what is counted of each.
+/// Whole ids, and behind all of them what counts of each.
 pub(super) fn removed(packed: &[u8]) -> Result<Removed, Unreadable> {
-    let messages = packed.len() / (16 + COUNTED_BYTES);
-    let (packed, counts) = packed.split_at_checked(16 * messages).ok_or(Unreadable)?;
-    let (counts, rest) = counts.as_chunks::<COUNTED_BYTES>();
-    if !rest.is_empty() || counts.len() != messages {
-        return Err(Unreadable);
-    }
-    let ids = ids(packed)?;
-    let counted = ids.iter().zip(counts).map(|(id, counted)| {
-        let mut fields = Fields(counted);
-        let body_bytes = u32::from_be_bytes(fields.array()?).into();
-        let expires_at_ms = six_of(fields.array()?);
-        let _sealed_by_and_mark: [u8; 2] = fields.array()?;
-        let sender = SenderTag::from_bytes(fields.array()?);
-        Ok(Counted::new(sender, id.number, body_bytes, expires_at_ms))
+    let messages = packed.len() / (IdFields::BYTES + LeftFields::BYTES);
+    let (packed, counts) = packed
+        .split_at_checked(IdFields::BYTES * messages)
+        .ok_or(Unreadable)?;
+    let (ids, mut counts) = (ids(packed)?, Fields(counts));
+    let counted = ids.iter().map(|id| {
+        let left = LeftFields::read(&mut counts)?;
+        let (bytes, expires_at_ms) = (left.body_bytes.into(), left.expires_at_ms.0);
+        Ok(Counted::new(left.sender.sender, id.number, bytes, expires_at_ms))
     });
     let counted = counted.collect::<Result<_, _>>()?;
-    Ok(Removed { ids, counted })
+    match counts.0 {
+        [] => Ok(Removed { ids, counted }),
+        _ => Err(Unreadable),
+    }
 }
 
 /// Of a seat that was given up: whether an outcome waits, and the messages that ended with the record.
 pub(super) fn released(answer: &[u8]) -> Result<(bool, Removed), Unreadable> {
-    let (owes, removed_packed) = answer.split_first().ok_or(Unreadable)?;
-    Ok((*owes == b'1', removed(removed_packed)?))
+    let (digit, removed_packed) = answer.split_first().ok_or(Unreadable)?;
+    Ok((says(*digit, letter::OWING), removed(removed_packed)?))
 }
 
-/// Whole ids, 16 bytes each.
+/// Whole ids.
 pub(super) fn ids(packed: &[u8]) -> Result<Vec<MessageId>, Unreadable> {
-    let (chunks, rest) = packed.as_chunks::<16>();
-    if !rest.is_empty() {
-        return Err(Unreadable);
+    let mut fields = Fields(packed);
+    let mut ids = Vec::with_capacity(packed.len() / IdFields::BYTES);
+    while !fields.0.is_empty() {
+        let IdFields { number, nonce } = IdFields::read(&mut fields)?;
+        ids.push(MessageId {
+            number,
+            nonce: nonce.0,
+        });
     }
-    Ok(chunks.iter().map(id_of).collect())
-}
-
-fn id_of(bytes: &[u8; 16]) -> MessageId {
-    let bits = u128::from_be_bytes(*bytes);
-    MessageId {
-        number: MessageNumber((bits >> 64) as u64),
-        nonce: bits as u64,
-    }
+    Ok(ids)
 }
 
 /// The reverse of [`ids`].
 pub(super) fn packed(messages: &[MessageId]) -> Vec<u8> {
-    let both = |id: &MessageId| [id.number.0.to_be_bytes(), id.nonce.to_be_bytes()];
-    messages.iter().flat_map(both).flatten().collect()
+    let mut packed = Vec::with_capacity(IdFields::BYTES * messages.len());
+    for id in messages {
+        let (number, nonce) = (id.number, Nonce(id.nonce));
+        IdFields { number, nonce }.put(&mut packed);
+    }
+    packed
 }
 
 /// A page, and whether it passed over something that is due to be dropped.
@@ -361,18 +296,18 @@ pub(super) fn page(values: Vec<Value>) -> Result<(Page, bool), StorageError> {
     let mut values = values.into_iter();
     let head = text(values.next().ok_or(Unreadable).map_err(unreadable)?)?;
     let mut fields = Fields(&head);
-    let mut page = Page::default();
-    let mut header = || {
-        Ok((
-            MessageNumber(fields.number()?),
-            fields.byte()? != 0,
-            fields.byte()? != 0,
-        ))
+    let PageHead {
+        upto,
+        more,
+        mut garbage,
+    } = PageHead::read(&mut fields).map_err(unreadable)?;
+    let mut page = Page {
+        upto,
+        more,
+        ..Page::default()
     };
-    let (upto, more, mut garbage) = header().map_err(unreadable)?;
-    (page.upto, page.more) = (upto, more);
     for value in values {
-        let row = Row::read(&mut fields).map_err(unreadable)?;
+        let row = PageRow::read(&mut fields).map_err(unreadable)?;
         match row.message(text(value)?) {
             Ok(message) => page.messages.push(Arc::new(message)),
             Err(Unreadable) => garbage = true,
@@ -381,45 +316,23 @@ pub(super) fn page(values: Vec<Value>) -> Result<(Page, bool), StorageError> {
     Ok((page, garbage))
 }
 
-/// What a page or wake-up says of a message beside its content.
-pub(super) struct Row {
-    pub(super) id: MessageId,
-    pub(super) subscription: SubscriptionId,
-    pub(super) name: SubscriptionName,
-    pub(super) urgency: Urgency,
-    pub(super) remaining_ms: u64,
-    pub(super) sealed_by: KeyId,
-}
-
-impl Row {
-    fn read(fields: &mut Fields<'_>) -> Result<Self, Unreadable> {
-        let row = Self {
-            id: id_of(&fields.array()?),
-            subscription: SubscriptionId(fields.array()?),
-            name: SubscriptionName(fields.array()?),
-            urgency: Urgency::from_u8(fields.byte()?).ok_or(Unreadable)?,
-            remaining_ms: six_of(fields.array()?),
-            sealed_by: {
-                let _size: [u8; 4] = fields.array()?;
-                KeyId(fields.byte()?)
-            },
-        };
-        Ok(row)
-    }
-
+impl PageRow {
     /// With its content, as the enqueue script stored it: without a copy of the body.
     pub(super) fn message(self, stored: Vec<u8>) -> Result<PushMessage, Unreadable> {
         let (key, content) = read_stored(&Bytes::from(stored))?;
         Ok(PushMessage {
-            id: self.id,
+            id: MessageId {
+                number: self.number,
+                nonce: self.nonce.0,
+            },
             subscription: self.subscription,
             name: self.name,
             urgency: self.urgency,
             content,
             key: key.map(Box::new),
             sealed_by: self.sealed_by,
-            accepted_at_ms: self.id.number.0 / 1_000,
-            remaining_ms: self.remaining_ms,
+            accepted_at_ms: self.number.0 / 1_000,
+            remaining_ms: self.remaining_ms.0,
         })
     }
 }

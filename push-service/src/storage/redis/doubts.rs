@@ -9,8 +9,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::links::Bucket;
+use super::bucket::Bucket;
 use crate::storage::BUCKETS;
+use crate::storage::clock::millis;
 
 /// Until when each bucket is doubtful.
 pub(super) struct Doubts {
@@ -47,10 +48,6 @@ impl Doubts {
     fn ms(&self) -> u64 {
         millis(self.start.elapsed())
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

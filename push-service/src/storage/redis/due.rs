@@ -11,10 +11,10 @@ use push_protocol::UserAgentId;
 use super::Redis;
 use super::answers::{self, unreadable};
 use super::links::Work;
-use super::steps::seat_of;
+use super::packed::Packed as _;
 use crate::defaults::{REDIS_STEP_MESSAGES, REDIS_SWEEPS_WAITING};
-use crate::storage::spelling::Unreadable;
-use crate::storage::{StorageError, Swept};
+use crate::storage::spelling::{Fields, Unreadable};
+use crate::storage::{Seat, StorageError, Swept};
 
 /// Each once, in the order in which they were noticed. One too many is forgotten, and noticed again.
 #[derive(Default)]
@@ -75,7 +75,8 @@ impl Redis {
             let some = (limit - swept.total()).min(REDIS_STEP_MESSAGES).to_string();
             let args: [&[u8]; 4] = [some.as_bytes(), &go_on[0], &go_on[1], &go_on[2]];
             let answer = self
-                .run_whole(Work::Step, user_agent, &self.scripts.expire, &args)
+                .runner
+                .run(Work::Step, &self.scripts.expire, user_agent, &args)
                 .await?;
             let mut values = answers::list(answer)?.unwrap_or_default();
             if values.len() < 5 {
@@ -90,9 +91,10 @@ impl Redis {
                 freed: answers::number(&values[1])? as usize,
             };
             let [seat, removed] = answers::texts(values.split_off(2))?;
+            let seat = Option::<Seat>::read(&mut Fields(&seat)).map_err(unreadable)?;
             let removed = answers::removed(&removed).map_err(unreadable)?;
             self.senders.left(&removed.counted);
-            if let Some(seat) = self.own(seat_of(&seat)?) {
+            if let Some(seat) = self.own(seat) {
                 self.tell_removed(user_agent, seat, removed.ids);
             }
             if rest.is_empty() {

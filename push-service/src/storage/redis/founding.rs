@@ -1,7 +1,7 @@
 //! What makes a store of an empty Redis, and shows that a Redis holds one.
 //!
-//! Each bucket has a mark. Where it is missing nobody is called unknown and nothing is written: the primary came back empty,
-//! or somebody pointed the service at another Redis (PR-3). Only a node that starts and finds no trace of a store at all
+//! Each bucket has a mark. Where it is missing no user agent is called unknown and nothing is written: the primary came back
+//! empty, or the configuration names another Redis (PR-3). Only a node that starts and finds no trace of a store at all
 //! makes one; what was lost for good is given up by an operator's word, never by a node's own judgement.
 //!
 //! ```text
@@ -11,9 +11,10 @@
 
 use redis::{Cmd, Value, cmd};
 
-use super::layout::{mark, own, own_bucket};
-use super::links::{Bucket, Primaries};
-use super::scripts::FORMAT;
+use super::bucket::Bucket;
+use super::keys::{mark, own, own_bucket};
+use super::layout::FORMAT;
+use super::links::Primaries;
 use crate::defaults::REDIS_START_WITHIN;
 use crate::storage::{StorageError, refuse_missing_key};
 
@@ -28,7 +29,7 @@ pub enum Found {
     /// A store.
     Store,
     /// A store of which so many buckets have lost their mark.
-    Ruin(usize),
+    PartLost(usize),
 }
 
 /// Makes a store where there is none.
@@ -56,17 +57,17 @@ pub(super) async fn found(primaries: &Primaries, prefix: &str) -> Result<Found, 
         _ => None,
     };
     match state.as_deref() {
-        Some(state) if state == FOUNDING.as_bytes() => lay(primaries, prefix).await,
-        None if missing == marks.len() => lay(primaries, prefix).await,
+        Some(state) if state == FOUNDING.as_bytes() => write_marks(primaries, prefix).await,
+        None if missing == marks.len() => write_marks(primaries, prefix).await,
         Some(_) if missing == 0 => Ok(Found::Store),
-        _ => Ok(Found::Ruin(missing)),
+        _ => Ok(Found::PartLost(missing)),
     }
 }
 
 /// Sets every mark that is missing: whatever is not there any more was lost, and is from now on unknown.
 pub(super) async fn begin_anew(primaries: &Primaries, prefix: &str) -> Result<usize, StorageError> {
     let missing = missing(primaries, prefix).await?;
-    lay(primaries, prefix).await?;
+    write_marks(primaries, prefix).await?;
     Ok(missing)
 }
 
@@ -77,7 +78,7 @@ pub(super) async fn missing(primaries: &Primaries, prefix: &str) -> Result<usize
 }
 
 /// Idempotent, and harmless beside another node that does the same.
-async fn lay(primaries: &Primaries, prefix: &str) -> Result<Found, StorageError> {
+async fn write_marks(primaries: &Primaries, prefix: &str) -> Result<Found, StorageError> {
     let state = own(prefix, "state");
     one(primaries, cmd("SET").arg(&state).arg(FOUNDING).arg("NX").clone()).await?;
     let set = |bucket| {

@@ -1,39 +1,24 @@
-//! How the store spells itself in Redis: keys, the arguments of scripts, and what a record says.
+//! How the store spells itself in Redis: what stands in keys, and what scripts take and answer.
 //!
-//! All keys of a user agent carry the hash tag of one of 1,024 buckets, so that a step's keys and the channel on which it
-//! announces are in one hash slot (PR-13). `P` is `storage.redis.prefix`, `B` the bucket in hexadecimal:
-//!
-//! | key | type | content |
-//! |---|---|---|
-//! | `P:{B}` | string | the mark: this bucket belongs to a store of that format |
-//! | `P:{B}:r:ID` | hash | the record: `m` itself, `n`+name and `s`+id of each subscription |
-//! | `P:{B}:i:ID` | sorted set | the index of what waits, by urgency and number |
-//! | `P:{B}:q:ID` | hash | number → key, content header and body; `t`+subscription+topic → number; `e`: what the index would say of a sole message |
-//! | `P:{B}:v:ID`, `P:{B}:x:ID` | sorted sets | the eviction order of a long queue that was full; shares and expiries
-//! |
-//! | `P:{B}:o:ID` | hash | the outbox: nonce → what became of a message that a receipt was asked for |
-//! | `P:{B}:d:ID` | sorted set | the same nonces, by when there is something to carry |
-//! | `P:{B}:e:ID` | hash | of a receipt subscription: user agent+nonce → what the URL of a receipt is made of |
-//! | `P:{B}:owing` | sorted set | user agents with an outbox, by when there is something to carry |
-//! | `P:{B}:expected` | sorted set | receipt subscription+user agent+nonce, by when to ask after it |
-//! | `P:{B}:sent:SENDER`, `P:{000}:sent:all` | hash | how many bytes wait of a sender and of all, in parts by when they expire |
-//! | `P:{B}:wake:N` | channel | what the node of incarnation `N` is told |
-//!
-//! Values are small and packed, so that Redis keeps a record and a short index in its compact encodings. A change here or
-//! in a script is a new [`super::scripts::FORMAT`].
-
-use std::fmt::Write as _;
-use std::ops::Range;
+//! Each layout is said once, here. A script says `layout.NAME` where it needs one: [`in_scripts`] has the text that takes its
+//! place. Values are small and packed, so that Redis keeps a record and a short index in its compact encodings. A change to
+//! what stands in a key is a new [`FORMAT`].
 
 use bytes::Bytes;
-use push_protocol::{Content, KeyDigest, SubscriptionId, UserAgentId};
+use push_protocol::capability::KeyId;
+use push_protocol::{
+    Content, Fate, KeyDigest, MessageNumber, SubscriptionId, SubscriptionName, Urgency, UserAgentId,
+};
 
-use super::links::Bucket;
+use super::packed::{Nonce, Packed, U48, layouts};
 use crate::defaults::RETENTION_GRAINS;
 use crate::storage::spelling::{Fields, Unreadable, put_content_header};
 use crate::storage::{
-    Budget, Enqueue, PageRequest, Rate, Scope, Seat, SubscriptionReport, UserAgentReport, bucket,
+    Budget, Enqueue, PageRequest, Rate, Scope, Seat, SenderTag, SubscriptionReport, UserAgentReport,
 };
+
+/// The format that the scripts write, and the newest that they read (PR-35).
+pub(super) const FORMAT: u8 = 1;
 
 /// Where scores of the index begin to count, in microseconds since 1970: 2020. A number is above it.
 pub(super) const EPOCH: u64 = 1_577_836_800_000_000;
@@ -41,140 +26,532 @@ pub(super) const EPOCH: u64 = 1_577_836_800_000_000;
 /// How far apart urgencies are in scores. Of the 53 bits of a score two are the urgency, and 51 last until 2091.
 pub(super) const LANE: u64 = 1 << 51;
 
-/// The keys of a user agent, in the order in which scripts take them: the queue's, then those of receipts.
-pub(super) struct Keys<const N: usize> {
-    text: String,
-    ranges: [Range<usize>; N],
-}
+// What stands in keys.
 
-impl Keys<4> {
-    /// Those of the queue: all that a message without a receipt needs.
-    pub(super) fn of(prefix: &str, user_agent: UserAgentId) -> Self {
-        let mut text = String::with_capacity(4 * (prefix.len() + 8 + 34));
-        let bucket = bucket_of(user_agent);
-        let mut key = |kind: &str| {
-            let start = text.len();
-            put_mark(&mut text, prefix, bucket);
-            if !kind.is_empty() {
-                let _ = write!(text, ":{kind}:{user_agent}");
-            }
-            start..text.len()
-        };
-        let ranges = [key(""), key("r"), key("i"), key("q")];
-        Self { text, ranges }
+layouts! {
+    /// What a record says of itself: the field `m`. One byte may follow, [`ORDERED`] or [`UNUSED`].
+    struct MetaFields {
+        format: u8,
+        last: u64,
+        seat: Option<Seat>,
+        retained_until_ms: U48,
+        messages: u32,
+        bytes: U48,
+        earliest_ms: U48,
+        kept_until_ms: U48,
+        attached_since_secs: u32,
+        attaches: u8,
     }
 
-    /// With those of receipts.
-    pub(super) fn and_receipts(self, prefix: &str, user_agent: UserAgentId) -> Keys<9> {
-        let Self { mut text, ranges } = self;
-        let bucket = bucket_of(user_agent);
-        let mut key = |kind: &str, is_own: bool| {
-            let start = text.len();
-            put_mark(&mut text, prefix, bucket);
-            let _ = write!(text, ":{kind}");
-            if is_own {
-                let _ = write!(text, ":{user_agent}");
-            }
-            start..text.len()
-        };
-        let [mark, record, index, bodies] = ranges;
-        let [outbox, dues, owing] = [key("o", true), key("d", true), key(OWING, false)];
-        let [expected, deadlines] = [key("e", true), key(EXPECTED, false)];
-        let ranges = [
-            mark, record, index, bodies, outbox, dues, owing, expected, deadlines,
-        ];
-        Keys { text, ranges }
+    /// What a record says of a subscription under `s` and its id. The rest is its rate bucket.
+    struct SubscriptionFields {
+        name: SubscriptionName,
+        tokens: f64,
+        looked_at_us: u64,
+    }
+
+    /// What a record says of a subscription under `n` and its name. The application server's key may follow.
+    struct NamedFields {
+        id: SubscriptionId,
+        created_at_secs: u32,
+    }
+
+    /// An entry of the index. Behind it stand the topic; [`WITH_SENDER`] and the sender, if it is counted; and a zero if a
+    /// receipt was asked for.
+    struct EntryFields {
+        nonce: Nonce,
+        subscription: SubscriptionId,
+        body_bytes: u32,
+        expires_at_ms: U48,
+        sealed_by: KeyId,
+    }
+
+    /// What stands behind the topic if the sender is counted.
+    struct SenderFields {
+        mark: u8,
+        sender: Option<SenderTag>,
+    }
+
+    /// What stands before the entry of a sole message, which is not in the index. The entry has no topic.
+    struct SoleFields {
+        urgency: Urgency,
+        number: MessageNumber,
+        nonce: Nonce,
+    }
+
+    /// An entry of the outbox.
+    struct OwedFields {
+        number: MessageNumber,
+        receipts: UserAgentId,
+        subscription: SubscriptionId,
+        fate: u8,
+        expires_at_ms: U48,
+    }
+
+    /// A member of the eviction order, behind the subscription's id.
+    struct VictimFields {
+        urgency: Urgency,
+        number: MessageNumber,
+    }
+
+    /// A member of the order of expiries, behind the letter `n`.
+    struct MomentFields {
+        number: MessageNumber,
+        urgency: Urgency,
+    }
+
+    /// The name of a body in its hash.
+    struct NumberField {
+        number: MessageNumber,
     }
 }
 
-impl<const N: usize> Keys<N> {
-    pub(super) fn all(&self) -> [&[u8]; N] {
-        self.ranges.clone().map(|range| &self.text.as_bytes()[range])
-    }
-}
+/// Behind [`MetaFields`]: the queue has orders (`parts/order.lua`).
+const ORDERED: u8 = 1;
 
-/// The bucket of a user agent.
-pub(super) fn bucket_of(user_agent: UserAgentId) -> Bucket {
-    Bucket::new(bucket(user_agent))
-}
-
-/// The mark of a bucket.
-pub(super) fn mark(prefix: &str, bucket: Bucket) -> String {
-    let mut text = String::with_capacity(prefix.len() + 6);
-    put_mark(&mut text, prefix, bucket);
-    text
-}
-
-fn put_mark(text: &mut String, prefix: &str, bucket: Bucket) {
-    text.push_str(prefix);
-    text.push_str(":{");
-    text.extend(bucket.tag().map(char::from));
-    text.push('}');
-}
-
-/// Of a bucket: whose outbox has something to carry, and when.
-pub(super) const OWING: &str = "owing";
-
-/// Of a bucket: which receipts are expected, and when to ask after them.
-pub(super) const EXPECTED: &str = "expected";
-
-/// A key of a bucket.
-pub(super) fn of_bucket(prefix: &str, bucket: Bucket, name: &str) -> String {
-    format!("{}:{name}", mark(prefix, bucket))
-}
-
-/// The keys that have to move to another server together: these, and the orders of a long queue, whose names scripts
-/// derive from the record's name.
-pub(super) fn moving_along(keys: &[&[u8]]) -> Vec<Vec<u8>> {
-    let mut all: Vec<Vec<u8>> = keys.iter().map(|key| key.to_vec()).collect();
-    let text = keys.get(1).and_then(|record| std::str::from_utf8(record).ok());
-    if let Some((mark, user_agent)) = text.and_then(|record| record.rsplit_once(":r:")) {
-        all.extend(["v", "x"].map(|kind| format!("{mark}:{kind}:{user_agent}").into_bytes()));
-    }
-    all
-}
-
-/// Where a node of this incarnation is told what concerns a bucket's user agents.
-pub(super) fn channel(prefix: &str, bucket: Bucket, incarnation: u64) -> String {
-    format!("{}:wake:{incarnation:016x}", mark(prefix, bucket))
-}
-
-/// Where what the store knows of itself stands.
-pub(super) fn own_bucket() -> Bucket {
-    Bucket::new(0)
-}
-
-/// A key of what the store knows of itself.
-pub(super) fn own(prefix: &str, name: &str) -> String {
-    of_bucket(prefix, own_bucket(), name)
-}
-
-/// 16 bytes: incarnation and session. Nobody's are zeros, which no random seat is.
-pub(super) fn seat(seat: Seat) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&seat.incarnation.to_be_bytes());
-    bytes[8..].copy_from_slice(&seat.session.to_be_bytes());
-    bytes
-}
-
-/// The reverse of [`seat`].
-pub(super) fn seat_of(bytes: [u8; 16]) -> Option<Seat> {
-    let bits = u128::from_be_bytes(bytes);
-    (bits != 0).then_some(Seat {
-        incarnation: (bits >> 64) as u64,
-        session: bits as u64,
-    })
-}
-
-/// Six bytes of milliseconds, which last for another 8,900 years.
-pub(super) fn six(number: u64) -> [u8; 6] {
-    let mut bytes = [0; 6];
-    bytes.copy_from_slice(&number.min((1 << 48) - 1).to_be_bytes()[2..]);
-    bytes
-}
+/// Behind [`MetaFields`]: the record is unused ([`Retention`](crate::storage::Retention)).
+const UNUSED: u8 = 2;
 
 /// Stands before the sender in an entry of the index, and behind the numbers of the enqueue script.
 pub(super) const WITH_SENDER: u8 = 1;
+
+/// The fate of an entry of the outbox whose message has not ended. [`Fate`] has the others.
+const WAITING: u8 = 0;
+
+/// In front of a content header: the key that the message's subscription is restricted to follows first. Content headers
+/// begin with a smaller byte.
+const WITH_KEY: u8 = 0x80;
+
+// What scripts take.
+
+layouts! {
+    /// When a record expires.
+    struct Kept {
+        for_ms: U48,
+        grains: u32,
+    }
+
+    /// The same, and how long an empty record is kept.
+    struct Renewed {
+        kept: Kept,
+        empty_ms: U48,
+    }
+
+    struct SubscribeNumbers {
+        most: u32,
+        retention_ms: U48,
+        unused_ms: U48,
+        grains: u32,
+        only_known: bool,
+    }
+
+    /// The retention follows, and [`SenderFields`] if the sender is counted.
+    struct EnqueueNumbers {
+        ttl_secs: u32,
+        urgency: Urgency,
+        sealed_by: KeyId,
+        body_bytes: u32,
+        most_messages: u32,
+        most_bytes: u64,
+        /// Tokens; 0: no rate.
+        per_second: f64,
+        burst: f64,
+        inline_bytes: u32,
+    }
+
+    struct AttachNumbers {
+        renewed: Renewed,
+        attaches_per_minute: u8,
+        insists: bool,
+    }
+
+    /// What a page is to hold. `only`: the scope is all that is wanted, and not all that is not.
+    struct Wanted {
+        after: u64,
+        minimum: Urgency,
+        messages: u32,
+        bytes: u64,
+        only: bool,
+    }
+
+    struct ExpectNumbers {
+        within_ms: U48,
+        limit: u32,
+        kept: Kept,
+    }
+
+    /// What the URL of a receipt is made of.
+    struct ReceiptUrl {
+        dialect: push_protocol::capability::Dialect,
+        sealed_by: KeyId,
+    }
+
+    struct SettleNumbers {
+        /// Whether the script tells the seat, if it is another node's.
+        tells: bool,
+        kept: Kept,
+    }
+
+    /// How a message ended, for the receipt subscription.
+    struct SettledFields {
+        user_agent: UserAgentId,
+        number: [u8; 8],
+        nonce: Nonce,
+        fate: u8,
+    }
+
+    /// How many subscriptions, messages and outcomes follow; the rest are expected receipts.
+    struct ImportNumbers {
+        last: MessageNumber,
+        retained_until_ms: U48,
+        subscriptions: u32,
+        messages: u32,
+        outcomes: u32,
+        unused: bool,
+    }
+
+    /// The application server's key may follow.
+    struct ImportSubscription {
+        id: SubscriptionId,
+        name: SubscriptionName,
+        created_at_secs: u32,
+    }
+
+    /// The topic follows, and what is stored of the message.
+    struct ImportMessage {
+        number: MessageNumber,
+        nonce: Nonce,
+        subscription: SubscriptionId,
+        urgency: Urgency,
+        expires_at_ms: U48,
+        sealed_by: u8,
+        body_bytes: u32,
+        asks_receipt: bool,
+        receipts: UserAgentId,
+        sender: Option<SenderTag>,
+        topic_bytes: u8,
+    }
+
+    struct ImportExpectation {
+        user_agent: UserAgentId,
+        nonce: Nonce,
+        url: ReceiptUrl,
+        deadline_ms: U48,
+    }
+}
+
+// What scripts answer.
+
+/// Letters that stand for an answer, or before it.
+pub(super) mod letter {
+    /// The step has to be run again with the outbox: it has changed nothing.
+    pub(crate) const AGAIN: u8 = b'O';
+    /// Enqueue, expect: there is no such subscription.
+    pub(crate) const NO_SUBSCRIPTION: u8 = b'N';
+    /// Enqueue: over the rate. Before [`LimitedAnswer`](super::LimitedAnswer).
+    pub(crate) const RATE_LIMITED: u8 = b'L';
+    /// Enqueue: the queue is full.
+    pub(crate) const QUEUE_FULL: u8 = b'F';
+    /// Enqueue: passed on. Before [`PassedAnswer`](super::PassedAnswer).
+    pub(crate) const PASSED: u8 = b'P';
+    /// Enqueue: stored. Before [`StoredAnswer`](super::StoredAnswer).
+    pub(crate) const STORED: u8 = b'S';
+    /// Subscribe: made. Before the id.
+    pub(crate) const CREATED: u8 = b'C';
+    /// Subscribe: it was there. Before the id.
+    pub(crate) const KEPT: u8 = b'K';
+    /// Subscribe, expect: there are as many as there may be.
+    pub(crate) const TOO_MANY: u8 = b'M';
+    /// Subscribe, refresh: there is no such user agent.
+    pub(crate) const UNKNOWN: u8 = b'U';
+    /// Expect: written down.
+    pub(crate) const EXPECTED: u8 = b'E';
+    /// Refresh: another session has the seat.
+    pub(crate) const DISPLACED: u8 = b'D';
+    /// Refresh: the session has the seat. Before [`HeldAnswer`](super::HeldAnswer).
+    pub(crate) const HELD: u8 = b'H';
+    /// Trace: the message waits.
+    pub(crate) const WAITS: u8 = b'W';
+    /// Report: before a subscription's id, as the name of its [`Share`](super::Share).
+    pub(crate) const SHARE: u8 = b'w';
+
+    /// Acknowledge, import: one digit for each message, a sum of these two.
+    pub(crate) const DIGIT: u8 = b'0';
+    /// The message was there and in time, or was added.
+    pub(crate) const DONE: u8 = 1;
+    /// An outcome waits in the outbox.
+    pub(crate) const OWING: u8 = 2;
+}
+
+/// The bits of a byte that says what a script noticed beside its step.
+pub(super) mod news {
+    /// Something of the user agent's is due to be dropped.
+    pub(crate) const DUE: u8 = 1;
+    /// An outcome waits in the outbox.
+    pub(crate) const OWES: u8 = 2;
+}
+
+layouts! {
+    struct LimitedAnswer {
+        secs: f64,
+    }
+
+    /// [`LeftFields`] follow, of what the message replaced.
+    struct PassedAnswer {
+        seat: Option<Seat>,
+        name: SubscriptionName,
+        news: u8,
+    }
+
+    /// [`LeftFields`] follow, of what the message replaced and evicted.
+    struct StoredAnswer {
+        number: MessageNumber,
+        previous: MessageNumber,
+        seat: Option<Seat>,
+        name: SubscriptionName,
+        replaced: bool,
+        evicted: u32,
+        expired: u32,
+        news: u8,
+        accepted_at_ms: U48,
+    }
+
+    /// The id of a message that left a queue. Behind all ids stand [`LeftFields`].
+    struct IdFields {
+        number: MessageNumber,
+        nonce: Nonce,
+    }
+
+    /// What counts of a message that left a queue: the end of its entry, without the topic. Without a sender its last nine
+    /// bytes are zeros.
+    struct LeftFields {
+        body_bytes: u32,
+        expires_at_ms: U48,
+        sealed_by: KeyId,
+        sender: SenderFields,
+    }
+
+    /// The id of the subscription that ended follows, if it is one, and [`LeftFields`].
+    struct EndedAnswer {
+        seat: Option<Seat>,
+        news: u8,
+        id_bytes: u8,
+    }
+
+    struct SettledAnswer {
+        seat: Option<Seat>,
+        joined: u32,
+    }
+
+    /// How a message ended, as the user agent's side knows it.
+    struct OutcomeFields {
+        receipts: UserAgentId,
+        number: MessageNumber,
+        nonce: Nonce,
+        fate: u8,
+    }
+
+    struct HeldAnswer {
+        last: MessageNumber,
+        due: bool,
+    }
+
+    /// The rows follow.
+    struct PageHead {
+        upto: MessageNumber,
+        more: bool,
+        garbage: bool,
+    }
+
+    struct PageRow {
+        number: MessageNumber,
+        nonce: Nonce,
+        subscription: SubscriptionId,
+        name: SubscriptionName,
+        urgency: Urgency,
+        remaining_ms: U48,
+        body_bytes: u32,
+        sealed_by: KeyId,
+    }
+
+    /// What waits of a subscription.
+    struct Share {
+        messages: u32,
+        bytes: U48,
+    }
+}
+
+// What nodes tell each other.
+
+/// The version of the wake-ups that this node writes and reads: their first byte.
+pub(super) const WAKE_UP_VERSION: u8 = 1;
+
+/// The second byte of a wake-up. The user agent in hexadecimal and the session follow.
+pub(super) mod wake_up {
+    /// A message was stored: [`WakeUpStored`](super::WakeUpStored), and what is stored of it.
+    pub(crate) const STORED: u8 = b'S';
+    /// A message is passed on: [`WakeUpPassing`](super::WakeUpPassing), and what would be stored of it.
+    pub(crate) const PASSING: u8 = b'P';
+    /// Messages left the window: their ids.
+    pub(crate) const REMOVED: u8 = b'R';
+    /// Another session has the seat.
+    pub(crate) const DISPLACED: u8 = b'D';
+    /// A subscription ended: its id; or all of them.
+    pub(crate) const ENDED: u8 = b'E';
+    /// There is something to read.
+    pub(crate) const READ_AGAIN: u8 = b'A';
+}
+
+layouts! {
+    struct WakeUpStored {
+        number: MessageNumber,
+        previous: MessageNumber,
+        nonce: Nonce,
+        subscription: SubscriptionId,
+        name: SubscriptionName,
+        urgency: Urgency,
+        remaining_ms: U48,
+        sealed_by: KeyId,
+    }
+
+    struct WakeUpPassing {
+        nonce: Nonce,
+        subscription: SubscriptionId,
+        name: SubscriptionName,
+        urgency: Urgency,
+        sealed_by: KeyId,
+        number: u8,
+    }
+}
+
+/// What scripts mean by `layout.NAME`: formats for Lua's `struct`, sizes in bytes, positions (from 1), bytes and letters.
+pub(super) fn in_scripts() -> Vec<(&'static str, String)> {
+    let format = |format: String| format!("'{format}'");
+    let letter = |letter: u8| format!("'{}'", char::from(letter));
+    vec![
+        ("META", format(MetaFields::format())),
+        ("META_BYTES", MetaFields::BYTES.to_string()),
+        ("META_ORDERED", ORDERED.to_string()),
+        ("META_UNUSED", UNUSED.to_string()),
+        ("SUBSCRIPTION", format(SubscriptionFields::format())),
+        ("NAME_BYTES", SubscriptionName::BYTES.to_string()),
+        ("ID_BYTES", SubscriptionId::BYTES.to_string()),
+        ("NAMED", format(NamedFields::format())),
+        ("ENTRY", format(EntryFields::format())),
+        ("ENTRY_BYTES", EntryFields::BYTES.to_string()),
+        ("ENTRY_ID_AT", EntryFields::position("subscription").to_string()),
+        ("ENTRY_LEFT_AT", EntryFields::position("body_bytes").to_string()),
+        ("NONCE_BYTES", Nonce::BYTES.to_string()),
+        ("TOPIC_AT", (EntryFields::BYTES + 1).to_string()),
+        ("SENDER_BYTES", SenderFields::BYTES.to_string()),
+        ("WITH_SENDER", WITH_SENDER.to_string()),
+        ("SOLE", format(SoleFields::format())),
+        ("SOLE_ID_AT", SoleFields::position("number").to_string()),
+        ("SOLE_ENTRY_AT", SoleFields::position("nonce").to_string()),
+        // Head and entry, without a sender.
+        (
+            "SOLE_BYTES",
+            (SoleFields::position("nonce") - 1 + EntryFields::BYTES).to_string(),
+        ),
+        (
+            "SOLE_LEFT_AT",
+            (SoleFields::position("nonce") - 1 + EntryFields::position("body_bytes")).to_string(),
+        ),
+        ("MESSAGE_ID_BYTES", IdFields::BYTES.to_string()),
+        ("MESSAGE_ID", format(IdFields::format())),
+        ("LEFT_BYTES", LeftFields::BYTES.to_string()),
+        ("OWED", format(OwedFields::format())),
+        ("OWED_ID_AT", OwedFields::position("subscription").to_string()),
+        ("OWED_FATE_AT", OwedFields::position("fate").to_string()),
+        ("WAITING", WAITING.to_string()),
+        ("GIVEN_UP", Fate::GivenUp.to_byte().to_string()),
+        ("REPLACED", Fate::Replaced.to_byte().to_string()),
+        ("VICTIM", format(VictimFields::format())),
+        ("MOMENT", format(MomentFields::format())),
+        ("NUMBER", format(NumberField::format())),
+        ("KEPT", format(Kept::format())),
+        ("KEPT_BYTES", Kept::BYTES.to_string()),
+        ("RENEWED", format(Renewed::format())),
+        ("SUBSCRIBE", format(SubscribeNumbers::format())),
+        ("ENQUEUE", format(EnqueueNumbers::format())),
+        ("ENQUEUE_BYTES", EnqueueNumbers::BYTES.to_string()),
+        ("ATTACH", format(AttachNumbers::format())),
+        ("WANTED", format(Wanted::format())),
+        ("EXPECT", format(ExpectNumbers::format())),
+        ("URL_BYTES", ReceiptUrl::BYTES.to_string()),
+        ("URL_SEALED_BY_AT", ReceiptUrl::position("sealed_by").to_string()),
+        ("DEADLINE", format(U48::format())),
+        ("SETTLE", format(SettleNumbers::format())),
+        ("SETTLED", format(SettledFields::format())),
+        ("SETTLED_BYTES", SettledFields::BYTES.to_string()),
+        ("IMPORT", format(ImportNumbers::format())),
+        ("IMPORT_SUBSCRIPTION", format(ImportSubscription::format())),
+        ("IMPORT_SUBSCRIPTION_BYTES", ImportSubscription::BYTES.to_string()),
+        ("IMPORT_MESSAGE", format(ImportMessage::format())),
+        // Scripts take the message and the URL whole.
+        (
+            "IMPORT_EXPECTATION",
+            format(format!(
+                ">c{}c{}{}",
+                UserAgentId::BYTES + Nonce::BYTES,
+                ReceiptUrl::BYTES,
+                &U48::format()[1..]
+            )),
+        ),
+        ("AGAIN", letter(letter::AGAIN)),
+        ("NO_SUBSCRIPTION", letter(letter::NO_SUBSCRIPTION)),
+        ("RATE_LIMITED", letter(letter::RATE_LIMITED)),
+        ("QUEUE_FULL", letter(letter::QUEUE_FULL)),
+        ("PASSED", letter(letter::PASSED)),
+        ("STORED", letter(letter::STORED)),
+        ("CREATED", letter(letter::CREATED)),
+        ("KEPT_AS_IT_WAS", letter(letter::KEPT)),
+        ("TOO_MANY", letter(letter::TOO_MANY)),
+        ("UNKNOWN", letter(letter::UNKNOWN)),
+        ("EXPECTED", letter(letter::EXPECTED)),
+        ("DISPLACED", letter(letter::DISPLACED)),
+        ("HELD", letter(letter::HELD)),
+        ("WAITS", letter(letter::WAITS)),
+        ("SHARE", letter(letter::SHARE)),
+        ("NOT_DONE", letter(letter::DIGIT)),
+        ("DONE", letter(letter::DIGIT + letter::DONE)),
+        ("NOT_DONE_OWING", letter(letter::DIGIT + letter::OWING)),
+        ("DONE_OWING", letter(letter::DIGIT + letter::DONE + letter::OWING)),
+        ("DUE", news::DUE.to_string()),
+        ("OWES", news::OWES.to_string()),
+        ("LIMITED_ANSWER", format(LimitedAnswer::format())),
+        ("STORED_ANSWER", format(StoredAnswer::format())),
+        ("SETTLED_ANSWER", format(SettledAnswer::format())),
+        ("OUTCOME", format(OutcomeFields::format())),
+        ("HELD_ANSWER", format(HeldAnswer::format())),
+        ("PAGE_HEAD", format(PageHead::format())),
+        ("PAGE_ROW", format(PageRow::format())),
+        ("SHARE_ANSWER", format(Share::format())),
+        ("WAKE_UP_VERSION", format!("'\\{WAKE_UP_VERSION}'")),
+        ("WAKE_UP_STORED", letter(wake_up::STORED)),
+        ("WAKE_UP_PASSING", letter(wake_up::PASSING)),
+        ("WAKE_UP_REMOVED", letter(wake_up::REMOVED)),
+        ("WAKE_UP_DISPLACED", letter(wake_up::DISPLACED)),
+        ("WAKE_UP_ENDED", letter(wake_up::ENDED)),
+        ("WAKE_UP_READ_AGAIN", letter(wake_up::READ_AGAIN)),
+        ("WAKE_UP_STORED_FIELDS", format(WakeUpStored::format())),
+        ("SESSION_AT", (Option::<Seat>::BYTES / 2 + 1).to_string()),
+    ]
+}
+
+impl Kept {
+    pub(super) fn new(for_ms: u64) -> Self {
+        Self {
+            for_ms: U48(for_ms),
+            grains: RETENTION_GRAINS as u32,
+        }
+    }
+}
+
+/// The seat, or nothing.
+pub(super) fn seat(seat: Option<Seat>) -> Vec<u8> {
+    seat.map_or_else(Vec::new, |seat| Some(seat).packed())
+}
 
 /// The numbers that the enqueue script takes.
 pub(super) fn enqueue_numbers(enqueue: &Enqueue, inline_bytes: u32, retention_ms: u64) -> Vec<u8> {
@@ -183,30 +560,30 @@ pub(super) fn enqueue_numbers(enqueue: &Enqueue, inline_bytes: u32, retention_ms
         per_second: 0.0,
         burst: 0.0,
     });
-    let body_bytes = u32::try_from(enqueue.content.body.len()).unwrap_or(u32::MAX);
-    let mut packed = Vec::with_capacity(61);
-    packed.extend(enqueue.ttl.as_secs().to_be_bytes());
-    packed.push(enqueue.urgency as u8);
-    packed.push(enqueue.sealed_by.0);
-    packed.extend(body_bytes.to_be_bytes());
-    packed.extend(messages.to_be_bytes());
-    // Scripts count in doubles, which are exact up to 2^53.
-    packed.extend(bytes.min(1 << 53).to_be_bytes());
-    packed.extend(per_second.to_be_bytes());
-    packed.extend(burst.to_be_bytes());
-    packed.extend(inline_bytes.to_be_bytes());
-    packed.extend(six(retention_ms));
-    packed.extend((RETENTION_GRAINS as u32).to_be_bytes());
-    if let Some(sender) = enqueue.sender {
-        packed.push(WITH_SENDER);
-        packed.extend(sender.to_bytes());
+    let numbers = EnqueueNumbers {
+        ttl_secs: enqueue.ttl.as_secs(),
+        urgency: enqueue.urgency,
+        sealed_by: enqueue.sealed_by,
+        body_bytes: u32::try_from(enqueue.content.body.len()).unwrap_or(u32::MAX),
+        most_messages: messages,
+        // Scripts count in doubles, which are exact up to 2^53.
+        most_bytes: bytes.min(1 << 53),
+        per_second,
+        burst,
+        inline_bytes,
+    };
+    let mut packed = Vec::with_capacity(EnqueueNumbers::BYTES + Kept::BYTES + SenderFields::BYTES);
+    numbers.put(&mut packed);
+    Kept::new(retention_ms).put(&mut packed);
+    if enqueue.sender.is_some() {
+        let sender = SenderFields {
+            mark: WITH_SENDER,
+            sender: enqueue.sender,
+        };
+        sender.put(&mut packed);
     }
     packed
 }
-
-/// In front of a content header: the key that the message's subscription is restricted to follows first. Content headers
-/// begin with a smaller byte.
-const WITH_KEY: u8 = 0x80;
 
 /// What is stored of a message beside its index: the key if there is one, how its body is encrypted, the body.
 pub(super) fn stored(key: Option<&KeyDigest>, content: &Content) -> Vec<u8> {
@@ -234,22 +611,23 @@ pub(super) fn read_stored(stored: &Bytes) -> Result<(Option<KeyDigest>, Content)
     Ok((key, header.with(stored.slice_ref(fields.0))))
 }
 
-/// What a page is to hold, and its scope. At most `most` messages: nobody's page takes Redis for long (PR-31).
+/// What a page is to hold, and its scope. At most `most` messages, so that no page takes Redis for long (PR-31).
 pub(super) fn page_wanted(request: &PageRequest, most: usize) -> (Vec<u8>, Vec<u8>) {
-    let mut wanted = Vec::with_capacity(22);
-    wanted.extend(request.after.0.min(1 << 53).to_be_bytes());
-    wanted.push(request.minimum as u8);
-    wanted.extend((request.messages.min(most) as u32).to_be_bytes());
-    wanted.extend((request.bytes as u64).min(1 << 53).to_be_bytes());
-    let (only, these): (u8, &[SubscriptionId]) = match &request.scope {
-        Scope::AllBut(these) => (0, these),
-        Scope::These(these) => (1, these),
+    let (only, these): (bool, &[SubscriptionId]) = match &request.scope {
+        Scope::AllBut(these) => (false, these),
+        Scope::These(these) => (true, these),
     };
-    wanted.push(only);
-    (wanted, these.iter().flat_map(|id| id.0).collect())
+    let wanted = Wanted {
+        after: request.after.0.min(1 << 53),
+        minimum: request.minimum,
+        messages: request.messages.min(most) as u32,
+        bytes: (request.bytes as u64).min(1 << 53),
+        only,
+    };
+    (wanted.packed(), these.iter().flat_map(|id| id.0).collect())
 }
 
-/// What a record says of itself: the field `m`.
+/// [`MetaFields`], as far as Rust reads them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Meta {
     pub(super) format: u8,
@@ -264,38 +642,27 @@ pub(super) struct Meta {
     pub(super) unused: bool,
 }
 
-/// Where the last byte of a record stands, if it has one (`parts/record.lua`).
-const FLAG_AT: usize = 58;
-/// What stands there if the record is unused.
-const UNUSED: u8 = 2;
-
 impl Meta {
     pub(super) fn read(value: &[u8]) -> Result<Self, Unreadable> {
         let mut fields = Fields(value);
+        let meta = MetaFields::read(&mut fields)?;
         Ok(Self {
-            format: fields.byte()?,
-            last: fields.number()?,
-            seat: seat_of(fields.array()?),
-            retained_until_ms: six_of(fields.array()?),
-            messages: u32::from_be_bytes(fields.array()?),
-            bytes: six_of(fields.array()?),
-            earliest_ms: six_of(fields.array()?),
-            unused: value.get(FLAG_AT) == Some(&UNUSED),
+            format: meta.format,
+            last: meta.last,
+            seat: meta.seat,
+            retained_until_ms: meta.retained_until_ms.0,
+            messages: meta.messages,
+            bytes: meta.bytes.0,
+            earliest_ms: meta.earliest_ms.0,
+            unused: fields.0.first() == Some(&UNUSED),
         })
     }
-}
-
-/// The reverse of [`six`].
-pub(super) fn six_of(bytes: [u8; 6]) -> u64 {
-    bytes
-        .iter()
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// A subscription, from its two fields.
 pub(super) struct Subscription {
     pub(super) id: SubscriptionId,
-    pub(super) name: [u8; 16],
+    pub(super) name: SubscriptionName,
     pub(super) created_at_secs: u32,
     pub(super) key: Option<[u8; 32]>,
     pub(super) messages: u32,
@@ -321,22 +688,27 @@ impl Record {
         let mut subscriptions = Vec::with_capacity(pairs.len() / 2);
         for (field, named) in pairs.iter().filter(|(field, _)| field.first() == Some(&b'n')) {
             let mut fields = Fields(named);
-            let id: [u8; 8] = fields.array()?;
-            let created_at_secs = u32::from_be_bytes(fields.array()?);
+            let NamedFields { id, created_at_secs } = NamedFields::read(&mut fields)?;
             let key = if fields.0.is_empty() {
                 None
             } else {
                 Some(fields.array()?)
             };
-            let share = value(&[b"w", &id[..]].concat()).unwrap_or(&[0; 10]);
-            let mut fields = Fields(share);
+            let share = value(&[&[letter::SHARE][..], &id.0].concat());
+            let share = share.map_or(
+                Ok(Share {
+                    messages: 0,
+                    bytes: U48(0),
+                }),
+                |share| Share::read(&mut Fields(share)),
+            )?;
             subscriptions.push(Subscription {
-                id: SubscriptionId(id),
-                name: field[1..].try_into().map_err(|_| Unreadable)?,
+                id,
+                name: SubscriptionName::read(&mut Fields(&field[1..]))?,
                 created_at_secs,
                 key,
-                messages: u32::from_be_bytes(fields.array()?),
-                bytes: six_of(fields.array()?),
+                messages: share.messages,
+                bytes: share.bytes.0,
             });
         }
         subscriptions.sort_by_key(|subscription| subscription.id);
@@ -346,7 +718,7 @@ impl Record {
     pub(super) fn report(&self, now_ms: u64) -> UserAgentReport {
         let subscription = |s: &Subscription| SubscriptionReport {
             id: s.id.to_string(),
-            name: push_protocol::SubscriptionName(s.name).to_string(),
+            name: s.name.to_string(),
             restricted: s.key.is_some(),
             messages: s.messages,
             bytes: s.bytes,
@@ -368,56 +740,40 @@ impl Record {
 mod tests {
     use super::*;
 
-    /// PR-13: the keys of a user agent and the channel of its wake-ups carry one hash tag.
-    #[test]
-    fn all_keys_carry_the_tag_of_the_bucket() {
-        let user_agent = UserAgentId([0xab; 16]);
-        let keys = Keys::of("push", user_agent);
-        let id = "ab".repeat(16);
-        let [mark_key, record, index, bodies] =
-            keys.all().map(|key| String::from_utf8_lossy(key).into_owned());
-        assert_eq!(mark_key, "push:{2ae}");
-        assert_eq!(mark_key, mark("push", bucket_of(user_agent)));
-        assert_eq!(record, format!("push:{{2ae}}:r:{id}"));
-        assert_eq!(index, format!("push:{{2ae}}:i:{id}"));
-        assert_eq!(bodies, format!("push:{{2ae}}:q:{id}"));
-        let whole = Keys::of("push", user_agent).and_receipts("push", user_agent);
-        let [mark_again, .., dues, owing, expected, deadlines] =
-            whole.all().map(|key| String::from_utf8_lossy(key).into_owned());
-        assert_eq!(mark_again, mark_key);
-        assert_eq!(
-            (dues, owing),
-            (format!("push:{{2ae}}:d:{id}"), "push:{2ae}:owing".to_owned())
-        );
-        assert_eq!(
-            (expected, deadlines),
-            (format!("push:{{2ae}}:e:{id}"), "push:{2ae}:expected".to_owned())
-        );
-        assert_eq!(
-            channel("push", bucket_of(user_agent), 0x1f),
-            "push:{2ae}:wake:000000000000001f"
-        );
-    }
-
-    /// Seats and short numbers are read as they were written.
-    #[test]
-    fn seats_and_numbers_survive_their_spelling() {
-        let holder = Seat {
-            incarnation: 1 << 63 | 7,
-            session: 9,
-        };
-        assert_eq!(seat_of(seat(holder)), Some(holder));
-        assert_eq!(seat_of([0; 16]), None);
-        assert_eq!(six_of(six(1_790_000_000_000)), 1_790_000_000_000);
-    }
-
-    /// A record that was cut off anywhere is refused, never a panic.
+    /// A record that was cut off anywhere is refused, never a panic. One byte behind it says whether it is unused.
     #[test]
     fn a_record_cut_short_is_unreadable() {
-        let meta = [1; 58];
-        assert!(Meta::read(&meta).is_ok());
-        for end in 0..47 {
+        let meta = [1; MetaFields::BYTES];
+        assert!(!Meta::read(&meta).unwrap().unused);
+        assert!(Meta::read(&[&meta[..], &[UNUSED]].concat()).unwrap().unused);
+        assert!(!Meta::read(&[&meta[..], &[ORDERED]].concat()).unwrap().unused);
+        for end in 0..meta.len() {
             assert!(Meta::read(&meta[..end]).is_err(), "{end}");
         }
+    }
+
+    /// PR-35: what stands in keys keeps its layout as long as [`FORMAT`] is the same: other nodes read it.
+    #[test]
+    fn a_layout_changes_with_the_format_only() {
+        assert_eq!(FORMAT, 1);
+        let layouts = [
+            (MetaFields::format(), ">BI8c16I6I4I6I6I6I4B"),
+            (SubscriptionFields::format(), ">c16dI8"),
+            (NamedFields::format(), ">c8I4"),
+            (EntryFields::format(), ">c8c8I4I6B"),
+            (SoleFields::format(), ">BI8c8"),
+            (OwedFields::format(), ">I8c16c8BI6"),
+            (WakeUpStored::format(), ">I8I8c8c8c16BI6B"),
+            (WakeUpPassing::format(), ">c8c8c16BBB"),
+        ];
+        for (format, expected) in layouts {
+            assert_eq!(format, expected);
+        }
+        // The end of an entry is what counts of it.
+        let counted = [
+            EntryFields::position("body_bytes"),
+            EntryFields::BYTES + SenderFields::BYTES,
+        ];
+        assert_eq!(counted[1] + 1 - counted[0], LeftFields::BYTES);
     }
 }

@@ -16,23 +16,28 @@
 //! leaping clock ends nothing. Every key expires: an abandoned user agent vanishes without a sweep (PR-29).
 
 mod absent;
+mod announcing;
 mod answers;
-mod arriving;
-mod carried;
+mod bucket;
+mod counted;
 mod doubts;
 mod due;
+mod export;
 mod founding;
+mod import;
+mod keys;
 mod layout;
 mod links;
-mod moving;
+mod packed;
+mod portable;
 mod presence;
 mod receipts;
 mod refresh;
 mod replicas;
+mod runner;
 mod scripts;
 mod senders;
 mod steps;
-mod telling;
 #[cfg(test)]
 mod tests;
 pub mod url;
@@ -42,18 +47,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::bucket::Bucket;
 use self::doubts::Doubts;
 use self::due::Due;
 pub use self::founding::Found;
-use self::links::{Bucket, Hear as _, Primaries, Work};
+use self::links::{ChannelHandler as _, Primaries, Work};
 use self::presence::Presence;
 use self::receipts::Turns;
 pub use self::replicas::WaitReplicas;
+use self::runner::Runner;
 use self::scripts::Scripts;
 use self::senders::Senders;
 use self::url::RedisUrl;
-use self::wake_ups::Ear;
-use super::clock::{Clock, SystemClock};
+use self::wake_ups::WakeUpHandler;
+use super::clock::{Clock, SystemClock, millis};
 use super::{Announce, Retention, StorageError};
 use crate::defaults::{
     CLUSTER_INLINE_BYTES, REDIS_DOUBTED_FOR, REDIS_PREFIX, REDIS_REPLICA_MISSED_FOR, RETENTION,
@@ -72,7 +79,7 @@ pub struct Options {
     pub ca: Option<PathBuf>,
     /// What the names of all keys begin with.
     pub prefix: String,
-    /// Who is told.
+    /// Tells sessions.
     pub announce: Arc<dyn Announce>,
     /// The half of this process's seats that is the same for all of them.
     pub incarnation: u64,
@@ -123,16 +130,12 @@ impl Options {
 
 /// Queues and subscriptions in Redis.
 pub struct Redis {
-    primaries: Arc<Primaries>,
+    runner: Arc<Runner>,
     scripts: Scripts,
-    prefix: String,
     announce: Arc<dyn Announce>,
     incarnation: u64,
-    incarnation_bytes: [u8; 8],
     retention: Retention,
     inline_bytes: u32,
-    clock: Option<Arc<dyn Clock>>,
-    own_clock: Arc<dyn Clock>,
     /// What the steps wait for that have to be confirmed.
     confirmed: Work,
     due: Due,
@@ -146,7 +149,7 @@ pub struct Redis {
 impl Redis {
     /// Connects, makes a store if Redis holds none, and begins to listen for wake-ups.
     ///
-    /// Dropped, it may leave a store half made, which whoever opens next finishes.
+    /// Dropped, it may leave a store half made; the next node that opens it finishes it.
     ///
     /// # Errors
     ///
@@ -158,27 +161,29 @@ impl Redis {
         match founding::found(&primaries, &options.prefix).await? {
             Found::Nothing => tracing::info!("Redis held no store: made a new one"),
             Found::Store => {}
-            Found::Ruin(buckets) => tracing::error!(
+            Found::PartLost(buckets) => tracing::error!(
                 buckets,
                 "Redis came back without its data: part of the store has lost its mark. Requests for this \
                  part get 503 until the data is back. If it is lost for good, run `push-service storage \
                  begin-anew`"
             ),
         }
-        let present = Presence::new(&options.prefix, options.incarnation, scripts::present());
-        let redis = Self {
+        let runner = Runner {
             primaries,
-            presence: Arc::new(present),
-            senders: Arc::new(Senders::new(&options.prefix, options.clock.clone())),
-            scripts: Scripts::new(),
             prefix: options.prefix,
-            announce: options.announce,
             incarnation: options.incarnation,
-            incarnation_bytes: options.incarnation.to_be_bytes(),
-            retention: options.retention,
-            inline_bytes: options.inline_bytes,
             clock: options.clock,
             own_clock: options.own_clock,
+        };
+        let redis = Self {
+            runner: Arc::new(runner),
+            presence: Arc::new(Presence::new(options.incarnation)),
+            senders: Arc::new(Senders::new()),
+            scripts: Scripts::new(),
+            announce: options.announce,
+            incarnation: options.incarnation,
+            retention: options.retention,
+            inline_bytes: options.inline_bytes,
             confirmed,
             due: Due::default(),
             doubts: Arc::new(Doubts::new(options.doubted_for)),
@@ -203,63 +208,41 @@ impl Redis {
 
     /// Starts what runs beside the steps.
     fn start(&self) {
-        let ear = Arc::new(Ear {
+        let handler = Arc::new(WakeUpHandler {
             announce: Arc::clone(&self.announce),
             incarnation: self.incarnation,
         });
         let background = &self.background;
-        let (primaries, prefix, incarnation) =
-            (Arc::clone(&self.primaries), self.prefix.clone(), self.incarnation);
-        let hear = Arc::clone(&ear);
+        let (runner, wake_ups) = (Arc::clone(&self.runner), Arc::clone(&handler));
         background.spawn(Task::RedisWakeUps, async move {
-            let channel = move |bucket| layout::channel(&prefix, bucket, incarnation).into_bytes();
-            primaries.listen(channel, hear).await;
+            let channel = |bucket| keys::channel(&runner.prefix, bucket, runner.incarnation).into_bytes();
+            runner.primaries.listen(channel, wake_ups).await;
         });
-        let (primaries, presence) = (Arc::clone(&self.primaries), Arc::clone(&self.presence));
-        background.spawn(
-            Task::RedisPresence,
-            async move { presence.keep(&primaries).await },
-        );
-        let (primaries, senders) = (Arc::clone(&self.primaries), Arc::clone(&self.senders));
-        background.spawn(Task::RedisSenders, async move { senders.keep(&primaries).await });
-        let (primaries, prefix) = (Arc::clone(&self.primaries), self.prefix.clone());
+        let (runner, presence) = (Arc::clone(&self.runner), Arc::clone(&self.presence));
+        background.spawn(Task::RedisPresence, async move { presence.keep(&runner).await });
+        let (runner, senders) = (Arc::clone(&self.runner), Arc::clone(&self.senders));
+        background.spawn(Task::RedisSenders, async move { senders.keep(&runner).await });
+        let runner = Arc::clone(&self.runner);
         let doubts = Arc::clone(&self.doubts);
         background.spawn(Task::RedisReturn, async move {
-            let mark = move |bucket| layout::mark(&prefix, bucket).into_bytes();
+            let mark = |bucket| keys::mark(&runner.prefix, bucket).into_bytes();
             let on_return = move |buckets: &[Bucket]| {
                 // Before the sessions are compared.
                 doubts.note(buckets);
-                ear.gap(buckets);
+                handler.gap(buckets);
             };
-            primaries.look(mark, on_return).await;
+            runner.primaries.look(mark, on_return).await;
         });
     }
 
     /// Ends what runs beside the steps.
     async fn end(&self) {
-        self.presence.leave(&self.primaries).await;
-        self.senders.leave(&self.primaries).await;
+        self.presence.leave(&self.runner).await;
+        self.senders.leave(&self.runner).await;
         self.background.end().await;
     }
 
     fn retention_ms(&self) -> u64 {
-        self.retention.whole.as_millis() as u64
-    }
-
-    /// This node's idea of the time, for what needn't be exact.
-    fn now_ms(&self) -> u64 {
-        match &self.clock {
-            Some(clock) => clock.now_us() / 1_000,
-            None => self.own_clock.now_us() / 1_000,
-        }
-    }
-
-    /// The time for scripts: this node's, in microseconds, to compare with Redis's own. A test's clock has a letter
-    /// in front, and scripts use it instead of Redis's.
-    fn time(&self) -> String {
-        match &self.clock {
-            Some(clock) => format!("t{}", clock.now_us()),
-            None => self.own_clock.now_us().to_string(),
-        }
+        millis(self.retention.whole)
     }
 }

@@ -7,11 +7,14 @@
 use redis::cmd;
 
 use super::answers;
-use super::layout::{own, own_bucket};
-use super::links::{Primaries, Script, Work};
-use super::scripts::FORMAT;
+use super::keys::{Store, own, own_bucket};
+use super::layout::FORMAT;
+use super::links::Work;
+use super::runner::Runner;
+use super::scripts::{self, Step};
 use crate::defaults::{NODE_ALIVE_FOR, NODE_PRESENT_EVERY};
 use crate::storage::StorageError;
+use crate::storage::clock::millis;
 
 /// A node, as the others see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,28 +48,26 @@ impl Node {
 
 /// The nodes of a store.
 pub(super) struct Presence {
-    pub(super) script: Script,
-    pub(super) key: String,
-    pub(super) node: Node,
+    script: Step<Store>,
+    node: Node,
 }
 
 impl Presence {
-    pub(super) fn new(prefix: &str, incarnation: u64, script: Script) -> Self {
+    pub(super) fn new(incarnation: u64) -> Self {
         Self {
-            script,
-            key: own(prefix, "nodes"),
+            script: scripts::present(),
             node: Node::new(incarnation),
         }
     }
 
     /// Says that this node is there, for as long as it's polled.
-    pub(super) async fn keep(&self, primaries: &Primaries) {
+    pub(super) async fn keep(&self, runner: &Runner) {
         let mut every = tokio::time::interval(NODE_PRESENT_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut is_told = false;
         loop {
             every.tick().await;
-            let alive = self.alive(primaries, &self.node.spelled()).await;
+            let alive = self.alive(runner, &self.node.spelled()).await;
             match &alive {
                 Ok(nodes) => {
                     if let Some(too_old) = nodes.iter().find(|node| node.reads < FORMAT) {
@@ -88,28 +89,25 @@ impl Presence {
     }
 
     /// The other nodes that are alive.
-    pub(super) async fn others(&self, primaries: &Primaries) -> Result<usize, StorageError> {
-        let nodes = self.alive(primaries, "").await?;
+    pub(super) async fn others(&self, runner: &Runner) -> Result<usize, StorageError> {
+        let nodes = self.alive(runner, "").await?;
         Ok(nodes
             .iter()
             .filter(|node| node.incarnation != self.node.incarnation)
             .count())
     }
 
-    /// Takes this node off the list. Whoever is killed is forgotten a little later.
-    pub(super) async fn leave(&self, primaries: &Primaries) {
+    /// Takes this node off the list. A node that is killed is forgotten a little later.
+    pub(super) async fn leave(&self, runner: &Runner) {
         let mut remove = cmd("ZREM");
-        remove.arg(&self.key).arg(self.node.spelled());
-        let _ = primaries.pipeline(vec![(own_bucket(), remove)]).await;
+        remove.arg(own(&runner.prefix, "nodes")).arg(self.node.spelled());
+        let _ = runner.primaries.pipeline(vec![(own_bucket(), remove)]).await;
     }
 
-    async fn alive(&self, primaries: &Primaries, node: &str) -> Result<Vec<Node>, StorageError> {
-        let alive_ms = NODE_ALIVE_FOR.as_millis().to_string();
+    async fn alive(&self, runner: &Runner, node: &str) -> Result<Vec<Node>, StorageError> {
+        let alive_ms = millis(NODE_ALIVE_FOR).to_string();
         let args = [node.as_bytes(), alive_ms.as_bytes()];
-        let keys = [self.key.as_bytes()];
-        let answer = primaries
-            .run(Work::Step, own_bucket(), &self.script, &keys, &args)
-            .await?;
+        let answer = runner.run(Work::Step, &self.script, Store, &args).await?;
         let mut nodes = Vec::new();
         for value in answers::list(answer)?.unwrap_or_default() {
             nodes.extend(Node::read(&answers::text(value)?));

@@ -1,8 +1,8 @@
-//! Receipts: what is expected, what becomes of it, and which node has to ask (PR-25).
+//! Receipts: which are expected, how their messages ended, and which node has to ask (PR-25).
 //!
 //! A receipt is owed in the receipt subscription's slot and ends in its message's, so no script sees both. Guarantees that
 //! what either side says is as confirmed as a 201 when it is answered (PR-33), and that all of these steps may be repeated
-//! (PR-32). It deliberately does not know who carries outcomes from one side to the other.
+//! (PR-32). It deliberately does not know who relays outcomes from one side to the other.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -14,10 +14,14 @@ use redis::{Cmd, Value, cmd};
 
 use super::Redis;
 use super::answers::{self, unreadable};
-use super::layout::{self, EXPECTED, OWING};
-use super::links::{Bucket, Work};
-use super::senders::Counted;
-use crate::defaults::{RECEIPT_CARRIERS, RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_STEP, RETENTION_GRAINS};
+use super::bucket::Bucket;
+use super::counted::Counted;
+use super::keys::{self, DEADLINES, OWING};
+use super::layout::{ExpectNumbers, Kept, ReceiptUrl, SettleNumbers, SettledAnswer, SettledFields};
+use super::links::Work;
+use super::packed::{Nonce, Packed as _, U48};
+use crate::defaults::{RECEIPT_CARRIERS, RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_STEP};
+use crate::storage::clock::millis;
 use crate::storage::spelling::{Unreadable, put_content_header};
 use crate::storage::{
     BUCKETS, Expected, Expecting, Outcome, Overdue, RECEIPTS, Seat, StorageError, Traced, WakeUp,
@@ -56,15 +60,19 @@ impl Redis {
         expected: &Expected,
     ) -> Result<Expecting, StorageError> {
         let message = [&expected.user_agent.0[..], &expected.nonce.to_be_bytes()].concat();
-        let url = [expected.dialect.to_byte(), expected.sealed_by.0];
-        let mut numbers = Vec::with_capacity(10);
-        numbers.extend(layout::six(expected.within.as_millis() as u64));
-        numbers.extend(expected.limit.to_be_bytes());
-        numbers.extend(layout::six(expected.kept().as_millis() as u64));
-        numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
+        let url = ReceiptUrl {
+            dialect: expected.dialect,
+            sealed_by: expected.sealed_by,
+        };
+        let numbers = ExpectNumbers {
+            within_ms: U48(millis(expected.within)),
+            limit: expected.limit,
+            kept: Kept::new(millis(expected.kept())),
+        };
+        let (url, numbers) = (url.packed(), numbers.packed());
         let args: [&[u8]; 3] = [&message, &url, &numbers];
         let (script, witness) = (&self.scripts.expect, self.witness(receipts));
-        let answer = self.run_whole(self.confirmed, receipts, script, &args).await?;
+        let answer = self.runner.run(self.confirmed, script, receipts, &args).await?;
         let expecting = answers::expecting(&answers::text(answer)?).map_err(unreadable)?;
         let is_none = expecting == Expecting::NoReceiptSubscription;
         if is_none && !self.is_absent(receipts, Some(RECEIPTS), witness).await? {
@@ -80,17 +88,18 @@ impl Redis {
         outcomes: &[Outcome],
     ) -> Result<(), StorageError> {
         let is_told_inside = self.confirmed == Work::Step;
-        let mut numbers = vec![u8::from(is_told_inside)];
-        numbers.extend(layout::six(RECEIPT_KEPT.as_millis() as u64));
-        numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
+        let numbers = SettleNumbers {
+            tells: is_told_inside,
+            kept: Kept::new(millis(RECEIPT_KEPT)),
+        };
         let packed: Vec<u8> = outcomes.iter().flat_map(pack).collect();
-        let args: [&[u8]; 3] = [&numbers, &receipt_header(), &packed];
+        let args: [&[u8]; 3] = [&numbers.packed(), &receipt_header(), &packed];
         let (script, witness) = (&self.scripts.settle, self.witness(receipts));
-        let answer = self.run_whole(self.confirmed, receipts, script, &args).await?;
-        let (seat, joined) = answers::settled(&answers::text(answer)?).map_err(unreadable)?;
+        let answer = self.runner.run(self.confirmed, script, receipts, &args).await?;
+        let SettledAnswer { seat, joined } = answers::whole(answer)?;
         // Receipts count for the store. All have the same size, and this node's clock gives about their number and expiry.
-        let now_ms = self.now_ms();
-        let expires_at_ms = now_ms + RECEIPT_KEPT.as_millis() as u64;
+        let now_ms = self.runner.now_ms();
+        let expires_at_ms = now_ms + millis(RECEIPT_KEPT);
         let number = MessageNumber(now_ms * 1_000);
         let counted = Counted::new(None, number, Receipt::BYTES as u64, expires_at_ms);
         for _ in 0..joined {
@@ -115,12 +124,12 @@ impl Redis {
 
     /// Tells a seat of another node that there is something to read. A hint: it may be lost.
     async fn tell_other(&self, user_agent: UserAgentId, seat: Seat) {
-        let bucket = layout::bucket_of(user_agent);
+        let bucket = keys::bucket_of(user_agent);
         let mut publish = cmd("SPUBLISH");
         publish
-            .arg(layout::channel(&self.prefix, bucket, seat.incarnation))
+            .arg(keys::channel(&self.runner.prefix, bucket, seat.incarnation))
             .arg(super::wake_ups::read_again(user_agent, seat.session));
-        let _ = self.primaries.pipeline(vec![(bucket, publish)]).await;
+        let _ = self.runner.primaries.pipeline(vec![(bucket, publish)]).await;
     }
 
     pub(super) async fn outbox(
@@ -130,7 +139,7 @@ impl Redis {
     ) -> Result<Vec<Outcome>, StorageError> {
         let limit = limit.min(RECEIPT_STEP).to_string();
         let (script, args) = (&self.scripts.outcomes, [limit.as_bytes()]);
-        let answer = self.run_whole(self.confirmed, user_agent, script, &args).await?;
+        let answer = self.runner.run(self.confirmed, script, user_agent, &args).await?;
         let (outcomes, has_expired) =
             answers::outcomes(user_agent, &answers::text(answer)?).map_err(unreadable)?;
         if has_expired {
@@ -147,7 +156,8 @@ impl Redis {
         let (script, nonce) = (&self.scripts.trace, nonce.to_be_bytes());
         let witness = self.witness(user_agent);
         match self
-            .run_whole(self.confirmed, user_agent, script, &[&nonce])
+            .runner
+            .run(self.confirmed, script, user_agent, &[&nonce])
             .await?
         {
             Value::Nil => {
@@ -178,7 +188,7 @@ impl Redis {
     /// Looks at every bucket, and leases what it finds; a script decides, by Redis's clock. Each bucket has the same
     /// share, and the next look continues after the last bucket. An error in one bucket does not stop the others.
     pub(super) async fn all_overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
-        let found = self.due_by(EXPECTED, 1).await?;
+        let found = self.due_by(DEADLINES, 1).await?;
         let share = limit.div_ceil(found.len().max(1)).clamp(1, RECEIPT_STEP);
         let in_turn = self.turns.overdue.in_turn(found);
         let mut waiting: VecDeque<Bucket> = in_turn.into_iter().map(|(bucket, _)| bucket).collect();
@@ -211,22 +221,10 @@ impl Redis {
     /// The overdue receipts in a bucket, and how many entries were read: some belong to a receipt subscription that
     /// has ended.
     async fn lease(&self, bucket: Bucket, most: usize) -> Result<(u64, Vec<Overdue>), StorageError> {
-        let (mark, deadlines) = (
-            layout::mark(&self.prefix, bucket),
-            layout::of_bucket(&self.prefix, bucket, EXPECTED),
-        );
-        let (now, most, lease_ms) = (
-            self.time(),
-            most.to_string(),
-            RECEIPT_LEASE.as_millis().to_string(),
-        );
-        let args = [&now[..], &most, &lease_ms].map(str::as_bytes);
-        let keys = [mark.as_bytes(), deadlines.as_bytes()];
+        let (most, lease_ms) = (most.to_string(), millis(RECEIPT_LEASE).to_string());
+        let args = [most.as_bytes(), lease_ms.as_bytes()];
         let script = &self.scripts.overdue;
-        let answer = self
-            .primaries
-            .run(Work::Step, bucket, script, &keys, &args)
-            .await?;
+        let answer = self.runner.run(Work::Step, script, bucket, &args).await?;
         let mut values = answers::list(answer)?.unwrap_or_default().into_iter();
         let examined = values.next().ok_or(Unreadable).map_err(unreadable)?;
         let mut overdue = Vec::new();
@@ -239,9 +237,13 @@ impl Redis {
     /// What is due of each bucket's sorted set of that name, at most `limit` members of one; buckets without any are left
     /// out. A primary in trouble does not keep what the others have.
     async fn due_by(&self, name: &str, limit: usize) -> Result<Vec<(Bucket, Vec<Vec<u8>>)>, StorageError> {
-        let now_ms = self.now_ms().to_string();
-        let look = |bucket| (bucket, due(&self.prefix, bucket, name, &now_ms, limit));
-        let answers = self.primaries.pipeline(Bucket::all().map(look).collect()).await;
+        let now_ms = self.runner.now_ms().to_string();
+        let look = |bucket| (bucket, due(&self.runner.prefix, bucket, name, &now_ms, limit));
+        let answers = self
+            .runner
+            .primaries
+            .pipeline(Bucket::all().map(look).collect())
+            .await;
         let (mut found, mut trouble) = (Vec::new(), None);
         for (bucket, answer) in Bucket::all().zip(answers) {
             match answer {
@@ -267,7 +269,7 @@ impl Redis {
 
 fn due(prefix: &str, bucket: Bucket, name: &str, now_ms: &str, limit: usize) -> Cmd {
     let mut look = cmd("ZRANGEBYSCORE");
-    look.arg(layout::of_bucket(prefix, bucket, name))
+    look.arg(keys::of_bucket(prefix, bucket, name))
         .arg("-inf")
         .arg(now_ms)
         .arg("LIMIT")
@@ -278,8 +280,13 @@ fn due(prefix: &str, bucket: Bucket, name: &str, now_ms: &str, limit: usize) -> 
 
 /// As the settle script takes it.
 fn pack(outcome: &Outcome) -> Vec<u8> {
-    let id = outcome.id.to_bytes();
-    [&outcome.user_agent.0[..], &id, &[outcome.fate.to_byte()]].concat()
+    let packed = SettledFields {
+        user_agent: outcome.user_agent,
+        number: outcome.id.number.0.to_be_bytes(),
+        nonce: Nonce(outcome.id.nonce),
+        fate: outcome.fate.to_byte(),
+    };
+    packed.packed()
 }
 
 /// What stands before a receipt's body.

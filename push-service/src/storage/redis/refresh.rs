@@ -9,8 +9,10 @@ use redis::Value;
 
 use super::Redis;
 use super::answers::{self, unreadable};
-use super::layout::{self, Keys, bucket_of};
+use super::keys::{self, bucket_of};
+use super::layout::{self, FORMAT};
 use super::links::Work;
+use super::packed::Packed as _;
 use crate::storage::{Refreshed, Seat, StorageError};
 
 /// A last number that is below that of every message and above that of an empty queue. A session whose cursor is above it
@@ -25,13 +27,16 @@ impl Redis {
         held: &[(UserAgentId, Seat)],
     ) -> Result<Vec<Refreshed>, StorageError> {
         let read = |(user_agent, _): &(UserAgentId, Seat)| {
-            let keys = Keys::of(&self.prefix, *user_agent);
-            let [_, record, ..] = keys.all();
+            let record = keys::of_user_agent(&self.runner.prefix, *user_agent, keys::RECORD);
             let mut command = redis::cmd("HGET");
             command.arg(record).arg("m");
             (bucket_of(*user_agent), command)
         };
-        let answers = self.primaries.pipeline(held.iter().map(read).collect()).await;
+        let answers = self
+            .runner
+            .primaries
+            .pipeline(held.iter().map(read).collect())
+            .await;
         let mut refreshed = Vec::with_capacity(held.len());
         for ((user_agent, seat), answer) in held.iter().zip(answers) {
             let compared = match answer {
@@ -54,10 +59,10 @@ impl Redis {
     /// What a record says of a seat, if that is all there is to do.
     fn compared(&self, user_agent: UserAgentId, seat: Seat, meta: &[u8]) -> Option<Refreshed> {
         let meta = layout::Meta::read(meta).ok()?;
-        if meta.format > super::scripts::FORMAT {
+        if meta.format > FORMAT {
             return None;
         }
-        let now_ms = self.now_ms();
+        let now_ms = self.runner.now_ms();
         let least_ms = self.retention_ms() / 10 * 9;
         match meta.seat {
             _ if meta.unused || meta.retained_until_ms <= now_ms + least_ms => None,
@@ -79,11 +84,12 @@ impl Redis {
     }
 
     async fn refresh_one(&self, user_agent: UserAgentId, seat: Seat) -> Result<Refreshed, StorageError> {
-        let (mine, numbers) = (layout::seat(seat), self.retention_numbers());
+        let (mine, numbers) = (layout::seat(Some(seat)), self.renewed().packed());
         let args: [&[u8]; 2] = [&mine, &numbers];
         let witness = self.witness(user_agent);
         let answer = self
-            .run(Work::Step, user_agent, &self.scripts.refresh, &args)
+            .runner
+            .run(Work::Step, &self.scripts.refresh, user_agent, &args)
             .await?;
         let (refreshed, due) = answers::refreshed(&answers::text(answer)?).map_err(unreadable)?;
         if due {

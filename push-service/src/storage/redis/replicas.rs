@@ -89,7 +89,7 @@ mod tests {
 
     /// PR-41: a warning comes if more replicas are connected than waited for, or fewer than the minimum.
     #[test]
-    fn replicas_that_nobody_waits_for_are_warned_of() {
+    fn replicas_without_a_wait_are_warned_of() {
         let all = |least| WaitReplicas::All { least };
         let rows = [
             (WaitReplicas::Number(0), 0, None),

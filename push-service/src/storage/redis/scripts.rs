@@ -1,15 +1,22 @@
 //! The steps of the storage as scripts that run inside Redis, one each (PR-31).
 //!
-//! A script is what it says in its file, behind the parts that it shares with others. Its first line names its flags: steps
+//! A script is its file, behind the parts that it shares with others. Its first line names its flags: steps
 //! that take memory are refused when Redis has none left, the others are `allow-oom`, so that what waits can be fetched,
-//! acknowledged and dropped when memory is short. Name and version stand in its second line, where whoever watches Redis
-//! finds them.
+//! acknowledged and dropped when memory is short. Its second line has its name and version, for operators who watch Redis.
 //!
-//! A line `--+ name` is replaced by that part's text: as a function it would cost every message more. For the same
-//! reason the scripts of the hot path come without parts that few messages need. They answer `O` if they have to be
-//! run again with those parts.
+//! Three things are inserted:
+//!
+//! - The names of its keys, from its [`KeySet`], in front.
+//! - A part, where a line says `--+` and the part's name. As a function it would cost every message more. For the same
+//!   reason the scripts of the hot path come without parts that few messages need. They answer
+//!   [`AGAIN`](letter::AGAIN) if they have to be run again with those parts.
+//! - Formats, sizes, positions and letters, where it says `layout.NAME`.
 
-use super::layout::{EPOCH, LANE};
+use push_protocol::UserAgentId;
+
+use super::bucket::Bucket;
+use super::keys::{ALL, BUCKET_DEADLINES, KeySet, NODES, QUEUE, QUEUE_AND_OUTBOX, SUM, Store, SumOf};
+use super::layout::{EPOCH, FORMAT, LANE, in_scripts, letter};
 use super::links::{Repeat, Script};
 use crate::defaults::{
     ACKNOWLEDGE_WITHIN, EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, ORDER_BELOW, ORDER_FROM,
@@ -18,10 +25,10 @@ use crate::defaults::{
 };
 use crate::storage::PASSING_WITH_RECEIPT;
 
-/// The format that these scripts write, and the newest that they read (PR-35).
-pub(super) const FORMAT: u8 = 1;
-
+const KEYS: &str = include_str!("scripts/parts/keys.lua");
+const TIME: &str = include_str!("scripts/parts/time.lua");
 const RECORD: &str = include_str!("scripts/parts/record.lua");
+const NEW_RECORD: &str = include_str!("scripts/parts/new_record.lua");
 const RENEW: &str = include_str!("scripts/parts/renew.lua");
 const INDEX: &str = include_str!("scripts/parts/index.lua");
 const SOLE: &str = include_str!("scripts/parts/sole.lua");
@@ -30,285 +37,293 @@ const PROMISE: &str = include_str!("scripts/parts/promise.lua");
 const PASSING: &str = include_str!("scripts/parts/passing.lua");
 const WITHOUT_OUTBOX: &str = include_str!("scripts/parts/without_outbox.lua");
 const DUE: &str = include_str!("scripts/parts/due.lua");
-const EXPECTED: &str = include_str!("scripts/parts/expected.lua");
 const PUT_EXPECTED: &str = include_str!("scripts/parts/put_expected.lua");
 const ENDING: &str = include_str!("scripts/parts/ending.lua");
 const FORGET: &str = include_str!("scripts/parts/forget.lua");
 const TAKE_OUT: &str = include_str!("scripts/parts/take_out.lua");
 const MEND: &str = include_str!("scripts/parts/mend.lua");
-const DECIDE: &str = include_str!("scripts/parts/decide.lua");
-const COUNT_OUT: &str = include_str!("scripts/parts/count_out.lua");
-const COUNTED: &str = include_str!("scripts/parts/counted.lua");
-const DROP_ORDERS: &str = include_str!("scripts/parts/drop_orders.lua");
-const DROP_QUEUE: &str = include_str!("scripts/parts/drop_queue.lua");
-const ORDERS: &str = include_str!("scripts/parts/orders.lua");
-const ORDERS_JOIN: &str = include_str!("scripts/parts/orders_join.lua");
-const ORDERS_KEPT: &str = include_str!("scripts/parts/orders_kept.lua");
-const ORDERS_LEAVE: &str = include_str!("scripts/parts/orders_leave.lua");
-const ORDERS_LEFT: &str = include_str!("scripts/parts/orders_left.lua");
-const ORDERS_SHORT: &str = include_str!("scripts/parts/orders_short.lua");
-const ORDER: &str = include_str!("scripts/parts/order.lua");
-const MAKE_ROOM: &str = include_str!("scripts/parts/make_room.lua");
-const ADMIT: &str = include_str!("scripts/parts/admit.lua");
 const TELL: &str = include_str!("scripts/parts/tell.lua");
 const PAGE: &str = include_str!("scripts/parts/page.lua");
 
-/// All of them, hashed once.
+/// The parts that a line `--+ name` stands for.
+const INSERTED: &[(&str, &str)] = &[
+    ("admit", include_str!("scripts/parts/admit.lua")),
+    ("count_out", include_str!("scripts/parts/count_out.lua")),
+    ("counted", include_str!("scripts/parts/counted.lua")),
+    ("decide", include_str!("scripts/parts/decide.lua")),
+    ("drop_orders", include_str!("scripts/parts/drop_orders.lua")),
+    ("drop_queue", include_str!("scripts/parts/drop_queue.lua")),
+    ("make_room", include_str!("scripts/parts/make_room.lua")),
+    ("order", include_str!("scripts/parts/order.lua")),
+    ("orders", include_str!("scripts/parts/orders.lua")),
+    ("orders_join", include_str!("scripts/parts/orders_join.lua")),
+    ("orders_kept", include_str!("scripts/parts/orders_kept.lua")),
+    ("orders_leave", include_str!("scripts/parts/orders_leave.lua")),
+    ("orders_left", include_str!("scripts/parts/orders_left.lua")),
+    ("orders_short", include_str!("scripts/parts/orders_short.lua")),
+];
+
+/// A script, and the keys that it takes about its subject.
+pub(super) struct Step<Of> {
+    pub(super) script: Script,
+    pub(super) keys: KeySet<Of>,
+    /// The same step with the outbox. It runs if this one answers [`AGAIN`](letter::AGAIN), and then has changed nothing.
+    pub(super) with_outbox: Option<Box<Step<Of>>>,
+}
+
+/// The steps about a user agent or a bucket, hashed once.
 pub(super) struct Scripts {
-    pub(super) subscribe: Script,
-    pub(super) unsubscribe: Script,
-    pub(super) enqueue: Script,
-    pub(super) enqueue_owing: Script,
-    pub(super) attach: Script,
-    pub(super) page: Script,
-    pub(super) refresh: Script,
-    pub(super) release: Script,
-    pub(super) acknowledge: Script,
-    pub(super) acknowledge_owing: Script,
-    pub(super) expire: Script,
-    pub(super) report: Script,
-    pub(super) import: Script,
-    pub(super) has: Script,
-    pub(super) expect: Script,
-    pub(super) settle: Script,
-    pub(super) outcomes: Script,
-    pub(super) clear: Script,
-    pub(super) trace: Script,
-    pub(super) overdue: Script,
+    pub(super) subscribe: Step<UserAgentId>,
+    pub(super) unsubscribe: Step<UserAgentId>,
+    /// A message without a receipt.
+    pub(super) enqueue: Step<UserAgentId>,
+    /// A message that a receipt was asked for.
+    pub(super) enqueue_with_receipt: Step<UserAgentId>,
+    pub(super) attach: Step<UserAgentId>,
+    pub(super) page: Step<UserAgentId>,
+    pub(super) refresh: Step<UserAgentId>,
+    pub(super) release: Step<UserAgentId>,
+    pub(super) acknowledge: Step<UserAgentId>,
+    pub(super) expire: Step<UserAgentId>,
+    pub(super) report: Step<UserAgentId>,
+    pub(super) import: Step<UserAgentId>,
+    pub(super) has: Step<UserAgentId>,
+    pub(super) expect: Step<UserAgentId>,
+    pub(super) settle: Step<UserAgentId>,
+    pub(super) outcomes: Step<UserAgentId>,
+    pub(super) clear: Step<UserAgentId>,
+    pub(super) trace: Step<UserAgentId>,
+    pub(super) overdue: Step<Bucket>,
 }
 
 impl Scripts {
     pub(super) fn new() -> Self {
+        Self::with_sources(&|source| source)
+    }
+
+    /// With each source changed.
+    pub(super) fn with_sources(change: &dyn Fn(String) -> String) -> Self {
+        let take_memory = Build {
+            flags: "#!lua",
+            repeat: Repeat::Always,
+            change,
+        };
+        let free = Build {
+            flags: "#!lua flags=allow-oom",
+            ..take_memory
+        };
         let once = Repeat::IfNotRun;
-        let always = Repeat::Always;
+        let enqueue_with_outbox = || {
+            take_memory.repeated(once).step(
+                "enqueue-with-outbox",
+                QUEUE_AND_OUTBOX,
+                &[
+                    TIME, RECORD, INDEX, SOLE, MEND, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL,
+                ],
+                include_str!("scripts/enqueue.lua"),
+            )
+        };
+        let acknowledge_with_outbox = free.step(
+            "acknowledge-with-outbox",
+            QUEUE_AND_OUTBOX,
+            &[
+                TIME, RECORD, INDEX, SOLE, MEND, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL,
+            ],
+            include_str!("scripts/acknowledge.lua"),
+        );
         Self {
             // Asked again, it finds what it made.
-            subscribe: takes_memory(
+            subscribe: take_memory.step(
                 "subscribe",
-                &[RECORD, RENEW, OUTBOX],
+                QUEUE_AND_OUTBOX,
+                &[TIME, RECORD, NEW_RECORD, RENEW, OUTBOX],
                 include_str!("scripts/subscribe.lua"),
-                always,
             ),
             // Asked again, it would say that there was no such subscription.
-            unsubscribe: frees(
+            unsubscribe: free.repeated(once).step(
                 "unsubscribe",
+                ALL,
                 &[
-                    RECORD, INDEX, SOLE, MEND, OUTBOX, DUE, EXPECTED, ENDING, FORGET, TAKE_OUT, TELL,
+                    TIME, RECORD, INDEX, SOLE, MEND, OUTBOX, DUE, ENDING, FORGET, TAKE_OUT, TELL,
                 ],
                 include_str!("scripts/unsubscribe.lua"),
-                once,
             ),
-            enqueue: takes_memory(
-                "enqueue",
-                &[RECORD, INDEX, SOLE, WITHOUT_OUTBOX, TAKE_OUT, TELL],
-                include_str!("scripts/enqueue.lua"),
-                once,
-            ),
-            enqueue_owing: takes_memory(
-                "enqueue-owing",
-                &[
-                    RECORD, INDEX, SOLE, MEND, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL,
-                ],
-                include_str!("scripts/enqueue.lua"),
-                once,
-            ),
-            attach: frees(
+            enqueue: take_memory
+                .repeated(once)
+                .step(
+                    "enqueue",
+                    QUEUE,
+                    &[TIME, RECORD, INDEX, SOLE, WITHOUT_OUTBOX, TAKE_OUT, TELL],
+                    include_str!("scripts/enqueue.lua"),
+                )
+                .or(enqueue_with_outbox()),
+            enqueue_with_receipt: enqueue_with_outbox(),
+            attach: free.step(
                 "attach",
-                &[RECORD, RENEW, INDEX, SOLE, MEND, TELL, PAGE],
+                QUEUE,
+                &[TIME, RECORD, RENEW, INDEX, SOLE, MEND, TELL, PAGE],
                 include_str!("scripts/attach.lua"),
-                always,
             ),
-            page: frees(
+            page: free.step(
                 "page",
-                &[RECORD, INDEX, SOLE, MEND, PAGE],
+                QUEUE,
+                &[TIME, RECORD, INDEX, SOLE, MEND, PAGE],
                 include_str!("scripts/page.lua"),
-                always,
             ),
-            refresh: frees(
+            refresh: free.step(
                 "refresh",
-                &[RECORD, RENEW],
+                QUEUE,
+                &[TIME, RECORD, RENEW],
                 include_str!("scripts/refresh.lua"),
-                always,
             ),
-            release: frees(
+            release: free.step(
                 "release",
-                &[RECORD, INDEX, SOLE, OUTBOX, DUE, EXPECTED, ENDING, FORGET],
+                ALL,
+                &[TIME, RECORD, INDEX, SOLE, OUTBOX, DUE, ENDING, FORGET],
                 include_str!("scripts/release.lua"),
-                always,
             ),
-            acknowledge: frees(
-                "acknowledge",
-                &[RECORD, INDEX, SOLE, WITHOUT_OUTBOX, TAKE_OUT, TELL],
-                include_str!("scripts/acknowledge.lua"),
-                always,
-            ),
-            acknowledge_owing: frees(
-                "acknowledge-owing",
-                &[
-                    RECORD, INDEX, SOLE, MEND, OUTBOX, PROMISE, PASSING, TAKE_OUT, TELL,
-                ],
-                include_str!("scripts/acknowledge.lua"),
-                always,
-            ),
-            expire: frees(
+            acknowledge: free
+                .step(
+                    "acknowledge",
+                    QUEUE,
+                    &[TIME, RECORD, INDEX, SOLE, WITHOUT_OUTBOX, TAKE_OUT, TELL],
+                    include_str!("scripts/acknowledge.lua"),
+                )
+                .or(acknowledge_with_outbox),
+            expire: free.step(
                 "expire",
-                &[RECORD, INDEX, SOLE, MEND, OUTBOX, DUE, TAKE_OUT, TELL],
+                ALL,
+                &[TIME, RECORD, INDEX, SOLE, MEND, OUTBOX, DUE, TAKE_OUT, TELL],
                 include_str!("scripts/expire.lua"),
-                always,
             ),
-            report: frees(
+            report: free.step(
                 "report",
-                &[RECORD, INDEX, SOLE, MEND],
+                QUEUE,
+                &[TIME, RECORD, INDEX, SOLE, MEND],
                 include_str!("scripts/report.lua"),
-                always,
             ),
-            import: takes_memory(
+            import: take_memory.step(
                 "import",
+                ALL,
                 &[
+                    TIME,
                     RECORD,
+                    NEW_RECORD,
                     INDEX,
                     SOLE,
                     MEND,
                     OUTBOX,
                     DUE,
                     PROMISE,
-                    EXPECTED,
                     PUT_EXPECTED,
                     TAKE_OUT,
                 ],
                 include_str!("scripts/import.lua"),
-                always,
             ),
-            has: frees("has", &[RECORD], include_str!("scripts/has.lua"), always),
-            expect: takes_memory(
+            has: free.step("has", QUEUE, &[TIME, RECORD], include_str!("scripts/has.lua")),
+            expect: take_memory.step(
                 "expect",
-                &[RECORD, RENEW, PROMISE, EXPECTED, PUT_EXPECTED],
+                ALL,
+                &[TIME, RECORD, RENEW, PROMISE, PUT_EXPECTED],
                 include_str!("scripts/expect.lua"),
-                always,
             ),
             // What joins the queue was expected before, and leaves there.
-            settle: frees(
+            settle: free.step(
                 "settle",
-                &[RECORD, RENEW, INDEX, SOLE, MEND, EXPECTED, TELL],
+                ALL,
+                &[TIME, RECORD, RENEW, INDEX, SOLE, MEND, TELL],
                 include_str!("scripts/settle.lua"),
-                always,
             ),
-            outcomes: frees(
+            outcomes: free.step(
                 "outcomes",
-                &[RECORD, OUTBOX, DUE],
+                ALL,
+                &[TIME, RECORD, OUTBOX, DUE],
                 include_str!("scripts/outcomes.lua"),
-                always,
             ),
-            clear: frees(
+            clear: free.step(
                 "clear",
-                &[RECORD, OUTBOX, DUE],
+                ALL,
+                &[TIME, RECORD, OUTBOX, DUE],
                 include_str!("scripts/clear.lua"),
-                always,
             ),
-            trace: frees(
+            trace: free.step(
                 "trace",
-                &[RECORD, OUTBOX],
+                ALL,
+                &[TIME, RECORD, OUTBOX],
                 include_str!("scripts/trace.lua"),
-                always,
             ),
-            overdue: frees("overdue", &[], include_str!("scripts/overdue.lua"), always),
+            overdue: free.step(
+                "overdue",
+                BUCKET_DEADLINES,
+                &[TIME],
+                include_str!("scripts/overdue.lua"),
+            ),
         }
     }
 }
 
-/// Of the store and not of a user agent: says that a node is alive.
-pub(super) fn present() -> Script {
-    frees(
-        "present",
-        &[],
-        include_str!("scripts/present.lua"),
-        Repeat::Always,
-    )
+/// Says that a node is alive.
+pub(super) fn present() -> Step<Store> {
+    about_the_store(Repeat::Always).step("present", NODES, &[], include_str!("scripts/present.lua"))
 }
 
-/// Belongs to the store and not to a user agent: adds to the sum of a sender.
-pub(super) fn senders() -> Script {
-    frees(
-        "senders",
-        &[],
-        include_str!("scripts/senders.lua"),
-        Repeat::IfNotRun,
-    )
+/// Adds to the sum of a sender.
+pub(super) fn senders() -> Step<SumOf> {
+    about_the_store(Repeat::IfNotRun).step("senders", SUM, &[TIME], include_str!("scripts/senders.lua"))
 }
 
-#[cfg(test)]
-impl Scripts {
-    /// Rewrites the source of each script.
-    pub(super) fn rewritten(mut self, rewrite: impl Fn(&str) -> String) -> Self {
-        for script in [
-            &mut self.subscribe,
-            &mut self.unsubscribe,
-            &mut self.enqueue,
-            &mut self.enqueue_owing,
-            &mut self.attach,
-            &mut self.page,
-            &mut self.refresh,
-            &mut self.release,
-            &mut self.acknowledge,
-            &mut self.acknowledge_owing,
-            &mut self.expire,
-            &mut self.report,
-            &mut self.import,
-            &mut self.has,
-            &mut self.expect,
-            &mut self.settle,
-            &mut self.outcomes,
-            &mut self.clear,
-            &mut self.trace,
-            &mut self.overdue,
-        ] {
-            *script = Script::new(script.name, rewrite(&script.source), script.repeat);
+fn about_the_store(repeat: Repeat) -> Build<'static> {
+    Build {
+        flags: "#!lua flags=allow-oom",
+        repeat,
+        change: &|source| source,
+    }
+}
+
+/// How a script is built of its parts.
+#[derive(Clone, Copy)]
+struct Build<'a> {
+    flags: &'a str,
+    repeat: Repeat,
+    change: &'a dyn Fn(String) -> String,
+}
+
+impl Build<'_> {
+    fn repeated(self, repeat: Repeat) -> Self {
+        Self { repeat, ..self }
+    }
+
+    fn step<Of>(self, name: &'static str, keys: KeySet<Of>, parts: &[&str], step: &str) -> Step<Of> {
+        let source = source(self.flags, name, keys.lua, parts, step);
+        Step {
+            script: Script::new(name, (self.change)(source), self.repeat),
+            keys,
+            with_outbox: None,
         }
-        self
-    }
-
-    /// Each of them.
-    pub(super) fn all(&self) -> [&Script; 20] {
-        [
-            &self.subscribe,
-            &self.unsubscribe,
-            &self.enqueue,
-            &self.enqueue_owing,
-            &self.attach,
-            &self.page,
-            &self.refresh,
-            &self.release,
-            &self.acknowledge,
-            &self.acknowledge_owing,
-            &self.expire,
-            &self.report,
-            &self.import,
-            &self.has,
-            &self.expect,
-            &self.settle,
-            &self.outcomes,
-            &self.clear,
-            &self.trace,
-            &self.overdue,
-        ]
     }
 }
 
-fn takes_memory(name: &'static str, parts: &[&str], step: &str, repeat: Repeat) -> Script {
-    Script::new(name, source("#!lua", name, parts, step), repeat)
+impl<Of> Step<Of> {
+    fn or(self, with_outbox: Self) -> Self {
+        Self {
+            with_outbox: Some(Box::new(with_outbox)),
+            ..self
+        }
+    }
 }
 
-fn frees(name: &'static str, parts: &[&str], step: &str, repeat: Repeat) -> Script {
-    Script::new(name, source("#!lua flags=allow-oom", name, parts, step), repeat)
-}
-
-fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
+fn source(flags: &str, name: &str, keys: &[&str], parts: &[&str], step: &str) -> String {
     // The scripts of the hot path are run again with the outbox if they find orders.
     let is_ordered = !parts.contains(&WITHOUT_OUTBOX);
-    let (parts, step) = (
-        spelled_out(&parts.concat(), is_ordered),
-        spelled_out(step, is_ordered),
-    );
+    let positions: Vec<_> = (1..=keys.len()).map(|at| format!("KEYS[{at}]")).collect();
+    let shared = if keys.len() > 1 { KEYS } else { "" };
+    let text = [
+        shared,
+        &format!("local {} = {}\n", keys.join(", "), positions.join(", ")),
+        &parts.concat(),
+        step,
+    ];
+    let text = with_layouts(&with_parts(&text.concat(), is_ordered));
     let passing = PASSING_WITH_RECEIPT.0;
     let (passing_ms, kept_ms) = (ACKNOWLEDGE_WITHIN.as_millis(), RECEIPT_KEPT.as_millis());
     let receipts_ms = RECEIPT_SUBSCRIPTION_KEPT.as_millis();
@@ -321,63 +336,116 @@ fn source(flags: &str, name: &str, parts: &[&str], step: &str) -> String {
          local ORDER_FROM, ORDER_BELOW = {ORDER_FROM}, {ORDER_BELOW}\n\
          local RECEIPTS_KEPT_MS, APART_US = {receipts_ms}, {apart_us}\n\
          local PASSING, PASSING_MS, PASSING_MOST, OUTBOX_KEPT_MS = {passing}, {passing_ms}, {PASSING_RECEIPTS}, {kept_ms}\n\
-         {parts}{step}"
+         {text}"
     )
 }
 
 /// Inserts each part where a line says `--+` and its name. Scripts that keep no orders come without the parts about
 /// them.
-fn spelled_out(text: &str, is_ordered: bool) -> String {
+fn with_parts(text: &str, is_ordered: bool) -> String {
     let mut whole = String::with_capacity(2 * text.len());
     for line in text.lines() {
         let part = match line.trim().strip_prefix("--+ ") {
-            Some("admit") => ADMIT,
-            Some("count_out") => COUNT_OUT,
-            Some("counted") => COUNTED,
-            Some("decide") => DECIDE,
-            // They expire.
-            Some("drop_orders") if !is_ordered => "ordered = false\n",
-            Some(part) if !is_ordered && part.starts_with("orders") => "",
-            Some("drop_orders") => DROP_ORDERS,
-            Some("drop_queue") => DROP_QUEUE,
-            // Only reached with the outbox.
-            Some("make_room") if !is_ordered => "",
-            Some("make_room") => MAKE_ROOM,
-            Some("order") => ORDER,
-            Some("orders") => ORDERS,
-            Some("orders_join") => ORDERS_JOIN,
-            Some("orders_kept") => ORDERS_KEPT,
-            Some("orders_leave") => ORDERS_LEAVE,
-            Some("orders_left") => ORDERS_LEFT,
-            Some("orders_short") => ORDERS_SHORT,
-            _ => {
+            None => {
                 whole.push_str(line);
                 whole.push('\n');
                 continue;
             }
+            // They expire.
+            Some("drop_orders") if !is_ordered => "ordered = false\n",
+            // Only reached with the outbox.
+            Some("make_room") if !is_ordered => "",
+            Some(part) if !is_ordered && part.starts_with("orders") => "",
+            Some(name) => {
+                let part = INSERTED.iter().find(|(part, _)| *part == name);
+                part.expect("a script names its parts as they are called").1
+            }
         };
-        whole.push_str(&spelled_out(part, is_ordered));
+        whole.push_str(&with_parts(part, is_ordered));
+    }
+    whole
+}
+
+/// Puts in what each `layout.NAME` stands for.
+fn with_layouts(text: &str) -> String {
+    let layouts = in_scripts();
+    let mut pieces = text.split("layout.");
+    let mut whole = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
+        let end = piece.find(|c| !is_name(c)).unwrap_or(piece.len());
+        let (name, rest) = piece.split_at(end);
+        let layout = layouts.iter().find(|(layout, _)| *layout == name);
+        whole.push_str(&layout.expect("a script names layouts as they are called").1);
+        whole.push_str(rest);
     }
     whole
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
-    /// PR-31: whatever a script calls is among the rights that operators are told to give, or it fails only where somebody
-    /// gave no more than that.
+    /// The source of each script.
+    fn sources() -> Vec<String> {
+        let sources = RefCell::new(vec![present().script.source, senders().script.source]);
+        Scripts::with_sources(&|source| {
+            sources.borrow_mut().push(source.clone());
+            source
+        });
+        sources.into_inner()
+    }
+
+    /// PR-31: each command that a script calls is among the rights that operators are told to give.
     #[test]
     fn every_command_is_among_the_documented_rights() {
         let page = include_str!("../../../../docs/redis.md");
         let rights: Vec<&str> = page.split_whitespace().collect();
-        let (scripts, present, senders) = (Scripts::new(), present(), senders());
-        for script in scripts.all().into_iter().chain([&present, &senders]) {
-            let calls = script.source().split("redis.call('").skip(1);
-            for command in calls.filter_map(|call| call.split('\'').next()) {
-                let right = format!("+{}", command.to_lowercase());
-                assert!(rights.contains(&&right[..]), "{} needs {right}", script.name());
+        for source in sources() {
+            for call in ["redis.call('", "redis.pcall('"] {
+                let calls = source.split(call).skip(1);
+                for command in calls.filter_map(|call| call.split('\'').next()) {
+                    let right = format!("+{}", command.to_lowercase());
+                    assert!(rights.contains(&&right[..]), "{right}: {source}");
+                }
             }
+        }
+    }
+
+    /// PR-31: each script has a header, a name and a version, and says nothing twice: all that [`in_scripts`] has is used.
+    #[test]
+    fn scripts_have_a_header_and_use_all_layouts() {
+        let sources = sources();
+        assert_eq!(sources.len(), 23);
+        for source in &sources {
+            let mut lines = source.lines();
+            assert!(lines.next().unwrap().starts_with("#!lua"), "{source}");
+            let name = lines.next().unwrap();
+            assert!(
+                name.starts_with("-- push-service ") && name.ends_with(" 1"),
+                "{name}"
+            );
+        }
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/storage/redis/scripts"));
+        let parts = std::fs::read_dir(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/storage/redis/scripts/parts"
+        ));
+        let text: String = files
+            .unwrap()
+            .chain(parts.unwrap())
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|lua| lua == "lua"))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        for (name, _) in in_scripts() {
+            let is_named = text.match_indices(&format!("layout.{name}")).any(|(at, found)| {
+                let after = text[at + found.len()..].chars().next();
+                after.is_none_or(|c| !c.is_ascii_uppercase() && c != '_')
+            });
+            assert!(is_named, "no script says layout.{name}");
         }
     }
 }

@@ -18,7 +18,7 @@
 //! over: then none of its messages waits, whatever was miscounted. This also subtracts messages that Redis lets expire before
 //! a sweep finds them, at most an eighth of their TTL late, or a minute if that is longer. Until then, these make a sum wrong:
 //!
-//! - A node is killed: what it counted in its last round is told to nobody.
+//! - A node is killed: what it counted in its last round is lost.
 //! - A step is stored but its answer is lost, or Redis aborts it: its messages are not counted, or counted until they would
 //!   have expired.
 //! - A round fails, and it is unknown whether Redis has counted it: what joined is not told again, what left is. So the sum is
@@ -29,85 +29,31 @@
 //! It deliberately does not know what a cap is for: that is [`Caps`](crate::storage::Caps).
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use push_protocol::{MessageNumber, Ttl};
 
 use super::answers;
-use super::layout::{of_bucket, own_bucket};
-use super::links::{Bucket, Primaries, Script, Work};
-use super::scripts;
+use super::counted::{Counted, Part};
+use super::keys::SumOf;
+use super::links::Work;
+use super::runner::Runner;
+use super::scripts::{self, Step};
 use crate::defaults::{
-    MESSAGE_OVERHEAD_BYTES, REDIS_SENDERS_ASKED, REDIS_SENDERS_AT_ONCE, REDIS_SENDERS_EVERY,
-    REDIS_SENDERS_LEAVE_WITHIN, REDIS_SENDERS_ROUND, REDIS_SENDERS_SHORTEST_PART, REDIS_SENDERS_TTL_PARTS,
-    SENDERS_COUNTED, SENDERS_LOOKED_AT,
+    REDIS_SENDERS_ASKED, REDIS_SENDERS_AT_ONCE, REDIS_SENDERS_EVERY, REDIS_SENDERS_LEAVE_WITHIN,
+    REDIS_SENDERS_ROUND, SENDERS_COUNTED, SENDERS_LOOKED_AT,
 };
-use crate::storage::clock::Clock;
+use crate::storage::senders::admit;
 use crate::storage::spelling::Unreadable;
 use crate::storage::{Enqueue, Enqueued, SenderTag, StorageError};
-
-/// The part of a sum in which a message counts: all messages that expire within the same period. A period is at most an
-/// eighth as long as their TTL ([`REDIS_SENDERS_TTL_PARTS`]), or a minute ([`REDIS_SENDERS_SHORTEST_PART`]) if that is longer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Part {
-    /// Its length, as a power of two in milliseconds.
-    length: u32,
-    /// Which of the periods of that length, since 1970.
-    index: u64,
-}
-
-impl Part {
-    /// The same when a message joins and when it leaves: its number says when it came.
-    fn of(number: MessageNumber, expires_at_ms: u64) -> Self {
-        let ttl_ms = expires_at_ms.saturating_sub(number.0 / 1_000);
-        let length = (ttl_ms / REDIS_SENDERS_TTL_PARTS)
-            .max(1 << REDIS_SENDERS_SHORTEST_PART)
-            .ilog2();
-        Self {
-            length,
-            index: expires_at_ms >> length,
-        }
-    }
-
-    /// The field of a sum in Redis, which `senders.lua` reads.
-    fn spelled(self) -> String {
-        format!("{:x}:{:x}", self.length, self.index)
-    }
-}
-
-/// A message, as far as it counts.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Counted {
-    sender: Option<SenderTag>,
-    bytes: i64,
-    part: Part,
-}
-
-impl Counted {
-    pub(super) fn new(
-        sender: Option<SenderTag>,
-        number: MessageNumber,
-        body_bytes: u64,
-        expires_at_ms: u64,
-    ) -> Self {
-        Self {
-            sender,
-            bytes: (body_bytes + MESSAGE_OVERHEAD_BYTES).cast_signed(),
-            part: Part::of(number, expires_at_ms),
-        }
-    }
-}
 
 /// What this node knows of all senders, and how it tells the others.
 pub(super) struct Senders {
     known: Mutex<Known>,
     /// Held for a round, so that one ends before the next begins.
     round: tokio::sync::Mutex<()>,
-    script: Script,
-    prefix: String,
-    clock: Option<Arc<dyn Clock>>,
+    add: Step<SumOf>,
 }
 
 #[derive(Default)]
@@ -247,35 +193,23 @@ impl Known {
 }
 
 impl Senders {
-    pub(super) fn new(prefix: &str, clock: Option<Arc<dyn Clock>>) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             known: Mutex::default(),
             round: tokio::sync::Mutex::default(),
-            script: scripts::senders(),
-            prefix: prefix.to_owned(),
-            clock,
+            add: scripts::senders(),
         }
     }
 
-    /// Checks a message before its step, as [`Sums::admit`](crate::storage::senders::Sums::admit) does: returns why it is
-    /// refused, and removes the tag of a sender that is not counted.
+    /// [`admit`] by what this node knows.
     pub(super) fn admit(&self, enqueue: &mut Enqueue) -> Option<Enqueued> {
-        if enqueue.ttl == Ttl::ZERO {
-            // It is not stored.
-            enqueue.sender = None;
-            return None;
-        }
         let mut known = self.known();
-        let sender = enqueue.sender;
+        let (sender, of_store) = (enqueue.sender, known.store.bytes());
         // Not news if it is known: most pushes are, and one that is stored makes it news.
-        let of_sender = sender.and_then(|sender| match known.senders.get(&sender) {
+        let refused = admit(enqueue, of_store, |sender| match known.senders.get(&sender) {
             Some(sum) => Some(sum.bytes()),
             None => known.news_of(sender).map(|sum| sum.bytes()),
         });
-        if of_sender.is_none() {
-            enqueue.sender = None;
-        }
-        let refused = enqueue.caps.refuse(enqueue, of_sender, known.store.bytes());
         if let (Some(Enqueued::SenderFull), Some(sender)) = (&refused, sender) {
             // Other nodes may have removed some since.
             known.news_of(sender);
@@ -311,13 +245,13 @@ impl Senders {
     }
 
     /// Tells and asks, for as long as it is polled.
-    pub(super) async fn keep(&self, primaries: &Primaries) {
+    pub(super) async fn keep(&self, runner: &Runner) {
         let mut every = tokio::time::interval(REDIS_SENDERS_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut has_warned = false;
         loop {
             every.tick().await;
-            let exchanged = self.exchange(primaries).await;
+            let exchanged = self.exchange(runner).await;
             if let Err(error) = &exchanged
                 && !has_warned
             {
@@ -330,8 +264,8 @@ impl Senders {
 
     /// Tells the other nodes what was counted last, for [`REDIS_SENDERS_LEAVE_WITHIN`] at most. What is not told then makes
     /// sums wrong until its parts are over.
-    pub(super) async fn leave(&self, primaries: &Primaries) {
-        let telling = async { while self.exchange(primaries).await.is_ok() && self.has_news() {} };
+    pub(super) async fn leave(&self, runner: &Runner) {
+        let telling = async { while self.exchange(runner).await.is_ok() && self.has_news() {} };
         // A sum that is wrong for a while is no reason to keep a node from stopping.
         let _ = tokio::time::timeout(REDIS_SENDERS_LEAVE_WITHIN, telling).await;
     }
@@ -349,21 +283,17 @@ impl Senders {
     /// # Cancel safety
     ///
     /// If it is dropped, what it was telling may or may not have been counted.
-    pub(super) async fn exchange(&self, primaries: &Primaries) -> Result<(), StorageError> {
+    pub(super) async fn exchange(&self, runner: &Runner) -> Result<(), StorageError> {
         let _round = self.round.lock().await;
         let (store_parts, senders) = {
             let mut known = self.known();
             (known.store.tell(), known.next_round())
         };
-        let store = self.tell(primaries, own_bucket(), "all", &store_parts).await;
+        let store = self.tell(runner, SumOf::All, &store_parts).await;
         self.known().store.hear(store.as_ref().ok().copied(), store_parts);
         let told =
             stream::iter(senders).for_each_concurrent(REDIS_SENDERS_AT_ONCE, |(sender, parts)| async move {
-                let bits = u64::from_be_bytes(sender.to_bytes());
-                let bucket = Bucket::new((bits >> 48) as u16);
-                let heard = self
-                    .tell(primaries, bucket, &format!("{bits:016x}"), &parts)
-                    .await;
+                let heard = self.tell(runner, SumOf::Sender(sender), &parts).await;
                 let mut known = self.known();
                 let Some(sum) = known.senders.get_mut(&sender) else {
                     return;
@@ -377,30 +307,17 @@ impl Senders {
         store.map(drop)
     }
 
-    /// Adds these parts to one sum in Redis, and returns the whole sum. `name` ends the sum's key.
-    async fn tell(
-        &self,
-        primaries: &Primaries,
-        bucket: Bucket,
-        name: &str,
-        parts: &[(Part, i64)],
-    ) -> Result<i64, StorageError> {
-        let key = of_bucket(&self.prefix, bucket, &format!("sent:{name}"));
-        let time = match &self.clock {
-            Some(clock) => format!("t{}", clock.now_us()),
-            None => "0".to_owned(),
-        };
+    /// Adds these parts to one sum in Redis, and returns the whole sum.
+    async fn tell(&self, runner: &Runner, of: SumOf, parts: &[(Part, i64)]) -> Result<i64, StorageError> {
         let spelled: Vec<_> = parts
             .iter()
             .map(|(part, bytes)| (part.spelled(), bytes.to_string()))
             .collect();
-        let mut args = vec![time.as_bytes()];
+        let mut args: Vec<&[u8]> = Vec::with_capacity(2 * spelled.len());
         for (part, bytes) in &spelled {
             args.extend([part.as_bytes(), bytes.as_bytes()]);
         }
-        let answer = primaries
-            .run(Work::Step, bucket, &self.script, &[key.as_bytes()], &args)
-            .await?;
+        let answer = runner.run(Work::Step, &self.add, of, &args).await?;
         let sum = String::from_utf8(answers::text(answer)?).ok();
         let sum = sum.and_then(|sum| sum.parse().ok());
         sum.ok_or(Unreadable).map_err(answers::unreadable)
@@ -414,6 +331,8 @@ impl Senders {
 
 #[cfg(test)]
 mod tests {
+    use push_protocol::{MessageNumber, Ttl};
+
     use super::*;
     use crate::storage::Caps;
 
@@ -426,25 +345,6 @@ mod tests {
     fn counted(n: u64, ttl_secs: u64) -> Counted {
         let number = MessageNumber(NOW_MS * 1_000);
         Counted::new(Some(sender(n)), number, 872, NOW_MS + ttl_secs * 1_000)
-    }
-
-    /// PR-43: a message counts in a part that is over soon after the message has expired, and the parts of one TTL are few.
-    #[test]
-    fn a_part_is_over_soon_after_its_messages() {
-        for ttl_secs in [1, 60, 600, 3_600, 86_400, 30 * 86_400] {
-            let part = counted(1, ttl_secs).part;
-            let over_ms = (part.index + 1) << part.length;
-            let late_ms = over_ms - (NOW_MS + ttl_secs * 1_000);
-            assert!(
-                late_ms <= (ttl_secs * 1_000 / REDIS_SENDERS_TTL_PARTS).max(1 << REDIS_SENDERS_SHORTEST_PART),
-                "{ttl_secs} s: {late_ms} ms late"
-            );
-            let parts = (ttl_secs * 1_000) >> part.length;
-            assert!(
-                parts <= 2 * REDIS_SENDERS_TTL_PARTS,
-                "{ttl_secs} s: {parts} parts"
-            );
-        }
     }
 
     /// PR-43: what a node counts shows at once. An answer replaces the sum that was heard before. After a round that failed,
@@ -515,7 +415,7 @@ mod tests {
     /// PR-42: pushes that store nothing are no news; of a sender that is refused, others are asked.
     #[test]
     fn only_what_is_stored_or_refused_is_news() {
-        let senders = Senders::new("push", None);
+        let senders = Senders::new();
         let push = |ttl_secs, cap| Enqueue {
             sender: Some(sender(1)),
             ttl: Ttl::from_secs(ttl_secs),

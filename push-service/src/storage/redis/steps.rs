@@ -1,5 +1,5 @@
 //! The steps of the [`Storage`] trait: one script each, one round trip. What is more than that stands beside them:
-//! `telling`, `refresh`, `due`, `moving`.
+//! `announcing`, `refresh`, `due`, `export`, `import`.
 
 use std::time::Duration;
 
@@ -8,12 +8,14 @@ use push_protocol::{Fate, MessageId, SubscriptionId, SubscriptionName, Ttl, User
 use redis::Value;
 
 use super::answers::{self, Accepted, unreadable};
-use super::layout::{self, Keys, Record, bucket_of};
-use super::links::{Script, Work};
+use super::layout::{self, AttachNumbers, Kept, Record, Renewed, SubscribeNumbers, letter};
+use super::links::Work;
+use super::packed::{Packed as _, U48};
 use super::{Redis, founding};
 use crate::defaults::{
     ATTACHES_PER_MINUTE, EMPTY_RECORD_KEPT, RECEIPT_STEP, REDIS_STEP_MESSAGES, RETENTION_GRAINS,
 };
+use crate::storage::clock::millis;
 use crate::storage::spelling::Unreadable;
 use crate::storage::{
     Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported, Manner,
@@ -27,24 +29,26 @@ const TWICE: usize = 2;
 #[async_trait]
 impl Storage for Redis {
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StorageError> {
-        let seat = subscribe.seat.map(layout::seat);
-        let mut numbers = Vec::with_capacity(21);
-        numbers.extend((subscribe.limit.min(1 << 30) as u32).to_be_bytes());
-        numbers.extend(layout::six(self.retention_ms()));
-        numbers.extend(layout::six(self.retention.unused.as_millis() as u64));
-        numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
-        numbers.push(u8::from(subscribe.only_known));
+        let seat = layout::seat(subscribe.seat);
+        let numbers = SubscribeNumbers {
+            most: subscribe.limit.min(1 << 30) as u32,
+            retention_ms: U48(self.retention_ms()),
+            unused_ms: U48(millis(self.retention.unused)),
+            grains: RETENTION_GRAINS as u32,
+            only_known: subscribe.only_known,
+        };
+        let numbers = numbers.packed();
         let args: [&[u8]; 5] = [
             &subscribe.name.0,
             &subscribe.fresh_id.0,
             subscribe.key.as_ref().map_or(&[], |key| &key.0),
-            seat.as_ref().map_or(&[], |seat| &seat[..]),
+            &seat,
             &numbers,
         ];
         let (script, user_agent) = (&self.scripts.subscribe, subscribe.user_agent);
         for _ in 0..TWICE {
             let witness = self.witness(user_agent);
-            let answer = self.run_owing(self.confirmed, user_agent, script, &args).await?;
+            let answer = self.runner.run(self.confirmed, script, user_agent, &args).await?;
             let subscribed = answers::subscribed(&answers::text(answer)?).map_err(unreadable)?;
             let is_unknown = subscribed == Subscribed::UnknownUserAgent;
             if !is_unknown || self.is_absent(user_agent, None, witness).await? {
@@ -96,7 +100,6 @@ impl Storage for Redis {
         let numbers = layout::enqueue_numbers(&enqueue, self.inline_bytes, self.retention_ms());
         let nonce = enqueue.nonce.to_be_bytes();
         let value = layout::stored(enqueue.key.as_ref(), &enqueue.content);
-        let receipts = enqueue.receipts;
         let args: [&[u8]; 6] = [
             &enqueue.subscription.0,
             &nonce,
@@ -106,8 +109,12 @@ impl Storage for Redis {
                 .as_ref()
                 .map_or(&[], |topic| topic.as_str().as_bytes()),
             &value,
-            receipts.as_ref().map_or(&[], |receipts| &receipts.0),
+            enqueue.receipts.as_ref().map_or(&[], |receipts| &receipts.0),
         ];
+        let (script, args) = match enqueue.receipts {
+            None => (&self.scripts.enqueue, &args[..5]),
+            Some(_) => (&self.scripts.enqueue_with_receipt, &args[..]),
+        };
         // Of a message that is passed on, nothing is left to confirm but what its topic removed.
         let work = if enqueue.ttl == Ttl::ZERO && enqueue.topic.is_none() {
             Work::Step
@@ -115,14 +122,10 @@ impl Storage for Redis {
             self.confirmed
         };
         let user_agent = enqueue.user_agent;
-        let scripts = (&self.scripts.enqueue, &self.scripts.enqueue_owing);
         let subscription = Some(enqueue.subscription);
         for _ in 0..TWICE {
             let witness = self.witness(user_agent);
-            let answer = match receipts {
-                None => self.run_either(work, user_agent, scripts, &args[..5]).await?,
-                Some(_) => self.run_owing(work, user_agent, scripts.1, &args).await?,
-            };
+            let answer = self.runner.run(work, script, user_agent, args).await?;
             let accepted = answers::accepted(&answers::text(answer)?).map_err(unreadable)?;
             let is_gone = matches!(accepted, Accepted::NoSubscription);
             if !is_gone || self.is_absent(user_agent, subscription, witness).await? {
@@ -139,21 +142,24 @@ impl Storage for Redis {
         head: PageRequest,
         manner: Manner,
     ) -> Result<Attached, StorageError> {
-        let mine = layout::seat(seat);
+        let mine = layout::seat(Some(seat));
         let (wanted, scope) = layout::page_wanted(&head, REDIS_STEP_MESSAGES);
-        let mut numbers = self.retention_numbers();
-        numbers.push(ATTACHES_PER_MINUTE);
-        numbers.push(u8::from(manner == Manner::Insisting));
+        let numbers = AttachNumbers {
+            renewed: self.renewed(),
+            attaches_per_minute: ATTACHES_PER_MINUTE,
+            insists: manner == Manner::Insisting,
+        };
+        let numbers = numbers.packed();
         let args: [&[u8]; 4] = [&mine, &wanted, &scope, &numbers];
         let script = &self.scripts.attach;
         let witness = self.witness(user_agent);
-        let answer = self.run(Work::Page, user_agent, script, &args).await?;
+        let answer = self.runner.run(Work::Page, script, user_agent, &args).await?;
         let mut found = answers::list(answer)?;
         if found.is_none() {
             if self.is_absent(user_agent, None, witness).await? {
                 return Ok(Attached::Unknown);
             }
-            found = answers::list(self.run(Work::Page, user_agent, script, &args).await?)?;
+            found = answers::list(self.runner.run(Work::Page, script, user_agent, &args).await?)?;
         }
         let mut values = found.ok_or_else(Self::contradictory)?;
         if let [Value::Int(_)] = &values[..] {
@@ -163,7 +169,7 @@ impl Storage for Redis {
         if values.is_empty() {
             return Err(unreadable(Unreadable));
         }
-        let before = holder(values.remove(0))?;
+        let before: Option<Seat> = answers::whole(values.remove(0))?;
         let (page, garbage) = answers::page(values)?;
         if garbage {
             self.due.notice(user_agent);
@@ -182,11 +188,12 @@ impl Storage for Redis {
         seat: Seat,
         page: PageRequest,
     ) -> Result<Paged, StorageError> {
-        let mine = layout::seat(seat);
+        let mine = layout::seat(Some(seat));
         let (wanted, scope) = layout::page_wanted(&page, REDIS_STEP_MESSAGES);
         let args: [&[u8]; 3] = [&mine, &wanted, &scope];
         let answer = self
-            .run(Work::Page, user_agent, &self.scripts.page, &args)
+            .runner
+            .run(Work::Page, &self.scripts.page, user_agent, &args)
             .await?;
         let Some(mut values) = answers::list(answer)? else {
             return Ok(Paged::Unknown);
@@ -203,9 +210,9 @@ impl Storage for Redis {
     }
 
     async fn release(&self, user_agent: UserAgentId, seat: Seat) -> Result<(), StorageError> {
-        let mine = layout::seat(seat);
+        let mine = layout::seat(Some(seat));
         let script = &self.scripts.release;
-        let answer = self.run_whole(Work::Step, user_agent, script, &[&mine]).await?;
+        let answer = self.runner.run(Work::Step, script, user_agent, &[&mine]).await?;
         let (owes, removed) = answers::released(&answers::text(answer)?).map_err(unreadable)?;
         self.senders.left(&removed.counted);
         if owes {
@@ -268,8 +275,8 @@ impl Storage for Redis {
     ) -> Result<(), StorageError> {
         for some in messages.chunks(RECEIPT_STEP) {
             let script = &self.scripts.clear;
-            self.run_whole(Work::Step, user_agent, script, &[&answers::packed(some)])
-                .await?;
+            let ids = answers::packed(some);
+            self.runner.run(Work::Step, script, user_agent, &[&ids]).await?;
         }
         Ok(())
     }
@@ -294,7 +301,7 @@ impl Storage for Redis {
         for _ in 0..TWICE {
             let witness = self.witness(user_agent);
             if let Some(record) = self.record(user_agent).await? {
-                return Ok(Some(record.report(self.now_ms())));
+                return Ok(Some(record.report(self.runner.now_ms())));
             }
             if self.is_absent(user_agent, None, witness).await? {
                 return Ok(None);
@@ -312,11 +319,11 @@ impl Storage for Redis {
     }
 
     fn clock_ahead_ms(&self) -> Option<i64> {
-        self.primaries.clock_offset_ms()
+        self.runner.primaries.clock_offset_ms()
     }
 
     fn warnings(&self) -> Vec<String> {
-        self.primaries.warnings()
+        self.runner.primaries.warnings()
     }
 
     fn is_shared(&self) -> bool {
@@ -324,7 +331,7 @@ impl Storage for Redis {
     }
 
     async fn others(&self) -> Result<usize, StorageError> {
-        self.presence.others(&self.primaries).await
+        self.presence.others(&self.runner).await
     }
 
     async fn is_empty(&self) -> Result<bool, StorageError> {
@@ -340,8 +347,8 @@ impl Storage for Redis {
     }
 
     async fn health(&self) -> Result<(), StorageError> {
-        self.primaries.health()?;
-        if !self.primaries.subscribed() {
+        self.runner.primaries.health()?;
+        if !self.runner.primaries.subscribed() {
             let why =
                 "this node does not receive wake-ups from other nodes: its subscription in Redis is missing";
             return Err(StorageError::Unavailable(why.to_owned()));
@@ -355,7 +362,7 @@ impl Storage for Redis {
     }
 
     async fn admit_sealing_keys(&self, fingerprints: &[[u8; 8]]) -> Result<(), StorageError> {
-        founding::admit_sealing_keys(&self.primaries, &self.prefix, fingerprints).await
+        founding::admit_sealing_keys(&self.runner.primaries, &self.runner.prefix, fingerprints).await
     }
 
     async fn close(&self) -> Result<(), StorageError> {
@@ -365,94 +372,18 @@ impl Storage for Redis {
 }
 
 impl Redis {
-    /// Runs a script on the keys of a user agent.
-    pub(super) async fn run(
-        &self,
-        work: Work,
-        user_agent: UserAgentId,
-        script: &Script,
-        args: &[&[u8]],
-    ) -> Result<Value, StorageError> {
-        let keys = Keys::of(&self.prefix, user_agent);
-        self.run_on(work, user_agent, script, &keys.all(), args).await
-    }
-
-    /// Runs a script that does without the outbox, or where it needs it the same with it: then it has changed nothing.
-    async fn run_either(
-        &self,
-        work: Work,
-        user_agent: UserAgentId,
-        (without, owing): (&Script, &Script),
-        args: &[&[u8]],
-    ) -> Result<Value, StorageError> {
-        match self.run(work, user_agent, without, args).await? {
-            Value::BulkString(answer) if answer == b"O" => {
-                self.run_owing(work, user_agent, owing, args).await
-            }
-            answer => Ok(answer),
-        }
-    }
-
-    /// Runs a script on the keys of the queue and the outbox.
-    async fn run_owing(
-        &self,
-        work: Work,
-        user_agent: UserAgentId,
-        script: &Script,
-        args: &[&[u8]],
-    ) -> Result<Value, StorageError> {
-        let keys = Keys::of(&self.prefix, user_agent).and_receipts(&self.prefix, user_agent);
-        let [mark, record, index, bodies, outbox, dues, owing, ..] = keys.all();
-        let keys = [mark, record, index, bodies, outbox, dues, owing];
-        self.run_on(work, user_agent, script, &keys, args).await
-    }
-
-    /// Runs a script on all keys of a user agent, those of receipts too.
-    pub(super) async fn run_whole(
-        &self,
-        work: Work,
-        user_agent: UserAgentId,
-        script: &Script,
-        args: &[&[u8]],
-    ) -> Result<Value, StorageError> {
-        let keys = Keys::of(&self.prefix, user_agent).and_receipts(&self.prefix, user_agent);
-        self.run_on(work, user_agent, script, &keys.all(), args).await
-    }
-
-    async fn run_on(
-        &self,
-        work: Work,
-        user_agent: UserAgentId,
-        script: &Script,
-        keys: &[&[u8]],
-        args: &[&[u8]],
-    ) -> Result<Value, StorageError> {
-        let now = self.time();
-        let mut all: Vec<&[u8]> = Vec::with_capacity(args.len() + 2);
-        all.push(now.as_bytes());
-        all.push(&self.incarnation_bytes);
-        all.extend(args);
-        let bucket = bucket_of(user_agent);
-        self.primaries.run(work, bucket, script, keys, &all).await
-    }
-
     /// Ends what `which` names in the record, and tells the seat if it is this node's.
     async fn end_some(&self, user_agent: UserAgentId, which: &[u8]) -> Result<Option<Ending>, StorageError> {
-        let empty_ms = EMPTY_RECORD_KEPT.as_millis().to_string();
+        let empty_ms = millis(EMPTY_RECORD_KEPT).to_string();
         let args = [which, empty_ms.as_bytes()];
         let (script, witness) = (&self.scripts.unsubscribe, self.witness(user_agent));
-        let answer = self.run_whole(self.confirmed, user_agent, script, &args).await?;
+        let answer = self.runner.run(self.confirmed, script, user_agent, &args).await?;
         if answer == Value::Nil {
             self.is_proved(witness).await?;
             return Ok(None);
         }
         let ended = answers::ended(&answers::text(answer)?).map_err(unreadable)?;
-        if ended.due {
-            self.due.notice(user_agent);
-        }
-        if ended.owes {
-            self.announce.owes(user_agent);
-        }
+        self.hear(user_agent, ended.news);
         self.senders.left(&ended.removed.counted);
         if let Some(seat) = self.own(ended.seat) {
             let which = match ended.ending {
@@ -473,12 +404,11 @@ impl Redis {
         fate: Fate,
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError> {
-        let by_bytes = by.map(layout::seat);
         let ids = answers::packed(messages);
-        let fate = [b'0' + fate.to_byte()];
-        let args: [&[u8]; 3] = [by_bytes.as_ref().map_or(&[], |seat| &seat[..]), &ids, &fate];
-        let scripts = (&self.scripts.acknowledge, &self.scripts.acknowledge_owing);
-        let answer = self.run_either(work, user_agent, scripts, &args).await?;
+        let fate = [letter::DIGIT + fate.to_byte()];
+        let args: [&[u8]; 3] = [&layout::seat(by), &ids, &fate];
+        let script = &self.scripts.acknowledge;
+        let answer = self.runner.run(work, script, user_agent, &args).await?;
         let acknowledged =
             answers::acknowledged(&answers::text(answer)?, messages.len()).map_err(unreadable)?;
         if acknowledged.owes {
@@ -494,7 +424,8 @@ impl Redis {
     /// The whole record of a user agent.
     pub(super) async fn record(&self, user_agent: UserAgentId) -> Result<Option<Record>, StorageError> {
         let answer = self
-            .run(Work::Page, user_agent, &self.scripts.report, &[])
+            .runner
+            .run(Work::Page, &self.scripts.report, user_agent, &[])
             .await?;
         let Some(values) = answers::list(answer)? else {
             return Ok(None);
@@ -511,21 +442,10 @@ impl Redis {
         Record::read(&pairs).map(Some).map_err(unreadable)
     }
 
-    pub(super) fn retention_numbers(&self) -> Vec<u8> {
-        let mut numbers = Vec::with_capacity(18);
-        numbers.extend(layout::six(self.retention_ms()));
-        numbers.extend((RETENTION_GRAINS as u32).to_be_bytes());
-        numbers.extend(layout::six(EMPTY_RECORD_KEPT.as_millis() as u64));
-        numbers
+    pub(super) fn renewed(&self) -> Renewed {
+        Renewed {
+            kept: Kept::new(self.retention_ms()),
+            empty_ms: U48(millis(EMPTY_RECORD_KEPT)),
+        }
     }
-}
-
-/// Sixteen bytes of an answer, or trouble.
-pub(super) fn seat_of(bytes: &[u8]) -> Result<Option<Seat>, StorageError> {
-    let bytes = bytes.try_into().map_err(|_| unreadable(Unreadable))?;
-    Ok(layout::seat_of(bytes))
-}
-
-fn holder(value: Value) -> Result<Option<Seat>, StorageError> {
-    seat_of(&answers::text(value)?)
 }

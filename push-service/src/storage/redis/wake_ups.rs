@@ -4,25 +4,23 @@
 
 use std::sync::Arc;
 
-use push_protocol::capability::KeyId;
-use push_protocol::{MessageId, MessageNumber, SubscriptionId, SubscriptionName, Urgency, UserAgentId};
+use push_protocol::{MessageNumber, SubscriptionId, UserAgentId};
 
-use super::answers::{Row, ids, spelled};
-use super::layout::six_of;
-use super::links::{Bucket, Hear};
+use super::answers::{ids, spelled};
+use super::bucket::Bucket;
+use super::layout::{PageRow, WAKE_UP_VERSION, WakeUpPassing, WakeUpStored, wake_up};
+use super::links::ChannelHandler;
+use super::packed::{Packed as _, U48};
 use crate::storage::spelling::{Fields, Unreadable};
 use crate::storage::{Announce, Seat, WakeUp};
 
-/// The version of the wake-ups that this node reads.
-const VERSION: u8 = 1;
-
-/// Hears for this node.
-pub(super) struct Ear {
+/// Hands on the wake-ups for this node.
+pub(super) struct WakeUpHandler {
     pub(super) announce: Arc<dyn Announce>,
     pub(super) incarnation: u64,
 }
 
-impl Hear for Ear {
+impl ChannelHandler for WakeUpHandler {
     fn message(&self, _: Bucket, payload: &[u8]) {
         let mut fields = Fields(payload);
         let Ok((version, kind, user_agent, session)) = address(&mut fields) else {
@@ -34,7 +32,7 @@ impl Hear for Ear {
             session,
         };
         let wake_up = match version {
-            VERSION => wake_up(kind, &mut fields).unwrap_or(WakeUp::ReadAgain),
+            WAKE_UP_VERSION => read(kind, &mut fields).unwrap_or(WakeUp::ReadAgain),
             _ => WakeUp::ReadAgain,
         };
         self.announce.announce(user_agent, seat, wake_up);
@@ -48,7 +46,7 @@ impl Hear for Ear {
 
 /// As scripts say it: there is something to read.
 pub(super) fn read_again(user_agent: UserAgentId, session: u64) -> Vec<u8> {
-    let head = [VERSION, b'A'];
+    let head = [WAKE_UP_VERSION, wake_up::READ_AGAIN];
     [
         &head[..],
         user_agent.to_string().as_bytes(),
@@ -63,44 +61,43 @@ fn address(fields: &mut Fields<'_>) -> Result<(u8, u8, UserAgentId, u64), Unread
     Ok((version, kind, user_agent, fields.number()?))
 }
 
-fn wake_up(kind: u8, fields: &mut Fields<'_>) -> Result<WakeUp, Unreadable> {
+fn read(kind: u8, fields: &mut Fields<'_>) -> Result<WakeUp, Unreadable> {
     Ok(match kind {
-        b'S' => {
-            let (number, previous) = (MessageNumber(fields.number()?), MessageNumber(fields.number()?));
-            let nonce = fields.number()?;
-            let (subscription, name) = (SubscriptionId(fields.array()?), SubscriptionName(fields.array()?));
-            let urgency = Urgency::from_u8(fields.byte()?).ok_or(Unreadable)?;
-            let row = Row {
-                id: MessageId { number, nonce },
-                subscription,
-                name,
-                urgency,
-                remaining_ms: six_of(fields.array()?),
-                sealed_by: KeyId(fields.byte()?),
+        wake_up::STORED => {
+            let stored = WakeUpStored::read(fields)?;
+            let row = PageRow {
+                number: stored.number,
+                nonce: stored.nonce,
+                subscription: stored.subscription,
+                name: stored.name,
+                urgency: stored.urgency,
+                remaining_ms: stored.remaining_ms,
+                body_bytes: 0,
+                sealed_by: stored.sealed_by,
             };
-            let message = Arc::new(row.message(fields.0.to_vec())?);
+            let (message, previous) = (row.message(fields.0.to_vec())?, stored.previous);
+            let message = Arc::new(message);
             WakeUp::Stored { message, previous }
         }
-        b'P' => {
-            let nonce = fields.number()?;
-            let (subscription, name) = (SubscriptionId(fields.array()?), SubscriptionName(fields.array()?));
-            let (urgency, sealed_by) = (fields.byte()?, KeyId(fields.byte()?));
-            let number = MessageNumber(fields.byte()?.into());
-            let row = Row {
-                id: MessageId { number, nonce },
-                subscription,
-                name,
-                urgency: Urgency::from_u8(urgency).ok_or(Unreadable)?,
-                remaining_ms: 0,
-                sealed_by,
+        wake_up::PASSING => {
+            let passing = WakeUpPassing::read(fields)?;
+            let row = PageRow {
+                number: MessageNumber(passing.number.into()),
+                nonce: passing.nonce,
+                subscription: passing.subscription,
+                name: passing.name,
+                urgency: passing.urgency,
+                remaining_ms: U48(0),
+                body_bytes: 0,
+                sealed_by: passing.sealed_by,
             };
             WakeUp::Passing(Arc::new(row.message(fields.0.to_vec())?))
         }
-        b'R' => WakeUp::Removed(ids(fields.0)?),
-        b'D' => WakeUp::Displaced,
-        b'E' if fields.0.is_empty() => WakeUp::Ended(None),
-        b'E' => WakeUp::Ended(Some(SubscriptionId(fields.array()?))),
-        b'A' => WakeUp::ReadAgain,
+        wake_up::REMOVED => WakeUp::Removed(ids(fields.0)?),
+        wake_up::DISPLACED => WakeUp::Displaced,
+        wake_up::ENDED if fields.0.is_empty() => WakeUp::Ended(None),
+        wake_up::ENDED => WakeUp::Ended(Some(SubscriptionId(fields.array()?))),
+        wake_up::READ_AGAIN => WakeUp::ReadAgain,
         _ => return Err(Unreadable),
     })
 }

@@ -19,12 +19,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::discovery::{explained, text, trouble};
-use super::link::{Door, Link, Slot, said};
-use super::primary::Failure;
+use super::failure::Failure;
+use super::link::{Connector, Link, Slot, said};
+use super::reply::{explained, text};
 use crate::defaults::{
     REDIS_ANSWER_WITHIN, REDIS_CONFIRM_WITHIN, REDIS_CONFIRMED_BATCH, REDIS_CONFIRMED_WAITING,
 };
+use crate::storage::clock::millis;
 use crate::storage::redis::replicas::WaitReplicas;
 use crate::storage::redis::url::Address;
 
@@ -55,14 +56,14 @@ impl Writer {
     /// Starts the task that writes.
     pub(super) fn start(
         address: Address,
-        door: Arc<Door>,
+        connector: Arc<Connector>,
         confirmation: Confirmation,
         connected: Arc<Connected>,
     ) -> Self {
         let (jobs, waiting) = mpsc::channel(REDIS_CONFIRMED_WAITING);
         let writing = Writing {
             address,
-            door,
+            connector,
             confirmation,
             slot: Slot::new(),
             connected,
@@ -91,7 +92,7 @@ impl Writer {
 
 struct Writing {
     address: Address,
-    door: Arc<Door>,
+    connector: Arc<Connector>,
     confirmation: Confirmation,
     slot: Slot,
     connected: Arc<Connected>,
@@ -144,7 +145,7 @@ impl Writing {
 
     /// Sends a batch and answers everybody in it.
     async fn write(&self, batch: &mut Vec<Job>) {
-        let link = match self.slot.link(&self.door, &self.address).await {
+        let link = match self.slot.link(&self.connector, &self.address).await {
             Ok(link) => link,
             Err(why) => {
                 for job in batch.drain(..) {
@@ -220,7 +221,7 @@ impl Writing {
             let mut again = Pipeline::with_capacity(2);
             asked_for = self.add_wait(&mut again, (left / 2).min(REDIS_CONFIRM_WITHIN));
             let sent = self.send(link.clone(), &again, deadline).await;
-            answers.extend(sent.map_err(|failure| format!("not confirmed: {}", trouble(failure)))?);
+            answers.extend(sent.map_err(|failure| format!("not confirmed: {}", failure.explained()))?);
         }
     }
 
@@ -319,21 +320,4 @@ impl Confirmation {
             (_, None) => Err("not confirmed: the answer to WAIT cannot be read".to_owned()),
         }
     }
-}
-
-impl Failure {
-    /// The same for another step of the batch.
-    fn again(&self) -> Self {
-        match self {
-            Self::Reply(error) => Self::Reply(error.clone()),
-            Self::NotSent(why) => Self::NotSent(Arc::clone(why)),
-            Self::Lost(why) => Self::Lost(why.clone()),
-            Self::Late(why) => Self::Late(why.clone()),
-            Self::Unconfirmed(why) => Self::Unconfirmed(why.clone()),
-        }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

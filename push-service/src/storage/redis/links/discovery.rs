@@ -1,6 +1,6 @@
-//! Asking who is primary: nobody of a single server, sentinels, or the members of a cluster.
+//! Finds the primaries: asks sentinels or the members of a cluster. A single server is the primary without a question.
 //!
-//! What it deliberately does not know: when to ask, and who connects to whom it finds.
+//! What it deliberately does not know: when to ask, and who connects to the servers that it finds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +8,10 @@ use std::time::Duration;
 use redis::{Cmd, Pipeline, Value};
 use tokio::time::{Instant, timeout};
 
-use super::link::{Door, Link, said};
-use super::primary::{Failure, Primary, Work};
-use super::topology::{Found, Topology};
+use super::link::{Connector, Link, said};
+use super::primary::{Primary, Work};
+use super::reply::{explained, field, text};
+use super::table::{Owners, Table};
 use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_CONNECT_WITHIN};
 use crate::storage::redis::url::{Address, Kind, RedisUrl};
 
@@ -21,7 +22,7 @@ pub(super) struct Discovery {
     servers: Vec<Address>,
     /// The connection to that sentinel.
     sentinel: Option<Link>,
-    /// Whom of a cluster to ask first, so that nobody's view is the only one.
+    /// Which member of a cluster to ask first: another one each time, so that no view is the only one.
     turn: usize,
     /// The highest epoch that a cluster has told of.
     epoch: u64,
@@ -46,18 +47,18 @@ impl Discovery {
     ///
     /// # Errors
     ///
-    /// A sentence when nobody tells.
-    pub(super) async fn look(&mut self, known: &Topology, door: &Arc<Door>) -> Result<Found, String> {
+    /// A sentence if no server tells.
+    pub(super) async fn look(&mut self, known: &Table, connector: &Arc<Connector>) -> Result<Owners, String> {
         match self.kind.clone() {
-            // Its name may lead elsewhere today: that is seen by whoever connects.
+            // Its name may lead to another server now: a new connection goes there.
             Kind::Single => self
                 .servers
                 .first()
                 .cloned()
-                .map(Found::One)
+                .map(Owners::One)
                 .ok_or_else(|| "no server".to_owned()),
-            Kind::Sentinel { name } => self.ask_sentinels(&name, known, door).await,
-            Kind::Cluster => self.ask_cluster(known, door).await,
+            Kind::Sentinel { name } => self.ask_sentinels(&name, known, connector).await,
+            Kind::Cluster => self.ask_cluster(known, connector).await,
         }
     }
 
@@ -65,19 +66,19 @@ impl Discovery {
     async fn ask_sentinels(
         &mut self,
         name: &str,
-        known: &Topology,
-        door: &Arc<Door>,
-    ) -> Result<Found, String> {
+        known: &Table,
+        connector: &Arc<Connector>,
+    ) -> Result<Owners, String> {
         let mut troubles = Vec::new();
         for turn in 0..self.servers.len() {
-            let answer = match self.ask_sentinel(turn, name, door).await {
-                Ok(address) => is_primary(&address, known, door).await.map(|()| address),
+            let answer = match self.ask_sentinel(turn, name, connector).await {
+                Ok(address) => is_primary(&address, known, connector).await.map(|()| address),
                 Err(why) => Err(why),
             };
             match answer {
                 Ok(address) => {
                     self.servers.swap(0, turn);
-                    return Ok(Found::One(address));
+                    return Ok(Owners::One(address));
                 }
                 Err(why) => {
                     self.sentinel = None;
@@ -88,11 +89,16 @@ impl Discovery {
         Err(format!("no sentinel names a primary: {}", troubles.join("; ")))
     }
 
-    async fn ask_sentinel(&mut self, turn: usize, name: &str, door: &Arc<Door>) -> Result<Address, String> {
+    async fn ask_sentinel(
+        &mut self,
+        turn: usize,
+        name: &str,
+        connector: &Arc<Connector>,
+    ) -> Result<Address, String> {
         let server = &self.servers[turn];
         let mut link = match self.sentinel.take().filter(|link| turn == 0 && !link.is_lost()) {
             Some(link) => link,
-            None => enter_sentinel(server, door).await?,
+            None => enter_sentinel(server, connector).await?,
         };
         let mut cmd = Cmd::new();
         cmd.arg("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name);
@@ -120,16 +126,16 @@ impl Discovery {
     }
 
     /// Asks members in turn for their view. A member that was cut off from the others still tells its own: it is believed
-    /// only if nobody has a newer one.
-    async fn ask_cluster(&mut self, known: &Topology, door: &Arc<Door>) -> Result<Found, String> {
+    /// only if no member has a newer one.
+    async fn ask_cluster(&mut self, known: &Table, connector: &Arc<Connector>) -> Result<Owners, String> {
         self.turn = self.turn.wrapping_add(1);
         let mut best: Option<View> = None;
         let mut troubles = Vec::new();
         for member in self.members(known) {
-            match ask_member(&member, door).await {
+            match ask_member(&member, connector).await {
                 Ok(view) if view.healthy && view.epoch >= self.epoch => {
                     self.epoch = view.epoch;
-                    return Ok(Found::Ranges(view.ranges));
+                    return Ok(Owners::Ranges(view.ranges));
                 }
                 Ok(view) => {
                     let newer = |best: &View| (view.healthy, view.epoch) > (best.healthy, best.epoch);
@@ -143,7 +149,7 @@ impl Discovery {
         match best {
             Some(view) => {
                 self.epoch = view.epoch;
-                Ok(Found::Ranges(view.ranges))
+                Ok(Owners::Ranges(view.ranges))
             }
             None => Err(format!(
                 "no member of the cluster answers: {}",
@@ -153,7 +159,7 @@ impl Discovery {
     }
 
     /// Whom to ask, in order: primaries that are connected already, from another one each time, then those of the URL.
-    fn members(&self, known: &Topology) -> Vec<Member> {
+    fn members(&self, known: &Table) -> Vec<Member> {
         let mut members: Vec<_> = known
             .primaries
             .iter()
@@ -162,7 +168,7 @@ impl Discovery {
         if !members.is_empty() {
             let first = self.turn % members.len();
             members.rotate_left(first);
-            members.sort_by_key(|member| matches!(member, Member::Known(one) if one.is_silent()));
+            members.sort_by_key(|member| matches!(member, Member::Known(one) if !one.circuit.is_answering()));
         }
         let is_known = |address: &&Address| known.primaries.iter().any(|one| one.address == **address);
         let others = self.servers.iter().filter(|address| !is_known(address));
@@ -194,11 +200,11 @@ impl View {
 
 /// What a primary of a cluster reports about it.
 pub(super) async fn view_of(primary: &Arc<Primary>) -> Result<View, String> {
-    let door = Arc::clone(&primary.door);
-    ask_member(&Member::Known(Arc::clone(primary)), &door).await
+    let connector = Arc::clone(&primary.connector);
+    ask_member(&Member::Known(Arc::clone(primary)), &connector).await
 }
 
-async fn ask_member(member: &Member, door: &Arc<Door>) -> Result<View, String> {
+async fn ask_member(member: &Member, connector: &Arc<Connector>) -> Result<View, String> {
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS");
     let (address, answers) = match member {
@@ -206,10 +212,10 @@ async fn ask_member(member: &Member, door: &Arc<Door>) -> Result<View, String> {
             let answers = primary
                 .send_all(Work::Step, &pipeline, Instant::now() + REDIS_ANSWER_WITHIN)
                 .await;
-            (&primary.address, answers.map_err(trouble)?)
+            (&primary.address, answers.map_err(|failure| failure.explained())?)
         }
         Member::Named(address) => {
-            let mut link = Link::open(door, address).await?;
+            let mut link = Link::open(connector, address).await?;
             let asked = link.connection().send_packed_commands(&pipeline, 0, 2);
             let answers = match timeout(TOLD_WITHIN, asked).await {
                 Ok(Ok(answers)) => answers,
@@ -266,22 +272,22 @@ fn ranges_of(slots: &Value, asked: &Address) -> Option<Vec<(u16, u16, Address)>>
 }
 
 /// Connects to a sentinel: with our password if it takes it, else without, because sentinels often have none.
-pub(super) async fn enter_sentinel(server: &Address, door: &Door) -> Result<Link, String> {
-    let with = Link::open(&door.of_sentinel(true), server).await;
+pub(super) async fn enter_sentinel(server: &Address, connector: &Connector) -> Result<Link, String> {
+    let with = Link::open(&connector.of_sentinel(true), server).await;
     match with {
-        Err(_) if door.has_password() => Link::open(&door.of_sentinel(false), server).await,
+        Err(_) if connector.has_password() => Link::open(&connector.of_sentinel(false), server).await,
         with => with,
     }
 }
 
 /// Asks a server whether it is a primary.
-async fn is_primary(address: &Address, known: &Topology, door: &Arc<Door>) -> Result<(), String> {
+async fn is_primary(address: &Address, known: &Table, connector: &Arc<Connector>) -> Result<(), String> {
     let primary = known
         .primaries
         .iter()
         .find(|one| one.address == *address && !one.is_deposed());
     let primary = primary.map_or_else(
-        || Primary::new(address.clone(), Arc::clone(door), None),
+        || Primary::new(address.clone(), Arc::clone(connector), None),
         Arc::clone,
     );
     let mut cmd = Cmd::new();
@@ -295,42 +301,6 @@ async fn is_primary(address: &Address, known: &Topology, door: &Arc<Door>) -> Re
             primary.depose();
             Err(format!("{address} is not a primary"))
         }
-        Err(failure) => Err(trouble(failure)),
-    }
-}
-
-/// What a failure says, for the operator.
-pub(super) fn trouble(failure: Failure) -> String {
-    match failure {
-        Failure::Reply(error) => explained(&error),
-        Failure::NotSent(why) => why.to_string(),
-        Failure::Lost(why) | Failure::Late(why) | Failure::Unconfirmed(why) => why,
-    }
-}
-
-/// A server's error in its own words. Servers and scripts don't repeat arguments in them.
-pub(super) fn explained(error: &redis::ServerError) -> String {
-    match error.details() {
-        Some(details) => format!(
-            "{} {}",
-            error.code(),
-            details.chars().take(200).collect::<String>()
-        ),
-        None => error.code().to_owned(),
-    }
-}
-
-/// A value of `INFO` and its like.
-pub(super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':');
-    info.lines().find_map(value).map(str::trim_end)
-}
-
-/// A value that is text.
-pub(super) fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text),
-        _ => None,
+        Err(failure) => Err(failure.explained()),
     }
 }

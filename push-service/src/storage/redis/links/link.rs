@@ -1,8 +1,8 @@
 //! One connection to one server: how it is made, shared, and given up.
 //!
 //! A [`Slot`] holds the connection for one kind of work. It is made when it is needed, by one attempt at a time for all who
-//! wait, with a deadline and a pause after a failure. An attempt belongs to the slot, not to whoever wanted it first:
-//! nobody's cancelled step takes it from the others.
+//! wait, with a deadline and a pause after a failure. An attempt belongs to the slot, not to the step that wanted it first:
+//! a step that is cancelled does not take it from the others.
 //!
 //! What it deliberately does not know: what is sent over it, and whose server it is.
 
@@ -23,13 +23,13 @@ use crate::defaults::{REDIS_CONNECT_WITHIN, REDIS_LINK_WAITING, REDIS_PROBE_EVER
 use crate::storage::redis::url::{Address, RedisUrl};
 
 /// How every server of the store is entered.
-pub(super) struct Door {
+pub(super) struct Connector {
     settings: RedisConnectionInfo,
     /// Over TLS, and with which authorities instead of the machine's.
     tls: Option<TlsCertificates>,
 }
 
-impl Door {
+impl Connector {
     /// The way in that `url` tells, trusting the authorities in `authorities` (PEM) instead of the machine's if given.
     pub(super) fn new(url: &RedisUrl, authorities: Option<Vec<u8>>) -> Self {
         let mut settings = RedisConnectionInfo::default()
@@ -148,7 +148,7 @@ pub(super) struct Link {
 
 impl Link {
     /// Connects.
-    pub(super) async fn open(door: &Door, address: &Address) -> Result<Self, String> {
+    pub(super) async fn open(connector: &Connector, address: &Address) -> Result<Self, String> {
         let lost = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&lost);
         let push = move |info: PushInfo| {
@@ -156,7 +156,7 @@ impl Link {
                 flag.store(true, Ordering::Relaxed);
             }
         };
-        let connection = door.open(address, push).await?;
+        let connection = connector.open(address, push).await?;
         Ok(Self { connection, lost })
     }
 
@@ -173,11 +173,11 @@ impl Link {
 
 /// The place of one connection, which is made when it is needed.
 pub(super) struct Slot {
-    state: Mutex<State>,
+    state: Mutex<LinkState>,
 }
 
-enum State {
-    /// There is none, and none is tried for before then.
+enum LinkState {
+    /// There is no connection, and none is tried before then.
     Closed { why: Arc<str>, until: Instant },
     /// An attempt is under way.
     Opening(Opening),
@@ -195,7 +195,7 @@ struct Opening {
 impl Slot {
     /// An empty one.
     pub(super) fn new() -> Self {
-        let state = Mutex::new(State::Closed {
+        let state = Mutex::new(LinkState::Closed {
             why: Arc::from(""),
             until: Instant::now(),
         });
@@ -205,7 +205,7 @@ impl Slot {
     /// The connection, if there is one.
     pub(super) fn ready(&self) -> Option<Link> {
         match &*self.lock() {
-            State::Open(link) if !link.is_lost() => Some(link.clone()),
+            LinkState::Open(link) if !link.is_lost() => Some(link.clone()),
             _ => None,
         }
     }
@@ -219,8 +219,8 @@ impl Slot {
     /// # Cancel safety
     ///
     /// Dropping the future leaves the attempt to those who wait for it as well.
-    pub(super) async fn link(&self, door: &Arc<Door>, address: &Address) -> Result<Link, Arc<str>> {
-        let mut opening = match self.begin(door, address) {
+    pub(super) async fn link(&self, connector: &Arc<Connector>, address: &Address) -> Result<Link, Arc<str>> {
+        let mut opening = match self.begin(connector, address) {
             Ok(opening) => opening,
             Err(known) => return known,
         };
@@ -233,11 +233,11 @@ impl Slot {
         outcome
     }
 
-    /// Gives this connection up for whoever asks from now on. Who uses it goes on.
+    /// Steps that ask from now on get another connection. Steps that use this one go on.
     pub(super) fn give_up(&self, link: &Link) {
         let mut state = self.lock();
-        if matches!(&*state, State::Open(open) if Arc::ptr_eq(&open.lost, &link.lost)) {
-            *state = State::Closed {
+        if matches!(&*state, LinkState::Open(open) if Arc::ptr_eq(&open.lost, &link.lost)) {
+            *state = LinkState::Closed {
                 why: Arc::from("the connection was lost"),
                 until: Instant::now(),
             };
@@ -245,36 +245,40 @@ impl Slot {
     }
 
     /// Joins the attempt under way, or begins one; what is known already comes as the error.
-    fn begin(&self, door: &Arc<Door>, address: &Address) -> Result<Opening, Result<Link, Arc<str>>> {
+    fn begin(
+        &self,
+        connector: &Arc<Connector>,
+        address: &Address,
+    ) -> Result<Opening, Result<Link, Arc<str>>> {
         let mut state = self.lock();
         match &*state {
-            State::Open(link) if !link.is_lost() => return Err(Ok(link.clone())),
-            State::Closed { why, until } if Instant::now() < *until => return Err(Err(Arc::clone(why))),
-            State::Opening(opening) => return Ok(opening.clone()),
-            State::Open(_) | State::Closed { .. } => {}
+            LinkState::Open(link) if !link.is_lost() => return Err(Ok(link.clone())),
+            LinkState::Closed { why, until } if Instant::now() < *until => return Err(Err(Arc::clone(why))),
+            LinkState::Opening(opening) => return Ok(opening.clone()),
+            LinkState::Open(_) | LinkState::Closed { .. } => {}
         }
         let (tell, outcome) = watch::channel(None);
-        let (door, address) = (Arc::clone(door), address.clone());
+        let (connector, address) = (Arc::clone(connector), address.clone());
         let attempt = tokio::spawn(async move {
-            let link = Link::open(&door, &address).await;
-            // Nobody may be waiting any more; then the next who asks finds it.
+            let link = Link::open(&connector, &address).await;
+            // If no step waits any more, the next one finds it.
             tell.send_replace(Some(link.map_err(Arc::from)));
         });
         let opening = Opening {
             outcome,
             _attempt: Arc::new(AbortOnDropHandle::new(attempt)),
         };
-        *state = State::Opening(opening.clone());
+        *state = LinkState::Opening(opening.clone());
         Ok(opening)
     }
 
-    /// Remembers what came of an attempt, if nobody has yet.
+    /// Remembers the outcome of an attempt, if that has not happened yet.
     fn settle(&self, of: &Opening, outcome: &Result<Link, Arc<str>>) {
         let mut state = self.lock();
-        if matches!(&*state, State::Opening(now) if now.outcome.same_channel(&of.outcome)) {
+        if matches!(&*state, LinkState::Opening(now) if now.outcome.same_channel(&of.outcome)) {
             *state = match outcome {
-                Ok(link) => State::Open(link.clone()),
-                Err(why) => State::Closed {
+                Ok(link) => LinkState::Open(link.clone()),
+                Err(why) => LinkState::Closed {
                     why: Arc::clone(why),
                     until: Instant::now() + REDIS_PROBE_EVERY,
                 },
@@ -282,7 +286,7 @@ impl Slot {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, LinkState> {
         // Nothing panics while it is held, and a state is replaced whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,8 +2,8 @@
 //!
 //! Each primary has one connection that subscribes to the channels of its buckets. A bucket that goes unheard for any
 //! reason (the connection ended or went silent, the server withdrew the subscription because the bucket moves, another
-//! server became primary) is subscribed to again where it lives now, and only then reported: who looks after what it
-//! missed then misses nothing that comes later.
+//! server became primary) is subscribed to again where it lives now, and only then reported. A session that looks into
+//! storage after the report misses nothing that comes later.
 //!
 //! What it deliberately does not know: what a message says, and which sessions there are.
 
@@ -21,18 +21,18 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Primaries;
-use super::buckets::Bucket;
-use super::discovery::explained;
 use super::link::said;
+use super::map::Map;
 use super::primary::Primary;
-use super::topology::Map;
+use super::reply::explained;
 use crate::defaults::{
     REDIS_ANSWER_WITHIN, REDIS_PAUSE_FIRST, REDIS_PAUSE_LONGEST, REDIS_PING_EVERY, REDIS_SUBSCRIBE_BATCH,
 };
 use crate::storage::BUCKETS;
+use crate::storage::redis::bucket::Bucket;
 
 /// Who is told. Called where messages are read: must return at once.
-pub(in crate::storage::redis) trait Hear: Send + Sync + 'static {
+pub(in crate::storage::redis) trait ChannelHandler: Send + Sync + 'static {
     /// A message came on the channel of a bucket.
     fn message(&self, bucket: Bucket, payload: &[u8]);
 
@@ -49,32 +49,32 @@ impl Primaries {
     pub(in crate::storage::redis) async fn listen(
         &self,
         channels: impl Fn(Bucket) -> Vec<u8> + Send + Sync,
-        hear: Arc<dyn Hear>,
+        handler: Arc<dyn ChannelHandler>,
     ) {
-        let _deaf_afterwards = Clear::all_of(&self.ears);
+        let _deaf_afterwards = Clear::all_of(&self.heard_buckets);
         let mut changes = self.map.changes();
         let mut listeners: HashMap<u64, oneshot::Sender<()>> = HashMap::new();
         let mut running = FuturesUnordered::new();
         loop {
-            let topology = changes.borrow_and_update().clone();
+            let table = changes.borrow_and_update().clone();
             // A listener goes with its primary: dropping the sender ends it.
-            listeners.retain(|id, _| topology.primaries.iter().any(|primary| primary.id == *id));
-            for primary in &topology.primaries {
+            listeners.retain(|id, _| table.primaries.iter().any(|primary| primary.id == *id));
+            for primary in &table.primaries {
                 listeners.entry(primary.id).or_insert_with(|| {
                     let (keep, ended) = oneshot::channel::<()>();
                     let listener = Listener {
                         map: &self.map,
-                        ears: &self.ears,
+                        heard_buckets: &self.heard_buckets,
                         primary: Arc::clone(primary),
                         channels: &channels,
-                        hear: &hear,
+                        handler: &handler,
                     };
                     running.push(async move {
                         select! {
                             () = listener.run() => {}
                             _ = ended => {}
                         }
-                        listener.ears.lose(&listener.primary);
+                        listener.heard_buckets.lose(&listener.primary);
                     });
                     keep
                 });
@@ -88,16 +88,16 @@ impl Primaries {
 
     /// Whether every bucket is subscribed to right now: without that a node is not ready.
     pub(in crate::storage::redis) fn subscribed(&self) -> bool {
-        self.ears.deaf().is_none()
+        self.heard_buckets.deaf().is_none()
     }
 }
 
 /// By which primary's connection each bucket is heard.
-pub(super) struct Ears {
+pub(super) struct HeardBuckets {
     heard: Mutex<Vec<Option<u64>>>,
 }
 
-impl Ears {
+impl HeardBuckets {
     /// Nothing is heard.
     pub(super) fn new() -> Self {
         Self {
@@ -146,12 +146,12 @@ impl Ears {
 }
 
 /// Nothing is heard before and after its life.
-struct Clear<'a>(&'a Ears);
+struct Clear<'a>(&'a HeardBuckets);
 
 impl<'a> Clear<'a> {
-    fn all_of(ears: &'a Ears) -> Self {
-        ears.lock().fill(None);
-        Self(ears)
+    fn all_of(heard_buckets: &'a HeardBuckets) -> Self {
+        heard_buckets.lock().fill(None);
+        Self(heard_buckets)
     }
 }
 
@@ -163,7 +163,7 @@ impl Drop for Clear<'_> {
 
 /// What a connection's task tells the one that owns it.
 #[derive(Default)]
-struct News {
+struct ConnectionEvents {
     came: Notify,
     lost: AtomicBool,
 }
@@ -171,10 +171,10 @@ struct News {
 /// Listens to one primary.
 struct Listener<'a, C> {
     map: &'a Arc<Map>,
-    ears: &'a Arc<Ears>,
+    heard_buckets: &'a Arc<HeardBuckets>,
     primary: Arc<Primary>,
     channels: &'a C,
-    hear: &'a Arc<dyn Hear>,
+    handler: &'a Arc<dyn ChannelHandler>,
 }
 
 impl<C: Fn(Bucket) -> Vec<u8>> Listener<'_, C> {
@@ -184,7 +184,7 @@ impl<C: Fn(Bucket) -> Vec<u8>> Listener<'_, C> {
         loop {
             let began = Instant::now();
             let why = self.listen_once().await;
-            self.ears.lose(&self.primary);
+            self.heard_buckets.lose(&self.primary);
             self.map.refresh();
             // Told once for each time that it is lost, not for each attempt to get it back.
             if began.elapsed() > REDIS_PING_EVERY {
@@ -200,11 +200,11 @@ impl<C: Fn(Bucket) -> Vec<u8>> Listener<'_, C> {
 
     /// Listens over one connection until it is lost, and says why it is.
     async fn listen_once(&self) -> String {
-        let news = Arc::new(News::default());
+        let events = Arc::new(ConnectionEvents::default());
         let opened = self
             .primary
-            .door
-            .open(&self.primary.address, self.push(&news))
+            .connector
+            .open(&self.primary.address, self.push(&events))
             .await;
         let mut connection = match opened {
             Ok(connection) => connection,
@@ -213,7 +213,7 @@ impl<C: Fn(Bucket) -> Vec<u8>> Listener<'_, C> {
         let mut changes = self.map.changes();
         loop {
             let buckets = changes.borrow_and_update().buckets_of(&self.primary);
-            let missing = self.ears.missing(buckets, &self.primary);
+            let missing = self.heard_buckets.missing(buckets, &self.primary);
             let settled = match self.subscribe(&mut connection, &missing).await {
                 Ok(settled) => settled,
                 Err(why) => return why,
@@ -226,12 +226,12 @@ impl<C: Fn(Bucket) -> Vec<u8>> Listener<'_, C> {
             };
             let rest = async {
                 select! {
-                    () = news.came.notified() => {}
+                    () = events.came.notified() => {}
                     _ = changes.changed() => {}
                 }
             };
             let rested = timeout(wait, rest).await;
-            if news.lost.load(Ordering::Relaxed) {
+            if events.lost.load(Ordering::Relaxed) {
                 return "the connection was closed".to_owned();
             }
             if rested.is_ok() {
@@ -263,9 +263,9 @@ impl<C: Fn(Bucket) -> Vec<u8>> Listener<'_, C> {
                 Err(_) => return Err("SSUBSCRIBE was not answered in time".to_owned()),
             };
             let granted = self.granted(batch, &answers)?;
-            self.ears.gain(&granted, &self.primary);
+            self.heard_buckets.gain(&granted, &self.primary);
             if !granted.is_empty() {
-                self.hear.gap(&granted);
+                self.handler.gap(&granted);
             }
             settled &= granted.len() == batch.len();
         }
@@ -298,27 +298,31 @@ impl<C: Fn(Bucket) -> Vec<u8>> Listener<'_, C> {
 
     /// What is done with each thing that the server says of itself. Runs inside the connection's own task, so what comes
     /// faster than it is handled waits in the network.
-    fn push(&self, news: &Arc<News>) -> impl Fn(PushInfo) + Send + Sync + 'static {
-        let (news, ears, hear) = (Arc::clone(news), Arc::clone(self.ears), Arc::clone(self.hear));
+    fn push(&self, events: &Arc<ConnectionEvents>) -> impl Fn(PushInfo) + Send + Sync + 'static {
+        let (events, heard_buckets, handler) = (
+            Arc::clone(events),
+            Arc::clone(self.heard_buckets),
+            Arc::clone(self.handler),
+        );
         let (id, map) = (self.primary.id, Arc::clone(self.map));
         move |info| match info.kind {
             PushKind::SMessage => {
                 if let (Some(bucket), Some(Value::BulkString(payload))) =
                     (bucket_of(&info.data), info.data.get(1))
                 {
-                    hear.message(bucket, payload);
+                    handler.message(bucket, payload);
                 }
             }
             PushKind::SUnsubscribe => {
                 if let Some(bucket) = bucket_of(&info.data) {
-                    ears.lose_one(bucket, id);
+                    heard_buckets.lose_one(bucket, id);
                     map.refresh();
-                    news.came.notify_one();
+                    events.came.notify_one();
                 }
             }
             PushKind::Disconnection => {
-                news.lost.store(true, Ordering::Relaxed);
-                news.came.notify_one();
+                events.lost.store(true, Ordering::Relaxed);
+                events.came.notify_one();
             }
             _ => {}
         }

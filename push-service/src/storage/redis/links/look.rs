@@ -11,13 +11,14 @@ use redis::{Pipeline, Value};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Primaries;
-use super::buckets::Bucket;
-use super::discovery::{explained, field, text, trouble};
-use super::primary::{Failure, Primary, Work};
-use super::run::unavailable;
-use super::topology::Topology;
+use super::failure::{Failure, unavailable};
+use super::primary::{Primary, Work};
+use super::reply::{explained, field, text};
+use super::table::Table;
 use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_CLOCK_OFFSET, REDIS_LOOK_EVERY};
 use crate::storage::StorageError;
+use crate::storage::clock::millis;
+use crate::storage::redis::bucket::Bucket;
 use crate::storage::redis::url::Address;
 
 /// The state of one primary.
@@ -39,9 +40,9 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// As it is right after the start, which has asked every primary: well, and nobody has to be told.
-    pub(super) fn of(topology: &Topology) -> Self {
-        let well = Bucket::all().map(|bucket| topology.primary(bucket).map(|primary| primary.id));
+    /// As it is right after the start, which has asked every primary: all are well, and none has returned.
+    pub(super) fn of(table: &Table) -> Self {
+        let well = Bucket::all().map(|bucket| table.primary(bucket).map(|primary| primary.id));
         Self {
             found: BTreeMap::new(),
             replicas: BTreeMap::new(),
@@ -85,9 +86,9 @@ impl Primaries {
         let mut warned = Vec::new();
         for turn in 0_usize.. {
             every.tick().await;
-            let topology = self.map.now();
-            let looks = topology.primaries.iter().map(|primary| {
-                let buckets = topology.buckets_of(primary);
+            let table = self.map.now();
+            let looks = table.primaries.iter().map(|primary| {
+                let buckets = table.buckets_of(primary);
                 let bucket = buckets[turn % buckets.len()];
                 let key = mark(bucket);
                 async move { (primary, buckets, look_at(primary, &key).await) }
@@ -102,7 +103,7 @@ impl Primaries {
                     on_return(&returned);
                 }
             }
-            let is_primary = |address: &Address| topology.primaries.iter().any(|one| one.address == *address);
+            let is_primary = |address: &Address| table.primaries.iter().any(|one| one.address == *address);
             {
                 let mut health = self.health_now();
                 health.found.retain(|address, _| is_primary(address));
@@ -181,7 +182,7 @@ async fn look_at(primary: &Primary, mark: &[u8]) -> Result<Looked, String> {
     let address = &primary.address;
     let answers = answers.map_err(|failure| match failure {
         Failure::NotSent(why) if !why.contains(&address.to_string()) => format!("{address}: {why}"),
-        failure => trouble(failure),
+        failure => failure.explained(),
     })?;
     let [time, marked, replication] = answers.as_slice() else {
         return Err(format!("{address}: an answer is missing"));
@@ -204,7 +205,9 @@ async fn look_at(primary: &Primary, mark: &[u8]) -> Result<Looked, String> {
     }
     let theirs = time_of(time).ok_or_else(|| format!("{address}: the answer to TIME cannot be read"))?;
     Ok(Looked {
-        ahead_ms: millis(theirs) - millis(ours),
+        ahead_ms: millis(theirs)
+            .cast_signed()
+            .saturating_sub(millis(ours).cast_signed()),
         replicas: text(replication).map_or(0, online_replicas),
     })
 }
@@ -230,10 +233,6 @@ fn time_of(answer: &Value) -> Option<Duration> {
 
 fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

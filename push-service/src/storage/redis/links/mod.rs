@@ -5,7 +5,7 @@
 //!   run(work, bucket, script)              listen()                  look()
 //!        │                                    │                        │
 //!        ▼                                    ▼                        ▼
-//!   topology: bucket ─► primary ◄── discovery: one server, sentinels, cluster
+//!   map: bucket ─► primary ◄── discovery: one server, sentinels, cluster
 //!        │
 //!        ├─ steps:     one pipelined connection
 //!        ├─ pages:     another, so that much to read delays no small step (PR-34)
@@ -24,22 +24,25 @@
 //!
 //! What it deliberately does not know: what a step does, and what is in keys, messages and answers.
 
-mod buckets;
+mod circuit;
 mod confirmed;
 mod discovery;
+mod failure;
 mod link;
 mod listen;
 mod look;
+mod map;
 mod moving_slot;
 mod pipeline;
 mod primary;
 mod proof;
+mod reply;
 mod run;
 mod script;
 mod start;
+mod table;
 #[cfg(test)]
 mod tests;
-mod topology;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -48,15 +51,15 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::AbortOnDropHandle;
 
-pub(in crate::storage::redis) use self::buckets::Bucket;
-use self::listen::Ears;
-pub(in crate::storage::redis) use self::listen::Hear;
+pub(in crate::storage::redis) use self::listen::ChannelHandler;
+use self::listen::HeardBuckets;
 use self::look::Health;
+use self::map::Map;
 pub(in crate::storage::redis) use self::primary::Work;
 use self::proof::Assurance;
 pub(in crate::storage::redis) use self::proof::Witness;
 pub(in crate::storage::redis) use self::script::{Repeat, Script};
-use self::topology::Map;
+use super::bucket::Bucket;
 use super::replicas::WaitReplicas;
 use crate::storage::StorageError;
 
@@ -78,10 +81,10 @@ pub(in crate::storage::redis) struct Options {
 /// The primaries of a store, and the connections to them. All of them close when it is dropped.
 pub(in crate::storage::redis) struct Primaries {
     map: Arc<Map>,
-    /// A place for each step that may be under way.
-    places: Semaphore,
+    /// One for each step that may be under way.
+    permits: Semaphore,
     /// Which buckets are heard.
-    ears: Arc<Ears>,
+    heard_buckets: Arc<HeardBuckets>,
     /// How the primaries are.
     health: Mutex<Health>,
     /// How many replicas are waited for.
@@ -95,9 +98,9 @@ pub(in crate::storage::redis) struct Primaries {
 impl Primaries {
     /// The lowest bucket of each primary, in order: what is asked of these is asked of every server once.
     pub(in crate::storage::redis) fn first_buckets(&self) -> Vec<Bucket> {
-        let topology = self.map.now();
-        let first = |primary: &_| topology.buckets_of(primary).first().copied();
-        let mut firsts: Vec<_> = topology
+        let table = self.map.now();
+        let first = |primary: &_| table.buckets_of(primary).first().copied();
+        let mut firsts: Vec<_> = table
             .primaries
             .iter()
             .filter_map(|primary| first(primary))
@@ -106,9 +109,9 @@ impl Primaries {
         firsts
     }
 
-    /// A place for one step.
-    fn place(&self) -> Result<SemaphorePermit<'_>, StorageError> {
-        self.places.try_acquire().map_err(|_| {
+    /// Permission for one step.
+    fn permit(&self) -> Result<SemaphorePermit<'_>, StorageError> {
+        self.permits.try_acquire().map_err(|_| {
             StorageError::Unavailable("Redis is too slow: too many steps wait for it".to_owned())
         })
     }

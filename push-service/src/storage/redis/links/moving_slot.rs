@@ -15,12 +15,15 @@ use redis::{Cmd, Value};
 use tokio::time::Instant;
 
 use super::Primaries;
-use super::buckets::Bucket;
-use super::primary::{Failure, Primary, Work};
-use super::run::redirected;
+use super::failure::Failure;
+use super::primary::{Primary, Work};
+use super::reply::redirected;
 use super::script::Script;
 use crate::defaults::REDIS_MIGRATE_WITHIN;
-use crate::storage::redis::layout::moving_along;
+use crate::storage::clock::millis;
+use crate::storage::redis::bucket::Bucket;
+use crate::storage::redis::keys::moving_along;
+use crate::storage::redis::url::Address;
 
 impl Primaries {
     /// Moves the remaining keys of a step, and runs it at their new server. `None` if the slot doesn't move, or they
@@ -40,19 +43,16 @@ impl Primaries {
         let to = self.map.at(&self.destination(&from, keys, deadline).await?);
         let mut migrate = Cmd::new();
         migrate.arg("MIGRATE").arg(&to.address.host).arg(to.address.port);
+        migrate.arg("").arg(0).arg(millis(REDIS_MIGRATE_WITHIN));
         migrate
-            .arg("")
-            .arg(0)
-            .arg(REDIS_MIGRATE_WITHIN.as_millis() as u64);
-        migrate
-            .arg(from.door.credentials())
+            .arg(from.connector.credentials())
             .arg("KEYS")
             .arg(moving_along(keys));
         let moved = from
             .send(Work::Page, migrate, false, Primary::answer_by(deadline))
             .await;
         if let Err(failure) = moved {
-            let why = super::discovery::trouble(failure);
+            let why = failure.explained();
             tracing::debug!(server = %from.address, why, "the keys of a user agent could not be moved to the new server of their slot");
             return None;
         }
@@ -68,12 +68,7 @@ impl Primaries {
     }
 
     /// Where a slot moves to: the server to which its owner redirects a request for a key that does not exist.
-    async fn destination(
-        &self,
-        from: &Primary,
-        keys: &[&[u8]],
-        deadline: Instant,
-    ) -> Option<crate::storage::redis::url::Address> {
+    async fn destination(&self, from: &Primary, keys: &[&[u8]], deadline: Instant) -> Option<Address> {
         let absent = [keys.first()?, &b":absent"[..]].concat();
         let mut exists = Cmd::new();
         exists.arg("EXISTS").arg(absent);
@@ -81,7 +76,7 @@ impl Primaries {
             .send(Work::Page, exists, false, Primary::answer_by(deadline))
             .await
         {
-            Err(Failure::Reply(error)) if error.code() == "ASK" => redirected(&error, from),
+            Err(Failure::Reply(error)) if error.code() == "ASK" => redirected(&error, &from.address),
             _ => None,
         }
     }

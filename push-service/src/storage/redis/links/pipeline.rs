@@ -10,12 +10,13 @@ use redis::{Cmd, Pipeline, Value};
 use tokio::time::{Instant, sleep};
 
 use super::Primaries;
-use super::buckets::Bucket;
-use super::discovery::explained;
+use super::failure::unavailable;
 use super::primary::{Primary, Work};
-use super::run::{Step, unavailable};
+use super::reply::explained;
+use super::run::Step;
 use crate::defaults::{REDIS_PAUSE_LONGEST, REDIS_PIPELINE_COMMANDS, REDIS_STEP_WITHIN};
 use crate::storage::StorageError;
+use crate::storage::redis::bucket::Bucket;
 
 impl Primaries {
     /// Sends each command to the primary of its bucket: grouped, over the connections for pages. One answer for each, in
@@ -57,9 +58,12 @@ impl Primaries {
     /// What the primaries answer, as far as they do.
     async fn answers(&self, commands: &[(Bucket, Cmd)]) -> Vec<Option<Value>> {
         let mut groups: BTreeMap<u64, (Arc<Primary>, Vec<usize>)> = BTreeMap::new();
-        let topology = self.map.now();
+        let table = self.map.now();
         for (place, (bucket, _)) in commands.iter().enumerate() {
-            if let Some(primary) = topology.primary(*bucket).filter(|primary| primary.admits()) {
+            if let Some(primary) = table
+                .primary(*bucket)
+                .filter(|primary| primary.circuit.admit().is_some())
+            {
                 let group = groups
                     .entry(primary.id)
                     .or_insert_with(|| (Arc::clone(primary), Vec::new()));
@@ -97,7 +101,7 @@ impl Primaries {
 
     /// Sends one by itself, with all that a single step is worth: its bucket has moved, or its server was not ready.
     async fn one(&self, bucket: Bucket, cmd: &Cmd) -> Result<Value, StorageError> {
-        let _place = self.place()?;
+        let _permit = self.permit()?;
         self.ask(Work::Page, bucket, &Step::Command(cmd)).await
     }
 }

@@ -25,17 +25,18 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Primaries;
-use super::buckets::Bucket;
-use super::discovery::{View, enter_sentinel, explained, text, view_of};
-use super::link::{Door, Link};
+use super::discovery::{View, enter_sentinel, view_of};
+use super::failure::unavailable;
+use super::link::{Connector, Link, said};
+use super::map::Map;
 use super::primary::Primary;
-use super::run::unavailable;
-use super::topology::Map;
+use super::reply::{explained, text};
 use crate::defaults::{
     REDIS_ANSWER_WITHIN, REDIS_PAUSE_LONGEST, REDIS_PROOF_WITHIN, REDIS_PROOFS_APART, REDIS_PROOFS_WAITING,
     REDIS_WITNESS_SILENT_FOR,
 };
 use crate::storage::StorageError;
+use crate::storage::redis::bucket::Bucket;
 use crate::storage::redis::url::{Address, Kind, RedisUrl};
 
 /// How a server proves that it may answer "unknown".
@@ -49,7 +50,12 @@ pub(super) enum Assurance {
 }
 
 impl Assurance {
-    pub(super) fn of(url: &RedisUrl, wait_replicas: bool, map: &Arc<Map>, door: &Arc<Door>) -> Self {
+    pub(super) fn of(
+        url: &RedisUrl,
+        wait_replicas: bool,
+        map: &Arc<Map>,
+        connector: &Arc<Connector>,
+    ) -> Self {
         if wait_replicas {
             return Self::Replicas;
         }
@@ -59,7 +65,7 @@ impl Assurance {
             Kind::Sentinel { name } => Electors::Sentinels {
                 name: name.clone(),
                 sentinels: url.servers.iter().cloned().map(Sentinel::new).collect(),
-                door: Arc::clone(door),
+                connector: Arc::clone(connector),
             },
         };
         Self::Others(Prover::start(electors))
@@ -155,7 +161,7 @@ enum Electors {
     Sentinels {
         name: String,
         sentinels: Vec<Sentinel>,
-        door: Arc<Door>,
+        connector: Arc<Connector>,
     },
     Members(Arc<Map>),
 }
@@ -170,11 +176,11 @@ impl Electors {
                 Self::Sentinels {
                     name,
                     sentinels,
-                    door,
+                    connector,
                 } => {
-                    let words = ask_sentinels(name, sentinels, door).await;
+                    let reports = ask_sentinels(name, sentinels, connector).await;
                     for job in jobs.drain(..) {
-                        let _ = job.answer.send(named_by(&words, &job.address));
+                        let _ = job.answer.send(named_by(&reports, &job.address));
                     }
                 }
                 Self::Members(map) => {
@@ -208,12 +214,12 @@ impl Sentinel {
         }
     }
 
-    async fn ask(&mut self, name: &str, door: &Door) -> Result<Word, String> {
+    async fn ask(&mut self, name: &str, connector: &Connector) -> Result<SentinelReport, String> {
         let now = Instant::now();
         if self.silent_until.is_some_and(|until| now < until) {
             return Err(format!("{} does not answer", self.address));
         }
-        let asked = timeout(REDIS_PROOF_WITHIN, self.ask_it(name, door)).await;
+        let asked = timeout(REDIS_PROOF_WITHIN, self.ask_it(name, connector)).await;
         let asked = asked.unwrap_or_else(|_| Err(format!("{} does not answer", self.address)));
         self.silent_until = match &asked {
             Ok(_) => None,
@@ -225,10 +231,10 @@ impl Sentinel {
         asked
     }
 
-    async fn ask_it(&mut self, name: &str, door: &Door) -> Result<Word, String> {
+    async fn ask_it(&mut self, name: &str, connector: &Connector) -> Result<SentinelReport, String> {
         let link = match self.link.take().filter(|link| !link.is_lost()) {
             Some(link) => link,
-            None => enter_sentinel(&self.address, door).await?,
+            None => enter_sentinel(&self.address, connector).await?,
         };
         let link = self.link.insert(link);
         let mut questions = Pipeline::with_capacity(3);
@@ -236,15 +242,15 @@ impl Sentinel {
             questions.cmd("SENTINEL").arg(question).arg(name);
         }
         let answers = link.connection().send_packed_commands(&questions, 0, 3).await;
-        let answers = answers.map_err(|error| format!("{}: {}", self.address, super::link::said(&error)))?;
+        let answers = answers.map_err(|error| format!("{}: {}", self.address, said(&error)))?;
         let [about, quorum, named] = answers.as_slice() else {
             return Err(format!("{}: an answer is missing", self.address));
         };
         if let Value::ServerError(error) = about {
             return Err(format!("{}: {}", self.address, explained(error)));
         }
-        let word = Word::read(about, quorum, named);
-        word.ok_or_else(|| format!("{}: the answer to SENTINEL MASTER cannot be read", self.address))
+        let report = SentinelReport::read(about, quorum, named);
+        report.ok_or_else(|| format!("{}: the answer to SENTINEL MASTER cannot be read", self.address))
     }
 }
 
@@ -253,7 +259,7 @@ const GOOD: &str = "master";
 
 /// What a sentinel reports about the primary.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Word {
+struct SentinelReport {
     names: Address,
     /// The primary's flags: `master`, followed by what is wrong.
     flags: String,
@@ -263,7 +269,7 @@ struct Word {
     has_quorum: bool,
 }
 
-impl Word {
+impl SentinelReport {
     fn read(about: &Value, quorum: &Value, named: &Value) -> Option<Self> {
         let get = |name: &str| match about {
             Value::Map(pairs) => {
@@ -313,28 +319,32 @@ impl Word {
     }
 }
 
-async fn ask_sentinels(name: &str, sentinels: &mut [Sentinel], door: &Door) -> Vec<Result<Word, String>> {
-    join_all(sentinels.iter_mut().map(|sentinel| sentinel.ask(name, door))).await
+async fn ask_sentinels(
+    name: &str,
+    sentinels: &mut [Sentinel],
+    connector: &Connector,
+) -> Vec<Result<SentinelReport, String>> {
+    join_all(sentinels.iter_mut().map(|sentinel| sentinel.ask(name, connector))).await
 }
 
 /// Whether these answers of sentinels prove that the server is the primary; `Err`: the rest of a sentence.
-fn named_by(words: &[Result<Word, String>], address: &Address) -> Result<(), String> {
-    let said = || words.iter().flatten();
-    if let Some(word) = said().find(|word| word.names != *address) {
-        return Err(format!("a sentinel says that {} is the primary", word.names));
+fn named_by(reports: &[Result<SentinelReport, String>], address: &Address) -> Result<(), String> {
+    let said = || reports.iter().flatten();
+    if let Some(report) = said().find(|report| report.names != *address) {
+        return Err(format!("a sentinel says that {} is the primary", report.names));
     }
-    if said().any(Word::is_replacing) {
+    if said().any(SentinelReport::is_replacing) {
         return Err("a sentinel says that the primary is being replaced".to_owned());
     }
-    let all = said().map(|word| word.sentinels).max().unwrap_or(0);
-    let needed = (all / 2 + 1).min(words.len());
-    let good = said().filter(|word| word.is_good()).count();
+    let all = said().map(|report| report.sentinels).max().unwrap_or(0);
+    let needed = (all / 2 + 1).min(reports.len());
+    let good = said().filter(|report| report.is_good()).count();
     if good >= needed {
         return Ok(());
     }
-    let silent: Vec<_> = words
+    let silent: Vec<_> = reports
         .iter()
-        .filter_map(|word| word.as_ref().err())
+        .filter_map(|report| report.as_ref().err())
         .map(|why| &**why)
         .collect();
     Err(format!(
@@ -382,8 +392,8 @@ mod tests {
         }
     }
 
-    fn word(port: u16, flags: &str, has_quorum: bool) -> Result<Word, String> {
-        Ok(Word {
+    fn report(port: u16, flags: &str, has_quorum: bool) -> Result<SentinelReport, String> {
+        Ok(SentinelReport {
             names: server(port),
             flags: flags.to_owned(),
             sentinels: 3,
@@ -396,25 +406,28 @@ mod tests {
     #[test]
     fn sentinels_prove_a_primary_together() {
         let silent = || Err("silent".to_owned());
-        let good = || word(1, "master", true);
+        let good = || report(1, "master", true);
         let rows = [
             (vec![good(), good(), good()], true),
             (vec![good(), good(), silent()], true),
             (vec![good(), silent(), silent()], false),
             (vec![good()], true),
             (vec![silent()], false),
-            (vec![word(1, "master", false)], false),
-            (vec![good(), good(), word(2, "master", true)], false),
-            (vec![good(), good(), word(1, "master,s_down", true)], true),
-            (vec![good(), word(1, "master,s_down", true), silent()], false),
-            (vec![good(), good(), word(1, "master,s_down,o_down", true)], false),
+            (vec![report(1, "master", false)], false),
+            (vec![good(), good(), report(2, "master", true)], false),
+            (vec![good(), good(), report(1, "master,s_down", true)], true),
+            (vec![good(), report(1, "master,s_down", true), silent()], false),
             (
-                vec![good(), good(), word(1, "master,failover_in_progress", true)],
+                vec![good(), good(), report(1, "master,s_down,o_down", true)],
+                false,
+            ),
+            (
+                vec![good(), good(), report(1, "master,failover_in_progress", true)],
                 false,
             ),
         ];
-        for (words, proved) in rows {
-            assert_eq!(named_by(&words, &server(1)).is_ok(), proved, "{words:?}");
+        for (reports, proved) in rows {
+            assert_eq!(named_by(&reports, &server(1)).is_ok(), proved, "{reports:?}");
         }
     }
 

@@ -11,13 +11,13 @@ use redis::{Cmd, ServerError, Value};
 use tokio::time::{Instant, sleep_until};
 
 use super::Primaries;
-use super::buckets::Bucket;
-use super::discovery::{explained, trouble};
-use super::primary::{Failure, Primary, Work};
+use super::failure::{Failure, unavailable};
+use super::primary::{Primary, Work};
+use super::reply::{explained, redirected};
 use super::script::{Repeat, Script};
-use super::topology::Map;
-use crate::defaults::{REDIS_PAUSE_FIRST, REDIS_PAUSE_LONGEST, REDIS_PROBE_WITHIN, REDIS_STEP_WITHIN};
+use crate::defaults::{REDIS_PAUSE_FIRST, REDIS_PAUSE_LONGEST, REDIS_STEP_WITHIN};
 use crate::storage::StorageError;
+use crate::storage::redis::bucket::Bucket;
 use crate::storage::redis::url::Address;
 
 impl Primaries {
@@ -39,7 +39,7 @@ impl Primaries {
         keys: &[&[u8]],
         args: &[&[u8]],
     ) -> Result<Value, StorageError> {
-        let _place = self.place()?;
+        let _permit = self.permit()?;
         self.ask(work, bucket, &Step::Script { script, keys, args }).await
     }
 
@@ -52,15 +52,14 @@ impl Primaries {
     ) -> Result<Value, StorageError> {
         let primary = self.map.primary(bucket);
         let within = match &primary {
-            Some(primary) if primary.is_silent() => REDIS_PROBE_WITHIN,
-            _ => REDIS_STEP_WITHIN,
+            Some(primary) => primary.circuit.admit().ok_or_else(|| {
+                self.map.refresh();
+                unavailable(format!("{} does not answer", primary.address))
+            })?,
+            None => REDIS_STEP_WITHIN,
         };
         let deadline = Instant::now() + within;
         let failed = match primary {
-            Some(primary) if !primary.admits() => {
-                self.map.refresh();
-                return Err(unavailable(format!("{} does not answer", primary.address)));
-            }
             Some(primary) => {
                 let sent = primary.send(
                     work,
@@ -79,7 +78,7 @@ impl Primaries {
         Box::pin(self.ask_again(work, bucket, step, failed, deadline)).await
     }
 
-    /// Goes on after a first try that failed, or could not be made because nobody has the bucket.
+    /// Goes on after a first try that failed, or could not be made because no server has the bucket.
     async fn ask_again(
         &self,
         work: Work,
@@ -91,17 +90,17 @@ impl Primaries {
         let mut pause = REDIS_PAUSE_FIRST;
         let (mut hops, mut torn) = (0, 0);
         loop {
-            let verdict = match failed.take() {
+            let next = match failed.take() {
                 Some((failure, primary)) => {
                     // What a server says is an answer; silence and lost connections may have a reason that others know.
                     if !matches!(failure, Failure::Reply(_)) {
                         self.map.refresh();
                     }
-                    judge(failure, &primary, step).with(primary, &self.map)
+                    self.judge(failure, primary, step)
                 }
                 None => Next::Later("no server of the Redis cluster serves this slot".to_owned()),
             };
-            let (primary, form, asking) = match verdict {
+            let (primary, form, asking) = match next {
                 Next::Refuse(error) => return Err(error),
                 // Servers that send a step around among them are asked no faster than others.
                 Next::Send { to, form, asking } if hops < HOPS && Instant::now() < deadline => {
@@ -227,103 +226,80 @@ impl Step<'_> {
     }
 }
 
-/// What to do about a failure.
-enum Verdict {
-    /// Send it again with its source.
-    BySource,
-    /// Send it there, where its bucket lives now.
-    Go(Address),
-    /// Send it there this time: its bucket is on its way.
-    Ask(Address),
-    /// Its keys are on both sides of a moving slot, or on neither: bring them to one.
-    Torn(String),
-    /// Send it again after a pause, to whoever is primary then.
-    Later(String),
-    /// Give up.
-    Refuse(StorageError),
-}
-
-/// What comes next, and where.
+/// What to do after a failure.
+///
+/// ```text
+///               ┌──────────────────────────────────────────────────┐
+///               ▼                                                  │ it fails
+///   failure ─► Next ─┬─ Send ── at once, a few times in a row ─────┤
+///                    ├─ Torn ── pause ─ bring its keys together ───┤
+///                    ├─ Later ─ pause ─ to the primary of then ────┘
+///                    └─ Refuse
+/// ```
+///
+/// A pause that would last beyond the deadline refuses.
 enum Next {
+    /// Send it there. `asking`: its bucket is on its way there.
     Send {
         to: Arc<Primary>,
         form: Form,
         asking: bool,
     },
+    /// Its keys are on both sides of a moving slot, or on neither: bring them to one.
     Torn(String),
+    /// Send it again after a pause, to the server that is primary then.
     Later(String),
+    /// Give up.
     Refuse(StorageError),
 }
 
-impl Verdict {
-    /// Finds the servers that are meant. `from` is where the failure came from.
-    fn with(self, from: Arc<Primary>, map: &Map) -> Next {
+impl Primaries {
+    /// What to do about a failure that came from this primary.
+    fn judge(&self, failure: Failure, from: Arc<Primary>, step: &Step<'_>) -> Next {
+        match failure {
+            Failure::Reply(error) => self.judge_reply(&error, from, step),
+            Failure::NotSent(why) => Next::Later(why.to_string()),
+            Failure::Lost(why) if step.repeat() == Repeat::Always => Next::Later(why),
+            Failure::Late(why) if step.repeat() == Repeat::Always => Next::Later(why),
+            failure => Next::Refuse(unavailable(failure.explained())),
+        }
+    }
+
+    /// What to do about a server's error. All but [`Next::Refuse`] prove that the step did not run.
+    fn judge_reply(&self, error: &ServerError, from: Arc<Primary>, step: &Step<'_>) -> Next {
         let send = |to, form, asking| Next::Send { to, form, asking };
-        match self {
-            Self::BySource => send(from, Form::BySource, false),
-            Self::Go(address) => {
-                map.refresh();
-                send(map.at(&address), Form::ByName, false)
+        let address = from.address.clone();
+        let said = || format!("{address}: {}", explained(error));
+        match error.code() {
+            "NOSCRIPT" if matches!(step, Step::Script { .. }) => send(from, Form::BySource, false),
+            "MOVED" => match redirected(error, &address) {
+                Some(owner) => {
+                    self.map.refresh();
+                    send(self.map.at(&owner), Form::ByName, false)
+                }
+                None => Next::Later(said()),
+            },
+            "ASK" => match redirected(error, &address) {
+                Some(owner) => send(self.map.at(&owner), Form::ByName, true),
+                None => Next::Later(said()),
+            },
+            "READONLY" => {
+                from.depose();
+                Next::Later(said())
             }
-            Self::Ask(address) => send(map.at(&address), Form::ByName, true),
-            Self::Torn(why) => Next::Torn(why),
-            Self::Later(why) => Next::Later(why),
-            Self::Refuse(error) => Next::Refuse(error),
+            "TRYAGAIN" => Next::Torn(said()),
+            "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY" => Next::Later(said()),
+            "OOM" => Next::Refuse(StorageError::Full),
+            // Our own scripts' word for a store that is not as they left it (PR-3).
+            "TROUBLE" => Next::Refuse(unavailable(
+                error
+                    .details()
+                    .unwrap_or("the store is not as this service left it")
+                    .to_owned(),
+            )),
+            _ => Next::Refuse(unavailable(format!("{}: {}", step.name(), said()))),
         }
     }
-}
-
-fn judge(failure: Failure, primary: &Primary, step: &Step<'_>) -> Verdict {
-    match failure {
-        Failure::Reply(error) => judge_reply(&error, primary, step),
-        Failure::NotSent(why) => Verdict::Later(why.to_string()),
-        Failure::Lost(why) if step.repeat() == Repeat::Always => Verdict::Later(why),
-        Failure::Late(why) if step.repeat() == Repeat::Always => Verdict::Later(why),
-        failure => Verdict::Refuse(unavailable(trouble(failure))),
-    }
-}
-
-/// What to do about a server's error. Those before [`Verdict::Refuse`] prove that the step did not run.
-fn judge_reply(error: &ServerError, primary: &Primary, step: &Step<'_>) -> Verdict {
-    let said = || format!("{}: {}", primary.address, explained(error));
-    match error.code() {
-        "NOSCRIPT" if matches!(step, Step::Script { .. }) => Verdict::BySource,
-        "MOVED" => redirected(error, primary).map_or_else(|| Verdict::Later(said()), Verdict::Go),
-        "ASK" => redirected(error, primary).map_or_else(|| Verdict::Later(said()), Verdict::Ask),
-        "READONLY" => {
-            primary.depose();
-            Verdict::Later(said())
-        }
-        "TRYAGAIN" => Verdict::Torn(said()),
-        "LOADING" | "CLUSTERDOWN" | "MASTERDOWN" | "BUSY" => Verdict::Later(said()),
-        "OOM" => Verdict::Refuse(StorageError::Full),
-        // Our own scripts' word for a store that is not as they left it (PR-3).
-        "TROUBLE" => Verdict::Refuse(unavailable(
-            error
-                .details()
-                .unwrap_or("the store is not as this service left it")
-                .to_owned(),
-        )),
-        _ => Verdict::Refuse(unavailable(format!("{}: {}", step.name(), said()))),
-    }
-}
-
-/// Where `MOVED slot host:port` and `ASK slot host:port` send us; without a host, to the server that says so.
-pub(super) fn redirected(error: &ServerError, from: &Primary) -> Option<Address> {
-    let (_, place) = error.details()?.split_once(' ')?;
-    let (host, port) = place.trim().rsplit_once(':')?;
-    let host = match host {
-        "" | "?" => &from.address.host,
-        host => host.trim_start_matches('[').trim_end_matches(']'),
-    };
-    Some(Address {
-        host: host.to_owned(),
-        port: port.parse().ok()?,
-    })
-}
-
-pub(super) fn unavailable(why: String) -> StorageError {
-    StorageError::Unavailable(why)
 }
 
 /// A step that is tried again has time for several pauses.

@@ -10,7 +10,7 @@ pub(in crate::storage::redis) struct Script {
     pub(in crate::storage::redis) source: String,
     /// How the server calls it: SHA-1 of the source, in hexadecimal.
     pub(in crate::storage::redis) sha1: String,
-    /// What may be done when nobody knows whether it ran.
+    /// What may be done when it is unknown whether it ran.
     pub(in crate::storage::redis) repeat: Repeat,
 }
 
@@ -81,12 +81,12 @@ fn alone(keys: &[&[u8]], args: &[&[u8]], command: impl FnOnce(&[&[u8]], &[&[u8]]
 }
 
 fn command(verb: &[u8], script: &[u8], keys: &[&[u8]], args: &[&[u8]]) -> Cmd {
-    let words = || keys.iter().chain(args);
-    let bytes: usize = words().map(|word| word.len()).sum();
+    let reports = || keys.iter().chain(args);
+    let bytes: usize = reports().map(|report| report.len()).sum();
     let mut cmd = Cmd::with_capacity(3 + keys.len() + args.len(), verb.len() + script.len() + 4 + bytes);
     cmd.arg(verb).arg(script).arg(keys.len());
-    for word in words() {
-        cmd.arg(*word);
+    for report in reports() {
+        cmd.arg(*report);
     }
     cmd
 }

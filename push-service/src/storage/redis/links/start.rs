@@ -7,19 +7,20 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::buckets::Bucket;
 use super::confirmed::Confirmation;
-use super::discovery::{Discovery, explained, field, text, trouble};
-use super::link::Door;
-use super::listen::Ears;
+use super::discovery::Discovery;
+use super::failure::unavailable;
+use super::link::Connector;
+use super::listen::HeardBuckets;
 use super::look::Health;
+use super::map::Map;
 use super::primary::{Primary, Work};
 use super::proof::Assurance;
-use super::run::unavailable;
-use super::topology::Map;
+use super::reply::{explained, field, text};
 use super::{Options, Primaries};
 use crate::defaults::{REDIS_ANSWER_WITHIN, REDIS_PAUSE_LONGEST, REDIS_START_WITHIN, REDIS_STEPS_UNDER_WAY};
 use crate::storage::StorageError;
+use crate::storage::redis::bucket::Bucket;
 use crate::storage::redis::replicas::WaitReplicas;
 use crate::storage::redis::url::{Kind, RedisUrl};
 
@@ -46,8 +47,8 @@ impl Primaries {
             missed_for: options.replica_missed_for,
             on_disk: options.wait_aof,
         });
-        let door = Arc::new(Door::new(url, authorities));
-        let map = Arc::new(Map::new(Arc::clone(&door), confirmation));
+        let connector = Arc::new(Connector::new(url, authorities));
+        let map = Arc::new(Map::new(Arc::clone(&connector), confirmation));
         let mut discovery = Discovery::new(url);
         let deadline = Instant::now() + REDIS_START_WITHIN;
         loop {
@@ -65,10 +66,10 @@ impl Primaries {
         Ok(Self {
             health: Mutex::new(Health::of(&map.now())),
             wait_replicas: options.wait_replicas,
-            ears: Arc::new(Ears::new()),
-            assurance: Assurance::of(url, options.wait_replicas.is_any(), &map, &door),
+            heard_buckets: Arc::new(HeardBuckets::new()),
+            assurance: Assurance::of(url, options.wait_replicas.is_any(), &map, &connector),
             map,
-            places: Semaphore::new(REDIS_STEPS_UNDER_WAY),
+            permits: Semaphore::new(REDIS_STEPS_UNDER_WAY),
             _watch: AbortOnDropHandle::new(watch),
         })
     }
@@ -85,15 +86,15 @@ enum Unfit {
 /// Looks whether all is found and fit.
 async fn ready(map: &Map, discovery: &mut Discovery, url: &RedisUrl, options: &Options) -> Result<(), Unfit> {
     map.look(discovery).await.map_err(entered)?;
-    let topology = map.now();
-    if let Some(hole) = topology.hole() {
+    let table = map.now();
+    if let Some(hole) = table.hole() {
         let slot = hole.slot();
         return Err(Unfit::NotYet(format!(
             "no server of the Redis cluster serves slot {slot}"
         )));
     }
-    for primary in &topology.primaries {
-        let bucket = topology.buckets_of(primary)[0];
+    for primary in &table.primaries {
+        let bucket = table.buckets_of(primary)[0];
         let has_file = check(primary, bucket, url, options).await?;
         let is_default = url.user.as_ref().is_none_or(|user| user == DEFAULT_USER);
         if has_file && !is_default {
@@ -120,7 +121,7 @@ async fn check(primary: &Primary, bucket: Bucket, url: &RedisUrl, options: &Opti
     let answers = primary
         .send_all(Work::Step, &questions, Instant::now() + REDIS_ANSWER_WITHIN)
         .await;
-    let answers = answers.map_err(|failure| entered(trouble(failure)))?;
+    let answers = answers.map_err(|failure| entered(failure.explained()))?;
     let address = &primary.address;
     let info: String = answers.iter().filter_map(text).collect();
     if field(&info, "cluster_enabled") == Some("1") && url.kind != Kind::Cluster {
@@ -199,7 +200,10 @@ async fn check_reload(primary: &Primary, key: &[u8]) -> Result<(), Unfit> {
     }
     let asked = primary.send_all(Work::Step, &questions, Instant::now() + REDIS_ANSWER_WITHIN);
     let address = &primary.address;
-    for answer in asked.await.map_err(|failure| Unfit::NotYet(trouble(failure)))? {
+    for answer in asked
+        .await
+        .map_err(|failure| Unfit::NotYet(failure.explained()))?
+    {
         match answer {
             Value::Okay => {}
             Value::ServerError(error) => {

@@ -1,10 +1,9 @@
 -- Takes the seat and reads the head of the queue.
 --
--- ARGV: 3 the seat that is taken, 4 what is wanted of the queue, 5 its scope, 6 packed: retention in ms, its grains, how
--- long an empty record is kept, attaches a minute, whether the caller insists.
--- Answers nothing for a stranger; the milliseconds to wait; or who held the seat, and a page.
+-- ARGV: 3 the seat that is taken, 4 what is wanted of the queue, 5 its scope, 6 numbers: ATTACH.
+-- Answers nothing if there is no record; the milliseconds to wait; or the seat before, and a page.
 local mine = ARGV[3]
-local retention_ms, grains, empty_ms, most, insists = struct.unpack('>I6I4I6BB', ARGV[6])
+local retention_ms, grains, empty_ms, most, insists = struct.unpack(layout.ATTACH, ARGV[6])
 
 local why = open(redis.call('HGET', RECORD, 'm'))
 if why then
@@ -29,7 +28,7 @@ if before ~= mine then
     -- The session that had the seat is told after it is taken, and not before.
     seat = before
     if is_elsewhere() then
-        tell('D', '')
+        tell(layout.WAKE_UP_DISPLACED, '')
     end
 end
 table.insert(answer, 1, before)

@@ -1,30 +1,28 @@
 -- Accepts a push message: checks, replaces, makes room, numbers, stores and tells the seat, all or nothing.
 --
--- ARGV: 3 subscription, 4 nonce, 5 packed: ttl in seconds, urgency, sealing key, size of the body, budget (messages,
--- bytes), rate (tokens a second, burst; 0: none), most bytes of a body in a wake-up, retention in ms (from byte 43), its
--- grains, and from byte 53, if the sender is counted, a one and the sender; 6 topic, 7 header and body, 8 the receipt
--- subscription if a receipt is asked for: then this comes with the outbox.
--- Answers O to be run with the outbox; N no subscription; L and seconds: too fast; F full; P and who is told: passed on; S and
--- what was stored.
+-- ARGV: 3 subscription, 4 nonce, 5 numbers: ENQUEUE, KEPT, and, if the sender is counted, the sender; 6 topic, 7 header and
+-- body, 8 the receipt subscription if a receipt is asked for: then this comes with the outbox.
+-- Answers AGAIN, NO_SUBSCRIPTION or QUEUE_FULL; RATE_LIMITED and for how long; PASSED and who is told; STORED and what was
+-- stored.
 local sub, nonce, topic, value, receipts = ARGV[3], ARGV[4], ARGV[6], ARGV[7], ARGV[8]
 local ttl, urgency, sealed_by, size, most_messages, most_bytes, per_second, burst, inline =
-    struct.unpack('>I4BBI4I4I8ddI4', ARGV[5])
+    struct.unpack(layout.ENQUEUE, ARGV[5])
 
 local found = redis.call('HMGET', RECORD, 'm', 's' .. sub)
 local why = open(found[1])
 if why then
-    return without_record(why, 'N')
+    return without_record(why, layout.NO_SUBSCRIPTION)
 end
 local subscription = found[2]
 if not subscription then
-    return 'N'
+    return layout.NO_SUBSCRIPTION
 end
 if ordered and not OUTBOX then
-    return 'O'
+    return layout.AGAIN
 end
-local name = subscription:sub(1, 16)
+local name = subscription:sub(1, layout.NAME_BYTES)
 
-local _, tokens, looked_at = struct.unpack(SUBSCRIPTION, subscription)
+local _, tokens, looked_at = struct.unpack(layout.SUBSCRIPTION, subscription)
 -- Without a rate it is written only once, to record that there was a message.
 local writes_subscription = per_second > 0 or looked_at == 0
 if per_second > 0 then
@@ -34,13 +32,13 @@ if per_second > 0 then
         tokens = math.min(tokens + math.max(now_us - looked_at, 0) / 1000000 * per_second, burst)
     end
     local allowed = tokens >= 1
-    subscription = struct.pack(SUBSCRIPTION, name, allowed and tokens - 1 or tokens, now_us)
+    subscription = struct.pack(layout.SUBSCRIPTION, name, allowed and tokens - 1 or tokens, now_us)
     if not allowed then
         redis.call('HSET', RECORD, 's' .. sub, subscription)
-        return 'L' .. struct.pack('>d', (1 - tokens) / per_second)
+        return layout.RATE_LIMITED .. struct.pack(layout.LIMITED_ANSWER, (1 - tokens) / per_second)
     end
 elseif looked_at == 0 then
-    subscription = struct.pack(SUBSCRIPTION, name, 0, 1)
+    subscription = struct.pack(layout.SUBSCRIPTION, name, 0, 1)
 end
 
 if ttl > 0 then
@@ -52,7 +50,7 @@ local leaving, replaced, evicted, expired, asked = nil, 0, 0, 0, false
 local is_full = messages >= most_messages or bytes + size + OVERHEAD > most_bytes
 if is_full and ttl > 0 then
     if not OUTBOX then
-        return 'O'
+        return layout.AGAIN
     end
     whole()
 end
@@ -66,7 +64,7 @@ if topic ~= '' or (is_full and ttl > 0) then
         if is_leaving[number] then
             return false
         end
-        local _, id, entry_size = struct.unpack(ENTRY, entry)
+        local _, id, entry_size = struct.unpack(layout.ENTRY, entry)
         is_leaving[number] = true
         leaving[#leaving + 1] = { entry, number, fate, urgency_of }
         asked = asked or asks_receipt(entry)
@@ -82,11 +80,11 @@ if topic ~= '' or (is_full and ttl > 0) then
 
     if topic ~= '' then
         local field = redis.call('HGET', BODIES, 't' .. sub .. topic)
-        local number = field and struct.unpack('>I8', field)
+        local number = field and struct.unpack(layout.NUMBER, field)
         if number and ttl == 0 then
             -- The queue may be empty afterwards, and go: so the count has to be right.
             if not OUTBOX then
-                return 'O'
+                return layout.AGAIN
             end
             whole()
         end
@@ -95,7 +93,7 @@ if topic ~= '' or (is_full and ttl > 0) then
             entry, urgency_of = find(number)
         end
         if entry then
-            local _, _, _, expires = struct.unpack(ENTRY, entry)
+            local _, _, _, expires = struct.unpack(layout.ENTRY, entry)
             if expires <= now_ms then
                 expired = 1
             else
@@ -110,13 +108,13 @@ if topic ~= '' or (is_full and ttl > 0) then
     end
 
     if asked and not OUTBOX then
-        return 'O'
+        return layout.AGAIN
     end
 end
 
 if unused then
     -- The first message (PR-29): the record is kept for the whole retention, and extended before anything is stored (PR-39).
-    local retention_ms, grains = struct.unpack('>I6I4', ARGV[5], 43)
+    local retention_ms, grains = struct.unpack(layout.KEPT, ARGV[5], layout.ENQUEUE_BYTES + 1)
     unused = false
     retained = math.max(retained, now_ms + retention_ms + math.floor(retention_ms / grains))
     redis.call('PEXPIRE', RECORD, retained - now_ms)
@@ -137,17 +135,18 @@ if ttl == 0 then
     end
     if is_elsewhere() then
         if removed ~= '' then
-            tell('R', removed:sub(1, 16 * #leaving))
+            tell(layout.WAKE_UP_REMOVED, removed:sub(1, layout.MESSAGE_ID_BYTES * #leaving))
         end
-        tell('P', nonce .. sub .. name .. string.char(urgency, sealed_by, receipts and PASSING or 0), value)
+        tell(layout.WAKE_UP_PASSING, nonce .. sub .. name .. string.char(urgency, sealed_by, receipts and PASSING or 0), value)
     end
-    return 'P' .. seat .. name .. (owes and '\2' or '\0') .. removed
+    return layout.PASSED .. seat .. name .. string.char(owes and layout.OWES or 0) .. removed
 end
 
 local previous = last
 local expires = now_ms + ttl * 1000
 local is_due = earliest > 0 and earliest <= now_ms
-local entry = struct.pack(ENTRY, nonce, sub, size, expires, sealed_by) .. topic .. ARGV[5]:sub(53)
+local entry = struct.pack(layout.ENTRY, nonce, sub, size, expires, sealed_by) .. topic
+    .. ARGV[5]:sub(layout.ENQUEUE_BYTES + layout.KEPT_BYTES + 1)
 if receipts then
     entry = entry .. '\0'
 end
@@ -169,7 +168,7 @@ else
 end
 if topic ~= '' then
     -- Not before the record: until then the topic's message is the one before.
-    redis.call('HSET', BODIES, 't' .. sub .. topic, struct.pack('>I8', last))
+    redis.call('HSET', BODIES, 't' .. sub .. topic, struct.pack(layout.NUMBER, last))
 end
 local removed = ''
 if leaving and #leaving > 0 then
@@ -178,13 +177,14 @@ end
 
 if is_elsewhere() then
     if removed ~= '' then
-        tell('R', removed:sub(1, 16 * #leaving))
+        tell(layout.WAKE_UP_REMOVED, removed:sub(1, layout.MESSAGE_ID_BYTES * #leaving))
     end
     if size <= inline then
-        tell('S', struct.pack('>I8I8c8c8c16BI6B', last, previous, nonce, sub, name, urgency, ttl * 1000, sealed_by), value)
+        tell(layout.WAKE_UP_STORED, struct.pack(layout.WAKE_UP_STORED_FIELDS, last, previous, nonce, sub, name, urgency,
+            ttl * 1000, sealed_by), value)
     else
-        tell('A', '')
+        tell(layout.WAKE_UP_READ_AGAIN, '')
     end
 end
-return 'S' .. struct.pack('>I8I8c16c16BI4I4BI6', last, previous, seat, name, replaced, evicted, expired,
-    (is_due and 1 or 0) + (owes and 2 or 0), now_ms) .. removed
+return layout.STORED .. struct.pack(layout.STORED_ANSWER, last, previous, seat, name, replaced, evicted, expired,
+    (is_due and layout.DUE or 0) + (owes and layout.OWES or 0), now_ms) .. removed

@@ -13,7 +13,7 @@ if why then
     end
     -- What waited with a record that has gone.
     local given_up = give_up_waiting(0, '+inf', limit)
-    local answer = { 0, given_up, NOBODY, '', owes and 1 or 0 }
+    local answer = { 0, given_up, NO_SEAT, '', owes and 1 or 0 }
     if given_up == limit then
         answer[6], answer[7], answer[8] = '', '', ''
     end
@@ -35,7 +35,7 @@ while not finished and examined < 2 * STEP and #leaving < limit do
             break
         end
         local entry, number = entries[at], entries[at + 1] % LANE + EPOCH
-        local _, id, _, expires = struct.unpack(ENTRY, entry)
+        local _, id, _, expires = struct.unpack(layout.ENTRY, entry)
         if names[id] == nil then
             names[id] = redis.call('HEXISTS', RECORD, 's' .. id) == 1
         end
@@ -66,7 +66,7 @@ if #leaving > 0 then
     removed = take_out(leaving)
 end
 if removed ~= '' and is_elsewhere() then
-    tell('R', removed:sub(1, 16 * #leaving))
+    tell(layout.WAKE_UP_REMOVED, removed:sub(1, layout.MESSAGE_ID_BYTES * #leaving))
 end
 local owed = owes and 1 or 0
 if finished then

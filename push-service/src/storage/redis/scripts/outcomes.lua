@@ -1,7 +1,7 @@
 -- What waits in the outbox, in the order of acceptance. What has expired is given up first.
 --
 -- ARGV: 3 how many at most.
--- Answers whether something expired, and the outcomes, each receipt subscription, number, nonce, fate.
+-- Answers a byte that says whether something expired, and the outcomes, each OUTCOME.
 local limit = tonumber(ARGV[3])
 
 local why = open(redis.call('HGET', RECORD, 'm'))
@@ -16,13 +16,13 @@ if #nonces > 0 then
         if not owed then
             redis.call('ZREM', DUES, nonces[at])
         else
-            local number, receipts, _, fate = struct.unpack(OWED, owed)
-            found[#found + 1] = struct.pack('>c16I8c8B', receipts, number, nonces[at], fate)
+            local number, receipts, _, fate = struct.unpack(layout.OWED, owed)
+            found[#found + 1] = struct.pack(layout.OUTCOME, receipts, number, nonces[at], fate)
         end
     end
     write_nothing()
 else
-    -- Whoever was sent here need not come back before something is due.
+    -- Then this user agent need not be asked again before something is due.
     owing()
 end
 return string.char(expired > 0 and 1 or 0) .. table.concat(found)

@@ -1,4 +1,4 @@
--- Reads on, if the caller holds the seat or nobody does.
+-- Reads on, if the caller holds the seat or no session does.
 --
 -- ARGV: 3 the caller's seat, 4 what is wanted of the queue, 5 its scope.
 -- Answers nothing if there is no record, the holder if it is another, or a page.
@@ -9,7 +9,7 @@ if why then
     return without_record(why, false)
 end
 if seat ~= mine then
-    if seat ~= NOBODY then
+    if seat ~= NO_SEAT then
         return { seat }
     end
 end

@@ -1,21 +1,21 @@
 -- Gives the seat up, if the caller holds it. A record without subscriptions goes with it.
 --
 -- ARGV: 3 the caller's seat.
--- Answers a one if an outcome waits in the outbox, else a zero; behind it ids of messages that ended with the record, and what
--- is counted of each.
+-- Answers a digit that says whether an outcome waits in the outbox; behind it ids of messages that ended with the record, and
+-- what counts of each.
 local why = open(redis.call('HGET', RECORD, 'm'))
 if why then
-    return without_record(why, '0')
+    return without_record(why, layout.NOT_DONE)
 end
 if seat ~= ARGV[3] then
-    return '0'
+    return layout.NOT_DONE
 end
 local removed = ''
 if redis.call('HLEN', RECORD) == 1 then
     removed = ending()
     forget()
 else
-    seat = NOBODY
+    seat = NO_SEAT
     redis.call('HSET', RECORD, 'm', meta())
 end
-return (owes and '1' or '0') .. removed
+return (owes and layout.NOT_DONE_OWING or layout.NOT_DONE) .. removed

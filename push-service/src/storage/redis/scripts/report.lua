@@ -1,7 +1,7 @@
--- The whole record, as it stands: for support, and for taking a store along.
+-- The whole record, as it stands: for support and for an export.
 --
--- Answers nothing for a stranger, or fields and values, and behind them what each subscription has waiting: its id, then
--- packed messages and bytes.
+-- Answers nothing if there is no record. Otherwise fields and values, and behind them what waits of each subscription: SHARE
+-- and its id, then SHARE_ANSWER.
 local why = open(redis.call('HGET', RECORD, 'm'))
 if why then
     return without_record(why, false)
@@ -12,7 +12,7 @@ local place = '-inf'
 while messages > 0 do
     local entries = redis.call('ZRANGEBYSCORE', INDEX, place, '+inf', 'WITHSCORES', 'LIMIT', 0, 100)
     for at = 1, #entries, 2 do
-        local _, id, size = struct.unpack(ENTRY, entries[at])
+        local _, id, size = struct.unpack(layout.ENTRY, entries[at])
         local share = shares[id] or { 0, 0 }
         shares[id] = { share[1] + 1, share[2] + size + OVERHEAD }
     end
@@ -22,7 +22,7 @@ while messages > 0 do
     place = '(' .. entries[#entries]
 end
 for id, share in pairs(shares) do
-    answer[#answer + 1] = 'w' .. id
-    answer[#answer + 1] = struct.pack('>I4I6', share[1], share[2])
+    answer[#answer + 1] = layout.SHARE .. id
+    answer[#answer + 1] = struct.pack(layout.SHARE_ANSWER, share[1], share[2])
 end
 return answer

@@ -1,10 +1,9 @@
 -- Turns what is owed into receipts: for each outcome that is expected, a message whose body says it.
 --
--- ARGV: 3 packed: whether to tell another node's seat, for how long in ms a receipt waits, the grains of what is retained,
--- 4 the header of a body, 5 outcomes, each user agent, id and fate.
+-- ARGV: 3 numbers: SETTLE; 4 the header of a body; 5 outcomes, each SETTLED.
 -- Answers the seat, how many joined the queue.
-local OUTCOME, OUTCOME_BYTES, ZEROS, NORMAL = '>c16c8c8B', 33, string.rep('\0', 8), 2
-local tells, kept_ms, grains = struct.unpack('>BI6I4', ARGV[3])
+local NORMAL = 2
+local tells, kept_ms, grains = struct.unpack(layout.SETTLE, ARGV[3])
 local header, outcomes = ARGV[4], ARGV[5]
 
 local found = redis.call('HMGET', RECORD, 'm', SUBSCRIBED)
@@ -13,21 +12,21 @@ if why and why ~= UNKNOWN then
     return redis.error_reply(why)
 end
 if why or not found[2] then
-    -- Nobody is left who could be told.
+    -- The receipt subscription has ended: no receipt can be delivered.
     write_nothing()
-    return NOBODY .. struct.pack('>I4', 0)
+    return struct.pack(layout.SETTLED_ANSWER, NO_SEAT, 0)
 end
 -- Receipts join the queue first, and then the expectations are removed: a step that is aborted between the two tells
 -- a receipt twice, and loses none.
 local joined, settled, is_settled = 0, {}, {}
-for at = 1, #outcomes, OUTCOME_BYTES do
-    local user_agent, number, nonce, fate = struct.unpack(OUTCOME, outcomes, at)
+for at = 1, #outcomes, layout.SETTLED_BYTES do
+    local user_agent, number, nonce, fate = struct.unpack(layout.SETTLED, outcomes, at)
     local message = user_agent .. nonce
     local expected = redis.call('HGET', EXPECTED, message)
     if expected and not is_settled[message] then
         is_settled[message] = true
         settled[#settled + 1] = message
-        local url = expected:sub(1, 2)
+        local url = expected:sub(1, layout.URL_BYTES)
         if fate ~= REPLACED then
             if joined < 2 then
                 whole()
@@ -35,7 +34,7 @@ for at = 1, #outcomes, OUTCOME_BYTES do
             local body = user_agent .. number .. nonce .. url .. string.char(fate)
             local expires = now_ms + kept_ms
             local size, urgency, topic, ttl_ms, value = #body, NORMAL, '', kept_ms, header .. body
-            local entry = struct.pack(ENTRY, nonce, ZEROS, size, expires, url:byte(2))
+            local entry = struct.pack(layout.ENTRY, nonce, SUBSCRIBED:sub(2), size, expires, url:byte(layout.URL_SEALED_BY_AT))
             last = math.max(last + 1, now_us, EPOCH + 1)
 --+ admit
             joined = joined + 1
@@ -52,9 +51,9 @@ for _, message in ipairs(settled) do
 end
 if joined > 0 then
     if tells == 1 and is_elsewhere() then
-        tell('A', '')
+        tell(layout.WAKE_UP_READ_AGAIN, '')
     end
 else
     write_nothing()
 end
-return seat .. struct.pack('>I4', joined)
+return struct.pack(layout.SETTLED_ANSWER, seat, joined)

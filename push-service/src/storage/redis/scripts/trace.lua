@@ -1,7 +1,7 @@
 -- What is known here of a message that a receipt is owed for.
 --
 -- ARGV: 3 its nonce.
--- Answers nothing; W: it waits; or receipt subscription, number, nonce, fate.
+-- Answers nothing, WAITS, or OUTCOME.
 local nonce = ARGV[3]
 
 local why = open(redis.call('HGET', RECORD, 'm'))
@@ -13,15 +13,15 @@ if not owed then
     write_nothing()
     return false
 end
-local _, _, sub, fate, expires = struct.unpack(OWED, owed)
+local _, _, sub, fate, expires = struct.unpack(layout.OWED, owed)
 if fate == WAITING then
     if expires > now_ms and not why and redis.call('HEXISTS', RECORD, 's' .. sub) == 1 then
-        return 'W'
+        return layout.WAITS
     end
     owe(nonce, GIVEN_UP)
     owed = redis.call('HGET', OUTBOX, nonce)
 end
 write_nothing()
 local number, receipts
-number, receipts, sub, fate = struct.unpack(OWED, owed)
-return struct.pack('>c16I8c8B', receipts, number, nonce, fate)
+number, receipts, sub, fate = struct.unpack(layout.OWED, owed)
+return struct.pack(layout.OUTCOME, receipts, number, nonce, fate)

@@ -3,9 +3,9 @@
 -- shown nor acknowledged, and are the first to be evicted.
 --
 -- ARGV: 3 which: n and its name, s and its id, or nothing for all; 4 how long in ms an empty record is kept for its seat.
--- Answers nothing if there was none. Otherwise: the seat; 1 if an outcome waits in the outbox plus 2 if messages are
+-- Answers nothing if there was none. Otherwise: the seat; OWES if an outcome waits in the outbox, plus DUE if messages are
 -- left for sweeps; the subscription's id with its length in front, if it is one; ids of messages that left the window,
--- and what is counted of each.
+-- and what counts of each.
 local which, empty_ms = ARGV[3], tonumber(ARGV[4])
 
 -- Waiting messages of a subscription, at most as many as one step takes, and whether that is all.
@@ -23,7 +23,7 @@ local function messages_of(id)
         --+ orders
         local places = redis.call('ZRANGE', victims, '[' .. id, '(' .. id .. '\4', 'BYLEX', 'LIMIT', 0, STEP + 1)
         for at = 1, math.min(#places, STEP) do
-            local urgency, number = struct.unpack('>BI8', places[at], 9)
+            local urgency, number = struct.unpack(layout.VICTIM, places[at], layout.ID_BYTES + 1)
             local place = string.format('%.0f', urgency * LANE + (number - EPOCH))
             local entry = redis.call('ZRANGEBYSCORE', INDEX, place, place)[1]
             leaving[at] = { entry, number, GIVEN_UP, urgency }
@@ -38,7 +38,7 @@ local function messages_of(id)
     local entries = messages > 0
         and redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, ORDER_FROM) or {}
     for at = 1, #entries, 2 do
-        if entries[at]:sub(9, 16) == id then
+        if entries[at]:sub(layout.ENTRY_ID_AT, layout.ENTRY_LEFT_AT - 1) == id then
             local score = entries[at + 1]
             leaving[#leaving + 1] = { entries[at], score % LANE + EPOCH, GIVEN_UP, math.floor(score / LANE) }
         end
@@ -66,21 +66,21 @@ else
     end
     local name, of
     if which:sub(1, 1) == 'n' then
-        id, name = other:sub(1, 8), which:sub(2)
+        id, name = other:sub(1, layout.ID_BYTES), which:sub(2)
         of = redis.call('HGET', RECORD, 's' .. id)
     else
-        id, name, of = which:sub(2), other:sub(1, 16), other
+        id, name, of = which:sub(2), other:sub(1, layout.NAME_BYTES), other
     end
     -- The subscription's name and id, and its part of the record.
     local is_last = redis.call('HLEN', RECORD) == 3
-    if is_last and seat == NOBODY then
+    if is_last and seat == NO_SEAT then
         removed = ending()
         is_due = true
         forget()
     else
         -- If the subscription never had a message, the waiting messages are not read (PR-43).
         local leaving, is_all = {}, true
-        if messages > 0 and of and select(3, struct.unpack(SUBSCRIPTION, of)) > 0 then
+        if messages > 0 and of and select(3, struct.unpack(layout.SUBSCRIPTION, of)) > 0 then
             leaving, is_all = messages_of(id)
         end
         local before = earliest
@@ -123,9 +123,10 @@ else
 end
 if is_elsewhere() then
     if removed ~= '' then
-        -- The ids of one step alone: of each message there are 16 bytes of its id, and 20 that are counted.
-        tell('R', removed:sub(1, math.min(16 * STEP, 16 * #removed / 36)))
+        -- The ids of one step alone: behind all ids stands what counts of each message.
+        local left = math.min(STEP, #removed / (layout.MESSAGE_ID_BYTES + layout.LEFT_BYTES))
+        tell(layout.WAKE_UP_REMOVED, removed:sub(1, layout.MESSAGE_ID_BYTES * left))
     end
-    tell('E', id)
+    tell(layout.WAKE_UP_ENDED, id)
 end
-return seat .. string.char((owes and 1 or 0) + (is_due and 2 or 0), #id) .. id .. removed
+return seat .. string.char((owes and layout.OWES or 0) + (is_due and layout.DUE or 0), #id) .. id .. removed

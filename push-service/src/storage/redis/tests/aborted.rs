@@ -8,18 +8,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use push_protocol::{Fate, MessageId, MessageNumber, SubscriptionId, Topic, UserAgentId};
-use push_tests::redis::{Configuration, Reply, Server};
+use push_tests::redis::Reply;
 
-use super::super::layout::{Keys, Meta};
-use super::super::url::RedisUrl;
-use super::super::{Options, Redis};
+use super::super::Redis;
+use super::super::keys::{BODIES, EXPECTED, RECORD, of_user_agent};
+use super::super::layout::Meta;
 use super::OWN;
+use super::laboratory::Laboratory;
 use crate::defaults::{MESSAGE_OVERHEAD_BYTES, RETENTION};
-use crate::storage::clock::{Clock as _, ManualClock};
+use crate::storage::clock::Clock as _;
 use crate::storage::contract::model::{AGENTS, Dice, Draw, remember};
-use crate::storage::contract::{Told, enqueue, everything, seat, user_agent};
+use crate::storage::contract::{Told, enqueue, everything, name, seat, subscribe, user_agent};
 use crate::storage::memory::Memory;
-use crate::storage::{Announce, Attached, Ending, Enqueue, Manner, Outcome, PASSING_WITH_RECEIPT, Storage};
+use crate::storage::portable::PortableSubscription;
+use crate::storage::{
+    Announce, Attached, Ending, Enqueue, Manner, Outcome, PASSING_WITH_RECEIPT, Portable, Storage,
+};
 
 /// States that are built, and steps that are tried on each.
 const STATES: usize = 12;
@@ -33,18 +37,29 @@ const TEST_MS: u64 = 3_600_000;
 const PRELUDE: &str = "
 local redis = (function(real)
     local at, calls = tonumber(real.call('GET', 'abort-at') or '0'), 0
+    local function is_aborted()
+        calls = calls + 1
+        if calls == at then
+            real.call('SET', 'aborted', '1')
+            return true
+        end
+    end
     return {
         error_reply = real.error_reply,
         call = function(...)
-            calls = calls + 1
-            if calls == at then
-                real.call('SET', 'aborted', '1')
+            if is_aborted() then
                 error('aborted by the test')
             end
             if (...) == 'SPUBLISH' then
                 real.call('INCR', 'told')
             end
             return real.call(...)
+        end,
+        pcall = function(...)
+            if is_aborted() then
+                return real.error_reply('aborted by the test')
+            end
+            return real.pcall(...)
         end,
     }
 end)(redis)
@@ -154,12 +169,6 @@ impl Step {
     }
 }
 
-struct Laboratory {
-    server: Server,
-    redis: Redis,
-    clock: Arc<ManualClock>,
-}
-
 impl Laboratory {
     async fn run(&self, script: &str) {
         let reply = self.server.command(&["EVAL", script, "0"]).await;
@@ -177,8 +186,8 @@ impl Laboratory {
     /// Steps that are seldom drawn at random: a message that replaces the one of its topic, and receipts that are expected.
     async fn aimed(&self, dice: &mut Dice) -> Vec<Step> {
         let mut steps = Vec::new();
-        let fields = async |key: &[u8]| {
-            let listed = self.server.command(&[&b"HKEYS"[..], key]).await;
+        let fields = async |key: &str| {
+            let listed = self.server.command(&["HKEYS", key]).await;
             let fields = listed.list().iter().map(|field| match field {
                 Reply::Bytes(field) => field.clone(),
                 other => panic!("{other:?} is no field"),
@@ -187,9 +196,8 @@ impl Laboratory {
         };
         for agent in 0..AGENTS {
             let user = user_agent(agent);
-            let keys = Keys::of("push", user).and_receipts("push", user);
-            let [_, _, _, bodies, .., expected, _] = keys.all();
-            let of_topics = fields(bodies).await;
+            let [bodies, expected] = [BODIES, EXPECTED].map(|kind| of_user_agent("push", user, kind));
+            let of_topics = fields(&bodies).await;
             if let Some(field) = of_topics.iter().find(|field| field[0] == b't' && field.len() > 9) {
                 let topic = std::str::from_utf8(&field[9..]).unwrap();
                 let request = Enqueue {
@@ -200,15 +208,19 @@ impl Laboratory {
                 };
                 steps.push(Step::Draw(Box::new(Draw::Enqueue(request))));
             }
-            let outcomes = fields(expected).await.into_iter().take(3).map(|message| Outcome {
-                receipts: user_agent(agent),
-                user_agent: UserAgentId(message[..16].try_into().unwrap()),
-                id: MessageId {
-                    number: MessageNumber(7),
-                    nonce: u64::from_be_bytes(message[16..24].try_into().unwrap()),
-                },
-                fate: Fate::Acknowledged,
-            });
+            let outcomes = fields(&expected)
+                .await
+                .into_iter()
+                .take(3)
+                .map(|message| Outcome {
+                    receipts: user_agent(agent),
+                    user_agent: UserAgentId(message[..16].try_into().unwrap()),
+                    id: MessageId {
+                        number: MessageNumber(7),
+                        nonce: u64::from_be_bytes(message[16..24].try_into().unwrap()),
+                    },
+                    fate: Fate::Acknowledged,
+                });
             let outcomes: Vec<_> = outcomes.collect();
             if !outcomes.is_empty() {
                 steps.push(Step::Draw(Box::new(Draw::Settle(outcomes))));
@@ -233,17 +245,15 @@ impl Laboratory {
 
     /// Whether a record is unused, if there is one. Its key lasts for as long as the record says that it is retained.
     async fn unused(&self, user: UserAgentId, context: &str) -> Option<bool> {
-        let keys = Keys::of("push", user);
-        let [_, record, ..] = keys.all();
-        let Reply::Bytes(meta) = self.server.command(&[b"HGET", record, b"m"]).await else {
+        let record = of_user_agent("push", user, RECORD);
+        let Reply::Bytes(meta) = self.server.command(&["HGET", &record, "m"]).await else {
             return None;
         };
         let meta = Meta::read(&meta).expect("a record that can be read");
-        let left_ms = self.server.command(&[b"PTTL", record]).await.integer();
-        // A step that makes a record writes it before its expiry.
+        let left_ms = self.server.command(&["PTTL", &record]).await.integer();
         let said_ms = meta.retained_until_ms.saturating_sub(self.clock.now_us() / 1_000);
         assert!(
-            left_ms == -1 || left_ms.cast_unsigned() + TEST_MS > said_ms,
+            left_ms >= 0 && left_ms.cast_unsigned() + TEST_MS > said_ms,
             "the key lasts for {left_ms} ms, the record for {said_ms} ms: {context}"
         );
         Some(meta.unused)
@@ -258,9 +268,8 @@ impl Laboratory {
             Attached::Known { page, .. } => page,
             _ => Default::default(),
         };
-        let keys = Keys::of("push", user).and_receipts("push", user);
-        let [_, record, .., expected, _] = keys.all();
-        let meta = self.server.command(&[b"HGET", record, b"m"]).await;
+        let [record, expected] = [RECORD, EXPECTED].map(|kind| of_user_agent("push", user, kind));
+        let meta = self.server.command(&["HGET", &record, "m"]).await;
         if let Reply::Bytes(meta) = meta {
             let meta = Meta::read(&meta).expect("a record that can be read");
             let bytes: u64 = page
@@ -287,7 +296,7 @@ impl Laboratory {
                 .filter(|outcome| outcome.id.number == PASSING_WITH_RECEIPT)
                 .map(|outcome| outcome.id.nonce)
                 .collect(),
-            expected: self.server.command(&[&b"HLEN"[..], expected]).await.integer(),
+            expected: self.server.command(&["HLEN", &expected]).await.integer(),
             unused,
         }
     }
@@ -370,36 +379,64 @@ impl Laboratory {
     }
 }
 
+/// PR-29, PR-39: at whichever call Redis aborts the step that makes a record, by a subscription or by an import, no record is
+/// left without an expiry.
+#[tokio::test]
+async fn a_record_that_is_half_made_expires() {
+    let laboratory = Laboratory::open(PRELUDE, OWN).await;
+    let record = of_user_agent("push", user_agent(1), RECORD);
+    let server = &laboratory.server;
+    let imported = Portable {
+        user_agent: user_agent(1),
+        last: MessageNumber(1),
+        retained_until_ms: laboratory.clock.now_us() / 1_000 + TEST_MS,
+        unused: false,
+        subscriptions: vec![PortableSubscription {
+            id: SubscriptionId([1; 8]),
+            name: name(1),
+            created_at_secs: 1,
+            key: None,
+        }],
+        messages: Vec::new(),
+        outcomes: Vec::new(),
+        expected: Vec::new(),
+    };
+    for imports in [false, true] {
+        for k in 1.. {
+            server.command(&["DEL", &record, "aborted"]).await;
+            server
+                .command(&["SET", "abort-at", &k.to_string()])
+                .await
+                .expect_ok();
+            let is_done = match imports {
+                false => laboratory.redis.subscribe(subscribe(1, 1)).await.is_ok(),
+                true => laboratory.redis.import(vec![imported.clone()]).await.is_ok(),
+            };
+            let was_aborted = laboratory.flag("aborted").await;
+            assert_eq!(is_done, !was_aborted, "call {k}");
+            let left_ms = server.command(&["PTTL", &record]).await.integer();
+            assert_ne!(left_ms, -1, "aborted at call {k}, the record stays for ever");
+            if is_done {
+                assert!(k > 5 && left_ms > 0, "{k} calls");
+                break;
+            }
+        }
+    }
+    laboratory.redis.close().await.unwrap();
+}
+
 /// PR-39, PR-23, PR-25: at whichever call Redis aborts a script, no confirmed message is lost, sums match the waiting
 /// messages, no seat is told what did not happen, and running the step again does what it would have done.
 #[tokio::test]
 async fn a_script_that_is_aborted_has_lost_nothing() {
-    let server = Server::start(Configuration::new()).await;
-    let clock = Arc::new(ManualClock::new(1_700_000_000_000_000));
-    let told = Arc::new(Told::default());
+    // Seats belong to another node, which the scripts notify.
+    let laboratory = Laboratory::open(PRELUDE, OWN + 1).await;
+    let clock = Arc::clone(&laboratory.clock);
     let memory = Memory::new(
         Arc::new(Told::default()) as Arc<dyn Announce>,
         Arc::clone(&clock) as _,
         RETENTION,
     );
-    let options = Options {
-        // Seats belong to another node, which the scripts notify.
-        incarnation: OWN + 1,
-        clock: Some(Arc::clone(&clock) as _),
-        ..Options::new(RedisUrl::parse(&server.url()).unwrap(), told as _)
-    };
-    let mut redis = Redis::open(options).await.unwrap();
-    redis.scripts =
-        std::mem::replace(&mut redis.scripts, super::super::scripts::Scripts::new()).rewritten(|source| {
-            let (flags, rest) = source.split_once('\n').unwrap();
-            let (name, rest) = rest.split_once('\n').unwrap();
-            format!("{flags}\n{name}\n{PRELUDE}{rest}")
-        });
-    let laboratory = Laboratory {
-        server,
-        redis,
-        clock: Arc::clone(&clock),
-    };
     let (mut dice, seed) = Dice::seeded();
     let (mut known, mut calls) = (Vec::new(), 0);
     for _ in 0..STATES {

@@ -12,7 +12,7 @@ use crate::storage::contract::{enqueue, everything, ids, seat, user_agent};
 #[tokio::test]
 async fn a_page_that_stalls_delays_no_step() {
     let server = Server::start(Configuration::new()).await;
-    let attach: &'static str = Scripts::new().attach.sha1.leak();
+    let attach: &'static str = Scripts::new().attach.script.sha1.leak();
     let mut gate = Gate::listening_for(&[attach], server.address()).await;
     let rig = open_with(&format!("redis://{}", gate.address()), OWN, "push".to_owned()).await;
     rig.subscribed(1, 1).await;

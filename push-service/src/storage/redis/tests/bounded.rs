@@ -3,16 +3,11 @@
 //! The scripts of this store count words: each argument that they hand to Redis, and each element that they get back. That is
 //! two for a message that is read, and some 30 for one that is removed and for which a receipt was asked.
 
-use std::sync::Arc;
-
 use push_protocol::{Fate, MessageId, SubscriptionId};
-use push_tests::redis::{Configuration, Server};
 
-use super::super::url::RedisUrl;
-use super::super::{Options, Redis, scripts::Scripts};
 use super::OWN;
-use crate::storage::clock::{Clock, ManualClock};
-use crate::storage::contract::{Told, enqueue, everything, ids, name, seat, subscribe, user_agent};
+use super::laboratory::Laboratory;
+use crate::storage::contract::{enqueue, everything, ids, name, seat, subscribe, user_agent};
 use crate::storage::{
     Attached, Budget, Confirm, Enqueue, Enqueued, Manner, Removal, Storage as _, Subscribed,
 };
@@ -30,6 +25,7 @@ local redis = (function(real)
     local words = 0
     return {
         error_reply = real.error_reply,
+        pcall = real.pcall,
         call = function(...)
             local reply = real.call(...)
             words = words + select('#', ...) + (type(reply) == 'table' and #reply or 1)
@@ -42,37 +38,17 @@ local redis = (function(real)
 end)(redis)
 ";
 
-struct Laboratory {
-    server: Server,
-    redis: Redis,
+/// A store with two subscriptions.
+async fn counting() -> Laboratory {
+    let laboratory = Laboratory::open(PRELUDE, OWN).await;
+    for n in [1, 2] {
+        let made = laboratory.redis.subscribe(subscribe(1, n)).await.unwrap();
+        assert!(matches!(made, Subscribed::Created(_)));
+    }
+    laboratory
 }
 
 impl Laboratory {
-    async fn open() -> Self {
-        let server = Server::start(Configuration::new()).await;
-        let clock = Arc::new(ManualClock::new(1_700_000_000_000_000));
-        let options = Options {
-            incarnation: OWN,
-            clock: Some(clock as Arc<dyn Clock>),
-            ..Options::new(
-                RedisUrl::parse(&server.url()).unwrap(),
-                Arc::new(Told::default()) as _,
-            )
-        };
-        let mut redis = Redis::open(options).await.unwrap();
-        redis.scripts = Scripts::new().rewritten(|source| {
-            let (flags, rest) = source.split_once('\n').unwrap();
-            let (name, rest) = rest.split_once('\n').unwrap();
-            format!("{flags}\n{name}\n{PRELUDE}{rest}")
-        });
-        let laboratory = Self { server, redis };
-        for n in [1, 2] {
-            let made = laboratory.redis.subscribe(subscribe(1, n)).await.unwrap();
-            assert!(matches!(made, Subscribed::Created(_)));
-        }
-        laboratory
-    }
-
     /// What a step answers, and the most words of one of its scripts.
     async fn words<T>(&self, step: impl Future<Output = T>) -> (T, i64) {
         self.server.command(&["SET", "words", "0"]).await.expect_ok();
@@ -181,7 +157,7 @@ impl Laboratory {
 #[tokio::test]
 async fn a_subscription_beside_a_long_queue_ends_in_bounded_steps() {
     for of_two in [1, 150] {
-        let laboratory = Laboratory::open().await;
+        let laboratory = counting().await;
         let (one, two) = laboratory.fill(of_two).await;
         let (words, sweep_words) = laboratory.end_two(&one, &two).await;
         println!("{of_two}: {words} words, sweeps {sweep_words}");
@@ -196,7 +172,7 @@ async fn a_subscription_beside_a_long_queue_ends_in_bounded_steps() {
 #[tokio::test]
 async fn a_subscription_beside_a_full_queue_ends_in_bounded_steps() {
     for of_two in [1, 100, 150] {
-        let laboratory = Laboratory::open().await;
+        let laboratory = counting().await;
         let (mut one, two) = laboratory.fill(of_two).await;
         let full = |request: &mut Enqueue| request.budget.messages = (WAITING + of_two) as u32;
         one.push(laboratory.stored(1, 1 << 41, full).await);

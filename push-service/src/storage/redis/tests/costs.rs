@@ -6,10 +6,7 @@ use std::sync::Arc;
 use push_protocol::Urgency;
 use push_tests::redis::{Configuration, Server};
 
-use super::super::scripts::Scripts;
-use super::super::url::RedisUrl;
-use super::super::{Options, Redis};
-use super::OWN;
+use super::{OWN, laboratory};
 use crate::defaults::ORDER_FROM;
 use crate::storage::contract::{Rig, enqueue, name, user_agent};
 use crate::storage::{Budget, Enqueue, Enqueued};
@@ -19,6 +16,7 @@ const PRELUDE: &str = "
 local redis = (function(real)
     return {
         error_reply = real.error_reply,
+        pcall = real.pcall,
         call = function(...)
             local answer = real.call(...)
             real.call('INCRBY', 'cost', select('#', ...) + (type(answer) == 'table' and #answer or 1))
@@ -30,18 +28,7 @@ end)(redis)
 
 async fn counting(server: &Server) -> Rig {
     Rig::opening(async |announce, clock| {
-        let options = Options {
-            incarnation: OWN,
-            clock: Some(clock),
-            ..Options::new(RedisUrl::parse(&server.url()).unwrap(), announce)
-        };
-        let mut redis = Redis::open(options).await.unwrap();
-        redis.scripts = std::mem::replace(&mut redis.scripts, Scripts::new()).rewritten(|source| {
-            let (flags, rest) = source.split_once('\n').unwrap();
-            let (name, rest) = rest.split_once('\n').unwrap();
-            format!("{flags}\n{name}\n{PRELUDE}{rest}")
-        });
-        Arc::new(redis)
+        Arc::new(laboratory::open(server, PRELUDE, OWN, announce, clock).await)
     })
     .await
 }

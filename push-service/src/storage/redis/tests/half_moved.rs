@@ -3,7 +3,7 @@
 use push_protocol::UserAgentId;
 use push_tests::redis::Cluster;
 
-use super::super::layout::bucket_of;
+use super::super::keys::bucket_of;
 use super::{OWN, open_with};
 use crate::storage::Enqueue;
 use crate::storage::contract::{Rig, enqueue, topic, user_agent};

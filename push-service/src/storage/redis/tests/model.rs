@@ -70,7 +70,7 @@ async fn redis_does_what_memory_does() {
         if step % 100 == 0 {
             // Redis drops a part whose time is over, and the sweep subtracts its messages too. After a round they are
             // subtracted once.
-            redis.senders.exchange(&redis.primaries).await.unwrap();
+            redis.senders.exchange(&redis.runner).await.unwrap();
             for n in 1..=3 {
                 let waiting = memory.senders().get(&sender(n)).copied().unwrap_or(0);
                 assert_eq!(

@@ -8,7 +8,7 @@ use push_protocol::origin::Origin;
 use push_protocol::{Fate, MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
 use push_tests::redis::{Cluster, Configuration, Server, until};
 
-use super::super::layout::bucket_of;
+use super::super::keys::bucket_of;
 use super::{OWN, open_with, open_with_replicas};
 use crate::broker::{Broker, Outboxes, Policy};
 use crate::config::Limits;

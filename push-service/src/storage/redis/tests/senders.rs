@@ -56,7 +56,7 @@ impl Scene {
 }
 
 async fn round(node: &Redis) {
-    node.senders.exchange(&node.primaries).await.unwrap();
+    node.senders.exchange(&node.runner).await.unwrap();
 }
 
 fn message(n: u8, secs: u64) -> Enqueue {

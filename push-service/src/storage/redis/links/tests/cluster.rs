@@ -98,11 +98,8 @@ async fn a_storm_of_redirections_is_bounded() {
         .await
         .expect_ok();
 
-    let began = Instant::now();
-    counted(&primaries, Work::Step, bucket, &script)
-        .await
-        .unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    let step = counted(&primaries, Work::Step, bucket, &script);
+    within("the step is refused", step).await.unwrap_err();
     counted(&primaries, Work::Step, other, &script).await.unwrap();
     let mut redirected = 0;
     for server in [first, second] {
@@ -141,9 +138,8 @@ async fn a_dead_primary_is_replaced() {
     };
     let steps = async {
         loop {
-            let began = Instant::now();
-            let answer = counted(&primaries, Work::Step, bucket, &script).await;
-            assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+            let step = counted(&primaries, Work::Step, bucket, &script);
+            let answer = within("the step is refused or answered", step).await;
             counted(&primaries, Work::Step, other, &script).await.unwrap();
             if answer.is_err() {
                 tokio::task::yield_now().await;
@@ -196,15 +192,22 @@ async fn a_silent_primary_is_silent_alone() {
     counted(&primaries, Work::Step, bucket, &script).await.unwrap();
     cluster.servers()[0].stop();
     let silent = counted(&primaries, Work::Step, bucket, &script);
+    let mut served = 0;
     let others = async {
-        let began = Instant::now();
-        for _ in 0..100 {
+        loop {
             counted(&primaries, Work::Step, other, &script).await.unwrap();
+            served += 1;
         }
-        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     };
-    let (silent, ()) = tokio::join!(silent, others);
+    let silent = tokio::select! {
+        silent = silent => silent,
+        () = others => unreachable!("they go on"),
+    };
     why(silent);
+    assert!(
+        served > 1,
+        "{served} steps of another primary ended before the one of the silent primary"
+    );
     cluster.servers()[0].go_on();
 }
 

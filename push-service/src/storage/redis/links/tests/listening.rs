@@ -22,7 +22,7 @@ pub(super) struct Listening {
 
 struct Teller(mpsc::UnboundedSender<Heard>);
 
-impl Hear for Teller {
+impl ChannelHandler for Teller {
     fn message(&self, bucket: Bucket, payload: &[u8]) {
         let _ = self.0.send(Heard::Message(bucket, payload.to_vec()));
     }

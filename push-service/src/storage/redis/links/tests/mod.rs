@@ -30,11 +30,15 @@ async fn connect_with(url: &str, options: Options) -> Result<Primaries, StorageE
 
 /// What the links hand out can run on any thread. Compiled, never run.
 #[allow(dead_code)]
-fn everything_can_be_sent(primaries: &'static Primaries, script: &'static Script, hear: Arc<dyn Hear>) {
+fn everything_can_be_sent(
+    primaries: &'static Primaries,
+    script: &'static Script,
+    handler: Arc<dyn ChannelHandler>,
+) {
     fn sent<F: Future + Send>(_: F) {}
     sent(primaries.run(Work::Step, Bucket::new(0), script, &[], &[]));
     sent(primaries.pipeline(Vec::new()));
-    sent(primaries.listen(key, hear));
+    sent(primaries.listen(key, handler));
     sent(primaries.look(key, |_| {}));
     sent(connect(""));
 }

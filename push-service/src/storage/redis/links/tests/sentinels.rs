@@ -39,13 +39,15 @@ async fn sentinels_without_a_password_are_asked_without() {
         .await
         .unwrap();
     let misnamed = sentinels.url().replace("/push", "/other");
-    let began = Instant::now();
-    let sentence = why(connect_with(&misnamed, Options::default()).await.map(drop));
+    let sentence = why(
+        within("it is refused", connect_with(&misnamed, Options::default()))
+            .await
+            .map(drop),
+    );
     assert!(
         sentence.contains("watches no primary of the name in storage.url"),
         "{sentence}"
     );
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 /// PR-32: a sentinel that is dead or stands still does not keep a node from starting.

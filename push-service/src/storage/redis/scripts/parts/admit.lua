@@ -2,7 +2,7 @@
 -- Until the record is written the message is not stored: the next step finds it in the index but not in the count,
 -- and removes it.
 do
-    local field = struct.pack('>I8', last)
+    local field = struct.pack(layout.NUMBER, last)
     if earliest == 0 or expires < earliest then
         earliest = expires
     end

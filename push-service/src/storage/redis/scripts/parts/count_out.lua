@@ -1,6 +1,6 @@
 -- Takes the leaving messages out of the sums.
 for _, leaves in ipairs(leaving) do
-    local _, _, size = struct.unpack(ENTRY, leaves[1])
+    local _, _, size = struct.unpack(layout.ENTRY, leaves[1])
     messages, bytes = messages - 1, bytes - size - OVERHEAD
 end
 if messages == 0 then

@@ -1,15 +1,18 @@
--- Reads from an entry its topic, and the 20 bytes by which a node counts a message that leaves: size, expiry, sealing key, and
--- a one with the sender or nine zeros.
+-- Reads from an entry its topic, and what counts of a message that leaves: size, expiry, sealing key, and the sender or
+-- zeros.
 local topic, counted = '', nil
-if entry:byte(TOPIC_AT) == 1 then
-    counted = entry:sub(17, 36)
-elseif #entry < TOPIC_AT then
-    counted = entry:sub(17) .. NO_SENDER
+if entry:byte(layout.TOPIC_AT) == layout.WITH_SENDER then
+    counted = entry:sub(layout.ENTRY_LEFT_AT, layout.ENTRY_BYTES + layout.SENDER_BYTES)
+elseif #entry < layout.TOPIC_AT then
+    counted = entry:sub(layout.ENTRY_LEFT_AT) .. NO_SENDER
 else
     local ends = entry:byte(-1) == 0 and #entry - 1 or #entry
-    if ends >= TOPIC_AT + 8 and entry:byte(ends - 8) == 1 then
-        topic, counted = entry:sub(TOPIC_AT, ends - 9), entry:sub(17, 27) .. entry:sub(ends - 8, ends)
+    local sender_at = ends - layout.SENDER_BYTES + 1
+    if sender_at >= layout.TOPIC_AT and entry:byte(sender_at) == layout.WITH_SENDER then
+        topic = entry:sub(layout.TOPIC_AT, sender_at - 1)
+        counted = entry:sub(layout.ENTRY_LEFT_AT, layout.ENTRY_BYTES) .. entry:sub(sender_at, ends)
     else
-        topic, counted = entry:sub(TOPIC_AT, ends), entry:sub(17, 27) .. NO_SENDER
+        topic = entry:sub(layout.TOPIC_AT, ends)
+        counted = entry:sub(layout.ENTRY_LEFT_AT, layout.ENTRY_BYTES) .. NO_SENDER
     end
 end

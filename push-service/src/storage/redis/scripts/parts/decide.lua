@@ -2,7 +2,7 @@
 if OUTBOX then
     for _, leaves in ipairs(leaving) do
         if leaves[3] and asks_receipt(leaves[1]) then
-            owe(leaves[1]:sub(1, 8), leaves[3])
+            owe(leaves[1]:sub(1, layout.NONCE_BYTES), leaves[3])
         end
         leaves[3] = nil
     end

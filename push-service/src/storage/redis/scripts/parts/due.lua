@@ -1,8 +1,8 @@
--- What time does to an outbox.
+-- What expires in an outbox.
 
 -- How an entry says that its message ended, or WAITING.
 local function fate_of(owed)
-    return owed:byte(33)
+    return owed:byte(layout.OWED_FATE_AT)
 end
 
 -- Gives up what waits from score `from` to `to`, a bounded number; answers how many.
@@ -20,7 +20,7 @@ local function give_up_expired(limit)
     return stored + give_up_waiting(MARKER, MARKER + now_ms, limit - stored)
 end
 
--- Says when the outbox has something to carry, after something left it.
+-- Says when the outbox has something to relay, after something left it.
 local function owing()
     local first = tonumber(redis.call('ZRANGEBYSCORE', DUES, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2])
     if not first then

@@ -7,9 +7,9 @@ local function ending()
     end
     local sole = messages == 1 and redis.call('HGET', BODIES, SOLE)
     if sole then
-        local entry = sole:sub(SOLE_ENTRY_AT)
+        local entry = sole:sub(layout.SOLE_ENTRY_AT)
         --+ counted
-        return sole:sub(2, 17) .. counted
+        return sole:sub(layout.SOLE_ID_AT, layout.SOLE_ID_AT + layout.MESSAGE_ID_BYTES - 1) .. counted
     end
     local ids, lefts = {}, {}
     local entries = redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES', 'LIMIT', 0, ENDING)
@@ -17,7 +17,7 @@ local function ending()
         local entry, number = entries[at], entries[at + 1] % LANE + EPOCH
         -- A later one was never stored: its step was aborted.
         if number <= last then
-            ids[#ids + 1] = struct.pack('>I8', number) .. entry:sub(1, 8)
+            ids[#ids + 1] = struct.pack(layout.NUMBER, number) .. entry:sub(1, layout.NONCE_BYTES)
             --+ counted
             lefts[#ids] = counted
         end

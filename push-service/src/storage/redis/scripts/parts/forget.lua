@@ -2,7 +2,7 @@
 -- sweeps, and at the latest to its expiry. The last number stays with the outbox: none comes twice.
 local function forget()
     if redis.call('EXISTS', OUTBOX) == 1 then
-        redis.call('HSET', OUTBOX, LAST, struct.pack('>I8', last))
+        redis.call('HSET', OUTBOX, LAST, struct.pack(layout.NUMBER, last))
     end
     -- Without the record everything has ended: if the step is aborted, the remaining keys expire.
     redis.call('UNLINK', RECORD)
@@ -16,7 +16,7 @@ local function give_up_passing(id)
     local nonces = redis.call('ZRANGEBYSCORE', DUES, MARKER, '+inf', 'LIMIT', 0, STEP)
     for _, nonce in ipairs(nonces) do
         local owed = redis.call('HGET', OUTBOX, nonce)
-        if owed and owed:sub(25, 32) == id then
+        if owed and owed:sub(layout.OWED_ID_AT, layout.OWED_ID_AT + layout.ID_BYTES - 1) == id then
             owe(nonce, GIVEN_UP)
         end
     end

@@ -5,9 +5,8 @@
 -- and behind them the topic; a one and the sender, if it is counted; and a zero if a receipt was asked for. No topic
 -- holds a zero or a one, and no sender ends with a zero. An entry of an older version has no sender. A node of an older
 -- version takes the sender for a part of the topic, for which it finds no field.
-local ENTRY, TOPIC_AT = '>c8c8I4I6B', 28
 local NO_SENDER = '\0\0\0\0\0\0\0\0\0'
 
 local function asks_receipt(entry)
-    return #entry >= TOPIC_AT and entry:byte(-1) == 0
+    return #entry >= layout.TOPIC_AT and entry:byte(-1) == 0
 end

@@ -18,7 +18,7 @@ if ordered then
             if fits() or dropped == EVICTIONS then
                 break
             end
-            local number, urgency_of = struct.unpack('>I8B', dead[at], 2)
+            local number, urgency_of = struct.unpack(layout.MOMENT, dead[at], 2)
             if give_up(entry_at(number, urgency_of), number, urgency_of, GIVEN_UP) then
                 dropped = dropped + 1
                 expired = expired + (dead[at + 1] ~= '1' and 1 or 0)
@@ -51,7 +51,7 @@ if ordered then
                 return nil
             end
             offsets[id] = offset + 1
-            local urgency_of, number = struct.unpack('>BI8', place, 9)
+            local urgency_of, number = struct.unpack(layout.VICTIM, place, layout.ID_BYTES + 1)
             if not is_leaving[number] then
                 return entry_at(number, urgency_of), number, urgency_of
             end
@@ -62,7 +62,7 @@ else
     local queue, known, dead = {}, {}, {}
     local entries = redis.call('ZRANGEBYSCORE', INDEX, '-inf', '+inf', 'WITHSCORES')
     for at = 1, #entries, 2 do
-        local _, id, entry_size, expires = struct.unpack(ENTRY, entries[at])
+        local _, id, entry_size, expires = struct.unpack(layout.ENTRY, entries[at])
         local number, urgency_of = entries[at + 1] % LANE + EPOCH, math.floor(entries[at + 1] / LANE)
         if known[id] == nil then
             known[id] = redis.call('HEXISTS', RECORD, 's' .. id) == 1
@@ -129,9 +129,9 @@ while not fits() do
         if per_second > 0 then
             redis.call('HSET', RECORD, 's' .. sub, subscription)
         end
-        return 'F'
+        return layout.QUEUE_FULL
     end
-    local _, _, entry_size = struct.unpack(ENTRY, victim)
+    local _, _, entry_size = struct.unpack(layout.ENTRY, victim)
     give_up(victim, number, urgency_of, GIVEN_UP)
     shares[largest] = shares[largest] - entry_size - OVERHEAD
     evicted = evicted + 1

@@ -7,7 +7,7 @@ local function mend()
     messages, bytes, earliest = 0, 0, 0
     for at = 1, #entries, 2 do
         local number = entries[at + 1] % LANE + EPOCH
-        local _, id, size, expires = struct.unpack(ENTRY, entries[at])
+        local _, id, size, expires = struct.unpack(layout.ENTRY, entries[at])
         if known[id] == nil then
             known[id] = redis.call('HEXISTS', RECORD, 's' .. id) == 1
         end
@@ -15,8 +15,8 @@ local function mend()
             -- The message outlived its subscription, so it is due.
             expires = math.min(expires, now_ms)
         end
-        if number > last or redis.call('HEXISTS', BODIES, struct.pack('>I8', number)) == 0 then
-            stray[#stray + 1] = { entries[at], struct.pack('>I8', number) }
+        if number > last or redis.call('HEXISTS', BODIES, struct.pack(layout.NUMBER, number)) == 0 then
+            stray[#stray + 1] = { entries[at], struct.pack(layout.NUMBER, number) }
         else
             messages, bytes = messages + 1, bytes + size + OVERHEAD
             earliest = earliest == 0 and expires or math.min(earliest, expires)

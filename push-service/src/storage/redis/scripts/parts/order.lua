@@ -17,7 +17,7 @@ local function order()
         local entries = redis.call('ZRANGEBYSCORE', INDEX, place, '+inf', 'WITHSCORES', 'LIMIT', 0, 100)
         local places, moments = {}, {}
         for at = 1, #entries, 2 do
-            local _, id, size, expires = struct.unpack(ENTRY, entries[at])
+            local _, id, size, expires = struct.unpack(layout.ENTRY, entries[at])
             local number, urgency = entries[at + 1] % LANE + EPOCH, math.floor(entries[at + 1] / LANE)
             if known[id] == nil then
                 known[id] = redis.call('HEXISTS', RECORD, 's' .. id) == 1
@@ -27,8 +27,8 @@ local function order()
             else
                 expires = 1
             end
-            places[#places + 1], places[#places + 2] = 0, id .. struct.pack('>BI8', urgency, number)
-            moments[#moments + 1], moments[#moments + 2] = expires, 'n' .. struct.pack('>I8B', number, urgency)
+            places[#places + 1], places[#places + 2] = 0, id .. struct.pack(layout.VICTIM, urgency, number)
+            moments[#moments + 1], moments[#moments + 2] = expires, 'n' .. struct.pack(layout.MOMENT, number, urgency)
         end
         if #places > 0 then
             redis.call('ZADD', victims, unpack(places))

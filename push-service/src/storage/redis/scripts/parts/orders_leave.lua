@@ -5,9 +5,9 @@ if ordered then
     --+ orders
     local shares, moments = {}, {}
     for at, leaves in ipairs(leaving) do
-        local _, id, size = struct.unpack(ENTRY, leaves[1])
+        local _, id, size = struct.unpack(layout.ENTRY, leaves[1])
         shares[id] = (shares[id] or 0) + size + OVERHEAD
-        moments[at] = 'n' .. struct.pack('>I8B', leaves[2], leaves[4])
+        moments[at] = 'n' .. struct.pack(layout.MOMENT, leaves[2], leaves[4])
     end
     redis.call('ZREM', sums, unpack(moments))
     for id, share in pairs(shares) do

@@ -1,18 +1,16 @@
--- The outbox: what became of the messages that a receipt was asked for, until nodes have carried it over (PR-25).
+-- The outbox: how the messages ended that a receipt was asked for, until nodes have relayed it (PR-25).
 --
 -- An entry is written with its message, because Redis lets index and bodies expire without a word. It holds by nonce:
 -- number, receipt subscription, subscription, fate, expiry. The first fate stays. DUES orders the entries by score: below
 -- zero those that ended, by number, and behind them what was passed on, by time; then those that wait, by expiry, and above
 -- MARKER what was passed on and waits. An outbox that outlives its record keeps its last number, in the field LAST.
-local OUTBOX, DUES, OWING = KEYS[5], KEYS[6], KEYS[7]
 local LAST = 'l'
-local OWED = '>I8c16c8BI6'
 local MARKER, PASSED, NUMBERED = 2 ^ 50, 2 ^ 52, 2 ^ 53
 
 -- So that entries of an aborted step are found by time: a waiting entry is written to DUES first, an ended one to
 -- OUTBOX first.
 local function put_owed(nonce, number, receipts, sub, fate, expires)
-    local owed = struct.pack(OWED, number, receipts, sub, fate, expires)
+    local owed = struct.pack(layout.OWED, number, receipts, sub, fate, expires)
     if fate ~= WAITING then
         redis.call('HSET', OUTBOX, nonce, owed)
         local place = number - NUMBERED
@@ -30,11 +28,11 @@ local function put_owed(nonce, number, receipts, sub, fate, expires)
     end
 end
 
--- What became of a message. The first outcome stays; without an entry nothing is owed any more.
+-- Records how a message ended. The first outcome stays; without an entry nothing is owed any more.
 local function owe(nonce, fate)
     local owed = redis.call('HGET', OUTBOX, nonce)
     if owed then
-        local number, receipts, sub, before, expires = struct.unpack(OWED, owed)
+        local number, receipts, sub, before, expires = struct.unpack(layout.OWED, owed)
         if before == WAITING then
             put_owed(nonce, number, receipts, sub, fate, expires)
         else

@@ -28,10 +28,10 @@ end
 -- Answers the page's head and bodies. `wanted` is packed: after, minimum, messages, bytes, whether `scope` is all that
 -- is wanted or all that is not.
 local function page(wanted, scope)
-    local after, minimum, limit, most_bytes, only = struct.unpack('>I8BI4I8B', wanted)
+    local after, minimum, limit, most_bytes, only = struct.unpack(layout.WANTED, wanted)
     local in_scope = {}
-    for at = 1, #scope, 8 do
-        in_scope[scope:sub(at, at + 7)] = true
+    for at = 1, #scope, layout.ID_BYTES do
+        in_scope[scope:sub(at, at + layout.ID_BYTES - 1)] = true
     end
     whole()
     local lanes, names = {}, {}
@@ -66,10 +66,10 @@ local function page(wanted, scope)
             break
         end
         examined = examined + 1
-        local nonce, id, size, expires, sealed_by = struct.unpack(ENTRY, first.found[first.at])
+        local nonce, id, size, expires, sealed_by = struct.unpack(layout.ENTRY, first.found[first.at])
         if names[id] == nil then
             local subscription = redis.call('HGET', RECORD, 's' .. id)
-            names[id] = subscription and subscription:sub(1, 16)
+            names[id] = subscription and subscription:sub(1, layout.NAME_BYTES)
         end
         if expires <= now_ms or not names[id] then
             -- Time or its subscription has left it behind: a sweep will drop it.
@@ -80,9 +80,9 @@ local function page(wanted, scope)
                 more = true
                 break
             end
-            rows[#rows + 1] = struct.pack('>I8c8c8c16BI6I4B', number, nonce, id, names[id], first.urgency,
+            rows[#rows + 1] = struct.pack(layout.PAGE_ROW, number, nonce, id, names[id], first.urgency,
                 expires - now_ms, size, sealed_by)
-            fields[#fields + 1] = struct.pack('>I8', number)
+            fields[#fields + 1] = struct.pack(layout.NUMBER, number)
             upto = number
         end
         passed = number
@@ -96,6 +96,6 @@ local function page(wanted, scope)
             garbage = garbage or not bodies[at]
         end
     end
-    answer[1] = struct.pack('>I8BB', upto, more and 1 or 0, garbage and 1 or 0) .. table.concat(rows)
+    answer[1] = struct.pack(layout.PAGE_HEAD, upto, more and 1 or 0, garbage and 1 or 0) .. table.concat(rows)
     return answer
 end

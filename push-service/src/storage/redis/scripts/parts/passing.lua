@@ -1,9 +1,10 @@
 -- Messages that are passed on and not stored: for as long as an acknowledgement may take, the outbox alone knows of them.
 
--- Remembers one that a receipt is asked for, if somebody is there to acknowledge it, and not too many.
+-- Remembers one that a receipt is asked for, if a session has the seat and can acknowledge it, and if not too many are
+-- remembered.
 local function pass(nonce, receipts, sub)
     local most = redis.call('ZRANGEBYSCORE', DUES, MARKER + now_ms, '+inf', 'LIMIT', PASSING_MOST - 1, 1)
-    local is_over = seat == NOBODY or #most > 0
+    local is_over = seat == NO_SEAT or #most > 0
     expect_fate(nonce, PASSING, receipts, sub, is_over and GIVEN_UP or WAITING, now_ms + PASSING_MS)
 end
 
@@ -13,7 +14,7 @@ local function acknowledge_passing(nonce, fate)
     if not owed then
         return false
     end
-    local number, _, _, before, expires = struct.unpack(OWED, owed)
+    local number, _, _, before, expires = struct.unpack(layout.OWED, owed)
     if number ~= PASSING or before ~= WAITING then
         return false
     end

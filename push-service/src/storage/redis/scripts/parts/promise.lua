@@ -7,7 +7,7 @@ local function keep(key, ms)
     end
 end
 
--- A new entry. It outlives its message, so that nodes that were all away still find what became of it.
+-- A new entry. It outlives its message, so that nodes that were all stopped for a while still find how it ended.
 local function expect_fate(nonce, number, receipts, sub, fate, expires)
     put_owed(nonce, number, receipts, sub, fate, expires)
     for _, key in ipairs({ OUTBOX, DUES, OWING }) do

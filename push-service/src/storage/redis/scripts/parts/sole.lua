@@ -2,8 +2,9 @@
 -- index of its own. Most messages are that: the user agent is there, and has acknowledged all that came before.
 --
 -- Only enqueue and acknowledge know one. Every other step that reads the index puts it there first.
--- It has no topic. So it has 36 bytes, nine more if it has a sender, and one more if a receipt was asked for.
-local SOLE, SOLE_HEAD, SOLE_ENTRY_AT = 'e', '>BI8', 10
+-- It has no topic. Behind its entry stand a sender, if it is counted, and a zero, if a receipt was asked for. No sender ends
+-- with a zero.
+local SOLE = 'e'
 
 -- To be run before the index is read: then it holds all waiting messages.
 local function index_sole()
@@ -12,8 +13,8 @@ local function index_sole()
     end
     local sole = messages == 1 and redis.call('HGET', BODIES, SOLE)
     if sole then
-        local urgency, number = struct.unpack(SOLE_HEAD, sole)
-        redis.call('ZADD', INDEX, urgency * LANE + (number - EPOCH), sole:sub(SOLE_ENTRY_AT))
+        local urgency, number = struct.unpack(layout.SOLE, sole)
+        redis.call('ZADD', INDEX, urgency * LANE + (number - EPOCH), sole:sub(layout.SOLE_ENTRY_AT))
         redis.call('PEXPIRE', INDEX, kept - now_ms)
         redis.call('HDEL', BODIES, SOLE)
     end

@@ -7,7 +7,7 @@ local function find(number, is_doubtful)
     if messages == 0 or number <= EPOCH or number > last then
         return nil
     end
-    if is_doubtful and redis.call('HEXISTS', BODIES, struct.pack('>I8', number)) == 0 then
+    if is_doubtful and redis.call('HEXISTS', BODIES, struct.pack(layout.NUMBER, number)) == 0 then
         return nil
     end
     for tries, urgency in ipairs(COMMON_FIRST) do
@@ -17,7 +17,7 @@ local function find(number, is_doubtful)
         if entry then
             return entry, urgency
         end
-        if tries == 1 and not is_doubtful and redis.call('HEXISTS', BODIES, struct.pack('>I8', number)) == 0 then
+        if tries == 1 and not is_doubtful and redis.call('HEXISTS', BODIES, struct.pack(layout.NUMBER, number)) == 0 then
             return nil
         end
     end
@@ -39,9 +39,9 @@ local function take_out(leaving)
     --+ decide
     for at, leaves in ipairs(leaving) do
         local entry = leaves[1]
-        local nonce, id = struct.unpack(ENTRY, entry)
+        local nonce, id = struct.unpack(layout.ENTRY, entry)
         --+ counted
-        local field = struct.pack('>I8', leaves[2])
+        local field = struct.pack(layout.NUMBER, leaves[2])
         ids[at], ids[count + at] = field .. nonce, counted
         entries[at], fields[#fields + 1] = entry, field
         if topic ~= '' then

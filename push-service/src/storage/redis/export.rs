@@ -1,16 +1,16 @@
-//! Whole user agents out of Redis (PR-37).
+//! Exports whole user agents from Redis (PR-37).
 //!
 //! Records, and outboxes that outlived theirs, are found by going over all keys of each primary, so one that changes
-//! meanwhile may come twice or not at all: an export is for a store that nobody writes to.
+//! meanwhile may come twice or not at all: an export is for a store that no node writes to.
 
 use bytes::Buf as _;
 use push_protocol::UserAgentId;
 use redis::{Value, cmd};
 
 use super::answers::{self, unreadable};
-use super::carried::{Entry, Outbox, expectations, outbox_alone, portable};
-use super::layout::{Keys, bucket_of};
-use super::links::Bucket;
+use super::bucket::Bucket;
+use super::keys::{self, bucket_of};
+use super::portable::{Entry, Outbox, expectations, outbox_alone, portable};
 use super::{Redis, founding};
 use crate::defaults::{MESSAGE_OVERHEAD_BYTES, REDIS_STEP_MESSAGES};
 use crate::storage::spelling::Unreadable;
@@ -19,13 +19,13 @@ use crate::storage::{Cursor, Exported, Portable, StorageError};
 /// Keys that Redis looks at before it answers. Chosen: well below a millisecond.
 const SCANNED: usize = 200;
 
-/// Where an export stands: the primary that has this bucket, and what it said last.
-struct Place {
+/// Where an export stands: the primary that has this bucket, and its answer to the last SCAN.
+struct ScanPosition {
     bucket: u16,
     scan: u64,
 }
 
-impl Place {
+impl ScanPosition {
     fn of(cursor: Option<&Cursor>) -> Result<Self, StorageError> {
         let Some(cursor) = cursor else {
             return Ok(Self { bucket: 0, scan: 0 });
@@ -44,13 +44,13 @@ impl Place {
 
 /// What shows that there is a user agent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum KeyKind {
     Record,
     /// It may have outlived its record.
     Outbox,
 }
 
-impl Kind {
+impl KeyKind {
     /// Of a key, and whose it is.
     fn of(key: &[u8]) -> Option<(Self, UserAgentId)> {
         let (name, id) = key.split_at_checked(key.len().checked_sub(32)?)?;
@@ -66,13 +66,13 @@ impl Kind {
 impl Redis {
     /// Whether no primary has a record.
     pub(super) async fn holds_nothing(&self) -> Result<bool, StorageError> {
-        let mut place = Some(Place { bucket: 0, scan: 0 });
-        while let Some(from) = place {
+        let mut position = Some(ScanPosition { bucket: 0, scan: 0 });
+        while let Some(from) = position {
             let (found, next) = self.scan(from).await?;
-            if found.iter().any(|(kind, _)| *kind == Kind::Record) {
+            if found.iter().any(|(kind, _)| *kind == KeyKind::Record) {
                 return Ok(false);
             }
-            place = next;
+            position = next;
         }
         Ok(true)
     }
@@ -83,27 +83,27 @@ impl Redis {
         bytes: usize,
     ) -> Result<Exported, StorageError> {
         if after.is_none() {
-            self.refuse_a_ruin().await?;
+            self.refuse_a_partial_store().await?;
         }
         let mut exported = Exported::default();
-        let (mut place, mut weight) = (Some(Place::of(after)?), 0);
-        while let Some(from) = place.take() {
+        let (mut position, mut weight) = (Some(ScanPosition::of(after)?), 0);
+        while let Some(from) = position.take() {
             let (found, next) = self.scan(from).await?;
             for (kind, user_agent) in found {
                 weight += self.export_one(kind, user_agent, &mut exported).await?;
             }
-            place = next;
+            position = next;
             if weight >= bytes {
                 break;
             }
         }
-        exported.next = place.map(|place| place.cursor());
+        exported.next = position.map(|position| position.cursor());
         Ok(exported)
     }
 
     /// What is left of a store is not all of it, and must not be taken for it.
-    async fn refuse_a_ruin(&self) -> Result<(), StorageError> {
-        match founding::missing(&self.primaries, &self.prefix).await? {
+    async fn refuse_a_partial_store(&self) -> Result<(), StorageError> {
+        match founding::missing(&self.runner.primaries, &self.runner.prefix).await? {
             0 => Ok(()),
             lost => Err(StorageError::Unavailable(format!(
                 "{lost} of 1,024 parts of the store have lost their data: restore it, or give it up with \
@@ -113,9 +113,12 @@ impl Redis {
     }
 
     /// The next records of a primary, and where to go on; then the next primary.
-    async fn scan(&self, from: Place) -> Result<(Vec<(Kind, UserAgentId)>, Option<Place>), StorageError> {
+    async fn scan(
+        &self,
+        from: ScanPosition,
+    ) -> Result<(Vec<(KeyKind, UserAgentId)>, Option<ScanPosition>), StorageError> {
         let mut scan = cmd("SCAN");
-        let prefix = &self.prefix;
+        let prefix = &self.runner.prefix;
         scan.arg(from.scan)
             .arg("MATCH")
             .arg(format!("{prefix}:{{???}}:[ro]:*"))
@@ -131,13 +134,13 @@ impl Redis {
         let mut found = Vec::new();
         for key in answers::list(keys)?.unwrap_or_default() {
             let key = answers::text(key)?;
-            found.extend(Kind::of(&key));
+            found.extend(KeyKind::of(&key));
         }
         let next = match scan {
             0 => self
                 .next_primary(from.bucket)
-                .map(|bucket| Place { bucket, scan: 0 }),
-            scan => Some(Place { scan, ..from }),
+                .map(|bucket| ScanPosition { bucket, scan: 0 }),
+            scan => Some(ScanPosition { scan, ..from }),
         };
         Ok((found, next))
     }
@@ -145,6 +148,7 @@ impl Redis {
     /// Of each primary its first bucket stands for it.
     fn next_primary(&self, bucket: u16) -> Option<u16> {
         let mut firsts = self
+            .runner
             .primaries
             .first_buckets()
             .into_iter()
@@ -154,20 +158,20 @@ impl Redis {
 
     async fn export_one(
         &self,
-        kind: Kind,
+        kind: KeyKind,
         user_agent: UserAgentId,
         exported: &mut Exported,
     ) -> Result<usize, StorageError> {
         let record = self.record(user_agent).await?;
         let mut portable = match (kind, &record) {
-            (Kind::Record, Some(record)) => portable(user_agent, record),
-            (Kind::Record, None) => {
+            (KeyKind::Record, Some(record)) => portable(user_agent, record),
+            (KeyKind::Record, None) => {
                 exported.abandoned += 1;
                 return Ok(0);
             }
             // It comes, or came, with its record.
-            (Kind::Outbox, Some(_)) => return Ok(0),
-            (Kind::Outbox, None) => outbox_alone(user_agent),
+            (KeyKind::Outbox, Some(_)) => return Ok(0),
+            (KeyKind::Outbox, None) => outbox_alone(user_agent),
         };
         let outbox = self.kept(&mut portable).await?;
         if record.is_some() {
@@ -184,21 +188,21 @@ impl Redis {
         Ok(MESSAGE_OVERHEAD_BYTES as usize * items + bodies)
     }
 
-    /// What is kept of receipts: puts in what became of messages and what is expected, and answers the outbox.
+    /// Adds how messages ended and which receipts are expected. Returns the outbox.
     async fn kept(&self, portable: &mut Portable) -> Result<Outbox, StorageError> {
         let user_agent = portable.user_agent;
-        let keys = Keys::of(&self.prefix, user_agent).and_receipts(&self.prefix, user_agent);
-        let [.., outbox, dues, _, expected, _] = keys.all();
+        let key = |kind| keys::of_user_agent(&self.runner.prefix, user_agent, kind);
+        let [outbox, dues, expected] = [keys::OUTBOX, keys::DUES, keys::EXPECTED].map(key);
         let bucket = bucket_of(user_agent);
         let mut in_order = cmd("ZRANGE");
         in_order.arg(dues).arg(0).arg(-1);
-        let whole = |key: &[u8]| cmd("HGETALL").arg(key).clone();
+        let whole = |key: String| cmd("HGETALL").arg(key).clone();
         let reads = vec![
             (bucket, whole(outbox)),
             (bucket, in_order),
             (bucket, whole(expected)),
         ];
-        let mut answers = self.primaries.pipeline(reads).await.into_iter();
+        let mut answers = self.runner.primaries.pipeline(reads).await.into_iter();
         let mut next = || answers.next().unwrap_or_else(|| Err(unreadable(Unreadable)));
         let outbox = Outbox::read(user_agent, answers::pairs(next()?)?).map_err(unreadable)?;
         for nonce in answers::list(next()?)?.unwrap_or_default() {
@@ -214,16 +218,16 @@ impl Redis {
         outbox: &Outbox,
         exported: &mut Exported,
     ) -> Result<(), StorageError> {
-        let now_ms = self.now_ms();
+        let now_ms = self.runner.now_ms();
         let (user_agent, bucket) = (portable.user_agent, bucket_of(portable.user_agent));
-        let keys = Keys::of(&self.prefix, user_agent);
-        let [.., index, bodies] = keys.all();
+        let key = |kind| keys::of_user_agent(&self.runner.prefix, user_agent, kind);
+        let [index, bodies] = [keys::INDEX, keys::BODIES].map(key);
         let mut range = cmd("ZRANGE");
         range.arg(index).arg(0).arg(-1).arg("WITHSCORES");
         let entries = entries(self.read(bucket, range).await?)?;
         for some in entries.chunks(REDIS_STEP_MESSAGES) {
             let mut get = cmd("HMGET");
-            get.arg(bodies);
+            get.arg(&bodies);
             for entry in some {
                 get.arg(&entry.id.number.0.to_be_bytes()[..]);
             }
@@ -244,7 +248,7 @@ impl Redis {
     }
 
     async fn read(&self, bucket: Bucket, command: redis::Cmd) -> Result<Value, StorageError> {
-        let mut answers = self.primaries.pipeline(vec![(bucket, command)]).await;
+        let mut answers = self.runner.primaries.pipeline(vec![(bucket, command)]).await;
         answers.pop().unwrap_or_else(|| Err(unreadable(Unreadable)))
     }
 }

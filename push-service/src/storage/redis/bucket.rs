@@ -1,43 +1,43 @@
 //! The 1,024 parts into which user agents are spread, so that a cluster can hold them and one node can hear of them all.
 //!
 //! A script publishes only within its hash slot (PR-13): the hash tag of everything that belongs to a user agent is its
-//! bucket's, and whoever subscribes to 1,024 channels hears every wake-up.
+//! bucket's, and a node that subscribes to 1,024 channels hears every wake-up.
 
 use std::ops::Range;
 
 use crate::storage::BUCKETS;
 
 /// Hash slots of a Redis Cluster. Source: its specification.
-pub(super) const SLOTS: u16 = 16_384;
+const SLOTS: u16 = 16_384;
 
 /// One of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub(in crate::storage::redis) struct Bucket(u16);
+pub(super) struct Bucket(u16);
 
 impl Bucket {
     /// The bucket of a number: its lowest ten bits.
-    pub(in crate::storage::redis) fn new(number: u16) -> Self {
+    pub(super) fn new(number: u16) -> Self {
         Self(number % BUCKETS)
     }
 
     /// All of them, in order.
-    pub(in crate::storage::redis) fn all() -> impl Iterator<Item = Self> {
+    pub(super) fn all() -> impl Iterator<Item = Self> {
         let numbers: Range<u16> = 0..BUCKETS;
         numbers.map(Self)
     }
 
     /// Its number, below [`BUCKETS`].
-    pub(in crate::storage::redis) fn index(self) -> usize {
+    pub(super) fn index(self) -> usize {
         usize::from(self.0)
     }
 
     /// What stands between `{` and `}` in its keys and channels: three lower-case hexadecimal digits.
-    pub(in crate::storage::redis) fn tag(self) -> [u8; 3] {
+    pub(super) fn tag(self) -> [u8; 3] {
         tag(self.0)
     }
 
     /// The bucket of a key or channel, by its hash tag.
-    pub(in crate::storage::redis) fn of_key(key: &[u8]) -> Option<Self> {
+    pub(super) fn of_key(key: &[u8]) -> Option<Self> {
         let open = key.iter().position(|b| *b == b'{')?;
         let tag: &[u8; 3] = key.get(open + 1..open + 4)?.try_into().ok()?;
         if key.get(open + 4) != Some(&b'}') {
@@ -53,7 +53,7 @@ impl Bucket {
     }
 
     /// Where a cluster puts its keys.
-    pub(in crate::storage::redis) fn slot(self) -> u16 {
+    pub(super) fn slot(self) -> u16 {
         SLOT_OF[self.index()]
     }
 }

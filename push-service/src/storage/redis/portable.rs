@@ -4,13 +4,14 @@
 
 use std::collections::HashMap;
 
-use push_protocol::capability::{Dialect, KeyId};
-use push_protocol::{
-    Fate, KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic, Urgency, UserAgentId,
-};
+use push_protocol::{Fate, KeyDigest, MessageId, MessageNumber, SubscriptionId, Topic, Urgency, UserAgentId};
 
 use super::answers::Pairs;
-use super::layout::{self, EPOCH, LANE, Record, WITH_SENDER, six, six_of};
+use super::layout::{
+    self, EPOCH, EntryFields, ImportExpectation, ImportMessage, ImportSubscription, LANE, OutcomeFields,
+    OwedFields, ReceiptUrl, Record, SenderFields, WITH_SENDER,
+};
+use super::packed::{Nonce, Packed as _, U48};
 use crate::storage::portable::{PortableExpectation, PortableMessage, PortableSubscription};
 use crate::storage::spelling::{Fields, Unreadable};
 use crate::storage::{Outcome, PASSING_WITH_RECEIPT, Portable, SenderTag};
@@ -19,7 +20,7 @@ use crate::storage::{Outcome, PASSING_WITH_RECEIPT, Portable, SenderTag};
 pub(super) fn portable(user_agent: UserAgentId, record: &Record) -> Portable {
     let subscription = |s: &layout::Subscription| PortableSubscription {
         id: s.id,
-        name: SubscriptionName(s.name),
+        name: s.name,
         created_at_secs: s.created_at_secs.into(),
         key: s.key.map(KeyDigest),
     };
@@ -52,15 +53,11 @@ impl Entry {
     /// From a member of the index and its score.
     pub(super) fn read(member: &[u8], score: u64) -> Result<Self, Unreadable> {
         let mut fields = Fields(member);
-        let nonce = fields.number()?;
-        let subscription = SubscriptionId(fields.array()?);
-        let _size: [u8; 4] = fields.array()?;
-        let expires_at_ms = six_of(fields.array()?);
-        let sealed_by = fields.byte()?;
+        let entry = EntryFields::read(&mut fields)?;
         // A zero behind it asks for a receipt.
         let asked = fields.0.strip_suffix(&[0]);
         let tail = asked.unwrap_or(fields.0);
-        let (topic, sender) = match tail.split_last_chunk::<9>() {
+        let (topic, sender) = match tail.split_last_chunk::<{ SenderFields::BYTES }>() {
             Some((topic, [WITH_SENDER, sender @ ..])) => (topic, SenderTag::from_bytes(*sender)),
             _ => (tail, None),
         };
@@ -74,15 +71,15 @@ impl Entry {
         Ok(Self {
             id: MessageId {
                 number: MessageNumber(score % LANE + EPOCH),
-                nonce,
+                nonce: entry.nonce.0,
             },
-            subscription,
+            subscription: entry.subscription,
             urgency: u8::try_from(score / LANE)
                 .ok()
                 .and_then(Urgency::from_u8)
                 .ok_or(Unreadable)?,
-            expires_at_ms,
-            sealed_by,
+            expires_at_ms: entry.expires_at_ms.0,
+            sealed_by: entry.sealed_by.0,
             sender,
             topic,
             asks_receipt: asked.is_some(),
@@ -121,8 +118,8 @@ pub(super) struct Outbox {
 struct Owed {
     receipts: UserAgentId,
     id: MessageId,
-    /// None as long as the message waits. Whoever moves has no channel through which one that passes by could be
-    /// acknowledged.
+    /// None as long as the message waits. During an export no channel is open, so a message that was passed on can't be
+    /// acknowledged any more.
     fate: Option<Fate>,
 }
 
@@ -131,23 +128,20 @@ impl Outbox {
         let mut entries = HashMap::with_capacity(pairs.len());
         // A last number stands among them.
         for (nonce, value) in pairs.into_iter().filter(|(nonce, _)| nonce.len() == 8) {
-            let mut fields = Fields(&value);
-            let number = MessageNumber(fields.number()?);
-            let receipts = UserAgentId(fields.array()?);
-            let _subscription: [u8; 8] = fields.array()?;
-            let passes = number == PASSING_WITH_RECEIPT;
-            let fate = Fate::from_byte(fields.byte()?).or(passes.then_some(Fate::GivenUp));
-            let nonce_read = Fields(&nonce).number()?;
+            let owed = OwedFields::read(&mut Fields(&value))?;
+            let passes = owed.number == PASSING_WITH_RECEIPT;
+            let fate = Fate::from_byte(owed.fate).or(passes.then_some(Fate::GivenUp));
             let id = MessageId {
-                number,
-                nonce: nonce_read,
+                number: owed.number,
+                nonce: Fields(&nonce).number()?,
             };
+            let receipts = owed.receipts;
             entries.insert(nonce, Owed { receipts, id, fate });
         }
         Ok(Self { user_agent, entries })
     }
 
-    /// What became of a message, if it ended.
+    /// How a message ended, if it did.
     pub(super) fn outcome(&self, nonce: &[u8]) -> Option<Outcome> {
         let owed = self.entries.get(nonce)?;
         Some(Outcome {
@@ -170,12 +164,13 @@ pub(super) fn expectations(pairs: Pairs) -> Result<Vec<PortableExpectation>, Unr
     let mut expected = Vec::with_capacity(pairs.len());
     for (message, value) in pairs {
         let (mut message, mut value) = (Fields(&message), Fields(&value));
+        let url = ReceiptUrl::read(&mut value)?;
         expected.push(PortableExpectation {
             user_agent: UserAgentId(message.array()?),
             nonce: message.number()?,
-            dialect: Dialect::from_byte(value.byte()?).ok_or(Unreadable)?,
-            sealed_by: KeyId(value.byte()?),
-            deadline_ms: six_of(value.array()?),
+            dialect: url.dialect,
+            sealed_by: url.sealed_by,
+            deadline_ms: U48::read(&mut value)?.0,
         });
     }
     expected.sort_unstable_by_key(|expected| (expected.deadline_ms, expected.user_agent, expected.nonce));
@@ -198,52 +193,59 @@ pub(super) fn outbox_alone(user_agent: UserAgentId) -> Portable {
 
 /// As the import script takes it.
 pub(super) fn pack_outcome(outcome: &Outcome) -> Vec<u8> {
-    let id = outcome.id.to_bytes();
-    [&outcome.receipts.0[..], &id, &[outcome.fate.to_byte()]].concat()
+    let packed = OutcomeFields {
+        receipts: outcome.receipts,
+        number: outcome.id.number,
+        nonce: Nonce(outcome.id.nonce),
+        fate: outcome.fate.to_byte(),
+    };
+    packed.packed()
 }
 
 /// As the import script takes it.
 pub(super) fn pack_expectation(expected: &PortableExpectation) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(32);
-    packed.extend(expected.user_agent.0);
-    packed.extend(expected.nonce.to_be_bytes());
-    packed.extend([expected.dialect.to_byte(), expected.sealed_by.0]);
-    packed.extend(six(expected.deadline_ms));
-    packed
+    let packed = ImportExpectation {
+        user_agent: expected.user_agent,
+        nonce: Nonce(expected.nonce),
+        url: ReceiptUrl {
+            dialect: expected.dialect,
+            sealed_by: expected.sealed_by,
+        },
+        deadline_ms: U48(expected.deadline_ms),
+    };
+    packed.packed()
 }
 
 /// As the import script takes it.
 pub(super) fn pack_subscription(subscription: &PortableSubscription) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(60);
-    packed.extend(subscription.id.0);
-    packed.extend(subscription.name.0);
-    packed.extend(
-        u32::try_from(subscription.created_at_secs)
-            .unwrap_or(u32::MAX)
-            .to_be_bytes(),
-    );
+    let fields = ImportSubscription {
+        id: subscription.id,
+        name: subscription.name,
+        created_at_secs: u32::try_from(subscription.created_at_secs).unwrap_or(u32::MAX),
+    };
+    let mut packed = fields.packed();
     packed.extend(subscription.key.iter().flat_map(|key| key.0));
     packed
 }
 
 /// As the import script takes it.
 pub(super) fn pack_message(message: &PortableMessage) -> Vec<u8> {
-    let body = &message.content.body;
     let topic = message.topic.as_ref().map_or("", |topic| topic.as_str());
-    let stored = layout::stored(message.key.as_ref(), &message.content);
-    let mut packed = Vec::with_capacity(stored.len() + 96);
-    packed.extend(message.id.number.0.to_be_bytes());
-    packed.extend(message.id.nonce.to_be_bytes());
-    packed.extend(message.subscription.0);
-    packed.push(message.urgency as u8);
-    packed.extend(six(message.expires_at_ms));
-    packed.push(message.sealed_by);
-    packed.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
-    packed.push(message.receipts.is_some().into());
-    packed.extend(message.receipts.unwrap_or(UserAgentId([0; 16])).0);
-    packed.extend(message.sender.map_or([0; 8], SenderTag::to_bytes));
-    packed.push(topic.len() as u8);
+    let fields = ImportMessage {
+        number: message.id.number,
+        nonce: Nonce(message.id.nonce),
+        subscription: message.subscription,
+        urgency: message.urgency,
+        expires_at_ms: U48(message.expires_at_ms),
+        sealed_by: message.sealed_by,
+        body_bytes: u32::try_from(message.content.body.len()).unwrap_or(u32::MAX),
+        asks_receipt: message.receipts.is_some(),
+        receipts: message.receipts.unwrap_or(UserAgentId([0; 16])),
+        sender: message.sender,
+        topic_bytes: topic.len() as u8,
+    };
+    let mut packed = fields.packed();
     packed.extend(topic.as_bytes());
-    packed.extend(stored);
+    packed.extend(layout::stored(message.key.as_ref(), &message.content));
     packed
 }

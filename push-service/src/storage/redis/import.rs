@@ -1,12 +1,13 @@
-//! Whole user agents into Redis (PR-37): one script takes in a bounded portion, and what is there already stays.
+//! Imports whole user agents into Redis (PR-37): one script adds a bounded portion, and what is there already stays.
 
 use redis::Value;
 
 use super::Redis;
 use super::answers::{self, unreadable};
-use super::carried::{pack_expectation, pack_message, pack_outcome, pack_subscription};
-use super::layout::six;
-use super::senders::Counted;
+use super::counted::Counted;
+use super::layout::{ImportNumbers, letter};
+use super::packed::{Packed as _, U48};
+use super::portable::{pack_expectation, pack_message, pack_outcome, pack_subscription};
 use crate::defaults::REDIS_STEP_MESSAGES;
 use crate::storage::portable::{PortableExpectation, PortableMessage, PortableSubscription};
 use crate::storage::spelling::Unreadable;
@@ -25,12 +26,12 @@ impl Redis {
     pub(super) async fn import_all(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError> {
         let mut imported = Imported::default();
         for part in user_agents {
-            if part.retained_until_ms <= self.now_ms() {
+            if part.retained_until_ms <= self.runner.now_ms() {
                 imported.abandoned += (part.subscriptions.len() + part.messages.len()) as u64;
             } else {
                 imported += self.import_queue(&part).await?;
             }
-            // How messages ended is told whatever became of their user agent.
+            // Receipts are owed for ended messages even if their user agent is abandoned.
             for outcomes in part.outcomes.chunks(REDIS_STEP_MESSAGES) {
                 let portion = Portion {
                     outcomes,
@@ -75,14 +76,15 @@ impl Redis {
             outcomes,
             expected,
         } = portion;
-        let mut head = Vec::with_capacity(27);
-        head.extend(part.last.0.to_be_bytes());
-        head.extend(six(part.retained_until_ms));
-        for count in [subscriptions.len(), messages.len(), outcomes.len()] {
-            head.extend((count as u32).to_be_bytes());
-        }
-        head.push(part.unused.into());
-        let packed: Vec<Vec<u8>> = [head]
+        let numbers = ImportNumbers {
+            last: part.last,
+            retained_until_ms: U48(part.retained_until_ms),
+            subscriptions: subscriptions.len() as u32,
+            messages: messages.len() as u32,
+            outcomes: outcomes.len() as u32,
+            unused: part.unused,
+        };
+        let packed: Vec<Vec<u8>> = [numbers.packed()]
             .into_iter()
             .chain(subscriptions.iter().map(pack_subscription))
             .chain(messages.iter().map(pack_message))
@@ -92,11 +94,16 @@ impl Redis {
         let args: Vec<&[u8]> = packed.iter().map(|packed| &packed[..]).collect();
         let script = &self.scripts.import;
         let answer = self
-            .run_whole(self.confirmed, part.user_agent, script, &args)
+            .runner
+            .run(self.confirmed, script, part.user_agent, &args)
             .await?;
         let mut counts = answers::list(answer)?.unwrap_or_default();
         let taken = answers::text(counts.pop().unwrap_or(Value::Nil))?;
-        for (message, _) in messages.iter().zip(taken).filter(|(_, taken)| *taken == b'1') {
+        for (message, _) in messages
+            .iter()
+            .zip(taken)
+            .filter(|(_, taken)| answers::says(*taken, letter::DONE))
+        {
             let body_bytes = message.content.body.len() as u64;
             let counted = Counted::new(
                 message.sender,

@@ -1,0 +1,18 @@
+-- The time, and whether it may be believed.
+--
+-- ARGV[1]: the node's time in microseconds; in a test, with a letter in front, the time of the step. ARGV[2]: the node's
+-- incarnation.
+local node_us = tonumber(ARGV[1])
+local now_us, is_apart
+if node_us then
+    local time = redis.call('TIME')
+    now_us = time[1] * 1000000 + time[2]
+    is_apart = math.abs(now_us - node_us) > APART_US
+else
+    now_us = tonumber(ARGV[1]:sub(2))
+end
+local now_ms = math.floor(now_us / 1000)
+-- If they are apart, one of the two clocks has leapt. What ends by a wrong clock is lost.
+local CLOCKS_APART =
+    'TROUBLE the clocks of Redis and of this node are more than an hour apart: set both right'
+local MARK_LOST = 'TROUBLE the store has lost the mark of its format: it came back empty, or was never set up here'
