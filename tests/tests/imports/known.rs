@@ -9,10 +9,6 @@ pub(crate) const CIRCLES: &[&str] = &[
     "user-agent-client::http2: answer http1",
     "user-agent-client::http2: events monitor",
     "user-agent-client::http2: requests subscribe",
-    "push-benches::scenarios::hostile: attacks field",
-    "push-tests: checker node nothing_lost redis settings",
-    "push-tests::agent_killed: sender stage",
-    "push-tests::redis: configuration server",
 ];
 
 /// Imports against the order of rooms: the importing room, and what it imports.
