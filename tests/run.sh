@@ -181,7 +181,7 @@ step_rfc8030() {
     install_python
     command -v nghttp >/dev/null || apt_install nghttp2-client
     command -v curl >/dev/null || apt_install curl
-    # Programs for administrators are not in everybody's path.
+    # Programs for administrators are not in every user's path.
     PATH=$PATH:/usr/sbin
     command -v nginx >/dev/null || apt_install nginx-light
     build_binaries

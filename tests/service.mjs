@@ -98,7 +98,7 @@ export class Service {
   }
 }
 
-/** A port of loopback that nobody uses at this moment: for an origin that must be known before the service starts. */
+/** A port of loopback that is free at this moment: for an origin that must be known before the service starts. */
 export async function freePort() {
   const probe = createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');

@@ -1,7 +1,7 @@
 //! An ACME server that people run: caddy's, which issues certificates by an authority of its own.
 //!
 //! It looks for hosts on ports 443 and 80, as every ACME server does, so a node that has certificates issued listens there,
-//! on the loopback address that only it has. Where the hosts are, the server is told by a hosts file that nobody else sees.
+//! on the loopback address that only it has. Where the hosts are, the server is told by a hosts file of its own.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -96,7 +96,7 @@ impl AcmeServer {
         self.directory.path().join("data/pki/authorities/local/root.crt")
     }
 
-    /// The TLS settings of a client that trusts whom the server has issued a certificate, and nobody else.
+    /// The TLS settings of a client that trusts only certificates of this server.
     pub fn trusted_by_client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
         let authority = CertificateDer::from_pem_file(self.authority()).expect("an authority");
         certificate::trusting(authority, protocols)

@@ -12,7 +12,7 @@ impl Chance {
         Self(seed)
     }
 
-    /// A generator of its own for somebody else.
+    /// A generator of its own for another task.
     pub fn fork(&mut self) -> Self {
         Self(self.next())
     }

@@ -420,7 +420,7 @@ pub(crate) fn whole_lines(output: File) -> mpsc::UnboundedReceiver<String> {
         let mut line = Vec::new();
         while output.read_until(b'\n', &mut line).is_ok() && line.ends_with(b"\n") {
             line.pop();
-            // Whoever has dropped the listener reads no more.
+            // If the listener was dropped, the lines are not read any more.
             let _ = sender.send(String::from_utf8_lossy(&line).into_owned());
             line.clear();
         }

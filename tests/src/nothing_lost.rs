@@ -1,7 +1,7 @@
 //! Nothing lost: the whole service under load while it is killed again and again.
 //!
 //! Sixteen application servers send at once to user agents of which some stay and some come and go, some speak the WebSocket
-//! and some RFC 8030; and they are told by receipts what became of their messages. Nodes are killed with SIGKILL at random
+//! and some RFC 8030; and receipts tell them how their messages ended. Nodes are killed with SIGKILL at random
 //! points, sometimes while they are still starting, and started again on the same data and ports. In the end everything is
 //! delivered and the [`books`] are audited against the promise: every 201 came out, every 202 has one true receipt, nothing
 //! came again after its acknowledgement was committed, first offers came in order, no subscription is gone.
@@ -49,7 +49,7 @@ const MANY_PUSHES: u32 = 100;
 const SUBSCRIPTIONS: usize = 4;
 /// How long the drain may take, and what is missed for the next comparison as well.
 const DRAIN: Duration = Duration::from_secs(60);
-/// Between two looks into the books: each reads all of them and keeps everybody else from writing, so that a look after each
+/// Between two looks into the books: each reads all of them and keeps all peers from writing, so that a look after each
 /// change would hold the test up and not the service.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -111,7 +111,7 @@ enum Speech {
     Rfc8030(Manner),
 }
 
-/// What everybody in the test shares.
+/// What all peers share.
 struct World {
     books: Mutex<Books>,
     connectors: Connectors,
@@ -126,7 +126,7 @@ struct World {
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Phase {
-    /// Everybody is there once: subscriptions are made.
+    /// Every peer connects once: subscriptions are made.
     Gather,
     /// Senders send, user agents come and go.
     Storm,
@@ -212,7 +212,7 @@ async fn play<S: Service>(mut service: S, patience: Duration, plan: Plan) -> Str
     })
     .await;
 
-    // Whoever comes back now has nothing to receive: an echo would come before the closing word.
+    // A user agent that comes back now has nothing to receive: an echo would come before the closing word.
     progress("all acknowledgements are settled", Books::is_settled).await;
     service.hear_again().await;
     tokio::time::sleep(books::TAKEN_AFTER).await;
@@ -254,7 +254,7 @@ fn missed_by_who_stays<S: Service>(books: &Books) -> usize {
     who_stays.map(|agent| books.missing_of(agent)).sum()
 }
 
-/// Whoever stays at a node that lives got everything on one connection.
+/// A user agent that stays at a node that lives got everything on one connection.
 fn nobody_had_to_return<S: Service>(books: &mut Books) {
     for agent in 0..S::USER_AGENTS {
         let connections = books.connections_of(agent);

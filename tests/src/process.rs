@@ -1,6 +1,6 @@
 //! A process that stays, such as a server's: signalled, waited for, gone with its owner.
 //!
-//! **Invariant:** a signal reaches this process or nobody: it is named by a file descriptor, which no later process
+//! **Invariant:** a signal reaches this process or none: it is named by a file descriptor, which no later process
 //! inherits as it might the number. A thread of its own starts it and waits for it, for two reasons: the kernel ends
 //! the process when the thread that started it ends, and a test's thread may end before the server shall; and the
 //! process can be waited for from any runtime.
@@ -79,7 +79,7 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// Waits as well, so that nobody writes into a directory that is being removed.
+    /// Waits as well, so that the process does not write into a directory that is being removed.
     fn drop(&mut self) {
         // The process may have ended, and its thread may have failed: it is gone in any case.
         let _ = pidfd_send_signal(&self.id, Signal::KILL);
@@ -100,7 +100,7 @@ fn run(
     let mut child = spawned.expect("the program can be run");
     let id = Pid::from_child(&child);
     let descriptor = pidfd_open(id, PidfdFlags::empty()).expect("a descriptor of the process");
-    // Whoever started it waits for this.
+    // The test that started it waits for this.
     let _ = started.send((descriptor, id.as_raw_nonzero().get()));
     let status = child.wait().expect("a child can be waited for");
     news.send_replace(Some(status));

@@ -165,7 +165,7 @@ fn command(kind: Kind, configuration: &Path, directory: &Path) -> std::process::
     command
 }
 
-/// Programs for administrators are not in everybody's path.
+/// Programs for administrators are not in every user's path.
 fn installed(program: &str) -> String {
     let path = PathBuf::from("/usr/sbin").join(program);
     if path.exists() {

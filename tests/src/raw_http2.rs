@@ -14,7 +14,7 @@ pub mod kind {
     pub const DATA: u8 = 0x0;
     /// A field block begins.
     pub const HEADERS: u8 = 0x1;
-    /// A word about the order of streams, which nobody heeds any more.
+    /// A word about the order of streams, which is ignored today.
     pub const PRIORITY: u8 = 0x2;
     /// A stream ends at once.
     pub const RST_STREAM: u8 = 0x3;
@@ -45,7 +45,7 @@ pub mod flag {
 /// SETTINGS_INITIAL_WINDOW_SIZE (RFC 9113 §6.5.2).
 pub const INITIAL_WINDOW_SIZE: u16 = 0x4;
 
-/// The error code of who is told that it makes work and wants nothing (RFC 9113 §7).
+/// The error code for a peer that only causes work (RFC 9113 §7).
 pub const ENHANCE_YOUR_CALM: u32 = 0xb;
 
 /// The field block of `GET http://x/`. Leaves the table of fields as it is.

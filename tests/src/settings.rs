@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::binaries;
 use crate::lab::Machine;
 
-/// The sealing key of all nodes on one Redis. A secret in a test only: whoever reads this knows it.
+/// The sealing key of all nodes on one Redis. It is no secret: it stands here.
 const SHARED_SEALING_KEY: &str = "q7Zt1xVhYc0mP4uKfW2dBn9sLr6eJo8gTi3aXvQyEzw";
 
 /// The configuration of one node.
@@ -85,7 +85,7 @@ impl Settings {
         self.set("listen.tls", any_port)
     }
 
-    /// Listens over TLS only, with a certificate that the service makes for itself and nobody trusts.
+    /// Listens over TLS only, with a certificate that the service makes for itself and that no client trusts.
     pub fn self_signed(self) -> Self {
         let any_port = json!([format!("{}:0", self.address)]);
         self.set("listen.http", json!([]))

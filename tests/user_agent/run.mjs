@@ -138,7 +138,7 @@ async function theWrongKey({ senders, subscriptions: [{ subscription }, { keys }
   }
 }
 
-/** What was sent while nobody listened arrives later, in order, and replaced by its topic. */
+/** What was sent while no user agent listened arrives later, in order, and replaced by its topic. */
 async function whatWaited({ agent, senders, subscriptions: [{ name, keys, subscription }] }) {
   const expected = [];
   for (const [at, sender] of senders.entries()) {

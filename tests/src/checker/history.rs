@@ -145,7 +145,7 @@ pub enum What {
         /// The status of the answer; 0 without one.
         status: u16,
     },
-    /// An application server was told what became of a message.
+    /// An application server got a receipt.
     Receipt {
         /// The monitoring request.
         connection: ConnectionNumber,

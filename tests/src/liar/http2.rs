@@ -260,7 +260,7 @@ impl Shared {
         }
     }
 
-    /// To whoever monitors, if somebody does.
+    /// To the request that monitors, if there is one.
     fn push(&self, message: &Waiting) {
         let url = format!("{}/message/{}", self.origin(), message.id);
         let push = format!("{}/push/{}", self.origin(), message.subscription);

@@ -1,7 +1,7 @@
 //! A user agent of the test on the WebSocket: acknowledges late, makes and ends subscriptions.
 //!
 //! Written on the events of [`UserAgent`] and not on its expectations: here the service may vanish between any two
-//! words, and that is nobody's failure.
+//! words, and that is no failure.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard};
@@ -213,7 +213,7 @@ impl Agent {
                 self.names.push(name);
             }
             (Some(("unregister", name)), _) => books.ends(&name, Stage::Ended(Instant::now())),
-            // It exists or not: nobody knows its push resource.
+            // It exists or not: its push resource is not known.
             _ if reply["status"] == 500 && books.storage_was_away() => {}
             _ => books.breach(format!("user agent {} was told {reply}", self.life.number)),
         }

@@ -217,7 +217,7 @@ impl Books {
         self.subscriptions.len()
     }
 
-    /// Subscriptions whose end nobody asked for.
+    /// Subscriptions whose end was not asked for.
     pub fn active(&self) -> Vec<SubscriptionNumber> {
         let all = self.subscriptions.iter().enumerate();
         all.filter(|(_, subscription)| subscription.stage == Stage::Active)

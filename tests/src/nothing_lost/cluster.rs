@@ -1,11 +1,11 @@
-//! Four nodes on a Redis Cluster: three that are killed one by one or two at once, and a quiet one, where nobody sends and
-//! nobody is killed.
+//! Four nodes on a Redis Cluster: three that are killed one by one or two at once, and a quiet one, to which
+//! no messages are sent and which is not killed.
 //!
 //! A third of the user agents stays at the quiet node, on one connection: whatever happens to the nodes where messages are
 //! accepted, and to wake-ups on their way, they get everything without coming back. Others move from node to node.
 //!
 //! Between nodes and Redis stands a [`Gate`] before each member. Wake-ups stall there or lose their connection, and now and
-//! then a member can't be reached at all. Members announce their gates to everybody, so all nodes suffer alike.
+//! then a member can't be reached at all. Members announce their gates to all clients, so all nodes suffer alike.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ const STALL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_m
 const LONG_STALL: (Duration, Duration) = (Duration::from_millis(5_000), Duration::from_millis(8_000));
 /// How long a member can't be reached.
 const CUT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(800));
-/// Messages are sent for so long while nobody hears wake-ups.
+/// Messages are sent for so long while no node hears wake-ups.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// What stands still, and what is closed: the connections that wake-ups come on.
 const WAKE_UPS: Which = Which::Said("SSUBSCRIBE");
@@ -118,7 +118,7 @@ impl Service for OnCluster {
         }
     }
 
-    /// Every third at the node where nobody sends: by events and by pushes.
+    /// Every third at the quiet node: by events and by pushes.
     fn listens_at(sender: usize) -> Option<NodeNumber> {
         sender.is_multiple_of(3).then_some(QUIET)
     }
@@ -146,7 +146,7 @@ impl Service for OnCluster {
         assert!(self.network.closed > 0, "no connection of wake-ups was closed");
     }
 
-    /// No wake-up comes any more, and nobody is told.
+    /// No wake-up comes any more, and no error says so.
     async fn deafen(&mut self) {
         for gate in &self.network.gates {
             gate.stall(WAKE_UPS, Way::Both);

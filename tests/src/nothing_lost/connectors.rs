@@ -9,10 +9,10 @@ use crate::connector::Connector;
 /// The connectors of nodes by number; a node that is being killed has none.
 pub(super) type DoorsNow = Vec<Option<Connector>>;
 
-/// What everybody knows of the connectors.
+/// The connectors as all peers see them.
 pub(super) struct Connectors {
     now: watch::Receiver<DoorsNow>,
-    /// The nodes below this number are for everybody.
+    /// All peers may use the nodes below this number.
     open_to_all: usize,
 }
 
@@ -28,7 +28,7 @@ impl Connectors {
         connectors[node].clone()
     }
 
-    /// One of the nodes that are for everybody, and if there is a choice, another than the last. Waits until there is one;
+    /// One of the nodes that all peers may use, and if there is a choice, another than the last. Waits until there is one;
     /// `None` when the test is over.
     pub(super) async fn any_but(
         &self,

@@ -60,7 +60,7 @@ pub(crate) enum Brought {
         push_resource: String,
         body: Vec<u8>,
     },
-    /// What became of a message.
+    /// How a message ended.
     Receipt {
         /// The message, by its sender's URL.
         message: String,

@@ -1,4 +1,4 @@
-//! An application server of the test that is told what became of its messages: monitors the receipt subscription that its
+//! An application server of the test that gets receipts: it monitors the receipt subscription that its
 //! sender was given, by server push or by events, over a connection to some node, and the next when that breaks.
 
 use std::sync::Arc;

@@ -66,7 +66,10 @@ pub(super) async fn live(world: Arc<World>, number: usize, manner: Manner, chanc
 impl Subscriber {
     /// One monitoring request, to its end.
     async fn visit(&mut self, node: NodeNumber, connector: &Connector) {
-        let set = self.set.clone().expect("whoever has subscriptions has a set");
+        let set = self
+            .set
+            .clone()
+            .expect("a user agent with subscriptions has a set");
         let connection = self.books().connection(self.life.number, node, Instant::now());
         let Ok(watch) = Watch::open(connector, &set, self.manner.clone()).await else {
             return tokio::task::yield_now().await;
@@ -111,7 +114,7 @@ impl Subscriber {
         }
     }
 
-    /// Whoever is told that its set is not there has lost all.
+    /// A user agent whose set is not there has lost all its subscriptions.
     fn over(&self, status: Option<StatusCode>) {
         if status == Some(StatusCode::NOT_FOUND) {
             self.breach("was told that its subscription set is not there");
@@ -223,7 +226,7 @@ impl Subscriber {
         Line::open(&connector).await.ok()
     }
 
-    /// An answer that nobody should get, unless the node has trouble.
+    /// An answer that a node gives only in trouble.
     fn told(&self, answer: &Answer) {
         if !answer.status.is_server_error() {
             self.breach(&format!("was told {}: {}", answer.status, answer.text()));

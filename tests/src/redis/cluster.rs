@@ -124,7 +124,7 @@ impl Cluster {
     ///
     /// # Panics
     ///
-    /// When nobody does.
+    /// When no server does.
     pub async fn owner_of_slot(&self, slot: u16) -> usize {
         let view = View::read(&self.any().command(&["CLUSTER", "SLOTS"]).await);
         let owner = view.owner(slot).expect("the slot has an owner");
@@ -165,7 +165,7 @@ impl Cluster {
         .await;
     }
 
-    /// Opens a gate before a server and lets the cluster send everybody there: clients, and the server's replicas. Members
+    /// Opens a gate before a server and lets the cluster send its peers there: clients, and the server's replicas. Members
     /// go on speaking to each other behind it. Connections that clients have already are not moved.
     ///
     /// A server that is started again is announced without the gate.
@@ -187,7 +187,7 @@ impl Cluster {
         gate
     }
 
-    /// Every primary of the start gets its share of the slots, and an epoch of its own, so that nobody has to be found
+    /// Every primary of the start gets its share of the slots, and an epoch of its own, so that no address has to be found
     /// right in a conflict.
     async fn give_slots(&self) {
         let bound = |shard: usize| shard * usize::from(SLOTS) / self.primaries;
@@ -203,7 +203,7 @@ impl Cluster {
         }
     }
 
-    /// Everybody meets everybody, which is sooner done than hearing of each other by gossip.
+    /// Every server meets every other one: that is faster than gossip.
     async fn introduce(&self) {
         for (number, server) in self.servers.iter().enumerate() {
             for other in &self.servers[number + 1..] {

@@ -1,6 +1,6 @@
 //! What one server is configured with.
 //!
-//! Without further words: Redis, in clear, for everybody, everything in memory and nothing on disk, and no waiting that
+//! Without further words: Redis, in clear, without users, everything in memory and nothing on disk, and no waiting that
 //! has no use on one machine.
 
 use std::fmt::Write;
@@ -83,7 +83,7 @@ impl Configuration {
             .set("maxmemory-policy", policy)
     }
 
-    /// Answers nobody but this user, who may do everything. `default` is the user of those who name none.
+    /// Answers this user alone, who may do everything. `default` is the user of those who name none.
     pub fn user(mut self, name: &str, password: &str) -> Self {
         if name != "default" {
             // Off, but with its rights: with these the server reads its append-only file.

@@ -122,7 +122,7 @@ impl Reply {
     ///
     /// # Panics
     ///
-    /// When it is none.
+    /// When it is something else.
     pub fn text(&self) -> String {
         match self {
             Self::Status(text) => text.clone(),
@@ -135,7 +135,7 @@ impl Reply {
     ///
     /// # Panics
     ///
-    /// When it is none.
+    /// When it is something else.
     pub fn integer(&self) -> i64 {
         match self {
             Self::Integer(number) => *number,
@@ -147,7 +147,7 @@ impl Reply {
     ///
     /// # Panics
     ///
-    /// When it is none.
+    /// When it is something else.
     pub fn list(&self) -> &[Reply] {
         match self {
             Self::List(list) => list,

@@ -38,7 +38,7 @@ pub use server::Server;
 /// it timeouts that servers wait out; chosen with room for two shared cores that compile at the same time.
 const AGREEMENT: Duration = Duration::from_secs(45);
 
-/// Between two looks at something that servers tell to nobody who doesn't ask. Chosen: far below every timeout of theirs.
+/// Between two looks at something that servers tell only when asked. Chosen: far below every timeout of theirs.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What a failover did, in numbers of servers.
@@ -50,7 +50,7 @@ pub struct FailOver {
     pub promoted: usize,
 }
 
-/// Waits until servers agree on something, which they announce to nobody: asks again and again.
+/// Waits until servers agree on something, which they do not announce: asks again and again.
 ///
 /// # Panics
 ///

@@ -43,7 +43,7 @@ impl Sentinels {
     ///
     /// When they don't find each other.
     pub async fn start_with(replicas: usize, configuration: &Configuration) -> Self {
-        assert!(replicas > 0, "there has to be somebody to promote");
+        assert!(replicas > 0, "there has to be a replica to promote");
         let primary = Server::start(configuration.clone()).await;
         let mut servers = vec![primary];
         for _ in 0..replicas {

@@ -1,6 +1,6 @@
 //! One server process: started, asked, killed, stopped, started again with its data or without.
 //!
-//! It has a loopback address that nobody else has, like a node, so its port is free whenever it comes back, and a
+//! It has a loopback address of its own, like a node, so its port is free whenever it comes back, and a
 //! directory of its own. It ends when the [`Server`] is dropped, or with the test process. When a test panics, the end
 //! of its log is printed.
 
@@ -165,7 +165,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// When there is nobody to connect to.
+    /// When no server listens.
     pub async fn connect(&self) -> io::Result<Connection> {
         Connection::open(self.address, self.user()).await
     }
@@ -346,7 +346,7 @@ impl Drop for Server {
     }
 }
 
-/// A port that is free on an address that nobody else uses stays free.
+/// A port that is free on an address of its own stays free.
 fn free_port(ip: IpAddr) -> u16 {
     let listener = TcpListener::bind((ip, 0)).expect("the address has a free port");
     listener.local_addr().expect("it is bound").port()

@@ -220,7 +220,7 @@ async fn a_cluster_announces_a_gate() {
     assert_eq!(cluster.owner_of_slot(slot).await, owner);
 }
 
-/// A server with a user answers nobody else, speaks TLS where it was told to, and counts what it did.
+/// A server with a user refuses all other users, speaks TLS where it was told to, and counts what it did.
 #[tokio::test]
 async fn a_server_is_configured() {
     let configuration = Configuration::new()

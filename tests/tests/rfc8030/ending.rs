@@ -49,8 +49,8 @@ pub(crate) async fn a_set_ends_with_all_that_is_in_it(storage: Storage) {
     assert_eq!(world.waits(&stranger.set).await, ["still here"]);
 }
 
-/// R30-EXP-2, R30-MON-17: whoever monitors what ends is answered 404, at whichever node it ends and however it is monitored;
-/// whoever monitors the rest of a set goes on.
+/// R30-EXP-2, R30-MON-17: a request that monitors what ends is answered 404, at whichever node it ends and however it is monitored;
+/// one that monitors the rest of a set goes on.
 pub(crate) async fn who_monitors_what_ends_is_told(storage: Storage) {
     let world = World::start(storage).await;
     let (agent, made, mut monitor) = world.monitoring().await;

@@ -1,4 +1,4 @@
-//! Server-Sent Events: what server push brings, for whoever has none.
+//! Server-Sent Events: what server push brings, for user agents that can't take pushes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -69,7 +69,7 @@ pub(crate) async fn events_end_with_a_reason(storage: Storage) {
         let answer = match Events::try_open(&connector, url, &no_wait).await {
             Err(answer) => answer,
             Ok(mut events) => {
-                // Whoever has been told 200 already is told the rest by the last event.
+                // A request that was answered 200 already is told the rest by the last event.
                 assert_eq!(events.end().await, 200);
                 continue;
             }

@@ -1,4 +1,4 @@
-//! A node that goes, by itself or not: whoever monitored there is told, or comes back, and nothing is lost.
+//! A node that goes, by itself or not: its monitors are told, or come back, and nothing is lost.
 
 use push_tests::application_server::Push;
 use push_tests::events::Events;

@@ -1,7 +1,7 @@
-//! RFC 8030 as user agents and application servers meet it: HTTP, with server push for whoever monitors.
+//! RFC 8030 as user agents and application servers meet it: HTTP, with server push for those that monitor.
 //!
 //! Every case runs on embedded storage, on one Redis and on a Redis Cluster. On the latter the user agent, the sender and
-//! whoever waits for receipts are each at a node of their own (see [`world`]): what is right at one node has to be right
+//! those that wait for receipts are each at a node of their own (see [`world`]): what is right at one node has to be right
 //! across three.
 //!
 //! In the order of the RFC:
@@ -9,7 +9,7 @@
 //! - [`subscribing`]: POST to the service (§4).
 //! - [`monitoring`], [`delivering`]: what is pushed, to whom, and when the request is answered (§5.3, §6).
 //! - [`windows`]: what the user agent's HTTP/2 connection takes, and what becomes of the rest.
-//! - [`events`]: the same as Server-Sent Events, for whoever has no server push.
+//! - [`events`]: the same as Server-Sent Events, for user agents without server push.
 //! - [`waiting`]: times to live and topics (§5.2, §5.4).
 //! - [`acknowledging`], [`receipts`]: DELETE, and what the sender hears of it (§5.1, §6.2, §6.3).
 //! - [`ending`]: what becomes of the rest when something ends (§7.3).

@@ -6,7 +6,7 @@ use push_tests::monitor::Subscribed;
 
 use crate::rfc8030::world::{ORIGIN, Storage, World, subscribe};
 
-/// R30-RES-6: HEAD says whether what could be monitored is there, over either HTTP, and displaces nobody.
+/// R30-RES-6: HEAD says whether what could be monitored is there, over either HTTP, and displaces no channel.
 pub(crate) async fn a_look_says_what_is_there(storage: Storage) {
     let world = World::start(storage).await;
     let (agent, made, mut monitor) = world.monitoring().await;

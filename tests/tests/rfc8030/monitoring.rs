@@ -5,8 +5,8 @@ use push_tests::monitor::{Connection, Next};
 
 use crate::rfc8030::world::{ORIGIN, Storage, World};
 
-/// R30-MON-15, R30-MON-1, R30-ACK-5, R30-URG-7: what was sent while nobody monitored comes at once, in its order, to
-/// whoever monitors next, and again until it is acknowledged.
+/// R30-MON-15, R30-MON-1, R30-ACK-5, R30-URG-7: what was sent while there was no monitor comes at once, in its order, to
+/// the next monitor, and again until it is acknowledged.
 pub(crate) async fn what_waited_comes_when_monitoring_resumes(storage: Storage) {
     let world = World::start(storage).await;
     let (agent, made) = world.subscriber().await;
@@ -81,7 +81,7 @@ pub(crate) async fn a_wait_has_an_end(storage: Storage) {
     monitor.receives("later").await;
 }
 
-/// R30-URG-5 to R30-URG-7, PR-22: what is less urgent than asked for stays stored until somebody asks for less.
+/// R30-URG-5 to R30-URG-7, PR-22: what is less urgent than asked for stays stored until a request asks for less.
 pub(crate) async fn urgency_is_a_threshold(storage: Storage) {
     let world = World::start(storage).await;
     let (agent, made) = world.subscriber().await;

@@ -4,7 +4,7 @@ use push_tests::application_server::Push;
 
 use crate::rfc8030::world::{Storage, World};
 
-/// R30-TTL-6, R30-MON-14: a message whose time is over is as if it had never been sent: nobody gets it, nobody can
+/// R30-TTL-6, R30-MON-14: a message whose time is over is as if it had never been sent: it reaches no monitor, and no request can
 /// acknowledge it or take it back.
 pub(crate) async fn what_expired_was_never_there(storage: Storage) {
     let world = World::start(storage).await;
@@ -19,7 +19,7 @@ pub(crate) async fn what_expired_was_never_there(storage: Storage) {
     assert_eq!(agent.delete(location).await.status, 404);
 }
 
-/// R30-TTL-7, PR-21: with TTL 0 a message reaches whoever monitors at that moment, at whichever node, and nobody later.
+/// R30-TTL-7, PR-21: with TTL 0 a message reaches those that monitor at that moment, at any node, and none that come later.
 pub(crate) async fn no_time_to_live_is_now_or_never(storage: Storage) {
     let world = World::start(storage).await;
     let (agent, made) = world.subscriber().await;

@@ -101,7 +101,7 @@ impl World {
         connected.expect("the node listens")
     }
 
-    /// A connection of whoever awaits receipts, and any other visitor's of a third node.
+    /// A connection to a third node, for receipts and for other visitors.
     pub(crate) async fn elsewhere(&self) -> Connection {
         Connection::open(&self.receipts_connector()).await
     }

@@ -101,7 +101,7 @@ impl Workshop {
         let pipe = directory.path().join("lines");
         let made = Command::new("mkfifo").arg(&pipe).status();
         assert!(made.expect("mkfifo starts").success());
-        // Open for both, it waits for nobody, and never ends.
+        // Open for both, opening it never waits, and reading it never ends.
         let pipe = OpenOptions::new().read(true).write(true).open(pipe);
         let pipe = pipe.expect("the pipe opens");
         let workshop = Self {

@@ -80,7 +80,7 @@ impl Books {
         self.changes.send_replace(());
     }
 
-    /// Messages that were answered 202, and whose sender has to be told what became of them and was not yet.
+    /// Messages that were answered 202, and whose receipt has to come and has not come yet.
     pub fn untold(&self) -> usize {
         self.fates()
             .filter(|(_, _, _, told)| told.is_none())

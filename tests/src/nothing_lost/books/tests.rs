@@ -81,7 +81,7 @@ fn a_late_message_may_take_the_place_of_a_newer() {
     }
 }
 
-/// A message whose topic was taken over need not arrive, not even if nobody knows whether the newer one was accepted.
+/// A message whose topic was taken over need not arrive, not even if it is unknown whether the newer one was accepted.
 #[test]
 fn a_replaced_message_is_not_missed() {
     let (mut books, ..) = one_accepted();
@@ -94,7 +94,7 @@ fn a_replaced_message_is_not_missed() {
     assert_eq!(books.missing(), 1);
 }
 
-/// A message that was changed on its way is one that nobody sent.
+/// A message that was changed on its way counts as one that was never sent.
 #[test]
 fn a_changed_message_is_a_breach() {
     let (mut books, _, text) = one_accepted();
@@ -152,7 +152,7 @@ fn a_delete_that_was_answered_is_taken_at_once() {
     }
 }
 
-/// PR-25: a message that was answered 202 has a receipt: 204 if it was acknowledged, 410 if somebody gave it up.
+/// PR-25: a message that was answered 202 has a receipt: 204 if it was acknowledged, 410 if it was given up.
 #[test]
 fn a_receipt_must_come_and_be_true() {
     type Ending = fn(&mut Books, MessageKey);

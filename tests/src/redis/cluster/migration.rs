@@ -61,7 +61,7 @@ impl Cluster {
         let Migration { slot, from, to } = migration;
         let slot = slot.to_string();
         let node = ["CLUSTER", "SETSLOT", &slot, "NODE", &self.ids[to]];
-        // The new owner first: if the old one gave up the slot and died, nobody would have it.
+        // The new owner first: if the old one gave up the slot and died, no server would have it.
         self.servers[to].command(&node).await.expect_ok();
         self.servers[from].command(&node).await.expect_ok();
         self.wait_until_settled().await;

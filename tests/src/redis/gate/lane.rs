@@ -12,7 +12,7 @@ use super::{Order, Passage, Way, Which};
 /// What is read at once. Chosen: a page or two of messages.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Carries one connection until both sides have ended, or one has failed, or nobody is behind the gate.
+/// Carries one connection until both sides have ended, or one has failed, or the server behind the gate is gone.
 pub(super) async fn carry(client: TcpStream, passage: &Passage) -> io::Result<()> {
     let server = TcpStream::connect(passage.target).await?;
     client.set_nodelay(true)?;
