@@ -1,7 +1,7 @@
 //! The body of a push message: it says which message it is, and shows whether it came through unharmed.
 //!
 //! Shaped like a message that a web push library encrypted (RFC 8188), so that the service does with it all that it does
-//! with real ones; but nobody can decrypt it. The salt holds the number of the message, and the rest is one of a few
+//! with real ones; but it can't be decrypted. The salt holds the number of the message, and the rest is one of a few
 //! fillings, chosen by that number: checking one costs a comparison, not a decryption.
 
 /// Of every message (the budgets are for messages of this size).

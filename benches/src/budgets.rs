@@ -107,7 +107,7 @@ pub(crate) enum Limit {
     AtMost(f64),
     /// More is better.
     AtLeast(f64),
-    /// Measured, to be compared with itself; nobody has said yet what it may be.
+    /// Measured, to be compared with itself; it has no limit yet.
     Open,
 }
 
@@ -177,7 +177,7 @@ const BUDGETS: &[Budget] = &[
     row(UserAgentWritten,"user agent: written meanwhile",                  Bytes,     AtMost(100e6),      None,           None),
 ];
 
-/// What is less with Redis: nothing is written to disk, and nobody waits for it.
+/// What is less with Redis: nothing is written to disk, and no step waits for it.
 const LESS_ON_REDIS: [(Figure, Limit); 3] = [
     (DeliveredReused, AtMost(38.0)),
     (DeliveredNone, AtMost(35.0)),

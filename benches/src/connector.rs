@@ -63,7 +63,7 @@ impl Connector {
         })
     }
 
-    /// A TLS listener, whoever it says it is: this program tells it no secrets. Each connection makes a full handshake, as
+    /// A TLS listener with any certificate: this program tells it no secrets. Each connection makes a full handshake, as
     /// user agents do that come back after hours. `clear` is the same node's listener in clear.
     pub(crate) fn tls(address: SocketAddr, clear: SocketAddr) -> BenchResult<Self> {
         let config = Trust::insecure().client_config().doing("TLS")?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A step that takes longer has failed: everything here runs on one machine, and the service itself gives nobody as much.
+/// A step that takes longer has failed: everything here runs on one machine, and the service itself waits for no peer that long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why there is no figure.

@@ -147,7 +147,7 @@ impl Listening {
 
     /// Everyone waits until its acknowledgements were read, and closes its connection.
     pub(crate) async fn stop(mut self) -> BenchResult<()> {
-        // If all have failed nobody listens, and the failure comes out below.
+        // If all have failed, there is no receiver, and the failure comes out below.
         let _ = self.stop.send(true);
         while let Some(ended) = self.tasks.join_next().await {
             ended.doing("ending a user agent")??;

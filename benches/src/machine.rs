@@ -1,7 +1,7 @@
 //! The machine that the measurement has to share: its cores and its limit of open files.
 //!
 //! Service and load tool each get a core of their own where there are two, so that neither's work shows in the other's
-//! figures as waiting. A process that is started inherits both the core and the limit of whoever starts it.
+//! figures as waiting. A process that is started inherits both the core and the limit of its parent.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};

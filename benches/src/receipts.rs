@@ -1,4 +1,4 @@
-//! An application server that is told what became of its messages (RFC 8030 §6.3): by server push, over one connection.
+//! An application server that gets receipts (RFC 8030 §6.3): by server push, over one connection.
 //!
 //! A figure only counts if every message that asked for a receipt was told of, once, with 204.
 
@@ -84,7 +84,7 @@ impl Receipts {
         }
     }
 
-    /// That each was told once, and none that nobody asked for.
+    /// That each was told once, and none that was not asked for.
     pub(crate) fn settle(&self) -> BenchResult<()> {
         let books = self.told.books();
         books.check()?;
@@ -145,7 +145,7 @@ impl ReceiptCounts {
     }
 }
 
-/// A new receipt subscription: that of a message whose receipt is never told, because nobody takes it.
+/// A new receipt subscription: that of a message whose receipt is never told, because no user agent takes it.
 async fn subscription(connector: &Connector) -> BenchResult<Box<str>> {
     let identities = subscribe(connector.clear_address(), 1, None).await?;
     let nobody = identities
@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    /// A receipt that says something else than 204 is a failure, also for whoever waits.
+    /// A receipt that says something else than 204 is a failure, also for a sender that waits.
     #[tokio::test]
     async fn a_fault_is_told() {
         let receipts = receipts();

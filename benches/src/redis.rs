@@ -204,7 +204,7 @@ impl ServerWork {
 mod tests {
     use super::*;
 
-    /// Scripts, wake-ups and the rest are told apart, and what the load tool asks is nobody's cost.
+    /// Scripts, wake-ups and the rest are told apart, and what the load tool asks is not counted.
     #[test]
     fn calls_are_counted() {
         let before = Calls::read("# Commandstats\r\ncmdstat_evalsha:calls=1,usec=9,usec_per_call=9.00\r\n");

@@ -38,7 +38,7 @@ const UNLIMITED_CONFIGURATION: &[(&str, &str)] = &[
 /// What opens a TLS listener beside.
 const TLS_CONFIGURATION: &[(&str, &str)] = &[("LISTEN__TLS", "127.0.0.1:0"), ("TLS__SELF_SIGNED", "true")];
 
-/// What nodes that share a store have to agree on. The key keeps no secret: it is known to whoever reads this.
+/// What nodes that share a store have to agree on. The key keeps no secret: it stands here.
 const NODES_CONFIGURATION: &[(&str, &str)] = &[
     ("PUBLIC_URL", "http://push.test"),
     (
@@ -212,7 +212,7 @@ fn read_log(stderr: ChildStderr, tail: Arc<Mutex<VecDeque<String>>>) -> mpsc::Re
     std::thread::spawn(move || {
         for line in BufReader::new(stderr).lines().map_while(Result::ok) {
             if let Some(record) = listening_record(&line) {
-                // Nobody waits for a second one.
+                // A second one is not waited for.
                 let _ = tell.send(record);
             }
             let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);

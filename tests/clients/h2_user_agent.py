@@ -47,7 +47,7 @@ class Connection:
         self.url = urlsplit(origin)
         self.socket = socket.create_connection((self.url.hostname, self.url.port), timeout=PATIENCE_S)
         if self.url.scheme == "https":
-            # The service under test made its own certificate, which nobody has signed.
+            # The service under test made its own certificate, which no authority has signed.
             context = ssl.create_default_context()
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-// The texts in a WebSocket connection that somebody else leads.
+// The texts in a WebSocket connection between two other ends.
 //
 // Why it exists: a link sees bytes. It knows neither fragments nor extensions, because neither end here uses any, and
 // checks nothing that the ends check.

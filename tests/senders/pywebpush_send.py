@@ -20,7 +20,7 @@ def main() -> None:
     """Sends the one message that standard input describes."""
     order = json.load(sys.stdin)
     session = requests.Session()
-    # The service under test made its own certificate, which nobody has signed.
+    # The service under test made its own certificate, which no authority has signed.
     session.verify = False
     # Else a certificate bundle named in the environment would be asked after all; and no proxy is wanted either.
     session.trust_env = False

@@ -1,7 +1,7 @@
 // Application servers of several makes, each sending one push message when it is told to.
 //
 // Why it exists: the tests with a real browser and with our own user agent send by the same hands, and are told in the
-// same words what came of it. It knows the scripts and commands beside it and nothing about who receives.
+// same words its result. It knows the scripts and commands beside it and nothing about the receiver.
 
 import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
@@ -39,7 +39,7 @@ export function keysFromFile(file) {
 }
 
 /**
- * Sends one message and returns what came of it: `status`, and where the sender tells it, `location`, `ttl`, `body`.
+ * Sends one message and returns the result: `status`, and where the sender tells it, `location`, `ttl`, `body`.
  *
  * The order has `subscription` (a W3C PushSubscription), `keys` (a pair from above; none: unsigned), `text` (`null`: no
  * body) or, but for pywebpush, `base64`, and if they are wanted `ttl`, `topic`, `urgency`; for libraries

@@ -25,7 +25,7 @@ const options = {
   urgency: order.urgency,
   contentEncoding: order.contentEncoding ?? 'aes128gcm',
   timeout: 10_000,
-  // The service under test made its own certificate, which nobody has signed.
+  // The service under test made its own certificate, which no authority has signed.
   agent: new Agent({ rejectUnauthorized: false }),
 };
 

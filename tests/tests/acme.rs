@@ -175,7 +175,7 @@ fn old_certificate() -> String {
 }
 
 /// An ACME server that cannot find a host is quoted in the log, with the time of the next attempt; the node serves all the
-/// same, with a certificate that nobody trusts.
+/// same, with a certificate that no client trusts.
 #[tokio::test]
 async fn a_host_that_is_not_found_is_told() {
     let data = TempDir::new().expect("a directory");
@@ -268,7 +268,7 @@ async fn limit(listener: TcpListener, shown: Certificate, url: String) {
     }
 }
 
-/// An ACME server that says nothing holds nobody up: the node serves, and leaves when it is told to.
+/// An ACME server that says nothing delays nothing: the node serves, and leaves when it is told to.
 #[tokio::test]
 async fn an_order_under_way_does_not_hold_up_the_end() {
     let data = TempDir::new().expect("a directory");

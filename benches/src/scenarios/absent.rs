@@ -52,7 +52,7 @@ impl Default for Absent {
     }
 }
 
-/// What came of it.
+/// The result.
 pub(crate) struct Returned {
     options: Absent,
     stored: Spent,

@@ -170,7 +170,7 @@ impl Idle {
     }
 
     /// Whether the service notices at once that connections are closed. A stream of events may be half closed, so it only
-    /// notices when its next comment can't be written, half a minute later or more: nobody waits for that here.
+    /// notices when its next comment can't be written, half a minute later or more: that is not waited for here.
     fn is_noticed(self) -> bool {
         self.over != Transport::Events
     }

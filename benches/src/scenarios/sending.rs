@@ -33,7 +33,7 @@ pub(super) struct Campaign {
 /// What an application server in a closed loop waits for before it sends the next message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Until {
-    /// Its 201: nobody is there to take the message.
+    /// Its 201: no user agent is there to take the message.
     Accepted,
     /// Its 201, and its arrival.
     Delivered,
@@ -195,7 +195,7 @@ async fn all<T: 'static>(mut tasks: JoinSet<BenchResult<T>>) -> BenchResult<Vec<
 mod tests {
     use super::*;
 
-    /// What is due is told for each message, also when nobody asked for a while: none is left out, and none is moved.
+    /// What is due is told for each message, also after a while without a question: no message is left out or moved.
     #[tokio::test]
     async fn the_pace_does_not_wait() {
         let mut pace = Pace::start(1_000.0, 10).unwrap();

@@ -1,4 +1,4 @@
-//! A storm: everybody who was away comes back at the same moment, to nodes that share one Redis.
+//! A storm: all user agents that were away come back at the same moment, to nodes that share one Redis.
 //!
 //! It is [`Absent`] in another size, on a service of its own with two nodes at least.
 

@@ -1,4 +1,4 @@
-//! The scenarios against a service that is none: in this process, and as wrong as a test wants it to be.
+//! The scenarios against a fake service: in this process, and as wrong as a test wants it to be.
 
 use super::fake::{Fake, Wrong};
 use super::*;
@@ -32,7 +32,7 @@ async fn target(wrong: Wrong) -> Target {
     Target::within_this_process(Fake::start(wrong).await)
 }
 
-/// A service that does its work gets figures, whatever the mode and whoever sends.
+/// A service that does its work gets figures, in every mode and with every sender.
 #[tokio::test]
 async fn what_works_is_measured() {
     let target = target(Wrong::Nothing).await;

@@ -89,7 +89,7 @@ impl Default for Throughput {
     }
 }
 
-/// What came of it.
+/// The result.
 pub(crate) struct Delivered {
     options: Throughput,
     nodes: usize,

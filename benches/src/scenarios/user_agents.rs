@@ -347,7 +347,7 @@ async fn aside<T: Send + 'static>(
         let outcome = runtime
             .doing("starting a runtime")
             .and_then(|runtime| runtime.block_on(work));
-        // Whoever waits no longer has failed already.
+        // A task that waits no longer has failed already.
         let _ = tell.send(outcome);
     });
     told.await.doing("application servers")?

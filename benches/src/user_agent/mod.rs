@@ -63,7 +63,7 @@ impl UserAgent {
         ledger: &Ledger,
         stop: watch::Receiver<bool>,
     ) -> BenchResult<()> {
-        // A message for a subscription that is nobody's has no number in the ledger.
+        // A message for an unknown subscription has no number in the ledger.
         let arrived = |is_own: bool, body: &[u8]| ledger.arrived(if is_own { nth } else { usize::MAX }, body);
         match self {
             Self::WebSocket(mut user_agent) => {

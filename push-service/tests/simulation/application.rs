@@ -178,7 +178,7 @@ impl World {
         self.after(wait, Event::Send);
     }
 
-    /// A message to somebody, or to a certain subscription.
+    /// A message to any subscription, or to a certain one.
     pub(crate) fn send_one(&mut self, to: Option<(usize, SubscriptionName)>) {
         let known: Vec<_> = match to {
             Some(to) => vec![to],

@@ -1,4 +1,4 @@
-//! The books: what was promised, what came of it, and the first promise that was broken.
+//! The books: what was promised, what was done, and the first promise that was broken.
 //!
 //! They are kept beside both ends, from what crosses their borders, and never look into a session.
 
@@ -65,7 +65,7 @@ pub(crate) enum Done {
     Handled,
     GivenUp,
     NotDecrypted,
-    /// Nobody wants it any more.
+    /// Its subscription ended.
     Dropped,
 }
 

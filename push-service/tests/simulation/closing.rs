@@ -1,4 +1,4 @@
-//! The end of a world: is everybody together again, and was everything kept that was promised?
+//! The end of a world: is every user agent connected again, and was every promise kept?
 
 use std::sync::Arc;
 
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// PR-1, PR-7, PR-11, PR-17, PR-22, WS-ACK-5, WP-RCV-6: a message of which 201 was said was handled, or given up,
-    /// whatever hints were lost, whoever filled the window and whatever filter held it back.
+    /// even if hints were lost, other messages filled the window, or a filter held it back.
     fn close_record(&mut self, message: usize) {
         let record = &self.books.records[message];
         let (id, agent) = (record.id, record.agent);

@@ -27,7 +27,7 @@ pub(crate) enum Step {
     Leave(UserAgentId, Vec<MessageId>),
 }
 
-/// What came of it.
+/// The result of a step.
 #[derive(Debug)]
 pub(crate) enum StepAnswer {
     Attached(AttachOutcome),

@@ -1,4 +1,4 @@
-//! What happened last, kept only while somebody wants to read it: a seed that failed is run once more with it.
+//! What happened last, kept only when it will be read: a seed that failed is run once more with it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

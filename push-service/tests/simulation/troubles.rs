@@ -191,7 +191,7 @@ impl World {
             .excuse_all(self.now, "forgotten", |record| record.agent == index);
     }
 
-    /// From now on nothing goes wrong any more, and nobody sends.
+    /// From now on nothing goes wrong any more, and nothing is sent.
     pub(crate) fn calm_down(&mut self) {
         trace!(self, "all is calm");
         self.calm = true;

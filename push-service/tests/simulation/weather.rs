@@ -11,7 +11,7 @@ use push_service::storage::Budget;
 
 use crate::chance::Chance;
 
-/// Something that goes wrong, or that somebody does.
+/// Something that goes wrong, or that a peer does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Trouble {
     /// A connection breaks; its ends learn of it at once, late or never.
@@ -85,7 +85,7 @@ pub(crate) struct Weather {
     pub(crate) release_one_in: u64,
     pub(crate) fail_one_in: u64,
     pub(crate) slow_handler_one_in: u64,
-    /// A message that kills the process of whoever handles it.
+    /// A message that kills the process that handles it.
     pub(crate) kills_one_in: u64,
     /// Ids differ within a subscription only, as those of some services.
     pub(crate) equal_ids: bool,

@@ -3,7 +3,7 @@
 //! Everything that takes time is an event in one queue. Nothing here knows a real clock, a thread or a socket, so a seed
 //! is the same world each time.
 //!
-//! A world has three parts: the troubles; then calm, in which everybody must find together again; then the probe, a
+//! A world has three parts: the troubles; then calm, in which user agents and service must find together again; then the probe, a
 //! message to every subscription, before the books are closed.
 
 use std::cmp::Reverse;
@@ -121,15 +121,15 @@ impl Ord for Entry {
     }
 }
 
-/// Everybody must have found together again after this; in milliseconds. Chosen: above the longest ping and its answer,
+/// User agents and service must have found together again after this; in milliseconds. Chosen: above the longest ping and its answer,
 /// and several times the longest back-off.
 const CALM: u64 = 600_000;
 
-/// Whoever is not done by then is stuck. Chosen: messages that fail a hundred times look like an outage where no other one succeeds,
+/// A user agent that is not done by then is stuck. Chosen: messages that fail a hundred times look like an outage where no other one succeeds,
 /// and are tried about once a minute: this is enough for seven in one subscription.
 const CALM_MOST: u64 = 43_200_000;
 
-/// Then nobody connects any more.
+/// Then no user agent connects any more.
 const QUIET: u64 = 300_000;
 
 /// What the probe may take.
@@ -163,7 +163,7 @@ pub(crate) struct World {
     pub(crate) stuck: Vec<(usize, SubscriptionName)>,
     /// The messages beside it begin here.
     pub(crate) beside_from: usize,
-    /// Connections until nobody should need another one.
+    /// Connections until no user agent should need another one.
     pub(crate) quiet_channels: u64,
     ended: bool,
 }

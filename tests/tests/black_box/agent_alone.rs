@@ -69,7 +69,7 @@ async fn insecure_says_so() {
     }
 }
 
-/// A certificate that nobody vouches for is refused, with the sentence that says what to do. Who subscribes or sends fails;
+/// A certificate that no authority has signed is refused, with the sentence that says what to do. Who subscribes or sends fails;
 /// who listens tries again, because it may be mended.
 #[tokio::test]
 async fn an_untrusted_certificate_is_refused() {

@@ -47,7 +47,7 @@ async fn a_service_that_restarts_is_found_again() {
     assert_eq!(agent.subscribe("door", &[]).await, subscription);
 }
 
-/// Asked for everything, the log tells what happens, and none of what nobody else may know: URLs, the identity, the text.
+/// Asked for everything, the log tells what happens, and nothing that is secret: URLs, the identity, the text.
 #[tokio::test]
 async fn the_log_tells_what_happens_and_no_secret() {
     let node = Node::start(Settings::new()).await;

@@ -15,7 +15,7 @@ fn push_resource(subscription: &str) -> String {
 }
 
 /// R30-URG-5 to R30-URG-7, R30-MON-15: over either transport, what waits and what comes is handed over only if it is as urgent as
-/// was asked for; the rest stays with the service until somebody listens for it.
+/// was asked for; the rest stays with the service until a user agent listens for it.
 #[tokio::test]
 async fn only_what_is_urgent_comes() {
     let node = Node::start(Settings::new()).await;
@@ -70,7 +70,7 @@ async fn until_nothing_waits() {
     agent.try_listen(&["--until-empty"]).await.succeeds_with("");
 }
 
-/// R30-MON-12: a service doesn't say over a WebSocket that nothing waits, so that nobody is made believe it.
+/// R30-MON-12: a service doesn't say over a WebSocket that nothing waits, so a user agent must not conclude it.
 #[tokio::test]
 async fn a_websocket_is_never_known_to_be_empty() {
     let node = Node::start(Settings::new()).await;

@@ -239,7 +239,7 @@ async fn endless_pings_are_not_answered_for_ever() {
     assert_eq!(agent.closed().await.code, 1008);
 }
 
-/// WS-BRD-1, WS-BRD-3, WS-HEL-13: broadcasts and members that nobody knows, however deeply nested, are no offence.
+/// WS-BRD-1, WS-BRD-3, WS-HEL-13: unknown broadcasts and members, however deeply nested, are no offence.
 #[tokio::test]
 async fn what_is_merely_unknown_is_no_offence() {
     let node = Node::start(Settings::new()).await;

@@ -164,7 +164,7 @@ async fn unknown_paths_are_nothing() {
     }
 }
 
-/// A sender that is slow with its header or its body is not waited for, and costs nobody else anything.
+/// A sender that is slow with its header or its body is not waited for, and costs other senders nothing.
 #[tokio::test]
 async fn a_slow_sender_is_not_waited_for() {
     let settings = Settings::new()
@@ -238,7 +238,7 @@ async fn garbage_is_turned_away() {
     agent.subscribe(None).await;
 }
 
-/// A hundred half-open connections keep nobody out, and their descriptors come back.
+/// A hundred half-open connections keep no peer out, and their descriptors come back.
 #[tokio::test]
 async fn half_open_connections_end() {
     let node = Node::start(

@@ -1,4 +1,4 @@
-//! Who asks for more than there is gets a stated answer, and nobody else pays for it.
+//! A peer that asks for more than there is gets a stated answer, and other peers do not pay for it.
 
 use futures_util::future::join_all;
 use push_tests::application_server::{Http, Push};

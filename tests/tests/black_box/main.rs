@@ -4,14 +4,14 @@
 //! wrong:
 //!
 //! - [`whole_message`]: from an application server to a user agent and out of storage.
-//! - [`waiting`]: what is stored, for how long, and what takes its place. [`unused`]: subscriptions that nobody used.
+//! - [`waiting`]: what is stored, for how long, and what takes its place. [`unused`]: subscriptions that were never used.
 //! - [`signed`]: who may send.
 //! - [`limits`]: who asks for more than there is.
 //! - [`bad_frames`], [`bad_requests`]: peers that do not keep to the protocol.
 //! - [`attacks`]: hostile peers.
 //! - [`starting`], [`leaving`]: a service that will not start, and one that goes.
 //! - [`panics`]: what a panic takes down. [`logging`]: what the log says of connections.
-//! - [`tls`]: whoever comes back to another node, and what an operator hears of the certificate.
+//! - [`tls`]: resumption at another node, and what metrics say of the certificate.
 //! - [`moving`]: everything goes to another storage.
 //! - [`agent_alone`], [`agent_and_service`], [`agent_over_http2`]: the same of the user agent's command, and what becomes of
 //!   it with its service. [`agent_wishes`]: what it asks to be brought. [`agent_behind_nginx`]: where no server push gets

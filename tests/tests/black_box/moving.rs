@@ -1,4 +1,4 @@
-//! A service moves to another storage, and nobody who uses it notices (PR-37).
+//! A service moves to another storage, and its peers do not notice (PR-37).
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -196,7 +196,7 @@ async fn half_a_file_changes_nothing() {
     went_well(&piped);
 }
 
-/// PR-37: an export needs the store to itself, writes over nothing, and makes no store where there is none.
+/// PR-37: an export needs the store to itself, overwrites no file, and makes no store.
 #[tokio::test]
 async fn an_export_that_cannot_be_made_leaves_nothing() {
     let directory = TempDir::new().unwrap();

@@ -33,7 +33,7 @@ async fn ask(address: SocketAddr, config: &Arc<ClientConfig>) -> Option<Handshak
     stream.get_ref().1.handshake_kind()
 }
 
-/// RFC 8446 §2.2: whoever was at one node resumes at another that has the sealing key, also while the next key is being
+/// RFC 8446 §2.2: a client of one node resumes at another that has the sealing key, also while the next key is being
 /// brought in. The other's certificate is not even trusted, so a full handshake there fails, as it does without the key.
 #[tokio::test]
 async fn a_session_of_one_node_is_resumed_by_another() {

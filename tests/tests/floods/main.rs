@@ -1,4 +1,4 @@
-//! Shows that floods of HTTP/2 frames, requests and monitors cost the service a bounded amount of memory, that nobody else
+//! Shows that floods of HTTP/2 frames, requests and monitors cost the service a bounded amount of memory, that no other peer
 //! waits for them, and that nothing of them stays behind.
 
 mod flood;

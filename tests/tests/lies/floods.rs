@@ -8,7 +8,7 @@ use push_tests::recipient::Recipient;
 use push_tests::within;
 use tempfile::TempDir;
 
-/// Messages that nobody can decrypt.
+/// Messages that can't be decrypted.
 const UNDECRYPTABLE: usize = 30_000;
 
 /// The log that they may cause. In bytes. Chosen: a few hundred lines; each for itself makes 8.6 MB.
@@ -42,14 +42,14 @@ async fn handlers_die_with_the_user_agent() {
     }
 }
 
-/// A process that has ended, and that nobody has waited for yet, doesn't run.
+/// A process that has ended does not run, even if its parent has not waited for it yet.
 fn is_running(process: &Path) -> bool {
     let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
     stat.rsplit_once(')')
         .is_some_and(|(_, state)| !state.starts_with(" Z"))
 }
 
-/// WS-ACK-2: 30,000 messages that nobody can decrypt are acknowledged, and written about in a few lines.
+/// WS-ACK-2: 30,000 messages that can't be decrypted are acknowledged, and written about in a few lines.
 #[tokio::test]
 async fn undecryptable_messages_fill_no_log() {
     let liar = Liar::start(Lies::default()).await;

@@ -13,7 +13,7 @@ use super::{HEALED_WITHIN, TROUBLE_WITHIN, hello_is_trouble, is_trouble, ready, 
 /// How long Redis is silent.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// A refusal that asks nobody: what it may take on a busy machine.
+/// A refusal without a question to Redis: what it may take on a busy machine.
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// PR-1, PR-4, PR-10, PR-14: a Redis that syncs before it answers is killed and started again twice, and all that was answered
@@ -55,7 +55,7 @@ async fn a_durable_redis_may_be_killed() {
 }
 
 /// PR-3, PR-4, PR-16, PR-18: while Redis is silent, pushes are answered 503 in time and soon at once, hello is closed with 1013,
-/// register is answered 500, and whoever is connected stays. What is acknowledged meanwhile is kept, and not offered
+/// register is answered 500, and connected user agents stay. What is acknowledged meanwhile is kept, and not offered
 /// again afterwards.
 #[tokio::test]
 async fn a_silent_redis_is_trouble_and_nothing_worse() {
@@ -132,7 +132,7 @@ async fn a_silent_redis_is_trouble_and_nothing_worse() {
     );
 }
 
-/// PR-32: scripts that Redis forgets are brought again, and nobody notices: no push is refused, none is late.
+/// PR-32: scripts that Redis forgets are brought again, and peers do not notice: no push is refused, none is late.
 #[tokio::test]
 async fn forgotten_scripts_are_brought_again() {
     let server = Server::start(Configuration::new()).await;
@@ -146,7 +146,7 @@ async fn forgotten_scripts_are_brought_again() {
     assert_eq!((audit.refused, audit.repeated), (0, 0), "{audit:?}");
 }
 
-/// PR-3, PR-32: while Redis loads its data, nobody is told "unknown"; once it has, all goes on.
+/// PR-3, PR-32: while Redis loads its data, no peer is told "unknown"; once it has, all goes on.
 #[tokio::test]
 async fn a_loading_redis_is_waited_for() {
     // It reads its file key by key, slowly, and answers in between that it is loading.
@@ -254,7 +254,7 @@ async fn lost_wake_ups_are_made_up_for() {
         deafen(&server).await;
         traffic.goes_on().await;
     }
-    // The last messages come while nobody hears of them.
+    // The last messages come while wake-ups are lost.
     deafen(&server).await;
     let began = Instant::now();
     let audit = traffic.audit(&other).await;

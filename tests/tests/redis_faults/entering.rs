@@ -54,7 +54,7 @@ async fn tls_and_a_password_let_in_and_stay_secret() {
 }
 
 /// PR-1, PR-3: a Redis that would drop half of its append-only file when it is started again, because its user `default` may
-/// not write, is refused, with what has to be set. Without a right to look, the log says that nobody knows.
+/// not write, is refused, with what has to be set. Without a right to look, the log says that it is not known.
 #[tokio::test]
 async fn a_redis_that_would_forget_at_a_restart_is_refused() {
     let server = Server::start(Configuration::new().durable().user("push", PASSWORD)).await;

@@ -1,4 +1,4 @@
-//! A Redis that comes back without what it was given: nobody is told "unknown" until an operator says so.
+//! A Redis that comes back without what it was given: no peer is told "unknown" until an operator says so.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -21,7 +21,7 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.expect("cp starts").success());
 }
 
-/// Somebody who is known: a user agent that is away, and its subscription.
+/// A known user agent: a user agent that is away, and its subscription.
 struct Known {
     uaid: String,
     subscription: Subscription,
@@ -39,14 +39,14 @@ impl Known {
         Push::new(&self.subscription.push_resource, "for somebody who is known")
     }
 
-    /// Nobody is told that it is unknown.
+    /// No answer says "unknown".
     async fn is_in_trouble(&self, node: &Node) {
         let mut http = sender(node).await;
         is_trouble(&http.push(&self.message()).await);
         hello_is_trouble(node, &self.uaid).await;
     }
 
-    /// Everybody is told that it is unknown.
+    /// All answers say "unknown".
     async fn is_unknown(&self, node: &Node) {
         let mut http = sender(node).await;
         let answer = http.push(&self.message()).await;

@@ -24,7 +24,7 @@ async fn what_a_replica_confirmed_survives_its_primary() {
     let killed = Instant::now();
     let failover = sentinels.kill_primary_and_wait_for_promotion().await;
     let promoted = killed.elapsed();
-    // Nobody confirms until the old primary is back, as a replica.
+    // No replica confirms until the old primary is back, as a replica.
     let refused = traffic.is_refused().await;
     sentinels.server_mut(failover.killed).start_again().await;
     sentinels.wait_until_settled().await;
@@ -52,7 +52,7 @@ async fn what_a_replica_confirmed_survives_its_primary() {
 
     let subscription = agent.subscribe(None).await;
     sentinels.servers()[failover.killed].stop();
-    // It is on the primary, so it may arrive; nobody was promised that (PR-2).
+    // It is on the primary, so it may arrive; that was not promised (PR-2).
     is_trouble(
         &http
             .push(&Push::new(&subscription.push_resource, "unconfirmed"))

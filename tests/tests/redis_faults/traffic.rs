@@ -20,7 +20,7 @@ const PACE: Duration = Duration::from_millis(10);
 /// How long the traffic may take to go on. Chosen: a failover on a busy machine, and its consequences.
 const GOES_ON_WITHIN: Duration = Duration::from_secs(45);
 
-/// Everybody, at work.
+/// All peers, at work.
 pub(crate) struct Traffic {
     pub(crate) to_present: Sender,
     pub(crate) to_absent: Sender,

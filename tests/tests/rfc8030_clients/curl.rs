@@ -110,7 +110,7 @@ async fn lives_a_life(curl: &Curl) {
     let (subscription, set) = (subscribed.field("location"), subscribed.link("push:set"));
     let push = subscribed.link("push");
     assert_eq!(curl.ask("HEAD", &subscription).await.status, 200);
-    // Over HTTP/2 curl takes no pushes, and over HTTP/1.1 nobody does.
+    // Over HTTP/2 curl takes no pushes, and HTTP/1.1 has none.
     let refused = curl.ask("GET", &subscription).await;
     assert_eq!(refused.status, 400);
     assert!(refused.body.contains("text/event-stream"), "{}", refused.body);

@@ -1,4 +1,4 @@
-//! A user agent by h2 and http_ece, to which pywebpush sends: both ends are somebody else's.
+//! A user agent by h2 and http_ece, to which pywebpush sends: neither end is ours.
 
 use std::path::Path;
 
