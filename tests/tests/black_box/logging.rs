@@ -14,7 +14,7 @@ async fn a_debug_line_says_whose_connection_it_is() {
         .environment("PUSH_SERVICE_LOG", "push_service=debug")
         .set("listen.trusted_proxies", vec!["127.0.0.0/8"]);
     let node = Node::start(settings).await;
-    let mut stream = TcpStream::connect(node.door().address).await.unwrap();
+    let mut stream = TcpStream::connect(node.connector().address).await.unwrap();
     let peer = stream.local_addr().unwrap();
     let said = b"PROXY TCP4 203.0.113.7 127.0.0.1 4711 80\r\nPRI * HT";
     stream.write_all(said).await.unwrap();

@@ -4,7 +4,7 @@
 //! `PUSH_SERVICE_PANIC`.
 
 use push_tests::application_server::{Http, Push};
-use push_tests::door::Door;
+use push_tests::connector::Connector;
 use push_tests::events::Events;
 use push_tests::log::Log;
 use push_tests::monitor::Connection;
@@ -91,11 +91,11 @@ async fn a_panic_in_a_connection_takes_down_only_that() {
         ("admin_connection", 1),
     ] {
         let mut node = Node::start(panicking(&format!("{task}:{number}"))).await;
-        let (mut neighbour, _) = UserAgent::arrive(&node.door(), None).await;
+        let (mut neighbour, _) = UserAgent::arrive(&node.connector(), None).await;
         let push_resource = neighbour.subscribe(None).await.push_resource;
         within(&format!("the {task} ends"), meet_panic(&node, task)).await;
 
-        let mut server = Http::connect(&node.door()).await.unwrap();
+        let mut server = Http::connect(&node.connector()).await.unwrap();
         let answer = server.push(&Push::new(&push_resource, task)).await;
         assert_eq!(answer.status, 201, "{task}: {}", answer.text());
         neighbour.receives(task).await;
@@ -115,35 +115,35 @@ async fn a_panic_in_a_connection_takes_down_only_that() {
 async fn meet_panic(node: &Node, task: &str) {
     match task {
         "websocket" => {
-            let said = said(&node.door(), UPGRADE).await;
+            let said = said(&node.connector(), UPGRADE).await;
             assert!(
                 said.starts_with("HTTP/1.1 101 ") && said.ends_with("\r\n\r\n"),
                 "{said}"
             );
         }
-        "connection" => assert_eq!(said(&node.door(), UPGRADE).await, ""),
+        "connection" => assert_eq!(said(&node.connector(), UPGRADE).await, ""),
         "admin_connection" => assert_eq!(said(&node.admin(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await, ""),
         "request" => {
             // The other requests of the connection are its neighbours.
-            let mut server = Http::connect_http2(&node.door()).await.unwrap();
+            let mut server = Http::connect_http2(&node.connector()).await.unwrap();
             assert!(server.get("/").await.is_err());
             assert_eq!(server.get("/").await.unwrap().status, 404);
         }
         "monitor" => {
-            let connection = Connection::open(&node.door()).await;
+            let connection = Connection::open(&node.connector()).await;
             let subscribed = connection.subscribe(node.public_url()).await;
-            let refused = Events::try_open(&node.door(), &subscribed.subscription, &[]).await;
+            let refused = Events::try_open(&node.connector(), &subscribed.subscription, &[]).await;
             let refused = refused.err().expect("its task panics before it answers");
             assert_eq!(refused.status, 503, "{}", refused.text());
-            Events::open(&node.door(), &subscribed.subscription, &[]).await;
+            Events::open(&node.connector(), &subscribed.subscription, &[]).await;
         }
         other => panic!("nothing meets a panic in {other}"),
     }
 }
 
 /// What is answered until the connection ends.
-async fn said(door: &Door, request: &str) -> String {
-    let mut stream = door.connect("http/1.1").await.unwrap();
+async fn said(connector: &Connector, request: &str) -> String {
+    let mut stream = connector.connect("http/1.1").await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut said = Vec::new();
     // A reset is an end, too.
