@@ -247,7 +247,7 @@ pub const INBOX_MESSAGES: usize = 16;
 /// of a full window about 5,000.
 pub const FRAME_BYTES: u32 = 16 * 1024;
 
-/// How often deadlines are looked at; a deadline is kept to this precision. Chosen: half a second is nothing to any of
+/// How often deadlines are looked at; a deadline is kept to this precision. Chosen: half a second matters to none of
 /// them, and a look at 100,000 channels takes a millisecond.
 pub const CHANNEL_TICK: Duration = Duration::from_millis(500);
 
@@ -278,7 +278,7 @@ pub const SCRATCH_KEEP_BYTES: usize = 128 * 1024;
 /// messages, and a bound of what a place costs.
 pub const PROMISES: usize = 256;
 
-/// Monitors of one user agent that wait to join the others of their connection. Chosen: who is faster gets a new session.
+/// Monitors of one user agent that wait to join the others of their connection. Chosen: one more monitor gets a session of its own.
 pub const MONITORS_ENTERING: usize = 16;
 
 /// Monitors that share a session; the oldest gives way. Chosen: a user agent monitors its set, or a few subscriptions.
@@ -287,7 +287,7 @@ pub const MONITORS_PER_SESSION: usize = 64;
 /// Events that wait for a connection to take them. Chosen: a few, so that a window of messages isn't held twice.
 pub const EVENTS_BUFFERED: usize = 4;
 
-/// Silence after which a comment is sent to who monitors by Server-Sent Events. Chosen: nginx gives up after 60 s.
+/// Silence after which a comment is sent to a monitor by Server-Sent Events. Chosen: nginx gives up after 60 s.
 pub const EVENTS_ALIVE_EVERY: Duration = SECOND.saturating_mul(25);
 
 // Nodes that share a storage.
@@ -405,12 +405,12 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
 /// connection is closed: the bound of the "rapid reset" attack.
 pub const HTTP2_RESET_STREAMS: usize = 64;
 
-/// Frames that an HTTP/2 peer may send without anything coming of them (PING, PRIORITY, WINDOW_UPDATE, RST_STREAM, small
+/// Frames that an HTTP/2 peer may send that cause neither an answer nor a message (PING, PRIORITY, WINDOW_UPDATE, RST_STREAM, small
 /// DATA, unknown ones …), before it is told to calm down. Chosen: four for each of [`HTTP2_STREAMS`], which may all be
 /// waiting for their answers at once.
 pub const HTTP2_FRAME_CREDIT: u32 = 1_024;
 
-/// What an answered request, or a message that is brought, adds to that again. Chosen: its own HEADERS, a body in a few
+/// What an answered request, or a delivered message, adds to that again. Chosen: its own HEADERS, a body in a few
 /// pieces, two WINDOW_UPDATEs and a RST_STREAM; no library sends more.
 pub const HTTP2_FRAMES_PER_ANSWER: u32 = 8;
 
@@ -418,17 +418,17 @@ pub const HTTP2_FRAMES_PER_ANSWER: u32 = 8;
 /// each.
 pub const HTTP2_FRAMES_PER_SECOND: u32 = 50;
 
-/// What a SETTINGS or GOAWAY frame counts. Chosen: it's applied to every stream of the connection, but a peer sends a few in
-/// its life: the credit is 32 of them.
+/// What a SETTINGS or GOAWAY frame counts. Chosen: it is applied to every stream of the connection, but a peer sends only a
+/// few: the credit is 32 of them.
 pub const HTTP2_COSTLY_FRAME: u32 = 32;
 
-/// DATA below so many bytes counts as a frame of which nothing comes, unless it ends its stream. In bytes. Source: what `h2`
+/// DATA below so many bytes counts as such a frame, unless it ends its stream. In bytes. Source: what `h2`
 /// keeps about a piece of a body takes as much.
 pub const HTTP2_SMALL_DATA_BYTES: u32 = 256;
 
 /// What one HTTP/2 connection may read before others have their turn. In bytes. Chosen: two full messages, or one read of the
 /// socket. A field costs its reader a hundred times what its byte costs the sender, and without an end to a turn a megabyte
-/// of them would keep a thread from everybody else.
+/// of them would keep a thread from all other connections.
 pub const HTTP2_TURN_BYTES: u32 = 8 * 1024;
 
 /// Header fields of all requests under way on one HTTP/2 connection, in bytes as RFC 9113 §6.5.2 counts them. A request that
@@ -476,7 +476,7 @@ pub const EXPORT_STEP_BYTES: usize = 1 << 20;
 /// would follow the wall clock so far too; more would end messages early, or user agents.
 pub const IMPORT_CLOCK_AHEAD: Duration = CLOCK_STEP_BELIEVED;
 
-/// How often progress is shown on a terminal. Chosen: alive to the eye, and nothing to the work.
+/// How often progress is shown on a terminal. Chosen: a person sees that it goes on, and it costs nothing that can be measured.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 /// The same elsewhere, in lines. Chosen: a log of an hour stays readable.

@@ -264,8 +264,8 @@ impl Metrics {
         gauge.set(ms);
     }
 
-    /// When a certificate ends that is presented now; told before each rendering. One that there is not, or whose time is
-    /// unknown, is not exported: 0 would be long ago.
+    /// When a certificate ends that is presented now; told before each rendering. A certificate that does not exist, or
+    /// whose time is unknown, is not exported: 0 would raise an alert.
     pub fn certificate_expiry(&self, which: Certificate, until: Option<SystemTime>) {
         let gauges = self
             .certificate_expiry

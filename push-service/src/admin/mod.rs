@@ -38,7 +38,7 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Asked for its health and its reports.
     pub storage: Arc<dyn Storage>,
-    /// Who shows the certificates whose end is exported, if anybody does.
+    /// Presents the certificates whose end is exported; `None` without a TLS listener.
     pub acceptor: Option<Acceptor>,
     /// Decides `/readyz`.
     pub readiness: Arc<ReadinessWatch>,

@@ -135,7 +135,7 @@ impl Budgets {
         }
     }
 
-    /// Who pays for what comes from `address`.
+    /// The payer of requests from `address`.
     pub fn payer(&self, address: IpAddr) -> Payer {
         if self.unlimited.iter().any(|network| network.contains(address)) {
             return Payer::UNLIMITED;

@@ -176,7 +176,7 @@ mod tests {
         }
     }
 
-    /// A URL says whom to ask, and for what; without a path, for readiness.
+    /// A URL names the listener and the path; without a path, readiness is asked.
     #[test]
     fn urls_are_read() {
         let rows = [

@@ -71,7 +71,7 @@ struct Connection {
     permit: Permit,
     peer: Peer,
     listener: metrics::Listener,
-    /// Whose it is in the log.
+    /// The connection's span in the log.
     owner: Owner,
 }
 
@@ -107,7 +107,7 @@ fn admit(
     })
 }
 
-/// In whose span everything is logged that happens on the connection: `client` is known when a trusted proxy has told it.
+/// The span of the connection. `client` is set later, when a trusted proxy has told it.
 fn owner(peer: SocketAddr, listener: metrics::Listener, context: &Context) -> Owner {
     Owner::new(tracing::debug_span!(
         "connection",

@@ -1,4 +1,4 @@
-//! Whose connection it is, when a proxy that we trust made it.
+//! The client's address, when a trusted proxy made the connection.
 //!
 //! Knows no limits: only which hop to believe. What an untrusted peer writes into a header counts for nothing.
 

@@ -50,7 +50,7 @@ use crate::resources::Resources;
 use crate::tasks::{Background, Task};
 use crate::tls::Acceptor;
 
-/// To whom requests and upgraded connections are given.
+/// The parts of the service that take requests and upgraded connections.
 pub struct Handlers {
     /// Answers requests.
     pub resources: Resources,
@@ -177,12 +177,12 @@ struct Context {
 }
 
 impl Context {
-    /// Who pays for what comes from `address`.
+    /// The payer of requests from `address`.
     fn payer(&self, address: IpAddr) -> Payer {
         self.handlers.resources.budgets().payer(address)
     }
 
-    /// Who pays for a request: the payer of its connection, or the peer that a trusted proxy names.
+    /// The payer of a request: that of its connection, or the client that a trusted proxy names.
     fn payer_of(&self, peer: Peer, connection: Payer, headers: &HeaderMap) -> Payer {
         match peer {
             Peer::Client => connection,
@@ -194,11 +194,11 @@ impl Context {
     }
 }
 
-/// Who is at the other end.
+/// What is at the other end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Peer {
-    /// The client itself, or one for whom a trusted proxy has spoken in a PROXY header: its connection is counted.
+    /// The client: it connected itself, or a trusted proxy named it in a PROXY header. Its connections are counted.
     Client,
-    /// A trusted proxy; whom it speaks for is in each request, if anywhere.
+    /// A trusted proxy: each request names its client, if at all.
     Proxy,
 }

@@ -1,4 +1,4 @@
-//! The first bytes of a connection: who speaks, and what.
+//! The first bytes of a connection: whether a PROXY header comes first, and which protocol is spoken.
 //!
 //! Looks without taking, because a TLS handshake and an HTTP parser each want their own first byte. Only a beginning
 //! that is too short to judge is taken, since a second look would show the same bytes at once and the task would spin.

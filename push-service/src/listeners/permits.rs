@@ -14,7 +14,7 @@ use crate::budgets::Payer;
 use crate::channels::Guard;
 use crate::metrics::{Connection, Listener, Metrics};
 
-/// Who is connected, by number.
+/// The open connections: how many in all, and how many from each address.
 pub(super) struct ConnectionLimits {
     total: usize,
     per_address: u32,

@@ -1,4 +1,4 @@
-//! The bytes of a connection, whatever carries them.
+//! The bytes of a connection, in clear or over TLS.
 //!
 //! [`Stream`] is what a WebSocket channel lives on. [`HttpStream`] is the same while HTTP is spoken on it: it gives back
 //! what was read too early, and ends a peer that does not take what is written to it.
@@ -28,7 +28,7 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Does the same on whichever stream it is.
+/// Calls the same method of the stream inside, in clear or over TLS.
 macro_rules! on_either {
     ($stream:expr, $inner:ident => $call:expr) => {
         match $stream.get_mut() {
@@ -189,7 +189,7 @@ impl WriteWatch {
 
 /// Whether a request's head is being read: set where requests are answered, read by the stream.
 ///
-/// hyper's own timeout can't tell a head that dawdles from a connection that rests, so it bounds only the sum of both.
+/// hyper's own timeout can't tell a slow head from an idle connection, so it bounds only the sum of both.
 #[derive(Clone, Default)]
 pub(super) struct HeadWatch {
     within: Duration,

@@ -25,7 +25,7 @@ pub(super) struct BannerFacts {
     pub(super) user_agent_secret: bool,
 }
 
-/// Tells a person on a terminal with the banner, and whatever else reads standard error with one line of the log.
+/// Writes one line to the log, and the banner if standard error is a terminal.
 pub(super) fn announce(facts: &BannerFacts) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

@@ -112,7 +112,7 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
     Ok(node)
 }
 
-/// Who answers what the listeners bring.
+/// The parts that take what the listeners accept.
 fn handlers(
     config: &Config,
     broker: &Arc<Broker>,
@@ -134,7 +134,7 @@ fn handlers(
     }
 }
 
-/// Who orders certificates, if any are to be ordered.
+/// Orders certificates; `None` if `tls.acme.domains` is empty.
 async fn renewer(config: &Config) -> Result<Option<Renewer>, ServiceError> {
     let acme = &config.tls.acme;
     if acme.domains.is_empty() {

@@ -32,16 +32,16 @@ struct LoadedPair {
     certificate: Arc<CertifiedKey>,
 }
 
-/// What a look at the directory came to.
+/// What a look at the directory found.
 pub(super) struct Looked {
     /// Whether anything is presented differently from now on.
     pub(super) changed: bool,
-    /// What the first broken pair needs.
+    /// What is wrong with the first broken pair.
     pub(super) complaint: Option<TlsError>,
 }
 
 impl Directory {
-    /// Of which nothing was loaded yet.
+    /// A directory of which nothing was loaded yet.
     pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,

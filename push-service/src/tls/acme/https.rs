@@ -26,7 +26,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::defaults::{ACME_ANSWER_BYTES, ACME_REQUEST_WITHIN};
 
-/// Why a request came to nothing, as a sentence.
+/// Why a request failed, as a sentence.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Sends requests. A clone is another handle to the same.
@@ -37,7 +37,7 @@ pub(super) struct Https {
 }
 
 impl Https {
-    /// Trusts whom `config` trusts.
+    /// Trusts the authorities of `config`.
     pub(super) fn new(config: ClientConfig) -> Self {
         Self {
             connector: TlsConnector::from(Arc::new(config)),

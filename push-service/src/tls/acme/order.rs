@@ -27,7 +27,7 @@ const PROBLEMS: &str = "urn:ietf:params:acme:error:";
 /// The server does not know the account.
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
-/// Who orders what, and from whom.
+/// What an order needs: the hosts, the server, and where its results are kept.
 pub(super) struct Orders<'a> {
     pub(super) settings: &'a Settings,
     pub(super) store: &'a Store,
@@ -40,7 +40,7 @@ impl Orders<'_> {
     ///
     /// # Errors
     ///
-    /// Whatever stands in the way, in words for the operator. Nothing that was there before is lost.
+    /// Why no certificate was issued, in words for the operator. Nothing that was there before is lost.
     ///
     /// # Cancel safety
     ///
