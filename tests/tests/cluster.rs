@@ -339,6 +339,8 @@ async fn a_panic_in_a_background_task_ends_the_process() {
         "redis_presence",
         "redis_senders",
         "redis_return",
+        "redis_topology",
+        "redis_proof",
     ] {
         let settings = Settings::new()
             .redis(&url)

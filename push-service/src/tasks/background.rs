@@ -17,7 +17,42 @@ use super::watched::{Owner, Watched};
 #[derive(Default)]
 pub struct Background {
     tasks: Mutex<JoinSet<()>>,
-    failed: Arc<SetOnce<String>>,
+    alarm: PanicAlarm,
+}
+
+/// Makes the panic of a task one of [`Background::failed`], for tasks that start and end while the service runs. A clone is
+/// another handle to the same.
+#[derive(Clone, Default)]
+pub struct PanicAlarm(Arc<SetOnce<String>>);
+
+impl PanicAlarm {
+    /// The work of a task that may end, but must not panic. Its caller spawns it.
+    pub fn watch<F>(&self, task: Task, work: F) -> impl Future<Output = ()> + Send + use<F>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let alarm = self.clone();
+        async move {
+            if let Err(how) = run(task, work).await {
+                alarm.raise(task, &how);
+            }
+        }
+    }
+
+    fn raise(&self, task: Task, how: &str) {
+        // Only the first counts: others may have ended because of it.
+        let _ = self
+            .0
+            .set(format!("the background task \"{}\" {how}", task.as_str()));
+    }
+}
+
+/// Does the work; `Err` says that it panicked, and where.
+async fn run(task: Task, work: impl Future<Output = ()>) -> Result<(), String> {
+    let work = Watched::new(task, Owner::NONE, work);
+    // The content of a task that panicked is not used any more.
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.map_err(|_| format!("panicked at {}", panics::last_place()))
 }
 
 impl Background {
@@ -36,17 +71,16 @@ impl Background {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let failed = Arc::clone(&self.failed);
+        let alarm = self.alarm.clone();
         async move {
-            let work = Watched::new(task, Owner::NONE, work);
-            // The content of a task that panicked is not used any more.
-            let how = match AssertUnwindSafe(work).catch_unwind().await {
-                Ok(()) => "ended by itself".to_owned(),
-                Err(_) => format!("panicked at {}", panics::last_place()),
-            };
-            // Only the first counts: others may have ended because of it.
-            let _ = failed.set(format!("the background task \"{}\" {how}", task.as_str()));
+            let ended = run(task, work).await;
+            alarm.raise(task, &ended.err().unwrap_or_else(|| "ended by itself".to_owned()));
         }
+    }
+
+    /// For tasks that are not needed all the time, but must not panic.
+    pub fn alarm(&self) -> &PanicAlarm {
+        &self.alarm
     }
 
     /// Resolves when a task has ended although the service needs it, with which and how. Never resolves otherwise.
@@ -55,7 +89,7 @@ impl Background {
     ///
     /// May be dropped and called again: the answer stays the same.
     pub async fn failed(&self) -> String {
-        self.failed.wait().await.clone()
+        self.alarm.0.wait().await.clone()
     }
 
     /// Ends all tasks, and resolves when they are gone.

@@ -19,7 +19,7 @@ mod task;
 mod tests;
 mod watched;
 
-pub use self::background::Background;
+pub use self::background::{Background, PanicAlarm};
 pub use self::panics::log_panics;
 pub(crate) use self::panics::panics;
 pub use self::task::Task;

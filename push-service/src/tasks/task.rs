@@ -44,6 +44,12 @@ tasks! {
     RedisSenders = "redis_senders",
     /// Looks whether Redis came back without its data.
     RedisReturn = "redis_return",
+    /// Looks which servers of Redis are the primaries.
+    RedisTopology = "redis_topology",
+    /// Sends the steps to one primary that replicas have to confirm.
+    RedisConfirm = "redis_confirm",
+    /// Asks sentinels, or the cluster, whether a server still is the primary.
+    RedisProof = "redis_proof",
     /// Serves one connection of a public listener.
     Connection = "connection",
     /// Answers one request over HTTP/2.

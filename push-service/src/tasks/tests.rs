@@ -10,7 +10,7 @@ use super::*;
 use crate::metrics::Metrics;
 
 /// The tasks that the service can't do without.
-const NEEDED: [Task; 12] = [
+const NEEDED: [Task; 15] = [
     Task::Accept,
     Task::AdminAccept,
     Task::Time,
@@ -23,6 +23,9 @@ const NEEDED: [Task; 12] = [
     Task::RedisPresence,
     Task::RedisSenders,
     Task::RedisReturn,
+    Task::RedisTopology,
+    Task::RedisConfirm,
+    Task::RedisProof,
 ];
 
 fn counted(task: Task) -> u64 {
@@ -73,6 +76,30 @@ async fn a_background_task_that_ends_is_told() {
     let background = Background::new();
     tokio::spawn(background.needed(Task::AdminAccept, ready(())));
     assert!(background.failed().await.contains("\"admin_accept\""));
+}
+
+/// A task that comes and goes may end; its panic is told like any other.
+#[tokio::test]
+async fn a_task_that_comes_and_goes_must_not_panic() {
+    note_panics();
+    let background = Background::new();
+    tokio::spawn(background.alarm().watch(Task::AdminConnection, ready(())))
+        .await
+        .unwrap();
+    assert!(
+        timeout(Duration::from_millis(10), background.failed())
+            .await
+            .is_err()
+    );
+    tokio::spawn(background.alarm().watch(Task::AdminConnection, does_panic()))
+        .await
+        .unwrap();
+    assert!(
+        background
+            .failed()
+            .await
+            .contains("\"admin_connection\" panicked at ")
+    );
 }
 
 /// What the service ends itself is no failure.

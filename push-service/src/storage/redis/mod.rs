@@ -65,7 +65,7 @@ use super::{Announce, Retention, StorageError};
 use crate::defaults::{
     CLUSTER_INLINE_BYTES, REDIS_DOUBTED_FOR, REDIS_PREFIX, REDIS_REPLICA_MISSED_FOR, RETENTION,
 };
-use crate::tasks::{Background, Task};
+use crate::tasks::{Background, PanicAlarm, Task};
 
 /// How a store in Redis is opened.
 pub struct Options {
@@ -116,7 +116,7 @@ impl Options {
         }
     }
 
-    async fn connect(&self) -> Result<Primaries, StorageError> {
+    async fn connect(&self, alarm: &PanicAlarm) -> Result<Primaries, StorageError> {
         let options = links::Options {
             wait_replicas: self.wait_replicas,
             replica_missed_for: REDIS_REPLICA_MISSED_FOR,
@@ -124,7 +124,7 @@ impl Options {
             ca: self.ca.clone(),
             prefix: self.prefix.clone(),
         };
-        Primaries::connect(&self.url, &options).await
+        Primaries::connect(&self.url, &options, alarm).await
     }
 }
 
@@ -157,7 +157,8 @@ impl Redis {
     pub async fn open(options: Options) -> Result<Self, StorageError> {
         let waits = options.wait_replicas.is_any() || options.wait_aof;
         let confirmed = if waits { Work::Confirmed } else { Work::Step };
-        let primaries = Arc::new(options.connect().await?);
+        let background = Background::new();
+        let primaries = Arc::new(options.connect(background.alarm()).await?);
         match founding::found(&primaries, &options.prefix).await? {
             Found::Nothing => tracing::info!("Redis held no store: made a new one"),
             Found::Store => {}
@@ -188,7 +189,7 @@ impl Redis {
             due: Due::default(),
             doubts: Arc::new(Doubts::new(options.doubted_for)),
             turns: Turns::default(),
-            background: Background::new(),
+            background,
         };
         redis.start();
         Ok(redis)
@@ -202,7 +203,8 @@ impl Redis {
     ///
     /// If Redis does not answer.
     pub async fn begin_anew(options: &Options) -> Result<usize, StorageError> {
-        let primaries = options.connect().await?;
+        // A panic of one of its tasks ends this command alone.
+        let primaries = options.connect(&PanicAlarm::default()).await?;
         founding::begin_anew(&primaries, &options.prefix).await
     }
 

@@ -28,6 +28,7 @@ use crate::defaults::{
 use crate::storage::clock::millis;
 use crate::storage::redis::replicas::WaitReplicas;
 use crate::storage::redis::url::Address;
+use crate::tasks::Task;
 
 /// What has to have a step before it is confirmed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,6 +62,7 @@ impl Writer {
         connected: Arc<Connected>,
     ) -> Self {
         let (jobs, waiting) = mpsc::channel(REDIS_CONFIRMED_WAITING);
+        let alarm = connector.alarm.clone();
         let writing = Writing {
             address,
             connector,
@@ -70,7 +72,9 @@ impl Writer {
         };
         Self {
             jobs,
-            _task: AbortOnDropHandle::new(tokio::spawn(writing.run(waiting))),
+            _task: AbortOnDropHandle::new(tokio::spawn(
+                alarm.watch(Task::RedisConfirm, writing.run(waiting)),
+            )),
         }
     }
 

@@ -21,17 +21,20 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::defaults::{REDIS_CONNECT_WITHIN, REDIS_LINK_WAITING, REDIS_PROBE_EVERY};
 use crate::storage::redis::url::{Address, RedisUrl};
+use crate::tasks::PanicAlarm;
 
 /// How every server of the store is entered.
 pub(super) struct Connector {
     settings: RedisConnectionInfo,
     /// Over TLS, and with which authorities instead of the machine's.
     tls: Option<TlsCertificates>,
+    /// Where tasks report that use it.
+    pub(super) alarm: PanicAlarm,
 }
 
 impl Connector {
     /// The way in that `url` tells, trusting the authorities in `authorities` (PEM) instead of the machine's if given.
-    pub(super) fn new(url: &RedisUrl, authorities: Option<Vec<u8>>) -> Self {
+    pub(super) fn new(url: &RedisUrl, authorities: Option<Vec<u8>>, alarm: &PanicAlarm) -> Self {
         let mut settings = RedisConnectionInfo::default()
             .set_protocol(ProtocolVersion::RESP3)
             .set_db(i64::from(url.database));
@@ -45,7 +48,8 @@ impl Connector {
             client_tls: None,
             root_cert: authorities,
         });
-        Self { settings, tls }
+        let alarm = alarm.clone();
+        Self { settings, tls, alarm }
     }
 
     /// The same way in for a sentinel, which has no databases, with user and password or without.
@@ -60,6 +64,7 @@ impl Connector {
         Self {
             settings,
             tls: self.tls.clone(),
+            alarm: self.alarm.clone(),
         }
     }
 

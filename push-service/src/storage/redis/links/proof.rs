@@ -38,6 +38,7 @@ use crate::defaults::{
 use crate::storage::StorageError;
 use crate::storage::redis::bucket::Bucket;
 use crate::storage::redis::url::{Address, Kind, RedisUrl};
+use crate::tasks::{PanicAlarm, Task};
 
 /// How a server proves that it may answer "unknown".
 pub(super) enum Assurance {
@@ -68,7 +69,7 @@ impl Assurance {
                 connector: Arc::clone(connector),
             },
         };
-        Self::Others(Prover::start(electors))
+        Self::Others(Prover::start(electors, &connector.alarm))
     }
 }
 
@@ -134,11 +135,11 @@ struct Job {
 }
 
 impl Prover {
-    fn start(electors: Electors) -> Self {
+    fn start(electors: Electors, alarm: &PanicAlarm) -> Self {
         let (jobs, waiting) = mpsc::channel(REDIS_PROOFS_WAITING);
         Self {
             jobs,
-            _task: AbortOnDropHandle::new(tokio::spawn(electors.run(waiting))),
+            _task: AbortOnDropHandle::new(tokio::spawn(alarm.watch(Task::RedisProof, electors.run(waiting)))),
         }
     }
 

@@ -23,6 +23,7 @@ use crate::storage::StorageError;
 use crate::storage::redis::bucket::Bucket;
 use crate::storage::redis::replicas::WaitReplicas;
 use crate::storage::redis::url::{Kind, RedisUrl};
+use crate::tasks::{PanicAlarm, Task};
 
 impl Primaries {
     /// Finds the primaries, connects, and checks that they are fit to keep what may not be lost.
@@ -34,6 +35,7 @@ impl Primaries {
     pub(in crate::storage::redis) async fn connect(
         url: &RedisUrl,
         options: &Options,
+        alarm: &PanicAlarm,
     ) -> Result<Self, StorageError> {
         let authorities =
             match &options.ca {
@@ -47,7 +49,7 @@ impl Primaries {
             missed_for: options.replica_missed_for,
             on_disk: options.wait_aof,
         });
-        let connector = Arc::new(Connector::new(url, authorities));
+        let connector = Arc::new(Connector::new(url, authorities, alarm));
         let map = Arc::new(Map::new(Arc::clone(&connector), confirmation));
         let mut discovery = Discovery::new(url);
         let deadline = Instant::now() + REDIS_START_WITHIN;
@@ -62,7 +64,8 @@ impl Primaries {
             }
         }
         let watched = Arc::clone(&map);
-        let watch = tokio::spawn(async move { watched.watch(discovery).await });
+        let watch = async move { watched.watch(discovery).await };
+        let watch = tokio::spawn(alarm.watch(Task::RedisTopology, watch));
         Ok(Self {
             health: Mutex::new(Health::of(&map.now())),
             wait_replicas: options.wait_replicas,

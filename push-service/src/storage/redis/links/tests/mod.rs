@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::storage::redis::url::RedisUrl;
+use crate::tasks::PanicAlarm;
 
 mod cluster;
 mod confirmed;
@@ -25,7 +26,7 @@ async fn connect(url: &str) -> Primaries {
 }
 
 async fn connect_with(url: &str, options: Options) -> Result<Primaries, StorageError> {
-    Primaries::connect(&RedisUrl::parse(url).unwrap(), &options).await
+    Primaries::connect(&RedisUrl::parse(url).unwrap(), &options, &PanicAlarm::default()).await
 }
 
 /// What the links hand out can run on any thread. Compiled, never run.
