@@ -109,6 +109,117 @@ fn a_page_that_failed_is_read_again() {
     assert_eq!(offers(&out), [40]);
 }
 
+/// PR-17, PR-11: a subscription that lags catches up with the cursor, however many pages that takes; what was stored behind the
+/// cursor without a hint is found on the way, and afterwards the next message is offered as it comes.
+#[test]
+fn a_lag_catches_up() {
+    for (subscriptions, is_told) in [(1, true), (1, false), (2, true)] {
+        let (mut queue, mut out) = (Queue::default(), Vec::new());
+        for _ in 0..4 {
+            queue.store(1, Urgency::Normal);
+        }
+        if subscriptions == 2 {
+            queue.store(2, Urgency::Normal);
+        }
+        let mut session = live(&queue, &mut out);
+        if !is_told {
+            queue.store(1, Urgency::Normal);
+        }
+        answer_pages(&mut session, &queue, &mut out);
+        let acknowledges = |session: &mut Session, number, out: &mut Vec<Action>| {
+            session.acknowledge(vec![message(number, 1, Urgency::Normal).id], Moment(0), out);
+        };
+        acknowledges(&mut session, 10, &mut out);
+        answer_pages(&mut session, &queue, &mut out);
+        acknowledges(&mut session, 20, &mut out);
+        answer_pages(&mut session, &queue, &mut out);
+        acknowledges(&mut session, 30, &mut out);
+        answer_pages(&mut session, &queue, &mut out);
+        let mut expected: Vec<_> = queue.messages.keys().map(|number| number.0).collect();
+        let mut offered = offers(&out);
+        expected.sort_unstable();
+        offered.sort_unstable();
+        assert_eq!(offered, expected, "{subscriptions} {is_told}");
+        out.clear();
+        let next = queue.store(1, Urgency::Normal);
+        session.woken(next, Moment(0), &mut out);
+        assert!(matches!(&out[..], [Action::Offer(_)]), "{out:?}");
+    }
+}
+
+/// PR-17: a lag of many pages, behind a cursor that has gone ahead.
+#[test]
+fn a_long_lag_is_read_to_its_end() {
+    let (mut queue, mut out) = (Queue::default(), Vec::new());
+    for _ in 0..10 {
+        queue.store(1, Urgency::Normal);
+    }
+    queue.store(2, Urgency::Normal);
+    let mut session = live(&queue, &mut out);
+    answer_pages(&mut session, &queue, &mut out);
+    for number in (10..=100).step_by(10) {
+        session.acknowledge(vec![message(number, 1, Urgency::Normal).id], Moment(0), &mut out);
+        answer_pages(&mut session, &queue, &mut out);
+    }
+    assert_eq!(offers(&out), [10, 20, 30, 110, 40, 50, 60, 70, 80, 90, 100]);
+}
+
+/// PR-15, R30-URG-6: of a subscription that lags, too, only what its monitor wants is offered.
+#[test]
+fn a_lag_keeps_to_what_is_wanted() {
+    let (mut queue, mut out) = (Queue::default(), Vec::new());
+    for urgency in [
+        Urgency::High,
+        Urgency::High,
+        Urgency::High,
+        Urgency::High,
+        Urgency::Low,
+        Urgency::High,
+    ] {
+        queue.store(1, urgency);
+    }
+    let interest = |subscription, minimum| Interest {
+        subscription: Some(SubscriptionId([subscription; 8])),
+        minimum,
+    };
+    let wanted = Wanted::monitored([interest(1, Urgency::High), interest(2, Urgency::Low)]);
+    let limits = Arc::new(limits());
+    let mut session = Session::monitor(identity(1).id(), wanted, false, limits, Moment(0), &mut out);
+    let Some(Action::Attach { head, .. }) = out.pop() else {
+        panic!("{out:?}")
+    };
+    session.attached(AttachOutcome::Known(queue.page(&head)), Moment(0), &mut out);
+    answer_pages(&mut session, &queue, &mut out);
+    for number in [10, 20, 30] {
+        session.acknowledge(vec![message(number, 1, Urgency::High).id], Moment(0), &mut out);
+        answer_pages(&mut session, &queue, &mut out);
+    }
+    assert_eq!(offers(&out), [10, 20, 30, 40, 60]);
+}
+
+/// PR-18: what is on the wire is looked for page by page, and none of it is taken for gone because it stands at the edge of a page.
+#[test]
+fn the_edge_of_a_page_is_on_the_wire() {
+    let (mut queue, mut out) = (Queue::default(), Vec::new());
+    for number in 1..=7 {
+        queue.last = MessageNumber(number);
+        queue
+            .messages
+            .insert(queue.last, message(number, number as u8 % 3, Urgency::Normal));
+    }
+    let mut session = live(&queue, &mut out);
+    answer_pages(&mut session, &queue, &mut out);
+    assert_eq!(offers(&out), [1, 2, 3, 4, 5, 6]);
+    out.clear();
+    session.woken(WakeUp::Last(queue.last), Moment(0), &mut out);
+    answer_pages(&mut session, &queue, &mut out);
+    assert!(offers(&out).is_empty(), "all are on the wire");
+    queue.messages.remove(&MessageNumber(4));
+    session.woken(WakeUp::Last(queue.last), Moment(0), &mut out);
+    answer_pages(&mut session, &queue, &mut out);
+    assert_eq!(offers(&out), [7]);
+}
+
 /// PR-17: a subscription that lags and the rest of the queue are read in turns, so that neither waits for the other.
 #[test]
 fn lags_and_cursor_take_turns() {
