@@ -93,7 +93,8 @@ impl World {
             && let Change::Begun(message) = change
         {
             let (message, tried) = (*message, agent.disk.durable.messages.tried(*message));
-            let count = tried.attempts + 1;
+            // As many as make three starts too many.
+            let count = tried.attempts + self.weather.user_agent.crashes.div_ceil(3);
             agent.disk.apply(&Change::Released(message));
             agent.disk.apply(&Change::Attempt { message, count });
         }
@@ -386,9 +387,9 @@ impl World {
                     &self.weather.user_agent,
                 );
                 let is_right = match reason {
-                    GiveUpReason::Attempts => tried.attempts == limits.attempts,
-                    GiveUpReason::Crashes => tried.unfinished == limits.crashes,
-                    GiveUpReason::Outages => tried.attempts < limits.attempts,
+                    GiveUpReason::Attempts => tried.attempts >= limits.attempts,
+                    GiveUpReason::Crashes => tried.attempts + tried.unfinished >= limits.crashes,
+                    GiveUpReason::Outages => true,
                 };
                 if let Some(record) = self.books.by_key(message) {
                     self.books.gave_up(record, reason, &self.weather.user_agent);

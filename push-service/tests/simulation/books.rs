@@ -360,7 +360,7 @@ impl Books {
         let (failed, crashed) = (record.failed, record.crashed);
         let is_enough = match reason {
             GiveUpReason::Attempts => failed >= limits.attempts,
-            GiveUpReason::Crashes => crashed >= limits.crashes,
+            GiveUpReason::Crashes => failed + crashed >= limits.crashes,
             GiveUpReason::Outages => failed >= limits.attempts,
         };
         if !is_enough {

@@ -158,7 +158,7 @@ pub(super) struct Listen {
     /// How many messages are worked on at once. With one, they keep their order
     #[arg(long, value_name = "N", default_value = "1", requires = "commands")]
     pub(super) jobs: NonZeroUsize,
-    /// How often a message is tried that fails; then it is given up
+    /// How often a message is tried that fails; then it is given up. Failures before a restart count as crashes: 16 in all
     #[arg(long, value_name = "N", default_value_t = ATTEMPTS)]
     pub(super) attempts: NonZeroU32,
     /// Show each message on the desktop

@@ -32,8 +32,8 @@ regardless of the URL. A subscription stays with the transport that it was made 
 pub(super) const LISTEN: &str = "\
 Connects, stays connected, and hands over each message that arrives for any subscription of the state. A message is \
 acknowledged, and so leaves the push service, when it was handed over: when its line is written, when the command of --exec \
-ended with 0, when the desktop shows it. Otherwise it comes again, --attempts times in all, also after a crash; then it is \
-given up. What comes twice has the same id.
+ended with 0, when the desktop shows it. Otherwise it comes again, --attempts times, or 16 times \
+over restarts and crashes; then it is given up. What comes twice has the same id.
 
 --format text prints what the message says. A line is a message: line feeds are written \\n, carriage returns \\r, \
 backslashes \\\\, and other control characters but tabs as \\u{1b}; bytes that are no UTF-8 become U+FFFD, and a message \

@@ -46,7 +46,9 @@ pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
 fn gave_up(label: &str, reason: GiveUpReason) -> String {
     let why = match reason {
         GiveUpReason::Attempts => "failed too often",
-        GiveUpReason::Crashes => "was in hand each time when this program was killed or crashed, too often",
+        GiveUpReason::Crashes => {
+            "failed in several runs of this program, or was in hand when it was killed or crashed, too often"
+        }
         GiveUpReason::Outages => "failed too often, while others could be handled",
     };
     format!("{label}: a message {why}; it is given up")

@@ -48,7 +48,8 @@ pub struct Limits {
     /// How often a message is handed to an application that fails on it.
     // WP-RCV-6.
     pub attempts: u32,
-    /// How often the process may end while the application has a message, until that is given up.
+    /// How often the process may end while the application has a message, until that is given up. Attempts that failed in
+    /// earlier runs count, too: an outage may have caused them, and the process ended before that could be seen.
     // PR-45.
     pub crashes: u32,
     /// The wait before the second attempt; it doubles with each …
@@ -211,7 +212,7 @@ pub enum Outcome {
 pub enum GiveUpReason {
     /// The application failed on it, and not on others: [`Limits::attempts`].
     Attempts,
-    /// The process ended while the application had it: [`Limits::crashes`].
+    /// The process ended while the application had it, or it failed in earlier runs: [`Limits::crashes`].
     Crashes,
     /// It failed in several outages, each of which ended with the success of another message: so the message is at fault, and not the
     /// application.

@@ -83,11 +83,11 @@ impl UserAgent {
         key: MessageKey,
         tried: Tried,
     ) -> Option<GiveUpReason> {
-        if tried.attempts >= self.limits.attempts {
-            return Some(GiveUpReason::Attempts);
-        }
-        if tried.unfinished >= self.limits.crashes {
-            return Some(GiveUpReason::Crashes);
+        if tried.attempts + tried.unfinished >= self.most_tries() {
+            return Some(match tried.unfinished {
+                0 => GiveUpReason::Attempts,
+                _ => GiveUpReason::Crashes,
+            });
         }
         let enough = self.enough_outages();
         let share = self.held.shares.get(name)?;

@@ -65,15 +65,23 @@ impl UserAgent {
             self.wait_for_turn(key, message, out);
             return self.pause(name, is_trial, now, out);
         }
-        let count = message.attempts + 1;
+        message.attempts += 1;
+        let count = message.all_attempts();
         self.save(Change::Attempt { message: key, count }, out);
-        if count >= self.limits.attempts {
+        if message.attempts >= self.limits.attempts {
             return self.give_up(key, name, message.arrived, GiveUpReason::Attempts, now, out);
         }
-        message.attempts = count;
+        if count + message.crashes >= self.most_tries() {
+            return self.give_up(key, name, message.arrived, GiveUpReason::Crashes, now, out);
+        }
         message.in_a_row += 1;
-        let wait = doubled(self.limits.retry_base, count - 1).min(self.limits.retry_most);
+        let wait = doubled(self.limits.retry_base, message.attempts - 1).min(self.limits.retry_most);
         self.wait_until(key, message, now.after(wait), out);
+    }
+
+    /// How often a message may fail, or have the process end, in all processes together.
+    pub(super) fn most_tries(&self) -> u32 {
+        self.limits.crashes.max(self.limits.attempts)
     }
 
     fn wait_for_turn(&mut self, key: MessageKey, message: Message, out: &mut Vec<Action>) {
@@ -121,7 +129,7 @@ impl UserAgent {
         let mut attempt = 1;
         if let Some(held) = self.held.get_mut(key) {
             held.is_trial = is_trial;
-            attempt += held.attempts + held.crashes;
+            attempt += held.all_attempts() + held.crashes;
         }
         self.counters.handed_over += 1;
         out.push(Action::HandOver { message, attempt });

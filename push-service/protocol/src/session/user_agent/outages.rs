@@ -126,7 +126,7 @@ impl UserAgent {
                 message.has_failed_in_outage = true;
                 message.attempts -= message.in_a_row;
                 message.in_a_row = 0;
-                uncounted.push((key, message.attempts));
+                uncounted.push((key, message.all_attempts()));
             }
         }
         for (message, count) in uncounted {

@@ -15,10 +15,13 @@ pub(crate) struct Message {
     /// In which order it came.
     pub(crate) order: u64,
     pub(crate) state: MessageState,
-    /// Attempts that failed.
+    /// Attempts that failed since the process began.
     pub(crate) attempts: u32,
     /// Of those, the ones since its subscription's last success.
     pub(crate) in_a_row: u32,
+    /// Attempts that failed before that. They count as crashes do: it is not known whether the application failed on this message alone, or on
+    /// all, and was ended before that could be seen.
+    pub(crate) earlier_attempts: u32,
     /// How often the process ended while the application had it.
     pub(crate) crashes: u32,
     /// How often it was tried since its subscription's last success, whether that counts or not.
@@ -58,7 +61,8 @@ impl Message {
             name,
             order,
             state: MessageState::Waiting(at),
-            attempts: tried.attempts,
+            attempts: 0,
+            earlier_attempts: tried.attempts,
             in_a_row: 0,
             crashes: tried.unfinished,
             tries: 0,
@@ -74,6 +78,11 @@ impl Message {
             MessageState::Offered | MessageState::Taken => true,
             MessageState::Waiting(_) => false,
         }
+    }
+
+    /// Attempts that failed, those of earlier processes included.
+    pub(crate) fn all_attempts(&self) -> u32 {
+        self.earlier_attempts + self.attempts
     }
 
     pub(super) fn is_suspect(&self) -> bool {

@@ -71,6 +71,47 @@ fn ends_of_the_process_are_no_attempts() {
     assert_eq!(test.acknowledged(), [delivered("a")]);
 }
 
+/// PR-45: the application fails on everything, and each time the process ends before that can be seen. No message is given up
+/// for it, as long as that happens less often than crashes may.
+#[test]
+fn an_outage_over_several_runs_gives_nothing_up() {
+    let mut test = Test::live(&[name(1)]);
+    let most = test.agent.limits.crashes;
+    for run in 1..most {
+        test.arrives(message(name(1), "a"));
+        assert_eq!(test.handed_over(), [("a".into(), run)]);
+        test.handles("a", Outcome::Failed);
+        assert_eq!(test.tried("a").attempts, run);
+        test = test.restarted();
+    }
+    test.arrives(message(name(1), "a"));
+    assert_eq!(test.handed_over(), [("a".into(), most)]);
+    test.handles("a", Outcome::Succeeded);
+    assert_eq!(test.acknowledged(), [delivered("a")]);
+}
+
+/// PR-45, WP-RCV-6: a message that fails in each run is given up in the end, however short the runs are. Crashes and failures
+/// count together.
+#[test]
+fn a_bad_message_is_given_up_over_several_runs() {
+    let mut test = Test::live(&[name(1)]);
+    let most = test.agent.limits.crashes;
+    for run in 1..most {
+        test.arrives(message(name(1), "a"));
+        test.pass_alive(60 * SECOND);
+        assert_eq!(test.handed_over(), [("a".into(), run)]);
+        if run % 2 == 0 {
+            test.handles("a", Outcome::Failed);
+        }
+        test = test.restarted();
+    }
+    test.arrives(message(name(1), "a"));
+    test.pass_alive(60 * SECOND);
+    assert_eq!(test.handed_over(), [("a".into(), most)]);
+    test.handles("a", Outcome::Failed);
+    assert_eq!(test.gave_up(), [GiveUpReason::Crashes]);
+}
+
 /// PR-45, WP-RCV-6: a message that kills its application each time is given up in the end.
 #[test]
 fn a_message_that_kills() {
