@@ -11,6 +11,7 @@ use http::{HeaderMap, Response, StatusCode};
 use tokio::time::timeout;
 
 use super::http1;
+use super::no_answer::NoAnswer;
 use crate::defaults::{EXPLANATION_BYTES, EXPLANATION_WITHIN};
 use crate::explanation::explanation;
 
@@ -22,33 +23,6 @@ pub(super) struct Answer {
     /// What a refusal says, in one line without capabilities.
     pub(super) said: Option<Box<str>>,
 }
-
-/// No answer.
-#[derive(Debug)]
-pub(super) struct NoAnswer(Option<h2::Error>);
-
-impl NoAnswer {
-    /// Nothing was or can be asked, or a connection of its own broke.
-    pub(super) const ONLY_THIS_REQUEST: Self = Self(None);
-
-    /// Only this request failed: the others on the channel may go on.
-    pub(super) fn is_alone(&self) -> bool {
-        self.0.as_ref().is_none_or(h2::Error::is_reset)
-    }
-
-    /// What HTTP/2 says about it.
-    pub(super) fn of_http2(&self) -> Option<&h2::Error> {
-        self.0.as_ref()
-    }
-}
-
-impl From<h2::Error> for NoAnswer {
-    fn from(error: h2::Error) -> Self {
-        Self(Some(error))
-    }
-}
-
-type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, NoAnswer>> + Send>>;
 
 /// The body of an answer. Dropped before its end, it is refused.
 pub(super) enum Body {
@@ -102,7 +76,7 @@ impl Body {
 /// The head of an answer on its way, with its body.
 pub(super) enum Head {
     Http2(ResponseFuture),
-    Http1(Boxed<Response<Body>>),
+    Http1(http1::Head),
 }
 
 impl Future for Head {
@@ -114,7 +88,10 @@ impl Future for Head {
                 let answer = ready!(Pin::new(head).poll(cx))?;
                 Poll::Ready(Ok(answer.map(Body::Http2)))
             }
-            Self::Http1(head) => head.as_mut().poll(cx),
+            Self::Http1(head) => {
+                let answer = ready!(head.as_mut().poll(cx))?;
+                Poll::Ready(Ok(answer.map(|body| Body::Http1(Box::new(body)))))
+            }
         }
     }
 }
@@ -124,7 +101,7 @@ pub(super) struct Answering(Stage);
 
 enum Stage {
     Head(Head),
-    Body(Boxed<Answer>),
+    Body(Pin<Box<dyn Future<Output = Result<Answer, NoAnswer>> + Send>>),
 }
 
 impl From<Head> for Answering {

@@ -17,7 +17,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::answer::{self, Head, NoAnswer};
+use super::no_answer::NoAnswer;
 use crate::channel::connect::connect;
 use crate::channel::{OpenError, Wire};
 use crate::defaults::{ANSWER_HEAD_BYTES, HTTP1_IDLE};
@@ -40,6 +40,9 @@ struct Connection {
     /// What drives it; `None` when it is over.
     driver: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
+
+/// The head of an answer on its way, with its body.
+pub(super) type Head = Pin<Box<dyn Future<Output = Result<Response<Body>, NoAnswer>> + Send>>;
 
 /// A body on its way.
 pub(super) struct Body {
@@ -66,7 +69,7 @@ impl Http1 {
 
     /// Begins a request, on a connection that is idle or on another one.
     pub(super) fn ask(&self, request: Request<()>, body: Option<Bytes>) -> Head {
-        Head::Http1(Box::pin(self.clone().answered(request, body)))
+        Box::pin(self.clone().answered(request, body))
     }
 
     /// Drives the idle connections, and forgets those that the server closed.
@@ -74,11 +77,7 @@ impl Http1 {
         self.idle().retain_mut(|connection| !connection.poll_over(cx));
     }
 
-    async fn answered(
-        self,
-        request: Request<()>,
-        body: Option<Bytes>,
-    ) -> Result<Response<answer::Body>, NoAnswer> {
+    async fn answered(self, request: Request<()>, body: Option<Bytes>) -> Result<Response<Body>, NoAnswer> {
         let request = self.to_send(request, body)?;
         let idle = self.idle().pop();
         if let Some(connection) = idle {
@@ -93,7 +92,7 @@ impl Http1 {
         self.answered_anew(request).await
     }
 
-    async fn answered_anew(&self, request: Request<Full<Bytes>>) -> Result<Response<answer::Body>, NoAnswer> {
+    async fn answered_anew(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, NoAnswer> {
         // The transport that offers HTTP/1.1 only.
         let server = self.0.server.clone().over(Transport::WebSocket);
         let server = server.map_err(|_| NoAnswer::ONLY_THIS_REQUEST)?;
@@ -110,7 +109,7 @@ impl Http1 {
         &self,
         mut connection: Connection,
         request: Request<Full<Bytes>>,
-    ) -> Result<Response<answer::Body>, NoAnswer> {
+    ) -> Result<Response<Body>, NoAnswer> {
         poll_fn(|cx| {
             let is_over = connection.poll_over(cx);
             match connection.sender.poll_ready(cx) {
@@ -128,12 +127,10 @@ impl Http1 {
             }
         })
         .await?;
-        Ok(answer.map(|incoming| {
-            answer::Body::Http1(Box::new(Body {
-                incoming,
-                connection: Some(connection),
-                home: self.clone(),
-            }))
+        Ok(answer.map(|incoming| Body {
+            incoming,
+            connection: Some(connection),
+            home: self.clone(),
         }))
     }
 

@@ -20,10 +20,12 @@
 
 mod acknowledgements;
 mod answer;
+mod event_polling;
 mod events;
 mod http1;
 mod incoming;
 mod monitor;
+mod no_answer;
 mod polling;
 mod pushes;
 mod requester;
@@ -32,6 +34,7 @@ mod sender;
 mod subscribe;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unsubscribe;
 mod wishes;
 
 use std::fmt;

@@ -11,8 +11,9 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use push_protocol::session::user_agent::{Ended, Extent, Identity, Wish};
 use url::Url;
 
-use super::answer::{Head, NoAnswer, is_refusal};
+use super::answer::{Head, is_refusal};
 use super::events::{EventStream, Form, Heard, Over, is_event_stream};
+use super::no_answer::NoAnswer;
 use super::request;
 use super::sender::Sender;
 use crate::retry_after;

@@ -5,21 +5,16 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
-use http::Method;
 use push_protocol::identifiers::SubscriptionName;
 use push_protocol::session::user_agent::{Identity, SubscriptionResource, Unregistered};
 use push_protocol::vapid::PublicKey;
 use url::Url;
 
-use super::answer::Answer;
 use super::incoming::Incoming;
-use super::request;
 use super::requester::Requester;
 use super::subscribe::{Made, Wanted, subscribe};
-use crate::request_error::RequestError;
-use crate::retry_after;
+use super::unsubscribe::unsubscribe;
 
 /// What the session asks for.
 pub(super) enum Request {
@@ -98,44 +93,11 @@ fn begin(request: Request, means: &Means<'_>) -> UnderWay {
         }
         Request::Unregister { name, resource } => Box::pin(async move {
             let (answer, why) = match resource {
-                Some(resource) => end(&requester, &resource).await,
+                Some(resource) => unsubscribe(&requester, &resource).await,
                 // The service never said where: there is nothing that we could end.
                 None => (Unregistered::Done, None),
             };
             Incoming::Unregistered(name, answer, why)
         }),
-    }
-}
-
-/// Ends a subscription. One that is gone already is what was wanted (R30-EXP-8). What came of it, and why it is not done.
-pub(super) async fn end(
-    requester: &Requester,
-    resource: &SubscriptionResource,
-) -> (Unregistered, Option<RequestError>) {
-    let (Ok(url), Some(request)) = (
-        Url::parse(resource.as_str()),
-        request(Method::DELETE, resource.as_str()),
-    ) else {
-        return (Unregistered::Done, None);
-    };
-    let answer = match requester.exchange(&url, request, None).await {
-        Ok(answer) => answer,
-        Err(why) => return (Unregistered::Trouble, Some(why)),
-    };
-    let told = retry_after::told(&answer.headers, SystemTime::now());
-    match answer.status.as_u16() {
-        200..=299 | 404 | 410 => (Unregistered::Done, None),
-        _ => (
-            told.map_or(Unregistered::Trouble, Unregistered::Later),
-            Some(not_done(answer)),
-        ),
-    }
-}
-
-/// What an answer says that is no success.
-pub(super) fn not_done(answer: Answer) -> RequestError {
-    RequestError::Status {
-        status: answer.status.as_u16(),
-        explanation: answer.said.map(Into::into),
     }
 }

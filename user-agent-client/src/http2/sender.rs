@@ -8,8 +8,9 @@ use bytes::Bytes;
 use h2::client::{PushPromises, SendRequest};
 use http::Request;
 
-use super::answer::{Answer, Answering, Head, NoAnswer};
+use super::answer::{Answer, Answering, Head};
 use super::http1::Http1;
+use super::no_answer::NoAnswer;
 use crate::defaults::{ACKNOWLEDGEMENTS, HTTP1_ACKNOWLEDGEMENTS};
 
 /// Sends requests. Cheap to clone.
@@ -52,7 +53,7 @@ impl Sender {
     pub(super) fn ask(&mut self, request: Request<()>) -> Option<Head> {
         match self {
             Self::Http2(requests) => Some(Head::Http2(requests.send_request(request, true).ok()?.0)),
-            Self::Http1(http1) => Some(http1.ask(request, None)),
+            Self::Http1(http1) => Some(Head::Http1(http1.ask(request, None))),
         }
     }
 
@@ -65,7 +66,7 @@ impl Sender {
                 let promises = answer.push_promises();
                 Some((Head::Http2(answer), Some(promises)))
             }
-            Self::Http1(http1) => Some((http1.ask(request, None), None)),
+            Self::Http1(http1) => Some((Head::Http1(http1.ask(request, None)), None)),
         }
     }
 
@@ -84,7 +85,7 @@ impl Sender {
                 }
                 Head::Http2(head)
             }
-            Self::Http1(http1) => http1.ask(request, body),
+            Self::Http1(http1) => Head::Http1(http1.ask(request, body)),
         };
         Answering::from(head).await
     }

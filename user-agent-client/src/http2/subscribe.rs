@@ -15,7 +15,7 @@ use url::Url;
 use super::answer::Answer;
 use super::request;
 use super::requester::{IN_CLEAR, NO_SERVER, Requester};
-use super::requests::{end, not_done};
+use super::unsubscribe::{not_done, unsubscribe};
 use crate::defaults::REDIRECTIONS;
 use crate::links;
 use crate::request_error::RequestError;
@@ -118,14 +118,14 @@ async fn made(
         // R30-SET-3 allows it, but the others can't be monitored together with it.
         Some(set) if *set != enrolled.set => {
             // If that fails, the service is left with a subscription that nobody uses, and forgets it in time.
-            let _ = end(requester, &enrolled.resource).await;
+            let _ = unsubscribe(requester, &enrolled.resource).await;
             unusable("another subscription set than that of the other subscriptions")
         }
         None if unknown.is_some_and(|ours| *ours != enrolled.set) && !wanted.may_leave_set => {
             tracing::warn!(
                 "the service doesn't know our set, and made a subscription in another one: it is taken back, and asked for again"
             );
-            let _ = end(requester, &enrolled.resource).await;
+            let _ = unsubscribe(requester, &enrolled.resource).await;
             let why = "another subscription set than that of the other subscriptions";
             Made::Nothing(Registered::Unknown, RequestError::Unusable(why))
         }

@@ -1,0 +1,115 @@
+//! The channel's side of messages that come as events: when they are read, and when the set is asked for again.
+//!
+//! No ping proves that events still come: a proxy answers pings itself, and HTTP/1.1 has none. Only bytes on the stream prove it,
+//! comments included. After as long a silence as the session allows, the set is asked for again; the answer is the proof. The
+//! older request is read until the service ends it.
+
+use std::task::{Context, Poll, ready};
+
+use push_protocol::session::user_agent::{Ended, Extent};
+use tokio::time::Instant;
+
+use super::events::{Form, Heard};
+use super::incoming::Incoming;
+use super::monitor::Monitor;
+use super::{Channel, End};
+
+/// In the words of the channel. An end is none of its own here: the monitor keeps it.
+fn incoming(heard: Heard) -> Incoming {
+    match heard {
+        Heard::Message(pushed) => Incoming::Pushed(pushed),
+        Heard::Nonsense => Incoming::Nonsense,
+        Heard::Alive | Heard::Over(_) => Incoming::SignOfLife,
+    }
+}
+
+impl Channel {
+    /// What comes as events, and that the service has begun to bring them.
+    pub(super) fn poll_events(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Incoming> {
+        if let Some(monitor) = &mut self.monitor
+            && monitor.poll_begun(cx)
+        {
+            self.form = Form::Events;
+            if !std::mem::replace(&mut self.is_without_push, true) {
+                return Poll::Ready(Incoming::WithoutPush);
+            }
+            if !self.is_greeting {
+                return Poll::Ready(Incoming::SignOfLife);
+            }
+        }
+        if self.is_greeted_by_answer() && self.monitor.as_ref().is_none_or(Monitor::brings_events) {
+            return self.greeted();
+        }
+        if !self.may_take() {
+            return Poll::Pending;
+        }
+        // What came before first: a message may be on its way there whose successor comes here.
+        if let Some((older, until)) = &mut self.wishes.replaced
+            && older.form() == Form::Events
+        {
+            if let Poll::Ready(Some(heard)) = older.poll_event(cx, &self.requester.home) {
+                return Poll::Ready(incoming(heard));
+            }
+            if older.poll_end(cx).is_pending() && now < *until {
+                return Poll::Pending;
+            }
+            self.wishes.replaced = None;
+        }
+        let Some(monitor) = &mut self.monitor else {
+            return Poll::Pending;
+        };
+        match ready!(monitor.poll_event(cx, &self.requester.home)) {
+            Some(heard) => Poll::Ready(incoming(heard)),
+            // The end is looked for where every end is.
+            None => Poll::Pending,
+        }
+    }
+
+    /// The service is there, as its answer says.
+    pub(super) fn greeted(&mut self) -> Poll<Incoming> {
+        self.is_greeting = false;
+        Poll::Ready(self.set.clone().map_or(Incoming::Nobody, Incoming::Monitoring))
+    }
+
+    /// Whether nothing but an answer to the monitoring request says that the service is there.
+    pub(super) fn is_greeted_by_answer(&self) -> bool {
+        self.is_greeting && !self.is_pinged
+    }
+
+    /// Asks for the set in the other form, once, if the service refuses this one. Whether it does.
+    pub(super) fn changes_form(&mut self, ended: Ended) -> bool {
+        let Ended::Refused { status, .. } = ended else {
+            return false;
+        };
+        // What our service, RFC 9110 and proxies say to a request that they could serve in another form.
+        let may_change = matches!(status, 400 | 405 | 406 | 421 | 426 | 501 | 505)
+            && matches!(self.end, End::Open)
+            && self.requester.requests.can_push();
+        if !may_change || std::mem::replace(&mut self.has_changed_form, true) {
+            return false;
+        }
+        self.form = match self.form {
+            Form::Push => Form::Events,
+            Form::Events => Form::Push,
+        };
+        self.begin_monitoring();
+        true
+    }
+
+    /// Whether a ping has to be another request for the set; makes it. A service that has not answered the last one, or not
+    /// ended the one before, owes us that.
+    pub(super) fn pings_by_asking(&mut self) -> bool {
+        let Some(monitor) = &self.monitor else {
+            return false;
+        };
+        if monitor.form() == Form::Push {
+            return false;
+        }
+        // A round of what waits is not asked for twice: that would bring all of it twice.
+        let is_lasting = self.wishes.wish.extent == Extent::Lasting;
+        if is_lasting && monitor.brings_events() && self.wishes.replaced.is_none() {
+            self.replace_monitor();
+        }
+        true
+    }
+}

@@ -1,0 +1,46 @@
+//! Ending a subscription (RFC 8030 §7.3): one `DELETE` on its resource.
+
+use std::time::SystemTime;
+
+use http::Method;
+use push_protocol::session::user_agent::{SubscriptionResource, Unregistered};
+use url::Url;
+
+use super::answer::Answer;
+use super::request;
+use super::requester::Requester;
+use crate::request_error::RequestError;
+use crate::retry_after;
+
+/// Ends a subscription. One that is gone already is what was wanted (R30-EXP-8). What came of it, and why it is not done.
+pub(super) async fn unsubscribe(
+    requester: &Requester,
+    resource: &SubscriptionResource,
+) -> (Unregistered, Option<RequestError>) {
+    let (Ok(url), Some(request)) = (
+        Url::parse(resource.as_str()),
+        request(Method::DELETE, resource.as_str()),
+    ) else {
+        return (Unregistered::Done, None);
+    };
+    let answer = match requester.exchange(&url, request, None).await {
+        Ok(answer) => answer,
+        Err(why) => return (Unregistered::Trouble, Some(why)),
+    };
+    let told = retry_after::told(&answer.headers, SystemTime::now());
+    match answer.status.as_u16() {
+        200..=299 | 404 | 410 => (Unregistered::Done, None),
+        _ => (
+            told.map_or(Unregistered::Trouble, Unregistered::Later),
+            Some(not_done(answer)),
+        ),
+    }
+}
+
+/// What an answer says that is no success.
+pub(super) fn not_done(answer: Answer) -> RequestError {
+    RequestError::Status {
+        status: answer.status.as_u16(),
+        explanation: answer.said.map(Into::into),
+    }
+}
