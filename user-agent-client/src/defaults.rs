@@ -176,6 +176,10 @@ pub const CONTROL_LINE_BYTES: u64 = 64 << 10;
 /// How long the other end may take over a line. Chosen: both are on this machine.
 pub const CONTROL_LINE_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a connection to that socket may say nothing before it asks. Chosen: a command asks at once, and a connection that
+/// does not would take the place of another.
+pub const CONTROL_REQUEST_WITHIN: Duration = SECOND;
+
 /// Commands that talk to `listen` at once; further ones wait. Chosen: a person has one, a script a few.
 pub const CONTROL_CONNECTIONS: usize = 16;
 
@@ -299,6 +303,10 @@ pub const SERVER_URL_BYTES: usize = 2_048;
 /// Services whose TLS sessions are remembered, so that coming back costs less. Chosen: a user agent has one service, and
 /// maybe a few names for it.
 pub const TLS_SESSIONS: usize = 8;
+
+/// Bytes of a file of certificates. Chosen: ten times the bundle of a system (some 220 KiB), and more; a longer file is another
+/// one, or a device without an end.
+pub const CERTIFICATES_BYTES: u64 = 4 << 20;
 
 // The network.
 

@@ -95,6 +95,7 @@ pub mod defaults;
 mod events;
 mod explanation;
 pub mod http2;
+mod io_error;
 pub mod limited;
 mod links;
 pub mod message;

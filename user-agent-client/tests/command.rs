@@ -3,12 +3,15 @@
 // Helpers are no `#[test]`, and a test that can't go on has failed.
 #![allow(clippy::unwrap_used)]
 
+mod shell;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
 use std::thread;
 
 use tempfile::TempDir;
@@ -35,19 +38,11 @@ impl Shell {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_user-agent-client"));
-        command
-            .args(arguments)
-            .current_dir(&self.directory)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.directory.path())
-            .stdin(Stdio::null());
-        command
+        shell::command(self.directory.path(), arguments)
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        shell::output(&mut self.command(arguments))
     }
 
     /// Writes a subscription whose service is at `address`.
@@ -67,11 +62,27 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
+/// What a thread of the test was asked for.
+struct Asked<T>(mpsc::Receiver<T>);
+
+impl<T: Send + 'static> Asked<T> {
+    fn to(serve: impl FnOnce() -> T + Send + 'static) -> Self {
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || tell.send(serve()));
+        Self(told)
+    }
+
+    /// Waits for it; not for ever.
+    fn join(self) -> Result<T, mpsc::RecvTimeoutError> {
+        self.0.recv_timeout(shell::PATIENCE)
+    }
+}
+
 /// A service that answers one request, and hands back what was sent.
-fn service(answer: &'static str) -> (SocketAddr, thread::JoinHandle<Vec<u8>>) {
+fn service(answer: &'static str) -> (SocketAddr, Asked<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let asked = thread::spawn(move || {
+    let asked = Asked::to(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = Vec::new();
         while !is_whole(&request) {
@@ -273,10 +284,10 @@ fn the_exit_code_of_send_says_what_to_do() {
 }
 
 /// A service that answers one request after the other, each on a connection of its own.
-fn service_in_turn(answers: Vec<String>) -> (SocketAddr, thread::JoinHandle<Vec<String>>) {
+fn service_in_turn(answers: Vec<String>) -> (SocketAddr, Asked<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let asked = thread::spawn(move || {
+    let asked = Asked::to(move || {
         let answering = answers.into_iter().map(|answer| {
             let (mut stream, _) = listener.accept().unwrap();
             let mut request = Vec::new();
@@ -387,7 +398,7 @@ fn send_sends_what_was_typed() {
         .spawn()
         .unwrap();
     sending.stdin.take().unwrap().write_all(b"Hello\n").unwrap();
-    assert!(sending.wait().unwrap().success());
+    assert!(shell::ended(sending).status.success());
     let request = asked.join().unwrap();
     let head = request
         .windows(4)
@@ -426,14 +437,9 @@ fn a_closed_output_is_told() {
     let shell = Shell::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output = shell
-        .command(&["keys", "--vapid-key", "k.pem"])
-        .stdout(writer)
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-        .wait_with_output()
-        .unwrap();
+    let mut command = shell.command(&["keys", "--vapid-key", "k.pem"]);
+    let process = command.stdout(writer).stderr(Stdio::piped()).spawn();
+    let output = shell::ended(process.unwrap());
     assert_eq!(code(&output), 7, "{}", text(&output.stderr));
     assert!(Path::new(&shell.path("k.pem")).exists());
 }
@@ -451,13 +457,7 @@ fn a_file_that_may_not_grow_is_told() {
         "--timeout",
         "1",
     ]);
-    let mut limited = Command::new("sh");
-    limited
-        .args(["-c", "ulimit -f 0; exec \"$@\"", "sh"])
-        .arg(subscribe.get_program())
-        .args(subscribe.get_args())
-        .current_dir(shell.path("."));
-    let output = limited.output().unwrap();
+    let output = shell::output(&mut shell::limited(&subscribe, 0));
     assert_eq!(code(&output), 3, "{}", text(&output.stderr));
 }
 
@@ -476,10 +476,10 @@ fn completions_are_scripts() {
 
 /// A proxy of one tunnel, which it opens to itself: it answers the request in the tunnel. Hands back what asked for the tunnel,
 /// and what came through.
-fn proxy(answers: [&'static str; 2]) -> (SocketAddr, thread::JoinHandle<[Vec<u8>; 2]>) {
+fn proxy(answers: [&'static str; 2]) -> (SocketAddr, Asked<[Vec<u8>; 2]>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let asked = thread::spawn(move || {
+    let asked = Asked::to(move || {
         let (mut stream, _) = listener.accept().unwrap();
         answers.map(|answer| {
             let mut request = Vec::new();
@@ -526,11 +526,10 @@ fn send_goes_through_a_proxy() {
             let send = ["send", "--subscription", "s.json", "Hello"];
             let output = if is_typed {
                 let mut command = shell.command(&[&send[..], &["--proxy", &url]].concat());
-                command.env("http_proxy", "socks5://127.0.0.1:1").output()
+                shell::output(command.env("http_proxy", "socks5://127.0.0.1:1"))
             } else {
-                shell.command(&send).env("HTTP_PROXY", &url).output()
+                shell::output(shell.command(&send).env("HTTP_PROXY", &url))
             };
-            let output = output.unwrap();
             let said = text(&output.stderr);
             assert_eq!(
                 (code(&output), text(&output.stdout)),
@@ -606,10 +605,7 @@ fn every_way_out_has_its_code() {
         assert!(output.stdout.is_empty());
     }
     let mut command = shell.command(&send(&[]));
-    let output = command
-        .env("ALL_PROXY", "socks5://user:secret@p")
-        .output()
-        .unwrap();
+    let output = shell::output(command.env("ALL_PROXY", "socks5://user:secret@p"));
     let said = text(&output.stderr);
     assert_eq!(code(&output), 2, "{said}");
     assert!(said.contains("ALL_PROXY: ") && !said.contains("secret"), "{said}");

@@ -2,6 +2,7 @@
 //!
 //! Has no deadline: its caller drops it.
 
+use std::io;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use super::error::SendError;
 use crate::channel::connect::{Destination, Speaks, connect_to};
 use crate::channel::{OpenError, Wire};
 use crate::defaults::{ANSWER_BODY_BYTES, ANSWER_HEAD_BYTES};
+use crate::io_error;
 use crate::tls::Trust;
 
 /// Sends `request` to the host of `url`, and returns the whole answer.
@@ -79,6 +81,9 @@ pub(super) fn broken(error: &hyper::Error) -> SendError {
     if error.is_parse() || error.is_parse_too_large() {
         return SendError::Garbled;
     }
-    let source = std::error::Error::source(error);
-    SendError::Unreachable(source.map_or_else(|| error.to_string(), ToString::to_string))
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    SendError::Unreachable(match source {
+        Some(error) => io_error::sentence(error),
+        None => "it closed the connection before it had answered".to_owned(),
+    })
 }

@@ -8,6 +8,7 @@ use push_protocol::session::user_agent::Ended;
 
 use super::tunnel::ProxyFailure;
 use crate::defaults::RETRY_AFTER_MOST;
+use crate::io_error;
 use crate::tls::TrustError;
 use crate::tls::sentences::{self, NO_HTTP};
 
@@ -88,13 +89,15 @@ impl fmt::Display for OpenError {
             Self::NoAddress(host, error) => {
                 write!(
                     f,
-                    "no address is known for {host}: is the name right, and is there a network? ({error})"
+                    "no address is known for {host}: is the name right, and is there a network? ({})",
+                    io_error::sentence(error)
                 )
             }
             Self::NoConnection(service, error) => {
                 write!(
                     f,
-                    "nobody answers at {service}: is the service running, and is the port right? ({error})"
+                    "nobody answers at {service}: is the service running, and is the port right? ({})",
+                    io_error::sentence(error)
                 )
             }
             Self::Proxy(proxy, failure) => {
@@ -129,7 +132,8 @@ impl fmt::Display for OpenError {
             ),
             Self::Lost(error) => write!(
                 f,
-                "the connection broke before the service had answered ({error})"
+                "the connection broke before the service had answered ({})",
+                io_error::sentence(error)
             ),
         }
     }
@@ -139,7 +143,11 @@ fn tls(error: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match sentences::of_io(error) {
         Some(sentence) if sentence == NO_HTTP => write!(f, "{}", OpenError::NotHttp2(NO_HTTP)),
         Some(sentence) => f.write_str(&sentence),
-        None => write!(f, "the connection broke during the TLS handshake ({error})"),
+        None => write!(
+            f,
+            "the connection broke during the TLS handshake ({})",
+            io_error::sentence(error)
+        ),
     }
 }
 

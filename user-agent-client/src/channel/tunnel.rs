@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 
 use super::Wire;
 use crate::defaults::{UPGRADE_HEAD_BYTES, UPGRADE_HEADERS};
+use crate::io_error;
 use crate::proxy::Proxy;
 use crate::tls::sentences;
 
@@ -36,23 +37,33 @@ pub enum ProxyFailure {
 impl fmt::Display for ProxyFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAddress(error) => write!(f, "it has no address: is its name right? ({error})"),
+            Self::NoAddress(error) => write!(
+                f,
+                "it has no address: is its name right? ({})",
+                io_error::sentence(error)
+            ),
             Self::NoConnection(error) => {
                 write!(
                     f,
-                    "nobody answers there: is it running, and is its port right? ({error})"
+                    "nobody answers there: is it running, and is its port right? ({})",
+                    io_error::sentence(error)
                 )
             }
             Self::Tls(error) => match sentences::of_io(error) {
                 Some(sentence) => write!(f, "with the proxy itself, {sentence}"),
                 None => write!(
                     f,
-                    "the connection broke during the TLS handshake with it ({error})"
+                    "the connection broke during the TLS handshake with it ({})",
+                    io_error::sentence(error)
                 ),
             },
             Self::Refused(status) => write!(f, "it answered with status {status}: {}", advice(*status)),
             Self::NotAProxy => f.write_str("what answers there is no HTTP proxy: is its port right?"),
-            Self::Lost(error) => write!(f, "it closed the connection before it had answered ({error})"),
+            Self::Lost(error) => write!(
+                f,
+                "it closed the connection before it had answered ({})",
+                io_error::sentence(error)
+            ),
         }
     }
 }

@@ -80,7 +80,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Why the command ends other than well.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) exit: Exit,
     /// A sentence for people. It holds no secret.
@@ -99,10 +99,21 @@ impl Failure {
     pub(super) fn usage(why: impl Display) -> Self {
         Self::new(Exit::Usage, why)
     }
+
+    /// No subscription has this name.
+    pub(super) fn no_subscription(name: &str) -> Self {
+        Self::usage(format_args!("there is no subscription {name}; `list` shows them"))
+    }
 }
 
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&StateError> for Failure {
+    fn from(error: &StateError) -> Self {
         let exit = match error {
             StateError::BadLabel
             | StateError::LabelInUse(_)

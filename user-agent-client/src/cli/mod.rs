@@ -11,6 +11,7 @@ mod help;
 mod keys;
 mod list;
 mod listen;
+mod news;
 mod place;
 mod send;
 mod signals;

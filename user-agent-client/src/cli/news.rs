@@ -5,10 +5,8 @@ use std::time::Duration;
 use user_agent_client::Event;
 use user_agent_client::user_agent::GiveUpReason;
 
-use super::sentences::Kind;
-
 /// What to say about an event; a message speaks for itself.
-pub(in crate::cli) fn sentence(event: &Event) -> Option<String> {
+pub(super) fn sentence(event: &Event) -> Option<String> {
     Some(match event {
         Event::Message(_) | Event::Failed(_) | Event::Unsubscribed => return None,
         Event::Empty => "nothing waits any more".to_owned(),
@@ -52,22 +50,6 @@ fn gave_up(label: &str, reason: GiveUpReason) -> String {
         GiveUpReason::Outages => "failed too often, while others could be handled",
     };
     format!("{label}: a message {why}; it is given up")
-}
-
-/// Which kind of sentence an event makes: each kind is limited by itself.
-pub(super) fn kind(event: &Event) -> Kind {
-    match event {
-        Event::GaveUp { .. } => Kind::GaveUp,
-        Event::Paused { .. } => Kind::Unable,
-        Event::Resumed { .. } => Kind::Resumed,
-        Event::Subscribed(_)
-        | Event::Renewed(_)
-        | Event::Refused { .. }
-        | Event::Waiting { .. }
-        | Event::Unsubscribed => Kind::Subscription,
-        // Of the channel, or said once at most.
-        _ => Kind::Channel,
-    }
 }
 
 fn renewed(label: &str) -> String {

@@ -12,7 +12,7 @@ use super::args::Subscribe;
 use super::console::{print_line, say};
 use super::control::{self, Command};
 use super::exit::{Exit, Failure};
-use super::listen::news;
+use super::news;
 use super::place;
 use super::signals::Signals;
 

@@ -18,7 +18,7 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
         .subscription(&arguments.name)
         .is_some();
     if !is_there {
-        return Err(no_subscription(&arguments.name));
+        return Err(Failure::no_subscription(&arguments.name));
     }
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
     let mut state = match State::open(&directory) {
@@ -50,8 +50,4 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
     };
     leave(&agent, events, &mut signals).await;
     ended
-}
-
-pub(super) fn no_subscription(name: &str) -> Failure {
-    Failure::usage(format_args!("there is no subscription {name}; `list` shows them"))
 }

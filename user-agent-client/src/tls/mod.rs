@@ -9,6 +9,8 @@ pub(crate) mod sentences;
 mod tests;
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -20,7 +22,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use self::named::Named;
-use crate::defaults::TLS_SESSIONS;
+use crate::defaults::{CERTIFICATES_BYTES, TLS_SESSIONS};
 use crate::proxy::Proxies;
 
 /// Whom to trust, and through which [proxies](Proxies) to go: by default none. Clones share what is loaded, and the TLS sessions
@@ -231,7 +233,15 @@ fn add_system(roots: &mut RootCertStore) -> Option<String> {
 
 fn add_file(roots: &mut RootCertStore, file: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let unreadable = |why: String| TrustError::Unreadable(file.into(), why);
-    let text = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
+    let mut text = Vec::new();
+    let read = File::open(file).and_then(|open| open.take(CERTIFICATES_BYTES + 1).read_to_end(&mut text));
+    let length = read.map_err(|error| unreadable(error.to_string()))?;
+    if length as u64 > CERTIFICATES_BYTES {
+        let mib = CERTIFICATES_BYTES >> 20;
+        return Err(unreadable(format!(
+            "it is longer than {mib} MiB: is it a file of certificates?"
+        )));
+    }
     let mut certificates = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate

@@ -188,3 +188,14 @@ fn no_system_certificates() {
         assert!(error.contains(word), "{error}");
     }
 }
+
+/// A file without an end is not read to its end.
+#[test]
+fn a_file_of_certificates_has_a_longest_length() {
+    let error = Trust::with_certificates("/dev/zero").client_config().unwrap_err();
+    let sentence = error.to_string();
+    assert!(
+        sentence.contains("/dev/zero") && sentence.contains("longer than 4 MiB"),
+        "{sentence}"
+    );
+}

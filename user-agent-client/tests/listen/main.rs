@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod service;
+#[path = "../shell/mod.rs"]
+mod shell;
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -12,15 +14,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use service::Service;
+use shell::PATIENCE;
 use tempfile::TempDir;
-
-/// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A user agent with a directory of its own, at a service of its own.
 struct World {
@@ -43,10 +42,8 @@ impl World {
         };
         for name in names {
             let url = world.service.url();
-            let output = world
-                .command(&["subscribe", "--state", "s", "--server", &url, "--name", name])
-                .output()
-                .unwrap();
+            let mut command = world.command(&["subscribe", "--state", "s", "--server", &url, "--name", name]);
+            let output = shell::output(&mut command);
             assert!(output.status.success(), "{output:?}");
         }
         world
@@ -57,31 +54,11 @@ impl World {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_user-agent-client"));
-        command
-            .args(arguments)
-            .current_dir(&self.directory)
-            .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.directory.path())
-            .stdin(Stdio::null());
-        command
+        shell::command(self.directory.path(), arguments)
     }
 
     fn listen(&self, arguments: &[&str]) -> Listening {
-        let mut process = self
-            .command(&[&["listen", "--state", "s"], arguments].concat())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let said = lines(process.stderr.take().unwrap());
-        let printed = lines(process.stdout.take().unwrap());
-        Listening {
-            process,
-            said,
-            printed,
-        }
+        Listening::start(self.command(&[&["listen", "--state", "s"], arguments].concat()))
     }
 
     /// A pipe with a name, which a command and all that it starts hold open. The first line that comes through it, and then its
@@ -127,6 +104,21 @@ fn next(from: &mpsc::Receiver<String>) -> String {
 }
 
 impl Listening {
+    fn start(mut command: Command) -> Self {
+        let mut process = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = lines(process.stderr.take().unwrap());
+        let printed = lines(process.stdout.take().unwrap());
+        Self {
+            process,
+            said,
+            printed,
+        }
+    }
+
     fn pid(&self) -> Pid {
         Pid::from_child(&self.process)
     }
@@ -136,7 +128,15 @@ impl Listening {
     }
 
     fn ended(&mut self) -> ExitStatus {
-        self.process.wait().unwrap()
+        let (pid, (has_ended, ends)) = (self.pid(), mpsc::channel::<()>());
+        thread::spawn(move || {
+            if ends.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        });
+        let status = self.process.wait().unwrap();
+        drop(has_ended);
+        status
     }
 
     /// Waits until it has said a line with this in it.
@@ -348,7 +348,7 @@ fn what_is_known_of_a_message() {
     let mut process = world.command(&[
         "listen", "--state", "s", "--exec", command, "--format", "json", "--count", "2",
     ]);
-    let output = process.env("PUSH_TOPIC", "inherited").output().unwrap();
+    let output = shell::output(process.env("PUSH_TOPIC", "inherited"));
     let printed = String::from_utf8(output.stdout).unwrap();
     let [one, one_json, two, two_json] = printed.lines().collect::<Vec<_>>()[..] else {
         panic!("{printed}");
@@ -461,4 +461,20 @@ fn a_flood_that_cannot_be_decrypted_is_counted() {
     assert_eq!(counts.iter().sum::<u64>(), 500);
     // A machine that is slow takes more than one period.
     assert!(counts.len() <= 30, "{}", counts.len());
+}
+
+/// PR-5: when the state of a running `listen` can't be written any more, a command that asks it learns that, with the exit code
+/// of the state; and `listen` ends with the same.
+#[test]
+fn a_command_beside_listen_learns_that_the_state_failed() {
+    let world = World::new(&["door"]);
+    // The state is longer than that already.
+    let command = world.command(&["listen", "--state", "s"]);
+    let mut listening = Listening::start(shell::limited(&command, 1));
+    listening.says("connected");
+    let output = shell::output(&mut world.command(&["subscribe", "--state", "s", "--name", "window"]));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("state.json"), "{said}");
+    assert_eq!(listening.ended().code(), Some(3));
 }

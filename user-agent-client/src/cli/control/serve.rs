@@ -16,7 +16,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use user_agent_client::defaults::{CONTROL_CONNECTIONS, CONTROL_LINE_WITHIN};
+use user_agent_client::defaults::{CONTROL_CONNECTIONS, CONTROL_LINE_WITHIN, CONTROL_REQUEST_WITHIN};
 use user_agent_client::user_agent::SubscribeError;
 use user_agent_client::{Event, ServerUrl, Subscription, UserAgent};
 
@@ -26,12 +26,13 @@ use super::{
 };
 use crate::cli::console::say;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::listen::news;
-use crate::cli::unsubscribe::no_subscription;
+use crate::cli::news;
 
 /// The socket, while it is there. Dropped, it answers nobody any more.
 pub(in crate::cli) struct Control {
     hindrance: watch::Sender<Option<Hindrance>>,
+    /// Why the user agent has stopped, if it stopped by itself.
+    failure: watch::Sender<Option<Failure>>,
     open: Option<Open>,
 }
 
@@ -51,11 +52,13 @@ struct Open {
 impl Control {
     /// Opens the socket of a directory that this process has locked, so a socket that is there already is stale. Without one, `listen` goes on.
     pub(in crate::cli) fn open(directory: &Path, agent: &UserAgent, server: &ServerUrl) -> Self {
-        let (hindrance, for_talks) = watch::channel(None);
+        let hindrance = watch::Sender::new(None);
+        let failure = watch::Sender::new(None);
         let talk = Talk {
             agent: agent.clone(),
             server: server.clone(),
-            hindrance: for_talks,
+            hindrance: hindrance.subscribe(),
+            failure: failure.subscribe(),
         };
         let open = match bind(directory) {
             Ok((place, listener)) => Some(Open {
@@ -70,7 +73,11 @@ impl Control {
                 None
             }
         };
-        Self { hindrance, open }
+        Self {
+            hindrance,
+            failure,
+            open,
+        }
     }
 
     /// Tells waiting commands why they wait.
@@ -83,6 +90,7 @@ impl Control {
                 self.tell(Some(sentence), Some(Arc::clone(label)));
             }
             Event::Waiting { .. } => self.tell(news::sentence(event), None),
+            Event::Failed(error) => drop(self.failure.send_replace(Some(error.into()))),
             _ => {}
         }
     }
@@ -95,10 +103,14 @@ impl Control {
     }
 
     /// Removes the socket and answers no command any more. To be called before the directory is unlocked: after that, the socket may
-    /// be that of another `listen`.
-    pub(in crate::cli) fn close(&mut self) {
-        if let Some(open) = self.open.take() {
-            let _ = fs::remove_file(&open.place.path);
+    /// be that of another `listen`. If the user agent has failed, commands that wait are told so first.
+    pub(in crate::cli) async fn close(&mut self) {
+        let has_failed = self.failure.borrow().is_some();
+        if let Some(mut open) = self.open.take() {
+            open.remove();
+            if has_failed {
+                let _ = timeout(CONTROL_LINE_WITHIN, &mut open.serving).await;
+            }
             open.serving.abort();
         }
     }
@@ -106,7 +118,16 @@ impl Control {
 
 impl Drop for Control {
     fn drop(&mut self) {
-        self.close();
+        if let Some(open) = self.open.take() {
+            open.remove();
+            open.serving.abort();
+        }
+    }
+}
+
+impl Open {
+    fn remove(&self) {
+        let _ = fs::remove_file(&self.place.path);
     }
 }
 
@@ -124,9 +145,11 @@ fn bind(directory: &Path) -> io::Result<(Place, UnixListener)> {
     Ok((place, listener))
 }
 
+/// Serves connections until the user agent has failed; then the last of them are told why.
 async fn serve(listener: UnixListener, talk: Talk) {
     const AGAIN_AFTER: Duration = Duration::from_secs(1);
     let mut talks = JoinSet::new();
+    let mut failure = talk.failure.clone();
     loop {
         tokio::select! {
             accepted = listener.accept(), if talks.len() < CONTROL_CONNECTIONS => match accepted {
@@ -140,8 +163,26 @@ async fn serve(listener: UnixListener, talk: Talk) {
                 }
             },
             Some(_) = talks.join_next() => {}
+            _ = failed(&mut failure) => break,
         }
     }
+    while talks.join_next().await.is_some() {}
+}
+
+/// Waits until the user agent has failed; `None` if it has not, and `listen` ends.
+async fn failed(failure: &mut watch::Receiver<Option<Failure>>) -> Option<Failure> {
+    let failure = failure.wait_for(Option::is_some).await.ok()?;
+    failure.clone()
+}
+
+/// Why the user agent does not do it. If it has stopped because it failed, that is the reason; `listen` hears of it in a moment.
+async fn reason(error: SubscribeError, mut failure: watch::Receiver<Option<Failure>>) -> Failure {
+    if matches!(error, SubscribeError::Stopped)
+        && let Ok(Some(failure)) = timeout(CONTROL_LINE_WITHIN, failed(&mut failure)).await
+    {
+        return failure;
+    }
+    error.into()
 }
 
 /// What one connection needs.
@@ -150,6 +191,7 @@ struct Talk {
     agent: UserAgent,
     server: ServerUrl,
     hindrance: watch::Receiver<Option<Hindrance>>,
+    failure: watch::Receiver<Option<Failure>>,
 }
 
 type Input = BufReader<OwnedReadHalf>;
@@ -161,7 +203,7 @@ impl Talk {
     async fn run(mut self, stream: UnixStream) {
         let (input, mut output) = stream.into_split();
         let mut input = BufReader::new(input);
-        let Ok(Ok(Some(line))) = timeout(CONTROL_LINE_WITHIN, read_line(&mut input)).await else {
+        let Ok(Ok(Some(line))) = timeout(CONTROL_REQUEST_WITHIN, read_line(&mut input)).await else {
             return;
         };
         let mut subscribed = None;
@@ -211,9 +253,14 @@ impl Talk {
             Some(key) => key,
             None => None,
         };
-        let agent = self.agent.clone();
+        let (agent, failure) = (self.agent.clone(), self.failure.clone());
         let name = &asked.name;
-        let subscribing = async { Ok(agent.subscribe(name, key).await?) };
+        let subscribing = async {
+            match agent.subscribe(name, key).await {
+                Ok(subscription) => Ok(subscription),
+                Err(error) => Err(reason(error, failure).await),
+            }
+        };
         self.wait_for(name, subscribing, asked.timeout_seconds, input, output)
             .await
     }
@@ -224,11 +271,13 @@ impl Talk {
         input: &mut Input,
         output: &mut OwnedWriteHalf,
     ) -> Result<Result<Answer, Failure>, Gone> {
-        let agent = self.agent.clone();
+        let (agent, failure) = (self.agent.clone(), self.failure.clone());
         let name = &asked.name;
         let ending = async {
-            if !agent.unsubscribe(name).await? {
-                return Err(no_subscription(name));
+            match agent.unsubscribe(name).await {
+                Ok(true) => {}
+                Ok(false) => return Err(Failure::no_subscription(name)),
+                Err(error) => return Err(reason(error, failure).await),
             }
             agent.settled().await;
             Ok(Answer::Unsubscribed {})
@@ -274,6 +323,7 @@ impl Talk {
         loop {
             tokio::select! {
                 biased;
+                Some(failure) = failed(&mut self.failure) => return Ok(Err(failure)),
                 done = &mut what => return Ok(done),
                 () = sleep_until(until) => {
                     let why = last.unwrap_or_else(|| "the push service did not answer".to_owned());

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_text};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use user_agent_client::{Options, ServerUrl, State, Trust, UserAgent};
+use user_agent_client::defaults::{CONTROL_CONNECTIONS, CONTROL_LINE_WITHIN, CONTROL_REQUEST_WITHIN};
+use user_agent_client::{Event, Options, ServerUrl, State, Trust, UserAgent};
 
 use super::*;
 use crate::cli::exit::{Exit, Failure};
@@ -47,6 +48,11 @@ impl Rig {
             signals: Signals::listen().unwrap(),
             _news: tokio::spawn(async move { while events.next().await.is_some() {} }),
         }
+    }
+
+    async fn connect(&self) -> UnixStream {
+        let place = Place::of(self.directory.path()).unwrap();
+        UnixStream::connect(&place.path).await.unwrap()
     }
 
     async fn ask(&mut self, command: Command) -> Option<Result<Exit, Failure>> {
@@ -164,7 +170,7 @@ async fn commands_beside_listen() {
 #[tokio::test]
 async fn who_waits_learns_why() {
     let mut rig = Rig::new().await;
-    rig.control.hear(&user_agent_client::Event::Disconnected {
+    rig.control.hear(&Event::Disconnected {
         why: "the service restarts".into(),
         again_in: Some(Duration::from_secs(1)),
     });
@@ -186,7 +192,7 @@ async fn who_waits_learns_why() {
     );
     let (asked, ()) = tokio::join!(asking, async {
         // The connection is there when it is accepted, and is gone with the task.
-        rig.control.close();
+        rig.control.close().await;
     });
     if let Some(asked) = asked {
         let failure = asked.unwrap_err();
@@ -201,6 +207,52 @@ async fn who_waits_learns_why() {
         rig.ask(subscribe("door", 1)).await.is_none(),
         "nobody listens any more"
     );
+}
+
+/// PR-5: when the state can't be kept any more, a command that waits learns why, with the exit code of the state.
+#[tokio::test]
+async fn who_waits_learns_that_the_state_failed() {
+    let mut rig = Rig::new().await;
+    let mut stream = rig.connect().await;
+    let request = Request {
+        version: VERSION,
+        command: subscribe("door", 60),
+    };
+    stream.write_all(to_line(&request).as_bytes()).await.unwrap();
+    rig.control.hear(&Event::Delayed);
+    let mut stream = BufReader::new(stream);
+    let waits = read_line(&mut stream).await.unwrap().unwrap();
+    assert!(waits.starts_with("{\"says\":"), "{waits}");
+
+    let missing = std::path::Path::new("/there/is/no/such/directory");
+    let error = user_agent_client::state::read(missing).err().unwrap();
+    let why = error.to_string();
+    rig.control.hear(&Event::Failed(error));
+    rig.control.close().await;
+    let answer = read_line(&mut stream).await.unwrap().unwrap();
+    assert!(answer.starts_with(r#"{"failed":{"exit":3,"#), "{answer}");
+    assert!(answer.contains(&why), "{answer}");
+}
+
+/// Connections that say nothing don't keep commands waiting, however many there are.
+#[tokio::test]
+async fn idle_connections_block_nobody() {
+    let mut rig = Rig::new().await;
+    let mut idle = Vec::new();
+    for _ in 0..CONTROL_CONNECTIONS {
+        idle.push(rig.connect().await);
+    }
+    // It asks for what is answered at once.
+    let mut elsewhere = subscribe("door", 1);
+    if let Command::Subscribe(asked) = &mut elsewhere {
+        asked.server = Some("wss://another.example".into());
+    }
+    let failure = rig.ask(elsewhere).await.unwrap().unwrap_err();
+    assert_eq!(failure.exit, Exit::Usage);
+    for mut idle in idle {
+        assert_eq!(idle.read(&mut [0]).await.unwrap(), 0);
+    }
+    assert!(CONTROL_REQUEST_WITHIN < CONTROL_LINE_WITHIN);
 }
 
 /// The socket is its owner's, takes the place of a stale one and of nothing else, and works however long the path is. What is

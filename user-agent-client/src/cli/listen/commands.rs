@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::delivery::Trouble;
 use super::exec::Exec;
-use super::handler::Trouble;
 use super::supervisor::Supervisor;
 use crate::cli::args::Listen;
 use crate::cli::exit::Failure;

@@ -14,8 +14,8 @@ use tokio::net::unix::pipe;
 use tokio::time::timeout;
 use user_agent_client::defaults::END_READ_WITHIN;
 
-use super::handler::Trouble;
-use super::supervisor::{Environment, Supervisor};
+use super::delivery::Trouble;
+use super::supervisor::{Environment, NoEnd, Supervisor};
 
 /// A line for `sh -c`.
 pub(super) struct Exec {
@@ -35,6 +35,15 @@ pub(super) enum ExecError {
     TookTooLong(Duration),
     /// Its end can't be known: the supervisor died. It was killed.
     Lost(io::Error),
+}
+
+impl From<NoEnd> for ExecError {
+    fn from(no_end: NoEnd) -> Self {
+        match no_end {
+            NoEnd::NotStarted(error) => Self::NotStarted(error),
+            NoEnd::Lost(error) => Self::Lost(error),
+        }
+    }
 }
 
 impl Exec {

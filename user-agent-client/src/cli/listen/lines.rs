@@ -13,7 +13,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 use user_agent_client::message::Data;
 
-use super::handler::Delivery;
+use super::delivery::Delivery;
 use crate::cli::args::Format;
 
 /// Where lines go; whole, whoever prints at the same time.

@@ -10,10 +10,10 @@
 //! work on it can begin: messages wait with the push service, and survive us.
 
 mod commands;
+mod delivery;
 mod exec;
 mod handler;
 mod lines;
-pub(super) mod news;
 #[cfg(feature = "notify")]
 mod notify;
 mod remaining;
@@ -36,6 +36,7 @@ use super::args::Listen;
 use super::console::say;
 use super::control::Control;
 use super::exit::{Exit, Failure};
+use super::news;
 use super::place;
 use super::signals::Signals;
 use commands::Commands;
@@ -161,7 +162,7 @@ impl Listener {
     /// Works until all is done, a signal comes, or it can't go on.
     async fn run(mut self, mut events: Events, signals: &mut Signals) -> Result<Exit, Failure> {
         let worked = self.work(&mut events, signals).await;
-        self.control.close();
+        self.control.close().await;
         // Nothing more is taken; what is in hand is finished, unless a second signal says that there is no time.
         self.stopping.send_replace(true);
         drop(events);
@@ -230,7 +231,7 @@ impl Listener {
     fn event(&mut self, event: Event) -> Result<(), Failure> {
         self.control.hear(&event);
         if let Some(sentence) = news::sentence(&event) {
-            self.sentences.say(news::kind(&event), sentence);
+            self.sentences.say(Kind::of(&event), sentence);
         }
         match event {
             Event::Message(message) => {

@@ -13,7 +13,7 @@ use url::Url;
 use user_agent_client::declarative::Declarative;
 use user_agent_client::message::Data;
 
-use super::handler::{Delivery, Trouble};
+use super::delivery::{Delivery, Trouble};
 use crate::cli::console::say;
 
 /// Characters of a title and of a text. Chosen: more than any desktop shows; the rest of a long message is not for a bubble.

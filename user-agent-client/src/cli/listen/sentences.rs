@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use tokio::time::Instant;
+use user_agent_client::Event;
 use user_agent_client::limited::Limited;
 
 use crate::cli::console::say;
@@ -33,6 +34,22 @@ impl Kind {
         Self::Subscription,
         Self::Channel,
     ];
+
+    /// Which kind of sentence an event makes: each kind is limited by itself.
+    pub(super) fn of(event: &Event) -> Self {
+        match event {
+            Event::GaveUp { .. } => Self::GaveUp,
+            Event::Paused { .. } => Self::Unable,
+            Event::Resumed { .. } => Self::Resumed,
+            Event::Subscribed(_)
+            | Event::Renewed(_)
+            | Event::Refused { .. }
+            | Event::Waiting { .. }
+            | Event::Unsubscribed => Self::Subscription,
+            // Of the channel, or said once at most.
+            _ => Self::Channel,
+        }
+    }
 
     fn more(self, count: u64) -> String {
         let what = match self {

@@ -6,8 +6,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use user_agent_client::{Message, Subscription, defaults};
 
+use super::delivery::{Delivery, Trouble};
 use super::exec::{Exec, ExecError};
-use super::handler::{Delivery, Handler, Trouble};
+use super::handler::Handler;
 use super::supervisor::Environment;
 use crate::cli::console::output_closed;
 use crate::cli::exit::Failure;

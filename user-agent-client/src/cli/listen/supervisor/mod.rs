@@ -40,8 +40,6 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 use user_agent_client::defaults::{KILLED_WITHIN, SUPERVISOR_WITHIN};
 
-use super::exec::ExecError;
-
 pub(super) use request::Environment;
 use request::Requests;
 pub(in crate::cli) use serve::supervise;
@@ -65,6 +63,15 @@ pub(super) struct Started {
     control: UnixStream,
     /// Its group, once it runs.
     group: Option<Pid>,
+}
+
+/// Why it is not known how a command ended.
+#[derive(Debug)]
+pub(super) enum NoEnd {
+    /// It could not be started.
+    NotStarted(io::Error),
+    /// The supervisor died, and the command was killed.
+    Lost(io::Error),
 }
 
 /// What a supervisor says on a control socket.
@@ -200,13 +207,13 @@ impl Running {
 
 impl Started {
     /// Waits until it has ended by itself.
-    pub(super) async fn ended(&mut self) -> Result<ExitStatus, ExecError> {
+    pub(super) async fn ended(&mut self) -> Result<ExitStatus, NoEnd> {
         loop {
-            match self.report().await.map_err(ExecError::Lost)? {
+            match self.report().await.map_err(NoEnd::Lost)? {
                 Report::Started(group) => self.group = Pid::from_raw(group),
                 Report::Ended(status) => return Ok(ExitStatus::from_raw(status)),
                 Report::NotStarted(error) => {
-                    return Err(ExecError::NotStarted(io::Error::from_raw_os_error(error)));
+                    return Err(NoEnd::NotStarted(io::Error::from_raw_os_error(error)));
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! The supervisor's own end: it starts commands, tells how they end, and kills those that are not wanted any more.
 
+use std::fs;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
@@ -160,14 +161,88 @@ impl Group {
 
     /// Waits until the last process of it has ended; not for ever, because one may hang in the kernel.
     async fn gone(&self) {
-        /// How often it is looked. Chosen: killed processes are gone within this.
-        const LOOK: Duration = Duration::from_millis(2);
+        /// After how long it is looked again: at first, and at most. Chosen: killed processes are gone within the first.
+        const AGAIN_AFTER: Duration = Duration::from_millis(2);
+        const AGAIN_MOST: Duration = Duration::from_millis(64);
         let until = Instant::now() + KILLED_WITHIN;
-        while let Some(group) = self.0
-            && test_kill_process_group(group).is_ok()
-            && Instant::now() < until
-        {
-            sleep(LOOK).await;
+        let mut again_after = AGAIN_AFTER;
+        while self.runs() && Instant::now() < until {
+            sleep(again_after).await;
+            again_after = (again_after * 2).min(AGAIN_MOST);
+        }
+    }
+
+    /// Whether a process of it runs. A zombie has ended, but its number stays taken until its parent waits for it; in some
+    /// containers process 1 waits for no orphan.
+    fn runs(&self) -> bool {
+        let Some(group) = self.0.filter(|group| test_kill_process_group(*group).is_ok()) else {
+            return false;
+        };
+        let Ok(processes) = fs::read_dir("/proc") else {
+            return true;
+        };
+        processes.flatten().any(|process| {
+            let stat = fs::read_to_string(process.path().join("stat"));
+            stat.is_ok_and(|stat| is_running_in(&stat, group))
+        })
+    }
+}
+
+/// Whether a process with this `/proc/PID/stat` is in this group and has not ended (proc_pid_stat(5)).
+fn is_running_in(stat: &str, group: Pid) -> bool {
+    // The name before it may have spaces and parentheses.
+    let Some((_, fields)) = stat.rsplit_once(')') else {
+        return false;
+    };
+    let mut fields = fields.split_whitespace();
+    let (state, _parent) = (fields.next(), fields.next());
+    let is_in_group = fields.next().and_then(|number| number.parse().ok()) == Some(group.as_raw_pid());
+    is_in_group && !matches!(state, Some("Z" | "X"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt as _;
+
+    use super::*;
+
+    /// PR-45: a process that has ended and that its parent has not waited for counts as ended.
+    #[test]
+    fn a_zombie_does_not_run() {
+        let mut zombie = std::process::Command::new("sleep")
+            .arg("1000")
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let group = Group(Some(Pid::from_child(&zombie)));
+        assert!(group.runs());
+        group.kill();
+        // Waits for its end, and leaves it a zombie.
+        let options = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
+        let id = rustix::process::WaitId::Pid(Pid::from_child(&zombie));
+        rustix::process::waitid(id, options).unwrap();
+        assert!(
+            test_kill_process_group(Pid::from_child(&zombie)).is_ok(),
+            "the number is still taken"
+        );
+        assert!(!group.runs());
+        zombie.wait().unwrap();
+        assert!(!group.runs());
+    }
+
+    /// The fields are those of proc_pid_stat(5), whatever the name of the process is.
+    #[test]
+    fn the_state_and_the_group_are_read() {
+        let group = Pid::from_raw(70).unwrap();
+        for (stat, expected) in [
+            ("71 (sleep) S 1 70 70 0", true),
+            ("71 (a) Z 1 70 (b) D 1 70 70 0", true),
+            ("71 (sleep) Z 1 70 70 0", false),
+            ("71 (sleep) X 1 70 70 0", false),
+            ("71 (sleep) S 70 71 70 0", false),
+            ("", false),
+        ] {
+            assert_eq!(is_running_in(stat, group), expected, "{stat}");
         }
     }
 }
