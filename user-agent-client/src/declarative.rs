@@ -4,8 +4,10 @@
 //! It is known by its content, not by a header. What isn't one is an ordinary message, never an error for its user: a
 //! [`DeclarativeError`] is for those who write the sender.
 //!
-//! Knows no screen: what a platform can't show, it leaves out (NTF-13). Sources: the Push API, §"Declarative push message",
+//! Knows no screen: what a platform can't show, it leaves out. Sources: the Push API, §"Declarative push message",
 //! and the Notifications Standard, in the rules that the tests name (DWP, NTF).
+
+// NTF-13.
 
 use std::fmt;
 
@@ -15,7 +17,8 @@ use url::Url;
 /// What `web_push` has to be: the number of the RFC.
 const WEB_PUSH: u64 = 8030;
 
-/// Actions that are kept; further ones are dropped (NTF-5). Chosen: browsers show two or three, desktops few more.
+/// Actions that are kept; further ones are dropped. Chosen: browsers show two or three, desktops few more.
+// NTF-5.
 pub const MAX_ACTIONS: usize = 8;
 
 /// A message that is a notification.
@@ -23,22 +26,27 @@ pub const MAX_ACTIONS: usize = 8;
 pub struct Declarative {
     /// What to show.
     pub notification: Notification,
-    /// The application may show another one instead, if it is there (DWP-8).
+    /// The application may show another one instead, if it is there.
+    // DWP-8.
     pub mutable: bool,
-    /// The number on the application's icon, if the message sets it (DWP-11).
+    /// The number on the application's icon, if the message sets it.
+    // DWP-11.
     pub app_badge: Option<u64>,
 }
 
-/// A notification as the Notifications Standard knows it. What the message doesn't say has the standard's default (NTF-1).
+/// A notification as the Notifications Standard knows it. What the message doesn't say has the standard's default.
+// NTF-1.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Notification {
     /// The headline.
     pub title: String,
-    /// Where a click leads (DWP-10).
+    /// Where a click leads.
+    // DWP-10.
     pub navigate: Url,
     /// The text below the headline; empty if there is none.
     pub body: String,
-    /// A shown notification with the same tag is replaced, unless the tag is empty (NTF-8).
+    /// A shown notification with the same tag is replaced, unless the tag is empty.
+    // NTF-8.
     pub tag: String,
     /// The language as BCP 47 names it; empty if it isn't said.
     pub lang: String,
@@ -67,7 +75,8 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// Where a click leads: to the chosen action's URL, or for the notification itself to its own (DWP-10, NTF-10).
+    /// Where a click leads: to the chosen action's URL, or for the notification itself to its own.
+    // DWP-10, NTF-10.
     pub fn destination(&self, action: &str) -> &Url {
         let chosen = self.actions.iter().find(|choice| choice.action == action);
         chosen.map_or(&self.navigate, |choice| &choice.navigate)
@@ -81,7 +90,8 @@ pub struct NotificationAction {
     pub action: String,
     /// What the user reads.
     pub title: String,
-    /// Where it leads: there, and not to the notification's own URL (NTF-10).
+    /// Where it leads: there, and not to the notification's own URL.
+    // NTF-10.
     pub navigate: Url,
     /// A picture.
     pub icon: Option<Url>,
@@ -99,8 +109,10 @@ pub enum Direction {
     RightToLeft,
 }
 
-/// Why a message that says it is declarative is not (DWP-2 to DWP-6): it is an ordinary message.
+/// Why a message that says it is declarative is not: it is an ordinary message.
+// DWP-2 to DWP-6.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum DeclarativeError {
     /// There is no `notification` object.
     NoNotification,
@@ -108,19 +120,22 @@ pub enum DeclarativeError {
     Missing(&'static str),
     /// This member is no URL.
     NotAUrl(&'static str),
-    /// `silent` and `vibrate` exclude each other (NTF-2).
+    /// `silent` and `vibrate` exclude each other.
+    // NTF-2.
     SilentVibration,
-    /// `renotify` needs a `tag` (NTF-3).
+    /// `renotify` needs a `tag`.
+    // NTF-3.
     RenotifyWithoutTag,
 }
 
 impl Declarative {
-    /// Reads a message. `None` if it doesn't claim to be declarative (DWP-1). Relative URLs count from `base`, and are none
+    /// Reads a message. `None` if it doesn't claim to be declarative. Relative URLs count from `base`, and are none
     /// without it.
     ///
     /// # Errors
     ///
     /// It claims to be declarative and is not.
+    // DWP-1.
     pub fn parse(text: &str, base: Option<&Url>) -> Option<Result<Self, DeclarativeError>> {
         let message: Value = serde_json::from_str(text).ok()?;
         let message = message.as_object()?;
@@ -179,7 +194,8 @@ fn notification(members: &Members<'_>) -> Result<Notification, DeclarativeError>
     Ok(notification)
 }
 
-/// The members of an object. Optional ones of a wrong type are as if they weren't there (DWP-4).
+/// The members of an object. Optional ones of a wrong type are as if they weren't there.
+// DWP-4.
 struct Members<'a> {
     declared: &'a Map<String, Value>,
     base: Option<&'a Url>,

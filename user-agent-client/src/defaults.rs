@@ -11,14 +11,17 @@ const SECOND: Duration = Duration::from_secs(1);
 /// From the first packet to an open channel. Chosen: a satellite link with lost packets gets through in half of it.
 pub const CONNECT_WITHIN: Duration = SECOND.saturating_mul(30);
 
-/// For an answer to hello, a request or a ping. Source: Firefox (WS-CLS-2), which services are tuned to.
+/// For an answer to hello, a request or a ping. Source: Firefox, which services are tuned to.
+// WS-CLS-2.
 pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(10);
 
 /// The shortest silence before a ping, as far as the network allows. Source: the deployed peer closes whoever asks more often
-/// (WS-PNG-3), in the way of its own protocol.
+///, in the way of its own protocol.
+// WS-PNG-3.
 pub const KEEPALIVE_LEAST: Duration = SECOND.saturating_mul(45);
 
-/// The longest. Source: the deployed peer and ours ask after as long by themselves (WS-CON-8).
+/// The longest. Source: the deployed peer and ours ask after as long by themselves.
+// WS-CON-8.
 pub const KEEPALIVE_MOST: Duration = SECOND.saturating_mul(300);
 
 /// What that may fall to, where the network forgets channels even sooner: two channels that end after the same shorter silence
@@ -38,9 +41,10 @@ pub const BACKOFF_MOST: Duration = SECOND.saturating_mul(300);
 /// A channel that lived for so long was a good one. Chosen: longer than it takes to say hello and be closed.
 pub const STEADY_AFTER: Duration = SECOND.saturating_mul(10);
 
-/// A service that says that it does not know us is believed when it says so again after this time (PR-47). Chosen: a proxy that loads
+/// A service that says that it does not know us is believed when it says so again after this time. Chosen: a proxy that loads
 /// its configuration, or a service that starts, says so wrongly for a second or two. A service that has really forgotten us brings
 /// messages again within ten seconds.
+// PR-47.
 pub const FORGOTTEN_APART: Duration = SECOND.saturating_mul(5);
 
 /// The time between the first two changes of the network that are heeded; it doubles with each, up to [`NETWORK_CALM`]. Chosen:
@@ -57,7 +61,8 @@ pub const HELD_MESSAGES: usize = 256;
 /// Bytes of their bodies and ids. Chosen: all of them at the size that services must take (RFC 8030 §7.2), twice over.
 pub const HELD_BYTES: usize = 2 * HELD_MESSAGES * 4_096;
 
-/// How often an application that fails is tried. Source: the W3C Push API recommends at least three (WP-RCV-6).
+/// How often an application that fails is tried. Source: the W3C Push API recommends at least three.
+// WP-RCV-6.
 pub const ATTEMPTS: u32 = 3;
 
 /// How often the process may end while an application has the same message, until that is given up. Chosen: far above
@@ -236,7 +241,8 @@ pub const PUSHED_BYTES: usize = 16 * 1024;
 pub const HTTP2_HEAD_BYTES: u32 = 8 * 1024;
 
 /// How long a pushed stream may take before the channel counts as broken. Chosen: after as long a service takes the message
-/// out of its window (PR-17), and half a megabyte comes over any network that is worth its name.
+/// out of its window, and half a megabyte comes over any network that is worth its name.
+// PR-17.
 pub const PUSHED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Acknowledgements over HTTP/2 that are under way. Chosen: an acknowledgement each of half a window, with one answer
@@ -281,7 +287,8 @@ pub const HTTP1_IDLE: usize = 1;
 /// on the next connection. Chosen: as for a farewell of ours.
 pub const LEAVE_WITHIN: Duration = CLOSE_WITHIN;
 
-/// Redirections of a request for a subscription that are followed (R30-LB-1). Chosen: a load balancer needs one.
+/// Redirections of a request for a subscription that are followed. Chosen: a load balancer needs one.
+// R30-LB-1.
 pub const REDIRECTIONS: usize = 4;
 
 /// The longest `Retry-After` that is waited for; a longer one is cut to it. Chosen: a service that wants nobody for longer than a

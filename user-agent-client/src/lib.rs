@@ -88,33 +88,64 @@
 //!
 //! The protocol itself, without I/O, is the crate `push-protocol`. Nothing here is shared with the service.
 
+#![warn(unnameable_types)]
+
+#[cfg(feature = "application-server")]
 pub mod application_server;
+#[cfg(feature = "user-agent")]
 pub mod channel;
+pub mod connection;
+#[cfg(feature = "user-agent")]
 pub mod declarative;
 pub mod defaults;
 mod events;
 mod explanation;
+#[cfg(feature = "user-agent")]
 pub mod http2;
 mod io_error;
+#[cfg(feature = "user-agent")]
 pub mod limited;
 mod links;
+#[cfg(feature = "user-agent")]
 pub mod message;
+#[cfg(feature = "user-agent")]
 pub mod network;
 pub mod proxy;
+pub mod push_subscription;
+#[cfg(feature = "user-agent")]
 mod queue;
+#[cfg(feature = "user-agent")]
 mod request_error;
 mod retry_after;
+#[cfg(feature = "user-agent")]
 pub mod server_url;
+#[cfg(feature = "user-agent")]
 pub mod state;
+#[cfg(feature = "user-agent")]
 pub mod subscription;
 pub mod tls;
+#[cfg(feature = "user-agent")]
 pub mod user_agent;
 
+#[cfg(feature = "user-agent")]
 pub use message::Message;
 pub use proxy::Proxies;
-pub use push_protocol::Urgency;
+pub use push_protocol::vapid::PublicKey;
+pub use push_protocol::{Topic, Ttl, Urgency};
+pub use push_subscription::PushSubscription;
+#[cfg(feature = "user-agent")]
 pub use server_url::{ServerUrl, Transport};
+#[cfg(feature = "user-agent")]
 pub use state::State;
+#[cfg(feature = "user-agent")]
 pub use subscription::Subscription;
 pub use tls::Trust;
+#[cfg(feature = "user-agent")]
 pub use user_agent::{Event, Events, Options, UserAgent};
+// Crates whose types stand in public signatures.
+pub use {bytes, http, push_protocol, rustls, serde_json, url};
+
+/// Compiles the examples in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

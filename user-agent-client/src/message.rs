@@ -13,8 +13,9 @@ use crate::queue::Sender;
 ///
 /// It stays with the push service until [`acknowledge`](Self::acknowledge) is called, which is what to do once the work
 /// is done and durable. [`fail`](Self::fail), or dropping it, means that it failed: it comes again after a while, a
-/// limited number of times (WP-RCV-6). [`unable`](Self::unable) means that nothing can be handled at the moment. A crash in
-/// between brings it again as well; only many crashes with the same message in hand give it up (PR-45).
+/// limited number of times. [`unable`](Self::unable) means that nothing can be handled at the moment. A crash in
+/// between brings it again as well; only many crashes with the same message in hand give it up.
+// WP-RCV-6, PR-45.
 pub struct Message {
     label: Arc<str>,
     arrived: Arc<Arrived>,
@@ -100,7 +101,8 @@ impl Message {
         self.arrived.metadata.as_deref()?.topic
     }
 
-    /// What it says; `None` if it was sent without a body, as a mere wake-up (WP-RCV-3).
+    /// What it says; `None` if it was sent without a body, as a mere wake-up.
+    // WP-RCV-3.
     pub fn data(&self) -> Option<&Data> {
         self.data.as_ref()
     }
@@ -113,14 +115,16 @@ impl Message {
 
     /// The work failed: the message comes again after a while, or is given up if this was the last attempt. If several messages
     /// of a subscription fail in a row and none succeeds, the same is done as for [`unable`](Self::unable): then it is not
-    /// the messages (PR-45).
+    /// the messages.
+    // PR-45.
     pub fn fail(self) {
         self.judge(Outcome::Failed);
     }
 
     /// The application can't work at the moment, with any message of this subscription: what it needs is away. This was no
     /// attempt. All messages of the subscription wait, and one of them comes after a while to see whether it works again:
-    /// [`Event::Paused`](crate::Event::Paused) says when, [`Event::Resumed`](crate::Event::Resumed) that it does (PR-45).
+    /// [`Event::Paused`](crate::Event::Paused) says when, [`Event::Resumed`](crate::Event::Resumed) that it does.
+    // PR-45.
     pub fn unable(self) {
         self.judge(Outcome::Unable);
     }
@@ -165,7 +169,8 @@ impl Drop for Judge {
     }
 }
 
-/// The decrypted content of a message (WP-RCV-7). Each way to read it may be used any number of times.
+/// The decrypted content of a message. Each way to read it may be used any number of times.
+// WP-RCV-7.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Data(Vec<u8>);
 

@@ -4,15 +4,18 @@
 //! So it prints without its path, and no error says what stood in the text that is refused, but for its host.
 
 use std::fmt;
+use std::str::FromStr;
 
 use http::uri::{Authority, PathAndQuery};
 use rustls_pki_types::ServerName;
 
+use crate::connection::{Destination, Speaks};
 use crate::defaults::SERVER_URL_BYTES;
 use crate::proxy::is_here;
 
 /// How a user agent and its push service talk.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Transport {
     /// The WebSocket that Firefox speaks: `wss:`, `ws:`.
     WebSocket,
@@ -113,20 +116,36 @@ impl ServerUrl {
         self.port
     }
 
-    /// Over TLS (WS-CON-4).
+    /// Over TLS.
+    // WS-CON-4.
     pub fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// What is asked for: path and query by the letter, `/` if there is no path (WS-CON-1). It may be a secret.
+    /// What is asked for: path and query by the letter, `/` if there is no path. It may be a secret.
+    // WS-CON-1.
     pub fn path_and_query(&self) -> &str {
         &self.path_and_query
     }
 
     /// Whether both lead to one service as far as a name can tell. A service that moves to another port, to TLS or to
-    /// another secret keeps its subscriptions (WS-CLS-3 is about other services).
+    /// another secret keeps its subscriptions.
+    // WS-CLS-3 is about other services.
     pub fn is_same_service(&self, other: &Self) -> bool {
         self.host.eq_ignore_ascii_case(&other.host)
+    }
+
+    /// Where connections to it lead.
+    pub(crate) fn destination(&self) -> Destination<'_> {
+        Destination {
+            host: &self.host,
+            port: self.port,
+            is_secure: self.secure,
+            speaks: match self.transport {
+                Transport::WebSocket => Speaks::Http1,
+                Transport::Http2 => Speaks::Http2,
+            },
+        }
     }
 
     /// The `Host` of a request (RFC 9110 §7.2): no port that goes without saying.
@@ -137,6 +156,15 @@ impl ServerUrl {
         } else {
             format!("{host}:{}", self.port)
         }
+    }
+}
+
+/// [`parse`](ServerUrl::parse).
+impl FromStr for ServerUrl {
+    type Err = ServerUrlError;
+
+    fn from_str(text: &str) -> Result<Self, ServerUrlError> {
+        Self::parse(text)
     }
 }
 
@@ -226,12 +254,38 @@ impl fmt::Display for ServerUrlError {
 }
 
 impl fmt::Display for Transport {
-    /// As `--transport` takes it.
+    /// `websocket` or `http2`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::WebSocket => "websocket",
             Self::Http2 => "http2",
         })
+    }
+}
+
+/// `websocket` or `http2`, as it is printed.
+impl FromStr for Transport {
+    type Err = UnknownTransport;
+
+    fn from_str(text: &str) -> Result<Self, UnknownTransport> {
+        match text {
+            "websocket" => Ok(Self::WebSocket),
+            "http2" => Ok(Self::Http2),
+            _ => Err(UnknownTransport),
+        }
+    }
+}
+
+/// A text names no [`Transport`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct UnknownTransport;
+
+impl std::error::Error for UnknownTransport {}
+
+impl fmt::Display for UnknownTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a transport is websocket or http2")
     }
 }
 
@@ -477,5 +531,16 @@ mod tests {
         let service = url("wss://push.example.net/old");
         assert!(service.is_same_service(&url("ws://PUSH.example.net:8080/new")));
         assert!(!service.is_same_service(&url("wss://push.example.org/old")));
+    }
+
+    /// What is printed can be read again.
+    #[test]
+    fn a_transport_is_read_as_it_is_printed() {
+        for transport in [Transport::WebSocket, Transport::Http2] {
+            assert_eq!(transport.to_string().parse(), Ok(transport));
+        }
+        assert_eq!("quic".parse::<Transport>(), Err(UnknownTransport));
+        let url: ServerUrl = "wss://push.example.net/s".parse().unwrap();
+        assert_eq!(url.as_str(), "wss://push.example.net/s");
     }
 }

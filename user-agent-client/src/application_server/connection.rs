@@ -14,8 +14,7 @@ use rustls_pki_types::ServerName;
 use url::{Host, Url};
 
 use super::error::SendError;
-use crate::channel::connect::{Destination, Speaks, connect_to};
-use crate::channel::{OpenError, Wire};
+use crate::connection::{Destination, OpenError, Speaks, Wire, connect};
 use crate::defaults::{ANSWER_BODY_BYTES, ANSWER_HEAD_BYTES};
 use crate::io_error;
 use crate::tls::Trust;
@@ -43,7 +42,7 @@ pub(super) async fn open(url: &Url, trust: &Trust) -> Result<Box<dyn Wire>, Send
         is_secure: url.scheme() == "https",
         speaks: Speaks::Http1,
     };
-    let connected = connect_to(to, trust).await.map(|connected| connected.wire);
+    let connected = connect(to, trust).await.map(|connected| connected.wire);
     connected.map_err(|error| match error {
         OpenError::Trust(error) => SendError::NobodyToTrust(error.to_string()),
         error => SendError::Unreachable(error.to_string()),

@@ -12,6 +12,7 @@ use crate::retry_after;
 
 /// Why a push message was not accepted. `Display` is a sentence that says what to do; it holds no URL, key or content.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum SendError {
     /// The push resource is no `http` or `https` URL.
     NotAPushResource,
@@ -233,7 +234,7 @@ mod tests {
     /// R30-MSG-8: 429 and 5xx may say when to come back, and the sentence passes it on.
     #[test]
     fn the_service_may_say_when() {
-        let later = told(429, false, Some("30"), "");
+        let later = refused(429, false, Some("30"), "");
         let expected = SendError::Later {
             status: StatusCode::TOO_MANY_REQUESTS,
             after: Some(Duration::from_secs(30)),

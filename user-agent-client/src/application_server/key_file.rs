@@ -29,6 +29,7 @@ const PEM_COLUMNS: usize = 64;
 
 /// Why there is no key.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum KeyFileError {
     /// The file cannot be read, or not be made.
     Io(io::Error),

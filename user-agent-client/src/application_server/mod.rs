@@ -25,6 +25,7 @@ mod tests;
 mod vapid_key;
 
 pub use error::SendError;
-pub use receipts::{Receipt, ReceiptError, ReceiptSubscription, Receipts};
+pub use push_protocol::vapid::SigningKey;
+pub use receipts::{Receipt, ReceiptError, ReceiptSubscription, ReceiptSubscriptionError, Receipts};
 pub use sender::{Accepted, Push, Sender};
 pub use vapid_key::{SubjectError, VapidKey};

@@ -23,7 +23,7 @@ use super::receipts::{ReceiptSubscription, Receipts};
 use super::vapid_key::VapidKey;
 use crate::defaults::{DEFAULT_TTL_SECS, SEND_WITHIN};
 use crate::links;
-use crate::subscription::PushSubscription;
+use crate::push_subscription::PushSubscription;
 use crate::tls::Trust;
 
 /// RFC 8030 §5.2, §5.3, §5.4.
@@ -55,13 +55,16 @@ pub struct Push {
     pub padding: usize,
 }
 
-/// The push service has the message. It doesn't say whether it arrives (R30-MSG-3).
+/// The push service has the message. It doesn't say whether it arrives.
+// R30-MSG-3.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Accepted {
     /// The push message resource: a `DELETE` there takes the message back. A capability, like the push resource; some
     /// services don't give one.
     pub message: Option<Url>,
-    /// For how long the service keeps it, if it says so: no longer than it was asked (R30-TTL-5).
+    /// For how long the service keeps it, if it says so: no longer than it was asked.
+    // R30-TTL-5.
     pub ttl: Option<Ttl>,
     /// Where the service is going to tell what became of it, if it was asked for that and agreed.
     pub receipts: Option<ReceiptSubscription>,
@@ -139,12 +142,13 @@ impl Sender {
     }
 
     /// [`send`](Self::send), and asks the service to tell what becomes of the message (RFC 8030 §5.1): where earlier
-    /// messages to the same service are told of, if `receipts` says so, so that one [`Receipts`] hears of all (R30-RCP-4).
+    /// messages to the same service are told of, if `receipts` says so, so that one [`Receipts`] hears of all.
     /// [`Accepted::receipts`] says where that is; not every service does it.
     ///
     /// # Errors
     ///
-    /// As there; [`SendError::Malformed`] also if the service doesn't know `receipts` any more (R30-RCP-6).
+    /// As there; [`SendError::Malformed`] also if the service doesn't know `receipts` any more.
+    // R30-RCP-4, R30-RCP-6.
     pub async fn send_with_receipt(
         &self,
         subscription: &PushSubscription,

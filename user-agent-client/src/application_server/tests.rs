@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::{Push, SendError, Sender, VapidKey};
 use crate::defaults::SEND_WITHIN;
-use crate::subscription::PushSubscription;
+use crate::push_subscription::PushSubscription;
 use crate::tls::Trust;
 
 /// A request as it came.

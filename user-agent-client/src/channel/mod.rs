@@ -10,13 +10,10 @@
 //! What it deliberately does not know: what to say, when to give up, and when to come back. Apart from
 //! [`close`](Channel::close) it has no clock: deadlines are the caller's.
 
-pub(crate) mod connect;
-mod error;
 mod random;
 mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
-mod tunnel;
 mod upgrade;
 
 use std::fmt;
@@ -24,7 +21,6 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-pub use error::OpenError;
 use push_protocol::session::CloseReason;
 use push_protocol::session::user_agent::{Ended, Farewell, Say};
 use push_protocol::wire::frame::{
@@ -33,26 +29,23 @@ use push_protocol::wire::frame::{
 use push_protocol::wire::websocket::{Reply, close_code, close_text, parse_reply, write_say};
 use socket::Socket;
 use tokio::io::{AsyncRead, AsyncWrite};
-pub use tunnel::ProxyFailure;
 
+use crate::connection::{OpenError, Wire, connect};
 use crate::defaults::{CLOSE_WITHIN, MESSAGE_BYTES};
 use crate::explanation::one_line;
 use crate::server_url::ServerUrl;
 use crate::tls::Trust;
-
-/// A connection, in clear or not.
-pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
 
 /// What the service did.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Incoming {
     /// It said something.
     Reply(Reply),
-    /// It said something that means nothing: no JSON object, or a binary message (WS-CON-3).
+    /// It said something that means nothing: no JSON object, or a binary message.
+    // WS-CON-3.
     Nonsense,
-    /// It is there: a ping, whose answer is on its way already (WS-CON-8), an answer to ours, or a part of a message.
+    /// It is there: a ping, whose answer is on its way already, an answer to ours, or a part of a message.
+    // WS-CON-8.
     SignOfLife,
     /// The channel is over. From now on this is all there is.
     Ended(Ended),
@@ -95,7 +88,7 @@ impl Channel {
     /// [`OpenError`], whose [`ended`](OpenError::ended) is for the session and which prints as a sentence for people.
     pub async fn open(url: &ServerUrl, trust: &Trust) -> Result<Self, OpenError> {
         // In a box, so that whoever waits here is no larger for it when the channel is open.
-        let connected = Box::pin(connect::connect(url, trust)).await?;
+        let connected = Box::pin(connect(url.destination(), trust)).await?;
         Self::on(connected.wire, url).await
     }
 

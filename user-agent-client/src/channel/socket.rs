@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 
-use super::Wire;
+use crate::connection::Wire;
 use crate::defaults::{READ_BYTES, UNWRITTEN_BYTES};
 
 /// What is reserved for what is to be written: an acknowledgement or two.

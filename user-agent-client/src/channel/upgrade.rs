@@ -9,7 +9,8 @@ use http::HeaderMap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::{OpenError, Wire, random};
+use super::random;
+use crate::connection::{OpenError, Wire};
 use crate::defaults::{EXPLANATION_BYTES, EXPLANATION_WITHIN, UPGRADE_HEAD_BYTES, UPGRADE_HEADERS};
 use crate::explanation::explanation;
 use crate::retry_after;

@@ -4,10 +4,11 @@ use std::fmt::Display;
 use std::io::{self, Write as _};
 
 use super::exit::{Exit, Failure};
+use super::flags::with_flags;
 
 /// A sentence for people. Standard error that is gone is no reason to stop.
 pub(super) fn say(sentence: impl Display) {
-    let _ = writeln!(io::stderr(), "{sentence}");
+    let _ = writeln!(io::stderr(), "{}", with_flags(sentence.to_string()));
 }
 
 /// Why the command ends.

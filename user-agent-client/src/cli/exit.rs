@@ -137,6 +137,8 @@ impl From<SubscribeError> for Failure {
             SubscribeError::OtherKey => Self::usage(error),
             SubscribeError::Refused(..) => Self::new(Exit::Unreachable, error),
             SubscribeError::Stopped => Self::new(Exit::Failed, error),
+            // What a later library may add.
+            _ => Self::new(Exit::Failed, error),
         }
     }
 }
@@ -164,6 +166,7 @@ impl From<ReceiptError> for Failure {
         let exit = match error {
             ReceiptError::NobodyToTrust(_) => Exit::Usage,
             ReceiptError::Gone | ReceiptError::NotOffered(_) => Exit::Unreachable,
+            _ => Exit::Failed,
         };
         Self::new(exit, error)
     }
@@ -185,6 +188,7 @@ impl From<SendError> for Failure {
             | SendError::Other { .. } => Exit::Unreachable,
             SendError::Gone { .. } => Exit::Gone,
             SendError::Later { .. } => Exit::Later,
+            _ => Exit::Failed,
         };
         Self::new(exit, error)
     }

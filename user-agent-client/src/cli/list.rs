@@ -1,9 +1,9 @@
 //! `list`: what a state directory holds.
 
 use serde::Serialize;
+use user_agent_client::PushSubscription;
 use user_agent_client::Subscription;
 use user_agent_client::state;
-use user_agent_client::subscription::PushSubscription;
 
 use super::args::{Format, List};
 use super::console::print_line;

@@ -7,6 +7,7 @@ mod args;
 mod console;
 mod control;
 mod exit;
+mod flags;
 mod help;
 mod keys;
 mod list;

@@ -38,6 +38,8 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             "the service takes no acknowledgements now; sent again in {}",
             seconds(*again_in)
         ),
+        // What a later library may tell of.
+        _ => return None,
     })
 }
 

@@ -74,7 +74,7 @@ pub(super) fn trust(arguments: &TrustArguments) -> Result<Trust, Failure> {
 fn proxies(asked: Option<&str>, variable: impl Fn(&str) -> Option<OsString>) -> Result<Proxies, Failure> {
     match asked {
         Some("none") => Ok(Proxies::none()),
-        Some(url) => Ok(Proxies::all(url)?),
+        Some(url) => Proxies::all(url).map_err(|error| Failure::usage(format_args!("--proxy: {error}"))),
         None => Ok(Proxies::of_variables(|name| {
             variable(name).map(|value| value.to_string_lossy().into_owned())
         })?),

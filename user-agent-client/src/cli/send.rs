@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use push_protocol::encryption::MAX_PLAINTEXT_BYTES;
 use tokio::time::{Instant, sleep_until};
+use user_agent_client::PushSubscription;
 use user_agent_client::application_server::{Accepted, Push, Sender, VapidKey, key_file};
 use user_agent_client::defaults::{PUSH_SUBSCRIPTION_BYTES, RECEIPT_GRACE, SEND_WITHIN};
-use user_agent_client::subscription::PushSubscription;
 
 use super::args::Send;
 use super::console::{print_line, say};

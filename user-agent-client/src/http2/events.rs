@@ -31,6 +31,7 @@ use crate::links;
 
 /// How messages are brought.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub enum Form {
     /// By server push.
     #[default]

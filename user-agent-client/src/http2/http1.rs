@@ -18,8 +18,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::no_answer::NoAnswer;
-use crate::channel::connect::connect;
-use crate::channel::{OpenError, Wire};
+use crate::connection::{OpenError, Wire, connect};
 use crate::defaults::{ANSWER_HEAD_BYTES, HTTP1_IDLE};
 use crate::server_url::{ServerUrl, Transport};
 use crate::tls::Trust;
@@ -96,7 +95,7 @@ impl Http1 {
         // The transport that offers HTTP/1.1 only.
         let server = self.0.server.clone().over(Transport::WebSocket);
         let server = server.map_err(|_| NoAnswer::ONLY_THIS_REQUEST)?;
-        let connected = connect(&server, &self.0.trust).await;
+        let connected = connect(server.destination(), &self.0.trust).await;
         let connected = connected.map_err(|error| {
             tracing::info!(%error, "no further connection to the service");
             NoAnswer::ONLY_THIS_REQUEST

@@ -19,9 +19,11 @@ pub enum Incoming {
     Monitoring(Identity),
     /// It is there, and will know us by our first subscription: the channel is live.
     Nobody,
-    /// Our set is gone (R30-MON-17).
+    /// Our set is gone.
+    // R30-MON-17.
     Forgotten,
-    /// It has pushed all that waits, or `true`: nothing waits (R30-MON-12, R30-MON-13).
+    /// It has pushed all that waits, or `true`: nothing waits.
+    // R30-MON-12, R30-MON-13.
     CaughtUp(bool),
     /// It made a subscription.
     Enrolled(SubscriptionName, Enrolled),

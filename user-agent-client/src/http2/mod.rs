@@ -11,12 +11,14 @@
 //! - **nothing is lost to a cancelled future**, as there;
 //! - **a service has a bounded part of our memory**: so many pushed streams, so much of each body, so many answers that it
 //!   owes;
-//! - **messages of one subscription come in the order in which they were promised** (PR-20);
+//! - **messages of one subscription come in the order in which they were promised**;
 //! - **no capability leaves its origin**: promises of another one are refused, redirections don't lead out of TLS.
 //!
 //! What a service says of lengths is never believed. What the channel deliberately does not know: what to say, when to come
 //! back, and what a message is for. It has a clock only for what a service owes: an answer to an acknowledgement, the rest
 //! of a message.
+
+// PR-20.
 
 mod acknowledgements;
 mod answer;
@@ -63,8 +65,7 @@ use self::requester::{Requester, origin};
 use self::requests::Requests;
 use self::sender::Sender;
 use self::wishes::Wishes;
-use crate::channel::connect::{Connected, connect};
-use crate::channel::{OpenError, Wire};
+use crate::connection::{Connected, OpenError, Wire, connect};
 use crate::defaults::{CLOSE_WITHIN, HTTP2_HEAD_BYTES, PUSHED_BYTES, PUSHED_STREAMS};
 use crate::server_url::ServerUrl;
 use crate::tls::Trust;
@@ -143,7 +144,7 @@ impl Channel {
         let elsewhere = set.and_then(|set| server_of(set, url));
         let server = elsewhere.as_ref().unwrap_or(url);
         // In a box, so that whoever waits here is no larger for it when the channel is open.
-        let Connected { wire, is_http2 } = Box::pin(connect(server, trust)).await?;
+        let Connected { wire, is_http2 } = Box::pin(connect(server.destination(), trust)).await?;
         if is_http2 {
             return Self::on(wire, url, server, trust, form).await;
         }

@@ -9,8 +9,7 @@ use super::answer::Answer;
 use super::http1::Http1;
 use super::not_begun;
 use super::sender::{Sender, driven};
-use crate::channel::OpenError;
-use crate::channel::connect::connect;
+use crate::connection::{OpenError, connect};
 use crate::defaults::HTTP2_HEAD_BYTES;
 use crate::request_error::RequestError;
 use crate::server_url::ServerUrl;
@@ -59,7 +58,9 @@ impl Requester {
         let server = server.ok_or(RequestError::Redirection(NO_SERVER))?;
         let unreachable =
             |error: OpenError| RequestError::Elsewhere(server.host().to_owned(), error.to_string());
-        let connected = connect(&server, &self.trust).await.map_err(unreachable)?;
+        let connected = connect(server.destination(), &self.trust)
+            .await
+            .map_err(unreachable)?;
         if !connected.is_http2 {
             let http1 = Http1::on(connected.wire, &server, &self.trust).await;
             let exchange = Sender::Http1(http1.map_err(unreachable)?).exchange(request, body);

@@ -13,6 +13,7 @@ use crate::server_url::ServerUrl;
 /// Why something can't be kept, or what was kept can't be used. Holds no secret: of a service's URL, the
 /// host.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum StateError {
     /// A label is empty, too long, or has characters that file names can't have.
     BadLabel,
@@ -87,6 +88,7 @@ pub enum StateError {
 
 /// What went wrong with which file.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct FileError {
     /// The file or directory.
     pub path: PathBuf,
@@ -148,12 +150,12 @@ impl fmt::Display for StateError {
             Self::OtherTransport(known) => write!(
                 f,
                 "The subscriptions in the state were made over {known}, and can't be used over another transport; use \
-                 --transport {}, or another state directory.",
+                 `ServerUrl::over(Transport::{:?})`, or another state directory.",
                 known.transport()
             ),
             Self::NeverEmpty => f.write_str(
-                "Over a WebSocket a push service never says that nothing waits any more, so that --until-empty would have \
-                 to guess; use --transport http2, with a state directory whose subscriptions were made over it.",
+                "Over a WebSocket a push service never says that nothing waits any more, so that `Options::until_empty` would \
+                 have to guess; use `ServerUrl::over(Transport::Http2)`, with a state directory whose subscriptions were made over it.",
             ),
             Self::NotText(path) => write!(
                 f,

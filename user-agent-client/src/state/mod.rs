@@ -4,7 +4,7 @@
 //! [`State::save`] keeps it. Where changes come together, [`State::apply`] takes each and [`State::write`] keeps all of them with
 //! one write. What it guarantees in a directory, when that has returned:
 //!
-//! - A change of identity or subscriptions outlives a power loss (PR-1). It is kept as a whole or not at all.
+//! - A change of identity or subscriptions outlives a power loss. It is kept as a whole or not at all.
 //! - What became of a message outlives the death of the process. A power loss may take the last of it away; then a message
 //!   may be handled again, and none is lost.
 //!
@@ -21,13 +21,15 @@
 //! directory is synced. `messages.log` is appended to and not synced; its file says why that is right.
 //!
 //! **Invariant:** what is in memory is what is in `state.json` and what was applied since, or a write has failed. That is final:
-//! every further change of identity or subscriptions is refused, as the session already rests on what was not kept (PR-5).
+//! every further change of identity or subscriptions is refused, as the session already rests on what was not kept.
 //! The directory has the old state then, or the new one if it was the last sync that failed. It is never tried again.
 //!
 //! A damaged `state.json` is refused and not touched: that subscriptions are gone is never guessed. A damaged record of
 //! `messages.log` is passed over. Files that others could read are closed to them and it is logged, rather than refused.
 //!
 //! What it deliberately does not know: what the changes mean to the service or the application.
+
+// PR-1, PR-5.
 
 mod directory;
 mod document;
@@ -139,13 +141,14 @@ impl State {
 
     /// Says which service all is with, or where on its host that is now. Any service is taken until one has confirmed
     /// something, an identity or a subscription. After that another port, scheme or secret is taken, another service never:
-    /// identity and subscriptions are of no use to that one, and the identity is a secret (WS-CLS-3). Another transport is
+    /// identity and subscriptions are of no use to that one, and the identity is a secret. Another transport is
     /// taken while there are no subscriptions: what they are to the service depends on it. Over HTTP/2 the URL of the
     /// subscription set, once there is one, decides where that is monitored, whatever port is said here.
     ///
     /// # Errors
     ///
     /// [`StateError::OtherService`], [`StateError::OtherTransport`], or it can't be kept.
+    // WS-CLS-3.
     pub fn set_server(&mut self, server: &ServerUrl) -> Result<(), StateError> {
         let mut forgets = false;
         match self.server() {
@@ -268,7 +271,7 @@ impl State {
     }
 
     /// Keeps a change, with all that follows for labels and keys: what has ended is forgotten, and new keys are drawn where the
-    /// old ones must not go on (WP-RFR-1).
+    /// old ones must not go on.
     ///
     /// Blocks: for a message, for one write to the system's cache (measured: 3 µs; once in 50,000 it writes the log anew,
     /// 10 ms); else for two syncs of the disk, and 10 µs for each subscription.
@@ -277,6 +280,7 @@ impl State {
     ///
     /// It could not be kept. If that [is about messages only](StateError::is_about_messages_only), the user agent may go on
     /// and the next record tries to make up for it; else it has to end, before it does what follows.
+    // WP-RFR-1.
     pub fn save(&mut self, change: &Change) -> Result<(), StateError> {
         self.apply(change)?;
         if change.is_about_a_message() {
@@ -286,11 +290,12 @@ impl State {
     }
 
     /// Takes a change as [`save`](Self::save) does. One of identity or subscriptions is kept by the next
-    /// [`write`](Self::write), before which nothing may be done that rests on it (PR-1).
+    /// [`write`](Self::write), before which nothing may be done that rests on it.
     ///
     /// # Errors
     ///
     /// As `save`.
+    // PR-1.
     pub fn apply(&mut self, change: &Change) -> Result<(), StateError> {
         if change.is_about_a_message() {
             self.kept.durable.apply(change);

@@ -161,7 +161,8 @@ impl Snapshot {
     }
 
     /// What a subscription of this name begins with: what was prepared, or, if it begins anew, its label and new keys
-    /// (E91-1).
+    ///.
+    // E91-1.
     fn entry_of(
         &self,
         name: SubscriptionName,

@@ -160,7 +160,8 @@ impl fmt::Display for TrustError {
             Self::NoSystemCertificates(why) => {
                 f.write_str(
                     "this system has no certificates to trust: install them (the package is often called \
-                     ca-certificates), name a file of them in SSL_CERT_FILE, or give the service's own with --ca FILE",
+                     ca-certificates), name a file of them in SSL_CERT_FILE, or give the service's own with \
+                     `Trust::with_certificates`",
                 )?;
                 why.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
             }

@@ -90,11 +90,11 @@ fn certificate(error: &CertificateError) -> String {
     let sentence = match error {
         CertificateError::UnknownIssuer => {
             "the service's certificate comes from nobody whom this machine trusts: give its CA, or the certificate itself, with \
-             --ca FILE"
+             `Trust::with_certificates`"
         }
         CertificateError::BadSignature => {
-            "the service's certificate names a CA that is trusted, but another key signed it: has the CA in --ca FILE been made \
-             anew?"
+            "the service's certificate names a CA that is trusted, but another key signed it: has the CA in `Trust::with_certificates` \
+             been made anew?"
         }
         CertificateError::Expired => return out_of_time("has expired", None),
         CertificateError::ExpiredContext { not_after, .. } => {
@@ -150,11 +150,12 @@ fn other(error: Option<&webpki::Error>) -> String {
     match error {
         Some(Error::CaUsedAsEndEntity) => {
             "the service's certificate is one of a CA, as `openssl req -x509` makes them. If you know that it is the service's, \
-             name that very certificate with --ca FILE"
+             name that very certificate with `Trust::with_certificates`"
                 .to_owned()
         }
         Some(Error::EndEntityUsedAsCa) => {
-            "the service's certificate is signed by one that is no CA's: give the certificate of the CA with --ca FILE".to_owned()
+            "the service's certificate is signed by one that is no CA's: give the certificate of the CA with \
+             `Trust::with_certificates`".to_owned()
         }
         Some(Error::NameConstraintViolation | Error::PathLenConstraintViolated) => {
             "the service's certificate is one that its CA may not sign: the service needs another one".to_owned()
@@ -176,7 +177,7 @@ fn remade(what: &str) -> String {
     )
 }
 
-/// A command that makes a certificate for this host. Named with `--ca`, it is accepted.
+/// A command that makes a certificate for this host. Named in [`Trust::with_certificates`](super::Trust::with_certificates), it is accepted.
 fn command(host: &str) -> String {
     let kind = if host.parse::<std::net::IpAddr>().is_ok() {
         "IP"
@@ -323,7 +324,7 @@ mod tests {
             ),
             (CertificateError::Revoked, "needs a new one"),
             (CertificateError::UnhandledCriticalExtension, "critical extension"),
-            (CertificateError::UnknownIssuer, "--ca FILE"),
+            (CertificateError::UnknownIssuer, "`Trust::with_certificates`"),
             (CertificateError::UnknownRevocationStatus, "newer list"),
             (CertificateError::ExpiredRevocationList, "newer list"),
             (

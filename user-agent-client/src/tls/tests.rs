@@ -119,7 +119,7 @@ fn whom_a_named_certificate_makes_trusted() {
         (home_made(future()), "before Thu, 03 Feb 4000"),
         (
             named_by_somebody_else,
-            "name that very certificate with --ca FILE",
+            "name that very certificate with `Trust::with_certificates`",
         ),
         (signed(&params(&[HOST])), ""),
         (signed(&past()), "expired Sat, 03 Feb 2001"),
@@ -184,7 +184,12 @@ fn files_that_are_none() {
 #[test]
 fn no_system_certificates() {
     let error = TrustError::NoSystemCertificates(Some("no such file".into())).to_string();
-    for word in ["ca-certificates", "SSL_CERT_FILE", "--ca FILE", "no such file"] {
+    for word in [
+        "ca-certificates",
+        "SSL_CERT_FILE",
+        "`Trust::with_certificates`",
+        "no such file",
+    ] {
         assert!(error.contains(word), "{error}");
     }
 }

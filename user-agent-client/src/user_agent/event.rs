@@ -12,6 +12,7 @@ use crate::subscription::Subscription;
 
 /// Something that happened.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Event {
     /// A push message.
     Message(Message),
@@ -34,8 +35,9 @@ pub enum Event {
     /// A subscription that was asked for earlier is there.
     Subscribed(Subscription),
     /// A subscription has another push resource and other keys, because the service had forgotten the old one
-    /// (`pushsubscriptionchange`, WP-RFR-2). Give them to the application server, then call
+    /// (`pushsubscriptionchange`). Give them to the application server, then call
     /// [`told`](super::UserAgent::told); until then it is said again at each start.
+    // WP-RFR-2.
     Renewed(Subscription),
     /// The service won't make this subscription, and it is gone.
     Refused {
@@ -60,7 +62,8 @@ pub enum Event {
     },
     /// The service confirmed that a subscription is gone.
     Unsubscribed,
-    /// A message was tried too often, and is given up (WP-RCV-6, PR-45).
+    /// A message was tried too often, and is given up.
+    // WP-RCV-6, PR-45.
     GaveUp {
         /// Of which subscription.
         label: Arc<str>,
@@ -69,7 +72,8 @@ pub enum Event {
     },
     /// The application can't work with the messages of this subscription: it said so
     /// ([`Message::unable`]), or failed on several in a row. They wait, one of them comes after a while, and none is given up
-    /// meanwhile. It is said again with each one that fails (PR-45).
+    /// meanwhile. It is said again with each one that fails.
+    // PR-45.
     Paused {
         /// Of which subscription.
         label: Arc<str>,

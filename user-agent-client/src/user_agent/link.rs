@@ -8,7 +8,8 @@ use push_protocol::session::Moment;
 use push_protocol::session::user_agent::{Action, Durable, Farewell, Registered, Say, UserAgent};
 use push_protocol::wire::websocket::Reply;
 
-use crate::channel::{self, OpenError};
+use crate::channel;
+use crate::connection::OpenError;
 use crate::http2::{self, Form};
 use crate::request_error::RequestError;
 use crate::server_url::{ServerUrl, Transport};

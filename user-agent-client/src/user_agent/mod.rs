@@ -70,7 +70,8 @@ pub struct Options {
     /// with a WebSocket, [`UserAgent::start`] refuses it. By default `false`.
     pub until_empty: bool,
     /// How many messages the application works on at once, if it says so. If there are several subscriptions, each gets one job less
-    /// than that, so that a job is left to the others (PR-46). By default [`Events`] gives as many messages as are asked for.
+    /// than that, so that a job is left to the others. By default [`Events`] gives as many messages as are asked for.
+    // PR-46.
     pub jobs: Option<NonZeroUsize>,
 }
 
@@ -147,11 +148,12 @@ impl UserAgent {
     }
 
     /// Ends a subscription: no message of it arrives from now on, and the service is told as soon as it can be
-    /// (WP-SUB-10). Whether there was one.
+    ///. Whether there was one.
     ///
     /// # Errors
     ///
     /// [`SubscribeError::Stopped`].
+    // WP-SUB-10.
     pub async fn unsubscribe(&self, label: &str) -> Result<bool, SubscribeError> {
         let (reply, answer) = oneshot::channel();
         let label = label.into();
@@ -266,8 +268,10 @@ impl Stream for Events {
 
 /// Why there is no subscription, or why one doesn't end.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum SubscribeError {
-    /// There is one of this name, for another application server: `InvalidStateError` in a browser (WP-SUB-6).
+    /// There is one of this name, for another application server: `InvalidStateError` in a browser.
+    // WP-SUB-6.
     OtherKey,
     /// The service won't make it; its status and words. Most likely the application server's key is not one.
     Refused(RequestError),

@@ -12,6 +12,7 @@ mod stream;
 mod tests;
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -46,6 +47,28 @@ impl ReceiptSubscription {
     }
 }
 
+/// [`parse`](ReceiptSubscription::parse).
+impl FromStr for ReceiptSubscription {
+    type Err = ReceiptSubscriptionError;
+
+    fn from_str(text: &str) -> Result<Self, ReceiptSubscriptionError> {
+        Self::parse(text).ok_or(ReceiptSubscriptionError)
+    }
+}
+
+/// A text is no absolute `https:` or `http:` URL, and so no receipt subscription.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct ReceiptSubscriptionError;
+
+impl std::error::Error for ReceiptSubscriptionError {}
+
+impl fmt::Display for ReceiptSubscriptionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("A receipt subscription is an absolute https: or http: URL.")
+    }
+}
+
 impl fmt::Debug for ReceiptSubscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ReceiptSubscription(…)")
@@ -54,6 +77,7 @@ impl fmt::Debug for ReceiptSubscription {
 
 /// What became of a message.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Receipt {
     /// Which: the same as [`Accepted::message`](super::Accepted::message).
     pub message: Url,
@@ -152,6 +176,7 @@ impl fmt::Debug for Receipts {
 
 /// Why no receipts are to be heard. `Display` is a sentence that says what to do; it holds no URL.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum ReceiptError {
     /// 404: the receipt subscription is over. Messages that were not told of by now never are.
     Gone,

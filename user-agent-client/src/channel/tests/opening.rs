@@ -10,8 +10,9 @@ use push_protocol::wire::websocket::Reply;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::net::TcpListener;
 
-use super::super::{Channel, Incoming, OpenError};
+use super::super::{Channel, Incoming};
 use super::rig::{ROOM, agree, agreement, answered, field, read_request, url};
+use crate::connection::OpenError;
 use crate::defaults::{EXPLANATION_BYTES, EXPLANATION_WITHIN, RETRY_AFTER_MOST, UPGRADE_HEAD_BYTES};
 use crate::server_url::ServerUrl;
 use crate::tls::Trust;

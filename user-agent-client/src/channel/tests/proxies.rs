@@ -167,7 +167,7 @@ async fn a_service_that_speaks_first() {
         theirs.write_all(b"second").await.unwrap();
         drop(theirs);
     };
-    let asking = super::super::tunnel::through(Box::new(ours), &proxy, "push.example.net:443");
+    let asking = crate::connection::through(Box::new(ours), &proxy, "push.example.net:443");
     let (wire, ()) = tokio::join!(asking, answering);
     let mut said = String::new();
     wire.unwrap().read_to_string(&mut said).await.unwrap();

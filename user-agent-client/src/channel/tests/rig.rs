@@ -8,7 +8,8 @@ use push_protocol::wire::frame::{FrameReader, Incoming as Frame, Reader};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::super::upgrade::accept;
-use super::super::{Channel, Incoming, OpenError};
+use super::super::{Channel, Incoming};
+use crate::connection::OpenError;
 use crate::server_url::ServerUrl;
 
 /// Bytes on the way, each direction.

@@ -13,8 +13,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::{Channel, Incoming, OpenError};
+use super::super::{Channel, Incoming};
 use super::rig::{agree, read_request};
+use crate::connection::OpenError;
 use crate::server_url::ServerUrl;
 use crate::tls::Trust;
 
@@ -134,7 +135,7 @@ async fn a_certificate_of_its_own() {
         .await
         .to_string();
     assert!(
-        error.contains("name that very certificate with --ca FILE"),
+        error.contains("name that very certificate with `Trust::with_certificates`"),
         "{error}"
     );
 }
@@ -149,7 +150,7 @@ async fn strangers() {
         (
             &service,
             Trust::with_certificates(other.ca()),
-            "give its CA, or the certificate itself, with --ca FILE",
+            "give its CA, or the certificate itself, with `Trust::with_certificates`",
         ),
         (&service, Trust::with_certificates(again.ca()), "made anew"),
         (&other, Trust::with_certificates(other.ca()), "another name"),

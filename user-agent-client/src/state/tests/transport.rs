@@ -59,7 +59,7 @@ fn a_state_belongs_to_one_transport() {
     assert!(matches!(error, StateError::OtherTransport(_)));
     let sentence = error.to_string();
     assert!(
-        sentence.contains("--transport http2") && !sentence.contains("secret"),
+        sentence.contains("`ServerUrl::over(Transport::Http2)`") && !sentence.contains("secret"),
         "{sentence}"
     );
     rig.reopen();

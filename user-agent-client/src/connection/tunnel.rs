@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use super::Wire;
+use super::wire::Wire;
 use crate::defaults::{UPGRADE_HEAD_BYTES, UPGRADE_HEADERS};
 use crate::io_error;
 use crate::proxy::Proxy;
@@ -84,7 +84,7 @@ fn advice(status: u16) -> &'static str {
 }
 
 /// Asks the proxy at the other end of `wire` for a tunnel to `target`, a host with its port, and returns it.
-pub(super) async fn through(
+pub(crate) async fn through(
     mut wire: Box<dyn Wire>,
     proxy: &Proxy,
     target: &str,

@@ -128,7 +128,8 @@ impl fmt::Display for OpenError {
             Self::NotWebSocket(what) => write!(f, "no push service answers there: {what}"),
             Self::NotHttp2(what) => write!(
                 f,
-                "no push service answers there over HTTP/2: {what}; if it has a WebSocket, use wss:// or --transport websocket"
+                "no push service answers there over HTTP/2: {what}; if it has a WebSocket, use wss:// or \
+                 `ServerUrl::over(Transport::WebSocket)`"
             ),
             Self::Lost(error) => write!(
                 f,
@@ -193,16 +194,19 @@ mod tests {
         let rows = [
             (OpenError::NoAddress("push".into(), io()), "is the name right"),
             (OpenError::NoConnection("push:1".into(), io()), "at push:1"),
-            (OpenError::Trust(not_trusted()), "--ca FILE"),
+            (OpenError::Trust(not_trusted()), "`Trust::with_certificates`"),
             (OpenError::Tls(io()), "broke during the TLS handshake"),
-            (bad(CertificateError::UnknownIssuer), "--ca FILE"),
+            (bad(CertificateError::UnknownIssuer), "`Trust::with_certificates`"),
             (bad(CertificateError::BadSignature), "made anew"),
             (bad(CertificateError::Expired), "clock"),
             (bad(CertificateError::NotValidYet), "clock"),
             (bad(CertificateError::NotValidForName), "another name"),
             (bad(CertificateError::Revoked), "revoked"),
             (tls(rustls::Error::DecryptError), "TLS failed"),
-            (tls(rustls::Error::NoApplicationProtocol), "--transport websocket"),
+            (
+                tls(rustls::Error::NoApplicationProtocol),
+                "ServerUrl::over(Transport::WebSocket)",
+            ),
             (through(ProxyFailure::NoAddress(io())), "proxy at p:1: it has no"),
             (through(ProxyFailure::NoConnection(io())), "is it running"),
             (through(ProxyFailure::Tls(io())), "TLS handshake with it"),

@@ -1,4 +1,4 @@
-//! From a URL to a connection: a proxy, addresses, TCP, TLS. Every connection of this crate is opened here.
+//! From a host and a port to a connection.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,11 +12,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::error::OpenError;
 use super::tunnel::{self, ProxyFailure};
-use super::{OpenError, Wire};
+use super::wire::Wire;
 use crate::defaults::{ADDRESSES, NEXT_ADDRESS_AFTER};
 use crate::proxy::Proxy;
-use crate::server_url::{ServerUrl, Transport};
 use crate::tls::Trust;
 
 /// Where a connection leads, and what is spoken on it.
@@ -34,38 +34,27 @@ pub(crate) struct Destination<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speaks {
     Http1,
+    #[cfg_attr(
+        not(feature = "user-agent"),
+        expect(dead_code, reason = "application servers speak HTTP/1.1")
+    )]
     Http2,
-}
-
-impl<'a> Destination<'a> {
-    pub(crate) fn of(url: &'a ServerUrl) -> Self {
-        Self {
-            host: url.host(),
-            port: url.port(),
-            is_secure: url.is_secure(),
-            speaks: match url.transport() {
-                Transport::WebSocket => Speaks::Http1,
-                Transport::Http2 => Speaks::Http2,
-            },
-        }
-    }
 }
 
 /// A connection, and what is spoken on it.
 pub(crate) struct Connected {
     pub(crate) wire: Box<dyn Wire>,
     /// Else HTTP/1.1.
+    #[cfg_attr(
+        not(feature = "user-agent"),
+        expect(dead_code, reason = "application servers speak HTTP/1.1")
+    )]
     pub(crate) is_http2: bool,
 }
 
-/// Connects, with TLS if the URL says so, for the protocol that it says. Where HTTP/2 was asked for, the server may offer only
-/// HTTP/1.1.
-pub(crate) async fn connect(url: &ServerUrl, trust: &Trust) -> Result<Connected, OpenError> {
-    connect_to(Destination::of(url), trust).await
-}
-
-/// Connects, through a proxy if `trust` knows one for this destination, and with TLS if that is secure.
-pub(crate) async fn connect_to(to: Destination<'_>, trust: &Trust) -> Result<Connected, OpenError> {
+/// Connects, through a proxy if `trust` knows one for this destination, and with TLS if that is secure. Where HTTP/2 was asked for,
+/// the server may offer only HTTP/1.1.
+pub(crate) async fn connect(to: Destination<'_>, trust: &Trust) -> Result<Connected, OpenError> {
     // Before anybody is bothered: it can fail, and it may take its time.
     let config = match (to.is_secure, to.speaks) {
         (true, Speaks::Http1) => Some(trust.client_config()?),
