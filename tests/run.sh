@@ -80,6 +80,11 @@ step_format() { cargo fmt --all --check; }
 step_lints() {
     build clippy --workspace --all-targets --quiet -- -D warnings
     build clippy --workspace --test '*' --quiet -- -D warnings
+    # A sender needs no user agent, and a user agent no sender.
+    local feature
+    for feature in application-server user-agent; do
+        build clippy --package user-agent-client --no-default-features --features "$feature" --quiet -- -D warnings
+    done
 }
 
 step_docs() { RUSTDOCFLAGS="-D warnings" build doc --workspace --no-deps --quiet; }
