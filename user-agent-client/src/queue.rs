@@ -37,7 +37,7 @@ pub(crate) struct Receiver<T>(Arc<Shared<T>>);
 
 /// The receiver is gone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Gone;
+pub(crate) struct Closed;
 
 struct Shared<T> {
     /// Nothing in it is dropped, and nobody is woken, while it is locked: both may lead back here.
@@ -80,7 +80,7 @@ impl<T> Sender<T> {
     /// # Errors
     ///
     /// The receiver is gone.
-    pub(crate) async fn send(&self, mut item: T) -> Result<(), Gone> {
+    pub(crate) async fn send(&self, mut item: T) -> Result<(), Closed> {
         loop {
             let room = self.0.room.notified();
             match self.try_send(item) {
@@ -89,7 +89,7 @@ impl<T> Sender<T> {
             }
             let end = self.0.end.notified();
             if !self.0.lock().has_receiver {
-                return Err(Gone);
+                return Err(Closed);
             }
             tokio::select! {
                 () = room => {}
@@ -253,7 +253,7 @@ mod tests {
         // Both have their turn, and wait.
         tokio::task::yield_now().await;
         drop(receiver);
-        assert_eq!(waiting.await.unwrap(), Err(Gone));
+        assert_eq!(waiting.await.unwrap(), Err(Closed));
         noticing.await.unwrap();
         assert_eq!(Arc::strong_count(&item), 1);
     }

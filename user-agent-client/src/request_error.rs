@@ -32,7 +32,7 @@ pub enum RequestError {
 
 impl RequestError {
     /// A refusal over a WebSocket, as the service words it.
-    pub(crate) fn answered(status: Option<u16>, words: Option<&str>) -> Self {
+    pub(crate) fn of_reply(status: Option<u16>, words: Option<&str>) -> Self {
         match status {
             Some(200) => Self::Unusable("no usable push resource: its pushEndpoint is missing, or is no URL"),
             Some(status) => Self::Status {
@@ -119,21 +119,21 @@ mod tests {
             (status(500), "has trouble", true),
             (status(502), "a proxy in front", true),
             (
-                RequestError::answered(Some(500), Some("storage\nis away")),
+                RequestError::of_reply(Some(500), Some("storage\nis away")),
                 "status 500. It says: storage is away",
                 true,
             ),
             (
-                RequestError::answered(Some(400), Some("")),
+                RequestError::of_reply(Some(400), Some("")),
                 "doesn't take the request",
                 false,
             ),
             (
-                RequestError::answered(Some(200), Some("nonsense")),
+                RequestError::of_reply(Some(200), Some("nonsense")),
                 "no usable push resource",
                 false,
             ),
-            (RequestError::answered(None, None), "says nothing", true),
+            (RequestError::of_reply(None, None), "says nothing", true),
             (
                 RequestError::Redirections("other.example".into()),
                 "redirected more than 4 times, last to other.example",

@@ -8,7 +8,7 @@ use http::header::RETRY_AFTER;
 use crate::defaults::RETRY_AFTER_MOST;
 
 /// What an answer says, if it says it in a way that can be read.
-pub(crate) fn told(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn read(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     parse(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }
 

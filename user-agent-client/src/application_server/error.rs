@@ -80,7 +80,7 @@ pub(super) fn refusal(answer: &Response<Bytes>, signed: bool, now: SystemTime) -
         413 => SendError::TooLarge,
         429 | 500..=599 => SendError::Later {
             status,
-            after: retry_after::told(headers, now),
+            after: retry_after::read(headers, now),
             reason,
         },
         _ => SendError::Other { status, reason },
@@ -187,7 +187,7 @@ mod tests {
     /// 2015-10-21 07:28:00.
     const NOW_SECS: u64 = 1_445_412_480;
 
-    fn told(status: u16, signed: bool, retry: Option<&str>, body: &'static str) -> SendError {
+    fn refused(status: u16, signed: bool, retry: Option<&str>, body: &'static str) -> SendError {
         let mut answer = Response::builder().status(status);
         if let Some(retry) = retry {
             answer = answer.header(RETRY_AFTER, retry);
@@ -213,7 +213,7 @@ mod tests {
             (418, "answered 418"),
         ];
         for (status, sentence) in rows {
-            let text = told(status, true, None, "").to_string();
+            let text = refused(status, true, None, "").to_string();
             assert!(text.contains(sentence), "{status}: {text}");
             assert!(text.ends_with('.'), "{text}");
         }
@@ -223,8 +223,8 @@ mod tests {
     #[test]
     fn no_key_is_not_a_wrong_key() {
         for status in [401, 403] {
-            let without = told(status, false, None, "").to_string();
-            let with = told(status, true, None, "").to_string();
+            let without = refused(status, false, None, "").to_string();
+            let with = refused(status, true, None, "").to_string();
             assert!(without.contains("without a VAPID key"), "{without}");
             assert!(with.contains("does not let this key send"), "{with}");
             assert!(!without.contains("this key"), "{without}");
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn the_service_may_explain_itself() {
         for status in [400, 401, 418, 503] {
-            let text = told(status, false, None, r#"{"detail":"Send one TTL."}"#).to_string();
+            let text = refused(status, false, None, r#"{"detail":"Send one TTL."}"#).to_string();
             assert!(text.ends_with(". It says: Send one TTL."), "{text}");
         }
     }

@@ -85,7 +85,7 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// [`OpenError`], whose [`ended`](OpenError::ended) is for the session and which prints as a sentence for people.
+    /// [`OpenError`], whose [`to_ended`](OpenError::to_ended) is for the session and which prints as a sentence for people.
     pub async fn open(url: &ServerUrl, trust: &Trust) -> Result<Self, OpenError> {
         // In a box, so that whoever waits here is no larger for it when the channel is open.
         let connected = Box::pin(connect(url.destination(), trust)).await?;

@@ -8,7 +8,7 @@ use user_agent_client::state;
 use super::args::{Format, List};
 use super::console::print_line;
 use super::exit::{Exit, Failure};
-use super::place;
+use super::settings;
 
 /// A subscription as `--format json` prints it.
 #[derive(Serialize)]
@@ -21,7 +21,7 @@ struct Listed<'a> {
 }
 
 pub(super) fn list(arguments: List) -> Result<Exit, Failure> {
-    let directory = place::state_directory(arguments.state.state)?;
+    let directory = settings::state_directory(arguments.state.state)?;
     for subscription in state::read(&directory)?.subscriptions() {
         match arguments.format {
             Format::Text => print_line(format_args!(

@@ -14,7 +14,7 @@ use user_agent_client::defaults::{PUSH_SUBSCRIPTION_BYTES, RECEIPT_GRACE, SEND_W
 use super::args::Send;
 use super::console::{print_line, say};
 use super::exit::{Exit, Failure};
-use super::place;
+use super::settings;
 use super::signals::Signals;
 
 pub(super) async fn send(arguments: Send) -> Result<Exit, Failure> {
@@ -26,7 +26,7 @@ pub(super) async fn send(arguments: Send) -> Result<Exit, Failure> {
     }
     let subscription = subscription(&arguments.subscription, is_piped)?;
     let key = vapid_key(&arguments)?;
-    let trust = place::trust(&arguments.trust)?;
+    let trust = settings::trust(&arguments.trust)?;
     let push = push(&arguments)?;
     let sender = Sender::new(trust).within(arguments.timeout.unwrap_or(SEND_WITHIN));
     let accepted = if arguments.receipt {

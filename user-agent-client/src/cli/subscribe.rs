@@ -13,12 +13,12 @@ use super::console::{print_line, say};
 use super::control::{self, Command};
 use super::exit::{Exit, Failure};
 use super::news;
-use super::place;
+use super::settings;
 use super::signals::Signals;
 
 pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
-    let directory = place::state_directory(arguments.state.state.clone())?;
-    let trust = place::trust(&arguments.trust)?;
+    let directory = settings::state_directory(arguments.state.state.clone())?;
+    let trust = settings::trust(&arguments.trust)?;
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
     let mut state = match State::open(&directory) {
         Err(locked @ StateError::Locked { .. }) => {
@@ -28,13 +28,13 @@ pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
         }
         opened => opened?,
     };
-    let server = place::server(
+    let server = settings::server(
         arguments.server.as_deref(),
         arguments.transport.asked(),
         &state,
         &directory,
     )?;
-    let trust = place::remembered(trust, &arguments.trust, &server, &mut state)?;
+    let trust = settings::remembered(trust, &arguments.trust, &server, &mut state)?;
     let (agent, mut events) = UserAgent::start(server, trust, state, &Options::default())?;
     let asked = agent.subscribe(&arguments.name, arguments.application_server_key);
     let subscribed = tokio::select! {
@@ -58,7 +58,7 @@ async fn beside_listen(
     arguments: &Subscribe,
     signals: &mut Signals,
 ) -> Option<Result<Exit, Failure>> {
-    place::say_what_is_not_used(&arguments.trust);
+    settings::say_what_is_not_used(&arguments.trust);
     let command = Command::Subscribe(control::Subscribe {
         name: arguments.name.clone(),
         application_server_key: arguments.application_server_key.map(|key| key.to_string()),
@@ -75,7 +75,7 @@ async fn print(agent: &UserAgent, subscription: &Subscription) -> Result<Exit, F
     let json = json.ok_or_else(|| Failure::from(SubscribeError::Stopped))?;
     print_line(json)?;
     if subscription.replaced {
-        agent.told(subscription).await;
+        agent.confirm_renewal(subscription).await;
     }
     Ok(Exit::Done)
 }

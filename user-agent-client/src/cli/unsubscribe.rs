@@ -6,13 +6,13 @@ use user_agent_client::{Options, State, UserAgent};
 use super::args::Unsubscribe;
 use super::control::{self, Command};
 use super::exit::{Exit, Failure};
-use super::place;
+use super::settings;
 use super::signals::Signals;
 use super::subscribe::{leave, trouble};
 
 pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure> {
-    let directory = place::state_directory(arguments.state.state)?;
-    let trust = place::trust(&arguments.trust)?;
+    let directory = settings::state_directory(arguments.state.state)?;
+    let trust = settings::trust(&arguments.trust)?;
     // Opening would make the directory; a wrong name is better told.
     let is_there = user_agent_client::state::read(&directory)?
         .subscription(&arguments.name)
@@ -23,7 +23,7 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
     let mut state = match State::open(&directory) {
         Err(locked @ StateError::Locked { .. }) => {
-            place::say_what_is_not_used(&arguments.trust);
+            settings::say_what_is_not_used(&arguments.trust);
             let command = Command::Unsubscribe(control::Unsubscribe {
                 name: arguments.name,
                 timeout_seconds: arguments.timeout.as_secs(),
@@ -33,8 +33,8 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
         }
         opened => opened?,
     };
-    let server = place::server(None, None, &state, &directory)?;
-    let trust = place::remembered(trust, &arguments.trust, &server, &mut state)?;
+    let server = settings::server(None, None, &state, &directory)?;
+    let trust = settings::remembered(trust, &arguments.trust, &server, &mut state)?;
     let (agent, mut events) = UserAgent::start(server, trust, state, &Options::default())?;
     let ended = async {
         agent.unsubscribe(&arguments.name).await?;

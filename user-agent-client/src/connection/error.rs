@@ -45,7 +45,7 @@ pub enum OpenError {
 
 impl OpenError {
     /// What the session is told.
-    pub fn ended(&self) -> Ended {
+    pub fn to_ended(&self) -> Ended {
         match self {
             Self::NoAddress(..)
             | Self::NoConnection(..)
@@ -249,14 +249,14 @@ mod tests {
         for (error, words) in rows {
             assert!(error.to_string().contains(words), "{error}");
         }
-        assert_eq!(OpenError::Tls(io()).ended(), Ended::Unreachable);
-        assert_eq!(OpenError::Lost(io()).ended(), Ended::Lost);
-        assert_eq!(OpenError::NotWebSocket("").ended(), Ended::Garbled);
-        assert_eq!(OpenError::NotHttp2("").ended(), Ended::Garbled);
+        assert_eq!(OpenError::Tls(io()).to_ended(), Ended::Unreachable);
+        assert_eq!(OpenError::Lost(io()).to_ended(), Ended::Lost);
+        assert_eq!(OpenError::NotWebSocket("").to_ended(), Ended::Garbled);
+        assert_eq!(OpenError::NotHttp2("").to_ended(), Ended::Garbled);
         let ended = Ended::Refused {
             status: 503,
             retry_after: minute,
         };
-        assert_eq!(refused(503, minute).ended(), ended);
+        assert_eq!(refused(503, minute).to_ended(), ended);
     }
 }

@@ -13,7 +13,7 @@ use http::{HeaderMap, Method};
 use tokio::time::Instant;
 use url::Url;
 
-use super::answer::Answering;
+use super::answer::PendingAnswer;
 use super::request;
 use super::sender::Sender;
 use crate::defaults::{ACKNOWLEDGE_AGAIN_AFTER, ACKNOWLEDGED_TIMES, ACKNOWLEDGEMENTS_WAITING, ANSWER_WITHIN};
@@ -39,7 +39,7 @@ struct Acknowledgement {
 struct UnderWay {
     acknowledgement: Acknowledgement,
     since: Instant,
-    answer: Answering,
+    answer: PendingAnswer,
 }
 
 impl Acknowledgements {
@@ -161,7 +161,7 @@ impl Acknowledgements {
             );
             return;
         }
-        match retry_after::told(headers, SystemTime::now()) {
+        match retry_after::read(headers, SystemTime::now()) {
             Some(told) => self.not_before = self.not_before.max(Some(now + told)),
             None => acknowledgement.not_before = Some(now + ACKNOWLEDGE_AGAIN_AFTER),
         }
@@ -189,7 +189,7 @@ impl Acknowledgements {
                 self.under_way.push(UnderWay {
                     acknowledgement,
                     since: now,
-                    answer: Answering::from(head),
+                    answer: PendingAnswer::from(head),
                 });
             }
         }

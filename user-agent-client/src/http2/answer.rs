@@ -17,7 +17,7 @@ use crate::explanation::explanation;
 
 /// An answer without its body.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     /// What a refusal says, in one line without capabilities.
@@ -97,21 +97,21 @@ impl Future for Head {
 }
 
 /// An answer on its way, of which the body counts only if it refuses.
-pub(super) struct Answering(Stage);
+pub(super) struct PendingAnswer(Stage);
 
 enum Stage {
     Head(Head),
-    Body(Pin<Box<dyn Future<Output = Result<Answer, NoAnswer>> + Send>>),
+    Body(Pin<Box<dyn Future<Output = Result<HttpAnswer, NoAnswer>> + Send>>),
 }
 
-impl From<Head> for Answering {
+impl From<Head> for PendingAnswer {
     fn from(head: Head) -> Self {
         Self(Stage::Head(head))
     }
 }
 
-impl Future for Answering {
-    type Output = Result<Answer, NoAnswer>;
+impl Future for PendingAnswer {
+    type Output = Result<HttpAnswer, NoAnswer>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
@@ -120,7 +120,7 @@ impl Future for Answering {
                 Stage::Body(reading) => return reading.as_mut().poll(cx),
             };
             let (head, body) = answer.into_parts();
-            let mut answer = Answer {
+            let mut answer = HttpAnswer {
                 status: head.status,
                 headers: head.headers,
                 said: None,

@@ -9,17 +9,17 @@ use std::task::{Context, Poll, ready};
 use push_protocol::session::user_agent::{Ended, Extent};
 use tokio::time::Instant;
 
-use super::events::{Form, Heard};
+use super::events::{Form, StreamEvent};
 use super::incoming::Incoming;
 use super::monitor::Monitor;
 use super::{Channel, End};
 
 /// In the words of the channel. An end is none of its own here: the monitor keeps it.
-fn incoming(heard: Heard) -> Incoming {
+fn incoming(heard: StreamEvent) -> Incoming {
     match heard {
-        Heard::Message(pushed) => Incoming::Pushed(pushed),
-        Heard::Nonsense => Incoming::Nonsense,
-        Heard::Alive | Heard::Over(_) => Incoming::SignOfLife,
+        StreamEvent::Message(pushed) => Incoming::Pushed(pushed),
+        StreamEvent::Nonsense => Incoming::Nonsense,
+        StreamEvent::Alive | StreamEvent::Over(_) => Incoming::SignOfLife,
     }
 }
 

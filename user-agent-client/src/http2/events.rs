@@ -59,18 +59,18 @@ pub(super) struct EventStream {
 }
 
 /// What came on it.
-pub(super) enum Heard {
+pub(super) enum StreamEvent {
     Message(Pushed),
     /// An event that should be a message, and is not a valid one.
     Nonsense,
     /// A comment, an event that says nothing to us, or a part of one.
     Alive,
     /// Nothing more comes.
-    Over(Over),
+    Over(StreamEnd),
 }
 
 /// Why nothing more comes.
-pub(super) enum Over {
+pub(super) enum StreamEnd {
     /// The service said so, with a status and perhaps a sentence.
     Told(u16, Option<Box<str>>),
     /// The answer has ended.
@@ -90,7 +90,7 @@ impl EventStream {
         }
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, home: &Url) -> Poll<Heard> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, home: &Url) -> Poll<StreamEvent> {
         loop {
             let mut is_alive = false;
             while !self.unread.is_empty() {
@@ -103,16 +103,16 @@ impl EventStream {
                         }
                     }
                     Ok(None) => self.unread = Bytes::new(),
-                    Err(_) => return Poll::Ready(Heard::Over(Over::Endless)),
+                    Err(_) => return Poll::Ready(StreamEvent::Over(StreamEnd::Endless)),
                 }
             }
             if is_alive {
-                return Poll::Ready(Heard::Alive);
+                return Poll::Ready(StreamEvent::Alive);
             }
             self.unread = match ready!(self.body.poll_data(cx)) {
                 Some(Ok(data)) => data,
-                Some(Err(error)) => return Poll::Ready(Heard::Over(Over::Broken(error))),
-                None => return Poll::Ready(Heard::Over(Over::Ended)),
+                Some(Err(error)) => return Poll::Ready(StreamEvent::Over(StreamEnd::Broken(error))),
+                None => return Poll::Ready(StreamEvent::Over(StreamEnd::Ended)),
             };
         }
     }
@@ -126,14 +126,14 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
 }
 
 /// Events of a kind that nobody has thought of yet say nothing.
-fn heard(read: &Read, home: &Url) -> Option<Heard> {
+fn heard(read: &Read, home: &Url) -> Option<StreamEvent> {
     let Read::Event(event) = read else {
-        return Some(Heard::Nonsense);
+        return Some(StreamEvent::Nonsense);
     };
     match event.kind.as_str() {
         // Without a name it is a message (WHATWG HTML §9.2.6).
-        "message" | "" => Some(message(event, home).map_or(Heard::Nonsense, Heard::Message)),
-        "end" => Some(Heard::Over(end(event))),
+        "message" | "" => Some(message(event, home).map_or(StreamEvent::Nonsense, StreamEvent::Message)),
+        "end" => Some(StreamEvent::Over(end(event))),
         _ => None,
     }
 }
@@ -180,16 +180,16 @@ fn content(fields: &BTreeMap<String, String>, body: &str) -> Option<Content> {
 }
 
 /// One that can't be read is an end all the same.
-fn end(event: &Event) -> Over {
+fn end(event: &Event) -> StreamEnd {
     #[derive(Deserialize)]
-    struct Told {
+    struct EndMembers {
         status: u16,
         #[serde(default)]
         detail: String,
     }
-    let Ok(Told { status, detail }) = serde_json::from_str(&event.data) else {
-        return Over::Ended;
+    let Ok(EndMembers { status, detail }) = serde_json::from_str(&event.data) else {
+        return StreamEnd::Ended;
     };
     let detail = one_line(&detail);
-    Over::Told(status, (!detail.is_empty()).then(|| detail.into()))
+    StreamEnd::Told(status, (!detail.is_empty()).then(|| detail.into()))
 }

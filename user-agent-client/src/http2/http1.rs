@@ -68,7 +68,7 @@ impl Http1 {
 
     /// Begins a request, on a connection that is idle or on another one.
     pub(super) fn ask(&self, request: Request<()>, body: Option<Bytes>) -> Head {
-        Box::pin(self.clone().answered(request, body))
+        Box::pin(self.clone().response(request, body))
     }
 
     /// Drives the idle connections, and forgets those that the server closed.
@@ -76,22 +76,22 @@ impl Http1 {
         self.idle().retain_mut(|connection| !connection.poll_over(cx));
     }
 
-    async fn answered(self, request: Request<()>, body: Option<Bytes>) -> Result<Response<Body>, NoAnswer> {
+    async fn response(self, request: Request<()>, body: Option<Bytes>) -> Result<Response<Body>, NoAnswer> {
         let request = self.to_send(request, body)?;
         let idle = self.idle().pop();
         if let Some(connection) = idle {
             let again = (*request.method() != Method::POST).then(|| request.clone());
-            match (self.answered_on(connection, request).await, again) {
+            match (self.on_connection(connection, request).await, again) {
                 (Ok(answer), _) => return Ok(answer),
                 // The server may have closed it in this moment. What is asked for twice here does no harm.
-                (Err(_), Some(again)) => return self.answered_anew(again).await,
+                (Err(_), Some(again)) => return self.on_new_connection(again).await,
                 (Err(error), None) => return Err(error),
             }
         }
-        self.answered_anew(request).await
+        self.on_new_connection(request).await
     }
 
-    async fn answered_anew(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, NoAnswer> {
+    async fn on_new_connection(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, NoAnswer> {
         // The transport that offers HTTP/1.1 only.
         let server = self.0.server.clone().over(Transport::WebSocket);
         let server = server.map_err(|_| NoAnswer::ONLY_THIS_REQUEST)?;
@@ -100,11 +100,11 @@ impl Http1 {
             tracing::info!(%error, "no further connection to the service");
             NoAnswer::ONLY_THIS_REQUEST
         })?;
-        self.answered_on(Connection::on(connected.wire).await?, request)
+        self.on_connection(Connection::on(connected.wire).await?, request)
             .await
     }
 
-    async fn answered_on(
+    async fn on_connection(
         &self,
         mut connection: Connection,
         request: Request<Full<Bytes>>,

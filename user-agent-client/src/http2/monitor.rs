@@ -12,7 +12,7 @@ use push_protocol::session::user_agent::{Ended, Extent, Identity, Wish};
 use url::Url;
 
 use super::answer::{Head, is_refusal};
-use super::events::{EventStream, Form, Heard, Over, is_event_stream};
+use super::events::{EventStream, Form, StreamEnd, StreamEvent, is_event_stream};
 use super::no_answer::NoAnswer;
 use super::request;
 use super::sender::Sender;
@@ -123,17 +123,17 @@ impl Monitor {
     }
 
     /// The next event; `None` when there are none any more, which [`poll_end`](Self::poll_end) tells.
-    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>, home: &Url) -> Poll<Option<Heard>> {
+    pub(super) fn poll_event(&mut self, cx: &mut Context<'_>, home: &Url) -> Poll<Option<StreamEvent>> {
         self.poll_head(cx);
         let Stage::Events(stream) = &mut self.stage else {
             return Poll::Pending;
         };
         let heard = ready!(stream.poll(cx, home));
-        if let Heard::Over(over) = heard {
+        if let StreamEvent::Over(over) = heard {
             self.events_end(over);
             return Poll::Ready(None);
         }
-        self.has_brought |= matches!(heard, Heard::Message(_));
+        self.has_brought |= matches!(heard, StreamEvent::Message(_));
         Poll::Ready(Some(heard))
     }
 
@@ -169,8 +169,8 @@ impl Monitor {
             self.stage = Stage::Events(Box::new(EventStream::of(body)));
             return;
         }
-        let told = retry_after::told(&head.headers, SystemTime::now());
-        let end = ended(head.status.as_u16(), self.extent, told);
+        let told = retry_after::read(&head.headers, SystemTime::now());
+        let end = end_of_status(head.status.as_u16(), self.extent, told);
         if is_refusal(head.status) && !body.is_empty() {
             let explanation = async move { body.explanation(&head.headers).await };
             self.stage = Stage::Explained(Box::pin(explanation), end);
@@ -179,19 +179,19 @@ impl Monitor {
         self.ends(end);
     }
 
-    fn events_end(&mut self, over: Over) {
+    fn events_end(&mut self, over: StreamEnd) {
         let end = match over {
-            Over::Told(status, said) => {
+            StreamEnd::Told(status, said) => {
                 self.said = said;
-                ended(status, self.extent, None)
+                end_of_status(status, self.extent, None)
             }
             // What waits was asked for, and has come. If nothing came, that proves nothing: the answer would have been 204.
-            Over::Ended if self.extent == Extent::Waiting && self.has_brought => {
+            StreamEnd::Ended if self.extent == Extent::Waiting && self.has_brought => {
                 MonitorEnd::CaughtUp { nothing: false }
             }
-            Over::Ended => MonitorEnd::Over(Ended::Closed(None)),
-            Over::Broken(error) => MonitorEnd::Over(broken(&error)),
-            Over::Endless => MonitorEnd::Over(Ended::Garbled),
+            StreamEnd::Ended => MonitorEnd::Over(Ended::Closed(None)),
+            StreamEnd::Broken(error) => MonitorEnd::Over(broken(&error)),
+            StreamEnd::Endless => MonitorEnd::Over(Ended::Garbled),
         };
         self.ends(end);
     }
@@ -207,7 +207,7 @@ fn broken(error: &NoAnswer) -> Ended {
 }
 
 /// What the status of the answer means.
-fn ended(status: u16, extent: Extent, retry_after: Option<Duration>) -> MonitorEnd {
+fn end_of_status(status: u16, extent: Extent, retry_after: Option<Duration>) -> MonitorEnd {
     match status {
         404 | 410 => MonitorEnd::Forgotten,
         200..=299 if extent == Extent::Waiting => MonitorEnd::CaughtUp {
@@ -250,7 +250,7 @@ mod tests {
             (503, minute, refused(503, minute)),
         ];
         for (status, told, expected) in rows {
-            assert_eq!(ended(status, Extent::Lasting, told), expected, "{status}");
+            assert_eq!(end_of_status(status, Extent::Lasting, told), expected, "{status}");
             // Who asked for what waits has got it, and is told nothing else.
             let waited = match status {
                 200 | 204 => MonitorEnd::CaughtUp {
@@ -258,7 +258,7 @@ mod tests {
                 },
                 _ => expected,
             };
-            assert_eq!(ended(status, Extent::Waiting, told), waited, "{status}");
+            assert_eq!(end_of_status(status, Extent::Waiting, told), waited, "{status}");
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use super::incoming::Incoming;
 use super::monitor::{Monitor, MonitorEnd, ended_by};
 use super::requester::Requester;
-use super::requests::{Means, Requests};
+use super::requests::{RequestContext, Requests};
 use super::{Channel, End};
 use crate::defaults::LEAVE_WITHIN;
 
@@ -157,13 +157,13 @@ impl Channel {
     }
 
     fn poll_requests(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
-        let means = Means {
+        let context = RequestContext {
             requester: &self.requester,
             service: &self.service,
             set: self.set.as_ref(),
             may_leave_set: self.may_leave_set,
         };
-        let incoming = ready!(self.requests.poll(cx, &means));
+        let incoming = ready!(self.requests.poll(cx, &context));
         if let Incoming::Enrolled(_, enrolled) = &incoming
             && self.set.as_ref() != Some(&enrolled.set)
         {

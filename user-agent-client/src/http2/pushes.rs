@@ -34,10 +34,10 @@ struct Push {
     /// Of which subscription, as far as it is known: the promise says so, or the answer (R30-MON-6).
     push_resource: Option<Box<str>>,
     since: Instant,
-    state: State,
+    state: PushState,
 }
 
-enum State {
+enum PushState {
     Promised(PushedResponseFuture),
     Reading(Box<Reading>),
     /// `None`: it can't be read.
@@ -64,7 +64,7 @@ impl Pushes {
             path,
             push_resource: links::find(request.headers(), Relation::Push, home).map(Into::into),
             since: Instant::now(),
-            state: State::Promised(response),
+            state: PushState::Promised(response),
         });
         true
     }
@@ -74,7 +74,7 @@ impl Pushes {
         for push in &mut self.0 {
             push.poll(cx, home);
         }
-        self.0.retain(|push| !matches!(push.state, State::Gone));
+        self.0.retain(|push| !matches!(push.state, PushState::Gone));
         let next = (0..self.0.len()).find(|at| self.is_next(*at));
         let push = next.and_then(|at| self.0.remove(at));
         if self.0.is_empty() {
@@ -85,7 +85,7 @@ impl Pushes {
             Some(Push {
                 path,
                 push_resource,
-                state: State::Whole(content, metadata),
+                state: PushState::Whole(content, metadata),
                 ..
             }) => Poll::Ready(Pushed {
                 push_resource: push_resource.unwrap_or_default(),
@@ -125,11 +125,11 @@ impl Pushes {
 
 impl Push {
     fn is_whole(&self) -> bool {
-        matches!(self.state, State::Whole(..))
+        matches!(self.state, PushState::Whole(..))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, home: &Url) {
-        if let State::Promised(response) = &mut self.state {
+        if let PushState::Promised(response) = &mut self.state {
             let Poll::Ready(answer) = Pin::new(response).poll(cx) else {
                 return;
             };
@@ -138,12 +138,12 @@ impl Push {
                     let (head, stream) = answer.into_parts();
                     let named = links::find(&head.headers, Relation::Push, home);
                     self.push_resource = named.map(Into::into).or(self.push_resource.take());
-                    State::Reading(Box::new(Reading::of(head.headers, stream)))
+                    PushState::Reading(Box::new(Reading::of(head.headers, stream)))
                 }
-                Ok(_) | Err(_) => State::Gone,
+                Ok(_) | Err(_) => PushState::Gone,
             };
         }
-        if let State::Reading(reading) = &mut self.state
+        if let PushState::Reading(reading) = &mut self.state
             && let Poll::Ready(state) = reading.poll(cx)
         {
             self.state = state;
@@ -160,20 +160,20 @@ impl Reading {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<State> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<PushState> {
         loop {
             match std::task::ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     if self.body.len() + data.len() > PUSHED_BYTES {
                         // Nobody could decrypt it, and left alone it would come again and again.
-                        return Poll::Ready(State::Whole(None, None));
+                        return Poll::Ready(PushState::Whole(None, None));
                     }
                     self.body.extend_from_slice(&data);
                     // A stream that was reset in the meantime has nothing to be released.
                     let _ = self.stream.flow_control().release_capacity(data.len());
                 }
-                Some(Err(_)) => return Poll::Ready(State::Gone),
-                None => return Poll::Ready(State::Whole(self.content(), self.metadata())),
+                Some(Err(_)) => return Poll::Ready(PushState::Gone),
+                None => return Poll::Ready(PushState::Whole(self.content(), self.metadata())),
             }
         }
     }

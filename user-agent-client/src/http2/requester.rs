@@ -5,7 +5,7 @@ use h2::client::Builder;
 use http::Request;
 use url::Url;
 
-use super::answer::Answer;
+use super::answer::HttpAnswer;
 use super::http1::Http1;
 use super::not_begun;
 use super::sender::{Sender, driven};
@@ -36,7 +36,7 @@ impl Requester {
         url: &Url,
         request: Request<()>,
         body: Option<Bytes>,
-    ) -> Result<Answer, RequestError> {
+    ) -> Result<HttpAnswer, RequestError> {
         if url.origin() == self.home.origin() {
             let exchange = self.requests.clone().exchange(request, body);
             return exchange.await.map_err(|_| RequestError::NoAnswer);
@@ -50,7 +50,7 @@ impl Requester {
         url: &Url,
         request: Request<()>,
         body: Option<Bytes>,
-    ) -> Result<Answer, RequestError> {
+    ) -> Result<HttpAnswer, RequestError> {
         if self.home.scheme() == "https" && url.scheme() != "https" {
             return Err(RequestError::Redirection(IN_CLEAR));
         }

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::incoming::Incoming;
 use super::requester::Requester;
-use super::subscribe::{Made, Wanted, subscribe};
+use super::subscribe::{SubscribeResult, SubscriptionRequest, subscribe};
 use super::unsubscribe::unsubscribe;
 
 /// What the session asks for.
@@ -38,7 +38,7 @@ pub(super) struct Requests {
 type UnderWay = Pin<Box<dyn Future<Output = Incoming> + Send>>;
 
 /// What requests are made with.
-pub(super) struct Means<'a> {
+pub(super) struct RequestContext<'a> {
     pub(super) requester: &'a Requester,
     pub(super) service: &'a Url,
     pub(super) set: Option<&'a Identity>,
@@ -51,7 +51,7 @@ impl Requests {
     }
 
     /// The answer to the request that is under way; then the next one is begun by the next call.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, means: &Means<'_>) -> Poll<Incoming> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, context: &RequestContext<'_>) -> Poll<Incoming> {
         if self.under_way.is_none() {
             let Some(next) = self.waiting.pop_front() else {
                 return Poll::Pending;
@@ -60,7 +60,7 @@ impl Requests {
                 // As for everything that is idle.
                 self.waiting = VecDeque::new();
             }
-            self.under_way = Some(begin(next, means));
+            self.under_way = Some(begin(next, context));
         }
         let Some(under_way) = &mut self.under_way else {
             return Poll::Pending;
@@ -71,23 +71,23 @@ impl Requests {
     }
 }
 
-fn begin(request: Request, means: &Means<'_>) -> UnderWay {
-    let requester = means.requester.clone();
+fn begin(request: Request, context: &RequestContext<'_>) -> UnderWay {
+    let requester = context.requester.clone();
     match request {
         Request::Register {
             name,
             application_server,
         } => {
-            let wanted = Wanted {
-                service: means.service.clone(),
-                set: means.set.cloned(),
-                may_leave_set: means.may_leave_set,
+            let wanted = SubscriptionRequest {
+                service: context.service.clone(),
+                set: context.set.cloned(),
+                may_leave_set: context.may_leave_set,
                 application_server,
             };
             Box::pin(async move {
                 match subscribe(&requester, wanted).await {
-                    Made::Subscription(enrolled) => Incoming::Enrolled(name, enrolled),
-                    Made::Nothing(answer, why) => Incoming::NotEnrolled(name, answer, why),
+                    SubscribeResult::Subscription(enrolled) => Incoming::Enrolled(name, enrolled),
+                    SubscribeResult::Refused(answer, why) => Incoming::NotEnrolled(name, answer, why),
                 }
             })
         }

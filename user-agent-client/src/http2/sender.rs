@@ -8,7 +8,7 @@ use bytes::Bytes;
 use h2::client::{PushPromises, SendRequest};
 use http::Request;
 
-use super::answer::{Answer, Answering, Head};
+use super::answer::{Head, HttpAnswer, PendingAnswer};
 use super::http1::Http1;
 use super::no_answer::NoAnswer;
 use crate::defaults::{ACKNOWLEDGEMENTS, HTTP1_ACKNOWLEDGEMENTS};
@@ -75,7 +75,7 @@ impl Sender {
         self,
         request: Request<()>,
         body: Option<Bytes>,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<HttpAnswer, NoAnswer> {
         let head = match self {
             Self::Http2(requests) => {
                 let mut requests = requests.ready().await?;
@@ -87,7 +87,7 @@ impl Sender {
             }
             Self::Http1(http1) => Head::Http1(http1.ask(request, body)),
         };
-        Answering::from(head).await
+        PendingAnswer::from(head).await
     }
 }
 

@@ -12,7 +12,7 @@ use push_protocol::session::user_agent::{
 use push_protocol::vapid::PublicKey;
 use url::Url;
 
-use super::answer::Answer;
+use super::answer::HttpAnswer;
 use super::request;
 use super::requester::{IN_CLEAR, NO_SERVER, Requester};
 use super::unsubscribe::{not_done, unsubscribe};
@@ -26,7 +26,7 @@ use crate::server_url::ServerUrl;
 const OPTIONS_TYPE: &str = "application/webpush-options+json";
 
 /// What is asked for.
-pub(super) struct Wanted {
+pub(super) struct SubscriptionRequest {
     /// The push service resource.
     pub(super) service: Url,
     /// The set that the subscription is to be in.
@@ -38,10 +38,10 @@ pub(super) struct Wanted {
 }
 
 /// What came of it.
-pub(super) enum Made {
+pub(super) enum SubscribeResult {
     Subscription(Enrolled),
     /// For the session, and for people.
-    Nothing(Registered, RequestError),
+    Refused(Registered, RequestError),
 }
 
 /// Asks, follows redirections (R30-LB-1), and asks again without a set that the service doesn't know (R30-SET-4).
@@ -49,14 +49,14 @@ pub(super) enum Made {
 /// A 400 or 404 may have other reasons than the set: only the answer to a request without it tells. So a set is never given up
 /// for a mistake that has nothing to do with it. If the answer is a subscription in another set, the service doesn't know ours;
 /// whether that is believed is not decided here (PR-47).
-pub(super) async fn subscribe(requester: &Requester, mut wanted: Wanted) -> Made {
+pub(super) async fn subscribe(requester: &Requester, mut wanted: SubscriptionRequest) -> SubscribeResult {
     let mut service = wanted.service.clone();
     let mut unknown = None;
     let mut redirections = 0;
     loop {
         let answer = match post(requester, &service, &wanted).await {
             Ok(answer) => answer,
-            Err(why) => return Made::Nothing(Registered::Trouble, why),
+            Err(why) => return SubscribeResult::Refused(Registered::Trouble, why),
         };
         match answer.status.as_u16() {
             201 => return made(requester, &service, &wanted, unknown.as_ref(), &answer.headers).await,
@@ -65,9 +65,14 @@ pub(super) async fn subscribe(requester: &Requester, mut wanted: Wanted) -> Made
                     Ok(target) if redirections < REDIRECTIONS => target,
                     Ok(target) => {
                         let last = target.host_str().unwrap_or_default().to_owned();
-                        return Made::Nothing(Registered::Trouble, RequestError::Redirections(last));
+                        return SubscribeResult::Refused(
+                            Registered::Trouble,
+                            RequestError::Redirections(last),
+                        );
                     }
-                    Err(why) => return Made::Nothing(Registered::Trouble, RequestError::Redirection(why)),
+                    Err(why) => {
+                        return SubscribeResult::Refused(Registered::Trouble, RequestError::Redirection(why));
+                    }
                 };
                 redirections += 1;
             }
@@ -75,12 +80,16 @@ pub(super) async fn subscribe(requester: &Requester, mut wanted: Wanted) -> Made
                 unknown = wanted.set.take();
                 service = wanted.service.clone();
             }
-            _ => return Made::Nothing(refusal(&answer), not_done(answer)),
+            _ => return SubscribeResult::Refused(refusal(&answer), not_done(answer)),
         }
     }
 }
 
-async fn post(requester: &Requester, service: &Url, wanted: &Wanted) -> Result<Answer, RequestError> {
+async fn post(
+    requester: &Requester,
+    service: &Url,
+    wanted: &SubscriptionRequest,
+) -> Result<HttpAnswer, RequestError> {
     const NO_REQUEST: RequestError = RequestError::Redirection(NO_SERVER);
     let mut request = request(Method::POST, service.as_str()).ok_or(NO_REQUEST)?;
     if let Some(set) = &wanted.set {
@@ -105,11 +114,11 @@ fn options(request: &mut Request<()>, key: PublicKey) -> Bytes {
 async fn made(
     requester: &Requester,
     service: &Url,
-    wanted: &Wanted,
+    wanted: &SubscriptionRequest,
     unknown: Option<&Identity>,
     headers: &HeaderMap,
-) -> Made {
-    let unusable = |what| Made::Nothing(Registered::Trouble, RequestError::Unusable(what));
+) -> SubscribeResult {
+    let unusable = |what| SubscribeResult::Refused(Registered::Trouble, RequestError::Unusable(what));
     let enrolled = match enrolled(service, headers) {
         Ok(enrolled) => enrolled,
         Err(what) => return unusable(what),
@@ -127,9 +136,9 @@ async fn made(
             );
             let _ = unsubscribe(requester, &enrolled.resource).await;
             let why = "another subscription set than that of the other subscriptions";
-            Made::Nothing(Registered::Unknown, RequestError::Unusable(why))
+            SubscribeResult::Refused(Registered::Unknown, RequestError::Unusable(why))
         }
-        _ => Made::Subscription(enrolled),
+        _ => SubscribeResult::Subscription(enrolled),
     }
 }
 
@@ -180,8 +189,8 @@ fn redirection(headers: &HeaderMap, from: &Url) -> Result<Url, &'static str> {
     })
 }
 
-fn refusal(answer: &Answer) -> Registered {
-    let told = retry_after::told(&answer.headers, SystemTime::now());
+fn refusal(answer: &HttpAnswer) -> Registered {
+    let told = retry_after::read(&answer.headers, SystemTime::now());
     match answer.status.as_u16() {
         408 | 429 | 500..=599 => told.map_or(Registered::Trouble, Registered::Later),
         status @ 400..=499 => Registered::Refused(status),

@@ -6,7 +6,7 @@ use http::Method;
 use push_protocol::session::user_agent::{SubscriptionResource, Unregistered};
 use url::Url;
 
-use super::answer::Answer;
+use super::answer::HttpAnswer;
 use super::request;
 use super::requester::Requester;
 use crate::request_error::RequestError;
@@ -27,7 +27,7 @@ pub(super) async fn unsubscribe(
         Ok(answer) => answer,
         Err(why) => return (Unregistered::Trouble, Some(why)),
     };
-    let told = retry_after::told(&answer.headers, SystemTime::now());
+    let told = retry_after::read(&answer.headers, SystemTime::now());
     match answer.status.as_u16() {
         200..=299 | 404 | 410 => (Unregistered::Done, None),
         _ => (
@@ -38,7 +38,7 @@ pub(super) async fn unsubscribe(
 }
 
 /// What an answer says that is no success.
-pub(super) fn not_done(answer: Answer) -> RequestError {
+pub(super) fn not_done(answer: HttpAnswer) -> RequestError {
     RequestError::Status {
         status: answer.status.as_u16(),
         explanation: answer.said.map(Into::into),

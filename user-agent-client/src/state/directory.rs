@@ -66,8 +66,8 @@ impl Directory {
         [&self.handle, &self.lock].map(|file| file.try_clone().expect("a file can be had twice"))
     }
 
-    pub(super) fn place(&self, name: &'static str) -> Place {
-        Place::of(&self.handle, &self.path, name)
+    pub(super) fn place(&self, name: &'static str) -> StateFile {
+        StateFile::of(&self.handle, &self.path, name)
     }
 
     /// Reads the state; nothing if there is none yet. A file that others could read is closed to them: refusing it would
@@ -80,7 +80,7 @@ impl Directory {
                 "other users could read the keys of the subscriptions until now; if they may have, subscribe anew"
             );
         }
-        read_place(&place)
+        read_state_file(&place)
     }
 
     /// Replaces the state, for good. Until it returns, a crash leaves the old one or the new one. How many bytes it has.
@@ -135,14 +135,14 @@ thread_local! {
 
 /// A file of a state directory, in that directory whatever its name has become.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct StateFile {
     directory: Arc<File>,
     name: &'static str,
     /// As it was when the directory was opened: for sentences.
     path: PathBuf,
 }
 
-impl Place {
+impl StateFile {
     fn of(directory: &Arc<File>, path: &Path, name: &'static str) -> Self {
         Self {
             directory: Arc::clone(directory),
@@ -258,10 +258,10 @@ impl Place {
 
 /// Reads the state of a directory that another process may be writing to. Nothing if there is none.
 pub(super) fn read_state(directory: &Path) -> Result<Option<(Snapshot, LogId)>, StateError> {
-    read_place(&Place::of(&open_directory(directory)?, directory, STATE))
+    read_state_file(&StateFile::of(&open_directory(directory)?, directory, STATE))
 }
 
-fn read_place(place: &Place) -> Result<Option<(Snapshot, LogId)>, StateError> {
+fn read_state_file(place: &StateFile) -> Result<Option<(Snapshot, LogId)>, StateError> {
     let damaged = |what| StateError::Damaged {
         file: place.path.clone(),
         what,
@@ -349,7 +349,7 @@ fn open_directory(path: &Path) -> Result<Arc<File>, StateError> {
 
 /// Locks the directory, and the file by which earlier versions lock it.
 fn lock(directory: &Arc<File>, path: &Path) -> Result<File, StateError> {
-    let place = Place::of(directory, path, LOCK);
+    let place = StateFile::of(directory, path, LOCK);
     let io = |error| place.error(error);
     let locked = |process| StateError::Locked {
         directory: path.to_owned(),

@@ -36,7 +36,7 @@ use std::os::unix::fs::FileExt as _;
 use push_protocol::session::user_agent::{Change, Durable, Earlier, MessageKey, Messages, Tried};
 use ring::digest;
 
-use super::directory::Place;
+use super::directory::StateFile;
 use super::document::LogId;
 use super::error::{FileError, StateError};
 use crate::defaults::MESSAGE_RECORDS;
@@ -52,7 +52,7 @@ const CHECKED_BYTES: usize = 24;
 /// A log that was read.
 #[derive(Debug)]
 pub(super) struct MessagesLog {
-    place: Place,
+    place: StateFile,
     id: LogId,
     /// `None` after something went wrong: then all of it is written anew with the next record.
     file: Option<File>,
@@ -63,7 +63,7 @@ impl MessagesLog {
     /// Reads the log into `durable`, and writes it anew if that makes it any smaller or better. What can't be read is
     /// passed over, and what can't be written is said by [`append`](Self::append): a log never keeps a user agent from
     /// starting.
-    pub(super) fn open(place: Place, id: LogId, durable: &mut Durable) -> Self {
+    pub(super) fn open(place: StateFile, id: LogId, durable: &mut Durable) -> Self {
         let mut log = Self {
             place,
             id,

@@ -34,13 +34,13 @@ pub struct Trust {
 }
 
 struct Shared {
-    whom: Whom,
+    kind: TrustKind,
     loaded: OnceLock<Arc<ClientConfig>>,
     /// The same, but for HTTP/2.
     http2: OnceLock<Arc<ClientConfig>>,
 }
 
-enum Whom {
+enum TrustKind {
     System,
     SystemAnd(PathBuf),
     Anybody,
@@ -50,24 +50,24 @@ enum Whom {
 impl Trust {
     /// Whom the system trusts.
     pub fn system() -> Self {
-        Self::new(Whom::System)
+        Self::new(TrustKind::System)
     }
 
     /// Whom the system trusts, and the certificates in this PEM file: a private CA, or a service's own certificate, also if that
     /// calls itself a CA, as `openssl req -x509` makes it.
     pub fn with_certificates(file: impl AsRef<Path>) -> Self {
-        Self::new(Whom::SystemAnd(file.as_ref().into()))
+        Self::new(TrustKind::SystemAnd(file.as_ref().into()))
     }
 
     /// Anybody: whoever sits on the line can read and change everything. For trying things out.
     pub fn insecure() -> Self {
-        Self::new(Whom::Anybody)
+        Self::new(TrustKind::Anybody)
     }
 
     /// As `config` says, for those who need more: client certificates, pinned keys, other session caches. It has to speak
     /// HTTP/1.1: its ALPN protocols are `http/1.1` or none. For HTTP/2 a copy that names `h2` before it is used.
     pub fn with_config(config: Arc<ClientConfig>) -> Self {
-        Self::new(Whom::Given(config))
+        Self::new(TrustKind::Given(config))
     }
 
     /// Goes through these proxies.
@@ -89,7 +89,7 @@ impl Trust {
         if let Some(config) = self.shared.loaded.get() {
             return Ok(Arc::clone(config));
         }
-        let config = self.shared.whom.load()?;
+        let config = self.shared.kind.load()?;
         Ok(Arc::clone(self.shared.loaded.get_or_init(|| config)))
     }
 
@@ -108,10 +108,10 @@ impl Trust {
         Ok(Arc::clone(self.shared.http2.get_or_init(|| Arc::new(config))))
     }
 
-    fn new(whom: Whom) -> Self {
+    fn new(kind: TrustKind) -> Self {
         Self {
             shared: Arc::new(Shared {
-                whom,
+                kind,
                 loaded: OnceLock::new(),
                 http2: OnceLock::new(),
             }),
@@ -129,11 +129,11 @@ impl Default for Trust {
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.shared.whom {
-            Whom::System => f.write_str("Trust(system)"),
-            Whom::SystemAnd(file) => write!(f, "Trust(system and {})", file.display()),
-            Whom::Anybody => f.write_str("Trust(anybody)"),
-            Whom::Given(_) => f.write_str("Trust(given)"),
+        match &self.shared.kind {
+            TrustKind::System => f.write_str("Trust(system)"),
+            TrustKind::SystemAnd(file) => write!(f, "Trust(system and {})", file.display()),
+            TrustKind::Anybody => f.write_str("Trust(anybody)"),
+            TrustKind::Given(_) => f.write_str("Trust(given)"),
         }
     }
 }
@@ -178,7 +178,7 @@ impl fmt::Display for TrustError {
     }
 }
 
-impl Whom {
+impl TrustKind {
     fn load(&self) -> Result<Arc<ClientConfig>, TrustError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))

@@ -36,7 +36,7 @@ pub enum Event {
     Subscribed(Subscription),
     /// A subscription has another push resource and other keys, because the service had forgotten the old one
     /// (`pushsubscriptionchange`). Give them to the application server, then call
-    /// [`told`](super::UserAgent::told); until then it is said again at each start.
+    /// [`confirm_renewal`](super::UserAgent::confirm_renewal); until then it is said again at each start.
     // WP-RFR-2.
     Renewed(Subscription),
     /// The service won't make this subscription, and it is gone.

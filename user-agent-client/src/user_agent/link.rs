@@ -177,7 +177,7 @@ impl Incoming {
                 (!is_there).then(|| {
                     (
                         *name,
-                        RequestError::answered(details.status, details.words.as_deref()),
+                        RequestError::of_reply(details.status, details.words.as_deref()),
                     )
                 })
             }

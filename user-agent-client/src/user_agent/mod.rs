@@ -176,9 +176,9 @@ impl UserAgent {
 
     /// The application server knows the push resource and keys of this subscription, as [`Event::Renewed`] gave it. If the
     /// subscription has yet others by now, they are left to tell.
-    pub async fn told(&self, subscription: &Subscription) {
+    pub async fn confirm_renewal(&self, subscription: &Subscription) {
         if let Some(push_resource) = subscription.push_resource.clone() {
-            let call = Call::Told {
+            let call = Call::ConfirmRenewal {
                 name: subscription.name,
                 push_resource,
                 p256dh: subscription.p256dh(),

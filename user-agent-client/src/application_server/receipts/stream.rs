@@ -130,7 +130,7 @@ fn judge(answer: &Response<Incoming>) -> Result<(), NoStream> {
         200 if is_event_stream(answer.headers()) => Ok(()),
         404 | 410 => Err(NoStream::Never(ReceiptError::Gone)),
         408 | 429 | 500..=599 => {
-            let told = retry_after::told(answer.headers(), SystemTime::now());
+            let told = retry_after::read(answer.headers(), SystemTime::now());
             Err(NoStream::Later(told))
         }
         _ => Err(NoStream::Never(ReceiptError::NotOffered(status))),
@@ -147,14 +147,15 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
 /// Any other event is ignored, and so is a receipt of a kind that nobody has thought of yet.
 fn receipt(event: &Event, base: &Url) -> Option<Receipt> {
     #[derive(Deserialize)]
-    struct Told {
+    struct ReceiptEvent {
         message: String,
         status: u16,
     }
-    let told = (event.kind == "receipt").then(|| serde_json::from_str::<Told>(&event.data).ok())??;
+    let members =
+        (event.kind == "receipt").then(|| serde_json::from_str::<ReceiptEvent>(&event.data).ok())??;
     Some(Receipt {
-        message: base.join(&told.message).ok()?,
-        is_acknowledged: match told.status {
+        message: base.join(&members.message).ok()?,
+        is_acknowledged: match members.status {
             204 => true,
             410 => false,
             _ => return None,

@@ -38,7 +38,7 @@ async fn asks_by_the_letter() {
             request
         };
         let (refused, request) = tokio::join!(Channel::upgrade(ours, &url), service);
-        assert_eq!(refused.unwrap_err().ended(), Ended::Lost);
+        assert_eq!(refused.unwrap_err().to_ended(), Ended::Lost);
         let key = field(&request, "Sec-WebSocket-Key");
         let version = env!("CARGO_PKG_VERSION");
         let expected = format!(
@@ -169,7 +169,7 @@ async fn refusals() {
     ];
     for (answer, ended, words) in rows {
         let error = answered(|_| answer.into()).await.unwrap_err();
-        assert_eq!(error.ended(), ended, "{answer}");
+        assert_eq!(error.to_ended(), ended, "{answer}");
         let sentence = error.to_string();
         assert!(sentence.contains(words), "{sentence}");
         assert!(!sentence.contains("/secret"), "{sentence}");
@@ -228,7 +228,7 @@ async fn half_a_yes() {
     for (from, to, more, words) in rows {
         let answer = |request: &str| agreement(request, more).replacen(from, to, 1).into();
         let error = answered(answer).await.unwrap_err();
-        assert_eq!(error.ended(), Ended::Garbled);
+        assert_eq!(error.to_ended(), Ended::Garbled);
         assert!(error.to_string().contains(words), "{error}");
     }
 }
@@ -286,7 +286,7 @@ async fn connects() {
     tokio::join!(user_agent, service);
     drop(listener);
     let error = Channel::open(&url, &trust).await.unwrap_err();
-    assert_eq!(error.ended(), Ended::Unreachable);
+    assert_eq!(error.to_ended(), Ended::Unreachable);
     assert!(
         error
             .to_string()

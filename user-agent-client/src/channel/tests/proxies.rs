@@ -254,7 +254,7 @@ async fn a_proxy_that_opens_nothing() {
         let trust = proxy.trust();
         let (opened, ()) = tokio::join!(Channel::open(&url, &trust), proxy.answers(answer));
         let error = opened.unwrap_err();
-        assert_eq!(error.ended(), Ended::Unreachable);
+        assert_eq!(error.to_ended(), Ended::Unreachable);
         let sentence = error.to_string();
         let begins = format!("there is no way through the proxy at {}: ", proxy.address());
         assert!(

@@ -157,12 +157,12 @@ async fn strangers() {
     ];
     for (service, trust, words) in rows {
         let error = service.refusal(&trust).await;
-        assert_eq!(error.ended(), Ended::Unreachable);
+        assert_eq!(error.to_ended(), Ended::Unreachable);
         assert!(error.to_string().contains(words), "{error}");
     }
     let missing = Trust::with_certificates("/nowhere/ca.pem");
     let error = Channel::open(&service.url, &missing).await.unwrap_err();
-    assert_eq!(error.ended(), Ended::Unreachable);
+    assert_eq!(error.to_ended(), Ended::Unreachable);
     assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
 }
 
@@ -199,12 +199,12 @@ async fn hangs_up() {
     let (opened, ()) = tokio::join!(Channel::open(&service.url, &trust), async {
         drop(service.listener.accept().await.unwrap());
     });
-    assert_eq!(opened.unwrap_err().ended(), Ended::Unreachable);
+    assert_eq!(opened.unwrap_err().to_ended(), Ended::Unreachable);
     // And one that goes when it has heard the request is lost.
     let (opened, ()) = tokio::join!(Channel::open(&service.url, &trust), async {
         let (stream, _) = service.listener.accept().await.unwrap();
         let mut stream = service.acceptor.accept(stream).await.unwrap();
         read_request(&mut stream).await;
     });
-    assert_eq!(opened.unwrap_err().ended(), Ended::Lost);
+    assert_eq!(opened.unwrap_err().to_ended(), Ended::Lost);
 }

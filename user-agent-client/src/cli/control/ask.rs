@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 use user_agent_client::defaults::{CONTROL_CONNECT_TIMES, CONTROL_LINE_WITHIN};
 
-use super::{Answer, Command, PRINTED, Place, Request, VERSION, is_trusted, read_line, to_line};
+use super::{Command, ControlReply, PRINTED, Request, SocketPath, VERSION, is_trusted, read_line, to_line};
 use crate::cli::console::{print_line, say};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::signals::Signals;
@@ -35,9 +35,9 @@ pub(in crate::cli) async fn ask(
 /// A `listen` that has just begun has a socket in a moment.
 async fn connect(directory: &Path) -> Option<UnixStream> {
     const AGAIN_AFTER: Duration = Duration::from_millis(50);
-    let place = Place::of(directory).ok()?;
+    let socket = SocketPath::of(directory).ok()?;
     for _ in 0..CONTROL_CONNECT_TIMES {
-        match UnixStream::connect(&place.path).await {
+        match UnixStream::connect(&socket.path).await {
             Ok(stream) => return is_trusted(&stream).then_some(stream),
             Err(error) => match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => sleep(AGAIN_AFTER).await,
@@ -65,14 +65,14 @@ async fn talk(stream: UnixStream, command: Command) -> Result<Exit, Failure> {
             ));
         };
         match serde_json::from_str(&line) {
-            Ok(Answer::Says(sentence)) => say(sentence),
-            Ok(Answer::Subscribed(json)) => {
+            Ok(ControlReply::Says(sentence)) => say(sentence),
+            Ok(ControlReply::Subscribed(json)) => {
                 print_line(json)?;
                 let _ = output.write_all(PRINTED.as_bytes()).await;
                 return Ok(Exit::Done);
             }
-            Ok(Answer::Unsubscribed {}) => return Ok(Exit::Done),
-            Ok(Answer::Failed { exit, why }) => return Err(Failure::new(Exit::of_code(exit), why)),
+            Ok(ControlReply::Unsubscribed {}) => return Ok(Exit::Done),
+            Ok(ControlReply::Failed { exit, why }) => return Err(Failure::new(Exit::of_code(exit), why)),
             Err(_) => {
                 return Err(Failure::new(
                     Exit::Failed,

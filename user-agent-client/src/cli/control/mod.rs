@@ -77,7 +77,7 @@ pub(super) struct Unsubscribe {
 
 #[derive(Serialize, Deserialize, Debug)]
 #[serde(rename_all = "snake_case")]
-enum Answer {
+enum ControlReply {
     /// What hinders, in a sentence for people.
     Says(String),
     /// As `subscribe` prints it.
@@ -91,13 +91,13 @@ enum Answer {
 }
 
 /// A way to the socket that is short enough for an address, however long that of the directory is: an address has 107 bytes.
-struct Place {
+struct SocketPath {
     /// Keeps the way open.
     _directory: File,
     path: PathBuf,
 }
 
-impl Place {
+impl SocketPath {
     fn of(directory: &Path) -> io::Result<Self> {
         let flags = (OFlags::DIRECTORY | OFlags::PATH).bits().cast_signed();
         let opened = OpenOptions::new()

@@ -21,8 +21,8 @@ use user_agent_client::user_agent::SubscribeError;
 use user_agent_client::{Event, ServerUrl, Subscription, UserAgent};
 
 use super::{
-    Answer, AnyRequest, Command, PRINTED, Place, Request, Subscribe, Unsubscribe, VERSION, is_trusted,
-    read_line, to_line,
+    AnyRequest, Command, ControlReply, PRINTED, Request, SocketPath, Subscribe, Unsubscribe, VERSION,
+    is_trusted, read_line, to_line,
 };
 use crate::cli::console::say;
 use crate::cli::exit::{Exit, Failure};
@@ -45,7 +45,7 @@ struct Hindrance {
 }
 
 struct Open {
-    place: Place,
+    socket: SocketPath,
     serving: JoinHandle<()>,
 }
 
@@ -61,8 +61,8 @@ impl Control {
             failure: failure.subscribe(),
         };
         let open = match bind(directory) {
-            Ok((place, listener)) => Some(Open {
-                place,
+            Ok((socket, listener)) => Some(Open {
+                socket,
                 serving: tokio::spawn(serve(listener, talk)),
             }),
             Err(error) => {
@@ -127,22 +127,22 @@ impl Drop for Control {
 
 impl Open {
     fn remove(&self) {
-        let _ = fs::remove_file(&self.place.path);
+        let _ = fs::remove_file(&self.socket.path);
     }
 }
 
-fn bind(directory: &Path) -> io::Result<(Place, UnixListener)> {
-    let place = Place::of(directory)?;
-    match fs::symlink_metadata(&place.path) {
-        Ok(stale) if stale.file_type().is_socket() => fs::remove_file(&place.path)?,
+fn bind(directory: &Path) -> io::Result<(SocketPath, UnixListener)> {
+    let socket = SocketPath::of(directory)?;
+    match fs::symlink_metadata(&socket.path) {
+        Ok(stale) if stale.file_type().is_socket() => fs::remove_file(&socket.path)?,
         Ok(_) => return Err(io::Error::other("something else has the name `control`")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let listener = UnixListener::bind(&place.path)?;
+    let listener = UnixListener::bind(&socket.path)?;
     // Until then the peer's user is what keeps others out.
-    fs::set_permissions(&place.path, Permissions::from_mode(0o600))?;
-    Ok((place, listener))
+    fs::set_permissions(&socket.path, Permissions::from_mode(0o600))?;
+    Ok((socket, listener))
 }
 
 /// Serves connections until the user agent has failed; then the last of them are told why.
@@ -197,7 +197,7 @@ struct Talk {
 type Input = BufReader<OwnedReadHalf>;
 
 /// The other end is gone, or does not read.
-struct Gone;
+struct Disconnected;
 
 impl Talk {
     async fn run(mut self, stream: UnixStream) {
@@ -212,7 +212,7 @@ impl Talk {
                 let done = self.subscribe(asked, &mut input, &mut output).await;
                 done.map(|done| {
                     done.and_then(|subscription| {
-                        let answer = answer_of(&subscription);
+                        let answer = reply_of(&subscription);
                         subscribed = Some(subscription);
                         answer
                     })
@@ -224,7 +224,7 @@ impl Talk {
         let Ok(done) = done else {
             return;
         };
-        let answer = done.unwrap_or_else(|failure| Answer::Failed {
+        let answer = done.unwrap_or_else(|failure| ControlReply::Failed {
             exit: failure.exit as u8,
             why: failure.why,
         });
@@ -234,7 +234,7 @@ impl Talk {
         if let Some(subscription) = subscribed.filter(|subscription| subscription.replaced) {
             let printed = timeout(CONTROL_LINE_WITHIN, read_line(&mut input)).await;
             if matches!(printed, Ok(Ok(Some(line))) if line == PRINTED) {
-                self.agent.told(&subscription).await;
+                self.agent.confirm_renewal(&subscription).await;
             }
         }
     }
@@ -244,7 +244,7 @@ impl Talk {
         asked: Subscribe,
         input: &mut Input,
         output: &mut OwnedWriteHalf,
-    ) -> Result<Result<Subscription, Failure>, Gone> {
+    ) -> Result<Result<Subscription, Failure>, Disconnected> {
         if let Err(failure) = self.is_same_service(&asked) {
             return Ok(Err(failure));
         }
@@ -270,7 +270,7 @@ impl Talk {
         asked: Unsubscribe,
         input: &mut Input,
         output: &mut OwnedWriteHalf,
-    ) -> Result<Result<Answer, Failure>, Gone> {
+    ) -> Result<Result<ControlReply, Failure>, Disconnected> {
         let (agent, failure) = (self.agent.clone(), self.failure.clone());
         let name = &asked.name;
         let ending = async {
@@ -280,7 +280,7 @@ impl Talk {
                 Err(error) => return Err(reason(error, failure).await),
             }
             agent.settled().await;
-            Ok(Answer::Unsubscribed {})
+            Ok(ControlReply::Unsubscribed {})
         };
         self.wait_for(name, ending, asked.timeout_seconds, input, output)
             .await
@@ -314,7 +314,7 @@ impl Talk {
         seconds: u64,
         input: &mut Input,
         output: &mut OwnedWriteHalf,
-    ) -> Result<Result<T, Failure>, Gone> {
+    ) -> Result<Result<T, Failure>, Disconnected> {
         let until = Instant::now() + Duration::from_secs(seconds.min(MOST_SECONDS));
         let mut what = pin!(what);
         let mut last = None;
@@ -331,7 +331,7 @@ impl Talk {
                     return Ok(Err(Failure::new(Exit::Unreachable, why)));
                 }
                 // The other end sends nothing meanwhile: this is its end, or nonsense.
-                _ = input.read_u8() => return Err(Gone),
+                _ = input.read_u8() => return Err(Disconnected),
                 changed = self.hindrance.changed() => {
                     if changed.is_err() {
                         return Ok(Err(SubscribeError::Stopped.into()));
@@ -343,7 +343,7 @@ impl Talk {
                     if is_final_for.is_some_and(|label| &*label == name) {
                         return Ok(Err(Failure::new(Exit::Unreachable, sentence)));
                     }
-                    send(output, &Answer::Says(sentence.clone())).await?;
+                    send(output, &ControlReply::Says(sentence.clone())).await?;
                     last = Some(sentence);
                 }
             }
@@ -368,19 +368,19 @@ fn parse(line: &str) -> Result<Command, Failure> {
     Ok(request.command)
 }
 
-fn answer_of(subscription: &Subscription) -> Result<Answer, Failure> {
+fn reply_of(subscription: &Subscription) -> Result<ControlReply, Failure> {
     let json = subscription
         .to_json()
         .and_then(|json| RawValue::from_string(json).ok());
-    json.map(Answer::Subscribed)
+    json.map(ControlReply::Subscribed)
         .ok_or_else(|| SubscribeError::Stopped.into())
 }
 
-async fn send(output: &mut OwnedWriteHalf, answer: &Answer) -> Result<(), Gone> {
+async fn send(output: &mut OwnedWriteHalf, answer: &ControlReply) -> Result<(), Disconnected> {
     let line = to_line(answer);
     let sent = timeout(CONTROL_LINE_WITHIN, output.write_all(line.as_bytes())).await;
     match sent {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(Gone),
+        Ok(Err(_)) | Err(_) => Err(Disconnected),
     }
 }

@@ -51,8 +51,8 @@ impl Rig {
     }
 
     async fn connect(&self) -> UnixStream {
-        let place = Place::of(self.directory.path()).unwrap();
-        UnixStream::connect(&place.path).await.unwrap()
+        let socket = SocketPath::of(self.directory.path()).unwrap();
+        UnixStream::connect(&socket.path).await.unwrap()
     }
 
     async fn ask(&mut self, command: Command) -> Option<Result<Exit, Failure>> {
@@ -263,7 +263,7 @@ async fn the_socket() {
     assert!(directory.path().as_os_str().len() > 107);
     {
         // Left behind by a process that was killed.
-        let stale = Place::of(directory.path()).unwrap();
+        let stale = SocketPath::of(directory.path()).unwrap();
         drop(std::os::unix::net::UnixListener::bind(&stale.path).unwrap());
     }
     let rig = Rig::in_directory(directory).await;
@@ -275,8 +275,7 @@ async fn the_socket() {
         ("{\"version\":1,\"command\":{\"fly\":{}}}\n", "does not know"),
         ("hello\n", "does not know"),
     ] {
-        let place = Place::of(rig.directory.path()).unwrap();
-        let mut stream = UnixStream::connect(&place.path).await.unwrap();
+        let mut stream = rig.connect().await;
         stream.write_all(line.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -286,8 +285,7 @@ async fn the_socket() {
         );
     }
     // A line without an end is not read for ever.
-    let place = Place::of(rig.directory.path()).unwrap();
-    let mut stream = UnixStream::connect(&place.path).await.unwrap();
+    let mut stream = rig.connect().await;
     let long = vec![b'x'; usize::try_from(CONTROL_LINE_BYTES).unwrap()];
     let _ = stream.write_all(&long).await;
     let mut answer = Vec::new();

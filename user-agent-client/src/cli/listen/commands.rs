@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::delivery::Trouble;
+use super::delivery::NotHandled;
 use super::exec::Exec;
 use super::supervisor::Supervisor;
 use crate::cli::args::Listen;
@@ -58,7 +58,7 @@ impl Commands {
     }
 
     /// The command for messages of this subscription, if there is one.
-    pub(super) fn of(&self, subscription: &str) -> Result<Option<Exec>, Trouble> {
+    pub(super) fn of(&self, subscription: &str) -> Result<Option<Exec>, NotHandled> {
         let line = match self.by_name.get(subscription) {
             Some(line) => Some(line.clone()),
             None => self
@@ -70,12 +70,12 @@ impl Commands {
 
     /// The file is looked for with each message, so that a command can be added and taken away. A directory that is gone says nothing
     /// of the commands in it: a volume may not be mounted.
-    fn in_directory(&self, subscription: &str) -> Result<Option<String>, Trouble> {
+    fn in_directory(&self, subscription: &str) -> Result<Option<String>, NotHandled> {
         let Some(directory) = &self.directory else {
             return Ok(None);
         };
         let unable =
-            |path: &PathBuf, error| Trouble::Unable(format!("{} can't be read: {error}", path.display()));
+            |path: &PathBuf, error| NotHandled::Unable(format!("{} can't be read: {error}", path.display()));
         let path = directory.join(subscription);
         match path.try_exists() {
             Ok(true) => Ok(Some(format!("exec {}", quoted(&path.to_string_lossy())))),
@@ -167,6 +167,6 @@ mod tests {
         assert_eq!(code(&commands(None, None), "window").await, None);
         drop(directory);
         let gone = commands(Some(path), Some("true")).of("window").err().unwrap();
-        assert!(matches!(gone, Trouble::Unable(_)), "{gone:?}");
+        assert!(matches!(gone, NotHandled::Unable(_)), "{gone:?}");
     }
 }

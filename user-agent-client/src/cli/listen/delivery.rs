@@ -26,7 +26,7 @@ pub(super) struct Delivery {
 
 /// Why a message is not done.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum NotHandled {
     /// This attempt failed; and why. Most likely another message would have succeeded.
     Failed(String),
     /// Nothing can be done at the moment, with any message; and why. This was no attempt.

@@ -14,7 +14,7 @@ use tokio::net::unix::pipe;
 use tokio::time::timeout;
 use user_agent_client::defaults::END_READ_WITHIN;
 
-use super::delivery::Trouble;
+use super::delivery::NotHandled;
 use super::supervisor::{Environment, NoEnd, Supervisor};
 
 /// A line for `sh -c`.
@@ -60,7 +60,7 @@ impl Exec {
         let started = self.supervisor.start(&self.line, environment).await;
         let mut command = started.map_err(ExecError::NotStarted)?;
         let stdin = command.stdin.take();
-        let ended = async { tokio::join!(feed(stdin, input), command.ended()).1 };
+        let ended = async { tokio::join!(feed(stdin, input), command.wait()).1 };
         match done_within(ended, self.within).await {
             Some(status) => {
                 let status = status?;
@@ -100,15 +100,15 @@ const TEMPORARY_FAILURE: i32 = 75;
 impl ExecError {
     /// What it means for the message. That a command can't be started, or says itself that it can't work now, says nothing
     /// of the message. One that took too long may do so because of the message, so that is a failure.
-    pub(super) fn trouble(self) -> Trouble {
+    pub(super) fn not_handled(self) -> NotHandled {
         let why = self.to_string();
         match self {
-            Self::NotStarted(_) | Self::Lost(_) => Trouble::Unable(why),
-            Self::TookTooLong(_) => Trouble::Failed(why),
+            Self::NotStarted(_) | Self::Lost(_) => NotHandled::Unable(why),
+            Self::TookTooLong(_) => NotHandled::Failed(why),
             Self::Ended(status) => match status.code() {
-                Some(NOT_EXECUTABLE | NOT_FOUND | TEMPORARY_FAILURE) => Trouble::Unable(why),
-                _ if is_asked_to_end(status) => Trouble::Stopped(why),
-                _ => Trouble::Failed(why),
+                Some(NOT_EXECUTABLE | NOT_FOUND | TEMPORARY_FAILURE) => NotHandled::Unable(why),
+                _ if is_asked_to_end(status) => NotHandled::Stopped(why),
+                _ => NotHandled::Failed(why),
             },
         }
     }
@@ -189,8 +189,8 @@ mod tests {
             "exit 75".to_owned(),
         ];
         for line in unable {
-            let trouble = run(&line, LONG).await.unwrap_err().trouble();
-            assert!(matches!(trouble, Trouble::Unable(_)), "{line}: {trouble:?}");
+            let trouble = run(&line, LONG).await.unwrap_err().not_handled();
+            assert!(matches!(trouble, NotHandled::Unable(_)), "{line}: {trouble:?}");
         }
         for line in [
             "exit 1",
@@ -200,8 +200,8 @@ mod tests {
             "kill -SEGV $$",
             "exit 137",
         ] {
-            let trouble = run(line, LONG).await.unwrap_err().trouble();
-            assert!(matches!(trouble, Trouble::Failed(_)), "{line}: {trouble:?}");
+            let trouble = run(line, LONG).await.unwrap_err().not_handled();
+            assert!(matches!(trouble, NotHandled::Failed(_)), "{line}: {trouble:?}");
         }
         for line in [
             "kill $$",
@@ -209,17 +209,17 @@ mod tests {
             "kill -HUP $$",
             "sh -c 'kill $$'; exit $?",
         ] {
-            let trouble = run(line, LONG).await.unwrap_err().trouble();
-            assert!(matches!(trouble, Trouble::Stopped(_)), "{line}: {trouble:?}");
+            let trouble = run(line, LONG).await.unwrap_err().not_handled();
+            assert!(matches!(trouble, NotHandled::Stopped(_)), "{line}: {trouble:?}");
         }
         let slow = run("sleep 1000", Duration::from_millis(200)).await.unwrap_err();
-        assert!(matches!(slow.trouble(), Trouble::Failed(_)));
+        assert!(matches!(slow.not_handled(), NotHandled::Failed(_)));
         let no_room = io::Error::from_raw_os_error(rustix::io::Errno::AGAIN.raw_os_error());
         for error in [
             ExecError::NotStarted(no_room),
             ExecError::Lost(io::ErrorKind::UnexpectedEof.into()),
         ] {
-            assert!(matches!(error.trouble(), Trouble::Unable(_)));
+            assert!(matches!(error.not_handled(), NotHandled::Unable(_)));
         }
     }
 

@@ -4,7 +4,7 @@ use tokio::io::Stdout;
 use user_agent_client::message::Data;
 
 use super::commands::Commands;
-use super::delivery::{Delivery, Trouble};
+use super::delivery::{Delivery, NotHandled};
 use super::lines::Lines;
 #[cfg(feature = "notify")]
 use super::notify::Notifier;
@@ -33,12 +33,12 @@ impl Handler {
     }
 
     /// One attempt. Dropped, it leaves no command behind; a line that was begun may be printed nevertheless.
-    pub(super) async fn handle(&self, delivery: &Delivery) -> Result<(), Trouble> {
+    pub(super) async fn handle(&self, delivery: &Delivery) -> Result<(), NotHandled> {
         let mut is_handled = false;
         if let Some(exec) = self.commands.of(&delivery.subscription)? {
             let input = delivery.data.as_ref().map_or(&[][..], Data::bytes);
             let ran = exec.run(input, &delivery.environment()).await;
-            ran.map_err(super::exec::ExecError::trouble)?;
+            ran.map_err(super::exec::ExecError::not_handled)?;
             is_handled = true;
         }
         #[cfg(feature = "notify")]
@@ -47,7 +47,7 @@ impl Handler {
             is_handled = true;
         }
         if self.prints_all || !is_handled {
-            self.lines.print(delivery).await.map_err(Trouble::Closed)?;
+            self.lines.print(delivery).await.map_err(NotHandled::Closed)?;
         }
         Ok(())
     }

@@ -37,29 +37,29 @@ use super::console::say;
 use super::control::Control;
 use super::exit::{Exit, Failure};
 use super::news;
-use super::place;
+use super::settings;
 use super::signals::Signals;
 use commands::Commands;
 use exec::Exec;
 use handler::Handler;
 use remaining::Remaining;
 use renewals::Renewals;
-use sentences::{Kind, Sentences};
+use sentences::{SentenceKind, Sentences};
 use supervisor::Supervisor;
 use work::{Worked, handle, pass_on};
 
 pub(super) async fn listen(arguments: Listen) -> Result<Exit, Failure> {
-    let directory = place::state_directory(arguments.state.state.clone())?;
-    let trust = place::trust(&arguments.trust)?;
+    let directory = settings::state_directory(arguments.state.state.clone())?;
+    let trust = settings::trust(&arguments.trust)?;
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
     let mut state = open(&directory)?;
-    let server = place::server(
+    let server = settings::server(
         arguments.server.as_deref(),
         arguments.transport.asked(),
         &state,
         &directory,
     )?;
-    let trust = place::remembered(trust, &arguments.trust, &server, &mut state)?;
+    let trust = settings::remembered(trust, &arguments.trust, &server, &mut state)?;
     let supervisor = Arc::new(Supervisor::new(directory.join(HANDLERS_LOCK)));
     let commands = commands(&arguments, &state, &supervisor)?;
     if commands.are_any() || arguments.on_renew.is_some() {
@@ -231,7 +231,7 @@ impl Listener {
     fn event(&mut self, event: Event) -> Result<(), Failure> {
         self.control.hear(&event);
         if let Some(sentence) = news::sentence(&event) {
-            self.sentences.say(Kind::of(&event), sentence);
+            self.sentences.say(SentenceKind::of(&event), sentence);
         }
         match event {
             Event::Message(message) => {
@@ -240,7 +240,7 @@ impl Listener {
                     .spawn(handle(Arc::clone(&self.handler), message, stopping));
             }
             Event::Renewed(_) if self.on_renew.is_none() => self.sentences.say(
-                Kind::Subscription,
+                SentenceKind::Subscription,
                 "  give it to the application server: `list --format json` prints it; or let --on-renew CMD do that",
             ),
             // Of many news at once some are lost, so that this is only a hint.
@@ -279,8 +279,8 @@ impl Listener {
     async fn worked(&mut self, worked: Result<Worked, JoinError>) -> Result<(), Failure> {
         match worked {
             Ok(Worked::Handled) => self.remaining = self.remaining.after_one(),
-            Ok(Worked::Failed(why)) => self.sentences.say(Kind::Failed, why),
-            Ok(Worked::Unable(why)) => self.sentences.say(Kind::Unable, why),
+            Ok(Worked::Failed(why)) => self.sentences.say(SentenceKind::Failed, why),
+            Ok(Worked::Unable(why)) => self.sentences.say(SentenceKind::Unable, why),
             Ok(Worked::Released) => {}
             Ok(Worked::Closed(failure)) => return Err(failure),
             Ok(Worked::Renewed {
@@ -290,7 +290,7 @@ impl Listener {
                 self.renewals.succeeded(&subscription.label);
                 // It may have been renewed once more meanwhile.
                 self.may_be_renewed = true;
-                self.agent.told(&subscription).await;
+                self.agent.confirm_renewal(&subscription).await;
             }
             Ok(Worked::Renewed {
                 subscription,
@@ -300,14 +300,14 @@ impl Listener {
                 let wait = self.renewals.failed(label, Instant::now());
                 let again = news::seconds(wait);
                 self.sentences.say(
-                    Kind::Subscription,
+                    SentenceKind::Subscription,
                     format_args!("{label}: --on-renew failed: {why}; it is run again in {again}"),
                 );
             }
             // The message was dropped with its task: it failed.
             Err(error) => self
                 .sentences
-                .say(Kind::Failed, format_args!("a handler died: {error}")),
+                .say(SentenceKind::Failed, format_args!("a handler died: {error}")),
         }
         Ok(())
     }

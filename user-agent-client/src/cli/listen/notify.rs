@@ -13,7 +13,7 @@ use url::Url;
 use user_agent_client::declarative::Declarative;
 use user_agent_client::message::Data;
 
-use super::delivery::{Delivery, Trouble};
+use super::delivery::{Delivery, NotHandled};
 use crate::cli::console::say;
 
 /// Characters of a title and of a text. Chosen: more than any desktop shows; the rest of a long message is not for a bubble.
@@ -56,7 +56,7 @@ struct Shown {
 
 impl Notifier {
     /// Shows a message. It is done when the desktop has taken it, not when somebody has seen it.
-    pub(super) async fn show(&self, delivery: &Delivery) -> Result<(), Trouble> {
+    pub(super) async fn show(&self, delivery: &Delivery) -> Result<(), NotHandled> {
         let shown = Shown::of(delivery);
         let notification = shown.notification();
         let why = match timeout(SHOWN_WITHIN, notification.show_async()).await {
@@ -71,7 +71,7 @@ impl Notifier {
         };
         // Many errors say neither: so the desktop is asked for something that has nothing to do with the message.
         let is_there = !is_full(&why) && self.desktop_answers().await;
-        Err(trouble(&why, is_there))
+        Err(not_handled(&why, is_there))
     }
 
     /// Whether there is a session bus, with a notification service that answers.
@@ -177,11 +177,11 @@ fn open(url: &Url) {
 }
 
 /// What an error means for the message: a desktop that is there has refused this one.
-fn trouble(why: &str, is_there: bool) -> Trouble {
+fn not_handled(why: &str, is_there: bool) -> NotHandled {
     if is_there {
-        return Trouble::Failed(format!("the desktop does not show it ({why})"));
+        return NotHandled::Failed(format!("the desktop does not show it ({why})"));
     }
-    Trouble::Unable(format!(
+    NotHandled::Unable(format!(
         "there is no desktop to show it on ({why}); --notify needs a session bus with a notification service"
     ))
 }
@@ -244,8 +244,8 @@ mod tests {
     #[test]
     fn a_missing_desktop_is_no_failure() {
         let invalid = "org.freedesktop.DBus.Error.InvalidArgs: body";
-        assert!(matches!(trouble(invalid, true), Trouble::Failed(_)));
-        assert!(matches!(trouble(invalid, false), Trouble::Unable(_)));
+        assert!(matches!(not_handled(invalid, true), NotHandled::Failed(_)));
+        assert!(matches!(not_handled(invalid, false), NotHandled::Unable(_)));
         assert!(!is_full(invalid));
         assert!(is_full(
             "org.freedesktop.Notifications.Error.ExcessNotificationGeneration: too many"

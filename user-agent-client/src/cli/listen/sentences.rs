@@ -10,7 +10,7 @@ use crate::cli::console::say;
 
 /// Kinds of sentences. Each is limited by itself, so that many of one kind don't hide another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum SentenceKind {
     /// An attempt failed.
     Failed,
     /// A handler can't work.
@@ -25,7 +25,7 @@ pub(super) enum Kind {
     Channel,
 }
 
-impl Kind {
+impl SentenceKind {
     const ALL: [Self; 6] = [
         Self::Failed,
         Self::Unable,
@@ -66,11 +66,11 @@ impl Kind {
 
 /// What was said of each kind.
 #[derive(Default)]
-pub(super) struct Sentences([Limited; Kind::ALL.len()]);
+pub(super) struct Sentences([Limited; SentenceKind::ALL.len()]);
 
 impl Sentences {
     /// Says it, or counts it.
-    pub(super) fn say(&mut self, kind: Kind, sentence: impl Display) {
+    pub(super) fn say(&mut self, kind: SentenceKind, sentence: impl Display) {
         if self.0[kind as usize].allows(Instant::now()) {
             say(sentence);
         }
@@ -84,7 +84,7 @@ impl Sentences {
     /// Says how many were counted, where it is time.
     pub(super) fn say_counts(&mut self) {
         let now = Instant::now();
-        for kind in Kind::ALL {
+        for kind in SentenceKind::ALL {
             if let Some(count) = self.0[kind as usize].left_out(now) {
                 say(kind.more(count.get()));
             }
@@ -93,7 +93,7 @@ impl Sentences {
 
     /// The same, at the end.
     pub(super) fn say_rest(&mut self) {
-        for kind in Kind::ALL {
+        for kind in SentenceKind::ALL {
             if let Some(count) = self.0[kind as usize].rest() {
                 say(kind.more(count.get()));
             }
@@ -111,13 +111,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn kinds_are_counted_apart() {
         let mut sentences = Sentences::default();
-        for (at, kind) in Kind::ALL.into_iter().enumerate() {
+        for (at, kind) in SentenceKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, at);
         }
         for _ in 0..=LINES {
-            sentences.say(Kind::Failed, "");
+            sentences.say(SentenceKind::Failed, "");
         }
-        sentences.say(Kind::GaveUp, "");
+        sentences.say(SentenceKind::GaveUp, "");
         let counts = sentences.0.map(|lines| lines.due().is_some());
         assert_eq!(counts, [true, false, false, false, false, false]);
         assert_eq!(sentences.due(), Some(Instant::now() + LINES_WITHIN));

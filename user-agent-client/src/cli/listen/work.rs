@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use user_agent_client::{Message, Subscription, defaults};
 
-use super::delivery::{Delivery, Trouble};
+use super::delivery::{Delivery, NotHandled};
 use super::exec::{Exec, ExecError};
 use super::handler::Handler;
 use super::supervisor::Environment;
@@ -45,22 +45,22 @@ pub(super) async fn handle(
             message.acknowledge();
             return Worked::Handled;
         }
-        Err(Trouble::Stopped(_)) if is_stopping_soon(stopping).await => {
+        Err(NotHandled::Stopped(_)) if is_stopping_soon(stopping).await => {
             message.release();
             return Worked::Released;
         }
         Err(trouble) => trouble,
     };
     match trouble {
-        Trouble::Failed(why) | Trouble::Stopped(why) => {
+        NotHandled::Failed(why) | NotHandled::Stopped(why) => {
             message.fail();
             Worked::Failed(format!("{label}: attempt {} failed: {why}", delivery.attempt))
         }
-        Trouble::Unable(why) => {
+        NotHandled::Unable(why) => {
             message.unable();
             Worked::Unable(format!("{label}: {why}; this was no attempt"))
         }
-        Trouble::Closed(error) => {
+        NotHandled::Closed(error) => {
             message.release();
             Worked::Closed(output_closed(&error))
         }

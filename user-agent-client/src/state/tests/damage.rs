@@ -130,7 +130,7 @@ fn a_damaged_log_forgets_no_more_than_is_damaged() {
     let replay = |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
         let mut durable = Durable::default();
-        let place = directory::Place::in_directory(elsewhere.path(), "messages.log");
+        let place = directory::StateFile::in_directory(elsewhere.path(), "messages.log");
         MessagesLog::open(place, log_id, &mut durable);
         let kept = fs::read(&path).unwrap();
         assert!(

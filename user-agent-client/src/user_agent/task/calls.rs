@@ -29,7 +29,7 @@ pub(in crate::user_agent) enum Call {
     Subscriptions {
         reply: oneshot::Sender<Vec<Subscription>>,
     },
-    Told {
+    ConfirmRenewal {
         name: SubscriptionName,
         push_resource: PushResource,
         p256dh: String,
@@ -61,7 +61,7 @@ impl Task {
             Call::Subscriptions { reply } => {
                 let _ = reply.send(self.state.subscriptions().collect());
             }
-            Call::Told {
+            Call::ConfirmRenewal {
                 name,
                 push_resource,
                 p256dh,
@@ -91,7 +91,7 @@ impl Task {
             Call::Unsubscribe { label, .. } => self.state.name_of(label).is_none(),
             // It waits itself.
             Call::Settled { .. } => false,
-            Call::Told { .. } | Call::SetLowestUrgency(_) | Call::NetworkChanged => false,
+            Call::ConfirmRenewal { .. } | Call::SetLowestUrgency(_) | Call::NetworkChanged => false,
             Call::Counters { .. } | Call::Stop => false,
         }
     }

@@ -236,7 +236,8 @@ impl Task {
             Moved::NotOpened(error) => {
                 self.not_opened = Some(error.to_string());
                 self.writing.forget_says();
-                self.session.channel_ended(error.ended(), now, &mut self.actions);
+                self.session
+                    .channel_ended(error.to_ended(), now, &mut self.actions);
             }
             Moved::Said(incoming) => self.said(incoming, now),
         }

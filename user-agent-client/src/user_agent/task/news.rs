@@ -53,7 +53,7 @@ impl Task {
         self.delayed_at = None;
         // The session closes no link that ended by itself.
         let said = self.explanation.take();
-        let is_taken = self.takeovers.ended(why, Instant::now());
+        let is_taken = self.takeovers.channel_ended(why, Instant::now());
         let sentence = || why::sentence(why, said.as_deref());
         let mut why = self.not_opened.take().unwrap_or_else(sentence);
         if is_taken {

@@ -24,7 +24,7 @@ impl Takeovers {
     }
 
     /// A channel ended, or was not opened, which tells nothing. Whether another user agent seems to take the channels.
-    pub(super) fn ended(&mut self, why: Why, now: Instant) -> bool {
+    pub(super) fn channel_ended(&mut self, why: Why, now: Instant) -> bool {
         let Some(lived) = self.connected_at.take().map(|since| now - since) else {
             return false;
         };
@@ -50,7 +50,7 @@ mod tests {
         let mut lives = |why, seconds| {
             takeovers.connected(now);
             now += Duration::from_secs(seconds);
-            takeovers.ended(why, now)
+            takeovers.channel_ended(why, now)
         };
         let closed = |code| Why::Ended(Ended::Closed(code));
         let taken = closed(Some(1011));
@@ -69,6 +69,6 @@ mod tests {
             assert_eq!([lives(taken, 1), lives(taken, 1)], [false; 2]);
         }
         assert!(!lives(taken, 3_600), "a channel that was a good one");
-        assert!(!takeovers.ended(taken, now), "none was open");
+        assert!(!takeovers.channel_ended(taken, now), "none was open");
     }
 }

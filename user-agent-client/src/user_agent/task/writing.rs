@@ -40,21 +40,21 @@ struct Held {
     names: BTreeSet<SubscriptionName>,
     /// For the channel that is open. With that they are forgotten: the session says them again on the next one.
     says: Vec<Say>,
-    tells: VecDeque<Tell>,
+    tells: VecDeque<HeldNews>,
 }
 
 /// What the service said about what it did.
 #[derive(Debug)]
-struct Heard {
+struct ServiceWords {
     explanation: Option<Box<str>>,
     refusal: Option<Box<(SubscriptionName, RequestError)>>,
 }
 
 /// What the application learns.
 #[derive(Debug)]
-enum Tell {
+enum HeldNews {
     /// With what the service said about it.
-    Event(Event, Heard),
+    Event(Event, ServiceWords),
     /// It is answered as soon as nothing is told that is not kept.
     Call(Call),
     Unsubscribed(oneshot::Sender<Result<bool, SubscribeError>>),
@@ -81,14 +81,14 @@ impl Writing {
     }
 
     /// Gives back what may be done now.
-    fn hold(&mut self, action: Action, heard: impl FnOnce() -> Heard) -> Option<Action> {
+    fn hold(&mut self, action: Action, words: impl FnOnce() -> ServiceWords) -> Option<Action> {
         let Some(held) = &mut self.held else {
             return Some(action);
         };
         match action {
             Action::Say(say) if held.holds(&say) => held.says.push(say),
             Action::Tell(event) if held.identity || is_about_a_subscription(&event) => {
-                held.tells.push_back(Tell::Event(event, heard()));
+                held.tells.push_back(HeldNews::Event(event, words()));
             }
             action => return Some(action),
         }
@@ -110,13 +110,13 @@ impl Writing {
         self.held
             .get_or_insert_default()
             .tells
-            .push_back(Tell::Call(call));
+            .push_back(HeldNews::Call(call));
     }
 
     /// Answers a call when all that it changed is kept.
     pub(super) fn unsubscribed(&mut self, reply: oneshot::Sender<Result<bool, SubscribeError>>) {
         match &mut self.held {
-            Some(held) => held.tells.push_back(Tell::Unsubscribed(reply)),
+            Some(held) => held.tells.push_back(HeldNews::Unsubscribed(reply)),
             None => drop(reply.send(Ok(true))),
         }
     }
@@ -143,11 +143,11 @@ impl Held {
 impl Task {
     /// Does it, or holds it back until it may be done.
     pub(super) fn act_or_hold(&mut self, action: Action) {
-        let heard = || Heard {
+        let words = || ServiceWords {
             explanation: self.explanation.take(),
             refusal: self.refusal.take(),
         };
-        if let Some(action) = self.writing.hold(action, heard) {
+        if let Some(action) = self.writing.hold(action, words) {
             self.perform(action);
         }
     }
@@ -201,13 +201,13 @@ impl Task {
         }
         for tell in held.tells {
             match tell {
-                Tell::Event(event, heard) => {
-                    self.explanation = heard.explanation;
-                    self.refusal = heard.refusal;
+                HeldNews::Event(event, words) => {
+                    self.explanation = words.explanation;
+                    self.refusal = words.refusal;
                     self.perform(Action::Tell(event));
                 }
-                Tell::Call(call) => self.called(call),
-                Tell::Unsubscribed(reply) => drop(reply.send(Ok(true))),
+                HeldNews::Call(call) => self.called(call),
+                HeldNews::Unsubscribed(reply) => drop(reply.send(Ok(true))),
             }
         }
         self.settle();

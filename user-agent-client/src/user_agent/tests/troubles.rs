@@ -61,7 +61,7 @@ async fn a_service_that_forgot_us() {
 
     let (agent, mut events) = start(&service, State::open(directory.path()).unwrap());
     assert_eq!(renewed(&mut events).await.p256dh(), after.p256dh());
-    agent.told(&after).await;
+    agent.confirm_renewal(&after).await;
     within("the end", agent.stop()).await;
     let (agent, mut events) = start(&service, State::open(directory.path()).unwrap());
     agent.stop().await;

@@ -207,7 +207,7 @@ impl Running {
 
 impl Started {
     /// Waits until it has ended by itself.
-    pub(super) async fn ended(&mut self) -> Result<ExitStatus, NoEnd> {
+    pub(super) async fn wait(&mut self) -> Result<ExitStatus, NoEnd> {
         loop {
             match self.report().await.map_err(NoEnd::Lost)? {
                 Report::Started(group) => self.group = Pid::from_raw(group),
@@ -308,7 +308,7 @@ mod tests {
         requests.send(&packet, &descriptors).await.unwrap();
         // The next one is served behind it.
         let mut next = supervisor.start("exit 3", &Environment::default()).await.unwrap();
-        assert_eq!(next.ended().await.unwrap().code(), Some(3));
+        assert_eq!(next.wait().await.unwrap().code(), Some(3));
         assert_eq!(directory.path().read_dir().unwrap().count(), 0);
     }
 
