@@ -2,7 +2,7 @@
 //!
 //! Such a message says itself what to show and where a click leads, so that no code of the application has to run for it.
 //! It is known by its content, not by a header. What isn't one is an ordinary message, never an error for its user: a
-//! [`DeclarativeError`] is for those who write the sender.
+//! [`DeclarativeError`] is for the author of the sender.
 //!
 //! Knows no screen: what a platform can't show, it leaves out. Sources: the Push API, §"Declarative push message",
 //! and the Notifications Standard, in the rules that the tests name (DWP, NTF).
@@ -43,7 +43,7 @@ pub struct Notification {
     /// Where a click leads.
     // DWP-10.
     pub navigate: Url,
-    /// The text below the headline; empty if there is none.
+    /// The text below the headline; may be empty.
     pub body: String,
     /// A shown notification with the same tag is replaced, unless the tag is empty.
     // NTF-8.
@@ -129,8 +129,8 @@ pub enum DeclarativeError {
 }
 
 impl Declarative {
-    /// Reads a message. `None` if it doesn't claim to be declarative. Relative URLs count from `base`, and are none
-    /// without it.
+    /// Reads a message. `None` if it doesn't claim to be declarative. Relative URLs count from `base`; without it
+    /// they are not valid.
     ///
     /// # Errors
     ///

@@ -15,7 +15,7 @@ pub const CONNECT_WITHIN: Duration = SECOND.saturating_mul(30);
 // WS-CLS-2.
 pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(10);
 
-/// The shortest silence before a ping, as far as the network allows. Source: the deployed peer closes whoever asks more often
+/// The shortest silence before a ping, as far as the network allows. Source: the deployed peer closes a channel that asks more often
 ///, in the way of its own protocol.
 // WS-PNG-3.
 pub const KEEPALIVE_LEAST: Duration = SECOND.saturating_mul(45);
@@ -29,7 +29,7 @@ pub const KEEPALIVE_MOST: Duration = SECOND.saturating_mul(300);
 /// send. A network that allows less loses each channel after that time, and the next one brings what was sent meanwhile.
 pub const KEEPALIVE_FLOOR: Duration = SECOND.saturating_mul(20);
 
-/// The shortest wait before the next connection. Chosen: ten connections a second burden nobody.
+/// The shortest wait before the next connection. Chosen: ten connections a second are no burden.
 pub const BACKOFF_LEAST: Duration = Duration::from_millis(100);
 
 /// The longest wait after the first failure. Chosen: a restarted service is back within a second or two.
@@ -81,7 +81,7 @@ pub const RETRY_MOST: Duration = SECOND.saturating_mul(60);
 /// or a session bus that restarts is back within seconds.
 pub const PAUSE_BASE: Duration = SECOND;
 
-/// Its most. Chosen: a try a minute costs nothing, and nobody waits for longer than that once all works again.
+/// Its most. Chosen: a try a minute costs nothing, and the wait is no longer than that when all works again.
 pub const PAUSE_MOST: Duration = SECOND.saturating_mul(60);
 
 /// Requests under way. Chosen: enough to set up hundreds of subscriptions in a second.
@@ -163,7 +163,7 @@ pub const SUBSCRIPTIONS: usize = 10_000;
 pub const LABEL_CHARACTERS: usize = 64;
 
 /// Bytes of `state.json` that are read. Chosen: [`SUBSCRIPTIONS`] of the largest kind take 6,900 bytes each, three URLs
-/// and a label in which every byte is escaped; so a larger file is none of ours.
+/// and a label in which every byte is escaped; so a larger file was not written by us.
 pub const STATE_BYTES: u64 = 72 << 20;
 
 /// Bytes of `state.json` that are written in a second, while more answers are on their way: what comes between two writes is one
@@ -202,7 +202,7 @@ pub const PUSH_SUBSCRIPTION_BYTES: usize = 16 << 10;
 // The channel.
 
 /// The longest message that a service may send. In bytes. Chosen: the largest body that a service takes is some 6 KiB,
-/// 8 KiB as base64; ten times that leaves room for members that nobody thought of yet.
+/// 8 KiB as base64; ten times that leaves room for unknown members.
 pub const MESSAGE_BYTES: u32 = 64 * 1024;
 
 /// Read from a socket at once, into a buffer that belongs to the thread. In bytes. Chosen: a dozen messages of the usual
@@ -272,7 +272,7 @@ pub const EVENT_BYTES: usize = 3 * PUSHED_BYTES;
 pub const EVENT_SKIPPED_BYTES: usize = 1 << 20;
 
 /// How long it is remembered, for the running process, that no server push gets through; then the next connection tries it
-/// again. Chosen: a refused request an hour burdens nobody, and proxies are seldom mended sooner.
+/// again. Chosen: a refused request an hour is no burden, and proxies are seldom mended sooner.
 pub const PUSH_AGAIN_AFTER: Duration = SECOND.saturating_mul(3_600);
 
 /// Acknowledgements over HTTP/1.1 that are under way, each on a connection of its own. Chosen: as browsers, which open six
@@ -360,10 +360,10 @@ pub const RECEIPT_BYTES: usize = 4 * 1024;
 /// with each failure, up to [`RECEIPTS_AGAIN_MOST`]. Chosen: as for a user agent that lost its channel.
 pub const RECEIPTS_AGAIN_AFTER: Duration = SECOND;
 
-/// Its most. Chosen: whoever waits for a receipt sits in front of it.
+/// Its most. Chosen: a person may be waiting for the receipt.
 pub const RECEIPTS_AGAIN_MOST: Duration = SECOND.saturating_mul(60);
 
-/// The silence after which receipts are listened to anew: the connection may be gone without a word. Chosen: what address
+/// The silence after which receipts are listened to anew: the connection may be gone without notice. Chosen: what address
 /// translators forget idle connections after; no receipt gets lost by it, because the service keeps them.
 pub const RECEIPTS_SILENCE: Duration = SECOND.saturating_mul(300);
 

@@ -15,7 +15,7 @@ pub(crate) struct Events {
     after_return: bool,
     kind: String,
     data: String,
-    /// Bytes that were passed over of an event that is too long; 0 while there is none.
+    /// Bytes that were skipped of an event that is too long; else 0.
     skipped: usize,
 }
 
@@ -118,7 +118,7 @@ impl Events {
         None
     }
 
-    /// One without data is none.
+    /// An event without data is ignored.
     fn end_event(&mut self) -> Option<Event> {
         let (kind, mut data) = (std::mem::take(&mut self.kind), std::mem::take(&mut self.data));
         data.pop().map(|_| Event { kind, data })

@@ -34,8 +34,8 @@
 //!
 //! # Acknowledge after the work
 //!
-//! A message stays with the push service until it is acknowledged. So do that last, when its effect is durable: whatever
-//! is killed in between, it comes again. A message that is dropped has failed; it comes again after a while, three times
+//! A message stays with the push service until it is acknowledged. So acknowledge last, when the effect is durable: if the process
+//! is killed before that, the message comes again. A message that is dropped has failed; it comes again after a while, three times
 //! in all by default.
 //!
 //! ```no_run
@@ -76,13 +76,13 @@
 //!
 //! In the order in which a message meets them:
 //!
-//! - [`application_server`]: whoever sends, for those who have no other sender.
+//! - [`application_server`]: sends messages; it needs no user agent.
 //! - [`channel`]: the connection to a push service over a WebSocket, [`http2`]: over HTTP/2 (RFC 8030). [`server_url`],
-//!   [`tls`], [`proxy`]: where that is, whom to trust, and which way to go.
+//!   [`connection`], [`tls`], [`proxy`]: where it is, and how to get there.
 //!   [`network`]: when to look whether it is still there.
 //! - [`user_agent`]: one user agent: its task, the handle and the stream of events.
 //! - [`state`]: what it keeps, so that a crash loses neither keys nor subscriptions.
-//! - [`subscription`]: what an application server is told. [`message`]: what an application gets.
+//! - [`subscription`], [`push_subscription`]: what an application server needs. [`message`]: what an application gets.
 //! - [`declarative`]: messages that are notifications.
 //! - [`defaults`]: every limit. [`limited`]: lines that others can cause, in any number.
 //!

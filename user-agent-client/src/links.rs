@@ -6,7 +6,7 @@ use push_protocol::session::user_agent::PushResource;
 use url::Url;
 
 /// The first link of this relation, absolute: by the letter if it is, resolved against `base` if it is relative (R30-SUB-5).
-/// `None` if there is none, or it is no URL of ours or longer than one may be.
+/// `None` if there is no such link, or its URL can't be used or is too long.
 pub(crate) fn find(headers: &HeaderMap, relation: Relation, base: &Url) -> Option<String> {
     absolute(headers::first_link(headers, relation)?, base)
 }

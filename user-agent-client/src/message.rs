@@ -146,7 +146,7 @@ impl fmt::Debug for Message {
     }
 }
 
-/// What came of a message.
+/// What the application did with a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Verdict {
     pub(crate) message: MessageKey,
@@ -155,7 +155,7 @@ pub(crate) struct Verdict {
     pub(crate) is_said: bool,
 }
 
-/// Says what came of a message, exactly once, whatever happens to it.
+/// Reports the outcome of a message exactly once, also if the message is dropped.
 struct Judge {
     verdict: Verdict,
     /// Not longer than the messages that are held, which the session bounds.
@@ -185,7 +185,7 @@ impl Data {
         &self.0
     }
 
-    /// As text: UTF-8 without its byte order mark; what is none becomes U+FFFD.
+    /// As text: UTF-8 without its byte order mark; bytes that are not UTF-8 become U+FFFD.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(self.without_mark()).into_owned()
     }

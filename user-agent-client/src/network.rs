@@ -45,7 +45,7 @@ impl NetworkChanges {
 
     /// Waits for the next change. Changes that come in a burst are one, which is reported when the network is quiet.
     ///
-    /// Cancel safe: a change that was noticed is reported by the next call. While nobody calls it the kernel remembers
+    /// Cancel safe: a change that was noticed is reported by the next call. Until then the kernel remembers
     /// that there were changes, not how many.
     pub async fn changed(&mut self) {
         loop {

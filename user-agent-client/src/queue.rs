@@ -1,4 +1,4 @@
-//! Queues between a user agent's task and those who hold it: they take no room for what is not in them.
+//! Queues between a user agent's task and its handles. They use memory only for the items in them.
 //!
 //! The runtime's own queues have 32 places from the beginning, which suits those that are busy. A user agent has several of
 //! them and is idle nearly always, and one process may run thousands.
@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::sync::Notify;
 
-/// A queue for at most so many. Whoever sends more than that waits or is refused, as it likes.
+/// A queue for at most `places` items. When it is full, [`Sender::send`] waits and [`Sender::try_send`] fails.
 pub(crate) fn channel<T>(places: usize) -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
         queue: Mutex::new(Queue {
@@ -40,7 +40,7 @@ pub(crate) struct Receiver<T>(Arc<Shared<T>>);
 pub(crate) struct Closed;
 
 struct Shared<T> {
-    /// Nothing in it is dropped, and nobody is woken, while it is locked: both may lead back here.
+    /// While it is locked, no item is dropped and no task is woken: both may call this queue again.
     queue: Mutex<Queue<T>>,
     places: usize,
     /// A place became free.
@@ -133,7 +133,7 @@ impl<T> Receiver<T> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// [`recv`](Self::recv), for those who wait for more than one thing at a time.
+    /// [`recv`](Self::recv), for a caller that waits for several things at a time.
     pub(crate) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let mut queue = self.0.lock();
         if queue.items.is_empty() && queue.senders > 0 {

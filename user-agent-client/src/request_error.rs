@@ -20,7 +20,7 @@ pub enum RequestError {
     Unusable(&'static str),
     /// It redirected more than [`REDIRECTIONS`] times, last to this host.
     Redirections(String),
-    /// It redirected to where nobody may follow; and why not.
+    /// It redirected to a URL that must not be followed; and why not.
     Redirection(&'static str),
     /// It redirected to this host, which can't be reached; and why.
     Elsewhere(String, String),
@@ -83,7 +83,7 @@ impl fmt::Display for RequestError {
     }
 }
 
-/// What to do about a status that nobody explained.
+/// What to do about a status that the service did not explain.
 fn advice(status: u16) -> &'static str {
     match status {
         200..=299 => ", which is no answer to a request for a subscription: is this a push service's URL?",

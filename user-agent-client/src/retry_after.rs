@@ -13,7 +13,7 @@ pub(crate) fn read(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 }
 
 /// Reads the field in either form (RFC 9110 §10.2.3): seconds, or a date, which counts from `now`; one that is over means
-/// now. At most [`RETRY_AFTER_MOST`], so that whoever adds it to a time gets one.
+/// now. At most [`RETRY_AFTER_MOST`], so that it can be added to a time.
 pub(crate) fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let wait = if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,6 +1,6 @@
 //! Where a push service is.
 //!
-//! A service's URL is kept by the letter, because its path may be a secret that opens the service to those who know it.
+//! A service's URL is kept by the letter, because its path may be a secret that gives access to the service.
 //! So it prints without its path, and no error says what stood in the text that is refused, but for its host.
 
 use std::fmt;
@@ -148,7 +148,7 @@ impl ServerUrl {
         }
     }
 
-    /// The `Host` of a request (RFC 9110 §7.2): no port that goes without saying.
+    /// The `Host` of a request (RFC 9110 §7.2): without the default port.
     pub(crate) fn authority(&self) -> String {
         let host = Bracketed(&self.host);
         if self.port == default_port(self.secure) {
@@ -196,7 +196,7 @@ pub enum ServerUrlError {
     OtherScheme(Option<String>),
     /// No host, or what can't be one.
     Host,
-    /// A port that is none.
+    /// The port is not a number from 1 to 65535.
     Port,
     /// `user:password@`.
     UserInformation,

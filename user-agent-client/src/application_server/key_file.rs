@@ -137,7 +137,7 @@ fn make(path: &Path) -> Result<(SigningKey, bool), KeyFileError> {
     let random = SystemRandom::new();
     let der = SigningKey::generate_pkcs8(&random)?;
     let key = SigningKey::from_pkcs8(&der, &random)?;
-    // Whoever makes the file between our look and now keeps it: `create_new` refuses.
+    // If another process made the file in the meantime, `create_new` fails and the file stays.
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -148,7 +148,7 @@ fn make(path: &Path) -> Result<(SigningKey, bool), KeyFileError> {
         .write_all(pem(&der).as_bytes())
         .and_then(|()| file.sync_all());
     if let Err(error) = written {
-        // Half a key is none, and would be in the way of the next attempt.
+        // Half a key is of no use, and the next attempt would fail because of it.
         let _ = fs::remove_file(path);
         return Err(KeyFileError::Io(error));
     }

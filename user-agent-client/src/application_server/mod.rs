@@ -1,9 +1,9 @@
-//! An application server, for those who have no other: it encrypts a message, signs for it and hands it to the push
+//! An application server: it encrypts a message, signs the request and sends it to the push
 //! service (RFC 8030 §5, RFC 8291, RFC 8292).
 //!
 //! ```text
 //! PushSubscription + Push ──► Sender: encrypt, sign, one POST ──► Accepted, or a SendError that says what to do
-//!                                            ReceiptSubscription ◄──┘ ──► Receipts: what became of it
+//!                                            ReceiptSubscription ◄──┘ ──► Receipts: was it delivered?
 //! ```
 //!
 //! One call is one request with a deadline, on a connection of its own: right for scripts, tests and alarms, and not for

@@ -1,4 +1,4 @@
-//! Sending: a push message becomes a request, and the answer what came of it.
+//! Sending: a push message becomes one request, and its answer a result.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -66,7 +66,7 @@ pub struct Accepted {
     /// For how long the service keeps it, if it says so: no longer than it was asked.
     // R30-TTL-5.
     pub ttl: Option<Ttl>,
-    /// Where the service is going to tell what became of it, if it was asked for that and agreed.
+    /// Where the service will send the receipt, if a receipt was asked for and the service gives one.
     pub receipts: Option<ReceiptSubscription>,
 }
 
@@ -141,7 +141,7 @@ impl Sender {
         self.post(subscription, push, key, |_| Ok(())).await
     }
 
-    /// [`send`](Self::send), and asks the service to tell what becomes of the message (RFC 8030 §5.1): where earlier
+    /// [`send`](Self::send), and asks the service for a receipt (RFC 8030 §5.1): where earlier
     /// messages to the same service are told of, if `receipts` says so, so that one [`Receipts`] hears of all.
     /// [`Accepted::receipts`] says where that is; not every service does it.
     ///
@@ -168,7 +168,7 @@ impl Sender {
         .await
     }
 
-    /// Hears what becomes of messages that were sent with these receipts.
+    /// The receipts of messages that were sent with this receipt subscription.
     pub fn receipts(&self, subscription: &ReceiptSubscription) -> Receipts {
         Receipts::new(subscription.clone(), self.trust.clone(), self.within)
     }

@@ -87,7 +87,7 @@ impl Channel {
     ///
     /// [`OpenError`], whose [`to_ended`](OpenError::to_ended) is for the session and which prints as a sentence for people.
     pub async fn open(url: &ServerUrl, trust: &Trust) -> Result<Self, OpenError> {
-        // In a box, so that whoever waits here is no larger for it when the channel is open.
+        // In a box, so that the future of the caller stays small.
         let connected = Box::pin(connect(url.destination(), trust)).await?;
         Self::on(connected.wire, url).await
     }
@@ -147,7 +147,7 @@ impl Channel {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// [`next`](Self::next), for those who wait for more than one thing at a time.
+    /// [`next`](Self::next), for a caller that waits for several things at a time.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         loop {
             if let Some(incoming) = self.try_next() {
@@ -226,7 +226,7 @@ impl Channel {
             while !matches!(self.next().await, Incoming::Ended(_)) {}
             self.socket.shut_down().await;
         };
-        // Whoever doesn't answer in time is left without an answer.
+        // A service that does not answer in time is not waited for.
         let _ = tokio::time::timeout(patience, leaving).await;
     }
 

@@ -30,7 +30,7 @@ pub(super) enum Exit {
     Gone = 5,
     /// `send`: not now. Try again later.
     Later = 6,
-    /// Nobody reads standard output any more.
+    /// Standard output is closed.
     OutputClosed = 7,
     /// A signal ended it before it was done.
     Interrupted = 8,

@@ -56,7 +56,7 @@ fn run(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Fai
         .build()
         .map_err(|error| Failure::new(Exit::Failed, format_args!("the runtime does not start: {error}")))?;
     let done = runtime.block_on(command);
-    // A line that nobody reads must not hold up the end.
+    // A line that is not read must not delay the end.
     runtime.shutdown_background();
     done
 }

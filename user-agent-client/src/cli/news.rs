@@ -1,11 +1,11 @@
-//! What happens, in sentences for people. None holds a URL that opens anything, or a key.
+//! Events as sentences for people. No sentence holds a capability URL or a key.
 
 use std::time::Duration;
 
 use user_agent_client::Event;
 use user_agent_client::user_agent::GiveUpReason;
 
-/// What to say about an event; a message speaks for itself.
+/// The sentence for an event; `None` for a message.
 pub(super) fn sentence(event: &Event) -> Option<String> {
     Some(match event {
         Event::Message(_) | Event::Failed(_) | Event::Unsubscribed => return None,
@@ -68,7 +68,7 @@ fn disconnected(why: &str, again_in: Option<Duration>) -> String {
     }
 }
 
-/// Whole seconds, rounded up: nobody waits for less.
+/// Whole seconds, rounded up.
 pub(super) fn seconds(duration: Duration) -> String {
     format!(
         "{} s",

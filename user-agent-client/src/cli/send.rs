@@ -43,7 +43,7 @@ pub(super) async fn send(arguments: Send) -> Result<Exit, Failure> {
         ));
     }
     match &accepted.message {
-        // The result is what becomes of it.
+        // With --receipt, the receipt is the result.
         Some(message) if arguments.receipt => say(message),
         Some(message) => print_line(message)?,
         None => say("accepted; the push service gives the message no URL"),
@@ -56,7 +56,7 @@ pub(super) async fn send(arguments: Send) -> Result<Exit, Failure> {
     receipt(&sender, &accepted, arguments.timeout.unwrap_or(patience)).await
 }
 
-/// Waits for what becomes of the message, and prints it.
+/// Waits for the receipt of the message, and prints it.
 async fn receipt(sender: &Sender, accepted: &Accepted, patience: Duration) -> Result<Exit, Failure> {
     let (Some(message), Some(subscription)) = (&accepted.message, &accepted.receipts) else {
         let why = "the push service has the message, but tells nobody what becomes of it";
@@ -144,7 +144,7 @@ fn message() -> Result<Vec<u8>, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, format_args!("standard input: {error}")))
 }
 
-/// One byte more than may be tells that it is too much, to whoever says so.
+/// Reads one byte more than the limit, so that the caller sees that there is too much.
 fn read_at_most(input: impl Read, limit: usize) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     input.take(limit as u64 + 1).read_to_end(&mut content)?;

@@ -1,4 +1,4 @@
-//! Where things are: the state directory, the push service, and whom to trust.
+//! What a command works with: the state directory, the push service, the trusted certificates.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,7 @@ pub(super) fn server(
     }
 }
 
-/// Whom to trust. A file of certificates is read at once, so that a wrong name is told at once.
+/// Which certificates to trust. A file of certificates is read at once, so that a wrong name is reported at once.
 pub(super) fn trust(arguments: &TrustArguments) -> Result<Trust, Failure> {
     let proxies = proxies(arguments.proxy.as_deref(), |name| std::env::var_os(name))?;
     if arguments.insecure {
@@ -81,7 +81,7 @@ fn proxies(asked: Option<&str>, variable: impl Fn(&str) -> Option<OsString>) -> 
     }
 }
 
-/// Whom to trust with this state: `--ca` is remembered in it, and what was remembered counts without. `--insecure` is never
+/// Which certificates to trust with this state: `--ca` is remembered in it, and what was remembered counts without. `--insecure` is never
 /// remembered.
 pub(super) fn remembered(
     trust: Trust,

@@ -52,7 +52,7 @@ pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
     printed
 }
 
-/// Lets the `listen` that has the directory subscribe; nothing, if there is none.
+/// Asks the running `listen` to subscribe; `None` if no `listen` has the directory.
 async fn beside_listen(
     directory: &Path,
     arguments: &Subscribe,
@@ -69,7 +69,7 @@ async fn beside_listen(
     control::ask(directory, command, arguments.timeout, signals).await
 }
 
-/// What was printed is told: nobody has to be reminded of it any more.
+/// Prints the subscription. If it was renewed, the renewal is confirmed by that.
 async fn print(agent: &UserAgent, subscription: &Subscription) -> Result<Exit, Failure> {
     let json = subscription.to_json();
     let json = json.ok_or_else(|| Failure::from(SubscribeError::Stopped))?;

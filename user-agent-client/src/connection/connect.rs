@@ -55,7 +55,7 @@ pub(crate) struct Connected {
 /// Connects, through a proxy if `trust` knows one for this destination, and with TLS if that is secure. Where HTTP/2 was asked for,
 /// the server may offer only HTTP/1.1.
 pub(crate) async fn connect(to: Destination<'_>, trust: &Trust) -> Result<Connected, OpenError> {
-    // Before anybody is bothered: it can fail, and it may take its time.
+    // Before connecting, because it can fail and may take long.
     let config = match (to.is_secure, to.speaks) {
         (true, Speaks::Http1) => Some(trust.client_config()?),
         (true, Speaks::Http2) => Some(trust.http2_config()?),

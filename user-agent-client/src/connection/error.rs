@@ -18,7 +18,7 @@ use crate::tls::sentences::{self, NO_HTTP};
 pub enum OpenError {
     /// This host has no address.
     NoAddress(Box<str>, io::Error),
-    /// Nobody answers there.
+    /// No connection to the service.
     NoConnection(Box<str>, io::Error),
     /// There is no way through this proxy.
     Proxy(Box<str>, ProxyFailure),
@@ -35,9 +35,9 @@ pub enum OpenError {
         /// What the service says about it, in one line without capabilities.
         said: Option<Box<str>>,
     },
-    /// Whoever answered doesn't speak RFC 6455; and what is wrong with the answer.
+    /// The answer is not one of RFC 6455; and what is wrong with it.
     NotWebSocket(&'static str),
-    /// Whoever answered doesn't speak HTTP/2; and what is wrong.
+    /// The server does not speak HTTP/2; and what is wrong.
     NotHttp2(&'static str),
     /// The connection broke before the answer was whole.
     Lost(io::Error),

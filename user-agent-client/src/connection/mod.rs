@@ -1,7 +1,7 @@
 //! Connections to a push service: a proxy, addresses, TCP, TLS. Every connection of this crate is opened here.
 //!
-//! What it deliberately does not know: what is said on a connection, and how long opening it may take: a caller that does not want
-//! to wait any longer drops it.
+//! What it deliberately does not know: what is said on a connection, and how long opening it may take: a caller sets
+//! its own deadline.
 
 mod connect;
 mod error;

@@ -22,7 +22,7 @@ const ROOM_BYTES: usize = 512;
 pub enum ProxyFailure {
     /// Its host has no address.
     NoAddress(io::Error),
-    /// Nobody answers there.
+    /// No connection to the proxy.
     NoConnection(io::Error),
     /// TLS with the proxy itself failed.
     Tls(io::Error),

@@ -1,4 +1,4 @@
-//! What a connection is to those who read and write on it.
+//! A connection as a stream of bytes.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

@@ -184,7 +184,7 @@ impl Acknowledgements {
             let sent = request(Method::DELETE, &format!("{origin}{}", acknowledgement.path))
                 .and_then(|request| requests.ask(request));
             if let Some(head) = sent {
-                // Over HTTP/1.1 it is begun by whoever polls the answer.
+                // Over HTTP/1.1 polling the answer begins it.
                 cx.waker().wake_by_ref();
                 self.under_way.push(UnderWay {
                     acknowledgement,

@@ -14,7 +14,7 @@ use super::incoming::Incoming;
 use super::monitor::Monitor;
 use super::{Channel, End};
 
-/// In the words of the channel. An end is none of its own here: the monitor keeps it.
+/// Converts an event of the stream. The monitor keeps the stream's end, so here an end is only a sign of life.
 fn incoming(heard: StreamEvent) -> Incoming {
     match heard {
         StreamEvent::Message(pushed) => Incoming::Pushed(pushed),

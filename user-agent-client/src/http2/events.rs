@@ -125,7 +125,7 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
-/// Events of a kind that nobody has thought of yet say nothing.
+/// Events of an unknown kind are ignored.
 fn heard(read: &Read, home: &Url) -> Option<StreamEvent> {
     let Read::Event(event) = read else {
         return Some(StreamEvent::Nonsense);

@@ -29,11 +29,11 @@ pub enum Incoming {
     Enrolled(SubscriptionName, Enrolled),
     /// It made none; and why, for people.
     NotEnrolled(SubscriptionName, Registered, RequestError),
-    /// What came of ending a subscription; and why it is not done, for people.
+    /// The answer to a request to end a subscription; and why it is not ended, for people.
     Unregistered(SubscriptionName, Unregistered, Option<RequestError>),
     /// A push message.
     Pushed(Pushed),
-    /// It promised what nobody may promise: no `GET`, or for somebody else.
+    /// It made a promise that RFC 9113 forbids: not a `GET`, or for another origin.
     Nonsense,
     /// It takes no acknowledgements for so long, it says. They wait.
     AcknowledgementsWait(Duration),
@@ -73,7 +73,7 @@ impl Incoming {
             Self::Pushed(pushed) => {
                 let name = user_agent.durable().subscription_at(&pushed.push_resource);
                 let arrived = Arrived {
-                    // Without a name it is for nobody, which the session sees to.
+                    // Without a name it belongs to no subscription, and the session rejects it.
                     subscription: name.map_or_else(Box::default, |name| name.to_string().into()),
                     id: pushed.path,
                     content: pushed.content,

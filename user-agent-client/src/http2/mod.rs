@@ -143,7 +143,7 @@ impl Channel {
     ) -> Result<Self, OpenError> {
         let elsewhere = set.and_then(|set| server_of(set, url));
         let server = elsewhere.as_ref().unwrap_or(url);
-        // In a box, so that whoever waits here is no larger for it when the channel is open.
+        // In a box, so that the future of the caller stays small.
         let Connected { wire, is_http2 } = Box::pin(connect(server.destination(), trust)).await?;
         if is_http2 {
             return Self::on(wire, url, server, trust, form).await;
@@ -265,7 +265,7 @@ impl Channel {
                     resource: registration.and_then(|registration| registration.resource.clone()),
                 });
             }
-            // RFC 8030 has one kind of acknowledgement, whatever became of the message.
+            // RFC 8030 has one kind of acknowledgement, whatever the application did with the message.
             Say::Acknowledge { message, .. } => self.acknowledgements.push(&message.id),
         }
     }
@@ -300,7 +300,7 @@ impl Channel {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
-    /// [`next`](Self::next), for those who wait for more than one thing at a time.
+    /// [`next`](Self::next), for a caller that waits for several things at a time.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Incoming> {
         loop {
             if let End::Over(ended) = self.end {
@@ -345,7 +345,7 @@ impl Channel {
                 let _ = http2.connection.await;
             }
         };
-        // Whoever doesn't answer in time is left without an answer.
+        // A service that does not answer in time is not waited for.
         let _ = tokio::time::timeout(patience, leaving).await;
     }
 

@@ -94,7 +94,7 @@ impl Monitor {
         matches!(self.stage, Stage::Events(_))
     }
 
-    /// Whether events have begun to come, and nobody was told.
+    /// Whether events have begun to come, and the channel does not know that yet.
     pub(super) fn begins(&self) -> bool {
         self.brings_events() && !self.is_begun_told
     }
@@ -122,7 +122,7 @@ impl Monitor {
         }
     }
 
-    /// The next event; `None` when there are none any more, which [`poll_end`](Self::poll_end) tells.
+    /// The next event; `None` when no more come: then [`poll_end`](Self::poll_end) says why.
     pub(super) fn poll_event(&mut self, cx: &mut Context<'_>, home: &Url) -> Poll<Option<StreamEvent>> {
         self.poll_head(cx);
         let Stage::Events(stream) = &mut self.stage else {

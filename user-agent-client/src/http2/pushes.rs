@@ -69,7 +69,7 @@ impl Pushes {
         true
     }
 
-    /// The next message that is whole, and before which there is none of the same subscription.
+    /// The next message that is whole and is the first of its subscription.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, home: &Url) -> Poll<Pushed> {
         for push in &mut self.0 {
             push.poll(cx, home);
@@ -106,7 +106,7 @@ impl Pushes {
         self.0.is_empty()
     }
 
-    /// Refuses all of them: they are not acknowledged, and nobody wants them any more.
+    /// Refuses all of them. They are not acknowledged, so they come again on another channel.
     pub(super) fn clear(&mut self) {
         self.0 = VecDeque::new();
     }
@@ -165,7 +165,7 @@ impl Reading {
             match std::task::ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     if self.body.len() + data.len() > PUSHED_BYTES {
-                        // Nobody could decrypt it, and left alone it would come again and again.
+                        // It can't be decrypted; if it were ignored, it would come again and again.
                         return Poll::Ready(PushState::Whole(None, None));
                     }
                     self.body.extend_from_slice(&data);

@@ -37,7 +37,7 @@ pub(super) struct SubscriptionRequest {
     pub(super) application_server: Option<PublicKey>,
 }
 
-/// What came of it.
+/// The answer to a [`SubscriptionRequest`].
 pub(super) enum SubscribeResult {
     Subscription(Enrolled),
     /// For the session, and for people.
@@ -126,7 +126,7 @@ async fn made(
     match &wanted.set {
         // R30-SET-3 allows it, but the others can't be monitored together with it.
         Some(set) if *set != enrolled.set => {
-            // If that fails, the service is left with a subscription that nobody uses, and forgets it in time.
+            // If that fails, the service keeps an unused subscription, which expires.
             let _ = unsubscribe(requester, &enrolled.resource).await;
             unusable("another subscription set than that of the other subscriptions")
         }

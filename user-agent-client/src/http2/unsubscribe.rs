@@ -12,7 +12,8 @@ use super::requester::Requester;
 use crate::request_error::RequestError;
 use crate::retry_after;
 
-/// Ends a subscription. One that is gone already is what was wanted (R30-EXP-8). What came of it, and why it is not done.
+/// Ends a subscription. A subscription that is gone already counts as ended (R30-EXP-8). Returns the answer for the session, and
+/// for people why the subscription is not ended.
 pub(super) async fn unsubscribe(
     requester: &Requester,
     resource: &SubscriptionResource,

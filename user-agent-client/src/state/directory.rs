@@ -30,7 +30,7 @@ const OWNER_ONLY_DIRECTORY: u32 = 0o700;
 const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
-/// A directory that nobody else uses, while this exists.
+/// A directory that is locked for this process, while this exists.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
@@ -70,7 +70,7 @@ impl Directory {
         StateFile::of(&self.handle, &self.path, name)
     }
 
-    /// Reads the state; nothing if there is none yet. A file that others could read is closed to them: refusing it would
+    /// Reads the state; `None` if there is no state yet. A file that others could read is closed to them: refusing it would
     /// stop a user agent for what it can put right, and its owner is told that the keys were open.
     pub(super) fn read(&self) -> Result<Option<(Snapshot, LogId)>, StateError> {
         let place = self.place(STATE);
@@ -177,7 +177,7 @@ impl StateFile {
         Ok((bytes.len() as u64 <= most).then_some(bytes))
     }
 
-    /// Writes a new file that only its owner reads and gives it the old one's name, so that nobody ever reads half of it.
+    /// Writes a new file that only its owner reads and gives it the old one's name, so that half of it is never read.
     /// `finish` is called before it gets the name. After an error the old file is as it was.
     pub(super) fn replace(
         &self,
@@ -229,7 +229,7 @@ impl StateFile {
         }
     }
 
-    /// What kind of file this is, and its permissions; nothing if there is none.
+    /// What kind of file this is, and its permissions; `None` if it does not exist.
     fn look(&self) -> io::Result<Option<(FileType, u32)>> {
         match rustix::fs::statat(&*self.directory, self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some((FileType::from_raw_mode(stat.st_mode), stat.st_mode))),
@@ -238,7 +238,7 @@ impl StateFile {
         }
     }
 
-    /// Never through a link: whoever may put one here must not choose which file is read or written.
+    /// Never through a link: otherwise a link in this directory could choose which file is read or written.
     fn open(&self, name: &str, flags: OFlags, mode: Mode) -> io::Result<File> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&*self.directory, name, flags, mode)?.into())
@@ -256,7 +256,7 @@ impl StateFile {
     }
 }
 
-/// Reads the state of a directory that another process may be writing to. Nothing if there is none.
+/// Reads the state of a directory that another process may be writing to. `None` if there is no state.
 pub(super) fn read_state(directory: &Path) -> Result<Option<(Snapshot, LogId)>, StateError> {
     read_state_file(&StateFile::of(&open_directory(directory)?, directory, STATE))
 }

@@ -8,7 +8,7 @@
 //!
 //! `sha256` is the digest of `state` by the letter, in hexadecimal. Keys are base64url. What isn't there is null.
 //! `messages` names the `messages.log` that goes with it. HTTP/2 came with format 2: a `server` with `https:`, an identity that
-//! is the URL of a set, and `resource`, where a subscription is ended, left out where there is none. The state of a WebSocket
+//! is the URL of a set, and `resource`, where a subscription is ended, left out if it is unknown. The state of a WebSocket
 //! is written in format 1, which earlier versions read too. `certificates`, the file of those that are trusted beside the system's,
 //! came with format 3, and is left out where there is none.
 //!

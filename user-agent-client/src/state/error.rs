@@ -82,7 +82,7 @@ pub enum StateError {
     /// An earlier change could not be kept, so none is any more.
     Failed,
 
-    /// What became of a message could not be written down. Nothing is lost: after a restart it may be handled again.
+    /// The outcome of a message could not be written. No message is lost: after a restart it may be handled again.
     Messages(FileError),
 }
 

@@ -1,4 +1,4 @@
-//! `messages.log`: what became of the last messages.
+//! `messages.log`: the outcomes of the last messages.
 //!
 //! A header of 32 bytes: `user-agent log2\n` and the id by which `state.json` names its log. Then records of 32 bytes:
 //!
@@ -167,7 +167,7 @@ impl MessagesLog {
     }
 }
 
-/// What became of a message.
+/// The outcome of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Record {
     Done(MessageKey),

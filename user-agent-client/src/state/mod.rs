@@ -5,7 +5,7 @@
 //! one write. What it guarantees in a directory, when that has returned:
 //!
 //! - A change of identity or subscriptions outlives a power loss. It is kept as a whole or not at all.
-//! - What became of a message outlives the death of the process. A power loss may take the last of it away; then a message
+//! - The outcome of a message survives the death of the process. A power loss may take the last of it away; then a message
 //!   may be handled again, and none is lost.
 //!
 //! The directory, of mode 0700 if it was made here:
@@ -322,7 +322,7 @@ impl State {
         self.disk.as_ref().is_none_or(|disk| !disk.is_behind)
     }
 
-    /// Keeps all changes that were applied, with one write. Blocks as [`save`](Self::save) does, unless there is none.
+    /// Keeps all changes that were applied, with one write. Blocks as [`save`](Self::save) does, unless there is no change.
     ///
     /// # Errors
     ///

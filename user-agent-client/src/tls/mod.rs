@@ -1,7 +1,7 @@
-//! Whom a user agent trusts, and which way its connections go.
+//! Which certificates are trusted, and through which proxies connections go.
 //!
 //! Certificates are loaded when the first TLS connection needs them, once: the system has some 150, and a user agent in
-//! clear needs none. What it deliberately does not know: who is connected to.
+//! clear needs none. What it deliberately does not know: where connections lead.
 
 mod named;
 pub(crate) mod sentences;
@@ -25,7 +25,7 @@ use self::named::Named;
 use crate::defaults::{CERTIFICATES_BYTES, TLS_SESSIONS};
 use crate::proxy::Proxies;
 
-/// Whom to trust, and through which [proxies](Proxies) to go: by default none. Clones share what is loaded, and the TLS sessions
+/// Which certificates to trust, and through which [proxies](Proxies) to go: by default without a proxy. Clones share what is loaded, and the TLS sessions
 /// that make coming back cheaper.
 #[derive(Clone)]
 pub struct Trust {
@@ -48,23 +48,23 @@ enum TrustKind {
 }
 
 impl Trust {
-    /// Whom the system trusts.
+    /// The certificates of the system.
     pub fn system() -> Self {
         Self::new(TrustKind::System)
     }
 
-    /// Whom the system trusts, and the certificates in this PEM file: a private CA, or a service's own certificate, also if that
+    /// The certificates of the system, and those in this PEM file: a private CA, or a service's own certificate, also if that
     /// calls itself a CA, as `openssl req -x509` makes it.
     pub fn with_certificates(file: impl AsRef<Path>) -> Self {
         Self::new(TrustKind::SystemAnd(file.as_ref().into()))
     }
 
-    /// Anybody: whoever sits on the line can read and change everything. For trying things out.
+    /// Every certificate is accepted, so anyone on the path can read and change everything. Only for tests.
     pub fn insecure() -> Self {
         Self::new(TrustKind::Anybody)
     }
 
-    /// As `config` says, for those who need more: client certificates, pinned keys, other session caches. It has to speak
+    /// As `config` says: for client certificates, pinned keys, other session caches. It has to speak
     /// HTTP/1.1: its ALPN protocols are `http/1.1` or none. For HTTP/2 a copy that names `h2` before it is used.
     pub fn with_config(config: Arc<ClientConfig>) -> Self {
         Self::new(TrustKind::Given(config))
@@ -84,7 +84,7 @@ impl Trust {
     ///
     /// # Errors
     ///
-    /// [`TrustError`] if the certificates can't be read or there are none. It is tried again by the next call.
+    /// [`TrustError`] if there are no certificates, or they can't be read. The next call tries again.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, TrustError> {
         if let Some(config) = self.shared.loaded.get() {
             return Ok(Arc::clone(config));
@@ -225,7 +225,7 @@ fn named(file: &Path, provider: Arc<CryptoProvider>) -> Result<Named, TrustError
     })
 }
 
-/// Adds what the system has, without what it has that is none; returns what went wrong, if anything did.
+/// Adds the certificates of the system, without malformed ones; returns what went wrong, if anything did.
 fn add_system(roots: &mut RootCertStore) -> Option<String> {
     let found = rustls_native_certs::load_native_certs();
     roots.add_parsable_certificates(found.certs);

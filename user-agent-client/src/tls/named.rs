@@ -1,8 +1,8 @@
 //! A service's own certificate, named by the user: what `openssl req -x509` makes.
 //!
 //! Such a certificate calls itself a CA, and web PKI takes no CA's certificate for a service's. Who names the very certificate that
-//! a service shows wants it to be trusted, and whoever shows it has to prove in the handshake that it holds the key. So it is
-//! accepted: byte for byte the same, in its time, and for the name that was asked for. It makes nobody else trusted: a certificate
+//! a service shows wants it to be trusted, and a server that shows it proves in the handshake that it holds the key. So it is
+//! accepted: byte for byte the same, in its time, and for the name that was asked for. It makes no other certificate trusted: one
 //! that it signed counts as that of any CA in the file.
 
 use std::sync::Arc;

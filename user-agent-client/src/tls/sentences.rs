@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use rustls::{AlertDescription, CertificateError, ExtendedKeyPurpose};
 use rustls_pki_types::{ServerName, UnixTime};
 
-/// What the service, or whoever answers in its place, did wrong.
+/// What the server did wrong.
 pub(crate) fn handshake(error: &rustls::Error) -> String {
     use rustls::Error;
     const NOTHING_IN_COMMON: &str = "the service has no TLS version or cipher in common with this user agent: it should speak \

@@ -17,7 +17,7 @@ pub enum Event {
     /// A push message.
     Message(Message),
     /// The channel is open, and the service has not answered our hello for
-    /// [`DELAYED_AFTER`](crate::defaults::DELAYED_AFTER): some delay those who come often.
+    /// [`DELAYED_AFTER`](crate::defaults::DELAYED_AFTER): some services delay a user agent that connects often.
     Delayed,
     /// The channel is open and the service knows us.
     Connected,

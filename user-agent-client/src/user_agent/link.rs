@@ -35,7 +35,7 @@ pub(super) enum Incoming {
     Http2(http2::Incoming),
 }
 
-/// What came of waiting for it.
+/// What happened to the link.
 pub(super) enum Moved {
     Opened,
     NotOpened(OpenError),

@@ -47,7 +47,7 @@ pub struct UserAgent {
 /// What happens to a user agent: messages in their order, and news before them, in theirs. Also a [`Stream`].
 ///
 /// Read it, or drop it. Up to [`NEWS`](defaults::NEWS) news wait to be read, and further ones are lost: then
-/// [`subscriptions`](UserAgent::subscriptions) says what has come of subscriptions. Messages that aren't read wait with the
+/// [`subscriptions`](UserAgent::subscriptions) says how the subscriptions are. Messages that aren't read wait with the
 /// service. Dropping it stops the user agent: messages that were not taken out of it come again.
 #[derive(Debug)]
 pub struct Events {
@@ -127,7 +127,7 @@ impl UserAgent {
 
     /// Makes a subscription of this name, or finds it again: then it is the same, with the same keys and push resource.
     /// Resolves when the service has confirmed it, which takes as long as there is no network: give it a deadline. After
-    /// that, [`Event::Subscribed`] or [`Event::Refused`] says what came of it.
+    /// that, [`Event::Subscribed`] or [`Event::Refused`] gives the result.
     ///
     /// # Errors
     ///
@@ -192,8 +192,8 @@ impl UserAgent {
     /// holds while this user agent runs, on every channel; the state doesn't keep it.
     ///
     /// The service hears of it at once, or with the next channel; of changes within [`WISH_EVERY`](defaults::WISH_EVERY) (5 s)
-    /// it hears the last. Over a WebSocket this needs a service that knows urgency: Mozilla's closes the channel of whoever
-    /// speaks of it, again and again. Of a user agent that has stopped, nothing changes.
+    /// it hears the last. Over a WebSocket this needs a service that knows urgency: Mozilla's closes the channel of a user
+    /// agent that sends it, again and again. Of a user agent that has stopped, nothing changes.
     ///
     /// Cancel safe: dropped before it is ready, it changes nothing.
     pub async fn set_lowest_urgency(&self, lowest: Urgency) {

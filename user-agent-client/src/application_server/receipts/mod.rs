@@ -1,4 +1,4 @@
-//! What became of messages: acknowledged, or given up (RFC 8030 §5.1, §6.3).
+//! Receipts: whether a message was acknowledged or given up (RFC 8030 §5.1, §6.3).
 //!
 //! A receipt proves that the user agent acknowledged the message, and no more: it may have handled it, given it up after
 //! several attempts, or not been able to decrypt it. Only the application itself can say what it did with a message.
@@ -23,7 +23,7 @@ use self::stream::{NoStream, Stream};
 use crate::defaults::{RECEIPTS_AGAIN_AFTER, RECEIPTS_AGAIN_MOST, RECEIPTS_SILENCE};
 use crate::tls::Trust;
 
-/// Where a service tells what becomes of messages: the receipt subscription resource. A capability: whoever knows it can
+/// Where a service sends receipts: the receipt subscription resource. A capability: its URL is all that is needed to
 /// listen. It may be kept and used for any number of messages to the same service.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReceiptSubscription(Url);
@@ -75,7 +75,7 @@ impl fmt::Debug for ReceiptSubscription {
     }
 }
 
-/// What became of a message.
+/// Whether the service delivered a message.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {

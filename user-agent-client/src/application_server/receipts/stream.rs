@@ -144,7 +144,7 @@ fn is_event_stream(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("text/event-stream"))
 }
 
-/// Any other event is ignored, and so is a receipt of a kind that nobody has thought of yet.
+/// Reads a receipt. Other events, and receipts with an unknown status, are ignored.
 fn receipt(event: &Event, base: &Url) -> Option<Receipt> {
     #[derive(Deserialize)]
     struct ReceiptEvent {

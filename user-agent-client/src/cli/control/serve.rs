@@ -28,7 +28,7 @@ use crate::cli::console::say;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::news;
 
-/// The socket, while it is there. Dropped, it answers nobody any more.
+/// The socket of a running `listen`. Dropping it closes the socket.
 pub(in crate::cli) struct Control {
     hindrance: watch::Sender<Option<Hindrance>>,
     /// Why the user agent has stopped, if it stopped by itself.

@@ -33,7 +33,7 @@ pub(super) enum NotHandled {
     Unable(String),
     /// The command was ended by a signal that asks a process to end. If such a signal comes to `listen`, too, this was no attempt.
     Stopped(String),
-    /// Nobody reads standard output any more: no message can be handled.
+    /// Standard output is closed: no message can be handled.
     Closed(io::Error),
 }
 

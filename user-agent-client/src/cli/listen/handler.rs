@@ -1,4 +1,4 @@
-//! What is done with a message: a command, the desktop, a line; in this order, so that a line says that it is done.
+//! Handles a message: a command, then the desktop, then a line; in this order, so that a line says that the rest is done.
 
 use tokio::io::Stdout;
 use user_agent_client::message::Data;

@@ -16,7 +16,7 @@ use user_agent_client::message::Data;
 use super::delivery::Delivery;
 use crate::cli::args::Format;
 
-/// Where lines go; whole, whoever prints at the same time.
+/// Where lines go. Each is printed whole, even if several are printed at the same time.
 pub(super) struct Lines<W> {
     format: Format,
     output: Mutex<W>,

@@ -1,4 +1,4 @@
-//! `listen`: every message is handed over, and acknowledged when that is done.
+//! `listen`: each message is handled, and acknowledged when that is done.
 //!
 //! ```text
 //! Events ──► message ──► Handler: command, desktop, line ──► acknowledge
@@ -159,7 +159,7 @@ struct Listener {
 }
 
 impl Listener {
-    /// Works until all is done, a signal comes, or it can't go on.
+    /// Handles messages until all are done, a signal comes, or it can't continue.
     async fn run(mut self, mut events: Events, signals: &mut Signals) -> Result<Exit, Failure> {
         let worked = self.work(&mut events, signals).await;
         self.control.close().await;
@@ -312,8 +312,8 @@ impl Listener {
         Ok(())
     }
 
-    /// Finishes what is being worked on, sends the acknowledgements and closes the channel. What takes longer than the user
-    /// agent waits for it is released, and left unfinished: it comes again, and this was no attempt.
+    /// Finishes the current work, sends the acknowledgements and closes the channel. A message that takes longer than the user
+    /// agent waits is released: it comes again, and this does not count as an attempt.
     async fn finish(&mut self) {
         let until = Instant::now() + defaults::STOP_WITHIN;
         while let Ok(Some(worked)) = timeout_at(until, self.working.join_next()).await {

@@ -21,9 +21,9 @@ const TITLE_CHARACTERS: usize = 200;
 const BODY_CHARACTERS: usize = 1_000;
 /// How long the desktop may take. Chosen: it shows a notification at once, or hangs.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
-/// Shown notifications whose click is waited for; each has a connection to the bus. Chosen: nobody looks at more.
+/// Shown notifications whose click is waited for; each has a connection to the bus. Chosen: more than a person looks at.
 const CLICKS: usize = 16;
-/// How long a click is waited for. Chosen: after a day, nobody clicks.
+/// How long a click is waited for. Chosen: people do not click after a day.
 const CLICK_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 /// The desktop.
@@ -168,7 +168,7 @@ fn name_of(response: &NotificationResponse) -> Option<String> {
     }
 }
 
-/// Opens a web page as the user likes it. Nobody waits for it.
+/// Opens a web page in the user's browser, and does not wait for it.
 fn open(url: &Url) {
     let opened = tokio::process::Command::new("xdg-open").arg(url.as_str()).spawn();
     if let Err(error) = opened {
@@ -193,7 +193,7 @@ fn is_full(why: &str) -> bool {
     FULL.iter().any(|name| why.contains(name))
 }
 
-/// The body of a notification may be markup; this is none.
+/// The body of a notification may be markup, so characters of markup are escaped.
 fn by_the_letter(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")

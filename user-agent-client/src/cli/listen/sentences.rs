@@ -1,4 +1,4 @@
-//! Sentences that a sender or a service can cause in any number. Of each kind a few are printed, and the rest is counted.
+//! Limits sentences that a sender or a service can cause in any number: of each kind a few are printed, and the rest is counted.
 
 use std::fmt::Display;
 

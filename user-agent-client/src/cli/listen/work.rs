@@ -23,7 +23,7 @@ pub(super) enum Worked {
     Unable(String),
     /// No attempt, because `listen` is about to stop.
     Released,
-    /// Nobody reads standard output any more.
+    /// Standard output is closed.
     Closed(Failure),
     /// The command of `--on-renew` ended; and why it failed, if it did.
     Renewed {

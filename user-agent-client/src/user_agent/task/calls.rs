@@ -170,7 +170,7 @@ impl Task {
         for reply in waiting {
             is_heard |= reply.send(answer()).is_ok();
         }
-        // Whoever gave up waiting learns of it as an event.
+        // A caller that no longer waits learns of it by an event.
         is_heard
     }
 

@@ -1,7 +1,7 @@
-//! What the log tells of a session, for whoever asks for more than what applications are told.
+//! What the log says about a session, beside the events that the application gets.
 //!
-//! At `info` what happens on the channel, at `debug` each message and request, at `trace` what is kept and the pings. Of
-//! services and messages it knows no names: URLs, identities and ids are capabilities, and contents are nobody's business.
+//! At `info` what happens on the channel, at `debug` each message and request, at `trace` what is kept and the pings. It never
+//! holds URLs, identities or ids, which are capabilities, and no contents.
 
 use std::sync::Arc;
 

@@ -191,7 +191,7 @@ impl Task {
         };
         let begin = Instant::now();
         if let Err(error) = self.state.write() {
-            // Callers that wait for an answer learn that there is none.
+            // Callers that wait get `SubscribeError::Stopped`.
             return self.fail(error);
         }
         let took = begin.elapsed();

@@ -116,7 +116,7 @@ impl Supervisor {
             if !is_gone(&error) {
                 return Err(error);
             }
-            // It died: what ran is killed by those who wait for it. Another one is started, once.
+            // It died. Each task that waits for a command kills it. Another supervisor is started, once.
             self.forget(&requests).await;
             self.requests().await?.send(&packet, &descriptors).await?;
         }

@@ -66,7 +66,7 @@ async fn serve_requests(requests: &Requests) {
             Some(_) = commands.join_next() => {}
         }
     }
-    // Whoever asked for them is gone, so their control sockets are closed.
+    // `listen` is gone, so the control sockets of all commands are closed.
     while commands.join_next().await.is_some() {}
 }
 
@@ -105,7 +105,7 @@ async fn run(request: Request) -> io::Result<()> {
         }
     };
     let group = Group::of(&child);
-    // If nobody can hear it any more, that is seen below.
+    // If `listen` is gone, `closed` below notices it.
     let _ = control.write_all(&Report::Started(group.number()).bytes()).await;
     let ended = tokio::select! {
         biased;
@@ -124,7 +124,7 @@ async fn run(request: Request) -> io::Result<()> {
     }
 }
 
-/// `None` if its other end is closed: then nobody wants the command any more.
+/// `None` if its other end is closed: then the command is not wanted any more.
 fn control_socket(socket: OwnedFd) -> io::Result<Option<UnixStream>> {
     let mut socket = std::os::unix::net::UnixStream::from(socket);
     socket.set_nonblocking(true)?;
@@ -143,7 +143,7 @@ async fn closed(control: &mut UnixStream) {
 struct Group(Option<Pid>);
 
 impl Group {
-    /// **Invariant:** it is killed before the child was waited for to its end, so that its number is nobody else's.
+    /// **Invariant:** it is killed before the child was waited for, so that no other group can have its number.
     fn of(child: &Child) -> Self {
         let id = child.id().and_then(|id| i32::try_from(id).ok());
         Self(id.and_then(Pid::from_raw))
