@@ -15,8 +15,8 @@ pub const CONNECT_WITHIN: Duration = SECOND.saturating_mul(30);
 // WS-CLS-2.
 pub const ANSWER_WITHIN: Duration = SECOND.saturating_mul(10);
 
-/// The shortest silence before a ping, as far as the network allows. Source: the deployed peer closes a channel that asks more often
-///, in the way of its own protocol.
+/// The shortest silence before a ping, as far as the network allows. Source: the deployed peer closes a channel that asks more often,
+/// in its own protocol.
 // WS-PNG-3.
 pub const KEEPALIVE_LEAST: Duration = SECOND.saturating_mul(45);
 
@@ -291,7 +291,7 @@ pub const LEAVE_WITHIN: Duration = CLOSE_WITHIN;
 // R30-LB-1.
 pub const REDIRECTIONS: usize = 4;
 
-/// The longest `Retry-After` that is waited for; a longer one is cut to it. Chosen: a service that wants nobody for longer than a
+/// The longest `Retry-After` that is waited for; a longer one is cut to it. Chosen: a service that asks for more than a
 /// day made a mistake.
 pub const RETRY_AFTER_MOST: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -1,4 +1,4 @@
-//! What a service says in the body of an answer that is no success: one line for people.
+//! The explanation in the body of a refusal, as one line for people.
 
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
@@ -29,7 +29,7 @@ pub(crate) fn explanation(headers: &HeaderMap, body: &[u8]) -> Option<String> {
     (!line.is_empty()).then_some(line)
 }
 
-/// A text in one line, without what a terminal would obey and without what opens anything (R30-SEC-7), and cut at
+/// A text in one line, without control characters and without capabilities (R30-SEC-7), and cut at
 /// [`REASON_CHARACTERS`].
 pub(crate) fn one_line(text: &str) -> String {
     let mut line: String = text
@@ -45,7 +45,7 @@ pub(crate) fn one_line(text: &str) -> String {
     line
 }
 
-/// A word, without what may open something: paths of URLs, and what is as long as a token or an id.
+/// A word without what may be a capability: paths of URLs, and strings as long as a token or an id.
 fn shown(word: &str) -> String {
     let quoted = |c: char| !c.is_alphanumeric() && !matches!(c, '/' | '_' | '-');
     let start = word.find(|c: char| !quoted(c)).unwrap_or(word.len());

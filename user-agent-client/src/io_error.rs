@@ -1,10 +1,10 @@
-//! What an error of a connection says to people: a sentence of ours in place of a library's.
+//! Errors of connections as sentences of ours, in place of a library's.
 
 use std::io;
 
 use crate::tls::sentences;
 
-/// What went wrong. The words of the operating system stay; those of libraries name their own documentation.
+/// What went wrong. The words of the operating system are kept. Those of libraries are replaced: they name internals and documentation.
 pub(crate) fn sentence(error: &io::Error) -> String {
     if let Some(sentence) = sentences::of_io(error) {
         return sentence;

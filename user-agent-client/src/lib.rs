@@ -1,7 +1,7 @@
 //! Receive Web Push without a browser: in a kiosk, a gateway, a desktop application, a server.
 //!
 //! A user agent holds one connection to a push service, however many subscriptions it has. It subscribes, gives the
-//! subscription to an application server, and receives what that one sends: stored while the user agent was away,
+//! subscription to an application server, and receives its messages: stored while the user agent was away,
 //! decrypted here, acknowledged when the work is done. What it must not forget is in a [state directory](state).
 //!
 //! # Embed it
@@ -61,7 +61,7 @@
 //!
 //! ```no_run
 //! use user_agent_client::application_server::{Push, Sender};
-//! use user_agent_client::subscription::PushSubscription;
+//! use user_agent_client::PushSubscription;
 //!
 //! # async fn echo(message: user_agent_client::Message, back_to: &str) -> Result<(), Box<dyn std::error::Error>> {
 //! let sender = Sender::new(user_agent_client::Trust::system());
@@ -84,7 +84,7 @@
 //! - [`state`]: what it keeps, so that a crash loses neither keys nor subscriptions.
 //! - [`subscription`], [`push_subscription`]: what an application server needs. [`message`]: what an application gets.
 //! - [`declarative`]: messages that are notifications.
-//! - [`defaults`]: every limit. [`limited`]: lines that others can cause, in any number.
+//! - [`defaults`]: every limit. [`limited`]: a limit for log lines that others can cause.
 //!
 //! The protocol itself, without I/O, is the crate `push-protocol`. Nothing here is shared with the service.
 

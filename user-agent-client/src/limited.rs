@@ -1,6 +1,6 @@
 //! Limits lines that others can cause: a service, a sender, a command that fails.
 //!
-//! Of each kind a few are printed, the rest is counted, and the count is printed when the time is over. So a flood of bad messages
+//! Of each kind a few lines are printed in a period. The others are counted, and the count is printed at the end of the period. So a flood of bad messages
 //! fills no disk, and the first of them are still told in full.
 
 use std::num::NonZeroU64;
@@ -21,7 +21,7 @@ pub struct Limited {
 }
 
 impl Limited {
-    /// Whether one more may be said; if not, it is counted.
+    /// Whether one more line may be printed; if not, it is counted.
     pub fn allows(&mut self, now: Instant) -> bool {
         let is_over = self.since.is_none_or(|since| since + LINES_WITHIN <= now);
         if is_over && self.left_out == 0 {
@@ -37,14 +37,14 @@ impl Limited {
         allows
     }
 
-    /// When the count of those that were not said is to be said, if there are any.
+    /// When the count of the omitted lines is to be printed, if there are any.
     pub fn due(&self) -> Option<Instant> {
         self.since
             .filter(|_| self.left_out > 0)
             .map(|since| since + LINES_WITHIN)
     }
 
-    /// How many were not said, if it is time to say it.
+    /// How many lines were omitted, if it is time to print the count.
     pub fn left_out(&mut self, now: Instant) -> Option<NonZeroU64> {
         if self.due().is_some_and(|due| due <= now) {
             self.rest()
@@ -53,7 +53,7 @@ impl Limited {
         }
     }
 
-    /// How many were not said, at the end.
+    /// How many lines were omitted, at the end.
     pub fn rest(&mut self) -> Option<NonZeroU64> {
         let left_out = NonZeroU64::new(std::mem::take(&mut self.left_out));
         if left_out.is_some() {

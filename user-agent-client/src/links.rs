@@ -1,4 +1,4 @@
-//! `Link` header fields that lead somewhere: made absolute, and no longer than a URL of ours may be.
+//! `Link` header fields: their targets as absolute URLs of a bounded length.
 
 use http::HeaderMap;
 use push_protocol::headers::{self, Relation};

@@ -23,7 +23,7 @@ struct Rules {
     spares_loopback: bool,
 }
 
-/// A proxy, and what it is told of who asks.
+/// A proxy, with the credentials for it.
 pub(crate) struct Proxy {
     pub(crate) host: Box<str>,
     pub(crate) port: u16,
@@ -54,7 +54,7 @@ impl Proxies {
 
     /// As curl reads these variables, in small letters before capital ones: `https_proxy` for `https:` and `wss:`, `http_proxy`
     /// for `http:` and `ws:`, `all_proxy` for both, and `no_proxy` for the names, domains, addresses and networks (or `*`)
-    /// that are reached directly. An empty variable is as good as none. What is on this machine is always reached directly
+    /// that are reached directly. An empty variable counts as unset. What is on this machine is always reached directly
     /// (as Go does); and `HTTP_PROXY` does not count where `REQUEST_METHOD` is set, because a web server may have made it
     /// of a header field.
     ///
@@ -176,7 +176,7 @@ fn checked(url: &str, variable: Option<&'static str>) -> Result<String, ProxyErr
         Some(scheme) if scheme.starts_with("socks") => return Err(wrong(Wrong::Socks)),
         Some(_) => return Err(wrong(Wrong::Scheme)),
     }
-    // What the matcher can't read, it would pass over in silence.
+    // The matcher ignores a URL that it can't read.
     let matcher = Matcher::builder().all(url).build();
     let target = Uri::from_static("https://push.example.net/");
     let proxy = matcher
@@ -208,7 +208,7 @@ fn has_port_or_none(url: &str) -> bool {
     is_good && !user.contains('@')
 }
 
-/// Whether nothing that is said to it leaves this machine.
+/// Whether the host is this machine.
 pub(crate) fn is_here(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(address) => address.is_loopback(),

@@ -98,7 +98,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Waits until there is a place, which somebody else may take; for ever if the receiver is gone. Cancel safe.
+    /// Waits until there is a place, which another sender may take first; for ever if the receiver is gone. Cancel safe.
     pub(crate) async fn room(&self) {
         loop {
             let room = self.0.room.notified();

@@ -9,7 +9,7 @@ use crate::explanation::one_line;
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// It answered with a status that means no.
+    /// It refused with a status.
     Status {
         /// The status: of HTTP, or that of an answer over a WebSocket.
         status: u16,
@@ -26,7 +26,7 @@ pub enum RequestError {
     Elsewhere(String, String),
     /// The connection, or the request on it, was ended before the answer came.
     NoAnswer,
-    /// Its answer says nothing.
+    /// Its answer has no meaning in the protocol.
     Nonsense,
 }
 
@@ -43,7 +43,7 @@ impl RequestError {
         }
     }
 
-    /// Whether time alone may mend it. Otherwise somebody has to change something, here or at the service.
+    /// Whether it may succeed later without a change. Otherwise something has to be changed, here or at the service.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..=599),

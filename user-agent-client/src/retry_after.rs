@@ -1,4 +1,4 @@
-//! `Retry-After`, which says both to a user agent and to an application server when to come back.
+//! `Retry-After`, by which a service says to a user agent or an application server when to try again.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +7,7 @@ use http::header::RETRY_AFTER;
 
 use crate::defaults::RETRY_AFTER_MOST;
 
-/// What an answer says, if it says it in a way that can be read.
+/// The field of an answer, if it is there and well formed.
 pub(crate) fn read(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     parse(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }

@@ -1,7 +1,7 @@
 //! Where a push service is.
 //!
 //! A service's URL is kept by the letter, because its path may be a secret that gives access to the service.
-//! So it prints without its path, and no error says what stood in the text that is refused, but for its host.
+//! So it prints without its path, and errors quote only the host of a refused text.
 
 use std::fmt;
 use std::str::FromStr;

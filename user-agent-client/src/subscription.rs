@@ -1,4 +1,4 @@
-//! What an application is told of a subscription.
+//! A subscription as the application sees it.
 //!
 //! Of it, the application server gets a [`PushSubscription`], in the JSON of the Push API, which every sender's library reads.
 //!

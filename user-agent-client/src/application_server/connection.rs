@@ -1,6 +1,6 @@
-//! One HTTP/1.1 exchange on a connection of its own, clear or TLS; or one whose answer doesn't end.
+//! One HTTP/1.1 request on a connection of its own, in clear or over TLS. The answer may be a stream without an end.
 //!
-//! Has no deadline: its caller drops it.
+//! It has no deadline; the caller sets one.
 
 use std::io;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! As much DER as a P-256 private key is wrapped in: SEC 1 (RFC 5915) and PKCS#8 (RFC 5958) around it.
+//! The part of DER that a file with a P-256 private key needs: SEC 1 (RFC 5915) and PKCS#8 (RFC 5958) around it.
 //!
 //! Ring reads PKCS#8 only, and only with the public half in it, which not every tool writes.
 

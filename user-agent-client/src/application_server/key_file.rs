@@ -1,6 +1,6 @@
 //! Where an application server keeps its VAPID key (RFC 8292 §3.2).
 //!
-//! Reads what the tools around Web Push write, so that a key can move here from anywhere: PEM and DER, PKCS#8 and SEC 1,
+//! Reads the formats that tools around Web Push write: PEM and DER, PKCS#8 and SEC 1,
 //! and the base64url that `web-push generate-vapid-keys` prints. Writes PKCS#8 in PEM, which all of them read.
 //!
 //! **Invariant:** a file that is there is never written. A lost key ends every subscription that is restricted to it.

@@ -1,4 +1,4 @@
-//! Sending: a push message becomes one request, and its answer a result.
+//! Sends a push message: one request, one answer.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,4 @@
-//! Who sends: an application server's key, and the tokens signed with it (RFC 8292).
+//! An application server's VAPID key, and the tokens that are signed with it (RFC 8292).
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,9 +1,9 @@
 //! Random bits of a channel: the key of its upgrade, and a mask for each frame.
 //!
-//! RFC 6455 §5.3 wants masks that nobody can foresee, so that whoever chooses what is said can't choose the bytes on the
-//! wire, which a careless proxy might take for something else. A generator of each channel's own would be foreseen by
-//! whoever saw a few masks. So they come from the operating system, many at a time, into a pool that belongs to the
-//! thread: that costs a system call for every 64 frames, and nothing in the channel.
+//! RFC 6455 §5.3 wants masks that can't be predicted: otherwise a peer that chooses the payload also chooses the bytes on the
+//! wire, which a careless proxy might take for an HTTP request. The output of a simple generator in each channel could be
+//! predicted from a few masks. So masks come from the operating system, many at a time, into a pool that belongs to the
+//! thread: one system call for 64 frames, and no memory in the channel.
 
 use std::cell::RefCell;
 

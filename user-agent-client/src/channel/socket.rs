@@ -1,4 +1,4 @@
-//! A channel's socket, and the bytes that are not read and not written yet.
+//! A channel's socket, with its unread and unwritten bytes.
 
 use std::cell::Cell;
 use std::mem;

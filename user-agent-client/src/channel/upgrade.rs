@@ -1,4 +1,4 @@
-//! The upgrade from HTTP/1.1 (RFC 6455 §4.1): what is asked, and what is taken for a yes.
+//! The upgrade from HTTP/1.1 (RFC 6455 §4.1): the request, and the checks of its answer.
 
 use std::io;
 use std::time::{Duration, SystemTime};

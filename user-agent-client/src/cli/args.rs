@@ -1,4 +1,4 @@
-//! What can be typed: commands, flags, and the help that explains them.
+//! Commands, flags, and their help.
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;

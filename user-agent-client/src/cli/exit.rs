@@ -1,4 +1,4 @@
-//! What the exit codes mean, in one place, and what is said when there is something to say.
+//! The exit codes, and which error has which code.
 
 use std::fmt::Display;
 use std::process::ExitCode;

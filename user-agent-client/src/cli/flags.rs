@@ -1,4 +1,4 @@
-//! The names of flags, in sentences of the library: it names its own functions, which a person at a command line does not know.
+//! Puts the names of flags into sentences of the library, which name functions.
 
 /// What the library names, and the flag that does it.
 const FLAGS: [(&str, &str); 5] = [

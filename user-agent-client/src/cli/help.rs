@@ -1,4 +1,4 @@
-//! The long help: what a person learns from.
+//! The long help of each command.
 
 pub(super) const ABOUT: &str = "\
 A Web Push user agent without a browser: for kiosks, gateways, desktops and servers.

@@ -1,7 +1,7 @@
 //! The command line: what a person or a script types, and what the exit codes mean.
 //!
-//! Knows words, formats and exit codes; everything else is the library's. Secrets go to standard output only, and only
-//! where they are the result: a subscription, the URL of a message.
+//! It knows flags, formats and exit codes; everything else is the library's. Secrets are printed only on standard output, and
+//! only as results: a subscription, the URL of a message.
 
 mod args;
 mod console;

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks to end well, the second not to wait for that.
+//! SIGINT and SIGTERM: the first asks for an orderly end, the second for an immediate one.
 
 use std::io;
 

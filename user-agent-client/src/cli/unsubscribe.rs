@@ -1,4 +1,4 @@
-//! `unsubscribe`: a subscription ends here at once, and at the push service as soon as it can be told.
+//! `unsubscribe`: a subscription ends here at once, and at the push service as soon as it can be reached.
 
 use user_agent_client::state::StateError;
 use user_agent_client::{Options, State, UserAgent};

@@ -1,4 +1,4 @@
-//! Why a channel was not opened: for the session, and for people.
+//! Why a connection or a channel was not opened: for the session, and as a sentence for people.
 
 use std::fmt;
 use std::io;

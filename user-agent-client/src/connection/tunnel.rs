@@ -1,4 +1,4 @@
-//! A tunnel through a proxy (`CONNECT`, RFC 9110 §9.3.6), and what keeps it from being one.
+//! A tunnel through a proxy (`CONNECT`, RFC 9110 §9.3.6), and why there may be none.
 
 use std::fmt;
 use std::io;

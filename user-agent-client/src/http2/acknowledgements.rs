@@ -1,7 +1,8 @@
-//! Acknowledgements on their way: a `DELETE` of the message each (RFC 8030 §6.2).
+//! Acknowledgements that are under way: one `DELETE` for each message (RFC 8030 §6.2).
 //!
-//! None is vital: what the service never hears of comes again, and is recognised (R30-ACK-5). So what the service can't take is
-//! tried a few times. What a connection could not send, or got no answer to, is left for the next one (PR-48).
+//! A lost acknowledgement does no harm: the message comes again and is recognised (R30-ACK-5). So an acknowledgement that the
+//! service refuses is sent a few times only. Those that a connection could not send, or got no answer to, are sent on the next
+//! one (PR-48).
 
 use std::collections::VecDeque;
 use std::future::Future as _;

@@ -1,4 +1,4 @@
-//! Answers on their way: the head, the body, and what a refusal says about itself.
+//! Answers of HTTP that are under way: head, body, and the explanation in a refusal.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;

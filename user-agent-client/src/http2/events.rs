@@ -1,9 +1,9 @@
 //! Messages as Server-Sent Events, where there is no server push (docs/events.md): the same messages, each with the resource
 //! that acknowledges it.
 //!
-//! Push is asked for first. A service that can't push says so in its answer, or answers with events at once; then the same set
-//! is asked for as events, on the same connection. What the peer says in HTTP/2's settings tells nothing: servers don't
-//! announce that they push.
+//! Push is asked for first. A service that can't push refuses, or answers with events at once; after a refusal the same set
+//! is asked for as events, on the same connection. HTTP/2's settings are no help: a server does not announce there that it
+//! pushes.
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll, ready};

@@ -1,4 +1,4 @@
-//! The request that stays open: on it, messages are promised (RFC 8030 §6.1), or come as events.
+//! The monitoring request, which stays open: messages come as its promises (RFC 8030 §6.1) or as events in its answer.
 
 use std::future::Future;
 use std::pin::{Pin, pin};

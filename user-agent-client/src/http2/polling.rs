@@ -1,4 +1,4 @@
-//! What a channel is made of, polled part by part. All of it wakes the one task that holds the channel.
+//! Polls the parts of a channel. Each of them wakes the one task that holds the channel.
 
 use std::future::Future as _;
 use std::pin::Pin;

@@ -1,4 +1,4 @@
-//! Requests over the channel's connection, and over one of their own to where the service sends us.
+//! Sends requests over the channel's connection, or, after a redirection to another origin, over a new one.
 
 use bytes::Bytes;
 use h2::client::Builder;

@@ -1,4 +1,4 @@
-//! What the service is to bring: the request that asks for it, and how another one takes its place (RFC 8030 §5.3, §6).
+//! Which messages the service is asked for, and how a new monitoring request replaces the old one (RFC 8030 §5.3, §6).
 //!
 //! Of two requests for one set the service ends the older when all that it promised there has arrived (R30-MON-18). So the older
 //! one is read until then, before the newer: nothing is lost between them, and the order of the promises stays. One that the

@@ -1,7 +1,7 @@
-//! The directory: who has it, and how a file in it changes.
+//! The state directory: its lock, and how a file in it is replaced.
 //!
-//! It is held open, and every file is reached through it: a directory that gets another name while it is used stays the same
-//! directory, and another one that gets its name is not touched. Both the directory and the file `lock` are locked: the file
+//! It is held open, and every file is opened relative to it: if the directory is renamed while it is used, it stays in use, and
+//! another directory with its old name is not touched. Both the directory and the file `lock` are locked: the file
 //! alone could be deleted, and earlier versions know nothing but the file.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};

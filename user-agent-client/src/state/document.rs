@@ -10,7 +10,7 @@
 //! `messages` names the `messages.log` that goes with it. HTTP/2 came with format 2: a `server` with `https:`, an identity that
 //! is the URL of a set, and `resource`, where a subscription is ended, left out if it is unknown. The state of a WebSocket
 //! is written in format 1, which earlier versions read too. `certificates`, the file of those that are trusted beside the system's,
-//! came with format 3, and is left out where there is none.
+//! came with format 3, and is left out if there is no such file.
 //!
 //! **Invariant:** a text whose state is not, byte for byte, one that was written is refused. So no bit of a key is ever
 //! wrong.

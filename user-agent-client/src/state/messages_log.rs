@@ -22,10 +22,10 @@
 //! the attempts: attempts were counted when they began. Such a log is read, and written anew in this form. An earlier version does
 //! not believe the log of this one, and begins an empty one.
 //!
-//! Each record stands for itself: one that is damaged or torn is passed over. It is written before the message is
-//! acknowledged, but not synced. That is right: what a process wrote outlives its death by any signal; only a power loss
-//! takes the last records away, and then the messages that were acknowledged since are gone from the service too, and the
-//! others come again and are handled again. None is lost.
+//! Each record has its own checksum: a damaged or torn one is skipped. It is written before the message is
+//! acknowledged, but not synced. That is enough: a write survives the death of its process by any signal. Only a power loss
+//! takes the last records away. Messages that were acknowledged by then are gone from the service too, and the
+//! others come again and are handled again. No message is lost.
 //!
 //! The log is written anew with what still counts when it is opened, and when it has [`MESSAGE_RECORDS`].
 

@@ -1,4 +1,4 @@
-//! What an application is told.
+//! Events that the application gets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub enum Event {
     /// No server push gets through to the service over HTTP/2: it has none, or a proxy drops it. Its messages come as
     /// Server-Sent Events, and nothing is lost by it. Said once.
     WithoutPush,
-    /// A subscription that was asked for earlier is there.
+    /// A subscription that was asked for earlier is confirmed.
     Subscribed(Subscription),
     /// A subscription has another push resource and other keys, because the service had forgotten the old one
     /// (`pushsubscriptionchange`). Give them to the application server, then call
@@ -55,7 +55,7 @@ pub enum Event {
         /// When it is asked again.
         again_in: Duration,
     },
-    /// The service takes no acknowledgements for a while, it says. Messages that are done are not lost or handled again by that.
+    /// The service said that it takes no acknowledgements for a while. No message is lost or handled again because of that.
     AcknowledgementsWait {
         /// When they are sent again.
         again_in: Duration,
@@ -67,7 +67,7 @@ pub enum Event {
     GaveUp {
         /// Of which subscription.
         label: Arc<str>,
-        /// What was too much.
+        /// Which limit was reached.
         reason: GiveUpReason,
     },
     /// The application can't work with the messages of this subscription: it said so
@@ -89,6 +89,6 @@ pub enum Event {
     /// [`Options::until_empty`](super::Options::until_empty), and never lost. The user agent goes on until it is
     /// [stopped](super::UserAgent::stop); what is sent after this need not come.
     Empty,
-    /// The state can't be kept: the user agent stops before it promises what it would forget.
+    /// The state can't be written: the user agent has stopped, before it confirmed anything that it would forget.
     Failed(StateError),
 }

@@ -1,4 +1,4 @@
-//! The way to the service: none, one that is being opened, or a channel.
+//! The link to the service: none, one that is being opened, or an open channel.
 
 use std::future::{Future, pending};
 use std::pin::Pin;

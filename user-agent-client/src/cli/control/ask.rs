@@ -1,4 +1,4 @@
-//! The end of the command that asks.
+//! The command's end of the control socket: it sends a request and prints the reply.
 
 use std::io;
 use std::path::Path;

@@ -9,7 +9,7 @@
 //! ► printed
 //! ```
 //!
-//! `printed` says that the subscription has reached its reader: until then a renewed one is left to tell. Only the owner of
+//! `printed` says that the command has printed the subscription. Only then a renewal counts as confirmed. Only the owner of
 //! `listen`, and root, may talk. Lines, connections and waits are bounded. A `listen` that does not know a command answers
 //! with a sentence that says so.
 

@@ -1,4 +1,4 @@
-//! `listen`'s end: does what it is asked for on its own channel.
+//! `listen`'s end of the control socket: it carries out requests on its own channel.
 
 use std::fs::{self, Permissions};
 use std::io;

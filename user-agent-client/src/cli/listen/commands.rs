@@ -1,4 +1,4 @@
-//! Which command a message is for: one of its subscription's own, or the one for all others.
+//! Which command handles a message: one for its subscription, or the one for all others.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

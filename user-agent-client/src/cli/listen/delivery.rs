@@ -1,4 +1,4 @@
-//! A message as handlers get it, and why one is not done with it.
+//! A message as handlers get it, and why a handler did not handle it.
 
 use std::io;
 

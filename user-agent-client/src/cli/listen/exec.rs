@@ -1,4 +1,4 @@
-//! A command of the user: what it is given, how long it may take, and what its end means.
+//! A command of the user: its input, its deadline, and what its exit code means.
 
 use std::fmt;
 use std::io;

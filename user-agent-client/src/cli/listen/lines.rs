@@ -1,6 +1,6 @@
-//! A message in a line.
+//! Prints a message as one line.
 //!
-//! Messages are written by others: whatever is in one, it stays one line, and a terminal obeys nothing of it.
+//! Messages come from others: whatever a message holds, it stays one line and holds no control characters for a terminal.
 
 use std::fmt::Write as _;
 use std::io;

@@ -6,8 +6,8 @@
 //!   └──────► news ──► standard error
 //! ```
 //!
-//! **Invariant:** no message is acknowledged before all that was asked for is done with it, and none is taken before
-//! work on it can begin: messages wait with the push service, and survive us.
+//! **Invariant:** a message is acknowledged only after all handlers are done with it, and is taken only when work on it can
+//! begin: until then it stays with the push service, and survives a crash.
 
 mod commands;
 mod delivery;

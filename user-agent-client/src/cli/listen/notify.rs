@@ -1,7 +1,7 @@
 //! Messages on the desktop (org.freedesktop.Notifications).
 //!
-//! Messages are written by others: text is shown by the letter, only web pages are opened, and no picture is fetched, which
-//! would tell its host when the message was seen. What a desktop has no counterpart for is left out (NTF-13).
+//! Messages come from others: text is shown without markup, only web pages are opened, and pictures are not fetched, because
+//! that would tell their host when the message was seen. What a desktop can't show is left out (NTF-13).
 
 use std::sync::Arc;
 use std::time::Duration;

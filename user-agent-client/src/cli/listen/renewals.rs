@@ -1,4 +1,4 @@
-//! Renewed subscriptions, and the command of `--on-renew` that tells an application server of each.
+//! Renewed subscriptions, and when the command of `--on-renew` is run for each.
 //!
 //! A command that fails is run again after a growing wait: until it has succeeded, messages are sent to the old push resource, and are
 //! lost. **Invariant:** of one subscription, it runs once at a time.

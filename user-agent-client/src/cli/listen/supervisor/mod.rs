@@ -6,7 +6,7 @@
 //!    └───────── started, ended, not started ◄── control ────────┘
 //! ```
 //!
-//! A process that is killed (kill -9) can't end what it started, so somebody else has to. The supervisor is the parent of all
+//! A process that is killed (kill -9) can't end the processes that it started, so another process has to. The supervisor is the parent of all
 //! commands, and each has a *control* socket whose other end `listen` holds. When that end is closed, because `listen` wants
 //! the command to end or because `listen` itself was killed, the supervisor kills the command with its whole process group.
 //! When `listen` is gone, and all groups with it, the supervisor exits.

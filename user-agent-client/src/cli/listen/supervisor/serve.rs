@@ -1,4 +1,4 @@
-//! The supervisor's own end: it starts commands, tells how they end, and kills those that are not wanted any more.
+//! The supervisor process: it starts commands, reports how they end, and kills those that are not wanted any more.
 
 use std::fs;
 use std::io::{self, Read as _};
