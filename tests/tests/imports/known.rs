@@ -6,9 +6,6 @@ pub(crate) const CIRCLES: &[&str] = &[
     "push-service::storage: queue reports",
     "push-service::storage::embedded: journal store",
     "push-service::storage::queue: enqueue index",
-    "user-agent-client::http2: answer http1",
-    "user-agent-client::http2: events monitor",
-    "user-agent-client::http2: requests subscribe",
 ];
 
 /// Imports against the order of rooms: the importing room, and what it imports.

@@ -23,10 +23,11 @@ use self::parse::{Source, source};
 use self::resolve::Crate;
 
 /// Crates of the workspace, with the file where each begins.
-const CRATES: [(&str, &str); 5] = [
+const CRATES: [(&str, &str); 6] = [
     ("push-protocol", "push-service/protocol/src/lib.rs"),
     ("push-service", "push-service/src/lib.rs"),
     ("user-agent-client", "user-agent-client/src/lib.rs"),
+    ("user-agent-client command", "user-agent-client/src/main.rs"),
     ("push-benches", "benches/src/main.rs"),
     ("push-tests", "tests/src/lib.rs"),
 ];
