@@ -63,19 +63,19 @@ async fn over(stream: Box<dyn Wire>, request: Request<Full<Bytes>>) -> Result<Re
             .map_err(|error| broken(&error))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, ANSWER_BODY_BYTES).collect().await;
-        // A cut or endless explanation takes nothing from the status.
+        // The status counts even if the explanation is cut off or too long.
         let body = body.map(Collected::to_bytes).unwrap_or_default();
         Ok(Response::from_parts(head, body))
     });
     tokio::select! {
         biased;
         answer = &mut exchange => answer,
-        // Its end comes with the last bytes of the answer, or without an answer; the exchange knows which.
+        // The connection has ended: the exchange returns the answer or an error.
         _ = &mut connection => exchange.await,
     }
 }
 
-/// Hyper's errors say what happened in their sources; they quote nothing of the message.
+/// What an error of hyper means. Its source is the error of the connection.
 pub(super) fn broken(error: &hyper::Error) -> SendError {
     if error.is_parse() || error.is_parse_too_large() {
         return SendError::Garbled;

@@ -18,13 +18,13 @@ pub enum SendError {
     NotAPushResource,
     /// The message cannot be encrypted: it is too long, or there are no random bits.
     NotEncrypted(EncryptError),
-    /// It is not known whose certificates to trust; and why.
+    /// There are no certificates to trust; and why.
     NobodyToTrust(String),
     /// No connection, or it broke: nothing is known of the message.
     Unreachable(String),
     /// No answer in time: nothing is known of the message.
     TimedOut,
-    /// What came back is no HTTP, or more of it than anyone should say.
+    /// The answer is not HTTP, or is too long.
     Garbled,
     /// 404, 410: the subscription has ended. Forget it.
     Gone {

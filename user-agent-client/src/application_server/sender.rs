@@ -111,7 +111,7 @@ impl fmt::Debug for Accepted {
 }
 
 impl Sender {
-    /// A sender that trusts whom `trust` trusts, and waits for an answer as long as [`SEND_WITHIN`].
+    /// A sender with these certificates and proxies. It waits for an answer as long as [`SEND_WITHIN`].
     pub fn new(trust: Trust) -> Self {
         Self {
             trust,
@@ -141,9 +141,9 @@ impl Sender {
         self.post(subscription, push, key, |_| Ok(())).await
     }
 
-    /// [`send`](Self::send), and asks the service for a receipt (RFC 8030 §5.1): where earlier
-    /// messages to the same service are told of, if `receipts` says so, so that one [`Receipts`] hears of all.
-    /// [`Accepted::receipts`] says where that is; not every service does it.
+    /// [`send`](Self::send), and asks the service for a receipt (RFC 8030 §5.1). With `receipts`, the
+    /// receipt goes to the same receipt subscription as those of earlier messages, so one [`Receipts`] gets all of them.
+    /// [`Accepted::receipts`] is the receipt subscription; not every service gives one.
     ///
     /// # Errors
     ///
@@ -191,7 +191,7 @@ impl Sender {
     }
 }
 
-/// As the URL standard reads it, with which the origin that a token names is made.
+/// The push resource as a URL; its origin is the audience of a token.
 fn parsed(push_resource: &PushResource) -> Result<Url, SendError> {
     let url = Url::parse(push_resource.as_str()).map_err(|_| SendError::NotAPushResource)?;
     let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();

@@ -10,7 +10,7 @@ use ring::rand::SecureRandom;
 
 use crate::defaults::{TOKEN_LASTS_SECS, TOKEN_MARGIN_SECS, TOKENS};
 
-/// An application server's key, and how to reach who runs it.
+/// An application server's key, and the contact of its operator.
 ///
 /// Tokens are kept and used again, because signing and verifying one costs more than everything else about a message
 /// (RFC 8292 §2). `Debug` hides all of it.
@@ -30,7 +30,7 @@ struct Token {
 pub struct SubjectError;
 
 impl VapidKey {
-    /// `subject` is where the operator of a push service can reach who sends: `mailto:` or `https:`. Some services insist
+    /// `subject` is a contact for the operator of the push service: a `mailto:` or `https:` URL. Some services insist
     /// on it.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl VapidKey {
         })
     }
 
-    /// What a user agent is told when it subscribes for this application server alone.
+    /// The public key, with which a user agent restricts a subscription to this application server.
     pub fn public_key(&self) -> &PublicKey {
         self.key.public_key()
     }

@@ -47,7 +47,7 @@ pub enum Incoming {
     /// It is there: a ping, whose answer is on its way already, an answer to ours, or a part of a message.
     // WS-CON-8.
     SignOfLife,
-    /// The channel is over. From now on this is all there is.
+    /// The channel has ended. Every further call returns this.
     Ended(Ended),
 }
 

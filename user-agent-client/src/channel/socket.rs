@@ -17,10 +17,10 @@ const OUT_BYTES: usize = 512;
 pub(super) struct Socket {
     wire: Box<dyn Wire>,
     unread: Vec<u8>,
-    /// So much of it is read.
+    /// Bytes of it that are consumed.
     read: usize,
     unwritten: Vec<u8>,
-    /// So much of it is written.
+    /// Bytes of it that are written.
     written: usize,
     /// TLS may hold some of what was written.
     unflushed: bool,

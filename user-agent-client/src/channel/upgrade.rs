@@ -22,7 +22,7 @@ const ACCEPT_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// Room to read into: the usual answer has some 200 bytes, and a first message may come with it.
 const ROOM_BYTES: usize = 1_024;
 
-/// The first byte of whatever a TLS server says to who speaks HTTP: an alert (RFC 8446 §5.1).
+/// The first byte of a TLS server's answer to plain HTTP: an alert (RFC 8446 §5.1).
 const TLS_ALERT: u8 = 21;
 
 /// Asks for a WebSocket, and returns what the service said after it agreed.

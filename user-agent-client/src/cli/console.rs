@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use super::exit::{Exit, Failure};
 use super::flags::with_flags;
 
-/// A sentence for people. Standard error that is gone is no reason to stop.
+/// Prints a sentence for people. If standard error is closed, the sentence is dropped.
 pub(super) fn say(sentence: impl Display) {
     let _ = writeln!(io::stderr(), "{}", with_flags(sentence.to_string()));
 }

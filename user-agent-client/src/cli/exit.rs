@@ -52,14 +52,14 @@ impl Exit {
         Self::GivenUp,
     ];
 
-    /// The one with this number; one that is not known here is just a failure.
+    /// The exit with this number; an unknown number is `Failed`.
     pub(super) fn of_code(code: u8) -> Self {
         let exit = Self::ALL.into_iter().find(|exit| *exit as u8 == code);
         exit.unwrap_or(Self::Failed)
     }
 }
 
-/// What the help says of them.
+/// The exit codes as the help lists them.
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0  all went well
@@ -79,7 +79,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why the command ends other than well.
+/// An error that ends the command.
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) exit: Exit,

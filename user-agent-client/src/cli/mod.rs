@@ -28,7 +28,7 @@ use tracing_subscriber::EnvFilter;
 use args::{Command, CommandLine, Completions};
 use exit::{Exit, Failure};
 
-/// Does what the command line says.
+/// Runs the command line.
 pub(crate) fn main() -> ExitCode {
     let line = CommandLine::parse();
     log(line.verbose);
@@ -85,7 +85,7 @@ fn log(verbose: u8) {
         .with_env_filter(filter.unwrap_or_else(ours))
         .log_internal_errors(false)
         .with_writer(io::stderr);
-    // There is no other log that could be in the way.
+    // It fails only if there is a log already.
     let _ = if io::stderr().is_terminal() {
         builder.try_init()
     } else {

@@ -38,7 +38,7 @@ pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
     let (agent, mut events) = UserAgent::start(server, trust, state, &Options::default())?;
     let asked = agent.subscribe(&arguments.name, arguments.application_server_key);
     let subscribed = tokio::select! {
-        // What went wrong first: it says more than that the user agent has stopped.
+        // The first error, because it says more than that the user agent has stopped.
         biased;
         failure = trouble(&mut events, arguments.timeout) => Err(failure),
         subscribed = asked => subscribed.map_err(Failure::from),
@@ -80,7 +80,7 @@ async fn print(agent: &UserAgent, subscription: &Subscription) -> Result<Exit, F
     Ok(Exit::Done)
 }
 
-/// Says what hinders, until it was hindered for too long. Messages are left to who listens.
+/// Prints why it takes long, until the time is over. Messages are not taken.
 pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
     let until = Instant::now() + within;
     let mut last = None;
@@ -103,7 +103,7 @@ pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
                 news::sentence(&event).iter().for_each(say);
                 last = reason(&event).or(last);
             }
-            // That is what everybody expects, unless something else was said before.
+            // It is worth a line only after a hindrance.
             Some(Event::Connected) if last.is_none() => {}
             Some(event) => news::sentence(&event).iter().for_each(say),
             None => return SubscribeError::Stopped.into(),
@@ -111,7 +111,7 @@ pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
     }
 }
 
-/// What hinders, without what is done about it.
+/// The hindrance without what follows from it.
 fn reason(event: &Event) -> Option<String> {
     match event {
         Event::Disconnected { why, .. } => Some(why.trim_end_matches('.').to_owned()),

@@ -13,7 +13,7 @@ use super::subscribe::{leave, trouble};
 pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure> {
     let directory = settings::state_directory(arguments.state.state)?;
     let trust = settings::trust(&arguments.trust)?;
-    // Opening would make the directory; a wrong name is better told.
+    // `State::open` would make the directory; a wrong name has to be reported instead.
     let is_there = user_agent_client::state::read(&directory)?
         .subscription(&arguments.name)
         .is_some();
@@ -42,7 +42,7 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
         Ok(Exit::Done)
     };
     let ended = tokio::select! {
-        // What went wrong first: it says more than that the user agent has stopped.
+        // The first error, because it says more than that the user agent has stopped.
         biased;
         failure = trouble(&mut events, arguments.timeout) => Err(failure),
         ended = ended => ended,

@@ -90,7 +90,7 @@ async fn finish<Io: Wire + 'static>(
         });
     };
     let stream = secured(stream, to.host, config).await.map_err(OpenError::Tls)?;
-    // Without a word on it a server means HTTP/1.1 (RFC 9113 §3.2).
+    // A server that names no protocol speaks HTTP/1.1 (RFC 9113 §3.2).
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     Ok(Connected {
         wire: Box::new(stream),
@@ -130,7 +130,7 @@ async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, OpenError> {
     let addresses = addresses.map_err(|error| OpenError::NoAddress(host.into(), error))?;
     let stream = first_of(&in_turn(addresses.collect())).await;
     let stream = stream.map_err(|error| OpenError::NoConnection(at(host, port).into(), error))?;
-    // What is said is small, and is to be heard now.
+    // Messages are small, and must not wait for more.
     stream.set_nodelay(true).map_err(OpenError::Lost)?;
     Ok(stream)
 }

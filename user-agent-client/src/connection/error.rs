@@ -22,7 +22,7 @@ pub enum OpenError {
     NoConnection(Box<str>, io::Error),
     /// There is no way through this proxy.
     Proxy(Box<str>, ProxyFailure),
-    /// It is not known whom to trust.
+    /// There are no certificates to trust.
     Trust(TrustError),
     /// TLS failed.
     Tls(io::Error),
@@ -44,7 +44,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// What the session is told.
+    /// The same for the session.
     pub fn to_ended(&self) -> Ended {
         match self {
             Self::NoAddress(..)

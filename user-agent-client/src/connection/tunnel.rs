@@ -26,7 +26,7 @@ pub enum ProxyFailure {
     NoConnection(io::Error),
     /// TLS with the proxy itself failed.
     Tls(io::Error),
-    /// It answered with this status, which means no.
+    /// It refused with this status.
     Refused(u16),
     /// What answers is no HTTP proxy.
     NotAProxy,
@@ -110,7 +110,7 @@ pub(crate) async fn through(
     if answer.is_empty() {
         return Ok(wire);
     }
-    // A service that speaks first, as over HTTP/2.
+    // A service that sends first, as over HTTP/2.
     let unread = io::Cursor::new(answer);
     Ok(Box::new(Begun { unread, wire }))
 }

@@ -20,14 +20,14 @@ use super::sender::Sender;
 use crate::defaults::{ACKNOWLEDGE_AGAIN_AFTER, ACKNOWLEDGED_TIMES, ACKNOWLEDGEMENTS_WAITING, ANSWER_WITHIN};
 use crate::retry_after;
 
-/// Of answers that come together, each with the same wait, one is told. Chosen: they come within a round trip.
+/// Answers that come within this time with the same wait are reported once. Chosen: they come within a round trip.
 const TOLD_ALIKE: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 pub(super) struct Acknowledgements {
     waiting: VecDeque<Acknowledgement>,
     under_way: Vec<UnderWay>,
-    /// None is sent before: the service said so.
+    /// The service asked for no acknowledgement before this time.
     not_before: Option<Instant>,
 }
 
@@ -52,7 +52,7 @@ impl Acknowledgements {
         });
     }
 
-    /// So many wait that nothing more should be taken that would have to be acknowledged.
+    /// So many wait that no further message should be taken.
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() >= ACKNOWLEDGEMENTS_WAITING
     }
@@ -72,7 +72,7 @@ impl Acknowledgements {
             .extend(unanswered.into_iter().map(|under_way| under_way.acknowledgement));
     }
 
-    /// What waits.
+    /// The waiting acknowledgements.
     pub(super) fn take(&mut self) -> Vec<Box<str>> {
         let waiting = std::mem::take(self).waiting;
         waiting
@@ -134,7 +134,7 @@ impl Acknowledgements {
             match answer {
                 Ok(answer) => {
                     is_heard = true;
-                    // 404: it is gone, and that is what was wanted (R30-ACK-3).
+                    // 404: the message is gone, which counts as acknowledged (R30-ACK-3).
                     if matches!(answer.status.as_u16(), 429 | 500..=599) {
                         self.again(acknowledgement, &answer.headers, answer.said.as_deref(), now);
                     }
@@ -173,14 +173,14 @@ impl Acknowledgements {
         while self.under_way.len() < requests.acknowledgements()
             && let Some(at) = self.next(now)
         {
-            // No room for a stream, or no connection: those that wait are told by whatever changes that.
+            // No room for a stream, or no connection: a change of either wakes the task.
             let Poll::Ready(Ok(())) = requests.poll_ready(cx) else {
                 return;
             };
             let Some(acknowledgement) = self.waiting.remove(at) else {
                 return;
             };
-            // By the letter: joining would take `//host` for a host.
+            // The path is put in unchanged: `Url::join` would take `//host` for a host.
             let origin = home.as_str().trim_end_matches('/');
             let sent = request(Method::DELETE, &format!("{origin}{}", acknowledgement.path))
                 .and_then(|request| requests.ask(request));

@@ -20,11 +20,11 @@ use crate::explanation::explanation;
 pub(super) struct HttpAnswer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
-    /// What a refusal says, in one line without capabilities.
+    /// The explanation in a refusal, in one line without capabilities.
     pub(super) said: Option<Box<str>>,
 }
 
-/// The body of an answer. Dropped before its end, it is refused.
+/// The body of an answer. If it is dropped before its end, the rest is refused.
 pub(super) enum Body {
     Http2(RecvStream),
     Http1(Box<http1::Body>),
@@ -36,7 +36,7 @@ impl Body {
         match self {
             Self::Http2(stream) => Poll::Ready(match ready!(stream.poll_data(cx)) {
                 Some(Ok(data)) => {
-                    // A stream that was reset in the meantime has nothing to be released.
+                    // It fails only for a stream that was reset in the meantime.
                     let _ = stream.flow_control().release_capacity(data.len());
                     Some(Ok(data))
                 }
@@ -54,7 +54,7 @@ impl Body {
         }
     }
 
-    /// The explanation in it, as far as that comes in time.
+    /// The explanation in the body, as far as it comes in time.
     pub(super) async fn explanation(mut self, headers: &HeaderMap) -> Option<Box<str>> {
         if self.is_empty() {
             return None;

@@ -24,7 +24,7 @@ fn incoming(heard: StreamEvent) -> Incoming {
 }
 
 impl Channel {
-    /// What comes as events, and that the service has begun to bring them.
+    /// Polls the events, and reports once that the service has begun to send them.
     pub(super) fn poll_events(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Incoming> {
         if let Some(monitor) = &mut self.monitor
             && monitor.poll_begun(cx)
@@ -43,7 +43,7 @@ impl Channel {
         if !self.may_take() {
             return Poll::Pending;
         }
-        // What came before first: a message may be on its way there whose successor comes here.
+        // The replaced request first: it may still bring an older message than this one.
         if let Some((older, until)) = &mut self.wishes.replaced
             && older.form() == Form::Events
         {
@@ -60,28 +60,28 @@ impl Channel {
         };
         match ready!(monitor.poll_event(cx, &self.requester.home)) {
             Some(heard) => Poll::Ready(incoming(heard)),
-            // The end is looked for where every end is.
+            // `poll` looks for the end.
             None => Poll::Pending,
         }
     }
 
-    /// The service is there, as its answer says.
+    /// The service has answered, so the channel is live.
     pub(super) fn greeted(&mut self) -> Poll<Incoming> {
         self.is_greeting = false;
         Poll::Ready(self.set.clone().map_or(Incoming::Nobody, Incoming::Monitoring))
     }
 
-    /// Whether nothing but an answer to the monitoring request says that the service is there.
+    /// Whether only an answer to the monitoring request can prove that the service is there.
     pub(super) fn is_greeted_by_answer(&self) -> bool {
         self.is_greeting && !self.is_pinged
     }
 
-    /// Asks for the set in the other form, once, if the service refuses this one. Whether it does.
+    /// If the service refuses this form, asks for the set in the other form, once. Returns whether it asked.
     pub(super) fn changes_form(&mut self, ended: Ended) -> bool {
         let Ended::Refused { status, .. } = ended else {
             return false;
         };
-        // What our service, RFC 9110 and proxies say to a request that they could serve in another form.
+        // Statuses with which our service, RFC 9110 and proxies refuse a form that they do not support.
         let may_change = matches!(status, 400 | 405 | 406 | 421 | 426 | 501 | 505)
             && matches!(self.end, End::Open)
             && self.requester.requests.can_push();
@@ -96,8 +96,8 @@ impl Channel {
         true
     }
 
-    /// Whether a ping has to be another request for the set; makes it. A service that has not answered the last one, or not
-    /// ended the one before, owes us that.
+    /// With events, a ping is another request for the set: makes it, and returns whether this is the form. While the last request
+    /// is not answered, or the one before not ended, no further one is made.
     pub(super) fn pings_by_asking(&mut self) -> bool {
         let Some(monitor) = &self.monitor else {
             return false;
@@ -105,7 +105,7 @@ impl Channel {
         if monitor.form() == Form::Push {
             return false;
         }
-        // A round of what waits is not asked for twice: that would bring all of it twice.
+        // A round of waiting messages is not asked for again: every message would come twice.
         let is_lasting = self.wishes.wish.extent == Extent::Lasting;
         if is_lasting && monitor.brings_events() && self.wishes.replaced.is_none() {
             self.replace_monitor();

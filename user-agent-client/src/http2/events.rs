@@ -29,7 +29,7 @@ use crate::events::{Event, Events, Read};
 use crate::explanation::one_line;
 use crate::links;
 
-/// How messages are brought.
+/// How messages come from the service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Form {
@@ -41,8 +41,8 @@ pub enum Form {
 }
 
 impl Form {
-    /// How messages are asked for first, if it is known since then that no server push gets through: proxies are mended, so it
-    /// is tried again after [`PUSH_AGAIN_AFTER`].
+    /// The form to ask for first. `without_push` is since when it is known that no server push gets through; because proxies may be
+    /// repaired, push is tried again after [`PUSH_AGAIN_AFTER`].
     pub(crate) fn of(without_push: Option<Instant>) -> Self {
         match without_push {
             Some(since) if since.elapsed() < PUSH_AGAIN_AFTER => Self::Events,
@@ -58,12 +58,12 @@ pub(super) struct EventStream {
     unread: Bytes,
 }
 
-/// What came on it.
+/// What came on the stream.
 pub(super) enum StreamEvent {
     Message(Pushed),
-    /// An event that should be a message, and is not a valid one.
+    /// An event that is not a valid message.
     Nonsense,
-    /// A comment, an event that says nothing to us, or a part of one.
+    /// A comment, an event of an unknown kind, or a part of an event.
     Alive,
     /// Nothing more comes.
     Over(StreamEnd),
@@ -179,7 +179,7 @@ fn content(fields: &BTreeMap<String, String>, body: &str) -> Option<Content> {
     headers::content(&headers, body.into(), Strictness::Rfc8030).ok()
 }
 
-/// One that can't be read is an end all the same.
+/// Reads the event `end`. If it can't be read, the stream has ended nevertheless.
 fn end(event: &Event) -> StreamEnd {
     #[derive(Deserialize)]
     struct EndMembers {

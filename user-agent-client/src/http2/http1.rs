@@ -23,7 +23,7 @@ use crate::defaults::{ANSWER_HEAD_BYTES, HTTP1_IDLE};
 use crate::server_url::{ServerUrl, Transport};
 use crate::tls::Trust;
 
-/// A server that is asked over HTTP/1.1. Clones share its connections.
+/// A server that speaks HTTP/1.1. Clones share its connections.
 #[derive(Clone)]
 pub(super) struct Http1(Arc<Shared>);
 
@@ -36,7 +36,7 @@ struct Shared {
 /// A connection.
 struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    /// What drives it; `None` when it is over.
+    /// The future that drives it; `None` when the connection is closed.
     driver: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
@@ -83,7 +83,7 @@ impl Http1 {
             let again = (*request.method() != Method::POST).then(|| request.clone());
             match (self.on_connection(connection, request).await, again) {
                 (Ok(answer), _) => return Ok(answer),
-                // The server may have closed it in this moment. What is asked for twice here does no harm.
+                // The server may have closed it in this moment. These requests may be repeated without harm.
                 (Err(_), Some(again)) => return self.on_new_connection(again).await,
                 (Err(error), None) => return Err(error),
             }
@@ -169,7 +169,7 @@ impl Connection {
         })
     }
 
-    /// Drives it. Whether it is over.
+    /// Drives it. Returns whether it is closed.
     fn poll_over(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some(driver) = &mut self.driver
             && driver.as_mut().poll(cx).is_ready()
@@ -183,7 +183,7 @@ impl Connection {
 impl Body {
     pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, NoAnswer>>> {
         loop {
-            // When it is over, what came before is still in the body.
+            // After the end of the connection, the body still holds what was read before.
             let is_over = self
                 .connection
                 .as_mut()

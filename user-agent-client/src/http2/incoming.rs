@@ -15,19 +15,19 @@ use crate::request_error::RequestError;
 /// What the service did.
 #[derive(PartialEq, Eq, Debug)]
 pub enum Incoming {
-    /// It is there, and our set is monitored: the channel is live.
+    /// It monitors our set: the channel is live.
     Monitoring(Identity),
-    /// It is there, and will know us by our first subscription: the channel is live.
+    /// It has answered; we have no set before the first subscription: the channel is live.
     Nobody,
     /// Our set is gone.
     // R30-MON-17.
     Forgotten,
-    /// It has pushed all that waits, or `true`: nothing waits.
+    /// It has pushed all waiting messages; `true`: there were none.
     // R30-MON-12, R30-MON-13.
     CaughtUp(bool),
     /// It made a subscription.
     Enrolled(SubscriptionName, Enrolled),
-    /// It made none; and why, for people.
+    /// It did not make a subscription; the answer for the session, and the reason for people.
     NotEnrolled(SubscriptionName, Registered, RequestError),
     /// The answer to a request to end a subscription; and why it is not ended, for people.
     Unregistered(SubscriptionName, Unregistered, Option<RequestError>),
@@ -35,13 +35,13 @@ pub enum Incoming {
     Pushed(Pushed),
     /// It made a promise that RFC 9113 forbids: not a `GET`, or for another origin.
     Nonsense,
-    /// It takes no acknowledgements for so long, it says. They wait.
+    /// It asked for no acknowledgements for this time. They wait.
     AcknowledgementsWait(Duration),
-    /// It is there: it answered.
+    /// It answered a ping or a request.
     SignOfLife,
-    /// It is there, and can't push, or what is between us can't: its messages come as Server-Sent Events. Once.
+    /// The service or a proxy does not support server push: messages come as Server-Sent Events. Reported once.
     WithoutPush,
-    /// The channel is over. From now on this is all there is.
+    /// The channel has ended. Every further call returns this.
     Ended(Ended),
 }
 
@@ -54,7 +54,7 @@ pub struct Pushed {
     pub path: Box<str>,
     /// What is in it; `None` if that can't be read.
     pub content: Option<Content>,
-    /// What the service says about it beside that.
+    /// What else the service says about it.
     pub metadata: Option<Box<Metadata>>,
 }
 

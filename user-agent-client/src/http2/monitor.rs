@@ -20,7 +20,7 @@ use crate::retry_after;
 
 /// A set that is monitored.
 pub(super) struct Monitor {
-    /// None come over HTTP/1.1.
+    /// `None` over HTTP/1.1, which has no server push.
     promises: Option<PushPromises>,
     stage: Stage,
     form: Form,
@@ -37,7 +37,7 @@ enum Stage {
     Asked(Head),
     /// Messages come as events.
     Events(Box<EventStream>),
-    /// Refused: what the service says about it is still on its way.
+    /// Refused: the explanation is still being read.
     Explained(Pin<Box<dyn Future<Output = Option<Box<str>>> + Send>>, MonitorEnd),
     Over,
 }
@@ -47,14 +47,14 @@ enum Stage {
 pub(super) enum MonitorEnd {
     /// The set is gone.
     Forgotten,
-    /// All that waited was promised; `nothing`: there was nothing (R30-MON-13).
+    /// All waiting messages were promised; `nothing`: there were none (R30-MON-13).
     CaughtUp { nothing: bool },
     /// The channel is of no use any more.
     Over(Ended),
 }
 
 impl Monitor {
-    /// Begins to monitor. `None` if nothing can be asked for any more: the connection tells why.
+    /// Begins to monitor. `None` if the connection takes no more requests: its own end says why.
     pub(super) fn begin(requests: &Sender, set: &Identity, wish: Wish, form: Form) -> Option<Self> {
         const URGENCY: HeaderName = HeaderName::from_static("urgency");
         const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -99,7 +99,7 @@ impl Monitor {
         self.brings_events() && !self.is_begun_told
     }
 
-    /// [`begins`](Self::begins), which is told by it.
+    /// [`begins`](Self::begins), once.
     pub(super) fn poll_begun(&mut self, cx: &mut Context<'_>) -> bool {
         self.poll_head(cx);
         let begins = self.begins();
@@ -137,7 +137,7 @@ impl Monitor {
         Poll::Ready(Some(heard))
     }
 
-    /// How it ends. All promises and events came before.
+    /// How monitoring ended. All promises and events were returned before.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<MonitorEnd> {
         self.poll_head(cx);
         if let Stage::Explained(explanation, end) = &mut self.stage {
@@ -185,7 +185,7 @@ impl Monitor {
                 self.said = said;
                 end_of_status(status, self.extent, None)
             }
-            // What waits was asked for, and has come. If nothing came, that proves nothing: the answer would have been 204.
+            // The waiting messages were asked for, and have come. An end without a message proves nothing: an empty queue is answered with 204.
             StreamEnd::Ended if self.extent == Extent::Waiting && self.has_brought => {
                 MonitorEnd::CaughtUp { nothing: false }
             }

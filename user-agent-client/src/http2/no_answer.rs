@@ -5,10 +5,10 @@
 pub(super) struct NoAnswer(Option<h2::Error>);
 
 impl NoAnswer {
-    /// Nothing was or can be asked, or a connection of its own broke.
+    /// The request could not be sent, or its own connection broke.
     pub(super) const ONLY_THIS_REQUEST: Self = Self(None);
 
-    /// Only this request failed: the others on the channel may go on.
+    /// Whether only this request failed, and others on the channel may go on.
     pub(super) fn is_alone(&self) -> bool {
         self.0.as_ref().is_none_or(h2::Error::is_reset)
     }

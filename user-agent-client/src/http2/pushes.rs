@@ -31,7 +31,7 @@ pub(super) struct Pushes(VecDeque<Push>);
 
 struct Push {
     path: Box<str>,
-    /// Of which subscription, as far as it is known: the promise says so, or the answer (R30-MON-6).
+    /// The subscription's push resource, once the promise or the answer names it (R30-MON-6).
     push_resource: Option<Box<str>>,
     since: Instant,
     state: PushState,
@@ -42,7 +42,7 @@ enum PushState {
     Reading(Box<Reading>),
     /// `None`: it can't be read.
     Whole(Option<Content>, Option<Box<Metadata>>),
-    /// Reset, or no message: it is not here any more, and was not acknowledged.
+    /// Reset, or not a message: it is dropped without an acknowledgement.
     Gone,
 }
 
@@ -78,7 +78,7 @@ impl Pushes {
         let next = (0..self.0.len()).find(|at| self.is_next(*at));
         let push = next.and_then(|at| self.0.remove(at));
         if self.0.is_empty() {
-            // A burst was long; its buffer need not outlive it.
+            // After a burst its buffer is freed.
             self.0 = VecDeque::new();
         }
         match push {
@@ -111,7 +111,7 @@ impl Pushes {
         self.0 = VecDeque::new();
     }
 
-    /// What may be of any subscription holds up all that follow.
+    /// A message whose subscription is not known yet delays all that follow.
     fn is_next(&self, at: usize) -> bool {
         let push = &self.0[at];
         let may_be_of_the_same = |earlier: &Push| match (&earlier.push_resource, &push.push_resource) {
@@ -169,7 +169,7 @@ impl Reading {
                         return Poll::Ready(PushState::Whole(None, None));
                     }
                     self.body.extend_from_slice(&data);
-                    // A stream that was reset in the meantime has nothing to be released.
+                    // It fails only for a stream that was reset in the meantime.
                     let _ = self.stream.flow_control().release_capacity(data.len());
                 }
                 Some(Err(_)) => return Poll::Ready(PushState::Gone),

@@ -57,7 +57,7 @@ impl Requests {
                 return Poll::Pending;
             };
             if self.waiting.is_empty() {
-                // As for everything that is idle.
+                // An idle channel owns no buffer.
                 self.waiting = VecDeque::new();
             }
             self.under_way = Some(begin(next, context));
@@ -94,7 +94,7 @@ fn begin(request: Request, context: &RequestContext<'_>) -> UnderWay {
         Request::Unregister { name, resource } => Box::pin(async move {
             let (answer, why) = match resource {
                 Some(resource) => unsubscribe(&requester, &resource).await,
-                // The service never said where: there is nothing that we could end.
+                // The service never gave its URL, so it can't be ended.
                 None => (Unregistered::Done, None),
             };
             Incoming::Unregistered(name, answer, why)

@@ -109,7 +109,7 @@ fn options(request: &mut Request<()>, key: PublicKey) -> Bytes {
     format!("{{\"vapid\":\"{key}\"}}").into()
 }
 
-/// Reads a 201. What lacks a part can't be used, and is asked for again later (R30-SUB-3, R30-SUB-4). `unknown` is our set, if the
+/// Reads a 201. An answer without one of its parts can't be used; the subscription is asked for again later (R30-SUB-3, R30-SUB-4). `unknown` is our set, if the
 /// service didn't take it.
 async fn made(
     requester: &Requester,
@@ -161,7 +161,7 @@ fn enrolled(service: &Url, headers: &HeaderMap) -> Result<Enrolled, &'static str
         resource: SubscriptionResource::parse(&resource).ok_or(NO_RESOURCE)?,
         push_resource: PushResource::parse(&push_resource).ok_or(NO_PUSH)?,
     };
-    // Both are ours alone: they stay with one origin, and encrypted if the service is.
+    // Both URLs are secrets: they must have one origin, and https if the service has it.
     let at = Url::parse(&resource).map_err(|_| NO_RESOURCE)?;
     let set_at = Url::parse(&set).map_err(|_| NO_SET)?;
     if service.scheme() == "https" && at.scheme() != "https" {

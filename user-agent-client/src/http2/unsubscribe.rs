@@ -38,7 +38,7 @@ pub(super) async fn unsubscribe(
     }
 }
 
-/// What an answer says that is no success.
+/// The error for an answer that is not a success.
 pub(super) fn not_done(answer: HttpAnswer) -> RequestError {
     RequestError::Status {
         status: answer.status.as_u16(),

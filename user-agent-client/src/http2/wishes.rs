@@ -15,7 +15,7 @@ use super::monitor::Monitor;
 use super::{Channel, End};
 use crate::defaults::REPLACED_WITHIN;
 
-/// What is wanted, and what is left of what was wanted before.
+/// The current wish, and the request of an older one that has not ended.
 #[derive(Default)]
 pub(super) struct Wishes {
     pub(super) wish: Wish,
@@ -75,7 +75,7 @@ impl Channel {
         }
     }
 
-    /// Nothing more is taken of what was promised so far.
+    /// Drops all messages that were promised so far.
     pub(super) fn forget_monitors(&mut self) {
         self.pushes.clear();
         self.monitor = None;

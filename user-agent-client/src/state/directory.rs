@@ -22,7 +22,7 @@ pub(super) const LOCK: &str = "lock";
 pub(super) const STATE: &str = "state.json";
 pub(super) const MESSAGES: &str = "messages.log";
 
-/// What a file is called until it is whole.
+/// The extension of a file that is being written.
 const DRAFT_EXTENSION: &str = "new";
 
 const OWNER_ONLY_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -36,7 +36,7 @@ pub(super) struct Directory {
     path: PathBuf,
     handle: Arc<File>,
     lock: File,
-    /// It was said that the path leads elsewhere.
+    /// It was logged that the path leads to another directory.
     is_said_to_be_moved: bool,
 }
 

@@ -39,11 +39,11 @@ const FORMAT: u64 = 3;
 /// The first that can hold a set, and where subscriptions are ended.
 const HTTP2_FORMAT: u64 = 2;
 
-/// Which `messages.log` goes with a state: that of another one, or of another service, must not be believed, for it would
-/// call messages done that never came.
+/// Which `messages.log` belongs to a state. The log of another state or service must not be used: it would
+/// mark messages as done that never came.
 pub(super) type LogId = [u8; 16];
 
-/// Why a text is no state.
+/// Why a text is not a state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Unusable {
     Newer(u64),
@@ -147,7 +147,7 @@ pub(super) fn read(text: &[u8]) -> Result<(Snapshot, LogId), Unusable> {
     if hex_digest(state) != document.sha256 {
         return Err(Unusable::Damaged("its digest is another one"));
     }
-    // From here on nothing is wrong but what a person or another program wrote with a digest of its own.
+    // The digest is right, so any error from here on was written by a person or another program.
     let kept: Kept = serde_json::from_str(state).map_err(|_| NOT_OURS)?;
     if (any.format == FORMAT) != kept.certificates.is_some() {
         return Err(Unusable::Damaged("its format is another one"));

@@ -1,4 +1,4 @@
-//! Why something can't be kept, or what was kept can't be used. Each is a sentence that says what to do.
+//! Why a state can't be written or read. Each error prints as a sentence that says what to do.
 
 use std::fmt;
 use std::io;
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::defaults::{LABEL_CHARACTERS, SUBSCRIPTIONS};
 use crate::server_url::ServerUrl;
 
-/// Why something can't be kept, or what was kept can't be used. Holds no secret: of a service's URL, the
+/// Why a state can't be written or read. Holds no secret: of a service's URL only the
 /// host.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -27,7 +27,7 @@ pub enum StateError {
     OtherService(ServerUrl),
     /// The subscriptions in the state were made over the other transport, where this service is.
     OtherTransport(ServerUrl),
-    /// What waits and no more is asked for over a WebSocket, where no service says when nothing waits any more.
+    /// [`Options::until_empty`](crate::Options::until_empty) over a WebSocket, where a service does not say when its queue is empty.
     NeverEmpty,
     /// The path of a file of certificates is not UTF-8.
     NotText(PathBuf),
@@ -79,7 +79,7 @@ pub enum StateError {
     DiskFull(FileError),
     /// Something else went wrong.
     Io(FileError),
-    /// An earlier change could not be kept, so none is any more.
+    /// An earlier change could not be kept, so no further change is accepted.
     Failed,
 
     /// The outcome of a message could not be written. No message is lost: after a restart it may be handled again.

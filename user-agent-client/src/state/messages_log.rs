@@ -43,7 +43,7 @@ use crate::defaults::MESSAGE_RECORDS;
 
 const MAGIC: &[u8; 16] = b"user-agent log2\n";
 
-/// Of versions that knew messages by their id alone.
+/// The format of versions that knew messages by their id alone.
 const EARLIER_MAGIC: &[u8; 16] = b"user-agent log1\n";
 
 const RECORD_BYTES: usize = 32;

@@ -182,7 +182,7 @@ pub enum ReceiptError {
     Gone,
     /// The service doesn't tell of receipts in this way.
     NotOffered(StatusCode),
-    /// It is not known whose certificates to trust; and why.
+    /// There are no certificates to trust; and why.
     NobodyToTrust(String),
 }
 

@@ -26,7 +26,7 @@ use crate::tls::Trust;
 /// RFC 8030 knows server push only; this is the type of what comes instead of it.
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 
-/// An open stream. Dropping it hangs up.
+/// An open stream. Dropping it closes the connection.
 pub(super) struct Stream {
     connection: Driver,
     body: Incoming,
@@ -38,9 +38,9 @@ type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Why there is no stream.
 pub(super) enum NoStream {
-    /// Now; perhaps the service said for how long.
+    /// Not now; with the time after which to try again, if the service said it.
     Later(Option<Duration>),
-    /// Nor will there ever be.
+    /// There will never be one.
     Never(ReceiptError),
 }
 
@@ -80,7 +80,7 @@ impl Stream {
         loop {
             while let Some((read, taken)) = self.events.read(&self.unread).ok()? {
                 self.unread.advance(taken);
-                // One that is too long is no receipt.
+                // An event that is too long is skipped.
                 if let Read::Event(event) = read
                     && let Some(receipt) = receipt(&event, base)
                 {
@@ -93,7 +93,7 @@ impl Stream {
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
-            // When it is over, what came before is still in the body.
+            // After the end of the connection, the body still holds what was read before.
             let is_over = self.connection.as_mut().poll(cx).is_ready();
             if is_over {
                 self.connection = Box::pin(std::future::pending());

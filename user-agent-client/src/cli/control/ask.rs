@@ -14,8 +14,8 @@ use crate::cli::console::{print_line, say};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::signals::Signals;
 
-/// Lets the `listen` that has the directory do the work, and prints what it answers. `None` if no `listen` answers: then something
-/// else has the directory.
+/// Sends the command to the `listen` that has the directory, and prints its reply. `None` if no `listen` answers: then another
+/// process has the directory.
 pub(in crate::cli) async fn ask(
     directory: &Path,
     command: Command,

@@ -40,7 +40,7 @@ pub(in crate::cli) struct Control {
 #[derive(Clone)]
 struct Hindrance {
     sentence: String,
-    /// For the subscription of this name waiting makes no sense.
+    /// A request for the subscription of this name fails at once.
     is_final_for: Option<Arc<str>>,
 }
 
@@ -140,7 +140,7 @@ fn bind(directory: &Path) -> io::Result<(SocketPath, UnixListener)> {
         Err(error) => return Err(error),
     }
     let listener = UnixListener::bind(&socket.path)?;
-    // Until then the peer's user is what keeps others out.
+    // Before this, only the check of the peer's user keeps others out.
     fs::set_permissions(&socket.path, Permissions::from_mode(0o600))?;
     Ok((socket, listener))
 }
@@ -306,7 +306,7 @@ impl Talk {
         )))
     }
 
-    /// Waits, and says meanwhile why.
+    /// Waits for the result, and sends sentences that say why it takes long.
     async fn wait_for<T>(
         &mut self,
         name: &str,
@@ -318,7 +318,7 @@ impl Talk {
         let until = Instant::now() + Duration::from_secs(seconds.min(MOST_SECONDS));
         let mut what = pin!(what);
         let mut last = None;
-        // A hindrance that is known already is said first.
+        // A known hindrance is sent at once.
         self.hindrance.mark_changed();
         loop {
             tokio::select! {
@@ -330,7 +330,7 @@ impl Talk {
                     let why = format!("{why}; gave up after {seconds} s, and it stays asked for");
                     return Ok(Err(Failure::new(Exit::Unreachable, why)));
                 }
-                // The other end sends nothing meanwhile: this is its end, or nonsense.
+                // The other end sends nothing while it waits, so it is gone.
                 _ = input.read_u8() => return Err(Disconnected),
                 changed = self.hindrance.changed() => {
                     if changed.is_err() {

@@ -21,8 +21,8 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    /// As the command line says. `names` are the subscriptions: a command for one that is not there is refused, because most
-    /// likely its name is misspelled, and its messages would go to another command.
+    /// Reads the command line. `names` are the subscriptions. A command for an unknown subscription is refused: its name is probably
+    /// misspelled, and the messages would go to another command.
     pub(super) fn new(
         arguments: &Listen,
         names: &[&str],
@@ -52,7 +52,7 @@ impl Commands {
         })
     }
 
-    /// Whether any is run at all.
+    /// Whether there is any command.
     pub(super) fn are_any(&self) -> bool {
         !self.by_name.is_empty() || self.directory.is_some() || self.for_others.is_some()
     }
@@ -68,8 +68,8 @@ impl Commands {
         Ok(line.map(|line| Exec::new(line, self.within, Arc::clone(&self.supervisor))))
     }
 
-    /// The file is looked for with each message, so that a command can be added and taken away. A directory that is gone says nothing
-    /// of the commands in it: a volume may not be mounted.
+    /// The file is looked for with each message, so that a command can be added and taken away. If the directory is missing, no
+    /// message can be handled: perhaps a volume is not mounted.
     fn in_directory(&self, subscription: &str) -> Result<Option<String>, NotHandled> {
         let Some(directory) = &self.directory else {
             return Ok(None);
@@ -101,7 +101,7 @@ fn for_one<'a>(rule: &'a str, names: &[&'a str]) -> Result<(&'a str, &'a str), S
     })
 }
 
-/// A word for a shell, whatever is in it.
+/// Quotes a word for a shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }

@@ -24,7 +24,7 @@ pub(super) struct Delivery {
     pub(super) data: Option<Data>,
 }
 
-/// Why a message is not done.
+/// Why a message was not handled.
 #[derive(Debug)]
 pub(super) enum NotHandled {
     /// This attempt failed; and why. Most likely another message would have succeeded.

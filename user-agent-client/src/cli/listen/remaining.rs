@@ -2,14 +2,14 @@
 
 use crate::cli::args::Listen;
 
-/// What is still to come.
+/// The messages that are still to be handled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Remaining {
-    /// Whatever comes, until a signal does.
+    /// All messages, until a signal comes.
     Endless,
     /// So many messages.
     Messages(u64),
-    /// What waits, until the service says that nothing does.
+    /// Waiting messages, until the service says that there are no more.
     Waiting,
     Nothing,
 }

@@ -155,7 +155,7 @@ impl Task {
         subscription.push_resource.is_some().then_some(subscription)
     }
 
-    /// Whether somebody waited.
+    /// Returns whether a caller waited.
     pub(super) fn answer_subscribing(
         &mut self,
         name: SubscriptionName,

@@ -145,7 +145,7 @@ impl Task {
             judged = self.verdicts.try_recv();
         }
         if self.decrypted.is_empty() {
-            // As for what waits.
+            // An idle user agent owns no buffer.
             self.decrypted = BTreeMap::new();
         }
     }

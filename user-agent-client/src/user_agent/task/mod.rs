@@ -49,18 +49,19 @@ pub(super) struct Task {
     link: Link,
     actions: Vec<Action>,
     begin: Instant,
-    /// Decrypted, and not taken yet.
+    /// Messages that are decrypted and that the application has not taken yet.
     waiting: Waiting,
-    /// Of messages that the application has, or gets again: their keys may be gone by then. Bounded by what the session holds.
+    /// Contents of messages that the application has or gets again. They are kept because their keys may be gone by then. Bounded by
+    /// what the session holds.
     decrypted: BTreeMap<MessageKey, Decrypted>,
     jobs: Jobs,
     /// The application asks for a message; one entry for each.
     asks: queue::Receiver<()>,
     messages: queue::Sender<Message>,
     news: queue::Sender<Event>,
-    /// Renewed subscriptions of which there was no room to tell: these news must not get lost. Not longer than the subscriptions.
+    /// Renewed subscriptions whose event did not fit into the queue; it must not get lost. Not longer than the subscriptions.
     untold: BTreeSet<SubscriptionName>,
-    /// There was no room to tell that nothing waits any more.
+    /// `Event::Empty` did not fit into the queue.
     is_empty_untold: bool,
     verdicts: queue::Receiver<Verdict>,
     verdicts_to: queue::Sender<Verdict>,
@@ -135,7 +136,7 @@ impl Task {
         }
     }
 
-    /// Runs until the session has stopped. In a box, because a future has room twice for what is moved into it.
+    /// Runs until the session has stopped. In a box, because a future has room twice for an argument that is moved into it.
     pub(super) async fn run(mut self: Box<Self>, mut calls: queue::Receiver<Call>) {
         self.session.tell_again(&mut self.actions);
         let messages = self.messages.clone();
@@ -180,7 +181,7 @@ impl Task {
         }
         self.tell_undecryptable(true);
         self.link.closed().await;
-        // The state first: the caller that waits for the end may open its directory next.
+        // The state is dropped first, so that the caller of `stop` can open its directory.
         drop(self);
         drop(calls);
     }
@@ -281,7 +282,7 @@ impl Task {
             for action in std::mem::take(&mut self.actions) {
                 self.act_or_hold(action);
                 if self.failed {
-                    // Nothing may follow that would rest on what could not be kept.
+                    // No action may follow that rests on a change that was not kept.
                     break;
                 }
             }

@@ -97,7 +97,7 @@ impl Task {
         refusal.map_or(otherwise, |(_, why)| why)
     }
 
-    /// There is room for one of the news that did not fit.
+    /// Sends one of the events that did not fit, when there is room.
     pub(super) fn tell_untold(&mut self) {
         let Some(name) = self.untold.pop_first() else {
             self.is_empty_untold = self.is_empty_untold && self.news.try_send(Event::Empty).is_err();

@@ -23,7 +23,7 @@ impl Takeovers {
         self.connected_at = Some(now);
     }
 
-    /// A channel ended, or was not opened, which tells nothing. Whether another user agent seems to take the channels.
+    /// Notes the end of a channel. Returns whether another user agent seems to take the channels.
     pub(super) fn channel_ended(&mut self, why: Why, now: Instant) -> bool {
         let Some(lived) = self.connected_at.take().map(|since| now - since) else {
             return false;

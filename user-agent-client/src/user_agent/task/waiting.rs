@@ -114,7 +114,7 @@ impl Waiting {
 
     fn shrink(&mut self) {
         if self.0.is_empty() {
-            // A burst was long; its buffer need not outlive it.
+            // After a burst its buffer is freed.
             self.0 = VecDeque::new();
         }
     }

@@ -2,7 +2,7 @@
 
 use push_protocol::session::user_agent::{Ended, Why};
 
-/// `said` is what the service says about it.
+/// `said` is the service's explanation.
 pub(super) fn sentence(why: Why, said: Option<&str>) -> String {
     let text = text(why);
     match said {

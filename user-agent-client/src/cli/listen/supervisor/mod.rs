@@ -44,7 +44,7 @@ pub(super) use request::Environment;
 use request::Requests;
 pub(in crate::cli) use serve::supervise;
 
-/// What `listen` has of its supervisor. It is started with the first command, and again should it have died.
+/// `listen`'s handle to its supervisor. The supervisor is started with the first command, and again if it has died.
 pub(super) struct Supervisor {
     lock: PathBuf,
     running: Mutex<Option<Running>>,

@@ -24,8 +24,8 @@ use crate::cli::exit::{Exit, Failure};
 /// The hidden command. Its standard input is the socket for requests.
 pub(in crate::cli) async fn supervise(arguments: Supervise) -> Result<Exit, Failure> {
     let ended = async {
-        // It ends when `listen` does, and not with it: a service manager asks all of its processes to end at once, but the
-        // commands are to be finished. Handlers of our own, because what is ignored would be ignored by commands, too.
+        // It ends after `listen`: a service manager sends SIGTERM to all processes at once, but the commands are to be finished.
+        // The signals get handlers, because commands would inherit that they are ignored.
         for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
             let _ = signal(kind)?;
         }
