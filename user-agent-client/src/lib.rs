@@ -72,6 +72,11 @@
 //! # }
 //! ```
 //!
+//! # Features
+//!
+//! `user-agent` receives, `application-server` sends: each works without the other. `command` (on by default) is the command;
+//! a library turns it off with `default-features = false`.
+//!
 //! # Modules
 //!
 //! In the order in which a message meets them:
