@@ -40,7 +40,7 @@ use crate::broker::Broker;
 use crate::defaults::{CHANNEL_TICK, DRAIN_STEPS};
 use crate::metrics::Metrics;
 use crate::resources::Monitoring;
-use crate::tasks::{Owner, Task, Watched};
+use crate::tasks::{Task, Watched};
 
 /// All channels of a node.
 pub struct Channels {
@@ -68,8 +68,9 @@ impl Channels {
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
         G: Guard + 'static,
     {
-        let channel = self.channel(io, leftover, guard);
-        tokio::spawn(Watched::new(Task::WebSocket, Owner::NONE, channel));
+        let channel = WebSocketChannel::new(io, leftover, guard, Arc::clone(&self.shared));
+        let owner = channel.owner();
+        tokio::spawn(Watched::new(Task::WebSocket, owner, channel));
     }
 
     /// The same for a caller that runs the channel. Resolves when the connection has ended and the seat was given up.
@@ -150,8 +151,8 @@ impl Channels {
     }
 }
 
-/// Bytes that an idle WebSocket channel takes.
+/// Bytes that the task of an idle WebSocket channel takes.
 #[cfg(test)]
 pub(crate) const fn websocket_channel_bytes<Io, G>() -> usize {
-    size_of::<WebSocketChannel<Io, G>>()
+    size_of::<Watched<WebSocketChannel<Io, G>>>()
 }

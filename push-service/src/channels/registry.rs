@@ -42,9 +42,9 @@ pub(crate) struct Seated {
     cursor: MessageNumber,
 }
 
-/// A channel's entry in the registry, held by the channel's task. Dropping it removes the channel.
+/// A channel's entry in the registry. Its owner returns it with [`Registry::remove`]: an entry does not keep the registry, because
+/// its owner does.
 pub(super) struct Entry {
-    registry: Arc<Registry>,
     handle: Arc<Handle>,
     shard: u16,
     key: u32,
@@ -82,7 +82,7 @@ impl Registry {
     }
 
     /// Enters a new channel.
-    pub(super) fn enter(self: &Arc<Self>) -> Entry {
+    pub(super) fn enter(&self) -> Entry {
         let handle = Arc::new(Handle::new(Seat {
             incarnation: self.incarnation,
             session: random::u64(),
@@ -91,11 +91,50 @@ impl Registry {
         let key = lock(&self.channels[shard]).insert(Arc::clone(&handle));
         self.count.fetch_add(1, Ordering::Relaxed);
         Entry {
-            registry: Arc::clone(self),
             handle,
             shard: shard as u16,
             key: key as u32,
             user_agent: None,
+        }
+    }
+
+    /// The channel belongs to this user agent from now on. An older channel of the same user agent is told that it is displaced.
+    pub(super) fn claim(&self, entry: &mut Entry, user_agent: UserAgentId) {
+        self.leave_seat(entry);
+        entry.user_agent = Some(user_agent);
+        let older = self
+            .seats(user_agent)
+            .insert(user_agent, Arc::clone(&entry.handle));
+        if let Some(older) = older {
+            older.mark(Mark::Displaced);
+        }
+    }
+
+    /// The channel is gone. Called once for each entry.
+    pub(super) fn remove(&self, entry: &mut Entry) {
+        self.leave_seat(entry);
+        let mut channels = lock(&self.channels[usize::from(entry.shard)]);
+        channels.remove(entry.key as usize);
+        if channels.is_empty() {
+            *channels = Slab::new();
+        }
+        drop(channels);
+        if self.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.empty.notify_waiters();
+        }
+    }
+
+    fn leave_seat(&self, entry: &mut Entry) {
+        let Some(user_agent) = entry.user_agent.take() else {
+            return;
+        };
+        let mut seats = self.seats(user_agent);
+        if seats
+            .get(&user_agent)
+            .is_some_and(|handle| Arc::ptr_eq(handle, &entry.handle))
+        {
+            seats.remove(&user_agent);
+            give_back(&mut seats);
         }
     }
 
@@ -211,48 +250,6 @@ impl Entry {
     pub(super) fn share_handle(&self) -> Arc<Handle> {
         Arc::clone(&self.handle)
     }
-
-    /// The channel belongs to this user agent from now on. An older channel of the same user agent is told that it is displaced.
-    pub(super) fn claim(&mut self, user_agent: UserAgentId) {
-        self.leave_seat();
-        self.user_agent = Some(user_agent);
-        let older = self
-            .registry
-            .seats(user_agent)
-            .insert(user_agent, Arc::clone(&self.handle));
-        if let Some(older) = older {
-            older.mark(Mark::Displaced);
-        }
-    }
-
-    fn leave_seat(&mut self) {
-        let Some(user_agent) = self.user_agent.take() else {
-            return;
-        };
-        let mut seats = self.registry.seats(user_agent);
-        if seats
-            .get(&user_agent)
-            .is_some_and(|handle| Arc::ptr_eq(handle, &self.handle))
-        {
-            seats.remove(&user_agent);
-            give_back(&mut seats);
-        }
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.leave_seat();
-        let mut channels = lock(&self.registry.channels[usize::from(self.shard)]);
-        channels.remove(self.key as usize);
-        if channels.is_empty() {
-            *channels = Slab::new();
-        }
-        drop(channels);
-        if self.registry.count.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.registry.empty.notify_waiters();
-        }
-    }
 }
 
 /// Gives memory back that a storm of connections took.
@@ -282,8 +279,8 @@ mod tests {
     fn the_newest_channel_has_the_seat() {
         let registry = Registry::new();
         let (mut old, mut new) = (registry.enter(), registry.enter());
-        old.claim(USER_AGENT);
-        new.claim(USER_AGENT);
+        registry.claim(&mut old, USER_AGENT);
+        registry.claim(&mut new, USER_AGENT);
         assert!(old.handle().take_marks().has(Mark::Displaced));
         registry.announce(USER_AGENT, old.handle().seat(), removed());
         registry.announce(USER_AGENT, new.handle().seat(), removed());
@@ -294,7 +291,7 @@ mod tests {
             ),
             (0, 1)
         );
-        drop(old);
+        registry.remove(&mut old);
         registry.announce(USER_AGENT, new.handle().seat(), removed());
         assert_eq!(
             new.handle().take_wake_ups().len(),
@@ -309,10 +306,10 @@ mod tests {
         let registry = Registry::new();
         registry.emptied().await;
         let mut entry = registry.enter();
-        entry.claim(USER_AGENT);
+        registry.claim(&mut entry, USER_AGENT);
         assert_eq!(registry.count(), 1);
         let emptied = registry.emptied();
-        drop(entry);
+        registry.remove(&mut entry);
         emptied.await;
         assert!(registry.all().is_empty() && registry.seats(USER_AGENT).is_empty());
     }

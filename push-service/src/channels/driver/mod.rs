@@ -48,10 +48,11 @@ pub(super) use self::steps::poll_step;
 use super::handle::Mark;
 use super::registry::Entry;
 use super::shared::Shared;
-use super::span::ChannelSpan;
+use super::span;
 use crate::defaults::{PENDING_ACKNOWLEDGEMENTS, SHARE_WITHIN};
-use crate::metrics::{ChannelKind, Label as _, Removed};
+use crate::metrics::{ChannelKind, Removed};
 use crate::storage::Seat;
+use crate::tasks::Owner;
 
 /// The part of a channel that all kinds have in common. It lives in the channel's own task.
 pub(super) struct Driver {
@@ -59,11 +60,7 @@ pub(super) struct Driver {
     /// Decides what the channel does. The kind of channel tells it what the peer said.
     pub(super) session: Session,
     entry: Entry,
-    span: ChannelSpan,
-    /// The seat and the head of the queue, or a page: the session asks for one at a time.
-    reading: Option<BoxFuture<'static, QueueRead>>,
-    /// A page that the session wants and that was not asked for yet. Boxed, because an idle channel wants none.
-    wanted_page: Option<Box<PageRequest>>,
+    reading: Reading,
     /// Resolves to the acknowledgements that storage did not take.
     acknowledging: Option<BoxFuture<'static, Vec<MessageId>>>,
     /// Acknowledged by the user agent, and not handed to storage yet.
@@ -76,6 +73,14 @@ pub(super) struct Driver {
     /// The node leaves; a request in progress is answered first (PR-36).
     is_draining: bool,
     has_ended: bool,
+}
+
+/// What a channel reads of its queue. The session asks for one read at a time: the seat with the head of the queue, or a page.
+enum Reading {
+    /// Nothing is read. There may be a page that the session wants and that storage was not asked for yet. Boxed, because an
+    /// idle channel wants none.
+    Idle(Option<Box<PageRequest>>),
+    InFlight(BoxFuture<'static, QueueRead>),
 }
 
 /// Whether a channel may hold a seat.
@@ -114,15 +119,14 @@ pub(super) enum Order {
 
 impl Driver {
     /// For a peer that has yet to say who it is.
-    pub(super) fn awaiting_hello(shared: Arc<Shared>, kind: ChannelKind) -> Self {
+    pub(super) fn awaiting_hello(shared: Arc<Shared>) -> Self {
         let session = Session::new(Arc::clone(&shared.limits), shared.now());
-        Self::new(shared, session, kind)
+        Self::new(shared, session)
     }
 
     /// For a peer whose user agent is known from the start. `out` receives the first actions.
     pub(super) fn of_user_agent(
         shared: Arc<Shared>,
-        kind: ChannelKind,
         user_agent: UserAgentId,
         wanted: Wanted,
         once: bool,
@@ -130,17 +134,15 @@ impl Driver {
     ) -> Self {
         let (limits, now) = (Arc::clone(&shared.limits), shared.now());
         let session = Session::monitor(user_agent, wanted, once, limits, now, out);
-        Self::new(shared, session, kind)
+        Self::new(shared, session)
     }
 
-    fn new(shared: Arc<Shared>, session: Session, kind: ChannelKind) -> Self {
+    fn new(shared: Arc<Shared>, session: Session) -> Self {
         let entry = shared.registry.enter();
         Self {
-            span: ChannelSpan::new(kind.as_str(), entry.handle().seat()),
             session,
             entry,
-            reading: None,
-            wanted_page: None,
+            reading: Reading::Idle(None),
             acknowledging: None,
             acknowledged: Vec::new(),
             handed_over: 0,
@@ -155,15 +157,13 @@ impl Driver {
 
 /// One poll.
 impl Driver {
-    /// Called first: what the channel is told from now on wakes its task. Returns the span that the rest of the poll runs in.
-    pub(super) fn begin_poll(&mut self, waker: &Waker) -> ChannelSpan {
+    /// Called first: what the channel is told from now on wakes its task.
+    pub(super) fn begin_poll(&self, waker: &Waker) {
         self.entry.handle().listen(waker);
-        std::mem::take(&mut self.span)
     }
 
-    /// Called last, if the channel goes on. `due` is the kind's own next deadline.
-    pub(super) fn end_poll(&mut self, span: ChannelSpan, due: Moment) {
-        self.span = span;
+    /// Called last, if the channel goes on. `due` is when the kind of channel has to be polled next, at the latest.
+    pub(super) fn end_poll(&self, due: Moment) {
         let handle = self.entry.handle();
         handle.set_due(due);
         handle.set_cursor(self.session.cursor());
@@ -235,7 +235,7 @@ impl Driver {
             Action::Offer(message) => Order::Offer(message),
             Action::Welcome { identity, fresh } => {
                 if fresh {
-                    self.entry.claim(identity.id());
+                    self.shared.registry.claim(&mut self.entry, identity.id());
                 }
                 Order::Welcome(identity)
             }
@@ -247,7 +247,8 @@ impl Driver {
                 return None;
             }
             Action::Page(request) => {
-                self.wanted_page = Some(Box::new(request));
+                debug_assert!(matches!(self.reading, Reading::Idle(_)), "one read at a time");
+                self.reading = Reading::Idle(Some(Box::new(request)));
                 return None;
             }
             Action::Acknowledge(messages) => {
@@ -268,6 +269,11 @@ impl Driver {
             }
         };
         Some(order)
+    }
+
+    /// Whose the channel's task is, for the log.
+    pub(super) fn owner(&self, kind: ChannelKind) -> Owner {
+        span::owner(kind, self.seat())
     }
 
     /// The seat that the channel has, or takes.
@@ -293,5 +299,11 @@ impl Driver {
         } else if let Some(share) = &mut self.share {
             drop(share.split(share.num_permits().saturating_sub(kib)));
         }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.shared.registry.remove(&mut self.entry);
     }
 }

@@ -9,7 +9,7 @@ use push_protocol::session::{Action, AttachOutcome, Moment, PageOutcome, PageReq
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::attach::{Attachment, attach};
-use super::{AttachState, Driver};
+use super::{AttachState, Driver, Reading};
 use crate::defaults::STORAGE_RETRY_AFTER;
 
 /// What a read of the queue brought.
@@ -22,10 +22,10 @@ pub(super) enum QueueRead {
 impl Driver {
     /// Enters the registry as this user agent, then takes the seat: a wake-up between the two is not lost (PR-11).
     pub(super) fn begin_attach(&mut self, user_agent: UserAgentId, head: PageRequest) {
-        self.entry.claim(user_agent);
+        self.shared.registry.claim(&mut self.entry, user_agent);
         self.attach = AttachState::InFlight;
         let (shared, handle) = (Arc::clone(&self.shared), self.entry.share_handle());
-        self.reading = Some(Box::pin(async move {
+        self.reading = Reading::InFlight(Box::pin(async move {
             QueueRead::Attached(attach(&shared, user_agent, &handle, head).await)
         }));
     }
@@ -87,17 +87,17 @@ impl Driver {
     /// Reads the page that is wanted, after storage has all acknowledgements so far: what the user agent has is not
     /// offered again (PR-4).
     fn read_page(&mut self) -> bool {
-        if self.has_acknowledgements() || self.reading.is_some() {
+        if self.has_acknowledgements() {
             return false;
         }
-        let Some(user_agent) = self.session.user_agent() else {
+        let (Some(user_agent), Reading::Idle(wanted)) = (self.session.user_agent(), &mut self.reading) else {
             return false;
         };
-        let Some(request) = self.wanted_page.take() else {
+        let Some(request) = wanted.take() else {
             return false;
         };
         let (shared, seat) = (Arc::clone(&self.shared), self.entry.handle().seat());
-        self.reading = Some(Box::pin(async move {
+        self.reading = Reading::InFlight(Box::pin(async move {
             let share = shared.share_of_delivery(request.bytes).await;
             let page = shared.broker.page(user_agent, seat, *request).await;
             QueueRead::Page(page, share)
@@ -113,7 +113,7 @@ impl Driver {
         out: &mut Vec<Action>,
     ) -> bool {
         let mut has_any = false;
-        match poll_step(&mut self.reading, cx) {
+        match self.reading.poll(cx) {
             Some(QueueRead::Attached(attachment)) => {
                 self.attached(attachment, now, out);
                 has_any = true;
@@ -177,9 +177,8 @@ impl Driver {
     /// Reads no page any more.
     pub(in crate::channels) fn stop_reading(&mut self) {
         if !self.is_attaching() {
-            self.reading = None;
+            self.reading = Reading::Idle(None);
         }
-        self.wanted_page = None;
     }
 
     /// What is left to do for a channel that has ended, in this order: `before` ends, the attach in flight ends,
@@ -190,15 +189,16 @@ impl Driver {
         &mut self,
         before: impl Future<Output = ()> + Send + 'static,
     ) -> BoxFuture<'static, ()> {
-        let (attaching, acknowledging) = (self.reading.take(), self.acknowledging.take());
+        let reading = std::mem::replace(&mut self.reading, Reading::Idle(None));
+        let acknowledging = self.acknowledging.take();
         let mut messages = std::mem::take(&mut self.acknowledged);
         self.handed_over = 0;
-        let mut has_no_seat = self.attach == AttachState::NoSeat;
+        let mut has_no_seat = std::mem::replace(&mut self.attach, AttachState::NoSeat) == AttachState::NoSeat;
         let (shared, seat) = (Arc::clone(&self.shared), self.entry.handle().seat());
         let user_agent = self.session.user_agent();
         Box::pin(async move {
             before.await;
-            if let Some(attaching) = attaching {
+            if let Reading::InFlight(attaching) = reading {
                 let attached = attaching.await;
                 has_no_seat |= matches!(attached, QueueRead::Attached(Attachment::NotAsked));
             }
@@ -215,6 +215,17 @@ impl Driver {
             shared.broker.release(user_agent, seat).await;
             shared.registry.seat_given_up(user_agent, seat);
         })
+    }
+}
+
+impl Reading {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Option<QueueRead> {
+        let Self::InFlight(read) = self else { return None };
+        let Poll::Ready(read) = read.as_mut().poll(cx) else {
+            return None;
+        };
+        *self = Self::Idle(None);
+        Some(read)
     }
 }
 

@@ -22,7 +22,6 @@ use super::{Driver, Order};
 use crate::channels::rig::{ATTACHING, Rig};
 use crate::channels::shared::Shared;
 use crate::defaults::{ANSWER_WITHIN, CHANNEL_TICK, PENDING_ACKNOWLEDGEMENTS, STORAGE_RETRY_AFTER};
-use crate::metrics::ChannelKind;
 
 /// A channel in memory. The peer says which messages it acknowledges, and leaves by saying nothing more.
 struct MemoryChannel {
@@ -40,11 +39,10 @@ impl Future for MemoryChannel {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let channel = self.get_mut();
-        let span = channel.driver.begin_poll(cx.waker());
-        let polled = span.in_scope(|| channel.run(cx));
+        channel.driver.begin_poll(cx.waker());
+        let polled = channel.run(cx);
         if polled.is_pending() {
-            let due = channel.driver.next_due();
-            channel.driver.end_poll(span, due);
+            channel.driver.end_poll(channel.driver.next_due());
         }
         polled
     }
@@ -142,7 +140,7 @@ impl Peer {
         let mut actions = Vec::new();
         let wanted = Wanted::Everything(Urgency::VeryLow);
         tokio::spawn(MemoryChannel {
-            driver: Driver::of_user_agent(shared, ChannelKind::Quic, user_agent, wanted, false, &mut actions),
+            driver: Driver::of_user_agent(shared, user_agent, wanted, false, &mut actions),
             actions,
             said,
             peer: PollSender::new(peer),
@@ -310,12 +308,11 @@ async fn a_share_is_kept_until_it_is_written() {
     assert!(timeout(CHANNEL_TICK, all).await.is_err(), "the channel has one");
     drop(peer);
     rig.emptied().await;
-    timeout(CHANNEL_TICK, rig.take_all_shares())
-        .await
-        .expect("it is given back");
+    let all = timeout(CHANNEL_TICK, rig.take_all_shares()).await;
+    drop(all.expect("it is given back"));
 }
 
-/// Each line that a channel writes to the log tells its kind and its id, inside the span of its connection.
+/// Each line that a channel writes to the log tells its kind and its id.
 #[tokio::test]
 async fn a_line_of_the_log_tells_whose_it_is() {
     #[derive(Clone, Default)]

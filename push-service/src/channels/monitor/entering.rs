@@ -9,7 +9,7 @@ use super::request::Monitor;
 use super::task::MonitorTask;
 use crate::broker::Goods;
 use crate::channels::shared::Shared;
-use crate::tasks::{Owner, Task, Watched};
+use crate::tasks::{Task, Watched};
 
 /// Passes a monitor to its session. A monitor that asks once gets a session of its own, and so does the
 /// first monitor of a user agent on its connection.
@@ -29,6 +29,8 @@ pub(super) fn enter(
         },
     };
     let shared = Arc::clone(shared);
+    let kind = monitor.outlet.kind();
     let task = MonitorTask::new(shared, user_agent, goods, monitor, entering, link.cloned(), once);
-    tokio::spawn(Watched::new(Task::Monitor, Owner::NONE, task));
+    let owner = task.driver.owner(kind);
+    tokio::spawn(Watched::new(Task::Monitor, owner, task));
 }

@@ -81,9 +81,8 @@ impl MonitorTask {
         first.count_opened(&shared.metrics);
         let mut actions = Vec::new();
         let wanted = Wanted::monitored([first.interest]);
-        let kind = first.outlet.kind();
         Self {
-            driver: Driver::of_user_agent(shared, kind, user_agent, wanted, once, &mut actions),
+            driver: Driver::of_user_agent(shared, user_agent, wanted, once, &mut actions),
             user_agent,
             goods,
             monitors: vec![first],
@@ -104,11 +103,10 @@ impl Future for MonitorTask {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let task = self.get_mut();
-        let span = task.driver.begin_poll(cx.waker());
-        let polled = span.in_scope(|| task.run(cx));
+        task.driver.begin_poll(cx.waker());
+        let polled = task.run(cx);
         if polled.is_pending() {
-            let due = task.next_due();
-            task.driver.end_poll(span, due);
+            task.driver.end_poll(task.next_due());
         }
         polled
     }

@@ -36,6 +36,7 @@ use super::shared::Shared;
 use crate::broker::waited;
 use crate::defaults::{COST_FRAME, FRAME_BYTES};
 use crate::metrics::{Channel, ChannelKind, Closed};
+use crate::tasks::Owner;
 
 /// A channel over a WebSocket. A future: resolves when the connection has ended and its seat was given up.
 ///
@@ -67,13 +68,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> Future for WebSocketChannel<I
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let channel = self.get_mut();
-        let span = channel.driver.begin_poll(cx.waker());
+        channel.driver.begin_poll(cx.waker());
         let mut scratch = Scratch::borrow();
-        let polled = span.in_scope(|| channel.run(cx, &mut scratch));
+        let polled = channel.run(cx, &mut scratch);
         scratch.give_back();
         if polled.is_pending() {
-            let due = channel.next_due();
-            channel.driver.end_poll(span, due);
+            channel.driver.end_poll(channel.next_due());
         }
         polled
     }
@@ -84,7 +84,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         shared.metrics.channel(ChannelKind::WebSocket, Channel::Opened);
         Self {
             io,
-            driver: Driver::awaiting_hello(shared, ChannelKind::WebSocket),
+            driver: Driver::awaiting_hello(shared),
             frames: FrameReader::new(Reader::Service, FRAME_BYTES),
             unread_is_ready: !leftover.is_empty(),
             unread: leftover.into(),
@@ -97,6 +97,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
             slowed: None,
             guard,
         }
+    }
+
+    /// Whose its task is, for the log.
+    pub(super) fn owner(&self) -> Owner {
+        self.driver.owner(ChannelKind::WebSocket)
     }
 
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
