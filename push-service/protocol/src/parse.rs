@@ -150,7 +150,8 @@ mod tests {
     #[test]
     fn every_spelling_can_be_read() {
         let key = crate::vapid::vectors::RFC_KEY;
-        let rows: [(fn(&str) -> bool, &str); 14] = [
+        type Reads = fn(&str) -> bool;
+        let rows: [(Reads, &str); 14] = [
             (is_read::<Urgency>, "very-low"),
             (is_read::<Ttl>, "60"),
             (is_read::<Topic>, "news"),

@@ -36,7 +36,7 @@ impl Source {
         let mut source = Self {
             modules: BTreeMap::new(),
         };
-        source.read_file(root, root.parent().unwrap(), Vec::new());
+        source.read_file(root, root.parent().expect("a file is in a folder"), Vec::new());
         source
     }
 
