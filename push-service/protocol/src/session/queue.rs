@@ -79,3 +79,17 @@ pub struct Page {
     /// Whether there is more in scope behind it.
     pub more: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PR-17: a page is of these subscriptions, or of all but these.
+    #[test]
+    fn a_scope_covers_these_or_the_others() {
+        let [one, other] = [SubscriptionId([1; 8]), SubscriptionId([2; 8])];
+        let (these, others) = (Scope::These(vec![one]), Scope::AllBut(vec![one]));
+        assert!(these.covers(one) && !these.covers(other));
+        assert!(!others.covers(one) && others.covers(other));
+    }
+}

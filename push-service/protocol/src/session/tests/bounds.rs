@@ -200,3 +200,13 @@ fn closed_is_closed() {
     assert!(out.is_empty(), "{out:?}");
     assert_eq!(session.next_due(), Moment::NEVER);
 }
+
+/// Moments are compared without a way below zero or beyond the end of time.
+#[test]
+fn moments() {
+    let (early, late) = (Moment(1_000), Moment(3_500));
+    assert_eq!(late.since(early), Duration::from_millis(2_500));
+    assert_eq!(early.since(late), Duration::ZERO);
+    assert_eq!(early.after(Duration::from_millis(2_500)), late);
+    assert_eq!(late.after(Duration::MAX), Moment::NEVER);
+}
