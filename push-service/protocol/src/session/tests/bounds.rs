@@ -185,6 +185,7 @@ fn what_is_forgotten_keeps_no_drain() {
 #[test]
 fn closed_is_closed() {
     let (mut queue, mut out) = (Queue::default(), Vec::new());
+    queue.store(1, Urgency::Normal);
     let mut session = live(&queue, &mut out);
     assert!(!session.is_closed() && session.may_request(&mut out));
     session.set_writable(false, Moment(0), &mut out);
