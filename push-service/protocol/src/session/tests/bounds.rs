@@ -184,22 +184,24 @@ fn what_is_forgotten_keeps_no_drain() {
 /// A closed session says nothing more, serves no request and has nothing due.
 #[test]
 fn closed_is_closed() {
-    let (mut queue, mut out) = (Queue::default(), Vec::new());
-    queue.store(1, Urgency::Normal);
-    let mut session = live(&queue, &mut out);
-    assert!(!session.is_closed() && session.may_request(&mut out));
-    session.set_writable(false, Moment(0), &mut out);
-    session.close(CloseReason::Binary, &mut out);
-    assert!(session.is_closed() && !session.is_live());
-    out.clear();
-    session.close(CloseReason::Binary, &mut out);
-    assert!(!session.may_request(&mut out));
-    session.woken(queue.store(1, Urgency::Normal), Moment(0), &mut out);
-    session.read_again(Moment(0), &mut out);
-    session.drain(Moment(0), &mut out);
-    session.tick(seconds(10_000), &mut out);
-    assert!(out.is_empty(), "{out:?}");
-    assert_eq!(session.next_due(), Moment::NEVER);
+    for is_stalled in [true, false] {
+        let (mut queue, mut out) = (Queue::default(), Vec::new());
+        queue.store(1, Urgency::Normal);
+        let mut session = live(&queue, &mut out);
+        assert!(!session.is_closed() && session.may_request(&mut out));
+        session.set_writable(!is_stalled, Moment(0), &mut out);
+        session.close(CloseReason::Binary, &mut out);
+        assert!(session.is_closed() && !session.is_live());
+        out.clear();
+        session.close(CloseReason::Binary, &mut out);
+        assert!(!session.may_request(&mut out));
+        session.woken(queue.store(1, Urgency::Normal), Moment(0), &mut out);
+        session.read_again(Moment(0), &mut out);
+        session.drain(Moment(0), &mut out);
+        session.tick(seconds(10_000), &mut out);
+        assert!(out.is_empty(), "{out:?}");
+        assert_eq!(session.next_due(), Moment::NEVER);
+    }
 }
 
 /// Moments are compared without a way below zero or beyond the end of time.
