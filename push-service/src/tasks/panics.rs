@@ -40,7 +40,7 @@ pub fn log_panics() {
         tracing::error!(
             task = task.as_str(),
             place = last_place(),
-            message = literal(panic),
+            says = literal(panic),
             thread = thread.name(),
             "a task panicked: this is a bug; please report it with its place"
         );
