@@ -9,14 +9,14 @@
 //! - The names of its keys, from its [`KeySet`], in front.
 //! - A part, where a line says `--+` and the part's name. As a function it would cost every message more. For the same
 //!   reason the scripts of the hot path come without parts that few messages need. They answer
-//!   [`AGAIN`](letter::AGAIN) if they have to be run again with those parts.
+//!   [`AGAIN`](super::layout::letter::AGAIN) if they have to be run again with those parts.
 //! - Formats, sizes, positions and letters, where it says `layout.NAME`.
 
 use push_protocol::UserAgentId;
 
 use super::bucket::Bucket;
 use super::keys::{ALL, BUCKET_DEADLINES, KeySet, NODES, QUEUE, QUEUE_AND_OUTBOX, SUM, Store, SumOf};
-use super::layout::{EPOCH, FORMAT, LANE, in_scripts, letter};
+use super::layout::{EPOCH, FORMAT, LANE, in_scripts};
 use super::links::{Repeat, Script};
 use crate::defaults::{
     ACKNOWLEDGE_WITHIN, EVICTIONS_PER_STEP, MESSAGE_OVERHEAD_BYTES, ORDER_BELOW, ORDER_FROM,
@@ -67,7 +67,8 @@ const INSERTED: &[(&str, &str)] = &[
 pub(super) struct Step<Of> {
     pub(super) script: Script,
     pub(super) keys: KeySet<Of>,
-    /// The same step with the outbox. It runs if this one answers [`AGAIN`](letter::AGAIN), and then has changed nothing.
+    /// The same step with the outbox. It runs if this one answers [`AGAIN`](super::layout::letter::AGAIN): then this one has
+    /// changed nothing.
     pub(super) with_outbox: Option<Box<Step<Of>>>,
 }
 

@@ -18,7 +18,6 @@ use super::script::{Repeat, Script};
 use crate::defaults::{REDIS_PAUSE_FIRST, REDIS_PAUSE_LONGEST, REDIS_STEP_WITHIN};
 use crate::storage::StorageError;
 use crate::storage::redis::bucket::Bucket;
-use crate::storage::redis::url::Address;
 
 impl Primaries {
     /// Runs a step's script on the primary of `bucket`, to which all of `keys` belong, and returns its answer.

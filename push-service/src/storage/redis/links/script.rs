@@ -61,17 +61,6 @@ impl Script {
     }
 }
 
-#[cfg(test)]
-impl Script {
-    pub(in crate::storage::redis) fn name(&self) -> &str {
-        self.name
-    }
-
-    pub(in crate::storage::redis) fn source(&self) -> &str {
-        &self.source
-    }
-}
-
 /// With the first key as the only one, and the others after the arguments.
 fn alone(keys: &[&[u8]], args: &[&[u8]], command: impl FnOnce(&[&[u8]], &[&[u8]]) -> Cmd) -> Cmd {
     let (first, others) = keys.split_at(keys.len().min(1));
