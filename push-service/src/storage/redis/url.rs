@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn what_is_no_url_of_redis_is_refused() {
         let rows = [
-            ("redis:", "no URL"),
+            ("redis:", "not a URL"),
             ("http://h", "its scheme"),
             ("redis+://h", "its scheme"),
             ("redis+cluster+x://h", "its scheme"),
@@ -332,9 +332,9 @@ mod tests {
             ("redis://::1", "brackets"),
             ("redis://[::1", "host:port"),
             ("redis://[h]:1", "host:port"),
-            ("redis://h/x", "number of the database"),
-            ("redis://h/-1", "number of the database"),
-            ("redis://h/4294967296", "number of the database"),
+            ("redis://h/x", "number of a database"),
+            ("redis://h/-1", "number of a database"),
+            ("redis://h/4294967296", "number of a database"),
             ("redis://a,b", "several servers"),
             ("redis://h?db=1", "must not contain `?`"),
             ("redis://user@h", "`user:password@`"),
