@@ -191,9 +191,7 @@ impl Measured {
             return Err(format!("message {number} arrived before it was sent"));
         };
         if addressee != subscription {
-            return Err(format!(
-                "message {number} arrived at somebody else's subscription"
-            ));
+            return Err(format!("message {number} arrived at another subscription"));
         }
         if message.has_arrived {
             return Err(format!("message {number} arrived twice"));
@@ -225,7 +223,7 @@ impl Measured {
         let told = self.faults[..self.faults.len().min(FAULTS_TOLD)].join("; ");
         let count = self.faults.len();
         Err(Failure::new(format!(
-            "the service broke its promise, {count} times: {told}"
+            "the service broke its promise {count} times: {told}"
         )))
     }
 
@@ -284,7 +282,7 @@ mod tests {
         let rows: &[(Spoil, &str)] = &[
             (|_| (), "1 of 2 messages did not arrive"),
             (|books| books.arrived(0, &body(books, 0)), "arrived twice"),
-            (|books| books.arrived(1, &body(books, 1)), "somebody else's"),
+            (|books| books.arrived(1, &body(books, 1)), "another subscription"),
             (|books| books.arrived(0, b"nonsense"), "too short"),
         ];
         for (spoil, expected) in rows {

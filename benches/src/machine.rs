@@ -59,7 +59,9 @@ impl Cores {
     pub(crate) fn describe(self) -> String {
         match self {
             Self::Apart { service, load } => format!("service on core {service}, load tool on core {load}"),
-            Self::Shared => "one core for both: times and rates suffer, CPU figures less so".to_owned(),
+            Self::Shared => {
+                "one core for both: times and rates are less exact, CPU figures are usable".to_owned()
+            }
         }
     }
 }

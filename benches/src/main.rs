@@ -130,7 +130,7 @@ async fn rows(only: &[Row], fail_over: Option<f64>, target: &TargetOptions, core
     match (failed, figures.iter().filter(is_over).count()) {
         (0, 0) => Ok(()),
         (0, over) => Err(Failure::new(format!(
-            "{over} figures are too far over their budgets"
+            "{over} figures exceed their budgets by more than --fail-over"
         ))),
         (failed, _) => Err(Failure::new(format!("{failed} rows failed"))),
     }

@@ -78,7 +78,7 @@ impl Receipts {
                 return Ok(());
             }
             if started.elapsed() > PATIENCE {
-                return Err(Failure::new(format!("{told} of {count} receipts were told")));
+                return Err(Failure::new(format!("{told} of {count} receipts arrived")));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -92,7 +92,7 @@ impl Receipts {
         match wrong.count() {
             0 => Ok(()),
             wrong => Err(Failure::new(format!(
-                "{wrong} receipts were told twice, not at all or unasked"
+                "{wrong} receipts arrived twice, not at all, or without being requested"
             ))),
         }
     }
@@ -110,14 +110,14 @@ impl ReceiptLog {
         loop {
             let promise = match promises.promises.push_promise().await {
                 Some(Ok(promise)) => promise,
-                Some(Err(error)) => return self.failed(format!("receipts are no more told: {error}")),
-                None => return self.failed("receipts are no more told".to_owned()),
+                Some(Err(error)) => return self.failed(format!("receipts stopped arriving: {error}")),
+                None => return self.failed("receipts stopped arriving".to_owned()),
             };
             let (request, answer) = promise.into_parts();
             match answer.await {
                 Ok(answer) if answer.status() == 204 => self.books().tell(&request.uri().to_string()),
                 Ok(answer) => self.failed(format!("a receipt says {}, not 204", answer.status())),
-                Err(error) => self.failed(format!("a receipt can't be read: {error}")),
+                Err(error) => self.failed(format!("a receipt cannot be read: {error}")),
             }
         }
     }

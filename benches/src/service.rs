@@ -123,8 +123,12 @@ impl Service {
 
     /// Where it listens.
     pub(crate) fn listeners(&self) -> BenchResult<Listeners> {
-        self.listeners
-            .ok_or_else(|| Failure::new(format!("the service does not listen; it said:\n{}", self.tail())))
+        self.listeners.ok_or_else(|| {
+            Failure::new(format!(
+                "the service does not listen; its log is:\n{}",
+                self.tail()
+            ))
+        })
     }
 
     /// The process.

@@ -362,7 +362,7 @@ pub const ADMIN_FIRST_HEADER_WITHIN: Duration = SECOND.saturating_mul(5);
 pub const ADMIN_HEADER_WITHIN: Duration = SECOND.saturating_mul(75);
 
 /// How long the admin listener waits for storage. Chosen, because probes give up after a few seconds, and an answer
-/// that says "storage does not answer" is worth more than none.
+/// that says "no answer in time" is worth more than none.
 pub const ADMIN_STORAGE_WITHIN: Duration = SECOND.saturating_mul(2);
 
 /// How long admin answers under way may take once the service ends.

@@ -56,9 +56,7 @@ impl Campaign {
     pub(super) fn sign(&mut self, messages: usize) -> BenchResult<()> {
         match self.push_resources.first() {
             Some(push_resource) => self.tokens.sign(push_resource.origin(), messages),
-            None => Err(Failure::new(
-                "there is nobody to send to: at least one user agent",
-            )),
+            None => Err(Failure::new("--user-agents must be at least 1")),
         }
     }
 
@@ -157,7 +155,7 @@ struct Pace(mpsc::UnboundedReceiver<Instant>);
 impl Pace {
     fn start(rate: f64, messages: usize) -> BenchResult<Self> {
         if !(rate > 0.0 && rate <= 1e6) {
-            return Err(Failure::new("a rate lies above 0 and below a million"));
+            return Err(Failure::new("--rate must be above 0 and below 1000000"));
         }
         let interval = Duration::from_secs_f64(1.0 / rate);
         let (tell, due) = mpsc::unbounded_channel();

@@ -64,7 +64,7 @@ async fn what_is_wrong_fails() {
     for (wrong, expected) in [
         (Wrong::Twice, "arrived twice"),
         (Wrong::Harmed, "changed on its way"),
-        (Wrong::Elsewhere, "somebody else's"),
+        (Wrong::Elsewhere, "another subscription"),
         (Wrong::Refused, "answered 503"),
         (Wrong::KeptAfterAck, "offered again"),
     ] {

@@ -87,10 +87,10 @@ impl UserAgent {
 /// Without what may be secret in it: a set, a push resource, a body.
 fn unexpected(incoming: &Incoming) -> Failure {
     let what = match incoming {
-        Incoming::Forgotten => "has forgotten a set",
+        Incoming::Forgotten => "has lost a subscription set",
         Incoming::Ended(ended) => return Failure::new(format!("an HTTP/2 channel is over: {ended:?}")),
-        Incoming::Nonsense => "promises what nobody may promise",
-        _ => "does what it was not asked for",
+        Incoming::Nonsense => "promises a resource that it must not promise",
+        _ => "does what was not requested",
     };
     Failure::new(format!("the service {what}"))
 }

@@ -131,7 +131,7 @@ impl Admin {
         match tokio::time::timeout(defaults::ADMIN_STORAGE_WITHIN, self.storage.health()).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some("storage does not answer".to_owned()),
+            Err(_) => Some("storage is unavailable: no answer in time".to_owned()),
         }
     }
 

@@ -275,7 +275,7 @@ fn contradictions_are_refused() {
         ),
         (
             "[limits]\nbody_bytes = 9000\nqueue_bytes = 9000",
-            "limits.queue_bytes 9000 cannot hold one message",
+            "limits.queue_bytes 9000 is too small for one message",
         ),
         (
             "[limits]\nsender_bytes = 1000000",

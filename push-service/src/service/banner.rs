@@ -174,7 +174,7 @@ mod tests {
         );
         assert!(!text.contains("allowInsecure"), "{text}");
         assert!(
-            text.contains("open https://push.example/ in Firefox once"),
+            text.contains("Open https://push.example/ in Firefox once"),
             "{text}"
         );
     }

@@ -115,7 +115,7 @@ impl Hostile {
         match (failed, over) {
             (0, 0) => Ok(()),
             (0, over) => Err(Failure::new(format!(
-                "{over} attacks slow the honest down too much"
+                "{over} attacks slow honest pushes down by more than --fail-over"
             ))),
             (failed, _) => Err(Failure::new(format!("{failed} rows failed"))),
         }
