@@ -237,10 +237,10 @@ async function exitCodes({ agent, directory, subscriptions: [{ keys, subscriptio
     [3, ['listen', '--state', join(directory, 'nowhere')], 'nowhere'],
     [2, ['unsubscribe', '--state', state, '--name', 'nobody'], 'nobody'],
     [3, ['list', '--state', join(directory, 'nowhere')], 'nowhere'],
-    [4, ['subscribe', '--server', nobody, '--state', join(directory, 'new'), '--timeout', '1'], 'gave up after 1 s'],
+    [4, ['subscribe', '--server', nobody, '--state', join(directory, 'new'), '--timeout', '1'], 'stopped waiting after 1 s'],
     [2, ['send', '--subscription', file, '--vapid-key', join(directory, 'no.pem'), 'x'], 'no.pem'],
     [2, ['send', '--subscription', keys.file, 'x'], keys.file],
-    [5, ['send', '--subscription', file, '--vapid-key', keys.file, '--insecure', 'x'], 'forget it'],
+    [5, ['send', '--subscription', file, '--vapid-key', keys.file, '--insecure', 'x'], 'Delete it'],
     [2, ['send', '--subscription', file, 'x'.repeat(3994)], '3993'],
   ];
   for (const [expected, args, sentence] of rows) {

@@ -37,7 +37,8 @@ mod tests {
             ),
             (
                 io::Error::new(io::ErrorKind::InvalidData, rustls::Error::DecryptError),
-                "TLS failed: the service, or a device on the way, doesn't keep to the protocol; try from another network",
+                "TLS failed: the service, or a device on the way to it, breaks the protocol; try another \
+                 network",
             ),
             (
                 io::Error::from_raw_os_error(111),

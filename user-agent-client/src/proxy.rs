@@ -155,10 +155,10 @@ impl fmt::Display for ProxyError {
             Wrong::Socks => {
                 "a SOCKS proxy is not supported; name an HTTP proxy, http://HOST:PORT, or no proxy at all with `Proxies::none`"
             }
-            Wrong::Scheme => "a proxy is named as http://HOST:PORT or https://HOST:PORT",
+            Wrong::Scheme => "the URL of a proxy must begin with http:// or https://, as in http://HOST:PORT",
             Wrong::Url => {
-                "this is no URL of a proxy, which is http://HOST:PORT or http://USER:PASSWORD@HOST:PORT; in user and password \
-                 characters such as @, : and / are written as %40, %3A and %2F"
+                "this is not the URL of a proxy: write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT; \
+                 in user and password write @, : and / as %40, %3A and %2F"
             }
         })
     }

@@ -142,7 +142,8 @@ impl fmt::Display for PushSubscriptionError {
                 "The subscription has more than {PUSH_SUBSCRIPTION_BYTES} bytes; pass one PushSubscription and nothing else."
             ),
             Self::NotJson => f.write_str(
-                "The subscription is no JSON object; pass what `subscribe` printed, or the browser's PushSubscription.",
+                "The subscription is not a JSON object; pass what `subscribe` printed, or the browser's \
+                 PushSubscription.",
             ),
             Self::Missing(member) => write!(
                 f,
@@ -150,14 +151,23 @@ impl fmt::Display for PushSubscriptionError {
             ),
             Self::Malformed(ENDPOINT) => write!(
                 f,
-                "The subscription's endpoint is malformed; it is an absolute https: or http: URL of at most {} bytes.",
+                "The subscription's endpoint is malformed; it must be an absolute https: or http: URL of at \
+                 most {} bytes.",
                 PushResource::MAX_BYTES
             ),
             Self::Malformed(P256DH) => {
-                write!(f, "The subscription's keys.p256dh is malformed. {}", RecipientError::MalformedPublicKey)
+                write!(
+                    f,
+                    "The subscription's keys.p256dh is malformed. {}",
+                    RecipientError::MalformedPublicKey
+                )
             }
             Self::Malformed(AUTH) => {
-                write!(f, "The subscription's keys.auth is malformed. {}", RecipientError::MalformedSecret)
+                write!(
+                    f,
+                    "The subscription's keys.auth is malformed. {}",
+                    RecipientError::MalformedSecret
+                )
             }
             Self::Malformed(member) => write!(f, "The subscription's {member} is malformed."),
         }

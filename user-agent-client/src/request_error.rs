@@ -34,7 +34,7 @@ impl RequestError {
     /// A refusal over a WebSocket, as the service words it.
     pub(crate) fn of_reply(status: Option<u16>, words: Option<&str>) -> Self {
         match status {
-            Some(200) => Self::Unusable("no usable push resource: its pushEndpoint is missing, or is no URL"),
+            Some(200) => Self::Unusable("no usable push resource: its pushEndpoint is missing or not a URL"),
             Some(status) => Self::Status {
                 status,
                 explanation: words.map(one_line).filter(|line| !line.is_empty()),
@@ -70,15 +70,17 @@ impl fmt::Display for RequestError {
             }
             Self::Redirections(last) => write!(
                 f,
-                "the service redirected more than {REDIRECTIONS} times, last to {last}: use the URL to which it leads, or tell \
-                 the service's operator"
+                "the service redirected more than {REDIRECTIONS} times, last to {last}: use the final URL, \
+                 or tell the service's operator"
             ),
-            Self::Redirection(why) => write!(f, "the service redirects, which can't be followed: {why}"),
+            Self::Redirection(why) => {
+                write!(f, "the service sent a redirection that cannot be followed: {why}")
+            }
             Self::Elsewhere(host, why) => write!(f, "the service redirects to {host}, and {why}"),
             Self::NoAnswer => {
-                f.write_str("the connection was closed before the service had answered the request")
+                f.write_str("the connection was closed before the service answered the request")
             }
-            Self::Nonsense => f.write_str("the service's answer to the request says nothing"),
+            Self::Nonsense => f.write_str("the service's answer to the request cannot be understood"),
         }
     }
 }
@@ -86,14 +88,18 @@ impl fmt::Display for RequestError {
 /// What to do about a status that the service did not explain.
 fn advice(status: u16) -> &'static str {
     match status {
-        200..=299 => ", which is no answer to a request for a subscription: is this a push service's URL?",
-        300..=399 => ": it redirects in a way that is not followed; use the URL to which it leads",
-        401 | 403 => ": it doesn't let this user agent subscribe; is a secret missing in the service's URL?",
-        404 | 405 | 410 => ": nothing there makes subscriptions; is the URL right, and the secret in it?",
-        400..=407 | 409..=424 | 426..=428 | 430..=499 => ": it doesn't take the request",
-        429 => ": too many requests come at once",
-        502 | 504 => ": a proxy in front of the service doesn't reach it",
-        _ => ": it has trouble, or is busy",
+        200..=299 => {
+            ", which is not an answer to a request for a subscription: is this a push service's URL?"
+        }
+        300..=399 => ": it redirects in a way that is not followed; use the URL that it redirects to",
+        401 | 403 => ": it does not let this user agent subscribe; is a secret missing in the service's URL?",
+        404 | 405 | 410 => {
+            ": subscriptions cannot be made at this URL; is the URL right, and the secret in it?"
+        }
+        400..=407 | 409..=424 | 426..=428 | 430..=499 => ": it refused the request",
+        429 => ": it gets too many requests",
+        502 | 504 => ": a proxy in front of the service cannot reach it",
+        _ => ": it has an error or is busy",
     }
 }
 
@@ -110,13 +116,13 @@ mod tests {
         };
         let rows = [
             (status(200), "is this a push service's URL?", false),
-            (status(303), "use the URL to which it leads", false),
-            (status(400), "doesn't take the request", false),
+            (status(303), "use the URL that it redirects to", false),
+            (status(400), "refused the request", false),
             (status(401), "is a secret missing", false),
             (status(404), "is the URL right", false),
             (status(408), "status 408", true),
             (status(429), "too many requests", true),
-            (status(500), "has trouble", true),
+            (status(500), "has an error", true),
             (status(502), "a proxy in front", true),
             (
                 RequestError::of_reply(Some(500), Some("storage\nis away")),
@@ -125,7 +131,7 @@ mod tests {
             ),
             (
                 RequestError::of_reply(Some(400), Some("")),
-                "doesn't take the request",
+                "refused the request",
                 false,
             ),
             (
@@ -133,7 +139,7 @@ mod tests {
                 "no usable push resource",
                 false,
             ),
-            (RequestError::of_reply(None, None), "says nothing", true),
+            (RequestError::of_reply(None, None), "cannot be understood", true),
             (
                 RequestError::Redirections("other.example".into()),
                 "redirected more than 4 times, last to other.example",
@@ -145,7 +151,7 @@ mod tests {
                 "redirects to other.example, and nobody answers",
                 true,
             ),
-            (RequestError::NoAnswer, "before the service had answered", true),
+            (RequestError::NoAnswer, "before the service answered", true),
         ];
         for (error, words, may_pass) in rows {
             assert!(error.to_string().contains(words), "{error}");

@@ -214,33 +214,40 @@ impl fmt::Display for ServerUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sentence, instead) = match self {
             Self::NoScheme(instead) => (
-                "the service's URL must begin with wss:// or https:// (or ws:// in clear)",
+                "the service's URL must begin with wss:// or https:// (or ws:// without TLS)",
                 instead,
             ),
             Self::Clear(instead) => (
-                "http:// is for a push service on this machine: elsewhere everybody on the way could read along",
+                "http:// is only for a push service on this machine: on a network others could read \
+                 everything; use https://",
                 instead,
             ),
             Self::Quic(instead) => (
-                "push over QUIC (quic://) is not there yet, use the service's WebSocket",
+                "push over QUIC (quic://) is not supported yet: use the service's WebSocket (wss://)",
                 instead,
             ),
             Self::OtherScheme(instead) => (
-                "a push service is reached by wss:// or https:// (or ws:// in clear)",
+                "the URL of a push service must begin with wss:// or https:// (or ws:// without TLS)",
                 instead,
             ),
-            Self::Host => ("the service's URL needs a host: wss://push.example.net/", &None),
+            Self::Host => (
+                "the service's URL needs a host, such as wss://push.example.net/",
+                &None,
+            ),
             Self::Port => (
                 "the port in the service's URL must be a number from 1 to 65535",
                 &None,
             ),
             Self::UserInformation => (
-                "the service's URL must not hold a user or a password: a push service doesn't know any",
+                "the service's URL must not contain a user or a password: push services have none",
                 &None,
             ),
-            Self::Fragment => ("the service's URL must not hold a # and what follows it", &None),
+            Self::Fragment => (
+                "the service's URL must not contain a # or anything after it",
+                &None,
+            ),
             Self::Path => (
-                "the path of the service's URL holds a character that must be written as %XX",
+                "the path of the service's URL contains a character that must be written as %XX",
                 &None,
             ),
             Self::TooLong => ("the service's URL is too long", &None),
@@ -471,7 +478,7 @@ mod tests {
             ("localhost:8080", "did you mean ws://localhost:8080/ ?"),
             (
                 "http://push.example.net/secret",
-                "http:// is for a push service on this machine",
+                "http:// is only for a push service on this machine",
             ),
             (
                 "http://push.example.net:8080/secret",
@@ -484,7 +491,7 @@ mod tests {
                 "did you mean wss://[2001:db8::1]:4433/ ?",
             ),
             ("quic://127.0.0.1:8080/", "did you mean ws://127.0.0.1:8080/ ?"),
-            ("ftp://secret@host", "reached by wss://"),
+            ("ftp://secret@host", "must begin with wss://"),
             ("", "must begin with wss://"),
             ("wss://", "needs a host"),
             ("wss:///secret", "needs a host"),
@@ -496,7 +503,7 @@ mod tests {
             ("wss://host:+1/", "from 1 to 65535"),
             ("wss://host:65536/", "from 1 to 65535"),
             ("wss://user:secret@host/", "a user or a password"),
-            ("wss://host/#secret", "must not hold a #"),
+            ("wss://host/#secret", "must not contain a #"),
             ("wss://host/secret path", "%XX"),
             ("wss://host/secret/ü", "%XX"),
             ("wss://host/secret\r\nhost: x", "%XX"),

@@ -240,7 +240,7 @@ fn keys_are_made_once() {
     assert_eq!((code(&first), code(&second)), (0, 0));
     assert_eq!(text(&first.stdout).trim_end().len(), 87);
     assert_eq!(first.stdout, second.stdout);
-    assert!(text(&first.stderr).contains("keep it secret"));
+    assert!(text(&first.stderr).contains("Keep it secret"));
     assert!(second.stderr.is_empty());
     let mode = fs::metadata(shell.path("k.pem")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -252,10 +252,10 @@ fn the_exit_code_of_send_says_what_to_do() {
     let rows = [
         ("201 Created\r\nLocation: /message/1", 0, ""),
         ("400 Bad Request", 4, "400"),
-        ("401 Unauthorized", 4, "without a VAPID key"),
-        ("404 Not Found", 5, "forget it"),
-        ("410 Gone", 5, "forget it"),
-        ("413 Content Too Large", 2, "shorten it"),
+        ("401 Unauthorized", 4, "needs a VAPID key"),
+        ("404 Not Found", 5, "Delete it"),
+        ("410 Gone", 5, "Delete it"),
+        ("413 Content Too Large", 2, "send a shorter one"),
         ("429 Too Many Requests\r\nRetry-After: 7", 6, "try again in 7 s"),
         ("503 Service Unavailable", 6, "try again later"),
     ];
@@ -349,7 +349,7 @@ fn send_waits_for_the_receipt() {
     let output = shell.run(&["send", "--subscription", "s.json", "--receipt", "Hello"]);
     assert_eq!(code(&output), 4);
     assert!(
-        text(&output.stderr).contains("tells nobody"),
+        text(&output.stderr).contains("sends no receipts"),
         "{}",
         text(&output.stderr)
     );
@@ -511,7 +511,7 @@ fn send_goes_through_a_proxy() {
             "http://push.invalid/message/1\n",
             "",
         ),
-        (FORBIDDEN, 4, "", "status 403: it lets nobody through"),
+        (FORBIDDEN, 4, "", "status 403: it does not allow connections"),
     ];
     for (tunnel, expected, printed, complaint) in rows {
         for is_typed in [false, true] {
@@ -571,7 +571,7 @@ fn every_way_out_has_its_code() {
         (
             subscribe(&["--ca", "missing.pem"]),
             2,
-            "missing.pem can't be read",
+            "missing.pem cannot be read",
         ),
         (
             subscribe(&["--ca", "torn.pem"]),
@@ -583,13 +583,21 @@ fn every_way_out_has_its_code() {
             2,
             "a SOCKS proxy is not supported",
         ),
-        (subscribe(&["--proxy", "p:0"]), 2, "this is no URL of a proxy"),
+        (
+            subscribe(&["--proxy", "p:0"]),
+            2,
+            "this is not the URL of a proxy",
+        ),
         (subscribe(&["--name", ""]), 2, "name"),
         (subscribe(&["--state", "file"]), 3, "is not a directory"),
         (subscribe(&["--state", "/proc/no"]), 3, "/proc/no"),
-        (vec!["subscribe", "--server", "ftp://h"], 2, "reached by wss://"),
+        (
+            vec!["subscribe", "--server", "ftp://h"],
+            2,
+            "must begin with wss://",
+        ),
         (vec!["listen", "--state", "no"], 3, "no state directory no"),
-        (send(&["--ca", "missing.pem"]), 2, "missing.pem can't be read"),
+        (send(&["--ca", "missing.pem"]), 2, "missing.pem cannot be read"),
         (send(&["--vapid-key", "file"]), 2, "file: "),
         (send(&["--padding", "3993"]), 2, "3993 bytes"),
         (vec!["send", "--subscription", "file", "x"], 2, "file: "),

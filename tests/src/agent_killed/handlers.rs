@@ -52,7 +52,7 @@ const BACKLOG: usize = 60;
 /// The longest filler of a text, in bytes. Chosen: in base64 it is a short line of a pipe.
 const MOST_FILLER: usize = 300;
 /// What a user agent prints if it is stopped before it has taken anything.
-const NOT_BEGUN: &str = "interrupted before it began";
+const NOT_BEGUN: &str = "interrupted at start";
 /// How long the drain may take: a user agent whose handlers could not work for a while is patient.
 const DRAIN: Duration = Duration::from_secs(60);
 

@@ -77,7 +77,7 @@ async fn an_untrusted_certificate_is_refused() {
     let certificate = node.certificate().certificate.display().to_string();
     let stranger = Agent::at(&node.tls_connector());
     let refused = stranger.try_subscribe("door", &["--timeout", "1"]).await;
-    refused.fails_with(UNREACHABLE, &["nobody whom this machine trusts", "--ca FILE"]);
+    refused.fails_with(UNREACHABLE, &["this machine does not trust the CA", "--ca FILE"]);
 
     // The file is remembered, and has another certificate when it is read again.
     let directory = TempDir::new().expect("a directory can be made");
@@ -135,7 +135,7 @@ async fn a_damaged_state_is_refused() {
     for damaged in [flipped, whole[..whole.len() / 2].to_vec(), Vec::new()] {
         fs::write(&file, damaged).expect("the state");
         let before = files(&agent.state);
-        let words = [file.to_str().unwrap(), "damaged", "Nothing was touched"];
+        let words = [file.to_str().unwrap(), "damaged", "Nothing was changed"];
         agent.try_listen(&[]).await.fails_with(STATE, &words);
         agent.try_subscribe("door", &[]).await.fails_with(STATE, &words);
         agent.try_list().await.fails_with(STATE, &words);

@@ -60,7 +60,7 @@ async fn the_log_tells_what_happens_and_no_secret() {
     let log = listener.log().text();
     for told in [
         "connecting",
-        "a message came",
+        "a message arrived",
         "acknowledging",
         "Succeeded",
         "\"door\"",

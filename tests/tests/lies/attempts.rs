@@ -143,7 +143,7 @@ async fn a_missing_command_gives_nothing_up() {
     let directory = TempDir::new().expect("a directory can be made");
     let program = directory.path().join("handler");
     let mut listener = agent.listen(&["--exec", program.to_str().unwrap()]);
-    listener.says(&["this was no attempt"]).await;
+    listener.says(&["this does not count as an attempt"]).await;
     tokio::time::sleep(OUTAGE / 2).await;
     fs::write(&program, "#!/bin/sh\ncat >/dev/null\n").unwrap();
     tokio::time::sleep(OUTAGE / 2).await;
@@ -160,7 +160,7 @@ async fn without_a_session_bus_nothing_is_given_up() {
     let subscription = agent.subscribe("door", &[]).await;
     deliver(&node, &subscription, texts()).await;
     let mut listener = agent.listen(&["--notify"]);
-    listener.says(&["this was no attempt"]).await;
+    listener.says(&["this does not count as an attempt"]).await;
     tokio::time::sleep(OUTAGE).await;
     listener.terminate();
     listener.ended().await;

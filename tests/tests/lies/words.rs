@@ -146,5 +146,5 @@ async fn a_missing_key_is_not_a_wrong_one() {
     let key = Signer::generate().public_key();
     let subscription = agent.subscribe("door", &["--application-server-key", &key]).await;
     let sent = agent.try_send(&subscription, "unsigned").await;
-    sent.fails_with(UNREACHABLE, &["without a VAPID key", "401"]);
+    sent.fails_with(UNREACHABLE, &["needs a VAPID key", "401"]);
 }

@@ -96,23 +96,28 @@ impl From<EncryptError> for SendError {
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotAPushResource => {
-                f.write_str("The endpoint of the subscription is no URL that begins with https:// or http://.")
-            }
+            Self::NotAPushResource => f.write_str(
+                "The subscription's endpoint cannot be used: it must be a URL that begins with \
+                     https:// or http://.",
+            ),
             Self::NotEncrypted(error) => error.fmt(f),
             Self::NobodyToTrust(why) => f.write_str(why),
             Self::Unreachable(why) => write!(f, "The push service cannot be reached: {why}."),
             Self::TimedOut => f.write_str(
-                "The push service did not answer in time; whether it has the message is not known, and sending it again \
-                 may deliver it twice.",
+                "The push service did not answer in time. It may have the message; sending it again may \
+                 deliver it twice.",
             ),
-            Self::Garbled => f.write_str("What answers there does not speak HTTP, or says more than a push service has to."),
+            Self::Garbled => f.write_str(
+                "The answer is not HTTP, or is too long for a push service's answer; check the endpoint.",
+            ),
             Self::Gone { status } => write!(
                 f,
-                "The subscription is gone ({}); forget it, and have the user agent subscribe again.",
+                "The subscription has ended ({}). Delete it; the user agent must subscribe again.",
                 status.as_u16()
             ),
-            Self::TooLarge => f.write_str("The message is too long for this push service (413); shorten it."),
+            Self::TooLarge => {
+                f.write_str("The message is too long for this push service (413); send a shorter one.")
+            }
             Self::Later {
                 status,
                 after,
@@ -130,13 +135,13 @@ impl fmt::Display for SendError {
                 if *signed {
                     write!(
                         f,
-                        "The push service does not let this key send ({status}); use the VAPID key that the subscription \
-                         was made for"
+                        "The push service does not accept this VAPID key ({status}); use the key that the \
+                         subscription was made for"
                     )?;
                 } else {
                     write!(
                         f,
-                        "The push service lets nobody send here without a VAPID key ({status}); use the one that the \
+                        "The push service needs a VAPID key to send here ({status}); use the key that the \
                          subscription was made for, or any if it was made for none"
                     )?;
                 }
@@ -157,7 +162,7 @@ impl fmt::Display for SendError {
 fn later(f: &mut fmt::Formatter<'_>, status: StatusCode, after: Option<Duration>) -> fmt::Result {
     let why = match status {
         StatusCode::TOO_MANY_REQUESTS => "too many messages",
-        _ => "the push service is in trouble",
+        _ => "the push service has an error or is busy",
     };
     write!(f, "Not now: {why} ({})", status.as_u16())?;
     match after {
@@ -201,11 +206,11 @@ mod tests {
     fn every_answer_says_what_to_do() {
         let rows = [
             (400, "does not understand the request (400)"),
-            (401, "use the VAPID key that the subscription was made for"),
-            (403, "use the VAPID key that the subscription was made for"),
-            (404, "gone (404); forget it"),
-            (410, "gone (410); forget it"),
-            (413, "shorten it"),
+            (401, "use the key that the subscription was made for"),
+            (403, "use the key that the subscription was made for"),
+            (404, "has ended (404). Delete it"),
+            (410, "has ended (410). Delete it"),
+            (413, "send a shorter one"),
             (429, "too many messages (429); try again later"),
             (500, "in trouble (500); try again later"),
             (503, "in trouble (503); try again later"),
@@ -225,8 +230,8 @@ mod tests {
         for status in [401, 403] {
             let without = refused(status, false, None, "").to_string();
             let with = refused(status, true, None, "").to_string();
-            assert!(without.contains("without a VAPID key"), "{without}");
-            assert!(with.contains("does not let this key send"), "{with}");
+            assert!(without.contains("needs a VAPID key"), "{without}");
+            assert!(with.contains("does not accept this VAPID key"), "{with}");
             assert!(!without.contains("this key"), "{without}");
         }
     }

@@ -180,12 +180,13 @@ impl fmt::Display for KeyFileError {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::NotAKey => f.write_str(
-                "this is no P-256 private key; it takes PEM or DER (PKCS#8 or SEC 1), or a private key of 32 bytes in \
-                 base64url, alone or as the privateKey of a JSON object",
+                "this is not a P-256 private key; use PEM or DER (PKCS#8 or SEC 1), or the private key's 32 \
+                 bytes in base64url, alone or as privateKey in a JSON object",
             ),
-            Self::Encrypted => {
-                f.write_str("the key is locked with a passphrase; unlock it with openssl pkcs8 -in FILE -out OTHER")
-            }
+            Self::Encrypted => f.write_str(
+                "the key is encrypted with a passphrase; decrypt it with openssl pkcs8 -in FILE -out \
+                     OTHER",
+            ),
             Self::Mixed => f.write_str("the private and the public key do not belong together"),
             Self::NoRandomness => f.write_str("the random source failed"),
         }

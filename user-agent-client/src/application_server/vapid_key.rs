@@ -107,7 +107,7 @@ impl fmt::Debug for VapidKey {
 
 impl fmt::Display for SubjectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the subject has to be mailto:ADDRESS or an https:// URL")
+        f.write_str("the subject must be mailto:ADDRESS or an https:// URL")
     }
 }
 

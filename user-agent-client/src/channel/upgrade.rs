@@ -168,7 +168,7 @@ fn unchunked(mut body: &[u8]) -> Vec<u8> {
 fn read_answer(bytes: &[u8], accept: &str) -> Result<Option<Answered>, OpenError> {
     if bytes.first() == Some(&TLS_ALERT) {
         return Err(OpenError::NotWebSocket(
-            "it speaks TLS, so the URL begins with wss://",
+            "it expects TLS: the URL must begin with wss://",
         ));
     }
     let mut headers = [httparse::EMPTY_HEADER; UPGRADE_HEADERS];
@@ -179,7 +179,7 @@ fn read_answer(bytes: &[u8], accept: &str) -> Result<Option<Answered>, OpenError
         Err(httparse::Error::TooManyHeaders) => {
             return Err(OpenError::NotWebSocket("its answer has too many header fields"));
         }
-        Err(_) => return Err(OpenError::NotWebSocket("it doesn't speak HTTP/1.1")),
+        Err(_) => return Err(OpenError::NotWebSocket("its answer is not HTTP/1.1")),
     };
     let headers = Headers(response.headers);
     match response.code {
@@ -202,18 +202,16 @@ impl<'a> Headers<'a> {
     fn check(&self, accept: &str) -> Result<(), OpenError> {
         let wrong = |what| Err(OpenError::NotWebSocket(what));
         if !self.has_token("upgrade", "websocket") || !self.has_token("connection", "upgrade") {
-            return wrong("it changes to another protocol than WebSocket");
+            return wrong("it switched to another protocol than WebSocket");
         }
         if !self.values("sec-websocket-accept").eq([accept]) {
-            return wrong(
-                "it agrees to a WebSocket that nobody asked for: its Sec-WebSocket-Accept is wrong",
-            );
+            return wrong("its Sec-WebSocket-Accept is wrong, so it did not read this request");
         }
         if self
             .values("sec-websocket-extensions")
             .any(|value| !value.is_empty())
         {
-            return wrong("it wants a WebSocket extension that was not offered");
+            return wrong("it uses a WebSocket extension that was not offered");
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ use super::help;
 #[command(name = "user-agent-client", version, long_about = help::ABOUT, after_long_help = EXIT_CODES)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 pub(super) struct CommandLine {
-    /// Log more: -v what happens to the channel, -vv each message and request, -vvv everything. RUST_LOG says it in detail
+    /// Log more: -v the channel's events, -vv each message and request, -vvv everything. RUST_LOG overrides it
     #[arg(short, long, action = ArgAction::Count, global = true)]
     pub(super) verbose: u8,
     #[command(subcommand)]
@@ -27,10 +27,10 @@ pub(super) struct CommandLine {
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {
-    /// Make a subscription, or find it again, and print it for the application server
+    /// Make a subscription, or find the existing one, and print it for the application server
     #[command(long_about = help::SUBSCRIBE, after_long_help = EXIT_CODES)]
     Subscribe(Subscribe),
-    /// Receive messages until a signal comes, and print each in a line
+    /// Receive messages until a signal, and print each one as a line
     #[command(long_about = help::LISTEN, after_long_help = EXIT_CODES)]
     Listen(Listen),
     /// End a subscription
@@ -42,7 +42,7 @@ pub(super) enum Command {
     /// Send a message, as an application server
     #[command(long_about = help::SEND, after_long_help = EXIT_CODES)]
     Send(Send),
-    /// Make a VAPID key pair, or read the one that is there, and print the public key
+    /// Make a VAPID key pair, or read an existing one, and print the public key
     #[command(long_about = help::KEYS, after_long_help = EXIT_CODES)]
     Keys(Keys),
     /// Run the commands of `listen`, which starts this itself
@@ -55,7 +55,7 @@ pub(super) enum Command {
 /// Where the state is.
 #[derive(Args, Debug)]
 pub(super) struct StateArguments {
-    /// Where keys and subscriptions are kept [default: $XDG_STATE_HOME/user-agent-client, or
+    /// Directory for keys and subscriptions [default: $XDG_STATE_HOME/user-agent-client, or
     /// ~/.local/state/user-agent-client]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(super) state: Option<PathBuf>,
@@ -64,11 +64,11 @@ pub(super) struct StateArguments {
 /// How to talk to the push service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(super) enum TransportArgument {
-    /// As the URL says: wss:// and ws:// are a WebSocket, https:// is HTTP/2
+    /// By the URL: wss:// and ws:// are a WebSocket, https:// is HTTP/2
     Auto,
-    /// The WebSocket that Firefox speaks; https:// is taken as wss://
+    /// The WebSocket that Firefox uses; https:// is read as wss://
     Websocket,
-    /// RFC 8030 over HTTP/2 with server push; wss:// is taken as https://
+    /// RFC 8030 over HTTP/2; wss:// is read as https://
     Http2,
 }
 
@@ -86,34 +86,34 @@ impl TransportArgument {
 /// Whom to trust.
 #[derive(Args, Debug)]
 pub(super) struct TrustArguments {
-    /// Trust the certificates in this PEM file too: a private CA, or the service's own. A state remembers it
+    /// Also trust the certificates in this PEM file: a private CA, or the service's own certificate. The state remembers it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "insecure")]
     pub(super) ca: Option<PathBuf>,
-    /// Accept any certificate. For trying things out: whoever sits on the line can read and change everything
+    /// Accept any certificate. For tests only: others on the network can read and change everything
     #[arg(long)]
     pub(super) insecure: bool,
-    /// Go through this HTTP proxy, or with `none` through none, whatever HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say
+    /// Use this HTTP proxy, or `none`. Overrides HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY
     #[arg(long, value_name = "URL|none")]
     pub(super) proxy: Option<String>,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Subscribe {
-    /// The push service: wss://HOST or https://HOST, or ws://HOST:PORT in clear. Can be left out once the state knows it
+    /// URL of the push service: wss://HOST or https://HOST, or ws://HOST:PORT without TLS. The state remembers it
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) server: Option<String>,
-    /// How to talk to it. A state with subscriptions stays with one
+    /// Transport to the push service. Subscriptions of one state share one transport
     #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
     pub(super) transport: TransportArgument,
     #[command(flatten)]
     pub(super) state: StateArguments,
-    /// Only the application server with this VAPID key may send: what `keys` prints
+    /// Only the application server with this public VAPID key may send, as `keys` prints it
     #[arg(long, value_name = "KEY", value_parser = public_key)]
     pub(super) application_server_key: Option<PublicKey>,
-    /// What you call the subscription
+    /// Your name for the subscription
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub(super) name: String,
-    /// How long to wait for the service, in seconds. What was asked for stays asked for
+    /// How long to wait for the service, in seconds. The request is kept after that
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) timeout: Duration,
     #[command(flatten)]
@@ -123,49 +123,50 @@ pub(super) struct Subscribe {
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("commands").multiple(true)))]
 pub(super) struct Listen {
-    /// The push service. Can be left out once the state knows it
+    /// URL of the push service. The state remembers it
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) server: Option<String>,
-    /// How to talk to it: as `subscribe` did
+    /// Transport to the push service: the same as of `subscribe`
     #[arg(long, value_name = "TRANSPORT", default_value = "auto")]
     pub(super) transport: TransportArgument,
     #[command(flatten)]
     pub(super) state: StateArguments,
-    /// How messages are printed: text by default, and not at all with --exec or --notify
+    /// How messages are printed. Default: text; with --exec or --notify they are not printed
     #[arg(long, value_name = "FORMAT")]
     pub(super) format: Option<Format>,
-    /// Stop after so many messages
+    /// Stop after this number of messages
     #[arg(long, value_name = "N")]
     pub(super) count: Option<NonZeroU64>,
-    /// Stop when nothing waits any more. Only over HTTP/2, where the service says so
+    /// Stop when no more messages wait at the service. Only over HTTP/2
     #[arg(long, conflicts_with = "count")]
     pub(super) until_empty: bool,
-    /// Take nothing less urgent than this; the rest waits with the service
+    /// Take only messages of this urgency or higher; the others wait at the service
     #[arg(long, value_name = "URGENCY", default_value = "very-low", value_parser = urgency())]
     pub(super) urgency: Urgency,
-    /// Run this for each message, by sh -c; the message is its standard input, exit code 0 acknowledges it
+    /// Run this command for each message, by sh -c. The message is its standard input; exit code 0 acknowledges it
     #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString, group = "commands")]
     pub(super) exec: Option<String>,
-    /// Run this for messages of one subscription, in place of --exec. May be repeated
+    /// Run this command for messages of one subscription, instead of --exec. Can be repeated
     #[arg(long, value_name = "NAME=CMD", group = "commands")]
     pub(super) exec_for: Vec<String>,
-    /// Run DIR/NAME for messages of the subscription NAME, where there is such a file, in place of --exec
+    /// Run DIR/NAME for messages of the subscription NAME, if this file exists, instead of --exec
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, group = "commands")]
     pub(super) exec_dir: Option<PathBuf>,
-    /// Kill the command, and all that it started, after so many seconds: it has failed
+    /// Kill the command and all its child processes after this number of seconds; the attempt has failed
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) exec_timeout: Duration,
-    /// How many messages are worked on at once. With one, they keep their order
+    /// How many messages are handled at the same time. With 1, they keep their order
     #[arg(long, value_name = "N", default_value = "1", requires = "commands")]
     pub(super) jobs: NonZeroUsize,
-    /// How often a message is tried that fails; then it is given up. Failures before a restart count as crashes: 16 in all
+    /// How many times a failing message is tried before it is given up. Failures before a restart count as crashes: 16 in all
     #[arg(long, value_name = "N", default_value_t = ATTEMPTS)]
     pub(super) attempts: NonZeroU32,
     /// Show each message on the desktop
     #[cfg(feature = "notify")]
     #[arg(long)]
     pub(super) notify: bool,
-    /// Run this, by sh -c, when a subscription was renewed; its standard input is the new one, as `subscribe` prints it
+    /// Run this command, by sh -c, when the service lost a subscription and a new one was made. Its standard input is the
+    /// new subscription, as `subscribe` prints it
     #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
     pub(super) on_renew: Option<String>,
     #[command(flatten)]
@@ -185,10 +186,10 @@ pub(super) enum Format {
 pub(super) struct Unsubscribe {
     #[command(flatten)]
     pub(super) state: StateArguments,
-    /// Which subscription; `list` shows them
+    /// Name of the subscription; `list` shows all
     #[arg(long, value_name = "NAME")]
     pub(super) name: String,
-    /// How long to wait until the service knows, in seconds
+    /// How long to wait for the service, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub(super) timeout: Duration,
     #[command(flatten)]
@@ -199,46 +200,45 @@ pub(super) struct Unsubscribe {
 pub(super) struct List {
     #[command(flatten)]
     pub(super) state: StateArguments,
-    /// text: name and state. json: all of it, with what the application server needs
+    /// text: name and state. json: also the subscription for the application server
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(super) format: Format,
 }
 
 #[derive(Args, Debug)]
 pub(super) struct Send {
-    /// The subscription in JSON, as `subscribe` and browsers print it; - is standard input
+    /// File with the subscription in JSON, as `subscribe` and browsers print it; - is standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) subscription: PathBuf,
-    /// Sign with this key: PEM or DER, or the private key that npm's web-push prints
+    /// File with the VAPID key to sign with: PEM or DER, or the private key that npm's web-push prints
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) vapid_key: Option<PathBuf>,
-    /// How the push service can reach you: mailto:ADDRESS or an https:// URL. Some services insist on it
+    /// How the push service's operator can reach you: mailto:ADDRESS or an https:// URL. Some services require it
     #[arg(long, value_name = "URL", requires = "vapid_key")]
     pub(super) subject: Option<String>,
-    /// How many seconds the message may wait for the user agent; 0: now or never
+    /// How many seconds the message may wait for the user agent. 0: deliver now or never
     #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = ttl)]
     pub(super) ttl: Ttl,
     /// Replace the waiting message with the same topic: 1 to 32 letters, digits, - or _
     #[arg(long, value_name = "TOPIC", value_parser = topic, allow_hyphen_values = true)]
     pub(super) topic: Option<Topic>,
-    /// How much it may cost the receiver's battery
+    /// How urgent the message is; user agents that save battery take only urgent ones
     #[arg(long, value_name = "URGENCY", default_value = "normal", value_parser = urgency())]
     pub(super) urgency: Urgency,
-    /// Hide how long the message is behind so many bytes
+    /// Add this number of bytes, to hide the length of the message
     #[arg(long, value_name = "BYTES", default_value = "0")]
     pub(super) padding: usize,
-    /// Wait until it is known what became of the message, and print that: acknowledged by the user agent, or given up by the push
-    /// service
+    /// Wait for the receipt, and print whether the user agent acknowledged the message or the push service gave it up
     #[arg(long)]
     pub(super) receipt: bool,
-    /// How long to wait for the service, in seconds [default: 30]; with --receipt, for the receipt too [default: a minute
-    /// longer than the message may wait]
+    /// How long to wait for the service, in seconds [default: 30]; with --receipt, also for the receipt [default: --ttl and
+    /// a minute]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(super) timeout: Option<Duration>,
-    /// The message; without it, standard input
+    /// The message. Default: standard input
     #[arg(value_name = "TEXT", conflicts_with = "no_data")]
     pub(super) text: Option<String>,
-    /// Send no data at all: a mere wake-up
+    /// Send a message without data
     #[arg(long)]
     pub(super) no_data: bool,
     #[command(flatten)]
@@ -247,7 +247,7 @@ pub(super) struct Send {
 
 #[derive(Args, Debug)]
 pub(super) struct Keys {
-    /// The file of the private key. Made if it isn't there, for its owner only; never written to otherwise
+    /// File of the private key. If it does not exist, it is made, readable by its owner only
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) vapid_key: PathBuf,
 }
@@ -268,7 +268,7 @@ pub(super) struct Completions {
 
 fn public_key(text: &str) -> Result<PublicKey, &'static str> {
     PublicKey::parse(text)
-        .ok_or("it takes the public VAPID key, 87 characters of base64url, as `keys` prints it")
+        .ok_or("it must be a public VAPID key, 87 characters of base64url, as `keys` prints it")
 }
 
 const ATTEMPTS: NonZeroU32 = NonZeroU32::new(defaults::ATTEMPTS).expect("a message is tried");
@@ -279,15 +279,15 @@ fn seconds(text: &str) -> Result<Duration, &'static str> {
     let seconds = text.parse().ok().filter(|seconds| (1..=YEAR).contains(seconds));
     seconds
         .map(Duration::from_secs)
-        .ok_or("it takes a whole number of seconds, from 1 to 31536000, which is a year")
+        .ok_or("it must be a whole number of seconds, from 1 to 31536000 (a year)")
 }
 
 fn ttl(text: &str) -> Result<Ttl, &'static str> {
-    Ttl::parse(text).ok_or("it takes a whole number of seconds")
+    Ttl::parse(text).ok_or("it must be a whole number of seconds")
 }
 
 fn topic(text: &str) -> Result<Topic, &'static str> {
-    Topic::parse(text).ok_or("it takes 1 to 32 letters, digits, - or _")
+    Topic::parse(text).ok_or("it must be 1 to 32 letters, digits, - or _")
 }
 
 /// Completions know the four names.

@@ -31,6 +31,6 @@ pub(super) fn print_line(line: impl Display) -> Result<(), Failure> {
 pub(super) fn output_closed(error: &io::Error) -> Failure {
     Failure::new(
         Exit::OutputClosed,
-        format_args!("standard output can't be written to: {error}"),
+        format_args!("cannot write to standard output: {error}"),
     )
 }

@@ -62,16 +62,16 @@ impl Exit {
 /// The exit codes as the help lists them.
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
-  0  all went well
-  1  it failed for another reason
-  2  the command line, its input or a file that it names has to be changed
+  0  success
+  1  any other failure
+  2  the command line, its input, or a file that it names is wrong
   3  the state directory is missing, in use, damaged or not writable
-  4  the push service can't be reached, refuses, or didn't answer in time
-  5  send: the subscription is gone; forget it
-  6  send: not now; try again later
-  7  nobody reads standard output any more
+  4  the push service cannot be reached, refused, or did not answer in time
+  5  send: the subscription has ended; delete it
+  6  send: the service does not accept messages now; try again later
+  7  standard output was closed
   8  a signal ended it before it was done
-  9  send --receipt: the message was given up; nobody got it";
+  9  send --receipt: the push service gave the message up";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -102,7 +102,7 @@ impl Failure {
 
     /// No subscription has this name.
     pub(super) fn no_subscription(name: &str) -> Self {
-        Self::usage(format_args!("there is no subscription {name}; `list` shows them"))
+        Self::usage(format_args!("there is no subscription {name}; `list` shows all"))
     }
 }
 

@@ -3,56 +3,56 @@
 pub(super) const ABOUT: &str = "\
 A Web Push user agent without a browser: for kiosks, gateways, desktops and servers.
 
-It subscribes at a push service, you give the subscription to an application server, and what that one sends arrives here: \
-stored while this machine was away, encrypted up to here. Try it on one machine:
+It subscribes at a push service. You give the subscription to an application server. The messages that it sends arrive here, \
+encrypted end to end; while this machine is offline, the push service stores them. Try it on one machine:
 
     user-agent-client subscribe --server ws://127.0.0.1:8080 > subscription.json
     user-agent-client send --subscription subscription.json 'Hello'
     user-agent-client listen --count 1
 
-Results go to standard output, everything else to standard error. Connections go through the HTTP proxy that HTTPS_PROXY, HTTP_PROXY \
-and ALL_PROXY name, but not to what NO_PROXY names; --proxy URL or --proxy none say it regardless of them.";
+Results go to standard output, everything else to standard error. Connections use the HTTP proxy of HTTPS_PROXY, HTTP_PROXY or \
+ALL_PROXY, except to hosts in NO_PROXY. --proxy URL and --proxy none override these variables.";
 
 pub(super) const SUBSCRIBE: &str = "\
-Makes a subscription, or finds the one of this name again, and prints it in one line of JSON: a PushSubscription, as \
-browsers give it to their pages. Give it to the application server, over a channel that others can't read: whoever has it \
-can send, unless --application-server-key restricts it.
+Makes a subscription, or finds the one that has this name, and prints it as one line of JSON: a PushSubscription, as browsers \
+give it to their pages. Give it to the application server, and keep it secret: anyone who has it can send, unless \
+--application-server-key restricts it.
 
-The first time, --server says which push service to use; the state remembers it, and stays with it once that has \
-confirmed something. While `listen` runs with the same state, it does the work; nothing else changes.
+The first time, --server says which push service to use. The state remembers it. Once that service has confirmed a \
+subscription, the state cannot be used with another one. This command also works while `listen` runs with the same state.
 
-The URL says how to talk to it: wss:// is the WebSocket that Firefox speaks, https:// is RFC 8030 over HTTP/2, which needs a \
-direct connection, because most proxies drop server push. A secret in the path stands in both. --transport says it \
-regardless of the URL. A subscription stays with the transport that it was made over.
+The URL selects the transport: wss:// is the WebSocket that Firefox uses, https:// is RFC 8030 over HTTP/2. If a proxy blocks \
+server push, messages come as Server-Sent Events. If the service needs a secret in the path, both kinds of URL have it. \
+--transport overrides what the URL says. A subscription keeps the transport that it was made with.
 
     user-agent-client subscribe --server wss://push.example.net --name doorbell > doorbell.json
     user-agent-client subscribe --server https://push.example.net --state over-http2 > doorbell.json
     user-agent-client subscribe --name alarms --application-server-key \"$(user-agent-client keys --vapid-key alarms.pem)\"";
 
 pub(super) const LISTEN: &str = "\
-Connects, stays connected, and hands over each message that arrives for any subscription of the state. A message is \
-acknowledged, and so leaves the push service, when it was handed over: when its line is written, when the command of --exec \
-ended with 0, when the desktop shows it. Otherwise it comes again, --attempts times, or 16 times \
-over restarts and crashes; then it is given up. What comes twice has the same id.
+Connects, stays connected, and hands over each message for any subscription of the state. A message is acknowledged, and so \
+leaves the push service, when it was handed over: its line was written, the command of --exec ended with 0, or the desktop \
+showed it. Otherwise it is tried again: --attempts times, or 16 times over restarts and crashes; then it is given up. If a \
+message comes twice, it has the same id.
 
---format text prints what the message says. A line is a message: line feeds are written \\n, carriage returns \\r, \
-backslashes \\\\, and other control characters but tabs as \\u{1b}; bytes that are no UTF-8 become U+FFFD, and a message \
-without data is an empty line.
+--format text prints each message as one line. Line feeds are written \\n, carriage returns \\r, backslashes \\\\, and other \
+control characters except tabs as \\u{1b}; bytes that are not UTF-8 become U+FFFD. A message without data is an empty line.
 
---format json prints {\"subscription\":NAME,\"id\":ID,\"attempt\":1,\"time\":MS,\"received\":MS,\"text\":TEXT}. Instead of \
-text there is base64 if the bytes are no UTF-8; an empty message has the text \"\", one without data null. Times are \
-milliseconds since 1970; time (when the service accepted it), urgency and topic are there if the service says them.
+--format json prints {\"subscription\":NAME,\"id\":ID,\"attempt\":1,\"time\":MS,\"received\":MS,\"text\":TEXT}. If the message is \
+not UTF-8, there is base64 instead of text. An empty message has the text \"\", a message without data has null. Times are \
+milliseconds since 1970. The members time (when the service accepted the message), urgency and topic exist if the service \
+sends them.
 
---exec runs a command for each message. Its standard input is the message, byte by byte; PUSH_SUBSCRIPTION, PUSH_MESSAGE_ID, \
-PUSH_ATTEMPT and PUSH_RECEIVED are in its environment, and PUSH_TIME, PUSH_URGENCY and PUSH_TOPIC if the service says them. \
-What it prints is passed through. When listen ends, even by kill -9, its commands are killed.
+--exec runs a command for each message. The message is its standard input, byte by byte. Its environment has \
+PUSH_SUBSCRIPTION, PUSH_MESSAGE_ID, PUSH_ATTEMPT and PUSH_RECEIVED, and PUSH_TIME, PUSH_URGENCY and PUSH_TOPIC if the service \
+sends them. Its output is passed through. When listen ends, even by kill -9, its commands are killed.
 
-Exit code 0 acknowledges the message. 75, 126 and 127 say that the command can't work now: messages wait, one is tried after \
-1 s, 2 s, … 60 s, and none is given up. Any other code is a failed attempt. --exec-for and --exec-dir give a subscription a \
-command of its own.
+Exit code 0 of the command acknowledges the message. 75, 126 and 127 mean that the command cannot work now: messages wait, one \
+of them is tried after 1 s, 2 s, … 60 s, and none is given up. Any other code is a failed attempt. --exec-for and --exec-dir \
+give a subscription its own command.
 
---notify shows each message on the desktop. One in the declarative format (web_push: 8030) says itself what to show and \
-where a click leads; another one has the subscription's name as title.
+--notify shows each message on the desktop. A message in the declarative format (web_push: 8030) itself says what to show and \
+where a click leads. Any other message is shown with the subscription's name as its title.
 
     user-agent-client listen
     user-agent-client listen --format json --count 10 | jq -r .text
@@ -60,69 +60,69 @@ where a click leads; another one has the subscription's name as title.
     user-agent-client listen --exec-for alarms=./alarm --exec 'cat; echo' --jobs 4
     user-agent-client listen --notify
 
---urgency takes only what is worth the battery: messages that were sent with this urgency or a higher one. The rest stays \
-with the service until it expires, or until somebody listens with a lower one. Over a WebSocket, Mozilla's service closes the \
-channel of whoever asks for that.
+--urgency saves battery: it takes only messages that were sent with this urgency or a higher one. The others stay at the \
+service until they expire, or until a `listen` with a lower urgency takes them. Mozilla's service does not support this over a \
+WebSocket: it closes the channel.
 
---until-empty hands over what waits, and ends with 0 when the service says that nothing waits any more; by then the service \
-knows every acknowledgement. Only over HTTP/2 does a push service say so. While it can't be reached, this goes on trying: give \
-it a deadline, as below.
+--until-empty hands over all waiting messages, and ends with 0 when the service says that no more wait. The service then has \
+every acknowledgement. Push services say so only over HTTP/2. While the service cannot be reached, this command keeps trying: \
+give it a deadline, as below.
 
     user-agent-client listen --urgency high --notify
     timeout 60 user-agent-client listen --until-empty --exec ./work
 
-If the service lost the subscriptions, they are made anew, with other URLs and keys, and the application server has to get \
-them: --on-renew runs a command that does it, with the new subscription as standard input and PUSH_SUBSCRIPTION in its \
-environment. One that fails is run again. Until such a command ended with 0, or `subscribe` printed the new one, it is said \
-again at each start.
+If the service lost the subscriptions, listen makes new ones, with new URLs and keys. The application server needs them: \
+--on-renew runs a command that passes them on. The new subscription is its standard input, and PUSH_SUBSCRIPTION is in its \
+environment. If the command fails, it runs again. Until it has ended with 0, or `subscribe` has printed the new subscription, \
+each start of listen reports it again.
 
-SIGINT and SIGTERM end it well: what is being worked on is finished, acknowledgements are sent. A second one ends it at once.";
+SIGINT and SIGTERM end it in order: commands finish, and acknowledgements are sent. A second signal ends it at once.";
 
 pub(super) const UNSUBSCRIBE: &str = "\
-Ends a subscription. No message of it is handed over from now on; when the push service knows, application servers learn \
-that it is gone. If the service can't be reached in time, it is told by the next `listen` or `subscribe`, and the exit code \
-is 4.
+Ends a subscription. From now on none of its messages is handed over. Once the push service knows, application servers get \
+404 or 410. If the service cannot be reached in time, the exit code is 4, and the next `listen` or `subscribe` tells it.
 
     user-agent-client unsubscribe --name doorbell";
 
 pub(super) const LIST: &str = "\
-Shows the subscriptions of a state directory, one in each line. It takes no lock, so it works while `listen` runs.
+Shows the subscriptions of a state directory, one on each line. It takes no lock, so it works while `listen` runs.
 
---format text prints name and state, separated by a tab: ready; waiting, if the push service hasn't confirmed it yet; or \
-renewed, if it is another one than the application server was told.
+--format text prints name and state, separated by a tab. The state is ready; or waiting: the push service has not confirmed \
+the subscription yet; or renewed: the application server has an older one.
 
 --format json prints an object with name, state, created (milliseconds since 1970), application_server_key and \
-subscription: what `subscribe` prints, or null. Whoever reads it can send.
+subscription: what `subscribe` prints, or null. Keep it secret: anyone who has the subscription can send.
 
     user-agent-client list
     user-agent-client list --format json | jq -c 'select(.state == \"renewed\").subscription'";
 
 pub(super) const SEND: &str = "\
-Sends one message, as an application server does: encrypted for the subscription (RFC 8291), signed if there is a key (RFC \
-8292). Prints the URL of the message, which says that the push service has it, not that it arrived. A DELETE there takes it \
-back as long as it hasn't.
+Sends one message, as an application server does: encrypted for the subscription (RFC 8291), and signed if there is a key \
+(RFC 8292). Prints the URL of the message: the push service has it, but the user agent may not have it yet. Until then a \
+DELETE to that URL takes the message back.
 
-The message is TEXT, or standard input, at most 3993 bytes with the padding.
+The message is TEXT, or standard input: at most 3993 bytes, padding included.
 
     user-agent-client send --subscription doorbell.json 'Somebody is at the door'
     date | user-agent-client send --subscription doorbell.json --vapid-key alarms.pem --subject mailto:me@example.com
     user-agent-client send --subscription - --ttl 0 --urgency high 'Now or never' < doorbell.json
     user-agent-client send --subscription doorbell.json --ttl 60 --receipt 'Are you there?' || echo nobody
 
---receipt asks for a receipt and waits for it: until the message's time is over, for --timeout seconds, or until a signal comes. \
-The URL of the message goes to standard error at once; what became of it to standard output: `acknowledged by the user agent`, \
-or `given up by the push service`, with exit code 9. An acknowledgement says that the user agent is done with the message, not that \
-its application did what you wanted: one that failed several times, or could not be decrypted, is acknowledged too. A message \
-that is replaced by its topic has no receipt. Exit code 4 says that none came in time, or that this service gives none; the message may still arrive.
+--receipt asks for a receipt and waits for it: until the message expires, for --timeout seconds, or until a signal. The URL of \
+the message goes to standard error at once. Standard output gets `acknowledged by the user agent`, or `given up by the push \
+service` with exit code 9. An acknowledgement says that the user agent has finished with the message, not that its application \
+succeeded: a message that failed several times, or that cannot be decrypted, is acknowledged too. A message that another one \
+of its topic replaces gets no receipt. Exit code 4 says that no receipt came in time, or that this service sends none; the \
+message may still arrive.
 
-Exit code 5 says that the subscription is gone: forget it. Exit code 6 says that the service wants no more now; the sentence \
-on standard error says when.";
+Exit code 5 says that the subscription has ended: delete it. Exit code 6 says that the service does not accept messages now; \
+the sentence on standard error says when to try again.";
 
 pub(super) const KEYS: &str = "\
-Prints the public half of a VAPID key (RFC 8292): what `subscribe --application-server-key` and the page's \
-applicationServerKey take. If there is no such file, a key pair is made: PEM, PKCS#8, for its owner only. A file that is \
-there is only read: PEM or DER, PKCS#8 or SEC 1, or the private key that npm's web-push prints, alone or in JSON.
+Prints the public half of a VAPID key (RFC 8292), as `subscribe --application-server-key` and a page's applicationServerKey \
+need it. If the file does not exist, a key pair is made: PEM, PKCS#8, readable by its owner only. An existing file is never \
+changed: PEM or DER, PKCS#8 or SEC 1, or the private key that npm's web-push prints, alone or in JSON.
 
-Don't lose it: subscriptions that are restricted to it take messages from nobody else.
+Keep the file: subscriptions that are restricted to this key accept only messages that are signed with it.
 
     user-agent-client keys --vapid-key alarms.pem";

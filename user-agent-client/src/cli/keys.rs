@@ -11,7 +11,8 @@ pub(super) fn keys(arguments: &Keys) -> Result<Exit, Failure> {
     let (key, is_new) = key_file::read_or_make(file).map_err(|error| Failure::of_key(file, &error))?;
     if is_new {
         say(format_args!(
-            "{} holds a new private key; keep it secret, and keep it: subscriptions for it take messages from nobody else",
+            "{} holds a new private key. Keep it secret, and keep a copy: subscriptions for it accept only \
+             messages signed with it",
             file.display()
         ));
     }

@@ -54,7 +54,12 @@ fn run(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Fai
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(Exit::Failed, format_args!("the runtime does not start: {error}")))?;
+        .map_err(|error| {
+            Failure::new(
+                Exit::Failed,
+                format_args!("the async runtime cannot start: {error}"),
+            )
+        })?;
     let done = runtime.block_on(command);
     // A line that is not read must not delay the end.
     runtime.shutdown_background();

@@ -9,13 +9,16 @@ use user_agent_client::user_agent::GiveUpReason;
 pub(super) fn sentence(event: &Event) -> Option<String> {
     Some(match event {
         Event::Message(_) | Event::Failed(_) | Event::Unsubscribed => return None,
-        Event::Empty => "nothing waits any more".to_owned(),
+        Event::Empty => "no more messages wait".to_owned(),
         Event::Delayed => {
-            "connected; waiting for the service's answer (a service delays those who come often)".to_owned()
+            "connected; waiting for the service's answer (a service delays user agents that connect often)"
+                .to_owned()
         }
         Event::Connected => "connected".to_owned(),
         Event::WithoutPush => {
-            "no server push gets through to this service: messages come as Server-Sent Events".to_owned()
+            "server push does not work with this service, or a proxy blocks it: messages come as \
+             Server-Sent Events"
+                .to_owned()
         }
         Event::Disconnected { why, again_in } => disconnected(why, *again_in),
         Event::Subscribed(subscription) => {
@@ -23,19 +26,19 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         }
         Event::Renewed(subscription) => renewed(&subscription.label),
         Event::Refused { label, why } => {
-            format!("{label}: the service won't make this subscription, and it is gone: {why}")
+            format!("{label}: the service refused this subscription, and it was removed: {why}")
         }
         Event::Waiting { label, why, again_in } => {
-            format!("{label}: {why}; asked again in {}", seconds(*again_in))
+            format!("{label}: {why}; trying again in {}", seconds(*again_in))
         }
         Event::GaveUp { label, reason } => gave_up(label, *reason),
         Event::Paused { label, again_in } => format!(
-            "{label}: no message can be handled now; they wait, and one is tried in {}",
+            "{label}: messages cannot be handled now and wait; one is tried again in {}",
             seconds(*again_in)
         ),
         Event::Resumed { label } => format!("{label}: messages can be handled again"),
         Event::AcknowledgementsWait { again_in } => format!(
-            "the service takes no acknowledgements now; sent again in {}",
+            "the service does not accept acknowledgements now; they are sent again in {}",
             seconds(*again_in)
         ),
         // What a later library may tell of.
@@ -47,24 +50,25 @@ fn gave_up(label: &str, reason: GiveUpReason) -> String {
     let why = match reason {
         GiveUpReason::Attempts => "failed too often",
         GiveUpReason::Crashes => {
-            "failed in several runs of this program, or was in hand when it was killed or crashed, too often"
+            "failed in several runs of this program, or was being handled when it was killed or crashed, too often"
         }
-        GiveUpReason::Outages => "failed too often, while others could be handled",
+        GiveUpReason::Outages => "failed too often, while other messages could be handled",
     };
-    format!("{label}: a message {why}; it is given up")
+    format!("{label}: a message {why}; it is given up, and acknowledged")
 }
 
 fn renewed(label: &str) -> String {
     format!(
-        "{label}: the service lost this subscription; it has another URL and other keys now, and the old ones are dead"
+        "{label}: the service lost this subscription; a new one was made, with a new URL and new keys; the \
+         old ones no longer work"
     )
 }
 
 fn disconnected(why: &str, again_in: Option<Duration>) -> String {
     let why = why.trim_end_matches('.');
     match again_in {
-        Some(again_in) => format!("{why}; again in {}", seconds(again_in)),
-        None => format!("{why}; not again before the network changes"),
+        Some(again_in) => format!("{why}; connecting again in {}", seconds(again_in)),
+        None => format!("{why}; connecting again only when the network changes"),
     }
 }
 
@@ -95,7 +99,10 @@ mod tests {
                 "The connection broke; again in 3 s",
             ),
             (Some(Duration::ZERO), "The connection broke; again in 0 s"),
-            (None, "The connection broke; not again before the network changes"),
+            (
+                None,
+                "The connection broke; connecting again only when the network changes",
+            ),
         ];
         for (again_in, expected) in rows {
             assert_eq!(sentence(&event(again_in)).unwrap(), expected);

@@ -21,7 +21,7 @@ pub(super) async fn send(arguments: Send) -> Result<Exit, Failure> {
     let is_piped = arguments.subscription == Path::new("-");
     if is_piped && arguments.text.is_none() && !arguments.no_data {
         return Err(Failure::usage(
-            "standard input can't be both the subscription and the message; give the message as TEXT",
+            "standard input cannot be both the subscription and the message; pass the message as TEXT",
         ));
     }
     let subscription = subscription(&arguments.subscription, is_piped)?;
@@ -38,7 +38,7 @@ pub(super) async fn send(arguments: Send) -> Result<Exit, Failure> {
     };
     if let Some(ttl) = accepted.ttl.filter(|ttl| *ttl < push.ttl) {
         say(format_args!(
-            "the push service keeps the message for {} s only",
+            "the push service keeps the message only for {} s",
             ttl.as_secs()
         ));
     }
@@ -46,7 +46,7 @@ pub(super) async fn send(arguments: Send) -> Result<Exit, Failure> {
         // With --receipt, the receipt is the result.
         Some(message) if arguments.receipt => say(message),
         Some(message) => print_line(message)?,
-        None => say("accepted; the push service gives the message no URL"),
+        None => say("the push service accepted the message, but gave it no URL"),
     }
     if !arguments.receipt {
         return Ok(Exit::Done);
@@ -59,7 +59,7 @@ pub(super) async fn send(arguments: Send) -> Result<Exit, Failure> {
 /// Waits for the receipt of the message, and prints it.
 async fn receipt(sender: &Sender, accepted: &Accepted, patience: Duration) -> Result<Exit, Failure> {
     let (Some(message), Some(subscription)) = (&accepted.message, &accepted.receipts) else {
-        let why = "the push service has the message, but tells nobody what becomes of it";
+        let why = "the push service has the message, but sends no receipts";
         return Err(Failure::new(Exit::Unreachable, why));
     };
     let mut signals = Signals::listen().map_err(|error| Failure::new(Exit::Failed, error))?;
@@ -138,7 +138,7 @@ fn push(arguments: &Send) -> Result<Push, Failure> {
 fn message() -> Result<Vec<u8>, Failure> {
     let input = io::stdin();
     if input.is_terminal() {
-        say("type the message, and Ctrl-D at its end");
+        say("type the message, then press Ctrl-D");
     }
     read_at_most(input, MAX_PLAINTEXT_BYTES)
         .map_err(|error| Failure::new(Exit::Failed, format_args!("standard input: {error}")))

@@ -13,9 +13,7 @@ use super::exit::Failure;
 pub(super) fn state_directory(asked: Option<PathBuf>) -> Result<PathBuf, Failure> {
     asked
         .or_else(|| default_directory(|name| std::env::var_os(name)))
-        .ok_or_else(|| {
-            Failure::usage("there is no home directory for the state; say where to keep it with --state DIR")
-        })
+        .ok_or_else(|| Failure::usage("there is no home directory to keep the state in: pass --state DIR"))
 }
 
 fn default_directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
@@ -42,7 +40,7 @@ pub(super) fn server(
         (None, Some(known)) => known.clone(),
         (None, None) => {
             return Err(Failure::usage(format_args!(
-                "the state in {} knows no push service yet; say which with --server wss://HOST",
+                "the state in {} has no push service yet: pass --server wss://HOST",
                 directory.display()
             )));
         }
@@ -58,7 +56,8 @@ pub(super) fn trust(arguments: &TrustArguments) -> Result<Trust, Failure> {
     let proxies = proxies(arguments.proxy.as_deref(), |name| std::env::var_os(name))?;
     if arguments.insecure {
         say(
-            "--insecure: any certificate is accepted, and whoever sits on the line can read and change everything",
+            "--insecure: any certificate is accepted, so others on the network can read and change \
+             everything",
         );
         return Ok(Trust::insecure().through(proxies));
     }
@@ -98,7 +97,8 @@ pub(super) fn remembered(
             let trust = Trust::with_certificates(file);
             trust.client_config().map_err(|error| {
                 Failure::usage(format_args!(
-                    "{error}; the state remembers that file from --ca: put it back, or name another one with --ca FILE"
+                    "{error}. The state remembers this file from an earlier --ca: put it back, or pass \
+                     another one with --ca FILE"
                 ))
             })?;
             let proxies = proxies(arguments.proxy.as_deref(), |name| std::env::var_os(name))?;
@@ -111,7 +111,7 @@ pub(super) fn remembered(
 /// For a command that a running `listen` carries out: it has the connection.
 pub(super) fn say_what_is_not_used(arguments: &TrustArguments) {
     if arguments.ca.is_some() || arguments.insecure || arguments.proxy.is_some() {
-        say("--ca, --insecure and --proxy change nothing here: the running `listen` has the connection");
+        say("--ca, --insecure and --proxy have no effect here: the running `listen` has the connection");
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn subscribe(arguments: Subscribe) -> Result<Exit, Failure> {
         biased;
         failure = trouble(&mut events, arguments.timeout) => Err(failure),
         subscribed = asked => subscribed.map_err(Failure::from),
-        () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; the subscription stays asked for")),
+        () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; the request is kept: `listen` or the next `subscribe` sends it again")),
     };
     let printed = match subscribed {
         Ok(subscription) => print(&agent, &subscription).await,
@@ -89,14 +89,17 @@ pub(super) async fn trouble(events: &mut Events, within: Duration) -> Failure {
             event = events.next_news() => event,
             () = sleep_until(until) => {
                 let why = last.unwrap_or_else(|| "the push service did not answer".to_owned());
-                let why = format!("{why}; gave up after {} s, and it stays asked for", within.as_secs());
+                let why = format!("{why}; stopped waiting after {} s. The request is kept: `listen` or the next \
+                     `subscribe` sends it again", within.as_secs());
                 return Failure::new(Exit::Unreachable, why);
             }
         };
         match event {
             Some(Event::Failed(error)) => return error.into(),
             Some(Event::Waiting { label, why, .. }) if !why.may_pass() => {
-                let why = format!("{label}: {why}; it stays asked for");
+                let why = format!(
+                    "{label}: {why}. The request is kept: `listen` or the next `subscribe` sends it again"
+                );
                 return Failure::new(Exit::Unreachable, why);
             }
             Some(event @ (Event::Disconnected { .. } | Event::Waiting { .. })) => {

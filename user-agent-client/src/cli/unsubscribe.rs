@@ -46,7 +46,7 @@ pub(super) async fn unsubscribe(arguments: Unsubscribe) -> Result<Exit, Failure>
         biased;
         failure = trouble(&mut events, arguments.timeout) => Err(failure),
         ended = ended => ended,
-        () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; the service is told the next time")),
+        () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; the next `listen` or `subscribe` tells the service")),
     };
     leave(&agent, events, &mut signals).await;
     ended

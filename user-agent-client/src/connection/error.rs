@@ -89,19 +89,19 @@ impl fmt::Display for OpenError {
             Self::NoAddress(host, error) => {
                 write!(
                     f,
-                    "no address is known for {host}: is the name right, and is there a network? ({})",
+                    "the name {host} cannot be resolved: is it right, and is there a network? ({})",
                     io_error::sentence(error)
                 )
             }
             Self::NoConnection(service, error) => {
                 write!(
                     f,
-                    "nobody answers at {service}: is the service running, and is the port right? ({})",
+                    "cannot connect to {service}: is the service running, and is the port right? ({})",
                     io_error::sentence(error)
                 )
             }
             Self::Proxy(proxy, failure) => {
-                write!(f, "there is no way through the proxy at {proxy}: {failure}")
+                write!(f, "the proxy at {proxy} does not lead to the service: {failure}")
             }
             Self::Trust(error) => error.fmt(f),
             Self::Tls(error) => tls(error, f),
@@ -117,23 +117,23 @@ impl fmt::Display for OpenError {
                 )?;
                 if let Some(wait) = retry_after {
                     let most = match *wait >= RETRY_AFTER_MOST {
-                        true => ", which is the longest that is waited",
+                        true => ", the longest time that this user agent waits",
                         false => "",
                     };
-                    write!(f, " (not before {} seconds are over{most})", wait.as_secs())?;
+                    write!(f, " (next attempt in {} seconds{most})", wait.as_secs())?;
                 }
                 said.as_ref()
                     .map_or(Ok(()), |said| write!(f, "; the service says: {said}"))
             }
-            Self::NotWebSocket(what) => write!(f, "no push service answers there: {what}"),
+            Self::NotWebSocket(what) => write!(f, "this is not a push service: {what}"),
             Self::NotHttp2(what) => write!(
                 f,
-                "no push service answers there over HTTP/2: {what}; if it has a WebSocket, use wss:// or \
+                "this is not a push service over HTTP/2: {what}; if it has a WebSocket, use wss:// or \
                  `ServerUrl::over(Transport::WebSocket)`"
             ),
             Self::Lost(error) => write!(
                 f,
-                "the connection broke before the service had answered ({})",
+                "the connection was lost before the service answered ({})",
                 io_error::sentence(error)
             ),
         }
@@ -146,7 +146,7 @@ fn tls(error: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Some(sentence) => f.write_str(&sentence),
         None => write!(
             f,
-            "the connection broke during the TLS handshake ({})",
+            "the connection was lost during the TLS handshake ({})",
             io_error::sentence(error)
         ),
     }
@@ -154,15 +154,15 @@ fn tls(error: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn advice(status: u16) -> &'static str {
     match status {
-        200..=299 => "a page, and no WebSocket: is this the push service's URL?",
-        300..=399 => "it redirects, which is not followed: use the URL to which it leads",
-        401 | 403 => "it doesn't let this user agent in",
+        200..=299 => "it sent a web page and no WebSocket: is this the push service's URL?",
+        300..=399 => "it redirects, which is not followed: use the URL that it redirects to",
+        401 | 403 => "it does not let this user agent in",
         404 | 410 => "there is no push service at this path: is the URL right, and the secret in it?",
-        429 => "too many come at once: later",
-        400..=499 => "it doesn't take this for the beginning of a WebSocket: is this the push service's URL?",
-        502 | 504 => "a proxy in front of the service doesn't reach it",
-        500..=599 => "it has trouble, or is busy: later",
-        _ => "nobody knows what that means",
+        429 => "it gets too many connections or requests: try again later",
+        400..=499 => "it does not accept a WebSocket here: is this the push service's URL?",
+        502 | 504 => "a proxy in front of the service cannot reach it",
+        500..=599 => "it has an error or is busy: try again later",
+        _ => "this status is unknown",
     }
 }
 
@@ -192,15 +192,18 @@ mod tests {
         let minute = Some(Duration::from_secs(60));
         let not_trusted = || TrustError::NoSystemCertificates(None);
         let rows = [
-            (OpenError::NoAddress("push".into(), io()), "is the name right"),
+            (OpenError::NoAddress("push".into(), io()), "cannot be resolved"),
             (OpenError::NoConnection("push:1".into(), io()), "at push:1"),
             (OpenError::Trust(not_trusted()), "`Trust::with_certificates`"),
-            (OpenError::Tls(io()), "broke during the TLS handshake"),
+            (OpenError::Tls(io()), "lost during the TLS handshake"),
             (bad(CertificateError::UnknownIssuer), "`Trust::with_certificates`"),
-            (bad(CertificateError::BadSignature), "made anew"),
+            (bad(CertificateError::BadSignature), "an old one"),
             (bad(CertificateError::Expired), "clock"),
             (bad(CertificateError::NotValidYet), "clock"),
-            (bad(CertificateError::NotValidForName), "another name"),
+            (
+                bad(CertificateError::NotValidForName),
+                "not for the name in its URL",
+            ),
             (bad(CertificateError::Revoked), "revoked"),
             (tls(rustls::Error::DecryptError), "TLS failed"),
             (
@@ -209,15 +212,15 @@ mod tests {
             ),
             (through(ProxyFailure::NoAddress(io())), "proxy at p:1: it has no"),
             (through(ProxyFailure::NoConnection(io())), "is it running"),
-            (through(ProxyFailure::Tls(io())), "TLS handshake with it"),
+            (through(ProxyFailure::Tls(io())), "lost during the TLS handshake"),
             (through(ProxyFailure::Refused(403)), "status 403: it lets nobody"),
             (through(ProxyFailure::Refused(405)), "CONNECT"),
             (through(ProxyFailure::Refused(407)), "USER:PASSWORD"),
             (through(ProxyFailure::Refused(429)), "busy"),
             (through(ProxyFailure::Refused(500)), "trouble"),
             (through(ProxyFailure::Refused(502)), "reach the service"),
-            (through(ProxyFailure::Refused(302)), "opens no tunnel"),
-            (through(ProxyFailure::NotAProxy), "no HTTP proxy"),
+            (through(ProxyFailure::Refused(302)), "refused to open a tunnel"),
+            (through(ProxyFailure::NotAProxy), "not an HTTP proxy"),
             (through(ProxyFailure::Lost(io())), "closed the connection"),
             (
                 tls(rustls::Error::InvalidMessage(
@@ -226,10 +229,7 @@ mod tests {
                 "ws://",
             ),
             (OpenError::Lost(io()), "broke"),
-            (
-                OpenError::NotWebSocket("why"),
-                "no push service answers there: why",
-            ),
+            (OpenError::NotWebSocket("why"), "this is not a push service: why"),
             (OpenError::NotHttp2("why"), "over HTTP/2: why; if"),
             (refused(200, None), "a page"),
             (refused(301, None), "not followed"),
@@ -240,11 +240,11 @@ mod tests {
             (refused(429, minute), "not before 60 seconds"),
             (
                 refused(429, Some(RETRY_AFTER_MOST)),
-                "86400 seconds are over, which is the longest",
+                "in 86400 seconds, the longest",
             ),
             (refused(502, None), "proxy"),
             (refused(503, minute), "busy"),
-            (refused(999, None), "nobody knows"),
+            (refused(999, None), "is unknown"),
         ];
         for (error, words) in rows {
             assert!(error.to_string().contains(words), "{error}");

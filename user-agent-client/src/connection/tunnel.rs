@@ -39,13 +39,13 @@ impl fmt::Display for ProxyFailure {
         match self {
             Self::NoAddress(error) => write!(
                 f,
-                "it has no address: is its name right? ({})",
+                "its name cannot be resolved: is it right? ({})",
                 io_error::sentence(error)
             ),
             Self::NoConnection(error) => {
                 write!(
                     f,
-                    "nobody answers there: is it running, and is its port right? ({})",
+                    "it cannot be connected to: is it running, and is its port right? ({})",
                     io_error::sentence(error)
                 )
             }
@@ -53,15 +53,15 @@ impl fmt::Display for ProxyFailure {
                 Some(sentence) => write!(f, "with the proxy itself, {sentence}"),
                 None => write!(
                     f,
-                    "the connection broke during the TLS handshake with it ({})",
+                    "the connection to it was lost during the TLS handshake ({})",
                     io_error::sentence(error)
                 ),
             },
             Self::Refused(status) => write!(f, "it answered with status {status}: {}", advice(*status)),
-            Self::NotAProxy => f.write_str("what answers there is no HTTP proxy: is its port right?"),
+            Self::NotAProxy => f.write_str("it is not an HTTP proxy: is its port right?"),
             Self::Lost(error) => write!(
                 f,
-                "it closed the connection before it had answered ({})",
+                "it closed the connection without an answer ({})",
                 io_error::sentence(error)
             ),
         }
@@ -70,16 +70,16 @@ impl fmt::Display for ProxyFailure {
 
 fn advice(status: u16) -> &'static str {
     match status {
-        407 => "it wants a user and a password, in its URL as http://USER:PASSWORD@HOST:PORT",
+        407 => "it needs a user and a password: write them in its URL, http://USER:PASSWORD@HOST:PORT",
         401 | 403 => {
-            "it lets nobody through to this service and port: ask its operator, or name the service in NO_PROXY if it is reached \
-             without"
+            "it does not allow connections to this service and port: ask its operator, or name the service \
+             in NO_PROXY if it can be reached without the proxy"
         }
-        400 | 404 | 405 | 501 => "it doesn't open tunnels (CONNECT): is it a proxy for this?",
-        429 => "it is busy: later",
-        502..=504 => "it doesn't reach the service: is the service's URL right, and is it running?",
-        500..=599 => "it has trouble: later",
-        _ => "it opens no tunnel to the service",
+        400 | 404 | 405 | 501 => "it does not support tunnels (CONNECT): is it the right proxy?",
+        429 => "it is busy: try again later",
+        502..=504 => "it cannot reach the service: is the service's URL right, and is the service running?",
+        500..=599 => "it has an error: try again later",
+        _ => "it refused to open a tunnel to the service",
     }
 }
 

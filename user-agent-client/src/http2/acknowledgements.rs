@@ -158,7 +158,7 @@ impl Acknowledgements {
         if acknowledgement.times >= ACKNOWLEDGED_TIMES {
             tracing::debug!(
                 said,
-                "the service doesn't take an acknowledgement: the message comes again"
+                "the service refused an acknowledgement: the message comes again"
             );
             return;
         }

@@ -97,7 +97,7 @@ impl Http1 {
         let server = server.map_err(|_| NoAnswer::ONLY_THIS_REQUEST)?;
         let connected = connect(server.destination(), &self.0.trust).await;
         let connected = connected.map_err(|error| {
-            tracing::info!(%error, "no further connection to the service");
+            tracing::info!(%error, "cannot open a further connection to the service");
             NoAnswer::ONLY_THIS_REQUEST
         })?;
         self.on_connection(Connection::on(connected.wire).await?, request)

@@ -195,7 +195,7 @@ impl Channel {
         trust: &Trust,
         form: Form,
     ) -> Result<Self, OpenError> {
-        const NO_URL: OpenError = OpenError::NotHttp2("its URL can't be one of HTTP");
+        const NO_URL: OpenError = OpenError::NotHttp2("its URL is not valid for HTTP");
         let at_home = home(server).ok_or(NO_URL)?;
         let service = home(url).and_then(|home| subscribe::push_service_resource(url, &home));
         let form = if http2.is_some() { form } else { Form::Events };
@@ -396,6 +396,6 @@ fn request(method: Method, url: &str) -> Option<Request<()>> {
 fn not_begun(error: h2::Error) -> OpenError {
     match error.into_io() {
         Some(error) => OpenError::Lost(error),
-        None => OpenError::NotHttp2("it says what means nothing"),
+        None => OpenError::NotHttp2("its answer cannot be understood"),
     }
 }

@@ -16,9 +16,10 @@ use crate::server_url::ServerUrl;
 use crate::tls::Trust;
 
 /// Why a redirection is not followed.
-pub(super) const IN_CLEAR: &str = "it leads from https:// to http://, where everybody on the way could read along; tell the service's operator";
+pub(super) const IN_CLEAR: &str =
+    "it leads from https:// to http://, where others could read everything; tell the service's operator";
 pub(super) const NO_SERVER: &str =
-    "its Location is missing, or no URL of a push service; tell the service's operator";
+    "its Location is missing or not the URL of a push service; tell the service's operator";
 
 /// Makes requests. Cheap to clone.
 #[derive(Clone)]

@@ -132,7 +132,8 @@ async fn made(
         }
         None if unknown.is_some_and(|ours| *ours != enrolled.set) && !wanted.may_leave_set => {
             tracing::warn!(
-                "the service doesn't know our set, and made a subscription in another one: it is taken back, and asked for again"
+                "the service did not know our subscription set and made a subscription in another one: it \
+                 is ended and requested again"
             );
             let _ = unsubscribe(requester, &enrolled.resource).await;
             let why = "another subscription set than that of the other subscriptions";
@@ -144,13 +145,13 @@ async fn made(
 
 /// Reads what was made, or says what is wrong with the answer.
 fn enrolled(service: &Url, headers: &HeaderMap) -> Result<Enrolled, &'static str> {
-    const NO_RESOURCE: &str = "no usable subscription resource: its Location is missing, or is no URL";
+    const NO_RESOURCE: &str = "no usable subscription resource: its Location is missing or not a URL";
     const NO_SET: &str =
-        "no usable subscription set: its Link with urn:ietf:params:push:set is missing, or is no URL";
+        "no usable subscription set: its Link with urn:ietf:params:push:set is missing or not a URL";
     const NO_PUSH: &str =
-        "no usable push resource: its Link with urn:ietf:params:push is missing, or is no URL";
+        "no usable push resource: its Link with urn:ietf:params:push is missing or not a URL";
     const APART: &str = "its subscription and its subscription set at two origins";
-    const DOWNGRADE: &str = "its subscription at an http:// URL, where everybody on the way could read along";
+    const DOWNGRADE: &str = "its subscription at an http:// URL, where others could read everything";
     let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
     let resource = location.and_then(|location| links::absolute(location, service));
     let resource = resource.ok_or(NO_RESOURCE)?;

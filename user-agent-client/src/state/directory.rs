@@ -77,7 +77,8 @@ impl Directory {
         if place.close_to_others().map_err(|error| place.error(error))? {
             tracing::warn!(
                 file = %place.path.display(),
-                "other users could read the keys of the subscriptions until now; if they may have, subscribe anew"
+                "other users could read the keys of the subscriptions until now: unsubscribe and subscribe \
+                 again if that is a risk"
             );
         }
         read_state_file(&place)
@@ -113,7 +114,7 @@ impl Directory {
             self.is_said_to_be_moved = true;
             tracing::warn!(
                 directory = %self.path.display(),
-                "the state directory was moved while it is in use; the state is kept where the directory is now"
+                "the state directory was moved while it is in use; the state is written to its new place"
             );
         }
     }
@@ -270,7 +271,7 @@ fn read_state_file(place: &StateFile) -> Result<Option<(Snapshot, LogId)>, State
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text.map_err(|error| place.error(error))?,
     };
-    let text = text.ok_or_else(|| damaged("it is no file of this size that was ever written"))?;
+    let text = text.ok_or_else(|| damaged("its size is not possible"))?;
     match document::read(&text) {
         Ok(read) => Ok(Some(read)),
         Err(Unusable::Damaged(what)) => Err(damaged(what)),
@@ -314,7 +315,8 @@ fn ensure(path: &Path) -> Result<(), StateError> {
     if mode & OTHERS_WRITE != 0 {
         tracing::warn!(
             directory = %path.display(), mode = %format_args!("{:o}", mode & 0o7777),
-            "other users can write to the state directory, and so can take the state away or put another in its place"
+            "other users can write to the state directory, and so can remove or replace the state: remove \
+             their right to write"
         );
     }
     Ok(())
@@ -362,7 +364,7 @@ fn lock(directory: &Arc<File>, path: &Path) -> Result<File, StateError> {
             return Err(locked(file.ok().and_then(|file| holder(&file))));
         }
         // Network file systems lock files only.
-        Err(TryLockError::Error(error)) => tracing::debug!(%error, "the directory itself can't be locked"),
+        Err(TryLockError::Error(error)) => tracing::debug!(%error, "the directory itself cannot be locked"),
     }
     let file = place
         .open(LOCK, OFlags::RDWR | OFlags::CREATE, OWNER_ONLY_FILE)

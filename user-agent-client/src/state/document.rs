@@ -134,7 +134,7 @@ pub(super) fn write(snapshot: &Snapshot, log: LogId) -> String {
 
 /// The state that a text holds.
 pub(super) fn read(text: &[u8]) -> Result<(Snapshot, LogId), Unusable> {
-    const NOT_OURS: Unusable = Unusable::Damaged("it is not the JSON that was written");
+    const NOT_OURS: Unusable = Unusable::Damaged("it is not valid JSON, or has unknown members");
     let text = str::from_utf8(text).map_err(|_| NOT_OURS)?;
     let any: AnyDocument = serde_json::from_str(text).map_err(|_| NOT_OURS)?;
     match any.format {
@@ -145,15 +145,15 @@ pub(super) fn read(text: &[u8]) -> Result<(Snapshot, LogId), Unusable> {
     let document: Document<'_> = serde_json::from_str(text).map_err(|_| NOT_OURS)?;
     let state = document.state.get();
     if hex_digest(state) != document.sha256 {
-        return Err(Unusable::Damaged("its digest is another one"));
+        return Err(Unusable::Damaged("its digest is wrong"));
     }
     // The digest is right, so any error from here on was written by a person or another program.
     let kept: Kept = serde_json::from_str(state).map_err(|_| NOT_OURS)?;
     if (any.format == FORMAT) != kept.certificates.is_some() {
-        return Err(Unusable::Damaged("its format is another one"));
+        return Err(Unusable::Damaged("its format is wrong"));
     }
     kept.parse()
-        .ok_or(Unusable::Damaged("a value in it is not possible"))
+        .ok_or(Unusable::Damaged("it has an impossible value"))
 }
 
 impl Kept {

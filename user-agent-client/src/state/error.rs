@@ -127,39 +127,41 @@ impl fmt::Display for StateError {
         match self {
             Self::BadLabel => write!(
                 f,
-                "The name of the subscription can't be used; choose one of 1 to {LABEL_CHARACTERS} characters, without / and \
-                 control characters, and not . or ..",
+                "The name of the subscription is not allowed: choose one of 1 to {LABEL_CHARACTERS} \
+                 characters, without / and control characters, and not . or ..",
             ),
             Self::LabelInUse(label) => write!(
                 f,
-                "There is a subscription with the name {label}; choose another name, or unsubscribe it first."
+                "A subscription with the name {label} exists already; choose another name, or unsubscribe \
+                 it first."
             ),
             Self::TooManySubscriptions => write!(
                 f,
-                "There are {SUBSCRIPTIONS} subscriptions, which is all that one user agent keeps; unsubscribe some, or use \
-                 another state directory."
+                "There are {SUBSCRIPTIONS} subscriptions, the most that one user agent can have; \
+                 unsubscribe some, or use another state directory."
             ),
             Self::NotPrepared(name) => {
                 write!(f, "The subscription {name} was asked for without being prepared.")
             }
             Self::OtherService(known) => write!(
                 f,
-                "The state belongs to the service at {known}, and nothing in it is of use elsewhere; use another state \
-                 directory for another service."
+                "The state belongs to the service at {known}; use another state directory for another \
+                 service."
             ),
             Self::OtherTransport(known) => write!(
                 f,
-                "The subscriptions in the state were made over {known}, and can't be used over another transport; use \
+                "The subscriptions in the state belong to the transport of {known}; use \
                  `ServerUrl::over(Transport::{:?})`, or another state directory.",
                 known.transport()
             ),
             Self::NeverEmpty => f.write_str(
-                "Over a WebSocket a push service never says that nothing waits any more, so that `Options::until_empty` would \
-                 have to guess; use `ServerUrl::over(Transport::Http2)`, with a state directory whose subscriptions were made over it.",
+                "Over a WebSocket a push service never says that no more messages wait, so \
+                 `Options::until_empty` is not possible; use `ServerUrl::over(Transport::Http2)`, with a \
+                 state directory for it.",
             ),
             Self::NotText(path) => write!(
                 f,
-                "The path {} is not UTF-8, and can't be remembered; give the file another name.",
+                "The path {} is not UTF-8, so the state cannot remember it; rename the file.",
                 path.display()
             ),
             Self::NoRandomness => {
@@ -175,48 +177,50 @@ impl fmt::Display for StateError {
             }
             Self::NoDirectory(path) => write!(
                 f,
-                "There is no state directory {}; check its name, or subscribe, which makes it.",
+                "There is no state directory {}; check its name, or make it with `subscribe`.",
                 path.display()
             ),
             Self::NotADirectory(path) => {
                 write!(
                     f,
-                    "{} is not a directory; name a directory for the state.",
+                    "{} is not a directory; choose a directory for the state.",
                     path.display()
                 )
             }
             Self::Dangling { link, to } => write!(
                 f,
-                "{} is a symbolic link to {}, which is not there: is a volume not mounted? Nothing was touched. Mount it, or \
-                 correct the link.",
+                "{} is a symbolic link to {}, which does not exist: is a volume not mounted? Nothing was \
+                 changed. Mount it, or correct the link.",
                 link.display(),
                 to.display()
             ),
             Self::Link(path) => write!(
                 f,
-                "{} is a symbolic link, and the first change would put a file in its place. Nothing was touched. Put the file \
-                 itself there, or make the whole directory a link.",
+                "{} is a symbolic link, and the first change would replace it by a file. Nothing was \
+                 changed. Put the file itself there, or make the whole directory a link.",
                 path.display()
             ),
             Self::Deleted(path) => write!(
                 f,
-                "The state directory {} was deleted while it was in use. Restore it from a backup, or subscribe anew.",
+                "The state directory {} was deleted while it was in use. Restore it from a backup, or \
+                 subscribe again.",
                 path.display()
             ),
             Self::Mounted(at) => write!(
                 f,
-                "{at}. A file that is a mount of its own can't be replaced; mount the whole state directory instead."
+                "{at}. A file that is a mount point cannot be replaced; mount the whole state directory \
+                 instead."
             ),
             Self::Damaged { file, what } => write!(
                 f,
-                "{} is damaged: {what}. Nothing was touched. Restore the file from a backup, or move it away and subscribe \
-                 anew.",
+                "{} is damaged: {what}. Nothing was changed. Restore the file from a backup, or move it \
+                 away and subscribe again.",
                 file.display()
             ),
             Self::NewerFormat { file, format } => write!(
                 f,
-                "{} has the format {format}, which a later version wrote. Nothing was touched. Use that version, or \
-                 another state directory.",
+                "{} has the format {format}, which a newer version wrote. Nothing was changed. Use that \
+                 version, or another state directory.",
                 file.display()
             ),
             Self::NotAllowed(at) => write!(
@@ -225,18 +229,18 @@ impl fmt::Display for StateError {
             ),
             Self::DiskFull(at) => write!(
                 f,
-                "{at}. Free some space, then start again: what was kept before is intact."
+                "{at}. Free some space, then start again; everything that was stored before is intact."
             ),
             Self::Io(at) => write!(
                 f,
-                "{at}. Check the disk, then start again: what was kept before is intact."
+                "{at}. Check the disk, then start again; everything that was stored before is intact."
             ),
-            Self::Failed => {
-                f.write_str("An earlier change could not be kept; start again once that is repaired.")
-            }
+            Self::Failed => f.write_str(
+                "An earlier change of the state could not be written: repair that, then start again.",
+            ),
             Self::Messages(at) => write!(
                 f,
-                "{at}. No message is lost, but after a restart the last ones may be handled again."
+                "{at}. No message is lost, but after a restart the last messages may be handled again."
             ),
         }
     }

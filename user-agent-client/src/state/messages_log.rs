@@ -78,7 +78,7 @@ impl MessagesLog {
             }
         });
         if let Err(error) = opened {
-            tracing::warn!(file = %log.place.path().display(), %error, "what became of the last messages can't be kept");
+            tracing::warn!(file = %log.place.path().display(), %error, "cannot record which messages were handled");
         }
         log
     }

@@ -159,18 +159,18 @@ impl fmt::Display for TrustError {
         match self {
             Self::NoSystemCertificates(why) => {
                 f.write_str(
-                    "this system has no certificates to trust: install them (the package is often called \
-                     ca-certificates), name a file of them in SSL_CERT_FILE, or give the service's own with \
+                    "this system has no CA certificates: install them (the package is often called \
+                     ca-certificates), set SSL_CERT_FILE to a file of them, or give the service's own with \
                      `Trust::with_certificates`",
                 )?;
                 why.as_ref().map_or(Ok(()), |why| write!(f, " ({why})"))
             }
             Self::Unreadable(file, why) => {
-                write!(f, "the certificates in {} can't be read: {why}", file.display())
+                write!(f, "the certificates in {} cannot be read: {why}", file.display())
             }
             Self::NoCertificate(file) => write!(
                 f,
-                "there is no certificate in {}: it should hold lines from -----BEGIN CERTIFICATE----- on",
+                "there is no certificate in {}: it must have a line -----BEGIN CERTIFICATE-----",
                 file.display()
             ),
             Self::Tls(error) => f.write_str(&sentences::handshake(error)),

@@ -11,30 +11,32 @@ use rustls_pki_types::{ServerName, UnixTime};
 /// What the server did wrong.
 pub(crate) fn handshake(error: &rustls::Error) -> String {
     use rustls::Error;
-    const NOTHING_IN_COMMON: &str = "the service has no TLS version or cipher in common with this user agent: it should speak \
-                                     TLS 1.2 or 1.3";
-    const BROKEN: &str = "TLS failed: the service, or a device on the way, doesn't keep to the protocol; try from another network";
+    const NOTHING_IN_COMMON: &str = "the service has no TLS version or cipher in common with this user agent: it must support TLS 1.2 \
+         or 1.3";
+    const BROKEN: &str =
+        "TLS failed: the service, or a device on the way to it, breaks the protocol; try another network";
     let sentence = match error {
         Error::InvalidCertificate(error) => return certificate(error),
         Error::InvalidMessage(_) => {
-            "who answers there doesn't speak TLS: is the port right, or is it ws:// ?"
+            "the server does not speak TLS: is the port right, or should the URL begin with ws:// ?"
         }
         Error::NoCertificatesPresented => {
-            "the service shows no certificate: it needs one for its name, or is it ws:// ?"
+            "the service sent no certificate: it needs one for its name, or should the URL begin with ws:// \
+             ?"
         }
         Error::AlertReceived(alert) => return alerted(*alert),
         Error::PeerIncompatible(_) => NOTHING_IN_COMMON,
         Error::NoApplicationProtocol => NO_HTTP,
         Error::InvalidCertRevocationList(_) => {
-            "a list of revoked certificates in the TLS configuration can't be used: give a newer one"
+            "a list of revoked certificates in the TLS configuration cannot be used: use a newer one"
         }
         Error::FailedToGetCurrentTime => "TLS failed: this machine has no clock",
         Error::FailedToGetRandomBytes => "TLS failed: this machine gives no random numbers",
         Error::InconsistentKeys(_) => {
-            "the key in the TLS configuration does not belong to its certificate: give both of one pair"
+            "the key in the TLS configuration does not belong to its certificate: use a matching pair"
         }
         Error::General(_) | Error::Other(_) => {
-            "TLS can't be set up with this configuration: check the certificates in it"
+            "TLS cannot be set up with this configuration: check the certificates in it"
         }
         _ => BROKEN,
     };
@@ -53,7 +55,7 @@ pub(super) fn in_file(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(CertificateError::BadEncoding) => {
             "a certificate in it is damaged: copy it again".to_owned()
         }
-        _ => "a certificate in it can't be used as that of a CA".to_owned(),
+        _ => "a certificate in it cannot be used as a CA's".to_owned(),
     }
 }
 
@@ -64,7 +66,7 @@ fn alerted(alert: AlertDescription) -> String {
         AlertDescription::HandshakeFailure
         | AlertDescription::ProtocolVersion
         | AlertDescription::InsufficientSecurity => {
-            "it has no TLS version or cipher in common with this user agent; it should speak TLS 1.2 or 1.3"
+            "it has no TLS version or cipher in common with this user agent; it must support TLS 1.2 or 1.3"
         }
         AlertDescription::NoApplicationProtocol => return NO_HTTP.to_owned(),
         AlertDescription::UnrecognisedName => "it has no certificate for this name: is the host right?",
@@ -73,9 +75,9 @@ fn alerted(alert: AlertDescription) -> String {
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::UnknownCA
         | AlertDescription::AccessDenied => {
-            "it wants a certificate of this user agent, which has none that it takes"
+            "it requires a client certificate, which this user agent does not have"
         }
-        AlertDescription::InternalError => "it has trouble: later",
+        AlertDescription::InternalError => "it has an error: try again later",
         alert => {
             return format!(
                 "the service refused the TLS handshake (alert {}): is the port right?",
@@ -89,12 +91,12 @@ fn alerted(alert: AlertDescription) -> String {
 fn certificate(error: &CertificateError) -> String {
     let sentence = match error {
         CertificateError::UnknownIssuer => {
-            "the service's certificate comes from nobody whom this machine trusts: give its CA, or the certificate itself, with \
-             `Trust::with_certificates`"
+            "this machine does not trust the CA of the service's certificate: give this CA, or the \
+             certificate itself, with `Trust::with_certificates`"
         }
         CertificateError::BadSignature => {
-            "the service's certificate names a CA that is trusted, but another key signed it: has the CA in `Trust::with_certificates` \
-             been made anew?"
+            "the service's certificate names a trusted CA, but another key signed it: is the CA in \
+             `Trust::with_certificates` an old one?"
         }
         CertificateError::Expired => return out_of_time("has expired", None),
         CertificateError::ExpiredContext { not_after, .. } => {
@@ -105,30 +107,32 @@ fn certificate(error: &CertificateError) -> String {
             return out_of_time("is not valid before", Some(*not_before));
         }
         CertificateError::NotValidForName => {
-            "the service's certificate is for another name than that in its URL: use the name in the certificate, or give the \
-             service a certificate for this one"
+            "the service's certificate is not for the name in its URL: use a name in the certificate, or \
+             give the service a certificate for this name"
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
             return other_name(expected, presented);
         }
         CertificateError::BadEncoding => return remade("is damaged"),
         CertificateError::Revoked => {
-            "the service's certificate has been revoked by its CA: the service needs a new one, and maybe its key was stolen"
+            "the CA has revoked the service's certificate: the service needs a new one; its key may be \
+             stolen"
         }
         CertificateError::UnhandledCriticalExtension => {
-            return remade("has a critical extension that is not known here");
+            return remade("has a critical extension that is not supported");
         }
         CertificateError::UnknownRevocationStatus
         | CertificateError::ExpiredRevocationList
         | CertificateError::ExpiredRevocationListContext { .. } => {
-            "it is not known whether the service's certificate has been revoked: the TLS configuration needs a newer list of \
-             revoked ones"
+            "it is unknown whether the service's certificate was revoked: the TLS configuration needs a \
+             newer list of revoked certificates"
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             return purpose(error);
         }
         CertificateError::InvalidOcspResponse => {
-            "the service's proof that its certificate is not revoked (OCSP) is not valid: the service has to renew it"
+            "the service's proof that its certificate is not revoked (OCSP) is not valid: the service must \
+             renew it"
         }
         CertificateError::ApplicationVerificationFailure => {
             "the TLS configuration of this program refuses the service's certificate"
@@ -139,7 +143,7 @@ fn certificate(error: &CertificateError) -> String {
             return remade("has a signature or a key of a kind that is not supported");
         }
         // `UnsupportedSignatureAlgorithm` of earlier versions, and what later ones may add.
-        _ => return remade("can't be accepted"),
+        _ => return remade("cannot be accepted"),
     };
     sentence.to_owned()
 }
@@ -149,23 +153,24 @@ fn other(error: Option<&webpki::Error>) -> String {
     use webpki::Error;
     match error {
         Some(Error::CaUsedAsEndEntity) => {
-            "the service's certificate is one of a CA, as `openssl req -x509` makes them. If you know that it is the service's, \
-             name that very certificate with `Trust::with_certificates`"
+            "the service's certificate is a CA's, as `openssl req -x509` makes them. If you know that it is \
+             the service's, give this certificate with `Trust::with_certificates`"
                 .to_owned()
         }
         Some(Error::EndEntityUsedAsCa) => {
-            "the service's certificate is signed by one that is no CA's: give the certificate of the CA with \
-             `Trust::with_certificates`".to_owned()
+            "the service's certificate is signed by a certificate that is not a CA's: give the CA's \
+             certificate with `Trust::with_certificates`"
+                .to_owned()
         }
         Some(Error::NameConstraintViolation | Error::PathLenConstraintViolated) => {
-            "the service's certificate is one that its CA may not sign: the service needs another one".to_owned()
+            "the CA may not sign certificates for this name: the service needs another certificate".to_owned()
         }
         Some(Error::UnsupportedCertVersion) => remade("has an old version, not X.509 version 3"),
-        Some(Error::UnsupportedCriticalExtension) => remade("has a critical extension that is not known here"),
+        Some(Error::UnsupportedCriticalExtension) => remade("has a critical extension that is not supported"),
         Some(Error::MalformedExtensions | Error::ExtensionValueInvalid | Error::InvalidSerialNumber) => {
-            remade("is not formed as X.509 wants it")
+            remade("is not valid X.509")
         }
-        _ => remade("can't be accepted"),
+        _ => remade("cannot be accepted"),
     }
 }
 
@@ -213,8 +218,8 @@ fn other_name(expected: &ServerName<'_>, presented: &[String]) -> String {
         );
     }
     format!(
-        "the service's certificate is for another name, {}, and not for {expected}: use a name that it has, or give the service a \
-         certificate for this one",
+        "the service's certificate is for {}, and not for {expected}: use a name in the certificate, or \
+         give the service a certificate for this name",
         names.join(", ")
     )
 }
@@ -238,9 +243,9 @@ fn purpose(error: &CertificateError) -> String {
         _ => false,
     };
     let whose = if is_for_clients {
-        "is one for clients"
+        "is for clients only"
     } else {
-        "is not one for servers"
+        "is not for servers"
     };
     format!(
         "the service's certificate {whose}: make one with the extended key usage serverAuth, or without any"
@@ -336,7 +341,7 @@ mod tests {
                 },
                 "newer list",
             ),
-            (CertificateError::BadSignature, "made anew"),
+            (CertificateError::BadSignature, "an old one"),
             (
                 CertificateError::UnsupportedSignatureAlgorithmContext {
                     signature_algorithm_id: vec![1],
@@ -351,7 +356,7 @@ mod tests {
                 },
                 "not supported",
             ),
-            (CertificateError::NotValidForName, "another name"),
+            (CertificateError::NotValidForName, "not for the name in its URL"),
             (
                 presented(&[
                     "DnsName(\"a.example\")",

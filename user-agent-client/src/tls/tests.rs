@@ -110,25 +110,25 @@ fn whom_a_named_certificate_makes_trusted() {
         (home_made(params(&[HOST])), ""),
         (
             home_made(params(&["192.0.2.1"])),
-            "for another name, 192.0.2.1, and not for push.example.net",
+            "is for 192.0.2.1, and not for push.example.net",
         ),
         (home_made(params(&["*.example.net", "a.example"])), ""),
-        (home_made(params(&["a.example"])), "for another name, a.example"),
+        (home_made(params(&["a.example"])), "is for a.example"),
         (home_made(params(&[])), "names no host in its subjectAltName"),
         (home_made(past()), "expired Sat, 03 Feb 2001"),
         (home_made(future()), "before Thu, 03 Feb 4000"),
         (
             named_by_somebody_else,
-            "name that very certificate with `Trust::with_certificates`",
+            "give this certificate with `Trust::with_certificates`",
         ),
         (signed(&params(&[HOST])), ""),
         (signed(&past()), "expired Sat, 03 Feb 2001"),
         (signed(&future()), "before Thu, 03 Feb 4000"),
-        (signed(&params(&["a.example"])), "for another name"),
+        (signed(&params(&["a.example"])), "is for a.example"),
         (signed(&clients), "for clients"),
         (signed(&critical), "critical extension"),
-        (signed_by_nobody(), "signed by one that is no CA's"),
-        (stranger, "comes from nobody whom this machine trusts"),
+        (signed_by_nobody(), "signed by a certificate that is not a CA's"),
+        (stranger, "this machine does not trust the CA"),
         (torn, "is damaged"),
     ];
     for (at, (shown, words)) in rows.iter().enumerate() {
@@ -168,7 +168,7 @@ fn files_that_are_none() {
         ("hello", "there is no certificate in"),
         (
             "-----BEGIN CERTIFICATE-----\nYQ==\n-----END CERTIFICATE-----\n",
-            "can't be read",
+            "cannot be read",
         ),
     ] {
         std::fs::write(&file, text).unwrap();

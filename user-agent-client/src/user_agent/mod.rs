@@ -285,7 +285,8 @@ impl fmt::Display for SubscribeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OtherKey => f.write_str(
-                "there is a subscription of this name for another application server key: end it first, or take another name",
+                "a subscription of this name exists for another application server key: end it first, or \
+                 choose another name",
             ),
             Self::Refused(why) => write!(f, "the push service refused the subscription: {why}"),
             Self::State(error) => error.fmt(f),

@@ -244,7 +244,7 @@ fn a_killed_supervisor_is_replaced() {
     assert_eq!(next(&begun), "begun\n");
     kill_process(listening.supervisor(), Signal::KILL).unwrap();
     assert_eq!(next(&begun), "");
-    listening.says("door: the process that supervises commands died");
+    listening.says("door: the process that supervises commands ended");
     assert_eq!(next(&listening.printed), "done");
     assert_eq!(world.service.acknowledged(), ("1".into(), 100));
 }
@@ -278,12 +278,12 @@ fn an_orderly_end_is_no_attempt() {
 /// when it works again, all of them are handled.
 #[test]
 fn a_command_that_cannot_work_gives_nothing_up() {
-    let sentences = ["was not found", "can't be run", "can't work now"];
+    let sentences = ["was not found", "cannot be run", "cannot work now"];
     for sentence in sentences {
         let world = World::new(&["door"]);
         match sentence {
             "was not found" => {}
-            "can't be run" => fs::write(world.path("work"), "").unwrap(),
+            "cannot be run" => fs::write(world.path("work"), "").unwrap(),
             _ => world.script("work", "exit 75"),
         }
         for id in ["1", "2", "3"] {
@@ -292,7 +292,7 @@ fn a_command_that_cannot_work_gives_nothing_up() {
         let listening = world.listen(&["--attempts", "1", "--exec", "exec ./work"]);
         let line = listening.says(sentence);
         assert!(
-            line.starts_with("door: ") && line.contains("no attempt"),
+            line.starts_with("door: ") && line.contains("does not count as an attempt"),
             "{line}"
         );
         world.script("work", "echo \"$PUSH_MESSAGE_ID\"");
@@ -393,7 +393,7 @@ fn an_unknown_name_is_refused() {
     let rows: [(&[&str], &str); 3] = [
         (
             &["--exec-for", "doro=true"],
-            "there is no subscription doro; there are: door, window",
+            "there is no subscription doro; the subscriptions are: door, window",
         ),
         (
             &["--exec-for", "door=true", "--exec-for", "door=false"],

@@ -190,11 +190,13 @@ impl fmt::Display for ReceiptError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gone => f.write_str(
-                "The push service does not know this receipt subscription any more (404); the next message gets a new one.",
+                "The push service no longer knows this receipt subscription (404); the next message gets a \
+                 new one.",
             ),
             Self::NotOffered(status) => write!(
                 f,
-                "The push service does not tell of receipts as Server-Sent Events ({}); what became of the message is not known.",
+                "The push service does not send receipts as Server-Sent Events ({}); it is unknown whether \
+                 the message was acknowledged.",
                 status.as_u16()
             ),
             Self::NobodyToTrust(why) => f.write_str(why),

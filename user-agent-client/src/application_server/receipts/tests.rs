@@ -133,7 +133,7 @@ fn waits_grow() {
 #[tokio::test]
 async fn what_is_never_told() {
     let rows = [
-        ("HTTP/1.1 404 Not Found\r\n\r\n", "does not know"),
+        ("HTTP/1.1 404 Not Found\r\n\r\n", "no longer knows"),
         ("HTTP/1.1 400 Bad Request\r\n\r\n", "Server-Sent Events (400)"),
         (
             "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n",

@@ -154,9 +154,9 @@ async fn refusals() {
         (
             "<!DOCTYPE html><html></html>\r\n\r\n",
             Ended::Garbled,
-            "doesn't speak HTTP",
+            "is not HTTP/1.1",
         ),
-        ("SSH-2.0-OpenSSH_9.2p1\r\n", Ended::Garbled, "doesn't speak HTTP"),
+        ("SSH-2.0-OpenSSH_9.2p1\r\n", Ended::Garbled, "is not HTTP/1.1"),
         ("\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{28}", Ended::Garbled, "wss://"),
         ("HTTP/1.1 101 Ok\r\n\r\n", Ended::Garbled, "another protocol"),
         (
@@ -290,7 +290,7 @@ async fn connects() {
     assert!(
         error
             .to_string()
-            .contains(&format!("nobody answers at localhost:{port}")),
+            .contains(&format!("cannot connect to localhost:{port}")),
         "{error}"
     );
 }

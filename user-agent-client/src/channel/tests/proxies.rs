@@ -232,20 +232,20 @@ async fn a_proxy_that_opens_nothing() {
     let rows: [(&[u8], &str); 7] = [
         (
             b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
-            "status 407: it wants a user",
+            "status 407: it needs a user",
         ),
         (
             b"HTTP/1.1 403 Forbidden\r\n\r\n<html>",
-            "status 403: it lets nobody through",
+            "status 403: it does not allow connections",
         ),
         (
             b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
-            "status 502: it doesn't reach the service",
+            "status 502: it cannot reach the service",
         ),
-        (b"SSH-2.0-OpenSSH\r\n", "is no HTTP proxy"),
-        (b"", "before it had answered"),
-        (b"HTTP/1.1 200 OK\r\n", "before it had answered"),
-        (&endless, "is no HTTP proxy"),
+        (b"SSH-2.0-OpenSSH\r\n", "is not an HTTP proxy"),
+        (b"", "without an answer"),
+        (b"HTTP/1.1 200 OK\r\n", "without an answer"),
+        (&endless, "is not an HTTP proxy"),
     ];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = url("wss", &listener).await;
@@ -256,7 +256,7 @@ async fn a_proxy_that_opens_nothing() {
         let error = opened.unwrap_err();
         assert_eq!(error.to_ended(), Ended::Unreachable);
         let sentence = error.to_string();
-        let begins = format!("there is no way through the proxy at {}: ", proxy.address());
+        let begins = format!("the proxy at {} does not lead to the service: ", proxy.address());
         assert!(
             sentence.starts_with(&begins) && sentence.contains(words),
             "{sentence}"
@@ -272,5 +272,5 @@ async fn a_proxy_that_opens_nothing() {
     let trust = gone.trust();
     drop(gone);
     let sentence = Channel::open(&url, &trust).await.unwrap_err().to_string();
-    assert!(sentence.contains("nobody answers there"), "{sentence}");
+    assert!(sentence.contains("cannot be connected to"), "{sentence}");
 }

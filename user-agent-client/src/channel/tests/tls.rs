@@ -135,7 +135,7 @@ async fn a_certificate_of_its_own() {
         .await
         .to_string();
     assert!(
-        error.contains("name that very certificate with `Trust::with_certificates`"),
+        error.contains("give this certificate with `Trust::with_certificates`"),
         "{error}"
     );
 }
@@ -150,10 +150,14 @@ async fn strangers() {
         (
             &service,
             Trust::with_certificates(other.ca()),
-            "give its CA, or the certificate itself, with `Trust::with_certificates`",
+            "give this CA, or the certificate itself, with `Trust::with_certificates`",
         ),
-        (&service, Trust::with_certificates(again.ca()), "made anew"),
-        (&other, Trust::with_certificates(other.ca()), "another name"),
+        (&service, Trust::with_certificates(again.ca()), "an old one"),
+        (
+            &other,
+            Trust::with_certificates(other.ca()),
+            "not for the name in its URL",
+        ),
     ];
     for (service, trust, words) in rows {
         let error = service.refusal(&trust).await;

@@ -26,9 +26,9 @@ pub(in crate::cli) async fn ask(
     let asking = timeout(within + CONTROL_LINE_WITHIN, talk(stream, command));
     Some(tokio::select! {
         asked = asking => asked.unwrap_or_else(|_| {
-            Err(Failure::new(Exit::Failed, "the running `listen` does not answer; restart it"))
+            Err(Failure::new(Exit::Failed, "the running `listen` does not answer: restart it"))
         }),
-        () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; what was asked for stays asked for")),
+        () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted; the running `listen` goes on with the request")),
     })
 }
 
@@ -61,7 +61,7 @@ async fn talk(stream: UnixStream, command: Command) -> Result<Exit, Failure> {
         let Ok(Some(line)) = read_line(&mut input).await else {
             return Err(Failure::new(
                 Exit::Failed,
-                "the running `listen` ended before it answered; run this again: what was asked for stays asked for",
+                "the running `listen` ended before it answered: run this command again",
             ));
         };
         match serde_json::from_str(&line) {
@@ -76,7 +76,8 @@ async fn talk(stream: UnixStream, command: Command) -> Result<Exit, Failure> {
             Err(_) => {
                 return Err(Failure::new(
                     Exit::Failed,
-                    "the running `listen` answered what this version does not know; restart it",
+                    "the running `listen` gave an answer that this version does not understand: restart \
+                     `listen` with this version",
                 ));
             }
         }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! ► {"version":1,"command":{"subscribe":{"name":"door","application_server_key":null,"server":null,"transport":null,"timeout_seconds":30}}}
-//! ◄ {"says":"the service can't be reached; again in 3 s"}
+//! ◄ {"says":"the service cannot be reached; connecting again in 3 s"}
 //! ◄ {"subscribed":{"endpoint":…}}      or {"unsubscribed":{}}, or {"failed":{"exit":4,"why":"…"}}
 //! ► printed
 //! ```

@@ -67,7 +67,8 @@ impl Control {
             }),
             Err(error) => {
                 say(format_args!(
-                    "there is no socket for other commands in {} ({error}): they have to wait for the end of this one",
+                    "cannot make a socket for other commands in {} ({error}): `subscribe` and `unsubscribe` \
+                     cannot run beside this `listen`",
                     directory.display()
                 ));
                 None
@@ -86,7 +87,9 @@ impl Control {
             Event::Connected => drop(self.hindrance.send_replace(None)),
             Event::Disconnected { .. } | Event::Delayed => self.tell(news::sentence(event), None),
             Event::Waiting { label, why, .. } if !why.may_pass() => {
-                let sentence = format!("{label}: {why}; it stays asked for");
+                let sentence = format!(
+                    "{label}: {why}. The request is kept: `listen` or the next `subscribe` sends it again"
+                );
                 self.tell(Some(sentence), Some(Arc::clone(label)));
             }
             Event::Waiting { .. } => self.tell(news::sentence(event), None),
@@ -135,7 +138,7 @@ fn bind(directory: &Path) -> io::Result<(SocketPath, UnixListener)> {
     let socket = SocketPath::of(directory)?;
     match fs::symlink_metadata(&socket.path) {
         Ok(stale) if stale.file_type().is_socket() => fs::remove_file(&socket.path)?,
-        Ok(_) => return Err(io::Error::other("something else has the name `control`")),
+        Ok(_) => return Err(io::Error::other("the name `control` is taken by something else")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
@@ -156,9 +159,9 @@ async fn serve(listener: UnixListener, talk: Talk) {
                 Ok((stream, _)) if is_trusted(&stream) => {
                     talks.spawn(talk.clone().run(stream));
                 }
-                Ok(_) => tracing::warn!("another user tried to talk to this user agent, and was refused"),
+                Ok(_) => tracing::warn!("another system user tried to control this user agent and was refused"),
                 Err(error) => {
-                    tracing::warn!(%error, "other commands can't be answered at the moment");
+                    tracing::warn!(%error, "other commands cannot be answered at the moment");
                     sleep(AGAIN_AFTER).await;
                 }
             },
@@ -249,7 +252,7 @@ impl Talk {
             return Ok(Err(failure));
         }
         let key = match asked.application_server_key.as_deref().map(PublicKey::parse) {
-            Some(None) => return Ok(Err(Failure::usage("the application server key can't be one"))),
+            Some(None) => return Ok(Err(Failure::usage("the application server key is not valid"))),
             Some(key) => key,
             None => None,
         };
@@ -301,7 +304,7 @@ impl Talk {
             return Ok(());
         }
         Err(Failure::usage(format_args!(
-            "the `listen` that has the state directory is with {} over {ours}; end it first, or use another state directory",
+            "the running `listen` uses {} over {ours}: end it first, or use another state directory",
             self.server
         )))
     }
@@ -327,7 +330,8 @@ impl Talk {
                 done = &mut what => return Ok(done),
                 () = sleep_until(until) => {
                     let why = last.unwrap_or_else(|| "the push service did not answer".to_owned());
-                    let why = format!("{why}; gave up after {seconds} s, and it stays asked for");
+                    let why = format!("{why}; stopped waiting after {seconds} s. The request is kept: the running \
+                         `listen` sends it again");
                     return Ok(Err(Failure::new(Exit::Unreachable, why)));
                 }
                 // The other end sends nothing while it waits, so it is gone.
@@ -355,12 +359,12 @@ impl Talk {
 const MOST_SECONDS: u64 = 365 * 24 * 3_600;
 
 fn parse(line: &str) -> Result<Command, Failure> {
-    let nonsense = || Failure::usage("the running `listen` was asked for what it does not know: restart it");
+    let nonsense = || Failure::usage("the running `listen` does not know this command: restart it");
     let any: AnyRequest = serde_json::from_str(line).map_err(|_| nonsense())?;
     if any.version != VERSION {
         return Err(Failure::usage(format_args!(
-            "the running `listen` is of another version: it takes commands in version {VERSION}, and was asked in {}; \
-             restart it",
+            "the running `listen` has another version: it accepts commands of version {VERSION}, and this \
+             one has version {}: restart `listen`",
             any.version
         )));
     }

@@ -179,7 +179,7 @@ async fn who_waits_learns_why() {
     assert!(
         failure
             .why
-            .contains("the service restarts; again in 1 s; gave up after 1 s"),
+            .contains("the service restarts; connecting again in 1 s; stopped waiting after 1 s"),
         "{}",
         failure.why
     );
@@ -209,7 +209,7 @@ async fn who_waits_learns_why() {
     );
 }
 
-/// PR-5: when the state can't be kept any more, a command that waits learns why, with the exit code of the state.
+/// PR-5: when the state cannot be written any more, a command that waits learns why, with the exit code of the state.
 #[tokio::test]
 async fn who_waits_learns_that_the_state_failed() {
     let mut rig = Rig::new().await;
@@ -272,8 +272,11 @@ async fn the_socket() {
     assert_eq!(mode & 0o777, 0o600);
     for (line, sentence) in [
         ("{\"version\":2,\"command\":{\"fly\":{}}}\n", "version 1"),
-        ("{\"version\":1,\"command\":{\"fly\":{}}}\n", "does not know"),
-        ("hello\n", "does not know"),
+        (
+            "{\"version\":1,\"command\":{\"fly\":{}}}\n",
+            "does not know this command",
+        ),
+        ("hello\n", "does not know this command"),
     ] {
         let mut stream = rig.connect().await;
         stream.write_all(line.as_bytes()).await.unwrap();

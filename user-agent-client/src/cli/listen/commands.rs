@@ -33,7 +33,7 @@ impl Commands {
             let (name, line) = for_one(rule, names).map_err(Failure::usage)?;
             if by_name.insert(name.to_owned(), line.to_owned()).is_some() {
                 return Err(Failure::usage(format_args!(
-                    "--exec-for names {name} twice; one command is for each subscription"
+                    "--exec-for names {name} twice; give each subscription one command"
                 )));
             }
         }
@@ -75,7 +75,7 @@ impl Commands {
             return Ok(None);
         };
         let unable =
-            |path: &PathBuf, error| NotHandled::Unable(format!("{} can't be read: {error}", path.display()));
+            |path: &PathBuf, error| NotHandled::Unable(format!("{} cannot be read: {error}", path.display()));
         let path = directory.join(subscription);
         match path.try_exists() {
             Ok(true) => Ok(Some(format!("exec {}", quoted(&path.to_string_lossy())))),
@@ -95,7 +95,7 @@ fn for_one<'a>(rule: &'a str, names: &[&'a str]) -> Result<(&'a str, &'a str), S
     known.max_by_key(|(name, _)| name.len()).ok_or_else(|| {
         let wanted = rule.split_once('=').map_or(rule, |(name, _)| name);
         format!(
-            "--exec-for: there is no subscription {wanted}; there are: {}",
+            "--exec-for: there is no subscription {wanted}; the subscriptions are: {}",
             names.join(", ")
         )
     })
@@ -126,7 +126,7 @@ mod tests {
         }
         for rule in ["window=true", "doo=true", "door", "=true"] {
             let why = for_one(rule, &names).unwrap_err();
-            assert!(why.ends_with("there are: door, a, a=b"), "{why}");
+            assert!(why.ends_with("the subscriptions are: door, a, a=b"), "{why}");
         }
     }
 

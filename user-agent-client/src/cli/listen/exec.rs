@@ -128,11 +128,11 @@ fn is_asked_to_end(status: ExitStatus) -> bool {
 impl fmt::Display for ExecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotStarted(error) => write!(f, "the command can't be started: {error}"),
+            Self::NotStarted(error) => write!(f, "the command cannot be started: {error}"),
             Self::Ended(status) => match status.code() {
                 Some(NOT_FOUND) => f.write_str("the command was not found (exit code 127)"),
-                Some(NOT_EXECUTABLE) => f.write_str("the command can't be run (exit code 126)"),
-                Some(TEMPORARY_FAILURE) => f.write_str("the command can't work now (exit code 75)"),
+                Some(NOT_EXECUTABLE) => f.write_str("the command cannot be run (exit code 126)"),
+                Some(TEMPORARY_FAILURE) => f.write_str("the command cannot work now (exit code 75)"),
                 _ => write!(f, "the command ended with {status}"),
             },
             Self::TookTooLong(within) => {
@@ -145,7 +145,7 @@ impl fmt::Display for ExecError {
             Self::Lost(error) => {
                 write!(
                     f,
-                    "the process that supervises commands died, and the command with it ({error})"
+                    "the process that supervises commands ended, and the command with it ({error})"
                 )
             }
         }

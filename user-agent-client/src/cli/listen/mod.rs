@@ -94,7 +94,7 @@ fn open(directory: &Path) -> Result<State, Failure> {
     let state = State::open(directory)?;
     if state.subscriptions().next().is_none() {
         return Err(Failure::usage(format_args!(
-            "there is no subscription in {}; `subscribe` makes one",
+            "there is no subscription in {}: make one with `subscribe`",
             directory.display()
         )));
     }
@@ -126,9 +126,9 @@ fn options(arguments: &Listen) -> Options {
 async fn begin(supervisor: &Supervisor, directory: &Path, signals: &mut Signals) -> Result<(), Failure> {
     tokio::select! {
         begun = supervisor.begin() => begun.map_err(|error| {
-            Failure::new(Exit::State, format_args!("{}: commands can't be run: {error}", directory.display()))
+            Failure::new(Exit::State, format_args!("{}: commands cannot be run: {error}", directory.display()))
         }),
-        () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted before it began")),
+        () = signals.next() => Err(Failure::new(Exit::Interrupted, "interrupted at start")),
     }
 }
 
@@ -212,8 +212,10 @@ impl Listener {
         match self.remaining {
             Remaining::Endless | Remaining::Nothing if is_finished => return Exit::Done,
             Remaining::Endless | Remaining::Nothing => {}
-            Remaining::Messages(left) => say(format_args!("interrupted; {left} more to come")),
-            Remaining::Waiting => say("interrupted; there may be more"),
+            Remaining::Messages(left) => say(format_args!(
+                "interrupted; {left} messages of --count had not arrived"
+            )),
+            Remaining::Waiting => say("interrupted; more messages may wait"),
         }
         Exit::Interrupted
     }
@@ -241,7 +243,8 @@ impl Listener {
             }
             Event::Renewed(_) if self.on_renew.is_none() => self.sentences.say(
                 SentenceKind::Subscription,
-                "  give it to the application server: `list --format json` prints it; or let --on-renew CMD do that",
+                "  give the new one to the application server: `list --format json` prints it, and \
+                 --on-renew CMD can do it",
             ),
             // Of many news at once some are lost, so that this is only a hint.
             Event::Renewed(_) | Event::Connected => self.may_be_renewed = true,
@@ -301,13 +304,14 @@ impl Listener {
                 let again = news::seconds(wait);
                 self.sentences.say(
                     SentenceKind::Subscription,
-                    format_args!("{label}: --on-renew failed: {why}; it is run again in {again}"),
+                    format_args!("{label}: --on-renew failed: {why}; it runs again in {again}"),
                 );
             }
             // The message was dropped with its task: it failed.
-            Err(error) => self
-                .sentences
-                .say(SentenceKind::Failed, format_args!("a handler died: {error}")),
+            Err(error) => self.sentences.say(
+                SentenceKind::Failed,
+                format_args!("a message handler panicked: {error}"),
+            ),
         }
         Ok(())
     }
@@ -323,7 +327,7 @@ impl Listener {
         }
         if !self.working.is_empty() {
             say(format_args!(
-                "what takes longer than {} s is ended, and comes again",
+                "handlers have {} s to finish; messages of those that do not finish come again",
                 defaults::STOP_WITHIN.as_secs()
             ));
         }

@@ -172,17 +172,18 @@ fn name_of(response: &NotificationResponse) -> Option<String> {
 fn open(url: &Url) {
     let opened = tokio::process::Command::new("xdg-open").arg(url.as_str()).spawn();
     if let Err(error) = opened {
-        say(format_args!("the page can't be opened with xdg-open: {error}"));
+        say(format_args!("the page cannot be opened with xdg-open: {error}"));
     }
 }
 
 /// What an error means for the message: a desktop that is there has refused this one.
 fn not_handled(why: &str, is_there: bool) -> NotHandled {
     if is_there {
-        return NotHandled::Failed(format!("the desktop does not show it ({why})"));
+        return NotHandled::Failed(format!("the desktop did not show the message ({why})"));
     }
     NotHandled::Unable(format!(
-        "there is no desktop to show it on ({why}); --notify needs a session bus with a notification service"
+        "there is no desktop to show the message on ({why}); --notify needs a session bus with a \
+         notification service"
     ))
 }
 

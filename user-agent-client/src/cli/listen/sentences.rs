@@ -53,12 +53,12 @@ impl SentenceKind {
 
     fn more(self, count: u64) -> String {
         let what = match self {
-            Self::Failed => "attempts failed",
-            Self::Unable => "times a message could not be handled",
-            Self::Resumed => "times messages can be handled again",
-            Self::GaveUp => "messages are given up",
-            Self::Subscription => "news of subscriptions",
-            Self::Channel => "news of the channel",
+            Self::Failed => "failed attempts",
+            Self::Unable => "messages that could not be handled",
+            Self::Resumed => "times that messages could be handled again",
+            Self::GaveUp => "messages that were given up",
+            Self::Subscription => "events of subscriptions",
+            Self::Channel => "events of the channel",
         };
         format!("… and {count} more {what}")
     }

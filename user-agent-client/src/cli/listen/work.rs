@@ -58,7 +58,7 @@ pub(super) async fn handle(
         }
         NotHandled::Unable(why) => {
             message.unable();
-            Worked::Unable(format!("{label}: {why}; this was no attempt"))
+            Worked::Unable(format!("{label}: {why}; this does not count as an attempt"))
         }
         NotHandled::Closed(error) => {
             message.release();

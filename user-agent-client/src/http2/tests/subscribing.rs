@@ -237,12 +237,12 @@ async fn refusals() {
     let ftp = "<ftp://push.example.net/1>; rel=\"urn:ietf:params:push\"";
     let trouble = || Registered::Trouble;
     let rows: [(u16, Fields<'_>, Registered, &str); 16] = [
-        (400, &[], Registered::Refused(400), "doesn't take the request"),
+        (400, &[], Registered::Refused(400), "refused the request"),
         (404, retry, Registered::Refused(404), "is the URL right"),
         (429, retry, minute.clone(), "too many requests"),
-        (503, retry, minute, "status 503: it has trouble"),
+        (503, retry, minute, "status 503: it has an error"),
         (429, &[], trouble(), "too many requests"),
-        (500, &[], trouble(), "status 500: it has trouble"),
+        (500, &[], trouble(), "status 500: it has an error"),
         (200, &[], trouble(), "status 200"),
         (302, &[("location", "/")], trouble(), "status 302: it redirects"),
         (307, &[], trouble(), "its Location is missing"),
@@ -356,7 +356,7 @@ async fn explanations_that_are_none() {
     asked.explains(503, &[], "<html>502</html>");
     let (answer, why) = rig.not_enrolled(1).await;
     assert_eq!(answer, Registered::Trouble);
-    assert!(why.contains("status 503: it has trouble"), "{why}");
+    assert!(why.contains("status 503: it has an error"), "{why}");
     rig.register(1);
     let asked = rig.asked_for(Method::POST, "/subscribe").await;
     let _open = asked.begins_to_explain(503, &[], "no more today");
@@ -384,7 +384,7 @@ async fn no_answer_is_no_status() {
     rig.register(1);
     drop(rig.asked_for(Method::POST, "/subscribe").await);
     let (_, why) = rig.not_enrolled(1).await;
-    assert!(why.contains("before the service had answered"), "{why}");
+    assert!(why.contains("before the service answered"), "{why}");
 }
 
 /// R30-EXP-4, R30-EXP-8, R30-SUB-7: a subscription is ended where the service said; one that is gone is ended, and so is one of which

@@ -84,7 +84,7 @@ fn links_in_the_place_of_files_are_refused() {
                 matches!(&error, StateError::Link(path) if *path == link),
                 "{error}"
             );
-            assert!(error.to_string().contains("Nothing was touched"), "{error}");
+            assert!(error.to_string().contains("Nothing was changed"), "{error}");
             if name == "state.json" {
                 assert!(matches!(read(&state), Err(StateError::Link(_))));
             }

@@ -15,19 +15,19 @@ pub(super) fn action(action: &Action, label: impl Fn(SubscriptionName) -> Arc<st
         Action::Disconnect(farewell) => tracing::info!(?farewell, "closing the channel"),
         Action::Tell(Event::Connected) => tracing::info!("connected"),
         Action::Tell(Event::Disconnected { why, again_in }) => {
-            tracing::info!(?why, ?again_in, "there is no channel");
+            tracing::info!(?why, ?again_in, "disconnected");
         }
-        Action::Tell(Event::Empty) => tracing::info!("nothing waits with the service"),
+        Action::Tell(Event::Empty) => tracing::info!("no more messages wait at the service"),
         Action::Say(say) => said(say, label),
         Action::HandOver { message, attempt } => {
             tracing::debug!(
                 subscription = message.name().map(label).as_deref(),
                 attempt,
-                "a message came"
+                "a message arrived"
             );
         }
         Action::Save(change) => tracing::trace!(change = kind(change), "kept"),
-        Action::TakeBack(_) => tracing::debug!("a message waits"),
+        Action::TakeBack(_) => tracing::debug!("a message is taken back from the application and waits"),
         Action::Ping => tracing::trace!("ping"),
         // Applications hear of it, and say it if they like.
         Action::Tell(_) => {}
@@ -36,20 +36,20 @@ pub(super) fn action(action: &Action, label: impl Fn(SubscriptionName) -> Arc<st
 
 /// Enters what the application made of a message.
 pub(super) fn judged(outcome: Outcome) {
-    tracing::debug!(?outcome, "the application is done with a message");
+    tracing::debug!(?outcome, "the application has handled a message");
 }
 
 fn said(say: &Say, label: impl Fn(SubscriptionName) -> Arc<str>) {
     match say {
         Say::Hello(identity, wish) => {
             let known = identity.is_some();
-            tracing::debug!(known, lowest = wish.lowest.as_str(), extent = ?wish.extent, "saying hello");
+            tracing::debug!(known, lowest = wish.lowest.as_str(), extent = ?wish.extent, "sending hello");
         }
         Say::Bring(wish) => {
-            tracing::debug!(lowest = wish.lowest.as_str(), extent = ?wish.extent, "asking for messages");
+            tracing::debug!(lowest = wish.lowest.as_str(), extent = ?wish.extent, "requesting messages");
         }
         Say::Register { name, .. } => {
-            tracing::debug!(subscription = &*label(*name), "asking for a subscription");
+            tracing::debug!(subscription = &*label(*name), "requesting a subscription");
         }
         Say::Unregister(name) => tracing::debug!(subscription = &*label(*name), "ending a subscription"),
         Say::Acknowledge { message, disposition } => {

@@ -107,7 +107,7 @@ impl Task {
             Ok(bytes) => Some(Some(Data::new(bytes))),
             Err(error) => {
                 if self.undecryptable.allows(Instant::now()) {
-                    tracing::warn!(%error, "a message can't be decrypted and is dropped");
+                    tracing::warn!(%error, "a message cannot be decrypted and is dropped");
                 }
                 None
             }
@@ -122,7 +122,7 @@ impl Task {
             self.undecryptable.left_out(Instant::now())
         };
         if let Some(count) = count {
-            tracing::warn!(count, "more messages can't be decrypted and are dropped");
+            tracing::warn!(count, "more messages cannot be decrypted and are dropped");
         }
     }
 

@@ -320,7 +320,7 @@ impl Task {
             Ok(()) => self.note_change(change),
             Err(error) if error.is_about_messages_only() => {
                 if !self.forgetful {
-                    tracing::warn!(%error, "messages that come again can't be recognised after a restart");
+                    tracing::warn!(%error, "messages that come again cannot be recognised after a restart");
                 }
                 self.forgetful = true;
             }
@@ -329,7 +329,7 @@ impl Task {
     }
 
     fn fail(&mut self, error: StateError) {
-        tracing::error!(%error, "the state can't be kept");
+        tracing::error!(%error, "the state cannot be written");
         self.failed = true;
         let _ = self.news.try_send(Event::Failed(error));
     }

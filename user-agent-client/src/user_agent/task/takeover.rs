@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use crate::defaults::{TAKEOVER_WITHIN, TAKEOVERS};
 
 /// The sentence for people.
-pub(super) const HINT: &str = "it did so soon after each of the last channels: another user agent may be using a copy of this state; \
-                               stop one of them, and let it `subscribe` with a state directory of its own";
+pub(super) const HINT: &str = "this happened soon after each of the last channels opened: another user agent may use a copy of this \
+     state. Stop one of them, and `subscribe` there with its own state directory";
 
 /// Counts channels in a row that the service ended soon, in the way in which it ends a channel when a newer one comes: with code 1011
 /// on a WebSocket, with the end of the monitoring request over HTTP/2 (PR-10, WS-HEL-11).

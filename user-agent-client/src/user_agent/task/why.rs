@@ -13,28 +13,34 @@ pub(super) fn sentence(why: Why, said: Option<&str>) -> String {
 
 fn text(why: Why) -> String {
     let text = match why {
-        Why::Ended(Ended::Unreachable) => "the service can't be reached",
+        Why::Ended(Ended::Unreachable) => "the service cannot be reached",
         Why::Ended(Ended::Refused { status, .. }) => {
-            return format!("the service refused with HTTP status {status}");
+            return format!("the service refused the connection with HTTP status {status}");
         }
-        Why::Ended(Ended::Closed(Some(1001))) => "the service leaves: it said to connect again",
+        Why::Ended(Ended::Closed(Some(1001))) => "the service shuts down and said to connect again",
         Why::Ended(Ended::Closed(Some(1012))) => "the service restarts",
-        Why::Ended(Ended::Closed(Some(1013))) => "the service has trouble and said to come back later",
-        Why::Ended(Ended::Closed(Some(4774))) => "the service said to stay away",
+        Why::Ended(Ended::Closed(Some(1013))) => "the service has an error and said to connect later",
+        Why::Ended(Ended::Closed(Some(4774))) => "the service said not to connect again",
         Why::Ended(Ended::Closed(Some(code))) => {
             return format!("the service closed the channel with code {code}");
         }
         Why::Ended(Ended::Closed(None)) => "the service closed the channel",
-        Why::Ended(Ended::Lost) => "the connection broke",
-        Why::Ended(Ended::Garbled) => "the service doesn't keep to the protocol",
+        Why::Ended(Ended::Lost) => "the connection was lost",
+        Why::Ended(Ended::Garbled) => "the service broke the protocol",
         Why::NotOpened => "connecting took too long",
         Why::NoAnswer => "the service didn't answer in time",
-        Why::NoWelcome => "the service's hello can't be used: is this a Web Push service for user agents?",
-        Why::Nonsense => "the service says what means nothing: is this a Web Push service for user agents?",
-        Why::Forgotten => {
-            "the service says that it doesn't know this user agent: it is asked again before anything is made anew"
+        Why::NoWelcome => {
+            "the service's answer to hello cannot be used: is this a Web Push service for user agents?"
         }
-        Why::CatchUp => "messages were left with the service, and are fetched now",
+        Why::Nonsense => {
+            "the service sent something that cannot be understood: is this a Web Push service for user \
+             agents?"
+        }
+        Why::Forgotten => {
+            "the service says that it does not know this user agent; it is asked again before new \
+             subscriptions are made"
+        }
+        Why::CatchUp => "a new channel is opened to fetch messages that the service kept",
         Why::Stopped => "stopped",
     };
     text.to_owned()
@@ -53,7 +59,7 @@ mod tests {
         });
         assert_eq!(
             sentence(refused, Some("Ask for events.")),
-            "the service refused with HTTP status 400; the service says: Ask for events."
+            "the service refused the connection with HTTP status 400; the service says: Ask for events."
         );
         assert_eq!(
             sentence(Why::Ended(Ended::Closed(Some(1012))), None),

@@ -34,7 +34,7 @@ async fn a_service_that_forgot_us() {
     let (mut peer, shown) = within("another channel", service.welcome("another")).await;
     assert_eq!(shown.as_deref(), Some(IDENTITY));
     expect(&mut peer, Said::Closed(Some(1000))).await;
-    let why = within("it is told", disconnected_by(&mut events, "doesn't know")).await;
+    let why = within("it is told", disconnected_by(&mut events, "does not know")).await;
     assert!(why.contains("asked again"), "{why}");
     let (mut peer, shown) = within("the question again", service.welcome("a third")).await;
     assert_eq!(shown.as_deref(), Some(IDENTITY));

@@ -108,7 +108,7 @@ impl Primaries {
                 }
                 Next::Send { to, .. } => {
                     pause_until(deadline, &mut pause, || {
-                        format!("the command was redirected too often, last to {}", to.address)
+                        format!("{} redirected the command too often", to.address)
                     })
                     .await?;
                     hops = 0;

@@ -191,7 +191,8 @@ impl Running {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 format!(
-                    "commands of an earlier `listen` have not ended within {} s; their supervisor locks {}",
+                    "commands of an earlier `listen` have not ended within {} s; their supervisor still \
+                     locks {}",
                     SUPERVISOR_WITHIN.as_secs(),
                     lock.display()
                 ),
