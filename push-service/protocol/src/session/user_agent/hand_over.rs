@@ -71,7 +71,8 @@ impl UserAgent {
         if message.attempts >= self.limits.attempts {
             return self.give_up(key, name, message.arrived, GiveUpReason::Attempts, now, out);
         }
-        if count + message.crashes >= self.most_tries() {
+        // A message that fails in this process only has all of its attempts: a crash is no attempt.
+        if message.earlier_attempts > 0 && count + message.crashes >= self.most_tries() {
             return self.give_up(key, name, message.arrived, GiveUpReason::Crashes, now, out);
         }
         message.in_a_row += 1;
