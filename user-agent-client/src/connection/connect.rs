@@ -34,10 +34,6 @@ pub(crate) struct Destination<'a> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Speaks {
     Http1,
-    #[cfg_attr(
-        not(feature = "user-agent"),
-        expect(dead_code, reason = "application servers speak HTTP/1.1")
-    )]
     Http2,
 }
 
