@@ -52,7 +52,7 @@ pub use identifiers::{
 };
 pub use message::{Coding, Content, PushMessage};
 pub use parse::ParseError;
-pub use receipt::{Fate, Receipt};
+pub use receipt::{Receipt, ReceiptOutcome};
 pub use topic::Topic;
 pub use ttl::Ttl;
 pub use urgency::Urgency;

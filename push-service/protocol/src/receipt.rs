@@ -8,9 +8,9 @@ use std::fmt;
 use crate::capability::{Dialect, KeyId, MessageCapability};
 use crate::identifiers::{MessageId, UserAgentId};
 
-/// How a message ended that a receipt was asked for.
+/// How a message ended for which a receipt was requested.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Fate {
+pub enum ReceiptOutcome {
     /// Its user agent has it: 204.
     Acknowledged,
     /// It expired, was evicted or taken back, or its subscription ended: 410.
@@ -19,7 +19,7 @@ pub enum Fate {
     Replaced,
 }
 
-impl Fate {
+impl ReceiptOutcome {
     /// The status of its receipt, if there is one.
     pub fn status(self) -> Option<u16> {
         match self {
@@ -38,11 +38,11 @@ impl Fate {
         }
     }
 
-    /// The reverse of [`Fate::to_byte`].
+    /// The reverse of [`ReceiptOutcome::to_byte`].
     pub fn from_byte(byte: u8) -> Option<Self> {
         [Self::Acknowledged, Self::GivenUp, Self::Replaced]
             .into_iter()
-            .find(|fate| fate.to_byte() == byte)
+            .find(|outcome| outcome.to_byte() == byte)
     }
 }
 
@@ -54,21 +54,21 @@ pub struct Receipt {
     /// The sealing key of that URL.
     pub sealed_by: KeyId,
     /// How it ended.
-    pub fate: Fate,
+    pub how: ReceiptOutcome,
 }
 
 impl Receipt {
     /// Bytes of [`Receipt::to_bytes`].
     pub const BYTES: usize = 35;
 
-    /// User agent, message, dialect, sealing key, fate.
+    /// User agent, message, dialect, sealing key, outcome.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
         bytes[..16].copy_from_slice(&self.message.user_agent.0);
         bytes[16..32].copy_from_slice(&self.message.id.to_bytes());
         bytes[32] = self.message.dialect.to_byte();
         bytes[33] = self.sealed_by.0;
-        bytes[34] = self.fate.to_byte();
+        bytes[34] = self.how.to_byte();
         bytes
     }
 
@@ -76,7 +76,7 @@ impl Receipt {
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; Self::BYTES] = bytes.try_into().ok()?;
         let (user_agent, rest) = bytes.split_first_chunk::<16>()?;
-        let (id, [dialect, sealed_by, fate]) = rest.split_first_chunk::<16>()? else {
+        let (id, [dialect, sealed_by, how]) = rest.split_first_chunk::<16>()? else {
             return None;
         };
         Some(Self {
@@ -86,7 +86,7 @@ impl Receipt {
                 dialect: Dialect::from_byte(*dialect)?,
             },
             sealed_by: KeyId(*sealed_by),
-            fate: Fate::from_byte(*fate)?,
+            how: ReceiptOutcome::from_byte(*how)?,
         })
     }
 }
@@ -94,7 +94,7 @@ impl Receipt {
 /// Its message's URL is a capability, so the ids that it is made of don't print.
 impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Receipt({:?}, …)", self.fate)
+        write!(f, "Receipt({:?}, …)", self.how)
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
                 dialect: Dialect::Webpush,
             },
             sealed_by: KeyId(9),
-            fate: Fate::GivenUp,
+            how: ReceiptOutcome::GivenUp,
         };
         let bytes = receipt.to_bytes();
         assert_eq!(Receipt::from_bytes(&bytes), Some(receipt));
@@ -130,8 +130,13 @@ mod tests {
 
     /// R30-RDL-2, R30-RDL-6: acknowledged is 204, given up 410, and of a replaced message nobody is told.
     #[test]
-    fn each_fate_has_its_status() {
-        let told = [Fate::Acknowledged, Fate::GivenUp, Fate::Replaced].map(Fate::status);
+    fn each_outcome_has_its_status() {
+        let told = [
+            ReceiptOutcome::Acknowledged,
+            ReceiptOutcome::GivenUp,
+            ReceiptOutcome::Replaced,
+        ]
+        .map(ReceiptOutcome::status);
         assert_eq!(told, [Some(204), Some(410), None]);
     }
 }

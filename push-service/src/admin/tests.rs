@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::storage::{
     Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported, Manner,
-    Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, StorageError, Subscribe,
+    MessageEnd, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, StorageError, Subscribe,
     Subscribed, SubscriptionReport, Traced, Usage, UserAgentReport,
 };
 use crate::tls::CertificateSource;
@@ -141,15 +141,15 @@ impl Storage for Stub {
         unreachable!()
     }
 
-    async fn settle_receipts(&self, _: UserAgentId, _: &[Outcome]) -> Result<(), StorageError> {
+    async fn settle_receipts(&self, _: UserAgentId, _: &[MessageEnd]) -> Result<(), StorageError> {
         unreachable!()
     }
 
-    async fn outcomes(&self, _: UserAgentId, _: usize) -> Result<Vec<Outcome>, StorageError> {
+    async fn outbox(&self, _: UserAgentId, _: usize) -> Result<Vec<MessageEnd>, StorageError> {
         unreachable!()
     }
 
-    async fn clear_outcomes(&self, _: UserAgentId, _: &[MessageId]) -> Result<(), StorageError> {
+    async fn clear_outbox(&self, _: UserAgentId, _: &[MessageId]) -> Result<(), StorageError> {
         unreachable!()
     }
 

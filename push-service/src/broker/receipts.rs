@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use push_protocol::capability::MessageKind;
-use push_protocol::{Fate, KeyDigest, MessageId, MessageNumber, PushMessage, Receipt, Ttl, UserAgentId};
+use push_protocol::{
+    KeyDigest, MessageId, MessageNumber, PushMessage, Receipt, ReceiptOutcome, Ttl, UserAgentId,
+};
 use ring::digest;
 use tokio::time::{Instant, timeout_at};
 
@@ -27,7 +29,7 @@ use crate::defaults::{
 use crate::metrics::Step;
 use crate::random;
 use crate::storage::{
-    Ending, Expected, Expecting, Outcome, Overdue, RECEIPTS, RECEIPTS_NAME, StorageError, Subscribe,
+    Ending, Expected, Expecting, MessageEnd, Overdue, RECEIPTS, RECEIPTS_NAME, StorageError, Subscribe,
     Subscribed, Traced,
 };
 
@@ -89,7 +91,7 @@ impl Broker {
             .seal_message(MessageKind::Message, receipt.sealed_by, &receipt.message);
         Some(ReceiptTold {
             message_url: self.message_url(&token),
-            status: receipt.fate.status()?,
+            status: receipt.how.status()?,
         })
     }
 
@@ -185,7 +187,7 @@ impl Broker {
         let _ = self.settle(promised.receipts, &[nothing]).await;
     }
 
-    async fn settle(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
+    async fn settle(&self, receipts: UserAgentId, outcomes: &[MessageEnd]) -> Result<(), StorageError> {
         let settle = self.storage.settle_receipts(receipts, outcomes);
         self.answered(Step::Receipt, settle).await
     }
@@ -236,7 +238,7 @@ impl Broker {
     async fn ask_after(&self, overdue: &[Overdue]) {
         for some in overdue.chunks(RECEIPT_CARRIERS) {
             let traced = join_all(some.iter().map(|one| self.trace(one))).await;
-            let mut by_receiver: BTreeMap<UserAgentId, Vec<Outcome>> = BTreeMap::new();
+            let mut by_receiver: BTreeMap<UserAgentId, Vec<MessageEnd>> = BTreeMap::new();
             for outcome in traced.into_iter().flatten() {
                 by_receiver.entry(outcome.receipts).or_default().push(outcome);
             }
@@ -249,7 +251,7 @@ impl Broker {
     }
 
     /// The outcome of a message; `None` while it waits, or while its storage is in trouble.
-    async fn trace(&self, overdue: &Overdue) -> Option<Outcome> {
+    async fn trace(&self, overdue: &Overdue) -> Option<MessageEnd> {
         let trace = self.storage.trace(overdue.user_agent, overdue.nonce);
         match self.answered(Step::Receipt, trace).await.ok()? {
             Traced::Waiting => None,
@@ -262,12 +264,12 @@ impl Broker {
     /// Empties one outbox, a step at a time: first told, then cleared.
     async fn carry(&self, user_agent: UserAgentId) -> Result<(), StorageError> {
         loop {
-            let waiting = self.storage.outcomes(user_agent, RECEIPT_STEP);
+            let waiting = self.storage.outbox(user_agent, RECEIPT_STEP);
             let outcomes = self.answered(Step::Receipt, waiting).await?;
             if outcomes.is_empty() {
                 return Ok(());
             }
-            let mut by_receiver: BTreeMap<UserAgentId, Vec<Outcome>> = BTreeMap::new();
+            let mut by_receiver: BTreeMap<UserAgentId, Vec<MessageEnd>> = BTreeMap::new();
             for outcome in &outcomes {
                 by_receiver.entry(outcome.receipts).or_default().push(*outcome);
             }
@@ -275,7 +277,7 @@ impl Broker {
                 self.settle(receipts, &outcomes).await?;
             }
             let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id).collect();
-            let clear = self.storage.clear_outcomes(user_agent, &ids);
+            let clear = self.storage.clear_outbox(user_agent, &ids);
             self.answered(Step::Receipt, clear).await?;
         }
     }
@@ -298,12 +300,12 @@ fn chosen(push: &PushResource, sender: Option<KeyDigest>) -> UserAgentId {
 }
 
 /// The outcome of a message that is nowhere: its expectation leaves, as if it had been replaced, and nobody is told.
-fn never_stored(receipts: UserAgentId, user_agent: UserAgentId, nonce: u64) -> Outcome {
+fn never_stored(receipts: UserAgentId, user_agent: UserAgentId, nonce: u64) -> MessageEnd {
     let number = MessageNumber::START;
-    Outcome {
+    MessageEnd {
         receipts,
         user_agent,
         id: MessageId { number, nonce },
-        fate: Fate::Replaced,
+        how: ReceiptOutcome::Replaced,
     }
 }

@@ -16,7 +16,7 @@ use super::portable::{Cursor, Exported, Imported, Packing, Place, Portable};
 use super::queue::{BookChanges, Changes, Expectation, PickedPage, Step, Taken, Turned, UserAgent};
 use super::senders::Sums;
 use super::{
-    Announce, Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, Outcome, Overdue,
+    Announce, Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, MessageEnd, Overdue,
     Page, PageRequest, Paged, Refreshed, Removal, Retention, Seat, Storage, StorageError, Subscribe,
     Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
@@ -264,22 +264,26 @@ impl Storage for Memory {
         Ok(self.step(receipts, |state, now| state.expect_receipt(&expected, now)))
     }
 
-    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
+    async fn settle_receipts(
+        &self,
+        receipts: UserAgentId,
+        outcomes: &[MessageEnd],
+    ) -> Result<(), StorageError> {
         self.step(receipts, |state, now| state.settle_receipts(outcomes, now));
         Ok(())
     }
 
-    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError> {
-        let outbox = |state: &UserAgent| state.outcomes(user_agent, limit);
+    async fn outbox(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<MessageEnd>, StorageError> {
+        let outbox = |state: &UserAgent| state.outbox(user_agent, limit);
         Ok(self.lock().look(user_agent, outbox))
     }
 
-    async fn clear_outcomes(
+    async fn clear_outbox(
         &self,
         user_agent: UserAgentId,
         messages: &[MessageId],
     ) -> Result<(), StorageError> {
-        self.step(user_agent, |state, now| state.clear_outcomes(messages, now));
+        self.step(user_agent, |state, now| state.clear_outbox(messages, now));
         Ok(())
     }
 
@@ -384,8 +388,10 @@ impl Storage for Memory {
                     state.import_message(message, part.retained_until_ms, now)
                 });
             }
-            for outcome in &part.outcomes {
-                imported += self.step(part.user_agent, |state, now| state.import_outcome(outcome, now));
+            for outcome in &part.outbox {
+                imported += self.step(part.user_agent, |state, now| {
+                    state.import_message_end(outcome, now)
+                });
             }
             for expected in &part.expected {
                 imported += self.step(part.user_agent, |state, now| {

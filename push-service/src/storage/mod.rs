@@ -43,7 +43,7 @@ use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
 pub use self::messages::{Budget, Confirm, Enqueue, Enqueued, Rate, Removal, Swept};
 pub use self::portable::{Cursor, Exported, Imported, Portable};
 pub use self::receipts::{
-    Expected, Expecting, Outcome, Overdue, PASSING_WITH_RECEIPT, RECEIPTS, RECEIPTS_NAME, Traced,
+    Expected, Expecting, MessageEnd, Overdue, PASSING_WITH_RECEIPT, RECEIPTS, RECEIPTS_NAME, Traced,
 };
 pub use self::reports::{SubscriptionReport, Usage, UserAgentReport};
 pub use self::retention::Retention;
@@ -146,20 +146,21 @@ pub trait Storage: Send + Sync + 'static {
     ///
     /// Durable when it resolves; the holder of the seat is told then and not before (PR-1). At most
     /// [`RECEIPT_STEP`](crate::defaults::RECEIPT_STEP) outcomes.
-    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError>;
+    async fn settle_receipts(
+        &self,
+        receipts: UserAgentId,
+        outcomes: &[MessageEnd],
+    ) -> Result<(), StorageError>;
 
     /// The outbox of a user agent, oldest first: what is in it is durable when this resolves. At most `limit`.
     ///
     /// The step that removes a message with [`Enqueue::receipts`] (acknowledge, replace, evict, expire, cancel, end) has put
     /// its outcome there, whole or not at all. Messages of ended subscriptions do so when they are freed.
-    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError>;
+    async fn outbox(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<MessageEnd>, StorageError>;
 
     /// Takes out of the outbox what was carried over. Need not be durable at once.
-    async fn clear_outcomes(
-        &self,
-        user_agent: UserAgentId,
-        messages: &[MessageId],
-    ) -> Result<(), StorageError>;
+    async fn clear_outbox(&self, user_agent: UserAgentId, messages: &[MessageId])
+    -> Result<(), StorageError>;
 
     /// User agents whose outbox is not empty, at most `limit`: for what no hint told of.
     async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError>;

@@ -11,7 +11,7 @@ use push_protocol::{
     UserAgentId,
 };
 
-use super::{Outcome, SenderTag, StorageError};
+use super::{MessageEnd, SenderTag, StorageError};
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 
 /// A user agent, or a part of one whose queue is too long to be held at once.
@@ -32,7 +32,7 @@ pub struct Portable {
     /// What waits, in the order of acceptance.
     pub messages: Vec<PortableMessage>,
     /// Its outbox: how messages ended that receipts were asked for. It travels even if all else of a user agent is over.
-    pub outcomes: Vec<Outcome>,
+    pub outbox: Vec<MessageEnd>,
     /// What is owed to it, if it's a receipt subscription.
     pub expected: Vec<PortableExpectation>,
 }
@@ -214,10 +214,10 @@ impl Packing {
         }
     }
 
-    pub(super) fn add_outcome(&mut self, outcome: Outcome) {
+    pub(super) fn add_message_end(&mut self, outcome: MessageEnd) {
         self.fill(MESSAGE_OVERHEAD_BYTES as usize);
         if let Some(part) = self.page.user_agents.last_mut() {
-            part.outcomes.push(outcome);
+            part.outbox.push(outcome);
         }
     }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use push_protocol::capability::{Dialect, KeyId};
-use push_protocol::{Fate, MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId};
+use push_protocol::{
+    MessageId, MessageNumber, ReceiptOutcome, SubscriptionId, SubscriptionName, UserAgentId,
+};
 
 use crate::defaults::{RECEIPT_KEPT, RECEIPT_SUBSCRIPTION_KEPT};
 
@@ -54,7 +56,7 @@ pub enum Expecting {
 
 /// What became of a message that a receipt was asked for: waits in its user agent's outbox until it is carried over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Outcome {
+pub struct MessageEnd {
     /// To which receipt subscription.
     pub receipts: UserAgentId,
     /// In whose queue the message was.
@@ -62,7 +64,7 @@ pub struct Outcome {
     /// The message.
     pub id: MessageId,
     /// How it ended.
-    pub fate: Fate,
+    pub how: ReceiptOutcome,
 }
 
 /// What a user agent's side knows of a message that a receipt is owed for.
@@ -73,7 +75,7 @@ pub enum Traced {
     /// It waits and has not expired.
     Waiting,
     /// It ended so. One that waits and has expired is given up.
-    Ended(Outcome),
+    Ended(MessageEnd),
 }
 
 /// A receipt that is owed for too long.

@@ -5,13 +5,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::headers::{MAX_CONTENT_TYPE_BYTES, MAX_PARAMETERS_BYTES};
 use push_protocol::{
-    Coding, Content, Fate, KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Topic,
-    Urgency, UserAgentId,
+    Coding, Content, KeyDigest, MessageId, MessageNumber, ReceiptOutcome, SubscriptionId, SubscriptionName,
+    Topic, Urgency, UserAgentId,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::storage::portable::{Portable, PortableExpectation, PortableMessage, PortableSubscription};
-use crate::storage::{Outcome as PortableOutcome, SenderTag};
+use crate::storage::{MessageEnd, SenderTag};
 
 /// Where an export comes from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,7 +33,7 @@ pub struct Counts {
     pub subscriptions: u64,
     /// Messages.
     pub messages: u64,
-    /// Outcomes that wait to be carried over, and receipts that are owed.
+    /// Message ends that wait to be relayed, and receipts that are owed.
     pub receipts: u64,
 }
 
@@ -46,7 +46,8 @@ pub(super) enum Line {
     UserAgent(UserAgent),
     Subscription(Subscription),
     Message(Message),
-    Outcome(Outcome),
+    #[serde(rename = "outcome")]
+    MessageEnd(EndedMessage),
     ExpectedReceipt(Expectation),
     End(End),
 }
@@ -125,7 +126,7 @@ pub(super) struct Message {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Outcome {
+pub(super) struct EndedMessage {
     id: String,
     receipts: String,
     fate: String,
@@ -193,7 +194,7 @@ impl UserAgent {
             unused: self.unused,
             subscriptions: Vec::new(),
             messages: Vec::new(),
-            outcomes: Vec::new(),
+            outbox: Vec::new(),
             expected: Vec::new(),
         })
     }
@@ -304,30 +305,30 @@ impl Message {
     }
 }
 
-impl Outcome {
-    pub(super) fn new(outcome: &PortableOutcome) -> Self {
-        let fate = match outcome.fate {
-            Fate::Acknowledged => "acknowledged",
-            Fate::GivenUp => "given_up",
-            Fate::Replaced => "replaced",
+impl EndedMessage {
+    pub(super) fn new(end: &MessageEnd) -> Self {
+        let fate = match end.how {
+            ReceiptOutcome::Acknowledged => "acknowledged",
+            ReceiptOutcome::GivenUp => "given_up",
+            ReceiptOutcome::Replaced => "replaced",
         };
         Self {
-            id: outcome.id.to_base64url(),
-            receipts: outcome.receipts.to_string(),
+            id: end.id.to_base64url(),
+            receipts: end.receipts.to_string(),
             fate: fate.to_owned(),
         }
     }
 
     /// Of a message of this user agent.
-    pub(super) fn read(&self, whose: UserAgentId) -> Result<PortableOutcome, &'static str> {
-        Ok(PortableOutcome {
+    pub(super) fn read(&self, whose: UserAgentId) -> Result<MessageEnd, &'static str> {
+        Ok(MessageEnd {
             receipts: user_agent(&self.receipts)?,
             user_agent: whose,
             id: MessageId::parse(&self.id).ok_or("`id` is not a message's id")?,
-            fate: match self.fate.as_str() {
-                "acknowledged" => Fate::Acknowledged,
-                "given_up" => Fate::GivenUp,
-                "replaced" => Fate::Replaced,
+            how: match self.fate.as_str() {
+                "acknowledged" => ReceiptOutcome::Acknowledged,
+                "given_up" => ReceiptOutcome::GivenUp,
+                "replaced" => ReceiptOutcome::Replaced,
                 _ => return Err("`fate` is not `acknowledged`, `given_up` or `replaced`"),
             },
         })

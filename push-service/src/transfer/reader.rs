@@ -109,11 +109,11 @@ impl<R: BufRead> Reader<R> {
                 self.counts.messages += 1;
                 self.part(batch)?.messages.push(message);
             }
-            Line::Outcome(line) => {
+            Line::MessageEnd(line) => {
                 let part = self.part(batch)?;
-                let outcome = line.read(part.user_agent).map_err(|why| self.refuse(why))?;
-                self.check_time(outcome.id.number)?;
-                part.outcomes.push(outcome);
+                let end = line.read(part.user_agent).map_err(|why| self.refuse(why))?;
+                self.check_time(end.id.number)?;
+                part.outbox.push(end);
                 self.counts.receipts += 1;
             }
             Line::ExpectedReceipt(line) => {

@@ -6,7 +6,7 @@ use push_protocol::UserAgentId;
 use ring::digest;
 
 use super::lines::{
-    Counts, End, Expectation, Facts, Header, Line, Message, Outcome, Subscription, UserAgent,
+    Counts, End, EndedMessage, Expectation, Facts, Header, Line, Message, Subscription, UserAgent,
 };
 use crate::defaults::EXPORT_LINE_BYTES;
 use crate::storage::Portable;
@@ -48,8 +48,8 @@ impl<W: Write> Writer<W> {
             self.write(&Line::Message(Message::new(message)))?;
             self.counts.messages += 1;
         }
-        for outcome in &part.outcomes {
-            self.write(&Line::Outcome(Outcome::new(outcome)))?;
+        for end in &part.outbox {
+            self.write(&Line::MessageEnd(EndedMessage::new(end)))?;
             self.counts.receipts += 1;
         }
         for expected in &part.expected {

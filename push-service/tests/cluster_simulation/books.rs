@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use push_protocol::{Fate, MessageId, MessageNumber, SubscriptionId, UserAgentId};
+use push_protocol::{MessageId, MessageNumber, ReceiptOutcome, SubscriptionId, UserAgentId};
 use push_service::defaults::ATTACH_DELAY_LONGEST;
 use push_service::storage::{Enqueued, Expected, PASSING_WITH_RECEIPT, Removal, Seat, WakeUp};
 
@@ -32,7 +32,7 @@ pub(crate) struct Record {
     /// Since when it need not arrive: taken back, replaced, evicted, or its subscription ended.
     pub(crate) excused: Option<(u64, &'static str)>,
     /// How it left storage, and when.
-    pub(crate) left: Option<(Fate, u64)>,
+    pub(crate) left: Option<(ReceiptOutcome, u64)>,
     /// A node read an acknowledgement.
     pub(crate) acknowledged: bool,
     /// A step of storage took the acknowledgement.
@@ -221,7 +221,9 @@ impl Books {
         };
         if let Some(before) = before {
             self.excuse(before, now, "replaced");
-            self.records[before].left.get_or_insert((Fate::Replaced, now));
+            self.records[before]
+                .left
+                .get_or_insert((ReceiptOutcome::Replaced, now));
         }
     }
 
@@ -358,12 +360,12 @@ impl Books {
             };
             self.digest(id.nonce.rotate_left(7), now);
             let record = &mut self.records[message];
-            let fate = match removal {
-                Removal::Acknowledged => Fate::Acknowledged,
-                Removal::Cancelled => Fate::GivenUp,
+            let how = match removal {
+                Removal::Acknowledged => ReceiptOutcome::Acknowledged,
+                Removal::Cancelled => ReceiptOutcome::GivenUp,
             };
             if *found {
-                record.left.get_or_insert((fate, now));
+                record.left.get_or_insert((how, now));
             }
             match removal {
                 Removal::Acknowledged => {

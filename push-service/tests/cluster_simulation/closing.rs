@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use push_protocol::{Fate, MessageNumber, Receipt, Urgency, UserAgentId};
+use push_protocol::{MessageNumber, Receipt, ReceiptOutcome, Urgency, UserAgentId};
 use push_service::storage::{Attached, Manner, PageRequest, Scope, Seat, Storage as _};
 
 use crate::books::Record;
@@ -111,7 +111,7 @@ impl World {
     pub(crate) fn close_books(&self) {
         let receipts = self.receipts();
         let mut books = self.books();
-        books.counts.receipts = receipts.values().map(|fates| fates.len() as u64).sum();
+        books.counts.receipts = receipts.values().map(|fates| ends.len() as u64).sum();
         for message in 0..books.records.len() {
             let record = &books.records[message];
             let told = record.id.and_then(|id| receipts.get(&id.nonce));
@@ -126,7 +126,7 @@ impl World {
         }
         drop(books);
         at_once(self.store.memory.expire(10_000));
-        let waiting: u64 = receipts.values().map(|fates| fates.len() as u64).sum();
+        let waiting: u64 = receipts.values().map(|fates| ends.len() as u64).sum();
         let left = self.store.memory.usage().map_or(0, |usage| usage.messages);
         // Messages that were not promised may wait until they expire.
         let may_wait = |record: &&Record| {
@@ -141,19 +141,19 @@ impl World {
     }
 
     /// How the messages ended, by their nonces, as receipt subscriptions say.
-    fn receipts(&self) -> BTreeMap<u64, Vec<Fate>> {
+    fn receipts(&self) -> BTreeMap<u64, Vec<ReceiptOutcome>> {
         let queues: BTreeSet<UserAgentId> = self
             .books()
             .expected
             .values()
             .map(|(receipts, _)| *receipts)
             .collect();
-        let mut told: BTreeMap<u64, Vec<Fate>> = BTreeMap::new();
+        let mut told: BTreeMap<u64, Vec<ReceiptOutcome>> = BTreeMap::new();
         for queue in queues {
             for receipt in self.read(queue) {
                 told.entry(receipt.message.id.nonce)
                     .or_default()
-                    .push(receipt.fate);
+                    .push(receipt.how);
             }
         }
         told
@@ -191,7 +191,7 @@ impl World {
 }
 
 /// The possible receipts of a message.
-fn is_told_right(record: &Record, told: &[Fate]) -> Result<(), &'static str> {
+fn is_told_right(record: &Record, told: &[ReceiptOutcome]) -> Result<(), &'static str> {
     if told.len() > 1 {
         return Err("and one is the most");
     }
@@ -202,16 +202,16 @@ fn is_told_right(record: &Record, told: &[Fate]) -> Result<(), &'static str> {
     let is_evicted = record.excused.is_some_and(|(_, why)| why == "evicted");
     let may_expire = record.ttl_secs > 0 && record.ttl_secs < LONG;
     let expected = match record.left {
-        Some((Fate::Replaced, _)) if may_expire || is_evicted => return Ok(()),
-        Some((Fate::Replaced, _)) => None,
-        Some((Fate::Acknowledged, _)) => Some(Fate::Acknowledged),
-        Some((Fate::GivenUp, _)) | None => Some(Fate::GivenUp),
+        Some((ReceiptOutcome::Replaced, _)) if may_expire || is_evicted => return Ok(()),
+        Some((ReceiptOutcome::Replaced, _)) => None,
+        Some((ReceiptOutcome::Acknowledged, _)) => Some(ReceiptOutcome::Acknowledged),
+        Some((ReceiptOutcome::GivenUp, _)) | None => Some(ReceiptOutcome::GivenUp),
     };
     match (expected, told.first()) {
         (None, None) => Ok(()),
         (Some(expected), Some(told)) if expected == *told => Ok(()),
         (None, Some(_)) => Err("and there has to be none of what was replaced"),
-        (Some(Fate::Acknowledged), _) => Err("and it has to be 204"),
+        (Some(ReceiptOutcome::Acknowledged), _) => Err("and it has to be 204"),
         (Some(_), _) => Err("and it has to be 410"),
     }
 }

@@ -24,7 +24,7 @@ async fn hints_without_end_hide_nobody() {
     let message = Request::delete(accepted.header("location").unwrap()).body(Bytes::new());
     assert_eq!(service.answer(message.unwrap()).await.status, 204);
     // The first user agent of the rig.
-    let outbox = async || service.storage.outcomes(UserAgentId([0; 16]), 10).await.unwrap();
+    let outbox = async || service.storage.outbox(UserAgentId([0; 16]), 10).await.unwrap();
     assert_eq!(outbox().await.len(), 1, "nobody was told of it");
 
     let outboxes = Outboxes::default();

@@ -24,7 +24,7 @@ use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
     Announce, Attached, Budget, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported,
-    Imported, Manner, Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage,
+    Imported, Manner, MessageEnd, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage,
     StorageError, Subscribe, Subscribed, Traced, Usage, UserAgentReport, WakeUp,
 };
 
@@ -297,13 +297,13 @@ impl Storage for Broken {
     async fn expect_receipt(&self, _: UserAgentId, _: Expected) -> Result<Expecting, StorageError> {
         Err(self.0.clone())
     }
-    async fn settle_receipts(&self, _: UserAgentId, _: &[Outcome]) -> Result<(), StorageError> {
+    async fn settle_receipts(&self, _: UserAgentId, _: &[MessageEnd]) -> Result<(), StorageError> {
         Err(self.0.clone())
     }
-    async fn outcomes(&self, _: UserAgentId, _: usize) -> Result<Vec<Outcome>, StorageError> {
+    async fn outbox(&self, _: UserAgentId, _: usize) -> Result<Vec<MessageEnd>, StorageError> {
         Err(self.0.clone())
     }
-    async fn clear_outcomes(&self, _: UserAgentId, _: &[MessageId]) -> Result<(), StorageError> {
+    async fn clear_outbox(&self, _: UserAgentId, _: &[MessageId]) -> Result<(), StorageError> {
         Err(self.0.clone())
     }
     async fn owing(&self, _: usize) -> Result<Vec<UserAgentId>, StorageError> {

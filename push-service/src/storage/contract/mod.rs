@@ -7,7 +7,7 @@
 pub(crate) mod budgets;
 pub(crate) mod endings;
 pub(crate) mod expiry;
-pub(crate) mod fates;
+pub(crate) mod message_ends;
 pub(crate) mod model;
 pub(crate) mod moving;
 pub(crate) mod passing;
@@ -103,7 +103,7 @@ macro_rules! common_cases {
                 a_subscription_is_known_until_it_ends,
                 a_subscription_may_ask_for_a_known_set,
             ],
-            fates: [
+            message_ends: [
                 an_acknowledged_message_has_its_outcome,
                 without_a_receipt_nothing_is_owed,
                 a_cancelled_message_is_given_up,
@@ -182,7 +182,7 @@ macro_rules! local_cases {
                 a_seat_that_is_held_is_use,
                 a_leap_of_the_wall_clock_ends_nothing,
             ],
-            fates: [
+            message_ends: [
                 an_expired_message_is_given_up,
                 an_abandoned_record_gives_its_messages_up,
             ],

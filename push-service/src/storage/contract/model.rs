@@ -4,14 +4,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{
-    Fate, MessageId, MessageNumber, SubscriptionId, SubscriptionName, Ttl, Urgency, UserAgentId,
+    MessageId, MessageNumber, ReceiptOutcome, SubscriptionId, SubscriptionName, Ttl, Urgency, UserAgentId,
 };
 
 use super::senders::sender;
 use super::{enqueue, everything, name, seat, subscribe, user_agent};
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Budget, Confirm, Ending, Enqueue, Expected, Manner, Outcome, PASSING_WITH_RECEIPT, PageRequest, Paged,
+    Budget, Confirm, Ending, Enqueue, Expected, Manner, MessageEnd, PASSING_WITH_RECEIPT, PageRequest, Paged,
     RECEIPTS, RECEIPTS_NAME, Rate, Removal, Scope, Seat, Storage, Subscribe,
 };
 
@@ -91,7 +91,7 @@ pub(crate) enum Draw {
     Expect(Expected),
     /// Carries an outbox over, and clears so much of it.
     CarryOver(UserAgentId, usize),
-    Settle(Vec<Outcome>),
+    Settle(Vec<MessageEnd>),
     Overdue,
     Owing,
     Trace(UserAgentId, u64),
@@ -172,10 +172,10 @@ impl Draw {
             }
             Self::CarryOver(user, cleared) => {
                 // Those that ended in one step storages may give in any order.
-                let mut outcomes = storage.outcomes(user, 100).await.unwrap();
+                let mut outcomes = storage.outbox(user, 100).await.unwrap();
                 outcomes.sort_unstable_by_key(|outcome| outcome.id);
                 let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id).take(cleared).collect();
-                storage.clear_outcomes(user, &ids).await.unwrap();
+                storage.clear_outbox(user, &ids).await.unwrap();
                 format!("{outcomes:?} {}", Self::settle(storage, &outcomes).await)
             }
             Self::Settle(outcomes) => Self::settle(storage, &outcomes).await,
@@ -200,7 +200,7 @@ impl Draw {
 }
 
 impl Draw {
-    async fn settle(storage: &dyn Storage, outcomes: &[Outcome]) -> String {
+    async fn settle(storage: &dyn Storage, outcomes: &[MessageEnd]) -> String {
         let receipts = user_agent(RECEIPT_SUBSCRIPTION);
         format!("{:?}", storage.settle_receipts(receipts, outcomes).await)
     }
@@ -223,13 +223,17 @@ fn draw_expected(dice: &mut Dice, agent: u8, known: &[(UserAgentId, MessageId)])
     }
 }
 
-fn draw_outcomes(dice: &mut Dice, known: &[(UserAgentId, MessageId)]) -> Vec<Outcome> {
+fn draw_outcomes(dice: &mut Dice, known: &[(UserAgentId, MessageId)]) -> Vec<MessageEnd> {
     let picked: Vec<_> = (0..dice.below(4)).filter_map(|_| dice.one_of(known)).collect();
-    let outcome = |(user_agent, id)| Outcome {
+    let outcome = |(user_agent, id)| MessageEnd {
         receipts: self::user_agent(RECEIPT_SUBSCRIPTION),
         user_agent,
         id,
-        fate: [Fate::Acknowledged, Fate::GivenUp, Fate::Replaced][dice.below(3) as usize],
+        how: [
+            ReceiptOutcome::Acknowledged,
+            ReceiptOutcome::GivenUp,
+            ReceiptOutcome::Replaced,
+        ][dice.below(3) as usize],
     };
     picked.into_iter().map(outcome).collect()
 }

@@ -44,7 +44,7 @@ async fn exported(storage: &dyn Storage, bytes: usize) -> Vec<Portable> {
                 continue;
             };
             add_new(&mut known.messages, part.messages);
-            add_new(&mut known.outcomes, part.outcomes);
+            add_new(&mut known.outbox, part.outbox);
             add_new(&mut known.expected, part.expected);
         }
         after = page.next;
@@ -67,7 +67,7 @@ fn add_new<T: PartialEq>(known: &mut Vec<T>, part: Vec<T>) {
 fn with_last(mut whole: Portable) -> Portable {
     let last = whole.messages.last().map(|message| message.id.number);
     whole.last = whole.last.max(last.unwrap_or_default());
-    whole.outcomes.sort_unstable_by_key(|outcome| outcome.id);
+    whole.outbox.sort_unstable_by_key(|outcome| outcome.id);
     whole.expected.sort_unstable_by_key(|expected| expected.nonce);
     whole
 }
@@ -311,7 +311,7 @@ pub(crate) async fn fill_with_receipts(rig: &Rig) -> MessageId {
     }
     rig.acknowledged(1, &waiting[..1]).await;
     rig.acknowledged(2, &waiting[2..]).await;
-    let settled = rig.storage.outcomes(user_agent(2), 10).await.unwrap();
+    let settled = rig.storage.outbox(user_agent(2), 10).await.unwrap();
     rig.storage
         .settle_receipts(user_agent(9), &settled)
         .await
@@ -352,7 +352,7 @@ async fn moved_with_receipts(from: &Rig, to: &Rig) {
     owing.sort_unstable();
     assert_eq!(owing, [user_agent(1), user_agent(2)]);
     assert_eq!(to.acknowledged(1, &[waits]).await, [true]);
-    let outcomes = to.storage.outcomes(user_agent(1), 10).await.unwrap();
+    let outcomes = to.storage.outbox(user_agent(1), 10).await.unwrap();
     assert_eq!(outcomes.len(), 4);
     to.storage
         .settle_receipts(user_agent(9), &outcomes)
@@ -383,7 +383,7 @@ pub(crate) async fn what_belongs_to_nobody_stays_out(rig: &Rig) {
     for part in &mut user_agents {
         part.subscriptions
             .retain(|subscription| subscription.id != RECEIPTS);
-        for outcome in &mut part.outcomes {
+        for outcome in &mut part.outbox {
             if outcome.id.number > PASSING_WITH_RECEIPT {
                 outcome.id = MessageId { nonce: 0, ..waits };
             }

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use push_protocol::{Fate, MessageId, Ttl};
+use push_protocol::{MessageId, ReceiptOutcome, Ttl};
 
 use super::rig::{Rig, enqueue, seat, user_agent};
 use crate::defaults::{ACKNOWLEDGE_WITHIN, PASSING_RECEIPTS};
-use crate::storage::{Ending, Enqueue, Enqueued, Outcome, PASSING_WITH_RECEIPT, Traced, WakeUp};
+use crate::storage::{Ending, Enqueue, Enqueued, MessageEnd, PASSING_WITH_RECEIPT, Traced, WakeUp};
 
 fn passing(nonce: u64) -> Enqueue {
     Enqueue {
@@ -25,11 +25,11 @@ async fn passed(rig: &Rig, nonce: u64) -> (MessageId, bool) {
     }
 }
 
-async fn outbox(rig: &Rig) -> Vec<(MessageId, Fate)> {
-    let outbox = rig.storage.outcomes(user_agent(1), 100).await.unwrap();
-    let is_ours = |o: &Outcome| (o.receipts, o.user_agent) == (user_agent(9), user_agent(1));
+async fn outbox(rig: &Rig) -> Vec<(MessageId, ReceiptOutcome)> {
+    let outbox = rig.storage.outbox(user_agent(1), 100).await.unwrap();
+    let is_ours = |o: &MessageEnd| (o.receipts, o.user_agent) == (user_agent(9), user_agent(1));
     assert!(outbox.iter().all(is_ours), "{outbox:?}");
-    let mut outbox: Vec<_> = outbox.iter().map(|o| (o.id, o.fate)).collect();
+    let mut outbox: Vec<_> = outbox.iter().map(|o| (o.id, o.how)).collect();
     outbox.sort_unstable_by_key(|(id, _)| *id);
     outbox
 }
@@ -55,10 +55,10 @@ pub(crate) async fn a_passing_message_can_be_acknowledged(rig: &Rig) {
     rig.advance(ACKNOWLEDGE_WITHIN - Duration::from_millis(1));
     let other = MessageId { nonce: 8, ..id };
     assert_eq!(rig.acknowledged(1, &[other, id, id]).await, [false, true, false]);
-    assert_eq!(outbox(rig).await, [(id, Fate::Acknowledged)]);
+    assert_eq!(outbox(rig).await, [(id, ReceiptOutcome::Acknowledged)]);
     let traced = rig.storage.trace(user_agent(1), 7).await.unwrap();
-    assert!(matches!(traced, Traced::Ended(outcome) if outcome.fate == Fate::Acknowledged));
-    rig.storage.clear_outcomes(user_agent(1), &[id]).await.unwrap();
+    assert!(matches!(traced, Traced::Ended(outcome) if outcome.how == ReceiptOutcome::Acknowledged));
+    rig.storage.clear_outbox(user_agent(1), &[id]).await.unwrap();
     assert_eq!(outbox(rig).await, []);
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn a_passing_message_that_nobody_hears_is_given_up(rig: &Rig) {
     for nonce in [7, 8] {
         let (id, seated) = passed(rig, nonce).await;
         assert!(!seated);
-        given_up.push((id, Fate::GivenUp));
+        given_up.push((id, ReceiptOutcome::GivenUp));
     }
     assert_eq!(rig.told.owes().await, user_agent(1));
     assert_eq!(outbox(rig).await, given_up);
@@ -87,7 +87,12 @@ pub(crate) async fn a_passing_message_is_acknowledged_in_time(rig: &Rig) {
     let traced = rig.storage.trace(user_agent(1), 7).await.unwrap();
     assert!(!matches!(traced, Traced::Waiting), "{traced:?}");
     assert_eq!(rig.acknowledged(1, &[id]).await, [false]);
-    assert!(outbox(rig).await.iter().all(|(_, fate)| *fate == Fate::GivenUp));
+    assert!(
+        outbox(rig)
+            .await
+            .iter()
+            .all(|(_, how)| *how == ReceiptOutcome::GivenUp)
+    );
 }
 
 /// PR-21, PR-25: a message with TTL 0 that is not acknowledged in time is given up by a sweep.
@@ -98,7 +103,7 @@ pub(crate) async fn a_passing_message_is_given_up_in_time(rig: &Rig) {
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 0);
     rig.advance(ACKNOWLEDGE_WITHIN);
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 1);
-    assert_eq!(outbox(rig).await, [(id, Fate::GivenUp)]);
+    assert_eq!(outbox(rig).await, [(id, ReceiptOutcome::GivenUp)]);
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 0);
 }
 
@@ -108,7 +113,7 @@ pub(crate) async fn a_passing_message_can_be_cancelled(rig: &Rig) {
     rig.attached(1, seat(1)).await;
     let (id, _) = passed(rig, 7).await;
     assert_eq!(rig.cancelled(1, id).await, [true]);
-    assert_eq!(outbox(rig).await, [(id, Fate::GivenUp)]);
+    assert_eq!(outbox(rig).await, [(id, ReceiptOutcome::GivenUp)]);
 }
 
 /// PR-21, R30-EXP-7: with its subscription or its set it is given up.
@@ -120,7 +125,10 @@ pub(crate) async fn a_passing_message_ends_with_its_subscription(rig: &Rig) {
     assert_eq!(rig.acknowledged(1, &[id]).await, [false]);
     while rig.storage.expire(10).await.unwrap().total() > 0 {}
     let left = outbox(rig).await;
-    assert!(left.is_empty() || left == [(id, Fate::GivenUp)], "{left:?}");
+    assert!(
+        left.is_empty() || left == [(id, ReceiptOutcome::GivenUp)],
+        "{left:?}"
+    );
 }
 
 /// PR-21: so many are remembered for one user agent; one more is given up at once, though it's told.
@@ -134,7 +142,7 @@ pub(crate) async fn passing_messages_have_a_bound(rig: &Rig) {
     assert_eq!(outbox(rig).await, []);
     let (one_more, seated) = passed(rig, 99).await;
     assert!(seated);
-    assert_eq!(outbox(rig).await, [(one_more, Fate::GivenUp)]);
+    assert_eq!(outbox(rig).await, [(one_more, ReceiptOutcome::GivenUp)]);
     assert_eq!(rig.acknowledged(1, &ids[..1]).await, [true]);
     passed(rig, 100).await;
     assert_eq!(outbox(rig).await.len(), 2, "there is room again");

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use push_protocol::capability::{Dialect, KeyId, MessageCapability};
-use push_protocol::{Coding, Fate, MessageId, MessageNumber, Receipt};
+use push_protocol::{Coding, MessageId, MessageNumber, Receipt, ReceiptOutcome};
 
 use super::rig::{Rig, everything, ids, seat, subscribe, user_agent};
 use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_SUBSCRIPTION_KEPT, RETENTION_GRAINS};
 use crate::storage::{
-    Ending, Expected, Expecting, Outcome, Overdue, RECEIPTS, RECEIPTS_NAME, Subscribe, Subscribed, WakeUp,
+    Ending, Expected, Expecting, MessageEnd, Overdue, RECEIPTS, RECEIPTS_NAME, Subscribe, Subscribed, WakeUp,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -47,29 +47,29 @@ fn id(nonce: u64) -> MessageId {
     }
 }
 
-fn outcome(nonce: u64, fate: Fate) -> Outcome {
-    Outcome {
+fn outcome(nonce: u64, how: ReceiptOutcome) -> MessageEnd {
+    MessageEnd {
         receipts: user_agent(9),
         user_agent: user_agent(1),
         id: id(nonce),
-        fate,
+        how,
     }
 }
 
-async fn settle(rig: &Rig, outcomes: &[Outcome]) {
+async fn settle(rig: &Rig, outcomes: &[MessageEnd]) {
     rig.storage
         .settle_receipts(user_agent(9), outcomes)
         .await
         .unwrap();
 }
 
-/// The receipts that wait, as message and fate.
-async fn receipts(rig: &Rig) -> Vec<(MessageId, Fate)> {
+/// The receipts that wait, as message and receipt outcome.
+async fn receipts(rig: &Rig) -> Vec<(MessageId, ReceiptOutcome)> {
     let page = rig.attached(9, seat(0)).await;
     rig.storage.release(user_agent(9), seat(0)).await.unwrap();
     let receipts = page.messages.iter().map(|message| {
         let receipt = Receipt::from_bytes(&message.content.body).unwrap();
-        (receipt.message.id, receipt.fate)
+        (receipt.message.id, receipt.how)
     });
     receipts.collect()
 }
@@ -87,7 +87,7 @@ pub(crate) async fn what_is_owed_becomes_a_receipt(rig: &Rig) {
     monitored(rig, 9).await;
     assert_eq!(expect(rig, expected(7)).await, Expecting::Expected);
     assert_eq!(receipts(rig).await, []);
-    settle(rig, &[outcome(7, Fate::Acknowledged)]).await;
+    settle(rig, &[outcome(7, ReceiptOutcome::Acknowledged)]).await;
     let page = rig.attached(9, seat(1)).await;
     let message = &page.messages[0];
     let receipt = Receipt {
@@ -97,7 +97,7 @@ pub(crate) async fn what_is_owed_becomes_a_receipt(rig: &Rig) {
             dialect: Dialect::Webpush,
         },
         sealed_by: KeyId(5),
-        fate: Fate::Acknowledged,
+        how: ReceiptOutcome::Acknowledged,
     };
     assert_eq!(page.messages.len(), 1);
     assert_eq!(&message.content.body[..], receipt.to_bytes());
@@ -118,12 +118,12 @@ pub(crate) async fn what_is_not_owed_is_passed_over(rig: &Rig) {
     monitored(rig, 9).await;
     monitored(rig, 8).await;
     assert_eq!(expect(rig, expected(7)).await, Expecting::Expected);
-    let of_another = Outcome {
+    let of_another = MessageEnd {
         user_agent: user_agent(2),
-        ..outcome(7, Fate::Acknowledged)
+        ..outcome(7, ReceiptOutcome::Acknowledged)
     };
-    settle(rig, &[outcome(8, Fate::Acknowledged), of_another]).await;
-    let to_another = [outcome(7, Fate::Acknowledged)];
+    settle(rig, &[outcome(8, ReceiptOutcome::Acknowledged), of_another]).await;
+    let to_another = [outcome(7, ReceiptOutcome::Acknowledged)];
     rig.storage
         .settle_receipts(user_agent(8), &to_another)
         .await
@@ -133,8 +133,8 @@ pub(crate) async fn what_is_not_owed_is_passed_over(rig: &Rig) {
         .await
         .unwrap();
     assert_eq!(receipts(rig).await, []);
-    settle(rig, &[outcome(7, Fate::GivenUp)]).await;
-    assert_eq!(receipts(rig).await, [(id(7), Fate::GivenUp)]);
+    settle(rig, &[outcome(7, ReceiptOutcome::GivenUp)]).await;
+    assert_eq!(receipts(rig).await, [(id(7), ReceiptOutcome::GivenUp)]);
 }
 
 /// PR-25: of several outcomes of one message the first wins, in one step or in several.
@@ -144,13 +144,23 @@ pub(crate) async fn the_first_outcome_wins(rig: &Rig) {
         assert_eq!(expect(rig, expected(nonce)).await, Expecting::Expected);
     }
     let rows = [
-        outcome(1, Fate::Acknowledged),
-        outcome(1, Fate::GivenUp),
-        outcome(2, Fate::GivenUp),
+        outcome(1, ReceiptOutcome::Acknowledged),
+        outcome(1, ReceiptOutcome::GivenUp),
+        outcome(2, ReceiptOutcome::GivenUp),
     ];
     settle(rig, &rows).await;
-    settle(rig, &[outcome(2, Fate::Acknowledged), outcome(1, Fate::GivenUp)]).await;
-    let told = [(id(1), Fate::Acknowledged), (id(2), Fate::GivenUp)];
+    settle(
+        rig,
+        &[
+            outcome(2, ReceiptOutcome::Acknowledged),
+            outcome(1, ReceiptOutcome::GivenUp),
+        ],
+    )
+    .await;
+    let told = [
+        (id(1), ReceiptOutcome::Acknowledged),
+        (id(2), ReceiptOutcome::GivenUp),
+    ];
     assert_eq!(receipts(rig).await, told);
 }
 
@@ -158,8 +168,8 @@ pub(crate) async fn the_first_outcome_wins(rig: &Rig) {
 pub(crate) async fn of_a_replaced_message_nobody_is_told(rig: &Rig) {
     monitored(rig, 9).await;
     expect(rig, expected(7)).await;
-    settle(rig, &[outcome(7, Fate::Replaced)]).await;
-    settle(rig, &[outcome(7, Fate::Acknowledged)]).await;
+    settle(rig, &[outcome(7, ReceiptOutcome::Replaced)]).await;
+    settle(rig, &[outcome(7, ReceiptOutcome::Acknowledged)]).await;
     assert_eq!(receipts(rig).await, []);
     rig.advance(MINUTE);
     assert!(overdue(rig, 10).await.is_empty());
@@ -185,12 +195,12 @@ pub(crate) async fn what_is_owed_has_a_limit(rig: &Rig) {
     assert_eq!(expect(rig, limited(2)).await, Expecting::Expected);
     assert_eq!(expect(rig, limited(3)).await, Expecting::TooMany);
     assert_eq!(expect(rig, limited(2)).await, Expecting::Expected);
-    settle(rig, &[outcome(1, Fate::Acknowledged)]).await;
+    settle(rig, &[outcome(1, ReceiptOutcome::Acknowledged)]).await;
     assert_eq!(expect(rig, limited(3)).await, Expecting::TooMany);
     let page = rig.attached(9, seat(1)).await;
     rig.acknowledged(9, &ids(&page)).await;
     assert_eq!(expect(rig, limited(3)).await, Expecting::Expected);
-    settle(rig, &[outcome(2, Fate::Replaced)]).await;
+    settle(rig, &[outcome(2, ReceiptOutcome::Replaced)]).await;
     assert_eq!(expect(rig, limited(4)).await, Expecting::Expected);
 }
 
@@ -200,9 +210,9 @@ pub(crate) async fn whoever_monitors_is_told(rig: &Rig) {
     rig.attached(9, seat(1)).await;
     rig.told.take();
     expect(rig, expected(7)).await;
-    settle(rig, &[outcome(8, Fate::Acknowledged)]).await;
+    settle(rig, &[outcome(8, ReceiptOutcome::Acknowledged)]).await;
     assert!(rig.told.take().is_empty(), "there is nothing to tell");
-    settle(rig, &[outcome(7, Fate::GivenUp)]).await;
+    settle(rig, &[outcome(7, ReceiptOutcome::GivenUp)]).await;
     let (agent, holder, wake_up) = rig.told.next().await;
     assert_eq!((agent, holder), (user_agent(9), seat(1)));
     assert!(
@@ -217,7 +227,7 @@ pub(crate) async fn whoever_monitors_is_told(rig: &Rig) {
 pub(crate) async fn a_receipt_expires(rig: &Rig) {
     monitored(rig, 9).await;
     expect(rig, expected(7)).await;
-    settle(rig, &[outcome(7, Fate::GivenUp)]).await;
+    settle(rig, &[outcome(7, ReceiptOutcome::GivenUp)]).await;
     rig.advance(RECEIPT_KEPT - Duration::from_secs(1));
     assert_eq!(receipts(rig).await.len(), 1);
     rig.advance(Duration::from_secs(1));
@@ -248,7 +258,7 @@ pub(crate) async fn what_is_owed_keeps_its_receipt_subscription(rig: &Rig) {
     };
     assert_eq!(expect(rig, late).await, Expecting::Expected);
     rig.advance(RECEIPT_SUBSCRIPTION_KEPT * 2);
-    settle(rig, &[outcome(1, Fate::GivenUp)]).await;
+    settle(rig, &[outcome(1, ReceiptOutcome::GivenUp)]).await;
     rig.advance(RECEIPT_KEPT - Duration::from_secs(1));
     assert_eq!(receipts(rig).await.len(), 1);
 }
@@ -258,7 +268,7 @@ pub(crate) async fn a_late_receipt_keeps_its_receipt_subscription(rig: &Rig) {
     monitored(rig, 9).await;
     expect(rig, expected(1)).await;
     rig.advance(RECEIPT_SUBSCRIPTION_KEPT - MINUTE);
-    settle(rig, &[outcome(1, Fate::GivenUp)]).await;
+    settle(rig, &[outcome(1, ReceiptOutcome::GivenUp)]).await;
     rig.advance(RECEIPT_KEPT - Duration::from_secs(1));
     assert_eq!(receipts(rig).await.len(), 1);
 }
@@ -288,7 +298,7 @@ pub(crate) async fn what_is_overdue_is_leased(rig: &Rig) {
     assert!(overdue(rig, 10).await.is_empty(), "all of them are leased");
 
     rig.advance(RECEIPT_LEASE);
-    settle(rig, &[outcome(2, Fate::GivenUp)]).await;
+    settle(rig, &[outcome(2, ReceiptOutcome::GivenUp)]).await;
     assert_eq!(overdue(rig, 10).await, [1, 3]);
     rig.advance(MINUTE * 4);
     assert_eq!(overdue(rig, 10).await, [1, 3, 4]);
@@ -316,9 +326,9 @@ pub(crate) async fn a_receipt_subscription_ends(rig: &Rig) {
     for nonce in 1..=3 {
         expect(rig, expected(nonce)).await;
     }
-    settle(rig, &[outcome(1, Fate::Acknowledged)]).await;
+    settle(rig, &[outcome(1, ReceiptOutcome::Acknowledged)]).await;
     assert!(rig.storage.end(user_agent(9), Ending::All).await.unwrap());
-    settle(rig, &[outcome(2, Fate::Acknowledged)]).await;
+    settle(rig, &[outcome(2, ReceiptOutcome::Acknowledged)]).await;
     assert_eq!(expect(rig, expected(4)).await, Expecting::NoReceiptSubscription);
     while rig.storage.expire(2).await.unwrap().total() > 0 {}
     rig.advance(MINUTE);
@@ -336,6 +346,6 @@ pub(crate) async fn what_is_owed_is_no_message(rig: &Rig) {
     let page = rig.page(9, seat(1), everything()).await;
     assert_eq!((ids(&page), page.upto), (vec![], before));
     assert_eq!(rig.usage().await.messages, 0);
-    settle(rig, &[outcome(1, Fate::GivenUp)]).await;
-    assert_eq!(receipts(rig).await, [(id(1), Fate::GivenUp)]);
+    settle(rig, &[outcome(1, ReceiptOutcome::GivenUp)]).await;
+    assert_eq!(receipts(rig).await, [(id(1), ReceiptOutcome::GivenUp)]);
 }

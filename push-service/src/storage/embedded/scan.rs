@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use push_protocol::{Fate, MessageNumber, UserAgentId};
+use push_protocol::{MessageNumber, ReceiptOutcome, UserAgentId};
 
 use super::layout::{self, Value};
 use super::store::{Store, read_error, unreadable};
@@ -114,7 +114,7 @@ impl Scan {
             }
             Value::Ended(ended) => leaving.outcome(ended.of(*user_agent), packing),
             Value::Passing(passing) => {
-                leaving.outcome(passing.ended(Fate::GivenUp).of(*user_agent), packing);
+                leaving.outcome(passing.ended(ReceiptOutcome::GivenUp).of(*user_agent), packing);
             }
             Value::Expectation(expected) if state.subscription(RECEIPTS).is_some() => {
                 leaving.expectation(&expected, packing);

@@ -14,9 +14,9 @@ use crate::defaults::SWEEP_LOOK_BACK;
 use crate::storage::portable::{Cursor, Exported, Imported, Place, Portable};
 use crate::storage::queue::{Taken, Turned, UserAgent};
 use crate::storage::{
-    Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, Outcome, Overdue, PageRequest,
-    Paged, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Traced, Usage,
-    UserAgentReport, refuse_missing_key,
+    Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, MessageEnd, Overdue,
+    PageRequest, Paged, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept,
+    Traced, Usage, UserAgentReport, refuse_missing_key,
 };
 
 #[async_trait]
@@ -135,13 +135,17 @@ impl Storage for Embedded {
         self.step(receipts, Answer::Durable, step).await
     }
 
-    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
+    async fn settle_receipts(
+        &self,
+        receipts: UserAgentId,
+        outcomes: &[MessageEnd],
+    ) -> Result<(), StorageError> {
         let step = |state: &mut UserAgent, now| state.settle_receipts(outcomes, now);
         self.step(receipts, Answer::Durable, step).await
     }
 
-    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError> {
-        let look = |state: &mut UserAgent, _| state.outcomes(user_agent, limit);
+    async fn outbox(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<MessageEnd>, StorageError> {
+        let look = |state: &mut UserAgent, _| state.outbox(user_agent, limit);
         let outcomes = self.look(user_agent, look).await?;
         if !outcomes.is_empty() {
             // An acknowledgement that nobody waited for may not be synced yet.
@@ -150,12 +154,12 @@ impl Storage for Embedded {
         Ok(outcomes)
     }
 
-    async fn clear_outcomes(
+    async fn clear_outbox(
         &self,
         user_agent: UserAgentId,
         messages: &[MessageId],
     ) -> Result<(), StorageError> {
-        let step = |state: &mut UserAgent, now| state.clear_outcomes(messages, now);
+        let step = |state: &mut UserAgent, now| state.clear_outbox(messages, now);
         self.step(user_agent, Answer::AtOnce, step).await
     }
 
@@ -270,8 +274,8 @@ impl Storage for Embedded {
                 let step = |state: &mut UserAgent, now| state.import_message(message, until_ms, now);
                 imported += self.step(part.user_agent, Answer::AtOnce, step).await?;
             }
-            for outcome in &part.outcomes {
-                let step = |state: &mut UserAgent, now| state.import_outcome(outcome, now);
+            for outcome in &part.outbox {
+                let step = |state: &mut UserAgent, now| state.import_message_end(outcome, now);
                 imported += self.step(part.user_agent, Answer::AtOnce, step).await?;
             }
             for expected in &part.expected {

@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{
-    Fate, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic, Urgency,
-    UserAgentId,
+    KeyDigest, MessageId, MessageNumber, PushMessage, ReceiptOutcome, SubscriptionId, SubscriptionName,
+    Topic, Urgency, UserAgentId,
 };
 
 use crate::defaults::STORE_BODY_APART_BYTES;
@@ -28,7 +28,7 @@ const BODY_APART: u8 = 0x10;
 const PASSING: u8 = 0x20;
 /// No message, but a receipt that is owed.
 const EXPECTATION: u8 = 0x40;
-/// No message, but how one ended: with its fate.
+/// No message, but how one ended: with its receipt outcome.
 const ENDED: u8 = 0x80;
 /// A message that counts for a sender. Both bits together; a value that is not a message has only one of them.
 const WITH_SENDER: u8 = PASSING | EXPECTATION;
@@ -83,7 +83,7 @@ pub(super) fn encode_ended(ended: &Ended) -> [u8; KIND_AT + 1] {
     value[..8].copy_from_slice(&ended.id.nonce.to_be_bytes());
     value[8..24].copy_from_slice(&ended.receipts.0);
     value[24..32].copy_from_slice(&ended.id.number.0.to_be_bytes());
-    value[KIND_AT] = ENDED | ended.fate.to_byte();
+    value[KIND_AT] = ENDED | ended.how.to_byte();
     value
 }
 
@@ -149,9 +149,9 @@ impl Value {
                     nonce,
                 },
                 receipts: user_agent,
-                fate: kind
+                how: kind
                     .checked_sub(ENDED)
-                    .and_then(Fate::from_byte)
+                    .and_then(ReceiptOutcome::from_byte)
                     .ok_or(Unreadable)?,
             }),
         };
@@ -345,7 +345,7 @@ mod tests {
                 nonce: u64::MAX,
             },
             receipts: UserAgentId([6; 16]),
-            fate: Fate::GivenUp,
+            how: ReceiptOutcome::GivenUp,
         }
     }
 

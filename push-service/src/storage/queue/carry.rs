@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use push_protocol::capability::KeyId;
-use push_protocol::{Fate, MessageNumber, PushMessage, Urgency, UserAgentId};
+use push_protocol::{MessageNumber, PushMessage, ReceiptOutcome, Urgency, UserAgentId};
 
 use super::{
     Changes, Ended, Expectation, FIRST_PLACE, Now, Share, Step, Stored, Subscription, UserAgent, Waiting,
@@ -15,12 +15,12 @@ use super::{
 use crate::storage::portable::{
     Packing, Place, Portable, PortableExpectation, PortableMessage, PortableSubscription,
 };
-use crate::storage::{Imported, Outcome, PASSING_WITH_RECEIPT, RECEIPTS};
+use crate::storage::{Imported, MessageEnd, PASSING_WITH_RECEIPT, RECEIPTS};
 
 /// What stands in a user agent's queue, and among it.
 enum Item<'a> {
     Message(&'a Waiting),
-    Outcome(Ended),
+    Ended(Ended),
     Expectation(&'a Expectation),
 }
 
@@ -72,9 +72,9 @@ impl Leaving {
         packing.add(message);
     }
 
-    pub(in crate::storage) fn outcome(&mut self, outcome: Outcome, packing: &mut Packing) {
+    pub(in crate::storage) fn outcome(&mut self, outcome: MessageEnd, packing: &mut Packing) {
         self.begin(packing);
-        packing.add_outcome(outcome);
+        packing.add_message_end(outcome);
     }
 
     pub(in crate::storage) fn expectation(&mut self, expectation: &Expectation, packing: &mut Packing) {
@@ -112,7 +112,7 @@ impl UserAgent {
             unused: self.unused,
             subscriptions: self.subscriptions.iter().map(Subscription::portable).collect(),
             messages: Vec::new(),
-            outcomes: Vec::new(),
+            outbox: Vec::new(),
             expected: Vec::new(),
         }
     }
@@ -144,7 +144,7 @@ impl UserAgent {
                     let receipts = self.ledger.asked(number);
                     record.message(waiting.portable(receipts), packing, now);
                 }
-                Item::Outcome(ended) => record.outcome(ended.of(user_agent), packing),
+                Item::Ended(ended) => record.outcome(ended.of(user_agent), packing),
                 Item::Expectation(expectation) => record.expectation(expectation, packing),
             }
         }
@@ -156,10 +156,10 @@ impl UserAgent {
         let outbox = self.ledger.outbox().filter(|(place, _)| *place > number);
         let expected = self.ledger.expectations().into_iter();
         let messages = waiting.map(|w| (w.id.number, Item::Message(w)));
-        let outcomes = outbox.map(|(place, ended)| (place, Item::Outcome(*ended)));
+        let outcomes = outbox.map(|(place, ended)| (place, Item::Ended(*ended)));
         // Whoever moves has no channel through which it could be acknowledged.
         let passing = self.ledger.passing().iter().filter(|p| p.place > number);
-        let given_up = passing.map(|p| (p.place, Item::Outcome(p.ended(Fate::GivenUp))));
+        let given_up = passing.map(|p| (p.place, Item::Ended(p.ended(ReceiptOutcome::GivenUp))));
         let expectations = expected.filter(|expected| expected.place > number);
         let expectations = expectations.map(|expected| (expected.place, Item::Expectation(expected)));
         messages
@@ -290,7 +290,11 @@ impl UserAgent {
     }
 
     /// Takes an outcome in. It belongs to no subscription.
-    pub(in crate::storage) fn import_outcome(&mut self, arriving: &Outcome, now: Now) -> Step<Imported> {
+    pub(in crate::storage) fn import_message_end(
+        &mut self,
+        arriving: &MessageEnd,
+        now: Now,
+    ) -> Step<Imported> {
         let mut changes = self.begin(now);
         let mut imported = Imported::default();
         let number = arriving.id.number;
@@ -311,7 +315,7 @@ impl UserAgent {
             let ended = Ended {
                 id: arriving.id,
                 receipts: arriving.receipts,
-                fate: arriving.fate,
+                how: arriving.how,
             };
             self.ledger.put_ended(place, ended);
             changes.books().ended.push((place, ended));

@@ -1,6 +1,6 @@
 //! Subscriptions end: by name, by id, or all of them and the record with them.
 
-use push_protocol::{Fate, MessageNumber, SubscriptionId, SubscriptionName};
+use push_protocol::{MessageNumber, ReceiptOutcome, SubscriptionId, SubscriptionName};
 
 use super::{Changes, Now, Step, UserAgent};
 use crate::storage::{Ending, RECEIPTS, WakeUp};
@@ -67,7 +67,7 @@ impl UserAgent {
         self.subscriptions.remove(place);
         self.tell_removed(told, changes);
         for passing in self.ledger.passed(usize::MAX, |p| p.subscription == id) {
-            self.put_out(&passing, Fate::GivenUp, changes);
+            self.put_out(&passing, ReceiptOutcome::GivenUp, changes);
         }
         if id == RECEIPTS {
             self.ledger.forsake();

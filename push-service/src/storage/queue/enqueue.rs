@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use push_protocol::{Fate, MessageId, MessageNumber, PushMessage, SubscriptionName, Ttl};
+use push_protocol::{MessageId, MessageNumber, PushMessage, ReceiptOutcome, SubscriptionName, Ttl};
 
 use super::index::{Waiting, counted_bytes};
 use super::{Bucket, Changes, Now, Passing, Step, Stored, Subscription, UserAgent, millis};
@@ -51,7 +51,7 @@ impl UserAgent {
     ) -> Step<Enqueued> {
         self.received_a_push(retention, now, &mut changes);
         let replaced = self.replaced_by(&request);
-        let left = self.leave_queue(&replaced, Fate::Replaced, &mut changes, now);
+        let left = self.leave_queue(&replaced, ReceiptOutcome::Replaced, &mut changes, now);
         self.tell_removed(left, &mut changes);
         let id = MessageId {
             number: match request.receipts {
@@ -83,9 +83,9 @@ impl UserAgent {
         };
         self.received_a_push(retention, now, &mut changes);
         let replaced_expired = self.expired_among(&replaced, now);
-        let mut left = self.leave_queue(&replaced, Fate::Replaced, &mut changes, now);
-        left.extend(self.leave_queue(&room.expired, Fate::GivenUp, &mut changes, now));
-        left.extend(self.leave_queue(&room.evicted, Fate::GivenUp, &mut changes, now));
+        let mut left = self.leave_queue(&replaced, ReceiptOutcome::Replaced, &mut changes, now);
+        left.extend(self.leave_queue(&room.expired, ReceiptOutcome::GivenUp, &mut changes, now));
+        left.extend(self.leave_queue(&room.evicted, ReceiptOutcome::GivenUp, &mut changes, now));
         self.tell_removed(left, &mut changes);
 
         let previous = self.last;
@@ -147,7 +147,7 @@ impl UserAgent {
         if self.seat.is_some() && self.ledger.pass(passing) {
             changes.books().passes = Some(passing);
         } else {
-            self.put_out(&passing, Fate::GivenUp, changes);
+            self.put_out(&passing, ReceiptOutcome::GivenUp, changes);
         }
     }
 
@@ -168,13 +168,13 @@ impl UserAgent {
     fn leave_queue(
         &mut self,
         numbers: &[MessageNumber],
-        fate: Fate,
+        how: ReceiptOutcome,
         changes: &mut Changes,
         now: Now,
     ) -> Vec<MessageId> {
         let taken = numbers.iter();
         taken
-            .filter_map(|number| Some(self.take_out(*number, fate, changes, now)?.id))
+            .filter_map(|number| Some(self.take_out(*number, how, changes, now)?.id))
             .collect()
     }
 }

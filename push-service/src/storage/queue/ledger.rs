@@ -10,11 +10,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use push_protocol::capability::{Dialect, KeyId};
-use push_protocol::{Fate, MessageId, MessageNumber, SubscriptionId, UserAgentId};
+use push_protocol::{MessageId, MessageNumber, ReceiptOutcome, SubscriptionId, UserAgentId};
 
 use super::{Changes, Now, UserAgent};
 use crate::defaults::PASSING_RECEIPTS;
-use crate::storage::{Expected, Outcome, Overdue, PASSING_WITH_RECEIPT};
+use crate::storage::{Expected, MessageEnd, Overdue, PASSING_WITH_RECEIPT};
 
 /// Above all numbers of messages, which are microseconds since 1970.
 pub(in crate::storage) const FIRST_PLACE: MessageNumber = MessageNumber(1 << 63);
@@ -50,16 +50,16 @@ struct Asked {
 pub(in crate::storage) struct Ended {
     pub(in crate::storage) id: MessageId,
     pub(in crate::storage) receipts: UserAgentId,
-    pub(in crate::storage) fate: Fate,
+    pub(in crate::storage) how: ReceiptOutcome,
 }
 
 impl Ended {
-    pub(in crate::storage) fn of(self, user_agent: UserAgentId) -> Outcome {
-        Outcome {
+    pub(in crate::storage) fn of(self, user_agent: UserAgentId) -> MessageEnd {
+        MessageEnd {
             receipts: self.receipts,
             user_agent,
             id: self.id,
-            fate: self.fate,
+            how: self.how,
         }
     }
 }
@@ -76,14 +76,14 @@ pub(in crate::storage) struct Passing {
 }
 
 impl Passing {
-    pub(in crate::storage) fn ended(&self, fate: Fate) -> Ended {
+    pub(in crate::storage) fn ended(&self, how: ReceiptOutcome) -> Ended {
         Ended {
             id: MessageId {
                 number: PASSING_WITH_RECEIPT,
                 nonce: self.nonce,
             },
             receipts: self.receipts,
-            fate,
+            how,
         }
     }
 }
@@ -145,16 +145,16 @@ impl Ledger {
                 nonce,
             },
             receipts: asked.receipts,
-            fate: Fate::GivenUp,
+            how: ReceiptOutcome::GivenUp,
         })
     }
 
     /// A message is there no more. Says what is to be remembered of it, if anything is.
-    pub(super) fn close(&mut self, number: MessageNumber, fate: Fate) -> Option<Ended> {
+    pub(super) fn close(&mut self, number: MessageNumber, how: ReceiptOutcome) -> Option<Ended> {
         let books = self.0.as_mut()?;
         let Asked { nonce, receipts } = books.asked.remove(&number)?;
         let id = MessageId { number, nonce };
-        let ended = Ended { id, receipts, fate };
+        let ended = Ended { id, receipts, how };
         books.outbox.insert(number, ended);
         Some(ended)
     }
@@ -348,16 +348,16 @@ impl Books {
 
 impl UserAgent {
     /// Storage forgets a message, or remembers only how it ended if somebody is to be told.
-    pub(super) fn part_with(&mut self, number: MessageNumber, fate: Fate, changes: &mut Changes) {
-        match self.ledger.close(number, fate) {
+    pub(super) fn part_with(&mut self, number: MessageNumber, how: ReceiptOutcome, changes: &mut Changes) {
+        match self.ledger.close(number, how) {
             Some(ended) => changes.books().ended.push((number, ended)),
             None => changes.removed.push(number),
         }
     }
 
     /// How a message ended that passed by.
-    pub(super) fn put_out(&mut self, passing: &Passing, fate: Fate, changes: &mut Changes) {
-        let ended = passing.ended(fate);
+    pub(super) fn put_out(&mut self, passing: &Passing, how: ReceiptOutcome, changes: &mut Changes) {
+        let ended = passing.ended(how);
         self.ledger.put_ended(passing.place, ended);
         changes.books().ended.push((passing.place, ended));
     }

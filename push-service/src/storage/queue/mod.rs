@@ -24,8 +24,8 @@ mod sweep;
 use std::sync::Arc;
 
 use push_protocol::{
-    Fate, KeyDigest, MessageId, MessageNumber, PushMessage, SubscriptionId, SubscriptionName, Topic,
-    UserAgentId,
+    KeyDigest, MessageId, MessageNumber, PushMessage, ReceiptOutcome, SubscriptionId, SubscriptionName,
+    Topic, UserAgentId,
 };
 
 use self::order::Order;
@@ -257,19 +257,19 @@ impl UserAgent {
     fn take_out(
         &mut self,
         number: MessageNumber,
-        fate: Fate,
+        how: ReceiptOutcome,
         changes: &mut Changes,
         now: Now,
     ) -> Option<Waiting> {
         let waiting = self.waiting.remove(number)?;
         self.count_out(&waiting);
         changes.counts_out(&waiting);
-        let fate = if waiting.has_expired(now.ms()) {
-            Fate::GivenUp
+        let how = if waiting.has_expired(now.ms()) {
+            ReceiptOutcome::GivenUp
         } else {
-            fate
+            how
         };
-        self.part_with(number, fate, changes);
+        self.part_with(number, how, changes);
         Some(waiting)
     }
 

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use push_protocol::capability::MessageCapability;
-use push_protocol::{Coding, Content, Fate, MessageId, PushMessage, Receipt, Urgency, UserAgentId};
+use push_protocol::{Coding, Content, MessageId, PushMessage, Receipt, ReceiptOutcome, Urgency, UserAgentId};
 
 use super::ledger::Expectation;
 use super::{Changes, Ended, Now, Step, Stored, UserAgent, Waiting, millis};
 use crate::defaults::RECEIPT_KEPT;
-use crate::storage::{Expected, Expecting, Outcome, RECEIPTS, RECEIPTS_NAME, SubscriptionId, Traced};
+use crate::storage::{Expected, Expecting, MessageEnd, RECEIPTS, RECEIPTS_NAME, SubscriptionId, Traced};
 
 impl UserAgent {
     /// Whether a healthy store knows this subscription.
@@ -21,13 +21,13 @@ impl UserAgent {
     }
 
     /// The outbox, the oldest message first; those with TTL 0 come last.
-    pub(in crate::storage) fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Vec<Outcome> {
+    pub(in crate::storage) fn outbox(&self, user_agent: UserAgentId, limit: usize) -> Vec<MessageEnd> {
         let outbox = self.ledger.outbox().take(limit);
         outbox.map(|(_, ended)| ended.of(user_agent)).collect()
     }
 
     /// Takes out of the outbox what was carried over.
-    pub(in crate::storage) fn clear_outcomes(&mut self, messages: &[MessageId], now: Now) -> Step<()> {
+    pub(in crate::storage) fn clear_outbox(&mut self, messages: &[MessageId], now: Now) -> Step<()> {
         let mut changes = self.begin(now);
         let cleared = messages.iter().filter_map(|id| self.ledger.clear(*id));
         changes.removed.extend(cleared);
@@ -42,7 +42,7 @@ impl UserAgent {
         }
         let passing = self.ledger.passing().iter().find(|p| p.nonce == nonce);
         if let Some(passing) = passing {
-            let given_up = passing.ended(Fate::GivenUp);
+            let given_up = passing.ended(ReceiptOutcome::GivenUp);
             return given_up.unless(now.ms() < passing.until_ms, user_agent);
         }
         let Some(given_up) = self.ledger.asked_as(nonce) else {
@@ -80,7 +80,7 @@ impl UserAgent {
 
     /// Turns what is owed into receipts. The seat's holder finds them with its next page, and is told when they are
     /// durable.
-    pub(in crate::storage) fn settle_receipts(&mut self, outcomes: &[Outcome], now: Now) -> Step<()> {
+    pub(in crate::storage) fn settle_receipts(&mut self, outcomes: &[MessageEnd], now: Now) -> Step<()> {
         let mut changes = self.begin(now);
         for outcome in outcomes {
             let Some(owed) = self.ledger.settle(outcome.user_agent, outcome.id.nonce) else {
@@ -88,7 +88,7 @@ impl UserAgent {
                 continue;
             };
             changes.books().forgotten.push(owed);
-            if outcome.fate.status().is_some() {
+            if outcome.how.status().is_some() {
                 self.receive(&receipt(&owed, outcome), &mut changes, now);
             }
         }
@@ -145,7 +145,7 @@ impl Ended {
     }
 }
 
-fn receipt(owed: &Expectation, outcome: &Outcome) -> Receipt {
+fn receipt(owed: &Expectation, outcome: &MessageEnd) -> Receipt {
     Receipt {
         message: MessageCapability {
             user_agent: owed.user_agent,
@@ -153,6 +153,6 @@ fn receipt(owed: &Expectation, outcome: &Outcome) -> Receipt {
             dialect: owed.dialect,
         },
         sealed_by: owed.sealed_by,
-        fate: outcome.fate,
+        how: outcome.how,
     }
 }

@@ -1,6 +1,6 @@
 //! Messages leave by name: acknowledged by the user agent, or taken back by the application server.
 
-use push_protocol::{Fate, MessageId};
+use push_protocol::{MessageId, ReceiptOutcome};
 
 use super::{Changes, Now, Step, UserAgent};
 use crate::storage::{PASSING_WITH_RECEIPT, Removal, Seat};
@@ -17,9 +17,9 @@ impl UserAgent {
         now: Now,
     ) -> Step<Vec<bool>> {
         let mut changes = self.begin(now);
-        let fate = match removal {
-            Removal::Acknowledged => Fate::Acknowledged,
-            Removal::Cancelled => Fate::GivenUp,
+        let how = match removal {
+            Removal::Acknowledged => ReceiptOutcome::Acknowledged,
+            Removal::Cancelled => ReceiptOutcome::GivenUp,
         };
         // Whose channel removes them knows.
         let holder_knows = self.seat == by;
@@ -27,13 +27,13 @@ impl UserAgent {
         let mut found = Vec::with_capacity(messages.len());
         for id in messages {
             if id.number == PASSING_WITH_RECEIPT {
-                found.push(self.acknowledge_passing(id.nonce, fate, &mut changes, now));
+                found.push(self.acknowledge_passing(id.nonce, how, &mut changes, now));
                 continue;
             }
             let waiting = self.waiting.get(id.number).filter(|w| w.id == *id);
             let in_time = waiting.map(|w| !w.has_expired(now.ms()));
             if in_time.is_some() {
-                self.take_out(id.number, fate, &mut changes, now);
+                self.take_out(id.number, how, &mut changes, now);
                 if !holder_knows {
                     removed.push(*id);
                 }
@@ -46,13 +46,19 @@ impl UserAgent {
 
     /// PR-21: of a message with TTL 0 that a receipt was asked for, for as long as it is remembered. All of them have one
     /// number, so that the other half of the id names it.
-    fn acknowledge_passing(&mut self, nonce: u64, fate: Fate, changes: &mut Changes, now: Now) -> bool {
+    fn acknowledge_passing(
+        &mut self,
+        nonce: u64,
+        how: ReceiptOutcome,
+        changes: &mut Changes,
+        now: Now,
+    ) -> bool {
         let Some(passing) = self.ledger.passed(1, |passing| passing.nonce == nonce).pop() else {
             return false;
         };
         let in_time = now.ms() < passing.until_ms;
-        let fate = if in_time { fate } else { Fate::GivenUp };
-        self.put_out(&passing, fate, changes);
+        let how = if in_time { how } else { ReceiptOutcome::GivenUp };
+        self.put_out(&passing, how, changes);
         in_time
     }
 }

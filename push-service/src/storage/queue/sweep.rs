@@ -1,6 +1,6 @@
 //! What time takes away, in bounded steps: expired messages, messages of ended subscriptions, abandoned records.
 
-use push_protocol::Fate;
+use push_protocol::ReceiptOutcome;
 
 use super::{Changes, Now, Step, SweepMove, UserAgent};
 use crate::storage::{Retention, Swept};
@@ -25,7 +25,7 @@ impl UserAgent {
 
         let mut expired = Vec::new();
         for number in self.waiting.expired(now.ms()).into_iter().take(limit - freed) {
-            let taken = self.take_out(number, Fate::GivenUp, &mut changes, now);
+            let taken = self.take_out(number, ReceiptOutcome::GivenUp, &mut changes, now);
             expired.extend(taken.map(|w| w.id));
         }
         let swept = Swept {
@@ -51,11 +51,11 @@ impl UserAgent {
     pub(super) fn free(&mut self, limit: usize, changes: &mut Changes, now: Now) -> usize {
         let left_over = self.ended.len().min(limit);
         for number in self.ended.drain(..left_over).collect::<Vec<_>>() {
-            self.part_with(number, Fate::GivenUp, changes);
+            self.part_with(number, ReceiptOutcome::GivenUp, changes);
         }
         let mut freed = left_over;
         for passing in self.ledger.passed(limit - freed, |p| p.until_ms <= now.ms()) {
-            self.put_out(&passing, Fate::GivenUp, changes);
+            self.put_out(&passing, ReceiptOutcome::GivenUp, changes);
             freed += 1;
         }
         let forsaken = self.ledger.free(limit - freed);

@@ -77,7 +77,7 @@ impl Redis {
             self.due.notice(user_agent);
         }
         if news & news::OWES != 0 {
-            self.announce.owes(user_agent);
+            self.announce.outbox_filled(user_agent);
         }
     }
 

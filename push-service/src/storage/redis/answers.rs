@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use push_protocol::{Fate, MessageId, PushMessage, UserAgentId};
+use push_protocol::{MessageId, PushMessage, ReceiptOutcome, UserAgentId};
 use redis::Value;
 
 use super::counted::Counted;
@@ -19,7 +19,7 @@ use super::packed::{Nonce, Packed};
 use crate::defaults::LONGEST_RETRY_AFTER;
 use crate::storage::spelling::{Fields, Unreadable};
 use crate::storage::{
-    Ending, Expecting, Outcome, Overdue, Page, Refreshed, Seat, StorageError, Subscribed, Traced,
+    Ending, Expecting, MessageEnd, Overdue, Page, Refreshed, Seat, StorageError, Subscribed, Traced,
 };
 
 /// The error for an answer that cannot be read.
@@ -174,7 +174,10 @@ pub(super) fn whole<L: Packed>(answer: Value) -> Result<L, StorageError> {
 }
 
 /// An outbox, and whether something in it has expired.
-pub(super) fn outcomes(user_agent: UserAgentId, answer: &[u8]) -> Result<(Vec<Outcome>, bool), Unreadable> {
+pub(super) fn outcomes(
+    user_agent: UserAgentId,
+    answer: &[u8],
+) -> Result<(Vec<MessageEnd>, bool), Unreadable> {
     let mut fields = Fields(answer);
     let has_expired = fields.byte()? != 0;
     let mut outcomes = Vec::with_capacity(fields.0.len() / OutcomeFields::BYTES);
@@ -191,16 +194,16 @@ pub(super) fn traced(user_agent: UserAgentId, answer: &[u8]) -> Result<Traced, U
     }
 }
 
-fn outcome(user_agent: UserAgentId, fields: &mut Fields<'_>) -> Result<Outcome, Unreadable> {
+fn outcome(user_agent: UserAgentId, fields: &mut Fields<'_>) -> Result<MessageEnd, Unreadable> {
     let outcome = OutcomeFields::read(fields)?;
-    Ok(Outcome {
+    Ok(MessageEnd {
         receipts: outcome.receipts,
         user_agent,
         id: MessageId {
             number: outcome.number,
             nonce: outcome.nonce.0,
         },
-        fate: Fate::from_byte(outcome.fate).ok_or(Unreadable)?,
+        how: ReceiptOutcome::from_byte(outcome.fate).ok_or(Unreadable)?,
     })
 }
 

@@ -84,7 +84,7 @@ impl Redis {
             }
             let rest = values.split_off(5);
             if answers::number(&values.remove(4))? != 0 {
-                self.announce.owes(user_agent);
+                self.announce.outbox_filled(user_agent);
             }
             swept += Swept {
                 expired: answers::number(&values[0])? as usize,

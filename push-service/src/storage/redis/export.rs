@@ -177,12 +177,12 @@ impl Redis {
         if record.is_some() {
             self.export_messages(&mut portable, &outbox, exported).await?;
         }
-        let items = 1 + portable.subscriptions.len() + portable.outcomes.len() + portable.expected.len();
+        let items = 1 + portable.subscriptions.len() + portable.outbox.len() + portable.expected.len();
         let messages = portable.messages.iter();
         let bodies: usize = messages
             .map(|message| MESSAGE_OVERHEAD_BYTES as usize + message.content.body.len())
             .sum();
-        if record.is_some() || !portable.outcomes.is_empty() {
+        if record.is_some() || !portable.outbox.is_empty() {
             exported.user_agents.push(portable);
         }
         Ok(MESSAGE_OVERHEAD_BYTES as usize * items + bodies)
@@ -206,7 +206,7 @@ impl Redis {
         let mut next = || answers.next().unwrap_or_else(|| Err(unreadable(Unreadable)));
         let outbox = Outbox::read(user_agent, answers::pairs(next()?)?).map_err(unreadable)?;
         for nonce in answers::list(next()?)?.unwrap_or_default() {
-            portable.outcomes.extend(outbox.outcome(&answers::text(nonce)?));
+            portable.outbox.extend(outbox.outcome(&answers::text(nonce)?));
         }
         portable.expected = expectations(answers::pairs(next()?)?).map_err(unreadable)?;
         Ok(outbox)

@@ -11,14 +11,14 @@ use super::portable::{pack_expectation, pack_message, pack_outcome, pack_subscri
 use crate::defaults::REDIS_STEP_MESSAGES;
 use crate::storage::portable::{PortableExpectation, PortableMessage, PortableSubscription};
 use crate::storage::spelling::Unreadable;
-use crate::storage::{Imported, Outcome, Portable, StorageError};
+use crate::storage::{Imported, MessageEnd, Portable, StorageError};
 
 /// What one step takes in.
 #[derive(Default)]
 struct Portion<'a> {
     subscriptions: &'a [PortableSubscription],
     messages: &'a [PortableMessage],
-    outcomes: &'a [Outcome],
+    outcomes: &'a [MessageEnd],
     expected: &'a [PortableExpectation],
 }
 
@@ -32,7 +32,7 @@ impl Redis {
                 imported += self.import_queue(&part).await?;
             }
             // Receipts are owed for ended messages even if their user agent is abandoned.
-            for outcomes in part.outcomes.chunks(REDIS_STEP_MESSAGES) {
+            for outcomes in part.outbox.chunks(REDIS_STEP_MESSAGES) {
                 let portion = Portion {
                     outcomes,
                     ..Portion::default()

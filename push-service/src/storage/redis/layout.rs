@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use push_protocol::capability::KeyId;
 use push_protocol::{
-    Content, Fate, KeyDigest, MessageNumber, SubscriptionId, SubscriptionName, Urgency, UserAgentId,
+    Content, KeyDigest, MessageNumber, ReceiptOutcome, SubscriptionId, SubscriptionName, Urgency, UserAgentId,
 };
 
 use super::packed::{Nonce, Packed, U48, layouts};
@@ -115,7 +115,7 @@ const UNUSED: u8 = 2;
 /// Stands before the sender in an entry of the index, and behind the numbers of the enqueue script.
 pub(super) const WITH_SENDER: u8 = 1;
 
-/// The fate of an entry of the outbox whose message has not ended. [`Fate`] has the others.
+/// The value of `fate` in an entry of the outbox whose message has not ended. [`ReceiptOutcome`] has the others.
 const WAITING: u8 = 0;
 
 /// In front of a content header: the key that the message's subscription is restricted to follows first. Content headers
@@ -464,8 +464,8 @@ pub(super) fn in_scripts() -> Vec<(&'static str, String)> {
         ("OWED_ID_AT", OwedFields::position("subscription").to_string()),
         ("OWED_FATE_AT", OwedFields::position("fate").to_string()),
         ("WAITING", WAITING.to_string()),
-        ("GIVEN_UP", Fate::GivenUp.to_byte().to_string()),
-        ("REPLACED", Fate::Replaced.to_byte().to_string()),
+        ("GIVEN_UP", ReceiptOutcome::GivenUp.to_byte().to_string()),
+        ("REPLACED", ReceiptOutcome::Replaced.to_byte().to_string()),
         ("VICTIM", format(VictimFields::format())),
         ("MOMENT", format(MomentFields::format())),
         ("NUMBER", format(NumberField::format())),

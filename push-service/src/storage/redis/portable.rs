@@ -4,7 +4,9 @@
 
 use std::collections::HashMap;
 
-use push_protocol::{Fate, KeyDigest, MessageId, MessageNumber, SubscriptionId, Topic, Urgency, UserAgentId};
+use push_protocol::{
+    KeyDigest, MessageId, MessageNumber, ReceiptOutcome, SubscriptionId, Topic, Urgency, UserAgentId,
+};
 
 use super::answers::Pairs;
 use super::layout::{
@@ -14,7 +16,7 @@ use super::layout::{
 use super::packed::{Nonce, Packed as _, U48};
 use crate::storage::portable::{PortableExpectation, PortableMessage, PortableSubscription};
 use crate::storage::spelling::{Fields, Unreadable};
-use crate::storage::{Outcome, PASSING_WITH_RECEIPT, Portable, SenderTag};
+use crate::storage::{MessageEnd, PASSING_WITH_RECEIPT, Portable, SenderTag};
 
 /// What a record says, without its messages.
 pub(super) fn portable(user_agent: UserAgentId, record: &Record) -> Portable {
@@ -31,7 +33,7 @@ pub(super) fn portable(user_agent: UserAgentId, record: &Record) -> Portable {
         unused: record.meta.unused,
         subscriptions: record.subscriptions.iter().map(subscription).collect(),
         messages: Vec::new(),
-        outcomes: Vec::new(),
+        outbox: Vec::new(),
         expected: Vec::new(),
     }
 }
@@ -120,7 +122,7 @@ struct Owed {
     id: MessageId,
     /// None as long as the message waits. During an export no channel is open, so a message that was passed on can't be
     /// acknowledged any more.
-    fate: Option<Fate>,
+    how: Option<ReceiptOutcome>,
 }
 
 impl Outbox {
@@ -130,25 +132,25 @@ impl Outbox {
         for (nonce, value) in pairs.into_iter().filter(|(nonce, _)| nonce.len() == 8) {
             let owed = OwedFields::read(&mut Fields(&value))?;
             let passes = owed.number == PASSING_WITH_RECEIPT;
-            let fate = Fate::from_byte(owed.fate).or(passes.then_some(Fate::GivenUp));
+            let how = ReceiptOutcome::from_byte(owed.fate).or(passes.then_some(ReceiptOutcome::GivenUp));
             let id = MessageId {
                 number: owed.number,
                 nonce: Fields(&nonce).number()?,
             };
             let receipts = owed.receipts;
-            entries.insert(nonce, Owed { receipts, id, fate });
+            entries.insert(nonce, Owed { receipts, id, how });
         }
         Ok(Self { user_agent, entries })
     }
 
     /// How a message ended, if it did.
-    pub(super) fn outcome(&self, nonce: &[u8]) -> Option<Outcome> {
+    pub(super) fn outcome(&self, nonce: &[u8]) -> Option<MessageEnd> {
         let owed = self.entries.get(nonce)?;
-        Some(Outcome {
+        Some(MessageEnd {
             receipts: owed.receipts,
             user_agent: self.user_agent,
             id: owed.id,
-            fate: owed.fate?,
+            how: owed.how?,
         })
     }
 
@@ -186,18 +188,18 @@ pub(super) fn outbox_alone(user_agent: UserAgentId) -> Portable {
         unused: false,
         subscriptions: Vec::new(),
         messages: Vec::new(),
-        outcomes: Vec::new(),
+        outbox: Vec::new(),
         expected: Vec::new(),
     }
 }
 
 /// As the import script takes it.
-pub(super) fn pack_outcome(outcome: &Outcome) -> Vec<u8> {
+pub(super) fn pack_outcome(outcome: &MessageEnd) -> Vec<u8> {
     let packed = OutcomeFields {
         receipts: outcome.receipts,
         number: outcome.id.number,
         nonce: Nonce(outcome.id.nonce),
-        fate: outcome.fate.to_byte(),
+        fate: outcome.how.to_byte(),
     };
     packed.packed()
 }

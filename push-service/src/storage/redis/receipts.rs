@@ -20,11 +20,11 @@ use super::keys::{self, DEADLINES, OWING};
 use super::layout::{ExpectNumbers, Kept, ReceiptUrl, SettleNumbers, SettledAnswer, SettledFields};
 use super::links::Work;
 use super::packed::{Nonce, Packed as _, U48};
-use crate::defaults::{RECEIPT_CARRIERS, RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_STEP};
+use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_RELAYS, RECEIPT_STEP};
 use crate::storage::clock::millis;
 use crate::storage::spelling::{Unreadable, put_content_header};
 use crate::storage::{
-    BUCKETS, Expected, Expecting, Outcome, Overdue, RECEIPTS, Seat, StorageError, Traced, WakeUp,
+    BUCKETS, Expected, Expecting, MessageEnd, Overdue, RECEIPTS, Seat, StorageError, Traced, WakeUp,
 };
 
 /// Where the next look continues, so that no bucket is always the last.
@@ -85,7 +85,7 @@ impl Redis {
     pub(super) async fn settle(
         &self,
         receipts: UserAgentId,
-        outcomes: &[Outcome],
+        outcomes: &[MessageEnd],
     ) -> Result<(), StorageError> {
         let is_told_inside = self.confirmed == Work::Step;
         let numbers = SettleNumbers {
@@ -136,7 +136,7 @@ impl Redis {
         &self,
         user_agent: UserAgentId,
         limit: usize,
-    ) -> Result<Vec<Outcome>, StorageError> {
+    ) -> Result<Vec<MessageEnd>, StorageError> {
         let limit = limit.min(RECEIPT_STEP).to_string();
         let (script, args) = (&self.scripts.outcomes, [limit.as_bytes()]);
         let answer = self.runner.run(self.confirmed, script, user_agent, &args).await?;
@@ -195,7 +195,7 @@ impl Redis {
         let (mut overdue, mut trouble) = (Vec::new(), None);
         while overdue.len() < limit && !waiting.is_empty() {
             let room = limit - overdue.len();
-            let together = (room / share).clamp(1, RECEIPT_CARRIERS).min(waiting.len());
+            let together = (room / share).clamp(1, RECEIPT_RELAYS).min(waiting.len());
             let most = share.min(room);
             let some: Vec<Bucket> = waiting.drain(..together).collect();
             let leased = join_all(some.iter().map(|bucket| self.lease(*bucket, most))).await;
@@ -279,12 +279,12 @@ fn due(prefix: &str, bucket: Bucket, name: &str, now_ms: &str, limit: usize) -> 
 }
 
 /// As the settle script takes it.
-fn pack(outcome: &Outcome) -> Vec<u8> {
+fn pack(outcome: &MessageEnd) -> Vec<u8> {
     let packed = SettledFields {
         user_agent: outcome.user_agent,
         number: outcome.id.number.0.to_be_bytes(),
         nonce: Nonce(outcome.id.nonce),
-        fate: outcome.fate.to_byte(),
+        fate: outcome.how.to_byte(),
     };
     packed.packed()
 }

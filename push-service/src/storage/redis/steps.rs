@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use push_protocol::{Fate, MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
+use push_protocol::{MessageId, ReceiptOutcome, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
 use redis::Value;
 
 use super::answers::{self, Accepted, unreadable};
@@ -19,7 +19,7 @@ use crate::storage::clock::millis;
 use crate::storage::spelling::Unreadable;
 use crate::storage::{
     Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported, Manner,
-    Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError,
+    MessageEnd, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError,
     Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
 
@@ -217,7 +217,7 @@ impl Storage for Redis {
         self.senders.left(&removed.counted);
         if owes {
             self.due.notice(user_agent);
-            self.announce.owes(user_agent);
+            self.announce.outbox_filled(user_agent);
         }
         Ok(())
     }
@@ -237,11 +237,11 @@ impl Storage for Redis {
         let witness = self.witness(user_agent);
         let mut there = Vec::with_capacity(messages.len());
         for some in messages.chunks(REDIS_STEP_MESSAGES) {
-            let fate = match removal {
-                Removal::Acknowledged => Fate::Acknowledged,
-                Removal::Cancelled => Fate::GivenUp,
+            let how = match removal {
+                Removal::Acknowledged => ReceiptOutcome::Acknowledged,
+                Removal::Cancelled => ReceiptOutcome::GivenUp,
             };
-            there.extend(self.acknowledge_some(work, user_agent, some, fate, by).await?);
+            there.extend(self.acknowledge_some(work, user_agent, some, how, by).await?);
         }
         if confirm == Confirm::Durably && there.contains(&false) {
             self.is_proved(witness).await?;
@@ -257,18 +257,22 @@ impl Storage for Redis {
         self.expect(receipts, &expected).await
     }
 
-    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
+    async fn settle_receipts(
+        &self,
+        receipts: UserAgentId,
+        outcomes: &[MessageEnd],
+    ) -> Result<(), StorageError> {
         for some in outcomes.chunks(RECEIPT_STEP) {
             self.settle(receipts, some).await?;
         }
         Ok(())
     }
 
-    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError> {
+    async fn outbox(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<MessageEnd>, StorageError> {
         self.outbox(user_agent, limit).await
     }
 
-    async fn clear_outcomes(
+    async fn clear_outbox(
         &self,
         user_agent: UserAgentId,
         messages: &[MessageId],
@@ -281,7 +285,7 @@ impl Storage for Redis {
         Ok(())
     }
 
-    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+    async fn with_outbox(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
         self.all_owing(limit).await
     }
 
@@ -401,18 +405,18 @@ impl Redis {
         work: Work,
         user_agent: UserAgentId,
         messages: &[MessageId],
-        fate: Fate,
+        how: ReceiptOutcome,
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError> {
         let ids = answers::packed(messages);
-        let fate = [letter::DIGIT + fate.to_byte()];
-        let args: [&[u8]; 3] = [&layout::seat(by), &ids, &fate];
+        let how = [letter::DIGIT + how.to_byte()];
+        let args: [&[u8]; 3] = [&layout::seat(by), &ids, &how];
         let script = &self.scripts.acknowledge;
         let answer = self.runner.run(work, script, user_agent, &args).await?;
         let acknowledged =
             answers::acknowledged(&answers::text(answer)?, messages.len()).map_err(unreadable)?;
         if acknowledged.owes {
-            self.announce.owes(user_agent);
+            self.announce.outbox_filled(user_agent);
         }
         self.senders.left(&acknowledged.removed.counted);
         if let Some(seat) = self.own(acknowledged.seat).filter(|seat| Some(*seat) != by) {

@@ -157,12 +157,12 @@ async fn send_for_ever(store: Arc<Embedded>, agent: u8) {
                 .acknowledge(user_agent, &[id], removal, confirm, None)
                 .await
                 .unwrap();
-            let outcomes = store.outcomes(user_agent, 10).await.unwrap();
+            let outcomes = store.outbox(user_agent, 10).await.unwrap();
             for outcome in &outcomes {
                 say('!', outcome.id);
             }
             let carried: Vec<_> = outcomes.iter().map(|outcome| outcome.id).collect();
-            store.clear_outcomes(user_agent, &carried).await.unwrap();
+            store.clear_outbox(user_agent, &carried).await.unwrap();
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use push_protocol::capability::{Dialect, KeyId};
-use push_protocol::{Fate, Receipt, Ttl};
+use push_protocol::{Receipt, ReceiptOutcome, Ttl};
 
 use super::*;
 use crate::defaults::ACKNOWLEDGE_WITHIN;
 use crate::storage::contract::{enqueue, everything, seat, subscribe, user_agent};
 use crate::storage::{
-    Ending, Expected, Expecting, Outcome, PASSING_WITH_RECEIPT, RECEIPTS, RECEIPTS_NAME, Traced,
+    Ending, Expected, Expecting, MessageEnd, PASSING_WITH_RECEIPT, RECEIPTS, RECEIPTS_NAME, Traced,
 };
 
 async fn monitored(rig: &Rig) {
@@ -40,12 +40,12 @@ async fn expect(rig: &Rig, nonce: u64) -> Expecting {
     rig.storage.expect_receipt(user_agent(9), expected).await.unwrap()
 }
 
-fn outcome(id: MessageId, fate: Fate) -> Outcome {
-    Outcome {
+fn outcome(id: MessageId, how: ReceiptOutcome) -> MessageEnd {
+    MessageEnd {
         receipts: user_agent(9),
         user_agent: user_agent(1),
         id,
-        fate,
+        how,
     }
 }
 
@@ -74,11 +74,11 @@ async fn a_restart_keeps_what_is_owed() {
 
     let rig = open_in(directory.path(), Arc::default());
     assert_eq!(rig.storage.owing(10).await.unwrap(), [user_agent(1)]);
-    let outbox = rig.storage.outcomes(user_agent(1), 10).await.unwrap();
+    let outbox = rig.storage.outbox(user_agent(1), 10).await.unwrap();
     assert_eq!(passed.number, PASSING_WITH_RECEIPT);
     let expected = [
-        outcome(acknowledged, Fate::Acknowledged),
-        outcome(passed, Fate::GivenUp),
+        outcome(acknowledged, ReceiptOutcome::Acknowledged),
+        outcome(passed, ReceiptOutcome::GivenUp),
     ];
     assert_eq!(outbox, expected);
     let traced = rig.storage.trace(user_agent(1), ended.nonce).await.unwrap();
@@ -86,15 +86,15 @@ async fn a_restart_keeps_what_is_owed() {
     assert_eq!(expect(&rig, 7).await, Expecting::TooMany, "three are owed");
     rig.storage.settle_receipts(user_agent(9), &outbox).await.unwrap();
     let cleared = [acknowledged, passed];
-    rig.storage.clear_outcomes(user_agent(1), &cleared).await.unwrap();
+    rig.storage.clear_outbox(user_agent(1), &cleared).await.unwrap();
     assert!(rig.storage.end(user_agent(1), Ending::All).await.unwrap());
     rig.storage.close().await.unwrap();
 
     let rig = open_in(directory.path(), Arc::default());
     assert_eq!(rig.storage.owing(10).await.unwrap(), []);
     while rig.storage.expire(10).await.unwrap().total() > 0 {}
-    let outbox = rig.storage.outcomes(user_agent(1), 10).await.unwrap();
-    assert_eq!(outbox, [outcome(ended, Fate::GivenUp)]);
+    let outbox = rig.storage.outbox(user_agent(1), 10).await.unwrap();
+    assert_eq!(outbox, [outcome(ended, ReceiptOutcome::GivenUp)]);
     rig.advance(Duration::from_secs(60));
     let overdue = rig.storage.overdue(10).await.unwrap();
     assert_eq!(overdue.len(), 1);
@@ -102,12 +102,15 @@ async fn a_restart_keeps_what_is_owed() {
     let page = rig.attached(9, seat(1)).await;
     let receipts = page.messages.iter().map(|message| {
         let receipt = Receipt::from_bytes(&message.content.body).unwrap();
-        (receipt.message.id, receipt.fate)
+        (receipt.message.id, receipt.how)
     });
     let receipts: Vec<_> = receipts.collect();
     assert_eq!(
         receipts,
-        [(acknowledged, Fate::Acknowledged), (passed, Fate::GivenUp)]
+        [
+            (acknowledged, ReceiptOutcome::Acknowledged),
+            (passed, ReceiptOutcome::GivenUp)
+        ]
     );
     rig.storage.close().await.unwrap();
 }
@@ -145,11 +148,11 @@ async fn a_restart_keeps_what_passes_by() {
     rig.advance(ACKNOWLEDGE_WITHIN);
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 1);
     let expected = [
-        outcome(ids[0], Fate::Acknowledged),
-        outcome(ids[1], Fate::GivenUp),
+        outcome(ids[0], ReceiptOutcome::Acknowledged),
+        outcome(ids[1], ReceiptOutcome::GivenUp),
     ];
-    assert_eq!(rig.storage.outcomes(user_agent(1), 10).await.unwrap(), expected);
-    rig.storage.clear_outcomes(user_agent(1), &ids).await.unwrap();
+    assert_eq!(rig.storage.outbox(user_agent(1), 10).await.unwrap(), expected);
+    rig.storage.clear_outbox(user_agent(1), &ids).await.unwrap();
     rig.storage.end(user_agent(1), Ending::All).await.unwrap();
     rig.storage.close().await.unwrap();
 
@@ -172,7 +175,7 @@ async fn what_is_forsaken_is_freed_after_a_restart() {
     rig.storage.close().await.unwrap();
 
     let rig = open_in(directory.path(), Arc::default());
-    let given_up = outcome(MessageId::from_bytes([1; 16]), Fate::GivenUp);
+    let given_up = outcome(MessageId::from_bytes([1; 16]), ReceiptOutcome::GivenUp);
     rig.storage
         .settle_receipts(user_agent(9), &[given_up])
         .await
@@ -201,11 +204,11 @@ async fn nobody_hears_of_an_outcome_before_it_is_synced() {
     acknowledge(ids[0]).await;
     assert_eq!(rig.told.owes().await, user_agent(1));
     assert!(disk.syncs.load(Ordering::SeqCst) > before, "told before the sync");
-    assert_eq!(rig.storage.outcomes(user_agent(1), 10).await.unwrap().len(), 1);
+    assert_eq!(rig.storage.outbox(user_agent(1), 10).await.unwrap().len(), 1);
 
     disk.syncs_fail.store(true, Ordering::SeqCst);
     acknowledge(ids[1]).await;
-    assert!(rig.storage.outcomes(user_agent(1), 10).await.is_err());
+    assert!(rig.storage.outbox(user_agent(1), 10).await.is_err());
     assert!(rig.storage.trace(user_agent(1), ids[1].nonce).await.is_err());
     assert!(rig.storage.close().await.is_err());
     assert!(
@@ -227,7 +230,7 @@ async fn no_receipt_leaves_before_it_is_durable() {
     let mut id = MessageId::from_bytes([1; 16]);
     id.nonce = 7;
     disk.syncs_fail.store(true, Ordering::SeqCst);
-    let outcomes = [outcome(id, Fate::Acknowledged)];
+    let outcomes = [outcome(id, ReceiptOutcome::Acknowledged)];
     let settle = rig.storage.settle_receipts(user_agent(9), &outcomes);
     // Under way at the same time: it finds the receipt decided and not durable.
     let read = rig.storage.page(user_agent(9), seat(1), everything());

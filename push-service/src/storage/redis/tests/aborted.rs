@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use push_protocol::{Fate, MessageId, MessageNumber, SubscriptionId, Topic, UserAgentId};
+use push_protocol::{MessageId, MessageNumber, ReceiptOutcome, SubscriptionId, Topic, UserAgentId};
 use push_tests::redis::Reply;
 
 use super::super::Redis;
@@ -22,7 +22,7 @@ use crate::storage::contract::{Told, enqueue, everything, name, seat, subscribe,
 use crate::storage::memory::Memory;
 use crate::storage::portable::PortableSubscription;
 use crate::storage::{
-    Announce, Attached, Ending, Enqueue, Manner, Outcome, PASSING_WITH_RECEIPT, Portable, Storage,
+    Announce, Attached, Ending, Enqueue, Manner, MessageEnd, PASSING_WITH_RECEIPT, Portable, Storage,
 };
 
 /// States that are built, and steps that are tried on each.
@@ -77,7 +77,7 @@ for _, key in ipairs(redis.call('KEYS', 'push:{*}:*')) do redis.call('COPY', key
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct View {
     waiting: BTreeSet<u64>,
-    outcomes: BTreeMap<u64, Fate>,
+    outcomes: BTreeMap<u64, ReceiptOutcome>,
     /// Those of `outcomes` whose message was passed on and not stored.
     passed: BTreeSet<u64>,
     /// How many receipts it expects.
@@ -158,10 +158,10 @@ impl Step {
         match self.clone() {
             Self::Draw(draw) => draw.take(redis).await,
             Self::Sweep(user) => format!("{:?}", redis.sweep(user, 1_000).await.map(|(_, all)| all)),
-            Self::Clear(user) => match redis.outcomes(user, 100).await {
+            Self::Clear(user) => match redis.outbox(user, 100).await {
                 Ok(outcomes) => {
                     let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id).collect();
-                    format!("{:?}", redis.clear_outcomes(user, &ids).await)
+                    format!("{:?}", redis.clear_outbox(user, &ids).await)
                 }
                 Err(error) => format!("{error:?}"),
             },
@@ -212,14 +212,14 @@ impl Laboratory {
                 .await
                 .into_iter()
                 .take(3)
-                .map(|message| Outcome {
+                .map(|message| MessageEnd {
                     receipts: user_agent(agent),
                     user_agent: UserAgentId(message[..16].try_into().unwrap()),
                     id: MessageId {
                         number: MessageNumber(7),
                         nonce: u64::from_be_bytes(message[16..24].try_into().unwrap()),
                     },
-                    fate: Fate::Acknowledged,
+                    how: ReceiptOutcome::Acknowledged,
                 });
             let outcomes: Vec<_> = outcomes.collect();
             if !outcomes.is_empty() {
@@ -284,12 +284,12 @@ impl Laboratory {
                 "sums are what waits: {context}"
             );
         }
-        let outcomes = self.redis.outcomes(user, 1_000).await.unwrap();
+        let outcomes = self.redis.outbox(user, 1_000).await.unwrap();
         View {
             waiting: page.messages.iter().map(|message| message.id.nonce).collect(),
             outcomes: outcomes
                 .iter()
-                .map(|outcome| (outcome.id.nonce, outcome.fate))
+                .map(|outcome| (outcome.id.nonce, outcome.how))
                 .collect(),
             passed: outcomes
                 .iter()
@@ -398,7 +398,7 @@ async fn a_record_that_is_half_made_expires() {
             key: None,
         }],
         messages: Vec::new(),
-        outcomes: Vec::new(),
+        outbox: Vec::new(),
         expected: Vec::new(),
     };
     for imports in [false, true] {

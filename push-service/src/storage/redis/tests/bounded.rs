@@ -3,7 +3,7 @@
 //! The scripts of this store count words: each argument that they hand to Redis, and each element that they get back. That is
 //! two for a message that is read, and some 30 for one that is removed and for which a receipt was asked.
 
-use push_protocol::{Fate, MessageId, SubscriptionId};
+use push_protocol::{MessageId, ReceiptOutcome, SubscriptionId};
 
 use super::OWN;
 use super::laboratory::Laboratory;
@@ -132,13 +132,13 @@ impl Laboratory {
         assert_eq!(index.integer() as usize, one.len(), "nothing of it is left");
         let mut given_up = Vec::new();
         loop {
-            let some = self.redis.outcomes(user_agent(1), 1_000).await.unwrap();
+            let some = self.redis.outbox(user_agent(1), 1_000).await.unwrap();
             if some.is_empty() {
                 break;
             }
-            assert!(some.iter().all(|outcome| outcome.fate == Fate::GivenUp));
+            assert!(some.iter().all(|outcome| outcome.how == ReceiptOutcome::GivenUp));
             let ids: Vec<_> = some.iter().map(|outcome| outcome.id).collect();
-            self.redis.clear_outcomes(user_agent(1), &ids).await.unwrap();
+            self.redis.clear_outbox(user_agent(1), &ids).await.unwrap();
             given_up.extend(ids);
         }
         given_up.sort_unstable();

@@ -65,7 +65,7 @@ async fn a_clock_that_leaps_ends_nothing() {
         is_trouble(storage.subscribe(subscribe(1, 2)).await);
         is_trouble(storage.unsubscribe(user_agent(1), name(1)).await);
         is_trouble(storage.trace(user_agent(1), 1).await);
-        is_trouble(storage.outcomes(user_agent(1), 1).await);
+        is_trouble(storage.outbox(user_agent(1), 1).await);
         let acknowledged =
             storage.acknowledge(user_agent(1), &ids, Removal::Acknowledged, Confirm::Durably, None);
         is_trouble(acknowledged.await);

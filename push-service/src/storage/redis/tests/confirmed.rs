@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt as _, join_all};
 use push_protocol::capability::{Dialect, KeyId};
-use push_protocol::{Fate, MessageId, MessageNumber, SubscriptionId, Ttl};
+use push_protocol::{MessageId, MessageNumber, ReceiptOutcome, SubscriptionId, Ttl};
 use push_tests::redis::{Configuration, Sentinels, Server};
 
 use super::{OWN, open_with, open_with_replicas};
 use crate::storage::contract::{Rig, enqueue, everything, name, seat, subscribe, topic, user_agent};
 use crate::storage::{
-    Confirm, Ending, Enqueue, Enqueued, Expected, Manner, Outcome, Refreshed, Removal, StorageError,
+    Confirm, Ending, Enqueue, Enqueued, Expected, Manner, MessageEnd, Refreshed, Removal, StorageError,
     Subscribe,
 };
 
@@ -102,11 +102,11 @@ fn questions(rig: &Rig) -> Vec<(&'static str, Asked<'_>)> {
         within: Duration::from_secs(600),
         limit: 10,
     };
-    let outcome = Outcome {
+    let outcome = MessageEnd {
         receipts: user_agent(2),
         user_agent: user_agent(1),
         id,
-        fate: Fate::Acknowledged,
+        how: ReceiptOutcome::Acknowledged,
     };
     let refresh = async move {
         match storage.refresh(&[(user_agent(2), seat(1))]).await?.remove(0) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use push_protocol::capability::{Dialect, KeyId};
-use push_protocol::{Fate, KeyDigest, Ttl};
+use push_protocol::{KeyDigest, ReceiptOutcome, Ttl};
 use push_tests::redis::{Configuration, Server};
 
 use super::{OWN, open_with};
@@ -90,7 +90,7 @@ async fn what_is_kept_of_receipts_moves() {
             (
                 part.subscriptions.len(),
                 part.messages.len(),
-                part.outcomes.len(),
+                part.outbox.len(),
                 part.expected.len(),
             )
         })
@@ -116,7 +116,7 @@ async fn what_is_kept_of_receipts_moves() {
         // Of a user agent that is not there, no storage keeps when it would have been forgotten.
         there[1].retained_until_ms = 0;
         assert_eq!(there, given);
-        let mut owing = storage.owing(10).await.unwrap();
+        let mut owing = storage.with_outbox(10).await.unwrap();
         owing.sort_unstable();
         assert_eq!(owing, [1, 2].map(user_agent));
     }
@@ -125,9 +125,16 @@ async fn what_is_kept_of_receipts_moves() {
     let trace = to.storage.trace(user_agent(1), waits.nonce).await.unwrap();
     assert_eq!(trace, Traced::Waiting);
     assert_eq!(to.acknowledged(1, &[waits]).await, [true]);
-    let outcomes = to.storage.outcomes(user_agent(1), 10).await.unwrap();
-    let fates: Vec<_> = outcomes.iter().map(|outcome| outcome.fate).collect();
-    assert_eq!(fates, [Fate::Replaced, Fate::Acknowledged, Fate::GivenUp]);
+    let outcomes = to.storage.outbox(user_agent(1), 10).await.unwrap();
+    let ends: Vec<_> = outcomes.iter().map(|outcome| outcome.how).collect();
+    assert_eq!(
+        ends,
+        [
+            ReceiptOutcome::Replaced,
+            ReceiptOutcome::Acknowledged,
+            ReceiptOutcome::GivenUp
+        ]
+    );
     let again = to.storage.import(given).await.unwrap();
     assert_eq!(
         (again.messages, again.in_the_way),

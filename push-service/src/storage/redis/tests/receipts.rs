@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use push_protocol::capability::{Capabilities, Dialect, KeyId, SealingKey};
 use push_protocol::origin::Origin;
-use push_protocol::{Fate, MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
+use push_protocol::{MessageId, ReceiptOutcome, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
 use push_tests::redis::{Cluster, Configuration, Server, until};
 
 use super::super::keys::bucket_of;
@@ -16,8 +16,8 @@ use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE};
 use crate::metrics::Metrics;
 use crate::storage::contract::{Rig, enqueue, everything, seat, subscribe, user_agent};
 use crate::storage::{
-    Caps, Confirm, Ending, Enqueue, Expected, Expecting, Outcome, Removal, StorageError, Subscribe, Traced,
-    WakeUp,
+    Caps, Confirm, Ending, Enqueue, Expected, Expecting, MessageEnd, Removal, StorageError, Subscribe,
+    Traced, WakeUp,
 };
 
 /// The receipt subscription of these tests, and what it expects.
@@ -73,12 +73,12 @@ fn expected(nonce: u64) -> Expected {
     }
 }
 
-fn outcome(id: MessageId, fate: Fate) -> Outcome {
-    Outcome {
+fn outcome(id: MessageId, how: ReceiptOutcome) -> MessageEnd {
+    MessageEnd {
         receipts: user_agent(RECEIPTS),
         user_agent: user_agent(1),
         id,
-        fate,
+        how,
     }
 }
 
@@ -114,12 +114,12 @@ async fn what_is_kept_of_receipts_expires() {
     }
     assert!(remaining(&server, OUTBOX).await > RECEIPT_KEPT + day - Duration::from_secs(60));
     rig.acknowledged(1, &[id]).await;
-    let outcomes = rig.storage.outcomes(user_agent(1), 10).await.unwrap();
+    let outcomes = rig.storage.outbox(user_agent(1), 10).await.unwrap();
     rig.storage
         .settle_receipts(user_agent(RECEIPTS), &outcomes)
         .await
         .unwrap();
-    rig.storage.clear_outcomes(user_agent(1), &[id]).await.unwrap();
+    rig.storage.clear_outbox(user_agent(1), &[id]).await.unwrap();
     let left = exist(&server, &[OUTBOX, DUES, OWING, EXPECTS, DEADLINES]).await;
     assert_eq!(left, 0);
 }
@@ -134,14 +134,14 @@ async fn what_vanished_is_given_up() {
         ..asking(body)
     };
     let ids = [rig.stored(brief(b"a")).await, rig.stored(brief(b"b")).await];
-    assert_eq!(rig.storage.owing(10).await.unwrap(), []);
+    assert_eq!(rig.storage.with_outbox(10).await.unwrap(), []);
     server.command(&["UNLINK", INDEX, BODIES]).await;
     rig.advance(Duration::from_secs(600));
-    assert_eq!(rig.storage.owing(10).await.unwrap(), [user_agent(1)]);
-    let given_up = ids.map(|id| outcome(id, Fate::GivenUp));
+    assert_eq!(rig.storage.with_outbox(10).await.unwrap(), [user_agent(1)]);
+    let given_up = ids.map(|id| outcome(id, ReceiptOutcome::GivenUp));
     let traced = rig.storage.trace(user_agent(1), ids[0].nonce).await.unwrap();
     assert_eq!(traced, Traced::Ended(given_up[0]));
-    assert_eq!(rig.storage.outcomes(user_agent(1), 10).await.unwrap(), given_up);
+    assert_eq!(rig.storage.outbox(user_agent(1), 10).await.unwrap(), given_up);
     assert_eq!(
         rig.storage.trace(user_agent(1), 7).await.unwrap(),
         Traced::Nothing
@@ -160,12 +160,12 @@ async fn what_was_passed_on_is_found_in_time() {
         ..asking(b"passes")
     };
     rig.storage.enqueue(passing.clone()).await.unwrap();
-    rig.storage.clear_outcomes(user_agent(1), &[waits]).await.unwrap();
+    rig.storage.clear_outbox(user_agent(1), &[waits]).await.unwrap();
     rig.advance(crate::defaults::ACKNOWLEDGE_WITHIN);
-    assert_eq!(rig.storage.owing(10).await.unwrap(), [user_agent(1)]);
-    let outcomes = rig.storage.outcomes(user_agent(1), 10).await.unwrap();
-    let fates: Vec<_> = outcomes.iter().map(|o| (o.id.nonce, o.fate)).collect();
-    assert_eq!(fates, [(passing.nonce, Fate::GivenUp)]);
+    assert_eq!(rig.storage.with_outbox(10).await.unwrap(), [user_agent(1)]);
+    let outcomes = rig.storage.outbox(user_agent(1), 10).await.unwrap();
+    let ends: Vec<_> = outcomes.iter().map(|o| (o.id.nonce, o.how)).collect();
+    assert_eq!(ends, [(passing.nonce, ReceiptOutcome::GivenUp)]);
 }
 
 /// PR-25: a message that nobody asked a receipt for costs Redis no command for it, stored, replaced or acknowledged.
@@ -216,14 +216,14 @@ async fn a_long_queue_is_given_up_in_bounded_steps() {
     while rig.storage.expire(60).await.unwrap().total() > 0 {}
     let mut given_up = 0;
     loop {
-        let some = rig.storage.outcomes(user_agent(1), 1_000).await.unwrap();
+        let some = rig.storage.outbox(user_agent(1), 1_000).await.unwrap();
         if some.is_empty() {
             break;
         }
-        assert!(some.len() <= 100 && some.iter().all(|o| o.fate == Fate::GivenUp));
+        assert!(some.len() <= 100 && some.iter().all(|o| o.how == ReceiptOutcome::GivenUp));
         given_up += some.len();
         let ids: Vec<_> = some.iter().map(|o| o.id).collect();
-        rig.storage.clear_outcomes(user_agent(1), &ids).await.unwrap();
+        rig.storage.clear_outbox(user_agent(1), &ids).await.unwrap();
     }
     assert_eq!(given_up, MESSAGES);
 }
@@ -271,7 +271,7 @@ async fn a_receipt_wakes_the_other_node() {
         nonce: 7,
         ..MessageId::from_bytes([0; 16])
     };
-    let outcomes = [outcome(id, Fate::Acknowledged)];
+    let outcomes = [outcome(id, ReceiptOutcome::Acknowledged)];
     sender
         .storage
         .settle_receipts(user_agent(RECEIPTS), &outcomes)
@@ -304,13 +304,13 @@ async fn an_unconfirmed_receipt_is_told_to_nobody() {
 
     let confirmed = open_with_replicas(&server.url(), OWN, "push".to_owned(), 1).await;
     let storage = &confirmed.storage;
-    let acknowledged = [outcome(id, Fate::Acknowledged)];
+    let acknowledged = [outcome(id, ReceiptOutcome::Acknowledged)];
     let unconfirmed = [
         storage
             .expect_receipt(user_agent(RECEIPTS), expected(8))
             .await
             .map(drop),
-        storage.outcomes(user_agent(1), 10).await.map(drop),
+        storage.outbox(user_agent(1), 10).await.map(drop),
         storage.trace(user_agent(1), id.nonce).await.map(drop),
         storage.settle_receipts(user_agent(RECEIPTS), &acknowledged).await,
     ];
@@ -345,15 +345,15 @@ async fn without_its_mark_nothing_is_given_up() {
             .await
             .map(drop),
         storage.trace(user_agent(1), 7).await.map(drop),
-        storage.outcomes(user_agent(1), 10).await.map(drop),
+        storage.outbox(user_agent(1), 10).await.map(drop),
         storage
-            .clear_outcomes(user_agent(1), &[MessageId::from_bytes([1; 16])])
+            .clear_outbox(user_agent(1), &[MessageId::from_bytes([1; 16])])
             .await,
         storage.expect_receipt(receipts, expected(7)).await.map(drop),
         storage
             .settle_receipts(
                 receipts,
-                &[outcome(MessageId::from_bytes([1; 16]), Fate::GivenUp)],
+                &[outcome(MessageId::from_bytes([1; 16]), ReceiptOutcome::GivenUp)],
             )
             .await,
     ];
@@ -385,13 +385,13 @@ async fn without_memory_receipts_are_settled() {
     let full = expect(8).await;
     assert!(matches!(full, Err(StorageError::Full)), "{full:?}");
     assert_eq!(rig.acknowledged(1, &[id]).await, [true]);
-    let outcomes = rig.storage.outcomes(user_agent(1), 10).await.unwrap();
-    assert_eq!(outcomes, [outcome(id, Fate::Acknowledged)]);
+    let outcomes = rig.storage.outbox(user_agent(1), 10).await.unwrap();
+    assert_eq!(outcomes, [outcome(id, ReceiptOutcome::Acknowledged)]);
     rig.storage
         .settle_receipts(user_agent(RECEIPTS), &outcomes)
         .await
         .unwrap();
-    rig.storage.clear_outcomes(user_agent(1), &[id]).await.unwrap();
+    rig.storage.clear_outbox(user_agent(1), &[id]).await.unwrap();
     assert_eq!(rig.waiting(RECEIPTS).await.len(), 1);
 }
 
@@ -428,8 +428,8 @@ async fn an_outbox_that_moves_is_waited_for() {
     };
     let (there, ()) = tokio::join!(acknowledge, finish);
     assert_eq!(there.unwrap(), [true]);
-    let outcomes = rig.storage.outcomes(user_agent(1), 10).await.unwrap();
-    assert_eq!(outcomes, [outcome(ids[0], Fate::Acknowledged)]);
+    let outcomes = rig.storage.outbox(user_agent(1), 10).await.unwrap();
+    assert_eq!(outcomes, [outcome(ids[0], ReceiptOutcome::Acknowledged)]);
     assert_eq!(rig.waiting(1).await, ids[1..]);
 }
 
@@ -482,7 +482,7 @@ async fn high_buckets_have_their_turn() {
     assert_eq!(one_by_one, receipts.map(user_agent));
     let mut owing = Vec::new();
     for _ in 0..2 {
-        owing.extend(rig.storage.owing(1).await.unwrap());
+        owing.extend(rig.storage.with_outbox(1).await.unwrap());
     }
     owing.sort_unstable();
     assert_eq!(owing, receipts.map(|n| user_agent(n + 1)));
@@ -509,7 +509,7 @@ async fn trouble_with_one_overdue_receipt_is_not_the_others() {
     // Nor does an error with the outboxes of a bucket.
     server.command(&["SET", OWING, "no sorted set"]).await.expect_ok();
     let (broker, _) = broker(&rig);
-    broker.look_for_owed(&Outboxes::default()).await;
+    broker.look_for_receipts(&Outboxes::default()).await;
     rig.advance(RECEIPT_LEASE);
     let left = rig.storage.overdue(10).await.unwrap();
     let left: Vec<_> = left.iter().map(|one| one.user_agent).collect();
@@ -551,7 +551,7 @@ async fn overdue_receipts_are_settled_together() {
     }
     rig.advance(Duration::from_secs(600));
     let (broker, metrics) = broker(&rig);
-    broker.look_for_owed(&Outboxes::default()).await;
+    broker.look_for_receipts(&Outboxes::default()).await;
     let name = "push_service_storage_step_duration_seconds_count{step=\"receipt\"} ";
     let text = metrics.render();
     let steps = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();

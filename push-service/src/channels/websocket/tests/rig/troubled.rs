@@ -13,8 +13,8 @@ use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
     Announce, Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported,
-    Manner, Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError,
-    Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
+    Manner, MessageEnd, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage,
+    StorageError, Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
 
 /// How wake-ups reach the nodes.
@@ -255,20 +255,24 @@ impl Storage for Troubled {
         self.step(self.memory.expect_receipt(receipts, expected)).await
     }
 
-    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
+    async fn settle_receipts(
+        &self,
+        receipts: UserAgentId,
+        outcomes: &[MessageEnd],
+    ) -> Result<(), StorageError> {
         self.step(self.memory.settle_receipts(receipts, outcomes)).await
     }
 
-    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError> {
-        self.step(self.memory.outcomes(user_agent, limit)).await
+    async fn outbox(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<MessageEnd>, StorageError> {
+        self.step(self.memory.outbox(user_agent, limit)).await
     }
 
-    async fn clear_outcomes(
+    async fn clear_outbox(
         &self,
         user_agent: UserAgentId,
         messages: &[MessageId],
     ) -> Result<(), StorageError> {
-        self.step(self.memory.clear_outcomes(user_agent, messages)).await
+        self.step(self.memory.clear_outbox(user_agent, messages)).await
     }
 
     async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {

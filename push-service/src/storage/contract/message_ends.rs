@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use push_protocol::{Fate, MessageId, Ttl, Urgency};
+use push_protocol::{MessageId, ReceiptOutcome, Ttl, Urgency};
 
 use super::rig::{Rig, enqueue, name, seat, subscription, topic, user_agent};
 use crate::storage::{
-    Attached, Budget, Confirm, Ending, Enqueue, Enqueued, Manner, Outcome, Removal, Traced,
+    Attached, Budget, Confirm, Ending, Enqueue, Enqueued, Manner, MessageEnd, Removal, Traced,
 };
 
 /// The receipt subscription of these cases. It need not be known to whoever only writes down its id.
@@ -19,17 +19,17 @@ fn asking(body: &[u8]) -> Enqueue {
     }
 }
 
-fn outcome(id: MessageId, fate: Fate) -> Outcome {
-    Outcome {
+fn outcome(id: MessageId, how: ReceiptOutcome) -> MessageEnd {
+    MessageEnd {
         receipts: user_agent(RECEIPTS),
         user_agent: user_agent(1),
         id,
-        fate,
+        how,
     }
 }
 
-async fn outbox(rig: &Rig) -> Vec<Outcome> {
-    let mut outbox = rig.storage.outcomes(user_agent(1), 100).await.unwrap();
+async fn outbox(rig: &Rig) -> Vec<MessageEnd> {
+    let mut outbox = rig.storage.outbox(user_agent(1), 100).await.unwrap();
     outbox.sort_unstable_by_key(|outcome| outcome.id);
     outbox
 }
@@ -52,10 +52,10 @@ pub(crate) async fn an_acknowledged_message_has_its_outcome(rig: &Rig) {
         None,
     );
     assert_eq!(soon.await.unwrap(), [true]);
-    assert_eq!(outbox(rig).await, [outcome(ids[0], Fate::Acknowledged)]);
+    assert_eq!(outbox(rig).await, [outcome(ids[0], ReceiptOutcome::Acknowledged)]);
     assert_eq!(rig.told.owes().await, user_agent(1));
     assert_eq!(rig.acknowledged(1, &ids).await, [false, true]);
-    let both = ids.map(|id| outcome(id, Fate::Acknowledged));
+    let both = ids.map(|id| outcome(id, ReceiptOutcome::Acknowledged));
     assert_eq!(outbox(rig).await, both);
     assert_eq!(rig.storage.owing(10).await.unwrap(), [user_agent(1)]);
     assert_eq!(rig.acknowledged(1, &ids).await, [false, false]);
@@ -71,7 +71,7 @@ pub(crate) async fn without_a_receipt_nothing_is_owed(rig: &Rig) {
     assert_eq!(outbox(rig).await, []);
     assert_eq!(trace(rig, id).await, Traced::Nothing);
     assert_eq!(rig.storage.owing(10).await.unwrap(), []);
-    assert_eq!(rig.storage.outcomes(user_agent(7), 10).await.unwrap(), []);
+    assert_eq!(rig.storage.outbox(user_agent(7), 10).await.unwrap(), []);
 }
 
 /// PR-25, PR-26: what its application server takes back is given up.
@@ -79,7 +79,7 @@ pub(crate) async fn a_cancelled_message_is_given_up(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let id = rig.stored(asking(b"a")).await;
     assert_eq!(rig.cancelled(1, id).await, [true]);
-    assert_eq!(outbox(rig).await, [outcome(id, Fate::GivenUp)]);
+    assert_eq!(outbox(rig).await, [outcome(id, ReceiptOutcome::GivenUp)]);
 }
 
 /// PR-25, R30-TOP-4, R30-RDL-6: a replaced message says so; the new one has its own receipt, or none. One that had expired
@@ -93,7 +93,7 @@ pub(crate) async fn a_replaced_message_says_so(rig: &Rig) {
     };
     let first = rig.stored(topical(b"1", 60)).await;
     let second = rig.stored(topical(b"2", 5)).await;
-    assert_eq!(outbox(rig).await, [outcome(first, Fate::Replaced)]);
+    assert_eq!(outbox(rig).await, [outcome(first, ReceiptOutcome::Replaced)]);
     assert_eq!(trace(rig, second).await, Traced::Waiting);
     rig.advance(Duration::from_secs(5));
     let without = Enqueue {
@@ -101,7 +101,10 @@ pub(crate) async fn a_replaced_message_says_so(rig: &Rig) {
         ..topical(b"3", 60)
     };
     let third = rig.stored(without).await;
-    let ended = [outcome(first, Fate::Replaced), outcome(second, Fate::GivenUp)];
+    let ended = [
+        outcome(first, ReceiptOutcome::Replaced),
+        outcome(second, ReceiptOutcome::GivenUp),
+    ];
     assert_eq!(outbox(rig).await, ended);
     rig.acknowledged(1, &[third]).await;
     assert_eq!(outbox(rig).await, ended);
@@ -121,7 +124,7 @@ pub(crate) async fn a_passing_message_replaces_too(rig: &Rig) {
         ..topical(b"new")
     };
     rig.storage.enqueue(passing).await.unwrap();
-    assert_eq!(outbox(rig).await, [outcome(old, Fate::Replaced)]);
+    assert_eq!(outbox(rig).await, [outcome(old, ReceiptOutcome::Replaced)]);
 }
 
 /// PR-23, PR-25, R30-ACK-6: an evicted message is given up. Outcomes count against no budget.
@@ -137,7 +140,10 @@ pub(crate) async fn an_evicted_message_is_given_up(rig: &Rig) {
     let ids = [rig.stored(tight(b"1")).await, rig.stored(tight(b"2")).await];
     let third = rig.stored(tight(b"3")).await;
     let fourth = rig.stored(tight(b"4")).await;
-    assert_eq!(outbox(rig).await, ids.map(|id| outcome(id, Fate::GivenUp)));
+    assert_eq!(
+        outbox(rig).await,
+        ids.map(|id| outcome(id, ReceiptOutcome::GivenUp))
+    );
     assert_eq!(rig.waiting(1).await, [third, fourth]);
     assert_eq!(rig.usage().await.messages, 2);
     let refused = Enqueue {
@@ -157,7 +163,7 @@ pub(crate) async fn a_late_acknowledgement_gives_up(rig: &Rig) {
     };
     let id = rig.stored(brief).await;
     rig.advance(Duration::from_secs(5));
-    let given_up = outcome(id, Fate::GivenUp);
+    let given_up = outcome(id, ReceiptOutcome::GivenUp);
     assert_eq!(
         trace(rig, id).await,
         Traced::Ended(given_up),
@@ -178,7 +184,7 @@ pub(crate) async fn an_expired_message_is_given_up(rig: &Rig) {
     rig.advance(Duration::from_secs(5));
     assert_eq!(rig.storage.expire(10).await.unwrap().expired, 1);
     assert_eq!(rig.told.owes().await, user_agent(1));
-    assert_eq!(outbox(rig).await, [outcome(id, Fate::GivenUp)]);
+    assert_eq!(outbox(rig).await, [outcome(id, ReceiptOutcome::GivenUp)]);
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 0);
 }
 
@@ -188,7 +194,7 @@ pub(crate) async fn messages_of_an_ended_subscription_are_given_up(rig: &Rig) {
     for all in [false, true] {
         rig.subscribed(1, 1).await;
         let id = rig.stored(asking(&[u8::from(all)])).await;
-        let given_up = outcome(id, Fate::GivenUp);
+        let given_up = outcome(id, ReceiptOutcome::GivenUp);
         match all {
             false => {
                 let unsubscribe = rig.storage.unsubscribe(user_agent(1), name(1));
@@ -205,7 +211,7 @@ pub(crate) async fn messages_of_an_ended_subscription_are_given_up(rig: &Rig) {
             .attach(user_agent(1), seat(1), super::everything(), Manner::Insisting);
         assert!(matches!(attach.await.unwrap(), Attached::Unknown));
         assert_eq!(rig.storage.owing(10).await.unwrap(), [user_agent(1)]);
-        rig.storage.clear_outcomes(user_agent(1), &[id]).await.unwrap();
+        rig.storage.clear_outbox(user_agent(1), &[id]).await.unwrap();
         assert_eq!(rig.storage.owing(10).await.unwrap(), []);
         assert!(rig.storage.is_empty().await.unwrap(), "nothing is left");
     }
@@ -218,11 +224,11 @@ pub(crate) async fn an_abandoned_record_gives_its_messages_up(rig: &Rig) {
     rig.advance(crate::defaults::RETENTION);
     let id = rig.stored(asking(b"a")).await;
     rig.advance(Duration::from_secs(86_399) + crate::defaults::RETENTION / 400);
-    let given_up = outcome(id, Fate::GivenUp);
+    let given_up = outcome(id, ReceiptOutcome::GivenUp);
     assert_eq!(trace(rig, id).await, Traced::Ended(given_up));
     while rig.storage.expire(100).await.unwrap().total() > 0 {}
     assert_eq!(outbox(rig).await, [given_up]);
-    rig.storage.clear_outcomes(user_agent(1), &[id]).await.unwrap();
+    rig.storage.clear_outbox(user_agent(1), &[id]).await.unwrap();
     assert!(rig.storage.is_empty().await.unwrap());
 }
 
@@ -234,20 +240,20 @@ pub(crate) async fn what_was_carried_over_is_cleared(rig: &Rig) {
         ids.push(rig.stored(asking(&[n])).await);
     }
     rig.acknowledged(1, &ids[..4]).await;
-    let first = rig.storage.outcomes(user_agent(1), 3).await.unwrap();
+    let first = rig.storage.outbox(user_agent(1), 3).await.unwrap();
     assert_eq!(first, outbox(rig).await[..3], "the oldest first");
     let forged = MessageId {
         nonce: !ids[0].nonce,
         ..ids[0]
     };
     let clear = [forged, ids[1], ids[4]];
-    rig.storage.clear_outcomes(user_agent(1), &clear).await.unwrap();
-    rig.storage.clear_outcomes(user_agent(1), &clear).await.unwrap();
-    rig.storage.clear_outcomes(user_agent(7), &clear).await.unwrap();
+    rig.storage.clear_outbox(user_agent(1), &clear).await.unwrap();
+    rig.storage.clear_outbox(user_agent(1), &clear).await.unwrap();
+    rig.storage.clear_outbox(user_agent(7), &clear).await.unwrap();
     let left: Vec<_> = outbox(rig).await.iter().map(|outcome| outcome.id).collect();
     assert_eq!(left, [ids[0], ids[2], ids[3]]);
     assert_eq!(rig.storage.owing(10).await.unwrap(), [user_agent(1)]);
-    rig.storage.clear_outcomes(user_agent(1), &left).await.unwrap();
+    rig.storage.clear_outbox(user_agent(1), &left).await.unwrap();
     assert_eq!(outbox(rig).await, []);
     assert_eq!(rig.storage.owing(10).await.unwrap(), []);
     assert_eq!(rig.waiting(1).await, ids[4..], "what waits stays");
@@ -263,9 +269,9 @@ pub(crate) async fn a_message_is_traced_to_its_end(rig: &Rig) {
     let elsewhere = rig.storage.trace(user_agent(2), id.nonce).await.unwrap();
     assert_eq!(elsewhere, Traced::Nothing);
     rig.acknowledged(1, &[id]).await;
-    let acknowledged = Traced::Ended(outcome(id, Fate::Acknowledged));
+    let acknowledged = Traced::Ended(outcome(id, ReceiptOutcome::Acknowledged));
     assert_eq!(trace(rig, id).await, acknowledged);
-    rig.storage.clear_outcomes(user_agent(1), &[id]).await.unwrap();
+    rig.storage.clear_outbox(user_agent(1), &[id]).await.unwrap();
     assert_eq!(trace(rig, id).await, Traced::Nothing);
     let stranger = rig.storage.trace(user_agent(7), id.nonce).await.unwrap();
     assert_eq!(stranger, Traced::Nothing);
