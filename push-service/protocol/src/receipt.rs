@@ -29,6 +29,11 @@ impl ReceiptOutcome {
         }
     }
 
+    /// Whether the application server is told: a message that was replaced has no receipt.
+    pub fn is_told(self) -> bool {
+        self != Self::Replaced
+    }
+
     /// One byte for storages.
     pub fn to_byte(self) -> u8 {
         match self {

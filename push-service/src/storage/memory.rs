@@ -12,8 +12,10 @@ use push_protocol::{MessageId, MessageNumber, SubscriptionId, SubscriptionName, 
 use super::by_user_agent::ByUserAgent;
 use super::clock::{Clock, Forward, Now};
 use super::leases::Leases;
-use super::portable::{Cursor, Exported, Imported, Packing, Place, Portable};
-use super::queue::{BookChanges, Changes, Expectation, PickedPage, Step, Taken, Turned, UserAgent};
+use super::portable::{Cursor, ExportPage, ExportPosition, Exported, Imported, Portable};
+use super::queue::{
+    AttachDecision, Changes, Expectation, PageDecision, PickedPage, ReceiptChanges, Step, UserAgent,
+};
 use super::senders::Sums;
 use super::{
     Announce, Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, MessageEnd, Overdue,
@@ -33,9 +35,9 @@ pub struct Memory {
 struct Held {
     user_agents: ByUserAgent<UserAgent>,
     sweeps: BTreeSet<(u64, UserAgentId)>,
-    /// Whose outbox is not empty.
-    owing: BTreeSet<UserAgentId>,
-    /// What is owed, by its deadline, to whom, and its place.
+    /// User agents whose outbox is not empty.
+    outboxes: BTreeSet<UserAgentId>,
+    /// Expected receipts, by deadline, receipt subscription and receipt number.
     deadlines: BTreeMap<(u64, UserAgentId, MessageNumber), Overdue>,
     leases: Leases,
     usage: Usage,
@@ -64,14 +66,14 @@ impl Memory {
             held.user_agents.insert(user_agent, state);
         }
         held.apply(user_agent, &changes);
-        let owes = changes.owes();
+        let fills_outbox = changes.fills_outbox();
         for (seat, wake_up) in changes.wake_ups {
             self.announce.announce(user_agent, seat, wake_up);
         }
-        if let Some(seat) = changes.books.and_then(|books| books.read_again) {
+        if let Some(seat) = changes.receipts.and_then(|receipts| receipts.read_again) {
             self.announce.announce(user_agent, seat, WakeUp::ReadAgain);
         }
-        if owes {
+        if fills_outbox {
             self.announce.owes(user_agent);
         }
         outcome
@@ -105,35 +107,35 @@ impl Held {
                 self.sweeps.insert((to_ms, user_agent));
             }
         }
-        if let Some(books) = &changes.books {
-            self.keep(user_agent, books);
+        if let Some(receipts) = &changes.receipts {
+            self.apply_receipts(user_agent, receipts);
         }
         self.usage.change(changes.usage);
         self.senders.change(&changes.senders);
     }
 
-    fn keep(&mut self, user_agent: UserAgentId, books: &BookChanges) {
-        match books.listed {
-            Some(true) => _ = self.owing.insert(user_agent),
-            Some(false) => _ = self.owing.remove(&user_agent),
+    fn apply_receipts(&mut self, user_agent: UserAgentId, changes: &ReceiptChanges) {
+        match changes.listed {
+            Some(true) => _ = self.outboxes.insert(user_agent),
+            Some(false) => _ = self.outboxes.remove(&user_agent),
             None => {}
         }
-        let deadline = |e: &Expectation| (e.deadline_ms, user_agent, e.place);
-        for forgotten in &books.forgotten {
+        let deadline = |e: &Expectation| (e.deadline_ms, user_agent, e.number);
+        for forgotten in &changes.forgotten {
             self.deadlines.remove(&deadline(forgotten));
         }
-        if let Some(expected) = &books.expected {
+        if let Some(expected) = &changes.expected {
             let overdue = expected.overdue(user_agent);
             self.deadlines.insert(deadline(expected), overdue);
         }
     }
 
-    /// The state of somebody, without a step.
+    /// Looks at the state of a user agent, without a step.
     fn look<T: Default>(&self, user_agent: UserAgentId, look: impl FnOnce(&UserAgent) -> T) -> T {
         self.user_agents.get(&user_agent).map(look).unwrap_or_default()
     }
 
-    /// Who is there, in order, from a place on. Sorts all of them each time, which suits the few of a test.
+    /// The user agents from this one on, in order. Sorts all of them each time, which suits the few of a test.
     fn from(&self, first: Option<UserAgentId>) -> Vec<UserAgentId> {
         let all = self.user_agents.keys().copied();
         let mut rest: Vec<_> = all.filter(|id| Some(*id) >= first).collect();
@@ -147,7 +149,7 @@ impl Held {
     }
 }
 
-fn page(picked: &PickedPage) -> Page {
+fn with_bodies(picked: &PickedPage) -> Page {
     let with_body = |m: &super::queue::Picked| Some(m.hand_out(m.message.as_deref()?));
     Page {
         messages: picked.messages.iter().filter_map(with_body).collect(),
@@ -207,10 +209,10 @@ impl Storage for Memory {
     ) -> Result<Attached, StorageError> {
         let step = |state: &mut UserAgent, now| state.attach(seat, &head, manner, self.retention, now);
         Ok(match self.step(user_agent, step) {
-            Taken::Unknown => Attached::Unknown,
-            Taken::TooOften { retry_after } => Attached::TooOften { retry_after },
-            Taken::Known { head, displaced } => Attached::Known {
-                page: page(&head),
+            AttachDecision::Unknown => Attached::Unknown,
+            AttachDecision::TooOften { retry_after } => Attached::TooOften { retry_after },
+            AttachDecision::Known { head, displaced } => Attached::Known {
+                page: with_bodies(&head),
                 displaced,
             },
         })
@@ -231,11 +233,11 @@ impl Storage for Memory {
         seat: Seat,
         request: PageRequest,
     ) -> Result<Paged, StorageError> {
-        let turned = self.step(user_agent, |state, now| state.page(seat, &request, now));
-        Ok(match turned {
-            Turned::Page(picked) => Paged::Page(page(&picked)),
-            Turned::Displaced => Paged::Displaced,
-            Turned::Unknown => Paged::Unknown,
+        let step = |state: &mut UserAgent, now| state.page(seat, &request, now);
+        Ok(match self.step(user_agent, step) {
+            PageDecision::Page(picked) => Paged::Page(with_bodies(&picked)),
+            PageDecision::Displaced => Paged::Displaced,
+            PageDecision::Unknown => Paged::Unknown,
         })
     }
 
@@ -288,7 +290,7 @@ impl Storage for Memory {
     }
 
     async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
-        Ok(self.lock().owing.iter().take(limit).copied().collect())
+        Ok(self.lock().outboxes.iter().take(limit).copied().collect())
     }
 
     async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
@@ -356,26 +358,27 @@ impl Storage for Memory {
     }
 
     async fn export(&self, after: Option<&Cursor>, bytes: usize) -> Result<Exported, StorageError> {
-        let after = after.map(Place::of).transpose()?;
+        let after = after.map(ExportPosition::of).transpose()?;
         let now = self.clock.now();
         let held = self.lock();
-        let mut packing = Packing::new(bytes);
-        let mut place = after;
-        for user_agent in held.from(after.map(|place| place.user_agent)) {
-            if packing.is_full() {
-                return Ok(packing.finish(place));
+        let mut page = ExportPage::new(bytes);
+        let mut position = after;
+        for user_agent in held.from(after.map(|position| position.user_agent)) {
+            if page.is_full() {
+                return Ok(page.finish(position));
             }
             let Some(state) = held.user_agents.get(&user_agent) else {
                 continue;
             };
-            let before = after.filter(|place| place.user_agent == user_agent);
-            let next = state.pack(user_agent, before.map(|place| place.upto), &mut packing, now);
+            let before = after.filter(|position| position.user_agent == user_agent);
+            let upto = before.map(|position| position.upto);
+            let next = state.export(user_agent, upto, &mut page, now);
             if next.is_some() {
-                return Ok(packing.finish(next));
+                return Ok(page.finish(next));
             }
-            place = Some(Place::end_of(user_agent));
+            position = Some(ExportPosition::end_of(user_agent));
         }
-        Ok(packing.finish(None))
+        Ok(page.finish(None))
     }
 
     async fn import(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError> {

@@ -1,9 +1,9 @@
-//! What travels from one storage to another (PR-37): user agents, with everything that keeps their endpoints working.
+//! What export gives and import takes (PR-37): user agents, with everything that keeps their push resources working.
 //!
 //! Ids, numbers and times are absolute, so that message URLs stay valid and an acknowledgement sent to the old storage's
-//! node finds its message in the new one. Seats and rate buckets don't travel: they mean sessions and seconds.
+//! node finds its message in the new one. Seats and rate buckets are not exported: they belong to sessions and seconds.
 //!
-//! It deliberately does not know files: `transfer` spells these types out.
+//! It deliberately does not know files: `transfer` writes these types into one.
 
 use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{
@@ -31,28 +31,29 @@ pub struct Portable {
     pub subscriptions: Vec<PortableSubscription>,
     /// What waits, in the order of acceptance.
     pub messages: Vec<PortableMessage>,
-    /// Its outbox: how messages ended that receipts were asked for. It travels even if all else of a user agent is over.
+    /// Its outbox: how messages ended for which a receipt was requested. It is exported even if all else of the user agent is
+    /// over.
     pub outbox: Vec<MessageEnd>,
-    /// What is owed to it, if it's a receipt subscription.
+    /// The receipts that it expects, if it is a receipt subscription.
     pub expected: Vec<PortableExpectation>,
 }
 
-/// A receipt that is owed, and travels (PR-25).
+/// An expected receipt (PR-25).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortableExpectation {
     /// In whose queue the message is.
     pub user_agent: UserAgentId,
     /// The random half of its id.
     pub nonce: u64,
-    /// How its URL answers.
+    /// The dialect of its URL.
     pub dialect: Dialect,
     /// The sealing key under which that URL stands.
     pub sealed_by: KeyId,
-    /// When that user agent is asked what became of it, in milliseconds since 1970.
+    /// From when on storage is asked how the message ended, in milliseconds since 1970.
     pub deadline_ms: u64,
 }
 
-/// A subscription that travels.
+/// A subscription.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortableSubscription {
     /// Its id, which its push URLs carry.
@@ -65,7 +66,7 @@ pub struct PortableSubscription {
     pub key: Option<KeyDigest>,
 }
 
-/// A waiting message that travels.
+/// A waiting message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PortableMessage {
     /// Its whole identity.
@@ -84,7 +85,7 @@ pub struct PortableMessage {
     pub sealed_by: u8,
     /// The application server that its subscription is restricted to, if its push URL is told to the user agent.
     pub key: Option<KeyDigest>,
-    /// The receipt subscription that is told what becomes of it.
+    /// The receipt subscription that gets its receipt.
     pub receipts: Option<UserAgentId>,
     /// Who sent it, if that is counted.
     pub sender: Option<SenderTag>,
@@ -112,23 +113,23 @@ pub struct Cursor(pub Vec<u8>);
 pub struct Exported {
     /// User agents and parts of them.
     pub user_agents: Vec<Portable>,
-    /// Messages on the way that had expired, and stay behind.
+    /// Messages that were skipped because they had expired.
     pub expired: u64,
-    /// User agents on the way that were abandoned for longer than their retention, and stay behind.
+    /// User agents that were skipped because they were abandoned for longer than their retention.
     pub abandoned: u64,
     /// Where to go on; `None` at the end.
     pub next: Option<Cursor>,
 }
 
-/// What became of what [`Storage::import`](super::Storage::import) was given: each subscription, each message, each outcome and
-/// each receipt that is owed counts in one of these.
+/// What [`Storage::import`](super::Storage::import) did: each subscription, message, entry of an outbox and expected receipt
+/// counts in one of these.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Imported {
     /// Subscriptions that are there now and were not before.
     pub subscriptions: u64,
     /// Messages that wait now and did not before.
     pub messages: u64,
-    /// Outcomes that are to be carried over now, and receipts that are owed now, and were not before.
+    /// Entries of outboxes and expected receipts that are there now and were not before.
     pub receipts: u64,
     /// What was there already.
     pub present: u64,
@@ -152,14 +153,14 @@ impl std::ops::AddAssign for Imported {
     }
 }
 
-/// A place in storages that keep user agents in order: all of this one up to that message was given.
+/// How far an export has come in a storage that keeps user agents in order: it has all of this one up to this number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Place {
+pub(super) struct ExportPosition {
     pub(super) user_agent: UserAgentId,
     pub(super) upto: MessageNumber,
 }
 
-impl Place {
+impl ExportPosition {
     pub(super) fn end_of(user_agent: UserAgentId) -> Self {
         Self {
             user_agent,
@@ -172,52 +173,54 @@ impl Place {
     }
 
     pub(super) fn of(cursor: &Cursor) -> Result<Self, StorageError> {
-        let place = cursor.0.split_first_chunk::<16>().and_then(|(user_agent, upto)| {
+        let position = cursor.0.split_first_chunk::<16>().and_then(|(user_agent, upto)| {
             let upto = upto.try_into().ok()?;
             Some(Self {
                 user_agent: UserAgentId(*user_agent),
                 upto: MessageNumber(u64::from_be_bytes(upto)),
             })
         });
-        place.ok_or_else(|| StorageError::Unavailable("this store gave no such cursor".to_owned()))
+        position.ok_or_else(|| {
+            StorageError::Unavailable("the export cannot go on: this storage gave no such cursor".to_owned())
+        })
     }
 }
 
-/// A page that is being filled, up to so many bytes and at least one thing.
-pub(super) struct Packing {
+/// A page of an export that is being filled: up to about so many bytes, and at least one item.
+pub(super) struct ExportPage {
     page: Exported,
-    room: usize,
+    room_bytes: usize,
 }
 
-impl Packing {
+impl ExportPage {
     pub(super) fn new(bytes: usize) -> Self {
         Self {
             page: Exported::default(),
-            room: bytes.max(1),
+            room_bytes: bytes.max(1),
         }
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.room == 0
+        self.room_bytes == 0
     }
 
-    /// Packs a record; the messages that follow are its.
+    /// Adds a record; what is added after it belongs to it.
     pub(super) fn begin(&mut self, record: Portable) {
         self.fill(MESSAGE_OVERHEAD_BYTES as usize * (1 + record.subscriptions.len()));
         self.page.user_agents.push(record);
     }
 
-    pub(super) fn add(&mut self, message: PortableMessage) {
+    pub(super) fn add_message(&mut self, message: PortableMessage) {
         self.fill(MESSAGE_OVERHEAD_BYTES as usize + message.content.body.len());
         if let Some(part) = self.page.user_agents.last_mut() {
             part.messages.push(message);
         }
     }
 
-    pub(super) fn add_message_end(&mut self, outcome: MessageEnd) {
+    pub(super) fn add_message_end(&mut self, end: MessageEnd) {
         self.fill(MESSAGE_OVERHEAD_BYTES as usize);
         if let Some(part) = self.page.user_agents.last_mut() {
-            part.outbox.push(outcome);
+            part.outbox.push(end);
         }
     }
 
@@ -228,22 +231,22 @@ impl Packing {
         }
     }
 
-    pub(super) fn leave_expired(&mut self) {
+    pub(super) fn skip_expired(&mut self) {
         self.page.expired += 1;
     }
 
-    pub(super) fn leave_abandoned(&mut self) {
+    pub(super) fn skip_abandoned(&mut self) {
         self.page.abandoned += 1;
     }
 
-    pub(super) fn finish(self, next: Option<Place>) -> Exported {
+    pub(super) fn finish(self, next: Option<ExportPosition>) -> Exported {
         Exported {
-            next: next.map(Place::cursor),
+            next: next.map(ExportPosition::cursor),
             ..self.page
         }
     }
 
     fn fill(&mut self, bytes: usize) {
-        self.room = self.room.saturating_sub(bytes);
+        self.room_bytes = self.room_bytes.saturating_sub(bytes);
     }
 }

@@ -31,8 +31,8 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Whether a new record is unused.
-    pub(super) fn tells_unused(self) -> bool {
+    /// Whether unused records are kept for a shorter time, so that a new record is unused.
+    pub(super) fn distinguishes_unused(self) -> bool {
         self.unused < self.whole
     }
 

@@ -138,7 +138,7 @@ impl Cache {
             return;
         };
         cell.uncommitted -= 1;
-        let receipts = request.books.iter().flat_map(|books| &books.receipts);
+        let receipts = request.receipts.iter().flat_map(|receipts| &receipts.joined);
         for stored in request.stored.iter().chain(receipts) {
             if let Some(waiting) = cell.state.waiting.get_mut(stored.message.id.number) {
                 waiting.message = None;
@@ -252,7 +252,7 @@ fn bytes_of(state: &UserAgent) -> usize {
     let waiting = state.waiting.len() * size_of::<Waiting>();
     let ended = state.ended.len() * size_of::<MessageNumber>();
     let order = state.order.as_ref().map_or(0, |order| order.bytes());
-    entry + subscriptions + waiting + order + ended + state.ledger.bytes()
+    entry + subscriptions + waiting + order + ended + state.receipt_state.bytes()
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::layout::STATE_KEY;
 use super::marks::{self, KEY_FILE, Mark, Marks};
-use super::store::OpenError;
+use super::open_error::OpenError;
 use crate::defaults::{TORN_BYTES, TORN_FILES, TORN_KEPT};
 
 const MAGIC: &[u8; 4] = b"FJL\x03";

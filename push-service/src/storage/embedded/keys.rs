@@ -57,14 +57,14 @@ pub(super) fn sweep_of(key: &[u8]) -> Result<(u64, UserAgentId), Unreadable> {
 }
 
 /// `o`, user agent.
-pub(super) fn owing_key(user_agent: UserAgentId) -> [u8; 17] {
+pub(super) fn outbox_key(user_agent: UserAgentId) -> [u8; 17] {
     let mut key = [b'o'; 17];
     key[1..].copy_from_slice(&user_agent.0);
     key
 }
 
-/// Of a key that [`owing_key`] made.
-pub(super) fn owing_of(key: &[u8]) -> Result<UserAgentId, Unreadable> {
+/// Of a key that [`outbox_key`] made.
+pub(super) fn outbox_of(key: &[u8]) -> Result<UserAgentId, Unreadable> {
     let user_agent = key.get(1..).and_then(|id| id.try_into().ok());
     user_agent.map(UserAgentId).ok_or(Unreadable)
 }
@@ -91,18 +91,18 @@ pub(super) fn sender_of(key: &[u8], value: &[u8]) -> Result<(SenderTag, u64), Un
     Ok((sender, u64::from_be_bytes(bytes)))
 }
 
-/// `d`, milliseconds, receipt subscription, place.
-pub(super) fn deadline_key(at_ms: u64, receipts: UserAgentId, place: MessageNumber) -> [u8; 33] {
+/// `d`, milliseconds, receipt subscription, receipt number.
+pub(super) fn deadline_key(at_ms: u64, receipts: UserAgentId, number: MessageNumber) -> [u8; 33] {
     let mut key = [b'd'; 33];
     key[1..9].copy_from_slice(&at_ms.to_be_bytes());
     key[9..25].copy_from_slice(&receipts.0);
-    key[25..].copy_from_slice(&place.0.to_be_bytes());
+    key[25..].copy_from_slice(&number.0.to_be_bytes());
     key
 }
 
-/// The [`deadline_key`] of what is owed.
+/// The [`deadline_key`] of an expected receipt.
 pub(super) fn deadline_key_of(receipts: UserAgentId, expected: &Expectation) -> [u8; 33] {
-    deadline_key(expected.deadline_ms, receipts, expected.place)
+    deadline_key(expected.deadline_ms, receipts, expected.number)
 }
 
 /// What stands under a key that [`deadline_key`] made.
@@ -136,7 +136,7 @@ mod tests {
         assert!(keys.is_sorted());
         assert_eq!(number_of(&keys[2]).unwrap().0, 256);
         assert_eq!(sweep_of(&sweep_key(70_000, agent)).unwrap(), (70_000, agent));
-        assert_eq!(owing_of(&owing_key(agent)).unwrap(), agent);
+        assert_eq!(outbox_of(&outbox_key(agent)).unwrap(), agent);
         let senders = [1, 255, u64::MAX].map(|bits| SenderTag::from_bytes(bits.to_be_bytes()).unwrap());
         for sender in senders {
             let key = sender_key(sender);

@@ -1,4 +1,4 @@
-//! How embedded storage spells itself on disk.
+//! The layout of embedded storage on disk.
 //!
 //! One ordered key space. A user agent's record and its messages stand side by side, so that one scan loads all:
 //!
@@ -7,11 +7,11 @@
 //! | `q`, user agent, 0 | its record |
 //! | `q`, user agent, message number | a message: packed header, then the raw body, if it is short |
 //! | `b`, user agent, message number | the body of that message, if it is long |
-//! | the same | how it ended, if a receipt was asked for: until that is carried over |
-//! | `q`, user agent, place | a receipt that is owed; or a marker of a message with TTL 0 that passes by, and in its place how that ended |
+//! | `q`, user agent, message number | after its end, if a receipt was requested: how the message ended, until that is relayed |
+//! | `q`, user agent, receipt number | an expected receipt; or a remembered message with TTL 0, and afterwards how it ended |
 //! | `s`, milliseconds, user agent | nothing: when this user agent is next to be swept |
 //! | `o`, user agent | nothing: it has an outbox |
-//! | `d`, milliseconds, receipt subscription, place | whose message to ask after, when a receipt is owed for too long |
+//! | `d`, milliseconds, receipt subscription, receipt number | the message of an expected receipt, by its deadline |
 //! | `w`, sender | how many bytes of this sender wait |
 //! | `m`, name | what the store knows of itself |
 //!
@@ -28,11 +28,11 @@ use crate::storage::queue::{Share, Subscription, UserAgent};
 use crate::storage::spelling::Fields;
 
 pub(super) use super::keys::{
-    body_key, deadline_key, deadline_key_of, deadline_of, encode_deadline, number_of, owing_key, owing_of,
+    body_key, deadline_key, deadline_key_of, deadline_of, encode_deadline, number_of, outbox_key, outbox_of,
     queue_key, queue_of, sender_key, sender_keys, sender_of, sweep_key, sweep_of,
 };
 pub(super) use super::values::{
-    Read, Value, body_apart, encode_ended, encode_expectation, encode_message, encode_passing,
+    Read, Value, body_apart, encode_expectation, encode_message, encode_outbox_entry, encode_passing,
 };
 pub(super) use crate::storage::spelling::Unreadable;
 
@@ -200,9 +200,9 @@ mod tests {
         for end in 25..value.len() {
             assert!(decode_record(&value[..end]).is_err(), "{end}");
         }
-        for place in 0..value.len() {
+        for position in 0..value.len() {
             let mut garbled = value.clone();
-            garbled[place] ^= 0x81;
+            garbled[position] ^= 0x81;
             let _ = decode_record(&garbled);
         }
     }

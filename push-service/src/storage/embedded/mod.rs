@@ -20,13 +20,14 @@
 //! against the sums of the last batch. So the steps under way, at most [`STORE_STEPS_WAITING`], may
 //! go over a cap together.
 
-mod answers;
 mod cache;
+mod commit_replies;
 mod disk;
 mod journal;
 mod keys;
 mod layout;
 mod marks;
+mod open_error;
 mod readers;
 mod scan;
 mod steps;
@@ -47,13 +48,13 @@ use std::thread::JoinHandle;
 use push_protocol::{PushMessage, UserAgentId};
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
-use self::answers::{Answered, Done};
 use self::cache::{Cache, Cell, Warmth};
+use self::commit_replies::{CommitWaiter, Replier};
 use self::disk::Room;
 pub use self::disk::{Disk, MachineDisk};
 use self::layout::SEALING_KEY_KEY;
+pub use self::open_error::OpenError;
 use self::readers::Readers;
-pub use self::store::OpenError;
 use self::store::Store;
 use self::trouble::{Failure, Gauges};
 use self::watchdog::Calls;
@@ -63,14 +64,14 @@ use super::clock::{Clock, Forward, Now, SystemClock};
 use super::leases::Leases;
 use super::queue::{Changes, Picked, PickedPage, Step, Stored, UserAgent};
 use super::senders::Sums;
-use super::{Announce, Page, RECEIPTS, Retention, StorageError};
+use super::{Announce, Confirm, Page, RECEIPTS, Retention, StorageError};
 use crate::defaults::{RETENTION, STORE_MEMTABLE_BYTES, STORE_STEP_WAIT, STORE_STEPS_WAITING};
 
 /// How a store is opened.
 pub struct Options {
     /// Where it is. Made, for its owner only, if it is not there.
     pub directory: PathBuf,
-    /// Who is told.
+    /// What is told of wake-ups.
     pub announce: Arc<dyn Announce>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
@@ -117,8 +118,8 @@ struct Shared {
     announce: Arc<dyn Announce>,
     clock: Forward,
     disk: Arc<dyn Disk>,
-    /// Places for steps that are decided and not yet in a batch.
-    places: Semaphore,
+    /// Permits for steps that are decided and not yet in a batch.
+    permits: Semaphore,
     failure: Failure,
     calls: Calls,
     usage: Gauges,
@@ -131,15 +132,6 @@ impl Shared {
         // The writer may have panicked while it held them, and then the store has failed.
         self.senders.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// What a step's answer waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    /// Until everything that it says is durable.
-    Durable,
-    /// Nothing: what it changes is durable soon.
-    AtOnce,
 }
 
 impl Embedded {
@@ -160,7 +152,7 @@ impl Embedded {
             announce,
             clock: Forward::new(clock, state.clock_us),
             disk: Arc::clone(&disk),
-            places: Semaphore::new(STORE_STEPS_WAITING),
+            permits: Semaphore::new(STORE_STEPS_WAITING),
             failure: Failure::default(),
             calls: Calls::default(),
             usage: Gauges::default(),
@@ -202,23 +194,23 @@ impl Embedded {
 
     /// Keeps a value of the store about itself, durably.
     async fn keep(&self, key: &'static [u8], value: Vec<u8>) -> Result<(), StorageError> {
-        let (done, kept) = answers::way();
-        self.order(Order::Own(key, value, done))?;
+        let (reply, kept) = commit_replies::channel();
+        self.order(Order::Own(key, value, reply))?;
         self.wait_for(kept).await
     }
 
     /// Resolves when everything that was decided before is durable.
     async fn sync(&self) -> Result<(), StorageError> {
-        let (done, synced) = answers::way();
-        self.order(Order::Sync(done))?;
+        let (reply, synced) = commit_replies::channel();
+        self.order(Order::Sync(reply))?;
         self.wait_for(synced).await
     }
 
-    /// The writer's answer. After a failure none may come: the writer may be in a call that does not end.
-    async fn wait_for(&self, answered: Answered) -> Result<(), StorageError> {
+    /// Waits for the writer's reply. After a failure none may come: the writer may be in a call that does not end.
+    async fn wait_for(&self, reply: CommitWaiter) -> Result<(), StorageError> {
         tokio::select! {
             biased;
-            outcome = answered.outcome() => outcome.unwrap_or_else(|| Err(self.ended())),
+            result = reply.wait() => result.unwrap_or_else(|| Err(self.ended())),
             why = self.shared.failure.happened() => Err(StorageError::Failed(why)),
         }
     }
@@ -235,21 +227,21 @@ impl Embedded {
         self.shared.failure.check()
     }
 
-    /// Runs one step and waits for what its answer needs.
+    /// Runs one step. With [`Confirm::Durably`], resolves when everything that its answer says is durable.
     async fn step<T>(
         &self,
         user_agent: UserAgentId,
-        answer: Answer,
+        confirm: Confirm,
         decide: impl FnOnce(&mut UserAgent, Now) -> Step<T>,
     ) -> Result<T, StorageError> {
         self.shared.failure.check()?;
-        let place = self.place().await?;
+        let permit = self.permit().await?;
         let mut undecided = Undecided {
             decide: Some(decide),
-            place: Some(place),
+            permit: Some(permit),
         };
         let (outcome, durable) = loop {
-            if let Some(decided) = self.decide(user_agent, answer, &mut undecided)? {
+            if let Some(decided) = self.decide(user_agent, confirm, &mut undecided)? {
                 break decided;
             }
             self.warm(user_agent).await?;
@@ -270,21 +262,21 @@ impl Embedded {
             outcome: look(state, now),
             changes: Changes::default(),
         };
-        self.step(user_agent, Answer::AtOnce, look).await
+        self.step(user_agent, Confirm::Soon, look).await
     }
 
     fn leases(&self) -> MutexGuard<'_, Leases> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a place among the steps that the writer has not taken yet: back-pressure of the disk.
-    async fn place(&self) -> Result<SemaphorePermit<'_>, StorageError> {
-        let places = &self.shared.places;
-        if let Ok(place) = places.try_acquire() {
-            return Ok(place);
+    /// Waits for a permit: the number of steps that the writer has not taken yet is bounded. Backpressure of the disk.
+    async fn permit(&self) -> Result<SemaphorePermit<'_>, StorageError> {
+        let permits = &self.shared.permits;
+        if let Ok(permit) = permits.try_acquire() {
+            return Ok(permit);
         }
-        let place = tokio::time::timeout(STORE_STEP_WAIT, places.acquire()).await;
-        place
+        let permit = tokio::time::timeout(STORE_STEP_WAIT, permits.acquire()).await;
+        permit
             .map_err(|_| {
                 StorageError::Unavailable("the disk is too slow: too many steps wait for it".to_owned())
             })?
@@ -297,36 +289,36 @@ impl Embedded {
     fn decide<T, F: FnOnce(&mut UserAgent, Now) -> Step<T>>(
         &self,
         user_agent: UserAgentId,
-        answer: Answer,
+        confirm: Confirm,
         undecided: &mut Undecided<'_, F>,
-    ) -> Result<Option<(T, Option<Answered>)>, StorageError> {
+    ) -> Result<Option<(T, Option<CommitWaiter>)>, StorageError> {
         let mut shard = self.shared.cache.shard(user_agent);
         let Some(cell) = shard.touch(user_agent) else {
             return Ok(None);
         };
-        let (Some(decide), Some(place)) = (undecided.decide.take(), undecided.place.take()) else {
+        let (Some(decide), Some(permit)) = (undecided.decide.take(), undecided.permit.take()) else {
             return Ok(None);
         };
         let Step { outcome, mut changes } = decide(&mut cell.state, self.shared.clock.now());
         for (seat, wake_up) in changes.wake_ups.drain(..) {
             self.shared.announce.announce(user_agent, seat, wake_up);
         }
-        // What is said may rest on a change that is still under way, so it waits for that one too.
-        let waits = answer == Answer::Durable && (changes.must_be_written() || cell.uncommitted > 0);
+        // The answer may depend on an earlier change that is not durable yet, so it waits for that one too.
+        let waits = confirm == Confirm::Durably && (changes.must_be_written() || cell.uncommitted > 0);
         if !changes.must_be_written() && !waits {
             shard.forget_if_blank(user_agent);
             return Ok(Some((outcome, None)));
         }
-        let (done, durable) = if waits {
-            let (done, durable) = answers::way();
-            (Some(done), Some(durable))
+        let (reply, durable) = if waits {
+            let (reply, durable) = commit_replies::channel();
+            (Some(reply), Some(durable))
         } else {
             (None, None)
         };
         cell.uncommitted += 1;
-        let request = request(user_agent, cell, changes, done);
+        let request = request(user_agent, cell, changes, reply);
         shard.weigh(user_agent);
-        place.forget();
+        permit.forget();
         self.order(Order::Step(request))?;
         Ok(Some((outcome, durable)))
     }
@@ -340,7 +332,7 @@ impl Embedded {
         self.shared.failure.check().err().unwrap_or_else(closed)
     }
 
-    /// Has a cold user agent loaded, or waits for whoever does.
+    /// Loads a cold user agent, or waits until it is loaded if a load is under way.
     async fn warm(&self, user_agent: UserAgentId) -> Result<(), StorageError> {
         let wait = match self.shared.cache.ask(user_agent) {
             Warmth::AtHand => return Ok(()),
@@ -382,9 +374,9 @@ impl Embedded {
     /// Sweeps one user agent for an entry of the sweep index.
     async fn sweep(&self, due_ms: u64, user_agent: UserAgentId, limit: usize) -> Result<Swept, StorageError> {
         let retention = self.retention;
-        self.step(user_agent, Answer::AtOnce, |state, now| {
+        self.step(user_agent, Confirm::Soon, |state, now| {
             if state.sweep_at_ms != Some(due_ms) {
-                return state.disown_sweep(due_ms);
+                return state.remove_stale_sweep(due_ms);
             }
             state.sweep(limit, retention, now)
         })
@@ -395,10 +387,10 @@ impl Embedded {
 /// A step that waits for its user agent's state.
 struct Undecided<'a, F> {
     decide: Option<F>,
-    place: Option<SemaphorePermit<'a>>,
+    permit: Option<SemaphorePermit<'a>>,
 }
 
-fn request(user_agent: UserAgentId, cell: &mut Cell, changes: Changes, done: Option<Done>) -> Request {
+fn request(user_agent: UserAgentId, cell: &mut Cell, changes: Changes, reply: Option<Replier>) -> Request {
     let state = &cell.state;
     let record = changes.record.then(|| match state.recorded {
         true => Record::Put(layout::encode_record(state)),
@@ -416,8 +408,8 @@ fn request(user_agent: UserAgentId, cell: &mut Cell, changes: Changes, done: Opt
         sweep: changes.sweep,
         usage: changes.usage,
         senders: changes.senders,
-        books: changes.books,
-        done,
+        receipts: changes.receipts,
+        reply,
     }
 }
 

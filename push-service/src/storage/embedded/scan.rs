@@ -1,4 +1,4 @@
-//! Reads the store from one end to the other, page by page, for an export (PR-37).
+//! Export (PR-37): reads the store from one end to the other, page by page.
 
 use std::ops::Bound;
 
@@ -7,22 +7,21 @@ use push_protocol::{MessageNumber, ReceiptOutcome, UserAgentId};
 use super::layout::{self, Value};
 use super::store::{Store, read_error, unreadable};
 use crate::storage::clock::Now;
-use crate::storage::portable::{Exported, Packing, Place};
-use crate::storage::queue::{Leaving, UserAgent};
+use crate::storage::portable::{ExportPage, ExportPosition, Exported};
+use crate::storage::queue::{UserAgent, UserAgentExport};
 use crate::storage::{RECEIPTS, StorageError};
 
-/// A page on its way.
+/// An export page, and the user agent whose values are read.
 struct Scan {
-    packing: Packing,
+    page: ExportPage,
     now: Now,
-    /// Whose values are coming by.
     whose: Option<Whose>,
 }
 
 struct Whose {
     user_agent: UserAgentId,
     state: UserAgent,
-    leaving: Leaving,
+    export: UserAgentExport,
 }
 
 impl Store {
@@ -35,25 +34,25 @@ impl Store {
             .is_none())
     }
 
-    /// What comes after a place, up to about so many bytes.
+    /// Exports what comes after a position, up to about so many bytes.
     pub(super) fn export(
         &self,
-        after: Option<Place>,
+        after: Option<ExportPosition>,
         bytes: usize,
         now: Now,
     ) -> Result<Exported, StorageError> {
         let mut scan = Scan {
-            packing: Packing::new(bytes),
+            page: ExportPage::new(bytes),
             now,
             whose: None,
         };
-        let mut place = after;
-        if let Some(place) = after {
-            scan.resume(self, place.user_agent)?;
+        let mut position = after;
+        if let Some(position) = after {
+            scan.resume(self, position.user_agent)?;
         }
         for entry in self.keys.range(queue_from(after)) {
-            if scan.packing.is_full() {
-                return Ok(scan.packing.finish(place));
+            if scan.page.is_full() {
+                return Ok(scan.page.finish(position));
             }
             let (key, value) = entry.into_inner().map_err(read_error)?;
             let (user_agent, number) = layout::queue_of(&key).map_err(unreadable)?;
@@ -63,12 +62,12 @@ impl Store {
                 let value = Value::decode(number, &value).map_err(unreadable)?;
                 scan.pass(self, number, value)?;
             }
-            place = Some(Place {
+            position = Some(ExportPosition {
                 user_agent,
                 upto: number,
             });
         }
-        Ok(scan.packing.finish(None))
+        Ok(scan.page.finish(None))
     }
 }
 
@@ -86,7 +85,7 @@ impl Scan {
 
     fn enter(&mut self, user_agent: UserAgentId, state: UserAgent) {
         let mut whose = Whose::new(user_agent, state, self.now);
-        whose.leaving.enter(&mut self.packing);
+        whose.export.record(&mut self.page);
         self.whose = Some(whose);
     }
 
@@ -94,13 +93,13 @@ impl Scan {
         let Some(Whose {
             user_agent,
             state,
-            leaving,
+            export,
         }) = &mut self.whose
         else {
             // A value without a record: it has outlived its user agent.
             return Ok(());
         };
-        let packing = &mut self.packing;
+        let page = &mut self.page;
         match value {
             Value::Message(read) => {
                 let Some(read) = store.with_body(*user_agent, number, read)? else {
@@ -110,14 +109,14 @@ impl Scan {
                 let message = read.portable();
                 // Or it has outlived its subscription.
                 let is_waiting = state.subscription(message.subscription).is_some();
-                leaving.message(Some(message).filter(|_| is_waiting), packing, self.now);
+                export.message(Some(message).filter(|_| is_waiting), page, self.now);
             }
-            Value::Ended(ended) => leaving.outcome(ended.of(*user_agent), packing),
+            Value::Ended(ended) => export.message_end(ended.of(*user_agent), page),
             Value::Passing(passing) => {
-                leaving.outcome(passing.ended(ReceiptOutcome::GivenUp).of(*user_agent), packing);
+                export.message_end(passing.ended(ReceiptOutcome::GivenUp).of(*user_agent), page);
             }
             Value::Expectation(expected) if state.subscription(RECEIPTS).is_some() => {
-                leaving.expectation(&expected, packing);
+                export.expectation(&expected, page);
             }
             Value::Expectation(_) => {}
         }
@@ -127,21 +126,21 @@ impl Scan {
 
 impl Whose {
     fn new(user_agent: UserAgentId, state: UserAgent, now: Now) -> Self {
-        let leaving = Leaving::new(state.portable(user_agent), state.is_known(now));
+        let export = UserAgentExport::new(state.portable(user_agent), state.is_known(now));
         Self {
             user_agent,
             state,
-            leaving,
+            export,
         }
     }
 }
 
-/// The records and messages after a place.
-fn queue_from(after: Option<Place>) -> (Bound<[u8; 25]>, Bound<[u8; 25]>) {
+/// The records and messages after a position.
+fn queue_from(after: Option<ExportPosition>) -> (Bound<[u8; 25]>, Bound<[u8; 25]>) {
     let first = layout::queue_key(UserAgentId([0; 16]), MessageNumber::START);
     let last = layout::queue_key(UserAgentId([u8::MAX; 16]), MessageNumber(u64::MAX));
-    let from = after.map_or(Bound::Included(first), |place| {
-        Bound::Excluded(layout::queue_key(place.user_agent, place.upto))
+    let from = after.map_or(Bound::Included(first), |position| {
+        Bound::Excluded(layout::queue_key(position.user_agent, position.upto))
     });
     (from, Bound::Included(last))
 }

@@ -1,4 +1,4 @@
-//! The steps of the [`Storage`] trait, each as what its answer waits for and what the decision core does.
+//! The steps of the [`Storage`] trait: each with what its answer waits for, and with its decision in `queue`.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -9,10 +9,10 @@ use push_protocol::{MessageId, SubscriptionId, SubscriptionName, Ttl, UserAgentI
 use super::layout::SEALING_FINGERPRINT_KEY;
 use super::store::Store;
 use super::writer::Order;
-use super::{Answer, Embedded, answers};
+use super::{Embedded, commit_replies};
 use crate::defaults::SWEEP_LOOK_BACK;
-use crate::storage::portable::{Cursor, Exported, Imported, Place, Portable};
-use crate::storage::queue::{Taken, Turned, UserAgent};
+use crate::storage::portable::{Cursor, ExportPosition, Exported, Imported, Portable};
+use crate::storage::queue::{AttachDecision, PageDecision, UserAgent};
 use crate::storage::{
     Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, MessageEnd, Overdue,
     PageRequest, Paged, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept,
@@ -24,7 +24,7 @@ impl Storage for Embedded {
     async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscribed, StorageError> {
         self.room.check(self.shared.clock.now())?;
         let step = |state: &mut UserAgent, now| state.subscribe(&subscribe, self.retention, now);
-        self.step(subscribe.user_agent, Answer::Durable, step).await
+        self.step(subscribe.user_agent, Confirm::Durably, step).await
     }
 
     async fn unsubscribe(
@@ -33,12 +33,12 @@ impl Storage for Embedded {
         name: SubscriptionName,
     ) -> Result<Option<SubscriptionId>, StorageError> {
         let step = |state: &mut UserAgent, now| state.unsubscribe(name, now);
-        self.step(user_agent, Answer::Durable, step).await
+        self.step(user_agent, Confirm::Durably, step).await
     }
 
     async fn end(&self, user_agent: UserAgentId, ending: Ending) -> Result<bool, StorageError> {
         let step = |state: &mut UserAgent, now| state.end(ending, now);
-        self.step(user_agent, Answer::Durable, step).await
+        self.step(user_agent, Confirm::Durably, step).await
     }
 
     async fn has_subscription(
@@ -60,7 +60,7 @@ impl Storage for Embedded {
         }
         let user_agent = enqueue.user_agent;
         let step = |state: &mut UserAgent, now| state.enqueue(enqueue, self.retention, now);
-        self.step(user_agent, Answer::Durable, step).await
+        self.step(user_agent, Confirm::Durably, step).await
     }
 
     async fn attach(
@@ -71,10 +71,10 @@ impl Storage for Embedded {
         manner: Manner,
     ) -> Result<Attached, StorageError> {
         let step = |state: &mut UserAgent, now| state.attach(seat, &head, manner, self.retention, now);
-        match self.step(user_agent, Answer::AtOnce, step).await? {
-            Taken::Unknown => Ok(Attached::Unknown),
-            Taken::TooOften { retry_after } => Ok(Attached::TooOften { retry_after }),
-            Taken::Known { head, displaced } => Ok(Attached::Known {
+        match self.step(user_agent, Confirm::Soon, step).await? {
+            AttachDecision::Unknown => Ok(Attached::Unknown),
+            AttachDecision::TooOften { retry_after } => Ok(Attached::TooOften { retry_after }),
+            AttachDecision::Known { head, displaced } => Ok(Attached::Known {
                 page: self.bodies(user_agent, head).await?,
                 displaced,
             }),
@@ -85,7 +85,7 @@ impl Storage for Embedded {
         let mut refreshed = Vec::with_capacity(held.len());
         for (user_agent, seat) in held {
             let step = |state: &mut UserAgent, now| state.refresh(*seat, self.retention, now);
-            refreshed.push(self.step(*user_agent, Answer::AtOnce, step).await?);
+            refreshed.push(self.step(*user_agent, Confirm::Soon, step).await?);
         }
         Ok(refreshed)
     }
@@ -97,16 +97,16 @@ impl Storage for Embedded {
         request: PageRequest,
     ) -> Result<Paged, StorageError> {
         let step = |state: &mut UserAgent, now| state.page(seat, &request, now);
-        match self.step(user_agent, Answer::AtOnce, step).await? {
-            Turned::Page(picked) => Ok(Paged::Page(self.bodies(user_agent, picked).await?)),
-            Turned::Displaced => Ok(Paged::Displaced),
-            Turned::Unknown => Ok(Paged::Unknown),
+        match self.step(user_agent, Confirm::Soon, step).await? {
+            PageDecision::Page(picked) => Ok(Paged::Page(self.bodies(user_agent, picked).await?)),
+            PageDecision::Displaced => Ok(Paged::Displaced),
+            PageDecision::Unknown => Ok(Paged::Unknown),
         }
     }
 
     async fn release(&self, user_agent: UserAgentId, seat: Seat) -> Result<(), StorageError> {
         let step = |state: &mut UserAgent, now| state.release(seat, now);
-        self.step(user_agent, Answer::AtOnce, step).await
+        self.step(user_agent, Confirm::Soon, step).await
     }
 
     async fn acknowledge(
@@ -117,12 +117,8 @@ impl Storage for Embedded {
         confirm: Confirm,
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError> {
-        let answer = match confirm {
-            Confirm::Durably => Answer::Durable,
-            Confirm::Soon => Answer::AtOnce,
-        };
         let step = |state: &mut UserAgent, now| state.acknowledge(messages, removal, by, now);
-        self.step(user_agent, answer, step).await
+        self.step(user_agent, confirm, step).await
     }
 
     async fn expect_receipt(
@@ -132,7 +128,7 @@ impl Storage for Embedded {
     ) -> Result<Expecting, StorageError> {
         self.room.check(self.shared.clock.now())?;
         let step = |state: &mut UserAgent, now| state.expect_receipt(&expected, now);
-        self.step(receipts, Answer::Durable, step).await
+        self.step(receipts, Confirm::Durably, step).await
     }
 
     async fn settle_receipts(
@@ -141,14 +137,14 @@ impl Storage for Embedded {
         outcomes: &[MessageEnd],
     ) -> Result<(), StorageError> {
         let step = |state: &mut UserAgent, now| state.settle_receipts(outcomes, now);
-        self.step(receipts, Answer::Durable, step).await
+        self.step(receipts, Confirm::Durably, step).await
     }
 
     async fn outbox(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<MessageEnd>, StorageError> {
         let look = |state: &mut UserAgent, _| state.outbox(user_agent, limit);
         let outcomes = self.look(user_agent, look).await?;
         if !outcomes.is_empty() {
-            // An acknowledgement that nobody waited for may not be synced yet.
+            // An acknowledgement with `Confirm::Soon` may not be synced yet.
             self.sync().await?;
         }
         Ok(outcomes)
@@ -160,12 +156,12 @@ impl Storage for Embedded {
         messages: &[MessageId],
     ) -> Result<(), StorageError> {
         let step = |state: &mut UserAgent, now| state.clear_outbox(messages, now);
-        self.step(user_agent, Answer::AtOnce, step).await
+        self.step(user_agent, Confirm::Soon, step).await
     }
 
     async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
         self.pass().await?;
-        self.readers.read(move |store| store.owing(limit)).await
+        self.readers.read(move |store| store.with_outbox(limit)).await
     }
 
     async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
@@ -189,7 +185,7 @@ impl Storage for Embedded {
     async fn expire(&self, limit: usize) -> Result<Swept, StorageError> {
         let mut dropped = Swept::default();
         while dropped.total() < limit {
-            // What was decided has to be in the index before it is looked at, this loop's own sweeps included.
+            // All decided steps, this loop's own sweeps included, have to be in the index before it is read.
             self.pass().await?;
             let now_ms = self.shared.clock.now().ms();
             let look_back_ms = SWEEP_LOOK_BACK.as_millis() as u64;
@@ -254,7 +250,7 @@ impl Storage for Embedded {
     }
 
     async fn export(&self, after: Option<&Cursor>, bytes: usize) -> Result<Exported, StorageError> {
-        let after = after.map(Place::of).transpose()?;
+        let after = after.map(ExportPosition::of).transpose()?;
         self.pass().await?;
         let now = self.shared.clock.now();
         self.readers
@@ -267,20 +263,20 @@ impl Storage for Embedded {
         for mut part in user_agents {
             self.room.check(self.shared.clock.now())?;
             let step = |state: &mut UserAgent, now| state.import_record(&part, now);
-            imported += self.step(part.user_agent, Answer::AtOnce, step).await?;
+            imported += self.step(part.user_agent, Confirm::Soon, step).await?;
             for message in &mut part.messages {
                 message.sender = self.shared.senders().counted(message.sender);
                 let until_ms = part.retained_until_ms;
                 let step = |state: &mut UserAgent, now| state.import_message(message, until_ms, now);
-                imported += self.step(part.user_agent, Answer::AtOnce, step).await?;
+                imported += self.step(part.user_agent, Confirm::Soon, step).await?;
             }
             for outcome in &part.outbox {
                 let step = |state: &mut UserAgent, now| state.import_message_end(outcome, now);
-                imported += self.step(part.user_agent, Answer::AtOnce, step).await?;
+                imported += self.step(part.user_agent, Confirm::Soon, step).await?;
             }
             for expected in &part.expected {
                 let step = |state: &mut UserAgent, now| state.import_expectation(expected, now);
-                imported += self.step(part.user_agent, Answer::AtOnce, step).await?;
+                imported += self.step(part.user_agent, Confirm::Soon, step).await?;
             }
         }
         self.sync().await?;
@@ -288,8 +284,8 @@ impl Storage for Embedded {
     }
 
     async fn close(&self) -> Result<(), StorageError> {
-        let (done, closed) = answers::way();
-        let synced = match self.order(Order::Close(done)) {
+        let (reply, closed) = commit_replies::channel();
+        let synced = match self.order(Order::Close(reply)) {
             Ok(()) => self.wait_for(closed).await,
             // Closed before.
             Err(_) => Ok(()),

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use push_protocol::{MessageNumber, PushMessage, UserAgentId};
@@ -12,78 +12,11 @@ use push_protocol::{MessageNumber, PushMessage, UserAgentId};
 use super::journal;
 use super::layout::{self, FORMAT, FORMAT_KEY, Read, STATE_KEY, State, Unreadable, Value};
 use super::marks::Marks;
+use super::open_error::OpenError;
 use crate::defaults::{STORE_CACHE_BYTES, STORE_JOURNAL_BYTES, STORE_OPEN_FILES, STORE_THREADS};
 use crate::storage::queue::UserAgent;
 use crate::storage::senders::Sums;
 use crate::storage::{Overdue, StorageError};
-
-/// Why a store could not be opened: a sentence for the operator, with what to do.
-#[derive(Debug)]
-pub enum OpenError {
-    /// Another process has it.
-    Locked(PathBuf),
-    /// A newer version of the service wrote it.
-    Newer {
-        /// Where it is.
-        directory: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// There is data, but nothing that says in which format.
-    Unmarked(PathBuf),
-    /// It does not read as a store.
-    Damaged {
-        /// Where it is.
-        directory: PathBuf,
-        /// What was found.
-        why: String,
-    },
-    /// The operating system refused.
-    Io {
-        /// Where it is.
-        directory: PathBuf,
-        /// What it said.
-        error: std::io::Error,
-    },
-}
-
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Locked(directory) => write!(
-                f,
-                "another process has the store {} open: stop it, or give this one another storage.url",
-                directory.display()
-            ),
-            Self::Newer { directory, found } => write!(
-                f,
-                "the store {} has format {found}, but this version reads only up to {FORMAT}: run the newer \
-                 version that wrote it",
-                directory.display()
-            ),
-            Self::Unmarked(directory) => write!(
-                f,
-                "the store {} has data but no format mark, so nothing was changed: restore it from a \
-                 backup, or move it away to start empty, which ends every subscription",
-                directory.display()
-            ),
-            Self::Damaged { directory, why } => write!(
-                f,
-                "the store {} is damaged ({why}): restore it from a backup, or move it away to start empty, \
-                 which ends every subscription",
-                directory.display()
-            ),
-            Self::Io { directory, error } => write!(
-                f,
-                "the store {} cannot be opened: {error}; check that the directory exists on a working disk and \
-                 belongs to the user that runs the service",
-                directory.display()
-            ),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
 
 /// A user agent as it is stored.
 pub(super) struct Loaded {
@@ -236,7 +169,7 @@ impl Store {
                 value.load_into(&mut state, number);
             }
         }
-        state.ledger.is_loaded();
+        state.receipt_state.finish_loading();
         Ok(Loaded { state, bodies_apart })
     }
 
@@ -291,17 +224,17 @@ impl Store {
             .collect()
     }
 
-    /// Who has an outbox, at most so many.
-    pub(super) fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
-        let first = layout::owing_key(UserAgentId([0; 16]));
-        let last = layout::owing_key(UserAgentId([u8::MAX; 16]));
+    /// User agents that have an outbox, at most so many.
+    pub(super) fn with_outbox(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+        let first = layout::outbox_key(UserAgentId([0; 16]));
+        let last = layout::outbox_key(UserAgentId([u8::MAX; 16]));
         let entries = self.keys.range(first..=last).take(limit);
         entries
-            .map(|entry| layout::owing_of(&entry.key().map_err(read_error)?).map_err(unreadable))
+            .map(|entry| layout::outbox_of(&entry.key().map_err(read_error)?).map_err(unreadable))
             .collect()
     }
 
-    /// What is owed since before a time, at most so many, the longest overdue first.
+    /// Expected receipts whose deadline is not after `to_ms`, at most `limit`, the longest overdue first.
     pub(super) fn overdue(&self, to_ms: u64, limit: usize) -> Result<Vec<Overdue>, StorageError> {
         let first = layout::deadline_key(0, UserAgentId([0; 16]), MessageNumber(0));
         let last = layout::deadline_key(to_ms, UserAgentId([u8::MAX; 16]), MessageNumber(u64::MAX));

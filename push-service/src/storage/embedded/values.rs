@@ -12,23 +12,23 @@ use push_protocol::{
 
 use crate::defaults::STORE_BODY_APART_BYTES;
 use crate::storage::portable::PortableMessage;
-use crate::storage::queue::{Ended, Expectation, Passing, Stored, UserAgent, Waiting};
+use crate::storage::queue::{Expectation, OutboxEntry, PassingMessage, Stored, UserAgent, Waiting};
 use crate::storage::spelling::{Fields, Unreadable, put_content_header, put_text};
 use crate::storage::{RECEIPTS, SenderTag};
 
 /// Where the byte stands that tells what a value in a queue is.
 const KIND_AT: usize = 32;
-/// A message, to whose user agent the key of its subscription is told.
+/// A message whose user agent is told the key of its subscription.
 const WITH_KEY: u8 = 0x04;
-/// A message that a receipt was asked for.
+/// A message for which a receipt was requested.
 const WITH_RECEIPT: u8 = 0x08;
 /// A message whose body is stored apart, with the body's length in its place.
 const BODY_APART: u8 = 0x10;
-/// No message, but what is remembered of one with TTL 0 while its acknowledgement counts.
+/// Not a message: a message with TTL 0 that is remembered while its acknowledgement counts.
 const PASSING: u8 = 0x20;
-/// No message, but a receipt that is owed.
+/// Not a message: an expected receipt.
 const EXPECTATION: u8 = 0x40;
-/// No message, but how one ended: with its receipt outcome.
+/// Not a message: how one ended. The other bits are its receipt outcome.
 const ENDED: u8 = 0x80;
 /// A message that counts for a sender. Both bits together; a value that is not a message has only one of them.
 const WITH_SENDER: u8 = PASSING | EXPECTATION;
@@ -78,7 +78,7 @@ pub(super) fn encode_message(stored: &Stored) -> Vec<u8> {
 }
 
 /// How a message ended.
-pub(super) fn encode_ended(ended: &Ended) -> [u8; KIND_AT + 1] {
+pub(super) fn encode_outbox_entry(ended: &OutboxEntry) -> [u8; KIND_AT + 1] {
     let mut value = [0; KIND_AT + 1];
     value[..8].copy_from_slice(&ended.id.nonce.to_be_bytes());
     value[8..24].copy_from_slice(&ended.receipts.0);
@@ -87,8 +87,8 @@ pub(super) fn encode_ended(ended: &Ended) -> [u8; KIND_AT + 1] {
     value
 }
 
-/// A message that passes by.
-pub(super) fn encode_passing(passing: &Passing) -> [u8; KIND_AT + 9] {
+/// A remembered message with TTL 0.
+pub(super) fn encode_passing(passing: &PassingMessage) -> [u8; KIND_AT + 9] {
     let mut value = [0; KIND_AT + 9];
     value[..8].copy_from_slice(&passing.nonce.to_be_bytes());
     value[8..24].copy_from_slice(&passing.receipts.0);
@@ -98,7 +98,7 @@ pub(super) fn encode_passing(passing: &Passing) -> [u8; KIND_AT + 9] {
     value
 }
 
-/// A receipt that is owed.
+/// An expected receipt.
 pub(super) fn encode_expectation(expected: &Expectation) -> [u8; KIND_AT + 3] {
     let mut value = [0; KIND_AT + 3];
     value[..8].copy_from_slice(&expected.nonce.to_be_bytes());
@@ -111,41 +111,42 @@ pub(super) fn encode_expectation(expected: &Expectation) -> [u8; KIND_AT + 3] {
 /// What stands in a queue beside the record.
 pub(super) enum Value {
     Message(Read),
-    Passing(Passing),
-    Ended(Ended),
+    Passing(PassingMessage),
+    Ended(OutboxEntry),
     Expectation(Expectation),
 }
 
 impl Value {
-    /// The reverse of [`encode_message`], [`encode_passing`], [`encode_ended`] and [`encode_expectation`].
-    pub(super) fn decode(place: MessageNumber, value: &[u8]) -> Result<Self, Unreadable> {
+    /// The reverse of [`encode_message`], [`encode_passing`], [`encode_outbox_entry`] and [`encode_expectation`].
+    pub(super) fn decode(number: MessageNumber, value: &[u8]) -> Result<Self, Unreadable> {
         let kind = *value.get(KIND_AT).ok_or(Unreadable)?;
         if kind < PASSING || kind & (WITH_SENDER | ENDED) == WITH_SENDER {
-            return Read::decode(place, value).map(Self::Message);
+            return Read::decode(number, value).map(Self::Message);
         }
         let mut fields = Fields(value);
         let nonce = fields.number()?;
         let user_agent = UserAgentId(fields.array()?);
-        let number = fields.number()?;
+        // In an entry of the outbox, the number of its message.
+        let time_ms = fields.number()?;
         let value = match fields.byte()? {
-            PASSING => Self::Passing(Passing {
-                place,
+            PASSING => Self::Passing(PassingMessage {
+                number,
                 nonce,
                 subscription: SubscriptionId(fields.array()?),
                 receipts: user_agent,
-                until_ms: number,
+                until_ms: time_ms,
             }),
             EXPECTATION => Self::Expectation(Expectation {
-                place,
+                number,
                 user_agent,
                 nonce,
-                deadline_ms: number,
+                deadline_ms: time_ms,
                 dialect: Dialect::from_byte(fields.byte()?).ok_or(Unreadable)?,
                 sealed_by: KeyId(fields.byte()?),
             }),
-            kind => Self::Ended(Ended {
+            kind => Self::Ended(OutboxEntry {
                 id: MessageId {
-                    number: MessageNumber(number),
+                    number: MessageNumber(time_ms),
                     nonce,
                 },
                 receipts: user_agent,
@@ -162,14 +163,14 @@ impl Value {
     }
 
     /// Puts it where it was before the restart.
-    pub(super) fn load_into(self, state: &mut UserAgent, place: MessageNumber) {
+    pub(super) fn load_into(self, state: &mut UserAgent, number: MessageNumber) {
         match self {
             Self::Message(read) => state.put_in(read.waiting(), read.receipts),
-            Self::Passing(passing) => state.ledger.load_passing(passing),
-            Self::Ended(ended) => state.ledger.put_ended(place, ended),
+            Self::Passing(passing) => state.receipt_state.load_passing(passing),
+            Self::Ended(ended) => state.receipt_state.insert_outbox(number, ended),
             Self::Expectation(expected) => {
                 let is_owed = state.subscription(RECEIPTS).is_some();
-                state.ledger.load_expectation(expected, is_owed);
+                state.receipt_state.add_expectation(expected, is_owed);
             }
         }
     }
@@ -304,7 +305,7 @@ mod tests {
 
     use super::super::keys::{deadline_key_of, deadline_of, encode_deadline};
     use super::*;
-    use crate::storage::queue::FIRST_PLACE;
+    use crate::storage::queue::FIRST_RECEIPT_NUMBER;
 
     fn stored() -> Stored {
         let content = Content {
@@ -338,8 +339,8 @@ mod tests {
         }
     }
 
-    fn ended() -> Ended {
-        Ended {
+    fn ended() -> OutboxEntry {
+        OutboxEntry {
             id: MessageId {
                 number: MessageNumber(1),
                 nonce: u64::MAX,
@@ -351,7 +352,7 @@ mod tests {
 
     fn expectation() -> Expectation {
         Expectation {
-            place: FIRST_PLACE,
+            number: FIRST_RECEIPT_NUMBER,
             user_agent: UserAgentId([7; 16]),
             nonce: u64::MAX,
             dialect: Dialect::Webpush,
@@ -360,9 +361,9 @@ mod tests {
         }
     }
 
-    fn passing() -> Passing {
-        Passing {
-            place: FIRST_PLACE,
+    fn passing() -> PassingMessage {
+        PassingMessage {
+            number: FIRST_RECEIPT_NUMBER,
             nonce: u64::MAX,
             subscription: SubscriptionId([8; 8]),
             receipts: UserAgentId([6; 16]),
@@ -410,11 +411,11 @@ mod tests {
     /// PR-25: so it is with what stands among messages and is none, and each is told from the others.
     #[test]
     fn what_is_no_message_survives_its_spelling() {
-        let passes = Value::decode(FIRST_PLACE, &encode_passing(&passing()));
+        let passes = Value::decode(FIRST_RECEIPT_NUMBER, &encode_passing(&passing()));
         assert!(matches!(passes, Ok(Value::Passing(read)) if read == passing()));
-        let ended = Value::decode(MessageNumber(5), &encode_ended(&ended()));
+        let ended = Value::decode(MessageNumber(5), &encode_outbox_entry(&ended()));
         assert!(matches!(ended, Ok(Value::Ended(read)) if read == self::ended()));
-        let owed = Value::decode(FIRST_PLACE, &encode_expectation(&expectation()));
+        let owed = Value::decode(FIRST_RECEIPT_NUMBER, &encode_expectation(&expectation()));
         assert!(matches!(owed, Ok(Value::Expectation(read)) if read == expectation()));
         let receipts = UserAgentId([5; 16]);
         let key = deadline_key_of(receipts, &expectation());
@@ -432,21 +433,24 @@ mod tests {
         for end in 0..header {
             assert!(Read::decode(MessageNumber(1), &value[..end]).is_err(), "{end}");
         }
-        for place in 0..value.len() {
+        for position in 0..value.len() {
             let mut garbled = value.clone();
-            garbled[place] ^= 0x81;
+            garbled[position] ^= 0x81;
             let _ = Value::decode(MessageNumber(1), &garbled);
         }
         let others: [&[u8]; 3] = [
             &encode_passing(&passing()),
-            &encode_ended(&ended()),
+            &encode_outbox_entry(&ended()),
             &encode_expectation(&expectation()),
         ];
         for value in others {
             for end in 0..value.len() {
-                assert!(Value::decode(FIRST_PLACE, &value[..end]).is_err(), "{end}");
+                assert!(
+                    Value::decode(FIRST_RECEIPT_NUMBER, &value[..end]).is_err(),
+                    "{end}"
+                );
             }
-            assert!(Value::decode(FIRST_PLACE, &[value, b"x"].concat()).is_err());
+            assert!(Value::decode(FIRST_RECEIPT_NUMBER, &[value, b"x"].concat()).is_err());
         }
     }
 }

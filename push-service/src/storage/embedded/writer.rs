@@ -18,13 +18,13 @@ use push_protocol::{MessageNumber, UserAgentId};
 use tokio::sync::oneshot;
 
 use super::Shared;
-use super::answers::{self, Done};
+use super::commit_replies::{self, Replier};
 use super::layout::{self, State};
 use super::store::Store;
 use super::trouble::Watch;
 use super::watchdog::Watched;
 use crate::defaults::{STORE_BATCH_STEPS, STORE_MARK_AFTER, STORE_SYNC_WITHIN};
-use crate::storage::queue::{BookChanges, Stored, SweepMove, UsageChange};
+use crate::storage::queue::{ReceiptChanges, Stored, SweepMove, UsageChange};
 use crate::storage::senders::SenderChanges;
 use crate::storage::{SenderTag, StorageError, WakeUp};
 
@@ -39,12 +39,12 @@ pub(super) struct Request {
     pub(super) sweep: Option<SweepMove>,
     pub(super) usage: UsageChange,
     pub(super) senders: SenderChanges,
-    pub(super) books: Option<Box<BookChanges>>,
-    /// Who waits until it is durable. Nobody does for what may be synced a little later.
-    pub(super) done: Option<Done>,
+    pub(super) receipts: Option<Box<ReceiptChanges>>,
+    /// Gets the result when the step is durable. `None` for what may be synced a little later.
+    pub(super) reply: Option<Replier>,
 }
 
-/// What becomes of a record.
+/// What to do with a record.
 pub(super) enum Record {
     Put(Vec<u8>),
     Delete,
@@ -55,16 +55,16 @@ pub(super) enum Record {
 pub(super) enum Order {
     Step(Request),
     /// A value of the store about itself.
-    Own(&'static [u8], Vec<u8>, Done),
-    /// Nothing but an answer, when all that came before is in the store.
+    Own(&'static [u8], Vec<u8>, Replier),
+    /// Nothing but a reply, when all that came before is in the store.
     Pass(oneshot::Sender<()>),
-    /// A sync of all that came before, and an answer.
-    Sync(Done),
-    /// Sync, answer, end.
-    Close(Done),
+    /// A sync of all that came before, and a reply.
+    Sync(Replier),
+    /// Sync, reply, end.
+    Close(Replier),
 }
 
-/// Starts the thread. It ends when it is closed or nobody can send to it any more.
+/// Starts the thread. It ends after [`Order::Close`], or when all senders are dropped.
 pub(super) fn start(
     store: Store,
     state: State,
@@ -80,7 +80,7 @@ pub(super) fn start(
         shared,
         receive,
         due: Due::Nothing,
-        owing: Vec::new(),
+        filled_outboxes: Vec::new(),
     };
     let thread = std::thread::Builder::new().name("store-writer".to_owned());
     let thread = thread.spawn(move || writer.run())?;
@@ -96,8 +96,8 @@ struct Writer {
     shared: Arc<Shared>,
     receive: Receiver<Order>,
     due: Due,
-    /// Whose outboxes got something that has to be synced before anybody is told: those of some batches.
-    owing: Vec<UserAgentId>,
+    /// User agents whose outboxes got entries since the last sync: told of when these are synced.
+    filled_outboxes: Vec<UserAgentId>,
 }
 
 /// What the writer has to do while it is idle.
@@ -115,11 +115,11 @@ enum Due {
 struct Turn {
     steps: Vec<Request>,
     own: Vec<(&'static [u8], Vec<u8>)>,
-    /// Who waits until all of it is durable.
-    waiting: Vec<Done>,
+    /// Replied to when all of it is durable.
+    waiting: Vec<Replier>,
     passing: Vec<oneshot::Sender<()>>,
-    syncing: Vec<Done>,
-    close: Option<Done>,
+    syncing: Vec<Replier>,
+    close: Option<Replier>,
 }
 
 impl Writer {
@@ -130,8 +130,8 @@ impl Writer {
                     let mut turn = self.gather(first);
                     let close = turn.close.take();
                     self.commit(turn);
-                    if let Some(done) = close {
-                        answers::tell(vec![done], &self.close());
+                    if let Some(reply) = close {
+                        commit_replies::send_all(vec![reply], &self.close());
                         return;
                     }
                 }
@@ -160,7 +160,7 @@ impl Writer {
         }
     }
 
-    /// Takes what has arrived meanwhile, and gives the places of those steps back.
+    /// Takes the orders that have arrived, and gives the permits of their steps back.
     fn gather(&self, first: Order) -> Turn {
         let mut turn = Turn::default();
         turn.add(first);
@@ -168,12 +168,12 @@ impl Writer {
             let Ok(order) = self.receive.try_recv() else { break };
             turn.add(order);
         }
-        self.shared.places.add_permits(turn.steps.len());
+        self.shared.permits.add_permits(turn.steps.len());
         turn
     }
 
     fn commit(&mut self, turn: Turn) {
-        // Dropped before `turn`: whoever finds that no answer comes is to find the reason as well.
+        // Dropped before `turn`: a step that finds that no reply comes has to find the reason as well.
         let _watch = Watch::new(&self.shared, "writer");
         let outcome = self.shared.failure.check().and_then(|()| self.write(&turn));
         if outcome.is_ok() {
@@ -182,12 +182,12 @@ impl Writer {
                 self.tell_of_receipts(request);
             }
         }
-        answers::tell(turn.waiting, &outcome);
+        commit_replies::send_all(turn.waiting, &outcome);
         for passing in turn.passing {
             let _ = passing.send(());
         }
         if !turn.syncing.is_empty() {
-            answers::tell(turn.syncing, &outcome.and_then(|()| self.sync()));
+            commit_replies::send_all(turn.syncing, &outcome.and_then(|()| self.sync()));
         }
     }
 
@@ -196,8 +196,8 @@ impl Writer {
             return Ok(());
         }
         for step in &turn.steps {
-            if step.owes() {
-                self.owing.push(step.user_agent);
+            if step.fills_outbox() {
+                self.filled_outboxes.push(step.user_agent);
             }
             self.state.usage.change(step.usage);
             let number = step
@@ -271,7 +271,7 @@ impl Writer {
         self.sync_files()?;
         self.state.mark.synced = self.state.mark.number;
         self.due = Due::Mark(Instant::now() + STORE_MARK_AFTER);
-        for user_agent in self.owing.drain(..) {
+        for user_agent in self.filled_outboxes.drain(..) {
             self.shared.announce.owes(user_agent);
         }
         Ok(())
@@ -304,9 +304,11 @@ impl Writer {
         Ok(())
     }
 
-    /// PR-1: whoever monitors is told when its receipts are durable. Whoever settled them waits, so now they are.
+    /// PR-1: a monitor is told of receipts when they are durable. The step that settled them waits for a sync, so now they
+    /// are.
     fn tell_of_receipts(&self, request: &Request) {
-        let seat = request.books.as_ref().and_then(|books| books.read_again);
+        let seat = request.receipts.as_ref();
+        let seat = seat.and_then(|receipts| receipts.read_again);
         if let Some(seat) = seat {
             let announce = &self.shared.announce;
             announce.announce(request.user_agent, seat, WakeUp::ReadAgain);
@@ -326,16 +328,16 @@ impl Turn {
     fn add(&mut self, order: Order) {
         match order {
             Order::Step(mut request) => {
-                self.waiting.extend(request.done.take());
+                self.waiting.extend(request.reply.take());
                 self.steps.push(request);
             }
-            Order::Own(key, value, done) => {
-                self.waiting.push(done);
+            Order::Own(key, value, reply) => {
+                self.waiting.push(reply);
                 self.own.push((key, value));
             }
             Order::Pass(passing) => self.passing.push(passing),
-            Order::Sync(done) => self.syncing.push(done),
-            Order::Close(done) => self.close = Some(done),
+            Order::Sync(reply) => self.syncing.push(reply),
+            Order::Close(reply) => self.close = Some(reply),
         }
     }
 }
@@ -353,13 +355,15 @@ impl Request {
             sweep: None,
             usage: UsageChange::default(),
             senders: SenderChanges::default(),
-            books: None,
-            done: None,
+            receipts: None,
+            reply: None,
         }
     }
 
-    fn owes(&self) -> bool {
-        self.books.as_ref().is_some_and(|books| !books.ended.is_empty())
+    fn fills_outbox(&self) -> bool {
+        self.receipts
+            .as_ref()
+            .is_some_and(|receipts| !receipts.ended.is_empty())
     }
 
     fn write_to(&self, batch: &mut fjall::OwnedWriteBatch, keys: &fjall::Keyspace) {
@@ -378,8 +382,8 @@ impl Request {
         if let Some(stored) = &self.stored {
             self.write_message(stored, batch, keys);
         }
-        if let Some(books) = &self.books {
-            self.write_books(books, batch, keys);
+        if let Some(receipts) = &self.receipts {
+            self.write_receipt_changes(receipts, batch, keys);
         }
         let Some(sweep) = self.sweep else { return };
         if let Some(from_ms) = sweep.from_ms {
@@ -402,34 +406,39 @@ impl Request {
         }
     }
 
-    fn write_books(&self, books: &BookChanges, batch: &mut fjall::OwnedWriteBatch, keys: &fjall::Keyspace) {
-        for expected in &books.forgotten {
-            batch.remove(keys, layout::queue_key(self.user_agent, expected.place));
+    fn write_receipt_changes(
+        &self,
+        changes: &ReceiptChanges,
+        batch: &mut fjall::OwnedWriteBatch,
+        keys: &fjall::Keyspace,
+    ) {
+        for expected in &changes.forgotten {
+            batch.remove(keys, layout::queue_key(self.user_agent, expected.number));
             batch.remove(keys, layout::deadline_key_of(self.user_agent, expected));
         }
-        if let Some(expected) = &books.expected {
-            let key = layout::queue_key(self.user_agent, expected.place);
+        if let Some(expected) = &changes.expected {
+            let key = layout::queue_key(self.user_agent, expected.number);
             batch.insert(keys, key, layout::encode_expectation(expected));
             let key = layout::deadline_key_of(self.user_agent, expected);
             batch.insert(keys, key, layout::encode_deadline(expected));
         }
-        if let Some(passing) = &books.passes {
-            let key = layout::queue_key(self.user_agent, passing.place);
+        if let Some(passing) = &changes.passing {
+            let key = layout::queue_key(self.user_agent, passing.number);
             batch.insert(keys, key, layout::encode_passing(passing));
         }
-        for (place, ended) in &books.ended {
-            let key = layout::queue_key(self.user_agent, *place);
-            batch.insert(keys, key, layout::encode_ended(ended));
+        for (number, ended) in &changes.ended {
+            let key = layout::queue_key(self.user_agent, *number);
+            batch.insert(keys, key, layout::encode_outbox_entry(ended));
             if self.bodies_apart {
-                batch.remove(keys, layout::body_key(self.user_agent, *place));
+                batch.remove(keys, layout::body_key(self.user_agent, *number));
             }
         }
-        for stored in &books.receipts {
+        for stored in &changes.joined {
             self.write_message(stored, batch, keys);
         }
-        match books.listed {
-            Some(true) => batch.insert(keys, layout::owing_key(self.user_agent), []),
-            Some(false) => batch.remove(keys, layout::owing_key(self.user_agent)),
+        match changes.listed {
+            Some(true) => batch.insert(keys, layout::outbox_key(self.user_agent), []),
+            Some(false) => batch.remove(keys, layout::outbox_key(self.user_agent)),
             None => {}
         }
     }

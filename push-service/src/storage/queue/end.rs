@@ -14,17 +14,18 @@ impl UserAgent {
     ) -> Step<Option<SubscriptionId>> {
         let mut changes = self.begin(now);
         let known = self.subscriptions.iter().position(|s| s.name == name);
-        let ended = known.map(|place| self.end_and_tell(place, &mut changes));
+        let ended = known.map(|index| self.end_and_tell(index, &mut changes));
         self.finish(ended, changes, now)
     }
 
-    /// The same by id. To end all ends the record with them, whoever holds its seat: who comes back to it is a stranger.
+    /// Ends one subscription by id, or all and the record with them, even if a session holds its seat. A user agent that
+    /// comes back after that is unknown.
     pub(in crate::storage) fn end(&mut self, ending: Ending, now: Now) -> Step<bool> {
         let mut changes = self.begin(now);
         let has_ended = match ending {
             Ending::One(id) => {
                 let known = self.subscriptions.iter().position(|s| s.id == id);
-                let ended = known.map(|place| self.end_and_tell(place, &mut changes));
+                let ended = known.map(|index| self.end_and_tell(index, &mut changes));
                 ended.is_some()
             }
             Ending::All => self.is_known(now) && self.end_all(&mut changes),
@@ -32,8 +33,8 @@ impl UserAgent {
         self.finish(has_ended, changes, now)
     }
 
-    fn end_and_tell(&mut self, place: usize, changes: &mut Changes) -> SubscriptionId {
-        let id = self.end_subscription(place, changes);
+    fn end_and_tell(&mut self, index: usize, changes: &mut Changes) -> SubscriptionId {
+        let id = self.end_subscription(index, changes);
         self.tell_ended(Some(id), changes);
         id
     }
@@ -53,32 +54,35 @@ impl UserAgent {
         }
     }
 
-    fn end_subscription(&mut self, place: usize, changes: &mut Changes) -> SubscriptionId {
-        let id = self.subscriptions[place].id;
-        let mut told = Vec::new();
-        for number in self.messages_of(place) {
+    fn end_subscription(&mut self, index: usize, changes: &mut Changes) -> SubscriptionId {
+        let id = self.subscriptions[index].id;
+        let mut removed = Vec::new();
+        for number in self.messages_of(index) {
             if let Some(waiting) = self.waiting.remove(number) {
                 changes.counts_out(&waiting);
                 self.count_out(&waiting);
                 self.ended.push(number);
-                told.push(waiting.id);
+                removed.push(waiting.id);
             }
         }
-        self.subscriptions.remove(place);
-        self.tell_removed(told, changes);
-        for passing in self.ledger.passed(usize::MAX, |p| p.subscription == id) {
-            self.put_out(&passing, ReceiptOutcome::GivenUp, changes);
+        self.subscriptions.remove(index);
+        self.tell_removed(removed, changes);
+        for passing in self
+            .receipt_state
+            .take_passing(usize::MAX, |p| p.subscription == id)
+        {
+            self.end_passing(&passing, ReceiptOutcome::GivenUp, changes);
         }
         if id == RECEIPTS {
-            self.ledger.forsake();
+            self.receipt_state.orphan_expectations();
         }
         changes.record = true;
         id
     }
 
     /// The waiting messages of a subscription. If it has none, the messages of others are not searched (PR-43).
-    fn messages_of(&mut self, place: usize) -> Vec<MessageNumber> {
-        let (id, share) = (self.subscriptions[place].id, self.subscriptions[place].share);
+    fn messages_of(&mut self, index: usize) -> Vec<MessageNumber> {
+        let (id, share) = (self.subscriptions[index].id, self.subscriptions[index].share);
         if share.messages == 0 {
             return Vec::new();
         }

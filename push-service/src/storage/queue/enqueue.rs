@@ -1,12 +1,12 @@
-//! A push message is accepted, or refused for a stated reason.
+//! Accepts a push message, or refuses it for a stated reason.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use push_protocol::{MessageId, MessageNumber, PushMessage, ReceiptOutcome, SubscriptionName, Ttl};
 
-use super::index::{Waiting, counted_bytes};
-use super::{Bucket, Changes, Now, Passing, Step, Stored, Subscription, UserAgent, millis};
+use super::index::{Waiting, count, counted_bytes};
+use super::{Bucket, Changes, Now, PassingMessage, Step, Stored, Subscription, UserAgent, millis};
 use crate::defaults::{ACKNOWLEDGE_WITHIN, LONGEST_RETRY_AFTER};
 use crate::storage::{Enqueue, Enqueued, PASSING_WITH_RECEIPT, Rate, Retention, WakeUp};
 
@@ -23,7 +23,7 @@ impl UserAgent {
             return self.finish(Enqueued::NoSubscription, changes, now);
         };
         let name = subscription.name;
-        if let Some(retry_after) = request.rate.and_then(|rate| subscription.draw(rate, now)) {
+        if let Some(retry_after) = request.rate.and_then(|rate| subscription.take_token(rate, now)) {
             return self.finish(Enqueued::RateLimited { retry_after }, changes, now);
         }
         if request.ttl == Ttl::ZERO {
@@ -40,7 +40,8 @@ impl UserAgent {
         }
     }
 
-    /// PR-21: not stored, not numbered; offered now or never. Replaces its topic like any other.
+    /// PR-21: a message with TTL 0 is not stored and gets no number: it is offered now or never. It replaces the waiting message
+    /// of its topic, like any other.
     fn pass_on(
         &mut self,
         request: Enqueue,
@@ -134,20 +135,20 @@ impl UserAgent {
         changes.stored = Some(stored);
     }
 
-    /// PR-21: for a while an acknowledgement counts, if there is anybody to acknowledge.
+    /// PR-21: if a session holds the seat, an acknowledgement counts for a while.
     fn remember_passing(&mut self, request: &Enqueue, changes: &mut Changes, now: Now) {
         let Some(receipts) = request.receipts else { return };
-        let passing = Passing {
-            place: self.ledger.next_place(now),
+        let passing = PassingMessage {
+            number: self.receipt_state.next_number(now),
             nonce: request.nonce,
             subscription: request.subscription,
             receipts,
             until_ms: now.ms().saturating_add(millis(ACKNOWLEDGE_WITHIN)),
         };
-        if self.seat.is_some() && self.ledger.pass(passing) {
-            changes.books().passes = Some(passing);
+        if self.seat.is_some() && self.receipt_state.add_passing(passing) {
+            changes.receipts_mut().passing = Some(passing);
         } else {
-            self.put_out(&passing, ReceiptOutcome::GivenUp, changes);
+            self.end_passing(&passing, ReceiptOutcome::GivenUp, changes);
         }
     }
 
@@ -164,7 +165,7 @@ impl UserAgent {
         waiting.filter(|w| w.has_expired(now.ms())).count()
     }
 
-    /// Takes messages out.
+    /// Takes messages out, and returns the ids of those that were there.
     fn leave_queue(
         &mut self,
         numbers: &[MessageNumber],
@@ -180,8 +181,8 @@ impl UserAgent {
 }
 
 impl Subscription {
-    /// Takes a token, or says when there will be one (PR-24).
-    fn draw(&mut self, rate: Rate, now: Now) -> Option<Duration> {
+    /// Takes a token, or returns when there will be one (PR-24).
+    fn take_token(&mut self, rate: Rate, now: Now) -> Option<Duration> {
         let full = Bucket {
             tokens: rate.burst,
             at_us: now.us,
@@ -219,8 +220,4 @@ fn accepted(request: Enqueue, id: MessageId, name: SubscriptionName, now: Now) -
 /// What the newcomer counts against the budget.
 pub(super) fn newcomer_bytes(request: &Enqueue) -> u64 {
     counted_bytes(request.content.body.len() as u64)
-}
-
-pub(super) fn count(items: usize) -> u32 {
-    u32::try_from(items).unwrap_or(u32::MAX)
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionId, Topic, Urgency};
 
-use super::enqueue::count;
 use super::{SenderTag, Stored};
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 
@@ -58,6 +57,11 @@ impl Waiting {
     }
 }
 
+/// A number of messages or bytes as it is kept. No queue reaches the limit.
+pub(super) fn count(items: usize) -> u32 {
+    u32::try_from(items).unwrap_or(u32::MAX)
+}
+
 /// What a body of this size counts against a budget.
 pub(super) fn counted_bytes(body_bytes: u64) -> u64 {
     body_bytes + MESSAGE_OVERHEAD_BYTES
@@ -94,30 +98,30 @@ impl Index {
             lanes.by_topic.insert(topic, waiting.id.number);
         }
         let lane = &mut lanes.by_urgency[waiting.urgency as usize];
-        let place = lane.partition_point(|w| w.id.number < waiting.id.number);
-        lane.insert(place, waiting);
+        let position = lane.partition_point(|w| w.id.number < waiting.id.number);
+        lane.insert(position, waiting);
     }
 
     pub(in crate::storage) fn get(&self, number: MessageNumber) -> Option<&Waiting> {
         self.lanes().iter().find_map(|lane| {
-            let place = lane.binary_search_by_key(&number, |w| w.id.number).ok()?;
-            lane.get(place)
+            let position = lane.binary_search_by_key(&number, |w| w.id.number).ok()?;
+            lane.get(position)
         })
     }
 
     pub(in crate::storage) fn get_mut(&mut self, number: MessageNumber) -> Option<&mut Waiting> {
         let lanes = &mut self.0.as_mut()?.by_urgency;
         lanes.iter_mut().find_map(|lane| {
-            let place = lane.binary_search_by_key(&number, |w| w.id.number).ok()?;
-            lane.get_mut(place)
+            let position = lane.binary_search_by_key(&number, |w| w.id.number).ok()?;
+            lane.get_mut(position)
         })
     }
 
     pub(in crate::storage) fn remove(&mut self, number: MessageNumber) -> Option<Waiting> {
         let lanes = self.0.as_mut()?;
         let removed = lanes.by_urgency.iter_mut().find_map(|lane| {
-            let place = lane.binary_search_by_key(&number, |w| w.id.number).ok()?;
-            lane.remove(place)
+            let position = lane.binary_search_by_key(&number, |w| w.id.number).ok()?;
+            lane.remove(position)
         })?;
         if let Some(topic) = &removed.topic {
             let topic = (removed.subscription, **topic);

@@ -1,23 +1,23 @@
 //! What happens to one user agent: every step of storage, decided without I/O.
 //!
-//! A storage hands in the state of a user agent, the request and the time, and gets back what came of it and a list of
-//! [`Changes`]: what a journal has to write, whom to tell. `memory:` keeps the state and ignores the journal's part;
-//! `embedded:` commits it. So both decide alike, and the rules of the promise stand in one place.
+//! A storage hands in the state of a user agent, the request and the time. It gets back an answer and a list of [`Changes`]:
+//! what a journal has to write, and which sessions to tell. `memory:` keeps the state and ignores the journal's part;
+//! `embedded:` writes it. So both decide alike, and the rules of the promise stand in one place.
 //!
 //! It deliberately does not know where bodies are, how changes become durable, or which user agent this is.
-//!
-//! **Invariant:** the changes of a user agent's steps, applied in the order of the steps, are its state.
 
-mod carry;
 mod end;
 mod enqueue;
 mod eviction;
+mod export;
+mod import;
 mod index;
-mod ledger;
 mod order;
 mod page;
+mod receipt_state;
 mod receipts;
 mod remove;
+mod step;
 mod subscribe;
 mod sweep;
 
@@ -30,19 +30,21 @@ use push_protocol::{
 
 use self::order::Order;
 use super::clock::{Now, millis};
-use super::senders::SenderChanges;
 use super::{Seat, SenderTag, SubscriptionReport, UserAgentReport, WakeUp};
 
-pub(super) use carry::Leaving;
+pub(super) use export::UserAgentExport;
 pub(super) use index::{Index, Waiting};
-pub(super) use ledger::{Ended, Expectation, FIRST_PLACE, Ledger, Passing};
-pub(super) use page::{Picked, PickedPage, Turned};
-pub(super) use subscribe::Taken;
+pub(super) use page::{PageDecision, Picked, PickedPage};
+pub(super) use receipt_state::{
+    Expectation, FIRST_RECEIPT_NUMBER, OutboxEntry, PassingMessage, ReceiptState,
+};
+pub(super) use step::{Changes, ReceiptChanges, Step, SweepMove, UsageChange};
+pub(super) use subscribe::AttachDecision;
 
 /// The state of one user agent.
 ///
-/// A record exists while it has a subscription or its seat is taken (PR-12), or something is owed (PR-25); the default is
-/// nobody.
+/// A record exists while the user agent has a subscription, its seat is taken (PR-12), or it has an outbox (PR-25). The
+/// default is the state of an unknown user agent.
 #[derive(Default, Debug)]
 pub(super) struct UserAgent {
     /// The number of the last message accepted.
@@ -52,20 +54,18 @@ pub(super) struct UserAgent {
     pub(super) retained_until_ms: u64,
     /// Whether its record is unused ([`Retention`](super::Retention)).
     pub(super) unused: bool,
-    /// The one entry of this user agent in the index by which [`UserAgent::sweep`] is called in time.
-    ///
-    /// **Invariant:** after each step, not later than the next moment at which something here is due.
+    /// The one entry of this user agent in the sweep index, by which [`UserAgent::sweep`] is called in time.
     pub(super) sweep_at_ms: Option<u64>,
     /// Sorted by id, which is the order in which ties of the eviction rule are broken.
     pub(super) subscriptions: Vec<Subscription>,
     pub(super) waiting: Index,
-    /// The waiting bytes of each subscription.
+    /// The bytes that wait, of all subscriptions.
     pub(super) total_bytes: u64,
     /// The eviction order of a long queue that was full.
     pub(super) order: Option<Box<Order>>,
     /// Messages of ended subscriptions: no longer waiting, not yet freed.
     pub(super) ended: Vec<MessageNumber>,
-    pub(super) ledger: Ledger,
+    pub(super) receipt_state: ReceiptState,
     /// Whether storage holds a record.
     pub(super) recorded: bool,
     /// Not kept across a restart.
@@ -88,7 +88,7 @@ pub(super) struct Subscription {
     pub(super) key: Option<Box<KeyDigest>>,
     /// Its part of what waits.
     pub(super) share: Share,
-    /// Not kept across a restart or a long silence: a bucket that nobody looked at for long is full.
+    /// Not kept across a restart or a long silence: a bucket that was not used for long is full.
     pub(super) bucket: Option<Bucket>,
 }
 
@@ -106,89 +106,6 @@ pub(super) struct Bucket {
     at_us: u64,
 }
 
-/// What a step decided.
-#[derive(Debug)]
-pub(super) struct Step<T> {
-    pub(super) outcome: T,
-    pub(super) changes: Changes,
-}
-
-/// What a step changed. Empty if nothing has to be written and nobody has to be told.
-#[derive(Default, Debug)]
-pub(super) struct Changes {
-    /// The record is to be written as it stands now, or deleted if [`UserAgent::recorded`] is false now.
-    pub(super) record: bool,
-    /// This message joined the queue.
-    pub(super) stored: Option<Stored>,
-    /// These messages are gone.
-    pub(super) removed: Vec<MessageNumber>,
-    /// The entry in the sweep index moves.
-    pub(super) sweep: Option<SweepMove>,
-    /// What that does to the gauges.
-    pub(super) usage: UsageChange,
-    /// What the step changes in the sums of senders.
-    pub(super) senders: SenderChanges,
-    /// What the holder of the seat is told, before the changes are durable.
-    pub(super) wake_ups: Vec<(Seat, WakeUp)>,
-    /// What it did to the ledger: mostly nothing.
-    pub(super) books: Option<Box<BookChanges>>,
-}
-
-/// What a step changed in the ledger.
-#[derive(Default, Debug)]
-pub(super) struct BookChanges {
-    /// These joined the outbox, each in the place of its message, or in one of its own.
-    pub(super) ended: Vec<(MessageNumber, Ended)>,
-    /// This message passes by, and is remembered in a place of its own.
-    pub(super) passes: Option<Passing>,
-    /// From now on it is, or is not, among the user agents that have an outbox.
-    pub(super) listed: Option<bool>,
-    /// This is owed, and to be found again by its deadline.
-    pub(super) expected: Option<Expectation>,
-    /// These are owed no more.
-    pub(super) forgotten: Vec<Expectation>,
-    /// These receipts joined the queue.
-    pub(super) receipts: Vec<Stored>,
-    /// Who reads on when all of it is durable, and not before.
-    pub(super) read_again: Option<Seat>,
-}
-
-impl Changes {
-    /// Whether there is something to be made durable.
-    pub(super) fn must_be_written(&self) -> bool {
-        self.record
-            || self.stored.is_some()
-            || !self.removed.is_empty()
-            || self.sweep.is_some()
-            || self.books.is_some()
-    }
-
-    /// Whether something joined the outbox that no clearing has taken out.
-    pub(super) fn owes(&self) -> bool {
-        self.books.as_ref().is_some_and(|books| !books.ended.is_empty())
-    }
-
-    fn books(&mut self) -> &mut BookChanges {
-        self.books.get_or_insert_default()
-    }
-
-    /// A message joined the queue.
-    fn counts_in(&mut self, waiting: &Waiting) {
-        let bytes = waiting.counted_bytes().cast_signed();
-        self.usage.messages += 1;
-        self.usage.bytes += bytes;
-        self.senders.add(waiting.sender, bytes);
-    }
-
-    /// A message left the queue.
-    fn counts_out(&mut self, waiting: &Waiting) {
-        let bytes = waiting.counted_bytes().cast_signed();
-        self.usage.messages -= 1;
-        self.usage.bytes -= bytes;
-        self.senders.add(waiting.sender, -bytes);
-    }
-}
-
 /// A message that joined the queue, with what storage keeps of it beside itself.
 #[derive(Debug)]
 pub(super) struct Stored {
@@ -200,28 +117,13 @@ pub(super) struct Stored {
     pub(super) sender: Option<SenderTag>,
 }
 
-/// From where to where; `None` is nowhere.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct SweepMove {
-    pub(super) from_ms: Option<u64>,
-    pub(super) to_ms: Option<u64>,
-}
-
-/// A difference of [`super::Usage`].
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct UsageChange {
-    pub(super) messages: i64,
-    pub(super) bytes: i64,
-    pub(super) user_agents: i64,
-}
-
 impl UserAgent {
     /// Whether a healthy store knows this user agent.
     pub(super) fn is_known(&self, now: Now) -> bool {
         self.seat.is_some() || (!self.subscriptions.is_empty() && now.ms() < self.retained_until_ms)
     }
 
-    /// What support asks for.
+    /// What the admin API shows.
     pub(super) fn report(&self, now: Now) -> Option<UserAgentReport> {
         let total = self.total();
         self.is_known(now).then(|| UserAgentReport {
@@ -238,22 +140,28 @@ impl UserAgent {
     /// What waits, of all subscriptions.
     fn total(&self) -> Share {
         Share {
-            messages: enqueue::count(self.waiting.len()),
+            messages: index::count(self.waiting.len()),
             bytes: self.total_bytes,
         }
     }
 
     pub(super) fn subscription(&self, id: SubscriptionId) -> Option<&Subscription> {
-        let place = self.subscriptions.binary_search_by_key(&id, |s| s.id).ok()?;
-        self.subscriptions.get(place)
+        let position = self.subscriptions.binary_search_by_key(&id, |s| s.id).ok()?;
+        self.subscriptions.get(position)
+    }
+
+    /// Adds a subscription, sorted by id.
+    fn insert_subscription(&mut self, subscription: Subscription) {
+        let position = self.subscriptions.partition_point(|s| s.id < subscription.id);
+        self.subscriptions.insert(position, subscription);
     }
 
     fn subscription_mut(&mut self, id: SubscriptionId) -> Option<&mut Subscription> {
-        let place = self.subscriptions.binary_search_by_key(&id, |s| s.id).ok()?;
-        self.subscriptions.get_mut(place)
+        let position = self.subscriptions.binary_search_by_key(&id, |s| s.id).ok()?;
+        self.subscriptions.get_mut(position)
     }
 
-    /// Takes a message out of the queue. One that has expired was given up, whatever else happened to it then.
+    /// Takes a message out of the queue. If it has expired it counts as given up, whatever `how` says.
     fn take_out(
         &mut self,
         number: MessageNumber,
@@ -269,17 +177,17 @@ impl UserAgent {
         } else {
             how
         };
-        self.part_with(number, how, changes);
+        self.forget_message(number, how, changes);
         Some(waiting)
     }
 
     /// Puts a loaded or accepted message into the queue and into its subscription's share.
     ///
-    /// A message whose subscription is not there has outlived it, and waits to be freed.
+    /// A message whose subscription has ended waits to be freed.
     pub(super) fn put_in(&mut self, waiting: Waiting, receipts: Option<UserAgentId>) {
         self.last = self.last.max(waiting.id.number);
         if let Some(receipts) = receipts {
-            self.ledger.ask(waiting.id, receipts);
+            self.receipt_state.request(waiting.id, receipts);
         }
         let Some(subscription) = self.subscription_mut(waiting.subscription) else {
             self.ended.push(waiting.id.number);

@@ -1,4 +1,4 @@
-//! What of a queue a session is shown.
+//! Pages: which messages of a queue a session reads next.
 
 use std::sync::Arc;
 
@@ -35,9 +35,9 @@ pub(in crate::storage) struct PickedPage {
     pub(in crate::storage) more: bool,
 }
 
-/// What came of a page, before the bodies are read.
+/// The answer to a request for a page, before the bodies are read.
 #[derive(Debug)]
-pub(in crate::storage) enum Turned {
+pub(in crate::storage) enum PageDecision {
     Page(PickedPage),
     Displaced,
     Unknown,
@@ -45,17 +45,22 @@ pub(in crate::storage) enum Turned {
 
 impl UserAgent {
     /// Reads on for the holder of the seat; whoever asks takes a free one (PR-10).
-    pub(in crate::storage) fn page(&mut self, seat: Seat, request: &PageRequest, now: Now) -> Step<Turned> {
+    pub(in crate::storage) fn page(
+        &mut self,
+        seat: Seat,
+        request: &PageRequest,
+        now: Now,
+    ) -> Step<PageDecision> {
         let changes = self.begin(now);
-        let turned = match self.seat {
-            _ if !self.is_known(now) => Turned::Unknown,
-            Some(holder) if holder != seat => Turned::Displaced,
+        let decision = match self.seat {
+            _ if !self.is_known(now) => PageDecision::Unknown,
+            Some(holder) if holder != seat => PageDecision::Displaced,
             _ => {
                 self.seat = Some(seat);
-                Turned::Page(self.pick(request, now))
+                PageDecision::Page(self.pick(request, now))
             }
         };
-        self.finish(turned, changes, now)
+        self.finish(decision, changes, now)
     }
 
     pub(super) fn pick(&self, request: &PageRequest, now: Now) -> PickedPage {

@@ -1,16 +1,19 @@
-//! The steps of receipts (PR-25): what a user agent's outbox says, and what a receipt subscription is owed.
+//! The steps of receipts (PR-25): what a user agent's outbox holds, and which receipts a receipt subscription expects.
 //!
-//! Outboxes fill wherever messages leave; here they are read and cleared. A receipt subscription is a user agent like any
-//! other, with one subscription, [`RECEIPTS`], whose messages are receipts: it attaches, pages and acknowledges as others do.
+//! Outboxes fill wherever messages leave the queue; here they are read and cleared. A receipt subscription is a user agent
+//! with one subscription, [`RECEIPTS`], whose messages are receipts: it attaches, pages and acknowledges like any other.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use push_protocol::capability::MessageCapability;
-use push_protocol::{Coding, Content, MessageId, PushMessage, Receipt, ReceiptOutcome, Urgency, UserAgentId};
+use push_protocol::{
+    Coding, Content, MessageId, MessageNumber, PushMessage, Receipt, ReceiptOutcome, Urgency, UserAgentId,
+};
 
-use super::ledger::Expectation;
-use super::{Changes, Ended, Now, Step, Stored, UserAgent, Waiting, millis};
+use super::{
+    Changes, Expectation, Now, OutboxEntry, PassingMessage, Step, Stored, UserAgent, Waiting, millis,
+};
 use crate::defaults::RECEIPT_KEPT;
 use crate::storage::{Expected, Expecting, MessageEnd, RECEIPTS, RECEIPTS_NAME, SubscriptionId, Traced};
 
@@ -22,30 +25,31 @@ impl UserAgent {
 
     /// The outbox, the oldest message first; those with TTL 0 come last.
     pub(in crate::storage) fn outbox(&self, user_agent: UserAgentId, limit: usize) -> Vec<MessageEnd> {
-        let outbox = self.ledger.outbox().take(limit);
+        let outbox = self.receipt_state.outbox().take(limit);
         outbox.map(|(_, ended)| ended.of(user_agent)).collect()
     }
 
-    /// Takes out of the outbox what was carried over.
+    /// Removes what was relayed from the outbox.
     pub(in crate::storage) fn clear_outbox(&mut self, messages: &[MessageId], now: Now) -> Step<()> {
         let mut changes = self.begin(now);
-        let cleared = messages.iter().filter_map(|id| self.ledger.clear(*id));
+        let cleared = messages.iter();
+        let cleared = cleared.filter_map(|id| self.receipt_state.clear_outbox(*id));
         changes.removed.extend(cleared);
         self.finish((), changes, now)
     }
 
-    /// What is known of a message that a receipt was asked for. Changes nothing.
+    /// What is known of a message for which a receipt was requested. Changes nothing.
     pub(in crate::storage) fn trace(&self, user_agent: UserAgentId, nonce: u64, now: Now) -> Traced {
-        let mut outbox = self.ledger.outbox();
+        let mut outbox = self.receipt_state.outbox();
         if let Some((_, ended)) = outbox.find(|(_, ended)| ended.id.nonce == nonce) {
             return Traced::Ended(ended.of(user_agent));
         }
-        let passing = self.ledger.passing().iter().find(|p| p.nonce == nonce);
-        if let Some(passing) = passing {
+        let mut passing = self.receipt_state.passing().iter();
+        if let Some(passing) = passing.find(|p| p.nonce == nonce) {
             let given_up = passing.ended(ReceiptOutcome::GivenUp);
             return given_up.unless(now.ms() < passing.until_ms, user_agent);
         }
-        let Some(given_up) = self.ledger.asked_as(nonce) else {
+        let Some(given_up) = self.receipt_state.requested_as(nonce) else {
             return Traced::Nothing;
         };
         let waiting = self
@@ -55,52 +59,64 @@ impl UserAgent {
         given_up.unless(waiting.is_some_and(|w| !w.has_expired(now.ms())), user_agent)
     }
 
-    /// Writes down that a receipt will be owed. No budget evicts receipts, so there is a limit to what is owed.
+    /// Records that a receipt will be owed. Receipts are never evicted, so there is a limit to those that are expected or
+    /// wait.
     pub(in crate::storage) fn expect_receipt(&mut self, expected: &Expected, now: Now) -> Step<Expecting> {
         let mut changes = self.begin(now);
         let Some(waiting) = self.subscription(RECEIPTS).map(|s| s.share.messages) else {
             return self.finish(Expecting::NoReceiptSubscription, changes, now);
         };
         let before = self
-            .ledger
+            .receipt_state
             .expectation(expected.user_agent, expected.nonce)
             .copied();
-        let all = self.ledger.owed() + waiting as usize;
+        let all = self.receipt_state.expected_count() + waiting as usize;
         if before.is_none() && all >= expected.limit as usize {
             return self.finish(Expecting::TooMany, changes, now);
         }
-        let expectation = self.ledger.expect(expected, now);
-        let books = changes.books();
-        books.forgotten.extend(before);
-        books.expected = Some(expectation);
+        // Whatever was expected of the same message before keeps its number.
+        let number = before.map(|before| before.number);
+        let expectation = Expectation {
+            number: number.unwrap_or_else(|| self.receipt_state.next_number(now)),
+            user_agent: expected.user_agent,
+            nonce: expected.nonce,
+            dialect: expected.dialect,
+            sealed_by: expected.sealed_by,
+            deadline_ms: now.ms().saturating_add(millis(expected.within)),
+        };
+        self.receipt_state.add_expectation(expectation, true);
+        let receipts = changes.receipts_mut();
+        receipts.forgotten.extend(before);
+        receipts.expected = Some(expectation);
         self.mark_used(&mut changes);
         self.retain(expected.kept(), now, &mut changes);
         self.finish(Expecting::Expected, changes, now)
     }
 
-    /// Turns what is owed into receipts. The seat's holder finds them with its next page, and is told when they are
-    /// durable.
-    pub(in crate::storage) fn settle_receipts(&mut self, outcomes: &[MessageEnd], now: Now) -> Step<()> {
+    /// Turns expected receipts into receipts. The holder of the seat finds them with its next page, and is told when they
+    /// are durable.
+    pub(in crate::storage) fn settle_receipts(&mut self, ends: &[MessageEnd], now: Now) -> Step<()> {
         let mut changes = self.begin(now);
-        for outcome in outcomes {
-            let Some(owed) = self.ledger.settle(outcome.user_agent, outcome.id.nonce) else {
-                // Settled before, or never owed.
+        for end in ends {
+            let Some(expectation) = self.receipt_state.take_expectation(end.user_agent, end.id.nonce) else {
+                // Settled before, or never expected.
                 continue;
             };
-            changes.books().forgotten.push(owed);
-            if outcome.how.status().is_some() {
-                self.receive(&receipt(&owed, outcome), &mut changes, now);
+            changes.receipts_mut().forgotten.push(expectation);
+            if end.how.is_told() {
+                self.add_receipt(&receipt(&expectation, end), &mut changes, now);
             }
         }
-        if let Some(books) = changes.books.as_mut().filter(|books| !books.receipts.is_empty()) {
-            books.read_again = self.seat;
+        let changed = changes.receipts.as_mut();
+        if let Some(receipts) = changed.filter(|receipts| !receipts.joined.is_empty()) {
+            receipts.read_again = self.seat;
             self.retain(RECEIPT_KEPT, now, &mut changes);
         }
         self.finish((), changes, now)
     }
 
     /// A receipt joins the queue.
-    fn receive(&mut self, receipt: &Receipt, changes: &mut Changes, now: Now) {
+    fn add_receipt(&mut self, receipt: &Receipt, changes: &mut Changes, now: Now) {
         let kept_ms = millis(RECEIPT_KEPT);
         let message = Arc::new(PushMessage {
             id: MessageId {
@@ -132,11 +148,36 @@ impl UserAgent {
         let waiting = Waiting::of(&stored);
         changes.counts_in(&waiting);
         self.put_in(waiting, None);
-        changes.books().receipts.push(stored);
+        changes.receipts_mut().joined.push(stored);
+    }
+
+    /// A message ended: it is removed or, if a receipt was requested, replaced by an entry of the outbox.
+    pub(super) fn forget_message(
+        &mut self,
+        number: MessageNumber,
+        how: ReceiptOutcome,
+        changes: &mut Changes,
+    ) {
+        match self.receipt_state.end(number, how) {
+            Some(ended) => changes.receipts_mut().ended.push((number, ended)),
+            None => changes.removed.push(number),
+        }
+    }
+
+    /// A message with TTL 0 ended: an entry of the outbox takes its number.
+    pub(super) fn end_passing(
+        &mut self,
+        passing: &PassingMessage,
+        how: ReceiptOutcome,
+        changes: &mut Changes,
+    ) {
+        let ended = passing.ended(how);
+        self.receipt_state.insert_outbox(passing.number, ended);
+        changes.receipts_mut().ended.push((passing.number, ended));
     }
 }
 
-impl Ended {
+impl OutboxEntry {
     fn unless(self, waits: bool, user_agent: UserAgentId) -> Traced {
         match waits {
             true => Traced::Waiting,
@@ -145,14 +186,14 @@ impl Ended {
     }
 }
 
-fn receipt(owed: &Expectation, outcome: &MessageEnd) -> Receipt {
+fn receipt(expectation: &Expectation, end: &MessageEnd) -> Receipt {
     Receipt {
         message: MessageCapability {
-            user_agent: owed.user_agent,
-            id: outcome.id,
-            dialect: owed.dialect,
+            user_agent: expectation.user_agent,
+            id: end.id,
+            dialect: expectation.dialect,
         },
-        sealed_by: owed.sealed_by,
-        how: outcome.how,
+        sealed_by: expectation.sealed_by,
+        how: end.how,
     }
 }

@@ -1,4 +1,4 @@
-//! Messages leave by name: acknowledged by the user agent, or taken back by the application server.
+//! Removes messages by id: acknowledged by the user agent, or taken back by the application server.
 
 use push_protocol::{MessageId, ReceiptOutcome};
 
@@ -21,7 +21,7 @@ impl UserAgent {
             Removal::Acknowledged => ReceiptOutcome::Acknowledged,
             Removal::Cancelled => ReceiptOutcome::GivenUp,
         };
-        // Whose channel removes them knows.
+        // The session that removes them knows.
         let holder_knows = self.seat == by;
         let mut removed = Vec::new();
         let mut found = Vec::with_capacity(messages.len());
@@ -44,8 +44,8 @@ impl UserAgent {
         self.finish(found, changes, now)
     }
 
-    /// PR-21: of a message with TTL 0 that a receipt was asked for, for as long as it is remembered. All of them have one
-    /// number, so that the other half of the id names it.
+    /// PR-21: acknowledges a message with TTL 0 for which a receipt was requested, while it is remembered. All such messages
+    /// have one number, so the nonce names it.
     fn acknowledge_passing(
         &mut self,
         nonce: u64,
@@ -53,12 +53,16 @@ impl UserAgent {
         changes: &mut Changes,
         now: Now,
     ) -> bool {
-        let Some(passing) = self.ledger.passed(1, |passing| passing.nonce == nonce).pop() else {
+        let Some(passing) = self
+            .receipt_state
+            .take_passing(1, |passing| passing.nonce == nonce)
+            .pop()
+        else {
             return false;
         };
         let in_time = now.ms() < passing.until_ms;
         let how = if in_time { how } else { ReceiptOutcome::GivenUp };
-        self.put_out(&passing, how, changes);
+        self.end_passing(&passing, how, changes);
         in_time
     }
 }

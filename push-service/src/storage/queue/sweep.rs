@@ -1,4 +1,4 @@
-//! What time takes away, in bounded steps: expired messages, messages of ended subscriptions, abandoned records.
+//! Sweeps remove what is over, in bounded steps: expired messages, messages of ended subscriptions, abandoned records.
 
 use push_protocol::ReceiptOutcome;
 
@@ -6,18 +6,15 @@ use super::{Changes, Now, Step, SweepMove, UserAgent};
 use crate::storage::{Retention, Swept};
 
 impl UserAgent {
-    /// Drops at most `limit` messages that are due, and then the record if it's abandoned.
+    /// Removes at most `limit` messages that are due, and the record if it is abandoned.
     ///
-    /// Afterwards the sweep entry stands exactly where the next thing is due: in the past if that was not all.
+    /// Afterwards the sweep entry has the time at which the next thing is due: a past time if that was not all.
     pub(in crate::storage) fn sweep(&mut self, limit: usize, retention: Retention, now: Now) -> Step<Swept> {
         let was_recorded = self.recorded;
         let mut changes = self.begin(now);
-        let is_over = self.seat.is_some() && self.retained_until_ms <= now.ms();
-        if is_over
-            || self
-                .held_counts_from_ms()
-                .is_some_and(|from_ms| from_ms <= now.ms())
-        {
+        let is_held = self.seat.is_some() && self.retained_until_ms <= now.ms();
+        let is_used_by_seat = self.used_by_seat_at_ms().is_some_and(|at_ms| at_ms <= now.ms());
+        if is_held || is_used_by_seat {
             // A record whose seat is held for so long is not abandoned.
             self.renew_as_used(retention, now, &mut changes);
         }
@@ -32,7 +29,7 @@ impl UserAgent {
             expired: expired.len(),
             freed,
         };
-        // Of those just dropped the index still believes that they are due.
+        // The index still has the expiry of the messages that were just removed: let it look again.
         self.waiting.expired(now.ms());
         self.tell_removed(expired, &mut changes);
 
@@ -47,27 +44,31 @@ impl UserAgent {
         step
     }
 
-    /// Lets go of what ended subscriptions left and of what passed by, and says how much that was.
+    /// Frees what ended subscriptions left, and remembered messages with TTL 0 whose time is over: at most `limit`. Returns
+    /// how many.
     pub(super) fn free(&mut self, limit: usize, changes: &mut Changes, now: Now) -> usize {
         let left_over = self.ended.len().min(limit);
         for number in self.ended.drain(..left_over).collect::<Vec<_>>() {
-            self.part_with(number, ReceiptOutcome::GivenUp, changes);
+            self.forget_message(number, ReceiptOutcome::GivenUp, changes);
         }
         let mut freed = left_over;
-        for passing in self.ledger.passed(limit - freed, |p| p.until_ms <= now.ms()) {
-            self.put_out(&passing, ReceiptOutcome::GivenUp, changes);
+        for passing in self
+            .receipt_state
+            .take_passing(limit - freed, |p| p.until_ms <= now.ms())
+        {
+            self.end_passing(&passing, ReceiptOutcome::GivenUp, changes);
             freed += 1;
         }
-        let forsaken = self.ledger.free(limit - freed);
-        freed += forsaken.len();
-        if !forsaken.is_empty() {
-            changes.books().forgotten.extend(forsaken);
+        let orphaned = self.receipt_state.take_orphaned(limit - freed);
+        freed += orphaned.len();
+        if !orphaned.is_empty() {
+            changes.receipts_mut().forgotten.extend(orphaned);
         }
         freed
     }
 
-    /// An entry of the sweep index that is not this user agent's one: gone, and nothing else.
-    pub(in crate::storage) fn disown_sweep(&self, entry_ms: u64) -> Step<Swept> {
+    /// Removes an entry of the sweep index that is not this user agent's current one.
+    pub(in crate::storage) fn remove_stale_sweep(&self, entry_ms: u64) -> Step<Swept> {
         let sweep = Some(SweepMove {
             from_ms: Some(entry_ms),
             to_ms: None,
