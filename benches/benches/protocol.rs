@@ -11,7 +11,7 @@ use push_protocol::capability::{
     Capabilities, Dialect, MessageCapability, MessageKind, PushCapability, PushKind, SealingKey,
 };
 use push_protocol::encryption::SubscriptionKeys;
-use push_protocol::headers::{Strictness, content, topic, ttl, urgency};
+use push_protocol::headers::{content, topic, ttl, urgency};
 use push_protocol::vapid::{Credentials, SigningKey, credentials};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader, write_text};
 use push_protocol::wire::websocket::{parse, parse_reply, write_notification};
@@ -156,7 +156,7 @@ fn fields(criterion: &mut Criterion) {
         });
     });
     criterion.bench_function("headers/content", |bencher| {
-        bencher.iter(|| content(black_box(&headers), Bytes::from_static(BODY), Strictness::WebPush));
+        bencher.iter(|| content(black_box(&headers), Bytes::from_static(BODY), Dialect::Webpush));
     });
 }
 

@@ -17,25 +17,19 @@ use bytes::Bytes;
 use push_protocol::{Coding, Content, SubscriptionId, SubscriptionName, Ttl, Urgency, UserAgentId};
 use push_service::storage::embedded::{Embedded, Options};
 use push_service::storage::{
-    Announce, Budget, Caps, Confirm, Enqueue, Enqueued, Removal, Seat, SenderTag, Storage, Subscribe, WakeUp,
+    Budget, Caps, Confirm, Enqueue, Enqueued, NoSessions, Removal, Seat, SenderTag, Storage, Subscribe,
 };
 
 const USER_AGENTS: usize = 1_000;
 const MESSAGES: usize = 100_000;
 const BODY_BYTES: usize = 1_000;
 
-struct Nobody;
-
-impl Announce for Nobody {
-    fn announce(&self, _: UserAgentId, _: Seat, _: WakeUp) {}
-}
-
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let chosen = std::env::args().nth(1);
     let directory = chosen.unwrap_or_else(|| format!("/tmp/storage-cost-{}", std::process::id()));
     let started = Instant::now();
-    let storage = Arc::new(Embedded::open(Options::new(&directory, Arc::new(Nobody)))?);
+    let storage = Arc::new(Embedded::open(Options::new(&directory, Arc::new(NoSessions)))?);
     println!("opened in {:?}, resident {} KB", started.elapsed(), resident_kb());
     for n in 0..USER_AGENTS {
         storage.subscribe(subscribe(n)).await?;
@@ -59,7 +53,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("resident {} KB", resident_kb());
     storage.close().await?;
     let started = Instant::now();
-    let storage = Embedded::open(Options::new(&directory, Arc::new(Nobody)))?;
+    let storage = Embedded::open(Options::new(&directory, Arc::new(NoSessions)))?;
     println!("reopened in {:?}: {:?}", started.elapsed(), storage.usage());
     storage.close().await?;
     std::fs::remove_dir_all(Path::new(&directory))?;

@@ -22,6 +22,7 @@
 //! one is a new major version. Errors that are only shown to people are `non_exhaustive`.
 
 mod base64url;
+mod dialect;
 mod p256;
 mod parameters;
 mod parse;
@@ -47,6 +48,7 @@ pub mod urgency;
 pub mod vapid;
 pub mod wire;
 
+pub use dialect::Dialect;
 pub use identifiers::{
     KeyDigest, MessageId, MessageNumber, SubscriptionId, SubscriptionName, UserAgentId, UserAgentIdentity,
 };

@@ -11,24 +11,15 @@ use crate::identifiers::{MessageId, UserAgentId};
 /// How a message ended for which a receipt was requested.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ReceiptOutcome {
-    /// Its user agent has it: 204.
+    /// Its user agent has it.
     Acknowledged,
-    /// It expired, was evicted or taken back, or its subscription ended: 410.
+    /// It expired, was evicted or taken back, or its subscription ended.
     GivenUp,
     /// A newer message of its topic replaced it: there is no receipt (RFC 8030 §5.4).
     Replaced,
 }
 
 impl ReceiptOutcome {
-    /// The status of its receipt, if there is one.
-    pub fn status(self) -> Option<u16> {
-        match self {
-            Self::Acknowledged => Some(204),
-            Self::GivenUp => Some(410),
-            Self::Replaced => None,
-        }
-    }
-
     /// Whether the application server is told: a message that was replaced has no receipt.
     pub fn is_told(self) -> bool {
         self != Self::Replaced
@@ -131,17 +122,5 @@ mod tests {
             bytes[at] = wrong;
             assert_eq!(Receipt::from_bytes(&bytes), None);
         }
-    }
-
-    /// R30-RDL-2, R30-RDL-6: acknowledged is 204, given up 410, and of a replaced message nobody is told.
-    #[test]
-    fn each_outcome_has_its_status() {
-        let told = [
-            ReceiptOutcome::Acknowledged,
-            ReceiptOutcome::GivenUp,
-            ReceiptOutcome::Replaced,
-        ]
-        .map(ReceiptOutcome::status);
-        assert_eq!(told, [Some(204), Some(410), None]);
     }
 }

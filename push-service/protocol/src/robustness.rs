@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::Coding;
 use crate::capability::{Capabilities, Dialect, MessageKind, PushCapability, PushKind, SealingKey};
 use crate::encryption::vectors::{self as encryption, draft};
-use crate::headers::{self, Relation, Strictness};
+use crate::headers::{self, Relation};
 use crate::identifiers::{SubscriptionId, UserAgentId};
 use crate::origin::Origin;
 use crate::vapid::vectors::{OUR_KEY, OUR_PRIVATE_KEY, OUR_TOKEN, RFC_KEY, RFC_TOKEN};
@@ -141,8 +141,8 @@ fn header_fields_never_panic() {
         if let Ok(found) = headers::link(&fields, Relation::Set) {
             assert_eq!(headers::first_link(&fields, Relation::Set), found);
         }
-        for strictness in [Strictness::WebPush, Strictness::Rfc8030] {
-            let Ok(content) = headers::content(&fields, Bytes::from_static(b"body"), strictness) else {
+        for dialect in [Dialect::Webpush, Dialect::Rfc8030] {
+            let Ok(content) = headers::content(&fields, Bytes::from_static(b"body"), dialect) else {
                 continue;
             };
             headers::dh_key(&content);

@@ -153,7 +153,7 @@ impl Storage for Stub {
         unreachable!()
     }
 
-    async fn owing(&self, _: usize) -> Result<Vec<UserAgentId>, StorageError> {
+    async fn with_outbox(&self, _: usize) -> Result<Vec<UserAgentId>, StorageError> {
         unreachable!()
     }
 

@@ -1,6 +1,6 @@
 //! Accepting a push message: one step of storage between a request and its 201.
 
-use push_protocol::capability::{Dialect, MessageCapability, MessageKind};
+use push_protocol::capability::{Dialect, MessageCapability, MessageKind, PushCapability};
 use push_protocol::{Content, KeyDigest, MessageId, Topic, Ttl, Urgency};
 
 use super::receipts::{Promised, ReceiptWish};
@@ -22,7 +22,7 @@ pub struct Submission {
     pub topic: Option<Topic>,
     /// What is in it.
     pub content: Content,
-    /// Who is to be told what becomes of it, if anybody.
+    /// Which receipt subscription gets its receipt, if one was requested.
     pub receipt: Option<ReceiptWish>,
     /// Who pays for costs beside the push itself.
     pub payer: Payer,
@@ -37,14 +37,14 @@ pub struct Accepted {
     pub token: String,
     /// How long it will be kept: never longer than was asked for (R30-TTL-5).
     pub ttl: Ttl,
-    /// The token of the receipt subscription that is told what becomes of it, if that was asked for.
+    /// The token of the receipt subscription that gets its receipt, if one was requested.
     pub receipts: Option<String>,
 }
 
 impl Broker {
-    /// Stores a message, or passes it on if its TTL is 0. For a sender that was admitted.
+    /// Stores a message, or passes it on if its TTL is 0. Call only for a sender that was admitted.
     ///
-    /// A receipt that is asked for is written down before the message is stored (PR-25): one more step.
+    /// A requested receipt is recorded before the message is stored (PR-25): one more step.
     ///
     /// Dropping the future loses the answer, not the message: it may have been stored (PR-2).
     pub async fn accept(&self, push: &PushResource, submission: Submission) -> Result<Accepted, Refusal> {
@@ -116,17 +116,18 @@ impl Broker {
         self.accepted_id(enqueued)
     }
 
-    /// Whether there is such a subscription: for telling a sender that it is gone rather than what else is wrong. A
-    /// store in trouble knows of none that is gone (PR-3).
-    pub async fn is_there(&self, push: &PushResource) -> bool {
-        let capability = &push.capability;
-        let asked = self
-            .storage
-            .has_subscription(capability.user_agent, capability.subscription);
-        self.answered(Step::Inspect, asked).await.unwrap_or(true)
+    /// Whether the subscription of a push resource may still exist: false only if a healthy store does not have it (PR-3).
+    pub async fn may_have_subscription(&self, push: &PushResource) -> bool {
+        let PushCapability {
+            user_agent,
+            subscription,
+            ..
+        } = push.capability;
+        let has = self.has_subscription(user_agent, subscription).await;
+        has.unwrap_or(true)
     }
 
-    /// Counts what came of a message.
+    /// Counts an accepted message, and returns its id.
     fn accepted_id(&self, enqueued: Enqueued) -> Result<MessageId, Refusal> {
         match enqueued {
             Enqueued::Stored {

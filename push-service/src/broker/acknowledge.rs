@@ -22,7 +22,7 @@ impl Broker {
         let acknowledge = self
             .storage
             .acknowledge(user_agent, messages, how, confirm, Some(seat));
-        let removed = self.answered(Step::Acknowledge, acknowledge).await?;
+        let removed = self.step_within(Step::Acknowledge, acknowledge).await?;
         for (id, _) in messages.iter().zip(removed).filter(|(_, was_there)| *was_there) {
             self.metrics.acknowledged(waited(id.number));
         }

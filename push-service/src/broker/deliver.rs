@@ -20,7 +20,7 @@ impl Broker {
         manner: Manner,
     ) -> Result<AttachOutcome, Duration> {
         let attach = self.storage.attach(user_agent, seat, head, manner);
-        match self.answered(Step::Attach, attach).await {
+        match self.step_within(Step::Attach, attach).await {
             Ok(Attached::Known { page, .. }) => Ok(AttachOutcome::Known(page)),
             Ok(Attached::Unknown) => Ok(AttachOutcome::Unknown),
             Ok(Attached::TooOften { retry_after }) => Err(retry_after),
@@ -31,7 +31,7 @@ impl Broker {
     /// Reads on for whoever holds the seat. A record that is gone has nothing more to say: an empty page.
     pub async fn page(&self, user_agent: UserAgentId, seat: Seat, request: PageRequest) -> PageOutcome {
         let paged = self
-            .answered(Step::Page, self.storage.page(user_agent, seat, request))
+            .step_within(Step::Page, self.storage.page(user_agent, seat, request))
             .await;
         match paged {
             Ok(Paged::Page(page)) => PageOutcome::Page(page),
@@ -43,13 +43,13 @@ impl Broker {
 
     /// Compares the seats of many sessions with storage, in one step (PR-14).
     pub async fn refresh(&self, held: &[(UserAgentId, Seat)]) -> Result<Vec<Refreshed>, StorageError> {
-        self.answered(Step::Refresh, self.storage.refresh(held)).await
+        self.step_within(Step::Refresh, self.storage.refresh(held)).await
     }
 
     /// Gives the seat up, if it's still held. If storage has trouble the seat stays: the next attach takes it.
     pub async fn release(&self, user_agent: UserAgentId, seat: Seat) {
         let _ = self
-            .answered(Step::Release, self.storage.release(user_agent, seat))
+            .step_within(Step::Release, self.storage.release(user_agent, seat))
             .await;
     }
 }

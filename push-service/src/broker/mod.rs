@@ -3,8 +3,8 @@
 //! Decides who may send what to whom, and what a refusal means. Guarantees that what [`Broker::accept`] returns for a TTL
 //! above 0 is stored as the promise says.
 //!
-//! What it deliberately does not know: HTTP, its status codes, and how anything is spelled on a wire. Header fields
-//! arrive as types; refusals leave as [`Refusal`].
+//! What it deliberately does not know: HTTP, its status codes and paths, and what is sent over a connection. Header fields
+//! arrive as types; refusals leave as [`Refusal`], and names of resources as tokens.
 
 mod accept;
 mod acknowledge;
@@ -31,12 +31,11 @@ use tokio::time::timeout;
 pub use self::accept::{Accepted, Submission};
 pub use self::admit::PushResource;
 pub(crate) use self::deliver::waited;
-pub(crate) use self::monitor::MESSAGE_PATH;
-pub use self::monitor::{Goods, Monitored};
+pub use self::monitor::{Monitored, QueueKind};
 pub use self::outboxes::Outboxes;
-pub use self::receipts::{ReceiptTold, ReceiptWish};
+pub use self::receipts::{OpenedReceipt, ReceiptWish};
 pub use self::refusal::Refusal;
-pub use self::subscribe::{SubscribeRefusal, Subscription, SubscriptionResources};
+pub use self::subscribe::{SubscribeRefusal, SubscriptionTokens};
 use self::verified::VerifiedTokens;
 use crate::budgets::Budgets;
 use crate::defaults::{ANSWER_WITHIN, VERIFIED_TOKENS};
@@ -46,7 +45,7 @@ use crate::storage::{Budget, Caps, Rate, Storage, StorageError};
 /// Who may send, and how much.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Whether every sender must say who it is.
+    /// Whether every sender must sign its requests (VAPID).
     pub require_vapid: bool,
     /// The only application servers that may send; empty: any may.
     pub application_servers: HashSet<KeyDigest>,
@@ -116,9 +115,9 @@ impl Broker {
         outcome.inspect_err(|error| self.metrics.storage_error(error))
     }
 
-    /// A step of a channel: storage that doesn't answer in time has trouble. The step may happen still; whatever a
-    /// channel asks for can be asked for again.
-    async fn answered<T>(
+    /// A step of storage with a deadline, for channels and background tasks: storage that does not answer in time is
+    /// unavailable. The step may still happen; all of these steps can be repeated.
+    async fn step_within<T>(
         &self,
         step: Step,
         work: impl Future<Output = Result<T, StorageError>>,
@@ -130,7 +129,7 @@ impl Broker {
         self.step(step, in_time).await
     }
 
-    /// What is counted.
+    /// The metrics of the process.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }

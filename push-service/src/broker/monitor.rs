@@ -1,26 +1,26 @@
-//! What user agents and application servers monitor (RFC 8030 §6, §6.1, §6.3), and how its messages are named to them.
+//! What user agents and application servers monitor (RFC 8030 §6, §6.1, §6.3), and the tokens of the messages in it.
 
-use push_protocol::capability::{Dialect, MessageCapability, MessageKind, PushCapability, PushKind};
+use push_protocol::capability::{Dialect, MessageCapability, MessageKind, PushCapability};
 use push_protocol::{PushMessage, SubscriptionId, UserAgentId, UserAgentIdentity};
 
 use super::{Broker, Refusal};
 use crate::metrics::Step;
-use crate::storage::{Ending, StorageError};
+use crate::storage::{Ending, RECEIPTS, StorageError};
 
 /// A resource that can be monitored: its token was sealed here. Whether it still exists, storage knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Monitored {
-    /// In whose queue.
+    /// The owner of the queue.
     pub user_agent: UserAgentId,
     /// One subscription of it, or all.
     pub subscription: Option<SubscriptionId>,
-    /// What waits there.
-    pub goods: Goods,
+    /// What waits in the queue.
+    pub queue: QueueKind,
 }
 
 /// What waits in a queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Goods {
+pub enum QueueKind {
     /// Push messages, for a user agent.
     Messages,
     /// Receipts, for an application server.
@@ -36,7 +36,7 @@ impl Broker {
         Ok(Monitored {
             user_agent: opened.capability.user_agent,
             subscription: Some(opened.capability.subscription),
-            goods: Goods::Messages,
+            queue: QueueKind::Messages,
         })
     }
 
@@ -50,14 +50,14 @@ impl Broker {
 
     /// Whether a healthy store knows what is monitored.
     pub async fn is_known(&self, monitored: &Monitored) -> Result<bool, StorageError> {
-        match (monitored.goods, monitored.subscription) {
-            (Goods::Receipts, _) => self.has_receipts(monitored.user_agent).await,
-            (Goods::Messages, Some(subscription)) => {
+        match (monitored.queue, monitored.subscription) {
+            (QueueKind::Receipts, _) => self.has_subscription(monitored.user_agent, RECEIPTS).await,
+            (QueueKind::Messages, Some(subscription)) => {
                 self.has_subscription(monitored.user_agent, subscription).await
             }
-            (Goods::Messages, None) => {
+            (QueueKind::Messages, None) => {
                 let inspect = self.storage.inspect(monitored.user_agent);
-                let report = self.answered(Step::Inspect, inspect).await?;
+                let report = self.step_within(Step::Inspect, inspect).await?;
                 Ok(report.is_some())
             }
         }
@@ -65,7 +65,7 @@ impl Broker {
 
     /// Ends what is monitored, as durably as it was made (PR-1); a set with every subscription in it (R30-EXP-5).
     pub async fn end(&self, monitored: &Monitored) -> Result<(), Refusal> {
-        if monitored.goods == Goods::Receipts {
+        if monitored.queue == QueueKind::Receipts {
             return self.end_receipts(monitored.user_agent).await;
         }
         let ending = monitored.subscription.map_or(Ending::All, Ending::One);
@@ -84,44 +84,29 @@ impl Broker {
         subscription: SubscriptionId,
     ) -> Result<bool, StorageError> {
         let asked = self.storage.has_subscription(user_agent, subscription);
-        self.answered(Step::Inspect, asked).await
+        self.step_within(Step::Inspect, asked).await
     }
 
-    /// The URL of a message for whoever receives it: DELETE acknowledges (PR-26).
-    pub fn promise_url(&self, user_agent: UserAgentId, message: &PushMessage) -> String {
+    /// The token of a message for the user agent that receives it: it acknowledges (PR-26).
+    pub fn promise_token(&self, user_agent: UserAgentId, message: &PushMessage) -> String {
         let capability = MessageCapability {
             user_agent,
             id: message.id,
-            // Whatever the application server spoke: a user agent's requests are all RFC 8030's.
+            // Whatever dialect the application server spoke, a user agent's requests are RFC 8030's.
             dialect: Dialect::Rfc8030,
         };
-        let token = self
-            .capabilities
-            .seal_message(MessageKind::Promise, message.sealed_by, &capability);
-        self.message_url(&token)
+        self.capabilities
+            .seal_message(MessageKind::Promise, message.sealed_by, &capability)
     }
 
-    /// The push resource that a message was sent to, by the letter of the URL that its user agent was given.
-    pub fn push_url_of(&self, user_agent: UserAgentId, message: &PushMessage) -> String {
+    /// The token of the push resource that a message was sent to, exactly as its user agent was given it.
+    pub fn push_token(&self, user_agent: UserAgentId, message: &PushMessage) -> String {
         let capability = PushCapability {
             user_agent,
             subscription: message.subscription,
             key: message.key.as_deref().copied(),
         };
-        let token = self
-            .capabilities
-            .spell_push(message.sealed_by, &capability, message.name.0);
-        self.rfc_push_url(&token)
-    }
-
-    pub(super) fn message_url(&self, token: &str) -> String {
-        [self.origin.as_str(), MESSAGE_PATH, token].concat()
-    }
-
-    pub(super) fn rfc_push_url(&self, token: &str) -> String {
-        [self.origin.as_str(), PushKind::Push.path(), token].concat()
+        self.capabilities
+            .spell_push(message.sealed_by, &capability, message.name.0)
     }
 }
-
-/// What stands before the token of a message resource.
-pub(crate) const MESSAGE_PATH: &str = "/message/";

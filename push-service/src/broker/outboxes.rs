@@ -1,6 +1,7 @@
-//! Which outboxes to look into: hints from the steps of storage, gathered for whoever carries receipts.
+//! Which outboxes to relay: hints from the steps of storage.
 //!
-//! Bounded, and only in memory: what is lost here is found by the next look at storage. Knows no receipts and no storage.
+//! Bounded, and only in memory: a hint that is lost here is found by the next look into storage. Knows neither receipts nor
+//! storage.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::defaults::OUTBOXES_HINTED;
 
-/// User agents whose outbox may hold something: hints from storage's steps to whoever carries.
+/// User agents whose outbox may have entries: hints from storage's steps to the task that relays.
 #[derive(Default)]
 pub struct Outboxes {
     hinted: Mutex<BTreeSet<UserAgentId>>,
@@ -18,13 +19,13 @@ pub struct Outboxes {
 }
 
 impl Outboxes {
-    /// A hint. Beyond [`OUTBOXES_HINTED`] they are dropped: a look at storage finds what they told of.
+    /// A hint. Beyond [`OUTBOXES_HINTED`] they are dropped: the next look into storage finds the outbox.
     pub fn hint(&self, user_agent: UserAgentId) {
         self.again(user_agent);
         self.noted.notify_one();
     }
 
-    /// To be carried at the next occasion, but not at once: storage had trouble.
+    /// To be relayed at the next occasion, but not at once: storage had trouble.
     pub(super) fn again(&self, user_agent: UserAgentId) {
         let mut hinted = self.hinted.lock().unwrap_or_else(PoisonError::into_inner);
         if hinted.len() < OUTBOXES_HINTED {
@@ -32,12 +33,12 @@ impl Outboxes {
         }
     }
 
-    /// Resolves when something was hinted at. Cancel safe: a hint that nobody waited for is kept.
+    /// Resolves when there is a hint. Cancel safe: a hint that comes while no one waits is kept.
     pub(super) async fn wait(&self) {
         self.noted.notified().await;
     }
 
-    /// All of them; they are to be looked into now.
+    /// Takes all hints.
     pub(super) fn take(&self) -> Vec<UserAgentId> {
         let mut hinted = self.hinted.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *hinted).into_iter().collect()

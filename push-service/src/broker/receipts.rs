@@ -1,12 +1,13 @@
-//! Receipts: an application server is told what became of its message (RFC 8030 §5.1, §6.3).
+//! Receipts: an application server is told how its message ended (RFC 8030 §5.1, §6.3).
 //!
-//! A receipt subscription is a queue like a user agent's, and a receipt is a message in it. That a receipt is owed is
-//! written down there before its message is stored; how the message ended stands in its user agent's outbox, written by the
-//! step that ended it. This module carries from the one to the other. A node may die between any two steps: what is in an
-//! outbox is found again, and what is owed for too long is asked after. So each message that was answered 202 has exactly
-//! one receipt, or none if it was replaced (PR-25).
+//! A receipt subscription is a queue like a user agent's, and a receipt is a message in it. An expected receipt is recorded
+//! there before its message is stored. How the message ended stands in its user agent's outbox, written by the step that
+//! ended it. This module relays outboxes to receipt subscriptions. A node may be killed between any two steps: outboxes are
+//! found again, and the messages of overdue receipts are traced. So each message that was accepted with a receipt has
+//! exactly one receipt, or none if it was replaced (PR-25).
 //!
-//! It deliberately doesn't know how a receipt is brought, or that it has arrived: whoever monitors the queue does.
+//! It deliberately does not know how a receipt is delivered, or that it has arrived: the channel that monitors the queue
+//! does.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +24,7 @@ use super::outboxes::Outboxes;
 use super::{Broker, PushResource, Refusal};
 use crate::budgets::Payer;
 use crate::defaults::{
-    ACKNOWLEDGE_WITHIN, RECEIPT_CARRIERS, RECEIPT_GRACE, RECEIPT_POLL, RECEIPT_ROUNDS, RECEIPT_STEP,
+    ACKNOWLEDGE_WITHIN, RECEIPT_GRACE, RECEIPT_POLL, RECEIPT_RELAYS, RECEIPT_ROUNDS, RECEIPT_STEP,
     RECEIPTS_PER_SUBSCRIPTION,
 };
 use crate::metrics::Step;
@@ -33,31 +34,31 @@ use crate::storage::{
     Subscribed, Traced,
 };
 
-/// Who is to be told.
+/// Which receipt subscription gets the receipt.
 #[derive(Clone, Debug)]
 pub enum ReceiptWish {
-    /// A receipt subscription that the service chooses, for a sender that has proved who it is or not.
+    /// One that the service chooses. With the key of the sender, if the sender has proved that it owns one.
     Chosen(Option<KeyDigest>),
-    /// This one, which the sender was given before.
+    /// This one: the sender named it.
     Named(UserAgentId),
 }
 
-/// A receipt that is written down.
+/// A receipt that was promised to a sender, and is expected in storage.
 pub(super) struct Promised {
     pub(super) receipts: UserAgentId,
     /// The token of the receipt subscription.
     pub(super) token: String,
-    /// Nobody else knows the receipt subscription: it was made for this message.
+    /// Whether the receipt subscription was made for this message, so that no one else knows it.
     is_fresh: bool,
     expected: Expected,
 }
 
-/// A receipt that is to be told.
-pub struct ReceiptTold {
-    /// The URL of the message, as its sender knows it.
-    pub message_url: String,
-    /// 204 or 410.
-    pub status: u16,
+/// What a message in the queue of a receipt subscription says.
+pub struct OpenedReceipt {
+    /// The token of the message, as its sender knows it.
+    pub message_token: String,
+    /// How the message ended.
+    pub how: ReceiptOutcome,
 }
 
 impl Broker {
@@ -78,20 +79,15 @@ impl Broker {
         }
     }
 
-    /// Whether there is such a receipt subscription.
-    pub async fn has_receipts(&self, receipts: UserAgentId) -> Result<bool, StorageError> {
-        self.has_subscription(receipts, RECEIPTS).await
-    }
-
-    /// What a message of a receipt subscription's queue says. `None` if it is no receipt.
-    pub fn receipt(&self, message: &PushMessage) -> Option<ReceiptTold> {
+    /// Reads a message in the queue of a receipt subscription. `None` if it is not a receipt.
+    pub fn receipt(&self, message: &PushMessage) -> Option<OpenedReceipt> {
         let receipt = Receipt::from_bytes(&message.content.body)?;
-        let token = self
-            .capabilities
-            .seal_message(MessageKind::Message, receipt.sealed_by, &receipt.message);
-        Some(ReceiptTold {
-            message_url: self.message_url(&token),
-            status: receipt.how.status()?,
+        let message_token =
+            self.capabilities
+                .seal_message(MessageKind::Message, receipt.sealed_by, &receipt.message);
+        Some(OpenedReceipt {
+            message_token,
+            how: receipt.how,
         })
     }
 
@@ -107,7 +103,7 @@ impl Broker {
             ReceiptWish::Named(receipts) => *receipts,
             ReceiptWish::Chosen(sender) => chosen(push, *sender),
         };
-        // A message with TTL 0 has as long as an acknowledgement may take (PR-21).
+        // The acknowledgement of a message with TTL 0 counts for as long (PR-21).
         let lasts = Duration::from_secs(u64::from(ttl.as_secs())).max(ACKNOWLEDGE_WITHIN);
         let promised = Promised {
             receipts,
@@ -128,9 +124,9 @@ impl Broker {
             self.expect(&promised).await?
         };
         if expecting == Expecting::NoReceiptSubscription && matches!(wish, ReceiptWish::Chosen(_)) {
-            // It outlives the request: whoever holds the URL of an ended subscription makes none.
+            // It outlives the request, so none is made for a subscription that has ended.
             self.budgets.make_record(payer)?;
-            if !self.is_there(push).await {
+            if !self.may_have_subscription(push).await {
                 self.budgets.unmake_record(payer);
                 return Err(Refusal::SubscriptionGone);
             }
@@ -176,39 +172,38 @@ impl Broker {
         if promised.is_fresh {
             // With everything in it, or each refused push would leave one behind.
             let end = self.storage.end(promised.receipts, Ending::All);
-            let _ = self.answered(Step::Unsubscribe, end).await;
+            let _ = self.step_within(Step::Unsubscribe, end).await;
             return;
         }
         let Expected {
             user_agent, nonce, ..
         } = promised.expected;
         let nothing = never_stored(promised.receipts, user_agent, nonce);
-        // If this fails too, whoever asks after the receipt finds that the message was never stored.
+        // If this fails too, the receipt becomes overdue, and tracing finds that the message was never stored.
         let _ = self.settle(promised.receipts, &[nothing]).await;
     }
 
-    async fn settle(&self, receipts: UserAgentId, outcomes: &[MessageEnd]) -> Result<(), StorageError> {
-        let settle = self.storage.settle_receipts(receipts, outcomes);
-        self.answered(Step::Receipt, settle).await
+    async fn settle(&self, receipts: UserAgentId, ends: &[MessageEnd]) -> Result<(), StorageError> {
+        let settle = self.storage.settle_receipts(receipts, ends);
+        self.step_within(Step::Receipt, settle).await
     }
 
-    /// Carries what outboxes hold to the receipt subscriptions, for as long as it's polled. Dropped between steps it loses
-    /// nothing, and repeats at most what is passed over the second time.
-    pub async fn keep_carrying(&self, outboxes: &Outboxes) {
+    /// Relays outboxes to receipt subscriptions, for as long as it is polled. Dropping it between steps loses nothing: at
+    /// most it relays something twice, and the second time changes nothing.
+    pub async fn keep_relaying(&self, outboxes: &Outboxes) {
         let mut look_at = Instant::now() + RECEIPT_POLL;
         loop {
-            // What was hinted at while others were carried is taken at once.
+            // Hints that came while others were relayed are taken at once.
             let _ = timeout_at(look_at, outboxes.wait()).await;
-            // Also where hints never end: what a node left behind would wait for their end otherwise.
+            // Also while hints never end: otherwise what a node left behind would wait for that end.
             if look_at <= Instant::now() {
-                // Whatever can't be told now is found by the next look.
-                self.look_for_owed(outboxes).await;
+                self.look_for_receipts(outboxes).await;
                 look_at = Instant::now() + RECEIPT_POLL;
             }
-            for some in outboxes.take().chunks(RECEIPT_CARRIERS) {
-                let carried = join_all(some.iter().map(|user_agent| self.carry(*user_agent))).await;
-                for (user_agent, carried) in some.iter().zip(carried) {
-                    if carried.is_err() {
+            for some in outboxes.take().chunks(RECEIPT_RELAYS) {
+                let relayed = join_all(some.iter().map(|user_agent| self.relay(*user_agent))).await;
+                for (user_agent, relayed) in some.iter().zip(relayed) {
+                    if relayed.is_err() {
                         outboxes.again(*user_agent);
                     }
                 }
@@ -216,75 +211,76 @@ impl Broker {
         }
     }
 
-    /// Handles what no hint announced: outboxes that a node left behind, and overdue receipts. An error with one does
-    /// not stop the others.
-    pub(crate) async fn look_for_owed(&self, outboxes: &Outboxes) {
-        let owing = self.answered(Step::Receipt, self.storage.owing(RECEIPT_STEP));
-        for user_agent in owing.await.unwrap_or_default() {
+    /// Looks in storage for what no hint announced: outboxes that a node left behind, and overdue receipts. An error with
+    /// one does not stop the others.
+    pub(crate) async fn look_for_receipts(&self, outboxes: &Outboxes) {
+        let waiting = self.step_within(Step::Receipt, self.storage.with_outbox(RECEIPT_STEP));
+        for user_agent in waiting.await.unwrap_or_default() {
             outboxes.again(user_agent);
         }
         for _ in 0..RECEIPT_ROUNDS {
-            let overdue = self.answered(Step::Receipt, self.storage.overdue(RECEIPT_STEP));
+            let overdue = self.step_within(Step::Receipt, self.storage.overdue(RECEIPT_STEP));
             let overdue = overdue.await.unwrap_or_default();
-            self.ask_after(&overdue).await;
+            self.settle_overdue(&overdue).await;
             if overdue.len() < RECEIPT_STEP {
                 break;
             }
         }
     }
 
-    /// Asks for the outcome of messages, and settles the known ones. The others are overdue again when their lease
+    /// Traces the messages of overdue receipts, and settles those that ended. The others are overdue again when their lease
     /// ends.
-    async fn ask_after(&self, overdue: &[Overdue]) {
-        for some in overdue.chunks(RECEIPT_CARRIERS) {
+    async fn settle_overdue(&self, overdue: &[Overdue]) {
+        for some in overdue.chunks(RECEIPT_RELAYS) {
             let traced = join_all(some.iter().map(|one| self.trace(one))).await;
-            let mut by_receiver: BTreeMap<UserAgentId, Vec<MessageEnd>> = BTreeMap::new();
-            for outcome in traced.into_iter().flatten() {
-                by_receiver.entry(outcome.receipts).or_default().push(outcome);
+            let mut by_subscription: BTreeMap<UserAgentId, Vec<MessageEnd>> = BTreeMap::new();
+            for end in traced.into_iter().flatten() {
+                by_subscription.entry(end.receipts).or_default().push(end);
             }
-            let settled = by_receiver
+            let settled = by_subscription
                 .iter()
-                .map(|(receipts, outcomes)| self.settle(*receipts, outcomes));
-            // Counted; a failed one is asked for again.
+                .map(|(receipts, ends)| self.settle(*receipts, ends));
+            // An error is counted; its receipts are overdue again later.
             drop(join_all(settled).await);
         }
     }
 
-    /// The outcome of a message; `None` while it waits, or while its storage is in trouble.
+    /// How a message ended; `None` while it waits, or while its storage is in trouble.
     async fn trace(&self, overdue: &Overdue) -> Option<MessageEnd> {
         let trace = self.storage.trace(overdue.user_agent, overdue.nonce);
-        match self.answered(Step::Receipt, trace).await.ok()? {
+        match self.step_within(Step::Receipt, trace).await.ok()? {
             Traced::Waiting => None,
-            Traced::Ended(outcome) => Some(outcome),
-            // So it was never answered 202.
+            Traced::Ended(end) => Some(end),
+            // It was never stored, so no receipt was promised to its sender.
             Traced::Nothing => Some(never_stored(overdue.receipts, overdue.user_agent, overdue.nonce)),
         }
     }
 
-    /// Empties one outbox, a step at a time: first told, then cleared.
-    async fn carry(&self, user_agent: UserAgentId) -> Result<(), StorageError> {
+    /// Relays one outbox, a step at a time: entries are settled first and cleared then.
+    async fn relay(&self, user_agent: UserAgentId) -> Result<(), StorageError> {
         loop {
             let waiting = self.storage.outbox(user_agent, RECEIPT_STEP);
-            let outcomes = self.answered(Step::Receipt, waiting).await?;
-            if outcomes.is_empty() {
+            let ends = self.step_within(Step::Receipt, waiting).await?;
+            if ends.is_empty() {
                 return Ok(());
             }
-            let mut by_receiver: BTreeMap<UserAgentId, Vec<MessageEnd>> = BTreeMap::new();
-            for outcome in &outcomes {
-                by_receiver.entry(outcome.receipts).or_default().push(*outcome);
+            let mut by_subscription: BTreeMap<UserAgentId, Vec<MessageEnd>> = BTreeMap::new();
+            for end in &ends {
+                by_subscription.entry(end.receipts).or_default().push(*end);
             }
-            for (receipts, outcomes) in by_receiver {
-                self.settle(receipts, &outcomes).await?;
+            for (receipts, ends) in by_subscription {
+                self.settle(receipts, &ends).await?;
             }
-            let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id).collect();
+            let ids: Vec<_> = ends.iter().map(|end| end.id).collect();
             let clear = self.storage.clear_outbox(user_agent, &ids);
-            self.answered(Step::Receipt, clear).await?;
+            self.step_within(Step::Receipt, clear).await?;
         }
     }
 }
 
-/// One receipt subscription for each subscription and sender that has proved who it is: who names none costs one queue
-/// and not one for each push. Somebody unknown gets a fresh one, because another unknown sender must not see its receipts.
+/// The receipt subscription for a sender that names none. For a sender that has proved its key it is one for each subscription
+/// and key, so that it costs one queue and not one for each push. A sender without a key gets a fresh one, because another
+/// such sender must not see its receipts.
 fn chosen(push: &PushResource, sender: Option<KeyDigest>) -> UserAgentId {
     let Some(sender) = sender else {
         return UserAgentId(random::bytes());
@@ -299,7 +295,7 @@ fn chosen(push: &PushResource, sender: Option<KeyDigest>) -> UserAgentId {
     UserAgentId(id)
 }
 
-/// The outcome of a message that is nowhere: its expectation leaves, as if it had been replaced, and nobody is told.
+/// The end of a message that was never stored: its receipt is expected no more, as if the message had been replaced.
 fn never_stored(receipts: UserAgentId, user_agent: UserAgentId, nonce: u64) -> MessageEnd {
     let number = MessageNumber::START;
     MessageEnd {

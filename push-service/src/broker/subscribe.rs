@@ -1,6 +1,6 @@
 //! A user agent's subscriptions: made, found again, ended.
 
-use push_protocol::capability::{Dialect, PushCapability, SubscriptionCapability};
+use push_protocol::capability::{Dialect, PushCapability, SealedPush, SubscriptionCapability};
 use push_protocol::vapid::PublicKey;
 use push_protocol::{KeyDigest, SubscriptionId, SubscriptionName, UserAgentId, UserAgentIdentity};
 
@@ -10,18 +10,9 @@ use crate::metrics::{Refused, Step};
 use crate::random;
 use crate::storage::{Seat, StorageError, Subscribe, Subscribed};
 
-/// A subscription that stands.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Subscription {
-    /// Its id in storage.
-    pub id: SubscriptionId,
-    /// Its push resource, to be given to the application server.
-    pub push_url: String,
-}
-
-/// A subscription of RFC 8030, and the tokens of what its user agent is given with it (§4, §4.1).
+/// The tokens of the resources that a user agent is given with a subscription (RFC 8030 §4, §4.1).
 #[derive(Clone)]
-pub struct SubscriptionResources {
+pub struct SubscriptionTokens {
     /// Of the subscription resource.
     pub subscription: String,
     /// Of the push resource.
@@ -40,8 +31,9 @@ pub enum SubscribeRefusal {
 }
 
 impl Broker {
-    /// Makes the subscription of that name, or finds it: its old push URLs go on working, and another key gives another
-    /// URL (PR-9). Durable when it resolves (PR-1). `key` is as the user agent spelled it (WS-REG-3).
+    /// Makes the subscription of that name, or finds it, and returns a push resource of it. Its older push resources go on
+    /// working, and another key gives another one (PR-9). Durable when it resolves (PR-1). `key` is the text that the user
+    /// agent sent (WS-REG-3).
     pub async fn subscribe(
         &self,
         user_agent: UserAgentId,
@@ -49,7 +41,7 @@ impl Broker {
         key: Option<&str>,
         seat: Option<Seat>,
         payer: Payer,
-    ) -> Result<Subscription, SubscribeRefusal> {
+    ) -> Result<SealedPush, SubscribeRefusal> {
         let key = key.map(parse_key).transpose()?;
         // If the budget is spent, a known subscription is still found, and no new one is made.
         let may_make = self.budgets.make_record(payer).is_ok();
@@ -67,7 +59,7 @@ impl Broker {
             only_known: false,
         };
         let id = match self
-            .answered(Step::Subscribe, self.storage.subscribe(subscribe))
+            .step_within(Step::Subscribe, self.storage.subscribe(subscribe))
             .await
         {
             Ok(Subscribed::Created(id)) => {
@@ -99,10 +91,7 @@ impl Broker {
             }
             Err(_) => return Err(SubscribeRefusal::Trouble),
         };
-        Ok(Subscription {
-            id,
-            push_url: self.push_url(user_agent, id, key),
-        })
+        Ok(self.seal_push(user_agent, id, key))
     }
 
     /// Makes a subscription in a set, or in a set of its own (R30-SET-1 to R30-SET-4). Durable when it resolves (PR-1).
@@ -113,7 +102,7 @@ impl Broker {
         set: Option<&UserAgentIdentity>,
         key: Option<KeyDigest>,
         payer: Payer,
-    ) -> Result<SubscriptionResources, Refusal> {
+    ) -> Result<SubscriptionTokens, Refusal> {
         self.budgets.make_record(payer)?;
         let fresh = UserAgentIdentity::from_random(random::bytes());
         let user_agent = set.unwrap_or(&fresh).id();
@@ -152,7 +141,7 @@ impl Broker {
         };
         let sealed = &self.capabilities;
         let seal_set = || sealed.seal_subscription_set(&fresh, random::bytes());
-        Ok(SubscriptionResources {
+        Ok(SubscriptionTokens {
             subscription: sealed.seal_subscription(&monitored, random::bytes()),
             push: sealed.spell_push(sealed.current(), &capability, visible),
             fresh_set: set.is_none().then(seal_set),
@@ -166,7 +155,7 @@ impl Broker {
         name: SubscriptionName,
     ) -> Result<bool, StorageError> {
         let ended = self
-            .answered(Step::Unsubscribe, self.storage.unsubscribe(user_agent, name))
+            .step_within(Step::Unsubscribe, self.storage.unsubscribe(user_agent, name))
             .await?
             .is_some();
         if ended {
@@ -176,21 +165,19 @@ impl Broker {
     }
 
     /// The push resource of a WebSocket's subscription (WS-REG-4).
-    fn push_url(
+    fn seal_push(
         &self,
         user_agent: UserAgentId,
         subscription: SubscriptionId,
         key: Option<KeyDigest>,
-    ) -> String {
+    ) -> SealedPush {
         let capability = PushCapability {
             user_agent,
             subscription,
             key,
         };
-        let sealed = self
-            .capabilities
-            .seal_push(Dialect::Webpush, &capability, random::bytes());
-        format!("{}{}{}", self.origin, sealed.kind.path(), sealed.token)
+        self.capabilities
+            .seal_push(Dialect::Webpush, &capability, random::bytes())
     }
 }
 

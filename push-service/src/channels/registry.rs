@@ -15,7 +15,7 @@ use super::handle::{Handle, Mark};
 use crate::metrics::Compared;
 use crate::random;
 use crate::storage::by_user_agent::ByUserAgent;
-use crate::storage::{Announce, Refreshed, Seat};
+use crate::storage::{Refreshed, Seat};
 
 /// Locks by which the registry is divided. Chosen: more than any machine has cores that accept at once; a power of two.
 pub(crate) const SHARDS: usize = 64;
@@ -223,21 +223,21 @@ impl Registry {
         }
     }
 
-    fn seats(&self, user_agent: UserAgentId) -> MutexGuard<'_, Seats> {
-        lock(&self.seats[usize::from(user_agent.0[15]) % SHARDS])
-    }
-}
-
-impl Announce for Registry {
-    fn incarnation(&self) -> u64 {
+    /// The half of this node's seats that all of them share.
+    pub fn incarnation(&self) -> u64 {
         self.incarnation
     }
 
-    fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
+    /// Hands a wake-up to the channel that holds `seat`, if this node has it.
+    pub fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
         let handle = self.seats(user_agent).get(&user_agent).cloned();
         if let Some(handle) = handle.filter(|handle| handle.seat() == seat) {
             handle.tell(wake_up);
         }
+    }
+
+    fn seats(&self, user_agent: UserAgentId) -> MutexGuard<'_, Seats> {
+        lock(&self.seats[usize::from(user_agent.0[15]) % SHARDS])
     }
 }
 

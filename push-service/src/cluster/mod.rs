@@ -8,9 +8,11 @@
 //! comparison is forgotten while it doesn't. It deliberately doesn't know how wake-ups travel, or what a session makes
 //! of what it's told.
 
+mod announcer;
 mod owed;
 mod reconcile;
 #[cfg(test)]
 mod tests;
 
+pub use self::announcer::Announcer;
 pub use self::reconcile::Reconciler;

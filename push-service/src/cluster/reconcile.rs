@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use push_protocol::UserAgentId;
-use push_protocol::session::WakeUp;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
@@ -16,7 +14,7 @@ use crate::defaults::{
 };
 use crate::metrics::Compared;
 use crate::storage::clock::{Clock, SystemClock};
-use crate::storage::{Announce, Refreshed, Seat, bucket};
+use crate::storage::{Refreshed, bucket};
 
 /// Compares the sessions of a node with the storage that it shares. Storage tells it of wake-ups and of gaps.
 ///
@@ -171,26 +169,22 @@ impl Reconciler {
         self.owed.note(shard, &buckets);
     }
 
-    fn note_gap(&self, buckets: &Buckets) {
-        self.owed.note_everywhere(buckets);
-        self.noted.notify_one();
-    }
-}
-
-impl Announce for Reconciler {
-    fn incarnation(&self) -> u64 {
-        self.registry.incarnation()
-    }
-
-    fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
-        self.registry.announce(user_agent, seat, wake_up);
-    }
-
-    fn gap(&self, buckets: &[u16]) {
+    /// Wake-ups of user agents in these buckets may have been lost: their sessions are compared soon.
+    pub fn gap(&self, buckets: &[u16]) {
         let mut gap = Buckets::NONE;
         for bucket in buckets {
             gap.insert(*bucket);
         }
         self.note_gap(&gap);
+    }
+
+    /// The sessions of this node.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    fn note_gap(&self, buckets: &Buckets) {
+        self.owed.note_everywhere(buckets);
+        self.noted.notify_one();
     }
 }

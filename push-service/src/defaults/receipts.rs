@@ -38,7 +38,7 @@ pub const RECEIPT_LEASES: usize = 10_000;
 pub const OUTBOXES_HINTED: usize = 16 * 1024;
 
 /// Outboxes that are relayed at a time: each is three steps of storage, one after the other. Chosen.
-pub const RECEIPT_CARRIERS: usize = 32;
+pub const RECEIPT_RELAYS: usize = 32;
 
 /// How many steps one look for overdue receipts takes at most, while each step is full. Chosen: a thousand receipts
 /// in a look, a second's work, so that hints don't wait for long.

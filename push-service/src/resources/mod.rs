@@ -18,6 +18,7 @@ mod routes;
 mod subscribe;
 #[cfg(test)]
 pub(crate) mod tests;
+mod urls;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +35,8 @@ pub use self::common::CommonFields;
 pub use self::monitor::{Form, Monitoring, events_head};
 pub use self::routes::is_resource;
 use self::routes::{Resource, Route};
-use crate::broker::{Broker, Goods, Monitored, Refusal};
+pub use self::urls::{ReceiptContent, promise_url, push_url, receipt, sealed_push_url};
+use crate::broker::{Broker, Monitored, QueueKind, Refusal};
 use crate::budgets::{Budgets, Payer};
 use crate::config::Limits;
 use crate::metrics::Metrics;
@@ -170,12 +172,12 @@ impl Resources {
             Resource::Set => Ok(Monitored {
                 user_agent: self.broker.open_set(token)?.id(),
                 subscription: None,
-                goods: Goods::Messages,
+                queue: QueueKind::Messages,
             }),
             _ => Ok(Monitored {
                 user_agent: self.broker.open_receipts(token)?,
                 subscription: None,
-                goods: Goods::Receipts,
+                queue: QueueKind::Receipts,
             }),
         }
     }

@@ -15,7 +15,7 @@ use push_protocol::{MessageId, Urgency, headers};
 use super::answer::Problem;
 use super::message::no_content;
 use super::{Answer, CommonFields, Resources};
-use crate::broker::{Goods, Monitored, Refusal};
+use crate::broker::{Monitored, QueueKind, Refusal};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -79,9 +79,9 @@ impl Resources {
     }
 
     fn monitoring(&self, monitored: Monitored, fields: &HeaderMap) -> Result<Monitoring, Problem> {
-        let minimum = match monitored.goods {
-            Goods::Messages => headers::urgency(fields)?.unwrap_or(Urgency::VeryLow),
-            Goods::Receipts => Urgency::VeryLow,
+        let minimum = match monitored.queue {
+            QueueKind::Messages => headers::urgency(fields)?.unwrap_or(Urgency::VeryLow),
+            QueueKind::Receipts => Urgency::VeryLow,
         };
         let last = self.last_event(&monitored, fields);
         Ok(Monitoring {

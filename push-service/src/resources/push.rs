@@ -9,7 +9,7 @@ use http::header::{HeaderName, LINK, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use push_protocol::capability::{Dialect, PushKind};
-use push_protocol::headers::{self, HeaderError, Relation, Strictness};
+use push_protocol::headers::{self, HeaderError, Relation};
 use push_protocol::vapid::{self, Credentials, PublicKey, VapidError};
 use push_protocol::{KeyDigest, Ttl};
 
@@ -17,7 +17,7 @@ use super::answer::Problem;
 use super::body::{self, Fault, RequestBody};
 use super::subscribe::value;
 use super::{Resources, routes, routes::Resource};
-use crate::broker::{Accepted, MESSAGE_PATH, PushResource, ReceiptWish, Refusal, Submission};
+use crate::broker::{Accepted, PushResource, ReceiptWish, Refusal, Submission};
 use crate::budgets::Payer;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -69,16 +69,12 @@ impl Resources {
         sender: Option<KeyDigest>,
     ) -> Result<Submission, Problem> {
         let body = body::read(headers, body, self.body_bytes, self.body_within).await?;
-        let strictness = match dialect {
-            Dialect::Webpush => Strictness::WebPush,
-            Dialect::Rfc8030 => Strictness::Rfc8030,
-        };
         // A TTL that is no number comes before what is wrong with the content, one below zero after it.
         let ttl = match headers::ttl(headers) {
             Err(error) if error != HeaderError::NegativeTtl => return Err(error.into()),
             ttl => ttl,
         };
-        let content = headers::content(headers, body, strictness)?;
+        let content = headers::content(headers, body, dialect)?;
         let encrypted_with = headers::dh_key(&content);
         if signing_key.is_some_and(|key| encrypted_with.as_ref() == Some(key.as_bytes())) {
             return Err(Problem::SharedKey);
@@ -120,7 +116,7 @@ impl Resources {
     /// Costs storage a step, so only who would be refused anyway pays for it.
     async fn unless_gone(&self, push: &PushResource, problem: Problem) -> Problem {
         let is_moot = matches!(problem, Problem::Body(Fault::TooSlow | Fault::Broken));
-        if is_moot || self.broker.is_there(push).await {
+        if is_moot || self.broker.may_have_subscription(push).await {
             problem
         } else {
             Refusal::SubscriptionGone.into()
@@ -131,7 +127,7 @@ impl Resources {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::CREATED;
         let headers = response.headers_mut();
-        headers.insert(LOCATION, value(&self.url(MESSAGE_PATH, &accepted.token)));
+        headers.insert(LOCATION, value(&self.url(routes::MESSAGE, &accepted.token)));
         headers.insert(TTL, seconds(accepted.ttl));
         if let Some(token) = &accepted.receipts {
             let link = Relation::Receipt.link(&self.url(routes::RECEIPTS, token));

@@ -3,8 +3,10 @@
 use http::Method;
 use push_protocol::capability::{Dialect, PushKind};
 
-use crate::broker::MESSAGE_PATH;
 use crate::defaults::TOKEN_BYTES;
+
+/// What stands before the token of a message resource.
+pub(super) const MESSAGE: &str = "/message/";
 
 /// What stands before the token of a subscription resource.
 pub(super) const SUBSCRIPTION: &str = "/subscription/";
@@ -24,7 +26,7 @@ const ROUTES: &[(&str, Resource)] = &[
     (PushKind::WpushV1.path(), Resource::Push(PushKind::WpushV1)),
     ("/wpush/", Resource::Push(PushKind::WpushV1)),
     (PushKind::Push.path(), Resource::Push(PushKind::Push)),
-    (MESSAGE_PATH, Resource::Message),
+    (MESSAGE, Resource::Message),
     (SUBSCRIBE, Resource::Subscribe),
     ("/subscribe/", Resource::Subscribe),
     (SUBSCRIPTION, Resource::Subscription),

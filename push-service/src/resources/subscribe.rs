@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::answer::Problem;
 use super::body::{self, RequestBody};
-use super::{Resources, routes};
+use super::{Resources, routes, urls};
 use crate::broker::Refusal;
 use crate::budgets::Payer;
 use crate::defaults::SUBSCRIBE_BODY_BYTES;
@@ -101,7 +101,7 @@ impl Resources {
     }
 
     pub(super) fn url(&self, path: &str, token: &str) -> String {
-        [self.broker.origin().as_str(), path, token].concat()
+        urls::url(&self.broker, path, token)
     }
 }
 

@@ -13,13 +13,12 @@ use tokio::net::TcpListener;
 
 use super::banner::BannerFacts;
 use super::stores::{admitted, open_with_keys};
-use super::told::Told;
 use super::{AdminListeners, Node, ServiceError, descriptors, sentence};
 use crate::admin::ReadinessWatch;
 use crate::broker::{Broker, Policy};
 use crate::budgets::Budgets;
 use crate::channels::{Channels, Registry, Shares};
-use crate::cluster::Reconciler;
+use crate::cluster::{Announcer, Reconciler};
 use crate::config::{self, Config, StorageUrl};
 use crate::defaults::{ANSWER_WITHIN, DRAIN_ACKNOWLEDGE_WITHIN, PING_BURST, STORAGE_RETRY_AFTER};
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};
@@ -46,7 +45,7 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
     let metrics = Arc::new(Metrics::new());
     let registry = Registry::new();
     let reconciler = Reconciler::new(Arc::clone(&registry), config.cluster.reconcile);
-    let told = Arc::new(Told {
+    let told = Arc::new(Announcer {
         reconciler,
         outboxes: Arc::default(),
     });

@@ -13,7 +13,6 @@ mod banner;
 mod build;
 mod descriptors;
 mod stores;
-mod told;
 pub mod transfer;
 
 use std::fmt;
@@ -27,10 +26,10 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::banner::BannerFacts;
-use self::told::Told;
 use crate::admin::{Admin, ReadinessWatch};
 use crate::broker::Broker;
 use crate::channels::Channels;
+use crate::cluster::Announcer;
 use crate::config::{Config, Drain};
 use crate::defaults::{CERTIFICATE_CHECK, DRAIN_REQUESTS_WITHIN, STORAGE_CLOSE_WITHIN};
 use crate::listeners::Listeners;
@@ -216,7 +215,7 @@ impl Node {
     fn run_background(
         &self,
         broker: Arc<Broker>,
-        told: &Told,
+        told: &Announcer,
         acceptor: Option<Acceptor>,
         renewer: Option<Renewer>,
     ) {
@@ -227,7 +226,7 @@ impl Node {
         }
         let (relaying, outboxes) = (Arc::clone(&broker), Arc::clone(&told.outboxes));
         background.spawn(Task::Receipts, async move {
-            relaying.keep_carrying(&outboxes).await;
+            relaying.keep_relaying(&outboxes).await;
         });
         let channels = Arc::clone(&self.channels);
         background.spawn(Task::Time, async move { channels.keep_time().await });

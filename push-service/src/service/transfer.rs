@@ -11,13 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use push_protocol::UserAgentId;
 use push_protocol::capability::SealingKey;
 
 use super::{ServiceError, Signals, stores};
 use crate::config::{Config, StorageUrl};
 use crate::random;
-use crate::storage::{Announce, Imported, Seat, Storage, WakeUp};
+use crate::storage::{Imported, NoSessions, Storage};
 use crate::transfer::{self, Counts, Facts, FileError, LeftBehind, Progress, TransferError};
 
 /// Where an export goes, or an import comes from.
@@ -344,11 +343,4 @@ impl From<TransferError> for TransferCommandError {
     fn from(error: TransferError) -> Self {
         Self::Failed(error.to_string())
     }
-}
-
-/// NoSessions is connected.
-struct NoSessions;
-
-impl Announce for NoSessions {
-    fn announce(&self, _: UserAgentId, _: Seat, _: WakeUp) {}
 }

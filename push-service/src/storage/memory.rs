@@ -74,7 +74,7 @@ impl Memory {
             self.announce.announce(user_agent, seat, WakeUp::ReadAgain);
         }
         if fills_outbox {
-            self.announce.owes(user_agent);
+            self.announce.outbox_filled(user_agent);
         }
         outcome
     }
@@ -289,7 +289,7 @@ impl Storage for Memory {
         Ok(())
     }
 
-    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+    async fn with_outbox(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
         Ok(self.lock().outboxes.iter().take(limit).copied().collect())
     }
 

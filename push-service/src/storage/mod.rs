@@ -47,7 +47,7 @@ pub use self::receipts::{
 };
 pub use self::reports::{SubscriptionReport, Usage, UserAgentReport};
 pub use self::retention::Retention;
-pub use self::seats::{Announce, Attached, BUCKETS, Manner, Paged, Refreshed, Seat, bucket};
+pub use self::seats::{Announce, Attached, BUCKETS, Manner, NoSessions, Paged, Refreshed, Seat, bucket};
 pub use self::senders::{Caps, SenderTag};
 pub use self::subscriptions::{Ending, Subscribe, Subscribed};
 
@@ -163,7 +163,7 @@ pub trait Storage: Send + Sync + 'static {
     -> Result<(), StorageError>;
 
     /// User agents whose outbox is not empty, at most `limit`: for what no hint told of.
-    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError>;
+    async fn with_outbox(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError>;
 
     /// Receipts that are owed for longer than they were expected to take, at most `limit`. Each is given once in
     /// [`RECEIPT_LEASE`](crate::defaults::RECEIPT_LEASE), so that nodes don't all work on the same ones.

@@ -16,13 +16,13 @@ pub struct Seat {
     pub session: u64,
 }
 
-/// Who is told. Called inside a step: must return at once and never call back into storage.
+/// What a storage announces. Called inside a step: must return at once and never call back into storage.
 pub trait Announce: Send + Sync + 'static {
     /// Hands a wake-up to the session that holds `seat`, if this process has it.
     fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp);
 
-    /// What became of messages of this user agent waits in its outbox, to be carried over (PR-25). A hint.
-    fn owes(&self, _user_agent: UserAgentId) {}
+    /// The outbox of this user agent has entries to be relayed (PR-25). A hint.
+    fn outbox_filled(&self, _user_agent: UserAgentId) {}
 
     /// Wake-ups of user agents in these buckets may have been lost: their sessions are compared with storage soon
     /// (PR-14). Only a storage that is shared loses any.
@@ -32,6 +32,14 @@ pub trait Announce: Send + Sync + 'static {
     fn incarnation(&self) -> u64 {
         0
     }
+}
+
+/// For a process without sessions: ignores what is announced.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct NoSessions;
+
+impl Announce for NoSessions {
+    fn announce(&self, _: UserAgentId, _: Seat, _: WakeUp) {}
 }
 
 /// Parts into which user agents are divided, so that wake-ups travel by part. Source: PR-13.

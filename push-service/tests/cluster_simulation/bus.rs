@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use push_protocol::{MessageNumber, UserAgentId};
-use push_service::storage::{Announce as _, Seat, WakeUp};
+use push_service::storage::{Seat, WakeUp};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::sleep;
 
@@ -81,7 +81,7 @@ impl Sent {
 /// A node receives wake-ups in the order in which they arrive.
 pub(crate) async fn listen(process: Arc<Process>, mut letters: UnboundedReceiver<Letter>) {
     while let Some((user_agent, seat, wake_up)) = letters.recv().await {
-        process.reconciler.announce(user_agent, seat, wake_up);
+        process.reconciler.registry().announce(user_agent, seat, wake_up);
     }
 }
 

@@ -12,9 +12,9 @@ use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
 use push_service::broker::Outboxes;
 use push_service::cluster::Reconciler;
 use push_service::storage::{
-    Announce as _, Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported,
-    Imported, Manner, Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage,
-    StorageError, Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
+    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported, Manner,
+    Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError,
+    Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -75,7 +75,7 @@ impl Link {
         for told in own {
             match told {
                 Notice::WakeUp(user_agent, seat, wake_up) => {
-                    self.reconciler.announce(user_agent, seat, wake_up);
+                    self.reconciler.registry().announce(user_agent, seat, wake_up);
                 }
                 Notice::Owes(user_agent) => self.outboxes.hint(user_agent),
             }
@@ -370,9 +370,11 @@ impl Storage for Link {
         .await
     }
 
-    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
-        self.step("owing", move |world| at_once(world.store.memory.owing(limit)))
-            .await
+    async fn with_outbox(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+        self.step("owing", move |world| {
+            at_once(world.store.memory.with_outbox(limit))
+        })
+        .await
     }
 
     async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
@@ -397,7 +399,7 @@ impl Storage for Link {
         for told in self.world.tell(self.incarnation) {
             match told {
                 Notice::WakeUp(user_agent, seat, wake_up) => {
-                    self.reconciler.announce(user_agent, seat, wake_up);
+                    self.reconciler.registry().announce(user_agent, seat, wake_up);
                 }
                 Notice::Owes(user_agent) => self.outboxes.hint(user_agent),
             }

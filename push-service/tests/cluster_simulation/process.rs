@@ -19,7 +19,7 @@ use push_service::cluster::Reconciler;
 use push_service::config;
 use push_service::metrics::Metrics;
 use push_service::storage::clock::Clock;
-use push_service::storage::{Announce as _, BUCKETS, Caps, Storage};
+use push_service::storage::{BUCKETS, Caps, Storage};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
@@ -108,7 +108,7 @@ impl Process {
         let by = Arc::clone(&clock) as Arc<dyn Clock>;
         let reconciler = Reconciler::with_clock(Arc::clone(&registry), period, by);
         let outboxes = Arc::new(Outboxes::default());
-        let incarnation = reconciler.incarnation();
+        let incarnation = reconciler.registry().incarnation();
         let link = Link {
             world: Arc::clone(world),
             health: Arc::clone(&health),
@@ -155,7 +155,7 @@ impl Process {
         let broker = Arc::clone(&self.broker);
         self.spawn(async move { broker.keep_expiring().await });
         let broker = Arc::clone(&self.broker);
-        self.spawn(async move { broker.keep_carrying(&outboxes).await });
+        self.spawn(async move { broker.keep_relaying(&outboxes).await });
     }
 
     /// Runs a task of the process.

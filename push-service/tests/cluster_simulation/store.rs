@@ -69,7 +69,7 @@ impl Announce for Announced {
         self.push(Notice::WakeUp(user_agent, seat, wake_up));
     }
 
-    fn owes(&self, user_agent: UserAgentId) {
+    fn outbox_filled(&self, user_agent: UserAgentId) {
         self.push(Notice::Owes(user_agent));
     }
 }

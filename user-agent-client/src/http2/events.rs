@@ -13,7 +13,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Buf as _, Bytes};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use push_protocol::headers::{self, Strictness};
+use push_protocol::Dialect;
+use push_protocol::headers;
 use push_protocol::message::Content;
 use push_protocol::session::user_agent::Metadata;
 use serde::Deserialize;
@@ -176,7 +177,7 @@ fn content(fields: &BTreeMap<String, String>, body: &str) -> Option<Content> {
             headers.insert(name, HeaderValue::try_from(value).ok()?);
         }
     }
-    headers::content(&headers, body.into(), Strictness::Rfc8030).ok()
+    headers::content(&headers, body.into(), Dialect::Rfc8030).ok()
 }
 
 /// Reads the event `end`. If it can't be read, the stream has ended nevertheless.

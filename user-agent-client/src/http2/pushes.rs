@@ -15,7 +15,8 @@ use bytes::{Bytes, BytesMut};
 use h2::RecvStream;
 use h2::client::{PushPromise, PushedResponseFuture};
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
-use push_protocol::headers::{self, Relation, Strictness};
+use push_protocol::Dialect;
+use push_protocol::headers::{self, Relation};
 use push_protocol::message::Content;
 use push_protocol::session::user_agent::{Metadata, PushResource};
 use tokio::time::Instant;
@@ -181,7 +182,7 @@ impl Reading {
     /// A copy of its own size: what was read into belongs to the connection, and is larger.
     fn content(&mut self) -> Option<Content> {
         let body = Bytes::copy_from_slice(&self.body);
-        headers::content(&self.headers, body, Strictness::Rfc8030).ok()
+        headers::content(&self.headers, body, Dialect::Rfc8030).ok()
     }
 
     fn metadata(&self) -> Option<Box<Metadata>> {

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use http::HeaderMap;
-use push_protocol::headers::{
-    HeaderError, MAX_CONTENT_TYPE_BYTES, MAX_PARAMETERS_BYTES, Strictness, content, dh_key,
-};
+use push_protocol::Dialect;
+use push_protocol::headers::{HeaderError, MAX_CONTENT_TYPE_BYTES, MAX_PARAMETERS_BYTES, content, dh_key};
 use push_protocol::wire::frame::{FrameReader, Incoming, Reader};
 use push_protocol::wire::websocket::write_notification;
 use push_protocol::{
@@ -25,14 +24,14 @@ const FIELDS: [&str; 4] = ["content-encoding", "content-type", "encryption", "cr
 pub fn encryption_header(data: &[u8]) {
     let (fields, body) = fields::read(data, &FIELDS);
     let body = Bytes::copy_from_slice(body);
-    let strict = content(&fields, body.clone(), Strictness::WebPush);
-    let lenient = content(&fields, body.clone(), Strictness::Rfc8030);
+    let strict = content(&fields, body.clone(), Dialect::Webpush);
+    let lenient = content(&fields, body.clone(), Dialect::Rfc8030);
     match (&strict, &lenient) {
         (Ok(strict), Ok(lenient)) => assert_eq!(strict.coding, lenient.coding),
         (Ok(_), Err(error)) => assert_eq!(*error, HeaderError::MalformedContentType),
         (Err(error), _) => assert!(!error.to_string().is_empty()),
     }
-    for (accepted, strictness) in [(strict, Strictness::WebPush), (lenient, Strictness::Rfc8030)] {
+    for (accepted, dialect) in [(strict, Dialect::Webpush), (lenient, Dialect::Rfc8030)] {
         let Ok(accepted) = accepted else {
             continue;
         };
@@ -40,7 +39,7 @@ pub fn encryption_header(data: &[u8]) {
         is_bounded_and_plain(&accepted);
         if !body.is_empty() {
             assert_eq!(
-                content(&respelled(&accepted), body.clone(), strictness).as_ref(),
+                content(&respelled(&accepted), body.clone(), dialect).as_ref(),
                 Ok(&accepted)
             );
         }

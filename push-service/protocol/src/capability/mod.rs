@@ -19,6 +19,7 @@ use std::fmt;
 
 pub use self::sealing::{KeyId, SealingKey};
 use self::sealing::{Kind, Sealer, open};
+pub use crate::dialect::Dialect;
 use crate::identifiers::{KeyDigest, MessageId, SubscriptionId, UserAgentId, UserAgentIdentity};
 
 /// The most sealing keys that are held. An unknown token is tried against those that share its key id, so the number
@@ -55,15 +56,6 @@ pub enum MessageKind {
     Message,
     /// The path that a user agent is promised: DELETE acknowledges.
     Promise,
-}
-
-/// Whose status codes a resource answers with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Dialect {
-    /// RFC 8030's.
-    Rfc8030,
-    /// Those that deployed senders know from the WebSocket's push resources.
-    Webpush,
 }
 
 /// To send to one subscription.
@@ -347,23 +339,6 @@ impl MessageKind {
             Self::Message => Kind::Message,
             Self::Promise => Kind::Promise,
         }
-    }
-}
-
-impl Dialect {
-    /// One byte for tokens and storages.
-    pub fn to_byte(self) -> u8 {
-        match self {
-            Self::Rfc8030 => 0,
-            Self::Webpush => 1,
-        }
-    }
-
-    /// The reverse of [`Dialect::to_byte`].
-    pub fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Rfc8030, Self::Webpush]
-            .into_iter()
-            .find(|dialect| dialect.to_byte() == byte)
     }
 }
 

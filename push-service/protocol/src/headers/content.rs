@@ -9,6 +9,7 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
 use super::error::HeaderError;
 use super::text;
 use crate::base64url;
+use crate::dialect::Dialect;
 use crate::message::{Coding, Content};
 use crate::parameters::{parameter, split};
 
@@ -26,16 +27,6 @@ const CRYPTO_KEY: HeaderName = HeaderName::from_static("crypto-key");
 /// The header of an `aes128gcm` body before its key id: salt, record size, length of the key id (RFC 8188 §2.1).
 const CODING_HEADER_BYTES: usize = 21;
 
-/// Whose rules the content has to keep.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Strictness {
-    /// The WebSocket's resources: a body is encrypted as RFC 8291 or the draft before it says, and `Content-Type` is
-    /// ignored, because the channel has no place for it.
-    WebPush,
-    /// RFC 8030's resources: any body, with any coding and type, is carried.
-    Rfc8030,
-}
-
 /// Reads what describes the body, and drops what the user agent must not see (RFC 8292 §4.2) or cannot read.
 ///
 /// An empty body has no coding and no type, whatever the fields say.
@@ -43,7 +34,7 @@ pub enum Strictness {
 /// # Errors
 ///
 /// What is wrong with `Content-Encoding`, `Content-Type`, `Encryption` or `Crypto-Key`.
-pub fn content(headers: &HeaderMap, body: Bytes, strictness: Strictness) -> Result<Content, HeaderError> {
+pub fn content(headers: &HeaderMap, body: Bytes, dialect: Dialect) -> Result<Content, HeaderError> {
     if body.is_empty() {
         return Ok(Content {
             coding: Coding::Absent,
@@ -51,13 +42,13 @@ pub fn content(headers: &HeaderMap, body: Bytes, strictness: Strictness) -> Resu
             body,
         });
     }
-    let coding = match strictness {
-        Strictness::WebPush => web_push_coding(headers)?,
-        Strictness::Rfc8030 => any_coding(headers)?,
+    let coding = match dialect {
+        Dialect::Webpush => web_push_coding(headers)?,
+        Dialect::Rfc8030 => any_coding(headers)?,
     };
-    let media_type = match strictness {
-        Strictness::WebPush => None,
-        Strictness::Rfc8030 => media_type(headers)?,
+    let media_type = match dialect {
+        Dialect::Webpush => None,
+        Dialect::Rfc8030 => media_type(headers)?,
     };
     Ok(Content {
         coding,

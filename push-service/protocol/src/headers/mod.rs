@@ -14,7 +14,7 @@ use std::time::Duration;
 use http::header::{ACCEPT, HeaderName};
 use http::{HeaderMap, HeaderValue};
 
-pub use self::content::{MAX_CONTENT_TYPE_BYTES, MAX_PARAMETERS_BYTES, Strictness, content, dh_key};
+pub use self::content::{MAX_CONTENT_TYPE_BYTES, MAX_PARAMETERS_BYTES, content, dh_key};
 pub use self::error::HeaderError;
 pub use self::links::{Relation, first_link, link};
 use crate::parameters::{parameter, split, trim};

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
 use super::*;
+use crate::dialect::Dialect;
 use crate::message::{Coding, Content};
 use crate::vapid::vectors::RFC_KEY;
 
@@ -29,11 +30,11 @@ fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
 
 fn strict(lines: &[(&'static str, &str)]) -> Result<Coding, HeaderError> {
     let body = Bytes::from_static(b"body");
-    content(&fields(lines), body, Strictness::WebPush).map(|content| content.coding)
+    content(&fields(lines), body, Dialect::Webpush).map(|content| content.coding)
 }
 
 fn lenient(lines: &[(&'static str, &str)]) -> Result<Content, HeaderError> {
-    content(&fields(lines), Bytes::from_static(b"body"), Strictness::Rfc8030)
+    content(&fields(lines), Bytes::from_static(b"body"), Dialect::Rfc8030)
 }
 
 fn aesgcm(encryption: &str, crypto_key: &str) -> Coding {
@@ -381,8 +382,8 @@ fn an_empty_body_says_nothing() {
         ("encryption", "salt=\""),
         ("crypto-key", "dh=\u{e9}"),
     ]);
-    for strictness in [Strictness::WebPush, Strictness::Rfc8030] {
-        let content = content(&headers, Bytes::new(), strictness).unwrap();
+    for dialect in [Dialect::Webpush, Dialect::Rfc8030] {
+        let content = content(&headers, Bytes::new(), dialect).unwrap();
         assert_eq!((content.coding, content.media_type), (Coding::Absent, None));
         assert!(content.body.is_empty());
     }
@@ -421,7 +422,7 @@ fn rfc_resources_carry_what_they_are_given() {
 fn web_push_ignores_the_media_type() {
     for value in ["text/plain", "\u{e9}"] {
         let headers = fields(&[("content-encoding", "aes128gcm"), ("content-type", value)]);
-        let content = content(&headers, Bytes::from_static(b"x"), Strictness::WebPush).unwrap();
+        let content = content(&headers, Bytes::from_static(b"x"), Dialect::Webpush).unwrap();
         assert_eq!(content.media_type, None);
     }
 }

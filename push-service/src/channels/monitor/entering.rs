@@ -7,7 +7,7 @@ use push_protocol::UserAgentId;
 use super::connection::MonitorLink;
 use super::request::Monitor;
 use super::task::MonitorTask;
-use crate::broker::Goods;
+use crate::broker::QueueKind;
 use crate::channels::shared::Shared;
 use crate::tasks::{Task, Watched};
 
@@ -16,7 +16,7 @@ use crate::tasks::{Task, Watched};
 pub(super) fn enter(
     shared: &Arc<Shared>,
     user_agent: UserAgentId,
-    goods: Goods,
+    queue_kind: QueueKind,
     monitor: Monitor,
     link: Option<&Arc<MonitorLink>>,
     once: bool,
@@ -30,7 +30,15 @@ pub(super) fn enter(
     };
     let shared = Arc::clone(shared);
     let kind = monitor.outlet.kind();
-    let task = MonitorTask::new(shared, user_agent, goods, monitor, entering, link.cloned(), once);
+    let task = MonitorTask::new(
+        shared,
+        user_agent,
+        queue_kind,
+        monitor,
+        entering,
+        link.cloned(),
+        once,
+    );
     let owner = task.driver.owner(kind);
     tokio::spawn(Watched::new(Task::Monitor, owner, task));
 }

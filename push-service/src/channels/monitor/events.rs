@@ -96,7 +96,7 @@ impl Events {
                 &mut event,
                 token_of(acknowledge),
                 &receipt.message_url,
-                receipt.status,
+                receipt.status.as_u16(),
                 acknowledge,
             ),
         }

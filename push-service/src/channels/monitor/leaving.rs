@@ -65,11 +65,12 @@ impl MonitorTask {
         if late.is_empty() {
             return leave;
         }
-        let (shared, user_agent, goods) = (Arc::clone(&self.driver.shared), self.user_agent, self.goods);
+        let (shared, user_agent, queue_kind) =
+            (Arc::clone(&self.driver.shared), self.user_agent, self.queue_kind);
         Box::pin(async move {
             leave.await;
             for monitor in late {
-                enter(&shared, user_agent, goods, monitor, link.as_ref(), false);
+                enter(&shared, user_agent, queue_kind, monitor, link.as_ref(), false);
             }
         })
     }

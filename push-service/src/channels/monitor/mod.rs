@@ -115,8 +115,8 @@ fn monitor(
 
 fn begin(shared: &Arc<Shared>, monitoring: &Monitoring, monitor: Monitor, link: Option<&Arc<MonitorLink>>) {
     let once = monitoring.wait.is_some_and(|wait| wait.is_zero());
-    let (user_agent, goods) = (monitoring.monitored.user_agent, monitoring.monitored.goods);
-    entering::enter(shared, user_agent, goods, monitor, link, once);
+    let (user_agent, queue_kind) = (monitoring.monitored.user_agent, monitoring.monitored.queue);
+    entering::enter(shared, user_agent, queue_kind, monitor, link, once);
 }
 
 /// Whether a peer takes server push: it has not switched push off, and takes at least one stream at a time.

@@ -2,7 +2,7 @@
 
 use push_protocol::PushMessage;
 
-use crate::broker::ReceiptTold;
+use crate::resources::ReceiptContent;
 
 /// One message or receipt, with the URLs that its reader needs.
 pub(super) enum Parcel<'a> {
@@ -15,7 +15,7 @@ pub(super) enum Parcel<'a> {
     /// A receipt, and the URL that acknowledges it where nothing else can.
     Receipt {
         message: &'a PushMessage,
-        receipt: ReceiptTold,
+        receipt: ReceiptContent,
         acknowledge: String,
     },
 }

@@ -194,10 +194,9 @@ impl Pushes {
         &mut self,
         id: MessageId,
         url: &str,
-        status: u16,
+        status: StatusCode,
         mut slot: StreamSlot,
     ) -> Result<(), h2::Error> {
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::GONE);
         let promised = self.promise(url, None, &mut slot)?;
         match respond(promised, status, HeaderMap::new(), true) {
             Ok(_) => {

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use super::connection::MonitorLink;
 use super::finish::Finish;
 use super::request::Monitor;
-use crate::broker::Goods;
+use crate::broker::QueueKind;
 use crate::channels::driver::{Driver, Order};
 use crate::channels::shared::Shared;
 use crate::defaults::MONITORS_PER_SESSION;
@@ -33,7 +33,7 @@ use crate::defaults::MONITORS_PER_SESSION;
 pub(super) struct MonitorTask {
     pub(super) driver: Driver,
     pub(super) user_agent: UserAgentId,
-    pub(super) goods: Goods,
+    pub(super) queue_kind: QueueKind,
     pub(super) monitors: Vec<Monitor>,
     pub(super) entering: Option<mpsc::Receiver<Monitor>>,
     pub(super) link: Option<Arc<MonitorLink>>,
@@ -72,7 +72,7 @@ impl MonitorTask {
     pub(super) fn new(
         shared: Arc<Shared>,
         user_agent: UserAgentId,
-        goods: Goods,
+        queue_kind: QueueKind,
         first: Monitor,
         entering: Option<mpsc::Receiver<Monitor>>,
         link: Option<Arc<MonitorLink>>,
@@ -84,7 +84,7 @@ impl MonitorTask {
         Self {
             driver: Driver::of_user_agent(shared, user_agent, wanted, once, &mut actions),
             user_agent,
-            goods,
+            queue_kind,
             monitors: vec![first],
             entering,
             link,

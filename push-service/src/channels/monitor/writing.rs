@@ -11,8 +11,9 @@ use super::outlet::Outlet;
 use super::parcel::{Parcel, Written};
 use super::request::Monitor;
 use super::task::MonitorTask;
-use crate::broker::{Goods, waited};
+use crate::broker::{QueueKind, waited};
 use crate::metrics::Closed;
+use crate::resources::{promise_url, push_url, receipt};
 
 impl MonitorTask {
     /// Notices monitors that have gone or whose time is over, and messages that were refused or have arrived.
@@ -33,7 +34,7 @@ impl MonitorTask {
         for id in refused {
             self.driver.session.refused(id, now, &mut self.actions);
         }
-        if self.goods == Goods::Receipts && !confirmed.is_empty() {
+        if self.queue_kind == QueueKind::Receipts && !confirmed.is_empty() {
             // A receipt that has arrived is acknowledged: nothing else would do it (PR-25).
             self.driver.session.acknowledge(confirmed, now, &mut self.actions);
         }
@@ -142,7 +143,7 @@ impl MonitorTask {
 
     /// Whether nothing is left to be written. Receipts must also have arrived, because only then they leave storage.
     pub(super) fn is_written(&self) -> bool {
-        let arrives = self.goods == Goods::Receipts;
+        let arrives = self.queue_kind == QueueKind::Receipts;
         self.queue.is_empty()
             && self
                 .monitors
@@ -164,14 +165,14 @@ impl MonitorTask {
 
     fn write_to(&mut self, at: usize, message: &PushMessage, now: Moment) {
         let (broker, metrics) = (&self.driver.shared.broker, &self.driver.shared.metrics);
-        let message_url = broker.promise_url(self.user_agent, message);
-        let parcel = match self.goods {
-            Goods::Messages => Parcel::Message {
+        let message_url = promise_url(broker, self.user_agent, message);
+        let parcel = match self.queue_kind {
+            QueueKind::Messages => Parcel::Message {
                 message,
                 message_url,
-                push_url: broker.push_url_of(self.user_agent, message),
+                push_url: push_url(broker, self.user_agent, message),
             },
-            Goods::Receipts => match broker.receipt(message) {
+            QueueKind::Receipts => match receipt(broker, message) {
                 Some(receipt) => Parcel::Receipt {
                     message,
                     receipt,

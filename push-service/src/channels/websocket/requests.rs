@@ -13,15 +13,16 @@ use push_protocol::{MessageId, MessageNumber, SubscriptionName, UserAgentId, Use
 
 use super::WebSocketChannel;
 use super::scratch::Scratch;
-use crate::broker::{SubscribeRefusal, Subscription};
+use crate::broker::SubscribeRefusal;
 use crate::channels::Guard;
 use crate::defaults::{COST_FRAME, COST_SUBSCRIBE, COST_UNKNOWN_ACKNOWLEDGEMENT, COST_UNSUBSCRIBE};
 use crate::metrics::{Nack, Undelivered};
 use crate::random;
+use crate::resources::sealed_push_url;
 
 /// The reply to a request that had to wait for storage.
 pub(super) enum StorageReply {
-    Registered(Box<str>, Result<Subscription, SubscribeRefusal>),
+    Registered(Box<str>, Result<String, SubscribeRefusal>),
     Unregistered(Box<str>, bool),
 }
 
@@ -30,7 +31,7 @@ impl StorageReply {
         match self {
             Self::Registered(name, subscribed) => {
                 let registered = match subscribed {
-                    Ok(subscription) => Registered::Endpoint(&subscription.push_url),
+                    Ok(push_url) => Registered::Endpoint(push_url),
                     Err(SubscribeRefusal::Refused(why)) => Registered::Refused(why),
                     Err(SubscribeRefusal::Trouble) => Registered::Trouble,
                 };
@@ -145,7 +146,8 @@ impl<Io, G: Guard> WebSocketChannel<Io, G> {
             let subscribed = broker
                 .subscribe(user_agent, parsed, key.as_deref(), Some(seat), payer)
                 .await;
-            StorageReply::Registered(text, subscribed)
+            let push_url = subscribed.map(|push| sealed_push_url(&broker, &push));
+            StorageReply::Registered(text, push_url)
         }));
     }
 

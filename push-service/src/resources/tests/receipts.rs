@@ -38,7 +38,7 @@ async fn hints_without_end_hide_nobody() {
         }
     };
     tokio::select! {
-        () = service.broker.keep_carrying(&outboxes) => {}
+        () = service.broker.keep_relaying(&outboxes) => {}
         () = hinting => {}
     }
     assert_eq!(outbox().await, []);

@@ -23,9 +23,9 @@ use crate::resources::{BrokenBody, RequestBody, Resources};
 use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Announce, Attached, Budget, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported,
-    Imported, Manner, MessageEnd, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage,
-    StorageError, Subscribe, Subscribed, Traced, Usage, UserAgentReport, WakeUp,
+    Attached, Budget, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported,
+    Manner, MessageEnd, NoSessions, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage,
+    StorageError, Subscribe, Subscribed, Traced, Usage, UserAgentReport,
 };
 
 pub(crate) const ORIGIN: &str = "https://push.example.net";
@@ -55,7 +55,11 @@ impl Service {
 
     /// A service with another policy or other limits.
     pub(crate) fn with(change: impl FnOnce(&mut Policy, &mut Limits)) -> Self {
-        let storage = Memory::new(Arc::new(Deaf), Arc::new(SystemClock), crate::defaults::RETENTION);
+        let storage = Memory::new(
+            Arc::new(NoSessions),
+            Arc::new(SystemClock),
+            crate::defaults::RETENTION,
+        );
         Self::on(Arc::new(storage), change)
     }
 
@@ -235,13 +239,6 @@ impl RequestBody for Whole {
     }
 }
 
-/// Nobody is connected.
-struct Deaf;
-
-impl Announce for Deaf {
-    fn announce(&self, _: UserAgentId, _: Seat, _: WakeUp) {}
-}
-
 /// A store in trouble: every step fails in the same way.
 pub(crate) struct Broken(pub(crate) StorageError);
 
@@ -306,7 +303,7 @@ impl Storage for Broken {
     async fn clear_outbox(&self, _: UserAgentId, _: &[MessageId]) -> Result<(), StorageError> {
         Err(self.0.clone())
     }
-    async fn owing(&self, _: usize) -> Result<Vec<UserAgentId>, StorageError> {
+    async fn with_outbox(&self, _: usize) -> Result<Vec<UserAgentId>, StorageError> {
         Err(self.0.clone())
     }
     async fn overdue(&self, _: usize) -> Result<Vec<Overdue>, StorageError> {

@@ -43,7 +43,7 @@ pub(crate) async fn an_acknowledged_message_has_its_outcome(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let ids = [rig.stored(asking(b"a")).await, rig.stored(asking(b"b")).await];
     assert_eq!(outbox(rig).await, []);
-    assert_eq!(rig.storage.owing(10).await.unwrap(), []);
+    assert_eq!(rig.storage.with_outbox(10).await.unwrap(), []);
     let soon = rig.storage.acknowledge(
         user_agent(1),
         &ids[..1],
@@ -53,11 +53,11 @@ pub(crate) async fn an_acknowledged_message_has_its_outcome(rig: &Rig) {
     );
     assert_eq!(soon.await.unwrap(), [true]);
     assert_eq!(outbox(rig).await, [outcome(ids[0], ReceiptOutcome::Acknowledged)]);
-    assert_eq!(rig.told.owes().await, user_agent(1));
+    assert_eq!(rig.told.filled_outbox().await, user_agent(1));
     assert_eq!(rig.acknowledged(1, &ids).await, [false, true]);
     let both = ids.map(|id| outcome(id, ReceiptOutcome::Acknowledged));
     assert_eq!(outbox(rig).await, both);
-    assert_eq!(rig.storage.owing(10).await.unwrap(), [user_agent(1)]);
+    assert_eq!(rig.storage.with_outbox(10).await.unwrap(), [user_agent(1)]);
     assert_eq!(rig.acknowledged(1, &ids).await, [false, false]);
     assert_eq!(outbox(rig).await, both);
 }
@@ -70,7 +70,7 @@ pub(crate) async fn without_a_receipt_nothing_is_owed(rig: &Rig) {
     rig.acknowledged(1, &[id]).await;
     assert_eq!(outbox(rig).await, []);
     assert_eq!(trace(rig, id).await, Traced::Nothing);
-    assert_eq!(rig.storage.owing(10).await.unwrap(), []);
+    assert_eq!(rig.storage.with_outbox(10).await.unwrap(), []);
     assert_eq!(rig.storage.outbox(user_agent(7), 10).await.unwrap(), []);
 }
 
@@ -183,7 +183,7 @@ pub(crate) async fn an_expired_message_is_given_up(rig: &Rig) {
     let id = rig.stored(brief).await;
     rig.advance(Duration::from_secs(5));
     assert_eq!(rig.storage.expire(10).await.unwrap().expired, 1);
-    assert_eq!(rig.told.owes().await, user_agent(1));
+    assert_eq!(rig.told.filled_outbox().await, user_agent(1));
     assert_eq!(outbox(rig).await, [outcome(id, ReceiptOutcome::GivenUp)]);
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 0);
 }
@@ -210,9 +210,9 @@ pub(crate) async fn messages_of_an_ended_subscription_are_given_up(rig: &Rig) {
             .storage
             .attach(user_agent(1), seat(1), super::everything(), Manner::Insisting);
         assert!(matches!(attach.await.unwrap(), Attached::Unknown));
-        assert_eq!(rig.storage.owing(10).await.unwrap(), [user_agent(1)]);
+        assert_eq!(rig.storage.with_outbox(10).await.unwrap(), [user_agent(1)]);
         rig.storage.clear_outbox(user_agent(1), &[id]).await.unwrap();
-        assert_eq!(rig.storage.owing(10).await.unwrap(), []);
+        assert_eq!(rig.storage.with_outbox(10).await.unwrap(), []);
         assert!(rig.storage.is_empty().await.unwrap(), "nothing is left");
     }
 }
@@ -252,10 +252,10 @@ pub(crate) async fn what_was_carried_over_is_cleared(rig: &Rig) {
     rig.storage.clear_outbox(user_agent(7), &clear).await.unwrap();
     let left: Vec<_> = outbox(rig).await.iter().map(|outcome| outcome.id).collect();
     assert_eq!(left, [ids[0], ids[2], ids[3]]);
-    assert_eq!(rig.storage.owing(10).await.unwrap(), [user_agent(1)]);
+    assert_eq!(rig.storage.with_outbox(10).await.unwrap(), [user_agent(1)]);
     rig.storage.clear_outbox(user_agent(1), &left).await.unwrap();
     assert_eq!(outbox(rig).await, []);
-    assert_eq!(rig.storage.owing(10).await.unwrap(), []);
+    assert_eq!(rig.storage.with_outbox(10).await.unwrap(), []);
     assert_eq!(rig.waiting(1).await, ids[4..], "what waits stays");
 }
 
@@ -288,8 +288,8 @@ pub(crate) async fn whoever_owes_is_found(rig: &Rig) {
         let id = rig.stored(asking).await;
         rig.acknowledged(n, &[id]).await;
     }
-    let mut owing = rig.storage.owing(10).await.unwrap();
+    let mut owing = rig.storage.with_outbox(10).await.unwrap();
     owing.sort_unstable();
     assert_eq!(owing, [1, 2, 3].map(user_agent));
-    assert_eq!(rig.storage.owing(2).await.unwrap().len(), 2);
+    assert_eq!(rig.storage.with_outbox(2).await.unwrap().len(), 2);
 }

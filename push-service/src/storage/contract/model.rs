@@ -185,7 +185,7 @@ impl Draw {
                 overdue.sort_unstable_by_key(|overdue| (overdue.user_agent, overdue.nonce));
                 format!("{overdue:?}")
             }
-            Self::Owing => format!("{:?}", storage.owing(10).await),
+            Self::Owing => format!("{:?}", storage.with_outbox(10).await),
             Self::Trace(user, nonce) => format!("{:?}", storage.trace(user, nonce).await),
             Self::Acknowledge(user, ids, removal, confirm, by) => {
                 format!(

@@ -348,7 +348,7 @@ async fn moved_with_receipts(from: &Rig, to: &Rig) {
     };
     assert_eq!(again, present);
 
-    let mut owing = to.storage.owing(10).await.unwrap();
+    let mut owing = to.storage.with_outbox(10).await.unwrap();
     owing.sort_unstable();
     assert_eq!(owing, [user_agent(1), user_agent(2)]);
     assert_eq!(to.acknowledged(1, &[waits]).await, [true]);

@@ -71,11 +71,11 @@ pub(crate) async fn a_passing_message_that_nobody_hears_is_given_up(rig: &Rig) {
         assert!(!seated);
         given_up.push((id, ReceiptOutcome::GivenUp));
     }
-    assert_eq!(rig.told.owes().await, user_agent(1));
+    assert_eq!(rig.told.filled_outbox().await, user_agent(1));
     assert_eq!(outbox(rig).await, given_up);
     assert_eq!(rig.acknowledged(1, &[given_up[0].0]).await, [false]);
     assert_eq!(outbox(rig).await, given_up);
-    assert_eq!(rig.storage.owing(10).await.unwrap(), [user_agent(1)]);
+    assert_eq!(rig.storage.with_outbox(10).await.unwrap(), [user_agent(1)]);
 }
 
 /// PR-21: an acknowledgement that comes too late does not count.

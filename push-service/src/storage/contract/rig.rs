@@ -51,7 +51,7 @@ impl Announce for Told {
         self.news.notify_one();
     }
 
-    fn owes(&self, user_agent: UserAgentId) {
+    fn outbox_filled(&self, user_agent: UserAgentId) {
         self.owes.lock().unwrap().push(user_agent);
         self.news.notify_one();
     }
@@ -96,7 +96,7 @@ impl Told {
     }
 
     /// Waits for the next hint that an outbox is not empty.
-    pub(crate) async fn owes(&self) -> UserAgentId {
+    pub(crate) async fn filled_outbox(&self) -> UserAgentId {
         let next = async {
             loop {
                 if let Some(user_agent) = self.owes.lock().unwrap().pop() {

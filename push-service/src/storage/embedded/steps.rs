@@ -159,7 +159,7 @@ impl Storage for Embedded {
         self.step(user_agent, Confirm::Soon, step).await
     }
 
-    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+    async fn with_outbox(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
         self.pass().await?;
         self.readers.read(move |store| store.with_outbox(limit)).await
     }

@@ -272,7 +272,7 @@ impl Writer {
         self.state.mark.synced = self.state.mark.number;
         self.due = Due::Mark(Instant::now() + STORE_MARK_AFTER);
         for user_agent in self.filled_outboxes.drain(..) {
-            self.shared.announce.owes(user_agent);
+            self.shared.announce.outbox_filled(user_agent);
         }
         Ok(())
     }

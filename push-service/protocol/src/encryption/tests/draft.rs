@@ -237,7 +237,7 @@ fn what_the_service_passes_on_is_read() {
         fields.insert(name, value.parse().unwrap());
     }
     let body = bytes(BODY).into();
-    let content = crate::headers::content(&fields, body, crate::headers::Strictness::WebPush).unwrap();
+    let content = crate::headers::content(&fields, body, crate::dialect::Dialect::Webpush).unwrap();
     let read = draft_keys().decrypt(&content.coding, &content.body);
     assert_eq!(read.unwrap(), PLAINTEXT);
 }

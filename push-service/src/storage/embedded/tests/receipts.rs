@@ -73,7 +73,7 @@ async fn a_restart_keeps_what_is_owed() {
     rig.storage.close().await.unwrap();
 
     let rig = open_in(directory.path(), Arc::default());
-    assert_eq!(rig.storage.owing(10).await.unwrap(), [user_agent(1)]);
+    assert_eq!(rig.storage.with_outbox(10).await.unwrap(), [user_agent(1)]);
     let outbox = rig.storage.outbox(user_agent(1), 10).await.unwrap();
     assert_eq!(passed.number, PASSING_WITH_RECEIPT);
     let expected = [
@@ -91,7 +91,7 @@ async fn a_restart_keeps_what_is_owed() {
     rig.storage.close().await.unwrap();
 
     let rig = open_in(directory.path(), Arc::default());
-    assert_eq!(rig.storage.owing(10).await.unwrap(), []);
+    assert_eq!(rig.storage.with_outbox(10).await.unwrap(), []);
     while rig.storage.expire(10).await.unwrap().total() > 0 {}
     let outbox = rig.storage.outbox(user_agent(1), 10).await.unwrap();
     assert_eq!(outbox, [outcome(ended, ReceiptOutcome::GivenUp)]);
@@ -202,7 +202,7 @@ async fn nobody_hears_of_an_outcome_before_it_is_synced() {
     };
     let before = disk.syncs.load(Ordering::SeqCst);
     acknowledge(ids[0]).await;
-    assert_eq!(rig.told.owes().await, user_agent(1));
+    assert_eq!(rig.told.filled_outbox().await, user_agent(1));
     assert!(disk.syncs.load(Ordering::SeqCst) > before, "told before the sync");
     assert_eq!(rig.storage.outbox(user_agent(1), 10).await.unwrap().len(), 1);
 

@@ -20,9 +20,9 @@ use crate::broker::{Broker, Policy};
 use crate::budgets::Budgets;
 use crate::channels::shared::Shared;
 use crate::channels::{Channels, Registry, Shares};
-use crate::cluster::Reconciler;
+use crate::cluster::{Announcer, Reconciler};
 use crate::metrics::Metrics;
-use crate::storage::{Announce, Budget, Caps, Enqueue, Enqueued, Manner, PageRequest, Scope, Seat, Storage};
+use crate::storage::{Budget, Caps, Enqueue, Enqueued, Manner, PageRequest, Scope, Seat, Storage};
 use crate::{config, defaults};
 
 pub(crate) fn limits() -> Limits {
@@ -98,7 +98,11 @@ impl Rig {
     fn limited(storage: Arc<Troubled>, every: Duration, budgets: &config::Limits) -> Self {
         let registry = Registry::new();
         let reconciler = Reconciler::new(Arc::clone(&registry), every);
-        storage.wires.reach(Arc::clone(&reconciler) as Arc<dyn Announce>);
+        let announcer = Announcer {
+            reconciler: Arc::clone(&reconciler),
+            outboxes: Arc::default(),
+        };
+        storage.wires.reach(Arc::new(announcer));
         let capabilities = Arc::new(Capabilities::new(&[SealingKey::from_random([7; 32])]).unwrap());
         let policy = Policy {
             require_vapid: false,

@@ -275,8 +275,8 @@ impl Storage for Troubled {
         self.step(self.memory.clear_outbox(user_agent, messages)).await
     }
 
-    async fn owing(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
-        self.step(self.memory.owing(limit)).await
+    async fn with_outbox(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError> {
+        self.step(self.memory.with_outbox(limit)).await
     }
 
     async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError> {
