@@ -17,7 +17,7 @@ use bytes::Bytes;
 use push_protocol::{Coding, Content, SubscriptionId, SubscriptionName, Ttl, Urgency, UserAgentId};
 use push_service::storage::embedded::{Embedded, Options};
 use push_service::storage::{
-    Budget, Caps, Confirm, Enqueue, Enqueued, NoSessions, Removal, Seat, SenderTag, Storage, Subscribe,
+    Budget, Caps, Confirm, Enqueue, Enqueued, NoSessions, Removal, SenderTag, Storage, Subscribe,
 };
 
 const USER_AGENTS: usize = 1_000;

@@ -1,4 +1,4 @@
-//! Accepting a push message: one step of storage between a request and its 201.
+//! Accepting a push message: one step of storage, after which it is stored as promised.
 
 use push_protocol::capability::{Dialect, MessageCapability, MessageKind, PushCapability};
 use push_protocol::{Content, KeyDigest, MessageId, Topic, Ttl, Urgency};
@@ -18,13 +18,13 @@ pub struct Submission {
     pub ttl: Ttl,
     /// How urgent it is.
     pub urgency: Urgency,
-    /// What it replaces.
+    /// Its topic: it replaces the waiting message of the same topic.
     pub topic: Option<Topic>,
-    /// What is in it.
+    /// Its body, and how that is encoded.
     pub content: Content,
     /// Which receipt subscription gets its receipt, if one was requested.
     pub receipt: Option<ReceiptWish>,
-    /// Who pays for costs beside the push itself.
+    /// Who pays for what the push costs beside the push itself.
     pub payer: Payer,
     /// The key that the application server has signed with (VAPID), if any.
     pub signed_by: Option<KeyDigest>,
@@ -183,8 +183,8 @@ mod tests {
             unlimited_networks: vec![IpNetwork::parse("10.0.0.0/8").unwrap()],
             ..Limits::default()
         };
-        let node = |secret| Budgets::new(&limits, Arc::default()).digesting(Some([secret; 32]));
-        let (one, other, stranger) = (node(1), node(1), node(2));
+        let node = |secret| Budgets::new(&limits, Arc::default()).with_address_secret(Some([secret; 32]));
+        let (one, other, elsewhere) = (node(1), node(1), node(2));
         let of = |node: &Budgets, address: &str, key| {
             let address: IpAddr = address.parse().unwrap();
             sender(node.payer(address), key)
@@ -194,14 +194,14 @@ mod tests {
         assert_eq!(of(&other, "192.0.2.1", None), unsigned);
         assert_eq!(of(&other, "::ffff:192.0.2.1", None), unsigned);
         assert_ne!(of(&one, "192.0.2.2", None), unsigned);
-        assert_ne!(of(&stranger, "192.0.2.1", None), unsigned);
+        assert_ne!(of(&elsewhere, "192.0.2.1", None), unsigned);
         let network = of(&one, "2001:db8:1:2::3", None);
         assert_eq!(of(&one, "2001:db8:1:2:ffff::", None), network);
         assert_ne!(of(&one, "2001:db8:1:3::3", None), network);
         let key = Some(KeyDigest([7; 32]));
         let signed = key.map(SenderTag::of_key);
         assert_eq!(of(&one, "192.0.2.1", key), signed);
-        assert_eq!(of(&stranger, "2001:db8::1", key), signed);
+        assert_eq!(of(&elsewhere, "2001:db8::1", key), signed);
         for key in [None, key] {
             assert_eq!(of(&one, "10.1.2.3", key), None);
         }

@@ -1,4 +1,4 @@
-//! A user agent has its messages: they leave storage.
+//! Acknowledgements: messages that a user agent has leave storage.
 
 use push_protocol::capability::{MessageCapability, MessageKind};
 use push_protocol::{MessageId, UserAgentId};
@@ -11,7 +11,7 @@ use crate::storage::{Confirm, Removal, Seat, StorageError};
 impl Broker {
     /// Removes what a channel acknowledged, in one step. Idempotent; taken from any channel of the user agent (PR-18).
     ///
-    /// Resolves when storage has it, which is durable within 100 ms (PR-4): nobody waits for an answer.
+    /// Resolves when storage has it. It is durable within 100 ms (PR-4): the user agent waits for no answer.
     pub async fn acknowledge(
         &self,
         user_agent: UserAgentId,
@@ -29,7 +29,7 @@ impl Broker {
         Ok(())
     }
 
-    /// What the token of a promised request stands for. Costs no storage.
+    /// Opens the token of a promised request. Costs no storage.
     pub fn open_promise(&self, token: &str) -> Result<MessageCapability, Refusal> {
         let opened = self.capabilities.open_message(MessageKind::Promise, token);
         let opened = opened.ok_or(Refusal::UnknownResource)?;
@@ -37,10 +37,10 @@ impl Broker {
         Ok(opened.capability)
     }
 
-    /// Removes one message that its user agent DELETEd, as durably as it was accepted (PR-1). The session that offered it,
-    /// on whichever node, is told that its window has room (PR-18).
+    /// Removes one message by its promised resource, as durably as it was accepted (PR-1). The session that offered it, on
+    /// this or another node, is told that its window has room (PR-18).
     ///
-    /// [`Refusal::MessageGone`] if it was not there any more: for the user agent that is as good (R30-ACK-3).
+    /// [`Refusal::MessageGone`] if it was not there any more: the user agent need not do anything then (R30-ACK-3).
     pub async fn acknowledge_promised(&self, message: &MessageCapability) -> Result<(), Refusal> {
         let ids = [message.id];
         let (who, how) = (message.user_agent, Removal::Acknowledged);

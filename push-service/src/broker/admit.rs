@@ -1,4 +1,4 @@
-//! Who may send to a push resource: the capability, and who the sender says that it is (RFC 8292 §4).
+//! Who may send to a push resource: checks its token, and the sender's VAPID credentials (RFC 8292 §4).
 
 use push_protocol::KeyDigest;
 use push_protocol::capability::{Dialect, KeyId, PushCapability, PushKind};
@@ -10,19 +10,19 @@ use crate::budgets::Payer;
 use crate::defaults::{COST_FORGERY, COST_PUSH, COST_VERIFICATION};
 use crate::metrics::Cache;
 
-/// A push resource that is one: its token was sealed here. Whether its subscription still exists, storage knows.
+/// A push resource whose token was sealed here. Only storage knows whether its subscription still exists.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PushResource {
-    /// What its URL allows.
+    /// What its token allows.
     pub(super) capability: PushCapability,
-    /// How its senders are spoken to.
+    /// Whose status codes its senders get.
     pub(super) dialect: Dialect,
-    /// Under which sealing key its URL stands: the URLs of its messages stand under the same.
+    /// The sealing key of its token. The tokens of its messages are sealed with the same key.
     pub(super) sealed_by: KeyId,
 }
 
 impl Broker {
-    /// What the token of a push resource stands for. Costs no storage.
+    /// Opens the token of a push resource. Costs no storage.
     pub fn open_push(&self, kind: PushKind, token: &str) -> Result<PushResource, Refusal> {
         let opened = self
             .capabilities

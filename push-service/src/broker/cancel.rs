@@ -1,4 +1,4 @@
-//! Taking a message back: its application server DELETEs the URL that it was given (PR-26).
+//! Cancelling: an application server takes a message back by its message resource (PR-26).
 
 use push_protocol::capability::{MessageCapability, MessageKind};
 
@@ -7,7 +7,7 @@ use crate::metrics::{Removed, Step};
 use crate::storage::{Confirm, Removal};
 
 impl Broker {
-    /// What the token of a message resource stands for. Costs no storage.
+    /// Opens the token of a message resource. Costs no storage.
     pub fn open_message(&self, token: &str) -> Result<MessageCapability, Refusal> {
         let opened = self.capabilities.open_message(MessageKind::Message, token);
         let opened = opened.ok_or(Refusal::UnknownResource)?;

@@ -1,4 +1,4 @@
-//! The way out: a session's seat and the pages that it reads.
+//! Delivery: a session's seat, the pages that it reads, and how long messages waited.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,8 +10,8 @@ use crate::metrics::Step;
 use crate::storage::{Attached, Manner, Paged, Refreshed, Seat, StorageError};
 
 impl Broker {
-    /// Takes the seat and reads the head of the queue. "Unknown" is only what a healthy store said (PR-3). An error is how
-    /// long to wait before asking again, [`Manner::Insisting`], because this happens too often (PR-15).
+    /// Takes the seat and reads the head of the queue. "Unknown" comes only from a healthy store (PR-3). An error means that
+    /// this happens too often (PR-15): it is how long to wait before asking again with [`Manner::Insisting`].
     pub async fn attach(
         &self,
         user_agent: UserAgentId,
@@ -28,7 +28,7 @@ impl Broker {
         }
     }
 
-    /// Reads on for whoever holds the seat. A record that is gone has nothing more to say: an empty page.
+    /// Reads the next page for the session that holds the seat. If the record is gone, the page is empty.
     pub async fn page(&self, user_agent: UserAgentId, seat: Seat, request: PageRequest) -> PageOutcome {
         let paged = self
             .step_within(Step::Page, self.storage.page(user_agent, seat, request))
@@ -46,7 +46,7 @@ impl Broker {
         self.step_within(Step::Refresh, self.storage.refresh(held)).await
     }
 
-    /// Gives the seat up, if it's still held. If storage has trouble the seat stays: the next attach takes it.
+    /// Gives the seat up, if it is still held. If storage has trouble the seat stays taken until the next attach.
     pub async fn release(&self, user_agent: UserAgentId, seat: Seat) {
         let _ = self
             .step_within(Step::Release, self.storage.release(user_agent, seat))
@@ -54,7 +54,7 @@ impl Broker {
     }
 }
 
-/// How long ago a message was accepted: its number is its time. `None` for one that was never stored.
+/// How long ago a message was accepted: its number is that time. `None` for a message that was never stored.
 pub(crate) fn waited(number: MessageNumber) -> Option<Duration> {
     if number == MessageNumber::START {
         return None;

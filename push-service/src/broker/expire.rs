@@ -1,11 +1,11 @@
-//! What nobody came for: expired messages and abandoned user agents leave storage.
+//! Expiry: expired messages and abandoned user agents leave storage.
 
 use super::Broker;
 use crate::defaults::{EXPIRE_EVERY, EXPIRE_STEP};
 use crate::metrics::{Removed, Step};
 
 impl Broker {
-    /// Drops what is due, in bounded steps, for as long as it's polled. Dropping it between steps loses nothing.
+    /// Removes what is due, in bounded steps, for as long as it is polled. Dropping it between steps loses nothing.
     pub async fn keep_expiring(&self) {
         loop {
             let gone = self.step(Step::Expire, self.storage.expire(EXPIRE_STEP)).await;

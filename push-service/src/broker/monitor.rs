@@ -7,7 +7,7 @@ use super::{Broker, Refusal};
 use crate::metrics::Step;
 use crate::storage::{Ending, RECEIPTS, StorageError};
 
-/// A resource that can be monitored: its token was sealed here. Whether it still exists, storage knows.
+/// A resource that can be monitored: its token was sealed here. Only storage knows whether it still exists.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Monitored {
     /// The owner of the queue.
@@ -18,7 +18,7 @@ pub struct Monitored {
     pub queue: QueueKind,
 }
 
-/// What waits in a queue.
+/// What kind of messages wait in a queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum QueueKind {
     /// Push messages, for a user agent.
@@ -28,7 +28,7 @@ pub enum QueueKind {
 }
 
 impl Broker {
-    /// The subscription that a token stands for. Costs no storage.
+    /// Opens the token of a subscription. Costs no storage.
     pub fn open_subscription(&self, token: &str) -> Result<Monitored, Refusal> {
         let opened = self.capabilities.open_subscription(token);
         let opened = opened.ok_or(Refusal::UnknownResource)?;
@@ -40,7 +40,7 @@ impl Broker {
         })
     }
 
-    /// The subscription set that a token stands for: its user agent's identity. Costs no storage.
+    /// Opens the token of a subscription set: the identity of its user agent. Costs no storage.
     pub fn open_set(&self, token: &str) -> Result<UserAgentIdentity, Refusal> {
         let opened = self.capabilities.open_subscription_set(token);
         let opened = opened.ok_or(Refusal::UnknownResource)?;
@@ -48,7 +48,7 @@ impl Broker {
         Ok(opened.capability)
     }
 
-    /// Whether a healthy store knows what is monitored.
+    /// Whether a healthy store has what is monitored.
     pub async fn is_known(&self, monitored: &Monitored) -> Result<bool, StorageError> {
         match (monitored.queue, monitored.subscription) {
             (QueueKind::Receipts, _) => self.has_subscription(monitored.user_agent, RECEIPTS).await,
@@ -63,7 +63,7 @@ impl Broker {
         }
     }
 
-    /// Ends what is monitored, as durably as it was made (PR-1); a set with every subscription in it (R30-EXP-5).
+    /// Ends what is monitored, as durably as it was made (PR-1). A set ends with every subscription in it (R30-EXP-5).
     pub async fn end(&self, monitored: &Monitored) -> Result<(), Refusal> {
         if monitored.queue == QueueKind::Receipts {
             return self.end_receipts(monitored.user_agent).await;
@@ -77,7 +77,7 @@ impl Broker {
         Ok(())
     }
 
-    /// Whether a healthy store knows this subscription.
+    /// Whether a healthy store has this subscription.
     pub async fn has_subscription(
         &self,
         user_agent: UserAgentId,

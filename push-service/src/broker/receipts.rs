@@ -70,7 +70,7 @@ impl Broker {
         Ok(opened.capability)
     }
 
-    /// Ends a receipt subscription with everything that is owed to it.
+    /// Ends a receipt subscription, with all receipts that wait in it or are expected.
     pub async fn end_receipts(&self, receipts: UserAgentId) -> Result<(), Refusal> {
         let end = self.storage.end(receipts, Ending::All);
         match self.step(Step::Unsubscribe, end).await? {
@@ -164,7 +164,7 @@ impl Broker {
         }
     }
 
-    /// The message was refused, so nothing is owed. Where it may have been stored, the promise stands (PR-2).
+    /// The message was refused, so its receipt is expected no more. If it may have been stored, the receipt stays expected (PR-2).
     pub(super) async fn take_promise_back(&self, promised: &Promised, refusal: &Refusal) {
         if matches!(refusal, Refusal::StorageUnavailable | Refusal::StorageFull) {
             return;

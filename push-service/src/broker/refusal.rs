@@ -1,4 +1,4 @@
-//! Why something is not done, sorted by who must act.
+//! Why the broker refuses a request, sorted by who must act.
 
 use std::time::Duration;
 
@@ -7,26 +7,26 @@ use push_protocol::vapid::VapidError;
 use crate::budgets::OverBudget;
 use crate::storage::StorageError;
 
-/// Why the broker refuses. What the edge makes of it, the edge knows.
+/// Why the broker refuses. `resources/answer.rs` has the status and the text of each.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Refusal {
     // The application server must send something else.
     /// The token opens nothing: forged, cut off, of another kind, or sealed with a key that is no longer there.
     UnknownResource,
-    /// Whoever sends here must say who it is.
+    /// Requests to this push resource must be signed (VAPID).
     CredentialsMissing,
-    /// What it said of itself is wrong.
+    /// The signature or its claims are wrong.
     CredentialsInvalid(VapidError),
     /// The subscription is restricted to another application server.
     OtherApplicationServer,
-    /// The operator lets other application servers send, and not this one.
+    /// The operator's list of application servers does not contain this one.
     ApplicationServerNotListed,
 
-    /// It names a receipt subscription that is none (R30-RCP-6).
+    /// It names a receipt subscription that is invalid or has ended (R30-RCP-6).
     UnknownReceipts,
 
     // The user agent must ask for something else.
-    /// It names a subscription set that is none, or none any more (R30-SET-4).
+    /// It names a subscription set that is invalid or has ended (R30-SET-4).
     UnknownSet,
     /// Its set has as many subscriptions as it may.
     TooManySubscriptions,
@@ -45,15 +45,15 @@ pub enum Refusal {
     },
     /// The budget of its address or its key is spent (PR-42).
     OverBudget(OverBudget),
-    /// Too much waits for the user agent, and this message is worth the least of it (PR-23).
+    /// The queue of the user agent is full, and by the eviction rule this message would be the next to go (PR-23).
     QueueFull,
     /// With it, more bytes of its key or its address would wait than may (`limits.sender_bytes`).
     SenderFull,
 
-    /// As many receipts are owed to its receipt subscription, or wait there, as may be.
+    /// As many receipts as allowed are expected by its receipt subscription, or wait in it.
     TooManyReceipts,
 
-    // The operator must act, or will have.
+    // The operator must act.
     /// Storage is in trouble or does not answer. It may have done what it was asked (PR-2).
     StorageUnavailable,
     /// Storage is full up to its reserve.

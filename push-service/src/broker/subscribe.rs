@@ -1,4 +1,4 @@
-//! A user agent's subscriptions: made, found again, ended.
+//! Subscriptions of a user agent: they are made, found again and ended.
 
 use push_protocol::capability::{Dialect, PushCapability, SealedPush, SubscriptionCapability};
 use push_protocol::vapid::PublicKey;
@@ -24,9 +24,9 @@ pub struct SubscriptionTokens {
 /// Why there is no subscription.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SubscribeRefusal {
-    /// The user agent asked for what can't be had; a sentence that helps it.
+    /// The user agent asked for something that it cannot have; a sentence that says what to do.
     Refused(&'static str),
-    /// Storage has trouble. The subscription may have been made: asking again finds it.
+    /// Storage has trouble. The subscription may have been made: then asking again finds it.
     Trouble,
 }
 
@@ -96,7 +96,8 @@ impl Broker {
 
     /// Makes a subscription in a set, or in a set of its own (R30-SET-1 to R30-SET-4). Durable when it resolves (PR-1).
     ///
-    /// Its name is drawn here and is also what its push URL shows: so that URL can be spelled again with each message.
+    /// Its name is drawn here and is also the visible part of its push token, so the same token can be made again for each
+    /// message.
     pub async fn subscribe_resource(
         &self,
         set: Option<&UserAgentIdentity>,
@@ -148,7 +149,7 @@ impl Broker {
         })
     }
 
-    /// Ends the subscription of that name, and says whether there was one. Durable when it resolves (PR-1).
+    /// Ends the subscription of that name, and returns whether there was one. Durable when it resolves (PR-1).
     pub async fn unsubscribe(
         &self,
         user_agent: UserAgentId,

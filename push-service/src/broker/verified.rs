@@ -3,9 +3,9 @@
 //! Only a token's digest, signer and expiry are kept, in entries of one size, so a long token takes no more memory.
 //! Only tokens for our origin are remembered, so a remembered token needs no check of its audience.
 //!
-//! **Invariant:** at most `capacity` entries. A token has eight possible places, of which one address or one key
-//! holds at most two while others need them: so a sender with a new token for each message, or a flood, evicts its
-//! own tokens (PR-42). Otherwise an expired token is evicted first, then the one that was used longest ago.
+//! **Invariant:** at most `capacity` entries. A token has eight possible slots, of which one address or one key holds at
+//! most two while others need them. So a sender with a new token for each message, or a flood, evicts its own tokens
+//! (PR-42). Otherwise an expired token is evicted first, then the one that was used longest ago.
 
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
@@ -18,10 +18,10 @@ use crate::budgets::Payer;
 
 type CacheKey = [u8; 32];
 
-/// Places where a token may be.
+/// Slots in which a token may be kept.
 const WAYS: usize = 8;
 
-/// How many of them one address or one key may have while others need them.
+/// How many of the slots one address or one key may have while others need them.
 const SHARE: usize = 2;
 
 /// Each shard has its own lock, and no memory before it is used.
@@ -134,12 +134,12 @@ fn victim(
     address: Option<NonZeroU64>,
     now_secs: u64,
 ) -> &mut Verified {
-    let is_theirs = |known: &Verified| known.key == key || (address.is_some() && known.address == address);
-    let is_over_share = tokens.iter().filter(|known| is_theirs(known)).count() >= SHARE;
+    let is_own = |known: &Verified| known.key == key || (address.is_some() && known.address == address);
+    let is_over_share = tokens.iter().filter(|known| is_own(known)).count() >= SHARE;
     let rank = |known: &Verified| {
         (
             !known.is_over(now_secs),
-            is_over_share && !is_theirs(known),
+            is_over_share && !is_own(known),
             known.used,
         )
     };

@@ -125,7 +125,7 @@ impl Budgets {
 
     /// Digests addresses under this secret, which all nodes share. `None` changes nothing.
     #[must_use]
-    pub fn digesting(self, secret: Option<[u8; 32]>) -> Self {
+    pub fn with_address_secret(self, secret: Option<[u8; 32]>) -> Self {
         match secret {
             Some(secret) => Self {
                 address_secret: address_secret(secret),
@@ -145,8 +145,8 @@ impl Budgets {
             IpAddr::V6(v6) => v6.octets(),
         };
         let digest = hmac::sign(&self.address_secret, &octets);
-        let bits = digest.as_ref().first_chunk().copied().unwrap_or_default();
-        Payer(u64::from_be_bytes(bits).max(2))
+        let bits = digest.as_ref().first_chunk().expect("a SHA-256 has 32 bytes");
+        Payer(u64::from_be_bytes(*bits).max(2))
     }
 
     fn cause(&self, what: impl Hash) -> Cause {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use push_protocol::Urgency;
+
 /// Bytes that may wait of one application server key, or of one address without a key: bodies, and
 /// [`MESSAGE_OVERHEAD_BYTES`](super::MESSAGE_OVERHEAD_BYTES) for each message. 0: no cap. Chosen: 4 GiB is a million messages
 /// of 4 KiB that no user agent has fetched. That is more than an honest sender has waiting on a store of ordinary size, and a
@@ -12,9 +14,16 @@ pub const SENDER_BYTES: u64 = 4 << 30;
 /// `maxmemory` bound a store anyway, and only an operator knows a better number.
 pub const STORE_BYTES: u64 = 0;
 
-/// How far messages of each urgency, from very low to high, may fill the store, in percent of its cap. Chosen: steps of 5 %,
-/// so that a flood of ordinary messages leaves room for urgent ones (RFC 8030 §5.3).
-pub const STORE_PERCENT: [u8; 4] = [85, 90, 95, 100];
+/// How far messages of this urgency may fill the store, in percent of its cap. Chosen: steps of 5 %, so that a flood of ordinary
+/// messages leaves room for urgent ones (RFC 8030 §5.3).
+pub const fn store_percent(urgency: Urgency) -> u8 {
+    match urgency {
+        Urgency::VeryLow => 85,
+        Urgency::Low => 90,
+        Urgency::Normal => 95,
+        Urgency::High => 100,
+    }
+}
 
 /// How long a sender over its cap is told to wait. Chosen: it has room again only when user agents fetch its messages or
 /// messages expire, which takes minutes rather than seconds.

@@ -1,4 +1,4 @@
-//! The one table of answers: what every refusal says, in either dialect.
+//! The one table of refusals: the status and the text of each, in both dialects.
 //!
 //! `/wpush` speaks autopush's errno bodies, because deployed senders read them; everything else RFC 9457's problems.
 //! Nothing that was sent is quoted, and nothing tells a token that is unknown from one that was never sealed.
@@ -20,7 +20,7 @@ use crate::broker::Refusal;
 use crate::budgets::Budget;
 use crate::defaults;
 
-/// Why a request is not answered as its sender hoped.
+/// Why a request is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Problem {
     /// The broker refuses.
@@ -29,9 +29,9 @@ pub(super) enum Problem {
     Header(HeaderError),
     /// The message is encrypted with the key that signs its token (V-AUTH-8).
     SharedKey,
-    /// The options of a subscription are none (V-RES-2).
+    /// The options of a subscription are malformed (V-RES-2).
     Options,
-    /// What is monitored can't be brought this way (R30-V-2).
+    /// The connection of a monitoring request cannot be pushed to (R30-V-2).
     NoPush,
     /// The body was not read.
     Body(Fault),
@@ -58,7 +58,7 @@ impl From<Fault> for Problem {
 /// The answer to a problem.
 pub(super) fn problem(problem: &Problem, dialect: Dialect) -> Response<Bytes> {
     let row = row(problem, dialect);
-    let mut response = told(&row, dialect);
+    let mut response = response(&row, dialect);
     let headers = response.headers_mut();
     if row.status == StatusCode::UNAUTHORIZED {
         // Without parameters: a challenge asks, it does not tell (V-AUTH-5).
@@ -81,21 +81,21 @@ pub(super) fn method_not_allowed(dialect: Dialect, allow: &'static str) -> Respo
         RFC_8030,
         "This resource does not support this method; see the Allow header.",
     );
-    let mut response = told(&row, dialect);
+    let mut response = response(&row, dialect);
     response
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
 
-/// The answer at a path where nothing is.
+/// The answer at a path without a resource.
 pub fn not_found() -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
 
-/// The answer to a user agent from an address that has as many connections as it may.
+/// The answer to a user agent whose address has as many connections as allowed.
 pub fn too_many_connections() -> Response<Bytes> {
     let row = Row::new(
         StatusCode::TOO_MANY_REQUESTS,
@@ -103,7 +103,7 @@ pub fn too_many_connections() -> Response<Bytes> {
         RFC_8030,
         "Too many connections are open from your address; close some.",
     );
-    let mut response = told(&row, Dialect::Rfc8030);
+    let mut response = response(&row, Dialect::Rfc8030);
     let after = whole_seconds(defaults::RETRY_AFTER);
     response.headers_mut().insert(RETRY_AFTER, after.into());
     response
@@ -116,19 +116,19 @@ pub fn monitoring_over(status: StatusCode, message: &'static str) -> Response<By
         *response.status_mut() = status;
         return response;
     }
-    told(
+    response(
         &Row::new(status, None, RFC_8030_MONITORING, message),
         Dialect::Rfc8030,
     )
 }
 
-/// The answer to a request that is no good HTTP, in a way that the parser lets pass.
+/// The answer to a request that breaks a rule of HTTP that the parser does not check.
 pub fn bad_http(status: StatusCode, message: &'static str) -> Response<Bytes> {
     const RFC_9112: &str = "https://www.rfc-editor.org/rfc/rfc9112";
-    told(&Row::new(status, None, RFC_9112, message), Dialect::Rfc8030)
+    response(&Row::new(status, None, RFC_9112, message), Dialect::Rfc8030)
 }
 
-/// What is told of a problem.
+/// What is answered to a problem.
 struct Row {
     status: StatusCode,
     errno: Option<u16>,
@@ -332,7 +332,7 @@ struct ProblemBody<'a> {
 }
 
 /// A row as a response, in the dialect's form.
-fn told(row: &Row, dialect: Dialect) -> Response<Bytes> {
+fn response(row: &Row, dialect: Dialect) -> Response<Bytes> {
     let code = row.status.as_u16();
     let reason = row.status.canonical_reason().unwrap_or_default();
     let (body, media_type) = match dialect {
@@ -362,12 +362,12 @@ fn told(row: &Row, dialect: Dialect) -> Response<Bytes> {
     response
 }
 
-/// The `Date` of an answer (RFC 9110 §6.6.1). Over HTTP/1.1 the library adds it, over HTTP/2 nobody else does.
+/// The `Date` of an answer (RFC 9110 §6.6.1). The HTTP/1.1 library adds it by itself, the HTTP/2 library does not.
 pub fn date() -> HeaderValue {
     HeaderValue::try_from(fmt_http_date(SystemTime::now())).expect("a date is visible ASCII")
 }
 
-/// Rounded up, and never 0: who comes back at once would be refused again.
+/// Rounded up, and never 0: a request that is repeated at once would be refused again.
 fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }

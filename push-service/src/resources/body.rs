@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use tokio::time::timeout;
 
-/// A body on its way in, whatever carries it.
+/// The body of a request, over any version of HTTP.
 pub trait RequestBody: Unpin + Send {
     /// The next bytes of it; `None` at its end.
     fn poll_chunk(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenBody>>>;

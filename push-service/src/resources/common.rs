@@ -1,18 +1,17 @@
-//! The header fields that an answer has whatever it says: a page of another origin may read it, and the service may be
-//! elsewhere as well.
+//! The header fields of every answer: those that let a page of another origin read it, and `Alt-Svc`.
 //!
-//! A value of their own, because not every answer is made here: who monitors is answered by whoever brings the messages, and
-//! bad HTTP by whoever reads it.
+//! They are a value of their own, because not every answer is made here: channels answer monitoring requests, and listeners
+//! answer bad HTTP.
 
 use http::header::{ALT_SVC, ORIGIN};
 use http::{HeaderMap, HeaderValue, Response};
 
 use super::{Resources, cors};
 
-/// What every answer to a certain request has.
+/// The header fields of all answers to one request.
 #[derive(Clone, Default, Debug)]
 pub struct CommonFields {
-    /// A page of another origin asks.
+    /// Whether a page of another origin asks.
     is_cross_origin: bool,
     /// Where else the service is (RFC 7838 §3).
     alternatives: Option<HeaderValue>,
@@ -31,7 +30,7 @@ impl CommonFields {
 }
 
 impl Resources {
-    /// Those of the answer to a request with these fields.
+    /// For the answer to a request with these fields.
     pub fn common_fields(&self, request: &HeaderMap) -> CommonFields {
         CommonFields {
             is_cross_origin: request.contains_key(ORIGIN),

@@ -1,4 +1,4 @@
-//! Under which label a request is counted. Labels come from closed sets: nothing that was sent is one.
+//! The metric labels of a request and its refusal. Labels come from closed sets: nothing that a peer sent becomes one.
 
 use push_protocol::headers::HeaderError;
 

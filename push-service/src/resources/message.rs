@@ -1,5 +1,5 @@
-//! A push message's resource. Its two URLs are two kinds of token (PR-26): DELETE of the sender's takes the message back,
-//! DELETE of the one that a user agent was promised acknowledges it.
+//! The message resource. A message has two URLs with two kinds of token (PR-26). DELETE of the sender's URL takes the
+//! message back; DELETE of the URL that a user agent was promised acknowledges it.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -9,8 +9,8 @@ use super::Resources;
 use crate::broker::Refusal;
 
 impl Resources {
-    /// 204 when it is taken back or acknowledged. When it was not there any more, a sender of `/wpush` is told 204 all the
-    /// same (WP-11), everybody else 404 (R30-ACK-3).
+    /// 204 when the message is taken back or acknowledged. If it was not there any more, a sender of `/wpush` gets 204 as
+    /// well (WP-11), all others 404 (R30-ACK-3).
     pub(super) async fn delete_message(&self, token: &str) -> Response<Bytes> {
         if let Ok(promise) = self.broker.open_promise(token) {
             let acknowledged = self.broker.acknowledge_promised(&promise).await;

@@ -1,7 +1,7 @@
-//! HTTP: requests become types, refusals become status codes. One file per resource of RFC 8030.
+//! HTTP: requests become types, refusals become status codes. One file for each resource of RFC 8030.
 //!
-//! Two dialects, one resource: `/wpush/…` answers as deployed Web Push libraries expect of autopush, `/push/…` as the
-//! RFC says. `answer.rs` is the one table of what is answered.
+//! Push resources answer in two dialects: `/wpush/…` as deployed Web Push libraries expect of autopush, `/push/…` as the
+//! RFC says. `answer.rs` is the one table of all refusals; `urls.rs` makes all URLs.
 //!
 //! What it deliberately does not know: sockets, connections, HTTP versions, and how the broker decides.
 
@@ -42,12 +42,12 @@ use crate::config::Limits;
 use crate::metrics::Metrics;
 use crate::tls::Challenges;
 
-/// What a request gets.
+/// The answer to a request.
 #[derive(Debug)]
 pub enum Answer {
-    /// A response, all of it.
+    /// A whole response.
     Whole(Response<Bytes>),
-    /// Whoever holds the connection goes on.
+    /// A monitoring request, which the connection's task hands to a channel.
     Monitor(Monitoring),
 }
 
@@ -65,9 +65,9 @@ pub struct IsOverBudget;
 pub struct Resources {
     broker: Arc<Broker>,
     metrics: Arc<Metrics>,
-    /// What a user agent must know to subscribe, if not everybody may.
+    /// The secret that a user agent must show to subscribe, if one is configured.
     secret: Option<Box<str>>,
-    /// Where else the service is (R30-PORT-1).
+    /// The `Alt-Svc` field: where else the service is (R30-PORT-1).
     alternatives: Option<HeaderValue>,
     body_bytes: usize,
     body_within: Duration,
@@ -75,7 +75,7 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Of `limits`, those of bodies.
+    /// Of `limits`, only those of bodies are used.
     pub fn new(broker: Arc<Broker>, limits: &Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             secret: None,
@@ -88,7 +88,7 @@ impl Resources {
         }
     }
 
-    /// Lets only those subscribe who show `secret` in the path (`/subscribe/SECRET`).
+    /// Accepts subscriptions only with `secret` in the path (`/subscribe/SECRET`).
     #[must_use]
     pub fn behind(self, secret: Option<&str>) -> Self {
         Self {
@@ -97,13 +97,13 @@ impl Resources {
         }
     }
 
-    /// Says with each answer where else the service is (RFC 7838).
+    /// Adds `Alt-Svc` to each answer: where else the service is (RFC 7838).
     #[must_use]
     pub fn naming(self, alternatives: Option<HeaderValue>) -> Self {
         Self { alternatives, ..self }
     }
 
-    /// Shows an ACME server what it looks for (RFC 8555 §8.3).
+    /// Answers the challenges of an ACME server (RFC 8555 §8.3).
     #[must_use]
     pub fn showing(self, challenges: Option<Arc<Challenges>>) -> Self {
         Self { challenges, ..self }
@@ -147,7 +147,7 @@ impl Resources {
         if !resource.has(&head.method) {
             return answer::method_not_allowed(dialect, resource.allow()).into();
         }
-        let answered = match resource {
+        let answer = match resource {
             Resource::Push(kind) => {
                 let pushed = self.push(kind, token, head, body, payer).await;
                 pushed.map(Answer::from)
@@ -163,7 +163,7 @@ impl Resources {
                 Err(refusal) => Err(refusal.into()),
             },
         };
-        answered.unwrap_or_else(|problem| self.refuse(&problem, dialect).into())
+        answer.unwrap_or_else(|problem| self.refuse(&problem, dialect).into())
     }
 
     fn opened(&self, resource: Resource, token: &str) -> Result<Monitored, Refusal> {
@@ -182,25 +182,25 @@ impl Resources {
         }
     }
 
-    /// The page that an ACME server looks for, while there is one.
+    /// The answer to an ACME challenge, while there is one at this path.
     fn proof(&self, head: &Parts) -> Option<Response<Bytes>> {
         let page = self.challenges.as_ref()?.page(head.uri.path())?;
         (head.method == Method::GET).then(|| Response::new(Bytes::from(page)))
     }
 
-    /// The answer to somebody who wants to monitor and can't take pushes (R30-V-2).
+    /// The answer to a monitoring request over a connection that cannot be pushed to (R30-V-2).
     pub fn cannot_push(&self, monitoring: &Monitoring) -> Response<Bytes> {
         let mut response = self.refuse(&Problem::NoPush, Dialect::Rfc8030);
         monitoring.common.join(&mut response);
         response
     }
 
-    /// The answer to somebody who monitors and whom the broker refuses, now or after a while.
+    /// The answer to a monitoring request that the broker refuses, at once or later.
     pub fn refused(&self, refusal: &Refusal) -> Response<Bytes> {
         self.refuse(&refusal.clone().into(), Dialect::Rfc8030)
     }
 
-    /// Tells a sender what is wrong, and counts it.
+    /// The answer that says what is wrong; counts the refusal.
     fn refuse(&self, problem: &Problem, dialect: Dialect) -> Response<Bytes> {
         self.metrics.refused(counted::refusal(problem));
         let mut response = answer::problem(problem, dialect);
@@ -216,13 +216,13 @@ impl Resources {
     }
 }
 
-/// Paths that are no resource: at `/`, a word to whoever looks.
+/// The answer at paths that are not a resource: at `/` a sentence for a person, otherwise 404.
 fn answer_elsewhere(head: &Parts) -> Response<Bytes> {
-    const WORD: &[u8] = b"A Web Push service (RFC 8030). User agents connect here by WebSocket.\n";
+    const TEXT: &[u8] = b"A Web Push service (RFC 8030). User agents connect here by WebSocket.\n";
     if head.uri.path() != "/" || !(head.method == Method::GET || head.method == Method::HEAD) {
         return not_found();
     }
-    let mut response = Response::new(Bytes::from_static(WORD));
+    let mut response = Response::new(Bytes::from_static(TEXT));
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(http::header::CONTENT_TYPE, text);
     response

@@ -1,7 +1,7 @@
-//! What is monitored: a subscription, a set, receipts (RFC 8030 §6, §6.1, §6.3). GET begins, DELETE ends it for good.
+//! Monitored resources: a subscription, a set, receipts (RFC 8030 §6, §6.1, §6.3). GET monitors one, DELETE ends it for good.
 //!
-//! A request to monitor is checked here and then belongs to whoever holds the connection: how a message is brought depends
-//! on it.
+//! A monitoring request is checked here and then handed to a channel, because the connection decides how messages are
+//! delivered.
 
 use std::time::Duration;
 
@@ -19,35 +19,35 @@ use crate::broker::{Monitored, QueueKind, Refusal};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// A request to monitor something.
+/// A monitoring request.
 #[derive(Debug)]
 pub struct Monitoring {
-    /// What.
+    /// What is monitored.
     pub monitored: Monitored,
-    /// From which urgency on.
+    /// The lowest urgency that is wanted.
     pub minimum: Urgency,
-    /// How long, if not for ever; no time at all: what waits, and then the end (R30-MON-12).
+    /// For how long, if not for ever. Zero: only what waits already (R30-MON-12).
     pub wait: Option<Duration>,
-    /// In which form its messages are to come.
+    /// In which form messages are delivered.
     pub form: Form,
-    /// What its answer has, whatever it says.
+    /// Header fields that every answer to it has.
     pub common: CommonFields,
 }
 
-/// How messages are brought.
+/// In which form messages are delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
-    /// By HTTP/2 server push: also for one who takes anything.
+    /// By HTTP/2 server push: also if the request accepts anything.
     Push,
     /// As Server-Sent Events.
     Events {
-        /// The last one that arrived over an earlier connection.
+        /// The last event that arrived over an earlier connection.
         last: Option<MessageId>,
     },
 }
 
 impl Monitoring {
-    /// What its session is to want.
+    /// What its session asks for.
     pub fn interest(&self) -> Interest {
         Interest {
             subscription: self.monitored.subscription,
@@ -57,7 +57,7 @@ impl Monitoring {
 }
 
 impl Resources {
-    /// For a method that the resource has.
+    /// Answers a request with a method that the resource has.
     pub(super) async fn monitor(&self, monitored: Monitored, head: &Parts) -> Result<Answer, Problem> {
         match head.method {
             Method::DELETE => {
@@ -69,7 +69,7 @@ impl Resources {
         }
     }
 
-    /// HEAD: whether it is there, without monitoring it.
+    /// HEAD: whether the resource exists, without monitoring it.
     async fn look(&self, monitored: &Monitored) -> Result<Response<Bytes>, Problem> {
         match self.broker.is_known(monitored).await {
             Ok(true) => Ok(Response::new(Bytes::new())),
@@ -97,23 +97,23 @@ impl Resources {
         })
     }
 
-    /// The receipt that arrived last over an earlier connection. An event's id is a token: one that was made up, or comes from
-    /// other receipts, says nothing.
+    /// The receipt that arrived last over an earlier connection. An event's id is a token: one that is invalid, or comes from
+    /// another receipt subscription, is ignored.
     fn last_event(&self, monitored: &Monitored, fields: &HeaderMap) -> Option<MessageId> {
         let token = fields.get(LAST_EVENT_ID)?.to_str().ok()?;
-        let told = self.broker.open_promise(token).ok()?;
-        (told.user_agent == monitored.user_agent).then_some(told.id)
+        let message = self.broker.open_promise(token).ok()?;
+        (message.user_agent == monitored.user_agent).then_some(message.id)
     }
 }
 
-/// The head of an answer whose events follow.
+/// The head of an answer with Server-Sent Events.
 pub fn events_head(common: &CommonFields) -> Response<()> {
     let mut head = Response::new(());
     *head.status_mut() = StatusCode::OK;
     let fields = head.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Proxies that gather an answer before they pass it on would hold every event back.
+    // Tells proxies that buffer answers not to hold events back.
     fields.insert("x-accel-buffering", HeaderValue::from_static("no"));
     common.join(&mut head);
     head

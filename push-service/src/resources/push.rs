@@ -90,7 +90,7 @@ impl Resources {
         })
     }
 
-    /// Whether a receipt is asked for, and of which receipt subscription (R30-RCP-2 to R30-RCP-6).
+    /// Whether a receipt is requested, and for which receipt subscription (R30-RCP-2 to R30-RCP-6).
     fn receipt_wish(
         &self,
         headers: &HeaderMap,
@@ -112,8 +112,8 @@ impl Resources {
         Ok(Some(ReceiptWish::Named(named)))
     }
 
-    /// A sender to a subscription that has ended is told so, whatever else is wrong: it must forget it, not mend it.
-    /// Costs storage a step, so only who would be refused anyway pays for it.
+    /// Answers that the subscription has ended, if it has, whatever else is wrong with the request: its sender has to forget
+    /// the subscription, not to mend the request. It costs a step of storage, so only refused requests come here.
     async fn unless_gone(&self, push: &PushResource, problem: Problem) -> Problem {
         let is_moot = matches!(problem, Problem::Body(Fault::TooSlow | Fault::Broken));
         if is_moot || self.broker.may_have_subscription(push).await {
@@ -151,7 +151,7 @@ fn seconds(ttl: Ttl) -> HeaderValue {
     u64::from(ttl.as_secs()).into()
 }
 
-/// The wall clock, which `exp` is told in.
+/// The wall clock, by which `exp` is meant.
 fn now_secs() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     since_1970.map_or(0, |passed| passed.as_secs())

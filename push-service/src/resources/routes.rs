@@ -1,4 +1,4 @@
-//! Which path is which resource, and what can be done there.
+//! The paths of the resources, and the methods of each.
 
 use http::Method;
 use push_protocol::capability::{Dialect, PushKind};
@@ -39,7 +39,7 @@ const ROUTES: &[(&str, Resource)] = &[
 pub(super) enum Resource {
     /// Takes push messages.
     Push(PushKind),
-    /// A push message, as its sender or its user agent knows it.
+    /// A push message: its sender and its user agent each have a URL of it.
     Message,
     /// Makes subscriptions.
     Subscribe,
@@ -47,7 +47,7 @@ pub(super) enum Resource {
     Subscription,
     /// All subscriptions of a user agent.
     Set,
-    /// What became of messages, for their application server.
+    /// A receipt subscription.
     Receipts,
 }
 
@@ -66,7 +66,7 @@ impl Resource {
         }
     }
 
-    /// In which words its refusals are told.
+    /// The dialect of its refusals.
     pub(super) fn dialect(self) -> Dialect {
         match self {
             Self::Push(PushKind::WpushV1 | PushKind::WpushV2) => Dialect::Webpush,

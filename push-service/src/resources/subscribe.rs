@@ -18,17 +18,17 @@ use crate::broker::Refusal;
 use crate::budgets::Payer;
 use crate::defaults::SUBSCRIBE_BODY_BYTES;
 
-/// RFC 8292 §4.1. Bodies of other types mean nothing.
+/// RFC 8292 §4.1. Bodies of other types are ignored.
 const OPTIONS: &str = "application/webpush-options+json";
 
-/// What may be asked of a subscription. Unknown members mean nothing yet.
+/// The options of a subscription. Unknown members are ignored.
 #[derive(Deserialize)]
 struct Options {
     vapid: Option<String>,
 }
 
 impl Resources {
-    /// 201 with the subscription, its push resource and its set, three URLs that nobody else has.
+    /// 201 with the URLs of the subscription, its push resource and its set: only this user agent gets them.
     pub(super) async fn subscribe<B: RequestBody>(
         &self,
         shown: &str,
@@ -63,7 +63,7 @@ impl Resources {
         Ok(response)
     }
 
-    /// Whether a user agent at this path knows the secret, if there is one.
+    /// Whether the path shows the secret, if there is one.
     fn admits(&self, shown: &str) -> bool {
         match &self.secret {
             None => true,
@@ -71,7 +71,7 @@ impl Resources {
         }
     }
 
-    /// Who alone may send, if the user agent says so.
+    /// The only key that may send, if the user agent names one.
     async fn restriction<B: RequestBody>(
         &self,
         headers: &HeaderMap,

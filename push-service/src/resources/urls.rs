@@ -1,5 +1,5 @@
-//! The URLs of resources: the public origin, a path, a token. And what of a message is told by a URL or a status code, for
-//! the channels that push it.
+//! The URLs of resources: the public origin, a path, a token. And the status code of a receipt. Channels that push messages
+//! use both.
 
 use http::StatusCode;
 use push_protocol::capability::{PushKind, SealedPush};

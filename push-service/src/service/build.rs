@@ -61,7 +61,8 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
 
     let origin = Origin::parse(&facts.public_url).map_err(|error| sentence("public_url", &error))?;
     let policy = policy(&config);
-    let budgets = Budgets::new(&config.limits, Arc::clone(&metrics)).digesting(address_secret(&keys));
+    let budgets =
+        Budgets::new(&config.limits, Arc::clone(&metrics)).with_address_secret(address_secret(&keys));
     let budgets = Arc::new(budgets);
     let broker = Broker::new(
         Arc::clone(&storage),

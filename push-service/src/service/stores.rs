@@ -8,7 +8,6 @@ use std::sync::Arc;
 use push_protocol::capability::{Capabilities, SealingKey};
 
 use super::{ServiceError, sentence};
-use crate::channels::Registry;
 use crate::config::{Config, StorageUrl};
 use crate::defaults::REDIS_DOUBTED_FOR;
 use crate::random;
@@ -17,7 +16,7 @@ use crate::storage::embedded::{Embedded, Options};
 use crate::storage::memory::Memory;
 use crate::storage::redis::url::RedisUrl;
 use crate::storage::redis::{self, Redis, WaitReplicas};
-use crate::storage::{Announce, Retention, Storage, StorageError};
+use crate::storage::{Announce, NoSessions, Retention, Storage, StorageError};
 
 /// Storage, and the keys that it admits.
 pub(super) async fn open(
@@ -77,7 +76,7 @@ pub(super) async fn begin_anew(config: &Config) -> Result<Option<usize>, Service
     let StorageUrl::Redis(url) = &config.storage.url else {
         return Ok(None);
     };
-    let options = redis_options(config, url.expose(), Registry::new())?;
+    let options = redis_options(config, url.expose(), Arc::new(NoSessions))?;
     let begun = Redis::begin_anew(&options).await;
     begun.map(Some).map_err(|error| sentence("storage.url", &error))
 }

@@ -1,6 +1,6 @@
-//! Maps whose keys are user agents: looked into several times for each message.
+//! Maps by user agent, in which each message is looked up several times.
 //!
-//! The usual hasher makes a key hard to guess by work that a digest has behind it already.
+//! Their hasher does no work: an id is a part of a SHA-256, which peers cannot choose freely.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

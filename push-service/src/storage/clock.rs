@@ -1,8 +1,8 @@
-//! What time it is for storage, and how tests move it.
+//! The clock of storage, and one that tests move.
 //!
-//! Storage alone judges expiry (PR-30). Its time comes from here, in microseconds since 1970. It never moves backwards, and
-//! it never stands still: while the machine's wall clock is behind, `Forward` goes on by the monotonic clock. Nor does it
-//! leap: a wall clock that is suddenly far ahead is not followed before it has stayed there for a while (PR-29).
+//! Only storage decides whether something has expired (PR-30). Its time comes from here, in microseconds since 1970. It never
+//! moves backwards and never stops: while the machine's wall clock is behind, `Forward` advances by the monotonic clock. And it
+//! does not leap: a wall clock that is suddenly far ahead is not followed before it has stayed there for a while (PR-29).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -82,7 +82,7 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Time that only moves forward, whatever the wall clock does.
+/// Time that moves only forward, whatever the wall clock does.
 ///
 /// ```text
 ///                  wall clock behind               far ahead
@@ -95,15 +95,15 @@ fn micros(duration: Duration) -> u64 {
 /// It follows the wall clock, but goes on by the monotonic clock while the wall clock is behind, be it after a step back
 /// or after a start whose `not_before_us` it has not reached: buckets refill and TTLs run as ever (PR-24, PR-30). A step
 /// forward of more than `CLOCK_STEP_BELIEVED` is followed only when it has lasted for `CLOCK_STEP_DOUBTED_FOR`, because
-/// what it would end, subscriptions first of all (PR-29), does not come back with the right time. At a start there is
-/// nothing to compare the wall clock with, so it is believed as it is.
+/// subscriptions that it would end (PR-29) do not come back with the right time. At a start there is nothing to compare the
+/// wall clock with, so it is believed.
 pub(super) struct Forward {
     source: Arc<dyn Clock>,
-    told: Mutex<Told>,
+    last: Mutex<LastTime>,
 }
 
-/// The last answer.
-struct Told {
+/// The time that was returned last.
+struct LastTime {
     us: u64,
     /// The monotonic clock at that moment.
     monotonic_us: u64,
@@ -114,27 +114,27 @@ struct Told {
 impl Forward {
     /// Starts at `not_before_us`, or at the wall clock's time if that is later.
     pub(super) fn new(source: Arc<dyn Clock>, not_before_us: u64) -> Self {
-        let told = Told {
+        let last = LastTime {
             us: source.now_us().max(not_before_us),
             monotonic_us: source.monotonic_us(),
             doubted_since_us: None,
         };
         Self {
             source,
-            told: Mutex::new(told),
+            last: Mutex::new(last),
         }
     }
 
     /// The time of a step.
     pub(super) fn now(&self) -> Now {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.go_on(self.source.now_us(), self.source.monotonic_us());
-        Now { us: told.us }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.advance(self.source.now_us(), self.source.monotonic_us());
+        Now { us: last.us }
     }
 }
 
-impl Told {
-    fn go_on(&mut self, wall_us: u64, monotonic_us: u64) {
+impl LastTime {
+    fn advance(&mut self, wall_us: u64, monotonic_us: u64) {
         let passed_us = monotonic_us.saturating_sub(self.monotonic_us);
         self.monotonic_us = monotonic_us;
         self.us = self.us.saturating_add(passed_us);

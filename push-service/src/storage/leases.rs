@@ -1,4 +1,4 @@
-//! Which overdue receipts somebody works on, so that not everybody is given the same ones. Not kept across a restart.
+//! Leases of overdue receipts: one that was given out is not given out again for a while. Not kept across a restart.
 
 use std::collections::HashMap;
 
@@ -6,20 +6,20 @@ use super::Overdue;
 use super::clock::Now;
 use crate::defaults::{RECEIPT_LEASE, RECEIPT_LEASES};
 
-/// Until when each is somebody's, in milliseconds since 1970.
+/// The leased receipts, each with the end of its lease in milliseconds since 1970.
 ///
 /// **Invariant:** at most [`RECEIPT_LEASES`].
 #[derive(Default)]
 pub(super) struct Leases(HashMap<Overdue, u64>);
 
 impl Leases {
-    /// How many of the longest overdue have to be looked at to find `limit` that are nobody's.
+    /// How many of the longest overdue receipts have to be read to find `limit` that are not leased.
     pub(super) fn look(&mut self, limit: usize, now: Now) -> usize {
         self.0.retain(|_, until_ms| now.ms() < *until_ms);
         self.0.len() + self.room(limit)
     }
 
-    /// Of these the first ones that are nobody's, at most `limit`.
+    /// Leases the first of these that are not leased, at most `limit`.
     pub(super) fn take(
         &mut self,
         overdue: impl IntoIterator<Item = Overdue>,

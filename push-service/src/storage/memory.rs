@@ -1,4 +1,4 @@
-//! Storage in this process, which survives nothing: for tests, demos, and as the model of the durable ones.
+//! Storage in the memory of this process, lost when it ends: for tests, demos, and as the model of the durable storages.
 //!
 //! It is the decision core of `queue` under one lock, with the bodies kept in memory and no journal. "Durably"
 //! means at once.
@@ -56,7 +56,8 @@ impl Memory {
         }
     }
 
-    /// Runs one step. The lock spans decision, effect and announcement, so steps of one user agent are told in order.
+    /// Runs one step. The lock spans decision, effect and announcement, so wake-ups of one user agent come in the order of its
+    /// steps.
     fn step<T>(&self, user_agent: UserAgentId, decide: impl FnOnce(&mut UserAgent, Now) -> Step<T>) -> T {
         let mut held = self.lock();
         let now = self.clock.now();
@@ -79,7 +80,7 @@ impl Memory {
         outcome
     }
 
-    /// What durable storages don't keep either, seats aside.
+    /// Forgets what durable storages lose at a restart, except seats.
     #[cfg(test)]
     pub(super) fn forget_what_restarts_lose(&self) {
         self.lock().leases = Leases::default();

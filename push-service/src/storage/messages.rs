@@ -1,4 +1,4 @@
-//! What the steps of a push message are asked, and what they answer.
+//! Requests and answers of the steps of push messages.
 
 use std::time::Duration;
 
@@ -10,27 +10,27 @@ use super::{Caps, SenderTag};
 /// A push message to be stored, or passed on if its TTL is 0.
 #[derive(Clone, Debug)]
 pub struct Enqueue {
-    /// Whose queue.
+    /// The owner of the queue.
     pub user_agent: UserAgentId,
-    /// For which subscription.
+    /// The subscription that it is for.
     pub subscription: SubscriptionId,
-    /// The random half of its id, drawn before the first try.
+    /// The random half of its id.
     pub nonce: u64,
-    /// For how long. Already clamped.
+    /// How long it may wait. Already clamped to the longest TTL.
     pub ttl: Ttl,
-    /// How urgent.
+    /// Its urgency.
     pub urgency: Urgency,
-    /// What it replaces.
+    /// Its topic: it replaces the waiting message of the same topic.
     pub topic: Option<Topic>,
-    /// What is in it.
+    /// Its body, and how that is encoded.
     pub content: Content,
-    /// The application server that its subscription is restricted to, if its push URL has to be told to the user agent.
+    /// The application server that its subscription is restricted to, if the user agent gets its push URL with the message.
     pub key: Option<KeyDigest>,
-    /// The sealing key under which its URLs stand, so that one message has one URL for as long as it waits.
+    /// The sealing key of its URLs, so that one message has one URL for as long as it waits.
     pub sealed_by: KeyId,
-    /// The receipt subscription that is told what becomes of it; there it's [`Expected`](super::Expected).
+    /// The receipt subscription that gets its receipt. There it is [`Expected`](super::Expected).
     pub receipts: Option<UserAgentId>,
-    /// Who sent it, if that is counted.
+    /// The sender for which it counts.
     pub sender: Option<SenderTag>,
     /// How many bytes may wait of one sender, and of all.
     pub caps: Caps,
@@ -58,35 +58,35 @@ pub struct Rate {
     pub burst: f64,
 }
 
-/// What came of [`Storage::enqueue`](super::Storage::enqueue).
+/// The answer of [`Storage::enqueue`](super::Storage::enqueue).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Enqueued {
-    /// Stored, durably, under this id; the seat, if there is one, was told.
+    /// Stored, durably, under this id. The holder of the seat, if there is one, was told.
     Stored {
         /// Its identity.
         id: MessageId,
-        /// Whether a waiting message of its topic left for it.
+        /// Whether it replaced a waiting message of its topic.
         replaced: bool,
-        /// How many messages were given up to make room.
+        /// How many messages were evicted to make room.
         evicted: u32,
-        /// How many expired messages were dropped on the way.
+        /// How many expired messages were removed in the same step.
         expired: u32,
     },
-    /// TTL 0: not stored. Whether a seat was told.
+    /// TTL 0: not stored.
     Passed {
         /// The nonce, and a number of 0, or [`PASSING_WITH_RECEIPT`](super::PASSING_WITH_RECEIPT).
         id: MessageId,
-        /// Whether a user agent was there to be told.
+        /// Whether a session holds the seat, and was told.
         seated: bool,
     },
-    /// There is no such subscription, said by a healthy store.
+    /// A healthy store has no such subscription.
     NoSubscription,
     /// The subscription gets more messages than its rate allows.
     RateLimited {
         /// When the next one will be let in.
         retry_after: Duration,
     },
-    /// The queue is full and by the eviction rule this message would be the one to go.
+    /// The queue is full, and by the eviction rule this message would be the next to go.
     QueueFull,
     /// With this message more than [`Caps::sender_bytes`] of its sender would wait.
     SenderFull,
@@ -94,7 +94,7 @@ pub enum Enqueued {
     StoreFull,
 }
 
-/// Why messages are removed by name.
+/// Why messages are removed by id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Removal {
     /// The user agent has them.
@@ -106,18 +106,18 @@ pub enum Removal {
 /// When [`Storage::acknowledge`](super::Storage::acknowledge) resolves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Confirm {
-    /// When the removal is as durable as a 201: for whoever gets an answer.
+    /// When the removal is as durable as an accepted message: for requests that get an answer.
     Durably,
-    /// When the storage has it; durable within 100 ms (PR-4): for the WebSocket, which answers nothing.
+    /// When the storage has it; it is durable within 100 ms (PR-4): for the WebSocket, which gets no answer.
     Soon,
 }
 
-/// What [`Storage::expire`](super::Storage::expire) dropped.
+/// What [`Storage::expire`](super::Storage::expire) removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Swept {
     /// Messages whose time to live was over.
     pub expired: usize,
-    /// Messages of ended subscriptions, abandoned records, and what nobody will ask of receipts any more.
+    /// Messages of ended subscriptions, abandoned records, and receipt state that is over.
     pub freed: usize,
 }
 

@@ -1,15 +1,15 @@
-//! Where accepted push messages and subscriptions live: the guarantees, whatever stands behind them.
+//! Storage of accepted push messages and subscriptions: a trait, and the guarantees that every implementation gives.
 //!
-//! Storage is the truth and a wake-up is a hint. Each step below is atomic: it either happened whole or not at all, and
-//! two steps on one user agent never mix. The contract suite holds every storage to the sentences written here.
+//! Storage is the truth and a wake-up is a hint. Each step below is atomic: it happens whole or not at all, and two steps on
+//! one user agent never mix. The contract suite holds every storage to the sentences written here.
 //!
-//! What it deliberately does not know: HTTP, WebSockets, tokens, VAPID, and who holds which connection. It knows seats:
-//! opaque pairs that say which session of which process takes delivery for a user agent.
+//! What it deliberately does not know: HTTP, WebSockets, tokens, VAPID, and connections. It knows seats: opaque pairs that
+//! say which session of which process delivers to a user agent.
 //!
 //! # Durability
 //!
 //! A step that confirms a change (`subscribe`, `unsubscribe`, `enqueue` of a stored message, `acknowledge` with
-//! [`Confirm::Durably`]) resolves when the change is as durable as the storage's row in the promise says. A failed write
+//! [`Confirm::Durably`]) resolves when the change is as durable as this storage promises. A failed write
 //! or sync is [`StorageError::Failed`] for every step of its batch, and for every later one (PR-5).
 //!
 //! # Cancel safety
@@ -18,6 +18,7 @@
 //! the change: it may or may not have happened, as after a lost connection (PR-2).
 
 pub(crate) mod by_user_agent;
+mod caps;
 pub mod clock;
 #[cfg(test)]
 pub(crate) mod contract;
@@ -69,8 +70,8 @@ pub trait Storage: Send + Sync + 'static {
         name: SubscriptionName,
     ) -> Result<Option<SubscriptionId>, StorageError>;
 
-    /// Ends one subscription, or all and with them the user agent's record, and says whether anything ended. Its messages
-    /// are never delivered again and are freed in bounded steps. The holder of the seat is told.
+    /// Ends one subscription, or all and with them the user agent's record. Returns whether anything ended. The messages are
+    /// never delivered again and are freed in bounded steps. The holder of the seat is told.
     async fn end(&self, user_agent: UserAgentId, ending: Ending) -> Result<bool, StorageError>;
 
     /// Whether a healthy store knows this subscription of this user agent.
@@ -80,16 +81,16 @@ pub trait Storage: Send + Sync + 'static {
         subscription: SubscriptionId,
     ) -> Result<bool, StorageError>;
 
-    /// Accepts a push message: checks that its subscription is there, its rate, frees the message of its topic and
-    /// expired ones, checks the budget and evicts by rule, numbers, stores, and tells the seat, all in one step.
+    /// Accepts a push message, in one step: checks that its subscription exists, and its rate; removes the message of its topic
+    /// and expired ones; checks the budget and evicts by rule; numbers and stores the message; tells the holder of the seat.
     ///
-    /// Before that step, [`Enqueue::caps`] are checked: over a cap the message is refused, also if its subscription has
+    /// Before that step, [`Enqueue::caps`] are checked: over a cap the message is refused, even if its subscription has
     /// ended. Steps at the same moment may go over a cap together, each by one message. With several nodes, a cap may be
-    /// exceeded by what comes until the nodes have told each other.
+    /// exceeded by the messages that come before the nodes have exchanged their sums.
     ///
     /// The number is `max(last + 1, storage clock in µs)`. A connected user agent is told at once, before the message is
     /// durable. A refusal changes nothing but the rate bucket. With TTL 0 nothing is stored and no number is taken, but
-    /// rate and topic count. The first message that is accepted makes the record a used one ([`Retention`]).
+    /// rate and topic apply. The first message that is accepted makes the record a used one ([`Retention`]).
     async fn enqueue(&self, enqueue: Enqueue) -> Result<Enqueued, StorageError>;
 
     /// Takes the seat and reads the head of the queue in one step; renews the record's retention, and makes it a used one
@@ -102,13 +103,13 @@ pub trait Storage: Send + Sync + 'static {
         manner: Manner,
     ) -> Result<Attached, StorageError>;
 
-    /// Compares the seats of many sessions with what storage has: one answer for each, in their order (PR-14).
+    /// Compares the seats of many sessions with those in storage: one answer for each, in their order (PR-14).
     ///
     /// Takes a seat that is free, makes an unused record a used one, and renews the retention of a record that has less
     /// than nine tenths of it left.
     async fn refresh(&self, held: &[(UserAgentId, Seat)]) -> Result<Vec<Refreshed>, StorageError>;
 
-    /// Reads on, if the caller holds the seat or nobody does.
+    /// Reads the next page, if the caller holds the seat or no session does.
     async fn page(
         &self,
         user_agent: UserAgentId,
@@ -119,10 +120,10 @@ pub trait Storage: Send + Sync + 'static {
     /// Gives the seat up, if the caller holds it.
     async fn release(&self, user_agent: UserAgentId, seat: Seat) -> Result<(), StorageError>;
 
-    /// Removes messages by whole id and tells for each whether it was there. Idempotent, from any session (PR-18).
+    /// Removes messages by whole id, and returns for each whether it was there. Idempotent, from any session (PR-18).
     ///
-    /// `by` is the seat of the session that asks, if one does: the holder of another seat is told that its window has
-    /// room.
+    /// `by` is the seat of the session that acknowledges, if it is one: the holder of another seat is told that its window
+    /// has room.
     async fn acknowledge(
         &self,
         user_agent: UserAgentId,
@@ -132,64 +133,59 @@ pub trait Storage: Send + Sync + 'static {
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError>;
 
-    /// Writes down that a receipt will be owed, durably, before the message is stored (PR-25). `receipts` is a receipt
-    /// subscription: a user agent with one subscription, whose messages are receipts.
+    /// Records that a receipt is expected, durably, before its message is stored (PR-25). `receipts` is a receipt subscription:
+    /// a user agent with one subscription, whose messages are receipts.
     async fn expect_receipt(
         &self,
         receipts: UserAgentId,
         expected: Expected,
     ) -> Result<Expecting, StorageError>;
 
-    /// Turns what is owed into receipts: for each outcome that is expected here, the expectation leaves and, unless its
-    /// message was replaced, a message with its [`Receipt`](push_protocol::Receipt) as body joins the queue, all in one step.
-    /// Of several outcomes of one message the first wins: what is not expected (any more) is passed over.
+    /// Turns expected receipts into receipts, in one step. For each end whose receipt is expected here, the expectation is
+    /// removed and, unless the message was replaced, a message with a [`Receipt`](push_protocol::Receipt) as its body joins the
+    /// queue. The first end of a message wins: one whose receipt is not expected (any more) is ignored.
     ///
     /// Durable when it resolves; the holder of the seat is told then and not before (PR-1). At most
-    /// [`RECEIPT_STEP`](crate::defaults::RECEIPT_STEP) outcomes.
-    async fn settle_receipts(
-        &self,
-        receipts: UserAgentId,
-        outcomes: &[MessageEnd],
-    ) -> Result<(), StorageError>;
+    /// [`RECEIPT_STEP`](crate::defaults::RECEIPT_STEP) ends.
+    async fn settle_receipts(&self, receipts: UserAgentId, ends: &[MessageEnd]) -> Result<(), StorageError>;
 
-    /// The outbox of a user agent, oldest first: what is in it is durable when this resolves. At most `limit`.
+    /// The outbox of a user agent, oldest first, at most `limit` entries. What it returns is durable.
     ///
-    /// The step that removes a message with [`Enqueue::receipts`] (acknowledge, replace, evict, expire, cancel, end) has put
-    /// its outcome there, whole or not at all. Messages of ended subscriptions do so when they are freed.
+    /// The step that removes a message with [`Enqueue::receipts`] (acknowledge, replace, evict, expire, cancel, end) puts how
+    /// it ended there. For messages of ended subscriptions, the step that frees them does.
     async fn outbox(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<MessageEnd>, StorageError>;
 
-    /// Takes out of the outbox what was carried over. Need not be durable at once.
+    /// Removes what was relayed from the outbox. Need not be durable at once.
     async fn clear_outbox(&self, user_agent: UserAgentId, messages: &[MessageId])
     -> Result<(), StorageError>;
 
-    /// User agents whose outbox is not empty, at most `limit`: for what no hint told of.
+    /// User agents whose outbox is not empty, at most `limit`: also those of which no hint came.
     async fn with_outbox(&self, limit: usize) -> Result<Vec<UserAgentId>, StorageError>;
 
-    /// Receipts that are owed for longer than they were expected to take, at most `limit`. Each is given once in
-    /// [`RECEIPT_LEASE`](crate::defaults::RECEIPT_LEASE), so that nodes don't all work on the same ones.
+    /// Expected receipts whose deadline is over, at most `limit`. Each is given once in
+    /// [`RECEIPT_LEASE`](crate::defaults::RECEIPT_LEASE), so that nodes do not all work on the same ones.
     async fn overdue(&self, limit: usize) -> Result<Vec<Overdue>, StorageError>;
 
-    /// What a user agent's side knows of a message (PR-25).
+    /// What the user agent's receipt state says of a message (PR-25).
     async fn trace(&self, user_agent: UserAgentId, nonce: u64) -> Result<Traced, StorageError>;
 
-    /// Drops up to `limit` of what is due: expired messages, messages of ended subscriptions, abandoned records. Fewer
-    /// than `limit` in all means that nothing more is due. Costs in proportion to what is due, not to
-    /// what is stored.
+    /// Removes up to `limit` of what is due: expired messages, messages of ended subscriptions, abandoned records. Fewer than
+    /// `limit` in all means that nothing more is due. The cost grows with what is due, not with what is stored.
     async fn expire(&self, limit: usize) -> Result<Swept, StorageError>;
 
-    /// What support asks for.
+    /// What the admin API shows of a user agent.
     async fn inspect(&self, user_agent: UserAgentId) -> Result<Option<UserAgentReport>, StorageError>;
 
-    /// Whether other processes write to it too, whose wake-ups may be lost on their way here (PR-14).
+    /// Whether other processes write to it too. Their wake-ups may be lost on their way here (PR-14).
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// Gauges; `None` from a store that can't tell without counting.
+    /// Gauges; `None` from a store that would have to count.
     fn usage(&self) -> Option<Usage>;
 
-    /// Bytes that wait and count against [`Caps::store_bytes`]; with several nodes, as they told each other last. `None` from a
-    /// store that can't tell.
+    /// Bytes that wait and count against [`Caps::store_bytes`]; with several nodes, as of their last exchange. `None` from a
+    /// store that does not know.
     fn queued_bytes(&self) -> Option<u64> {
         self.usage().map(|usage| usage.bytes)
     }
@@ -199,18 +195,18 @@ pub trait Storage: Send + Sync + 'static {
         None
     }
 
-    /// Warnings for the operator, a sentence each: what works but is less safe than it may look (PR-41).
+    /// Warnings for the operator, a sentence each, about what works but is less safe than it may look (PR-41).
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether steps can be expected to work now; a sentence for the operator if not.
+    /// Whether steps can be expected to work now. The error is a sentence for the operator.
     async fn health(&self) -> Result<(), StorageError>;
 
-    /// Resolves when the store has failed for good (PR-5), with the sentence to say. Never resolves otherwise.
+    /// Resolves when the store has failed for good (PR-5), with a sentence for the operator. Never resolves otherwise.
     async fn failed(&self) -> String;
 
-    /// Refuses a set of sealing keys (by fingerprint) that lacks one which is in use, and remembers them (PR-28).
+    /// Refuses a list of sealing keys (by fingerprint) that lacks the one that is in use; otherwise remembers the first (PR-28).
     async fn admit_sealing_keys(&self, fingerprints: &[[u8; 8]]) -> Result<(), StorageError>;
 
     /// How many other processes use it now, as far as it knows.
@@ -218,31 +214,31 @@ pub trait Storage: Send + Sync + 'static {
         Ok(0)
     }
 
-    /// Whether there is no user agent's record at all. May say no for what is abandoned and not swept yet.
+    /// Whether there is no record of any user agent. An abandoned record counts until it is swept.
     async fn is_empty(&self) -> Result<bool, StorageError>;
 
-    /// Gives user agents with their subscriptions and waiting messages, from the start or from where an earlier call
-    /// ended (PR-37). What is expired or abandoned is counted and not given. Changes nothing.
+    /// Exports user agents with their subscriptions and waiting messages, from the start or from where an earlier call ended
+    /// (PR-37). What is expired or abandoned is counted and not exported. Changes nothing.
     ///
     /// Ends a page when it holds about `bytes`, after at least one record: a longer queue comes in parts. A storage that
     /// has to give a whole queue at once goes over it by at most one user agent's budget. For a store that nothing else
     /// changes meanwhile; one that is changed may give a user agent as it was before or after. Any part may come twice.
     async fn export(&self, after: Option<&Cursor>, bytes: usize) -> Result<Exported, StorageError>;
 
-    /// Takes in what another storage gave, under its old ids, numbers and times (PR-37). All of it is durable when this
-    /// resolves; what was taken in before a failure stays.
+    /// Imports what another storage exported, under its old ids, numbers and times (PR-37). All of it is durable when this
+    /// resolves; what was imported before a failure stays.
     ///
     /// Merges, part by part: adds subscriptions and messages that are not there, and never ends or replaces anything that
     /// is. In the way are a subscription if another of its id or name is there; a message if its subscription is not
     /// there, or another message of its number or its topic is. So repeating it adds nothing twice. Neither budget, rate
-    /// nor limit counts. Nobody's seat is told: a session finds what came with its next page.
+    /// nor limit applies. No session is told: it finds what was imported with its next page.
     async fn import(&self, user_agents: Vec<Portable>) -> Result<Imported, StorageError>;
 
-    /// Ends it: everything confirmed or under way is on disk when this resolves. No step may be under way or follow.
+    /// Closes the store: everything confirmed or under way is on disk when this resolves. No step may be under way or follow.
     async fn close(&self) -> Result<(), StorageError>;
 }
 
-/// Why a step could not be done, or may not have been. Never says that something is unknown (PR-3).
+/// Why a step was not done, or may not have been done. Never means that something is unknown (PR-3).
 #[derive(Clone, Debug)]
 pub enum StorageError {
     /// The store is in trouble, overloaded, or does not answer in time. May heal.
@@ -265,8 +261,8 @@ impl std::fmt::Display for StorageError {
 
 impl std::error::Error for StorageError {}
 
-/// PR-28: the key that seals now must stay known, or every URL that it sealed dies. A key that only opens may be dropped;
-/// that ends what it sealed, and is the operator's decision.
+/// PR-28: the key that seals now must stay configured, or no URL that it sealed would work any more. A key that only opens may
+/// be dropped: that ends what it sealed, and is the operator's decision.
 fn refuse_missing_key(sealing_now: Option<[u8; 8]>, offered: &[[u8; 8]]) -> Result<(), StorageError> {
     match sealing_now {
         Some(fingerprint) if !offered.contains(&fingerprint) => {

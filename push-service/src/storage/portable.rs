@@ -19,7 +19,7 @@ use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 /// Each part has the record; the parts together have every subscription and every message at least once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Portable {
-    /// Who.
+    /// Its id.
     pub user_agent: UserAgentId,
     /// The number of the last message accepted, unless a message here has a higher one.
     pub last: MessageNumber,
@@ -56,7 +56,7 @@ pub struct PortableExpectation {
 /// A subscription.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PortableSubscription {
-    /// Its id, which its push URLs carry.
+    /// Its id, which its push URLs contain.
     pub id: SubscriptionId,
     /// The user agent's name for it.
     pub name: SubscriptionName,
@@ -83,11 +83,11 @@ pub struct PortableMessage {
     pub expires_at_ms: u64,
     /// The sealing key under which its message URLs stand.
     pub sealed_by: u8,
-    /// The application server that its subscription is restricted to, if its push URL is told to the user agent.
+    /// The application server that its subscription is restricted to, if the user agent gets its push URL with the message.
     pub key: Option<KeyDigest>,
     /// The receipt subscription that gets its receipt.
     pub receipts: Option<UserAgentId>,
-    /// Who sent it, if that is counted.
+    /// The sender for which it counts.
     pub sender: Option<SenderTag>,
     /// What is in it.
     pub content: Content,

@@ -1,6 +1,4 @@
-//! What support and gauges are told of a store: no content, no topic, no secret.
-
-use super::queue::UsageChange;
+//! What the admin API and gauges show of a store: no content, no topic, no secret.
 
 /// What the admin API shows of a user agent. No content, no topic, no secret.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -13,7 +11,7 @@ pub struct UserAgentReport {
     pub last_number: u64,
     /// Whether a session of this process or another holds the seat.
     pub seated: bool,
-    /// Whether no push was accepted for it and it never came back: then it is kept for a short time only (PR-29).
+    /// Whether no push was accepted for it and it never came back: such a record is kept for a short time only (PR-29).
     pub unused: bool,
     /// Seconds until an abandoned record vanishes (PR-29).
     pub retained_for_secs: u64,
@@ -47,6 +45,14 @@ pub struct Usage {
     pub bytes: u64,
     /// User agents with a record.
     pub user_agents: u64,
+}
+
+/// A difference of [`Usage`].
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct UsageChange {
+    pub(super) messages: i64,
+    pub(super) bytes: i64,
+    pub(super) user_agents: i64,
 }
 
 impl Usage {

@@ -1,16 +1,16 @@
-//! Seats: who takes delivery for a user agent, and what the steps that take or keep one answer.
+//! Seats: which session delivers to a user agent. And the answers of the steps that take or keep a seat.
 
 use std::time::Duration;
 
 use push_protocol::session::{Page, WakeUp};
 use push_protocol::{MessageNumber, UserAgentId};
 
-/// Which session of which process takes delivery for a user agent.
+/// Which session of which process delivers to a user agent.
 ///
 /// Both halves are random and compared for equality, never for order (PR-10).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Seat {
-    /// One run of one process.
+    /// One run of a process.
     pub incarnation: u64,
     /// One session in it.
     pub session: u64,
@@ -28,7 +28,7 @@ pub trait Announce: Send + Sync + 'static {
     /// (PR-14). Only a storage that is shared loses any.
     fn gap(&self, _buckets: &[u16]) {}
 
-    /// The half of this process's seats that all of them share: seats with another are told over the network.
+    /// The half that all seats of this process share. Sessions with another one are told over the network.
     fn incarnation(&self) -> u64 {
         0
     }
@@ -53,19 +53,19 @@ pub fn bucket(user_agent: UserAgentId) -> u16 {
 /// How a session asks for its seat.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Manner {
-    /// As everybody does: may be told to wait (PR-15).
+    /// As usual: it may have to wait (PR-15).
     Asking,
-    /// After it has waited as it was told.
+    /// After it has waited: it gets the seat.
     Insisting,
 }
 
-/// What came of [`Storage::attach`](super::Storage::attach).
+/// The answer of [`Storage::attach`](super::Storage::attach).
 #[derive(Clone, Debug)]
 pub enum Attached {
     /// A healthy, fully loaded store knows nothing of this user agent. Nothing was written (PR-3).
     Unknown,
-    /// This user agent was attached [`ATTACHES_PER_MINUTE`] times within a minute: two devices that share an identity,
-    /// say, and displace each other. Nothing was changed; ask again [`Manner::Insisting`] (PR-15).
+    /// This user agent was attached [`ATTACHES_PER_MINUTE`] times within a minute: for example by two devices that share an
+    /// identity and displace each other. Nothing was changed; ask again with [`Manner::Insisting`] (PR-15).
     ///
     /// [`ATTACHES_PER_MINUTE`]: crate::defaults::ATTACHES_PER_MINUTE
     TooOften {
@@ -76,15 +76,15 @@ pub enum Attached {
     Known {
         /// The head.
         page: Page,
-        /// Who held the seat before.
+        /// The seat that was displaced.
         displaced: Option<Seat>,
     },
 }
 
-/// What came of [`Storage::page`](super::Storage::page).
+/// The answer of [`Storage::page`](super::Storage::page).
 #[derive(Clone, Debug)]
 pub enum Paged {
-    /// The page. If nobody held the seat, the caller holds it now.
+    /// The page. If the seat was free, the caller holds it now.
     Page(Page),
     /// Another session holds the seat: close.
     Displaced,
@@ -92,18 +92,18 @@ pub enum Paged {
     Unknown,
 }
 
-/// What [`Storage::refresh`](super::Storage::refresh) found of a session's seat.
+/// The answer of [`Storage::refresh`](super::Storage::refresh) for one session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refreshed {
-    /// It's the session's, or nobody's and now the session's.
+    /// The session holds the seat, or took a free one.
     Held {
         /// The number of the last message accepted: a session that has not come so far has missed something (PR-14).
         last: MessageNumber,
     },
-    /// Another session has it: close.
+    /// Another session holds the seat: close.
     Displaced,
     /// There is no record.
     Unknown,
-    /// The part of the store that would know has trouble; the others answered.
+    /// The part of the store with this user agent has trouble; the others answered.
     Trouble,
 }

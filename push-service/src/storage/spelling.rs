@@ -1,18 +1,18 @@
-//! How what every durable storage keeps of a message is spelled, and how it is read back with care.
+//! The encoding of messages that all durable storages share.
 //!
-//! Integers are big-endian, texts have their length in front. What can't be read is [`Unreadable`], never a panic: a store
-//! may be damaged, or written by a newer node.
+//! Integers are big-endian; a text has its length in front. A value that cannot be read is [`Unreadable`], never a panic: a
+//! store may be damaged, or written by a newer node.
 
 use bytes::Bytes;
 use push_protocol::{Coding, Content};
 
 const NO_TEXT: u16 = u16::MAX;
 
-/// What a stored value says that this code cannot read.
+/// A stored value has something that this code cannot read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unreadable;
 
-/// All of a message's content but the body, which stands behind it.
+/// All of a message's content but the body, which follows it.
 pub(super) fn put_content_header(value: &mut Vec<u8>, content: &Content) {
     let (coding, first, second) = match &content.coding {
         Coding::Absent => (0, None, None),
@@ -44,7 +44,7 @@ pub(super) struct ContentHeader {
 }
 
 impl ContentHeader {
-    /// With the body that stood behind it.
+    /// With the body that follows it.
     pub(super) fn with(self, body: Bytes) -> Content {
         Content {
             coding: self.coding,
@@ -54,7 +54,7 @@ impl ContentHeader {
     }
 }
 
-/// What is left to read of a value.
+/// The rest of a value, still to be read.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {

@@ -1,4 +1,4 @@
-//! What the steps that make and end subscriptions are asked, and what they answer.
+//! Requests and answers of the steps that make and end subscriptions.
 
 use push_protocol::{KeyDigest, SubscriptionId, SubscriptionName, UserAgentId};
 
@@ -7,7 +7,7 @@ use super::Seat;
 /// A subscription to be made, or to be found again by its name.
 #[derive(Clone, Debug)]
 pub struct Subscribe {
-    /// Whose.
+    /// Its user agent.
     pub user_agent: UserAgentId,
     /// The user agent's name for it.
     pub name: SubscriptionName,
@@ -19,12 +19,11 @@ pub struct Subscribe {
     pub seat: Option<Seat>,
     /// How many subscriptions the user agent may have.
     pub limit: usize,
-    /// Only if the user agent is known: nothing is made for one who names a subscription set that has ended
-    /// (RFC 8030 §4.1).
+    /// Only if the user agent is known: nothing is made for a subscription set that has ended (RFC 8030 §4.1).
     pub only_known: bool,
 }
 
-/// What came of [`Storage::subscribe`](super::Storage::subscribe).
+/// The answer of [`Storage::subscribe`](super::Storage::subscribe).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Subscribed {
     /// The name was new.

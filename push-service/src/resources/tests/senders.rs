@@ -225,7 +225,7 @@ async fn the_operator_chooses_who_may_send() {
     }
 }
 
-/// R30-RCP-7: a refused message leaves no receipt subscription behind, whoever sends it as often as they like.
+/// R30-RCP-7: a refused message leaves no receipt subscription behind, however often it is sent.
 #[tokio::test]
 async fn who_is_refused_leaves_no_receipt_subscription() {
     let service = Service::with(|policy, _| tight(policy));

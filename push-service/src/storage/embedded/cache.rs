@@ -1,16 +1,16 @@
-//! The user agents at hand: those to whom something happened lately, as the decision core sees them.
+//! The cache: the states of user agents that had a step lately, as the decision core needs them.
 //!
-//! While the cache is above its bound, every load and every committed change evicts user agents: one that grows in
-//! the cache makes others leave, just as a new one does.
+//! While the cache is above its bound, every load and every committed change evicts user agents: one that grows in the cache
+//! evicts others, just as a new one does.
 //!
 //! A user agent that is not here is *cold*: its state is what the store holds, plus the seat that a session of this
-//! process may have taken. The first step that needs it has it loaded; steps that come meanwhile wait for the same load.
+//! process may have taken. The first step that needs it starts a load; steps that come meanwhile wait for the same load.
 //!
-//! **Invariant:** a user agent leaves only when all its changes are committed, so that what the store holds is its state.
-//! **Invariant:** seats never leave: a seated user agent that goes cold keeps its seat and last number in `resting`, in
-//! about 50 bytes.
+//! **Invariant:** a user agent is evicted only when all its changes are committed, so that the store has its state.
+//! **Invariant:** seats are never evicted: a seated user agent that becomes cold keeps its seat and last number in `resting`,
+//! in about 50 bytes.
 //!
-//! Rate buckets do leave. A bucket that nobody touched for as long as its user agent stays at hand is full again, or
+//! Rate buckets are evicted. A bucket that was not used for as long as its user agent stays in the cache is full again, or
 //! nearly.
 
 use std::collections::VecDeque;
@@ -39,7 +39,7 @@ pub(super) struct Cache {
 pub(super) struct Shard {
     slots: ByUserAgent<Slot>,
     resting: ByUserAgent<Resting>,
-    /// Who is at hand, in the order in which they are looked at when one has to leave.
+    /// The cached user agents, in the order in which they are considered for eviction.
     ring: VecDeque<UserAgentId>,
     bytes: usize,
 }
@@ -49,10 +49,10 @@ enum Slot {
     Ready(Box<Cell>),
 }
 
-/// A user agent at hand.
+/// A cached user agent.
 pub(super) struct Cell {
     pub(super) state: UserAgent,
-    /// Requests with the writer that are not committed.
+    /// Requests that the writer has not committed yet.
     pub(super) uncommitted: u32,
     /// Whether a body of one of its messages may be stored apart on disk.
     pub(super) bodies_apart: bool,
@@ -66,12 +66,12 @@ struct Resting {
     last: MessageNumber,
 }
 
-/// What to do about a user agent that a step needs.
+/// Where the state of a user agent is that a step needs.
 pub(super) enum Warmth {
     AtHand,
-    /// Somebody loads it: wait.
+    /// A load is under way: wait.
     Loading(oneshot::Receiver<Loaded>),
-    /// Nobody does: load it, call [`Cache::fill`], and wait.
+    /// Not in the cache: load it, call [`Cache::fill`], and wait.
     Cold(oneshot::Receiver<Loaded>),
 }
 
@@ -113,20 +113,20 @@ impl Cache {
         }
     }
 
-    /// Ends a load, for better or worse, and tells all who wait for it.
+    /// Ends a load, with success or not, and wakes all steps that wait for it.
     pub(super) fn fill(&self, user_agent: UserAgentId, loaded: Result<store::Loaded, StorageError>) {
         let mut shard = self.shard(user_agent);
         let Some(Slot::Loading(waiters)) = shard.slots.remove(&user_agent) else {
             return;
         };
         let answer = loaded.map(|loaded| {
-            // In this order, so that whom somebody waits for is not sent home again.
+            // In this order, so that the user agent that a step waits for is not evicted again.
             shard.shrink_to(self.shard_bytes);
             shard.admit(user_agent, loaded);
         });
         drop(shard);
         for waiter in waiters {
-            // Whoever no longer waits does not need to know.
+            // A step that was dropped needs no answer.
             let _ = waiter.send(answer.clone());
         }
     }
@@ -149,7 +149,7 @@ impl Cache {
 }
 
 impl Shard {
-    /// The user agent, if it is at hand.
+    /// The user agent, if it is in the cache.
     pub(super) fn touch(&mut self, user_agent: UserAgentId) -> Option<&mut Cell> {
         let cell = self.cell(user_agent)?;
         cell.touched = true;
@@ -163,7 +163,7 @@ impl Shard {
         }
     }
 
-    /// Counts again what a user agent takes, after a step.
+    /// Counts the memory of a user agent again, after a step.
     pub(super) fn weigh(&mut self, user_agent: UserAgentId) {
         let Some(cell) = self.cell(user_agent) else {
             return;
@@ -173,7 +173,7 @@ impl Shard {
         self.bytes = self.bytes + after - before;
     }
 
-    /// Forgets somebody of whom there is nothing to know, so that strangers don't push out those who have something.
+    /// Removes a user agent without any state, so that requests for unknown user agents do not evict known ones.
     pub(super) fn forget_if_blank(&mut self, user_agent: UserAgentId) {
         let is_blank = |cell: &mut Cell| cell.uncommitted == 0 && cell.state.is_blank();
         if !self.cell(user_agent).is_some_and(is_blank) {
@@ -182,7 +182,7 @@ impl Shard {
         if let Some(Slot::Ready(cell)) = self.slots.remove(&user_agent) {
             self.bytes -= cell.bytes;
         }
-        // Usually it came last. Where it didn't, the ring sheds it when it comes by, or here.
+        // Usually it was the last one added. If not, its entry in the ring is removed when its turn comes, or here.
         if self.ring.back() == Some(&user_agent) {
             self.ring.pop_back();
         } else if self.ring.len() > 2 * self.slots.len() + USER_AGENT_CACHE_LOOKS {
@@ -212,7 +212,7 @@ impl Shard {
         self.ring.push_back(user_agent);
     }
 
-    /// Sends the least recently used home, of those that were not touched since they were last looked at.
+    /// Evicts the least recently used, of those that were not used since they were last considered.
     fn shrink_to(&mut self, bytes: usize) {
         for _ in 0..USER_AGENT_CACHE_LOOKS {
             if self.bytes <= bytes {
@@ -221,13 +221,13 @@ impl Shard {
             let Some(user_agent) = self.ring.pop_front() else {
                 return;
             };
-            if !self.leaves(user_agent) {
+            if !self.evict(user_agent) {
                 self.ring.push_back(user_agent);
             }
         }
     }
 
-    fn leaves(&mut self, user_agent: UserAgentId) -> bool {
+    fn evict(&mut self, user_agent: UserAgentId) -> bool {
         let Some(cell) = self.cell(user_agent) else {
             return true;
         };
@@ -245,7 +245,7 @@ impl Shard {
     }
 }
 
-/// About what a user agent takes in memory while it is at hand.
+/// About how much memory a cached user agent takes, in bytes.
 fn bytes_of(state: &UserAgent) -> usize {
     let entry = size_of::<(UserAgentId, Slot, UserAgentId)>() + size_of::<Cell>();
     let subscriptions = state.subscriptions.len() * size_of::<Subscription>();
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!((state.seat, state.last), (seated(1).seat, MessageNumber(1)));
     }
 
-    /// Strangers leave nothing behind: neither an entry nor a place in the ring, however many come and in whatever order
+    /// Unknown user agents leave nothing behind: neither an entry nor a slot in the ring, however many come and in whatever order
     /// they go.
     #[test]
     fn strangers_leave_nothing_behind() {

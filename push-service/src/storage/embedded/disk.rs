@@ -1,5 +1,5 @@
-//! What embedded storage asks of the machine's disk beside reading and writing: whether it still works, and how much is
-//! free. Tests stand in for it to make writes fail and space run out.
+//! What embedded storage needs of the machine's disk beside reading and writing: whether writes work, and how much is free.
+//! Tests replace it to make writes fail and space run out.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ impl Disk for MachineDisk {
     }
 }
 
-/// Whether there is room for more, looked at when somebody wants to store and the last look is old.
+/// Whether there is free disk, checked when something is to be stored and the last check is old.
 pub(super) struct Room {
     disk: Arc<dyn Disk>,
     directory: PathBuf,

@@ -1,40 +1,39 @@
-//! Reads the journal before the store does, and cuts off the end that a power loss or a kill left torn.
+//! Reads the journal before fjall does, and cuts off an end that a power loss or a kill left torn.
 //!
-//! The store itself cuts a journal off at the first place that does not read, whatever stands behind it: one flipped bit in
-//! a batch's frame, and all that was confirmed after it would be unknown (PR-3). And it refuses a batch that is whole in
-//! shape and wrong in content, which is what a disk leaves that wrote the end of a last batch and not its middle. So both
-//! are judged here, on the files alone and under the store's lock, before the store touches anything.
+//! fjall cuts a journal off at the first batch that it cannot read, whatever follows: after one flipped bit in a batch, all
+//! that was confirmed later would be unknown (PR-3). And it refuses a batch with a right frame and wrong content, which a disk
+//! leaves that wrote the end of the last batch and not its middle. So both cases are decided here, from the files alone and
+//! under fjall's lock, before fjall touches anything.
 //!
-//! **The rule.** Batches are read from the first on, each by the lengths that its frame gives. Each begins with a
-//! [mark](super::marks): its number, and up to which batch everything was synced before it. Where a batch does not read, has
-//! no mark of this store, or has not the next number, reading ends. After that place nothing is read as a batch, a
-//! length or an end. Only marks are searched for, at every byte.
+//! **The rule.** Batches are read from the first on, each by the lengths in its frame. Each begins with a
+//! [mark](super::marks): its number, and up to which batch everything was synced before it. Reading ends at the first batch
+//! that cannot be read, has no mark of this store, or does not have the next number. From there on nothing is taken for a
+//! batch, a length or an end. Only marks are searched for, at every byte.
 //!
-//! - A mark there claims a sync of a batch that was not read, or the journal is not the newest and so was synced as a whole:
-//!   confirmed data is damaged, and the operator has to decide. Nothing is touched.
-//! - Otherwise nothing after the place is known to be synced. It is a torn end, which is cut off, kept beside the
-//!   journal, and logged.
+//! - If a mark there says that a batch was synced that was not read, or if a newer journal follows (then this one was synced as
+//!   a whole), confirmed data is damaged. The operator has to decide, and nothing is touched.
+//! - Otherwise nothing from there on is known to be synced. It is a torn end: it is cut off, kept beside the journal, and
+//!   logged.
 //!
-//! **Why no chosen bytes are taken for structure** (PR-38). Before that place, chosen bytes are skipped by lengths
-//! that this store wrote, and a length with a damaged bit leads to no mark with the next number. After that place,
-//! only marks count, and no peer can forge one. So it does not matter what a body contains, at which byte it was
-//! torn, and what bytes follow it.
+//! **Why no bytes that a peer chose are taken for structure** (PR-38). Before that point, such bytes are skipped by lengths
+//! that this store wrote, and a damaged length leads to no mark with the next number. After it, only marks count, and no
+//! peer can forge one. So it does not matter what a body contains, at which byte it was torn, and what follows it.
 //!
-//! **Invariant:** no batch is cut off if a later write says that it was synced. The writer says so with its next
-//! batch. If there is none, it writes a batch of its own soon after ([`STORE_MARK_AFTER`]), and when it is closed.
+//! **Invariant:** no batch is cut off if a later write says that it was synced. The writer says so with its next batch. If none
+//! follows, it writes an empty batch soon after ([`STORE_MARK_AFTER`]), and when it is closed.
 //!
-//! What cannot be told from the bytes: whether the last batch was torn, or damaged after its sync, until such a write
-//! follows (it counts as torn); and errors in the store's own sequence number, which no checksum covers. A wrong
-//! number breaks the rising order and is found, with two exceptions: one that is too high in the last batch, which
-//! changes nothing, and one within a gap, which is left by tables that were synced before a journal.
+//! Two things cannot be known from the bytes. Until such a write follows: whether the last batch was torn, or damaged after its
+//! sync (it counts as torn). And errors in fjall's sequence numbers, which no checksum covers. A wrong number breaks the rising
+//! order and is found, with two exceptions: one that is too high in the last batch, which changes nothing, and one within a
+//! gap, which tables leave that were synced before a journal.
 //!
-//! A store of format 1 has no marks and no key. After an unreadable place nothing can be recognized there, so it is
-//! opened only if all its journals can be read to their ends, as after an orderly stop.
+//! A store of format 1 has no marks and no key, so nothing can be recognized after an unreadable batch. It is opened only if
+//! all its journals can be read to their ends, as after an orderly stop.
 //!
-//! A batch in the journal is, in little-endian: `1`, item count (4), sequence number (8); its items; `3`, their XXH3 (8),
-//! `FJL\x03`. An item is `2`, type (1), compression (1), key space (8), key length (2), length (4), stored length (4), key,
-//! value; or `4`, key space (8). The first item is the store's state, which begins with the mark. A journal has its full
-//! length from the start; behind the last batch it is zeros.
+//! **The format** is that of fjall 3.1.13, which is pinned exactly for this reason. A batch is, in little-endian: `1`, item count (4), sequence number (8); its items; `3`, their XXH3 (8), `FJL\x03`. An
+//! item is `2`, type (1), compression (1), key space (8), key length (2), length (4), stored length (4), key, value; or `4`,
+//! key space (8). The first item is the store's state, which begins with the mark. A journal has its full length from the
+//! start; after the last batch it is zeros.
 //!
 //! Searching for marks costs one pass over the torn end, for any content.
 //!
@@ -308,7 +307,7 @@ fn candidates(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
 struct Batch<'a> {
     length: usize,
     sequence: u64,
-    /// The bytes at the place of the mark.
+    /// The bytes at the position of the mark.
     mark: Option<&'a [u8]>,
 }
 
@@ -374,76 +373,4 @@ impl<'a> Item<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// PR-38: the cost of a hostile torn end is bounded by its length: one pass, and a hash for each candidate mark.
-    #[test]
-    fn a_hostile_torn_end_is_passed_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let marks = Marks::make(directory.path()).unwrap();
-        // This made the search quadratic: at each byte begins a batch that seems to reach to the end.
-        let header = [1, 255, 255, 255, 127, 0, 0, 0, 0, 0, 0, 0, 0].repeat(1 << 20);
-        assert_eq!(candidates(&header).count(), 0);
-        assert_eq!(Walk::new(Some(&marks)).over(&header), End::Torn(0));
-        let keys = STATE_KEY.repeat(1 << 20);
-        assert_eq!(candidates(&keys).count(), 1 << 20);
-        assert_eq!(Walk::new(Some(&marks)).over(&keys), End::Torn(0));
-    }
-
-    /// A batch that holds nothing but the state.
-    fn batch(marks: &Marks, mark: Mark) -> Vec<u8> {
-        let value = [&marks.encode(mark)[..], b"state"].concat();
-        let mut item = vec![2, 0, 0];
-        item.extend(1_u64.to_le_bytes());
-        item.extend((STATE_KEY.len() as u16).to_le_bytes());
-        item.extend((value.len() as u32).to_le_bytes());
-        item.extend((value.len() as u32).to_le_bytes());
-        item.extend(STATE_KEY);
-        item.extend(value);
-        let mut batch = vec![1];
-        batch.extend(1_u32.to_le_bytes());
-        batch.extend(mark.number.to_le_bytes());
-        batch.extend(&item);
-        batch.push(3);
-        batch.extend(xxh3_64(&item).to_le_bytes());
-        batch.extend(MAGIC);
-        batch
-    }
-
-    /// PR-1, PR-38: a journal in which a batch is missing is damaged if a later one says that it was synced.
-    #[test]
-    fn a_missing_batch_is_noticed() {
-        let directory = tempfile::tempdir().unwrap();
-        let marks = Marks::make(directory.path()).unwrap();
-        let batch = |number, synced| batch(&marks, Mark { number, synced });
-        let first = batch(1, 1);
-        let walked = |journal: &[u8]| Walk::new(Some(&marks)).over(journal);
-        assert_eq!(
-            walked(&[&first[..], &batch(2, 1), &batch(3, 2)].concat()),
-            End::Whole
-        );
-        assert_eq!(
-            walked(&[&first[..], &batch(3, 2)].concat()),
-            End::Damaged(first.len())
-        );
-        assert_eq!(
-            walked(&[&first[..], &batch(3, 1)].concat()),
-            End::Torn(first.len())
-        );
-    }
-
-    /// PR-1, PR-38: if the first batch of a journal is torn, its own mark says what was read before it.
-    #[test]
-    fn a_torn_first_batch_says_its_number() {
-        let directory = tempfile::tempdir().unwrap();
-        let marks = Marks::make(directory.path()).unwrap();
-        let batch = |number, synced| batch(&marks, Mark { number, synced });
-        let mut torn = batch(5, 4);
-        *torn.last_mut().unwrap() ^= 1;
-        let walked = |journal: &[u8]| Walk::new(Some(&marks)).over(journal);
-        assert_eq!(walked(&torn), End::Torn(0));
-        assert_eq!(walked(&[&torn[..], &batch(6, 4)].concat()), End::Torn(0));
-        assert_eq!(walked(&[&torn[..], &batch(6, 5)].concat()), End::Damaged(0));
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! The keys of embedded storage's one key space: how they are made, and what they tell. `layout` has the table of them.
+//! The keys of embedded storage's one key space: how they are made and read. `layout` has the table of them.
 
 use bytes::Buf as _;
 use push_protocol::{MessageNumber, UserAgentId};
@@ -113,7 +113,7 @@ pub(super) fn encode_deadline(expected: &Expectation) -> [u8; 24] {
     value
 }
 
-/// The reverse of both.
+/// The reverse of [`deadline_key`] and [`encode_deadline`].
 pub(super) fn deadline_of(key: &[u8], value: &[u8]) -> Result<Overdue, Unreadable> {
     let receipts = key.get(9..25).and_then(|id| id.try_into().ok());
     let mut fields = Fields(value);
@@ -128,9 +128,9 @@ pub(super) fn deadline_of(key: &[u8], value: &[u8]) -> Result<Overdue, Unreadabl
 mod tests {
     use super::*;
 
-    /// Keys sort as numbers and times do, and are read back.
+    /// Keys sort as their numbers and times do, and are read back.
     #[test]
-    fn keys_sort_as_what_they_say() {
+    fn keys_sort_as_their_numbers() {
         let agent = UserAgentId([5; 16]);
         let keys = [1, 255, 256, u64::MAX].map(|n| queue_key(agent, MessageNumber(n)));
         assert!(keys.is_sorted());

@@ -1,6 +1,6 @@
 //! The layout of embedded storage on disk.
 //!
-//! One ordered key space. A user agent's record and its messages stand side by side, so that one scan loads all:
+//! One ordered key space. A user agent's record and its messages are neighbours, so that one scan loads all:
 //!
 //! | key | value |
 //! |---|---|
@@ -17,7 +17,7 @@
 //!
 //! Integers are big-endian. A change here is a new [`FORMAT`].
 //!
-//! What stands in a queue beside its record, [`values`](super::values) spells.
+//! [`values`](super::values) encodes the values in a queue beside its record.
 
 use bytes::Buf;
 use push_protocol::{KeyDigest, MessageNumber, SubscriptionId, SubscriptionName};
@@ -52,13 +52,13 @@ const UNUSED: u64 = 1 << 63;
 
 /// What each batch records about the store: the batch's mark, the store's time, and its gauges as of that batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct State {
+pub(super) struct StoreState {
     pub(super) mark: Mark,
     pub(super) clock_us: u64,
     pub(super) usage: Usage,
 }
 
-impl Default for State {
+impl Default for StoreState {
     fn default() -> Self {
         Self {
             mark: Mark::START,
@@ -70,8 +70,8 @@ impl Default for State {
 
 const STATE_BYTES: usize = 4 * 8;
 
-impl State {
-    /// The mark comes first, so that it stands at one place in every batch.
+impl StoreState {
+    /// The mark comes first, so that it is at the same position in every batch.
     pub(super) fn encode(self, marks: &Marks) -> [u8; MARK_BYTES + STATE_BYTES] {
         let Usage {
             messages,

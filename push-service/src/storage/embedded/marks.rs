@@ -1,8 +1,8 @@
 //! The mark with which each batch begins: its number, up to which batch everything was synced when it was written, and
 //! proof that this store wrote it.
 //!
-//! Senders, user agents and other servers choose bytes that stand in the journal: bodies, topics, header fields, names of
-//! subscriptions. Where the journal is torn, the lengths that lead past those bytes are lost, so what follows must be
+//! Senders, user agents and other servers choose bytes that are in the journal: bodies, topics, header fields, names of
+//! subscriptions. If the journal is torn, the lengths that lead past those bytes are lost, so what follows must be
 //! recognizable by itself. A mark is: it ends in an HMAC under a key that never leaves this machine, and it appears
 //! in no answer, export or log, so no peer can forge or repeat one.
 //!
@@ -130,10 +130,10 @@ mod tests {
         assert_eq!(again.verify(&value), Some(mark));
         let elsewhere = tempfile::tempdir().unwrap();
         assert_eq!(Marks::make(elsewhere.path()).unwrap().verify(&value), None);
-        for place in 0..value.len() {
+        for position in 0..value.len() {
             let mut changed = value;
-            changed[place] ^= 1;
-            assert_eq!(marks.verify(&changed), None, "byte {place}");
+            changed[position] ^= 1;
+            assert_eq!(marks.verify(&changed), None, "byte {position}");
         }
         assert_eq!(marks.verify(&value[1..]), None);
     }

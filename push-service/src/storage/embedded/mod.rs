@@ -1,17 +1,17 @@
-//! Storage on the disk of this machine: survives kill -9 and power loss, needs no server beside it.
+//! Storage on the disk of this machine: survives kill -9 and power loss, and needs no server.
 //!
-//! A step is decided in memory by the core in `queue`, on the state of its user agent, and its writes go in
-//! order to one writer thread, which commits many steps with one sync. What is decided is announced at once and answered
-//! when it is durable: delivery to a connected user agent does not wait for the disk, 201 does.
+//! A step is decided in memory by the core in `queue`, on the state of its user agent. Its writes go in order to one writer
+//! thread, which commits many steps with one sync. A decision is announced at once and answered when it is durable: delivery
+//! to a connected user agent does not wait for the disk, the answer to the sender does.
 //!
 //! ```text
-//!   step ──► cache: state at hand? ──no──► readers: load it
+//!   step ──► cache: has the state? ──no──► readers: load it
 //!              │ yes                           │
 //!              ▼                               ▼
 //!           decide, announce  ◄────────────────┘
 //!              │ writes, in order of decision
 //!              ▼
-//!           writer: one batch, one sync ──► answers
+//!           writer: one batch, one sync ──► replies
 //! ```
 //!
 //! **Invariant:** no lock is held while the disk is read or written, and no async thread ever does either.
@@ -69,13 +69,13 @@ use crate::defaults::{RETENTION, STORE_MEMTABLE_BYTES, STORE_STEP_WAIT, STORE_ST
 
 /// How a store is opened.
 pub struct Options {
-    /// Where it is. Made, for its owner only, if it is not there.
+    /// Its directory. Made, for its owner only, if it is not there.
     pub directory: PathBuf,
     /// What is told of wake-ups.
     pub announce: Arc<dyn Announce>,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// The disk beneath.
+    /// The disk.
     pub disk: Arc<dyn Disk>,
     /// How long an abandoned record is kept (PR-29).
     pub retention: Retention,

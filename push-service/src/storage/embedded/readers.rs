@@ -1,5 +1,5 @@
-//! The threads that read. A cold block of the disk may take milliseconds, and no step of another user agent waits for
-//! it: the async threads never read.
+//! The threads that read. To read from the disk may take milliseconds. No step of another user agent waits for that, because
+//! the async threads never read.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use crate::storage::StorageError;
 /// A read, or `None` for the thread to end.
 type Read = Option<Box<dyn FnOnce(&Store) + Send>>;
 
-/// Hands reads to the threads. They end when it is dropped or told to.
+/// Hands reads to the threads. They end when it is dropped, or by [`Readers::stop`].
 #[derive(Clone)]
 pub(super) struct Readers(SyncSender<Read>);
 
@@ -37,7 +37,7 @@ impl Readers {
         Ok((Self(send), threads))
     }
 
-    /// Has a read done, whether or not anybody waits for it. Refuses when too many wait.
+    /// Queues a read, and does not wait for it. Refuses when too many wait.
     pub(super) fn submit(&self, read: impl FnOnce(&Store) + Send + 'static) -> Result<(), StorageError> {
         self.0.try_send(Some(Box::new(read))).map_err(|_| {
             StorageError::Unavailable("the disk is too slow: too many reads wait for it".to_owned())
@@ -47,19 +47,19 @@ impl Readers {
     /// Ends the threads, after the reads that wait. May block for as long as those take.
     pub(super) fn stop(&self) {
         for _ in 0..STORE_READERS {
-            // Nobody is there any more: stopped before.
+            // Fails if the threads have ended before.
             let _ = self.0.send(None);
         }
     }
 
-    /// Has a read done and waits for what it found.
+    /// Queues a read and waits for its result.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Store) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let (answer, wait) = oneshot::channel();
         self.submit(move |store| {
-            // Whoever no longer waits does not need to know.
+            // A step that was dropped needs no answer.
             let _ = answer.send(read(store));
         })?;
         wait.await

@@ -1,6 +1,6 @@
-//! The files: opened, checked and read. Writing is the writer's business alone.
+//! The files of the store: opened, checked and read. Only the writer writes them.
 //!
-//! Calls here block on the disk and belong on threads of their own.
+//! Calls here block on the disk, so only threads of the store make them.
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -10,7 +10,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use push_protocol::{MessageNumber, PushMessage, UserAgentId};
 
 use super::journal;
-use super::layout::{self, FORMAT, FORMAT_KEY, Read, STATE_KEY, State, Unreadable, Value};
+use super::layout::{self, FORMAT, FORMAT_KEY, Read, STATE_KEY, StoreState, Unreadable, Value};
 use super::marks::Marks;
 use super::open_error::OpenError;
 use crate::defaults::{STORE_CACHE_BYTES, STORE_JOURNAL_BYTES, STORE_OPEN_FILES, STORE_THREADS};
@@ -21,11 +21,11 @@ use crate::storage::{Overdue, StorageError};
 /// A user agent as it is stored.
 pub(super) struct Loaded {
     pub(super) state: UserAgent,
-    /// Whether a body of one of its messages is stored apart.
+    /// Whether a body of one of its messages is stored separately.
     pub(super) bodies_apart: bool,
 }
 
-/// An open store. Clones share it; the last one to go closes it.
+/// An open store. Clones share it; dropping the last one closes it.
 #[derive(Clone)]
 pub(super) struct Store {
     pub(super) database: Database,
@@ -35,7 +35,7 @@ pub(super) struct Store {
 
 impl Store {
     /// Opens a store, or makes one in a directory that is new or empty.
-    pub(super) fn open(directory: &Path, memtable_bytes: u64) -> Result<(Self, State), OpenError> {
+    pub(super) fn open(directory: &Path, memtable_bytes: u64) -> Result<(Self, StoreState), OpenError> {
         let io = |error| OpenError::Io {
             directory: directory.to_owned(),
             error,
@@ -74,8 +74,8 @@ impl Store {
         })
     }
 
-    /// PR-3, PR-35: a store that says nothing of its format, or something new, is not touched.
-    fn check_format(&self, directory: &Path) -> Result<State, OpenError> {
+    /// PR-3, PR-35: a store without a format mark, or with a newer one, is not touched.
+    fn check_format(&self, directory: &Path) -> Result<StoreState, OpenError> {
         let fault = |error| open_error(directory, error);
         let unreadable = |what: &str| OpenError::Damaged {
             directory: directory.to_owned(),
@@ -85,7 +85,7 @@ impl Store {
             if !self.keys.is_empty().map_err(fault)? {
                 return Err(OpenError::Unmarked(directory.to_owned()));
             }
-            return self.write_format(State::default()).map_err(fault);
+            return self.write_format(StoreState::default()).map_err(fault);
         };
         let found = u32::from_be_bytes(mark[..].try_into().map_err(|_| unreadable("format mark"))?);
         if found > FORMAT {
@@ -95,8 +95,8 @@ impl Store {
             });
         }
         let state = self.keys.get(STATE_KEY).map_err(fault)?;
-        let state = state.map_or(Ok(State::default()), |state| {
-            State::decode(&state).map_err(|_| unreadable("state"))
+        let state = state.map_or(Ok(StoreState::default()), |state| {
+            StoreState::decode(&state).map_err(|_| unreadable("state"))
         })?;
         if found < FORMAT {
             return self.write_format(state).map_err(fault);
@@ -106,24 +106,24 @@ impl Store {
 
     /// Records that the store has this format from now on: in the first batch of a new store, or of one in an older
     /// format.
-    fn write_format(&self, state: State) -> fjall::Result<State> {
+    fn write_format(&self, state: StoreState) -> fjall::Result<StoreState> {
         let state = self.put(state, FORMAT_KEY, &FORMAT.to_be_bytes())?;
         self.database.persist(PersistMode::SyncAll)?;
         Ok(state)
     }
 
     /// Writes one value of the store about itself, in a batch of its own. Returns the state in the batch.
-    pub(super) fn put(&self, state: State, key: &[u8], value: &[u8]) -> fjall::Result<State> {
+    pub(super) fn put(&self, state: StoreState, key: &[u8], value: &[u8]) -> fjall::Result<StoreState> {
         let (mut batch, state) = self.batch(state);
         batch.insert(&self.keys, key, value);
         batch.commit()?;
         Ok(state)
     }
 
-    /// The next batch, begun with its mark and the state of the store, and that state: every batch begins so (PR-38).
-    pub(super) fn batch(&self, state: State) -> (fjall::OwnedWriteBatch, State) {
+    /// The next batch, and the state of the store in it. Every batch begins with its mark and that state (PR-38).
+    pub(super) fn batch(&self, state: StoreState) -> (fjall::OwnedWriteBatch, StoreState) {
         let mut batch = self.database.batch().durability(Some(PersistMode::Buffer));
-        let state = State {
+        let state = StoreState {
             mark: state.mark.next(),
             ..state
         };
@@ -173,7 +173,7 @@ impl Store {
         Ok(Loaded { state, bodies_apart })
     }
 
-    /// A message, unless it left meanwhile.
+    /// A message, unless it was removed meanwhile.
     pub(super) fn message(
         &self,
         user_agent: UserAgentId,
@@ -209,7 +209,7 @@ impl Store {
             .transpose()
     }
 
-    /// Who is to be swept, between two times, at most so many, the longest overdue first.
+    /// The entries of the sweep index between two times, at most `limit`, the longest overdue first.
     pub(super) fn due(
         &self,
         from_ms: u64,

@@ -1,4 +1,4 @@
-//! What the writer tells everybody: that it failed, and how much the store holds.
+//! What the writer publishes: that it failed, and how much the store holds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::Shared;
 use crate::storage::{StorageError, Usage};
 
-/// Whether a write or sync has failed. Happens once, and is for good (PR-5).
+/// Whether a write or sync has failed. It happens once, and for good (PR-5).
 pub(super) struct Failure(watch::Sender<Option<String>>);
 
 impl Default for Failure {
@@ -18,7 +18,7 @@ impl Default for Failure {
 }
 
 impl Failure {
-    /// The first reason stands.
+    /// The first reason is kept.
     pub(super) fn happen(&self, why: &str) {
         self.0.send_if_modified(|reason| {
             let is_first = reason.is_none();
@@ -42,7 +42,7 @@ impl Failure {
                 return why.clone();
             }
             if reason.changed().await.is_err() {
-                // Cannot be: the sender is borrowed here.
+                // Cannot happen: the sender is borrowed here.
                 std::future::pending::<()>().await;
             }
         }

@@ -1,7 +1,7 @@
-//! What stands in a queue beside its record, as embedded storage spells it: a message, or what is no message.
+//! The values in a queue beside its record, as embedded storage encodes them: messages, and receipt state.
 //!
-//! What a value is, its 33rd byte tells ([`KIND_AT`]): the urgency of a message, whose upper bits tell what else stands in
-//! its header, or one of three bits that no message has. Under which key it stands [`layout`](super::layout) says.
+//! The 33rd byte ([`KIND_AT`]) says what a value is. In a message it is the urgency, and its upper bits say what else is in
+//! the header. Receipt state has one of three bits there that no message has. [`layout`](super::layout) lists the keys.
 
 use bytes::Bytes;
 use push_protocol::capability::{Dialect, KeyId};
@@ -16,13 +16,13 @@ use crate::storage::queue::{Expectation, OutboxEntry, PassingMessage, Stored, Us
 use crate::storage::spelling::{Fields, Unreadable, put_content_header, put_text};
 use crate::storage::{RECEIPTS, SenderTag};
 
-/// Where the byte stands that tells what a value in a queue is.
+/// The position of the byte that says what a value is.
 const KIND_AT: usize = 32;
 /// A message whose user agent is told the key of its subscription.
 const WITH_KEY: u8 = 0x04;
 /// A message for which a receipt was requested.
 const WITH_RECEIPT: u8 = 0x08;
-/// A message whose body is stored apart, with the body's length in its place.
+/// A message whose body is stored separately, with the body's length in its place.
 const BODY_APART: u8 = 0x10;
 /// Not a message: a message with TTL 0 that is remembered while its acknowledgement counts.
 const PASSING: u8 = 0x20;
@@ -33,18 +33,18 @@ const ENDED: u8 = 0x80;
 /// A message that counts for a sender. Both bits together; a value that is not a message has only one of them.
 const WITH_SENDER: u8 = PASSING | EXPECTATION;
 
-/// Whether a body of this length is stored apart, so that loading a queue does not read it.
+/// Whether a body of this length is stored separately, so that loading a queue does not read it.
 pub(super) fn is_apart(body_bytes: usize) -> bool {
     body_bytes > STORE_BODY_APART_BYTES
 }
 
-/// The body of a message, if it is stored apart.
+/// The body of a message, if it is stored separately.
 pub(super) fn body_apart(stored: &Stored) -> Option<&[u8]> {
     let body = &stored.message.content.body;
     is_apart(body.len()).then_some(&body[..])
 }
 
-/// A message without its number, and without a body that is stored apart.
+/// A message without its number, and without a body that is stored separately.
 pub(super) fn encode_message(stored: &Stored) -> Vec<u8> {
     let message = &stored.message;
     let content = &message.content;
@@ -108,7 +108,7 @@ pub(super) fn encode_expectation(expected: &Expectation) -> [u8; KIND_AT + 3] {
     value
 }
 
-/// What stands in a queue beside the record.
+/// A value in a queue beside the record.
 pub(super) enum Value {
     Message(Read),
     Passing(PassingMessage),
@@ -162,7 +162,7 @@ impl Value {
         }
     }
 
-    /// Puts it where it was before the restart.
+    /// Loads it into the state of its user agent.
     pub(super) fn load_into(self, state: &mut UserAgent, number: MessageNumber) {
         match self {
             Self::Message(read) => state.put_in(read.waiting(), read.receipts),
@@ -184,7 +184,7 @@ pub(super) struct Read {
     sealed_by: u8,
     receipts: Option<UserAgentId>,
     sender: Option<SenderTag>,
-    /// The length of a body that is stored apart and was not read.
+    /// The length of a body that is stored separately and was not read.
     pub(super) apart: Option<u32>,
 }
 
@@ -258,7 +258,7 @@ impl Read {
         Ok(self)
     }
 
-    /// As it travels to another storage.
+    /// As it is exported.
     pub(super) fn portable(self) -> PortableMessage {
         let message = self.message;
         PortableMessage {
@@ -371,9 +371,9 @@ mod tests {
         }
     }
 
-    /// What is written is what is read.
+    /// An encoded message is decoded to the same message.
     #[test]
-    fn a_message_survives_its_spelling() {
+    fn a_message_survives_its_encoding() {
         let stored = stored();
         let read = Read::decode(MessageNumber(77), &encode_message(&stored)).unwrap();
         assert_eq!(read.message, *stored.message);
@@ -408,15 +408,15 @@ mod tests {
         assert!(body_apart(&stored()).is_none());
     }
 
-    /// PR-25: so it is with what stands among messages and is none, and each is told from the others.
+    /// PR-25: receipt state is decoded as it was encoded, and is not mistaken for a message.
     #[test]
-    fn what_is_no_message_survives_its_spelling() {
+    fn receipt_state_survives_its_encoding() {
         let passes = Value::decode(FIRST_RECEIPT_NUMBER, &encode_passing(&passing()));
         assert!(matches!(passes, Ok(Value::Passing(read)) if read == passing()));
         let ended = Value::decode(MessageNumber(5), &encode_outbox_entry(&ended()));
         assert!(matches!(ended, Ok(Value::Ended(read)) if read == self::ended()));
-        let owed = Value::decode(FIRST_RECEIPT_NUMBER, &encode_expectation(&expectation()));
-        assert!(matches!(owed, Ok(Value::Expectation(read)) if read == expectation()));
+        let expected = Value::decode(FIRST_RECEIPT_NUMBER, &encode_expectation(&expectation()));
+        assert!(matches!(expected, Ok(Value::Expectation(read)) if read == expectation()));
         let receipts = UserAgentId([5; 16]);
         let key = deadline_key_of(receipts, &expectation());
         let overdue = deadline_of(&key, &encode_deadline(&expectation())).unwrap();

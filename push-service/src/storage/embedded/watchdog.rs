@@ -1,12 +1,12 @@
-//! Looks at the writer from outside, because it can wait for ever: a commit waits while tables have to be written first, and
-//! fjall's worker, which would write them, ends at its first error. Nobody then wakes the commit.
+//! Watches the writer, because it can wait for ever: a commit waits while tables have to be written first, and fjall's worker,
+//! which would write them, ends at its first error. Then nothing wakes the commit.
 //!
-//! The writer counts each call into fjall at its begin and at its end. A call that lasts longer than [`STORE_WATCH_EVERY`]
+//! The writer counts each call into fjall at its start and at its end. A call that lasts longer than [`STORE_WATCH_EVERY`]
 //! makes the watchdog ask fjall for its state, from a thread of its own: the question waits if the disk is slow. "Poisoned"
 //! means that the worker ended or a write failed, so the store has failed for good (PR-5). A store that is only slow goes
 //! on, until one call has taken [`STORE_CALL_LIMIT`].
 //!
-//! **Invariant:** when it declares a failure the writer is given up: no thread waits for the writer's any more.
+//! **Invariant:** when it declares a failure the writer is given up: no thread waits for the writer's thread any more.
 //!
 //! It does not know what is written.
 
@@ -22,7 +22,7 @@ use super::Shared;
 use super::trouble::Watch;
 use crate::defaults::{STORE_CALL_LIMIT, STORE_WATCH_EVERY};
 
-/// What the writer tells the watchdog: it counts.
+/// The calls of the writer into fjall, counted for the watchdog.
 #[derive(Default)]
 pub(super) struct Calls {
     /// Odd while a call is under way.
@@ -49,7 +49,7 @@ impl Calls {
     }
 }
 
-/// Kept by the writer: when it goes, the watchdog ends.
+/// Kept by the writer: when it is dropped, the watchdog ends.
 pub(super) struct Watched(#[expect(dead_code, reason = "its drop is what tells")] Sender<()>);
 
 /// Starts the thread.

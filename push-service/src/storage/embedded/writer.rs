@@ -1,12 +1,12 @@
-//! The one thread that writes: many steps, one batch, one sync, then all their answers.
+//! The one thread that writes: it commits many steps as one batch with one sync, and then replies to all of them.
 //!
 //! Requests arrive in the order in which their steps were decided and are committed in that order, so a user agent's
-//! state on disk is always one that it had. A batch in which nobody waits for the disk is written without a sync, and
+//! state on disk is always one that it had. A batch without a step that waits for the disk is written without a sync, and
 //! synced soon after (PR-4).
 //!
-//! After the first failed write or sync nothing is written any more, and every step is answered with that failure
-//! (PR-5): what a disk says after a failed sync is not to be believed, so it is not asked again. A panic of the writer is
-//! such a failure too: nothing would ever be written again, and nobody would say so.
+//! After the first failed write or sync nothing is written any more, and every step gets that failure (PR-5): after a failed
+//! sync a disk may claim success for data that it lost, so it is not asked again. A panic of the writer counts as a failure
+//! too: otherwise steps would wait for ever.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -19,22 +19,23 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use super::commit_replies::{self, Replier};
-use super::layout::{self, State};
+use super::layout::{self, StoreState};
 use super::store::Store;
 use super::trouble::Watch;
 use super::watchdog::Watched;
 use crate::defaults::{STORE_BATCH_STEPS, STORE_MARK_AFTER, STORE_SYNC_WITHIN};
-use crate::storage::queue::{ReceiptChanges, Stored, SweepMove, UsageChange};
+use crate::storage::queue::{ReceiptChanges, Stored, SweepMove};
+use crate::storage::reports::UsageChange;
 use crate::storage::senders::SenderChanges;
 use crate::storage::{SenderTag, StorageError, WakeUp};
 
-/// The writes of one step, in place of its user agent's state.
+/// The writes of one step.
 pub(super) struct Request {
     pub(super) user_agent: UserAgentId,
     pub(super) record: Option<Record>,
     pub(super) stored: Option<Stored>,
     pub(super) removed: Vec<MessageNumber>,
-    /// Whether bodies of the removed messages may be stored apart.
+    /// Whether bodies of the removed messages may be stored separately.
     pub(super) bodies_apart: bool,
     pub(super) sweep: Option<SweepMove>,
     pub(super) usage: UsageChange,
@@ -67,7 +68,7 @@ pub(super) enum Order {
 /// Starts the thread. It ends after [`Order::Close`], or when all senders are dropped.
 pub(super) fn start(
     store: Store,
-    state: State,
+    state: StoreState,
     shared: Arc<Shared>,
     watched: Watched,
 ) -> std::io::Result<(Sender<Order>, JoinHandle<()>)> {
@@ -92,7 +93,7 @@ struct Writer {
     _watch: Watch,
     _watched: Watched,
     store: Store,
-    state: State,
+    state: StoreState,
     shared: Arc<Shared>,
     receive: Receiver<Order>,
     due: Due,
@@ -100,7 +101,7 @@ struct Writer {
     filled_outboxes: Vec<UserAgentId>,
 }
 
-/// What the writer has to do while it is idle.
+/// What the writer has to do when no order comes.
 #[derive(Clone, Copy)]
 enum Due {
     Nothing,
@@ -136,7 +137,7 @@ impl Writer {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    // The next step reports the failure, and it ends the process (PR-5).
+                    // The next step reports a failure, which ends the process (PR-5).
                     let _ = match self.due {
                         Due::Mark(_) => self.mark(),
                         Due::Sync(_) | Due::Nothing => self.sync(),

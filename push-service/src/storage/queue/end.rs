@@ -1,4 +1,4 @@
-//! Subscriptions end: by name, by id, or all of them and the record with them.
+//! Ends subscriptions: by name, by id, or all of them and the record with them.
 
 use push_protocol::{MessageNumber, ReceiptOutcome, SubscriptionId, SubscriptionName};
 

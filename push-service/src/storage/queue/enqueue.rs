@@ -11,7 +11,7 @@ use crate::defaults::{ACKNOWLEDGE_WITHIN, LONGEST_RETRY_AFTER};
 use crate::storage::{Enqueue, Enqueued, PASSING_WITH_RECEIPT, Rate, Retention, WakeUp};
 
 impl UserAgent {
-    /// Checks, replaces, makes room, numbers and stores: all or, but for the rate bucket, nothing.
+    /// Checks, replaces, makes room, numbers and stores. A refusal changes nothing but the rate bucket.
     pub(in crate::storage) fn enqueue(
         &mut self,
         request: Enqueue,
@@ -33,7 +33,7 @@ impl UserAgent {
         }
     }
 
-    /// Makes the record a used one (PR-29). Only the first message changes anything.
+    /// Makes the record a used one (PR-29): only the first message changes it.
     fn received_a_push(&mut self, retention: Retention, now: Now, changes: &mut Changes) {
         if self.unused {
             self.renew_as_used(retention, now, changes);
@@ -152,7 +152,7 @@ impl UserAgent {
         }
     }
 
-    /// The message of the newcomer's topic: none or one.
+    /// The waiting message of the newcomer's topic, if there is one.
     fn replaced_by(&self, request: &Enqueue) -> Vec<MessageNumber> {
         let outstanding = request
             .topic

@@ -1,8 +1,8 @@
-//! Who goes when the queue is full (PR-23).
+//! Eviction: which messages are removed when the queue is full (PR-23).
 //!
-//! Expired messages first; then, one by one until the newcomer fits, from the subscription with the largest share of
-//! bytes, the newcomer counted in: its least urgent message, of those the oldest. The rule never rewards the loudest
-//! sender, and where the newcomer would be the victim it is refused, with nothing changed.
+//! Expired messages are removed first. Then, until the newcomer fits, the subscription with the largest share of bytes (the
+//! newcomer counted in) loses its least urgent message, of equal urgency the oldest. So a sender that fills the queue loses
+//! its own messages. If the newcomer would be the victim it is refused, and nothing changes.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use super::{Now, Share, UserAgent};
 use crate::defaults::EVICTIONS_PER_STEP;
 use crate::storage::{Budget, Enqueue};
 
-/// What has to go for a newcomer.
+/// The messages that have to be removed for a newcomer.
 #[derive(Default, Debug)]
 pub(super) struct Room {
     pub(super) expired: Vec<MessageNumber>,
@@ -22,7 +22,7 @@ pub(super) struct Room {
 }
 
 impl UserAgent {
-    /// Finds room for a newcomer, or none by rule. Changes nothing. `replaced` is freed before counting.
+    /// Finds room for a newcomer. `None` if the rule refuses it. Changes nothing. `replaced` counts as removed.
     pub(super) fn make_room(
         &mut self,
         request: &Enqueue,
@@ -63,7 +63,7 @@ impl UserAgent {
         }
     }
 
-    /// The next message to go, or `None` if that is the newcomer.
+    /// The next victim, or `None` if that is the newcomer.
     fn next_victim(&self, request: &Enqueue, plan: &Plan) -> Option<MessageNumber> {
         let subscription = self.largest(plan)?;
         let is_there = |number: &MessageNumber| !plan.is_given_up(*number);
@@ -75,8 +75,8 @@ impl UserAgent {
             }
         };
         let victim = self.waiting.get(victim?)?;
-        let newcomer_goes = subscription == request.subscription && request.urgency < victim.urgency;
-        (!newcomer_goes).then_some(victim.id.number)
+        let newcomer_is_victim = subscription == request.subscription && request.urgency < victim.urgency;
+        (!newcomer_is_victim).then_some(victim.id.number)
     }
 
     /// The subscription with the largest share; of equal ones the one with the smaller id.
@@ -98,7 +98,7 @@ impl UserAgent {
     }
 }
 
-/// The queue as it would be, newcomer included.
+/// The queue as it would be, with the newcomer.
 struct Plan {
     total: Share,
     newcomer: SubscriptionId,
@@ -126,7 +126,7 @@ impl Plan {
         self.total.messages <= budget.messages && self.total.bytes <= budget.bytes
     }
 
-    /// Counts a message out; tells whether it was in.
+    /// Counts a message out. Returns whether it counted before.
     fn give_up(&mut self, user_agent: &UserAgent, number: Option<MessageNumber>) -> bool {
         let Some(waiting) = number.and_then(|number| user_agent.waiting.get(number)) else {
             return false;

@@ -1,9 +1,9 @@
-//! The index of the messages that wait for one user agent: by number, by urgency, by topic. No bodies, unless they are
-//! not readable anywhere else yet.
+//! The index of the messages that wait for one user agent: by number, by urgency, by topic. It has no bodies, except those
+//! that cannot be read from disk yet.
 //!
-//! One lane per urgency, each sorted by number, so that reading only what is urgent enough never touches the rest
-//! (PR-22), and the first of a lane is its oldest (PR-23). Acknowledgements come mostly from the front, where a lane
-//! gives up an entry without moving the others.
+//! There is one lane for each urgency, sorted by number. So reading only what is urgent enough skips the rest (PR-22), and
+//! the first of a lane is its oldest (PR-23). Most acknowledged messages are at the front, where a lane removes an entry
+//! without moving the others.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(in crate::storage) struct Waiting {
     pub(in crate::storage) message: Option<Arc<PushMessage>>,
     pub(in crate::storage) body_bytes: u32,
     pub(in crate::storage) urgency: Urgency,
-    /// The sealing key under which its message URLs stand.
+    /// The sealing key of its message URLs.
     pub(in crate::storage) sealed_by: u8,
     /// The sender in whose sum it counts.
     pub(in crate::storage) sender: Option<SenderTag>,
@@ -47,7 +47,7 @@ impl Waiting {
         }
     }
 
-    /// What it counts against the budget.
+    /// The bytes that it counts against the budget.
     pub(in crate::storage) fn counted_bytes(&self) -> u64 {
         counted_bytes(u64::from(self.body_bytes))
     }
@@ -67,7 +67,7 @@ pub(super) fn counted_bytes(body_bytes: u64) -> u64 {
     body_bytes + MESSAGE_OVERHEAD_BYTES
 }
 
-/// All that wait. Owns nothing while nothing waits: most user agents are idle most of the time.
+/// All waiting messages. Owns no memory while nothing waits: most user agents are idle most of the time.
 #[derive(Default, Debug)]
 pub(in crate::storage) struct Index(Option<Box<Lanes>>);
 

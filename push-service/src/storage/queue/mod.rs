@@ -1,4 +1,4 @@
-//! What happens to one user agent: every step of storage, decided without I/O.
+//! The decision core: every step of storage on one user agent, decided without I/O.
 //!
 //! A storage hands in the state of a user agent, the request and the time. It gets back an answer and a list of [`Changes`]:
 //! what a journal has to write, and which sessions to tell. `memory:` keeps the state and ignores the journal's part;
@@ -38,7 +38,7 @@ pub(super) use page::{PageDecision, Picked, PickedPage};
 pub(super) use receipt_state::{
     Expectation, FIRST_RECEIPT_NUMBER, OutboxEntry, PassingMessage, ReceiptState,
 };
-pub(super) use step::{Changes, ReceiptChanges, Step, SweepMove, UsageChange};
+pub(super) use step::{Changes, ReceiptChanges, Step, SweepMove};
 pub(super) use subscribe::AttachDecision;
 
 /// The state of one user agent.
@@ -50,7 +50,7 @@ pub(super) struct UserAgent {
     /// The number of the last message accepted.
     pub(super) last: MessageNumber,
     pub(super) seat: Option<Seat>,
-    /// When an abandoned record vanishes (PR-29).
+    /// Until when an abandoned record is kept (PR-29).
     pub(super) retained_until_ms: u64,
     /// Whether its record is unused ([`Retention`](super::Retention)).
     pub(super) unused: bool,
@@ -66,7 +66,7 @@ pub(super) struct UserAgent {
     /// Messages of ended subscriptions: no longer waiting, not yet freed.
     pub(super) ended: Vec<MessageNumber>,
     pub(super) receipt_state: ReceiptState,
-    /// Whether storage holds a record.
+    /// Whether the store has its record.
     pub(super) recorded: bool,
     /// Not kept across a restart.
     pub(super) attaches: Attaches,
@@ -99,7 +99,7 @@ pub(super) struct Share {
     pub(super) bytes: u64,
 }
 
-/// A token bucket as it was when it was last looked at (PR-24).
+/// A token bucket as of its last use (PR-24).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bucket {
     tokens: f64,
@@ -213,7 +213,7 @@ impl UserAgent {
         self.leaves_order(waiting, shares);
     }
 
-    /// Tells the holder of the seat, if there is one, that these messages left storage.
+    /// Tells the holder of the seat, if there is one, that these messages were removed.
     fn tell_removed(&self, removed: Vec<MessageId>, changes: &mut Changes) {
         if let Some(seat) = self.seat.filter(|_| !removed.is_empty()) {
             changes.wake_ups.push((seat, WakeUp::Removed(removed)));

@@ -1,7 +1,7 @@
 //! The order in which the messages of a long queue are evicted, so that the cost of a push to a full queue does not
 //! grow with the queue (PR-43).
 //!
-//! Made when a long queue is full, and dropped when it is short again: other queues have none.
+//! It is made when a long queue is full, and dropped when the queue is short again. Other queues have none.
 //!
 //! **Invariant:** while it exists, it holds exactly the waiting messages.
 

@@ -13,6 +13,7 @@ use super::index::Waiting;
 use super::receipt_state::{Expectation, OutboxEntry, PassingMessage};
 use super::{Now, Stored, UserAgent, millis};
 use crate::defaults::{EMPTY_RECORD_LOOK, SEAT_HELD_IS_USE};
+use crate::storage::reports::UsageChange;
 use crate::storage::senders::SenderChanges;
 use crate::storage::{Seat, WakeUp};
 
@@ -69,14 +70,6 @@ pub(in crate::storage) struct ReceiptChanges {
 pub(in crate::storage) struct SweepMove {
     pub(in crate::storage) from_ms: Option<u64>,
     pub(in crate::storage) to_ms: Option<u64>,
-}
-
-/// A difference of [`Usage`](crate::storage::Usage).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(in crate::storage) struct UsageChange {
-    pub(in crate::storage) messages: i64,
-    pub(in crate::storage) bytes: i64,
-    pub(in crate::storage) user_agents: i64,
 }
 
 impl Changes {

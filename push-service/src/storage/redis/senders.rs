@@ -44,7 +44,7 @@ use crate::defaults::{
     REDIS_SENDERS_ASKED, REDIS_SENDERS_AT_ONCE, REDIS_SENDERS_EVERY, REDIS_SENDERS_LEAVE_WITHIN,
     REDIS_SENDERS_ROUND, SENDERS_COUNTED, SENDERS_LOOKED_AT,
 };
-use crate::storage::senders::admit;
+use crate::storage::caps::admit;
 use crate::storage::spelling::Unreadable;
 use crate::storage::{Enqueue, Enqueued, SenderTag, StorageError};
 

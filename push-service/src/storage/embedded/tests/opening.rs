@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::layout::{FORMAT, FORMAT_KEY, STATE_KEY, State};
+use super::layout::{FORMAT, FORMAT_KEY, STATE_KEY, StoreState};
 use super::marks::Marks;
 use super::store::Store;
 use super::*;
@@ -61,7 +61,7 @@ fn change_mark(directory: &Path, format: Option<u32>) {
     let store = Store::open_files(directory, marks, STORE_MEMTABLE_BYTES).unwrap();
     let state = store
         .own(STATE_KEY)
-        .map(|state| State::decode(&state.unwrap()).unwrap());
+        .map(|state| StoreState::decode(&state.unwrap()).unwrap());
     let (mut batch, _) = store.batch(state.unwrap());
     match format {
         Some(format) => batch.insert(&store.keys, FORMAT_KEY, format.to_be_bytes()),
