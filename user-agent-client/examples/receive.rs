@@ -43,7 +43,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         };
         match event {
             Some(Event::Message(message)) => {
-                let text = message.data().map_or_else(String::new, |data| data.text());
+                let text = message
+                    .data()
+                    .map_or_else(String::new, user_agent_client::message::Data::text);
                 println!("{}: {text}", message.subscription());
                 // Last, when the work is done: until then, the message comes again after a crash.
                 message.acknowledge();

@@ -80,7 +80,7 @@ impl Presence {
                     }
                 }
                 Err(error) if !is_told => {
-                    tracing::warn!(%error, "cannot register this node in Redis: an export would not notice that it runs")
+                    tracing::warn!(%error, "cannot register this node in Redis: an export would not notice that it runs");
                 }
                 Err(_) => {}
             }

@@ -111,7 +111,7 @@ impl Redis {
         }
         match seat {
             Some(seat) if joined == 0 => {
-                tracing::trace!(session = seat.session, "a receipt was dropped: none was expected")
+                tracing::trace!(session = seat.session, "a receipt was dropped: none was expected");
             }
             Some(seat) if seat.incarnation == self.incarnation => {
                 self.announce.announce(receipts, seat, WakeUp::ReadAgain);

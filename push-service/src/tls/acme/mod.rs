@@ -194,7 +194,7 @@ async fn present(acceptor: &Acceptor) {
     match spawn_blocking(move || acceptor.reload()).await {
         Ok(Ok(_)) => tracing::info!("the ACME server issued a certificate: new connections get it"),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "the ACME server issued a certificate, but it cannot be used")
+            tracing::warn!(%error, "the ACME server issued a certificate, but it cannot be used");
         }
         Err(_) => {} // The runtime is ending.
     }

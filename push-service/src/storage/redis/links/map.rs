@@ -90,7 +90,7 @@ impl Map {
             let found = self.look(&mut discovery).await;
             match &found {
                 Err(why) if !in_trouble => {
-                    tracing::warn!(%why, "cannot ask which server is the primary in Redis; the last known one is used")
+                    tracing::warn!(%why, "cannot ask which server is the primary in Redis; the last known one is used");
                 }
                 Ok(()) if in_trouble => tracing::info!("the primary in Redis is known again"),
                 _ => {}

@@ -108,7 +108,7 @@ impl Primaries {
                 }
                 Next::Send { to, .. } => {
                     pause_until(deadline, &mut pause, || {
-                        format!("{} redirected the command too often", to.address)
+                        format!("the command was redirected too often, last to {}", to.address)
                     })
                     .await?;
                     hops = 0;

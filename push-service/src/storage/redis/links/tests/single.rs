@@ -48,7 +48,7 @@ async fn a_silent_server_is_noticed_and_heals() {
     assert_eq!(circuit.admit(), Some(REDIS_PROBE_WITHIN), "this one finds out");
     within("the others are refused at once", async {
         let is_refused = || counted(&primaries, Work::Step, bucket, &script).now_or_never();
-        while !is_refused().is_some_and(|refused| refused.is_err()) {
+        while is_refused().is_none_or(|refused| refused.is_ok()) {
             // It was time for the next one to find out.
             circuit.admit();
             tokio::task::yield_now().await;
