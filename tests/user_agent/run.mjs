@@ -233,7 +233,7 @@ async function exitCodes({ agent, directory, subscriptions: [{ keys, subscriptio
   const rows = [
     [2, ['listen', '--count', '0'], '--count'],
     [2, ['subscribe', '--server', 'quic://localhost/', '--state', elsewhere], 'QUIC'],
-    [2, ['listen', '--state', elsewhere], '`subscribe` makes one'],
+    [2, ['listen', '--state', elsewhere], 'make one with `subscribe`'],
     [3, ['listen', '--state', join(directory, 'nowhere')], 'nowhere'],
     [2, ['unsubscribe', '--state', state, '--name', 'nobody'], 'nobody'],
     [3, ['list', '--state', join(directory, 'nowhere')], 'nowhere'],

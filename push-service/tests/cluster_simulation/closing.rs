@@ -111,7 +111,7 @@ impl World {
     pub(crate) fn close_books(&self) {
         let receipts = self.receipts();
         let mut books = self.books();
-        books.counts.receipts = receipts.values().map(|fates| ends.len() as u64).sum();
+        books.counts.receipts = receipts.values().map(|ends| ends.len() as u64).sum();
         for message in 0..books.records.len() {
             let record = &books.records[message];
             let told = record.id.and_then(|id| receipts.get(&id.nonce));
@@ -126,7 +126,7 @@ impl World {
         }
         drop(books);
         at_once(self.store.memory.expire(10_000));
-        let waiting: u64 = receipts.values().map(|fates| ends.len() as u64).sum();
+        let waiting: u64 = receipts.values().map(|ends| ends.len() as u64).sum();
         let left = self.store.memory.usage().map_or(0, |usage| usage.messages);
         // Messages that were not promised may wait until they expire.
         let may_wait = |record: &&Record| {

@@ -13,7 +13,7 @@ use push_service::broker::Outboxes;
 use push_service::cluster::Reconciler;
 use push_service::storage::{
     Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported, Manner,
-    Outcome, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError,
+    MessageEnd, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError,
     Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
 use tokio::sync::oneshot;
@@ -327,45 +327,49 @@ impl Storage for Link {
         .await
     }
 
-    async fn settle_receipts(&self, receipts: UserAgentId, outcomes: &[Outcome]) -> Result<(), StorageError> {
-        let outcomes = outcomes.to_vec();
+    async fn settle_receipts(
+        &self,
+        receipts: UserAgentId,
+        outbox: &[MessageEnd],
+    ) -> Result<(), StorageError> {
+        let outbox = outbox.to_vec();
         self.step("settle_receipts", move |world| {
-            trace!(world, "receipts are settled: {outcomes:?}");
+            trace!(world, "receipts are settled: {outbox:?}");
             {
                 let mut books = world.books();
-                books.counts.settled += outcomes.len() as u64;
+                books.counts.settled += outbox.len() as u64;
                 books
                     .settled
-                    .extend(outcomes.iter().map(|outcome| outcome.id.nonce));
+                    .extend(outbox.iter().map(|outcome| outcome.id.nonce));
             }
-            at_once(world.store.memory.settle_receipts(receipts, &outcomes));
+            at_once(world.store.memory.settle_receipts(receipts, &outbox));
             if world.plant == Some(Plant::SettleTwice) {
-                world.settle_again(receipts, &outcomes);
+                world.settle_again(receipts, &outbox);
             }
         })
         .await
     }
 
-    async fn outcomes(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<Outcome>, StorageError> {
-        self.step("outcomes", move |world| {
-            let outcomes = at_once(world.store.memory.outcomes(user_agent, limit));
+    async fn outbox(&self, user_agent: UserAgentId, limit: usize) -> Result<Vec<MessageEnd>, StorageError> {
+        self.step("outbox", move |world| {
+            let outbox = at_once(world.store.memory.outbox(user_agent, limit));
             if world.plant == Some(Plant::ClearFirst) {
-                let ids: Vec<_> = outcomes.iter().map(|outcome| outcome.id).collect();
-                at_once(world.store.memory.clear_outcomes(user_agent, &ids));
+                let ids: Vec<_> = outbox.iter().map(|outcome| outcome.id).collect();
+                at_once(world.store.memory.clear_outbox(user_agent, &ids));
             }
-            outcomes
+            outbox
         })
         .await
     }
 
-    async fn clear_outcomes(
+    async fn clear_outbox(
         &self,
         user_agent: UserAgentId,
         messages: &[MessageId],
     ) -> Result<(), StorageError> {
         let messages = messages.to_vec();
-        self.step("clear_outcomes", move |world| {
-            at_once(world.store.memory.clear_outcomes(user_agent, &messages));
+        self.step("clear_outbox", move |world| {
+            at_once(world.store.memory.clear_outbox(user_agent, &messages));
         })
         .await
     }
@@ -520,8 +524,8 @@ impl World {
         }
     }
 
-    fn settle_again(&self, receipts: UserAgentId, outcomes: &[Outcome]) {
-        for outcome in outcomes {
+    fn settle_again(&self, receipts: UserAgentId, outbox: &[MessageEnd]) {
+        for outcome in outbox {
             let Some((_, expected)) = self.books().expected.get(&outcome.id.nonce).copied() else {
                 continue;
             };
