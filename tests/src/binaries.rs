@@ -18,6 +18,15 @@ pub fn user_agent_client() -> &'static Path {
     BINARY.get_or_init(|| named_or_built("USER_AGENT_CLIENT_BIN", "user-agent-client"))
 }
 
+/// Whether panics can be planted in the service. Only builds with debug assertions look for them, and a release has none.
+pub fn plants_panics() -> bool {
+    let is_release = std::env::var_os("PROFILE").is_some_and(|profile| profile == "release");
+    if is_release {
+        println!("PROFILE=release: no panic can be planted");
+    }
+    !is_release
+}
+
 /// A program of this machine, which ends with the test.
 pub fn program(name: &str) -> Command {
     command(Path::new(name), None)

@@ -332,6 +332,9 @@ async fn a_dead_node_takes_nothing_along() {
 /// the task and the place.
 #[tokio::test]
 async fn a_panic_in_a_background_task_ends_the_process() {
+    if !push_tests::binaries::plants_panics() {
+        return;
+    }
     let url = cluster().await.url();
     for task in [
         "reconcile",

@@ -239,7 +239,9 @@ async fn connections_leave_descriptors_for_the_rest() {
     );
     let refused = Node::refused(Settings::new().open_files(64, 128)).await;
     assert!(
-        refused.said.contains("the limit of open files is 128"),
+        refused
+            .said
+            .contains("the limit of open files is too low: it is 128"),
         "{}",
         refused.said
     );

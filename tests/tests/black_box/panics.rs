@@ -4,6 +4,7 @@
 //! `PUSH_SERVICE_PANIC`.
 
 use push_tests::application_server::{Http, Push};
+use push_tests::binaries;
 use push_tests::connector::Connector;
 use push_tests::events::Events;
 use push_tests::log::Log;
@@ -43,6 +44,9 @@ fn is_logged_once(log: &Log, task: &str) {
 /// A panic in any background task ends the process: exit code 1, and a sentence that names the task and the place.
 #[tokio::test]
 async fn a_panic_in_a_background_task_ends_the_process() {
+    if !binaries::plants_panics() {
+        return;
+    }
     let ordering = Settings::new();
     let any_port = vec![format!("{}:0", ordering.address())];
     let ordering = ordering
@@ -82,6 +86,9 @@ async fn a_panic_in_a_background_task_ends_the_process() {
 /// go on.
 #[tokio::test]
 async fn a_panic_in_a_connection_takes_down_only_that() {
+    if !binaries::plants_panics() {
+        return;
+    }
     // The neighbour's is the first of each.
     for (task, number) in [
         ("websocket", 2),
