@@ -319,12 +319,12 @@ mod tests {
             ("socks5://user:secret@p:1", "SOCKS"),
             ("SOCKS5H://p:1", "SOCKS"),
             ("ftp://secret@p", "http://HOST:PORT"),
-            ("http://", "no URL"),
-            ("", "no URL"),
+            ("http://", "not the URL of a proxy"),
+            ("", "not the URL of a proxy"),
             ("http://user:sec@ret@p:1", "%40"),
-            ("http://user:secret@p:99999", "no URL"),
-            ("http://p:0", "no URL"),
-            ("http://secret p", "no URL"),
+            ("http://user:secret@p:99999", "not the URL of a proxy"),
+            ("http://p:0", "not the URL of a proxy"),
+            ("http://secret p", "not the URL of a proxy"),
         ];
         for (url, words) in rows {
             let error = Proxies::all(url).err();

@@ -3,7 +3,7 @@
 //! Everything here is told what happened, what time it is and which random bits to use, and answers with values.
 //! No socket, no clock, no randomness, no runtime: the service, the user agent and the tests drive the same code.
 //!
-//! Begin with the examples: `send` is an application server that encrypts and signs a message, `receive` a user agent that
+//! Begin with the examples: `message` is an application server that encrypts and signs a message, `session` a user agent that
 //! subscribes and reads it.
 //!
 //! In the order in which a push message meets them:

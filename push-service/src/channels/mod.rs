@@ -1,6 +1,6 @@
 //! Live connections to user agents: one task for each channel, and what all channels share.
 //!
-//! A channel's task owns its connection and a [`driver::Driver`]. The driver owns what all kinds of channel have in common:
+//! A channel's task owns its connection and a `driver::Driver`. The driver owns what all kinds of channel have in common:
 //! the session, the entry in the registry and the steps of storage. The session decides, the task does.
 //!
 //! Guarantees: an idle channel owns no buffer to read into or write from, and no timer; what one channel makes the node hold is

@@ -371,7 +371,7 @@ impl World {
     pub(crate) fn told(&mut self, index: usize, told: SessionEvent) {
         match told {
             SessionEvent::Subscribed { name, push_resource } => {
-                self.tell_sender(index, name, push_resource, false)
+                self.tell_sender(index, name, push_resource, false);
             }
             SessionEvent::Renewed {
                 name, push_resource, ..

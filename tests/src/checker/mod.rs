@@ -5,7 +5,7 @@
 //!   the time when its result was known, and the result.
 //! - [`check`](mod@check): the function. It has a rule for each sentence of the promise, and each rule has a test
 //!   with a planted violation.
-//! - [`lab`]: machines with network namespaces of their own, and partitions between them.
+//! - [`lab`](crate::lab): machines with network namespaces of their own, and partitions between them.
 //! - [`clock`]: wall clocks that leap.
 //! - [`rows`]: every row of the table "What a failure costs" in docs/redis.md, and further failures, as data: the
 //!   topology, the fault, what may be lost, what senders may see, and how soon the service recovers.

@@ -132,15 +132,19 @@ async fn meet_panic(node: &Node, task: &str) {
         "admin_connection" => assert_eq!(said(&node.admin(), "GET / HTTP/1.1\r\nHost: x\r\n\r\n").await, ""),
         "request" => {
             // The other requests of the connection are its neighbours.
-            let mut server = Http::connect_http2(&node.connector()).await.unwrap();
+            let mut server = Http::connect_http2(&node.connector())
+                .await
+                .expect("a connection");
             assert!(server.get("/").await.is_err());
-            assert_eq!(server.get("/").await.unwrap().status, 200);
+            assert_eq!(server.get("/").await.expect("the connection goes on").status, 200);
         }
         "monitor" => {
             let connection = Connection::open(&node.connector()).await;
             let subscribed = connection.subscribe(node.public_url()).await;
             let refused = Events::try_open(&node.connector(), &subscribed.subscription, &[]).await;
-            let refused = refused.err().expect("its task panics before it answers");
+            let Err(refused) = refused else {
+                panic!("its task panics before it answers")
+            };
             assert_eq!(refused.status, 503, "{}", refused.text());
             Events::open(&node.connector(), &subscribed.subscription, &[]).await;
         }
@@ -150,8 +154,8 @@ async fn meet_panic(node: &Node, task: &str) {
 
 /// What is answered until the connection ends.
 async fn said(connector: &Connector, request: &str) -> String {
-    let mut stream = connector.connect("http/1.1").await.unwrap();
-    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut stream = connector.connect("http/1.1").await.expect("a connection");
+    stream.write_all(request.as_bytes()).await.expect("it is written");
     let mut said = Vec::new();
     // A reset is an end, too.
     let _ = stream.read_to_end(&mut said).await;

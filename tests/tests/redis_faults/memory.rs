@@ -39,7 +39,7 @@ async fn a_full_redis_takes_acknowledgements_and_deletes() {
         stored.push(answer.header("location").to_owned());
     };
     is_trouble(&refusal);
-    assert!(refusal.text().contains("no room"), "{}", refusal.text());
+    assert!(refusal.text().contains("is full"), "{}", refusal.text());
     traffic.is_refused().await;
     // It is well, and full.
     ready(&one, 200).await;

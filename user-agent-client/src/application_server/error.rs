@@ -212,8 +212,8 @@ mod tests {
             (410, "has ended (410). Delete it"),
             (413, "send a shorter one"),
             (429, "too many messages (429); try again later"),
-            (500, "in trouble (500); try again later"),
-            (503, "in trouble (503); try again later"),
+            (500, "has an error or is busy (500); try again later"),
+            (503, "has an error or is busy (503); try again later"),
             (302, "answered 302 Found."),
             (418, "answered 418"),
         ];

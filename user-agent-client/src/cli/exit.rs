@@ -215,16 +215,16 @@ mod tests {
     #[test]
     fn the_help_names_every_code() {
         let rows = [
-            (Exit::Done, "all went well"),
-            (Exit::Failed, "another reason"),
+            (Exit::Done, "success"),
+            (Exit::Failed, "any other failure"),
             (Exit::Usage, "command line"),
             (Exit::State, "state directory"),
-            (Exit::Unreachable, "can't be reached"),
-            (Exit::Gone, "gone"),
+            (Exit::Unreachable, "cannot be reached"),
+            (Exit::Gone, "has ended"),
             (Exit::Later, "try again later"),
             (Exit::OutputClosed, "standard output"),
             (Exit::Interrupted, "signal"),
-            (Exit::GivenUp, "given up"),
+            (Exit::GivenUp, "gave the message up"),
         ];
         for (exit, words) in rows {
             let code = format!("  {}  ", exit as u8);

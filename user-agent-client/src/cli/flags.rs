@@ -38,7 +38,10 @@ mod tests {
                 Proxies::all("socks5://p").unwrap_err().to_string(),
                 "--proxy none",
             ),
-            (StateError::NeverEmpty.to_string(), "--until-empty would"),
+            (
+                StateError::NeverEmpty.to_string(),
+                "--until-empty is not possible",
+            ),
             (StateError::NeverEmpty.to_string(), "--transport http2"),
             (
                 StateError::OtherTransport(url("https://h")).to_string(),

@@ -96,9 +96,12 @@ mod tests {
         let rows = [
             (
                 Some(Duration::from_millis(2001)),
-                "The connection broke; again in 3 s",
+                "The connection broke; connecting again in 3 s",
             ),
-            (Some(Duration::ZERO), "The connection broke; again in 0 s"),
+            (
+                Some(Duration::ZERO),
+                "The connection broke; connecting again in 0 s",
+            ),
             (
                 None,
                 "The connection broke; connecting again only when the network changes",

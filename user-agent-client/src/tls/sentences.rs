@@ -371,11 +371,9 @@ mod tests {
             (CertificateError::InvalidOcspResponse, "OCSP"),
             (CertificateError::ApplicationVerificationFailure, "configuration"),
         ];
-        let rows = rows.into_iter().chain(
-            other_errors()
-                .into_iter()
-                .map(|error| (error, "the service's certificate")),
-        );
+        let rows = rows
+            .into_iter()
+            .chain(other_errors().into_iter().map(|error| (error, "certificate")));
         for (error, words) in rows {
             let sentence = handshake(&rustls::Error::InvalidCertificate(error));
             assert!(sentence.contains(words), "{sentence}");

@@ -111,7 +111,7 @@ async fn refusals() {
         (
             "HTTP/1.1 503 Busy\r\nRetry-After: 7\r\n\r\n",
             refused(503, Some(7)),
-            "not before 7 seconds",
+            "in 7 seconds",
         ),
         (
             "HTTP/1.1 503 Busy\r\nretry-after: Fri, 01 Jan 2100 00:00:00 GMT\r\n\r\n",
@@ -129,7 +129,7 @@ async fn refusals() {
         (
             "HTTP/1.0 200 OK\r\nContent-Type: text/html\r\n\r\n<html>",
             refused(200, None),
-            "a page",
+            "a web page",
         ),
         (
             "HTTP/1.1 403 No\r\nContent-Length: 26\r\n\r\n{\"detail\":\"Ask the owner\"}more",
@@ -164,8 +164,8 @@ async fn refusals() {
             Ended::Garbled,
             "too many",
         ),
-        ("", Ended::Lost, "broke"),
-        ("HTTP/1.1 101 Switching", Ended::Lost, "broke"),
+        ("", Ended::Lost, "was lost"),
+        ("HTTP/1.1 101 Switching", Ended::Lost, "was lost"),
     ];
     for (answer, ended, words) in rows {
         let error = answered(|_| answer.into()).await.unwrap_err();

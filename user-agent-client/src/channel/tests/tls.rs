@@ -156,7 +156,7 @@ async fn strangers() {
         (
             &other,
             Trust::with_certificates(other.ca()),
-            "not for the name in its URL",
+            "is for push.example.org, and not for 127.0.0.1",
         ),
     ];
     for (service, trust, words) in rows {

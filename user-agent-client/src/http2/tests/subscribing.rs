@@ -378,7 +378,7 @@ async fn no_answer_is_no_status() {
     asked.answers(307, &[("location", &nobody)]);
     let (_, why) = rig.not_enrolled(1).await;
     assert!(
-        why.contains("redirects to 127.0.0.1, and nobody answers"),
+        why.contains("redirects to 127.0.0.1, and cannot connect to"),
         "{why}"
     );
     rig.register(1);

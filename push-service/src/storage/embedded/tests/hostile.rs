@@ -348,7 +348,10 @@ async fn a_store_without_its_key_is_refused() {
     let scene = scene(&[b"kept".to_vec()]).await;
     fs::remove_file(scene.directory.path().join(super::marks::KEY_FILE)).unwrap();
     let error = scene.waiting(&scene.closed).await.unwrap_err();
-    assert!(error.to_string().contains("no file journal.key"), "{error}");
+    assert!(
+        error.to_string().contains("the file journal.key is missing"),
+        "{error}"
+    );
 }
 
 /// PR-38: torn ends are kept in bounds: the newest few, a part of each, for thirty days.

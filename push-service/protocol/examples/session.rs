@@ -4,7 +4,7 @@
 //! the `Service` below answers instead of one. A real driver also calls `tick` when `next_due` has come.
 //!
 //! ```sh
-//! cargo run -p push-protocol --example receive
+//! cargo run -p push-protocol --example session
 //! ```
 
 use std::collections::VecDeque;

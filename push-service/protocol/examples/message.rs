@@ -1,7 +1,7 @@
 //! An application server: encrypts a message for one subscription, signs who sends it, and prints the HTTP request.
 //!
 //! ```sh
-//! cargo run -p push-protocol --example send
+//! cargo run -p push-protocol --example message
 //! ```
 
 use std::error::Error;
