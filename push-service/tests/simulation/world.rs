@@ -135,6 +135,10 @@ const QUIET: u64 = 300_000;
 /// What the probe may take.
 const PROBE: u64 = 60_000;
 
+/// What messages beside a subscription that fails may take. A new channel brings all that waits again, and where lines and storage
+/// are slow, one message takes more than a second.
+const BESIDE: u64 = 4 * PROBE;
+
 /// Events of a world, at most: more of them are a loop. The busiest worlds have a third.
 const EVENTS: u64 = 150_000;
 
@@ -331,7 +335,7 @@ impl World {
             Event::Stuck => {
                 self.stuck();
                 self.after(5_000, Event::Beside);
-                self.after(PROBE, Event::Judge);
+                self.after(BESIDE, Event::Judge);
             }
             Event::Beside => self.beside(),
             Event::Judge => {
