@@ -20,6 +20,8 @@ mod remove;
 mod step;
 mod subscribe;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
