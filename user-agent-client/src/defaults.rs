@@ -61,12 +61,13 @@ pub const HELD_MESSAGES: usize = 256;
 /// Bytes of their bodies and ids. Chosen: all of them at the size that services must take (RFC 8030 §7.2), twice over.
 pub const HELD_BYTES: usize = 2 * HELD_MESSAGES * 4_096;
 
-/// How often an application that fails is tried. Source: the W3C Push API recommends at least three.
+/// How often an application that fails on a message is tried, in one run of the process. Source: the W3C Push API
+/// recommends at least three.
 // WP-RCV-6.
 pub const ATTEMPTS: u32 = 3;
 
-/// How often the process may end while an application has the same message, until that is given up. Chosen: far above
-/// [`ATTEMPTS`], because nearly all ends of a process have nothing to do with the message (a kill, an update, a power loss); and
+/// How often the process may end while an application has the same message, until that is given up. Failures of earlier
+/// runs count, too. Chosen: far above [`ATTEMPTS`], because nearly all ends of a process have nothing to do with the message (a kill, an update, a power loss); and
 /// small enough that one which kills its application does so for a quarter of an hour at most, with the waits in between.
 pub const CRASHES: u32 = 16;
 

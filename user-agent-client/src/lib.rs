@@ -36,7 +36,7 @@
 //!
 //! A message stays with the push service until it is acknowledged. So acknowledge last, when the effect is durable: if the process
 //! is killed before that, the message comes again. A message that is dropped has failed; it comes again after a while, three times
-//! in all by default.
+//! by default.
 //!
 //! ```no_run
 //! # async fn store(_: &[u8]) -> std::io::Result<()> { Ok(()) }

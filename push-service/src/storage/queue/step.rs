@@ -65,7 +65,7 @@ pub(in crate::storage) struct ReceiptChanges {
     pub(in crate::storage) read_again: Option<Seat>,
 }
 
-/// A move of the entry in the sweep index. `None`: there was none, or there is none any more.
+/// A move of the entry in the sweep index. `None`: without an entry, before or after the move.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::storage) struct SweepMove {
     pub(in crate::storage) from_ms: Option<u64>,
