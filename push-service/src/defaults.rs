@@ -7,6 +7,7 @@
 mod budgets;
 mod descriptors;
 mod embedded;
+mod history;
 mod receipts;
 mod redis;
 mod senders;
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub use self::budgets::*;
 pub use self::descriptors::*;
 pub use self::embedded::*;
+pub use self::history::*;
 pub use self::receipts::*;
 pub use self::redis::*;
 pub use self::senders::*;

@@ -13,7 +13,7 @@
 //!
 //! Beside them: [`budgets`] limit how much work a peer may cause; [`tls`] carries connections; [`transfer`] moves
 //! everything to another storage; [`config`], [`defaults`], [`cli`] and [`admin`] are the operator's side;
-//! [`metrics`] and [`logging`] tell what happens; [`tasks`] notices each that panics or ends too early; [`service`] wires
+//! [`metrics`], [`history`] and [`logging`] tell what happens; [`tasks`] notices each that panics or ends too early; [`service`] wires
 //! everything, runs it and drains it. The protocols themselves, without I/O, are the crate `push-protocol`.
 
 pub mod admin;
@@ -24,6 +24,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod defaults;
+pub mod history;
 pub mod listeners;
 pub mod logging;
 pub mod metrics;

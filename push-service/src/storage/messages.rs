@@ -103,6 +103,47 @@ pub enum Removal {
     Cancelled,
 }
 
+/// Why a message left its queue without an acknowledgement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RemovalReason {
+    /// Its time to live was over.
+    Expired,
+    /// A newer message of its topic came.
+    Replaced,
+    /// The queue was full, and the eviction rule chose it (PR-23).
+    Evicted,
+    /// The application server took it back.
+    Cancelled,
+    /// Its subscription ended.
+    SubscriptionEnded,
+    /// TTL 0, and no user agent took it. It never was in the queue, so no storage tells of it.
+    Unheard,
+}
+
+impl RemovalReason {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 6] = [
+        Self::Expired,
+        Self::Replaced,
+        Self::Evicted,
+        Self::Cancelled,
+        Self::SubscriptionEnded,
+        Self::Unheard,
+    ];
+
+    /// Its name, as the log shows it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Replaced => "replaced",
+            Self::Evicted => "evicted",
+            Self::Cancelled => "cancelled",
+            Self::SubscriptionEnded => "subscription_ended",
+            Self::Unheard => "unheard",
+        }
+    }
+}
+
 /// When [`Storage::acknowledge`](super::Storage::acknowledge) resolves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Confirm {

@@ -11,7 +11,7 @@ const ORDER: &[&[&str]] = &[
     &["storage"],
     &["storage::embedded", "storage::memory", "storage::redis", "tls"],
     &["config", "metrics"],
-    &["budgets"],
+    &["budgets", "history"],
     &["broker"],
     &["resources"],
     &["channels"],

@@ -1,0 +1,265 @@
+//! The steps of some user agents, in a bounded memory.
+//!
+//! **Invariant:** each user agent has one slot and one entry in the index, and the list of slots, from the newest to the
+//! oldest, has each slot once.
+
+use push_protocol::{SubscriptionId, Ttl, Urgency, UserAgentId};
+
+use super::HISTORY_STEPS;
+use super::step::{MessageNonce, Step, StepKind};
+use crate::metrics::{ChannelKind, Closed, Label, Refused};
+use crate::storage::RemovalReason;
+use crate::storage::by_user_agent::ByUserAgent;
+
+/// Instead of the place of a slot: there is none.
+const NONE: u32 = u32::MAX;
+
+/// A part of the user agents, under one lock.
+pub(super) struct Shard {
+    index: ByUserAgent<u32>,
+    slots: Vec<Slot>,
+    /// The slot that was touched last.
+    newest: u32,
+    /// The slot that gives way.
+    oldest: u32,
+    capacity: usize,
+}
+
+/// A user agent and its steps.
+struct Slot {
+    user_agent: UserAgentId,
+    newer: u32,
+    older: u32,
+    /// A ring, once it is full.
+    steps: Vec<Packed>,
+    /// Where the next step goes, once the ring is full.
+    next: u8,
+}
+
+impl Shard {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            index: ByUserAgent::default(),
+            slots: Vec::new(),
+            newest: NONE,
+            oldest: NONE,
+            capacity,
+        }
+    }
+
+    /// Adds a step, and returns it with the subscription of its message, if that is known.
+    pub(super) fn add(&mut self, user_agent: &UserAgentId, mut step: Step) -> Step {
+        let at = self.touch(user_agent);
+        let slot = &mut self.slots[at as usize];
+        if let (Some(message), None) = (step.message, step.subscription) {
+            step.subscription = slot.subscription_of(message);
+        }
+        slot.push(Packed::from(step));
+        step
+    }
+
+    /// The steps of a user agent, oldest first. Does not count as a touch.
+    pub(super) fn steps(&self, user_agent: &UserAgentId) -> Vec<Step> {
+        let slot = self.index.get(user_agent).map(|at| &self.slots[*at as usize]);
+        slot.map(|slot| slot.in_order().map(|packed| packed.unpacked()).collect())
+            .unwrap_or_default()
+    }
+
+    #[cfg(test)]
+    pub(super) fn user_agents(&self) -> usize {
+        assert_eq!(self.index.len(), self.slots.len());
+        self.slots.len()
+    }
+
+    /// The slot of a user agent, which is the newest now.
+    fn touch(&mut self, user_agent: &UserAgentId) -> u32 {
+        if let Some(at) = self.index.get(user_agent).copied() {
+            if at != self.newest {
+                self.take_out(at);
+                self.put_first(at);
+            }
+            return at;
+        }
+        let at = self.free_slot(user_agent);
+        self.index.insert(*user_agent, at);
+        self.put_first(at);
+        at
+    }
+
+    /// A slot that is in no list: a new one, or the oldest, whose user agent is forgotten.
+    fn free_slot(&mut self, user_agent: &UserAgentId) -> u32 {
+        if self.slots.len() < self.capacity {
+            self.slots.push(Slot::new(*user_agent));
+            return (self.slots.len() - 1) as u32;
+        }
+        let at = self.oldest;
+        self.take_out(at);
+        let slot = &mut self.slots[at as usize];
+        self.index.remove(&slot.user_agent);
+        slot.user_agent = *user_agent;
+        slot.steps.clear();
+        slot.next = 0;
+        at
+    }
+
+    fn take_out(&mut self, at: u32) {
+        let Slot { newer, older, .. } = self.slots[at as usize];
+        match newer {
+            NONE => self.newest = older,
+            newer => self.slots[newer as usize].older = older,
+        }
+        match older {
+            NONE => self.oldest = newer,
+            older => self.slots[older as usize].newer = newer,
+        }
+    }
+
+    fn put_first(&mut self, at: u32) {
+        let second = std::mem::replace(&mut self.newest, at);
+        let slot = &mut self.slots[at as usize];
+        slot.newer = NONE;
+        slot.older = second;
+        match second {
+            NONE => self.oldest = at,
+            second => self.slots[second as usize].newer = at,
+        }
+    }
+}
+
+impl Slot {
+    fn new(user_agent: UserAgentId) -> Self {
+        Self {
+            user_agent,
+            newer: NONE,
+            older: NONE,
+            steps: Vec::new(),
+            next: 0,
+        }
+    }
+
+    fn push(&mut self, step: Packed) {
+        if self.steps.len() < HISTORY_STEPS {
+            if self.steps.len() == self.steps.capacity() {
+                // Most user agents have few steps: the memory doubles from two steps on.
+                self.steps.reserve_exact(self.steps.len().max(2));
+            }
+            self.steps.push(step);
+            return;
+        }
+        self.steps[usize::from(self.next)] = step;
+        self.next = (self.next + 1) % HISTORY_STEPS as u8;
+    }
+
+    fn in_order(&self) -> impl DoubleEndedIterator<Item = &Packed> {
+        let (later, earlier) = self.steps.split_at(usize::from(self.next));
+        earlier.iter().chain(later)
+    }
+
+    /// The subscription of a message, as the latest of its steps says.
+    fn subscription_of(&self, message: MessageNonce) -> Option<SubscriptionId> {
+        let of_it = |packed: &&Packed| packed.message() == Some(message);
+        self.in_order()
+            .rev()
+            .filter(of_it)
+            .find_map(|packed| packed.subscription())
+    }
+}
+
+/// A step in 32 bytes.
+#[derive(Clone, Copy)]
+struct Packed {
+    /// Milliseconds since 1970 in the upper 48 bits, then the kind with its marks, then its detail.
+    head: u64,
+    ttl_secs: u32,
+    bytes: u32,
+    message: u64,
+    subscription: u64,
+}
+
+const HAS_MESSAGE: u8 = 0x80;
+const HAS_SUBSCRIPTION: u8 = 0x40;
+
+impl From<Step> for Packed {
+    fn from(step: Step) -> Self {
+        let (kind, detail) = spelled(step.kind);
+        let (ttl_secs, bytes) = match step.kind {
+            StepKind::Accepted { ttl, bytes, .. } => (ttl.as_secs(), bytes),
+            _ => (0, 0),
+        };
+        let message = step.message.map_or(0, |_| HAS_MESSAGE);
+        let subscription = step.subscription.map_or(0, |_| HAS_SUBSCRIPTION);
+        let marked = u64::from(kind | message | subscription);
+        Self {
+            head: step.at_ms << 16 | marked << 8 | u64::from(detail),
+            ttl_secs,
+            bytes,
+            message: step.message.map_or(0, |message| message.0),
+            subscription: step.subscription.map_or(0, |id| u64::from_be_bytes(id.0)),
+        }
+    }
+}
+
+impl Packed {
+    fn unpacked(self) -> Step {
+        Step {
+            at_ms: self.head >> 16,
+            kind: self.kind(),
+            message: self.message(),
+            subscription: self.subscription(),
+        }
+    }
+
+    fn message(self) -> Option<MessageNonce> {
+        self.is_marked(HAS_MESSAGE).then_some(MessageNonce(self.message))
+    }
+
+    fn subscription(self) -> Option<SubscriptionId> {
+        self.is_marked(HAS_SUBSCRIPTION)
+            .then(|| SubscriptionId(self.subscription.to_be_bytes()))
+    }
+
+    fn is_marked(self, mark: u8) -> bool {
+        self.head & u64::from(mark) << 8 != 0
+    }
+
+    fn kind(self) -> StepKind {
+        let (kind, detail) = (
+            (self.head >> 8) as u8 & !(HAS_MESSAGE | HAS_SUBSCRIPTION),
+            self.head as u8,
+        );
+        match kind {
+            0 => StepKind::Subscribed,
+            1 => StepKind::Unsubscribed,
+            2 => StepKind::Accepted {
+                urgency: Urgency::ALL[usize::from(detail)],
+                ttl: Ttl::from_secs(self.ttl_secs.into()),
+                bytes: self.bytes,
+            },
+            3 => StepKind::Refused(of_label::<Refused>(detail)),
+            4 => StepKind::Offered(of_label::<ChannelKind>(detail)),
+            5 => StepKind::Acknowledged,
+            6 => StepKind::Removed(RemovalReason::ALL[usize::from(detail)]),
+            7 => StepKind::Attached(of_label::<ChannelKind>(detail)),
+            _ => StepKind::Left(of_label::<Closed>(detail)),
+        }
+    }
+}
+
+/// The number of a kind, and of its detail.
+fn spelled(kind: StepKind) -> (u8, u8) {
+    match kind {
+        StepKind::Subscribed => (0, 0),
+        StepKind::Unsubscribed => (1, 0),
+        StepKind::Accepted { urgency, .. } => (2, urgency as u8),
+        StepKind::Refused(why) => (3, why.index() as u8),
+        StepKind::Offered(kind) => (4, kind.index() as u8),
+        StepKind::Acknowledged => (5, 0),
+        StepKind::Removed(why) => (6, why as u8),
+        StepKind::Attached(kind) => (7, kind.index() as u8),
+        StepKind::Left(why) => (8, why.index() as u8),
+    }
+}
+
+fn of_label<L: Label>(index: u8) -> L {
+    L::ALL[usize::from(index)]
+}

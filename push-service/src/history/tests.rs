@@ -1,0 +1,126 @@
+use push_protocol::{MessageId, MessageNumber, SubscriptionId, Ttl, Urgency, UserAgentId};
+
+use super::memory::Shard;
+use super::*;
+use crate::metrics::{ChannelKind, Closed, Label, Refused};
+use crate::storage::RemovalReason;
+
+const USER_AGENT: UserAgentId = UserAgentId([7; 16]);
+const SUBSCRIPTION: SubscriptionId = SubscriptionId([0xfe, 1, 2, 3, 4, 5, 6, 7]);
+
+fn user_agent(n: usize) -> UserAgentId {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&(n as u64).to_be_bytes());
+    UserAgentId(id)
+}
+
+fn acknowledged(nonce: u64) -> Step {
+    Step::now(StepKind::Acknowledged).of(MessageNonce(nonce))
+}
+
+fn nonces(steps: &[Step]) -> Vec<u64> {
+    steps.iter().filter_map(|step| Some(step.message?.0)).collect()
+}
+
+/// Every kind of step, with each of its details, comes back as it was recorded.
+#[test]
+fn each_step_comes_back_as_it_was() {
+    let accepted = |(ttl, bytes): (u64, u32)| {
+        Urgency::ALL.map(|urgency| StepKind::Accepted {
+            urgency,
+            ttl: Ttl::from_secs(ttl),
+            bytes,
+        })
+    };
+    let kinds = [
+        StepKind::Subscribed,
+        StepKind::Unsubscribed,
+        StepKind::Acknowledged,
+    ]
+    .into_iter()
+    .chain([(0, 0), (1 << 31, u32::MAX)].into_iter().flat_map(accepted))
+    .chain(Refused::ALL.iter().map(|why| StepKind::Refused(*why)))
+    .chain(ChannelKind::ALL.iter().map(|kind| StepKind::Offered(*kind)))
+    .chain(ChannelKind::ALL.iter().map(|kind| StepKind::Attached(*kind)))
+    .chain(RemovalReason::ALL.map(StepKind::Removed))
+    .chain(Closed::ALL.iter().map(|why| StepKind::Left(*why)));
+    for kind in kinds {
+        let named = Step::now(kind).of(MessageNonce(u64::MAX)).to(SUBSCRIPTION);
+        for step in [named, Step::now(kind), Step::now(kind).of(MessageNonce(0))] {
+            let history = History::bounded(1);
+            history.record(&USER_AGENT, step);
+            assert_eq!(history.of(&USER_AGENT), [step]);
+        }
+    }
+}
+
+/// Of one user agent the last steps are remembered, oldest first, however many there were.
+#[test]
+fn the_last_steps_stay() {
+    let history = History::bounded(1);
+    for upto in 1..=3 * HISTORY_STEPS as u64 {
+        history.record(&USER_AGENT, acknowledged(upto));
+        let first = upto.saturating_sub(HISTORY_STEPS as u64) + 1;
+        assert_eq!(
+            nonces(&history.of(&USER_AGENT)),
+            (first..=upto).collect::<Vec<_>>()
+        );
+    }
+}
+
+/// The user agent that was touched longest ago gives way, with all of its steps.
+#[test]
+fn the_memory_is_bounded() {
+    let mut shard = Shard::new(3);
+    let mut add = |n: usize| {
+        shard.add(&user_agent(n), acknowledged(n as u64));
+        let is_known = |n: &usize| !shard.steps(&user_agent(*n)).is_empty();
+        assert!(shard.user_agents() <= 3);
+        (1..=6).filter(is_known).collect::<Vec<_>>()
+    };
+    assert_eq!([add(1), add(2), add(3)], [vec![1], vec![1, 2], vec![1, 2, 3]]);
+    assert_eq!(add(1), [1, 2, 3]);
+    assert_eq!(add(4), [1, 3, 4], "2 was touched longest ago");
+    assert_eq!(add(3), [1, 3, 4]);
+    assert_eq!([add(5), add(6)], [vec![3, 4, 5], vec![3, 5, 6]]);
+    assert_eq!(add(4), [4, 5, 6], "nothing of its earlier steps is left");
+    assert_eq!(nonces(&shard.steps(&user_agent(4))), [4]);
+}
+
+/// A step that knows only its message belongs to the subscription of the message, so that both look-ups find it.
+#[test]
+fn a_message_keeps_its_subscription() {
+    let history = History::bounded(1);
+    let id = MessageId {
+        number: MessageNumber(1),
+        nonce: 2,
+    };
+    let accepted = StepKind::Accepted {
+        urgency: Urgency::High,
+        ttl: Ttl::from_secs(60),
+        bytes: 3,
+    };
+    history.record(&USER_AGENT, Step::now(accepted).of(id).to(SUBSCRIPTION));
+    history.record(&USER_AGENT, acknowledged(9));
+    history.record(
+        &USER_AGENT,
+        Step::now(StepKind::Removed(RemovalReason::Expired)).of(id),
+    );
+    let steps = history.of_message(&USER_AGENT, id.into());
+    assert_eq!(steps.len(), 2);
+    assert_eq!(steps, history.of_subscription(&USER_AGENT, SUBSCRIPTION));
+    assert_eq!(history.of(&USER_AGENT).len(), 3);
+    assert!(history.of(&user_agent(1)).is_empty());
+}
+
+/// A message is named in the log as `inspect` reads it.
+#[test]
+fn a_message_is_named_by_its_nonce() {
+    for nonce in [0, 0x0123_4567_89ab_cdef, u64::MAX] {
+        let text = MessageNonce(nonce).to_string();
+        assert_eq!(MessageNonce::parse(&text), Some(MessageNonce(nonce)));
+    }
+    for wrong in ["", "+123456789abcdef", "0123", "0123456789abcdef0"] {
+        assert_eq!(MessageNonce::parse(wrong), None, "{wrong}");
+    }
+}
