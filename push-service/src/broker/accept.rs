@@ -7,9 +7,10 @@ use super::receipts::{Promised, ReceiptWish};
 use super::{Broker, PushResource, Refusal};
 use crate::budgets::Payer;
 use crate::defaults::COST_RECEIPT;
-use crate::metrics::{Accepted as How, Removed, Step};
+use crate::history::{self, StepKind};
+use crate::metrics::{Accepted as How, Refused, Removed, Step};
 use crate::random;
-use crate::storage::{Enqueue, Enqueued, SenderTag};
+use crate::storage::{Enqueue, Enqueued, RemovalReason, SenderTag};
 
 /// A push message, as its application server sent it.
 #[derive(Clone, Debug)]
@@ -112,8 +113,32 @@ impl Broker {
             budget: self.policy.budget,
             rate: self.policy.rate,
         };
+        // From before the step: a connected user agent may be offered the message before the step is answered.
+        let accepted = history::Step::now(StepKind::Accepted {
+            urgency: enqueue.urgency,
+            ttl,
+            bytes: u32::try_from(enqueue.content.body.len()).unwrap_or(u32::MAX),
+        });
         let enqueued = self.step(Step::Enqueue, self.storage.enqueue(enqueue)).await?;
-        self.accepted_id(enqueued)
+        let id = self.accepted_id(enqueued)?;
+        let PushCapability {
+            user_agent,
+            subscription,
+            ..
+        } = &push.capability;
+        self.history.record(user_agent, accepted.of(id).to(*subscription));
+        if matches!(enqueued, Enqueued::Passed { seated: false, .. }) {
+            let unheard = history::Step::now(StepKind::Removed(RemovalReason::Unheard));
+            self.history.record(user_agent, unheard.of(id).to(*subscription));
+        }
+        Ok(id)
+    }
+
+    /// A push to this resource was refused, for this reason.
+    pub(crate) fn note_refused(&self, push: &PushResource, why: Refused) {
+        let to = &push.capability;
+        let refused = history::Step::now(StepKind::Refused { why, times: 1 });
+        self.history.record(&to.user_agent, refused.to(to.subscription));
     }
 
     /// Whether the subscription of a push resource may still exist: false only if a healthy store does not have it (PR-3).

@@ -5,6 +5,7 @@ use push_protocol::{MessageId, UserAgentId};
 
 use super::deliver::waited;
 use super::{Broker, Refusal};
+use crate::history::{self, StepKind};
 use crate::metrics::Step;
 use crate::storage::{Confirm, Removal, Seat, StorageError};
 
@@ -24,9 +25,16 @@ impl Broker {
             .acknowledge(user_agent, messages, how, confirm, Some(seat));
         let removed = self.step_within(Step::Acknowledge, acknowledge).await?;
         for (id, _) in messages.iter().zip(removed).filter(|(_, was_there)| *was_there) {
-            self.metrics.acknowledged(waited(id.number));
+            self.acknowledged(user_agent, *id);
         }
         Ok(())
+    }
+
+    /// A message left storage because its user agent has it.
+    fn acknowledged(&self, user_agent: UserAgentId, id: MessageId) {
+        self.metrics.acknowledged(waited(id.number));
+        let acknowledged = history::Step::now(StepKind::Acknowledged).of(id);
+        self.history.record(&user_agent, acknowledged);
     }
 
     /// Opens the token of a promised request. Costs no storage.
@@ -49,7 +57,7 @@ impl Broker {
         if !removed.contains(&true) {
             return Err(Refusal::MessageGone);
         }
-        self.metrics.acknowledged(waited(message.id.number));
+        self.acknowledged(message.user_agent, message.id);
         Ok(())
     }
 }

@@ -39,6 +39,7 @@ pub use self::subscribe::{SubscribeRefusal, SubscriptionTokens};
 use self::verified::VerifiedTokens;
 use crate::budgets::Budgets;
 use crate::defaults::{ANSWER_WITHIN, VERIFIED_TOKENS};
+use crate::history::History;
 use crate::metrics::{Metrics, Step};
 use crate::storage::{Budget, Caps, Rate, Storage, StorageError};
 
@@ -70,6 +71,7 @@ pub struct Broker {
     verified: VerifiedTokens,
     budgets: Arc<Budgets>,
     metrics: Arc<Metrics>,
+    history: Arc<History>,
 }
 
 impl Broker {
@@ -89,7 +91,19 @@ impl Broker {
             policy,
             budgets: Arc::new(Budgets::unlimited(Arc::clone(&metrics))),
             metrics,
+            history: History::new(),
         }
+    }
+
+    /// Sets the history in which steps are recorded.
+    #[must_use]
+    pub fn recording(self, history: Arc<History>) -> Self {
+        Self { history, ..self }
+    }
+
+    /// What happened to messages.
+    pub(crate) fn history(&self) -> &History {
+        &self.history
     }
 
     /// Sets the budgets that requests pay from.

@@ -73,7 +73,7 @@ impl Broker {
         if !self.step(Step::Unsubscribe, end).await? {
             return Err(Refusal::UnknownResource);
         }
-        self.metrics.subscription_ended();
+        self.subscription_ended(monitored.user_agent, monitored.subscription);
         Ok(())
     }
 

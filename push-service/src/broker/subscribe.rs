@@ -6,6 +6,7 @@ use push_protocol::{KeyDigest, SubscriptionId, SubscriptionName, UserAgentId, Us
 
 use super::{Broker, Refusal};
 use crate::budgets::Payer;
+use crate::history::{self, StepKind};
 use crate::metrics::{Refused, Step};
 use crate::random;
 use crate::storage::{Seat, StorageError, Subscribe, Subscribed};
@@ -63,7 +64,7 @@ impl Broker {
             .await
         {
             Ok(Subscribed::Created(id)) => {
-                self.metrics.subscription_created();
+                self.subscription_created(user_agent, id);
                 id
             }
             Ok(Subscribed::Kept(id)) => {
@@ -135,7 +136,7 @@ impl Broker {
                 });
             }
         }
-        self.metrics.subscription_created();
+        self.subscription_created(user_agent, capability.subscription);
         let monitored = SubscriptionCapability {
             user_agent,
             subscription: capability.subscription,
@@ -157,12 +158,25 @@ impl Broker {
     ) -> Result<bool, StorageError> {
         let ended = self
             .step_within(Step::Unsubscribe, self.storage.unsubscribe(user_agent, name))
-            .await?
-            .is_some();
-        if ended {
-            self.metrics.subscription_ended();
+            .await?;
+        if let Some(id) = ended {
+            self.subscription_ended(user_agent, Some(id));
         }
-        Ok(ended)
+        Ok(ended.is_some())
+    }
+
+    fn subscription_created(&self, user_agent: UserAgentId, id: SubscriptionId) {
+        self.metrics.subscription_created();
+        let subscribed = history::Step::now(StepKind::Subscribed).to(id);
+        self.history.record(&user_agent, subscribed);
+    }
+
+    /// This subscription ended, or with `None` all of the user agent's.
+    pub(super) fn subscription_ended(&self, user_agent: UserAgentId, id: Option<SubscriptionId>) {
+        self.metrics.subscription_ended();
+        let ended = history::Step::now(StepKind::Unsubscribed);
+        let ended = id.map_or(ended, |id| ended.to(id));
+        self.history.record(&user_agent, ended);
     }
 
     /// The push resource of a WebSocket's subscription (WS-REG-4).

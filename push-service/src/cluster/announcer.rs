@@ -7,7 +7,8 @@ use push_protocol::session::WakeUp;
 
 use super::Reconciler;
 use crate::broker::Outboxes;
-use crate::storage::{Announce, Seat};
+use crate::history::{History, Step, StepKind};
+use crate::storage::{Announce, RemovedMessage, Seat};
 
 /// The one receiver of a node for what its storage announces.
 pub struct Announcer {
@@ -15,11 +16,19 @@ pub struct Announcer {
     pub reconciler: Arc<Reconciler>,
     /// Hints for the task that relays receipts.
     pub outboxes: Arc<Outboxes>,
+    /// Records why messages were removed.
+    pub history: Arc<History>,
 }
 
 impl Announce for Announcer {
     fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
         self.reconciler.registry().announce(user_agent, seat, wake_up);
+    }
+
+    fn removed(&self, user_agent: UserAgentId, message: RemovedMessage) {
+        let removed = Step::now(StepKind::Removed(message.why)).of(message.id);
+        let removed = message.subscription.map_or(removed, |id| removed.to(id));
+        self.history.record(&user_agent, removed);
     }
 
     fn outbox_filled(&self, user_agent: UserAgentId) {

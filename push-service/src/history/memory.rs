@@ -7,7 +7,7 @@ use push_protocol::{SubscriptionId, Ttl, Urgency, UserAgentId};
 
 use super::HISTORY_STEPS;
 use super::step::{MessageNonce, Step, StepKind};
-use crate::metrics::{ChannelKind, Closed, Label, Refused};
+use crate::metrics::{Closed, Label, Refused};
 use crate::storage::RemovalReason;
 use crate::storage::by_user_agent::ByUserAgent;
 
@@ -54,7 +54,7 @@ impl Shard {
         if let (Some(message), None) = (step.message, step.subscription) {
             step.subscription = slot.subscription_of(message);
         }
-        slot.push(Packed::from(step));
+        slot.push(step);
         step
     }
 
@@ -137,7 +137,14 @@ impl Slot {
         }
     }
 
-    fn push(&mut self, step: Packed) {
+    fn push(&mut self, step: Step) {
+        let step = match self.merged(step) {
+            Some((last, merged)) => {
+                self.steps[last] = merged;
+                return;
+            }
+            None => Packed::from(step),
+        };
         if self.steps.len() < HISTORY_STEPS {
             if self.steps.len() == self.steps.capacity() {
                 // Most user agents have few steps: the memory doubles from two steps on.
@@ -148,6 +155,31 @@ impl Slot {
         }
         self.steps[usize::from(self.next)] = step;
         self.next = (self.next + 1) % HISTORY_STEPS as u8;
+    }
+
+    /// A refusal like the last step counts as one more of it: that step's place, and what it is then.
+    fn merged(&self, step: Step) -> Option<(usize, Packed)> {
+        let StepKind::Refused { why, times } = step.kind else {
+            return None;
+        };
+        let end = if self.next == 0 {
+            self.steps.len()
+        } else {
+            self.next.into()
+        };
+        let last = end.checked_sub(1)?;
+        let before = self.steps[last].unpacked();
+        match before.kind {
+            StepKind::Refused {
+                why: same,
+                times: already,
+            } if same == why && before.subscription == step.subscription => {
+                let times = already.saturating_add(times);
+                let kind = StepKind::Refused { why, times };
+                Some((last, Packed::from(Step { kind, ..step })))
+            }
+            _ => None,
+        }
     }
 
     fn in_order(&self) -> impl DoubleEndedIterator<Item = &Packed> {
@@ -168,31 +200,43 @@ impl Slot {
 /// A step in 32 bytes.
 #[derive(Clone, Copy)]
 struct Packed {
-    /// Milliseconds since 1970 in the upper 48 bits, then the kind with its marks, then its detail.
+    /// Microseconds since 1970 in the upper 53 bits, which last for 285 years; then two marks, four bits for the kind, and five
+    /// for its detail.
     head: u64,
     ttl_secs: u32,
-    bytes: u32,
+    /// Bytes of a message, or how many refusals.
+    count: u32,
     message: u64,
     subscription: u64,
 }
 
-const HAS_MESSAGE: u8 = 0x80;
-const HAS_SUBSCRIPTION: u8 = 0x40;
+const TIME_AT: u32 = 11;
+const HAS_MESSAGE: u64 = 1 << 10;
+const HAS_SUBSCRIPTION: u64 = 1 << 9;
+const KIND_AT: u32 = 5;
+const KIND: u64 = 0xf;
+const DETAIL: u64 = 0x1f;
+
+const _: () = assert!(Refused::ALL.len() <= DETAIL as usize + 1 && Closed::ALL.len() <= DETAIL as usize + 1);
 
 impl From<Step> for Packed {
     fn from(step: Step) -> Self {
         let (kind, detail) = spelled(step.kind);
-        let (ttl_secs, bytes) = match step.kind {
+        let (ttl_secs, count) = match step.kind {
             StepKind::Accepted { ttl, bytes, .. } => (ttl.as_secs(), bytes),
+            StepKind::Refused { times, .. } => (0, times),
             _ => (0, 0),
         };
-        let message = step.message.map_or(0, |_| HAS_MESSAGE);
-        let subscription = step.subscription.map_or(0, |_| HAS_SUBSCRIPTION);
-        let marked = u64::from(kind | message | subscription);
+        let message = if step.message.is_some() { HAS_MESSAGE } else { 0 };
+        let subscription = if step.subscription.is_some() {
+            HAS_SUBSCRIPTION
+        } else {
+            0
+        };
         Self {
-            head: step.at_ms << 16 | marked << 8 | u64::from(detail),
+            head: step.at_us << TIME_AT | message | subscription | kind << KIND_AT | detail as u64,
             ttl_secs,
-            bytes,
+            count,
             message: step.message.map_or(0, |message| message.0),
             subscription: step.subscription.map_or(0, |id| u64::from_be_bytes(id.0)),
         }
@@ -202,7 +246,7 @@ impl From<Step> for Packed {
 impl Packed {
     fn unpacked(self) -> Step {
         Step {
-            at_ms: self.head >> 16,
+            at_us: self.head >> TIME_AT,
             kind: self.kind(),
             message: self.message(),
             subscription: self.subscription(),
@@ -218,48 +262,48 @@ impl Packed {
             .then(|| SubscriptionId(self.subscription.to_be_bytes()))
     }
 
-    fn is_marked(self, mark: u8) -> bool {
-        self.head & u64::from(mark) << 8 != 0
+    fn is_marked(self, mark: u64) -> bool {
+        self.head & mark != 0
     }
 
     fn kind(self) -> StepKind {
-        let (kind, detail) = (
-            (self.head >> 8) as u8 & !(HAS_MESSAGE | HAS_SUBSCRIPTION),
-            self.head as u8,
-        );
-        match kind {
+        let detail = (self.head & DETAIL) as usize;
+        match self.head >> KIND_AT & KIND {
             0 => StepKind::Subscribed,
             1 => StepKind::Unsubscribed,
             2 => StepKind::Accepted {
-                urgency: Urgency::ALL[usize::from(detail)],
+                urgency: Urgency::ALL[detail],
                 ttl: Ttl::from_secs(self.ttl_secs.into()),
-                bytes: self.bytes,
+                bytes: self.count,
             },
-            3 => StepKind::Refused(of_label::<Refused>(detail)),
-            4 => StepKind::Offered(of_label::<ChannelKind>(detail)),
+            3 => StepKind::Refused {
+                why: of_label(detail),
+                times: self.count,
+            },
+            4 => StepKind::Offered(of_label(detail)),
             5 => StepKind::Acknowledged,
-            6 => StepKind::Removed(RemovalReason::ALL[usize::from(detail)]),
-            7 => StepKind::Attached(of_label::<ChannelKind>(detail)),
-            _ => StepKind::Left(of_label::<Closed>(detail)),
+            6 => StepKind::Removed(RemovalReason::ALL[detail]),
+            7 => StepKind::Attached(of_label(detail)),
+            _ => StepKind::Left(of_label(detail)),
         }
     }
 }
 
 /// The number of a kind, and of its detail.
-fn spelled(kind: StepKind) -> (u8, u8) {
+fn spelled(kind: StepKind) -> (u64, usize) {
     match kind {
         StepKind::Subscribed => (0, 0),
         StepKind::Unsubscribed => (1, 0),
-        StepKind::Accepted { urgency, .. } => (2, urgency as u8),
-        StepKind::Refused(why) => (3, why.index() as u8),
-        StepKind::Offered(kind) => (4, kind.index() as u8),
+        StepKind::Accepted { urgency, .. } => (2, urgency as usize),
+        StepKind::Refused { why, .. } => (3, why.index()),
+        StepKind::Offered(kind) => (4, kind.index()),
         StepKind::Acknowledged => (5, 0),
-        StepKind::Removed(why) => (6, why as u8),
-        StepKind::Attached(kind) => (7, kind.index() as u8),
-        StepKind::Left(why) => (8, why.index() as u8),
+        StepKind::Removed(why) => (6, why as usize),
+        StepKind::Attached(kind) => (7, kind.index()),
+        StepKind::Left(why) => (8, why.index()),
     }
 }
 
-fn of_label<L: Label>(index: u8) -> L {
-    L::ALL[usize::from(index)]
+fn of_label<L: Label>(index: usize) -> L {
+    L::ALL[index]
 }

@@ -58,9 +58,14 @@ impl History {
         step.log(user_agent);
     }
 
-    /// The steps of a user agent that are remembered, oldest first.
+    /// The steps of a user agent that are remembered, in the order of their times.
+    ///
+    /// A connected user agent is offered a message before the message is durable and answered. So a step may be recorded after
+    /// another one that began later.
     pub fn of(&self, user_agent: &UserAgentId) -> Vec<Step> {
-        self.shard(user_agent).steps(user_agent)
+        let mut steps = self.shard(user_agent).steps(user_agent);
+        steps.sort_by_key(|step| step.at_us);
+        steps
     }
 
     /// Those of one message.

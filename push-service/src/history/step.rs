@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use push_protocol::{MessageId, SubscriptionId, Ttl, Urgency, UserAgentId};
-use tracing::field::display;
 
 use crate::metrics::{ChannelKind, Closed, Label as _, Refused};
 use crate::storage::RemovalReason;
@@ -38,8 +37,8 @@ impl fmt::Display for MessageNonce {
 /// What happened to a user agent, a subscription or a message, on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Step {
-    /// When, in milliseconds since 1970, by this machine's clock.
-    pub at_ms: u64,
+    /// When, in microseconds since 1970, by this machine's clock.
+    pub at_us: u64,
     /// What.
     pub kind: StepKind,
     /// The message, if it happened to one.
@@ -64,8 +63,13 @@ pub enum StepKind {
         /// Bytes of its body.
         bytes: u32,
     },
-    /// A push to the subscription was refused.
-    Refused(Refused),
+    /// Pushes to the subscription were refused, for one reason and one after the other.
+    Refused {
+        /// Why.
+        why: Refused,
+        /// How many: so refusals do not displace what was remembered before them.
+        times: u32,
+    },
     /// The message was written to a channel, for the first time or again.
     Offered(ChannelKind),
     /// The user agent acknowledged the message.
@@ -85,7 +89,7 @@ impl StepKind {
             Self::Subscribed => "subscribed",
             Self::Unsubscribed => "unsubscribed",
             Self::Accepted { .. } => "accepted",
-            Self::Refused(_) => "refused",
+            Self::Refused { .. } => "refused",
             Self::Offered(_) => "offered",
             Self::Acknowledged => "acknowledged",
             Self::Removed(_) => "removed",
@@ -97,7 +101,7 @@ impl StepKind {
     /// Why it happened, if the kind does not say it: of a refusal, a removal, or the end of a channel.
     pub fn reason(self) -> Option<&'static str> {
         match self {
-            Self::Refused(why) => Some(why.as_str()),
+            Self::Refused { why, .. } => Some(why.as_str()),
             Self::Removed(why) => Some(why.as_str()),
             Self::Left(why) => Some(why.as_str()),
             _ => None,
@@ -118,7 +122,7 @@ impl StepKind {
             Self::Subscribed => "a subscription was made",
             Self::Unsubscribed => "a subscription ended",
             Self::Accepted { .. } => "a message was accepted",
-            Self::Refused(_) => "a push was refused",
+            Self::Refused { .. } => "a push was refused",
             Self::Offered(_) => "a message was offered to its user agent",
             Self::Acknowledged => "a message was acknowledged",
             Self::Removed(_) => "a message was removed without an acknowledgement",
@@ -133,7 +137,7 @@ impl Step {
     pub fn now(kind: StepKind) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
-            at_ms: since_1970.map_or(0, |passed| passed.as_millis() as u64),
+            at_us: since_1970.map_or(0, |passed| passed.as_micros() as u64),
             kind,
             message: None,
             subscription: None,

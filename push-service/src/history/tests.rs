@@ -39,7 +39,11 @@ fn each_step_comes_back_as_it_was() {
     ]
     .into_iter()
     .chain([(0, 0), (1 << 31, u32::MAX)].into_iter().flat_map(accepted))
-    .chain(Refused::ALL.iter().map(|why| StepKind::Refused(*why)))
+    .chain(
+        Refused::ALL
+            .iter()
+            .map(|why| StepKind::Refused { why: *why, times: 7 }),
+    )
     .chain(ChannelKind::ALL.iter().map(|kind| StepKind::Offered(*kind)))
     .chain(ChannelKind::ALL.iter().map(|kind| StepKind::Attached(*kind)))
     .chain(RemovalReason::ALL.map(StepKind::Removed))
@@ -66,6 +70,34 @@ fn the_last_steps_stay() {
             (first..=upto).collect::<Vec<_>>()
         );
     }
+}
+
+/// Refusals that follow each other for one reason are one step, so a flood of them displaces nothing.
+#[test]
+fn refusals_are_counted_together() {
+    let history = History::bounded(1);
+    let refused = |why| Step::now(StepKind::Refused { why, times: 1 }).to(SUBSCRIPTION);
+    for n in 0..HISTORY_STEPS as u64 - 2 {
+        history.record(&USER_AGENT, acknowledged(n));
+    }
+    for _ in 0..3 {
+        for _ in 0..1_000 {
+            history.record(&USER_AGENT, refused(Refused::Vapid));
+        }
+        history.record(&USER_AGENT, refused(Refused::RateLimited));
+    }
+    let kinds = history.of(&USER_AGENT).into_iter().map(|step| step.kind).rev();
+    let refusals = kinds.filter_map(|kind| match kind {
+        StepKind::Refused { why, times } => Some((why, times)),
+        _ => None,
+    });
+    let vapid = (Refused::Vapid, 1_000);
+    let limited = (Refused::RateLimited, 1);
+    assert_eq!(
+        refusals.collect::<Vec<_>>(),
+        [limited, vapid, limited, vapid, limited, vapid]
+    );
+    assert_eq!(nonces(&history.of(&USER_AGENT)).len(), HISTORY_STEPS - 6);
 }
 
 /// The user agent that was touched longest ago gives way, with all of its steps.

@@ -39,7 +39,7 @@ pub use self::urls::{ReceiptContent, promise_url, push_url, receipt, sealed_push
 use crate::broker::{Broker, Monitored, QueueKind, Refusal};
 use crate::budgets::{Budgets, Payer};
 use crate::config::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{Label as _, Metrics};
 use crate::tls::Challenges;
 
 /// The answer to a request.
@@ -202,8 +202,14 @@ impl Resources {
 
     /// The answer that says what is wrong; counts the refusal.
     fn refuse(&self, problem: &Problem, dialect: Dialect) -> Response<Bytes> {
-        self.metrics.refused(counted::refusal(problem));
+        let why = counted::refusal(problem);
+        self.metrics.refused(why);
         let mut response = answer::problem(problem, dialect);
+        tracing::debug!(
+            reason = why.as_str(),
+            status = response.status().as_u16(),
+            "a request was refused"
+        );
         if matches!(problem, Problem::Refused(Refusal::OverBudget(_))) {
             response.extensions_mut().insert(IsOverBudget);
         }

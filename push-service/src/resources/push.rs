@@ -16,7 +16,7 @@ use push_protocol::{KeyDigest, Ttl};
 use super::answer::Problem;
 use super::body::{self, Fault, RequestBody};
 use super::subscribe::value;
-use super::{Resources, routes, routes::Resource};
+use super::{Resources, counted, routes, routes::Resource};
 use crate::broker::{Accepted, PushResource, ReceiptWish, Refusal, Submission};
 use crate::budgets::Payer;
 
@@ -33,10 +33,25 @@ impl Resources {
         body: &mut B,
         payer: Payer,
     ) -> Result<Response<Bytes>, Problem> {
-        let dialect = Resource::Push(kind).dialect();
         let push = self.broker.open_push(kind, token)?;
+        let pushed = self.push_to(&push, kind, head, body, payer).await;
+        if let Err(problem) = &pushed {
+            self.broker.note_refused(&push, counted::refusal(problem));
+        }
+        pushed
+    }
+
+    async fn push_to<B: RequestBody>(
+        &self,
+        push: &PushResource,
+        kind: PushKind,
+        head: &Parts,
+        body: &mut B,
+        payer: Payer,
+    ) -> Result<Response<Bytes>, Problem> {
+        let dialect = Resource::Push(kind).dialect();
         let credentials = credentials(&head.headers, dialect)?;
-        let admitted = self.broker.admit(&push, credentials.as_ref(), payer, now_secs());
+        let admitted = self.broker.admit(push, credentials.as_ref(), payer, now_secs());
         let sender = admitted.await?;
         let submission = self
             .submission(
@@ -53,9 +68,9 @@ impl Resources {
                 signed_by: sender,
                 ..submission
             },
-            Err(problem) => return Err(self.unless_gone(&push, problem).await),
+            Err(problem) => return Err(self.unless_gone(push, problem).await),
         };
-        let accepted = self.broker.accept(&push, submission).await?;
+        let accepted = self.broker.accept(push, submission).await?;
         Ok(self.created(&accepted))
     }
 

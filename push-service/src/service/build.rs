@@ -21,6 +21,7 @@ use crate::channels::{Channels, Registry, Shares};
 use crate::cluster::{Announcer, Reconciler};
 use crate::config::{self, Config, StorageUrl};
 use crate::defaults::{ANSWER_WITHIN, DRAIN_ACKNOWLEDGE_WITHIN, PING_BURST, STORAGE_RETRY_AFTER};
+use crate::history::History;
 use crate::listeners::{ChannelPath, Handlers, Listener, Listeners, TrustedProxies};
 use crate::metrics::Metrics;
 use crate::resources::Resources;
@@ -45,9 +46,11 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
     let metrics = Arc::new(Metrics::new());
     let registry = Registry::new();
     let reconciler = Reconciler::new(Arc::clone(&registry), config.cluster.reconcile);
+    let history = History::new();
     let told = Arc::new(Announcer {
         reconciler,
         outboxes: Arc::default(),
+        history: Arc::clone(&history),
     });
     let (storage, keys) = open_with_keys(&config, Arc::clone(&told) as Arc<dyn Announce>).await?;
     let capabilities = admitted(&*storage, &keys).await?;
@@ -71,7 +74,7 @@ pub(super) async fn node(mut config: Config) -> Result<Node, ServiceError> {
         policy,
         Arc::clone(&metrics),
     );
-    let broker = Arc::new(broker.charging(budgets));
+    let broker = Arc::new(broker.charging(budgets).recording(Arc::clone(&history)));
     let shares = Shares {
         attaching: config.channels.attaching,
         delivery_bytes: config.channels.delivery_bytes,

@@ -71,6 +71,9 @@ impl Memory {
         for (seat, wake_up) in changes.wake_ups {
             self.announce.announce(user_agent, seat, wake_up);
         }
+        for message in changes.left {
+            self.announce.removed(user_agent, message);
+        }
         if let Some(seat) = changes.receipts.and_then(|receipts| receipts.read_again) {
             self.announce.announce(user_agent, seat, WakeUp::ReadAgain);
         }

@@ -120,6 +120,17 @@ pub enum RemovalReason {
     Unheard,
 }
 
+/// A message that left its queue without an acknowledgement.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RemovedMessage {
+    /// Which.
+    pub id: MessageId,
+    /// Its subscription, if the storage knows it.
+    pub subscription: Option<SubscriptionId>,
+    /// Why.
+    pub why: RemovalReason,
+}
+
 impl RemovalReason {
     /// Every reason, in the order of their numbers.
     pub const ALL: [Self; 6] = [

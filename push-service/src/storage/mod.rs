@@ -41,7 +41,9 @@ use async_trait::async_trait;
 pub use push_protocol::session::{Page, PageRequest, Scope, WakeUp};
 use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
 
-pub use self::messages::{Budget, Confirm, Enqueue, Enqueued, Rate, Removal, RemovalReason, Swept};
+pub use self::messages::{
+    Budget, Confirm, Enqueue, Enqueued, Rate, Removal, RemovalReason, RemovedMessage, Swept,
+};
 pub use self::portable::{Cursor, Exported, Imported, Portable};
 pub use self::receipts::{
     Expected, Expecting, MessageEnd, Overdue, PASSING_WITH_RECEIPT, RECEIPTS, RECEIPTS_NAME, Traced,

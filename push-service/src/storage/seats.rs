@@ -5,6 +5,8 @@ use std::time::Duration;
 use push_protocol::session::{Page, WakeUp};
 use push_protocol::{MessageNumber, UserAgentId};
 
+use super::RemovedMessage;
+
 /// Which session of which process delivers to a user agent.
 ///
 /// Both halves are random and compared for equality, never for order (PR-10).
@@ -20,6 +22,10 @@ pub struct Seat {
 pub trait Announce: Send + Sync + 'static {
     /// Hands a wake-up to the session that holds `seat`, if this process has it.
     fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp);
+
+    /// A message left its queue without an acknowledgement, in a step of this process. What a shared storage ends by itself is
+    /// told by no process. For people: it may be told of a change that a crash undoes.
+    fn removed(&self, _user_agent: UserAgentId, _message: RemovedMessage) {}
 
     /// The outbox of this user agent has entries to be relayed (PR-25). A hint.
     fn outbox_filled(&self, _user_agent: UserAgentId) {}

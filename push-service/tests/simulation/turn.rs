@@ -149,7 +149,7 @@ impl World {
                 Action::Page(request) => channel.wanted = Some(request),
                 Action::Acknowledge(messages) => channel.acknowledged.extend(messages),
                 Action::Ping => write_ping(&mut channel.out, None, b""),
-                Action::Unheard => {}
+                Action::Unheard(_) => {}
                 Action::Unacknowledged(count) => drop(channel.on_wire.drain(..count)),
                 Action::Ended(_) => {}
                 Action::Close(reason) => {

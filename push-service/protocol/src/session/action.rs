@@ -72,9 +72,9 @@ pub enum Action {
     Acknowledge(Vec<MessageId>),
     /// Ask the user agent whether it's there.
     Ping,
-    /// A message with TTL 0 passed unheard: the channel was not writable, or the filter refused it.
+    /// This message with TTL 0 passed unheard: the channel was not writable, or the filter refused it.
     // PR-21.
-    Unheard,
+    Unheard(Arc<PushMessage>),
     /// A subscription ended, or with `None` all of them: its monitors are told.
     // R30-EXP-2.
     Ended(Option<SubscriptionId>),

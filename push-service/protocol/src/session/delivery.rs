@@ -220,7 +220,7 @@ impl Delivery {
         out.push(if heard {
             Action::Offer(message)
         } else {
-            Action::Unheard
+            Action::Unheard(message)
         });
     }
 

@@ -49,9 +49,11 @@ use super::handle::Mark;
 use super::registry::Entry;
 use super::shared::Shared;
 use super::span;
+use crate::broker::waited;
 use crate::defaults::{PENDING_ACKNOWLEDGEMENTS, SHARE_WITHIN};
-use crate::metrics::{ChannelKind, Removed};
-use crate::storage::Seat;
+use crate::history::{Step, StepKind};
+use crate::metrics::{ChannelKind, Closed, Label as _, Removed};
+use crate::storage::{RemovalReason, Seat};
 use crate::tasks::Owner;
 
 /// The part of a channel that all kinds have in common. It lives in the channel's own task.
@@ -70,6 +72,7 @@ pub(super) struct Driver {
     /// The share of the node's delivery bytes, for bodies that were read and wait to be written.
     share: Option<OwnedSemaphorePermit>,
     attach: AttachState,
+    kind: ChannelKind,
     /// The node leaves; a request in progress is answered first (PR-36).
     is_draining: bool,
     has_ended: bool,
@@ -119,14 +122,15 @@ pub(super) enum Order {
 
 impl Driver {
     /// For a peer that has yet to say who it is.
-    pub(super) fn awaiting_hello(shared: Arc<Shared>) -> Self {
+    pub(super) fn awaiting_hello(shared: Arc<Shared>, kind: ChannelKind) -> Self {
         let session = Session::new(Arc::clone(&shared.limits), shared.now());
-        Self::new(shared, session)
+        Self::new(shared, kind, session)
     }
 
     /// For a peer whose user agent is known from the start. `out` receives the first actions.
     pub(super) fn of_user_agent(
         shared: Arc<Shared>,
+        kind: ChannelKind,
         user_agent: UserAgentId,
         wanted: Wanted,
         once: bool,
@@ -134,10 +138,10 @@ impl Driver {
     ) -> Self {
         let (limits, now) = (Arc::clone(&shared.limits), shared.now());
         let session = Session::monitor(user_agent, wanted, once, limits, now, out);
-        Self::new(shared, session)
+        Self::new(shared, kind, session)
     }
 
-    fn new(shared: Arc<Shared>, session: Session) -> Self {
+    fn new(shared: Arc<Shared>, kind: ChannelKind, session: Session) -> Self {
         let entry = shared.registry.enter();
         Self {
             session,
@@ -148,6 +152,7 @@ impl Driver {
             handed_over: 0,
             share: None,
             attach: AttachState::NotBegun,
+            kind,
             is_draining: shared.is_leaving(),
             has_ended: false,
             shared,
@@ -259,8 +264,9 @@ impl Driver {
                 }
                 return None;
             }
-            Action::Unheard => {
+            Action::Unheard(message) => {
                 self.shared.metrics.removed(Removed::Unheard, 1);
+                self.record(StepKind::Removed(RemovalReason::Unheard), Some(&message));
                 return None;
             }
             Action::Unacknowledged(count) => {
@@ -272,8 +278,35 @@ impl Driver {
     }
 
     /// Whose the channel's task is, for the log.
-    pub(super) fn owner(&self, kind: ChannelKind) -> Owner {
-        span::owner(kind, self.seat())
+    pub(super) fn owner(&self) -> Owner {
+        span::owner(self.kind, self.seat())
+    }
+
+    /// A message was written to the channel.
+    pub(super) fn offered(&self, message: &PushMessage) {
+        self.shared.metrics.delivered(waited(message.id.number));
+        self.record(StepKind::Offered(self.kind), Some(message));
+    }
+
+    /// The channel is about to end.
+    pub(super) fn ends(&self, why: Closed) {
+        tracing::debug!(reason = why.as_str(), "the channel ends");
+        if self.may_hold_seat() {
+            self.record(StepKind::Left(why), None);
+        }
+    }
+
+    /// Records what happened to the channel's user agent, if it has one yet.
+    fn record(&self, kind: StepKind, message: Option<&PushMessage>) {
+        let Some(user_agent) = self.session.user_agent() else {
+            return;
+        };
+        let step = Step::now(kind);
+        let step = match message {
+            Some(message) => step.of(message.id).to(message.subscription),
+            None => step,
+        };
+        self.shared.broker.history().record(&user_agent, step);
     }
 
     /// The seat that the channel has, or takes.

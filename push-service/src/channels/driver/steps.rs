@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::attach::{Attachment, attach};
 use super::{AttachState, Driver, Reading};
 use crate::defaults::STORAGE_RETRY_AFTER;
+use crate::history::StepKind;
 
 /// What a read of the queue brought.
 pub(super) enum QueueRead {
@@ -139,6 +140,7 @@ impl Driver {
             Attachment::Asked(outcome, share) => {
                 self.hold(share);
                 self.attach = AttachState::MayHoldSeat;
+                self.note_attached(&outcome);
                 outcome
             }
             Attachment::NotAsked => {
@@ -148,6 +150,22 @@ impl Driver {
         };
         self.session.attached(outcome, now, out);
         self.drain_if_leaving(now, out);
+    }
+
+    fn note_attached(&self, outcome: &AttachOutcome) {
+        match outcome {
+            AttachOutcome::Known(_) => self.record(StepKind::Attached(self.kind), None),
+            // No step: the ids that a peer makes up must not displace what is remembered of others.
+            AttachOutcome::Unknown => {
+                let user_agent = self.session.user_agent().map(tracing::field::display);
+                tracing::debug!(
+                    event = "unknown",
+                    user_agent,
+                    "storage does not know this user agent"
+                );
+            }
+            AttachOutcome::Trouble => {}
+        }
     }
 
     /// Takes a share of the node's delivery bytes, beside the one of a page that is still being written.

@@ -22,6 +22,7 @@ use super::{Driver, Order};
 use crate::channels::rig::{ATTACHING, Rig};
 use crate::channels::shared::Shared;
 use crate::defaults::{ANSWER_WITHIN, CHANNEL_TICK, PENDING_ACKNOWLEDGEMENTS, STORAGE_RETRY_AFTER};
+use crate::metrics::ChannelKind;
 
 /// A channel in memory. The peer says which messages it acknowledges, and leaves by saying nothing more.
 struct MemoryChannel {
@@ -140,7 +141,14 @@ impl Peer {
         let mut actions = Vec::new();
         let wanted = Wanted::Everything(Urgency::VeryLow);
         tokio::spawn(MemoryChannel {
-            driver: Driver::of_user_agent(shared, user_agent, wanted, false, &mut actions),
+            driver: Driver::of_user_agent(
+                shared,
+                ChannelKind::Events,
+                user_agent,
+                wanted,
+                false,
+                &mut actions,
+            ),
             actions,
             said,
             peer: PollSender::new(peer),

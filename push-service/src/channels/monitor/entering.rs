@@ -29,7 +29,6 @@ pub(super) fn enter(
         },
     };
     let shared = Arc::clone(shared);
-    let kind = monitor.outlet.kind();
     let task = MonitorTask::new(
         shared,
         user_agent,
@@ -39,6 +38,6 @@ pub(super) fn enter(
         link.cloned(),
         once,
     );
-    let owner = task.driver.owner(kind);
+    let owner = task.driver.owner();
     tokio::spawn(Watched::new(Task::Monitor, owner, task));
 }

@@ -41,6 +41,7 @@ impl MonitorTask {
         if let Some((finish, until)) = self.closing
             && (self.is_through() || until <= now)
         {
+            self.closed = finish.closed();
             for monitor in std::mem::take(&mut self.monitors) {
                 monitor.dismiss(finish, &self.driver.shared.metrics);
             }
@@ -48,6 +49,7 @@ impl MonitorTask {
         if !self.monitors.is_empty() {
             return false;
         }
+        self.driver.ends(self.closed);
         self.driver.end();
         self.leave = Some(self.begin_leave(cx));
         true

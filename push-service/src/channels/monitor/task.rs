@@ -28,6 +28,7 @@ use crate::broker::QueueKind;
 use crate::channels::driver::{Driver, Order};
 use crate::channels::shared::Shared;
 use crate::defaults::MONITORS_PER_SESSION;
+use crate::metrics::Closed;
 
 /// A future: resolves when the last monitor was answered and the seat was given up.
 pub(super) struct MonitorTask {
@@ -45,6 +46,8 @@ pub(super) struct MonitorTask {
     pub(super) checking: Option<BoxFuture<'static, (SubscriptionId, bool)>>,
     /// What the link is to confirm for the session's ping.
     pub(super) pinged: Option<u64>,
+    /// How the last of the monitors ended.
+    pub(super) closed: Closed,
     /// The session is closed: what is still in the queue is written until then, if it was asked for once.
     pub(super) closing: Option<(Finish, Moment)>,
     pub(super) leave: Option<BoxFuture<'static, ()>>,
@@ -82,7 +85,14 @@ impl MonitorTask {
         let mut actions = Vec::new();
         let wanted = Wanted::monitored([first.interest]);
         Self {
-            driver: Driver::of_user_agent(shared, user_agent, wanted, once, &mut actions),
+            driver: Driver::of_user_agent(
+                shared,
+                first.outlet.kind(),
+                user_agent,
+                wanted,
+                once,
+                &mut actions,
+            ),
             user_agent,
             queue_kind,
             monitors: vec![first],
@@ -92,6 +102,7 @@ impl MonitorTask {
             actions,
             checking: None,
             pinged: None,
+            closed: Closed::Displaced,
             closing: None,
             leave: None,
         }
@@ -237,6 +248,7 @@ impl MonitorTask {
         if over.is_empty() {
             return;
         }
+        self.closed = Closed::Ended;
         for monitor in over {
             monitor.dismiss(Finish::Gone, &self.driver.shared.metrics);
         }

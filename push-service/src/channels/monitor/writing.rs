@@ -11,7 +11,7 @@ use super::outlet::Outlet;
 use super::parcel::{Parcel, Written};
 use super::request::Monitor;
 use super::task::MonitorTask;
-use crate::broker::{QueueKind, waited};
+use crate::broker::QueueKind;
 use crate::metrics::Closed;
 use crate::resources::{promise_url, push_url, receipt};
 
@@ -55,6 +55,7 @@ impl MonitorTask {
                 let gone = self.remove(at, now);
                 let why = if is_cut { Closed::Lost } else { Closed::Left };
                 gone.count_closed(why, &self.driver.shared.metrics);
+                self.closed = why;
             } else if monitor.outlet.is_over() {
                 // The peer has sent GOAWAY. Messages that were not promised stay stored for its next connection (RFC
                 // 9113 §6.8).
@@ -63,6 +64,7 @@ impl MonitorTask {
             } else if monitor.until.is_some_and(|until| until <= now) && self.queue.is_empty() {
                 let over = self.remove(at, now);
                 over.dismiss(Finish::Through, &self.driver.shared.metrics);
+                self.closed = Finish::Through.closed();
             } else {
                 at += 1;
             }
@@ -164,7 +166,7 @@ impl MonitorTask {
     }
 
     fn write_to(&mut self, at: usize, message: &PushMessage, now: Moment) {
-        let (broker, metrics) = (&self.driver.shared.broker, &self.driver.shared.metrics);
+        let broker = &self.driver.shared.broker;
         let message_url = promise_url(broker, self.user_agent, message);
         let parcel = match self.queue_kind {
             QueueKind::Messages => Parcel::Message {
@@ -192,7 +194,7 @@ impl MonitorTask {
         match monitor.outlet.write(&parcel) {
             Written::Yes => {
                 monitor.has_delivered = true;
-                metrics.delivered(waited(message.id.number));
+                self.driver.offered(message);
             }
             Written::Known => {
                 self.driver

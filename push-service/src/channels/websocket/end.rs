@@ -26,7 +26,7 @@ use super::scratch::Scratch;
 use crate::channels::Guard;
 use crate::channels::driver::poll_step;
 use crate::defaults::{CLOSE_WITHIN, PENDING_ACKNOWLEDGEMENTS};
-use crate::metrics::{Closed, Label as _};
+use crate::metrics::Closed;
 
 /// A channel that is about to go.
 pub(super) struct End {
@@ -48,8 +48,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
             end.peer_done |= peer_done;
             return;
         }
-        tracing::debug!(reason = why.as_str(), "the channel ends");
         self.closed = why;
+        self.driver.ends(why);
         self.driver.end();
         let leave = self.driver.may_hold_seat().then(|| {
             let request = self.request.take();

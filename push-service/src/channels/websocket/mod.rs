@@ -33,7 +33,6 @@ use self::scratch::Scratch;
 use super::Guard;
 use super::driver::{Driver, Order, poll_step};
 use super::shared::Shared;
-use crate::broker::waited;
 use crate::defaults::{COST_FRAME, FRAME_BYTES};
 use crate::metrics::{Channel, ChannelKind, Closed};
 use crate::tasks::Owner;
@@ -84,7 +83,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
         shared.metrics.channel(ChannelKind::WebSocket, Channel::Opened);
         Self {
             io,
-            driver: Driver::awaiting_hello(shared),
+            driver: Driver::awaiting_hello(shared, ChannelKind::WebSocket),
             frames: FrameReader::new(Reader::Service, FRAME_BYTES),
             unread_is_ready: !leftover.is_empty(),
             unread: leftover.into(),
@@ -101,7 +100,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
 
     /// Whose its task is, for the log.
     pub(super) fn owner(&self) -> Owner {
-        self.driver.owner(ChannelKind::WebSocket)
+        self.driver.owner()
     }
 
     fn run(&mut self, cx: &mut Context<'_>, scratch: &mut Scratch) -> Poll<()> {
@@ -187,7 +186,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin, G: Guard> WebSocketChannel<Io, G> {
             busy = true;
             match self.driver.perform(action) {
                 Some(Order::Offer(message)) => {
-                    self.driver.shared.metrics.delivered(waited(message.id.number));
+                    self.driver.offered(&message);
                     write_notification(&mut scratch.out, &message);
                 }
                 Some(Order::Welcome(identity)) => {

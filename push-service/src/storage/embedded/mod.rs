@@ -303,6 +303,9 @@ impl Embedded {
         for (seat, wake_up) in changes.wake_ups.drain(..) {
             self.shared.announce.announce(user_agent, seat, wake_up);
         }
+        for message in changes.left.drain(..) {
+            self.shared.announce.removed(user_agent, message);
+        }
         // The answer may depend on an earlier change that is not durable yet, so it waits for that one too.
         let waits = confirm == Confirm::Durably && (changes.must_be_written() || cell.uncommitted > 0);
         if !changes.must_be_written() && !waits {

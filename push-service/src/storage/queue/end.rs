@@ -3,7 +3,7 @@
 use push_protocol::{MessageNumber, ReceiptOutcome, SubscriptionId, SubscriptionName};
 
 use super::{Changes, Now, Step, UserAgent};
-use crate::storage::{Ending, RECEIPTS, WakeUp};
+use crate::storage::{Ending, RECEIPTS, RemovalReason, WakeUp};
 
 impl UserAgent {
     /// Ends a subscription. Its messages stop waiting now and are freed by later sweeps.
@@ -61,6 +61,9 @@ impl UserAgent {
             if let Some(waiting) = self.waiting.remove(number) {
                 changes.counts_out(&waiting);
                 self.count_out(&waiting);
+                changes
+                    .left
+                    .push(waiting.removed(RemovalReason::SubscriptionEnded));
                 self.ended.push(number);
                 removed.push(waiting.id);
             }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use push_protocol::{MessageId, MessageNumber, PushMessage, ReceiptOutcome, SubscriptionName, Ttl};
 
 use super::index::{Waiting, count, counted_bytes};
-use super::{Bucket, Changes, Now, PassingMessage, Step, Stored, Subscription, UserAgent, millis};
+use super::{Bucket, Changes, Leaving, Now, PassingMessage, Step, Stored, Subscription, UserAgent, millis};
 use crate::defaults::{ACKNOWLEDGE_WITHIN, LONGEST_RETRY_AFTER};
-use crate::storage::{Enqueue, Enqueued, PASSING_WITH_RECEIPT, Rate, Retention, WakeUp};
+use crate::storage::{Enqueue, Enqueued, PASSING_WITH_RECEIPT, Rate, RemovalReason, Retention, WakeUp};
 
 impl UserAgent {
     /// Checks, replaces, makes room, numbers and stores. A refusal changes nothing but the rate bucket.
@@ -52,7 +52,7 @@ impl UserAgent {
     ) -> Step<Enqueued> {
         self.received_a_push(retention, now, &mut changes);
         let replaced = self.replaced_by(&request);
-        let left = self.leave_queue(&replaced, ReceiptOutcome::Replaced, &mut changes, now);
+        let left = self.leave_queue(&replaced, RemovalReason::Replaced, &mut changes, now);
         self.tell_removed(left, &mut changes);
         let id = MessageId {
             number: match request.receipts {
@@ -84,9 +84,9 @@ impl UserAgent {
         };
         self.received_a_push(retention, now, &mut changes);
         let replaced_expired = self.expired_among(&replaced, now);
-        let mut left = self.leave_queue(&replaced, ReceiptOutcome::Replaced, &mut changes, now);
-        left.extend(self.leave_queue(&room.expired, ReceiptOutcome::GivenUp, &mut changes, now));
-        left.extend(self.leave_queue(&room.evicted, ReceiptOutcome::GivenUp, &mut changes, now));
+        let mut left = self.leave_queue(&replaced, RemovalReason::Replaced, &mut changes, now);
+        left.extend(self.leave_queue(&room.expired, RemovalReason::Expired, &mut changes, now));
+        left.extend(self.leave_queue(&room.evicted, RemovalReason::Evicted, &mut changes, now));
         self.tell_removed(left, &mut changes);
 
         let previous = self.last;
@@ -169,13 +169,13 @@ impl UserAgent {
     fn leave_queue(
         &mut self,
         numbers: &[MessageNumber],
-        how: ReceiptOutcome,
+        why: RemovalReason,
         changes: &mut Changes,
         now: Now,
     ) -> Vec<MessageId> {
         let taken = numbers.iter();
         taken
-            .filter_map(|number| Some(self.take_out(*number, how, changes, now)?.id))
+            .filter_map(|number| Some(self.take_out(*number, Leaving::Removed(why), changes, now)?.id))
             .collect()
     }
 }

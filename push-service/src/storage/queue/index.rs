@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use push_protocol::{MessageId, MessageNumber, PushMessage, SubscriptionId, Topic, Urgency};
 
-use super::{SenderTag, Stored};
+use super::{RemovalReason, RemovedMessage, SenderTag, Stored};
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 
 /// A message that waits.
@@ -54,6 +54,15 @@ impl Waiting {
 
     pub(in crate::storage) fn has_expired(&self, now_ms: u64) -> bool {
         self.expires_at_ms <= now_ms
+    }
+
+    /// What is told of it when it leaves without an acknowledgement.
+    pub(super) fn removed(&self, why: RemovalReason) -> RemovedMessage {
+        RemovedMessage {
+            id: self.id,
+            subscription: Some(self.subscription),
+            why,
+        }
     }
 }
 

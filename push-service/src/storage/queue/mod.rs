@@ -32,7 +32,7 @@ use push_protocol::{
 
 use self::order::Order;
 use super::clock::{Now, millis};
-use super::{Seat, SenderTag, SubscriptionReport, UserAgentReport, WakeUp};
+use super::{RemovalReason, RemovedMessage, Seat, SenderTag, SubscriptionReport, UserAgentReport, WakeUp};
 
 pub(super) use export::UserAgentExport;
 pub(super) use index::{Index, Waiting};
@@ -92,6 +92,24 @@ pub(super) struct Subscription {
     pub(super) share: Share,
     /// Not kept across a restart or a long silence: a bucket that was not used for long is full.
     pub(super) bucket: Option<Bucket>,
+}
+
+/// How a message leaves the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Leaving {
+    Acknowledged,
+    Removed(RemovalReason),
+}
+
+impl Leaving {
+    /// What its receipt says.
+    fn receipt(self) -> ReceiptOutcome {
+        match self {
+            Self::Acknowledged => ReceiptOutcome::Acknowledged,
+            Self::Removed(RemovalReason::Replaced) => ReceiptOutcome::Replaced,
+            Self::Removed(_) => ReceiptOutcome::GivenUp,
+        }
+    }
 }
 
 /// A part of the queue.
@@ -163,11 +181,11 @@ impl UserAgent {
         self.subscriptions.get_mut(position)
     }
 
-    /// Takes a message out of the queue. If it has expired it counts as given up, whatever `how` says.
+    /// Takes a message out of the queue. If it has expired, that is how it leaves, whatever `how` says.
     fn take_out(
         &mut self,
         number: MessageNumber,
-        how: ReceiptOutcome,
+        how: Leaving,
         changes: &mut Changes,
         now: Now,
     ) -> Option<Waiting> {
@@ -175,11 +193,14 @@ impl UserAgent {
         self.count_out(&waiting);
         changes.counts_out(&waiting);
         let how = if waiting.has_expired(now.ms()) {
-            ReceiptOutcome::GivenUp
+            Leaving::Removed(RemovalReason::Expired)
         } else {
             how
         };
-        self.forget_message(number, how, changes);
+        if let Leaving::Removed(why) = how {
+            changes.left.push(waiting.removed(why));
+        }
+        self.forget_message(number, how.receipt(), changes);
         Some(waiting)
     }
 

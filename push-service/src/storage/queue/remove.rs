@@ -2,8 +2,8 @@
 
 use push_protocol::{MessageId, ReceiptOutcome};
 
-use super::{Changes, Now, Step, UserAgent};
-use crate::storage::{PASSING_WITH_RECEIPT, Removal, Seat};
+use super::{Changes, Leaving, Now, Step, UserAgent};
+use crate::storage::{PASSING_WITH_RECEIPT, Removal, RemovalReason, Seat};
 
 impl UserAgent {
     /// Removes by whole id, from any session (PR-6, PR-18). The holder of another seat than `by` is told.
@@ -18,8 +18,8 @@ impl UserAgent {
     ) -> Step<Vec<bool>> {
         let mut changes = self.begin(now);
         let how = match removal {
-            Removal::Acknowledged => ReceiptOutcome::Acknowledged,
-            Removal::Cancelled => ReceiptOutcome::GivenUp,
+            Removal::Acknowledged => Leaving::Acknowledged,
+            Removal::Cancelled => Leaving::Removed(RemovalReason::Cancelled),
         };
         // The session that removes them knows.
         let holder_knows = self.seat == by;
@@ -27,7 +27,7 @@ impl UserAgent {
         let mut found = Vec::with_capacity(messages.len());
         for id in messages {
             if id.number == PASSING_WITH_RECEIPT {
-                found.push(self.acknowledge_passing(id.nonce, how, &mut changes, now));
+                found.push(self.acknowledge_passing(id.nonce, how.receipt(), &mut changes, now));
                 continue;
             }
             let waiting = self.waiting.get(id.number).filter(|w| w.id == *id);

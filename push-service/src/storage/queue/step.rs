@@ -15,7 +15,7 @@ use super::{Now, Stored, UserAgent, millis};
 use crate::defaults::{EMPTY_RECORD_LOOK, SEAT_HELD_IS_USE};
 use crate::storage::reports::UsageChange;
 use crate::storage::senders::SenderChanges;
-use crate::storage::{Seat, WakeUp};
+use crate::storage::{RemovedMessage, Seat, WakeUp};
 
 /// What a step decided.
 #[derive(Debug)]
@@ -42,6 +42,8 @@ pub(in crate::storage) struct Changes {
     pub(in crate::storage) senders: SenderChanges,
     /// What the holder of the seat is told, before the changes are durable.
     pub(in crate::storage) wake_ups: Vec<(Seat, WakeUp)>,
+    /// These messages left the queue without an acknowledgement.
+    pub(in crate::storage) left: Vec<RemovedMessage>,
     /// How the receipt state changes. Most steps leave it alone.
     pub(in crate::storage) receipts: Option<Box<ReceiptChanges>>,
 }

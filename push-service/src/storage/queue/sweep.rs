@@ -2,8 +2,8 @@
 
 use push_protocol::ReceiptOutcome;
 
-use super::{Changes, Now, Step, SweepMove, UserAgent};
-use crate::storage::{Retention, Swept};
+use super::{Changes, Leaving, Now, Step, SweepMove, UserAgent};
+use crate::storage::{RemovalReason, Retention, Swept};
 
 impl UserAgent {
     /// Removes at most `limit` messages that are due, and the record if it is abandoned.
@@ -22,7 +22,8 @@ impl UserAgent {
 
         let mut expired = Vec::new();
         for number in self.waiting.expired(now.ms()).into_iter().take(limit - freed) {
-            let taken = self.take_out(number, ReceiptOutcome::GivenUp, &mut changes, now);
+            let how = Leaving::Removed(RemovalReason::Expired);
+            let taken = self.take_out(number, how, &mut changes, now);
             expired.extend(taken.map(|w| w.id));
         }
         let swept = Swept {

@@ -12,7 +12,7 @@ use super::Redis;
 use super::answers::{Accepted, Removed};
 use super::counted::Counted;
 use super::layout::{StoredAnswer, news};
-use crate::storage::{Enqueue, Enqueued, PASSING_WITH_RECEIPT, Seat, WakeUp};
+use crate::storage::{Enqueue, Enqueued, PASSING_WITH_RECEIPT, RemovalReason, RemovedMessage, Seat, WakeUp};
 
 impl Redis {
     /// The answer for a message. Announces it to the seat, if it is this node's.
@@ -32,6 +32,10 @@ impl Redis {
                 let id = MessageId { number, nonce };
                 let seated = passed.seat.is_some();
                 self.senders.left(&removed.counted);
+                self.tell_left(user_agent, &removed, |_, has_expired| match has_expired {
+                    true => RemovalReason::Expired,
+                    false => RemovalReason::Replaced,
+                });
                 if let Some(seat) = self.own(passed.seat) {
                     self.tell_removed(user_agent, seat, removed.ids);
                     let message = Arc::new(message(enqueue, id, passed.name, self.runner.now_ms()));
@@ -52,6 +56,7 @@ impl Redis {
         };
         self.hear(user_agent, stored.news);
         self.senders.left(&removed.counted);
+        self.tell_left(user_agent, &removed, made_room(&stored, removed.ids.len()));
         let expires_at_ms = accepted_at_ms + u64::from(enqueue.ttl.as_secs()) * 1_000;
         let body_bytes = enqueue.content.body.len() as u64;
         let counted = Counted::new(enqueue.sender, id.number, body_bytes, expires_at_ms);
@@ -88,9 +93,45 @@ impl Redis {
         }
     }
 
+    /// Tells of the messages that a step removed. `why` says the reason for the place of each and whether it has expired by this
+    /// node's clock. Redis names no subscription.
+    pub(super) fn tell_left(
+        &self,
+        user_agent: UserAgentId,
+        removed: &Removed,
+        why: impl Fn(usize, bool) -> RemovalReason,
+    ) {
+        if removed.ids.is_empty() {
+            return;
+        }
+        let now_ms = self.runner.now_ms();
+        for (place, (id, counted)) in removed.ids.iter().zip(&removed.counted).enumerate() {
+            let message = RemovedMessage {
+                id: *id,
+                subscription: None,
+                why: why(place, counted.expires_at_ms <= now_ms),
+            };
+            self.announce.removed(user_agent, message);
+        }
+    }
+
     /// A seat of this process.
     pub(super) fn own(&self, seat: Option<Seat>) -> Option<Seat> {
         seat.filter(|seat| seat.incarnation == self.incarnation)
+    }
+}
+
+/// Why messages left to make room for a new one. The script names the message of its topic first, then those that had expired or
+/// outlived their subscription, then those that were evicted.
+fn made_room(stored: &StoredAnswer, left: usize) -> impl Fn(usize, bool) -> RemovalReason {
+    let replaced = usize::from(stored.replaced);
+    let evicted_from = left.saturating_sub(stored.evicted as usize);
+    let all_expired = stored.expired as usize == evicted_from - replaced.min(evicted_from);
+    move |place, has_expired| match place {
+        place if place < replaced => RemovalReason::Replaced,
+        place if place >= evicted_from => RemovalReason::Evicted,
+        _ if all_expired || has_expired => RemovalReason::Expired,
+        _ => RemovalReason::SubscriptionEnded,
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) struct Counted {
     pub(super) sender: Option<SenderTag>,
     pub(super) bytes: i64,
     pub(super) part: Part,
+    pub(super) expires_at_ms: u64,
 }
 
 impl Counted {
@@ -53,6 +54,7 @@ impl Counted {
             sender,
             bytes: (body_bytes + MESSAGE_OVERHEAD_BYTES).cast_signed(),
             part: Part::of(number, expires_at_ms),
+            expires_at_ms,
         }
     }
 }

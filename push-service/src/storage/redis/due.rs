@@ -14,7 +14,7 @@ use super::links::Work;
 use super::packed::Packed as _;
 use crate::defaults::{REDIS_STEP_MESSAGES, REDIS_SWEEPS_WAITING};
 use crate::storage::spelling::{Fields, Unreadable};
-use crate::storage::{Seat, StorageError, Swept};
+use crate::storage::{RemovalReason, Seat, StorageError, Swept};
 
 /// Each once, in the order in which they were noticed. One too many is forgotten, and noticed again.
 #[derive(Default)]
@@ -86,14 +86,24 @@ impl Redis {
             if answers::number(&values.remove(4))? != 0 {
                 self.announce.outbox_filled(user_agent);
             }
+            let expired = answers::number(&values[0])? as usize;
             swept += Swept {
-                expired: answers::number(&values[0])? as usize,
+                expired,
                 freed: answers::number(&values[1])? as usize,
             };
             let [seat, removed] = answers::texts(values.split_off(2))?;
             let seat = Option::<Seat>::read(&mut Fields(&seat)).map_err(unreadable)?;
             let removed = answers::removed(&removed).map_err(unreadable)?;
             self.senders.left(&removed.counted);
+            let all_expired = expired == removed.ids.len();
+            self.tell_left(user_agent, &removed, |_, has_expired| {
+                // What the two clocks do not agree on is decided by the script's count.
+                if all_expired || (has_expired && expired > 0) {
+                    RemovalReason::Expired
+                } else {
+                    RemovalReason::SubscriptionEnded
+                }
+            });
             if let Some(seat) = self.own(seat) {
                 self.tell_removed(user_agent, seat, removed.ids);
             }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use push_protocol::{MessageId, ReceiptOutcome, SubscriptionId, SubscriptionName, Ttl, UserAgentId};
 use redis::Value;
 
-use super::answers::{self, Accepted, unreadable};
+use super::answers::{self, Accepted, Acknowledged, unreadable};
 use super::layout::{self, AttachNumbers, Kept, Record, Renewed, SubscribeNumbers, letter};
 use super::links::Work;
 use super::packed::{Packed as _, U48};
@@ -19,8 +19,8 @@ use crate::storage::clock::millis;
 use crate::storage::spelling::Unreadable;
 use crate::storage::{
     Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported, Manner,
-    MessageEnd, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError,
-    Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
+    MessageEnd, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, RemovalReason, RemovedMessage,
+    Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
 
 /// A step that finds nothing, and then learns that it was wrong, looks once more.
@@ -215,6 +215,7 @@ impl Storage for Redis {
         let answer = self.runner.run(Work::Step, script, user_agent, &[&mine]).await?;
         let (owes, removed) = answers::released(&answers::text(answer)?).map_err(unreadable)?;
         self.senders.left(&removed.counted);
+        self.tell_left(user_agent, &removed, |_, _| RemovalReason::SubscriptionEnded);
         if owes {
             self.due.notice(user_agent);
             self.announce.outbox_filled(user_agent);
@@ -237,11 +238,7 @@ impl Storage for Redis {
         let witness = self.witness(user_agent);
         let mut there = Vec::with_capacity(messages.len());
         for some in messages.chunks(REDIS_STEP_MESSAGES) {
-            let how = match removal {
-                Removal::Acknowledged => ReceiptOutcome::Acknowledged,
-                Removal::Cancelled => ReceiptOutcome::GivenUp,
-            };
-            there.extend(self.acknowledge_some(work, user_agent, some, how, by).await?);
+            there.extend(self.acknowledge_some(work, user_agent, some, removal, by).await?);
         }
         if confirm == Confirm::Durably && there.contains(&false) {
             self.is_proved(witness).await?;
@@ -389,6 +386,9 @@ impl Redis {
         let ended = answers::ended(&answers::text(answer)?).map_err(unreadable)?;
         self.hear(user_agent, ended.news);
         self.senders.left(&ended.removed.counted);
+        self.tell_left(user_agent, &ended.removed, |_, _| {
+            RemovalReason::SubscriptionEnded
+        });
         if let Some(seat) = self.own(ended.seat) {
             let which = match ended.ending {
                 Ending::One(id) => Some(id),
@@ -405,10 +405,14 @@ impl Redis {
         work: Work,
         user_agent: UserAgentId,
         messages: &[MessageId],
-        how: ReceiptOutcome,
+        removal: Removal,
         by: Option<Seat>,
     ) -> Result<Vec<bool>, StorageError> {
         let ids = answers::packed(messages);
+        let how = match removal {
+            Removal::Acknowledged => ReceiptOutcome::Acknowledged,
+            Removal::Cancelled => ReceiptOutcome::GivenUp,
+        };
         let how = [letter::DIGIT + how.to_byte()];
         let args: [&[u8]; 3] = [&layout::seat(by), &ids, &how];
         let script = &self.scripts.acknowledge;
@@ -419,10 +423,38 @@ impl Redis {
             self.announce.outbox_filled(user_agent);
         }
         self.senders.left(&acknowledged.removed.counted);
+        if removal == Removal::Cancelled || acknowledged.there.contains(&false) {
+            self.tell_unacknowledged(user_agent, messages, &acknowledged, removal);
+        }
         if let Some(seat) = self.own(acknowledged.seat).filter(|seat| Some(*seat) != by) {
             self.tell_removed(user_agent, seat, acknowledged.removed.ids);
         }
         Ok(acknowledged.there)
+    }
+
+    /// Tells of messages that were removed by their ids, and not because their user agent had acknowledged them in time.
+    fn tell_unacknowledged(
+        &self,
+        user_agent: UserAgentId,
+        messages: &[MessageId],
+        answer: &Acknowledged,
+        removal: Removal,
+    ) {
+        for (id, in_time) in messages.iter().zip(&answer.there) {
+            let why = match (removal, in_time) {
+                (_, false) => RemovalReason::Expired,
+                (Removal::Cancelled, true) => RemovalReason::Cancelled,
+                (Removal::Acknowledged, true) => continue,
+            };
+            if answer.removed.ids.contains(id) {
+                let message = RemovedMessage {
+                    id: *id,
+                    subscription: None,
+                    why,
+                };
+                self.announce.removed(user_agent, message);
+            }
+        }
     }
 
     /// The whole record of a user agent.

@@ -68,7 +68,7 @@ fn a_passing_message() {
         &mut out,
     );
     assert!(
-        matches!(out[..], [Action::Unheard]),
+        matches!(out[..], [Action::Unheard(_)]),
         "the channel was not writable"
     );
     out.clear();

@@ -220,7 +220,7 @@ impl Scenario {
                 }
                 Action::Close(reason) => panic!("seed {}: {reason:?}", self.seed),
                 Action::Attach { .. } | Action::Welcome { .. } => {}
-                Action::Ping | Action::Unheard | Action::Unacknowledged(_) => {}
+                Action::Ping | Action::Unheard(_) | Action::Unacknowledged(_) => {}
             }
         }
     }

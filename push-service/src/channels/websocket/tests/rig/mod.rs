@@ -21,6 +21,7 @@ use crate::budgets::Budgets;
 use crate::channels::shared::Shared;
 use crate::channels::{Channels, Registry, Shares};
 use crate::cluster::{Announcer, Reconciler};
+use crate::history::History;
 use crate::metrics::Metrics;
 use crate::storage::{Budget, Caps, Enqueue, Enqueued, Manner, PageRequest, Scope, Seat, Storage};
 use crate::{config, defaults};
@@ -97,10 +98,12 @@ impl Rig {
 
     fn limited(storage: Arc<Troubled>, every: Duration, budgets: &config::Limits) -> Self {
         let registry = Registry::new();
+        let history = History::new();
         let reconciler = Reconciler::new(Arc::clone(&registry), every);
         let announcer = Announcer {
             reconciler: Arc::clone(&reconciler),
             outboxes: Arc::default(),
+            history: Arc::clone(&history),
         };
         storage.wires.reach(Arc::new(announcer));
         let capabilities = Arc::new(Capabilities::new(&[SealingKey::from_random([7; 32])]).unwrap());
@@ -121,7 +124,9 @@ impl Rig {
             policy,
             Arc::clone(&metrics),
         );
-        let broker = broker.charging(Arc::new(Budgets::new(budgets, Arc::clone(&metrics))));
+        let broker = broker
+            .charging(Arc::new(Budgets::new(budgets, Arc::clone(&metrics))))
+            .recording(history);
         let shares = Shares {
             attaching: ATTACHING,
             delivery_bytes: DELIVERY_SHARES * defaults::PAGE_BYTES,
