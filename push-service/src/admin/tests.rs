@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::storage::{
-    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported, Manner,
-    MessageEnd, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, StorageError, Subscribe,
-    Subscribed, SubscriptionReport, Traced, Usage, UserAgentReport,
+    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Manner,
+    MessageEnd, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed, Removal, Seat,
+    StorageError, Subscribe, Subscribed, SubscriptionReport, Traced, Usage, UserAgentReport,
 };
 use crate::tls::CertificateSource;
 
@@ -137,7 +137,11 @@ impl Storage for Stub {
         unreachable!()
     }
 
-    async fn expect_receipt(&self, _: UserAgentId, _: Expected) -> Result<Expecting, StorageError> {
+    async fn expect_receipt(
+        &self,
+        _: UserAgentId,
+        _: ExpectReceipt,
+    ) -> Result<ReceiptExpected, StorageError> {
         unreachable!()
     }
 

@@ -30,8 +30,8 @@ use crate::defaults::{
 use crate::metrics::Step;
 use crate::random;
 use crate::storage::{
-    Ending, Expected, Expecting, MessageEnd, Overdue, RECEIPTS, RECEIPTS_NAME, StorageError, Subscribe,
-    Subscribed, Traced,
+    Ending, ExpectReceipt, MessageEnd, Overdue, RECEIPTS, RECEIPTS_NAME, ReceiptExpected, StorageError,
+    Subscribe, Subscribed, Traced,
 };
 
 /// Which receipt subscription gets the receipt.
@@ -50,7 +50,7 @@ pub(super) struct Promised {
     pub(super) token: String,
     /// Whether the receipt subscription was made for this message, so that no one else knows it.
     is_fresh: bool,
-    expected: Expected,
+    expected: ExpectReceipt,
 }
 
 /// What a message in the queue of a receipt subscription says.
@@ -109,7 +109,7 @@ impl Broker {
             receipts,
             token: self.capabilities.seal_receipts(receipts),
             is_fresh: matches!(wish, ReceiptWish::Chosen(None)),
-            expected: Expected {
+            expected: ExpectReceipt {
                 user_agent: push.capability.user_agent,
                 nonce,
                 dialect: push.dialect,
@@ -118,12 +118,12 @@ impl Broker {
                 limit: RECEIPTS_PER_SUBSCRIPTION,
             },
         };
-        let mut expecting = if promised.is_fresh {
-            Expecting::NoReceiptSubscription
+        let mut answer = if promised.is_fresh {
+            ReceiptExpected::NoReceiptSubscription
         } else {
             self.expect(&promised).await?
         };
-        if expecting == Expecting::NoReceiptSubscription && matches!(wish, ReceiptWish::Chosen(_)) {
+        if answer == ReceiptExpected::NoReceiptSubscription && matches!(wish, ReceiptWish::Chosen(_)) {
             // It outlives the request, so none is made for a subscription that has ended.
             self.budgets.make_record(payer)?;
             if !self.may_have_subscription(push).await {
@@ -131,16 +131,16 @@ impl Broker {
                 return Err(Refusal::SubscriptionGone);
             }
             self.make_receipt_subscription(receipts).await?;
-            expecting = self.expect(&promised).await?;
+            answer = self.expect(&promised).await?;
         }
-        match expecting {
-            Expecting::Expected => Ok(promised),
-            Expecting::NoReceiptSubscription => Err(Refusal::UnknownReceipts),
-            Expecting::TooMany => Err(Refusal::TooManyReceipts),
+        match answer {
+            ReceiptExpected::Recorded => Ok(promised),
+            ReceiptExpected::NoReceiptSubscription => Err(Refusal::UnknownReceipts),
+            ReceiptExpected::TooMany => Err(Refusal::TooManyReceipts),
         }
     }
 
-    async fn expect(&self, promised: &Promised) -> Result<Expecting, StorageError> {
+    async fn expect(&self, promised: &Promised) -> Result<ReceiptExpected, StorageError> {
         let expect = self.storage.expect_receipt(promised.receipts, promised.expected);
         self.step(Step::Receipt, expect).await
     }
@@ -175,7 +175,7 @@ impl Broker {
             let _ = self.step_within(Step::Unsubscribe, end).await;
             return;
         }
-        let Expected {
+        let ExpectReceipt {
             user_agent, nonce, ..
         } = promised.expected;
         let nothing = never_stored(promised.receipts, user_agent, nonce);

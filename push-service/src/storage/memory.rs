@@ -18,9 +18,9 @@ use super::queue::{
 };
 use super::senders::Sums;
 use super::{
-    Announce, Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, MessageEnd, Overdue,
-    Page, PageRequest, Paged, Refreshed, Removal, Retention, Seat, Storage, StorageError, Subscribe,
-    Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
+    Announce, Attached, Confirm, Ending, Enqueue, Enqueued, ExpectReceipt, Manner, MessageEnd, Overdue, Page,
+    PageRequest, Paged, ReceiptExpected, Refreshed, Removal, Retention, Seat, Storage, StorageError,
+    Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
 
 /// Queues and subscriptions in memory.
@@ -265,8 +265,8 @@ impl Storage for Memory {
     async fn expect_receipt(
         &self,
         receipts: UserAgentId,
-        expected: Expected,
-    ) -> Result<Expecting, StorageError> {
+        expected: ExpectReceipt,
+    ) -> Result<ReceiptExpected, StorageError> {
         Ok(self.step(receipts, |state, now| state.expect_receipt(&expected, now)))
     }
 

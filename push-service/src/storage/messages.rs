@@ -28,7 +28,7 @@ pub struct Enqueue {
     pub key: Option<KeyDigest>,
     /// The sealing key of its URLs, so that one message has one URL for as long as it waits.
     pub sealed_by: KeyId,
-    /// The receipt subscription that gets its receipt. There it is [`Expected`](super::Expected).
+    /// The receipt subscription that gets its receipt. There it is [`ExpectReceipt`](super::ExpectReceipt).
     pub receipts: Option<UserAgentId>,
     /// The sender for which it counts.
     pub sender: Option<SenderTag>,

@@ -46,7 +46,8 @@ pub use self::messages::{
 };
 pub use self::portable::{Cursor, Exported, Imported, Portable};
 pub use self::receipts::{
-    Expected, Expecting, MessageEnd, Overdue, PASSING_WITH_RECEIPT, RECEIPTS, RECEIPTS_NAME, Traced,
+    ExpectReceipt, MessageEnd, Overdue, PASSING_WITH_RECEIPT, RECEIPTS, RECEIPTS_NAME, ReceiptExpected,
+    Traced,
 };
 pub use self::reports::{SubscriptionReport, Usage, UserAgentReport};
 pub use self::retention::Retention;
@@ -140,8 +141,8 @@ pub trait Storage: Send + Sync + 'static {
     async fn expect_receipt(
         &self,
         receipts: UserAgentId,
-        expected: Expected,
-    ) -> Result<Expecting, StorageError>;
+        expected: ExpectReceipt,
+    ) -> Result<ReceiptExpected, StorageError>;
 
     /// Turns expected receipts into receipts, in one step. For each end whose receipt is expected here, the expectation is
     /// removed and, unless the message was replaced, a message with a [`Receipt`](push_protocol::Receipt) as its body joins the

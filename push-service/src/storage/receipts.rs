@@ -19,9 +19,9 @@ pub const RECEIPTS: SubscriptionId = SubscriptionId([0; 8]);
 /// The name of [`RECEIPTS`].
 pub const RECEIPTS_NAME: SubscriptionName = SubscriptionName([0; 16]);
 
-/// A receipt that an application server expects, recorded before its message is stored (PR-25).
+/// A request to record that an application server expects a receipt, made before its message is stored (PR-25).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Expected {
+pub struct ExpectReceipt {
     /// The owner of the queue that the message will join.
     pub user_agent: UserAgentId,
     /// The random half of the message's id: it has no number yet.
@@ -36,7 +36,7 @@ pub struct Expected {
     pub limit: u32,
 }
 
-impl Expected {
+impl ExpectReceipt {
     /// How long the receipt subscription is kept for this receipt: until it has come and waited.
     pub(super) fn kept(&self) -> Duration {
         RECEIPT_SUBSCRIPTION_KEPT.max(self.within.saturating_add(RECEIPT_KEPT))
@@ -45,9 +45,9 @@ impl Expected {
 
 /// The answer of [`Storage::expect_receipt`](super::Storage::expect_receipt).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Expecting {
+pub enum ReceiptExpected {
     /// It is recorded, durably.
-    Expected,
+    Recorded,
     /// A healthy store has no such receipt subscription.
     NoReceiptSubscription,
     /// As many receipts as allowed are expected or wait.

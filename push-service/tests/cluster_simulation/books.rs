@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use push_protocol::{MessageId, MessageNumber, ReceiptOutcome, SubscriptionId, UserAgentId};
 use push_service::defaults::ATTACH_DELAY_LONGEST;
-use push_service::storage::{Enqueued, Expected, PASSING_WITH_RECEIPT, Removal, Seat, WakeUp};
+use push_service::storage::{Enqueued, ExpectReceipt, PASSING_WITH_RECEIPT, Removal, Seat, WakeUp};
 
 use crate::process::Health;
 use crate::runner::{Tally, Violation};
@@ -135,7 +135,7 @@ pub(crate) struct Books {
     /// Since when a user agent has a confirmed subscription that never ends.
     confirmed: BTreeMap<UserAgentId, u64>,
     /// The receipts that each receipt subscription is owed, by the nonce of the message.
-    pub(crate) expected: BTreeMap<u64, (UserAgentId, Expected)>,
+    pub(crate) expected: BTreeMap<u64, (UserAgentId, ExpectReceipt)>,
     /// When a session that attached too often may attach again.
     may_insist_at: BTreeMap<(u64, u64), u64>,
     /// Messages whose outcome storage knows.

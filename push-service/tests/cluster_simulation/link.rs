@@ -12,9 +12,9 @@ use push_protocol::{MessageId, SubscriptionId, SubscriptionName, UserAgentId};
 use push_service::broker::Outboxes;
 use push_service::cluster::Reconciler;
 use push_service::storage::{
-    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported, Manner,
-    MessageEnd, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage, StorageError,
-    Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
+    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Manner,
+    MessageEnd, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed, Removal, Seat, Storage,
+    StorageError, Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -312,17 +312,17 @@ impl Storage for Link {
     async fn expect_receipt(
         &self,
         receipts: UserAgentId,
-        expected: Expected,
-    ) -> Result<Expecting, StorageError> {
+        expected: ExpectReceipt,
+    ) -> Result<ReceiptExpected, StorageError> {
         self.step("expect_receipt", move |world| {
-            let expecting = at_once(world.store.memory.expect_receipt(receipts, expected));
-            if expecting == Expecting::Expected {
+            let answer = at_once(world.store.memory.expect_receipt(receipts, expected));
+            if answer == ReceiptExpected::Recorded {
                 world
                     .books()
                     .expected
                     .insert(expected.nonce, (receipts, expected));
             }
-            expecting
+            answer
         })
         .await
     }

@@ -23,9 +23,9 @@ use crate::resources::{BrokenBody, RequestBody, Resources};
 use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Attached, Budget, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported,
-    Manner, MessageEnd, NoSessions, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage,
-    StorageError, Subscribe, Subscribed, Traced, Usage, UserAgentReport,
+    Attached, Budget, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Manner,
+    MessageEnd, NoSessions, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed, Removal, Seat,
+    Storage, StorageError, Subscribe, Subscribed, Traced, Usage, UserAgentReport,
 };
 
 pub(crate) const ORIGIN: &str = "https://push.example.net";
@@ -291,7 +291,11 @@ impl Storage for Broken {
     async fn has_subscription(&self, _: UserAgentId, _: SubscriptionId) -> Result<bool, StorageError> {
         Err(self.0.clone())
     }
-    async fn expect_receipt(&self, _: UserAgentId, _: Expected) -> Result<Expecting, StorageError> {
+    async fn expect_receipt(
+        &self,
+        _: UserAgentId,
+        _: ExpectReceipt,
+    ) -> Result<ReceiptExpected, StorageError> {
         Err(self.0.clone())
     }
     async fn settle_receipts(&self, _: UserAgentId, _: &[MessageEnd]) -> Result<(), StorageError> {

@@ -10,8 +10,8 @@ use crate::defaults::{
     UNUSED_RETENTION,
 };
 use crate::storage::{
-    Attached, Enqueue, Enqueued, Expected, Expecting, Manner, RECEIPTS, RECEIPTS_NAME, Rate, Refreshed,
-    Subscribe, Subscribed, Usage,
+    Attached, Enqueue, Enqueued, ExpectReceipt, Manner, RECEIPTS, RECEIPTS_NAME, Rate, ReceiptExpected,
+    Refreshed, Subscribe, Subscribed, Usage,
 };
 
 fn brief(body: &[u8], secs: u64) -> Enqueue {
@@ -310,7 +310,7 @@ pub(crate) async fn a_receipt_subscription_is_used_or_kept_for_a_day(rig: &Rig) 
         let made = rig.storage.subscribe(request).await.unwrap();
         assert_eq!(made, Subscribed::Created(RECEIPTS));
     }
-    let expected = Expected {
+    let expected = ExpectReceipt {
         user_agent: user_agent(1),
         nonce: 1,
         dialect: push_protocol::capability::Dialect::Webpush,
@@ -318,8 +318,8 @@ pub(crate) async fn a_receipt_subscription_is_used_or_kept_for_a_day(rig: &Rig) 
         within: Duration::from_secs(60),
         limit: 100,
     };
-    let expecting = rig.storage.expect_receipt(user_agent(8), expected);
-    assert_eq!(expecting.await.unwrap(), Expecting::Expected);
+    let answer = rig.storage.expect_receipt(user_agent(8), expected);
+    assert_eq!(answer.await.unwrap(), ReceiptExpected::Recorded);
     rig.waiting(9).await;
     let kept = async |n| {
         let has = rig.storage.has_subscription(user_agent(n), RECEIPTS);

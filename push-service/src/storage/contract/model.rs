@@ -11,8 +11,8 @@ use super::senders::sender;
 use super::{enqueue, everything, name, seat, subscribe, user_agent};
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Budget, Confirm, Ending, Enqueue, Expected, Manner, MessageEnd, PASSING_WITH_RECEIPT, PageRequest, Paged,
-    RECEIPTS, RECEIPTS_NAME, Rate, Removal, Scope, Seat, Storage, Subscribe,
+    Budget, Confirm, Ending, Enqueue, ExpectReceipt, Manner, MessageEnd, PASSING_WITH_RECEIPT, PageRequest,
+    Paged, RECEIPTS, RECEIPTS_NAME, Rate, Removal, Scope, Seat, Storage, Subscribe,
 };
 
 /// User agents that take part; the last one is a receipt subscription.
@@ -88,7 +88,7 @@ pub(crate) enum Draw {
     Release(UserAgentId, Seat),
     Acknowledge(UserAgentId, Vec<MessageId>, Removal, Confirm, Option<Seat>),
     End(UserAgentId, Ending),
-    Expect(Expected),
+    Expect(ExpectReceipt),
     /// Carries an outbox over, and clears so much of it.
     CarryOver(UserAgentId, usize),
     Settle(Vec<MessageEnd>),
@@ -206,14 +206,14 @@ impl Draw {
     }
 }
 
-fn draw_expected(dice: &mut Dice, agent: u8, known: &[(UserAgentId, MessageId)]) -> Expected {
+fn draw_expected(dice: &mut Dice, agent: u8, known: &[(UserAgentId, MessageId)]) -> ExpectReceipt {
     // Of a message that was there, or of one that comes.
     let fresh = (user_agent(agent), dice.below(dice.nonces + 10));
     let (user_agent, nonce) = match dice.below(2) {
         0 => fresh,
         _ => dice.one_of(known).map_or(fresh, |(user, id)| (user, id.nonce)),
     };
-    Expected {
+    ExpectReceipt {
         user_agent,
         nonce,
         dialect: [Dialect::Rfc8030, Dialect::Webpush][dice.below(2) as usize],

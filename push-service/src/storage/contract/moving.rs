@@ -13,8 +13,8 @@ use crate::defaults::{RETENTION, UNUSED_RETENTION};
 use crate::storage::clock::Clock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Announce, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Imported, PASSING_WITH_RECEIPT,
-    Portable, RECEIPTS, RECEIPTS_NAME, Storage, Subscribe, Subscribed,
+    Announce, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Imported, PASSING_WITH_RECEIPT, Portable,
+    RECEIPTS, RECEIPTS_NAME, ReceiptExpected, Storage, Subscribe, Subscribed,
 };
 
 /// Another storage by the same clock, and empty.
@@ -286,7 +286,7 @@ pub(crate) async fn fill_with_receipts(rig: &Rig) -> MessageId {
     let mut waiting = Vec::new();
     for (n_agent, body) in [(1, b"acknowledged"), (1, b"still there."), (2, b"ends at once")] {
         let request = asking(n_agent, body);
-        let expected = Expected {
+        let expected = ExpectReceipt {
             user_agent: user_agent(n_agent),
             nonce: request.nonce,
             dialect: Dialect::Webpush,
@@ -294,8 +294,8 @@ pub(crate) async fn fill_with_receipts(rig: &Rig) -> MessageId {
             within: Duration::from_secs(60),
             limit: 10,
         };
-        let expecting = rig.storage.expect_receipt(user_agent(9), expected).await.unwrap();
-        assert_eq!(expecting, Expecting::Expected);
+        let answer = rig.storage.expect_receipt(user_agent(9), expected).await.unwrap();
+        assert_eq!(answer, ReceiptExpected::Recorded);
         waiting.push(rig.stored(request).await);
     }
     for nonce in [1, 2] {

@@ -8,7 +8,8 @@ use push_protocol::{Coding, MessageId, MessageNumber, Receipt, ReceiptOutcome};
 use super::rig::{Rig, everything, ids, seat, subscribe, user_agent};
 use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_SUBSCRIPTION_KEPT, RETENTION_GRAINS};
 use crate::storage::{
-    Ending, Expected, Expecting, MessageEnd, Overdue, RECEIPTS, RECEIPTS_NAME, Subscribe, Subscribed, WakeUp,
+    Ending, ExpectReceipt, MessageEnd, Overdue, RECEIPTS, RECEIPTS_NAME, ReceiptExpected, Subscribe,
+    Subscribed, WakeUp,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -25,8 +26,8 @@ async fn monitored(rig: &Rig, n_agent: u8) {
 }
 
 /// That a receipt of user agent 1's message with this nonce is owed, for a minute.
-fn expected(nonce: u64) -> Expected {
-    Expected {
+fn expected(nonce: u64) -> ExpectReceipt {
+    ExpectReceipt {
         user_agent: user_agent(1),
         nonce,
         dialect: Dialect::Webpush,
@@ -36,7 +37,7 @@ fn expected(nonce: u64) -> Expected {
     }
 }
 
-async fn expect(rig: &Rig, expected: Expected) -> Expecting {
+async fn expect(rig: &Rig, expected: ExpectReceipt) -> ReceiptExpected {
     rig.storage.expect_receipt(user_agent(9), expected).await.unwrap()
 }
 
@@ -85,7 +86,7 @@ async fn overdue(rig: &Rig, limit: usize) -> Vec<u64> {
 /// of.
 pub(crate) async fn what_is_owed_becomes_a_receipt(rig: &Rig) {
     monitored(rig, 9).await;
-    assert_eq!(expect(rig, expected(7)).await, Expecting::Expected);
+    assert_eq!(expect(rig, expected(7)).await, ReceiptExpected::Recorded);
     assert_eq!(receipts(rig).await, []);
     settle(rig, &[outcome(7, ReceiptOutcome::Acknowledged)]).await;
     let page = rig.attached(9, seat(1)).await;
@@ -117,7 +118,7 @@ pub(crate) async fn what_is_owed_becomes_a_receipt(rig: &Rig) {
 pub(crate) async fn what_is_not_owed_is_passed_over(rig: &Rig) {
     monitored(rig, 9).await;
     monitored(rig, 8).await;
-    assert_eq!(expect(rig, expected(7)).await, Expecting::Expected);
+    assert_eq!(expect(rig, expected(7)).await, ReceiptExpected::Recorded);
     let of_another = MessageEnd {
         user_agent: user_agent(2),
         ..outcome(7, ReceiptOutcome::Acknowledged)
@@ -141,7 +142,7 @@ pub(crate) async fn what_is_not_owed_is_passed_over(rig: &Rig) {
 pub(crate) async fn the_first_outcome_wins(rig: &Rig) {
     monitored(rig, 9).await;
     for nonce in [1, 2] {
-        assert_eq!(expect(rig, expected(nonce)).await, Expecting::Expected);
+        assert_eq!(expect(rig, expected(nonce)).await, ReceiptExpected::Recorded);
     }
     let rows = [
         outcome(1, ReceiptOutcome::Acknowledged),
@@ -177,31 +178,37 @@ pub(crate) async fn of_a_replaced_message_nobody_is_told(rig: &Rig) {
 
 /// PR-25: no receipt is owed to a stranger, or to a user agent that has other subscriptions.
 pub(crate) async fn nothing_is_owed_to_a_stranger(rig: &Rig) {
-    assert_eq!(expect(rig, expected(7)).await, Expecting::NoReceiptSubscription);
+    assert_eq!(
+        expect(rig, expected(7)).await,
+        ReceiptExpected::NoReceiptSubscription
+    );
     assert!(rig.storage.is_empty().await.unwrap());
     rig.subscribed(9, 1).await;
-    assert_eq!(expect(rig, expected(7)).await, Expecting::NoReceiptSubscription);
+    assert_eq!(
+        expect(rig, expected(7)).await,
+        ReceiptExpected::NoReceiptSubscription
+    );
 }
 
 /// R30-RCP-7: what is owed and what waits have a limit together; a receipt that was taken makes room, and what is owed
 /// already is no more by being asked for again.
 pub(crate) async fn what_is_owed_has_a_limit(rig: &Rig) {
     monitored(rig, 9).await;
-    let limited = |nonce| Expected {
+    let limited = |nonce| ExpectReceipt {
         limit: 2,
         ..expected(nonce)
     };
-    assert_eq!(expect(rig, limited(1)).await, Expecting::Expected);
-    assert_eq!(expect(rig, limited(2)).await, Expecting::Expected);
-    assert_eq!(expect(rig, limited(3)).await, Expecting::TooMany);
-    assert_eq!(expect(rig, limited(2)).await, Expecting::Expected);
+    assert_eq!(expect(rig, limited(1)).await, ReceiptExpected::Recorded);
+    assert_eq!(expect(rig, limited(2)).await, ReceiptExpected::Recorded);
+    assert_eq!(expect(rig, limited(3)).await, ReceiptExpected::TooMany);
+    assert_eq!(expect(rig, limited(2)).await, ReceiptExpected::Recorded);
     settle(rig, &[outcome(1, ReceiptOutcome::Acknowledged)]).await;
-    assert_eq!(expect(rig, limited(3)).await, Expecting::TooMany);
+    assert_eq!(expect(rig, limited(3)).await, ReceiptExpected::TooMany);
     let page = rig.attached(9, seat(1)).await;
     rig.acknowledged(9, &ids(&page)).await;
-    assert_eq!(expect(rig, limited(3)).await, Expecting::Expected);
+    assert_eq!(expect(rig, limited(3)).await, ReceiptExpected::Recorded);
     settle(rig, &[outcome(2, ReceiptOutcome::Replaced)]).await;
-    assert_eq!(expect(rig, limited(4)).await, Expecting::Expected);
+    assert_eq!(expect(rig, limited(4)).await, ReceiptExpected::Recorded);
 }
 
 /// PR-1, PR-25: whoever monitors is told of a receipt, and finds it.
@@ -240,23 +247,26 @@ pub(crate) async fn a_receipt_subscription_is_forgotten(rig: &Rig) {
     assert_eq!(receipts(rig).await, [], "it is in use");
     let nearly = RECEIPT_SUBSCRIPTION_KEPT - MINUTE;
     rig.advance(nearly);
-    assert_eq!(expect(rig, expected(1)).await, Expecting::Expected);
+    assert_eq!(expect(rig, expected(1)).await, ReceiptExpected::Recorded);
     rig.advance(nearly);
     assert_eq!(receipts(rig).await, [], "it was asked for");
     rig.advance(nearly);
     assert_eq!(receipts(rig).await, [], "it was monitored");
     rig.advance(RECEIPT_SUBSCRIPTION_KEPT + RECEIPT_SUBSCRIPTION_KEPT / RETENTION_GRAINS as u32);
-    assert_eq!(expect(rig, expected(2)).await, Expecting::NoReceiptSubscription);
+    assert_eq!(
+        expect(rig, expected(2)).await,
+        ReceiptExpected::NoReceiptSubscription
+    );
 }
 
 /// PR-25, R30-TTL-3: it outlives whatever is owed to it, however long that takes.
 pub(crate) async fn what_is_owed_keeps_its_receipt_subscription(rig: &Rig) {
     monitored(rig, 9).await;
-    let late = Expected {
+    let late = ExpectReceipt {
         within: RECEIPT_SUBSCRIPTION_KEPT * 2,
         ..expected(1)
     };
-    assert_eq!(expect(rig, late).await, Expecting::Expected);
+    assert_eq!(expect(rig, late).await, ReceiptExpected::Recorded);
     rig.advance(RECEIPT_SUBSCRIPTION_KEPT * 2);
     settle(rig, &[outcome(1, ReceiptOutcome::GivenUp)]).await;
     rig.advance(RECEIPT_KEPT - Duration::from_secs(1));
@@ -279,7 +289,7 @@ pub(crate) async fn what_is_overdue_is_leased(rig: &Rig) {
     for nonce in 1..=3 {
         expect(rig, expected(nonce)).await;
     }
-    let later = Expected {
+    let later = ExpectReceipt {
         within: MINUTE * 5,
         ..expected(4)
     };
@@ -308,7 +318,7 @@ pub(crate) async fn what_is_overdue_is_leased(rig: &Rig) {
 pub(crate) async fn a_deadline_moves_with_its_expectation(rig: &Rig) {
     monitored(rig, 9).await;
     expect(rig, expected(7)).await;
-    let later = Expected {
+    let later = ExpectReceipt {
         within: MINUTE * 2,
         ..expected(7)
     };
@@ -329,7 +339,10 @@ pub(crate) async fn a_receipt_subscription_ends(rig: &Rig) {
     settle(rig, &[outcome(1, ReceiptOutcome::Acknowledged)]).await;
     assert!(rig.storage.end(user_agent(9), Ending::All).await.unwrap());
     settle(rig, &[outcome(2, ReceiptOutcome::Acknowledged)]).await;
-    assert_eq!(expect(rig, expected(4)).await, Expecting::NoReceiptSubscription);
+    assert_eq!(
+        expect(rig, expected(4)).await,
+        ReceiptExpected::NoReceiptSubscription
+    );
     while rig.storage.expire(2).await.unwrap().total() > 0 {}
     rig.advance(MINUTE);
     assert!(overdue(rig, 10).await.is_empty());

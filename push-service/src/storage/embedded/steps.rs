@@ -14,8 +14,8 @@ use crate::defaults::SWEEP_LOOK_BACK;
 use crate::storage::portable::{Cursor, ExportPosition, Exported, Imported, Portable};
 use crate::storage::queue::{AttachDecision, PageDecision, UserAgent};
 use crate::storage::{
-    Attached, Confirm, Ending, Enqueue, Enqueued, Expected, Expecting, Manner, MessageEnd, Overdue,
-    PageRequest, Paged, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept,
+    Attached, Confirm, Ending, Enqueue, Enqueued, ExpectReceipt, Manner, MessageEnd, Overdue, PageRequest,
+    Paged, ReceiptExpected, Refreshed, Removal, Seat, Storage, StorageError, Subscribe, Subscribed, Swept,
     Traced, Usage, UserAgentReport, refuse_missing_key,
 };
 
@@ -124,8 +124,8 @@ impl Storage for Embedded {
     async fn expect_receipt(
         &self,
         receipts: UserAgentId,
-        expected: Expected,
-    ) -> Result<Expecting, StorageError> {
+        expected: ExpectReceipt,
+    ) -> Result<ReceiptExpected, StorageError> {
         self.room.check(self.shared.clock.now())?;
         let step = |state: &mut UserAgent, now| state.expect_receipt(&expected, now);
         self.step(receipts, Confirm::Durably, step).await

@@ -15,7 +15,9 @@ use super::{
     Changes, Expectation, Now, OutboxEntry, PassingMessage, Step, Stored, UserAgent, Waiting, millis,
 };
 use crate::defaults::RECEIPT_KEPT;
-use crate::storage::{Expected, Expecting, MessageEnd, RECEIPTS, RECEIPTS_NAME, SubscriptionId, Traced};
+use crate::storage::{
+    ExpectReceipt, MessageEnd, RECEIPTS, RECEIPTS_NAME, ReceiptExpected, SubscriptionId, Traced,
+};
 
 impl UserAgent {
     /// Whether a healthy store knows this subscription.
@@ -61,10 +63,14 @@ impl UserAgent {
 
     /// Records that a receipt will be owed. Receipts are never evicted, so there is a limit to those that are expected or
     /// wait.
-    pub(in crate::storage) fn expect_receipt(&mut self, expected: &Expected, now: Now) -> Step<Expecting> {
+    pub(in crate::storage) fn expect_receipt(
+        &mut self,
+        expected: &ExpectReceipt,
+        now: Now,
+    ) -> Step<ReceiptExpected> {
         let mut changes = self.begin(now);
         let Some(waiting) = self.subscription(RECEIPTS).map(|s| s.share.messages) else {
-            return self.finish(Expecting::NoReceiptSubscription, changes, now);
+            return self.finish(ReceiptExpected::NoReceiptSubscription, changes, now);
         };
         let before = self
             .receipt_state
@@ -72,7 +78,7 @@ impl UserAgent {
             .copied();
         let all = self.receipt_state.expected_count() + waiting as usize;
         if before.is_none() && all >= expected.limit as usize {
-            return self.finish(Expecting::TooMany, changes, now);
+            return self.finish(ReceiptExpected::TooMany, changes, now);
         }
         // Whatever was expected of the same message before keeps its number.
         let number = before.map(|before| before.number);
@@ -90,7 +96,7 @@ impl UserAgent {
         receipts.expected = Some(expectation);
         self.mark_used(&mut changes);
         self.retain(expected.kept(), now, &mut changes);
-        self.finish(Expecting::Expected, changes, now)
+        self.finish(ReceiptExpected::Recorded, changes, now)
     }
 
     /// Turns expected receipts into receipts. The holder of the seat finds them with its next page, and is told when they

@@ -19,7 +19,7 @@ use super::packed::{Nonce, Packed};
 use crate::defaults::LONGEST_RETRY_AFTER;
 use crate::storage::spelling::{Fields, Unreadable};
 use crate::storage::{
-    Ending, Expecting, MessageEnd, Overdue, Page, Refreshed, Seat, StorageError, Subscribed, Traced,
+    Ending, MessageEnd, Overdue, Page, ReceiptExpected, Refreshed, Seat, StorageError, Subscribed, Traced,
 };
 
 /// The error for an answer that cannot be read.
@@ -159,11 +159,11 @@ pub(super) fn ended(answer: &[u8]) -> Result<Ended, Unreadable> {
     })
 }
 
-pub(super) fn expecting(answer: &[u8]) -> Result<Expecting, Unreadable> {
+pub(super) fn receipt_expected(answer: &[u8]) -> Result<ReceiptExpected, Unreadable> {
     Ok(match answer {
-        [letter::EXPECTED] => Expecting::Expected,
-        [letter::TOO_MANY] => Expecting::TooMany,
-        [letter::NO_SUBSCRIPTION] => Expecting::NoReceiptSubscription,
+        [letter::EXPECTED] => ReceiptExpected::Recorded,
+        [letter::TOO_MANY] => ReceiptExpected::TooMany,
+        [letter::NO_SUBSCRIPTION] => ReceiptExpected::NoReceiptSubscription,
         _ => return Err(Unreadable),
     })
 }

@@ -24,7 +24,8 @@ use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE, RECEIPT_RELAYS, RECEIPT_STEP}
 use crate::storage::clock::millis;
 use crate::storage::spelling::{Unreadable, put_content_header};
 use crate::storage::{
-    BUCKETS, Expected, Expecting, MessageEnd, Overdue, RECEIPTS, Seat, StorageError, Traced, WakeUp,
+    BUCKETS, ExpectReceipt, MessageEnd, Overdue, RECEIPTS, ReceiptExpected, Seat, StorageError, Traced,
+    WakeUp,
 };
 
 /// Where the next look continues, so that no bucket is always the last.
@@ -57,8 +58,8 @@ impl Redis {
     pub(super) async fn expect(
         &self,
         receipts: UserAgentId,
-        expected: &Expected,
-    ) -> Result<Expecting, StorageError> {
+        expected: &ExpectReceipt,
+    ) -> Result<ReceiptExpected, StorageError> {
         let message = [&expected.user_agent.0[..], &expected.nonce.to_be_bytes()].concat();
         let url = ReceiptUrl {
             dialect: expected.dialect,
@@ -73,12 +74,12 @@ impl Redis {
         let args: [&[u8]; 3] = [&message, &url, &numbers];
         let (script, witness) = (&self.scripts.expect, self.witness(receipts));
         let answer = self.runner.run(self.confirmed, script, receipts, &args).await?;
-        let expecting = answers::expecting(&answers::text(answer)?).map_err(unreadable)?;
-        let is_none = expecting == Expecting::NoReceiptSubscription;
+        let answer = answers::receipt_expected(&answers::text(answer)?).map_err(unreadable)?;
+        let is_none = answer == ReceiptExpected::NoReceiptSubscription;
         if is_none && !self.is_absent(receipts, Some(RECEIPTS), witness).await? {
             return Err(Self::contradictory());
         }
-        Ok(expecting)
+        Ok(answer)
     }
 
     /// What has to be confirmed is told when it is; else it is told from inside the step, wherever the seat is (PR-13).

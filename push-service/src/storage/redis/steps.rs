@@ -18,9 +18,10 @@ use crate::defaults::{
 use crate::storage::clock::millis;
 use crate::storage::spelling::Unreadable;
 use crate::storage::{
-    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported, Manner,
-    MessageEnd, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, RemovalReason, RemovedMessage,
-    Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
+    Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported, Manner,
+    MessageEnd, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed, Removal, RemovalReason,
+    RemovedMessage, Seat, Storage, StorageError, Subscribe, Subscribed, Swept, Traced, Usage,
+    UserAgentReport, WakeUp,
 };
 
 /// A step that finds nothing, and then learns that it was wrong, looks once more.
@@ -249,8 +250,8 @@ impl Storage for Redis {
     async fn expect_receipt(
         &self,
         receipts: UserAgentId,
-        expected: Expected,
-    ) -> Result<Expecting, StorageError> {
+        expected: ExpectReceipt,
+    ) -> Result<ReceiptExpected, StorageError> {
         self.expect(receipts, &expected).await
     }
 

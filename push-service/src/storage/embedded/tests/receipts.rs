@@ -9,7 +9,7 @@ use super::*;
 use crate::defaults::ACKNOWLEDGE_WITHIN;
 use crate::storage::contract::{enqueue, everything, seat, subscribe, user_agent};
 use crate::storage::{
-    Ending, Expected, Expecting, MessageEnd, PASSING_WITH_RECEIPT, RECEIPTS, RECEIPTS_NAME, Traced,
+    Ending, ExpectReceipt, MessageEnd, PASSING_WITH_RECEIPT, RECEIPTS, RECEIPTS_NAME, ReceiptExpected, Traced,
 };
 
 async fn monitored(rig: &Rig) {
@@ -28,8 +28,8 @@ fn asking(body: &[u8]) -> Enqueue {
     }
 }
 
-async fn expect(rig: &Rig, nonce: u64) -> Expecting {
-    let expected = Expected {
+async fn expect(rig: &Rig, nonce: u64) -> ReceiptExpected {
+    let expected = ExpectReceipt {
         user_agent: user_agent(1),
         nonce,
         dialect: Dialect::Rfc8030,
@@ -67,7 +67,7 @@ async fn a_restart_keeps_what_is_owed() {
         panic!("stored");
     };
     for nonce in [acknowledged.nonce, ended.nonce, passed.nonce] {
-        assert_eq!(expect(&rig, nonce).await, Expecting::Expected);
+        assert_eq!(expect(&rig, nonce).await, ReceiptExpected::Recorded);
     }
     rig.acknowledged(1, &[acknowledged]).await;
     rig.storage.close().await.unwrap();
@@ -83,7 +83,7 @@ async fn a_restart_keeps_what_is_owed() {
     assert_eq!(outbox, expected);
     let traced = rig.storage.trace(user_agent(1), ended.nonce).await.unwrap();
     assert_eq!(traced, Traced::Waiting);
-    assert_eq!(expect(&rig, 7).await, Expecting::TooMany, "three are owed");
+    assert_eq!(expect(&rig, 7).await, ReceiptExpected::TooMany, "three are owed");
     rig.storage.settle_receipts(user_agent(9), &outbox).await.unwrap();
     let cleared = [acknowledged, passed];
     rig.storage.clear_outbox(user_agent(1), &cleared).await.unwrap();
@@ -169,7 +169,7 @@ async fn what_is_forsaken_is_freed_after_a_restart() {
     let rig = open_in(directory.path(), Arc::default());
     monitored(&rig).await;
     for nonce in 1..=3 {
-        assert_eq!(expect(&rig, nonce).await, Expecting::Expected);
+        assert_eq!(expect(&rig, nonce).await, ReceiptExpected::Recorded);
     }
     assert!(rig.storage.end(user_agent(9), Ending::All).await.unwrap());
     rig.storage.close().await.unwrap();
@@ -224,7 +224,7 @@ async fn no_receipt_leaves_before_it_is_durable() {
     let disk = Arc::<TestDisk>::default();
     let rig = open_in(directory.path(), Arc::clone(&disk));
     monitored(&rig).await;
-    assert_eq!(expect(&rig, 7).await, Expecting::Expected);
+    assert_eq!(expect(&rig, 7).await, ReceiptExpected::Recorded);
     rig.attached(9, seat(1)).await;
     rig.told.take();
     let mut id = MessageId::from_bytes([1; 16]);

@@ -9,8 +9,8 @@ use crate::defaults::{
 };
 use crate::storage::contract::{everything, seat, user_agent};
 use crate::storage::{
-    Budget, Expected, Expecting, Manner, MessageEnd, PASSING_WITH_RECEIPT, PageRequest, RECEIPTS,
-    RECEIPTS_NAME, Rate, Refreshed, Removal, Subscribe, Subscribed, Traced,
+    Budget, ExpectReceipt, Manner, MessageEnd, PASSING_WITH_RECEIPT, PageRequest, RECEIPTS, RECEIPTS_NAME,
+    Rate, ReceiptExpected, Refreshed, Removal, Subscribe, Subscribed, Traced,
 };
 
 /// What one of these messages counts.
@@ -369,8 +369,8 @@ fn receipt_subscription() -> UserAgent {
     state
 }
 
-fn expected(nonce: u64) -> Expected {
-    Expected {
+fn expected(nonce: u64) -> ExpectReceipt {
+    ExpectReceipt {
         user_agent: user_agent(2),
         nonce,
         dialect: push_protocol::Dialect::Rfc8030,
@@ -385,10 +385,10 @@ fn expected(nonce: u64) -> Expected {
 fn expected_receipts_keep_their_limit() {
     let mut state = receipt_subscription();
     let expect = |state: &mut UserAgent, nonce| state.expect_receipt(&expected(nonce), at(1)).outcome;
-    assert_eq!(expect(&mut state, 1), Expecting::Expected);
-    assert_eq!(expect(&mut state, 2), Expecting::Expected);
-    assert_eq!(expect(&mut state, 3), Expecting::TooMany);
-    assert_eq!(expect(&mut state, 2), Expecting::Expected);
+    assert_eq!(expect(&mut state, 1), ReceiptExpected::Recorded);
+    assert_eq!(expect(&mut state, 2), ReceiptExpected::Recorded);
+    assert_eq!(expect(&mut state, 3), ReceiptExpected::TooMany);
+    assert_eq!(expect(&mut state, 2), ReceiptExpected::Recorded);
     let end = |nonce, how| MessageEnd {
         receipts: user_agent(1),
         user_agent: user_agent(2),
@@ -400,10 +400,14 @@ fn expected_receipts_keep_their_limit() {
     };
     state.settle_receipts(&[end(1, ReceiptOutcome::Acknowledged)], at(2));
     assert_eq!(waiting(&state).len(), 1);
-    assert_eq!(expect(&mut state, 3), Expecting::TooMany, "the receipt waits");
+    assert_eq!(
+        expect(&mut state, 3),
+        ReceiptExpected::TooMany,
+        "the receipt waits"
+    );
     state.settle_receipts(&[end(2, ReceiptOutcome::Replaced)], at(3));
     assert_eq!(waiting(&state).len(), 1, "a replaced message has no receipt");
-    assert_eq!(expect(&mut state, 3), Expecting::Expected);
+    assert_eq!(expect(&mut state, 3), ReceiptExpected::Recorded);
 }
 
 /// PR-37: a number that belongs to something else is no message's: neither that of messages with TTL 0, nor receipt numbers.

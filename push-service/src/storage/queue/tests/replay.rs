@@ -11,7 +11,7 @@ use crate::storage::contract::{everything, name, seat, topic, user_agent};
 use crate::storage::portable::ExportPage;
 use crate::storage::reports::UsageChange;
 use crate::storage::{
-    Budget, Ending, Expected, Manner, MessageEnd, RECEIPTS, RECEIPTS_NAME, Removal, SenderTag, Subscribe,
+    Budget, Ending, ExpectReceipt, Manner, MessageEnd, RECEIPTS, RECEIPTS_NAME, Removal, SenderTag, Subscribe,
 };
 
 /// What a storage keeps under a number.
@@ -237,7 +237,7 @@ impl Checked {
                 self.step(|state, now| state.subscribe(&request, RETENTION, now));
             }
             1 | 2 => {
-                let expected = Expected {
+                let expected = ExpectReceipt {
                     user_agent: user_agent(2),
                     nonce,
                     dialect: push_protocol::Dialect::Rfc8030,

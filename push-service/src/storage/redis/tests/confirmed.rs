@@ -11,7 +11,7 @@ use push_tests::redis::{Configuration, Sentinels, Server};
 use super::{OWN, open_with, open_with_replicas};
 use crate::storage::contract::{Rig, enqueue, everything, name, seat, subscribe, topic, user_agent};
 use crate::storage::{
-    Confirm, Ending, Enqueue, Enqueued, Expected, Manner, MessageEnd, Refreshed, Removal, StorageError,
+    Confirm, Ending, Enqueue, Enqueued, ExpectReceipt, Manner, MessageEnd, Refreshed, Removal, StorageError,
     Subscribe,
 };
 
@@ -94,7 +94,7 @@ fn questions(rig: &Rig) -> Vec<(&'static str, Asked<'_>)> {
         only_known: true,
         ..subscribe(2, 1)
     };
-    let expected = Expected {
+    let expected = ExpectReceipt {
         user_agent: user_agent(1),
         nonce: 7,
         dialect: Dialect::Rfc8030,

@@ -11,8 +11,8 @@ use crate::defaults::RETENTION;
 use crate::storage::contract::{Rig, Told, enqueue, seat, subscribe, topic, user_agent};
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Ending, Enqueue, Enqueued, Expected, Expecting, Imported, Portable, RECEIPTS, RECEIPTS_NAME, Storage,
-    Subscribe, Traced,
+    Ending, Enqueue, Enqueued, ExpectReceipt, Imported, Portable, RECEIPTS, RECEIPTS_NAME, ReceiptExpected,
+    Storage, Subscribe, Traced,
 };
 
 /// The receipt subscription of these tests.
@@ -27,8 +27,8 @@ fn asking(n_agent: u8, body: &[u8]) -> Enqueue {
     }
 }
 
-fn expected(nonce: u64) -> Expected {
-    Expected {
+fn expected(nonce: u64) -> ExpectReceipt {
+    ExpectReceipt {
         user_agent: user_agent(1),
         nonce,
         dialect: Dialect::Rfc8030,
@@ -70,7 +70,7 @@ async fn fill(rig: &Rig) {
     rig.storage.subscribe(request).await.unwrap();
     for nonce in [1, 2] {
         let expect = rig.storage.expect_receipt(user_agent(TO), expected(nonce));
-        assert_eq!(expect.await.unwrap(), Expecting::Expected);
+        assert_eq!(expect.await.unwrap(), ReceiptExpected::Recorded);
     }
 }
 

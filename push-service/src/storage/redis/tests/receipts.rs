@@ -16,8 +16,8 @@ use crate::defaults::{RECEIPT_KEPT, RECEIPT_LEASE};
 use crate::metrics::Metrics;
 use crate::storage::contract::{Rig, enqueue, everything, seat, subscribe, user_agent};
 use crate::storage::{
-    Caps, Confirm, Ending, Enqueue, Expected, Expecting, MessageEnd, Removal, StorageError, Subscribe,
-    Traced, WakeUp,
+    Caps, Confirm, Ending, Enqueue, ExpectReceipt, MessageEnd, ReceiptExpected, Removal, StorageError,
+    Subscribe, Traced, WakeUp,
 };
 
 /// The receipt subscription of these tests, and what it expects.
@@ -62,8 +62,8 @@ fn asking(body: &[u8]) -> Enqueue {
     }
 }
 
-fn expected(nonce: u64) -> Expected {
-    Expected {
+fn expected(nonce: u64) -> ExpectReceipt {
+    ExpectReceipt {
         user_agent: user_agent(1),
         nonce,
         dialect: Dialect::Rfc8030,
@@ -103,7 +103,7 @@ async fn what_is_kept_of_receipts_expires() {
     let expect = rig
         .storage
         .expect_receipt(user_agent(RECEIPTS), expected(request.nonce));
-    assert_eq!(expect.await.unwrap(), Expecting::Expected);
+    assert_eq!(expect.await.unwrap(), ReceiptExpected::Recorded);
     let id = rig.stored(request).await;
     for key in [OUTBOX, DUES, OWING, EXPECTS, DEADLINES] {
         let left = remaining(&server, key).await;
@@ -448,7 +448,7 @@ async fn high_buckets_have_their_turn() {
         rig.storage.subscribe(request).await.unwrap();
         for nonce in 1..=20 {
             let expect = rig.storage.expect_receipt(user_agent(n), expected(nonce));
-            assert_eq!(expect.await.unwrap(), Expecting::Expected);
+            assert_eq!(expect.await.unwrap(), ReceiptExpected::Recorded);
         }
         rig.subscribed(n + 1, n + 1).await;
         let asking = Enqueue {
@@ -495,12 +495,12 @@ async fn trouble_with_one_overdue_receipt_is_not_the_others() {
     monitored(&rig).await;
     for n in 1..=4 {
         rig.subscribed(n, n).await;
-        let owed = Expected {
+        let owed = ExpectReceipt {
             user_agent: user_agent(n),
             ..expected(u64::from(n))
         };
         let expect = rig.storage.expect_receipt(user_agent(RECEIPTS), owed);
-        assert_eq!(expect.await.unwrap(), Expecting::Expected);
+        assert_eq!(expect.await.unwrap(), ReceiptExpected::Recorded);
     }
     // The record of the second is made unreadable.
     let record = "push:{008}:r:02020202020202020202020202020202";
@@ -547,7 +547,7 @@ async fn overdue_receipts_are_settled_together() {
     rig.subscribed(1, 1).await;
     for nonce in 1..=OWED {
         let expect = rig.storage.expect_receipt(user_agent(RECEIPTS), expected(nonce));
-        assert_eq!(expect.await.unwrap(), Expecting::Expected);
+        assert_eq!(expect.await.unwrap(), ReceiptExpected::Recorded);
     }
     rig.advance(Duration::from_secs(600));
     let (broker, metrics) = broker(&rig);
@@ -573,7 +573,7 @@ async fn a_bucket_in_trouble_is_not_the_others() {
         };
         rig.storage.subscribe(request).await.unwrap();
         let expect = rig.storage.expect_receipt(user_agent(n), expected(1));
-        assert_eq!(expect.await.unwrap(), Expecting::Expected);
+        assert_eq!(expect.await.unwrap(), ReceiptExpected::Recorded);
     }
     rig.advance(Duration::from_secs(600));
     // The mark of the first one's bucket is lost.

@@ -12,9 +12,9 @@ use crate::defaults;
 use crate::storage::clock::SystemClock;
 use crate::storage::memory::Memory;
 use crate::storage::{
-    Announce, Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, Expected, Expecting, Exported, Imported,
-    Manner, MessageEnd, Overdue, PageRequest, Paged, Portable, Refreshed, Removal, Seat, Storage,
-    StorageError, Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
+    Announce, Attached, Confirm, Cursor, Ending, Enqueue, Enqueued, ExpectReceipt, Exported, Imported,
+    Manner, MessageEnd, Overdue, PageRequest, Paged, Portable, ReceiptExpected, Refreshed, Removal, Seat,
+    Storage, StorageError, Subscribe, Subscribed, Swept, Traced, Usage, UserAgentReport, WakeUp,
 };
 
 /// How wake-ups reach the nodes.
@@ -250,8 +250,8 @@ impl Storage for Troubled {
     async fn expect_receipt(
         &self,
         receipts: UserAgentId,
-        expected: Expected,
-    ) -> Result<Expecting, StorageError> {
+        expected: ExpectReceipt,
+    ) -> Result<ReceiptExpected, StorageError> {
         self.step(self.memory.expect_receipt(receipts, expected)).await
     }
 
