@@ -39,7 +39,7 @@ pub(crate) async fn the_largest_share_gives_way(rig: &Rig) {
     let Enqueued::Stored { id, evicted: 1, .. } = answer else {
         panic!("{answer:?}");
     };
-    assert_eq!(rig.told.take_removed(seat(1)), [loud]);
+    assert_eq!(rig.announcements.take_removed(seat(1)), [loud]);
     assert_eq!(rig.waiting(1).await, [small, louder, id]);
 }
 

@@ -43,13 +43,13 @@ pub(crate) async fn the_seat_is_told_which_subscription_ended(rig: &Rig) {
         rig.subscribed(1, n).await;
         let id = rig.stored(enqueue(1, n, b"a")).await;
         rig.attached(1, seat(1)).await;
-        rig.told.take();
+        rig.announcements.take();
         if n == 1 {
             assert!(ended(rig, Ending::One(subscription(n))).await);
         } else {
             rig.storage.unsubscribe(user_agent(1), name(n)).await.unwrap();
         }
-        let told = rig.told.take();
+        let told = rig.announcements.take();
         let [(_, a, WakeUp::Removed(removed)), (_, b, WakeUp::Ended(which))] = &told[..] else {
             panic!("{told:?}");
         };
@@ -69,10 +69,10 @@ pub(crate) async fn a_set_ends_with_its_subscriptions(rig: &Rig) {
     }
     rig.subscribed(2, 3).await;
     rig.attached(1, seat(1)).await;
-    rig.told.take();
+    rig.announcements.take();
     assert!(ended(rig, Ending::All).await);
     let mut removed = Vec::new();
-    let mut told = rig.told.take();
+    let mut told = rig.announcements.take();
     let last = told.pop();
     for (_, holder, wake_up) in told {
         match wake_up {
@@ -106,9 +106,9 @@ pub(crate) async fn an_empty_set_ends_too(rig: &Rig) {
     rig.subscribed(1, 1).await;
     rig.attached(1, seat(1)).await;
     assert!(ended(rig, Ending::One(subscription(1))).await);
-    rig.told.take();
+    rig.announcements.take();
     assert!(ended(rig, Ending::All).await);
-    let told = rig.told.take();
+    let told = rig.announcements.take();
     assert!(matches!(told[..], [(_, _, WakeUp::Ended(None))]), "{told:?}");
     assert!(is_unknown(rig).await);
 }

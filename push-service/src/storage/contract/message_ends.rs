@@ -53,7 +53,7 @@ pub(crate) async fn an_acknowledged_message_has_its_outcome(rig: &Rig) {
     );
     assert_eq!(soon.await.unwrap(), [true]);
     assert_eq!(outbox(rig).await, [outcome(ids[0], ReceiptOutcome::Acknowledged)]);
-    assert_eq!(rig.told.filled_outbox().await, user_agent(1));
+    assert_eq!(rig.announcements.filled_outbox().await, user_agent(1));
     assert_eq!(rig.acknowledged(1, &ids).await, [false, true]);
     let both = ids.map(|id| outcome(id, ReceiptOutcome::Acknowledged));
     assert_eq!(outbox(rig).await, both);
@@ -183,7 +183,7 @@ pub(crate) async fn an_expired_message_is_given_up(rig: &Rig) {
     let id = rig.stored(brief).await;
     rig.advance(Duration::from_secs(5));
     assert_eq!(rig.storage.expire(10).await.unwrap().expired, 1);
-    assert_eq!(rig.told.filled_outbox().await, user_agent(1));
+    assert_eq!(rig.announcements.filled_outbox().await, user_agent(1));
     assert_eq!(outbox(rig).await, [outcome(id, ReceiptOutcome::GivenUp)]);
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 0);
 }

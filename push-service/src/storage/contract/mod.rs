@@ -18,7 +18,9 @@ pub(crate) mod seats;
 pub(crate) mod senders;
 pub(crate) mod subscriptions;
 
-pub(crate) use rig::{Rig, Told, bodies, enqueue, everything, ids, name, seat, subscribe, topic, user_agent};
+pub(crate) use rig::{
+    Announcements, Rig, bodies, enqueue, everything, ids, name, seat, subscribe, topic, user_agent,
+};
 
 /// Hands `$then!` every case that holds for all storages.
 macro_rules! common_cases {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use push_protocol::capability::{Dialect, KeyId};
 use push_protocol::{Coding, KeyDigest, MessageId, Ttl, Urgency};
 
-use super::rig::{Rig, Told, enqueue, name, seat, subscribe, subscription, topic, user_agent};
+use super::rig::{Announcements, Rig, enqueue, name, seat, subscribe, subscription, topic, user_agent};
 use super::senders::sender;
 use crate::defaults::{RETENTION, UNUSED_RETENTION};
 use crate::storage::clock::Clock;
@@ -419,13 +419,13 @@ pub(crate) async fn a_session_finds_what_was_taken_in(rig: &Rig) {
     let ids = fill(&other).await;
     rig.subscribed(1, 7).await;
     rig.attached(1, seat(1)).await;
-    let told: &Told = &rig.told;
-    told.take();
+    let announcements: &Announcements = &rig.announcements;
+    announcements.take();
     rig.storage
         .import(exported(&*other.storage, usize::MAX).await)
         .await
         .unwrap();
-    assert!(told.take().is_empty());
+    assert!(announcements.take().is_empty());
     let page = rig.page(1, seat(1), super::everything()).await;
     assert_eq!(super::ids(&page), ids);
 }

@@ -42,7 +42,7 @@ pub(crate) async fn a_passing_message_can_be_acknowledged(rig: &Rig) {
     let (id, seated) = passed(rig, 7).await;
     assert!(seated);
     assert_eq!((id.number, id.nonce), (PASSING_WITH_RECEIPT, 7));
-    let told = rig.told.take();
+    let told = rig.announcements.take();
     let [(_, _, WakeUp::Passing(message))] = &told[..] else {
         panic!("{told:?}");
     };
@@ -71,7 +71,7 @@ pub(crate) async fn a_passing_message_that_nobody_hears_is_given_up(rig: &Rig) {
         assert!(!seated);
         given_up.push((id, ReceiptOutcome::GivenUp));
     }
-    assert_eq!(rig.told.filled_outbox().await, user_agent(1));
+    assert_eq!(rig.announcements.filled_outbox().await, user_agent(1));
     assert_eq!(outbox(rig).await, given_up);
     assert_eq!(rig.acknowledged(1, &[given_up[0].0]).await, [false]);
     assert_eq!(outbox(rig).await, given_up);

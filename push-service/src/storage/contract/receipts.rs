@@ -215,12 +215,12 @@ pub(crate) async fn what_is_owed_has_a_limit(rig: &Rig) {
 pub(crate) async fn whoever_monitors_is_told(rig: &Rig) {
     monitored(rig, 9).await;
     rig.attached(9, seat(1)).await;
-    rig.told.take();
+    rig.announcements.take();
     expect(rig, expected(7)).await;
     settle(rig, &[outcome(8, ReceiptOutcome::Acknowledged)]).await;
-    assert!(rig.told.take().is_empty(), "there is nothing to tell");
+    assert!(rig.announcements.take().is_empty(), "there is nothing to tell");
     settle(rig, &[outcome(7, ReceiptOutcome::GivenUp)]).await;
-    let (agent, holder, wake_up) = rig.told.next().await;
+    let (agent, holder, wake_up) = rig.announcements.next().await;
     assert_eq!((agent, holder), (user_agent(9), seat(1)));
     assert!(
         matches!(wake_up, WakeUp::ReadAgain | WakeUp::Stored { .. }),

@@ -29,14 +29,14 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Rig {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<ManualClock>,
-    pub(crate) told: Arc<Told>,
+    pub(crate) announcements: Arc<Announcements>,
     /// What has to live as long as the storage: its directory, its server.
     _keep: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// What seats were told, oldest first.
 #[derive(Default)]
-pub(crate) struct Told {
+pub(crate) struct Announcements {
     wake_ups: Mutex<Vec<(UserAgentId, Seat, WakeUp)>>,
     /// How many buckets a storage says that it hears.
     gaps: Mutex<HashSet<u16>>,
@@ -45,7 +45,7 @@ pub(crate) struct Told {
     news: Notify,
 }
 
-impl Announce for Told {
+impl Announce for Announcements {
     fn announce(&self, user_agent: UserAgentId, seat: Seat, wake_up: WakeUp) {
         self.wake_ups.lock().unwrap().push((user_agent, seat, wake_up));
         self.news.notify_one();
@@ -62,7 +62,7 @@ impl Announce for Told {
     }
 }
 
-impl Told {
+impl Announcements {
     /// Waits until a storage that is shared hears the wake-ups of every bucket.
     pub(crate) async fn heard(&self) {
         let heard = async {
@@ -135,15 +135,15 @@ impl Rig {
     /// A storage made from a recording announcer and a manual clock.
     pub(crate) fn new<S: Storage>(make: impl FnOnce(Arc<dyn Announce>, Arc<dyn Clock>) -> Arc<S>) -> Self {
         let clock = Arc::new(ManualClock::new(START_US));
-        let told = Arc::new(Told::default());
+        let announcements = Arc::new(Announcements::default());
         let storage = make(
-            Arc::clone(&told) as Arc<dyn Announce>,
+            Arc::clone(&announcements) as Arc<dyn Announce>,
             Arc::clone(&clock) as Arc<dyn Clock>,
         );
         Self {
             storage,
             clock,
-            told,
+            announcements,
             _keep: None,
         }
     }
@@ -153,13 +153,13 @@ impl Rig {
         open: impl AsyncFnOnce(Arc<dyn Announce>, Arc<dyn Clock>) -> Arc<S>,
     ) -> Self {
         let clock = Arc::new(ManualClock::new(START_US));
-        let told = Arc::new(Told::default());
-        let announce = Arc::clone(&told) as Arc<dyn Announce>;
+        let announcements = Arc::new(Announcements::default());
+        let announce = Arc::clone(&announcements) as Arc<dyn Announce>;
         let storage = open(announce, Arc::clone(&clock) as Arc<dyn Clock>).await;
         Self {
             storage,
             clock,
-            told,
+            announcements,
             _keep: None,
         }
     }

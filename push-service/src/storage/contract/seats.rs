@@ -62,7 +62,7 @@ pub(crate) async fn only_the_holder_releases(rig: &Rig) {
     rig.storage.release(user_agent(1), seat(1)).await.unwrap();
     assert!(!seated(rig).await);
     rig.stored(enqueue(1, 1, b"a")).await;
-    assert!(rig.told.take().is_empty());
+    assert!(rig.announcements.take().is_empty());
 }
 
 async fn seated(rig: &Rig) -> bool {
@@ -74,13 +74,13 @@ async fn seated(rig: &Rig) -> bool {
 pub(crate) async fn the_seat_is_told_of_each_stored_message(rig: &Rig) {
     rig.subscribed(1, 1).await;
     let unseen = rig.stored(enqueue(1, 1, b"unseen")).await;
-    assert!(rig.told.take().is_empty());
+    assert!(rig.announcements.take().is_empty());
     let cursor = rig.attached(1, seat(1)).await.upto;
     assert_eq!(cursor, unseen.number);
     let mut previous = cursor;
     for body in [b"a", b"b"] {
         let id = rig.stored(enqueue(1, 1, body)).await;
-        let told = rig.told.take();
+        let told = rig.announcements.take();
         let [(agent, holder, WakeUp::Stored { message, previous: p })] = &told[..] else {
             panic!("{told:?}");
         };
@@ -103,7 +103,7 @@ pub(crate) async fn the_seat_is_told_what_others_removed(rig: &Rig) {
     ];
     for (removal, confirm, by, told) in rows {
         let id = rig.stored(enqueue(1, 1, b"a")).await;
-        rig.told.take();
+        rig.announcements.take();
         let removed = rig
             .storage
             .acknowledge(user_agent(1), &[id], removal, confirm, by)
@@ -111,7 +111,11 @@ pub(crate) async fn the_seat_is_told_what_others_removed(rig: &Rig) {
             .unwrap();
         assert_eq!(removed, [true]);
         let expected = if told { vec![id] } else { vec![] };
-        assert_eq!(rig.told.take_removed(seat(1)), expected, "{removal:?} by {by:?}");
+        assert_eq!(
+            rig.announcements.take_removed(seat(1)),
+            expected,
+            "{removal:?} by {by:?}"
+        );
     }
 }
 
@@ -126,11 +130,11 @@ pub(crate) async fn the_seat_is_told_what_was_replaced_or_expired(rig: &Rig) {
     };
     let old = rig.stored(with_topic(b"old")).await;
     let new = rig.stored(with_topic(b"new")).await;
-    assert_eq!(rig.told.take_removed(seat(1)), [old]);
+    assert_eq!(rig.announcements.take_removed(seat(1)), [old]);
     rig.advance(std::time::Duration::from_secs(10));
     rig.storage.refresh(&[(user_agent(1), seat(1))]).await.unwrap();
     assert_eq!(rig.storage.expire(10).await.unwrap().total(), 1);
-    assert_eq!(rig.told.take_removed(seat(1)), [new]);
+    assert_eq!(rig.announcements.take_removed(seat(1)), [new]);
 }
 
 /// PR-21, R30-TTL-7: a message with TTL 0 is told to a seat or to nobody, takes no number and is never stored.
@@ -150,7 +154,7 @@ pub(crate) async fn a_message_with_ttl_zero_passes_by(rig: &Rig) {
         panic!("{somebody:?}");
     };
     assert_eq!((id.number, id.nonce), (MessageNumber::START, passing().nonce));
-    let told = rig.told.take();
+    let told = rig.announcements.take();
     let [(_, _, WakeUp::Passing(message))] = &told[..] else {
         panic!("{told:?}");
     };
@@ -188,7 +192,7 @@ pub(crate) async fn the_subscription_that_makes_the_record_takes_the_seat(rig: &
     rig.storage.subscribe(seated(1, 1)).await.unwrap();
     rig.storage.subscribe(seated(2, 2)).await.unwrap();
     let id = rig.stored(enqueue(1, 2, b"a")).await;
-    let told = rig.told.take();
+    let told = rig.announcements.take();
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].1, seat(1));
     assert_eq!(ids(&rig.page(1, seat(1), everything()).await), [id]);
@@ -239,7 +243,7 @@ pub(crate) async fn a_refresh_compares_many_seats(rig: &Rig) {
         Refreshed::Unknown,
     ];
     assert_eq!(refreshed, expected);
-    rig.told.take();
+    rig.announcements.take();
     rig.stored(enqueue(3, 1, b"b")).await;
-    assert_eq!(rig.told.take()[0].1, seat(3), "the free seat was taken");
+    assert_eq!(rig.announcements.take()[0].1, seat(3), "the free seat was taken");
 }

@@ -113,7 +113,7 @@ async fn child() {
     let Some(directory) = std::env::var_os(CHILD) else {
         return;
     };
-    let announce = Arc::new(crate::storage::contract::Told::default());
+    let announce = Arc::new(crate::storage::contract::Announcements::default());
     let store = Arc::new(Embedded::open(Options::new(directory, announce)).unwrap());
     let mut senders = tokio::task::JoinSet::new();
     for agent in 0..SENDERS {

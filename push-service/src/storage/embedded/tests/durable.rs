@@ -134,7 +134,7 @@ async fn time_does_not_move_backwards_across_a_restart() {
 #[tokio::test]
 async fn the_sealing_key_is_kept() {
     let directory = tempfile::tempdir().unwrap();
-    let announce: Arc<dyn Announce> = Arc::new(crate::storage::contract::Told::default());
+    let announce: Arc<dyn Announce> = Arc::new(crate::storage::contract::Announcements::default());
     for before in [None, Some([1; 32])] {
         let options = Options::new(directory.path(), Arc::clone(&announce));
         let store = Embedded::open(options).unwrap();

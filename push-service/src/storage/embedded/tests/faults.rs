@@ -234,7 +234,7 @@ async fn assert_nothing_lost(directory: &Path, run: &Run, what: &str) {
         run.went_on || !run.why.trim().is_empty(),
         "{what}: it ended and did not say why"
     );
-    let announce = Arc::new(crate::storage::contract::Told::default());
+    let announce = Arc::new(crate::storage::contract::Announcements::default());
     let store = match Embedded::open(Options::new(directory, announce)) {
         Ok(store) => store,
         Err(error) => panic!("{what}: does not open again: {error}\nit had said: {}", run.why),
@@ -293,7 +293,7 @@ fn child() {
 }
 
 fn open_small(directory: &Path) -> Result<Embedded, OpenError> {
-    let announce = Arc::new(crate::storage::contract::Told::default());
+    let announce = Arc::new(crate::storage::contract::Announcements::default());
     Embedded::open(Options {
         disk: Arc::new(Roomy),
         memtable_bytes: MEMTABLE_BYTES,

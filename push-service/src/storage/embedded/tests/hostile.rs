@@ -145,7 +145,7 @@ impl Scene {
         copy_directory(self.directory.path(), copy.path());
         let path = journal_of(copy.path());
         fs::write(&path, journal).unwrap();
-        let announce = Arc::new(crate::storage::contract::Told::default());
+        let announce = Arc::new(crate::storage::contract::Announcements::default());
         let options = Options {
             clock: Arc::clone(&self.clock) as _,
             ..Options::new(copy.path(), announce)

@@ -41,7 +41,7 @@ fn open_in(directory: &Path, disk: Arc<TestDisk>) -> Rig {
 
 /// Why a store in this directory does not open.
 fn open_error(directory: &Path) -> OpenError {
-    let announce = Arc::new(crate::storage::contract::Told::default());
+    let announce = Arc::new(crate::storage::contract::Announcements::default());
     match Embedded::open(Options::new(directory, announce)) {
         Ok(_) => panic!("it opens"),
         Err(error) => error,

@@ -6,7 +6,7 @@ use super::*;
 use crate::storage::Caps;
 use crate::storage::clock::ManualClock;
 use crate::storage::contract::model::{AGENTS, Dice, Draw, SEATS, remember};
-use crate::storage::contract::{Told, seat, user_agent};
+use crate::storage::contract::{Announcements, seat, user_agent};
 use crate::storage::memory::Memory;
 
 const STEPS: usize = 2_000;
@@ -18,25 +18,25 @@ const RETENTION: Retention = Retention {
 /// Two storages and what they were told.
 struct Pair {
     memory: Memory,
-    memory_told: Arc<Told>,
+    memory_announcements: Arc<Announcements>,
     embedded: Embedded,
-    embedded_told: Arc<Told>,
+    embedded_announcements: Arc<Announcements>,
     clock: Arc<ManualClock>,
 }
 
 impl Pair {
     fn open(directory: &Path) -> Self {
         let clock = Arc::new(ManualClock::new(1_700_000_000_000_000));
-        let memory_told = Arc::new(Told::default());
-        let announce: Arc<dyn Announce> = Arc::clone(&memory_told) as _;
+        let memory_announcements = Arc::new(Announcements::default());
+        let announce: Arc<dyn Announce> = Arc::clone(&memory_announcements) as _;
         let memory = Memory::new(announce, Arc::clone(&clock) as _, RETENTION);
-        let embedded_told = Arc::new(Told::default());
-        let embedded = open_embedded(directory, &embedded_told, &clock);
+        let embedded_announcements = Arc::new(Announcements::default());
+        let embedded = open_embedded(directory, &embedded_announcements, &clock);
         Self {
             memory,
-            memory_told,
+            memory_announcements,
             embedded,
-            embedded_told,
+            embedded_announcements,
             clock,
         }
     }
@@ -55,7 +55,7 @@ impl Pair {
         self.embedded.close().await.unwrap();
         // Numbers may be ahead of a clock that stands still, and the store's time starts behind all of them.
         self.clock.advance(Duration::from_millis(1));
-        self.embedded = open_embedded(directory, &self.embedded_told, &self.clock);
+        self.embedded = open_embedded(directory, &self.embedded_announcements, &self.clock);
         // A record that only a seat kept goes with the first step that meets it, or with a later sweep.
         for agent in 0..AGENTS {
             self.embedded
@@ -66,8 +66,8 @@ impl Pair {
     }
 }
 
-fn open_embedded(directory: &Path, told: &Arc<Told>, clock: &Arc<ManualClock>) -> Embedded {
-    let announce: Arc<dyn Announce> = Arc::clone(told) as _;
+fn open_embedded(directory: &Path, announcements: &Arc<Announcements>, clock: &Arc<ManualClock>) -> Embedded {
+    let announce: Arc<dyn Announce> = Arc::clone(announcements) as _;
     let options = Options {
         clock: Arc::clone(clock) as _,
         retention: RETENTION,
@@ -116,10 +116,14 @@ async fn compare(steps_between_restarts: Option<u64>) {
         let mut embedded = vec![draw.clone().take(&pair.embedded).await];
         // Gauges are those of the last batch.
         pair.embedded.pass().await.unwrap();
-        in_memory.push(format!("{:?} {:?}", pair.memory_told.take(), pair.memory.usage()));
+        in_memory.push(format!(
+            "{:?} {:?}",
+            pair.memory_announcements.take(),
+            pair.memory.usage()
+        ));
         embedded.push(format!(
             "{:?} {:?}",
-            pair.embedded_told.take(),
+            pair.embedded_announcements.take(),
             pair.embedded.usage()
         ));
         if steps_between_restarts.is_some() {

@@ -162,7 +162,7 @@ async fn no_flipped_byte_hides_what_was_confirmed() {
         let mut flipped = whole.clone();
         flipped[place] ^= [1, 2, 4, 8, 16, 32, 64, 128, 255][place % 9];
         fs::write(&journal, &flipped).unwrap();
-        let announce = Arc::new(crate::storage::contract::Told::default());
+        let announce = Arc::new(crate::storage::contract::Announcements::default());
         let options = Options {
             clock: Arc::clone(&rig.clock) as _,
             ..Options::new(copy.path(), announce)

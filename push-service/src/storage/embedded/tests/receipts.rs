@@ -202,7 +202,7 @@ async fn nobody_hears_of_an_outcome_before_it_is_synced() {
     };
     let before = disk.syncs.load(Ordering::SeqCst);
     acknowledge(ids[0]).await;
-    assert_eq!(rig.told.filled_outbox().await, user_agent(1));
+    assert_eq!(rig.announcements.filled_outbox().await, user_agent(1));
     assert!(disk.syncs.load(Ordering::SeqCst) > before, "told before the sync");
     assert_eq!(rig.storage.outbox(user_agent(1), 10).await.unwrap().len(), 1);
 
@@ -212,7 +212,7 @@ async fn nobody_hears_of_an_outcome_before_it_is_synced() {
     assert!(rig.storage.trace(user_agent(1), ids[1].nonce).await.is_err());
     assert!(rig.storage.close().await.is_err());
     assert!(
-        rig.told.take_owes().is_empty(),
+        rig.announcements.take_owes().is_empty(),
         "nobody is told of what was never synced"
     );
 }
@@ -226,7 +226,7 @@ async fn no_receipt_leaves_before_it_is_durable() {
     monitored(&rig).await;
     assert_eq!(expect(&rig, 7).await, ReceiptExpected::Recorded);
     rig.attached(9, seat(1)).await;
-    rig.told.take();
+    rig.announcements.take();
     let mut id = MessageId::from_bytes([1; 16]);
     id.nonce = 7;
     disk.syncs_fail.store(true, Ordering::SeqCst);
@@ -236,6 +236,6 @@ async fn no_receipt_leaves_before_it_is_durable() {
     let read = rig.storage.page(user_agent(9), seat(1), everything());
     let (settled, paged) = futures_util::future::join(settle, read).await;
     assert!(settled.is_err() && paged.is_err(), "{settled:?} {paged:?}");
-    assert!(rig.told.take().is_empty());
+    assert!(rig.announcements.take().is_empty());
     assert!(rig.storage.close().await.is_err());
 }

@@ -69,7 +69,7 @@ async fn a_panic_of_the_writer_is_a_failure() {
 #[tokio::test]
 async fn a_panic_of_a_reader_is_a_failure() {
     let directory = tempfile::tempdir().unwrap();
-    let announce = Arc::new(crate::storage::contract::Told::default());
+    let announce = Arc::new(crate::storage::contract::Announcements::default());
     let store = Embedded::open(Options::new(directory.path(), announce)).unwrap();
     store.readers.submit(|_| panic!("planted")).unwrap();
     assert_eq!(store.failed().await, "the store's reader panicked");
@@ -83,7 +83,7 @@ async fn a_panic_of_a_reader_is_a_failure() {
 async fn a_commit_that_cannot_end_is_a_failure() {
     let directory = tempfile::tempdir().unwrap();
     let disk = Arc::<TestDisk>::default();
-    let announce = Arc::new(crate::storage::contract::Told::default());
+    let announce = Arc::new(crate::storage::contract::Announcements::default());
     let options = Options {
         disk: Arc::clone(&disk) as _,
         ..Options::new(directory.path(), announce)

@@ -18,7 +18,7 @@ use super::laboratory::Laboratory;
 use crate::defaults::{MESSAGE_OVERHEAD_BYTES, RETENTION};
 use crate::storage::clock::Clock as _;
 use crate::storage::contract::model::{AGENTS, Dice, Draw, remember};
-use crate::storage::contract::{Told, enqueue, everything, name, seat, subscribe, user_agent};
+use crate::storage::contract::{Announcements, enqueue, everything, name, seat, subscribe, user_agent};
 use crate::storage::memory::Memory;
 use crate::storage::portable::PortableSubscription;
 use crate::storage::{
@@ -433,7 +433,7 @@ async fn a_script_that_is_aborted_has_lost_nothing() {
     let laboratory = Laboratory::open(PRELUDE, OWN + 1).await;
     let clock = Arc::clone(&laboratory.clock);
     let memory = Memory::new(
-        Arc::new(Told::default()) as Arc<dyn Announce>,
+        Arc::new(Announcements::default()) as Arc<dyn Announce>,
         Arc::clone(&clock) as _,
         RETENTION,
     );

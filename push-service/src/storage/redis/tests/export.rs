@@ -8,7 +8,7 @@ use push_tests::redis::{Configuration, Server};
 
 use super::{OWN, open_with};
 use crate::defaults::RETENTION;
-use crate::storage::contract::{Rig, Told, enqueue, seat, subscribe, topic, user_agent};
+use crate::storage::contract::{Announcements, Rig, enqueue, seat, subscribe, topic, user_agent};
 use crate::storage::memory::Memory;
 use crate::storage::{
     Ending, Enqueue, Enqueued, ExpectReceipt, Imported, Portable, RECEIPTS, RECEIPTS_NAME, ReceiptExpected,
@@ -81,7 +81,11 @@ async fn what_is_kept_of_receipts_moves() {
     let server = Server::start(Configuration::new()).await;
     let from = open_with(&server.url(), OWN, "push".to_owned()).await;
     let to = open_with(&server.url(), OWN, "other".to_owned()).await;
-    let memory = Memory::new(Arc::new(Told::default()), Arc::clone(&from.clock) as _, RETENTION);
+    let memory = Memory::new(
+        Arc::new(Announcements::default()),
+        Arc::clone(&from.clock) as _,
+        RETENTION,
+    );
     fill(&from).await;
     let given = exported(&*from.storage).await;
     let shape: Vec<_> = given

@@ -400,7 +400,7 @@ async fn a_full_queue_forgets_ended_subscriptions() {
 async fn nodes_know_of_each_other() {
     let (server, one) = store().await;
     let other = open_with(&server.url(), OWN + 1, "push".to_owned()).await;
-    other.told.heard().await;
+    other.announcements.heard().await;
     let others = async || one.storage.others().await.unwrap();
     while others().await == 0 {
         tokio::task::yield_now().await;

@@ -9,7 +9,7 @@ use super::super::url::RedisUrl;
 use super::super::{Options, Redis};
 use crate::storage::Announce;
 use crate::storage::clock::{Clock, ManualClock};
-use crate::storage::contract::Told;
+use crate::storage::contract::Announcements;
 
 /// A server of its own, and a store in it.
 pub(super) struct Laboratory {
@@ -22,8 +22,15 @@ impl Laboratory {
     pub(super) async fn open(prelude: &str, incarnation: u64) -> Self {
         let server = Server::start(Configuration::new()).await;
         let clock = Arc::new(ManualClock::new(1_700_000_000_000_000));
-        let told = Arc::new(Told::default());
-        let redis = open(&server, prelude, incarnation, told, Arc::clone(&clock) as _).await;
+        let announcements = Arc::new(Announcements::default());
+        let redis = open(
+            &server,
+            prelude,
+            incarnation,
+            announcements,
+            Arc::clone(&clock) as _,
+        )
+        .await;
         Self { server, redis, clock }
     }
 }

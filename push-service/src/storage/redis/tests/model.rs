@@ -14,7 +14,7 @@ use crate::defaults::RETENTION;
 use crate::storage::clock::ManualClock;
 use crate::storage::contract::model::{AGENTS, Dice, Draw, remember};
 use crate::storage::contract::senders::sender;
-use crate::storage::contract::{Told, user_agent};
+use crate::storage::contract::{Announcements, user_agent};
 use crate::storage::memory::Memory;
 use crate::storage::{Announce, Seat, Storage, WakeUp};
 
@@ -34,9 +34,12 @@ async fn sweep(memory: &Memory, redis: &Redis) {
 async fn redis_does_what_memory_does() {
     let server = Server::start(Configuration::new()).await;
     let clock = Arc::new(ManualClock::new(1_700_000_000_000_000));
-    let (memory_told, redis_told) = (Arc::new(Told::default()), Arc::new(Told::default()));
+    let (memory_announcements, redis_announcements) = (
+        Arc::new(Announcements::default()),
+        Arc::new(Announcements::default()),
+    );
     let memory = Memory::new(
-        Arc::clone(&memory_told) as Arc<dyn Announce>,
+        Arc::clone(&memory_announcements) as Arc<dyn Announce>,
         Arc::clone(&clock) as _,
         RETENTION,
     );
@@ -45,7 +48,7 @@ async fn redis_does_what_memory_does() {
         clock: Some(Arc::clone(&clock) as _),
         ..Options::new(
             RedisUrl::parse(&server.url()).unwrap(),
-            Arc::clone(&redis_told) as _,
+            Arc::clone(&redis_announcements) as _,
         )
     };
     let redis = Redis::open(options).await.unwrap();
@@ -64,7 +67,10 @@ async fn redis_does_what_memory_does() {
         let answers = (without_retention(&answers.0), without_retention(&answers.1));
         assert_eq!(answers.0, answers.1, "SEED={seed} step {step}: {draw:?}");
         sweep(&memory, &redis).await;
-        let told = (in_order(redis_told.take()), in_order(memory_told.take()));
+        let told = (
+            in_order(redis_announcements.take()),
+            in_order(memory_announcements.take()),
+        );
         assert_eq!(told.0, told.1, "SEED={seed} step {step}: {draw:?}");
         remember(&draw, &memory, &mut known).await;
         if step % 100 == 0 {

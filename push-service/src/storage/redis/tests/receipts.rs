@@ -41,8 +41,8 @@ async fn store() -> (Server, Rig) {
 async fn two() -> (Server, Rig, Rig) {
     let (server, holder) = store().await;
     let sender = open_with(&server.url(), OWN + 1, "push".to_owned()).await;
-    holder.told.heard().await;
-    sender.told.heard().await;
+    holder.announcements.heard().await;
+    sender.announcements.heard().await;
     (server, holder, sender)
 }
 
@@ -239,24 +239,24 @@ async fn an_end_is_told_to_the_other_node() {
     let one = SubscriptionId([1; 8]);
     for (ending, which) in [(Ending::One(one), Some(one)), (Ending::All, None)] {
         assert!(sender.storage.end(user_agent(1), ending).await.unwrap());
-        let told = holder.told.next().await;
+        let told = holder.announcements.next().await;
         if which.is_some() {
             assert!(
                 matches!(&told.2, WakeUp::Removed(ids) if *ids == [id]),
                 "{told:?}"
             );
-            let told = holder.told.next().await;
+            let told = holder.announcements.next().await;
             assert!(
                 matches!(told.2, WakeUp::Ended(ended) if ended == which),
                 "{told:?}"
             );
         } else if matches!(told.2, WakeUp::Removed(_)) {
             // The message that ended before is not swept yet.
-            let told = holder.told.next().await;
+            let told = holder.announcements.next().await;
             assert!(matches!(told.2, WakeUp::Ended(None)), "{told:?}");
         }
     }
-    assert!(sender.told.take().is_empty());
+    assert!(sender.announcements.take().is_empty());
 }
 
 /// PR-1, PR-13: whoever monitors receipts at another node is told when there is one.
@@ -277,7 +277,7 @@ async fn a_receipt_wakes_the_other_node() {
         .settle_receipts(user_agent(RECEIPTS), &outcomes)
         .await
         .unwrap();
-    let (agent, told, wake_up) = holder.told.next().await;
+    let (agent, told, wake_up) = holder.announcements.next().await;
     assert_eq!((agent, told), (user_agent(RECEIPTS), seat(1)));
     assert!(matches!(wake_up, WakeUp::ReadAgain), "{wake_up:?}");
     assert_eq!(
@@ -300,7 +300,7 @@ async fn an_unconfirmed_receipt_is_told_to_nobody() {
         .expect_receipt(user_agent(RECEIPTS), expected(id.nonce));
     expect.await.unwrap();
     rig.acknowledged(1, &[id]).await;
-    rig.told.take();
+    rig.announcements.take();
 
     let confirmed = open_with_replicas(&server.url(), OWN, "push".to_owned(), 1).await;
     let storage = &confirmed.storage;
@@ -320,7 +320,7 @@ async fn an_unconfirmed_receipt_is_told_to_nobody() {
             "step {at}: {unconfirmed:?}"
         );
     }
-    assert!(confirmed.told.take().is_empty() && rig.told.take().is_empty());
+    assert!(confirmed.announcements.take().is_empty() && rig.announcements.take().is_empty());
 }
 
 /// PR-3: where the mark of the format is missing, nobody is told that a message was given up or a subscription is unknown.

@@ -12,7 +12,7 @@ use super::OWN;
 use crate::defaults::MESSAGE_OVERHEAD_BYTES;
 use crate::storage::clock::ManualClock;
 use crate::storage::contract::senders::sender;
-use crate::storage::contract::{Told, enqueue, everything, name, seat, subscribe, user_agent};
+use crate::storage::contract::{Announcements, enqueue, everything, name, seat, subscribe, user_agent};
 use crate::storage::{Attached, Caps, Confirm, Ending, Enqueue, Enqueued, Manner, Removal, Storage};
 
 /// What each message counts, and room for three of them.
@@ -42,7 +42,7 @@ impl Scene {
             clock: Some(Arc::clone(&self.clock) as _),
             ..Options::new(
                 RedisUrl::parse(&self.server.url()).unwrap(),
-                Arc::new(Told::default()) as _,
+                Arc::new(Announcements::default()) as _,
             )
         };
         Redis::open(options).await.unwrap()

@@ -17,8 +17,8 @@ async fn two(url: &str) -> (Rig, Rig) {
         open_with(url, OWN, "push".to_owned()).await,
         open_with(url, OTHER, "push".to_owned()).await,
     );
-    nodes.0.told.heard().await;
-    nodes.1.told.heard().await;
+    nodes.0.announcements.heard().await;
+    nodes.1.announcements.heard().await;
     nodes
 }
 
@@ -40,7 +40,7 @@ async fn a_stored_message_wakes_the_other_node() {
         ..enqueue(1, 1, &[7; 1_000])
     };
     let id = sender.stored(restricted.clone()).await;
-    let (agent, told, wake_up) = holder.told.next().await;
+    let (agent, told, wake_up) = holder.announcements.next().await;
     let WakeUp::Stored { message, previous } = wake_up else {
         panic!("{wake_up:?}");
     };
@@ -52,7 +52,10 @@ async fn a_stored_message_wakes_the_other_node() {
     );
     let read = holder.page(1, seat(1), everything()).await;
     assert_eq!(*message, *read.messages[0], "a wake-up says what a page says");
-    assert!(sender.told.take().is_empty(), "who has no seat is told nothing");
+    assert!(
+        sender.announcements.take().is_empty(),
+        "who has no seat is told nothing"
+    );
 }
 
 /// PR-13: a body that is too large to travel is read.
@@ -62,7 +65,7 @@ async fn a_large_body_is_read() {
     holder.subscribed(1, 1).await;
     holder.attached(1, seat(1)).await;
     sender.stored(enqueue(1, 1, &[7; 4_096])).await;
-    let (_, _, wake_up) = holder.told.next().await;
+    let (_, _, wake_up) = holder.announcements.next().await;
     assert!(matches!(wake_up, WakeUp::ReadAgain), "{wake_up:?}");
 }
 
@@ -85,7 +88,7 @@ async fn a_passing_message_travels_whole() {
             ..enqueue(1, 1, &body)
         };
         sender.storage.enqueue(passing.clone()).await.unwrap();
-        let (_, _, wake_up) = holder.told.next().await;
+        let (_, _, wake_up) = holder.announcements.next().await;
         let WakeUp::Passing(message) = wake_up else {
             panic!("{wake_up:?}");
         };
@@ -119,7 +122,7 @@ async fn what_is_removed_elsewhere_is_told() {
         .unwrap();
     let mut gone = Vec::new();
     while gone.len() < 2 {
-        if let (_, _, WakeUp::Removed(ids)) = holder.told.next().await {
+        if let (_, _, WakeUp::Removed(ids)) = holder.announcements.next().await {
             gone.extend(ids);
         }
     }
@@ -140,7 +143,7 @@ async fn who_is_displaced_is_told() {
         .storage
         .attach(user_agent(1), theirs, everything(), Manner::Asking);
     attached.await.unwrap();
-    let (_, told, wake_up) = holder.told.next().await;
+    let (_, told, wake_up) = holder.announcements.next().await;
     assert!(matches!(wake_up, WakeUp::Displaced), "{wake_up:?}");
     assert_eq!(told, seat(1));
 }
@@ -154,7 +157,7 @@ async fn wake_ups_come_from_every_shard() {
         holder.subscribed(n, n).await;
         holder.attached(n, seat(n.into())).await;
         let id = sender.stored(enqueue(n, n, b"a")).await;
-        let (agent, told, wake_up) = holder.told.next().await;
+        let (agent, told, wake_up) = holder.announcements.next().await;
         let WakeUp::Stored { message, .. } = wake_up else {
             panic!("{wake_up:?}");
         };
@@ -169,7 +172,7 @@ async fn wake_ups_come_from_every_shard() {
 async fn queues_are_read_from_the_start_after_a_primary_has_returned() {
     let mut server = Server::start(Configuration::new().durable()).await;
     let rig = open_with(&server.url(), OWN, "push".to_owned()).await;
-    rig.told.heard().await;
+    rig.announcements.heard().await;
     let mut stored = Vec::new();
     for n in [1, 2] {
         rig.subscribed(n, n).await;
