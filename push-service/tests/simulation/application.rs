@@ -162,7 +162,9 @@ impl World {
         };
         self.senders.insert((index, name), sender);
         if renewed {
-            self.tell_machine(index, |machine, out| machine.told(name, push_resource, out));
+            self.tell_machine(index, |machine, out| {
+                machine.confirm_renewal(name, push_resource, out)
+            });
         }
     }
 }

@@ -174,7 +174,7 @@ fn every_change_survives() {
         Change::Ending(two),
         identified("another"),
         confirmed(one, "https://push.example.net/4"),
-        Change::Told(one),
+        Change::RenewalConfirmed(one),
         located(one, "https://push.example.net/subscription/4"),
         Change::Forgotten,
         Change::Ended(one),
@@ -281,11 +281,11 @@ fn some_change(state: &mut State, chance: &mut Chance) -> Change {
         0 => identified(&chance.below(3).to_string()),
         1 | 2 => match state.prepare(&chance.below(6).to_string()) {
             Ok(new) => asked(new),
-            Err(_) => Change::Told(name),
+            Err(_) => Change::RenewalConfirmed(name),
         },
         // It begins anew, or can't because its label is in use.
         3 if some_name.is_some() => asked(name),
-        3 | 4 => Change::Told(name),
+        3 | 4 => Change::RenewalConfirmed(name),
         5 | 6 => confirmed(name, &format!("https://h/{}", chance.below(4))),
         7 => Change::Ending(name),
         8 => Change::Ended(name),

@@ -68,7 +68,8 @@ impl Task {
             } => {
                 // A service may give the same push resource again; the keys tell which of the two was passed on.
                 if self.state.keys(name).is_some_and(|keys| keys.p256dh() == p256dh) {
-                    self.session.told(name, &push_resource, &mut self.actions);
+                    self.session
+                        .confirm_renewal(name, &push_resource, &mut self.actions);
                 }
             }
             Call::SetLowestUrgency(lowest) => {

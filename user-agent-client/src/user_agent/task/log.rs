@@ -69,7 +69,7 @@ fn kind(change: &Change) -> &'static str {
         Change::Asked { .. } => "a wish for a subscription",
         Change::Located { .. } => "where a subscription is ended",
         Change::Confirmed { .. } => "a subscription",
-        Change::Told(_) => "that a new push resource is known",
+        Change::RenewalConfirmed(_) => "that a new push resource is known",
         Change::Ending(_) => "the wish to end a subscription",
         Change::Ended(_) => "the end of a subscription",
         Change::Begun(_) => "that the application begins with a message",

@@ -328,7 +328,7 @@ pub enum Event {
         push_resource: PushResource,
     },
     /// A subscription has another push resource, and other keys: tell the application server, then call
-    /// [`told`](super::UserAgent::told). It is said again after a restart until then.
+    /// [`confirm_renewal`](super::UserAgent::confirm_renewal). It is said again after a restart until then.
     // WP-RFR-2.
     Renewed {
         /// Which.

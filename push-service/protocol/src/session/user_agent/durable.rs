@@ -82,8 +82,9 @@ pub enum Change {
         /// Where.
         push_resource: PushResource,
     },
-    /// The application knows that the push resource is another one.
-    Told(SubscriptionName),
+    /// The application server has the new push resource and keys of a renewed subscription:
+    /// [`confirm_renewal`](super::UserAgent::confirm_renewal) was called.
+    RenewalConfirmed(SubscriptionName),
     /// The application wants no more messages.
     Ending(SubscriptionName),
     /// The service confirmed that it is gone, or refused to make it.
@@ -125,7 +126,7 @@ impl Change {
             | Self::Asked { .. }
             | Self::Located { .. }
             | Self::Confirmed { .. }
-            | Self::Told(_)
+            | Self::RenewalConfirmed(_)
             | Self::Ending(_)
             | Self::Ended(_) => false,
         }
@@ -189,7 +190,7 @@ impl Durable {
                     registration.confirm(push_resource);
                 }
             }
-            Change::Told(name) => {
+            Change::RenewalConfirmed(name) => {
                 if let Some(registration) = self.registrations.get_mut(name) {
                     registration.replaced = None;
                 }
@@ -308,7 +309,7 @@ mod tests {
         let registration = &durable.registrations[&one];
         assert_eq!(registration.replaced, Some(url("https://h/1")));
         assert_eq!(registration.push_resource(), Some(&url("https://h/3")));
-        durable.apply(&Change::Told(one));
+        durable.apply(&Change::RenewalConfirmed(one));
         assert_eq!(durable.registrations[&one].replaced, None);
     }
 

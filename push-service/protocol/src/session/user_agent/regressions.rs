@@ -245,7 +245,7 @@ fn telling_of_an_old_push_resource_is_not_enough() {
         let now = forgets(&mut user_agent, as_whom, &mut out);
         user_agent.registered(name(1), Registered::At(at(path)), now, &mut out);
     }
-    user_agent.told(name(1), &at("2"), &mut out);
+    user_agent.confirm_renewal(name(1), &at("2"), &mut out);
     let mut again = UserAgent::new(Arc::new(limits()), user_agent.durable().clone(), 1);
     out.clear();
     again.tell_again(&mut out);
@@ -256,8 +256,8 @@ fn telling_of_an_old_push_resource_is_not_enough() {
     };
     assert_eq!(out, [Action::Tell(renewed)]);
     out.clear();
-    again.told(name(1), &at("3"), &mut out);
-    assert_eq!(out, [Action::Save(Change::Told(name(1)))]);
+    again.confirm_renewal(name(1), &at("3"), &mut out);
+    assert_eq!(out, [Action::Save(Change::RenewalConfirmed(name(1)))]);
 }
 
 /// WS-ACK-5: a message that is larger than all that may be held is handed over when nothing else is held.

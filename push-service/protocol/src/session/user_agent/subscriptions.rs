@@ -45,13 +45,18 @@ impl UserAgent {
 
     /// The application server knows the push resource of [`Event::Renewed`]. If it is not the newest any more, there is
     /// something left to tell.
-    pub fn told(&mut self, name: SubscriptionName, push_resource: &PushResource, out: &mut Vec<Action>) {
+    pub fn confirm_renewal(
+        &mut self,
+        name: SubscriptionName,
+        push_resource: &PushResource,
+        out: &mut Vec<Action>,
+    ) {
         let registration = self.durable.registrations.get(&name);
         let is_over = registration.is_some_and(|registration| {
             registration.replaced.is_some() && registration.push_resource() == Some(push_resource)
         });
         if is_over {
-            self.save(Change::Told(name), out);
+            self.save(Change::RenewalConfirmed(name), out);
         }
     }
 

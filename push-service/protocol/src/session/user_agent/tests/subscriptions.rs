@@ -111,7 +111,7 @@ fn another_identity_loses_no_subscription() {
         push_resource: url(10 + u32::from(number)),
     };
     assert_eq!(test.events(), [renewed(1), renewed(2)]);
-    test.agent.told(name(1), &url(11), &mut test.out);
+    test.agent.confirm_renewal(name(1), &url(11), &mut test.out);
     let mut test = Test::new(test.agent.durable().clone());
     test.agent.tell_again(&mut test.out);
     assert_eq!(test.events(), [renewed(2)]);
